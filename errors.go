@@ -1,0 +1,179 @@
+package interrex
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind classifies an error: the same in Go, across the hop to the leader, in
+// RPC details, in JSON and in the exit code. Its text is stable.
+type Kind string
+
+// The kinds. What each means for a caller stands in the table of Numbers.
+const (
+	KindInvalid              Kind = "invalid"
+	KindTooLarge             Kind = "too large"
+	KindNotFound             Kind = "not found"
+	KindHeld                 Kind = "held"
+	KindNotHeld              Kind = "not held"
+	KindCASFailure           Kind = "cas failure"
+	KindWrongUID             Kind = "wrong uid"
+	KindGroupVersionMismatch Kind = "group version mismatch"
+	KindConflict             Kind = "conflict"
+	KindUnauthenticated      Kind = "unauthenticated"
+	KindDenied               Kind = "denied"
+	KindVetoed               Kind = "vetoed"
+	KindNotLeader            Kind = "not leader"
+	KindNoLeader             Kind = "no leader"
+	KindUnavailable          Kind = "unavailable"
+	KindInconsistent         Kind = "inconsistent"
+	KindDraining             Kind = "draining"
+	KindOverloaded           Kind = "overloaded"
+	KindTimeout              Kind = "timeout"
+	KindOutcomeUnknown       Kind = "outcome unknown"
+	KindCompacted            Kind = "compacted"
+	KindWatchClosed          Kind = "watch closed"
+	KindRemoved              Kind = "removed from cluster"
+	KindDisabled             Kind = "disabled"
+)
+
+// Numbers are a kind's faces outside Go.
+type Numbers struct {
+	RPC  uint32 // gRPC status code
+	HTTP int    // HTTP status of Connect's JSON
+	Exit int    // exit code of the command line
+}
+
+// Numbers gives the kind's RPC code, HTTP status and exit code. A kind that is
+// not known here counts as KindOutcomeUnknown.
+func (k Kind) Numbers() Numbers {
+	switch k {
+	case KindInvalid, KindTooLarge:
+		return Numbers{3, 400, 2}
+	case KindNotFound:
+		return Numbers{5, 404, 3}
+	case KindHeld, KindNotHeld, KindCASFailure, KindWrongUID, KindGroupVersionMismatch, KindConflict:
+		return Numbers{10, 409, 4}
+	case KindUnauthenticated:
+		return Numbers{16, 401, 5}
+	case KindDenied, KindVetoed:
+		return Numbers{7, 403, 5}
+	case KindNotLeader, KindNoLeader, KindUnavailable, KindInconsistent, KindDraining:
+		return Numbers{14, 503, 6}
+	case KindOverloaded:
+		return Numbers{8, 429, 6}
+	case KindTimeout:
+		return Numbers{4, 504, 6}
+	case KindCompacted, KindWatchClosed:
+		return Numbers{11, 400, 8}
+	case KindRemoved:
+		return Numbers{9, 400, 1}
+	case KindDisabled:
+		return Numbers{12, 501, 1}
+	}
+	return Numbers{2, 500, 7}
+}
+
+// Retryable reports whether the same request may succeed later with nothing
+// else changed, and that nothing has happened yet.
+func (k Kind) Retryable() bool {
+	switch k {
+	case KindNotLeader, KindNoLeader, KindUnavailable, KindInconsistent, KindDraining, KindOverloaded, KindTimeout:
+		return true
+	}
+	return false
+}
+
+// Error is every error that a caller may tell apart. Fields that a kind does
+// not speak of are zero.
+type Error struct {
+	Kind    Kind
+	Message string // what failed, what is known, what to do next
+
+	LeaderID      string // the leader that is known here
+	LeaderAddress string // its API address
+	Holder        string // for KindHeld: who holds it
+	HeldSince     time.Time
+	Remaining     time.Duration // for KindHeld: the estimate until it is due
+	Waiting       int           // for KindHeld: how many wait
+	FirstRevision Revision      // for KindCompacted: the first one to ask for
+	RetryAfter    time.Duration // for kinds that are Retryable
+	Stored        []byte        // for KindGroupVersionMismatch: the stored resource
+
+	cause error
+}
+
+// Error gives the kind and the message.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return string(e.Kind)
+	}
+	return string(e.Kind) + ": " + e.Message
+}
+
+// Unwrap gives the cause, which does not cross the wire.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Is reports whether target is the sentinel of e's kind.
+func (e *Error) Is(target error) bool {
+	s, ok := target.(sentinel)
+	return ok && Kind(s) == e.Kind
+}
+
+// WithCause returns e with a cause that errors.Is and errors.As see.
+func (e *Error) WithCause(err error) *Error {
+	e.cause = err
+	return e
+}
+
+// Errorf makes an error of a kind.
+func Errorf(k Kind, format string, args ...any) *Error {
+	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
+}
+
+// KindOf gives the kind of the first *Error or sentinel in err's chain, or ""
+// when there is none.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	var s sentinel
+	if errors.As(err, &s) {
+		return Kind(s)
+	}
+	return ""
+}
+
+type sentinel Kind
+
+func (s sentinel) Error() string { return string(s) }
+
+// The sentinels, to compare with errors.Is.
+const (
+	ErrInvalid              = sentinel(KindInvalid)
+	ErrTooLarge             = sentinel(KindTooLarge)
+	ErrNotFound             = sentinel(KindNotFound)
+	ErrHeld                 = sentinel(KindHeld)
+	ErrNotHeld              = sentinel(KindNotHeld)
+	ErrCASFailure           = sentinel(KindCASFailure)
+	ErrWrongUID             = sentinel(KindWrongUID)
+	ErrGroupVersionMismatch = sentinel(KindGroupVersionMismatch)
+	ErrConflict             = sentinel(KindConflict)
+	ErrUnauthenticated      = sentinel(KindUnauthenticated)
+	ErrDenied               = sentinel(KindDenied)
+	ErrVetoed               = sentinel(KindVetoed)
+	ErrNotLeader            = sentinel(KindNotLeader)
+	ErrNoLeader             = sentinel(KindNoLeader)
+	ErrUnavailable          = sentinel(KindUnavailable)
+	ErrInconsistent         = sentinel(KindInconsistent)
+	ErrDraining             = sentinel(KindDraining)
+	ErrOverloaded           = sentinel(KindOverloaded)
+	ErrTimeout              = sentinel(KindTimeout)
+	ErrOutcomeUnknown       = sentinel(KindOutcomeUnknown)
+	ErrCompacted            = sentinel(KindCompacted)
+	ErrWatchClosed          = sentinel(KindWatchClosed)
+	ErrRemoved              = sentinel(KindRemoved)
+	ErrDisabled             = sentinel(KindDisabled)
+)

@@ -1,0 +1,116 @@
+package interrex
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of what names a lease and its holder.
+const (
+	MaxNamespace = 63  // bytes of a namespace
+	MaxName      = 512 // bytes of a name
+	MaxHolder    = 256 // bytes of a holder's name, or of a pin's owner
+)
+
+// DefaultNamespace is the namespace of a key that is written without one.
+const DefaultNamespace = "default"
+
+// Key names a lease: NAMESPACE/NAME.
+//
+// A namespace is 1 to 63 of `a-z 0-9 . _ -` and starts with a letter or a
+// digit. A name is 1 to 512 bytes of printable UTF-8 and may contain slashes.
+type Key struct {
+	Namespace string
+	Name      string
+}
+
+// ParseKey reads NAMESPACE/NAME; a text without a slash is a name in the
+// namespace "default". The error is of kind KindInvalid.
+func ParseKey(s string) (Key, error) {
+	k := Key{Namespace: DefaultNamespace, Name: s}
+	if namespace, name, found := strings.Cut(s, "/"); found {
+		k = Key{Namespace: namespace, Name: name}
+	}
+	return k, k.Validate()
+}
+
+// String gives NAMESPACE/NAME, which ParseKey reads back.
+func (k Key) String() string { return k.Namespace + "/" + k.Name }
+
+// Compare orders keys by namespace, then by name, bytewise.
+func (k Key) Compare(o Key) int {
+	if c := cmp.Compare(k.Namespace, o.Namespace); c != 0 {
+		return c
+	}
+	return cmp.Compare(k.Name, o.Name)
+}
+
+// Validate says which part of the key is malformed, as KindInvalid.
+func (k Key) Validate() error {
+	if err := ValidateNamespace(k.Namespace); err != nil {
+		return err
+	}
+	return checkText("key: name", k.Name, MaxName)
+}
+
+// ValidateNamespace says what is wrong with a namespace, as KindInvalid.
+func ValidateNamespace(s string) error {
+	if len(s) == 0 || len(s) > MaxNamespace {
+		return Errorf(KindInvalid, "key: a namespace has 1 to %d bytes, not %d: write NAMESPACE/NAME, or NAME alone for the namespace %q", MaxNamespace, len(s), DefaultNamespace)
+	}
+	for i := range len(s) {
+		c := s[i]
+		plain := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+		if !plain && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return Errorf(KindInvalid, "key: namespace %q: allowed are a-z 0-9 . _ - after a first letter or digit", s)
+		}
+	}
+	return nil
+}
+
+// ValidateHolder says what is wrong with a holder's name, as KindInvalid.
+func ValidateHolder(s string) error { return checkText("holder", s, MaxHolder) }
+
+// ValidateOwner says what is wrong with a pin's owner, as KindInvalid.
+func ValidateOwner(s string) error { return checkText("owner", s, MaxHolder) }
+
+// checkText demands 1 to limit bytes of printable UTF-8.
+func checkText(field, s string, limit int) error {
+	if len(s) == 0 || len(s) > limit {
+		return Errorf(KindInvalid, "%s: 1 to %d bytes are allowed, not %d", field, limit, len(s))
+	}
+	if !utf8.ValidString(s) {
+		return Errorf(KindInvalid, "%s: %q is not UTF-8", field, s)
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return Errorf(KindInvalid, "%s: %q contains the unprintable character %U", field, s, r)
+		}
+	}
+	return nil
+}
+
+// Token is a fencing token: the revision of the grant of a lease. The tokens
+// of one key strictly increase. 0 is no token.
+type Token uint64
+
+// String gives the token in decimal.
+func (t Token) String() string { return strconv.FormatUint(uint64(t), 10) }
+
+// Revision counts the changes of the replicated state. It only grows. 0 is
+// before the first change.
+type Revision uint64
+
+// String gives the revision in decimal.
+func (r Revision) String() string { return strconv.FormatUint(uint64(r), 10) }
+
+// Fence makes a write conditional: it is refused with KindNotHeld unless the
+// lease of Key is held under Token when the write's turn comes. The zero Fence
+// is none.
+type Fence struct {
+	Key   Key
+	Token Token
+}

@@ -1,0 +1,219 @@
+package interrex
+
+import "time"
+
+// Limits of a lease.
+const (
+	MinTTL      = 200 * time.Millisecond
+	MaxTTL      = 24 * time.Hour
+	DefaultTTL  = 15 * time.Second
+	MaxWait     = time.Hour
+	MaxMetadata = 4 << 10 // bytes of all keys and values together
+	MaxPins     = 16      // pins of one lease
+	MaxReason   = 1 << 10 // bytes of a pin's reason
+)
+
+// Limits of a request id.
+const (
+	MaxRequestID = 64 // bytes
+)
+
+// Lease is one held lease as an agent saw it.
+type Lease struct {
+	Key    Key
+	Holder string
+	Token  Token
+	TTL    time.Duration
+	// AcquiredAt is the wall clock (UTC) of the leader that granted it:
+	// information, no rule reads it.
+	AcquiredAt time.Time
+	// Remaining is the answering agent's estimate of the time until it is due,
+	// never below zero. No deadline is computed from it: a holder's deadline
+	// counts from its own send time. Zero for a pinned lease.
+	Remaining time.Duration
+	// ExpiresAt is the answering agent's wall clock plus Remaining; zero for a
+	// pinned lease.
+	ExpiresAt time.Time
+	Metadata  map[string]string
+	Pins      []Pin
+	// Waiting counts the claims that wait for the name. Only the leader knows;
+	// nil: unknown here.
+	Waiting *int
+}
+
+// Pinned reports whether a pin keeps the lease from ending by time.
+func (l Lease) Pinned() bool { return len(l.Pins) > 0 }
+
+// Pin keeps a lease from ending by time, until its owner lifts it.
+type Pin struct {
+	Owner  string
+	Reason string
+	// Until is the answering agent's estimate (wall clock) of when the pin
+	// lifts itself; zero: only its owner lifts it.
+	Until time.Time
+}
+
+// PastLease is one line of a key's history.
+type PastLease struct {
+	Holder     string
+	Token      Token
+	AcquiredAt time.Time // the leader's wall clock (UTC)
+	EndedAt    time.Time // the leader's wall clock (UTC); zero: still held
+	How        Ending    // empty: still held
+}
+
+// Ending says how a lease ended.
+type Ending string
+
+// The ways in which a lease ends.
+const (
+	EndReleased    Ending = "released"
+	EndForced      Ending = "forced"
+	EndExpired     Ending = "expired"
+	EndTransferred Ending = "transferred"
+	EndTakenOver   Ending = "taken_over"
+)
+
+// The kinds of lease event.
+const (
+	LeaseClaimed     = "lease.claimed"
+	LeaseTakenOver   = "lease.taken_over"
+	LeaseTransferred = "lease.transferred"
+	LeaseReleased    = "lease.released"
+	LeaseForced      = "lease.forced"
+	LeaseExpired     = "lease.expired"
+	LeasePinned      = "lease.pinned"
+	LeaseUnpinned    = "lease.unpinned"
+)
+
+// LeaseEvent is one committed change of a lease. An extend publishes none.
+type LeaseEvent struct {
+	// Kind is one of the constants above; "lease.present" for a lease that was
+	// there when the watch began; "end_of_snapshot" after the last of those.
+	Kind     string
+	Lease    Lease
+	Revision Revision
+}
+
+// The kinds of event that a watch from revision 0 begins with.
+const (
+	LeasePresent  = "lease.present"
+	EndOfSnapshot = "end_of_snapshot"
+)
+
+// ClaimRequest asks for a lease.
+type ClaimRequest struct {
+	Key    Key
+	Holder string
+	TTL    time.Duration // 0: DefaultTTL
+	// Wait is how long the claim may stand in the queue of a name that is
+	// taken, at most MaxWait; 0: it is answered at once.
+	Wait time.Duration
+	// Takeover re-issues a lease that the same holder name has, under a new
+	// token: the caller says thereby that its predecessor has stopped.
+	Takeover  bool
+	Metadata  map[string]string
+	RequestID string // empty: a library fills one in
+	Attempt   uint32 // 0 is the first attempt
+	Fence     Fence
+}
+
+// ExtendRequest moves a lease's expiry to now + TTL, never to an earlier time.
+type ExtendRequest struct {
+	Key   Key
+	Token Token
+	TTL   time.Duration // 0: the lease's own
+}
+
+// RevokeRequest ends a lease.
+type RevokeRequest struct {
+	Key   Key
+	Token Token
+	// Force ends it whoever holds it: the name is free before the holder
+	// knows, and only the token protects.
+	Force     bool
+	RequestID string
+	Attempt   uint32
+}
+
+// TransferRequest hands a lease to another holder under a new token.
+type TransferRequest struct {
+	Key       Key
+	Token     Token
+	To        string
+	TTL       time.Duration // 0: the lease's own
+	RequestID string
+	Attempt   uint32
+}
+
+// PinRequest pins a lease, or lifts the pin of an owner.
+type PinRequest struct {
+	Key       Key
+	Owner     string
+	Reason    string        // for a pin: why
+	For       time.Duration // for a pin: it lifts itself then; 0: at will
+	RequestID string
+	Attempt   uint32
+}
+
+// LeaseAnswer answers a claim, extend, transfer, pin or unpin.
+type LeaseAnswer struct {
+	Lease Lease
+	// Attempt names the attempt of a claim that was granted: the holder's
+	// deadline counts from that attempt's send time.
+	Attempt  uint32
+	Replayed bool // an earlier attempt had done it; nothing was done again
+	Revision Revision
+}
+
+// RevokeAnswer answers a revoke.
+type RevokeAnswer struct {
+	// HolderUntil says, after a forced revoke, until when (wall clock) the
+	// holder may go on by its own deadline.
+	HolderUntil time.Time
+	Replayed    bool
+	Revision    Revision
+}
+
+// Consistency says how fresh a read is.
+type Consistency int
+
+// The consistencies. The default for leases is Strong.
+const (
+	Default  Consistency = iota
+	Eventual             // this agent, now; it may lag
+	Strong               // linearizable: one round to a quorum
+)
+
+// ReadOptions say how fresh a read is.
+type ReadOptions struct {
+	Consistency Consistency
+	// MinRevision makes an eventual read wait until this agent has applied
+	// that revision: read your own writes anywhere. 0: no wait.
+	MinRevision Revision
+}
+
+// ListRequest asks for a page of leases, in the order of their keys.
+type ListRequest struct {
+	Namespace string // empty: all
+	Prefix    string // of the name
+	PageSize  int    // 0: 1 000, which is the most
+	PageToken string
+	ReadOptions
+}
+
+// LeasePage is one page of a list.
+type LeasePage struct {
+	Items         []Lease
+	NextPageToken string // empty: this was the last page
+	Revision      Revision
+}
+
+// WatchRequest asks for lease events.
+type WatchRequest struct {
+	Namespace string // empty: all
+	Prefix    string // of the name
+	// Since is exclusive. 0: the present leases first, then EndOfSnapshot,
+	// then what changes.
+	Since Revision
+}

@@ -1,0 +1,186 @@
+package state
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// TableID names a table in entries and snapshots. An ID is never reused.
+type TableID uint16
+
+// The IDs of the tables that are known here. An embedder's own begin at
+// FirstOwnTable.
+const (
+	LeaseTable    TableID = 1
+	ResourceTable TableID = 2
+	ChangeTable   TableID = 3
+	WebhookTable  TableID = 4
+	MemberTable   TableID = 5
+	FirstOwnTable TableID = 256
+)
+
+// Time is cluster time: nanoseconds since bootstrap, stamped on entries by the
+// leader. It only grows, and decides everything.
+type Time int64
+
+// Add gives t moved by d.
+func (t Time) Add(d time.Duration) Time { return t + Time(d) }
+
+// Sub gives the duration from u to t.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
+
+// Command is a table's decoded operation. Only its table looks into it.
+type Command any
+
+// Reply is what an applied operation answers: an immutable value of the
+// table's own.
+type Reply any
+
+// Table is one part of the replicated state. State calls everything but the
+// table's own typed reads; Apply, Tick, Freeze and Restore run with the
+// table's lock held, which State takes once an entry.
+//
+// Nothing in Check, Apply and Tick may depend on anything but the table, the
+// Turn and the operation: no clock, no map order, no random number.
+type Table interface {
+	Name() string
+	ID() TableID
+	Version() uint16
+	sync.Locker
+
+	// Check decodes one operation and says whether it can be done now. It
+	// changes nothing. A refusal is an *interrex.Error; it may carry Remaining
+	// and such as of now.
+	Check(now Time, data []byte) (Command, error)
+	// Apply does what Check has allowed; it cannot fail. It always changes
+	// something: t.Revision is the operation's revision.
+	Apply(t *Turn, c Command) Reply
+
+	// Due is the earliest cluster time at which the table wants a Tick; false:
+	// never, as things stand.
+	Due() (Time, bool)
+	// Tick ends what is due at t.Now, at most limit of it, calling t.Next for
+	// each single ending, and says how many it ended.
+	Tick(t *Turn, limit int) int
+
+	// Freeze makes a view that later changes do not touch. It is quick: the
+	// work is done while the view is written, beside further Applies.
+	Freeze() View
+	// Restore replaces the table by what a View of the given version wrote.
+	Restore(version uint16, r io.Reader) error
+
+	// AppendReply and DecodeReply are the codec of the replies that stand in
+	// records of request ids.
+	AppendReply(b []byte, r Reply) []byte
+	DecodeReply(b []byte) (Reply, error)
+}
+
+// View is a table's frozen content.
+type View interface {
+	// Write writes the content; equal tables write equal bytes.
+	Write(w io.Writer) error
+	// Release is called once, also without a Write.
+	Release()
+}
+
+// Replayer is an optional power of a table: it decides whether a recorded
+// reply may still be given. A grant whose token is no longer in force is
+// refused with KindNotHeld.
+type Replayer interface {
+	Replay(r Reply) error
+}
+
+// Follower is an optional power of a table: it gets the events of the entry
+// that was just applied, in table order, and may change itself in the same
+// entry.
+type Follower interface {
+	Follow(t *Turn, events []Event)
+}
+
+// Fencer is the power of the table of leases that fences are checked with.
+// It is called with the table's lock held.
+type Fencer interface {
+	Holds(k interrex.Key, token interrex.Token) bool
+}
+
+// Event is what an applied operation, or the passing of time, did. It is
+// published on every agent in the order of revisions, and is immutable.
+type Event struct {
+	Revision interrex.Revision
+	Table    TableID
+	Kind     string // for example interrex.LeaseClaimed
+	Key      string // for example NAMESPACE/NAME
+	Now      Time
+	Wall     time.Time // the leader's clock, information only
+	Value    any       // the table's own record, immutable
+	Size     int       // approximate bytes, for the ring's limit
+}
+
+// Turn is the moment at which one operation, or one pass of time, takes
+// place.
+type Turn struct {
+	Revision interrex.Revision // of the present change
+	Now      Time
+	Wall     time.Time
+	Table    TableID
+
+	events []Event
+}
+
+// Next takes one more revision, for a further change in the same turn.
+func (t *Turn) Next() interrex.Revision {
+	t.Revision++
+	return t.Revision
+}
+
+// Emit publishes an event at the present revision.
+func (t *Turn) Emit(kind, key string, value any, size int) {
+	t.events = append(t.events, Event{
+		Revision: t.Revision, Table: t.Table, Kind: kind, Key: key,
+		Now: t.Now, Wall: t.Wall, Value: value, Size: size,
+	})
+}
+
+// Events gives what was emitted in this turn, in order.
+func (t *Turn) Events() []Event { return t.events }
+
+// Operation is one command to one table, in the envelope that every table
+// shares.
+type Operation struct {
+	Table     TableID
+	Caller    string // the authenticated name; empty on an open API
+	RequestID string // empty: no record is kept
+	Attempt   uint32
+	// Mark, for a RequestID of the form NAME.N: every request of NAME below it
+	// has been answered, or given up by its caller.
+	Mark  uint64
+	Fence interrex.Fence
+	Data  []byte // the command, in the table's encoding
+}
+
+// Result answers one operation.
+type Result struct {
+	Reply    Reply
+	Revision interrex.Revision // of the change; of a refusal: where it was refused
+	Attempt  uint32            // the attempt that the answer names
+	Replayed bool              // an earlier attempt had done it
+	Err      error             // a refusal, an *interrex.Error
+}
+
+// Entry is one log entry: a batch with one stamp.
+type Entry struct {
+	Stamp      Time
+	Wall       time.Time
+	Operations []Operation
+}
+
+// Publisher takes the events of each entry, under Apply. It must not block.
+type Publisher interface {
+	// Publish takes the events of one entry, and the revision after it.
+	Publish(events []Event, last interrex.Revision)
+	// Reset says that history before last is gone: a snapshot was restored.
+	Reset(last interrex.Revision)
+}
