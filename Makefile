@@ -1,0 +1,25 @@
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+build: ## the binary, in bin/interrex
+	go build -trimpath -o bin/interrex ./cmd/interrex
+
+test: ## all tests, with what they need installed first
+	tools/test.sh
+
+race: ## all tests with the race detector
+	tools/test.sh -race
+
+bench: ## all benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+lint: ## gofmt and vet
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	go vet ./...
+
+generate: ## the code of gen/ from proto/
+	tools/generate.sh
+
+.PHONY: help build test race bench lint generate

@@ -1,0 +1,180 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Limits of an agent's ID and of the number of agents that bootstrap.
+const (
+	MaxID              = 63
+	MaxBootstrapExpect = 9
+)
+
+// Validate says which value is wrong, and what is allowed.
+func (c Config) Validate() error {
+	for _, check := range []func() error{
+		c.Agent.validate, c.API.validate, c.Cluster.validate, c.Raft.validate, c.Logging.validate,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a Agent) validate() error {
+	if a.ID == "" {
+		return nil
+	}
+	return ValidateID(a.ID)
+}
+
+// ValidateID says what is wrong with an agent's ID.
+func ValidateID(id string) error {
+	if len(id) == 0 || len(id) > MaxID {
+		return fmt.Errorf("agent.id: 1 to %d characters are allowed, not %d", MaxID, len(id))
+	}
+	for i := range len(id) {
+		c := id[i]
+		inner := i > 0 && i < len(id)-1
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' && inner) {
+			return fmt.Errorf("agent.id: %q is no DNS label: allowed are a-z 0-9, and - between them", id)
+		}
+	}
+	return nil
+}
+
+func (a API) validate() error {
+	if (a.TLS.Cert == "") != (a.TLS.Key == "") {
+		return fmt.Errorf("api.tls: cert and key go together")
+	}
+	if a.TLS.ClientCA != "" && a.TLS.Cert == "" {
+		return fmt.Errorf("api.tls.client-ca: needs api.tls.cert and api.tls.key")
+	}
+	if a.Listen == "" {
+		return nil
+	}
+	host, err := address("api.listen", a.Listen)
+	if err != nil {
+		return err
+	}
+	if a.TLS.Cert == "" && !loopback(host) {
+		return fmt.Errorf("api.listen: %s is beyond loopback, where every caller would be the operator: set api.tls.cert and api.tls.key, or listen on 127.0.0.1", a.Listen)
+	}
+	if a.Advertise != "" {
+		return dialable("api.advertise", a.Advertise)
+	}
+	return nil
+}
+
+func (c Cluster) validate() error {
+	if c.Timing != "" && c.Timing != TimingLAN && c.Timing != TimingWAN {
+		return fmt.Errorf("cluster.timing: %q is neither %s nor %s", c.Timing, TimingLAN, TimingWAN)
+	}
+	if c.BootstrapExpect < 0 || c.BootstrapExpect > MaxBootstrapExpect {
+		return fmt.Errorf("cluster.bootstrap-expect: 0 to %d are allowed, not %d", MaxBootstrapExpect, c.BootstrapExpect)
+	}
+	if c.TLS.Present() && (c.TLS.CA == "" || c.TLS.Cert == "" || c.TLS.Key == "") {
+		return fmt.Errorf("cluster.tls: ca, cert and key go together")
+	}
+	if !c.TLS.Present() && (c.BootstrapExpect > 1 || len(c.Join) > 0) {
+		return fmt.Errorf("cluster.tls: agents speak to each other over TLS only: set ca, cert and key")
+	}
+	if len(c.Join) > 0 && c.BootstrapExpect < 2 {
+		return fmt.Errorf("cluster.bootstrap-expect: cluster.join names other agents: say how many agents make the cluster, the same number on all of them")
+	}
+	if c.BootstrapExpect > 1 && len(c.Join) == 0 {
+		return fmt.Errorf("cluster.join: cluster.bootstrap-expect waits for %d agents: name the cluster addresses of the others", c.BootstrapExpect)
+	}
+	if c.Listen != "" {
+		if _, err := address("cluster.listen", c.Listen); err != nil {
+			return err
+		}
+	}
+	if c.Advertise != "" {
+		if err := dialable("cluster.advertise", c.Advertise); err != nil {
+			return err
+		}
+	}
+	for _, join := range c.Join {
+		if err := dialable("cluster.join", join); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Raft) validate() error {
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+		least time.Duration
+	}{
+		{"heartbeat-timeout", r.HeartbeatTimeout, 50 * time.Millisecond},
+		{"election-timeout", r.ElectionTimeout, 50 * time.Millisecond},
+		{"leader-lease-timeout", r.LeaderLeaseTimeout, 20 * time.Millisecond},
+		{"no-leader-timeout", r.NoLeaderTimeout, time.Second},
+		{"snapshot-interval", r.SnapshotInterval, time.Second},
+	} {
+		if d.value != 0 && (d.value < d.least || d.value > time.Hour) {
+			return fmt.Errorf("raft.%s: %s to 1h are allowed, not %s", d.key, d.least, d.value)
+		}
+	}
+	if r.LeaderLeaseTimeout != 0 && r.HeartbeatTimeout != 0 && r.LeaderLeaseTimeout >= r.HeartbeatTimeout {
+		return fmt.Errorf("raft.leader-lease-timeout: %s must be shorter than raft.heartbeat-timeout, %s: a leader that is cut off steps down before another is elected", r.LeaderLeaseTimeout, r.HeartbeatTimeout)
+	}
+	if r.SnapshotRetention < 0 || r.SnapshotRetention > 100 {
+		return fmt.Errorf("raft.snapshot-retention: 1 to 100 are allowed, not %d", r.SnapshotRetention)
+	}
+	return nil
+}
+
+var (
+	levels  = []string{"critical", "error", "warning", "info", "debug", "trace"}
+	formats = []string{"auto", "text", "json"}
+)
+
+func (l Logging) validate() error {
+	if l.Level != "" && !slices.Contains(levels, strings.ToLower(l.Level)) {
+		return fmt.Errorf("logging.level: %q is none of %s", l.Level, strings.Join(levels, ", "))
+	}
+	if l.Format != "" && !slices.Contains(formats, l.Format) {
+		return fmt.Errorf("logging.format: %q is none of %s", l.Format, strings.Join(formats, ", "))
+	}
+	return nil
+}
+
+func address(key, text string) (host string, err error) {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return "", fmt.Errorf("%s: %q is not HOST:PORT", key, text)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return "", fmt.Errorf("%s: %q has no port between 0 and 65535", key, text)
+	}
+	return host, nil
+}
+
+// dialable refuses addresses that nobody can dial.
+func dialable(key, text string) error {
+	host, err := address(key, text)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("%s: %q cannot be dialled by others: name a host", key, text)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

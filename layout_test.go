@@ -1,0 +1,161 @@
+package interrex_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/interrex/interrex"
+
+// floors says on which floor each folder stands. An import goes to a lower
+// floor, never up and never sideways; tests below floor 7 may import anything.
+// Change this table first, with a reason, when the architecture should change.
+var floors = map[string]int{
+	"":                      0, // the vocabulary
+	"gate":                  0, // visits to what must outlive its users
+	"config":                0, // the configuration's types, file and validation
+	"gen/interrexv1":        0, // generated messages and handlers
+	"state":                 1, // the replicated state: one log, many tables
+	"hold":                  1, // the holder's side of a lease
+	"wire":                  1, // the vocabulary in the API's messages
+	"lease":                 2, // the table of leases
+	"queue":                 2, // operations waiting for the log
+	"watch":                 2, // events to any number of watchers
+	"transport":             2, // one TLS port between agents
+	"projection":            2, // lease holders in SQL
+	"leaseapplier":          3, // from queue to raft and back to the caller
+	"reads":                 3, // strong reads
+	"notify":                3, // lease changes into a target
+	"client":                3, // what programs import to talk to agents
+	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
+	"raftworker":            4, // the supervised raft.Raft
+	"api":                   4, // the server
+	"manifolds":             5, // the dependency graph
+	"agent":                 6, // one agent
+	"cmd/interrex":          7, // the binary
+	"interrextest":          7, // the test kit for embedders
+	"featuretests":          7, // what a user can rely on
+}
+
+// sideways are the imports within one floor that are allowed: a folder and the
+// folder below it.
+var sideways = map[[2]string]bool{
+	{"raftworker", "raftworker/leadership"}: true,
+	{"featuretests", "interrextest"}:        true,
+}
+
+func TestImportsGoDown(t *testing.T) {
+	for dir, imports := range packages(t) {
+		if strings.HasPrefix(dir, "examples/") || path.Base(dir) == "statetest" {
+			continue
+		}
+		floor, known := floors[dir]
+		if !known {
+			t.Errorf("%s stands on no floor: add it to the table, with what it owns", dir)
+		}
+		for _, imported := range imports {
+			below, known := floors[imported]
+			switch {
+			case !known:
+				t.Errorf("%s imports %s, which stands on no floor", dir, imported)
+			case below >= floor && !sideways[[2]string{dir, imported}] && dir != "":
+				t.Errorf("%s (floor %d) imports %s (floor %d)", dir, floor, imported, below)
+			case dir == "":
+				t.Errorf("the vocabulary imports %s", imported)
+			}
+		}
+	}
+}
+
+// packages gives, by folder, what its files other than tests import of ours.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if name := d.Name(); name == "tools" || name == "testdata" || name != "." && strings.HasPrefix(name, ".") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		dir := strings.TrimPrefix(path.Clean(filepath.ToSlash(filepath.Dir(file))), ".")
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		found[dir] = found[dir]
+		for _, spec := range parsed.Imports {
+			name := strings.Trim(spec.Path.Value, `"`)
+			if name == module {
+				found[dir] = append(found[dir], "")
+			} else if ours, is := strings.CutPrefix(name, module+"/"); is {
+				found[dir] = append(found[dir], ours)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// forbidden says which modules must not be linked by which folders, and why.
+var forbidden = []struct{ folder, module, why string }{
+	{"hold", "github.com/hashicorp/raft", "a program that only holds leases needs no consensus"},
+	{"client", "github.com/hashicorp/raft", "a program that only talks to agents needs no consensus"},
+	{"agent", "modernc.org/sqlite", "an embedder chooses his SQL driver"},
+	{"agent", "github.com/jackc/pgx", "an embedder chooses his SQL driver"},
+	{"agent", "github.com/spf13/cobra", "an embedder has a command line of his own"},
+	{"projection", "modernc.org/sqlite", "the database is given to it"},
+}
+
+func TestClosuresLeaveOutWhatTheyMust(t *testing.T) {
+	for _, f := range forbidden {
+		out, err := exec.Command("go", "list", "-deps", "./"+f.folder).CombinedOutput()
+		if err != nil {
+			t.Fatalf("go list ./%s: %v\n%s", f.folder, err, out)
+		}
+		for dep := range strings.FieldsSeq(string(out)) {
+			if dep == f.module || strings.HasPrefix(dep, f.module+"/") {
+				t.Errorf("%s links %s: %s", f.folder, dep, f.why)
+				break
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItOwns(t *testing.T) {
+	for dir := range packages(t) {
+		if strings.HasPrefix(dir, "gen/") {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join("./"+dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		documented := false
+		for _, file := range files {
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments|parser.PackageClauseOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			documented = documented || parsed.Doc != nil && !strings.HasSuffix(file, "_test.go")
+		}
+		if !documented {
+			t.Errorf("no file of %s says in a package comment what it owns", dir)
+		}
+	}
+}
