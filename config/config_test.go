@@ -62,7 +62,7 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"clutser: {}", "did you mean cluster?"},
 		{"raft: 3", "raft: a section with keys is expected"},
 		{"raft: {heartbeat-timeout: 1}", "a duration has a unit"},
-		{"raft: {heartbeat-timeout: 1ms}", "heartbeat-timeout: 50ms to 1h0m0s"},
+		{"raft: {heartbeat-timeout: 1ms}", "heartbeat-timeout: 50ms to 1h are"},
 		{"raft: {heartbeat-timeout: soon}", "cannot unmarshal"},
 		{"raft: {heartbeat-timeout: 100ms, leader-lease-timeout: 100ms}", "must be shorter than raft.heartbeat-timeout"},
 		{"agent: {id: Big_One}", "is no DNS label"},
