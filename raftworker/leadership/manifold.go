@@ -1,0 +1,70 @@
+package leadership
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex/gate"
+)
+
+// ManifoldConfig says what the flag's manifold is wired to.
+type ManifoldConfig struct {
+	// RaftName is the raft worker: the flag falls and rises with it.
+	RaftName string
+	Tracker  *Tracker
+}
+
+// Validate names the first field that is missing.
+func (c ManifoldConfig) Validate() error {
+	if c.RaftName == "" {
+		return errors.New("empty RaftName not valid")
+	}
+	return Config{Tracker: c.Tracker}.Validate()
+}
+
+// Manifold runs the flag in a dependency engine. Its output is a *gate.Flag.
+func Manifold(cfg ManifoldConfig) dependency.Manifold {
+	return dependency.Manifold{
+		Inputs: []string{cfg.RaftName},
+		Start:  cfg.start,
+		Output: output,
+		Filter: filter,
+	}
+}
+
+func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	// Raft's being there is all that is asked of it: what it knows comes
+	// through the tracker.
+	if err := ctx.Get(c.RaftName, nil); err != nil {
+		return nil, err
+	}
+	return NewWorker(Config{Tracker: c.Tracker})
+}
+
+func output(in worker.Worker, out any) error {
+	w, ok := in.(*Worker)
+	if !ok {
+		return fmt.Errorf("expected input of type *leadership.Worker, got %T", in)
+	}
+	flag, ok := out.(*gate.Flag)
+	if !ok {
+		return fmt.Errorf("expected output of *gate.Flag, got %T", out)
+	}
+	*flag = w
+	return nil
+}
+
+// filter turns the end of a term into a bounce: dependents are stopped, and
+// the flag starts again with the other answer.
+func filter(err error) error {
+	if errors.Is(err, ErrChanged) {
+		return dependency.ErrBounce
+	}
+	return err
+}

@@ -1,0 +1,100 @@
+package leadership
+
+import (
+	"context"
+	"errors"
+
+	"github.com/juju/worker/v3/catacomb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gate"
+)
+
+// ErrChanged is the error of a Worker whose leadership has begun or ended. A
+// manifold's filter turns it into the engine's bounce.
+var ErrChanged = errors.New("leadership has changed")
+
+// Config is what a Worker needs.
+type Config struct {
+	Tracker *Tracker
+}
+
+// Validate names the first field that is missing.
+func (c Config) Validate() error {
+	if c.Tracker == nil {
+		return errors.New("nil Tracker not valid")
+	}
+	return nil
+}
+
+// Worker is a gate.Flag whose life is one term of this agent's leadership, or
+// the time between two of them. Its answer never changes: when it would, the
+// worker ends with ErrChanged, and the engine stops those who depend on it
+// before it starts the next one.
+//
+// It runs on followers too, with the answer false. A worker that refused to
+// start there would be missing to the engine, which starts such a one again
+// only when an input of it changes: nobody would start it when this agent
+// comes to lead.
+type Worker struct {
+	catacomb catacomb.Catacomb
+	held     interrex.Leadership
+	watch    *Watch
+}
+
+var _ gate.Flag = (*Worker)(nil)
+
+// NewWorker starts a flag on the leadership of now.
+func NewWorker(cfg Config) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	w := &Worker{watch: cfg.Tracker.Watch()}
+	// The first Next replays the present and does not wait.
+	held, err := w.watch.Next(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	w.held = held
+	if err := catacomb.Invoke(catacomb.Plan{Site: &w.catacomb, Work: w.loop}); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Check reports whether this agent leads and is ready. It is constant for the
+// worker's life.
+func (w *Worker) Check() bool { return w.held.Ready }
+
+// Term is the term in which this agent leads; 0 when Check is false.
+func (w *Worker) Term() uint64 {
+	if !w.held.Ready {
+		return 0
+	}
+	return w.held.Term
+}
+
+// Kill asks the worker to stop.
+func (w *Worker) Kill() { w.catacomb.Kill(nil) }
+
+// Wait waits for the worker's end; the error is ErrChanged when leadership
+// has begun or ended.
+func (w *Worker) Wait() error { return w.catacomb.Wait() }
+
+// Report says what the flag answers, for the engine's report.
+func (w *Worker) Report() map[string]any {
+	return map[string]any{"leader": w.Check(), "term": w.held.Term}
+}
+
+func (w *Worker) loop() error {
+	ctx := w.catacomb.Context(context.Background())
+	for {
+		now, err := w.watch.Next(ctx)
+		if err != nil {
+			return w.catacomb.ErrDying()
+		}
+		if now.Ready != w.held.Ready || now.Ready && now.Term != w.held.Term {
+			return ErrChanged
+		}
+	}
+}
