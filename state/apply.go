@@ -1,0 +1,203 @@
+package state
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+)
+
+// MaxEndings is how many due things one entry ends, over all tables.
+const MaxEndings = 1000
+
+// Apply applies one log entry and gives a []Result, one for each operation in
+// their order. It gives nil for an entry at or below the log index that it has
+// applied, which raft brings again after a restart within the process, and for
+// one that cannot be decoded: whoever waits for it gets no answer here, and
+// calls its outcome unknown.
+//
+// The events are published, and then the new revision is shown, before the
+// tables' locks are given back. So a reader that takes Revision with a table's
+// lock held sees the table exactly at that revision, and a watch since it gets
+// everything that comes after and nothing that it has seen.
+func (s *State) Apply(l *raft.Log) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.Type != raft.LogCommand || l.Index <= s.at.Load().index {
+		return nil
+	}
+	defer func() { clear(s.entry.Operations) }()
+	err := decodeEntry(&s.entry, l.Data)
+	if s.Halted() != nil {
+		return s.haltedResults(err)
+	}
+	if err == nil {
+		err = s.known(&s.entry)
+	}
+	if err != nil {
+		s.halt(l.Index, err)
+		return s.haltedResults(err)
+	}
+	results := make([]Result, len(s.entry.Operations))
+	if err := s.run(l, results); err != nil {
+		s.halt(l.Index, err)
+		return s.haltedResults(nil)
+	}
+	m := s.at.Load()
+	s.applied.release(m.index)
+	s.revision.release(uint64(m.revision))
+	return results
+}
+
+// StoreConfiguration takes note of the place of a membership change in the
+// log. The members themselves are raft's.
+func (s *State) StoreConfiguration(index uint64, _ raft.Configuration) {
+	s.Passed(index)
+}
+
+// Passed says that everything up to a log index has been applied here. raft
+// does not tell an FSM of barriers and of a leader's first entry: whoever gets
+// a barrier's answer says so here, or WaitApplied would wait for an index at
+// which nothing comes. It has no part in what Apply ignores.
+func (s *State) Passed(index uint64) {
+	for {
+		old := s.passed.Load()
+		if index <= old {
+			return
+		}
+		if s.passed.CompareAndSwap(old, index) {
+			s.applied.release(index)
+			return
+		}
+	}
+}
+
+// known refuses an entry that this build does not know before any of it has
+// been done, so that what is kept is the state after a whole entry.
+func (s *State) known(e *Entry) error {
+	for i := range e.Operations {
+		op := &e.Operations[i]
+		if op.Table == OwnTable && !ownKnown(op.Data) {
+			return fmt.Errorf("operation %d: unknown command of the state's own", i)
+		}
+		if op.Table != OwnTable && s.tables.find(op.Table) == nil {
+			return fmt.Errorf("operation %d: unknown table %d", i, op.Table)
+		}
+	}
+	return nil
+}
+
+// haltedResults answers every operation of s.entry, if it could be decoded.
+func (s *State) haltedResults(err error) any {
+	if err != nil && len(s.entry.Operations) == 0 {
+		return nil
+	}
+	return slices.Repeat([]Result{{Err: errHalted(s.Halted())}}, len(s.entry.Operations))
+}
+
+// errHalted is the answer here to an operation that other replicas may do.
+func errHalted(halt error) error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "operation: this agent cannot apply it, others may have: %v", halt).WithCause(halt)
+}
+
+// run applies s.entry. The error is a table's panic.
+func (s *State) run(l *raft.Log, results []Result) (err error) {
+	s.tables.lock()
+	defer s.tables.unlock()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a table has failed: %v\n%s", p, debug.Stack())
+		}
+	}()
+	m := *s.at.Load()
+	t := &s.turn
+	clear(t.events)
+	*t = Turn{
+		Revision: m.revision, Now: max(m.now, s.entry.Stamp),
+		Wall: s.entry.Wall, events: t.events[:0],
+	}
+	s.own.records.age(t.Now)
+	s.tick(t)
+	for i := range s.entry.Operations {
+		results[i] = s.one(t, &s.entry.Operations[i])
+	}
+	m.index, m.term, m.revision, m.now = l.Index, l.Term, t.Revision, t.Now
+	m.since = s.clock.Now()
+	m.due, m.hasDue = s.tables.due()
+	// The events go to another's memory, and the scratch is used again.
+	s.publisher.Publish(slices.Clone(t.events), t.Revision)
+	s.at.Store(&m)
+	return nil
+}
+
+// tick ends what is due, in the order of the tables.
+func (s *State) tick(t *Turn) {
+	left := MaxEndings
+	for _, table := range s.tables {
+		if left == 0 {
+			return
+		}
+		if due, ok := table.Due(); !ok || due > t.Now {
+			continue
+		}
+		t.Table = table.ID()
+		first := len(t.events)
+		left -= table.Tick(t, left)
+		s.follow(t, first)
+	}
+}
+
+// one does one operation, or answers from its record, or refuses it.
+func (s *State) one(t *Turn, op *Operation) Result {
+	if op.Table == OwnTable {
+		res := s.own.apply(t, op)
+		res.Revision = t.Revision
+		return res
+	}
+	ticket, res, done := s.own.records.admit(op, t.Now, s.tables)
+	if !done {
+		res = s.do(t, op)
+	}
+	if res.Err != nil && res.Revision == 0 {
+		res.Revision = t.Revision
+	}
+	if res.Err == nil && !done {
+		s.own.records.keep(ticket, op, t.Now, &res)
+	}
+	return res
+}
+
+// do does an operation that no mark and no record has decided.
+func (s *State) do(t *Turn, op *Operation) Result {
+	if op.Fence != (interrex.Fence{}) && (s.fencer == nil || !s.fencer.Holds(op.Fence.Key, op.Fence.Token)) {
+		return refuse(op, interrex.Errorf(interrex.KindNotHeld, "fence: %s is not held under token %d", op.Fence.Key, op.Fence.Token))
+	}
+	table := s.tables.find(op.Table)
+	c, err := table.Check(t.Now, op.Data)
+	if err != nil {
+		return refuse(op, err)
+	}
+	t.Table = op.Table
+	res := Result{Revision: t.Next(), Attempt: op.Attempt}
+	first := len(t.events)
+	res.Reply = table.Apply(t, c)
+	s.follow(t, first)
+	return res
+}
+
+// follow gives the events from first on to the tables that follow, in their
+// order; each sees also what those before it have added.
+func (s *State) follow(t *Turn, first int) {
+	if first == len(t.events) {
+		return
+	}
+	for _, table := range s.tables {
+		if f, ok := table.(Follower); ok {
+			t.Table = table.ID()
+			f.Follow(t, slices.Clip(t.events[first:]))
+		}
+	}
+}

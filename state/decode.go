@@ -1,0 +1,105 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"unsafe"
+)
+
+var (
+	errShort   = errors.New("it ends too early")
+	errVarint  = errors.New("it has a malformed number")
+	errTooMany = errors.New("a count is larger than what follows")
+)
+
+// decoder takes values off the front of b. After its first error it gives zero
+// values, so that a caller looks at err once.
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+	d.b = nil
+}
+
+func (d *decoder) byte() byte {
+	if len(d.b) == 0 {
+		d.fail(errShort)
+		return 0
+	}
+	c := d.b[0]
+	d.b = d.b[1:]
+	return c
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.fail(errVarint)
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail(errVarint)
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+// small reads a number that must not exceed limit.
+func (d *decoder) small(limit uint64) uint64 {
+	v := d.uvarint()
+	if v > limit {
+		d.fail(errVarint)
+		return 0
+	}
+	return v
+}
+
+// count reads a number of things that take at least one byte each, so that a
+// lie cannot make its reader allocate more than it was given.
+func (d *decoder) count() int {
+	v := d.uvarint()
+	if v > uint64(len(d.b)) {
+		d.fail(errTooMany)
+		return 0
+	}
+	return int(v)
+}
+
+// bytes reads bytes with their length in front: a part of b, not a copy.
+func (d *decoder) bytes() []byte {
+	n := d.count()
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
+
+// text reads a string that shares the memory of b.
+func (d *decoder) text() string {
+	v := d.bytes()
+	return unsafe.String(unsafe.SliceData(v), len(v))
+}
+
+// end is the error of the whole: also when bytes are left.
+func (d *decoder) end() error {
+	if d.err == nil && len(d.b) != 0 {
+		return errors.New("it has bytes after its end")
+	}
+	return d.err
+}
+
+func appendBytes[T []byte | string](b []byte, v T) []byte {
+	b = binary.AppendUvarint(b, uint64(len(v)))
+	return append(b, v...)
+}

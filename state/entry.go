@@ -1,0 +1,164 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// Limits of an entry. A batch is full once it holds MaxOperations, or once the
+// operations in it take BatchBytes; the one that crosses that line may itself
+// be as long as MaxOperationBytes. So no entry is longer than MaxEntryBytes.
+const (
+	MaxOperations     = 1024
+	BatchBytes        = 1 << 20
+	MaxOperationBytes = 1 << 20
+	MaxEntryBytes     = BatchBytes + MaxOperationBytes + 64
+	MaxCaller         = 256 // bytes of a caller's name
+)
+
+// entryVersion is the first byte of every entry.
+const entryVersion = 1
+
+// The kinds of an operation. 2 is reserved for groups.
+const kindOne = 1
+
+// What an operation's flags say of its envelope.
+const (
+	flagCaller = 1 << iota
+	flagRequest
+	flagFence
+	flagsKnown = flagCaller | flagRequest | flagFence
+)
+
+// Size is an upper bound, in bytes, of what the operation takes in an entry.
+func (o *Operation) Size() int {
+	const numbers = 64 // kind, flags, and every number and length at its longest
+	return numbers + len(o.Caller) + len(o.RequestID) + len(o.Fence.Key.Namespace) + len(o.Fence.Key.Name) + len(o.Data)
+}
+
+// Validate says, as KindInvalid or KindTooLarge, why the operation must not be
+// proposed. What it lets pass fits into an entry.
+func (o *Operation) Validate() error {
+	switch {
+	case len(o.Caller) > MaxCaller:
+		return interrex.Errorf(interrex.KindInvalid, "caller: at most %d bytes are allowed, not %d", MaxCaller, len(o.Caller))
+	case len(o.RequestID) > interrex.MaxRequestID:
+		return interrex.Errorf(interrex.KindInvalid, "request_id: 1 to %d bytes are allowed, not %d", interrex.MaxRequestID, len(o.RequestID))
+	case o.Size() > MaxOperationBytes:
+		return interrex.Errorf(interrex.KindTooLarge, "operation: at most %d bytes are allowed, not %d", MaxOperationBytes, o.Size())
+	case o.Fence != interrex.Fence{}:
+		return o.Fence.Key.Validate()
+	}
+	return nil
+}
+
+// AppendEntry appends the encoding of e to b. The caller keeps the limits: see
+// Operation.Validate and Operation.Size.
+func AppendEntry(b []byte, e *Entry) []byte {
+	b = append(b, entryVersion)
+	b = binary.AppendVarint(b, int64(e.Stamp))
+	b = binary.AppendVarint(b, e.Wall.Unix())
+	b = binary.AppendUvarint(b, uint64(e.Wall.Nanosecond()))
+	b = binary.AppendUvarint(b, uint64(len(e.Operations)))
+	for i := range e.Operations {
+		b = appendOperation(b, &e.Operations[i])
+	}
+	return b
+}
+
+func appendOperation(b []byte, o *Operation) []byte {
+	var flags byte
+	if o.Caller != "" {
+		flags |= flagCaller
+	}
+	if o.RequestID != "" || o.Attempt != 0 || o.Mark != 0 {
+		flags |= flagRequest
+	}
+	if o.Fence != (interrex.Fence{}) {
+		flags |= flagFence
+	}
+	b = append(b, kindOne, flags)
+	b = binary.AppendUvarint(b, uint64(o.Table))
+	if flags&flagCaller != 0 {
+		b = appendBytes(b, o.Caller)
+	}
+	if flags&flagRequest != 0 {
+		b = appendBytes(b, o.RequestID)
+		b = binary.AppendUvarint(b, uint64(o.Attempt))
+		b = binary.AppendUvarint(b, o.Mark)
+	}
+	if flags&flagFence != 0 {
+		b = appendBytes(b, o.Fence.Key.Namespace)
+		b = appendBytes(b, o.Fence.Key.Name)
+		b = binary.AppendUvarint(b, uint64(o.Fence.Token))
+	}
+	return appendBytes(b, o.Data)
+}
+
+// DecodeEntry reads what AppendEntry has written. The strings and the data of
+// the entry share the memory of b: b must not be changed afterwards, and who
+// keeps a part of an entry beyond its Apply clones it, or keeps all of b alive.
+func DecodeEntry(b []byte) (Entry, error) {
+	var e Entry
+	err := decodeEntry(&e, b)
+	return e, err
+}
+
+// decodeEntry reuses the operations' memory of e.
+func decodeEntry(e *Entry, b []byte) error {
+	if len(b) > MaxEntryBytes {
+		return fmt.Errorf("cannot decode entry: it has %d bytes, more than %d", len(b), MaxEntryBytes)
+	}
+	d := decoder{b: b}
+	if v := d.byte(); d.err == nil && v != entryVersion {
+		return fmt.Errorf("cannot decode entry: unknown version %d", v)
+	}
+	e.Stamp = Time(d.varint())
+	sec := d.varint()
+	e.Wall = time.Unix(sec, int64(d.small(1e9-1))).UTC()
+	n := d.count()
+	if n > MaxOperations {
+		return fmt.Errorf("cannot decode entry: it has %d operations, more than %d", n, MaxOperations)
+	}
+	e.Operations = e.Operations[:0]
+	for i := 0; i < n && d.err == nil; i++ {
+		e.Operations = append(e.Operations, Operation{})
+		if err := decodeOperation(&d, &e.Operations[i]); err != nil {
+			return fmt.Errorf("cannot decode entry: operation %d: %w", i, err)
+		}
+	}
+	if err := d.end(); err != nil {
+		return fmt.Errorf("cannot decode entry: %w", err)
+	}
+	return nil
+}
+
+func decodeOperation(d *decoder, o *Operation) error {
+	if kind := d.byte(); d.err == nil && kind != kindOne {
+		return fmt.Errorf("unknown kind %d", kind)
+	}
+	flags := d.byte()
+	if flags&^flagsKnown != 0 {
+		return fmt.Errorf("unknown flags %#x", flags)
+	}
+	o.Table = TableID(d.small(math.MaxUint16))
+	if flags&flagCaller != 0 {
+		o.Caller = d.text()
+	}
+	if flags&flagRequest != 0 {
+		o.RequestID = d.text()
+		o.Attempt = uint32(d.small(math.MaxUint32))
+		o.Mark = d.uvarint()
+	}
+	if flags&flagFence != 0 {
+		o.Fence.Key.Namespace = d.text()
+		o.Fence.Key.Name = d.text()
+		o.Fence.Token = interrex.Token(d.uvarint())
+	}
+	o.Data = d.bytes()
+	return d.err
+}

@@ -1,0 +1,99 @@
+package state
+
+import (
+	"context"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// Revision is the revision at which the state stands.
+func (s *State) Revision() interrex.Revision { return s.at.Load().revision }
+
+// Floor is the revision that no feed reaches before: what was before it is
+// another history. 0: there is none.
+func (s *State) Floor() interrex.Revision { return s.at.Load().floor }
+
+// Applied is the log index, and its term, of the last entry that is in the
+// state. raft's own count may be higher: see Passed.
+func (s *State) Applied() (index, term uint64) {
+	m := s.at.Load()
+	return m.index, m.term
+}
+
+// Now is cluster time as of the last entry.
+func (s *State) Now() Time { return s.at.Load().now }
+
+// NewestStamp is cluster time as of the last entry, and when, by this agent's
+// own clock, that entry was applied here.
+func (s *State) NewestStamp() (stamp Time, applied time.Time) {
+	m := s.at.Load()
+	return m.now, m.since
+}
+
+// Estimate is what cluster time may be now: that of the last entry and this
+// agent's own time since it was applied; and its wall clock. For users' eyes:
+// no rule reads it.
+func (s *State) Estimate() (now Time, wall time.Time) {
+	m := s.at.Load()
+	wall = s.clock.Now()
+	return m.now.Add(max(0, wall.Sub(m.since))), wall
+}
+
+// Due is the earliest cluster time at which a table wants a tick, as of the
+// last entry; false: none does.
+func (s *State) Due() (Time, bool) {
+	m := s.at.Load()
+	return m.due, m.hasDue
+}
+
+// Identity says which history this is.
+func (s *State) Identity() Identity {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.own.identity.clone()
+}
+
+// Settings are the replicated settings.
+func (s *State) Settings() Settings {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.own.settings
+}
+
+// Recorded reports whether a mark or a record decides now what op is answered,
+// and how. A leader asks it about a waiting claim, at every asking.
+func (s *State) Recorded(op *Operation) (Result, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if table := s.tables.find(op.Table); table != nil {
+		table.Lock()
+		defer table.Unlock()
+	}
+	res, found := s.own.records.recorded(op, s.tables)
+	if res.Err != nil && res.Revision == 0 {
+		res.Revision = s.Revision()
+	}
+	return res, found
+}
+
+// WaitApplied waits until everything up to a log index is in the state. The
+// error is KindTimeout when ctx ends before, KindOverloaded when MaxWaiters
+// wait, KindUnavailable when the state is closed or halted.
+func (s *State) WaitApplied(ctx context.Context, index uint64) error {
+	if err := s.Halted(); err != nil {
+		return err
+	}
+	return s.applied.wait(ctx, index, func() uint64 {
+		return max(s.at.Load().index, s.passed.Load())
+	})
+}
+
+// WaitRevision waits until the state stands at a revision or after it. Its
+// errors are those of WaitApplied.
+func (s *State) WaitRevision(ctx context.Context, r interrex.Revision) error {
+	if err := s.Halted(); err != nil {
+		return err
+	}
+	return s.revision.wait(ctx, uint64(r), func() uint64 { return uint64(s.Revision()) })
+}

@@ -1,0 +1,157 @@
+package state
+
+import (
+	"github.com/interrex/interrex"
+)
+
+// ticket is where the answer of an admitted operation goes. The zero ticket is
+// of an operation without a request id.
+type ticket struct {
+	kept   bool
+	name   *name // nil: the record stands by itself
+	number uint64
+}
+
+// find gives the name that an operation's request id belongs to, if there is
+// one, and its record, if there is one.
+func (r *records) find(op *Operation) (n *name, rec *record) {
+	id, number, numbered := splitRequestID(op.RequestID)
+	if !numbered {
+		if s := r.singles[recordKey{op.Caller, op.RequestID}]; s != nil {
+			return nil, &s.record
+		}
+		return nil, nil
+	}
+	n = r.names[recordKey{op.Caller, id}]
+	if n == nil {
+		return nil, nil
+	}
+	if i, found := n.records.find(number); found {
+		return n, &n.records.all[i]
+	}
+	return n, nil
+}
+
+// admit is the look-up before everything else. done: the result stands in a
+// mark, a record or a limit, and the operation is not done (again). It begins
+// with raising the mark, as the operation says.
+func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res Result, done bool) {
+	if op.RequestID == "" {
+		return ticket{}, Result{}, false
+	}
+	if len(op.RequestID) > interrex.MaxRequestID {
+		return t, refuse(op, interrex.Errorf(interrex.KindInvalid, "request_id: 1 to %d bytes are allowed, not %d", interrex.MaxRequestID, len(op.RequestID))), true
+	}
+	id, number, numbered := splitRequestID(op.RequestID)
+	if !numbered {
+		_, rec := r.find(op)
+		if rec != nil {
+			return t, replay(op, rec, tables), true
+		}
+		return ticket{kept: true}, Result{}, false
+	}
+	n := r.names[recordKey{op.Caller, id}]
+	if n != nil && op.Mark > n.mark {
+		n = r.writable(n)
+		n.mark = op.Mark
+		n.records.drop(n.mark)
+	}
+	if res, done := r.recorded(op, tables); done {
+		return t, res, true
+	}
+	if n == nil {
+		if len(r.names) >= r.settings.Names {
+			return t, refuse(op, errNames(r.settings.Names)), true
+		}
+		n = r.add(&name{key: recordKey{op.Caller, id}.clone(), mark: op.Mark})
+	}
+	n = r.writable(n)
+	r.touch(n, now)
+	if number-n.mark >= uint64(r.settings.Window) {
+		return t, refuse(op, errWindow(number, n.mark, r.settings.Window)), true
+	}
+	return ticket{kept: true, name: n, number: number}, Result{}, false
+}
+
+// recorded reports whether a mark or a record decides what op is answered. It
+// changes nothing. A table that is asked for a replay has its lock held.
+func (r *records) recorded(op *Operation, tables tableSet) (Result, bool) {
+	if op.RequestID == "" {
+		return Result{}, false
+	}
+	n, rec := r.find(op)
+	if _, number, numbered := splitRequestID(op.RequestID); numbered {
+		mark := op.Mark
+		if n != nil {
+			mark = max(mark, n.mark)
+		}
+		if number < mark {
+			return refuse(op, errBelowMark(op, mark)), true
+		}
+	}
+	if rec == nil {
+		return Result{}, false
+	}
+	return replay(op, rec, tables), true
+}
+
+// keep puts the answer of an admitted operation on record.
+func (r *records) keep(t ticket, op *Operation, now Time, res *Result) {
+	if !t.kept {
+		return
+	}
+	rec := record{
+		number: t.number, content: contentOf(op), revision: res.Revision,
+		reply: res.Reply, attempt: op.Attempt, table: op.Table,
+	}
+	if t.name != nil {
+		t.name.records.put(rec)
+		return
+	}
+	if len(r.singles) >= r.settings.Records {
+		// The end of a single record touches nobody else's: the oldest makes room.
+		r.dropSingle()
+	}
+	s := &single{key: recordKey{op.Caller, op.RequestID}.clone(), at: now, record: rec}
+	r.singles[s.key] = s
+	r.queue = append(r.queue, s)
+}
+
+// retire forgets a name that its caller gives back.
+func (r *records) retire(caller, id string) {
+	if n := r.names[recordKey{caller, id}]; n != nil {
+		r.remove(n)
+	}
+}
+
+// replay answers op with its record.
+func replay(op *Operation, rec *record, tables tableSet) Result {
+	if rec.table != op.Table || rec.content != contentOf(op) {
+		return refuse(op, interrex.Errorf(interrex.KindInvalid,
+			"request_id %q: an operation with another content was done under it: use each id for one request alone", op.RequestID))
+	}
+	res := Result{Reply: rec.reply, Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
+	if t, ok := tables.find(rec.table).(Replayer); ok {
+		if err := t.Replay(rec.reply); err != nil {
+			res.Reply, res.Err = nil, err
+		}
+	}
+	return res
+}
+
+// refuse is the result of an operation that changes nothing.
+func refuse(op *Operation, err error) Result {
+	return Result{Attempt: op.Attempt, Err: err}
+}
+
+func errNames(limit int) error {
+	return interrex.Errorf(interrex.KindOverloaded, "request_id: %d names are in use, which is all: use a name that is known, or ask again later", limit)
+}
+
+func errWindow(number, mark uint64, limit int) error {
+	return interrex.Errorf(interrex.KindOverloaded, "request_id: number %d is not within %d of the mark %d: wait until earlier requests are answered, and say so with a mark", number, limit, mark)
+}
+
+func errBelowMark(op *Operation, mark uint64) error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "request_id %q is below the mark %d: its caller has its answer, or has given it up", op.RequestID, mark)
+}

@@ -1,0 +1,198 @@
+// Package state owns the replicated state: one log that many tables are
+// changed by, its revisions, its time, its records of request ids, and its
+// snapshots.
+package state
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+)
+
+// State is the replicated state. It outlives restarts of raft within a
+// process, belongs to one history, and never goes back. Apply, Snapshot,
+// Restore and StoreConfiguration are raft's to call; everything else is safe
+// for anybody at any time.
+type State struct {
+	tables    tableSet
+	fencer    Fencer
+	publisher Publisher
+	clock     clock.Clock
+	logger    Logger
+
+	at       atomic.Pointer[moment]
+	passed   atomic.Uint64
+	halted   atomic.Pointer[error]
+	applied  waiters
+	revision waiters
+
+	// mu guards what follows. Who takes it and tables' locks takes it first,
+	// then the tables' in their order.
+	mu    sync.RWMutex
+	own   *own
+	entry Entry // scratch
+	turn  Turn  // scratch
+}
+
+// moment is where a state stands after an entry. It is never changed.
+type moment struct {
+	index    uint64
+	term     uint64
+	revision interrex.Revision
+	floor    interrex.Revision
+	now      Time
+	since    time.Time // own clock, when it was applied
+	due      Time
+	hasDue   bool
+}
+
+// Logger is what a state needs of a loggo.Logger.
+type Logger interface {
+	Criticalf(format string, args ...any)
+	Infof(format string, args ...any)
+}
+
+// Config is what a State is made of.
+type Config struct {
+	// Tables are the tables, in any order: everything that is done table by
+	// table is done in the order of their IDs.
+	Tables []Table
+	// Publisher takes the events; nil: nobody does.
+	Publisher Publisher
+	// Clock serves estimates of the present cluster time, and nothing that is
+	// replicated; nil: the wall clock.
+	Clock clock.Clock
+	// Logger is told of a halt and of restores; nil: nobody is.
+	Logger Logger
+}
+
+// Validate says what is wrong with the configuration.
+func (c Config) Validate() error {
+	ids, names := map[TableID]bool{OwnTable: true}, map[string]bool{ownName: true}
+	for _, t := range c.Tables {
+		switch {
+		case t == nil:
+			return errors.New("nil Table not valid")
+		case t.Name() == "":
+			return fmt.Errorf("table %d without a name not valid", t.ID())
+		case ids[t.ID()]:
+			return fmt.Errorf("table %q: its ID %d is in use", t.Name(), t.ID())
+		case names[t.Name()]:
+			return fmt.Errorf("table %d: its name %q is in use", t.ID(), t.Name())
+		}
+		ids[t.ID()], names[t.Name()] = true, true
+	}
+	return nil
+}
+
+// New makes an empty state. The tables must be empty, and are the state's own
+// from now on.
+func New(c Config) (*State, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("cannot make state: %w", err)
+	}
+	s := &State{publisher: c.Publisher, clock: c.Clock, logger: c.Logger, own: newOwn()}
+	s.tables = slices.SortedFunc(slices.Values(c.Tables), func(a, b Table) int { return int(a.ID()) - int(b.ID()) })
+	for _, t := range s.tables {
+		if f, ok := t.(Fencer); ok && s.fencer == nil {
+			s.fencer = f
+		}
+	}
+	if s.publisher == nil {
+		s.publisher = discard{}
+	}
+	if s.clock == nil {
+		s.clock = clock.WallClock
+	}
+	if s.logger == nil {
+		s.logger = discard{}
+	}
+	s.tables.lock()
+	defer s.tables.unlock()
+	m := moment{since: s.clock.Now()}
+	m.due, m.hasDue = s.tables.due()
+	s.at.Store(&m)
+	return s, nil
+}
+
+// Close releases everybody who waits, now and later, with KindUnavailable.
+func (s *State) Close() {
+	err := interrex.Errorf(interrex.KindUnavailable, "state: it is closed")
+	s.applied.close(err)
+	s.revision.close(err)
+}
+
+// Halted says why this replica has stopped applying; nil: it has not. It stops
+// rather than drift when an entry needs a version, a table or a kind that this
+// build does not know, or when a table fails. It goes on after a restart of
+// the process with a build that can, or after the restore of a newer snapshot.
+func (s *State) Halted() error {
+	if err := s.halted.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (s *State) halt(index uint64, err error) {
+	err = interrex.Errorf(interrex.KindUnavailable, "state: halted at log index %d: %v: this replica needs a build that knows it, or a newer snapshot", index, err).WithCause(err)
+	s.halted.Store(&err)
+	s.logger.Criticalf("%v", err)
+	s.applied.fail(err)
+	s.revision.fail(err)
+}
+
+// tableSet are tables in the order of their IDs.
+type tableSet []Table
+
+// find gives a table; nil: it is not known.
+func (ts tableSet) find(id TableID) Table {
+	for _, t := range ts {
+		if t.ID() == id {
+			return t
+		}
+	}
+	return nil
+}
+
+func (ts tableSet) lock() {
+	for _, t := range ts {
+		t.Lock()
+	}
+}
+
+func (ts tableSet) unlock() {
+	for _, t := range slices.Backward(ts) {
+		t.Unlock()
+	}
+}
+
+// due is the earliest time at which a table wants a tick. The locks are held.
+func (ts tableSet) due() (at Time, found bool) {
+	for _, t := range ts {
+		if due, ok := t.Due(); ok && (!found || due < at) {
+			at, found = due, true
+		}
+	}
+	return at, found
+}
+
+// discard is the publisher, and the logger, of a state that was given none.
+type discard struct{}
+
+func (discard) Publish([]Event, interrex.Revision) {}
+func (discard) Reset(interrex.Revision)            {}
+func (discard) Criticalf(string, ...any)           {}
+func (discard) Infof(string, ...any)               {}
+
+var (
+	_ raft.FSM                = (*State)(nil)
+	_ raft.ConfigurationStore = (*State)(nil)
+)
