@@ -1,0 +1,96 @@
+package queue
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Lane is the line in which an operation waits.
+type Lane int
+
+// The lanes. An extend keeps what is held from being lost, so it passes the
+// others: see Queue.Take.
+const (
+	LaneNormal Lane = iota
+	LaneExtend
+	lanes // how many there are
+)
+
+// Operation is a state.Operation on its way to the log. It belongs to the queue
+// from Enqueue on; nobody writes to it after that, and it is used once.
+type Operation struct {
+	state.Operation
+
+	Lane Lane
+	// Deadline, by the queue's clock: an operation that still waits then is
+	// answered with ErrDeadlineExceeded and never enters the log. Zero: 3 s
+	// after it was enqueued, 5 s in LaneExtend.
+	Deadline time.Time
+	// Stop, when closed, says that the caller has gone: an operation that still
+	// waits is answered with ErrCanceled and never enters the log. Optional.
+	Stop <-chan struct{}
+	// Done gets the one result, on any goroutine. It must not block, nor call
+	// Enqueue.
+	Done func(state.Result)
+	// Wait makes a claim wait for a name that is taken; nil: it does not.
+	Wait *Wait
+
+	answered atomic.Bool
+}
+
+// Wait says how a claim stands in line for its name.
+type Wait struct {
+	Key    interrex.Key
+	Holder string
+	// Until is the end of the wait, by the queue's clock.
+	Until time.Time
+	// Every is how often its caller asks again (ttl/4); who misses three
+	// askings leaves. 0: it does not ask again, and lives as long as Stop.
+	Every time.Duration
+}
+
+// Answer gives the operation its result and reports whether it did: the second
+// and later results are dropped, so that a caller is answered once whatever
+// happens to those who carry its operation.
+func (op *Operation) Answer(r state.Result) bool {
+	if !op.answered.CompareAndSwap(false, true) {
+		return false
+	}
+	op.Done(r)
+	return true
+}
+
+// Gone reports whether the caller has gone.
+func (op *Operation) Gone() bool {
+	select {
+	case <-op.Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// operationOverhead is what an operation costs beside its texts and data.
+const operationOverhead = 64
+
+// Size is the room that the operation takes in an entry, in bytes: a little
+// more than its encoding.
+func (op *Operation) Size() int {
+	return operationOverhead + len(op.Data) + len(op.Caller) + len(op.RequestID) +
+		len(op.Fence.Key.Namespace) + len(op.Fence.Key.Name)
+}
+
+// unfit says why an operation that waits may not enter the log any more; nil:
+// it may.
+func (op *Operation) unfit(now time.Time) error {
+	if op.Gone() {
+		return errCanceled()
+	}
+	if !now.Before(op.Deadline) {
+		return errDeadline()
+	}
+	return nil
+}
