@@ -1,0 +1,86 @@
+package lease
+
+import (
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Limits of the history.
+const (
+	historyLines = 16             // lines of one key, the present holder's included when it is read
+	historyAge   = 24 * time.Hour // of cluster time, after a key's last ending
+	historyKeys  = 65_536         // beyond that the key goes whose last ending is longest ago
+
+	// forgetAtOnce bounds what one turn spends on the keys that are too old. A
+	// turn of an operation adds at most two and one of time has as many, so
+	// what is left over goes soon.
+	forgetAtOnce = 64
+)
+
+// history remembers how the leases of a key ended.
+type history struct {
+	byKey btree.Map[string, *past]
+	// byAge has the same ones by the revision of their last ending: revisions
+	// and cluster time grow together.
+	byAge btree.Map[interrex.Revision, *past]
+}
+
+// past is what one key's history holds. It is immutable: a further line makes a
+// new one, for a frozen view may be reading this one.
+type past struct {
+	key   string
+	last  state.Time        // of the newest line's ending
+	at    interrex.Revision // of the same
+	lines []line            // oldest first
+}
+
+// line is one lease that has ended.
+type line struct {
+	holder          string
+	token           interrex.Token
+	acquired, ended int64 // as wallNanos makes them
+	how             interrex.Ending
+}
+
+// add remembers that l has ended in this turn.
+func (h *history) add(turn *state.Turn, l *row, how interrex.Ending) {
+	p := &past{key: l.key, last: turn.Now, at: turn.Revision}
+	if old, ok := h.byKey.Get(l.key); ok {
+		h.byAge.Delete(old.at)
+		p.key = old.key
+		p.lines = old.lines[max(0, len(old.lines)+1-historyLines):]
+	}
+	lines := make([]line, 0, len(p.lines)+1)
+	p.lines = append(append(lines, p.lines...), line{
+		holder: l.holder, token: l.token, acquired: l.acquired, ended: wallNanos(turn.Wall), how: how,
+	})
+	h.set(p)
+	if h.byAge.Len() > historyKeys {
+		h.dropOldest()
+	}
+}
+
+func (h *history) set(p *past) {
+	h.byKey.Set(p.key, p)
+	h.byAge.Set(p.at, p)
+}
+
+// forget drops keys whose last ending is too long ago.
+func (h *history) forget(now state.Time) {
+	for range forgetAtOnce {
+		_, oldest, ok := h.byAge.Min()
+		if !ok || now.Sub(oldest.last) < historyAge {
+			return
+		}
+		h.dropOldest()
+	}
+}
+
+func (h *history) dropOldest() {
+	_, oldest, _ := h.byAge.PopMin()
+	h.byKey.Delete(oldest.key)
+}

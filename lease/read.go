@@ -1,0 +1,138 @@
+package lease
+
+import (
+	"maps"
+	"strings"
+
+	"github.com/interrex/interrex"
+)
+
+// pageSize is the page of a list that does not say.
+const pageSize = 1000
+
+// ReadView is the table at one moment; it lives as long as the call of
+// Table.Read that gave it.
+type ReadView struct{ t *Table }
+
+// Read runs fn while the table stands still, and Apply with it: fn is short and
+// calls no other method of the table. Whoever lists and then watches reads the
+// state's revision in fn too, or before; never after.
+func (t *Table) Read(fn func(v ReadView)) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	fn(ReadView{t})
+}
+
+// Get gives the lease of k; false: nobody holds it.
+func (v ReadView) Get(k interrex.Key) (Record, bool) {
+	l, ok := v.t.rows.Get(join(k))
+	if !ok {
+		return Record{}, false
+	}
+	return l.record(), true
+}
+
+// List gives up to limit leases in the order of their keys, from the first one
+// behind after (zero: from the start), and whether there are more. An empty
+// namespace is all of them; prefix is of the name. A limit below 1 is 1 000.
+func (v ReadView) List(namespace, prefix string, after interrex.Key, limit int) (items []Record, more bool) {
+	if limit < 1 {
+		limit = pageSize
+	}
+	from := namespace + separator + prefix
+	if namespace == "" {
+		from = ""
+	}
+	if after != (interrex.Key{}) {
+		from = max(from, join(after)+"\x00") // the first text behind it
+	}
+	for ok := true; ok; {
+		from, ok = v.scan(from, namespace, prefix, func(l *row) bool {
+			if more = len(items) == limit; more {
+				return false
+			}
+			items = append(items, l.record())
+			return true
+		})
+	}
+	return items, more
+}
+
+// scan gives fn the matching rows of one stretch, and says where the next
+// stretch begins; false: there is none. A stretch ends where a namespace has no
+// more names with the prefix, so that the rest of it is jumped over.
+func (v ReadView) scan(from, namespace, prefix string, fn func(l *row) bool) (next string, ok bool) {
+	v.t.rows.Ascend(from, func(key string, l *row) bool {
+		space, name, _ := strings.Cut(key, separator)
+		switch {
+		case namespace != "" && space != namespace:
+			return false
+		case strings.HasPrefix(name, prefix):
+			return fn(l)
+		case name < prefix:
+			next, ok = space+separator+prefix, true
+		default:
+			next, ok = space+"\x01", namespace == ""
+		}
+		return false
+	})
+	return next, ok
+}
+
+// History gives who held k: the endings, oldest first, then the present holder
+// with an empty How; at most 16 in all, the newest. Empty: nothing is known.
+func (v ReadView) History(k interrex.Key) []interrex.PastLease {
+	var out []interrex.PastLease
+	if p, ok := v.t.history.byKey.Get(join(k)); ok {
+		for _, l := range p.lines {
+			out = append(out, interrex.PastLease{
+				Holder: l.holder, Token: l.token, How: l.how,
+				AcquiredAt: wallTime(l.acquired), EndedAt: wallTime(l.ended),
+			})
+		}
+	}
+	if l, ok := v.t.rows.Get(join(k)); ok {
+		out = append(out, interrex.PastLease{Holder: l.holder, Token: l.token, AcquiredAt: wallTime(l.acquired)})
+	}
+	return out[max(0, len(out)-historyLines):]
+}
+
+// Get is ReadView.Get.
+func (t *Table) Get(k interrex.Key) (r Record, ok bool) {
+	t.Read(func(v ReadView) { r, ok = v.Get(k) })
+	return r, ok
+}
+
+// List is ReadView.List.
+func (t *Table) List(namespace, prefix string, after interrex.Key, limit int) (items []Record, more bool) {
+	t.Read(func(v ReadView) { items, more = v.List(namespace, prefix, after, limit) })
+	return items, more
+}
+
+// History is ReadView.History.
+func (t *Table) History(k interrex.Key) (past []interrex.PastLease) {
+	t.Read(func(v ReadView) { past = v.History(k) })
+	return past
+}
+
+// Count says how many leases there are.
+func (t *Table) Count() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.rows.Len()
+}
+
+// Counts says how many leases each namespace has; one without any is absent.
+func (t *Table) Counts() map[string]int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return maps.Clone(t.counts)
+}
+
+// CanExpire reports whether time can end something: a lease, or a pin.
+func (t *Table) CanExpire() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, ok := t.Due()
+	return ok
+}

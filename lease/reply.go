@@ -1,0 +1,94 @@
+package lease
+
+import (
+	"encoding/binary"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Reply answers an applied command; *Reply is the table's state.Reply. It is
+// immutable.
+type Reply struct {
+	// Lease is the lease after the command; as it was last when Ended.
+	Lease Record
+	// Granted says that the command was a claim: only then Table.Replay looks
+	// whether the token is still in force.
+	Granted bool
+	// Ended says that the lease is gone: a revoke, or the unpin of an overdue
+	// lease's last pin.
+	Ended bool
+	// HolderUntil is, after a forced revoke, until when the holder may go on by
+	// its own deadline; else 0.
+	HolderUntil state.Time
+}
+
+const (
+	flagGranted = 1 << iota
+	flagEnded
+	flagsEnd // no bit from here on is known
+)
+
+// AppendReply encodes a *Reply for the records of request ids.
+func (t *Table) AppendReply(b []byte, r state.Reply) []byte {
+	reply := r.(*Reply)
+	var flags uint64
+	if reply.Granted {
+		flags |= flagGranted
+	}
+	if reply.Ended {
+		flags |= flagEnded
+	}
+	b = binary.AppendUvarint(b, flags)
+	b = binary.AppendVarint(b, int64(reply.HolderUntil))
+	return appendRecord(b, reply.Lease)
+}
+
+// DecodeReply reads what AppendReply wrote; the error is of kind KindInvalid.
+func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
+	d := decoder{rest: string(b)}
+	flags := d.uvarint()
+	reply := &Reply{
+		Granted: flags&flagGranted != 0, Ended: flags&flagEnded != 0,
+		HolderUntil: state.Time(d.varint()), Lease: d.record(),
+	}
+	if !d.done() || flags >= flagsEnd {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease reply: it is malformed")
+	}
+	return reply, nil
+}
+
+func appendRecord(b []byte, r Record) []byte {
+	b = appendText(appendKey(b, r.Key), r.Holder)
+	b = binary.AppendUvarint(b, uint64(r.Token))
+	b = binary.AppendUvarint(b, uint64(r.TTL))
+	b = binary.AppendVarint(b, wallNanos(r.Acquired))
+	b = binary.AppendVarint(b, int64(r.Expiry))
+	b = appendText(b, r.Metadata.pairs)
+	b = binary.AppendUvarint(b, uint64(len(r.Pins)))
+	for _, p := range r.Pins {
+		b = appendText(appendText(b, p.Owner), p.Reason)
+		b = binary.AppendVarint(b, int64(p.Until))
+	}
+	return b
+}
+
+// record reads what appendRecord wrote. A text in it is a part of the whole.
+func (d *decoder) record() Record {
+	r := Record{
+		Key: d.key(), Holder: d.text(), Token: interrex.Token(d.uvarint()), TTL: d.duration(),
+		Acquired: wallTime(d.varint()), Expiry: state.Time(d.varint()),
+		Metadata: Metadata{d.text()},
+	}
+	pins := d.uvarint()
+	if pins > interrex.MaxPins {
+		d.fail()
+	}
+	for range pins {
+		if d.failed {
+			break
+		}
+		r.Pins = append(r.Pins, PinRecord{Owner: d.text(), Reason: d.text(), Until: state.Time(d.varint())})
+	}
+	return r
+}

@@ -1,0 +1,197 @@
+package lease
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// maxItem is more than the bytes of any lease or history that can be.
+const maxItem = 64 << 10
+
+// Restore replaces the table by what a View wrote. After an error the table is
+// as it was.
+func (t *Table) Restore(version uint16, r io.Reader) error {
+	if version != t.Version() {
+		return fmt.Errorf("cannot restore leases: version %d is not known here, %d is", version, t.Version())
+	}
+	fresh := New(Config{})
+	in := itemReader{r: bufio.NewReaderSize(r, chunk)}
+	err := in.list(fresh.restoreRow)
+	if err == nil {
+		err = in.list(fresh.history.restorePast)
+	}
+	if err == nil {
+		err = in.end()
+	}
+	if err != nil {
+		return fmt.Errorf("cannot restore leases: %w", err)
+	}
+	fresh.due.build()
+	fresh.lapsing.build()
+	t.rows, t.counts, t.due, t.lapsing, t.history = fresh.rows, fresh.counts, fresh.due, fresh.lapsing, fresh.history
+	t.freezing = fresh.freezing
+	return nil
+}
+
+// restoreRow appends a lease; the schedules are put in order at the end.
+func (t *Table) restoreRow(d *decoder) error {
+	r := d.record()
+	if !d.done() {
+		return errors.New("an item is malformed")
+	}
+	if err := checkRecord(r); err != nil {
+		return err
+	}
+	l := newRow(r.Key, r.Holder)
+	if last, _, ok := t.rows.Max(); ok && last >= l.key {
+		return fmt.Errorf("lease %s is out of order", r.Key)
+	}
+	l.metadata, l.pins = Metadata{strings.Clone(r.Metadata.pairs)}, clonePins(r.Pins)
+	l.token, l.ttl, l.acquired, l.expiry = r.Token, r.TTL, wallNanos(r.Acquired), r.Expiry
+	t.rows.Load(l.key, l)
+	t.counts[l.namespace()]++
+	k, at := placement(l)
+	if s := t.schedule(k); s != nil {
+		l.kept = k
+		s.slots = append(s.slots, slot{at, l})
+	}
+	return nil
+}
+
+// checkRecord demands what the commands would have allowed.
+func checkRecord(r Record) error {
+	c := Claim{Key: r.Key, Holder: r.Holder, TTL: r.TTL, Metadata: r.Metadata}
+	if err := c.validate(); err != nil {
+		return err
+	}
+	last := ""
+	for _, p := range r.Pins {
+		if err := (Pin{Key: r.Key, Owner: p.Owner, Reason: p.Reason}).validate(); err != nil {
+			return err
+		}
+		if p.Owner <= last || p.Until < 0 {
+			return fmt.Errorf("lease %s: pin of %q is malformed", r.Key, p.Owner)
+		}
+		last = p.Owner
+	}
+	return checkToken(r.Token)
+}
+
+func (h *history) restorePast(d *decoder) error {
+	k := d.key()
+	p := &past{key: join(k), last: state.Time(d.varint()), at: interrex.Revision(d.uvarint())}
+	lines := d.uvarint()
+	if lines == 0 || lines > historyLines {
+		d.fail()
+	}
+	for range lines {
+		if d.failed {
+			break
+		}
+		p.lines = append(p.lines, line{
+			holder: d.text(), token: interrex.Token(d.uvarint()),
+			acquired: d.varint(), ended: d.varint(), how: d.ending(),
+		})
+	}
+	if !d.done() {
+		return errors.New("an item is malformed")
+	}
+	if err := k.Validate(); err != nil {
+		return err
+	}
+	if last, _, ok := h.byKey.Max(); ok && last >= p.key {
+		return fmt.Errorf("history of %s is out of order", k)
+	}
+	if _, twice := h.byAge.Get(p.at); twice {
+		return fmt.Errorf("history of %s: another key's ends at revision %d too", k, p.at)
+	}
+	h.set(p)
+	return nil
+}
+
+// ending reads one of the ways in which a lease ends.
+func (d *decoder) ending() interrex.Ending {
+	switch how := d.text(); how {
+	case string(interrex.EndReleased):
+		return interrex.EndReleased
+	case string(interrex.EndForced):
+		return interrex.EndForced
+	case string(interrex.EndExpired):
+		return interrex.EndExpired
+	case string(interrex.EndTransferred):
+		return interrex.EndTransferred
+	case string(interrex.EndTakenOver):
+		return interrex.EndTakenOver
+	}
+	d.fail()
+	return ""
+}
+
+// clonePins frees pins of the bytes that they were read from.
+func clonePins(pins []PinRecord) []PinRecord {
+	for i, p := range pins {
+		pins[i].Owner, pins[i].Reason = strings.Clone(p.Owner), strings.Clone(p.Reason)
+	}
+	return pins
+}
+
+// itemReader reads what itemWriter wrote.
+type itemReader struct {
+	r   *bufio.Reader
+	buf []byte
+}
+
+// list reads a length and gives fn as many items.
+func (in *itemReader) list(fn func(d *decoder) error) error {
+	n, err := binary.ReadUvarint(in.r)
+	if err != nil {
+		return fmt.Errorf("cannot read the length of a list: %w", err)
+	}
+	for i := range n {
+		d, err := in.item()
+		if err == nil {
+			err = fn(&d)
+		}
+		if err != nil {
+			return fmt.Errorf("item %d of %d: %w", i, n, err)
+		}
+	}
+	return nil
+}
+
+func (in *itemReader) item() (decoder, error) {
+	n, err := binary.ReadUvarint(in.r)
+	if err != nil {
+		return decoder{}, err
+	}
+	if n > maxItem {
+		return decoder{}, fmt.Errorf("%d bytes are more than any item has", n)
+	}
+	if uint64(cap(in.buf)) < n {
+		in.buf = make([]byte, n)
+	}
+	in.buf = in.buf[:n]
+	if _, err := io.ReadFull(in.r, in.buf); err != nil {
+		return decoder{}, err
+	}
+	return decoder{rest: string(in.buf)}, nil
+}
+
+// end demands that nothing is left.
+func (in *itemReader) end() error {
+	switch _, err := in.r.ReadByte(); err {
+	case io.EOF:
+		return nil
+	case nil:
+		return errors.New("bytes are left over")
+	default:
+		return err
+	}
+}

@@ -1,0 +1,115 @@
+// Package lease owns the table of leases: who holds which name under which
+// token, what pins it, when it ends, and who held it before.
+package lease
+
+import (
+	"sync"
+
+	"github.com/tidwall/btree"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Config is what a Table can be told. It is empty on purpose: everything that
+// Apply reads must be equal on every agent, and so is a constant or replicated.
+type Config struct{}
+
+// Table is the replicated table of leases. It implements state.Table,
+// state.Replayer and state.Fencer.
+//
+// Lock and Unlock are for State, which takes the lock once an entry. Check,
+// Apply, Due, Tick, Freeze, Restore, Replay and Holds run under it; every other
+// method takes it for reading by itself.
+type Table struct {
+	mu sync.RWMutex
+
+	rows     btree.Map[string, *row]
+	counts   map[string]int // leases by namespace
+	due      schedule       // unpinned leases by expiry
+	lapsing  schedule       // pinned leases by the first pin that lifts itself
+	history  history
+	freezing uint32 // counts the Freezes: a row of an older one is copied before it is written
+}
+
+var (
+	_ state.Table    = (*Table)(nil)
+	_ state.Replayer = (*Table)(nil)
+	_ state.Fencer   = (*Table)(nil)
+)
+
+// New makes an empty table.
+func New(Config) *Table {
+	return &Table{counts: map[string]int{}}
+}
+
+// Name is the table's name in reports and snapshots.
+func (t *Table) Name() string { return "leases" }
+
+// ID is state.LeaseTable.
+func (t *Table) ID() state.TableID { return state.LeaseTable }
+
+// Version is the version of the commands' and the snapshot's encoding.
+func (t *Table) Version() uint16 { return 1 }
+
+// Lock takes the table for writing.
+func (t *Table) Lock() { t.mu.Lock() }
+
+// Unlock gives the table back.
+func (t *Table) Unlock() { t.mu.Unlock() }
+
+// Holds reports whether the lease of k is there under that token. The table's
+// lock is held.
+func (t *Table) Holds(k interrex.Key, token interrex.Token) bool {
+	l, ok := t.rows.Get(join(k))
+	return ok && l.token == token
+}
+
+// Replay refuses, as KindNotHeld, to repeat the grant of a claim whose token is
+// no longer in force: its caller would work under a lease that has ended. Every
+// other reply only says what was done, which stays true.
+func (t *Table) Replay(r state.Reply) error {
+	reply := r.(*Reply)
+	if !reply.Granted || t.Holds(reply.Lease.Key, reply.Lease.Token) {
+		return nil
+	}
+	return interrex.Errorf(interrex.KindNotHeld, "cannot repeat the grant of %s under token %d: that lease has ended since; claim it again with a new request id",
+		reply.Lease.Key, reply.Lease.Token)
+}
+
+// insert adds a row whose key is free.
+func (t *Table) insert(l *row) {
+	t.rows.Set(l.key, l)
+	t.counts[l.namespace()]++
+	t.reschedule(l)
+}
+
+// replace puts a row in the place of the one with the same key.
+func (t *Table) replace(old, l *row) {
+	t.unschedule(old)
+	t.rows.Set(l.key, l)
+	t.reschedule(l)
+}
+
+// remove takes a row out.
+func (t *Table) remove(l *row) {
+	t.unschedule(l)
+	t.rows.Delete(l.key)
+	n := l.namespace()
+	if t.counts[n]--; t.counts[n] == 0 {
+		delete(t.counts, n)
+	}
+}
+
+// writable gives the row to write to in place of l: l itself, or a copy of it
+// when a frozen view may be reading l.
+func (t *Table) writable(l *row) *row {
+	if l.freezing == t.freezing {
+		return l
+	}
+	own := *l
+	own.freezing = t.freezing
+	own.kept = unkept
+	t.replace(l, &own)
+	return &own
+}
