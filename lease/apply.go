@@ -115,7 +115,7 @@ func (t *Table) applyUnpin(turn *state.Turn, c *Unpin) *Reply {
 func (t *Table) unpin(turn *state.Turn, l *row, owner string) *row {
 	l = t.writable(l)
 	i, _ := l.pinOf(owner)
-	l.pins = slices.Delete(slices.Clone(l.pins), i, i+1)
+	l.pins = slices.Concat(l.pins[:i], l.pins[i+1:]) // nil after the last one
 	t.reschedule(l)
 	emit(turn, interrex.LeaseUnpinned, l.record())
 	return l

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"errors"
 	"time"
 	"unicode/utf8"
 
@@ -118,8 +119,8 @@ func checkFence(f interrex.Fence) error {
 	if f.Token == 0 {
 		return interrex.Errorf(interrex.KindInvalid, "fence: token: missing: give the token under which %s is held", f.Key)
 	}
-	if err := f.Key.Validate(); err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "fence: %v", err)
+	if e, wrong := errors.AsType[*interrex.Error](f.Key.Validate()); wrong {
+		return interrex.Errorf(e.Kind, "fence: %s", e.Message)
 	}
 	return nil
 }
