@@ -1,0 +1,173 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// acceptDelay is the pause after a failed accept, which is mostly a lack of
+// file descriptors.
+const acceptDelay = 50 * time.Millisecond
+
+// acceptLoop takes connections until the listener is closed.
+func (t *Transport) acceptLoop() {
+	for {
+		raw, err := t.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			t.refusals.note("accept", "cannot accept connections of other agents: %v", err)
+			if !t.pause(acceptDelay) {
+				return
+			}
+			continue
+		}
+		t.admit(raw)
+	}
+}
+
+// admit starts the goroutine of one connection, if there is room for it.
+func (t *Transport) admit(raw net.Conn) {
+	release, err := t.limits.admit(raw.RemoteAddr())
+	if err != nil {
+		t.refusals.note(hostOf(raw.RemoteAddr()), "refused a connection from %s: %v", raw.RemoteAddr(), err)
+		_ = raw.Close()
+		return
+	}
+	if !t.track(raw) {
+		_ = raw.Close()
+		release()
+		return
+	}
+	done := func() {
+		t.untrack(raw)
+		release()
+	}
+	t.conns.Go(func() { t.receive(raw, done) })
+}
+
+// receive brings one connection from its first byte to whoever uses it. done
+// is called when it is closed, by whomever.
+func (t *Transport) receive(raw net.Conn, done func()) {
+	tune(raw)
+	_ = raw.SetDeadline(deadline())
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	defer cancel()
+
+	c, in, err := t.handshake(ctx, raw, done)
+	if err != nil {
+		if !errors.Is(err, errMyself) {
+			t.refusals.note(hostOf(raw.RemoteAddr()), "refused a connection from %s: %v", raw.RemoteAddr(), err)
+		}
+		_ = raw.Close()
+		done()
+		return
+	}
+	_ = c.SetDeadline(time.Time{})
+	if in == nil { // only the hellos were wanted
+		_ = c.Close()
+		return
+	}
+	if err := in.deliver(ctx, c); err != nil {
+		t.config.Logger.Debugf("%v", err)
+	}
+}
+
+// handshake identifies the agent at the other end and exchanges hellos with it.
+func (t *Transport) handshake(ctx context.Context, raw net.Conn, done func()) (*peerConn, *inlet, error) {
+	config, err := serverTLS(t.config.TLS)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn := tls.Server(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, nil, explainTLS(err)
+	}
+	state := conn.ConnectionState()
+	id, err := IDOf(state.PeerCertificates[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	forget, err := t.limits.admitPeer(id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("of %s: %w", id, err)
+	}
+	in, err := t.greet(conn, id, state.NegotiatedProtocol)
+	if err != nil {
+		forget()
+		return nil, nil, fmt.Errorf("of %s: %w", id, err)
+	}
+	return &peerConn{Conn: conn, peer: id, release: func() { forget(); done() }}, in, nil
+}
+
+// greet is the accepting end of the hellos. It gives the inlet that the
+// connection is for, nil when the hellos were all.
+func (t *Transport) greet(conn *tls.Conn, id, protocol string) (*inlet, error) {
+	theirs, err := readHello(conn)
+	if err != nil {
+		return nil, err
+	}
+	peer := theirs.Hello.completed(conn.RemoteAddr())
+	in, reason := t.decide(id, peer, protocol)
+	self := t.self()
+	answer := greeting{Hello: &self}
+	if reason != nil {
+		answer.Refused = reason.Error()
+	}
+	if err := writeGreeting(conn, answer); err != nil || reason != nil {
+		return nil, errors.Join(reason, err)
+	}
+	verdict, err := readGreeting(conn)
+	if err != nil {
+		return nil, err
+	}
+	if verdict.Refused != "" {
+		return nil, fmt.Errorf("it refuses us: %s", verdict.Refused)
+	}
+	t.learn(peer)
+	return in, nil
+}
+
+func (t *Transport) decide(id string, peer Hello, protocol string) (*inlet, error) {
+	if err := t.check(id, peer); err != nil {
+		return nil, err
+	}
+	return t.inletOf(protocol)
+}
+
+// inletOf finds who takes connections of a protocol.
+func (t *Transport) inletOf(protocol string) (*inlet, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch protocol {
+	case protocolHello:
+		return nil, nil
+	case protocolRaft:
+		if t.raft != nil && !t.raft.stream.isClosed() {
+			return t.raft.stream.inlet, nil
+		}
+		return nil, fmt.Errorf("raft is not running on %s just now", t.config.ID)
+	case protocolAPI:
+		if t.api != nil && !t.api.isClosed() {
+			return t.api, nil
+		}
+		return nil, fmt.Errorf("%s does not serve forwarded requests just now", t.config.ID)
+	}
+	return nil, fmt.Errorf("it names no protocol by ALPN: want %s, %s or %s", protocolRaft, protocolAPI, protocolHello)
+}
+
+// explainTLS puts what an operator can do behind the terse words of TLS.
+func explainTLS(err error) error {
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &record):
+		return fmt.Errorf("it does not speak TLS: %w", err)
+	default:
+		return fmt.Errorf("its certificate does not pass or its TLS does not fit: %w", err)
+	}
+}

@@ -1,0 +1,170 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/juju/clock"
+)
+
+// DefaultTimeout bounds one read or write of a raft request when Config does
+// not say otherwise. It equals TCP_USER_TIMEOUT: a peer that has acknowledged
+// nothing for so long is gone for both.
+const DefaultTimeout = 10 * time.Second
+
+// Logger is what the transport needs of a logger; a loggo.Logger is one.
+type Logger interface {
+	Debugf(format string, args ...any)
+	Infof(format string, args ...any)
+	Warningf(format string, args ...any)
+}
+
+// Dialer makes the TCP connection below TLS. A *net.Dialer is one; tests put a
+// proxy in between with it.
+type Dialer interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Config is what a transport is made of.
+type Config struct {
+	// ID is this agent's: a DNS label, the one that its certificate carries.
+	ID string
+
+	// TLS gives the certificates. Without it the agent is alone: it opens no
+	// port, dials nobody, and its raft transport is in memory.
+	TLS TLS
+
+	// Listen is the address to bind, host:port. Listener takes its place when
+	// it is given, and is closed by the transport.
+	Listen   string
+	Listener net.Listener
+
+	// Advertise is the host:port at which others reach this agent. Empty means
+	// the bound address; a bound address without a host (":7401", "0.0.0.0")
+	// is completed by whoever hears of it, from the connection it came over.
+	Advertise string
+
+	// Join are addresses, host:port, at which other agents may be. They are
+	// asked for as long as the transport lives.
+	Join []string
+
+	// Peers are addresses that are known by ID, used until that agent has
+	// been met and has said where it is.
+	Peers map[string]string
+
+	// Hello describes this agent as it is now. It must not block. The transport
+	// fills in Protocol, ID, Instance and Met itself, and ClusterAddress when
+	// it is empty.
+	Hello func() Hello
+
+	// Accept may refuse an agent whose certificate is good, with the reason in
+	// words, which goes back to it. nil lets everybody in. It must not block,
+	// and is called from many goroutines.
+	Accept func(peer Hello) error
+
+	// OnMeet hears of every hello that says something new. nil is nobody. It
+	// must not block, and is called from many goroutines.
+	OnMeet func(peer Hello)
+
+	Clock  clock.Clock
+	Logger Logger
+
+	// Dialer makes connections; nil is a *net.Dialer.
+	Dialer Dialer
+
+	// Timeout bounds each read and write of a raft request; 0 is
+	// DefaultTimeout.
+	Timeout time.Duration
+}
+
+// Validate says what is missing or wrong.
+func (c Config) Validate() error {
+	switch {
+	case c.Clock == nil:
+		return errors.New("nil Clock not valid")
+	case c.Logger == nil:
+		return errors.New("nil Logger not valid")
+	case c.Hello == nil:
+		return errors.New("nil Hello not valid")
+	case c.Timeout < 0:
+		return fmt.Errorf("negative Timeout %s not valid", c.Timeout)
+	}
+	if err := CheckID(c.ID); err != nil {
+		return err
+	}
+	if c.TLS == nil {
+		return c.validateAlone()
+	}
+	if c.Listener == nil && c.Listen == "" {
+		return errors.New("empty Listen not valid: give the address for other agents, host:port")
+	}
+	return c.validateAddresses()
+}
+
+func (c Config) validateAlone() error {
+	if c.Listen != "" || c.Listener != nil || len(c.Join) > 0 || len(c.Peers) > 0 {
+		return errors.New("an agent without TLS is alone: give certificates, or neither Listen, Listener, Join nor Peers")
+	}
+	return nil
+}
+
+func (c Config) validateAddresses() error {
+	if c.Advertise != "" {
+		if err := checkAddress(c.Advertise); err != nil {
+			return fmt.Errorf("advertised address %q not valid: %w", c.Advertise, err)
+		}
+	}
+	for _, address := range c.Join {
+		if err := checkAddress(address); err != nil {
+			return fmt.Errorf("address to join %q not valid: %w", address, err)
+		}
+	}
+	for id, address := range c.Peers {
+		if err := CheckID(id); err != nil {
+			return err
+		}
+		if err := checkAddress(address); err != nil {
+			return fmt.Errorf("address %q of %s not valid: %w", address, id, err)
+		}
+	}
+	return nil
+}
+
+// checkAddress wants a host that others can dial and a port.
+func checkAddress(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("want host:port: %w", err)
+	}
+	if unspecified(host) {
+		return errors.New("others cannot reach an unspecified host")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("port %q is not a number from 1 to 65535", port)
+	}
+	return nil
+}
+
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
+}
+
+// CheckID says what is wrong with an agent's ID: it is a DNS label, 1-63 of
+// a-z, 0-9 and '-', with a letter or digit at both ends. "localhost" is none,
+// since certificates carry it for other reasons.
+func CheckID(id string) error {
+	if id == "" || len(id) > 63 || id[0] == '-' || id[len(id)-1] == '-' || id == "localhost" {
+		return fmt.Errorf("agent ID %q not valid: want a DNS label, 1-63 of a-z 0-9 -, and not localhost", id)
+	}
+	for _, c := range []byte(id) {
+		if c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return fmt.Errorf("agent ID %q not valid: want a DNS label, 1-63 of a-z 0-9 -", id)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// errAlone is why an agent without certificates reaches nobody.
+var errAlone = errors.New("this agent is alone: it has no certificates for other agents")
+
+// DialAPI connects to an agent for forwarded requests. The connection is plain
+// to its user, who speaks HTTP/2 with prior knowledge over it. It takes at most
+// 5 s, or until ctx ends.
+func (t *Transport) DialAPI(ctx context.Context, id string) (net.Conn, error) {
+	return t.dial(ctx, id, protocolAPI)
+}
+
+// dial connects to an agent by its ID, wherever it is now.
+func (t *Transport) dial(ctx context.Context, id, protocol string) (net.Conn, error) {
+	address := t.book.address(id)
+	if address == "" {
+		return nil, fmt.Errorf("cannot reach %s: no address of it is known; it has not been met at any of cluster.join", id)
+	}
+	conn, _, err := t.dialAt(ctx, address, id, protocol)
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach %s at %s: %w", id, address, err)
+	}
+	return conn, nil
+}
+
+// dialAt connects to an address and exchanges hellos. An empty id takes
+// whoever is there.
+func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (net.Conn, Hello, error) {
+	if t.config.TLS == nil {
+		return nil, Hello{}, errAlone
+	}
+	ctx, cancel := t.bounded(ctx)
+	defer cancel()
+	raw, err := t.config.Dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, Hello{}, err
+	}
+	tune(raw)
+	// A ctx that ends cuts the handshake and the hellos short.
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	conn, peer, err := t.introduce(ctx, raw, id, protocol)
+	if err == nil && !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		stop()
+		_ = raw.Close()
+		t.noteRefusal(id, address, err)
+		return nil, Hello{}, err
+	}
+	_ = conn.SetDeadline(time.Time{})
+	return conn, peer, nil
+}
+
+// bounded ends with ctx, with the transport, or after 5 s.
+func (t *Transport) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	stop := context.AfterFunc(t.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// refusedError is a peer's or our own verdict, in words.
+type refusedError struct{ reason string }
+
+func (e *refusedError) Error() string { return e.reason }
+
+// noteRefusal logs a refusal that came of the hellos or the certificates; an
+// agent that is merely away is its caller's to log.
+func (t *Transport) noteRefusal(id, address string, err error) {
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		t.refusals.note(id+address, "cannot talk to %s at %s: %v", orUnknown(id), address, err)
+	}
+}
+
+func orUnknown(id string) string {
+	if id == "" {
+		return "the agent"
+	}
+	return id
+}
+
+// introduce is the dialling end of the handshake.
+func (t *Transport) introduce(ctx context.Context, raw net.Conn, id, protocol string) (*tls.Conn, Hello, error) {
+	config, err := clientTLS(t.config.TLS, id, protocol)
+	if err != nil {
+		return nil, Hello{}, err
+	}
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, Hello{}, refusedTLS(err)
+	}
+	state := conn.ConnectionState()
+	certID, err := IDOf(state.PeerCertificates[0])
+	if err != nil {
+		return nil, Hello{}, &refusedError{err.Error()}
+	}
+	self := t.self()
+	if err := writeGreeting(conn, greeting{Hello: &self}); err != nil {
+		return nil, Hello{}, err
+	}
+	theirs, err := readHello(conn)
+	if err != nil {
+		return nil, Hello{}, refusedTLS(err)
+	}
+	peer := theirs.Hello.completed(raw.RemoteAddr())
+	if err := t.conclude(conn, certID, peer, theirs.Refused); err != nil {
+		return nil, Hello{}, err
+	}
+	return conn, peer, nil
+}
+
+// conclude gives our verdict to the other end, unless it has refused already.
+func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, refused string) error {
+	reason := t.check(certID, peer)
+	if errors.Is(reason, errMyself) {
+		return reason
+	}
+	if refused != "" {
+		return &refusedError{"it refuses us: " + refused}
+	}
+	var verdict greeting
+	if reason != nil {
+		verdict.Refused = reason.Error()
+	}
+	if err := writeGreeting(conn, verdict); err != nil {
+		return err
+	}
+	if reason != nil {
+		return &refusedError{"we refuse it: " + reason.Error()}
+	}
+	t.learn(peer)
+	return nil
+}
+
+// refusedTLS tells a verdict of TLS, ours or by alert, from a connection that
+// broke. In TLS 1.3 the other end's verdict on our certificate arrives only
+// with its first answer.
+func refusedTLS(err error) error {
+	var alert tls.AlertError
+	var op *net.OpError
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &op) && op.Op == "remote error":
+		return &refusedError{fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", op.Err)}
+	case errors.As(err, &alert):
+		return &refusedError{fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", alert)}
+	case errors.As(err, &cert):
+		return &refusedError{fmt.Sprintf("we refuse its certificate: %v", cert.Err)}
+	}
+	return err
+}

@@ -1,0 +1,161 @@
+package transport
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"time"
+)
+
+// Protocol is the version of what agents say to each other. Agents of one
+// version and of the next or last one work together.
+const Protocol = 1
+
+// The bounds of a hello: 4 KiB and 5 s, TLS handshake included. A reason for a
+// refusal has its own share of the 4 KiB.
+const (
+	maxFrame         = 4 << 10
+	maxReason        = 512
+	handshakeTimeout = 5 * time.Second
+)
+
+// Epoch numbers a cluster's recoveries: a number and random bits, so that two
+// recoveries of one cluster are never taken for the same.
+type Epoch struct {
+	Number uint64 `json:"number"`
+	Bits   uint64 `json:"bits"`
+}
+
+// Met is an agent that another agent has met itself.
+type Met struct {
+	ID          string `json:"id"`
+	Incarnation string `json:"incarnation"`
+	Address     string `json:"address"` // cluster address, host:port
+}
+
+// Hello is how an agent describes itself at the beginning of each connection.
+// Fields that a reader does not know are ignored, so that the next version may
+// add some.
+type Hello struct {
+	Protocol  int    `json:"protocol"`
+	ClusterID string `json:"cluster_id,omitempty"` // empty: in no cluster yet
+	Epoch     Epoch  `json:"epoch"`
+
+	ID          string `json:"id"`
+	Incarnation string `json:"incarnation"` // one life of the data directory
+	Instance    string `json:"instance"`    // one life of the transport
+
+	ClusterAddress string `json:"cluster_address"`
+	APIAddress     string `json:"api_address"`
+
+	Expect  int               `json:"expect,omitempty"` // bootstrap-expect
+	Met     []Met             `json:"met,omitempty"`    // sorted by ID, itself not among them
+	Tables  map[string]uint16 `json:"tables,omitempty"` // versions by name
+	Version string            `json:"version"`
+}
+
+// equal reports whether two hellos say the same.
+func (h Hello) equal(o Hello) bool {
+	return h.Protocol == o.Protocol && h.ClusterID == o.ClusterID && h.Epoch == o.Epoch &&
+		h.ID == o.ID && h.Incarnation == o.Incarnation && h.Instance == o.Instance &&
+		h.ClusterAddress == o.ClusterAddress && h.APIAddress == o.APIAddress &&
+		h.Expect == o.Expect && h.Version == o.Version &&
+		slices.Equal(h.Met, o.Met) && maps.Equal(h.Tables, o.Tables)
+}
+
+// completed gives h with the host of the connection it came over in addresses
+// that have none of their own.
+func (h Hello) completed(remote net.Addr) Hello {
+	h.ClusterAddress = completeAddress(h.ClusterAddress, remote)
+	h.APIAddress = completeAddress(h.APIAddress, remote)
+	return h
+}
+
+func completeAddress(address string, remote net.Addr) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !unspecified(host) {
+		return address
+	}
+	from, _, err := net.SplitHostPort(remote.String())
+	if err != nil {
+		return address
+	}
+	return net.JoinHostPort(from, port)
+}
+
+// greeting is the one frame that agents exchange before a connection is used:
+// the dialler's hello, the other's hello with its verdict, and the dialler's
+// verdict, behind which the stream begins.
+type greeting struct {
+	Hello   *Hello `json:"hello,omitempty"`
+	Refused string `json:"refused,omitempty"`
+}
+
+func writeGreeting(w io.Writer, g greeting) error {
+	if len(g.Refused) > maxReason {
+		g.Refused = g.Refused[:maxReason]
+	}
+	text, err := g.marshal()
+	if err != nil {
+		return err
+	}
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(text)), uint32(len(text)))
+	if _, err := w.Write(append(frame, text...)); err != nil {
+		return fmt.Errorf("cannot send the hello: %w", err)
+	}
+	return nil
+}
+
+// marshal leaves agents out of Met from its end until the frame is small
+// enough: a cluster of so many is not bootstrapped by their hellos.
+func (g greeting) marshal() ([]byte, error) {
+	for {
+		text, err := json.Marshal(g)
+		if err != nil {
+			return nil, fmt.Errorf("cannot encode the hello: %w", err)
+		}
+		if len(text) <= maxFrame {
+			return text, nil
+		}
+		if g.Hello == nil || len(g.Hello.Met) == 0 {
+			return nil, fmt.Errorf("cannot send a hello of %d bytes: at most %d; shorten addresses or names of tables", len(text), maxFrame)
+		}
+		shorter := *g.Hello
+		shorter.Met = shorter.Met[:len(shorter.Met)-1]
+		g.Hello = &shorter
+	}
+}
+
+func readGreeting(r io.Reader) (greeting, error) {
+	var g greeting
+	var size [4]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return g, fmt.Errorf("cannot read the hello: %w", err)
+	}
+	n := binary.BigEndian.Uint32(size[:])
+	if n > maxFrame {
+		return g, fmt.Errorf("cannot read a hello of %d bytes: at most %d", n, maxFrame)
+	}
+	text := make([]byte, n)
+	if _, err := io.ReadFull(r, text); err != nil {
+		return g, fmt.Errorf("cannot read the hello: %w", err)
+	}
+	if err := json.Unmarshal(text, &g); err != nil {
+		return g, fmt.Errorf("cannot decode the hello: %w", err)
+	}
+	return g, nil
+}
+
+// readHello is readGreeting where a hello must be in it.
+func readHello(r io.Reader) (greeting, error) {
+	g, err := readGreeting(r)
+	if err == nil && g.Hello == nil {
+		err = errors.New("cannot decode the hello: it is missing")
+	}
+	return g, err
+}

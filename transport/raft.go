@@ -1,0 +1,274 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// streamPool is how many idle streams raft keeps to each peer: one each for
+// replication, heartbeats and votes.
+const streamPool = 3
+
+// RaftConfig is what one life of raft.Raft tells its transport.
+type RaftConfig struct {
+	// Progress lets the transport spare raft a snapshot that is behind what
+	// this replica has applied. nil hands every snapshot to raft.
+	Progress Progress
+	// Logger is for hashicorp/raft's own words about its streams; nil is
+	// silent.
+	Logger hclog.Logger
+}
+
+// network is what both kinds of transport below have. It is embedded as this
+// interface, not as raft.Transport, so that the optional ones are kept.
+type network interface {
+	raft.Transport
+	raft.WithPreVote
+	raft.WithClose
+}
+
+// RaftTransport is the raft.Transport of one life of raft.Raft. Addresses are
+// IDs. To end that life: Drain, then raft.Shutdown and its future, then close
+// the stores; raft closes the transport itself when it has shut down.
+type RaftTransport struct {
+	network
+	streams  *raft.NetworkTransport // nil when alone
+	stream   *stream
+	parent   *Transport
+	progress Progress
+	gate     heartbeatGate
+	acks     acks
+
+	consumer chan raft.RPC
+	drained  chan struct{} // closed by Drain
+	closed   chan struct{} // closed by Close
+	work     sync.WaitGroup
+	drain    sync.Once
+	close    sync.Once
+}
+
+var (
+	_ raft.Transport   = (*RaftTransport)(nil)
+	_ raft.WithPreVote = (*RaftTransport)(nil)
+	_ raft.WithClose   = (*RaftTransport)(nil)
+)
+
+// Raft makes the transport for one life of raft.Raft. One lives at a time: it
+// is an error while the previous one has not been closed.
+func (t *Transport) Raft(config RaftConfig) (*RaftTransport, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		return nil, errors.New("cannot make a raft transport: the transport is stopping")
+	}
+	if t.raft != nil && !t.raft.stream.isClosed() {
+		return nil, errors.New("cannot make a raft transport: the previous one is not closed")
+	}
+	r := &RaftTransport{
+		stream:   newStream(t),
+		parent:   t,
+		progress: config.Progress,
+		consumer: make(chan raft.RPC),
+		drained:  make(chan struct{}),
+		closed:   make(chan struct{}),
+	}
+	r.connect(config.Logger)
+	r.work.Go(r.pump)
+	t.raft = r
+	return r, nil
+}
+
+// connect makes what is below: TLS streams, or memory for an agent alone.
+func (r *RaftTransport) connect(logger hclog.Logger) {
+	config := r.parent.config
+	if config.TLS == nil {
+		_, r.network = raft.NewInmemTransportWithTimeout(raft.ServerAddress(config.ID), config.Timeout)
+		return
+	}
+	if logger == nil {
+		logger = hclog.NewNullLogger()
+	}
+	r.streams = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:          r.stream,
+		MaxPool:         streamPool,
+		MaxRPCsInFlight: 1,
+		Timeout:         config.Timeout,
+		Logger:          logger,
+	})
+	r.network = r.streams
+}
+
+// LocalAddr implements raft.Transport: the agent's ID.
+func (r *RaftTransport) LocalAddr() raft.ServerAddress {
+	return raft.ServerAddress(r.parent.config.ID)
+}
+
+// Consumer implements raft.Transport.
+func (r *RaftTransport) Consumer() <-chan raft.RPC { return r.consumer }
+
+// SetHeartbeatHandler implements raft.Transport, with the gate in between.
+func (r *RaftTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
+	if handle != nil {
+		handle = r.gate.guard(handle)
+	}
+	r.network.SetHeartbeatHandler(handle)
+}
+
+// AppendEntriesPipeline implements raft.Transport: there is none, since a
+// follower whose disk has stalled would wedge it for ever (hashicorp/raft#612).
+func (r *RaftTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, raft.ErrPipelineReplicationNotSupported
+}
+
+// AppendEntries implements raft.Transport, and notes when it left if the peer
+// answered in the same term.
+func (r *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	return r.retry(func() error {
+		var answer raft.AppendEntriesResponse // raft uses its own again
+		sent := r.parent.config.Clock.Now()
+		if err := r.network.AppendEntries(id, target, args, &answer); err != nil {
+			return err
+		}
+		*resp = answer
+		if answer.Term == args.Term {
+			r.acks.note(id, sent, answer.Term)
+		}
+		return nil
+	})
+}
+
+// RequestVote implements raft.Transport.
+func (r *RaftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return r.retry(func() error { return r.network.RequestVote(id, target, args, resp) })
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (r *RaftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return r.retry(func() error { return r.network.RequestPreVote(id, target, args, resp) })
+}
+
+// TimeoutNow implements raft.Transport.
+func (r *RaftTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	return r.retry(func() error { return r.network.TimeoutNow(id, target, args, resp) })
+}
+
+// retry asks again when the pooled stream was dead already, as all are to a
+// peer that has been restarted: without it the first votes after that are
+// lost. Each of these requests means the same when it comes twice.
+func (r *RaftTransport) retry(call func() error) error {
+	err := call()
+	for range streamPool {
+		if !deadStream(err) || r.isClosed() {
+			return err
+		}
+		err = call()
+	}
+	return err
+}
+
+func deadStream(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// LastAck gives when the newest AppendEntries left (heartbeats too) that a peer
+// has answered in the term of that request, and that term; the zero time when
+// there is none. Times of one process compare by its monotonic clock.
+func (r *RaftTransport) LastAck(peer raft.ServerID) (sent time.Time, term uint64) {
+	last := r.acks.last(peer)
+	return last.sent, last.term
+}
+
+// AckChanged gives a channel that is closed when the next LastAck changes. Ask
+// for it before looking, so that nothing falls in between.
+func (r *RaftTransport) AckChanged() <-chan struct{} { return r.acks.change() }
+
+// pump brings requests to raft's main loop until Drain.
+func (r *RaftTransport) pump() {
+	for {
+		select {
+		case rpc := <-r.network.Consumer():
+			r.hand(rpc)
+		case <-r.closed:
+			return
+		}
+	}
+}
+
+func (r *RaftTransport) hand(rpc raft.RPC) {
+	if r.isDrained() {
+		rpc.Respond(nil, raft.ErrRaftShutdown)
+		return
+	}
+	if req, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok {
+		if term, needless := needless(r.progress, req); needless {
+			r.parent.config.Logger.Infof("spared a snapshot up to entry %d: this agent has applied it", req.LastLogIndex)
+			// Others must not wait for it; its stream's end bounds it.
+			r.work.Go(func() { skip(rpc, req, term) })
+			return
+		}
+	}
+	select {
+	case r.consumer <- rpc:
+	case <-r.drained:
+		rpc.Respond(nil, raft.ErrRaftShutdown)
+	}
+}
+
+// Drain closes the gate: after it no heartbeat and no request reaches raft, and
+// no heartbeat is in raft's handler any more. What raft's main loop has taken
+// is finished by raft.Shutdown's future. Drain waits for as long as the handler
+// does, which with a hung disk is until the disk answers; who cannot wait so
+// long calls it from a goroutine of its own.
+func (r *RaftTransport) Drain() {
+	r.drain.Do(func() { close(r.drained) })
+	r.gate.close()
+}
+
+// Close implements raft.WithClose: it cuts all streams and waits for their
+// goroutines, at most 5 s. It may be called any number of times.
+func (r *RaftTransport) Close() error {
+	var err error
+	r.close.Do(func() { err = r.closeOnce() })
+	return err
+}
+
+func (r *RaftTransport) closeOnce() error {
+	r.drain.Do(func() { close(r.drained) })
+	close(r.closed)
+	if r.streams != nil {
+		r.streams.CloseStreams()
+	}
+	err := r.network.Close()
+	_ = r.stream.Close()
+	if !r.stream.wait(stopTimeout) || !waitFor(&r.work, stopTimeout) {
+		return fmt.Errorf("cannot close the raft transport: its streams are still in use %s after they were cut", stopTimeout)
+	}
+	return err
+}
+
+func (r *RaftTransport) isDrained() bool {
+	select {
+	case <-r.drained:
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *RaftTransport) isClosed() bool {
+	select {
+	case <-r.closed:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,240 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/juju/worker/v3/catacomb"
+)
+
+// Transport is the port between agents. It is a worker: Kill and Wait stop it
+// with every connection that is still open.
+type Transport struct {
+	catacomb catacomb.Catacomb
+	ctx      context.Context // ends with Kill
+	cancel   context.CancelFunc
+	config   Config
+	instance string // tells this transport from a clone of its agent
+	book     *book
+	limits   limits
+	refusals refusals
+	listener net.Listener // nil when alone
+	wake     chan struct{}
+	conns    sync.WaitGroup // goroutines of incoming connections
+
+	mu   sync.Mutex
+	raft *RaftTransport // the one that lives
+	api  *inlet
+	open map[net.Conn]struct{} // incoming TCP connections
+}
+
+// New binds the port and starts to answer. Whoever calls it must stop the
+// transport.
+func New(config Config) (*Transport, error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("cannot start the transport: %w", err)
+	}
+	config.Timeout = cmp.Or(config.Timeout, DefaultTimeout)
+	if config.Dialer == nil {
+		config.Dialer = &net.Dialer{KeepAlive: -1} // tune sets it
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &Transport{
+		ctx:      ctx,
+		cancel:   cancel,
+		config:   config,
+		instance: rand.Text(),
+		book:     newBook(config.Peers),
+		refusals: refusals{clock: config.Clock, logger: config.Logger},
+		wake:     make(chan struct{}, 1),
+		open:     map[net.Conn]struct{}{},
+	}
+	if err := t.bind(); err != nil {
+		cancel()
+		return nil, err
+	}
+	if err := catacomb.Invoke(catacomb.Plan{Site: &t.catacomb, Work: t.loop}); err != nil {
+		cancel()
+		_ = t.closeListener()
+		return nil, fmt.Errorf("cannot start the transport: %w", err)
+	}
+	return t, nil
+}
+
+func (t *Transport) bind() error {
+	if t.config.TLS == nil {
+		return nil
+	}
+	// Wrong files are found now, by the one who can mend them, and not by the
+	// first peer.
+	if err := t.checkOwnCertificate(); err != nil {
+		return fmt.Errorf("cannot start the transport: %w", err)
+	}
+	t.listener = t.config.Listener
+	if t.listener != nil {
+		return nil
+	}
+	var err error
+	if t.listener, err = net.Listen("tcp", t.config.Listen); err != nil {
+		return fmt.Errorf("cannot listen for other agents: %w", err)
+	}
+	return nil
+}
+
+func (t *Transport) checkOwnCertificate() error {
+	cert, err := t.config.TLS.Certificate()
+	if err != nil {
+		return err
+	}
+	if _, err := t.config.TLS.Roots(); err != nil {
+		return err
+	}
+	if cert.Leaf == nil {
+		return errors.New("cannot use the agent's certificate: it has not been parsed (Leaf is nil)")
+	}
+	id, err := IDOf(cert.Leaf)
+	if err != nil {
+		return fmt.Errorf("cannot use the agent's certificate: %w", err)
+	}
+	if id != t.config.ID {
+		return fmt.Errorf("cannot use the agent's certificate: it is for %s, and this agent is %s", id, t.config.ID)
+	}
+	return nil
+}
+
+func (t *Transport) closeListener() error {
+	if t.listener == nil {
+		return nil
+	}
+	return t.listener.Close()
+}
+
+// ID gives this agent's.
+func (t *Transport) ID() string { return t.config.ID }
+
+// ListenAddr gives the bound address, "" for an agent that is alone.
+func (t *Transport) ListenAddr() string {
+	if t.listener == nil {
+		return ""
+	}
+	return t.listener.Addr().String()
+}
+
+// Peers gives what the agents that were met have said last, sorted by ID.
+func (t *Transport) Peers() []Hello { return t.book.hellos() }
+
+// Address gives the cluster address of an agent, "" when it is not known.
+func (t *Transport) Address(id string) string {
+	if id == t.config.ID {
+		return t.self().ClusterAddress
+	}
+	return t.book.address(id)
+}
+
+// APIAddress gives the API address of an agent, "" when it is not known.
+func (t *Transport) APIAddress(id string) string {
+	if id == t.config.ID {
+		return t.self().APIAddress
+	}
+	return t.book.apiAddress(id)
+}
+
+// Self gives the hello with which this agent describes itself now.
+func (t *Transport) Self() Hello { return t.self() }
+
+func (t *Transport) self() Hello {
+	h := t.config.Hello()
+	h.Protocol, h.ID, h.Instance = Protocol, t.config.ID, t.instance
+	h.ClusterAddress = cmp.Or(h.ClusterAddress, t.config.Advertise, t.ListenAddr())
+	h.Met = t.book.list()
+	return h
+}
+
+// errMyself says that a connection came back to where it began.
+var errMyself = errors.New("it is this agent itself")
+
+// check decides whether an agent may be talked to. certID is the ID that its
+// certificate carries.
+func (t *Transport) check(certID string, peer Hello) error {
+	if peer.ID != certID {
+		return fmt.Errorf("its certificate is for %q and its hello says %q", certID, peer.ID)
+	}
+	if peer.ID == t.config.ID {
+		if peer.Instance == t.instance {
+			return errMyself
+		}
+		return fmt.Errorf("there are two agents with the ID %s: one of them is a clone, give it an ID and a certificate of its own", peer.ID)
+	}
+	if peer.Protocol < Protocol-1 || peer.Protocol > Protocol+1 {
+		return fmt.Errorf("it speaks version %d of the protocol between agents and %s speaks %d: they may be one apart", peer.Protocol, t.config.ID, Protocol)
+	}
+	if t.config.Accept == nil {
+		return nil
+	}
+	return t.config.Accept(peer)
+}
+
+// learn remembers an agent that was let in.
+func (t *Transport) learn(peer Hello) {
+	if !t.book.learn(t.config.ID, peer) {
+		return
+	}
+	t.config.Logger.Debugf("met %s at %s", peer.ID, peer.ClusterAddress)
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+	if t.config.OnMeet != nil {
+		t.config.OnMeet(peer)
+	}
+}
+
+// Listener gives the connections over which other agents forward requests:
+// each is plain to its user, HTTP/2 with prior knowledge being what the other
+// end speaks. One listener lives at a time; closing it closes its connections,
+// and then the next may be asked for.
+func (t *Transport) Listener() (net.Listener, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.api != nil && !t.api.isClosed() {
+		return nil, errors.New("cannot listen for forwarded requests: the previous listener is not closed")
+	}
+	t.api = newInlet(idAddr(t.config.ID))
+	if t.ctx.Err() != nil {
+		_ = t.api.Close()
+	}
+	return t.api, nil
+}
+
+// ConnContext is for http.Server.ConnContext: requests over a connection of
+// Listener carry the ID of the agent that sent them.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	if held, ok := c.(*heldConn); ok {
+		return context.WithValue(ctx, peerKey{}, held.peer)
+	}
+	return ctx
+}
+
+// PeerOf gives the ID of the agent that a request came from, "" when it did
+// not come from an agent.
+func PeerOf(ctx context.Context) string {
+	id, _ := ctx.Value(peerKey{}).(string)
+	return id
+}
+
+type peerKey struct{}
+
+// idAddr is an agent's ID as a net.Addr: the address that raft knows.
+type idAddr string
+
+func (idAddr) Network() string  { return "interrex" }
+func (a idAddr) String() string { return string(a) }
+
+// deadline bounds a handshake on the wall clock: sockets know no other.
+func deadline() time.Time { return time.Now().Add(handshakeTimeout) }

@@ -1,0 +1,191 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Agents look for each other at once and then ever more seldom: up to every
+// 5 s while an address does not answer, every 30 s when all did. What is news
+// makes them look again at once.
+const (
+	meetFirst  = 100 * time.Millisecond
+	meetSeldom = 5 * time.Second
+	meetIdle   = 30 * time.Second
+	meetAtOnce = 8 // dials of one round that are under way together
+)
+
+// stopTimeout bounds the wait for users of connections that have been cut.
+const stopTimeout = 5 * time.Second
+
+// Kill implements worker.Worker.
+func (t *Transport) Kill() {
+	t.cancel()
+	t.catacomb.Kill(nil)
+}
+
+// Wait implements worker.Worker. When it returns, the port is free and no
+// connection is open.
+func (t *Transport) Wait() error { return t.catacomb.Wait() }
+
+// Report says what an operator asks first. It never blocks.
+func (t *Transport) Report() map[string]any {
+	peers := map[string]any{}
+	for _, p := range t.book.hellos() {
+		peers[p.ID] = map[string]any{"address": p.ClusterAddress, "api": p.APIAddress, "version": p.Version}
+	}
+	report := map[string]any{
+		"id": t.config.ID, "listen": t.ListenAddr(), "alone": t.config.TLS == nil,
+		"connections": t.limits.open(), "peers": peers,
+	}
+	if last := t.refusals.newest(); last != "" {
+		report["last-refusal"] = last
+	}
+	return report
+}
+
+func (t *Transport) loop() error {
+	if t.listener == nil {
+		<-t.ctx.Done()
+		t.stop()
+		return t.catacomb.ErrDying()
+	}
+	var accepting sync.WaitGroup
+	accepting.Go(t.acceptLoop)
+	t.meetLoop()
+	_ = t.closeListener()
+	accepting.Wait()
+	t.stop()
+	return t.catacomb.ErrDying()
+}
+
+// stop cuts what is still open, and waits for the goroutines behind it.
+func (t *Transport) stop() {
+	t.mu.Lock()
+	live, api := t.raft, t.api
+	for c := range t.open {
+		_ = c.Close()
+	}
+	t.mu.Unlock()
+	if live != nil {
+		_ = live.Close()
+	}
+	if api != nil {
+		_ = api.Close()
+	}
+	if !waitFor(&t.conns, stopTimeout) {
+		t.config.Logger.Warningf("connections of other agents are still in use %s after they were cut", stopTimeout)
+	}
+}
+
+// meetLoop looks for other agents for as long as the transport lives.
+func (t *Transport) meetLoop() {
+	delay := time.Duration(0)
+	for t.pauseOrNews(&delay) {
+		limit := meetIdle
+		if t.Meet(t.ctx) != nil {
+			limit = meetSeldom
+		}
+		delay = min(max(2*delay, meetFirst), limit)
+	}
+}
+
+// pauseOrNews waits for about delay, or less when there is news, and reports
+// whether the transport still lives. A delay of 0 is the first round's.
+func (t *Transport) pauseOrNews(delay *time.Duration) bool {
+	if *delay == 0 {
+		return t.ctx.Err() == nil
+	}
+	// Half of it is by chance, so that agents that start together do not stay
+	// in step.
+	timer := t.config.Clock.NewTimer(*delay/2 + rand.N(*delay/2+1))
+	defer timer.Stop()
+	select {
+	case <-t.ctx.Done():
+		return false
+	case <-t.wake:
+		*delay = meetFirst
+		return t.pause(meetFirst) // news comes in bursts
+	case <-timer.Chan():
+		return true
+	}
+}
+
+// pause waits for d and reports whether the transport still lives.
+func (t *Transport) pause(d time.Duration) bool {
+	timer := t.config.Clock.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-t.ctx.Done():
+		return false
+	case <-timer.Chan():
+		return true
+	}
+}
+
+// Meet exchanges hellos once with every agent whose address is known or given
+// to join. Its error names those that did not answer or were refused.
+func (t *Transport) Meet(ctx context.Context) error {
+	if t.config.TLS == nil {
+		return nil
+	}
+	var mu sync.Mutex
+	var failed []error
+	var dials sync.WaitGroup
+	free := make(chan struct{}, meetAtOnce)
+	for _, address := range t.addresses() {
+		free <- struct{}{}
+		dials.Go(func() {
+			defer func() { <-free }()
+			if err := t.meetAt(ctx, address); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed = append(failed, fmt.Errorf("cannot meet the agent at %s: %w", address, err))
+			}
+		})
+	}
+	dials.Wait()
+	return errors.Join(failed...)
+}
+
+func (t *Transport) meetAt(ctx context.Context, address string) error {
+	conn, _, err := t.dialAt(ctx, address, "", protocolHello)
+	if errors.Is(err, errMyself) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// addresses gives, once each, where agents may be found.
+func (t *Transport) addresses() []string {
+	all := append(t.book.addresses(), t.config.Join...)
+	slices.Sort(all)
+	own := t.self().ClusterAddress
+	return slices.DeleteFunc(slices.Compact(all), func(a string) bool { return a == "" || a == own })
+}
+
+// track remembers an incoming connection, so that stop can cut it.
+func (t *Transport) track(c net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		return false
+	}
+	t.open[c] = struct{}{}
+	return true
+}
+
+func (t *Transport) untrack(c net.Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, c)
+}
