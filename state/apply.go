@@ -29,22 +29,22 @@ func (s *State) Apply(l *raft.Log) any {
 	if l.Type != raft.LogCommand || l.Index <= s.at.Load().index {
 		return nil
 	}
-	defer func() { clear(s.entry.Operations) }()
-	err := decodeEntry(&s.entry, l.Data)
-	if s.Halted() != nil {
-		return s.haltedResults(err)
-	}
-	if err == nil {
-		err = s.known(&s.entry)
-	}
-	if err != nil {
+	if err := decodeEntry(&s.entry, l.Data); err != nil {
 		s.halt(l.Index, err)
-		return s.haltedResults(err)
+		return nil
 	}
 	results := make([]Result, len(s.entry.Operations))
-	if err := s.run(l, results); err != nil {
-		s.halt(l.Index, err)
-		return s.haltedResults(nil)
+	defer clear(s.entry.Operations)
+	if s.Halted() == nil {
+		if err := s.run(l, results); err != nil {
+			s.halt(l.Index, err)
+		}
+	}
+	if halt := s.Halted(); halt != nil {
+		for i := range results {
+			results[i] = Result{Attempt: s.entry.Operations[i].Attempt, Err: errHalted(halt)}
+		}
+		return results
 	}
 	m := s.at.Load()
 	s.applied.release(m.index)
@@ -90,21 +90,16 @@ func (s *State) known(e *Entry) error {
 	return nil
 }
 
-// haltedResults answers every operation of s.entry, if it could be decoded.
-func (s *State) haltedResults(err error) any {
-	if err != nil && len(s.entry.Operations) == 0 {
-		return nil
-	}
-	return slices.Repeat([]Result{{Err: errHalted(s.Halted())}}, len(s.entry.Operations))
-}
-
 // errHalted is the answer here to an operation that other replicas may do.
 func errHalted(halt error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "operation: this agent cannot apply it, others may have: %v", halt).WithCause(halt)
 }
 
-// run applies s.entry. The error is a table's panic.
+// run applies s.entry. The error is why this replica must halt.
 func (s *State) run(l *raft.Log, results []Result) (err error) {
+	if err := s.known(&s.entry); err != nil {
+		return err
+	}
 	s.tables.lock()
 	defer s.tables.unlock()
 	defer func() {

@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"fmt"
 	"hash/crc64"
 	"slices"
 	"sort"
@@ -222,13 +223,20 @@ func (r *records) touch(n *name, now Time) {
 }
 
 // restore takes up what was read from a snapshot.
-func (r *records) restore(names []*name, singles []*single) {
+func (r *records) restore(names []*name, singles []*single) error {
 	slices.SortStableFunc(names, func(a, b *name) int { return cmp.Compare(a.last, b.last) })
 	for _, n := range names {
+		if r.names[n.key] != nil {
+			return fmt.Errorf("the name %q stands there twice", n.key.id)
+		}
 		r.add(n)
 	}
 	for _, s := range singles {
+		if r.singles[s.key] != nil {
+			return fmt.Errorf("the request id %q stands there twice", s.key.id)
+		}
 		r.singles[s.key] = s
 	}
 	r.queue = singles
+	return nil
 }

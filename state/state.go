@@ -141,7 +141,11 @@ func (s *State) Halted() error {
 	return nil
 }
 
+// halt keeps the first reason: what comes after may be its consequence.
 func (s *State) halt(index uint64, err error) {
+	if s.Halted() != nil {
+		return
+	}
 	err = interrex.Errorf(interrex.KindUnavailable, "state: halted at log index %d: %v: this replica needs a build that knows it, or a newer snapshot", index, err).WithCause(err)
 	s.halted.Store(&err)
 	s.logger.Criticalf("%v", err)

@@ -1,0 +1,135 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/interrex/interrex"
+)
+
+// Header says what a snapshot is of.
+type Header struct {
+	ClusterID string // empty: of before the cluster had one
+	Epoch     Epoch
+	Index     uint64 // of the last entry in it, in raft's log
+	Term      uint64
+	Revision  interrex.Revision
+	Floor     interrex.Revision // no feed reaches before it
+	Time      Time
+}
+
+// Section is one table's part of a snapshot.
+type Section struct {
+	Table   TableID
+	Name    string
+	Version uint16
+	Bytes   int64
+}
+
+// Inspect reads a whole snapshot, verifies every checksum, and says what is in
+// it. The error says in plain words what is wrong with the file.
+func Inspect(r io.Reader) (Header, []Section, error) {
+	s, err := openSnapshot(r)
+	if err != nil {
+		return Header{}, nil, fmt.Errorf("cannot inspect snapshot: %w", err)
+	}
+	var sections []Section
+	err = s.read(func(sec Section) { sections = append(sections, sec) },
+		func(p []byte) { sections[len(sections)-1].Bytes += int64(len(p)) })
+	if err != nil {
+		return Header{}, nil, fmt.Errorf("cannot inspect snapshot: %w", err)
+	}
+	return s.header, sections, nil
+}
+
+// snapshotReader is a snapshot whose header has been read.
+type snapshotReader struct {
+	frames *frameReader
+	header Header
+}
+
+func openSnapshot(r io.Reader) (*snapshotReader, error) {
+	f, err := newFrameReader(r)
+	if err != nil {
+		return nil, err
+	}
+	kind, payload, err := f.next()
+	if err != nil {
+		return nil, err
+	}
+	if kind != frameHeader {
+		return nil, errors.New("it does not begin with its header")
+	}
+	h, err := decodeHeader(payload)
+	if err != nil {
+		return nil, fmt.Errorf("its header is malformed: %w", err)
+	}
+	return &snapshotReader{frames: f, header: h}, nil
+}
+
+// read gives each section, and each part of its content, up to the trailer.
+// What chunk gets stays until it returns.
+func (s *snapshotReader) read(section func(Section), chunk func([]byte)) error {
+	const limit = math.MaxUint16
+	for n := 0; ; {
+		kind, payload, err := s.frames.next()
+		switch {
+		case err != nil:
+			return err
+		case kind == frameTrailer:
+			return nil
+		case kind == frameSection && n < limit:
+			sec, err := decodeSection(payload)
+			if err != nil {
+				return fmt.Errorf("the head of a section is malformed: %w", err)
+			}
+			section(sec)
+			n++
+		case kind == frameChunk && n > 0:
+			chunk(payload)
+		default:
+			return fmt.Errorf("it has a part of kind %d, which does not belong there", kind)
+		}
+	}
+}
+
+func appendHeader(b []byte, h Header) []byte {
+	b = appendBytes(b, h.ClusterID)
+	b = binary.AppendUvarint(b, h.Epoch.Number)
+	b = binary.AppendUvarint(b, h.Epoch.Bits)
+	b = binary.AppendUvarint(b, h.Index)
+	b = binary.AppendUvarint(b, h.Term)
+	b = binary.AppendUvarint(b, uint64(h.Revision))
+	b = binary.AppendUvarint(b, uint64(h.Floor))
+	return binary.AppendVarint(b, int64(h.Time))
+}
+
+func decodeHeader(b []byte) (Header, error) {
+	d := decoder{b: b}
+	h := Header{ClusterID: strings.Clone(d.text())}
+	h.Epoch.Number = d.uvarint()
+	h.Epoch.Bits = d.uvarint()
+	h.Index = d.uvarint()
+	h.Term = d.uvarint()
+	h.Revision = interrex.Revision(d.uvarint())
+	h.Floor = interrex.Revision(d.uvarint())
+	h.Time = Time(d.varint())
+	return h, d.end()
+}
+
+func appendSection(b []byte, s Section) []byte {
+	b = binary.AppendUvarint(b, uint64(s.Table))
+	b = binary.AppendUvarint(b, uint64(s.Version))
+	return appendBytes(b, s.Name)
+}
+
+func decodeSection(b []byte) (Section, error) {
+	d := decoder{b: b}
+	s := Section{Table: TableID(d.small(math.MaxUint16)), Version: uint16(d.small(math.MaxUint16))}
+	s.Name = strings.Clone(d.text())
+	return s, d.end()
+}

@@ -1,0 +1,174 @@
+package state
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// ownView is the frozen own section. Records are immutable, and a name is
+// replaced, not changed, while a view that is older may read it.
+type ownView struct {
+	identity Identity
+	settings Settings
+	names    []*name
+	singles  []*single
+	tables   tableSet
+	buffer   []byte
+	reply    []byte
+}
+
+func (o *own) freeze(tables tableSet) *ownView {
+	r := o.records
+	r.generation++
+	return &ownView{
+		identity: o.identity, // its map is never changed
+		settings: o.settings,
+		names:    slices.Clone(r.all),
+		singles:  slices.Clone(r.queue[r.head:]),
+		tables:   tables,
+	}
+}
+
+func (v *ownView) write(w io.Writer) error {
+	slices.SortFunc(v.names, func(a, b *name) int {
+		return cmp.Or(strings.Compare(a.key.caller, b.key.caller), strings.Compare(a.key.id, b.key.id))
+	})
+	b := appendIdentity(nil, v.identity)
+	b = appendSettings(b, v.settings)
+	b = binary.AppendUvarint(b, uint64(len(v.names)))
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	for _, n := range v.names {
+		if _, err := w.Write(v.appendName(v.buffer[:0], n)); err != nil {
+			return err
+		}
+	}
+	if _, err := w.Write(binary.AppendUvarint(nil, uint64(len(v.singles)))); err != nil {
+		return err
+	}
+	for _, s := range v.singles {
+		if _, err := w.Write(v.appendSingle(v.buffer[:0], s)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *ownView) appendName(b []byte, n *name) []byte {
+	live := n.records.live()
+	b = appendBytes(b, n.key.caller)
+	b = appendBytes(b, n.key.id)
+	b = binary.AppendUvarint(b, n.mark)
+	b = binary.AppendVarint(b, int64(n.last))
+	b = binary.AppendUvarint(b, uint64(len(live)))
+	for i := range live {
+		b = v.appendRecord(b, &live[i])
+	}
+	v.buffer = b
+	return b
+}
+
+func (v *ownView) appendSingle(b []byte, s *single) []byte {
+	b = appendBytes(b, s.key.caller)
+	b = appendBytes(b, s.key.id)
+	b = binary.AppendVarint(b, int64(s.at))
+	b = v.appendRecord(b, &s.record)
+	v.buffer = b
+	return b
+}
+
+func (v *ownView) appendRecord(b []byte, r *record) []byte {
+	b = binary.AppendUvarint(b, r.number)
+	b = binary.AppendUvarint(b, uint64(r.table))
+	b = binary.AppendUvarint(b, uint64(r.attempt))
+	b = binary.BigEndian.AppendUint64(b, r.content)
+	b = binary.AppendUvarint(b, uint64(r.revision))
+	v.reply = v.tables.find(r.table).AppendReply(v.reply[:0], r.reply)
+	return appendBytes(b, v.reply)
+}
+
+func appendSettings(b []byte, s Settings) []byte {
+	b = binary.AppendUvarint(b, uint64(s.Window))
+	b = binary.AppendUvarint(b, uint64(s.Names))
+	b = binary.AppendUvarint(b, uint64(s.NameAge))
+	b = binary.AppendUvarint(b, uint64(s.Records))
+	return binary.AppendUvarint(b, uint64(s.RecordAge))
+}
+
+// decodeOwn reads an own section into a new one.
+func decodeOwn(chunks [][]byte, tables tableSet) (*own, error) {
+	d := decoder{b: bytes.Join(chunks, nil)}
+	o := newOwn()
+	o.identity = d.identity()
+	o.settings = Settings{
+		Window: int(d.small(math.MaxInt32)), Names: int(d.small(math.MaxInt32)),
+		NameAge: time.Duration(d.small(math.MaxInt64)),
+		Records: int(d.small(math.MaxInt32)), RecordAge: time.Duration(d.small(math.MaxInt64)),
+	}
+	var names []*name
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		names = append(names, d.name(tables))
+	}
+	var singles []*single
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		s := &single{key: d.recordKey(), at: Time(d.varint())}
+		s.record = d.record(tables)
+		singles = append(singles, s)
+	}
+	if err := d.end(); err != nil {
+		return nil, err
+	}
+	return o, o.records.restore(names, singles)
+}
+
+func (d *decoder) recordKey() recordKey {
+	caller, id := d.text(), d.text()
+	return recordKey{caller, id}.clone()
+}
+
+func (d *decoder) name(tables tableSet) *name {
+	n := &name{key: d.recordKey(), mark: d.uvarint(), last: Time(d.varint())}
+	for i := d.count(); i > 0 && d.err == nil; i-- {
+		r := d.record(tables)
+		if last := len(n.records.all) - 1; r.number < n.mark || last >= 0 && r.number <= n.records.all[last].number {
+			d.fail(fmt.Errorf("record %d of name %q is out of order", r.number, n.key.id))
+		}
+		n.records.all = append(n.records.all, r)
+	}
+	return n
+}
+
+func (d *decoder) record(tables tableSet) record {
+	r := record{number: d.uvarint(), table: TableID(d.small(math.MaxUint16)), attempt: uint32(d.small(math.MaxUint32))}
+	if len(d.b) < 8 {
+		d.fail(errShort)
+		return r
+	}
+	r.content = binary.BigEndian.Uint64(d.b)
+	d.b = d.b[8:]
+	r.revision = interrex.Revision(d.uvarint())
+	reply := d.bytes()
+	table := tables.find(r.table)
+	if d.err != nil {
+		return r
+	}
+	if table == nil {
+		d.fail(fmt.Errorf("a record is of the unknown table %d", r.table))
+		return r
+	}
+	var err error
+	if r.reply, err = table.DecodeReply(slices.Clone(reply)); err != nil {
+		d.fail(fmt.Errorf("a reply of table %q: %w", table.Name(), err))
+	}
+	return r
+}

@@ -1,0 +1,211 @@
+// Package statetest owns what every table must pass, and an example of one.
+package statetest
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Config says what is tested, and with what.
+type Config struct {
+	// New makes an empty table.
+	New func() state.Table
+	// Command makes a random command, as it stands in an operation's data.
+	// Half of them or more should be such that the table does them: few names,
+	// and what earlier commands have made. seen are the last replies, for those
+	// commands that need something of an answer.
+	Command func(r *rand.Rand, seen []state.Reply) []byte
+	// Step is the mean cluster time between two entries; 0: 1 s.
+	Step time.Duration
+	// Entries is how many are applied in each round; 0: 200.
+	Entries int
+	// Rounds is how many times, each from a seed of its own; 0: 5.
+	Rounds int
+}
+
+func (c Config) withDefaults() Config {
+	if c.Step == 0 {
+		c.Step = time.Second
+	}
+	if c.Entries == 0 {
+		c.Entries = 200
+	}
+	if c.Rounds == 0 {
+		c.Rounds = 5
+	}
+	return c
+}
+
+func (c Config) tables() []state.Table { return []state.Table{c.New()} }
+
+// Run puts a table to the test: the same commands give the same replies,
+// events and snapshots on every copy, also on one that is restarted midway;
+// frozen views stay; Check changes nothing; Due and Tick agree; replies and
+// snapshots survive their encoding, and a cut snapshot is refused.
+func Run(t *testing.T, c Config) {
+	c = c.withDefaults()
+	for name, test := range map[string]func(*testing.T, Config, uint64){
+		"CopiesAgree":               testCopiesAgree,
+		"FrozenViewStays":           testFrozenViewStays,
+		"CheckChangesNothing":       testCheckChangesNothing,
+		"DueAndTickAgree":           testDueAndTickAgree,
+		"ReplySurvivesItsEncoding":  testReplyCodec,
+		"CutSnapshotIsRefused":      testCutSnapshot,
+		"DamagedSnapshotIsHarmless": testDamagedSnapshot,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(c.Rounds) {
+				t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { test(t, c, seed) })
+			}
+		})
+	}
+}
+
+// load makes entries: commands with and without request ids, repeated and
+// retired ones among them.
+type load struct {
+	c    Config
+	r    *rand.Rand
+	now  state.Time
+	next uint64
+	old  []state.Operation
+	seen []state.Reply
+}
+
+func newLoad(c Config, seed uint64) *load {
+	return &load{c: c, r: rand.New(rand.NewPCG(seed, 7))}
+}
+
+func (l *load) entry(table state.TableID) *state.Entry {
+	l.now = l.now.Add(time.Duration(l.r.Int64N(2*int64(l.c.Step) + 1)))
+	e := &state.Entry{Stamp: l.now, Wall: Wall(l.now)}
+	for range l.r.IntN(6) {
+		e.Operations = append(e.Operations, l.operation(table))
+	}
+	return e
+}
+
+func (l *load) operation(table state.TableID) state.Operation {
+	if len(l.old) > 0 && l.r.IntN(4) == 0 {
+		op := l.old[l.r.IntN(len(l.old))]
+		op.Attempt++
+		return op
+	}
+	op := state.Operation{Table: table, Caller: fmt.Sprint("caller", l.r.IntN(3)), Data: l.c.Command(l.r, l.seen)}
+	l.next++
+	switch l.r.IntN(3) {
+	case 0:
+		op.RequestID, op.Mark = fmt.Sprint("name", l.r.IntN(3), ".", l.next), max(l.next, 20)-20
+	case 1:
+		op.RequestID = fmt.Sprint("id", l.next)
+	}
+	l.old = append(l.old[max(0, len(l.old)-32):], op)
+	return op
+}
+
+// learn takes note of replies.
+func (l *load) learn(results []state.Result) {
+	for _, r := range results {
+		if r.Reply != nil {
+			l.seen = append(l.seen[max(0, len(l.seen)-32):], r.Reply)
+		}
+	}
+}
+
+func testCopiesAgree(t *testing.T, c Config, seed uint64) {
+	one, two := NewReplica(t, c.tables), NewReplica(t, c.tables)
+	codec := c.New()
+	l := newLoad(c, seed)
+	done := 0
+	for i := range c.Entries {
+		e := l.entry(codec.ID())
+		got, want := two.Apply(e), one.Apply(e)
+		if len(got) != len(e.Operations) || len(want) != len(e.Operations) {
+			t.Fatalf("entry %d: %d and %d results for %d operations; halted: %v", i, len(got), len(want), len(e.Operations), one.State.Halted())
+		}
+		for j := range got {
+			if g, w := describe(codec, got[j]), describe(codec, want[j]); g != w {
+				t.Fatalf("entry %d: operation %d is answered differently:\n%s\n%s", i, j, g, w)
+			}
+			if got[j].Err == nil {
+				done++
+			}
+		}
+		if !reflect.DeepEqual(one.Events, two.Events) {
+			t.Fatalf("entry %d: the events differ:\n%v\n%v", i, one.Events, two.Events)
+		}
+		if i == c.Entries/2 || i == c.Entries/3 || i == c.Entries-1 {
+			if !bytes.Equal(one.Snapshot(), two.Snapshot()) {
+				t.Fatalf("entry %d: the snapshots differ", i)
+			}
+			two.Restart()
+		}
+		l.learn(want)
+	}
+	if done < c.Entries/2 {
+		t.Fatalf("only %d operations of %d entries were done: Config.Command makes too many that are refused", done, c.Entries)
+	}
+}
+
+// describe gives a result as text, the reply as its bytes.
+func describe(codec state.Table, r state.Result) string {
+	var reply []byte
+	if r.Reply != nil {
+		reply = codec.AppendReply(nil, r.Reply)
+	}
+	return fmt.Sprintf("revision %d attempt %d replayed %v error %q %v reply %x", r.Revision, r.Attempt, r.Replayed, interrex.KindOf(r.Err), r.Err, reply)
+}
+
+func testFrozenViewStays(t *testing.T, c Config, seed uint64) {
+	r := NewReplica(t, c.tables)
+	l := newLoad(c, seed)
+	for range c.Entries / 2 {
+		l.learn(r.Apply(l.entry(c.New().ID())))
+	}
+	want := r.Snapshot()
+	f, err := r.State.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Release()
+	for range c.Entries / 2 {
+		l.learn(r.Apply(l.entry(c.New().ID())))
+	}
+	var sink Sink
+	if err := f.Persist(&sink); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(sink.Bytes(), want) {
+		t.Fatal("what was frozen has changed with what came after")
+	}
+}
+
+func testReplyCodec(t *testing.T, c Config, seed uint64) {
+	table := c.New()
+	r := NewReplica(t, c.tables)
+	l := newLoad(c, seed)
+	for range c.Entries {
+		results := r.Apply(l.entry(table.ID()))
+		for _, res := range results {
+			if res.Reply == nil {
+				continue
+			}
+			b := table.AppendReply(nil, res.Reply)
+			back, err := table.DecodeReply(bytes.Clone(b))
+			if err != nil {
+				t.Fatalf("cannot decode the reply %+v: %v", res.Reply, err)
+			}
+			if again := table.AppendReply(nil, back); !bytes.Equal(b, again) {
+				t.Fatalf("the reply %+v comes back as %+v", res.Reply, back)
+			}
+		}
+		l.learn(results)
+	}
+}

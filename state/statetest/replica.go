@@ -1,0 +1,129 @@
+package statetest
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Replica is a state that is driven by hand, as one raft would drive it, with
+// everything that it publishes.
+type Replica struct {
+	State  *state.State
+	Events []state.Event     // all that were published
+	Last   interrex.Revision // that was published with them
+	Resets int
+
+	t      testing.TB
+	tables func() []state.Table
+	index  uint64
+}
+
+// NewReplica gives a replica of the tables that a function makes anew for it,
+// and for each of its restarts.
+func NewReplica(t testing.TB, tables func() []state.Table) *Replica {
+	t.Helper()
+	r := &Replica{t: t, tables: tables}
+	r.start()
+	return r
+}
+
+func (r *Replica) start() {
+	r.t.Helper()
+	s, err := state.New(state.Config{Tables: r.tables(), Publisher: r})
+	if err != nil {
+		r.t.Fatalf("cannot make a state: %v", err)
+	}
+	r.State = s
+}
+
+// Publish is part of state.Publisher.
+func (r *Replica) Publish(events []state.Event, last interrex.Revision) {
+	r.Events, r.Last = append(r.Events, events...), last
+}
+
+// Reset is part of state.Publisher.
+func (r *Replica) Reset(last interrex.Revision) { r.Resets, r.Last = r.Resets+1, last }
+
+// Apply applies one entry, and gives its results.
+func (r *Replica) Apply(e *state.Entry) []state.Result {
+	r.t.Helper()
+	return r.ApplyBytes(state.AppendEntry(nil, e))
+}
+
+// ApplyBytes applies one entry as it stands in the log, and gives its results.
+func (r *Replica) ApplyBytes(b []byte) []state.Result {
+	r.t.Helper()
+	r.index++
+	results, _ := r.State.Apply(&raft.Log{Type: raft.LogCommand, Index: r.index, Term: 1, Data: b}).([]state.Result)
+	return results
+}
+
+// Do applies an entry of these operations at a time.
+func (r *Replica) Do(now state.Time, ops ...state.Operation) []state.Result {
+	r.t.Helper()
+	return r.Apply(&state.Entry{Stamp: now, Wall: Wall(now), Operations: ops})
+}
+
+// Wall is the leader's wall clock that goes with a cluster time here.
+func Wall(now state.Time) time.Time {
+	return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(now))
+}
+
+// Snapshot gives a snapshot of now.
+func (r *Replica) Snapshot() []byte {
+	r.t.Helper()
+	f, err := r.State.Snapshot()
+	if err != nil {
+		r.t.Fatalf("cannot make a snapshot: %v", err)
+	}
+	defer f.Release()
+	var sink Sink
+	if err := f.Persist(&sink); err != nil {
+		r.t.Fatalf("cannot write a snapshot: %v", err)
+	}
+	return sink.Bytes()
+}
+
+// Restart puts a new state, restored from a snapshot, in the place of the
+// present one.
+func (r *Replica) Restart() {
+	r.t.Helper()
+	b := r.Snapshot()
+	r.State.Close()
+	r.start()
+	if err := r.Restore(b); err != nil {
+		r.t.Fatalf("cannot restart: %v", err)
+	}
+}
+
+// Restore restores a snapshot.
+func (r *Replica) Restore(snapshot []byte) error {
+	return r.State.Restore(io.NopCloser(bytes.NewReader(snapshot)))
+}
+
+// Sink is a raft.SnapshotSink in memory.
+type Sink struct {
+	bytes.Buffer
+	Closed, Cancelled bool
+}
+
+// ID is part of raft.SnapshotSink.
+func (s *Sink) ID() string { return "in-memory" }
+
+// Close is part of raft.SnapshotSink.
+func (s *Sink) Close() error { s.Closed = true; return nil }
+
+// Cancel is part of raft.SnapshotSink.
+func (s *Sink) Cancel() error { s.Cancelled = true; return nil }
+
+var (
+	_ raft.SnapshotSink = (*Sink)(nil)
+	_ state.Publisher   = (*Replica)(nil)
+)

@@ -1,0 +1,193 @@
+package statetest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// driven is a bare table, to which things are done without a State.
+type driven struct {
+	state.Table
+	t    *testing.T
+	l    *load
+	turn state.Turn
+}
+
+func newDriven(t *testing.T, c Config, seed uint64) *driven {
+	d := &driven{Table: c.New(), t: t, l: newLoad(c, seed)}
+	d.turn.Table = d.ID()
+	return d
+}
+
+// step lets time pass, without a tick, and does one command.
+func (d *driven) step() {
+	d.turn.Now = d.turn.Now.Add(time.Duration(d.l.r.Int64N(int64(d.l.c.Step) + 1)))
+	d.turn.Wall = Wall(d.turn.Now)
+	data := d.l.c.Command(d.l.r, d.l.seen)
+	d.Lock()
+	defer d.Unlock()
+	c, err := d.Check(d.turn.Now, data)
+	if err != nil {
+		return
+	}
+	d.turn.Next()
+	d.l.learn([]state.Result{{Reply: d.Apply(&d.turn, c)}})
+}
+
+// content is what a view of now writes.
+func (d *driven) content() []byte { return content(d.t, d.Table) }
+
+func content(t *testing.T, table state.Table) []byte {
+	t.Helper()
+	table.Lock()
+	v := table.Freeze()
+	table.Unlock()
+	defer v.Release()
+	var b bytes.Buffer
+	if err := v.Write(&b); err != nil {
+		t.Fatalf("cannot write a view: %v", err)
+	}
+	return b.Bytes()
+}
+
+// restored gives another table with what b holds.
+func restored(c Config, b []byte) (state.Table, error) {
+	table := c.New()
+	table.Lock()
+	defer table.Unlock()
+	return table, table.Restore(table.Version(), bytes.NewReader(b))
+}
+
+func testCheckChangesNothing(t *testing.T, c Config, seed uint64) {
+	d := newDriven(t, c, seed)
+	for range c.Entries {
+		d.step()
+		before := d.content()
+		d.Lock()
+		_, err := d.Check(d.turn.Now, d.l.c.Command(d.l.r, d.l.seen))
+		d.Unlock()
+		if !bytes.Equal(before, d.content()) {
+			t.Fatal("a Check has changed the table")
+		}
+		if err != nil && interrex.KindOf(err) == "" {
+			t.Fatalf("a refusal is an *interrex.Error, not %T: %v", err, err)
+		}
+	}
+}
+
+func testDueAndTickAgree(t *testing.T, c Config, seed uint64) {
+	d := newDriven(t, c, seed)
+	for i := range c.Entries {
+		d.step()
+		if i%10 != 9 {
+			continue
+		}
+		d.Lock()
+		due, found := d.Due()
+		d.Unlock()
+		if !found {
+			continue
+		}
+		other, err := restored(c, d.content())
+		if err != nil {
+			t.Fatalf("cannot restore a view: %v", err)
+		}
+		d.turn.Now = max(d.turn.Now, due)
+		if early := due - 1; early >= 0 {
+			quiet := state.Turn{Revision: d.turn.Revision, Now: early, Table: d.ID()}
+			if n := tick(other, &quiet, 10); n != 0 || quiet.Revision != d.turn.Revision {
+				t.Fatalf("a tick before it is due, at %d of %d, ends %d", early, due, n)
+			}
+		}
+		// One by one, and all at once, is the same.
+		all := d.turn
+		ended := tick(other, &all, 1<<20)
+		if ended == 0 {
+			t.Fatalf("a tick when it is due, at %d, ends nothing", d.turn.Now)
+		}
+		first := d.turn.Revision
+		for n := range ended {
+			if got := tick(d.Table, &d.turn, 1); got != 1 {
+				t.Fatalf("tick %d of %d with limit 1 ends %d", n, ended, got)
+			}
+		}
+		if int(d.turn.Revision-first) < ended || d.turn.Revision != all.Revision {
+			t.Fatalf("%d endings took %d revisions, and all at once %d", ended, d.turn.Revision-first, all.Revision-first)
+		}
+		if !bytes.Equal(d.content(), content(t, other)) {
+			t.Fatal("ticks of one do something else than one of many")
+		}
+		d.Lock()
+		if next, found := d.Due(); found && next <= d.turn.Now {
+			t.Errorf("still due at %d after the tick at %d", next, d.turn.Now)
+		}
+		d.Unlock()
+	}
+}
+
+func tick(table state.Table, t *state.Turn, limit int) int {
+	table.Lock()
+	defer table.Unlock()
+	return table.Tick(t, limit)
+}
+
+func testCutSnapshot(t *testing.T, c Config, seed uint64) {
+	d := newDriven(t, c, seed)
+	for range c.Entries {
+		d.step()
+	}
+	whole := d.content()
+	back, err := restored(c, whole)
+	if err != nil {
+		t.Fatalf("cannot restore a view: %v", err)
+	}
+	if !bytes.Equal(content(t, back), whole) {
+		t.Fatal("what is restored is not what was written")
+	}
+	for range 100 {
+		n := d.l.r.IntN(len(whole))
+		if _, err := restored(c, whole[:n]); err == nil {
+			t.Fatalf("%d of %d bytes are taken for a whole table", n, len(whole))
+		}
+	}
+	if _, err := restored(c, append(bytes.Clone(whole), 0)); err == nil {
+		t.Fatal("a byte after the end is not noticed")
+	}
+}
+
+// testDamagedSnapshot: State verifies checksums before a table reads anything;
+// what passes them by chance must not bring the process down.
+func testDamagedSnapshot(t *testing.T, c Config, seed uint64) {
+	d := newDriven(t, c, seed)
+	for range c.Entries {
+		d.step()
+	}
+	whole := d.content()
+	for range 200 {
+		if err := restoreFlipped(c, d.l.r, whole); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func restoreFlipped(c Config, r *rand.Rand, whole []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("restoring a damaged view panics: %v", p)
+		}
+	}()
+	b := bytes.Clone(whole)
+	b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+	table := c.New()
+	table.Lock()
+	defer table.Unlock()
+	_ = table.Restore(table.Version(), io.LimitReader(bytes.NewReader(b), int64(len(b))))
+	return nil
+}
