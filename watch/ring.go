@@ -1,0 +1,231 @@
+package watch
+
+import (
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// The limits of a ring that is configured with zeros.
+const (
+	DefaultMaxEvents   = 65_536
+	DefaultMaxBytes    = 64 << 20
+	DefaultMaxWatchers = 65_536
+)
+
+// segments is into how many parts a full ring is divided. The oldest part goes
+// as a whole, so a full ring keeps at least all but one part of its limits.
+const segments = 64
+
+// Config limits a ring. The zero Config is a good one.
+type Config struct {
+	MaxEvents   int // events kept at most; 0: 65 536
+	MaxBytes    int // bytes of events kept at most, by state.Event.Size; 0: 64 MiB
+	MaxWatchers int // watchers at one time; 0: 65 536
+}
+
+// Validate says which limit is negative.
+func (c Config) Validate() error {
+	if c.MaxEvents < 0 || c.MaxBytes < 0 || c.MaxWatchers < 0 {
+		return interrex.Errorf(interrex.KindInvalid, "watch: a limit is negative: %+v", c)
+	}
+	return nil
+}
+
+// Ring keeps the newest events of a state, for any number of watchers. It is
+// the state's Publisher. Publishing never waits for a watcher, and a watcher
+// costs neither a goroutine nor memory that grows.
+type Ring struct {
+	config Config
+	waking sync.WaitGroup
+
+	// asleep says that a watcher waits for the present alarm. It is set under
+	// a read lock, and read and cleared under the write lock.
+	asleep atomic.Bool
+
+	mu       sync.RWMutex
+	segments []segment // oldest first, none of them empty
+	events   int
+	bytes    int
+	floor    interrex.Revision // history up to here is gone
+	last     interrex.Revision // history up to here has been published
+	era      uint64            // counts resets
+	watchers int
+	alarm    chan struct{} // closed when there is something to look at
+	ringing  bool          // a goroutine closes alarms
+	again    bool          // and has to close one more
+	closed   bool
+}
+
+// segment is a run of events. What is in it is never written again: a reader
+// takes a slice of it under the lock and looks at it without.
+type segment struct {
+	events []state.Event
+	bytes  int
+}
+
+func (s segment) last() interrex.Revision { return s.events[len(s.events)-1].Revision }
+
+// New makes an empty ring. A limit of zero or below takes its default.
+func New(c Config) *Ring {
+	if c.MaxEvents <= 0 {
+		c.MaxEvents = DefaultMaxEvents
+	}
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = DefaultMaxBytes
+	}
+	if c.MaxWatchers <= 0 {
+		c.MaxWatchers = DefaultMaxWatchers
+	}
+	return &Ring{config: c, alarm: make(chan struct{})}
+}
+
+var _ state.Publisher = (*Ring)(nil)
+
+// Publish takes the events of one entry, in the order of their revisions, and
+// the revision after it. All events of one revision come in one call.
+func (r *Ring) Publish(events []state.Event, last interrex.Revision) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.last = max(r.last, last)
+	if len(events) == 0 {
+		return
+	}
+	for i := range events {
+		r.add(&events[i])
+	}
+	r.shrink()
+	r.wake()
+}
+
+// Reset empties the ring: history up to last is gone. Every watcher ends with
+// KindWatchClosed, and lists again.
+func (r *Ring) Reset(last interrex.Revision) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.segments, r.events, r.bytes = nil, 0, 0
+	r.floor, r.last = last, last
+	r.era++
+	r.wake()
+}
+
+// Close ends every watcher with KindWatchClosed, and lets no new one in. It
+// returns when nothing of the ring runs any more, and may be called again.
+func (r *Ring) Close() {
+	r.mu.Lock()
+	if !r.closed {
+		r.closed = true
+		r.segments, r.events, r.bytes = nil, 0, 0
+		close(r.alarm)
+	}
+	r.mu.Unlock()
+	r.waking.Wait()
+}
+
+// Stats are a ring's figures at one moment.
+type Stats struct {
+	Events   int
+	Bytes    int
+	Watchers int
+	First    interrex.Revision // the lowest one that a watch may begin after
+	Last     interrex.Revision
+}
+
+// Stats gives the ring's figures.
+func (r *Ring) Stats() Stats {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return Stats{Events: r.events, Bytes: r.bytes, Watchers: r.watchers, First: r.floor, Last: r.last}
+}
+
+// add appends an event to the newest segment, or to a new one when that is
+// full. The events of one revision stay together, so that what is kept begins
+// and ends between two revisions.
+func (r *Ring) add(e *state.Event) {
+	n := len(r.segments)
+	if n == 0 || r.full(r.segments[n-1]) && r.segments[n-1].last() != e.Revision {
+		r.segments = append(r.segments, segment{})
+		n++
+	}
+	s := &r.segments[n-1]
+	s.events = append(s.events, *e)
+	s.bytes += e.Size
+	r.events++
+	r.bytes += e.Size
+}
+
+func (r *Ring) full(s segment) bool {
+	return len(s.events) >= max(1, r.config.MaxEvents/segments) || s.bytes >= max(1, r.config.MaxBytes/segments)
+}
+
+// shrink drops the oldest segments until the ring is within its limits. A
+// single segment that is beyond them is dropped too.
+func (r *Ring) shrink() {
+	dropped := 0
+	for r.events > r.config.MaxEvents || r.bytes > r.config.MaxBytes {
+		s := r.segments[dropped]
+		r.events -= len(s.events)
+		r.bytes -= s.bytes
+		r.floor = s.last()
+		dropped++
+	}
+	r.segments = slices.Delete(r.segments, 0, dropped)
+}
+
+// after gives a run of events behind a revision; none: there is none yet.
+func (r *Ring) after(at interrex.Revision) []state.Event {
+	i := sort.Search(len(r.segments), func(i int) bool { return r.segments[i].last() > at })
+	if i == len(r.segments) {
+		return nil
+	}
+	events := r.segments[i].events
+	return events[sort.Search(len(events), func(i int) bool { return events[i].Revision > at }):]
+}
+
+// wake lets those who sleep look again. To ready a thousand goroutines takes
+// longer than to apply an entry, so another goroutine does it, which lives for
+// as long as there are alarms to ring.
+func (r *Ring) wake() {
+	if !r.asleep.Load() {
+		return
+	}
+	r.again = true
+	if !r.ringing {
+		r.ringing = true
+		r.waking.Go(r.ring)
+	}
+}
+
+func (r *Ring) ring() {
+	for {
+		alarm, ok := r.nextAlarm()
+		if !ok {
+			return
+		}
+		close(alarm)
+	}
+}
+
+// nextAlarm gives the alarm to ring, and puts a new one in its place.
+func (r *Ring) nextAlarm() (alarm chan struct{}, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || !r.again {
+		r.ringing = false
+		return nil, false
+	}
+	alarm, r.alarm = r.alarm, make(chan struct{})
+	r.again = false
+	r.asleep.Store(false)
+	return alarm, true
+}

@@ -1,0 +1,146 @@
+package watch
+
+import (
+	"context"
+	"sync"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// batch bounds what one Next gives. It gives more only where a single
+// revision has more events.
+const batch = 256
+
+// Watcher reads a ring from one position on. Next is called by one goroutine
+// at a time; Close by any.
+type Watcher struct {
+	ring  *Ring
+	match func(*state.Event) bool
+	era   uint64
+	at    interrex.Revision // everything up to here has been looked at
+
+	closing sync.Once
+	done    chan struct{}
+}
+
+// Watch reads what is published behind the revision since, which may lie in
+// the future, as far as it matches (nil: all). The watcher's own goroutine
+// calls match; the event that it gets is not to be written to.
+//
+// Errors: KindCompacted, with the FirstRevision that can still be asked for,
+// when what follows since is not kept any more; KindOverloaded when there are
+// too many watchers; KindWatchClosed when the ring is closed.
+func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*Watcher, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return nil, closedError()
+	case since < r.floor:
+		return nil, r.compacted(since)
+	case r.watchers >= r.config.MaxWatchers:
+		return nil, interrex.Errorf(interrex.KindOverloaded, "watch: %d watchers are the most that this agent takes", r.config.MaxWatchers)
+	}
+	r.watchers++
+	return &Watcher{ring: r, match: match, era: r.era, at: since, done: make(chan struct{})}, nil
+}
+
+// Next blocks until events are there that match, and gives them in the order
+// of their revisions, all events of a revision together. They are shared with
+// other watchers: nobody writes to their values.
+//
+// Errors: KindCompacted when this watcher has fallen behind the ring;
+// KindWatchClosed after a Reset, or a Close of the watcher or the ring; the
+// cause of ctx. But for the last, each is final: watch anew, after a list.
+func (w *Watcher) Next(ctx context.Context) ([]state.Event, error) {
+	for {
+		events, alarm, err := w.look()
+		if err != nil {
+			return nil, err
+		}
+		if found := w.take(events); len(found) > 0 {
+			return found, nil
+		}
+		if len(events) > 0 {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			continue
+		}
+		select {
+		case <-alarm:
+		case <-w.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// Position is the revision up to which the watcher has looked: a watch since
+// there goes on where this one is. It is for the goroutine that calls Next.
+func (w *Watcher) Position() interrex.Revision { return w.at }
+
+// Close ends the watcher, and a Next that waits. It may be called again.
+func (w *Watcher) Close() {
+	w.closing.Do(func() {
+		close(w.done)
+		w.ring.mu.Lock()
+		defer w.ring.mu.Unlock()
+		w.ring.watchers--
+	})
+}
+
+// look gives the events that follow the watcher's position, or else the alarm
+// to wait for.
+func (w *Watcher) look() ([]state.Event, <-chan struct{}, error) {
+	r := w.ring
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	select {
+	case <-w.done:
+		return nil, nil, closedError()
+	default:
+	}
+	switch {
+	case r.closed:
+		return nil, nil, closedError()
+	case w.era != r.era:
+		e := interrex.Errorf(interrex.KindWatchClosed, "watch: a snapshot at revision %d took the place of history: list again", r.floor)
+		e.FirstRevision = r.floor
+		return nil, nil, e
+	case w.at < r.floor:
+		return nil, nil, r.compacted(w.at)
+	}
+	if events := r.after(w.at); len(events) > 0 {
+		return events, nil, nil
+	}
+	r.asleep.Store(true)
+	return nil, r.alarm, nil
+}
+
+// take moves the position over events, up to a full batch, and gives those
+// that match.
+func (w *Watcher) take(events []state.Event) (found []state.Event) {
+	for i := range events {
+		e := &events[i]
+		if len(found) >= batch && e.Revision != w.at {
+			return found
+		}
+		w.at = e.Revision
+		if w.match == nil || w.match(e) {
+			found = append(found, *e)
+		}
+	}
+	return found
+}
+
+func (r *Ring) compacted(since interrex.Revision) error {
+	e := interrex.Errorf(interrex.KindCompacted, "watch: history behind revision %d is gone: list again, or watch since %d", since, r.floor)
+	e.FirstRevision = r.floor
+	return e
+}
+
+func closedError() error {
+	return interrex.Errorf(interrex.KindWatchClosed, "watch: closed")
+}
