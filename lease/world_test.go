@@ -89,9 +89,13 @@ func (w *world) snapshot() []byte {
 	v := w.table.Freeze()
 	w.table.Unlock()
 	defer v.Release()
+	return written(v)
+}
+
+func written(v state.View) []byte {
 	var b bytes.Buffer
 	if err := v.Write(&b); err != nil {
-		w.t.Fatal(err)
+		panic(err)
 	}
 	return b.Bytes()
 }
