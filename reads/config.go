@@ -1,0 +1,89 @@
+package reads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+)
+
+// DefaultTimeout bounds a round when Config does not say otherwise. A leader
+// without a quorum steps down long before it.
+const DefaultTimeout = 3 * time.Second
+
+// Raft is what a round asks of raft; *raft.Raft is one.
+type Raft interface {
+	State() raft.RaftState
+	CurrentTerm() uint64
+	CommitIndex() uint64
+	GetConfiguration() raft.ConfigurationFuture
+	// VerifyLeader is used to provoke heartbeats at once, and its answer is
+	// ignored: it counts answers to heartbeats that left before it was asked.
+	VerifyLeader() raft.Future
+}
+
+// Acks tells which peers have answered; *transport.RaftTransport is one.
+type Acks interface {
+	// LastAck gives when the newest AppendEntries left that a peer has answered
+	// in that request's term, and the term.
+	LastAck(peer raft.ServerID) (sent time.Time, term uint64)
+	// AckChanged gives a channel that is closed at the next change.
+	AckChanged() <-chan struct{}
+}
+
+// State is the replicated state, as far as a read waits for it.
+type State interface {
+	// WaitApplied returns when the entry at index has been applied here.
+	WaitApplied(ctx context.Context, index uint64) error
+}
+
+// Logger is what the worker needs of a logger; a loggo.Logger is one.
+type Logger interface {
+	Debugf(format string, args ...any)
+}
+
+// Config is what Rounds are made of.
+type Config struct {
+	ID    string // this agent's
+	Raft  Raft
+	Acks  Acks
+	State State
+
+	// ReadyTerm gives the term in which this agent, as leader, has applied an
+	// entry of its own, 0 when there is none. Until then a leader does not know
+	// what its predecessors have committed (Raft thesis, section 6.4).
+	ReadyTerm func() uint64
+
+	Clock  clock.Clock // the clock that Acks tells its times by
+	Logger Logger
+
+	// Timeout bounds a round, and the wait of each reader for its round; 0 is
+	// DefaultTimeout.
+	Timeout time.Duration
+}
+
+// Validate says what is missing or wrong.
+func (c Config) Validate() error {
+	switch {
+	case c.ID == "":
+		return errors.New("empty ID not valid")
+	case c.Raft == nil:
+		return errors.New("nil Raft not valid")
+	case c.Acks == nil:
+		return errors.New("nil Acks not valid")
+	case c.State == nil:
+		return errors.New("nil State not valid")
+	case c.ReadyTerm == nil:
+		return errors.New("nil ReadyTerm not valid")
+	case c.Clock == nil:
+		return errors.New("nil Clock not valid")
+	case c.Logger == nil:
+		return errors.New("nil Logger not valid")
+	case c.Timeout < 0:
+		return fmt.Errorf("negative Timeout %s not valid", c.Timeout)
+	}
+	return nil
+}

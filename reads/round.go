@@ -1,0 +1,160 @@
+package reads
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+)
+
+const (
+	// recheck is how often a round without answers looks whether it is still
+	// the leader's: one that is deposed gets no answers any more.
+	recheck = 50 * time.Millisecond
+	// retryAfter is what a reader is told to wait before it asks again.
+	retryAfter = 50 * time.Millisecond
+)
+
+// round is one proof of leadership, shared by every reader that came before it
+// started. Its fields but done are read only after done is closed.
+type round struct {
+	done    chan struct{}
+	readers int // guarded by Rounds.mu
+
+	index uint64
+	err   error
+}
+
+// proof is what a round has noted at its start.
+type proof struct {
+	term   uint64
+	index  uint64
+	start  time.Time // after index was read
+	voters []raft.ServerID
+}
+
+// prove gives the log index that a read must wait for.
+func (r *Rounds) prove() (uint64, error) {
+	p, err := r.begin()
+	if err != nil {
+		return 0, err
+	}
+	timeout := r.config.Clock.NewTimer(r.config.Timeout)
+	defer timeout.Stop()
+	for first := true; ; first = false {
+		changed := r.config.Acks.AckChanged()
+		enough, err := r.enough(p)
+		if enough || err != nil {
+			return p.index, err
+		}
+		if first {
+			r.provoke()
+		}
+		if err := r.await(changed, timeout.Chan()); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// begin notes the commit index, and only then the time that answered requests
+// must have left after.
+func (r *Rounds) begin() (proof, error) {
+	p := proof{term: r.config.Raft.CurrentTerm()}
+	if err := r.leading(p.term); err != nil {
+		return p, err
+	}
+	if ready := r.config.ReadyTerm(); ready != p.term {
+		return p, retryable(interrex.KindUnavailable,
+			"%s leads term %d and has applied no entry of it yet; ask again", r.config.ID, p.term)
+	}
+	p.index = r.config.Raft.CommitIndex()
+	p.start = r.config.Clock.Now()
+	var err error
+	p.voters, err = r.voters()
+	return p, err
+}
+
+// enough reports whether a quorum has answered in this term what left after
+// the start. Where the voters have changed meanwhile it must be one of the old
+// and of the new: one change overlaps with the next, two need not.
+func (r *Rounds) enough(p proof) (bool, error) {
+	voters, err := r.voters()
+	if err != nil || !r.quorum(p, p.voters) || !r.quorum(p, voters) {
+		return false, firstError(err, r.leading(p.term))
+	}
+	// Read last: a term that is still the same now was it at every answer.
+	return true, r.leading(p.term)
+}
+
+func (r *Rounds) quorum(p proof, voters []raft.ServerID) bool {
+	answered := 0
+	for _, id := range voters {
+		if string(id) == r.config.ID {
+			answered++
+			continue
+		}
+		if sent, term := r.config.Acks.LastAck(id); term == p.term && sent.After(p.start) {
+			answered++
+		}
+	}
+	return answered > len(voters)/2
+}
+
+func (r *Rounds) voters() ([]raft.ServerID, error) {
+	future := r.config.Raft.GetConfiguration()
+	if err := future.Error(); err != nil {
+		return nil, retryable(interrex.KindUnavailable, "cannot read the configuration of %s: %v", r.config.ID, err)
+	}
+	var ids []raft.ServerID
+	for _, server := range future.Configuration().Servers {
+		if server.Suffrage == raft.Voter {
+			ids = append(ids, server.ID)
+		}
+	}
+	return ids, nil
+}
+
+// leading fails unless this agent leads term.
+func (r *Rounds) leading(term uint64) error {
+	if state := r.config.Raft.State(); state != raft.Leader {
+		return retryable(interrex.KindNotLeader, "%s is %s; ask the leader", r.config.ID, state)
+	}
+	if now := r.config.Raft.CurrentTerm(); now != term {
+		return retryable(interrex.KindNotLeader, "%s led term %d and term %d has begun; ask the leader", r.config.ID, term, now)
+	}
+	return nil
+}
+
+// await returns when answers may have come, or it is time to look again.
+func (r *Rounds) await(changed <-chan struct{}, timeout <-chan time.Time) error {
+	timer := r.config.Clock.NewTimer(recheck)
+	defer timer.Stop()
+	select {
+	case <-changed:
+		return nil
+	case <-timer.Chan():
+		return nil
+	case <-timeout:
+		return retryable(interrex.KindUnavailable, "%s leads and no quorum has answered it within %s; ask again",
+			r.config.ID, r.config.Timeout)
+	case <-r.catacomb.Dying():
+		return r.stopping()
+	}
+}
+
+func retryable(kind interrex.Kind, format string, args ...any) error {
+	err := interrex.Errorf(kind, "cannot read strongly: %s", fmt.Sprintf(format, args...))
+	err.RetryAfter = retryAfter
+	return err
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
