@@ -1,0 +1,114 @@
+package raftworker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/fs"
+)
+
+// Members is a configuration of voters, each at an address that is its ID,
+// sorted: all who decide on the same IDs write the same bytes.
+func Members(ids ...string) raft.Configuration {
+	var c raft.Configuration
+	for _, id := range slices.Sorted(slices.Values(ids)) {
+		c.Servers = append(c.Servers, raft.Server{
+			Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(id),
+		})
+	}
+	return c
+}
+
+// Bootstrap makes StorageDir the log of a cluster of one, LocalID, without
+// starting raft. It needs Logger, StorageDir and LocalID, and refuses what it
+// would not use: `non-nil X during Bootstrap not valid`. Done again on the
+// same directory it answers `bootstrap only works on new clusters`.
+//
+// Unlike Juju's it runs no worker, so that no stand-in for the state machine,
+// the target and the applier is needed.
+func Bootstrap(cfg Config) error {
+	if err := cfg.validateBootstrap(); err != nil {
+		return err
+	}
+	rc, err := NewRaftConfig(cfg)
+	if err != nil {
+		return err
+	}
+	dir, err := openDir(cfg.StorageDir, cfg.syncMode(), LogStoreConfig{Logger: cfg.Logger, Clock: cfg.Clock}, fs.New())
+	if err != nil {
+		return err
+	}
+	return errors.Join(bootstrapDir(cfg, rc, dir), dir.Close())
+}
+
+func (c Config) validateBootstrap() error {
+	switch {
+	case c.State != nil:
+		return errors.New("non-nil State during Bootstrap not valid")
+	case c.Transport != nil:
+		return errors.New("non-nil Transport during Bootstrap not valid")
+	case c.NewApplier != nil:
+		return errors.New("non-nil NewApplier during Bootstrap not valid")
+	case c.Logger == nil:
+		return errors.New("nil Logger not valid")
+	case c.StorageDir == "":
+		return errors.New("empty StorageDir not valid")
+	case c.LocalID == "":
+		return errors.New("empty LocalID not valid")
+	}
+	return nil
+}
+
+func bootstrapDir(cfg Config, rc *raft.Config, dir *directory) error {
+	retention := cfg.SnapshotRetention
+	setDefault(&retention, defaultSnapshotRetention)
+	snapshots, err := NewSnapshotStore(cfg.StorageDir, retention, cfg.Logger)
+	if err != nil {
+		return err
+	}
+	_, nowhere := raft.NewInmemTransport(raft.ServerAddress(cfg.LocalID))
+	err = raft.BootstrapCluster(rc, dir, dir.stable, snapshots, nowhere, Members(string(cfg.LocalID)))
+	if err != nil {
+		return fmt.Errorf("bootstrapping raft cluster: %w", err)
+	}
+	return nil
+}
+
+// bootstrapEmpty writes the first members into an empty log before raft
+// starts, when they are decided already: raft then need not find out that it
+// has none.
+func (w *Worker) bootstrapEmpty(l *life) error {
+	has, err := raft.HasExistingState(l.dir, l.dir.stable, l.snapshots)
+	if err != nil {
+		return fmt.Errorf("cannot look for an earlier raft: %w", err)
+	}
+	ids, decided := w.cfg.decide(has)
+	if !decided {
+		return nil
+	}
+	err = raft.BootstrapCluster(l.config, l.dir, l.dir.stable, l.snapshots, w.cfg.Transport, Members(ids...))
+	if err != nil {
+		return fmt.Errorf("bootstrapping raft cluster: %w", err)
+	}
+	w.cfg.Logger.Infof("bootstrapped a cluster of %v", ids)
+	return nil
+}
+
+// decide asks for the first members, of an agent that has an empty log.
+func (c Config) decide(hasLog bool) (ids []string, decided bool) {
+	if hasLog || c.Bootstrap == nil {
+		return nil, false
+	}
+	ids, decided, err := c.Bootstrap()
+	switch {
+	case err != nil:
+		c.Logger.Warningf("no bootstrap: %v", err)
+		return nil, false
+	case decided && !slices.Contains(ids, string(c.LocalID)):
+		c.Logger.Errorf("no bootstrap: %v do not contain this agent, %s", ids, c.LocalID)
+		return nil, false
+	}
+	return ids, decided
+}

@@ -1,0 +1,203 @@
+package raftworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftworker/leadership"
+	"github.com/interrex/interrex/state"
+)
+
+// The bounds of a worker's waits.
+const (
+	// LoopTimeout is how long NewWorker waits for the loop to serve.
+	LoopTimeout = time.Minute
+	// InitialApplyTimeout is how long the first entry after a start may wait
+	// to enter raft, and ApplyTimeout each later one: for an applier's use.
+	InitialApplyTimeout = 5 * time.Second
+	ApplyTimeout        = 2 * time.Second
+
+	defaultNoLeaderTimeout   = time.Minute
+	defaultCheckPeriod       = 10 * time.Second
+	defaultStallTimeout      = 10 * time.Second
+	defaultHandoverTimeout   = 2 * time.Second
+	defaultVisitTimeout      = 10 * time.Second
+	defaultStopTimeout       = 10 * time.Second
+	defaultSnapshotRetention = 2
+)
+
+// Transport is a raft transport for one life of raft. It must keep pre-vote
+// (without it, an agent that comes back from a cut ends the leader's term:
+// hashicorp/raft#474), which its being in the interface asserts.
+//
+// Drain returns when no request of another agent is being handled, and none
+// will be; Close ends what this agent sends. The worker calls both.
+type Transport interface {
+	raft.Transport
+	raft.WithPreVote
+	Drain()
+	Close() error
+}
+
+// Applier takes operations from the queue to raft: see leaseapplier.Applier.
+// The worker owns the one that it has made.
+type Applier interface {
+	worker.Worker
+	// LeadershipChanged says that State or Term of raft may be other ones. It
+	// does not block.
+	LeadershipChanged()
+	// ReadyTerm is the term in which this agent leads and has applied all of
+	// its predecessors' entries; 0: none.
+	ReadyTerm() uint64
+	// FinalTick puts a last stamp into the log before leadership goes.
+	FinalTick(ctx context.Context) error
+}
+
+// Config is what a Worker needs. It takes no target to notify of leases, as
+// Juju's did: every agent publishes events of what it has applied, and a
+// target's failure never touches raft.
+type Config struct {
+	// State is the replicated state, which outlives the worker.
+	State *state.State
+	// Logger of the worker and of raft.
+	Logger Logger
+	// StorageDir is the directory of log, vote and snapshots. It is the
+	// worker's alone.
+	StorageDir string
+	// NonSyncedWritesToRaftLog leaves fsync out, with a warning: see
+	// NoSyncAfterWrite.
+	NonSyncedWritesToRaftLog bool
+	// LocalID is the agent's ID, and its address in raft too.
+	LocalID   raft.ServerID
+	Transport Transport
+	// Clock is the one of all of the worker's own waits and deadlines.
+	Clock clock.Clock
+	// Queue is handed to NewApplier; it outlives the worker.
+	Queue *queue.Queue
+	// NewApplier makes the applier on a raft that has just started.
+	NewApplier func(*raft.Raft, *queue.Queue) (Applier, error)
+
+	// Leadership is told who leads; nil: nobody is.
+	Leadership *leadership.Tracker
+	// APIAddress gives the API address of an agent, empty when it is unknown;
+	// nil: they all are.
+	APIAddress func(id string) string
+	// Bootstrap is asked, as long as the log is empty, for the IDs of the
+	// first members; false: not yet. An error is logged and asked again. nil:
+	// this agent waits until others take it in.
+	Bootstrap func() (ids []string, decided bool, err error)
+	// Incarnations gives the incarnations of the agents that are known, by ID:
+	// a new cluster's first entry keeps them. nil: none.
+	Incarnations func() map[string]string
+
+	// Timing is where a zero timeout below comes from; empty: TimingLAN.
+	Timing Timing
+	// ElectionTimeout, HeartbeatTimeout and LeaderLeaseTimeout are raft's;
+	// zero: that of Timing. The lease must be shorter than the heartbeat.
+	ElectionTimeout    time.Duration
+	HeartbeatTimeout   time.Duration
+	LeaderLeaseTimeout time.Duration
+	// SnapshotInterval is how often it is checked whether a snapshot is due,
+	// and SnapshotThreshold how many entries make it due; zero: 2 m and 8192.
+	SnapshotInterval  time.Duration
+	SnapshotThreshold uint64
+	// SnapshotRetention is how many snapshots are kept; zero: 2.
+	SnapshotRetention int
+	// TrailingLogs is how many entries stay behind a snapshot; less than
+	// MinTrailingLogs is raised to it.
+	TrailingLogs uint64
+
+	// NoLeaderTimeout is how long the worker goes on without hearing of a
+	// leader; zero: 1 m. CheckPeriod is how often it looks; zero: 10 s.
+	NoLeaderTimeout time.Duration
+	CheckPeriod     time.Duration
+	// StallTimeout is how long a leader with entries under way may commit none
+	// before it hands leadership over; zero: 10 s.
+	StallTimeout time.Duration
+	// WriteTimeout is how long a write to the disk may take; zero: 5 s.
+	WriteTimeout time.Duration
+	// HandoverTimeout bounds each of the last stamp and the transfer of
+	// leadership at a stop; zero: 2 s.
+	HandoverTimeout time.Duration
+	// VisitTimeout bounds the wait for visitors at a stop, zero: 10 s, and
+	// StopTimeout the wait for raft itself, zero: 10 s.
+	VisitTimeout time.Duration
+	StopTimeout  time.Duration
+
+	// PrometheusRegisterer takes the worker's metrics; nil: nobody does.
+	// hashicorp's own metrics are global to a process and are not touched.
+	PrometheusRegisterer prometheus.Registerer
+}
+
+// Validate says what is missing, in a fixed order.
+func (c Config) Validate() error {
+	switch {
+	case c.State == nil:
+		return errors.New("nil State not valid")
+	case c.Logger == nil:
+		return errors.New("nil Logger not valid")
+	case c.StorageDir == "":
+		return errors.New("empty StorageDir not valid")
+	case c.LocalID == "":
+		return errors.New("empty LocalID not valid")
+	case c.SnapshotRetention < 0:
+		return errors.New("negative SnapshotRetention not valid")
+	case c.Transport == nil:
+		return errors.New("nil Transport not valid")
+	case c.Clock == nil:
+		return errors.New("nil Clock not valid")
+	case c.Queue == nil:
+		return errors.New("nil Queue not valid")
+	case c.NewApplier == nil:
+		return errors.New("nil NewApplier not valid")
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.NoLeaderTimeout, defaultNoLeaderTimeout)
+	setDefault(&c.CheckPeriod, defaultCheckPeriod)
+	setDefault(&c.StallTimeout, defaultStallTimeout)
+	setDefault(&c.HandoverTimeout, defaultHandoverTimeout)
+	setDefault(&c.VisitTimeout, defaultVisitTimeout)
+	setDefault(&c.StopTimeout, defaultStopTimeout)
+	setDefault(&c.WriteTimeout, DefaultWriteTimeout)
+	setDefault(&c.SnapshotRetention, defaultSnapshotRetention)
+	setDefault(&c.TrailingLogs, MinTrailingLogs)
+	if c.Leadership == nil {
+		c.Leadership = new(leadership.Tracker)
+	}
+	if c.APIAddress == nil {
+		c.APIAddress = func(string) string { return "" }
+	}
+	if c.Incarnations == nil {
+		c.Incarnations = func() map[string]string { return nil }
+	}
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (c Config) syncMode() SyncMode { return SyncMode(c.NonSyncedWritesToRaftLog) }
+
+// checkAddress holds that raft's address of an agent is its ID, whatever its
+// network address is today.
+func (c Config) checkAddress() error {
+	if at := c.Transport.LocalAddr(); string(at) != string(c.LocalID) {
+		return fmt.Errorf("transport's address %q is not the agent's ID %q", at, c.LocalID)
+	}
+	return nil
+}

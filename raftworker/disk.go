@@ -1,0 +1,142 @@
+package raftworker
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/juju/clock"
+)
+
+// DefaultWriteTimeout is how long a write to the log may take before the disk
+// counts as hung. It is far above a slow disk's fsync, and a cluster is
+// without a leader for that long when the leader's disk hangs
+// (hashicorp/raft#503: a leader goes on with its heartbeats meanwhile).
+const DefaultWriteTimeout = 5 * time.Second
+
+// disk puts a deadline on every write of one raft directory, one at a time.
+// The first failure is final: what a store holds after one is only known once
+// it has been opened again, so every later write is refused.
+type disk struct {
+	clock   clock.Clock
+	timeout time.Duration
+
+	failed   chan struct{} // closed with the first failure
+	released chan struct{} // closed when raft may go on after a failure
+	writing  sync.WaitGroup
+
+	turn sync.Mutex // held by the one write
+
+	mu     sync.Mutex
+	err    error // the first failure, or ErrStoreClosed
+	closed bool
+}
+
+func newDisk(c clock.Clock, timeout time.Duration) *disk {
+	if timeout <= 0 {
+		timeout = DefaultWriteTimeout
+	}
+	return &disk{
+		clock: c, timeout: timeout,
+		failed: make(chan struct{}), released: make(chan struct{}),
+	}
+}
+
+// write runs one write, and gives its classified error. It returns at the
+// deadline also when the write does not; the write then goes on alone, and
+// drained tells when it has returned.
+func (d *disk) write(what string, f func() error) error {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	if err := d.begin(); err != nil {
+		return fmt.Errorf("cannot %s: %w", what, err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer d.writing.Done()
+		done <- f()
+	}()
+	timer := d.clock.NewTimer(d.timeout)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			err = classify(what, err)
+			d.fail(err)
+		}
+		return err
+	case <-timer.Chan():
+		err := fmt.Errorf("cannot %s: %w: no answer for %s", what, ErrDiskHung, d.timeout)
+		d.fail(err)
+		return err
+	}
+}
+
+func (d *disk) begin() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
+		return ErrStoreClosed
+	case d.err != nil:
+		return d.err
+	}
+	d.writing.Add(1)
+	return nil
+}
+
+func (d *disk) fail(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil {
+		d.err = err
+		close(d.failed)
+	}
+}
+
+// failure gives the first failure, nil as long as all went well.
+func (d *disk) failure() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
+
+// readable is nil until the stores are closed: a late heartbeat must not
+// reach a closed store (hashicorp/raft#717).
+func (d *disk) readable() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrStoreClosed
+	}
+	return nil
+}
+
+// close refuses every later use. It does not wait for a write that hangs.
+func (d *disk) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+}
+
+// release lets raft go on after a failed save of its term, once nothing that
+// it says can leave this agent any more: see stableStore.
+func (d *disk) release() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-d.released:
+	default:
+		close(d.released)
+	}
+}
+
+// drained is closed when no write is under way.
+func (d *disk) drained() <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		d.writing.Wait()
+		close(done)
+	}()
+	return done
+}

@@ -1,0 +1,77 @@
+package raftworker
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// files are the steps of replacing a small file so that a crash leaves the
+// old content or the new. A test crashes between any two of them.
+type files interface {
+	// WriteSync writes a file from its beginning; its content is on disk when
+	// it returns.
+	WriteSync(path string, data []byte) error
+	Rename(from, to string) error
+	// SyncDir puts the names in a directory on disk.
+	SyncDir(dir string) error
+}
+
+// replaceFile gives a file new content, whole or not at all.
+func replaceFile(f files, path string, data []byte) error {
+	staged := path + stagedSuffix
+	if err := f.WriteSync(staged, data); err != nil {
+		return err
+	}
+	if err := f.Rename(staged, path); err != nil {
+		return err
+	}
+	return f.SyncDir(filepath.Dir(path))
+}
+
+// stagedSuffix is the end of the name of a file that is being written. One
+// that a crash has left is written over.
+const stagedSuffix = ".new"
+
+// osFiles are the files of this machine, readable by their owner alone.
+type osFiles struct {
+	noSync bool
+}
+
+func (o osFiles) WriteSync(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && !o.noSync {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func (o osFiles) Rename(from, to string) error { return os.Rename(from, to) }
+
+func (o osFiles) SyncDir(dir string) error {
+	if o.noSync {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// readFile gives a file's content; nil and no error: there is none.
+func readFile(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// makePrivate makes a directory, and those above it, for their owner alone.
+func makePrivate(dir string) error { return os.MkdirAll(dir, 0o700) }

@@ -1,0 +1,82 @@
+package raftworker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// guard ends a worker whose raft lives and is of no use. Its times are all of
+// the worker's clock: what raft says of time is only compared with itself.
+type guard struct {
+	cfg Config
+	l   *life
+
+	checked time.Time // when it was last looked for a leader
+	contact time.Time // when there was one, by our clock
+	heard   time.Time // raft's last word on it, an opaque mark
+
+	progress  time.Time // when a leader last had nothing under way, or committed
+	committed uint64
+	yielding  raft.Future // a leadership transfer out of a stall
+	yielded   time.Time
+}
+
+func newGuard(cfg Config, l *life) *guard {
+	now := cfg.Clock.Now()
+	return &guard{cfg: cfg, l: l, checked: now, contact: now, progress: now}
+}
+
+func (g *guard) check() error {
+	now := g.cfg.Clock.Now()
+	if err := g.checkProgress(now); err != nil {
+		return err
+	}
+	if now.Sub(g.checked) < g.cfg.CheckPeriod {
+		return nil
+	}
+	g.checked = now
+	return g.checkContact(now)
+}
+
+// checkContact ends a worker that has heard of no leader for too long: what a
+// recovery has put into the log behind raft's back is read at the next start.
+// An agent that belongs to no cluster yet has nothing to wait for.
+func (g *guard) checkContact(now time.Time) error {
+	heard := g.l.raft.LastContact()
+	members := len(g.l.raft.GetConfiguration().Configuration().Servers)
+	if g.l.raft.State() == raft.Leader || !heard.Equal(g.heard) || members == 0 {
+		g.heard, g.contact = heard, now
+		return nil
+	}
+	silent := now.Sub(g.contact)
+	if silent <= g.cfg.NoLeaderTimeout {
+		return nil
+	}
+	g.cfg.Logger.Errorf("no contact with a leader for %s, of %s allowed", silent.Round(time.Second), g.cfg.NoLeaderTimeout)
+	return ErrNoLeaderTimeout
+}
+
+// checkProgress makes a leader that commits nothing step down. Its heartbeats
+// go on, so that nobody else would (hashicorp/raft#503; openraft#2080).
+func (g *guard) checkProgress(now time.Time) error {
+	committed := g.l.raft.CommitIndex()
+	busy := g.l.raft.State() == raft.Leader && g.l.raft.LastIndex() > committed
+	if !busy || committed != g.committed {
+		g.committed, g.progress, g.yielding = committed, now, nil
+		return nil
+	}
+	stalled := now.Sub(g.progress)
+	switch {
+	case stalled <= g.cfg.StallTimeout:
+		return nil
+	case g.yielding == nil:
+		g.cfg.Logger.Warningf("this leader has committed nothing for %s: it hands leadership over", stalled.Round(time.Millisecond))
+		g.yielding, g.yielded = g.l.raft.LeadershipTransfer(), now
+		return nil
+	case now.Sub(g.yielded) > g.cfg.HandoverTimeout:
+		return fmt.Errorf("%w: log index %d is committed, %d is written, for %s", ErrNoProgress, committed, g.l.raft.LastIndex(), stalled.Round(time.Millisecond))
+	}
+	return nil
+}

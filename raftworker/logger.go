@@ -1,0 +1,137 @@
+package raftworker
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Logger is what is called of a loggo.Logger.
+type Logger interface {
+	Tracef(format string, args ...any)
+	Debugf(format string, args ...any)
+	Infof(format string, args ...any)
+	Warningf(format string, args ...any)
+	Errorf(format string, args ...any)
+	IsTraceEnabled() bool
+}
+
+type discard struct{}
+
+func (discard) Tracef(string, ...any)   {}
+func (discard) Debugf(string, ...any)   {}
+func (discard) Infof(string, ...any)    {}
+func (discard) Warningf(string, ...any) {}
+func (discard) Errorf(string, ...any)   {}
+func (discard) IsTraceEnabled() bool    { return false }
+
+// NewHCLogger gives hashicorp's libraries a logger that writes to ours. Their
+// key and value pairs stand behind the message as key=value.
+func NewHCLogger(name string, to Logger) hclog.Logger {
+	return &hcLogger{name: name, to: to}
+}
+
+type hcLogger struct {
+	name    string
+	to      Logger
+	implied []any
+}
+
+var _ hclog.Logger = (*hcLogger)(nil)
+
+func (l *hcLogger) Log(level hclog.Level, msg string, args ...any) {
+	switch level {
+	case hclog.Trace:
+		l.Trace(msg, args...)
+	case hclog.Info:
+		l.Info(msg, args...)
+	case hclog.Warn:
+		l.Warn(msg, args...)
+	case hclog.Error:
+		l.Error(msg, args...)
+	default:
+		l.Debug(msg, args...)
+	}
+}
+
+// The libraries' trace is far too much for our debug, and nobody's info is
+// news to an operator: all of it but warnings and errors goes one level down.
+func (l *hcLogger) Trace(msg string, args ...any) {
+	if l.to.IsTraceEnabled() {
+		l.to.Tracef("%s", l.line(msg, args))
+	}
+}
+func (l *hcLogger) Debug(msg string, args ...any) { l.Trace(msg, args...) }
+func (l *hcLogger) Info(msg string, args ...any)  { l.to.Debugf("%s", l.line(msg, args)) }
+func (l *hcLogger) Warn(msg string, args ...any)  { l.to.Warningf("%s", l.line(msg, args)) }
+func (l *hcLogger) Error(msg string, args ...any) { l.to.Errorf("%s", l.line(msg, args)) }
+
+func (l *hcLogger) IsTrace() bool { return l.to.IsTraceEnabled() }
+func (l *hcLogger) IsDebug() bool { return l.to.IsTraceEnabled() }
+func (l *hcLogger) IsInfo() bool  { return true }
+func (l *hcLogger) IsWarn() bool  { return true }
+func (l *hcLogger) IsError() bool { return true }
+
+func (l *hcLogger) ImpliedArgs() []any { return l.implied }
+func (l *hcLogger) Name() string       { return l.name }
+
+func (l *hcLogger) With(args ...any) hclog.Logger {
+	return &hcLogger{name: l.name, to: l.to, implied: append(l.implied[:len(l.implied):len(l.implied)], args...)}
+}
+
+func (l *hcLogger) Named(name string) hclog.Logger {
+	if l.name != "" {
+		name = l.name + "." + name
+	}
+	return l.ResetNamed(name)
+}
+
+func (l *hcLogger) ResetNamed(name string) hclog.Logger {
+	return &hcLogger{name: name, to: l.to, implied: l.implied}
+}
+
+// SetLevel does nothing: the level is the one of the logger below.
+func (l *hcLogger) SetLevel(hclog.Level)  {}
+func (l *hcLogger) GetLevel() hclog.Level { return hclog.NoLevel }
+
+func (l *hcLogger) StandardLogger(o *hclog.StandardLoggerOptions) *log.Logger {
+	return log.New(l.StandardWriter(o), "", 0)
+}
+
+func (l *hcLogger) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return lineWriter{l} }
+
+type lineWriter struct{ to *hcLogger }
+
+func (w lineWriter) Write(p []byte) (int, error) {
+	w.to.Info(strings.TrimRight(string(p), "\n"))
+	return len(p), nil
+}
+
+func (l *hcLogger) line(msg string, args []any) string {
+	var b strings.Builder
+	if l.name != "" {
+		b.WriteString(l.name + ": ")
+	}
+	b.WriteString(msg)
+	pairs := append(l.implied[:len(l.implied):len(l.implied)], args...)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		fmt.Fprintf(&b, " %v=%v", pairs[i], readable(pairs[i+1]))
+	}
+	return b.String()
+}
+
+// readable shows a value as hclog would: Fmt is a format and its arguments.
+func readable(v any) any {
+	f, ok := v.(hclog.Format)
+	if !ok || len(f) == 0 {
+		return v
+	}
+	format, ok := f[0].(string)
+	if !ok {
+		return v
+	}
+	return fmt.Sprintf(format, f[1:]...)
+}

@@ -1,0 +1,87 @@
+package raftworker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Timing is a named set of raft's timeouts.
+type Timing string
+
+// The timings.
+//
+// TimingLAN is heartbeat 500 ms, election 500 ms, leader's lease 250 ms: a
+// killed leader has a successor after about a second. Pre-vote keeps an agent
+// that only missed some heartbeats from ending a term, so that times this
+// short are safe. TimingWAN is hashicorp's: 1 s, 1 s, 500 ms.
+const (
+	TimingLAN Timing = "lan"
+	TimingWAN Timing = "wan"
+)
+
+// MinTrailingLogs is the least number of entries that stay in the log behind a
+// snapshot. With fewer than a snapshot's threshold, a follower that lags a
+// little can need a snapshot again and again (hashicorp/raft#697).
+const MinTrailingLogs = 10240
+
+// timeouts gives the timing's heartbeat and election timeout, and its lease.
+func (t Timing) timeouts() (heartbeat, lease time.Duration, err error) {
+	switch t {
+	case "", TimingLAN:
+		return 500 * time.Millisecond, 250 * time.Millisecond, nil
+	case TimingWAN:
+		return time.Second, 500 * time.Millisecond, nil
+	}
+	return 0, 0, fmt.Errorf("Timing %q is neither %q nor %q", t, TimingLAN, TimingWAN)
+}
+
+// NewRaftConfig makes raft's configuration out of the worker's, checked. It
+// looks at LocalID, Logger, the timeouts and the snapshots' fields alone.
+func NewRaftConfig(cfg Config) (*raft.Config, error) {
+	rc := raft.DefaultConfig()
+	rc.ProtocolVersion = 3
+	rc.LocalID = cfg.LocalID
+	// Raft would also stop a leader that is only demoted.
+	rc.ShutdownOnRemove = false
+	rc.NoLegacyTelemetry = true
+	rc.PreVoteDisabled = false
+	if cfg.Logger != nil {
+		rc.Logger = NewHCLogger("raft", cfg.Logger)
+	}
+	rc.TrailingLogs = max(cfg.TrailingLogs, MinTrailingLogs)
+	overrideIf(&rc.SnapshotInterval, cfg.SnapshotInterval)
+	overrideIf(&rc.SnapshotThreshold, cfg.SnapshotThreshold)
+	if err := setTimeouts(rc, cfg); err != nil {
+		return nil, fmt.Errorf("validating raft config: %w", err)
+	}
+	return rc, nil
+}
+
+func setTimeouts(rc *raft.Config, cfg Config) error {
+	heartbeat, lease, err := cfg.Timing.timeouts()
+	if err != nil {
+		return err
+	}
+	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = heartbeat, heartbeat, lease
+	overrideIf(&rc.HeartbeatTimeout, cfg.HeartbeatTimeout)
+	overrideIf(&rc.ElectionTimeout, cfg.ElectionTimeout)
+	overrideIf(&rc.LeaderLeaseTimeout, cfg.LeaderLeaseTimeout)
+	if err := raft.ValidateConfig(rc); err != nil {
+		return err
+	}
+	// A leader that hears of nobody must give up before a follower that hears
+	// nothing of it may lead; raft itself allows the two to be equal.
+	if rc.LeaderLeaseTimeout >= rc.HeartbeatTimeout {
+		return fmt.Errorf("LeaderLeaseTimeout (%s) must be shorter than HeartbeatTimeout (%s): set both", rc.LeaderLeaseTimeout, rc.HeartbeatTimeout)
+	}
+	return nil
+}
+
+func overrideIf[T comparable](field *T, value T) {
+	var zero T
+	if value != zero {
+		*field = value
+	}
+}

@@ -1,0 +1,96 @@
+package raftworker
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Report says how raft is, for the engine's report. It never waits: the loop
+// refreshes it once a second and with every change of leadership.
+func (w *Worker) Report() map[string]any {
+	r := map[string]any{}
+	if known := w.report.Load(); known != nil {
+		maps.Copy(r, *known)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r["worker"] = w.stage
+	return r
+}
+
+func (w *Worker) setStage(stage string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stage = stage
+}
+
+func (w *Worker) refreshReport(l *life) {
+	_, leader := l.raft.LeaderWithID()
+	state := l.raft.State()
+	report := map[string]any{
+		"state":  state.String(),
+		"term":   l.raft.CurrentTerm(),
+		"leader": string(leader),
+		"index": map[string]any{
+			"applied": l.raft.AppliedIndex(),
+			"commit":  l.raft.CommitIndex(),
+			"last":    l.raft.LastIndex(),
+		},
+		"servers": servers(l.raft),
+		"log":     l.logReport(w.cfg.StorageDir),
+		"disk":    l.diskReport(),
+	}
+	if state != raft.Leader {
+		report["last-contact"] = lastContact(l.raft.LastContact())
+	}
+	if index := l.snapshots.alarm(); index != 0 {
+		report["alarm"] = fmt.Sprintf("the snapshot of log index %d is installed again and again", index)
+	}
+	if names := w.visits.Visitors(); len(names) > 0 {
+		report["visitors"] = names
+	}
+	l.metrics.sample(l)
+	w.report.Store(&report)
+}
+
+// lastContact shows raft's own time of it, which is the wall clock's.
+func lastContact(at time.Time) string {
+	if at.IsZero() {
+		return "never"
+	}
+	return time.Since(at).Round(time.Millisecond).String() + " ago"
+}
+
+func servers(r *raft.Raft) map[string]any {
+	known := map[string]any{}
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		known[string(s.ID)] = map[string]any{"suffrage": s.Suffrage.String(), "address": string(s.Address)}
+	}
+	return known
+}
+
+func (l *life) logReport(dir string) map[string]any {
+	r := map[string]any{"directory": dir}
+	first, err := l.dir.FirstIndex()
+	if err != nil {
+		r["error"] = err.Error()
+		return r
+	}
+	last, err := l.dir.LastIndex()
+	if err != nil {
+		r["error"] = err.Error()
+		return r
+	}
+	r["first"], r["last"] = first, last
+	return r
+}
+
+func (l *life) diskReport() string {
+	if err := l.dir.disk.failure(); err != nil {
+		return err.Error()
+	}
+	return "ok"
+}

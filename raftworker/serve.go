@@ -1,0 +1,78 @@
+package raftworker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// The periods of the loop's looks at raft.
+const (
+	samplePeriod = time.Second            // for the report and the guards
+	readyPeriod  = 5 * time.Millisecond   // while this agent leads and is not ready yet
+	foundPeriod  = 200 * time.Millisecond // while the log is empty and the first members are not decided
+)
+
+// serve follows raft until it, or the worker, ends. Nothing in it waits for
+// raft but bounded.
+func (w *Worker) serve(l *life) error {
+	g := newGuard(w.cfg, l)
+	f := newFounder(w.cfg, l)
+	timer := w.cfg.Clock.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-w.catacomb.Dying():
+			return w.catacomb.ErrDying()
+		case <-l.dir.disk.failed:
+			return l.dir.disk.failure()
+		case err := <-l.ended:
+			l.ended <- nil // bringDown waits for it too
+			return applierEnd(err)
+		case <-l.news:
+		case <-timer.Chan():
+			timer.Reset(w.period(l, f))
+		}
+		if l.raft.State() == raft.Shutdown {
+			return ErrRaftShutdown
+		}
+		w.look(l, f)
+		if err := g.check(); err != nil {
+			return err
+		}
+	}
+}
+
+// look publishes who leads, and does what comes with leading.
+func (w *Worker) look(l *life, f *founder) {
+	f.step()
+	is := w.leadership(l)
+	if is.Leader {
+		l.calm()
+	}
+	if before := w.cfg.Leadership.Current(); before.Leader != is.Leader || before.Term != is.Term {
+		l.applier.LeadershipChanged()
+		l.metrics.leaderChanged(before, is)
+	}
+	w.cfg.Leadership.Set(is)
+	w.refreshReport(l)
+}
+
+func (w *Worker) period(l *life, f *founder) time.Duration {
+	switch {
+	case l.raft.State() == raft.Leader && !w.cfg.Leadership.Current().Ready:
+		return readyPeriod
+	case f.open():
+		return foundPeriod
+	}
+	return min(samplePeriod, w.cfg.CheckPeriod)
+}
+
+func applierEnd(err error) error {
+	if err == nil {
+		err = errors.New("it ended by itself")
+	}
+	return fmt.Errorf("applier: %w", err)
+}

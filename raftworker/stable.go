@@ -1,0 +1,178 @@
+package raftworker
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"path/filepath"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// The keys under which raft keeps its term and its vote. They are private to
+// hashicorp/raft v1.8.0; a test fails if a run of it uses another.
+const (
+	keyCurrentTerm  = "CurrentTerm"
+	keyLastVoteTerm = "LastVoteTerm"
+	keyLastVoteCand = "LastVoteCand"
+)
+
+const (
+	voteName    = "vote"
+	voteMagic   = "ixv1"
+	maxVoteCand = 1 << 10 // a candidate is an agent's ID, 63 bytes
+)
+
+// vote is what raft must not forget: term and vote in one record.
+type vote struct {
+	currentTerm uint64
+	voteTerm    uint64
+	candidate   []byte // nil: never voted
+}
+
+// stableStore is a raft.StableStore of exactly raft's term and vote. raft sets
+// the vote's term and its candidate one after the other; a crash in between
+// would leave an old candidate under a new term, a vote that nobody gave
+// (hashicorp/raft#661). Here the term waits for the candidate, and all three
+// are one file that is replaced whole and is on disk when Set returns.
+type stableStore struct {
+	disk  *disk
+	files files
+	path  string
+
+	mu      sync.Mutex
+	saved   vote
+	pending uint64 // a vote's term whose candidate has not come yet; 0: none
+}
+
+var _ raft.StableStore = (*stableStore)(nil)
+
+func openStable(dir string, d *disk, f files) (*stableStore, error) {
+	s := &stableStore{disk: d, files: f, path: filepath.Join(dir, voteName)}
+	data, err := readFile(s.path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read term and vote: %w", err)
+	}
+	if data == nil {
+		return s, nil
+	}
+	if s.saved, err = decodeVote(data); err != nil {
+		return nil, fmt.Errorf("cannot read term and vote in %s: %w: an agent that has forgotten its vote could vote twice: restore the file, or remove this agent from the cluster and let it join anew", s.path, err)
+	}
+	return s, nil
+}
+
+// Set keeps raft's candidate, together with the vote's term that came before.
+func (s *stableStore) Set(key, value []byte) error {
+	if string(key) != keyLastVoteCand {
+		return fmt.Errorf("cannot save %q: raft keeps nothing but its term and its vote here", key)
+	}
+	if len(value) > maxVoteCand {
+		return fmt.Errorf("cannot save a vote: a candidate of %d bytes is longer than %d", len(value), maxVoteCand)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.saved
+	next.candidate = bytes.Clone(value)
+	if s.pending != 0 {
+		next.voteTerm, s.pending = s.pending, 0
+	}
+	return s.save(next)
+}
+
+// SetUint64 keeps the current term, or holds the vote's term back until Set.
+//
+// raft panics when its term cannot be saved, and would take the process with
+// it. So that error is not given to raft: the failure ends the worker, which
+// cuts raft off from everybody before it lets this call return.
+func (s *stableStore) SetUint64(key []byte, value uint64) error {
+	s.mu.Lock()
+	switch string(key) {
+	case keyLastVoteTerm:
+		s.pending = value
+		s.mu.Unlock()
+		return nil
+	case keyCurrentTerm:
+		next := s.saved
+		next.currentTerm = value
+		err := s.save(next)
+		s.mu.Unlock()
+		if err != nil {
+			<-s.disk.released
+		}
+		return nil
+	}
+	s.mu.Unlock()
+	return fmt.Errorf("cannot save %q: raft keeps nothing but its term and its vote here", key)
+}
+
+// Get gives the candidate of the last vote; nil: there was none.
+func (s *stableStore) Get(key []byte) ([]byte, error) {
+	if string(key) != keyLastVoteCand {
+		return nil, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.saved.candidate), nil
+}
+
+// GetUint64 gives the current term or the term of the last vote; 0: there was
+// none.
+func (s *stableStore) GetUint64(key []byte) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch string(key) {
+	case keyCurrentTerm:
+		return s.saved.currentTerm, nil
+	case keyLastVoteTerm:
+		return s.saved.voteTerm, nil
+	}
+	return 0, nil
+}
+
+func (s *stableStore) save(next vote) error {
+	if next.equal(s.saved) {
+		return nil
+	}
+	data := encodeVote(next)
+	err := s.disk.write("save term and vote", func() error { return replaceFile(s.files, s.path, data) })
+	if err != nil {
+		return err
+	}
+	s.saved = next
+	return nil
+}
+
+func (v vote) equal(o vote) bool {
+	return v.currentTerm == o.currentTerm && v.voteTerm == o.voteTerm && bytes.Equal(v.candidate, o.candidate)
+}
+
+func encodeVote(v vote) []byte {
+	b := []byte(voteMagic)
+	b = binary.LittleEndian.AppendUint64(b, v.currentTerm)
+	b = binary.LittleEndian.AppendUint64(b, v.voteTerm)
+	b = append(b, v.candidate...)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+func decodeVote(b []byte) (vote, error) {
+	const head, tail = len(voteMagic) + 16, 4
+	if len(b) < head+tail || string(b[:len(voteMagic)]) != voteMagic {
+		return vote{}, errors.New("it is not such a file")
+	}
+	body := b[:len(b)-tail]
+	if crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(b[len(body):]) {
+		return vote{}, errors.New("its checksum does not fit")
+	}
+	v := vote{
+		currentTerm: binary.LittleEndian.Uint64(b[len(voteMagic):]),
+		voteTerm:    binary.LittleEndian.Uint64(b[len(voteMagic)+8:]),
+	}
+	if c := body[head:]; len(c) > 0 {
+		v.candidate = bytes.Clone(c)
+	}
+	return v, nil
+}

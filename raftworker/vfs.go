@@ -1,0 +1,55 @@
+package raftworker
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft-wal/types"
+)
+
+// vfs stands between the log and its files: it times each fsync, leaves it
+// out where the mode says so, and sees failures that the log only logs.
+type vfs struct {
+	types.VFS
+	mode   SyncMode
+	synced func(took time.Duration) // after each fsync; may be nil
+	failed func(what string, err error)
+}
+
+// Create makes a segment. The log makes the next one in the background and
+// would only say later that the one before it is sealed, not why there is no
+// next one.
+func (v vfs) Create(dir, name string, size uint64) (types.WritableFile, error) {
+	f, err := v.VFS.Create(dir, name, size)
+	if err != nil {
+		v.failed("make log segment "+name, err)
+		return nil, err
+	}
+	return vfsFile{WritableFile: f, vfs: v}, nil
+}
+
+func (v vfs) OpenWriter(dir, name string) (types.WritableFile, error) {
+	f, err := v.VFS.OpenWriter(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return vfsFile{WritableFile: f, vfs: v}, nil
+}
+
+type vfsFile struct {
+	types.WritableFile
+	vfs vfs
+}
+
+func (f vfsFile) Sync() error {
+	if f.vfs.mode == NoSyncAfterWrite {
+		return nil
+	}
+	// The time of an fsync is a measurement, and has nothing to do with the
+	// clock that a test may stop.
+	start := time.Now()
+	err := f.WritableFile.Sync()
+	if f.vfs.synced != nil {
+		f.vfs.synced(time.Since(start))
+	}
+	return err
+}

@@ -1,0 +1,157 @@
+// Package raftworker owns the supervised raft.Raft: its bring-up and its
+// orderly end, its log, vote and snapshots on disk, its first members, and the
+// guards against what makes a raft useless while it seems to live.
+package raftworker
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/worker/v3/catacomb"
+
+	"github.com/interrex/interrex/gate"
+)
+
+// Worker runs one life of raft. When raft stops, hears of no leader, commits
+// nothing, or loses its disk, the worker ends with an error that says so, and
+// its supervisor starts another one on the same directory and the same state.
+type Worker struct {
+	cfg      Config
+	catacomb catacomb.Catacomb
+	serving  chan struct{} // closed when the fields of life are set
+	life     *life
+	visits   gate.Gate
+	report   atomic.Pointer[map[string]any]
+
+	mu    sync.Mutex
+	stage string
+}
+
+// NewWorker checks the configuration, starts the worker's loop, and returns
+// when it serves. A bring-up that fails is reported with its own error as soon
+// as it has failed; one that takes longer than LoopTimeout with
+// ErrStartTimeout, after what it had begun has ended or StopTimeout is over.
+// The directory stays locked for as long as anything of it is in use.
+func NewWorker(cfg Config) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	raftConfig, err := NewRaftConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.checkAddress(); err != nil {
+		return nil, err
+	}
+	w := &Worker{cfg: cfg, serving: make(chan struct{})}
+	w.setStage("starting")
+	err = catacomb.Invoke(catacomb.Plan{
+		Site: &w.catacomb,
+		Work: func() error { return w.loop(raftConfig) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot start raft worker: %w", err)
+	}
+	if err := w.awaitServing(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *Worker) awaitServing() error {
+	select {
+	case <-w.serving:
+		return nil
+	case <-w.catacomb.Dead():
+		return w.endError()
+	case <-w.cfg.Clock.After(LoopTimeout):
+		w.catacomb.Kill(ErrStartTimeout)
+	}
+	select {
+	case <-w.catacomb.Dead():
+	case <-w.cfg.Clock.After(w.cfg.StopTimeout):
+		w.cfg.Logger.Errorf("the loop that has not come to serve has not ended either: its directory stays locked until it has")
+	}
+	return ErrStartTimeout
+}
+
+// loop is the worker's life: up, serve, down.
+func (w *Worker) loop(raftConfig *raft.Config) error {
+	defer w.setStage("stopped")
+	l, err := w.bringUp(raftConfig)
+	if err != nil {
+		// The engine may show this error late; the log has it now.
+		w.cfg.Logger.Errorf("%v", err)
+		return err
+	}
+	w.life = l
+	close(w.serving)
+	w.setStage("serving")
+	err = w.serve(l)
+	w.setStage("stopping")
+	// From here on the accessors give the reason and no raft.
+	w.catacomb.Kill(err)
+	return w.bringDown(l, err)
+}
+
+// Raft gives the running raft, for use during a visit: see Enter. It never
+// waits. After a clean stop the error is ErrWorkerStopped, after another end
+// what ended the worker.
+func (w *Worker) Raft() (*raft.Raft, error) {
+	if err := w.endError(); err != nil {
+		return nil, err
+	}
+	return w.life.raft, nil
+}
+
+// LogStore gives the open log, for use during a visit. Its errors are Raft's.
+func (w *Worker) LogStore() (LogStore, error) {
+	if err := w.endError(); err != nil {
+		return nil, err
+	}
+	return w.life.dir, nil
+}
+
+// Applier gives the applier of this life of raft. Its errors are Raft's.
+func (w *Worker) Applier() (Applier, error) {
+	if err := w.endError(); err != nil {
+		return nil, err
+	}
+	return w.life.applier, nil
+}
+
+// Enter begins a visit: as long as it lasts, a worker that stops keeps raft
+// and its log open, for VisitTimeout at most. A visitor leaves soon after
+// Stopping of its visit is closed. name is the visitor's worker, for people.
+func (w *Worker) Enter(name string) (*gate.Visit, error) {
+	if err := w.endError(); err != nil {
+		return nil, err
+	}
+	v, err := w.visits.Enter(name)
+	if err != nil {
+		return nil, ErrWorkerStopped
+	}
+	return v, nil
+}
+
+// Kill asks the worker to stop; leadership is handed over first.
+func (w *Worker) Kill() { w.catacomb.Kill(nil) }
+
+// Wait waits for the end of raft, and gives what ended it.
+func (w *Worker) Wait() error { return w.catacomb.Wait() }
+
+// endError is nil while the worker lives.
+func (w *Worker) endError() error {
+	select {
+	case <-w.catacomb.Dying():
+	default:
+		return nil
+	}
+	if err := w.catacomb.Err(); err != nil {
+		return err
+	}
+	return ErrWorkerStopped
+}
