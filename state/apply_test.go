@@ -1,0 +1,299 @@
+package state_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+func register() []state.Table { return []state.Table{statetest.NewRegister()} }
+
+func set(key, text string) state.Operation {
+	return state.Operation{Table: statetest.RegisterTable, Data: statetest.Set(key, text, 0)}
+}
+
+func del(key string) state.Operation {
+	return state.Operation{Table: statetest.RegisterTable, Data: statetest.Delete(key)}
+}
+
+// wantKinds compares the kinds of the results' errors: "" is success.
+func wantKinds(t *testing.T, results []state.Result, kinds ...interrex.Kind) {
+	t.Helper()
+	if len(results) != len(kinds) {
+		t.Fatalf("%d results, want %d", len(results), len(kinds))
+	}
+	for i, r := range results {
+		if got := interrex.KindOf(r.Err); got != kinds[i] || (r.Err == nil) != (kinds[i] == "") {
+			t.Errorf("result %d: %v, want kind %q", i, r.Err, kinds[i])
+		}
+	}
+}
+
+func TestEveryChangeTakesTheNextRevisionAndARefusalTakesNone(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	results := r.Do(1, set("a", "1"), del("none"), set("b", "2"), del("a"))
+	wantKinds(t, results, "", interrex.KindNotFound, "", "")
+	for i, want := range []interrex.Revision{1, 1, 2, 3} {
+		if results[i].Revision != want {
+			t.Errorf("result %d: revision %d, want %d", i, results[i].Revision, want)
+		}
+	}
+	if r.State.Revision() != 3 || r.Last != 3 || len(r.Events) != 3 {
+		t.Errorf("revision %d, published %d with %d events", r.State.Revision(), r.Last, len(r.Events))
+	}
+	if e := r.Events[2]; e.Kind != statetest.RegisterDeleted || e.Revision != 3 || e.Now != 1 || e.Table != statetest.RegisterTable || !e.Wall.Equal(statetest.Wall(1)) {
+		t.Errorf("event: %+v", e)
+	}
+}
+
+func TestTimeOnlyGrows(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(50)
+	r.Do(20)
+	if r.State.Now() != 50 {
+		t.Errorf("now is %d", r.State.Now())
+	}
+}
+
+func TestTimeMovesAndEndsWhatIsDueBeforeTheOperations(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(0, state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("a", "short", 10)})
+	if due, found := r.State.Due(); !found || due != 10 {
+		t.Fatalf("due at %d, %v", due, found)
+	}
+	wantKinds(t, r.Do(9, set("b", "")), "")
+	wantKinds(t, r.Do(10, del("a")), interrex.KindNotFound)
+	if _, found := r.State.Due(); found {
+		t.Error("still due")
+	}
+	if r.State.Revision() != 3 {
+		t.Errorf("the ending took no revision of its own: %d", r.State.Revision())
+	}
+}
+
+func TestAnEntryEndsAtMostAThousand(t *testing.T) {
+	tables := func() []state.Table {
+		return []state.Table{statetest.NewRegisterAs(300), statetest.NewRegisterAs(301)}
+	}
+	r := statetest.NewReplica(t, tables)
+	for i := range 15 {
+		ops := make([]state.Operation, 100)
+		for j := range ops {
+			ops[j] = state.Operation{Table: state.TableID(300 + i%2), Data: statetest.Set(fmt.Sprint(i, "-", j), "", 5)}
+		}
+		r.Do(0, ops...)
+	}
+	for _, want := range []interrex.Revision{2500, 3000, 3000} {
+		r.Do(5)
+		if got := r.State.Revision(); got != want {
+			t.Fatalf("revision %d, want %d", got, want)
+		}
+	}
+}
+
+func TestAnEntryThatWasAppliedIsIgnored(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(1, set("a", "1"))
+	r.Do(2, set("a", "2"))
+	again := &raft.Log{Type: raft.LogCommand, Index: 1, Term: 1, Data: state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "1")}})}
+	if got := r.State.Apply(again); got != nil {
+		t.Errorf("answered %v", got)
+	}
+	if index, term := r.State.Applied(); index != 2 || term != 1 || r.State.Revision() != 2 {
+		t.Errorf("applied %d term %d revision %d", index, term, r.State.Revision())
+	}
+}
+
+// halting are entries that a replica must not pass, by what it says.
+var halting = map[string][]byte{
+	"unknown version": {9},
+	"unknown table 77": state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{
+		set("a", "drift"), {Table: 77},
+	}}),
+	"unknown command": state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{
+		set("a", "drift"), {Table: state.OwnTable, Data: []byte{1, 99}},
+	}}),
+}
+
+func TestAReplicaHaltsRatherThanDrifts(t *testing.T) {
+	for why, b := range halting {
+		t.Run(why, func(t *testing.T) {
+			table := statetest.NewRegister()
+			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
+			r.Do(1, set("a", "kept"))
+			for _, res := range r.ApplyBytes(b) {
+				if interrex.KindOf(res.Err) != interrex.KindOutcomeUnknown {
+					t.Errorf("result: %v", res.Err)
+				}
+			}
+			if err := r.State.Halted(); err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), "log index 2") {
+				t.Fatalf("halted: %v", err)
+			}
+			wantKinds(t, r.Do(2, set("a", "later"), set("b", "later")), interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown)
+			if v, _ := table.Get("a"); v.Text != "kept" || r.State.Revision() != 1 || r.Last != 1 {
+				t.Errorf("it has gone on: %v, revision %d", v, r.State.Revision())
+			}
+			if index, _ := r.State.Applied(); index != 1 {
+				t.Errorf("applied %d", index)
+			}
+			if _, err := r.State.Snapshot(); err == nil {
+				t.Error("a snapshot is made, which raft would take to be of a later entry")
+			}
+		})
+	}
+}
+
+// critical counts what a state logs.
+type critical struct{ n int }
+
+func (c *critical) Criticalf(string, ...any) { c.n++ }
+func (c *critical) Infof(string, ...any)     {}
+
+// failing is a table whose Apply panics.
+type failing struct{ *statetest.Register }
+
+func (failing) Apply(*state.Turn, state.Command) state.Reply { panic("out of order") }
+
+func TestAPanicOfATableHaltsAndIsLoggedOnce(t *testing.T) {
+	log := &critical{}
+	s, err := state.New(state.Config{Tables: []state.Table{failing{statetest.NewRegister()}}, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "")}})
+	for i := range uint64(3) {
+		results := s.Apply(&raft.Log{Index: i + 1, Data: b}).([]state.Result)
+		wantKinds(t, results, interrex.KindOutcomeUnknown)
+	}
+	if err := s.Halted(); err == nil || !strings.Contains(err.Error(), "out of order") || interrex.KindOf(err) != interrex.KindUnavailable {
+		t.Errorf("halted: %v", err)
+	}
+	if log.n != 1 {
+		t.Errorf("logged %d times", log.n)
+	}
+}
+
+// fencing is a register that is also what fences are checked with: a key is
+// held under the revision of its value.
+type fencing struct{ *statetest.Register }
+
+func (f fencing) Holds(k interrex.Key, token interrex.Token) bool {
+	_, err := f.Check(0, statetest.Delete(k.Name))
+	return err == nil && token == 1
+}
+
+func TestAFencedWriteNeedsTheLease(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{fencing{statetest.NewRegister()}} })
+	fenced := set("b", "")
+	fenced.Fence = interrex.Fence{Key: interrex.Key{Namespace: "n", Name: "a"}, Token: 1}
+	fenced.RequestID = "once"
+	// In one entry: it is decided when the operation's turn comes.
+	wantKinds(t, r.Do(1, fenced, set("a", ""), fenced, del("a"), fenced), interrex.KindNotHeld, "", "", "", "")
+	if again := r.Do(2, fenced)[0]; !again.Replayed || again.Err != nil {
+		t.Errorf("the record is looked up after the fence: %+v", again)
+	}
+	fenced.RequestID = ""
+	wantKinds(t, r.Do(3, fenced), interrex.KindNotHeld)
+}
+
+func TestWithoutATableOfLeasesNothingIsHeld(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	op := set("a", "")
+	op.Fence = interrex.Fence{Key: interrex.Key{Namespace: "n", Name: "a"}, Token: 1}
+	wantKinds(t, r.Do(1, op), interrex.KindNotHeld)
+}
+
+// following deletes, in the same entry, what another register has lost.
+type following struct{ *statetest.Register }
+
+func (f following) Follow(t *state.Turn, events []state.Event) {
+	for _, e := range events {
+		if e.Table == f.ID() || e.Kind == statetest.RegisterSet {
+			continue
+		}
+		if c, err := f.Check(t.Now, statetest.Delete(e.Key)); err == nil {
+			t.Next()
+			f.Apply(t, c)
+		}
+	}
+}
+
+func TestAFollowerChangesInTheSameEntry(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table {
+		return []state.Table{following{statetest.NewRegisterAs(400)}, statetest.NewRegister()}
+	})
+	presence := state.Operation{Table: 400, Data: statetest.Set("a", "here", 0)}
+	r.Do(0, state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("a", "", 5)}, presence)
+	wantKinds(t, r.Do(5, state.Operation{Table: 400, Data: statetest.Delete("a")}), interrex.KindNotFound)
+	var got []string
+	for _, e := range r.Events {
+		got = append(got, fmt.Sprint(e.Revision, " ", e.Table, " ", e.Kind))
+	}
+	want := "[1 256 register.set 2 400 register.set 3 256 register.expired 4 400 register.deleted]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("events %v, want %s", got, want)
+	}
+	// The operation's own revision is that of its change, not of what follows.
+	results := r.Do(6, set("a", ""), presence, del("a"))
+	if results[2].Revision != 7 || r.State.Revision() != 8 {
+		t.Errorf("revision %d of the operation, %d of the state", results[2].Revision, r.State.Revision())
+	}
+}
+
+// watcher looks, when events are published, at what a reader could see.
+type watcher struct {
+	table *statetest.Register
+	state *state.State
+	errs  []error
+}
+
+func (w *watcher) Reset(interrex.Revision) {}
+
+func (w *watcher) Publish(_ []state.Event, last interrex.Revision) {
+	if w.state.Revision() >= last {
+		w.errs = append(w.errs, errors.New("the revision is shown before its events are published"))
+	}
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		w.table.Get("a") // waits for the lock
+	}()
+	select {
+	case <-done:
+		w.errs = append(w.errs, errors.New("the content can be read before its events are published"))
+	case <-time.After(5 * time.Millisecond):
+	}
+}
+
+func TestEventsArePublishedBeforeAnybodySeesTheirRevision(t *testing.T) {
+	w := &watcher{table: statetest.NewRegister()}
+	s, err := state.New(state.Config{Tables: []state.Table{w.table}, Publisher: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.state = s
+	s.Apply(&raft.Log{Index: 1, Data: state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "1")}})})
+	if err := errors.Join(w.errs...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTablesAreToldApart(t *testing.T) {
+	for want, tables := range map[string][]state.Table{
+		"nil Table":    {nil},
+		"ID 0":         {statetest.NewRegisterAs(0)},
+		"ID 300 is in": {statetest.NewRegisterAs(300), statetest.NewRegisterAs(300)},
+	} {
+		if _, err := state.New(state.Config{Tables: tables}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}

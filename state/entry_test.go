@@ -1,0 +1,207 @@
+package state_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares with a file that is never to change: it stands for the logs
+// and snapshots that are on disks already.
+func golden(t *testing.T, file string, got []byte) {
+	t.Helper()
+	file = filepath.Join("testdata", file)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%s: the encoding has changed: %x, and was %x", file, got, want)
+	}
+}
+
+func exampleEntry() *state.Entry {
+	return &state.Entry{
+		Stamp: 12345678901, Wall: statetest.Wall(12345678901),
+		Operations: []state.Operation{
+			{Table: statetest.RegisterTable, Data: statetest.Set("a", "plain", 0)},
+			{
+				Table: statetest.RegisterTable, Caller: "ann", RequestID: "cli.7", Attempt: 2, Mark: 5,
+				Fence: interrex.Fence{Key: interrex.Key{Namespace: "mine", Name: "leader"}, Token: 9},
+				Data:  statetest.Set("b", "all of the envelope", time.Minute),
+			},
+			{Table: state.OwnTable, Caller: "ann", Data: state.AppendRetire(nil, "cli")},
+		},
+	}
+}
+
+func TestEntryEncodingIsFixed(t *testing.T) {
+	b := state.AppendEntry(nil, exampleEntry())
+	golden(t, "entry.golden", b)
+	e, err := state.DecodeEntry(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(&e, exampleEntry()) {
+		t.Fatalf("decoded: %+v", e)
+	}
+}
+
+func TestEntrySurvivesItsEncoding(t *testing.T) {
+	text := rapid.StringN(0, 20, 64)
+	operation := rapid.Custom(func(t *rapid.T) state.Operation {
+		return state.Operation{
+			Table: state.TableID(rapid.Uint16().Draw(t, "table")), Caller: text.Draw(t, "caller"),
+			RequestID: text.Draw(t, "request"), Attempt: rapid.Uint32().Draw(t, "attempt"), Mark: rapid.Uint64().Draw(t, "mark"),
+			Fence: interrex.Fence{
+				Key:   interrex.Key{Namespace: text.Draw(t, "namespace"), Name: text.Draw(t, "name")},
+				Token: interrex.Token(rapid.Uint64().Draw(t, "token")),
+			},
+			Data: rapid.SliceOf(rapid.Byte()).Draw(t, "data"),
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		e := state.Entry{
+			Stamp:      state.Time(rapid.Int64().Draw(t, "stamp")),
+			Wall:       time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "s"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns")).UTC(),
+			Operations: rapid.SliceOfN(operation, 1, 9).Draw(t, "operations"),
+		}
+		b := state.AppendEntry(nil, &e)
+		size := 64
+		for i := range e.Operations {
+			size += e.Operations[i].Size()
+		}
+		if len(b) > size {
+			t.Fatalf("%d bytes, more than the sizes say: %d", len(b), size)
+		}
+		got, err := state.DecodeEntry(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, e) {
+			t.Fatalf("%+v\nis not\n%+v", got, e)
+		}
+	})
+}
+
+func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
+	whole := state.AppendEntry(nil, exampleEntry())
+	version := bytes.Clone(whole)
+	version[0] = 2
+	one := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: 1}}})
+	group := bytes.Clone(one)
+	group[len(group)-4] = 2 // kind, flags, table, length of the data
+	flags := bytes.Clone(one)
+	flags[len(flags)-3] = 0x80
+	many := state.AppendEntry(nil, &state.Entry{Operations: make([]state.Operation, state.MaxOperations+1)})
+	for want, b := range map[string][]byte{
+		"unknown version 2":     version,
+		"unknown kind 2":        group,
+		"unknown flags 0x80":    flags,
+		"it has bytes after":    append(bytes.Clone(whole), 0),
+		"more than 1024":        many,
+		"bytes, more than":      make([]byte, state.MaxEntryBytes+1),
+		"a count is larger":     whole[:len(whole)-1],
+		"it has a malformed nu": {1},
+		"it ends too early":     {},
+	} {
+		if _, err := state.DecodeEntry(b); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+	for n := range whole {
+		if _, err := state.DecodeEntry(whole[:n]); err == nil {
+			t.Errorf("%d of %d bytes are taken for an entry", n, len(whole))
+		}
+	}
+}
+
+func TestTheLargestBatchFitsIntoAnEntry(t *testing.T) {
+	e := &state.Entry{}
+	for size := 0; size < state.BatchBytes; {
+		op := state.Operation{Table: 1, Data: make([]byte, 1<<10)}
+		if state.BatchBytes-size <= op.Size() {
+			op.Data = make([]byte, state.MaxOperationBytes-64)
+		}
+		if err := op.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		size += op.Size()
+		e.Operations = append(e.Operations, op)
+	}
+	if _, err := state.DecodeEntry(state.AppendEntry(nil, e)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOperationIsValidatedBeforeItIsProposed(t *testing.T) {
+	for _, c := range []struct {
+		op   state.Operation
+		kind interrex.Kind
+	}{
+		{state.Operation{Caller: strings.Repeat("c", state.MaxCaller), RequestID: strings.Repeat("r", 64)}, ""},
+		{state.Operation{Caller: strings.Repeat("c", state.MaxCaller+1)}, interrex.KindInvalid},
+		{state.Operation{RequestID: strings.Repeat("r", 65)}, interrex.KindInvalid},
+		{state.Operation{Fence: interrex.Fence{Token: 1}}, interrex.KindInvalid},
+		{state.Operation{Data: make([]byte, state.MaxOperationBytes)}, interrex.KindTooLarge},
+	} {
+		if got := interrex.KindOf(c.op.Validate()); got != c.kind {
+			t.Errorf("%.40v: %q, want %q", c.op, got, c.kind)
+		}
+	}
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add(state.AppendEntry(nil, exampleEntry()))
+	f.Add(state.AppendEntry(nil, &state.Entry{}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := state.DecodeEntry(b)
+		if err != nil {
+			return
+		}
+		again, err := state.DecodeEntry(state.AppendEntry(nil, &e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(e, again) {
+			t.Fatalf("%+v\nis not\n%+v", again, e)
+		}
+	})
+}
+
+// FuzzApply: no bytes in the log bring a replica down or make two differ.
+func FuzzApply(f *testing.F) {
+	f.Add(state.AppendEntry(nil, exampleEntry()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		one, two := statetest.NewReplica(t, register), statetest.NewReplica(t, register)
+		for _, r := range []*statetest.Replica{one, two} {
+			r.Do(1, set("a", "before"))
+			r.ApplyBytes(b)
+			r.Do(2, set("a", "after"))
+		}
+		if one.State.Halted() == nil && !bytes.Equal(one.Snapshot(), two.Snapshot()) {
+			t.Fatal("two replicas differ")
+		}
+	})
+}

@@ -1,0 +1,32 @@
+package state
+
+import "bytes"
+
+// Frame makes a snapshot whose checksums are right of any contents.
+func Frame(h Header, sections []Section, contents [][]byte) []byte {
+	var b bytes.Buffer
+	w := newFrameWriter(&b)
+	w.frame(frameHeader, appendHeader(nil, h))
+	for i, s := range sections {
+		w.frame(frameSection, appendSection(nil, s))
+		w.Write(contents[i])
+		w.flush()
+	}
+	w.close()
+	return b.Bytes()
+}
+
+// Unframe gives the contents of a snapshot's sections.
+func Unframe(snapshot []byte) (h Header, sections []Section, contents [][]byte) {
+	s, err := openSnapshot(bytes.NewReader(snapshot))
+	if err != nil {
+		panic(err)
+	}
+	err = s.read(
+		func(sec Section) { sections, contents = append(sections, sec), append(contents, nil) },
+		func(b []byte) { contents[len(contents)-1] = append(contents[len(contents)-1], b...) })
+	if err != nil {
+		panic(err)
+	}
+	return s.header, sections, contents
+}

@@ -1,0 +1,249 @@
+package state_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+// request is a write of key under a request id.
+func request(id, key string) state.Operation {
+	op := set(key, "text")
+	op.Caller, op.RequestID = "ann", id
+	return op
+}
+
+func marked(id string, mark uint64) state.Operation {
+	op := request(id, "k")
+	op.Mark = mark
+	return op
+}
+
+func TestARepeatedAttemptGetsTheSameAnswer(t *testing.T) {
+	for _, id := range []string{"plain", "name.7"} {
+		r := statetest.NewReplica(t, register)
+		first := request(id, "a")
+		first.Attempt = 1
+		again := first
+		again.Attempt = 2
+		results := r.Do(1, first, again)
+		r.Restart()
+		results = append(results, r.Do(2, again)...)
+		for i, got := range results {
+			if got.Err != nil || got.Revision != 1 || got.Attempt != 1 || got.Replayed != (i > 0) {
+				t.Errorf("%s: answer %d: %+v", id, i, got)
+			}
+			if reply := got.Reply.(*statetest.RegisterReply); reply.Value.Text != "text" {
+				t.Errorf("%s: reply %d: %+v", id, i, reply)
+			}
+		}
+		if r.State.Revision() != 1 {
+			t.Errorf("%s: it was done again", id)
+		}
+	}
+}
+
+func TestARecordIsOfOneCallerAndOneContent(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	other := request("id", "a")
+	other.Caller = "bob"
+	wantKinds(t, r.Do(1, request("id", "a"), other, request("id", "b")), "", "", interrex.KindInvalid)
+	if r.State.Revision() != 2 {
+		t.Errorf("revision %d", r.State.Revision())
+	}
+	elsewhere := request("id", "a")
+	elsewhere.Table = 301
+	r = statetest.NewReplica(t, func() []state.Table {
+		return []state.Table{statetest.NewRegister(), statetest.NewRegisterAs(301)}
+	})
+	wantKinds(t, r.Do(1, request("id", "a"), elsewhere), "", interrex.KindInvalid)
+}
+
+func TestARefusalIsNotKept(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	op := del("a")
+	op.RequestID = "id"
+	wantKinds(t, r.Do(1, op, set("a", ""), op), interrex.KindNotFound, "", "")
+}
+
+func TestBelowTheMarkNothingIsDone(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	wantKinds(t, r.Do(1, marked("n.1", 0), marked("n.2", 0), marked("n.5", 2)), "", "", "")
+	results := r.Do(2, marked("n.1", 0), marked("n.2", 0), marked("n.1", 2), marked("n.3", 4))
+	wantKinds(t, results, interrex.KindOutcomeUnknown, "", interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown)
+	if !results[1].Replayed {
+		t.Error("the record at the mark is gone")
+	}
+	// An operation's own mark counts, and also when it was refused.
+	wantKinds(t, r.Do(3, marked("n.2", 0), marked("new.1", 2)), interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown)
+	if r.State.Revision() != 3 {
+		t.Errorf("revision %d", r.State.Revision())
+	}
+}
+
+func TestANameHasAWindowAboveItsMark(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	results := r.Do(1, marked("n.1023", 0), marked("n.1024", 0), marked("n.1024", 1), marked("n.18446744073709551615", 1))
+	wantKinds(t, results, "", interrex.KindOverloaded, "", interrex.KindOverloaded)
+	for n := range 1024 {
+		r.Do(2, marked(fmt.Sprint("full.", n), 0))
+	}
+	wantKinds(t, r.Do(3, marked("full.0", 0), marked("full.1024", 0), marked("full.1024", 1)), "", interrex.KindOverloaded, "")
+}
+
+func TestWhatIsNoNumberIsARecordByItself(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	for _, id := range []string{"n.01", "n.+1", "n.-1", ".5", "n.", "n.99999999999999999999", "n", "n.5x", "n. 5"} {
+		first, again := marked(id, 0), marked(id, 7) // a mark means nothing here
+		results := r.Do(1, first, again)
+		if results[0].Err != nil || !results[1].Replayed {
+			t.Errorf("%q: %+v", id, results)
+		}
+	}
+	wantKinds(t, r.Do(1, marked("a.b.3", 0), marked("a.b.4", 4), marked("a.b.3", 0), marked("a.0", 0)), "", "", interrex.KindOutcomeUnknown, "")
+	long := request(string(make([]byte, 65)), "a")
+	wantKinds(t, r.Do(1, long), interrex.KindInvalid)
+}
+
+func TestNamesAreLimitedAndNothingIsDroppedForRoom(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	for i := range 64 {
+		ops := make([]state.Operation, 1024)
+		for j := range ops {
+			ops[j] = marked(fmt.Sprint("n", i*1024+j, ".0"), 0)
+		}
+		r.Do(1, ops...)
+	}
+	wantKinds(t, r.Do(2, marked("more.0", 0), marked("n0.0", 0), marked("n7.1", 0)), interrex.KindOverloaded, "", "")
+	retire := state.Operation{Table: state.OwnTable, Caller: "ann", Data: state.AppendRetire(nil, "n5")}
+	wantKinds(t, r.Do(3, retire, marked("more.0", 0), marked("another.0", 0)), "", "", interrex.KindOverloaded)
+}
+
+func TestANameIsDroppedADayAfterItsLastWrite(t *testing.T) {
+	day := state.Time(24 * time.Hour)
+	r := statetest.NewReplica(t, register)
+	r.Do(0, marked("idle.1", 0), marked("busy.1", 0))
+	r.Do(10, marked("busy.2", 0))
+	r.Restart()
+	results := r.Do(day-1, marked("idle.1", 0))
+	if !results[0].Replayed {
+		t.Error("dropped too soon")
+	}
+	// A replay is no write.
+	results = r.Do(day, marked("idle.1", 0), marked("busy.1", 0))
+	if results[0].Replayed || !results[1].Replayed {
+		t.Errorf("at a day: %+v", results)
+	}
+	if results = r.Do(day+10, marked("busy.1", 0)); results[0].Replayed {
+		t.Error("busy is kept")
+	}
+}
+
+func TestOtherIdsAreKeptTenMinutes(t *testing.T) {
+	ten := state.Time(10 * time.Minute)
+	r := statetest.NewReplica(t, register)
+	r.Do(0, request("id", "a"))
+	if results := r.Do(ten-1, request("id", "a")); !results[0].Replayed {
+		t.Error("dropped too soon")
+	}
+	if results := r.Do(ten, request("id", "a")); results[0].Replayed {
+		t.Error("kept too long")
+	}
+}
+
+func TestTheOldestOfOtherIdsMakesRoom(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	for i := range 64 {
+		ops := make([]state.Operation, 1024)
+		for j := range ops {
+			ops[j] = request(fmt.Sprint("id", i*1024+j), "a")
+		}
+		r.Do(1, ops...)
+	}
+	results := r.Do(2, request("id0", "a"), request("one more", "a"), request("id1", "a"), request("id0", "a"))
+	for i, want := range []bool{true, false, true, false} {
+		if results[i].Err != nil || results[i].Replayed != want {
+			t.Errorf("result %d: %+v", i, results[i])
+		}
+	}
+}
+
+func TestANameThatIsGivenBackIsForgotten(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(1, marked("n.5", 5))
+	before := r.State.Revision()
+	others := state.Operation{Table: state.OwnTable, Caller: "bob", Data: state.AppendRetire(nil, "n")}
+	mine := others
+	mine.Caller = "ann"
+	r.Do(2, others)
+	if !r.Do(2, marked("n.5", 5))[0].Replayed {
+		t.Error("another caller gave it back")
+	}
+	wantKinds(t, r.Do(3, mine, mine), "", "")
+	if r.State.Revision() != before {
+		t.Error("giving back takes a revision")
+	}
+	wantKinds(t, r.Do(4, marked("n.1", 0)), "")
+}
+
+// strict is a register of which a reply may be given again only while its value
+// still stands.
+type strict struct{ *statetest.Register }
+
+func (s strict) Replay(r state.Reply) error {
+	view := s.Freeze()
+	defer view.Release()
+	var content bytes.Buffer
+	if err := view.Write(&content); err != nil {
+		return err
+	}
+	if !strings.Contains(content.String(), r.(*statetest.RegisterReply).Value.Text) {
+		return interrex.Errorf(interrex.KindNotHeld, "overwritten")
+	}
+	return nil
+}
+
+func TestATableMayRefuseAReplay(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{strict{statetest.NewRegister()}} })
+	op := request("id", "a")
+	r.Do(1, op)
+	if res, found := r.State.Recorded(&op); !found || res.Err != nil || !res.Replayed || res.Revision != 1 {
+		t.Fatalf("recorded: %+v, %v", res, found)
+	}
+	r.Do(2, set("a", "new"))
+	for _, ask := range []func() state.Result{
+		func() state.Result { return r.Do(3, op)[0] },
+		func() state.Result { res, _ := r.State.Recorded(&op); return res },
+	} {
+		if res := ask(); interrex.KindOf(res.Err) != interrex.KindNotHeld || !res.Replayed || res.Reply != nil || res.Revision != 1 {
+			t.Errorf("replayed: %+v", res)
+		}
+	}
+}
+
+func TestALeaderAsksForARecordAndChangesNothing(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	op, late, fresh, free := marked("n.5", 5), marked("n.4", 0), marked("n.6", 6), set("a", "")
+	r.Do(1, op)
+	before := string(r.Snapshot())
+	if res, found := r.State.Recorded(&op); !found || !res.Replayed {
+		t.Errorf("%+v, %v", res, found)
+	}
+	if res, found := r.State.Recorded(&late); !found || interrex.KindOf(res.Err) != interrex.KindOutcomeUnknown {
+		t.Errorf("%+v, %v", res, found)
+	}
+	for _, op := range []state.Operation{fresh, free} {
+		if res, found := r.State.Recorded(&op); found {
+			t.Errorf("%+v", res)
+		}
+	}
+	if string(r.Snapshot()) != before {
+		t.Error("asking has changed the state")
+	}
+}

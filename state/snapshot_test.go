@@ -1,0 +1,276 @@
+package state_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+// exampleReplica is one that has something of everything.
+func exampleReplica(t testing.TB) *statetest.Replica {
+	r := statetest.NewReplica(t, register)
+	r.Do(1, setIdentity(identity(cluster)), marked("cli.7", 5), marked("cli.9", 6), request("plain", "b"))
+	r.Do(state.Time(time.Second), state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("c", "short", time.Minute)})
+	return r
+}
+
+func TestSnapshotEncodingIsFixed(t *testing.T) {
+	golden(t, "snapshot.golden", exampleReplica(t).Snapshot())
+}
+
+func TestInspectSaysWhatIsInASnapshot(t *testing.T) {
+	h, sections, err := state.Inspect(bytes.NewReader(exampleReplica(t).Snapshot()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := state.Header{ClusterID: cluster, Epoch: identity(cluster).Epoch, Index: 2, Term: 1, Revision: 5, Time: state.Time(time.Second)}
+	if h != want {
+		t.Errorf("header: %+v", h)
+	}
+	if len(sections) != 2 || sections[0].Name != "state" || sections[1].Table != statetest.RegisterTable || sections[1].Name != "register-256" || sections[1].Version != 1 || sections[1].Bytes == 0 {
+		t.Errorf("sections: %+v", sections)
+	}
+}
+
+func TestADamagedSnapshotIsRefusedAndChangesNothing(t *testing.T) {
+	whole := exampleReplica(t).Snapshot()
+	damaged := [][]byte{append(bytes.Clone(whole), 0), append(bytes.Clone(whole), whole...)}
+	for n := range whole {
+		damaged = append(damaged, whole[:n])
+		for bit := range 8 {
+			b := bytes.Clone(whole)
+			b[n] ^= 1 << bit
+			damaged = append(damaged, b)
+		}
+	}
+	r := statetest.NewReplica(t, register)
+	before := r.Snapshot()
+	for i, b := range damaged {
+		if _, _, err := state.Inspect(bytes.NewReader(b)); err == nil {
+			t.Fatalf("damage %d is not seen by Inspect", i)
+		}
+		if err := r.Restore(b); err == nil {
+			t.Fatalf("damage %d is not seen by Restore", i)
+		}
+	}
+	if r.State.Halted() != nil || r.Resets != 0 || !bytes.Equal(r.Snapshot(), before) {
+		t.Error("a damaged snapshot has left its traces")
+	}
+}
+
+func TestASnapshotNeverTakesTheStateBack(t *testing.T) {
+	r := exampleReplica(t)
+	old := r.Snapshot()
+	if err := r.Restore(old); err != nil || r.Resets != 0 {
+		t.Errorf("of the same index: %v, %d resets", err, r.Resets)
+	}
+	r.Do(state.Time(2*time.Second), set("new", ""))
+	now := r.Snapshot()
+	if err := r.Restore(old); err != nil || r.Resets != 0 || !bytes.Equal(r.Snapshot(), now) {
+		t.Errorf("of an older index: %v, %d resets", err, r.Resets)
+	}
+}
+
+func TestANewerSnapshotReplacesEverything(t *testing.T) {
+	ahead, behind := exampleReplica(t), exampleReplica(t)
+	ahead.Do(state.Time(time.Hour), set("new", ""), marked("cli.10", 9))
+	behind.Events = nil
+	want := ahead.Snapshot()
+	if err := behind.Restore(want); err != nil {
+		t.Fatal(err)
+	}
+	if behind.Resets != 1 || behind.Last != ahead.State.Revision() || len(behind.Events) != 0 {
+		t.Errorf("%d resets at %d", behind.Resets, behind.Last)
+	}
+	if !bytes.Equal(behind.Snapshot(), want) {
+		t.Error("it is another state")
+	}
+	if index, term := behind.State.Applied(); index != 3 || term != 1 {
+		t.Errorf("applied %d, term %d", index, term)
+	}
+}
+
+func TestASnapshotOfAnotherHistoryIsRefused(t *testing.T) {
+	other := statetest.NewReplica(t, register)
+	for i := range state.Time(9) {
+		other.Do(i, setIdentity(identity(elsewhere)), set("a", "theirs"))
+	}
+	epoch := statetest.NewReplica(t, register)
+	id := identity(cluster)
+	id.Epoch.Bits++
+	for i := range state.Time(9) {
+		epoch.Do(i, setIdentity(id))
+	}
+	r := exampleReplica(t)
+	before := r.Snapshot()
+	for _, foreign := range []*statetest.Replica{other, epoch} {
+		if err := r.Restore(foreign.Snapshot()); err == nil || !strings.Contains(err.Error(), "another history") {
+			t.Errorf("restored: %v", err)
+		}
+	}
+	if !bytes.Equal(r.Snapshot(), before) || r.State.Halted() != nil {
+		t.Error("something has changed")
+	}
+}
+
+// newer is a register of a later version.
+type newer struct{ *statetest.Register }
+
+func (newer) Version() uint16 { return 2 }
+
+func TestASnapshotOfWhatIsNotKnownIsRefused(t *testing.T) {
+	for want, tables := range map[string]func() []state.Table{
+		"version 2":                     func() []state.Table { return []state.Table{newer{statetest.NewRegister()}} },
+		"table 300 \"register-300\" is": func() []state.Table { return []state.Table{statetest.NewRegisterAs(300)} },
+	} {
+		theirs := statetest.NewReplica(t, tables)
+		theirs.Do(1)
+		r := statetest.NewReplica(t, register)
+		if err := r.Restore(theirs.Snapshot()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+		if index, _ := r.State.Applied(); index != 0 || r.State.Halted() != nil {
+			t.Error("something has changed")
+		}
+	}
+	// What is older is read.
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newer{statetest.NewRegister()}} })
+	if err := r.Restore(exampleReplica(t).Snapshot()); err != nil {
+		t.Error(err)
+	}
+}
+
+// unable is a register that restores nothing.
+type unable struct{ *statetest.Register }
+
+func (unable) Restore(uint16, io.Reader) error { return errors.New("no room") }
+
+func TestATableThatCannotRestoreHaltsTheReplica(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{unable{statetest.NewRegister()}} })
+	if err := r.Restore(exampleReplica(t).Snapshot()); err == nil || r.State.Halted() == nil {
+		t.Errorf("restored: %v, halted: %v", err, r.State.Halted())
+	}
+}
+
+func TestANewerSnapshotEndsAHalt(t *testing.T) {
+	ahead, r := exampleReplica(t), exampleReplica(t)
+	r.ApplyBytes([]byte{9})
+	ahead.Do(state.Time(time.Hour), set("a", ""))
+	ahead.Do(state.Time(time.Hour), set("b", ""))
+	if err := r.Restore(ahead.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.State.Halted(); err != nil {
+		t.Error(err)
+	}
+	r.Do(0) // ignored: it is at the index of the snapshot's
+	wantKinds(t, r.Do(0, set("c", "")), "")
+}
+
+// fullSink takes so many bytes.
+type fullSink struct {
+	statetest.Sink
+	room int
+}
+
+func (s *fullSink) Write(p []byte) (int, error) {
+	if s.room -= len(p); s.room < 0 {
+		return 0, errors.New("disk full")
+	}
+	return s.Sink.Write(p)
+}
+
+func TestASnapshotThatCannotBeWrittenIsCancelled(t *testing.T) {
+	r := exampleReplica(t)
+	whole := len(r.Snapshot())
+	for room := range whole {
+		f, err := r.State.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink := &fullSink{room: room}
+		if err := f.Persist(sink); err == nil || !sink.Cancelled || sink.Closed {
+			t.Fatalf("with room for %d of %d: %v, cancelled %v", room, whole, err, sink.Cancelled)
+		}
+		f.Release()
+	}
+}
+
+func TestRecordsStayAsTheyWereFrozen(t *testing.T) {
+	r := exampleReplica(t)
+	want := r.Snapshot()
+	f, err := r.State.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Do(state.Time(2*time.Second), marked("cli.8", 8), marked("cli.12", 9), marked("new.1", 1), request("plain2", "x"))
+	retire := state.Operation{Table: state.OwnTable, Caller: "ann", Data: state.AppendRetire(nil, "cli")}
+	r.Do(state.Time(3*time.Second), retire)
+	r.Do(state.Time(48 * time.Hour))
+	var sink statetest.Sink
+	if err := f.Persist(&sink); err != nil {
+		t.Fatal(err)
+	}
+	f.Release()
+	f.Release()
+	if !bytes.Equal(sink.Bytes(), want) {
+		t.Error("they have changed")
+	}
+}
+
+func FuzzRestore(f *testing.F) {
+	f.Add(exampleReplica(f).Snapshot())
+	f.Add(statetest.NewReplica(f, register).Snapshot())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := statetest.NewReplica(t, register)
+		if err := r.Restore(b); err != nil {
+			if interrex.KindOf(r.State.Halted()) == "" && r.Resets != 0 {
+				t.Fatal("refused, and yet replaced")
+			}
+			return
+		}
+		first := r.Snapshot()
+		r.Restart()
+		if !bytes.Equal(first, r.Snapshot()) {
+			t.Fatal("it restores to something else")
+		}
+	})
+}
+
+// FuzzRestoreContent passes the checksums, so that what is behind them is
+// tried too.
+func FuzzRestoreContent(f *testing.F) {
+	header, sections, contents := state.Unframe(exampleReplica(f).Snapshot())
+	f.Add(contents[0], contents[1])
+	f.Fuzz(func(t *testing.T, own, table []byte) {
+		r := statetest.NewReplica(t, register)
+		if err := r.Restore(state.Frame(header, sections, [][]byte{own, table})); err != nil {
+			return
+		}
+		first := r.Snapshot()
+		r.Restart()
+		if !bytes.Equal(first, r.Snapshot()) {
+			t.Fatal("it restores to something else")
+		}
+		r.Do(header.Time, marked("cli.8", 7), request("plain", "b"), request("more", "b"))
+	})
+}
+
+func TestTwoRecordsOfOneIdAreRefused(t *testing.T) {
+	h, sections, contents := state.Unframe(exampleReplica(t).Snapshot())
+	twice := bytes.ReplaceAll(contents[0], []byte{9, 0x80, 2}, []byte{7, 0x80, 2}) // cli.9 becomes cli.7
+	if bytes.Equal(twice, contents[0]) {
+		t.Fatal("the example has no such record")
+	}
+	contents[0] = twice
+	if err := statetest.NewReplica(t, register).Restore(state.Frame(h, sections, contents)); err == nil || !strings.Contains(err.Error(), "out of order") {
+		t.Errorf("restored: %v", err)
+	}
+}
