@@ -88,7 +88,7 @@ func (w *Worker) bootstrapEmpty(l *life) error {
 	if !decided {
 		return nil
 	}
-	err = raft.BootstrapCluster(l.config, l.dir, l.dir.stable, l.snapshots, w.cfg.Transport, Members(ids...))
+	err = raft.BootstrapCluster(l.config, l.dir, l.dir.stable, l.snapshots, l.transport, Members(ids...))
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}

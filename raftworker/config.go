@@ -76,8 +76,10 @@ type Config struct {
 	// NoSyncAfterWrite.
 	NonSyncedWritesToRaftLog bool
 	// LocalID is the agent's ID, and its address in raft too.
-	LocalID   raft.ServerID
-	Transport Transport
+	LocalID raft.ServerID
+	// Transport makes the transport of this life of raft; progress tells it how
+	// far this agent has come, 0 before raft runs. The worker closes it.
+	Transport func(progress func() (applied, term uint64)) (Transport, error)
 	// Clock is the one of all of the worker's own waits and deadlines.
 	Clock clock.Clock
 	// Queue is handed to NewApplier; it outlives the worker.
@@ -195,9 +197,9 @@ func (c Config) syncMode() SyncMode { return SyncMode(c.NonSyncedWritesToRaftLog
 
 // checkAddress holds that raft's address of an agent is its ID, whatever its
 // network address is today.
-func (c Config) checkAddress() error {
-	if at := c.Transport.LocalAddr(); string(at) != string(c.LocalID) {
-		return fmt.Errorf("transport's address %q is not the agent's ID %q", at, c.LocalID)
+func (c Config) checkAddress(t Transport) error {
+	if at := t.LocalAddr(); string(at) != string(c.LocalID) {
+		return fmt.Errorf("the transport's address %q is not the agent's ID %q", at, c.LocalID)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 // life is what exists from bring-up to bring-down.
 type life struct {
 	raft      *raft.Raft
+	transport Transport
 	config    *raft.Config
 	dir       *directory
 	snapshots *countedSnapshots
@@ -25,16 +26,20 @@ type life struct {
 
 // bringUp opens the directory and starts raft and its applier on it. What it
 // has opened when it fails is closed again.
-func (w *Worker) bringUp(config *raft.Config) (_ *life, err error) {
+func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 	l := &life{config: config, metrics: newMetrics(), ended: make(chan error, 1), news: make(chan raft.Observation, 1)}
+	var err error
 	l.dir, err = openDir(w.cfg.StorageDir, w.cfg.syncMode(), LogStoreConfig{
 		Logger: w.cfg.Logger, Clock: w.cfg.Clock, WriteTimeout: w.cfg.WriteTimeout, Synced: l.metrics.synced,
 	}, fs.New())
 	if err != nil {
-		return nil, errors.Join(err, w.cfg.Transport.Close())
+		return nil, err
+	}
+	if l.transport, err = w.cfg.Transport(w.progress); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot start raft: %w", err), l.dir.Close())
 	}
 	if err := w.startRaft(l); err != nil {
-		return nil, errors.Join(err, w.cfg.Transport.Close(), l.dir.Close())
+		return nil, errors.Join(err, l.transport.Close(), l.dir.Close())
 	}
 	if err := w.startApplier(l); err != nil {
 		return nil, errors.Join(err, w.stopRaft(l))
@@ -43,7 +48,37 @@ func (w *Worker) bringUp(config *raft.Config) (_ *life, err error) {
 	return l, nil
 }
 
+// progress is what raft has applied, and its term.
+func (w *Worker) progress() (applied, term uint64) {
+	r := w.running.Load()
+	if r == nil {
+		return 0, 0
+	}
+	return r.AppliedIndex(), r.CurrentTerm()
+}
+
 func (w *Worker) startRaft(l *life) error {
+	if err := w.cfg.checkAddress(l.transport); err != nil {
+		return fmt.Errorf("cannot start raft: %w", err)
+	}
+	if err := w.openSnapshots(l); err != nil {
+		return err
+	}
+	if err := w.bootstrapEmpty(l); err != nil {
+		return err
+	}
+	var err error
+	if l.raft, err = newRaft(l, w.cfg); err != nil {
+		return err
+	}
+	w.running.Store(l.raft)
+	l.observer = raft.NewObserver(l.news, false, nil)
+	l.raft.RegisterObserver(l.observer)
+	hurryIfAlone(l)
+	return nil
+}
+
+func (w *Worker) openSnapshots(l *life) error {
 	files, err := NewSnapshotStore(w.cfg.StorageDir, w.cfg.SnapshotRetention, w.cfg.Logger)
 	if err != nil {
 		return err
@@ -56,15 +91,6 @@ func (w *Worker) startRaft(l *life) error {
 	// A state that has outlived an earlier raft is never taken back.
 	applied, _ := w.cfg.State.Applied()
 	l.config.NoSnapshotRestoreOnStart = newest > 0 && applied >= newest
-	if err := w.bootstrapEmpty(l); err != nil {
-		return err
-	}
-	if l.raft, err = newRaft(l, w.cfg); err != nil {
-		return err
-	}
-	l.observer = raft.NewObserver(l.news, false, nil)
-	l.raft.RegisterObserver(l.observer)
-	hurryIfAlone(l)
 	return nil
 }
 
@@ -76,7 +102,7 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 			err = fmt.Errorf("cannot start raft: panic: %v", p)
 		}
 	}()
-	r, err = raft.NewRaft(l.config, cfg.State, l.dir, l.dir.stable, l.snapshots, cfg.Transport)
+	r, err = raft.NewRaft(l.config, cfg.State, l.dir, l.dir.stable, l.snapshots, l.transport)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}

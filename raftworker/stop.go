@@ -75,32 +75,48 @@ func (w *Worker) seeVisitorsOut(l *life) {
 	}
 }
 
-// stopRaft cuts raft off from everybody and ends it.
+// stopRaft cuts raft off from everybody, ends it, and closes its directory.
 func (w *Worker) stopRaft(l *life) error {
-	if l.observer != nil {
-		l.raft.DeregisterObserver(l.observer)
-	}
-	if !w.within(l, w.cfg.StopTimeout, func(context.Context) { w.cfg.Transport.Drain() }) {
+	l.raft.DeregisterObserver(l.observer)
+	if !w.within(l, w.cfg.StopTimeout, func(context.Context) { l.transport.Drain() }) {
 		w.cfg.Logger.Errorf("the raft transport has not drained within %s", w.cfg.StopTimeout)
 	}
-	errs := []error{w.cfg.Transport.Close()}
-	// Raft can say nothing to anybody from here on, so that a term which could
-	// not be saved may be let pass: see stableStore.SetUint64.
-	l.dir.disk.release()
-	shutdown := l.raft.Shutdown()
-	var err error
-	if w.within(l, w.cfg.StopTimeout, func(context.Context) { err = shutdown.Error() }) {
-		errs = append(errs, err)
-	} else {
-		errs = append(errs, fmt.Errorf("no end within %s", w.cfg.StopTimeout))
-	}
-	if err := l.dir.Close(); err != nil {
-		errs = append(errs, err)
-	}
-	if err := errors.Join(errs...); err != nil {
+	err := errors.Join(w.endRaft(l), l.dir.Close())
+	if err != nil {
 		return fmt.Errorf("raft shutdown failed: %w", err)
 	}
 	return nil
+}
+
+// endRaft waits for raft's goroutines. One of them may stand in a term that
+// could not be saved: it is let go, but only once nothing that raft says can
+// leave this agent.
+func (w *Worker) endRaft(l *life) error {
+	shutdown := l.raft.Shutdown()
+	over := make(chan error, 1)
+	go func() { over <- shutdown.Error() }()
+	var err error
+	ended := false
+	wait := func(failed <-chan struct{}) {
+		w.within(l, w.cfg.StopTimeout, func(ctx context.Context) {
+			select {
+			case err = <-over:
+				ended = true
+			case <-failed:
+			case <-ctx.Done():
+			}
+		})
+	}
+	wait(l.dir.disk.failed)
+	err = errors.Join(err, l.transport.Close())
+	l.dir.disk.release()
+	if !ended {
+		wait(nil)
+	}
+	if !ended {
+		err = errors.Join(err, fmt.Errorf("raft has not ended within %s", w.cfg.StopTimeout))
+	}
+	return err
 }
 
 // within runs one step of the end and waits for it, d at most; it reports

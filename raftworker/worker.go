@@ -24,6 +24,7 @@ type Worker struct {
 	life     *life
 	visits   gate.Gate
 	report   atomic.Pointer[map[string]any]
+	running  atomic.Pointer[raft.Raft] // for progress, which the transport asks early
 
 	mu    sync.Mutex
 	stage string
@@ -41,9 +42,6 @@ func NewWorker(cfg Config) (*Worker, error) {
 	cfg = cfg.withDefaults()
 	raftConfig, err := NewRaftConfig(cfg)
 	if err != nil {
-		return nil, err
-	}
-	if err := cfg.checkAddress(); err != nil {
 		return nil, err
 	}
 	w := &Worker{cfg: cfg, serving: make(chan struct{})}

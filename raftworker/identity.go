@@ -1,0 +1,116 @@
+package raftworker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/interrex/interrex/state"
+)
+
+// identityName is the file in an agent's data directory, and RaftDir the raft
+// directory beside it.
+const (
+	identityName = "identity.json"
+	RaftDir      = "raft"
+)
+
+// Identity says who an agent is: which agent, of which cluster and epoch, and
+// in which incarnation of its disk.
+type Identity struct {
+	ID          string
+	Incarnation string // 32 hexadecimal digits, new with each new disk
+	ClusterID   string // empty: in no cluster yet
+	Epoch       state.Epoch
+}
+
+// identityFile is Identity on disk. 64 random bits are no JSON number.
+type identityFile struct {
+	ID          string `json:"id"`
+	Incarnation string `json:"incarnation"`
+	ClusterID   string `json:"cluster_id,omitempty"`
+	Epoch       struct {
+		Number uint64 `json:"number"`
+		Bits   uint64 `json:"bits,string"`
+	} `json:"epoch"`
+}
+
+// OpenIdentity reads an agent's identity from its data directory, or makes one
+// there, with directory (0700) and file (0600). An empty id takes the one that
+// is kept; another id than that is refused.
+//
+// The incarnation belongs to the raft directory: a directory that was wiped
+// has forgotten its votes, so that an agent whose raft directory is gone is a
+// new incarnation, in no cluster.
+func OpenIdentity(dataDir, id string) (Identity, error) {
+	if err := makePrivate(dataDir); err != nil {
+		return Identity{}, fmt.Errorf("cannot make data directory: %w", err)
+	}
+	path := filepath.Join(dataDir, identityName)
+	kept, err := readIdentity(path)
+	if err != nil {
+		return Identity{}, err
+	}
+	switch {
+	case kept.ID == "" && id == "":
+		return Identity{}, fmt.Errorf("cannot make an identity in %s: the agent has no ID", dataDir)
+	case kept.ID == "":
+		kept.ID = id
+	case id != "" && id != kept.ID:
+		return Identity{}, fmt.Errorf("cannot use data directory %s: this directory belongs to agent %s, and the configuration says %s: choose another directory, or the ID %s", dataDir, kept.ID, id, kept.ID)
+	}
+	fresh, err := isFresh(filepath.Join(dataDir, RaftDir))
+	if err != nil {
+		return Identity{}, err
+	}
+	if kept.Incarnation != "" && !(fresh && kept.ClusterID != "") {
+		return kept, nil
+	}
+	kept = Identity{ID: kept.ID, Incarnation: randomHex(16)}
+	return kept, SaveIdentity(dataDir, kept)
+}
+
+// SaveIdentity keeps an identity, whole and on disk, or leaves the one that is
+// there.
+func SaveIdentity(dataDir string, id Identity) error {
+	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID}
+	f.Epoch.Number, f.Epoch.Bits = id.Epoch.Number, id.Epoch.Bits
+	data, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot save identity: %w", err)
+	}
+	return classify("save identity", replaceFile(osFiles{}, filepath.Join(dataDir, identityName), append(data, '\n')))
+}
+
+func readIdentity(path string) (Identity, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return Identity{}, fmt.Errorf("cannot read identity: %w", err)
+	}
+	if data == nil {
+		return Identity{}, nil
+	}
+	var f identityFile
+	err = json.Unmarshal(data, &f)
+	if err == nil && (f.ID == "" || f.Incarnation == "") {
+		err = errors.New("id or incarnation is missing")
+	}
+	if err != nil {
+		return Identity{}, fmt.Errorf("cannot read identity: %s is damaged: %w: restore it, or move the data directory away and let the agent join anew", path, err)
+	}
+	return Identity{
+		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID,
+		Epoch: state.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits},
+	}, nil
+}
+
+// isFresh reports whether a raft directory has no stamp: it is not there, or
+// nothing has ever been written to it.
+func isFresh(dir string) (bool, error) {
+	stamp, err := readFile(filepath.Join(dir, stampName))
+	if err != nil {
+		return false, fmt.Errorf("cannot look into raft directory: %w", err)
+	}
+	return stamp == nil, nil
+}

@@ -1,0 +1,131 @@
+package raftworker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+// ManifoldConfig says what the raft worker's manifold is wired to. Inputs that
+// Juju's had and that are no worker here (agent, a database) are not among
+// them: raft must not stop because one of those does.
+type ManifoldConfig struct {
+	ClockName     string // gives a clock.Clock
+	TransportName string // gives a *transport.Transport
+	StateName     string // gives a *state.State, the replicated state
+	QueueName     string // gives a *queue.Queue
+
+	// Raft is the template of the worker's Config: everything but State, Clock,
+	// Transport and Queue, which come from the inputs.
+	Raft Config
+	// NewWorker is NewWorkerShim, or a test's.
+	NewWorker func(Config) (worker.Worker, error)
+
+	Logger               Logger
+	PrometheusRegisterer prometheus.Registerer
+}
+
+// Validate says what is missing, in a fixed order.
+func (c ManifoldConfig) Validate() error {
+	switch {
+	case c.ClockName == "":
+		return errors.New("empty ClockName not valid")
+	case c.TransportName == "":
+		return errors.New("empty TransportName not valid")
+	case c.StateName == "":
+		return errors.New("empty StateName not valid")
+	case c.QueueName == "":
+		return errors.New("empty QueueName not valid")
+	case c.Logger == nil:
+		return errors.New("nil Logger not valid")
+	case c.NewWorker == nil:
+		return errors.New("nil NewWorker not valid")
+	case c.Raft.NewApplier == nil:
+		return errors.New("nil NewApplier not valid")
+	}
+	return nil
+}
+
+// NewWorkerShim is NewWorker in the shape of ManifoldConfig.NewWorker.
+func NewWorkerShim(cfg Config) (worker.Worker, error) {
+	w, err := NewWorker(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Manifold runs the raft worker in a dependency engine. It gives **raft.Raft,
+// *LogStore and **Worker. None of the worker's errors is fatal to the engine,
+// a bounce or an uninstall: each is logged, and the worker is started again.
+func Manifold(cfg ManifoldConfig) dependency.Manifold {
+	return dependency.Manifold{
+		Inputs: []string{cfg.ClockName, cfg.TransportName, cfg.StateName, cfg.QueueName},
+		Start:  cfg.start,
+		Output: output,
+	}
+}
+
+func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	cfg := c.Raft
+	cfg.Logger, cfg.PrometheusRegisterer = c.Logger, c.PrometheusRegisterer
+	var (
+		now   clock.Clock
+		trans *transport.Transport
+		st    *state.State
+		ops   *queue.Queue
+	)
+	for _, input := range []struct {
+		name string
+		out  any
+	}{{c.ClockName, &now}, {c.TransportName, &trans}, {c.StateName, &st}, {c.QueueName, &ops}} {
+		if err := ctx.Get(input.name, input.out); err != nil {
+			return nil, err
+		}
+	}
+	cfg.Clock, cfg.State, cfg.Queue = now, st, ops
+	cfg.Transport = TransportOf(trans, c.Logger)
+	return c.NewWorker(cfg)
+}
+
+// TransportOf makes the transport of each life of raft out of the agent's.
+func TransportOf(t *transport.Transport, logger Logger) func(func() (applied, term uint64)) (Transport, error) {
+	return func(progress func() (applied, term uint64)) (Transport, error) {
+		rt, err := t.Raft(transport.RaftConfig{Progress: progress, Logger: NewHCLogger("transport", logger)})
+		if err != nil {
+			return nil, err
+		}
+		return rt, nil
+	}
+}
+
+func output(in worker.Worker, out any) error {
+	w, ok := in.(*Worker)
+	if !ok {
+		return fmt.Errorf("expected input of type *raftworker.Worker, got %T", in)
+	}
+	var err error
+	switch out := out.(type) {
+	case **Worker:
+		*out = w
+	case **raft.Raft:
+		*out, err = w.Raft()
+	case *LogStore:
+		*out, err = w.LogStore()
+	default:
+		err = fmt.Errorf("expected output of **raft.Raft, *raftworker.LogStore or **raftworker.Worker, got %T", out)
+	}
+	return err
+}
