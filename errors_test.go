@@ -1,0 +1,105 @@
+package interrex_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/interrex/interrex"
+)
+
+// kinds is the contract's table, row by row.
+var kinds = []struct {
+	kind      interrex.Kind
+	sentinel  error
+	numbers   interrex.Numbers
+	retryable bool
+}{
+	{interrex.KindInvalid, interrex.ErrInvalid, interrex.Numbers{RPC: 3, HTTP: 400, Exit: 2}, false},
+	{interrex.KindTooLarge, interrex.ErrTooLarge, interrex.Numbers{RPC: 3, HTTP: 400, Exit: 2}, false},
+	{interrex.KindNotFound, interrex.ErrNotFound, interrex.Numbers{RPC: 5, HTTP: 404, Exit: 3}, false},
+	{interrex.KindHeld, interrex.ErrHeld, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.KindNotHeld, interrex.ErrNotHeld, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.KindCASFailure, interrex.ErrCASFailure, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.KindWrongUID, interrex.ErrWrongUID, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.KindGroupVersionMismatch, interrex.ErrGroupVersionMismatch, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.KindConflict, interrex.ErrConflict, interrex.Numbers{RPC: 10, HTTP: 409, Exit: 4}, false},
+	{interrex.KindUnauthenticated, interrex.ErrUnauthenticated, interrex.Numbers{RPC: 16, HTTP: 401, Exit: 5}, false},
+	{interrex.KindDenied, interrex.ErrDenied, interrex.Numbers{RPC: 7, HTTP: 403, Exit: 5}, false},
+	{interrex.KindVetoed, interrex.ErrVetoed, interrex.Numbers{RPC: 7, HTTP: 403, Exit: 5}, false},
+	{interrex.KindNotLeader, interrex.ErrNotLeader, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.KindNoLeader, interrex.ErrNoLeader, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.KindUnavailable, interrex.ErrUnavailable, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.KindInconsistent, interrex.ErrInconsistent, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.KindDraining, interrex.ErrDraining, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.KindOverloaded, interrex.ErrOverloaded, interrex.Numbers{RPC: 8, HTTP: 429, Exit: 6}, true},
+	{interrex.KindTimeout, interrex.ErrTimeout, interrex.Numbers{RPC: 4, HTTP: 504, Exit: 6}, true},
+	{interrex.KindOutcomeUnknown, interrex.ErrOutcomeUnknown, interrex.Numbers{RPC: 2, HTTP: 500, Exit: 7}, false},
+	{interrex.KindCompacted, interrex.ErrCompacted, interrex.Numbers{RPC: 11, HTTP: 400, Exit: 8}, false},
+	{interrex.KindWatchClosed, interrex.ErrWatchClosed, interrex.Numbers{RPC: 11, HTTP: 400, Exit: 8}, false},
+	{interrex.KindRemoved, interrex.ErrRemoved, interrex.Numbers{RPC: 9, HTTP: 400, Exit: 1}, false},
+	{interrex.KindDisabled, interrex.ErrDisabled, interrex.Numbers{RPC: 12, HTTP: 501, Exit: 1}, false},
+}
+
+func TestEachKindHasItsNumbers(t *testing.T) {
+	for _, row := range kinds {
+		if got := row.kind.Numbers(); got != row.numbers {
+			t.Errorf("%s: %+v, want %+v", row.kind, got, row.numbers)
+		}
+		if got := row.kind.Retryable(); got != row.retryable {
+			t.Errorf("%s: retryable is %t", row.kind, got)
+		}
+	}
+}
+
+func TestUnknownKindCountsAsOutcomeUnknown(t *testing.T) {
+	if got, want := interrex.Kind("of tomorrow").Numbers(), interrex.KindOutcomeUnknown.Numbers(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if interrex.Kind("of tomorrow").Retryable() {
+		t.Error("an unknown kind promises that nothing happened")
+	}
+}
+
+func TestAnErrorIsItsKindsSentinelAndNoOther(t *testing.T) {
+	for _, row := range kinds {
+		err := fmt.Errorf("cannot do it: %w", interrex.Errorf(row.kind, "since %d", 1))
+		for _, other := range kinds {
+			if got, want := errors.Is(err, other.sentinel), row.kind == other.kind; got != want {
+				t.Errorf("errors.Is(%v, %v) = %t", err, other.sentinel, got)
+			}
+		}
+		if interrex.KindOf(err) != row.kind {
+			t.Errorf("KindOf(%v) = %q", err, interrex.KindOf(err))
+		}
+		if got := interrex.KindOf(fmt.Errorf("cannot: %w", row.sentinel)); got != row.kind {
+			t.Errorf("KindOf of the sentinel %v = %q", row.sentinel, got)
+		}
+	}
+}
+
+func TestKindOfAStrangerIsEmpty(t *testing.T) {
+	if got := interrex.KindOf(io.EOF); got != "" {
+		t.Errorf("KindOf(io.EOF) = %q", got)
+	}
+	if got := interrex.KindOf(nil); got != "" {
+		t.Errorf("KindOf(nil) = %q", got)
+	}
+}
+
+func TestTheTextSaysKindThenMessage(t *testing.T) {
+	if got := interrex.Errorf(interrex.KindHeld, "by %s", "ann").Error(); got != "held: by ann" {
+		t.Errorf("text: %q", got)
+	}
+	if got := (&interrex.Error{Kind: interrex.KindNoLeader}).Error(); got != "no leader" {
+		t.Errorf("text without a message: %q", got)
+	}
+}
+
+func TestTheCauseIsSeen(t *testing.T) {
+	err := interrex.Errorf(interrex.KindUnavailable, "the log is closed").WithCause(io.ErrClosedPipe)
+	if !errors.Is(err, io.ErrClosedPipe) || !errors.Is(err, interrex.ErrUnavailable) {
+		t.Errorf("%v hides its cause or its kind", err)
+	}
+}
