@@ -146,20 +146,28 @@ func (s *State) tick(t *Turn) {
 }
 
 // one does one operation, or answers from its record, or refuses it.
-func (s *State) one(t *Turn, op *Operation) Result {
-	if op.Table == OwnTable {
-		res := s.own.apply(t, op)
-		res.Revision = t.Revision
-		return res
-	}
-	ticket, res, done := s.own.records.admit(op, t.Now, s.tables)
-	if !done {
+func (s *State) one(t *Turn, op *Operation) (res Result) {
+	switch {
+	case op.Table == OwnTable:
+		res = s.own.apply(t, op)
+	case op.RequestID == "":
 		res = s.do(t, op)
+	default:
+		res = s.once(t, op)
 	}
 	if res.Err != nil && res.Revision == 0 {
 		res.Revision = t.Revision
 	}
-	if res.Err == nil && !done {
+	return res
+}
+
+// once does an operation that has a request id.
+func (s *State) once(t *Turn, op *Operation) Result {
+	ticket, res, done := s.own.records.admit(op, t.Now, s.tables)
+	if done {
+		return res
+	}
+	if res = s.do(t, op); res.Err == nil {
 		s.own.records.keep(ticket, op, t.Now, &res)
 	}
 	return res

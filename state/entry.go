@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/interrex/interrex"
@@ -124,7 +125,7 @@ func decodeEntry(e *Entry, b []byte) error {
 	if n > MaxOperations {
 		return fmt.Errorf("cannot decode entry: it has %d operations, more than %d", n, MaxOperations)
 	}
-	e.Operations = e.Operations[:0]
+	e.Operations = slices.Grow(e.Operations[:0], n)
 	for i := 0; i < n && d.err == nil; i++ {
 		e.Operations = append(e.Operations, Operation{})
 		if err := decodeOperation(&d, &e.Operations[i]); err != nil {

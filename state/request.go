@@ -4,73 +4,74 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// ticket is where the answer of an admitted operation goes. The zero ticket is
-// of an operation without a request id.
-type ticket struct {
-	kept   bool
-	name   *name // nil: the record stands by itself
-	number uint64
+// reference is what a request id refers to.
+type reference struct {
+	key      recordKey // the caller with NAME, or with the whole id
+	number   uint64
+	numbered bool // the id is NAME.N
 }
 
-// find gives the name that an operation's request id belongs to, if there is
-// one, and its record, if there is one.
-func (r *records) find(op *Operation) (n *name, rec *record) {
-	id, number, numbered := splitRequestID(op.RequestID)
-	if !numbered {
-		if s := r.singles[recordKey{op.Caller, op.RequestID}]; s != nil {
+func refer(op *Operation) reference {
+	if id, number, ok := splitRequestID(op.RequestID); ok {
+		return reference{recordKey{op.Caller, id}, number, true}
+	}
+	return reference{key: recordKey{op.Caller, op.RequestID}}
+}
+
+// ticket is where the answer of an admitted operation goes.
+type ticket struct {
+	ref  reference
+	name *name // of a numbered one
+}
+
+// find gives the name that an id belongs to, and the record of that id; nil:
+// there is none.
+func (r *records) find(ref reference) (*name, *record) {
+	if !ref.numbered {
+		if s := r.singles[ref.key]; s != nil {
 			return nil, &s.record
 		}
 		return nil, nil
 	}
-	n = r.names[recordKey{op.Caller, id}]
+	n := r.names[ref.key]
 	if n == nil {
 		return nil, nil
 	}
-	if i, found := n.records.find(number); found {
+	if i, found := n.records.find(ref.number); found {
 		return n, &n.records.all[i]
 	}
 	return n, nil
 }
 
-// admit is the look-up before everything else. done: the result stands in a
-// mark, a record or a limit, and the operation is not done (again). It begins
-// with raising the mark, as the operation says.
+// admit is the look-up before everything else, of an operation with a request
+// id. done: the result stands in a mark, a record or a limit, and the operation
+// is not done (again). It begins with raising the mark, as the operation says.
 func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res Result, done bool) {
-	if op.RequestID == "" {
-		return ticket{}, Result{}, false
-	}
 	if len(op.RequestID) > interrex.MaxRequestID {
 		return t, refuse(op, interrex.Errorf(interrex.KindInvalid, "request_id: 1 to %d bytes are allowed, not %d", interrex.MaxRequestID, len(op.RequestID))), true
 	}
-	id, number, numbered := splitRequestID(op.RequestID)
-	if !numbered {
-		_, rec := r.find(op)
-		if rec != nil {
-			return t, replay(op, rec, tables), true
-		}
-		return ticket{kept: true}, Result{}, false
-	}
-	n := r.names[recordKey{op.Caller, id}]
-	if n != nil && op.Mark > n.mark {
+	t.ref = refer(op)
+	if n := r.names[t.ref.key]; n != nil && t.ref.numbered && op.Mark > n.mark {
 		n = r.writable(n)
 		n.mark = op.Mark
 		n.records.drop(n.mark)
 	}
-	if res, done := r.recorded(op, tables); done {
-		return t, res, true
+	n, rec := r.find(t.ref)
+	if res, done := settled(op, t.ref, n, rec, tables); done || !t.ref.numbered {
+		return t, res, done
 	}
 	if n == nil {
 		if len(r.names) >= r.settings.Names {
 			return t, refuse(op, errNames(r.settings.Names)), true
 		}
-		n = r.add(&name{key: recordKey{op.Caller, id}.clone(), mark: op.Mark})
+		n = r.add(&name{key: t.ref.key.clone(), mark: op.Mark})
 	}
-	n = r.writable(n)
-	r.touch(n, now)
-	if number-n.mark >= uint64(r.settings.Window) {
-		return t, refuse(op, errWindow(number, n.mark, r.settings.Window)), true
+	t.name = r.writable(n)
+	r.touch(t.name, now)
+	if t.ref.number-t.name.mark >= uint64(r.settings.Window) {
+		return t, refuse(op, errWindow(t.ref.number, t.name.mark, r.settings.Window)), true
 	}
-	return ticket{kept: true, name: n, number: number}, Result{}, false
+	return t, Result{}, false
 }
 
 // recorded reports whether a mark or a record decides what op is answered. It
@@ -79,17 +80,21 @@ func (r *records) recorded(op *Operation, tables tableSet) (Result, bool) {
 	if op.RequestID == "" {
 		return Result{}, false
 	}
-	n, rec := r.find(op)
-	if _, number, numbered := splitRequestID(op.RequestID); numbered {
-		mark := op.Mark
-		if n != nil {
-			mark = max(mark, n.mark)
-		}
-		if number < mark {
-			return refuse(op, errBelowMark(op, mark)), true
-		}
+	ref := refer(op)
+	n, rec := r.find(ref)
+	return settled(op, ref, n, rec, tables)
+}
+
+// settled is recorded, of what has been found.
+func settled(op *Operation, ref reference, n *name, rec *record, tables tableSet) (Result, bool) {
+	mark := op.Mark
+	if n != nil {
+		mark = max(mark, n.mark)
 	}
-	if rec == nil {
+	switch {
+	case ref.numbered && ref.number < mark:
+		return refuse(op, errBelowMark(op, mark)), true
+	case rec == nil:
 		return Result{}, false
 	}
 	return replay(op, rec, tables), true
@@ -97,11 +102,8 @@ func (r *records) recorded(op *Operation, tables tableSet) (Result, bool) {
 
 // keep puts the answer of an admitted operation on record.
 func (r *records) keep(t ticket, op *Operation, now Time, res *Result) {
-	if !t.kept {
-		return
-	}
 	rec := record{
-		number: t.number, content: contentOf(op), revision: res.Revision,
+		number: t.ref.number, content: contentOf(op), revision: res.Revision,
 		reply: res.Reply, attempt: op.Attempt, table: op.Table,
 	}
 	if t.name != nil {
@@ -112,7 +114,7 @@ func (r *records) keep(t ticket, op *Operation, now Time, res *Result) {
 		// The end of a single record touches nobody else's: the oldest makes room.
 		r.dropSingle()
 	}
-	s := &single{key: recordKey{op.Caller, op.RequestID}.clone(), at: now, record: rec}
+	s := &single{key: t.ref.key.clone(), at: now, record: rec}
 	r.singles[s.key] = s
 	r.queue = append(r.queue, s)
 }

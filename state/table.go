@@ -40,8 +40,9 @@ type Command any
 type Reply any
 
 // Table is one part of the replicated state. State calls everything but the
-// table's own typed reads; Apply, Tick, Freeze and Restore run with the
-// table's lock held, which State takes once an entry.
+// table's own typed reads; Check, Apply, Due, Tick, Freeze and Restore run with
+// the table's lock held, which State takes once an entry. Name, ID, Version and
+// the codec of replies run with or without it.
 //
 // Nothing in Check, Apply and Tick may depend on anything but the table, the
 // Turn and the operation: no clock, no map order, no random number.
@@ -53,7 +54,8 @@ type Table interface {
 
 	// Check decodes one operation and says whether it can be done now. It
 	// changes nothing. A refusal is an *interrex.Error; it may carry Remaining
-	// and such as of now.
+	// and such as of now. data is a part of the log entry and never changes;
+	// what a table keeps of it, it clones, or it keeps the whole entry alive.
 	Check(now Time, data []byte) (Command, error)
 	// Apply does what Check has allowed; it cannot fail. It always changes
 	// something: t.Revision is the operation's revision.
@@ -69,11 +71,12 @@ type Table interface {
 	// Freeze makes a view that later changes do not touch. It is quick: the
 	// work is done while the view is written, beside further Applies.
 	Freeze() View
-	// Restore replaces the table by what a View of the given version wrote.
+	// Restore replaces the table by what a View of the given version wrote, up
+	// to the end of r. On an error it has changed nothing.
 	Restore(version uint16, r io.Reader) error
 
 	// AppendReply and DecodeReply are the codec of the replies that stand in
-	// records of request ids.
+	// records of request ids. They are safe beside everything else.
 	AppendReply(b []byte, r Reply) []byte
 	DecodeReply(b []byte) (Reply, error)
 }
@@ -93,9 +96,10 @@ type Replayer interface {
 	Replay(r Reply) error
 }
 
-// Follower is an optional power of a table: it gets the events of the entry
-// that was just applied, in table order, and may change itself in the same
-// entry.
+// Follower is an optional power of a table: after each operation, and after
+// each table's Tick, it gets the events of that, in table order, and may change
+// itself in the same entry, calling t.Next for each change. It sees what the
+// followers before it have added, and must not keep the slice.
 type Follower interface {
 	Follow(t *Turn, events []Event)
 }
@@ -179,7 +183,8 @@ type Entry struct {
 
 // Publisher takes the events of each entry, under Apply. It must not block.
 type Publisher interface {
-	// Publish takes the events of one entry, and the revision after it.
+	// Publish takes the events of one entry, which may be none, and the
+	// revision after it. The slice is the Publisher's own from then on.
 	Publish(events []Event, last interrex.Revision)
 	// Reset says that history before last is gone: a snapshot was restored.
 	Reset(last interrex.Revision)
