@@ -25,31 +25,43 @@ type limits struct {
 
 // admit counts a connection from remote, or says why there is no room for it.
 // The returned func gives the place back.
-func (l *limits) admit(remote net.Addr) (release func(), err error) {
+func (l *limits) admit(remote net.Addr) (func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ip := hostOf(remote)
 	if l.total >= maxConns {
 		return nil, fmt.Errorf("%d connections are open, the limit", maxConns)
 	}
-	release, err = take(&l.mu, &l.byIP, ip, maxConnsPerIP)
-	if err != nil {
+	if l.byIP == nil {
+		l.byIP = map[string]int{}
+	}
+	ip := hostOf(remote)
+	if err := take(l.byIP, ip, maxConnsPerIP); err != nil {
 		return nil, err
 	}
 	l.total++
 	return func() {
-		release()
 		l.mu.Lock()
+		defer l.mu.Unlock()
 		l.total--
-		l.mu.Unlock()
+		giveBack(l.byIP, ip)
 	}, nil
 }
 
 // admitPeer counts a connection once its agent is known.
-func (l *limits) admitPeer(id string) (release func(), err error) {
+func (l *limits) admitPeer(id string) (func(), error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return take(&l.mu, &l.byPeer, id, maxConnsPerPeer)
+	if l.byPeer == nil {
+		l.byPeer = map[string]int{}
+	}
+	if err := take(l.byPeer, id, maxConnsPerPeer); err != nil {
+		return nil, err
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		giveBack(l.byPeer, id)
+	}, nil
 }
 
 func (l *limits) open() int {
@@ -58,23 +70,18 @@ func (l *limits) open() int {
 	return l.total
 }
 
-// take raises counts[key]; mu is held now and is what the release locks.
-func take(mu *sync.Mutex, counts *map[string]int, key string, limit int) (func(), error) {
-	if *counts == nil {
-		*counts = map[string]int{}
+func take(counts map[string]int, key string, limit int) error {
+	if counts[key] >= limit {
+		return fmt.Errorf("%d connections are open from %s, the limit", limit, key)
 	}
-	m := *counts
-	if m[key] >= limit {
-		return nil, fmt.Errorf("%d connections are open from %s, the limit", limit, key)
+	counts[key]++
+	return nil
+}
+
+func giveBack(counts map[string]int, key string) {
+	if counts[key]--; counts[key] == 0 {
+		delete(counts, key)
 	}
-	m[key]++
-	return func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if m[key]--; m[key] == 0 {
-			delete(m, key)
-		}
-	}, nil
 }
 
 func hostOf(addr net.Addr) string {

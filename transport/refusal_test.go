@@ -1,0 +1,207 @@
+package transport
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Each case is a dialler that does not fit, what it is told, and what stands in
+// the log of the one that it dialled.
+func TestStrangersAreRefusedInWordsAtBothEnds(t *testing.T) {
+	w, other := newWorld(t), newWorld(t)
+	for name, c := range map[string]struct {
+		change  func(*Config)
+		told    string
+		written string
+	}{
+		"another CA": {
+			func(c *Config) { c.TLS = mixed{own: must(other.ca.TLS("a")), roots: must(w.ca.TLS("a"))} },
+			"it refuses our TLS or certificate", "unknown authority",
+		},
+		"expired": {
+			w.with("a", func(x *x509.Certificate) { x.NotAfter = time.Now().Add(-time.Minute) }),
+			"it refuses our TLS or certificate (tls: expired certificate)", "expired",
+		},
+		"not for clients": {
+			w.with("a", func(x *x509.Certificate) { x.ExtKeyUsage = x.ExtKeyUsage[:1] }),
+			"it refuses our TLS or certificate", "incompatible key usage",
+		},
+		"not for servers": {
+			w.with("a", func(x *x509.Certificate) { x.ExtKeyUsage = x.ExtKeyUsage[1:] }),
+			"it refuses our TLS or certificate", "incompatible key usage",
+		},
+		"refused by its owner": {
+			func(c *Config) { c.Hello = func() Hello { return Hello{ClusterID: "elsewhere"} } },
+			"it refuses us: it is in another cluster", "of a: it is in another cluster",
+		},
+		"refusing": {
+			func(c *Config) { c.Accept = func(Hello) error { return errors.New("wrong epoch") } },
+			"we refuse it: wrong epoch", "it refuses us: wrong epoch",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{t, w.ca}
+			b, blog := w.agent("b", func(c *Config) {
+				c.Accept = func(h Hello) error {
+					if h.ClusterID != "" {
+						return errors.New("it is in another cluster")
+					}
+					return nil
+				}
+			})
+			a, alog := w.agent("a", c.change)
+			_, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolHello)
+			if err == nil || !strings.Contains(err.Error(), c.told) {
+				t.Errorf("a was told %v, want %q", err, c.told)
+			}
+			eventually(t, "b wrote "+c.written, func() bool { return blog.has(c.written) })
+			if !alog.has(c.told) {
+				t.Errorf("a wrote %q, want %q", alog.lines, c.told)
+			}
+			if len(a.Peers())+len(b.Peers()) != 0 {
+				t.Error("they have met")
+			}
+		})
+	}
+}
+
+// mixed shows one certificate and trusts another authority.
+type mixed struct{ own, roots TLS }
+
+func (m mixed) Certificate() (*tls.Certificate, error) { return m.own.Certificate() }
+func (m mixed) Roots() (*x509.CertPool, error)         { return m.roots.Roots() }
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestAgentOfAnotherIDIsNotTakenForTheOneDialled(t *testing.T) {
+	w := newWorld(t)
+	b, _ := w.agent("b")
+	a, _ := w.agent("a", func(c *Config) { c.Peers = map[string]string{"c": b.ListenAddr()} })
+	_, err := a.DialAPI(t.Context(), "c")
+	if err == nil || !strings.Contains(err.Error(), "valid for b, not c") {
+		t.Errorf("dialling b as c gave: %v", err)
+	}
+}
+
+func TestCloneIsRefusedAndNamed(t *testing.T) {
+	w := newWorld(t)
+	b, _ := w.agent("b")
+	clone, log := w.agent("b")
+	_, _, err := clone.dialAt(t.Context(), b.ListenAddr(), "", protocolHello)
+	if err == nil || !strings.Contains(err.Error(), "two agents with the ID b") {
+		t.Errorf("the clone was told: %v", err)
+	}
+	if !log.has("two agents with the ID b") {
+		t.Errorf("the log says %q", log.lines)
+	}
+}
+
+// talk speaks TLS to an agent by hand.
+func (w *world) talk(to *Transport, protocols []string, certs ...tls.Certificate) *tls.Conn {
+	conn := tls.Client(rawDial(w.T, to.ListenAddr()), &tls.Config{
+		InsecureSkipVerify: true, NextProtos: protocols, Certificates: certs, MinVersion: tls.VersionTLS12,
+	})
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	return conn
+}
+
+func (w *world) cert(id string) tls.Certificate {
+	return *must(must(w.ca.TLS(id)).Certificate())
+}
+
+func TestWhatIsNotAnAgentIsTurnedAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		say     func(*world, *Transport)
+		written string
+	}{
+		"no certificate": {func(w *world, b *Transport) { _ = w.talk(b, []string{protocolRaft}).Handshake() }, "didn't provide a certificate"},
+		"wrong protocol": {func(w *world, b *Transport) { _ = w.talk(b, []string{"h2"}, w.cert("a")).Handshake() }, "unsupported application protocols"},
+		"garbage": {func(w *world, b *Transport) {
+			_, _ = fmt.Fprint(rawDial(w.T, b.ListenAddr()), "GET / HTTP/1.1\r\n\r\n")
+		}, "does not speak TLS"},
+		"garbage as hello": {func(w *world, b *Transport) { w.say(b, frame("not JSON")) }, "cannot decode the hello"},
+		"no hello":         {func(w *world, b *Transport) { w.say(b, frame("{}")) }, "it is missing"},
+		"huge hello":       {func(w *world, b *Transport) { w.say(b, []byte{0xff, 0xff, 0xff, 0xff}) }, "at most 4096"},
+		"another's hello":  {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":1,"id":"c"}}`)) }, `is for "a" and its hello says "c"`},
+		"far version":      {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":9,"id":"a"}}`)) }, "speaks version 9"},
+		"no raft here": {func(w *world, b *Transport) {
+			conn := w.talk(b, []string{protocolRaft}, w.cert("a"))
+			_, _ = conn.Write(frame(`{"hello":{"protocol":1,"id":"a","of":"tomorrow"}}`))
+			_, _ = io.Copy(io.Discard, conn)
+		}, "raft is not running on b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			b, log := w.agent("b")
+			c.say(w, b)
+			eventually(t, "the log says "+c.written, func() bool { return log.has(c.written) })
+			eventually(t, "the connection is closed", func() bool { return b.limits.open() == 0 })
+		})
+	}
+}
+
+// say sends one frame as agent a and waits for the end of the connection.
+func (w *world) say(to *Transport, text []byte) {
+	conn := w.talk(to, []string{protocolHello}, w.cert("a"))
+	_, _ = conn.Write(text)
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+func frame(text string) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)
+}
+
+func TestRefusalsOfOneStrangerAreLoggedOnceAMinute(t *testing.T) {
+	w := newWorld(t)
+	b, log := w.agent("b")
+	for range 10 {
+		conn := rawDial(t, b.ListenAddr())
+		_, _ = fmt.Fprint(conn, "hello?\n\n\n\n\n\n")
+		_, _ = io.Copy(io.Discard, conn)
+	}
+	if n := log.count(); n != 1 {
+		t.Errorf("%d lines were logged: %q", n, log.lines)
+	}
+}
+
+func TestOnePeerCannotTakeAllConnections(t *testing.T) {
+	var l limits
+	for range maxConnsPerPeer {
+		if _, err := l.admitPeer("a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.admitPeer("a"); err == nil {
+		t.Error("a peer went beyond its limit")
+	}
+	if _, err := l.admitPeer("b"); err != nil {
+		t.Errorf("another peer was refused for it: %v", err)
+	}
+}
+
+func TestOneAddressCannotTakeAllConnections(t *testing.T) {
+	w := newWorld(t)
+	b, _ := w.agent("b")
+	for range maxConnsPerIP {
+		rawDial(t, b.ListenAddr())
+	}
+	eventually(t, "all are counted", func() bool { return b.limits.open() == maxConnsPerIP })
+	one := rawDial(t, b.ListenAddr())
+	_ = one.SetDeadline(time.Now().Add(handshakeTimeout / 2))
+	if _, err := one.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one more than the limit was not closed: %v", err)
+	}
+}

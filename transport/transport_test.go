@@ -1,0 +1,206 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	b, _ := w.agent("b", joining(a))
+	c, _ := w.agent("c", joining(b)) // hears of a from b only
+	for _, tr := range []*Transport{a, b, c} {
+		eventually(t, tr.ID()+" has met both others", func() bool { return len(tr.Peers()) == 2 })
+	}
+	if got, want := c.Address("a"), a.ListenAddr(); got != want {
+		t.Errorf("c knows a at %q, want %q", got, want)
+	}
+	if got := a.APIAddress("c"); got != "127.0.0.1:7400" {
+		t.Errorf("an API address without a host was completed to %q", got)
+	}
+	for _, tr := range []*Transport{a, b, c} {
+		eventually(t, tr.ID()+" may bootstrap", func() bool {
+			self, peers := tr.Self(), tr.Peers()
+			self.Expect = 3
+			for i := range peers {
+				peers[i].Expect = 3
+			}
+			ids, ok, err := Decide(self, peers, 3)
+			return ok && err == nil && strings.Join(ids, "") == "abc"
+		})
+	}
+}
+
+func TestAgentMayListItselfAmongThoseToJoin(t *testing.T) {
+	w := newWorld(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	a, log := w.agent("a", func(c *Config) {
+		c.Listener = listener
+		c.Join = []string{fmt.Sprintf("localhost:%d", port)}
+	})
+	if err := a.Meet(t.Context()); err != nil {
+		t.Errorf("meeting itself failed: %v", err)
+	}
+	if len(a.Peers()) != 0 || log.count() != 0 {
+		t.Errorf("it took itself for a peer: %v %v", a.Peers(), log.lines)
+	}
+}
+
+func TestPeerThatMovedIsFoundUnderItsID(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	first, err := New(w.joined("b", a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a has met b", func() bool { return a.Address("b") != "" })
+	stop(t, first)
+
+	b, _ := w.agent("b", joining(a))
+	eventually(t, "a knows b's new address", func() bool { return a.Address("b") == b.ListenAddr() })
+	if _, err := b.Listener(); err != nil {
+		t.Fatal(err)
+	}
+	go accept(b)
+	conn, err := a.DialAPI(t.Context(), "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+}
+
+func accept(b *Transport) {
+	if c, err := b.api.Accept(); err == nil {
+		_ = c.Close()
+	}
+}
+
+func (w *world) joined(id string, peers ...*Transport) Config {
+	config := w.config(id, &notes{})
+	joining(peers...)(&config)
+	return config
+}
+
+func TestForwardedRequestsCarryTheirAgent(t *testing.T) {
+	w := newWorld(t)
+	b, _ := w.agent("b")
+	a, _ := w.agent("a", func(c *Config) { c.Peers = map[string]string{"b": b.ListenAddr()} })
+	listener, err := b.Listener()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{
+		Protocols:   &protocols,
+		ConnContext: ConnContext,
+		Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			_, _ = fmt.Fprintf(rw, "%s over %s", PeerOf(r.Context()), r.Proto)
+		}),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	tr := &http.Transport{
+		Protocols: &protocols,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return a.DialAPI(ctx, "b")
+		},
+	}
+	defer tr.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: tr}).Get("http://b/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(answer.Body)
+	_ = answer.Body.Close()
+	if string(body) != "a over HTTP/2.0" {
+		t.Errorf("got %q", body)
+	}
+	_ = server.Close()
+	<-served
+
+	if _, err := b.Listener(); err != nil {
+		t.Errorf("the next listener was refused after the first was closed: %v", err)
+	}
+	if _, err := b.Listener(); err == nil {
+		t.Error("two listeners live at once")
+	}
+}
+
+func TestStopCutsWhatIsHalfOpen(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	for range 20 {
+		rawDial(t, a.ListenAddr()) // says nothing
+	}
+	eventually(t, "the connections are counted", func() bool { return a.limits.open() == 20 })
+	began := time.Now()
+	stop(t, a)
+	if took := time.Since(began); took > handshakeTimeout/2 {
+		t.Errorf("stopping took %s", took)
+	}
+	if n := a.limits.open(); n != 0 {
+		t.Errorf("%d connections are still counted", n)
+	}
+}
+
+func TestAloneAgentReachesNobodyAndHasARaftTransport(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a", func(c *Config) { c.TLS, c.Listen = nil, "" })
+	if err := a.Meet(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := a.dialAt(t.Context(), "127.0.0.1:1", "b", protocolAPI); err != errAlone {
+		t.Errorf("dialling gave %v", err)
+	}
+	r, err := a.Raft(RaftConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.LocalAddr(); got != "a" {
+		t.Errorf("raft's address is %q, want the ID", got)
+	}
+	if _, err := a.Raft(RaftConfig{}); err == nil {
+		t.Error("two raft transports live at once")
+	}
+	r.Drain()
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfigSaysWhatIsWrong(t *testing.T) {
+	w := newWorld(t)
+	for name, change := range map[string]func(*Config){
+		"nil Clock":                func(c *Config) { c.Clock = nil },
+		"nil Logger":               func(c *Config) { c.Logger = nil },
+		"nil Hello":                func(c *Config) { c.Hello = nil },
+		"negative Timeout":         func(c *Config) { c.Timeout = -1 },
+		`agent ID "A"`:             func(c *Config) { c.ID = "A" },
+		`agent ID "localhost"`:     func(c *Config) { c.ID = "localhost" },
+		"empty Listen":             func(c *Config) { c.Listen = "" },
+		"is alone":                 func(c *Config) { c.TLS = nil },
+		"cannot reach":             func(c *Config) { c.Advertise = "0.0.0.0:7401" },
+		"want host:port":           func(c *Config) { c.Join = []string{"host"} },
+		`port "x"`:                 func(c *Config) { c.Peers = map[string]string{"b": "host:x"} },
+		"it is for a, and this is": func(c *Config) { c.ID = "b" },
+	} {
+		config := w.config("a", &notes{})
+		change(&config)
+		_, err := New(config)
+		if name = strings.Replace(name, "and this is", "and this agent is b", 1); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("want %q in: %v", name, err)
+		}
+	}
+}
