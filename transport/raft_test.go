@@ -1,0 +1,390 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// node is one agent with raft on it, over real TLS.
+type node struct {
+	transport *Transport
+	streams   *RaftTransport
+	raft      *raft.Raft
+	store     *closableStore
+	fsm       *raft.MockFSM
+	snaps     raft.SnapshotStore
+}
+
+// closableStore is a log and stable store that, like one on disk, must not be
+// used once it is closed.
+type closableStore struct {
+	*raft.InmemStore
+	closed  atomic.Bool
+	misused *atomic.Bool
+}
+
+func (s *closableStore) note() {
+	if s.closed.Load() {
+		s.misused.Store(true)
+	}
+}
+
+func (s *closableStore) SetUint64(key []byte, v uint64) error {
+	s.note()
+	return s.InmemStore.SetUint64(key, v)
+}
+
+func (s *closableStore) GetLog(index uint64, l *raft.Log) error {
+	s.note()
+	return s.InmemStore.GetLog(index, l)
+}
+
+func (s *closableStore) StoreLogs(l []*raft.Log) error {
+	s.note()
+	return s.InmemStore.StoreLogs(l)
+}
+
+// start begins a life of raft over what is stored.
+func (n *node) start(t *testing.T) {
+	t.Helper()
+	n.store.closed.Store(false)
+	var current atomic.Pointer[raft.Raft]
+	streams, err := n.transport.Raft(RaftConfig{Progress: func() (uint64, uint64) {
+		if r := current.Load(); r != nil {
+			return r.AppliedIndex(), r.CurrentTerm()
+		}
+		return 0, 0
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.streams, n.fsm = streams, &raft.MockFSM{}
+	r, err := raft.NewRaft(raftConfig(n.transport.ID()), n.fsm, n.store, n.store, n.snaps, streams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	current.Store(r)
+	n.raft = r
+}
+
+// end is the order in which a life of raft must end.
+func (n *node) end(t *testing.T) {
+	t.Helper()
+	n.streams.Drain()
+	if err := n.raft.Shutdown().Error(); err != nil {
+		t.Errorf("cannot shut %s down: %v", n.transport.ID(), err)
+	}
+	n.store.closed.Store(true)
+	if err := n.streams.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func raftConfig(id string) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(id)
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 200*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
+	c.CommitTimeout = 5 * time.Millisecond
+	c.Logger = hclog.NewNullLogger()
+	return c
+}
+
+type cluster struct {
+	*world
+	nodes   []*node
+	misused atomic.Bool
+}
+
+// newCluster starts n agents that know each other, with raft bootstrapped.
+func newCluster(t *testing.T, n int) *cluster {
+	c := &cluster{world: newWorld(t)}
+	var servers []raft.Server
+	for i := range n {
+		id := string(rune('a' + i))
+		tr, _ := c.agent(id, func(config *Config) {
+			for _, other := range c.nodes {
+				joining(other.transport)(config)
+			}
+		})
+		store := &closableStore{InmemStore: raft.NewInmemStore(), misused: &c.misused}
+		c.nodes = append(c.nodes, &node{transport: tr, store: store, snaps: raft.NewInmemSnapshotStore()})
+		servers = append(servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(id)})
+	}
+	for _, node := range c.nodes {
+		eventually(t, "all have met", func() bool { return len(node.transport.Peers()) == n-1 })
+		node.start(t)
+		t.Cleanup(func() { node.end(t) })
+	}
+	if err := c.nodes[0].raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *cluster) leader() *node {
+	c.Helper()
+	var leader *node
+	eventually(c.T, "there is a leader", func() bool {
+		for _, n := range c.nodes {
+			if n.raft.State() == raft.Leader && n.raft.VerifyLeader().Error() == nil {
+				leader = n
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
+
+func (c *cluster) apply(text string) {
+	c.Helper()
+	eventually(c.T, "an entry is committed", func() bool {
+		return c.leader().raft.Apply([]byte(text), 5*time.Second).Error() == nil
+	})
+}
+
+func TestRaftRunsOverTLSUnderItsAgentsIDs(t *testing.T) {
+	c := newCluster(t, 3)
+	c.apply("one")
+	leader := c.leader()
+	for _, n := range c.nodes {
+		eventually(t, n.transport.ID()+" knows the leader by its ID", func() bool {
+			address, id := n.raft.LeaderWithID()
+			return string(address) == leader.transport.ID() && string(id) == leader.transport.ID()
+		})
+		eventually(t, "the entry is everywhere", func() bool { return len(n.fsm.Logs()) == 1 })
+	}
+	for _, n := range c.nodes {
+		if n == leader {
+			continue
+		}
+		changed := leader.streams.AckChanged()
+		began := time.Now()
+		eventually(t, "a newer answer is noted in the leader's term", func() bool {
+			<-changed
+			changed = leader.streams.AckChanged()
+			sent, term := leader.streams.LastAck(raft.ServerID(n.transport.ID()))
+			return sent.After(began) && term == leader.raft.CurrentTerm()
+		})
+	}
+}
+
+// A voter that comes back after a cut asks before it raises its term; without
+// RequestPreVote on the transport raft gives that up with a line in its log.
+func TestPreVoteIsKept(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	streams, err := a.Raft(RaftConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	config := raftConfig("a")
+	config.Logger = hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Warn, Mutex: &sync.Mutex{}})
+	store := raft.NewInmemStore()
+	r, err := raft.NewRaft(config, &raft.MockFSM{}, store, store, raft.NewInmemSnapshotStore(), streams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams.Drain()
+	if err := r.Shutdown().Error(); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(log.String(), "pre-vote is disabled") {
+		t.Error(log.String())
+	}
+}
+
+func TestPipelineIsNotOffered(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	streams, err := a.Raft(RaftConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := streams.AppendEntriesPipeline("b", "b"); !errors.Is(err, raft.ErrPipelineReplicationNotSupported) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// hashicorp/raft#717: one agent is started and stopped over and over under the
+// heartbeats of its leader, and its closed store must never be touched.
+func TestNoHeartbeatReachesAClosedStore(t *testing.T) {
+	c := newCluster(t, 3)
+	c.apply("one")
+	for i := range 30 {
+		n := c.nodes[i%len(c.nodes)]
+		n.end(t)
+		n.start(t)
+		if i%6 == 0 {
+			c.apply(fmt.Sprint(i))
+		}
+	}
+	if c.misused.Load() {
+		t.Error("a store was used after it had been closed")
+	}
+}
+
+func TestDrainWaitsForTheHeartbeatInTheHandler(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	b, _ := w.agent("b", func(c *Config) { c.Peers = map[string]string{"a": a.ListenAddr()} })
+	to, from := must(a.Raft(RaftConfig{})), must(b.Raft(RaftConfig{}))
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var handled atomic.Int32
+	to.SetHeartbeatHandler(func(rpc raft.RPC) {
+		handled.Add(1)
+		entered <- struct{}{}
+		<-leave
+		rpc.Respond(&raft.AppendEntriesResponse{Term: 1, Success: true}, nil)
+	})
+	beat := func() error {
+		req := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("b"), Addr: []byte("b")}, Term: 1}
+		return from.AppendEntries("a", "a", req, &raft.AppendEntriesResponse{})
+	}
+	first := make(chan error, 1)
+	go func() { first <- beat() }()
+	<-entered
+	drained := make(chan struct{})
+	go func() { to.Drain(); close(drained) }()
+	select {
+	case <-drained:
+		t.Error("Drain returned while a heartbeat was in the handler")
+	case <-to.drained:
+	}
+	select {
+	case <-drained:
+		t.Error("Drain returned while a heartbeat was in the handler")
+	default:
+	}
+	close(leave)
+	<-drained
+	if err := <-first; err != nil {
+		t.Errorf("the heartbeat that was inside failed: %v", err)
+	}
+	if err := beat(); err == nil || !strings.Contains(err.Error(), raft.ErrRaftShutdown.Error()) {
+		t.Errorf("a heartbeat after Drain got %v", err)
+	}
+	if n := handled.Load(); n != 1 {
+		t.Errorf("%d heartbeats reached raft, want 1", n)
+	}
+}
+
+func TestAnswerInALaterTermIsNoAck(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	b, _ := w.agent("b", func(c *Config) { c.Peers = map[string]string{"a": a.ListenAddr()} })
+	to, from := must(a.Raft(RaftConfig{})), must(b.Raft(RaftConfig{}))
+	to.SetHeartbeatHandler(func(rpc raft.RPC) {
+		rpc.Respond(&raft.AppendEntriesResponse{Term: 2}, nil)
+	})
+	req := &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("b"), Addr: []byte("b")}, Term: 1}
+	if err := from.AppendEntries("a", "a", req, &raft.AppendEntriesResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	if sent, _ := from.LastAck("a"); !sent.IsZero() {
+		t.Error("an answer in term 2 counts for a request of term 1")
+	}
+	req.Term = 2
+	if err := from.AppendEntries("a", "a", req, &raft.AppendEntriesResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	if sent, term := from.LastAck("a"); sent.IsZero() || term != 2 {
+		t.Errorf("got %v in term %d", sent, term)
+	}
+}
+
+// A snapshot that is behind what was applied would take the state back.
+func TestSnapshotBehindTheStateIsSparedAndAnsweredWithSuccess(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		index, term   uint64
+		reachesRaft   bool
+		applied, ours uint64
+	}{
+		{"behind", 300, 4, false, 420, 4},
+		{"equal", 420, 4, false, 420, 4},
+		{"behind, newer term", 300, 5, false, 420, 4},
+		{"ahead", 421, 4, true, 420, 4},
+		{"stale term", 300, 3, true, 420, 4},
+		{"nothing applied", 300, 4, true, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			a, _ := w.agent("a")
+			b, _ := w.agent("b", func(cfg *Config) { cfg.Peers = map[string]string{"a": a.ListenAddr()} })
+			to := must(a.Raft(RaftConfig{Progress: func() (uint64, uint64) { return c.applied, c.ours }}))
+			from := must(b.Raft(RaftConfig{}))
+			var reached atomic.Bool
+			handled := make(chan struct{})
+			go func() {
+				defer close(handled)
+				select {
+				case rpc := <-to.Consumer():
+					reached.Store(true)
+					_, _ = io.Copy(io.Discard, rpc.Reader)
+					rpc.Respond(&raft.InstallSnapshotResponse{Term: c.ours, Success: true}, nil)
+				case <-to.closed:
+				}
+			}()
+			data := bytes.Repeat([]byte("x"), 1<<20)
+			req := &raft.InstallSnapshotRequest{
+				RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, SnapshotVersion: 1,
+				Term: c.term, LastLogIndex: c.index, Size: int64(len(data)),
+			}
+			var resp raft.InstallSnapshotResponse
+			if err := from.InstallSnapshot("a", "a", req, &resp, bytes.NewReader(data)); err != nil {
+				t.Fatal(err)
+			}
+			if reached.Load() != c.reachesRaft {
+				t.Errorf("reached raft: %v, want %v", reached.Load(), c.reachesRaft)
+			}
+			if !resp.Success || resp.Term > c.term && !c.reachesRaft {
+				t.Errorf("answered %+v", resp)
+			}
+			_ = to.Close()
+			<-handled
+		})
+	}
+}
+
+// After a peer's restart every pooled stream to it is dead; a vote that is
+// asked over one must not be lost.
+func TestDeadPooledStreamsCostNoRequest(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	b, _ := w.agent("b", func(c *Config) { c.Peers = map[string]string{"a": a.ListenAddr()} })
+	from := must(b.Raft(RaftConfig{}))
+	for life := range 3 {
+		to := must(a.Raft(RaftConfig{}))
+		var asked sync.WaitGroup
+		for range streamPool {
+			asked.Go(func() {
+				req := &raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: 1}
+				if err := from.RequestVote("a", "a", req, &raft.RequestVoteResponse{}); err != nil {
+					t.Errorf("life %d: %v", life, err)
+				}
+			})
+		}
+		var together []raft.RPC // so that each has a stream of its own
+		for range streamPool {
+			together = append(together, <-to.Consumer())
+		}
+		for _, rpc := range together {
+			rpc.Respond(&raft.RequestVoteResponse{Term: 1}, nil)
+		}
+		asked.Wait()
+		if err := to.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
