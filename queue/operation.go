@@ -73,16 +73,6 @@ func (op *Operation) Gone() bool {
 	}
 }
 
-// operationOverhead is what an operation costs beside its texts and data.
-const operationOverhead = 64
-
-// Size is the room that the operation takes in an entry, in bytes: a little
-// more than its encoding.
-func (op *Operation) Size() int {
-	return operationOverhead + len(op.Data) + len(op.Caller) + len(op.RequestID) +
-		len(op.Fence.Key.Namespace) + len(op.Fence.Key.Name)
-}
-
 // unfit says why an operation that waits may not enter the log any more; nil:
 // it may.
 func (op *Operation) unfit(now time.Time) error {

@@ -99,6 +99,9 @@ func (q *Queue) unfit(ctx context.Context, op *Operation, now time.Time) error {
 		err = errCanceled()
 	}
 	q.count(err)
+	if err == nil {
+		err = op.Validate() // one that does not fit an entry would stop every replica
+	}
 	return err
 }
 

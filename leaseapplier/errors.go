@@ -1,0 +1,98 @@
+package leaseapplier
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+)
+
+// retryAfter is what refusals tell callers to wait before they try again: about
+// as long as a leader needs to settle.
+const retryAfter = 100 * time.Millisecond
+
+// ErrTransferStuck ends the Applier when raft has answered "leadership transfer
+// in progress" for longer than Config.StuckAfter: it may do so for ever
+// (hashicorp/raft#696), and only a new raft helps.
+var ErrTransferStuck = errors.New("raft has been in a leadership transfer for too long")
+
+// NotLeaderError says that an operation was not proposed because this agent does
+// not lead. Nothing has happened. Its address and ID are hints: the leader may
+// have changed since.
+//
+// It wraps an *interrex.Error of KindNotLeader, or of KindNoLeader when no
+// leader is known, with LeaderID, LeaderAddress and RetryAfter.
+type NotLeaderError struct {
+	serverAddress string
+	serverID      string
+	kind          *interrex.Error
+}
+
+// NewNotLeaderError makes the error; both are empty when no leader is known.
+// The address is the one of the leader's API.
+func NewNotLeaderError(serverAddress, serverID string) error {
+	kind := interrex.Errorf(interrex.KindNoLeader,
+		"cannot propose operation: no leader is known here; nothing has happened, try again")
+	if serverID != "" {
+		kind = interrex.Errorf(interrex.KindNotLeader,
+			"cannot propose operation: this agent does not lead, %q does; nothing has happened, try there", serverID)
+	}
+	kind.LeaderID, kind.LeaderAddress, kind.RetryAfter = serverID, serverAddress, retryAfter
+	return &NotLeaderError{serverAddress: serverAddress, serverID: serverID, kind: kind}
+}
+
+// Error names the server to try.
+func (e *NotLeaderError) Error() string {
+	return fmt.Sprintf("not currently the leader, try %q", e.serverID)
+}
+
+// ServerAddress is the address of the leader's API; empty: unknown.
+func (e *NotLeaderError) ServerAddress() string { return e.serverAddress }
+
+// ServerID is the leader's agent ID; empty: unknown.
+func (e *NotLeaderError) ServerID() string { return e.serverID }
+
+// AsMap gives the hints under "server-address" and "server-id".
+func (e *NotLeaderError) AsMap() map[string]string {
+	return map[string]string{"server-address": e.serverAddress, "server-id": e.serverID}
+}
+
+// Unwrap gives the *interrex.Error.
+func (e *NotLeaderError) Unwrap() error { return e.kind }
+
+// IsNotLeaderError reports whether err is or wraps a *NotLeaderError.
+func IsNotLeaderError(err error) bool {
+	var e *NotLeaderError
+	return errors.As(err, &e)
+}
+
+// nothingHappened reports whether an entry's error says that it never came into
+// the log. Every other one leaves it open: leadership that is lost, and a raft
+// that is shut down, may have sent the entry to others before.
+func nothingHappened(err error) bool {
+	return IsNotLeaderError(err) || errors.Is(err, raft.ErrEnqueueTimeout) || isTransfer(err)
+}
+
+func isTransfer(err error) bool { return errors.Is(err, raft.ErrLeadershipTransferInProgress) }
+
+func errEnqueueTimeout(err error) error {
+	e := interrex.Errorf(interrex.KindTimeout,
+		"cannot propose operation: raft did not take it in time; nothing has happened, try again").WithCause(err)
+	e.RetryAfter = retryAfter
+	return e
+}
+
+func errTransfer(err error) error {
+	e := interrex.Errorf(interrex.KindUnavailable,
+		"cannot propose operation: leadership is being handed over; nothing has happened, try again").WithCause(err)
+	e.RetryAfter = retryAfter
+	return e
+}
+
+func errUnknown(why string, cause error) error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown,
+		"operation may or may not have happened: %s; ask again with the same request id", why).WithCause(cause)
+}

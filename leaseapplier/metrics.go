@@ -1,0 +1,167 @@
+package leaseapplier
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+)
+
+// The results of entries.
+const (
+	resultSuccess     = "success"
+	resultFailure     = "failure"
+	resultLeaderError = "leader-error"
+)
+
+// Metrics are the Applier's figures for Prometheus. It is a
+// prometheus.Collector; its owner registers it.
+type Metrics struct {
+	clock    clock.Clock
+	duration *prometheus.SummaryVec
+	batch    prometheus.Histogram
+	ops      *prometheus.CounterVec
+	expired  prometheus.Counter
+	waiters  prometheus.Gauge
+
+	names   map[byte]string // of lease commands, by their first byte
+	counted sync.Map        // outcome to prometheus.Counter: no look-up by label on the hot path
+}
+
+var (
+	_ ApplierMetrics       = (*Metrics)(nil)
+	_ prometheus.Collector = (*Metrics)(nil)
+)
+
+// outcome is what lease_ops_total counts.
+type outcome struct {
+	op     byte
+	result interrex.Kind // empty: success
+}
+
+// NewMetrics makes the figures, all zero.
+func NewMetrics(c clock.Clock) *Metrics {
+	return &Metrics{
+		clock: c,
+		duration: prometheus.NewSummaryVec(prometheus.SummaryOpts{
+			Name:       "interrex_raft_apply_duration_seconds",
+			Help:       "Time from proposing an entry to its answer.",
+			Objectives: map[float64]float64{.5: .05, .9: .01, .99: .001},
+		}, []string{"result"}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "interrex_batch_operations",
+			Help:    "Operations in one entry.",
+			Buckets: prometheus.ExponentialBuckets(1, 4, 6),
+		}),
+		ops: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "interrex_lease_ops_total",
+			Help: "Lease operations that this agent answered as leader.",
+		}, []string{"op", "result"}),
+		expired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "interrex_lease_expired_total",
+			Help: "Leases that ended by time, as applied here.",
+		}),
+		waiters: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "interrex_lease_waiters",
+			Help: "Claims that wait on this agent as leader.",
+		}),
+		names: commandNames(),
+	}
+}
+
+// commandNames asks the commands themselves for the byte that tells them apart.
+func commandNames() map[byte]string {
+	return map[byte]string{
+		lease.Claim{}.Append(nil)[0]:    "claim",
+		lease.Extend{}.Append(nil)[0]:   "extend",
+		lease.Revoke{}.Append(nil)[0]:   "revoke",
+		lease.Transfer{}.Append(nil)[0]: "transfer",
+		lease.Pin{}.Append(nil)[0]:      "pin",
+		lease.Unpin{}.Append(nil)[0]:    "unpin",
+	}
+}
+
+// Record takes the time since start of one entry.
+func (m *Metrics) Record(start time.Time, result string) {
+	m.duration.WithLabelValues(result).Observe(m.clock.Now().Sub(start).Seconds())
+}
+
+// RecordLeaderError takes operations refused for want of leadership.
+func (m *Metrics) RecordLeaderError(start time.Time) { m.Record(start, resultLeaderError) }
+
+// RecordBatch takes the size of one entry.
+func (m *Metrics) RecordBatch(operations int) { m.batch.Observe(float64(operations)) }
+
+// RecordWaiters takes the number of claims that wait.
+func (m *Metrics) RecordWaiters(n int) { m.waiters.Set(float64(n)) }
+
+// RecordOperation counts a lease operation by what became of it.
+func (m *Metrics) RecordOperation(op *state.Operation, r *state.Result) {
+	if op.Table != state.LeaseTable || len(op.Data) == 0 {
+		return
+	}
+	o := outcome{op: op.Data[0]}
+	if r.Err != nil {
+		o.result = interrex.KindOf(r.Err)
+	}
+	c, found := m.counted.Load(o)
+	if !found {
+		c, _ = m.counted.LoadOrStore(o, m.counter(o))
+	}
+	c.(prometheus.Counter).Inc()
+}
+
+func (m *Metrics) counter(o outcome) prometheus.Counter {
+	op, known := m.names[o.op]
+	if !known {
+		op = "unknown"
+	}
+	result := "ok"
+	if o.result != "" {
+		result = strings.ReplaceAll(string(o.result), " ", "_")
+	}
+	return m.ops.WithLabelValues(op, result)
+}
+
+// CountEvents counts expiries among an entry's events: the state's publisher
+// calls it, on every agent.
+func (m *Metrics) CountEvents(events []state.Event) {
+	for i := range events {
+		if events[i].Kind == interrex.LeaseExpired {
+			m.expired.Inc()
+		}
+	}
+}
+
+// Describe gives the metrics' descriptions.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range m.collectors() {
+		c.Describe(ch)
+	}
+}
+
+// Collect gives their present values.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.collectors() {
+		c.Collect(ch)
+	}
+}
+
+func (m *Metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.duration, m.batch, m.ops, m.expired, m.waiters}
+}
+
+// noMetrics are those of an Applier that was given none.
+type noMetrics struct{}
+
+func (noMetrics) Record(time.Time, string)                        {}
+func (noMetrics) RecordLeaderError(time.Time)                     {}
+func (noMetrics) RecordBatch(int)                                 {}
+func (noMetrics) RecordOperation(*state.Operation, *state.Result) {}
+func (noMetrics) RecordWaiters(int)                               {}

@@ -1,0 +1,147 @@
+package leaseapplier
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+// loop is the builder's goroutine.
+func (a *Applier) loop() (err error) {
+	b := &builder{config: &a.config, shared: &a.shared}
+	b.waiters = newWaiters(b, a.shared.census)
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("applier panics: %v\n%s", p, debug.Stack())
+		}
+		b.finish()
+	}()
+	timer := a.config.Clock.NewTimer(poll)
+	defer timer.Stop()
+	for {
+		if err := b.step(); err != nil {
+			return err
+		}
+		b.publish()
+		timer.Reset(b.wake())
+		select {
+		case <-a.catacomb.Dying():
+			b.drain(a.config.Clock)
+			return a.catacomb.ErrDying()
+		case <-a.config.Queue.Ready():
+		case <-a.poke:
+		case <-timer.Chan():
+		case done := <-a.shared.barriers:
+			b.endBarrier(done)
+		case f := <-a.shared.settled:
+			b.settle(f)
+		case done := <-a.finals:
+			b.addFinal(done)
+		}
+	}
+}
+
+func (b *builder) addFinal(done chan<- error) {
+	if b.lead.term == 0 {
+		done <- b.errNotLeader()
+		return
+	}
+	b.finals = append(b.finals, done)
+}
+
+// wake says how long nothing needs to be done, unless something happens.
+func (b *builder) wake() time.Duration {
+	now := b.config.Clock.Now()
+	d := poll
+	if !b.lead.ready || b.lead.paused {
+		if b.lead.term != 0 && !b.lead.barrier {
+			d = min(d, b.lead.retry.Sub(now))
+		}
+	} else if at, can := b.tickDue(); can {
+		d = min(d, at.Sub(b.clusterNow()))
+	}
+	if !b.tidyAt.IsZero() {
+		d = min(d, b.tidyAt.Sub(now))
+	}
+	for _, f := range b.flights {
+		if !f.overdue {
+			d = min(d, f.started.Add(b.config.AnswerTimeout).Sub(now))
+		}
+	}
+	return max(d, time.Millisecond)
+}
+
+// drain gives the entries in flight a little time: an answer is better than an
+// outcome that nobody knows.
+func (b *builder) drain(c clock.Clock) {
+	deadline := c.NewTimer(b.config.DrainTimeout)
+	defer deadline.Stop()
+	for len(b.flights) > 0 {
+		select {
+		case f := <-b.shared.settled:
+			b.settle(f)
+		case <-deadline.Chan():
+			return
+		}
+	}
+}
+
+// finish answers whatever the builder still has. It runs at the end of the
+// goroutine, whatever ended it.
+func (b *builder) finish() {
+	b.shared.readyTerm.Store(0)
+	b.waiters.leaveAll(b.errStopped())
+	flights := b.flights
+	if b.draft != nil {
+		flights = append(flights, b.draft)
+	}
+	for _, f := range flights {
+		b.giveUp(f, errUnknown("this agent stops", nil))
+	}
+	for _, op := range b.taken {
+		b.answer(op, state.Result{Attempt: op.Attempt, Err: errUnknown("this agent stops", nil)})
+	}
+	b.endFinals(b.errStopped())
+	b.config.Metrics.RecordWaiters(0)
+	b.publish()
+	close(b.shared.gone)
+}
+
+func (b *builder) errStopped() error {
+	e := interrex.Errorf(interrex.KindUnavailable, "cannot wait here: raft stops on this agent; nothing has happened, ask another")
+	e.RetryAfter = retryAfter
+	return e
+}
+
+// publish leaves a status for Report.
+func (b *builder) publish() {
+	status := map[string]any{
+		"term": b.lead.term, "ready": b.lead.ready, "in-flight": len(b.flights), "waiters": b.waiters.len(),
+	}
+	if !b.lead.stuckSince.IsZero() {
+		status["handing-over-since"] = b.lead.stuckSince.UTC().Format(time.RFC3339)
+	}
+	b.shared.status.Store(&status)
+}
+
+// withWaiting adds to a `held` how many wait. The error may be shared: it is
+// copied.
+func (b *builder) withWaiting(op *queue.Operation, e *interrex.Error) error {
+	if e.Waiting != 0 || b.shared.census.empty() {
+		return e
+	}
+	c, claims := command(op).(*lease.Claim)
+	if !claims {
+		return e
+	}
+	told := *e
+	told.Waiting = b.shared.census.waiting(c.Key)
+	return &told
+}
