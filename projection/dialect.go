@@ -58,5 +58,5 @@ func (d Dialect) session() []string {
 		// Others may read and write the file while the agent runs.
 		return []string{"PRAGMA busy_timeout = 5000", "PRAGMA journal_mode = WAL"}
 	}
-	return []string{"SET lock_timeout = '5s'"}
+	return nil
 }

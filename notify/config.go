@@ -1,0 +1,104 @@
+package notify
+
+import (
+	"errors"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+)
+
+// The times of a worker that is configured with zeros.
+const (
+	DefaultMinRetry      = 200 * time.Millisecond
+	DefaultMaxRetry      = 30 * time.Second
+	DefaultNotifyTimeout = 30 * time.Second
+	DefaultMendTimeout   = 10 * time.Minute
+)
+
+// Source gives the events. It is a *watch.Ring.
+type Source interface {
+	Watch(since interrex.Revision, match func(*state.Event) bool) (*watch.Watcher, error)
+}
+
+// Leases gives the leases that there are, in the order of their keys. It is a
+// *lease.Table.
+type Leases interface {
+	List(namespace, prefix string, after interrex.Key, limit int) (items []lease.Record, more bool)
+}
+
+// State says where the replicated state is. It is a *state.State.
+type State interface {
+	Revision() interrex.Revision
+	Identity() state.Identity
+}
+
+// Logger is what the worker calls of a loggo.Logger.
+type Logger interface {
+	Debugf(format string, args ...any)
+	Infof(format string, args ...any)
+	Warningf(format string, args ...any)
+}
+
+// Config is what a Worker is made of.
+type Config struct {
+	Source Source
+	Leases Leases
+	State  State
+	Target Target
+	Clock  clock.Clock
+	Logger Logger // nil: none
+
+	// MinRetry is the delay before the first try after a failure; it doubles
+	// with each failure in a row, up to MaxRetry. 0: 200 ms and 30 s.
+	MinRetry, MaxRetry time.Duration
+	// NotifyTimeout bounds each call of the target but Replace, which
+	// MendTimeout bounds. 0: 30 s and 10 min.
+	NotifyTimeout, MendTimeout time.Duration
+}
+
+// Validate names the first field that is missing or wrong.
+func (c Config) Validate() error {
+	switch {
+	case c.Source == nil:
+		return errors.New("nil Source not valid")
+	case c.Leases == nil:
+		return errors.New("nil Leases not valid")
+	case c.State == nil:
+		return errors.New("nil State not valid")
+	case c.Target == nil:
+		return errors.New("nil Target not valid")
+	case c.Clock == nil:
+		return errors.New("nil Clock not valid")
+	case c.MinRetry < 0 || c.MaxRetry < 0 || c.NotifyTimeout < 0 || c.MendTimeout < 0:
+		return errors.New("negative time not valid")
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	or := func(d *time.Duration, otherwise time.Duration) {
+		if *d == 0 {
+			*d = otherwise
+		}
+	}
+	or(&c.MinRetry, DefaultMinRetry)
+	or(&c.MaxRetry, DefaultMaxRetry)
+	or(&c.NotifyTimeout, DefaultNotifyTimeout)
+	or(&c.MendTimeout, DefaultMendTimeout)
+	c.MaxRetry = max(c.MaxRetry, c.MinRetry)
+	if c.Logger == nil {
+		c.Logger = discard{}
+	}
+	return c
+}
+
+type discard struct{}
+
+func (discard) Debugf(string, ...any)   {}
+func (discard) Infof(string, ...any)    {}
+func (discard) Warningf(string, ...any) {}

@@ -1,0 +1,150 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+)
+
+// identityPoll is how often a worker that knows of no cluster looks for one.
+// An event wakes it earlier.
+const identityPoll = time.Second
+
+// errBehind asks for another try: the ring has been reset to where the state
+// is not yet.
+var errBehind = errors.New("the state is just being restored")
+
+// follow takes up where the target is and tells on from there. Nil asks for
+// the same again at once: what was followed is not history any more.
+func (w *Worker) follow(ctx context.Context) error {
+	history, err := w.awaitHistory(ctx)
+	if err != nil {
+		return err
+	}
+	kept, err := w.position(ctx)
+	if err != nil {
+		return err
+	}
+	if kept.History != history {
+		if kept, err = w.mend(ctx, history); err != nil {
+			return err
+		}
+	}
+	watcher, err := w.config.Source.Watch(kept.Revision, concerns)
+	if errors.Is(err, interrex.ErrCompacted) {
+		if kept, err = w.mend(ctx, history); err != nil {
+			return err
+		}
+		if watcher, err = w.config.Source.Watch(kept.Revision, concerns); errors.Is(err, interrex.ErrCompacted) {
+			return errBehind
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
+	return w.tellOn(ctx, watcher, history)
+}
+
+// tellOn tells the target of each batch until something fails.
+func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, history string) error {
+	for {
+		w.status.enter(phaseIdle)
+		events, err := watcher.Next(ctx)
+		if kind := interrex.KindOf(err); kind == interrex.KindCompacted || kind == interrex.KindWatchClosed {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if w.history() != history {
+			return nil
+		}
+		w.status.enter(phaseTelling)
+		if err := w.notify(ctx, Position{Revision: watcher.Position(), History: history}, events); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *Worker) notify(ctx context.Context, to Position, events []state.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, w.config.NotifyTimeout)
+	defer cancel()
+	if err := w.config.Target.Notify(ctx, to, func(t NotifyTarget) error { return tell(t, events) }); err != nil {
+		return err
+	}
+	w.told(to)
+	return nil
+}
+
+func (w *Worker) position(ctx context.Context) (Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.config.NotifyTimeout)
+	defer cancel()
+	p, err := w.config.Target.Position(ctx)
+	if err == nil {
+		w.status.reach(p)
+	}
+	return p, err
+}
+
+// mend brings the target in step with all the leases that there are, and
+// gives the position to go on from. The revision is read before the list: what
+// happens in between is told again.
+func (w *Worker) mend(ctx context.Context, history string) (Position, error) {
+	w.status.enter(phaseMending)
+	at := Position{Revision: w.config.State.Revision(), History: history}
+	mendCtx, cancel := context.WithTimeout(ctx, w.config.MendTimeout)
+	defer cancel()
+	mended, err := w.config.Target.Replace(mendCtx, at, present(w.config.Leases))
+	if err != nil {
+		return Position{}, err
+	}
+	w.config.Logger.Infof("lease holders compared at revision %d: %d changed", at.Revision, mended)
+	// A target never goes back, and may be shared: it knows where it is.
+	kept, err := w.position(ctx)
+	if err == nil {
+		w.told(kept)
+	}
+	return kept, err
+}
+
+// awaitHistory gives the history of the state once it has one.
+func (w *Worker) awaitHistory(ctx context.Context) (string, error) {
+	for {
+		if history := w.history(); history != "" {
+			return history, nil
+		}
+		if err := w.awaitEvent(ctx); err != nil {
+			return "", err
+		}
+	}
+}
+
+// awaitEvent waits until something happens, or identityPoll has passed.
+func (w *Worker) awaitEvent(ctx context.Context) error {
+	watcher, err := w.config.Source.Watch(w.config.State.Revision(), concerns)
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
+	pollCtx, cancel := context.WithTimeout(ctx, identityPoll)
+	defer cancel()
+	if _, err := watcher.Next(pollCtx); err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// history names the history of the state: a copy of another one is no copy.
+func (w *Worker) history() string {
+	id := w.config.State.Identity()
+	if id.ClusterID == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s/%d-%016x", id.ClusterID, id.Epoch.Number, id.Epoch.Bits)
+}

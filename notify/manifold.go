@@ -1,0 +1,77 @@
+package notify
+
+import (
+	"errors"
+
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+)
+
+// ManifoldConfig says what the worker's manifold is wired to.
+type ManifoldConfig struct {
+	ClockName  string // gives a clock.Clock
+	RingName   string // gives a *watch.Ring
+	LeasesName string // gives a *lease.Table
+	StateName  string // gives a *state.State
+	TargetName string // gives a notify.Target
+
+	Logger Logger // nil: none
+}
+
+// Validate names the first field that is missing.
+func (c ManifoldConfig) Validate() error {
+	switch {
+	case c.ClockName == "":
+		return errors.New("empty ClockName not valid")
+	case c.RingName == "":
+		return errors.New("empty RingName not valid")
+	case c.LeasesName == "":
+		return errors.New("empty LeasesName not valid")
+	case c.StateName == "":
+		return errors.New("empty StateName not valid")
+	case c.TargetName == "":
+		return errors.New("empty TargetName not valid")
+	}
+	return nil
+}
+
+// Manifold runs the worker in a dependency engine. Raft is no input of it, and
+// it is no input of anybody.
+func Manifold(cfg ManifoldConfig) dependency.Manifold {
+	return dependency.Manifold{
+		Inputs: []string{cfg.ClockName, cfg.RingName, cfg.LeasesName, cfg.StateName, cfg.TargetName},
+		Start:  cfg.start,
+	}
+}
+
+func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	var (
+		clk    clock.Clock
+		ring   *watch.Ring
+		leases *lease.Table
+		st     *state.State
+		target Target
+	)
+	for name, out := range map[string]any{
+		c.ClockName: &clk, c.RingName: &ring, c.LeasesName: &leases, c.StateName: &st, c.TargetName: &target,
+	} {
+		if err := ctx.Get(name, out); err != nil {
+			return nil, err
+		}
+	}
+	w, err := NewWorker(Config{
+		Source: ring, Leases: leases, State: st, Target: target, Clock: clk, Logger: c.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}

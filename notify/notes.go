@@ -1,0 +1,89 @@
+package notify
+
+import (
+	"iter"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+)
+
+// concerns picks the events that change a holder.
+func concerns(e *state.Event) bool {
+	_, is := e.Value.(lease.Record)
+	return is && (grants(e.Kind) || ending(e.Kind) != "")
+}
+
+func grants(kind string) bool {
+	return kind == interrex.LeaseClaimed || kind == interrex.LeaseTakenOver || kind == interrex.LeaseTransferred
+}
+
+// ending gives how an event of that kind ends a lease; "": it does not.
+func ending(kind string) interrex.Ending {
+	switch kind {
+	case interrex.LeaseExpired:
+		return interrex.EndExpired
+	case interrex.LeaseReleased:
+		return interrex.EndReleased
+	case interrex.LeaseForced:
+		return interrex.EndForced
+	}
+	return ""
+}
+
+// tell tells a target of events, in order: each run of ends in one call.
+func tell(t NotifyTarget, events []state.Event) error {
+	var ended []Expired
+	for _, e := range events {
+		l := e.Value.(lease.Record)
+		if how := ending(e.Kind); how != "" {
+			ended = append(ended, Expired{
+				Key: l.Key, Holder: l.Holder, Token: l.Token,
+				EndedAt: e.Wall, Revision: e.Revision, How: how,
+			})
+			continue
+		}
+		if len(ended) > 0 {
+			if err := t.Expirations(ended); err != nil {
+				return err
+			}
+			ended = nil
+		}
+		if err := t.Claimed(claimed(l, e.Revision, e.Kind)); err != nil {
+			return err
+		}
+	}
+	if len(ended) > 0 {
+		return t.Expirations(ended)
+	}
+	return nil
+}
+
+func claimed(l lease.Record, revision interrex.Revision, kind string) Claimed {
+	return Claimed{
+		Key: l.Key, Holder: l.Holder, Token: l.Token, TTL: l.TTL,
+		AcquiredAt: l.Acquired, Revision: revision, Kind: kind,
+	}
+}
+
+// present gives all the leases that there are, page by page.
+func present(leases Leases) iter.Seq2[[]Claimed, error] {
+	return func(yield func([]Claimed, error) bool) {
+		var after interrex.Key
+		for more := true; more; {
+			var items []lease.Record
+			items, more = leases.List("", "", after, 0)
+			if len(items) == 0 {
+				return
+			}
+			page := make([]Claimed, len(items))
+			for i, l := range items {
+				page[i] = claimed(l, interrex.Revision(l.Token), interrex.LeasePresent)
+			}
+			after = items[len(items)-1].Key
+			if !yield(page, nil) {
+				return
+			}
+		}
+	}
+}

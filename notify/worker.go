@@ -1,0 +1,93 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/juju/worker/v3/catacomb"
+)
+
+// logEvery is the least time between two warnings of one row of failures.
+const logEvery = time.Minute
+
+// Worker tells a target who holds which lease. A target's failure is not the
+// worker's: it is logged, and tried again from what the target has kept.
+type Worker struct {
+	config   Config
+	catacomb catacomb.Catacomb
+	status   status
+
+	// Of the loop alone:
+	delay    time.Duration // before the next try
+	failures int           // in a row
+	warned   time.Time
+}
+
+// NewWorker starts a worker.
+func NewWorker(c Config) (*Worker, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("cannot start lease-notify: %w", err)
+	}
+	w := &Worker{config: c.withDefaults()}
+	w.status.phase = phaseStarting
+	if err := catacomb.Invoke(catacomb.Plan{Site: &w.catacomb, Work: w.loop}); err != nil {
+		return nil, fmt.Errorf("cannot start lease-notify: %w", err)
+	}
+	return w, nil
+}
+
+// Kill asks the worker to stop. A call of the target that is under way has its
+// context ended.
+func (w *Worker) Kill() { w.catacomb.Kill(nil) }
+
+// Wait waits until the worker has stopped.
+func (w *Worker) Wait() error { return w.catacomb.Wait() }
+
+// Report gives how far the target is, by how many revisions it lags, and the
+// last failure.
+func (w *Worker) Report() map[string]any { return w.status.report(w.config.State.Revision()) }
+
+func (w *Worker) loop() error {
+	ctx := w.catacomb.Context(context.Background())
+	w.delay = w.config.MinRetry
+	for {
+		err := w.follow(ctx)
+		select {
+		case <-w.catacomb.Dying():
+			return w.catacomb.ErrDying()
+		default:
+		}
+		if err == nil {
+			continue
+		}
+		w.failed(err)
+		select {
+		case <-w.catacomb.Dying():
+			return w.catacomb.ErrDying()
+		case <-w.config.Clock.After(w.delay):
+			w.delay = min(2*w.delay, w.config.MaxRetry)
+		}
+	}
+}
+
+// failed takes note of a failure: a row of them is one warning a minute.
+func (w *Worker) failed(err error) {
+	w.failures++
+	w.status.fail(err)
+	now := w.config.Clock.Now()
+	if w.failures > 1 && now.Sub(w.warned) < logEvery {
+		return
+	}
+	w.warned = now
+	w.config.Logger.Warningf("lease holders are not told on (%d failures in a row, next try in %v): %v", w.failures, w.delay, err)
+}
+
+// told takes note that the target has come to a position.
+func (w *Worker) told(p Position) {
+	if w.failures > 0 {
+		w.config.Logger.Infof("lease holders are told on after %d failures, at revision %d", w.failures, p.Revision)
+	}
+	w.failures, w.delay = 0, w.config.MinRetry
+	w.status.reach(p)
+}
