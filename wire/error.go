@@ -1,0 +1,185 @@
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// Error makes the RPC error of err, with its interrex.v1.Error detail; nil of
+// nil. An error without a kind is KindOutcomeUnknown: nobody can say more. A
+// *connect.Error that carries a detail already is returned as it is.
+func Error(err error) *connect.Error {
+	if err == nil {
+		return nil
+	}
+	var answered *connect.Error
+	if errors.As(err, &answered) && detail(answered) != nil {
+		return answered
+	}
+	m := Detail(err)
+	kind := interrex.Kind(m.Kind)
+	e := connect.NewError(connect.Code(kind.Numbers().RPC), &interrex.Error{Kind: kind, Message: m.Message})
+	if d, err := connect.NewErrorDetail(m); err == nil {
+		e.AddDetail(d)
+	}
+	return e
+}
+
+// Detail makes the detail of err: what Error carries, and what answers one
+// operation of a stream. Its message is err's whole text without the kind.
+func Detail(err error) *interrexv1.Error {
+	kind := interrex.KindOf(err)
+	if kind == "" {
+		return &interrexv1.Error{Kind: string(interrex.KindOutcomeUnknown), Message: err.Error()}
+	}
+	m := &interrexv1.Error{Kind: string(kind), Message: text(err)}
+	var e *interrex.Error
+	if !errors.As(err, &e) {
+		return m
+	}
+	m.LeaderId = e.LeaderID
+	m.LeaderAddress = e.LeaderAddress
+	m.Holder = e.Holder
+	m.HeldSince = timestamp(e.HeldSince)
+	m.Remaining = optional(e.Remaining)
+	m.Waiting = count(e.Waiting)
+	m.FirstRevision = uint64(e.FirstRevision)
+	m.RetryAfter = optional(e.RetryAfter)
+	m.Stored = e.Stored
+	return m
+}
+
+// FromDetail reads a detail; nil of nil. A kind that is not known here, of an
+// agent that is newer, is KindOutcomeUnknown.
+func FromDetail(m *interrexv1.Error) *interrex.Error {
+	if m == nil {
+		return nil
+	}
+	e := &interrex.Error{
+		Kind:          interrex.Kind(m.Kind),
+		Message:       m.Message,
+		LeaderID:      m.LeaderId,
+		LeaderAddress: m.LeaderAddress,
+		Holder:        m.Holder,
+		Remaining:     m.Remaining.AsDuration(),
+		Waiting:       int(m.Waiting),
+		FirstRevision: interrex.Revision(m.FirstRevision),
+		RetryAfter:    m.RetryAfter.AsDuration(),
+		Stored:        m.Stored,
+	}
+	if m.HeldSince != nil {
+		e.HeldSince = m.HeldSince.AsTime()
+	}
+	if !known(e.Kind) {
+		e.Kind, e.Message = interrex.KindOutcomeUnknown, strings.TrimSuffix(m.Kind+": "+m.Message, ": ")
+	}
+	return e
+}
+
+// FromError gives every error of a call its kind; nil of nil. The detail
+// decides. A code without one was made by a library on the way: a write may
+// have happened all the same (KindOutcomeUnknown), unless the call provably
+// never left, which is KindUnavailable; a read gets the kind of the code.
+func FromError(err error, write bool) error {
+	if err == nil {
+		return nil
+	}
+	if interrex.KindOf(err) != "" {
+		return err
+	}
+	var answered *connect.Error
+	if errors.As(err, &answered) {
+		if m := detail(answered); m != nil {
+			return FromDetail(m).WithCause(err)
+		}
+	}
+	kind := interrex.KindOutcomeUnknown
+	switch {
+	case NeverLeft(err):
+		kind = interrex.KindUnavailable
+	case !write && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		kind = interrex.KindTimeout
+	case !write && answered != nil:
+		kind = kindOfRead(answered.Code())
+	}
+	return interrex.Errorf(kind, "%s", err).WithCause(err)
+}
+
+// NeverLeft reports whether err says that no byte of the request can have
+// reached a server: the connection was not made, or its certificate was not
+// accepted here.
+func NeverLeft(err error) bool {
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return true
+	}
+	var cert *tls.CertificateVerificationError
+	return errors.As(err, &cert)
+}
+
+// detail gives the interrex.v1.Error that err carries, or nil.
+func detail(err *connect.Error) *interrexv1.Error {
+	for _, d := range err.Details() {
+		v, decodeErr := d.Value()
+		if m, ok := v.(*interrexv1.Error); ok && decodeErr == nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// kindOfRead gives the kind of a code that came without a detail. A read that
+// failed has changed nothing, so whatever may pass is KindUnavailable.
+func kindOfRead(c connect.Code) interrex.Kind {
+	switch c {
+	case connect.CodeInvalidArgument:
+		return interrex.KindInvalid
+	case connect.CodeNotFound:
+		return interrex.KindNotFound
+	case connect.CodeUnauthenticated:
+		return interrex.KindUnauthenticated
+	case connect.CodePermissionDenied:
+		return interrex.KindDenied
+	case connect.CodeUnimplemented, connect.CodeFailedPrecondition:
+		return interrex.KindDisabled
+	case connect.CodeResourceExhausted:
+		return interrex.KindOverloaded
+	case connect.CodeCanceled, connect.CodeDeadlineExceeded:
+		return interrex.KindTimeout
+	}
+	return interrex.KindUnavailable
+}
+
+// known reports whether the kind has numbers of its own.
+func known(k interrex.Kind) bool {
+	return k == interrex.KindOutcomeUnknown || k.Numbers() != interrex.KindOutcomeUnknown.Numbers()
+}
+
+// text gives err's whole text with the kind taken out: the kind stands beside
+// it on the wire, and in front of it when it is read back.
+func text(err error) string {
+	var e *interrex.Error
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	return strings.Replace(err.Error(), e.Error(), e.Message, 1)
+}
+
+// RetryAfter gives how long err asks its caller to wait before the next
+// attempt, 0 when it does not say.
+func RetryAfter(err error) time.Duration {
+	var e *interrex.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}

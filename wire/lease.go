@@ -1,0 +1,127 @@
+// Package wire owns the translation between the vocabulary and the API's
+// messages, in both directions.
+//
+// A function that is named after a thing makes its message; the one with From
+// before it reads the message back. Reading says which field is malformed, as
+// KindInvalid; whether a value is allowed is said by whoever acts on it.
+package wire
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// Lease makes the message of a lease. Of a pinned lease, which does not end by
+// time, the message has neither expires_at nor remaining.
+func Lease(l interrex.Lease) *interrexv1.Lease {
+	m := &interrexv1.Lease{
+		Key:        l.Key.String(),
+		Holder:     l.Holder,
+		Token:      uint64(l.Token),
+		Ttl:        durationpb.New(l.TTL),
+		AcquiredAt: timestamp(l.AcquiredAt),
+		Metadata:   l.Metadata,
+	}
+	if !l.Pinned() {
+		m.ExpiresAt = timestamp(l.ExpiresAt)
+		m.Remaining = durationpb.New(l.Remaining)
+	}
+	for _, p := range l.Pins {
+		m.Pins = append(m.Pins, &interrexv1.Pin{Owner: p.Owner, Reason: p.Reason, Until: timestamp(p.Until)})
+	}
+	if l.Waiting != nil {
+		n := count(*l.Waiting)
+		m.Waiting = &n
+	}
+	return m
+}
+
+// FromLease reads a lease. No message is the zero Lease.
+func FromLease(m *interrexv1.Lease) (interrex.Lease, error) {
+	if m == nil {
+		return interrex.Lease{}, nil
+	}
+	var r reader
+	l := interrex.Lease{
+		Key:        r.key(m.Key),
+		Holder:     m.Holder,
+		Token:      interrex.Token(m.Token),
+		TTL:        r.duration("ttl", m.Ttl),
+		AcquiredAt: r.time("acquired_at", m.AcquiredAt),
+		Remaining:  r.duration("remaining", m.Remaining),
+		ExpiresAt:  r.time("expires_at", m.ExpiresAt),
+		Metadata:   m.Metadata,
+	}
+	for _, p := range m.Pins {
+		l.Pins = append(l.Pins, interrex.Pin{Owner: p.GetOwner(), Reason: p.GetReason(), Until: r.time("pins.until", p.GetUntil())})
+	}
+	if m.Waiting != nil {
+		n := int(*m.Waiting)
+		l.Waiting = &n
+	}
+	return l, r.err
+}
+
+// PastLease makes the message of one line of a key's history.
+func PastLease(p interrex.PastLease) *interrexv1.HistoryItem {
+	return &interrexv1.HistoryItem{
+		Holder:     p.Holder,
+		Token:      uint64(p.Token),
+		AcquiredAt: timestamp(p.AcquiredAt),
+		EndedAt:    timestamp(p.EndedAt),
+		How:        string(p.How),
+	}
+}
+
+// FromPastLease reads one line of a key's history.
+func FromPastLease(m *interrexv1.HistoryItem) (interrex.PastLease, error) {
+	var r reader
+	p := interrex.PastLease{
+		Holder:     m.GetHolder(),
+		Token:      interrex.Token(m.GetToken()),
+		AcquiredAt: r.time("acquired_at", m.GetAcquiredAt()),
+		EndedAt:    r.time("ended_at", m.GetEndedAt()),
+		How:        interrex.Ending(m.GetHow()),
+	}
+	return p, r.err
+}
+
+// LeaseEvent makes the message of an event. The event that ends a snapshot has
+// no lease.
+func LeaseEvent(e interrex.LeaseEvent) *interrexv1.LeaseEvent {
+	m := &interrexv1.LeaseEvent{Kind: e.Kind, Revision: uint64(e.Revision)}
+	if e.Kind != interrex.EndOfSnapshot {
+		m.Lease = Lease(e.Lease)
+	}
+	return m
+}
+
+// FromLeaseEvent reads an event.
+func FromLeaseEvent(m *interrexv1.LeaseEvent) (interrex.LeaseEvent, error) {
+	l, err := FromLease(m.GetLease())
+	return interrex.LeaseEvent{Kind: m.GetKind(), Lease: l, Revision: interrex.Revision(m.GetRevision())}, err
+}
+
+// timestamp makes no message of the zero time.
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// optional makes no message of a duration that was left out.
+func optional(d time.Duration) *durationpb.Duration {
+	if d == 0 {
+		return nil
+	}
+	return durationpb.New(d)
+}
+
+// count makes a number of the wire: none are below zero there.
+func count(n int) uint32 { return uint32(max(n, 0)) }
