@@ -126,24 +126,26 @@ func (c *CA) Write(dir, id string) (*Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(i.key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot encode an agent's key: %w", err)
-	}
 	f := &Files{
 		CA:   filepath.Join(dir, "ca.pem"),
 		Cert: filepath.Join(dir, "agent.pem"),
 		Key:  filepath.Join(dir, "agent.key"),
 	}
-	err = errors.Join(
-		writePEM(f.CA, "CERTIFICATE", c.cert.Raw, 0o644),
-		writePEM(f.Cert, "CERTIFICATE", i.cert.Certificate[0], 0o644),
-		writePEM(f.Key, "PRIVATE KEY", key, 0o600),
-	)
-	if err != nil {
+	if err := errors.Join(writePEM(f.CA, "CERTIFICATE", c.cert.Raw, 0o644), i.write(f)); err != nil {
 		return nil, fmt.Errorf("cannot write an agent's certificate: %w", err)
 	}
 	return f, nil
+}
+
+func (i *issued) write(f *Files) error {
+	key, err := x509.MarshalPKCS8PrivateKey(i.key)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		writePEM(f.Cert, "CERTIFICATE", i.cert.Certificate[0], 0o644),
+		writePEM(f.Key, "PRIVATE KEY", key, 0o600),
+	)
 }
 
 func writePEM(name, kind string, der []byte, mode os.FileMode) error {
