@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"strings"
@@ -194,7 +195,7 @@ func FuzzRestore(f *testing.F) {
 		w := newWorld(t)
 		w.table = table
 		w.restart()
-		w.now = 1 << 60
+		w.now = math.MaxInt64
 		for w.table.CanExpire() {
 			if w.tick(1000) == 0 {
 				t.Fatal(fmt.Sprint("due, and nothing ends"))
