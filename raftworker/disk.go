@@ -60,11 +60,13 @@ func (d *disk) write(what string, f func() error) error {
 	defer timer.Stop()
 	select {
 	case err := <-done:
-		if err != nil {
-			err = classify(what, err)
-			d.fail(err)
+		if err == nil {
+			return nil
 		}
-		return err
+		// The log says that a segment is sealed where an earlier failure to
+		// make the next one is the reason: the first failure explains.
+		d.fail(classify(what, err))
+		return d.failure()
 	case <-timer.Chan():
 		err := fmt.Errorf("cannot %s: %w: no answer for %s", what, ErrDiskHung, d.timeout)
 		d.fail(err)

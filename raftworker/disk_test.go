@@ -1,0 +1,262 @@
+package raftworker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/types"
+	"github.com/juju/clock"
+)
+
+func TestAWriteThatHangsIsReportedAtItsDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(clock.WallClock, 5*time.Second)
+		stuck := make(chan struct{})
+		start := time.Now()
+		err := d.write("append", func() error { <-stuck; return nil })
+		if !errors.Is(err, ErrDiskHung) || time.Since(start) != 5*time.Second {
+			t.Fatalf("after %s: %v", time.Since(start), err)
+		}
+		if err := d.write("append", func() error { return nil }); !errors.Is(err, ErrDiskHung) {
+			t.Fatalf("a write after one that hangs: %v", err)
+		}
+		select {
+		case <-d.drained():
+			t.Fatal("drained while a write is under way")
+		case <-time.After(time.Minute):
+		}
+		close(stuck)
+		<-d.drained()
+	})
+}
+
+func TestTheFirstFailureIsFinal(t *testing.T) {
+	d := newDisk(clock.WallClock, 0)
+	if err := d.write("append", func() error { return syscall.ENOSPC }); !errors.Is(err, ErrDiskFull) {
+		t.Fatal(err)
+	}
+	<-d.failed
+	ran := false
+	if err := d.write("append", func() error { ran = true; return nil }); !errors.Is(err, ErrDiskFull) || ran {
+		t.Fatalf("ran %v: %v", ran, err)
+	}
+}
+
+func TestFailedWritesAreClassified(t *testing.T) {
+	for _, c := range []struct{ from, is error }{
+		{&os.PathError{Op: "write", Err: syscall.ENOSPC}, ErrDiskFull},
+		{syscall.EDQUOT, ErrDiskFull},
+		{syscall.EFBIG, ErrDiskFull},
+		{syscall.EIO, ErrDiskFailed},
+		{errors.New("non-monotonic"), ErrDiskFailed},
+		{ErrDiskHung, ErrDiskHung},
+		{ErrStoreClosed, ErrStoreClosed},
+	} {
+		got := classify("append", c.from)
+		if !errors.Is(got, c.is) || !errors.Is(got, c.from) {
+			t.Errorf("%v: %v", c.from, got)
+		}
+	}
+	if err := classify("append", nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// faultyVFS is the real file system with an fsync that can be made to block or
+// fail, and a counter.
+type faultyVFS struct {
+	types.VFS
+	syncs  *int
+	sync   func() error // before each fsync
+	create func() error
+}
+
+func (f faultyVFS) Create(dir, name string, size uint64) (types.WritableFile, error) {
+	if f.create != nil {
+		if err := f.create(); err != nil {
+			return nil, err
+		}
+	}
+	file, err := f.VFS.Create(dir, name, size)
+	return faultyFile{file, f}, err
+}
+
+func (f faultyVFS) OpenWriter(dir, name string) (types.WritableFile, error) {
+	file, err := f.VFS.OpenWriter(dir, name)
+	return faultyFile{file, f}, err
+}
+
+type faultyFile struct {
+	types.WritableFile
+	vfs faultyVFS
+}
+
+func (f faultyFile) Sync() error {
+	*f.vfs.syncs++
+	if f.vfs.sync != nil {
+		if err := f.vfs.sync(); err != nil {
+			return err
+		}
+	}
+	return f.WritableFile.Sync()
+}
+
+func entries(first, n int) []*raft.Log {
+	var logs []*raft.Log
+	for i := range n {
+		logs = append(logs, &raft.Log{Index: uint64(first + i), Term: 1, Data: fmt.Appendf(nil, "entry %d", first+i)})
+	}
+	return logs
+}
+
+func TestEveryWriteIsSyncedOnlyInThatMode(t *testing.T) {
+	for _, mode := range []SyncMode{SyncAfterWrite, NoSyncAfterWrite} {
+		syncs, observed := 0, 0
+		cfg := LogStoreConfig{Synced: func(time.Duration) { observed++ }}
+		d, err := openDir(t.TempDir(), mode, cfg, faultyVFS{VFS: fs.New(), syncs: &syncs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := syncs
+		for i := range 20 {
+			if err := d.StoreLogs(entries(1+3*i, 3)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := 20
+		if mode == NoSyncAfterWrite {
+			want = 0
+		}
+		if syncs-before != want || observed < want {
+			t.Errorf("mode %v: %d fsyncs for 20 writes, %d observed", mode, syncs-before, observed)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAHungDirectoryStaysLockedUntilTheWriteHasReturned(t *testing.T) {
+	dir, syncs := t.TempDir(), 0
+	stuck := make(chan struct{})
+	hang := false
+	d, err := openDir(dir, SyncAfterWrite, LogStoreConfig{WriteTimeout: 50 * time.Millisecond},
+		faultyVFS{VFS: fs.New(), syncs: &syncs, sync: func() error {
+			if hang {
+				<-stuck
+			}
+			return nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hang = true
+	if err := d.StoreLogs(entries(1, 1)); !errors.Is(err, ErrDiskHung) {
+		t.Fatal(err)
+	}
+	if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+		t.Fatalf("closing while a write hangs: %v", err)
+	}
+	if _, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{}); !errors.Is(err, ErrDirectoryInUse) {
+		t.Fatalf("opened while a write hangs: %v", err)
+	}
+	close(stuck)
+	<-d.closed
+	again, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFullDiskIsATypedErrorAndHeals(t *testing.T) {
+	dir, syncs := t.TempDir(), 0
+	full := false
+	d, err := openDir(dir, SyncAfterWrite, LogStoreConfig{SegmentSize: 4096},
+		faultyVFS{VFS: fs.New(), syncs: &syncs, create: func() error {
+			if full {
+				return &os.PathError{Op: "fallocate", Path: "x", Err: syscall.ENOSPC}
+			}
+			return nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full = true
+	stored := 0
+	for i := 1; i < 10000; i++ {
+		if err = d.StoreLogs(entries(i, 1)); err != nil {
+			break
+		}
+		stored = i
+	}
+	if !errors.Is(err, ErrDiskFull) || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("after %d entries: %v", stored, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{SegmentSize: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if last, err := again.LastIndex(); err != nil || last < uint64(stored) {
+		t.Fatalf("of %d entries that were answered, %d are there: %v", stored, last, err)
+	}
+}
+
+func TestTheLogSurvivesReopening(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "raft")
+	s, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Fatalf("%v %v", info.Mode(), err)
+	}
+	if err := errors.Join(s.StoreLogs(entries(1, 10)), s.DeleteRange(1, 3), s.DeleteRange(9, 10), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, err = NewLogStore(dir, SyncAfterWrite, LogStoreConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	first, _ := s.FirstIndex()
+	last, _ := s.LastIndex()
+	var log raft.Log
+	if err := s.GetLog(5, &log); err != nil || first != 4 || last != 8 || string(log.Data) != "entry 5" {
+		t.Fatalf("%d-%d, %q, %v", first, last, log.Data, err)
+	}
+	if err := s.GetLog(9, &log); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Fatal(err)
+	}
+}
+
+func TestAClosedStoreIsNotReached(t *testing.T) {
+	s, err := NewLogStore(t.TempDir(), SyncAfterWrite, LogStoreConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.StoreLogs(entries(1, 1)), s.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, first := s.FirstIndex()
+	_, last := s.LastIndex()
+	for _, err := range []error{first, last, s.GetLog(1, new(raft.Log)), s.StoreLog(entries(2, 1)[0]), s.DeleteRange(1, 1)} {
+		if !errors.Is(err, ErrStoreClosed) {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,469 @@
+package raftworker
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock/testclock"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/interrex/interrex/queue"
+)
+
+func TestALoneAgentLeadsAndKeepsWhatItCommitted(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	a.put(w, "one")
+	id := a.state.Identity()
+	if len(id.ClusterID) != 32 {
+		t.Fatalf("no cluster ID: %+v", id)
+	}
+	revision := a.state.Revision()
+	a.stop(w)
+	if l := a.tracker.Current(); l.Leader || l.LeaderID != "" || l.Term == 0 {
+		t.Fatalf("after the stop: %+v", l)
+	}
+
+	// Another process: the state is empty, and comes from the log.
+	a.state = newState(t, a.log)
+	a.cfg.State = a.state
+	w = a.start()
+	a.leads()
+	a.until("replay", func() bool { return a.state.Revision() == revision })
+	if again := a.state.Identity(); again.ClusterID != id.ClusterID {
+		t.Fatalf("another cluster: %+v", again)
+	}
+	a.stop(w)
+}
+
+func TestTheFirstEntryIsTheClustersIdentity(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	a.cfg.Incarnations = func() map[string]string { return map[string]string{"a": "i1", "stranger": "i2"} }
+	w := a.start()
+	a.leads()
+	a.until("identity", func() bool { return a.state.Identity().ClusterID != "" })
+	id := a.state.Identity()
+	if len(id.Incarnations) != 1 || id.Incarnations["a"] != "i1" || id.Epoch.Bits == 0 {
+		t.Fatalf("%+v", id)
+	}
+	store, err := w.LogStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log raft.Log
+	for i, want := range []raft.LogType{raft.LogConfiguration, raft.LogNoop, raft.LogCommand} {
+		if err := store.GetLog(uint64(i+1), &log); err != nil || log.Type != want {
+			t.Fatalf("entry %d is %v: %v", i+1, log.Type, err)
+		}
+	}
+	a.stop(w)
+}
+
+func TestAccessorsSayWhyThereIsNoRaft(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	r, err := w.Raft()
+	if err != nil || r == nil {
+		t.Fatal(err)
+	}
+	a.stop(w)
+	for name, get := range map[string]func() error{
+		"Raft":     func() error { r, err := w.Raft(); return check(r == nil, err) },
+		"LogStore": func() error { s, err := w.LogStore(); return check(s == nil, err) },
+		"Applier":  func() error { s, err := w.Applier(); return check(s == nil, err) },
+		"Enter":    func() error { v, err := w.Enter("x"); return check(v == nil, err) },
+	} {
+		if err := get(); err != ErrWorkerStopped {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func check(none bool, err error) error {
+	if !none {
+		return errors.New("it gives something beside its error")
+	}
+	return err
+}
+
+func TestABringUpThatFailsSaysWhyAtOnce(t *testing.T) {
+	strange := t.TempDir()
+	if err := os.WriteFile(filepath.Join(strange, "raft.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for says, breakIt := range map[string]func(*Config){
+		"so it is not interrex's":                  func(c *Config) { c.StorageDir = strange },
+		"no transport today":                       func(c *Config) { c.Transport = failingTransport },
+		"no applier today":                         func(c *Config) { c.NewApplier = failingApplier },
+		"the transport's address \"a\" is not the": func(c *Config) { c.LocalID = "b" },
+	} {
+		a := newAgent(t, "a", "a")
+		breakIt(&a.cfg)
+		start := time.Now()
+		_, err := NewWorker(a.cfg)
+		if err == nil || !strings.Contains(err.Error(), says) || errors.Is(err, ErrStartTimeout) {
+			t.Errorf("want %q: %v", says, err)
+		}
+		if took := time.Since(start); took > LoopTimeout/4 {
+			t.Errorf("%q took %s", says, took)
+		}
+		if !slices.ContainsFunc(a.log.all(), func(l string) bool { return strings.HasPrefix(l, "ERROR") && strings.Contains(l, says) }) {
+			t.Errorf("%q is not in the log: %v", says, a.log.all())
+		}
+		if says != "so it is not interrex's" {
+			mustBeUnlocked(t, a.cfg.StorageDir)
+		}
+	}
+}
+
+func failingTransport(func() (uint64, uint64)) (Transport, error) {
+	return nil, errors.New("no transport today")
+}
+
+func failingApplier(*raft.Raft, *queue.Queue) (Applier, error) {
+	return nil, errors.New("no applier today")
+}
+
+func mustBeUnlocked(t *testing.T, dir string) {
+	t.Helper()
+	lock, err := LockDir(dir, "test")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	lock.Unlock()
+}
+
+func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	c := testclock.NewClock(time.Now())
+	a.cfg.Clock = c
+	stuck := make(chan struct{})
+	makeTransport := a.cfg.Transport
+	a.cfg.Transport = func(p func() (uint64, uint64)) (Transport, error) { <-stuck; return makeTransport(p) }
+	ended := make(chan error, 1)
+	go func() { _, err := NewWorker(a.cfg); ended <- err }()
+	for _, d := range []time.Duration{LoopTimeout, defaultStopTimeout} {
+		if err := c.WaitAdvance(d, 10*time.Second, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-ended; err != ErrStartTimeout {
+		t.Fatal(err)
+	}
+	if _, err := LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, ErrDirectoryInUse) {
+		t.Fatalf("a second loop could open the first one's log: %v", err)
+	}
+	close(stuck)
+	a.until("end", func() bool {
+		lock, err := LockDir(a.cfg.StorageDir, "test")
+		if err == nil {
+			lock.Unlock()
+		}
+		return err == nil
+	})
+}
+
+func TestRaftThatStopsByItselfEndsTheWorker(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	r, _ := w.Raft()
+	if err := r.Shutdown().Error(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Wait(); err != ErrRaftShutdown || err.Error() != "raft shutdown" {
+		t.Fatal(err)
+	}
+	if _, err := w.Raft(); err != ErrRaftShutdown {
+		t.Fatal(err)
+	}
+	mustBeUnlocked(t, a.cfg.StorageDir)
+}
+
+func TestAnApplierThatEndsEndsTheWorker(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	stuck := errors.New("leadership transfer in progress for 30s")
+	a.applier.end <- stuck
+	if err := w.Wait(); !errors.Is(err, stuck) {
+		t.Fatal(err)
+	}
+	mustBeUnlocked(t, a.cfg.StorageDir)
+}
+
+func TestAWorkerWithoutALeaderEnds(t *testing.T) {
+	a := newAgent(t, "a", "a", "b", "c") // the others never come
+	a.cfg.NoLeaderTimeout, a.cfg.CheckPeriod = 200*time.Millisecond, 20*time.Millisecond
+	start := time.Now()
+	w := a.start()
+	if err := w.Wait(); err != ErrNoLeaderTimeout || err.Error() != "timed out waiting for leader contact" {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took < a.cfg.NoLeaderTimeout {
+		t.Fatalf("it gave up after %s", took)
+	}
+}
+
+func TestAnAgentOfNoClusterWaits(t *testing.T) {
+	a := newAgent(t, "a")
+	a.cfg.NoLeaderTimeout, a.cfg.CheckPeriod = 50*time.Millisecond, 10*time.Millisecond
+	w := a.start()
+	select {
+	case <-w.catacomb.Dying():
+		t.Fatal(w.Wait())
+	case <-time.After(300 * time.Millisecond):
+	}
+	a.stop(w)
+}
+
+func TestBootstrapIsAskedUntilItIsDecided(t *testing.T) {
+	a := newAgent(t, "a")
+	asked := 0
+	a.cfg.Bootstrap = func() ([]string, bool, error) {
+		asked++
+		switch asked {
+		case 1:
+			return nil, false, nil
+		case 2:
+			return nil, false, errors.New("4 agents are here")
+		case 3:
+			return []string{"b"}, true, nil // not us
+		}
+		return []string{"a"}, true, nil
+	}
+	w := a.start()
+	a.leads()
+	a.stop(w)
+	if asked != 4 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
+func TestBootstrapMakesAClusterOfOneOnce(t *testing.T) {
+	cfg := Config{Logger: &testLog{}, StorageDir: t.TempDir(), LocalID: "a"}
+	if err := Bootstrap(cfg); err != nil {
+		t.Fatal(err)
+	}
+	err := Bootstrap(cfg)
+	if err == nil || !strings.Contains(err.Error(), "bootstrapping raft cluster: bootstrap only works on new clusters") {
+		t.Fatal(err)
+	}
+	a := newAgent(t, "a")
+	a.cfg.StorageDir = cfg.StorageDir
+	w := a.start()
+	a.leads()
+	if l := a.tracker.Current(); l.LeaderID != "a" || l.LeaderAddress != "a:7400" {
+		t.Errorf("%+v", l)
+	}
+	a.stop(w)
+}
+
+func TestBootstrapRefusesWhatItWouldNotUse(t *testing.T) {
+	a := newAgent(t, "a")
+	cfg := a.cfg
+	for _, want := range []string{"State", "Transport", "NewApplier"} {
+		if err := Bootstrap(cfg); err == nil || err.Error() != "non-nil "+want+" during Bootstrap not valid" {
+			t.Errorf("%s: %v", want, err)
+		}
+		switch want {
+		case "State":
+			cfg.State = nil
+		case "Transport":
+			cfg.Transport = nil
+		case "NewApplier":
+			cfg.NewApplier = nil
+		}
+	}
+}
+
+func TestASnapshotIsRestoredInANewProcessAndNeverTakesAStateBack(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	a.put(w, "one")
+	r, _ := w.Raft()
+	if err := r.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	a.put(w, "two")
+	index, _ := a.state.Applied()
+	a.stop(w)
+
+	// Raft is restarted in a living process: nothing is restored, nothing goes
+	// back, and replayed entries change nothing.
+	revision := a.state.Revision()
+	w = a.start()
+	if now, _ := a.state.Applied(); now < index || a.state.Revision() != revision {
+		t.Fatalf("the state went from %d back to %d", index, now)
+	}
+	if slices.ContainsFunc(a.log.all(), func(l string) bool { return strings.Contains(l, "restored snapshot") }) {
+		t.Fatal("a snapshot was restored over a newer state")
+	}
+	a.leads()
+	a.stop(w)
+
+	a.state = newState(t, a.log)
+	a.cfg.State = a.state
+	w = a.start()
+	a.leads()
+	a.until("two", func() bool { return a.state.Revision() == revision })
+	if !slices.ContainsFunc(a.log.all(), func(l string) bool { return strings.Contains(l, "restored snapshot") }) {
+		t.Fatal("no snapshot was restored into an empty state")
+	}
+	a.stop(w)
+}
+
+func TestAVisitorKeepsRaftOpenForAWhile(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	v, err := w.Enter("reader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := w.Raft()
+	w.Kill()
+	<-v.Stopping()
+	if r.State() == raft.Shutdown {
+		t.Fatal("raft has ended although somebody is there")
+	}
+	v.Leave()
+	if err := w.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhoOverstaysIsNamed(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	a.cfg.VisitTimeout = 20 * time.Millisecond
+	w := a.start()
+	if _, err := w.Enter("sleeper"); err != nil {
+		t.Fatal(err)
+	}
+	a.stop(w)
+	if !slices.ContainsFunc(a.log.all(), func(l string) bool { return strings.Contains(l, "still in use by sleeper") }) {
+		t.Fatal(a.log.all())
+	}
+}
+
+func TestReportSaysHowRaftIs(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	registry := prometheus.NewRegistry()
+	a.cfg.PrometheusRegisterer = registry
+	w := a.start()
+	a.leads()
+	a.put(w, "one")
+	a.until("report", func() bool { return w.Report()["state"] == "Leader" })
+	report := w.Report()
+	for _, key := range []string{"state", "term", "leader", "index", "servers", "log", "disk", "worker"} {
+		if _, ok := report[key]; !ok {
+			t.Errorf("no %s in %v", key, report)
+		}
+	}
+	if report["leader"] != "a" || report["disk"] != "ok" || report["worker"] != "serving" || report["last-contact"] != nil {
+		t.Errorf("%v", report)
+	}
+	gathered, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, family := range gathered {
+		names = append(names, family.GetName())
+	}
+	for _, name := range []string{"interrex_raft_term", "interrex_log_fsync_duration_seconds", "interrex_raft_state"} {
+		if !slices.Contains(names, name) {
+			t.Errorf("no %s in %v", name, names)
+		}
+	}
+	a.stop(w)
+	if left, _ := registry.Gather(); len(left) != 0 {
+		t.Errorf("metrics of a worker that has ended: %v", left)
+	}
+	if w.Report()["worker"] != "stopped" {
+		t.Errorf("%v", w.Report())
+	}
+}
+
+func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	d := w.life.dir.disk
+	d.timeout = 30 * time.Millisecond
+	stuck := make(chan struct{})
+	go d.write("append to raft log", func() error { <-stuck; return nil })
+	err := w.Wait()
+	if !errors.Is(err, ErrDiskHung) {
+		t.Fatal(err)
+	}
+	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
+		t.Fatalf("started on a directory in which a write hangs: %v", err)
+	}
+	close(stuck)
+	<-w.life.dir.closed
+	again := a.start()
+	a.leads()
+	a.stop(again)
+}
+
+func TestAFullDiskEndsTheWorkerWithATypedError(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	w.life.dir.stable.mu.Lock()
+	w.life.dir.stable.files = failing{}
+	w.life.dir.stable.mu.Unlock()
+	// A new term must be saved: raft itself panics when it cannot.
+	r, _ := w.Raft()
+	go func() { w.life.dir.stable.SetUint64([]byte(keyCurrentTerm), r.CurrentTerm()+1) }()
+	if err := w.Wait(); !errors.Is(err, ErrDiskFull) {
+		t.Fatal(err)
+	}
+	again := a.start()
+	a.leads()
+	a.stop(again)
+}
+
+func TestAGapBehindTheSnapshotIsSaidAndNotAPanic(t *testing.T) {
+	dir := t.TempDir()
+	s, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.StoreLogs(entries(50, 5)), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	a := newAgent(t, "a", "a")
+	a.cfg.StorageDir = dir
+	if _, err := NewWorker(a.cfg); err == nil || !strings.Contains(err.Error(), "the log begins at index 50 and the newest snapshot is of 0") {
+		t.Fatal(err)
+	}
+}
+
+func TestASnapshotThatComesAgainAndAgainIsAnAlarm(t *testing.T) {
+	log := &testLog{}
+	c := &countedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), logger: log}
+	for range maxInstalls {
+		c.count(300)
+	}
+	if c.alarm() != 0 {
+		t.Fatal("an alarm too early")
+	}
+	c.count(300)
+	if c.alarm() != 300 || len(log.all()) != 1 {
+		t.Fatalf("%d %v", c.alarm(), log.all())
+	}
+	if c.count(301); c.alarm() != 0 {
+		t.Fatal("the alarm stays after progress")
+	}
+}
