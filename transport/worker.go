@@ -26,8 +26,8 @@ const stopTimeout = 5 * time.Second
 
 // Kill implements worker.Worker.
 func (t *Transport) Kill() {
-	t.cancel()
 	t.catacomb.Kill(nil)
+	t.cancel() // after it: what ends with ctx returns the catacomb's ErrDying
 }
 
 // Wait implements worker.Worker. When it returns, the port is free and no
