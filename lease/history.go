@@ -15,9 +15,9 @@ const (
 	historyAge   = 24 * time.Hour // of cluster time, after a key's last ending
 	historyKeys  = 65_536         // beyond that the key goes whose last ending is longest ago
 
-	// forgetAtOnce bounds what one turn spends on the keys that are too old. A
-	// turn of an operation adds at most two and one of time has as many, so
-	// what is left over goes soon.
+	// forgetAtOnce bounds what one turn spends on the keys that are too old: a
+	// pass of time may make a thousand of them in one moment. The rest goes in
+	// the turns that follow; historyKeys holds meanwhile.
 	forgetAtOnce = 64
 )
 
