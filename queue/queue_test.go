@@ -1,0 +1,377 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// answers collects the results of operations by their request ids.
+type answers struct {
+	mu sync.Mutex
+	m  map[string][]state.Result
+}
+
+func newAnswers() *answers { return &answers{m: map[string][]state.Result{}} }
+
+func (a *answers) op(id string, lane queue.Lane) *queue.Operation {
+	return &queue.Operation{
+		Operation: state.Operation{Table: 7, RequestID: id},
+		Lane:      lane,
+		Done: func(r state.Result) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.m[id] = append(a.m[id], r)
+		},
+	}
+}
+
+// err gives the one error that an operation was answered with.
+func (a *answers) err(t *testing.T, id string) error {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n := len(a.m[id]); n != 1 {
+		t.Fatalf("%s was answered %d times, want once", id, n)
+	}
+	return a.m[id][0].Err
+}
+
+func (a *answers) isOpen(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.m[id]) == 0
+}
+
+// run starts a queue in a bubble of virtual time and stops it at the end.
+func run(t *testing.T, c queue.Config, f func(t *testing.T, q *queue.Queue, a *answers)) {
+	synctest.Test(t, func(t *testing.T) {
+		c.Clock = clock.WallClock
+		q, err := queue.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(t, q, newAnswers())
+		q.Kill()
+		if err := q.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func ids(ops []*queue.Operation) string {
+	var out []string
+	for _, op := range ops {
+		out = append(out, op.RequestID)
+	}
+	return strings.Join(out, " ")
+}
+
+func wantIDs(t *testing.T, ops []*queue.Operation, want string) {
+	t.Helper()
+	if got := ids(ops); got != want {
+		t.Fatalf("taken: %q, want %q", got, want)
+	}
+}
+
+// Q01, Q03: whatever waits is one batch, in order.
+func TestWhateverWaitsIsOneBatchInOrder(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		for i := range 5 {
+			q.Enqueue(t.Context(), a.op(fmt.Sprint(i), queue.LaneNormal))
+		}
+		<-q.Ready()
+		wantIDs(t, q.Take(1024, 1<<20), "0 1 2 3 4")
+		if ops := q.Take(1024, 1<<20); len(ops) != 0 {
+			t.Fatalf("taken twice: %s", ids(ops))
+		}
+	})
+}
+
+// Q03: many callers at once lose nothing and wait for no timer.
+func TestConcurrentCallersAreTakenWithoutDelay(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		start := time.Now()
+		for i := range 256 {
+			go q.Enqueue(t.Context(), a.op(fmt.Sprint(i), queue.LaneNormal))
+		}
+		synctest.Wait()
+		if n := len(q.Take(1024, 1<<20)); n != 256 {
+			t.Fatalf("%d taken, want 256", n)
+		}
+		if d := time.Since(start); d != 0 {
+			t.Fatalf("it took %v", d)
+		}
+	})
+}
+
+// Q04: 3 s, and 5 s for extends, also while nobody takes.
+func TestDeadlineFiresWhileNobodyTakes(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		early := a.op("early", queue.LaneNormal)
+		early.Deadline = time.Now().Add(time.Second)
+		q.Enqueue(t.Context(), a.op("claim", queue.LaneNormal), a.op("extend", queue.LaneExtend), early)
+		for _, step := range []struct {
+			id string
+			at time.Duration
+		}{{"early", time.Second}, {"claim", 3 * time.Second}, {"extend", 5 * time.Second}} {
+			time.Sleep(step.at - time.Since(early.Deadline.Add(-time.Second)) - time.Millisecond)
+			synctest.Wait()
+			if !a.isOpen(step.id) {
+				t.Fatalf("%s was answered before %v", step.id, step.at)
+			}
+			time.Sleep(20 * time.Millisecond)
+			synctest.Wait()
+			err := a.err(t, step.id)
+			if !queue.IsDeadlineExceeded(err) || !errors.Is(err, interrex.ErrTimeout) {
+				t.Fatalf("%s: %v, want a deadline exceeded of kind timeout", step.id, err)
+			}
+		}
+	})
+}
+
+// Q04: at dequeue too, when the consumer is what was late.
+func TestTakeDropsWhatIsPastItsDeadline(t *testing.T) {
+	run(t, queue.Config{Timeout: 5 * time.Millisecond}, func(t *testing.T, q *queue.Queue, a *answers) {
+		q.Enqueue(t.Context(), a.op("late", queue.LaneNormal))
+		time.Sleep(5 * time.Millisecond)
+		q.Enqueue(t.Context(), a.op("fresh", queue.LaneNormal))
+		wantIDs(t, q.Take(1, 1<<20), "fresh")
+		if err := a.err(t, "late"); !queue.IsDeadlineExceeded(err) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Q05: a caller that has gone never enters the log.
+func TestTakeDropsWhoseCallerHasGone(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		stop := make(chan struct{})
+		gone := a.op("gone", queue.LaneNormal)
+		gone.Stop = stop
+		q.Enqueue(t.Context(), gone, a.op("there", queue.LaneNormal))
+		close(stop)
+		wantIDs(t, q.Take(2, 1<<20), "there")
+		err := a.err(t, "gone")
+		if !queue.IsCanceled(err) || queue.IsDeadlineExceeded(err) || !errors.Is(err, interrex.ErrTimeout) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Q06: whatever waits is answered at the end, and whatever comes after.
+func TestKillAnswersEverything(t *testing.T) {
+	run(t, queue.Config{Capacity: 1}, func(t *testing.T, q *queue.Queue, a *answers) {
+		q.Enqueue(t.Context(), a.op("in", queue.LaneNormal))
+		go q.Enqueue(t.Context(), a.op("held back", queue.LaneNormal))
+		synctest.Wait()
+		q.Kill()
+		if err := q.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		q.Enqueue(t.Context(), a.op("after", queue.LaneExtend))
+		synctest.Wait()
+		for _, id := range []string{"in", "held back", "after"} {
+			if err := a.err(t, id); !errors.Is(err, queue.ErrStopped) || !errors.Is(err, interrex.ErrDraining) {
+				t.Fatalf("%s: %v", id, err)
+			}
+		}
+	})
+}
+
+// Q07.
+func TestPredicatesTellErrorsApart(t *testing.T) {
+	for _, err := range []error{nil, errors.New("boom"), queue.ErrStopped} {
+		if queue.IsCanceled(err) || queue.IsDeadlineExceeded(err) {
+			t.Errorf("%v is taken for another", err)
+		}
+	}
+	if !queue.IsCanceled(fmt.Errorf("x: %w", queue.ErrCanceled)) || !queue.IsDeadlineExceeded(queue.ErrDeadlineExceeded) {
+		t.Error("a wrapped error is not known")
+	}
+}
+
+// Q08: a queue that was killed offers nothing.
+func TestKilledQueueIsNeverReady(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		q.Kill()
+		if err := q.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-q.Ready():
+			t.Fatal("ready")
+		default:
+		}
+		if ops := q.Take(10, 1<<20); len(ops) != 0 {
+			t.Fatal("something was taken")
+		}
+	})
+}
+
+func TestReadyAgainWhileSomethingIsLeft(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		q.Enqueue(t.Context(), a.op("1", queue.LaneNormal), a.op("2", queue.LaneNormal))
+		<-q.Ready()
+		wantIDs(t, q.Take(1, 1<<20), "1")
+		<-q.Ready()
+		wantIDs(t, q.Take(1, 1<<20), "2")
+		select {
+		case <-q.Ready():
+			t.Fatal("ready with nothing left")
+		default:
+		}
+	})
+}
+
+func TestExtendsTakeThreeQuartersWhileOthersWait(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		for i := range 8 {
+			q.Enqueue(t.Context(), a.op(fmt.Sprint("n", i), queue.LaneNormal), a.op(fmt.Sprint("e", i), queue.LaneExtend))
+		}
+		wantIDs(t, q.Take(4, 1<<20), "e0 e1 e2 n0")
+		wantIDs(t, q.Take(8, 1<<20), "e3 e4 e5 e6 e7 n1 n2 n3")
+		wantIDs(t, q.Take(8, 1<<20), "n4 n5 n6 n7")
+	})
+}
+
+func TestExtendsFillWhatOthersLeave(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		q.Enqueue(t.Context(), a.op("n0", queue.LaneNormal))
+		for i := range 8 {
+			q.Enqueue(t.Context(), a.op(fmt.Sprint("e", i), queue.LaneExtend))
+		}
+		wantIDs(t, q.Take(8, 1<<20), "e0 e1 e2 e3 e4 e5 e6 n0")
+		wantIDs(t, q.Take(8, 1<<20), "e7")
+	})
+}
+
+func TestTakeKeepsToItsBytes(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		for i := range 3 {
+			op := a.op(fmt.Sprint(i), queue.LaneNormal)
+			op.Data = make([]byte, 1000)
+			q.Enqueue(t.Context(), op)
+		}
+		wantIDs(t, q.Take(10, 2500), "0 1")
+		wantIDs(t, q.Take(10, 10), "2") // one is always taken
+	})
+}
+
+func TestFullQueueHoldsCallersBackInOrder(t *testing.T) {
+	run(t, queue.Config{Capacity: 2}, func(t *testing.T, q *queue.Queue, a *answers) {
+		q.Enqueue(t.Context(), a.op("1", queue.LaneNormal), a.op("2", queue.LaneNormal))
+		back := make(chan struct{})
+		go func() {
+			q.Enqueue(t.Context(), a.op("3", queue.LaneNormal), a.op("4", queue.LaneNormal))
+			close(back)
+		}()
+		synctest.Wait()
+		q.Enqueue(t.Context(), a.op("e", queue.LaneExtend)) // a lane of its own
+		wantIDs(t, q.Take(2, 1<<20), "e 1")
+		select {
+		case <-back:
+			t.Fatal("the caller came back with an operation out of the queue")
+		default:
+		}
+		wantIDs(t, q.Take(2, 1<<20), "2 3")
+		<-back
+		wantIDs(t, q.Take(2, 1<<20), "4")
+	})
+}
+
+func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
+	run(t, queue.Config{Capacity: 1, Timeout: time.Second}, func(t *testing.T, q *queue.Queue, a *answers) {
+		long := a.op("in", queue.LaneNormal)
+		long.Deadline = time.Now().Add(time.Hour)
+		q.Enqueue(t.Context(), long)
+		ctx, cancel := context.WithCancel(t.Context())
+		go q.Enqueue(ctx, a.op("ended", queue.LaneNormal))
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if err := a.err(t, "ended"); !queue.IsCanceled(err) {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		q.Enqueue(t.Context(), a.op("late", queue.LaneNormal))
+		if err := a.err(t, "late"); !queue.IsDeadlineExceeded(err) {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d > time.Second+20*time.Millisecond {
+			t.Fatalf("held back for %v", d)
+		}
+	})
+}
+
+func TestWhatDoesNotFitAnEntryIsRefused(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		op := a.op("huge", queue.LaneNormal)
+		op.Data = make([]byte, state.MaxOperationBytes+1)
+		q.Enqueue(t.Context(), op)
+		if err := a.err(t, "huge"); !errors.Is(err, interrex.ErrTooLarge) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestSecondAnswerIsDropped(t *testing.T) {
+	n := 0
+	op := &queue.Operation{Done: func(state.Result) { n++ }}
+	if !op.Answer(state.Result{}) || op.Answer(state.Result{}) || n != 1 {
+		t.Fatalf("Done was called %d times", n)
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for want, c := range map[string]queue.Config{
+		"nil Clock not valid":              {},
+		"negative Capacity not valid":      {Clock: clock.WallClock, Capacity: -1},
+		"negative Bytes not valid":         {Clock: clock.WallClock, Bytes: -1},
+		"negative Timeout not valid":       {Clock: clock.WallClock, Timeout: -1},
+		"negative ExtendTimeout not valid": {Clock: clock.WallClock, ExtendTimeout: -1},
+	} {
+		if _, err := queue.New(c); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestDepthIsReported(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		q.Enqueue(t.Context(), a.op("1", queue.LaneNormal), a.op("2", queue.LaneNormal), a.op("3", queue.LaneExtend))
+		if n, e := q.Depth(); n != 2 || e != 1 {
+			t.Fatalf("depth %d, %d", n, e)
+		}
+		if r := q.Report(); r["normal"] != 2 || r["extend"] != 1 || r["enqueued"] != uint64(3) {
+			t.Fatalf("report %v", r)
+		}
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(queue.NewCollector(q))
+		families, err := registry.Gather()
+		if err != nil || len(families) != 1 || families[0].GetName() != "interrex_queue_depth" {
+			t.Fatalf("%v, %v", families, err)
+		}
+		for _, m := range families[0].GetMetric() {
+			want := map[string]float64{"normal": 2, "extend": 1}[m.GetLabel()[0].GetValue()]
+			if got := m.GetGauge().GetValue(); got != want {
+				t.Fatalf("%v: %v, want %v", m.GetLabel(), got, want)
+			}
+		}
+	})
+}
