@@ -91,6 +91,7 @@ type agent struct {
 	trans   *memory
 	order   []string
 	orderMu sync.Mutex
+	mute    *atomic.Bool
 	log     *testLog
 }
 

@@ -1,0 +1,222 @@
+package raftworker
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/interrex/interrex/transport"
+)
+
+// clusterOf starts agents that know each other from the start, over TLS on
+// loopback.
+func clusterOf(t *testing.T, ids ...string) map[string]*running {
+	t.Helper()
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]*running{}
+	var join []string
+	for _, id := range ids {
+		a := newAgent(t, id, ids...)
+		tr := newTransport(t, ca, id, join)
+		join = append(join, tr.ListenAddr())
+		a.cfg.Transport = intercepted(a, TransportOf(tr, a.log))
+		// The product's own timing.
+		a.cfg.HeartbeatTimeout, a.cfg.ElectionTimeout, a.cfg.LeaderLeaseTimeout = 0, 0, 0
+		all[id] = &running{agent: a, w: a.start()}
+	}
+	return all
+}
+
+type running struct {
+	*agent
+	w *Worker
+}
+
+func newTransport(t *testing.T, ca *transport.CA, id string, join []string) *transport.Transport {
+	t.Helper()
+	tls, err := ca.TLS(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := transport.New(transport.Config{
+		ID: id, TLS: tls, Listen: "127.0.0.1:0", Join: join, Clock: clock.WallClock, Logger: &testLog{},
+		Hello: func() transport.Hello { return transport.Hello{} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Kill(); tr.Wait() })
+	return tr
+}
+
+// muted drops the entries that a leader sends, and keeps its heartbeats.
+type muted struct {
+	Transport
+	on *atomic.Bool
+}
+
+func (m muted) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if m.on.Load() && len(args.Entries) > 0 {
+		return errors.New("the follower's disk is stuck")
+	}
+	return m.Transport.AppendEntries(id, to, args, resp)
+}
+
+func intercepted(a *agent, make func(func() (uint64, uint64)) (Transport, error)) func(func() (uint64, uint64)) (Transport, error) {
+	a.mute = new(atomic.Bool)
+	return func(p func() (uint64, uint64)) (Transport, error) {
+		tr, err := make(p)
+		if err != nil {
+			return nil, err
+		}
+		return muted{tr, a.mute}, nil
+	}
+}
+
+func stopAll(all map[string]*running) {
+	for _, r := range all {
+		r.stop(r.w)
+	}
+}
+
+// leader waits until one of them leads and is ready.
+func leader(t *testing.T, all map[string]*running) *running {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		for _, r := range all {
+			if r.tracker.Current().Ready {
+				return r
+			}
+		}
+		time.Sleep(time.Millisecond) // a poll with an end, not a guess
+	}
+	t.Fatal("nobody leads")
+	return nil
+}
+
+func TestAPoliteStopHandsLeadershipOver(t *testing.T) {
+	all := clusterOf(t, "a", "b", "c")
+	first := leader(t, all)
+	first.put(first.w, "one")
+	id := first.state.Identity()
+	start := time.Now()
+	first.w.Kill()
+	delete(all, string(first.cfg.LocalID))
+	second := leader(t, all)
+	second.put(second.w, "two")
+	took := time.Since(start)
+	if first.applier.ticks.Load() != 1 {
+		t.Error("no last stamp was written")
+	}
+	if err := first.w.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	// The promise is 300 ms; this machine may be busy with other tests.
+	if took > 2*time.Second {
+		t.Errorf("the next write was answered after %s", took)
+	}
+	t.Logf("the next write was answered after %s", took)
+	if second.state.Identity().ClusterID != id.ClusterID {
+		t.Error("another cluster")
+	}
+	stopAll(all)
+}
+
+func TestALeaderThatCommitsNothingStepsDown(t *testing.T) {
+	all := clusterOf(t, "a", "b", "c")
+	first := leader(t, all)
+	first.stop(first.w)
+	first.cfg.StallTimeout, first.cfg.HandoverTimeout = 300*time.Millisecond, 300*time.Millisecond
+	first.cfg.CheckPeriod = 50 * time.Millisecond
+	delete(all, string(first.cfg.LocalID))
+	other := leader(t, all)
+	all[string(first.cfg.LocalID)] = &running{agent: first.agent, w: first.start()}
+	// It leads again, and its entries do not arrive anywhere, while its
+	// heartbeats do: nobody would vote against it.
+	r, err := other.w.Raft()
+	if err != nil {
+		t.Fatal(err)
+	}
+	me := all[string(first.cfg.LocalID)]
+	id := raft.ServerID(first.cfg.LocalID)
+	other.until("transfer", func() bool {
+		return me.tracker.Current().Ready || r.LeadershipTransferToServer(id, raft.ServerAddress(id)).Error() != nil && me.tracker.Current().Ready
+	})
+	me.mute.Store(true)
+	stuck, err := me.w.Raft()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck.Apply(me.entry("lost?"), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- me.w.Wait() }()
+	for me.tracker.Current().Leader {
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrNoProgress) {
+				t.Fatal(err)
+			}
+			ended <- err
+		case <-ctx.Done():
+			t.Fatalf("it still leads: %v", me.log.all())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	delete(all, string(first.cfg.LocalID))
+	next := leader(t, all)
+	next.put(next.w, "two")
+	me.mute.Store(false)
+	me.w.Kill()
+	if err := me.w.Wait(); err != nil && !errors.Is(err, ErrNoProgress) {
+		t.Error(err)
+	}
+	stopAll(all)
+}
+
+func TestAKilledLeaderHasASuccessorSoon(t *testing.T) {
+	all := clusterOf(t, "a", "b", "c")
+	first := leader(t, all)
+	start := time.Now()
+	// As SIGKILL: nothing is handed over, the streams just end.
+	if err := errors.Join(first.w.life.transport.Close()); err != nil {
+		t.Fatal(err)
+	}
+	delete(all, string(first.cfg.LocalID))
+	second := leader(t, all)
+	second.put(second.w, "two")
+	took := time.Since(start)
+	t.Logf("the next write was answered after %s", took)
+	if took > 8*time.Second {
+		t.Errorf("the next write was answered after %s", took)
+	}
+	first.w.Kill()
+	first.w.Wait()
+	stopAll(all)
+}
+
+func TestTenWorkersLiveInOneProcess(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	var all []*running
+	for range 10 {
+		a := newAgent(t, "a", "a")
+		a.cfg.PrometheusRegisterer = prometheus.WrapRegistererWith(prometheus.Labels{"dir": a.cfg.StorageDir}, registry)
+		all = append(all, &running{agent: a, w: a.start()})
+	}
+	for _, r := range all {
+		r.leads()
+	}
+	for _, r := range all {
+		r.stop(r.w)
+	}
+}
