@@ -1,0 +1,391 @@
+package leaseapplier
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+)
+
+// bubble runs a test on a rig in virtual time.
+func bubble(t *testing.T, f func(t *testing.T, r *rig), change ...func(*Config)) {
+	synctest.Test(t, func(t *testing.T) { f(t, newRig(t, change...)) })
+}
+
+func TestOperationIsAnsweredWithItsResult(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		c := r.do(r.claim(db, "ann", time.Minute))
+		if c.token() == 0 {
+			t.Fatal("no token")
+		}
+		if held, found := r.leases.Get(db); !found || held.Holder != "ann" {
+			t.Fatalf("%v %v", held, found)
+		}
+	})
+}
+
+func TestWhateverWaitsBecomesOneEntry(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		first := r.claim(db, "ann", time.Minute)
+		r.put(first)
+		var calls []*call
+		for i := range 256 {
+			k := interrex.Key{Namespace: "default", Name: fmt.Sprint(i)}
+			calls = append(calls, r.claim(k, "ann", time.Minute))
+			go r.queue.Enqueue(t.Context(), calls[i].Operation)
+		}
+		synctest.Wait()
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(10 * time.Millisecond)
+		for _, c := range calls {
+			c.want("")
+		}
+		if n := len(r.raft.written()); n != 2 {
+			t.Fatalf("%d entries, want 2: one in flight, and one with all that waited", n)
+		}
+	})
+}
+
+func TestMoreEntriesAreInFlightOnlyWhenMoreThanABatchWaits(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		for i := range 6 * state.MaxOperations {
+			k := interrex.Key{Namespace: "default", Name: fmt.Sprint(i)}
+			r.queue.Enqueue(t.Context(), r.claim(k, "ann", time.Minute).Operation)
+		}
+		synctest.Wait()
+		if n := len(r.raft.written()); n != DefaultMaxInFlight {
+			t.Fatalf("%d entries in flight, want %d", n, DefaultMaxInFlight)
+		}
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(time.Second)
+	})
+}
+
+// A01, S38.
+func TestFollowerNamesTheLeader(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.lose("you", 0)
+		r.applier.LeadershipChanged()
+		c := r.put(r.claim(db, "ann", time.Minute))
+		var e *NotLeaderError
+		if err := c.result().Err; !errors.As(err, &e) || !IsNotLeaderError(err) {
+			t.Fatalf("%v", err)
+		}
+		if e.ServerID() != "you" || e.ServerAddress() != "you:7400" || e.Error() != `not currently the leader, try "you"` {
+			t.Fatalf("%v %v %v", e.ServerID(), e.ServerAddress(), e)
+		}
+		if m := e.AsMap(); m["server-id"] != "you" || m["server-address"] != "you:7400" || len(m) != 2 {
+			t.Fatalf("%v", m)
+		}
+		c.want(interrex.KindNotLeader)
+		var kind *interrex.Error
+		if !errors.As(e, &kind) || kind.LeaderID != "you" || kind.LeaderAddress != "you:7400" || kind.RetryAfter == 0 {
+			t.Fatalf("%+v", kind)
+		}
+	})
+}
+
+// A01, S08, S11.
+func TestNobodyIsNamedWhenNoLeaderIsKnown(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.lose("", 0)
+		c := r.put(r.claim(db, "ann", time.Minute))
+		c.want(interrex.KindNoLeader)
+		if err := c.result().Err; err.Error() != `not currently the leader, try ""` || !errors.Is(err, interrex.ErrNoLeader) {
+			t.Fatal(err)
+		}
+	})
+	if IsNotLeaderError(nil) || IsNotLeaderError(errors.New("boom")) || !IsNotLeaderError(NewNotLeaderError("a", "b")) {
+		t.Fatal("IsNotLeaderError")
+	}
+}
+
+// A02.
+func TestWrongResponseIsAnErrorAndNoPanic(t *testing.T) {
+	for name, wrong := range map[string]any{"nothing": nil, "a number": 7, "too few": []state.Result{}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.raft.set(func(m *memRaft) { m.tamper = func(any) any { return wrong } })
+				c := r.do(r.claim(db, "ann", time.Minute))
+				c.want(interrex.KindOutcomeUnknown)
+				if !strings.Contains(c.result().Err.Error(), "invalid FSM response") || r.logs.count("critical") != 1 {
+					t.Fatalf("%v, %d critical logs", c.result().Err, r.logs.count("critical"))
+				}
+				r.raft.set(func(m *memRaft) { m.tamper = nil })
+				r.do(r.claim(interrex.Key{Namespace: "a", Name: "b"}, "ann", time.Minute)).want("")
+			})
+		})
+	}
+}
+
+// A03: there is no target to notify. A Done that panics is the nearest: it
+// takes nobody else along.
+func TestDoneThatPanicsHarmsNobodyElse(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		bad, good := r.claim(db, "ann", time.Minute), r.claim(db, "bob", time.Minute)
+		bad.Done = func(state.Result) { panic("boom") }
+		r.do2(bad, good)
+		good.want(interrex.KindHeld)
+		if r.logs.count("error") != 1 {
+			t.Fatal("nothing was logged")
+		}
+		r.do(r.claim(db, "cat", time.Minute)).want(interrex.KindHeld)
+	})
+}
+
+// A04.
+func TestLaterOperationsRunAfterAnEarlierFailure(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		first, second, third := r.claim(db, "ann", time.Minute), r.claim(db, "bob", time.Minute), r.claim(interrex.Key{Namespace: "a", Name: "b"}, "cat", time.Minute)
+		r.do2(first, second, third)
+		first.want("")
+		second.want(interrex.KindHeld)
+		third.want("")
+	})
+}
+
+// A05.
+func TestLeadershipLostInMidBatchIsOutcomeUnknown(t *testing.T) {
+	for keep := range 2 {
+		t.Run(fmt.Sprintf("%d survive", keep), func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.raft.set(func(m *memRaft) { m.holds = true })
+				a, b := r.claim(db, "ann", time.Minute), r.claim(db, "bob", time.Minute)
+				r.put(a, b)
+				r.raft.lose("you", keep)
+				synctest.Wait()
+				a.want(interrex.KindOutcomeUnknown)
+				b.want(interrex.KindOutcomeUnknown)
+				if IsNotLeaderError(a.result().Err) || !errors.Is(a.result().Err, raft.ErrLeadershipLost) {
+					t.Fatal(a.result().Err)
+				}
+			})
+		})
+	}
+}
+
+// The table of raft's errors: only three mean that nothing happened.
+func TestErrorsOfRaftAreToldApart(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		kind interrex.Kind
+	}{
+		{raft.ErrNotLeader, interrex.KindNotLeader},
+		{raft.ErrEnqueueTimeout, interrex.KindTimeout},
+		{raft.ErrLeadershipTransferInProgress, interrex.KindUnavailable},
+		{raft.ErrLeadershipLost, interrex.KindOutcomeUnknown},
+		{raft.ErrRaftShutdown, interrex.KindOutcomeUnknown},
+		{raft.ErrAbortedByRestore, interrex.KindOutcomeUnknown},
+		{errors.New("boom"), interrex.KindOutcomeUnknown},
+	} {
+		t.Run(c.err.Error(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.raft.set(func(m *memRaft) { m.fate = func() error { m.fate = nil; return c.err } })
+				r.do(r.claim(db, "ann", time.Minute)).want(c.kind)
+				r.pass(time.Second)
+				r.do(r.claim(db, "ann", time.Minute)).want("") // and life goes on
+			})
+		})
+	}
+}
+
+// A06.
+func TestEntryWithoutAnswerIsOutcomeUnknownInTime(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		c := r.claim(db, "ann", time.Minute)
+		late := r.claim(db, "bob", time.Minute)
+		r.put(c)
+		r.put(late)
+		r.pass(DefaultAnswerTimeout - time.Millisecond)
+		if !c.isOpen() {
+			t.Fatal("answered early")
+		}
+		late.want(interrex.KindTimeout) // it never entered the log
+		r.pass(2 * time.Millisecond)
+		c.want(interrex.KindOutcomeUnknown)
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(10 * time.Millisecond)
+		c.want(interrex.KindOutcomeUnknown) // still the one answer
+		r.do(r.claim(db, "cat", time.Minute)).want(interrex.KindHeld)
+	})
+}
+
+// Q02: also when it is stopped.
+func TestStopAnswersWhatIsInTheLog(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		c, w := r.claim(db, "ann", time.Minute), r.waiting("bob", "b.1", 0, time.Minute, 0)
+		r.put(c)
+		start := time.Now()
+		r.applier.Kill()
+		if err := r.applier.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		c.want(interrex.KindOutcomeUnknown)
+		if d := time.Since(start); d > DefaultDrainTimeout {
+			t.Fatalf("it took %v", d)
+		}
+		if r.applier.ReadyTerm() != 0 {
+			t.Fatal("ready after the end")
+		}
+		r.put(w)
+		if !w.isOpen() {
+			t.Fatal("what is in the queue outlives the applier")
+		}
+	})
+}
+
+func TestStopWaitsALittleForTheAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.latency = 50 * time.Millisecond })
+		c := r.put(r.claim(db, "ann", time.Minute))
+		r.applier.Kill()
+		if err := r.applier.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		c.want("")
+	})
+}
+
+// Q02: also when raft panics.
+func TestPanicAnswersEverythingAndEndsTheApplier(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		holder := r.do(r.claim(db, "ann", time.Minute))
+		w := r.put(r.waiting("bob", "b.1", 0, time.Minute, 0))
+		r.raft.set(func(m *memRaft) { m.panics = true })
+		c := r.put(r.revoke(db, holder.token()))
+		if err := r.applier.Wait(); err == nil || !strings.Contains(err.Error(), "raft panics") {
+			t.Fatal(err)
+		}
+		c.want(interrex.KindOutcomeUnknown)
+		w.want(interrex.KindOutcomeUnknown) // its claim was in that entry
+	})
+}
+
+// hashicorp/raft#696.
+func TestTransferThatNeverEndsEndsTheApplier(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
+		r.put(r.claim(db, "ann", time.Minute)).want(interrex.KindUnavailable)
+		done := make(chan error, 1)
+		go func() { done <- r.applier.Wait() }()
+		r.pass(DefaultStuckAfter - time.Second)
+		select {
+		case err := <-done:
+			t.Fatalf("ended early: %v", err)
+		default:
+		}
+		r.pass(3 * time.Second)
+		if err := <-done; !errors.Is(err, ErrTransferStuck) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestTransferThatEndsIsForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		for range 2 {
+			r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
+			r.put(r.claim(db, "ann", time.Minute)).want(interrex.KindUnavailable)
+			waits := r.put(r.claim(db, "bob", time.Minute))
+			if !waits.isOpen() {
+				t.Fatal("raft was asked again while it hands over")
+			}
+			r.pass(time.Second)
+			r.raft.set(func(m *memRaft) { m.refusal = nil })
+			r.pass(time.Second)
+			if waits.isOpen() {
+				t.Fatal("it did not go on")
+			}
+			r.pass(20 * time.Second)
+		}
+	})
+}
+
+func TestReadyTermFollowsLeadership(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		if got := r.applier.ReadyTerm(); got != 1 {
+			t.Fatalf("ready in term %d, want 1", got)
+		}
+		r.raft.lose("you", 0)
+		r.applier.LeadershipChanged()
+		synctest.Wait()
+		if got := r.applier.ReadyTerm(); got != 0 {
+			t.Fatalf("ready in term %d, want none", got)
+		}
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.raft.lead()
+		r.applier.LeadershipChanged()
+		r.pass(10 * time.Millisecond)
+		if got := r.applier.ReadyTerm(); got != 0 {
+			t.Fatal("ready before its predecessors' entries are applied")
+		}
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(10 * time.Millisecond)
+		if got := r.applier.ReadyTerm(); got != 3 {
+			t.Fatalf("ready in term %d, want 3", got)
+		}
+	})
+}
+
+func TestReportSaysWhereItStands(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		if got := r.applier.Report(); got["term"] != uint64(1) || got["ready"] != true || got["in-flight"] != 0 {
+			t.Fatalf("%v", got)
+		}
+	})
+}
+
+func TestMetricsCountWhatWasAnswered(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.do(r.claim(db, "ann", time.Minute)).want("")
+		r.do(r.claim(db, "bob", time.Minute)).want(interrex.KindHeld)
+		r.metrics.CountEvents([]state.Event{{Kind: interrex.LeaseExpired}, {Kind: interrex.LeaseClaimed}})
+		got := gather(t, r.metrics)
+		for name, want := range map[string]float64{
+			"interrex_lease_ops_total claim ok": 1, "interrex_lease_ops_total claim held": 1,
+			"interrex_lease_expired_total": 1, "interrex_batch_operations": 2,
+			"interrex_raft_apply_duration_seconds success": 2, "interrex_lease_waiters": 0,
+		} {
+			if v, found := got[name]; !found || v != want {
+				t.Errorf("%s: %v, want %v, of %v", name, v, want, got)
+			}
+		}
+	})
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	whole := func() Config {
+		return Config{Raft: &memRaft{}, Queue: fakeQueue{}, State: &state.State{}, Leases: &lease.Table{}, Clock: testClock, Logger: &logs{}}
+	}
+	for want, spoil := range map[string]func(*Config){
+		"nil Raft not valid":               func(c *Config) { c.Raft = nil },
+		"nil Queue not valid":              func(c *Config) { c.Queue = nil },
+		"nil State not valid":              func(c *Config) { c.State = nil },
+		"nil Leases not valid":             func(c *Config) { c.Leases = nil },
+		"nil Clock not valid":              func(c *Config) { c.Clock = nil },
+		"nil Logger not valid":             func(c *Config) { c.Logger = nil },
+		"negative MaxInFlight not valid":   func(c *Config) { c.MaxInFlight = -1 },
+		"negative AnswerTimeout not valid": func(c *Config) { c.AnswerTimeout = -1 },
+	} {
+		c := whole()
+		spoil(&c)
+		if _, err := NewApplier(c); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if err := whole().Validate(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,435 @@
+package leaseapplier
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memRaft is a raft of one: it applies entries in order, after a while, and can
+// be told to fail in every way that a raft does.
+type memRaft struct {
+	fsm func(*raft.Log) any
+
+	mu       sync.Mutex
+	role     raft.RaftState
+	term     uint64
+	leader   string
+	index    uint64
+	latency  time.Duration
+	refusal  error         // of Apply and Barrier, at once
+	fate     func() error  // of each entry once its turn has come; nil: applied
+	tamper   func(any) any // of responses
+	panics   bool          // Apply does
+	holds    bool          // entries stay in the log
+	log      []*memFuture  // accepted, not yet answered
+	entries  []state.Entry // of everything that was accepted
+	at       []time.Time   // when
+	barriers int
+	wake     chan struct{}
+	stopped  chan struct{}
+}
+
+type memFuture struct {
+	data     []byte // nil: a barrier
+	index    uint64
+	err      error
+	response any
+	done     chan struct{}
+}
+
+func (f *memFuture) Error() error  { <-f.done; return f.err }
+func (f *memFuture) Response() any { return f.response }
+func (f *memFuture) Index() uint64 { return f.index }
+
+func (r *memRaft) State() raft.RaftState { r.mu.Lock(); defer r.mu.Unlock(); return r.role }
+func (r *memRaft) CurrentTerm() uint64   { r.mu.Lock(); defer r.mu.Unlock(); return r.term }
+func (r *memRaft) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return raft.ServerAddress(r.leader), raft.ServerID(r.leader)
+}
+
+func (r *memRaft) Apply(cmd []byte, _ time.Duration) raft.ApplyFuture {
+	e, err := state.DecodeEntry(cmd)
+	if err != nil {
+		panic(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.panics {
+		panic("raft panics")
+	}
+	f := r.accept(cmd)
+	if f.err == nil {
+		r.entries, r.at = append(r.entries, e), append(r.at, time.Now())
+	}
+	return f
+}
+
+func (r *memRaft) Barrier(time.Duration) raft.Future {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.barriers++
+	return r.accept(nil)
+}
+
+func (r *memRaft) accept(cmd []byte) *memFuture {
+	f := &memFuture{data: cmd, done: make(chan struct{})}
+	switch {
+	case r.refusal != nil:
+		f.err = r.refusal
+	case r.role != raft.Leader:
+		f.err = raft.ErrNotLeader
+	}
+	if f.err != nil {
+		close(f.done)
+		return f
+	}
+	r.log = append(r.log, f)
+	r.poke()
+	return f
+}
+
+func (r *memRaft) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run commits the log.
+func (r *memRaft) run() {
+	for {
+		select {
+		case <-r.stopped:
+			return
+		case <-r.wake:
+		}
+		for r.commitOne() {
+		}
+	}
+}
+
+func (r *memRaft) commitOne() bool {
+	r.mu.Lock()
+	if len(r.log) == 0 || r.holds {
+		r.mu.Unlock()
+		return false
+	}
+	latency := r.latency
+	r.mu.Unlock()
+	if latency > 0 {
+		time.Sleep(latency)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.log) == 0 || r.holds {
+		return false
+	}
+	f := r.log[0]
+	r.log = r.log[1:]
+	r.answer(f)
+	return true
+}
+
+// answer applies an entry, or gives it its fate. The lock is held.
+func (r *memRaft) answer(f *memFuture) {
+	defer close(f.done)
+	r.index++
+	f.index = r.index
+	if f.data == nil {
+		return
+	}
+	if r.fate != nil {
+		if f.err = r.fate(); f.err != nil {
+			return
+		}
+	}
+	f.response = r.fsm(&raft.Log{Index: f.index, Term: r.term, Type: raft.LogCommand, Data: f.data})
+	if r.tamper != nil {
+		f.response = r.tamper(f.response)
+	}
+}
+
+// set changes the raft under its lock.
+func (r *memRaft) set(f func(r *memRaft)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(r)
+	r.poke()
+}
+
+// lose ends leadership: of the entries in the log the first keep survive and
+// are applied, as by the next leader; all are answered with ErrLeadershipLost.
+func (r *memRaft) lose(leader string, keep int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.role, r.leader = raft.Follower, leader
+	for i, f := range r.log {
+		if f.data != nil && i < keep {
+			r.index++
+			r.fsm(&raft.Log{Index: r.index, Term: r.term, Type: raft.LogCommand, Data: f.data})
+		}
+		f.err = raft.ErrLeadershipLost
+		close(f.done)
+	}
+	r.log = nil
+	r.term++
+}
+
+func (r *memRaft) lead() {
+	r.set(func(r *memRaft) { r.role, r.leader, r.term = raft.Leader, "me", r.term+1 })
+}
+
+func (r *memRaft) written() []state.Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]state.Entry(nil), r.entries...)
+}
+
+// logs keeps what is logged.
+type logs struct {
+	t  *testing.T
+	mu sync.Mutex
+	at map[string]int
+}
+
+func (l *logs) log(level, format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.at[level]++
+	if level == "debug" {
+		return
+	}
+	l.t.Logf("%s: %s", level, fmt.Sprintf(format, args...))
+}
+func (l *logs) Criticalf(f string, a ...any) { l.log("critical", f, a...) }
+func (l *logs) Errorf(f string, a ...any)    { l.log("error", f, a...) }
+func (l *logs) Warningf(f string, a ...any)  { l.log("warning", f, a...) }
+func (l *logs) Infof(f string, a ...any)     { l.log("info", f, a...) }
+func (l *logs) Debugf(f string, a ...any)    { l.log("debug", f, a...) }
+func (l *logs) count(level string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at[level]
+}
+
+// rig is an applier with everything around it.
+type rig struct {
+	t       *testing.T
+	raft    *memRaft
+	queue   *queue.Queue
+	state   *state.State
+	leases  *lease.Table
+	logs    *logs
+	metrics *Metrics
+	applier *Applier
+	config  Config
+}
+
+// newRig makes a rig that leads and is ready.
+func newRig(t *testing.T, change ...func(*Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, leases: lease.New(lease.Config{}), logs: &logs{t: t, at: map[string]int{}}}
+	r.metrics = NewMetrics(clock.WallClock)
+	var err error
+	if r.state, err = state.New(state.Config{Tables: []state.Table{r.leases}}); err != nil {
+		t.Fatal(err)
+	}
+	if r.queue, err = queue.New(queue.Config{Clock: clock.WallClock}); err != nil {
+		t.Fatal(err)
+	}
+	r.raft = &memRaft{
+		fsm: r.state.Apply, role: raft.Leader, leader: "me", term: 1, latency: time.Millisecond,
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
+	go r.raft.run()
+	r.config = Config{
+		Raft: r.raft, Queue: r.queue, State: r.state, Leases: r.leases, Clock: clock.WallClock,
+		Logger: r.logs, Metrics: r.metrics, Address: func(id string) string { return id + ":7400" },
+	}
+	for _, f := range change {
+		f(&r.config)
+	}
+	r.start()
+	t.Cleanup(r.close)
+	return r
+}
+
+func (r *rig) start() {
+	r.t.Helper()
+	var err error
+	if r.applier, err = NewApplier(r.config); err != nil {
+		r.t.Fatal(err)
+	}
+	time.Sleep(5 * time.Millisecond)
+	synctest.Wait()
+}
+
+// close stops everything; what raft still owes is answered then.
+func (r *rig) close() {
+	r.applier.Kill()
+	_ = r.applier.Wait() // the test has looked at it, where it matters
+	r.raft.lose("", 0)
+	close(r.raft.stopped)
+	r.queue.Kill()
+	if err := r.queue.Wait(); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// call is an operation and what it was answered.
+type call struct {
+	*queue.Operation
+	t    *testing.T
+	mu   sync.Mutex
+	got  []state.Result
+	at   time.Time
+	stop chan struct{}
+}
+
+func newCall(t *testing.T, data []byte) *call {
+	c := &call{t: t, stop: make(chan struct{})}
+	c.Operation = &queue.Operation{Operation: state.Operation{Table: state.LeaseTable, Data: data}, Stop: c.stop}
+	c.Done = func(r state.Result) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.got, c.at = append(c.got, r), time.Now()
+	}
+	return c
+}
+
+func (c *call) isOpen() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.got) == 0
+}
+
+// result is the one answer.
+func (c *call) result() state.Result {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.got) != 1 {
+		c.t.Fatalf("answered %d times, want once", len(c.got))
+	}
+	return c.got[0]
+}
+
+func (c *call) kind() interrex.Kind { c.t.Helper(); return interrex.KindOf(c.result().Err) }
+
+func (c *call) want(k interrex.Kind) {
+	c.t.Helper()
+	if got := c.kind(); got != k {
+		c.t.Fatalf("answered %q (%v), want %q", got, c.result().Err, k)
+	}
+}
+
+func (c *call) token() interrex.Token {
+	c.t.Helper()
+	r := c.result()
+	if r.Err != nil {
+		c.t.Fatalf("refused: %v", r.Err)
+	}
+	return r.Reply.(*lease.Reply).Lease.Token
+}
+
+var db = interrex.Key{Namespace: "default", Name: "db"}
+
+func (r *rig) claim(k interrex.Key, holder string, ttl time.Duration) *call {
+	return newCall(r.t, lease.Claim{Key: k, Holder: holder, TTL: ttl}.Append(nil))
+}
+
+// waiting makes a claim of db that waits.
+func (r *rig) waiting(holder, id string, attempt uint32, d, every time.Duration) *call {
+	c := r.claim(db, holder, time.Second)
+	c.RequestID, c.Attempt = id, attempt
+	c.Wait = &queue.Wait{Key: db, Holder: holder, Until: time.Now().Add(d), Every: every}
+	return c
+}
+
+func (r *rig) extend(k interrex.Key, token interrex.Token, ttl time.Duration) *call {
+	c := newCall(r.t, lease.Extend{Key: k, Token: token, TTL: ttl}.Append(nil))
+	c.Lane = queue.LaneExtend
+	return c
+}
+
+func (r *rig) revoke(k interrex.Key, token interrex.Token) *call {
+	return newCall(r.t, lease.Revoke{Key: k, Token: token}.Append(nil))
+}
+
+// put enqueues calls, and lets everything happen that happens at once.
+func (r *rig) put(calls ...*call) *call {
+	r.t.Helper()
+	ops := make([]*queue.Operation, len(calls))
+	for i, c := range calls {
+		ops[i] = c.Operation
+	}
+	r.queue.Enqueue(r.t.Context(), ops...)
+	synctest.Wait()
+	return calls[0]
+}
+
+// do puts a call and waits until its entry has been applied.
+func (r *rig) do(c *call) *call {
+	r.t.Helper()
+	r.put(c)
+	r.pass(10 * time.Millisecond)
+	return c
+}
+
+// pass lets time pass.
+func (r *rig) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// do2 puts calls as one batch and waits until their entry has been applied.
+func (r *rig) do2(calls ...*call) {
+	r.t.Helper()
+	r.put(calls...)
+	r.pass(10 * time.Millisecond)
+}
+
+var testClock = clock.WallClock
+
+type fakeQueue struct{ Queue }
+
+// gather gives the metrics by name and labels; of histograms and summaries the
+// number of observations.
+func gather(t *testing.T, c prometheus.Collector) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(c)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			out[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() +
+				float64(m.GetHistogram().GetSampleCount()+m.GetSummary().GetSampleCount())
+		}
+	}
+	return out
+}
