@@ -1,0 +1,144 @@
+package raftworker
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	"github.com/juju/worker/v3"
+)
+
+func TestConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
+	a := newAgent(t, "a")
+	for _, c := range []struct {
+		says  string
+		unset func(*Config)
+	}{
+		{"nil State not valid", func(c *Config) { c.State = nil }},
+		{"nil Logger not valid", func(c *Config) { c.Logger = nil }},
+		{"empty StorageDir not valid", func(c *Config) { c.StorageDir = "" }},
+		{"empty LocalID not valid", func(c *Config) { c.LocalID = "" }},
+		{"negative SnapshotRetention not valid", func(c *Config) { c.SnapshotRetention = -1 }},
+		{"nil Transport not valid", func(c *Config) { c.Transport = nil }},
+		{"nil Clock not valid", func(c *Config) { c.Clock = nil }},
+		{"nil Queue not valid", func(c *Config) { c.Queue = nil }},
+		{"nil NewApplier not valid", func(c *Config) { c.NewApplier = nil }},
+	} {
+		cfg := a.cfg
+		c.unset(&cfg)
+		if _, err := NewWorker(cfg); err == nil || err.Error() != c.says {
+			t.Errorf("want %q: %v", c.says, err)
+		}
+	}
+}
+
+func TestRaftsConfiguration(t *testing.T) {
+	rc, err := NewRaftConfig(Config{LocalID: "a", TrailingLogs: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rc.ProtocolVersion != 3 || rc.LocalID != "a" || rc.ShutdownOnRemove || !rc.NoLegacyTelemetry || rc.PreVoteDisabled ||
+		rc.TrailingLogs != MinTrailingLogs || rc.SnapshotThreshold != 8192 || rc.SnapshotInterval != 2*time.Minute {
+		t.Errorf("%+v", rc)
+	}
+	if rc.HeartbeatTimeout != 500*time.Millisecond || rc.ElectionTimeout != 500*time.Millisecond || rc.LeaderLeaseTimeout != 250*time.Millisecond {
+		t.Errorf("lan: %s %s %s", rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout)
+	}
+	rc, err = NewRaftConfig(Config{LocalID: "a", Timing: TimingWAN, ElectionTimeout: 3 * time.Second})
+	if err != nil || rc.HeartbeatTimeout != time.Second || rc.ElectionTimeout != 3*time.Second || rc.LeaderLeaseTimeout != 500*time.Millisecond {
+		t.Errorf("wan: %+v %v", rc, err)
+	}
+}
+
+func TestTimeoutsThatDoNotFitAreRefused(t *testing.T) {
+	for says, cfg := range map[string]Config{
+		"validating raft config: HeartbeatTimeout is too low": {HeartbeatTimeout: time.Millisecond},
+		"LeaderLeaseTimeout (250ms) cannot be larger":         {HeartbeatTimeout: 200 * time.Millisecond},
+		"must be shorter than HeartbeatTimeout":               {LeaderLeaseTimeout: 500 * time.Millisecond},
+		"ElectionTimeout (100ms) must be equal or greater":    {ElectionTimeout: 100 * time.Millisecond},
+		`Timing "moon" is neither "lan" nor "wan"`:            {Timing: "moon"},
+	} {
+		cfg.LocalID = "a"
+		if _, err := NewRaftConfig(cfg); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("want %q: %v", says, err)
+		}
+	}
+}
+
+func TestHashicorpsWordsReachTheLog(t *testing.T) {
+	log := &testLog{}
+	h := NewHCLogger("raft", log).With("peer", "b")
+	h.Warn("failed to contact", "time", hclog.Fmt("%d ms", 7))
+	h.Error("failed", "error", "boom")
+	h.Info("entering follower state")
+	h.Debug("not said below trace")
+	h.Named("snapshot").Log(hclog.Warn, "odd", "alone")
+	h.StandardLogger(nil).Print("from the standard library")
+	want := []string{
+		"WARNING raft: failed to contact peer=b time=7 ms",
+		"ERROR raft: failed peer=b error=boom",
+		"DEBUG raft: entering follower state peer=b",
+		"WARNING raft.snapshot: odd peer=b",
+		"DEBUG raft: from the standard library peer=b",
+	}
+	if got := strings.Join(log.all(), "\n"); got != strings.Join(want, "\n") {
+		t.Error(got)
+	}
+}
+
+func TestManifoldConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
+	a := newAgent(t, "a")
+	good := ManifoldConfig{
+		ClockName: "clock", TransportName: "transport", StateName: "state", QueueName: "queue",
+		Raft: a.cfg, NewWorker: NewWorkerShim, Logger: a.log,
+	}
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		says  string
+		unset func(*ManifoldConfig)
+	}{
+		{"empty ClockName not valid", func(c *ManifoldConfig) { c.ClockName = "" }},
+		{"empty TransportName not valid", func(c *ManifoldConfig) { c.TransportName = "" }},
+		{"empty StateName not valid", func(c *ManifoldConfig) { c.StateName = "" }},
+		{"empty QueueName not valid", func(c *ManifoldConfig) { c.QueueName = "" }},
+		{"nil Logger not valid", func(c *ManifoldConfig) { c.Logger = nil }},
+		{"nil NewWorker not valid", func(c *ManifoldConfig) { c.NewWorker = nil }},
+		{"nil NewApplier not valid", func(c *ManifoldConfig) { c.Raft.NewApplier = nil }},
+	} {
+		cfg := good
+		c.unset(&cfg)
+		if err := cfg.Validate(); err == nil || err.Error() != c.says {
+			t.Errorf("want %q: %v", c.says, err)
+		}
+	}
+}
+
+func TestOutputsOfTheManifold(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	var r *raft.Raft
+	var s LogStore
+	var self *Worker
+	for _, out := range []any{&r, &s, &self} {
+		if err := output(w, out); err != nil {
+			t.Error(err)
+		}
+	}
+	if r == nil || s == nil || self != w {
+		t.Errorf("%v %v %v", r, s, self)
+	}
+	if err := output(w, new(int)); err == nil || !strings.Contains(err.Error(), "expected output of **raft.Raft") {
+		t.Error(err)
+	}
+	if err := output(worker.Worker(nil), &r); err == nil || !strings.Contains(err.Error(), "expected input of type *raftworker.Worker") {
+		t.Error(err)
+	}
+	a.stop(w)
+	if err := output(w, &r); err != ErrWorkerStopped {
+		t.Error(err)
+	}
+}
