@@ -103,9 +103,11 @@ func TestAnEntryThatWasAppliedIsIgnored(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	r.Do(1, set("a", "1"))
 	r.Do(2, set("a", "2"))
-	again := &raft.Log{Type: raft.LogCommand, Index: 1, Term: 1, Data: state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "1")}})}
-	if got := r.State.Apply(again); got != nil {
-		t.Errorf("answered %v", got)
+	again := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "1")}})
+	for index := range uint64(3) {
+		if got := r.State.Apply(&raft.Log{Type: raft.LogCommand, Index: index, Term: 1, Data: again}); got != nil {
+			t.Errorf("%d is answered %v", index, got)
+		}
 	}
 	if index, term := r.State.Applied(); index != 2 || term != 1 || r.State.Revision() != 2 {
 		t.Errorf("applied %d term %d revision %d", index, term, r.State.Revision())
@@ -172,6 +174,9 @@ func TestAPanicOfATableHaltsAndIsLoggedOnce(t *testing.T) {
 	for i := range uint64(3) {
 		results := s.Apply(&raft.Log{Index: i + 1, Data: b}).([]state.Result)
 		wantKinds(t, results, interrex.KindOutcomeUnknown)
+	}
+	if got := s.Apply(&raft.Log{Index: 4, Data: []byte{9}}); got != nil {
+		t.Errorf("what cannot be decoded is answered %v", got)
 	}
 	if err := s.Halted(); err == nil || !strings.Contains(err.Error(), "out of order") || interrex.KindOf(err) != interrex.KindUnavailable {
 		t.Errorf("halted: %v", err)
@@ -283,6 +288,30 @@ func TestEventsArePublishedBeforeAnybodySeesTheirRevision(t *testing.T) {
 	s.Apply(&raft.Log{Index: 1, Data: state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "1")}})})
 	if err := errors.Join(w.errs...); err != nil {
 		t.Error(err)
+	}
+}
+
+// keeper is a publisher that keeps what it is given.
+type keeper struct{ given [][]state.Event }
+
+func (k *keeper) Publish(events []state.Event, _ interrex.Revision) {
+	k.given = append(k.given, events)
+}
+func (k *keeper) Reset(interrex.Revision) {}
+
+func TestPublishedEventsAreThePublishersOwn(t *testing.T) {
+	k := &keeper{}
+	s, err := state.New(state.Config{Tables: register(), Publisher: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(9) {
+		s.Apply(&raft.Log{Index: i + 1, Data: state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "")}})})
+	}
+	for i, events := range k.given {
+		if len(events) != 1 || events[0].Revision != interrex.Revision(i+1) {
+			t.Errorf("entry %d: %+v", i, events)
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package state
 
-import "bytes"
+import (
+	"bytes"
+	"context"
+)
 
 // Frame makes a snapshot whose checksums are right of any contents.
 func Frame(h Header, sections []Section, contents [][]byte) []byte {
@@ -29,4 +32,10 @@ func Unframe(snapshot []byte) (h Header, sections []Section, contents [][]byte) 
 		panic(err)
 	}
 	return s.header, sections, contents
+}
+
+// WaitFor waits as WaitApplied does, for a number that a function gives.
+func WaitFor(ctx context.Context, target uint64, reached func() uint64) error {
+	var w waiters
+	return w.wait(ctx, target, reached)
 }

@@ -3,6 +3,7 @@ package state_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -62,6 +63,18 @@ func TestADamagedSnapshotIsRefusedAndChangesNothing(t *testing.T) {
 	}
 	if r.State.Halted() != nil || r.Resets != 0 || !bytes.Equal(r.Snapshot(), before) {
 		t.Error("a damaged snapshot has left its traces")
+	}
+}
+
+func TestPartsOfTwoSnapshotsAreNoSnapshot(t *testing.T) {
+	const trailer = 14 // bytes: 9 around the number of parts and a checksum
+	one := exampleReplica(t)
+	first := one.Snapshot()
+	one.Do(state.Time(time.Second), set("a", ""))
+	second := one.Snapshot()
+	mixed := append(bytes.Clone(first[:len(first)-trailer]), second[len(second)-trailer:]...)
+	if _, _, err := state.Inspect(bytes.NewReader(mixed)); err == nil || !strings.Contains(err.Error(), "do not belong together") {
+		t.Errorf("read: %v", err)
 	}
 }
 
@@ -272,5 +285,37 @@ func TestTwoRecordsOfOneIdAreRefused(t *testing.T) {
 	contents[0] = twice
 	if err := statetest.NewReplica(t, register).Restore(state.Frame(h, sections, contents)); err == nil || !strings.Contains(err.Error(), "out of order") {
 		t.Errorf("restored: %v", err)
+	}
+}
+
+// TestASnapshotIsWrittenBesideApplies is for the race detector.
+func TestASnapshotIsWrittenBesideApplies(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	for i := range 500 {
+		r.Do(state.Time(i), marked(fmt.Sprint("n", i%50, ".", i), 0), request(fmt.Sprint("id", i), "a"))
+	}
+	want := r.Snapshot()
+	f, err := r.State.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sink statetest.Sink
+	done := make(chan error)
+	go func() {
+		r.State.Estimate()
+		r.State.Identity()
+		done <- f.Persist(&sink)
+		f.Release()
+	}()
+	for i := range 500 {
+		op := marked(fmt.Sprint("n", i%50, ".", 500+i), uint64(i))
+		r.Do(state.Time(500+i), op)
+		r.State.Recorded(&op)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(sink.Bytes(), want) {
+		t.Error("what was frozen has changed")
 	}
 }

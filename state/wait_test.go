@@ -99,6 +99,18 @@ func TestWaitingIsBounded(t *testing.T) {
 	})
 }
 
+func TestWhatIsReachedWhileJoiningIsNotMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		looks := uint64(0)
+		err := state.WaitFor(ctx, 2, func() uint64 { looks++; return looks })
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestAHaltReleasesThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := statetest.NewReplica(t, register)
