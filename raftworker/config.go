@@ -1,14 +1,12 @@
 package raftworker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
-	"github.com/juju/worker/v3"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/queue"
@@ -47,20 +45,6 @@ type Transport interface {
 	Close() error
 }
 
-// Applier takes operations from the queue to raft: see leaseapplier.Applier.
-// The worker owns the one that it has made.
-type Applier interface {
-	worker.Worker
-	// LeadershipChanged says that State or Term of raft may be other ones. It
-	// does not block.
-	LeadershipChanged()
-	// ReadyTerm is the term in which this agent leads and has applied all of
-	// its predecessors' entries; 0: none.
-	ReadyTerm() uint64
-	// FinalTick puts a last stamp into the log before leadership goes.
-	FinalTick(ctx context.Context) error
-}
-
 // Config is what a Worker needs. It takes no target to notify of leases, as
 // Juju's did: every agent publishes events of what it has applied, and a
 // target's failure never touches raft.
@@ -84,8 +68,9 @@ type Config struct {
 	Clock clock.Clock
 	// Queue is handed to NewApplier; it outlives the worker.
 	Queue *queue.Queue
-	// NewApplier makes the applier on a raft that has just started.
-	NewApplier func(*raft.Raft, *queue.Queue) (Applier, error)
+	// NewApplier makes the applier on a raft that has just started: ApplierOf,
+	// for one. The worker owns it.
+	NewApplier func(*raft.Raft, *queue.Queue) (LeaseApplier, error)
 
 	// Leadership is told who leads; nil: nobody is.
 	Leadership *leadership.Tracker

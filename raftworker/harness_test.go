@@ -13,6 +13,7 @@ import (
 	"github.com/juju/clock"
 	"go.uber.org/goleak"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
@@ -49,6 +50,8 @@ func (a *testApplier) ReadyTerm() uint64 {
 	}
 	return a.raft.CurrentTerm()
 }
+func (a *testApplier) Waiting(interrex.Key) int        { return 0 }
+func (a *testApplier) Report() map[string]any          { return nil }
 func (a *testApplier) FinalTick(context.Context) error { a.ticks.Add(1); return nil }
 
 // memory is raft's in-memory transport with the two verbs that a worker uses,
@@ -138,7 +141,7 @@ func newAgent(t *testing.T, id string, members ...string) *agent {
 			a.trans = &memory{InmemTransport: m, order: &a.order, mu: &a.orderMu}
 			return a.trans, nil
 		},
-		NewApplier: func(r *raft.Raft, _ *queue.Queue) (Applier, error) {
+		NewApplier: func(r *raft.Raft, _ *queue.Queue) (LeaseApplier, error) {
 			a.applier = newTestApplier(r)
 			return a.applier, nil
 		},

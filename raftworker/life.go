@@ -17,7 +17,7 @@ type life struct {
 	config    *raft.Config
 	dir       *directory
 	snapshots *countedSnapshots
-	applier   Applier
+	applier   LeaseApplier
 	ended     chan error            // the applier's end, once
 	observer  *raft.Observer        // pokes news
 	news      chan raft.Observation // of capacity 1: something has changed

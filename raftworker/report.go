@@ -39,6 +39,7 @@ func (w *Worker) refreshReport(l *life) {
 			"commit":  l.raft.CommitIndex(),
 			"last":    l.raft.LastIndex(),
 		},
+		"applier": l.applier.Report(),
 		"servers": servers(l.raft),
 		"log":     l.logReport(w.cfg.StorageDir),
 		"disk":    l.diskReport(),

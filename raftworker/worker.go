@@ -114,7 +114,7 @@ func (w *Worker) LogStore() (LogStore, error) {
 }
 
 // Applier gives the applier of this life of raft. Its errors are Raft's.
-func (w *Worker) Applier() (Applier, error) {
+func (w *Worker) Applier() (LeaseApplier, error) {
 	if err := w.endError(); err != nil {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func failingTransport(func() (uint64, uint64)) (Transport, error) {
 	return nil, errors.New("no transport today")
 }
 
-func failingApplier(*raft.Raft, *queue.Queue) (Applier, error) {
+func failingApplier(*raft.Raft, *queue.Queue) (LeaseApplier, error) {
 	return nil, errors.New("no applier today")
 }
 
