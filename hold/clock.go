@@ -1,0 +1,16 @@
+package hold
+
+import "time"
+
+// Clock is the clock by which a holder keeps its deadlines.
+type Clock interface {
+	// Now is the time since some fixed moment. It never goes back, and should
+	// go on while the machine sleeps.
+	Now() time.Duration
+}
+
+// monotonic is the clock where no better one is there: Go's own, which stands
+// still while the machine sleeps.
+type monotonic struct{ start time.Time }
+
+func (c monotonic) Now() time.Duration { return time.Since(c.start) }

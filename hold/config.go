@@ -1,0 +1,119 @@
+package hold
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"os"
+	"strconv"
+
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// Backend makes attempts. Each call is one attempt: it is never repeated
+// below, and returns soon after its context has ended. An error without a kind
+// counts as interrex.KindOutcomeUnknown.
+type Backend interface {
+	// Claim with a request id and a wait promises that it is asked again.
+	Claim(context.Context, interrex.ClaimRequest) (interrex.LeaseAnswer, error)
+	Extend(context.Context, interrex.ExtendRequest) (interrex.LeaseAnswer, error)
+	Revoke(context.Context, interrex.RevokeRequest) (interrex.RevokeAnswer, error)
+	Transfer(context.Context, interrex.TransferRequest) (interrex.LeaseAnswer, error)
+}
+
+// IDs makes the ids of requests.
+type IDs interface {
+	// Open gives the id of a new request. done is called once, when the
+	// request has been answered or is given up: no attempt follows it.
+	Open(waits bool) (id string, done func(), err error)
+}
+
+// Logger is what a Keeper says things to.
+type Logger interface {
+	Debugf(format string, args ...any)
+	Infof(format string, args ...any)
+	Warningf(format string, args ...any)
+}
+
+// Config says what a Keeper works with.
+type Config struct {
+	Backend Backend
+	IDs     IDs    // nil: 16 random bytes for each request
+	Clock   Clock  // nil: SystemClock()
+	Logger  Logger // nil: nothing is said
+	// Holder is the holder's name where HoldOptions give none; empty:
+	// DefaultHolder(), drawn once.
+	Holder string
+	// Renewed is told, at each extend that is answered, how much time was left
+	// until the hold's context would have ended. nil: nobody is told. It is
+	// called from many goroutines and must not block.
+	Renewed func(slack time.Duration)
+}
+
+// Validate says what is missing or malformed.
+func (c Config) Validate() error {
+	if c.Backend == nil {
+		return errors.New("hold: no Backend")
+	}
+	if c.Holder != "" {
+		return interrex.ValidateHolder(c.Holder)
+	}
+	return nil
+}
+
+// withDefaults fills in what is optional.
+func (c Config) withDefaults() Config {
+	if c.IDs == nil {
+		c.IDs = randomIDs{}
+	}
+	if c.Clock == nil {
+		c.Clock = SystemClock()
+	}
+	if c.Logger == nil {
+		c.Logger = silent{}
+	}
+	if c.Holder == "" {
+		c.Holder = DefaultHolder()
+	}
+	if c.Renewed == nil {
+		c.Renewed = func(time.Duration) {}
+	}
+	return c
+}
+
+// HolderVariable is the environment variable that names this process's holder.
+const HolderVariable = "INTERREX_HOLDER"
+
+// DefaultHolder is the value of $INTERREX_HOLDER, else HOST/PID/RANDOM, another
+// one at each call: a holder's name is one process's.
+func DefaultHolder() string {
+	if s := os.Getenv(HolderVariable); s != "" {
+		return s
+	}
+	host, err := os.Hostname()
+	if err != nil || interrex.ValidateHolder(host) != nil || len(host) > interrex.MaxHolder/2 {
+		host = "unknown"
+	}
+	return host + "/" + strconv.Itoa(os.Getpid()) + "/" + randomHex(4)
+}
+
+// randomIDs are records by themselves: a retry is safe for as long as the
+// record is kept, ten minutes of cluster time.
+type randomIDs struct{}
+
+func (randomIDs) Open(bool) (string, func(), error) { return randomHex(16), func() {}, nil }
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+type silent struct{}
+
+func (silent) Debugf(string, ...any)   {}
+func (silent) Infof(string, ...any)    {}
+func (silent) Warningf(string, ...any) {}

@@ -1,0 +1,160 @@
+// Package hold owns the holder's side of a lease: the deadline by which its
+// work must have ended, the extends that move it, and the campaign for it.
+//
+// The rules, of the contract's "holder's side": the deadline is the send time
+// of the attempt that the answer names plus the ttl, by a clock that counts
+// sleep; the context ends a margin earlier; and it ends before a revoke or a
+// transfer is sent, after which the token is never believed again.
+package hold
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// ErrReleased is the cause with which a hold's context ends when its holder
+// releases or transfers the lease.
+var ErrReleased = errors.New("lease released by its holder")
+
+// ErrClosed is the cause with which a hold's context ends when its Keeper is
+// closed; the lease then runs out by itself.
+var ErrClosed = errors.New("lease keeper closed")
+
+// Keeper holds leases.
+type Keeper struct {
+	config Config
+	life   context.Context
+	end    context.CancelFunc
+
+	mu    sync.Mutex // held while a hold begins: none does after Close
+	holds sync.WaitGroup
+}
+
+// New makes a Keeper. Close it when it is no longer needed.
+func New(c Config) (*Keeper, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	k := &Keeper{config: c.withDefaults()}
+	k.life, k.end = context.WithCancel(context.Background())
+	return k, nil
+}
+
+// Close ends the context of every hold and waits for what extends them. It
+// releases nothing: who holds a lease releases it once its work has stopped.
+func (k *Keeper) Close() {
+	k.mu.Lock()
+	k.end()
+	k.mu.Unlock()
+	k.holds.Wait()
+}
+
+// bound gives a context that ends with ctx and with the Keeper.
+func (k *Keeper) bound(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(k.life, func() { cancel(ErrClosed) })
+	return ctx, func(cause error) {
+		stop()
+		cancel(cause)
+	}
+}
+
+// Hold claims the lease of key and keeps it extended: see interrex.Leases.
+// A claim that is granted too late to be believed is given back.
+func (k *Keeper) Hold(ctx context.Context, key string, o interrex.HoldOptions) (interrex.Held, error) {
+	r, err := k.request(key, o)
+	if err != nil {
+		return nil, err
+	}
+	h, err := k.campaign(ctx, r, o.Wait)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// request checks the options and makes the claim of them.
+func (k *Keeper) request(key string, o interrex.HoldOptions) (interrex.ClaimRequest, error) {
+	parsed, err := interrex.ParseKey(key)
+	if err != nil {
+		return interrex.ClaimRequest{}, err
+	}
+	r := interrex.ClaimRequest{Key: parsed, Holder: o.Holder, TTL: o.TTL, Takeover: o.Takeover, Metadata: o.Metadata}
+	if r.TTL == 0 {
+		r.TTL = interrex.DefaultTTL
+	}
+	if r.TTL < interrex.MinTTL || r.TTL > interrex.MaxTTL {
+		return r, interrex.Errorf(interrex.KindInvalid, "ttl: %s: %s to %s are allowed", r.TTL, interrex.MinTTL, interrex.MaxTTL)
+	}
+	if r.Holder == "" {
+		r.Holder = k.config.Holder
+	}
+	return r, interrex.ValidateHolder(r.Holder)
+}
+
+// campaign claims until the wait is over: once for a wait of 0, as long as ctx
+// lives for one below zero. One request waits for an hour at most.
+func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait time.Duration) (*held, error) {
+	alive, cancel := k.bound(ctx)
+	defer cancel(nil)
+	until := k.config.Clock.Now() + wait
+	for failures := 0; ; failures++ {
+		switch left := until - k.config.Clock.Now(); {
+		case wait < 0:
+			r.Wait = interrex.MaxWait
+		case wait > 0:
+			r.Wait = min(left, interrex.MaxWait)
+		}
+		h, err := k.try(ctx, r)
+		if err == nil || wait == 0 || !again(interrex.KindOf(err)) && !errors.Is(err, interrex.ErrHeld) {
+			return h, err
+		}
+		pause := max(backoff(failures, 5*time.Second), retryAfter(err))
+		if wait > 0 && k.config.Clock.Now()+pause >= until || !sleep(alive, pause) {
+			return nil, err
+		}
+	}
+}
+
+// try makes one claim and holds what it is granted.
+func (k *Keeper) try(ctx context.Context, r interrex.ClaimRequest) (*held, error) {
+	g, err := k.claim(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	h, err := k.hold(ctx, r, g)
+	if err != nil {
+		k.giveBack(g.Lease)
+	}
+	return h, err
+}
+
+// hold begins a hold, unless its time is over before it began.
+func (k *Keeper) hold(ctx context.Context, r interrex.ClaimRequest, g grant) (*held, error) {
+	h := newHeld(k, r, g)
+	if k.config.Clock.Now() >= h.deadline-h.margin {
+		return nil, interrex.Errorf(interrex.KindUnavailable, "lease %s was granted too late to be believed, and is given back: claim it again", r.Key)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.life.Err() != nil {
+		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot hold %s", r.Key).WithCause(ErrClosed)
+	}
+	h.ctx, h.cancel = k.bound(ctx)
+	k.holds.Go(h.keep)
+	return h, nil
+}
+
+// giveBack revokes a lease that nobody believes to hold, as well as it can be
+// done in a second: else it runs out by itself.
+func (k *Keeper) giveBack(l interrex.Lease) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := k.revoke(ctx, l.Key, l.Token); err != nil {
+		k.config.Logger.Infof("lease %s, granted under token %d too late to be believed, runs out by itself: %v", l.Key, l.Token, err)
+	}
+}
