@@ -168,10 +168,13 @@ func known(k interrex.Kind) bool {
 // it on the wire, and in front of it when it is read back.
 func text(err error) string {
 	var e *interrex.Error
-	if !errors.As(err, &e) {
-		return err.Error()
+	switch {
+	case errors.As(err, &e):
+		return strings.Replace(err.Error(), e.Error(), e.Message, 1)
+	case err.Error() == string(interrex.KindOf(err)):
+		return ""
 	}
-	return strings.Replace(err.Error(), e.Error(), e.Message, 1)
+	return err.Error()
 }
 
 // RetryAfter gives how long err asks its caller to wait before the next
