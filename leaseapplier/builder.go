@@ -52,6 +52,9 @@ func (b *builder) step() error {
 	}
 	for b.mayPropose() && b.propose() {
 	}
+	if b.tidyAt.IsZero() && b.waiters.len() > 0 {
+		b.tidyAt = now.Add(patrol)
+	}
 	return nil
 }
 
@@ -91,7 +94,7 @@ func (b *builder) tidy(now time.Time) {
 	if now.Before(b.tidyAt) {
 		return
 	}
-	b.tidyAt, _ = b.waiters.tidy(now)
+	b.tidyAt = b.waiters.tidy(now)
 	b.config.Metrics.RecordWaiters(b.waiters.len())
 }
 
@@ -209,6 +212,12 @@ func (b *builder) endFinals(err error) {
 func (b *builder) inLog(id request) bool {
 	return slices.ContainsFunc(b.flights, func(f *flight) bool { return f.has(id) }) ||
 		b.draft != nil && b.draft.awaits(id)
+}
+
+// unheard reports whether askings may wait in the queue for an entry in flight.
+func (b *builder) unheard() bool {
+	normal, _ := b.config.Queue.Depth()
+	return normal > 0 && len(b.flights) > 0
 }
 
 func (b *builder) recorded(op *queue.Operation) (state.Result, bool) {

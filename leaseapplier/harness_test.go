@@ -2,6 +2,7 @@ package leaseapplier
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -430,6 +431,15 @@ func gather(t *testing.T, c prometheus.Collector) map[string]float64 {
 			out[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() +
 				float64(m.GetHistogram().GetSampleCount()+m.GetSummary().GetSampleCount())
 		}
+	}
+	return out
+}
+
+// many makes claims of as many names.
+func (r *rig) many(n int) []*call {
+	var out []*call
+	for i := range n {
+		out = append(out, r.claim(interrex.Key{Namespace: "many", Name: strconv.Itoa(i)}, "ann", time.Minute))
 	}
 	return out
 }

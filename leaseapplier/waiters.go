@@ -33,6 +33,8 @@ type surroundings interface {
 	// inLog reports whether an attempt of a request is in the log, and not yet
 	// known to be applied.
 	inLog(request) bool
+	// unheard reports whether there may be askings that ask has not been told.
+	unheard() bool
 	// recorded looks for the record of an operation's request.
 	recorded(*queue.Operation) (state.Result, bool)
 	clusterNow() state.Time
@@ -271,8 +273,8 @@ func (s *waiters) applied(id request, r state.Result) {
 }
 
 // tidy ends the waits that are over, looks for names that have become free, and
-// says when it wants to be called again; false: nobody waits.
-func (s *waiters) tidy(now time.Time) (time.Time, bool) {
+// says when it wants to be called again.
+func (s *waiters) tidy(now time.Time) time.Time {
 	next := now.Add(patrol)
 	for _, w := range s.byID {
 		s.dropGone(w)
@@ -286,7 +288,7 @@ func (s *waiters) tidy(now time.Time) (time.Time, bool) {
 			s.look(k)
 		}
 	}
-	return maxTime(next, now.Add(minPatrol)), s.len() > 0
+	return maxTime(next, now.Add(minPatrol))
 }
 
 // tidyOne ends a wait that is over: only while no attempt of it is in the log,
@@ -309,7 +311,7 @@ func (s *waiters) tidyOne(w *waiter, now, next time.Time) time.Time {
 	case s.around.inLog(w.id):
 	case !now.Before(wait.Until):
 		s.leave(w, state.Result{Err: s.errHeld(w.line.key, "the wait has run out")})
-	default:
+	case !s.around.unheard():
 		s.leave(w, state.Result{Err: errMissed(w.line.key)})
 	}
 	return next

@@ -1,0 +1,446 @@
+package leaseapplier
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+// standing runs a test on a rig where ann holds db for a minute.
+func standing(t *testing.T, f func(t *testing.T, r *rig, ann *call)) {
+	bubble(t, func(t *testing.T, r *rig) {
+		ann := r.do(r.claim(db, "ann", time.Minute))
+		ann.token()
+		f(t, r, ann)
+	})
+}
+
+func TestWaiterIsGrantedInTheEntryThatFreesTheName(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		if !bob.isOpen() || r.applier.Waiting(db) != 1 {
+			t.Fatal("bob does not wait")
+		}
+		n := len(r.raft.written())
+		r.do(r.revoke(db, ann.token())).want("")
+		if bob.token() <= ann.token() {
+			t.Fatalf("token %v after %v", bob.token(), ann.token())
+		}
+		if m := len(r.raft.written()) - n; m != 1 {
+			t.Fatalf("%d entries, want 1", m)
+		}
+		if r.applier.Waiting(db) != 0 {
+			t.Fatal("bob still waits")
+		}
+	})
+}
+
+func TestWaiterIsGrantedInTheTickThatEndsTheLease(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.do(r.claim(db, "ann", time.Second)).want("")
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		n := len(r.raft.written())
+		r.pass(1010 * time.Millisecond)
+		bob.want("")
+		if e := r.raft.written()[n:]; len(e) != 1 || len(e[0].Operations) != 1 {
+			t.Fatalf("%d entries, want one with one claim", len(e))
+		}
+	})
+}
+
+func TestFirstComeIsFirstServed(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "c.1", 0, time.Hour, 0)
+		r.put(bob, cat)
+		r.do(r.revoke(db, ann.token())).want("")
+		bob.want("")
+		if !cat.isOpen() {
+			t.Fatal("cat was answered")
+		}
+		r.do(r.revoke(db, bob.token())).want("")
+		cat.want("")
+	})
+}
+
+func TestClaimThatDoesNotWaitIsHeldWhileSomebodyWaits(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		n := len(r.raft.written())
+		dan := r.claim(db, "dan", time.Second)
+		r.put(r.revoke(db, ann.token()), dan) // in one batch: the name is free when dan's turn comes
+		dan.want(interrex.KindHeld)
+		r.pass(10 * time.Millisecond)
+		bob.want("")
+		if m := len(r.raft.written()) - n; m != 1 {
+			t.Fatalf("%d entries", m)
+		}
+	})
+}
+
+func TestHeldSaysWhoAndHowLongAndHowManyWait(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		r.pass(10 * time.Second)
+		dan := r.put(r.claim(db, "dan", time.Second))
+		var e *interrex.Error
+		if !errors.As(dan.result().Err, &e) || e.Holder != "ann" || e.Waiting != 1 ||
+			e.Remaining > 50*time.Second || e.Remaining < 49*time.Second || e.HeldSince.IsZero() {
+			t.Fatalf("%+v", e)
+		}
+	})
+}
+
+func TestTakeoverByTheHolderPassesTheQueue(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		again := func(holder string) *call {
+			return newCall(t, lease.Claim{Key: db, Holder: holder, TTL: time.Minute, Takeover: true}.Append(nil))
+		}
+		r.do(again("bob")).want(interrex.KindHeld)
+		own := r.do(again("ann"))
+		if own.token() <= ann.token() || !bob.isOpen() {
+			t.Fatal("the holder could not take over")
+		}
+		waits := again("ann")
+		waits.RequestID, waits.Wait = "a.2", &queue.Wait{Key: db, Holder: "ann", Until: time.Now().Add(time.Minute)}
+		if r.do(waits); waits.token() <= own.token() {
+			t.Fatal("the holder could not take over with a wait")
+		}
+	})
+}
+
+func TestHigherAttemptTakesThePlaceOfTheOlder(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		first := r.put(r.waiting("bob", "b.1", 0, time.Hour, 10*time.Second))
+		r.put(r.waiting("cat", "c.1", 0, time.Hour, 0))
+		third := r.put(r.waiting("bob", "b.1", 2, time.Hour, 10*time.Second))
+		first.want(interrex.KindHeld)
+		second := r.put(r.waiting("bob", "b.1", 1, time.Hour, 10*time.Second))
+		second.want(interrex.KindHeld)
+		if !third.isOpen() || r.applier.Waiting(db) != 2 {
+			t.Fatal("the newest attempt does not wait in the place of the first")
+		}
+		r.do(r.revoke(db, ann.token())).want("")
+		third.want("") // bob keeps his place before cat
+		if got := third.result().Attempt; got != 2 {
+			t.Fatalf("the answer names attempt %d, want 2", got)
+		}
+	})
+}
+
+func TestAnswerNamesTheAttemptThatStood(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		first := r.put(r.waiting("bob", "b.1", 0, time.Hour, 10*time.Second))
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.revoke(db, ann.token())) // with bob's claim of attempt 0 behind it
+		second := r.waiting("bob", "b.1", 1, time.Hour, 10*time.Second)
+		r.put(append([]*call{second}, r.many(2*state.MaxOperations)...)...) // so many that a second entry is built
+		first.want(interrex.KindHeld)
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(time.Second)
+		second.want("")
+		if got := second.result().Attempt; got != 0 {
+			t.Fatalf("the answer names attempt %d, want 0, whose claim was granted", got)
+		}
+	})
+}
+
+func TestWhoCouldNotBeHeardHasNotMissed(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 100*time.Millisecond))
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.claim(interrex.Key{Namespace: "a", Name: "b"}, "eve", time.Minute))
+		again := r.put(r.waiting("bob", "b.1", 1, time.Hour, time.Second))
+		r.pass(2 * time.Second)
+		if !bob.isOpen() {
+			t.Fatal("answered")
+		}
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(50 * time.Millisecond)
+		bob.want(interrex.KindHeld)
+		r.do(r.revoke(db, ann.token()))
+		again.want("")
+	})
+}
+
+func TestEqualAttemptSharesTheAnswer(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		one, two := r.waiting("bob", "b.1", 3, time.Hour, 0), r.waiting("bob", "b.1", 3, time.Hour, 0)
+		r.put(one, two)
+		if !one.isOpen() || !two.isOpen() || r.applier.Waiting(db) != 1 {
+			t.Fatal("they do not share a place")
+		}
+		close(one.stop)
+		r.do(r.revoke(db, ann.token())).want("")
+		one.want(interrex.KindTimeout)
+		two.want("")
+	})
+}
+
+func TestSameRequestForAnotherClaimIsInvalid(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		r.put(r.waiting("cat", "b.1", 1, time.Hour, 0)).want(interrex.KindInvalid)
+	})
+}
+
+func TestWhoMissesThreeAskingsLeavesAsUnavailable(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, time.Second))
+		r.pass(2 * time.Second)
+		bob2 := r.put(r.waiting("bob", "b.1", 1, time.Hour, time.Second))
+		bob.want(interrex.KindHeld)
+		r.pass(2900 * time.Millisecond)
+		if !bob2.isOpen() {
+			t.Fatal("left early")
+		}
+		r.pass(200 * time.Millisecond)
+		bob2.want(interrex.KindUnavailable)
+		if r.applier.Waiting(db) != 0 {
+			t.Fatal("still in line")
+		}
+	})
+}
+
+func TestWaitThatRunsOutIsHeld(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, 5*time.Second, 0))
+		r.pass(4990 * time.Millisecond)
+		if !bob.isOpen() {
+			t.Fatal("answered early")
+		}
+		r.pass(50 * time.Millisecond)
+		bob.want(interrex.KindHeld)
+		var e *interrex.Error
+		if !errors.As(bob.result().Err, &e) || e.Holder != "ann" || e.Remaining == 0 {
+			t.Fatalf("%+v", e)
+		}
+	})
+}
+
+func TestWaitDoesNotRunOutWhileItsClaimIsInTheLog(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Second, 100*time.Millisecond))
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.revoke(db, ann.token()))
+		r.pass(5 * time.Second)
+		if !bob.isOpen() {
+			t.Fatalf("answered %v while the claim may be granted", bob.result())
+		}
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(10 * time.Millisecond)
+		bob.want("")
+	})
+}
+
+func TestClaimIsNotRefusedFromMemoryWhileAnAttemptIsInTheLog(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		dan := r.claim(db, "dan", time.Minute)
+		dan.RequestID = "d.1"
+		r.put(r.revoke(db, ann.token()), dan)
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		again := r.claim(db, "dan", time.Minute)
+		again.RequestID, again.Attempt = "d.1", 1
+		other := r.claim(db, "eve", time.Minute)
+		other.RequestID = "e.1"
+		r.put(again, other)
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(100 * time.Millisecond)
+		dan.want("")
+		if again.token() != dan.token() || !again.result().Replayed {
+			t.Fatal("the second attempt has another answer")
+		}
+		other.want(interrex.KindHeld)
+		if !bob.isOpen() {
+			t.Fatal("bob was answered")
+		}
+	})
+}
+
+func TestRecordIsLookedUpAtEveryAsking(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		r.do(r.revoke(db, ann.token())).want("")
+		bob := r.do(r.waiting("bob", "b.1", 0, time.Hour, time.Second))
+		n := len(r.raft.written())
+		again := r.put(r.waiting("bob", "b.1", 1, time.Hour, time.Second))
+		if again.token() != bob.token() || !again.result().Replayed || again.result().Attempt != 0 {
+			t.Fatalf("%+v", again.result())
+		}
+		if len(r.raft.written()) != n {
+			t.Fatal("a replay went to the log")
+		}
+	})
+}
+
+func TestFreeNameIsClaimedForAWaiterAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.do(r.waiting("bob", "b.1", 0, time.Hour, 0)).want("")
+	})
+}
+
+func TestNameThatIsFreedBehindTheLeadersBackIsClaimed(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		r.raft.set(func(m *memRaft) { m.latency = 100 * time.Millisecond })
+		r.put(r.revoke(db, ann.token())) // nobody waits yet: no claim behind it
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		r.pass(250 * time.Millisecond)
+		bob.want("")
+	})
+}
+
+func TestWrongGuessKeepsThePlace(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		bad := r.revoke(db, ann.token()+100)
+		r.do(bad).want(interrex.KindNotHeld)
+		r.pass(time.Minute - time.Second)
+		// An extend and the end of the lease meet: the claim behind the tick is held.
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.extend(db, ann.token(), 10*time.Second))
+		r.pass(3 * time.Second)
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(time.Second)
+		if !bob.isOpen() {
+			t.Fatalf("answered %v", bob.result())
+		}
+		r.pass(time.Minute)
+		bob.want("")
+	})
+}
+
+func TestOneClaimOfAWaiterIsInTheLog(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		n := len(r.raft.written())
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		force := func() *call { return newCall(t, lease.Revoke{Key: db, Force: true}.Append(nil)) }
+		r.put(force(), force(), force())
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(time.Second)
+		claims := 0
+		for _, e := range r.raft.written()[n:] {
+			for _, op := range e.Operations {
+				if op.RequestID == "b.1" {
+					claims++
+				}
+			}
+		}
+		if claims != 1 {
+			t.Fatalf("%d claims for one waiter", claims)
+		}
+		bob.want("")
+	})
+}
+
+func TestOtherRefusalAnswersTheWaiterAndTheNextHasItsTurn(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.waiting("bob", "b.1", 0, time.Hour, 0)
+		bob.Fence = interrex.Fence{Key: interrex.Key{Namespace: "a", Name: "b"}, Token: 9}
+		cat := r.waiting("cat", "c.1", 0, time.Hour, 0)
+		r.put(bob, cat)
+		r.do(r.revoke(db, ann.token())).want("")
+		bob.want(interrex.KindNotHeld)
+		cat.want("")
+	})
+}
+
+func TestCallThatEndsLeavesTheQueueAtOnce(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob, cat := r.waiting("bob", "", 0, time.Hour, 0), r.waiting("cat", "", 0, time.Hour, 0)
+		r.put(bob, cat)
+		close(bob.stop)
+		r.do(r.revoke(db, ann.token())).want("") // at once: nothing has looked since
+		bob.want(interrex.KindTimeout)
+		if !queue.IsCanceled(bob.result().Err) {
+			t.Fatal(bob.result().Err)
+		}
+		cat.want("")
+		dan := r.put(r.waiting("dan", "", 0, time.Hour, 0))
+		close(dan.stop)
+		r.pass(2 * patrol)
+		if r.applier.Waiting(db) != 0 {
+			t.Fatal("dan is counted still")
+		}
+	})
+}
+
+func TestWaitersLeaveWithLeadership(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob, cat := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0)), r.put(r.waiting("cat", "c.1", 0, time.Hour, 0))
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		revoke := r.put(r.revoke(db, ann.token())) // bob's claim is in the log with it
+		r.raft.lose("you", 0)
+		r.applier.LeadershipChanged()
+		synctest.Wait()
+		revoke.want(interrex.KindOutcomeUnknown)
+		bob.want(interrex.KindOutcomeUnknown)
+		cat.want(interrex.KindNotLeader)
+		if r.applier.Waiting(db) != 0 {
+			t.Fatal("somebody is counted still")
+		}
+	})
+}
+
+func TestWaiterStaysWhenItsClaimDidNotEnterTheLog(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrEnqueueTimeout })
+		r.put(r.revoke(db, ann.token())).want(interrex.KindTimeout)
+		r.raft.set(func(m *memRaft) { m.refusal = nil })
+		r.pass(time.Second)
+		if !bob.isOpen() {
+			t.Fatalf("answered %v", bob.result())
+		}
+		r.do(r.revoke(db, ann.token())).want("")
+		bob.want("")
+	})
+}
+
+func TestLineOfANameIsLimited(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		for i := range maxWaitersPerKey {
+			if c := r.put(r.waiting("w", fmt.Sprint("w.", i), 0, time.Hour, 0)); !c.isOpen() {
+				t.Fatal("refused early")
+			}
+		}
+		r.put(r.waiting("w", "w.999", 0, time.Hour, 0)).want(interrex.KindOverloaded)
+		again := r.put(r.waiting("w", "w.7", 1, time.Hour, 0))
+		if !again.isOpen() {
+			t.Fatal("one that stands in line may ask again")
+		}
+	})
+}
+
+func TestWaitersInAllAreLimited(t *testing.T) {
+	s := newWaiters(lonely{}, newCensus())
+	for i := range maxWaiters {
+		k := interrex.Key{Namespace: "default", Name: fmt.Sprint(i)}
+		op := &queue.Operation{Wait: &queue.Wait{}, Done: func(state.Result) { t.Fatal("answered") }}
+		s.ask(op, &lease.Claim{Key: k}, time.Time{})
+	}
+	var got error
+	op := &queue.Operation{Wait: &queue.Wait{}, Done: func(r state.Result) { got = r.Err }}
+	if s.ask(op, &lease.Claim{Key: db}, time.Time{}); !errors.Is(got, interrex.ErrOverloaded) {
+		t.Fatal(got)
+	}
+}
+
+// lonely are surroundings in which nothing happens.
+type lonely struct{}
+
+func (lonely) unheard() bool                                  { return false }
+func (lonely) inLog(request) bool                             { return false }
+func (lonely) recorded(*queue.Operation) (state.Result, bool) { return state.Result{}, false }
+func (lonely) clusterNow() state.Time                         { return 0 }
+func (lonely) lease(interrex.Key) (lease.Record, bool)        { return lease.Record{}, false }
+func (lonely) answer(op *queue.Operation, r state.Result)     { op.Answer(r) }
