@@ -246,10 +246,16 @@ type rig struct {
 // newRig makes a rig that leads and is ready.
 func newRig(t *testing.T, change ...func(*Config)) *rig {
 	t.Helper()
+	return newRigPublishing(t, nil, change...)
+}
+
+// newRigPublishing is newRig with somebody who sees every event.
+func newRigPublishing(t *testing.T, p state.Publisher, change ...func(*Config)) *rig {
+	t.Helper()
 	r := &rig{t: t, leases: lease.New(lease.Config{}), logs: &logs{t: t, at: map[string]int{}}}
 	r.metrics = NewMetrics(clock.WallClock)
 	var err error
-	if r.state, err = state.New(state.Config{Tables: []state.Table{r.leases}}); err != nil {
+	if r.state, err = state.New(state.Config{Tables: []state.Table{r.leases}, Publisher: p}); err != nil {
 		t.Fatal(err)
 	}
 	if r.queue, err = queue.New(queue.Config{Clock: clock.WallClock}); err != nil {
