@@ -48,7 +48,7 @@ func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*W
 
 // Next blocks until events are there that match, and gives them in the order
 // of their revisions, all events of a revision together. They are shared with
-// other watchers: nobody writes to their values.
+// other watchers: nobody writes to them.
 //
 // Errors: KindCompacted when this watcher has fallen behind the ring;
 // KindWatchClosed after a Reset, or a Close of the watcher or the ring; the
@@ -120,16 +120,25 @@ func (w *Watcher) look() ([]state.Event, <-chan struct{}, error) {
 }
 
 // take moves the position over events, up to a full batch, and gives those
-// that match.
+// that match: without a copy, as long as they stand side by side.
 func (w *Watcher) take(events []state.Event) (found []state.Event) {
+	first, copied := 0, false
 	for i := range events {
 		e := &events[i]
 		if len(found) >= batch && e.Revision != w.at {
 			return found
 		}
 		w.at = e.Revision
-		if w.match == nil || w.match(e) {
-			found = append(found, *e)
+		if w.match != nil && !w.match(e) {
+			continue
+		}
+		if len(found) == 0 {
+			first = i
+		}
+		if copied = copied || first+len(found) < i; copied {
+			found = append(found, *e) // it has no room: the first append copies
+		} else {
+			found = events[first : i+1 : i+1]
 		}
 	}
 	return found
