@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
 )
 
@@ -51,6 +53,7 @@ func (f *founder) collect() {
 	case err := <-f.result:
 		f.result = nil
 		if err != nil {
+			f.proposed = 0 // once more, also in this term
 			f.cfg.Logger.Warningf("the cluster's identity was not written: %v", err)
 		}
 	default:
@@ -80,7 +83,22 @@ func (f *founder) propose() {
 	future := f.l.raft.Apply(f.identityEntry(), ApplyTimeout)
 	answer := make(chan error, 1)
 	f.result = answer
-	go func() { answer <- future.Error() }()
+	go func() { answer <- outcome(future) }()
+}
+
+// outcome is nil also when the cluster turns out to have an identity.
+func outcome(future raft.ApplyFuture) error {
+	if err := future.Error(); err != nil {
+		return err
+	}
+	results, ok := future.Response().([]state.Result)
+	if !ok || len(results) != 1 {
+		return fmt.Errorf("invalid FSM response: %v", future.Response())
+	}
+	if err := results[0].Err; err != nil && !errors.Is(err, interrex.ErrConflict) {
+		return err
+	}
+	return nil
 }
 
 func (f *founder) identityEntry() []byte {

@@ -396,10 +396,10 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 
 func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	a := newAgent(t, "a", "a")
+	a.cfg.WriteTimeout = 2 * time.Second // far above what this disk takes
 	w := a.start()
 	a.leads()
 	d := w.life.dir.disk
-	d.timeout = 30 * time.Millisecond
 	stuck := make(chan struct{})
 	go d.write("append to raft log", func() error { <-stuck; return nil })
 	err := w.Wait()
