@@ -184,9 +184,11 @@ func (s *State) do(t *Turn, op *Operation) Result {
 		return refuse(op, err)
 	}
 	t.Table = op.Table
-	res := Result{Revision: t.Next(), Attempt: op.Attempt}
+	t.Next()
 	first := len(t.events)
-	res.Reply = table.Apply(t, c)
+	// A table may take more revisions: a claim of an overdue lease ends that
+	// one first. The operation's own is the last, which is a grant's token.
+	res := Result{Reply: table.Apply(t, c), Revision: t.Revision, Attempt: op.Attempt}
 	s.follow(t, first)
 	return res
 }

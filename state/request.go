@@ -11,8 +11,11 @@ type reference struct {
 	numbered bool // the id is NAME.N
 }
 
+// refer reads an operation's request id. One of the form NAME.N is numbered
+// when a mark comes with it, which is at least 1: whoever sends no marks means
+// an id of his own by "job.20261121".
 func refer(op *Operation) reference {
-	if id, number, ok := splitRequestID(op.RequestID); ok {
+	if id, number, ok := splitRequestID(op.RequestID); ok && op.Mark > 0 {
 		return reference{recordKey{op.Caller, id}, number, true}
 	}
 	return reference{key: recordKey{op.Caller, op.RequestID}}

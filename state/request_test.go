@@ -74,14 +74,14 @@ func TestARefusalIsNotKept(t *testing.T) {
 
 func TestBelowTheMarkNothingIsDone(t *testing.T) {
 	r := statetest.NewReplica(t, register)
-	wantKinds(t, r.Do(1, marked("n.1", 0), marked("n.2", 0), marked("n.5", 2)), "", "", "")
-	results := r.Do(2, marked("n.1", 0), marked("n.2", 0), marked("n.1", 2), marked("n.3", 4))
+	wantKinds(t, r.Do(1, marked("n.1", 1), marked("n.2", 1), marked("n.5", 2)), "", "", "")
+	results := r.Do(2, marked("n.1", 1), marked("n.2", 1), marked("n.1", 2), marked("n.3", 4))
 	wantKinds(t, results, interrex.KindOutcomeUnknown, "", interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown)
 	if !results[1].Replayed {
 		t.Error("the record at the mark is gone")
 	}
 	// An operation's own mark counts, and also when it was refused.
-	wantKinds(t, r.Do(3, marked("n.2", 0), marked("new.1", 2)), interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown)
+	wantKinds(t, r.Do(3, marked("n.2", 1), marked("new.1", 2)), interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown)
 	if r.State.Revision() != 3 {
 		t.Errorf("revision %d", r.State.Revision())
 	}
@@ -89,24 +89,25 @@ func TestBelowTheMarkNothingIsDone(t *testing.T) {
 
 func TestANameHasAWindowAboveItsMark(t *testing.T) {
 	r := statetest.NewReplica(t, register)
-	results := r.Do(1, marked("n.1023", 0), marked("n.1024", 0), marked("n.1024", 1), marked("n.18446744073709551615", 1))
+	results := r.Do(1, marked("n.1024", 1), marked("n.1025", 1), marked("n.1025", 2), marked("n.18446744073709551615", 2))
 	wantKinds(t, results, "", interrex.KindOverloaded, "", interrex.KindOverloaded)
 	for n := range 1024 {
-		r.Do(2, marked(fmt.Sprint("full.", n), 0))
+		r.Do(2, marked(fmt.Sprint("full.", n+1), 1))
 	}
-	wantKinds(t, r.Do(3, marked("full.0", 0), marked("full.1024", 0), marked("full.1024", 1)), "", interrex.KindOverloaded, "")
+	wantKinds(t, r.Do(3, marked("full.1", 1), marked("full.1025", 1), marked("full.1025", 2)), "", interrex.KindOverloaded, "")
 }
 
 func TestWhatIsNoNumberIsARecordByItself(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	for _, id := range []string{"n.01", "n.+1", "n.-1", ".5", "n.", "n.99999999999999999999", "n", "n.5x", "n. 5"} {
-		first, again := marked(id, 0), marked(id, 7) // a mark means nothing here
+		first, again := marked(id, 1), marked(id, 7) // a mark means nothing here
 		results := r.Do(1, first, again)
 		if results[0].Err != nil || !results[1].Replayed {
 			t.Errorf("%q: %+v", id, results)
 		}
 	}
-	wantKinds(t, r.Do(1, marked("a.b.3", 0), marked("a.b.4", 4), marked("a.b.3", 0), marked("a.0", 0)), "", "", interrex.KindOutcomeUnknown, "")
+	wantKinds(t, r.Do(1, marked("a.b.3", 1), marked("a.b.4", 4), marked("a.b.3", 1), marked("a.00", 1)), "", "", interrex.KindOutcomeUnknown, "")
+	wantKinds(t, r.Do(1, marked("job.20261121", 0)), "")
 	long := request(string(make([]byte, 65)), "a")
 	wantKinds(t, r.Do(1, long), interrex.KindInvalid)
 }
@@ -116,31 +117,31 @@ func TestNamesAreLimitedAndNothingIsDroppedForRoom(t *testing.T) {
 	for i := range 64 {
 		ops := make([]state.Operation, 1024)
 		for j := range ops {
-			ops[j] = marked(fmt.Sprint("n", i*1024+j, ".0"), 0)
+			ops[j] = marked(fmt.Sprint("n", i*1024+j, ".1"), 1)
 		}
 		r.Do(1, ops...)
 	}
-	wantKinds(t, r.Do(2, marked("more.0", 0), marked("n0.0", 0), marked("n7.1", 0)), interrex.KindOverloaded, "", "")
+	wantKinds(t, r.Do(2, marked("more.1", 1), marked("n0.1", 1), marked("n7.2", 1)), interrex.KindOverloaded, "", "")
 	retire := state.Operation{Table: state.OwnTable, Caller: "ann", Data: state.AppendRetire(nil, "n5")}
-	wantKinds(t, r.Do(3, retire, marked("more.0", 0), marked("another.0", 0)), "", "", interrex.KindOverloaded)
+	wantKinds(t, r.Do(3, retire, marked("more.1", 1), marked("another.1", 1)), "", "", interrex.KindOverloaded)
 }
 
 func TestANameIsDroppedADayAfterItsLastWrite(t *testing.T) {
 	day := state.Time(24 * time.Hour)
 	r := statetest.NewReplica(t, register)
-	r.Do(0, marked("idle.1", 0), marked("busy.1", 0))
-	r.Do(10, marked("busy.2", 0))
+	r.Do(0, marked("idle.1", 1), marked("busy.1", 1))
+	r.Do(10, marked("busy.2", 1))
 	r.Restart()
-	results := r.Do(day-1, marked("idle.1", 0))
+	results := r.Do(day-1, marked("idle.1", 1))
 	if !results[0].Replayed {
 		t.Error("dropped too soon")
 	}
 	// A replay is no write.
-	results = r.Do(day, marked("idle.1", 0), marked("busy.1", 0))
+	results = r.Do(day, marked("idle.1", 1), marked("busy.1", 1))
 	if results[0].Replayed || !results[1].Replayed {
 		t.Errorf("at a day: %+v", results)
 	}
-	if results = r.Do(day+10, marked("busy.1", 0)); results[0].Replayed {
+	if results = r.Do(day+10, marked("busy.1", 1)); results[0].Replayed {
 		t.Error("busy is kept")
 	}
 }
@@ -189,7 +190,7 @@ func TestANameThatIsGivenBackIsForgotten(t *testing.T) {
 	if r.State.Revision() != before {
 		t.Error("giving back takes a revision")
 	}
-	wantKinds(t, r.Do(4, marked("n.1", 0)), "")
+	wantKinds(t, r.Do(4, marked("n.1", 1)), "")
 }
 
 // strict is a register of which a reply may be given again only while its value
@@ -229,7 +230,7 @@ func TestATableMayRefuseAReplay(t *testing.T) {
 
 func TestALeaderAsksForARecordAndChangesNothing(t *testing.T) {
 	r := statetest.NewReplica(t, register)
-	op, late, fresh, free := marked("n.5", 5), marked("n.4", 0), marked("n.6", 6), set("a", "")
+	op, late, fresh, free := marked("n.5", 5), marked("n.4", 1), marked("n.6", 6), set("a", "")
 	r.Do(1, op)
 	before := string(r.Snapshot())
 	if res, found := r.State.Recorded(&op); !found || !res.Replayed {
