@@ -1,0 +1,56 @@
+package api
+
+import (
+	"fmt"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// jsonCodec is protobuf's JSON as people expect it: the names of the .proto on
+// output, zeros and empty lists present, and unknown fields refused, so that a
+// misspelt field is an error and not a default.
+type jsonCodec struct{ name string }
+
+var _ connect.Codec = jsonCodec{}
+
+// jsonCodecs take the place of Connect's own two.
+func jsonCodecs() connect.HandlerOption {
+	return connect.WithHandlerOptions(
+		connect.WithCodec(jsonCodec{"json"}),
+		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
+	)
+}
+
+// Name implements connect.Codec.
+func (c jsonCodec) Name() string { return c.name }
+
+// Marshal implements connect.Codec.
+func (c jsonCodec) Marshal(message any) ([]byte, error) {
+	return c.MarshalAppend(nil, message)
+}
+
+// MarshalAppend saves connect a copy.
+func (c jsonCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
+	m, ok := message.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("cannot encode %T: it is no protobuf message", message)
+	}
+	return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.MarshalAppend(b, m)
+}
+
+// Unmarshal implements connect.Codec.
+func (c jsonCodec) Unmarshal(b []byte, message any) error {
+	m, ok := message.(proto.Message)
+	if !ok {
+		return fmt.Errorf("cannot decode %T: it is no protobuf message", message)
+	}
+	if len(b) == 0 {
+		return fmt.Errorf("cannot decode %s: the body is empty, write {} for no fields", m.ProtoReflect().Descriptor().Name())
+	}
+	if err := (protojson.UnmarshalOptions{}).Unmarshal(b, m); err != nil {
+		return fmt.Errorf("cannot decode %s: %w", m.ProtoReflect().Descriptor().Name(), err)
+	}
+	return nil
+}

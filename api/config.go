@@ -1,0 +1,202 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/juju/errors"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+)
+
+// Limits of a server that no configuration changes.
+const (
+	MaxMessage  = 4 << 20 // bytes of one request message
+	MaxPage     = 1000    // leases of one page
+	MaxMessages = 1024    // operations of one message of a stream
+)
+
+// Defaults of a Config.
+const (
+	DefaultLeaderWait = 2 * time.Second
+	DefaultReadWait   = 10 * time.Second
+	DefaultAnswerWait = 15 * time.Second
+	DefaultSendWait   = 30 * time.Second
+	DefaultMaxOpen    = 4096
+)
+
+// Leadership tells who leads; the agent's leadership tracker does.
+type Leadership interface {
+	// Current never blocks.
+	Current() interrex.Leadership
+}
+
+// Reads gives strong reads their place in the log.
+type Reads interface {
+	// Index is the log index that a linearizable read has to wait for.
+	Index(ctx context.Context) (uint64, error)
+}
+
+// Forwarder carries operations to one other agent, many at once.
+type Forwarder interface {
+	// Call gives the operation's one answer. Its error is an *interrex.Error:
+	// KindOutcomeUnknown when the operation may have happened.
+	Call(ctx context.Context, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error)
+}
+
+// Engine is the agent that the server belongs to, as its operators see it.
+type Engine interface {
+	// Report is that of a juju dependency engine.
+	Report() map[string]any
+	// Status never blocks.
+	Status() Status
+	// Config is the effective configuration as YAML, without secrets.
+	Config() (string, error)
+	// Reload takes up the configuration file and names the changed sections.
+	Reload(ctx context.Context) ([]string, error)
+	// Drain stops the agent politely, and returns when it is drained.
+	Drain(ctx context.Context) error
+}
+
+// Status is what an agent knows about itself beside state and leadership.
+type Status struct {
+	State       string // leader, follower, candidate, standalone, stopped
+	CommitIndex uint64
+	LastContact time.Duration // with the leader; 0 on the leader itself
+	Members     []Member
+	Quorum      string // in words: what may still fail
+	Alarms      []string
+	Uptime      time.Duration
+	APIAddress  string
+}
+
+// Member is one member of the cluster, as this agent sees it.
+type Member struct {
+	ID       string
+	Address  string // where it is dialled; empty: unknown here
+	Suffrage string // voter, nonvoter
+	Leader   bool
+	// LastContact is how long ago it last answered the leader; nil: unknown
+	// here.
+	LastContact *time.Duration
+}
+
+// Check is one line of the readiness probe.
+type Check struct {
+	Name   string
+	Err    error // why it is not ready; nil: it is
+	Leader bool  // it cannot pass without a leader: ?leaderless leaves it out
+}
+
+// Logger is what the server needs of a loggo.Logger.
+type Logger interface {
+	Errorf(format string, args ...any)
+	Warningf(format string, args ...any)
+	Debugf(format string, args ...any)
+}
+
+// Config says what a Server serves. Everything is needed unless it is said to
+// be optional.
+type Config struct {
+	ID, Version string
+
+	State  *state.State
+	Leases *lease.Table
+	Queue  *queue.Queue
+	Ring   *watch.Ring
+
+	Leadership Leadership
+	// NextLeadership begins a watch of Leadership: the function that it gives
+	// returns the present at its first call, and waits for a change at every
+	// later one, until its context ends.
+	NextLeadership func() func(context.Context) (interrex.Leadership, error)
+	// Reads gives the strong reads of this agent; false while raft is down.
+	Reads func() (Reads, bool)
+	// Waiting counts the claims that wait for a key; false: this agent does not
+	// know. Optional.
+	Waiting func(interrex.Key) (int, bool)
+	// Forward gives the way to another agent. Optional: without it a request
+	// that only the leader can do is KindNotLeader elsewhere.
+	Forward func(ctx context.Context, id string) (Forwarder, error)
+
+	Engine Engine
+	// Ready gives the checks of the readiness probe beyond those that the server
+	// makes itself (a leader is known, not draining, not halted). Optional.
+	Ready func() []Check
+	// Metrics is what /metrics shows beside the server's own. Optional.
+	Metrics prometheus.Gatherer
+
+	Clock  clock.Clock
+	Logger Logger
+
+	// LeaderWait is how long a request waits for a leader to be elected, so
+	// that callers do not see every election; 0: DefaultLeaderWait.
+	LeaderWait time.Duration
+	// ReadWait bounds a read's wait for a revision or a log index; 0:
+	// DefaultReadWait.
+	ReadWait time.Duration
+	// AnswerWait bounds the time between an operation's last moment to enter
+	// the log, or the end of its wait, and its answer, which is then
+	// KindOutcomeUnknown; 0: DefaultAnswerWait.
+	AnswerWait time.Duration
+	// SendWait is how long a peer may take to accept one message of a stream;
+	// 0: DefaultSendWait.
+	SendWait time.Duration
+	// MaxOpen is how many operations may be open on one stream; more are
+	// KindOverloaded; 0: DefaultMaxOpen.
+	MaxOpen int
+}
+
+// Validate says which field cannot be used, as a juju NotValid error.
+func (c Config) Validate() error {
+	missing := []struct {
+		name string
+		is   bool
+	}{
+		{"empty ID", c.ID == ""},
+		{"nil State", c.State == nil},
+		{"nil Leases", c.Leases == nil},
+		{"nil Queue", c.Queue == nil},
+		{"nil Ring", c.Ring == nil},
+		{"nil Leadership", c.Leadership == nil},
+		{"nil NextLeadership", c.NextLeadership == nil},
+		{"nil Reads", c.Reads == nil},
+		{"nil Engine", c.Engine == nil},
+		{"nil Clock", c.Clock == nil},
+		{"nil Logger", c.Logger == nil},
+		{"negative LeaderWait", c.LeaderWait < 0},
+		{"negative ReadWait", c.ReadWait < 0},
+		{"negative AnswerWait", c.AnswerWait < 0},
+		{"negative SendWait", c.SendWait < 0},
+		{"negative MaxOpen", c.MaxOpen < 0},
+	}
+	for _, m := range missing {
+		if m.is {
+			return errors.NotValidf("%s", m.name)
+		}
+	}
+	return nil
+}
+
+func (c *Config) setDefaults() {
+	c.LeaderWait = orElse(c.LeaderWait, DefaultLeaderWait)
+	c.ReadWait = orElse(c.ReadWait, DefaultReadWait)
+	c.AnswerWait = orElse(c.AnswerWait, DefaultAnswerWait)
+	c.SendWait = orElse(c.SendWait, DefaultSendWait)
+	c.MaxOpen = orElse(c.MaxOpen, DefaultMaxOpen)
+}
+
+func orElse[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The headers that every answer carries.
+const (
+	// HeaderEpoch is the cluster's epoch: its number, a dash, and its random
+	// bits as 16 hexadecimal digits.
+	HeaderEpoch = "Interrex-Epoch"
+	// HeaderLeader is the leader's ID; empty: none is known here.
+	HeaderLeader = "Interrex-Leader-Id"
+	// HeaderTerm is the newest term of raft that the agent knows of.
+	HeaderTerm = "Interrex-Term"
+)
+
+// bodyTimeout bounds the time in which the body of a unary request must come.
+const bodyTimeout = 30 * time.Second
+
+type controllerKey struct{}
+
+// edge is what every request passes first: it marks the door, and says in the
+// headers of the answer who leads.
+func (s *Server) edge(d door, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		l := s.config.Leadership.Current()
+		epoch := s.config.State.Identity().Epoch
+		h.Set(HeaderEpoch, fmt.Sprintf("%d-%016x", epoch.Number, epoch.Bits))
+		h.Set(HeaderLeader, l.LeaderID)
+		h.Set(HeaderTerm, strconv.FormatUint(l.Term, 10))
+		controller := http.NewResponseController(w)
+		ctx := context.WithValue(through(r.Context(), d), controllerKey{}, controller)
+		r = r.WithContext(ctx)
+		if !streams(r) && r.Body != nil && r.Body != http.NoBody {
+			// Where there is no such deadline, the connection has one of its own.
+			_ = controller.SetReadDeadline(time.Now().Add(bodyTimeout))
+			r.Body = &timedBody{ReadCloser: r.Body, controller: controller}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// streams reports whether the request is of a protocol whose answers are no
+// plain HTTP, so that its body may take as long as it wants.
+func streams(r *http.Request) bool {
+	t := r.Header.Get("Content-Type")
+	return strings.HasPrefix(t, "application/grpc") || strings.HasPrefix(t, "application/connect+")
+}
+
+// timedBody lifts the read deadline once the body is there: the connection is
+// read on only to notice that the caller has gone.
+type timedBody struct {
+	io.ReadCloser
+	controller *http.ResponseController
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		_ = b.controller.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// sender bounds how long the peer of a stream may take to accept a message;
+// after that the stream is reset.
+func (s *Server) sender(ctx context.Context) func(send func() error) error {
+	controller, _ := ctx.Value(controllerKey{}).(*http.ResponseController)
+	if controller == nil {
+		return func(send func() error) error { return send() }
+	}
+	return func(send func() error) error {
+		t := s.config.Clock.AfterFunc(s.config.SendWait, func() {
+			_ = controller.SetWriteDeadline(time.Unix(1, 0))
+		})
+		defer t.Stop()
+		return send()
+	}
+}
+
+// stopReading ends a read of the request that is under way, and reports whether
+// that could be done.
+func stopReading(ctx context.Context) bool {
+	controller, _ := ctx.Value(controllerKey{}).(*http.ResponseController)
+	return controller != nil && controller.SetReadDeadline(time.Unix(1, 0)) == nil
+}

@@ -1,0 +1,137 @@
+package api
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// tidy gives every error of a unary call the one shape: those that the RPC
+// library makes by itself (malformed JSON, too large a body, a method that does
+// not exist) have no detail, and some no body.
+func (s *Server) tidy(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if streams(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		t := &tidyWriter{ResponseWriter: w}
+		next.ServeHTTP(t, r)
+		if t.status != 0 {
+			s.writeError(t, r)
+		}
+	})
+}
+
+// tidyWriter holds errors back; everything else passes.
+type tidyWriter struct {
+	http.ResponseWriter
+	status int // of the error; 0: none
+	body   bytes.Buffer
+}
+
+func (t *tidyWriter) WriteHeader(status int) {
+	if status < http.StatusBadRequest {
+		t.ResponseWriter.WriteHeader(status)
+		return
+	}
+	t.status = status
+}
+
+func (t *tidyWriter) Write(p []byte) (int, error) {
+	if t.status != 0 {
+		return t.body.Write(p)
+	}
+	return t.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (t *tidyWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// rpcFailure is an error in the JSON of the Connect protocol.
+type rpcFailure struct {
+	Code    string      `json:"code"`
+	Message string      `json:"message,omitempty"`
+	Details []rpcDetail `json:"details,omitempty"`
+}
+
+type rpcDetail struct {
+	Type  string          `json:"type"`
+	Value string          `json:"value"`
+	Debug json.RawMessage `json:"debug,omitempty"`
+}
+
+// writeError writes an error that was held back.
+func (s *Server) writeError(t *tidyWriter, r *http.Request) {
+	w, body, status := t.ResponseWriter, t.body.Bytes(), t.status
+	var found rpcFailure
+	if json.Unmarshal(body, &found) != nil || found.Code == "" {
+		found = rpcFailure{}
+	}
+	if len(found.Details) == 0 {
+		var kind interrex.Kind
+		kind, found.Message = classify(found, status, r)
+		numbers := kind.Numbers()
+		if found.Code != "" {
+			status = numbers.HTTP
+		}
+		found.Code = connect.Code(numbers.RPC).String()
+		found.Details = details(s.detail(interrex.Errorf(kind, "%s", found.Message)))
+		body, _ = json.Marshal(found) // of strings alone: it cannot fail
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Del("Content-Length")
+	w.Header().Del("Content-Encoding")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller has gone, if it fails
+}
+
+// classify gives the kind of an error that came without one: none of them has
+// reached a method, so nothing has happened.
+func classify(f rpcFailure, status int, r *http.Request) (interrex.Kind, string) {
+	switch f.Code {
+	case "invalid_argument":
+		return interrex.KindInvalid, f.Message
+	case "resource_exhausted":
+		return interrex.KindTooLarge, f.Message
+	case "deadline_exceeded", "canceled":
+		return interrex.KindTimeout, f.Message
+	case "unimplemented":
+		return interrex.KindDisabled, f.Message
+	}
+	switch status {
+	case http.StatusNotFound:
+		return interrex.KindNotFound, fmt.Sprintf("there is nothing at %s %s", r.Method, r.URL.Path)
+	case http.StatusMethodNotAllowed:
+		return interrex.KindInvalid, fmt.Sprintf("%s is not served at %s: use POST", r.Method, r.URL.Path)
+	case http.StatusUnsupportedMediaType:
+		return interrex.KindInvalid, fmt.Sprintf("content type %q is not served: write Content-Type: application/json", r.Header.Get("Content-Type"))
+	}
+	return interrex.KindOutcomeUnknown, f.Message
+}
+
+// details makes the details of the Connect protocol.
+func details(m *interrexv1.Error) []rpcDetail {
+	value, err := proto.Marshal(m)
+	if err != nil {
+		return nil // a text that is no UTF-8: the code and the message stay
+	}
+	debug, _ := protojson.Marshal(m) // it was marshalled once already
+	return []rpcDetail{{
+		Type:  string(m.ProtoReflect().Descriptor().FullName()),
+		Value: base64.RawStdEncoding.EncodeToString(value),
+		Debug: debug,
+	}}
+}
+
+// notFound answers what is served nowhere.
+func notFound(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
