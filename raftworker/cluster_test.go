@@ -3,6 +3,7 @@ package raftworker
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,6 +18,11 @@ import (
 // clusterOf starts agents that know each other from the start, over TLS on
 // loopback.
 func clusterOf(t *testing.T, ids ...string) map[string]*running {
+	return startCluster(t, nil, ids...)
+}
+
+// startCluster lets wire change an agent before it starts.
+func startCluster(t *testing.T, wire func(*agent, *transport.Transport), ids ...string) map[string]*running {
 	t.Helper()
 	ca, err := transport.DevCA()
 	if err != nil {
@@ -31,6 +37,9 @@ func clusterOf(t *testing.T, ids ...string) map[string]*running {
 		a.cfg.Transport = intercepted(a, TransportOf(tr, a.log))
 		// The product's own timing.
 		a.cfg.HeartbeatTimeout, a.cfg.ElectionTimeout, a.cfg.LeaderLeaseTimeout = 0, 0, 0
+		if wire != nil {
+			wire(a, tr)
+		}
 		all[id] = &running{agent: a, w: a.start()}
 	}
 	return all
@@ -49,7 +58,7 @@ func newTransport(t *testing.T, ca *transport.CA, id string, join []string) *tra
 	}
 	tr, err := transport.New(transport.Config{
 		ID: id, TLS: tls, Listen: "127.0.0.1:0", Join: join, Clock: clock.WallClock, Logger: &testLog{},
-		Hello: func() transport.Hello { return transport.Hello{} },
+		Hello: func() transport.Hello { return transport.Hello{Expect: 3, Incarnation: "of-" + id} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +134,11 @@ func TestAPoliteStopHandsLeadershipOver(t *testing.T) {
 		t.Errorf("the next write was answered after %s", took)
 	}
 	t.Logf("the next write was answered after %s", took)
+	for _, line := range first.log.all() {
+		if strings.HasPrefix(line, "ERROR") {
+			t.Errorf("a polite stop says %s", line)
+		}
+	}
 	if second.state.Identity().ClusterID != id.ClusterID {
 		t.Error("another cluster")
 	}
@@ -219,4 +233,27 @@ func TestTenWorkersLiveInOneProcess(t *testing.T) {
 	for _, r := range all {
 		r.stop(r.w)
 	}
+}
+
+func TestAgentsThatExpectEachOtherMakeOneCluster(t *testing.T) {
+	all := startCluster(t, func(a *agent, tr *transport.Transport) {
+		a.cfg.Bootstrap = BootstrapExpect(tr, 3)
+		a.cfg.Incarnations = func() map[string]string {
+			known := map[string]string{tr.ID(): tr.Self().Incarnation}
+			for _, peer := range tr.Peers() {
+				known[peer.ID] = peer.Incarnation
+			}
+			return known
+		}
+	}, "a", "b", "c")
+	first := leader(t, all)
+	first.put(first.w, "one")
+	id := first.state.Identity()
+	for _, r := range all {
+		r.until("the same identity", func() bool { return r.state.Identity().ClusterID == id.ClusterID })
+	}
+	if len(id.Incarnations) != 3 || id.Incarnations["b"] != "of-b" {
+		t.Errorf("%+v", id)
+	}
+	stopAll(all)
 }

@@ -77,10 +77,10 @@ func TestHashicorpsWordsReachTheLog(t *testing.T) {
 	h.Named("snapshot").Log(hclog.Warn, "odd", "alone")
 	h.StandardLogger(nil).Print("from the standard library")
 	want := []string{
-		"WARNING raft: failed to contact peer=b time=7 ms",
-		"ERROR raft: failed peer=b error=boom",
+		"INFO raft: failed to contact peer=b time=7 ms",
+		"WARNING raft: failed peer=b error=boom",
 		"DEBUG raft: entering follower state peer=b",
-		"WARNING raft.snapshot: odd peer=b",
+		"INFO raft.snapshot: odd peer=b",
 		"DEBUG raft: from the standard library peer=b",
 	}
 	if got := strings.Join(log.all(), "\n"); got != strings.Join(want, "\n") {

@@ -57,8 +57,11 @@ func (l *hcLogger) Log(level hclog.Level, msg string, args ...any) {
 	}
 }
 
-// The libraries' trace is far too much for our debug, and nobody's info is
-// news to an operator: all of it but warnings and errors goes one level down.
+// Everything goes one level down. Their error is mostly a peer that does not
+// answer, which is nothing that this agent has done or can mend; what makes
+// raft useless here ends the worker, and that is logged as the error it is.
+// Their info is no news to an operator, and their debug is far too much for
+// ours.
 func (l *hcLogger) Trace(msg string, args ...any) {
 	if l.to.IsTraceEnabled() {
 		l.to.Tracef("%s", l.line(msg, args))
@@ -66,8 +69,8 @@ func (l *hcLogger) Trace(msg string, args ...any) {
 }
 func (l *hcLogger) Debug(msg string, args ...any) { l.Trace(msg, args...) }
 func (l *hcLogger) Info(msg string, args ...any)  { l.to.Debugf("%s", l.line(msg, args)) }
-func (l *hcLogger) Warn(msg string, args ...any)  { l.to.Warningf("%s", l.line(msg, args)) }
-func (l *hcLogger) Error(msg string, args ...any) { l.to.Errorf("%s", l.line(msg, args)) }
+func (l *hcLogger) Warn(msg string, args ...any)  { l.to.Infof("%s", l.line(msg, args)) }
+func (l *hcLogger) Error(msg string, args ...any) { l.to.Warningf("%s", l.line(msg, args)) }
 
 func (l *hcLogger) IsTrace() bool { return l.to.IsTraceEnabled() }
 func (l *hcLogger) IsDebug() bool { return l.to.IsTraceEnabled() }

@@ -144,7 +144,7 @@ func benchRaft(b *testing.B, store, id string, trans *raft.NetworkTransport, mem
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { r.Shutdown().Error(); trans.Close(); log.Close() })
+	b.Cleanup(func() { r.Shutdown().Error(); trans.CloseStreams(); trans.Close(); log.Close() })
 	return r
 }
 

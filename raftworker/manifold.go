@@ -111,6 +111,12 @@ func TransportOf(t *transport.Transport, logger Logger) func(func() (applied, te
 	}
 }
 
+// BootstrapExpect asks transport.Decide on what a transport has met, for
+// Config.Bootstrap. n is the Expect of this agent's hello.
+func BootstrapExpect(t *transport.Transport, n int) func() (ids []string, decided bool, err error) {
+	return func() ([]string, bool, error) { return transport.Decide(t.Self(), t.Peers(), n) }
+}
+
 func output(in worker.Worker, out any) error {
 	w, ok := in.(*Worker)
 	if !ok {
