@@ -52,10 +52,11 @@ func (w *Worker) look(l *life, f *founder) {
 	if is.Leader {
 		l.calm()
 	}
-	if before := w.cfg.Leadership.Current(); before.Leader != is.Leader || before.Term != is.Term {
+	before := w.cfg.Leadership.Current()
+	if before.Leader != is.Leader || before.Term != is.Term {
 		l.applier.LeadershipChanged()
-		l.metrics.leaderChanged(before, is)
 	}
+	l.metrics.leaderChanged(before, is)
 	w.cfg.Leadership.Set(is)
 	w.refreshReport(l)
 }
