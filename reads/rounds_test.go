@@ -259,9 +259,9 @@ func TestLeaderThatIsNoVoterDoesNotCountItself(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		b.set(func() { b.voters = []raft.ServerID{"b", "c"} })
 		got := b.read()
-		b.answers("b", 4, moment())
-		b.waits(got, "one of two voters")
 		b.answers("c", 4, moment())
+		b.waits(got, "one of two voters")
+		b.answers("b", 4, moment())
 		b.gets(got, 10)
 	})
 }

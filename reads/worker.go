@@ -101,7 +101,13 @@ func (r *Rounds) Read(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
 	defer cancel()
-	return r.config.State.WaitApplied(ctx, index)
+	if err := r.config.State.WaitApplied(ctx, index); err != nil {
+		if interrex.KindOf(err) != "" {
+			return err
+		}
+		return retryable(interrex.KindUnavailable, "entry %d has not been applied on %s: %v", index, r.config.ID, err)
+	}
+	return nil
 }
 
 // join enters the round that starts next, never the one that runs: its commit

@@ -24,7 +24,7 @@ func needless(progress Progress, req *raft.InstallSnapshotRequest) (term uint64,
 		return 0, false
 	}
 	applied, term := progress()
-	return term, applied > 0 && req.LastLogIndex <= applied && req.Term >= term
+	return term, req.LastLogIndex <= applied && req.Term >= term
 }
 
 // skip reads a needless snapshot to its end, as its sender expects, and

@@ -2,8 +2,11 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -106,6 +109,17 @@ func (in *inlet) Addr() net.Addr { return in.addr }
 // Close implements net.Listener: nothing more is accepted, and what has been
 // handed out is cut.
 func (in *inlet) Close() error {
+	// Outside the lock, because closing a connection tells its owners, who may
+	// be asking here meanwhile.
+	for _, c := range in.shut() {
+		cut(c.Conn)
+		_ = c.peerConn.Close()
+	}
+	return nil
+}
+
+// shut lets nothing more out and gives what is still open.
+func (in *inlet) shut() []*heldConn {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
@@ -113,21 +127,30 @@ func (in *inlet) Close() error {
 	}
 	in.closed = true
 	close(in.done)
-	for c := range in.open {
-		_ = c.peerConn.Close()
-	}
-	return nil
+	return slices.Collect(maps.Keys(in.open))
 }
 
 func (in *inlet) isClosed() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.closed
+	select {
+	case <-in.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // wait returns when every user has closed its connection, or after d.
 func (in *inlet) wait(d time.Duration) bool {
 	return waitFor(&in.users, d)
+}
+
+// cut ends a connection without the farewell of TLS, for which a peer that does
+// not read would make Close wait for 5 s.
+func cut(c net.Conn) {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	_ = c.Close()
 }
 
 // waitFor waits for wg, at most d on the wall clock: it bounds what only a bug

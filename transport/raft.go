@@ -244,11 +244,11 @@ func (r *RaftTransport) Close() error {
 func (r *RaftTransport) closeOnce() error {
 	r.drain.Do(func() { close(r.drained) })
 	close(r.closed)
-	if r.streams != nil {
-		r.streams.CloseStreams()
-	}
 	err := r.network.Close()
-	_ = r.stream.Close()
+	_ = r.stream.Close() // done by the former, unless the agent is alone
+	if r.streams != nil {
+		r.streams.CloseStreams() // empties the pool
+	}
 	if !r.stream.wait(stopTimeout) || !waitFor(&r.work, stopTimeout) {
 		return fmt.Errorf("cannot close the raft transport: its streams are still in use %s after they were cut", stopTimeout)
 	}

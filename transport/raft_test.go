@@ -279,6 +279,38 @@ func TestDrainWaitsForTheHeartbeatInTheHandler(t *testing.T) {
 	}
 }
 
+func TestNoRequestReachesRaftAfterDrain(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	b, _ := w.agent("b", func(c *Config) { c.Peers = map[string]string{"a": a.ListenAddr()} })
+	to, from := must(a.Raft(RaftConfig{})), must(b.Raft(RaftConfig{}))
+	to.Drain()
+	reached := make(chan bool)
+	go func() { // raft's main loop, which still turns
+		n := false
+		for {
+			select {
+			case rpc := <-to.Consumer():
+				n = true
+				rpc.Respond(&raft.RequestVoteResponse{Term: 1}, nil)
+			case <-to.closed:
+				reached <- n
+				return
+			}
+		}
+	}()
+	for range 20 {
+		req := &raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: 1}
+		if err := from.RequestVote("a", "a", req, &raft.RequestVoteResponse{}); err == nil {
+			t.Error("a request was answered")
+		}
+	}
+	_ = to.Close()
+	if <-reached {
+		t.Error("a request reached raft")
+	}
+}
+
 func TestAnswerInALaterTermIsNoAck(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a")

@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,10 +65,11 @@ func (s *stream) Accept() (net.Conn, error) {
 func (s *stream) Close() error {
 	s.mu.Lock()
 	s.shut = true
-	for c := range s.out {
-		_ = c.Conn.Close()
-	}
+	out := slices.Collect(maps.Keys(s.out))
 	s.mu.Unlock()
+	for _, c := range out {
+		cut(c.Conn)
+	}
 	return s.inlet.Close()
 }
 

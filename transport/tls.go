@@ -94,10 +94,6 @@ func baseTLS(given TLS) (*tls.Config, *x509.CertPool, error) {
 	}, roots, nil
 }
 
-// bothUses is what every agent's certificate is for: it is server and client,
-// and one that is good for half would fail only later.
-var bothUses = [...]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-
 // verifyPeer checks the peer's chain for both uses.
 func verifyPeer(roots *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
@@ -108,12 +104,14 @@ func verifyPeer(roots *x509.CertPool) func(tls.ConnectionState) error {
 	}
 }
 
+// verifyChain checks a certificate for server and for client use: every agent
+// is both, and one that is good for half would fail only later.
 func verifyChain(leaf *x509.Certificate, roots *x509.CertPool, chain []*x509.Certificate) error {
 	between := x509.NewCertPool()
 	for _, cert := range chain {
 		between.AddCert(cert)
 	}
-	for _, use := range bothUses {
+	for _, use := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
 		_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{use}})
 		if err != nil {
 			return err
