@@ -1,0 +1,176 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// attemptTimeout is how long one attempt may take before another agent is
+// asked. An agent waits for a leader itself for less than that.
+const attemptTimeout = 5 * time.Second
+
+// The pauses between attempts.
+const (
+	minPause = 20 * time.Millisecond
+	maxPause = time.Second
+)
+
+// request is one request: it is made anew for each attempt, as a message that
+// is on its way must not be changed.
+type request struct {
+	write   bool   // takes a request id
+	id      string // the caller's own: it counts its attempts itself
+	attempt uint32 // the caller's own
+	make    func(id string, attempt uint32) *interrexv1.StreamOperation
+}
+
+// do makes attempts until one is answered for good. A request that may have
+// happened is asked again under its id, or again as it is when repeating it is
+// harmless. When the time is over before, the outcome is unknown if any attempt
+// may have happened, else the error of the last one.
+func (c *Client) do(ctx context.Context, r request) (*interrexv1.StreamAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	if r.id != "" {
+		return c.once(ctx, c.endpoint(), r.make(r.id, r.attempt))
+	}
+	if r.write {
+		id, done, err := c.number(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		r.id = id
+	}
+	return c.insist(ctx, r)
+}
+
+// number takes an id, and waits while the window is full.
+func (c *Client) number(ctx context.Context) (id string, done func(), err error) {
+	for {
+		id, done, err = c.ids.Open(false)
+		if err == nil || !sleep(ctx, wire.RetryAfter(err)) {
+			return id, done, err
+		}
+	}
+}
+
+func (c *Client) insist(ctx context.Context, r request) (*interrexv1.StreamAnswer, error) {
+	unsure := false
+	for n := 0; ; n++ {
+		p := c.endpoint()
+		answer, err := c.once(ctx, p, r.make(r.id, uint32(n)))
+		kind := interrex.KindOf(err)
+		unsure = unsure || kind == interrex.KindOutcomeUnknown
+		if err == nil || !kind.Retryable() && kind != interrex.KindOutcomeUnknown {
+			return answer, err
+		}
+		pause := max(backoff(n), wire.RetryAfter(err))
+		if moves(kind) && c.leave(p) && (n+1)%len(c.endpoints) != 0 {
+			pause = 0 // the next one was not asked yet
+		}
+		if !sleep(ctx, pause) {
+			return nil, c.late(ctx, err, unsure)
+		}
+		c.config.Logger.Debugf("%s: %v: asking again", p.url, err)
+	}
+}
+
+// once makes one attempt at one agent. When nobody has answered in
+// attemptTimeout, it is over.
+func (c *Client) once(ctx context.Context, p *endpoint, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	if end, ok := ctx.Deadline(); ok {
+		op.Timeout = durationpb.New(time.Until(end))
+	}
+	if c.config.OneShot {
+		return c.send(ctx, unary{p}, op)
+	}
+	return c.send(ctx, p.stream, op)
+}
+
+// carrier brings an operation to an agent: Stream does, and unary.
+type carrier interface {
+	Call(ctx context.Context, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error)
+}
+
+// send puts the mark on an attempt that is numbered by a name, and notes when
+// the name was answered.
+func (c *Client) send(ctx context.Context, by carrier, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
+	id := requestID(op)
+	if id == "" {
+		return by.Call(ctx, op)
+	}
+	mark, err := c.names.sending(id)
+	if err != nil {
+		return nil, err
+	}
+	op.Mark = mark
+	sent := c.clock.Now()
+	answer, err := by.Call(ctx, op)
+	if kind := interrex.KindOf(err); err == nil || !kind.Retryable() && kind != interrex.KindOutcomeUnknown {
+		c.names.heard(id, sent)
+	}
+	return answer, err
+}
+
+// late is the error of a request whose time is over.
+func (c *Client) late(ctx context.Context, err error, unsure bool) error {
+	if !unsure || errors.Is(err, interrex.ErrOutcomeUnknown) {
+		return err
+	}
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "an attempt was not answered, and the last one says: %v", err).
+		WithCause(errors.Join(context.Cause(ctx), err))
+}
+
+// moves reports whether another agent may do better.
+func moves(k interrex.Kind) bool {
+	return k != interrex.KindOverloaded && (k.Retryable() || k == interrex.KindOutcomeUnknown)
+}
+
+// backoff is a jittered pause before the attempt after the nth.
+func backoff(n int) time.Duration {
+	d := min(maxPause, minPause<<min(n, 10))
+	return d/2 + rand.N(d/2)
+}
+
+// sleep waits for d, and reports whether ctx lives.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// requestID gives the id of an operation that has one.
+func requestID(op *interrexv1.StreamOperation) string {
+	switch r := op.Request.(type) {
+	case *interrexv1.StreamOperation_Claim:
+		return r.Claim.RequestId
+	case *interrexv1.StreamOperation_Revoke:
+		return r.Revoke.RequestId
+	case *interrexv1.StreamOperation_Transfer:
+		return r.Transfer.RequestId
+	case *interrexv1.StreamOperation_Pin:
+		return r.Pin.RequestId
+	case *interrexv1.StreamOperation_Unpin:
+		return r.Unpin.RequestId
+	}
+	return ""
+}

@@ -1,0 +1,113 @@
+// Package client is what programs import to talk to agents: leases with calls
+// that are safe to retry, holds that end in time, and watches that resume. It
+// never drags in the agents' own machinery.
+package client
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/hold"
+)
+
+// Client talks to the agents of one cluster. Any number of goroutines may use
+// it.
+type Client struct {
+	config    Config
+	clock     hold.Clock
+	endpoints []*endpoint
+	at        atomic.Int64 // the endpoint that is used
+	epochs    epochs
+	names     *names
+	ids       hold.IDs
+	keeper    *hold.Keeper
+}
+
+// Dial makes a Client. It connects at the first call, so that an agent may come
+// up later; ctx bounds only what Dial does itself. Close it.
+func Dial(_ context.Context, c Config) (*Client, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = silent{}
+	}
+	if c.Clock == nil {
+		c.Clock = hold.SystemClock()
+	}
+	if c.Holder == "" {
+		c.Holder = hold.DefaultHolder()
+	}
+	d := &Client{config: c, clock: c.Clock, names: newNames(c.Clock)}
+	d.ids = d.names
+	if c.OneShot {
+		d.ids = plainIDs{}
+	}
+	var err error
+	d.keeper, err = hold.New(hold.Config{
+		Backend: attempts{d}, IDs: d.ids, Clock: c.Clock, Logger: c.Logger, Holder: c.Holder, Renewed: c.Renewed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, d.open()
+}
+
+// open makes the ways to the agents.
+func (c *Client) open() error {
+	tlsConfig, err := c.config.TLS.load()
+	if err != nil {
+		return interrex.Errorf(interrex.KindInvalid, "client: %v", err).WithCause(err)
+	}
+	for _, a := range c.config.Addresses {
+		p, err := newEndpoint(a, tlsConfig, c.config, &c.epochs)
+		if err != nil {
+			return err
+		}
+		c.endpoints = append(c.endpoints, p)
+	}
+	return nil
+}
+
+// Close ends the contexts of all holds without releasing them, gives the names
+// of the client's requests back, within a second, and closes the connections.
+func (c *Client) Close() error {
+	c.keeper.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, text := range c.names.retire() {
+		op := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Retire{Retire: text}}
+		if _, err := c.endpoint().stream.Call(ctx, op); err != nil {
+			c.config.Logger.Debugf("cannot give the name %s back, it is dropped a day after its last request: %v", text, err)
+			break
+		}
+	}
+	for _, p := range c.endpoints {
+		p.close()
+	}
+	return nil
+}
+
+// endpoint is the agent that is used now.
+func (c *Client) endpoint() *endpoint { return c.endpoints[c.at.Load()] }
+
+// leave goes from an agent that failed to the next, unless somebody has done so
+// already. It reports whether there is another one.
+func (c *Client) leave(p *endpoint) bool {
+	at := c.at.Load()
+	if c.endpoints[at] == p {
+		c.at.CompareAndSwap(at, (at+1)%int64(len(c.endpoints)))
+	}
+	return len(c.endpoints) > 1
+}
+
+// plainIDs are records by themselves.
+type plainIDs struct{}
+
+func (plainIDs) Open(bool) (string, func(), error) { return randomID(), func() {}, nil }

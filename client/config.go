@@ -1,0 +1,103 @@
+package client
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/hold"
+)
+
+// DefaultTimeout bounds a call with all its retries.
+const DefaultTimeout = 30 * time.Second
+
+// Config says which agents a Client talks to, and how.
+type Config struct {
+	// Addresses of one or more agents of one cluster: http://HOST:PORT,
+	// https://HOST:PORT or unix:///PATH. Any of them will do: an agent hands
+	// on what is the leader's. The first is used until it fails.
+	Addresses []string
+	// TLS is for https:// addresses.
+	TLS TLSFiles
+	// Timeout bounds a call with all its retries, where its context does not
+	// end before; 0: DefaultTimeout. A claim that waits is bounded by its wait.
+	Timeout time.Duration
+	// OneShot is for programs that make one or two requests and end: their
+	// request ids are records by themselves, and calls are unary, so that
+	// nothing is left behind. Hold, Run and claims that wait keep a stream all
+	// the same.
+	OneShot bool
+	// Holder is the holder's name where a request gives none; empty:
+	// $INTERREX_HOLDER, else HOST/PID/RANDOM.
+	Holder string
+	Logger Logger     // nil: nothing is said
+	Clock  hold.Clock // nil: the system's, which counts sleep
+	// Renewed is told, at each extend of a hold that is answered, how much time
+	// was left. It must not block. nil: nobody is told.
+	Renewed func(slack time.Duration)
+}
+
+// TLSFiles names PEM files.
+type TLSFiles struct {
+	CA   string // who may have signed the agents' certificates; empty: the system's roots
+	Cert string // the client's own certificate; empty: none
+	Key  string // its key; empty: none
+}
+
+// Logger is what a Client says things to. A loggo.Logger satisfies it.
+type Logger interface {
+	Debugf(format string, args ...any)
+	Infof(format string, args ...any)
+	Warningf(format string, args ...any)
+}
+
+type silent struct{}
+
+func (silent) Debugf(string, ...any)   {}
+func (silent) Infof(string, ...any)    {}
+func (silent) Warningf(string, ...any) {}
+
+// Validate says what is missing or malformed, as KindInvalid.
+func (c Config) Validate() error {
+	switch {
+	case len(c.Addresses) == 0:
+		return interrex.Errorf(interrex.KindInvalid, "client: no address: give http://HOST:PORT, https://HOST:PORT or unix:///PATH")
+	case c.Timeout < 0:
+		return interrex.Errorf(interrex.KindInvalid, "client: timeout: %s is below zero", c.Timeout)
+	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
+		return interrex.Errorf(interrex.KindInvalid, "client: tls: a certificate and its key go together")
+	}
+	for _, a := range c.Addresses {
+		if _, err := parseAddress(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads the files. A CA that is given is the only one.
+func (f TLSFiles) load() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.CA != "" {
+		pem, err := os.ReadFile(f.CA)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the CA: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("cannot read the CA: " + f.CA + " holds no PEM certificate")
+		}
+	}
+	if f.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the client's certificate: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}

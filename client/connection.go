@@ -1,0 +1,247 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// Pauses of a stream.
+const (
+	overloadPause = 10 * time.Millisecond
+	minReconnect  = 50 * time.Millisecond
+	maxReconnect  = 2 * time.Second
+	// The reason why a message could not be sent arrives beside it; for so long
+	// it is waited for.
+	reasonPause = time.Second
+)
+
+// errClosed ends what is open when a Stream is closed.
+var errClosed = errors.New("the stream was closed")
+
+// run keeps the connection while there is something to send.
+func (s *Stream) run() {
+	defer close(s.ended)
+	for {
+		select {
+		case <-s.life.Done():
+			s.broken(errClosed, 0)
+			return
+		case <-s.work:
+		}
+		if s.idle() {
+			continue
+		}
+		answered, err := s.connect()
+		s.broken(err, answered)
+	}
+}
+
+// idle reports whether nothing waits; cancels of an old connection are moot.
+func (s *Stream) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancels = s.cancels[:0]
+	return len(s.waiting) == 0
+}
+
+// connect is the life of one connection. It gives the number of messages that
+// were received, and why it ended.
+func (s *Stream) connect() (answered int, err error) {
+	ctx, cancel := context.WithCancel(s.life)
+	defer cancel()
+	conn := s.service.Operate(ctx)
+	for name, values := range s.config.Header {
+		conn.RequestHeader()[name] = values
+	}
+	s.wake() // for what has waited since before the connection
+	received := make(chan error, 1)
+	go func() {
+		defer cancel() // a Send that is blocked ends too
+		received <- s.receive(conn, &answered)
+	}()
+	sendErr := s.send(ctx, conn)
+	if sendErr != nil && !errors.Is(sendErr, io.EOF) {
+		cancel()
+	}
+	timer := time.AfterFunc(reasonPause, cancel)
+	defer timer.Stop()
+	err = <-received
+	_ = conn.CloseRequest()
+	_ = conn.CloseResponse()
+	if s.life.Err() != nil {
+		err = errClosed
+	} else if sendErr != nil && !errors.Is(sendErr, io.EOF) {
+		err = sendErr
+	}
+	return answered, err
+}
+
+// operating is the stream as Connect gives it.
+type operating = connect.BidiStreamForClient[interrexv1.OperateRequest, interrexv1.OperateResponse]
+
+// send sends what waits, all of it in one message, as soon as the last message
+// has been sent. It returns nil when ctx ended.
+func (s *Stream) send(ctx context.Context, conn *operating) error {
+	m := &interrexv1.OperateRequest{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.work:
+		}
+		for {
+			m.Operations = s.take(m.Operations[:0])
+			if len(m.Operations) == 0 {
+				break
+			}
+			if err := conn.Send(m); err != nil {
+				return err
+			}
+			clear(m.Operations)
+		}
+	}
+}
+
+// take moves what fits into a message from the waiting to the open calls.
+func (s *Stream) take(ops []*interrexv1.StreamOperation) []*interrexv1.StreamOperation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range s.cancels[:min(len(s.cancels), maxOperations)] {
+		s.lastID++
+		ops = append(ops, &interrexv1.StreamOperation{Id: s.lastID, Request: &interrexv1.StreamOperation_Cancel{Cancel: id}})
+	}
+	s.cancels = s.cancels[:copy(s.cancels, s.cancels[len(ops):])]
+	taken, size := 0, 0
+	for _, c := range s.waiting {
+		if len(ops) == maxOperations {
+			break
+		}
+		if c.op != nil {
+			size += proto.Size(c.op)
+			if size > maxMessage && len(ops) > 0 {
+				break
+			}
+			s.open[c.op.Id] = c
+			ops = append(ops, c.op)
+		}
+		taken++
+	}
+	left := copy(s.waiting, s.waiting[taken:])
+	clear(s.waiting[left:])
+	s.waiting = s.waiting[:left]
+	return ops
+}
+
+// receive hands out answers until the connection ends.
+func (s *Stream) receive(conn *operating, answered *int) error {
+	for {
+		m, err := conn.Receive()
+		if err != nil {
+			return err
+		}
+		if *answered == 0 && s.config.Accept != nil {
+			if err := s.config.Accept(conn.ResponseHeader()); err != nil {
+				return err
+			}
+		}
+		*answered++
+		s.deliver(m.Answers)
+	}
+}
+
+// broken ends the calls that were sent on a connection that is gone. When it
+// never answered anything, those that wait end too, and no other connection is
+// tried for a while.
+func (s *Stream) broken(err error, answered int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, c := range s.open {
+		delete(s.open, id)
+		c.fail(s.lost(c.op, err, answered))
+	}
+	s.cancels = s.cancels[:0]
+	if answered > 0 && s.life.Err() == nil {
+		s.failures, s.refused = 0, nil
+		if len(s.waiting) > 0 {
+			s.wake()
+		}
+		return
+	}
+	pause := min(maxReconnect, minReconnect<<min(s.failures, 10))
+	pause = pause/2 + rand.N(pause/2)
+	s.failures++
+	s.refused, s.retryAt = err, time.Now().Add(pause)
+	for i, c := range s.waiting {
+		s.waiting[i] = nil
+		if c.op != nil {
+			c.fail(s.unavailable(err, pause))
+		}
+	}
+	s.waiting = s.waiting[:0]
+	s.config.Logger.Debugf("the stream to %s broke: %v", s.config.BaseURL, err)
+}
+
+// lost is the error of an operation that was sent on a connection that broke. A
+// refusal of the whole stream, for good and before any answer, is that of each
+// operation.
+func (s *Stream) lost(op *interrexv1.StreamOperation, err error, answered int) error {
+	read := isRead(op)
+	classified := wire.FromError(err, !read)
+	kind := interrex.KindOf(classified)
+	refused := answered == 0 && !kind.Retryable() && kind != interrex.KindOutcomeUnknown
+	switch {
+	case wire.NeverLeft(err) || refused:
+		return classified
+	case read:
+		return interrex.Errorf(interrex.KindUnavailable, "the stream to %s broke: %v", s.config.BaseURL, err).WithCause(err)
+	}
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "the stream to %s broke before its answer: %v", s.config.BaseURL, err).WithCause(err)
+}
+
+// unavailable is the error of an operation that was not sent.
+func (s *Stream) unavailable(err error, wait time.Duration) error {
+	classified := wire.FromError(err, false)
+	kind := interrex.KindOf(classified)
+	if kind == interrex.KindOutcomeUnknown || kind == interrex.KindTimeout {
+		kind = interrex.KindUnavailable
+	}
+	e := interrex.Errorf(kind, "%s cannot be reached: %v", s.config.BaseURL, err).WithCause(err)
+	e.RetryAfter = max(wire.RetryAfter(classified), wait)
+	return e
+}
+
+// finish ends a call with its answer.
+func (c *call) finish(a *interrexv1.StreamAnswer) {
+	if refusal := wire.FromDetail(a.GetError()); refusal != nil {
+		c.fail(refusal)
+		return
+	}
+	c.op, c.answer = nil, a
+	c.done <- struct{}{}
+}
+
+// fail ends a call with an error.
+func (c *call) fail(err error) {
+	c.op, c.err = nil, err
+	c.done <- struct{}{}
+}
+
+// isRead reports whether an operation changes nothing.
+func isRead(op *interrexv1.StreamOperation) bool {
+	switch op.Request.(type) {
+	case *interrexv1.StreamOperation_Get, *interrexv1.StreamOperation_List,
+		*interrexv1.StreamOperation_History, *interrexv1.StreamOperation_ReadIndex:
+		return true
+	}
+	return false
+}

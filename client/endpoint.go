@@ -1,0 +1,100 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// A connection that is silent for so long is asked whether it lives, and given
+// up when it does not answer: a machine that is gone says nothing.
+const (
+	dialTimeout = 3 * time.Second
+	pingAfter   = 5 * time.Second
+	pingTimeout = 5 * time.Second
+)
+
+// address is an agent's address, taken apart.
+type address struct {
+	scheme string // http, https, unix
+	host   string // host and port
+	path   string // of a socket
+}
+
+func parseAddress(s string) (address, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
+		return address{scheme: u.Scheme, path: u.Path}, nil
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.User == nil && u.RawQuery == "":
+		return address{scheme: u.Scheme, host: u.Host}, nil
+	}
+	return address{}, interrex.Errorf(interrex.KindInvalid, "client: address %q: write http://HOST:PORT, https://HOST:PORT or unix:///PATH", s)
+}
+
+// endpoint is one agent, and the ways to call it.
+type endpoint struct {
+	address
+	url    string
+	http   *http.Client
+	stream *Stream
+	leases interrexv1.LeaseServiceClient
+	engine interrexv1.EngineServiceClient
+}
+
+// newEndpoint makes the ways to one agent. It does not connect yet.
+func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoint, error) {
+	a, err := parseAddress(s)
+	if err != nil {
+		return nil, err
+	}
+	p := &endpoint{address: a, url: a.scheme + "://" + a.host, http: &http.Client{Transport: a.transport(tlsConfig)}}
+	if a.scheme == "unix" {
+		p.url = "http://localhost"
+	}
+	p.stream, err = NewStream(StreamConfig{HTTP: p.http, BaseURL: p.url, Logger: c.Logger, Accept: e.accept})
+	if err != nil {
+		return nil, err
+	}
+	epochs := connect.WithInterceptors(connect.UnaryInterceptorFunc(e.unary))
+	p.leases = interrexv1.NewLeaseServiceClient(p.http, p.url, epochs)
+	p.engine = interrexv1.NewEngineServiceClient(p.http, p.url, epochs)
+	return p, nil
+}
+
+// transport speaks HTTP/2 alone: streams in both directions need it. In the
+// clear that is with prior knowledge.
+func (a address) transport(tlsConfig *tls.Config) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	t := &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     tlsConfig,
+		TLSHandshakeTimeout: dialTimeout,
+		Protocols:           &http.Protocols{},
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+	t.Protocols.SetHTTP2(a.scheme == "https")
+	t.Protocols.SetUnencryptedHTTP2(a.scheme != "https")
+	if a.scheme == "unix" {
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", a.path)
+		}
+	}
+	return t
+}
+
+// close ends the stream and the connections.
+func (p *endpoint) close() {
+	_ = p.stream.Close()
+	p.http.CloseIdleConnections()
+}

@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+)
+
+// EpochHeader carries the cluster's epoch on every answer: its number in
+// decimal, then its random bits.
+const EpochHeader = "Interrex-Epoch"
+
+// epochs remembers the highest epoch that an agent has answered with. A client
+// never goes to a lower one, nor between two of one number: that agent is of
+// the half that a recovery left behind.
+type epochs struct {
+	mu     sync.Mutex
+	seen   bool
+	number uint64
+	bits   string
+}
+
+// accept looks at the header of an answer. Its error is KindUnavailable:
+// another agent may do.
+func (e *epochs) accept(h http.Header) error {
+	text := h.Get(EpochHeader)
+	digits := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+	if digits < 0 {
+		digits = len(text)
+	}
+	number, err := strconv.ParseUint(text[:digits], 10, 64)
+	if err != nil {
+		return nil // an agent of no cluster, or somebody on the way, answers
+	}
+	bits := text[digits:]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case !e.seen || number > e.number:
+		e.seen, e.number, e.bits = true, number, bits
+	case number < e.number || bits != e.bits:
+		return interrex.Errorf(interrex.KindUnavailable, "the agent is in epoch %s of its cluster, and this client has seen epoch %d%s: a recovery has left that agent behind", text, e.number, e.bits)
+	}
+	return nil
+}
+
+// unary looks at the header of unary answers.
+func (e *epochs) unary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+		answer, err := next(ctx, r)
+		if err == nil {
+			return answer, e.accept(answer.Header())
+		}
+		if answered := (*connect.Error)(nil); errors.As(err, &answered) {
+			if stale := e.accept(answered.Meta()); stale != nil {
+				return nil, stale
+			}
+		}
+		return nil, err
+	}
+}

@@ -1,0 +1,177 @@
+package client
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/hold"
+)
+
+// The rules of request ids, as the contract has them.
+const (
+	// window is how far a number may be above the mark: the state keeps so many
+	// records for a name.
+	window = 1024
+	// renewAfter is how long a name is used without an answer to what was sent
+	// under it. The state keeps a name for twice as long.
+	renewAfter = 12 * time.Hour
+)
+
+// names numbers the requests of one client: NAME.N. One name is for requests
+// that are answered at once; each waiting claim that stands has a name of its
+// own, so that it never holds the others' mark, which is used again later.
+type names struct {
+	clock hold.Clock
+
+	mu    sync.Mutex
+	main  *name
+	idle  []*name          // for the next waiting claims
+	known map[string]*name // in use, and given up with requests still open
+}
+
+// name is one NAME. Its mark is the lowest number that is open, or the next one
+// when none is: below it every request is answered or given up.
+type name struct {
+	text  string
+	next  uint64
+	mark  uint64
+	open  [window]bool // by number, from mark to next
+	count int          // of the open ones
+	heard time.Duration // when the newest answered attempt was sent
+	over  bool          // given up: nothing is sent under it any more
+}
+
+func newNames(c hold.Clock) *names {
+	return &names{clock: c, known: map[string]*name{}}
+}
+
+// Open numbers a new request: see hold.IDs. When the name's window is full, of
+// numbers above one that is still open, it is KindOverloaded.
+func (s *names) Open(waits bool) (id string, done func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.use(waits)
+	if n.next == n.mark+window {
+		e := interrex.Errorf(interrex.KindOverloaded, "request %s.%d is still open, and %d were numbered after it", n.text, n.mark, window-1)
+		e.RetryAfter = overloadPause
+		return "", nil, e
+	}
+	number := n.next
+	n.open[number%window] = true
+	n.next++
+	n.count++
+	done = func() { s.done(n, number, waits) }
+	return n.text + "." + strconv.FormatUint(number, 10), done, nil
+}
+
+// use gives the name for a new request, a new one when the last has grown old.
+func (s *names) use(waits bool) *name {
+	if !waits {
+		if s.main == nil || s.old(s.main) {
+			s.main = s.fresh()
+		}
+		return s.main
+	}
+	for len(s.idle) > 0 {
+		n := s.idle[len(s.idle)-1]
+		s.idle = s.idle[:len(s.idle)-1]
+		if !s.old(n) {
+			return n
+		}
+	}
+	return s.fresh()
+}
+
+// old gives a name up that nobody has answered for too long: the state may have
+// dropped it, and a retry under it would then be done twice.
+func (s *names) old(n *name) bool {
+	if !n.over && s.clock.Now() < n.heard+renewAfter {
+		return false
+	}
+	n.over = true
+	s.forget(n)
+	return true
+}
+
+// forget drops a name that was given up once nothing is open under it.
+func (s *names) forget(n *name) {
+	if n.over && n.count == 0 {
+		delete(s.known, n.text)
+	}
+}
+
+func (s *names) fresh() *name {
+	n := &name{text: randomID(), next: 1, mark: 1, heard: s.clock.Now()}
+	s.known[n.text] = n
+	return n
+}
+
+// done closes a number, which may move the mark.
+func (s *names) done(n *name, number uint64, waits bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.open[number%window] = false
+	n.count--
+	for n.mark < n.next && !n.open[n.mark%window] {
+		n.mark++
+	}
+	s.forget(n)
+	if waits && !n.over {
+		s.idle = append(s.idle, n)
+	}
+}
+
+// sending gives the mark to send with an attempt. Under a name that was given
+// up nothing is sent any more: the outcome is unknown. An id that is not of
+// this client has no mark.
+func (s *names) sending(id string) (mark uint64, err error) {
+	text, _, _ := strings.Cut(id, ".")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.known[text]
+	if n == nil {
+		return 0, nil
+	}
+	if s.old(n) {
+		return 0, interrex.Errorf(interrex.KindOutcomeUnknown, "request %s is given up: nothing was answered for %s", id, renewAfter)
+	}
+	return n.mark, nil
+}
+
+// heard notes that an attempt was answered which was sent at a time.
+func (s *names) heard(id string, sent time.Duration) {
+	text, _, _ := strings.Cut(id, ".")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.known[text]; n != nil {
+		n.heard = max(n.heard, sent)
+	}
+}
+
+// retire takes the names out that nothing is open under, to give them back.
+func (s *names) retire() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var texts []string
+	for text, n := range s.known {
+		if n.count == 0 {
+			texts = append(texts, text)
+			delete(s.known, text)
+		}
+	}
+	s.main, s.idle = nil, nil
+	return texts
+}
+
+// randomID is 16 random bytes in hexadecimal: a name, or an id that is a record
+// by itself.
+func randomID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
