@@ -21,16 +21,19 @@ const version = 1
 // by one, and a recovery raises them to no more than the greater of 2^40 above
 // the counter and the unix time x 2^28, which is below 2^63 until the year 3058.
 func (d Dialect) schema() ([]string, error) {
-	var text, moment string
+	var begin, text, moment string
 	switch d {
 	case SQLite:
-		text, moment = "TEXT", "TEXT"
+		// Others may read the file while the agent writes; the file remembers.
+		begin, text, moment = "PRAGMA journal_mode = WAL", "TEXT", "TEXT"
 	case PostgreSQL:
-		text, moment = `TEXT COLLATE "C"`, "TIMESTAMPTZ"
+		// Of two CREATE IF NOT EXISTS at once, one fails there.
+		begin, text, moment = "SELECT pg_advisory_xact_lock(7400)", `TEXT COLLATE "C"`, "TIMESTAMPTZ"
 	default:
 		return nil, fmt.Errorf("dialect %q is neither %q nor %q", d, SQLite, PostgreSQL)
 	}
 	return []string{
+		begin,
 		`CREATE TABLE IF NOT EXISTS lease_holders (
 			key         ` + text + ` PRIMARY KEY,
 			namespace   ` + text + ` NOT NULL,
@@ -50,13 +53,4 @@ func (d Dialect) schema() ([]string, error) {
 			VALUES (1, %d, '', 0) ON CONFLICT (id) DO NOTHING`, version),
 		createFences,
 	}, nil
-}
-
-// session gives the statements that each connection begins with.
-func (d Dialect) session() []string {
-	if d == SQLite {
-		// Others may read and write the file while the agent runs.
-		return []string{"PRAGMA busy_timeout = 5000", "PRAGMA journal_mode = WAL"}
-	}
-	return nil
 }

@@ -46,26 +46,39 @@ func Open(ctx context.Context, db *sql.DB, dialect Dialect) (*Holders, error) {
 		return nil, fmt.Errorf("cannot open the lease holders: %w", err)
 	}
 	h := &Holders{db: db, dialect: dialect}
-	err = h.transact(ctx, func(tx *sql.Tx) error {
-		if dialect == PostgreSQL { // there CREATE IF NOT EXISTS of two at once fails for one
-			statements = append([]string{"SELECT pg_advisory_xact_lock(7400)"}, statements...)
-		}
-		for _, s := range statements {
-			if _, err := tx.ExecContext(ctx, s); err != nil {
-				return err
-			}
-		}
-		return checkVersion(ctx, tx)
-	})
-	if err != nil {
+	if err := h.install(ctx, statements); err != nil {
 		return nil, fmt.Errorf("cannot open the lease holders: %w", err)
 	}
 	return h, nil
 }
 
-func checkVersion(ctx context.Context, tx *sql.Tx) error {
+// install runs the statements of the schema: in one transaction, but in SQLite,
+// where one that has begun to read cannot wait for the lock to write.
+func (h *Holders) install(ctx context.Context, statements []string) error {
+	if h.dialect == PostgreSQL {
+		return h.transact(ctx, func(tx *sql.Tx) error { return runAll(ctx, tx, statements) })
+	}
+	return h.connect(ctx, func(conn *sql.Conn) error { return runAll(ctx, conn, statements) })
+}
+
+// database is a connection or a transaction.
+type database interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func runAll(ctx context.Context, db database, statements []string) error {
+	for _, s := range statements {
+		if _, err := db.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	return checkVersion(ctx, db)
+}
+
+func checkVersion(ctx context.Context, db database) error {
 	var found int
-	if err := tx.QueryRowContext(ctx, "SELECT version FROM lease_holders_position").Scan(&found); err != nil {
+	if err := db.QueryRowContext(ctx, "SELECT version FROM lease_holders_position").Scan(&found); err != nil {
 		return err
 	}
 	if found != version {
@@ -117,39 +130,42 @@ func sameHistory(ctx context.Context, tx *sql.Tx, to Position) error {
 	return err
 }
 
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-func position(ctx context.Context, q querier) (p Position, err error) {
+func position(ctx context.Context, db database) (p Position, err error) {
 	var revision int64
-	err = q.QueryRowContext(ctx, "SELECT history, revision FROM lease_holders_position WHERE id = 1").
+	err = db.QueryRowContext(ctx, "SELECT history, revision FROM lease_holders_position WHERE id = 1").
 		Scan(&p.History, &revision)
 	p.Revision = interrex.Revision(revision)
 	return p, err
 }
 
-// transact runs fn in one transaction, on a connection that is prepared for
-// it, whatever the pool has done since.
-func (h *Holders) transact(ctx context.Context, fn func(*sql.Tx) error) (err error) {
+// connect runs fn on a connection that waits for those who share the database,
+// whatever the pool has done since.
+func (h *Holders) connect(ctx context.Context, fn func(*sql.Conn) error) (err error) {
 	conn, err := h.db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	for _, s := range h.dialect.session() {
-		if _, err := conn.ExecContext(ctx, s); err != nil {
+	if h.dialect == SQLite {
+		if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 5000"); err != nil {
 			return err
 		}
 	}
-	tx, err := conn.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := fn(tx); err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
-	}
-	return tx.Commit()
+	return fn(conn)
+}
+
+// transact runs fn in one transaction.
+func (h *Holders) transact(ctx context.Context, fn func(*sql.Tx) error) error {
+	return h.connect(ctx, func(conn *sql.Conn) error {
+		tx, err := conn.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		if err := fn(tx); err != nil {
+			return errors.Join(err, ignoreDone(tx.Rollback()))
+		}
+		return tx.Commit()
+	})
 }
 
 // ignoreDone drops the error of a rollback that the end of a context has done
