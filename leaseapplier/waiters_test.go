@@ -248,19 +248,22 @@ func TestClaimIsNotRefusedFromMemoryWhileAnAttemptIsInTheLog(t *testing.T) {
 		dan := r.claim(db, "dan", time.Minute)
 		dan.RequestID = "d.1"
 		r.put(r.revoke(db, ann.token()), dan)
-		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		bob := r.waiting("bob", "b.1", 0, time.Hour, 0)
 		again := r.claim(db, "dan", time.Minute)
 		again.RequestID, again.Attempt = "d.1", 1
 		other := r.claim(db, "eve", time.Minute)
 		other.RequestID = "e.1"
-		r.put(again, other)
+		r.put(append([]*call{bob, again, other}, r.many(2*state.MaxOperations)...)...) // so many that a second entry is built
+		other.want(interrex.KindHeld)
+		if !again.isOpen() {
+			t.Fatalf("refused: %v", again.result().Err)
+		}
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(100 * time.Millisecond)
 		dan.want("")
 		if again.token() != dan.token() || !again.result().Replayed {
 			t.Fatal("the second attempt has another answer")
 		}
-		other.want(interrex.KindHeld)
 		if !bob.isOpen() {
 			t.Fatal("bob was answered")
 		}
@@ -290,31 +293,48 @@ func TestFreeNameIsClaimedForAWaiterAtOnce(t *testing.T) {
 
 func TestNameThatIsFreedBehindTheLeadersBackIsClaimed(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
-		r.raft.set(func(m *memRaft) { m.latency = 100 * time.Millisecond })
+		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.revoke(db, ann.token())) // nobody waits yet: no claim behind it
-		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
-		r.pass(250 * time.Millisecond)
+		bob := r.waiting("bob", "b.1", 0, time.Hour, 0)
+		r.put(append([]*call{bob}, r.many(2*state.MaxOperations)...)...) // so many that a second entry is built
+		if r.applier.Waiting(db) != 1 {
+			t.Fatal("bob does not wait")
+		}
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(50 * time.Millisecond)
 		bob.want("")
 	})
 }
 
 func TestWrongGuessKeepsThePlace(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
-		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
-		bad := r.revoke(db, ann.token()+100)
-		r.do(bad).want(interrex.KindNotHeld)
-		r.pass(time.Minute - time.Second)
-		// An extend and the end of the lease meet: the claim behind the tick is held.
-		r.raft.set(func(m *memRaft) { m.holds = true })
-		r.put(r.extend(db, ann.token(), 10*time.Second))
-		r.pass(3 * time.Second)
-		r.raft.set(func(m *memRaft) { m.holds = false })
-		r.pass(time.Second)
+		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "c.1", 0, time.Hour, 0)
+		r.put(bob, cat)
+		transfer := newCall(t, lease.Transfer{Key: db, Token: ann.token(), To: "dan"}.Append(nil))
+		revoke := r.revoke(db, ann.token()) // as it stands this frees the name, but the transfer comes first
+		n := len(r.raft.written())
+		r.do2(transfer, revoke)
+		revoke.want(interrex.KindNotHeld)
+		if e := r.raft.written()[n]; len(e.Operations) != 3 || e.Operations[2].RequestID != "b.1" {
+			t.Fatalf("%d operations, want bob's claim as the third", len(e.Operations))
+		}
 		if !bob.isOpen() {
 			t.Fatalf("answered %v", bob.result())
 		}
-		r.pass(time.Minute)
+		r.do(r.revoke(db, transfer.token())).want("")
 		bob.want("")
+		if !cat.isOpen() {
+			t.Fatal("cat was before bob")
+		}
+	})
+}
+
+func TestWaiterWhoseClaimMayHaveHappenedIsToldSo(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		r.raft.set(func(m *memRaft) { m.fate = func() error { m.fate = nil; return errors.New("boom") } })
+		r.do(r.revoke(db, ann.token())).want(interrex.KindOutcomeUnknown)
+		bob.want(interrex.KindOutcomeUnknown)
 	})
 }
 
