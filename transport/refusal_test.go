@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
@@ -162,6 +163,32 @@ func (w *world) say(to *Transport, text []byte) {
 
 func frame(text string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)
+}
+
+func TestHelloIsRefusedByItsLengthAlone(t *testing.T) {
+	length := binary.BigEndian.AppendUint32(nil, maxFrame+1)
+	if _, err := readGreeting(bytes.NewReader(length)); err == nil || !strings.Contains(err.Error(), "at most 4096") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestHelloOfACrowdIsMadeToFit(t *testing.T) {
+	h := Hello{ID: "a"}
+	for i := range maxKnown {
+		h.Met = append(h.Met, Met{ID: fmt.Sprint(i), Incarnation: "0123456789abcdef", Address: "10.0.0.1:7401"})
+	}
+	var frame bytes.Buffer
+	if err := writeGreeting(&frame, greeting{Hello: &h}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readHello(&frame)
+	if err != nil || len(got.Hello.Met) == 0 || len(h.Met) != maxKnown {
+		t.Errorf("got %d of those met, %v", len(got.Hello.Met), err)
+	}
+	h.Version = strings.Repeat("x", maxFrame)
+	if err := writeGreeting(&frame, greeting{Hello: &h}); err == nil {
+		t.Error("a hello that does not fit was sent")
+	}
 }
 
 func TestRefusalsOfOneStrangerAreLoggedOnceAMinute(t *testing.T) {
