@@ -5,6 +5,8 @@ package client
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +26,11 @@ type Client struct {
 	names     *names
 	ids       hold.IDs
 	keeper    *hold.Keeper
+	life      context.Context
+	end       context.CancelFunc
+
+	mu      sync.Mutex // held while a watch begins: none does after Close
+	watches sync.WaitGroup
 }
 
 // Dial makes a Client. It connects at the first call, so that an agent may come
@@ -45,6 +52,7 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 		c.Holder = hold.DefaultHolder()
 	}
 	d := &Client{config: c, clock: c.Clock, names: newNames(c.Clock)}
+	d.life, d.end = context.WithCancel(context.Background())
 	d.ids = d.names
 	if c.OneShot {
 		d.ids = plainIDs{}
@@ -56,7 +64,10 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d, d.open()
+	if err := d.open(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
 
 // open makes the ways to the agents.
@@ -75,10 +86,15 @@ func (c *Client) open() error {
 	return nil
 }
 
-// Close ends the contexts of all holds without releasing them, gives the names
-// of the client's requests back, within a second, and closes the connections.
+// Close ends the contexts of all holds without releasing them, and all watches,
+// gives the names of the client's requests back, within a second, and closes the
+// connections.
 func (c *Client) Close() error {
 	c.keeper.Close()
+	c.mu.Lock()
+	c.end()
+	c.mu.Unlock()
+	c.watches.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	for _, text := range c.names.retire() {
@@ -93,6 +109,11 @@ func (c *Client) Close() error {
 	}
 	return nil
 }
+
+// DrainHolds ends the contexts of all holds, begins no other, and waits until each
+// lease was released by its holder, or has run out, or ctx ends. Close the
+// Client after.
+func (c *Client) DrainHolds(ctx context.Context) error { return c.keeper.Drain(ctx) }
 
 // endpoint is the agent that is used now.
 func (c *Client) endpoint() *endpoint { return c.endpoints[c.at.Load()] }

@@ -1,10 +1,12 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -36,6 +38,9 @@ type Config struct {
 	Holder string
 	Logger Logger     // nil: nothing is said
 	Clock  hold.Clock // nil: the system's, which counts sleep
+	// Dial makes the connections, as http.Transport.DialContext does; nil: TCP
+	// and Unix sockets. An agent reaches itself by it without a port.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Renewed is told, at each extend of a hold that is answered, how much time
 	// was left. It must not block. nil: nobody is told.
 	Renewed func(slack time.Duration)

@@ -58,7 +58,7 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 	if err != nil {
 		return nil, err
 	}
-	p := &endpoint{address: a, url: a.scheme + "://" + a.host, http: &http.Client{Transport: a.transport(tlsConfig)}}
+	p := &endpoint{address: a, url: a.scheme + "://" + a.host, http: &http.Client{Transport: a.transport(tlsConfig, c.Dial)}}
 	if a.scheme == "unix" {
 		p.url = "http://localhost"
 	}
@@ -74,7 +74,7 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 
 // transport speaks HTTP/2 alone: streams in both directions need it. In the
 // clear that is with prior knowledge.
-func (a address) transport(tlsConfig *tls.Config) *http.Transport {
+func (a address) transport(tlsConfig *tls.Config, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	t := &http.Transport{
 		DialContext:         dialer.DialContext,
@@ -85,7 +85,9 @@ func (a address) transport(tlsConfig *tls.Config) *http.Transport {
 	}
 	t.Protocols.SetHTTP2(a.scheme == "https")
 	t.Protocols.SetUnencryptedHTTP2(a.scheme != "https")
-	if a.scheme == "unix" {
+	if dial != nil {
+		t.DialContext = dial
+	} else if a.scheme == "unix" {
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", a.path)
 		}

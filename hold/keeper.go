@@ -32,6 +32,7 @@ type Keeper struct {
 
 	mu    sync.Mutex // held while a hold begins: none does after Close
 	holds sync.WaitGroup
+	open  map[*held]struct{} // neither given up nor run out; see sweep
 }
 
 // New makes a Keeper. Close it when it is no longer needed.
@@ -39,7 +40,7 @@ func New(c Config) (*Keeper, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	k := &Keeper{config: c.withDefaults()}
+	k := &Keeper{config: c.withDefaults(), open: map[*held]struct{}{}}
 	k.life, k.end = context.WithCancel(context.Background())
 	return k, nil
 }
@@ -145,6 +146,10 @@ func (k *Keeper) hold(ctx context.Context, r interrex.ClaimRequest, g grant) (*h
 		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot hold %s", r.Key).WithCause(ErrClosed)
 	}
 	h.ctx, h.cancel = k.bound(ctx)
+	if len(k.open)%sweepEvery == 0 {
+		k.sweep()
+	}
+	k.open[h] = struct{}{}
 	k.holds.Go(h.keep)
 	return h, nil
 }
