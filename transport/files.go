@@ -15,7 +15,7 @@ import (
 // are unfit (one of a pair has been written and the other not yet), those that
 // were read last stay in force, and Problem says what is wrong.
 type Files struct {
-	CA   string // certificates of the authorities
+	CA   string // certificates of the authorities; empty: Roots fails, and the pair is not checked against any
 	Cert string // this agent's certificate, then those between it and the CA
 	Key  string // its key
 
@@ -46,6 +46,10 @@ func (f *Files) Certificate() (*tls.Certificate, error) {
 
 // Roots implements TLS.
 func (f *Files) Roots() (*x509.CertPool, error) {
+	// nil would mean the system's authorities.
+	if f.CA == "" {
+		return nil, errors.New("cannot check other agents' certificates: no CA file is given")
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.refresh(); err != nil {
@@ -83,6 +87,9 @@ func (f *Files) refresh() error {
 
 func (f *Files) look() (stamps [3]stamp, err error) {
 	for i, name := range []string{f.CA, f.Cert, f.Key} {
+		if i == 0 && name == "" {
+			continue
+		}
 		info, err := os.Stat(name)
 		if err != nil {
 			return stamps, fmt.Errorf("cannot read a TLS file: %w; give the files of ca, cert and key", err)
@@ -93,6 +100,14 @@ func (f *Files) look() (stamps [3]stamp, err error) {
 }
 
 func (f *Files) load() error {
+	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	if err != nil {
+		return fmt.Errorf("cannot use the pair of %s and %s: %w", f.Cert, f.Key, err)
+	}
+	if f.CA == "" {
+		f.cert = &cert
+		return nil
+	}
 	text, err := os.ReadFile(f.CA)
 	if err != nil {
 		return fmt.Errorf("cannot read the CA's certificate: %w", err)
@@ -100,10 +115,6 @@ func (f *Files) load() error {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
 		return fmt.Errorf("cannot use %s: no certificate in PEM is in it; it must hold the CA's", f.CA)
-	}
-	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-	if err != nil {
-		return fmt.Errorf("cannot use the pair of %s and %s: %w", f.Cert, f.Key, err)
 	}
 	if err := usable(cert.Leaf, roots, cert.Certificate[1:]); err != nil {
 		return fmt.Errorf("cannot use %s: %w", f.Cert, err)

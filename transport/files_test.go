@@ -77,6 +77,17 @@ func TestUnfitFilesSayWhichAndWhatToDo(t *testing.T) {
 	}
 }
 
+func TestFilesWithoutACAGiveAPairAndTrustNobody(t *testing.T) {
+	files := must(must(DevCA()).Write(t.TempDir(), "a"))
+	files.CA = ""
+	if _, err := files.Certificate(); err != nil {
+		t.Error(err)
+	}
+	if roots, err := files.Roots(); err == nil {
+		t.Errorf("got roots %v", roots)
+	}
+}
+
 func write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
