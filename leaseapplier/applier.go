@@ -2,7 +2,6 @@ package leaseapplier
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"github.com/juju/errors"
@@ -108,10 +107,14 @@ func (a *Applier) FinalTick(ctx context.Context) error {
 
 // Report describes the Applier as of its last step.
 func (a *Applier) Report() map[string]any {
-	if status := a.shared.status.Load(); status != nil {
-		return maps.Clone(*status)
+	a.shared.mu.Lock()
+	s := a.shared.status
+	a.shared.mu.Unlock()
+	report := map[string]any{"term": s.term, "ready": s.ready, "in-flight": s.inFlight, "waiters": s.waiters}
+	if !s.stuckSince.IsZero() {
+		report["handing-over-since"] = s.stuckSince.UTC().Format(time.RFC3339)
 	}
-	return map[string]any{}
+	return report
 }
 
 // poll is how often leadership is looked at without being told of a change.

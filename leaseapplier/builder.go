@@ -2,6 +2,7 @@ package leaseapplier
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,9 @@ type shared struct {
 	barriers  chan barrierDone
 	gone      chan struct{} // closed when the builder has ended
 	census    *census
-	status    atomic.Pointer[map[string]any]
+
+	mu     sync.Mutex // guards what follows
+	status status
 }
 
 // step does whatever can be done now. The error ends the Applier.

@@ -217,6 +217,9 @@ func (l *logs) log(level, format string, args ...any) {
 	if level == "debug" {
 		return
 	}
+	if l.t == nil {
+		return
+	}
 	l.t.Logf("%s: %s", level, fmt.Sprintf(format, args...))
 }
 func (l *logs) Criticalf(f string, a ...any) { l.log("critical", f, a...) }

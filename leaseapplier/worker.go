@@ -120,15 +120,21 @@ func (b *builder) errStopped() error {
 	return e
 }
 
+// status is what Report says: as of the builder's last step, so that Report waits
+// for nobody.
+type status struct {
+	term       uint64
+	ready      bool
+	inFlight   int
+	waiters    int
+	stuckSince time.Time
+}
+
 // publish leaves a status for Report.
 func (b *builder) publish() {
-	status := map[string]any{
-		"term": b.lead.term, "ready": b.lead.ready, "in-flight": len(b.flights), "waiters": b.waiters.len(),
-	}
-	if !b.lead.stuckSince.IsZero() {
-		status["handing-over-since"] = b.lead.stuckSince.UTC().Format(time.RFC3339)
-	}
-	b.shared.status.Store(&status)
+	b.shared.mu.Lock()
+	defer b.shared.mu.Unlock()
+	b.shared.status = status{b.lead.term, b.lead.ready, len(b.flights), b.waiters.len(), b.lead.stuckSince}
 }
 
 // withWaiting adds to a `held` how many wait. The error may be shared: it is
