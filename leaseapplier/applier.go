@@ -116,6 +116,3 @@ func (a *Applier) Report() map[string]any {
 	}
 	return report
 }
-
-// poll is how often leadership is looked at without being told of a change.
-const poll = time.Second

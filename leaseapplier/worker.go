@@ -13,6 +13,9 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
+// poll is how often leadership is looked at without being told of a change.
+const poll = time.Second
+
 // loop is the builder's goroutine.
 func (a *Applier) loop() (err error) {
 	b := &builder{config: &a.config, shared: &a.shared}
