@@ -68,6 +68,7 @@ type Engine interface {
 // Status is what an agent knows about itself beside state and leadership.
 type Status struct {
 	State       string // leader, follower, candidate, standalone, stopped
+	Draining    bool   // it stops politely, and answers still
 	CommitIndex uint64
 	LastContact time.Duration // with the leader; 0 on the leader itself
 	Members     []Member
@@ -111,6 +112,10 @@ type Config struct {
 	Leases *lease.Table
 	Queue  *queue.Queue
 	Ring   *watch.Ring
+
+	// LeasesOff takes the lease operations away, but those that other agents
+	// forward: the table stays on every agent.
+	LeasesOff bool
 
 	Leadership Leadership
 	// NextLeadership begins a watch of Leadership: the function that it gives

@@ -32,6 +32,9 @@ func (s *Server) do(ctx context.Context, c caller, in *interrexv1.StreamOperatio
 		return s.failure(in, err)
 	}
 	defer s.calls.leave()
+	if err := s.served(c, in); err != nil {
+		return s.failure(in, err)
+	}
 	if _, is := readOptions(in); is {
 		return s.read(ctx, c, in)
 	}

@@ -141,6 +141,9 @@ func (st *stream) begin(in *interrexv1.StreamOperation) (*opened, error) {
 	case st.closed:
 		return nil, drainingError()
 	}
+	if err := st.server.served(st.caller, in); err != nil {
+		return nil, err
+	}
 	if err := st.server.calls.enter(); err != nil {
 		return nil, err
 	}

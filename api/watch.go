@@ -21,6 +21,9 @@ func (l leaseService) Watch(ctx context.Context, r *connect.Request[interrexv1.W
 	if err != nil {
 		return wire.Error(err)
 	}
+	if err := s.served(callerOf(ctx), nil); err != nil {
+		return wire.Error(err)
+	}
 	if err := s.calls.enter(); err != nil {
 		return wire.Error(err)
 	}

@@ -1,0 +1,29 @@
+package agent
+
+import (
+	"log/slog"
+
+	"github.com/juju/loggo"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/manifolds"
+)
+
+// Config is what an agent is made of; see manifolds.AgentConfig. An agent with
+// a data directory and nothing else is a cluster of one.
+type Config = manifolds.AgentConfig
+
+// The sections of a Config.
+type (
+	APIConfig      = config.API
+	ClusterConfig  = config.Cluster
+	RaftConfig     = config.Raft
+	FeaturesConfig = config.Features
+	NotifyConfig   = config.Notify
+	LoggingConfig  = config.Logging
+	TLSFiles       = config.TLSFiles
+	APITLS         = config.APITLS
+)
+
+// Slog makes Config.Logger out of a slog.Logger.
+func Slog(to *slog.Logger) *loggo.Context { return manifolds.Slog(to) }

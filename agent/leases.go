@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+
+	"github.com/interrex/interrex"
+)
+
+// leases are those of the agent's present life.
+type leases struct{ agent *Agent }
+
+var _ interrex.Leases = leases{}
+
+// now gives the leases that run, or why there are none.
+func (l leases) now() (interrex.Leases, error) {
+	r := l.agent.running()
+	if r == nil {
+		return nil, interrex.Errorf(interrex.KindUnavailable, "%v", ErrStopped)
+	}
+	if now := r.set.Present.Leases(); now != nil {
+		return now, nil
+	}
+	if !r.set.LeasesOn() {
+		return nil, interrex.Errorf(interrex.KindDisabled, "leases are off by configuration: set features.leases")
+	}
+	return nil, interrex.Errorf(interrex.KindUnavailable, "the agent's leases are being restarted: try again")
+}
+
+func (l leases) Hold(ctx context.Context, key string, o interrex.HoldOptions) (interrex.Held, error) {
+	now, err := l.now()
+	if err != nil {
+		return nil, err
+	}
+	return now.Hold(ctx, key, o)
+}
+
+func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn func(ctx context.Context, held interrex.Held) error) error {
+	now, err := l.now()
+	if err != nil {
+		return err
+	}
+	return now.Run(ctx, key, o, fn)
+}
+
+func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (a interrex.LeaseAnswer, err error) {
+	now, err := l.now()
+	if err != nil {
+		return a, err
+	}
+	return now.Claim(ctx, r)
+}
+
+func (l leases) Extend(ctx context.Context, r interrex.ExtendRequest) (a interrex.LeaseAnswer, err error) {
+	now, err := l.now()
+	if err != nil {
+		return a, err
+	}
+	return now.Extend(ctx, r)
+}
+
+func (l leases) Revoke(ctx context.Context, r interrex.RevokeRequest) (a interrex.RevokeAnswer, err error) {
+	now, err := l.now()
+	if err != nil {
+		return a, err
+	}
+	return now.Revoke(ctx, r)
+}
+
+func (l leases) Transfer(ctx context.Context, r interrex.TransferRequest) (a interrex.LeaseAnswer, err error) {
+	now, err := l.now()
+	if err != nil {
+		return a, err
+	}
+	return now.Transfer(ctx, r)
+}
+
+func (l leases) Pin(ctx context.Context, r interrex.PinRequest) (a interrex.LeaseAnswer, err error) {
+	now, err := l.now()
+	if err != nil {
+		return a, err
+	}
+	return now.Pin(ctx, r)
+}
+
+func (l leases) Unpin(ctx context.Context, r interrex.PinRequest) (a interrex.LeaseAnswer, err error) {
+	now, err := l.now()
+	if err != nil {
+		return a, err
+	}
+	return now.Unpin(ctx, r)
+}
+
+func (l leases) Get(ctx context.Context, key interrex.Key, o interrex.ReadOptions) (interrex.Lease, interrex.Revision, error) {
+	now, err := l.now()
+	if err != nil {
+		return interrex.Lease{}, 0, err
+	}
+	return now.Get(ctx, key, o)
+}
+
+func (l leases) List(ctx context.Context, r interrex.ListRequest) (p interrex.LeasePage, err error) {
+	now, err := l.now()
+	if err != nil {
+		return p, err
+	}
+	return now.List(ctx, r)
+}
+
+func (l leases) History(ctx context.Context, key interrex.Key) ([]interrex.PastLease, interrex.Revision, error) {
+	now, err := l.now()
+	if err != nil {
+		return nil, 0, err
+	}
+	return now.History(ctx, key)
+}
+
+func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.LeaseWatch, error) {
+	now, err := l.now()
+	if err != nil {
+		return nil, err
+	}
+	return now.Watch(ctx, r)
+}

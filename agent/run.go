@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex/manifolds"
+)
+
+// newRun makes an engine with all workers in it.
+func (a *Agent) newRun() (*run, error) {
+	c := a.config
+	r := &run{}
+	if c.Clock == nil {
+		c.Clock = clock.WallClock
+	}
+	c.Engine = func() map[string]any { return r.engine.Report() }
+	if c.Drain == nil {
+		c.Drain = func(ctx context.Context) error { return r.drain(ctx) }
+	}
+	var err error
+	if r.set, err = manifolds.New(manifolds.Config{Agent: c}); err != nil {
+		return nil, err
+	}
+	r.engine, err = dependency.NewEngine(dependency.EngineConfig{
+		IsFatal:          func(error) bool { return false },
+		WorstError:       func(err, _ error) error { return err },
+		ErrorDelay:       3 * time.Second,
+		BounceDelay:      10 * time.Millisecond,
+		BackoffFactor:    1.2,
+		BackoffResetTime: time.Minute,
+		MaxDelay:         2 * time.Minute,
+		Clock:            c.Clock,
+		Metrics:          dependency.DefaultMetrics(),
+		Logger:           r.set.Logger("engine"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := dependency.Install(r.engine, r.set.Manifolds); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot install the workers: %w", err), worker.Stop(r.engine))
+	}
+	return r, nil
+}
+
+// drain is the operator's wish: the agent drains, then stops.
+func (r *run) drain(ctx context.Context) error {
+	err := r.set.Drain(ctx)
+	r.engine.Kill()
+	return err
+}
+
+// bound waits until the workers that bind addresses have started. What keeps
+// one of them from it is the error; what only waits for an input is not.
+func (r *run) bound(ctx context.Context) error {
+	for _, name := range r.set.Binders() {
+		if err := r.started(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) started(ctx context.Context, name string) error {
+	for {
+		failed, changed := r.set.Starts.Failed()
+		if failed != nil {
+			return failed
+		}
+		tried, err, _ := r.set.Starts.Last(name)
+		if tried && err == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%s has not started: %w", name, ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package manifolds
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/juju/clock"
+	"github.com/juju/loggo"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/transport"
+)
+
+// AgentConfig is what an agent is made of: what an operator sets (see package
+// config for each section; zero values are defaults), and below it what only
+// Go can give.
+type AgentConfig struct {
+	// ID is this agent's. Empty: what the data directory keeps, else the
+	// host's name.
+	ID string
+	// DataDir is where the agent keeps its identity, log and snapshots. Empty:
+	// in memory, and nothing outlives the agent.
+	DataDir string
+	// API.Listen empty opens no port; API.Socket empty opens none in memory,
+	// else DataDir/interrex.sock.
+	API      config.API
+	Cluster  config.Cluster
+	Raft     config.Raft
+	Features config.Features
+	Notify   config.Notify
+	Logging  config.Logging
+
+	// Logger is the context whose loggers the agent uses: modules
+	// "interrex.raft" and the like. nil: warnings and errors on standard error.
+	Logger *loggo.Context
+	// Clock of every wait and deadline but the holder's own. nil: the wall
+	// clock.
+	Clock clock.Clock
+	// Registry takes the agent's metrics. nil: one of its own, which /metrics
+	// serves all the same.
+	Registry *prometheus.Registry
+	// TLS gives the certificates between agents in place of the files of
+	// Cluster.TLS. nil: the files.
+	TLS transport.TLS
+	// Dialer connects to other agents. nil: TCP.
+	Dialer transport.Dialer
+	// SQLite opens the database of lease holders at a path. nil: the agent
+	// has no driver, and Notify.LeaseHolders may not be "sqlite".
+	SQLite func(path string) (*sql.DB, error)
+	// Postgres opens a database by its URL. nil: as above.
+	Postgres func(url string) (*sql.DB, error)
+	// Load reads the configuration anew for a reload. nil: there is none.
+	Load func() (config.Config, error)
+	// Drain is called by the operator's wish to stop the agent politely; it
+	// returns when it is drained. nil: an engine of somebody else's is his to
+	// stop.
+	Drain func(context.Context) error
+	// Engine reports the dependency engine. nil: what these manifolds know of
+	// themselves.
+	Engine func() map[string]any
+	// Version is shown in status, hellos and metrics.
+	Version string
+}
+
+// FromFile makes an AgentConfig of what an operator has set.
+func FromFile(c config.Config) AgentConfig {
+	return AgentConfig{
+		ID: c.Agent.ID, DataDir: c.Agent.DataDir, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
+		Features: c.Features, Notify: c.Notify, Logging: c.Logging,
+	}
+}
+
+// file is the part that an operator sets, with its defaults.
+func (c AgentConfig) file() config.Config {
+	return config.Config{
+		Agent: config.Agent{ID: c.ID, DataDir: c.DataDir}, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
+		Features: c.Features, Notify: c.Notify, Logging: c.Logging,
+	}.WithDefaults()
+}
+
+// Validate says which value is wrong.
+func (c AgentConfig) Validate() error {
+	file := c.file()
+	if c.TLS != nil {
+		// Certificates that Go gives stand for the files.
+		file.Cluster.TLS = config.TLSFiles{CA: "given", Cert: "given", Key: "given"}
+	}
+	if err := file.Validate(); err != nil {
+		return err
+	}
+	if c.Notify.LeaseHolders == config.NotifySQLite {
+		if c.SQLite == nil {
+			return errors.New("notify.lease-holders: no SQLite driver is linked: set AgentConfig.SQLite")
+		}
+		if c.DataDir == "" {
+			return errors.New("notify.lease-holders: an agent in memory has no directory for a SQLite file")
+		}
+	}
+	return nil
+}
+
+// alone reports whether the agent talks to no other one.
+func (c AgentConfig) alone() bool { return c.TLS == nil && !c.Cluster.TLS.Present() }
+
+// Config says which agent's manifolds are wanted, and under which names.
+type Config struct {
+	Agent AgentConfig
+	// Prefix begins every name. Empty: none. The constants of this package
+	// have DefaultPrefix.
+	Prefix string
+}
+
+// Manifolds are all workers of an agent, for anybody's dependency.Engine. To
+// leave one out, delete it: what needs it does not start. A configuration that
+// is wrong gives a single manifold, whose start says what is wrong.
+func Manifolds(c Config) dependency.Manifolds {
+	set, err := New(c)
+	if err == nil {
+		return set.Manifolds
+	}
+	return dependency.Manifolds{c.Name(ConfigName): {
+		Start: func(dependency.Context) (worker.Worker, error) {
+			return nil, fmt.Errorf("cannot run an agent: %w", err)
+		},
+	}}
+}

@@ -1,0 +1,68 @@
+package manifolds
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/juju/loggo"
+
+	"github.com/interrex/interrex/api"
+)
+
+// Drain makes the agent ready to stop: it is not ready any more, hands
+// leadership over, releases the leases that are held through it, and finishes
+// what others have asked of it. Each step is bounded by ctx; the next one
+// follows in any case.
+func (s *Set) Drain(ctx context.Context) error {
+	s.Present.change(func(p *parts) { p.draining = true })
+	now := s.Present.now()
+	var failed []error
+	if now.raft != nil {
+		failed = append(failed, now.raft.HandOver(ctx))
+	}
+	if now.client != nil {
+		failed = append(failed, now.client.drain(ctx))
+	}
+	if now.server != nil {
+		failed = append(failed, now.server.Drain(ctx))
+	}
+	return errors.Join(failed...)
+}
+
+// Status says how the agent and its cluster are. It asks nobody.
+func (s *Set) Status() api.Status { return engine{set: s, started: s.started}.Status() }
+
+// Handler is the public API, 503 while it does not run.
+func (s *Set) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		server := s.Present.Server()
+		if server == nil {
+			http.Error(w, "the API does not run", http.StatusServiceUnavailable)
+			return
+		}
+		server.Handler().ServeHTTP(w, r)
+	})
+}
+
+// LeasesOn reports whether the configuration switches leases on.
+func (s *Set) LeasesOn() bool {
+	current, _ := s.Configuration.Current()
+	return current.Features.Leases.On()
+}
+
+// Logger gives one of the agent's loggers.
+func (s *Set) Logger(module string) loggo.Logger { return s.logger(module) }
+
+// Binders are the workers that bind addresses, by name.
+func (s *Set) Binders() []string {
+	names := s.names(TransportName)
+	current, _ := s.Configuration.Current()
+	if current.API.Listen != "" {
+		names = append(names, s.name(APIListenerName))
+	}
+	if current.API.Socket != "" || s.config.Agent.DataDir != "" {
+		names = append(names, s.name(APISocketName))
+	}
+	return names
+}

@@ -1,0 +1,320 @@
+package manifolds
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/juju/loggo"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+	"gopkg.in/tomb.v2"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gate"
+)
+
+// journal notes what happened, in order.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) add(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, line)
+}
+
+func (j *journal) all() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.lines)
+}
+
+// slow is a worker that takes a while to stop, and notes when it has.
+type slow struct {
+	tomb tomb.Tomb
+}
+
+func newSlow(j *journal, name string, stopping time.Duration) *slow {
+	w := &slow{}
+	w.tomb.Go(func() error {
+		j.add(name + " runs")
+		<-w.tomb.Dying()
+		time.Sleep(stopping)
+		j.add(name + " has stopped")
+		return nil
+	})
+	return w
+}
+
+func (w *slow) Kill()       { w.tomb.Kill(nil) }
+func (w *slow) Wait() error { return w.tomb.Wait() }
+
+func newEngine(t *testing.T, set dependency.Manifolds) *dependency.Engine {
+	t.Helper()
+	engine, err := dependency.NewEngine(dependency.EngineConfig{
+		IsFatal:     func(error) bool { return false },
+		WorstError:  func(err, _ error) error { return err },
+		ErrorDelay:  time.Second,
+		BounceDelay: 10 * time.Millisecond,
+		Clock:       clock.WallClock,
+		Metrics:     dependency.DefaultMetrics(),
+		Logger:      loggo.NewContext(loggo.ERROR).GetLogger("engine"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dependency.Install(engine, set); err != nil {
+		t.Fatal(err)
+	}
+	return engine
+}
+
+// stop ends a worker, which must not fail.
+func stop(t *testing.T, w worker.Worker) {
+	t.Helper()
+	if err := worker.Stop(w); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ownerManifold(w func() worker.Worker, patience time.Duration, overstay func([]string)) dependency.Manifold {
+	return dependency.Manifold{
+		Start: func(dependency.Context) (worker.Worker, error) {
+			return own(w(), patience, overstay), nil
+		},
+		Output: owned(nil),
+	}
+}
+
+func TestOwnerIsStoppedAfterItsVisitors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		engine := newEngine(t, dependency.Manifolds{
+			"owner": ownerManifold(func() worker.Worker { return newSlow(j, "owner", 0) }, time.Minute, nil),
+			"user": Gate("user", dependency.Manifold{
+				Inputs: []string{"owner"},
+				Start: func(dependency.Context) (worker.Worker, error) {
+					return newSlow(j, "user", 5*time.Second), nil
+				},
+			}, "owner"),
+		})
+		time.Sleep(time.Second)
+		stop(t, engine)
+		want := []string{"owner runs", "user runs", "user has stopped", "owner has stopped"}
+		if got := j.all(); !slices.Equal(got, want) {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestOwnerNamesWhoOverstays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		var stayed []string
+		engine := newEngine(t, dependency.Manifolds{
+			"owner": ownerManifold(func() worker.Worker { return newSlow(j, "owner", 0) }, time.Second, func(names []string) { stayed = names }),
+			"user": Gate("user", dependency.Manifold{
+				Inputs: []string{"owner"},
+				Start: func(dependency.Context) (worker.Worker, error) {
+					return newSlow(j, "user", 5*time.Second), nil
+				},
+			}, "owner"),
+		})
+		time.Sleep(time.Second)
+		stop(t, engine)
+		want := []string{"owner runs", "user runs", "owner has stopped", "user has stopped"}
+		if got := j.all(); !slices.Equal(got, want) || !slices.Equal(stayed, []string{"user"}) {
+			t.Fatalf("got %q, stayed %q", got, stayed)
+		}
+	})
+}
+
+func TestPanicInStartIsAnErrorOfTheWorker(t *testing.T) {
+	starts := newStarts()
+	start := guard("x", func(dependency.Context) (worker.Worker, error) { panic("boom") }, starts, nil)
+	if _, err := start(nil); err == nil {
+		t.Fatal("got no error")
+	}
+	if tried, err, _ := starts.Last("x"); !tried || err == nil {
+		t.Fatalf("the start is noted as %v, %v", tried, err)
+	}
+}
+
+func TestReloadBouncesOnlyTheWorkersOfChangedSections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newConfiguration(config.Default())
+		j := &journal{}
+		user := func(name, section string) dependency.Manifold {
+			return dependency.Manifold{
+				Inputs: []string{section},
+				Start: func(ctx dependency.Context) (worker.Worker, error) {
+					if err := ctx.Get(section, nil); err != nil {
+						return nil, err
+					}
+					return newSlow(j, name, 0), nil
+				},
+			}
+		}
+		engine := newEngine(t, dependency.Manifolds{
+			"config-api":    sectionManifold(c, func(c config.Config) config.API { return c.API }),
+			"config-notify": sectionManifold(c, func(c config.Config) config.Notify { return c.Notify }),
+			"api":           user("api", "config-api"),
+			"notify":        user("notify", "config-notify"),
+		})
+		time.Sleep(time.Second)
+		next := config.Default()
+		next.Notify.LeaseHolders = config.NotifyOff
+		changed, err := c.Swap(next)
+		if err != nil || !slices.Equal(changed, []string{"notify"}) {
+			t.Fatalf("got %q, %v", changed, err)
+		}
+		time.Sleep(time.Second)
+		stop(t, engine)
+		got := j.all()
+		slices.Sort(got)
+		want := []string{"api has stopped", "api runs", "notify has stopped", "notify has stopped", "notify runs", "notify runs"}
+		if !slices.Equal(got, want) {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestReloadRefusesAnotherIdentity(t *testing.T) {
+	c := newConfiguration(config.Default())
+	next := config.Default()
+	next.Agent.ID = "other"
+	if _, err := c.Swap(next); err == nil {
+		t.Fatal("got no error")
+	}
+}
+
+// fakeLeases grants one key to whoever holds it, and notes what it is asked.
+type fakeLeases struct {
+	interrex.Leases
+	j      *journal
+	holds  chan *fakeHeld
+	tokens interrex.Token
+}
+
+func (f *fakeLeases) Hold(ctx context.Context, key string, _ interrex.HoldOptions) (interrex.Held, error) {
+	k, err := interrex.ParseKey(key)
+	if err != nil {
+		return nil, err
+	}
+	f.tokens++
+	h := &fakeHeld{key: k, token: f.tokens, j: f.j}
+	h.ctx, h.lose = context.WithCancelCause(ctx)
+	select {
+	case f.holds <- h:
+		return h, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type fakeHeld struct {
+	key   interrex.Key
+	token interrex.Token
+	ctx   context.Context
+	lose  context.CancelCauseFunc
+	j     *journal
+}
+
+func (h *fakeHeld) Key() interrex.Key                      { return h.key }
+func (h *fakeHeld) Token() interrex.Token                  { return h.token }
+func (h *fakeHeld) Context() context.Context               { return h.ctx }
+func (h *fakeHeld) Deadline() time.Time                    { return time.Time{} }
+func (h *fakeHeld) Transfer(context.Context, string) error { return nil }
+func (h *fakeHeld) Release(context.Context) error {
+	h.lose(errors.New("released"))
+	h.j.add("released " + h.token.String())
+	return nil
+}
+
+// leaseWorld is an engine with a lease and a worker that needs it.
+func leaseWorld(t *testing.T, stopping time.Duration, overstayed func(string, []string)) (*dependency.Engine, *fakeLeases, *journal) {
+	j := &journal{}
+	f := &fakeLeases{j: j, holds: make(chan *fakeHeld)}
+	engine := newEngine(t, dependency.Manifolds{
+		"leases": {
+			Start: func(dependency.Context) (worker.Worker, error) { return newSlow(&journal{}, "leases", 0), nil },
+			Output: func(_ worker.Worker, out any) error {
+				*out.(*interrex.Leases) = f
+				return nil
+			},
+		},
+		"lease": Lease(LeaseConfig{LeasesName: "leases", Key: "mine/nightly", Patience: 10 * time.Second, Overstayed: overstayed}),
+		"nightly": WhileHeld("lease", dependency.Manifold{Start: func(ctx dependency.Context) (worker.Worker, error) {
+			var held Held
+			if err := ctx.Get("lease", &held); err != nil {
+				return nil, err
+			}
+			return newSlow(j, "nightly "+held.Token().String(), stopping), nil
+		}}),
+	})
+	return engine, f, j
+}
+
+func TestLeaseIsReleasedAfterItsUsersHaveStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, f, j := leaseWorld(t, 3*time.Second, nil)
+		<-f.holds
+		time.Sleep(time.Second)
+		stop(t, engine)
+		want := []string{"nightly 1 runs", "nightly 1 has stopped", "released 1"}
+		if got := j.all(); !slices.Equal(got, want) {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestLostLeaseStopsItsUsersAndTheNextHoldStartsThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, f, j := leaseWorld(t, time.Second, nil)
+		h := <-f.holds
+		time.Sleep(time.Second)
+		h.lose(errors.New("not held"))
+		<-f.holds
+		time.Sleep(time.Second)
+		stop(t, engine)
+		want := []string{"nightly 1 runs", "nightly 1 has stopped", "released 1", "nightly 2 runs", "nightly 2 has stopped", "released 2"}
+		if got := j.all(); !slices.Equal(got, want) {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestLeaseWhoseUserOverstaysIsNotReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stayed []string
+		engine, f, j := leaseWorld(t, time.Minute, func(_ string, names []string) { stayed = names })
+		<-f.holds
+		time.Sleep(time.Second)
+		stop(t, engine)
+		if got := j.all(); slices.Contains(got, "released 1") || len(stayed) != 1 {
+			t.Fatalf("got %q, stayed %q", got, stayed)
+		}
+	})
+}
+
+func TestCampaignEndsWithTheEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, _, j := leaseWorld(t, 0, nil)
+		time.Sleep(time.Second)
+		stop(t, engine)
+		if got := j.all(); len(got) != 0 {
+			t.Fatalf("got %q", got)
+		}
+	})
+}
+
+var _ gate.Flag = (*leaseHolder)(nil)

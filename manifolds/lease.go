@@ -1,0 +1,160 @@
+package manifolds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+	"gopkg.in/tomb.v2"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gate"
+)
+
+// Held is what a worker gets that runs while a lease is held: key, token,
+// context.
+type Held = interrex.Held
+
+// LeaseConfig describes a manifold that campaigns for a lease and holds it.
+type LeaseConfig struct {
+	// LeasesName is the manifold that gives interrex.Leases: LeasesName.
+	LeasesName string
+	Key        string
+	TTL        time.Duration // 0: interrex.DefaultTTL
+	Holder     string        // empty: one for this process
+	Metadata   map[string]string
+	// Patience is how long those who depend on the lease have to stop before
+	// it is released. 0: 10 s. A lease whose user overstays is not released:
+	// it runs out by itself.
+	Patience time.Duration
+	// Overstayed is told who did not stop in time. May be nil.
+	Overstayed func(key string, names []string)
+}
+
+// Lease is a manifold whose worker lives as long as one hold of a lease.
+// Until the lease is won it is starting. Dependents (see WhileHeld) are
+// stopped and waited for before the lease is released, and are stopped when it
+// is lost; then the next campaign begins.
+func Lease(c LeaseConfig) dependency.Manifold {
+	if c.Patience == 0 {
+		c.Patience = 10 * time.Second
+	}
+	return dependency.Manifold{
+		Inputs: []string{c.LeasesName},
+		Start:  c.start,
+		Output: leaseOutput,
+		Filter: func(err error) error {
+			if errors.Is(err, errLost) {
+				return dependency.ErrBounce
+			}
+			return err
+		},
+	}
+}
+
+// WhileHeld lets m run only while the lease of the manifold called lease is
+// held. m's Start gets a Held from that input.
+func WhileHeld(lease string, m dependency.Manifold) dependency.Manifold {
+	m.Inputs = with(m.Inputs, lease)
+	return Gate("worker of "+lease, m, lease)
+}
+
+// errLost ends the worker of a lease that is held no more.
+var errLost = errors.New("the lease is lost")
+
+func (c LeaseConfig) start(ctx dependency.Context) (worker.Worker, error) {
+	var leases interrex.Leases
+	if err := ctx.Get(c.LeasesName, &leases); err != nil {
+		return nil, err
+	}
+	campaign, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-ctx.Abort():
+			cancel()
+		case <-campaign.Done():
+		}
+	}()
+	// The hold outlives this call: its context is its own, and its end that of
+	// the worker.
+	life, end := context.WithCancelCause(context.Background())
+	stop := context.AfterFunc(campaign, func() { end(dependency.ErrMissing) })
+	held, err := leases.Hold(life, c.Key, interrex.HoldOptions{TTL: c.TTL, Holder: c.Holder, Metadata: c.Metadata, Wait: -1})
+	if !stop() && err == nil {
+		err = errors.Join(dependency.ErrMissing, release(held, c.Patience))
+	}
+	if err != nil {
+		end(nil)
+		return nil, fmt.Errorf("cannot hold the lease %s: %w", c.Key, err)
+	}
+	w := &leaseHolder{config: c, held: held, end: end}
+	w.tomb.Go(w.loop)
+	return w, nil
+}
+
+// leaseHolder is one hold.
+type leaseHolder struct {
+	tomb   tomb.Tomb
+	gate   gate.Gate
+	config LeaseConfig
+	held   interrex.Held
+	end    context.CancelCauseFunc
+}
+
+func (w *leaseHolder) loop() error {
+	defer w.end(nil)
+	var result error
+	select {
+	case <-w.tomb.Dying():
+	case <-w.held.Context().Done():
+		result = fmt.Errorf("%w: %s: %w", errLost, w.held.Key(), context.Cause(w.held.Context()))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), w.config.Patience)
+	names := w.gate.Close(ctx)
+	cancel()
+	if len(names) > 0 {
+		if w.config.Overstayed != nil {
+			w.config.Overstayed(w.config.Key, names)
+		}
+		overstayed := fmt.Errorf("%s overstayed; the lease %s is not released: it runs out by itself", strings.Join(names, ", "), w.held.Key())
+		return errors.Join(result, overstayed)
+	}
+	if err := release(w.held, w.config.Patience); err != nil && result == nil {
+		return fmt.Errorf("cannot release the lease %s: %w", w.held.Key(), err)
+	}
+	return result
+}
+
+func release(held interrex.Held, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return held.Release(ctx)
+}
+
+// Kill stops the dependents, then releases the lease.
+func (w *leaseHolder) Kill() { w.tomb.Kill(nil) }
+
+// Wait returns when the lease is released, or left to run out.
+func (w *leaseHolder) Wait() error { return w.tomb.Wait() }
+
+// Check is true: the worker lives only while the lease is held.
+func (w *leaseHolder) Check() bool { return true }
+
+// Report shows what is held, and who uses it.
+func (w *leaseHolder) Report() map[string]any {
+	return map[string]any{
+		"key":      w.held.Key().String(),
+		"token":    w.held.Token().String(),
+		"visitors": strings.Join(w.gate.Visitors(), ", "),
+	}
+}
+
+func leaseOutput(in worker.Worker, out any) error {
+	w := in.(*leaseHolder)
+	return outputs(out, w.held, &w.gate, w)
+}

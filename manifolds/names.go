@@ -1,0 +1,41 @@
+package manifolds
+
+import "strings"
+
+// DefaultPrefix begins the names below.
+const DefaultPrefix = "interrex-"
+
+// The names of the manifolds, under DefaultPrefix. Config.Name gives them
+// under another prefix.
+const (
+	ConfigName         = DefaultPrefix + "config"
+	ClockName          = DefaultPrefix + "clock"
+	LoggingName        = DefaultPrefix + "logging"
+	APIConfigName      = DefaultPrefix + "config-api"
+	ClusterConfigName  = DefaultPrefix + "config-cluster"
+	RaftConfigName     = DefaultPrefix + "config-raft"
+	FeaturesConfigName = DefaultPrefix + "config-features"
+	NotifyConfigName   = DefaultPrefix + "config-notify"
+	LeasesFeatureName  = DefaultPrefix + "feature-leases"
+	IdentityName       = DefaultPrefix + "identity"
+	StateName          = DefaultPrefix + "state"
+	QueueName          = DefaultPrefix + "queue"
+	LeadershipName     = DefaultPrefix + "leadership"
+	TransportName      = DefaultPrefix + "transport"
+	RaftName           = DefaultPrefix + "raft"
+	ReadsName          = DefaultPrefix + "reads"
+	LeaderName         = DefaultPrefix + "leader"
+	ForwarderName      = DefaultPrefix + "forwarder"
+	APIName            = DefaultPrefix + "api"
+	APIListenerName    = DefaultPrefix + "api-listener"
+	APISocketName      = DefaultPrefix + "api-socket"
+	APIPeersName       = DefaultPrefix + "api-peers"
+	LeasesName         = DefaultPrefix + "leases"
+	ProjectionName     = DefaultPrefix + "projection"
+	NotifyName         = DefaultPrefix + "lease-notify"
+)
+
+// Name gives a name of this package under the configuration's prefix.
+func (c Config) Name(name string) string {
+	return c.Prefix + strings.TrimPrefix(name, DefaultPrefix)
+}

@@ -1,0 +1,91 @@
+package manifolds
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/notify"
+	"github.com/interrex/interrex/projection"
+)
+
+// openTimeout bounds the opening of a database.
+const openTimeout = 10 * time.Second
+
+// projection keeps the table of lease holders in SQL. A database of this
+// agent's own is kept by every agent; one that all share, by the leader.
+func (s *Set) projection() dependency.Manifold {
+	return dependency.Manifold{
+		Inputs: s.names(NotifyConfigName, IdentityName, LeaderName),
+		Start: func(ctx dependency.Context) (worker.Worker, error) {
+			section, err := get[config.Notify](ctx, s.name(NotifyConfigName))
+			if err != nil {
+				return nil, err
+			}
+			dir, err := get[*dataDir](ctx, s.name(IdentityName))
+			if err != nil {
+				return nil, err
+			}
+			leads, err := get[gate.Flag](ctx, s.name(LeaderName))
+			if err != nil && section.LeaseHolders != config.NotifySQLite {
+				return nil, err
+			}
+			if section.LeaseHolders != config.NotifySQLite && section.LeaseHolders != config.NotifyOff && !leads.Check() {
+				return nil, fmt.Errorf("the leader does it: %w", dependency.ErrMissing)
+			}
+			db, dialect, err := s.openHolders(section, dir.path)
+			if err != nil {
+				return nil, err
+			}
+			return s.newProjection(db, dialect)
+		},
+		Output: owned(giveOutput),
+	}
+}
+
+func (s *Set) openHolders(section config.Notify, dir string) (*sql.DB, projection.Dialect, error) {
+	switch {
+	case section.LeaseHolders == config.NotifyOff:
+		return nil, "", errOff
+	case section.LeaseHolders == config.NotifySQLite:
+		db, err := s.config.Agent.SQLite(filepath.Join(dir, "lease-holders.db"))
+		return db, projection.SQLite, err
+	case s.config.Agent.Postgres == nil:
+		return nil, "", errors.New("notify.lease-holders: no PostgreSQL driver is linked: set AgentConfig.Postgres")
+	}
+	url, err := os.ReadFile(section.LeaseHolders)
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot read the PostgreSQL URL: %w", err)
+	}
+	db, err := s.config.Agent.Postgres(strings.TrimSpace(string(url)))
+	return db, projection.PostgreSQL, err
+}
+
+func (s *Set) newProjection(db *sql.DB, dialect projection.Dialect) (worker.Worker, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	holders, err := projection.Open(ctx, db, dialect)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	target := notify.NewTarget(holders, s.logger("projection"))
+	return own(give(keep(db.Close, nil), target), patience, s.overstayed(ProjectionName)), nil
+}
+
+func (s *Set) notify() dependency.Manifold {
+	m := notify.Manifold(notify.ManifoldConfig{
+		ClockName: s.name(ClockName), RingName: s.name(StateName), LeasesName: s.name(StateName),
+		StateName: s.name(StateName), TargetName: s.name(ProjectionName), Logger: s.logger("notify"),
+	})
+	return Gate(s.name(NotifyName), m, s.names(StateName, ProjectionName)...)
+}

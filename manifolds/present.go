@@ -1,0 +1,86 @@
+package manifolds
+
+import (
+	"maps"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/leaseapplier"
+	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/reads"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+// parts is what may be there; nil: it does not run now.
+type parts struct {
+	identity  *raftworker.Identity
+	directory string
+	state     *state.State
+	leases    *lease.Table
+	transport *transport.Transport
+	raft      *raftworker.Worker
+	applier   *leaseapplier.Applier
+	acks      reads.Acks
+	rounds    *reads.Rounds
+	forwarder *forwarder
+	server    *api.Server
+	client    *ownClient
+	draining  bool
+}
+
+// set changes what runs, and returns what undoes it.
+func (p *Present) set(change func(*parts), undo func(*parts)) (end func()) {
+	p.change(change)
+	return func() { p.change(undo) }
+}
+
+func (p *Present) change(f func(*parts)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(&p.parts)
+}
+
+func (p *Present) now() parts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.parts
+}
+
+// Leases gives the leases of this agent, nil while they do not run.
+func (p *Present) Leases() interrex.Leases {
+	if c := p.now().client; c != nil {
+		return c.leases
+	}
+	return nil
+}
+
+// Server gives the API's server, nil while it does not run.
+func (p *Present) Server() *api.Server { return p.now().server }
+
+// ID gives the agent's ID, "" before its identity was read.
+func (p *Present) ID() string {
+	if id := p.now().identity; id != nil {
+		return id.ID
+	}
+	return ""
+}
+
+// bound notes an address that a worker listens on; "" that it does no more.
+func (p *Present) bound(name, address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if address == "" {
+		delete(p.addresses, name)
+		return
+	}
+	p.addresses[name] = address
+}
+
+// Addresses gives what is bound now: "api", "cluster", "socket".
+func (p *Present) Addresses() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.addresses)
+}

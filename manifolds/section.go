@@ -1,0 +1,121 @@
+package manifolds
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+	"gopkg.in/tomb.v2"
+
+	"github.com/interrex/interrex/config"
+)
+
+// Configuration is an agent's configuration while it runs: read by the workers
+// of its sections, swapped whole by a reload.
+type Configuration struct {
+	mu      sync.Mutex
+	current config.Config
+	changed chan struct{}
+}
+
+func newConfiguration(c config.Config) *Configuration {
+	return &Configuration{current: c, changed: make(chan struct{})}
+}
+
+// Current gives the configuration, and a channel that is closed when it has
+// changed.
+func (c *Configuration) Current() (config.Config, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current, c.changed
+}
+
+// Swap takes up a validated configuration and names the sections that differ.
+// Who this agent is cannot change while it runs.
+func (c *Configuration) Swap(next config.Config) (changed []string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if next.Agent != c.current.Agent {
+		return nil, errors.New("cannot reload: agent.id and agent.data-dir change with a restart only")
+	}
+	old, now := reflect.ValueOf(c.current), reflect.ValueOf(next)
+	for i := range old.NumField() {
+		if !reflect.DeepEqual(old.Field(i).Interface(), now.Field(i).Interface()) {
+			changed = append(changed, old.Type().Field(i).Tag.Get("yaml"))
+		}
+	}
+	c.current = next
+	close(c.changed)
+	c.changed = make(chan struct{})
+	return changed, nil
+}
+
+// errChanged ends a worker whose truth has changed.
+var errChanged = errors.New("changed")
+
+// bounceWhenChanged turns the end of such a worker into the engine's word.
+func bounceWhenChanged(err error) error {
+	if errors.Is(err, errChanged) {
+		return dependency.ErrBounce
+	}
+	return err
+}
+
+// section is a worker whose life is one value of a part of the configuration.
+type section[T any] struct {
+	tomb  tomb.Tomb
+	value T
+}
+
+// sectionManifold gives a *T; pick takes the part from the whole. It leaves
+// out what its users take up without being restarted.
+func sectionManifold[T any](c *Configuration, pick func(config.Config) T) dependency.Manifold {
+	return dependency.Manifold{
+		Start: func(dependency.Context) (worker.Worker, error) {
+			current, changed := c.Current()
+			s := &section[T]{value: pick(current)}
+			s.tomb.Go(func() error { return s.loop(c, pick, changed) })
+			return s, nil
+		},
+		Output: func(in worker.Worker, out any) error {
+			p, ok := out.(*T)
+			if !ok {
+				return fmt.Errorf("expected output of %T, got %T", p, out)
+			}
+			*p = in.(*section[T]).value
+			return nil
+		},
+		Filter: bounceWhenChanged,
+	}
+}
+
+func (s *section[T]) loop(c *Configuration, pick func(config.Config) T, changed <-chan struct{}) error {
+	for {
+		select {
+		case <-s.tomb.Dying():
+			return tomb.ErrDying
+		case <-changed:
+		}
+		var current config.Config
+		if current, changed = c.Current(); !reflect.DeepEqual(pick(current), s.value) {
+			return errChanged
+		}
+	}
+}
+
+// Kill ends the worker.
+func (s *section[T]) Kill() { s.tomb.Kill(nil) }
+
+// Wait gives errChanged when the value has changed.
+func (s *section[T]) Wait() error { return s.tomb.Wait() }
+
+// Report shows the value.
+func (s *section[T]) Report() map[string]any {
+	return map[string]any{"value": fmt.Sprintf("%+v", s.value)}
+}
+
+// errOff is why a worker of a feature that is switched off does not run.
+var errOff = fmt.Errorf("off by configuration: %w", dependency.ErrMissing)

@@ -1,0 +1,126 @@
+package manifolds
+
+import (
+	"sync"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/juju/loggo"
+	"github.com/juju/worker/v3/dependency"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/interrex/interrex/raftworker/leadership"
+)
+
+// Set is an agent's manifolds together with what lives as long as they all
+// do, and what they tell about themselves.
+type Set struct {
+	Manifolds     dependency.Manifolds
+	Configuration *Configuration
+	Starts        *Starts
+	Leadership    *leadership.Tracker
+	Registry      *prometheus.Registry
+	// Present is what runs now, for those whose lives do not depend on it.
+	Present *Present
+
+	config  Config
+	loggers *loggo.Context
+	metrics *agentMetrics
+	started time.Time
+}
+
+// New makes the manifolds of one agent.
+func New(c Config) (*Set, error) {
+	if err := c.Agent.Validate(); err != nil {
+		return nil, err
+	}
+	file := c.Agent.file()
+	if c.Agent.Clock == nil {
+		c.Agent.Clock = clock.WallClock
+	}
+	s := &Set{
+		Configuration: newConfiguration(file),
+		Starts:        newStarts(),
+		Leadership:    new(leadership.Tracker),
+		Registry:      c.Agent.Registry,
+		Present:       &Present{addresses: map[string]string{}},
+		config:        c,
+		loggers:       c.Agent.Logger,
+		started:       c.Agent.Clock.Now(),
+	}
+	if s.Registry == nil {
+		s.Registry = prometheus.NewRegistry()
+	}
+	if s.loggers == nil {
+		s.loggers = defaultLoggers()
+	}
+	var err error
+	if s.metrics, err = newAgentMetrics(s); err != nil {
+		return nil, err
+	}
+	s.Manifolds = dependency.Manifolds{}
+	for name, m := range s.all() {
+		name = c.Name(name)
+		m.Start = guard(name, m.Start, s.Starts, s.metrics)
+		s.Manifolds[name] = m
+	}
+	return s, nil
+}
+
+// all is the graph: one line a worker.
+func (s *Set) all() dependency.Manifolds {
+	return dependency.Manifolds{
+		ClockName:          s.clock(),
+		LoggingName:        s.logging(),
+		APIConfigName:      sectionManifold(s.Configuration, pickAPI),
+		ClusterConfigName:  sectionManifold(s.Configuration, pickCluster),
+		RaftConfigName:     sectionManifold(s.Configuration, pickRaft),
+		FeaturesConfigName: sectionManifold(s.Configuration, pickFeatures),
+		NotifyConfigName:   sectionManifold(s.Configuration, pickNotify),
+		IdentityName:       s.identity(),
+		StateName:          s.state(),
+		QueueName:          s.queue(),
+		TransportName:      s.transport(),
+		RaftName:           s.raft(),
+		ReadsName:          s.reads(),
+		LeaderName:         s.leader(),
+		ForwarderName:      s.forwarder(),
+		LeasesFeatureName:  s.leasesFeature(),
+		APIName:            s.api(),
+		APIListenerName:    s.apiListener(),
+		APISocketName:      s.apiSocket(),
+		APIPeersName:       s.apiPeers(),
+		LeasesName:         s.leases(),
+		ProjectionName:     s.projection(),
+		NotifyName:         s.notify(),
+	}
+}
+
+// name gives a manifold's name in this set.
+func (s *Set) name(name string) string { return s.config.Name(name) }
+
+func (s *Set) names(names ...string) []string {
+	var all []string
+	for _, name := range names {
+		all = append(all, s.name(name))
+	}
+	return all
+}
+
+func (s *Set) logger(module string) loggo.Logger { return s.loggers.GetLogger("interrex." + module) }
+
+// overstayed logs and counts who did not leave an owner in time.
+func (s *Set) overstayed(owner string) func([]string) {
+	return func(names []string) {
+		s.metrics.overstayed.Add(float64(len(names)))
+		s.logger("engine").Warningf("%v still use %s, which stops without waiting longer", names, owner)
+	}
+}
+
+// Present holds what runs now. Workers whose lives do not hang together reach
+// each other through it: the API goes on while raft is restarted.
+type Present struct {
+	mu        sync.Mutex
+	parts     parts
+	addresses map[string]string
+}
