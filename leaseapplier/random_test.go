@@ -21,7 +21,8 @@ import (
 type world struct {
 	*rig
 	rnd    *rand.Rand
-	calls  []*call
+	calls  []*call        // one attempt each
+	again  []*call        // second attempts
 	grants map[string]int // claims that were done, by holder
 	last   map[string]interrex.Revision
 	keys   []interrex.Key
@@ -90,7 +91,9 @@ func (w *world) act() {
 		w.callSome()
 	case n < 60:
 		w.endSome()
-	case n < 65:
+	case n < 62:
+		w.askAgain()
+	case n < 66:
 		w.raft.lose([]string{"", "you"}[w.rnd.IntN(2)], w.rnd.IntN(3))
 		w.applier.LeadershipChanged()
 	case n < 75:
@@ -132,6 +135,21 @@ func (w *world) callSome() {
 	}
 }
 
+// askAgain asks once more for a claim that waits.
+func (w *world) askAgain() {
+	if len(w.calls) == 0 {
+		return
+	}
+	old := w.calls[w.rnd.IntN(len(w.calls))]
+	if old.Wait == nil || old.Attempt > 0 {
+		return
+	}
+	c := newCall(w.t, old.Data)
+	c.RequestID, c.Attempt, c.Wait = old.RequestID, 1, old.Wait
+	w.again = append(w.again, c)
+	go w.queue.Enqueue(w.t.Context(), c.Operation)
+}
+
 // endSome revokes a lease, or ends a call.
 func (w *world) endSome() {
 	k := w.keys[w.rnd.IntN(len(w.keys))]
@@ -170,6 +188,11 @@ func (w *world) checkNobodyWaitsInVain() {
 }
 
 func (w *world) checkAnswers() {
+	retried := map[string]bool{}
+	for _, c := range w.again {
+		c.result()
+		retried[c.RequestID] = true
+	}
 	for i, c := range w.calls {
 		done := w.grants[fmt.Sprint("h", i)]
 		kind := c.kind()
@@ -178,6 +201,7 @@ func (w *world) checkAnswers() {
 			w.t.Errorf("call %d took effect %d times", i, done)
 		case kind == "" && done != 1:
 			w.t.Errorf("call %d is answered with a grant that never was", i)
+		case retried[c.RequestID]: // a refusal is about its own attempt
 		case kind != "" && kind != interrex.KindOutcomeUnknown && done != 0:
 			w.t.Errorf("call %d is answered %q, and was granted", i, kind)
 		}
