@@ -60,10 +60,14 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 		st     *state.State
 		target Target
 	)
-	for name, out := range map[string]any{
-		c.ClockName: &clk, c.RingName: &ring, c.LeasesName: &leases, c.StateName: &st, c.TargetName: &target,
+	// One worker may give several of them, so the names may be equal.
+	for _, input := range []struct {
+		name string
+		out  any
+	}{
+		{c.ClockName, &clk}, {c.RingName, &ring}, {c.LeasesName, &leases}, {c.StateName, &st}, {c.TargetName, &target},
 	} {
-		if err := ctx.Get(name, out); err != nil {
+		if err := ctx.Get(input.name, input.out); err != nil {
 			return nil, err
 		}
 	}
