@@ -13,7 +13,7 @@ import (
 // The headers that every answer carries.
 const (
 	// HeaderEpoch is the cluster's epoch: its number, a dash, and its random
-	// bits as 16 hexadecimal digits.
+	// bits as 16 hexadecimal digits. An agent that is in no cluster yet has none.
 	HeaderEpoch = "Interrex-Epoch"
 	// HeaderLeader is the leader's ID; empty: none is known here.
 	HeaderLeader = "Interrex-Leader-Id"
@@ -32,8 +32,9 @@ func (s *Server) edge(d door, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		l := s.config.Leadership.Current()
-		epoch := s.config.State.Identity().Epoch
-		h.Set(HeaderEpoch, fmt.Sprintf("%d-%016x", epoch.Number, epoch.Bits))
+		if id := s.config.State.Identity(); id.ClusterID != "" {
+			h.Set(HeaderEpoch, fmt.Sprintf("%d-%016x", id.Epoch.Number, id.Epoch.Bits))
+		}
 		h.Set(HeaderLeader, l.LeaderID)
 		h.Set(HeaderTerm, strconv.FormatUint(l.Term, 10))
 		controller := http.NewResponseController(w)

@@ -37,7 +37,7 @@ func (s *Server) carry(ctx context.Context, c caller, e errand) *interrexv1.Stre
 		}
 		sent := s.config.Clock.Now()
 		a, again := s.attempt(ctx, c, e, l)
-		if !again {
+		if !again || ctx.Err() != nil {
 			return a
 		}
 		now := s.config.Clock.Now()
@@ -82,10 +82,15 @@ func (s *Server) attempt(ctx context.Context, c caller, e errand, l interrex.Lea
 		a, err = f.Call(ctx, op)
 	}
 	if err != nil {
-		err = wire.FromError(err, true)
-		return s.failure(op, err), interrex.KindOf(err) == interrex.KindUnavailable
+		a = s.failure(op, wire.FromError(err, true))
 	}
-	return a, elsewhere(a) || interrex.Kind(a.GetError().GetKind()) == interrex.KindDraining
+	switch interrex.Kind(a.GetError().GetKind()) {
+	case interrex.KindUnavailable, interrex.KindDraining:
+		// It is not there, or stops: another leads soon. A claim that had stood
+		// in line has been told this for another reason.
+		return a, s.config.Clock.Now().Sub(now) < s.config.LeaderWait
+	}
+	return a, elsewhere(a)
 }
 
 // elsewhere reports whether the answer says that another agent leads.
@@ -162,9 +167,16 @@ func (r readIndex) local(ctx context.Context, s *Server) *interrexv1.StreamAnswe
 		return s.failure(nil, err)
 	}
 	index, err := reads.Index(ctx)
+	if err == nil {
+		err = s.config.State.WaitApplied(ctx, index)
+	}
 	if err != nil {
 		return s.failure(nil, err)
 	}
+	// The commit index may be that of an entry of raft's own, which no follower's
+	// state hears of. The newest entry that is in this state is a real one, and
+	// has everything before it that the commit index covers.
+	index, _ = s.config.State.Applied()
 	return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_ReadIndex{
 		ReadIndex: &interrexv1.ReadIndexResponse{LogIndex: index},
 	}}
