@@ -115,6 +115,18 @@ func TestOldNotesDoNotTouchNewerRows(t *testing.T) {
 	})
 }
 
+func TestUpdateToBehindTheCopyDoesNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		h, db := started(t, d)
+		update(t, h, 9, step{"a", "ann", 9})
+		for _, to := range []int{8, 9} {
+			update(t, h, to, step{"b", "bob", 8})
+		}
+		wantRows(t, db, "a=ann/9")
+		wantPosition(t, h, at(9))
+	})
+}
+
 func TestPositionAndRowsGoTogether(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		h, db := started(t, d)
