@@ -73,10 +73,11 @@ func (s *Stream) connect() (answered int, err error) {
 	if sendErr != nil && !errors.Is(sendErr, io.EOF) {
 		cancel()
 	}
+	// HTTP/2 does not see that ctx has ended while it waits for more to send.
+	_ = conn.CloseRequest()
 	timer := time.AfterFunc(reasonPause, cancel)
 	defer timer.Stop()
 	err = <-received
-	_ = conn.CloseRequest()
 	_ = conn.CloseResponse()
 	if s.life.Err() != nil {
 		err = errClosed

@@ -81,7 +81,7 @@ func (a address) transport(tlsConfig *tls.Config, dial func(context.Context, str
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: dialTimeout,
 		Protocols:           &http.Protocols{},
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingTimeout},
 	}
 	t.Protocols.SetHTTP2(a.scheme == "https")
 	t.Protocols.SetUnencryptedHTTP2(a.scheme != "https")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
@@ -26,6 +27,10 @@ type forwarder struct {
 	closed  bool
 	streams map[string]*client.Stream
 }
+
+// silence is how long a leader may be silent until it is asked whether it lives,
+// and how long it has to answer.
+const silence = 2 * time.Second
 
 func (s *Set) forwarder() dependency.Manifold {
 	return Gate(s.name(ForwarderName), dependency.Manifold{
@@ -57,6 +62,8 @@ func (f *forwarder) to(id string) (api.Forwarder, error) {
 	s, err := client.NewStream(client.StreamConfig{
 		HTTP: &http.Client{Transport: &http.Transport{
 			Protocols: protocols,
+			// A leader that is paused, or cut off, must not hold a write up for ever.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: silence},
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return f.transport.DialAPI(ctx, id)
 			},

@@ -3,11 +3,15 @@ package manifolds
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
+	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
@@ -19,17 +23,19 @@ import (
 type ownClient struct {
 	leases interrex.Leases
 	client *client.Client
+	close  func() error // once, however often it is called
 }
 
 // releaseTimeout bounds how long a drain waits for work that runs under leases
 // to stop.
 const releaseTimeout = 10 * time.Second
 
-// drain ends what is held, and waits until the holders have released it.
+// drain ends what is held, waits until the holders have released it, and gives
+// back the names of the client's requests while the API still answers.
 func (c *ownClient) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
-	return c.client.DrainHolds(ctx)
+	return errors.Join(c.client.DrainHolds(ctx), c.close())
 }
 
 // leases gives interrex.Leases.
@@ -64,39 +70,58 @@ func (s *Set) startLeases(server *api.Server) (worker.Worker, error) {
 	if err != nil {
 		return nil, errors.Join(err, worker.Stop(serving))
 	}
-	mine := &ownClient{leases: c.Leases(), client: c}
+	mine := &ownClient{leases: c.Leases(), client: c, close: sync.OnceValue(c.Close)}
 	end := s.Present.set(func(p *parts) { p.client = mine }, func(p *parts) { p.client = nil })
 	w := keep(func() error {
 		end()
-		return errors.Join(c.Close(), worker.Stop(serving))
+		return errors.Join(mine.close(), worker.Stop(serving))
 	}, nil)
 	return own(give(w, c.Leases()), patience, s.overstayed(LeasesName)), nil
 }
 
-// pipe is a net.Listener whose connections come from its own process.
+// pipe is a net.Listener whose connections come from its own process. They are
+// pairs of sockets: HTTP/2 needs a connection that has buffers.
 type pipe struct {
 	conns  chan net.Conn
 	closed chan struct{}
-	end    context.CancelFunc
+	close  func()
 }
 
 func newPipe() *pipe {
-	ctx, cancel := context.WithCancel(context.Background())
-	p := &pipe{conns: make(chan net.Conn), closed: make(chan struct{}), end: cancel}
-	context.AfterFunc(ctx, func() { close(p.closed) })
+	p := &pipe{conns: make(chan net.Conn), closed: make(chan struct{})}
+	p.close = sync.OnceFunc(func() { close(p.closed) })
 	return p
 }
 
 func (p *pipe) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
+	here, there, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case p.conns <- there:
 		return here, nil
 	case <-p.closed:
-		return nil, net.ErrClosed
+		err = net.ErrClosed
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		err = ctx.Err()
 	}
+	return nil, errors.Join(err, here.Close(), there.Close())
+}
+
+func socketPair() (here, there net.Conn, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a pair of sockets: %w", err)
+	}
+	var conns [2]net.Conn
+	var failed [2]error
+	for i, fd := range fds {
+		file := os.NewFile(uintptr(fd), "pair")
+		conns[i], failed[i] = net.FileConn(file) // a copy of its own
+		_ = file.Close()
+	}
+	return conns[0], conns[1], errors.Join(failed[:]...)
 }
 
 // Accept implements net.Listener.
@@ -111,7 +136,7 @@ func (p *pipe) Accept() (net.Conn, error) {
 
 // Close implements net.Listener.
 func (p *pipe) Close() error {
-	p.end()
+	p.close()
 	return nil
 }
 
