@@ -142,6 +142,8 @@ func quorum(voters, answering int, leads bool, leader string) string {
 	switch {
 	case voters == 0:
 		return "no members yet"
+	case voters == 1 && leads:
+		return "1 voter, this agent: none may fail"
 	case !leads && leader == "":
 		return fmt.Sprintf("%s, no leader is known here: %d must reach each other", plural(voters, "voter"), need)
 	case !leads:
@@ -166,7 +168,7 @@ func (s *Set) ready() []api.Check {
 	if now.raft == nil {
 		check.Err = errors.New("raft does not run")
 	}
-	drain := api.Check{Name: "draining"}
+	drain := api.Check{Name: "not draining"}
 	if now.draining {
 		drain.Err = errors.New("the agent stops")
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/projection"
 )
@@ -22,11 +21,11 @@ import (
 // openTimeout bounds the opening of a database.
 const openTimeout = 10 * time.Second
 
-// projection keeps the table of lease holders in SQL. A database of this
-// agent's own is kept by every agent; one that all share, by the leader.
+// projection keeps the table of lease holders in SQL. Every agent does it:
+// writing the same twice into a database that they share is harmless.
 func (s *Set) projection() dependency.Manifold {
 	return dependency.Manifold{
-		Inputs: s.names(NotifyConfigName, IdentityName, LeaderName),
+		Inputs: s.names(NotifyConfigName, IdentityName),
 		Start: func(ctx dependency.Context) (worker.Worker, error) {
 			section, err := get[config.Notify](ctx, s.name(NotifyConfigName))
 			if err != nil {
@@ -35,13 +34,6 @@ func (s *Set) projection() dependency.Manifold {
 			dir, err := get[*dataDir](ctx, s.name(IdentityName))
 			if err != nil {
 				return nil, err
-			}
-			leads, err := get[gate.Flag](ctx, s.name(LeaderName))
-			if err != nil && section.LeaseHolders != config.NotifySQLite {
-				return nil, err
-			}
-			if section.LeaseHolders != config.NotifySQLite && section.LeaseHolders != config.NotifyOff && !leads.Check() {
-				return nil, fmt.Errorf("the leader does it: %w", dependency.ErrMissing)
 			}
 			db, dialect, err := s.openHolders(section, dir.path)
 			if err != nil {
@@ -87,5 +79,6 @@ func (s *Set) notify() dependency.Manifold {
 		ClockName: s.name(ClockName), RingName: s.name(StateName), LeasesName: s.name(StateName),
 		StateName: s.name(StateName), TargetName: s.name(ProjectionName), Logger: s.logger("notify"),
 	})
+	m.Inputs = s.names(ClockName, StateName, ProjectionName)
 	return Gate(s.name(NotifyName), m, s.names(StateName, ProjectionName)...)
 }
