@@ -19,7 +19,10 @@ func (s *Set) Drain(ctx context.Context) error {
 	now := s.Present.now()
 	var failed []error
 	if now.raft != nil {
-		failed = append(failed, now.raft.HandOver(ctx))
+		// Others elect a leader by themselves, if later: no reason to fail.
+		if err := now.raft.HandOver(ctx); err != nil {
+			s.logger("raft").Warningf("%v", err)
+		}
 	}
 	if now.client != nil {
 		failed = append(failed, now.client.drain(ctx))
