@@ -255,6 +255,10 @@ func (st *stream) poke() {
 func (st *stream) write(received <-chan error) error {
 	send := st.server.sender(st.ctx)
 	ended := st.server.calls.ended.Done()
+	// The headers go ahead: they tell the peer whom it talks to.
+	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-st.wake:

@@ -33,9 +33,11 @@ func (l leaseService) Watch(ctx context.Context, r *connect.Request[interrexv1.W
 	defer context.AfterFunc(s.calls.ended, func() { cancel(drainingError()) })()
 
 	send := s.sender(ctx)
-	f := &feed{server: s, request: request, send: func(e interrex.LeaseEvent) error {
+	f := &feed{server: s, request: request}
+	f.begin = func() error { return send(func() error { return to.Send(nil) }) }
+	f.send = func(e interrex.LeaseEvent) error {
 		return send(func() error { return to.Send(&interrexv1.WatchResponse{Event: wire.LeaseEvent(e)}) })
-	}}
+	}
 	if err := f.run(ctx); err != nil && ctx.Err() == nil || interrex.KindOf(context.Cause(ctx)) != "" {
 		return s.rpcError(orCause(ctx, err))
 	}
@@ -54,6 +56,7 @@ func orCause(ctx context.Context, err error) error {
 type feed struct {
 	server  *Server
 	request interrex.WatchRequest
+	begin   func() error // sends the headers: from then on nothing is missed
 	send    func(interrex.LeaseEvent) error
 	pages   []page
 }
@@ -78,6 +81,9 @@ func (f *feed) run(ctx context.Context) error {
 		return err
 	}
 	defer w.Close()
+	if err := f.begin(); err != nil {
+		return err
+	}
 	if f.request.Since == 0 {
 		if err := f.snapshot(ctx, since); err != nil {
 			return err

@@ -1,0 +1,217 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// follower gives the leader, and another.
+func follower(t *testing.T, nodes []*node) (l, f *node) {
+	t.Helper()
+	l = leader(t, nodes)
+	for _, nd := range nodes {
+		if nd != l {
+			nd.waitFor(func() bool { return nd.tracker.Current().LeaderID == l.id })
+			return l, nd
+		}
+	}
+	t.Fatal("there is no follower")
+	return nil, nil
+}
+
+func TestAFollowerDoesEverything(t *testing.T) {
+	_, f := follower(t, cluster(t, 3))
+	claim := f.curl("LeaseService/Claim", `{"key":"jobs/far","holder":"ann"}`)
+	if claim.status != 200 {
+		t.Fatalf("%d %s", claim.status, claim.body)
+	}
+	if claim.header.Get(HeaderLeader) == f.id || claim.header.Get(HeaderLeader) == "" {
+		t.Errorf("leader: %q", claim.header.Get(HeaderLeader))
+	}
+	for range 20 { // a strong read sees the write that was answered before it, at once
+		if r := f.curl("LeaseService/Get", `{"key":"jobs/far"}`); r.status != 200 {
+			t.Fatalf("%d %s", r.status, r.body)
+		}
+	}
+	if r := f.curl("LeaseService/Claim", `{"key":"jobs/far","holder":"bob"}`); r.status != 409 || r.kind() != "held" || r.at("details", 0, "debug", "holder") != "ann" {
+		t.Errorf("the error has not survived the hop: %d %s", r.status, r.body)
+	}
+	if r := f.curl("LeaseService/Get", `{"key":"jobs/far","consistency":"CONSISTENCY_EVENTUAL","min_revision":"99999"}`); r.kind() != "invalid" {
+		t.Errorf("a revision that the leader has not reached: %s", r.body)
+	}
+	s := f.stream(t.Context(), f.url)
+	for id := uint64(1); id <= 500; id++ {
+		s.send(mixed(id))
+	}
+	for id, a := range s.answers(500) {
+		if a.GetError().GetKind() != wantKind(id) {
+			t.Errorf("operation %d: %v", id, a)
+		}
+	}
+}
+
+func TestAFollowerReadsWhatRaftItselfHasWritten(t *testing.T) {
+	// The newest entry is one of raft's own: no follower's state hears of it.
+	_, f := follower(t, cluster(t, 3))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := f.server.Call(ctx, getOp(0, "a/free")); interrex.KindOf(err) != interrex.KindNotFound {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAPeerIsNeverSentOn(t *testing.T) {
+	l, f := follower(t, cluster(t, 3))
+	s := f.stream(t.Context(), f.peer)
+	s.send(claimOp(1, "a/b", "ann"), getOp(2, "a/b"))
+	for _, a := range s.answers(2) {
+		if e := a.GetError(); e.GetKind() != "not leader" || e.GetLeaderId() != l.id || e.GetLeaderAddress() != l.url {
+			t.Errorf("%v", a)
+		}
+	}
+	if _, held := l.leases.Get(parse("a/b")); held {
+		t.Error("the second hop was made")
+	}
+}
+
+func TestPeersAreServedStreamsAlone(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	if r := nd.post(nd.peer+"/interrex.v1.LeaseService/Claim", "application/json", []byte(`{}`)); r.status != 404 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+func TestCallersDoNotSeeAnElection(t *testing.T) {
+	nodes := cluster(t, 3, func(c *Config) { c.LeaderWait = 8 * time.Second })
+	l, f := follower(t, nodes)
+	stop := make(chan struct{})
+	var calls sync.WaitGroup
+	for i := range 4 {
+		calls.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				key := fmt.Sprintf("jobs/%d-%d", i, n)
+				_, err := f.server.Call(t.Context(), claimOp(0, key, "ann"))
+				if k := interrex.KindOf(err); err != nil && k != interrex.KindOutcomeUnknown {
+					t.Errorf("%s: %v", key, err)
+				}
+			}
+		})
+	}
+	l.must(l.raft.LeadershipTransfer().Error())
+	f.waitFor(func() bool { id := f.tracker.Current().LeaderID; return id != "" && id != l.id })
+	close(stop)
+	calls.Wait()
+}
+
+func TestNobodyLeadsIsSaidAfterAWhile(t *testing.T) {
+	nodes := cluster(t, 3, func(c *Config) { c.LeaderWait = 50 * time.Millisecond })
+	l, f := follower(t, nodes)
+	for _, nd := range nodes {
+		if nd != f {
+			nd.must(nd.raft.Shutdown().Error())
+		}
+	}
+	f.waitFor(func() bool { return f.tracker.Current().LeaderID == "" })
+	r := f.curl("LeaseService/Claim", `{"key":"a/b","holder":"ann"}`)
+	if r.status != 503 || r.kind() != "no leader" || r.at("details", 0, "debug", "retryAfter") == nil {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := f.curl("LeaseService/Get", `{"key":"a/b"}`); r.status != 503 || r.kind() != "no leader" {
+		t.Errorf("a strong read: %d %s", r.status, r.body)
+	}
+	if r := f.curl("LeaseService/Get", `{"key":"a/b","consistency":"CONSISTENCY_EVENTUAL"}`); r.kind() != "not found" {
+		t.Errorf("an eventual read needs no leader: %s", r.body)
+	}
+	_ = l
+}
+
+// script is a forwarder that answers as it is told.
+type script struct {
+	mu      sync.Mutex
+	answers []error
+	calls   []*interrexv1.StreamOperation
+}
+
+func (s *script) Call(_ context.Context, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, op)
+	if len(s.answers) == 0 {
+		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Claim{Claim: &interrexv1.ClaimResponse{}}}, nil
+	}
+	err := s.answers[0]
+	s.answers = s.answers[1:]
+	return nil, err
+}
+
+func TestOnlyWhatHasNotHappenedIsSentAgain(t *testing.T) {
+	for _, test := range []struct {
+		kind  interrex.Kind
+		again bool
+	}{
+		{interrex.KindNotLeader, true}, {interrex.KindNoLeader, true},
+		{interrex.KindUnavailable, true}, {interrex.KindDraining, true},
+		{interrex.KindOutcomeUnknown, false}, {interrex.KindHeld, false},
+		{interrex.KindTimeout, false}, {interrex.KindOverloaded, false}, {interrex.KindInvalid, false},
+	} {
+		t.Run(string(test.kind), func(t *testing.T) {
+			to := &script{answers: []error{interrex.Errorf(test.kind, "told so")}}
+			nd := cluster(t, 1, func(c *Config) {
+				c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
+				c.Forward = func(context.Context, string) (Forwarder, error) { return to, nil }
+			})[0]
+			_, err := nd.server.Call(t.Context(), claimOp(0, "a/b", "ann"))
+			if again := len(to.calls) == 2; again != test.again {
+				t.Errorf("sent %d times: %v", len(to.calls), err)
+			}
+			if !test.again && interrex.KindOf(err) != test.kind {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+type constant struct{ l interrex.Leadership }
+
+func (c constant) Current() interrex.Leadership { return c.l }
+
+func TestSendingAgainEndsWithTheCallersTime(t *testing.T) {
+	to := &script{}
+	for range 1000 {
+		to.answers = append(to.answers, interrex.Errorf(interrex.KindNotLeader, "not me"))
+	}
+	nd := cluster(t, 1, func(c *Config) {
+		c.LeaderWait = 100 * time.Millisecond
+		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
+		c.Forward = func(context.Context, string) (Forwarder, error) { return to, nil }
+	})[0]
+	_, err := nd.server.Call(t.Context(), claimOp(0, "a/b", "ann"))
+	if interrex.KindOf(err) != interrex.KindNotLeader || len(to.calls) < 2 || len(to.calls) > 10 {
+		t.Errorf("%d calls, then %v", len(to.calls), err)
+	}
+}
+
+func TestForcedRevokeIsTheOperators(t *testing.T) {
+	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Revoke{
+		Revoke: &interrexv1.RevokeRequest{Key: "a/b", Force: true},
+	}}
+	_, err := newWrite(caller{name: "somebody"}, in, time.Now())
+	if interrex.KindOf(err) != interrex.KindDenied {
+		t.Errorf("%v", err)
+	}
+	if _, err := newWrite(caller{operator: true}, in, time.Now()); err != nil {
+		t.Error(wire.Error(err))
+	}
+}

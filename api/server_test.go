@@ -1,0 +1,284 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
+	"connectrpc.com/grpcreflect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+func TestProbes(t *testing.T) {
+	var failing error
+	nd := cluster(t, 1, func(c *Config) {
+		c.Ready = func() []Check { return []Check{{Name: "caught up", Err: failing, Leader: true}} }
+	})[0]
+	check := func(path string, status int, texts ...string) {
+		t.Helper()
+		r := nd.get(nd.url + path)
+		if r.status != status {
+			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+		for _, text := range texts {
+			if !strings.Contains(r.body, text) {
+				t.Errorf("%s: no %q in %s", path, text, r.body)
+			}
+		}
+	}
+	check("/livez", 200, "ok")
+	check("/readyz", 200, "ok")
+	check("/readyz?verbose", 200, "[+] leader", "[+] caught up", "ok")
+	check("/healthz", 200, "ok")
+	check("/leader", 200, `"leader_id":"a"`, nd.url)
+	check("/metrics", 200, "interrex_watchers 0")
+
+	failing = errors.New("40 entries behind")
+	check("/readyz", 503, "[-] caught up: 40 entries behind")
+	check("/readyz?leaderless", 200)
+	check("/livez", 200)
+
+	h := grpchealth.NewClient(nd.http, nd.url, connect.WithGRPC())
+	if a, err := h.Check(t.Context(), &grpchealth.CheckRequest{Service: interrexv1.LeaseServiceName}); err != nil || a.Status != grpchealth.StatusNotServing {
+		t.Errorf("health: %v %v", a, err)
+	}
+	failing = nil
+	if a, err := h.Check(t.Context(), &grpchealth.CheckRequest{}); err != nil || a.Status != grpchealth.StatusServing {
+		t.Errorf("health: %v %v", a, err)
+	}
+	if _, err := h.Check(t.Context(), &grpchealth.CheckRequest{Service: "nope"}); connect.CodeOf(err) != connect.CodeNotFound {
+		t.Errorf("health of an unknown service: %v", err)
+	}
+}
+
+func TestAFollowerSaysWhoLeads(t *testing.T) {
+	l, f := follower(t, cluster(t, 3))
+	if r := f.get(f.url + "/leader"); r.status != 503 || r.at("leader_id") != l.id || r.at("leader_address") != l.url {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := f.get(f.url + "/readyz"); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
+func TestReflectionNamesTheServices(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	s := grpcreflect.NewClient(nd.http, nd.url, connect.WithGRPC()).NewStream(t.Context())
+	defer func() { _, _ = s.Close() }()
+	names, err := s.ListServices()
+	if err != nil || len(names) < 4 {
+		t.Errorf("%v %v", names, err)
+	}
+}
+
+func TestTheSocketManagesTheAgent(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	socket := func(method string) reply {
+		return nd.post(nd.socket+"/interrex.v1.EngineService/"+method, "application/json", []byte("{}"))
+	}
+	if r := socket("Config"); r.at("yaml") != "agent: {id: a}\n" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := socket("Reload"); r.at("changed", 0) != "logging" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := socket("Drain"); r.status != 200 || nd.engine.drained != 1 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	nd.engine.err = errors.New("interrex.yaml: line 3: unknown key")
+	if r := socket("Reload"); r.kind() != "invalid" || !strings.Contains(r.body, "line 3") {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := nd.get(nd.socket + "/debug/pprof/cmdline"); r.status != 200 {
+		t.Errorf("pprof on the socket: %d", r.status)
+	}
+	if r := nd.get(nd.url + "/debug/pprof/cmdline"); r.status != 404 {
+		t.Errorf("pprof on the public port: %d", r.status)
+	}
+}
+
+func TestReportIsTheEngines(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.engine.report = map[string]any{
+		"state": "started",
+		"manifolds": map[string]any{
+			"raft": map[string]any{
+				"state": "started", "inputs": []string{"clock", "transport"}, "start-count": 2,
+				"started": "2026-01-02 03:04:05",
+				"report":  map[string]any{"term": uint64(3), "last-contact": 20 * time.Millisecond, "error": errors.New("none")},
+			},
+			"clock": map[string]any{"state": "stopped", "error": errors.New("off by configuration")},
+		},
+	}
+	r := nd.curl("EngineService/Report", `{}`)
+	if r.at("agent_id") != "a" || r.at("state") != "started" || r.at("workers", 0, "name") != "clock" || r.at("workers", 0, "error") != "off by configuration" {
+		t.Errorf("%s", r.body)
+	}
+	if r.at("workers", 1, "starts") != 2.0 || r.at("workers", 1, "inputs", 1) != "transport" || r.at("workers", 1, "started_at") == nil ||
+		r.at("workers", 1, "report", "term") != 3.0 || r.at("workers", 1, "report", "last-contact") != "20ms" || r.at("workers", 1, "report", "error") != "none" {
+		t.Errorf("%s", r.body)
+	}
+}
+
+func TestStatusIsOneScreen(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("a/b", "ann")
+	contact := 5 * time.Millisecond
+	nd.engine.status = Status{State: "leader", Quorum: "1 of 1", Members: []Member{{ID: "a", Suffrage: "voter", Leader: true, LastContact: &contact}}}
+	r := nd.curl("EngineService/Status", `{}`)
+	if r.at("id") != "a" || r.at("leases") != "1" || r.at("revision") != "1" || r.at("ready") != true || r.at("leader_address") != nd.url || r.at("members", 0, "last_contact") != "0.005s" {
+		t.Errorf("%s", r.body)
+	}
+}
+
+func TestDrainFinishesWhatIsOpen(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("jobs/busy", "ann")
+	unary := make(chan reply, 1)
+	go func() { unary <- nd.curl("LeaseService/Claim", `{"key":"jobs/busy","holder":"bob","wait":"3600s"}`) }()
+	s := nd.stream(t.Context(), nd.url)
+	s.send(waitOp(1, "jobs/busy", "eve", time.Hour))
+	w := nd.watch(&interrexv1.WatchRequest{Namespace: "jobs"})
+	w.expect("lease.present", "jobs/busy")
+	w.expect("end_of_snapshot", "")
+	nd.waitFor(func() bool { return nd.applier.Waiting(parse("jobs/busy")) == 2 })
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	nd.must(nd.server.Drain(ctx))
+	if r := <-unary; r.status != 503 || r.kind() != "draining" {
+		t.Errorf("unary: %d %s", r.status, r.body)
+	}
+	if a := s.answers(1)[1]; a.GetError().GetKind() != "draining" {
+		t.Errorf("stream: %v", a)
+	}
+	if _, err := s.conn.Receive(); interrex.KindOf(wire.FromError(err, true)) != interrex.KindDraining {
+		t.Errorf("the end of the stream: %v", err)
+	}
+	if w.s.Receive() || interrex.KindOf(wire.FromError(w.s.Err(), false)) != interrex.KindDraining {
+		t.Errorf("watch: %v", w.s.Err())
+	}
+	if r := nd.curl("LeaseService/Claim", `{"key":"a/b","holder":"bob"}`); r.status != 503 || r.kind() != "draining" {
+		t.Errorf("a new call: %d %s", r.status, r.body)
+	}
+	if r := nd.get(nd.url + "/readyz"); r.status != 503 {
+		t.Errorf("readyz: %d", r.status)
+	}
+	if r := nd.get(nd.url + "/livez"); r.status != 200 {
+		t.Errorf("livez: %d", r.status)
+	}
+	if r := nd.curl("EngineService/Status", `{}`); r.at("draining") != true {
+		t.Errorf("status: %s", r.body)
+	}
+}
+
+func TestDrainGivesUpWithItsContext(t *testing.T) {
+	c := newCalls()
+	if err := c.enter(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.drain(ctx); interrex.KindOf(err) != interrex.KindTimeout {
+		t.Errorf("%v", err)
+	}
+	c.leave()
+	if err := c.drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLivezNoticesAnEngineThatHangs(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	hang := make(chan struct{})
+	r := &reporter{engine: hanging{nd.engine, hang}}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := r.get(ctx); interrex.KindOf(err) != interrex.KindTimeout {
+		t.Errorf("%v", err)
+	}
+	close(hang)
+	if _, err := r.get(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+type hanging struct {
+	Engine
+	until chan struct{}
+}
+
+func (h hanging) Report() map[string]any { <-h.until; return nil }
+
+func TestConfigSaysWhatIsMissing(t *testing.T) {
+	if _, err := New(Config{ID: "a"}); err == nil || !strings.Contains(err.Error(), "nil State not valid") {
+		t.Errorf("%v", err)
+	}
+	if _, err := NewListener(ListenerConfig{}); err == nil || !strings.Contains(err.Error(), "nil Listener not valid") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestListenerRefusesConnectionsBeyondItsLimit(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := NewListener(ListenerConfig{Listener: l, Handler: http.NotFoundHandler(), Logger: quiet{}, MaxConnections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { w.Kill(); _ = w.Wait() }()
+	first, err := net.Dial("tcp", w.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = first.Write([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+	one := make([]byte, 1)
+	if _, err := first.Read(one); err != nil {
+		t.Fatal(err)
+	}
+	second, err := net.Dial("tcp", w.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = second.Close() }()
+	if _, err := second.Read(one); err == nil {
+		t.Error("the second connection is served")
+	}
+	_ = first.Close()
+	for served := false; !served; { // until the first one's slot is free
+		third, err := net.Dial("tcp", w.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = third.Write([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+		_, err = third.Read(one)
+		served = err == nil
+		_ = third.Close()
+	}
+}
+
+func TestListenerEndsWithItsSocket(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := NewListener(ListenerConfig{Listener: l, Handler: http.NotFoundHandler(), Logger: quiet{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	if err := w.Wait(); err == nil {
+		t.Error("the loss of the socket is no error")
+	}
+}
