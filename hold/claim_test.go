@@ -1,0 +1,171 @@
+package hold_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+func TestAClaimOfATakenNameIsHeldAtOnceWithoutAWait(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, time.Minute)
+		_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl})
+		if !errors.Is(err, interrex.ErrHeld) {
+			b.Errorf("got %v", err)
+		}
+		b.equal("attempts", len(b.server.got("claim")), 1)
+	})
+}
+
+func TestAWaiterAsksAgainAtLeastEveryQuarterOfTheTTL(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, time.Minute)
+		h := b.hold(time.Hour)
+		b.equal("granted at", b.clock.Now(), time.Minute)
+		b.equal("holder", b.server.holder(key), "me")
+		claims := b.server.got("claim")
+		for i, c := range claims {
+			b.equal("request id", c.id, claims[0].id)
+			b.equal("attempt", c.attempt, uint32(i))
+			b.equal("wait that is left", c.wait, time.Hour-c.at)
+			if i > 0 && (c.at-claims[i-1].at > ttl/4 || c.at-claims[i-1].at < ttl/8) {
+				b.Errorf("attempt %d came %s after the one before", i, c.at-claims[i-1].at)
+			}
+		}
+		_ = h.Release(b.Context())
+	})
+}
+
+func TestAWaitThatRunsOutIsHeld(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, time.Hour)
+		_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl, Wait: time.Minute})
+		if !errors.Is(err, interrex.ErrHeld) {
+			b.Errorf("got %v", err)
+		}
+		b.equal("after", b.clock.Now(), time.Minute)
+	})
+}
+
+func TestAWaitThatNobodyAnswersIsOutcomeUnknown(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.deaf = func(call) bool { return true }
+		_, err := b.keeper.Claim(b.Context(), interrex.ClaimRequest{Key: key, Holder: "me", TTL: ttl, Wait: time.Minute})
+		if !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			b.Errorf("got %v", err)
+		}
+		if took := b.clock.Now(); took < time.Minute || took > time.Minute+5*time.Second {
+			b.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestAWaiterWhoseCallerGoesIsOutcomeUnknown(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, time.Hour)
+		ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+		defer cancel()
+		_, err := b.keeper.Hold(ctx, key.String(), interrex.HoldOptions{TTL: ttl, Wait: -1})
+		if !errors.Is(err, interrex.ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+			b.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestARefusalOfAnOlderAttemptIsNotBelieved(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, time.Minute)
+		// The server answers an attempt `held` as soon as a newer one has come.
+		h := b.hold(time.Hour)
+		_ = h.Release(b.Context())
+		b.equal("granted at", b.clock.Now(), time.Minute)
+	})
+}
+
+func TestAWaiterThatIsTurnedAwayForNowAsksAgain(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, time.Minute)
+		b.server.fault = func(c call) error {
+			if c.op == "claim" && c.attempt < 5 {
+				return interrex.Errorf([]interrex.Kind{interrex.KindUnavailable, interrex.KindNoLeader, interrex.KindOverloaded, interrex.KindOutcomeUnknown, interrex.KindDraining}[c.attempt], "not now")
+			}
+			return nil
+		}
+		h := b.hold(time.Hour)
+		_ = h.Release(b.Context())
+	})
+}
+
+func TestAWaiterThatIsRefusedForGoodIsAnswered(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.fault = func(call) error { return interrex.Errorf(interrex.KindVetoed, "no") }
+		_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl, Wait: -1})
+		if !errors.Is(err, interrex.ErrVetoed) {
+			b.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestAClaimWhoseAnswerIsLostIsReplayedFromItsFirstSendTime(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.deaf = func(c call) bool { return c.op == "claim" && c.attempt == 0 }
+		h := b.hold(0)
+		b.cut("extend")
+		b.equal("token", h.Token(), interrex.Token(1))
+		b.equal("context ended at", b.ended(h.Context()), ttl-margin)
+	})
+}
+
+func TestALeaseGrantedAsItsCallerGoesIsGivenBack(t *testing.T) {
+	within(t, func(b *bench) {
+		ctx, cancel := context.WithCancel(b.Context())
+		backend := &slowToLeave{server: b.server}
+		keeper := b.keeperOver(backend)
+		defer keeper.Close()
+		time.AfterFunc(time.Second, cancel)
+		_, err := keeper.Hold(ctx, key.String(), interrex.HoldOptions{TTL: ttl, Wait: -1})
+		if !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			b.Errorf("got %v", err)
+		}
+		synctest.Wait()
+		b.equal("revokes", len(b.server.got("revoke")), 1)
+		b.equal("holder", b.server.holder(key), "")
+	})
+}
+
+// slowToLeave is a backend whose claims are answered in the moment in which
+// their caller goes.
+type slowToLeave struct{ *server }
+
+func (s *slowToLeave) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
+	<-ctx.Done()
+	return s.server.Claim(context.WithoutCancel(ctx), r)
+}
+
+func TestAnAgentThatHangsDoesNotGatherAttempts(t *testing.T) {
+	within(t, func(b *bench) {
+		var live, most int
+		b.server.deaf = func(call) bool { live++; most = max(most, live); return true }
+		backend := &counting{server: b.server, ended: func() { live-- }}
+		keeper := b.keeperOver(backend)
+		defer keeper.Close()
+		_, _ = keeper.Claim(b.Context(), interrex.ClaimRequest{Key: key, Holder: "me", TTL: interrex.MinTTL, Wait: time.Minute})
+		if most > 5 {
+			b.Errorf("%d attempts were under way at a time", most)
+		}
+	})
+}
+
+type counting struct {
+	*server
+	ended func()
+}
+
+func (s *counting) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
+	defer s.ended()
+	return s.server.Claim(ctx, r)
+}

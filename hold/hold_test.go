@@ -1,0 +1,395 @@
+package hold_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/hold"
+)
+
+const (
+	ttl    = 10 * time.Second
+	margin = time.Second
+)
+
+var key = interrex.Key{Namespace: "mine", Name: "leader"}
+
+// bench is a keeper and its server in a bubble.
+type bench struct {
+	*testing.T
+	clock  *bubble
+	server *server
+	keeper *hold.Keeper
+	slack  []time.Duration
+}
+
+// within runs a test in a bubble. That no goroutine outlives it is synctest's
+// own rule.
+func within(t *testing.T, test func(b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{T: t, clock: newBubble()}
+		b.server = newServer(b.clock)
+		var err error
+		b.keeper, err = hold.New(hold.Config{
+			Backend: b.server, Clock: b.clock, Holder: "me",
+			Renewed: func(d time.Duration) { b.slack = append(b.slack, d) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.keeper.Close()
+		test(b)
+	})
+}
+
+func (b *bench) hold(wait time.Duration) interrex.Held {
+	b.Helper()
+	h, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl, Wait: wait})
+	if err != nil {
+		b.Fatalf("cannot hold: %v", err)
+	}
+	return h
+}
+
+// cut makes every operation fail from now on.
+func (b *bench) cut(ops ...string) {
+	b.server.fault = func(c call) error {
+		for _, op := range ops {
+			if c.op == op {
+				return interrex.Errorf(interrex.KindUnavailable, "the line is cut")
+			}
+		}
+		return nil
+	}
+}
+
+// ended waits for the end of a context and gives the time of it.
+func (b *bench) ended(ctx context.Context) time.Duration {
+	<-ctx.Done()
+	return b.clock.Now()
+}
+
+func (b *bench) equal(what string, got, want any) {
+	b.Helper()
+	if got != want {
+		b.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func TestMarginIsATenthWithinItsBounds(t *testing.T) {
+	for ttl, want := range map[time.Duration]time.Duration{
+		80 * time.Millisecond: 40 * time.Millisecond, interrex.MinTTL: 50 * time.Millisecond,
+		500 * time.Millisecond: 50 * time.Millisecond, time.Second: 100 * time.Millisecond, time.Minute: 6 * time.Second,
+	} {
+		if got := hold.Margin(ttl); got != want {
+			t.Errorf("the margin of %s is %s, not %s", ttl, got, want)
+		}
+	}
+}
+
+func TestContextEndsAMarginBeforeTheTTLSinceSending(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.up = func(string) time.Duration { return time.Second }
+		b.server.down = func(string) time.Duration { return 2 * time.Second }
+		b.cut("extend")
+		h := b.hold(0)
+		b.equal("held after", b.clock.Now(), 3*time.Second)
+		b.equal("work must end at", time.Until(h.Deadline()), ttl-margin/2-3*time.Second)
+		b.equal("context ended at", b.ended(h.Context()), ttl-margin)
+		b.equal("still the server's", b.server.holder(key), "me")
+		if cause := context.Cause(h.Context()); !errors.Is(cause, interrex.ErrNotHeld) {
+			b.Errorf("the cause is %v", cause)
+		}
+	})
+}
+
+func TestExtendMovesTheDeadlineByItsOwnSendTime(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.down = func(string) time.Duration { return 2 * time.Second }
+		h := b.hold(0)
+		synctest.Wait()
+		time.Sleep(ttl/3 - 2*time.Second + 2*time.Second) // the first extend is answered now
+		synctest.Wait()
+		b.cut("extend")
+		sent := b.server.got("extend")[0].at
+		b.equal("first extend at", sent, ttl/3)
+		b.equal("context ended at", b.ended(h.Context()), sent+ttl-margin)
+		b.equal("slack", b.slack[0], ttl-margin-ttl/3-2*time.Second)
+	})
+}
+
+func TestAHeldLeaseIsExtendedAsLongAsItLives(t *testing.T) {
+	within(t, func(b *bench) {
+		h := b.hold(0)
+		time.Sleep(24 * time.Hour)
+		b.equal("ended", h.Context().Err(), nil)
+		b.equal("holder", b.server.holder(key), "me")
+	})
+}
+
+func TestGrantThatComesTooLateIsGivenBack(t *testing.T) {
+	for _, wait := range []time.Duration{0, ttl} {
+		within(t, func(b *bench) {
+			b.server.fault = func(c call) error {
+				if c.op == "claim" {
+					b.clock.sleep(ttl - margin) // the machine sleeps while the request travels
+				}
+				return nil
+			}
+			_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl, Wait: wait})
+			if !errors.Is(err, interrex.ErrUnavailable) {
+				b.Errorf("got %v", err)
+			}
+			b.equal("holder", b.server.holder(key), "")
+		})
+	}
+}
+
+func TestAClaimThatNobodyAnswersIsOutcomeUnknown(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.deaf = func(call) bool { return true }
+		_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl})
+		if !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			b.Errorf("got %v", err)
+		}
+		b.equal("after", b.clock.Now(), ttl-margin)
+	})
+}
+
+func TestGrantOfAWaitCountsFromTheAttemptThatItNames(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, 3*time.Minute)
+		b.cut("extend")
+		b.server.down = func(op string) time.Duration {
+			if op == "claim" {
+				return 4 * time.Second // at least one more is sent meanwhile
+			}
+			return 0
+		}
+		h := b.hold(time.Hour)
+		var named uint32
+		for _, a := range b.server.granted {
+			named = a.Attempt
+		}
+		claims := b.server.got("claim")
+		sent := claims[named].at
+		if newest := claims[len(claims)-1]; newest.attempt == named {
+			b.Fatal("the grant names the newest attempt: this test shows nothing")
+		}
+		b.equal("context ended at", b.ended(h.Context()), sent+ttl-margin)
+	})
+}
+
+func TestNotHeldEndsTheHoldAtOnce(t *testing.T) {
+	within(t, func(b *bench) {
+		h := b.hold(0)
+		time.Sleep(time.Second)
+		b.server.end(key)
+		b.equal("context ended at", b.ended(h.Context()), ttl/3)
+		if cause := context.Cause(h.Context()); !errors.Is(cause, interrex.ErrNotHeld) {
+			b.Errorf("the cause is %v", cause)
+		}
+		if err := h.Release(b.Context()); err != nil {
+			b.Error(err)
+		}
+		b.equal("revokes of a dead token", len(b.server.got("revoke")), 0)
+	})
+}
+
+func TestAnUnavailableAgentIsAskedAgainWithinTheDeadline(t *testing.T) {
+	for _, kind := range []interrex.Kind{interrex.KindUnavailable, interrex.KindOutcomeUnknown, interrex.KindNoLeader, interrex.KindDenied} {
+		within(t, func(b *bench) {
+			h := b.hold(0)
+			b.server.fault = func(c call) error {
+				if c.op == "extend" && c.at < ttl/2 {
+					return interrex.Errorf(kind, "not now")
+				}
+				return nil
+			}
+			time.Sleep(2 * ttl)
+			if h.Context().Err() != nil {
+				b.Errorf("%s ended the hold: %v", kind, context.Cause(h.Context()))
+			}
+		})
+	}
+}
+
+func TestAnAgentThatHangsIsAskedAgain(t *testing.T) {
+	within(t, func(b *bench) {
+		h := b.hold(0)
+		n := 0
+		b.server.deaf = func(c call) bool { n++; return n == 1 }
+		time.Sleep(2 * ttl)
+		b.equal("ended", h.Context().Err(), nil)
+	})
+}
+
+func TestAMachineThatSleptEndsItsHoldWhenItWakesUp(t *testing.T) {
+	within(t, func(b *bench) {
+		b.cut("extend")
+		h := b.hold(0)
+		time.Sleep(time.Second)
+		b.clock.sleep(ttl) // as a suspend: timers have not moved
+		woke := b.clock.Now()
+		if late := b.ended(h.Context()) - woke; late > margin/4 {
+			b.Errorf("the hold ended %s after the wake-up", late)
+		}
+	})
+}
+
+func TestContextEndsBeforeRevokeAndTransferAreSent(t *testing.T) {
+	for _, op := range []string{"revoke", "transfer"} {
+		within(t, func(b *bench) {
+			h := b.hold(0)
+			b.server.fault = func(c call) error {
+				if c.op == op && h.Context().Err() == nil {
+					b.Errorf("%s is sent while the work may go on", op)
+				}
+				return nil
+			}
+			err := h.Release
+			if op == "transfer" {
+				err = func(ctx context.Context) error { return h.Transfer(ctx, "you") }
+			}
+			if err := err(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			b.equal("cause", context.Cause(h.Context()), hold.ErrReleased)
+			want := map[string]string{"revoke": "", "transfer": "you"}[op]
+			b.equal("holder", b.server.holder(key), want)
+		})
+	}
+}
+
+func TestNothingIsExtendedOrBelievedAfterARelease(t *testing.T) {
+	within(t, func(b *bench) {
+		h := b.hold(0)
+		b.server.down = func(op string) time.Duration { return time.Second }
+		time.Sleep(ttl/3 + time.Millisecond) // an extend is under way
+		b.cut("revoke", "transfer")
+		deadline := h.Deadline()
+		if err := h.Transfer(b.Context(), "you"); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			b.Errorf("a transfer that nobody answers: %v", err)
+		}
+		sent := len(b.server.got("extend"))
+		time.Sleep(3 * ttl)
+		b.equal("extends", len(b.server.got("extend")), sent)
+		b.equal("deadline", h.Deadline().Equal(deadline), true)
+		b.equal("holder", b.server.holder(key), "")
+	})
+}
+
+func TestReleaseIsInsistedOnWithinItsBound(t *testing.T) {
+	within(t, func(b *bench) {
+		h := b.hold(0)
+		b.server.fault = func(c call) error {
+			if c.op == "revoke" && c.attempt < 3 {
+				return interrex.Errorf(interrex.KindOutcomeUnknown, "the leader is gone")
+			}
+			return nil
+		}
+		if err := h.Release(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		revokes := b.server.got("revoke")
+		b.equal("attempts", len(revokes), 4)
+		b.equal("one id", revokes[0].id, revokes[3].id)
+
+		b.cut("revoke")
+		h, start := b.hold(0), b.clock.Now()
+		if err := h.Release(b.Context()); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			b.Errorf("a release that nobody answers: %v", err)
+		}
+		if took := b.clock.Now() - start; took > 10*time.Second {
+			b.Errorf("it took %s", took)
+		}
+		b.server.fault = nil
+		if err := h.Release(b.Context()); err != nil {
+			b.Errorf("called again: %v", err)
+		}
+		sent := len(b.server.got("revoke"))
+		if err := h.Release(b.Context()); err != nil {
+			b.Errorf("called once more: %v", err)
+		}
+		b.equal("revokes after it was released", len(b.server.got("revoke")), sent)
+	})
+}
+
+func TestReleaseWhoseAnswerIsLostIsDoneOnce(t *testing.T) {
+	within(t, func(b *bench) {
+		h := b.hold(0)
+		b.server.deaf = func(c call) bool { return c.op == "revoke" && c.attempt == 0 }
+		if err := h.Release(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.equal("holder", b.server.holder(key), "")
+	})
+}
+
+func TestAHoldEndsWithItsCallersContextAndIsNotReleased(t *testing.T) {
+	within(t, func(b *bench) {
+		ctx, cancel := context.WithCancelCause(b.Context())
+		h, err := b.keeper.Hold(ctx, key.String(), interrex.HoldOptions{TTL: ttl})
+		if err != nil {
+			b.Fatal(err)
+		}
+		why := errors.New("enough")
+		cancel(why)
+		synctest.Wait()
+		b.equal("cause", context.Cause(h.Context()), why)
+		b.equal("holder", b.server.holder(key), "me")
+		if err := h.Release(context.WithoutCancel(ctx)); err != nil {
+			b.Error(err)
+		}
+		b.equal("holder after release", b.server.holder(key), "")
+	})
+}
+
+func TestCloseEndsAllHoldsAndReleasesNone(t *testing.T) {
+	within(t, func(b *bench) {
+		h := b.hold(0)
+		b.keeper.Close()
+		b.equal("cause", context.Cause(h.Context()), hold.ErrClosed)
+		b.equal("holder", b.server.holder(key), "me")
+		if _, err := b.keeper.Hold(b.Context(), "mine/other", interrex.HoldOptions{}); err == nil {
+			b.Error("a closed keeper holds a lease")
+		}
+	})
+}
+
+func TestHoldSaysWhatIsMalformed(t *testing.T) {
+	within(t, func(b *bench) {
+		for _, o := range []interrex.HoldOptions{{TTL: time.Millisecond}, {TTL: 25 * time.Hour}, {Holder: "a\nb"}} {
+			if _, err := b.keeper.Hold(b.Context(), key.String(), o); !errors.Is(err, interrex.ErrInvalid) {
+				b.Errorf("%+v: %v", o, err)
+			}
+		}
+		if _, err := b.keeper.Hold(b.Context(), "No/key", interrex.HoldOptions{}); !errors.Is(err, interrex.ErrInvalid) {
+			b.Errorf("a bad key: %v", err)
+		}
+	})
+}
+
+func TestDefaultHolderIsTheEnvironmentsOrOneProcesss(t *testing.T) {
+	t.Setenv(hold.HolderVariable, "ann")
+	if got := hold.DefaultHolder(); got != "ann" {
+		t.Errorf("got %q", got)
+	}
+	t.Setenv(hold.HolderVariable, "")
+	a, b := hold.DefaultHolder(), hold.DefaultHolder()
+	if a == b || interrex.ValidateHolder(a) != nil {
+		t.Errorf("got %q and %q", a, b)
+	}
+}
+
+func TestTheSystemsClockGoesOn(t *testing.T) {
+	c := hold.SystemClock()
+	if a, b := c.Now(), c.Now(); a <= 0 || b < a {
+		t.Errorf("got %s, then %s", a, b)
+	}
+}

@@ -1,0 +1,137 @@
+package hold_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/hold"
+)
+
+func (b *bench) keeperOver(backend hold.Backend) *hold.Keeper {
+	b.Helper()
+	k, err := hold.New(hold.Config{Backend: backend, Clock: b.clock, Holder: "me"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return k
+}
+
+func TestRunReleasesOnlyWhenItsFunctionHasReturned(t *testing.T) {
+	within(t, func(b *bench) {
+		ctx, cancel := context.WithCancelCause(b.Context())
+		why := errors.New("enough")
+		err := b.keeper.Run(ctx, key.String(), interrex.HoldOptions{TTL: ttl}, func(ctx context.Context, h interrex.Held) error {
+			cancel(why)
+			<-ctx.Done()
+			time.Sleep(time.Second) // it cleans up
+			b.equal("revokes while it runs", len(b.server.got("revoke")), 0)
+			b.equal("holder while it runs", b.server.holder(key), "me")
+			return nil
+		})
+		b.equal("result", err, why)
+		b.equal("holder", b.server.holder(key), "")
+	})
+}
+
+func TestAFunctionThatOverstaysLetsItsLeaseRunOut(t *testing.T) {
+	within(t, func(b *bench) {
+		ctx, cancel := context.WithCancel(b.Context())
+		runs := 0
+		_ = b.keeper.Run(ctx, key.String(), interrex.HoldOptions{TTL: ttl}, func(ctx context.Context, h interrex.Held) error {
+			runs++
+			b.cut("extend")
+			<-ctx.Done()
+			time.Sleep(ttl)
+			b.equal("holder", b.server.holder(key), "")
+			b.equal("revokes", len(b.server.got("revoke")), 0)
+			b.equal("claims", len(b.server.got("claim")), 1)
+			cancel()
+			return nil
+		})
+		b.equal("runs", runs, 1)
+	})
+}
+
+func TestRunCampaignsAgainUntilItsContextEnds(t *testing.T) {
+	within(t, func(b *bench) {
+		ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+		defer cancel()
+		var tokens []interrex.Token
+		err := b.keeper.Run(ctx, key.String(), interrex.HoldOptions{TTL: ttl}, func(ctx context.Context, h interrex.Held) error {
+			tokens = append(tokens, h.Token())
+			return errors.New("it failed")
+		})
+		b.equal("result", err, context.DeadlineExceeded)
+		// 0.1 s doubling to 5 s, jittered by half: a dozen to two in a minute.
+		if len(tokens) < 12 || len(tokens) > 30 {
+			b.Errorf("%d runs in a minute", len(tokens))
+		}
+		for i := 1; i < len(tokens); i++ {
+			if tokens[i] <= tokens[i-1] {
+				b.Errorf("tokens %v do not rise", tokens)
+			}
+		}
+	})
+}
+
+func TestRunWaitsForWhoHoldsTheLease(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, 3*time.Hour) // longer than one request may wait
+		ctx, cancel := context.WithCancel(b.Context())
+		err := b.keeper.Run(ctx, key.String(), interrex.HoldOptions{TTL: ttl}, func(ctx context.Context, h interrex.Held) error {
+			cancel()
+			return nil
+		})
+		b.equal("result", err, context.Canceled)
+		if at := b.clock.Now(); at < 3*time.Hour || at > 3*time.Hour+ttl {
+			b.Errorf("won at %s", at)
+		}
+	})
+}
+
+func TestRunEndsWithAnErrorThatNoRetryMends(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.fault = func(call) error { return interrex.Errorf(interrex.KindDenied, "no") }
+		err := b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, nil)
+		if !errors.Is(err, interrex.ErrDenied) {
+			b.Errorf("got %v", err)
+		}
+		if err := b.keeper.Run(b.Context(), "Bad/key", interrex.HoldOptions{}, nil); !errors.Is(err, interrex.ErrInvalid) {
+			b.Errorf("a bad key: %v", err)
+		}
+	})
+}
+
+func TestRunEndsWhenItsKeeperIsClosed(t *testing.T) {
+	within(t, func(b *bench) {
+		done := make(chan error)
+		go func() {
+			done <- b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, func(ctx context.Context, h interrex.Held) error {
+				<-ctx.Done()
+				return nil
+			})
+		}()
+		time.Sleep(time.Minute)
+		b.keeper.Close()
+		b.equal("result", <-done, hold.ErrClosed)
+		synctest.Wait()
+		b.equal("holder", b.server.holder(key), "")
+	})
+}
+
+func TestAPanicEndsTheHoldAndReleasesNothing(t *testing.T) {
+	within(t, func(b *bench) {
+		defer func() {
+			b.equal("panic", recover(), "boom")
+			synctest.Wait()
+			b.equal("holder", b.server.holder(key), "me")
+		}()
+		_ = b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, func(ctx context.Context, h interrex.Held) error {
+			panic("boom")
+		})
+	})
+}
