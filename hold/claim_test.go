@@ -53,7 +53,7 @@ func TestAWaitThatRunsOutIsHeld(t *testing.T) {
 
 func TestAWaitThatNobodyAnswersIsOutcomeUnknown(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.deaf = func(call) bool { return true }
+		b.server.set(func(s *server) { s.deaf = func(call) bool { return true } })
 		_, err := b.keeper.Claim(b.Context(), interrex.ClaimRequest{Key: key, Holder: "me", TTL: ttl, Wait: time.Minute})
 		if !errors.Is(err, interrex.ErrOutcomeUnknown) {
 			b.Errorf("got %v", err)
@@ -89,12 +89,14 @@ func TestARefusalOfAnOlderAttemptIsNotBelieved(t *testing.T) {
 func TestAWaiterThatIsTurnedAwayForNowAsksAgain(t *testing.T) {
 	within(t, func(b *bench) {
 		b.server.take(key, time.Minute)
-		b.server.fault = func(c call) error {
-			if c.op == "claim" && c.attempt < 5 {
-				return interrex.Errorf([]interrex.Kind{interrex.KindUnavailable, interrex.KindNoLeader, interrex.KindOverloaded, interrex.KindOutcomeUnknown, interrex.KindDraining}[c.attempt], "not now")
+		b.server.set(func(s *server) {
+			s.fault = func(c call) error {
+				if c.op == "claim" && c.attempt < 5 {
+					return interrex.Errorf([]interrex.Kind{interrex.KindUnavailable, interrex.KindNoLeader, interrex.KindOverloaded, interrex.KindOutcomeUnknown, interrex.KindDraining}[c.attempt], "not now")
+				}
+				return nil
 			}
-			return nil
-		}
+		})
 		h := b.hold(time.Hour)
 		_ = h.Release(b.Context())
 	})
@@ -102,7 +104,7 @@ func TestAWaiterThatIsTurnedAwayForNowAsksAgain(t *testing.T) {
 
 func TestAWaiterThatIsRefusedForGoodIsAnswered(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.fault = func(call) error { return interrex.Errorf(interrex.KindVetoed, "no") }
+		b.server.set(func(s *server) { s.fault = func(call) error { return interrex.Errorf(interrex.KindVetoed, "no") } })
 		_, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl, Wait: -1})
 		if !errors.Is(err, interrex.ErrVetoed) {
 			b.Errorf("got %v", err)
@@ -112,7 +114,7 @@ func TestAWaiterThatIsRefusedForGoodIsAnswered(t *testing.T) {
 
 func TestAClaimWhoseAnswerIsLostIsReplayedFromItsFirstSendTime(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.deaf = func(c call) bool { return c.op == "claim" && c.attempt == 0 }
+		b.server.set(func(s *server) { s.deaf = func(c call) bool { return c.op == "claim" && c.attempt == 0 } })
 		h := b.hold(0)
 		b.cut("extend")
 		b.equal("token", h.Token(), interrex.Token(1))
@@ -149,8 +151,8 @@ func (s *slowToLeave) Claim(ctx context.Context, r interrex.ClaimRequest) (inter
 func TestAnAgentThatHangsDoesNotGatherAttempts(t *testing.T) {
 	within(t, func(b *bench) {
 		var live, most int
-		b.server.deaf = func(call) bool { live++; most = max(most, live); return true }
-		backend := &counting{server: b.server, ended: func() { live-- }}
+		b.server.set(func(s *server) { s.deaf = func(call) bool { live++; most = max(most, live); return true } })
+		backend := &counting{server: b.server, ended: func() { b.server.set(func(*server) { live-- }) }}
 		keeper := b.keeperOver(backend)
 		defer keeper.Close()
 		_, _ = keeper.Claim(b.Context(), interrex.ClaimRequest{Key: key, Holder: "me", TTL: interrex.MinTTL, Wait: time.Minute})
@@ -168,4 +170,19 @@ type counting struct {
 func (s *counting) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
 	defer s.ended()
 	return s.server.Claim(ctx, r)
+}
+
+func TestAClaimThatDoesNotWaitCountsFromItsFirstAttempt(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.set(func(s *server) {
+			s.fault = func(c call) error {
+				if c.op == "extend" || c.attempt == 0 {
+					return interrex.Errorf(interrex.KindOutcomeUnknown, "the leader is gone")
+				}
+				return nil
+			}
+		})
+		h := b.hold(0)
+		b.equal("context ended at", b.ended(h.Context()), ttl-margin)
+	})
 }

@@ -95,7 +95,7 @@ func TestRunWaitsForWhoHoldsTheLease(t *testing.T) {
 
 func TestRunEndsWithAnErrorThatNoRetryMends(t *testing.T) {
 	within(t, func(b *bench) {
-		b.server.fault = func(call) error { return interrex.Errorf(interrex.KindDenied, "no") }
+		b.server.set(func(s *server) { s.fault = func(call) error { return interrex.Errorf(interrex.KindDenied, "no") } })
 		err := b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, nil)
 		if !errors.Is(err, interrex.ErrDenied) {
 			b.Errorf("got %v", err)

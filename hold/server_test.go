@@ -49,6 +49,8 @@ type call struct {
 // server is a small honest lease server: it knows the rules and its own clock.
 type server struct {
 	clock *bubble
+
+	hooks sync.Mutex                    // held while one of these is set or called
 	up    func(op string) time.Duration // how long a request travels
 	down  func(op string) time.Duration // how long its answer does
 	fault func(c call) error            // instead of doing it; may be nil
@@ -90,25 +92,51 @@ func serve[A any](ctx context.Context, s *server, c call, do func() (A, error)) 
 	s.mu.Lock()
 	s.calls = append(s.calls, c)
 	s.mu.Unlock()
-	if err := travel(ctx, s.up(c.op)); err != nil {
+	if err := travel(ctx, s.ask(func() time.Duration { return s.up(c.op) })); err != nil {
 		return a, err
 	}
-	if s.fault != nil {
-		if err := s.fault(c); err != nil {
-			return a, err
-		}
+	if err := s.fails(c); err != nil {
+		return a, err
 	}
 	a, err = do()
-	if s.deaf != nil && s.deaf(c) {
+	if s.loses(c) {
 		<-ctx.Done()
 		var none A
 		return none, interrex.Errorf(interrex.KindOutcomeUnknown, "the answer is lost")
 	}
-	if late := travel(ctx, s.down(c.op)); late != nil {
+	if late := travel(ctx, s.ask(func() time.Duration { return s.down(c.op) })); late != nil {
 		var none A
 		return none, late
 	}
 	return a, err
+}
+
+func (s *server) ask(hook func() time.Duration) time.Duration {
+	s.hooks.Lock()
+	defer s.hooks.Unlock()
+	return hook()
+}
+
+func (s *server) fails(c call) error {
+	s.hooks.Lock()
+	defer s.hooks.Unlock()
+	if s.fault == nil {
+		return nil
+	}
+	return s.fault(c)
+}
+
+func (s *server) loses(c call) bool {
+	s.hooks.Lock()
+	defer s.hooks.Unlock()
+	return s.deaf != nil && s.deaf(c)
+}
+
+// set changes how the server behaves from now on.
+func (s *server) set(change func(s *server)) {
+	s.hooks.Lock()
+	defer s.hooks.Unlock()
+	change(s)
 }
 
 func (s *server) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
