@@ -57,7 +57,7 @@ func (c *Client) do(ctx context.Context, r request) (*interrexv1.StreamAnswer, e
 func (c *Client) number(ctx context.Context) (id string, done func(), err error) {
 	for {
 		id, done, err = c.ids.Open(false)
-		if err == nil || !sleep(ctx, wire.RetryAfter(err)) {
+		if err == nil || !c.sleep(ctx, wire.RetryAfter(err)) {
 			return id, done, err
 		}
 	}
@@ -77,7 +77,7 @@ func (c *Client) insist(ctx context.Context, r request) (*interrexv1.StreamAnswe
 		if moves(kind) && c.leave(p) && (n+1)%len(c.endpoints) != 0 {
 			pause = 0 // the next one was not asked yet
 		}
-		if !sleep(ctx, pause) {
+		if !c.sleep(ctx, pause) {
 			return nil, c.late(ctx, err, unsure)
 		}
 		c.config.Logger.Debugf("%s: %v: asking again", p.url, err)
@@ -143,10 +143,10 @@ func backoff(n int) time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
-// sleep waits for d, and reports whether ctx lives.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits for d, and reports whether ctx and the Client live.
+func (c *Client) sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
-		return ctx.Err() == nil
+		return ctx.Err() == nil && c.life.Err() == nil
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -154,8 +154,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-ctx.Done():
-		return false
+	case <-c.life.Done():
 	}
+	return false
+}
+
+func errClientClosed() error {
+	return interrex.Errorf(interrex.KindUnavailable, "the client is closed")
 }
 
 // requestID gives the id of an operation that has one.

@@ -40,8 +40,8 @@ type name struct {
 	text  string
 	next  uint64
 	mark  uint64
-	open  [window]bool // by number, from mark to next
-	count int          // of the open ones
+	open  [window]bool  // by number, from mark to next
+	count int           // of the open ones
 	heard time.Duration // when the newest answered attempt was sent
 	over  bool          // given up: nothing is sent under it any more
 }

@@ -34,12 +34,19 @@ func newWatch(ctx context.Context, c *Client, r interrex.WatchRequest) (*watch, 
 		}
 	}
 	w := &watch{c: c, request: r, events: make(chan interrex.LeaseEvent, watchBuffer)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life.Err() != nil {
+		return nil, errClientClosed()
+	}
 	w.life, w.cancel = context.WithCancel(ctx)
-	go func() {
+	stop := context.AfterFunc(c.life, w.cancel)
+	c.watches.Go(func() {
 		defer close(w.events)
 		defer w.cancel()
+		defer stop()
 		w.err = w.run()
-	}()
+	})
 	return w, nil
 }
 
@@ -84,7 +91,7 @@ func (w *watch) run() error {
 		if got {
 			failures = 0
 		}
-		sleep(w.life, max(backoff(failures), wire.RetryAfter(err)))
+		w.c.sleep(w.life, max(backoff(failures), wire.RetryAfter(err)))
 	}
 }
 
