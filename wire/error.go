@@ -27,7 +27,8 @@ func Error(err error) *connect.Error {
 	}
 	m := Detail(err)
 	kind := interrex.Kind(m.Kind)
-	e := connect.NewError(connect.Code(kind.Numbers().RPC), &interrex.Error{Kind: kind, Message: m.Message})
+	// The text alone: on the other side, too, the kind is found in the detail.
+	e := connect.NewError(connect.Code(kind.Numbers().RPC), errors.New(interrex.Errorf(kind, "%s", m.Message).Error()))
 	if d, err := connect.NewErrorDetail(m); err == nil {
 		e.AddDetail(d)
 	}
