@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+func newConfig(a *app) *cobra.Command {
+	var effective bool
+	var check string
+	c := &cobra.Command{
+		Use:   "config",
+		Short: "Show an agent's configuration, or check a file",
+		Long: "Shows what an agent's configuration sets other than the defaults.\n\n" + operatorLong +
+			"\nWith --check no agent is asked.",
+		Example: `  interrex agent config --check node1.yaml
+  interrex agent config --effective --addr unix:///var/lib/interrex/interrex.sock`,
+		Args: arguments(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if c.Flags().Changed("check") {
+				if effective {
+					return usageError{errors.New("--check and --effective do not go together: one looks at a file, the other at an agent")}
+				}
+				return a.checkConfig(check)
+			}
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
+				return a.showConfig(ctx, s, effective)
+			})
+		},
+	}
+	c.Flags().BoolVar(&effective, "effective", false, "all of it, the defaults too")
+	c.Flags().StringVar(&check, "check", "", "say whether this file, under the present environment, is right")
+	return c
+}
+
+// checkConfig says whether an agent could be run with a file.
+func (a *app) checkConfig(path string) error {
+	file, err := config.Source{Path: path, Environ: os.Environ()}.Load()
+	if err == nil {
+		err = agentConfig(file).Validate()
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	a.say("%s is right", path)
+	return nil
+}
+
+// showConfig prints what the agent says, in YAML as its file is.
+func (a *app) showConfig(ctx context.Context, s session, effective bool) error {
+	text, err := s.client.Config(ctx)
+	if err != nil {
+		return err
+	}
+	if !effective {
+		if text, err = aboveDefaults(text); err != nil {
+			return err
+		}
+	}
+	switch a.output {
+	case "json":
+		var document any
+		if err := yaml.Unmarshal([]byte(text), &document); err != nil {
+			return fmt.Errorf("cannot read the agent's configuration: %w", err)
+		}
+		return a.json(document)
+	case "table", "yaml":
+		_, err = fmt.Fprint(a.out, text)
+		return err
+	}
+	return a.print(&interrexv1.ConfigResponse{Yaml: text}, table{}, "config")
+}
+
+// aboveDefaults leaves out of a configuration what Default says too.
+func aboveDefaults(text string) (string, error) {
+	var given, byDefault map[string]any
+	plain, err := config.Default().YAML()
+	if err == nil {
+		err = errors.Join(yaml.Unmarshal([]byte(text), &given), yaml.Unmarshal(plain, &byDefault))
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read the agent's configuration: %w", err)
+	}
+	out, err := yaml.Marshal(without(given, byDefault))
+	return string(out), err
+}
+
+// without gives what is in a map of maps and differs from what is in another.
+func without(given, known map[string]any) map[string]any {
+	left := maps.Clone(given)
+	for key, value := range given {
+		inner, is := value.(map[string]any)
+		innerKnown, too := known[key].(map[string]any)
+		switch {
+		case is && too:
+			if rest := without(inner, innerKnown); len(rest) > 0 {
+				left[key] = rest
+			} else {
+				delete(left, key)
+			}
+		case reflect.DeepEqual(value, known[key]):
+			delete(left, key)
+		}
+	}
+	return left
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/hold"
+)
+
+// The exit codes of lock that are not the command's own; a signal that ends
+// something adds its number to exitSignal.
+const (
+	exitLost      = 120
+	exitWaitedOut = 124
+	exitOurs      = 125
+	exitCannotRun = 126
+	exitNotFound  = 127
+	exitSignal    = 128
+)
+
+// longestWait is the longest --wait of lock, a year: who wants more leaves it
+// out.
+const longestWait = 365 * 24 * time.Hour
+
+// lock is one `interrex lock`.
+type lock struct {
+	app     *app
+	key     interrex.Key
+	ttl     time.Duration
+	wait    time.Duration // below 0: for ever
+	restart bool
+	command []string
+
+	signals chan os.Signal
+	told    bool // a signal has asked the command to end
+}
+
+func newLock(a *app) *cobra.Command {
+	l := &lock{app: a, ttl: interrex.DefaultTTL}
+	c := &cobra.Command{
+		Use:   "lock KEY -- COMMAND [ARG ...]",
+		Short: "Run a command while a lease is held",
+		Example: `  interrex lock nightly -- ./backup.sh
+  interrex lock nightly --wait 0s -- ./backup.sh       only if nobody else does
+  interrex lock web/leader --restart -- ./serve        again at each win`,
+		Long: `Runs COMMAND while it holds the lease, with INTERREX_LEASE_KEY and
+INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
+time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half the
+margin later; it goes too when lock itself is killed. INT, TERM, HUP and QUIT
+are passed on. The lease is released after COMMAND has been waited for.
+
+The exit code is COMMAND's own; 120 when the lease was lost and COMMAND was
+ended, 124 when the wait ran out, 125 when interrex itself failed, 126 and 127
+when COMMAND cannot be run or found.`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) < 2 || c.ArgsLenAtDash() != 1 {
+				return usageError{errors.New("lock takes KEY -- COMMAND [ARG ...]: see 'interrex lock --help'")}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if l.key, err = interrex.ParseKey(args[0]); err != nil {
+				return err
+			}
+			if !c.Flags().Changed("wait") {
+				l.wait = -1
+			}
+			l.command = args[1:]
+			return l.run()
+		},
+	}
+	ttlFlag(c, &l.ttl, "")
+	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after so long; 0s tries once (default: wait for ever)")
+	c.Flags().BoolVar(&l.restart, "restart", false, "campaign again after a loss, and run COMMAND again at each win")
+	return c
+}
+
+// run holds and runs. Signals are not its own: they are the command's.
+func (l *lock) run() error {
+	path, err := exec.LookPath(l.command[0])
+	if err != nil {
+		return l.cannotRun(err)
+	}
+	l.signals = make(chan os.Signal, 16)
+	signal.Notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	defer signal.Stop(l.signals)
+	return l.ended(l.app.withLong(context.Background(), func(s session) error {
+		for {
+			err := l.once(s, path)
+			if !l.restart || l.told || err != exit(exitLost) {
+				return err
+			}
+		}
+	}))
+}
+
+// cannotRun tells a command that is not there from one that is no command.
+func (l *lock) cannotRun(err error) error {
+	l.app.say("interrex: cannot run the command: %v", err)
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return exit(exitNotFound)
+	}
+	return exit(exitCannotRun)
+}
+
+// ended turns an error into lock's own codes.
+func (l *lock) ended(err error) error {
+	var code exit
+	switch {
+	case err == nil, errors.Is(err, interrex.ErrInvalid):
+		return err
+	case errors.As(err, &code):
+		return code
+	}
+	l.app.say("interrex: %v", err)
+	if errors.Is(err, interrex.ErrHeld) {
+		return exit(exitWaitedOut)
+	}
+	return exit(exitOurs)
+}
+
+// once waits for the lease, runs the command, and releases. An exit is the
+// command's code, or that of the loss.
+func (l *lock) once(s session, path string) error {
+	r, err := startReaper()
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	held, err := l.acquire(s)
+	if err != nil {
+		return err
+	}
+	err = l.execute(path, held, r)
+	r.close()
+	if err == exit(exitLost) {
+		l.app.say("interrex: the lease %s was lost, and the command was ended: %v", l.key, context.Cause(held.Context()))
+	}
+	release, stop := context.WithTimeout(context.Background(), l.app.timeout)
+	defer stop()
+	if failed := held.Release(release); failed != nil && err != exit(exitLost) {
+		l.app.say("interrex: cannot release %s, it runs out by itself: %v", l.key, failed)
+	}
+	return err
+}
+
+// acquire waits for the lease; a signal ends the wait. The hold lives until it
+// is released.
+func (l *lock) acquire(s session) (interrex.Held, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	type result struct {
+		held interrex.Held
+		err  error
+	}
+	won := make(chan result, 1)
+	go func() {
+		held, err := s.leases.Hold(ctx, l.key.String(), interrex.HoldOptions{TTL: l.ttl, Wait: l.wait, Holder: holderOfLock()})
+		won <- result{held, err}
+	}()
+	if l.wait != 0 {
+		defer s.tellWhoHolds(ctx, l.key)()
+	}
+	select {
+	case r := <-won:
+		if r.err != nil {
+			cancel()
+			return nil, r.err
+		}
+		context.AfterFunc(r.held.Context(), cancel)
+		return r.held, nil
+	case sig := <-l.signals:
+		cancel()
+		if r := <-won; r.held != nil {
+			release, stop := context.WithTimeout(context.Background(), l.app.timeout)
+			defer stop()
+			if err := r.held.Release(release); err != nil {
+				l.app.say("interrex: cannot release %s, it runs out by itself: %v", l.key, err)
+			}
+		}
+		return nil, exit(exitSignal + int(sig.(syscall.Signal)))
+	}
+}
+
+// holderOfLock always ends in a random part, so that two locks of one holder's
+// name exclude each other.
+func holderOfLock() string {
+	name := hold.DefaultHolder()
+	if os.Getenv(hold.HolderVariable) != "" {
+		name += "/" + rand.Text()[:8]
+	}
+	return name
+}
+
+// execute runs the command in the reaper's process group until it ends, or the
+// lease is lost and it is ended.
+func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
+	if err := r.ready(); err != nil {
+		return err
+	}
+	if held.Context().Err() != nil {
+		return exit(exitLost)
+	}
+	c := exec.Command(path, l.command[1:]...)
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	c.Env = append(os.Environ(),
+		"INTERREX_LEASE_KEY="+held.Key().String(), "INTERREX_LEASE_TOKEN="+held.Token().String())
+	done, err := r.start(c)
+	if err != nil {
+		return l.cannotRun(err)
+	}
+	for {
+		select {
+		case err := <-done:
+			return commandEnd(err)
+		case sig := <-l.signals:
+			l.pass(sig, r)
+		case <-r.gone:
+			// Nobody would end the command if this process were killed now.
+			r.signal(syscall.SIGKILL)
+			return commandEnd(<-done)
+		case <-held.Context().Done():
+			l.endCommand(done, held, r)
+			return exit(exitLost)
+		}
+	}
+}
+
+// pass hands a signal on to the command.
+func (l *lock) pass(sig os.Signal, r *reaper) {
+	l.told = l.told || sig != syscall.SIGHUP
+	r.signal(sig.(syscall.Signal))
+}
+
+// endCommand asks the command to end, kills it half the margin later, and waits
+// for it.
+func (l *lock) endCommand(done <-chan error, held interrex.Held, r *reaper) {
+	r.signal(syscall.SIGTERM)
+	r.signal(syscall.SIGCONT) // a stopped one would not hear
+	kill := time.NewTimer(min(time.Until(held.Deadline()), hold.Margin(l.ttl)/2))
+	defer kill.Stop()
+	for {
+		select {
+		case <-done:
+			r.signal(syscall.SIGKILL) // what it has left behind goes with it
+			return
+		case sig := <-l.signals:
+			l.pass(sig, r)
+		case <-kill.C:
+			r.signal(syscall.SIGKILL)
+		}
+	}
+}
+
+// commandEnd is the command's own exit code; 128 and the signal's number when
+// one ended it.
+func commandEnd(err error) error {
+	var failed *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &failed):
+		return fmt.Errorf("cannot wait for the command: %w", err)
+	}
+	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return exit(exitSignal + int(status.Signal()))
+	}
+	return exit(failed.ExitCode())
+}

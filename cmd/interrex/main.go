@@ -1,0 +1,34 @@
+// Command interrex runs agents and speaks to them. It owns flags, printing and
+// exit codes, and links the SQL drivers.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run gives the exit code. The first INT or TERM ends the command's context,
+// which ends it politely; the second ends the process.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	root := newRoot(os.Stdout, os.Stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	code, text := exitCode(err)
+	if text != "" {
+		fmt.Fprintln(os.Stderr, "interrex: "+text)
+	}
+	return code
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+)
+
+// table is what `--output table` prints.
+type table struct {
+	header []string
+	rows   [][]string
+}
+
+// listing is how a list is printed as JSON, however many pages it came in.
+type listing struct {
+	items    []proto.Message
+	revision interrex.Revision
+}
+
+// MarshalJSON gives {"items":[...],"revision":"N"}.
+func (l listing) MarshalJSON() ([]byte, error) {
+	page := struct {
+		Items    []json.RawMessage `json:"items"`
+		Revision string            `json:"revision"`
+	}{Items: []json.RawMessage{}, Revision: l.revision.String()}
+	for _, m := range l.items {
+		text, err := jsonOf(m)
+		if err != nil {
+			return nil, err
+		}
+		page.Items = append(page.Items, text)
+	}
+	return json.Marshal(page)
+}
+
+// print writes a document in the chosen form: as a table, as JSON or YAML, or
+// its names alone, one a line.
+func (a *app) print(document any, t table, names ...string) error {
+	if a.quiet || a.output == "name" {
+		for _, name := range names {
+			if err := a.line(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	switch a.output {
+	case "json":
+		return a.json(document)
+	case "yaml":
+		return a.yaml(document)
+	}
+	return a.table(t)
+}
+
+// jsonOf gives a document as JSON on one line; a message of the API in the
+// API's JSON.
+func jsonOf(document any) ([]byte, error) {
+	m, ok := document.(proto.Message)
+	if !ok {
+		return json.Marshal(document)
+	}
+	text, err := protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	// protojson varies its spaces on purpose.
+	var plain bytes.Buffer
+	err = json.Compact(&plain, text)
+	return plain.Bytes(), err
+}
+
+func (a *app) json(document any) error {
+	text, err := jsonOf(document)
+	if err != nil {
+		return err
+	}
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, text, "", "  "); err != nil {
+		return err
+	}
+	return a.line(pretty.String())
+}
+
+func (a *app) yaml(document any) error {
+	text, err := jsonOf(document)
+	if err != nil {
+		return err
+	}
+	var node yaml.Node
+	if err := yaml.Unmarshal(text, &node); err != nil {
+		return err
+	}
+	blockStyle(&node)
+	out, err := yaml.Marshal(&node)
+	if err != nil {
+		return err
+	}
+	return a.line(strings.TrimSuffix(string(out), "\n"))
+}
+
+// blockStyle undoes what reading JSON has left on a node. Strings are quoted
+// again where they must be.
+func blockStyle(n *yaml.Node) {
+	n.Style = 0
+	for _, child := range n.Content {
+		blockStyle(child)
+	}
+}
+
+func (a *app) table(t table) error {
+	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	if !a.noHeaders && len(t.header) > 0 {
+		fmt.Fprintln(w, strings.Join(t.header, "\t"))
+	}
+	for _, row := range t.rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+func (a *app) line(s string) error {
+	_, err := fmt.Fprintln(a.out, s)
+	return err
+}
+
+// say talks to the person at the terminal, beside the data.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.talk, format+"\n", args...)
+}

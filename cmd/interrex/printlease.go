@@ -1,0 +1,92 @@
+package main
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/wire"
+)
+
+// printLease prints one lease: `-q` its token, `-o name` its key.
+func (a *app) printLease(l interrex.Lease) error {
+	name := l.Key.String()
+	if a.quiet {
+		name = l.Token.String()
+	}
+	return a.print(wire.Lease(l), leaseTable([]interrex.Lease{l}), name)
+}
+
+func leaseTable(leases []interrex.Lease) table {
+	t := table{header: []string{"KEY", "HOLDER", "TOKEN", "TTL", "REMAINING", "PINS", "WAITING"}}
+	for _, l := range leases {
+		t.rows = append(t.rows, []string{
+			l.Key.String(), l.Holder, l.Token.String(), l.TTL.String(), remaining(l), strconv.Itoa(len(l.Pins)), waiting(l),
+		})
+	}
+	return t
+}
+
+func remaining(l interrex.Lease) string {
+	if l.Pinned() {
+		return "pinned"
+	}
+	return short(l.Remaining)
+}
+
+func waiting(l interrex.Lease) string {
+	if l.Waiting == nil {
+		return "-"
+	}
+	return strconv.Itoa(*l.Waiting)
+}
+
+// short rounds a duration to what a person reads.
+func short(d time.Duration) string {
+	if d < 10*time.Second {
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// printLeases prints a whole list.
+func (a *app) printLeases(leases []interrex.Lease, revision interrex.Revision) error {
+	list := listing{revision: revision}
+	var names []string
+	for _, l := range leases {
+		list.items = append(list.items, wire.Lease(l))
+		names = append(names, l.Key.String())
+	}
+	return a.print(list, leaseTable(leases), names...)
+}
+
+func (a *app) printHistory(items []interrex.PastLease, revision interrex.Revision) error {
+	list := listing{revision: revision}
+	t := table{header: []string{"HOLDER", "TOKEN", "ACQUIRED", "ENDED", "HOW"}}
+	var tokens []string
+	for _, p := range items {
+		list.items = append(list.items, wire.PastLease(p))
+		t.rows = append(t.rows, []string{p.Holder, p.Token.String(), stamp(p.AcquiredAt), stamp(p.EndedAt), orDefault(string(p.How), "held")})
+		tokens = append(tokens, p.Token.String())
+	}
+	return a.print(list, t, tokens...)
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// pinOwners names the owners of a lease's pins.
+func pinOwners(l interrex.Lease) string {
+	var owners []string
+	for _, p := range l.Pins {
+		owners = append(owners, p.Owner)
+	}
+	slices.Sort(owners)
+	return strings.Join(owners, ", ")
+}

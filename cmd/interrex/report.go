@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+var reportOutputs = []string{"text", "json", "dot", "table", "yaml", "name"}
+
+func newReport(a *app) *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:   "report",
+		Short: "The dependency engine, live: every worker, its state, inputs, starts, last error",
+		Example: `  interrex agent report
+  interrex agent report -o dot | dot -Tsvg > engine.svg`,
+		Args: arguments(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := oneOf("output", output, reportOutputs); err != nil {
+				return err
+			}
+			a.output = output
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
+				m, err := s.client.Report(ctx)
+				if err != nil {
+					return err
+				}
+				return a.report(m)
+			})
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "text"), "text, json or dot")
+	return c
+}
+
+func (a *app) report(m *interrexv1.ReportResponse) error {
+	if a.output == "dot" && !a.quiet {
+		return a.line(dot(m))
+	}
+	var names []string
+	for _, w := range m.GetWorkers() {
+		names = append(names, w.GetName())
+	}
+	return a.print(m, reportTable(m), names...)
+}
+
+// reportTable has one line for each worker, its inputs without the prefix that
+// all names share.
+func reportTable(m *interrexv1.ReportResponse) table {
+	t := table{header: []string{"WORKER", "STATE", "STARTS", "UP", "INPUTS", "ERROR"}}
+	prefix := sharedPrefix(m.GetWorkers())
+	for _, w := range m.GetWorkers() {
+		var inputs []string
+		for _, input := range w.GetInputs() {
+			inputs = append(inputs, strings.TrimPrefix(input, prefix))
+		}
+		up := "-"
+		if w.GetState() == "started" && w.GetStartedAt() != nil {
+			up = time.Since(w.GetStartedAt().AsTime()).Round(time.Second).String()
+		}
+		t.rows = append(t.rows, []string{
+			w.GetName(), w.GetState(), fmt.Sprint(w.GetStarts()), up,
+			orDefault(strings.Join(inputs, " "), "-"), orDefault(firstLine(w.GetError()), "-"),
+		})
+	}
+	return t
+}
+
+// sharedPrefix is what all names begin with, up to a dash.
+func sharedPrefix(workers []*interrexv1.Worker) string {
+	if len(workers) == 0 {
+		return ""
+	}
+	first := workers[0].GetName()
+	prefix := first[:strings.IndexByte(first, '-')+1]
+	for _, w := range workers {
+		if !strings.HasPrefix(w.GetName(), prefix) {
+			return ""
+		}
+	}
+	return prefix
+}
+
+// firstLine leaves out the stack of a panic.
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// dot draws the engine for Graphviz: an arrow goes from an input to who needs
+// it.
+func dot(m *interrexv1.ReportResponse) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "digraph %q {\n", m.GetAgentId())
+	b.WriteString("  rankdir=LR;\n  node [shape=box, style=filled, fontname=\"sans-serif\"];\n")
+	for _, w := range m.GetWorkers() {
+		label := fmt.Sprintf("%s\n%s, %d starts", w.GetName(), w.GetState(), w.GetStarts())
+		fmt.Fprintf(&b, "  %q [label=%q, tooltip=%q, fillcolor=%q];\n",
+			w.GetName(), label, orDefault(firstLine(w.GetError()), w.GetState()), colour(w))
+	}
+	for _, w := range m.GetWorkers() {
+		for _, input := range slices.Sorted(slices.Values(w.GetInputs())) {
+			fmt.Fprintf(&b, "  %q -> %q;\n", input, w.GetName())
+		}
+	}
+	b.WriteString("}")
+	return b.String()
+}
+
+// colour is green for what runs, yellow for what is on its way, red for what
+// has failed, grey for what does not run for a good reason.
+func colour(w *interrexv1.Worker) string {
+	switch {
+	case w.GetState() == "started":
+		return "palegreen"
+	case w.GetState() == "starting", w.GetState() == "stopping":
+		return "khaki"
+	case w.GetError() != "" && !strings.Contains(w.GetError(), "off by configuration"):
+		return "salmon"
+	}
+	return "lightgrey"
+}

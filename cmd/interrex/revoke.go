@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/wire"
+)
+
+func newRevoke(a *app) *cobra.Command {
+	var r interrex.RevokeRequest
+	var token string
+	c := &cobra.Command{
+		Use:   "revoke KEY",
+		Short: "End a lease",
+		Example: `  interrex lease revoke db --lease-token 17
+  interrex lease revoke db --force          whoever holds it`,
+		Args: arguments(1, "KEY"),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if r.Key, err = interrex.ParseKey(args[0]); err != nil {
+				return err
+			}
+			if !r.Force || token != "" {
+				if r.Token, err = readToken(token); err != nil {
+					return err
+				}
+			}
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.revoke(ctx, s, r) })
+		},
+	}
+	tokenFlag(c, &token)
+	c.Flags().BoolVar(&r.Force, "force", false, "end it without the token: the name is free before the holder knows")
+	return c
+}
+
+func (a *app) revoke(ctx context.Context, s session, r interrex.RevokeRequest) error {
+	answer, err := s.leases.Revoke(ctx, r)
+	if err != nil {
+		return err
+	}
+	if until := answer.HolderUntil; !until.IsZero() {
+		a.say("the holder may go on until %s: only the token protects till then", until.UTC().Format(time.RFC3339))
+	}
+	return a.print(wire.RevokeAnswer(answer), table{
+		header: []string{"KEY", "REVISION"},
+		rows:   [][]string{{r.Key.String(), answer.Revision.String()}},
+	}, r.Key.String())
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/juju/loggo"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/manifolds"
+)
+
+// defaultConfig is read when nobody names a file, if it is there.
+const defaultConfig = "/etc/interrex/interrex.yaml"
+
+// running is one `interrex agent run`.
+type running struct {
+	app  *app
+	path string
+
+	// What the flags say, above file and environment.
+	id, dataDir, api, cluster string
+	join                      []string
+}
+
+func newRun(a *app) *cobra.Command {
+	r := &running{app: a}
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run an agent until it is told to end",
+		Example: `  interrex agent run
+  interrex agent run --config node1.yaml
+  interrex agent run --data-dir ./data --api 127.0.0.1:7500`,
+		Long: `Runs an agent. TERM and INT drain it, a second one ends it at once; HUP makes it
+read its configuration again. Flags stand above the environment (INTERREX_ and
+the path of a key in capitals), that above the file, that above the defaults.`,
+		Args: arguments(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context()) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&r.path, "config", "", "the configuration file (default "+defaultConfig+", if it is there)")
+	flags.StringVar(&r.id, "id", "", "agent.id: a DNS label")
+	flags.StringVar(&r.dataDir, "data-dir", "", "agent.data-dir")
+	flags.StringVar(&r.api, "api", "", "api.listen: HOST:PORT")
+	flags.StringVar(&r.cluster, "cluster", "", "cluster.listen: HOST:PORT")
+	flags.StringSliceVar(&r.join, "join", nil, "cluster.join: cluster addresses of other agents")
+	return c
+}
+
+// source is where the configuration is read from, also by a reload.
+func (r *running) source() config.Source {
+	return config.Source{
+		Path: orDefault(r.path, defaultConfig), Optional: r.path == "",
+		Environ: os.Environ(), Flags: r.overlay,
+	}
+}
+
+func (r *running) overlay(c *config.Config) {
+	c.Agent.ID = orDefault(r.id, c.Agent.ID)
+	c.Agent.DataDir = orDefault(r.dataDir, c.Agent.DataDir)
+	c.API.Listen = orDefault(r.api, c.API.Listen)
+	c.Cluster.Listen = orDefault(r.cluster, c.Cluster.Listen)
+	if len(r.join) > 0 {
+		c.Cluster.Join = r.join
+	}
+}
+
+func (r *running) run(ctx context.Context) error {
+	source := r.source()
+	file, err := source.Load()
+	if err != nil {
+		return usageError{err}
+	}
+	c := agentConfig(file)
+	c.Load = source.Load
+	if c.Logger, err = newLoggers(r.app.talk, file.Logging); err != nil {
+		return usageError{err}
+	}
+	one, err := agent.New(c)
+	if err != nil {
+		return err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	if err := one.Start(ctx); err != nil {
+		return err
+	}
+	logger := c.Logger.GetLogger("interrex.agent")
+	logger.Infof("agent %s runs: %v", one.ID(), one.Addrs())
+	return stay(ctx, one, hup, logger)
+}
+
+// stay lets an agent run until it ends or ctx does, which drains it.
+func stay(ctx context.Context, one *agent.Agent, hup <-chan os.Signal, logger loggo.Logger) error {
+	ended := make(chan error, 1)
+	go func() { ended <- one.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-hup:
+			if _, err := one.Reload(); err != nil {
+				logger.Errorf("%v", err)
+			}
+		case <-ctx.Done():
+			logger.Infof("draining")
+			return errors.Join(one.Stop(context.WithoutCancel(ctx)), <-ended)
+		}
+	}
+}
+
+// agentConfig gives an agent what only the binary has.
+func agentConfig(file config.Config) agent.Config {
+	c := manifolds.FromFile(file)
+	c.SQLite, c.Postgres = openSQLite, openPostgres
+	c.Version = version()
+	return c
+}
+
+// newLoggers makes an agent's own context: text on a terminal and JSON
+// otherwise, unless the configuration says it.
+func newLoggers(w io.Writer, l config.Logging) (*loggo.Context, error) {
+	asJSON := l.Format == "json" || l.Format != "text" && !isTerminal(w)
+	loggers, err := manifolds.NewLoggers(w, asJSON, l)
+	if err != nil {
+		return nil, fmt.Errorf("cannot log: %w", err)
+	}
+	return loggers, nil
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"database/sql"
+	"fmt"
+	"net/url"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	_ "modernc.org/sqlite"             // the driver "sqlite"
+)
+
+// openSQLite opens a database file. Its pragmas are the projection's business,
+// which sets them on each connection.
+func openSQLite(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath())
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the SQLite database %s: %w", path, err)
+	}
+	return db, nil
+}
+
+// openPostgres opens a database by its URL, which holds a secret and stays out
+// of every text.
+func openPostgres(dsn string) (*sql.DB, error) {
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the PostgreSQL database: %w", err)
+	}
+	return db, nil
+}
