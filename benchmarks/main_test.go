@@ -1,0 +1,70 @@
+// Package benchmarks measures what a user gets: real processes, real disks,
+// real sockets, and raw hashicorp/raft beside them by turns, so that what is
+// quoted is a ratio of one run. It owns no code but its measurements;
+// docs/performance.md holds what they said.
+//
+// A point is measured for a fixed time and not for so many iterations: only
+// the named metrics mean something, and -benchtime changes nothing.
+package benchmarks
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for what should come soon.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	if os.Getenv(raftPeerEnv) != "" {
+		if err := runRaftPeer(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "raft peer:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	code := m.Run()
+	if path, err := binary(); built && err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// built says that binary has been called.
+var built bool
+
+// binary builds interrex, once.
+var binary = sync.OnceValues(func() (string, error) {
+	built = true
+	dir, err := os.MkdirTemp("", "interrex-bench-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "interrex")
+	out, err := exec.Command("go", "build", "-trimpath", "-o", path, "../cmd/interrex").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("cannot build interrex: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// progress says on standard error what has just been measured.
+func progress(b *testing.B, format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s %s: %s\n", time.Now().Format(time.TimeOnly), b.Name(), fmt.Sprintf(format, args...))
+}
+
+// shortDir is a directory whose path leaves room for sockets' names.
+func shortDir(b *testing.B) string {
+	b.Helper()
+	dir, err := os.MkdirTemp("", "ib-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
