@@ -272,6 +272,33 @@ func TestReloadTogglesLeases(t *testing.T) {
 	waitFor(t, interrex.ErrHeld, func() error { _, err := claim(t, a, "db", "bob"); return err })
 }
 
+func TestReloadOfSnapshotSettingsDoesNotRestartRaft(t *testing.T) {
+	c := quiet(t)
+	next := config.Config{Agent: config.Agent{ID: "a1"}}.WithDefaults()
+	next.Raft.SnapshotThreshold = 100
+	c.Load = func() (config.Config, error) { return next, nil }
+	a := newAgent(t, c)
+	start(t, a)
+	starts := func() any { return a.Report()["manifolds"].(map[string]any)["raft"].(map[string]any)["start-count"] }
+	if changed, err := a.Reload(); err != nil || len(changed) != 1 || changed[0] != "raft" {
+		t.Fatalf("got %q, %v", changed, err)
+	}
+	if _, err := claim(t, a, "db", "ann"); err != nil || starts() != 1 {
+		t.Fatalf("raft was started %v times, %v", starts(), err)
+	}
+	next.Raft.NoLeaderTimeout = 2 * time.Minute
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, interrex.ErrHeld, func() error {
+		if starts() != 2 {
+			return errors.New("raft was not restarted")
+		}
+		_, err := claim(t, a, "db", "bob")
+		return err
+	})
+}
+
 // waitFor asks until the answer is the wanted one: a reload is taken up soon
 // after it was answered.
 func waitFor(t *testing.T, want error, ask func() error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
@@ -100,12 +101,20 @@ type raftLife struct {
 	acks    reads.Acks
 	applier *leaseapplier.Applier
 	end     func()
+
+	waited    sync.Once
+	ended     chan struct{}
+	following sync.WaitGroup
 }
 
 // Wait returns after raft has ended and is no more present.
 func (l *raftLife) Wait() error {
 	err := l.Worker.Wait()
-	l.end()
+	l.waited.Do(func() {
+		close(l.ended)
+		l.following.Wait()
+		l.end()
+	})
 	return err
 }
 
@@ -120,10 +129,11 @@ func raftOutput(in worker.Worker, out any) error {
 }
 
 func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
-	section, err := get[raftSection](ctx, s.name(RaftConfigName))
-	if err != nil {
+	if err := ctx.Get(s.name(RaftConfigName), nil); err != nil {
 		return nil, err
 	}
+	current, changed := s.Configuration.Current()
+	section := raftOf(current)
 	dir, err := get[*dataDir](ctx, s.name(IdentityName))
 	if err != nil {
 		return nil, err
@@ -181,7 +191,31 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	life.end = s.Present.set(
 		func(p *parts) { p.raft, p.applier, p.acks = life.Worker, life.applier, life.acks },
 		func(p *parts) { p.raft, p.applier, p.acks = nil, nil, nil })
+	life.ended = make(chan struct{})
+	life.following.Go(func() { s.followReloads(life, changed) })
 	return life, nil
+}
+
+// followReloads gives a running raft what it takes up without a restart.
+func (s *Set) followReloads(life *raftLife, changed <-chan struct{}) {
+	for {
+		select {
+		case <-life.ended:
+			return
+		case <-changed:
+		}
+		var c config.Config
+		c, changed = s.Configuration.Current()
+		section := raftOf(c)
+		err := life.Reload(raftworker.Config{
+			Timing: raftworker.Timing(section.Timing), ElectionTimeout: section.ElectionTimeout,
+			HeartbeatTimeout: section.HeartbeatTimeout,
+			SnapshotInterval: section.SnapshotInterval, SnapshotThreshold: section.SnapshotThreshold,
+		})
+		if err != nil {
+			s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
+		}
+	}
 }
 
 // acksOf gives what the transport of a life of raft has noted of answers.

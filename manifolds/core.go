@@ -49,8 +49,13 @@ type raftSection struct {
 	Timing string
 }
 
+func raftOf(c config.Config) raftSection { return raftSection{Raft: c.Raft, Timing: c.Cluster.Timing} }
+
+// pickRaft leaves out what a running raft takes up: see followReloads.
 func pickRaft(c config.Config) raftSection {
-	return raftSection{Raft: c.Raft, Timing: c.Cluster.Timing}
+	s := raftOf(c)
+	s.HeartbeatTimeout, s.ElectionTimeout, s.SnapshotInterval, s.SnapshotThreshold = 0, 0, 0, 0
+	return s
 }
 
 // dataDir is an agent's directory and identity, locked for as long as the

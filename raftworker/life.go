@@ -3,6 +3,7 @@ package raftworker
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/fs"
@@ -15,6 +16,7 @@ type life struct {
 	raft      *raft.Raft
 	transport Transport
 	config    *raft.Config
+	usual     atomic.Pointer[raft.ReloadableConfig] // what raft runs with, but for a hurry
 	dir       *directory
 	snapshots *countedSnapshots
 	applier   LeaseApplier
@@ -27,8 +29,10 @@ type life struct {
 // bringUp opens the directory and starts raft and its applier on it. What it
 // has opened when it fails is closed again.
 func (w *Worker) bringUp(config *raft.Config) (*life, error) {
+	usual := reloadable(config)
 	l := &life{config: config, metrics: newMetrics(), ended: make(chan error, 1), news: make(chan raft.Observation, 1)}
 	var err error
+	l.usual.Store(&usual)
 	l.dir, err = openDir(w.cfg.StorageDir, w.cfg.syncMode(), LogStoreConfig{
 		Logger: w.cfg.Logger, Clock: w.cfg.Clock, WriteTimeout: w.cfg.WriteTimeout, Synced: l.metrics.synced,
 	}, fs.New())
@@ -142,14 +146,11 @@ func hurryIfAlone(l *life) {
 	_ = l.raft.ReloadConfig(quick)
 }
 
-// calm gives raft its timeouts back once it leads.
+// calm gives raft its usual timeouts back once it leads.
 func (l *life) calm() {
-	usual := l.raft.ReloadableConfig()
-	if usual.HeartbeatTimeout == l.config.HeartbeatTimeout {
-		return
+	if usual := *l.usual.Load(); l.raft.ReloadableConfig() != usual {
+		_ = l.raft.ReloadConfig(usual)
 	}
-	usual.HeartbeatTimeout, usual.ElectionTimeout = l.config.HeartbeatTimeout, l.config.ElectionTimeout
-	_ = l.raft.ReloadConfig(usual)
 }
 
 func alone(c raft.Configuration, id raft.ServerID) bool {

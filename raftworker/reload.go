@@ -1,0 +1,37 @@
+package raftworker
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/raft"
+)
+
+// Reload gives the running raft the timeouts and snapshot settings of another
+// configuration, without a restart: HeartbeatTimeout, ElectionTimeout,
+// SnapshotInterval, SnapshotThreshold and TrailingLogs, or what Timing says of
+// them. The leader's lease and everything else stay. An error changes nothing.
+func (w *Worker) Reload(cfg Config) error {
+	if err := w.endError(); err != nil {
+		return err
+	}
+	l := w.life
+	cfg.LocalID, cfg.Logger, cfg.LeaderLeaseTimeout = w.cfg.LocalID, nil, l.config.LeaderLeaseTimeout
+	next, err := NewRaftConfig(cfg)
+	if err != nil {
+		return err
+	}
+	usual := reloadable(next)
+	l.usual.Store(&usual)
+	if err := l.raft.ReloadConfig(usual); err != nil {
+		return fmt.Errorf("cannot reload raft config: %w", err)
+	}
+	return nil
+}
+
+// reloadable is the part of a configuration that a running raft takes up.
+func reloadable(c *raft.Config) raft.ReloadableConfig {
+	return raft.ReloadableConfig{
+		TrailingLogs: c.TrailingLogs, SnapshotInterval: c.SnapshotInterval, SnapshotThreshold: c.SnapshotThreshold,
+		HeartbeatTimeout: c.HeartbeatTimeout, ElectionTimeout: c.ElectionTimeout,
+	}
+}

@@ -1,0 +1,36 @@
+package raftworker
+
+import (
+	"testing"
+	"time"
+)
+
+func TestARunningRaftTakesUpItsReloadables(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	defer a.stop(w)
+	a.leads()
+	next := a.cfg
+	next.HeartbeatTimeout, next.ElectionTimeout = 2*time.Second, 3*time.Second
+	next.SnapshotInterval, next.SnapshotThreshold = time.Hour, 7
+	if err := w.Reload(next); err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.Raft()
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := r.ReloadableConfig()
+	if is.HeartbeatTimeout != 2*time.Second || is.ElectionTimeout != 3*time.Second || is.SnapshotInterval != time.Hour || is.SnapshotThreshold != 7 {
+		t.Fatalf("raft runs with %+v", is)
+	}
+	a.put(w, "one") // it leads on
+
+	next.HeartbeatTimeout = time.Millisecond // shorter than the leader's lease
+	if err := w.Reload(next); err == nil {
+		t.Fatal("a heartbeat shorter than the lease was taken up")
+	}
+	if again := r.ReloadableConfig(); again != is {
+		t.Fatalf("a refused reload changed it to %+v", again)
+	}
+}
