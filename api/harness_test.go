@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // node is one agent, as far as the API needs one: a real raft in memory, with
 // everything between it and the server.
 type node struct {
-	t       *testing.T
+	t       testing.TB
 	id      string
 	raft    *raft.Raft
 	state   *state.State
@@ -53,7 +53,7 @@ type node struct {
 }
 
 // cluster starts agents a, b, ... that know each other, and waits for a leader.
-func cluster(t *testing.T, n int, edit ...func(*Config)) []*node {
+func cluster(t testing.TB, n int, edit ...func(*Config)) []*node {
 	t.Helper()
 	nodes := make([]*node, n)
 	transports := make([]*raft.InmemTransport, n)
@@ -78,23 +78,18 @@ func cluster(t *testing.T, n int, edit ...func(*Config)) []*node {
 	return nodes
 }
 
-// leader waits until some agent leads and is ready, and gives it.
-func leader(t *testing.T, nodes []*node) *node {
+// leader waits until some agent leads, and gives it.
+func leader(t testing.TB, nodes []*node) (found *node) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	w := nodes[0].tracker.Watch()
-	for {
-		l, err := w.Next(ctx)
-		if err != nil {
-			t.Fatal("nobody leads")
-		}
+	nodes[0].waitFor(func() bool {
 		for _, nd := range nodes {
-			if nd.id == l.LeaderID && nd.tracker.Current().Leader {
-				return nd
+			if nd.tracker.Current().Leader {
+				found = nd
 			}
 		}
-	}
+		return found != nil
+	})
+	return found
 }
 
 func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*node, edit []func(*Config)) {

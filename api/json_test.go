@@ -234,13 +234,13 @@ func TestUnaryClaimLeavesTheLineWithItsCall(t *testing.T) {
 }
 
 // waitFor waits for what happens on its own, and fails after a while.
-func (nd *node) waitFor(true_ func() bool) {
+func (nd *node) waitFor(is func() bool) {
 	nd.t.Helper()
 	deadline := time.NewTimer(10 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for !true_() {
+	for !is() {
 		select {
 		case <-tick.C:
 		case <-deadline.C:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -280,5 +281,31 @@ func TestListenerEndsWithItsSocket(t *testing.T) {
 	_ = l.Close()
 	if err := w.Wait(); err == nil {
 		t.Error("the loss of the socket is no error")
+	}
+}
+
+func TestEveryAnswerCarriesTheEpoch(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	if r := nd.get(nd.url + "/livez"); r.header.Get(HeaderEpoch) != "" {
+		t.Errorf("an agent of no cluster is in epoch %s", r.header.Get(HeaderEpoch))
+	}
+	id := state.Identity{ClusterID: strings.Repeat("c", 32), Epoch: state.Epoch{Number: 3, Bits: 0xabc}}
+	entry := state.AppendEntry(nil, &state.Entry{Wall: time.Now(), Operations: []state.Operation{
+		{Table: state.OwnTable, Data: state.AppendSetIdentity(nil, id)},
+	}})
+	nd.must(nd.raft.Apply(entry, time.Second).Error())
+	const want = "3-0000000000000abc"
+	for _, r := range []reply{
+		nd.get(nd.url + "/livez"), nd.get(nd.url + "/nowhere"), nd.curl("LeaseService/List", `{}`),
+		nd.curl("LeaseService/Claim", `{`), nd.curl("LeaseService/Get", `{"key":"a/free"}`),
+	} {
+		if got := r.header.Get(HeaderEpoch); got != want {
+			t.Errorf("epoch %q on a %d, want %q", got, r.status, want)
+		}
+	}
+	w := nd.watch(&interrexv1.WatchRequest{})
+	w.expect("end_of_snapshot", "")
+	if got := w.s.ResponseHeader().Get(HeaderEpoch); got != want {
+		t.Errorf("epoch %q on a watch", got)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 // wireStream is a stream as it is on the wire.
 type wireStream struct {
-	t    *testing.T
+	t    testing.TB
 	conn *connect.BidiStreamForClient[interrexv1.OperateRequest, interrexv1.OperateResponse]
 }
 
@@ -185,6 +185,7 @@ func TestTheEndOfAStreamTakesItsClaimsOutOfTheLine(t *testing.T) {
 	s.send(waitOp(1, "jobs/busy", "bob", time.Hour))
 	nd.waitFor(func() bool { return nd.applier.Waiting(parse("jobs/busy")) == 1 })
 	cancel()
+	_ = s.conn.CloseRequest()
 	nd.waitFor(func() bool { return nd.applier.Waiting(parse("jobs/busy")) == 0 })
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 type wireWatch struct {
-	t *testing.T
+	t testing.TB
 	s *connect.ServerStreamForClient[interrexv1.WatchResponse]
 }
 
