@@ -1,0 +1,256 @@
+package interrextest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/transport"
+)
+
+// Cluster is agents of one process that talk over TCP and TLS on loopback, each
+// with a data directory. Agents count from 0; agent 0 has the ID "n1". Its
+// methods are for the test's own goroutine, and end the test when they fail.
+type Cluster struct {
+	t       testing.TB
+	dir     string
+	config  ClusterConfig
+	ca      *transport.CA
+	network *network
+	agents  []*agent.Agent
+}
+
+// ClusterConfig says what a cluster is made of.
+type ClusterConfig struct {
+	// Size is how many agents there are; 0: 3.
+	Size int
+	// Configure changes the configuration of agent i. nil: nobody does.
+	Configure func(i int, c *agent.Config)
+}
+
+// NewCluster starts a cluster of n agents, all ready. At the test's end it is
+// stopped, and its directories are removed.
+func NewCluster(t testing.TB, n int) *Cluster {
+	t.Helper()
+	return StartCluster(t, ClusterConfig{Size: n})
+}
+
+// StartCluster is NewCluster with a configuration.
+func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
+	t.Helper()
+	if config.Size == 0 {
+		config.Size = 3
+	}
+	// Sockets live in it, whose paths have at most 107 bytes: t.TempDir is too
+	// long for that.
+	dir, err := os.MkdirTemp("", "interrextest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Cluster{t: t, dir: dir, config: config, ca: ca}
+	c.network = newNetwork(c.address)
+	t.Cleanup(c.network.close)
+	for i := range config.Size {
+		c.agents = append(c.agents, c.make(i))
+	}
+	t.Cleanup(c.stop)
+	c.start()
+	return c
+}
+
+// start starts all agents and waits until they are ready.
+func (c *Cluster) start() {
+	c.t.Helper()
+	for i := range c.agents {
+		c.Start(i)
+	}
+	for _, a := range c.agents {
+		ready(c.t, a)
+	}
+}
+
+// make makes agent i, which does not run yet.
+func (c *Cluster) make(i int) *agent.Agent {
+	c.t.Helper()
+	certificates, err := c.ca.TLS(id(i))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	config := agent.Config{
+		ID: id(i), DataDir: c.Dir(i), TLS: certificates, Dialer: dialer{c.network, i},
+		API: agent.APIConfig{Listen: "127.0.0.1:0", Socket: c.socket(i)},
+		Cluster: agent.ClusterConfig{
+			Listen: "127.0.0.1:0", Advertise: hostport(i), BootstrapExpect: c.config.Size,
+		},
+		Logger: logger(c.t, id(i)),
+	}
+	for j := range c.config.Size {
+		if j != i {
+			config.Cluster.Join = append(config.Cluster.Join, hostport(j))
+		}
+	}
+	if c.config.Configure != nil {
+		c.config.Configure(i, &config)
+	}
+	a, err := agent.New(config)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return a
+}
+
+func id(i int) string { return fmt.Sprintf("n%d", i+1) }
+
+// hostport is where agent i is reached, under a name that the cluster's own
+// dialer knows: its port may change at each start.
+func hostport(i int) string { return id(i) + ":1" }
+
+// address gives the present address of the agent that is reached at a hostport.
+func (c *Cluster) address(hostport string) (i int, address string, known bool) {
+	for i, a := range c.agents {
+		if hostport == id(i)+":1" {
+			return i, a.Addrs()["cluster"], true
+		}
+	}
+	return 0, "", false
+}
+
+func (c *Cluster) socket(i int) string { return filepath.Join(c.dir, id(i)+".sock") }
+
+// Dir gives the data directory of agent i.
+func (c *Cluster) Dir(i int) string { return filepath.Join(c.dir, id(i)) }
+
+// Agents gives the agents in their order, whether they run or not.
+func (c *Cluster) Agents() []*agent.Agent { return c.agents }
+
+// Agent gives agent i.
+func (c *Cluster) Agent(i int) *agent.Agent { return c.agents[i] }
+
+// Start starts agent i, and does not wait until it is ready.
+func (c *Cluster) Start(i int) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	if err := c.agents[i].Start(ctx); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// Stop drains and stops agent i.
+func (c *Cluster) Stop(i int) {
+	c.t.Helper()
+	stop(c.t, c.agents[i])
+}
+
+// Kill stops agent i without a drain. Cut it off first for an end in which it
+// says nothing to the others.
+func (c *Cluster) Kill(i int) {
+	c.t.Helper()
+	c.agents[i].Kill()
+	if err := c.agents[i].Wait(); err != nil {
+		c.t.Logf("agent %s was killed: %v", id(i), err)
+	}
+}
+
+// Restart stops agent i, starts it again, and waits until it is ready.
+func (c *Cluster) Restart(i int) {
+	c.t.Helper()
+	c.Stop(i)
+	c.Start(i)
+	ready(c.t, c.agents[i])
+}
+
+// Leader gives the agent that leads and answers for the cluster, the one of
+// the highest term when two believe that they do. It waits until there is one.
+func (c *Cluster) Leader() int {
+	c.t.Helper()
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		leader, term := -1, uint64(0)
+		for i, a := range c.agents {
+			if t, leads := leads(a); leads && t > term {
+				leader, term = i, t
+			}
+		}
+		if leader >= 0 {
+			return leader
+		}
+	}
+	c.t.Fatalf("the cluster has no leader after %s", Patience)
+	return -1
+}
+
+// leads gives the term in which a leads the cluster.
+func leads(a *agent.Agent) (term uint64, leads bool) {
+	watch, err := a.Leadership()
+	if err != nil {
+		return 0, false // it does not run
+	}
+	now, err := watch.Next(context.Background()) // the first one is the present
+	return now.Term, err == nil && now.Ready
+}
+
+// Client gives a client of the agents named, of all when none is; it is closed
+// at the test's end. It finds an agent again that was restarted.
+func (c *Cluster) Client(agents ...int) *client.Client {
+	c.t.Helper()
+	var config client.Config
+	for _, i := range agents {
+		config.Addresses = append(config.Addresses, "unix://"+c.socket(i))
+	}
+	for i := 0; i < len(c.agents) && len(agents) == 0; i++ {
+		config.Addresses = append(config.Addresses, "unix://"+c.socket(i))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	cl, err := client.Dial(ctx, config)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() {
+		if err := cl.Close(); err != nil {
+			c.t.Logf("a client's end: %v", err)
+		}
+	})
+	return cl
+}
+
+// Cut lets nothing through any more from one agent to another; the way back
+// stays open. What is on its way waits, as packets do that are sent again, and
+// arrives after Heal.
+func (c *Cluster) Cut(from, to int) { c.network.cut(from, to) }
+
+// Isolate cuts agent i off, both ways.
+func (c *Cluster) Isolate(i int) {
+	for j := range c.agents {
+		if j != i {
+			c.network.cut(i, j)
+			c.network.cut(j, i)
+		}
+	}
+}
+
+// Heal ends all cuts.
+func (c *Cluster) Heal() { c.network.heal() }
+
+// stop ends all agents at once, so that none waits for a quorum.
+func (c *Cluster) stop() {
+	c.network.heal()
+	for _, a := range c.agents {
+		a.Kill()
+	}
+	for i, a := range c.agents {
+		if err := a.Wait(); err != nil {
+			c.t.Logf("agent %s ended: %v", id(i), err)
+		}
+	}
+}

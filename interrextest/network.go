@@ -1,0 +1,168 @@
+package interrextest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+)
+
+// network carries the connections between the agents of a cluster, and can be
+// cut one way between any two of them.
+type network struct {
+	address func(hostport string) (i int, address string, known bool)
+	pumps   sync.WaitGroup
+
+	mu      sync.Mutex
+	cuts    map[link]bool
+	changed chan struct{} // closed when cuts has
+	closed  bool
+	conns   map[net.Conn]struct{}
+}
+
+// link is one way between two agents.
+type link struct{ from, to int }
+
+func newNetwork(address func(string) (int, string, bool)) *network {
+	return &network{
+		address: address, cuts: map[link]bool{}, changed: make(chan struct{}), conns: map[net.Conn]struct{}{},
+	}
+}
+
+func (n *network) cut(from, to int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cuts[link{from, to}] = true
+}
+
+func (n *network) heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.cuts)
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// close ends all connections and waits for what carries them.
+func (n *network) close() {
+	n.mu.Lock()
+	n.closed = true
+	for conn := range n.conns {
+		conn.Close()
+	}
+	n.mu.Unlock()
+	n.heal()
+	n.pumps.Wait()
+}
+
+// open waits until a link is whole.
+func (n *network) open(ctx context.Context, l link) error {
+	for {
+		n.mu.Lock()
+		cut, changed := n.cuts[l], n.changed
+		n.mu.Unlock()
+		if !cut {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// dialer is the way of one agent to the others.
+type dialer struct {
+	network *network
+	from    int
+}
+
+// DialContext connects through the network.
+func (d dialer) DialContext(ctx context.Context, network, hostport string) (net.Conn, error) {
+	to, address, known := d.network.address(hostport)
+	if !known || address == "" {
+		return nil, fmt.Errorf("cannot reach %s: it does not run", hostport)
+	}
+	for _, l := range []link{{d.from, to}, {to, d.from}} {
+		if err := d.network.open(ctx, l); err != nil {
+			return nil, fmt.Errorf("cannot reach %s: %w", hostport, err)
+		}
+	}
+	far, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	mine, near, err := pair()
+	if err != nil {
+		far.Close()
+		return nil, err
+	}
+	if !d.network.carry(near, far, d.from, to) {
+		mine.Close()
+		return nil, net.ErrClosed
+	}
+	return mine, nil
+}
+
+// pair gives the two ends of a connection of its own.
+func pair() (net.Conn, net.Conn, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	a, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := l.Accept()
+	if err != nil {
+		a.Close()
+		return nil, nil, err
+	}
+	return a, b, nil
+}
+
+// carry copies both ways, each while its link is whole. It reports whether the
+// network still lives.
+func (n *network) carry(near, far net.Conn, from, to int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		near.Close()
+		far.Close()
+		return false
+	}
+	n.conns[near], n.conns[far] = struct{}{}, struct{}{}
+	n.pumps.Go(func() { n.pump(far, near, link{from, to}) })
+	n.pumps.Go(func() { n.pump(near, far, link{to, from}) })
+	return true
+}
+
+// pump copies one way, the end of the stream included. A cut holds back what
+// was read already.
+func (n *network) pump(to, from net.Conn, l link) {
+	_, _ = io.Copy(gated{n, to, l}, from)
+	_ = n.open(context.Background(), l)
+	to.Close()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.conns, to)
+}
+
+// gated writes while a link is whole.
+type gated struct {
+	network *network
+	to      io.Writer
+	link    link
+}
+
+// Write waits for the link first.
+func (g gated) Write(b []byte) (int, error) {
+	if err := g.network.open(context.Background(), g.link); err != nil {
+		return 0, err
+	}
+	return g.to.Write(b)
+}
