@@ -21,6 +21,7 @@ type builder struct {
 	flights []*flight          // in the log, not yet known to be applied
 	finals  []chan<- error     // who waits for a last stamp
 	taken   []*queue.Operation // out of the queue, and in no flight yet
+	sorted  batch              // of taken: what goes into the draft
 	draft   *flight            // not handed to raft yet, or just then
 	tidyAt  time.Time          // zero: nobody waits
 }
@@ -117,16 +118,16 @@ func (b *builder) mayPropose() bool {
 func (b *builder) propose() bool {
 	b.draft = &flight{term: b.lead.term}
 	b.taken = b.take()
-	rest := b.sort(b.taken)
+	b.sort(b.taken)
 	// The stamp is read after the last operation has been taken: nothing is
 	// judged by a time before it was asked for.
 	stamp := b.clusterNow()
-	b.fill(rest, stamp)
+	b.fill(b.sorted, stamp)
 	f := b.draft
 	tick, can := b.tickDue()
 	if len(f.ops) == 0 && len(b.finals) == 0 && !(can && tick <= stamp) {
 		some := len(b.taken) > 0
-		b.draft, b.taken = nil, nil
+		b.draft, b.taken, b.sorted = nil, nil, batch{}
 		return some
 	}
 	f.final, b.finals = b.finals, nil
@@ -148,7 +149,7 @@ func (b *builder) send(f *flight, stamp state.Time) {
 	f.started = b.config.Clock.Now()
 	f.future = b.config.Raft.Apply(state.AppendEntry(make([]byte, 0, f.bytes+64), &entry), timeout)
 	b.flights = append(b.flights, f)
-	b.draft, b.taken = nil, nil
+	b.draft, b.taken, b.sorted = nil, nil, batch{}
 	go b.land(f)
 }
 
@@ -211,16 +212,16 @@ func (b *builder) endFinals(err error) {
 }
 
 // inLog reports whether an attempt of a request is in an entry that is not yet
-// known to be applied.
+// known to be applied, or in the one that is being made.
 func (b *builder) inLog(id request) bool {
 	return slices.ContainsFunc(b.flights, func(f *flight) bool { return f.has(id) }) ||
-		b.draft != nil && b.draft.awaits(id)
+		b.draft != nil && b.draft.awaits(id) || b.sorted.has(id)
 }
 
-// unheard reports whether askings may wait in the queue for an entry in flight.
+// unheard reports whether askings may wait in the queue.
 func (b *builder) unheard() bool {
 	normal, _ := b.config.Queue.Depth()
-	return normal > 0 && len(b.flights) > 0
+	return normal > 0
 }
 
 func (b *builder) recorded(op *queue.Operation) (state.Result, bool) {

@@ -24,13 +24,15 @@ func (b *builder) take() []*queue.Operation {
 // refused.
 type batch struct {
 	all      []*queue.Operation
-	commands []state.Command // of lease operations; nil: nobody waits
+	commands []state.Command  // of lease operations; nil: nobody waits
+	requests map[request]bool // of all; made when somebody asks
 }
 
 // sort puts claims that wait into their lines, and refuses those that may not
-// pass them.
-func (b *builder) sort(ops []*queue.Operation) batch {
-	out := batch{all: ops[:0:0]}
+// pass them. The rest is b.sorted.
+func (b *builder) sort(ops []*queue.Operation) {
+	b.sorted = batch{all: ops[:0:0]}
+	out := &b.sorted
 	now := b.config.Clock.Now()
 	for i, op := range ops {
 		if op.Wait == nil && b.waiters.len() == 0 {
@@ -47,7 +49,6 @@ func (b *builder) sort(ops []*queue.Operation) batch {
 			out.add(op, c, len(ops)-i)
 		}
 	}
-	return out
 }
 
 func (r *batch) add(op *queue.Operation, c state.Command, left int) {
@@ -60,6 +61,26 @@ func (r *batch) add(op *queue.Operation, c state.Command, left int) {
 	r.all = append(r.all, op)
 	if r.commands != nil {
 		r.commands = append(r.commands, c)
+	}
+	if r.requests != nil {
+		r.note(op)
+	}
+}
+
+// has reports whether an attempt of a request is in the batch.
+func (r *batch) has(id request) bool {
+	if r.requests == nil && len(r.all) > 0 {
+		r.requests = make(map[request]bool, len(r.all))
+		for _, op := range r.all {
+			r.note(op)
+		}
+	}
+	return r.requests[id]
+}
+
+func (r *batch) note(op *queue.Operation) {
+	if op.Lane != queue.LaneExtend && op.RequestID != "" {
+		r.requests[requestOf(&op.Operation)] = true
 	}
 }
 

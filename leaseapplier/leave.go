@@ -1,6 +1,7 @@
 package leaseapplier
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -118,10 +119,11 @@ func (s *waiters) leaveAll(err error) {
 }
 
 // errLeft is err, unless a claim of w is in the log: then nobody can say that
-// nothing happened.
+// nothing happened. So err is told in words alone: whoever finds a
+// NotLeaderError or queue.ErrCanceled in an error takes it for that promise.
 func (s *waiters) errLeft(w *waiter, err error) error {
 	if s.around.inLog(w.id) {
-		return errUnknown("its claim is in the log", err)
+		return errUnknown(fmt.Sprintf("its claim is in the log, and then: %v", err), nil)
 	}
 	return err
 }

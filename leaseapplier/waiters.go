@@ -95,7 +95,7 @@ func (s *waiters) ask(op *queue.Operation, c *lease.Claim, now time.Time) {
 		id = request{serial: s.serial}
 	}
 	if w := s.byID[id]; w != nil {
-		s.askAgain(w, op, now)
+		s.askAgain(w, op, c, now)
 		return
 	}
 	l := s.lines[c.Key]
@@ -125,7 +125,7 @@ func (s *waiters) join(id request, op *queue.Operation, k interrex.Key, now time
 
 // askAgain is an asking of a request that stands in line already. A caller
 // believes a refusal of its newest attempt only, so an older one may be `held`.
-func (s *waiters) askAgain(w *waiter, op *queue.Operation, now time.Time) {
+func (s *waiters) askAgain(w *waiter, op *queue.Operation, c *lease.Claim, now time.Time) {
 	newest := w.newest()
 	switch {
 	case !bytes.Equal(op.Data, newest.Data):
@@ -140,6 +140,9 @@ func (s *waiters) askAgain(w *waiter, op *queue.Operation, now time.Time) {
 			s.refuse(o, s.errHeld(w.line.key, "a later attempt of this request waits"))
 		}
 		s.look(w.line.key)
+		if c.Takeover { // it may have become the holder by a transfer
+			s.jumps = append(s.jumps, w)
+		}
 	case len(w.ops) >= maxSharers:
 		s.refuse(op, errCrowded(w.line.key))
 	default:

@@ -464,3 +464,76 @@ func (lonely) recorded(*queue.Operation) (state.Result, bool) { return state.Res
 func (lonely) clusterNow() state.Time                         { return 0 }
 func (lonely) lease(interrex.Key) (lease.Record, bool)        { return lease.Record{}, false }
 func (lonely) answer(op *queue.Operation, r state.Result)     { op.Answer(r) }
+
+func TestRetryInTheSameBatchIsNotRefusedFromMemory(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.many(1)...) // so that what follows is one batch
+		dan, again := r.claim(db, "dan", time.Minute), r.claim(db, "dan", time.Minute)
+		dan.RequestID, again.RequestID, again.Attempt = "d.1", "d.1", 1
+		r.put(r.revoke(db, ann.token()), dan, r.waiting("bob", "b.1", 0, time.Hour, 0), again)
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(50 * time.Millisecond)
+		if dan.token() != again.token() {
+			t.Fatal("the second attempt has another answer")
+		}
+	})
+}
+
+func TestWaiterThatMayBeGrantedIsNeverToldThatNothingHappened(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "c.1", 0, time.Hour, 0)
+		r.put(bob, cat)
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		revoke := newCall(t, lease.Revoke{Key: db, Force: true}.Append(nil))
+		r.put(r.revoke(db, ann.token()), revoke) // one claim behind each
+		close(bob.stop)
+		r.pass(2 * patrol)
+		bob.want(interrex.KindOutcomeUnknown)
+		if queue.IsCanceled(bob.result().Err) {
+			t.Error("bob is told that it has left the queue")
+		}
+		r.raft.lose("you", 0)
+		r.applier.LeadershipChanged()
+		synctest.Wait()
+		cat.want(interrex.KindOutcomeUnknown)
+		if IsNotLeaderError(cat.result().Err) {
+			t.Error("cat is told to ask another leader")
+		}
+	})
+}
+
+func TestWhoCouldNotBeHeardWhileRaftRefusesHasNotMissed(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 100*time.Millisecond))
+		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
+		r.put(r.many(1)...)
+		for attempt := range uint32(5) {
+			r.put(r.waiting("bob", "b.1", attempt+1, time.Hour, 100*time.Millisecond))
+			r.pass(100 * time.Millisecond)
+		}
+		if !bob.isOpen() {
+			t.Fatalf("passed over while nobody listens: %v", bob.result().Err)
+		}
+		r.raft.set(func(m *memRaft) { m.refusal = nil })
+		r.pass(300 * time.Millisecond)
+		bob.want(interrex.KindHeld) // a later attempt stands in its place
+		if r.applier.Waiting(db) != 1 {
+			t.Fatal("bob does not wait")
+		}
+	})
+}
+
+func TestTakeoverThatAsksAgainPassesTheQueueOnceItIsTheHolder(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		ask := func(attempt uint32) *call {
+			c := newCall(t, lease.Claim{Key: db, Holder: "dan", TTL: time.Minute, Takeover: true}.Append(nil))
+			c.RequestID, c.Attempt = "d.1", attempt
+			c.Wait = &queue.Wait{Key: db, Holder: "dan", Until: time.Now().Add(time.Hour), Every: time.Minute}
+			return c
+		}
+		r.put(r.waiting("bob", "b.1", 0, time.Hour, 0), ask(0))
+		r.do(newCall(t, lease.Transfer{Key: db, Token: ann.token(), To: "dan"}.Append(nil))).want("")
+		r.do(ask(1)).want("")
+	})
+}
