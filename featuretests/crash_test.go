@@ -1,0 +1,134 @@
+package featuretests
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+func TestLeaseAndTokenSurviveTheLeadersDeath(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	leases := f.client().Leases()
+	won, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var load []*load
+	leader := f.leader()
+	load = append(load, startLoad(t, f.client(), f.client(f.others(leader)...)))
+	pause(t.Context(), time.Second)
+	f.kill(leader)
+	killed := time.Now()
+	survivor := f.client(f.others(leader)...).Leases()
+	if _, err := survivor.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/other"), Holder: "bob"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the first claim after the leader's death was answered after %s", time.Since(killed).Round(time.Millisecond))
+
+	got, _, err := survivor.Get(t.Context(), key("app/db"), interrex.ReadOptions{})
+	if err != nil || got.Token != won.Lease.Token || got.Holder != "ann" {
+		t.Errorf("there is %+v (%v), want ann's lease under token %s", got, err, won.Lease.Token)
+	}
+	if _, err := survivor.Extend(t.Context(), interrex.ExtendRequest{Key: key("app/db"), Token: won.Lease.Token}); err != nil {
+		t.Errorf("the lease's token does not extend it: %v", err)
+	}
+	if _, err := survivor.Revoke(t.Context(), interrex.RevokeRequest{Key: key("app/db"), Token: won.Lease.Token}); err != nil {
+		t.Errorf("the lease's token does not revoke it: %v", err)
+	}
+	next, err := survivor.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "bob"})
+	if err != nil || next.Lease.Token <= won.Lease.Token {
+		t.Errorf("the next claim gives token %s (%v), want one above %s", next.Lease.Token, err, won.Lease.Token)
+	}
+	f.start(leader)
+	f.answers(leader)
+	pause(t.Context(), time.Second)
+	load[0].check(t, 500)
+}
+
+// A leader that stands still for twice the ttl is replaced. When it goes on, it
+// still believes that it leads: it must neither end a lease that was extended
+// meanwhile nor answer a strong read with what it remembers.
+func TestLeaderThatStoodStillEndsNothingAndReadsNothingStale(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	const ttl = 3 * time.Second
+	leader := f.leader()
+	rest := f.client(f.others(leader)...).Leases()
+	won, err := rest.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: ttl})
+	if err != nil {
+		t.Fatal(err)
+	}
+	extended := make(chan error, 1)
+	go func() { extended <- keepExtending(t, rest, won.Lease, 3*ttl) }()
+	l := startLoad(t, f.client(leader), f.client(f.others(leader)...))
+
+	f.signal(leader, syscall.SIGSTOP)
+	pause(t.Context(), 2*ttl)
+	f.signal(leader, syscall.SIGCONT)
+	pause(t.Context(), ttl)
+	if err := <-extended; err != nil {
+		t.Errorf("the lease was extended all the time, and was lost: %v", err)
+	}
+	l.check(t, 500)
+	if again := f.leader(f.others(leader)...); again == leader {
+		t.Error("the leader that stood still leads still")
+	}
+}
+
+// keepExtending extends a lease every quarter of its ttl.
+func keepExtending(t *testing.T, leases interrex.Leases, l interrex.Lease, long time.Duration) error {
+	for end := time.Now().Add(long); time.Now().Before(end); pause(t.Context(), l.TTL/4) {
+		if _, err := leases.Extend(t.Context(), interrex.ExtendRequest{Key: l.Key, Token: l.Token}); errors.Is(err, interrex.ErrNotHeld) {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestAllComeBackFromDisk(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	leases := f.client().Leases()
+	won, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := startLoad(t, f.client())
+	pause(t.Context(), time.Second)
+	for i := range f.members {
+		f.signal(i, syscall.SIGKILL)
+	}
+	for i := range f.members {
+		f.exit(i)
+		f.start(i)
+	}
+	got, _, err := leases.Get(t.Context(), key("app/db"), interrex.ReadOptions{})
+	if err != nil || got.Token != won.Lease.Token {
+		t.Errorf("there is %+v (%v), want ann's lease under token %s", got, err, won.Lease.Token)
+	}
+	pause(t.Context(), time.Second)
+	l.check(t, 200)
+}
+
+// An agent whose directory was wiped has forgotten its votes: its cluster
+// refuses it in words, and goes on without it.
+func TestWipedFollowerIsRefusedInWords(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	leader := f.leader()
+	wiped := f.others(leader)[0]
+	f.kill(wiped)
+	if err := os.RemoveAll(f.members[wiped].config.Agent.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	f.start(wiped)
+	f.logged(wiped, "comes with another disk than the member of that name")
+	leases := f.client(f.others(wiped)...).Leases()
+	if _, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann"}); err != nil {
+		t.Errorf("the others do not go on: %v", err)
+	}
+	if s, err := f.status(wiped); err == nil && s.Ready {
+		t.Errorf("the wiped agent is ready: it is a %s of term %d", s.State, s.Term)
+	}
+}

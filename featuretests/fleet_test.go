@@ -1,0 +1,339 @@
+package featuretests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/transport"
+)
+
+// patience bounds every wait for what should come soon.
+const patience = 30 * time.Second
+
+// fleet is a cluster of real processes with configuration files.
+type fleet struct {
+	t       *testing.T
+	dir     string
+	members []*member
+}
+
+// member is one process; nil cmd: it does not run.
+type member struct {
+	config config.Config
+	file   string
+	log    string
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	gone chan struct{} // closed when the process has ended
+	err  error         // valid then
+}
+
+// newFleet starts n processes and waits until all of them answer. change may
+// alter the configuration of member i.
+func newFleet(t *testing.T, n int, change func(i int, c *config.Config)) *fleet {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fleet-") // t.TempDir is too long for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{t: t, dir: dir}
+	t.Cleanup(f.end)
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := freePorts(t, 2*n)
+	var join []string
+	for i := range n {
+		join = append(join, fmt.Sprintf("127.0.0.1:%d", ports[n+i]))
+	}
+	for i := range n {
+		f.members = append(f.members, f.member(ca, i, ports[i], join, change))
+	}
+	for i := range n {
+		f.start(i)
+	}
+	for i := range n {
+		f.answers(i)
+	}
+	return f
+}
+
+func (f *fleet) member(ca *transport.CA, i, port int, join []string, change func(int, *config.Config)) *member {
+	f.t.Helper()
+	id := fmt.Sprintf("n%d", i+1)
+	dir := filepath.Join(f.dir, id)
+	if err := os.MkdirAll(filepath.Join(f.dir, id+"-tls"), 0o700); err != nil {
+		f.t.Fatal(err)
+	}
+	files, err := ca.Write(filepath.Join(f.dir, id+"-tls"), id)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	c := config.Default()
+	c.Agent = config.Agent{ID: id, DataDir: dir}
+	c.API.Listen = fmt.Sprintf("127.0.0.1:%d", port)
+	c.Cluster.Listen = join[i]
+	c.Logging.Level = "debug"
+	c.Logging.Config = ""
+	c.Notify.LeaseHolders = config.NotifyOff
+	if len(join) > 1 {
+		c.Cluster.Join = slices.Delete(slices.Clone(join), i, i+1)
+		c.Cluster.BootstrapExpect = len(join)
+		c.Cluster.TLS = config.TLSFiles{CA: files.CA, Cert: files.Cert, Key: files.Key}
+	}
+	if change != nil {
+		change(i, &c)
+	}
+	m := &member{config: c, file: filepath.Join(f.dir, id+".yaml"), log: filepath.Join(f.dir, id+".log")}
+	f.write(m)
+	return m
+}
+
+// write writes a member's configuration file.
+func (f *fleet) write(m *member) {
+	f.t.Helper()
+	text, err := m.config.YAML()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := os.WriteFile(m.file, text, 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// freePorts gives ports that nobody listens on now.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// start starts member i's process.
+func (f *fleet) start(i int) {
+	f.t.Helper()
+	path, err := binary()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	m := f.members[i]
+	log, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(path, "agent", "run", "--config", m.file)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cmd, m.gone = cmd, make(chan struct{})
+	go func() {
+		m.err = cmd.Wait()
+		close(m.gone)
+	}()
+}
+
+// signal sends a signal to member i.
+func (f *fleet) signal(i int, s syscall.Signal) {
+	f.t.Helper()
+	if err := f.members[i].cmd.Process.Signal(s); err != nil {
+		f.t.Fatalf("cannot send %s to %s: %v", s, f.id(i), err)
+	}
+}
+
+// exit waits for the end of member i's process and gives its exit code, -1
+// after a signal.
+func (f *fleet) exit(i int) int {
+	f.t.Helper()
+	m := f.members[i]
+	select {
+	case <-m.gone:
+		return m.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		f.t.Fatalf("%s has not ended within %s", f.id(i), patience)
+		return 0
+	}
+}
+
+// kill ends member i as a crash does.
+func (f *fleet) kill(i int) {
+	f.t.Helper()
+	f.signal(i, syscall.SIGKILL)
+	f.exit(i)
+}
+
+func (f *fleet) id(i int) string { return f.members[i].config.Agent.ID }
+
+// socket is where member i is its operator's.
+func (f *fleet) socket(i int) string {
+	return "unix://" + filepath.Join(f.members[i].config.Agent.DataDir, "interrex.sock")
+}
+
+// end kills what still runs; what the members wrote is shown when the test has
+// failed.
+func (f *fleet) end() {
+	for i, m := range f.members {
+		if m.cmd != nil {
+			_ = m.cmd.Process.Kill()
+			<-m.gone
+		}
+		if f.t.Failed() {
+			f.t.Logf("the log of %s ends with:\n%s", f.id(i), f.tail(i, 60))
+		}
+	}
+	os.RemoveAll(f.dir)
+}
+
+// tail gives the last lines of a member's log.
+func (f *fleet) tail(i, n int) string {
+	text, _ := os.ReadFile(f.members[i].log)
+	lines := strings.Split(string(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// logged waits until the log of member i has a text.
+func (f *fleet) logged(i int, text string) {
+	f.t.Helper()
+	eventually(f.t, fmt.Sprintf("%s logs %q", f.id(i), text), func() error {
+		log, err := os.ReadFile(f.members[i].log)
+		if err == nil && !strings.Contains(string(log), text) {
+			err = errors.New("it does not")
+		}
+		return err
+	})
+}
+
+// client gives a client of the members named, of all when none is.
+func (f *fleet) client(members ...int) *client.Client {
+	f.t.Helper()
+	if len(members) == 0 {
+		for i := range f.members {
+			members = append(members, i)
+		}
+	}
+	var c client.Config
+	for _, i := range members {
+		c.Addresses = append(c.Addresses, f.socket(i))
+	}
+	return dial(f.t, c)
+}
+
+func dial(t *testing.T, c client.Config) *client.Client {
+	t.Helper()
+	cl, err := client.Dial(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cl.Close() })
+	return cl
+}
+
+// status asks member i how it is.
+func (f *fleet) status(i int) (*interrexv1.StatusResponse, error) {
+	c, err := client.Dial(f.t.Context(), client.Config{Addresses: []string{f.socket(i)}, OneShot: true, Timeout: 2 * time.Second})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Status(f.t.Context())
+}
+
+// answers waits until member i is ready.
+func (f *fleet) answers(i int) {
+	f.t.Helper()
+	eventually(f.t, f.id(i)+" is ready", func() error {
+		s, err := f.status(i)
+		if err == nil && !s.Ready {
+			err = fmt.Errorf("it is a %s: %s", s.State, s.Quorum)
+		}
+		return err
+	})
+}
+
+// leader waits until one of the members named, of all when none is, leads.
+func (f *fleet) leader(members ...int) int {
+	f.t.Helper()
+	if len(members) == 0 {
+		for i := range f.members {
+			members = append(members, i)
+		}
+	}
+	leader := -1
+	eventually(f.t, "there is a leader", func() error {
+		for _, i := range members {
+			if s, err := f.status(i); err == nil && s.State == "leader" && s.Ready {
+				leader = i
+				return nil
+			}
+		}
+		return errors.New("there is none")
+	})
+	return leader
+}
+
+// others gives all members but i.
+func (f *fleet) others(i int) []int {
+	var rest []int
+	for j := range f.members {
+		if j != i {
+			rest = append(rest, j)
+		}
+	}
+	return rest
+}
+
+// eventually waits until what is true, and ends the test when it does not come.
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited %s in vain until %s: %v", patience, what, err)
+		}
+	}
+}
+
+func key(s string) interrex.Key {
+	k, err := interrex.ParseKey(s)
+	if err != nil {
+		panic(err)
+	}
+	return k
+}

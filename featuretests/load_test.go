@@ -1,0 +1,131 @@
+package featuretests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+)
+
+// load is callers that claim, extend, revoke and read a few names for as long
+// as it runs, and the history of that.
+type load struct {
+	history History
+	tokens  tokens
+	stop    context.CancelFunc
+	callers sync.WaitGroup
+}
+
+// The leases of a load.
+const (
+	loadKeys = 12
+	loadTTL  = 2 * time.Second
+)
+
+// startLoad starts two callers on each client.
+func startLoad(t *testing.T, clients ...*client.Client) *load {
+	t.Helper()
+	l := &load{}
+	var ctx context.Context
+	ctx, l.stop = context.WithCancel(t.Context())
+	for i := range 2 * len(clients) {
+		r := Recorder{Leases: clients[i/2].Leases(), History: &l.history, Client: i}
+		l.callers.Go(func() { l.call(ctx, r) })
+	}
+	t.Cleanup(l.callers.Wait)
+	t.Cleanup(l.stop)
+	return l
+}
+
+// call is one caller's life.
+func (l *load) call(ctx context.Context, r Recorder) {
+	for n := 0; ctx.Err() == nil; n++ {
+		k := key(fmt.Sprintf("load/%d", rand.IntN(loadKeys)))
+		holder := fmt.Sprintf("%d.%d", r.Client, n)
+		token, err := r.Claim(ctx, k, holder, loadTTL)
+		if err != nil {
+			_, _ = r.Get(ctx, k)
+		} else {
+			l.tokens.add(k, token)
+			l.use(ctx, r, k, token)
+		}
+		pause(ctx, time.Duration(rand.IntN(8))*time.Millisecond)
+	}
+}
+
+// use extends a lease a few times, reads it, and gives most of them back.
+func (l *load) use(ctx context.Context, r Recorder, k interrex.Key, token interrex.Token) {
+	for range rand.IntN(4) {
+		pause(ctx, time.Duration(rand.IntN(20))*time.Millisecond)
+		if err := r.Extend(ctx, k, token, loadTTL); errors.Is(err, interrex.ErrNotHeld) {
+			return
+		}
+	}
+	_, _ = r.Get(ctx, k)
+	if rand.IntN(10) > 0 {
+		_ = r.Revoke(ctx, k, token)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// check ends the load and judges its history, which proves nothing unless it
+// has at least floor answered operations.
+func (l *load) check(t *testing.T, floor int) {
+	t.Helper()
+	l.stop()
+	l.callers.Wait()
+	answered, without := l.history.Count()
+	t.Logf("%d operations were answered, %d had an unknown outcome or none", answered, without)
+	if answered < floor {
+		t.Errorf("%d operations were answered: fewer than %d prove nothing", answered, floor)
+	}
+	l.tokens.check(t)
+	if verdict := l.history.Check(time.Minute); verdict != porcupine.Ok {
+		path := scratch + ".html"
+		err := l.history.Write(path, time.Minute)
+		t.Errorf("the history breaks the rules of leases (%s): see %s (%v)", verdict, path, err)
+	}
+}
+
+// tokens keeps the tokens of all grants: none is given twice. That those of one
+// key rise is for the history to show, which knows their order.
+type tokens struct {
+	mu       sync.Mutex
+	seen     map[interrex.Token]interrex.Key
+	repeated []string
+}
+
+func (s *tokens) add(k interrex.Key, token interrex.Token) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.seen = map[interrex.Token]interrex.Key{}
+	}
+	if before, repeated := s.seen[token]; repeated {
+		s.repeated = append(s.repeated, fmt.Sprintf("token %s of %s was given before, for %s", token, k, before))
+	}
+	s.seen[token] = k
+}
+
+func (s *tokens) check(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.repeated {
+		t.Error(r)
+	}
+}
