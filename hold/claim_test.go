@@ -186,3 +186,16 @@ func TestAClaimThatDoesNotWaitCountsFromItsFirstAttempt(t *testing.T) {
 		b.equal("context ended at", b.ended(h.Context()), ttl-margin)
 	})
 }
+
+func TestAGrantThatWasOverBeforeItWasHeardIsClaimedAnew(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.set(func(s *server) { s.deaf = func(c call) bool { return c.op == "claim" && c.at < 2*ttl } })
+		h := b.hold(-1) // its first grant runs out unheard, and is not in force when it is replayed
+		claims := b.server.got("claim")
+		if first, last := claims[0], claims[len(claims)-1]; first.id == last.id {
+			b.Error("the last claim has the request id of the one that is over")
+		}
+		b.equal("holder", b.server.holder(key), "me")
+		_ = h.Release(b.Context())
+	})
+}

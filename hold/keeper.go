@@ -111,7 +111,7 @@ func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait tim
 			r.Wait = min(left, interrex.MaxWait)
 		}
 		h, err := k.try(ctx, r)
-		if err == nil || wait == 0 || !again(interrex.KindOf(err)) && !errors.Is(err, interrex.ErrHeld) {
+		if err == nil || wait == 0 || !reclaims(interrex.KindOf(err)) {
 			return h, err
 		}
 		pause := max(backoff(failures, 5*time.Second), retryAfter(err))
@@ -119,6 +119,13 @@ func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait tim
 			return nil, err
 		}
 	}
+}
+
+// reclaims reports whether a claim's error asks for another claim. KindNotHeld
+// does: the claim was granted, and that lease had ended before the grant was
+// heard.
+func reclaims(kind interrex.Kind) bool {
+	return again(kind) || kind == interrex.KindHeld || kind == interrex.KindNotHeld
 }
 
 // try makes one claim and holds what it is granted.
