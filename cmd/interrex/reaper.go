@@ -41,7 +41,8 @@ func startReaper() (*reaper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot find this program: %w", err)
 	}
-	r := &reaper{process: exec.Command(self, reaperName), gone: make(chan struct{})}
+	r := &reaper{process: exec.Command(self), gone: make(chan struct{})}
+	r.process.Args = []string{"interrex", reaperName}
 	r.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.process.Stderr = os.Stderr
 	if r.words, err = r.process.StdinPipe(); err != nil {

@@ -91,8 +91,8 @@ func group(c *cobra.Command) *cobra.Command {
 				names = append(names, sub.Name())
 			}
 		}
-		return usageError{fmt.Errorf("%s has no command %q: did you mean %q? see '%s --help'",
-			c.CommandPath(), args[0], nearest(args[0], names), c.CommandPath())}
+		return usageError{fmt.Errorf("there is no command %q: did you mean %q? see '%s --help'",
+			strings.TrimPrefix(c.CommandPath()+" "+args[0], c.Root().Name()+" "), nearest(args[0], names), c.CommandPath())}
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return c
@@ -104,7 +104,8 @@ func arguments(n int, names string) cobra.PositionalArgs {
 		if len(args) == n {
 			return nil
 		}
-		return usageError{fmt.Errorf("%s takes %s, not %d arguments: see '%s --help'", c.CommandPath(), names, len(args), c.CommandPath())}
+		return usageError{fmt.Errorf("%q takes %s, not %d arguments: see '%s --help'",
+			strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "), names, len(args), c.CommandPath())}
 	}
 }
 

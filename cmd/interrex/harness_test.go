@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience bounds every wait of these tests.
+const patience = 20 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"interrex": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Values["agent"] = new(slot)
+			port, err := freePorts()
+			env.Setenv("API", "127.0.0.1:"+strconv.Itoa(port))
+			env.Setenv("API2", "127.0.0.1:"+strconv.Itoa(port+portStep))
+			return err
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"agent":  scriptAgent,
+			"exits":  scriptExits,
+			"env-of": scriptEnvOf,
+			"until":  scriptUntil,
+		},
+	})
+}
+
+// freePorts gives a port that is free together with those that dev would take
+// for three agents.
+func freePorts() (int, error) {
+	var err error
+	for range 100 {
+		var first net.Listener
+		if first, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return 0, err
+		}
+		port := first.Addr().(*net.TCPAddr).Port
+		open := []net.Listener{first}
+		for _, more := range []int{1, portStep, portStep + 1, 2 * portStep, 2*portStep + 1} {
+			var l net.Listener
+			if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+more)); err != nil {
+				break
+			}
+			open = append(open, l)
+		}
+		for _, l := range open {
+			_ = l.Close()
+		}
+		if err == nil {
+			return port, nil
+		}
+	}
+	return 0, err
+}
+
+// program is a call of the command line as a real process, without what the
+// test's own environment says about agents.
+func program(args ...string) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	c := exec.Command(self)
+	c.Args = append([]string{"interrex"}, args...)
+	for _, line := range os.Environ() {
+		if !strings.HasPrefix(line, "INTERREX_") {
+			c.Env = append(c.Env, line)
+		}
+	}
+	return c
+}
+
+// process is an agent in a process of its own.
+type process struct {
+	cmd    *exec.Cmd
+	log    bytes.Buffer
+	exited chan error    // gives its end once
+	over   chan struct{} // closed at its end
+}
+
+// startProcess starts `interrex ARGS` in a folder and waits until the API at addr is ready.
+func startProcess(dir, addr string, args ...string) (*process, error) {
+	p := &process{cmd: program(args...), exited: make(chan error, 1), over: make(chan struct{})}
+	p.cmd.Dir = dir
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		p.exited <- p.cmd.Wait()
+		close(p.over)
+	}()
+	end := time.Now().Add(patience)
+	for time.Now().Before(end) {
+		answer, err := http.Get("http://" + addr + "/readyz")
+		if err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return p, nil
+			}
+		}
+		select {
+		case <-p.exited:
+			return nil, errors.New("it ended: " + p.log.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil, errors.Join(errors.New("it is not ready"), p.end(syscall.SIGKILL), errors.New(p.log.String()))
+}
+
+// end sends a signal and waits for the end.
+func (p *process) end(sig syscall.Signal) error {
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		return err
+	}
+	select {
+	case err := <-p.exited:
+		return err
+	case <-time.After(patience):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+		return errors.New("it did not end after " + sig.String())
+	}
+}
+
+// slot is where a script keeps its agent.
+type slot struct{ process *process }
+
+// scriptAgent is `agent start ARGS`, which runs an agent on $API with its data
+// in $WORK/data, `agent dev ARGS`, `agent stop`, which expects a drain with
+// code 0, `agent hup`, and `agent ended`.
+func scriptAgent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: agent start|dev|stop|hup|ended [ARG ...]")
+	}
+	at := ts.Value("agent").(*slot)
+	switch args[0] {
+	case "start":
+		ts.Setenv("SOCKET", "unix://"+filepath.Join(ts.MkAbs("data"), "interrex.sock"))
+		at.start(ts, append([]string{"agent", "run", "--api", ts.Getenv("API"), "--data-dir", ts.MkAbs("data"), "--id", "one"}, args[1:]...))
+	case "dev":
+		at.start(ts, append([]string{"dev", "--api", ts.Getenv("API")}, args[1:]...))
+	case "stop":
+		ts.Check(at.process.end(syscall.SIGTERM))
+	case "hup":
+		ts.Check(at.process.cmd.Process.Signal(syscall.SIGHUP))
+	case "ended":
+		select {
+		case err := <-at.process.exited:
+			ts.Check(err)
+		case <-time.After(patience):
+			ts.Fatalf("the agent has not ended")
+		}
+	}
+}
+
+func (s *slot) start(ts *testscript.TestScript, args []string) {
+	p, err := startProcess(ts.Getenv("WORK"), ts.Getenv("API"), args...)
+	ts.Check(err)
+	s.process = p
+	ts.Setenv("INTERREX_ADDR", "http://"+ts.Getenv("API"))
+	ts.Defer(func() {
+		_ = p.cmd.Process.Kill() // it may have ended long since
+		ts.Logf("the agent said:\n%s", p.said())
+	})
+}
+
+// said is all that the process has printed; it must have been killed.
+func (p *process) said() string {
+	select {
+	case <-p.over:
+	case <-time.After(patience):
+		return "(it does not end)"
+	}
+	return p.log.String()
+}
+
+// scriptExits is `exits CODE ARGS`: interrex ends with exactly this code.
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE ARG ...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := codeOf(ts.Exec("interrex", args[1:]...)); got != want {
+		ts.Fatalf("interrex %s: exit code %d, not %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// codeOf is a process's exit code; -1 when it has none.
+func codeOf(err error) int {
+	var failed *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &failed):
+		return failed.ExitCode()
+	}
+	return -1
+}
+
+// scriptEnvOf is `env-of NAME`: what was printed last becomes a variable.
+func scriptEnvOf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: env-of NAME")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// scriptUntil is `until ARGS`: interrex is asked again until it succeeds.
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if err = ts.Exec("interrex", args...); (err != nil) == neg {
+			return
+		}
+	}
+	ts.Fatalf("it is not so: %v", err)
+}
