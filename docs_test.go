@@ -81,3 +81,12 @@ func TestEveryDependencyHasItsLine(t *testing.T) {
 	}
 }
 
+func TestTheMapNamesEveryFolder(t *testing.T) {
+	readme, architecture := readText(t, "README.md"), readText(t, "ARCHITECTURE.md")
+	for dir := range floors {
+		top, _, _ := strings.Cut(dir, "/")
+		if !strings.Contains(readme, "]("+top) || !strings.Contains(architecture, top) {
+			t.Errorf("README.md or ARCHITECTURE.md does not name %s", dir)
+		}
+	}
+}
