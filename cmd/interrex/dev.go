@@ -76,6 +76,9 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stopAll(context.WithoutCancel(ctx), agents)) }()
 	if err := startAll(ctx, agents); err != nil {
+		if ctx.Err() != nil {
+			return nil // interrupted before it was ready
+		}
 		return err
 	}
 	if err := d.tell(agents, base.Agent.DataDir); err != nil {
@@ -85,15 +88,21 @@ func (d *dev) run(ctx context.Context) (err error) {
 }
 
 // base is the configuration that all agents share: the environment's, and what
-// the flags say. Without a word about it, only warnings are logged.
+// the flags say.
 func (d *dev) base() (config.Config, error) {
-	source := config.Source{Environ: append([]string{"INTERREX_LOGGING_LEVEL=warning"}, os.Environ()...)}
-	source.Flags = func(c *config.Config) {
+	environ := os.Environ()
+	if os.Getenv("INTERREX_LOGGING_LEVEL") == "" && os.Getenv("INTERREX_LOGGING_CONFIG") == "" {
+		environ = append(environ, quiet...)
+	}
+	return config.Source{Environ: environ, Flags: func(c *config.Config) {
 		c.Agent.DataDir = d.dataDir
 		c.API.Listen = orDefault(d.api, c.API.Listen)
-	}
-	return source.Load()
+	}}.Load()
 }
+
+// quiet is how dev logs when the environment does not speak of it. Agents that
+// stop side by side warn of each other's connections, which says nothing here.
+var quiet = []string{"INTERREX_LOGGING_LEVEL=warning", "INTERREX_LOGGING_CONFIG=raft=ERROR;transport=ERROR"}
 
 // agents makes one agent for each configuration; their lines are told apart.
 func (d *dev) agents(configs []config.Config) ([]*agent.Agent, error) {

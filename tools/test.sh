@@ -1,0 +1,27 @@
+#!/bin/sh
+# All tests, with what they need: arguments are those of `go test`, such as -race.
+#
+# What is missing is installed with apt where the caller is root; what cannot be
+# had is said, and the tests that need it are skipped.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { echo "test.sh: $*" >&2; }
+
+if ! command -v go >/dev/null; then
+	say "no Go here: get it from https://go.dev/dl/, at least the version in go.mod"
+	exit 1
+fi
+
+# need COMMAND PACKAGE installs PACKAGE where COMMAND is missing.
+need() {
+	command -v "$1" >/dev/null && return
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$2"; } >&2; then
+		return
+	fi
+	say "no $1 here, and it cannot be installed: the tests that need it are skipped"
+}
+need openssl openssl
+
+exec tools/postgres.sh run go test "$@" ./...
