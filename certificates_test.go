@@ -1,0 +1,50 @@
+package interrex_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/transport"
+)
+
+// TestTheRecipeForCertificatesWorks does what docs/certificates.md says, and
+// looks at the result as an agent does.
+func TestTheRecipeForCertificatesWorks(t *testing.T) {
+	for _, tool := range []string{"bash", "openssl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("the recipe needs %s: %v", tool, err)
+		}
+	}
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(readText(t, "docs/certificates.md"), -1)
+	if len(blocks) < 3 {
+		t.Fatalf("%d blocks", len(blocks))
+	}
+	home := t.TempDir()
+	recipe := exec.Command("bash", "-euc", blocks[0][1]+blocks[1][1]+blocks[2][1])
+	recipe.Env = append(recipe.Environ(), "HOME="+home)
+	out, err := recipe.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if ok := strings.Count(string(out), ".pem: OK"); ok != 6 {
+		t.Errorf("%d of 6 checks are OK:\n%s", ok, out)
+	}
+	for _, id := range []string{"n1", "n2", "n3"} {
+		c, err := config.Source{Path: filepath.Join(home, "interrex", id+".yaml")}.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := transport.Files{CA: c.Cluster.TLS.CA, Cert: c.Cluster.TLS.Cert, Key: c.Cluster.TLS.Key}
+		cert, err := files.Certificate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if named, err := transport.IDOf(cert.Leaf); err != nil || named != id || c.Agent.ID != id {
+			t.Errorf("the certificate of %s is of %s, %v", c.Agent.ID, named, err)
+		}
+	}
+}
