@@ -55,7 +55,7 @@ func newCluster(b *testing.B, n int, notify string) *cluster {
 		conf.API.Listen = fmt.Sprintf("127.0.0.1:%d", ports[i])
 		conf.Cluster.Listen = join[i]
 		conf.Notify.LeaseHolders = notify
-		conf.Logging.Level, conf.Logging.Config = "warning", ""
+		conf.Logging.Level, conf.Logging.Config = "error", ""
 		if n > 1 {
 			conf.Cluster.Join, conf.Cluster.BootstrapExpect = slices.Delete(slices.Clone(join), i, i+1), n
 			conf.Cluster.TLS = c.certify(ca, conf.Agent.ID)

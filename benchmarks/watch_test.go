@@ -1,0 +1,133 @@
+package benchmarks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
+)
+
+// fanOut is how long a watch fan-out is measured.
+const fanOut = 5 * time.Second
+
+// BenchmarkWatch is one agent, one writer and so many watchers of everything,
+// through the Go client: how long after the writer began to claim a watcher has
+// the event. Paced is 10 claims a second; without a pace the writer claims as
+// fast as he is answered, and the watchers are behind by what is on its way.
+func BenchmarkWatch(b *testing.B) {
+	for _, watchers := range []int{100, 1000} {
+		for pace, every := range map[string]time.Duration{"paced": 100 * time.Millisecond, "saturated": 0} {
+			b.Run(fmt.Sprintf("watchers=%d/%s", watchers, pace), func(b *testing.B) {
+				for b.Loop() {
+					watchFanOut(b, watchers, every)
+				}
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+func watchFanOut(b *testing.B, watchers int, every time.Duration) {
+	c := newCluster(b, 1, config.NotifyOff)
+	defer c.end()
+	a := newAudience(b, c, watchers)
+	defer a.end()
+	start := time.Now()
+	for n := range maxClaims {
+		last := n == maxClaims-1 || time.Since(start) >= fanOut
+		a.write(b, n, last)
+		if last {
+			b.ReportMetric(float64(n)/time.Since(start).Seconds(), "claims/s")
+			break
+		}
+		if every > 0 {
+			time.Sleep(every)
+		}
+	}
+	a.over.Wait()
+	lags := slices.Concat(a.lags...)
+	b.ReportMetric(float64(len(lags))/time.Since(start).Seconds(), "deliveries/s")
+	slices.Sort(lags)
+	b.ReportMetric(ms(quantile(lags, 0.50)), "lag-p50-ms")
+	b.ReportMetric(ms(quantile(lags, 0.99)), "lag-p99-ms")
+}
+
+// maxClaims bounds what one fan-out writes.
+const maxClaims = 1 << 17
+
+// lastWord is the name of the last claim.
+const lastWord = "last"
+
+// audience is a writer and the watchers of what he does.
+type audience struct {
+	writer interrex.Leases
+	began  []atomic.Int64    // when the nth claim was begun
+	lags   [][]time.Duration // by watcher, in the order of the claims
+	ctx    context.Context
+	end    context.CancelFunc
+	over   sync.WaitGroup
+}
+
+// newAudience has so many watches begun, a hundred through each client.
+func newAudience(b *testing.B, c *cluster, watchers int) *audience {
+	b.Helper()
+	a := &audience{writer: c.dial(client.Config{}).Leases(), began: make([]atomic.Int64, maxClaims), lags: make([][]time.Duration, watchers)}
+	a.ctx, a.end = context.WithTimeout(b.Context(), fanOut+patience)
+	var from *client.Client
+	var ready sync.WaitGroup
+	for i := range watchers {
+		if i%100 == 0 {
+			from = c.dial(client.Config{})
+		}
+		w, err := from.Leases().Watch(a.ctx, interrex.WatchRequest{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ready.Add(1)
+		a.over.Go(func() {
+			defer w.Close()
+			if e, err := w.Next(a.ctx); err != nil || e.Kind != interrex.EndOfSnapshot {
+				b.Errorf("a watch begins with %q, %v", e.Kind, err)
+			}
+			ready.Done()
+			a.watch(b, i, w)
+		})
+	}
+	ready.Wait()
+	return a
+}
+
+// watch notes the lag of every claim, up to the last.
+func (a *audience) watch(b *testing.B, watcher int, w interrex.LeaseWatch) {
+	for n := 0; ; n++ {
+		e, err := w.Next(a.ctx)
+		if err != nil {
+			b.Errorf("a watch has ended after %d events: %v", n, err)
+			return
+		}
+		a.lags[watcher] = append(a.lags[watcher], time.Duration(time.Now().UnixNano()-a.began[n].Load()))
+		if e.Lease.Key.Name == lastWord {
+			return
+		}
+	}
+}
+
+// write claims once more.
+func (a *audience) write(b *testing.B, n int, last bool) {
+	b.Helper()
+	key := numbered("watched", int64(n))
+	if last {
+		key.Name = lastWord
+	}
+	a.began[n].Store(time.Now().UnixNano())
+	if _, err := a.writer.Claim(a.ctx, interrex.ClaimRequest{Key: key, Holder: holder, TTL: ttl}); err != nil {
+		b.Fatal(err)
+	}
+}
