@@ -1,0 +1,35 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestNearestIsAPrefixOrTheLeastEdits(t *testing.T) {
+	names := []string{"claim", "extend", "status", "watch"}
+	for word, want := range map[string]string{"stat": "status", "clam": "claim", "wacth": "watch", "extedn": "extend"} {
+		if got := nearest(word, names); got != want {
+			t.Errorf("nearest to %q is %q, not %q", word, got, want)
+		}
+	}
+	if got := nearest("x", nil); got != "" {
+		t.Errorf("nearest of none is %q", got)
+	}
+}
+
+func TestDurationFlagAllowsItsBoundsAndNothingBeyond(t *testing.T) {
+	var to time.Duration
+	d := duration{to: &to, least: time.Second, most: time.Hour}
+	for text, allowed := range map[string]bool{
+		"1s": true, "1h": true, "999ms": false, "1h1ns": false, "0s": false, "-5s": false, "5": false, "": false,
+	} {
+		if err := d.Set(text); (err == nil) != allowed {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for d, want := range map[time.Duration]string{24 * time.Hour: "24h", 90 * time.Second: "1m30s", time.Minute: "1m", 10 * time.Second: "10s"} {
+		if got := shortDuration(d); got != want {
+			t.Errorf("%v is written %q, not %q", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+func TestDotColoursWorkersByTheirState(t *testing.T) {
+	text := dot(&interrexv1.ReportResponse{AgentId: "one", Workers: []*interrexv1.Worker{
+		{Name: "raft", State: "started", Starts: 2, Inputs: []string{"transport", "clock"}},
+		{Name: "leases", State: "stopped", Error: `off by configuration: "x"`},
+		{Name: "notify", State: "stopped", Error: "cannot open: why\ngoroutine 1"},
+		{Name: "transport", State: "stopping"},
+	}})
+	for _, want := range []string{
+		`"raft" [label="raft\nstarted, 2 starts", tooltip="started", fillcolor="palegreen"];`,
+		`"leases" [label="leases\nstopped, 0 starts", tooltip="off by configuration: \"x\"", fillcolor="lightgrey"];`,
+		`tooltip="cannot open: why", fillcolor="salmon"];`,
+		`fillcolor="khaki"];`,
+		"\"clock\" -> \"raft\";\n  \"transport\" -> \"raft\";",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %s in\n%s", want, text)
+		}
+	}
+}
+
+func TestConfigShowsWhatDiffersFromTheDefaultsAlone(t *testing.T) {
+	c := config.Default()
+	plain, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := aboveDefaults(string(plain)); got != "{}\n" || err != nil {
+		t.Errorf("of the defaults %q is left, %v", got, err)
+	}
+	c.Raft.SnapshotRetention, c.API.TLS.Cert = 5, "a.pem"
+	changed, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "api:\n    tls:\n        cert: a.pem\nraft:\n    snapshot-retention: 5\n"
+	if got, err := aboveDefaults(string(changed)); got != want || err != nil {
+		t.Errorf("%q is left, %v", got, err)
+	}
+}
