@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
 )
 
 // tidy gives every error of a unary call the one shape: those that the RPC
@@ -125,13 +128,31 @@ func details(m *interrexv1.Error) []rpcDetail {
 	if err != nil {
 		return nil // a text that is no UTF-8: the code and the message stay
 	}
-	debug, _ := protojson.Marshal(m) // it was marshalled once already
+	text, _ := protojson.Marshal(m) // it was marshalled once already
 	return []rpcDetail{{
 		Type:  string(m.ProtoReflect().Descriptor().FullName()),
 		Value: base64.RawStdEncoding.EncodeToString(value),
-		Debug: debug,
+		Debug: text,
 	}}
 }
 
 // notFound answers what is served nowhere.
 func notFound(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
+
+// rpcError makes the error that ends a stream; nil of nil.
+func (s *Server) rpcError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var answered *connect.Error
+	if interrex.KindOf(err) == "" && errors.As(err, &answered) {
+		return answered
+	}
+	return wire.Error(wire.FromDetail(s.detail(err)))
+}
+
+// panicked makes the error of a call that failed in the worst way.
+func (s *Server) panicked(procedure string, reason any) error {
+	s.config.Logger.Errorf("panic in %s: %v\n%s", procedure, reason, debug.Stack())
+	return wire.Error(interrex.Errorf(interrex.KindOutcomeUnknown, "agent %s failed while it answered: %v", s.config.ID, reason))
+}

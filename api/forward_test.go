@@ -215,3 +215,38 @@ func TestForcedRevokeIsTheOperators(t *testing.T) {
 		t.Error(wire.Error(err))
 	}
 }
+
+func TestAWaitCrossesTheHopAndEndsWithItsCaller(t *testing.T) {
+	l, f := follower(t, cluster(t, 3))
+	token := l.claimed("jobs/busy", "ann")
+	busy := func(n int) { f.waitFor(func() bool { return l.applier.Waiting(parse("jobs/busy")) == n }) }
+
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() {
+		_, err := f.server.Call(ctx, waitOp(0, "jobs/busy", "eve", time.Hour))
+		gone <- err
+	}()
+	busy(1)
+	cancel()
+	if err := <-gone; err == nil {
+		t.Error("the claim of a caller that has gone was granted")
+	}
+	busy(0)
+
+	won := make(chan *interrexv1.StreamAnswer, 1)
+	go func() {
+		a, _ := f.server.Call(t.Context(), waitOp(0, "jobs/busy", "bob", time.Hour))
+		won <- a
+	}()
+	busy(1)
+	revoke := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Revoke{
+		Revoke: &interrexv1.RevokeRequest{Key: "jobs/busy", Token: token},
+	}}
+	if _, err := f.server.Call(t.Context(), revoke); err != nil {
+		t.Error(err)
+	}
+	if a := <-won; a.GetClaim().GetLease().GetHolder() != "bob" {
+		t.Errorf("%v", a)
+	}
+}

@@ -10,9 +10,7 @@ import (
 	"connectrpc.com/grpcreflect"
 	"github.com/juju/errors"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/wire"
 )
 
 // Server answers the API of one agent. It listens nowhere: a Listener, or
@@ -72,8 +70,7 @@ func (s *Server) options() connect.HandlerOption {
 		connect.WithReadMaxBytes(MaxMessage),
 		connect.WithCompressMinBytes(1<<10),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, reason any) error {
-			s.config.Logger.Errorf("panic in %s: %v", spec.Procedure, reason)
-			return wire.Error(interrex.Errorf(interrex.KindOutcomeUnknown, "agent %s failed while it answered: %v", s.config.ID, reason))
+			return s.panicked(spec.Procedure, reason)
 		}),
 	)
 }
