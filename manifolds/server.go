@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
@@ -104,8 +105,22 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 		return nil, err
 	}
 	end := s.Present.set(func(p *parts) { p.server = server }, func(p *parts) { p.server = nil })
-	return give(keep(func() error { end(); return nil }, nil), server), nil
+	return give(keep(func() error {
+		end()
+		// The listeners wait for what is open: a client's stream ends only when
+		// its server does. Calls that take longer are the listeners' to cut.
+		ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
+		defer cancel()
+		if err := server.Drain(ctx); err != nil {
+			s.logger("api").Warningf("the API stops: %v", err)
+		}
+		return nil
+	}, nil), server), nil
 }
+
+// serverTimeout bounds the wait for open calls of an API that is restarted or
+// stopped without a drain before it.
+const serverTimeout = time.Second
 
 // forward gives the way to another agent.
 func (s *Set) forward(_ context.Context, id string) (api.Forwarder, error) {
