@@ -1,6 +1,7 @@
 package raftworker
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -88,7 +89,7 @@ func (m *metrics) sample(l *life) {
 		if s == now {
 			is = 1
 		}
-		m.state.WithLabelValues(s.String()).Set(is)
+		m.state.WithLabelValues(strings.ToLower(s.String())).Set(is)
 	}
 	m.term.Set(float64(l.raft.CurrentTerm()))
 	m.commit.Set(float64(l.raft.CommitIndex()))
