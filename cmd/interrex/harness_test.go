@@ -20,6 +20,10 @@ import (
 // patience bounds every wait of these tests.
 const patience = 20 * time.Second
 
+// The race detector sleeps for a second at the end of each process, unless it
+// is told otherwise.
+const hurry, hurried = "GORACE", "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"interrex": main})
 }
@@ -31,6 +35,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values["agent"] = new(slot)
+			env.Setenv(hurry, hurried)
 			port, err := freePorts()
 			env.Setenv("API", "127.0.0.1:"+strconv.Itoa(port))
 			env.Setenv("API2", "127.0.0.1:"+strconv.Itoa(port+portStep))
@@ -87,6 +92,7 @@ func program(args ...string) *exec.Cmd {
 			c.Env = append(c.Env, line)
 		}
 	}
+	c.Env = append(c.Env, hurry+"="+hurried)
 	return c
 }
 
