@@ -166,13 +166,10 @@ func (s *Stream) receive(conn *operating, answered *int) error {
 func (s *Stream) broken(err error, answered int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, c := range s.open {
-		delete(s.open, id)
-		c.fail(s.lost(c.op, err, answered))
-	}
 	s.cancels = s.cancels[:0]
 	if answered > 0 && s.life.Err() == nil {
 		s.failures, s.refused = 0, nil
+		s.failOpen(func(op *interrexv1.StreamOperation) error { return s.lost(op, err) })
 		if len(s.waiting) > 0 {
 			s.wake()
 		}
@@ -182,42 +179,64 @@ func (s *Stream) broken(err error, answered int) {
 	pause = pause/2 + rand.N(pause/2)
 	s.failures++
 	s.refused, s.retryAt = err, time.Now().Add(pause)
+	unsent := s.unavailable(err, pause)
+	s.failOpen(func(op *interrexv1.StreamOperation) error {
+		if wire.NeverLeft(err) || s.refusal(err) != nil {
+			return unsent
+		}
+		return s.lost(op, err)
+	})
 	for i, c := range s.waiting {
 		s.waiting[i] = nil
 		if c.op != nil {
-			c.fail(s.unavailable(err, pause))
+			c.fail(unsent)
 		}
 	}
 	s.waiting = s.waiting[:0]
-	s.config.Logger.Debugf("the stream to %s broke: %v", s.config.BaseURL, err)
+	s.config.Logger.Debugf("the stream to %s broke: %s", s.config.BaseURL, reason(err))
 }
 
-// lost is the error of an operation that was sent on a connection that broke. A
-// refusal of the whole stream, for good and before any answer, is that of each
-// operation.
-func (s *Stream) lost(op *interrexv1.StreamOperation, err error, answered int) error {
-	read := isRead(op)
-	classified := wire.FromError(err, !read)
-	kind := interrex.KindOf(classified)
-	refused := answered == 0 && !kind.Retryable() && kind != interrex.KindOutcomeUnknown
-	switch {
-	case wire.NeverLeft(err) || refused:
-		return classified
-	case read:
-		return interrex.Errorf(interrex.KindUnavailable, "the stream to %s broke: %v", s.config.BaseURL, err).WithCause(err)
+// failOpen ends the calls that were sent.
+func (s *Stream) failOpen(why func(op *interrexv1.StreamOperation) error) {
+	for id, c := range s.open {
+		delete(s.open, id)
+		c.fail(why(c.op))
 	}
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "the stream to %s broke before its answer: %v", s.config.BaseURL, err).WithCause(err)
+}
+
+// refusal is the agent's refusal, for good, of a whole stream; nil: it is none.
+func (s *Stream) refusal(err error) error {
+	classified := wire.FromError(err, true)
+	if kind := interrex.KindOf(classified); kind.Retryable() || kind == interrex.KindOutcomeUnknown {
+		return nil
+	}
+	return classified
+}
+
+// lost is the error of an operation that was sent on a connection that broke.
+func (s *Stream) lost(op *interrexv1.StreamOperation, err error) error {
+	kind := interrex.KindOutcomeUnknown
+	if isRead(op) {
+		kind = interrex.KindUnavailable
+	}
+	return interrex.Errorf(kind, "the stream to %s broke before its answer: %s", s.config.BaseURL, reason(err)).WithCause(err)
+}
+
+// reason gives an error's text without the code that a library put before it.
+func reason(err error) string {
+	if answered := (*connect.Error)(nil); errors.As(err, &answered) {
+		return answered.Message()
+	}
+	return err.Error()
 }
 
 // unavailable is the error of an operation that was not sent.
 func (s *Stream) unavailable(err error, wait time.Duration) error {
-	classified := wire.FromError(err, false)
-	kind := interrex.KindOf(classified)
-	if kind == interrex.KindOutcomeUnknown || kind == interrex.KindTimeout {
-		kind = interrex.KindUnavailable
+	if refusal := s.refusal(err); refusal != nil {
+		return refusal
 	}
-	e := interrex.Errorf(kind, "%s cannot be reached: %v", s.config.BaseURL, err).WithCause(err)
-	e.RetryAfter = max(wire.RetryAfter(classified), wait)
+	e := interrex.Errorf(interrex.KindUnavailable, "%s cannot be reached: %s", s.config.BaseURL, reason(err)).WithCause(err)
+	e.RetryAfter = max(wire.RetryAfter(wire.FromError(err, false)), wait)
 	return e
 }
 

@@ -103,7 +103,10 @@ func FromError(err error, write bool) error {
 			return FromDetail(m).WithCause(err)
 		}
 	}
-	kind := interrex.KindOutcomeUnknown
+	kind, message := interrex.KindOutcomeUnknown, err.Error()
+	if answered != nil {
+		message = answered.Message() // the code in front of it says less than the kind
+	}
 	switch {
 	case NeverLeft(err):
 		kind = interrex.KindUnavailable
@@ -112,7 +115,7 @@ func FromError(err error, write bool) error {
 	case !write && answered != nil:
 		kind = kindOfRead(answered.Code())
 	}
-	return interrex.Errorf(kind, "%s", err).WithCause(err)
+	return interrex.Errorf(kind, "%s", message).WithCause(err)
 }
 
 // NeverLeft reports whether err says that no byte of the request can have

@@ -1,0 +1,243 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+func h2c() *http.Client {
+	t := &http.Transport{Protocols: new(http.Protocols)}
+	t.Protocols.SetUnencryptedHTTP2(true)
+	return &http.Client{Transport: t}
+}
+
+func newStream(t testing.TB, url string, change func(*client.StreamConfig)) *client.Stream {
+	t.Helper()
+	c := client.StreamConfig{HTTP: h2c(), BaseURL: url}
+	if change != nil {
+		change(&c)
+	}
+	s, err := client.NewStream(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		c.HTTP.(*http.Client).CloseIdleConnections()
+	})
+	return s
+}
+
+func revoke(n int) *interrexv1.StreamOperation {
+	return &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Revoke{
+		Revoke: &interrexv1.RevokeRequest{Key: "a/b", Token: uint64(n), RequestId: fmt.Sprint("r", n)},
+	}}
+}
+
+func get() *interrexv1.StreamOperation {
+	return &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Get{Get: &interrexv1.GetRequest{Key: "a/b"}}}
+}
+
+// inFlight makes calls and gives their errors once all are answered.
+func inFlight(t testing.TB, s *client.Stream, n int, op func(n int) *interrexv1.StreamOperation) func() []error {
+	errs := make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { _, errs[i] = s.Call(t.Context(), op(i)) })
+	}
+	return func() []error {
+		all.Wait()
+		return errs
+	}
+}
+
+func TestEveryCallGetsItsOwnAnswerInAnyOrder(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) {
+		a.answer = func(op *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
+			token := op.GetRevoke().GetToken()
+			if token%7 == 0 {
+				return failing(interrex.KindNotHeld)
+			}
+			return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Revoke{Revoke: &interrexv1.RevokeResponse{Revision: token}}}
+		}
+	})
+	s := newStream(t, a.URL, nil)
+	var all sync.WaitGroup
+	for i := range 1000 {
+		all.Go(func() {
+			answer, err := s.Call(t.Context(), revoke(i))
+			switch {
+			case i%7 == 0:
+				if !errors.Is(err, interrex.ErrNotHeld) {
+					t.Errorf("call %d: %v", i, err)
+				}
+			case err != nil || answer.GetRevoke().Revision != uint64(i):
+				t.Errorf("call %d: %v, %v", i, answer, err)
+			}
+		})
+	}
+	all.Wait()
+	if a.streams != 1 {
+		t.Errorf("%d streams", a.streams)
+	}
+}
+
+func TestAStreamThatBreaksUnderAThousandCallsAnswersEachOnceAndConnectsAgain(t *testing.T) {
+	a := startAgent(t)
+	s := newStream(t, a.URL, nil)
+	if _, err := s.Call(t.Context(), revoke(0)); err != nil {
+		t.Fatal(err)
+	}
+	a.set(func(a *agent) { a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer { return nil } })
+	writes, reads := inFlight(t, s, 500, revoke), inFlight(t, s, 500, func(int) *interrexv1.StreamOperation { return get() })
+	eventually(t, "all sent", func() bool { return len(a.received()) == 1001 })
+	a.set(func(a *agent) { a.answer = granted })
+	a.CloseClientConnections()
+	for _, err := range writes() {
+		if !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			t.Fatalf("a write that was sent: %v", err)
+		}
+	}
+	for _, err := range reads() {
+		if !errors.Is(err, interrex.ErrUnavailable) {
+			t.Fatalf("a read that was sent: %v", err)
+		}
+	}
+	if _, err := s.Call(t.Context(), revoke(0)); err != nil {
+		t.Errorf("after the break: %v", err)
+	}
+}
+
+func TestWithoutAnAgentACallIsUnavailableAtOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + l.Addr().String()
+	_ = l.Close()
+	s := newStream(t, url, nil)
+	for range 3 {
+		_, err = s.Call(t.Context(), revoke(1))
+		if !errors.Is(err, interrex.ErrUnavailable) || wire.RetryAfter(err) <= 0 {
+			t.Errorf("got %v, again after %s", err, wire.RetryAfter(err))
+		}
+	}
+}
+
+func TestACallerThatGoesIsTold(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) { a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer { return nil } })
+	s := newStream(t, a.URL, nil)
+	for _, c := range []struct {
+		op   *interrexv1.StreamOperation
+		want error
+	}{{revoke(1), interrex.ErrOutcomeUnknown}, {get(), interrex.ErrTimeout}} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		before := len(a.received())
+		go func() {
+			eventually(t, "the operation is there", func() bool { return len(a.received()) > before })
+			cancel(errors.New("enough"))
+		}()
+		if _, err := s.Call(ctx, c.op); !errors.Is(err, c.want) || !errors.Is(err, context.Cause(ctx)) {
+			t.Errorf("got %v", err)
+		}
+		eventually(t, "the cancel is there", func() bool {
+			ops := a.received()
+			return len(ops) == before+2 && ops[before+1].GetCancel() == ops[before].Id
+		})
+	}
+}
+
+func TestACallWhoseContextHasEndedIsNotDone(t *testing.T) {
+	s := newStream(t, "http://192.0.2.1:1", func(c *client.StreamConfig) {
+		c.HTTP = &http.Client{Transport: blocked{}}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	// The first call waits in the connection; the second was never sent.
+	first := make(chan error, 1)
+	go func() {
+		_, err := s.Call(ctx, revoke(1))
+		first <- err
+	}()
+	<-ctx.Done()
+	<-first
+	if _, err := s.Call(ctx, revoke(2)); !errors.Is(err, interrex.ErrTimeout) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// blocked is a network in which nothing arrives.
+type blocked struct{}
+
+func (blocked) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	_ = r.Body.Close()
+	return nil, r.Context().Err()
+}
+
+func TestAFullStreamIsOverloaded(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) { a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer { return nil } })
+	s := newStream(t, a.URL, func(c *client.StreamConfig) { c.MaxOpen = 3 })
+	all := inFlight(t, s, 3, revoke)
+	eventually(t, "all sent", func() bool { return len(a.received()) == 3 })
+	if _, err := s.Call(t.Context(), revoke(4)); !errors.Is(err, interrex.ErrOverloaded) {
+		t.Errorf("got %v", err)
+	}
+	_ = s.Close()
+	for _, err := range all() {
+		if !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			t.Errorf("open at Close: %v", err)
+		}
+	}
+	if _, err := s.Call(t.Context(), revoke(5)); !errors.Is(err, interrex.ErrUnavailable) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestARefusedStreamRefusesItsCalls(t *testing.T) {
+	for kind, want := range map[interrex.Kind]interrex.Kind{
+		interrex.KindUnauthenticated: interrex.KindUnauthenticated, interrex.KindDenied: interrex.KindDenied,
+		interrex.KindDraining: interrex.KindOutcomeUnknown, // it may have taken the message
+	} {
+		a := startAgent(t)
+		a.set(func(a *agent) { a.refuse = interrex.Errorf(kind, "go away") })
+		s := newStream(t, a.URL, nil)
+		if _, err := s.Call(t.Context(), revoke(1)); interrex.KindOf(err) != want {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+func TestAnAnswerOfAWrongHeaderIsNotBelieved(t *testing.T) {
+	a := startAgent(t)
+	s := newStream(t, a.URL, func(c *client.StreamConfig) {
+		c.Accept = func(http.Header) error { return interrex.Errorf(interrex.KindUnavailable, "another cluster") }
+	})
+	if _, err := s.Call(t.Context(), revoke(1)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAStreamSaysWhatItLacks(t *testing.T) {
+	for _, c := range []client.StreamConfig{{}, {HTTP: http.DefaultClient}, {HTTP: http.DefaultClient, BaseURL: "x", MaxOpen: -1}} {
+		if _, err := client.NewStream(c); err == nil {
+			t.Errorf("%+v was taken", c)
+		}
+	}
+}
