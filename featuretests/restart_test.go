@@ -1,0 +1,160 @@
+package featuretests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/interrextest"
+)
+
+// switchboard is the configuration files of a cluster's agents.
+type switchboard struct {
+	mu    sync.Mutex
+	files []config.Config
+}
+
+// configure gives agent i a file to reload.
+func (s *switchboard) configure(i int, c *agent.Config) {
+	s.files = append(s.files, config.Config{
+		Agent: config.Agent{ID: c.ID, DataDir: c.DataDir}, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
+		Features: c.Features, Notify: c.Notify, Logging: c.Logging,
+	}.WithDefaults())
+	c.Load = func() (config.Config, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.files[i], nil
+	}
+}
+
+// restartRaft changes a value of agent i that raft cannot take up while it
+// runs.
+func (s *switchboard) restartRaft(t *testing.T, a *agent.Agent, i int) {
+	t.Helper()
+	s.mu.Lock()
+	s.files[i].Raft.SnapshotRetention++
+	s.mu.Unlock()
+	if changed, err := a.Reload(); err != nil || len(changed) != 1 || changed[0] != "raft" {
+		t.Fatalf("the reload changed %v (%v), want raft alone", changed, err)
+	}
+}
+
+// While raft is restarted on every agent in turn, its snapshots being frequent,
+// no reader and no watcher of any agent sees the state go back.
+func TestRaftRestartedInALivingAgentTakesNothingBack(t *testing.T) {
+	var s switchboard
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Configure: func(i int, a *agent.Config) {
+		a.Raft.SnapshotThreshold, a.Raft.SnapshotInterval = 64, time.Second
+		s.configure(i, a)
+	}})
+	ctx, stop := context.WithCancel(t.Context())
+	var watchers sync.WaitGroup
+	t.Cleanup(watchers.Wait)
+	t.Cleanup(stop)
+	seen := make([]int, 3)
+	for i := range c.Agents() {
+		leases := c.Client(i).Leases()
+		watchers.Go(func() { readOn(ctx, t, i, leases) })
+		watchers.Go(func() { seen[i] = watchOn(ctx, t, i, leases) })
+	}
+	l := startLoad(t, c.Client(), c.Client(), c.Client())
+	for range 2 {
+		for i, a := range c.Agents() {
+			before := starts(a)
+			s.restartRaft(t, a, i)
+			eventually(t, "raft is restarted", func() error {
+				if starts(a) == before {
+					return errors.New("it is not")
+				}
+				return a.Ready(ctx)
+			})
+			pause(ctx, time.Second)
+		}
+	}
+	l.check(t, 500)
+	stop()
+	watchers.Wait()
+	for i, n := range seen {
+		if n < 100 {
+			t.Errorf("the watcher of agent %d saw %d events: fewer than 100 prove nothing", i, n)
+		}
+	}
+}
+
+// starts is how often the raft of an agent was started, -1 while it does not run.
+func starts(a *agent.Agent) int {
+	raft := a.Report()["manifolds"].(map[string]any)["raft"].(map[string]any)
+	if raft["state"] != "started" {
+		return -1
+	}
+	return raft["start-count"].(int)
+}
+
+// readOn reads what agent i knows, as fast as it can.
+func readOn(ctx context.Context, t *testing.T, i int, leases interrex.Leases) {
+	var last interrex.Revision
+	for ctx.Err() == nil {
+		page, err := leases.List(ctx, interrex.ListRequest{PageSize: 1, ReadOptions: interrex.ReadOptions{Consistency: interrex.Eventual}})
+		if err != nil {
+			if ctx.Err() == nil {
+				t.Errorf("a reader of agent %d: %v", i, err)
+			}
+			return
+		}
+		if page.Revision < last {
+			t.Errorf("a reader of agent %d saw revision %s after %s", i, page.Revision, last)
+			return
+		}
+		last = page.Revision
+	}
+}
+
+// watchOn follows agent i: every event has its own place, and the tokens of a
+// key rise. It gives the number of events.
+func watchOn(ctx context.Context, t *testing.T, i int, leases interrex.Leases) (events int) {
+	watch, err := leases.Watch(ctx, interrex.WatchRequest{})
+	if err != nil {
+		t.Errorf("a watcher of agent %d: %v", i, err)
+		return 0
+	}
+	defer watch.Close()
+	tokens := map[interrex.Key]interrex.Token{}
+	var last interrex.Revision
+	for ; ; events++ {
+		e, err := watch.Next(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				t.Errorf("a watcher of agent %d: %v", i, err)
+			}
+			return events
+		}
+		if wrong := follows(e, last, tokens); wrong != "" {
+			t.Errorf("a watcher of agent %d saw %s of %s in revision %s after %s: %s", i, e.Kind, e.Lease.Key, e.Revision, last, wrong)
+			return events
+		}
+		last = e.Revision
+	}
+}
+
+// follows says what is wrong with an event that comes after others.
+func follows(e interrex.LeaseEvent, last interrex.Revision, tokens map[interrex.Key]interrex.Token) string {
+	switch e.Kind {
+	case interrex.LeasePresent, interrex.EndOfSnapshot:
+		return ""
+	case interrex.LeaseClaimed:
+		if before := tokens[e.Lease.Key]; e.Lease.Token <= before {
+			return fmt.Sprintf("token %s after %s", e.Lease.Token, before)
+		}
+		tokens[e.Lease.Key] = e.Lease.Token
+	}
+	if e.Revision <= last {
+		return "an event comes again, or late"
+	}
+	return ""
+}
