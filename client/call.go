@@ -37,48 +37,47 @@ type request struct {
 // harmless. When the time is over before, the outcome is unknown if any attempt
 // may have happened, else the error of the last one.
 func (c *Client) do(ctx context.Context, r request) (*interrexv1.StreamAnswer, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
-	defer cancel()
+	end := time.Now().Add(c.config.Timeout)
 	if r.id != "" {
-		return c.once(ctx, c.endpoint(), r.make(r.id, r.attempt))
+		return c.once(ctx, end, c.endpoint(), r.make(r.id, r.attempt))
 	}
 	if r.write {
-		id, done, err := c.number(ctx)
+		id, done, err := c.number(ctx, end)
 		if err != nil {
 			return nil, err
 		}
 		defer done()
 		r.id = id
 	}
-	return c.insist(ctx, r)
+	return c.insist(ctx, end, r)
 }
 
 // number takes an id, and waits while the window is full.
-func (c *Client) number(ctx context.Context) (id string, done func(), err error) {
+func (c *Client) number(ctx context.Context, end time.Time) (id string, done func(), err error) {
 	for {
 		id, done, err = c.ids.Open(false)
-		if err == nil || !c.sleep(ctx, wire.RetryAfter(err)) {
+		if err == nil || !c.sleep(ctx, end, wire.RetryAfter(err)) {
 			return id, done, err
 		}
 	}
 }
 
-func (c *Client) insist(ctx context.Context, r request) (*interrexv1.StreamAnswer, error) {
+func (c *Client) insist(ctx context.Context, end time.Time, r request) (*interrexv1.StreamAnswer, error) {
 	unsure := false
 	for n := 0; ; n++ {
 		p := c.endpoint()
-		answer, err := c.once(ctx, p, r.make(r.id, uint32(n)))
-		kind := interrex.KindOf(err)
-		unsure = unsure || kind == interrex.KindOutcomeUnknown
-		if err == nil || !kind.Retryable() && kind != interrex.KindOutcomeUnknown {
+		answer, err := c.once(ctx, end, p, r.make(r.id, uint32(n)))
+		if err == nil || final(err) {
 			return answer, err
 		}
+		kind := interrex.KindOf(err)
+		unsure = unsure || kind == interrex.KindOutcomeUnknown
 		pause := max(backoff(n), wire.RetryAfter(err))
 		if moves(kind) && c.leave(p) && (n+1)%len(c.endpoints) != 0 {
 			pause = 0 // the next one was not asked yet
 		}
-		if !c.sleep(ctx, pause) {
-			return nil, c.late(ctx, err, unsure)
+		if !c.sleep(ctx, end, pause) {
+			return nil, late(err, unsure)
 		}
 		c.config.Logger.Debugf("%s: %v: asking again", p.url, err)
 	}
@@ -86,8 +85,11 @@ func (c *Client) insist(ctx context.Context, r request) (*interrexv1.StreamAnswe
 
 // once makes one attempt at one agent. When nobody has answered in
 // attemptTimeout, it is over.
-func (c *Client) once(ctx context.Context, p *endpoint, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
+	if soon := time.Now().Add(attemptTimeout); soon.Before(end) {
+		end = soon
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	if end, ok := ctx.Deadline(); ok {
 		op.Timeout = durationpb.New(time.Until(end))
@@ -117,19 +119,24 @@ func (c *Client) send(ctx context.Context, by carrier, op *interrexv1.StreamOper
 	op.Mark = mark
 	sent := c.clock.Now()
 	answer, err := by.Call(ctx, op)
-	if kind := interrex.KindOf(err); err == nil || !kind.Retryable() && kind != interrex.KindOutcomeUnknown {
+	if err == nil || final(err) {
 		c.names.heard(id, sent)
 	}
 	return answer, err
 }
 
 // late is the error of a request whose time is over.
-func (c *Client) late(ctx context.Context, err error, unsure bool) error {
+func late(err error, unsure bool) error {
 	if !unsure || errors.Is(err, interrex.ErrOutcomeUnknown) {
 		return err
 	}
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "an attempt was not answered, and the last one says: %v", err).
-		WithCause(errors.Join(context.Cause(ctx), err))
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "an attempt was not answered, and the last one says: %v", err).WithCause(err)
+}
+
+// final reports whether an error answers its request: no other attempt is made.
+func final(err error) bool {
+	kind := interrex.KindOf(err)
+	return !kind.Retryable() && kind != interrex.KindOutcomeUnknown
 }
 
 // moves reports whether another agent may do better.
@@ -143,10 +150,11 @@ func backoff(n int) time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
-// sleep waits for d, and reports whether ctx and the Client live.
-func (c *Client) sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil && c.life.Err() == nil
+// sleep waits for d, and reports whether there is time for another attempt: not
+// after end, nor when ctx or the Client has ended.
+func (c *Client) sleep(ctx context.Context, end time.Time, d time.Duration) bool {
+	if d >= time.Until(end) || ctx.Err() != nil || c.life.Err() != nil {
+		return false
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -334,7 +334,7 @@ func TestAnAgentOfAnUnknownCertificateIsUnavailable(t *testing.T) {
 	a := newAgent(t)
 	a.EnableHTTP2 = true
 	a.StartTLS()
-	_, err := claim(t, dial(t, client.Config{Timeout: 50 * time.Millisecond}, a))
+	_, err := claim(t, dial(t, client.Config{Timeout: 500 * time.Millisecond}, a))
 	if !errors.Is(err, interrex.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"connectrpc.com/connect"
@@ -101,6 +102,9 @@ func (s *Stream) send(ctx context.Context, conn *operating) error {
 		case <-s.work:
 		}
 		for {
+			// Callers that were woken by the same answers are about to call again:
+			// let them, so that one message carries them all.
+			runtime.Gosched()
 			m.Operations = s.take(m.Operations[:0])
 			if len(m.Operations) == 0 {
 				break

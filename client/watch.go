@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -91,7 +92,7 @@ func (w *watch) run() error {
 		if got {
 			failures = 0
 		}
-		w.c.sleep(w.life, max(backoff(failures), wire.RetryAfter(err)))
+		pause(w.life, max(backoff(failures), wire.RetryAfter(err)))
 	}
 }
 
@@ -140,4 +141,14 @@ func (w *watch) take(m *interrexv1.WatchResponse) error {
 		w.request.Since = e.Revision
 	}
 	return nil
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }

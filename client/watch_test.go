@@ -1,0 +1,188 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// script is what an agent's watches do, one after the other: the events that
+// they send, and how they end.
+type script []func(r *interrexv1.WatchRequest, send func(kind string, revision uint64) error) error
+
+// play lets an agent's watches follow a script, and notes where each began.
+func play(a *agent, s script) (since func() []uint64) {
+	var began []uint64
+	a.set(func(a *agent) {
+		a.watch = func(r *interrexv1.WatchRequest, send func(string, uint64) error) error {
+			a.mu.Lock()
+			began = append(began, r.Since)
+			n := len(began) - 1
+			a.mu.Unlock()
+			return s[n](r, send)
+		}
+	})
+	return func() []uint64 {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return append([]uint64(nil), began...)
+	}
+}
+
+// events sends events of a kind with the revisions, and then fails.
+func events(kind string, err error, revisions ...uint64) func(*interrexv1.WatchRequest, func(string, uint64) error) error {
+	return func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
+		for _, r := range revisions {
+			if err := send(kind, r); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+}
+
+// follow reads a watch to its end.
+func follow(t *testing.T, w interrex.LeaseWatch) (seen []string, err error) {
+	t.Helper()
+	for {
+		e, err := w.Next(t.Context())
+		if err != nil {
+			return seen, err
+		}
+		seen = append(seen, fmt.Sprintf("%s %d", e.Kind, e.Revision))
+	}
+}
+
+func watch(t *testing.T, c *client.Client, r interrex.WatchRequest) interrex.LeaseWatch {
+	t.Helper()
+	w, err := c.Leases().Watch(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	return w
+}
+
+func TestAWatchResumesAfterItsLastEvent(t *testing.T) {
+	a := startAgent(t)
+	since := play(a, script{
+		events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindDraining, "bye"), 5, 6),
+		events("", nil), // ends with nothing said
+		events(interrex.LeaseReleased, interrex.Errorf(interrex.KindUnavailable, "gone"), 7),
+		events("", interrex.Errorf(interrex.KindCompacted, "too late")),
+	})
+	seen, err := follow(t, watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{Since: 4}))
+	if want := []string{"lease.claimed 5", "lease.claimed 6", "lease.released 7"}; !reflect.DeepEqual(seen, want) {
+		t.Errorf("saw %v", seen)
+	}
+	if want := []uint64{4, 6, 6, 7}; !reflect.DeepEqual(since(), want) {
+		t.Errorf("it began after %v", since())
+	}
+	if !errors.Is(err, interrex.ErrCompacted) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestAWatchGoesOnAtAnotherAgent(t *testing.T) {
+	a, b := startAgent(t), startAgent(t)
+	play(a, script{events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindUnavailable, "gone"), 5)})
+	since := play(b, script{events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindWatchClosed, "restored"), 6)})
+	seen, err := follow(t, watch(t, dial(t, client.Config{}, a, b), interrex.WatchRequest{Since: 4}))
+	if len(seen) != 2 || !reflect.DeepEqual(since(), []uint64{5}) || !errors.Is(err, interrex.ErrWatchClosed) {
+		t.Errorf("saw %v, went on after %v, ended with %v", seen, since(), err)
+	}
+}
+
+func TestAWatchThatBreaksAmidThePresentLeasesIsClosed(t *testing.T) {
+	a := startAgent(t)
+	play(a, script{events(interrex.LeasePresent, interrex.Errorf(interrex.KindUnavailable, "gone"), 3, 2)})
+	seen, err := follow(t, watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{}))
+	if len(seen) != 2 || !errors.Is(err, interrex.ErrWatchClosed) {
+		t.Errorf("saw %v, ended with %v", seen, err)
+	}
+}
+
+func TestAWatchResumesAfterTheEndOfItsSnapshot(t *testing.T) {
+	a := startAgent(t)
+	since := play(a, script{
+		func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
+			return errors.Join(send(interrex.LeasePresent, 3), send(interrex.EndOfSnapshot, 9), interrex.Errorf(interrex.KindUnavailable, "gone"))
+		},
+		events("", interrex.Errorf(interrex.KindCompacted, "too late")),
+	})
+	_, _ = follow(t, watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{}))
+	if want := []uint64{0, 9}; !reflect.DeepEqual(since(), want) {
+		t.Errorf("it began after %v", since())
+	}
+}
+
+func TestAWatchEndsWithItsContextItsCloseAndItsClient(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) {
+		a.watch = func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
+			for n := uint64(1); ; n++ { // more than any buffer holds
+				if err := send(interrex.LeaseClaimed, n); err != nil {
+					return err
+				}
+			}
+		}
+	})
+	c := dial(t, client.Config{}, a)
+	ctx, cancel := context.WithCancel(t.Context())
+	first, err := c.Leases().Watch(ctx, interrex.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := follow(t, first); !errors.Is(err, interrex.ErrWatchClosed) {
+		t.Errorf("after its context: %v", err)
+	}
+	second := watch(t, c, interrex.WatchRequest{})
+	if _, err := second.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = second.Close()
+	if _, err := second.Next(t.Context()); !errors.Is(err, interrex.ErrWatchClosed) {
+		t.Errorf("after its Close: %v", err)
+	}
+	third := watch(t, c, interrex.WatchRequest{})
+	_ = c.Close()
+	if _, err := follow(t, third); !errors.Is(err, interrex.ErrWatchClosed) {
+		t.Errorf("after its client's Close: %v", err)
+	}
+	if _, err := c.Leases().Watch(t.Context(), interrex.WatchRequest{}); !errors.Is(err, interrex.ErrUnavailable) {
+		t.Errorf("on a closed client: %v", err)
+	}
+}
+
+func TestNextMayBeAskedAgainAfterItsTimeWasOver(t *testing.T) {
+	a := startAgent(t)
+	release := make(chan struct{})
+	play(a, script{func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
+		<-release
+		return errors.Join(send(interrex.LeaseClaimed, 5), interrex.Errorf(interrex.KindCompacted, "done"))
+	}})
+	w := watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{Since: 4})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.Next(ctx); !errors.Is(err, interrex.ErrTimeout) {
+		t.Errorf("got %v", err)
+	}
+	close(release)
+	if e, err := w.Next(t.Context()); err != nil || e.Revision != 5 {
+		t.Errorf("got %v, %v", e, err)
+	}
+}
+
+func TestAWatchOfABadNamespaceIsInvalid(t *testing.T) {
+	c := dial(t, client.Config{}, startAgent(t))
+	if _, err := c.Leases().Watch(t.Context(), interrex.WatchRequest{Namespace: "Bad"}); !errors.Is(err, interrex.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+}
