@@ -33,7 +33,6 @@ func (w *Worker) serve(l *life) error {
 			return applierEnd(err)
 		case <-l.news:
 		case <-timer.Chan():
-			timer.Reset(w.period(l, f))
 		}
 		if l.raft.State() == raft.Shutdown {
 			return ErrRaftShutdown
@@ -42,6 +41,8 @@ func (w *Worker) serve(l *life) error {
 		if err := g.check(); err != nil {
 			return err
 		}
+		// Also after news: a leader that is not ready yet is looked at soon.
+		timer.Reset(w.period(l, f))
 	}
 }
 
