@@ -5,11 +5,10 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
+	"time"
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
 )
 
@@ -19,8 +18,8 @@ type founder struct {
 	cfg      Config
 	l        *life
 	asked    chan error // the answer to the bootstrap under way; nil: none is
-	proposed uint64     // the term in which the identity was proposed
-	result   chan error // of the proposal under way; nil: none is
+	term     uint64     // in which the identity was proposed last, and
+	proposed time.Time  // when
 }
 
 func newFounder(cfg Config, l *life) *founder { return &founder{cfg: cfg, l: l} }
@@ -50,12 +49,6 @@ func (f *founder) collect() {
 		if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 			f.cfg.Logger.Warningf("bootstrapping raft cluster: %v", err)
 		}
-	case err := <-f.result:
-		f.result = nil
-		if err != nil {
-			f.proposed = 0 // once more, also in this term
-			f.cfg.Logger.Warningf("the cluster's identity was not written: %v", err)
-		}
 	default:
 	}
 }
@@ -72,34 +65,22 @@ func (f *founder) bootstrap() {
 }
 
 // propose puts the identity in front of everything else that this leader may
-// write. It does not wait until predecessors' entries are applied: a cluster
-// that has an identity keeps it, whatever comes.
+// write, and again when the state has none after a while: a second one changes
+// nothing. It does not wait until predecessors' entries are applied: a cluster
+// that has an identity keeps it, whatever comes. Nor does it wait for the
+// answer: raft answers none that is applied while it stops
+// (hashicorp/raft#145), and the state says what became of it.
 func (f *founder) propose() {
-	term := f.l.raft.CurrentTerm()
-	if f.proposed == term || f.result != nil {
+	term, now := f.l.raft.CurrentTerm(), f.cfg.Clock.Now()
+	if f.term == term && now.Sub(f.proposed) < proposeAgain {
 		return
 	}
-	f.proposed = term
-	future := f.l.raft.Apply(f.identityEntry(), ApplyTimeout)
-	answer := make(chan error, 1)
-	f.result = answer
-	go func() { answer <- outcome(future) }()
+	f.term, f.proposed = term, now
+	f.l.raft.Apply(f.identityEntry(), ApplyTimeout)
 }
 
-// outcome is nil also when the cluster turns out to have an identity.
-func outcome(future raft.ApplyFuture) error {
-	if err := future.Error(); err != nil {
-		return err
-	}
-	results, ok := future.Response().([]state.Result)
-	if !ok || len(results) != 1 {
-		return fmt.Errorf("invalid FSM response: %v", future.Response())
-	}
-	if err := results[0].Err; err != nil && !errors.Is(err, interrex.ErrConflict) {
-		return err
-	}
-	return nil
-}
+// proposeAgain is after how long without an identity one is proposed anew.
+const proposeAgain = 5 * time.Second
 
 func (f *founder) identityEntry() []byte {
 	id := state.Identity{ClusterID: randomHex(16), Incarnations: map[string]string{}}

@@ -98,6 +98,11 @@ func (w *Worker) openSnapshots(l *life) error {
 	return nil
 }
 
+// cachedEntries is how many of the newest entries raft finds in memory: it reads
+// each one back, for every follower and for the state. All of them together
+// are at most 64 MiB.
+const cachedEntries = 32
+
 // newRaft keeps a panic of raft's on reading its own log from ending the
 // process.
 func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
@@ -106,7 +111,11 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 			err = fmt.Errorf("cannot start raft: panic: %v", p)
 		}
 	}()
-	r, err = raft.NewRaft(l.config, cfg.State, l.dir, l.dir.stable, l.snapshots, l.transport)
+	newest, err := raft.NewLogCache(cachedEntries, l.dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start raft: %w", err)
+	}
+	r, err = raft.NewRaft(l.config, cfg.State, newest, l.dir.stable, l.snapshots, l.transport)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
