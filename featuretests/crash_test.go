@@ -2,6 +2,7 @@ package featuretests
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"testing"
@@ -65,9 +66,27 @@ func TestLeaderThatStoodStillEndsNothingAndReadsNothingStale(t *testing.T) {
 	go func() { extended <- keepExtending(t, rest, won.Lease, 3*ttl) }()
 	l := startLoad(t, f.client(leader), f.client(f.others(leader)...))
 
+	old, err := rest.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/web"), Holder: "ann", TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.signal(leader, syscall.SIGSTOP)
-	pause(t.Context(), 2*ttl)
+	if _, err := rest.Revoke(t.Context(), interrex.RevokeRequest{Key: old.Lease.Key, Token: old.Lease.Token}); err != nil {
+		t.Fatal(err)
+	}
+	pause(t.Context(), ttl)
+	reads := make(chan error, 50)
+	paused := f.client(leader).Leases()
+	for range cap(reads) {
+		go func() { reads <- gone(t, paused, old.Lease) }()
+	}
+	pause(t.Context(), ttl)
 	f.signal(leader, syscall.SIGCONT)
+	for range cap(reads) {
+		if err := <-reads; err != nil {
+			t.Error(err)
+		}
+	}
 	pause(t.Context(), ttl)
 	if err := <-extended; err != nil {
 		t.Errorf("the lease was extended all the time, and was lost: %v", err)
@@ -76,6 +95,15 @@ func TestLeaderThatStoodStillEndsNothingAndReadsNothingStale(t *testing.T) {
 	if again := f.leader(f.others(leader)...); again == leader {
 		t.Error("the leader that stood still leads still")
 	}
+}
+
+// gone says what is wrong with a strong read of a lease that was revoked before.
+func gone(t *testing.T, leases interrex.Leases, l interrex.Lease) error {
+	got, _, err := leases.Get(t.Context(), l.Key, interrex.ReadOptions{Consistency: interrex.Strong})
+	if err == nil {
+		return fmt.Errorf("a strong read that began after the lease was revoked sees it, under token %s", got.Token)
+	}
+	return nil
 }
 
 // keepExtending extends a lease every quarter of its ttl.
