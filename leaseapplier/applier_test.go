@@ -365,6 +365,24 @@ func TestMetricsCountWhatWasAnswered(t *testing.T) {
 	})
 }
 
+func TestMetricOfWaitersFallsWithTheLastOne(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		waiters := func() float64 { return gather(t, r.metrics)["interrex_lease_waiters"] }
+		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "c.1", 0, time.Hour, 0)
+		r.put(bob, cat)
+		r.pass(2 * time.Second)
+		if n := waiters(); n != 2 {
+			t.Fatalf("%v, want 2", n)
+		}
+		r.do(r.revoke(db, ann.token())).want("")
+		r.do(r.revoke(db, bob.token())).want("")
+		r.pass(2 * time.Second)
+		if n := waiters(); n != 0 {
+			t.Fatalf("%v after the last was granted, want 0", n)
+		}
+	})
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	whole := func() Config {
 		return Config{Raft: &memRaft{}, Queue: fakeQueue{}, State: &state.State{}, Leases: &lease.Table{}, Clock: testClock, Logger: &logs{}}

@@ -99,7 +99,6 @@ func (b *builder) tidy(now time.Time) {
 		return
 	}
 	b.tidyAt = b.waiters.tidy(now)
-	b.config.Metrics.RecordWaiters(b.waiters.len())
 }
 
 // mayPropose reports whether one more entry may be in flight: one at low load,

@@ -112,7 +112,6 @@ func (b *builder) finish() {
 		b.answer(op, state.Result{Attempt: op.Attempt, Err: errUnknown("this agent stops", nil)})
 	}
 	b.endFinals(b.errStopped())
-	b.config.Metrics.RecordWaiters(0)
 	b.publish()
 	close(b.shared.gone)
 }
@@ -133,8 +132,9 @@ type status struct {
 	stuckSince time.Time
 }
 
-// publish leaves a status for Report.
+// publish leaves a status for Report and for the metrics.
 func (b *builder) publish() {
+	b.config.Metrics.RecordWaiters(b.waiters.len())
 	b.shared.mu.Lock()
 	defer b.shared.mu.Unlock()
 	b.shared.status = status{b.lead.term, b.lead.ready, len(b.flights), b.waiters.len(), b.lead.stuckSince}
