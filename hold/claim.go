@@ -85,7 +85,7 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 			c.attempt(ctx)
 		}
 		wake := c.giveUp
-		if c.ask < c.until {
+		if now < c.until && c.ask < c.until {
 			wake = min(wake, c.ask)
 		}
 		timer.Reset(wake - now)

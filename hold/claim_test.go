@@ -3,11 +3,13 @@ package hold_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/hold"
 )
 
 func TestAClaimOfATakenNameIsHeldAtOnceWithoutAWait(t *testing.T) {
@@ -197,5 +199,43 @@ func TestAGrantThatWasOverBeforeItWasHeardIsClaimedAnew(t *testing.T) {
 		}
 		b.equal("holder", b.server.holder(key), "me")
 		_ = h.Release(b.Context())
+	})
+}
+
+// counted is a clock that knows how often it was read, and jumps on when that
+// is far too often.
+type counted struct {
+	*bubble
+	reads atomic.Int64
+}
+
+func (c *counted) Now() time.Duration {
+	if c.reads.Add(1)%100_000 == 0 {
+		c.sleep(ttl)
+	}
+	return c.bubble.Now()
+}
+
+func TestAWaitThatRanOutBeforeItsNextAskingDoesNotSpin(t *testing.T) {
+	within(t, func(b *bench) {
+		clock := &counted{bubble: b.clock}
+		keeper, err := hold.New(hold.Config{Backend: b.server, Clock: clock, Holder: "me"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer keeper.Close()
+		b.server.take(key, time.Hour)
+		b.server.set(func(s *server) { s.deaf = func(call) bool { return true } })
+		go func() {
+			time.Sleep(ttl / 2) // the next asking is planned well before the end
+			b.clock.sleep(ttl * 7 / 10)
+		}()
+		_, err = keeper.Claim(b.Context(), interrex.ClaimRequest{Key: key, Holder: "me", TTL: ttl, Wait: ttl})
+		if !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			b.Errorf("got %v", err)
+		}
+		if n := clock.reads.Load(); n > 1000 {
+			b.Errorf("the clock was read %d times", n)
+		}
 	})
 }
