@@ -18,9 +18,8 @@ func TestLeaseAndTokenSurviveTheLeadersDeath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var load []*load
 	leader := f.leader()
-	load = append(load, startLoad(t, f.client(), f.client(f.others(leader)...)))
+	l := startLoad(t, f.client(), f.client(f.others(leader)...))
 	pause(t.Context(), time.Second)
 	f.kill(leader)
 	killed := time.Now()
@@ -47,7 +46,7 @@ func TestLeaseAndTokenSurviveTheLeadersDeath(t *testing.T) {
 	f.start(leader)
 	f.answers(leader)
 	pause(t.Context(), time.Second)
-	load[0].check(t, 500)
+	l.check(t, 500)
 }
 
 // A leader that stands still for twice the ttl is replaced. When it goes on, it

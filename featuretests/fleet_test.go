@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,10 +37,8 @@ type member struct {
 	file   string
 	log    string
 
-	mu   sync.Mutex
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when the process has ended
-	err  error         // valid then
 }
 
 // newFleet starts n processes and waits until all of them answer. change may
@@ -152,12 +149,11 @@ func (f *fleet) start(i int) {
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.cmd, m.gone = cmd, make(chan struct{})
+	gone := make(chan struct{})
+	m.cmd, m.gone = cmd, gone
 	go func() {
-		m.err = cmd.Wait()
-		close(m.gone)
+		_ = cmd.Wait() // its exit code stays in cmd
+		close(gone)
 	}()
 }
 

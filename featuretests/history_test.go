@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// told builds histories by hand: each line is one call, from and to in seconds.
+// line is one call of a history that is written by hand, from and to in seconds.
 type line struct {
 	verb     verb
 	holder   string

@@ -60,7 +60,7 @@ func lastBeat(t *testing.T, file string) time.Time {
 func TestCommandOfAKilledLockGoesWithIt(t *testing.T) {
 	f := newFleet(t, 1, nil)
 	beats := filepath.Join(f.dir, "beats")
-	lock, said := f.run(0, "lock", "app/db", "--", "sh", "-c", `echo $$ > "$0"; exec sleep 600`, beats)
+	lock, _ := f.run(0, "lock", "app/db", "--", "sh", "-c", `echo $$ > "$0"; exec sleep 600`, beats)
 	var pid int
 	eventually(t, "the command runs", func() error {
 		text, err := os.ReadFile(beats)
@@ -79,7 +79,6 @@ func TestCommandOfAKilledLockGoesWithIt(t *testing.T) {
 		}
 		return nil
 	})
-	t.Log(said)
 }
 
 // run starts a command of the binary that speaks to member i; what it says is
