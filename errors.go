@@ -135,6 +135,9 @@ func Errorf(k Kind, format string, args ...any) *Error {
 // KindOf gives the kind of the first *Error or sentinel in err's chain, or ""
 // when there is none.
 func KindOf(err error) Kind {
+	if err == nil { // most often
+		return ""
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Kind
