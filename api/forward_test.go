@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/wire"
@@ -180,6 +182,21 @@ func TestOnlyWhatHasNotHappenedIsSentAgain(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+func TestAClaimThatIsPassedOverIsNotPutInLineAgain(t *testing.T) {
+	to := &script{answers: []error{interrex.Errorf(interrex.KindUnavailable, "its caller has not asked again")}}
+	nd := cluster(t, 1, func(c *Config) {
+		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
+		c.Forward = func(context.Context, string) (Forwarder, error) { return to, nil }
+	})[0]
+	op := claimOp(0, "a/b", "ann")
+	op.AsksAgain = true
+	op.GetClaim().RequestId, op.GetClaim().Wait = "ann.1", durationpb.New(time.Minute)
+	_, err := nd.server.Call(t.Context(), op)
+	if len(to.calls) != 1 || !to.calls[0].AsksAgain || interrex.KindOf(err) != interrex.KindUnavailable {
+		t.Errorf("sent %d times, asking again %v: %v", len(to.calls), to.calls[0].AsksAgain, err)
 	}
 }
 

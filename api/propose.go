@@ -87,8 +87,9 @@ func (s *Server) attempt(ctx context.Context, c caller, e errand, l interrex.Lea
 	switch interrex.Kind(a.GetError().GetKind()) {
 	case interrex.KindUnavailable, interrex.KindDraining:
 		// It is not there, or stops: another leads soon. A claim that had stood
-		// in line has been told this for another reason.
-		return a, s.config.Clock.Now().Sub(now) < s.config.LeaderWait
+		// in line has been told this for another reason. Who asks again does so
+		// himself: sent from here, a claim would stand for one who is gone.
+		return a, !op.GetAsksAgain() && s.config.Clock.Now().Sub(now) < s.config.LeaderWait
 	}
 	return a, elsewhere(a)
 }
