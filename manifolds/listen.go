@@ -10,126 +10,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"time"
 
-	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/lease"
-	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
-	"github.com/interrex/interrex/watch"
 )
-
-// leasesFeature lives while leases are switched on.
-func (s *Set) leasesFeature() dependency.Manifold {
-	return dependency.Manifold{
-		Inputs: s.names(FeaturesConfigName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			features, err := get[config.Features](ctx, s.name(FeaturesConfigName))
-			if err != nil {
-				return nil, err
-			}
-			if !features.Leases.On() {
-				return nil, errOff
-			}
-			return keep(nil, nil), nil
-		},
-	}
-}
-
-// api makes the server, which outlives every restart of raft: what it needs of
-// raft it looks up when it needs it.
-func (s *Set) api() dependency.Manifold {
-	return Gate(s.name(APIName), dependency.Manifold{
-		Inputs: s.names(ClockName, IdentityName, StateName, QueueName, FeaturesConfigName),
-		Start:  s.startAPI,
-		Output: giveOutput,
-	}, s.names(StateName, QueueName)...)
-}
-
-func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
-	c := api.Config{
-		Version:        s.config.Agent.Version,
-		Leadership:     s.Leadership,
-		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next },
-		Reads: func() (api.Reads, bool) {
-			rounds := s.Present.now().rounds
-			return rounds, rounds != nil
-		},
-		Waiting: func(k interrex.Key) (int, bool) {
-			applier := s.Present.now().applier
-			if applier == nil || applier.ReadyTerm() == 0 {
-				return 0, false
-			}
-			return applier.Waiting(k), true
-		},
-		Forward: s.forward,
-		Engine:  engine{set: s, started: s.started},
-		Ready:   s.ready,
-		Metrics: s.Registry,
-		Logger:  s.logger("api"),
-	}
-	dir, err := get[*dataDir](ctx, s.name(IdentityName))
-	if err != nil {
-		return nil, err
-	}
-	c.ID = dir.ID
-	if c.Clock, err = get[clock.Clock](ctx, s.name(ClockName)); err != nil {
-		return nil, err
-	}
-	if c.State, err = get[*state.State](ctx, s.name(StateName)); err != nil {
-		return nil, err
-	}
-	if c.Leases, err = get[*lease.Table](ctx, s.name(StateName)); err != nil {
-		return nil, err
-	}
-	if c.Ring, err = get[*watch.Ring](ctx, s.name(StateName)); err != nil {
-		return nil, err
-	}
-	if c.Queue, err = get[*queue.Queue](ctx, s.name(QueueName)); err != nil {
-		return nil, err
-	}
-	features, err := get[config.Features](ctx, s.name(FeaturesConfigName))
-	if err != nil {
-		return nil, err
-	}
-	c.LeasesOff = !features.Leases.On()
-	server, err := api.New(c)
-	if err != nil {
-		return nil, err
-	}
-	end := s.Present.set(func(p *parts) { p.server = server }, func(p *parts) { p.server = nil })
-	return give(keep(func() error {
-		end()
-		// The listeners wait for what is open: a client's stream ends only when
-		// its server does. Calls that take longer are the listeners' to cut.
-		ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
-		defer cancel()
-		if err := server.Drain(ctx); err != nil {
-			s.logger("api").Warningf("the API stops: %v", err)
-		}
-		return nil
-	}, nil), server), nil
-}
-
-// serverTimeout bounds the wait for open calls of an API that is restarted or
-// stopped without a drain before it.
-const serverTimeout = time.Second
-
-// forward gives the way to another agent.
-func (s *Set) forward(_ context.Context, id string) (api.Forwarder, error) {
-	f := s.Present.now().forwarder
-	if f == nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot forward to %s: the transport is not running", id)
-	}
-	return f.to(id)
-}
 
 func (s *Set) apiListener() dependency.Manifold {
 	return dependency.Manifold{

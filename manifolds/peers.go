@@ -1,0 +1,119 @@
+package manifolds
+
+import (
+	"fmt"
+
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+// peers decides how this agent describes itself to others, and whom it lets
+// in.
+type peers struct {
+	set    *Set
+	dir    *dataDir
+	state  *state.State
+	expect int
+	tables map[string]uint16 // versions by name
+}
+
+// known is the cluster that this agent belongs to: what the log says, or,
+// until the log has been read, what the disk remembers.
+func (p peers) known() (clusterID string, epoch state.Epoch, incarnations map[string]string) {
+	id := p.state.Identity()
+	if id.ClusterID == "" {
+		return p.dir.ClusterID, p.dir.Epoch, nil
+	}
+	return id.ClusterID, id.Epoch, id.Incarnations
+}
+
+func (p peers) hello() transport.Hello {
+	clusterID, epoch, _ := p.known()
+	return transport.Hello{
+		ClusterID: clusterID, Epoch: transport.Epoch(epoch), Incarnation: p.dir.Incarnation,
+		APIAddress: p.set.advertisedAPI(), Expect: p.expect, Version: p.set.config.Agent.Version,
+		Tables: p.tables,
+	}
+}
+
+// accept refuses whoever does not belong to this agent's cluster, in words.
+func (p peers) accept(peer transport.Hello) error {
+	clusterID, epoch, incarnations := p.known()
+	if err := p.sameTables(peer.Tables); err != nil {
+		return err
+	}
+	if clusterID == "" {
+		return nil // it decides whether this agent fits
+	}
+	if peer.ClusterID == "" {
+		return member(peer, incarnations)
+	}
+	if peer.ClusterID != clusterID {
+		return fmt.Errorf("agent %s belongs to the cluster %s, this one to %s: an agent's data directory belongs to one cluster for good", peer.ID, peer.ClusterID, clusterID)
+	}
+	if state.Epoch(peer.Epoch) != epoch {
+		return fmt.Errorf("agent %s is in epoch %d of the cluster, this one in %d: the cluster was recovered, and one of them was not part of it", peer.ID, peer.Epoch.Number, epoch.Number)
+	}
+	if is := incarnations[peer.ID]; is != "" && is != peer.Incarnation {
+		return wiped(peer)
+	}
+	return nil
+}
+
+// member lets in an agent that has not read the cluster's first entry yet, if
+// its disk is the one that was there when the cluster was made.
+func member(peer transport.Hello, incarnations map[string]string) error {
+	switch is := incarnations[peer.ID]; is {
+	case peer.Incarnation:
+		return nil
+	case "":
+		return fmt.Errorf("agent %s is no member of this cluster", peer.ID)
+	}
+	return wiped(peer)
+}
+
+func wiped(peer transport.Hello) error {
+	return fmt.Errorf("agent %s comes with another disk than the member of that name: its data directory was wiped or copied, and may have forgotten a vote", peer.ID)
+}
+
+// sameTables demands the same tables, in versions at most one apart.
+func (p peers) sameTables(theirs map[string]uint16) error {
+	for name, version := range p.tables {
+		their, found := theirs[name]
+		if !found || their+1 < version || their > version+1 {
+			return fmt.Errorf("its tables are %v, this agent's are %v: both need the same ones, in versions at most one apart", theirs, p.tables)
+		}
+	}
+	for name := range theirs {
+		if _, found := p.tables[name]; !found {
+			return fmt.Errorf("it has a table %q, this agent has none: both need the same ones", name)
+		}
+	}
+	return nil
+}
+
+// bootstrap decides the first members of a new cluster.
+func (p peers) bootstrap() ([]string, bool, error) {
+	current, _ := p.set.Configuration.Current()
+	if p.dir.ClusterID != "" {
+		return nil, false, nil // it has been in a cluster
+	}
+	if current.Cluster.BootstrapExpect < 2 {
+		return []string{p.dir.ID}, true, nil
+	}
+	t := p.set.Present.now().transport
+	if t == nil {
+		return nil, false, nil
+	}
+	return transport.Decide(t.Self(), t.Peers(), current.Cluster.BootstrapExpect)
+}
+
+func (p peers) incarnations() map[string]string {
+	all := map[string]string{p.dir.ID: p.dir.Incarnation}
+	if t := p.set.Present.now().transport; t != nil {
+		for _, peer := range t.Peers() {
+			all[peer.ID] = peer.Incarnation
+		}
+	}
+	return all
+}

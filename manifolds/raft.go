@@ -1,0 +1,161 @@
+package manifolds
+
+import (
+	"errors"
+	"path/filepath"
+	"sync"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/leaseapplier"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/reads"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+func (s *Set) raft() dependency.Manifold {
+	return dependency.Manifold{
+		Inputs: s.names(ClockName, RaftConfigName, IdentityName, StateName, QueueName, TransportName),
+		Start: Gate(s.name(RaftName), dependency.Manifold{Start: s.startRaft},
+			s.names(IdentityName, StateName, QueueName, TransportName)...).Start,
+		Output: func(in worker.Worker, out any) error { return raftOutput(in.(*visitor).Worker, out) },
+	}
+}
+
+// raftLife is one life of raft and what it was made with.
+type raftLife struct {
+	*raftworker.Worker
+	acks    reads.Acks
+	applier *leaseapplier.Applier
+	end     func()
+
+	waited    sync.Once
+	ended     chan struct{}
+	following sync.WaitGroup
+}
+
+// Wait returns after raft has ended and is no more present.
+func (l *raftLife) Wait() error {
+	err := l.Worker.Wait()
+	l.waited.Do(func() {
+		close(l.ended)
+		l.following.Wait()
+		l.end()
+	})
+	return err
+}
+
+func raftOutput(in worker.Worker, out any) error {
+	l := in.(*raftLife)
+	if p, ok := out.(**raft.Raft); ok {
+		var err error
+		*p, err = l.Raft()
+		return err
+	}
+	return outputs(out, l, l.Worker, l.acks, l.applier)
+}
+
+func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
+	if err := ctx.Get(s.name(RaftConfigName), nil); err != nil {
+		return nil, err
+	}
+	current, changed := s.Configuration.Current()
+	dir, err := get[*dataDir](ctx, s.name(IdentityName))
+	if err != nil {
+		return nil, err
+	}
+	t, err := get[*transport.Transport](ctx, s.name(TransportName))
+	if err != nil {
+		return nil, err
+	}
+	table, err := get[*lease.Table](ctx, s.name(StateName))
+	if err != nil {
+		return nil, err
+	}
+	st, err := get[*state.State](ctx, s.name(StateName))
+	if err != nil {
+		return nil, err
+	}
+	now, err := get[clock.Clock](ctx, s.name(ClockName))
+	if err != nil {
+		return nil, err
+	}
+	life := &raftLife{}
+	p := peers{set: s, dir: dir, state: st}
+	template := raftConfig(raftOf(current))
+	template.StorageDir, template.LocalID = filepath.Join(dir.path, raftworker.RaftDir), raft.ServerID(dir.ID)
+	template.NonSyncedWritesToRaftLog = template.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
+	template.Leadership, template.APIAddress = s.Leadership, t.APIAddress
+	template.Bootstrap, template.Incarnations = p.bootstrap, p.incarnations
+	template.NewApplier = func(r *raft.Raft, q *queue.Queue) (raftworker.LeaseApplier, error) {
+		a, err := leaseapplier.NewApplier(leaseapplier.Config{
+			Raft: r, Queue: q, State: st, Leases: table, Clock: now, Logger: s.logger("applier"),
+			Metrics: s.metrics.applier, Address: t.APIAddress,
+		})
+		life.applier = a
+		return a, err
+	}
+	m := raftworker.Manifold(raftworker.ManifoldConfig{
+		ClockName: s.name(ClockName), TransportName: s.name(TransportName),
+		StateName: s.name(StateName), QueueName: s.name(QueueName), Raft: template,
+		NewWorker: raftworker.NewWorkerShim, Logger: s.logger("raft"), PrometheusRegisterer: s.Registry,
+	})
+	w, err := m.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	life.Worker = w.(*raftworker.Worker)
+	if life.acks, err = acksOf(life.Worker); err != nil {
+		w.Kill()
+		return nil, errors.Join(err, w.Wait())
+	}
+	life.end = s.Present.set(
+		func(p *parts) { p.raft, p.applier, p.acks = life.Worker, life.applier, life.acks },
+		func(p *parts) { p.raft, p.applier, p.acks = nil, nil, nil })
+	life.ended = make(chan struct{})
+	life.following.Go(func() { s.followReloads(life, changed) })
+	return life, nil
+}
+
+// raftConfig is what the configuration says of raft.
+func raftConfig(section raftSection) raftworker.Config {
+	return raftworker.Config{
+		Timing: raftworker.Timing(section.Timing), ElectionTimeout: section.ElectionTimeout,
+		HeartbeatTimeout: section.HeartbeatTimeout, LeaderLeaseTimeout: section.LeaderLeaseTimeout,
+		SnapshotInterval: section.SnapshotInterval, SnapshotThreshold: section.SnapshotThreshold,
+		SnapshotRetention: section.SnapshotRetention, NoLeaderTimeout: section.NoLeaderTimeout,
+		NonSyncedWritesToRaftLog: section.NonSyncedWritesToRaftLog,
+	}
+}
+
+// followReloads gives a running raft what it takes up without a restart.
+func (s *Set) followReloads(life *raftLife, changed <-chan struct{}) {
+	for {
+		select {
+		case <-life.ended:
+			return
+		case <-changed:
+		}
+		var c config.Config
+		c, changed = s.Configuration.Current()
+		if err := life.Reload(raftConfig(raftOf(c))); err != nil {
+			s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
+		}
+	}
+}
+
+// acksOf gives what the transport of a life of raft has noted of answers.
+func acksOf(w *raftworker.Worker) (reads.Acks, error) {
+	t, err := w.Transport()
+	if err != nil {
+		return nil, err
+	}
+	return t.(reads.Acks), nil
+}

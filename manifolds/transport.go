@@ -1,0 +1,76 @@
+package manifolds
+
+import (
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
+)
+
+func (s *Set) transport() dependency.Manifold {
+	return dependency.Manifold{
+		Inputs: s.names(ClockName, ClusterConfigName, IdentityName, StateName),
+		Start:  s.startTransport,
+		Output: owned(giveOutput),
+	}
+}
+
+func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
+	now, err := get[clock.Clock](ctx, s.name(ClockName))
+	if err != nil {
+		return nil, err
+	}
+	section, err := get[config.Cluster](ctx, s.name(ClusterConfigName))
+	if err != nil {
+		return nil, err
+	}
+	dir, err := get[*dataDir](ctx, s.name(IdentityName))
+	if err != nil {
+		return nil, err
+	}
+	st, err := get[*state.State](ctx, s.name(StateName))
+	if err != nil {
+		return nil, err
+	}
+	table, err := get[*lease.Table](ctx, s.name(StateName))
+	if err != nil {
+		return nil, err
+	}
+	p := peers{
+		set: s, dir: dir, state: st, expect: section.BootstrapExpect,
+		tables: map[string]uint16{table.Name(): table.Version()},
+	}
+	c := transport.Config{
+		ID: dir.ID, Hello: p.hello, Accept: p.accept, Clock: now, Logger: s.logger("transport"),
+		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
+	}
+	if c.TLS != nil {
+		c.Listen, c.Advertise, c.Join = section.Listen, section.Advertise, section.Join
+	}
+	t, err := transport.New(c)
+	if err != nil {
+		return nil, err
+	}
+	s.Present.bound("cluster", t.ListenAddr())
+	end := s.Present.set(func(p *parts) { p.transport = t }, func(p *parts) { p.transport = nil })
+	w := &freed{Worker: t, free: func() {
+		end()
+		s.Present.bound("cluster", "")
+	}}
+	return own(give(w, t), patience, s.overstayed(TransportName)), nil
+}
+
+// certificates gives the agent's, from Go or from files; nil: it is alone.
+func (c AgentConfig) certificates(section config.Cluster) transport.TLS {
+	switch {
+	case c.TLS != nil:
+		return c.TLS
+	case section.TLS.Present():
+		return &transport.Files{CA: section.TLS.CA, Cert: section.TLS.Cert, Key: section.TLS.Key}
+	}
+	return nil
+}
