@@ -14,6 +14,10 @@ import (
 type Batch struct {
 	ctx context.Context // of the transaction
 	tx  *sql.Tx
+
+	// Prepared at their first use, since to read a statement costs as much as
+	// to run it. The transaction closes them.
+	claim, end *sql.Stmt
 }
 
 const upsert = `INSERT INTO lease_holders (key, namespace, name, holder, token, ttl_ms, acquired_at, revision)
@@ -24,7 +28,7 @@ const upsert = `INSERT INTO lease_holders (key, namespace, name, holder, token, 
 // Claimed says that a lease has a new holder: by claim, takeover or transfer.
 // It changes nothing where a row stands with that token or a higher one.
 func (b *Batch) Claimed(h Holder) error {
-	_, err := b.tx.ExecContext(b.ctx, upsert+" WHERE excluded.token > lease_holders.token", row(h)...)
+	err := b.run(&b.claim, upsert+" WHERE excluded.token > lease_holders.token", row(h)...)
 	if err != nil {
 		return fmt.Errorf("cannot put %s, held by %s, into the lease holders: %w", h.Key, h.Holder, err)
 	}
@@ -34,12 +38,23 @@ func (b *Batch) Claimed(h Holder) error {
 // Ended says that the lease of key that had this token is over. It changes
 // nothing where none stands, or one with a higher token.
 func (b *Batch) Ended(key interrex.Key, token interrex.Token) error {
-	_, err := b.tx.ExecContext(b.ctx, "DELETE FROM lease_holders WHERE key = $1 AND token <= $2",
+	err := b.run(&b.end, "DELETE FROM lease_holders WHERE key = $1 AND token <= $2",
 		key.String(), int64(token))
 	if err != nil {
 		return fmt.Errorf("cannot take %s out of the lease holders: %w", key, err)
 	}
 	return nil
+}
+
+// run runs a statement, which it prepares if that has not been done.
+func (b *Batch) run(s **sql.Stmt, query string, args ...any) (err error) {
+	if *s == nil {
+		if *s, err = b.tx.PrepareContext(b.ctx, query); err != nil {
+			return err
+		}
+	}
+	_, err = (*s).ExecContext(b.ctx, args...)
+	return err
 }
 
 // row gives a holder as the arguments of upsert.

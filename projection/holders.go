@@ -114,7 +114,7 @@ func (h *Holders) Update(ctx context.Context, to Position, fn func(*Batch) error
 		if moved == 0 {
 			return sameHistory(ctx, tx, to)
 		}
-		return fn(&Batch{ctx, tx})
+		return fn(&Batch{ctx: ctx, tx: tx})
 	})
 	if err != nil {
 		return fmt.Errorf("cannot update the lease holders to revision %d: %w", to.Revision, err)
