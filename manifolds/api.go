@@ -40,7 +40,7 @@ func (s *Set) api() dependency.Manifold {
 	return Gate(s.name(APIName), dependency.Manifold{
 		Inputs: s.names(ClockName, IdentityName, StateName, QueueName, FeaturesConfigName),
 		Start:  s.startAPI,
-		Output: giveOutput,
+		Output: owned(giveOutput),
 	}, s.names(StateName, QueueName)...)
 }
 
@@ -96,7 +96,7 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 		return nil, err
 	}
 	end := s.Present.set(func(p *parts) { p.server = server }, func(p *parts) { p.server = nil })
-	return give(keep(func() error {
+	w := keep(func() error {
 		end()
 		// The listeners wait for what is open: a client's stream ends only when
 		// its server does. Calls that take longer are the listeners' to cut.
@@ -106,7 +106,8 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 			s.logger("api").Warningf("the API stops: %v", err)
 		}
 		return nil
-	}, nil), server), nil
+	}, nil)
+	return own(give(w, server), patience, s.overstayed(APIName)), nil
 }
 
 // serverTimeout bounds the wait for open calls of an API that is restarted or

@@ -248,8 +248,7 @@ func leaseWorld(t *testing.T, stopping time.Duration, overstayed func(string, []
 		"leases": {
 			Start: func(dependency.Context) (worker.Worker, error) { return newSlow(&journal{}, "leases", 0), nil },
 			Output: func(_ worker.Worker, out any) error {
-				*out.(*interrex.Leases) = f
-				return nil
+				return outputs(out, f)
 			},
 		},
 		"lease": Lease(LeaseConfig{LeasesName: "leases", Key: "mine/nightly", Patience: 10 * time.Second, Overstayed: overstayed}),

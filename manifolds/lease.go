@@ -67,10 +67,28 @@ func WhileHeld(lease string, m dependency.Manifold) dependency.Manifold {
 var errLost = errors.New("the lease is lost")
 
 func (c LeaseConfig) start(ctx dependency.Context) (worker.Worker, error) {
-	var leases interrex.Leases
-	if err := ctx.Get(c.LeasesName, &leases); err != nil {
+	leases, err := get[interrex.Leases](ctx, c.LeasesName)
+	if err != nil {
 		return nil, err
 	}
+	// The agent's own leases wait for those who hold one; others need not.
+	visits, err := enter(ctx, "lease "+c.Key, []string{c.LeasesName})
+	if errors.Is(err, dependency.ErrMissing) {
+		return nil, err
+	}
+	held, end, err := c.campaign(ctx, leases)
+	if err != nil {
+		leave(visits)
+		return nil, fmt.Errorf("cannot hold the lease %s: %w", c.Key, err)
+	}
+	w := &leaseHolder{config: c, held: held, end: end}
+	w.tomb.Go(w.loop)
+	return visit(w, visits), nil
+}
+
+// campaign waits until the lease is won, or the engine aborts the start. end
+// ends the hold's context.
+func (c LeaseConfig) campaign(ctx dependency.Context, leases interrex.Leases) (held interrex.Held, end context.CancelCauseFunc, err error) {
 	campaign, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -84,17 +102,14 @@ func (c LeaseConfig) start(ctx dependency.Context) (worker.Worker, error) {
 	// the worker.
 	life, end := context.WithCancelCause(context.Background())
 	stop := context.AfterFunc(campaign, func() { end(dependency.ErrMissing) })
-	held, err := leases.Hold(life, c.Key, interrex.HoldOptions{TTL: c.TTL, Holder: c.Holder, Metadata: c.Metadata, Wait: -1})
+	held, err = leases.Hold(life, c.Key, interrex.HoldOptions{TTL: c.TTL, Holder: c.Holder, Metadata: c.Metadata, Wait: -1})
 	if !stop() && err == nil {
 		err = errors.Join(dependency.ErrMissing, release(held, c.Patience))
 	}
 	if err != nil {
 		end(nil)
-		return nil, fmt.Errorf("cannot hold the lease %s: %w", c.Key, err)
 	}
-	w := &leaseHolder{config: c, held: held, end: end}
-	w.tomb.Go(w.loop)
-	return w, nil
+	return held, end, err
 }
 
 // leaseHolder is one hold.
@@ -155,6 +170,6 @@ func (w *leaseHolder) Report() map[string]any {
 }
 
 func leaseOutput(in worker.Worker, out any) error {
-	w := in.(*leaseHolder)
+	w := in.(*visitor).Worker.(*leaseHolder)
 	return outputs(out, w.held, &w.gate, w)
 }

@@ -38,9 +38,10 @@ func (c *ownClient) drain(ctx context.Context) error {
 	return errors.Join(c.client.DrainHolds(ctx), c.close())
 }
 
-// leases gives interrex.Leases.
+// leases gives interrex.Leases. It stops before the API and raft do, since the
+// leases that are held through it are released last of all.
 func (s *Set) leases() dependency.Manifold {
-	m := Gate(s.name(LeasesName), dependency.Manifold{
+	return Gate(s.name(LeasesName), dependency.Manifold{
 		Inputs: s.names(APIName, LeasesFeatureName),
 		Start: func(ctx dependency.Context) (worker.Worker, error) {
 			if err := ctx.Get(s.name(LeasesFeatureName), nil); err != nil {
@@ -53,8 +54,7 @@ func (s *Set) leases() dependency.Manifold {
 			return s.startLeases(server)
 		},
 		Output: owned(giveOutput),
-	})
-	return m
+	}, s.name(APIName))
 }
 
 func (s *Set) startLeases(server *api.Server) (worker.Worker, error) {
@@ -72,11 +72,48 @@ func (s *Set) startLeases(server *api.Server) (worker.Worker, error) {
 	}
 	mine := &ownClient{leases: c.Leases(), client: c, close: sync.OnceValue(c.Close)}
 	end := s.Present.set(func(p *parts) { p.client = mine }, func(p *parts) { p.client = nil })
+	closed := make(chan struct{})
+	var visiting sync.WaitGroup
 	w := keep(func() error {
 		end()
-		return errors.Join(mine.close(), worker.Stop(serving))
+		err := errors.Join(mine.close(), worker.Stop(serving))
+		close(closed)
+		visiting.Wait()
+		return err
 	}, nil)
-	return own(give(w, c.Leases()), patience, s.overstayed(LeasesName)), nil
+	o := own(give(w, c.Leases()), patience, s.overstayed(LeasesName))
+	visiting.Go(func() { s.visitRaft(o.tomb.Dying(), closed) })
+	return o, nil
+}
+
+// moment is how far apart workers may be killed that are killed together.
+const moment = 50 * time.Millisecond
+
+// visitRaft keeps raft from stopping before the leases are released, when all
+// stops together: the engine kills everybody in the same moment. It is a visit
+// and no input, since the leases go on while raft alone is restarted; then it
+// leaves at once.
+func (s *Set) visitRaft(dying, closed <-chan struct{}) {
+	for {
+		visit, changed := s.Present.enterRaft(s.name(LeasesName))
+		if visit != nil {
+			select {
+			case <-closed:
+			case <-visit.Stopping():
+				select {
+				case <-dying:
+					<-closed
+				case <-s.config.Agent.Clock.After(moment):
+				}
+			}
+			visit.Leave()
+		}
+		select {
+		case <-closed:
+			return
+		case <-changed:
+		}
+	}
 }
 
 // pipe is a net.Listener whose connections come from its own process. They are

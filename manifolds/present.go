@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/raftworker"
@@ -21,6 +22,7 @@ type parts struct {
 	leases    *lease.Table
 	transport *transport.Transport
 	raft      *raftworker.Worker
+	raftDoor  Entrance
 	applier   *leaseapplier.Applier
 	acks      reads.Acks
 	rounds    *reads.Rounds
@@ -40,6 +42,20 @@ func (p *Present) change(f func(*parts)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f(&p.parts)
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// enterRaft begins a visit to the raft that runs; nil: none does, or it stops.
+// changed is closed when something else runs.
+func (p *Present) enterRaft(name string) (v *gate.Visit, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.parts.raftDoor != nil {
+		// A door that is closed already lets nobody in: v is nil.
+		v, _ = p.parts.raftDoor.Enter(name)
+	}
+	return v, p.changed
 }
 
 func (p *Present) now() parts {

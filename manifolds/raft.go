@@ -20,13 +20,14 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
+// raft is owned: whoever releases a lease while everything stops still needs
+// it.
 func (s *Set) raft() dependency.Manifold {
-	return dependency.Manifold{
+	return Gate(s.name(RaftName), dependency.Manifold{
 		Inputs: s.names(ClockName, RaftConfigName, IdentityName, StateName, QueueName, TransportName),
-		Start: Gate(s.name(RaftName), dependency.Manifold{Start: s.startRaft},
-			s.names(IdentityName, StateName, QueueName, TransportName)...).Start,
-		Output: func(in worker.Worker, out any) error { return raftOutput(in.(*visitor).Worker, out) },
-	}
+		Start:  s.startRaft,
+		Output: owned(raftOutput),
+	}, s.names(IdentityName, StateName, QueueName, TransportName)...)
 }
 
 // raftLife is one life of raft and what it was made with.
@@ -116,12 +117,16 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 		w.Kill()
 		return nil, errors.Join(err, w.Wait())
 	}
-	life.end = s.Present.set(
-		func(p *parts) { p.raft, p.applier, p.acks = life.Worker, life.applier, life.acks },
-		func(p *parts) { p.raft, p.applier, p.acks = nil, nil, nil })
 	life.ended = make(chan struct{})
 	life.following.Go(func() { s.followReloads(life, changed) })
-	return life, nil
+	life.end = func() {
+		s.Present.change(func(p *parts) { p.raft, p.applier, p.acks, p.raftDoor = nil, nil, nil, nil })
+	}
+	o := own(life, patience, s.overstayed(RaftName))
+	s.Present.change(func(p *parts) {
+		p.raft, p.applier, p.acks, p.raftDoor = life.Worker, life.applier, life.acks, &o.gate
+	})
+	return o, nil
 }
 
 // raftConfig is what the configuration says of raft.

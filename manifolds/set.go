@@ -43,7 +43,7 @@ func New(c Config) (*Set, error) {
 		Starts:        newStarts(),
 		Leadership:    new(leadership.Tracker),
 		Registry:      c.Agent.Registry,
-		Present:       &Present{addresses: map[string]string{}},
+		Present:       &Present{addresses: map[string]string{}, changed: make(chan struct{})},
 		config:        c,
 		loggers:       c.Agent.Logger,
 		started:       c.Agent.Clock.Now(),
@@ -122,5 +122,6 @@ func (s *Set) overstayed(owner string) func([]string) {
 type Present struct {
 	mu        sync.Mutex
 	parts     parts
+	changed   chan struct{} // closed when parts have changed
 	addresses map[string]string
 }
