@@ -86,6 +86,9 @@ func (a *agent) Operate(ctx context.Context, conn *connect.BidiStream[interrexv1
 	if refuse != nil {
 		return wire.Error(refuse)
 	}
+	if err := conn.Send(nil); err != nil { // the headers go ahead
+		return err
+	}
 	var sending sync.Mutex
 	var answering sync.WaitGroup
 	defer answering.Wait()

@@ -21,6 +21,9 @@ import (
 type noop struct{}
 
 func (noop) Operate(_ context.Context, conn *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]) error {
+	if err := conn.Send(nil); err != nil { // the headers go ahead
+		return err
+	}
 	for {
 		m, err := conn.Receive()
 		if errors.Is(err, io.EOF) {

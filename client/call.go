@@ -64,6 +64,7 @@ func (c *Client) number(ctx context.Context, end time.Time) (id string, done fun
 
 func (c *Client) insist(ctx context.Context, end time.Time, r request) (*interrexv1.StreamAnswer, error) {
 	unsure := false
+	var last error
 	for n := 0; ; n++ {
 		p := c.endpoint()
 		answer, err := c.once(ctx, end, p, r.make(r.id, uint32(n)))
@@ -71,6 +72,10 @@ func (c *Client) insist(ctx context.Context, end time.Time, r request) (*interre
 			return answer, err
 		}
 		kind := interrex.KindOf(err)
+		if kind == interrex.KindTimeout && last != nil {
+			err = last // it says more than that the time is over
+		}
+		last = err
 		unsure = unsure || kind == interrex.KindOutcomeUnknown
 		pause := max(backoff(n), wire.RetryAfter(err))
 		if moves(kind) && c.leave(p) && (n+1)%len(c.endpoints) != 0 {

@@ -198,6 +198,9 @@ func TestAClientNeverGoesToALowerEpochNorBetweenTwoOfOneNumber(t *testing.T) {
 			if _, err := claim(t, c); err == nil {
 				t.Errorf("epoch %s after 2-aaaa was believed (one-shot: %v)", epoch, oneShot)
 			}
+			if n := len(old.received()); n != 0 && !oneShot {
+				t.Errorf("%d operations were sent to epoch %s", n, epoch)
+			}
 			now.set(func(a *agent) { a.answer = granted })
 			if _, err := claim(t, c); err != nil {
 				t.Errorf("back in its own epoch: %v", err)

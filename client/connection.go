@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"time"
 
@@ -24,6 +25,8 @@ const (
 	// The reason why a message could not be sent arrives beside it; for so long
 	// it is waited for.
 	reasonPause = time.Second
+	// An agent's headers are there within this time, or it is not.
+	greetTimeout = 5 * time.Second
 )
 
 // errClosed ends what is open when a Stream is closed.
@@ -65,27 +68,43 @@ func (s *Stream) connect() (answered int, err error) {
 		conn.RequestHeader()[name] = values
 	}
 	s.wake() // for what has waited since before the connection
-	received := make(chan error, 1)
+	greeted, received := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer cancel() // a Send that is blocked ends too
-		received <- s.receive(conn, &answered)
+		received <- s.receive(cancel, conn, greeted, &answered)
 	}()
-	sendErr := s.send(ctx, conn)
-	if sendErr != nil && !errors.Is(sendErr, io.EOF) {
-		cancel()
+	var sendErr error
+	select {
+	case <-greeted:
+		sendErr = s.send(ctx, conn)
+	case <-ctx.Done():
 	}
-	// HTTP/2 does not see that ctx has ended while it waits for more to send.
+	// HTTP/2 hears of the end of ctx only once it waits no more for a message to
+	// send: a receiver of an agent that says nothing would wait for ever.
 	_ = conn.CloseRequest()
-	timer := time.AfterFunc(reasonPause, cancel)
-	defer timer.Stop()
-	err = <-received
+	select {
+	case err = <-received: // it ended, and so did send
+	default:
+		err = await(received, sendErr, cancel)
+	}
 	_ = conn.CloseResponse()
 	if s.life.Err() != nil {
 		err = errClosed
-	} else if sendErr != nil && !errors.Is(sendErr, io.EOF) {
-		err = sendErr
 	}
 	return answered, err
+}
+
+// await gives why a connection ended on which nothing can be sent any more: an
+// error of sending itself, else what the receiver learns within reasonPause.
+func await(received <-chan error, sendErr error, cancel func()) error {
+	if sendErr != nil && !errors.Is(sendErr, io.EOF) {
+		cancel()
+		<-received
+		return sendErr
+	}
+	timer := time.AfterFunc(reasonPause, cancel)
+	defer timer.Stop()
+	return <-received
 }
 
 // operating is the stream as Connect gives it.
@@ -147,21 +166,43 @@ func (s *Stream) take(ops []*interrexv1.StreamOperation) []*interrexv1.StreamOpe
 	return ops
 }
 
-// receive hands out answers until the connection ends.
-func (s *Stream) receive(conn *operating, answered *int) error {
+// receive greets the agent, and hands out answers until the connection ends.
+//
+// An agent sends its headers ahead. Nothing is sent to it before they are there
+// and accepted: until then every operation has provably not left.
+func (s *Stream) receive(cancel func(), conn *operating, greeted chan<- struct{}, answered *int) error {
+	if err := conn.Send(nil); err != nil {
+		return err
+	}
+	header, err := s.greeting(cancel, conn)
+	if err != nil {
+		return err
+	}
+	if len(header) > 0 {
+		close(greeted)
+	} // else the request has failed: Receive says why
 	for {
 		m, err := conn.Receive()
 		if err != nil {
 			return err
 		}
-		if *answered == 0 && s.config.Accept != nil {
-			if err := s.config.Accept(conn.ResponseHeader()); err != nil {
-				return err
-			}
-		}
 		*answered++
 		s.deliver(m.Answers)
 	}
+}
+
+// greeting waits for the agent's headers, and looks at them. None are there
+// when the request has failed.
+func (s *Stream) greeting(cancel func(), conn *operating) (http.Header, error) {
+	timer := time.AfterFunc(greetTimeout, cancel)
+	header := conn.ResponseHeader()
+	if !timer.Stop() {
+		return nil, interrex.Errorf(interrex.KindUnavailable, "%s has not answered the connection within %s", s.config.BaseURL, greetTimeout)
+	}
+	if len(header) > 0 && s.config.Accept != nil {
+		return header, s.config.Accept(header)
+	}
+	return header, nil
 }
 
 // broken ends the calls that were sent on a connection that is gone. When it

@@ -29,8 +29,8 @@ type StreamConfig struct {
 	Header  http.Header // sent with the request; may be nil
 	Logger  Logger      // nil: nothing is said
 	MaxOpen int         // operations that may be open at a time; 0: DefaultMaxOpen
-	// Accept looks at the header of the answer before any answer is believed;
-	// its error ends the connection. nil: every header will do.
+	// Accept looks at the agent's headers before any operation is sent; its
+	// error ends the connection. nil: all headers will do.
 	Accept func(http.Header) error
 }
 

@@ -162,25 +162,6 @@ func TestACallerThatGoesIsTold(t *testing.T) {
 	}
 }
 
-func TestACallWhoseContextHasEndedIsNotDone(t *testing.T) {
-	s := newStream(t, "http://192.0.2.1:1", func(c *client.StreamConfig) {
-		c.HTTP = &http.Client{Transport: blocked{}}
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	// The first call waits in the connection; the second was never sent.
-	first := make(chan error, 1)
-	go func() {
-		_, err := s.Call(ctx, revoke(1))
-		first <- err
-	}()
-	<-ctx.Done()
-	<-first
-	if _, err := s.Call(ctx, revoke(2)); !errors.Is(err, interrex.ErrTimeout) {
-		t.Errorf("got %v", err)
-	}
-}
-
 // blocked is a network in which nothing arrives.
 type blocked struct{}
 
@@ -211,25 +192,39 @@ func TestAFullStreamIsOverloaded(t *testing.T) {
 }
 
 func TestARefusedStreamRefusesItsCalls(t *testing.T) {
-	for kind, want := range map[interrex.Kind]interrex.Kind{
-		interrex.KindUnauthenticated: interrex.KindUnauthenticated, interrex.KindDenied: interrex.KindDenied,
-		interrex.KindDraining: interrex.KindOutcomeUnknown, // it may have taken the message
-	} {
+	for _, kind := range []interrex.Kind{interrex.KindUnauthenticated, interrex.KindDenied, interrex.KindDraining} {
 		a := startAgent(t)
 		a.set(func(a *agent) { a.refuse = interrex.Errorf(kind, "go away") })
 		s := newStream(t, a.URL, nil)
-		if _, err := s.Call(t.Context(), revoke(1)); interrex.KindOf(err) != want {
+		_, err := s.Call(t.Context(), revoke(1))
+		switch got := interrex.KindOf(err); {
+		case got == kind:
+		case kind == interrex.KindDraining && (got == interrex.KindUnavailable || got == interrex.KindOutcomeUnknown):
+			// for now: another agent will do, and the operation may have been sent
+		default:
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
 }
 
-func TestAnAnswerOfAWrongHeaderIsNotBelieved(t *testing.T) {
+func TestNothingIsSentToAnAgentWhoseHeadersAreNotAccepted(t *testing.T) {
 	a := startAgent(t)
 	s := newStream(t, a.URL, func(c *client.StreamConfig) {
 		c.Accept = func(http.Header) error { return interrex.Errorf(interrex.KindUnavailable, "another cluster") }
 	})
-	if _, err := s.Call(t.Context(), revoke(1)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+	if _, err := s.Call(t.Context(), revoke(1)); !errors.Is(err, interrex.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if n := len(a.received()); n != 0 {
+		t.Errorf("%d operations were sent", n)
+	}
+}
+
+func TestNothingHasHappenedWhenNoConnectionCameAbout(t *testing.T) {
+	s := newStream(t, "http://192.0.2.1:1", func(c *client.StreamConfig) { c.HTTP = &http.Client{Transport: blocked{}} })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := s.Call(ctx, revoke(1)); !errors.Is(err, interrex.ErrTimeout) {
 		t.Errorf("got %v", err)
 	}
 }
