@@ -77,10 +77,7 @@ func (h *history) newAgent(id string) *agent {
 	a.member = &member{log: h.log, id: id, state: st, wake: make(chan struct{}, 1), stop: make(chan struct{}), told: a.follow}
 	a.queue, err = queue.New(queue.Config{Clock: a.clock})
 	h.must(err)
-	a.applier, err = leaseapplier.NewApplier(leaseapplier.Config{
-		Raft: a.member, Queue: tap{a.queue, a.member}, State: st, Leases: a.leases, Clock: a.clock, Logger: silent{},
-	})
-	h.must(err)
+	a.startApplier()
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	a.http = &http.Client{Transport: &http.Transport{Protocols: protocols, DialContext: h.net.dialer(id)}}
@@ -100,6 +97,23 @@ func (h *history) newAgent(id string) *agent {
 	return a
 }
 
+func (a *agent) startApplier() {
+	made, err := leaseapplier.NewApplier(leaseapplier.Config{
+		Raft: a.member, Queue: tap{a.queue, a.member}, State: a.state, Leases: a.leases, Clock: a.clock, Logger: silent{},
+	})
+	a.h.must(err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.applier = made
+}
+
+// restart is what comes of a failure within the agent: state and queue live on.
+func (a *agent) restart() {
+	a.applier.Kill()
+	a.h.must(a.applier.Wait())
+	a.startApplier()
+}
+
 func (a *agent) forward(_ context.Context, id string) (api.Forwarder, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -117,6 +131,8 @@ func (a *agent) follow() {
 	l := interrex.Leadership{Term: a.term, LeaderID: a.leader, Leader: a.role == raft.Leader}
 	a.member.log.mu.Unlock()
 	a.tracker.Set(l)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.applier.LeadershipChanged()
 }
 

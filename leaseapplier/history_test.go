@@ -106,6 +106,9 @@ func (h *history) rough() {
 		case h.chance(0.01):
 			h.net.breakSome([]string{"a", "b"}[h.upTo(2)], 0)
 		case h.chance(0.004):
+			h.rules.note("RESTART")
+			h.agents[h.upTo(2)].restart()
+		case h.chance(0.004):
 			_, _ = operator.Leases().Revoke(h.end, interrex.RevokeRequest{Key: parsed, Force: true})
 		}
 	}
