@@ -14,6 +14,7 @@ import (
 
 // The times of a worker that is configured with zeros.
 const (
+	DefaultPause         = 50 * time.Millisecond
 	DefaultMinRetry      = 200 * time.Millisecond
 	DefaultMaxRetry      = 30 * time.Second
 	DefaultNotifyTimeout = 30 * time.Second
@@ -53,6 +54,11 @@ type Config struct {
 	Clock  clock.Clock
 	Logger Logger // nil: none
 
+	// Pause is the least time from one telling to the next, unless a batch was
+	// large: what happens meanwhile is told together, since a target's
+	// transactions cost the log its disk. What happens after a rest is told at
+	// once. 0: 50 ms.
+	Pause time.Duration
 	// MinRetry is the delay before the first try after a failure; it doubles
 	// with each failure in a row, up to MaxRetry. 0: 200 ms and 30 s.
 	MinRetry, MaxRetry time.Duration
@@ -74,7 +80,7 @@ func (c Config) Validate() error {
 		return errors.New("nil Target not valid")
 	case c.Clock == nil:
 		return errors.New("nil Clock not valid")
-	case c.MinRetry < 0 || c.MaxRetry < 0 || c.NotifyTimeout < 0 || c.MendTimeout < 0:
+	case c.Pause < 0 || c.MinRetry < 0 || c.MaxRetry < 0 || c.NotifyTimeout < 0 || c.MendTimeout < 0:
 		return errors.New("negative time not valid")
 	}
 	return nil
@@ -86,6 +92,7 @@ func (c Config) withDefaults() Config {
 			*d = otherwise
 		}
 	}
+	or(&c.Pause, DefaultPause)
 	or(&c.MinRetry, DefaultMinRetry)
 	or(&c.MaxRetry, DefaultMaxRetry)
 	or(&c.NotifyTimeout, DefaultNotifyTimeout)

@@ -302,10 +302,10 @@ func (f *fixture) settle(d time.Duration) {
 	synctest.Wait()
 }
 
-// wantInStep demands that the copy is what the state is.
+// wantInStep demands that the copy is soon what the state is.
 func (f *fixture) wantInStep() {
 	f.Helper()
-	synctest.Wait()
+	f.settle(notify.DefaultPause)
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
 	f.target.mu.Lock()

@@ -15,6 +15,9 @@ import (
 // An event wakes it earlier.
 const identityPoll = time.Second
 
+// large is how many events in one batch say that more of them wait.
+const large = 128
+
 // errBehind asks for another try: the ring has been reset to where the state
 // is not yet.
 var errBehind = errors.New("the state is just being restored")
@@ -69,6 +72,18 @@ func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, history str
 		if err := w.notify(ctx, Position{Revision: watcher.Position(), History: history}, events); err != nil {
 			return err
 		}
+		if len(events) < large {
+			w.pause(ctx)
+		}
+	}
+}
+
+// pause lets events gather.
+func (w *Worker) pause(ctx context.Context) {
+	w.status.enter(phaseIdle)
+	select {
+	case <-ctx.Done():
+	case <-w.config.Clock.After(w.config.Pause):
 	}
 }
 
