@@ -77,6 +77,9 @@ func (e engine) Status() api.Status {
 	}
 	if now.raft == nil {
 		status.Quorum = "raft does not run"
+		if err := e.set.Starts.Down(e.set.name(RaftName)); err != nil {
+			status.Alarms = append(status.Alarms, "raft: "+err.Error())
+		}
 		return status
 	}
 	r, err := now.raft.Raft()

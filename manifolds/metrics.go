@@ -2,7 +2,10 @@ package manifolds
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/leaseapplier"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 )
@@ -79,6 +83,7 @@ var (
 	revisionDesc = prometheus.NewDesc("interrex_revision", "The revision that this agent has applied.", nil, nil)
 	leasesDesc   = prometheus.NewDesc("interrex_leases", "Leases that are held.", []string{"namespace"}, nil)
 	diskDesc     = prometheus.NewDesc("interrex_disk_free_bytes", "Free bytes of the data directory's file system.", nil, nil)
+	snapshotDesc = prometheus.NewDesc("interrex_snapshot_age_seconds", "Time since the newest snapshot was taken; absent when there is none.", nil, nil)
 	certDesc     = prometheus.NewDesc("interrex_tls_cert_expiry_timestamp_seconds", "When the certificate between agents ends, in Unix seconds.", nil, nil)
 )
 
@@ -87,7 +92,7 @@ type stateCollector struct{ set *Set }
 
 // Describe implements prometheus.Collector.
 func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionDesc, leasesDesc, diskDesc, certDesc} {
+	for _, d := range []*prometheus.Desc{revisionDesc, leasesDesc, diskDesc, snapshotDesc, certDesc} {
 		ch <- d
 	}
 }
@@ -109,10 +114,28 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 		if unix.Statfs(now.directory, &fs) == nil {
 			gauge(diskDesc, float64(fs.Bavail)*float64(fs.Bsize))
 		}
+		if taken := newestSnapshot(now.directory); !taken.IsZero() {
+			gauge(snapshotDesc, time.Since(taken).Seconds())
+		}
 	}
 	if end, ok := c.set.certificateEnd(); ok {
 		gauge(certDesc, float64(end.Unix()))
 	}
+}
+
+// newestSnapshot says when the newest snapshot was written; zero: there is none.
+func newestSnapshot(directory string) (newest time.Time) {
+	entries, err := os.ReadDir(filepath.Join(directory, raftworker.RaftDir, "snapshots"))
+	if err != nil {
+		return newest
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && !strings.HasSuffix(e.Name(), ".tmp") && info.ModTime().After(newest) {
+			newest = info.ModTime()
+		}
+	}
+	return newest
 }
 
 // certificateEnd says when the agent's certificate ends.

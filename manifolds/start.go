@@ -17,17 +17,21 @@ import (
 type Starts struct {
 	mu      sync.Mutex
 	last    map[string]error
+	ends    map[string]error // why each worker that does not run ended
 	changed chan struct{}
 }
 
 func newStarts() *Starts {
-	return &Starts{last: map[string]error{}, changed: make(chan struct{})}
+	return &Starts{last: map[string]error{}, ends: map[string]error{}, changed: make(chan struct{})}
 }
 
 func (s *Starts) record(name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last[name] = err
+	if err == nil {
+		delete(s.ends, name)
+	}
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
@@ -39,6 +43,23 @@ func (s *Starts) Last(name string) (tried bool, err error, changed <-chan struct
 	defer s.mu.Unlock()
 	err, tried = s.last[name]
 	return tried, err, s.changed
+}
+
+// Down says why a worker that does not run ended, or could not start; nil: it
+// runs, or only waits for an input.
+func (s *Starts) Down(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.last[name]; err != nil && !errors.Is(err, dependency.ErrMissing) {
+		return err
+	}
+	return s.ends[name]
+}
+
+func (s *Starts) ended(name string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ends[name] = err
 }
 
 // Failed gives the error of a worker whose last start failed for another reason
@@ -64,22 +85,26 @@ func guard(name string, start dependency.StartFunc, starts *Starts, m *agentMetr
 				w, err = nil, fmt.Errorf("panic in the start of %s: %v\n%s", name, p, debug.Stack())
 			}
 			starts.record(name, err)
-			if err == nil && m != nil {
-				m.alive(name, w)
+			if err == nil {
+				starts.follow(name, w, m)
 			}
 		}()
 		return start(ctx)
 	}
 }
 
-// alive counts a start, and shows the worker as up until it has ended. The
-// goroutine lives as long as the worker.
-func (m *agentMetrics) alive(name string, w worker.Worker) {
-	m.starts.WithLabelValues(name).Inc()
-	up := m.up.WithLabelValues(name)
-	up.Set(1)
+// follow counts a start, shows the worker as up until it has ended, and notes
+// why it did. The goroutine lives as long as the worker.
+func (s *Starts) follow(name string, w worker.Worker, m *agentMetrics) {
+	up := func(float64) {}
+	if m != nil {
+		m.starts.WithLabelValues(name).Inc()
+		up = m.up.WithLabelValues(name).Set
+	}
+	up(1)
 	go func() {
-		_ = w.Wait()
-		up.Set(0)
+		err := w.Wait()
+		up(0)
+		s.ended(name, err)
 	}()
 }
