@@ -124,8 +124,11 @@ func (c *Client) send(ctx context.Context, by carrier, op *interrexv1.StreamOper
 	op.Mark = mark
 	sent := c.clock.Now()
 	answer, err := by.Call(ctx, op)
-	if err == nil || final(err) {
+	switch {
+	case err == nil || final(err):
 		c.names.heard(id, sent)
+	case errors.Is(err, interrex.ErrOutcomeUnknown):
+		c.names.unheard(id)
 	}
 	return answer, err
 }

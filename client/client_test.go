@@ -245,6 +245,24 @@ func TestAClientGivesItsNamesBack(t *testing.T) {
 	}
 }
 
+// A late copy of an attempt would be done, perhaps a second time, once the mark
+// is forgotten with the name.
+func TestANameWithACopyUnderWayIsLeftToAge(t *testing.T) {
+	for kind, retired := range map[interrex.Kind]bool{interrex.KindUnavailable: true, interrex.KindHeld: true, interrex.KindOutcomeUnknown: false} {
+		a := startAgent(t)
+		a.set(func(a *agent) { a.answer = first(kind) })
+		c := dial(t, client.Config{}, a)
+		_, _ = claim(t, c) // the first attempt is answered so, and a second as it should be
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		ops := a.received()
+		if got := ops[len(ops)-1].GetRetire() != ""; got != retired {
+			t.Errorf("after %q the name is given back: %v", kind, got)
+		}
+	}
+}
+
 func TestAClientThatWroteNothingGivesNothingBack(t *testing.T) {
 	a := startAgent(t)
 	c := dial(t, client.Config{}, a)

@@ -44,6 +44,7 @@ type name struct {
 	count int           // of the open ones
 	heard time.Duration // when the newest answered attempt was sent
 	over  bool          // given up: nothing is sent under it any more
+	stray bool          // a copy of an attempt may be under way still
 }
 
 func newNames(c hold.Clock) *names {
@@ -153,13 +154,26 @@ func (s *names) heard(id string, sent time.Duration) {
 	}
 }
 
-// retire takes the names out that nothing is open under, to give them back.
+// unheard notes that an attempt has gone without an answer: a copy of it may
+// reach the log later.
+func (s *names) unheard(id string) {
+	text, _, _ := strings.Cut(id, ".")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.known[text]; n != nil {
+		n.stray = true
+	}
+}
+
+// retire takes the names out that nothing is open under, to give them back. One
+// under which a copy of an attempt may be under way is left to age: without its
+// mark that copy would be done, perhaps a second time.
 func (s *names) retire() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var texts []string
 	for text, n := range s.known {
-		if n.count == 0 {
+		if n.count == 0 && !n.stray {
 			texts = append(texts, text)
 			delete(s.known, text)
 		}
