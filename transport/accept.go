@@ -21,7 +21,7 @@ func (t *Transport) acceptLoop() {
 			return
 		}
 		if err != nil {
-			t.refusals.note("accept", "cannot accept connections of other agents: %v", err)
+			t.refusals.note("accept", err, "cannot accept connections of other agents")
 			if !t.pause(acceptDelay) {
 				return
 			}
@@ -35,7 +35,7 @@ func (t *Transport) acceptLoop() {
 func (t *Transport) admit(raw net.Conn) {
 	release, err := t.limits.admit(raw.RemoteAddr())
 	if err != nil {
-		t.refusals.note(hostOf(raw.RemoteAddr()), "refused a connection from %s: %v", raw.RemoteAddr(), err)
+		t.refusals.note(hostOf(raw.RemoteAddr()), err, "refused a connection from %s", raw.RemoteAddr())
 		_ = raw.Close()
 		return
 	}
@@ -62,7 +62,7 @@ func (t *Transport) receive(raw net.Conn, done func()) {
 	c, in, err := t.handshake(ctx, raw, done)
 	if err != nil {
 		if !errors.Is(err, errMyself) {
-			t.refusals.note(hostOf(raw.RemoteAddr()), "refused a connection from %s: %v", raw.RemoteAddr(), err)
+			t.refusals.note(hostOf(raw.RemoteAddr()), err, "refused a connection from %s", raw.RemoteAddr())
 		}
 		_ = raw.Close()
 		done()

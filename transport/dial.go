@@ -81,7 +81,7 @@ func (e *refusedError) Error() string { return e.reason }
 func (t *Transport) noteRefusal(id, address string, err error) {
 	var refused *refusedError
 	if errors.As(err, &refused) {
-		t.refusals.note(id+address, "cannot talk to %s at %s: %v", orUnknown(id), address, err)
+		t.refusals.note(id+address, err, "cannot talk to %s at %s", orUnknown(id), address)
 	}
 }
 

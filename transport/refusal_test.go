@@ -27,6 +27,10 @@ func TestStrangersAreRefusedInWordsAtBothEnds(t *testing.T) {
 			func(c *Config) { c.TLS = mixed{own: must(other.ca.TLS("a")), roots: must(w.ca.TLS("a"))} },
 			"it refuses our TLS or certificate", "unknown authority",
 		},
+		"all of another CA": {
+			func(c *Config) { c.TLS = must(other.ca.TLS("a")) },
+			"we refuse its certificate: x509: certificate signed by unknown authority", "bad certificate",
+		},
 		"expired": {
 			w.with("a", func(x *x509.Certificate) { x.NotAfter = time.Now().Add(-time.Minute) }),
 			"it refuses our TLS or certificate (tls: expired certificate)", "expired",
@@ -60,12 +64,15 @@ func TestStrangersAreRefusedInWordsAtBothEnds(t *testing.T) {
 			})
 			a, alog := w.agent("a", c.change)
 			_, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolHello)
-			if err == nil || !strings.Contains(err.Error(), c.told) {
-				t.Errorf("a was told %v, want %q", err, c.told)
+			_, _, unnamed := a.dialAt(t.Context(), b.ListenAddr(), "", protocolHello)
+			for _, err := range []error{err, unnamed} {
+				if err == nil || !strings.Contains(err.Error(), c.told) {
+					t.Errorf("a was told %v, want %q", err, c.told)
+				}
 			}
 			eventually(t, "b wrote "+c.written, func() bool { return blog.has(c.written) })
-			if !alog.has(c.told) {
-				t.Errorf("a wrote %q, want %q", alog.lines, c.told)
+			if !alog.has("cannot talk to b at") || !alog.has("cannot talk to the agent at") || !alog.has(c.told) {
+				t.Errorf("a wrote %q, want %q of b and of whoever is there", alog.lines, c.told)
 			}
 			if len(a.Peers())+len(b.Peers()) != 0 {
 				t.Error("they have met")
@@ -201,6 +208,24 @@ func TestRefusalsOfOneStrangerAreLoggedOnceAMinute(t *testing.T) {
 	}
 	if n := log.count(); n != 1 {
 		t.Errorf("%d lines were logged: %q", n, log.lines)
+	}
+}
+
+func TestEachReasonOfOneHostIsLogged(t *testing.T) {
+	w := newWorld(t)
+	b, log := w.agent("b")
+	for range 2 {
+		w.say(b, frame("not JSON"))
+		w.say(b, frame("{}"))
+	}
+	if !log.has("cannot decode the hello: invalid") || !log.has("it is missing") || log.count() != 2 {
+		t.Errorf("want two reasons once each: %q", log.lines)
+	}
+	for version := range 2 * maxReasons {
+		w.say(b, frame(fmt.Sprintf(`{"hello":{"protocol":%d,"id":"a"}}`, 100+version)))
+	}
+	if n := log.count(); n != maxReasons {
+		t.Errorf("%d lines, want no more than %d within a minute", n, maxReasons)
 	}
 }
 

@@ -3,16 +3,18 @@ package transport
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/juju/clock"
 )
 
-// A refusal is logged at most this often for each peer, and so many peers are
-// told apart before the oldest are forgotten.
+// A reason to refuse a peer is logged at most this often, and so many reasons
+// of one peer are; so many peers are told apart before all are forgotten.
 const (
 	refusalEvery = time.Minute
+	maxReasons   = 8
 	maxRefusals  = 1024
 )
 
@@ -23,33 +25,46 @@ type refusals struct {
 	logger Logger
 
 	mu   sync.Mutex
-	at   map[string]time.Time
+	told map[string]told
 	last string
 }
 
-// note logs a refusal of who unless it did so within the last minute.
-func (r *refusals) note(who, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if r.due(who, text) {
+// told is what the log says of one peer since a time.
+type told struct {
+	since   time.Time
+	reasons []string
+}
+
+// note logs that who was refused for a reason, unless it did so within the last
+// minute. The rest of the text may differ each time, as by a port.
+func (r *refusals) note(who string, reason error, format string, args ...any) {
+	text := fmt.Sprintf(format, args...) + ": " + reason.Error()
+	if r.due(who, reason.Error(), text) {
 		r.logger.Warningf("%s", text)
 	}
 }
 
-func (r *refusals) due(who, text string) bool {
+func (r *refusals) due(who, reason, text string) bool {
 	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = text
-	if at, ok := r.at[who]; ok && now.Sub(at) < refusalEvery {
+	old := func(_ string, t told) bool { return now.Sub(t.since) >= refusalEvery }
+	t, known := r.told[who]
+	if !known || old(who, t) {
+		t = told{since: now}
+	}
+	if len(t.reasons) >= maxReasons || slices.Contains(t.reasons, reason) {
 		return false
 	}
-	if len(r.at) >= maxRefusals {
-		maps.DeleteFunc(r.at, func(_ string, at time.Time) bool { return now.Sub(at) >= refusalEvery })
+	t.reasons = append(t.reasons, reason)
+	if !known && len(r.told) >= maxRefusals {
+		maps.DeleteFunc(r.told, old)
 	}
-	if r.at == nil || len(r.at) >= maxRefusals {
-		r.at = map[string]time.Time{}
+	if r.told == nil || !known && len(r.told) >= maxRefusals {
+		r.told = map[string]told{}
 	}
-	r.at[who] = now
+	r.told[who] = t
 	return true
 }
 

@@ -94,13 +94,18 @@ func baseTLS(given TLS) (*tls.Config, *x509.CertPool, error) {
 	}, roots, nil
 }
 
-// verifyPeer checks the peer's chain for both uses.
+// verifyPeer checks the peer's chain for both uses. Its errors have the type of
+// TLS's own verification, which is off while the peer's ID is not known.
 func verifyPeer(roots *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		if len(state.PeerCertificates) == 0 {
 			return errors.New("no certificate was shown")
 		}
-		return verifyChain(state.PeerCertificates[0], roots, state.PeerCertificates[1:])
+		err := verifyChain(state.PeerCertificates[0], roots, state.PeerCertificates[1:])
+		if err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+		}
+		return nil
 	}
 }
 
