@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
 )
 
 // What one stream carries at most.
@@ -205,4 +206,20 @@ func (s *Stream) deliver(answers []*interrexv1.StreamAnswer) {
 			c.finish(a)
 		}
 	}
+}
+
+// finish ends a call with its answer.
+func (c *call) finish(a *interrexv1.StreamAnswer) {
+	if refusal := wire.FromDetail(a.GetError()); refusal != nil {
+		c.fail(refusal)
+		return
+	}
+	c.op, c.answer = nil, a
+	c.done <- struct{}{}
+}
+
+// fail ends a call with an error.
+func (c *call) fail(err error) {
+	c.op, c.err = nil, err
+	c.done <- struct{}{}
 }
