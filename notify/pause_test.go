@@ -33,6 +33,7 @@ func TestWhatHappensAfterARestIsToldAtOnce(t *testing.T) {
 
 func TestWhatHappensWithinAPauseIsToldTogether(t *testing.T) {
 	bubble(t, func(f *fixture) {
+		f.world.ring = watch.New(watch.Config{}) // a small one gives what stands at its end by itself
 		f.start()
 		f.world.claim("first", "ann")
 		before := f.told()
