@@ -13,7 +13,7 @@ race: ## all tests with the race detector
 	tools/test.sh -race
 
 bench: ## all benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+	go test -run '^$$' -bench . -benchmem -timeout 1h ./...
 
 lint: ## gofmt and vet
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
