@@ -305,6 +305,27 @@ func TestAHoldAsksAgainOverTheStream(t *testing.T) {
 	}
 }
 
+func TestAHoldIsExtendedAtAnotherAgentWhenItsOwnIsGone(t *testing.T) {
+	a, b := startAgent(t), startAgent(t)
+	c := dial(t, client.Config{}, a, b)
+	h, err := c.Leases().Hold(t.Context(), key.String(), interrex.HoldOptions{TTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.set(func(a *agent) { a.refuse = interrex.Errorf(interrex.KindDraining, "bye") })
+	a.CloseClientConnections()
+	eventually(t, "it is extended at the other agent", func() bool {
+		ops := b.received()
+		return len(ops) > 0 && ops[len(ops)-1].GetExtend() != nil
+	})
+	if h.Context().Err() != nil {
+		t.Errorf("the hold has ended: %v", context.Cause(h.Context()))
+	}
+	if err := h.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAClaimThatWaitsIsCancelledWhenItsCallerGoes(t *testing.T) {
 	a := startAgent(t)
 	a.set(func(a *agent) { a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer { return nil } })

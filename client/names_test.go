@@ -43,7 +43,7 @@ func TestMarksKeepTheRules(t *testing.T) {
 		s := newNames(clock)
 		used, lowest := map[string]bool{}, map[string]uint64{}
 		var opened []open
-		for range 20_000 {
+		for range 4_000 {
 			if rnd.IntN(100) < 52 {
 				waits := rnd.IntN(10) == 0
 				id, done, err := s.Open(waits)

@@ -162,6 +162,30 @@ func TestACallerThatGoesIsTold(t *testing.T) {
 	}
 }
 
+func TestACallerThatHasGoneLeavesRoomForTheNext(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) {
+		a.answer = func(op *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
+			if op.GetRevoke().GetToken() == 1 {
+				return nil
+			}
+			return granted(op)
+		}
+	})
+	s := newStream(t, a.URL, func(c *client.StreamConfig) { c.MaxOpen = 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		eventually(t, "the operation is there", func() bool { return len(a.received()) == 1 })
+		cancel()
+	}()
+	if _, err := s.Call(ctx, revoke(1)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	if _, err := s.Call(t.Context(), revoke(2)); err != nil {
+		t.Errorf("the next call: %v", err)
+	}
+}
+
 // blocked is a network in which nothing arrives.
 type blocked struct{}
 
