@@ -135,3 +135,41 @@ func TestAPanicEndsTheHoldAndReleasesNothing(t *testing.T) {
 		})
 	})
 }
+
+func TestADrainWaitsUntilEveryLeaseWasGivenUp(t *testing.T) {
+	within(t, func(b *bench) {
+		stopping := 3 * time.Second
+		done := make(chan error)
+		go func() {
+			done <- b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, func(ctx context.Context, h interrex.Held) error {
+				<-ctx.Done()
+				time.Sleep(stopping)
+				return nil
+			})
+		}()
+		synctest.Wait()
+		if err := b.keeper.Drain(b.Context()); err != nil {
+			b.Error(err)
+		}
+		if at := b.clock.Now(); at < stopping || at > stopping+time.Second {
+			b.Errorf("drained at %s", at)
+		}
+		b.equal("holder", b.server.holder(key), "")
+		b.equal("result of Run", <-done, hold.ErrClosed)
+	})
+}
+
+func TestADrainThatIsOverSaysWhatIsLeft(t *testing.T) {
+	within(t, func(b *bench) {
+		h := b.hold(0)
+		ctx, cancel := context.WithTimeout(b.Context(), time.Second)
+		defer cancel()
+		if err := b.keeper.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			b.Errorf("got %v", err)
+		}
+		b.equal("cause", context.Cause(h.Context()), hold.ErrClosed)
+		if err := h.Release(b.Context()); err != nil {
+			b.Error(err)
+		}
+	})
+}
