@@ -15,9 +15,11 @@ race: ## all tests with the race detector
 bench: ## all benchmarks
 	go test -run '^$$' -bench . -benchmem -timeout 1h ./...
 
-lint: ## gofmt and vet
+lint: ## gofmt, vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	go vet ./...
+	cd tools && go build -o bin/ honnef.co/go/tools/cmd/staticcheck
+	tools/bin/staticcheck ./...
 
 generate: ## the code of gen/ from proto/
 	tools/generate.sh

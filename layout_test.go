@@ -95,7 +95,7 @@ func packages(t *testing.T) map[string][]string {
 		if err != nil {
 			return err
 		}
-		found[dir] = found[dir]
+		found[dir] = append(found[dir], []string{}...) // also when it imports none of ours
 		for _, spec := range parsed.Imports {
 			name := strings.Trim(spec.Path.Value, `"`)
 			if name == module {

@@ -31,7 +31,7 @@ func (l leases) now(ctx context.Context) (interrex.Leases, error) {
 	ctx, cancel := context.WithTimeout(ctx, restartWait)
 	defer cancel()
 	for {
-		_, changed := r.set.Starts.Failed()
+		changed, _ := r.set.Starts.Failed()
 		if now := r.set.Present.Leases(); now != nil {
 			return now, nil
 		}

@@ -69,11 +69,11 @@ func (r *run) bound(ctx context.Context) error {
 
 func (r *run) started(ctx context.Context, name string) error {
 	for {
-		failed, changed := r.set.Starts.Failed()
+		changed, failed := r.set.Starts.Failed()
 		if failed != nil {
 			return failed
 		}
-		tried, err, _ := r.set.Starts.Last(name)
+		_, tried, err := r.set.Starts.Last(name)
 		if tried && err == nil {
 			return nil
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"flag"
-	"fmt"
 	"math"
 	"os"
 	"reflect"
@@ -198,7 +197,7 @@ func FuzzRestore(f *testing.F) {
 		w.now = math.MaxInt64
 		for w.table.CanExpire() {
 			if w.tick(1000) == 0 {
-				t.Fatal(fmt.Sprint("due, and nothing ends"))
+				t.Fatal("due, and nothing ends")
 			}
 		}
 	})

@@ -373,12 +373,6 @@ func (r *rig) waiting(holder, id string, attempt uint32, d, every time.Duration)
 	return c
 }
 
-func (r *rig) extend(k interrex.Key, token interrex.Token, ttl time.Duration) *call {
-	c := newCall(r.t, lease.Extend{Key: k, Token: token, TTL: ttl}.Append(nil))
-	c.Lane = queue.LaneExtend
-	return c
-}
-
 func (r *rig) revoke(k interrex.Key, token interrex.Token) *call {
 	return newCall(r.t, lease.Revoke{Key: k, Token: token}.Append(nil))
 }

@@ -104,9 +104,6 @@ func (c AgentConfig) Validate() error {
 	return nil
 }
 
-// alone reports whether the agent talks to no other one.
-func (c AgentConfig) alone() bool { return c.TLS == nil && !c.Cluster.TLS.Present() }
-
 // Config says which agent's manifolds are wanted, and under which names.
 type Config struct {
 	Agent AgentConfig

@@ -38,11 +38,11 @@ func (s *Starts) record(name string, err error) {
 
 // Last says whether a worker has been started, or has failed to; changed is
 // closed at the next start of any worker.
-func (s *Starts) Last(name string) (tried bool, err error, changed <-chan struct{}) {
+func (s *Starts) Last(name string) (changed <-chan struct{}, tried bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err, tried = s.last[name]
-	return tried, err, s.changed
+	return s.changed, tried, err
 }
 
 // Down says why a worker that does not run ended, or could not start; nil: it
@@ -64,15 +64,15 @@ func (s *Starts) ended(name string, err error) {
 
 // Failed gives the error of a worker whose last start failed for another reason
 // than a missing input, nil when there is none; changed as Last's.
-func (s *Starts) Failed() (err error, changed <-chan struct{}) {
+func (s *Starts) Failed() (changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(s.last)) {
 		if err := s.last[name]; err != nil && !errors.Is(err, dependency.ErrMissing) {
-			return fmt.Errorf("%s: %w", name, err), s.changed
+			return s.changed, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return nil, s.changed
+	return s.changed, nil
 }
 
 // guard makes a panic in a StartFunc an error of the worker (the engine has no
