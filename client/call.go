@@ -15,7 +15,7 @@ import (
 
 // attemptTimeout is how long one attempt may take before another agent is
 // asked. An agent waits for a leader itself for less than that.
-const attemptTimeout = 5 * time.Second
+const attemptTimeout = 3 * time.Second
 
 // The pauses between attempts.
 const (

@@ -47,7 +47,12 @@ func splitRequestID(id string) (name string, number uint64, ok bool) {
 // contentOf tells operations under one request id apart. It is a checksum, not
 // a secret: who makes two of one sum deceives itself alone.
 func contentOf(op *Operation) uint64 {
-	return crc64.Update(uint64(op.Table), contentTable, op.Data)
+	sum := crc64.Update(uint64(op.Table), contentTable, op.Data)
+	if op.Fence == (interrex.Fence{}) {
+		return sum
+	}
+	fence := op.Fence.Key.String() + " " + op.Fence.Token.String()
+	return crc64.Update(sum, contentTable, []byte(fence))
 }
 
 var contentTable = crc64.MakeTable(crc64.ECMA)

@@ -65,6 +65,13 @@ func TestARecordIsOfOneCallerAndOneContent(t *testing.T) {
 	wantKinds(t, r.Do(1, request("id", "a"), elsewhere), "", interrex.KindInvalid)
 }
 
+func TestAnotherFenceIsAnotherContent(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	fenced := request("id", "a")
+	fenced.Fence = interrex.Fence{Key: interrex.Key{Namespace: "default", Name: "db"}, Token: 3}
+	wantKinds(t, r.Do(1, request("id", "a"), fenced), "", interrex.KindInvalid)
+}
+
 func TestARefusalIsNotKept(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	op := del("a")
