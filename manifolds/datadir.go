@@ -1,0 +1,95 @@
+package manifolds
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/raftworker"
+)
+
+// dataDir is an agent's directory and identity, locked for as long as the
+// worker lives.
+type dataDir struct {
+	raftworker.Identity
+	path string
+}
+
+func (s *Set) identity() dependency.Manifold {
+	return dependency.Manifold{
+		Start: func(dependency.Context) (worker.Worker, error) {
+			dir, free, err := s.openDataDir()
+			if err != nil {
+				return nil, err
+			}
+			end := s.Present.set(
+				func(p *parts) { p.identity, p.directory = &dir.Identity, dir.path },
+				func(p *parts) { p.identity, p.directory = nil, "" })
+			w := keep(func() error { end(); return free() }, func() map[string]any {
+				return map[string]any{"id": dir.ID, "incarnation": dir.Incarnation, "directory": dir.path}
+			})
+			return own(give(w, dir), patience, s.overstayed(IdentityName)), nil
+		},
+		Output: owned(giveOutput),
+	}
+}
+
+// patience is how long an owner waits for its visitors.
+const patience = 15 * time.Second
+
+func (s *Set) openDataDir() (*dataDir, func() error, error) {
+	path, remove, err := s.config.Agent.directory()
+	if err != nil {
+		return nil, nil, err
+	}
+	id, err := raftworker.OpenIdentity(path, s.config.Agent.id(path))
+	if err != nil {
+		return nil, nil, errors.Join(err, remove())
+	}
+	lock, err := raftworker.LockDir(path, "agent "+id.ID)
+	if err != nil {
+		return nil, nil, errors.Join(err, remove())
+	}
+	free := func() error { return errors.Join(lock.Unlock(), remove()) }
+	return &dataDir{Identity: id, path: path}, free, nil
+}
+
+// directory gives the data directory. An agent in memory has one in a file
+// system that is memory, where there is one, and leaves nothing behind.
+func (c AgentConfig) directory() (path string, remove func() error, err error) {
+	if c.DataDir != "" {
+		return c.DataDir, func() error { return nil }, nil
+	}
+	parent := "/dev/shm"
+	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
+		parent = ""
+	}
+	path, err = os.MkdirTemp(parent, "interrex-")
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot make a directory for an agent in memory: %w", err)
+	}
+	return path, func() error { return os.RemoveAll(path) }, nil
+}
+
+// id gives the configured ID; the host's name for a directory without one.
+func (c AgentConfig) id(path string) string {
+	if c.ID != "" {
+		return c.ID
+	}
+	if _, err := os.Stat(filepath.Join(path, "identity.json")); err == nil {
+		return ""
+	}
+	host, _ := os.Hostname()
+	host, _, _ = strings.Cut(strings.ToLower(host), ".")
+	if host == "localhost" || config.ValidateID(host) != nil {
+		return "agent"
+	}
+	return host
+}

@@ -1,0 +1,110 @@
+package manifolds
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+	"gopkg.in/tomb.v2"
+
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+)
+
+func (s *Set) state() dependency.Manifold {
+	return dependency.Manifold{
+		Inputs: s.names(ClockName, IdentityName),
+		Start: func(ctx dependency.Context) (worker.Worker, error) {
+			now, err := get[clock.Clock](ctx, s.name(ClockName))
+			if err != nil {
+				return nil, err
+			}
+			dir, err := get[*dataDir](ctx, s.name(IdentityName))
+			if err != nil {
+				return nil, err
+			}
+			return s.newState(now, dir)
+		},
+		Output: owned(giveOutput),
+	}
+}
+
+func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
+	table := lease.New(lease.Config{})
+	ring := watch.New(watch.Config{})
+	st, err := state.New(state.Config{
+		Tables: []state.Table{table}, Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	end := s.Present.set(
+		func(p *parts) { p.state, p.leases = st, table },
+		func(p *parts) { p.state, p.leases = nil, nil })
+	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
+	w.tomb.Go(func() error {
+		err := w.keepIdentity()
+		end()
+		ring.Close()
+		st.Close()
+		return err
+	})
+	return own(give(w, st, table, ring), patience, s.overstayed(StateName)), nil
+}
+
+// stateWorker keeps the replicated state, and notes on disk which cluster it
+// has found itself in.
+type stateWorker struct {
+	tomb   tomb.Tomb
+	state  *state.State
+	dir    *dataDir
+	clock  clock.Clock
+	logger interface{ Warningf(string, ...any) }
+}
+
+// keepIdentity saves the cluster's identity once the state knows it.
+func (w *stateWorker) keepIdentity() error {
+	saved := w.dir.Identity
+	for {
+		select {
+		case <-w.tomb.Dying():
+			return nil
+		case <-w.clock.After(200 * time.Millisecond):
+		}
+		known := w.state.Identity()
+		if known.ClusterID == "" || known.ClusterID == saved.ClusterID && known.Epoch == saved.Epoch {
+			continue
+		}
+		next := saved
+		next.ClusterID, next.Epoch = known.ClusterID, known.Epoch
+		if err := raftworker.SaveIdentity(w.dir.path, next); err != nil {
+			w.logger.Warningf("%v; it is tried again", err)
+			continue
+		}
+		saved = next
+	}
+}
+
+// Kill ends the worker.
+func (w *stateWorker) Kill() { w.tomb.Kill(nil) }
+
+// Wait returns when the state is closed.
+func (w *stateWorker) Wait() error { return w.tomb.Wait() }
+
+// Report shows where the state stands.
+func (w *stateWorker) Report() map[string]any {
+	index, term := w.state.Applied()
+	id := w.state.Identity()
+	r := map[string]any{
+		"revision": uint64(w.state.Revision()), "applied-index": index, "applied-term": term,
+		"cluster": cmp.Or(id.ClusterID, "none yet"), "epoch": id.Epoch.Number,
+	}
+	if err := w.state.Halted(); err != nil {
+		r["halted"] = err.Error()
+	}
+	return r
+}
