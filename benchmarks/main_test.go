@@ -29,23 +29,18 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	if path, err := binary(); built && err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
+	os.RemoveAll(binaryDir())
 	os.Exit(code)
 }
 
-// built says that binary has been called.
-var built bool
+// binaryDir is where this process keeps the interrex that it has built.
+func binaryDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("interrex-bench-%d", os.Getpid()))
+}
 
 // binary builds interrex, once.
 var binary = sync.OnceValues(func() (string, error) {
-	built = true
-	dir, err := os.MkdirTemp("", "interrex-bench-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "interrex")
+	path := filepath.Join(binaryDir(), "interrex")
 	out, err := exec.Command("go", "build", "-trimpath", "-o", path, "../cmd/interrex").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("cannot build interrex: %w\n%s", err, out)
