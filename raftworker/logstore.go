@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 	"github.com/juju/clock"
@@ -120,15 +121,17 @@ func (d *directory) open(mode SyncMode, cfg LogStoreConfig, own files, under typ
 	if size <= 0 {
 		size = DefaultSegmentSize
 	}
+	failed := func(what string, err error) { d.disk.fail(classify(what, err)) }
+	var list metadb.BoltMetaDB
+	files := vfs{VFS: under, mode: mode, synced: cfg.Synced, failed: failed}
 	log, err := wal.Open(d.path,
 		wal.WithLogger(NewHCLogger("wal", cfg.Logger)),
 		wal.WithSegmentSize(size),
-		wal.WithSegmentFiler(segment.NewFiler(d.path, vfs{
-			VFS: under, mode: mode, synced: cfg.Synced,
-			failed: func(what string, err error) { d.disk.fail(classify(what, err)) },
-		})))
+		wal.WithSegmentFiler(segment.NewFiler(d.path, files)),
+		wal.WithMetaStore(metaStore{MetaStore: &list, dir: d.path, vfs: files, failed: failed}))
 	if err != nil {
-		return fmt.Errorf("cannot open raft log in %s: %w", d.path, classify("read it", err))
+		// The log leaves its list open, and the next try would wait for its lock.
+		return fmt.Errorf("cannot open raft log in %s: %w", d.path, classify("read it", errors.Join(err, list.Close())))
 	}
 	d.stable, d.wal = stable, log
 	return nil
