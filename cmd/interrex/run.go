@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/juju/loggo"
@@ -95,7 +98,7 @@ func (r *running) run(ctx context.Context) error {
 		return err
 	}
 	logger := c.Logger.GetLogger("interrex.agent")
-	logger.Infof("agent %s runs: %v", one.ID(), one.Addrs())
+	logger.Infof("agent %s runs: %s", one.ID(), addresses(one.Addrs()))
 	return stay(ctx, one, hup, logger)
 }
 
@@ -144,4 +147,13 @@ func isTerminal(w io.Writer) bool {
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+// addresses lists what an agent listens on, by name.
+func addresses(bound map[string]string) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(bound)) {
+		all = append(all, name+" "+bound[name])
+	}
+	return strings.Join(all, ", ")
 }
