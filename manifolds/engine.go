@@ -2,7 +2,6 @@ package manifolds
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -162,18 +161,4 @@ func plural(n int, word string) string {
 		return "1 " + word
 	}
 	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// ready are the checks of readiness that only the agent knows.
-func (s *Set) ready() []api.Check {
-	now := s.Present.now()
-	check := api.Check{Name: "raft"}
-	if now.raft == nil {
-		check.Err = errors.New("raft does not run")
-	}
-	drain := api.Check{Name: "not draining"}
-	if now.draining {
-		drain.Err = errors.New("the agent stops")
-	}
-	return []api.Check{check, drain}
 }
