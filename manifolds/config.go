@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -93,6 +94,9 @@ func (c AgentConfig) Validate() error {
 	if err := file.Validate(); err != nil {
 		return err
 	}
+	if err := fit(file); err != nil {
+		return err
+	}
 	if c.Notify.LeaseHolders == config.NotifySQLite {
 		if c.SQLite == nil {
 			return errors.New("notify.lease-holders: no SQLite driver is linked: set AgentConfig.SQLite")
@@ -100,6 +104,19 @@ func (c AgentConfig) Validate() error {
 		if c.DataDir == "" {
 			return errors.New("notify.lease-holders: an agent in memory has no directory for a SQLite file")
 		}
+	}
+	return nil
+}
+
+// fit says what the workers of some sections would refuse, before they have to.
+func fit(c config.Config) error {
+	wanted := raftConfig(raftOf(c))
+	wanted.LocalID = "any"
+	if _, err := raftworker.NewRaftConfig(wanted); err != nil {
+		return fmt.Errorf("raft: %w", err)
+	}
+	if _, err := loggo.ParseConfigString(c.Logging.Config); err != nil {
+		return fmt.Errorf("logging.config: %w", err)
 	}
 	return nil
 }

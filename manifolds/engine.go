@@ -42,6 +42,9 @@ func (s *Set) Reload() ([]string, error) {
 		return nil, interrex.Errorf(interrex.KindDisabled, "cannot reload: this agent was not started from a configuration file")
 	}
 	next, err := s.config.Agent.Load()
+	if err == nil {
+		err = fit(next)
+	}
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot reload, the present configuration stays: %v", err)
 	}
