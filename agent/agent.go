@@ -201,7 +201,10 @@ func (a *Agent) Leadership() (*leadership.Watch, error) {
 	return r.set.Leadership.Watch(), nil
 }
 
-// Handler is the API, for one's own mux.
+// Handler is the API, for one's own mux. Every caller that reaches it is the
+// operator. The Go client, gRPC and what streams need a server that speaks
+// HTTP/2: over TLS an http.Server does, in the clear once SetUnencryptedHTTP2 of
+// its Protocols is on. JSON is content with HTTP/1.1.
 func (a *Agent) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r := a.running()
