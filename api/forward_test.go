@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
@@ -265,5 +266,25 @@ func TestAWaitCrossesTheHopAndEndsWithItsCaller(t *testing.T) {
 	}
 	if a := <-won; a.GetClaim().GetLease().GetHolder() != "bob" {
 		t.Errorf("%v", a)
+	}
+}
+
+func TestNothingHasHappenedIsSaidBeforeTheCallersTimeIsOver(t *testing.T) {
+	nodes := cluster(t, 3)
+	_, f := follower(t, nodes)
+	for _, nd := range nodes {
+		if nd != f {
+			nd.must(nd.raft.Shutdown().Error())
+		}
+	}
+	f.waitFor(func() bool { return f.tracker.Current().LeaderID == "" })
+	leases := interrexv1.NewLeaseServiceClient(f.http, f.url)
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		_, err := leases.Claim(ctx, connect.NewRequest(&interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}))
+		cancel()
+		if kind := interrex.KindOf(wire.FromError(err, true)); kind != interrex.KindNoLeader {
+			t.Errorf("got %v (%s), want no leader", err, kind)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -58,8 +59,23 @@ func (s *Server) write(ctx context.Context, w *write) *interrexv1.StreamAnswer {
 	return a
 }
 
+// maxEarly is how much of a caller's time is kept for the answer's way.
+const maxEarly = 100 * time.Millisecond
+
+// early ends somewhat before the caller's time is over: that nothing has happened
+// is worth nothing to one who has gone, and must take it for unknown.
+func early(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(maxEarly, time.Until(deadline)/5)))
+}
+
 // unary makes the answer of one method.
 func unary[T any](ctx context.Context, s *Server, in *interrexv1.StreamOperation, pick func(*interrexv1.StreamAnswer) *T) (*connect.Response[T], error) {
+	ctx, cancel := early(ctx)
+	defer cancel()
 	a := s.do(ctx, callerOf(ctx), in)
 	if e := a.GetError(); e != nil {
 		return nil, wire.Error(wire.FromDetail(e))
