@@ -56,6 +56,10 @@ func (w *Worker) follow(ctx context.Context) error {
 
 // tellOn tells the target of each batch until something fails.
 func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, history string) error {
+	// What was restored before the watch began has not closed it.
+	if w.history() != history {
+		return nil
+	}
 	for {
 		w.status.enter(phaseIdle)
 		events, err := watcher.Next(ctx)
