@@ -74,6 +74,10 @@ func ValidateNamespace(s string) error {
 // ValidateHolder says what is wrong with a holder's name, as KindInvalid.
 func ValidateHolder(s string) error { return checkText("holder", s, MaxHolder) }
 
+// ValidateNewHolder says what is wrong with the holder that a transfer names,
+// as KindInvalid.
+func ValidateNewHolder(s string) error { return checkText("to", s, MaxHolder) }
+
 // ValidateOwner says what is wrong with a pin's owner, as KindInvalid.
 func ValidateOwner(s string) error { return checkText("owner", s, MaxHolder) }
 

@@ -24,12 +24,15 @@ type claiming struct {
 	giveUp   time.Duration            // nothing is waited for from here on
 	ask      time.Duration            // the time of the next attempt
 	failures int                      // attempts in a row that failed
+	made     int                      // attempts
+	nothing  int                      // of them, those that are known to have done nothing
+	last     error                    // of the newest one of these
 }
 
 // Claim claims, and stands in line for as long as r.Wait says: it asks again
 // under one request id, at least every quarter of the ttl, and believes a
 // refusal of its newest attempt alone. When ctx or its own timer ends first,
-// the outcome is unknown, never held. r.RequestID and r.Attempt are ignored:
+// the outcome is unknown, never held, unless nothing has happened. r.RequestID and r.Attempt are ignored:
 // the Keeper counts.
 //
 // The answer is no deadline: who wants to hold the lease calls Hold.
@@ -118,6 +121,7 @@ func (c *claiming) attempt(ctx context.Context) {
 	if !sent {
 		return
 	}
+	c.made++
 	c.sent[t.number] = t.sent
 	for number, at := range c.sent {
 		if now >= at+r.TTL {
@@ -130,6 +134,9 @@ func (c *claiming) attempt(ctx context.Context) {
 func (c *claiming) hear(a attempt[interrex.LeaseAnswer]) (g grant, err error, final bool) {
 	if a.err == nil {
 		return c.granted(a.answer), nil, true
+	}
+	if interrex.KindOf(a.err).Retryable() {
+		c.nothing, c.last = c.nothing+1, a.err
 	}
 	if !c.attempts.newest(a) {
 		return grant{}, nil, false // a refusal is about its own attempt
@@ -159,8 +166,12 @@ func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 	return grant{a, sent}
 }
 
-// unknown is the end of a claim that nobody has answered.
+// unknown is the end of a claim that nobody has answered. When each of its
+// attempts is known to have done nothing, it is the last one's error.
 func (c *claiming) unknown(why string, cause error) error {
+	if c.made > 0 && c.nothing == c.made {
+		return c.last
+	}
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "claim of %s for %s: %s: it may be granted all the same, and then runs out after its ttl of %s",
 		c.request.Key, c.request.Holder, why, c.request.TTL).WithCause(cause)
 }

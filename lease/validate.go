@@ -48,7 +48,7 @@ func (c Transfer) validate() error {
 	if err := checkToken(c.Token); err != nil {
 		return err
 	}
-	if err := interrex.ValidateHolder(c.To); err != nil {
+	if err := interrex.ValidateNewHolder(c.To); err != nil {
 		return err
 	}
 	return checkOwnTTL(c.TTL)

@@ -72,14 +72,17 @@ func flagError(c *cobra.Command, err error) error {
 	if unknown.GetSpecifiedShortnames() == "" {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		hint = fmt.Sprintf(": did you mean --%s?", nearest(name, names))
+		if near := nearest(name, names); near != "" {
+			hint = fmt.Sprintf(": did you mean --%s?", near)
+		}
 	}
 	return usageError{fmt.Errorf("%s%s see '%s --help'", err.Error(), orDefault(hint, ":"), c.CommandPath())}
 }
 
-// nearest gives the one of names that is closest to word; "" of none.
+// nearest gives the one of names that is closest to word; "" when more than
+// half of the word would have to change.
 func nearest(word string, names []string) string {
-	best, least := "", 1<<30
+	best, least := "", len(word)/2+1
 	for _, name := range names {
 		d := distance(word, name)
 		if strings.HasPrefix(name, word) {

@@ -12,6 +12,9 @@ func TestNearestIsAPrefixOrTheLeastEdits(t *testing.T) {
 			t.Errorf("nearest to %q is %q, not %q", word, got, want)
 		}
 	}
+	if got := nearest("explain", names); got != "" {
+		t.Errorf("nearest to explain is %q", got)
+	}
 	if got := nearest("x", nil); got != "" {
 		t.Errorf("nearest of none is %q", got)
 	}

@@ -91,8 +91,12 @@ func group(c *cobra.Command) *cobra.Command {
 				names = append(names, sub.Name())
 			}
 		}
-		return usageError{fmt.Errorf("there is no command %q: did you mean %q? see '%s --help'",
-			strings.TrimPrefix(c.CommandPath()+" "+args[0], c.Root().Name()+" "), nearest(args[0], names), c.CommandPath())}
+		hint := ""
+		if near := nearest(args[0], names); near != "" {
+			hint = fmt.Sprintf(" did you mean %q?", near)
+		}
+		return usageError{fmt.Errorf("there is no command %q:%s see '%s --help'",
+			strings.TrimPrefix(c.CommandPath()+" "+args[0], c.Root().Name()+" "), hint, c.CommandPath())}
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return c
