@@ -34,45 +34,51 @@ func (s *Set) apiListener() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
-			security, err := apiTLS(section.TLS)
+			security, callers, err := apiTLS(section.TLS)
 			if err != nil {
 				return nil, err
+			}
+			handler := server.Handler()
+			if callers != nil {
+				handler = api.RequireClientCert(callers, handler)
 			}
 			l, err := net.Listen("tcp", section.Listen)
 			if err != nil {
 				return nil, fmt.Errorf("cannot listen for the API: %w", err)
 			}
-			return s.serve("api", l, server.Handler(), security, nil)
+			return s.serve("api", l, handler, security, nil)
 		},
 	}
 }
 
 // apiTLS gives the API's TLS, nil for none. The certificate is read again when
-// its files have changed.
-func apiTLS(section config.APITLS) (*tls.Config, error) {
+// its files have changed. callers are the authorities of client certificates,
+// nil for none.
+func apiTLS(section config.APITLS) (_ *tls.Config, callers *x509.CertPool, _ error) {
 	if section.Cert == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	files := &transport.Files{Cert: section.Cert, Key: section.Key}
 	if _, err := files.Certificate(); err != nil {
-		return nil, fmt.Errorf("cannot serve the API: %w", err)
+		return nil, nil, fmt.Errorf("cannot serve the API: %w", err)
 	}
 	c := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.Certificate() },
 	}
 	if section.ClientCA == "" {
-		return c, nil
+		return c, nil, nil
 	}
 	pem, err := os.ReadFile(section.ClientCA)
 	if err != nil {
-		return nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %w", err)
+		return nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %w", err)
 	}
-	c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
-	if !c.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %s has no certificate in PEM", section.ClientCA)
+	callers = x509.NewCertPool()
+	if !callers.AppendCertsFromPEM(pem) {
+		return nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %s has no certificate in PEM", section.ClientCA)
 	}
-	return c, nil
+	c.ClientAuth = tls.RequestClientCert // RequireClientCert judges it
+	return c, callers, nil
 }
 
 func (s *Set) apiSocket() dependency.Manifold {
