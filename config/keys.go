@@ -48,7 +48,7 @@ func orRoot(path string) string {
 func nearest(path string) string {
 	best, least := "", 1<<30
 	consider := func(known string) {
-		d := distance(path, known)
+		d := Distance(path, known)
 		if last := lastPart(known); lastPart(path) == last {
 			d = min(d, 1)
 		}
@@ -70,8 +70,9 @@ func nearest(path string) string {
 
 func lastPart(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
-// distance is Levenshtein's, with one row of memory.
-func distance(a, b string) int {
+// Distance is Levenshtein's: how many bytes have to be put in, taken out or
+// changed to make b of a. It is what a suggestion is found by.
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

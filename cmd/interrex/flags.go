@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
 )
 
 // duration is a flag that says which durations are allowed.
@@ -84,7 +85,7 @@ func flagError(c *cobra.Command, err error) error {
 func nearest(word string, names []string) string {
 	best, least := "", len(word)/2+1
 	for _, name := range names {
-		d := distance(word, name)
+		d := config.Distance(word, name)
 		if strings.HasPrefix(name, word) {
 			d = 0
 		}
@@ -93,25 +94,4 @@ func nearest(word string, names []string) string {
 		}
 	}
 	return best
-}
-
-// distance is Levenshtein's, with one row of memory.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
