@@ -45,8 +45,8 @@ type slow struct {
 
 func newSlow(j *journal, name string, stopping time.Duration) *slow {
 	w := &slow{}
+	j.add(name + " runs")
 	w.tomb.Go(func() error {
-		j.add(name + " runs")
 		<-w.tomb.Dying()
 		time.Sleep(stopping)
 		j.add(name + " has stopped")
