@@ -26,9 +26,11 @@ type step struct {
 func tell(steps ...step) func(*projection.Batch) error {
 	return func(b *projection.Batch) error {
 		for _, s := range steps {
-			err := b.Claimed(holder(s.name, s.holder, s.token))
+			var err error
 			if s.holder == "" {
 				err = b.Ended(key(s.name), interrex.Token(s.token))
+			} else {
+				err = b.Claimed(holder(s.name, s.holder, s.token))
 			}
 			if err != nil {
 				return err
@@ -87,6 +89,15 @@ func TestRowsFollowClaimsAndEnds(t *testing.T) {
 		update(t, h, 6, step{"a", "", 1}, step{"b", "cyd", 5}, step{"a", "dan", 6})
 		wantRows(t, db, `a=dan/6 b=cyd/5 c=it's \ "é"/3`)
 		wantPosition(t, h, at(6))
+	})
+}
+
+func TestAnEndTakesARowOfAnEarlierHolderToo(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		h, db := started(t, d)
+		update(t, h, 2, step{"a", "ann", 1}, step{"b", "bob", 2})
+		update(t, h, 8, step{"a", "", 7}, step{"b", "", 1})
+		wantRows(t, db, "b=bob/2") // the end of an earlier token ends nothing
 	})
 }
 
