@@ -73,7 +73,7 @@ func (r *run) started(ctx context.Context, name string) error {
 		if failed != nil {
 			return failed
 		}
-		_, tried, err := r.set.Starts.Last(name)
+		tried, err := r.set.Starts.Last(name)
 		if tried && err == nil {
 			return nil
 		}

@@ -144,7 +144,7 @@ func TestPanicInStartIsAnErrorOfTheWorker(t *testing.T) {
 	if _, err := start(nil); err == nil {
 		t.Fatal("got no error")
 	}
-	if _, tried, err := starts.Last("x"); !tried || err == nil {
+	if tried, err := starts.Last("x"); !tried || err == nil {
 		t.Fatalf("the start is noted as %v, %v", tried, err)
 	}
 }

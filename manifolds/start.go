@@ -36,13 +36,12 @@ func (s *Starts) record(name string, err error) {
 	s.changed = make(chan struct{})
 }
 
-// Last says whether a worker has been started, or has failed to; changed is
-// closed at the next start of any worker.
-func (s *Starts) Last(name string) (changed <-chan struct{}, tried bool, err error) {
+// Last says whether a worker has been started, or has failed to.
+func (s *Starts) Last(name string) (tried bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err, tried = s.last[name]
-	return s.changed, tried, err
+	return tried, err
 }
 
 // Down says why a worker that does not run ended, or could not start; nil: it
@@ -63,7 +62,8 @@ func (s *Starts) ended(name string, err error) {
 }
 
 // Failed gives the error of a worker whose last start failed for another reason
-// than a missing input, nil when there is none; changed as Last's.
+// than a missing input, nil when there is none; changed is closed at the next
+// start of any worker.
 func (s *Starts) Failed() (changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,7 +2,8 @@
 # All tests, with what they need: arguments are those of `go test`, such as -race.
 #
 # What is missing is installed with apt where the caller is root; what cannot be
-# had is said, and the tests that need it are skipped.
+# had is said, and the tests that need it are skipped. With CI set in the
+# environment nothing is left out: what cannot be had is an error.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -20,8 +21,15 @@ need() {
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$2"; } >&2; then
 		return
 	fi
-	say "no $1 here, and it cannot be installed: the tests that need it are skipped"
+	lack "no $1 here, and it cannot be installed"
+}
+
+# lack says what is missing; in CI it ends the run.
+lack() {
+	say "$1: the tests that need it are skipped"
+	[ -z "${CI:-}" ] || exit 1
 }
 need openssl openssl
+[ "$(id -u)" = 0 ] || lack "not root, who alone may mount a small disk"
 
 exec tools/postgres.sh run go test "$@" ./...
