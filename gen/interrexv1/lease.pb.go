@@ -1772,7 +1772,7 @@ var File_interrex_v1_lease_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_lease_proto_rawDesc = "" +
 	"\n" +
-	"\x17interrex/v1/lease.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x03\n" +
+	"\x17interrex/v1/lease.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18interrex/v1/method.proto\"\xf1\x03\n" +
 	"\x05Lease\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06holder\x18\x02 \x01(\tR\x06holder\x12\x14\n" +
@@ -1917,18 +1917,18 @@ const file_interrex_v1_lease_proto_rawDesc = "" +
 	"\vConsistency\x12\x1b\n" +
 	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONSISTENCY_EVENTUAL\x10\x01\x12\x16\n" +
-	"\x12CONSISTENCY_STRONG\x10\x022\x96\x05\n" +
-	"\fLeaseService\x12>\n" +
-	"\x05Claim\x12\x19.interrex.v1.ClaimRequest\x1a\x1a.interrex.v1.ClaimResponse\x12A\n" +
-	"\x06Extend\x12\x1a.interrex.v1.ExtendRequest\x1a\x1b.interrex.v1.ExtendResponse\x12A\n" +
-	"\x06Revoke\x12\x1a.interrex.v1.RevokeRequest\x1a\x1b.interrex.v1.RevokeResponse\x12G\n" +
-	"\bTransfer\x12\x1c.interrex.v1.TransferRequest\x1a\x1d.interrex.v1.TransferResponse\x128\n" +
-	"\x03Pin\x12\x17.interrex.v1.PinRequest\x1a\x18.interrex.v1.PinResponse\x12>\n" +
-	"\x05Unpin\x12\x19.interrex.v1.UnpinRequest\x1a\x1a.interrex.v1.UnpinResponse\x128\n" +
-	"\x03Get\x12\x17.interrex.v1.GetRequest\x1a\x18.interrex.v1.GetResponse\x12;\n" +
-	"\x04List\x12\x18.interrex.v1.ListRequest\x1a\x19.interrex.v1.ListResponse\x12D\n" +
-	"\aHistory\x12\x1b.interrex.v1.HistoryRequest\x1a\x1c.interrex.v1.HistoryResponse\x12@\n" +
-	"\x05Watch\x12\x19.interrex.v1.WatchRequest\x1a\x1a.interrex.v1.WatchResponse0\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
+	"\x12CONSISTENCY_STRONG\x10\x022\x84\x06\n" +
+	"\fLeaseService\x12I\n" +
+	"\x05Claim\x12\x19.interrex.v1.ClaimRequest\x1a\x1a.interrex.v1.ClaimResponse\"\t¹\x19\x05\b\x81\x02\x10\x03\x12L\n" +
+	"\x06Extend\x12\x1a.interrex.v1.ExtendRequest\x1a\x1b.interrex.v1.ExtendResponse\"\t¹\x19\x05\b\x82\x02\x10\x02\x12L\n" +
+	"\x06Revoke\x12\x1a.interrex.v1.RevokeRequest\x1a\x1b.interrex.v1.RevokeResponse\"\t¹\x19\x05\b\x83\x02\x10\x03\x12R\n" +
+	"\bTransfer\x12\x1c.interrex.v1.TransferRequest\x1a\x1d.interrex.v1.TransferResponse\"\t¹\x19\x05\b\x84\x02\x10\x03\x12C\n" +
+	"\x03Pin\x12\x17.interrex.v1.PinRequest\x1a\x18.interrex.v1.PinResponse\"\t¹\x19\x05\b\x85\x02\x10\x03\x12I\n" +
+	"\x05Unpin\x12\x19.interrex.v1.UnpinRequest\x1a\x1a.interrex.v1.UnpinResponse\"\t¹\x19\x05\b\x86\x02\x10\x03\x12C\n" +
+	"\x03Get\x12\x17.interrex.v1.GetRequest\x1a\x18.interrex.v1.GetResponse\"\t¹\x19\x05\b\x87\x02\x10\x01\x12F\n" +
+	"\x04List\x12\x18.interrex.v1.ListRequest\x1a\x19.interrex.v1.ListResponse\"\t¹\x19\x05\b\x88\x02\x10\x01\x12O\n" +
+	"\aHistory\x12\x1b.interrex.v1.HistoryRequest\x1a\x1c.interrex.v1.HistoryResponse\"\t¹\x19\x05\b\x89\x02\x10\x01\x12K\n" +
+	"\x05Watch\x12\x19.interrex.v1.WatchRequest\x1a\x1a.interrex.v1.WatchResponse\"\t¹\x19\x05\b\x8a\x02\x10\x040\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
 	file_interrex_v1_lease_proto_rawDescOnce sync.Once
@@ -2038,6 +2038,7 @@ func file_interrex_v1_lease_proto_init() {
 	if File_interrex_v1_lease_proto != nil {
 		return
 	}
+	file_interrex_v1_method_proto_init()
 	file_interrex_v1_lease_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

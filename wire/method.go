@@ -1,0 +1,77 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// Method is a method of the API as its .proto declares it towards callers.
+type Method struct {
+	Procedure string // /interrex.v1.LeaseService/Claim
+	Number    uint32 // its name on a stream
+	Class     interrexv1.Class
+}
+
+// MethodOf returns the declaration of a procedure, as generated code names it:
+// /interrex.v1.LeaseService/Claim. The error says that no linked .proto has it,
+// or that it does not carry the option interrex.v1.method.
+func MethodOf(procedure string) (Method, error) {
+	service, name, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service + "." + name))
+	if err != nil {
+		return Method{}, fmt.Errorf("method %s: %w", procedure, err)
+	}
+	m, is := d.(protoreflect.MethodDescriptor)
+	if !is {
+		return Method{}, fmt.Errorf("method %s: it is not a method", procedure)
+	}
+	return methodOf(m)
+}
+
+// MethodsOf returns the declarations of the service that a procedure belongs to.
+func MethodsOf(procedure string) ([]Method, error) {
+	service, _, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+	if err != nil {
+		return nil, fmt.Errorf("service %s: %w", service, err)
+	}
+	s, is := d.(protoreflect.ServiceDescriptor)
+	if !is {
+		return nil, fmt.Errorf("service %s: it is not a service", service)
+	}
+	var all []Method
+	for i := range s.Methods().Len() {
+		m, err := methodOf(s.Methods().Get(i))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+func methodOf(d protoreflect.MethodDescriptor) (Method, error) {
+	m := Method{Procedure: fmt.Sprintf("/%s/%s", d.Parent().FullName(), d.Name())}
+	options, _ := d.Options().(*descriptorpb.MethodOptions)
+	declared, _ := proto.GetExtension(options, interrexv1.E_Method).(*interrexv1.Method)
+	m.Number, m.Class = declared.GetNumber(), declared.GetClass()
+	if m.Number == 0 || m.Class == interrexv1.Class_CLASS_UNSPECIFIED {
+		return m, fmt.Errorf("method %s: its .proto gives it no number or no class: add the option interrex.v1.method", m.Procedure)
+	}
+	return m, nil
+}
+
+// Name returns the method's own name: Claim.
+func (m Method) Name() string { return m.Procedure[strings.LastIndexByte(m.Procedure, '/')+1:] }
+
+// Writes reports whether the method may change something.
+func (m Method) Writes() bool {
+	return m.Class == interrexv1.Class_CLASS_HARMLESS || m.Class == interrexv1.Class_CLASS_RECORDED
+}
