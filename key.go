@@ -2,6 +2,7 @@ package interrex
 
 import (
 	"cmp"
+	"errors"
 	"strconv"
 	"strings"
 	"unicode"
@@ -117,4 +118,18 @@ func (r Revision) String() string { return strconv.FormatUint(uint64(r), 10) }
 type Fence struct {
 	Key   Key
 	Token Token
+}
+
+// Validate says, as KindInvalid, what a fence lacks. The zero Fence is allowed.
+func (f Fence) Validate() error {
+	if f == (Fence{}) {
+		return nil
+	}
+	if f.Token == 0 {
+		return Errorf(KindInvalid, "fence: token: missing: give the token under which %s is held", f.Key)
+	}
+	if e, wrong := errors.AsType[*Error](f.Key.Validate()); wrong {
+		return Errorf(e.Kind, "fence: %s", e.Message)
+	}
+	return nil
 }

@@ -1,6 +1,9 @@
 package interrex
 
-import "time"
+import (
+	"time"
+	"unicode/utf8"
+)
 
 // Limits of a lease.
 const (
@@ -17,6 +20,35 @@ const (
 const (
 	MaxRequestID = 64 // bytes
 )
+
+// ValidateTTL says, as KindInvalid, that a ttl is not allowed. 0, which in most
+// requests stands for another value, is not.
+func ValidateTTL(d time.Duration) error {
+	if d < MinTTL || d > MaxTTL {
+		return Errorf(KindInvalid, "ttl: %v to %v are allowed, not %v", MinTTL, MaxTTL, d)
+	}
+	return nil
+}
+
+// ValidateWait says, as KindInvalid, that a claim may not wait for so long.
+func ValidateWait(d time.Duration) error {
+	if d < 0 || d > MaxWait {
+		return Errorf(KindInvalid, "wait: 0s to %v are allowed, not %v", MaxWait, d)
+	}
+	return nil
+}
+
+// ValidateRequestID says, as KindInvalid, what is wrong with a request id. An
+// empty one is none, and is allowed.
+func ValidateRequestID(id string) error {
+	if len(id) > MaxRequestID {
+		return Errorf(KindInvalid, "request_id: at most %d bytes are allowed, not %d", MaxRequestID, len(id))
+	}
+	if !utf8.ValidString(id) {
+		return Errorf(KindInvalid, "request_id: %q is not UTF-8", id)
+	}
+	return nil
+}
 
 // Lease is one held lease as an agent saw it.
 type Lease struct {

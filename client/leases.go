@@ -31,9 +31,10 @@ func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.Le
 	if r.Holder == "" {
 		r.Holder = l.c.config.Holder
 	}
+	if err := interrex.ValidateWait(r.Wait); err != nil {
+		return interrex.LeaseAnswer{}, err
+	}
 	switch {
-	case r.Wait < 0 || r.Wait > interrex.MaxWait:
-		return interrex.LeaseAnswer{}, interrex.Errorf(interrex.KindInvalid, "wait: %s: 0s to %s are allowed", r.Wait, interrex.MaxWait)
 	case r.Wait > 0 && r.RequestID != "":
 		return attempts(l).Claim(ctx, r)
 	case r.Wait > 0:

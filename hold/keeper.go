@@ -88,8 +88,8 @@ func (k *Keeper) request(key string, o interrex.HoldOptions) (interrex.ClaimRequ
 	if r.TTL == 0 {
 		r.TTL = interrex.DefaultTTL
 	}
-	if r.TTL < interrex.MinTTL || r.TTL > interrex.MaxTTL {
-		return r, interrex.Errorf(interrex.KindInvalid, "ttl: %s: %s to %s are allowed", r.TTL, interrex.MinTTL, interrex.MaxTTL)
+	if err := interrex.ValidateTTL(r.TTL); err != nil {
+		return r, err
 	}
 	if r.Holder == "" {
 		r.Holder = k.config.Holder

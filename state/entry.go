@@ -44,17 +44,16 @@ func (o *Operation) Size() int {
 // Validate says, as KindInvalid or KindTooLarge, why the operation must not be
 // proposed. What it lets pass fits into an entry.
 func (o *Operation) Validate() error {
-	switch {
-	case len(o.Caller) > MaxCaller:
+	if len(o.Caller) > MaxCaller {
 		return interrex.Errorf(interrex.KindInvalid, "caller: at most %d bytes are allowed, not %d", MaxCaller, len(o.Caller))
-	case len(o.RequestID) > interrex.MaxRequestID:
-		return interrex.Errorf(interrex.KindInvalid, "request_id: 1 to %d bytes are allowed, not %d", interrex.MaxRequestID, len(o.RequestID))
-	case o.Size() > MaxOperationBytes:
-		return interrex.Errorf(interrex.KindTooLarge, "operation: at most %d bytes are allowed, not %d", MaxOperationBytes, o.Size())
-	case o.Fence != interrex.Fence{}:
-		return o.Fence.Key.Validate()
 	}
-	return nil
+	if err := interrex.ValidateRequestID(o.RequestID); err != nil {
+		return err
+	}
+	if o.Size() > MaxOperationBytes {
+		return interrex.Errorf(interrex.KindTooLarge, "operation: at most %d bytes are allowed, not %d", MaxOperationBytes, o.Size())
+	}
+	return o.Fence.Validate()
 }
 
 // AppendEntry appends the encoding of e to b. The caller keeps the limits: see

@@ -1,0 +1,43 @@
+package interrex_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+func TestLimitsOfARequestAreToldInOneWay(t *testing.T) {
+	k := interrex.Key{Namespace: "a", Name: "x"}
+	for _, c := range []struct {
+		err  error
+		want string // empty: allowed
+	}{
+		{interrex.ValidateTTL(interrex.MinTTL), ""},
+		{interrex.ValidateTTL(interrex.MaxTTL), ""},
+		{interrex.ValidateTTL(0), "ttl: 200ms to 24h0m0s are allowed, not 0s"},
+		{interrex.ValidateTTL(interrex.MinTTL - 1), "ttl: 200ms to 24h0m0s are allowed, not 199.999999ms"},
+		{interrex.ValidateTTL(25 * time.Hour), "ttl: 200ms to 24h0m0s are allowed, not 25h0m0s"},
+		{interrex.ValidateWait(0), ""},
+		{interrex.ValidateWait(time.Hour), ""},
+		{interrex.ValidateWait(-time.Second), "wait: 0s to 1h0m0s are allowed, not -1s"},
+		{interrex.ValidateWait(2 * time.Hour), "wait: 0s to 1h0m0s are allowed, not 2h0m0s"},
+		{interrex.ValidateRequestID(""), ""},
+		{interrex.ValidateRequestID(strings.Repeat("i", 64)), ""},
+		{interrex.ValidateRequestID(strings.Repeat("i", 65)), "request_id: at most 64 bytes are allowed, not 65"},
+		{interrex.ValidateRequestID("\xff"), `request_id: "\xff" is not UTF-8`},
+		{interrex.Fence{}.Validate(), ""},
+		{interrex.Fence{Key: k, Token: 1}.Validate(), ""},
+		{interrex.Fence{Key: k}.Validate(), "fence: token: missing: give the token under which a/x is held"},
+		{interrex.Fence{Key: interrex.Key{Namespace: "a"}, Token: 1}.Validate(), "fence: key: name: 1 to 512 bytes are allowed, not 0"},
+	} {
+		got, kind := "", interrex.Kind("")
+		if c.err != nil {
+			got, kind = strings.TrimPrefix(c.err.Error(), "invalid: "), interrex.KindInvalid
+		}
+		if got != c.want || interrex.KindOf(c.err) != kind {
+			t.Errorf("%q of kind %q, want %q", got, interrex.KindOf(c.err), c.want)
+		}
+	}
+}
