@@ -125,7 +125,7 @@ func (nd *node) startRaft(transport raft.Transport, servers []raft.Server, all [
 	nd.must(err)
 	nd.raft = r
 	nd.applier, err = leaseapplier.NewApplier(leaseapplier.Config{
-		Raft: r, Queue: nd.queue, State: nd.state, Leases: nd.leases, Clock: clock.WallClock, Logger: quiet{},
+		Raft: r, Queue: nd.queue, State: nd.state, Clock: clock.WallClock, Logger: quiet{},
 		Address: func(id string) string { return addressOf(all, id) },
 	})
 	nd.must(err)

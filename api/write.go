@@ -17,10 +17,10 @@ import (
 
 // write is one request that may change something, made ready for the log.
 type write struct {
-	in     *interrexv1.StreamOperation
-	caller caller
-	op     state.Operation
-	lane   queue.Lane
+	in      *interrexv1.StreamOperation
+	caller  caller
+	op      state.Operation
+	command state.Command // op.Data, decoded
 
 	// enter is the last moment to enter the log.
 	enter time.Time
@@ -34,12 +34,12 @@ type write struct {
 func newWrite(c caller, in *interrexv1.StreamOperation, now time.Time) (*write, error) {
 	w := &write{in: in, caller: c.onBehalf(in.GetCaller())}
 	w.op = state.Operation{Table: state.LeaseTable, Caller: w.caller.name, Mark: in.GetMark()}
-	timeout := queue.EnqueueTimeout
-	if in.GetExtend() != nil {
-		w.lane, timeout = queue.LaneExtend, queue.ExtendTimeout
-	}
 	if err := w.read(now); err != nil {
 		return nil, err
+	}
+	timeout := queue.EnqueueTimeout
+	if w.command.About().Lane == state.LaneExtend {
+		timeout = queue.ExtendTimeout
 	}
 	if in.Timeout != nil {
 		if err := in.Timeout.CheckValid(); err != nil || in.Timeout.AsDuration() <= 0 {
@@ -68,10 +68,15 @@ func (w *write) read(now time.Time) error {
 		return w.unpin(r.Unpin)
 	case *interrexv1.StreamOperation_Retire:
 		w.op.Table = state.OwnTable
-		w.op.Data = state.AppendRetire(nil, r.Retire)
+		w.carry(&state.Retire{Name: r.Retire})
 		return nil
 	}
 	return interrex.Errorf(interrex.KindInvalid, "operation: there is no request in it that this agent knows")
+}
+
+// carry gives the write its command.
+func (w *write) carry(c state.Command) {
+	w.command, w.op.Data = c, c.Append(nil)
 }
 
 func (w *write) claim(m *interrexv1.ClaimRequest, now time.Time) error {
@@ -84,10 +89,10 @@ func (w *write) claim(m *interrexv1.ClaimRequest, now time.Time) error {
 		return err
 	}
 	w.op.RequestID, w.op.Attempt, w.op.Fence = r.RequestID, r.Attempt, r.Fence
-	w.op.Data = c.Append(nil)
+	w.carry(c)
 	if r.Wait > 0 {
 		w.until = now.Add(r.Wait)
-		w.wait = queue.Wait{Key: c.Key, Holder: c.Holder, Until: w.until}
+		w.wait = queue.Wait{Until: w.until}
 		if w.in.GetAsksAgain() {
 			w.wait.Every = c.TTL / 4
 		}
@@ -101,7 +106,7 @@ func (w *write) extend(m *interrexv1.ExtendRequest) error {
 		return err
 	}
 	c, err := lease.FromExtend(r)
-	w.op.Data = c.Append(nil)
+	w.carry(c)
 	return err
 }
 
@@ -117,7 +122,7 @@ func (w *write) revoke(m *interrexv1.RevokeRequest) error {
 	}
 	c, err := lease.FromRevoke(r)
 	w.op.RequestID, w.op.Attempt = r.RequestID, r.Attempt
-	w.op.Data = c.Append(nil)
+	w.carry(c)
 	return err
 }
 
@@ -128,7 +133,7 @@ func (w *write) transfer(m *interrexv1.TransferRequest) error {
 	}
 	c, err := lease.FromTransfer(r)
 	w.op.RequestID, w.op.Attempt = r.RequestID, r.Attempt
-	w.op.Data = c.Append(nil)
+	w.carry(c)
 	return err
 }
 
@@ -139,7 +144,7 @@ func (w *write) pin(m *interrexv1.PinRequest) error {
 	}
 	c, err := lease.FromPin(r)
 	w.op.RequestID, w.op.Attempt = r.RequestID, r.Attempt
-	w.op.Data = c.Append(nil)
+	w.carry(c)
 	return err
 }
 
@@ -150,7 +155,7 @@ func (w *write) unpin(m *interrexv1.UnpinRequest) error {
 	}
 	c, err := lease.FromUnpin(r)
 	w.op.RequestID, w.op.Attempt = r.RequestID, r.Attempt
-	w.op.Data = c.Append(nil)
+	w.carry(c)
 	return err
 }
 
@@ -168,7 +173,10 @@ func (w *write) last() time.Time {
 // operation makes what the queue takes. Each is used once, so every attempt
 // makes its own.
 func (w *write) operation(now time.Time, stop <-chan struct{}, done func(state.Result)) *queue.Operation {
-	op := &queue.Operation{Operation: w.op, Lane: w.lane, Deadline: w.enter, Stop: stop, Done: done}
+	op := &queue.Operation{
+		Operation: w.op, Command: w.command, Lane: w.command.About().Lane,
+		Deadline: w.enter, Stop: stop, Done: done,
+	}
 	if w.waits() {
 		op.Wait = &w.wait
 		if !w.enter.After(now) { // sent again after it has stood in line elsewhere

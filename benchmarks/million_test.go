@@ -50,7 +50,7 @@ func (r *replica) apply(l *raft.Log) []state.Result {
 }
 
 func claimOf(n int) state.Operation {
-	c := lease.Claim{Key: numbered("lease", int64(n)), Holder: fmt.Sprintf("host-%08d/1234567", n), TTL: time.Hour + time.Duration(n)}
+	c := &lease.Claim{Key: numbered("lease", int64(n)), Holder: fmt.Sprintf("host-%08d/1234567", n), TTL: time.Hour + time.Duration(n)}
 	return state.Operation{Table: state.LeaseTable, Data: c.Append(nil)}
 }
 

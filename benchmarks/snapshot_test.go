@@ -77,7 +77,7 @@ func (r *replica) extends() *raft.Log {
 	operations := make([]state.Operation, 64)
 	for i := range operations {
 		n := (int(r.index)*7919 + i*15485863) % million
-		e := lease.Extend{Key: numbered("lease", int64(n)), Token: interrex.Token(n + 1), TTL: 2 * time.Hour}
+		e := &lease.Extend{Key: numbered("lease", int64(n)), Token: interrex.Token(n + 1), TTL: 2 * time.Hour}
 		operations[i] = state.Operation{Table: state.LeaseTable, Data: e.Append(nil)}
 	}
 	return r.entry(operations...)

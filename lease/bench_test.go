@@ -28,7 +28,7 @@ func crowd(b testing.TB, n int) (*world, []interrex.Token) {
 	w := newWorld(b)
 	tokens := make([]interrex.Token, n)
 	for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
-		w.run(lease.Claim{Key: manyKey(i), Holder: manyHolder(i), TTL: time.Hour + time.Duration(i)}.Append(nil))
+		w.run((&lease.Claim{Key: manyKey(i), Holder: manyHolder(i), TTL: time.Hour + time.Duration(i)}).Append(nil))
 		tokens[i] = interrex.Token(w.revision)
 	}
 	return w, tokens
@@ -36,7 +36,7 @@ func crowd(b testing.TB, n int) (*world, []interrex.Token) {
 
 // run applies commands as State does, without the codec of replies.
 func (w *world) run(data []byte) {
-	c, err := w.table.Check(w.now, data)
+	c, err := w.check(data)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func BenchmarkMillion(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			b.StopTimer()
 			n := r.IntN(million)
-			data := lease.Extend{Key: manyKey(n), Token: tokens[n], TTL: 2*time.Hour + time.Duration(i)}.Append(nil)
+			data := (&lease.Extend{Key: manyKey(n), Token: tokens[n], TTL: 2*time.Hour + time.Duration(i)}).Append(nil)
 			b.StartTimer()
 			w.run(data)
 		}
@@ -89,8 +89,8 @@ func BenchmarkMillion(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			b.StopTimer()
 			k := interrex.Key{Namespace: "bench", Name: fmt.Sprintf("lease-%08d-new", r.IntN(million))}
-			claim := lease.Claim{Key: k, Holder: manyHolder(i), TTL: time.Minute}.Append(nil)
-			revoke := lease.Revoke{Key: k, Token: interrex.Token(w.revision + 1)}.Append(nil)
+			claim := (&lease.Claim{Key: k, Holder: manyHolder(i), TTL: time.Minute}).Append(nil)
+			revoke := (&lease.Revoke{Key: k, Token: interrex.Token(w.revision + 1)}).Append(nil)
 			b.StartTimer()
 			w.run(claim)
 			w.run(revoke)
@@ -108,7 +108,7 @@ func BenchmarkMillion(b *testing.B) {
 			b.StopTimer()
 			n := r.IntN(million)
 			w.table.Freeze().Release()
-			data := lease.Extend{Key: manyKey(n), Token: tokens[n], TTL: 2*time.Hour + time.Duration(i)}.Append(nil)
+			data := (&lease.Extend{Key: manyKey(n), Token: tokens[n], TTL: 2*time.Hour + time.Duration(i)}).Append(nil)
 			b.StartTimer()
 			w.run(data)
 		}

@@ -21,12 +21,12 @@ var update = flag.Bool("update", false, "write the golden files; that is a new v
 func goldenCommands() []command {
 	k := key("team/db/1")
 	return []command{
-		lease.Claim{Key: k, Holder: "ann", TTL: 15 * time.Second, Takeover: true, Metadata: must(lease.NewMetadata(map[string]string{"zone": "a", "addr": "[::1]:80"}))},
-		lease.Extend{Key: k, Token: 300, TTL: time.Second},
-		lease.Revoke{Key: k, Token: 300, Force: true},
-		lease.Transfer{Key: k, Token: 300, To: "bob", TTL: 24 * time.Hour},
-		lease.Pin{Key: k, Owner: "ops", Reason: "upgrade", For: time.Minute},
-		lease.Unpin{Key: k, Owner: "ops"},
+		&lease.Claim{Key: k, Holder: "ann", TTL: 15 * time.Second, Takeover: true, Metadata: must(lease.NewMetadata(map[string]string{"zone": "a", "addr": "[::1]:80"}))},
+		&lease.Extend{Key: k, Token: 300, TTL: time.Second},
+		&lease.Revoke{Key: k, Token: 300, Force: true},
+		&lease.Transfer{Key: k, Token: 300, To: "bob", TTL: 24 * time.Hour},
+		&lease.Pin{Key: k, Owner: "ops", Reason: "upgrade", For: time.Minute},
+		&lease.Unpin{Key: k, Owner: "ops"},
 	}
 }
 
@@ -48,10 +48,10 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestEncodingOfCommandsStays(t *testing.T) {
 	for _, c := range goldenCommands() {
-		name := strings.ToLower(reflect.TypeOf(c).Name())
+		name := c.About().Name
 		golden(t, name, c.Append(nil))
-		back, err := lease.Decode(c.Append(nil))
-		if err != nil || !reflect.DeepEqual(reflect.ValueOf(back).Elem().Interface(), c) {
+		back, err := decode(c.Append(nil))
+		if err != nil || !reflect.DeepEqual(back, c) {
 			t.Errorf("%#v comes back as %#v, %v", c, back, err)
 		}
 	}
@@ -62,12 +62,12 @@ func goldenWorld(t testing.TB) *world {
 	w := newWorld(t)
 	w.now = 1_500_000_000
 	for _, c := range append(goldenCommands(),
-		lease.Claim{Key: key("team/db/1"), Holder: "ann", TTL: time.Second},
-		lease.Pin{Key: key("team/db/1"), Owner: "ops", Reason: "upgrade"},
-		lease.Pin{Key: key("team/db/1"), Owner: "backup", For: time.Hour},
-		lease.Claim{Key: key("api"), Holder: "bob", TTL: time.Minute, Metadata: must(lease.NewMetadata(map[string]string{"pid": "1"}))},
-		lease.Claim{Key: key("api"), Holder: "bob", TTL: time.Minute, Takeover: true},
-		lease.Claim{Key: key("gone"), Holder: "cy", TTL: time.Second},
+		&lease.Claim{Key: key("team/db/1"), Holder: "ann", TTL: time.Second},
+		&lease.Pin{Key: key("team/db/1"), Owner: "ops", Reason: "upgrade"},
+		&lease.Pin{Key: key("team/db/1"), Owner: "backup", For: time.Hour},
+		&lease.Claim{Key: key("api"), Holder: "bob", TTL: time.Minute, Metadata: must(lease.NewMetadata(map[string]string{"pid": "1"}))},
+		&lease.Claim{Key: key("api"), Holder: "bob", TTL: time.Minute, Takeover: true},
+		&lease.Claim{Key: key("gone"), Holder: "cy", TTL: time.Second},
 	) {
 		if _, err := w.do(c); err != nil && interrex.KindOf(err) != interrex.KindNotHeld && interrex.KindOf(err) != interrex.KindNotFound {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func goldenWorld(t testing.TB) *world {
 func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
 	w := goldenWorld(t)
 	golden(t, "snapshot", w.snapshot())
-	reply, err := w.do(lease.Pin{Key: key("team/db/1"), Owner: "ops", Reason: "again", For: time.Second})
+	reply, err := w.do(&lease.Pin{Key: key("team/db/1"), Owner: "ops", Reason: "again", For: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,15 +92,15 @@ func TestCommandThatIsCutOrLongerIsInvalid(t *testing.T) {
 	for _, c := range goldenCommands() {
 		whole := c.Append(nil)
 		for n := range whole {
-			if _, err := lease.Decode(whole[:n]); interrex.KindOf(err) != interrex.KindInvalid {
+			if _, err := decode(whole[:n]); interrex.KindOf(err) != interrex.KindInvalid {
 				t.Errorf("%d bytes of %#v: %v", n, c, err)
 			}
 		}
-		if _, err := lease.Decode(append(whole, 0)); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := decode(append(whole, 0)); interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("one byte more than %#v: %v", c, err)
 		}
 	}
-	if _, err := lease.Decode([]byte{99, 0}); interrex.KindOf(err) != interrex.KindInvalid {
+	if _, err := decode([]byte{99, 0}); interrex.KindOf(err) != interrex.KindInvalid {
 		t.Errorf("unknown operation: %v", err)
 	}
 }
@@ -108,25 +108,25 @@ func TestCommandThatIsCutOrLongerIsInvalid(t *testing.T) {
 func TestDecodeRefusesWhatTheRulesDoNotAllow(t *testing.T) {
 	k, long := key("db"), strings.Repeat("x", 5000)
 	for _, c := range []command{
-		lease.Claim{Key: interrex.Key{Namespace: "A", Name: "x"}, Holder: "ann", TTL: time.Second},
-		lease.Claim{Key: interrex.Key{Namespace: "a", Name: "x\x00y"}, Holder: "ann", TTL: time.Second},
-		lease.Claim{Key: k, Holder: long, TTL: time.Second},
-		lease.Claim{Key: k, Holder: "ann", TTL: -1},
-		lease.Claim{Key: k, Holder: "ann"},
-		lease.Extend{Key: k},
-		lease.Extend{Key: k, Token: 1, TTL: 1},
-		lease.Revoke{Key: k},
-		lease.Transfer{Key: k, Token: 1},
-		lease.Pin{Key: k},
-		lease.Pin{Key: k, Owner: "ops", Reason: "\xff"},
-		lease.Pin{Key: k, Owner: "ops", For: -1},
-		lease.Unpin{Key: k},
+		&lease.Claim{Key: interrex.Key{Namespace: "A", Name: "x"}, Holder: "ann", TTL: time.Second},
+		&lease.Claim{Key: interrex.Key{Namespace: "a", Name: "x\x00y"}, Holder: "ann", TTL: time.Second},
+		&lease.Claim{Key: k, Holder: long, TTL: time.Second},
+		&lease.Claim{Key: k, Holder: "ann", TTL: -1},
+		&lease.Claim{Key: k, Holder: "ann"},
+		&lease.Extend{Key: k},
+		&lease.Extend{Key: k, Token: 1, TTL: 1},
+		&lease.Revoke{Key: k},
+		&lease.Transfer{Key: k, Token: 1},
+		&lease.Pin{Key: k},
+		&lease.Pin{Key: k, Owner: "ops", Reason: "\xff"},
+		&lease.Pin{Key: k, Owner: "ops", For: -1},
+		&lease.Unpin{Key: k},
 	} {
-		if _, err := lease.Decode(c.Append(nil)); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := decode(c.Append(nil)); interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("%#v: %v", c, err)
 		}
 	}
-	if _, err := lease.Decode(lease.Pin{Key: k, Owner: "ops", Reason: long}.Append(nil)); interrex.KindOf(err) != interrex.KindTooLarge {
+	if _, err := decode((&lease.Pin{Key: k, Owner: "ops", Reason: long}).Append(nil)); interrex.KindOf(err) != interrex.KindTooLarge {
 		t.Errorf("long reason: %v", err)
 	}
 }
@@ -168,7 +168,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(c.Append(nil))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := lease.Decode(data)
+		c, err := decode(data)
 		if err != nil {
 			if k := interrex.KindOf(err); k != interrex.KindInvalid && k != interrex.KindTooLarge {
 				t.Fatalf("kind %q: %v", k, err)
@@ -205,7 +205,7 @@ func FuzzRestore(f *testing.F) {
 
 func FuzzDecodeReply(f *testing.F) {
 	w := goldenWorld(f)
-	reply, err := w.do(lease.Claim{Key: key("new"), Holder: "ann", TTL: time.Second})
+	reply, err := w.do(&lease.Claim{Key: key("new"), Holder: "ann", TTL: time.Second})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,127 +1,88 @@
 package lease
 
 import (
-	"time"
-
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
 )
 
-// The commands are what the log carries. Make them with the From functions,
-// which fill in defaults and say what is wrong; Append encodes them.
-
-// Claim asks for a free name, or for the holder's own again.
-type Claim struct {
-	Key      interrex.Key
-	Holder   string
-	TTL      time.Duration
-	Takeover bool
-	Metadata Metadata
+// command is an operation of this table: *Claim, *Extend, *Revoke, *Transfer,
+// *Pin or *Unpin. Each has a file of its own, with everything that only it has.
+type command interface {
+	state.Command
+	// decode reads what Append wrote behind the number, and gives the decoder
+	// behind it. It goes by value, for what an interface's method is given a
+	// pointer to is allocated for each command.
+	decode(d decoder) decoder
+	// check says why it cannot be done at now; nil: apply may follow.
+	check(t *Table, now state.Time) *interrex.Error
+	// apply does what check has allowed; it cannot fail.
+	apply(t *Table, turn *state.Turn) *Reply
 }
 
-// Extend moves the expiry to now + TTL, never to an earlier time.
-type Extend struct {
-	Key   interrex.Key
-	Token interrex.Token
-	TTL   time.Duration // 0: the lease's own, which an extend never changes
+// The first byte of an encoded command. A number is never reused.
+const (
+	opClaim byte = iota + 1
+	opExtend
+	opRevoke
+	opTransfer
+	opPin
+	opUnpin
+)
+
+// operations makes the commands by number.
+var operations = [...]func() command{
+	opClaim:    func() command { return new(Claim) },
+	opExtend:   func() command { return new(Extend) },
+	opRevoke:   func() command { return new(Revoke) },
+	opTransfer: func() command { return new(Transfer) },
+	opPin:      func() command { return new(Pin) },
+	opUnpin:    func() command { return new(Unpin) },
 }
 
-// Revoke frees the name.
-type Revoke struct {
-	Key   interrex.Key
-	Token interrex.Token // not looked at under Force
-	Force bool
-}
-
-// Transfer hands the lease to another holder under a new token. Metadata and
-// pins stay.
-type Transfer struct {
-	Key   interrex.Key
-	Token interrex.Token
-	To    string
-	TTL   time.Duration // 0: the lease's own; else it becomes that
-}
-
-// Pin keeps the lease from ending by time, until For is over or its owner
-// unpins. A second one of the same owner renews reason and time.
-type Pin struct {
-	Key    interrex.Key
-	Owner  string
-	Reason string
-	For    time.Duration // 0: at its owner's will
-}
-
-// Unpin lifts the pin of an owner.
-type Unpin struct {
-	Key   interrex.Key
-	Owner string
-}
-
-// MaxPinFor is the longest time of a pin that lifts itself: ten years, so that
-// no sum with cluster time overflows. A pin at will has no limit.
-const MaxPinFor = 10 * 365 * 24 * time.Hour
-
-// FromClaim checks a request: the error is of kind KindInvalid or KindTooLarge
-// and names the field and what is allowed. Wait, request id, attempt and fence
-// are checked too, and stay behind: they are no part of the command.
-func FromClaim(r interrex.ClaimRequest) (Claim, error) {
-	if r.TTL == 0 {
-		r.TTL = interrex.DefaultTTL
+// Decode reads a command: a *Claim, *Extend, *Revoke, *Transfer, *Pin or
+// *Unpin. The error is of kind KindInvalid or KindTooLarge.
+func (t *Table) Decode(data []byte) (state.Command, error) {
+	if len(data) == 0 {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: it is empty")
 	}
-	if r.Wait < 0 || r.Wait > interrex.MaxWait {
-		return Claim{}, interrex.Errorf(interrex.KindInvalid, "wait: 0s to %v are allowed, not %v", interrex.MaxWait, r.Wait)
+	op := data[0]
+	if int(op) >= len(operations) || operations[op] == nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: %d is no operation known here", op)
 	}
-	if err := checkRequestID(r.RequestID); err != nil {
-		return Claim{}, err
+	c := operations[op]()
+	if d := c.decode(decoder{rest: string(data[1:])}); !d.done() {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: operation %d is malformed", op)
 	}
-	if err := checkFence(r.Fence); err != nil {
-		return Claim{}, err
+	if err := validate(c); err != nil {
+		return nil, err
 	}
-	metadata, err := NewMetadata(r.Metadata)
-	if err != nil {
-		return Claim{}, err
-	}
-	c := Claim{Key: r.Key, Holder: r.Holder, TTL: r.TTL, Takeover: r.Takeover, Metadata: metadata}
-	return c, c.validate()
+	return c, nil
 }
 
-// FromExtend checks a request as FromClaim does.
-func FromExtend(r interrex.ExtendRequest) (Extend, error) {
-	c := Extend{Key: r.Key, Token: r.Token, TTL: r.TTL}
-	return c, c.validate()
+// Check says whether a command that Decode has given can be done at now.
+func (t *Table) Check(now state.Time, c state.Command) error {
+	own, is := c.(command)
+	if !is {
+		return interrex.Errorf(interrex.KindInvalid, "cannot check lease command: %T is none", c)
+	}
+	if refusal := own.check(t, now); refusal != nil {
+		return refusal
+	}
+	return nil
 }
 
-// FromRevoke checks a request as FromClaim does.
-func FromRevoke(r interrex.RevokeRequest) (Revoke, error) {
-	c := Revoke{Key: r.Key, Token: r.Token, Force: r.Force}
-	if err := checkRequestID(r.RequestID); err != nil {
-		return c, err
-	}
-	return c, c.validate()
+// Apply does what Check has allowed and gives a *Reply. Where the operation
+// also ends a lease (a claim one that is due, an unpin one that is overdue),
+// that is a change of its own, and the turn stands at the last one afterwards.
+func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
+	t.history.forget(turn.Now)
+	return c.(command).apply(t, turn)
 }
 
-// FromTransfer checks a request as FromClaim does.
-func FromTransfer(r interrex.TransferRequest) (Transfer, error) {
-	c := Transfer{Key: r.Key, Token: r.Token, To: r.To, TTL: r.TTL}
-	if err := checkRequestID(r.RequestID); err != nil {
-		return c, err
+// validate is Validate with the key.
+func validate(c state.Command) error {
+	if err := c.About().Key.Validate(); err != nil {
+		return err
 	}
-	return c, c.validate()
-}
-
-// FromPin checks a request as FromClaim does.
-func FromPin(r interrex.PinRequest) (Pin, error) {
-	c := Pin{Key: r.Key, Owner: r.Owner, Reason: r.Reason, For: r.For}
-	if err := checkRequestID(r.RequestID); err != nil {
-		return c, err
-	}
-	return c, c.validate()
-}
-
-// FromUnpin checks a request as FromClaim does; its Reason and For are ignored.
-func FromUnpin(r interrex.PinRequest) (Unpin, error) {
-	c := Unpin{Key: r.Key, Owner: r.Owner}
-	if err := checkRequestID(r.RequestID); err != nil {
-		return c, err
-	}
-	return c, c.validate()
+	return c.Validate()
 }

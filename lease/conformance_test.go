@@ -31,20 +31,20 @@ func randomCommand(r *rand.Rand, seen []state.Reply) []byte {
 	ttl := time.Duration(1+r.IntN(20)) * time.Second
 	switch r.IntN(10) {
 	case 0, 1, 2:
-		c := lease.Claim{Key: k, Holder: holder, TTL: ttl, Takeover: r.IntN(2) == 0}
+		c := &lease.Claim{Key: k, Holder: holder, TTL: ttl, Takeover: r.IntN(2) == 0}
 		if r.IntN(3) == 0 {
 			c.Metadata = must(lease.NewMetadata(map[string]string{"pid": fmt.Sprint(r.IntN(9)), "zone": holder}))
 		}
 		return c.Append(nil)
 	case 3, 4:
-		return lease.Extend{Key: k, Token: token, TTL: ttl * time.Duration(r.IntN(2))}.Append(nil)
+		return (&lease.Extend{Key: k, Token: token, TTL: ttl * time.Duration(r.IntN(2))}).Append(nil)
 	case 5:
-		return lease.Revoke{Key: k, Token: token, Force: r.IntN(2) == 0}.Append(nil)
+		return (&lease.Revoke{Key: k, Token: token, Force: r.IntN(2) == 0}).Append(nil)
 	case 6:
-		return lease.Transfer{Key: k, Token: token, To: holder, TTL: ttl * time.Duration(r.IntN(2))}.Append(nil)
+		return (&lease.Transfer{Key: k, Token: token, To: holder, TTL: ttl * time.Duration(r.IntN(2))}).Append(nil)
 	case 7, 8:
-		return lease.Pin{Key: k, Owner: owner, Reason: "test", For: ttl * time.Duration(r.IntN(2))}.Append(nil)
+		return (&lease.Pin{Key: k, Owner: owner, Reason: "test", For: ttl * time.Duration(r.IntN(2))}).Append(nil)
 	default:
-		return lease.Unpin{Key: k, Owner: owner}.Append(nil)
+		return (&lease.Unpin{Key: k, Owner: owner}).Append(nil)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"slices"
+	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
@@ -12,37 +13,79 @@ import (
 // The leader asks here what the entry that it builds would free. Others may
 // come first in Apply: these are guesses, and Apply alone decides.
 
+// freeing is a command that may leave its name free.
+type freeing interface {
+	// frees reports whether it would if it were applied at now.
+	frees(t *Table, now state.Time) bool
+}
+
+// Wants reports whether c is a claim, whose caller asks again every quarter of
+// the ttl.
+func (t *Table) Wants(c state.Command) (every time.Duration, wants bool) {
+	if claim, is := c.(*Claim); is {
+		return claim.TTL / 4, true
+	}
+	return 0, false
+}
+
+// Passes reports whether c is a takeover by the holder.
+func (t *Table) Passes(c state.Command) bool {
+	claim, is := c.(*Claim)
+	if !is || !claim.Takeover {
+		return false
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	l, ok := t.rows.Get(join(claim.Key))
+	return ok && claim.takesOver(l)
+}
+
+// Frees reports whether c would leave its name free if it were applied at now:
+// a revoke, and an unpin that ends an overdue lease.
+func (t *Table) Frees(c state.Command, now state.Time) bool {
+	f, may := c.(freeing)
+	if !may {
+		return false
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return f.frees(t, now)
+}
+
 // Free reports whether a claim of k at now would find the name free: there is
-// no lease, or it is due.
-func (t *Table) Free(k interrex.Key, now state.Time) bool {
+// no lease, or it is due. If not, until is its expiry; 0 while it is pinned.
+func (t *Table) Free(k interrex.Key, now state.Time) (free bool, until state.Time) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	l, ok := t.rows.Get(join(k))
-	return !ok || l.isDue(now)
-}
-
-// WouldFree says which name the command would leave free if it were applied at
-// now: a revoke, and an unpin that ends an overdue lease. False: none.
-func (t *Table) WouldFree(c state.Command, now state.Time) (interrex.Key, bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	switch c := c.(type) {
-	case *Revoke:
-		return c.Key, t.check(now, c) == nil
-	case *Unpin:
-		if t.check(now, c) != nil {
-			return c.Key, false
-		}
-		l, _ := t.rows.Get(join(c.Key))
-		return c.Key, len(l.pins) == 1 && now >= l.expiry
+	switch {
+	case !ok || l.isDue(now):
+		return true, 0
+	case len(l.pins) > 0:
+		return false, 0
 	}
-	return interrex.Key{}, false
+	return false, l.expiry
 }
 
-// DueKeys gives the keys that a Tick of the same now and limit would free, in
+// Taken is the refusal of a claim of k, which ends with why. What remains is
+// absent for a pinned lease.
+func (t *Table) Taken(k interrex.Key, now state.Time, why string) *interrex.Error {
+	held, found := t.Get(k)
+	if !found {
+		return interrex.Errorf(interrex.KindHeld, "cannot claim %s: %s", k, why)
+	}
+	e := interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, and %s", k, held.Holder, why)
+	e.Holder, e.HeldSince = held.Holder, held.Acquired
+	if !held.Pinned() {
+		e.Remaining = max(0, held.Expiry.Sub(now))
+	}
+	return e
+}
+
+// Ends gives the keys that a Tick of the same now and limit would free, in
 // its order. It is exact unless more pins than limit lift themselves at once;
 // then it may leave some out.
-func (t *Table) DueKeys(now state.Time, limit int) []interrex.Key {
+func (t *Table) Ends(now state.Time, limit int) []interrex.Key {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	found, lifted := t.freedByLapse(now, limit)

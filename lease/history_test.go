@@ -15,8 +15,8 @@ func TestHistoryOfTheOldestKeyGoesWhenThereAreTooMany(t *testing.T) {
 	past := func(i int) int { return len(w.table.History(key(fmt.Sprint("k", i)))) }
 	end := func(i int) {
 		k := key(fmt.Sprint("k", i))
-		w.run(lease.Claim{Key: k, Holder: "ann", TTL: time.Second}.Append(nil))
-		w.run(lease.Revoke{Key: k, Force: true}.Append(nil))
+		w.run((&lease.Claim{Key: k, Holder: "ann", TTL: time.Second}).Append(nil))
+		w.run((&lease.Revoke{Key: k, Force: true}).Append(nil))
 	}
 	for i := range most {
 		end(i)
@@ -35,8 +35,8 @@ func TestHistoryOfTheOldestKeyGoesWhenThereAreTooMany(t *testing.T) {
 func TestOneTurnForgetsAFewKeysOnly(t *testing.T) {
 	w := newWorld(t)
 	for i := range 100 {
-		w.run(lease.Claim{Key: key(fmt.Sprint("k", i)), Holder: "ann", TTL: time.Second}.Append(nil))
-		w.run(lease.Revoke{Key: key(fmt.Sprint("k", i)), Force: true}.Append(nil))
+		w.run((&lease.Claim{Key: key(fmt.Sprint("k", i)), Holder: "ann", TTL: time.Second}).Append(nil))
+		w.run((&lease.Revoke{Key: key(fmt.Sprint("k", i)), Force: true}).Append(nil))
 	}
 	left := func() (n int) {
 		for i := range 100 {
@@ -57,7 +57,7 @@ func TestOneTurnForgetsAFewKeysOnly(t *testing.T) {
 // revision gets every later change and none that is in the list.
 func TestReadSeesOneMoment(t *testing.T) {
 	w := newWorld(t)
-	w.run(lease.Claim{Key: key("a"), Holder: "ann", TTL: time.Second}.Append(nil))
+	w.run((&lease.Claim{Key: key("a"), Holder: "ann", TTL: time.Second}).Append(nil))
 	done := make(chan struct{})
 	w.table.Read(func(v lease.ReadView) {
 		started := make(chan struct{})
@@ -66,7 +66,7 @@ func TestReadSeesOneMoment(t *testing.T) {
 			close(started)
 			w.table.Lock()
 			defer w.table.Unlock()
-			w.run(lease.Claim{Key: key("b"), Holder: "bob", TTL: time.Second}.Append(nil))
+			w.run((&lease.Claim{Key: key("b"), Holder: "bob", TTL: time.Second}).Append(nil))
 		}()
 		<-started
 		items, _ := v.List("", "", interrex.Key{}, 10)

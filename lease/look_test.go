@@ -34,7 +34,8 @@ func (s *story) look(verb string, a arguments) string {
 		}
 		return "not held"
 	case "free":
-		return fmt.Sprint(s.table.Free(a.key("key"), s.now))
+		free, _ := s.table.Free(a.key("key"), s.now)
+		return fmt.Sprint(free)
 	case "counts":
 		return fmt.Sprintf("%d: %v", s.table.Count(), s.table.Counts())
 	case "replay":

@@ -45,17 +45,17 @@ func (m *model) clone() *model {
 // do does a command; the kind says why not.
 func (m *model) do(c command) (lease.Reply, interrex.Kind) {
 	switch c := c.(type) {
-	case lease.Claim:
+	case *lease.Claim:
 		return m.claim(c)
-	case lease.Extend:
+	case *lease.Extend:
 		return m.extend(c)
-	case lease.Revoke:
+	case *lease.Revoke:
 		return m.revoke(c)
-	case lease.Transfer:
+	case *lease.Transfer:
 		return m.transfer(c)
-	case lease.Pin:
+	case *lease.Pin:
 		return m.pin(c)
-	case lease.Unpin:
+	case *lease.Unpin:
 		return m.unpin(c)
 	}
 	panic("no command")
@@ -65,7 +65,7 @@ func (m *model) wall() time.Time { return epoch.Add(time.Duration(m.now)) }
 
 func (m *model) isDue(l lease.Record) bool { return m.now >= l.Expiry && len(l.Pins) == 0 }
 
-func (m *model) claim(c lease.Claim) (lease.Reply, interrex.Kind) {
+func (m *model) claim(c *lease.Claim) (lease.Reply, interrex.Kind) {
 	l, there := m.leases[c.Key]
 	if there && !m.isDue(l) && !(c.Takeover && l.Holder == c.Holder) {
 		return lease.Reply{}, interrex.KindHeld
@@ -84,7 +84,7 @@ func (m *model) claim(c lease.Claim) (lease.Reply, interrex.Kind) {
 	return lease.Reply{Lease: m.grant(next, kind), Granted: true}, ""
 }
 
-func (m *model) extend(c lease.Extend) (lease.Reply, interrex.Kind) {
+func (m *model) extend(c *lease.Extend) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	if !ok || l.Token != c.Token {
 		return lease.Reply{}, interrex.KindNotHeld
@@ -95,7 +95,7 @@ func (m *model) extend(c lease.Extend) (lease.Reply, interrex.Kind) {
 	return lease.Reply{Lease: l}, ""
 }
 
-func (m *model) revoke(c lease.Revoke) (lease.Reply, interrex.Kind) {
+func (m *model) revoke(c *lease.Revoke) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	switch {
 	case c.Force && !ok:
@@ -110,7 +110,7 @@ func (m *model) revoke(c lease.Revoke) (lease.Reply, interrex.Kind) {
 	return lease.Reply{Lease: l, Ended: true}, ""
 }
 
-func (m *model) transfer(c lease.Transfer) (lease.Reply, interrex.Kind) {
+func (m *model) transfer(c *lease.Transfer) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	if !ok || l.Token != c.Token {
 		return lease.Reply{}, interrex.KindNotHeld
@@ -121,7 +121,7 @@ func (m *model) transfer(c lease.Transfer) (lease.Reply, interrex.Kind) {
 	return lease.Reply{Lease: m.grant(l, interrex.LeaseTransferred)}, ""
 }
 
-func (m *model) pin(c lease.Pin) (lease.Reply, interrex.Kind) {
+func (m *model) pin(c *lease.Pin) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	if !ok {
 		return lease.Reply{}, interrex.KindNotFound
@@ -140,7 +140,7 @@ func (m *model) pin(c lease.Pin) (lease.Reply, interrex.Kind) {
 	return lease.Reply{Lease: l}, ""
 }
 
-func (m *model) unpin(c lease.Unpin) (lease.Reply, interrex.Kind) {
+func (m *model) unpin(c *lease.Unpin) (lease.Reply, interrex.Kind) {
 	l, ok := m.leases[c.Key]
 	if !ok || len(without(l.Pins, c.Owner)) == len(l.Pins) {
 		return lease.Reply{}, interrex.KindNotFound

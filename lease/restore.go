@@ -68,12 +68,12 @@ func (t *Table) restoreRow(d *decoder) error {
 // checkRecord demands what the commands would have allowed.
 func checkRecord(r Record) error {
 	c := Claim{Key: r.Key, Holder: r.Holder, TTL: r.TTL, Metadata: r.Metadata}
-	if err := c.validate(); err != nil {
+	if err := validate(&c); err != nil {
 		return err
 	}
 	last := ""
 	for _, p := range r.Pins {
-		if err := (Pin{Key: r.Key, Owner: p.Owner, Reason: p.Reason}).validate(); err != nil {
+		if err := (&Pin{Owner: p.Owner, Reason: p.Reason}).Validate(); err != nil {
 			return err
 		}
 		if p.Owner <= last || p.Until < 0 {
@@ -81,7 +81,7 @@ func checkRecord(r Record) error {
 		}
 		last = p.Owner
 	}
-	return checkToken(r.Token)
+	return validateToken(r.Token)
 }
 
 func (h *history) restorePast(d *decoder) error {

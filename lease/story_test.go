@@ -198,9 +198,9 @@ func (s *story) frees(input string) string {
 	verb, args, err := datadriven.ParseLine(input)
 	must(verb, err)
 	c := must(request(verb, parse(args)))
-	decoded := must(lease.Decode(c.Append(nil)))
-	if k, ok := s.table.WouldFree(decoded, s.now); ok {
-		return "frees " + k.String()
+	decoded := must(decode(c.Append(nil)))
+	if s.table.Frees(decoded, s.now) {
+		return "frees " + decoded.About().Key.String()
 	}
 	return "frees nothing"
 }

@@ -16,11 +16,11 @@ import (
 type Config struct{}
 
 // Table is the replicated table of leases. It implements state.Table,
-// state.Replayer and state.Fencer.
+// state.Replayer, state.Fencer and state.Waitable.
 //
 // Lock and Unlock are for State, which takes the lock once an entry. Check,
 // Apply, Due, Tick, Freeze, Restore, Replay and Holds run under it; every other
-// method takes it for reading by itself.
+// method that looks at the content takes it for reading by itself.
 type Table struct {
 	mu sync.RWMutex
 
@@ -36,6 +36,7 @@ var (
 	_ state.Table    = (*Table)(nil)
 	_ state.Replayer = (*Table)(nil)
 	_ state.Fencer   = (*Table)(nil)
+	_ state.Waitable = (*Table)(nil)
 )
 
 // New makes an empty table.
@@ -57,13 +58,6 @@ func (t *Table) Lock() { t.mu.Lock() }
 
 // Unlock gives the table back.
 func (t *Table) Unlock() { t.mu.Unlock() }
-
-// Holds reports whether the lease of k is there under that token. The table's
-// lock is held.
-func (t *Table) Holds(k interrex.Key, token interrex.Token) bool {
-	l, ok := t.rows.Get(join(k))
-	return ok && l.token == token
-}
 
 // Replay refuses, as KindNotHeld, to repeat the grant of a claim whose token is
 // no longer in force: its caller would work under a lease that has ended. Every

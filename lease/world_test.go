@@ -15,7 +15,10 @@ import (
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // command is any of the table's commands.
-type command interface{ Append(b []byte) []byte }
+type command interface{ state.Command }
+
+// decode reads a command as the table does.
+func decode(data []byte) (state.Command, error) { return lease.New(lease.Config{}).Decode(data) }
 
 // world drives one table as a log would: each call is an entry.
 type world struct {
@@ -40,7 +43,7 @@ func (w *world) turn() *state.Turn {
 func (w *world) do(c command) (*lease.Reply, error) {
 	w.table.Lock()
 	defer w.table.Unlock()
-	decoded, err := w.table.Check(w.now, c.Append(nil))
+	decoded, err := w.check(c.Append(nil))
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +58,18 @@ func (w *world) do(c command) (*lease.Reply, error) {
 	return reply.(*lease.Reply), nil
 }
 
+// check decodes a command and asks whether it can be done now.
+func (w *world) check(data []byte) (state.Command, error) {
+	c, err := w.table.Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	return c, w.table.Check(w.now, c)
+}
+
 // tick lets time end things, and compares with what the table foresaw.
 func (w *world) tick(limit int) int {
-	foreseen := w.table.DueKeys(w.now, limit)
+	foreseen := w.table.Ends(w.now, limit)
 	w.table.Lock()
 	defer w.table.Unlock()
 	turn := w.turn()
@@ -69,7 +81,7 @@ func (w *world) tick(limit int) int {
 		}
 	}
 	if len(ended)+len(foreseen) > 0 && !reflect.DeepEqual(ended, foreseen) {
-		w.t.Errorf("DueKeys(%v, %d) = %v, and Tick ended %v", w.now, limit, foreseen, ended)
+		w.t.Errorf("Ends(%v, %d) = %v, and Tick ended %v", w.now, limit, foreseen, ended)
 	}
 	if want := w.revision + interrex.Revision(n); turn.Revision != want {
 		w.t.Errorf("%d endings took the revisions up to %d, want %d", n, turn.Revision, want)

@@ -11,7 +11,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 )
 
@@ -385,13 +384,12 @@ func TestMetricOfWaitersFallsWithTheLastOne(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	whole := func() Config {
-		return Config{Raft: &memRaft{}, Queue: fakeQueue{}, State: &state.State{}, Leases: &lease.Table{}, Clock: testClock, Logger: &logs{}}
+		return Config{Raft: &memRaft{}, Queue: fakeQueue{}, State: &state.State{}, Clock: testClock, Logger: &logs{}}
 	}
 	for want, spoil := range map[string]func(*Config){
 		"nil Raft not valid":               func(c *Config) { c.Raft = nil },
 		"nil Queue not valid":              func(c *Config) { c.Queue = nil },
 		"nil State not valid":              func(c *Config) { c.State = nil },
-		"nil Leases not valid":             func(c *Config) { c.Leases = nil },
 		"nil Clock not valid":              func(c *Config) { c.Clock = nil },
 		"nil Logger not valid":             func(c *Config) { c.Logger = nil },
 		"negative MaxInFlight not valid":   func(c *Config) { c.MaxInFlight = -1 },

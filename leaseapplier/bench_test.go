@@ -50,7 +50,7 @@ func BenchmarkEnqueueToDone(b *testing.B) {
 				b.Fatal(err)
 			}
 			a, err := NewApplier(Config{
-				Raft: nopRaft{}, Queue: q, State: s, Leases: leases, Clock: clock.WallClock,
+				Raft: nopRaft{}, Queue: q, State: s, Clock: clock.WallClock,
 				Logger: &logs{at: map[string]int{"debug": 0}}, Metrics: NewMetrics(clock.WallClock),
 			})
 			if err != nil {
@@ -73,7 +73,8 @@ func BenchmarkEnqueueToDone(b *testing.B) {
 }
 
 func drive(b *testing.B, q *queue.Queue, callers int) {
-	data := lease.Claim{Key: db, Holder: "ann", TTL: time.Minute}.Append(nil)
+	claim := &lease.Claim{Key: db, Holder: "ann", TTL: time.Minute}
+	data := claim.Append(nil)
 	b.ReportAllocs()
 	b.ResetTimer()
 	var wg sync.WaitGroup
@@ -82,8 +83,8 @@ func drive(b *testing.B, q *queue.Queue, callers int) {
 			done := make(chan struct{}, 1)
 			for i := c; i < b.N; i += callers {
 				op := &queue.Operation{
-					Operation: state.Operation{Table: state.LeaseTable, Data: data},
-					Done:      func(state.Result) { done <- struct{}{} },
+					Operation: state.Operation{Table: state.LeaseTable, Data: data}, Command: claim,
+					Done: func(state.Result) { done <- struct{}{} },
 				}
 				q.Enqueue(b.Context(), op)
 				<-done

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -17,6 +15,7 @@ type builder struct {
 	config  *Config
 	shared  *shared
 	lead    leading
+	table   state.Waitable
 	waiters *waiters
 	flights []*flight          // in the log, not yet known to be applied
 	finals  []chan<- error     // who waits for a last stamp
@@ -176,14 +175,15 @@ func (b *builder) settle(f *flight) {
 	}
 }
 
-// lookAgain has the waiters look at every name that the entry may have freed.
+// lookAgain has the waiters look at every name that the entry may have freed:
+// to look at another one does no harm.
 func (b *builder) lookAgain(f *flight) {
 	if b.waiters.len() == 0 {
 		return
 	}
 	for _, op := range f.ops {
-		if k, ok := keyOf(command(op)); ok {
-			b.waiters.look(k)
+		if op.Lane == state.LaneNormal && op.Command != nil {
+			b.waiters.look(op.Command.About().Key)
 		}
 	}
 }
@@ -226,5 +226,3 @@ func (b *builder) unheard() bool {
 func (b *builder) recorded(op *queue.Operation) (state.Result, bool) {
 	return b.config.State.Recorded(&op.Operation)
 }
-
-func (b *builder) lease(k interrex.Key) (lease.Record, bool) { return b.config.Leases.Get(k) }

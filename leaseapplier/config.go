@@ -7,8 +7,6 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/errors"
 
-	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -45,15 +43,8 @@ type State interface {
 	Due() (state.Time, bool)
 	Recorded(*state.Operation) (state.Result, bool)
 	Passed(index uint64)
-}
-
-// Leases is what the Applier needs of a *lease.Table, to guess what frees a
-// name. Apply alone decides.
-type Leases interface {
-	Get(interrex.Key) (lease.Record, bool)
-	Free(interrex.Key, state.Time) bool
-	WouldFree(state.Command, state.Time) (interrex.Key, bool)
-	DueKeys(now state.Time, limit int) []interrex.Key
+	// Waitable is the table whose operations may wait; nil: nothing waits.
+	Waitable() state.Waitable
 }
 
 // Logger is what the Applier needs of a loggo.Logger.
@@ -76,7 +67,7 @@ type ApplierMetrics interface {
 	// RecordBatch takes the number of operations of one entry.
 	RecordBatch(operations int)
 	// RecordOperation takes the answer of one operation.
-	RecordOperation(*state.Operation, *state.Result)
+	RecordOperation(*queue.Operation, *state.Result)
 	// RecordWaiters takes the number of claims that wait.
 	RecordWaiters(n int)
 }
@@ -90,7 +81,6 @@ type Config struct {
 	Raft   Raft
 	Queue  Queue
 	State  State
-	Leases Leases
 	Clock  clock.Clock
 	Logger Logger
 
@@ -128,8 +118,6 @@ func (c Config) Validate() error {
 		return errors.NotValidf("nil Queue")
 	case c.State == nil:
 		return errors.NotValidf("nil State")
-	case c.Leases == nil:
-		return errors.NotValidf("nil Leases")
 	case c.Clock == nil:
 		return errors.NotValidf("nil Clock")
 	case c.Logger == nil:

@@ -1,8 +1,6 @@
 package leaseapplier
 
 import (
-	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -24,7 +22,7 @@ func (b *builder) take() []*queue.Operation {
 // refused.
 type batch struct {
 	all      []*queue.Operation
-	commands []state.Command  // of lease operations; nil: nobody waits
+	commands []state.Command  // of all; nil: sorted while nobody waited
 	requests map[request]bool // of all; made when somebody asks
 }
 
@@ -39,14 +37,13 @@ func (b *builder) sort(ops []*queue.Operation) {
 			out.add(op, nil, len(ops)-i)
 			continue
 		}
-		c := command(op)
-		claim, claims := c.(*lease.Claim)
+		_, wants := b.table.Wants(op.Command)
 		switch {
-		case claims && op.Wait != nil:
-			b.waiters.ask(op, claim, now)
-		case claims && !b.waiters.passes(op, claim):
+		case wants && op.Wait != nil:
+			b.waiters.ask(op, now)
+		case wants && !b.waiters.passes(op):
 		default:
-			out.add(op, c, len(ops)-i)
+			out.add(op, op.Command, len(ops)-i)
 		}
 	}
 }
@@ -79,7 +76,7 @@ func (r *batch) has(id request) bool {
 }
 
 func (r *batch) note(op *queue.Operation) {
-	if op.Lane != queue.LaneExtend && op.RequestID != "" {
+	if op.Lane != state.LaneExtend && op.RequestID != "" {
 		r.requests[requestOf(&op.Operation)] = true
 	}
 }
@@ -89,7 +86,7 @@ func (r *batch) note(op *queue.Operation) {
 // behind what frees its name.
 func (b *builder) fill(r batch, stamp state.Time) {
 	extends := 0
-	for extends < len(r.all) && r.all[extends].Lane == queue.LaneExtend {
+	for extends < len(r.all) && r.all[extends].Lane == state.LaneExtend {
 		b.draft.add(r.all[extends])
 		extends++
 	}
@@ -106,8 +103,11 @@ func (b *builder) fill(r batch, stamp state.Time) {
 		if r.commands == nil {
 			continue
 		}
-		k, frees := b.config.Leases.WouldFree(r.commands[i], stamp)
-		if l := b.waiters.lines[k]; frees && l != nil {
+		c := r.commands[i]
+		if !b.table.Frees(c, stamp) {
+			continue
+		}
+		if l := b.waiters.lines[c.About().Key]; l != nil {
 			b.claim(b.waiters.first(l, false))
 		}
 	}
@@ -117,27 +117,19 @@ func (b *builder) fill(r batch, stamp state.Time) {
 // stamp, and those that pass their lines.
 func (b *builder) claimFreed(stamp state.Time) {
 	if due, can := b.config.State.Due(); can && due <= stamp {
-		for _, k := range b.config.Leases.DueKeys(stamp, state.MaxEndings) {
+		for _, k := range b.table.Ends(stamp, state.MaxEndings) {
 			b.waiters.look(k)
 		}
 	}
 	for _, l := range b.waiters.looked() {
-		if b.config.Leases.Free(l.key, stamp) {
+		if free, until := b.table.Free(l.key, stamp); free {
 			b.claim(b.waiters.first(l, true))
 		} else {
-			b.postpone(l)
+			l.next = until
 		}
 	}
 	for _, w := range b.waiters.jumping() {
 		b.claim(w)
-	}
-}
-
-// postpone notes until when the name is taken, as far as is known.
-func (b *builder) postpone(l *line) {
-	l.next = 0
-	if held, found := b.config.Leases.Get(l.key); found && !held.Pinned() {
-		l.next = held.Expiry
 	}
 }
 
@@ -173,32 +165,4 @@ func (f *flight) awaits(id request) bool {
 		}
 	}
 	return false
-}
-
-// command decodes a lease operation; nil: it is none, or it is malformed, which
-// Apply will say.
-func command(op *queue.Operation) state.Command {
-	if op.Table != state.LeaseTable || op.Lane == queue.LaneExtend {
-		return nil
-	}
-	c, err := lease.Decode(op.Data)
-	if err != nil {
-		return nil
-	}
-	return c
-}
-
-// keyOf gives the name that a command may free or take.
-func keyOf(c state.Command) (interrex.Key, bool) {
-	switch c := c.(type) {
-	case *lease.Claim:
-		return c.Key, true
-	case *lease.Revoke:
-		return c.Key, true
-	case *lease.Transfer:
-		return c.Key, true
-	case *lease.Unpin:
-		return c.Key, true
-	}
-	return interrex.Key{}, false
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func (r *rig) pin(k interrex.Key, owner string, d time.Duration) *call {
-	return newCall(r.t, lease.Pin{Key: k, Owner: owner, For: d}.Append(nil))
+	return newCall(r.t, &lease.Pin{Key: k, Owner: owner, For: d})
 }
 
 // sameEntry demands that the name's end and the waiter's grant were one entry.
@@ -34,7 +34,7 @@ func TestUnpinOfAnOverdueLeaseGrantsItToTheWaiterInThatEntry(t *testing.T) {
 			t.Fatal("a pinned lease has ended")
 		}
 		n := len(r.raft.written())
-		r.do(newCall(t, lease.Unpin{Key: db, Owner: "op"}.Append(nil))).want("")
+		r.do(newCall(t, &lease.Unpin{Key: db, Owner: "op"})).want("")
 		r.sameEntry(n, bob)
 	})
 }
@@ -57,7 +57,7 @@ func TestForcedRevokeGrantsTheNameToTheWaiterInThatEntry(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
 		n := len(r.raft.written())
-		force := r.do(newCall(t, lease.Revoke{Key: db, Force: true}.Append(nil)))
+		force := r.do(newCall(t, &lease.Revoke{Key: db, Force: true}))
 		if force.result().Reply.(*lease.Reply).HolderUntil == 0 {
 			t.Error("nobody is told until when ann may go on")
 		}
@@ -68,7 +68,7 @@ func TestForcedRevokeGrantsTheNameToTheWaiterInThatEntry(t *testing.T) {
 func TestTransferPassesTheWaitersBy(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
-		transfer := r.do(newCall(t, lease.Transfer{Key: db, Token: ann.token(), To: "dan"}.Append(nil)))
+		transfer := r.do(newCall(t, &lease.Transfer{Key: db, Token: ann.token(), To: "dan"}))
 		transfer.want("")
 		r.pass(time.Second)
 		if !bob.isOpen() || r.applier.Waiting(db) != 1 {
@@ -86,7 +86,7 @@ func TestManyNamesThatEndAtOnceGoToTheirWaiters(t *testing.T) {
 			held = append(held, r.claim(k, "ann", time.Minute))
 			w := r.claim(k, "bob", time.Minute)
 			w.RequestID = "b" + strconv.Itoa(i)
-			w.Wait = &queue.Wait{Key: k, Holder: "bob", Until: time.Now().Add(time.Hour)}
+			w.Wait = &queue.Wait{Until: time.Now().Add(time.Hour)}
 			waiting = append(waiting, w)
 		}
 		r.do2(held...)

@@ -38,7 +38,7 @@ func (f *flight) has(id request) bool {
 		for i, op := range f.ops {
 			if w, waits := f.waits[i]; waits {
 				f.requests[w] = true
-			} else if op.Lane != queue.LaneExtend && op.RequestID != "" {
+			} else if op.Lane != state.LaneExtend && op.RequestID != "" {
 				f.requests[requestOf(&op.Operation)] = true
 			}
 		}
@@ -123,6 +123,6 @@ func (b *builder) answer(op *queue.Operation, r state.Result) {
 		r.Err = b.withWaiting(op, e)
 	}
 	if op.Answer(r) {
-		b.config.Metrics.RecordOperation(&op.Operation, &r)
+		b.config.Metrics.RecordOperation(op, &r)
 	}
 }

@@ -259,10 +259,19 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 // newRigPublishing is newRig with somebody who sees every event.
 func newRigPublishing(t *testing.T, p state.Publisher, change ...func(*Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, leases: lease.New(lease.Config{}), logs: &logs{t: t, at: map[string]int{}}}
+	leases := lease.New(lease.Config{})
+	r := newRigOf(t, state.Config{Tables: []state.Table{leases}, Publisher: p}, change...)
+	r.leases = leases
+	return r
+}
+
+// newRigOf is newRig with any tables.
+func newRigOf(t *testing.T, c state.Config, change ...func(*Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, logs: &logs{t: t, at: map[string]int{}}}
 	r.metrics = NewMetrics(clock.WallClock)
 	var err error
-	if r.state, err = state.New(state.Config{Tables: []state.Table{r.leases}, Publisher: p}); err != nil {
+	if r.state, err = state.New(c); err != nil {
 		t.Fatal(err)
 	}
 	if r.queue, err = queue.New(queue.Config{Clock: clock.WallClock}); err != nil {
@@ -274,7 +283,7 @@ func newRigPublishing(t *testing.T, p state.Publisher, change ...func(*Config)) 
 	}
 	go r.raft.run()
 	r.config = Config{
-		Raft: r.raft, Queue: r.queue, State: r.state, Leases: r.leases, Clock: clock.WallClock,
+		Raft: r.raft, Queue: r.queue, State: r.state, Clock: clock.WallClock,
 		Logger: r.logs, Metrics: r.metrics, Address: func(id string) string { return id + ":7400" },
 	}
 	for _, f := range change {
@@ -317,9 +326,12 @@ type call struct {
 	stop chan struct{}
 }
 
-func newCall(t *testing.T, data []byte) *call {
+func newCall(t *testing.T, command state.Command) *call {
 	c := &call{t: t, stop: make(chan struct{})}
-	c.Operation = &queue.Operation{Operation: state.Operation{Table: state.LeaseTable, Data: data}, Stop: c.stop}
+	c.Operation = &queue.Operation{
+		Operation: state.Operation{Table: state.LeaseTable, Data: command.Append(nil)},
+		Command:   command, Lane: command.About().Lane, Stop: c.stop,
+	}
 	c.Done = func(r state.Result) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -366,19 +378,19 @@ func (c *call) token() interrex.Token {
 var db = interrex.Key{Namespace: "default", Name: "db"}
 
 func (r *rig) claim(k interrex.Key, holder string, ttl time.Duration) *call {
-	return newCall(r.t, lease.Claim{Key: k, Holder: holder, TTL: ttl}.Append(nil))
+	return newCall(r.t, &lease.Claim{Key: k, Holder: holder, TTL: ttl})
 }
 
 // waiting makes a claim of db that waits.
 func (r *rig) waiting(holder, id string, attempt uint32, d, every time.Duration) *call {
 	c := r.claim(db, holder, time.Second)
 	c.RequestID, c.Attempt = id, attempt
-	c.Wait = &queue.Wait{Key: db, Holder: holder, Until: time.Now().Add(d), Every: every}
+	c.Wait = &queue.Wait{Until: time.Now().Add(d), Every: every}
 	return c
 }
 
 func (r *rig) revoke(k interrex.Key, token interrex.Token) *call {
-	return newCall(r.t, lease.Revoke{Key: k, Token: token}.Append(nil))
+	return newCall(r.t, &lease.Revoke{Key: k, Token: token})
 }
 
 // put enqueues calls, and lets everything happen that happens at once.

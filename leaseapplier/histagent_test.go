@@ -99,7 +99,7 @@ func (h *history) newAgent(id string) *agent {
 
 func (a *agent) startApplier() {
 	made, err := leaseapplier.NewApplier(leaseapplier.Config{
-		Raft: a.member, Queue: tap{a.queue, a.member}, State: a.state, Leases: a.leases, Clock: a.clock, Logger: silent{},
+		Raft: a.member, Queue: tap{a.queue, a.member}, State: a.state, Clock: a.clock, Logger: silent{},
 	})
 	a.h.must(err)
 	a.mu.Lock()

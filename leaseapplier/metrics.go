@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
 
@@ -30,8 +30,7 @@ type Metrics struct {
 	expired  prometheus.Counter
 	waiters  prometheus.Gauge
 
-	names   map[byte]string // of lease commands, by their first byte
-	counted sync.Map        // outcome to prometheus.Counter: no look-up by label on the hot path
+	counted sync.Map // outcome to prometheus.Counter: no look-up by label on the hot path
 }
 
 var (
@@ -41,7 +40,7 @@ var (
 
 // outcome is what lease_ops_total counts.
 type outcome struct {
-	op     byte
+	op     string        // its name
 	result interrex.Kind // empty: success
 }
 
@@ -71,19 +70,6 @@ func NewMetrics(c clock.Clock) *Metrics {
 			Name: "interrex_lease_waiters",
 			Help: "Claims that wait on this agent as leader.",
 		}),
-		names: commandNames(),
-	}
-}
-
-// commandNames asks the commands themselves for the byte that tells them apart.
-func commandNames() map[byte]string {
-	return map[byte]string{
-		lease.Claim{}.Append(nil)[0]:    "claim",
-		lease.Extend{}.Append(nil)[0]:   "extend",
-		lease.Revoke{}.Append(nil)[0]:   "revoke",
-		lease.Transfer{}.Append(nil)[0]: "transfer",
-		lease.Pin{}.Append(nil)[0]:      "pin",
-		lease.Unpin{}.Append(nil)[0]:    "unpin",
 	}
 }
 
@@ -102,11 +88,11 @@ func (m *Metrics) RecordBatch(operations int) { m.batch.Observe(float64(operatio
 func (m *Metrics) RecordWaiters(n int) { m.waiters.Set(float64(n)) }
 
 // RecordOperation counts a lease operation by what became of it.
-func (m *Metrics) RecordOperation(op *state.Operation, r *state.Result) {
-	if op.Table != state.LeaseTable || len(op.Data) == 0 {
+func (m *Metrics) RecordOperation(op *queue.Operation, r *state.Result) {
+	if op.Table != state.LeaseTable || op.Command == nil {
 		return
 	}
-	o := outcome{op: op.Data[0]}
+	o := outcome{op: op.Command.About().Name}
 	if r.Err != nil {
 		o.result = interrex.KindOf(r.Err)
 	}
@@ -118,15 +104,11 @@ func (m *Metrics) RecordOperation(op *state.Operation, r *state.Result) {
 }
 
 func (m *Metrics) counter(o outcome) prometheus.Counter {
-	op, known := m.names[o.op]
-	if !known {
-		op = "unknown"
-	}
 	result := "ok"
 	if o.result != "" {
 		result = strings.ReplaceAll(string(o.result), " ", "_")
 	}
-	return m.ops.WithLabelValues(op, result)
+	return m.ops.WithLabelValues(o.op, result)
 }
 
 // CountEvents counts expiries among an entry's events: the state's publisher
@@ -163,5 +145,5 @@ type noMetrics struct{}
 func (noMetrics) Record(time.Time, string)                        {}
 func (noMetrics) RecordLeaderError(time.Time)                     {}
 func (noMetrics) RecordBatch(int)                                 {}
-func (noMetrics) RecordOperation(*state.Operation, *state.Result) {}
+func (noMetrics) RecordOperation(*queue.Operation, *state.Result) {}
 func (noMetrics) RecordWaiters(int)                               {}

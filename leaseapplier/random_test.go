@@ -125,7 +125,7 @@ func (w *world) callSome() {
 		c := w.claim(k, holder, 200*time.Millisecond+time.Duration(w.rnd.IntN(1000))*time.Millisecond)
 		c.RequestID = holder + ".1"
 		if w.rnd.IntN(2) == 0 {
-			c.Wait = &queue.Wait{Key: k, Holder: holder, Until: time.Now().Add(time.Duration(w.rnd.IntN(8000)) * time.Millisecond)}
+			c.Wait = &queue.Wait{Until: time.Now().Add(time.Duration(w.rnd.IntN(8000)) * time.Millisecond)}
 			if w.rnd.IntN(2) == 0 {
 				c.Wait.Every = 300 * time.Millisecond // and never asks again
 			}
@@ -144,7 +144,7 @@ func (w *world) askAgain() {
 	if old.Wait == nil || old.Attempt > 0 {
 		return
 	}
-	c := newCall(w.t, old.Data)
+	c := newCall(w.t, old.Command)
 	c.RequestID, c.Attempt, c.Wait = old.RequestID, 1, old.Wait
 	w.again = append(w.again, c)
 	go w.queue.Enqueue(w.t.Context(), c.Operation)
@@ -176,13 +176,18 @@ func (w *world) heal() {
 	}
 }
 
+func (w *world) held(k interrex.Key) bool {
+	_, found := w.leases.Get(k)
+	return found
+}
+
 func (w *world) checkNobodyWaitsInVain() {
 	for i, c := range w.calls {
 		if !c.isOpen() || c.Wait == nil || c.Gone() {
 			continue
 		}
-		if _, found := w.leases.Get(c.Wait.Key); !found {
-			w.t.Errorf("call %d waits for %v, which is free", i, c.Wait.Key)
+		if k := c.Command.About().Key; !w.held(k) {
+			w.t.Errorf("call %d waits for %v, which is free", i, k)
 		}
 	}
 }

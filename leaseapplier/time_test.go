@@ -183,7 +183,7 @@ func TestTickTimeIsATenthOfTheRest(t *testing.T) {
 func TestIdleClusterWritesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		holder := r.do(r.claim(db, "ann", time.Minute))
-		r.do(newCall(t, lease.Pin{Key: db, Owner: "op", Reason: "test"}.Append(nil))).want("")
+		r.do(newCall(t, &lease.Pin{Key: db, Owner: "op", Reason: "test"})).want("")
 		r.do(r.claim(interrex.Key{Namespace: "a", Name: "b"}, "ann", time.Second)).want("")
 		r.pass(2 * time.Second)
 		if holder.token() == 0 {

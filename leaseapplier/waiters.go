@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -31,7 +30,6 @@ type surroundings interface {
 	// recorded looks for the record of an operation's request.
 	recorded(*queue.Operation) (state.Result, bool)
 	clusterNow() state.Time
-	lease(interrex.Key) (lease.Record, bool)
 	answer(*queue.Operation, state.Result)
 }
 
@@ -50,11 +48,12 @@ func requestOf(op *state.Operation) request { return request{caller: op.Caller, 
 // why each is needed can be tried there on a model.
 type waiters struct {
 	around surroundings
+	table  state.Waitable
 	census *census
 	lines  map[interrex.Key]*line
 	byID   map[request]*waiter
 	looks  []*line   // whose name may be free
-	jumps  []*waiter // takeovers by the holder, which pass the line
+	jumps  []*waiter // who has asked, and may pass the line
 	serial uint64
 }
 
@@ -77,14 +76,14 @@ type waiter struct {
 
 func (w *waiter) newest() *queue.Operation { return w.ops[0] }
 
-func newWaiters(around surroundings, c *census) *waiters {
-	return &waiters{around: around, census: c, lines: map[interrex.Key]*line{}, byID: map[request]*waiter{}}
+func newWaiters(around surroundings, table state.Waitable, c *census) *waiters {
+	return &waiters{around: around, table: table, census: c, lines: map[interrex.Key]*line{}, byID: map[request]*waiter{}}
 }
 
 func (s *waiters) len() int { return len(s.byID) }
 
 // ask takes one asking of a claim that waits.
-func (s *waiters) ask(op *queue.Operation, c *lease.Claim, now time.Time) {
+func (s *waiters) ask(op *queue.Operation, now time.Time) {
 	if r, found := s.around.recorded(op); found {
 		s.around.answer(op, r)
 		return
@@ -95,18 +94,16 @@ func (s *waiters) ask(op *queue.Operation, c *lease.Claim, now time.Time) {
 		id = request{serial: s.serial}
 	}
 	if w := s.byID[id]; w != nil {
-		s.askAgain(w, op, c, now)
+		s.askAgain(w, op, now)
 		return
 	}
-	l := s.lines[c.Key]
+	k := op.Command.About().Key
+	l := s.lines[k]
 	if s.len() >= maxWaiters || l != nil && len(l.waiters) >= maxWaitersPerKey {
-		s.refuse(op, errCrowded(c.Key))
+		s.refuse(op, errCrowded(k))
 		return
 	}
-	w := s.join(id, op, c.Key, now)
-	if c.Takeover {
-		s.jumps = append(s.jumps, w)
-	}
+	s.jumps = append(s.jumps, s.join(id, op, k, now))
 }
 
 func (s *waiters) join(id request, op *queue.Operation, k interrex.Key, now time.Time) *waiter {
@@ -125,7 +122,7 @@ func (s *waiters) join(id request, op *queue.Operation, k interrex.Key, now time
 
 // askAgain is an asking of a request that stands in line already. A caller
 // believes a refusal of its newest attempt only, so an older one may be `held`.
-func (s *waiters) askAgain(w *waiter, op *queue.Operation, c *lease.Claim, now time.Time) {
+func (s *waiters) askAgain(w *waiter, op *queue.Operation, now time.Time) {
 	newest := w.newest()
 	switch {
 	case !bytes.Equal(op.Data, newest.Data):
@@ -140,9 +137,7 @@ func (s *waiters) askAgain(w *waiter, op *queue.Operation, c *lease.Claim, now t
 			s.refuse(o, s.errHeld(w.line.key, "a later attempt of this request waits"))
 		}
 		s.look(w.line.key)
-		if c.Takeover { // it may have become the holder by a transfer
-			s.jumps = append(s.jumps, w)
-		}
+		s.jumps = append(s.jumps, w) // it may have become the holder by a transfer
 	case len(w.ops) >= maxSharers:
 		s.refuse(op, errCrowded(w.line.key))
 	default:
@@ -153,8 +148,9 @@ func (s *waiters) askAgain(w *waiter, op *queue.Operation, c *lease.Claim, now t
 // passes reports whether a claim that does not wait may go to the log; if not,
 // it has been answered. While somebody waits for the name it is `held`, but not
 // while an attempt of it is in the log, which may be granted yet.
-func (s *waiters) passes(op *queue.Operation, c *lease.Claim) bool {
-	l := s.lines[c.Key]
+func (s *waiters) passes(op *queue.Operation) bool {
+	k := op.Command.About().Key
+	l := s.lines[k]
 	if l == nil || !s.isAlive(l) {
 		return true
 	}
@@ -162,19 +158,14 @@ func (s *waiters) passes(op *queue.Operation, c *lease.Claim) bool {
 		s.around.answer(op, r)
 		return false
 	}
-	if c.Takeover && s.isHolder(c) {
+	if s.table.Passes(op.Command) {
 		return true
 	}
 	if op.RequestID != "" && s.around.inLog(requestOf(&op.Operation)) {
 		return true
 	}
-	s.refuse(op, s.errHeld(c.Key, "others wait for it"))
+	s.refuse(op, s.errHeld(k, "others wait for it"))
 	return false
-}
-
-func (s *waiters) isHolder(c *lease.Claim) bool {
-	held, found := s.around.lease(c.Key)
-	return found && held.Holder == c.Holder
 }
 
 // look notes that the name may be free.
@@ -211,12 +202,12 @@ func (s *waiters) first(l *line, alone bool) *waiter {
 	return nil
 }
 
-// jumping gives, once, the takeovers by the name's holder, which pass the line.
+// jumping gives, once, those who have asked and pass the line: takeovers by the
+// name's holder.
 func (s *waiters) jumping() []*waiter {
 	var out []*waiter
 	for _, w := range s.jumps {
-		c, ok := command(w.newest()).(*lease.Claim)
-		if s.byID[w.id] == w && ok && s.isHolder(c) && !s.around.inLog(w.id) {
+		if s.byID[w.id] == w && s.table.Passes(w.newest().Command) && !s.around.inLog(w.id) {
 			out = append(out, w)
 		}
 	}
@@ -250,16 +241,19 @@ func (s *waiters) refuse(op *queue.Operation, err error) {
 
 // errHeld says who holds the name, for how long, and how many wait.
 func (s *waiters) errHeld(k interrex.Key, why string) error {
-	held, found := s.around.lease(k)
-	if !found {
-		e := interrex.Errorf(interrex.KindHeld, "cannot claim %s: %s", k, why)
-		e.Waiting = s.census.waiting(k)
-		return e
-	}
-	e := interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, and %s", k, held.Holder, why)
-	e.Holder, e.HeldSince, e.Waiting = held.Holder, held.Acquired, s.census.waiting(k)
-	if !held.Pinned() {
-		e.Remaining = max(0, held.Expiry.Sub(s.around.clusterNow()))
-	}
+	e := s.table.Taken(k, s.around.clusterNow(), why)
+	e.Waiting = s.census.waiting(k)
 	return e
+}
+
+// nothingWaits is the table of a state that has none whose operations may wait.
+type nothingWaits struct{}
+
+func (nothingWaits) Wants(state.Command) (time.Duration, bool)        { return 0, false }
+func (nothingWaits) Passes(state.Command) bool                        { return false }
+func (nothingWaits) Frees(state.Command, state.Time) bool             { return false }
+func (nothingWaits) Free(interrex.Key, state.Time) (bool, state.Time) { return true, 0 }
+func (nothingWaits) Ends(state.Time, int) []interrex.Key              { return nil }
+func (nothingWaits) Taken(k interrex.Key, _ state.Time, why string) *interrex.Error {
+	return interrex.Errorf(interrex.KindHeld, "cannot have %s: %s", k, why)
 }

@@ -103,7 +103,7 @@ func TestTakeoverByTheHolderPassesTheQueue(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
 		again := func(holder string) *call {
-			return newCall(t, lease.Claim{Key: db, Holder: holder, TTL: time.Minute, Takeover: true}.Append(nil))
+			return newCall(t, &lease.Claim{Key: db, Holder: holder, TTL: time.Minute, Takeover: true})
 		}
 		r.do(again("bob")).want(interrex.KindHeld)
 		own := r.do(again("ann"))
@@ -111,7 +111,7 @@ func TestTakeoverByTheHolderPassesTheQueue(t *testing.T) {
 			t.Fatal("the holder could not take over")
 		}
 		waits := again("ann")
-		waits.RequestID, waits.Wait = "a.2", &queue.Wait{Key: db, Holder: "ann", Until: time.Now().Add(time.Minute)}
+		waits.RequestID, waits.Wait = "a.2", &queue.Wait{Until: time.Now().Add(time.Minute)}
 		if r.do(waits); waits.token() <= own.token() {
 			t.Fatal("the holder could not take over with a wait")
 		}
@@ -310,7 +310,7 @@ func TestWrongGuessKeepsThePlace(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "c.1", 0, time.Hour, 0)
 		r.put(bob, cat)
-		transfer := newCall(t, lease.Transfer{Key: db, Token: ann.token(), To: "dan"}.Append(nil))
+		transfer := newCall(t, &lease.Transfer{Key: db, Token: ann.token(), To: "dan"})
 		revoke := r.revoke(db, ann.token()) // as it stands this frees the name, but the transfer comes first
 		n := len(r.raft.written())
 		r.do2(transfer, revoke)
@@ -343,7 +343,7 @@ func TestOneClaimOfAWaiterIsInTheLog(t *testing.T) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
 		n := len(r.raft.written())
 		r.raft.set(func(m *memRaft) { m.holds = true })
-		force := func() *call { return newCall(t, lease.Revoke{Key: db, Force: true}.Append(nil)) }
+		force := func() *call { return newCall(t, &lease.Revoke{Key: db, Force: true}) }
 		r.put(force(), force(), force())
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(time.Second)
@@ -442,15 +442,15 @@ func TestLineOfANameIsLimited(t *testing.T) {
 }
 
 func TestWaitersInAllAreLimited(t *testing.T) {
-	s := newWaiters(lonely{}, newCensus())
+	s := newWaiters(lonely{}, lease.New(lease.Config{}), newCensus())
 	for i := range maxWaiters {
 		k := interrex.Key{Namespace: "default", Name: fmt.Sprint(i)}
-		op := &queue.Operation{Wait: &queue.Wait{}, Done: func(state.Result) { t.Fatal("answered") }}
-		s.ask(op, &lease.Claim{Key: k}, time.Time{})
+		op := &queue.Operation{Command: &lease.Claim{Key: k}, Wait: &queue.Wait{}, Done: func(state.Result) { t.Fatal("answered") }}
+		s.ask(op, time.Time{})
 	}
 	var got error
-	op := &queue.Operation{Wait: &queue.Wait{}, Done: func(r state.Result) { got = r.Err }}
-	if s.ask(op, &lease.Claim{Key: db}, time.Time{}); !errors.Is(got, interrex.ErrOverloaded) {
+	op := &queue.Operation{Command: &lease.Claim{Key: db}, Wait: &queue.Wait{}, Done: func(r state.Result) { got = r.Err }}
+	if s.ask(op, time.Time{}); !errors.Is(got, interrex.ErrOverloaded) {
 		t.Fatal(got)
 	}
 }
@@ -462,7 +462,6 @@ func (lonely) unheard() bool                                  { return false }
 func (lonely) inLog(request) bool                             { return false }
 func (lonely) recorded(*queue.Operation) (state.Result, bool) { return state.Result{}, false }
 func (lonely) clusterNow() state.Time                         { return 0 }
-func (lonely) lease(interrex.Key) (lease.Record, bool)        { return lease.Record{}, false }
 func (lonely) answer(op *queue.Operation, r state.Result)     { op.Answer(r) }
 
 func TestRetryInTheSameBatchIsNotRefusedFromMemory(t *testing.T) {
@@ -485,7 +484,7 @@ func TestWaiterThatMayBeGrantedIsNeverToldThatNothingHappened(t *testing.T) {
 		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "c.1", 0, time.Hour, 0)
 		r.put(bob, cat)
 		r.raft.set(func(m *memRaft) { m.holds = true })
-		revoke := newCall(t, lease.Revoke{Key: db, Force: true}.Append(nil))
+		revoke := newCall(t, &lease.Revoke{Key: db, Force: true})
 		r.put(r.revoke(db, ann.token()), revoke) // one claim behind each
 		close(bob.stop)
 		r.pass(2 * patrol)
@@ -527,13 +526,13 @@ func TestWhoCouldNotBeHeardWhileRaftRefusesHasNotMissed(t *testing.T) {
 func TestTakeoverThatAsksAgainPassesTheQueueOnceItIsTheHolder(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		ask := func(attempt uint32) *call {
-			c := newCall(t, lease.Claim{Key: db, Holder: "dan", TTL: time.Minute, Takeover: true}.Append(nil))
+			c := newCall(t, &lease.Claim{Key: db, Holder: "dan", TTL: time.Minute, Takeover: true})
 			c.RequestID, c.Attempt = "d.1", attempt
-			c.Wait = &queue.Wait{Key: db, Holder: "dan", Until: time.Now().Add(time.Hour), Every: time.Minute}
+			c.Wait = &queue.Wait{Until: time.Now().Add(time.Hour), Every: time.Minute}
 			return c
 		}
 		r.put(r.waiting("bob", "b.1", 0, time.Hour, 0), ask(0))
-		r.do(newCall(t, lease.Transfer{Key: db, Token: ann.token(), To: "dan"}.Append(nil))).want("")
+		r.do(newCall(t, &lease.Transfer{Key: db, Token: ann.token(), To: "dan"})).want("")
 		r.do(ask(1)).want("")
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -19,7 +18,10 @@ const poll = time.Second
 // loop is the builder's goroutine.
 func (a *Applier) loop() (err error) {
 	b := &builder{config: &a.config, shared: &a.shared}
-	b.waiters = newWaiters(b, a.shared.census)
+	if b.table = a.config.State.Waitable(); b.table == nil {
+		b.table = nothingWaits{}
+	}
+	b.waiters = newWaiters(b, b.table, a.shared.census)
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("applier panics: %v\n%s", p, debug.Stack())
@@ -146,11 +148,10 @@ func (b *builder) withWaiting(op *queue.Operation, e *interrex.Error) error {
 	if e.Waiting != 0 || b.shared.census.empty() {
 		return e
 	}
-	c, claims := command(op).(*lease.Claim)
-	if !claims {
+	if _, wants := b.table.Wants(op.Command); !wants {
 		return e
 	}
 	told := *e
-	told.Waiting = b.shared.census.waiting(c.Key)
+	told.Waiting = b.shared.census.waiting(op.Command.About().Key)
 	return &told
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
@@ -76,10 +75,6 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := get[*lease.Table](ctx, s.name(StateName))
-	if err != nil {
-		return nil, err
-	}
 	st, err := get[*state.State](ctx, s.name(StateName))
 	if err != nil {
 		return nil, err
@@ -97,7 +92,7 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	template.Bootstrap, template.Incarnations = p.bootstrap, p.incarnations
 	template.NewApplier = func(r *raft.Raft, q *queue.Queue) (raftworker.LeaseApplier, error) {
 		a, err := leaseapplier.NewApplier(leaseapplier.Config{
-			Raft: r, Queue: q, State: st, Leases: table, Clock: now, Logger: s.logger("applier"),
+			Raft: r, Queue: q, State: st, Clock: now, Logger: s.logger("applier"),
 			Metrics: s.metrics.applier, Address: t.APIAddress,
 		})
 		life.applier = a

@@ -5,6 +5,8 @@ import (
 
 	"github.com/juju/clock"
 	"github.com/juju/errors"
+
+	"github.com/interrex/interrex/state"
 )
 
 // Defaults of a Config, and what an operation without a deadline gets.
@@ -12,7 +14,7 @@ const (
 	DefaultCapacity = 65536    // operations a lane
 	DefaultBytes    = 64 << 20 // bytes a lane
 	EnqueueTimeout  = 3 * time.Second
-	ExtendTimeout   = 5 * time.Second // of LaneExtend
+	ExtendTimeout   = 5 * time.Second // of state.LaneExtend
 )
 
 // Config says what a Queue may hold.
@@ -26,7 +28,7 @@ type Config struct {
 	Bytes int
 	// Timeout is the deadline of an operation that has none; 0: EnqueueTimeout.
 	Timeout time.Duration
-	// ExtendTimeout is the same in LaneExtend; 0: ExtendTimeout.
+	// ExtendTimeout is the same in state.LaneExtend; 0: ExtendTimeout.
 	ExtendTimeout time.Duration
 }
 
@@ -63,8 +65,8 @@ func (c *Config) setDefaults() {
 }
 
 // timeout gives the default deadline's distance in a lane.
-func (c *Config) timeout(l Lane) time.Duration {
-	if l == LaneExtend {
+func (c *Config) timeout(l state.Lane) time.Duration {
+	if l == state.LaneExtend {
 		return c.ExtendTimeout
 	}
 	return c.Timeout

@@ -4,30 +4,24 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
 )
 
-// Lane is the line in which an operation waits.
-type Lane int
-
-// The lanes. An extend keeps what is held from being lost, so it passes the
-// others: see Queue.Take.
-const (
-	LaneNormal Lane = iota
-	LaneExtend
-	lanes // how many there are
-)
+// lanes is how many lanes there are.
+const lanes = state.LaneExtend + 1
 
 // Operation is a state.Operation on its way to the log. It belongs to the queue
 // from Enqueue on; nobody writes to it after that, and it is used once.
 type Operation struct {
 	state.Operation
 
-	Lane Lane
+	// Command is Data, decoded: whoever makes the operation sets both.
+	Command state.Command
+	// Lane is that of Command.About.
+	Lane state.Lane
 	// Deadline, by the queue's clock: an operation that still waits then is
 	// answered with ErrDeadlineExceeded and never enters the log. Zero: 3 s
-	// after it was enqueued, 5 s in LaneExtend.
+	// after it was enqueued, 5 s in state.LaneExtend.
 	Deadline time.Time
 	// Stop, when closed, says that the caller has gone: an operation that still
 	// waits is answered with ErrCanceled and never enters the log. Optional.
@@ -35,16 +29,15 @@ type Operation struct {
 	// Done gets the one result, on any goroutine. It must not block, nor call
 	// Enqueue.
 	Done func(state.Result)
-	// Wait makes a claim wait for a name that is taken; nil: it does not.
+	// Wait makes a command that wants its key, a claim, wait while that is
+	// taken; nil: it does not.
 	Wait *Wait
 
 	answered atomic.Bool
 }
 
-// Wait says how a claim stands in line for its name.
+// Wait says how a claim stands in line for its key.
 type Wait struct {
-	Key    interrex.Key
-	Holder string
 	// Until is the end of the wait, by the queue's clock.
 	Until time.Time
 	// Every is how often its caller asks again (ttl/4); who misses three

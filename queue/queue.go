@@ -158,7 +158,7 @@ func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 		return nil
 	}
 	q.mu.Lock()
-	extends, normal := &q.lanes[LaneExtend], &q.lanes[LaneNormal]
+	extends, normal := &q.lanes[state.LaneExtend], &q.lanes[state.LaneNormal]
 	var keptOps, keptBytes int // for the others
 	if normal.waiting.len() > 0 {
 		keptOps, keptBytes = maxOps/4, maxBytes/4
@@ -231,7 +231,7 @@ func (q *Queue) count(err error) {
 
 // signal says that operations wait, if some do. The lock is held.
 func (q *Queue) signal() {
-	if q.lanes[LaneNormal].waiting.len()+q.lanes[LaneExtend].waiting.len() == 0 {
+	if q.lanes[state.LaneNormal].waiting.len()+q.lanes[state.LaneExtend].waiting.len() == 0 {
 		return
 	}
 	select {
@@ -244,5 +244,5 @@ func (q *Queue) signal() {
 func (q *Queue) Depth() (normal, extend int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lanes[LaneNormal].waiting.len(), q.lanes[LaneExtend].waiting.len()
+	return q.lanes[state.LaneNormal].waiting.len(), q.lanes[state.LaneExtend].waiting.len()
 }

@@ -29,7 +29,7 @@ type answers struct {
 
 func newAnswers() *answers { return &answers{m: map[string][]state.Result{}} }
 
-func (a *answers) op(id string, lane queue.Lane) *queue.Operation {
+func (a *answers) op(id string, lane state.Lane) *queue.Operation {
 	return &queue.Operation{
 		Operation: state.Operation{Table: 7, RequestID: id},
 		Lane:      lane,
@@ -93,7 +93,7 @@ func wantIDs(t *testing.T, ops []*queue.Operation, want string) {
 func TestWhateverWaitsIsOneBatchInOrder(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
 		for i := range 5 {
-			q.Enqueue(t.Context(), a.op(fmt.Sprint(i), queue.LaneNormal))
+			q.Enqueue(t.Context(), a.op(fmt.Sprint(i), state.LaneNormal))
 		}
 		<-q.Ready()
 		wantIDs(t, q.Take(1024, 1<<20), "0 1 2 3 4")
@@ -108,7 +108,7 @@ func TestConcurrentCallersAreTakenWithoutDelay(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
 		start := time.Now()
 		for i := range 256 {
-			go q.Enqueue(t.Context(), a.op(fmt.Sprint(i), queue.LaneNormal))
+			go q.Enqueue(t.Context(), a.op(fmt.Sprint(i), state.LaneNormal))
 		}
 		synctest.Wait()
 		if n := len(q.Take(1024, 1<<20)); n != 256 {
@@ -123,9 +123,9 @@ func TestConcurrentCallersAreTakenWithoutDelay(t *testing.T) {
 // Q04: 3 s, and 5 s for extends, also while nobody takes.
 func TestDeadlineFiresWhileNobodyTakes(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
-		early := a.op("early", queue.LaneNormal)
+		early := a.op("early", state.LaneNormal)
 		early.Deadline = time.Now().Add(time.Second)
-		q.Enqueue(t.Context(), a.op("claim", queue.LaneNormal), a.op("extend", queue.LaneExtend), early)
+		q.Enqueue(t.Context(), a.op("claim", state.LaneNormal), a.op("extend", state.LaneExtend), early)
 		for _, step := range []struct {
 			id string
 			at time.Duration
@@ -148,9 +148,9 @@ func TestDeadlineFiresWhileNobodyTakes(t *testing.T) {
 // Q04: at dequeue too, when the consumer is what was late.
 func TestTakeDropsWhatIsPastItsDeadline(t *testing.T) {
 	run(t, queue.Config{Timeout: 5 * time.Millisecond}, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("late", queue.LaneNormal))
+		q.Enqueue(t.Context(), a.op("late", state.LaneNormal))
 		time.Sleep(5 * time.Millisecond)
-		q.Enqueue(t.Context(), a.op("fresh", queue.LaneNormal))
+		q.Enqueue(t.Context(), a.op("fresh", state.LaneNormal))
 		wantIDs(t, q.Take(1, 1<<20), "fresh")
 		if err := a.err(t, "late"); !queue.IsDeadlineExceeded(err) {
 			t.Fatal(err)
@@ -162,9 +162,9 @@ func TestTakeDropsWhatIsPastItsDeadline(t *testing.T) {
 func TestTakeDropsWhoseCallerHasGone(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
 		stop := make(chan struct{})
-		gone := a.op("gone", queue.LaneNormal)
+		gone := a.op("gone", state.LaneNormal)
 		gone.Stop = stop
-		q.Enqueue(t.Context(), gone, a.op("there", queue.LaneNormal))
+		q.Enqueue(t.Context(), gone, a.op("there", state.LaneNormal))
 		close(stop)
 		wantIDs(t, q.Take(2, 1<<20), "there")
 		err := a.err(t, "gone")
@@ -177,14 +177,14 @@ func TestTakeDropsWhoseCallerHasGone(t *testing.T) {
 // Q06: whatever waits is answered at the end, and whatever comes after.
 func TestKillAnswersEverything(t *testing.T) {
 	run(t, queue.Config{Capacity: 1}, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("in", queue.LaneNormal))
-		go q.Enqueue(t.Context(), a.op("held back", queue.LaneNormal))
+		q.Enqueue(t.Context(), a.op("in", state.LaneNormal))
+		go q.Enqueue(t.Context(), a.op("held back", state.LaneNormal))
 		synctest.Wait()
 		q.Kill()
 		if err := q.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		q.Enqueue(t.Context(), a.op("after", queue.LaneExtend))
+		q.Enqueue(t.Context(), a.op("after", state.LaneExtend))
 		synctest.Wait()
 		for _, id := range []string{"in", "held back", "after"} {
 			if err := a.err(t, id); !errors.Is(err, queue.ErrStopped) || !errors.Is(err, interrex.ErrDraining) {
@@ -226,7 +226,7 @@ func TestKilledQueueIsNeverReady(t *testing.T) {
 
 func TestReadyAgainWhileSomethingIsLeft(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("1", queue.LaneNormal), a.op("2", queue.LaneNormal))
+		q.Enqueue(t.Context(), a.op("1", state.LaneNormal), a.op("2", state.LaneNormal))
 		<-q.Ready()
 		wantIDs(t, q.Take(1, 1<<20), "1")
 		<-q.Ready()
@@ -242,7 +242,7 @@ func TestReadyAgainWhileSomethingIsLeft(t *testing.T) {
 func TestExtendsTakeThreeQuartersWhileOthersWait(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
 		for i := range 8 {
-			q.Enqueue(t.Context(), a.op(fmt.Sprint("n", i), queue.LaneNormal), a.op(fmt.Sprint("e", i), queue.LaneExtend))
+			q.Enqueue(t.Context(), a.op(fmt.Sprint("n", i), state.LaneNormal), a.op(fmt.Sprint("e", i), state.LaneExtend))
 		}
 		wantIDs(t, q.Take(4, 1<<20), "e0 e1 e2 n0")
 		wantIDs(t, q.Take(8, 1<<20), "e3 e4 e5 e6 e7 n1 n2 n3")
@@ -252,9 +252,9 @@ func TestExtendsTakeThreeQuartersWhileOthersWait(t *testing.T) {
 
 func TestExtendsFillWhatOthersLeave(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("n0", queue.LaneNormal))
+		q.Enqueue(t.Context(), a.op("n0", state.LaneNormal))
 		for i := range 8 {
-			q.Enqueue(t.Context(), a.op(fmt.Sprint("e", i), queue.LaneExtend))
+			q.Enqueue(t.Context(), a.op(fmt.Sprint("e", i), state.LaneExtend))
 		}
 		wantIDs(t, q.Take(8, 1<<20), "e0 e1 e2 e3 e4 e5 e6 n0")
 		wantIDs(t, q.Take(8, 1<<20), "e7")
@@ -264,7 +264,7 @@ func TestExtendsFillWhatOthersLeave(t *testing.T) {
 func TestTakeKeepsToItsBytes(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
 		for i := range 3 {
-			op := a.op(fmt.Sprint(i), queue.LaneNormal)
+			op := a.op(fmt.Sprint(i), state.LaneNormal)
 			op.Data = make([]byte, 1000)
 			q.Enqueue(t.Context(), op)
 		}
@@ -275,14 +275,14 @@ func TestTakeKeepsToItsBytes(t *testing.T) {
 
 func TestFullQueueHoldsCallersBackInOrder(t *testing.T) {
 	run(t, queue.Config{Capacity: 2}, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("1", queue.LaneNormal), a.op("2", queue.LaneNormal))
+		q.Enqueue(t.Context(), a.op("1", state.LaneNormal), a.op("2", state.LaneNormal))
 		back := make(chan struct{})
 		go func() {
-			q.Enqueue(t.Context(), a.op("3", queue.LaneNormal), a.op("4", queue.LaneNormal))
+			q.Enqueue(t.Context(), a.op("3", state.LaneNormal), a.op("4", state.LaneNormal))
 			close(back)
 		}()
 		synctest.Wait()
-		q.Enqueue(t.Context(), a.op("e", queue.LaneExtend)) // a lane of its own
+		q.Enqueue(t.Context(), a.op("e", state.LaneExtend)) // a lane of its own
 		wantIDs(t, q.Take(2, 1<<20), "e 1")
 		select {
 		case <-back:
@@ -297,11 +297,11 @@ func TestFullQueueHoldsCallersBackInOrder(t *testing.T) {
 
 func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
 	run(t, queue.Config{Capacity: 1, Timeout: time.Second}, func(t *testing.T, q *queue.Queue, a *answers) {
-		long := a.op("in", queue.LaneNormal)
+		long := a.op("in", state.LaneNormal)
 		long.Deadline = time.Now().Add(time.Hour)
 		q.Enqueue(t.Context(), long)
 		ctx, cancel := context.WithCancel(t.Context())
-		go q.Enqueue(ctx, a.op("ended", queue.LaneNormal))
+		go q.Enqueue(ctx, a.op("ended", state.LaneNormal))
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
@@ -309,7 +309,7 @@ func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		q.Enqueue(t.Context(), a.op("late", queue.LaneNormal))
+		q.Enqueue(t.Context(), a.op("late", state.LaneNormal))
 		if err := a.err(t, "late"); !queue.IsDeadlineExceeded(err) {
 			t.Fatal(err)
 		}
@@ -321,7 +321,7 @@ func TestHeldBackCallerIsAnsweredAtItsDeadlineOrEnd(t *testing.T) {
 
 func TestWhatDoesNotFitAnEntryIsRefused(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
-		op := a.op("huge", queue.LaneNormal)
+		op := a.op("huge", state.LaneNormal)
 		op.Data = make([]byte, state.MaxOperationBytes+1)
 		q.Enqueue(t.Context(), op)
 		if err := a.err(t, "huge"); !errors.Is(err, interrex.ErrTooLarge) {
@@ -354,7 +354,7 @@ func TestConfigIsChecked(t *testing.T) {
 
 func TestDepthIsReported(t *testing.T) {
 	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
-		q.Enqueue(t.Context(), a.op("1", queue.LaneNormal), a.op("2", queue.LaneNormal), a.op("3", queue.LaneExtend))
+		q.Enqueue(t.Context(), a.op("1", state.LaneNormal), a.op("2", state.LaneNormal), a.op("3", state.LaneExtend))
 		if n, e := q.Depth(); n != 2 || e != 1 {
 			t.Fatalf("depth %d, %d", n, e)
 		}

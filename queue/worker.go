@@ -1,6 +1,10 @@
 package queue
 
-import "time"
+import (
+	"time"
+
+	"github.com/interrex/interrex/state"
+)
 
 // minSweep keeps deadlines that lie close together from making a sweep each.
 const minSweep = 10 * time.Millisecond
@@ -17,9 +21,9 @@ func (q *Queue) Report() map[string]any {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return map[string]any{
-		"normal":    q.lanes[LaneNormal].waiting.len(),
-		"extend":    q.lanes[LaneExtend].waiting.len(),
-		"held-back": q.lanes[LaneNormal].held.len() + q.lanes[LaneExtend].held.len(),
+		"normal":    q.lanes[state.LaneNormal].waiting.len(),
+		"extend":    q.lanes[state.LaneExtend].waiting.len(),
+		"held-back": q.lanes[state.LaneNormal].held.len() + q.lanes[state.LaneExtend].held.len(),
 		"enqueued":  q.counts.enqueued,
 		"taken":     q.counts.taken,
 		"expired":   q.counts.expired,

@@ -24,7 +24,7 @@ func TestClaimsGoThroughTheWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.state, a.cfg.State = st, st
-	a.cfg.NewApplier = ApplierOf(leaseapplier.Config{State: st, Leases: leases, Clock: clock.WallClock, Logger: a.log})
+	a.cfg.NewApplier = ApplierOf(leaseapplier.Config{State: st, Clock: clock.WallClock, Logger: a.log})
 	var last interrex.Token
 	for _, name := range []string{"one", "two"} {
 		w := a.start()

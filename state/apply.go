@@ -179,7 +179,10 @@ func (s *State) do(t *Turn, op *Operation) Result {
 		return refuse(op, interrex.Errorf(interrex.KindNotHeld, "fence: %s is not held under token %d", op.Fence.Key, op.Fence.Token))
 	}
 	table := s.tables.find(op.Table)
-	c, err := table.Check(t.Now, op.Data)
+	c, err := table.Decode(op.Data)
+	if err == nil {
+		err = table.Check(t.Now, c)
+	}
 	if err != nil {
 		return refuse(op, err)
 	}

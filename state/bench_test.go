@@ -14,10 +14,11 @@ import (
 // measured is the state's own.
 type silent struct{ *statetest.Register }
 
-func (silent) Check(state.Time, []byte) (state.Command, error) { return nil, nil }
-func (silent) Apply(*state.Turn, state.Command) state.Reply    { return nil }
-func (silent) AppendReply(b []byte, _ state.Reply) []byte      { return b }
-func (silent) DecodeReply(b []byte) (state.Reply, error)       { return nil, nil }
+func (silent) Decode([]byte) (state.Command, error)         { return nil, nil }
+func (silent) Check(state.Time, state.Command) error        { return nil }
+func (silent) Apply(*state.Turn, state.Command) state.Reply { return nil }
+func (silent) AppendReply(b []byte, _ state.Reply) []byte   { return b }
+func (silent) DecodeReply(b []byte) (state.Reply, error)    { return nil, nil }
 
 // BenchmarkApply: time and allocations are of one operation, in entries of 256.
 func BenchmarkApply(b *testing.B) {

@@ -51,7 +51,7 @@ func exampleEntry() *state.Entry {
 				Fence: interrex.Fence{Key: interrex.Key{Namespace: "mine", Name: "leader"}, Token: 9},
 				Data:  statetest.Set("b", "all of the envelope", time.Minute),
 			},
-			{Table: state.OwnTable, Caller: "ann", Data: state.AppendRetire(nil, "cli")},
+			{Table: state.OwnTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)},
 		},
 	}
 }

@@ -1,11 +1,6 @@
 package state
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/interrex/interrex"
@@ -20,25 +15,31 @@ const (
 	ownVersion = 1
 )
 
-// The state's own operations: a version, then one of these.
+// The state's own operations begin with a version, then one of these, which
+// are never reused.
 const (
 	commandVersion     = 1
 	commandSetIdentity = 1
 	commandRetire      = 2
 )
 
-// Epoch tells recoveries of one cluster apart. Agents talk to an equal epoch
-// only.
-type Epoch struct {
-	Number uint64
-	Bits   uint64 // random, new with each epoch
+// ownCommands are the state's own operations by number.
+var ownCommands = [...]func() ownCommand{
+	commandSetIdentity: func() ownCommand { return new(SetIdentity) },
+	commandRetire:      func() ownCommand { return new(Retire) },
 }
 
-// Identity says which history a state belongs to.
-type Identity struct {
-	ClusterID    string // 32 hexadecimal digits; empty: not set yet
-	Epoch        Epoch
-	Incarnations map[string]string // of each member's disk, by agent ID
+// ownCommand is one of the state's own operations. No record of it is kept:
+// doing one again is harmless.
+type ownCommand interface {
+	Command
+	// decode reads what Append wrote behind version and number; the error is of
+	// kind KindInvalid.
+	decode(args []byte) error
+	// check says why it cannot be done now, as an *interrex.Error.
+	check(o *own) error
+	// apply does what check has allowed, for a caller.
+	apply(o *own, t *Turn, caller string)
 }
 
 // Settings are what Apply needs to know beside the state's content. They are
@@ -72,86 +73,38 @@ func newOwn() *own {
 	return o
 }
 
-// AppendSetIdentity appends the operation that a new cluster's first leader
-// proposes: it says which cluster this is. Done again with the same cluster ID
-// it changes nothing and takes no revision; with another it is KindConflict.
-func AppendSetIdentity(b []byte, id Identity) []byte {
-	return appendIdentity(append(b, commandVersion, commandSetIdentity), id)
-}
-
-// AppendRetire appends the operation with which a caller gives back the NAME
-// of its request ids: its mark and its records are forgotten. It takes no
-// revision, and giving back what is not known is no error.
-func AppendRetire(b []byte, name string) []byte {
-	return append(append(b, commandVersion, commandRetire), name...)
-}
-
 // ownKnown reports whether this build knows the own operation's version and
-// command.
+// number.
 func ownKnown(data []byte) bool {
 	return len(data) >= 2 && data[0] == commandVersion &&
-		(data[1] == commandSetIdentity || data[1] == commandRetire)
+		int(data[1]) < len(ownCommands) && ownCommands[data[1]] != nil
 }
 
-// apply does one own operation that ownKnown has passed. No record is kept:
-// doing one again is harmless.
-func (o *own) apply(t *Turn, op *Operation) Result {
-	args := op.Data[2:]
-	if op.Data[1] == commandRetire {
-		o.records.retire(op.Caller, string(args))
-		return Result{Revision: t.Revision, Attempt: op.Attempt}
+// decodeCommand decodes one own operation. The error is of kind KindInvalid.
+func decodeCommand(data []byte) (ownCommand, error) {
+	if !ownKnown(data) {
+		return nil, interrex.Errorf(interrex.KindInvalid, "operation: unknown command of the state's own")
 	}
-	id, err := decodeIdentity(args)
+	c := ownCommands[data[1]]()
+	err := c.decode(data[2:])
+	if err == nil {
+		err = c.Validate()
+	}
 	if err != nil {
-		return refuse(op, interrex.Errorf(interrex.KindInvalid, "identity: %v", err))
+		return nil, err
 	}
-	if raw, err := hex.DecodeString(id.ClusterID); err != nil || len(raw) != 16 {
-		return refuse(op, interrex.Errorf(interrex.KindInvalid, "identity: cluster ID %q is not 16 bytes in hexadecimal", id.ClusterID))
+	return c, nil
+}
+
+// apply does one own operation, or refuses it.
+func (o *own) apply(t *Turn, op *Operation) Result {
+	c, err := decodeCommand(op.Data)
+	if err == nil {
+		err = c.check(o)
 	}
-	if mine := o.identity.ClusterID; mine != "" && mine != id.ClusterID {
-		return refuse(op, interrex.Errorf(interrex.KindConflict, "identity: this is cluster %s, and cannot become %s", mine, id.ClusterID))
+	if err != nil {
+		return refuse(op, err)
 	}
-	if o.identity.ClusterID == "" {
-		t.Next()
-		o.identity = id
-	}
+	c.apply(o, t, op.Caller)
 	return Result{Revision: t.Revision, Attempt: op.Attempt}
-}
-
-func appendIdentity(b []byte, id Identity) []byte {
-	b = appendBytes(b, id.ClusterID)
-	b = binary.AppendUvarint(b, id.Epoch.Number)
-	b = binary.AppendUvarint(b, id.Epoch.Bits)
-	b = binary.AppendUvarint(b, uint64(len(id.Incarnations)))
-	for _, member := range slices.Sorted(maps.Keys(id.Incarnations)) {
-		b = appendBytes(b, member)
-		b = appendBytes(b, id.Incarnations[member])
-	}
-	return b
-}
-
-func decodeIdentity(b []byte) (Identity, error) {
-	d := decoder{b: b}
-	id := d.identity()
-	return id, d.end()
-}
-
-// identity reads a copy: it outlives what it was read from.
-func (d *decoder) identity() Identity {
-	var id Identity
-	id.ClusterID = strings.Clone(d.text())
-	id.Epoch = Epoch{d.uvarint(), d.uvarint()}
-	for n := d.count(); n > 0 && d.err == nil; n-- {
-		if id.Incarnations == nil {
-			id.Incarnations = map[string]string{}
-		}
-		member := strings.Clone(d.text())
-		id.Incarnations[member] = strings.Clone(d.text())
-	}
-	return id
-}
-
-func (id Identity) clone() Identity {
-	id.Incarnations = maps.Clone(id.Incarnations)
-	return id
 }

@@ -1,7 +1,9 @@
 package state_test
 
 import (
+	"encoding/hex"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/interrex/interrex"
@@ -19,7 +21,52 @@ func identity(clusterID string) state.Identity {
 }
 
 func setIdentity(id state.Identity) state.Operation {
-	return state.Operation{Table: state.OwnTable, Data: state.AppendSetIdentity(nil, id)}
+	return state.Operation{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}
+}
+
+// ownBytes are the state's own operations as they stand in logs.
+var ownBytes = map[string]state.Command{
+	"010120303030313032303330343035303630373038303930613062306330643065306601edfd0303036f6e650269310574687265650269330374776f026932": &state.SetIdentity{Identity: identity(cluster)},
+	"0102636c69": &state.Retire{Name: "cli"},
+}
+
+func TestEncodingOfTheStatesOwnOperationsStays(t *testing.T) {
+	s := statetest.NewReplica(t, register).State
+	for want, c := range ownBytes {
+		b := c.Append(nil)
+		if got := hex.EncodeToString(b); got != want {
+			t.Errorf("%s is %s, and was %s", c.About().Name, got, want)
+		}
+		if back, err := s.Decode(state.OwnTable, b); err != nil || !reflect.DeepEqual(back, c) {
+			t.Errorf("%+v comes back as %+v, %v", c, back, err)
+		}
+	}
+}
+
+func TestDecodeFindsTheTable(t *testing.T) {
+	s := statetest.NewReplica(t, register).State
+	c, err := s.Decode(statetest.RegisterTable, statetest.Delete("a"))
+	if err != nil || c.About().Name != "delete" || c.About().Key.Name != "a" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	cut := (&state.SetIdentity{Identity: identity(cluster)}).Append(nil)
+	for why, op := range map[string]state.Operation{
+		"no table 77":               {Table: 77, Data: statetest.Delete("a")},
+		"malformed":                 {Table: statetest.RegisterTable, Data: []byte{9}},
+		"unknown command":           {Table: state.OwnTable, Data: []byte{1, 99}},
+		"unknown command of the":    {Table: state.OwnTable, Data: []byte{2, 1}},
+		"identity: it has a malfor": {Table: state.OwnTable, Data: []byte{1, 1}},
+		"identity: a count is la":   {Table: state.OwnTable, Data: cut[:len(cut)-1]},
+		`cluster ID "short"`:        setIdentity(identity("short")),
+	} {
+		c, err := s.Decode(op.Table, op.Data)
+		if c != nil || interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), why) {
+			t.Errorf("%v, %v, want an error with %q", c, err, why)
+		}
+	}
+	if s.Waitable() != nil {
+		t.Error("operations of a register may wait")
+	}
 }
 
 func TestAClusterIsNamedOnce(t *testing.T) {

@@ -47,6 +47,10 @@ func (s *State) Due() (Time, bool) {
 	return m.due, m.hasDue
 }
 
+// Waitable is the table whose operations may wait for one another; nil: none
+// is.
+func (s *State) Waitable() Waitable { return s.waitable }
+
 // Identity says which history this is.
 func (s *State) Identity() Identity {
 	s.mu.RLock()

@@ -129,7 +129,7 @@ func TestNamesAreLimitedAndNothingIsDroppedForRoom(t *testing.T) {
 		r.Do(1, ops...)
 	}
 	wantKinds(t, r.Do(2, marked("more.1", 1), marked("n0.1", 1), marked("n7.2", 1)), interrex.KindOverloaded, "", "")
-	retire := state.Operation{Table: state.OwnTable, Caller: "ann", Data: state.AppendRetire(nil, "n5")}
+	retire := state.Operation{Table: state.OwnTable, Caller: "ann", Data: (&state.Retire{Name: "n5"}).Append(nil)}
 	wantKinds(t, r.Do(3, retire, marked("more.1", 1), marked("another.1", 1)), "", "", interrex.KindOverloaded)
 }
 
@@ -186,7 +186,7 @@ func TestANameThatIsGivenBackIsForgotten(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	r.Do(1, marked("n.5", 5))
 	before := r.State.Revision()
-	others := state.Operation{Table: state.OwnTable, Caller: "bob", Data: state.AppendRetire(nil, "n")}
+	others := state.Operation{Table: state.OwnTable, Caller: "bob", Data: (&state.Retire{Name: "n"}).Append(nil)}
 	mine := others
 	mine.Caller = "ann"
 	r.Do(2, others)

@@ -224,7 +224,7 @@ func TestRecordsStayAsTheyWereFrozen(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Do(state.Time(2*time.Second), marked("cli.8", 8), marked("cli.12", 9), marked("new.1", 1), request("plain2", "x"))
-	retire := state.Operation{Table: state.OwnTable, Caller: "ann", Data: state.AppendRetire(nil, "cli")}
+	retire := state.Operation{Table: state.OwnTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)}
 	r.Do(state.Time(3*time.Second), retire)
 	r.Do(state.Time(48 * time.Hour))
 	var sink statetest.Sink

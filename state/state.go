@@ -24,6 +24,7 @@ import (
 type State struct {
 	tables    tableSet
 	fencer    Fencer
+	waitable  Waitable
 	publisher Publisher
 	clock     clock.Clock
 	logger    Logger
@@ -104,6 +105,9 @@ func New(c Config) (*State, error) {
 	for _, t := range s.tables {
 		if f, ok := t.(Fencer); ok && s.fencer == nil {
 			s.fencer = f
+		}
+		if w, ok := t.(Waitable); ok && s.waitable == nil {
+			s.waitable = w
 		}
 	}
 	if s.publisher == nil {

@@ -32,17 +32,14 @@ func (t Time) Add(d time.Duration) Time { return t + Time(d) }
 // Sub gives the duration from u to t.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 
-// Command is a table's decoded operation. Only its table looks into it.
-type Command any
-
 // Reply is what an applied operation answers: an immutable value of the
 // table's own.
 type Reply any
 
 // Table is one part of the replicated state. State calls everything but the
 // table's own typed reads; Check, Apply, Due, Tick, Freeze and Restore run with
-// the table's lock held, which State takes once an entry. Name, ID, Version and
-// the codec of replies run with or without it.
+// the table's lock held, which State takes once an entry. Name, ID, Version,
+// Decode and the codec of replies run with or without it.
 //
 // Nothing in Check, Apply and Tick may depend on anything but the table, the
 // Turn and the operation: no clock, no map order, no random number.
@@ -52,11 +49,15 @@ type Table interface {
 	Version() uint16
 	sync.Locker
 
-	// Check decodes one operation and says whether it can be done now. It
-	// changes nothing. A refusal is an *interrex.Error; it may carry Remaining
-	// and such as of now. data is a part of the log entry and never changes;
-	// what a table keeps of it, it clones, or it keeps the whole entry alive.
-	Check(now Time, data []byte) (Command, error)
+	// Decode reads one operation and validates it; what it gives depends on
+	// data alone. A refusal is an *interrex.Error. data is a part of the log
+	// entry and never changes; what a table keeps of it, it clones, or it keeps
+	// the whole entry alive.
+	Decode(data []byte) (Command, error)
+	// Check says whether what Decode has given can be done now. It changes
+	// nothing. A refusal is an *interrex.Error; it may carry Remaining and such
+	// as of now.
+	Check(now Time, c Command) error
 	// Apply does what Check has allowed; it cannot fail. It always changes
 	// something: t.Revision is the operation's revision.
 	Apply(t *Turn, c Command) Reply
@@ -108,6 +109,32 @@ type Follower interface {
 // It is called with the table's lock held.
 type Fencer interface {
 	Holds(k interrex.Key, token interrex.Token) bool
+}
+
+// Waitable is the power of a table whose operations may wait for one another: a
+// claim for a key that another holds. What it answers are the leader's guesses
+// while it builds an entry; Apply alone decides. It takes the table's lock
+// itself, and may be asked about the commands of any table: it knows its own.
+type Waitable interface {
+	// Wants reports whether c wants its key for itself, so that it may wait
+	// while that is taken; and how often a caller that asks again does so at
+	// the latest.
+	Wants(c Command) (every time.Duration, wants bool)
+	// Passes reports whether c, which wants its key, passes those who wait for
+	// it: a takeover by the holder.
+	Passes(c Command) bool
+	// Frees reports whether c would leave its key free if it were applied at
+	// now.
+	Frees(c Command, now Time) bool
+	// Free reports whether k is free at now; if it is not, until when it is
+	// taken, as far as is known. 0: nobody knows, as of a pinned lease.
+	Free(k interrex.Key, now Time) (free bool, until Time)
+	// Ends gives the keys that a Tick of the same now and limit would free, in
+	// its order.
+	Ends(now Time, limit int) []interrex.Key
+	// Taken is the refusal, of kind KindHeld, of who wants k: who holds it,
+	// since when, and for how long as of now. why ends its text.
+	Taken(k interrex.Key, now Time, why string) *interrex.Error
 }
 
 // Event is what an applied operation, or the passing of time, did. It is

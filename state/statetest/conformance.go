@@ -47,18 +47,19 @@ func (c Config) tables() []state.Table { return []state.Table{c.New()} }
 
 // Run puts a table to the test: the same commands give the same replies,
 // events and snapshots on every copy, also on one that is restarted midway;
-// frozen views stay; Check changes nothing; Due and Tick agree; replies and
-// snapshots survive their encoding, and a cut snapshot is refused.
+// frozen views stay; Check changes nothing; Due and Tick agree; commands,
+// replies and snapshots survive their encoding, and a cut snapshot is refused.
 func Run(t *testing.T, c Config) {
 	c = c.withDefaults()
 	for name, test := range map[string]func(*testing.T, Config, uint64){
-		"CopiesAgree":               testCopiesAgree,
-		"FrozenViewStays":           testFrozenViewStays,
-		"CheckChangesNothing":       testCheckChangesNothing,
-		"DueAndTickAgree":           testDueAndTickAgree,
-		"ReplySurvivesItsEncoding":  testReplyCodec,
-		"CutSnapshotIsRefused":      testCutSnapshot,
-		"DamagedSnapshotIsHarmless": testDamagedSnapshot,
+		"CopiesAgree":                testCopiesAgree,
+		"FrozenViewStays":            testFrozenViewStays,
+		"CheckChangesNothing":        testCheckChangesNothing,
+		"DueAndTickAgree":            testDueAndTickAgree,
+		"CommandSurvivesItsEncoding": testCommandCodec,
+		"ReplySurvivesItsEncoding":   testReplyCodec,
+		"CutSnapshotIsRefused":       testCutSnapshot,
+		"DamagedSnapshotIsHarmless":  testDamagedSnapshot,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(c.Rounds) {

@@ -64,6 +64,34 @@ type registerCommand struct {
 	life      time.Duration
 }
 
+// About is part of state.Command. A register's keys stand in the default
+// namespace.
+func (c *registerCommand) About() state.About {
+	about := state.About{Name: "delete", Key: interrex.Key{Namespace: interrex.DefaultNamespace, Name: c.key}}
+	if c.set {
+		about.Name = "set"
+	}
+	return about
+}
+
+// Validate is part of state.Command.
+func (c *registerCommand) Validate() error {
+	if c.life < 0 {
+		return interrex.Errorf(interrex.KindInvalid, "register: life: 0s or more is allowed, not %v", c.life)
+	}
+	return nil
+}
+
+// Append is part of state.Command.
+func (c *registerCommand) Append(b []byte) []byte {
+	if !c.set {
+		return append(append(b, 2), c.key...)
+	}
+	b = binary.AppendUvarint(append(b, 1), uint64(c.life))
+	b = binary.AppendUvarint(b, uint64(len(c.key)))
+	return append(append(b, c.key...), c.text...)
+}
+
 // NewRegister gives an empty register with the ID RegisterTable.
 func NewRegister() *Register { return NewRegisterAs(RegisterTable) }
 
@@ -81,13 +109,11 @@ func (r *Register) clear() {
 
 // Set is the command that writes text under a key, for life (0: for ever).
 func Set(key, text string, life time.Duration) []byte {
-	b := binary.AppendUvarint([]byte{1}, uint64(life))
-	b = binary.AppendUvarint(b, uint64(len(key)))
-	return append(append(b, key...), text...)
+	return (&registerCommand{set: true, key: key, text: text, life: life}).Append(nil)
 }
 
 // Delete is the command that removes a key.
-func Delete(key string) []byte { return append([]byte{2}, key...) }
+func Delete(key string) []byte { return (&registerCommand{key: key}).Append(nil) }
 
 // Get gives the value of a key.
 func (r *Register) Get(key string) (Value, bool) {
@@ -111,14 +137,14 @@ func (r *Register) Lock() { r.mu.Lock() }
 // Unlock is part of state.Table.
 func (r *Register) Unlock() { r.mu.Unlock() }
 
-// Check is part of state.Table.
-func (r *Register) Check(_ state.Time, data []byte) (state.Command, error) {
+// Decode is part of state.Table.
+func (r *Register) Decode(data []byte) (state.Command, error) {
 	c, ok := decodeCommand(data)
 	if !ok {
 		return nil, interrex.Errorf(interrex.KindInvalid, "register: the command is malformed")
 	}
-	if _, found := r.values.Get(c.key); !c.set && !found {
-		return nil, interrex.Errorf(interrex.KindNotFound, "register: there is no key %q", c.key)
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -141,6 +167,15 @@ func decodeCommand(data []byte) (*registerCommand, bool) {
 	}
 	text := string(data[n:])
 	return &registerCommand{set: true, key: text[:size], text: text[size:], life: time.Duration(life)}, true
+}
+
+// Check is part of state.Table.
+func (r *Register) Check(_ state.Time, c state.Command) error {
+	cmd := c.(*registerCommand)
+	if _, found := r.values.Get(cmd.key); !cmd.set && !found {
+		return interrex.Errorf(interrex.KindNotFound, "register: there is no key %q", cmd.key)
+	}
+	return nil
 }
 
 // Apply is part of state.Table.

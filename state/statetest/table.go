@@ -33,12 +33,21 @@ func (d *driven) step() {
 	data := d.l.c.Command(d.l.r, d.l.seen)
 	d.Lock()
 	defer d.Unlock()
-	c, err := d.Check(d.turn.Now, data)
+	c, err := d.check(data)
 	if err != nil {
 		return
 	}
 	d.turn.Next()
 	d.l.learn([]state.Result{{Reply: d.Apply(&d.turn, c)}})
+}
+
+// check decodes data and asks whether that can be done now. The lock is held.
+func (d *driven) check(data []byte) (state.Command, error) {
+	c, err := d.Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	return c, d.Check(d.turn.Now, c)
 }
 
 // content is what a view of now writes.
@@ -71,13 +80,36 @@ func testCheckChangesNothing(t *testing.T, c Config, seed uint64) {
 		d.step()
 		before := d.content()
 		d.Lock()
-		_, err := d.Check(d.turn.Now, d.l.c.Command(d.l.r, d.l.seen))
+		_, err := d.check(d.l.c.Command(d.l.r, d.l.seen))
 		d.Unlock()
 		if !bytes.Equal(before, d.content()) {
 			t.Fatal("a Check has changed the table")
 		}
 		if err != nil && interrex.KindOf(err) == "" {
 			t.Fatalf("a refusal is an *interrex.Error, not %T: %v", err, err)
+		}
+	}
+}
+
+// testCommandCodec: what a table decodes is encoded as it was, is valid, and has
+// a name.
+func testCommandCodec(t *testing.T, c Config, seed uint64) {
+	d := newDriven(t, c, seed)
+	for range c.Entries {
+		d.step()
+		data := d.l.c.Command(d.l.r, d.l.seen)
+		cmd, err := d.Decode(bytes.Clone(data))
+		if err != nil {
+			continue
+		}
+		if again := cmd.Append(nil); !bytes.Equal(again, data) {
+			t.Fatalf("%x is decoded to %+v, which is %x", data, cmd, again)
+		}
+		if err := cmd.Validate(); err != nil {
+			t.Fatalf("%+v is decoded, and not valid: %v", cmd, err)
+		}
+		if cmd.About().Name == "" {
+			t.Fatalf("%+v has no name", cmd)
 		}
 	}
 }

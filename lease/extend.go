@@ -1,0 +1,68 @@
+package lease
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Extend moves the expiry to now + TTL, never to an earlier time.
+type Extend struct {
+	Key   interrex.Key
+	Token interrex.Token
+	TTL   time.Duration // 0: the lease's own, which an extend never changes
+}
+
+// About says what everybody on its way may know of it.
+func (c *Extend) About() state.About {
+	return state.About{Name: "extend", Key: c.Key, Lane: state.LaneExtend}
+}
+
+// Validate says which field is not allowed. It leaves the key out: see
+// state.Command.
+func (c *Extend) Validate() error {
+	if err := validateToken(c.Token); err != nil {
+		return err
+	}
+	return validateOwnTTL(c.TTL)
+}
+
+// Append encodes the command.
+func (c *Extend) Append(b []byte) []byte {
+	b = binary.AppendUvarint(appendKey(append(b, opExtend), c.Key), uint64(c.Token))
+	return binary.AppendUvarint(b, uint64(c.TTL))
+}
+
+func (c *Extend) decode(d decoder) decoder {
+	*c = Extend{Key: d.key(), Token: interrex.Token(d.uvarint()), TTL: d.duration()}
+	return d
+}
+
+func (c *Extend) check(t *Table, _ state.Time) *interrex.Error {
+	return t.checkToken("extend", c.Key, c.Token)
+}
+
+func (c *Extend) apply(t *Table, turn *state.Turn) *Reply {
+	l, _ := t.rows.Get(join(c.Key))
+	l = t.writable(l)
+	l.expiry = max(l.expiry, turn.Now.Add(ttlOr(c.TTL, l.ttl)))
+	t.reschedule(l)
+	return &Reply{Lease: l.record()}
+}
+
+// validateOwnTTL allows 0 too: the lease's own.
+func validateOwnTTL(d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	return interrex.ValidateTTL(d)
+}
+
+func ttlOr(asked, own time.Duration) time.Duration {
+	if asked == 0 {
+		return own
+	}
+	return asked
+}

@@ -1,0 +1,88 @@
+package lease
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Pin keeps the lease from ending by time, until For is over or its owner
+// unpins. A second one of the same owner renews reason and time.
+type Pin struct {
+	Key    interrex.Key
+	Owner  string
+	Reason string
+	For    time.Duration // 0: at its owner's will
+}
+
+// MaxPinFor is the longest time of a pin that lifts itself: ten years, so that
+// no sum with cluster time overflows. A pin at will has no limit.
+const MaxPinFor = 10 * 365 * 24 * time.Hour
+
+// About says what everybody on its way may know of it.
+func (c *Pin) About() state.About { return state.About{Name: "pin", Key: c.Key} }
+
+// Validate says which field is not allowed. It leaves the key out: see
+// state.Command.
+func (c *Pin) Validate() error {
+	if err := interrex.ValidateOwner(c.Owner); err != nil {
+		return err
+	}
+	if len(c.Reason) > interrex.MaxReason {
+		return interrex.Errorf(interrex.KindTooLarge, "reason: at most %d bytes are allowed, not %d", interrex.MaxReason, len(c.Reason))
+	}
+	if !utf8.ValidString(c.Reason) {
+		return interrex.Errorf(interrex.KindInvalid, "reason: %q is not UTF-8", c.Reason)
+	}
+	if c.For < 0 || c.For > MaxPinFor {
+		return interrex.Errorf(interrex.KindInvalid, "for: 0s (at will) to %v are allowed, not %v", MaxPinFor, c.For)
+	}
+	return nil
+}
+
+// Append encodes the command.
+func (c *Pin) Append(b []byte) []byte {
+	b = appendText(appendKey(append(b, opPin), c.Key), c.Owner)
+	return binary.AppendUvarint(appendText(b, c.Reason), uint64(c.For))
+}
+
+func (c *Pin) decode(d decoder) decoder {
+	*c = Pin{Key: d.key(), Owner: d.text(), Reason: d.text(), For: d.duration()}
+	return d
+}
+
+func (c *Pin) check(t *Table, _ state.Time) *interrex.Error {
+	if refusal := t.checkThere("pin", c.Key); refusal != nil {
+		return refusal
+	}
+	l, _ := t.rows.Get(join(c.Key))
+	if _, renewed := l.pinOf(c.Owner); !renewed && len(l.pins) >= interrex.MaxPins {
+		return interrex.Errorf(interrex.KindConflict, "cannot pin %s: it has %d pins, which is the most: unpin another owner first", c.Key, len(l.pins))
+	}
+	return nil
+}
+
+func (c *Pin) apply(t *Table, turn *state.Turn) *Reply {
+	l, _ := t.rows.Get(join(c.Key))
+	pin := PinRecord{Owner: strings.Clone(c.Owner), Reason: strings.Clone(c.Reason)}
+	if c.For > 0 {
+		pin.Until = turn.Now.Add(c.For)
+	}
+	l = t.writable(l)
+	i, renewed := l.pinOf(c.Owner)
+	l.pins = slices.Clone(l.pins)
+	if renewed {
+		l.pins[i] = pin
+	} else {
+		l.pins = slices.Insert(l.pins, i, pin)
+	}
+	t.reschedule(l)
+	reply := &Reply{Lease: l.record()}
+	emit(turn, interrex.LeasePinned, reply.Lease)
+	return reply
+}

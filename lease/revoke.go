@@ -1,0 +1,62 @@
+package lease
+
+import (
+	"encoding/binary"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Revoke frees the name.
+type Revoke struct {
+	Key   interrex.Key
+	Token interrex.Token // not looked at under Force
+	Force bool
+}
+
+// About says what everybody on its way may know of it.
+func (c *Revoke) About() state.About {
+	return state.About{Name: "revoke", Key: c.Key, Privileged: c.Force}
+}
+
+// Validate says which field is not allowed. It leaves the key out: see
+// state.Command.
+func (c *Revoke) Validate() error {
+	if c.Force {
+		return nil
+	}
+	return validateToken(c.Token)
+}
+
+// Append encodes the command.
+func (c *Revoke) Append(b []byte) []byte {
+	b = binary.AppendUvarint(appendKey(append(b, opRevoke), c.Key), uint64(c.Token))
+	return appendBool(b, c.Force)
+}
+
+func (c *Revoke) decode(d decoder) decoder {
+	*c = Revoke{Key: d.key(), Token: interrex.Token(d.uvarint()), Force: d.bool()}
+	return d
+}
+
+func (c *Revoke) check(t *Table, _ state.Time) *interrex.Error {
+	if c.Force {
+		return t.checkThere("revoke", c.Key)
+	}
+	return t.checkToken("revoke", c.Key, c.Token)
+}
+
+// frees is part of freeing.
+func (c *Revoke) frees(t *Table, now state.Time) bool { return c.check(t, now) == nil }
+
+func (c *Revoke) apply(t *Table, turn *state.Turn) *Reply {
+	l, _ := t.rows.Get(join(c.Key))
+	reply := &Reply{Lease: l.record(), Ended: true}
+	how := interrex.EndReleased
+	if c.Force {
+		how = interrex.EndForced
+		reply.HolderUntil = l.expiry
+	}
+	t.end(turn, l, how)
+	return reply
+}

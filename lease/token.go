@@ -1,0 +1,38 @@
+package lease
+
+import "github.com/interrex/interrex"
+
+// Holds reports whether the lease of k is there under that token. The table's
+// lock is held.
+func (t *Table) Holds(k interrex.Key, token interrex.Token) bool {
+	l, ok := t.rows.Get(join(k))
+	return ok && l.token == token
+}
+
+// checkToken demands that the lease is there under the token. Whether it is
+// overdue does not matter: while it is there, it is held.
+func (t *Table) checkToken(verb string, k interrex.Key, token interrex.Token) *interrex.Error {
+	l, ok := t.rows.Get(join(k))
+	if !ok {
+		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d has ended and nobody holds it now", verb, k, token)
+	}
+	if l.token != token {
+		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: token %d is not in force: %q holds it under token %d", verb, k, token, l.holder, l.token)
+	}
+	return nil
+}
+
+// checkThere demands that the lease is there, under any token.
+func (t *Table) checkThere(verb string, k interrex.Key) *interrex.Error {
+	if _, ok := t.rows.Get(join(k)); !ok {
+		return interrex.Errorf(interrex.KindNotFound, "cannot %s %s: nobody holds it", verb, k)
+	}
+	return nil
+}
+
+func validateToken(token interrex.Token) error {
+	if token == 0 {
+		return interrex.Errorf(interrex.KindInvalid, "token: missing: give the token of the grant")
+	}
+	return nil
+}

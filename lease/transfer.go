@@ -1,0 +1,59 @@
+package lease
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Transfer hands the lease to another holder under a new token. Metadata and
+// pins stay.
+type Transfer struct {
+	Key   interrex.Key
+	Token interrex.Token
+	To    string
+	TTL   time.Duration // 0: the lease's own; else it becomes that
+}
+
+// About says what everybody on its way may know of it.
+func (c *Transfer) About() state.About { return state.About{Name: "transfer", Key: c.Key} }
+
+// Validate says which field is not allowed. It leaves the key out: see
+// state.Command.
+func (c *Transfer) Validate() error {
+	if err := validateToken(c.Token); err != nil {
+		return err
+	}
+	if err := interrex.ValidateNewHolder(c.To); err != nil {
+		return err
+	}
+	return validateOwnTTL(c.TTL)
+}
+
+// Append encodes the command.
+func (c *Transfer) Append(b []byte) []byte {
+	b = binary.AppendUvarint(appendKey(append(b, opTransfer), c.Key), uint64(c.Token))
+	return binary.AppendUvarint(appendText(b, c.To), uint64(c.TTL))
+}
+
+func (c *Transfer) decode(d decoder) decoder {
+	*c = Transfer{Key: d.key(), Token: interrex.Token(d.uvarint()), To: d.text(), TTL: d.duration()}
+	return d
+}
+
+func (c *Transfer) check(t *Table, _ state.Time) *interrex.Error {
+	return t.checkToken("transfer", c.Key, c.Token)
+}
+
+func (c *Transfer) apply(t *Table, turn *state.Turn) *Reply {
+	old, _ := t.rows.Get(join(c.Key))
+	l := newRow(c.Key, c.To)
+	l.metadata = old.metadata
+	l.ttl = ttlOr(c.TTL, old.ttl)
+	t.succeed(turn, old, l, interrex.EndTransferred)
+	reply := &Reply{Lease: l.record()}
+	emit(turn, interrex.LeaseTransferred, reply.Lease)
+	return reply
+}

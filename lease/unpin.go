@@ -1,0 +1,72 @@
+package lease
+
+import (
+	"slices"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Unpin lifts the pin of an owner.
+type Unpin struct {
+	Key   interrex.Key
+	Owner string
+}
+
+// About says what everybody on its way may know of it.
+func (c *Unpin) About() state.About { return state.About{Name: "unpin", Key: c.Key} }
+
+// Validate says which field is not allowed. It leaves the key out: see
+// state.Command.
+func (c *Unpin) Validate() error { return interrex.ValidateOwner(c.Owner) }
+
+// Append encodes the command.
+func (c *Unpin) Append(b []byte) []byte {
+	return appendText(appendKey(append(b, opUnpin), c.Key), c.Owner)
+}
+
+func (c *Unpin) decode(d decoder) decoder {
+	*c = Unpin{Key: d.key(), Owner: d.text()}
+	return d
+}
+
+func (c *Unpin) check(t *Table, _ state.Time) *interrex.Error {
+	if refusal := t.checkThere("unpin", c.Key); refusal != nil {
+		return refusal
+	}
+	l, _ := t.rows.Get(join(c.Key))
+	if _, ok := l.pinOf(c.Owner); !ok {
+		return interrex.Errorf(interrex.KindNotFound, "cannot unpin %s: owner %q has no pin on it", c.Key, c.Owner)
+	}
+	return nil
+}
+
+// frees is part of freeing: the last pin of an overdue lease takes it along.
+func (c *Unpin) frees(t *Table, now state.Time) bool {
+	if c.check(t, now) != nil {
+		return false
+	}
+	l, _ := t.rows.Get(join(c.Key))
+	return len(l.pins) == 1 && now >= l.expiry
+}
+
+func (c *Unpin) apply(t *Table, turn *state.Turn) *Reply {
+	l, _ := t.rows.Get(join(c.Key))
+	l = t.unpin(turn, l, c.Owner)
+	reply := &Reply{Lease: l.record(), Ended: l.isDue(turn.Now)}
+	if reply.Ended {
+		turn.Next()
+		t.end(turn, l, interrex.EndExpired)
+	}
+	return reply
+}
+
+// unpin lifts the pin of an owner who has one, and gives the row as it is then.
+func (t *Table) unpin(turn *state.Turn, l *row, owner string) *row {
+	l = t.writable(l)
+	i, _ := l.pinOf(owner)
+	l.pins = slices.Concat(l.pins[:i], l.pins[i+1:]) // nil after the last one
+	t.reschedule(l)
+	emit(turn, interrex.LeaseUnpinned, l.record())
+	return l
+}

@@ -1,0 +1,104 @@
+package state
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/interrex/interrex"
+)
+
+// Epoch tells recoveries of one cluster apart. Agents talk to an equal epoch
+// only.
+type Epoch struct {
+	Number uint64
+	Bits   uint64 // random, new with each epoch
+}
+
+// Identity says which history a state belongs to.
+type Identity struct {
+	ClusterID    string // 32 hexadecimal digits; empty: not set yet
+	Epoch        Epoch
+	Incarnations map[string]string // of each member's disk, by agent ID
+}
+
+// SetIdentity is the operation that a new cluster's first leader proposes: it
+// says which cluster this is. Done again with the same cluster ID it changes
+// nothing and takes no revision; with another it is KindConflict.
+type SetIdentity struct {
+	Identity Identity
+}
+
+// About is part of Command.
+func (c *SetIdentity) About() About { return About{Name: "set_identity", Privileged: true} }
+
+// Validate is part of Command.
+func (c *SetIdentity) Validate() error {
+	id := c.Identity.ClusterID
+	if raw, err := hex.DecodeString(id); err != nil || len(raw) != 16 {
+		return interrex.Errorf(interrex.KindInvalid, "identity: cluster ID %q is not 16 bytes in hexadecimal", id)
+	}
+	return nil
+}
+
+// Append is part of Command.
+func (c *SetIdentity) Append(b []byte) []byte {
+	return appendIdentity(append(b, commandVersion, commandSetIdentity), c.Identity)
+}
+
+func (c *SetIdentity) decode(args []byte) error {
+	d := decoder{b: args}
+	c.Identity = d.identity()
+	if err := d.end(); err != nil {
+		return interrex.Errorf(interrex.KindInvalid, "identity: %v", err)
+	}
+	return nil
+}
+
+func (c *SetIdentity) check(o *own) error {
+	if mine := o.identity.ClusterID; mine != "" && mine != c.Identity.ClusterID {
+		return interrex.Errorf(interrex.KindConflict, "identity: this is cluster %s, and cannot become %s", mine, c.Identity.ClusterID)
+	}
+	return nil
+}
+
+func (c *SetIdentity) apply(o *own, t *Turn, _ string) {
+	if o.identity.ClusterID == "" {
+		t.Next()
+		o.identity = c.Identity
+	}
+}
+
+func appendIdentity(b []byte, id Identity) []byte {
+	b = appendBytes(b, id.ClusterID)
+	b = binary.AppendUvarint(b, id.Epoch.Number)
+	b = binary.AppendUvarint(b, id.Epoch.Bits)
+	b = binary.AppendUvarint(b, uint64(len(id.Incarnations)))
+	for _, member := range slices.Sorted(maps.Keys(id.Incarnations)) {
+		b = appendBytes(b, member)
+		b = appendBytes(b, id.Incarnations[member])
+	}
+	return b
+}
+
+// identity reads a copy: it outlives what it was read from.
+func (d *decoder) identity() Identity {
+	var id Identity
+	id.ClusterID = strings.Clone(d.text())
+	id.Epoch = Epoch{d.uvarint(), d.uvarint()}
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		if id.Incarnations == nil {
+			id.Incarnations = map[string]string{}
+		}
+		member := strings.Clone(d.text())
+		id.Incarnations[member] = strings.Clone(d.text())
+	}
+	return id
+}
+
+func (id Identity) clone() Identity {
+	id.Incarnations = maps.Clone(id.Incarnations)
+	return id
+}

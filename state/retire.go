@@ -1,0 +1,28 @@
+package state
+
+// Retire is the operation with which a caller gives back the NAME of its
+// request ids: its mark and its records are forgotten. It takes no revision,
+// and giving back what is not known is no error.
+type Retire struct {
+	Name string
+}
+
+// About is part of Command.
+func (c *Retire) About() About { return About{Name: "retire"} }
+
+// Validate is part of Command: any name may be given back.
+func (c *Retire) Validate() error { return nil }
+
+// Append is part of Command.
+func (c *Retire) Append(b []byte) []byte {
+	return append(append(b, commandVersion, commandRetire), c.Name...)
+}
+
+func (c *Retire) decode(args []byte) error {
+	c.Name = string(args)
+	return nil
+}
+
+func (c *Retire) check(*own) error { return nil }
+
+func (c *Retire) apply(o *own, _ *Turn, caller string) { o.records.retire(caller, c.Name) }
