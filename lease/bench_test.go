@@ -34,15 +34,16 @@ func crowd(b testing.TB, n int) (*world, []interrex.Token) {
 	return w, tokens
 }
 
-// run applies commands as State does, without the codec of replies.
+// run applies commands as State does, in a Turn that is used again, without the
+// codec of replies.
 func (w *world) run(data []byte) {
 	c, err := w.check(data)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	turn := state.Turn{Revision: w.revision + 1, Now: w.now, Wall: epoch, Table: state.LeaseTable}
-	w.table.Apply(&turn, c)
-	w.revision = turn.Revision
+	w.scratch = state.Turn{Revision: w.revision + 1, Now: w.now, Wall: epoch, Table: state.LeaseTable}
+	w.table.Apply(&w.scratch, c)
+	w.revision = w.scratch.Revision
 }
 
 func BenchmarkMemoryOfLease(b *testing.B) {

@@ -27,6 +27,7 @@ type world struct {
 	revision interrex.Revision
 	now      state.Time
 	events   []state.Event
+	scratch  state.Turn // of run
 }
 
 func newWorld(t testing.TB) *world { return &world{t: t, table: lease.New(lease.Config{})} }
