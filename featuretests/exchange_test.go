@@ -1,0 +1,331 @@
+package featuretests
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// exchange is one unary request to an agent.
+type exchange struct {
+	name   string
+	method string // of LeaseService, or a whole path
+	// body is JSON. A key in <> stands for the token of its last grant, with
+	// "first of" before it for that of its first, <page> for the last page token.
+	body string
+	// edit makes the request unusual: then it is made as plain HTTP alone.
+	edit func(*http.Request)
+	// leaderless is asked of an agent that knows of no leader.
+	leaderless bool
+}
+
+// path is where the request goes.
+func (x exchange) path() string {
+	if strings.HasPrefix(x.method, "/") {
+		return x.method
+	}
+	return "/" + interrexv1.LeaseServiceName + "/" + x.method
+}
+
+// known gives the descriptor of the request's method; nil: there is none.
+func (x exchange) known() protoreflect.MethodDescriptor {
+	service := interrexv1.File_interrex_v1_lease_proto.Services().ByName("LeaseService")
+	return service.Methods().ByName(protoreflect.Name(x.method))
+}
+
+// heard is what one exchange was answered over one protocol.
+type heard struct {
+	sent   string // the body: JSON, or protobuf
+	status string
+	header http.Header
+	body   string // JSON or protobuf, with words for what differs from run to run
+	code   string // of an error
+	text   string
+	detail string // protobuf
+}
+
+// protocol is one way to make unary requests.
+type protocol int
+
+const (
+	overJSON  protocol = iota // Connect, JSON over HTTP/1.1
+	overProto                 // Connect, protobuf over HTTP/1.1
+	overGRPC                  // gRPC over HTTP/2 in the clear
+)
+
+// talker makes requests to one agent over one protocol.
+type talker struct {
+	t        testing.TB
+	url      string
+	protocol protocol
+	http     *http.Client
+	words    map[string]string // what stands in <>
+}
+
+func newTalker(t testing.TB, url string, p protocol) *talker {
+	transport := &http.Transport{DisableCompression: true, Protocols: &http.Protocols{}}
+	transport.Protocols.SetHTTP1(p != overGRPC)
+	transport.Protocols.SetUnencryptedHTTP2(p == overGRPC)
+	t.Cleanup(transport.CloseIdleConnections)
+	return &talker{t: t, url: url, protocol: p, http: &http.Client{Transport: transport}, words: map[string]string{}}
+}
+
+// ask makes one exchange.
+func (k *talker) ask(x exchange) heard {
+	k.t.Helper()
+	body := x.body
+	for key, word := range k.words {
+		body = strings.ReplaceAll(body, "<"+key+">", word)
+	}
+	var message []byte
+	contentType := "application/json"
+	if k.protocol != overJSON {
+		message = encode(k.t, x, body)
+		body, contentType = string(message), "application/proto"
+	}
+	if k.protocol == overGRPC {
+		body, contentType = string(enveloped(message)), "application/grpc+proto"
+	}
+	r, err := http.NewRequestWithContext(k.t.Context(), http.MethodPost, k.url+x.path(), strings.NewReader(body))
+	k.must(err)
+	r.Header.Set("Content-Type", contentType)
+	if k.protocol == overGRPC {
+		r.Header.Set("Te", "trailers")
+		body = string(message)
+	}
+	if x.edit != nil {
+		x.edit(r)
+	}
+	resp, err := k.http.Do(r)
+	k.must(err)
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	k.must(err)
+	a := heard{sent: body, status: fmt.Sprint(resp.StatusCode), header: resp.Header}
+	if k.protocol == overGRPC {
+		k.readGRPC(&a, x, resp, got)
+	} else {
+		k.readConnect(&a, x, got)
+	}
+	return a
+}
+
+// enveloped puts what streams have before each message: a flag and its length.
+func enveloped(message []byte) []byte {
+	n := len(message)
+	return append([]byte{0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, message...)
+}
+
+// encode makes the protobuf of a request that is written as JSON.
+func encode(t testing.TB, x exchange, body string) []byte {
+	t.Helper()
+	m := newMessage(t, x.known().Input())
+	if err := protojson.Unmarshal([]byte(body), m); err != nil {
+		t.Fatalf("%s: %v", x.name, err)
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// readConnect reads an answer of the Connect protocol, whose errors are JSON.
+func (k *talker) readConnect(a *heard, x exchange, got []byte) {
+	if a.status != "200" {
+		var failure struct {
+			Code    string
+			Message string
+			Details []struct{ Value string }
+		}
+		k.must(json.Unmarshal(got, &failure))
+		a.code, a.text = failure.Code, steady(failure.Message)
+		a.body = steady(compact(got))
+		for _, d := range failure.Details {
+			b, err := base64.RawStdEncoding.DecodeString(d.Value)
+			k.must(err)
+			a.detail = steadyDetail(b)
+			a.body = strings.ReplaceAll(a.body, d.Value, fmt.Sprintf("%x", a.detail))
+		}
+		return
+	}
+	if k.protocol == overJSON {
+		k.learn(got)
+		a.body = steady(compact(got))
+		return
+	}
+	k.learnMessage(x, got)
+	a.body = string(steadyMessage(x.known().Output(), got))
+}
+
+// readGRPC reads an answer of the gRPC protocol, whose errors are trailers.
+func (k *talker) readGRPC(a *heard, x exchange, resp *http.Response, got []byte) {
+	trailer := resp.Trailer
+	if resp.Header.Get("Grpc-Status") != "" {
+		trailer = resp.Header // there is nothing but trailers
+	}
+	if a.code = trailer.Get("Grpc-Status"); a.code == "0" {
+		if len(got) < 5 || !bytes.Equal(got, enveloped(got[5:])) {
+			k.t.Fatalf("%s: the answer is not one message: %x", x.name, got)
+		}
+		k.learnMessage(x, got[5:])
+		a.body = string(steadyMessage(x.known().Output(), got[5:]))
+		return
+	}
+	text, err := url.PathUnescape(trailer.Get("Grpc-Message"))
+	k.must(err)
+	a.text = steady(text)
+	status, err := base64.RawStdEncoding.DecodeString(trailer.Get("Grpc-Status-Details-Bin"))
+	k.must(err)
+	for len(status) > 0 { // google.rpc.Status: its field 3 are the details
+		number, kind, n := protowire.ConsumeTag(status)
+		length := protowire.ConsumeFieldValue(number, kind, status[n:])
+		if number == 3 {
+			b, _ := protowire.ConsumeBytes(status[n:])
+			var detail anypb.Any
+			k.must(proto.Unmarshal(b, &detail))
+			a.detail = steadyDetail(detail.GetValue())
+		}
+		status = status[n+length:]
+	}
+}
+
+func (k *talker) must(err error) {
+	k.t.Helper()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// learn notes the token of a grant and where the next page is.
+func (k *talker) learn(answer []byte) {
+	var m struct {
+		Lease *struct{ Key, Token string }
+		Page  string `json:"next_page_token"`
+	}
+	k.must(json.Unmarshal(answer, &m))
+	if m.Lease != nil {
+		k.words[m.Lease.Key] = m.Lease.Token
+		if first := "first of " + m.Lease.Key; k.words[first] == "" {
+			k.words[first] = m.Lease.Token
+		}
+	}
+	if m.Page != "" {
+		k.words["page"] = m.Page
+	}
+}
+
+func (k *talker) learnMessage(x exchange, b []byte) {
+	m := newMessage(k.t, x.known().Output())
+	k.must(proto.Unmarshal(b, m))
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	k.must(err)
+	k.learn(text)
+}
+
+// newMessage makes an empty message of a type of the API.
+func newMessage(t testing.TB, d protoreflect.MessageDescriptor) proto.Message {
+	for _, m := range []proto.Message{
+		&interrexv1.ClaimRequest{}, &interrexv1.ExtendRequest{}, &interrexv1.RevokeRequest{},
+		&interrexv1.TransferRequest{}, &interrexv1.PinRequest{}, &interrexv1.UnpinRequest{},
+		&interrexv1.GetRequest{}, &interrexv1.ListRequest{}, &interrexv1.HistoryRequest{},
+		&interrexv1.WatchRequest{}, &interrexv1.WatchResponse{},
+		&interrexv1.ClaimResponse{}, &interrexv1.ExtendResponse{}, &interrexv1.RevokeResponse{},
+		&interrexv1.TransferResponse{}, &interrexv1.PinResponse{}, &interrexv1.UnpinResponse{},
+		&interrexv1.GetResponse{}, &interrexv1.ListResponse{}, &interrexv1.HistoryResponse{},
+	} {
+		if m.ProtoReflect().Descriptor().FullName() == d.FullName() {
+			return m
+		}
+	}
+	t.Fatalf("there is no message %s", d.FullName())
+	return nil
+}
+
+// compact takes the spaces out, which protobuf's JSON puts in at random.
+func compact(text []byte) string {
+	var out bytes.Buffer
+	if json.Compact(&out, text) != nil {
+		return string(text)
+	}
+	return out.String()
+}
+
+// unsteady is what differs from run to run, and the word that stands for it.
+var unsteady = []struct {
+	pattern *regexp.Regexp
+	word    string
+}{
+	{regexp.MustCompile(`"\d{4}-\d\d-\d\dT[0-9:.]+Z"`), `"TIME"`},
+	{regexp.MustCompile(`"remaining":"[0-9.]+s"`), `"remaining":"DURATION"`},
+	{regexp.MustCompile(`for another [0-9.hmsµn]+ `), `for another DURATION `},
+	{regexp.MustCompile(`in term \d+ at revision \d+`), `in term TERM at revision REVISION`},
+	{regexp.MustCompile(`agent n\d knows of no leader`), `agent N knows of no leader`},
+	{regexp.MustCompile("\u00a0"), " "}, // protobuf's errors: so that nobody relies on them
+}
+
+func steady(s string) string {
+	for _, u := range unsteady {
+		s = u.pattern.ReplaceAllString(s, u.word)
+	}
+	return s
+}
+
+// steadyDetail is steadyMessage of an error's detail, with its text.
+func steadyDetail(b []byte) string {
+	var m interrexv1.Error
+	if proto.Unmarshal(b, &m) != nil {
+		return string(b)
+	}
+	text := m.Message
+	b = steadyMessage(m.ProtoReflect().Descriptor(), b)
+	field := func(s string) []byte {
+		return protowire.AppendString(protowire.AppendTag(nil, 11, protowire.BytesType), s)
+	}
+	return string(bytes.Replace(b, field(text), field(steady(text)), 1))
+}
+
+// steadyMessage gives the bytes of a message with another value in the place of
+// each instant and each estimate. Everything else stays as it was sent.
+func steadyMessage(d protoreflect.MessageDescriptor, b []byte) []byte {
+	var out []byte
+	for len(b) > 0 {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return append(out, b...)
+		}
+		length := protowire.ConsumeFieldValue(number, kind, b[n:])
+		if length < 0 {
+			return append(out, b...)
+		}
+		field, value := d.Fields().ByNumber(number), b[n:n+length]
+		if field != nil && kind == protowire.BytesType && field.Message() != nil && !field.IsMap() {
+			inner, _ := protowire.ConsumeBytes(value)
+			switch {
+			case field.Message().FullName() == "google.protobuf.Timestamp", field.Name() == "remaining":
+				inner = []byte("?")
+			default:
+				inner = steadyMessage(field.Message(), inner)
+			}
+			value = protowire.AppendBytes(nil, inner)
+		}
+		out = append(append(out, b[:n]...), value...)
+		b = b[n+length:]
+	}
+	return out
+}
