@@ -1,0 +1,207 @@
+package featuretests
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// way is one way to an agent's leases.
+type way struct {
+	name   string
+	leases interrex.Leases
+}
+
+// ways gives all ways to an agent.
+func ways(t *testing.T, a *agent.Agent) []way {
+	t.Helper()
+	url := apiOf(a)
+	h2c := &http.Transport{Protocols: &http.Protocols{}}
+	h2c.Protocols.SetUnencryptedHTTP2(true)
+	http1 := &http.Transport{}
+	t.Cleanup(h2c.CloseIdleConnections)
+	t.Cleanup(http1.CloseIdleConnections)
+	rpc := interrexv1.NewLeaseServiceClient(&http.Client{Transport: h2c}, url, connect.WithGRPC())
+	return []way{
+		{"the client's stream", dial(t, client.Config{Addresses: []string{url}}).Leases()},
+		{"the client's unary calls", dial(t, client.Config{Addresses: []string{url}, OneShot: true}).Leases()},
+		{"JSON over HTTP/1.1", unaryLeases{calls: plainCalls{url: url, http: &http.Client{Transport: http1}}}},
+		{"gRPC", unaryLeases{calls: rpc}},
+		{"the agent's own process", a.Leases()},
+	}
+}
+
+// unaryLeases are leases by unary calls, one attempt each.
+type unaryLeases struct {
+	interrex.Leases // what needs a stream is not there
+	calls           interface {
+		Claim(context.Context, *connect.Request[interrexv1.ClaimRequest]) (*connect.Response[interrexv1.ClaimResponse], error)
+		Extend(context.Context, *connect.Request[interrexv1.ExtendRequest]) (*connect.Response[interrexv1.ExtendResponse], error)
+		Revoke(context.Context, *connect.Request[interrexv1.RevokeRequest]) (*connect.Response[interrexv1.RevokeResponse], error)
+		Transfer(context.Context, *connect.Request[interrexv1.TransferRequest]) (*connect.Response[interrexv1.TransferResponse], error)
+		Pin(context.Context, *connect.Request[interrexv1.PinRequest]) (*connect.Response[interrexv1.PinResponse], error)
+		Unpin(context.Context, *connect.Request[interrexv1.UnpinRequest]) (*connect.Response[interrexv1.UnpinResponse], error)
+		Get(context.Context, *connect.Request[interrexv1.GetRequest]) (*connect.Response[interrexv1.GetResponse], error)
+		List(context.Context, *connect.Request[interrexv1.ListRequest]) (*connect.Response[interrexv1.ListResponse], error)
+		History(context.Context, *connect.Request[interrexv1.HistoryRequest]) (*connect.Response[interrexv1.HistoryResponse], error)
+	}
+}
+
+// called makes one call and reads its answer.
+func called[Q, M, A any](ctx context.Context, call func(context.Context, *connect.Request[Q]) (*connect.Response[M], error), q *Q, from func(*M) (A, error), write bool) (a A, err error) {
+	m, err := call(ctx, connect.NewRequest(q))
+	if err != nil {
+		return a, wire.FromError(err, write)
+	}
+	return from(m.Msg)
+}
+
+func (u unaryLeases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
+	return called(ctx, u.calls.Claim, wire.Claim(r), wire.FromClaimAnswer, true)
+}
+
+func (u unaryLeases) Extend(ctx context.Context, r interrex.ExtendRequest) (interrex.LeaseAnswer, error) {
+	return called(ctx, u.calls.Extend, wire.Extend(r), wire.FromExtendAnswer, true)
+}
+
+func (u unaryLeases) Revoke(ctx context.Context, r interrex.RevokeRequest) (interrex.RevokeAnswer, error) {
+	return called(ctx, u.calls.Revoke, wire.Revoke(r), wire.FromRevokeAnswer, true)
+}
+
+func (u unaryLeases) Transfer(ctx context.Context, r interrex.TransferRequest) (interrex.LeaseAnswer, error) {
+	return called(ctx, u.calls.Transfer, wire.Transfer(r), wire.FromTransferAnswer, true)
+}
+
+func (u unaryLeases) Pin(ctx context.Context, r interrex.PinRequest) (interrex.LeaseAnswer, error) {
+	return called(ctx, u.calls.Pin, wire.Pin(r), wire.FromPinAnswer, true)
+}
+
+func (u unaryLeases) Unpin(ctx context.Context, r interrex.PinRequest) (interrex.LeaseAnswer, error) {
+	return called(ctx, u.calls.Unpin, wire.Unpin(r), wire.FromUnpinAnswer, true)
+}
+
+func (u unaryLeases) Get(ctx context.Context, k interrex.Key, o interrex.ReadOptions) (l interrex.Lease, revision interrex.Revision, err error) {
+	l, err = called(ctx, u.calls.Get, wire.Get(k, o), func(m *interrexv1.GetResponse) (l interrex.Lease, err error) {
+		l, revision, err = wire.FromGetAnswer(m)
+		return l, err
+	}, false)
+	return l, revision, err
+}
+
+func (u unaryLeases) List(ctx context.Context, r interrex.ListRequest) (interrex.LeasePage, error) {
+	return called(ctx, u.calls.List, wire.List(r), wire.FromListAnswer, false)
+}
+
+func (u unaryLeases) History(ctx context.Context, k interrex.Key) (past []interrex.PastLease, revision interrex.Revision, err error) {
+	past, err = called(ctx, u.calls.History, wire.History(k), func(m *interrexv1.HistoryResponse) (past []interrex.PastLease, err error) {
+		past, revision, err = wire.FromHistoryAnswer(m)
+		return past, err
+	}, false)
+	return past, revision, err
+}
+
+// plainCalls post JSON as curl does.
+type plainCalls struct {
+	url  string
+	http *http.Client
+}
+
+// post makes one request; its error is what the JSON says.
+func post[Q, M any](ctx context.Context, p plainCalls, method string, q *connect.Request[Q]) (*connect.Response[M], error) {
+	body, err := protojson.Marshal(any(q.Msg).(proto.Message))
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+exchange{method: method}.path(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	resp, err := p.http.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	m := new(M)
+	if resp.StatusCode == http.StatusOK {
+		err = protojson.Unmarshal(got, any(m).(proto.Message))
+		return connect.NewResponse(m), err
+	}
+	return nil, plainError(resp.StatusCode, got)
+}
+
+// plainError reads an error, whose parts must agree.
+func plainError(status int, body []byte) error {
+	var failure struct {
+		Code    connect.Code
+		Details []struct{ Debug json.RawMessage }
+	}
+	if err := json.Unmarshal(body, &failure); err != nil || len(failure.Details) != 1 {
+		return fmt.Errorf("cannot read the error %d %s: %w", status, body, err)
+	}
+	var detail interrexv1.Error
+	if err := protojson.Unmarshal(failure.Details[0].Debug, &detail); err != nil {
+		return err
+	}
+	numbers := interrex.Kind(detail.Kind).Numbers()
+	if numbers.HTTP != status || numbers.RPC != uint32(failure.Code) || !strings.Contains(string(body), detail.Kind) {
+		return errors.New("the status, the code and the kind disagree: " + string(body))
+	}
+	return wire.FromDetail(&detail)
+}
+
+func (p plainCalls) Claim(ctx context.Context, q *connect.Request[interrexv1.ClaimRequest]) (*connect.Response[interrexv1.ClaimResponse], error) {
+	return post[interrexv1.ClaimRequest, interrexv1.ClaimResponse](ctx, p, "Claim", q)
+}
+
+func (p plainCalls) Extend(ctx context.Context, q *connect.Request[interrexv1.ExtendRequest]) (*connect.Response[interrexv1.ExtendResponse], error) {
+	return post[interrexv1.ExtendRequest, interrexv1.ExtendResponse](ctx, p, "Extend", q)
+}
+
+func (p plainCalls) Revoke(ctx context.Context, q *connect.Request[interrexv1.RevokeRequest]) (*connect.Response[interrexv1.RevokeResponse], error) {
+	return post[interrexv1.RevokeRequest, interrexv1.RevokeResponse](ctx, p, "Revoke", q)
+}
+
+func (p plainCalls) Transfer(ctx context.Context, q *connect.Request[interrexv1.TransferRequest]) (*connect.Response[interrexv1.TransferResponse], error) {
+	return post[interrexv1.TransferRequest, interrexv1.TransferResponse](ctx, p, "Transfer", q)
+}
+
+func (p plainCalls) Pin(ctx context.Context, q *connect.Request[interrexv1.PinRequest]) (*connect.Response[interrexv1.PinResponse], error) {
+	return post[interrexv1.PinRequest, interrexv1.PinResponse](ctx, p, "Pin", q)
+}
+
+func (p plainCalls) Unpin(ctx context.Context, q *connect.Request[interrexv1.UnpinRequest]) (*connect.Response[interrexv1.UnpinResponse], error) {
+	return post[interrexv1.UnpinRequest, interrexv1.UnpinResponse](ctx, p, "Unpin", q)
+}
+
+func (p plainCalls) Get(ctx context.Context, q *connect.Request[interrexv1.GetRequest]) (*connect.Response[interrexv1.GetResponse], error) {
+	return post[interrexv1.GetRequest, interrexv1.GetResponse](ctx, p, "Get", q)
+}
+
+func (p plainCalls) List(ctx context.Context, q *connect.Request[interrexv1.ListRequest]) (*connect.Response[interrexv1.ListResponse], error) {
+	return post[interrexv1.ListRequest, interrexv1.ListResponse](ctx, p, "List", q)
+}
+
+func (p plainCalls) History(ctx context.Context, q *connect.Request[interrexv1.HistoryRequest]) (*connect.Response[interrexv1.HistoryResponse], error) {
+	return post[interrexv1.HistoryRequest, interrexv1.HistoryResponse](ctx, p, "History", q)
+}
