@@ -324,10 +324,6 @@ func steps() []step {
 	pin("of what nobody holds", "free", interrex.PinRequest{Owner: "ops"})
 	pin("with a long reason", "a", interrex.PinRequest{Owner: "ops", Reason: strings.Repeat("x", 1025)})
 	pin("without an owner", "a", interrex.PinRequest{})
-	for i := range 16 {
-		pin(fmt.Sprint("number ", i), "f", interrex.PinRequest{Owner: fmt.Sprintf("o%02d", i)})
-	}
-	pin("too many", "f", interrex.PinRequest{Owner: "one more"})
 	for _, owner := range []string{"ops", "nobody", ""} {
 		add("unpin of "+owner, func(ctx context.Context, p *patron) string {
 			return p.leaseAnswer(p.leases.Unpin(ctx, interrex.PinRequest{Key: p.key("a"), Owner: owner}))
