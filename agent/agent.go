@@ -12,6 +12,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
@@ -110,14 +112,8 @@ func (a *Agent) Ready(ctx context.Context) error {
 	}
 	var last error
 	for {
-		leases := r.set.Present.Leases()
-		if leases != nil {
-			probe, cancel := context.WithTimeout(ctx, 2*time.Second)
-			_, last = leases.List(probe, interrex.ListRequest{PageSize: 1})
-			cancel()
-			if last == nil {
-				return nil
-			}
+		if last = a.probe(ctx, r); last == nil {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -127,6 +123,21 @@ func (a *Agent) Ready(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// probe makes one strong read.
+func (a *Agent) probe(ctx context.Context, r *run) error {
+	c, st := r.set.Present.Client(), r.set.Present.State()
+	if c == nil || st == nil {
+		return errors.New("its API does not run yet")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	at, err := client.Call[interrexv1.ReadIndexRequest, interrexv1.ReadIndexResponse](ctx, c, interrexv1.StateServiceReadIndexProcedure, &interrexv1.ReadIndexRequest{}, client.Options{})
+	if err != nil {
+		return err
+	}
+	return st.WaitApplied(ctx, at.GetLogIndex())
 }
 
 // Stop drains: the agent is not ready any more, hands leadership over, finishes
@@ -181,7 +192,13 @@ func (a *Agent) Addrs() map[string]string {
 
 // Leases are the leases of the cluster, through this agent. They may be asked
 // for once the agent is started, and outlive restarts of it.
-func (a *Agent) Leases() interrex.Leases { return leases{a} }
+func (a *Agent) Leases() interrex.Leases { return leases{client.LeasesOf(a), a} }
+
+// Propose puts a command of an embedder's own table into the log, from any agent,
+// and returns what the table says to it.
+func (a *Agent) Propose(ctx context.Context, p interrex.Proposal) (interrex.ProposalAnswer, error) {
+	return client.Propose(ctx, a, p)
+}
 
 // Status says how the agent and its cluster are. It asks nobody.
 func (a *Agent) Status() api.Status {

@@ -25,5 +25,8 @@ type (
 	APITLS         = config.APITLS
 )
 
+// Table makes an embedder's own table: see manifolds.Table.
+type Table = manifolds.Table
+
 // Slog makes Config.Logger out of a slog.Logger.
 func Slog(to *slog.Logger) *loggo.Context { return manifolds.Slog(to) }

@@ -6,25 +6,24 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/hold"
 )
 
-// restartWait is how long a call waits for leases that are about to start: those
-// of an agent that has just been started, or whose worker a reload restarts.
+// restartWait is how long a call waits for a client that is about to start: that
+// of an agent that has just been started, or whose API a reload restarts.
 const restartWait = 5 * time.Second
 
 // restartPause is what a campaign leaves the worker that it runs on for its end.
 const restartPause = 100 * time.Millisecond
 
-// leases are those of the agent's present life.
-type leases struct{ agent *Agent }
+var _ client.Caller = (*Agent)(nil)
 
-var _ interrex.Leases = leases{}
-
-// now gives the leases that run, or why there are none.
-func (l leases) now(ctx context.Context) (interrex.Leases, error) {
-	end := l.agent.end()
-	r := l.agent.running()
+// Client implements client.Caller: it returns the agent's own client, which lives
+// as long as the agent's API. Typed clients of embedders' services take the Agent.
+func (a *Agent) Client(ctx context.Context) (*client.Client, error) {
+	end := a.end()
+	r := a.running()
 	if r == nil {
 		return nil, interrex.Errorf(interrex.KindUnavailable, "%v", ErrStopped)
 	}
@@ -32,41 +31,33 @@ func (l leases) now(ctx context.Context) (interrex.Leases, error) {
 	defer cancel()
 	for {
 		changed, _ := r.set.Starts.Failed()
-		if now := r.set.Present.Leases(); now != nil {
-			return now, nil
-		}
-		if !r.set.LeasesOn() {
-			return nil, interrex.Errorf(interrex.KindDisabled, "leases are off by configuration: set features.leases")
+		if c := r.set.Present.Client(); c != nil {
+			return c, nil
 		}
 		select {
 		case <-changed:
 		case <-end:
 			return nil, interrex.Errorf(interrex.KindUnavailable, "%v", ErrStopped)
 		case <-ctx.Done():
-			return nil, interrex.Errorf(interrex.KindUnavailable, "the agent's leases are being restarted: try again").WithCause(ctx.Err())
+			return nil, interrex.Errorf(interrex.KindUnavailable, "the agent's API is being restarted: try again").WithCause(ctx.Err())
 		}
 	}
 }
 
-func (l leases) Hold(ctx context.Context, key string, o interrex.HoldOptions) (interrex.Held, error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return now.Hold(ctx, key, o)
+// leases are those of the agent's present life.
+type leases struct {
+	interrex.Leases
+	agent *Agent
 }
 
-// Run goes on campaigning when the worker behind it was restarted.
+// Run goes on campaigning when the client behind it was restarted.
 func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn func(ctx context.Context, held interrex.Held) error) error {
 	for {
-		now, err := l.now(ctx)
+		err := l.Leases.Run(ctx, key, o, fn)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err != nil {
-			return err
-		}
-		if err := now.Run(ctx, key, o, fn); !errors.Is(err, hold.ErrClosed) || l.agent.Status().Draining {
+		if !errors.Is(err, hold.ErrClosed) || l.agent.Status().Draining {
 			return err
 		}
 		select {
@@ -75,84 +66,4 @@ func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn 
 		case <-time.After(restartPause):
 		}
 	}
-}
-
-func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (a interrex.LeaseAnswer, err error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return a, err
-	}
-	return now.Claim(ctx, r)
-}
-
-func (l leases) Extend(ctx context.Context, r interrex.ExtendRequest) (a interrex.LeaseAnswer, err error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return a, err
-	}
-	return now.Extend(ctx, r)
-}
-
-func (l leases) Revoke(ctx context.Context, r interrex.RevokeRequest) (a interrex.RevokeAnswer, err error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return a, err
-	}
-	return now.Revoke(ctx, r)
-}
-
-func (l leases) Transfer(ctx context.Context, r interrex.TransferRequest) (a interrex.LeaseAnswer, err error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return a, err
-	}
-	return now.Transfer(ctx, r)
-}
-
-func (l leases) Pin(ctx context.Context, r interrex.PinRequest) (a interrex.LeaseAnswer, err error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return a, err
-	}
-	return now.Pin(ctx, r)
-}
-
-func (l leases) Unpin(ctx context.Context, r interrex.PinRequest) (a interrex.LeaseAnswer, err error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return a, err
-	}
-	return now.Unpin(ctx, r)
-}
-
-func (l leases) Get(ctx context.Context, key interrex.Key, o interrex.ReadOptions) (interrex.Lease, interrex.Revision, error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return interrex.Lease{}, 0, err
-	}
-	return now.Get(ctx, key, o)
-}
-
-func (l leases) List(ctx context.Context, r interrex.ListRequest) (p interrex.LeasePage, err error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return p, err
-	}
-	return now.List(ctx, r)
-}
-
-func (l leases) History(ctx context.Context, key interrex.Key) ([]interrex.PastLease, interrex.Revision, error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	return now.History(ctx, key)
-}
-
-func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.LeaseWatch, error) {
-	now, err := l.now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return now.Watch(ctx, r)
 }

@@ -28,9 +28,7 @@ func benchmarkStream(b *testing.B, callers int) {
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			_, err := s.Call(b.Context(), &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Extend{
-				Extend: &interrexv1.ExtendRequest{Key: "bench/lease", Token: token},
-			}})
+			_, err := s.Call(b.Context(), op(0, interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "bench/lease", Token: token}))
 			if err != nil {
 				failed.Add(1)
 			}

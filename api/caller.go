@@ -48,12 +48,12 @@ func (c caller) onBehalf(name string) caller {
 	return c
 }
 
-// mayForce says whether the caller may end what others hold.
-func (c caller) mayForce() error {
+// mayDo says whether the caller may do what only an operator may.
+func (c caller) mayDo(what string) error {
 	if c.operator {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindDenied, "cannot revoke by force: only an operator may")
+	return interrex.Errorf(interrex.KindDenied, "cannot %s so: only an operator may", what)
 }
 
 // mayManage says whether the caller may change the agent itself.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -19,7 +18,6 @@ import (
 // Limits of a server that no configuration changes.
 const (
 	MaxMessage  = 4 << 20 // bytes of one request message
-	MaxPage     = 1000    // leases of one page
 	MaxMessages = 1024    // operations of one message of a stream
 )
 
@@ -46,9 +44,11 @@ type Reads interface {
 
 // Forwarder carries operations to one other agent, many at once.
 type Forwarder interface {
-	// Call gives the operation's one answer. Its error is an *interrex.Error:
-	// KindOutcomeUnknown when the operation may have happened.
-	Call(ctx context.Context, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error)
+	// Send sends operations, together where they fit into a message. done takes
+	// the one answer of each by its place in ops, on any goroutine, and does not
+	// block: the answer's bytes, or an *interrex.Error, of KindOutcomeUnknown when
+	// the operation may have happened. abandon ends the wait for an answer.
+	Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int))
 }
 
 // Engine is the agent that the server belongs to, as its operators see it.
@@ -108,14 +108,13 @@ type Logger interface {
 type Config struct {
 	ID, Version string
 
-	State  *state.State
-	Leases *lease.Table
-	Queue  *queue.Queue
-	Ring   *watch.Ring
-
-	// LeasesOff takes the lease operations away, but those that other agents
-	// forward: the table stays on every agent.
-	LeasesOff bool
+	State *state.State
+	Queue *queue.Queue
+	Ring  *watch.Ring
+	// Services are what the API serves beside interrex's own. Optional.
+	Services []Service
+	// Leases serves LeaseService.
+	Leases *Leases
 
 	Leadership Leadership
 	// NextLeadership begins a watch of Leadership: the function that it gives
@@ -124,9 +123,6 @@ type Config struct {
 	NextLeadership func() func(context.Context) (interrex.Leadership, error)
 	// Reads gives the strong reads of this agent; false while raft is down.
 	Reads func() (Reads, bool)
-	// Waiting counts the claims that wait for a key; false: this agent does not
-	// know. Optional.
-	Waiting func(interrex.Key) (int, bool)
 	// Forward gives the way to another agent. Optional: without it a request
 	// that only the leader can do is KindNotLeader elsewhere.
 	Forward func(ctx context.Context, id string) (Forwarder, error)
@@ -167,8 +163,8 @@ func (c Config) Validate() error {
 	}{
 		{"empty ID", c.ID == ""},
 		{"nil State", c.State == nil},
-		{"nil Leases", c.Leases == nil},
 		{"nil Queue", c.Queue == nil},
+		{"nil Leases", c.Leases == nil || c.Leases.Table == nil},
 		{"nil Ring", c.Ring == nil},
 		{"nil Leadership", c.Leadership == nil},
 		{"nil NextLeadership", c.NextLeadership == nil},

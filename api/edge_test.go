@@ -47,13 +47,13 @@ func TestWhatTheQueueRefusedIsSentToTheNewLeader(t *testing.T) {
 	s.send(claimOp(1, "jobs/late", "ann"))
 	f.waitFor(func() bool { return f.queue.Report()["taken"].(uint64) > 0 })
 	knows.old.Store(false)
-	if a := s.answers(1)[1]; a.GetClaim().GetLease().GetHolder() != "ann" {
+	if a := s.answers(1)[1]; as[interrexv1.ClaimResponse](t, a).GetLease().GetHolder() != "ann" {
 		t.Errorf("%v", a)
 	}
 }
 
 func TestAFeatureThatIsOffIsDisabled(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.LeasesOff = true })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Leases.Off = "features.leases" })[0]
 	if r := nd.curl("LeaseService/Claim", `{"key":"a/b","holder":"ann"}`); r.status != 501 || r.kind() != "disabled" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
@@ -64,7 +64,7 @@ func TestAFeatureThatIsOffIsDisabled(t *testing.T) {
 	}
 	p := nd.stream(t.Context(), nd.peer)
 	p.send(claimOp(1, "a/b", "ann"))
-	if a := p.answers(1)[1]; a.GetClaim() == nil {
+	if a := p.answers(1)[1]; a.GetError() != nil {
 		t.Errorf("another agent's callers are refused: %v", a)
 	}
 }
@@ -74,18 +74,17 @@ func TestAnEventualReadWaitsForItsRevision(t *testing.T) {
 	for i := range 50 {
 		key := fmt.Sprintf("jobs/%d", i)
 		token := l.claimed(key, "ann")
-		get := getOp(1, key)
-		get.GetGet().Consistency = interrexv1.Consistency_CONSISTENCY_EVENTUAL
-		get.GetGet().MinRevision = token
-		if _, err := f.server.Call(t.Context(), get); err != nil {
+		get := op(1, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{
+			Key: key, Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL, MinRevision: token,
+		})
+		if _, err := f.call(t.Context(), get); err != nil {
 			t.Fatalf("%s at %d: %v", key, token, err)
 		}
 	}
-	get := getOp(1, "jobs/1")
-	get.GetGet().Consistency = interrexv1.Consistency_CONSISTENCY_EVENTUAL
+	get := op(1, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "jobs/1", Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL})
 	s := f.stream(t.Context(), f.url)
 	s.send(get)
-	if a := s.answers(1)[1]; a.GetGet().GetLease().GetHolder() != "ann" {
+	if a := s.answers(1)[1]; as[interrexv1.GetResponse](t, a).GetLease().GetHolder() != "ann" {
 		t.Errorf("%v", a)
 	}
 }
@@ -101,9 +100,8 @@ func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
 		if i > 20000 {
 			t.Fatal("the watch goes on though nobody reads it")
 		}
-		op := claimOp(0, "jobs/flood", "ann")
-		op.GetClaim().Takeover, op.GetClaim().Metadata = true, metadata
-		if _, err := nd.server.Call(t.Context(), op); err != nil {
+		flood := op(0, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "jobs/flood", Holder: "ann", Takeover: true, Metadata: metadata})
+		if _, err := nd.call(t.Context(), flood); err != nil {
 			t.Fatal(err)
 		}
 	}

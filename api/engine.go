@@ -45,7 +45,7 @@ func (e engineService) Status(context.Context, *connect.Request[interrexv1.Statu
 		ClusterTime: durationpb.New(time.Duration(c.State.Now())),
 		Quorum:      own.Quorum, Alarms: own.Alarms,
 		Ready: e.server.ready(), Draining: own.Draining || e.server.Draining(),
-		Leases: uint64(c.Leases.Count()),
+		Leases: uint64(c.Leases.Table.Count()),
 	}
 	for _, member := range own.Members {
 		m.Members = append(m.Members, memberStatus(member))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -139,6 +140,33 @@ func details(m *interrexv1.Error) []rpcDetail {
 // notFound answers what is served nowhere.
 func notFound(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
 
+// detail makes the detail of an error and says who leads where that helps.
+func (s *Server) detail(err error) *interrexv1.Error {
+	m := wire.Detail(err)
+	kind := interrex.Kind(m.Kind)
+	if m.LeaderId == "" && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
+		l := s.config.Leadership.Current()
+		m.LeaderId, m.LeaderAddress = l.LeaderID, l.LeaderAddress
+	}
+	return m
+}
+
+func (s *Server) notLeader(l interrex.Leadership) error {
+	if l.LeaderID == "" {
+		return s.noLeader()
+	}
+	err := interrex.Errorf(interrex.KindNotLeader, "agent %s does not lead in term %d, %s does; nothing has happened, ask there", s.config.ID, l.Term, l.LeaderID)
+	err.LeaderID, err.LeaderAddress, err.RetryAfter = l.LeaderID, l.LeaderAddress, maxPause
+	return err
+}
+
+func (s *Server) noLeader() error {
+	l := s.config.Leadership.Current()
+	err := interrex.Errorf(interrex.KindNoLeader, "agent %s knows of no leader in term %d at revision %d; nothing has happened, try again", s.config.ID, l.Term, s.config.State.Revision())
+	err.RetryAfter = 500 * time.Millisecond
+	return err
+}
+
 // rpcError makes the error that ends a stream; nil of nil.
 func (s *Server) rpcError(err error) error {
 	if err == nil {
@@ -154,5 +182,5 @@ func (s *Server) rpcError(err error) error {
 // panicked makes the error of a call that failed in the worst way.
 func (s *Server) panicked(procedure string, reason any) error {
 	s.config.Logger.Errorf("panic in %s: %v\n%s", procedure, reason, debug.Stack())
-	return wire.Error(interrex.Errorf(interrex.KindOutcomeUnknown, "agent %s failed while it answered: %v", s.config.ID, reason))
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "agent %s failed while it answered: %v", s.config.ID, reason)
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -65,7 +64,7 @@ func TestAFollowerReadsWhatRaftItselfHasWritten(t *testing.T) {
 	_, f := follower(t, cluster(t, 3))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if _, err := f.server.Call(ctx, getOp(0, "a/free")); interrex.KindOf(err) != interrex.KindNotFound {
+	if _, err := f.call(ctx, getOp(0, "a/free")); interrex.KindOf(err) != interrex.KindNotFound {
 		t.Errorf("%v", err)
 	}
 }
@@ -105,7 +104,7 @@ func TestCallersDoNotSeeAnElection(t *testing.T) {
 				default:
 				}
 				key := fmt.Sprintf("jobs/%d-%d", i, n)
-				_, err := f.server.Call(t.Context(), claimOp(0, key, "ann"))
+				_, err := f.call(t.Context(), claimOp(0, key, "ann"))
 				if k := interrex.KindOf(err); err != nil && k != interrex.KindOutcomeUnknown {
 					t.Errorf("%s: %v", key, err)
 				}
@@ -144,19 +143,26 @@ func TestNobodyLeadsIsSaidAfterAWhile(t *testing.T) {
 type script struct {
 	mu      sync.Mutex
 	answers []error
-	calls   []*interrexv1.StreamOperation
+	calls   []*interrexv1.Operation
 }
 
-func (s *script) Call(_ context.Context, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
+func (s *script) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {
+	for i, op := range ops {
+		done(i, nil, s.next(op))
+	}
+	return func(int) {}
+}
+
+func (s *script) next(op *interrexv1.Operation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls = append(s.calls, op)
 	if len(s.answers) == 0 {
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Claim{Claim: &interrexv1.ClaimResponse{}}}, nil
+		return nil
 	}
 	err := s.answers[0]
 	s.answers = s.answers[1:]
-	return nil, err
+	return err
 }
 
 func TestOnlyWhatHasNotHappenedIsSentAgain(t *testing.T) {
@@ -175,7 +181,7 @@ func TestOnlyWhatHasNotHappenedIsSentAgain(t *testing.T) {
 				c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
 				c.Forward = func(context.Context, string) (Forwarder, error) { return to, nil }
 			})[0]
-			_, err := nd.server.Call(t.Context(), claimOp(0, "a/b", "ann"))
+			_, err := nd.call(t.Context(), claimOp(0, "a/b", "ann"))
 			if again := len(to.calls) == 2; again != test.again {
 				t.Errorf("sent %d times: %v", len(to.calls), err)
 			}
@@ -193,9 +199,8 @@ func TestAClaimThatIsPassedOverIsNotPutInLineAgain(t *testing.T) {
 		c.Forward = func(context.Context, string) (Forwarder, error) { return to, nil }
 	})[0]
 	op := claimOp(0, "a/b", "ann")
-	op.AsksAgain = true
-	op.GetClaim().RequestId, op.GetClaim().Wait = "ann.1", durationpb.New(time.Minute)
-	_, err := nd.server.Call(t.Context(), op)
+	op.AsksAgain, op.RequestId, op.WaitMs = true, "ann.1", 60_000
+	_, err := nd.call(t.Context(), op)
 	if len(to.calls) != 1 || !to.calls[0].AsksAgain || interrex.KindOf(err) != interrex.KindUnavailable {
 		t.Errorf("sent %d times, asking again %v: %v", len(to.calls), to.calls[0].AsksAgain, err)
 	}
@@ -215,22 +220,20 @@ func TestSendingAgainEndsWithTheCallersTime(t *testing.T) {
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
 		c.Forward = func(context.Context, string) (Forwarder, error) { return to, nil }
 	})[0]
-	_, err := nd.server.Call(t.Context(), claimOp(0, "a/b", "ann"))
+	_, err := nd.call(t.Context(), claimOp(0, "a/b", "ann"))
 	if interrex.KindOf(err) != interrex.KindNotLeader || len(to.calls) < 2 || len(to.calls) > 10 {
 		t.Errorf("%d calls, then %v", len(to.calls), err)
 	}
 }
 
 func TestForcedRevokeIsTheOperators(t *testing.T) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Revoke{
-		Revoke: &interrexv1.RevokeRequest{Key: "a/b", Force: true},
-	}}
-	_, err := newWrite(caller{name: "somebody"}, in, time.Now())
-	if interrex.KindOf(err) != interrex.KindDenied {
+	nd := cluster(t, 1)[0]
+	in := op(0, interrexv1.LeaseServiceRevokeProcedure, &interrexv1.RevokeRequest{Key: "a/b", Force: true})
+	if _, err := nd.opened(caller{name: "somebody"}, in, time.Now()); interrex.KindOf(err) != interrex.KindDenied {
 		t.Errorf("%v", err)
 	}
-	if _, err := newWrite(caller{operator: true}, in, time.Now()); err != nil {
-		t.Error(wire.Error(err))
+	if _, err := nd.opened(caller{operator: true}, in, time.Now()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -242,7 +245,7 @@ func TestAWaitCrossesTheHopAndEndsWithItsCaller(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error, 1)
 	go func() {
-		_, err := f.server.Call(ctx, waitOp(0, "jobs/busy", "eve", time.Hour))
+		_, err := f.call(ctx, waitOp(0, "jobs/busy", "eve", time.Hour))
 		gone <- err
 	}()
 	busy(1)
@@ -252,19 +255,17 @@ func TestAWaitCrossesTheHopAndEndsWithItsCaller(t *testing.T) {
 	}
 	busy(0)
 
-	won := make(chan *interrexv1.StreamAnswer, 1)
+	won := make(chan *interrexv1.Answer, 1)
 	go func() {
-		a, _ := f.server.Call(t.Context(), waitOp(0, "jobs/busy", "bob", time.Hour))
+		a, _ := f.call(t.Context(), waitOp(0, "jobs/busy", "bob", time.Hour))
 		won <- a
 	}()
 	busy(1)
-	revoke := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Revoke{
-		Revoke: &interrexv1.RevokeRequest{Key: "jobs/busy", Token: token},
-	}}
-	if _, err := f.server.Call(t.Context(), revoke); err != nil {
+	revoke := op(0, interrexv1.LeaseServiceRevokeProcedure, &interrexv1.RevokeRequest{Key: "jobs/busy", Token: token})
+	if _, err := f.call(t.Context(), revoke); err != nil {
 		t.Error(err)
 	}
-	if a := <-won; a.GetClaim().GetLease().GetHolder() != "bob" {
+	if a := <-won; as[interrexv1.ClaimResponse](t, a).GetLease().GetHolder() != "bob" {
 		t.Errorf("%v", a)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
@@ -27,6 +28,7 @@ import (
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/wire"
 )
 
 // raft never answers what it applies while it shuts down (hashicorp/raft#145);
@@ -175,18 +177,18 @@ func addressOf(all []*node, id string) string {
 func (nd *node) startServer(all []*node, edit []func(*Config)) {
 	config := Config{
 		ID: nd.id, Version: "test",
-		State: nd.state, Leases: nd.leases, Queue: nd.queue, Ring: nd.ring,
+		State: nd.state, Queue: nd.queue, Ring: nd.ring,
 		Leadership:     nd.tracker,
 		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return nd.tracker.Watch().Next },
 		Reads:          func() (Reads, bool) { return barrier{nd.raft}, true },
-		Waiting: func(k interrex.Key) (int, bool) {
-			return nd.applier.Waiting(k), nd.tracker.Current().Leader
-		},
-		Forward: func(_ context.Context, id string) (Forwarder, error) { return nd.forwarder(all, id) },
-		Engine:  nd.engine,
-		Metrics: prometheus.NewRegistry(),
-		Clock:   clock.WallClock, Logger: quiet{},
+		Forward:        func(_ context.Context, id string) (Forwarder, error) { return nd.forwarder(all, id) },
+		Engine:         nd.engine,
+		Metrics:        prometheus.NewRegistry(),
+		Clock:          clock.WallClock, Logger: quiet{},
 	}
+	config.Leases = &Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {
+		return nd.applier.Waiting(k), nd.tracker.Current().Leader
+	}}
 	for _, fn := range edit {
 		fn(&config)
 	}
@@ -349,12 +351,63 @@ func (r reply) at(path ...any) any {
 // kind gives the kind in the detail of an error.
 func (r reply) kind() any { return r.at("details", 0, "debug", "kind") }
 
+// call does one operation as a call that came on no stream, for the operator, and
+// returns its answer or its error.
+func (nd *node) call(ctx context.Context, in *interrexv1.Operation) (*interrexv1.Answer, error) {
+	s := nd.server
+	if err := s.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer s.calls.leave()
+	m := s.methods[in.GetMethod()]
+	message, err := m.decode(in.GetBody())
+	nd.must(err)
+	r, err := s.open(caller{operator: true}, m, in, message, s.config.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	var o outcome
+	if m.Writes() {
+		o = s.call(ctx, r)
+	} else {
+		o = s.readAlone(ctx, r)
+	}
+	if o.err == nil && o.message != nil {
+		o.body, o.err = proto.Marshal(o.message)
+	}
+	return &interrexv1.Answer{Result: &interrexv1.Answer_Body{Body: o.body}}, o.err
+}
+
+// op is one operation of a stream.
+func op(id uint64, procedure string, m proto.Message) *interrexv1.Operation {
+	method, err := wire.MethodOf(procedure)
+	if err != nil {
+		panic(err)
+	}
+	body, err := proto.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return &interrexv1.Operation{Id: id, Method: method.Number, Body: body}
+}
+
 // claimed claims a lease and gives its token.
 func (nd *node) claimed(key, holder string) uint64 {
 	nd.t.Helper()
-	a, err := nd.server.Call(nd.t.Context(), &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Claim{
-		Claim: &interrexv1.ClaimRequest{Key: key, Holder: holder},
-	}})
+	a, err := nd.call(nd.t.Context(), claimOp(0, key, holder))
 	nd.must(err)
-	return a.GetClaim().GetLease().GetToken()
+	return as[interrexv1.ClaimResponse](nd.t, a).GetLease().GetToken()
+}
+
+// as reads an answer.
+func as[A any, PA Message[A]](t testing.TB, a *interrexv1.Answer) PA {
+	t.Helper()
+	if e := a.GetError(); e != nil {
+		t.Fatalf("got %v", e)
+	}
+	m := PA(new(A))
+	if err := proto.Unmarshal(a.GetBody(), m); err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -1,133 +1,238 @@
 package api
 
 import (
-	"context"
-	"time"
+	"encoding/base64"
 
-	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
 
-// leaseService is LeaseService: each method is the stream's operation, alone.
-type leaseService struct{ server *Server }
+// MaxPage is how many leases a page has at most.
+const MaxPage = 1000
 
-var _ interrexv1.LeaseServiceHandler = leaseService{}
+// maxPageBytes is where a page of leases ends early: with 4 KiB of metadata
+// each, a full one would be more than a client takes in one message.
+const maxPageBytes = 1 << 20
 
-// Call does one operation as the stream does, and gives its one answer. An
-// answer that is an error comes as that *interrex.Error. It is the way in for
-// the process that the agent runs in; its caller is the operator.
-func (s *Server) Call(ctx context.Context, in *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
-	a := s.do(ctx, caller{operator: true, name: in.GetCaller()}, in)
-	if e := a.GetError(); e != nil {
-		return nil, wire.FromDetail(e)
+// Leases is LeaseService.
+type Leases struct {
+	Table *lease.Table
+	// Waiting counts the claims that wait for a key; false: this agent does not
+	// know. Optional.
+	Waiting func(interrex.Key) (int, bool)
+	// Off is Service.Off.
+	Off string
+}
+
+// Service returns the methods, but for the watch.
+func (l Leases) Service() Service {
+	return Service{Off: l.Off, Methods: []Method{
+		Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable, claim, l.claimed),
+		Write(interrexv1.LeaseServiceExtendProcedure, state.LeaseTable, extend, l.extended),
+		Write(interrexv1.LeaseServiceRevokeProcedure, state.LeaseTable, revoke, l.revoked),
+		Write(interrexv1.LeaseServiceTransferProcedure, state.LeaseTable, transfer, l.transferred),
+		Write(interrexv1.LeaseServicePinProcedure, state.LeaseTable, pin, l.pinned),
+		Write(interrexv1.LeaseServiceUnpinProcedure, state.LeaseTable, unpin, l.unpinned),
+		Read(interrexv1.LeaseServiceGetProcedure, l.get),
+		Read(interrexv1.LeaseServiceListProcedure, l.list),
+		Read(interrexv1.LeaseServiceHistoryProcedure, l.history),
+	}}
+}
+
+func claim(m *interrexv1.ClaimRequest) (state.Command, error) {
+	var in wire.Reader
+	c := &lease.Claim{Key: in.Key(m.GetKey()), Holder: m.GetHolder(), TTL: in.Positive("ttl", m.GetTtl()), Takeover: m.GetTakeover()}
+	if c.TTL == 0 {
+		c.TTL = interrex.DefaultTTL
 	}
-	return a, nil
-}
-
-// do does one operation and waits for its answer.
-func (s *Server) do(ctx context.Context, c caller, in *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
-	if err := s.calls.enter(); err != nil {
-		return s.failure(in, err)
+	if in.Err == nil {
+		c.Metadata, in.Err = lease.NewMetadata(m.GetMetadata())
 	}
-	defer s.calls.leave()
-	if err := s.served(c, in); err != nil {
-		return s.failure(in, err)
+	return c, in.Err
+}
+
+func (l Leases) claimed(r state.Result, s *state.State) (*interrexv1.ClaimResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.ClaimResponse{Lease: held, Attempt: r.Attempt, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
+}
+
+func extend(m *interrexv1.ExtendRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Extend{Key: in.Key(m.GetKey()), Token: interrex.Token(m.GetToken()), TTL: in.Positive("ttl", m.GetTtl())}, in.Err
+}
+
+func (l Leases) extended(r state.Result, s *state.State) (*interrexv1.ExtendResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.ExtendResponse{Lease: held, Revision: uint64(r.Revision)}, err
+}
+
+func revoke(m *interrexv1.RevokeRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Revoke{Key: in.Key(m.GetKey()), Token: interrex.Token(m.GetToken()), Force: m.GetForce()}, in.Err
+}
+
+func (l Leases) revoked(r state.Result, s *state.State) (*interrexv1.RevokeResponse, error) {
+	reply, err := replyOf(r)
+	m := &interrexv1.RevokeResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}
+	if err == nil && reply.HolderUntil != 0 {
+		now, wall := s.Estimate()
+		m.HolderUntil = wire.Timestamp(wall.Add(reply.HolderUntil.Sub(now)).UTC())
 	}
-	if _, is := readOptions(in); is {
-		return s.read(ctx, c, in)
+	return m, err
+}
+
+func transfer(m *interrexv1.TransferRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Transfer{Key: in.Key(m.GetKey()), Token: interrex.Token(m.GetToken()), To: m.GetTo(), TTL: in.Positive("ttl", m.GetTtl())}, in.Err
+}
+
+func (l Leases) transferred(r state.Result, s *state.State) (*interrexv1.TransferResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.TransferResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
+}
+
+func pin(m *interrexv1.PinRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Pin{Key: in.Key(m.GetKey()), Owner: m.GetOwner(), Reason: m.GetReason(), For: in.Positive("for", m.GetFor())}, in.Err
+}
+
+func (l Leases) pinned(r state.Result, s *state.State) (*interrexv1.PinResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.PinResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
+}
+
+func unpin(m *interrexv1.UnpinRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Unpin{Key: in.Key(m.GetKey()), Owner: m.GetOwner()}, in.Err
+}
+
+// unpinned leaves the lease out that has ended with its last pin.
+func (l Leases) unpinned(r state.Result, s *state.State) (*interrexv1.UnpinResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.UnpinResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
+}
+
+func (l Leases) get(m *interrexv1.GetRequest, s *state.State) (*interrexv1.GetResponse, error) {
+	var in wire.Reader
+	k := in.Key(m.GetKey())
+	if in.Err != nil {
+		return nil, in.Err
 	}
-	w, err := newWrite(c, in, s.config.Clock.Now())
-	if err != nil {
-		return s.failure(in, err)
+	var r lease.Record
+	var held bool
+	revision := l.still(s, func(v lease.ReadView) { r, held = v.Get(k) })
+	if !held {
+		return nil, interrex.Errorf(interrex.KindNotFound, "nobody holds %s at revision %d", k, revision)
 	}
-	return s.write(ctx, w)
+	return &interrexv1.GetResponse{Lease: wire.Lease(l.present(r, s)), Revision: uint64(revision)}, nil
 }
 
-// write takes a write to the leader, by way of a goroutine that waits for it.
-func (s *Server) write(ctx context.Context, w *write) *interrexv1.StreamAnswer {
-	if w.waits() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(s.calls.ended, cancel)()
+func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.ListResponse, error) {
+	var in wire.Reader
+	namespace := in.Namespace(m.GetNamespace())
+	if m.GetPageSize() > MaxPage {
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "page_size: %d is more than %d", m.GetPageSize(), MaxPage))
 	}
-	a := s.carry(ctx, w.caller, w)
-	a.Id = w.in.GetId()
-	return a
-}
-
-// maxEarly is how much of a caller's time is kept for the answer's way.
-const maxEarly = 100 * time.Millisecond
-
-// early ends somewhat before the caller's time is over: that nothing has happened
-// is worth nothing to one who has gone, and must take it for unknown.
-func early(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return context.WithCancel(ctx)
+	after, err := parsePageToken(m.GetPageToken())
+	in.Fail(err)
+	if in.Err != nil {
+		return nil, in.Err
 	}
-	return context.WithDeadline(ctx, deadline.Add(-min(maxEarly, time.Until(deadline)/5)))
-}
-
-// unary makes the answer of one method.
-func unary[T any](ctx context.Context, s *Server, in *interrexv1.StreamOperation, pick func(*interrexv1.StreamAnswer) *T) (*connect.Response[T], error) {
-	ctx, cancel := early(ctx)
-	defer cancel()
-	a := s.do(ctx, callerOf(ctx), in)
-	if e := a.GetError(); e != nil {
-		return nil, wire.Error(wire.FromDetail(e))
+	var items []lease.Record
+	var more bool
+	revision := l.still(s, func(v lease.ReadView) {
+		items, more = v.List(namespace, m.GetPrefix(), after, orElse(int(m.GetPageSize()), MaxPage))
+	})
+	page := &interrexv1.ListResponse{Revision: uint64(revision)}
+	bytes := 0
+	for i, item := range items {
+		held := wire.Lease(l.present(item, s))
+		page.Items = append(page.Items, held)
+		if bytes += proto.Size(held); bytes >= maxPageBytes && i < len(items)-1 {
+			more = true
+			break
+		}
 	}
-	m := pick(a)
-	if m == nil {
-		return nil, wire.Error(interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the leader's answer: it is a %T", a.GetAnswer()))
+	if more {
+		page.NextPageToken = pageToken(items[len(page.Items)-1].Key)
 	}
-	return connect.NewResponse(m), nil
+	return page, nil
 }
 
-func (l leaseService) Claim(ctx context.Context, r *connect.Request[interrexv1.ClaimRequest]) (*connect.Response[interrexv1.ClaimResponse], error) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Claim{Claim: r.Msg}}
-	return unary(ctx, l.server, in, (*interrexv1.StreamAnswer).GetClaim)
+func (l Leases) history(m *interrexv1.HistoryRequest, s *state.State) (*interrexv1.HistoryResponse, error) {
+	var in wire.Reader
+	k := in.Key(m.GetKey())
+	if in.Err != nil {
+		return nil, in.Err
+	}
+	var past []interrex.PastLease
+	revision := l.still(s, func(v lease.ReadView) { past = v.History(k) })
+	out := &interrexv1.HistoryResponse{Revision: uint64(revision)}
+	for _, p := range past {
+		out.Items = append(out.Items, wire.PastLease(p))
+	}
+	return out, nil
 }
 
-func (l leaseService) Extend(ctx context.Context, r *connect.Request[interrexv1.ExtendRequest]) (*connect.Response[interrexv1.ExtendResponse], error) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Extend{Extend: r.Msg}}
-	return unary(ctx, l.server, in, (*interrexv1.StreamAnswer).GetExtend)
+func replyOf(r state.Result) (*lease.Reply, error) {
+	reply, is := r.Reply.(*lease.Reply)
+	if !is {
+		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+	}
+	return reply, nil
 }
 
-func (l leaseService) Revoke(ctx context.Context, r *connect.Request[interrexv1.RevokeRequest]) (*connect.Response[interrexv1.RevokeResponse], error) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Revoke{Revoke: r.Msg}}
-	return unary(ctx, l.server, in, (*interrexv1.StreamAnswer).GetRevoke)
+// after is the lease as an operation has left it; none when it has ended.
+func (l Leases) after(r state.Result, s *state.State) (*interrexv1.Lease, error) {
+	reply, err := replyOf(r)
+	if err != nil || reply.Ended {
+		return nil, err
+	}
+	return wire.Lease(l.present(reply.Lease, s)), nil
 }
 
-func (l leaseService) Transfer(ctx context.Context, r *connect.Request[interrexv1.TransferRequest]) (*connect.Response[interrexv1.TransferResponse], error) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Transfer{Transfer: r.Msg}}
-	return unary(ctx, l.server, in, (*interrexv1.StreamAnswer).GetTransfer)
+// present is a lease as users see it, with what this agent knows about it.
+func (l Leases) present(r lease.Record, s *state.State) interrex.Lease {
+	held := r.Lease(s.Estimate())
+	if l.Waiting != nil {
+		if n, known := l.Waiting(r.Key); known {
+			held.Waiting = &n
+		}
+	}
+	return held
 }
 
-func (l leaseService) Pin(ctx context.Context, r *connect.Request[interrexv1.PinRequest]) (*connect.Response[interrexv1.PinResponse], error) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Pin{Pin: r.Msg}}
-	return unary(ctx, l.server, in, (*interrexv1.StreamAnswer).GetPin)
+// still reads the table while it stands still, and returns the revision at which
+// it stands.
+func (l Leases) still(s *state.State, fn func(lease.ReadView)) (revision interrex.Revision) {
+	l.Table.Read(func(v lease.ReadView) {
+		fn(v)
+		revision = s.Revision()
+	})
+	return revision
 }
 
-func (l leaseService) Unpin(ctx context.Context, r *connect.Request[interrexv1.UnpinRequest]) (*connect.Response[interrexv1.UnpinResponse], error) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Unpin{Unpin: r.Msg}}
-	return unary(ctx, l.server, in, (*interrexv1.StreamAnswer).GetUnpin)
+// A page token is the last key of the page before it; nobody outside may rely
+// on that.
+func pageToken(last interrex.Key) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(last.String()))
 }
 
-func (l leaseService) Get(ctx context.Context, r *connect.Request[interrexv1.GetRequest]) (*connect.Response[interrexv1.GetResponse], error) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Get{Get: r.Msg}}
-	return unary(ctx, l.server, in, (*interrexv1.StreamAnswer).GetGet)
-}
-
-func (l leaseService) List(ctx context.Context, r *connect.Request[interrexv1.ListRequest]) (*connect.Response[interrexv1.ListResponse], error) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_List{List: r.Msg}}
-	return unary(ctx, l.server, in, (*interrexv1.StreamAnswer).GetList)
-}
-
-func (l leaseService) History(ctx context.Context, r *connect.Request[interrexv1.HistoryRequest]) (*connect.Response[interrexv1.HistoryResponse], error) {
-	in := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_History{History: r.Msg}}
-	return unary(ctx, l.server, in, (*interrexv1.StreamAnswer).GetHistory)
+func parsePageToken(token string) (interrex.Key, error) {
+	if token == "" {
+		return interrex.Key{}, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err == nil {
+		var k interrex.Key
+		if k, err = interrex.ParseKey(string(b)); err == nil {
+			return k, nil
+		}
+	}
+	return interrex.Key{}, interrex.Errorf(interrex.KindInvalid, "page_token: %q is none: give back the next_page_token of the page before", token)
 }

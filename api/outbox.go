@@ -2,42 +2,28 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/state"
 )
 
-// result is what the log says to a write, for the writer to look at: those who
-// bring results must not be held up.
-type result struct {
-	w *write
-	o *opened
-	r state.Result
+// settled is what became of an operation, for the writer to look at: those who
+// bring it must not be held up.
+type settled struct {
+	r *request
+	o outcome
 }
 
-// settle takes the log's result of a write, on whatever goroutine.
-func (st *stream) settle(p result) {
+// settle takes what became of an operation, on whatever goroutine.
+func (st *stream) settle(r *request, o outcome) {
 	st.mu.Lock()
-	st.results = append(st.results, p)
-	st.mu.Unlock()
-	st.poke()
-}
-
-// finish answers an operation that is open.
-func (st *stream) finish(a *interrexv1.StreamAnswer) {
-	st.mu.Lock()
-	if o := st.open[a.GetId()]; o != nil {
-		delete(st.open, a.GetId())
-		o.cancel()
-		st.server.calls.leave()
-	}
-	st.answers = append(st.answers, a)
+	st.settled = append(st.settled, settled{r, o})
 	st.mu.Unlock()
 	st.poke()
 }
 
 // deliver answers an operation that was not opened.
-func (st *stream) deliver(a *interrexv1.StreamAnswer) {
+func (st *stream) deliver(a *interrexv1.Answer) {
 	st.mu.Lock()
 	st.answers = append(st.answers, a)
 	st.mu.Unlock()
@@ -60,9 +46,14 @@ func (st *stream) write(received <-chan error) error {
 	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
 		return err
 	}
+	sweep := st.server.config.Clock.NewTimer(sweepEvery)
+	defer sweep.Stop()
+	st.sweeping.Store(true)
 	for {
 		select {
 		case <-st.wake:
+		case <-sweep.Chan():
+			st.sweeping.Store(false)
 		case err := <-received:
 			if st.received = true; err != nil {
 				return err
@@ -89,44 +80,54 @@ func (st *stream) write(received <-chan error) error {
 			}
 			return nil
 		}
+		if !st.sweeping.Load() && st.courier.sweep() {
+			st.sweeping.Store(true)
+			sweep.Reset(sweepEvery)
+		}
 	}
 }
 
-// take gives the answers that wait, and how many operations stay open. A write
-// that was refused because another agent leads is sent on.
-func (st *stream) take() (answers []*interrexv1.StreamAnswer, open int) {
+// sweepEvery is how often what another agent does not answer is looked at.
+const sweepEvery = time.Second
+
+// take makes the answers that wait, and says how many operations stay open.
+func (st *stream) take() (answers []*interrexv1.Answer, open int) {
 	st.mu.Lock()
-	results := st.results
-	st.results = nil
-	st.mu.Unlock()
-	for _, p := range results {
-		a := st.server.answer(p.w, st.server.canceled(p.r))
-		if st.caller.door != doorPeer && elsewhere(a) {
-			st.carry(p)
-			continue
-		}
-		st.finish(a)
-	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
+	settled := st.settled
+	st.settled = nil
 	answers, st.answers = st.answers, nil
-	return answers, len(st.open)
+	for _, done := range settled {
+		if id := done.r.envelope.GetId(); st.open[id] == done.r {
+			delete(st.open, id)
+		}
+	}
+	open = len(st.open)
+	st.mu.Unlock()
+	for _, done := range settled {
+		answers = append(answers, st.answer(done.r, done.o))
+		st.server.calls.leave()
+	}
+	return answers, open
 }
 
 // quiet reports whether nothing waits for the writer.
 func (st *stream) quiet() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return len(st.answers)+len(st.results)+len(st.open) == 0
+	return len(st.answers)+len(st.settled)+len(st.open) == 0
 }
 
 // endWaits takes waiting claims out of the line, because the server drains.
 func (st *stream) endWaits() {
 	st.mu.Lock()
-	defer st.mu.Unlock()
-	for _, o := range st.open {
-		if o.waits {
-			o.cancel()
+	var waits []*request
+	for _, r := range st.open {
+		if r.waits() {
+			waits = append(waits, r)
 		}
+	}
+	st.mu.Unlock()
+	for _, r := range waits {
+		r.cancel()
 	}
 }

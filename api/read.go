@@ -2,194 +2,84 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
-	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/wire"
 )
 
-// maxPageBytes is where a page of leases ends early: with 4 KiB of metadata
-// each, a full one would be more than a client takes in one message.
-const maxPageBytes = 1 << 20
-
-// readOptions gives how fresh a read must be; false: it is no read.
-func readOptions(in *interrexv1.StreamOperation) (interrex.ReadOptions, bool) {
-	switch r := in.GetRequest().(type) {
-	case *interrexv1.StreamOperation_Get:
-		_, o, _ := wire.FromGet(r.Get)
-		return o, true
-	case *interrexv1.StreamOperation_List:
-		l, _ := wire.FromList(r.List)
-		return l.ReadOptions, true
-	case *interrexv1.StreamOperation_History, *interrexv1.StreamOperation_ReadIndex:
-		return interrex.ReadOptions{}, true
-	}
-	return interrex.ReadOptions{}, false
+// readOptions say how fresh a read must be.
+type readOptions struct {
+	eventual bool // this agent, now
+	min      interrex.Revision
 }
 
-// read answers one read.
-func (s *Server) read(ctx context.Context, c caller, in *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
-	o, _ := readOptions(in)
-	if o == (interrex.ReadOptions{}) {
-		return s.readAll(ctx, c, []*interrexv1.StreamOperation{in})[0]
+// readOptionsOf reads them from a request that has such fields.
+func readOptionsOf(m proto.Message) (o readOptions, err error) {
+	var in wire.Reader
+	if q, is := m.(interface {
+		GetConsistency() interrexv1.Consistency
+	}); is {
+		o.eventual = in.Consistency(q.GetConsistency()) == interrex.Eventual
 	}
-	return s.look(in, s.fresh(ctx, c, o))
+	if q, is := m.(interface{ GetMinRevision() uint64 }); is {
+		o.min = interrex.Revision(q.GetMinRevision())
+	}
+	return o, in.Err
 }
 
-// readAll answers strong reads, all by one question to the leader.
-func (s *Server) readAll(ctx context.Context, c caller, reads []*interrexv1.StreamOperation) []*interrexv1.StreamAnswer {
+// readAlone answers one read.
+func (s *Server) readAlone(ctx context.Context, r *request) outcome {
+	if !r.read.eventual {
+		return s.readAll(ctx, r.caller, []*request{r})[0]
+	}
+	return s.readHere(ctx, r)
+}
+
+// readHere answers an eventual read.
+func (s *Server) readHere(ctx context.Context, r *request) outcome {
+	ctx, cancel := context.WithTimeout(ctx, s.config.ReadWait)
+	defer cancel()
+	return s.look(r, s.reach(ctx, r.caller, r.read.min))
+}
+
+// readAll answers linearizable reads, all by one question to the leader.
+func (s *Server) readAll(ctx context.Context, c caller, reads []*request) []outcome {
 	ctx, cancel := context.WithTimeout(ctx, s.config.ReadWait)
 	defer cancel()
 	index, err := s.index(ctx, c)
-	applied := err
-	if err == nil && slices.ContainsFunc(reads, func(in *interrexv1.StreamOperation) bool { return in.GetReadIndex() == nil }) {
-		applied = s.config.State.WaitApplied(ctx, index)
-	}
-	answers := make([]*interrexv1.StreamAnswer, len(reads))
-	for i, in := range reads {
-		switch {
-		case in.GetReadIndex() == nil:
-			answers[i] = s.look(in, applied)
-		case err != nil:
-			answers[i] = s.failure(in, err)
-		default:
-			answers[i] = &interrexv1.StreamAnswer{Id: in.GetId(), Answer: &interrexv1.StreamAnswer_ReadIndex{
-				ReadIndex: &interrexv1.ReadIndexResponse{LogIndex: index},
-			}}
+	applied, waited := err, err != nil
+	outcomes := make([]outcome, len(reads))
+	for i, r := range reads {
+		if r.method.index != nil {
+			outcomes[i] = outcome{err: err}
+			if err == nil {
+				outcomes[i].message = r.method.index(index)
+			}
+			continue
 		}
-	}
-	return answers
-}
-
-// look reads the table as it stands; err is why it must not.
-func (s *Server) look(in *interrexv1.StreamOperation, err error) *interrexv1.StreamAnswer {
-	a := &interrexv1.StreamAnswer{Id: in.GetId()}
-	if err == nil {
-		switch r := in.GetRequest().(type) {
-		case *interrexv1.StreamOperation_Get:
-			var m *interrexv1.GetResponse
-			m, err = s.get(r.Get)
-			a.Answer = &interrexv1.StreamAnswer_Get{Get: m}
-		case *interrexv1.StreamOperation_List:
-			var m *interrexv1.ListResponse
-			m, err = s.list(r.List)
-			a.Answer = &interrexv1.StreamAnswer_List{List: m}
-		case *interrexv1.StreamOperation_History:
-			var m *interrexv1.HistoryResponse
-			m, err = s.history(r.History)
-			a.Answer = &interrexv1.StreamAnswer_History{History: m}
+		if !waited {
+			applied, waited = s.config.State.WaitApplied(ctx, index), true
 		}
-	}
-	if err != nil {
-		return s.failure(in, err)
-	}
-	return a
-}
-
-func (s *Server) get(m *interrexv1.GetRequest) (*interrexv1.GetResponse, error) {
-	k, _, err := wire.FromGet(m)
-	if err != nil {
-		return nil, err
-	}
-	var r lease.Record
-	var held bool
-	revision := s.stand(func(v lease.ReadView) { r, held = v.Get(k) })
-	if !held {
-		return nil, interrex.Errorf(interrex.KindNotFound, "nobody holds %s at revision %d", k, revision)
-	}
-	return wire.GetAnswer(s.present(r), revision), nil
-}
-
-func (s *Server) list(m *interrexv1.ListRequest) (*interrexv1.ListResponse, error) {
-	r, err := wire.FromList(m)
-	if err != nil {
-		return nil, err
-	}
-	if r.PageSize > MaxPage {
-		return nil, interrex.Errorf(interrex.KindInvalid, "page_size: %d is more than %d", r.PageSize, MaxPage)
-	}
-	after, err := parsePageToken(r.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	var items []lease.Record
-	var more bool
-	revision := s.stand(func(v lease.ReadView) {
-		items, more = v.List(r.Namespace, r.Prefix, after, orElse(r.PageSize, MaxPage))
-	})
-	page := &interrexv1.ListResponse{Revision: uint64(revision)}
-	bytes := 0
-	for i, item := range items {
-		l := wire.Lease(s.present(item))
-		page.Items = append(page.Items, l)
-		if bytes += proto.Size(l); bytes >= maxPageBytes && i < len(items)-1 {
-			more = true
-			break
+		failed := applied
+		if failed == nil {
+			failed = s.reached(r.read.min)
 		}
+		outcomes[i] = s.look(r, failed)
 	}
-	if more {
-		page.NextPageToken = pageToken(items[len(page.Items)-1].Key)
-	}
-	return page, nil
+	return outcomes
 }
 
-func (s *Server) history(m *interrexv1.HistoryRequest) (*interrexv1.HistoryResponse, error) {
-	k, err := wire.FromHistory(m)
+// look reads the table as it is; err is why it must not.
+func (s *Server) look(r *request, err error) outcome {
 	if err != nil {
-		return nil, err
+		return outcome{err: err}
 	}
-	var past []interrex.PastLease
-	revision := s.stand(func(v lease.ReadView) { past = v.History(k) })
-	return wire.HistoryAnswer(past, revision), nil
-}
-
-// stand reads the table while it stands still, and gives the revision at which
-// it stands.
-func (s *Server) stand(fn func(lease.ReadView)) (revision interrex.Revision) {
-	s.config.Leases.Read(func(v lease.ReadView) {
-		fn(v)
-		revision = s.config.State.Revision()
-	})
-	return revision
-}
-
-// A page token is the last key of the page before it; nobody outside may rely
-// on that.
-func pageToken(last interrex.Key) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(last.String()))
-}
-
-func parsePageToken(token string) (interrex.Key, error) {
-	if token == "" {
-		return interrex.Key{}, nil
-	}
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err == nil {
-		var k interrex.Key
-		if k, err = interrex.ParseKey(string(b)); err == nil {
-			return k, nil
-		}
-	}
-	return interrex.Key{}, interrex.Errorf(interrex.KindInvalid, "page_token: %q is none: give back the next_page_token of the page before", token)
-}
-
-// fresh waits until this agent may answer a read.
-func (s *Server) fresh(ctx context.Context, c caller, o interrex.ReadOptions) error {
-	ctx, cancel := context.WithTimeout(ctx, s.config.ReadWait)
-	defer cancel()
-	if o.Consistency == interrex.Eventual {
-		return s.reach(ctx, c, o.MinRevision)
-	}
-	if err := s.current(ctx, c); err != nil {
-		return err
-	}
-	return s.reached(o.MinRevision)
+	m, err := r.method.read(r.message, s.config.State)
+	return outcome{message: m, err: err}
 }
 
 // current waits until this agent has applied everything that was committed when
@@ -202,18 +92,50 @@ func (s *Server) current(ctx context.Context, c caller) error {
 	return s.config.State.WaitApplied(ctx, index)
 }
 
-// index gives the log index that a linearizable read has to wait for.
+// index returns the log index that a linearizable read has to wait for.
 func (s *Server) index(ctx context.Context, c caller) (uint64, error) {
-	a := s.carry(ctx, c, readIndex{s.config.Clock.Now().Add(s.config.ReadWait)})
-	e := a.GetError()
-	if e == nil {
-		return a.GetReadIndex().GetLogIndex(), nil
+	if s.config.Leadership.Current().Leader {
+		if index, err := s.indexHere(ctx); c.door == doorPeer || !elsewhere(interrex.KindOf(err)) {
+			return index, err
+		}
 	}
-	err := wire.FromDetail(e)
-	if err.Kind == interrex.KindOutcomeUnknown { // of a read nothing is unknown
+	r := &request{
+		method: s.readIndex, caller: c, envelope: &interrexv1.Operation{}, message: &interrexv1.ReadIndexRequest{},
+		enter: s.config.Clock.Now().Add(s.config.ReadWait), stop: make(chan struct{}),
+	}
+	o := s.call(ctx, r)
+	m, is := o.message.(*interrexv1.ReadIndexResponse)
+	if o.err == nil && !is {
+		m, o.err = read[interrexv1.ReadIndexResponse](o.body)
+	}
+	if interrex.KindOf(o.err) == interrex.KindOutcomeUnknown { // of a read nothing is unknown
+		err := wire.FromDetail(wire.Detail(o.err))
 		err.Kind = interrex.KindUnavailable
+		o.err = err
 	}
-	return 0, err
+	return m.GetLogIndex(), o.err
+}
+
+// indexHere is index where this agent leads.
+func (s *Server) indexHere(ctx context.Context) (uint64, error) {
+	reads, running := s.config.Reads()
+	if !running {
+		err := interrex.Errorf(interrex.KindUnavailable, "cannot read: raft is not running on agent %s", s.config.ID)
+		err.RetryAfter = maxPause
+		return 0, err
+	}
+	index, err := reads.Index(ctx)
+	if err == nil {
+		err = s.config.State.WaitApplied(ctx, index)
+	}
+	if err != nil {
+		return 0, err
+	}
+	// The commit index may be that of an entry of raft's own, which no follower's
+	// state hears of. The newest entry that is in this state is a real one, and
+	// has everything before it that the commit index covers.
+	index, _ = s.config.State.Applied()
+	return index, nil
 }
 
 // reached refuses a revision that the state, which is current, does not stand

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
@@ -11,15 +12,19 @@ import (
 	"github.com/juju/errors"
 
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
 )
 
 // Server answers the API of one agent. It listens nowhere: a Listener, or
 // anybody's own server, serves its handlers.
 type Server struct {
-	config  Config
-	calls   *calls
-	reports reporter
-	metrics http.Handler
+	config     Config
+	methods    methods // of streams, by number
+	procedures []*Method
+	readIndex  *Method
+	calls      *calls
+	reports    reporter
+	metrics    http.Handler
 
 	public, socket, peer http.Handler
 }
@@ -31,6 +36,9 @@ func New(c Config) (*Server, error) {
 	}
 	c.setDefaults()
 	s := &Server{config: c, calls: newCalls()}
+	if err := s.take(append([]Service{stateService(), c.Leases.Service()}, c.Services...)); err != nil {
+		return nil, errors.Annotate(err, "cannot serve")
+	}
 	s.reports.engine = c.Engine
 	s.metrics = s.newMetrics()
 	s.public = s.edge(doorPublic, s.routes(http.NewServeMux()))
@@ -70,7 +78,7 @@ func (s *Server) options() connect.HandlerOption {
 		connect.WithReadMaxBytes(MaxMessage),
 		connect.WithCompressMinBytes(1<<10),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, reason any) error {
-			return s.panicked(spec.Procedure, reason)
+			return wire.Error(s.panicked(spec.Procedure, reason))
 		}),
 	)
 }
@@ -78,12 +86,15 @@ func (s *Server) options() connect.HandlerOption {
 // routes puts the API into mux.
 func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	rpc := http.NewServeMux()
-	services := []string{
-		interrexv1.LeaseServiceName, interrexv1.StreamServiceName, interrexv1.EngineServiceName,
-		grpchealth.HealthV1ServiceName,
+	services := []string{interrexv1.StreamServiceName, interrexv1.EngineServiceName, grpchealth.HealthV1ServiceName}
+	for _, m := range s.procedures {
+		if name := m.Service(); !slices.Contains(services, name) {
+			services = append(services, name)
+		}
+		rpc.Handle(m.Procedure, m.face(s, m))
 	}
-	rpc.Handle(interrexv1.NewLeaseServiceHandler(leaseService{s}, s.options()))
-	rpc.Handle(interrexv1.NewStreamServiceHandler(streamService{s}, s.options()))
+	rpc.Handle(interrexv1.LeaseServiceWatchProcedure, connect.NewServerStreamHandler(interrexv1.LeaseServiceWatchProcedure, s.watch, s.options()))
+	rpc.Handle(s.operateHandler())
 	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options()))
 	rpc.Handle(grpchealth.NewHandler(&health{s, services}, s.options()))
 	reflector := grpcreflect.NewStaticReflector(services...)
@@ -100,10 +111,15 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	return mux
 }
 
+func (s *Server) operateHandler() (string, http.Handler) {
+	const procedure = interrexv1.StreamServiceOperateProcedure
+	return procedure, connect.NewBidiStreamHandler(procedure, s.operate, s.options())
+}
+
 // peerRoutes is what an agent asks another for.
 func (s *Server) peerRoutes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(interrexv1.NewStreamServiceHandler(streamService{s}, s.options()))
+	mux.Handle(s.operateHandler())
 	mux.HandleFunc("/", notFound)
 	return s.tidy(mux)
 }

@@ -5,30 +5,24 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 )
 
-// streamService is StreamService: many operations at once.
-type streamService struct{ server *Server }
-
-var _ interrexv1.StreamServiceHandler = streamService{}
-
-// Operate serves one stream until its peer has closed it and everything is
+// operate serves one stream until its peer has closed it and everything is
 // answered, or until the server has drained.
-func (h streamService) Operate(ctx context.Context, conn *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]) error {
-	s := h.server
+func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	st := &stream{
 		server: s, conn: conn, caller: callerOf(ctx), ctx: ctx, end: cancel,
-		wake: make(chan struct{}, 1), open: map[uint64]*opened{},
+		wake: make(chan struct{}, 1), open: map[uint64]*request{},
 	}
+	st.courier = newCourier(ctx, s, st.caller, st.settle)
 	received := make(chan error, 1)
 	go func() { received <- st.guarded(st.receive) }()
 	err := st.write(received)
@@ -41,30 +35,24 @@ func (h streamService) Operate(ctx context.Context, conn *connect.BidiStream[int
 }
 
 // stream is one client's or agent's stream of operations. One goroutine
-// receives, one writes; writes of an agent that leads have none of their own.
+// receives, one writes; writes to the log have none of their own.
 type stream struct {
-	server *Server
-	conn   *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]
-	caller caller
-	ctx    context.Context
-	end    context.CancelCauseFunc
-	wake   chan struct{} // something waits for the writer
+	server  *Server
+	conn    *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]
+	caller  caller
+	courier *courier
+	ctx     context.Context
+	end     context.CancelCauseFunc
+	wake    chan struct{} // something waits for the writer
 
-	received bool // the receiver has returned; the writer's own
+	received bool        // the receiver has returned; the writer's own
+	sweeping atomic.Bool // the writer will look after what is at another agent
 
 	mu      sync.Mutex
 	closed  bool
-	work    sync.WaitGroup
-	open    map[uint64]*opened
-	results []result
-	answers []*interrexv1.StreamAnswer
-}
-
-// opened is an operation that has not been answered.
-type opened struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	waits  bool
+	open    map[uint64]*request
+	settled []settled
+	answers []*interrexv1.Answer
 }
 
 // receive takes in messages until the peer has no more.
@@ -80,113 +68,93 @@ func (st *stream) receive() error {
 		if n := len(m.GetOperations()); n > MaxMessages {
 			return interrex.Errorf(interrex.KindTooLarge, "operations: %d in one message are more than %d", n, MaxMessages)
 		}
-		st.accept(m.GetOperations())
+		st.accept(m)
 	}
 }
 
 // accept begins the operations of one message: its writes as one batch, its
-// strong reads in one round.
-func (st *stream) accept(operations []*interrexv1.StreamOperation) {
-	now := st.server.config.Clock.Now()
-	var writes []result
-	var strong []*interrexv1.StreamOperation
-	for _, in := range operations {
-		if cancel, is := in.GetRequest().(*interrexv1.StreamOperation_Cancel); is {
-			st.cancel(cancel.Cancel)
-			continue
-		}
-		o, err := st.begin(in)
-		if err != nil {
-			st.deliver(st.server.failure(in, err))
-			continue
-		}
-		options, isRead := readOptions(in)
+// linearizable reads in one round.
+func (st *stream) accept(m *interrexv1.OperateRequest) {
+	for _, id := range m.GetCancels() {
+		st.cancel(id)
+	}
+	var writes, strong []*request
+	for _, in := range m.GetOperations() {
+		r, err := st.begin(in)
 		switch {
-		case isRead && options == interrex.ReadOptions{}:
-			strong = append(strong, in)
-		case isRead:
-			st.read(o, in)
+		case err != nil:
+			st.deliver(&interrexv1.Answer{Id: in.GetId(), Result: &interrexv1.Answer_Error{Error: st.server.detail(err)}})
+		case r.method.Writes():
+			writes = append(writes, r)
+		case r.read.eventual:
+			st.readHere(r)
 		default:
-			if w, err := newWrite(st.caller, in, now); err != nil {
-				st.finish(st.server.failure(in, err))
-			} else {
-				o.waits = w.waits()
-				writes = append(writes, result{w: w, o: o})
-			}
+			strong = append(strong, r)
 		}
 	}
-	st.propose(writes, now)
+	st.courier.send(writes)
 	st.readAll(strong)
+	if !st.sweeping.Load() {
+		st.poke()
+	}
 }
 
 // begin opens an operation.
-func (st *stream) begin(in *interrexv1.StreamOperation) (*opened, error) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	switch {
-	case st.open[in.GetId()] != nil:
-		return nil, interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", in.GetId())
-	case len(st.open) >= st.server.config.MaxOpen:
-		err := interrex.Errorf(interrex.KindOverloaded, "%d operations are open on this stream: wait for answers", len(st.open))
-		err.RetryAfter = maxPause
+func (st *stream) begin(in *interrexv1.Operation) (*request, error) {
+	if err := st.mayOpen(in.GetId()); err != nil {
 		return nil, err
-	case st.closed:
-		return nil, drainingError()
 	}
-	if err := st.server.served(st.caller, in); err != nil {
+	m := st.server.methods[in.GetMethod()]
+	if m == nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves none of number %d", st.server.config.ID, in.GetMethod())
+	}
+	message, err := m.decode(in.GetBody())
+	if err == nil {
+		err = unlifted(message)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := st.server.open(st.caller, m, in, message, st.server.config.Clock.Now())
+	if err != nil {
 		return nil, err
 	}
 	if err := st.server.calls.enter(); err != nil {
 		return nil, err
 	}
-	o := &opened{}
-	o.ctx, o.cancel = context.WithCancel(st.ctx)
-	st.open[in.GetId()] = o
-	return o, nil
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.closed {
+		st.server.calls.leave()
+		return nil, drainingError()
+	}
+	st.open[in.GetId()] = r
+	return r, nil
+}
+
+// mayOpen says why the peer may not open an operation under this id.
+func (st *stream) mayOpen(id uint64) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	switch {
+	case st.open[id] != nil:
+		return interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", id)
+	case len(st.open) >= st.server.config.MaxOpen:
+		err := interrex.Errorf(interrex.KindOverloaded, "%d operations are open on this stream: wait for answers", len(st.open))
+		err.RetryAfter = maxPause
+		return err
+	}
+	return nil
 }
 
 // cancel ends an operation whose caller has gone.
 func (st *stream) cancel(id uint64) {
 	st.mu.Lock()
-	defer st.mu.Unlock()
-	if o := st.open[id]; o != nil {
-		o.cancel()
+	r := st.open[id]
+	st.mu.Unlock()
+	if r != nil {
+		r.cancel()
 	}
-}
-
-// propose sends writes on their way: into this agent's queue where it leads.
-func (st *stream) propose(writes []result, now time.Time) {
-	if len(writes) == 0 {
-		return
-	}
-	if !st.server.config.Leadership.Current().Leader {
-		for _, p := range writes {
-			st.carry(p)
-		}
-		return
-	}
-	ops := make([]*queue.Operation, len(writes))
-	for i, p := range writes {
-		ops[i] = p.w.operation(now, p.o.ctx.Done(), func(r state.Result) {
-			p.r = r
-			st.settle(p)
-		})
-	}
-	st.server.config.Queue.Enqueue(st.ctx, ops...)
-}
-
-// start runs what may have to wait for others; close waits for it.
-func (st *stream) start(fn func()) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if st.closed {
-		return
-	}
-	st.work.Go(func() {
-		if err := st.guarded(func() error { fn(); return nil }); err != nil {
-			st.end(err)
-		}
-	})
 }
 
 // guarded makes a panic the end of this stream, and not of the process: the
@@ -200,24 +168,33 @@ func (st *stream) guarded(fn func() error) (err error) {
 	return fn()
 }
 
-// carry takes one write to another agent.
-func (st *stream) carry(p result) {
-	st.start(func() { st.finish(st.server.write(p.o.ctx, p.w)) })
+// start runs what may have to wait for others; close waits for it.
+func (st *stream) start(fn func()) {
+	st.courier.start(func() {
+		if err := st.guarded(func() error { fn(); return nil }); err != nil {
+			st.end(err)
+		}
+	})
 }
 
-// read answers one read that may have to wait for a revision.
-func (st *stream) read(o *opened, in *interrexv1.StreamOperation) {
-	st.start(func() { st.finish(st.server.read(o.ctx, st.caller, in)) })
+// readHere answers one read that may have to wait for a revision.
+func (st *stream) readHere(r *request) {
+	ctx, cancel := context.WithCancel(st.ctx)
+	r.onCancel(cancel)
+	st.start(func() {
+		defer cancel()
+		st.settle(r, st.server.readHere(ctx, r))
+	})
 }
 
-// readAll answers strong reads, all by one question to the leader.
-func (st *stream) readAll(reads []*interrexv1.StreamOperation) {
+// readAll answers linearizable reads, all by one question to the leader.
+func (st *stream) readAll(reads []*request) {
 	if len(reads) == 0 {
 		return
 	}
 	st.start(func() {
-		for _, a := range st.server.readAll(st.ctx, st.caller, reads) {
-			st.finish(a)
+		for i, o := range st.server.readAll(st.ctx, st.caller, reads) {
+			st.settle(reads[i], o)
 		}
 	})
 }
@@ -226,11 +203,27 @@ func (st *stream) readAll(reads []*interrexv1.StreamOperation) {
 func (st *stream) close() {
 	st.mu.Lock()
 	st.closed = true
-	for id, o := range st.open {
-		delete(st.open, id)
-		o.cancel()
+	left := st.open
+	st.open = map[uint64]*request{}
+	st.mu.Unlock()
+	for _, r := range left {
+		r.cancel()
 		st.server.calls.leave()
 	}
-	st.mu.Unlock()
-	st.work.Wait()
+	st.courier.close()
+}
+
+// answer makes the answer of an operation.
+func (st *stream) answer(r *request, o outcome) *interrexv1.Answer {
+	a := &interrexv1.Answer{Id: r.envelope.GetId()}
+	o = st.server.answered(r, o)
+	if o.err == nil && o.message != nil {
+		o.body, o.err = proto.Marshal(o.message)
+	}
+	if o.err != nil {
+		a.Result = &interrexv1.Answer_Error{Error: st.server.detail(o.err)}
+		return a
+	}
+	a.Result = &interrexv1.Answer_Body{Body: o.body}
+	return a
 }

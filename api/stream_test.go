@@ -1,10 +1,13 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,7 +33,7 @@ func (nd *node) stream(ctx context.Context, url string, options ...connect.Clien
 	return s
 }
 
-func (s wireStream) send(ops ...*interrexv1.StreamOperation) {
+func (s wireStream) send(ops ...*interrexv1.Operation) {
 	s.t.Helper()
 	if err := s.conn.Send(&interrexv1.OperateRequest{Operations: ops}); err != nil {
 		s.t.Fatal(err)
@@ -38,9 +41,9 @@ func (s wireStream) send(ops ...*interrexv1.StreamOperation) {
 }
 
 // answers receives until n answers are there, and gives them by id.
-func (s wireStream) answers(n int) map[uint64]*interrexv1.StreamAnswer {
+func (s wireStream) answers(n int) map[uint64]*interrexv1.Answer {
 	s.t.Helper()
-	got := map[uint64]*interrexv1.StreamAnswer{}
+	got := map[uint64]*interrexv1.Answer{}
 	for len(got) < n {
 		m, err := s.conn.Receive()
 		if err != nil {
@@ -56,26 +59,26 @@ func (s wireStream) answers(n int) map[uint64]*interrexv1.StreamAnswer {
 	return got
 }
 
-func claimOp(id uint64, key, holder string) *interrexv1.StreamOperation {
-	return &interrexv1.StreamOperation{Id: id, Request: &interrexv1.StreamOperation_Claim{
-		Claim: &interrexv1.ClaimRequest{Key: key, Holder: holder},
-	}}
+// cancel says that the caller of an operation has gone.
+func (s wireStream) cancel(id uint64) {
+	s.t.Helper()
+	if err := s.conn.Send(&interrexv1.OperateRequest{Cancels: []uint64{id}}); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
-func waitOp(id uint64, key, holder string, wait time.Duration) *interrexv1.StreamOperation {
+func claimOp(id uint64, key, holder string) *interrexv1.Operation {
+	return op(id, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: key, Holder: holder})
+}
+
+func waitOp(id uint64, key, holder string, wait time.Duration) *interrexv1.Operation {
 	op := claimOp(id, key, holder)
-	op.GetClaim().Wait = durationpb.New(wait)
+	op.WaitMs = wire.Millis(wait)
 	return op
 }
 
-func getOp(id uint64, key string) *interrexv1.StreamOperation {
-	return &interrexv1.StreamOperation{Id: id, Request: &interrexv1.StreamOperation_Get{
-		Get: &interrexv1.GetRequest{Key: key},
-	}}
-}
-
-func cancelOp(id uint64) *interrexv1.StreamOperation {
-	return &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Cancel{Cancel: id}}
+func getOp(id uint64, key string) *interrexv1.Operation {
+	return op(id, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: key})
 }
 
 func TestStreamAnswersEveryOperationOnce(t *testing.T) {
@@ -91,7 +94,7 @@ func TestStreamAnswersEveryOperationOnce(t *testing.T) {
 			s := nd.stream(t.Context(), nd.url, protocol.options...)
 			const n = 1000
 			for first := uint64(1); first <= n; first += 50 {
-				var ops []*interrexv1.StreamOperation
+				var ops []*interrexv1.Operation
 				for id := first; id < first+50; id++ {
 					ops = append(ops, mixed(id))
 				}
@@ -107,25 +110,24 @@ func TestStreamAnswersEveryOperationOnce(t *testing.T) {
 }
 
 // mixed makes an operation of each sort in turn.
-func mixed(id uint64) *interrexv1.StreamOperation {
-	op := claimOp(id, fmt.Sprintf("mixed/%d", id), "ann")
+func mixed(id uint64) *interrexv1.Operation {
 	switch id % 10 {
 	case 0:
-		op.GetClaim().Holder = ""
+		return claimOp(id, fmt.Sprintf("mixed/%d", id), "")
 	case 1:
 		return getOp(id, "mixed/free")
 	case 2:
-		op.Request = &interrexv1.StreamOperation_List{List: &interrexv1.ListRequest{Namespace: "other"}}
+		return op(id, interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{Namespace: "other"})
 	case 3:
-		op.Request = &interrexv1.StreamOperation_History{History: &interrexv1.HistoryRequest{Key: "mixed/free"}}
+		return op(id, interrexv1.LeaseServiceHistoryProcedure, &interrexv1.HistoryRequest{Key: "mixed/free"})
 	case 4:
-		op.Request = &interrexv1.StreamOperation_Extend{Extend: &interrexv1.ExtendRequest{Key: "mixed/free", Token: 1}}
+		return op(id, interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "mixed/free", Token: 1})
 	case 5:
-		op.Request = &interrexv1.StreamOperation_Retire{Retire: "name"}
+		return op(id, interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: "name"})
 	case 6:
-		op.Request = &interrexv1.StreamOperation_ReadIndex{ReadIndex: &interrexv1.ReadIndexRequest{}}
+		return op(id, interrexv1.StateServiceReadIndexProcedure, &interrexv1.ReadIndexRequest{})
 	}
-	return op
+	return claimOp(id, fmt.Sprintf("mixed/%d", id), "ann")
 }
 
 func wantKind(id uint64) string {
@@ -152,10 +154,10 @@ func TestStreamBoundsWhatIsOpen(t *testing.T) {
 	if a := s.answers(1)[4]; a.GetError().GetKind() != "overloaded" || a.GetError().GetRetryAfter() == nil {
 		t.Errorf("%v", a)
 	}
-	s.send(cancelOp(1))
+	s.cancel(1)
 	s.answers(1)
 	s.send(getOp(5, "jobs/busy"))
-	if a := s.answers(1)[5]; a.GetGet() == nil {
+	if a := s.answers(1)[5]; a.GetError() != nil {
 		t.Errorf("there is room again, but %v", a)
 	}
 }
@@ -166,7 +168,7 @@ func TestCancelTakesAWaitingClaimOutOfTheLine(t *testing.T) {
 	s := nd.stream(t.Context(), nd.url)
 	s.send(waitOp(1, "jobs/busy", "bob", time.Hour))
 	nd.waitFor(func() bool { return nd.applier.Waiting(parse("jobs/busy")) == 1 })
-	s.send(cancelOp(1))
+	s.cancel(1)
 	if a := s.answers(1)[1]; a.GetError().GetKind() != "timeout" {
 		t.Errorf("%v", a)
 	}
@@ -197,7 +199,7 @@ func TestHalfClosedStreamIsAnsweredToTheEnd(t *testing.T) {
 	nd.must(s.conn.CloseRequest())
 	nd.waitFor(func() bool { return nd.applier.Waiting(parse("jobs/busy")) == 1 })
 	nd.curl("LeaseService/Revoke", fmt.Sprintf(`{"key":"jobs/busy","token":"%d"}`, token))
-	if a := s.answers(1)[1]; a.GetClaim().GetLease().GetHolder() != "bob" {
+	if a := s.answers(1)[1]; as[interrexv1.ClaimResponse](t, a).GetLease().GetHolder() != "bob" {
 		t.Errorf("%v", a)
 	}
 	if _, err := s.conn.Receive(); !errors.Is(err, io.EOF) {
@@ -208,7 +210,7 @@ func TestHalfClosedStreamIsAnsweredToTheEnd(t *testing.T) {
 func TestTooManyOperationsInAMessageEndTheStream(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	s := nd.stream(t.Context(), nd.url)
-	ops := make([]*interrexv1.StreamOperation, MaxMessages+1)
+	ops := make([]*interrexv1.Operation, MaxMessages+1)
 	for i := range ops {
 		ops[i] = getOp(uint64(i+1), "a/b")
 	}
@@ -222,59 +224,117 @@ func TestTooManyOperationsInAMessageEndTheStream(t *testing.T) {
 func TestAReplayIsMarkedOnTheStream(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	s := nd.stream(t.Context(), nd.url)
-	op := func(id uint64, attempt uint32) *interrexv1.StreamOperation {
+	op := func(id uint64, attempt uint32) *interrexv1.Operation {
 		c := claimOp(id, "jobs/once", "ann")
-		c.Mark = 1
-		c.GetClaim().RequestId, c.GetClaim().Attempt = "name.1", attempt
+		c.Mark, c.RequestId, c.Attempt = 1, "name.1", attempt
 		return c
 	}
 	s.send(op(1, 0))
-	first := s.answers(1)[1].GetClaim()
+	first := as[interrexv1.ClaimResponse](t, s.answers(1)[1])
 	s.send(op(2, 1))
-	second := s.answers(1)[2].GetClaim()
+	second := as[interrexv1.ClaimResponse](t, s.answers(1)[2])
 	if first.GetReplayed() || !second.GetReplayed() || second.GetAttempt() != 0 || first.GetRevision() != second.GetRevision() {
 		t.Errorf("%v then %v", first, second)
 	}
 }
 
+// opened makes a call ready, of a caller.
+func (nd *node) opened(c caller, in *interrexv1.Operation, now time.Time) (*request, error) {
+	m := nd.server.methods[in.GetMethod()]
+	message, err := m.decode(in.GetBody())
+	nd.must(err)
+	return nd.server.open(c, m, in, message, now)
+}
+
 func TestPublicCallersCannotSpeakForOthers(t *testing.T) {
+	nd := cluster(t, 1)[0]
 	in := claimOp(1, "a/b", "ann")
-	in.Caller = "mallory"
-	in.GetClaim().RequestId = "one"
+	in.Caller, in.RequestId = "mallory", "one"
 	for _, test := range []struct {
 		door door
 		want string
 	}{{doorPublic, ""}, {doorSocket, ""}, {doorPeer, "mallory"}} {
-		w, err := newWrite(callerOf(through(t.Context(), test.door)), in, time.Now())
+		r, err := nd.opened(callerOf(through(t.Context(), test.door)), in, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if w.op.Caller != test.want {
-			t.Errorf("door %d: caller %q, want %q", test.door, w.op.Caller, test.want)
+		if r.op.Caller != test.want {
+			t.Errorf("door %d: caller %q, want %q", test.door, r.op.Caller, test.want)
 		}
 	}
 }
 
 func TestAWriteGoesToTheLogOnceItIsChecked(t *testing.T) {
+	nd := cluster(t, 1)[0]
 	now := time.Now()
 	in := waitOp(1, "a/b", "ann", time.Minute)
-	in.AsksAgain, in.Timeout = true, durationpb.New(time.Second)
-	w, err := newWrite(caller{}, in, now)
+	in.AsksAgain, in.TimeoutMs = true, 1000
+	body := slices.Clone(in.Body)
+	r, err := nd.opened(caller{}, in, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	op := w.operation(now, nil, func(state.Result) {})
+	op := r.operation(now, func(state.Result) {})
 	if op.Wait == nil || op.Wait.Every != interrex.DefaultTTL/4 || !op.Wait.Until.Equal(now.Add(time.Minute)) {
 		t.Errorf("wait: %+v", op.Wait)
 	}
 	if !op.Deadline.Equal(now.Add(time.Second)) {
 		t.Errorf("deadline in %v", op.Deadline.Sub(now))
 	}
-	hop := w.hop(now.Add(400 * time.Millisecond))
-	if hop.GetTimeout().AsDuration() != 600*time.Millisecond || hop.GetClaim().GetWait().AsDuration() != 59600*time.Millisecond || !hop.GetAsksAgain() {
-		t.Errorf("hop: %v", hop)
+	hop, err := r.hop(now.Add(400 * time.Millisecond))
+	if err != nil || hop.GetTimeoutMs() != 600 || hop.GetWaitMs() != 59600 || !hop.GetAsksAgain() {
+		t.Errorf("hop: %v, %v", hop, err)
 	}
-	if in.GetClaim().GetWait().AsDuration() != time.Minute {
-		t.Error("the caller's own message was changed")
+	if !bytes.Equal(hop.Body, body) || in.WaitMs != 60000 {
+		t.Error("the hop changes the body, or the caller's own operation")
+	}
+}
+
+func TestWhatTheEnvelopeSaysIsNotSaidInTheBody(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	s := nd.stream(t.Context(), nd.url)
+	for i, m := range []*interrexv1.ClaimRequest{
+		{RequestId: "mine"}, {Attempt: 1}, {Wait: durationpb.New(time.Second)}, {Fence: &interrexv1.Fence{Key: "a/c", Token: 1}},
+	} {
+		m.Key, m.Holder = "a/b", "ann"
+		alone := op(uint64(2*i+1), interrexv1.LeaseServiceClaimProcedure, m)
+		both := op(uint64(2*i+2), interrexv1.LeaseServiceClaimProcedure, m)
+		both.RequestId, both.WaitMs = "mine", 1000
+		s.send(alone, both)
+		for id, a := range s.answers(2) {
+			if a.GetError().GetKind() != "invalid" {
+				t.Errorf("operation %d, %v: %v", id, m, a)
+			}
+		}
+	}
+}
+
+func TestAnEnvelopeThatDoesNotFitItsMethodIsInvalid(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	s := nd.stream(t.Context(), nd.url)
+	claim := func(change func(*interrexv1.Operation)) *interrexv1.Operation {
+		in := claimOp(0, "a/b", "ann")
+		change(in)
+		return in
+	}
+	extend := op(0, interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "a/b", Token: 1})
+	extend.RequestId = "x"
+	unpin := op(0, interrexv1.LeaseServiceUnpinProcedure, &interrexv1.UnpinRequest{Key: "a/b", Owner: "o"})
+	unpin.WaitMs = 1000
+	waiting, fenced := getOp(0, "a/b"), getOp(0, "a/b")
+	waiting.WaitMs, fenced.Fence = 1000, &interrexv1.Fence{Key: "a/b", Token: 1}
+	for i, in := range []*interrexv1.Operation{
+		claim(func(o *interrexv1.Operation) { o.Method = 12345 }),
+		claim(func(o *interrexv1.Operation) { o.Body = []byte{0xff} }),
+		claim(func(o *interrexv1.Operation) { o.RequestId = strings.Repeat("x", 65) }),
+		claim(func(o *interrexv1.Operation) { o.Fence = &interrexv1.Fence{Key: "a/b"} }),
+		claim(func(o *interrexv1.Operation) { o.WaitMs = uint32(interrex.MaxWait/time.Millisecond) + 1 }),
+		extend, unpin, waiting, fenced,
+	} {
+		in.Id = uint64(i + 1)
+		s.send(in)
+		if a := s.answers(1)[in.Id]; a.GetError().GetKind() != "invalid" {
+			t.Errorf("operation %d: %v", in.Id, a)
+		}
 	}
 }

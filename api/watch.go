@@ -15,13 +15,15 @@ import (
 
 // Watch sends lease events until its caller goes, the server drains, or the
 // watch has to be begun again.
-func (l leaseService) Watch(ctx context.Context, r *connect.Request[interrexv1.WatchRequest], to *connect.ServerStream[interrexv1.WatchResponse]) error {
-	s := l.server
-	request, err := wire.FromWatch(r.Msg)
-	if err != nil {
-		return wire.Error(err)
+func (s *Server) watch(ctx context.Context, r *connect.Request[interrexv1.WatchRequest], to *connect.ServerStream[interrexv1.WatchResponse]) error {
+	var in wire.Reader
+	request := interrex.WatchRequest{
+		Namespace: in.Namespace(r.Msg.GetNamespace()), Prefix: r.Msg.GetPrefix(), Since: interrex.Revision(r.Msg.GetSince()),
 	}
-	if err := s.served(callerOf(ctx), nil); err != nil {
+	if in.Err != nil {
+		return wire.Error(in.Err)
+	}
+	if err := (&Method{off: s.config.Leases.Off}).served(s, callerOf(ctx)); err != nil {
 		return wire.Error(err)
 	}
 	if err := s.calls.enter(); err != nil {
@@ -115,11 +117,11 @@ func (f *feed) snapshot(ctx context.Context, since interrex.Revision) error {
 			return context.Cause(ctx)
 		}
 		var items []lease.Record
-		revision := f.server.stand(func(v lease.ReadView) {
+		revision := f.server.config.Leases.still(f.server.config.State, func(v lease.ReadView) {
 			items, more = v.List(f.request.Namespace, f.request.Prefix, after, pageOfSnapshot)
 		})
 		for _, item := range items {
-			e := interrex.LeaseEvent{Kind: interrex.LeasePresent, Lease: f.server.present(item), Revision: revision}
+			e := interrex.LeaseEvent{Kind: interrex.LeasePresent, Lease: f.server.config.Leases.present(item, f.server.config.State), Revision: revision}
 			if err := f.send(e); err != nil {
 				return err
 			}
@@ -171,7 +173,7 @@ func (f *feed) match(e *state.Event) bool {
 func (s *Server) event(e *state.Event) interrex.LeaseEvent {
 	out := interrex.LeaseEvent{Kind: e.Kind, Revision: e.Revision}
 	if r, is := e.Value.(lease.Record); is {
-		out.Lease = s.present(r)
+		out.Lease = s.config.Leases.present(r, s.config.State)
 	}
 	return out
 }

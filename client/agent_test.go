@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
@@ -30,11 +32,11 @@ type agent struct {
 
 	mu      sync.Mutex
 	epoch   string
-	answer  func(op *interrexv1.StreamOperation) *interrexv1.StreamAnswer // nil: no answer
-	refuse  error                                                         // every stream, at its start
+	answer  func(op *operation) *interrexv1.Answer // nil: no answer
+	refuse  error                                  // every stream, at its start
 	watch   func(r *interrexv1.WatchRequest, send func(kind string, revision uint64) error) error
 	ready   int
-	got     []*interrexv1.StreamOperation
+	got     []*operation
 	unary   int
 	streams int
 }
@@ -100,21 +102,90 @@ func (a *agent) Operate(ctx context.Context, conn *connect.BidiStream[interrexv1
 		if err != nil {
 			return err
 		}
-		for _, op := range m.Operations {
+		for _, id := range m.Cancels {
+			a.note(&operation{Operation: &interrexv1.Operation{}, cancel: id})
+		}
+		for _, in := range m.Operations {
+			op, err := readOperation(in)
+			if err != nil {
+				return err
+			}
 			answer := a.note(op)
 			answering.Go(func() {
 				if v := answer(op); v != nil && ctx.Err() == nil {
 					v.Id = op.Id
 					sending.Lock()
 					defer sending.Unlock()
-					_ = conn.Send(&interrexv1.OperateResponse{Answers: []*interrexv1.StreamAnswer{v}})
+					_ = conn.Send(&interrexv1.OperateResponse{Answers: []*interrexv1.Answer{v}})
 				}
 			})
 		}
 	}
 }
 
-func (a *agent) note(op *interrexv1.StreamOperation) func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer {
+// operation is what an agent got: an operation of a stream with its request, a
+// unary call, or, without a request, a cancel.
+type operation struct {
+	*interrexv1.Operation
+	request proto.Message
+	cancel  uint64
+}
+
+// requests are the requests that an agent knows, by procedure.
+func requests() map[string]proto.Message {
+	return map[string]proto.Message{
+		interrexv1.LeaseServiceClaimProcedure:    &interrexv1.ClaimRequest{},
+		interrexv1.LeaseServiceExtendProcedure:   &interrexv1.ExtendRequest{},
+		interrexv1.LeaseServiceRevokeProcedure:   &interrexv1.RevokeRequest{},
+		interrexv1.LeaseServiceTransferProcedure: &interrexv1.TransferRequest{},
+		interrexv1.LeaseServicePinProcedure:      &interrexv1.PinRequest{},
+		interrexv1.LeaseServiceUnpinProcedure:    &interrexv1.UnpinRequest{},
+		interrexv1.LeaseServiceGetProcedure:      &interrexv1.GetRequest{},
+		interrexv1.LeaseServiceListProcedure:     &interrexv1.ListRequest{},
+		interrexv1.LeaseServiceHistoryProcedure:  &interrexv1.HistoryRequest{},
+		interrexv1.StateServiceRetireProcedure:   &interrexv1.RetireRequest{},
+	}
+}
+
+func readOperation(in *interrexv1.Operation) (*operation, error) {
+	for procedure, request := range requests() {
+		if m, err := wire.MethodOf(procedure); err == nil && m.Number == in.Method {
+			return &operation{Operation: in, request: request}, proto.Unmarshal(in.Body, request)
+		}
+	}
+	return nil, fmt.Errorf("no method has the number %d", in.Method)
+}
+
+func (o *operation) GetClaim() *interrexv1.ClaimRequest {
+	m, _ := o.request.(*interrexv1.ClaimRequest)
+	return m
+}
+
+func (o *operation) GetExtend() *interrexv1.ExtendRequest {
+	m, _ := o.request.(*interrexv1.ExtendRequest)
+	return m
+}
+
+func (o *operation) GetRevoke() *interrexv1.RevokeRequest {
+	m, _ := o.request.(*interrexv1.RevokeRequest)
+	return m
+}
+
+func (o *operation) GetRetire() string {
+	m, _ := o.request.(*interrexv1.RetireRequest)
+	return m.GetName()
+}
+
+// answered is the answer of an operation.
+func answered(m proto.Message) *interrexv1.Answer {
+	body, err := proto.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return &interrexv1.Answer{Result: &interrexv1.Answer_Body{Body: body}}
+}
+
+func (a *agent) note(op *operation) func(*operation) *interrexv1.Answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.got = append(a.got, op)
@@ -122,7 +193,7 @@ func (a *agent) note(op *interrexv1.StreamOperation) func(*interrexv1.StreamOper
 }
 
 func (a *agent) Claim(_ context.Context, r *connect.Request[interrexv1.ClaimRequest]) (*connect.Response[interrexv1.ClaimResponse], error) {
-	op := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Claim{Claim: r.Msg}}
+	op := &operation{request: r.Msg, Operation: &interrexv1.Operation{RequestId: r.Msg.RequestId, Attempt: r.Msg.Attempt}}
 	answer := a.note(op)
 	a.mu.Lock()
 	a.unary++
@@ -131,7 +202,8 @@ func (a *agent) Claim(_ context.Context, r *connect.Request[interrexv1.ClaimRequ
 	if e := v.GetError(); e != nil {
 		return nil, wire.Error(wire.FromDetail(e))
 	}
-	return connect.NewResponse(v.GetClaim()), nil
+	m := &interrexv1.ClaimResponse{}
+	return connect.NewResponse(m), proto.Unmarshal(v.GetBody(), m)
 }
 
 func (a *agent) Watch(_ context.Context, r *connect.Request[interrexv1.WatchRequest], s *connect.ServerStream[interrexv1.WatchResponse]) error {
@@ -169,44 +241,43 @@ func (a *agent) set(change func(a *agent)) {
 }
 
 // received gives the operations so far.
-func (a *agent) received() []*interrexv1.StreamOperation {
+func (a *agent) received() []*operation {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return append([]*interrexv1.StreamOperation(nil), a.got...)
+	return append([]*operation(nil), a.got...)
 }
 
 // granted answers every operation as one wishes.
-func granted(op *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
-	l := interrex.LeaseAnswer{Lease: interrex.Lease{Key: key, Holder: "me", Token: 7, TTL: time.Minute}, Revision: 7}
-	switch r := op.Request.(type) {
-	case *interrexv1.StreamOperation_Claim:
-		l.Attempt = r.Claim.Attempt
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Claim{Claim: wire.ClaimAnswer(l)}}
-	case *interrexv1.StreamOperation_Extend:
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Extend{Extend: wire.ExtendAnswer(l)}}
-	case *interrexv1.StreamOperation_Revoke:
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Revoke{Revoke: wire.RevokeAnswer(interrex.RevokeAnswer{Revision: 8})}}
-	case *interrexv1.StreamOperation_Transfer:
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Transfer{Transfer: wire.TransferAnswer(l)}}
-	case *interrexv1.StreamOperation_Pin:
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Pin{Pin: wire.PinAnswer(l)}}
-	case *interrexv1.StreamOperation_Unpin:
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Unpin{Unpin: wire.UnpinAnswer(l)}}
-	case *interrexv1.StreamOperation_Get:
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Get{Get: wire.GetAnswer(l.Lease, 7)}}
-	case *interrexv1.StreamOperation_List:
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_List{List: wire.ListAnswer(interrex.LeasePage{Items: []interrex.Lease{l.Lease}, Revision: 7})}}
-	case *interrexv1.StreamOperation_History:
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_History{History: wire.HistoryAnswer([]interrex.PastLease{{Holder: "me", Token: 7}}, 7)}}
-	case *interrexv1.StreamOperation_Retire:
-		return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Retire{Retire: &interrexv1.RetireResponse{}}}
+func granted(op *operation) *interrexv1.Answer {
+	l := wire.Lease(interrex.Lease{Key: key, Holder: "me", Token: 7, TTL: time.Minute})
+	switch op.request.(type) {
+	case *interrexv1.ClaimRequest:
+		return answered(&interrexv1.ClaimResponse{Lease: l, Revision: 7, Attempt: op.Attempt})
+	case *interrexv1.ExtendRequest:
+		return answered(&interrexv1.ExtendResponse{Lease: l, Revision: 7})
+	case *interrexv1.RevokeRequest:
+		return answered(&interrexv1.RevokeResponse{Revision: 8})
+	case *interrexv1.TransferRequest:
+		return answered(&interrexv1.TransferResponse{Lease: l, Revision: 7})
+	case *interrexv1.PinRequest:
+		return answered(&interrexv1.PinResponse{Lease: l, Revision: 7})
+	case *interrexv1.UnpinRequest:
+		return answered(&interrexv1.UnpinResponse{Lease: l, Revision: 7})
+	case *interrexv1.GetRequest:
+		return answered(&interrexv1.GetResponse{Lease: l, Revision: 7})
+	case *interrexv1.ListRequest:
+		return answered(&interrexv1.ListResponse{Items: []*interrexv1.Lease{l}, Revision: 7})
+	case *interrexv1.HistoryRequest:
+		return answered(&interrexv1.HistoryResponse{Items: []*interrexv1.HistoryItem{{Holder: "me", Token: 7}}, Revision: 7})
+	case *interrexv1.RetireRequest:
+		return answered(&interrexv1.RetireResponse{})
 	}
 	return nil
 }
 
 // failing answers with an error of a kind.
-func failing(k interrex.Kind) *interrexv1.StreamAnswer {
-	return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Error{Error: wire.Detail(interrex.Errorf(k, "as the test says"))}}
+func failing(k interrex.Kind) *interrexv1.Answer {
+	return &interrexv1.Answer{Result: &interrexv1.Answer_Error{Error: wire.Detail(interrex.Errorf(k, "as the test says"))}}
 }
 
 // dial makes a client of agents that ends with the test.

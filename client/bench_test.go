@@ -24,6 +24,7 @@ func (noop) Operate(_ context.Context, conn *connect.BidiStream[interrexv1.Opera
 	if err := conn.Send(nil); err != nil { // the headers go ahead
 		return err
 	}
+	body := granted(&operation{request: &interrexv1.ExtendRequest{}}).Result
 	for {
 		m, err := conn.Receive()
 		if errors.Is(err, io.EOF) {
@@ -32,12 +33,9 @@ func (noop) Operate(_ context.Context, conn *connect.BidiStream[interrexv1.Opera
 		if err != nil {
 			return err
 		}
-		out := &interrexv1.OperateResponse{Answers: make([]*interrexv1.StreamAnswer, len(m.Operations))}
+		out := &interrexv1.OperateResponse{Answers: make([]*interrexv1.Answer, len(m.Operations))}
 		for i, op := range m.Operations {
-			if out.Answers[i] = granted(op); out.Answers[i] == nil {
-				out.Answers[i] = &interrexv1.StreamAnswer{}
-			}
-			out.Answers[i].Id = op.Id
+			out.Answers[i] = &interrexv1.Answer{Id: op.Id, Result: body}
 		}
 		if err := conn.Send(out); err != nil {
 			return err

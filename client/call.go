@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -27,33 +27,145 @@ const (
 	maxPause = time.Second
 )
 
-// request is one request: it is made anew for each attempt, as a message that
-// is on its way must not be changed.
+// Caller is who calls are made through: a *Client, or an agent of this process,
+// whose own client changes when its API is started again.
+type Caller interface {
+	// Client returns the client of the moment; it waits for one until ctx ends.
+	Client(ctx context.Context) (*Client, error)
+}
+
+// Client implements Caller.
+func (c *Client) Client(context.Context) (*Client, error) { return c, nil }
+
+// Message is a pointer to a generated message T.
+type Message[T any] interface {
+	*T
+	proto.Message
+}
+
+// Options say how a method is called. The fields that they stand for are left
+// out of its request.
+type Options struct {
+	// RequestID is the caller's own for a method that is recorded: then Call is
+	// one attempt, and the caller counts the attempts. Empty: the Client has its
+	// own, and makes attempts until one is answered.
+	RequestID string
+	Attempt   uint32
+	// Fence makes a write conditional: see interrex.Fence.
+	Fence interrex.Fence
+
+	wait      time.Duration // for its key
+	asksAgain bool
+	limit     time.Duration // of a single attempt; 0: attemptTimeout
+}
+
+// Call calls a unary method of a service of an agent: interrex's own, or one
+// that an embedder has given to its agents. procedure is its name in generated
+// code: /example.v1.CounterService/Increment. Its errors are *interrex.Error.
+//
+// A method that is harmless to repeat, or recorded, or reads, is tried at one
+// agent after the other until it is answered, within Config.Timeout and ctx.
+func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
+	c, err := by.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return ask[A, PA](ctx, c.do, procedure, in, o)
+}
+
+// doer makes the attempts of a request: see Client.do and Client.attempt.
+type doer func(context.Context, *request) ([]byte, error)
+
+func ask[A any, PA Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
+	r, err := newRequest(procedure, in, o)
+	if err != nil {
+		return nil, err
+	}
+	body, err := do(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	out := PA(new(A))
+	if err := proto.Unmarshal(body, out); err != nil {
+		return nil, unreadable(err)
+	}
+	return out, nil
+}
+
+// unreadable is the error of an answer that is not understood: it says nothing
+// about what happened.
+func unreadable(err error) error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", err)
+}
+
+// request is one request: what all its attempts have in common.
 type request struct {
-	write   bool   // takes a request id
-	id      string // the caller's own: it counts its attempts itself
-	attempt uint32 // the caller's own
-	make    func(id string, attempt uint32) *interrexv1.StreamOperation
+	procedure string
+	method    wire.Method // of procedure; see Client.prepare
+	message   proto.Message
+	body      []byte // message, encoded
+	fence     *interrexv1.Fence
+	Options
+}
+
+func newRequest(procedure string, in proto.Message, o Options) (*request, error) {
+	body, err := proto.Marshal(in)
+	if err != nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: %v", procedure, err)
+	}
+	return &request{procedure: procedure, message: in, body: body, fence: wire.Fence(o.Fence), Options: o}, nil
+}
+
+// prepare looks the request's method up: once for each method.
+func (c *Client) prepare(r *request) error {
+	if found, is := c.methods.Load(r.procedure); is {
+		r.method = found.(wire.Method)
+		return nil
+	}
+	m, err := wire.MethodOf(r.procedure)
+	if err == nil && !m.Writes() && m.Class != interrexv1.Class_CLASS_READ {
+		err = errors.New("it is not a unary method")
+	}
+	if err != nil {
+		return interrex.Errorf(interrex.KindInvalid, "cannot call %s: %v", r.procedure, err)
+	}
+	c.methods.Store(r.procedure, m)
+	r.method = m
+	return nil
+}
+
+// attempt makes the operation of one attempt, which is new each time: one that
+// is on its way must not be changed.
+func (r *request) attempt(id string, attempt uint32) *interrexv1.Operation {
+	op := &interrexv1.Operation{Method: r.method.Number, Body: r.body, RequestId: id, Attempt: attempt, Fence: r.fence, AsksAgain: r.asksAgain}
+	if r.wait > 0 {
+		op.WaitMs = wire.Millis(r.wait)
+	}
+	return op
 }
 
 // do makes attempts until one is answered for good. A request that may have
 // happened is asked again under its id, or again as it is when repeating it is
 // harmless. When the time is over before, the outcome is unknown if any attempt
 // may have happened, else the error of the last one.
-func (c *Client) do(ctx context.Context, r request) (*interrexv1.StreamAnswer, error) {
-	end := time.Now().Add(c.config.Timeout)
-	if r.id != "" {
-		return c.once(ctx, end, c.endpoint(), r.make(r.id, r.attempt))
+func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
+	if err := c.prepare(r); err != nil {
+		return nil, err
 	}
-	if r.write {
-		id, done, err := c.number(ctx, end)
+	end := time.Now().Add(c.config.Timeout)
+	if r.RequestID != "" {
+		return c.once(ctx, end, c.endpoint(), r, r.attempt(r.RequestID, r.Attempt))
+	}
+	id := ""
+	if r.method.Class == interrexv1.Class_CLASS_RECORDED {
+		own, done, err := c.number(ctx, end)
 		if err != nil {
 			return nil, err
 		}
 		defer done()
-		r.id = id
+		id = own
 	}
-	return c.insist(ctx, end, r)
+	return c.insist(ctx, end, r, id)
 }
 
 // number takes an id, and waits while the window is full.
@@ -66,12 +178,12 @@ func (c *Client) number(ctx context.Context, end time.Time) (id string, done fun
 	}
 }
 
-func (c *Client) insist(ctx context.Context, end time.Time, r request) (*interrexv1.StreamAnswer, error) {
+func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) ([]byte, error) {
 	unsure := false
 	var last error
 	for n := 0; ; n++ {
 		p := c.endpoint()
-		answer, err := c.once(ctx, end, p, r.make(r.id, uint32(n)))
+		answer, err := c.once(ctx, end, p, r, r.attempt(id, uint32(n)))
 		if err == nil || final(err) {
 			return answer, err
 		}
@@ -94,7 +206,7 @@ func (c *Client) insist(ctx context.Context, end time.Time, r request) (*interre
 
 // once makes one attempt at one agent. When nobody has answered in
 // attemptTimeout, it is over.
-func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
+func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *request, op *interrexv1.Operation) ([]byte, error) {
 	if soon := time.Now().Add(attemptTimeout); soon.Before(end) {
 		end = soon
 	}
@@ -103,27 +215,52 @@ func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, op *inter
 	if end, ok := ctx.Deadline(); ok {
 		// The agent's word that nothing has happened arrives before the end.
 		left := time.Until(end)
-		op.Timeout = durationpb.New(max(left-min(left/10, hurry), time.Millisecond))
+		op.TimeoutMs = wire.Millis(left - min(left/10, hurry))
 	}
 	if c.config.OneShot {
-		return c.send(ctx, unary{p}, op)
+		return c.send(ctx, unary{p, r}, r, op)
 	}
-	return c.send(ctx, p.stream, op)
+	return c.send(ctx, p.stream, r, op)
+}
+
+// single makes one attempt over the stream, for those who make their attempts
+// themselves. One that fails sends the next to another agent.
+func (c *Client) single(ctx context.Context, r *request) ([]byte, error) {
+	if err := c.prepare(r); err != nil {
+		return nil, err
+	}
+	limit := attemptTimeout
+	if r.limit > 0 {
+		limit = r.limit
+	}
+	caller := ctx
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	op := r.attempt(r.RequestID, r.Attempt)
+	if !op.AsksAgain {
+		op.TimeoutMs = wire.Millis(limit)
+	}
+	p := c.endpoint()
+	answer, err := c.send(ctx, p.stream, r, op)
+	if caller.Err() == nil && moves(interrex.KindOf(err)) {
+		c.leave(p)
+	}
+	return answer, err
 }
 
 // carrier brings an operation to an agent: Stream does, and unary.
 type carrier interface {
-	Call(ctx context.Context, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error)
+	Call(ctx context.Context, op *interrexv1.Operation) ([]byte, error)
 }
 
 // send puts the mark on an attempt that is numbered by a name, and notes when
 // the name was answered.
-func (c *Client) send(ctx context.Context, by carrier, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
-	id := requestID(op)
-	if id == "" {
-		return by.Call(ctx, op)
+func (c *Client) send(ctx context.Context, by carrier, r *request, op *interrexv1.Operation) ([]byte, error) {
+	if op.RequestId == "" {
+		answer, err := by.Call(ctx, op)
+		return answer, r.known(ctx, err)
 	}
-	mark, err := c.names.sending(id)
+	mark, err := c.names.sending(op.RequestId)
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +269,25 @@ func (c *Client) send(ctx context.Context, by carrier, op *interrexv1.StreamOper
 	answer, err := by.Call(ctx, op)
 	switch {
 	case err == nil || final(err):
-		c.names.heard(id, sent)
+		c.names.heard(op.RequestId, sent)
 	case errors.Is(err, interrex.ErrOutcomeUnknown):
-		c.names.unheard(id)
+		c.names.unheard(op.RequestId)
 	}
 	return answer, err
+}
+
+// known is the error of an attempt: of a read nothing is unknown.
+func (r *request) known(ctx context.Context, err error) error {
+	var e *interrex.Error
+	if r.method.Writes() || !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown {
+		return err
+	}
+	told := *e
+	told.Kind = interrex.KindUnavailable
+	if ctx.Err() != nil {
+		told.Kind = interrex.KindTimeout
+	}
+	return &told
 }
 
 // late is the error of a request whose time is over.
@@ -183,21 +334,4 @@ func (c *Client) sleep(ctx context.Context, end time.Time, d time.Duration) bool
 
 func errClientClosed() error {
 	return interrex.Errorf(interrex.KindUnavailable, "the client is closed")
-}
-
-// requestID gives the id of an operation that has one.
-func requestID(op *interrexv1.StreamOperation) string {
-	switch r := op.Request.(type) {
-	case *interrexv1.StreamOperation_Claim:
-		return r.Claim.RequestId
-	case *interrexv1.StreamOperation_Revoke:
-		return r.Revoke.RequestId
-	case *interrexv1.StreamOperation_Transfer:
-		return r.Transfer.RequestId
-	case *interrexv1.StreamOperation_Pin:
-		return r.Pin.RequestId
-	case *interrexv1.StreamOperation_Unpin:
-		return r.Unpin.RequestId
-	}
-	return ""
 }

@@ -24,6 +24,7 @@ type Client struct {
 	at        atomic.Int64 // the endpoint that is used
 	epochs    epochs
 	names     *names
+	methods   sync.Map // wire.Method by procedure
 	ids       hold.IDs
 	keeper    *hold.Keeper
 	life      context.Context
@@ -59,7 +60,7 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 	}
 	var err error
 	d.keeper, err = hold.New(hold.Config{
-		Backend: attempts{d}, IDs: d.ids, Clock: c.Clock, Logger: c.Logger, Holder: c.Holder, Renewed: c.Renewed,
+		Backend: leaseCalls(d.single), IDs: d.ids, Clock: c.Clock, Logger: c.Logger, Holder: c.Holder, Renewed: c.Renewed,
 	})
 	if err != nil {
 		return nil, err
@@ -97,10 +98,9 @@ func (c *Client) Close() error {
 	c.watches.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	for _, text := range c.names.retire() {
-		op := &interrexv1.StreamOperation{Request: &interrexv1.StreamOperation_Retire{Retire: text}}
-		if _, err := c.endpoint().stream.Call(ctx, op); err != nil {
-			c.config.Logger.Debugf("cannot give the name %s back, it is dropped a day after its last request: %v", text, err)
+	for _, name := range c.names.retire() {
+		if err := c.retire(ctx, name); err != nil {
+			c.config.Logger.Debugf("cannot give the name %s back, it is dropped a day after its last request: %v", name, err)
 			break
 		}
 	}
@@ -108,6 +108,19 @@ func (c *Client) Close() error {
 		p.close()
 	}
 	return nil
+}
+
+// retire gives back a name that nothing will be asked under any more.
+func (c *Client) retire(ctx context.Context, name string) error {
+	r, err := newRequest(interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: name}, Options{})
+	if err != nil {
+		return err
+	}
+	if err := c.prepare(r); err != nil {
+		return err
+	}
+	_, err = c.endpoint().stream.Call(ctx, r.attempt("", 0))
+	return err
 }
 
 // DrainHolds ends the contexts of all holds, begins no other, and waits until each

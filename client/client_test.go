@@ -12,9 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
 )
 
 func claim(t testing.TB, c *client.Client) (interrex.LeaseAnswer, error) {
@@ -24,9 +28,9 @@ func claim(t testing.TB, c *client.Client) (interrex.LeaseAnswer, error) {
 
 // first answers the first attempts of every request with the kinds in turn, and
 // then as one wishes.
-func first(kinds ...interrex.Kind) func(op *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
-	return func(op *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
-		if n := int(op.GetClaim().GetAttempt()); n < len(kinds) {
+func first(kinds ...interrex.Kind) func(op *operation) *interrexv1.Answer {
+	return func(op *operation) *interrexv1.Answer {
+		if n := int(op.Attempt); n < len(kinds) {
 			return failing(kinds[n])
 		}
 		return granted(op)
@@ -78,8 +82,7 @@ func TestARequestIsAskedAgainUnderItsID(t *testing.T) {
 	}
 	ops := a.received()
 	for i, op := range ops {
-		r := op.GetClaim()
-		if r.RequestId != ops[0].GetClaim().RequestId || r.Attempt != uint32(i) || op.Mark != 1 || op.Timeout.AsDuration() <= 0 {
+		if op.RequestId != ops[0].RequestId || op.Attempt != uint32(i) || op.Mark != 1 || op.TimeoutMs == 0 {
 			t.Errorf("attempt %d is %v", i, op)
 		}
 	}
@@ -109,7 +112,7 @@ func TestARequestWithItsCallersIDIsOneAttempt(t *testing.T) {
 	if !errors.Is(err, interrex.ErrNoLeader) || len(a.received()) != 1 {
 		t.Errorf("%d attempts: %v", len(a.received()), err)
 	}
-	if op := a.received()[0]; op.GetClaim().RequestId != "mine" || op.GetClaim().Attempt != 3 || op.Mark != 0 {
+	if op := a.received()[0]; op.RequestId != "mine" || op.Attempt != 3 || op.Mark != 0 {
 		t.Errorf("sent %v", op)
 	}
 }
@@ -118,8 +121,8 @@ func TestAStreamThatBreaksIsNoFailedCall(t *testing.T) {
 	a := startAgent(t)
 	broke := make(chan struct{}, 1)
 	a.set(func(a *agent) {
-		a.answer = func(op *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
-			if c := op.GetClaim(); c != nil && c.Attempt == 0 {
+		a.answer = func(op *operation) *interrexv1.Answer {
+			if op.GetClaim() != nil && op.Attempt == 0 {
 				broke <- struct{}{}
 				return nil
 			}
@@ -139,7 +142,7 @@ func TestTheNextAddressIsTried(t *testing.T) {
 	dead, sick, well := startAgent(t), startAgent(t), startAgent(t)
 	dead.Close()
 	sick.set(func(a *agent) {
-		a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer { return failing(interrex.KindNoLeader) }
+		a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.KindNoLeader) }
 	})
 	c := dial(t, client.Config{}, dead, sick, well)
 	for range 2 {
@@ -154,13 +157,13 @@ func TestTheNextAddressIsTried(t *testing.T) {
 
 func TestTimeThatIsOverIsAnUnknownOutcomeOnlyIfSomethingWasSent(t *testing.T) {
 	a := startAgent(t)
-	a.set(func(a *agent) { a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer { return nil } })
+	a.set(func(a *agent) { a.answer = func(*operation) *interrexv1.Answer { return nil } })
 	if _, err := claim(t, dial(t, client.Config{Timeout: 50 * time.Millisecond}, a)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
 		t.Errorf("nobody answers: %v", err)
 	}
 	a.set(func(a *agent) {
-		a.answer = func(op *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
-			if op.GetClaim().GetAttempt() == 0 {
+		a.answer = func(op *operation) *interrexv1.Answer {
+			if op.Attempt == 0 {
 				return failing(interrex.KindOutcomeUnknown)
 			}
 			return failing(interrex.KindNoLeader)
@@ -170,7 +173,7 @@ func TestTimeThatIsOverIsAnUnknownOutcomeOnlyIfSomethingWasSent(t *testing.T) {
 		t.Errorf("the first attempt is unknown: %v", err)
 	}
 	a.set(func(a *agent) {
-		a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer { return failing(interrex.KindNoLeader) }
+		a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.KindNoLeader) }
 	})
 	if _, err := claim(t, dial(t, client.Config{Timeout: 50 * time.Millisecond}, a)); !errors.Is(err, interrex.ErrNoLeader) {
 		t.Errorf("nobody leads: %v", err)
@@ -193,7 +196,7 @@ func TestAClientNeverGoesToALowerEpochNorBetweenTwoOfOneNumber(t *testing.T) {
 				t.Fatal(err)
 			}
 			now.set(func(a *agent) {
-				a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer { return failing(interrex.KindNoLeader) }
+				a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.KindNoLeader) }
 			})
 			if _, err := claim(t, c); err == nil {
 				t.Errorf("epoch %s after 2-aaaa was believed (one-shot: %v)", epoch, oneShot)
@@ -217,8 +220,8 @@ func TestOneShotCallsAreUnaryWithPlainIDs(t *testing.T) {
 	}
 	plain := regexp.MustCompile("^[0-9a-f]{32}$")
 	for _, op := range a.received() {
-		if !plain.MatchString(op.GetClaim().RequestId) {
-			t.Errorf("the id is %q", op.GetClaim().RequestId)
+		if !plain.MatchString(op.RequestId) {
+			t.Errorf("the id is %q", op.RequestId)
 		}
 	}
 	if a.unary != 2 || a.streams != 0 {
@@ -236,7 +239,7 @@ func TestAClientGivesItsNamesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	ops := a.received()
-	name, _, _ := strings.Cut(ops[0].GetClaim().RequestId, ".")
+	name, _, _ := strings.Cut(ops[0].RequestId, ".")
 	if last := ops[len(ops)-1]; last.GetRetire() != name {
 		t.Errorf("the last message is %v, the name %s", last, name)
 	}
@@ -278,8 +281,8 @@ func TestAClientThatWroteNothingGivesNothingBack(t *testing.T) {
 func TestAHoldAsksAgainOverTheStream(t *testing.T) {
 	for _, oneShot := range []bool{false, true} {
 		a := startAgent(t)
-		held := func(op *interrexv1.StreamOperation) *interrexv1.StreamAnswer {
-			if c := op.GetClaim(); c != nil && c.Attempt < 2 {
+		held := func(op *operation) *interrexv1.Answer {
+			if op.GetClaim() != nil && op.Attempt < 2 {
 				return nil // it stands in line
 			}
 			return granted(op)
@@ -291,7 +294,7 @@ func TestAHoldAsksAgainOverTheStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, op := range a.received() {
-			if r := op.GetClaim(); r != nil && (!op.AsksAgain || r.Attempt != uint32(i) || r.Wait.AsDuration() <= 0) {
+			if op.GetClaim() != nil && (!op.AsksAgain || op.Attempt != uint32(i) || op.WaitMs == 0) {
 				t.Errorf("attempt %d is %v", i, op)
 			}
 		}
@@ -328,7 +331,7 @@ func TestAHoldIsExtendedAtAnotherAgentWhenItsOwnIsGone(t *testing.T) {
 
 func TestAClaimThatWaitsIsCancelledWhenItsCallerGoes(t *testing.T) {
 	a := startAgent(t)
-	a.set(func(a *agent) { a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer { return nil } })
+	a.set(func(a *agent) { a.answer = func(*operation) *interrexv1.Answer { return nil } })
 	c := dial(t, client.Config{}, a)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
@@ -341,15 +344,15 @@ func TestAClaimThatWaitsIsCancelledWhenItsCallerGoes(t *testing.T) {
 	}
 	eventually(t, "the cancel is there", func() bool {
 		ops := a.received()
-		return ops[len(ops)-1].GetCancel() == ops[0].Id
+		return ops[len(ops)-1].cancel == ops[0].Id
 	})
 }
 
-func TestAnAnswerOfAnotherOperationIsNotBelieved(t *testing.T) {
+func TestAnAnswerThatCannotBeReadIsNotBelieved(t *testing.T) {
 	a := startAgent(t)
 	a.set(func(a *agent) {
-		a.answer = func(*interrexv1.StreamOperation) *interrexv1.StreamAnswer {
-			return &interrexv1.StreamAnswer{Answer: &interrexv1.StreamAnswer_Extend{Extend: &interrexv1.ExtendResponse{}}}
+		a.answer = func(*operation) *interrexv1.Answer {
+			return &interrexv1.Answer{Result: &interrexv1.Answer_Body{Body: []byte{0xff}}}
 		}
 	})
 	if _, err := claim(t, dial(t, client.Config{}, a)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
@@ -423,4 +426,107 @@ func TestWhatIsMalformedIsSaid(t *testing.T) {
 	if _, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, Wait: 2 * time.Hour}); !errors.Is(err, interrex.ErrInvalid) {
 		t.Errorf("a wait of two hours: %v", err)
 	}
+}
+
+func TestEveryFieldOfARequestIsSent(t *testing.T) {
+	a := startAgent(t)
+	l := dial(t, client.Config{}, a).Leases()
+	ctx, fence := t.Context(), interrex.Fence{Key: key, Token: 5}
+	read := interrex.ReadOptions{Consistency: interrex.Eventual, MinRevision: 9}
+	second := durationpb.New(time.Second)
+	for i, c := range []struct {
+		call     func() error
+		request  proto.Message
+		envelope *interrexv1.Operation
+	}{
+		{func() error {
+			_, err := l.Claim(ctx, interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Second, Takeover: true, Metadata: map[string]string{"a": "b"}, RequestID: "x", Attempt: 3, Fence: fence})
+			return err
+		}, &interrexv1.ClaimRequest{Key: "mine/leader", Holder: "ann", Ttl: second, Takeover: true, Metadata: map[string]string{"a": "b"}},
+			&interrexv1.Operation{RequestId: "x", Attempt: 3, Fence: &interrexv1.Fence{Key: "mine/leader", Token: 5}}},
+		{func() error {
+			_, err := l.Claim(ctx, interrex.ClaimRequest{Key: key, Holder: "ann", RequestID: "x", Attempt: 3, Wait: time.Minute})
+			return err
+		}, &interrexv1.ClaimRequest{Key: "mine/leader", Holder: "ann"}, &interrexv1.Operation{RequestId: "x", Attempt: 3, WaitMs: 60_000, AsksAgain: true}},
+		{func() error {
+			_, err := l.Extend(ctx, interrex.ExtendRequest{Key: key, Token: 4, TTL: time.Second})
+			return err
+		}, &interrexv1.ExtendRequest{Key: "mine/leader", Token: 4, Ttl: second}, &interrexv1.Operation{}},
+		{func() error {
+			_, err := l.Revoke(ctx, interrex.RevokeRequest{Key: key, Token: 4, Force: true, RequestID: "y", Attempt: 1})
+			return err
+		}, &interrexv1.RevokeRequest{Key: "mine/leader", Token: 4, Force: true}, &interrexv1.Operation{RequestId: "y", Attempt: 1}},
+		{func() error {
+			_, err := l.Transfer(ctx, interrex.TransferRequest{Key: key, Token: 4, To: "bob", TTL: time.Second, RequestID: "z", Attempt: 2})
+			return err
+		}, &interrexv1.TransferRequest{Key: "mine/leader", Token: 4, To: "bob", Ttl: second}, &interrexv1.Operation{RequestId: "z", Attempt: 2}},
+		{func() error {
+			_, err := l.Pin(ctx, interrex.PinRequest{Key: key, Owner: "ops", Reason: "disk", For: time.Second, RequestID: "p", Attempt: 2})
+			return err
+		}, &interrexv1.PinRequest{Key: "mine/leader", Owner: "ops", Reason: "disk", For: second}, &interrexv1.Operation{RequestId: "p", Attempt: 2}},
+		{func() error {
+			_, err := l.Unpin(ctx, interrex.PinRequest{Key: key, Owner: "ops", RequestID: "u", Attempt: 2})
+			return err
+		}, &interrexv1.UnpinRequest{Key: "mine/leader", Owner: "ops"}, &interrexv1.Operation{RequestId: "u", Attempt: 2}},
+		{func() error { _, _, err := l.Get(ctx, key, read); return err },
+			&interrexv1.GetRequest{Key: "mine/leader", Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL, MinRevision: 9}, &interrexv1.Operation{}},
+		{func() error {
+			_, err := l.List(ctx, interrex.ListRequest{Namespace: "mine", Prefix: "a", PageSize: 3, PageToken: "x", ReadOptions: read})
+			return err
+		}, &interrexv1.ListRequest{Namespace: "mine", Prefix: "a", PageSize: 3, PageToken: "x", Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL, MinRevision: 9}, &interrexv1.Operation{}},
+		{func() error { _, _, err := l.History(ctx, key); return err }, &interrexv1.HistoryRequest{Key: "mine/leader"}, &interrexv1.Operation{}},
+	} {
+		if err := c.call(); err != nil {
+			t.Errorf("call %d: %v", i, err)
+		}
+		got := a.received()[i]
+		if !proto.Equal(got.request, c.request) {
+			t.Errorf("call %d sends %v, want %v", i, got.request, c.request)
+		}
+		envelope := &interrexv1.Operation{RequestId: got.RequestId, Attempt: got.Attempt, WaitMs: got.WaitMs, AsksAgain: got.AsksAgain, Fence: got.Fence}
+		if !proto.Equal(envelope, c.envelope) {
+			t.Errorf("call %d sends with %v, want %v", i, envelope, c.envelope)
+		}
+	}
+}
+
+func TestEveryFieldOfAnAnswerIsRead(t *testing.T) {
+	when := time.Date(2026, 3, 4, 5, 6, 7, 8, time.UTC)
+	held := interrex.Lease{Key: key, Holder: "ann", Token: 7, TTL: time.Second, AcquiredAt: when, Remaining: time.Second, ExpiresAt: when, Metadata: map[string]string{"a": "b"}}
+	a := startAgent(t)
+	l := dial(t, client.Config{}, a).Leases()
+	ctx := t.Context()
+	answer := func(m proto.Message) {
+		a.set(func(a *agent) { a.answer = func(*operation) *interrexv1.Answer { return answered(m) } })
+	}
+	equal := func(what string, got, want any, err error) {
+		t.Helper()
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v, want %+v", what, got, err, want)
+		}
+	}
+	answer(&interrexv1.ClaimResponse{Lease: wire.Lease(held), Attempt: 4, Replayed: true, Revision: 9})
+	claimed, err := l.Claim(ctx, interrex.ClaimRequest{Key: key})
+	equal("claim", claimed, interrex.LeaseAnswer{Lease: held, Attempt: 4, Replayed: true, Revision: 9}, err)
+	answer(&interrexv1.ExtendResponse{Lease: wire.Lease(held), Revision: 9})
+	extended, err := l.Extend(ctx, interrex.ExtendRequest{Key: key, Token: 7})
+	equal("extend", extended, interrex.LeaseAnswer{Lease: held, Revision: 9}, err)
+	answer(&interrexv1.UnpinResponse{Replayed: true, Revision: 9})
+	unpinned, err := l.Unpin(ctx, interrex.PinRequest{Key: key, Owner: "ops"})
+	equal("unpin", unpinned, interrex.LeaseAnswer{Replayed: true, Revision: 9}, err)
+	answer(&interrexv1.RevokeResponse{HolderUntil: wire.Timestamp(when), Replayed: true, Revision: 9})
+	revoked, err := l.Revoke(ctx, interrex.RevokeRequest{Key: key, Token: 7})
+	equal("revoke", revoked, interrex.RevokeAnswer{HolderUntil: when, Replayed: true, Revision: 9}, err)
+	answer(&interrexv1.ListResponse{Items: []*interrexv1.Lease{wire.Lease(held)}, NextPageToken: "x", Revision: 9})
+	page, err := l.List(ctx, interrex.ListRequest{})
+	equal("list", page, interrex.LeasePage{Items: []interrex.Lease{held}, NextPageToken: "x", Revision: 9}, err)
+	past := interrex.PastLease{Holder: "ann", Token: 3, AcquiredAt: when, EndedAt: when, How: interrex.EndForced}
+	answer(&interrexv1.HistoryResponse{Items: []*interrexv1.HistoryItem{wire.PastLease(past)}, Revision: 9})
+	items, revision, err := l.History(ctx, key)
+	equal("history", items, []interrex.PastLease{past}, err)
+	equal("history's revision", revision, interrex.Revision(9), err)
+	answer(&interrexv1.GetResponse{Lease: wire.Lease(held), Revision: 9})
+	got, revision, err := l.Get(ctx, key, interrex.ReadOptions{})
+	equal("get", got, held, err)
+	equal("get's revision", revision, interrex.Revision(9), err)
 }

@@ -122,8 +122,8 @@ func (s *Stream) send(ctx context.Context, conn *operating) error {
 			// Callers that were woken by the same answers are about to call again:
 			// let them, so that one message carries them all.
 			runtime.Gosched()
-			m.Operations = s.take(m.Operations[:0])
-			if len(m.Operations) == 0 {
+			s.take(m)
+			if len(m.Operations)+len(m.Cancels) == 0 {
 				break
 			}
 			if err := conn.Send(m); err != nil {
@@ -135,33 +135,31 @@ func (s *Stream) send(ctx context.Context, conn *operating) error {
 }
 
 // take moves what fits into a message from the waiting to the open calls.
-func (s *Stream) take(ops []*interrexv1.StreamOperation) []*interrexv1.StreamOperation {
+func (s *Stream) take(m *interrexv1.OperateRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, id := range s.cancels[:min(len(s.cancels), maxOperations)] {
-		s.lastID++
-		ops = append(ops, &interrexv1.StreamOperation{Id: s.lastID, Request: &interrexv1.StreamOperation_Cancel{Cancel: id}})
-	}
-	s.cancels = s.cancels[:copy(s.cancels, s.cancels[len(ops):])]
+	n := min(len(s.cancels), maxOperations)
+	m.Cancels = append(m.Cancels[:0], s.cancels[:n]...)
+	s.cancels = s.cancels[:copy(s.cancels, s.cancels[n:])]
+	m.Operations = m.Operations[:0]
 	taken, size := 0, 0
 	for _, c := range s.waiting {
-		if len(ops) == maxOperations {
+		if len(m.Operations) == maxOperations {
 			break
 		}
 		if c.op != nil {
 			size += proto.Size(c.op)
-			if size > maxMessage && len(ops) > 0 {
+			if size > maxMessage && len(m.Operations) > 0 {
 				break
 			}
 			s.open[c.op.Id] = c
-			ops = append(ops, c.op)
+			m.Operations = append(m.Operations, c.op)
 		}
 		taken++
 	}
 	left := copy(s.waiting, s.waiting[taken:])
 	clear(s.waiting[left:])
 	s.waiting = s.waiting[:left]
-	return ops
 }
 
 // receive greets the agent, and hands out answers until the connection ends.

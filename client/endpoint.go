@@ -48,6 +48,7 @@ type endpoint struct {
 	url    string
 	http   *http.Client
 	stream *Stream
+	epochs *epochs
 	leases interrexv1.LeaseServiceClient
 	engine interrexv1.EngineServiceClient
 }
@@ -58,7 +59,7 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 	if err != nil {
 		return nil, err
 	}
-	p := &endpoint{address: a, url: a.scheme + "://" + a.host, http: &http.Client{Transport: a.transport(tlsConfig, c.Dial)}}
+	p := &endpoint{address: a, url: a.scheme + "://" + a.host, epochs: e, http: &http.Client{Transport: a.transport(tlsConfig, c.Dial)}}
 	if a.scheme == "unix" {
 		p.url = "http://localhost"
 	}

@@ -8,7 +8,6 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -16,44 +15,61 @@ import (
 // never answered anything, those that wait end too, and no other connection is
 // tried for a while.
 func (s *Stream) broken(err error, answered int) {
+	lost := s.lost(err)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.cancels = s.cancels[:0]
+	sent := s.takeOpen()
+	var unsent []*call
+	var never error
 	if answered > 0 && s.life.Err() == nil {
 		s.failures, s.refused = 0, nil
-		s.failOpen(func(op *interrexv1.StreamOperation) error { return s.lost(op, err) })
 		if len(s.waiting) > 0 {
 			s.wake()
 		}
-		return
-	}
-	pause := min(maxReconnect, minReconnect<<min(s.failures, 10))
-	pause = pause/2 + rand.N(pause/2)
-	s.failures++
-	s.refused, s.retryAt = err, time.Now().Add(pause)
-	unsent := s.unavailable(err, pause)
-	s.failOpen(func(op *interrexv1.StreamOperation) error {
+	} else {
+		pause := min(maxReconnect, minReconnect<<min(s.failures, 10))
+		pause = pause/2 + rand.N(pause/2)
+		s.failures++
+		s.refused, s.retryAt = err, time.Now().Add(pause)
+		never = s.unavailable(err, pause)
 		if wire.NeverLeft(err) || s.refusal(err) != nil {
-			return unsent
+			lost = never
 		}
-		return s.lost(op, err)
-	})
+		unsent = s.takeWaiting()
+	}
+	s.mu.Unlock()
+	for _, c := range sent {
+		c.done(nil, lost)
+	}
+	for _, c := range unsent {
+		c.done(nil, never)
+	}
+	if never != nil {
+		s.config.Logger.Debugf("the stream to %s broke: %s", s.config.BaseURL, reason(err))
+	}
+}
+
+// takeOpen takes out the calls that were sent.
+func (s *Stream) takeOpen() (calls []*call) {
+	for id, c := range s.open {
+		delete(s.open, id)
+		c.op = nil
+		calls = append(calls, c)
+	}
+	return calls
+}
+
+// takeWaiting takes out the calls that were not.
+func (s *Stream) takeWaiting() (calls []*call) {
 	for i, c := range s.waiting {
 		s.waiting[i] = nil
 		if c.op != nil {
-			c.fail(unsent)
+			c.op = nil
+			calls = append(calls, c)
 		}
 	}
 	s.waiting = s.waiting[:0]
-	s.config.Logger.Debugf("the stream to %s broke: %s", s.config.BaseURL, reason(err))
-}
-
-// failOpen ends the calls that were sent.
-func (s *Stream) failOpen(why func(op *interrexv1.StreamOperation) error) {
-	for id, c := range s.open {
-		delete(s.open, id)
-		c.fail(why(c.op))
-	}
+	return calls
 }
 
 // refusal is the agent's refusal, for good, of a whole stream; nil: it is none.
@@ -66,12 +82,8 @@ func (s *Stream) refusal(err error) error {
 }
 
 // lost is the error of an operation that was sent on a connection that broke.
-func (s *Stream) lost(op *interrexv1.StreamOperation, err error) error {
-	kind := interrex.KindOutcomeUnknown
-	if isRead(op) {
-		kind = interrex.KindUnavailable
-	}
-	return interrex.Errorf(kind, "the stream to %s broke before its answer: %s", s.config.BaseURL, reason(err)).WithCause(err)
+func (s *Stream) lost(err error) error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "the stream to %s broke before its answer: %s", s.config.BaseURL, reason(err)).WithCause(err)
 }
 
 // reason gives an error's text without the code that a library put before it.
@@ -90,14 +102,4 @@ func (s *Stream) unavailable(err error, wait time.Duration) error {
 	e := interrex.Errorf(interrex.KindUnavailable, "%s cannot be reached: %s", s.config.BaseURL, reason(err)).WithCause(err)
 	e.RetryAfter = max(wire.RetryAfter(wire.FromError(err, false)), wait)
 	return e
-}
-
-// isRead reports whether an operation changes nothing.
-func isRead(op *interrexv1.StreamOperation) bool {
-	switch op.Request.(type) {
-	case *interrexv1.StreamOperation_Get, *interrexv1.StreamOperation_List,
-		*interrexv1.StreamOperation_History, *interrexv1.StreamOperation_ReadIndex:
-		return true
-	}
-	return false
 }

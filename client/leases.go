@@ -3,122 +3,77 @@ package client
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/wire"
 )
 
-// Leases gives the cluster's leases. A request without a RequestID is retried
-// by the Client until it is answered; one with a RequestID is one attempt, whose
-// caller counts the attempts.
+// Leases gives the cluster's leases: see LeasesOf.
+func (c *Client) Leases() interrex.Leases { return LeasesOf(c) }
+
+// LeasesOf gives the leases of the cluster that calls go to. A request without a
+// RequestID is retried until it is answered; one with a RequestID is one attempt,
+// whose caller counts the attempts.
 //
 // An answer that a wait has waited for is as old as the attempt it names: who
 // wants to hold the lease calls Hold, or believes it from the answer of an
 // Extend that is sent first.
-func (c *Client) Leases() interrex.Leases { return leases{c} }
+func LeasesOf(by Caller) interrex.Leases {
+	return leases{by: by, leaseCalls: func(ctx context.Context, r *request) ([]byte, error) {
+		c, err := by.Client(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return c.do(ctx, r)
+	}}
+}
 
-type leases struct{ c *Client }
+type leases struct {
+	by Caller
+	leaseCalls
+}
 
 func (l leases) Hold(ctx context.Context, key string, o interrex.HoldOptions) (interrex.Held, error) {
-	return l.c.keeper.Hold(ctx, key, o)
+	c, err := l.by.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.keeper.Hold(ctx, key, o)
 }
 
 func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn func(ctx context.Context, held interrex.Held) error) error {
-	return l.c.keeper.Run(ctx, key, o, fn)
+	c, err := l.by.Client(ctx)
+	if err != nil {
+		return err
+	}
+	return c.keeper.Run(ctx, key, o, fn)
 }
 
+// Claim fills in the holder. One that waits asks again by itself.
 func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
+	c, err := l.by.Client(ctx)
+	if err != nil {
+		return interrex.LeaseAnswer{}, err
+	}
 	if r.Holder == "" {
-		r.Holder = l.c.config.Holder
+		r.Holder = c.config.Holder
+	}
+	if err := interrex.ValidateWait(r.Wait); err != nil {
+		return interrex.LeaseAnswer{}, err
 	}
 	if err := interrex.ValidateWait(r.Wait); err != nil {
 		return interrex.LeaseAnswer{}, err
 	}
 	switch {
 	case r.Wait > 0 && r.RequestID != "":
-		return attempts(l).Claim(ctx, r)
+		return leaseCalls(c.single).Claim(ctx, r)
 	case r.Wait > 0:
-		return l.c.keeper.Claim(ctx, r)
+		return c.keeper.Claim(ctx, r)
 	}
-	answer, err := l.c.do(ctx, request{write: true, id: r.RequestID, attempt: r.Attempt, make: func(id string, attempt uint32) *interrexv1.StreamOperation {
-		r := r
-		r.RequestID, r.Attempt = id, attempt
-		return claimOperation(r)
-	}})
-	return read(answer, err, (*interrexv1.StreamAnswer).GetClaim, wire.FromClaimAnswer)
-}
-
-func (l leases) Extend(ctx context.Context, r interrex.ExtendRequest) (interrex.LeaseAnswer, error) {
-	answer, err := l.c.do(ctx, request{make: func(string, uint32) *interrexv1.StreamOperation {
-		return extendOperation(r)
-	}})
-	return read(answer, err, (*interrexv1.StreamAnswer).GetExtend, wire.FromExtendAnswer)
-}
-
-func (l leases) Revoke(ctx context.Context, r interrex.RevokeRequest) (interrex.RevokeAnswer, error) {
-	answer, err := l.c.do(ctx, request{write: true, id: r.RequestID, attempt: r.Attempt, make: func(id string, attempt uint32) *interrexv1.StreamOperation {
-		r := r
-		r.RequestID, r.Attempt = id, attempt
-		return revokeOperation(r)
-	}})
-	return read(answer, err, (*interrexv1.StreamAnswer).GetRevoke, wire.FromRevokeAnswer)
-}
-
-func (l leases) Transfer(ctx context.Context, r interrex.TransferRequest) (interrex.LeaseAnswer, error) {
-	answer, err := l.c.do(ctx, request{write: true, id: r.RequestID, attempt: r.Attempt, make: func(id string, attempt uint32) *interrexv1.StreamOperation {
-		r := r
-		r.RequestID, r.Attempt = id, attempt
-		return transferOperation(r)
-	}})
-	return read(answer, err, (*interrexv1.StreamAnswer).GetTransfer, wire.FromTransferAnswer)
-}
-
-func (l leases) Pin(ctx context.Context, r interrex.PinRequest) (interrex.LeaseAnswer, error) {
-	answer, err := l.c.do(ctx, request{write: true, id: r.RequestID, attempt: r.Attempt, make: func(id string, attempt uint32) *interrexv1.StreamOperation {
-		r := r
-		r.RequestID, r.Attempt = id, attempt
-		return pinOperation(r)
-	}})
-	return read(answer, err, (*interrexv1.StreamAnswer).GetPin, wire.FromPinAnswer)
-}
-
-func (l leases) Unpin(ctx context.Context, r interrex.PinRequest) (interrex.LeaseAnswer, error) {
-	answer, err := l.c.do(ctx, request{write: true, id: r.RequestID, attempt: r.Attempt, make: func(id string, attempt uint32) *interrexv1.StreamOperation {
-		r := r
-		r.RequestID, r.Attempt = id, attempt
-		return unpinOperation(r)
-	}})
-	return read(answer, err, (*interrexv1.StreamAnswer).GetUnpin, wire.FromUnpinAnswer)
-}
-
-func (l leases) Get(ctx context.Context, key interrex.Key, o interrex.ReadOptions) (interrex.Lease, interrex.Revision, error) {
-	answer, err := l.c.do(ctx, request{make: func(string, uint32) *interrexv1.StreamOperation {
-		return getOperation(key, o)
-	}})
-	a, err := read(answer, err, (*interrexv1.StreamAnswer).GetGet, func(m *interrexv1.GetResponse) (interrex.LeaseAnswer, error) {
-		found, revision, err := wire.FromGetAnswer(m)
-		return interrex.LeaseAnswer{Lease: found, Revision: revision}, err
-	})
-	return a.Lease, a.Revision, err
-}
-
-func (l leases) List(ctx context.Context, r interrex.ListRequest) (interrex.LeasePage, error) {
-	answer, err := l.c.do(ctx, request{make: func(string, uint32) *interrexv1.StreamOperation {
-		return listOperation(r)
-	}})
-	return read(answer, err, (*interrexv1.StreamAnswer).GetList, wire.FromListAnswer)
-}
-
-func (l leases) History(ctx context.Context, key interrex.Key) ([]interrex.PastLease, interrex.Revision, error) {
-	answer, err := l.c.do(ctx, request{make: func(string, uint32) *interrexv1.StreamOperation {
-		return historyOperation(key)
-	}})
-	var revision interrex.Revision
-	items, err := read(answer, err, (*interrexv1.StreamAnswer).GetHistory, func(m *interrexv1.HistoryResponse) (items []interrex.PastLease, err error) {
-		items, revision, err = wire.FromHistoryAnswer(m)
-		return items, err
-	})
-	return items, revision, err
+	return l.leaseCalls.Claim(ctx, r)
 }
 
 // Watch yields lease events, and resumes by itself after the last one when the
@@ -127,22 +82,146 @@ func (l leases) History(ctx context.Context, key interrex.Key) ([]interrex.PastL
 // leases of its beginning with KindWatchClosed: then a new watch, from 0, tells
 // everything.
 func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.LeaseWatch, error) {
-	return newWatch(ctx, l.c, r)
+	c, err := l.by.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newWatch(ctx, c, r)
 }
 
-// read gets the message that answers a request out of an answer, and reads it.
-// An answer that is not understood says nothing about what happened.
-func read[M, A any](answer *interrexv1.StreamAnswer, err error, get func(*interrexv1.StreamAnswer) *M, from func(*M) (A, error)) (a A, _ error) {
+// leaseCalls are the unary methods of LeaseService, by whoever makes the
+// attempts.
+type leaseCalls doer
+
+var _ hold.Backend = leaseCalls(nil)
+
+// under is how a recorded request is called.
+func under(id string, attempt uint32) Options { return Options{RequestID: id, Attempt: attempt} }
+
+func (do leaseCalls) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
+	o := under(r.RequestID, r.Attempt)
+	o.Fence, o.wait = r.Fence, r.Wait
+	if r.Wait > 0 { // it lives as long as it waits, and is asked again until then
+		o.limit, o.asksAgain = r.Wait+attemptTimeout, r.RequestID != ""
+	}
+	m, err := ask[interrexv1.ClaimResponse](ctx, doer(do), interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{
+		Key: r.Key.String(), Holder: r.Holder, Ttl: wire.Optional(r.TTL), Takeover: r.Takeover, Metadata: r.Metadata,
+	}, o)
+	a, err := leaseAnswer(m, err)
+	a.Attempt = m.GetAttempt()
+	return a, err
+}
+
+func (do leaseCalls) Extend(ctx context.Context, r interrex.ExtendRequest) (interrex.LeaseAnswer, error) {
+	o := Options{}
+	if r.TTL > 0 { // there is time for a second one elsewhere before the ttl is over
+		o.limit = min(attemptTimeout, r.TTL/2)
+	}
+	m, err := ask[interrexv1.ExtendResponse](ctx, doer(do), interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{
+		Key: r.Key.String(), Token: uint64(r.Token), Ttl: wire.Optional(r.TTL),
+	}, o)
+	return leaseAnswer(m, err)
+}
+
+func (do leaseCalls) Revoke(ctx context.Context, r interrex.RevokeRequest) (interrex.RevokeAnswer, error) {
+	m, err := ask[interrexv1.RevokeResponse](ctx, doer(do), interrexv1.LeaseServiceRevokeProcedure, &interrexv1.RevokeRequest{
+		Key: r.Key.String(), Token: uint64(r.Token), Force: r.Force,
+	}, under(r.RequestID, r.Attempt))
 	if err != nil {
-		return a, err
+		return interrex.RevokeAnswer{}, err
 	}
-	m := get(answer)
-	if m == nil {
-		return a, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: it is a %T", answer.GetAnswer())
+	var in wire.Reader
+	a := interrex.RevokeAnswer{
+		HolderUntil: in.Time("holder_until", m.GetHolderUntil()), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision()),
 	}
-	a, err = from(m)
+	return a, understood(in.Err)
+}
+
+func (do leaseCalls) Transfer(ctx context.Context, r interrex.TransferRequest) (interrex.LeaseAnswer, error) {
+	m, err := ask[interrexv1.TransferResponse](ctx, doer(do), interrexv1.LeaseServiceTransferProcedure, &interrexv1.TransferRequest{
+		Key: r.Key.String(), Token: uint64(r.Token), To: r.To, Ttl: wire.Optional(r.TTL),
+	}, under(r.RequestID, r.Attempt))
+	return leaseAnswer(m, err)
+}
+
+func (do leaseCalls) Pin(ctx context.Context, r interrex.PinRequest) (interrex.LeaseAnswer, error) {
+	m, err := ask[interrexv1.PinResponse](ctx, doer(do), interrexv1.LeaseServicePinProcedure, &interrexv1.PinRequest{
+		Key: r.Key.String(), Owner: r.Owner, Reason: r.Reason, For: wire.Optional(r.For),
+	}, under(r.RequestID, r.Attempt))
+	return leaseAnswer(m, err)
+}
+
+func (do leaseCalls) Unpin(ctx context.Context, r interrex.PinRequest) (interrex.LeaseAnswer, error) {
+	m, err := ask[interrexv1.UnpinResponse](ctx, doer(do), interrexv1.LeaseServiceUnpinProcedure, &interrexv1.UnpinRequest{
+		Key: r.Key.String(), Owner: r.Owner,
+	}, under(r.RequestID, r.Attempt))
+	return leaseAnswer(m, err)
+}
+
+func (do leaseCalls) Get(ctx context.Context, key interrex.Key, o interrex.ReadOptions) (interrex.Lease, interrex.Revision, error) {
+	m, err := ask[interrexv1.GetResponse](ctx, doer(do), interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{
+		Key: key.String(), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision),
+	}, Options{})
+	a, err := leaseAnswer(m, err)
+	return a.Lease, a.Revision, err
+}
+
+func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex.LeasePage, error) {
+	m, err := ask[interrexv1.ListResponse](ctx, doer(do), interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{
+		Namespace: r.Namespace, Prefix: r.Prefix, PageSize: wire.Count(r.PageSize), PageToken: r.PageToken,
+		Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),
+	}, Options{})
 	if err != nil {
-		return a, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", err)
+		return interrex.LeasePage{}, err
 	}
-	return a, nil
+	p := interrex.LeasePage{NextPageToken: m.GetNextPageToken(), Revision: interrex.Revision(m.GetRevision())}
+	for _, item := range m.GetItems() {
+		l, err := wire.FromLease(item)
+		if err != nil {
+			return interrex.LeasePage{}, understood(err)
+		}
+		p.Items = append(p.Items, l)
+	}
+	return p, nil
+}
+
+func (do leaseCalls) History(ctx context.Context, key interrex.Key) ([]interrex.PastLease, interrex.Revision, error) {
+	m, err := ask[interrexv1.HistoryResponse](ctx, doer(do), interrexv1.LeaseServiceHistoryProcedure, &interrexv1.HistoryRequest{Key: key.String()}, Options{})
+	if err != nil {
+		return nil, 0, err
+	}
+	var items []interrex.PastLease
+	for _, item := range m.GetItems() {
+		p, err := wire.FromPastLease(item)
+		if err != nil {
+			return nil, 0, understood(err)
+		}
+		items = append(items, p)
+	}
+	return items, interrex.Revision(m.GetRevision()), nil
+}
+
+// leaseAnswer reads an answer that has a lease.
+func leaseAnswer(m interface {
+	proto.Message
+	GetLease() *interrexv1.Lease
+	GetRevision() uint64
+}, err error) (interrex.LeaseAnswer, error) {
+	if err != nil {
+		return interrex.LeaseAnswer{}, err
+	}
+	l, err := wire.FromLease(m.GetLease())
+	a := interrex.LeaseAnswer{Lease: l, Revision: interrex.Revision(m.GetRevision())}
+	if r, is := m.(interface{ GetReplayed() bool }); is {
+		a.Replayed = r.GetReplayed()
+	}
+	return a, understood(err)
+}
+
+// understood is the error of an answer with a field that cannot be read.
+func understood(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unreadable(err)
 }

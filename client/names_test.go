@@ -179,10 +179,8 @@ func TestANameWithOpenRequestsIsNotGivenBack(t *testing.T) {
 func TestAMessageHoldsWhatWaitsWithinItsBounds(t *testing.T) {
 	s := &Stream{open: map[uint64]*call{}}
 	put := func(bytes int) {
-		op := &interrexv1.StreamOperation{Id: uint64(len(s.waiting) + 1), Request: &interrexv1.StreamOperation_Pin{
-			Pin: &interrexv1.PinRequest{Reason: strings.Repeat("x", bytes)},
-		}}
-		s.waiting = append(s.waiting, &call{op: op, done: make(chan struct{}, 1)})
+		op := &interrexv1.Operation{Id: uint64(len(s.waiting) + 1), Body: make([]byte, bytes)}
+		s.waiting = append(s.waiting, &call{op: op})
 	}
 	for range 1500 {
 		put(10)
@@ -190,8 +188,9 @@ func TestAMessageHoldsWhatWaitsWithinItsBounds(t *testing.T) {
 	s.waiting[3].op = nil // its caller has gone
 	s.cancels = []uint64{77}
 	s.lastID = 1500
-	ops := s.take(nil)
-	if len(ops) != maxOperations || ops[0].GetCancel() != 77 || ops[4].Id != 5 || len(s.open) != maxOperations-1 || len(s.waiting) != 1500-maxOperations {
+	m := &interrexv1.OperateRequest{}
+	s.take(m)
+	if ops := m.Operations; len(ops) != maxOperations || m.Cancels[0] != 77 || ops[3].Id != 5 || len(s.open) != maxOperations || len(s.waiting) != 1500-maxOperations-1 {
 		t.Errorf("%d operations, %d open, %d wait", len(ops), len(s.open), len(s.waiting))
 	}
 	s.waiting = nil
@@ -200,7 +199,8 @@ func TestAMessageHoldsWhatWaitsWithinItsBounds(t *testing.T) {
 	}
 	total := 0
 	for range 3 {
-		m := &interrexv1.OperateRequest{Operations: s.take(nil)}
+		m := &interrexv1.OperateRequest{}
+		s.take(m)
 		total += len(m.Operations)
 		if size := proto.Size(m); size > maxMessage+1<<10 {
 			t.Errorf("a message of %d bytes", size)

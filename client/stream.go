@@ -58,24 +58,23 @@ type Stream struct {
 	end     context.CancelFunc
 	work    chan struct{} // something waits to be sent
 	ended   chan struct{}
-	calls   sync.Pool // of *call, for the next ones
+	waits   sync.Pool // of *wait, for the next ones
 
 	mu       sync.Mutex
 	lastID   uint64
 	waiting  []*call          // not sent; the oldest first
 	open     map[uint64]*call // sent, and not answered
 	cancels  []uint64         // calls whose callers have gone
+	answered []*call          // the receiver's own: scratch
 	failures int              // connections in a row that answered nothing
 	refused  error            // why the last connection failed, and
 	retryAt  time.Time        // until when none is tried
 }
 
-// call is one operation on its way. It is used again once it is answered.
+// call is one operation on its way.
 type call struct {
-	op     *interrexv1.StreamOperation // nil: its caller has gone before it was sent
-	answer *interrexv1.StreamAnswer
-	err    error
-	done   chan struct{} // has room for the one signal
+	op   *interrexv1.Operation // nil: it is answered, or its caller has gone before it was sent
+	done func(body []byte, err error)
 }
 
 // NewStream makes a Stream. It does not connect yet. Close it.
@@ -97,7 +96,7 @@ func NewStream(c StreamConfig) (*Stream, error) {
 		ended:   make(chan struct{}),
 		open:    map[uint64]*call{},
 	}
-	s.calls.New = func() any { return &call{done: make(chan struct{}, 1)} }
+	s.waits.New = func() any { return newWait() }
 	s.life, s.end = context.WithCancel(context.Background())
 	go s.run()
 	return s, nil
@@ -114,77 +113,121 @@ func (s *Stream) Close() error {
 // Call sends one operation and waits for its answer. It is one attempt. The
 // id of op is set here; op must not be changed by anybody afterwards.
 //
-// An answer that is an error is returned as an *interrex.Error, without the
-// answer. When the connection breaks, or ctx ends, an operation that was sent
-// is KindOutcomeUnknown (a read KindUnavailable, or KindTimeout); one that
-// never left is KindUnavailable, or KindTimeout when ctx ended. The agent is
-// told of a caller that has gone.
-func (s *Stream) Call(ctx context.Context, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
-	c, err := s.submit(op)
-	if err != nil {
-		return nil, err
-	}
+// An answer that is an error is returned as an *interrex.Error. When the
+// connection breaks, or ctx ends, an operation that was sent is
+// KindOutcomeUnknown; one that never left is KindUnavailable, or KindTimeout when
+// ctx ended. The agent is told of a caller that has gone.
+func (s *Stream) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, error) {
+	w := s.waits.Get().(*wait)
+	w.call = call{op: op, done: w.finish}
+	s.submit(&w.call)
 	select {
-	case <-c.done:
+	case <-w.done:
 	case <-ctx.Done():
-		if err := s.abandon(c, ctx); err != nil {
-			return nil, err
-		}
-		<-c.done // it was answered in this very moment
+		s.abandon(&w.call, context.Cause(ctx))
+		<-w.done
+		return w.body, w.err // and it may still be in line
 	}
-	answer, err := c.answer, c.err
-	*c = call{done: c.done}
-	s.calls.Put(c)
-	return answer, err
+	body, err := w.body, w.err
+	w.body, w.err = nil, nil
+	s.waits.Put(w)
+	return body, err
 }
 
-// submit puts an operation in line.
-func (s *Stream) submit(op *interrexv1.StreamOperation) (*call, error) {
+// wait is a call that is waited for. It is used again once it is answered.
+type wait struct {
+	call   call
+	finish func([]byte, error)
+	body   []byte
+	err    error
+	done   chan struct{} // has room for the one signal
+}
+
+func newWait() *wait {
+	w := &wait{done: make(chan struct{}, 1)}
+	w.finish = func(body []byte, err error) {
+		w.body, w.err = body, err
+		w.done <- struct{}{}
+	}
+	return w
+}
+
+// Send sends operations, together where they fit into a message. done takes the
+// one answer of each by its place in ops, on any goroutine, also before Send
+// returns; it must not block, nor call the Stream. The errors are those of Call.
+// abandon ends the wait for an answer, as the end of Call's ctx does.
+func (s *Stream) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int)) {
+	calls := make([]call, len(ops))
+	all := make([]*call, len(ops))
+	for i, op := range ops {
+		calls[i] = call{op: op, done: func(body []byte, err error) { done(i, body, err) }}
+		all[i] = &calls[i]
+	}
+	s.submit(all...)
+	return func(i int) { s.abandon(&calls[i], context.Canceled) }
+}
+
+// submit puts operations in line, or answers those that cannot be.
+func (s *Stream) submit(calls ...*call) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	queued := 0
+	var refusal error
+	for _, c := range calls {
+		if refusal = s.refusalOf(); refusal != nil {
+			break
+		}
+		s.lastID++
+		c.op.Id = s.lastID
+		s.waiting = append(s.waiting, c)
+		queued++
+	}
+	if queued > 0 {
+		s.wake()
+	}
+	s.mu.Unlock()
+	for _, c := range calls[queued:] {
+		c.op = nil
+		c.done(nil, refusal)
+	}
+}
+
+// refusalOf says why no operation may be put in line.
+func (s *Stream) refusalOf() error {
 	switch {
 	case s.life.Err() != nil:
-		return nil, interrex.Errorf(interrex.KindUnavailable, "the stream to %s is closed", s.config.BaseURL)
+		return interrex.Errorf(interrex.KindUnavailable, "the stream to %s is closed", s.config.BaseURL)
 	case len(s.open)+len(s.waiting) >= s.config.MaxOpen:
 		e := interrex.Errorf(interrex.KindOverloaded, "%d operations are open on the stream to %s", s.config.MaxOpen, s.config.BaseURL)
 		e.RetryAfter = overloadPause
-		return nil, e
+		return e
 	}
 	if wait := time.Until(s.retryAt); s.refused != nil && wait > 0 {
-		return nil, s.unavailable(s.refused, wait)
+		return s.unavailable(s.refused, wait)
 	}
-	s.lastID++
-	op.Id = s.lastID
-	c := s.calls.Get().(*call)
-	c.op = op
-	s.waiting = append(s.waiting, c)
-	s.wake()
-	return c, nil
+	return nil
 }
 
-// abandon takes a call out whose caller has gone; nil: it has been answered.
-func (s *Stream) abandon(c *call, ctx context.Context) error {
+// abandon answers a call whose caller has gone, unless it has been answered.
+func (s *Stream) abandon(c *call, cause error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	op := c.op
-	switch {
-	case op == nil:
-		return nil
-	case s.open[op.Id] == c:
+	if op == nil {
+		s.mu.Unlock()
+		return
+	}
+	err := interrex.Errorf(interrex.KindTimeout, "nothing was sent to %s in time", s.config.BaseURL)
+	if s.open[op.Id] == c {
 		delete(s.open, op.Id)
 		// The cancel is a help: without it the answer goes nowhere.
 		if len(s.cancels) < s.config.MaxOpen {
 			s.cancels = append(s.cancels, op.Id)
 			s.wake()
 		}
-		kind := interrex.KindOutcomeUnknown
-		if isRead(op) {
-			kind = interrex.KindTimeout
-		}
-		return interrex.Errorf(kind, "%s has not answered in time", s.config.BaseURL).WithCause(context.Cause(ctx))
+		err = interrex.Errorf(interrex.KindOutcomeUnknown, "%s has not answered in time", s.config.BaseURL)
 	}
 	c.op = nil
-	return interrex.Errorf(interrex.KindTimeout, "nothing was sent to %s in time", s.config.BaseURL).WithCause(context.Cause(ctx))
+	s.mu.Unlock()
+	c.done(nil, err.WithCause(cause))
 }
 
 // wake tells the sender that there is something to send.
@@ -197,29 +240,33 @@ func (s *Stream) wake() {
 
 // deliver hands out the answers of one message. One that nobody waits for any
 // more is dropped.
-func (s *Stream) deliver(answers []*interrexv1.StreamAnswer) {
+func (s *Stream) deliver(answers []*interrexv1.Answer) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	for i, a := range answers {
+		c := s.open[a.GetId()]
+		if c == nil {
+			answers[i] = nil
+			continue
+		}
+		delete(s.open, a.Id)
+		c.op = nil
+		s.answered = append(s.answered, c)
+	}
+	calls := s.answered
+	s.answered = s.answered[:0]
+	s.mu.Unlock()
+	i := 0
 	for _, a := range answers {
-		if c := s.open[a.GetId()]; c != nil {
-			delete(s.open, a.Id)
-			c.finish(a)
+		if a == nil {
+			continue
+		}
+		c := calls[i]
+		calls[i] = nil
+		i++
+		if refusal := wire.FromDetail(a.GetError()); refusal != nil {
+			c.done(nil, refusal)
+		} else {
+			c.done(a.GetBody(), nil)
 		}
 	}
-}
-
-// finish ends a call with its answer.
-func (c *call) finish(a *interrexv1.StreamAnswer) {
-	if refusal := wire.FromDetail(a.GetError()); refusal != nil {
-		c.fail(refusal)
-		return
-	}
-	c.op, c.answer = nil, a
-	c.done <- struct{}{}
-}
-
-// fail ends a call with an error.
-func (c *call) fail(err error) {
-	c.op, c.err = nil, err
-	c.done <- struct{}{}
 }

@@ -2,83 +2,94 @@ package client
 
 import (
 	"context"
+	"fmt"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/wire"
 )
 
-// unary brings operations to an agent by one call each.
-type unary struct{ *endpoint }
+// unary brings operations of one request to an agent by one call each.
+type unary struct {
+	*endpoint
+	request *request
+}
 
 // Call makes the call that an operation stands for. Its errors are those of
 // Stream.Call.
-func (u unary) Call(ctx context.Context, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
-	a := &interrexv1.StreamAnswer{}
-	var err error
-	switch r := op.Request.(type) {
-	case *interrexv1.StreamOperation_Claim:
-		v := &interrexv1.StreamAnswer_Claim{}
-		v.Claim, err = one(ctx, u.leases.Claim, r.Claim, true)
-		a.Answer = v
-	case *interrexv1.StreamOperation_Extend:
-		v := &interrexv1.StreamAnswer_Extend{}
-		v.Extend, err = one(ctx, u.leases.Extend, r.Extend, true)
-		a.Answer = v
-	case *interrexv1.StreamOperation_Revoke:
-		v := &interrexv1.StreamAnswer_Revoke{}
-		v.Revoke, err = one(ctx, u.leases.Revoke, r.Revoke, true)
-		a.Answer = v
-	case *interrexv1.StreamOperation_Transfer:
-		v := &interrexv1.StreamAnswer_Transfer{}
-		v.Transfer, err = one(ctx, u.leases.Transfer, r.Transfer, true)
-		a.Answer = v
-	case *interrexv1.StreamOperation_Pin:
-		v := &interrexv1.StreamAnswer_Pin{}
-		v.Pin, err = one(ctx, u.leases.Pin, r.Pin, true)
-		a.Answer = v
-	case *interrexv1.StreamOperation_Unpin:
-		v := &interrexv1.StreamAnswer_Unpin{}
-		v.Unpin, err = one(ctx, u.leases.Unpin, r.Unpin, true)
-		a.Answer = v
-	default:
-		return u.read(ctx, op)
-	}
+func (u unary) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, error) {
+	m := proto.Clone(u.request.message)
+	err := u.request.put(m.ProtoReflect(), op)
 	if err != nil {
 		return nil, err
 	}
-	return a, nil
-}
-
-// read makes the calls that change nothing.
-func (u unary) read(ctx context.Context, op *interrexv1.StreamOperation) (*interrexv1.StreamAnswer, error) {
-	a := &interrexv1.StreamAnswer{}
-	var err error
-	switch r := op.Request.(type) {
-	case *interrexv1.StreamOperation_Get:
-		v := &interrexv1.StreamAnswer_Get{}
-		v.Get, err = one(ctx, u.leases.Get, r.Get, false)
-		a.Answer = v
-	case *interrexv1.StreamOperation_List:
-		v := &interrexv1.StreamAnswer_List{}
-		v.List, err = one(ctx, u.leases.List, r.List, false)
-		a.Answer = v
-	case *interrexv1.StreamOperation_History:
-		v := &interrexv1.StreamAnswer_History{}
-		v.History, err = one(ctx, u.leases.History, r.History, false)
-		a.Answer = v
-	default:
-		return nil, interrex.Errorf(interrex.KindInvalid, "%T goes over a stream alone", r)
-	}
+	body, err := proto.Marshal(m)
 	if err != nil {
-		return nil, err
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: %v", u.request.procedure, err)
 	}
-	return a, nil
+	c := connect.NewClient[[]byte, []byte](u.http, u.url+u.request.procedure,
+		connect.WithCodec(bytesCodec{}), connect.WithInterceptors(connect.UnaryInterceptorFunc(u.epochs.unary)))
+	answer, err := c.CallUnary(ctx, connect.NewRequest(&body))
+	if err != nil {
+		return nil, wire.FromError(err, u.request.method.Writes())
+	}
+	return *answer.Msg, nil
 }
 
-// one makes one unary call, and gives its error a kind.
+// put writes into a request what has fields of its own on a stream.
+func (r *request) put(m protoreflect.Message, op *interrexv1.Operation) (err error) {
+	set := func(name protoreflect.Name, v protoreflect.Value) {
+		if f := m.Descriptor().Fields().ByName(name); f != nil {
+			m.Set(f, v)
+		} else {
+			err = interrex.Errorf(interrex.KindInvalid, "%s: a unary call of %s carries none", name, r.procedure)
+		}
+	}
+	if op.RequestId != "" {
+		set("request_id", protoreflect.ValueOfString(op.RequestId))
+		set("attempt", protoreflect.ValueOfUint32(op.Attempt))
+	}
+	if op.Fence != nil {
+		set("fence", protoreflect.ValueOfMessage(op.Fence.ProtoReflect()))
+	}
+	if r.wait > 0 {
+		set("wait", protoreflect.ValueOfMessage(durationpb.New(r.wait).ProtoReflect()))
+	}
+	return err
+}
+
+// bytesCodec sends protobuf messages that are bytes already.
+type bytesCodec struct{}
+
+// Name implements connect.Codec.
+func (bytesCodec) Name() string { return "proto" }
+
+// Marshal implements connect.Codec.
+func (bytesCodec) Marshal(m any) ([]byte, error) {
+	b, is := m.(*[]byte)
+	if !is {
+		return nil, fmt.Errorf("cannot encode a %T", m)
+	}
+	return *b, nil
+}
+
+// Unmarshal implements connect.Codec.
+func (bytesCodec) Unmarshal(data []byte, m any) error {
+	b, is := m.(*[]byte)
+	if !is {
+		return fmt.Errorf("cannot decode a %T", m)
+	}
+	*b = append((*b)[:0], data...)
+	return nil
+}
+
+// one makes one unary call of what an agent itself is asked, and gives its error a
+// kind.
 func one[Q, A any](ctx context.Context, call func(context.Context, *connect.Request[Q]) (*connect.Response[A], error), m *Q, write bool) (*A, error) {
 	answer, err := call(ctx, connect.NewRequest(m))
 	if err != nil {

@@ -100,7 +100,9 @@ func (w *watch) run() error {
 func (w *watch) connect(p *endpoint) (got bool, err error) {
 	ctx, cancel := context.WithCancel(w.life)
 	defer cancel()
-	stream, err := p.leases.Watch(ctx, connect.NewRequest(wire.Watch(w.request)))
+	stream, err := p.leases.Watch(ctx, connect.NewRequest(&interrexv1.WatchRequest{
+		Namespace: w.request.Namespace, Prefix: w.request.Prefix, Since: uint64(w.request.Since),
+	}))
 	if err != nil {
 		return false, wire.FromError(err, false)
 	}

@@ -73,45 +73,97 @@ func called[Q, M, A any](ctx context.Context, call func(context.Context, *connec
 }
 
 func (u unaryLeases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
-	return called(ctx, u.calls.Claim, wire.Claim(r), wire.FromClaimAnswer, true)
+	return called(ctx, u.calls.Claim, &interrexv1.ClaimRequest{
+		Key: r.Key.String(), Holder: r.Holder, Ttl: wire.Optional(r.TTL), RequestId: r.RequestID, Attempt: r.Attempt,
+		Wait: wire.Optional(r.Wait), Takeover: r.Takeover, Metadata: r.Metadata, Fence: wire.Fence(r.Fence),
+	}, func(m *interrexv1.ClaimResponse) (interrex.LeaseAnswer, error) {
+		a, err := answerOf(m.Lease, m.Replayed, m.Revision)
+		a.Attempt = m.Attempt
+		return a, err
+	}, true)
+}
+
+func answerOf(m *interrexv1.Lease, replayed bool, revision uint64) (interrex.LeaseAnswer, error) {
+	l, err := wire.FromLease(m)
+	return interrex.LeaseAnswer{Lease: l, Replayed: replayed, Revision: interrex.Revision(revision)}, err
 }
 
 func (u unaryLeases) Extend(ctx context.Context, r interrex.ExtendRequest) (interrex.LeaseAnswer, error) {
-	return called(ctx, u.calls.Extend, wire.Extend(r), wire.FromExtendAnswer, true)
+	return called(ctx, u.calls.Extend, &interrexv1.ExtendRequest{Key: r.Key.String(), Token: uint64(r.Token), Ttl: wire.Optional(r.TTL)},
+		func(m *interrexv1.ExtendResponse) (interrex.LeaseAnswer, error) {
+			return answerOf(m.Lease, false, m.Revision)
+		}, true)
 }
 
 func (u unaryLeases) Revoke(ctx context.Context, r interrex.RevokeRequest) (interrex.RevokeAnswer, error) {
-	return called(ctx, u.calls.Revoke, wire.Revoke(r), wire.FromRevokeAnswer, true)
+	return called(ctx, u.calls.Revoke, &interrexv1.RevokeRequest{
+		Key: r.Key.String(), Token: uint64(r.Token), Force: r.Force, RequestId: r.RequestID, Attempt: r.Attempt,
+	}, func(m *interrexv1.RevokeResponse) (interrex.RevokeAnswer, error) {
+		var in wire.Reader
+		return interrex.RevokeAnswer{HolderUntil: in.Time("holder_until", m.HolderUntil), Replayed: m.Replayed, Revision: interrex.Revision(m.Revision)}, in.Err
+	}, true)
 }
 
 func (u unaryLeases) Transfer(ctx context.Context, r interrex.TransferRequest) (interrex.LeaseAnswer, error) {
-	return called(ctx, u.calls.Transfer, wire.Transfer(r), wire.FromTransferAnswer, true)
+	return called(ctx, u.calls.Transfer, &interrexv1.TransferRequest{
+		Key: r.Key.String(), Token: uint64(r.Token), To: r.To, Ttl: wire.Optional(r.TTL), RequestId: r.RequestID, Attempt: r.Attempt,
+	}, func(m *interrexv1.TransferResponse) (interrex.LeaseAnswer, error) {
+		return answerOf(m.Lease, m.Replayed, m.Revision)
+	}, true)
 }
 
 func (u unaryLeases) Pin(ctx context.Context, r interrex.PinRequest) (interrex.LeaseAnswer, error) {
-	return called(ctx, u.calls.Pin, wire.Pin(r), wire.FromPinAnswer, true)
+	return called(ctx, u.calls.Pin, &interrexv1.PinRequest{
+		Key: r.Key.String(), Owner: r.Owner, Reason: r.Reason, For: wire.Optional(r.For), RequestId: r.RequestID, Attempt: r.Attempt,
+	}, func(m *interrexv1.PinResponse) (interrex.LeaseAnswer, error) {
+		return answerOf(m.Lease, m.Replayed, m.Revision)
+	}, true)
 }
 
 func (u unaryLeases) Unpin(ctx context.Context, r interrex.PinRequest) (interrex.LeaseAnswer, error) {
-	return called(ctx, u.calls.Unpin, wire.Unpin(r), wire.FromUnpinAnswer, true)
+	return called(ctx, u.calls.Unpin, &interrexv1.UnpinRequest{Key: r.Key.String(), Owner: r.Owner, RequestId: r.RequestID, Attempt: r.Attempt},
+		func(m *interrexv1.UnpinResponse) (interrex.LeaseAnswer, error) {
+			return answerOf(m.Lease, m.Replayed, m.Revision)
+		}, true)
 }
 
-func (u unaryLeases) Get(ctx context.Context, k interrex.Key, o interrex.ReadOptions) (l interrex.Lease, revision interrex.Revision, err error) {
-	l, err = called(ctx, u.calls.Get, wire.Get(k, o), func(m *interrexv1.GetResponse) (l interrex.Lease, err error) {
-		l, revision, err = wire.FromGetAnswer(m)
-		return l, err
+func (u unaryLeases) Get(ctx context.Context, k interrex.Key, o interrex.ReadOptions) (interrex.Lease, interrex.Revision, error) {
+	a, err := called(ctx, u.calls.Get, &interrexv1.GetRequest{
+		Key: k.String(), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision),
+	}, func(m *interrexv1.GetResponse) (interrex.LeaseAnswer, error) {
+		return answerOf(m.Lease, false, m.Revision)
 	}, false)
-	return l, revision, err
+	return a.Lease, a.Revision, err
 }
 
 func (u unaryLeases) List(ctx context.Context, r interrex.ListRequest) (interrex.LeasePage, error) {
-	return called(ctx, u.calls.List, wire.List(r), wire.FromListAnswer, false)
+	return called(ctx, u.calls.List, &interrexv1.ListRequest{
+		Namespace: r.Namespace, Prefix: r.Prefix, PageSize: wire.Count(r.PageSize), PageToken: r.PageToken,
+		Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),
+	}, func(m *interrexv1.ListResponse) (interrex.LeasePage, error) {
+		page := interrex.LeasePage{NextPageToken: m.NextPageToken, Revision: interrex.Revision(m.Revision)}
+		for _, item := range m.Items {
+			l, err := wire.FromLease(item)
+			if err != nil {
+				return page, err
+			}
+			page.Items = append(page.Items, l)
+		}
+		return page, nil
+	}, false)
 }
 
 func (u unaryLeases) History(ctx context.Context, k interrex.Key) (past []interrex.PastLease, revision interrex.Revision, err error) {
-	past, err = called(ctx, u.calls.History, wire.History(k), func(m *interrexv1.HistoryResponse) (past []interrex.PastLease, err error) {
-		past, revision, err = wire.FromHistoryAnswer(m)
-		return past, err
+	_, err = called(ctx, u.calls.History, &interrexv1.HistoryRequest{Key: k.String()}, func(m *interrexv1.HistoryResponse) (struct{}, error) {
+		revision = interrex.Revision(m.Revision)
+		for _, item := range m.Items {
+			p, err := wire.FromPastLease(item)
+			if err != nil {
+				return struct{}{}, err
+			}
+			past = append(past, p)
+		}
+		return struct{}{}, nil
 	}, false)
 	return past, revision, err
 }

@@ -94,7 +94,8 @@ func TestWaiterWhoseRequestFindsNoRoomLeavesTheLine(t *testing.T) {
 			for j := i; j < i+batch; j++ {
 				c := r.claim(db, "eve", time.Second)
 				c.RequestID, c.Mark = fmt.Sprintf("n%d.1", j), 1
-				c.Data = lease.Pin{Key: interrex.Key{Namespace: "a", Name: "free"}, Owner: "eve"}.Append(nil)
+				c.Command = &lease.Pin{Key: interrex.Key{Namespace: "a", Name: "free"}, Owner: "eve"}
+				c.Data = c.Command.Append(nil)
 				calls = append(calls, c)
 			}
 			r.do2(calls...)
@@ -114,7 +115,7 @@ func TestOneClaimOfAWaiterWithoutAnIDIsInTheLog(t *testing.T) {
 		bob := r.put(r.waiting("bob", "", 0, time.Hour, 0))
 		n := len(r.raft.written())
 		r.raft.set(func(m *memRaft) { m.holds = true })
-		force := func() *call { return newCall(t, lease.Revoke{Key: db, Force: true}.Append(nil)) }
+		force := func() *call { return newCall(t, &lease.Revoke{Key: db, Force: true}) }
 		r.put(force(), force(), force())
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(500 * time.Millisecond)

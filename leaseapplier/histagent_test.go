@@ -82,7 +82,7 @@ func (h *history) newAgent(id string) *agent {
 	protocols.SetUnencryptedHTTP2(true)
 	a.http = &http.Client{Transport: &http.Transport{Protocols: protocols, DialContext: h.net.dialer(id)}}
 	a.server, err = api.New(api.Config{
-		ID: id, State: st, Leases: a.leases, Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
+		ID: id, State: st, Leases: &api.Leases{Table: a.leases}, Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
 		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return a.tracker.Watch().Next },
 		Reads:          func() (api.Reads, bool) { return nil, false },
 		Forward:        a.forward, Engine: noEngine{}, Clock: a.clock, Logger: silent{},

@@ -53,13 +53,6 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 			rounds := s.Present.now().rounds
 			return rounds, rounds != nil
 		},
-		Waiting: func(k interrex.Key) (int, bool) {
-			applier := s.Present.now().applier
-			if applier == nil || applier.ReadyTerm() == 0 {
-				return 0, false
-			}
-			return applier.Waiting(k), true
-		},
 		Forward: s.forward,
 		Engine:  engine{set: s, started: s.started},
 		Ready:   s.ready,
@@ -77,7 +70,12 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	if c.State, err = get[*state.State](ctx, s.name(StateName)); err != nil {
 		return nil, err
 	}
-	if c.Leases, err = get[*lease.Table](ctx, s.name(StateName)); err != nil {
+	table, err := get[*lease.Table](ctx, s.name(StateName))
+	if err != nil {
+		return nil, err
+	}
+	services, err := get[[]api.Service](ctx, s.name(StateName))
+	if err != nil {
 		return nil, err
 	}
 	if c.Ring, err = get[*watch.Ring](ctx, s.name(StateName)); err != nil {
@@ -90,7 +88,11 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.LeasesOff = !features.Leases.On()
+	c.Leases = &api.Leases{Table: table, Waiting: s.waiting}
+	if !features.Leases.On() {
+		c.Leases.Off = "features.leases"
+	}
+	c.Services = services
 	server, err := api.New(c)
 	if err != nil {
 		return nil, err
@@ -108,6 +110,15 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 		return nil
 	}, nil)
 	return own(give(w, server), patience, s.overstayed(APIName)), nil
+}
+
+// waiting counts the claims that wait for a key, where this agent leads.
+func (s *Set) waiting(k interrex.Key) (n int, known bool) {
+	applier := s.Present.now().applier
+	if applier == nil || applier.ReadyTerm() == 0 {
+		return 0, false
+	}
+	return applier.Waiting(k), true
 }
 
 // serverTimeout bounds the wait for open calls of an API that is restarted or

@@ -12,8 +12,11 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -55,6 +58,9 @@ type AgentConfig struct {
 	SQLite func(path string) (*sql.DB, error)
 	// Postgres opens a database by its URL. nil: as above.
 	Postgres func(url string) (*sql.DB, error)
+	// Tables are the embedder's own, beside interrex's. All agents of a cluster
+	// have the same ones.
+	Tables []Table
 	// Load reads the configuration anew for a reload. nil: there is none.
 	Load func() (config.Config, error)
 	// Drain is called by the operator's wish to stop the agent politely; it
@@ -66,6 +72,37 @@ type AgentConfig struct {
 	Engine func() map[string]any
 	// Version is shown in status, hellos and metrics.
 	Version string
+}
+
+// Table makes an embedder's own table, empty, and the service that it offers; the
+// zero Service is none. It is called once for each life of the replicated state.
+// The table's ID is state.FirstOwnTable or above.
+type Table func() (state.Table, api.Service)
+
+// tables makes the embedder's own tables, and their services.
+func (c AgentConfig) tables() (tables []state.Table, services []api.Service) {
+	for _, make := range c.Tables {
+		table, service := make()
+		tables, services = append(tables, table), append(services, service)
+	}
+	return tables, services
+}
+
+// validTables says what is wrong with the embedder's own tables.
+func (c AgentConfig) validTables() error {
+	tables, services := c.tables()
+	for _, t := range tables {
+		if t != nil && t.ID() < state.FirstOwnTable {
+			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstOwnTable)
+		}
+	}
+	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}))}).Validate(); err != nil {
+		return fmt.Errorf("tables: %w", err)
+	}
+	if err := api.ValidateServices(services...); err != nil {
+		return fmt.Errorf("tables: %w", err)
+	}
+	return nil
 }
 
 // FromFile makes an AgentConfig of what an operator has set.
@@ -95,6 +132,9 @@ func (c AgentConfig) Validate() error {
 		return err
 	}
 	if err := fit(file); err != nil {
+		return err
+	}
+	if err := c.validTables(); err != nil {
 		return err
 	}
 	if c.Notify.LeaseHolders == config.NotifySQLite {

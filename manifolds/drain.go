@@ -48,12 +48,6 @@ func (s *Set) Handler() http.Handler {
 	})
 }
 
-// LeasesOn reports whether the configuration switches leases on.
-func (s *Set) LeasesOn() bool {
-	current, _ := s.Configuration.Current()
-	return current.Features.Leases.On()
-}
-
 // Logger gives one of the agent's loggers.
 func (s *Set) Logger(module string) loggo.Logger { return s.logger(module) }
 

@@ -30,6 +30,7 @@ const (
 	APIListenerName    = DefaultPrefix + "api-listener"
 	APISocketName      = DefaultPrefix + "api-socket"
 	APIPeersName       = DefaultPrefix + "api-peers"
+	ClientName         = DefaultPrefix + "client"
 	LeasesName         = DefaultPrefix + "leases"
 	ProjectionName     = DefaultPrefix + "projection"
 	NotifyName         = DefaultPrefix + "lease-notify"

@@ -3,8 +3,8 @@ package manifolds
 import (
 	"maps"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
@@ -64,13 +64,16 @@ func (p *Present) now() parts {
 	return p.parts
 }
 
-// Leases gives the leases of this agent, nil while they do not run.
-func (p *Present) Leases() interrex.Leases {
+// Client gives this agent's own client, nil while it does not run.
+func (p *Present) Client() *client.Client {
 	if c := p.now().client; c != nil {
-		return c.leases
+		return c.Client
 	}
 	return nil
 }
+
+// State gives the replicated state, nil while it does not run.
+func (p *Present) State() *state.State { return p.now().state }
 
 // Server gives the API's server, nil while it does not run.
 func (p *Present) Server() *api.Server { return p.now().server }

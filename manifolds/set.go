@@ -90,6 +90,7 @@ func (s *Set) all() dependency.Manifolds {
 		APIListenerName:    s.apiListener(),
 		APISocketName:      s.apiSocket(),
 		APIPeersName:       s.apiPeers(),
+		ClientName:         s.client(),
 		LeasesName:         s.leases(),
 		ProjectionName:     s.projection(),
 		NotifyName:         s.notify(),

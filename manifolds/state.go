@@ -35,9 +35,10 @@ func (s *Set) state() dependency.Manifold {
 
 func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 	table := lease.New(lease.Config{})
+	tables, services := s.config.Agent.tables()
 	ring := watch.New(watch.Config{})
 	st, err := state.New(state.Config{
-		Tables: []state.Table{table}, Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: append(tables, table), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		st.Close()
 		return err
 	})
-	return own(give(w, st, table, ring), patience, s.overstayed(StateName)), nil
+	return own(give(w, st, table, ring, services), patience, s.overstayed(StateName)), nil
 }
 
 // stateWorker keeps the replicated state, and notes on disk which cluster it

@@ -6,7 +6,6 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
@@ -36,13 +35,9 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := get[*lease.Table](ctx, s.name(StateName))
-	if err != nil {
-		return nil, err
-	}
 	p := peers{
 		set: s, dir: dir, state: st, expect: section.BootstrapExpect,
-		tables: map[string]uint16{table.Name(): table.Version()},
+		tables: st.Versions(),
 	}
 	c := transport.Config{
 		ID: dir.ID, Hello: p.hello, Accept: p.accept, Clock: now, Logger: s.logger("transport"),

@@ -44,10 +44,7 @@ func TestClaimsGoThroughTheWorker(t *testing.T) {
 func claim(t *testing.T, q *queue.Queue, name string) interrex.Token {
 	t.Helper()
 	key := interrex.Key{Namespace: "default", Name: name}
-	c, err := lease.FromClaim(interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := &lease.Claim{Key: key, Holder: "ann", TTL: time.Minute}
 	var result state.Result
 	var done sync.WaitGroup
 	done.Add(1)

@@ -101,3 +101,23 @@ func (s *State) WaitRevision(ctx context.Context, r interrex.Revision) error {
 	}
 	return s.revision.wait(ctx, uint64(r), func() uint64 { return uint64(s.Revision()) })
 }
+
+// Versions says which tables there are, and in which version of their encoding,
+// by name.
+func (s *State) Versions() map[string]uint16 {
+	versions := make(map[string]uint16, len(s.tables))
+	for _, t := range s.tables {
+		versions[t.Name()] = t.Version()
+	}
+	return versions
+}
+
+// AppendReply appends the encoding of a table's reply. The error is KindInvalid
+// for a table that is not known here.
+func (s *State) AppendReply(b []byte, table TableID, r Reply) ([]byte, error) {
+	t := s.tables.find(table)
+	if t == nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "operation: there is no table %d here", table)
+	}
+	return t.AppendReply(b, r), nil
+}

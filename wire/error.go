@@ -50,11 +50,11 @@ func Detail(err error) *interrexv1.Error {
 	m.LeaderId = e.LeaderID
 	m.LeaderAddress = e.LeaderAddress
 	m.Holder = e.Holder
-	m.HeldSince = timestamp(e.HeldSince)
-	m.Remaining = optional(e.Remaining)
-	m.Waiting = count(e.Waiting)
+	m.HeldSince = Timestamp(e.HeldSince)
+	m.Remaining = Optional(e.Remaining)
+	m.Waiting = Count(e.Waiting)
 	m.FirstRevision = uint64(e.FirstRevision)
-	m.RetryAfter = optional(e.RetryAfter)
+	m.RetryAfter = Optional(e.RetryAfter)
 	m.Stored = e.Stored
 	return m
 }

@@ -24,18 +24,18 @@ func Lease(l interrex.Lease) *interrexv1.Lease {
 		Holder:     l.Holder,
 		Token:      uint64(l.Token),
 		Ttl:        durationpb.New(l.TTL),
-		AcquiredAt: timestamp(l.AcquiredAt),
+		AcquiredAt: Timestamp(l.AcquiredAt),
 		Metadata:   l.Metadata,
 	}
 	if !l.Pinned() {
-		m.ExpiresAt = timestamp(l.ExpiresAt)
+		m.ExpiresAt = Timestamp(l.ExpiresAt)
 		m.Remaining = durationpb.New(l.Remaining)
 	}
 	for _, p := range l.Pins {
-		m.Pins = append(m.Pins, &interrexv1.Pin{Owner: p.Owner, Reason: p.Reason, Until: timestamp(p.Until)})
+		m.Pins = append(m.Pins, &interrexv1.Pin{Owner: p.Owner, Reason: p.Reason, Until: Timestamp(p.Until)})
 	}
 	if l.Waiting != nil {
-		n := count(*l.Waiting)
+		n := Count(*l.Waiting)
 		m.Waiting = &n
 	}
 	return m
@@ -46,25 +46,25 @@ func FromLease(m *interrexv1.Lease) (interrex.Lease, error) {
 	if m == nil {
 		return interrex.Lease{}, nil
 	}
-	var r reader
+	var r Reader
 	l := interrex.Lease{
-		Key:        r.key(m.Key),
+		Key:        r.Key(m.Key),
 		Holder:     m.Holder,
 		Token:      interrex.Token(m.Token),
-		TTL:        r.duration("ttl", m.Ttl),
-		AcquiredAt: r.time("acquired_at", m.AcquiredAt),
-		Remaining:  r.duration("remaining", m.Remaining),
-		ExpiresAt:  r.time("expires_at", m.ExpiresAt),
+		TTL:        r.Duration("ttl", m.Ttl),
+		AcquiredAt: r.Time("acquired_at", m.AcquiredAt),
+		Remaining:  r.Duration("remaining", m.Remaining),
+		ExpiresAt:  r.Time("expires_at", m.ExpiresAt),
 		Metadata:   m.Metadata,
 	}
 	for _, p := range m.Pins {
-		l.Pins = append(l.Pins, interrex.Pin{Owner: p.GetOwner(), Reason: p.GetReason(), Until: r.time("pins.until", p.GetUntil())})
+		l.Pins = append(l.Pins, interrex.Pin{Owner: p.GetOwner(), Reason: p.GetReason(), Until: r.Time("pins.until", p.GetUntil())})
 	}
 	if m.Waiting != nil {
 		n := int(*m.Waiting)
 		l.Waiting = &n
 	}
-	return l, r.err
+	return l, r.Err
 }
 
 // PastLease makes the message of one line of a key's history.
@@ -72,23 +72,23 @@ func PastLease(p interrex.PastLease) *interrexv1.HistoryItem {
 	return &interrexv1.HistoryItem{
 		Holder:     p.Holder,
 		Token:      uint64(p.Token),
-		AcquiredAt: timestamp(p.AcquiredAt),
-		EndedAt:    timestamp(p.EndedAt),
+		AcquiredAt: Timestamp(p.AcquiredAt),
+		EndedAt:    Timestamp(p.EndedAt),
 		How:        string(p.How),
 	}
 }
 
 // FromPastLease reads one line of a key's history.
 func FromPastLease(m *interrexv1.HistoryItem) (interrex.PastLease, error) {
-	var r reader
+	var r Reader
 	p := interrex.PastLease{
 		Holder:     m.GetHolder(),
 		Token:      interrex.Token(m.GetToken()),
-		AcquiredAt: r.time("acquired_at", m.GetAcquiredAt()),
-		EndedAt:    r.time("ended_at", m.GetEndedAt()),
+		AcquiredAt: r.Time("acquired_at", m.GetAcquiredAt()),
+		EndedAt:    r.Time("ended_at", m.GetEndedAt()),
 		How:        interrex.Ending(m.GetHow()),
 	}
-	return p, r.err
+	return p, r.Err
 }
 
 // LeaseEvent makes the message of an event. The event that ends a snapshot has
@@ -107,21 +107,46 @@ func FromLeaseEvent(m *interrexv1.LeaseEvent) (interrex.LeaseEvent, error) {
 	return interrex.LeaseEvent{Kind: m.GetKind(), Lease: l, Revision: interrex.Revision(m.GetRevision())}, err
 }
 
-// timestamp makes no message of the zero time.
-func timestamp(t time.Time) *timestamppb.Timestamp {
+// Timestamp makes no message of the zero time.
+func Timestamp(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil
 	}
 	return timestamppb.New(t)
 }
 
-// optional makes no message of a duration that was left out.
-func optional(d time.Duration) *durationpb.Duration {
+// Optional makes no message of a duration that was left out.
+func Optional(d time.Duration) *durationpb.Duration {
 	if d == 0 {
 		return nil
 	}
 	return durationpb.New(d)
 }
 
-// count makes a number of the wire: none are below zero there.
-func count(n int) uint32 { return uint32(max(n, 0)) }
+// Count makes a number of the wire: none are below zero there.
+func Count(n int) uint32 { return uint32(max(n, 0)) }
+
+// Fence makes the message of a fence; none of the zero Fence.
+func Fence(f interrex.Fence) *interrexv1.Fence {
+	if f == (interrex.Fence{}) {
+		return nil
+	}
+	return &interrexv1.Fence{Key: f.Key.String(), Token: uint64(f.Token)}
+}
+
+// Consistency makes the message of how fresh a read must be.
+func Consistency(c interrex.Consistency) interrexv1.Consistency {
+	switch c {
+	case interrex.Eventual:
+		return interrexv1.Consistency_CONSISTENCY_EVENTUAL
+	case interrex.Strong:
+		return interrexv1.Consistency_CONSISTENCY_STRONG
+	}
+	return interrexv1.Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+// Millis makes a number of milliseconds, rounded up: of a time that is left, never
+// nothing.
+func Millis(d time.Duration) uint32 {
+	return uint32(max(1, (d+time.Millisecond-1)/time.Millisecond))
+}

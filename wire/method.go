@@ -71,6 +71,9 @@ func methodOf(d protoreflect.MethodDescriptor) (Method, error) {
 // Name returns the method's own name: Claim.
 func (m Method) Name() string { return m.Procedure[strings.LastIndexByte(m.Procedure, '/')+1:] }
 
+// Service returns the full name of its service: interrex.v1.LeaseService.
+func (m Method) Service() string { return m.Procedure[1:strings.LastIndexByte(m.Procedure, '/')] }
+
 // Writes reports whether the method may change something.
 func (m Method) Writes() bool {
 	return m.Class == interrexv1.Class_CLASS_HARMLESS || m.Class == interrexv1.Class_CLASS_RECORDED

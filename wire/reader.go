@@ -10,74 +10,77 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// reader reads the fields of one message, and keeps the first error.
-type reader struct{ err error }
+// Reader reads the fields of one message, and keeps the first error, which is of
+// KindInvalid or KindTooLarge and names the field.
+type Reader struct{ Err error }
 
-func (r *reader) fail(err error) {
-	if r.err == nil {
-		r.err = err
+// Fail notes an error, unless there was one before.
+func (r *Reader) Fail(err error) {
+	if r.Err == nil && err != nil {
+		r.Err = err
 	}
 }
 
-func (r *reader) key(s string) interrex.Key {
+// Key reads a key.
+func (r *Reader) Key(s string) interrex.Key {
 	k, err := interrex.ParseKey(s)
-	if err != nil {
-		r.fail(err)
-	}
+	r.Fail(err)
 	return k
 }
 
-// duration reads an estimate, which may be zero; absent is zero.
-func (r *reader) duration(field string, d *durationpb.Duration) time.Duration {
+// Duration reads an estimate, which may be zero; absent is zero.
+func (r *Reader) Duration(field string, d *durationpb.Duration) time.Duration {
 	if d == nil {
 		return 0
 	}
 	v := d.AsDuration()
 	switch {
 	case d.CheckValid() != nil:
-		r.fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: write seconds, as in \"1.500s\"", field, d.CheckValid()))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: write seconds, as in \"1.500s\"", field, d.CheckValid()))
 	case v < 0:
-		r.fail(interrex.Errorf(interrex.KindInvalid, "%s: %v is below zero", field, v))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v is below zero", field, v))
 	}
 	return v
 }
 
-// positive reads a wish: absent is zero, the default, so that a zero that was
+// Positive reads a wish: absent is zero, the default, so that a zero that was
 // written out would change its meaning without a word.
-func (r *reader) positive(field string, d *durationpb.Duration) time.Duration {
-	v := r.duration(field, d)
+func (r *Reader) Positive(field string, d *durationpb.Duration) time.Duration {
+	v := r.Duration(field, d)
 	if d != nil && v == 0 {
-		r.fail(interrex.Errorf(interrex.KindInvalid, "%s: 0s is not allowed: leave the field out for its default", field))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: 0s is not allowed: leave the field out for its default", field))
 	}
 	return v
 }
 
-// time reads an instant in UTC; absent is the zero time.
-func (r *reader) time(field string, t *timestamppb.Timestamp) time.Time {
+// Time reads an instant in UTC; absent is the zero time.
+func (r *Reader) Time(field string, t *timestamppb.Timestamp) time.Time {
 	if t == nil {
 		return time.Time{}
 	}
 	if err := t.CheckValid(); err != nil {
-		r.fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: write RFC 3339", field, err))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: write RFC 3339", field, err))
 	}
 	return t.AsTime()
 }
 
-func (r *reader) fence(m *interrexv1.Fence) interrex.Fence {
+// Fence reads a fence; absent is none.
+func (r *Reader) Fence(m *interrexv1.Fence) interrex.Fence {
 	if m == nil {
 		return interrex.Fence{}
 	}
 	k, err := interrex.ParseKey(m.Key)
 	if err != nil {
-		r.fail(interrex.Errorf(interrex.KindInvalid, "fence: %s", text(err)))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "fence: %s", text(err)))
 	}
 	if m.Token == 0 {
-		r.fail(interrex.Errorf(interrex.KindInvalid, "fence: token: 0 is no token: write the one under which %s is held", m.Key))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "fence: token: 0 is no token: write the one under which %s is held", m.Key))
 	}
 	return interrex.Fence{Key: k, Token: interrex.Token(m.Token)}
 }
 
-func (r *reader) consistency(c interrexv1.Consistency) interrex.Consistency {
+// Consistency reads how fresh a read must be; absent is the default.
+func (r *Reader) Consistency(c interrexv1.Consistency) interrex.Consistency {
 	switch c {
 	case interrexv1.Consistency_CONSISTENCY_UNSPECIFIED:
 		return interrex.Default
@@ -86,17 +89,17 @@ func (r *reader) consistency(c interrexv1.Consistency) interrex.Consistency {
 	case interrexv1.Consistency_CONSISTENCY_STRONG:
 		return interrex.Strong
 	}
-	r.fail(interrex.Errorf(interrex.KindInvalid, "consistency: %d is none: CONSISTENCY_EVENTUAL and CONSISTENCY_STRONG are", c))
+	r.Fail(interrex.Errorf(interrex.KindInvalid, "consistency: %d is none: CONSISTENCY_EVENTUAL and CONSISTENCY_STRONG are", c))
 	return interrex.Default
 }
 
-// namespace reads a filter: empty is all.
-func (r *reader) namespace(s string) string {
+// Namespace reads a filter: empty is all.
+func (r *Reader) Namespace(s string) string {
 	if s == "" {
 		return s
 	}
 	if err := interrex.ValidateNamespace(s); err != nil {
-		r.fail(err)
+		r.Fail(err)
 	}
 	return s
 }

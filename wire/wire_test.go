@@ -64,51 +64,6 @@ func TestValuesComeBackAsTheyWent(t *testing.T) {
 	same(t, interrex.LeaseEvent{Kind: interrex.EndOfSnapshot, Revision: 7}, wire.LeaseEvent, wire.FromLeaseEvent)
 }
 
-func TestRequestsComeBackAsTheyWent(t *testing.T) {
-	same(t, interrex.ClaimRequest{
-		Key: key, Holder: "ann", TTL: time.Second, Wait: time.Minute, Takeover: true, Metadata: map[string]string{"a": "b"},
-		RequestID: "N.1", Attempt: 3, Fence: interrex.Fence{Key: key, Token: 5},
-	}, wire.Claim, wire.FromClaim)
-	same(t, interrex.ClaimRequest{Key: key}, wire.Claim, wire.FromClaim)
-	same(t, interrex.ExtendRequest{Key: key, Token: 4, TTL: time.Second}, wire.Extend, wire.FromExtend)
-	same(t, interrex.RevokeRequest{Key: key, Token: 4, Force: true, RequestID: "N.2", Attempt: 1}, wire.Revoke, wire.FromRevoke)
-	same(t, interrex.TransferRequest{Key: key, Token: 4, To: "bob", TTL: time.Second, RequestID: "N.3", Attempt: 2}, wire.Transfer, wire.FromTransfer)
-	same(t, interrex.PinRequest{Key: key, Owner: "ops", Reason: "disk", For: time.Hour, RequestID: "N.4", Attempt: 2}, wire.Pin, wire.FromPin)
-	same(t, interrex.PinRequest{Key: key, Owner: "ops", RequestID: "N.5", Attempt: 2}, wire.Unpin, wire.FromUnpin)
-	same(t, interrex.ListRequest{Namespace: "mine", Prefix: "a", PageSize: 3, PageToken: "x", ReadOptions: interrex.ReadOptions{Consistency: interrex.Eventual, MinRevision: 9}}, wire.List, wire.FromList)
-	same(t, interrex.ListRequest{ReadOptions: interrex.ReadOptions{Consistency: interrex.Strong}}, wire.List, wire.FromList)
-	same(t, key, wire.History, wire.FromHistory)
-	same(t, interrex.WatchRequest{Namespace: "mine", Prefix: "a", Since: 8}, wire.Watch, wire.FromWatch)
-	k, o, err := wire.FromGet(travel(t, wire.Get(key, interrex.ReadOptions{Consistency: interrex.Strong, MinRevision: 4})))
-	if k != key || err != nil || o != (interrex.ReadOptions{Consistency: interrex.Strong, MinRevision: 4}) {
-		t.Errorf("get came as %v %v %v", k, o, err)
-	}
-}
-
-func TestAnswersComeBackAsTheyWent(t *testing.T) {
-	answer := interrex.LeaseAnswer{Lease: lease, Replayed: true, Revision: 9}
-	granted := answer
-	granted.Attempt = 4
-	same(t, granted, wire.ClaimAnswer, wire.FromClaimAnswer)
-	same(t, interrex.LeaseAnswer{Lease: lease, Revision: 9}, wire.ExtendAnswer, wire.FromExtendAnswer)
-	same(t, answer, wire.TransferAnswer, wire.FromTransferAnswer)
-	same(t, answer, wire.PinAnswer, wire.FromPinAnswer)
-	same(t, answer, wire.UnpinAnswer, wire.FromUnpinAnswer)
-	same(t, interrex.LeaseAnswer{Revision: 9}, wire.UnpinAnswer, wire.FromUnpinAnswer)
-	same(t, interrex.RevokeAnswer{HolderUntil: when, Replayed: true, Revision: 9}, wire.RevokeAnswer, wire.FromRevokeAnswer)
-	same(t, interrex.RevokeAnswer{Revision: 9}, wire.RevokeAnswer, wire.FromRevokeAnswer)
-	same(t, interrex.LeasePage{Items: []interrex.Lease{lease, pinned}, NextPageToken: "x", Revision: 9}, wire.ListAnswer, wire.FromListAnswer)
-	l, r, err := wire.FromGetAnswer(travel(t, wire.GetAnswer(lease, 9)))
-	if !reflect.DeepEqual(l, lease) || r != 9 || err != nil {
-		t.Errorf("get was answered %v %v %v", l, r, err)
-	}
-	past := []interrex.PastLease{{Holder: "ann", Token: 3, AcquiredAt: when, EndedAt: when, How: interrex.EndExpired}}
-	items, r, err := wire.FromHistoryAnswer(travel(t, wire.HistoryAnswer(past, 9)))
-	if !reflect.DeepEqual(items, past) || r != 9 || err != nil {
-		t.Errorf("history was answered %v %v %v", items, r, err)
-	}
-}
-
 func TestAPinnedLeaseHasNoEndOnTheWire(t *testing.T) {
 	l := lease
 	l.Pins = pinned.Pins
@@ -127,29 +82,58 @@ func TestAnUnknownNumberOfWaitersIsLeftOut(t *testing.T) {
 
 func TestMalformedFieldsAreNamed(t *testing.T) {
 	bad := &durationpb.Duration{Seconds: 1, Nanos: -1}
-	for field, err := range map[string]error{
-		"namespace":         second(wire.FromClaim(&interrexv1.ClaimRequest{Key: "Bad/key"})),
-		"ttl: 0s":           second(wire.FromClaim(&interrexv1.ClaimRequest{Key: "a/b", Ttl: durationpb.New(0)})),
-		"ttl: -1s":          second(wire.FromExtend(&interrexv1.ExtendRequest{Key: "a/b", Ttl: durationpb.New(-time.Second)})),
-		"ttl: ":             second(wire.FromTransfer(&interrexv1.TransferRequest{Key: "a/b", Ttl: bad})),
-		"wait: -1s":         second(wire.FromClaim(&interrexv1.ClaimRequest{Key: "a/b", Wait: durationpb.New(-time.Second)})),
-		"for: 0s":           second(wire.FromPin(&interrexv1.PinRequest{Key: "a/b", For: durationpb.New(0)})),
-		"fence: key":        second(wire.FromClaim(&interrexv1.ClaimRequest{Key: "a/b", Fence: &interrexv1.Fence{Key: "/", Token: 1}})),
-		"fence: token":      second(wire.FromClaim(&interrexv1.ClaimRequest{Key: "a/b", Fence: &interrexv1.Fence{Key: "a/b"}})),
-		"consistency: 7":    second(wire.FromList(&interrexv1.ListRequest{Consistency: 7})),
-		"a namespace has":   second(wire.FromWatch(&interrexv1.WatchRequest{Namespace: string(make([]byte, 64))})),
-		"acquired_at: ":     second(wire.FromLease(&interrexv1.Lease{Key: "a/b", AcquiredAt: &timestamppb.Timestamp{Nanos: -1}})),
-		"key: name: 1 to 5": second(wire.FromRevoke(&interrexv1.RevokeRequest{})),
+	for field, read := range map[string]func(*wire.Reader){
+		"namespace":       func(r *wire.Reader) { r.Key("Bad/key") },
+		"ttl: 0s":         func(r *wire.Reader) { r.Positive("ttl", durationpb.New(0)) },
+		"ttl: -1s":        func(r *wire.Reader) { r.Positive("ttl", durationpb.New(-time.Second)) },
+		"ttl: ":           func(r *wire.Reader) { r.Duration("ttl", bad) },
+		"wait: -1s":       func(r *wire.Reader) { r.Duration("wait", durationpb.New(-time.Second)) },
+		"fence: key":      func(r *wire.Reader) { r.Fence(&interrexv1.Fence{Key: "/", Token: 1}) },
+		"fence: token":    func(r *wire.Reader) { r.Fence(&interrexv1.Fence{Key: "a/b"}) },
+		"consistency: 7":  func(r *wire.Reader) { r.Consistency(7) },
+		"a namespace has": func(r *wire.Reader) { r.Namespace(string(make([]byte, 64))) },
+		"acquired_at: ": func(r *wire.Reader) {
+			r.Fail(second(wire.FromLease(&interrexv1.Lease{Key: "a/b", AcquiredAt: &timestamppb.Timestamp{Nanos: -1}})))
+		},
+		"key: name: 1 to 5": func(r *wire.Reader) { r.Key("") },
 	} {
-		if !errors.Is(err, interrex.ErrInvalid) || !contains(err, field) {
-			t.Errorf("%s: %v", field, err)
+		var r wire.Reader
+		read(&r)
+		if !errors.Is(r.Err, interrex.ErrInvalid) || !contains(r.Err, field) {
+			t.Errorf("%s: %v", field, r.Err)
+		}
+		first := r.Err
+		if r.Key("//"); r.Err != first {
+			t.Errorf("%s: a later error took its place: %v", field, r.Err)
 		}
 	}
 }
 
-func TestAZeroWaitIsNone(t *testing.T) {
-	if r, err := wire.FromClaim(&interrexv1.ClaimRequest{Key: "a/b", Wait: durationpb.New(0)}); err != nil || r.Wait != 0 {
-		t.Errorf("got %v, %v", r, err)
+func TestAbsentFieldsAreTheirDefaults(t *testing.T) {
+	var r wire.Reader
+	if d := r.Positive("ttl", nil); d != 0 {
+		t.Errorf("ttl %v", d)
+	}
+	if f := r.Fence(nil); f != (interrex.Fence{}) || wire.Fence(f) != nil {
+		t.Errorf("fence %v", f)
+	}
+	if c := r.Consistency(0); c != interrex.Default {
+		t.Errorf("consistency %v", c)
+	}
+	if r.Err != nil {
+		t.Error(r.Err)
+	}
+}
+
+func TestMethodsAreThoseOfTheirProto(t *testing.T) {
+	m, err := wire.MethodOf(interrexv1.LeaseServiceUnpinProcedure)
+	if err != nil || m.Number != 262 || m.Class != interrexv1.Class_CLASS_RECORDED || m.Name() != "Unpin" || m.Service() != interrexv1.LeaseServiceName || !m.Writes() {
+		t.Errorf("%+v, %v", m, err)
+	}
+	for _, procedure := range []string{"", "/nobody.v1.Service/Method", "/interrex.v1.LeaseService/Nothing", interrexv1.EngineServiceStatusProcedure} {
+		if _, err := wire.MethodOf(procedure); err == nil {
+			t.Errorf("%q is a method", procedure)
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
 )
 
 func newRevoke(a *app) *cobra.Command {
@@ -36,6 +35,19 @@ func newRevoke(a *app) *cobra.Command {
 	return c
 }
 
+// revoked is the API's answer to a revoke.
+func revoked(r interrex.RevokeAnswer) any {
+	document := struct {
+		HolderUntil *time.Time        `json:"holder_until,omitempty"`
+		Replayed    bool              `json:"replayed"`
+		Revision    interrex.Revision `json:"revision,string"`
+	}{Replayed: r.Replayed, Revision: r.Revision}
+	if until := r.HolderUntil.UTC(); !r.HolderUntil.IsZero() {
+		document.HolderUntil = &until
+	}
+	return document
+}
+
 func (a *app) revoke(ctx context.Context, s session, r interrex.RevokeRequest) error {
 	answer, err := s.leases.Revoke(ctx, r)
 	if err != nil {
@@ -44,7 +56,7 @@ func (a *app) revoke(ctx context.Context, s session, r interrex.RevokeRequest) e
 	if until := answer.HolderUntil; !until.IsZero() {
 		a.say("the holder may go on until %s: only the token protects till then", until.UTC().Format(time.RFC3339))
 	}
-	return a.print(wire.RevokeAnswer(answer), table{
+	return a.print(revoked(answer), table{
 		header: []string{"KEY", "REVISION"},
 		rows:   [][]string{{r.Key.String(), answer.Revision.String()}},
 	}, r.Key.String())

@@ -9,7 +9,6 @@ package interrexv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -25,7 +24,10 @@ const (
 type OperateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All that waited when the message was made; at most 1 024.
-	Operations    []*StreamOperation `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
+	Operations []*Operation `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
+	// The ids of operations whose callers have gone: what has not entered the log
+	// leaves the queue, and is answered so.
+	Cancels       []uint64 `protobuf:"varint,2,rep,packed,name=cancels,proto3" json:"cancels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -60,59 +62,65 @@ func (*OperateRequest) Descriptor() ([]byte, []int) {
 	return file_interrex_v1_stream_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *OperateRequest) GetOperations() []*StreamOperation {
+func (x *OperateRequest) GetOperations() []*Operation {
 	if x != nil {
 		return x.Operations
 	}
 	return nil
 }
 
-type StreamOperation struct {
+func (x *OperateRequest) GetCancels() []uint64 {
+	if x != nil {
+		return x.Cancels
+	}
+	return nil
+}
+
+// Operation is one call of a method. What has a field here is left out of the
+// method's own request: a hop between agents changes these, and never body.
+type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the sender, unique among its open operations of this stream.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The number that the method's .proto gives it.
+	Method uint32 `protobuf:"varint,2,opt,name=method,proto3" json:"method,omitempty"`
+	// The method's own request.
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// At most 64 bytes; for methods that are recorded.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Attempt   uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// For a request_id of the form NAME.N: every request of NAME below the mark
 	// has been answered, or given up by its caller.
-	Mark uint64 `protobuf:"varint,2,opt,name=mark,proto3" json:"mark,omitempty"`
-	// How long the operation may wait to enter the log; absent: the server's own.
-	Timeout *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Mark uint64 `protobuf:"varint,6,opt,name=mark,proto3" json:"mark,omitempty"`
+	// For methods that write.
+	Fence *Fence `protobuf:"bytes,7,opt,name=fence,proto3" json:"fence,omitempty"`
+	// How much longer the operation may wait to enter the log, in milliseconds;
+	// 0: the server's own bound.
+	TimeoutMs uint32 `protobuf:"varint,8,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// How much longer it may wait for its key, in milliseconds; 0: it does not.
+	WaitMs uint32 `protobuf:"varint,9,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	// Its caller asks again at least every quarter of its ttl while it waits.
+	AsksAgain bool `protobuf:"varint,10,opt,name=asks_again,json=asksAgain,proto3" json:"asks_again,omitempty"`
 	// The caller's name, on the hop between agents.
-	Caller string `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
-	// This waiting claim will be asked again at least every ttl/4.
-	AsksAgain bool `protobuf:"varint,5,opt,name=asks_again,json=asksAgain,proto3" json:"asks_again,omitempty"`
-	// Types that are valid to be assigned to Request:
-	//
-	//	*StreamOperation_Claim
-	//	*StreamOperation_Extend
-	//	*StreamOperation_Revoke
-	//	*StreamOperation_Transfer
-	//	*StreamOperation_Pin
-	//	*StreamOperation_Unpin
-	//	*StreamOperation_Get
-	//	*StreamOperation_List
-	//	*StreamOperation_History
-	//	*StreamOperation_Cancel
-	//	*StreamOperation_Retire
-	//	*StreamOperation_ReadIndex
-	Request       isStreamOperation_Request `protobuf_oneof:"request"`
+	Caller        string `protobuf:"bytes,11,opt,name=caller,proto3" json:"caller,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *StreamOperation) Reset() {
-	*x = StreamOperation{}
+func (x *Operation) Reset() {
+	*x = Operation{}
 	mi := &file_interrex_v1_stream_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *StreamOperation) String() string {
+func (x *Operation) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*StreamOperation) ProtoMessage() {}
+func (*Operation) ProtoMessage() {}
 
-func (x *StreamOperation) ProtoReflect() protoreflect.Message {
+func (x *Operation) ProtoReflect() protoreflect.Message {
 	mi := &file_interrex_v1_stream_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -124,367 +132,98 @@ func (x *StreamOperation) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use StreamOperation.ProtoReflect.Descriptor instead.
-func (*StreamOperation) Descriptor() ([]byte, []int) {
+// Deprecated: Use Operation.ProtoReflect.Descriptor instead.
+func (*Operation) Descriptor() ([]byte, []int) {
 	return file_interrex_v1_stream_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *StreamOperation) GetId() uint64 {
+func (x *Operation) GetId() uint64 {
 	if x != nil {
 		return x.Id
 	}
 	return 0
 }
 
-func (x *StreamOperation) GetMark() uint64 {
+func (x *Operation) GetMethod() uint32 {
+	if x != nil {
+		return x.Method
+	}
+	return 0
+}
+
+func (x *Operation) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *Operation) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Operation) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Operation) GetMark() uint64 {
 	if x != nil {
 		return x.Mark
 	}
 	return 0
 }
 
-func (x *StreamOperation) GetTimeout() *durationpb.Duration {
+func (x *Operation) GetFence() *Fence {
 	if x != nil {
-		return x.Timeout
+		return x.Fence
 	}
 	return nil
 }
 
-func (x *StreamOperation) GetCaller() string {
+func (x *Operation) GetTimeoutMs() uint32 {
 	if x != nil {
-		return x.Caller
+		return x.TimeoutMs
 	}
-	return ""
+	return 0
 }
 
-func (x *StreamOperation) GetAsksAgain() bool {
+func (x *Operation) GetWaitMs() uint32 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+func (x *Operation) GetAsksAgain() bool {
 	if x != nil {
 		return x.AsksAgain
 	}
 	return false
 }
 
-func (x *StreamOperation) GetRequest() isStreamOperation_Request {
+func (x *Operation) GetCaller() string {
 	if x != nil {
-		return x.Request
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetClaim() *ClaimRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_Claim); ok {
-			return x.Claim
-		}
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetExtend() *ExtendRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_Extend); ok {
-			return x.Extend
-		}
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetRevoke() *RevokeRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_Revoke); ok {
-			return x.Revoke
-		}
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetTransfer() *TransferRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_Transfer); ok {
-			return x.Transfer
-		}
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetPin() *PinRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_Pin); ok {
-			return x.Pin
-		}
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetUnpin() *UnpinRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_Unpin); ok {
-			return x.Unpin
-		}
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetGet() *GetRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_Get); ok {
-			return x.Get
-		}
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetList() *ListRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_List); ok {
-			return x.List
-		}
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetHistory() *HistoryRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_History); ok {
-			return x.History
-		}
-	}
-	return nil
-}
-
-func (x *StreamOperation) GetCancel() uint64 {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_Cancel); ok {
-			return x.Cancel
-		}
-	}
-	return 0
-}
-
-func (x *StreamOperation) GetRetire() string {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_Retire); ok {
-			return x.Retire
-		}
+		return x.Caller
 	}
 	return ""
 }
 
-func (x *StreamOperation) GetReadIndex() *ReadIndexRequest {
-	if x != nil {
-		if x, ok := x.Request.(*StreamOperation_ReadIndex); ok {
-			return x.ReadIndex
-		}
-	}
-	return nil
-}
-
-type isStreamOperation_Request interface {
-	isStreamOperation_Request()
-}
-
-type StreamOperation_Claim struct {
-	Claim *ClaimRequest `protobuf:"bytes,10,opt,name=claim,proto3,oneof"`
-}
-
-type StreamOperation_Extend struct {
-	Extend *ExtendRequest `protobuf:"bytes,11,opt,name=extend,proto3,oneof"`
-}
-
-type StreamOperation_Revoke struct {
-	Revoke *RevokeRequest `protobuf:"bytes,12,opt,name=revoke,proto3,oneof"`
-}
-
-type StreamOperation_Transfer struct {
-	Transfer *TransferRequest `protobuf:"bytes,13,opt,name=transfer,proto3,oneof"`
-}
-
-type StreamOperation_Pin struct {
-	Pin *PinRequest `protobuf:"bytes,14,opt,name=pin,proto3,oneof"`
-}
-
-type StreamOperation_Unpin struct {
-	Unpin *UnpinRequest `protobuf:"bytes,15,opt,name=unpin,proto3,oneof"`
-}
-
-type StreamOperation_Get struct {
-	Get *GetRequest `protobuf:"bytes,16,opt,name=get,proto3,oneof"`
-}
-
-type StreamOperation_List struct {
-	List *ListRequest `protobuf:"bytes,17,opt,name=list,proto3,oneof"`
-}
-
-type StreamOperation_History struct {
-	History *HistoryRequest `protobuf:"bytes,18,opt,name=history,proto3,oneof"`
-}
-
-type StreamOperation_Cancel struct {
-	// The caller of this id has gone: what has not entered the log leaves the
-	// queue. It has no answer of its own.
-	Cancel uint64 `protobuf:"varint,30,opt,name=cancel,proto3,oneof"`
-}
-
-type StreamOperation_Retire struct {
-	// NAME is given back: its marks and records may go.
-	Retire string `protobuf:"bytes,31,opt,name=retire,proto3,oneof"`
-}
-
-type StreamOperation_ReadIndex struct {
-	// The log index that a linearizable read has to wait for.
-	ReadIndex *ReadIndexRequest `protobuf:"bytes,32,opt,name=read_index,json=readIndex,proto3,oneof"`
-}
-
-func (*StreamOperation_Claim) isStreamOperation_Request() {}
-
-func (*StreamOperation_Extend) isStreamOperation_Request() {}
-
-func (*StreamOperation_Revoke) isStreamOperation_Request() {}
-
-func (*StreamOperation_Transfer) isStreamOperation_Request() {}
-
-func (*StreamOperation_Pin) isStreamOperation_Request() {}
-
-func (*StreamOperation_Unpin) isStreamOperation_Request() {}
-
-func (*StreamOperation_Get) isStreamOperation_Request() {}
-
-func (*StreamOperation_List) isStreamOperation_Request() {}
-
-func (*StreamOperation_History) isStreamOperation_Request() {}
-
-func (*StreamOperation_Cancel) isStreamOperation_Request() {}
-
-func (*StreamOperation_Retire) isStreamOperation_Request() {}
-
-func (*StreamOperation_ReadIndex) isStreamOperation_Request() {}
-
-type ReadIndexRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReadIndexRequest) Reset() {
-	*x = ReadIndexRequest{}
-	mi := &file_interrex_v1_stream_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReadIndexRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReadIndexRequest) ProtoMessage() {}
-
-func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_stream_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
-func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_stream_proto_rawDescGZIP(), []int{2}
-}
-
-type ReadIndexResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	LogIndex      uint64                 `protobuf:"varint,1,opt,name=log_index,json=logIndex,proto3" json:"log_index,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReadIndexResponse) Reset() {
-	*x = ReadIndexResponse{}
-	mi := &file_interrex_v1_stream_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReadIndexResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReadIndexResponse) ProtoMessage() {}
-
-func (x *ReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_stream_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReadIndexResponse.ProtoReflect.Descriptor instead.
-func (*ReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_stream_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *ReadIndexResponse) GetLogIndex() uint64 {
-	if x != nil {
-		return x.LogIndex
-	}
-	return 0
-}
-
-type RetireResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RetireResponse) Reset() {
-	*x = RetireResponse{}
-	mi := &file_interrex_v1_stream_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RetireResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RetireResponse) ProtoMessage() {}
-
-func (x *RetireResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_stream_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RetireResponse.ProtoReflect.Descriptor instead.
-func (*RetireResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_stream_proto_rawDescGZIP(), []int{4}
-}
-
 type OperateResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Answers       []*StreamAnswer        `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	Answers       []*Answer              `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OperateResponse) Reset() {
 	*x = OperateResponse{}
-	mi := &file_interrex_v1_stream_proto_msgTypes[5]
+	mi := &file_interrex_v1_stream_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +235,7 @@ func (x *OperateResponse) String() string {
 func (*OperateResponse) ProtoMessage() {}
 
 func (x *OperateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_stream_proto_msgTypes[5]
+	mi := &file_interrex_v1_stream_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,53 +248,43 @@ func (x *OperateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperateResponse.ProtoReflect.Descriptor instead.
 func (*OperateResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_stream_proto_rawDescGZIP(), []int{5}
+	return file_interrex_v1_stream_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *OperateResponse) GetAnswers() []*StreamAnswer {
+func (x *OperateResponse) GetAnswers() []*Answer {
 	if x != nil {
 		return x.Answers
 	}
 	return nil
 }
 
-type StreamAnswer struct {
+type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Types that are valid to be assigned to Answer:
+	// Types that are valid to be assigned to Result:
 	//
-	//	*StreamAnswer_Error
-	//	*StreamAnswer_Claim
-	//	*StreamAnswer_Extend
-	//	*StreamAnswer_Revoke
-	//	*StreamAnswer_Transfer
-	//	*StreamAnswer_Pin
-	//	*StreamAnswer_Unpin
-	//	*StreamAnswer_Get
-	//	*StreamAnswer_List
-	//	*StreamAnswer_History
-	//	*StreamAnswer_Retire
-	//	*StreamAnswer_ReadIndex
-	Answer        isStreamAnswer_Answer `protobuf_oneof:"answer"`
+	//	*Answer_Error
+	//	*Answer_Body
+	Result        isAnswer_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *StreamAnswer) Reset() {
-	*x = StreamAnswer{}
-	mi := &file_interrex_v1_stream_proto_msgTypes[6]
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_interrex_v1_stream_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *StreamAnswer) String() string {
+func (x *Answer) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*StreamAnswer) ProtoMessage() {}
+func (*Answer) ProtoMessage() {}
 
-func (x *StreamAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_stream_proto_msgTypes[6]
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_stream_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,263 +295,93 @@ func (x *StreamAnswer) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use StreamAnswer.ProtoReflect.Descriptor instead.
-func (*StreamAnswer) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_stream_proto_rawDescGZIP(), []int{6}
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_stream_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *StreamAnswer) GetId() uint64 {
+func (x *Answer) GetId() uint64 {
 	if x != nil {
 		return x.Id
 	}
 	return 0
 }
 
-func (x *StreamAnswer) GetAnswer() isStreamAnswer_Answer {
+func (x *Answer) GetResult() isAnswer_Result {
 	if x != nil {
-		return x.Answer
+		return x.Result
 	}
 	return nil
 }
 
-func (x *StreamAnswer) GetError() *Error {
+func (x *Answer) GetError() *Error {
 	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_Error); ok {
+		if x, ok := x.Result.(*Answer_Error); ok {
 			return x.Error
 		}
 	}
 	return nil
 }
 
-func (x *StreamAnswer) GetClaim() *ClaimResponse {
+func (x *Answer) GetBody() []byte {
 	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_Claim); ok {
-			return x.Claim
+		if x, ok := x.Result.(*Answer_Body); ok {
+			return x.Body
 		}
 	}
 	return nil
 }
 
-func (x *StreamAnswer) GetExtend() *ExtendResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_Extend); ok {
-			return x.Extend
-		}
-	}
-	return nil
+type isAnswer_Result interface {
+	isAnswer_Result()
 }
 
-func (x *StreamAnswer) GetRevoke() *RevokeResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_Revoke); ok {
-			return x.Revoke
-		}
-	}
-	return nil
-}
-
-func (x *StreamAnswer) GetTransfer() *TransferResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_Transfer); ok {
-			return x.Transfer
-		}
-	}
-	return nil
-}
-
-func (x *StreamAnswer) GetPin() *PinResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_Pin); ok {
-			return x.Pin
-		}
-	}
-	return nil
-}
-
-func (x *StreamAnswer) GetUnpin() *UnpinResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_Unpin); ok {
-			return x.Unpin
-		}
-	}
-	return nil
-}
-
-func (x *StreamAnswer) GetGet() *GetResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_Get); ok {
-			return x.Get
-		}
-	}
-	return nil
-}
-
-func (x *StreamAnswer) GetList() *ListResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_List); ok {
-			return x.List
-		}
-	}
-	return nil
-}
-
-func (x *StreamAnswer) GetHistory() *HistoryResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_History); ok {
-			return x.History
-		}
-	}
-	return nil
-}
-
-func (x *StreamAnswer) GetRetire() *RetireResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_Retire); ok {
-			return x.Retire
-		}
-	}
-	return nil
-}
-
-func (x *StreamAnswer) GetReadIndex() *ReadIndexResponse {
-	if x != nil {
-		if x, ok := x.Answer.(*StreamAnswer_ReadIndex); ok {
-			return x.ReadIndex
-		}
-	}
-	return nil
-}
-
-type isStreamAnswer_Answer interface {
-	isStreamAnswer_Answer()
-}
-
-type StreamAnswer_Error struct {
+type Answer_Error struct {
 	Error *Error `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
 }
 
-type StreamAnswer_Claim struct {
-	Claim *ClaimResponse `protobuf:"bytes,10,opt,name=claim,proto3,oneof"`
+type Answer_Body struct {
+	// The method's own answer.
+	Body []byte `protobuf:"bytes,3,opt,name=body,proto3,oneof"`
 }
 
-type StreamAnswer_Extend struct {
-	Extend *ExtendResponse `protobuf:"bytes,11,opt,name=extend,proto3,oneof"`
-}
+func (*Answer_Error) isAnswer_Result() {}
 
-type StreamAnswer_Revoke struct {
-	Revoke *RevokeResponse `protobuf:"bytes,12,opt,name=revoke,proto3,oneof"`
-}
-
-type StreamAnswer_Transfer struct {
-	Transfer *TransferResponse `protobuf:"bytes,13,opt,name=transfer,proto3,oneof"`
-}
-
-type StreamAnswer_Pin struct {
-	Pin *PinResponse `protobuf:"bytes,14,opt,name=pin,proto3,oneof"`
-}
-
-type StreamAnswer_Unpin struct {
-	Unpin *UnpinResponse `protobuf:"bytes,15,opt,name=unpin,proto3,oneof"`
-}
-
-type StreamAnswer_Get struct {
-	Get *GetResponse `protobuf:"bytes,16,opt,name=get,proto3,oneof"`
-}
-
-type StreamAnswer_List struct {
-	List *ListResponse `protobuf:"bytes,17,opt,name=list,proto3,oneof"`
-}
-
-type StreamAnswer_History struct {
-	History *HistoryResponse `protobuf:"bytes,18,opt,name=history,proto3,oneof"`
-}
-
-type StreamAnswer_Retire struct {
-	Retire *RetireResponse `protobuf:"bytes,31,opt,name=retire,proto3,oneof"`
-}
-
-type StreamAnswer_ReadIndex struct {
-	ReadIndex *ReadIndexResponse `protobuf:"bytes,32,opt,name=read_index,json=readIndex,proto3,oneof"`
-}
-
-func (*StreamAnswer_Error) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_Claim) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_Extend) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_Revoke) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_Transfer) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_Pin) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_Unpin) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_Get) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_List) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_History) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_Retire) isStreamAnswer_Answer() {}
-
-func (*StreamAnswer_ReadIndex) isStreamAnswer_Answer() {}
+func (*Answer_Body) isAnswer_Result() {}
 
 var File_interrex_v1_stream_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_stream_proto_rawDesc = "" +
 	"\n" +
-	"\x18interrex/v1/stream.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\"N\n" +
-	"\x0eOperateRequest\x12<\n" +
+	"\x18interrex/v1/stream.proto\x12\vinterrex.v1\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\"b\n" +
+	"\x0eOperateRequest\x126\n" +
 	"\n" +
-	"operations\x18\x01 \x03(\v2\x1c.interrex.v1.StreamOperationR\n" +
-	"operations\"\xf1\x05\n" +
-	"\x0fStreamOperation\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
-	"\x04mark\x18\x02 \x01(\x04R\x04mark\x123\n" +
-	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x16\n" +
-	"\x06caller\x18\x04 \x01(\tR\x06caller\x12\x1d\n" +
+	"operations\x18\x01 \x03(\v2\x16.interrex.v1.OperationR\n" +
+	"operations\x12\x18\n" +
+	"\acancels\x18\x02 \x03(\x04R\acancels\"\xba\x02\n" +
+	"\tOperation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\rR\x06method\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12\x1d\n" +
 	"\n" +
-	"asks_again\x18\x05 \x01(\bR\tasksAgain\x121\n" +
-	"\x05claim\x18\n" +
-	" \x01(\v2\x19.interrex.v1.ClaimRequestH\x00R\x05claim\x124\n" +
-	"\x06extend\x18\v \x01(\v2\x1a.interrex.v1.ExtendRequestH\x00R\x06extend\x124\n" +
-	"\x06revoke\x18\f \x01(\v2\x1a.interrex.v1.RevokeRequestH\x00R\x06revoke\x12:\n" +
-	"\btransfer\x18\r \x01(\v2\x1c.interrex.v1.TransferRequestH\x00R\btransfer\x12+\n" +
-	"\x03pin\x18\x0e \x01(\v2\x17.interrex.v1.PinRequestH\x00R\x03pin\x121\n" +
-	"\x05unpin\x18\x0f \x01(\v2\x19.interrex.v1.UnpinRequestH\x00R\x05unpin\x12+\n" +
-	"\x03get\x18\x10 \x01(\v2\x17.interrex.v1.GetRequestH\x00R\x03get\x12.\n" +
-	"\x04list\x18\x11 \x01(\v2\x18.interrex.v1.ListRequestH\x00R\x04list\x127\n" +
-	"\ahistory\x18\x12 \x01(\v2\x1b.interrex.v1.HistoryRequestH\x00R\ahistory\x12\x18\n" +
-	"\x06cancel\x18\x1e \x01(\x04H\x00R\x06cancel\x12\x18\n" +
-	"\x06retire\x18\x1f \x01(\tH\x00R\x06retire\x12>\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
+	"\aattempt\x18\x05 \x01(\rR\aattempt\x12\x12\n" +
+	"\x04mark\x18\x06 \x01(\x04R\x04mark\x12(\n" +
+	"\x05fence\x18\a \x01(\v2\x12.interrex.v1.FenceR\x05fence\x12\x1d\n" +
 	"\n" +
-	"read_index\x18  \x01(\v2\x1d.interrex.v1.ReadIndexRequestH\x00R\treadIndexB\t\n" +
-	"\arequest\"\x12\n" +
-	"\x10ReadIndexRequest\"0\n" +
-	"\x11ReadIndexResponse\x12\x1b\n" +
-	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\"\x10\n" +
-	"\x0eRetireResponse\"F\n" +
-	"\x0fOperateResponse\x123\n" +
-	"\aanswers\x18\x01 \x03(\v2\x19.interrex.v1.StreamAnswerR\aanswers\"\xa6\x05\n" +
-	"\fStreamAnswer\x12\x0e\n" +
+	"timeout_ms\x18\b \x01(\rR\ttimeoutMs\x12\x17\n" +
+	"\await_ms\x18\t \x01(\rR\x06waitMs\x12\x1d\n" +
+	"\n" +
+	"asks_again\x18\n" +
+	" \x01(\bR\tasksAgain\x12\x16\n" +
+	"\x06caller\x18\v \x01(\tR\x06callerJ\x04\b\f\x10\rR\x05group\"@\n" +
+	"\x0fOperateResponse\x12-\n" +
+	"\aanswers\x18\x01 \x03(\v2\x13.interrex.v1.AnswerR\aanswers\"d\n" +
+	"\x06Answer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
-	"\x05error\x18\x02 \x01(\v2\x12.interrex.v1.ErrorH\x00R\x05error\x122\n" +
-	"\x05claim\x18\n" +
-	" \x01(\v2\x1a.interrex.v1.ClaimResponseH\x00R\x05claim\x125\n" +
-	"\x06extend\x18\v \x01(\v2\x1b.interrex.v1.ExtendResponseH\x00R\x06extend\x125\n" +
-	"\x06revoke\x18\f \x01(\v2\x1b.interrex.v1.RevokeResponseH\x00R\x06revoke\x12;\n" +
-	"\btransfer\x18\r \x01(\v2\x1d.interrex.v1.TransferResponseH\x00R\btransfer\x12,\n" +
-	"\x03pin\x18\x0e \x01(\v2\x18.interrex.v1.PinResponseH\x00R\x03pin\x122\n" +
-	"\x05unpin\x18\x0f \x01(\v2\x1a.interrex.v1.UnpinResponseH\x00R\x05unpin\x12,\n" +
-	"\x03get\x18\x10 \x01(\v2\x18.interrex.v1.GetResponseH\x00R\x03get\x12/\n" +
-	"\x04list\x18\x11 \x01(\v2\x19.interrex.v1.ListResponseH\x00R\x04list\x128\n" +
-	"\ahistory\x18\x12 \x01(\v2\x1c.interrex.v1.HistoryResponseH\x00R\ahistory\x125\n" +
-	"\x06retire\x18\x1f \x01(\v2\x1b.interrex.v1.RetireResponseH\x00R\x06retire\x12?\n" +
-	"\n" +
-	"read_index\x18  \x01(\v2\x1e.interrex.v1.ReadIndexResponseH\x00R\treadIndexB\b\n" +
-	"\x06answer2Y\n" +
+	"\x05error\x18\x02 \x01(\v2\x12.interrex.v1.ErrorH\x00R\x05error\x12\x14\n" +
+	"\x04body\x18\x03 \x01(\fH\x00R\x04bodyB\b\n" +
+	"\x06result2Y\n" +
 	"\rStreamService\x12H\n" +
 	"\aOperate\x12\x1b.interrex.v1.OperateRequest\x1a\x1c.interrex.v1.OperateResponse(\x010\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
@@ -838,69 +397,27 @@ func file_interrex_v1_stream_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_stream_proto_rawDescData
 }
 
-var file_interrex_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_interrex_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_interrex_v1_stream_proto_goTypes = []any{
-	(*OperateRequest)(nil),      // 0: interrex.v1.OperateRequest
-	(*StreamOperation)(nil),     // 1: interrex.v1.StreamOperation
-	(*ReadIndexRequest)(nil),    // 2: interrex.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil),   // 3: interrex.v1.ReadIndexResponse
-	(*RetireResponse)(nil),      // 4: interrex.v1.RetireResponse
-	(*OperateResponse)(nil),     // 5: interrex.v1.OperateResponse
-	(*StreamAnswer)(nil),        // 6: interrex.v1.StreamAnswer
-	(*durationpb.Duration)(nil), // 7: google.protobuf.Duration
-	(*ClaimRequest)(nil),        // 8: interrex.v1.ClaimRequest
-	(*ExtendRequest)(nil),       // 9: interrex.v1.ExtendRequest
-	(*RevokeRequest)(nil),       // 10: interrex.v1.RevokeRequest
-	(*TransferRequest)(nil),     // 11: interrex.v1.TransferRequest
-	(*PinRequest)(nil),          // 12: interrex.v1.PinRequest
-	(*UnpinRequest)(nil),        // 13: interrex.v1.UnpinRequest
-	(*GetRequest)(nil),          // 14: interrex.v1.GetRequest
-	(*ListRequest)(nil),         // 15: interrex.v1.ListRequest
-	(*HistoryRequest)(nil),      // 16: interrex.v1.HistoryRequest
-	(*Error)(nil),               // 17: interrex.v1.Error
-	(*ClaimResponse)(nil),       // 18: interrex.v1.ClaimResponse
-	(*ExtendResponse)(nil),      // 19: interrex.v1.ExtendResponse
-	(*RevokeResponse)(nil),      // 20: interrex.v1.RevokeResponse
-	(*TransferResponse)(nil),    // 21: interrex.v1.TransferResponse
-	(*PinResponse)(nil),         // 22: interrex.v1.PinResponse
-	(*UnpinResponse)(nil),       // 23: interrex.v1.UnpinResponse
-	(*GetResponse)(nil),         // 24: interrex.v1.GetResponse
-	(*ListResponse)(nil),        // 25: interrex.v1.ListResponse
-	(*HistoryResponse)(nil),     // 26: interrex.v1.HistoryResponse
+	(*OperateRequest)(nil),  // 0: interrex.v1.OperateRequest
+	(*Operation)(nil),       // 1: interrex.v1.Operation
+	(*OperateResponse)(nil), // 2: interrex.v1.OperateResponse
+	(*Answer)(nil),          // 3: interrex.v1.Answer
+	(*Fence)(nil),           // 4: interrex.v1.Fence
+	(*Error)(nil),           // 5: interrex.v1.Error
 }
 var file_interrex_v1_stream_proto_depIdxs = []int32{
-	1,  // 0: interrex.v1.OperateRequest.operations:type_name -> interrex.v1.StreamOperation
-	7,  // 1: interrex.v1.StreamOperation.timeout:type_name -> google.protobuf.Duration
-	8,  // 2: interrex.v1.StreamOperation.claim:type_name -> interrex.v1.ClaimRequest
-	9,  // 3: interrex.v1.StreamOperation.extend:type_name -> interrex.v1.ExtendRequest
-	10, // 4: interrex.v1.StreamOperation.revoke:type_name -> interrex.v1.RevokeRequest
-	11, // 5: interrex.v1.StreamOperation.transfer:type_name -> interrex.v1.TransferRequest
-	12, // 6: interrex.v1.StreamOperation.pin:type_name -> interrex.v1.PinRequest
-	13, // 7: interrex.v1.StreamOperation.unpin:type_name -> interrex.v1.UnpinRequest
-	14, // 8: interrex.v1.StreamOperation.get:type_name -> interrex.v1.GetRequest
-	15, // 9: interrex.v1.StreamOperation.list:type_name -> interrex.v1.ListRequest
-	16, // 10: interrex.v1.StreamOperation.history:type_name -> interrex.v1.HistoryRequest
-	2,  // 11: interrex.v1.StreamOperation.read_index:type_name -> interrex.v1.ReadIndexRequest
-	6,  // 12: interrex.v1.OperateResponse.answers:type_name -> interrex.v1.StreamAnswer
-	17, // 13: interrex.v1.StreamAnswer.error:type_name -> interrex.v1.Error
-	18, // 14: interrex.v1.StreamAnswer.claim:type_name -> interrex.v1.ClaimResponse
-	19, // 15: interrex.v1.StreamAnswer.extend:type_name -> interrex.v1.ExtendResponse
-	20, // 16: interrex.v1.StreamAnswer.revoke:type_name -> interrex.v1.RevokeResponse
-	21, // 17: interrex.v1.StreamAnswer.transfer:type_name -> interrex.v1.TransferResponse
-	22, // 18: interrex.v1.StreamAnswer.pin:type_name -> interrex.v1.PinResponse
-	23, // 19: interrex.v1.StreamAnswer.unpin:type_name -> interrex.v1.UnpinResponse
-	24, // 20: interrex.v1.StreamAnswer.get:type_name -> interrex.v1.GetResponse
-	25, // 21: interrex.v1.StreamAnswer.list:type_name -> interrex.v1.ListResponse
-	26, // 22: interrex.v1.StreamAnswer.history:type_name -> interrex.v1.HistoryResponse
-	4,  // 23: interrex.v1.StreamAnswer.retire:type_name -> interrex.v1.RetireResponse
-	3,  // 24: interrex.v1.StreamAnswer.read_index:type_name -> interrex.v1.ReadIndexResponse
-	0,  // 25: interrex.v1.StreamService.Operate:input_type -> interrex.v1.OperateRequest
-	5,  // 26: interrex.v1.StreamService.Operate:output_type -> interrex.v1.OperateResponse
-	26, // [26:27] is the sub-list for method output_type
-	25, // [25:26] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	1, // 0: interrex.v1.OperateRequest.operations:type_name -> interrex.v1.Operation
+	4, // 1: interrex.v1.Operation.fence:type_name -> interrex.v1.Fence
+	3, // 2: interrex.v1.OperateResponse.answers:type_name -> interrex.v1.Answer
+	5, // 3: interrex.v1.Answer.error:type_name -> interrex.v1.Error
+	0, // 4: interrex.v1.StreamService.Operate:input_type -> interrex.v1.OperateRequest
+	2, // 5: interrex.v1.StreamService.Operate:output_type -> interrex.v1.OperateResponse
+	5, // [5:6] is the sub-list for method output_type
+	4, // [4:5] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_stream_proto_init() }
@@ -910,33 +427,9 @@ func file_interrex_v1_stream_proto_init() {
 	}
 	file_interrex_v1_error_proto_init()
 	file_interrex_v1_lease_proto_init()
-	file_interrex_v1_stream_proto_msgTypes[1].OneofWrappers = []any{
-		(*StreamOperation_Claim)(nil),
-		(*StreamOperation_Extend)(nil),
-		(*StreamOperation_Revoke)(nil),
-		(*StreamOperation_Transfer)(nil),
-		(*StreamOperation_Pin)(nil),
-		(*StreamOperation_Unpin)(nil),
-		(*StreamOperation_Get)(nil),
-		(*StreamOperation_List)(nil),
-		(*StreamOperation_History)(nil),
-		(*StreamOperation_Cancel)(nil),
-		(*StreamOperation_Retire)(nil),
-		(*StreamOperation_ReadIndex)(nil),
-	}
-	file_interrex_v1_stream_proto_msgTypes[6].OneofWrappers = []any{
-		(*StreamAnswer_Error)(nil),
-		(*StreamAnswer_Claim)(nil),
-		(*StreamAnswer_Extend)(nil),
-		(*StreamAnswer_Revoke)(nil),
-		(*StreamAnswer_Transfer)(nil),
-		(*StreamAnswer_Pin)(nil),
-		(*StreamAnswer_Unpin)(nil),
-		(*StreamAnswer_Get)(nil),
-		(*StreamAnswer_List)(nil),
-		(*StreamAnswer_History)(nil),
-		(*StreamAnswer_Retire)(nil),
-		(*StreamAnswer_ReadIndex)(nil),
+	file_interrex_v1_stream_proto_msgTypes[3].OneofWrappers = []any{
+		(*Answer_Error)(nil),
+		(*Answer_Body)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -944,7 +437,7 @@ func file_interrex_v1_stream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_stream_proto_rawDesc), len(file_interrex_v1_stream_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -13,7 +13,6 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"golang.org/x/sys/unix"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 )
@@ -21,9 +20,8 @@ import (
 // ownClient is the agent's own client of its API: the same code, retries and
 // request ids as everybody's, over connections that never leave the process.
 type ownClient struct {
-	leases interrex.Leases
-	client *client.Client
-	close  func() error // once, however often it is called
+	*client.Client
+	close func() error // once, however often it is called
 }
 
 // releaseTimeout bounds how long a drain waits for work that runs under leases
@@ -35,42 +33,39 @@ const releaseTimeout = 10 * time.Second
 func (c *ownClient) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
-	return errors.Join(c.client.DrainHolds(ctx), c.close())
+	return errors.Join(c.DrainHolds(ctx), c.close())
 }
 
-// leases gives interrex.Leases. It stops before the API and raft do, since the
+// client gives a *client.Client. It stops before the API and raft do, since the
 // leases that are held through it are released last of all.
-func (s *Set) leases() dependency.Manifold {
-	return Gate(s.name(LeasesName), dependency.Manifold{
-		Inputs: s.names(APIName, LeasesFeatureName),
+func (s *Set) client() dependency.Manifold {
+	return Gate(s.name(ClientName), dependency.Manifold{
+		Inputs: s.names(APIName),
 		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			if err := ctx.Get(s.name(LeasesFeatureName), nil); err != nil {
-				return nil, err
-			}
 			server, err := get[*api.Server](ctx, s.name(APIName))
 			if err != nil {
 				return nil, err
 			}
-			return s.startLeases(server)
+			return s.startClient(server)
 		},
 		Output: owned(giveOutput),
 	}, s.name(APIName))
 }
 
-func (s *Set) startLeases(server *api.Server) (worker.Worker, error) {
+func (s *Set) startClient(server *api.Server) (worker.Worker, error) {
 	pipe := newPipe()
 	serving, err := s.serve("", pipe, server.Handler(), nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	c, err := client.Dial(context.Background(), client.Config{
-		Addresses: []string{"http://" + s.Present.ID()}, Dial: pipe.dial, Logger: s.logger("leases"),
+		Addresses: []string{"http://" + s.Present.ID()}, Dial: pipe.dial, Logger: s.logger("client"),
 		Renewed: s.metrics.renewed,
 	})
 	if err != nil {
 		return nil, errors.Join(err, worker.Stop(serving))
 	}
-	mine := &ownClient{leases: c.Leases(), client: c, close: sync.OnceValue(c.Close)}
+	mine := &ownClient{Client: c, close: sync.OnceValue(c.Close)}
 	end := s.Present.set(func(p *parts) { p.client = mine }, func(p *parts) { p.client = nil })
 	closed := make(chan struct{})
 	var visiting sync.WaitGroup
@@ -81,21 +76,39 @@ func (s *Set) startLeases(server *api.Server) (worker.Worker, error) {
 		visiting.Wait()
 		return err
 	}, nil)
-	o := own(give(w, c.Leases()), patience, s.overstayed(LeasesName))
+	o := own(give(w, c), patience, s.overstayed(ClientName))
 	visiting.Go(func() { s.visitRaft(o.tomb.Dying(), closed) })
 	return o, nil
+}
+
+// leases gives interrex.Leases while they are switched on.
+func (s *Set) leases() dependency.Manifold {
+	return Gate(s.name(LeasesName), dependency.Manifold{
+		Inputs: s.names(ClientName, LeasesFeatureName),
+		Start: func(ctx dependency.Context) (worker.Worker, error) {
+			if err := ctx.Get(s.name(LeasesFeatureName), nil); err != nil {
+				return nil, err
+			}
+			c, err := get[*client.Client](ctx, s.name(ClientName))
+			if err != nil {
+				return nil, err
+			}
+			return own(give(keep(nil, nil), c.Leases()), patience, s.overstayed(LeasesName)), nil
+		},
+		Output: owned(giveOutput),
+	}, s.name(ClientName))
 }
 
 // moment is how far apart workers may be killed that are killed together.
 const moment = 50 * time.Millisecond
 
-// visitRaft keeps raft from stopping before the leases are released, when all
-// stops together: the engine kills everybody in the same moment. It is a visit
-// and no input, since the leases go on while raft alone is restarted; then it
-// leaves at once.
+// visitRaft keeps raft from stopping before the client's leases are released,
+// when all stops together: the engine kills everybody in the same moment. It is a
+// visit and no input, since the client goes on while raft alone is restarted; then
+// it leaves at once.
 func (s *Set) visitRaft(dying, closed <-chan struct{}) {
 	for {
-		visit, changed := s.Present.enterRaft(s.name(LeasesName))
+		visit, changed := s.Present.enterRaft(s.name(ClientName))
 		if visit != nil {
 			select {
 			case <-closed:

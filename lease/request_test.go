@@ -2,6 +2,8 @@ package lease
 
 import "github.com/interrex/interrex"
 
+// The stories say requests as callers do: here is what the door does with them.
+
 // FromClaim checks a request and makes the command of it, with defaults filled
 // in: the error is of kind KindInvalid or KindTooLarge and names the field and
 // what is allowed. Wait, request id, attempt and fence are checked too, and stay

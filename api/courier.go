@@ -1,0 +1,366 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// courier takes what only the leader can do to whoever leads, and answers each
+// request once. It is that of one stream, or of one call. Nothing else knows of
+// other agents.
+//
+// While nobody leads it waits, so that callers do not see every election; what
+// a leader has refused because it does not lead, or what provably never reached
+// it, is sent again. What may have happened never is. What another agent has
+// sent here is done here or refused.
+type courier struct {
+	server *Server
+	caller caller
+	ctx    context.Context
+	end    context.CancelFunc
+	// done takes the one outcome of each request, on any goroutine; it does not
+	// block.
+	done func(*request, outcome)
+	work sync.WaitGroup
+	wake chan struct{} // again has changed
+
+	mu      sync.Mutex
+	closed  bool
+	running bool            // run does
+	again   []*request      // to be sent once more
+	abroad  map[*batch]bool // at another agent
+}
+
+// outcome is what became of a request.
+type outcome struct {
+	err     error
+	message proto.Message // the answer, if it was made here
+	body    []byte        // the answer, if another agent has made it
+	result  state.Result  // what the log has said here; its answer is made by whoever waits for it
+	logged  bool          // result counts
+}
+
+// attempt is where a request stands with its courier, which has it alone between
+// two attempts, and whose lock guards it then.
+type attempt struct {
+	sent   time.Time
+	hopped bool          // to another agent
+	limit  time.Time     // of finding a leader
+	pause  time.Duration // before the next one
+	at     time.Time     // of the next one; zero: as soon as somebody leads
+	last   outcome
+}
+
+// batch is requests that went to another agent together.
+type batch struct {
+	requests []*request // nil once it is answered; the courier's lock guards them
+	open     int
+}
+
+// The time between two attempts: an agent that has just refused to lead takes
+// about an election to be followed by another.
+const (
+	minPause = 10 * time.Millisecond
+	maxPause = 160 * time.Millisecond
+)
+
+func newCourier(ctx context.Context, s *Server, c caller, done func(*request, outcome)) *courier {
+	d := &courier{server: s, caller: c, done: done, wake: make(chan struct{}, 1), abroad: map[*batch]bool{}}
+	d.ctx, d.end = context.WithCancel(ctx)
+	return d
+}
+
+// close waits for what the courier has begun. What is not answered is not.
+func (c *courier) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.end()
+	c.work.Wait()
+}
+
+// send takes requests to whoever leads now.
+func (c *courier) send(requests []*request) {
+	if len(requests) == 0 {
+		return
+	}
+	s := c.server
+	l, now := s.config.Leadership.Current(), s.config.Clock.Now()
+	for _, r := range requests {
+		r.attempt.sent, r.attempt.hopped = now, false
+	}
+	switch {
+	case l.Leader:
+		c.enqueue(requests, now)
+	case c.caller.door == doorPeer, s.config.Forward == nil && l.LeaderID != "":
+		c.refuse(requests, s.notLeader(l))
+	case l.LeaderID == "", l.LeaderID == s.config.ID:
+		c.refuse(requests, s.noLeader())
+	default:
+		c.forward(l.LeaderID, requests, now)
+	}
+}
+
+func (c *courier) refuse(requests []*request, err error) {
+	for _, r := range requests {
+		c.landed(r, outcome{err: err})
+	}
+}
+
+// enqueue gives requests to this agent's own queue: it leads.
+func (c *courier) enqueue(requests []*request, now time.Time) {
+	ops := make([]*queue.Operation, 0, len(requests))
+	for _, r := range requests {
+		if r.method.index != nil {
+			c.start(func() { c.landed(r, c.index(r)) })
+			continue
+		}
+		ops = append(ops, r.operation(now, func(res state.Result) {
+			c.landed(r, outcome{err: res.Err, result: res, logged: true})
+		}))
+	}
+	c.server.config.Queue.Enqueue(c.ctx, ops...)
+}
+
+// index asks this agent's own raft for a log index. A panic there is the one
+// request's failure.
+func (c *courier) index(r *request) (o outcome) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			o = outcome{err: c.server.panicked(r.method.Procedure, reason)}
+		}
+	}()
+	index, err := c.server.indexHere(c.ctx)
+	return outcome{message: r.method.index(index), err: err}
+}
+
+// forward sends requests to another agent, which leads.
+func (c *courier) forward(id string, requests []*request, now time.Time) {
+	b := &batch{}
+	var ops []*interrexv1.Operation
+	for _, r := range requests {
+		r.attempt.hopped = true
+		op, err := r.hop(now)
+		if err != nil {
+			c.landed(r, outcome{err: err})
+			continue
+		}
+		b.requests, ops = append(b.requests, r), append(ops, op)
+	}
+	b.open = len(b.requests)
+	f, err := c.server.config.Forward(c.ctx, id)
+	if err != nil {
+		c.refuse(b.requests, wire.FromError(err, true))
+		return
+	}
+	c.mu.Lock()
+	c.abroad[b] = true
+	c.mu.Unlock()
+	sent := slices.Clone(b.requests)
+	abandon := f.Send(ops, func(i int, body []byte, err error) {
+		c.returned(b, i)
+		c.landed(sent[i], outcome{body: body, err: err})
+	})
+	for i, r := range sent {
+		r.onCancel(func() { abandon(i) })
+	}
+}
+
+// returned notes that a request of a batch is answered.
+func (c *courier) returned(b *batch, i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.requests[i] = nil
+	if b.open--; b.open == 0 {
+		delete(c.abroad, b)
+	}
+}
+
+// sweep gives up what another agent has not answered in time, and reports
+// whether it still has something.
+func (c *courier) sweep() bool {
+	now := c.server.config.Clock.Now()
+	var late []*request
+	c.mu.Lock()
+	for b := range c.abroad {
+		for _, r := range b.requests {
+			if r != nil && now.After(r.last().Add(c.server.config.AnswerWait)) {
+				late = append(late, r)
+			}
+		}
+	}
+	left := len(c.abroad) > 0
+	c.mu.Unlock()
+	for _, r := range late {
+		r.cancel()
+	}
+	return left
+}
+
+// landed takes what became of one attempt.
+func (c *courier) landed(r *request, o outcome) {
+	if o.err == nil || !c.retry(r, o) {
+		c.done(r, o)
+	}
+}
+
+// retry puts a request that provably has not happened by to be sent again, if it
+// may be.
+func (c *courier) retry(r *request, o outcome) bool {
+	now, wait := c.server.config.Clock.Now(), c.server.config.LeaderWait
+	kind, a := interrex.KindOf(o.err), &r.attempt
+	if c.caller.door == doorPeer || !elsewhere(kind) && !(a.hopped && away(kind, r, now.Sub(a.sent), wait)) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a.limit.IsZero() || now.Sub(a.sent) > wait { // it stood in line there, until that leader went
+		a.limit, a.pause = now.Add(wait), minPause
+		if last := r.last(); last.Before(a.limit) {
+			a.limit = last
+		}
+	}
+	a.at, a.last = now.Add(a.pause), o
+	a.pause = min(2*a.pause, maxPause)
+	if kind == interrex.KindNoLeader && !a.hopped {
+		a.at = a.limit // or when somebody leads
+		if !now.Before(a.limit) {
+			return false
+		}
+	}
+	if c.closed || r.isGone() || a.at.After(a.limit) {
+		return false
+	}
+	c.again = append(c.again, r)
+	if !c.running {
+		c.running = true
+		c.work.Go(c.run)
+	}
+	c.poke()
+	return true
+}
+
+// elsewhere reports whether an error says that another agent leads.
+func elsewhere(k interrex.Kind) bool {
+	return k == interrex.KindNotLeader || k == interrex.KindNoLeader
+}
+
+// away reports whether an error says that the agent is not there, or stops:
+// another leads soon. A claim that had stood in line has been told this for
+// another reason. Who asks again does so himself: sent from here, a claim would
+// stand for one who is gone.
+func away(k interrex.Kind, r *request, after, wait time.Duration) bool {
+	return (k == interrex.KindUnavailable || k == interrex.KindDraining) && !r.envelope.GetAsksAgain() && after < wait
+}
+
+// run sends again what waits for that, for as long as something does.
+func (c *courier) run() {
+	changed, stop := c.leaders()
+	defer stop()
+	timer := c.server.config.Clock.NewTimer(maxPause)
+	defer timer.Stop()
+	for led := false; ; {
+		due, next, more := c.due(led)
+		c.send(due)
+		if !more && len(due) == 0 {
+			return
+		}
+		timer.Reset(max(next, time.Millisecond))
+		led = false
+		select {
+		case <-c.wake:
+		case <-timer.Chan():
+		case <-changed:
+			led = c.led()
+		case <-c.ctx.Done():
+			c.giveUp()
+			return
+		}
+	}
+}
+
+// led reports whether somebody leads.
+func (c *courier) led() bool {
+	l := c.server.config.Leadership.Current()
+	return l.Leader || l.LeaderID != "" && l.LeaderID != c.server.config.ID
+}
+
+// due takes what is to be sent now, and says when to look again. When nothing
+// is left, and nothing was due, run has ended.
+func (c *courier) due(led bool) (due []*request, next time.Duration, more bool) {
+	now := c.server.config.Clock.Now()
+	next = maxPause
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again = slices.DeleteFunc(c.again, func(r *request) bool {
+		leaderless := r.attempt.at.Equal(r.attempt.limit)
+		if led && leaderless || !now.Before(r.attempt.at) || r.isGone() {
+			due = append(due, r)
+			return true
+		}
+		next = min(next, r.attempt.at.Sub(now))
+		return false
+	})
+	more = len(c.again) > 0
+	if !more && len(due) == 0 {
+		c.running = false
+	}
+	return due, next, more
+}
+
+// giveUp answers what would have been sent again: the stream or call has ended.
+func (c *courier) giveUp() {
+	c.mu.Lock()
+	left := c.again
+	c.again, c.closed = nil, true
+	c.mu.Unlock()
+	for _, r := range left {
+		c.done(r, r.attempt.last)
+	}
+}
+
+// leaders tells of each change of leadership until stop is called.
+func (c *courier) leaders() (changed <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	next := c.server.config.NextLeadership()
+	told := make(chan struct{}, 1)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			if _, err := next(ctx); err != nil {
+				return
+			}
+			select {
+			case told <- struct{}{}:
+			default:
+			}
+		}
+	})
+	return told, func() { cancel(); watching.Wait() }
+}
+
+func (c *courier) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// start runs what may have to wait for others; close waits for it.
+func (c *courier) start(fn func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.work.Go(fn)
+	}
+}

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+)
+
+// writes are the requests of LeaseService that write, each with all its fields
+// and with the command that it becomes.
+func writes(t *testing.T) map[string]struct {
+	request proto.Message
+	command state.Command
+} {
+	t.Helper()
+	k, second := parse("a/b"), durationpb.New(time.Second)
+	metadata, err := lease.NewMetadata(map[string]string{"x": "y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]struct {
+		request proto.Message
+		command state.Command
+	}{
+		interrexv1.LeaseServiceClaimProcedure: {
+			&interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", Ttl: second, Takeover: true, Metadata: map[string]string{"x": "y"}},
+			&lease.Claim{Key: k, Holder: "ann", TTL: time.Second, Takeover: true, Metadata: metadata},
+		},
+		interrexv1.LeaseServiceExtendProcedure: {
+			&interrexv1.ExtendRequest{Key: "a/b", Token: 4, Ttl: second}, &lease.Extend{Key: k, Token: 4, TTL: time.Second},
+		},
+		interrexv1.LeaseServiceRevokeProcedure: {
+			&interrexv1.RevokeRequest{Key: "a/b", Token: 4, Force: true}, &lease.Revoke{Key: k, Token: 4, Force: true},
+		},
+		interrexv1.LeaseServiceTransferProcedure: {
+			&interrexv1.TransferRequest{Key: "a/b", Token: 4, To: "bob", Ttl: second}, &lease.Transfer{Key: k, Token: 4, To: "bob", TTL: time.Second},
+		},
+		interrexv1.LeaseServicePinProcedure: {
+			&interrexv1.PinRequest{Key: "a/b", Owner: "ops", Reason: "disk", For: second}, &lease.Pin{Key: k, Owner: "ops", Reason: "disk", For: time.Second},
+		},
+		interrexv1.LeaseServiceUnpinProcedure: {
+			&interrexv1.UnpinRequest{Key: "a/b", Owner: "ops"}, &lease.Unpin{Key: k, Owner: "ops"},
+		},
+	}
+}
+
+func TestEveryFieldOfARequestIsInItsCommand(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	for procedure, w := range writes(t) {
+		r, err := nd.opened(caller{operator: true}, op(1, procedure, w.request), time.Now())
+		if err != nil {
+			t.Errorf("%s: %v", procedure, err)
+			continue
+		}
+		if !reflect.DeepEqual(r.command, w.command) {
+			t.Errorf("%s: %+v, want %+v", procedure, r.command, w.command)
+		}
+		if r.op.Table != state.LeaseTable || string(r.op.Data) != string(w.command.Append(nil)) {
+			t.Errorf("%s: the log gets %+v", procedure, r.op)
+		}
+		unset := 0
+		w.request.ProtoReflect().Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool { unset--; return true })
+		fields := w.request.ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			if !isLifted(string(fields.Get(i).Name())) {
+				unset++
+			}
+		}
+		if unset != 0 {
+			t.Errorf("%s: the test leaves %d fields out", procedure, unset)
+		}
+	}
+}
+
+func isLifted(name string) bool {
+	for _, l := range lifted {
+		if string(l) == name {
+			return true
+		}
+	}
+	return false
+}
+
+func TestWhatARequestLeavesOutIsTheDefault(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	r, err := nd.opened(caller{}, claimOp(1, "a", "ann"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (&lease.Claim{Key: parse("default/a"), Holder: "ann", TTL: interrex.DefaultTTL}); !reflect.DeepEqual(r.command, want) {
+		t.Errorf("%+v, want %+v", r.command, want)
+	}
+}
+
+func TestAMalformedFieldIsNamed(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	bad := &durationpb.Duration{Seconds: 1, Nanos: -1}
+	for _, c := range []struct {
+		text, procedure string
+		m               proto.Message
+	}{
+		{"namespace", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "Bad/key", Holder: "ann"}},
+		{"holder: 1 to", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b"}},
+		{"ttl: 0s", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", Ttl: durationpb.New(0)}},
+		{"ttl: 200ms to", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", Ttl: durationpb.New(1)}},
+		{"metadata: a key", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", Metadata: map[string]string{"": ""}}},
+		{"ttl: -1s", interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "a/b", Token: 1, Ttl: durationpb.New(-time.Second)}},
+		{"token: missing", interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "a/b"}},
+		{"token: missing", interrexv1.LeaseServiceRevokeProcedure, &interrexv1.RevokeRequest{Key: "a/b"}},
+		{"key: name: 1 to", interrexv1.LeaseServiceRevokeProcedure, &interrexv1.RevokeRequest{Token: 1}},
+		{"ttl: ", interrexv1.LeaseServiceTransferProcedure, &interrexv1.TransferRequest{Key: "a/b", Token: 1, To: "x", Ttl: bad}},
+		{"to: 1 to", interrexv1.LeaseServiceTransferProcedure, &interrexv1.TransferRequest{Key: "a/b", Token: 1}},
+		{"for: 0s", interrexv1.LeaseServicePinProcedure, &interrexv1.PinRequest{Key: "a/b", Owner: "ops", For: durationpb.New(0)}},
+		{"owner: 1 to", interrexv1.LeaseServicePinProcedure, &interrexv1.PinRequest{Key: "a/b"}},
+		{"owner: 1 to", interrexv1.LeaseServiceUnpinProcedure, &interrexv1.UnpinRequest{Key: "a/b"}},
+		{"consistency: 7", interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{Consistency: 7}},
+	} {
+		_, err := nd.opened(caller{operator: true}, op(1, c.procedure, c.m), time.Now())
+		if kind := interrex.KindOf(err); kind != interrex.KindInvalid || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", c.text, err)
+		}
+	}
+}
+
+func TestAZeroWaitIsNone(t *testing.T) {
+	e, err := lift(&interrexv1.ClaimRequest{Wait: durationpb.New(0)})
+	if err != nil || e.WaitMs != 0 {
+		t.Errorf("%v, %v", e, err)
+	}
+}
+
+func TestTheDoorLiftsWhatStandsInTheEnvelope(t *testing.T) {
+	fence := &interrexv1.Fence{Key: "a/c", Token: 3}
+	m := &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", RequestId: "mine", Attempt: 2, Wait: durationpb.New(1500 * time.Millisecond), Fence: fence}
+	e, err := lift(m)
+	want := &interrexv1.Operation{RequestId: "mine", Attempt: 2, WaitMs: 1500, Fence: fence}
+	if err != nil || !proto.Equal(e, want) {
+		t.Fatalf("%v, %v", e, err)
+	}
+	if sink(m); !proto.Equal(m, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}) || unlifted(m) != nil {
+		t.Errorf("what crosses to the leader is %v", m)
+	}
+	for _, wait := range []time.Duration{-1, interrex.MaxWait + 1} {
+		if _, err := lift(&interrexv1.ClaimRequest{Wait: durationpb.New(wait)}); interrex.KindOf(err) != interrex.KindInvalid {
+			t.Errorf("a wait of %v: %v", wait, err)
+		}
+	}
+}

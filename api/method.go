@@ -1,0 +1,161 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// Service is the unary methods of one service, each of which is served alone
+// (gRPC, Connect, JSON) and on streams.
+type Service struct {
+	// Methods are all methods of the service that the option interrex.v1.method
+	// declares, but for its watches; see Write and Read.
+	Methods []Method
+	// Off is the setting that switches the service off here, for example
+	// "features.leases"; empty: it is on. What other agents forward is served
+	// all the same, since there it is on.
+	Off string
+}
+
+// Method is a unary method as the server does it: what its request becomes, and
+// what answers it. Write and Read make one.
+type Method struct {
+	wire.Method
+	err error  // why it cannot be served
+	off string // see Service.Off
+
+	decode  func(body []byte) (proto.Message, error)
+	command func(proto.Message, *state.State) (state.TableID, state.Command, error) // of a write
+	answer  func(*request, state.Result, *state.State) (proto.Message, error)       // of a write
+	read    func(proto.Message, *state.State) (proto.Message, error)                // of a read
+	index   func(logIndex uint64) proto.Message                                     // of the read of a log index
+	face    func(*Server, *Method) http.Handler
+}
+
+// Message is a pointer to a generated message T.
+type Message[T any] interface {
+	*T
+	proto.Message
+}
+
+// Write makes the method that proposes a command to a table. procedure is its
+// name in generated code: /interrex.v1.LeaseService/Claim.
+//
+// command makes the command of a request; its error is of KindInvalid and names
+// the field. The command is validated by its own Validate. What the request says
+// in fields called request_id, attempt, wait and fence is the server's business:
+// see interrex.v1.Operation. answer makes the answer of what the log has said,
+// which is never an error.
+func Write[Q, A any, PQ Message[Q], PA Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
+	m := newMethod[Q, A, PQ, PA](procedure)
+	m.command = func(q proto.Message, _ *state.State) (state.TableID, state.Command, error) {
+		c, err := command(q.(PQ))
+		return table, c, err
+	}
+	m.answer = func(_ *request, r state.Result, s *state.State) (proto.Message, error) { return answer(r, s) }
+	if m.err == nil && !m.Writes() {
+		m.err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it writes", procedure)
+	}
+	return m
+}
+
+// Read makes the method that reads. look runs once this agent may answer: for a
+// linearizable read, which is the default, when it has applied all that was
+// committed before the read arrived. A request with the fields consistency and
+// min_revision may ask for less.
+func Read[Q, A any, PQ Message[Q], PA Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
+	m := newMethod[Q, A, PQ, PA](procedure)
+	m.read = func(q proto.Message, s *state.State) (proto.Message, error) { return look(q.(PQ), s) }
+	if m.err == nil && m.Class != interrexv1.Class_CLASS_READ {
+		m.err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it reads", procedure)
+	}
+	return m
+}
+
+func newMethod[Q, A any, PQ Message[Q], PA Message[A]](procedure string) Method {
+	var m Method
+	m.Method, m.err = wire.MethodOf(procedure)
+	m.decode = func(body []byte) (proto.Message, error) {
+		q := PQ(new(Q))
+		if err := proto.Unmarshal(body, q); err != nil {
+			return nil, interrex.Errorf(interrex.KindInvalid, "body: it is not a %s: %v", q.ProtoReflect().Descriptor().Name(), err)
+		}
+		return q, nil
+	}
+	m.face = unary[Q, A, PQ, PA]
+	return m
+}
+
+// unary serves a method alone: gRPC, Connect, and JSON over HTTP.
+func unary[Q, A any, PQ Message[Q], PA Message[A]](s *Server, m *Method) http.Handler {
+	return connect.NewUnaryHandler(m.Procedure, func(ctx context.Context, r *connect.Request[Q]) (*connect.Response[A], error) {
+		ctx, cancel := early(ctx)
+		defer cancel()
+		o := s.alone(ctx, callerOf(ctx), m, PQ(r.Msg))
+		if o.err == nil && o.message == nil {
+			o.message, o.err = read[A, PA](o.body)
+		}
+		if o.err != nil {
+			return nil, wire.Error(wire.FromDetail(s.detail(o.err)))
+		}
+		return connect.NewResponse((*A)(o.message.(PA))), nil
+	}, s.options())
+}
+
+// read reads the answer that another agent has made.
+func read[A any, PA Message[A]](body []byte) (PA, error) {
+	a := PA(new(A))
+	if err := proto.Unmarshal(body, a); err != nil {
+		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the leader's answer: %v", err)
+	}
+	return a, nil
+}
+
+// methods finds the methods of a server by their numbers.
+type methods map[uint32]*Method
+
+// ValidateServices says which method of an embedder's services cannot be served
+// beside the others.
+func ValidateServices(services ...Service) error {
+	return new(Server).take(append([]Service{stateService(), Leases{}.Service()}, services...))
+}
+
+// take takes services up. The error says which of their methods does not fit.
+func (s *Server) take(services []Service) error {
+	s.methods = methods{}
+	for _, service := range services {
+		for _, m := range service.Methods {
+			m.off = service.Off
+			if m.err != nil {
+				return m.err
+			}
+			if other := s.methods[m.Number]; other != nil {
+				return interrex.Errorf(interrex.KindInvalid, "method %s: its number %d is that of %s", m.Procedure, m.Number, other.Procedure)
+			}
+			s.methods[m.Number] = &m
+			s.procedures = append(s.procedures, &m)
+			if m.index != nil {
+				s.readIndex = &m
+			}
+		}
+	}
+	return nil
+}
+
+// served refuses the methods of a service that is switched off here.
+func (m *Method) served(s *Server, c caller) error {
+	if m.off == "" || c.door == doorPeer {
+		return nil
+	}
+	return interrex.Errorf(interrex.KindDisabled, "%s are off by configuration on agent %s: set %s, or ask another agent",
+		strings.TrimPrefix(m.off, "features."), s.config.ID, m.off)
+}

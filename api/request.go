@@ -1,0 +1,313 @@
+package api
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// request is one call of a method on its way to its answer.
+type request struct {
+	method   *Method
+	caller   caller
+	envelope *interrexv1.Operation
+	message  proto.Message // the method's own request
+
+	read    readOptions     // of a read
+	op      state.Operation // of a write, and what follows
+	command state.Command
+	enter   time.Time   // the last moment to enter the log
+	wait    *queue.Wait // nil: it does not wait for its key
+
+	attempt attempt // the courier's
+
+	stop    chan struct{} // closed when its caller has gone
+	mu      sync.Mutex
+	gone    bool
+	abandon func() // takes it back from where it is; nil: nothing has to be done
+}
+
+// open makes a call ready; e is nil of one that did not come on a stream. The
+// error is of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the
+// field.
+func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) (*request, error) {
+	r := &request{method: m, caller: c.onBehalf(e.GetCaller()), envelope: e, message: message, stop: make(chan struct{})}
+	if err := m.served(s, c); err != nil {
+		return nil, err
+	}
+	if !m.Writes() {
+		if r.envelope == nil {
+			r.envelope = &interrexv1.Operation{}
+		}
+		r.enter = now.Add(s.config.ReadWait)
+		var err error
+		if r.read, err = readOptionsOf(message); err == nil {
+			err = r.fits()
+		}
+		return r, err
+	}
+	return r, r.write(s, now)
+}
+
+// fits says whether the method takes what the envelope carries.
+func (r *request) fits() error {
+	e, name := r.envelope, r.method.Name()
+	switch {
+	case r.method.Class != interrexv1.Class_CLASS_RECORDED && (e.GetRequestId() != "" || e.GetMark() != 0):
+		return interrex.Errorf(interrex.KindInvalid, "request_id: %s takes none", name)
+	case !r.method.Writes() && e.GetFence() != nil:
+		return interrex.Errorf(interrex.KindInvalid, "fence: %s changes nothing, and takes none", name)
+	case !r.method.Writes() && e.GetWaitMs() != 0:
+		return interrex.Errorf(interrex.KindInvalid, "wait: %s does not wait", name)
+	}
+	return nil
+}
+
+// write makes the operation of a method that writes.
+func (r *request) write(s *Server, now time.Time) error {
+	table, c, err := r.method.command(r.message, s.config.State)
+	if err == nil && r.envelope == nil {
+		r.envelope, err = lift(r.message)
+	}
+	if err == nil {
+		err = r.fits()
+	}
+	if err == nil {
+		err = r.address(table)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	about := c.About()
+	if about.Privileged {
+		if err := r.caller.mayDo(about.Name); err != nil {
+			return err
+		}
+	}
+	r.command, r.op.Data = c, c.Append(nil)
+	r.enter = now.Add(enterTimeout(about.Lane, r.envelope))
+	return r.waitFor(s.config.State.Waitable(), now)
+}
+
+// address takes over what the operation carries beside its command.
+func (r *request) address(table state.TableID) error {
+	e := r.envelope
+	r.op = state.Operation{Table: table, Caller: r.caller.name, RequestID: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark()}
+	if err := interrex.ValidateRequestID(r.op.RequestID); err != nil {
+		return err
+	}
+	var in wire.Reader
+	r.op.Fence = in.Fence(e.GetFence())
+	if in.Err == nil && r.op.Table == state.OwnTable && e.GetFence() != nil {
+		return interrex.Errorf(interrex.KindInvalid, "fence: %s takes none", r.method.Name())
+	}
+	return in.Err
+}
+
+// enterTimeout is how long an operation may wait to enter the log.
+func enterTimeout(l state.Lane, e *interrexv1.Operation) time.Duration {
+	timeout := queue.EnqueueTimeout
+	if l == state.LaneExtend {
+		timeout = queue.ExtendTimeout
+	}
+	if e.GetTimeoutMs() == 0 {
+		return timeout
+	}
+	return min(timeout, millis(e.GetTimeoutMs()))
+}
+
+// waitFor makes the operation wait for its key, as far as the envelope asks for
+// it.
+func (r *request) waitFor(table state.Waitable, now time.Time) error {
+	if r.envelope.GetWaitMs() == 0 {
+		return nil
+	}
+	var every time.Duration
+	wants := false
+	if table != nil {
+		every, wants = table.Wants(r.command)
+	}
+	if !wants {
+		return interrex.Errorf(interrex.KindInvalid, "wait: %s does not wait", r.method.Name())
+	}
+	wait := millis(r.envelope.GetWaitMs())
+	if err := interrex.ValidateWait(wait); err != nil {
+		return err
+	}
+	r.wait = &queue.Wait{Until: now.Add(wait)}
+	if r.envelope.GetAsksAgain() {
+		r.wait.Every = every
+	}
+	return nil
+}
+
+// waits reports whether the request is one that may stand in line.
+func (r *request) waits() bool { return r.wait != nil }
+
+// last is the last moment at which the request may be sent to a leader.
+func (r *request) last() time.Time {
+	if r.waits() && r.wait.Until.After(r.enter) {
+		return r.wait.Until
+	}
+	return r.enter
+}
+
+// operation makes what the queue takes. Each is used once, so every attempt
+// makes its own.
+func (r *request) operation(now time.Time, done func(state.Result)) *queue.Operation {
+	op := &queue.Operation{
+		Operation: r.op, Command: r.command, Lane: r.command.About().Lane,
+		Deadline: r.enter, Stop: r.stop, Done: done, Wait: r.wait,
+	}
+	if r.waits() && !r.enter.After(now) { // sent again after it has stood in line elsewhere
+		op.Deadline = now.Add(queue.EnqueueTimeout)
+	}
+	return op
+}
+
+// hop makes what crosses to the leader: the same body, with the caller's name
+// and with the times that are left.
+func (r *request) hop(now time.Time) (*interrexv1.Operation, error) {
+	body, err := r.body()
+	if err != nil {
+		return nil, err
+	}
+	left := r.enter.Sub(now)
+	if r.waits() && left <= 0 {
+		left = queue.EnqueueTimeout
+	}
+	e := r.envelope
+	out := &interrexv1.Operation{
+		Method: r.method.Number, Body: body, RequestId: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark(),
+		Fence: e.GetFence(), TimeoutMs: wire.Millis(left), AsksAgain: e.GetAsksAgain(), Caller: r.caller.name,
+	}
+	if r.waits() {
+		out.WaitMs = wire.Millis(r.wait.Until.Sub(now))
+	}
+	return out, nil
+}
+
+// body is the method's own request as bytes: those that came, if it came on a
+// stream.
+func (r *request) body() ([]byte, error) {
+	if r.envelope.Body == nil {
+		sink(r.message)
+		body, err := proto.Marshal(r.message)
+		if err != nil {
+			return nil, interrex.Errorf(interrex.KindInvalid, "request: %v", err)
+		}
+		r.envelope.Body = body
+	}
+	return r.envelope.Body, nil
+}
+
+// cancel says that the caller has gone.
+func (r *request) cancel() {
+	r.mu.Lock()
+	if r.gone {
+		r.mu.Unlock()
+		return
+	}
+	r.gone = true
+	close(r.stop)
+	abandon := r.abandon
+	r.mu.Unlock()
+	if abandon != nil {
+		abandon()
+	}
+}
+
+// onCancel says how to take the request back from where it is now.
+func (r *request) onCancel(abandon func()) {
+	r.mu.Lock()
+	r.abandon = abandon
+	gone := r.gone
+	r.mu.Unlock()
+	if gone && abandon != nil {
+		abandon()
+	}
+}
+
+func (r *request) isGone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gone
+}
+
+func millis(ms uint32) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// The fields of a unary request that are the envelope's on a stream.
+type (
+	identified interface {
+		GetRequestId() string
+		GetAttempt() uint32
+	}
+	waiting interface{ GetWait() *durationpb.Duration }
+	fenced  interface{ GetFence() *interrexv1.Fence }
+)
+
+var lifted = []protoreflect.Name{"request_id", "attempt", "wait", "fence"}
+
+// lift makes the envelope of a unary request. Its message keeps the fields until
+// it is sent on: see sink.
+func lift(m proto.Message) (*interrexv1.Operation, error) {
+	e := &interrexv1.Operation{}
+	if q, is := m.(identified); is {
+		e.RequestId, e.Attempt = q.GetRequestId(), q.GetAttempt()
+	}
+	if q, is := m.(fenced); is {
+		e.Fence = q.GetFence()
+	}
+	if q, is := m.(waiting); is && q.GetWait() != nil {
+		var in wire.Reader
+		wait := in.Duration("wait", q.GetWait())
+		in.Fail(interrex.ValidateWait(wait))
+		if in.Err != nil {
+			return nil, in.Err
+		}
+		if wait > 0 {
+			e.WaitMs = wire.Millis(wait)
+		}
+	}
+	return e, nil
+}
+
+// sink takes out of a message what stands in its envelope.
+func sink(m proto.Message) {
+	r := m.ProtoReflect()
+	for _, name := range lifted {
+		if f := r.Descriptor().Fields().ByName(name); f != nil {
+			r.Clear(f)
+		}
+	}
+}
+
+// unlifted refuses a message of a stream that says what its envelope should.
+func unlifted(m proto.Message) error {
+	field := ""
+	if q, is := m.(identified); is && (q.GetRequestId() != "" || q.GetAttempt() != 0) {
+		field = "request_id"
+	}
+	if q, is := m.(waiting); is && q.GetWait() != nil {
+		field = "wait"
+	}
+	if q, is := m.(fenced); is && q.GetFence() != nil {
+		field = "fence"
+	}
+	if field == "" {
+		return nil
+	}
+	return interrex.Errorf(interrex.KindInvalid, "%s: on a stream it stands in the operation, not in its body", field)
+}

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/queue"
+)
+
+// alone does one call that did not come on a stream.
+func (s *Server) alone(ctx context.Context, c caller, m *Method, message proto.Message) outcome {
+	if err := s.calls.enter(); err != nil {
+		return outcome{err: err}
+	}
+	defer s.calls.leave()
+	r, err := s.open(c, m, nil, message, s.config.Clock.Now())
+	if err != nil {
+		return outcome{err: err}
+	}
+	if !m.Writes() {
+		return s.readAlone(ctx, r)
+	}
+	if r.waits() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.calls.ended, cancel)()
+	}
+	return s.call(ctx, r)
+}
+
+// call takes one request to the leader, and waits for its outcome.
+func (s *Server) call(ctx context.Context, r *request) outcome {
+	outcomes := make(chan outcome, 1)
+	courier := newCourier(ctx, s, r.caller, func(_ *request, o outcome) { outcomes <- o })
+	defer courier.close()
+	bound := s.config.Clock.NewTimer(r.last().Sub(s.config.Clock.Now()) + s.config.LeaderWait + s.config.AnswerWait)
+	defer bound.Stop()
+	courier.send([]*request{r})
+	select {
+	case o := <-outcomes:
+		return s.answered(r, o)
+	case <-bound.Chan():
+		r.cancel()
+		return outcome{err: errUnanswered()}
+	case <-ctx.Done():
+	}
+	// The caller has gone, or the server drains. What has not entered the log
+	// leaves the queue, and that is worth telling apart from not knowing.
+	r.cancel()
+	grace := s.config.Clock.NewTimer(cancelGrace)
+	defer grace.Stop()
+	select {
+	case o := <-outcomes:
+		return s.answered(r, o)
+	case <-grace.Chan():
+		return outcome{err: errUnanswered()}
+	}
+}
+
+// answered makes the answer of what the log has said.
+func (s *Server) answered(r *request, o outcome) outcome {
+	if s.calls.draining() && queue.IsCanceled(o.err) {
+		o.err = drainingError()
+	}
+	if o.err == nil && o.logged {
+		o.message, o.err = r.method.answer(r, o.result, s.config.State)
+	}
+	return o
+}
+
+// cancelGrace is how long a call that has ended waits to learn that its
+// operation has left the queue.
+const cancelGrace = 250 * time.Millisecond
+
+func errUnanswered() error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot say whether it happened: the operation was not answered in time; ask again with the same request id")
+}
+
+// maxEarly is how much of a caller's time is kept for the answer's way.
+const maxEarly = 100 * time.Millisecond
+
+// early ends somewhat before the caller's time is over: that nothing has happened
+// is worth nothing to one who has gone, and must take it for unknown.
+func early(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(maxEarly, time.Until(deadline)/5)))
+}

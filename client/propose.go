@@ -1,0 +1,21 @@
+package client
+
+import (
+	"context"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// Propose puts a command of an embedder's own table into the log, and returns what
+// the table says to it. It is for tables without a service of their own, and for
+// operators and the agent's own process.
+func Propose(ctx context.Context, by Caller, p interrex.Proposal) (interrex.ProposalAnswer, error) {
+	m, err := Call[interrexv1.ProposeRequest, interrexv1.ProposeResponse](ctx, by, interrexv1.StateServiceProposeProcedure,
+		&interrexv1.ProposeRequest{Table: uint32(p.Table), Data: p.Data},
+		Options{RequestID: p.RequestID, Attempt: p.Attempt, Fence: p.Fence})
+	if err != nil {
+		return interrex.ProposalAnswer{}, err
+	}
+	return interrex.ProposalAnswer{Reply: m.GetReply(), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, nil
+}
