@@ -35,10 +35,14 @@ func (c *calls) enter() error {
 	return nil
 }
 
-func (c *calls) leave() {
+// leave closes n calls.
+func (c *calls) leave(n int) {
+	if n == 0 {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.open--
+	c.open -= n
 	c.settle()
 }
 

@@ -50,15 +50,12 @@ type outcome struct {
 	logged  bool          // result counts
 }
 
-// attempt is where a request stands with its courier, which has it alone between
-// two attempts, and whose lock guards it then.
-type attempt struct {
-	sent   time.Time
-	hopped bool          // to another agent
-	limit  time.Time     // of finding a leader
-	pause  time.Duration // before the next one
-	at     time.Time     // of the next one; zero: as soon as somebody leads
-	last   outcome
+// retries are a request's further attempts; the courier's lock guards them.
+type retries struct {
+	limit time.Time     // of finding a leader
+	pause time.Duration // before the next one
+	at    time.Time     // of the next one; limit: as soon as somebody leads
+	last  outcome
 }
 
 // batch is requests that went to another agent together.
@@ -97,7 +94,7 @@ func (c *courier) send(requests []*request) {
 	s := c.server
 	l, now := s.config.Leadership.Current(), s.config.Clock.Now()
 	for _, r := range requests {
-		r.attempt.sent, r.attempt.hopped = now, false
+		r.sent, r.hopped = now, false
 	}
 	switch {
 	case l.Leader:
@@ -149,7 +146,7 @@ func (c *courier) forward(id string, requests []*request, now time.Time) {
 	b := &batch{}
 	var ops []*interrexv1.Operation
 	for _, r := range requests {
-		r.attempt.hopped = true
+		r.hopped = true
 		op, err := r.hop(now)
 		if err != nil {
 			c.landed(r, outcome{err: err})
@@ -218,13 +215,17 @@ func (c *courier) landed(r *request, o outcome) {
 // may be.
 func (c *courier) retry(r *request, o outcome) bool {
 	now, wait := c.server.config.Clock.Now(), c.server.config.LeaderWait
-	kind, a := interrex.KindOf(o.err), &r.attempt
-	if c.caller.door == doorPeer || !elsewhere(kind) && !(a.hopped && away(kind, r, now.Sub(a.sent), wait)) {
+	kind := interrex.KindOf(o.err)
+	if c.caller.door == doorPeer || !elsewhere(kind) && !(r.hopped && away(kind, r, now.Sub(r.sent), wait)) {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if a.limit.IsZero() || now.Sub(a.sent) > wait { // it stood in line there, until that leader went
+	if r.retries == nil {
+		r.retries = &retries{}
+	}
+	a := r.retries
+	if a.limit.IsZero() || now.Sub(r.sent) > wait { // it stood in line there, until that leader went
 		a.limit, a.pause = now.Add(wait), minPause
 		if last := r.last(); last.Before(a.limit) {
 			a.limit = last
@@ -232,7 +233,7 @@ func (c *courier) retry(r *request, o outcome) bool {
 	}
 	a.at, a.last = now.Add(a.pause), o
 	a.pause = min(2*a.pause, maxPause)
-	if kind == interrex.KindNoLeader && !a.hopped {
+	if kind == interrex.KindNoLeader && !r.hopped {
 		a.at = a.limit // or when somebody leads
 		if !now.Before(a.limit) {
 			return false
@@ -303,12 +304,13 @@ func (c *courier) due(led bool) (due []*request, next time.Duration, more bool) 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.again = slices.DeleteFunc(c.again, func(r *request) bool {
-		leaderless := r.attempt.at.Equal(r.attempt.limit)
-		if led && leaderless || !now.Before(r.attempt.at) || r.isGone() {
+		a := r.retries
+		leaderless := a.at.Equal(a.limit)
+		if led && leaderless || !now.Before(a.at) || r.isGone() {
 			due = append(due, r)
 			return true
 		}
-		next = min(next, r.attempt.at.Sub(now))
+		next = min(next, a.at.Sub(now))
 		return false
 	})
 	more = len(c.again) > 0
@@ -325,7 +327,7 @@ func (c *courier) giveUp() {
 	c.again, c.closed = nil, true
 	c.mu.Unlock()
 	for _, r := range left {
-		c.done(r, r.attempt.last)
+		c.done(r, r.retries.last)
 	}
 }
 

@@ -358,7 +358,7 @@ func (nd *node) call(ctx context.Context, in *interrexv1.Operation) (*interrexv1
 	if err := s.calls.enter(); err != nil {
 		return nil, err
 	}
-	defer s.calls.leave()
+	defer s.calls.leave(1)
 	m := s.methods[in.GetMethod()]
 	message, err := m.decode(in.GetBody())
 	nd.must(err)

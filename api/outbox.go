@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -14,6 +16,12 @@ type settled struct {
 	o outcome
 }
 
+// refused is an operation that was not opened.
+type refused struct {
+	id  uint64
+	err error
+}
+
 // settle takes what became of an operation, on whatever goroutine.
 func (st *stream) settle(r *request, o outcome) {
 	st.mu.Lock()
@@ -22,10 +30,20 @@ func (st *stream) settle(r *request, o outcome) {
 	st.poke()
 }
 
-// deliver answers an operation that was not opened.
-func (st *stream) deliver(a *interrexv1.Answer) {
+// settleAll takes what became of several.
+func (st *stream) settleAll(requests []*request, outcomes []outcome) {
 	st.mu.Lock()
-	st.answers = append(st.answers, a)
+	for i, r := range requests {
+		st.settled = append(st.settled, settled{r, outcomes[i]})
+	}
+	st.mu.Unlock()
+	st.poke()
+}
+
+// refuse answers an operation that is not opened.
+func (st *stream) refuse(id uint64, err error) {
+	st.mu.Lock()
+	st.refused = append(st.refused, refused{id, err})
 	st.mu.Unlock()
 	st.poke()
 }
@@ -46,6 +64,7 @@ func (st *stream) write(received <-chan error) error {
 	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
 		return err
 	}
+	out := outbox{server: st.server}
 	sweep := st.server.config.Clock.NewTimer(sweepEvery)
 	defer sweep.Stop()
 	st.sweeping.Store(true)
@@ -65,14 +84,11 @@ func (st *stream) write(received <-chan error) error {
 		case <-st.ctx.Done():
 			return context.Cause(st.ctx)
 		}
-		answers, open := st.take()
-		for len(answers) > 0 {
-			n := min(len(answers), MaxMessages)
-			m := &interrexv1.OperateResponse{Answers: answers[:n]}
-			if err := send(func() error { return st.conn.Send(m) }); err != nil {
+		open := st.take(&out)
+		for out.next() {
+			if err := send(func() error { return st.conn.Send(&out.message) }); err != nil {
 				return err
 			}
-			answers = answers[n:]
 		}
 		if open == 0 && (received == nil || ended == nil) && st.quiet() {
 			if received != nil {
@@ -90,31 +106,93 @@ func (st *stream) write(received <-chan error) error {
 // sweepEvery is how often what another agent does not answer is looked at.
 const sweepEvery = time.Second
 
-// take makes the answers that wait, and says how many operations stay open.
-func (st *stream) take() (answers []*interrexv1.Answer, open int) {
+// take takes out what waits, and says how many operations stay open.
+func (st *stream) take(out *outbox) (open int) {
 	st.mu.Lock()
-	settled := st.settled
-	st.settled = nil
-	answers, st.answers = st.answers, nil
-	for _, done := range settled {
-		if id := done.r.envelope.GetId(); st.open[id] == done.r {
-			delete(st.open, id)
+	defer st.mu.Unlock()
+	st.settled, out.settled = out.settled[:0], st.settled
+	st.refused, out.refused = out.refused[:0], st.refused
+	for i := range out.settled {
+		delete(st.open, out.settled[i].r.envelope.GetId())
+	}
+	st.server.calls.leave(len(out.settled))
+	return len(st.open)
+}
+
+// outbox makes messages of what was taken from a stream. Its memory is used again.
+type outbox struct {
+	server  *Server
+	settled []settled
+	refused []refused
+	made    int // of settled
+	message interrexv1.OperateResponse
+	answers []answer
+	bodies  []byte
+}
+
+// answer is an answer together with what it may hold.
+type answer struct {
+	interrexv1.Answer
+	body interrexv1.Answer_Body
+}
+
+// next makes the next message, of at most MaxMessages answers; false: there is
+// nothing left to say.
+func (o *outbox) next() bool {
+	n := min(len(o.settled)-o.made+len(o.refused), MaxMessages)
+	if n == 0 {
+		clear(o.settled)
+		o.settled, o.made = o.settled[:0], 0
+		return false
+	}
+	if cap(o.answers) < n {
+		o.answers = make([]answer, MaxMessages)
+	}
+	o.message.Answers, o.bodies = o.message.Answers[:0], o.bodies[:0]
+	for i := range n {
+		a := &o.answers[:n][i]
+		a.Result = nil
+		if o.made < len(o.settled) {
+			s := &o.settled[o.made]
+			a.Id = s.r.envelope.GetId()
+			o.fill(a, s.r, s.o)
+			o.made++
+		} else {
+			last := len(o.refused) - 1
+			a.Id = o.refused[last].id
+			o.fail(a, o.refused[last].err)
+			o.refused = o.refused[:last]
 		}
+		o.message.Answers = append(o.message.Answers, &a.Answer)
 	}
-	open = len(st.open)
-	st.mu.Unlock()
-	for _, done := range settled {
-		answers = append(answers, st.answer(done.r, done.o))
-		st.server.calls.leave()
+	return true
+}
+
+// fill makes the answer of an operation.
+func (o *outbox) fill(a *answer, r *request, got outcome) {
+	got = o.server.answered(r, got)
+	if got.err == nil && got.message != nil {
+		from := len(o.bodies)
+		o.bodies, got.err = proto.MarshalOptions{}.MarshalAppend(o.bodies, got.message)
+		got.body = o.bodies[from:]
 	}
-	return answers, open
+	if got.err != nil {
+		o.fail(a, got.err)
+		return
+	}
+	a.body.Body = got.body
+	a.Result = &a.body
+}
+
+func (o *outbox) fail(a *answer, err error) {
+	a.Result = &interrexv1.Answer_Error{Error: o.server.detail(err)}
 }
 
 // quiet reports whether nothing waits for the writer.
 func (st *stream) quiet() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return len(st.answers)+len(st.settled)+len(st.open) == 0
+	return len(st.refused)+len(st.settled)+len(st.open) == 0
 }
 
 // endWaits takes waiting claims out of the line, because the server drains.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -28,9 +29,11 @@ type request struct {
 	enter   time.Time   // the last moment to enter the log
 	wait    *queue.Wait // nil: it does not wait for its key
 
-	attempt attempt // the courier's
+	sent    time.Time // the newest attempt
+	hopped  bool      // it went to another agent
+	retries *retries  // nil: none was needed yet
 
-	stop    chan struct{} // closed when its caller has gone
+	stop    chan struct{} // of a write: closed when its caller has gone
 	mu      sync.Mutex
 	gone    bool
 	abandon func() // takes it back from where it is; nil: nothing has to be done
@@ -40,7 +43,7 @@ type request struct {
 // error is of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the
 // field.
 func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) (*request, error) {
-	r := &request{method: m, caller: c.onBehalf(e.GetCaller()), envelope: e, message: message, stop: make(chan struct{})}
+	r := &request{method: m, caller: c.onBehalf(e.GetCaller()), envelope: e, message: message}
 	if err := m.served(s, c); err != nil {
 		return nil, err
 	}
@@ -96,9 +99,15 @@ func (r *request) write(s *Server, now time.Time) error {
 			return err
 		}
 	}
-	r.command, r.op.Data = c, c.Append(nil)
+	r.command, r.op.Data, r.stop = c, c.Append(nil), make(chan struct{})
 	r.enter = now.Add(enterTimeout(about.Lane, r.envelope))
-	return r.waitFor(s.config.State.Waitable(), now)
+	if err := r.waitFor(s.config.State.Waitable(), now); err != nil {
+		return err
+	}
+	if r.waits() {
+		r.keep()
+	}
+	return nil
 }
 
 // address takes over what the operation carries beside its command.
@@ -151,6 +160,15 @@ func (r *request) waitFor(table state.Waitable, now time.Time) error {
 		r.wait.Every = every
 	}
 	return nil
+}
+
+// keep gives a request that may stay for long memory of its own: what came on a
+// stream shares that of its whole message.
+func (r *request) keep() {
+	r.envelope = proto.CloneOf(r.envelope)
+	r.envelope.RequestId, r.envelope.Caller = strings.Clone(r.envelope.RequestId), strings.Clone(r.envelope.Caller)
+	r.op.RequestID, r.op.Caller = r.envelope.RequestId, r.envelope.Caller
+	r.caller.name = r.op.Caller
 }
 
 // waits reports whether the request is one that may stand in line.
@@ -221,7 +239,9 @@ func (r *request) cancel() {
 		return
 	}
 	r.gone = true
-	close(r.stop)
+	if r.stop != nil {
+		close(r.stop)
+	}
 	abandon := r.abandon
 	r.mu.Unlock()
 	if abandon != nil {

@@ -113,7 +113,7 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 
 func (s *Server) operateHandler() (string, http.Handler) {
 	const procedure = interrexv1.StreamServiceOperateProcedure
-	return procedure, connect.NewBidiStreamHandler(procedure, s.operate, s.options())
+	return procedure, connect.NewBidiStreamHandler(procedure, s.operate, s.options(), connect.WithCodec(wire.StreamCodec{}))
 }
 
 // peerRoutes is what an agent asks another for.

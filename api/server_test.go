@@ -192,7 +192,7 @@ func TestDrainGivesUpWithItsContext(t *testing.T) {
 	if err := c.drain(ctx); interrex.KindOf(err) != interrex.KindTimeout {
 		t.Errorf("%v", err)
 	}
-	c.leave()
+	c.leave(1)
 	if err := c.drain(t.Context()); err != nil {
 		t.Error(err)
 	}

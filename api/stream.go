@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -51,8 +50,8 @@ type stream struct {
 	mu      sync.Mutex
 	closed  bool
 	open    map[uint64]*request
-	settled []settled
-	answers []*interrexv1.Answer
+	settled []settled // for the writer to answer
+	refused []refused // the same, of operations that were not opened
 }
 
 // receive takes in messages until the peer has no more.
@@ -83,7 +82,7 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 		r, err := st.begin(in)
 		switch {
 		case err != nil:
-			st.deliver(&interrexv1.Answer{Id: in.GetId(), Result: &interrexv1.Answer_Error{Error: st.server.detail(err)}})
+			st.refuse(in.GetId(), err)
 		case r.method.Writes():
 			writes = append(writes, r)
 		case r.read.eventual:
@@ -101,9 +100,6 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 
 // begin opens an operation.
 func (st *stream) begin(in *interrexv1.Operation) (*request, error) {
-	if err := st.mayOpen(in.GetId()); err != nil {
-		return nil, err
-	}
 	m := st.server.methods[in.GetMethod()]
 	if m == nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves none of number %d", st.server.config.ID, in.GetMethod())
@@ -119,24 +115,24 @@ func (st *stream) begin(in *interrexv1.Operation) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := st.server.calls.enter(); err != nil {
-		return nil, err
-	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.closed {
-		st.server.calls.leave()
-		return nil, drainingError()
+	if err := st.mayOpen(in.GetId()); err != nil {
+		return nil, err
+	}
+	if err := st.server.calls.enter(); err != nil {
+		return nil, err
 	}
 	st.open[in.GetId()] = r
 	return r, nil
 }
 
-// mayOpen says why the peer may not open an operation under this id.
+// mayOpen says why the peer may not open an operation under this id. The lock is
+// held.
 func (st *stream) mayOpen(id uint64) error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
 	switch {
+	case st.closed:
+		return drainingError()
 	case st.open[id] != nil:
 		return interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", id)
 	case len(st.open) >= st.server.config.MaxOpen:
@@ -193,9 +189,7 @@ func (st *stream) readAll(reads []*request) {
 		return
 	}
 	st.start(func() {
-		for i, o := range st.server.readAll(st.ctx, st.caller, reads) {
-			st.settle(reads[i], o)
-		}
+		st.settleAll(reads, st.server.readAll(st.ctx, st.caller, reads))
 	})
 }
 
@@ -208,22 +202,7 @@ func (st *stream) close() {
 	st.mu.Unlock()
 	for _, r := range left {
 		r.cancel()
-		st.server.calls.leave()
+		st.server.calls.leave(1)
 	}
 	st.courier.close()
-}
-
-// answer makes the answer of an operation.
-func (st *stream) answer(r *request, o outcome) *interrexv1.Answer {
-	a := &interrexv1.Answer{Id: r.envelope.GetId()}
-	o = st.server.answered(r, o)
-	if o.err == nil && o.message != nil {
-		o.body, o.err = proto.Marshal(o.message)
-	}
-	if o.err != nil {
-		a.Result = &interrexv1.Answer_Error{Error: st.server.detail(o.err)}
-		return a
-	}
-	a.Result = &interrexv1.Answer_Body{Body: o.body}
-	return a
 }

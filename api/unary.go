@@ -15,7 +15,7 @@ func (s *Server) alone(ctx context.Context, c caller, m *Method, message proto.M
 	if err := s.calls.enter(); err != nil {
 		return outcome{err: err}
 	}
-	defer s.calls.leave()
+	defer s.calls.leave(1)
 	r, err := s.open(c, m, nil, message, s.config.Clock.Now())
 	if err != nil {
 		return outcome{err: err}

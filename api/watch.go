@@ -29,7 +29,7 @@ func (s *Server) watch(ctx context.Context, r *connect.Request[interrexv1.WatchR
 	if err := s.calls.enter(); err != nil {
 		return wire.Error(err)
 	}
-	defer s.calls.leave()
+	defer s.calls.leave(1)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.calls.ended, func() { cancel(drainingError()) })()

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -148,7 +147,7 @@ func (s *Stream) take(m *interrexv1.OperateRequest) {
 			break
 		}
 		if c.op != nil {
-			size += proto.Size(c.op)
+			size += sizeOf(c.op)
 			if size > maxMessage && len(m.Operations) > 0 {
 				break
 			}
@@ -160,6 +159,12 @@ func (s *Stream) take(m *interrexv1.OperateRequest) {
 	left := copy(s.waiting, s.waiting[taken:])
 	clear(s.waiting[left:])
 	s.waiting = s.waiting[:left]
+}
+
+// sizeOf is about how many bytes an operation takes.
+func sizeOf(op *interrexv1.Operation) int {
+	const fields = 64
+	return fields + len(op.Body) + len(op.RequestId) + len(op.Fence.GetKey()) + len(op.Caller)
 }
 
 // receive greets the agent, and hands out answers until the connection ends.

@@ -91,7 +91,7 @@ func NewStream(c StreamConfig) (*Stream, error) {
 	s := &Stream{
 		config: c,
 		// Messages are small and many: to compress them costs more than it saves.
-		service: interrexv1.NewStreamServiceClient(joining{c.HTTP}, c.BaseURL, connect.WithAcceptCompression("gzip", nil, nil)),
+		service: interrexv1.NewStreamServiceClient(joining{c.HTTP}, c.BaseURL, connect.WithAcceptCompression("gzip", nil, nil), connect.WithCodec(wire.StreamCodec{})),
 		work:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 		open:    map[uint64]*call{},

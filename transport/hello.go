@@ -14,7 +14,7 @@ import (
 
 // Protocol is the version of what agents say to each other. Agents of one
 // version and of the next or last one work together.
-const Protocol = 1
+const Protocol = 3
 
 // The bounds of a hello: 4 KiB and 5 s, TLS handshake included. A reason for a
 // refusal has its own share of the 4 KiB.

@@ -147,7 +147,7 @@ func TestWhatIsNotAnAgentIsTurnedAway(t *testing.T) {
 		"far version":      {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":9,"id":"a"}}`)) }, "speaks version 9"},
 		"no raft here": {func(w *world, b *Transport) {
 			conn := w.talk(b, []string{protocolRaft}, w.cert("a"))
-			_, _ = conn.Write(frame(`{"hello":{"protocol":1,"id":"a","of":"tomorrow"}}`))
+			_, _ = conn.Write(frame(`{"hello":{"protocol":3,"id":"a","of":"tomorrow"}}`))
 			_, _ = io.Copy(io.Discard, conn)
 		}, "raft is not running on b"},
 	} {

@@ -1,0 +1,226 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+	"unsafe"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// StreamCodec is protobuf, as connect's own codec writes and reads it. It reads
+// the messages of Operate itself: all that one holds shares one copy of its bytes,
+// where protobuf's own reader makes several for each operation.
+type StreamCodec struct{}
+
+var _ connect.Codec = StreamCodec{}
+
+// Name implements connect.Codec.
+func (StreamCodec) Name() string { return "proto" }
+
+// Marshal implements connect.Codec.
+func (c StreamCodec) Marshal(message any) ([]byte, error) { return c.MarshalAppend(nil, message) }
+
+// MarshalAppend saves connect a copy.
+func (StreamCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
+	m, is := message.(proto.Message)
+	if !is {
+		return nil, fmt.Errorf("cannot encode a %T: it is not a protobuf message", message)
+	}
+	return proto.MarshalOptions{}.MarshalAppend(b, m)
+}
+
+// Unmarshal implements connect.Codec. Connect uses data again afterwards.
+func (StreamCodec) Unmarshal(data []byte, message any) error {
+	switch m := message.(type) {
+	case *interrexv1.OperateRequest:
+		return readOperations(bytes.Clone(data), m)
+	case *interrexv1.OperateResponse:
+		return readAnswers(bytes.Clone(data), m)
+	case proto.Message:
+		return proto.Unmarshal(data, m)
+	}
+	return fmt.Errorf("cannot decode a %T: it is not a protobuf message", message)
+}
+
+var (
+	errMalformed = errors.New("cannot decode the message: it is malformed")
+	errUTF8      = errors.New("cannot decode the message: a text in it is not UTF-8")
+)
+
+// field is one field of a message: a number, or bytes.
+type field struct {
+	number protowire.Number
+	kind   protowire.Type
+	value  uint64
+	bytes  []byte
+}
+
+// fields calls each for every field of a message, in their order.
+func fields(b []byte, each func(field) error) error {
+	for len(b) > 0 {
+		f := field{}
+		var n int
+		if f.number, f.kind, n = protowire.ConsumeTag(b); n < 0 || f.number > protowire.MaxValidNumber {
+			return errMalformed
+		}
+		b = b[n:]
+		switch f.kind {
+		case protowire.VarintType:
+			f.value, n = protowire.ConsumeVarint(b)
+		case protowire.BytesType:
+			f.bytes, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(f.number, f.kind, b)
+		}
+		if n < 0 {
+			return errMalformed
+		}
+		b = b[n:]
+		if err := each(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count says how many fields of bytes have a number.
+func count(b []byte, number protowire.Number) (n int, err error) {
+	err = fields(b, func(f field) error {
+		if f.number == number && f.kind == protowire.BytesType {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (f field) text() (string, error) {
+	if !utf8.Valid(f.bytes) {
+		return "", errUTF8
+	}
+	return unsafe.String(unsafe.SliceData(f.bytes), len(f.bytes)), nil
+}
+
+// readOperations reads a message whose bytes are its own from now on.
+func readOperations(b []byte, m *interrexv1.OperateRequest) error {
+	n, err := count(b, 1)
+	if err != nil {
+		return err
+	}
+	m.Reset()
+	all := make([]interrexv1.Operation, n)
+	m.Operations = make([]*interrexv1.Operation, 0, n)
+	return fields(b, func(f field) error {
+		switch {
+		case f.number == 1 && f.kind == protowire.BytesType:
+			op := &all[len(m.Operations)]
+			m.Operations = append(m.Operations, op)
+			return fields(f.bytes, func(f field) error { return readOperation(f, op) })
+		case f.number == 2 && f.kind == protowire.VarintType:
+			m.Cancels = append(m.Cancels, f.value)
+		case f.number == 2 && f.kind == protowire.BytesType:
+			return readNumbers(f.bytes, &m.Cancels)
+		}
+		return nil
+	})
+}
+
+func readNumbers(b []byte, to *[]uint64) error {
+	for len(b) > 0 {
+		v, n := protowire.ConsumeVarint(b)
+		if n < 0 {
+			return errMalformed
+		}
+		*to, b = append(*to, v), b[n:]
+	}
+	return nil
+}
+
+// readOperation takes up one field of an operation. One that is not known here,
+// or is of another kind, is left out.
+func readOperation(f field, op *interrexv1.Operation) (err error) {
+	if f.kind == protowire.VarintType {
+		switch f.number {
+		case 1:
+			op.Id = f.value
+		case 2:
+			op.Method = uint32(f.value)
+		case 5:
+			op.Attempt = uint32(f.value)
+		case 6:
+			op.Mark = f.value
+		case 8:
+			op.TimeoutMs = uint32(f.value)
+		case 9:
+			op.WaitMs = uint32(f.value)
+		case 10:
+			op.AsksAgain = f.value != 0
+		}
+	}
+	if f.kind == protowire.BytesType {
+		switch f.number {
+		case 3:
+			op.Body = f.bytes
+		case 4:
+			op.RequestId, err = f.text()
+		case 7:
+			if op.Fence == nil {
+				op.Fence = &interrexv1.Fence{}
+			}
+			err = proto.UnmarshalOptions{Merge: true}.Unmarshal(f.bytes, op.Fence)
+		case 11:
+			op.Caller, err = f.text()
+		}
+	}
+	return err
+}
+
+// answer is an answer together with what it may hold, which saves allocations.
+type answer struct {
+	interrexv1.Answer
+	body interrexv1.Answer_Body
+}
+
+// readAnswers reads a message whose bytes are its own from now on.
+func readAnswers(b []byte, m *interrexv1.OperateResponse) error {
+	n, err := count(b, 1)
+	if err != nil {
+		return err
+	}
+	m.Reset()
+	all := make([]answer, n)
+	m.Answers = make([]*interrexv1.Answer, 0, n)
+	return fields(b, func(f field) error {
+		if f.number != 1 || f.kind != protowire.BytesType {
+			return nil
+		}
+		a := &all[len(m.Answers)]
+		m.Answers = append(m.Answers, &a.Answer)
+		return fields(f.bytes, func(f field) error { return readAnswer(f, a) })
+	})
+}
+
+func readAnswer(f field, a *answer) error {
+	switch {
+	case f.number == 1 && f.kind == protowire.VarintType:
+		a.Id = f.value
+	case f.number == 2 && f.kind == protowire.BytesType:
+		e, is := a.Result.(*interrexv1.Answer_Error)
+		if !is {
+			e = &interrexv1.Answer_Error{Error: &interrexv1.Error{}}
+			a.Result = e
+		}
+		return proto.UnmarshalOptions{Merge: true}.Unmarshal(f.bytes, e.Error)
+	case f.number == 3 && f.kind == protowire.BytesType:
+		a.body.Body = f.bytes
+		a.Result = &a.body
+	}
+	return nil
+}
