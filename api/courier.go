@@ -12,7 +12,6 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // courier takes what only the leader can do to whoever leads, and answers each
@@ -46,8 +45,7 @@ type outcome struct {
 	err     error
 	message proto.Message // the answer, if it was made here
 	body    []byte        // the answer, if another agent has made it
-	result  state.Result  // what the log has said here; its answer is made by whoever waits for it
-	logged  bool          // result counts
+	logged  bool          // the answer is to be made of the request's result
 }
 
 // retries are a request's further attempts; the courier's lock guards them.
@@ -123,7 +121,8 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 			continue
 		}
 		ops = append(ops, r.operation(now, func(res state.Result) {
-			c.landed(r, outcome{err: res.Err, result: res, logged: true})
+			r.result = res
+			c.landed(r, outcome{err: res.Err, logged: true})
 		}))
 	}
 	c.server.config.Queue.Enqueue(c.ctx, ops...)
@@ -156,8 +155,11 @@ func (c *courier) forward(id string, requests []*request, now time.Time) {
 	}
 	b.open = len(b.requests)
 	f, err := c.server.config.Forward(c.ctx, id)
-	if err != nil {
-		c.refuse(b.requests, wire.FromError(err, true))
+	if err != nil { // nothing has left
+		if interrex.KindOf(err) == "" {
+			err = interrex.Errorf(interrex.KindUnavailable, "%v", err).WithCause(err)
+		}
+		c.refuse(b.requests, err)
 		return
 	}
 	c.mu.Lock()

@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -288,4 +290,84 @@ func TestNothingHasHappenedIsSaidBeforeTheCallersTimeIsOver(t *testing.T) {
 			t.Errorf("got %v (%s), want no leader", err, kind)
 		}
 	}
+}
+
+// silence is a forwarder that answers only what is abandoned.
+type silence struct{ script }
+
+func (s *silence) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {
+	for _, op := range ops {
+		_ = s.next(op)
+	}
+	return func(i int) { done(i, nil, interrex.Errorf(interrex.KindOutcomeUnknown, "abandoned")) }
+}
+
+func TestWhatAnotherAgentNeverAnswersIsUnknown(t *testing.T) {
+	to := &silence{}
+	nd := cluster(t, 1, func(c *Config) {
+		c.AnswerWait = 50 * time.Millisecond
+		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
+		c.Forward = func(context.Context, string) (Forwarder, error) { return to, nil }
+	})[0]
+	s := nd.stream(t.Context(), nd.url)
+	for id := range uint64(3) { // also when nothing else happens on the stream
+		in := claimOp(id, "a/b", "ann")
+		in.TimeoutMs = 1
+		s.send(in)
+		if a := s.answers(1)[id]; a.GetError().GetKind() != "outcome unknown" {
+			t.Errorf("%v", a)
+		}
+	}
+	in := claimOp(0, "a/b", "ann")
+	in.TimeoutMs = 1
+	if _, err := nd.call(t.Context(), in); interrex.KindOf(err) != interrex.KindOutcomeUnknown {
+		t.Errorf("alone: %v", err)
+	}
+}
+
+func TestWhatCannotBeForwardedHasNotHappened(t *testing.T) {
+	nd := cluster(t, 1, func(c *Config) {
+		c.LeaderWait = 50 * time.Millisecond
+		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
+		c.Forward = func(context.Context, string) (Forwarder, error) { return nil, errors.New("no way") }
+	})[0]
+	if _, err := nd.call(t.Context(), claimOp(0, "a/b", "ann")); interrex.KindOf(err) != interrex.KindUnavailable {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestABatchIsForwardedAsABatch(t *testing.T) {
+	to := &batches{}
+	nd := cluster(t, 1, func(c *Config) {
+		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
+		c.Forward = func(context.Context, string) (Forwarder, error) { return to, nil }
+	})[0]
+	s := nd.stream(t.Context(), nd.url)
+	var ops []*interrexv1.Operation
+	for id := range uint64(500) {
+		ops = append(ops, claimOp(id, fmt.Sprintf("a/%d", id), "ann"))
+	}
+	s.send(ops...)
+	for id, a := range s.answers(500) {
+		if got := as[interrexv1.ClaimResponse](t, a).GetAttempt(); got != uint32(id) {
+			t.Errorf("operation %d has the answer of %d", id, got)
+		}
+	}
+	if len(to.sizes) != 1 || to.sizes[0] != 500 {
+		t.Errorf("one message went on as %v", to.sizes)
+	}
+}
+
+// batches answers each operation with its place, in a goroutine of its own.
+type batches struct{ sizes []int }
+
+func (b *batches) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {
+	b.sizes = append(b.sizes, len(ops))
+	for i := range ops {
+		go func() {
+			body, err := proto.Marshal(&interrexv1.ClaimResponse{Attempt: uint32(i)})
+			done(i, body, err)
+		}()
+	}
+	return func(int) {}
 }

@@ -101,7 +101,7 @@ func (s *Server) index(ctx context.Context, c caller) (uint64, error) {
 	}
 	r := &request{
 		method: s.readIndex, caller: c, envelope: &interrexv1.Operation{}, message: &interrexv1.ReadIndexRequest{},
-		enter: s.config.Clock.Now().Add(s.config.ReadWait),
+		errand: &errand{enter: s.config.Clock.Now().Add(s.config.ReadWait), stop: make(chan struct{})},
 	}
 	o := s.call(ctx, r)
 	m, is := o.message.(*interrexv1.ReadIndexResponse)
@@ -141,6 +141,9 @@ func (s *Server) indexHere(ctx context.Context) (uint64, error) {
 // reached refuses a revision that the state, which is current, does not stand
 // at: nobody can have seen it.
 func (s *Server) reached(min interrex.Revision) error {
+	if min == 0 {
+		return nil
+	}
 	if now := s.config.State.Revision(); now < min {
 		return interrex.Errorf(interrex.KindInvalid, "min_revision: %d has not been reached by the cluster, which stands at %d", min, now)
 	}

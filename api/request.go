@@ -23,20 +23,26 @@ type request struct {
 	envelope *interrexv1.Operation
 	message  proto.Message // the method's own request
 
-	read    readOptions     // of a read
-	op      state.Operation // of a write, and what follows
+	read    readOptions // of a read
+	*errand             // of what only the leader can do
+
+	mu      sync.Mutex
+	gone    bool
+	abandon func() // takes it back from where it is; nil: nothing has to be done
+}
+
+// errand is the part of a request that only the leader can do.
+type errand struct {
+	op      state.Operation
 	command state.Command
-	enter   time.Time   // the last moment to enter the log
-	wait    *queue.Wait // nil: it does not wait for its key
+	result  state.Result  // what the log here has said
+	enter   time.Time     // the last moment to enter the log
+	wait    *queue.Wait   // nil: it does not wait for its key
+	stop    chan struct{} // closed when its caller has gone
 
 	sent    time.Time // the newest attempt
 	hopped  bool      // it went to another agent
 	retries *retries  // nil: none was needed yet
-
-	stop    chan struct{} // of a write: closed when its caller has gone
-	mu      sync.Mutex
-	gone    bool
-	abandon func() // takes it back from where it is; nil: nothing has to be done
 }
 
 // open makes a call ready; e is nil of one that did not come on a stream. The
@@ -51,13 +57,13 @@ func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message prot
 		if r.envelope == nil {
 			r.envelope = &interrexv1.Operation{}
 		}
-		r.enter = now.Add(s.config.ReadWait)
 		var err error
 		if r.read, err = readOptionsOf(message); err == nil {
 			err = r.fits()
 		}
 		return r, err
 	}
+	r.errand = &errand{stop: make(chan struct{})}
 	return r, r.write(s, now)
 }
 
@@ -99,7 +105,7 @@ func (r *request) write(s *Server, now time.Time) error {
 			return err
 		}
 	}
-	r.command, r.op.Data, r.stop = c, c.Append(nil), make(chan struct{})
+	r.command, r.op.Data = c, c.Append(nil)
 	r.enter = now.Add(enterTimeout(about.Lane, r.envelope))
 	if err := r.waitFor(s.config.State.Waitable(), now); err != nil {
 		return err
@@ -172,7 +178,7 @@ func (r *request) keep() {
 }
 
 // waits reports whether the request is one that may stand in line.
-func (r *request) waits() bool { return r.wait != nil }
+func (r *request) waits() bool { return r.errand != nil && r.wait != nil }
 
 // last is the last moment at which the request may be sent to a leader.
 func (r *request) last() time.Time {
@@ -239,7 +245,7 @@ func (r *request) cancel() {
 		return
 	}
 	r.gone = true
-	if r.stop != nil {
+	if r.errand != nil {
 		close(r.stop)
 	}
 	abandon := r.abandon

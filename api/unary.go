@@ -67,7 +67,7 @@ func (s *Server) answered(r *request, o outcome) outcome {
 		o.err = drainingError()
 	}
 	if o.err == nil && o.logged {
-		o.message, o.err = r.method.answer(r, o.result, s.config.State)
+		o.message, o.err = r.method.answer(r, r.result, s.config.State)
 	}
 	return o
 }
