@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"testing"
 
@@ -39,4 +40,34 @@ func benchmarkStream(b *testing.B, callers int) {
 		b.Errorf("%d of %d failed", n, b.N)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+}
+
+// BenchmarkAudience is what one event costs the goroutine that serves a stream
+// of so many watches, all of which get it, or none. Encoding is in it, and what
+// makes the message is not.
+func BenchmarkAudience(b *testing.B) {
+	for _, watches := range []int{1, 100, MaxWatches} {
+		for name, prefix := range map[string]string{"all": "", "none": "x"} {
+			b.Run(fmt.Sprintf("watches=%d/%s", watches, name), func(b *testing.B) {
+				nd := cluster(b, 1)[0]
+				a := newAudience(nd.server, caller{})
+				defer a.close()
+				f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{Since: 1, Prefix: prefix})
+				nd.must(err)
+				for id := range watches {
+					nd.must(a.add(&watched{feed: f, id: uint64(id), credit: math.MaxInt}))
+				}
+				b.ReportAllocs()
+				at := 1
+				for b.Loop() {
+					at++
+					nd.publish(at, at)
+					for idle := false; !idle; {
+						var out message
+						_, idle = a.gather(&out)
+					}
+				}
+			})
+		}
+	}
 }

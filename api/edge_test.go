@@ -93,13 +93,13 @@ func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) { c.SendWait = 50 * time.Millisecond })[0]
 	nd.watch(&interrexv1.WatchRequest{})
 	nd.waitFor(func() bool { return nd.ring.Stats().Watchers == 1 })
-	random := make([]byte, 3000) // what is compressed away fills no window
-	rand.NewChaCha8([32]byte{}).Read(random)
-	metadata := map[string]string{"m": base64.StdEncoding.EncodeToString(random)}
+	random, source := make([]byte, 3000), rand.NewChaCha8([32]byte{}) // what is compressed away fills no window
 	for i := 0; nd.ring.Stats().Watchers > 0; i++ {
 		if i > 20000 {
 			t.Fatal("the watch goes on though nobody reads it")
 		}
+		_, _ = source.Read(random) // it has no end
+		metadata := map[string]string{"m": base64.StdEncoding.EncodeToString(random)}
 		flood := op(0, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "jobs/flood", Holder: "ann", Takeover: true, Metadata: metadata})
 		if _, err := nd.call(t.Context(), flood); err != nil {
 			t.Fatal(err)

@@ -1,8 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"regexp"
@@ -246,5 +250,42 @@ func (nd *node) waitFor(is func() bool) {
 		case <-deadline.C:
 			nd.t.Fatal("it did not happen")
 		}
+	}
+}
+
+// The messages of a watch in JSON show the events themselves, under the
+// field's name.
+func TestAWatchInJSONShowsItsEvents(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("jobs/one", "ann")
+	nd.claimed("jobs/two", "bob")
+	body := []byte(`{"since":"0","namespace":"jobs"}`)
+	envelope := append([]byte{0, 0, 0, 0, byte(len(body))}, body...)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, nd.url+"/interrex.v1.LeaseService/Watch", bytes.NewReader(envelope))
+	nd.must(err)
+	r.Header.Set("Content-Type", "application/connect+json")
+	answer, err := nd.http.Do(r)
+	nd.must(err)
+	defer func() { _ = answer.Body.Close() }()
+	head := make([]byte, 5)
+	_, err = io.ReadFull(answer.Body, head)
+	nd.must(err)
+	text := make([]byte, binary.BigEndian.Uint32(head[1:]))
+	_, err = io.ReadFull(answer.Body, text)
+	nd.must(err)
+	var m struct {
+		Events []struct {
+			Kind, Revision string
+			Lease          struct{ Key, Holder string }
+		}
+	}
+	if err := json.Unmarshal(text, &m); err != nil || len(m.Events) != 3 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if e := m.Events[1]; e.Kind != "lease.present" || e.Lease.Key != "jobs/two" || e.Lease.Holder != "bob" {
+		t.Errorf("%+v", e)
+	}
+	if e := m.Events[2]; e.Kind != "end_of_snapshot" || e.Revision != "2" {
+		t.Errorf("%+v", e)
 	}
 }

@@ -26,6 +26,8 @@ type Server struct {
 	reports    reporter
 	metrics    http.Handler
 
+	watchables map[uint32]watchable // by the method's number
+
 	public, socket, peer http.Handler
 }
 
@@ -41,6 +43,10 @@ func New(c Config) (*Server, error) {
 	}
 	s.reports.engine = c.Engine
 	s.metrics = s.newMetrics()
+	var err error
+	if s.watchables, err = s.newWatchables(); err != nil {
+		return nil, errors.Trace(err)
+	}
 	s.public = s.edge(doorPublic, s.routes(http.NewServeMux()))
 	s.socket = s.edge(doorSocket, s.routes(profiles()))
 	s.peer = s.edge(doorPeer, s.peerRoutes())
@@ -95,6 +101,7 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	}
 	rpc.Handle(interrexv1.LeaseServiceWatchProcedure, connect.NewServerStreamHandler(interrexv1.LeaseServiceWatchProcedure, s.watch, s.options()))
 	rpc.Handle(s.operateHandler())
+	rpc.Handle(interrexv1.StreamServiceWatchProcedure, connect.NewBidiStreamHandler(interrexv1.StreamServiceWatchProcedure, s.watchAll, s.options()))
 	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options()))
 	rpc.Handle(grpchealth.NewHandler(&health{s, services}, s.options()))
 	reflector := grpcreflect.NewStaticReflector(services...)

@@ -3,9 +3,12 @@ package api
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -15,25 +18,31 @@ import (
 )
 
 type wireWatch struct {
-	t testing.TB
-	s *connect.ServerStreamForClient[interrexv1.WatchResponse]
+	t    testing.TB
+	s    *connect.ServerStreamForClient[interrexv1.WatchResponse]
+	left *[]*interrexv1.LeaseEvent // of the last message
 }
 
 func (nd *node) watch(m *interrexv1.WatchRequest) wireWatch {
 	nd.t.Helper()
-	ctx, cancel := context.WithCancel(nd.t.Context())
+	ctx, cancel := context.WithTimeout(nd.t.Context(), time.Minute)
 	s, err := interrexv1.NewLeaseServiceClient(nd.http, nd.url).Watch(ctx, connect.NewRequest(m))
 	nd.must(err)
 	nd.t.Cleanup(func() { cancel(); _ = s.Close() })
-	return wireWatch{nd.t, s}
+	return wireWatch{nd.t, s, new([]*interrexv1.LeaseEvent)}
 }
 
 func (w wireWatch) next() *interrexv1.LeaseEvent {
 	w.t.Helper()
-	if !w.s.Receive() {
-		w.t.Fatalf("the watch has ended: %v", w.s.Err())
+	if len(*w.left) == 0 {
+		if !w.s.Receive() {
+			w.t.Fatalf("the watch has ended: %v", w.s.Err())
+		}
+		*w.left = w.s.Msg().GetEvents()
 	}
-	return w.s.Msg().GetEvent()
+	e := (*w.left)[0]
+	*w.left = (*w.left)[1:]
+	return e
 }
 
 func (w wireWatch) expect(kind, key string) *interrexv1.LeaseEvent {
@@ -99,6 +108,20 @@ func TestWatchSaysWhenHistoryIsGone(t *testing.T) {
 	}
 }
 
+func TestAnIdleWatchSleeps(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	a := newAudience(nd.server, caller{})
+	defer a.close()
+	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{})
+	nd.must(err)
+	nd.must(a.add(&watched{feed: f, credit: 10}))
+	var out message
+	a.gather(&out)
+	if alarm, idle := a.gather(&out); !idle || alarm == nil || out.events != 1 {
+		t.Errorf("after %v it is idle: %v, with an alarm: %v", out.Events, idle, alarm != nil)
+	}
+}
+
 func TestWatchRefusesAMalformedNamespace(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	w := nd.watch(&interrexv1.WatchRequest{Namespace: "NO"})
@@ -110,7 +133,7 @@ func TestWatchRefusesAMalformedNamespace(t *testing.T) {
 // A snapshot whose pages are read at different revisions shows no event twice,
 // and hides none.
 func TestPagesOfASnapshotAbsorbTheirEvents(t *testing.T) {
-	f := &feed{pages: []page{{last: "jobs/m", revision: 10}, {revision: 20}}}
+	f := &watched{feed: feed{within: keyWithin}, pages: []page{{last: "jobs/m", revision: 10}, {revision: 20}}}
 	for _, test := range []struct {
 		key      string
 		revision interrex.Revision
@@ -126,5 +149,42 @@ func TestPagesOfASnapshotAbsorbTheirEvents(t *testing.T) {
 	}
 	if f.pages != nil {
 		t.Error("the pages are kept beyond their use")
+	}
+}
+
+func TestAMessageOfAWatchIsFilledAndBounded(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	large := map[string]string{"m": strings.Repeat("x", 4000)}
+	const leases = 200
+	for i := range leases {
+		_, err := nd.call(t.Context(), op(0, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: fmt.Sprintf("large/%03d", i), Holder: "ann", Metadata: large}))
+		nd.must(err)
+	}
+	for since, want := range map[uint64]int{0: leases + 1, 1: leases - 1} {
+		w := nd.watch(&interrexv1.WatchRequest{Since: since})
+		messages := 0
+		for got := 0; got < want; messages++ {
+			if !w.s.Receive() {
+				t.Fatal(w.s.Err())
+			}
+			got += len(w.s.Msg().GetEvents())
+			if size := proto.Size(w.s.Msg()); size > MaxWatchBytes+8192 {
+				t.Errorf("a message has %d bytes", size)
+			}
+		}
+		if messages > 10 { // all in all, they have 800 KB
+			t.Errorf("since %d: %d events came in %d messages", since, want, messages)
+		}
+	}
+	nd.publish(leases+1, leases+3000)
+	w := nd.watch(&interrexv1.WatchRequest{Since: leases})
+	for got := 0; got < 3000; {
+		if !w.s.Receive() {
+			t.Fatal(w.s.Err())
+		}
+		n := len(w.s.Msg().GetEvents())
+		if got += n; n > MaxWatchEvents+1 {
+			t.Errorf("%d events in a message", n)
+		}
 	}
 }

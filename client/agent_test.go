@@ -35,6 +35,8 @@ type agent struct {
 	answer  func(op *operation) *interrexv1.Answer // nil: no answer
 	refuse  error                                  // every stream, at its start
 	watch   func(r *interrexv1.WatchRequest, send func(kind string, revision uint64) error) error
+	counted watchCount
+	asked   []*interrexv1.StreamServiceWatchRequest // of the stream of watches
 	ready   int
 	got     []*operation
 	unary   int
@@ -44,7 +46,7 @@ type agent struct {
 func newAgent(t testing.TB) *agent {
 	a := &agent{answer: granted, ready: http.StatusOK}
 	mux := http.NewServeMux()
-	mux.Handle(interrexv1.NewStreamServiceHandler(a))
+	mux.Handle(interrexv1.NewStreamServiceHandler(streams{a}))
 	mux.Handle(interrexv1.NewLeaseServiceHandler(a))
 	mux.Handle(interrexv1.NewEngineServiceHandler(engine{agent: a}))
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -204,20 +206,6 @@ func (a *agent) Claim(_ context.Context, r *connect.Request[interrexv1.ClaimRequ
 	}
 	m := &interrexv1.ClaimResponse{}
 	return connect.NewResponse(m), proto.Unmarshal(v.GetBody(), m)
-}
-
-func (a *agent) Watch(_ context.Context, r *connect.Request[interrexv1.WatchRequest], s *connect.ServerStream[interrexv1.WatchResponse]) error {
-	a.mu.Lock()
-	watch := a.watch
-	a.mu.Unlock()
-	err := watch(r.Msg, func(kind string, revision uint64) error {
-		e := interrex.LeaseEvent{Kind: kind, Revision: interrex.Revision(revision), Lease: interrex.Lease{Key: key, Token: interrex.Token(revision)}}
-		return s.Send(&interrexv1.WatchResponse{Event: wire.LeaseEvent(e)})
-	})
-	if err != nil {
-		return wire.Error(err)
-	}
-	return nil
 }
 
 // engine is the agent's EngineService.

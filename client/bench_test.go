@@ -18,7 +18,9 @@ import (
 )
 
 // noop is a server that answers every message at once with one of its own.
-type noop struct{}
+type noop struct {
+	interrexv1.UnimplementedStreamServiceHandler
+}
 
 func (noop) Operate(_ context.Context, conn *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]) error {
 	if err := conn.Send(nil); err != nil { // the headers go ahead

@@ -45,12 +45,12 @@ func parseAddress(s string) (address, error) {
 // endpoint is one agent, and the ways to call it.
 type endpoint struct {
 	address
-	url    string
-	http   *http.Client
-	stream *Stream
-	epochs *epochs
-	leases interrexv1.LeaseServiceClient
-	engine interrexv1.EngineServiceClient
+	url     string
+	http    *http.Client
+	stream  *Stream
+	watches *watchStreams
+	epochs  *epochs
+	engine  interrexv1.EngineServiceClient
 }
 
 // newEndpoint makes the ways to one agent. It does not connect yet.
@@ -67,8 +67,8 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 	if err != nil {
 		return nil, err
 	}
+	p.watches = newWatchStreams(p.http, p.url, e.accept)
 	epochs := connect.WithInterceptors(connect.UnaryInterceptorFunc(e.unary))
-	p.leases = interrexv1.NewLeaseServiceClient(p.http, p.url, epochs)
 	p.engine = interrexv1.NewEngineServiceClient(p.http, p.url, epochs)
 	return p, nil
 }
@@ -96,8 +96,9 @@ func (a address) transport(tlsConfig *tls.Config, dial func(context.Context, str
 	return t
 }
 
-// close ends the stream and the connections.
+// close ends the streams and the connections.
 func (p *endpoint) close() {
+	p.watches.close()
 	_ = p.stream.Close()
 	p.http.CloseIdleConnections()
 }

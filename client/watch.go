@@ -2,11 +2,12 @@ package client
 
 import (
 	"context"
-	"errors"
-	"io"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
-	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -17,15 +18,23 @@ import (
 // beyond them the agent holds the rest back.
 const watchBuffer = 64
 
-// watch is interrex.LeaseWatch: one goroutine receives, and resumes.
+// watch is interrex.LeaseWatch: one goroutine resumes, and the goroutine that
+// receives for all watches of an agent brings the events.
 type watch struct {
-	c       *Client
+	c      *Client
+	method wire.Method
+	life   context.Context
+	cancel context.CancelFunc
+	ready  chan struct{} // has room for the one signal that there is something to read
+
+	mu      sync.Mutex
 	request interrex.WatchRequest // Since is that of the next connection
 	present bool                  // amid the present leases
-	events  chan interrex.LeaseEvent
-	err     error // why it ended, once events is closed
-	life    context.Context
-	cancel  context.CancelFunc
+	queue   fifo                  // that nobody has read
+	way     *subscription         // nil: there is none now
+	read    int                   // events that were read since the last credit
+	over    bool
+	err     error // why, once it is over
 }
 
 func newWatch(ctx context.Context, c *Client, r interrex.WatchRequest) (*watch, error) {
@@ -34,7 +43,11 @@ func newWatch(ctx context.Context, c *Client, r interrex.WatchRequest) (*watch, 
 			return nil, err
 		}
 	}
-	w := &watch{c: c, request: r, events: make(chan interrex.LeaseEvent, watchBuffer)}
+	method, err := wire.MethodOf(interrexv1.LeaseServiceWatchProcedure)
+	if err != nil {
+		return nil, err
+	}
+	w := &watch{c: c, method: method, request: r, ready: make(chan struct{}, 1)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.life.Err() != nil {
@@ -43,10 +56,9 @@ func newWatch(ctx context.Context, c *Client, r interrex.WatchRequest) (*watch, 
 	w.life, w.cancel = context.WithCancel(ctx)
 	stop := context.AfterFunc(c.life, w.cancel)
 	c.watches.Go(func() {
-		defer close(w.events)
 		defer w.cancel()
 		defer stop()
-		w.err = w.run()
+		w.end(w.run())
 	})
 	return w, nil
 }
@@ -54,94 +66,197 @@ func newWatch(ctx context.Context, c *Client, r interrex.WatchRequest) (*watch, 
 // Next gives the next event: see interrex.LeaseWatch. When ctx ends before, it
 // is KindTimeout, and the watch goes on.
 func (w *watch) Next(ctx context.Context) (interrex.LeaseEvent, error) {
-	select {
-	case e, more := <-w.events:
-		if !more {
-			return interrex.LeaseEvent{}, w.err
+	for {
+		e, err := w.pop()
+		switch {
+		case e != nil:
+			return own(e), nil
+		case err != nil:
+			return interrex.LeaseEvent{}, err
 		}
-		return e, nil
-	case <-ctx.Done():
-		return interrex.LeaseEvent{}, interrex.Errorf(interrex.KindTimeout, "no lease event in time").WithCause(context.Cause(ctx))
+		select {
+		case <-w.ready:
+		case <-ctx.Done():
+			return interrex.LeaseEvent{}, interrex.Errorf(interrex.KindTimeout, "no lease event in time").WithCause(context.Cause(ctx))
+		}
+	}
+}
+
+// pop gives an event, and asks for others when half of the buffer was read.
+func (w *watch) pop() (*interrex.LeaseEvent, error) {
+	e, way, credit, err := w.popLocked()
+	if credit > 0 {
+		way.allow(credit)
+	}
+	return e, err
+}
+
+func (w *watch) popLocked() (e *interrex.LeaseEvent, way *subscription, credit int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e = w.queue.pop()
+	if w.over || w.queue.len() > 0 {
+		w.signal() // others may wait too
+	}
+	if e == nil {
+		return nil, nil, 0, w.err
+	}
+	if w.read++; w.read >= watchBuffer/2 && w.way != nil {
+		credit, w.read = w.read, 0
+	}
+	return e, w.way, credit, nil
+}
+
+// own makes an event that nobody else has.
+func own(e *interrex.LeaseEvent) interrex.LeaseEvent {
+	mine := *e
+	mine.Lease.Metadata = maps.Clone(e.Lease.Metadata)
+	mine.Lease.Pins = slices.Clone(e.Lease.Pins)
+	if e.Lease.Waiting != nil {
+		n := *e.Lease.Waiting
+		mine.Lease.Waiting = &n
+	}
+	return mine
+}
+
+// signal says that there is something to read.
+func (w *watch) signal() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
 	}
 }
 
 // Close ends the watch and waits until it has ended.
 func (w *watch) Close() error {
 	w.cancel()
-	for range w.events {
+	for {
+		e, err := w.pop()
+		if e == nil && err != nil {
+			return nil
+		}
+		if e == nil {
+			<-w.ready
+		}
 	}
-	return nil
+}
+
+// end says why the watch is over.
+func (w *watch) end(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over, w.err = true, err
+	w.signal()
 }
 
 // run connects again and again, until the watch is over or cannot go on.
 func (w *watch) run() error {
 	for failures := 0; ; failures++ {
 		p := w.c.endpoint()
-		got, err := w.connect(p)
+		began, err := w.connect(p)
 		if w.life.Err() != nil {
 			return interrex.Errorf(interrex.KindWatchClosed, "the watch was closed").WithCause(context.Cause(w.life))
 		}
 		if kind := interrex.KindOf(err); !kind.Retryable() && kind != interrex.KindOutcomeUnknown {
 			return err
 		}
-		if w.present {
+		since, present := w.position()
+		if present {
 			return interrex.Errorf(interrex.KindWatchClosed, "the watch broke amid the present leases: watch again from 0: %v", err).WithCause(err)
 		}
-		w.c.config.Logger.Debugf("%s: the watch broke: %v: resuming after revision %d", p.url, err, w.request.Since)
+		w.c.config.Logger.Debugf("%s: the watch broke: %v: resuming after revision %d", p.url, err, since)
 		w.c.leave(p)
-		if got {
+		if began {
 			failures = 0
 		}
 		pause(w.life, max(backoff(failures), wire.RetryAfter(err)))
 	}
 }
 
-// connect is one connection's life. It reports whether it brought anything.
-func (w *watch) connect(p *endpoint) (got bool, err error) {
-	ctx, cancel := context.WithCancel(w.life)
-	defer cancel()
-	stream, err := p.leases.Watch(ctx, connect.NewRequest(&interrexv1.WatchRequest{
-		Namespace: w.request.Namespace, Prefix: w.request.Prefix, Since: uint64(w.request.Since),
-	}))
-	if err != nil {
-		return false, wire.FromError(err, false)
-	}
-	defer func() {
-		cancel() // Close would read what is left
-		_ = stream.Close()
-	}()
-	for stream.Receive() {
-		if !got {
-			if err := w.c.epochs.accept(stream.ResponseHeader()); err != nil {
-				return false, err
-			}
-			got = true
-		}
-		if err := w.take(stream.Msg()); err != nil {
-			return got, err
-		}
-	}
-	if err := stream.Err(); err != nil && !errors.Is(err, io.EOF) {
-		return got, wire.FromError(err, false)
-	}
-	return got, interrex.Errorf(interrex.KindUnavailable, "%s has ended the watch", p.url)
+// position is where the watch would resume, and whether it is amid the present
+// leases, where it cannot.
+func (w *watch) position() (since interrex.Revision, present bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.request.Since, w.present
 }
 
-// take hands one event on, and notes where to resume.
-func (w *watch) take(m *interrexv1.WatchResponse) error {
-	e, err := wire.FromLeaseEvent(m.GetEvent())
+// connect is the watch's life at one agent. It reports whether it began there.
+func (w *watch) connect(p *endpoint) (began bool, err error) {
+	s, err := p.watches.begin(w.subscribe)
 	if err != nil {
-		return interrex.Errorf(interrex.KindWatchClosed, "cannot read an event: %v", err)
+		return false, err
 	}
+	defer w.unsubscribe(s)
 	select {
-	case w.events <- e:
+	case <-s.over:
+		return s.began.Load(), s.err
 	case <-w.life.Done():
-		return w.life.Err()
+		return s.began.Load(), context.Cause(w.life)
 	}
-	w.present = e.Kind == interrex.LeasePresent
-	if !w.present {
-		w.request.Since = e.Revision
+}
+
+// subscribe asks for what follows the last event.
+func (w *watch) subscribe(s *subscription) (*interrexv1.WatchOpen, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	body, err := proto.Marshal(&interrexv1.WatchRequest{Namespace: w.request.Namespace, Prefix: w.request.Prefix, Since: uint64(w.request.Since)})
+	if err != nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot ask for a watch: %v", err)
 	}
+	if len(body) > maxWatchBody {
+		return nil, interrex.Errorf(interrex.KindTooLarge, "the request for a watch has %d bytes, at most %d are allowed: give a shorter prefix", len(body), maxWatchBody)
+	}
+	room := watchBuffer - w.queue.len()
+	w.way, w.read = s, min(0, room)
+	s.to = w
+	return &interrexv1.WatchOpen{Method: w.method.Number, Body: body, Credit: uint32(max(0, room))}, nil
+}
+
+func (w *watch) unsubscribe(s *subscription) {
+	s.close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.way = nil
+}
+
+// decode reads an event, once for all watches that get it: nobody writes to it.
+func (w *watch) decode(b []byte) (any, error) {
+	var m interrexv1.LeaseEvent
+	if err := proto.Unmarshal(b, &m); err != nil {
+		return nil, errUnreadable(err)
+	}
+	e, err := wire.FromLeaseEvent(&m)
+	if err != nil {
+		return nil, errUnreadable(err)
+	}
+	return &e, nil
+}
+
+func errUnreadable(why any) error {
+	return interrex.Errorf(interrex.KindWatchClosed, "cannot read an event: %v", why)
+}
+
+// take puts events in line, and notes where to resume. What comes on a way that
+// has been left is not taken: it will come again.
+func (w *watch) take(s *subscription, events []any) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.way != s {
+		return nil
+	}
+	for _, v := range events {
+		e, is := v.(*interrex.LeaseEvent)
+		if !is {
+			return errUnreadable("it is of another table")
+		}
+		w.queue.push(e)
+		w.present = e.Kind == interrex.LeasePresent
+		if !w.present {
+			w.request.Since = e.Revision
+		}
+	}
+	w.signal()
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/interrex/interrex"
@@ -184,5 +185,169 @@ func TestAWatchOfABadNamespaceIsInvalid(t *testing.T) {
 	c := dial(t, client.Config{}, startAgent(t))
 	if _, err := c.Leases().Watch(t.Context(), interrex.WatchRequest{Namespace: "Bad"}); !errors.Is(err, interrex.ErrInvalid) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// endless sends claims for as long as it may.
+func endless(r *interrexv1.WatchRequest, send func(string, uint64) error) error {
+	for n := r.Since + 1; ; n++ {
+		if err := send(interrex.LeaseClaimed, n); err != nil {
+			return err
+		}
+	}
+}
+
+func TestWatchesShareOneStreamWhichEndsWithTheLast(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) { a.watch = endless })
+	c := dial(t, client.Config{}, a)
+	var all []interrex.LeaseWatch
+	for i := range 50 {
+		w := watch(t, c, interrex.WatchRequest{Since: interrex.Revision(100 * i)})
+		all = append(all, w)
+	}
+	for i, w := range all {
+		for n := 1; n <= 200; n++ {
+			if e, err := w.Next(t.Context()); err != nil || int(e.Revision) != 100*i+n {
+				t.Fatalf("watch %d: revision %d, %v", i, e.Revision, err)
+			}
+		}
+	}
+	if n := a.watching(); n.streams != 1 || n.begun != 1 {
+		t.Errorf("%d streams are open, %d were", n.streams, n.begun)
+	}
+	for _, w := range all {
+		_ = w.Close()
+	}
+	eventually(t, "the stream ends", func() bool { return a.watching().streams == 0 })
+	if _, err := watch(t, c, interrex.WatchRequest{}).Next(t.Context()); err != nil {
+		t.Errorf("a watch after that: %v", err)
+	}
+}
+
+func TestAReaderThatDoesNotReadHoldsUpNobody(t *testing.T) {
+	a := startAgent(t)
+	sent := map[uint64]uint64{} // by since
+	a.set(func(a *agent) {
+		a.watch = func(r *interrexv1.WatchRequest, send func(string, uint64) error) error {
+			return endless(r, func(kind string, revision uint64) error {
+				err := send(kind, revision)
+				if err == nil {
+					a.mu.Lock()
+					sent[r.Since]++
+					a.mu.Unlock()
+				}
+				return err
+			})
+		}
+	})
+	c := dial(t, client.Config{}, a)
+	slow, quick := watch(t, c, interrex.WatchRequest{Since: 1}), watch(t, c, interrex.WatchRequest{Since: 2})
+	for n := 3; n < 5000; n++ {
+		if e, err := quick.Next(t.Context()); err != nil || int(e.Revision) != n {
+			t.Fatalf("revision %d, %v, want %d", e.Revision, err, n)
+		}
+	}
+	a.set(func(*agent) {
+		if sent[1] != 64 {
+			t.Errorf("%d events were sent to a reader that reads none, want 64", sent[1])
+		}
+	})
+	for n := 2; n < 500; n++ {
+		if e, err := slow.Next(t.Context()); err != nil || int(e.Revision) != n {
+			t.Fatalf("the slow one: revision %d, %v, want %d", e.Revision, err, n)
+		}
+	}
+}
+
+// What is in line when a connection breaks counts to what may come on the next.
+func TestTheBufferIsBoundedAcrossConnections(t *testing.T) {
+	a := startAgent(t)
+	const each = 40
+	since := play(a, script{
+		func(r *interrexv1.WatchRequest, send func(string, uint64) error) error {
+			for n := range uint64(each) {
+				if err := send(interrex.LeaseClaimed, r.Since+n+1); err != nil {
+					return err
+				}
+			}
+			return interrex.Errorf(interrex.KindUnavailable, "gone")
+		},
+		endless,
+	})
+	w := watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{Since: 10})
+	eventually(t, "it resumes", func() bool { return len(since()) == 2 })
+	eventually(t, "it asks", func() bool { return len(a.opens()) == 2 })
+	if o := a.opens(); o[0].Credit != 64 || o[1].Credit != 64-each || since()[1] != 10+each {
+		t.Errorf("it asked for %v, after %v", o, since())
+	}
+	for n := 11; n < 1000; n++ {
+		if e, err := w.Next(t.Context()); err != nil || int(e.Revision) != n {
+			t.Fatalf("revision %d, %v, want %d", e.Revision, err, n)
+		}
+	}
+}
+
+func TestMoreWatchesThanAStreamTakesHaveAnother(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) { a.watch = endless })
+	c := dial(t, client.Config{}, a)
+	var all []interrex.LeaseWatch
+	for range 4097 {
+		all = append(all, watch(t, c, interrex.WatchRequest{}))
+	}
+	for _, w := range all {
+		if _, err := w.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := a.watching().streams; n != 2 {
+		t.Errorf("%d streams are open", n)
+	}
+}
+
+func TestAWatchWhoseRequestIsTooLongIsRefusedAlone(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) { a.watch = endless })
+	c := dial(t, client.Config{}, a)
+	if _, err := watch(t, c, interrex.WatchRequest{Prefix: strings.Repeat("x", 3000)}).Next(t.Context()); !errors.Is(err, interrex.ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+	if n := a.watching().begun; n > 0 {
+		t.Errorf("%d streams were begun for it", n)
+	}
+	if _, err := watch(t, c, interrex.WatchRequest{}).Next(t.Context()); err != nil {
+		t.Errorf("another: %v", err)
+	}
+}
+
+func TestAWatchDoesNotBelieveAnAgentOfAnEpochThatIsOver(t *testing.T) {
+	now, old := startAgent(t), startAgent(t)
+	now.set(func(a *agent) { a.epoch = "2-aaaa" })
+	old.set(func(a *agent) { a.epoch = "1-aaaa" })
+	old.set(func(a *agent) { a.watch = endless })
+	play(now, script{
+		events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindUnavailable, "gone"), 5),
+		events(interrex.LeaseClaimed, interrex.Errorf(interrex.KindCompacted, "too late"), 6),
+	})
+	seen, err := follow(t, watch(t, dial(t, client.Config{}, now, old), interrex.WatchRequest{Since: 4}))
+	if want := []string{"lease.claimed 5", "lease.claimed 6"}; !reflect.DeepEqual(seen, want) || !errors.Is(err, interrex.ErrCompacted) {
+		t.Errorf("saw %v, ended with %v", seen, err)
+	}
+	if n := len(old.opens()); n > 0 {
+		t.Errorf("%d watches were opened in an epoch that is over", n)
+	}
+}
+
+func TestAnEventThatCannotBeReadEndsItsWatch(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) {
+		a.watch = func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
+			_ = send("unreadable", 1)
+			return endless(&interrexv1.WatchRequest{Since: 1}, send)
+		}
+	})
+	if _, err := follow(t, watch(t, dial(t, client.Config{}, a), interrex.WatchRequest{})); !errors.Is(err, interrex.ErrWatchClosed) {
+		t.Errorf("it ended with %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/interrextest"
@@ -90,7 +91,8 @@ func watched() []watchedFor {
 	}
 }
 
-// watch opens a watch and gives its first frames, with words for what differs.
+// watch opens a watch and gives its first events, with words for what differs. How
+// many of them share a message is the agent's business.
 func (k *talker) watch(body string, events int) []string {
 	k.t.Helper()
 	message, contentType := []byte(body), "application/connect+json"
@@ -113,8 +115,8 @@ func (k *talker) watch(body string, events int) []string {
 	headers(k.t.(*testing.T), exchange{name: "watch " + body}, heard{header: resp.Header})
 	var frames []string
 	for len(frames) < events {
-		frame, more := k.frame(resp)
-		frames = append(frames, frame)
+		found, more := k.frame(resp)
+		frames = append(frames, found...)
 		if !more {
 			break
 		}
@@ -122,8 +124,8 @@ func (k *talker) watch(body string, events int) []string {
 	return frames
 }
 
-// frame reads one message, or the end of the stream.
-func (k *talker) frame(resp *http.Response) (text string, more bool) {
+// frame reads the events of one message, or the end of the stream.
+func (k *talker) frame(resp *http.Response) (texts []string, more bool) {
 	k.t.Helper()
 	head := make([]byte, 5)
 	if _, err := io.ReadFull(resp.Body, head); err != nil && k.protocol == overGRPC {
@@ -131,7 +133,7 @@ func (k *talker) frame(resp *http.Response) (text string, more bool) {
 		if len(h) == 0 {
 			h = resp.Header
 		}
-		return fmt.Sprintf("ended with %s: %s", h.Get("Grpc-Status"), h.Get("Grpc-Message")), false
+		return []string{fmt.Sprintf("ended with %s: %s", h.Get("Grpc-Status"), h.Get("Grpc-Message"))}, false
 	} else if err != nil {
 		k.t.Fatal(err)
 	}
@@ -141,11 +143,23 @@ func (k *talker) frame(resp *http.Response) (text string, more bool) {
 	}
 	switch {
 	case head[0] == 2: // the end, which is JSON always
-		return k.end(b), false
+		return []string{k.end(b)}, false
 	case k.protocol == overJSON:
-		return steady(compact(b)), true
+		var m struct{ Events []json.RawMessage }
+		k.must(json.Unmarshal(b, &m))
+		for _, e := range m.Events {
+			texts = append(texts, steady(compact(e)))
+		}
+		return texts, true
 	}
-	return string(steadyMessage((&interrexv1.WatchResponse{}).ProtoReflect().Descriptor(), b)), true
+	var m interrexv1.WatchResponse
+	k.must(proto.Unmarshal(b, &m))
+	for _, e := range m.Events {
+		event, err := proto.Marshal(e)
+		k.must(err)
+		texts = append(texts, string(steadyMessage(e.ProtoReflect().Descriptor(), event)))
+	}
+	return texts, true
 }
 
 // end gives the JSON that ends a stream of Connect.

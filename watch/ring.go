@@ -2,7 +2,6 @@ package watch
 
 import (
 	"slices"
-	"sort"
 	"sync"
 	"sync/atomic"
 
@@ -23,8 +22,10 @@ const segments = 64
 
 // Config limits a ring. The zero Config is a good one.
 type Config struct {
-	MaxEvents   int // events kept at most; 0: 65 536
-	MaxBytes    int // bytes of events kept at most, by state.Event.Size; 0: 64 MiB
+	MaxEvents int // events kept at most; 0: 65 536
+	// MaxBytes is how many bytes of events are kept at most, by
+	// state.Event.Size and what they are encoded as; 0: 64 MiB.
+	MaxBytes    int
 	MaxWatchers int // watchers at one time; 0: 65 536
 }
 
@@ -65,6 +66,7 @@ type Ring struct {
 // takes a slice of it under the lock and looks at it without.
 type segment struct {
 	events []state.Event
+	cells  []*cell // of the events
 	bytes  int
 }
 
@@ -98,8 +100,9 @@ func (r *Ring) Publish(events []state.Event, last interrex.Revision) {
 	if len(events) == 0 {
 		return
 	}
+	cells := make([]cell, len(events))
 	for i := range events {
-		r.add(&events[i])
+		r.add(&events[i], &cells[i])
 	}
 	r.shrink()
 	r.wake()
@@ -151,7 +154,7 @@ func (r *Ring) Stats() Stats {
 // add appends an event to the newest segment, or to a new one when that is
 // full. The events of one revision stay together, so that what is kept begins
 // and ends between two revisions.
-func (r *Ring) add(e *state.Event) {
+func (r *Ring) add(e *state.Event, c *cell) {
 	n := len(r.segments)
 	if n == 0 || r.full(r.segments[n-1]) && r.segments[n-1].last() != e.Revision {
 		r.segments = append(r.segments, segment{})
@@ -159,6 +162,7 @@ func (r *Ring) add(e *state.Event) {
 	}
 	s := &r.segments[n-1]
 	s.events = append(s.events, *e)
+	s.cells = append(s.cells, c)
 	s.bytes += e.Size
 	r.events++
 	r.bytes += e.Size
@@ -180,16 +184,6 @@ func (r *Ring) shrink() {
 		dropped++
 	}
 	r.segments = slices.Delete(r.segments, 0, dropped)
-}
-
-// after gives a run of events behind a revision; none: there is none yet.
-func (r *Ring) after(at interrex.Revision) []state.Event {
-	i := sort.Search(len(r.segments), func(i int) bool { return r.segments[i].last() > at })
-	if i == len(r.segments) {
-		return nil
-	}
-	events := r.segments[i].events
-	return events[sort.Search(len(events), func(i int) bool { return events[i].Revision > at }):]
 }
 
 // wake lets those who sleep look again. To ready a thousand goroutines takes

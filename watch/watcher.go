@@ -34,15 +34,9 @@ type Watcher struct {
 func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*Watcher, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch {
-	case r.closed:
-		return nil, closedError()
-	case since < r.floor:
-		return nil, r.compacted(since)
-	case r.watchers >= r.config.MaxWatchers:
-		return nil, interrex.Errorf(interrex.KindOverloaded, "watch: %d watchers are the most that this agent takes", r.config.MaxWatchers)
+	if err := r.enter(since); err != nil {
+		return nil, err
 	}
-	r.watchers++
 	return &Watcher{ring: r, match: match, era: r.era, at: since, done: make(chan struct{})}, nil
 }
 
@@ -85,38 +79,20 @@ func (w *Watcher) Position() interrex.Revision { return w.at }
 func (w *Watcher) Close() {
 	w.closing.Do(func() {
 		close(w.done)
-		w.ring.mu.Lock()
-		defer w.ring.mu.Unlock()
-		w.ring.watchers--
+		w.ring.leave()
 	})
 }
 
 // look gives the events that follow the watcher's position, or else the alarm
 // to wait for.
 func (w *Watcher) look() ([]state.Event, <-chan struct{}, error) {
-	r := w.ring
-	r.mu.RLock()
-	defer r.mu.RUnlock()
 	select {
 	case <-w.done:
 		return nil, nil, closedError()
 	default:
 	}
-	switch {
-	case r.closed:
-		return nil, nil, closedError()
-	case w.era != r.era:
-		e := interrex.Errorf(interrex.KindWatchClosed, "watch: a snapshot at revision %d took the place of history: list again", r.floor)
-		e.FirstRevision = r.floor
-		return nil, nil, e
-	case w.at < r.floor:
-		return nil, nil, r.compacted(w.at)
-	}
-	if events := r.after(w.at); len(events) > 0 {
-		return events, nil, nil
-	}
-	r.asleep.Store(true)
-	return nil, r.alarm, nil
+	e, alarm, err := w.ring.look(w.era, w.at)
+	return e.events, alarm, err
 }
 
 // take moves the position over events, up to a full batch, and gives those
@@ -142,14 +118,4 @@ func (w *Watcher) take(events []state.Event) (found []state.Event) {
 		}
 	}
 	return found
-}
-
-func (r *Ring) compacted(since interrex.Revision) error {
-	e := interrex.Errorf(interrex.KindCompacted, "watch: history behind revision %d is gone: list again, or watch since %d", since, r.floor)
-	e.FirstRevision = r.floor
-	return e
-}
-
-func closedError() error {
-	return interrex.Errorf(interrex.KindWatchClosed, "watch: closed")
 }

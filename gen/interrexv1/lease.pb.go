@@ -1663,8 +1663,10 @@ func (x *WatchRequest) GetSince() uint64 {
 }
 
 type WatchResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Event         *LeaseEvent            `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All that waited when the message was made, in the order of their
+	// revisions; at most about 1 024 and 256 KiB, but a revision is never divided.
+	Events        []*LeaseEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1699,9 +1701,9 @@ func (*WatchResponse) Descriptor() ([]byte, []int) {
 	return file_interrex_v1_lease_proto_rawDescGZIP(), []int{23}
 }
 
-func (x *WatchResponse) GetEvent() *LeaseEvent {
+func (x *WatchResponse) GetEvents() []*LeaseEvent {
 	if x != nil {
-		return x.Event
+		return x.Events
 	}
 	return nil
 }
@@ -1906,9 +1908,9 @@ const file_interrex_v1_lease_proto_rawDesc = "" +
 	"\fWatchRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x14\n" +
-	"\x05since\x18\x03 \x01(\x04R\x05since\">\n" +
-	"\rWatchResponse\x12-\n" +
-	"\x05event\x18\x01 \x01(\v2\x17.interrex.v1.LeaseEventR\x05event\"f\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\"@\n" +
+	"\rWatchResponse\x12/\n" +
+	"\x06events\x18\x01 \x03(\v2\x17.interrex.v1.LeaseEventR\x06events\"f\n" +
 	"\n" +
 	"LeaseEvent\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12(\n" +
@@ -2004,7 +2006,7 @@ var file_interrex_v1_lease_proto_depIdxs = []int32{
 	29, // 24: interrex.v1.HistoryItem.acquired_at:type_name -> google.protobuf.Timestamp
 	29, // 25: interrex.v1.HistoryItem.ended_at:type_name -> google.protobuf.Timestamp
 	21, // 26: interrex.v1.HistoryResponse.items:type_name -> interrex.v1.HistoryItem
-	25, // 27: interrex.v1.WatchResponse.event:type_name -> interrex.v1.LeaseEvent
+	25, // 27: interrex.v1.WatchResponse.events:type_name -> interrex.v1.LeaseEvent
 	1,  // 28: interrex.v1.LeaseEvent.lease:type_name -> interrex.v1.Lease
 	4,  // 29: interrex.v1.LeaseService.Claim:input_type -> interrex.v1.ClaimRequest
 	6,  // 30: interrex.v1.LeaseService.Extend:input_type -> interrex.v1.ExtendRequest

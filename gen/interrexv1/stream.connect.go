@@ -34,12 +34,16 @@ const (
 const (
 	// StreamServiceOperateProcedure is the fully-qualified name of the StreamService's Operate RPC.
 	StreamServiceOperateProcedure = "/interrex.v1.StreamService/Operate"
+	// StreamServiceWatchProcedure is the fully-qualified name of the StreamService's Watch RPC.
+	StreamServiceWatchProcedure = "/interrex.v1.StreamService/Watch"
 )
 
 // StreamServiceClient is a client for the interrex.v1.StreamService service.
 type StreamServiceClient interface {
 	// Operate answers every operation exactly once, in any order.
 	Operate(context.Context) *connect.BidiStreamForClient[OperateRequest, OperateResponse]
+	// Watch carries all watches of one client.
+	Watch(context.Context) *connect.BidiStreamForClient[StreamServiceWatchRequest, StreamServiceWatchResponse]
 }
 
 // NewStreamServiceClient constructs a client for the interrex.v1.StreamService service. By default,
@@ -59,12 +63,19 @@ func NewStreamServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(streamServiceMethods.ByName("Operate")),
 			connect.WithClientOptions(opts...),
 		),
+		watch: connect.NewClient[StreamServiceWatchRequest, StreamServiceWatchResponse](
+			httpClient,
+			baseURL+StreamServiceWatchProcedure,
+			connect.WithSchema(streamServiceMethods.ByName("Watch")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // streamServiceClient implements StreamServiceClient.
 type streamServiceClient struct {
 	operate *connect.Client[OperateRequest, OperateResponse]
+	watch   *connect.Client[StreamServiceWatchRequest, StreamServiceWatchResponse]
 }
 
 // Operate calls interrex.v1.StreamService.Operate.
@@ -72,10 +83,17 @@ func (c *streamServiceClient) Operate(ctx context.Context) *connect.BidiStreamFo
 	return c.operate.CallBidiStream(ctx)
 }
 
+// Watch calls interrex.v1.StreamService.Watch.
+func (c *streamServiceClient) Watch(ctx context.Context) *connect.BidiStreamForClient[StreamServiceWatchRequest, StreamServiceWatchResponse] {
+	return c.watch.CallBidiStream(ctx)
+}
+
 // StreamServiceHandler is an implementation of the interrex.v1.StreamService service.
 type StreamServiceHandler interface {
 	// Operate answers every operation exactly once, in any order.
 	Operate(context.Context, *connect.BidiStream[OperateRequest, OperateResponse]) error
+	// Watch carries all watches of one client.
+	Watch(context.Context, *connect.BidiStream[StreamServiceWatchRequest, StreamServiceWatchResponse]) error
 }
 
 // NewStreamServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -91,10 +109,18 @@ func NewStreamServiceHandler(svc StreamServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(streamServiceMethods.ByName("Operate")),
 		connect.WithHandlerOptions(opts...),
 	)
+	streamServiceWatchHandler := connect.NewBidiStreamHandler(
+		StreamServiceWatchProcedure,
+		svc.Watch,
+		connect.WithSchema(streamServiceMethods.ByName("Watch")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/interrex.v1.StreamService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case StreamServiceOperateProcedure:
 			streamServiceOperateHandler.ServeHTTP(w, r)
+		case StreamServiceWatchProcedure:
+			streamServiceWatchHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -106,4 +132,8 @@ type UnimplementedStreamServiceHandler struct{}
 
 func (UnimplementedStreamServiceHandler) Operate(context.Context, *connect.BidiStream[OperateRequest, OperateResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StreamService.Operate is not implemented"))
+}
+
+func (UnimplementedStreamServiceHandler) Watch(context.Context, *connect.BidiStream[StreamServiceWatchRequest, StreamServiceWatchResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StreamService.Watch is not implemented"))
 }

@@ -353,7 +353,7 @@ var File_interrex_v1_stream_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_stream_proto_rawDesc = "" +
 	"\n" +
-	"\x18interrex/v1/stream.proto\x12\vinterrex.v1\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\"b\n" +
+	"\x18interrex/v1/stream.proto\x12\vinterrex.v1\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\x1a\x17interrex/v1/watch.proto\"b\n" +
 	"\x0eOperateRequest\x126\n" +
 	"\n" +
 	"operations\x18\x01 \x03(\v2\x16.interrex.v1.OperationR\n" +
@@ -381,9 +381,10 @@ const file_interrex_v1_stream_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
 	"\x05error\x18\x02 \x01(\v2\x12.interrex.v1.ErrorH\x00R\x05error\x12\x14\n" +
 	"\x04body\x18\x03 \x01(\fH\x00R\x04bodyB\b\n" +
-	"\x06result2Y\n" +
+	"\x06result2\xb7\x01\n" +
 	"\rStreamService\x12H\n" +
-	"\aOperate\x12\x1b.interrex.v1.OperateRequest\x1a\x1c.interrex.v1.OperateResponse(\x010\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
+	"\aOperate\x12\x1b.interrex.v1.OperateRequest\x1a\x1c.interrex.v1.OperateResponse(\x010\x01\x12\\\n" +
+	"\x05Watch\x12&.interrex.v1.StreamServiceWatchRequest\x1a'.interrex.v1.StreamServiceWatchResponse(\x010\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
 	file_interrex_v1_stream_proto_rawDescOnce sync.Once
@@ -399,12 +400,14 @@ func file_interrex_v1_stream_proto_rawDescGZIP() []byte {
 
 var file_interrex_v1_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_interrex_v1_stream_proto_goTypes = []any{
-	(*OperateRequest)(nil),  // 0: interrex.v1.OperateRequest
-	(*Operation)(nil),       // 1: interrex.v1.Operation
-	(*OperateResponse)(nil), // 2: interrex.v1.OperateResponse
-	(*Answer)(nil),          // 3: interrex.v1.Answer
-	(*Fence)(nil),           // 4: interrex.v1.Fence
-	(*Error)(nil),           // 5: interrex.v1.Error
+	(*OperateRequest)(nil),             // 0: interrex.v1.OperateRequest
+	(*Operation)(nil),                  // 1: interrex.v1.Operation
+	(*OperateResponse)(nil),            // 2: interrex.v1.OperateResponse
+	(*Answer)(nil),                     // 3: interrex.v1.Answer
+	(*Fence)(nil),                      // 4: interrex.v1.Fence
+	(*Error)(nil),                      // 5: interrex.v1.Error
+	(*StreamServiceWatchRequest)(nil),  // 6: interrex.v1.StreamServiceWatchRequest
+	(*StreamServiceWatchResponse)(nil), // 7: interrex.v1.StreamServiceWatchResponse
 }
 var file_interrex_v1_stream_proto_depIdxs = []int32{
 	1, // 0: interrex.v1.OperateRequest.operations:type_name -> interrex.v1.Operation
@@ -412,9 +415,11 @@ var file_interrex_v1_stream_proto_depIdxs = []int32{
 	3, // 2: interrex.v1.OperateResponse.answers:type_name -> interrex.v1.Answer
 	5, // 3: interrex.v1.Answer.error:type_name -> interrex.v1.Error
 	0, // 4: interrex.v1.StreamService.Operate:input_type -> interrex.v1.OperateRequest
-	2, // 5: interrex.v1.StreamService.Operate:output_type -> interrex.v1.OperateResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
+	6, // 5: interrex.v1.StreamService.Watch:input_type -> interrex.v1.StreamServiceWatchRequest
+	2, // 6: interrex.v1.StreamService.Operate:output_type -> interrex.v1.OperateResponse
+	7, // 7: interrex.v1.StreamService.Watch:output_type -> interrex.v1.StreamServiceWatchResponse
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
 	4, // [4:4] is the sub-list for extension extendee
 	0, // [0:4] is the sub-list for field type_name
@@ -427,6 +432,7 @@ func file_interrex_v1_stream_proto_init() {
 	}
 	file_interrex_v1_error_proto_init()
 	file_interrex_v1_lease_proto_init()
+	file_interrex_v1_watch_proto_init()
 	file_interrex_v1_stream_proto_msgTypes[3].OneofWrappers = []any{
 		(*Answer_Error)(nil),
 		(*Answer_Body)(nil),

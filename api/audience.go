@@ -1,0 +1,133 @@
+package api
+
+import (
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// Limits of the watches of one stream.
+const (
+	MaxWatches     = 4096      // that are open
+	MaxWatchCredit = 65_536    // events that one of them may be sent
+	MaxWatchEvents = 1024      // of one message
+	MaxWatchBytes  = 256 << 10 // of one message
+	MaxWatchBody   = 2 << 10   // bytes of one watch's request
+)
+
+// audience is the watches that one goroutine serves: it alone calls the methods.
+type audience struct {
+	server  *Server
+	caller  caller
+	open    map[uint64]*watched
+	running []*watched // have credit, and take from the ring; in the order of their positions
+	showing []*watched // have credit, and take what is present; in turn
+
+	untidy  bool              // the line of those who run is out of order
+	partway bool              // the last message was full
+	behind  interrex.Revision // and the next goes on with who stands behind here
+}
+
+func newAudience(s *Server, c caller) *audience {
+	return &audience{server: s, caller: c, open: map[uint64]*watched{}}
+}
+
+// begin opens a watch, or says in the message why not.
+func (a *audience) begin(o *interrexv1.WatchOpen, out *message) {
+	err := a.tryBegin(o)
+	if err == nil {
+		out.Opened = append(out.Opened, o.GetId())
+		return
+	}
+	out.Refused = append(out.Refused, &interrexv1.WatchEnd{Id: o.GetId(), Error: a.server.detail(err)})
+}
+
+func (a *audience) tryBegin(o *interrexv1.WatchOpen) error {
+	method, known := a.server.watchables[o.GetMethod()]
+	switch {
+	case a.open[o.GetId()] != nil:
+		return interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", o.GetId())
+	case len(a.open) >= MaxWatches:
+		err := interrex.Errorf(interrex.KindOverloaded, "%d watches are open on this stream: close some, or open another stream", len(a.open))
+		err.RetryAfter = maxPause
+		return err
+	case o.GetCredit() > MaxWatchCredit:
+		return creditError(int64(o.GetCredit()))
+	case len(o.GetBody()) > MaxWatchBody:
+		return interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
+	case !known:
+		return interrex.Errorf(interrex.KindDisabled, "method: %d is no watch that agent %s knows", o.GetMethod(), a.server.config.ID)
+	}
+	f, err := method.feed(a.caller, o.GetBody())
+	if err != nil {
+		return err
+	}
+	return a.add(&watched{feed: f, id: o.GetId(), credit: int(o.GetCredit())})
+}
+
+// add begins a watch: it misses nothing that comes after.
+func (a *audience) add(w *watched) (err error) {
+	since := w.since
+	if since == 0 {
+		since = a.server.config.State.Revision()
+		w.showing = &snapshot{}
+	}
+	if w.cursor, err = a.server.config.Ring.Cursor(since); err != nil {
+		return err
+	}
+	a.open[w.id] = w
+	a.line(w)
+	return nil
+}
+
+// line puts a watch that can be sent something where its turn will come.
+func (a *audience) line(w *watched) {
+	switch {
+	case w.lined:
+	case w.runs():
+		w.lined, a.untidy = true, true
+		a.running = append(a.running, w)
+	case w.shows():
+		w.lined = true
+		a.showing = append(a.showing, w)
+	}
+}
+
+// allow gives a watch credit; one that has ended needs none.
+func (a *audience) allow(c *interrexv1.WatchCredit, out *message) {
+	w := a.open[c.GetId()]
+	if w == nil {
+		return
+	}
+	if sum := int64(w.credit) + int64(c.GetEvents()); sum > MaxWatchCredit {
+		a.end(w, creditError(sum), out)
+		return
+	}
+	w.credit += int(c.GetEvents())
+	a.line(w)
+}
+
+func creditError(n int64) error {
+	return interrex.Errorf(interrex.KindInvalid, "credit: %d events are more than the %d that may be sent without asking", n, MaxWatchCredit)
+}
+
+// forget ends a watch whose reader has gone.
+func (a *audience) forget(id uint64) {
+	if w := a.open[id]; w != nil {
+		w.over, a.untidy = true, true
+		w.cursor.Close()
+		delete(a.open, id)
+	}
+}
+
+// end ends a watch, and says why.
+func (a *audience) end(w *watched, err error, out *message) {
+	a.forget(w.id)
+	out.Ended = append(out.Ended, &interrexv1.WatchEnd{Id: w.id, Error: a.server.detail(err)})
+}
+
+// close ends all watches.
+func (a *audience) close() {
+	for id := range a.open {
+		a.forget(id)
+	}
+}

@@ -1,0 +1,180 @@
+package api
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+)
+
+// Parts of a message, so that no watch fills it while others wait.
+const (
+	maxPresent = 256 // leases that are read at once under the table's lock
+	maxRead    = 256 // events that are looked at for those who stand together
+)
+
+// message is one message that is being made.
+type message struct {
+	interrexv1.StreamServiceWatchResponse
+	events, bytes int
+}
+
+func (m *message) empty() bool {
+	return len(m.Opened)+len(m.Refused)+len(m.Events)+len(m.Ended) == 0
+}
+
+func (m *message) full() bool { return m.events >= MaxWatchEvents || m.bytes >= MaxWatchBytes }
+
+// add puts an event in for the watches with these ids, which are copied.
+func (m *message) add(ids []uint64, event []byte) {
+	m.events++
+	m.bytes += len(event)
+	if n := len(m.Events); n > 0 && slices.Equal(m.Events[n-1].Ids, ids) {
+		m.Events[n-1].Events = append(m.Events[n-1].Events, event)
+		return
+	}
+	m.bytes += 3 * len(ids) // few have more than three bytes
+	m.Events = append(m.Events, &interrexv1.WatchEvents{Ids: slices.Clone(ids), Events: [][]byte{event}})
+}
+
+// gather fills a message. Where there is nothing more to send it says so, with
+// the alarm that is closed when there may be (nil: only more credit helps).
+func (a *audience) gather(out *message) (alarm <-chan struct{}, idle bool) {
+	a.show(out)
+	alarm, idle = a.run(out)
+	return alarm, idle && len(a.showing) == 0
+}
+
+// show sends each who is amid what is present one part of it, up to half a
+// message; then it is the others' turn.
+func (a *audience) show(out *message) {
+	for range len(a.showing) {
+		most := room{events: min(maxPresent, MaxWatchEvents/2-out.events), bytes: MaxWatchBytes/2 - out.bytes}
+		if most.events <= 0 || most.bytes <= 0 {
+			return
+		}
+		w := a.showing[0]
+		a.showing = a.showing[1:]
+		w.lined = false
+		if w.shows() {
+			a.showPart(w, most, out)
+		}
+		a.line(w)
+	}
+}
+
+func (a *audience) showPart(w *watched, most room, out *message) {
+	events, err := w.next(most)
+	for _, e := range events {
+		out.add([]uint64{w.id}, e)
+	}
+	if err != nil {
+		a.end(w, err, out)
+	}
+}
+
+// run sends what the ring has. Watches at different positions are served in the
+// order of these, and go on together from where they meet.
+func (a *audience) run(out *message) (alarm <-chan struct{}, idle bool) {
+	a.tidy()
+	first := a.first()
+	idle = first == 0
+	for at := first; at < len(a.running); {
+		if out.full() {
+			return nil, false
+		}
+		w := a.running[at]
+		events, news, err := w.cursor.Read()
+		switch {
+		case err != nil:
+			a.end(w, err, out)
+			at++
+		case events.Len() == 0:
+			alarm = orElse(alarm, news) // the first: it misses nothing
+			at = a.beside(at)
+		default:
+			idle = false
+			at = a.serve(at, events, out)
+			a.partway, a.behind = true, w.cursor.Position()
+		}
+	}
+	a.partway = false
+	return alarm, idle
+}
+
+// first is the place in line whose turn it is.
+func (a *audience) first() int {
+	if !a.partway {
+		return 0
+	}
+	return sort.Search(len(a.running), func(i int) bool { return a.running[i].cursor.Position() > a.behind })
+}
+
+// tidy takes out of line who cannot go on, and brings the others in order, in
+// which they stay while they go on.
+func (a *audience) tidy() {
+	if !a.untidy {
+		return
+	}
+	a.untidy = false
+	a.running = slices.DeleteFunc(a.running, func(w *watched) bool {
+		w.lined = w.runs()
+		return !w.lined
+	})
+	slices.SortFunc(a.running, func(v, w *watched) int {
+		return v.cursor.Compare(w.cursor)
+	})
+}
+
+// beside gives the first who reads another history than the one at a place:
+// what is not there for that one is not there for those in between.
+func (a *audience) beside(at int) int {
+	c := a.running[at].cursor
+	for at < len(a.running) && c.Beside(a.running[at].cursor) {
+		at++
+	}
+	return at
+}
+
+// serve gives events to who stands at a place, and to all who stand behind it
+// once it comes to where they are. It gives the first who was not come to.
+func (a *audience) serve(at int, events watch.Entries, out *message) (next int) {
+	first := a.running[at].cursor
+	next = at
+	var ids []uint64
+	for i := range events.Len() {
+		e := events.Event(i)
+		if i > 0 && e.Revision != events.Event(i-1).Revision && (i >= maxRead || out.full()) {
+			break
+		}
+		for next < len(a.running) && a.running[next].cursor.Position() < e.Revision && first.Beside(a.running[next].cursor) {
+			next++
+		}
+		ids = ids[:0]
+		var last *watched
+		for _, w := range a.running[at:next] {
+			if !w.over && w.take(e) {
+				ids, last = append(ids, w.id), w
+				a.untidy = a.untidy || !w.runs()
+			}
+		}
+		if last != nil {
+			a.send(ids, last.encode, events, i, out)
+		}
+	}
+	return next
+}
+
+// send puts the encoding of an event into the message.
+func (a *audience) send(ids []uint64, encode func(*state.Event) ([]byte, error), events watch.Entries, i int, out *message) {
+	b, err := events.Encoded(i, encode)
+	if err == nil {
+		out.add(ids, b)
+		return
+	}
+	for _, id := range ids {
+		a.end(a.open[id], err, out)
+	}
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"sort"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+)
+
+// watched is one watch that is open.
+type watched struct {
+	feed
+	id      uint64
+	cursor  *watch.Cursor
+	credit  int       // events that may be sent; below zero: owed by the next credit
+	showing *snapshot // nil: what is present is sent, or was not asked for
+	pages   []page    // of what was sent as present
+	lined   bool      // it stands in one of its audience's lines
+	over    bool
+}
+
+// snapshot is how far what is present has been sent.
+type snapshot struct {
+	after string // behind this key
+	sent  bool   // all but the event that ends it
+}
+
+// page is a part of what a watch began with: every key up to and with last
+// (empty: to the end) was sent as of revision. What it holds of the events
+// behind the watch's beginning is left out of them.
+type page struct {
+	last     string
+	revision interrex.Revision
+}
+
+// runs reports whether the watch takes events from the ring.
+func (w *watched) runs() bool { return !w.over && w.credit > 0 && w.showing == nil }
+
+// shows reports whether the watch takes what is present.
+func (w *watched) shows() bool { return !w.over && w.credit > 0 && w.showing != nil }
+
+// take moves the watch over an event, and reports whether it gets it. A watch
+// that has used its credit stays where it is, between two revisions.
+func (w *watched) take(e *state.Event) bool {
+	if w.credit <= 0 && e.Revision != w.cursor.Position() {
+		return false
+	}
+	w.cursor.Move(e.Revision)
+	if !w.match(e) || w.known(e) {
+		return false
+	}
+	w.credit--
+	return true
+}
+
+// next gives the next part of what is present.
+func (w *watched) next(most room) ([][]byte, error) {
+	most.events = min(most.events, w.credit)
+	if w.showing.sent {
+		return w.finish()
+	}
+	p := w.present(w.showing.after, most)
+	if p.err != nil {
+		return nil, p.err
+	}
+	w.showing.after, w.showing.sent = p.last, !p.more
+	w.credit -= len(p.events)
+	w.shown(p)
+	if w.credit <= 0 || p.more || len(p.events) >= most.events {
+		return p.events, nil
+	}
+	last, err := w.finish()
+	return append(p.events, last...), err
+}
+
+// finish gives the event that ends what is present.
+func (w *watched) finish() ([][]byte, error) {
+	w.showing = nil
+	w.credit--
+	b, err := w.complete(w.cursor.Position())
+	return [][]byte{b}, err
+}
+
+// shown notes what was sent as present. Every part may be newer than the last.
+func (w *watched) shown(p presentPage) {
+	last := p.last
+	if !p.more {
+		last = ""
+	}
+	if n := len(w.pages); n > 0 && w.pages[n-1].revision == p.revision {
+		w.pages[n-1].last = last
+		return
+	}
+	w.pages = append(w.pages, page{last: last, revision: p.revision})
+}
+
+// known reports whether what was sent as present had shown the event's effect
+// already.
+func (w *watched) known(e *state.Event) bool {
+	n := len(w.pages)
+	if n == 0 {
+		return false
+	}
+	if e.Revision > w.pages[n-1].revision { // the last page is the newest
+		w.pages = nil
+		return false
+	}
+	i := sort.Search(n, func(i int) bool { return w.pages[i].last == "" || w.within(e.Key, w.pages[i].last) })
+	return i < n && e.Revision <= w.pages[i].revision
+}

@@ -1,0 +1,129 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// watchAll serves the watches of one client, until the client has closed its side
+// or the server drains.
+func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]) error {
+	if err := s.calls.enter(); err != nil {
+		return s.rpcError(err)
+	}
+	defer s.calls.leave(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	st := &watchStream{
+		server: s, conn: conn, ctx: ctx, audience: newAudience(s, callerOf(ctx)),
+		requests: make(chan *interrexv1.StreamServiceWatchRequest), received: make(chan error, 1),
+	}
+	defer st.audience.close()
+	go func() { st.received <- st.receive() }()
+	err := st.serve()
+	cancel(err)
+	if !st.over && stopReading(ctx) {
+		<-st.received // its read deadline has passed: it is about to return
+	}
+	return s.rpcError(err)
+}
+
+// watchStream is one client's stream of watches. One goroutine receives; the
+// other has the audience, and sends.
+type watchStream struct {
+	server   *Server
+	conn     *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]
+	ctx      context.Context
+	audience *audience
+	requests chan *interrexv1.StreamServiceWatchRequest
+	received chan error // why the receiver has returned; nil: the client has no more to say
+	over     bool       // that is known
+}
+
+// receive takes in messages until the peer has no more. While nobody takes them
+// it reads none.
+func (st *watchStream) receive() (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = st.server.panicked(interrexv1.StreamServiceWatchProcedure, reason)
+		}
+	}()
+	for {
+		m, err := st.conn.Receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n := len(m.GetOpens()) + len(m.GetCredits()) + len(m.GetCloses()); n > MaxMessages {
+			return interrex.Errorf(interrex.KindTooLarge, "opens, credits and closes: %d in one message are more than %d", n, MaxMessages)
+		}
+		select {
+		case st.requests <- m:
+		case <-st.ctx.Done():
+			return context.Cause(st.ctx)
+		}
+	}
+}
+
+// serve sends what there is for the watches, all that waits in one message.
+func (st *watchStream) serve() error {
+	send := st.server.sender(st.ctx)
+	// The headers go ahead: they tell the peer whom it talks to.
+	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
+		return err
+	}
+	out, busy := &message{}, always()
+	for !st.over {
+		alarm, idle := st.audience.gather(out)
+		if !out.empty() {
+			if err := send(func() error { return st.conn.Send(&out.StreamServiceWatchResponse) }); err != nil {
+				return err
+			}
+			out = &message{}
+		}
+		if !idle {
+			alarm = busy
+		}
+		if err := st.await(alarm, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits for the client to say something, which it does, or for the alarm.
+func (st *watchStream) await(alarm <-chan struct{}, out *message) error {
+	select {
+	case m := <-st.requests:
+		st.do(m, out)
+	case <-alarm:
+	case err := <-st.received:
+		st.over = true
+		return err
+	case <-st.server.calls.ended.Done():
+		return drainingError()
+	case <-st.ctx.Done():
+		return context.Cause(st.ctx)
+	}
+	return nil
+}
+
+// do does what a message says.
+func (st *watchStream) do(m *interrexv1.StreamServiceWatchRequest, out *message) {
+	for _, id := range m.GetCloses() {
+		st.audience.forget(id)
+	}
+	for _, o := range m.GetOpens() {
+		st.audience.begin(o, out)
+	}
+	for _, c := range m.GetCredits() {
+		st.audience.allow(c, out)
+	}
+}

@@ -1,0 +1,284 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// watchStream is one connection's life.
+type watchStream struct {
+	of   *watchStreams
+	life context.Context
+	end  context.CancelFunc
+	work chan struct{} // something waits to be sent
+
+	mu     sync.Mutex
+	over   bool // no watch begins any more
+	lastID uint64
+	open   map[uint64]*subscription
+	next   interrexv1.StreamServiceWatchRequest // what waits to be sent
+}
+
+// begin adds a watch; nil: the stream has no room, or is over.
+func (st *watchStream) begin(ask func(*subscription) (*interrexv1.WatchOpen, error)) (*subscription, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.over || len(st.open) >= maxWatches {
+		return nil, nil
+	}
+	st.lastID++
+	s := &subscription{id: st.lastID, stream: st, over: make(chan struct{})}
+	o, err := ask(s)
+	if err != nil {
+		return nil, err
+	}
+	o.Id = s.id
+	st.open[s.id] = s
+	st.next.Opens = append(st.next.Opens, o)
+	st.wake()
+	return s, nil
+}
+
+// allow asks for so many events more.
+func (s *subscription) allow(events int) {
+	st := s.stream
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.open[s.id] == s {
+		st.next.Credits = append(st.next.Credits, &interrexv1.WatchCredit{Id: s.id, Events: uint32(events)})
+		st.wake()
+	}
+}
+
+// close gives the subscription up; the last one takes the stream with it.
+func (s *subscription) close() {
+	st := s.stream
+	st.mu.Lock()
+	if st.open[s.id] == s {
+		delete(st.open, s.id)
+		st.next.Closes = append(st.next.Closes, s.id)
+		st.wake()
+	}
+	last := len(st.open) == 0
+	st.over = st.over || last
+	st.mu.Unlock()
+	if last {
+		st.of.drop(st)
+		st.end()
+	}
+}
+
+// wake tells the sender that there is something to send.
+func (st *watchStream) wake() {
+	select {
+	case st.work <- struct{}{}:
+	default:
+	}
+}
+
+// run connects, and ends what is open when the connection does.
+func (st *watchStream) run() {
+	defer st.end()
+	err := st.connect()
+	st.of.drop(st)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.over = true
+	for id := range st.open {
+		st.finish(id, wire.FromError(err, false))
+	}
+}
+
+// finish ends a subscription, and says why. The lock is held.
+func (st *watchStream) finish(id uint64, err error) {
+	if s := st.open[id]; s != nil {
+		delete(st.open, id)
+		s.err = err
+		close(s.over)
+	}
+}
+
+// watching is the stream as Connect gives it.
+type watching = connect.BidiStreamForClient[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]
+
+// connect is the connection's life. It says why it ended.
+func (st *watchStream) connect() error {
+	ctx, cancel := context.WithCancel(st.life)
+	defer cancel()
+	conn := st.of.service.Watch(ctx)
+	greeted, received := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer cancel() // a Send that is blocked ends too
+		received <- st.receive(cancel, conn, greeted)
+	}()
+	var sendErr error
+	select {
+	case <-greeted:
+		sendErr = st.send(ctx, conn)
+	case <-ctx.Done():
+	}
+	// HTTP/2 hears of the end of ctx only once it waits no more for a message to
+	// send: a receiver of an agent that says nothing would wait for ever.
+	_ = conn.CloseRequest()
+	err := await(received, sendErr, cancel)
+	_ = conn.CloseResponse()
+	if errors.Is(err, io.EOF) {
+		err = interrex.Errorf(interrex.KindUnavailable, "%s has ended the watch", st.of.url)
+	}
+	return err
+}
+
+// receive greets the agent, and brings what it sends until the connection ends.
+// Nothing is sent to the agent before its headers are there and accepted.
+func (st *watchStream) receive(cancel func(), conn *watching, greeted chan<- struct{}) error {
+	if err := conn.Send(nil); err != nil {
+		return err
+	}
+	timer := time.AfterFunc(greetTimeout, cancel)
+	header := conn.ResponseHeader()
+	if !timer.Stop() {
+		return interrex.Errorf(interrex.KindUnavailable, "%s has not answered the connection within %s", st.of.url, greetTimeout)
+	}
+	if len(header) > 0 { // else the request has failed: Receive says why
+		if err := st.of.accept(header); err != nil {
+			return err
+		}
+		close(greeted)
+	}
+	for {
+		m, err := conn.Receive()
+		if err != nil {
+			return err
+		}
+		st.deliver(m)
+	}
+}
+
+// deliver does what a message of the agent says.
+func (st *watchStream) deliver(m *interrexv1.StreamServiceWatchResponse) {
+	st.mu.Lock()
+	for _, id := range m.GetOpened() {
+		if s := st.open[id]; s != nil {
+			s.began.Store(true)
+		}
+	}
+	st.finishAll(m.GetRefused())
+	st.mu.Unlock()
+	for _, group := range m.GetEvents() {
+		st.bring(group)
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.finishAll(m.GetEnded())
+}
+
+// finishAll ends subscriptions as the agent says. The lock is held.
+func (st *watchStream) finishAll(all []*interrexv1.WatchEnd) {
+	for _, e := range all {
+		if why := wire.FromDetail(e.GetError()); why != nil {
+			st.finish(e.GetId(), why)
+			continue
+		}
+		st.finish(e.GetId(), interrex.Errorf(interrex.KindUnavailable, "%s has ended the watch", st.of.url))
+	}
+}
+
+// bring hands events to all watches that get them; each is read once.
+func (st *watchStream) bring(group *interrexv1.WatchEvents) {
+	to := st.subscribers(group.GetIds())
+	if len(to) == 0 {
+		return
+	}
+	var events []any
+	var unreadable error
+	for _, b := range group.GetEvents() {
+		var e any
+		if e, unreadable = to[0].to.decode(b); unreadable != nil {
+			break
+		}
+		events = append(events, e)
+	}
+	for _, s := range to {
+		err := s.to.take(s, events)
+		if err == nil {
+			err = unreadable
+		}
+		if err != nil {
+			st.refuse(s, err)
+		}
+	}
+}
+
+// refuse ends a subscription that its own side cannot go on with.
+func (st *watchStream) refuse(s *subscription, err error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.finish(s.id, err)
+	st.next.Closes = append(st.next.Closes, s.id)
+	st.wake()
+}
+
+// subscribers gives the watches that are open of those with these ids.
+func (st *watchStream) subscribers(ids []uint64) []*subscription {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	to := make([]*subscription, 0, len(ids))
+	for _, id := range ids {
+		if s := st.open[id]; s != nil {
+			to = append(to, s)
+		}
+	}
+	return to
+}
+
+// send sends what waits, as soon as the last message has been sent. It returns
+// nil when ctx ended.
+func (st *watchStream) send(ctx context.Context, conn *watching) error {
+	st.wake() // for what has waited since before the connection
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-st.work:
+		}
+		for m := st.pick(); m != nil; m = st.pick() {
+			if err := conn.Send(m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// pick gives the next message; nil: nothing waits.
+func (st *watchStream) pick() *interrexv1.StreamServiceWatchRequest {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	m := &interrexv1.StreamServiceWatchRequest{}
+	room := maxOperations
+	m.Closes, room = move(&st.next.Closes, room)
+	m.Opens, room = move(&st.next.Opens, room)
+	m.Credits, room = move(&st.next.Credits, room)
+	if room == maxOperations {
+		return nil
+	}
+	return m
+}
+
+// move takes as much from the beginning of a list as there is room.
+func move[T any](from *[]T, room int) (moved []T, left int) {
+	n := min(room, len(*from))
+	moved = (*from)[:n:n]
+	if *from = (*from)[n:]; len(*from) == 0 {
+		*from = nil
+	}
+	return moved, room - n
+}
