@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes gen/ from proto/ again, with the tools that tools/go.mod pins.
-# `tools/generate.sh --check` fails when gen/ is not what proto/ says.
+# Makes gen/ from proto/ again, those of examples/counters too, with the tools
+# that tools/go.mod pins. `tools/generate.sh --check` fails when a gen/ is not
+# what its proto/ says.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,10 +12,12 @@ cd "$(dirname "$0")/.."
 PATH="$PWD/tools/bin:$PATH"
 export PATH
 
+generated="gen examples/counters/gen"
 buf lint
+rm -rf $generated
 buf generate
-gofmt -l gen | { ! grep .; }
+gofmt -l $generated | { ! grep .; }
 if [ "${1:-}" = --check ]; then
-	git diff --exit-code -- gen
-	test -z "$(git status --porcelain -- gen)"
+	git diff --exit-code -- $generated
+	test -z "$(git status --porcelain -- $generated)"
 fi

@@ -1,0 +1,94 @@
+package counters
+
+import (
+	"context"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/examples/counters/gen/countersv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// Client counts in a cluster. Its errors are *interrex.Error.
+type Client struct {
+	// By is who calls are made through: a *client.Client or an *agent.Agent.
+	By client.Caller
+}
+
+// Counter is a counter as an agent answers it.
+type Counter struct {
+	Key       interrex.Key
+	Value     uint64
+	Remaining time.Duration // an estimate; 0: it stays
+}
+
+// Answer answers a write.
+type Answer struct {
+	Counter  Counter // as the write left it
+	Replayed bool    // an earlier attempt had done it; nothing was done again
+	Revision interrex.Revision
+}
+
+// Increment adds to a counter. Beyond c.Limit is KindConflict.
+func (c Client) Increment(ctx context.Context, in Increment, o client.Options) (Answer, error) {
+	m, err := client.Call[countersv1.IncrementRequest, countersv1.IncrementResponse](ctx, c.By, countersv1.CounterServiceIncrementProcedure,
+		&countersv1.IncrementRequest{Key: in.Key.String(), By: in.By, Limit: in.Limit}, o)
+	return answer(m, err)
+}
+
+// Set gives a counter a value.
+func (c Client) Set(ctx context.Context, in Set, o client.Options) (Answer, error) {
+	m, err := client.Call[countersv1.SetRequest, countersv1.SetResponse](ctx, c.By, countersv1.CounterServiceSetProcedure,
+		&countersv1.SetRequest{Key: in.Key.String(), Value: in.Value, Ttl: wire.Optional(in.TTL)}, o)
+	return answer(m, err)
+}
+
+// Get reads a counter, and says at which revision. One that is not there is
+// KindNotFound.
+func (c Client) Get(ctx context.Context, k interrex.Key, o interrex.ReadOptions) (Counter, interrex.Revision, error) {
+	m, err := client.Call[countersv1.GetRequest, countersv1.GetResponse](ctx, c.By, countersv1.CounterServiceGetProcedure,
+		&countersv1.GetRequest{Key: k.String(), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, client.Options{})
+	if err != nil {
+		return Counter{}, 0, err
+	}
+	counter, err := counterOf(m.GetCounter())
+	return counter, interrex.Revision(m.GetRevision()), err
+}
+
+// List reads a page of at most MaxPage counters behind a key, which is empty for
+// the first page. next is the key for the next one; empty: this was the last.
+func (c Client) List(ctx context.Context, after string, o interrex.ReadOptions) (page []Counter, next string, err error) {
+	m, err := client.Call[countersv1.ListRequest, countersv1.ListResponse](ctx, c.By, countersv1.CounterServiceListProcedure,
+		&countersv1.ListRequest{After: after, Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, client.Options{})
+	for _, item := range m.GetItems() {
+		counter, wrong := counterOf(item)
+		if wrong != nil {
+			return nil, "", wrong
+		}
+		page = append(page, counter)
+	}
+	return page, m.GetNextAfter(), err
+}
+
+// answer reads the answer of a write.
+func answer(m interface {
+	GetCounter() *countersv1.Counter
+	GetReplayed() bool
+	GetRevision() uint64
+}, err error) (Answer, error) {
+	if err != nil {
+		return Answer{}, err
+	}
+	counter, err := counterOf(m.GetCounter())
+	return Answer{Counter: counter, Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
+}
+
+func counterOf(m *countersv1.Counter) (Counter, error) {
+	var in wire.Reader
+	c := Counter{Key: in.Key(m.GetKey()), Value: m.GetValue(), Remaining: in.Duration("remaining", m.GetRemaining())}
+	if in.Err != nil {
+		return Counter{}, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", in.Err)
+	}
+	return c, nil
+}

@@ -1,0 +1,69 @@
+package counters
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Numbers have 8 bytes and texts their length in 2, so that equal values are
+// equal bytes.
+
+func appendKey(b []byte, k interrex.Key) []byte {
+	return appendText(appendText(b, k.Namespace), k.Name)
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+}
+
+func appendRecord(b []byte, r Record) []byte {
+	b = binary.BigEndian.AppendUint64(appendKey(b, r.Key), r.Value)
+	return binary.BigEndian.AppendUint64(b, uint64(r.Expiry))
+}
+
+// AppendReply encodes a reply, which is a Record.
+func (t *table) AppendReply(b []byte, r state.Reply) []byte { return appendRecord(b, r.(Record)) }
+
+// DecodeReply reads what AppendReply wrote.
+func (t *table) DecodeReply(b []byte) (state.Reply, error) {
+	d := decoder{rest: b}
+	if r := d.record(); d.done() {
+		return r, nil
+	}
+	return nil, errors.New("cannot decode reply of counters: it is malformed")
+}
+
+// decoder reads what the append functions wrote. What it gives is a copy. After
+// the first field that is not whole everything is zero.
+type decoder struct {
+	rest   []byte
+	failed bool
+}
+
+// done reports whether everything was there and nothing is left.
+func (d *decoder) done() bool { return !d.failed && len(d.rest) == 0 }
+
+func (d *decoder) take(n int) []byte {
+	if n > len(d.rest) {
+		d.rest, d.failed = nil, true
+		return make([]byte, n)
+	}
+	b := d.rest[:n]
+	d.rest = d.rest[n:]
+	return b
+}
+
+func (d *decoder) byte() byte { return d.take(1)[0] }
+
+func (d *decoder) number() uint64 { return binary.BigEndian.Uint64(d.take(8)) }
+
+func (d *decoder) text() string { return string(d.take(int(binary.BigEndian.Uint16(d.take(2))))) }
+
+func (d *decoder) key() interrex.Key { return interrex.Key{Namespace: d.text(), Name: d.text()} }
+
+func (d *decoder) record() Record {
+	return Record{Key: d.key(), Value: d.number(), Expiry: state.Time(d.number())}
+}

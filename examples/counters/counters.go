@@ -1,0 +1,103 @@
+// Package counters owns a replicated table of counters, as a program that embeds
+// agents writes one: the rules, the service, and a client. Table, in the Tables of
+// an agent's configuration, is all that the agent has to be told.
+package counters
+
+import (
+	"cmp"
+	"sync"
+
+	"github.com/tidwall/btree"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/state"
+)
+
+// ID is the table's in log and snapshots. It is never used again for another.
+const ID = state.FirstOwnTable
+
+// MaxCounters is how many counters there are at most.
+const MaxCounters = 65536
+
+// The kinds of the table's events. Each has the counter's Record as its value;
+// that of an expired one is as it was last.
+const (
+	CounterIncremented = "counter.incremented"
+	CounterSet         = "counter.set"
+	CounterExpired     = "counter.expired"
+)
+
+// Record is a counter as it stood at one moment: the value of every event, and
+// the reply to every command.
+type Record struct {
+	Key    interrex.Key
+	Value  uint64
+	Expiry state.Time // it ends then; 0: it stays
+}
+
+// Table makes the table, empty, and its service: it is an agent.Table.
+func Table() (state.Table, api.Service) {
+	t := newTable()
+	return t, t.service()
+}
+
+// table implements state.Table. What the state calls runs with the lock held;
+// get and list take it themselves.
+type table struct {
+	mu       sync.RWMutex
+	counters *btree.Map[string, Record] // by Key.String()
+	due      *btree.BTreeG[Record]      // those that end, the next one first
+}
+
+func newTable() *table {
+	return &table{counters: new(btree.Map[string, Record]), due: btree.NewBTreeGOptions(sooner, btree.Options{NoLocks: true})}
+}
+
+func sooner(a, b Record) bool {
+	return cmp.Or(cmp.Compare(a.Expiry, b.Expiry), a.Key.Compare(b.Key)) < 0
+}
+
+// Name is the table's name in hellos, reports and snapshots.
+func (t *table) Name() string { return "counters" }
+
+// ID is the constant ID.
+func (t *table) ID() state.TableID { return ID }
+
+// Version is that of the encoding of commands, replies and snapshots.
+func (t *table) Version() uint16 { return 1 }
+
+// Lock takes the table for writing.
+func (t *table) Lock() { t.mu.Lock() }
+
+// Unlock gives the table back.
+func (t *table) Unlock() { t.mu.Unlock() }
+
+// at is a counter at now; one that is not there, or is due, has the value 0.
+func (t *table) at(k interrex.Key, now state.Time) Record {
+	if r, there := t.counters.Get(k.String()); there && !r.isDue(now) {
+		return r
+	}
+	return Record{Key: k}
+}
+
+// put writes a counter in the place of the one with its key.
+func (t *table) put(r Record) {
+	t.remove(r.Key)
+	t.counters.Set(r.Key.String(), r)
+	if r.Expiry != 0 {
+		t.due.Set(r)
+	}
+}
+
+func (t *table) remove(k interrex.Key) {
+	if r, there := t.counters.Delete(k.String()); there {
+		t.due.Delete(r)
+	}
+}
+
+// emit publishes a counter at the turn's revision.
+func (r Record) emit(turn *state.Turn, kind string) {
+	const fixed = 128 // bytes of an event beside its key
+	turn.Emit(kind, r.Key.String(), r, fixed+2*len(r.Key.String()))
+}

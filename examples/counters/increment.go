@@ -1,0 +1,53 @@
+package counters
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Increment adds to a counter; one that is not there counts from 0. When it ends
+// does not change.
+type Increment struct {
+	Key   interrex.Key
+	By    uint64 // at least 1
+	Limit uint64 // beyond it is KindConflict; 0: the highest there is
+}
+
+// About says what everybody on its way may know of it.
+func (c *Increment) About() state.About { return state.About{Name: "increment", Key: c.Key} }
+
+// Validate says which field is not allowed. It leaves the key out: see
+// state.Command.
+func (c *Increment) Validate() error {
+	if c.By == 0 {
+		return interrex.Errorf(interrex.KindInvalid, "by: at least 1 is allowed, not 0")
+	}
+	return nil
+}
+
+// Append encodes the command.
+func (c *Increment) Append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(appendKey(append(b, opIncrement), c.Key), c.By)
+	return binary.BigEndian.AppendUint64(b, c.Limit)
+}
+
+func (c *Increment) decode(d *decoder) {
+	*c = Increment{Key: d.key(), By: d.number(), Limit: d.number()}
+}
+
+func (c *Increment) check(was Record) error {
+	limit := cmp.Or(c.Limit, math.MaxUint64)
+	if was.Value > limit || c.By > limit-was.Value {
+		return interrex.Errorf(interrex.KindConflict, "cannot increment %s by %d: it stands at %d, and %d is its limit", c.Key, c.By, was.Value, limit)
+	}
+	return nil
+}
+
+func (c *Increment) apply(was Record, _ state.Time) (Record, string) {
+	was.Value += c.By
+	return was, CounterIncremented
+}

@@ -1,0 +1,31 @@
+package counters
+
+import (
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// MaxPage is how many counters a page of a list has at most.
+const MaxPage = 1000
+
+// get gives a counter, and the revision at which the table stands.
+func (t *table) get(k interrex.Key, s *state.State) (r Record, there bool, at interrex.Revision) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	r, there = t.counters.Get(k.String())
+	return r, there, s.Revision()
+}
+
+// list gives the counters behind a key, in order, whether there are more, and the
+// revision at which the table stands.
+func (t *table) list(after string, s *state.State) (page []Record, more bool, at interrex.Revision) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	t.counters.Ascend(after, func(k string, r Record) bool {
+		if more = len(page) == MaxPage; !more && k > after {
+			page = append(page, r)
+		}
+		return !more
+	})
+	return page, more, s.Revision()
+}

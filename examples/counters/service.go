@@ -1,0 +1,76 @@
+package counters
+
+import (
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/examples/counters/gen/countersv1"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// service is CounterService: for each method that writes the command that its
+// request becomes and the answer that a reply becomes, for each that reads its
+// look at the table.
+func (t *table) service() api.Service {
+	return api.Service{Methods: []api.Method{
+		api.Write(countersv1.CounterServiceIncrementProcedure, ID, increment, incremented),
+		api.Write(countersv1.CounterServiceSetProcedure, ID, set, wasSet),
+		api.Read(countersv1.CounterServiceGetProcedure, t.answerGet),
+		api.Read(countersv1.CounterServiceListProcedure, t.answerList),
+	}}
+}
+
+func increment(m *countersv1.IncrementRequest) (state.Command, error) {
+	var in wire.Reader
+	return &Increment{Key: in.Key(m.GetKey()), By: m.GetBy(), Limit: m.GetLimit()}, in.Err
+}
+
+func incremented(r state.Result, s *state.State) (*countersv1.IncrementResponse, error) {
+	return &countersv1.IncrementResponse{Counter: present(r.Reply.(Record), s), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+}
+
+func set(m *countersv1.SetRequest) (state.Command, error) {
+	var in wire.Reader
+	return &Set{Key: in.Key(m.GetKey()), Value: m.GetValue(), TTL: in.Positive("ttl", m.GetTtl())}, in.Err
+}
+
+func wasSet(r state.Result, s *state.State) (*countersv1.SetResponse, error) {
+	return &countersv1.SetResponse{Counter: present(r.Reply.(Record), s), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+}
+
+func (t *table) answerGet(m *countersv1.GetRequest, s *state.State) (*countersv1.GetResponse, error) {
+	var in wire.Reader
+	k := in.Key(m.GetKey())
+	if in.Err != nil {
+		return nil, in.Err
+	}
+	r, there, at := t.get(k, s)
+	if !there {
+		return nil, interrex.Errorf(interrex.KindNotFound, "there is no counter %s at revision %d", k, at)
+	}
+	return &countersv1.GetResponse{Counter: present(r, s), Revision: uint64(at)}, nil
+}
+
+func (t *table) answerList(m *countersv1.ListRequest, s *state.State) (*countersv1.ListResponse, error) {
+	page, more, at := t.list(m.GetAfter(), s)
+	out := &countersv1.ListResponse{Revision: uint64(at)}
+	for _, r := range page {
+		out.Items = append(out.Items, present(r, s))
+	}
+	if more {
+		out.NextAfter = page[len(page)-1].Key.String()
+	}
+	return out, nil
+}
+
+// present is a counter as users see it.
+func present(r Record, s *state.State) *countersv1.Counter {
+	m := &countersv1.Counter{Key: r.Key.String(), Value: r.Value}
+	if r.Expiry != 0 {
+		now, _ := s.Estimate()
+		m.Remaining = wire.Optional(max(time.Nanosecond, r.Expiry.Sub(now)))
+	}
+	return m
+}
