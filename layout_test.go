@@ -139,7 +139,7 @@ func TestClosuresLeaveOutWhatTheyMust(t *testing.T) {
 
 func TestEveryPackageSaysWhatItOwns(t *testing.T) {
 	for dir := range packages(t) {
-		if strings.HasPrefix(dir, "gen/") {
+		if strings.Contains("/"+dir+"/", "/gen/") {
 			continue
 		}
 		files, err := filepath.Glob(filepath.Join("./"+dir, "*.go"))

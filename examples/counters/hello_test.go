@@ -1,0 +1,75 @@
+package counters_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/examples/counters"
+	"github.com/interrex/interrex/transport"
+)
+
+// notes is what an agent has logged.
+type notes struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (n *notes) Write(b []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.Write(b)
+}
+
+func (n *notes) has(words string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Contains(n.text.String(), words)
+}
+
+// member starts one of two agents of a cluster that is to be.
+func member(t *testing.T, ca *transport.CA, id string, join []string, tables ...agent.Table) (*agent.Agent, *notes) {
+	t.Helper()
+	certificates, err := ca.TLS(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := new(notes)
+	a, err := agent.New(agent.Config{
+		ID: id, TLS: certificates, Tables: tables, Logger: agent.Slog(slog.New(slog.NewTextHandler(said, nil))),
+		Cluster: agent.ClusterConfig{Listen: "127.0.0.1:0", Join: join, BootstrapExpect: 2},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Kill(); a.Wait() })
+	if err := a.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return a, said
+}
+
+func TestAgentsWithOtherTablesRefuseEachOther(t *testing.T) {
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	has, hasSaid := member(t, ca, "n1", []string{"127.0.0.1:1"}, counters.Table) // nobody is there: n2 comes by itself
+	lacks, lacksSaid := member(t, ca, "n2", []string{has.Addrs()["cluster"]})
+	eventually(t, "both say which table is missing", func() bool {
+		return hasSaid.has("its tables are map[leases:1], this agent's are map[counters:1 leases:1]") &&
+			lacksSaid.has("its tables are map[leases:1], this agent's are map[counters:1 leases:1]")
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	for _, a := range []*agent.Agent{has, lacks} {
+		if a.Ready(ctx) == nil {
+			t.Errorf("agent %s is ready", a.ID())
+		}
+	}
+}

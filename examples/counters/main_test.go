@@ -1,0 +1,13 @@
+package counters_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// raft never answers what it applies while it shuts down (hashicorp/raft#145);
+// whoever waits for that waits on.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*deferError).Error"))
+}
