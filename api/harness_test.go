@@ -27,6 +27,7 @@ import (
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/watch"
 	"github.com/interrex/interrex/wire"
 )
@@ -102,7 +103,7 @@ func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*no
 	nd.leases = lease.New(lease.Config{})
 	nd.ring = watch.New(watch.Config{})
 	nd.t.Cleanup(nd.ring.Close)
-	st, err := state.New(state.Config{Tables: []state.Table{nd.leases}, Publisher: nd.ring})
+	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, statetest.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)
 	nd.state = st
 	nd.t.Cleanup(st.Close)

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"math"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
@@ -40,7 +42,7 @@ func proposeMethod() Method {
 		p := q.(*interrexv1.ProposeRequest)
 		table := state.TableID(p.GetTable())
 		if p.GetTable() != uint32(table) || table < state.FirstOwnTable {
-			return 0, nil, interrex.Errorf(interrex.KindInvalid, "table: %d is not an embedder's own: those begin at %d", p.GetTable(), state.FirstOwnTable)
+			return 0, nil, interrex.Errorf(interrex.KindInvalid, "table: %d is no embedder's own: those have %d to %d", p.GetTable(), state.FirstOwnTable, math.MaxUint16)
 		}
 		c, err := s.Decode(table, p.GetData())
 		return table, proposed{c}, err
