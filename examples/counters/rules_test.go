@@ -98,7 +98,7 @@ func TestWhatIsMalformedIsInvalid(t *testing.T) {
 func TestThereAreAtMostMaxCounters(t *testing.T) {
 	r := replica(t)
 	for i := range counters.MaxCounters {
-		if _, err := do(r, 0, &counters.Set{Key: interrex.Key{Namespace: "a", Name: string(rune(0x4e00 + i%20000)) + string(rune('a'+i/20000))}}); err != nil {
+		if _, err := do(r, 0, &counters.Set{Key: interrex.Key{Namespace: "a", Name: string(rune(0x4e00+i%20000)) + string(rune('a'+i/20000))}}); err != nil {
 			t.Fatal(err)
 		}
 	}
