@@ -75,8 +75,9 @@ type AgentConfig struct {
 }
 
 // Table makes an embedder's own table, empty, and the service that it offers; the
-// zero Service is none. It is called once for each life of the replicated state.
-// The table's ID is state.FirstOwnTable or above.
+// zero Service is none. It is called once for each life of the replicated state,
+// and to check the configuration. The table's ID is state.FirstOwnTable or above,
+// and the numbers of its methods are 256 times that and what follows.
 type Table func() (state.Table, api.Service)
 
 // tables makes the embedder's own tables, and their services.
@@ -90,6 +91,11 @@ func (c AgentConfig) tables() (tables []state.Table, services []api.Service) {
 
 // validTables says what is wrong with the embedder's own tables.
 func (c AgentConfig) validTables() error {
+	for i, make := range c.Tables {
+		if make == nil {
+			return fmt.Errorf("tables: number %d is nil", i)
+		}
+	}
 	tables, services := c.tables()
 	for _, t := range tables {
 		if t != nil && t.ID() < state.FirstOwnTable {
@@ -101,6 +107,14 @@ func (c AgentConfig) validTables() error {
 	}
 	if err := api.ValidateServices(services...); err != nil {
 		return fmt.Errorf("tables: %w", err)
+	}
+	for i, t := range tables {
+		for _, m := range services[i].Methods {
+			if m.Number>>8 != uint32(t.ID()) {
+				first := uint32(t.ID()) << 8
+				return fmt.Errorf("tables: method %s of table %q has the number %d: that table's are %d to %d", m.Procedure, t.Name(), m.Number, first, first|0xff)
+			}
+		}
 	}
 	return nil
 }

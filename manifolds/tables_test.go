@@ -1,0 +1,45 @@
+package manifolds
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/examples/counters"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+// tablesThatDoNotFit are tables of an embedder's, by a word of what is said.
+var tablesThatDoNotFit = map[string][]Table{
+	"number 0 is nil":           {nil},
+	"nil Table":                 {func() (state.Table, api.Service) { return nil, api.Service{} }},
+	"begin at 256":              {func() (state.Table, api.Service) { return statetest.NewRegisterAs(255), api.Service{} }},
+	"its ID 256 is in use":      {counters.Table, func() (state.Table, api.Service) { return statetest.NewRegister(), api.Service{} }},
+	"its number 65537 is that":  {counters.Table, func() (state.Table, api.Service) { return statetest.NewRegisterAs(257), served() }},
+	"that table's are 65792 to": {func() (state.Table, api.Service) { return statetest.NewRegisterAs(257), served() }},
+	"its number 257 is that of": {func() (state.Table, api.Service) { return statetest.NewRegister(), ours() }},
+}
+
+// served is the service of counters.
+func served() api.Service {
+	_, s := counters.Table()
+	return s
+}
+
+// ours is a service that interrex has itself.
+func ours() api.Service { return api.Leases{Table: lease.New(lease.Config{})}.Service() }
+
+func TestTablesThatDoNotFitAreRefused(t *testing.T) {
+	for word, tables := range tablesThatDoNotFit {
+		err := AgentConfig{Tables: tables}.Validate()
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: got %v", word, err)
+		}
+	}
+	fit := []Table{counters.Table, func() (state.Table, api.Service) { return statetest.NewRegisterAs(257), api.Service{} }}
+	if err := (AgentConfig{Tables: fit}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
