@@ -65,7 +65,7 @@ func TestEveryFieldOfARequestIsInItsCommand(t *testing.T) {
 		if !reflect.DeepEqual(r.command, w.command) {
 			t.Errorf("%s: %+v, want %+v", procedure, r.command, w.command)
 		}
-		if r.op.Table != state.LeaseTable || string(r.op.Data) != string(w.command.Append(nil)) {
+		if r.op.Table != state.LeaseTable || string(r.operation(time.Now(), nil).Data) != string(w.command.Append(nil)) {
 			t.Errorf("%s: the log gets %+v", procedure, r.op)
 		}
 		unset := 0

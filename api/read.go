@@ -101,7 +101,7 @@ func (s *Server) index(ctx context.Context, c caller) (uint64, error) {
 	}
 	r := &request{
 		method: s.readIndex, caller: c, envelope: &interrexv1.Operation{}, message: &interrexv1.ReadIndexRequest{},
-		errand: &errand{enter: s.config.Clock.Now().Add(s.config.ReadWait), stop: make(chan struct{})},
+		errand: &errand{enter: s.config.Clock.Now().Add(s.config.ReadWait)},
 	}
 	o := s.call(ctx, r)
 	m, is := o.message.(*interrexv1.ReadIndexResponse)

@@ -38,7 +38,7 @@ type errand struct {
 	result  state.Result  // what the log here has said
 	enter   time.Time     // the last moment to enter the log
 	wait    *queue.Wait   // nil: it does not wait for its key
-	stop    chan struct{} // closed when its caller has gone
+	stop    chan struct{} // closed when its caller has gone; nil: nobody has asked for it
 
 	sent    time.Time // the newest attempt
 	hopped  bool      // it went to another agent
@@ -63,7 +63,7 @@ func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message prot
 		}
 		return r, err
 	}
-	r.errand = &errand{stop: make(chan struct{})}
+	r.errand = &errand{}
 	return r, r.write(s, now)
 }
 
@@ -105,7 +105,7 @@ func (r *request) write(s *Server, now time.Time) error {
 			return err
 		}
 	}
-	r.command, r.op.Data = c, c.Append(nil)
+	r.command = c
 	r.enter = now.Add(enterTimeout(about.Lane, r.envelope))
 	if err := r.waitFor(s.config.State.Waitable(), now); err != nil {
 		return err
@@ -193,8 +193,9 @@ func (r *request) last() time.Time {
 func (r *request) operation(now time.Time, done func(state.Result)) *queue.Operation {
 	op := &queue.Operation{
 		Operation: r.op, Command: r.command, Lane: r.command.About().Lane,
-		Deadline: r.enter, Stop: r.stop, Done: done, Wait: r.wait,
+		Deadline: r.enter, Stop: r.stopped(), Done: done, Wait: r.wait,
 	}
+	op.Data = r.command.Append(nil)
 	if r.waits() && !r.enter.After(now) { // sent again after it has stood in line elsewhere
 		op.Deadline = now.Add(queue.EnqueueTimeout)
 	}
@@ -245,7 +246,7 @@ func (r *request) cancel() {
 		return
 	}
 	r.gone = true
-	if r.errand != nil {
+	if r.errand != nil && r.stop != nil {
 		close(r.stop)
 	}
 	abandon := r.abandon
@@ -253,6 +254,19 @@ func (r *request) cancel() {
 	if abandon != nil {
 		abandon()
 	}
+}
+
+// stopped is closed when the caller has gone.
+func (r *request) stopped() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop == nil {
+		r.stop = make(chan struct{})
+		if r.gone {
+			close(r.stop)
+		}
+	}
+	return r.stop
 }
 
 // onCancel says how to take the request back from where it is now.

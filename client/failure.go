@@ -39,10 +39,10 @@ func (s *Stream) broken(err error, answered int) {
 	}
 	s.mu.Unlock()
 	for _, c := range sent {
-		c.done(nil, lost)
+		c.answer(nil, lost)
 	}
 	for _, c := range unsent {
-		c.done(nil, never)
+		c.answer(nil, never)
 	}
 	if never != nil {
 		s.config.Logger.Debugf("the stream to %s broke: %s", s.config.BaseURL, reason(err))

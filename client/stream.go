@@ -73,9 +73,12 @@ type Stream struct {
 
 // call is one operation on its way.
 type call struct {
-	op   *interrexv1.Operation // nil: it is answered, or its caller has gone before it was sent
-	done func(body []byte, err error)
+	op    *interrexv1.Operation // nil: it is answered, or its caller has gone before it was sent
+	place int                   // among those that done is for
+	done  func(place int, body []byte, err error)
 }
+
+func (c *call) answer(body []byte, err error) { c.done(c.place, body, err) }
 
 // NewStream makes a Stream. It does not connect yet. Close it.
 func NewStream(c StreamConfig) (*Stream, error) {
@@ -137,7 +140,7 @@ func (s *Stream) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, er
 // wait is a call that is waited for. It is used again once it is answered.
 type wait struct {
 	call   call
-	finish func([]byte, error)
+	finish func(int, []byte, error)
 	body   []byte
 	err    error
 	done   chan struct{} // has room for the one signal
@@ -145,7 +148,7 @@ type wait struct {
 
 func newWait() *wait {
 	w := &wait{done: make(chan struct{}, 1)}
-	w.finish = func(body []byte, err error) {
+	w.finish = func(_ int, body []byte, err error) {
 		w.body, w.err = body, err
 		w.done <- struct{}{}
 	}
@@ -160,7 +163,7 @@ func (s *Stream) Send(ops []*interrexv1.Operation, done func(i int, body []byte,
 	calls := make([]call, len(ops))
 	all := make([]*call, len(ops))
 	for i, op := range ops {
-		calls[i] = call{op: op, done: func(body []byte, err error) { done(i, body, err) }}
+		calls[i] = call{op: op, place: i, done: done}
 		all[i] = &calls[i]
 	}
 	s.submit(all...)
@@ -187,7 +190,7 @@ func (s *Stream) submit(calls ...*call) {
 	s.mu.Unlock()
 	for _, c := range calls[queued:] {
 		c.op = nil
-		c.done(nil, refusal)
+		c.answer(nil, refusal)
 	}
 }
 
@@ -227,7 +230,7 @@ func (s *Stream) abandon(c *call, cause error) {
 	}
 	c.op = nil
 	s.mu.Unlock()
-	c.done(nil, err.WithCause(cause))
+	c.answer(nil, err.WithCause(cause))
 }
 
 // wake tells the sender that there is something to send.
@@ -264,9 +267,9 @@ func (s *Stream) deliver(answers []*interrexv1.Answer) {
 		calls[i] = nil
 		i++
 		if refusal := wire.FromDetail(a.GetError()); refusal != nil {
-			c.done(nil, refusal)
+			c.answer(nil, refusal)
 		} else {
-			c.done(a.GetBody(), nil)
+			c.answer(a.GetBody(), nil)
 		}
 	}
 }
