@@ -235,13 +235,10 @@ func (c *courier) retry(r *request, o outcome) bool {
 	}
 	a.at, a.last = now.Add(a.pause), o
 	a.pause = min(2*a.pause, maxPause)
-	if kind == interrex.KindNoLeader && !r.hopped {
+	if kind == interrex.KindNoLeader && !c.led() {
 		a.at = a.limit // or when somebody leads
-		if !now.Before(a.limit) {
-			return false
-		}
 	}
-	if c.closed || r.isGone() || a.at.After(a.limit) {
+	if c.closed || r.isGone() || a.at.After(a.limit) || !now.Before(a.limit) {
 		return false
 	}
 	c.again = append(c.again, r)
@@ -272,19 +269,17 @@ func (c *courier) run() {
 	defer stop()
 	timer := c.server.config.Clock.NewTimer(maxPause)
 	defer timer.Stop()
-	for led := false; ; {
-		due, next, more := c.due(led)
+	for {
+		due, next, more := c.due()
 		c.send(due)
 		if !more && len(due) == 0 {
 			return
 		}
 		timer.Reset(max(next, time.Millisecond))
-		led = false
 		select {
 		case <-c.wake:
 		case <-timer.Chan():
 		case <-changed:
-			led = c.led()
 		case <-c.ctx.Done():
 			c.giveUp()
 			return
@@ -292,7 +287,7 @@ func (c *courier) run() {
 	}
 }
 
-// led reports whether somebody leads.
+// led reports whether somebody is known to lead.
 func (c *courier) led() bool {
 	l := c.server.config.Leadership.Current()
 	return l.Leader || l.LeaderID != "" && l.LeaderID != c.server.config.ID
@@ -300,8 +295,8 @@ func (c *courier) led() bool {
 
 // due takes what is to be sent now, and says when to look again. When nothing
 // is left, and nothing was due, run has ended.
-func (c *courier) due(led bool) (due []*request, next time.Duration, more bool) {
-	now := c.server.config.Clock.Now()
+func (c *courier) due() (due []*request, next time.Duration, more bool) {
+	now, led := c.server.config.Clock.Now(), c.led()
 	next = maxPause
 	c.mu.Lock()
 	defer c.mu.Unlock()
