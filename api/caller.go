@@ -53,7 +53,7 @@ func (c caller) mayDo(what string) error {
 	if c.operator {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindDenied, "cannot %s so: only an operator may", what)
+	return interrex.Errorf(interrex.KindDenied, "only an operator may %s this way", what)
 }
 
 // mayManage says whether the caller may change the agent itself.

@@ -64,9 +64,6 @@ func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.Le
 	if err := interrex.ValidateWait(r.Wait); err != nil {
 		return interrex.LeaseAnswer{}, err
 	}
-	if err := interrex.ValidateWait(r.Wait); err != nil {
-		return interrex.LeaseAnswer{}, err
-	}
 	switch {
 	case r.Wait > 0 && r.RequestID != "":
 		return leaseCalls(c.single).Claim(ctx, r)
