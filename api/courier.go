@@ -185,6 +185,13 @@ func (c *courier) returned(b *batch, i int) {
 	}
 }
 
+// isAbroad reports whether another agent has something to answer.
+func (c *courier) isAbroad() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.abroad) > 0
+}
+
 // sweep gives up what another agent has not answered in time, and reports
 // whether it still has something.
 func (c *courier) sweep() bool {

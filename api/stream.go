@@ -93,8 +93,8 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 	}
 	st.courier.send(writes)
 	st.readAll(strong)
-	if !st.sweeping.Load() {
-		st.poke()
+	if len(writes) > 0 && !st.sweeping.Load() && st.courier.isAbroad() {
+		st.poke() // the writer looks after it
 	}
 }
 
