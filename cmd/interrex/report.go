@@ -37,7 +37,7 @@ func newReport(a *app) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "text"), "text, json or dot")
+	c.Flags().StringVarP(&output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "text"), "text, json, yaml or dot")
 	return c
 }
 

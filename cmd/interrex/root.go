@@ -55,7 +55,7 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addr, "addr", "", "agents to ask, comma separated: http://, https:// or unix:// (default $INTERREX_ADDR)")
+	flags.StringVar(&a.addr, "addr", "", "agents to ask, comma separated: http://, https:// or unix:// (default $INTERREX_ADDR, else http://127.0.0.1:7400)")
 	flags.StringVarP(&a.output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print the key or the token alone")
 	flags.BoolVar(&a.noHeaders, "no-headers", false, "tables without a header line")
