@@ -33,6 +33,7 @@ type Method struct {
 	err error  // why it cannot be served
 	off string // see Service.Off
 
+	table   state.TableID // of a write
 	decode  func(body []byte) (proto.Message, error)
 	command func(proto.Message, *state.State) (state.TableID, state.Command, error) // of a write
 	answer  func(*request, state.Result, *state.State) (proto.Message, error)       // of a write
@@ -57,6 +58,7 @@ type Message[T any] interface {
 // which is never an error.
 func Write[Q, A any, PQ Message[Q], PA Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
 	m := newMethod[Q, A, PQ, PA](procedure)
+	m.table = table
 	m.command = func(q proto.Message, _ *state.State) (state.TableID, state.Command, error) {
 		c, err := command(q.(PQ))
 		return table, c, err
@@ -84,6 +86,9 @@ func Read[Q, A any, PQ Message[Q], PA Message[A]](procedure string, look func(PQ
 func newMethod[Q, A any, PQ Message[Q], PA Message[A]](procedure string) Method {
 	var m Method
 	m.Method, m.err = wire.MethodOf(procedure)
+	if m.err == nil {
+		m.err = m.Takes(PQ(nil), PA(nil))
+	}
 	m.decode = func(body []byte) (proto.Message, error) {
 		q := PQ(new(Q))
 		if err := proto.Unmarshal(body, q); err != nil {
@@ -123,7 +128,38 @@ func read[A any, PA Message[A]](body []byte) (PA, error) {
 // methods finds the methods of a server by their numbers.
 type methods map[uint32]*Method
 
-// ValidateServices says which method of an embedder's services cannot be served
+// ValidateService says what is wrong with the service of an embedder's table: a
+// method that its .proto declares and that is not there, one that is there under
+// another table, or whose number is not the table's.
+func ValidateService(table state.TableID, s Service) error {
+	declared := map[string]bool{}
+	for _, m := range s.Methods {
+		first := uint32(table) << 8
+		switch {
+		case m.err != nil:
+			return m.err
+		case m.Number&^0xff != first:
+			return interrex.Errorf(interrex.KindInvalid, "method %s has the number %d: this table's are %d to %d", m.Procedure, m.Number, first, first|0xff)
+		case m.Writes() && m.table != table:
+			return interrex.Errorf(interrex.KindInvalid, "method %s writes to table %d, and is given by table %d", m.Procedure, m.table, table)
+		}
+		declared[m.Procedure] = true
+	}
+	for _, m := range s.Methods {
+		all, err := wire.MethodsOf(m.Procedure)
+		if err != nil {
+			return err
+		}
+		for _, other := range all {
+			if !declared[other.Procedure] {
+				return interrex.Errorf(interrex.KindInvalid, "method %s is declared in its .proto, and nothing serves it", other.Procedure)
+			}
+		}
+	}
+	return nil
+}
+
+// ValidateServices says which method of embedders' services cannot be served
 // beside the others.
 func ValidateServices(services ...Service) error {
 	return new(Server).take(append([]Service{stateService(), Leases{}.Service()}, services...))

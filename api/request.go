@@ -84,6 +84,9 @@ func (r *request) fits() error {
 // write makes the operation of a method that writes.
 func (r *request) write(s *Server, now time.Time) error {
 	table, c, err := r.method.command(r.message, s.config.State)
+	if err == nil && (c == nil || !s.config.State.Knows(table)) {
+		err = interrex.Errorf(interrex.KindInvalid, "method %s makes no command of a table that is known here", r.method.Procedure)
+	}
 	if err == nil && r.envelope == nil {
 		r.envelope, err = lift(r.message)
 	}

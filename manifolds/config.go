@@ -109,11 +109,8 @@ func (c AgentConfig) validTables() error {
 		return fmt.Errorf("tables: %w", err)
 	}
 	for i, t := range tables {
-		for _, m := range services[i].Methods {
-			if m.Number>>8 != uint32(t.ID()) {
-				first := uint32(t.ID()) << 8
-				return fmt.Errorf("tables: method %s of table %q has the number %d: that table's are %d to %d", m.Procedure, t.Name(), m.Number, first, first|0xff)
-			}
+		if err := api.ValidateService(t.ID(), services[i]); err != nil {
+			return fmt.Errorf("tables: the service of table %q: %w", t.Name(), err)
 		}
 	}
 	return nil

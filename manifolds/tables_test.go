@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/examples/counters"
+	"github.com/interrex/interrex/examples/counters/gen/countersv1"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -18,8 +19,29 @@ var tablesThatDoNotFit = map[string][]Table{
 	"begin at 256":              {func() (state.Table, api.Service) { return statetest.NewRegisterAs(255), api.Service{} }},
 	"its ID 256 is in use":      {counters.Table, func() (state.Table, api.Service) { return statetest.NewRegister(), api.Service{} }},
 	"its number 65537 is that":  {counters.Table, func() (state.Table, api.Service) { return statetest.NewRegisterAs(257), served() }},
-	"that table's are 65792 to": {func() (state.Table, api.Service) { return statetest.NewRegisterAs(257), served() }},
+	"this table's are 65792 to": {func() (state.Table, api.Service) { return statetest.NewRegisterAs(257), served() }},
+	"nothing serves it": {func() (state.Table, api.Service) {
+		t, s := counters.Table()
+		s.Methods = s.Methods[1:]
+		return t, s
+	}},
+	"writes to table 300, and is given by table 256": {func() (state.Table, api.Service) {
+		t, s := counters.Table()
+		s.Methods[0] = increment[countersv1.IncrementRequest, countersv1.IncrementResponse](300)
+		return t, s
+	}},
+	"takes counters.v1.IncrementRequest": {func() (state.Table, api.Service) {
+		t, s := counters.Table()
+		s.Methods[0] = increment[countersv1.SetRequest, countersv1.IncrementResponse](256)
+		return t, s
+	}},
 	"its number 257 is that of": {func() (state.Table, api.Service) { return statetest.NewRegister(), ours() }},
+}
+
+// increment is CounterService/Increment of messages and a table that may not fit.
+func increment[Q, A any, PQ api.Message[Q], PA api.Message[A]](table state.TableID) api.Method {
+	return api.Write(countersv1.CounterServiceIncrementProcedure, table,
+		func(PQ) (state.Command, error) { return nil, nil }, func(state.Result, *state.State) (PA, error) { return nil, nil })
 }
 
 // served is the service of counters.

@@ -102,6 +102,10 @@ func (s *State) WaitRevision(ctx context.Context, r interrex.Revision) error {
 	return s.revision.wait(ctx, uint64(r), func() uint64 { return uint64(s.Revision()) })
 }
 
+// Knows reports whether there is a table here: an entry for another one would halt
+// every replica.
+func (s *State) Knows(table TableID) bool { return table == OwnTable || s.tables.find(table) != nil }
+
 // Versions says which tables there are, and in which version of their encoding,
 // by name.
 func (s *State) Versions() map[string]uint16 {

@@ -23,16 +23,24 @@ type Method struct {
 // /interrex.v1.LeaseService/Claim. The error says that no linked .proto has it,
 // or that it does not carry the option interrex.v1.method.
 func MethodOf(procedure string) (Method, error) {
+	d, err := find(procedure)
+	if err != nil {
+		return Method{}, err
+	}
+	return methodOf(d)
+}
+
+func find(procedure string) (protoreflect.MethodDescriptor, error) {
 	service, name, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
 	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service + "." + name))
 	if err != nil {
-		return Method{}, fmt.Errorf("method %s: %w", procedure, err)
+		return nil, fmt.Errorf("method %s: no .proto that is linked here has it", procedure)
 	}
 	m, is := d.(protoreflect.MethodDescriptor)
 	if !is {
-		return Method{}, fmt.Errorf("method %s: it is not a method", procedure)
+		return nil, fmt.Errorf("method %s: it is not a method", procedure)
 	}
-	return methodOf(m)
+	return m, nil
 }
 
 // MethodsOf returns the declarations of the service that a procedure belongs to.
@@ -66,6 +74,19 @@ func methodOf(d protoreflect.MethodDescriptor) (Method, error) {
 		return m, fmt.Errorf("method %s: its .proto gives it no number or no class: add the option interrex.v1.method", m.Procedure)
 	}
 	return m, nil
+}
+
+// Takes says whether a method has messages of these types in its .proto.
+func (m Method) Takes(request, answer proto.Message) error {
+	d, err := find(m.Procedure)
+	if err != nil {
+		return err
+	}
+	q, a := request.ProtoReflect().Descriptor().FullName(), answer.ProtoReflect().Descriptor().FullName()
+	if d.Input().FullName() != q || d.Output().FullName() != a {
+		return fmt.Errorf("method %s: its .proto says that it takes %s and answers %s, not %s and %s", m.Procedure, d.Input().FullName(), d.Output().FullName(), q, a)
+	}
+	return nil
 }
 
 // Name returns the method's own name: Claim.
