@@ -13,12 +13,13 @@ import (
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/wire"
 )
 
 // Limits of a server that no configuration changes.
 const (
-	MaxMessage  = 4 << 20 // bytes of one request message
-	MaxMessages = 1024    // operations of one message of a stream
+	MaxMessage  = 4 << 20            // bytes of one request message
+	MaxMessages = wire.MaxOperations // operations of one message of a stream
 )
 
 // Defaults of a Config.

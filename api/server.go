@@ -101,7 +101,7 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	}
 	rpc.Handle(interrexv1.LeaseServiceWatchProcedure, connect.NewServerStreamHandler(interrexv1.LeaseServiceWatchProcedure, s.watch, s.options()))
 	rpc.Handle(s.operateHandler())
-	rpc.Handle(interrexv1.StreamServiceWatchProcedure, connect.NewBidiStreamHandler(interrexv1.StreamServiceWatchProcedure, s.watchAll, s.options()))
+	rpc.Handle(interrexv1.StreamServiceWatchProcedure, connect.NewBidiStreamHandler(interrexv1.StreamServiceWatchProcedure, s.watchAll, s.options(), connect.WithCodec(wire.StreamCodec{})))
 	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options()))
 	rpc.Handle(grpchealth.NewHandler(&health{s, services}, s.options()))
 	reflector := grpcreflect.NewStaticReflector(services...)

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -43,6 +44,11 @@ func (StreamCodec) Unmarshal(data []byte, message any) error {
 		return readOperations(bytes.Clone(data), m)
 	case *interrexv1.OperateResponse:
 		return readAnswers(bytes.Clone(data), m)
+	case *interrexv1.StreamServiceWatchRequest:
+		if err := few("opens and credits", data, 2, 3); err != nil {
+			return err
+		}
+		return proto.Unmarshal(data, m)
 	case proto.Message:
 		return proto.Unmarshal(data, m)
 	}
@@ -53,6 +59,27 @@ var (
 	errMalformed = errors.New("cannot decode the message: it is malformed")
 	errUTF8      = errors.New("cannot decode the message: a text in it is not UTF-8")
 )
+
+// MaxOperations is how many operations, or watches and credits, one message of a
+// stream has at most. Messages with more are not read: each could take a hundred
+// times its bytes.
+const MaxOperations = 1024
+
+// few is KindTooLarge when a message has too many fields of these numbers.
+func few(what string, b []byte, numbers ...protowire.Number) error {
+	sum := 0
+	for _, number := range numbers {
+		n, err := count(b, number)
+		if err != nil {
+			return err
+		}
+		sum += n
+	}
+	if sum > MaxOperations {
+		return interrex.Errorf(interrex.KindTooLarge, "%s: %d in one message are more than %d", what, sum, MaxOperations)
+	}
+	return nil
+}
 
 // field is one field of a message: a number, or bytes.
 type field struct {
@@ -110,6 +137,9 @@ func (f field) text() (string, error) {
 
 // readOperations reads a message whose bytes are its own from now on.
 func readOperations(b []byte, m *interrexv1.OperateRequest) error {
+	if err := few("operations", b, 1); err != nil {
+		return err
+	}
 	n, err := count(b, 1)
 	if err != nil {
 		return err
