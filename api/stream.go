@@ -24,7 +24,7 @@ func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv
 	st.courier = newCourier(ctx, s, st.caller, st.settle)
 	received := make(chan error, 1)
 	go func() { received <- st.guarded(st.receive) }()
-	err := st.write(received)
+	err := st.guarded(func() error { return st.write(received) })
 	cancel(err)
 	if !st.received && stopReading(ctx) {
 		<-received // its read deadline has passed: it is about to return

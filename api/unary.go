@@ -62,7 +62,14 @@ func (s *Server) call(ctx context.Context, r *request) outcome {
 }
 
 // answered makes the answer of what the log has said.
-func (s *Server) answered(r *request, o outcome) outcome {
+// A panic there is the one request's failure: it has happened, and the stream may
+// be another agent's, with the requests of many.
+func (s *Server) answered(r *request, o outcome) (made outcome) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			made = outcome{err: s.panicked(r.method.Procedure, reason)}
+		}
+	}()
 	if s.calls.draining() && queue.IsCanceled(o.err) {
 		o.err = drainingError()
 	}

@@ -1,0 +1,51 @@
+package api
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
+)
+
+// A panic in the making of an answer is that one's failure, and leaves nothing
+// behind.
+func TestPanicInAnAnswerLeavesNothing(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("panic/held", "holder")
+	procedure := interrexv1.LeaseServiceRevokeProcedure
+	number := op(0, procedure, &interrexv1.RevokeRequest{}).Method
+	nd.server.methods[number].answer = func(*request, state.Result, *state.State) (proto.Message, error) { panic("answer") }
+	key := interrex.Key{Namespace: "panic", Name: "held"}
+	token := nd.claimed("panic/other", "holder")
+
+	s := nd.stream(t.Context(), nd.url)
+	s.send(waitOp(1, "panic/held", "waiter", time.Minute))
+	nd.waitFor(func() bool { return nd.applier.Waiting(key) == 1 })
+	s.send(op(2, procedure, &interrexv1.RevokeRequest{Key: "panic/other", Token: token}))
+	if kind := s.answers(1)[2].GetError().GetKind(); kind != string(interrex.KindOutcomeUnknown) {
+		t.Errorf("got %q", kind)
+	}
+	if n := nd.applier.Waiting(key); n != 1 {
+		t.Errorf("%d claims wait beside it, want 1", n)
+	}
+	_ = s.conn.CloseRequest()
+	_ = s.conn.CloseResponse()
+	deadline := time.Now().Add(3 * time.Second)
+	for {
+		nd.server.calls.mu.Lock()
+		open := nd.server.calls.open
+		nd.server.calls.mu.Unlock()
+		waiting := nd.applier.Waiting(key)
+		if open == 0 && waiting == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d calls are open, %d claims wait", open, waiting)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
