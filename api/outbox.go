@@ -116,6 +116,10 @@ func (st *stream) take(out *outbox) (open int) {
 		delete(st.open, out.settled[i].r.envelope.GetId())
 	}
 	st.server.calls.leave(len(out.settled))
+	select {
+	case st.taken <- struct{}{}:
+	default:
+	}
 	return len(st.open)
 }
 

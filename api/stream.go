@@ -19,7 +19,7 @@ func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv
 	ctx, cancel := context.WithCancelCause(ctx)
 	st := &stream{
 		server: s, conn: conn, caller: callerOf(ctx), ctx: ctx, end: cancel,
-		wake: make(chan struct{}, 1), open: map[uint64]*request{},
+		wake: make(chan struct{}, 1), taken: make(chan struct{}, 1), open: map[uint64]*request{},
 	}
 	st.courier = newCourier(ctx, s, st.caller, st.settle)
 	received := make(chan error, 1)
@@ -44,6 +44,7 @@ type stream struct {
 	end     context.CancelCauseFunc
 	wake    chan struct{} // something waits for the writer
 
+	taken   chan struct{} // the writer has taken what waited
 	received bool        // the receiver has returned; the writer's own
 	sweeping atomic.Bool // the writer will look after what is at another agent
 
@@ -58,6 +59,9 @@ type stream struct {
 func (st *stream) receive() error {
 	for {
 		m, err := st.conn.Receive()
+		if err := st.room(); err != nil {
+			return err
+		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -72,6 +76,24 @@ func (st *stream) receive() error {
 }
 
 // accept begins the operations of one message: its writes as one batch, its
+// room waits until the writer has taken most of the refusals: what is open has a
+// limit, and so have they. A peer that does not read is not read from.
+func (st *stream) room() error {
+	for {
+		st.mu.Lock()
+		full := len(st.refused) >= st.server.config.MaxOpen
+		st.mu.Unlock()
+		if !full {
+			return nil
+		}
+		select {
+		case <-st.taken:
+		case <-st.ctx.Done():
+			return context.Cause(st.ctx)
+		}
+	}
+}
+
 // linearizable reads in one round.
 func (st *stream) accept(m *interrexv1.OperateRequest) {
 	for _, id := range m.GetCancels() {
