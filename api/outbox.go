@@ -140,6 +140,9 @@ type answer struct {
 	body interrexv1.Answer_Body
 }
 
+// maxAnswerBytes is where a message of answers ends early.
+const maxAnswerBytes = 1 << 20
+
 // next makes the next message, of at most MaxMessages answers; false: there is
 // nothing left to say.
 func (o *outbox) next() bool {
@@ -153,7 +156,8 @@ func (o *outbox) next() bool {
 		o.answers = make([]answer, MaxMessages)
 	}
 	o.message.Answers, o.bodies = o.message.Answers[:0], o.bodies[:0]
-	for i := range n {
+	bytes := 0
+	for i := 0; i < n && bytes < maxAnswerBytes; i++ {
 		a := &o.answers[:n][i]
 		a.Result = nil
 		if o.made < len(o.settled) {
@@ -167,6 +171,7 @@ func (o *outbox) next() bool {
 			o.fail(a, o.refused[last].err)
 			o.refused = o.refused[:last]
 		}
+		bytes += len(a.GetBody())
 		o.message.Answers = append(o.message.Answers, &a.Answer)
 	}
 	return true
