@@ -22,6 +22,10 @@ const (
 	MaxMessages = wire.MaxOperations // operations of one message of a stream
 )
 
+// MaxWaitBody is how many bytes the request of a claim that waits has at most: it
+// is kept as long as it stands in line.
+const MaxWaitBody = 32 << 10
+
 // Defaults of a Config.
 const (
 	DefaultLeaderWait = 2 * time.Second

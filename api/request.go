@@ -114,7 +114,7 @@ func (r *request) write(s *Server, now time.Time) error {
 		return err
 	}
 	if r.waits() {
-		r.keep()
+		return r.keep()
 	}
 	return nil
 }
@@ -173,11 +173,15 @@ func (r *request) waitFor(table state.Waitable, now time.Time) error {
 
 // keep gives a request that may stay for long memory of its own: what came on a
 // stream shares that of its whole message.
-func (r *request) keep() {
+func (r *request) keep() error {
+	if n := proto.Size(r.message); n > MaxWaitBody {
+		return interrex.Errorf(interrex.KindTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, MaxWaitBody)
+	}
 	r.envelope = proto.CloneOf(r.envelope)
 	r.envelope.RequestId, r.envelope.Caller = strings.Clone(r.envelope.RequestId), strings.Clone(r.envelope.Caller)
 	r.op.RequestID, r.op.Caller = r.envelope.RequestId, r.envelope.Caller
 	r.caller.name = r.op.Caller
+	return nil
 }
 
 // waits reports whether the request is one that may stand in line.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
 )
 
 // operate serves one stream until its peer has closed it and everything is
@@ -43,8 +44,8 @@ type stream struct {
 	ctx     context.Context
 	end     context.CancelCauseFunc
 	wake    chan struct{} // something waits for the writer
-
 	taken   chan struct{} // the writer has taken what waited
+
 	received bool        // the receiver has returned; the writer's own
 	sweeping atomic.Bool // the writer will look after what is at another agent
 
@@ -58,10 +59,10 @@ type stream struct {
 // receive takes in messages until the peer has no more.
 func (st *stream) receive() error {
 	for {
-		m, err := st.conn.Receive()
 		if err := st.room(); err != nil {
 			return err
 		}
+		m, err := st.conn.Receive()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -75,7 +76,6 @@ func (st *stream) receive() error {
 	}
 }
 
-// accept begins the operations of one message: its writes as one batch, its
 // room waits until the writer has taken most of the refusals: what is open has a
 // limit, and so have they. A peer that does not read is not read from.
 func (st *stream) room() error {
@@ -94,6 +94,7 @@ func (st *stream) room() error {
 	}
 }
 
+// accept begins the operations of one message: its writes as one batch, its
 // linearizable reads in one round.
 func (st *stream) accept(m *interrexv1.OperateRequest) {
 	for _, id := range m.GetCancels() {
@@ -125,6 +126,9 @@ func (st *stream) begin(in *interrexv1.Operation) (*request, error) {
 	m := st.server.methods[in.GetMethod()]
 	if m == nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves none of number %d", st.server.config.ID, in.GetMethod())
+	}
+	if n := len(in.GetBody()); n > wire.MaxBody {
+		return nil, interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", n, wire.MaxBody)
 	}
 	message, err := m.decode(in.GetBody())
 	if err == nil {

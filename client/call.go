@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -112,6 +113,12 @@ func newRequest(procedure string, in proto.Message, o Options) (*request, error)
 	body, err := proto.Marshal(in)
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: %v", procedure, err)
+	}
+	if !utf8.ValidString(o.RequestID) || !utf8.ValidString(o.Fence.Key.String()) {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: its request id or fence is not UTF-8", procedure)
+	}
+	if len(body) > wire.MaxBody { // sent, it would end the stream with all that others have on it
+		return nil, interrex.Errorf(interrex.KindTooLarge, "cannot call %s: its request has %d bytes, at most %d are allowed", procedure, len(body), wire.MaxBody)
 	}
 	return &request{procedure: procedure, message: in, body: body, fence: wire.Fence(o.Fence), Options: o}, nil
 }

@@ -65,6 +65,11 @@ var (
 // times its bytes.
 const MaxOperations = 1024
 
+// MaxBody is how many bytes a method's own request has at most: an operation of
+// the log, and what a message adds. With its envelope it fits into a message of
+// every hop.
+const MaxBody = 1<<20 + 64<<10
+
 // few is KindTooLarge when a message has too many fields of these numbers.
 func few(what string, b []byte, numbers ...protowire.Number) error {
 	sum := 0

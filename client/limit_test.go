@@ -1,0 +1,22 @@
+package client
+
+import (
+	"testing"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// What an agent could not read ends the stream, and with it what others have sent.
+func TestOneCallersRequestIsNoOtherCallersError(t *testing.T) {
+	big := &interrexv1.ProposeRequest{Data: make([]byte, wire.MaxBody)}
+	if _, err := newRequest(interrexv1.StateServiceProposeProcedure, big, Options{}); interrex.KindOf(err) != interrex.KindTooLarge {
+		t.Errorf("got %v", err)
+	}
+	for _, o := range []Options{{RequestID: "\xff"}, {Fence: interrex.Fence{Key: interrex.Key{Namespace: "a", Name: "\xff"}, Token: 1}}} {
+		if _, err := newRequest(interrexv1.StateServiceProposeProcedure, &interrexv1.ProposeRequest{}, o); interrex.KindOf(err) != interrex.KindInvalid {
+			t.Errorf("%+v: got %v", o, err)
+		}
+	}
+}
