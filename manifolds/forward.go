@@ -15,11 +15,12 @@ import (
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
 )
 
-// forwarder keeps one stream to the leader that requests are forwarded to, and
+// forwarder keeps the way to the leader that requests are forwarded to, and the
 // one to the leader before it while that may still answer.
 type forwarder struct {
 	transport *transport.Transport
@@ -30,7 +31,51 @@ type forwarder struct {
 
 	mu      sync.Mutex
 	closed  bool
-	streams map[string]*client.Stream
+	streams map[string]way
+}
+
+// way is the streams to one agent. Claims that wait have one of their own: each
+// is open for up to an hour, and together they would keep everything else out.
+type way struct{ others, waits *client.Stream }
+
+// Send implements api.Forwarder.
+func (w way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int)) {
+	var others, waits part
+	at := make([]struct {
+		of    *part
+		place int
+	}, len(ops))
+	for i, op := range ops {
+		at[i].of = &others
+		if op.GetWaitMs() > 0 {
+			at[i].of = &waits
+		}
+		at[i].place = at[i].of.add(i, op)
+	}
+	others.send(w.others, done)
+	waits.send(w.waits, done)
+	return func(i int) { at[i].of.abandon(at[i].place) }
+}
+
+// Close closes both.
+func (w way) Close() error { return errors.Join(w.others.Close(), w.waits.Close()) }
+
+// part is those of the operations that go by one stream.
+type part struct {
+	ops     []*interrexv1.Operation
+	among   []int // their places among all
+	abandon func(place int)
+}
+
+func (p *part) add(i int, op *interrexv1.Operation) (place int) {
+	p.ops, p.among = append(p.ops, op), append(p.among, i)
+	return len(p.ops) - 1
+}
+
+func (p *part) send(by *client.Stream, done func(i int, body []byte, err error)) {
+	if len(p.ops) > 0 {
+		p.abandon = by.Send(p.ops, func(place int, body []byte, err error) { done(p.among[place], body, err) })
+	}
 }
 
 // silence is how long a leader may be silent until it is asked whether it lives,
@@ -54,7 +99,7 @@ func (s *Set) forwarder() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
-			f := &forwarder{transport: t, logger: s.logger("forward"), clock: now, streams: map[string]*client.Stream{}}
+			f := &forwarder{transport: t, logger: s.logger("forward"), clock: now, streams: map[string]way{}}
 			life, cancel := context.WithCancel(context.Background())
 			f.end = cancel
 			f.following.Go(func() { f.follow(life, s.Leadership.Watch()) })
@@ -71,12 +116,26 @@ func (f *forwarder) to(id string) (api.Forwarder, error) {
 	if f.closed {
 		return nil, errors.New("cannot forward: the transport stops")
 	}
-	if s := f.streams[id]; s != nil {
-		return s, nil
+	if w, found := f.streams[id]; found {
+		return w, nil
 	}
+	var w way
+	var err error
+	if w.others, err = f.stream(id); err != nil {
+		return nil, fmt.Errorf("cannot forward to %s: %w", id, err)
+	}
+	if w.waits, err = f.stream(id); err != nil {
+		return nil, fmt.Errorf("cannot forward to %s: %w", id, errors.Join(err, w.others.Close()))
+	}
+	f.streams[id] = w
+	return w, nil
+}
+
+// stream makes one stream to an agent. It connects when it is used.
+func (f *forwarder) stream(id string) (*client.Stream, error) {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // the transport's connection is TLS already
-	s, err := client.NewStream(client.StreamConfig{
+	return client.NewStream(client.StreamConfig{
 		HTTP: &http.Client{Transport: &http.Transport{
 			Protocols: protocols,
 			// A leader that is paused, or cut off, must not hold a write up for ever.
@@ -87,11 +146,6 @@ func (f *forwarder) to(id string) (api.Forwarder, error) {
 		}},
 		BaseURL: "http://" + id, Logger: f.logger,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot forward to %s: %w", id, err)
-	}
-	f.streams[id] = s
-	return s, nil
 }
 
 // follow leaves each agent that another one follows as leader. What it had not
@@ -116,7 +170,7 @@ func (f *forwarder) follow(ctx context.Context, watch *leadership.Watch) {
 
 func (f *forwarder) leaveOthers(leader string) {
 	f.mu.Lock()
-	var left []*client.Stream
+	var left []way
 	for id, s := range f.streams {
 		if id != leader {
 			left = append(left, s)
