@@ -144,6 +144,7 @@ func (c *courier) index(r *request) (o outcome) {
 func (c *courier) forward(id string, requests []*request, now time.Time) {
 	b := &batch{}
 	var ops []*interrexv1.Operation
+	var attempts []int
 	for _, r := range requests {
 		r.hopped = true
 		op, err := r.hop(now)
@@ -151,7 +152,7 @@ func (c *courier) forward(id string, requests []*request, now time.Time) {
 			c.landed(r, outcome{err: err})
 			continue
 		}
-		b.requests, ops = append(b.requests, r), append(ops, op)
+		b.requests, ops, attempts = append(b.requests, r), append(ops, op), append(attempts, r.another())
 	}
 	b.open = len(b.requests)
 	f, err := c.server.config.Forward(c.ctx, id)
@@ -171,7 +172,7 @@ func (c *courier) forward(id string, requests []*request, now time.Time) {
 		c.landed(sent[i], outcome{body: body, err: err})
 	})
 	for i, r := range sent {
-		r.onCancel(func() { abandon(i) })
+		r.onCancel(attempts[i], func() { abandon(i) })
 	}
 }
 

@@ -179,6 +179,19 @@ func (s *Server) rpcError(err error) error {
 	return wire.Error(wire.FromDetail(s.detail(err)))
 }
 
+// guard makes the error of a panic of what a method does.
+func (s *Server) guard(number uint32, err *error) {
+	reason := recover()
+	if reason == nil {
+		return
+	}
+	procedure := "no method"
+	if m := s.methods[number]; m != nil {
+		procedure = m.Procedure
+	}
+	*err = s.panicked(procedure, reason)
+}
+
 // panicked makes the error of a call that failed in the worst way.
 func (s *Server) panicked(procedure string, reason any) error {
 	s.config.Logger.Errorf("panic in %s: %v\n%s", procedure, reason, debug.Stack())

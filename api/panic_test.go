@@ -49,3 +49,24 @@ func TestPanicInAnAnswerLeavesNothing(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+func TestAPanicOfWhatAMethodDoesIsOneOperationsFailure(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	claimed := nd.server.methods[claimOp(0, "panic/a", "h").Method]
+	made := claimed.command
+	claimed.command = func(m proto.Message, s *state.State) (state.TableID, state.Command, error) {
+		if m.(*interrexv1.ClaimRequest).GetKey() == "panic/a" {
+			panic("command")
+		}
+		return made(m, s)
+	}
+	nd.server.methods[getOp(0, "panic/a").Method].read = func(proto.Message, *state.State) (proto.Message, error) { panic("read") }
+	s := nd.stream(t.Context(), nd.url)
+	s.send(claimOp(1, "panic/a", "h"), claimOp(2, "panic/b", "h"), getOp(3, "panic/a"))
+	got := s.answers(3)
+	for id, want := range map[uint64]interrex.Kind{1: interrex.KindOutcomeUnknown, 2: "", 3: interrex.KindOutcomeUnknown} {
+		if kind := got[id].GetError().GetKind(); kind != string(want) {
+			t.Errorf("operation %d: got %q", id, kind)
+		}
+	}
+}

@@ -74,12 +74,13 @@ func (s *Server) readAll(ctx context.Context, c caller, reads []*request) []outc
 }
 
 // look reads the table as it is; err is why it must not.
-func (s *Server) look(r *request, err error) outcome {
+func (s *Server) look(r *request, err error) (o outcome) {
 	if err != nil {
 		return outcome{err: err}
 	}
-	m, err := r.method.read(r.message, s.config.State)
-	return outcome{message: m, err: err}
+	defer s.guard(r.method.Number, &o.err)
+	o.message, o.err = r.method.read(r.message, s.config.State)
+	return o
 }
 
 // current waits until this agent has applied everything that was committed when

@@ -28,6 +28,7 @@ type request struct {
 
 	mu      sync.Mutex
 	gone    bool
+	attempt int    // the newest one
 	abandon func() // takes it back from where it is; nil: nothing has to be done
 }
 
@@ -276,9 +277,22 @@ func (r *request) stopped() <-chan struct{} {
 	return r.stop
 }
 
-// onCancel says how to take the request back from where it is now.
-func (r *request) onCancel(abandon func()) {
+// another counts an attempt.
+func (r *request) another() (attempt int) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.attempt++
+	return r.attempt
+}
+
+// onCancel says how to take an attempt back from where it is. One that has failed
+// already, and was followed by another, is left alone.
+func (r *request) onCancel(attempt int, abandon func()) {
+	r.mu.Lock()
+	if attempt != r.attempt {
+		r.mu.Unlock()
+		return
+	}
 	r.abandon = abandon
 	gone := r.gone
 	r.mu.Unlock()

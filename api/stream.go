@@ -121,8 +121,10 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 	}
 }
 
-// begin opens an operation.
-func (st *stream) begin(in *interrexv1.Operation) (*request, error) {
+// begin opens an operation. A panic of what its method makes of it is that one's
+// failure.
+func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
+	defer st.server.guard(in.GetMethod(), &err)
 	m := st.server.methods[in.GetMethod()]
 	if m == nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves none of number %d", st.server.config.ID, in.GetMethod())
@@ -202,7 +204,7 @@ func (st *stream) start(fn func()) {
 // readHere answers one read that may have to wait for a revision.
 func (st *stream) readHere(r *request) {
 	ctx, cancel := context.WithCancel(st.ctx)
-	r.onCancel(cancel)
+	r.onCancel(0, cancel)
 	st.start(func() {
 		defer cancel()
 		st.settle(r, st.server.readHere(ctx, r))

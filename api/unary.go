@@ -65,11 +65,7 @@ func (s *Server) call(ctx context.Context, r *request) outcome {
 // A panic there is the one request's failure: it has happened, and the stream may
 // be another agent's, with the requests of many.
 func (s *Server) answered(r *request, o outcome) (made outcome) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			made = outcome{err: s.panicked(r.method.Procedure, reason)}
-		}
-	}()
+	defer s.guard(r.method.Number, &made.err)
 	if s.calls.draining() && queue.IsCanceled(o.err) {
 		o.err = drainingError()
 	}
