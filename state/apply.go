@@ -95,6 +95,14 @@ func errHalted(halt error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "operation: this agent cannot apply it, others may have: %v", halt).WithCause(halt)
 }
 
+// panicked is a panic of a table. Its stack is for the log alone.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("a table has failed: %v", p.value) }
+
 // run applies s.entry. The error is why this replica must halt.
 func (s *State) run(l *raft.Log, results []Result) (err error) {
 	if err := s.known(&s.entry); err != nil {
@@ -104,7 +112,7 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 	defer s.tables.unlock()
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("a table has failed: %v\n%s", p, debug.Stack())
+			err = &panicked{value: p, stack: debug.Stack()}
 		}
 	}()
 	m := *s.at.Load()

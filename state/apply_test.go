@@ -153,11 +153,17 @@ func TestAReplicaHaltsRatherThanDrifts(t *testing.T) {
 	}
 }
 
-// critical counts what a state logs.
-type critical struct{ n int }
+// critical counts what a state logs, and keeps the last.
+type critical struct {
+	n    int
+	last string
+}
 
-func (c *critical) Criticalf(string, ...any) { c.n++ }
-func (c *critical) Infof(string, ...any)     {}
+func (c *critical) Criticalf(format string, args ...any) {
+	c.n++
+	c.last = fmt.Sprintf(format, args...)
+}
+func (c *critical) Infof(string, ...any) {}
 
 // failing is a table whose Apply panics.
 type failing struct{ *statetest.Register }
@@ -181,8 +187,11 @@ func TestAPanicOfATableHaltsAndIsLoggedOnce(t *testing.T) {
 	if err := s.Halted(); err == nil || !strings.Contains(err.Error(), "out of order") || interrex.KindOf(err) != interrex.KindUnavailable {
 		t.Errorf("halted: %v", err)
 	}
-	if log.n != 1 {
-		t.Errorf("logged %d times", log.n)
+	if log.n != 1 || !strings.Contains(log.last, "out of order") || !strings.Contains(log.last, "goroutine") {
+		t.Errorf("logged %d times, last: %s", log.n, log.last)
+	}
+	if text := s.Halted().Error(); strings.Contains(text, "goroutine") {
+		t.Errorf("a caller is shown the stack: %s", text)
 	}
 }
 

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/interrex/interrex"
@@ -107,11 +108,11 @@ func (s *State) WaitRevision(ctx context.Context, r interrex.Revision) error {
 func (s *State) Knows(table TableID) bool { return table == OwnTable || s.tables.find(table) != nil }
 
 // Versions says which tables there are, and in which version of their encoding,
-// by name.
+// by name and number: "counters(256)".
 func (s *State) Versions() map[string]uint16 {
 	versions := make(map[string]uint16, len(s.tables))
 	for _, t := range s.tables {
-		versions[t.Name()] = t.Version()
+		versions[fmt.Sprintf("%s(%d)", t.Name(), t.ID())] = t.Version()
 	}
 	return versions
 }

@@ -152,7 +152,11 @@ func (s *State) halt(index uint64, err error) {
 	}
 	err = interrex.Errorf(interrex.KindUnavailable, "state: halted at log index %d: %v: this replica needs a build that knows it, or a newer snapshot", index, err).WithCause(err)
 	s.halted.Store(&err)
-	s.logger.Criticalf("%v", err)
+	text := err.Error()
+	if p := (*panicked)(nil); errors.As(err, &p) {
+		text += "\n" + string(p.stack)
+	}
+	s.logger.Criticalf("%s", text)
 	s.applied.fail(err)
 	s.revision.fail(err)
 }

@@ -62,8 +62,8 @@ func TestAgentsWithOtherTablesRefuseEachOther(t *testing.T) {
 	has, hasSaid := member(t, ca, "n1", []string{"127.0.0.1:1"}, counters.Table) // nobody is there: n2 comes by itself
 	lacks, lacksSaid := member(t, ca, "n2", []string{has.Addrs()["cluster"]})
 	eventually(t, "both say which table is missing", func() bool {
-		return hasSaid.has("its tables are map[leases:1], this agent's are map[counters:1 leases:1]") &&
-			lacksSaid.has("its tables are map[leases:1], this agent's are map[counters:1 leases:1]")
+		return hasSaid.has("its tables are map[leases(1):1], this agent's are map[counters(256):1 leases(1):1]") &&
+			lacksSaid.has("its tables are map[leases(1):1], this agent's are map[counters(256):1 leases(1):1]")
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()

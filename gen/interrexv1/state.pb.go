@@ -186,7 +186,8 @@ type ProposeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The table's ID, from 256 on.
 	Table uint32 `protobuf:"varint,1,opt,name=table,proto3" json:"table,omitempty"`
-	// The command, in the table's own encoding.
+	// The command, in the table's own encoding: with it the request has at most
+	// 1 MiB and 64 KiB.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// At most 64 bytes.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`

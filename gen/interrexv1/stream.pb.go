@@ -84,7 +84,7 @@ type Operation struct {
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The number that the method's .proto gives it.
 	Method uint32 `protobuf:"varint,2,opt,name=method,proto3" json:"method,omitempty"`
-	// The method's own request.
+	// The method's own request: at most 1 MiB and 64 KiB, or 32 KiB with wait_ms.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// At most 64 bytes; for methods that are recorded.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
