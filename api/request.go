@@ -178,10 +178,10 @@ func (r *request) keep() error {
 	if n := proto.Size(r.message); n > MaxWaitBody {
 		return interrex.Errorf(interrex.KindTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, MaxWaitBody)
 	}
-	r.envelope = proto.CloneOf(r.envelope)
-	r.envelope.RequestId, r.envelope.Caller = strings.Clone(r.envelope.RequestId), strings.Clone(r.envelope.Caller)
-	r.op.RequestID, r.op.Caller = r.envelope.RequestId, r.envelope.Caller
+	r.op.RequestID, r.op.Caller = strings.Clone(r.op.RequestID), strings.Clone(r.op.Caller)
 	r.caller.name = r.op.Caller
+	r.envelope = proto.CloneOf(r.envelope)
+	r.envelope.RequestId, r.envelope.Caller = r.op.RequestID, r.op.Caller
 	return nil
 }
 

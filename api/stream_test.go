@@ -248,18 +248,22 @@ func (nd *node) opened(c caller, in *interrexv1.Operation, now time.Time) (*requ
 
 func TestPublicCallersCannotSpeakForOthers(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	in := claimOp(1, "a/b", "ann")
-	in.Caller, in.RequestId = "mallory", "one"
-	for _, test := range []struct {
-		door door
-		want string
-	}{{doorPublic, ""}, {doorSocket, ""}, {doorPeer, "mallory"}} {
-		r, err := nd.opened(callerOf(through(t.Context(), test.door)), in, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.op.Caller != test.want {
-			t.Errorf("door %d: caller %q, want %q", test.door, r.op.Caller, test.want)
+	for _, in := range []*interrexv1.Operation{claimOp(1, "a/b", "ann"), waitOp(1, "a/b", "ann", time.Minute)} {
+		in.Caller, in.RequestId = "mallory", "one"
+		for _, test := range []struct {
+			door door
+			want string
+		}{{doorPublic, "bob"}, {doorSocket, "bob"}, {doorPeer, "mallory"}} {
+			c := callerOf(through(t.Context(), test.door))
+			c.name = "bob"
+			r, err := nd.opened(c, in, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			hop, err := r.hop(time.Now())
+			if err != nil || r.op.Caller != test.want || hop.GetCaller() != test.want {
+				t.Errorf("door %d, wait %d ms: caller %q here and %q at the leader, want %q: %v", test.door, in.GetWaitMs(), r.op.Caller, hop.GetCaller(), test.want, err)
+			}
 		}
 	}
 }
