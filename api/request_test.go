@@ -8,11 +8,13 @@ import (
 	"unsafe"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
 )
 
 func TestAnOperationHasSoLongToEnterTheLog(t *testing.T) {
@@ -49,6 +51,24 @@ func TestTheHopCarriesWhatItsOperationCarries(t *testing.T) {
 	want.Id, want.Caller = 0, "ann"
 	if err != nil || !proto.Equal(hop, want) {
 		t.Errorf("%v, %v\nwant %v", hop, err, want)
+	}
+}
+
+func TestACallThatCameAloneGoesOnAsOneOfAStream(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	now := time.Now()
+	fence := &interrexv1.Fence{Key: "a/c", Token: 5}
+	alone := &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", RequestId: "mine", Attempt: 2, Wait: durationpb.New(time.Minute), Fence: fence}
+	want := waitOp(0, "a/b", "ann", time.Minute)
+	want.RequestId, want.Attempt, want.Fence, want.TimeoutMs = "mine", 2, fence, wire.Millis(queue.EnqueueTimeout)
+	r, err := nd.server.open(caller{}, nd.server.methods[want.Method], nil, alone, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it may be sent again
+		if hop, err := r.hop(now); err != nil || !proto.Equal(hop, want) {
+			t.Errorf("%v, %v\nwant %v", hop, err, want)
+		}
 	}
 }
 
