@@ -100,7 +100,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 			test.change(c, r)
 		}
 		c.landed(r, told(test.kind))
-		if again := slices.Contains(c.again, r); again != test.again || len(c.done) == 1 == again {
+		if again := slices.Contains(c.again, r); again != test.again || len(c.done) == 1 == again || len(c.wake) == 1 != again {
 			t.Errorf("%s: sent again: %v, and answered %v", test.what, again, c.done)
 		}
 	}

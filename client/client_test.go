@@ -185,6 +185,30 @@ func TestTimeThatIsOverIsAnUnknownOutcomeOnlyIfSomethingWasSent(t *testing.T) {
 	}
 }
 
+func TestTimeThatIsOverIsNotTheReasonWhereAnotherIsKnown(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) {
+		a.answer = func(op *operation) *interrexv1.Answer {
+			if op.Attempt == 0 {
+				return failing(interrex.KindNoLeader)
+			}
+			return failing(interrex.KindTimeout)
+		}
+	})
+	if _, err := claim(t, dial(t, client.Config{Timeout: 200 * time.Millisecond}, a)); !errors.Is(err, interrex.ErrNoLeader) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAWatchIsNoMethodToCall(t *testing.T) {
+	a := startAgent(t)
+	c := dial(t, client.Config{}, a)
+	_, err := client.Call[interrexv1.WatchRequest, interrexv1.LeaseEvent](t.Context(), c, interrexv1.LeaseServiceWatchProcedure, &interrexv1.WatchRequest{}, client.Options{})
+	if !errors.Is(err, interrex.ErrInvalid) || len(a.received()) != 0 {
+		t.Errorf("%d operations: %v", len(a.received()), err)
+	}
+}
+
 func TestAClientNeverGoesToALowerEpochNorBetweenTwoOfOneNumber(t *testing.T) {
 	for _, epoch := range []string{"1-aaaa", "2-bbbb"} {
 		for _, oneShot := range []bool{false, true} {

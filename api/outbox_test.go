@@ -1,0 +1,60 @@
+package api
+
+import (
+	"fmt"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// outcomeOf makes an outcome of each sort in turn, and what its answer holds.
+func outcomeOf(id uint64) (o outcome, want string) {
+	switch id % 3 {
+	case 0:
+		return outcome{err: interrex.Errorf(interrex.KindHeld, "held %d", id)}, fmt.Sprint("held ", id)
+	case 1:
+		return outcome{body: fmt.Append(nil, "body ", id)}, fmt.Sprint("body ", id)
+	}
+	m := &interrexv1.RetireRequest{Name: fmt.Sprint(id)}
+	b, _ := proto.Marshal(m)
+	return outcome{message: m}, string(b)
+}
+
+func TestAnOutboxAnswersEachOnceInMessagesThatHaveABound(t *testing.T) {
+	out := outbox{server: &Server{calls: newCalls()}}
+	const settle, refuse = MaxMessages + 100, 50
+	for round := range 2 { // its memory is used again
+		want := map[uint64]string{}
+		for id := uint64(round); id < settle; id++ { // another sort in each place
+			o, text := outcomeOf(id)
+			out.settled = append(out.settled, settled{&request{envelope: &interrexv1.Operation{Id: id}}, o})
+			want[id] = text
+		}
+		for id := uint64(settle); id < settle+refuse; id++ {
+			out.refused = append(out.refused, refused{id, interrex.Errorf(interrex.KindInvalid, "refused %d", id)})
+			want[id] = fmt.Sprint("refused ", id)
+		}
+		for n := 0; out.next(); n++ {
+			if got := len(out.message.Answers); got == 0 || got > MaxMessages || n > 1 {
+				t.Fatalf("message %d has %d answers", n, got)
+			}
+			for _, a := range out.message.Answers {
+				if got := a.GetError().GetMessage() + string(a.GetBody()); got != want[a.Id] || want[a.Id] == "" {
+					t.Fatalf("round %d: operation %d is answered %q, want %q", round, a.Id, got, want[a.Id])
+				}
+				delete(want, a.Id)
+			}
+		}
+		if len(want) > 0 {
+			t.Errorf("round %d: %d are not answered", round, len(want))
+		}
+		for _, s := range out.settled[:cap(out.settled)] {
+			if s.r != nil {
+				t.Fatal("what is answered is kept alive")
+			}
+		}
+	}
+}
