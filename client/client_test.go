@@ -185,6 +185,38 @@ func TestTimeThatIsOverIsAnUnknownOutcomeOnlyIfSomethingWasSent(t *testing.T) {
 	}
 }
 
+func TestAnAgentHasLessTimeThanItsCaller(t *testing.T) {
+	for timeout, atMost := range map[time.Duration]uint32{
+		time.Minute:            2900, // an attempt has three seconds
+		2 * time.Second:        1900,
+		500 * time.Millisecond: 450, // a tenth is kept of a short time
+	} {
+		a := startAgent(t)
+		if _, err := claim(t, dial(t, client.Config{Timeout: timeout}, a)); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.received()[0].TimeoutMs; got == 0 || got > atMost {
+			t.Errorf("of %v the agent gets %d ms, want at most %d", timeout, got, atMost)
+		}
+	}
+}
+
+func TestAllAgentsAreAskedBeforeThePauseAndNotWithoutOne(t *testing.T) {
+	a, b := startAgent(t), startAgent(t)
+	for _, each := range []*agent{a, b} {
+		each.set(func(a *agent) {
+			a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.KindNoLeader) }
+		})
+	}
+	if _, err := claim(t, dial(t, client.Config{Timeout: 300 * time.Millisecond}, a, b)); !errors.Is(err, interrex.ErrNoLeader) {
+		t.Errorf("got %v", err)
+	}
+	// The pauses after each round are at least 10, 20, 40, 80 and 160 ms.
+	if n, m := len(a.received()), len(b.received()); n == 0 || m == 0 || n > 5 || m > 5 {
+		t.Errorf("in 300 ms one was asked %d times, the other %d times", n, m)
+	}
+}
+
 func TestTimeThatIsOverIsNotTheReasonWhereAnotherIsKnown(t *testing.T) {
 	a := startAgent(t)
 	a.set(func(a *agent) {
@@ -318,7 +350,7 @@ func TestAHoldAsksAgainOverTheStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, op := range a.received() {
-			if op.GetClaim() != nil && (!op.AsksAgain || op.Attempt != uint32(i) || op.WaitMs == 0) {
+			if op.GetClaim() != nil && (!op.AsksAgain || op.Attempt != uint32(i) || op.WaitMs == 0 || op.TimeoutMs != 0) {
 				t.Errorf("attempt %d is %v", i, op)
 			}
 		}
@@ -326,6 +358,9 @@ func TestAHoldAsksAgainOverTheStream(t *testing.T) {
 			ops := a.received()
 			return ops[len(ops)-1].GetExtend() != nil
 		})
+		if ops := a.received(); ops[len(ops)-1].TimeoutMs != 200 {
+			t.Errorf("an extend, of which half the TTL is worth nothing, has %d ms", ops[len(ops)-1].TimeoutMs)
+		}
 		if err := h.Release(t.Context()); err != nil {
 			t.Error(err)
 		}
