@@ -249,3 +249,26 @@ func TestAnAgentThatCannotBeReachedIsUnavailable(t *testing.T) {
 		t.Errorf("sent again: %v, answered %v", c.again, c.done)
 	}
 }
+
+func TestACourierThatIsClosedBeginsNothing(t *testing.T) {
+	c := newCouriered(t, doorPublic)
+	c.close()
+	began := false
+	c.start(func() { began = true })
+	c.work.Wait()
+	if began {
+		t.Error("nobody waits for what it has begun")
+	}
+}
+
+func TestAPanicOfARaftIsOneRequestsFailure(t *testing.T) {
+	c := newCouriered(t, doorPublic, func(config *Config) {
+		config.Reads, config.Logger = func() (Reads, bool) { return panics{}, true }, quiet{}
+	})
+	r := c.request(false)
+	m := indexMethod()
+	r.method = &m
+	if o := c.index(r); interrex.KindOf(o.err) != interrex.KindOutcomeUnknown {
+		t.Errorf("%v", o.err)
+	}
+}

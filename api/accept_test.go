@@ -1,0 +1,35 @@
+package api
+
+import (
+	"testing"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+func TestAMessageStartsTheLookForWhatIsNeverAnswered(t *testing.T) {
+	c := newCouriered(t, doorPublic)
+	st := &stream{server: c.server, courier: c.courier, wake: make(chan struct{}, 1)}
+	st.accept(&interrexv1.OperateRequest{})
+	if len(st.wake) != 1 {
+		t.Error("nobody looks, and the writer is not told")
+	}
+	<-st.wake
+	st.sweeping.Store(true)
+	st.accept(&interrexv1.OperateRequest{})
+	if len(st.wake) != 0 {
+		t.Error("the writer is told though it looks anyway")
+	}
+}
+
+func TestAStreamThatEndsTakesNothingMore(t *testing.T) {
+	c := newCouriered(t, doorPublic, func(config *Config) { config.MaxOpen = 1 })
+	st := &stream{server: c.server, open: map[uint64]*request{}}
+	if err := st.mayOpen(1); err != nil {
+		t.Fatal(err)
+	}
+	st.closed = true
+	if err := st.mayOpen(1); interrex.KindOf(err) != interrex.KindDraining {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,85 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// telling is a carrier that gives an error.
+type telling struct{ err error }
+
+func (s telling) Call(context.Context, *interrexv1.Operation) ([]byte, error) { return nil, s.err }
+
+func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
+	for kind, want := range map[interrex.Kind]struct{ heard, stray bool }{
+		"":                          {heard: true},
+		interrex.KindHeld:           {heard: true},
+		interrex.KindUnavailable:    {},
+		interrex.KindOutcomeUnknown: {stray: true},
+	} {
+		c, err := Dial(t.Context(), Config{Addresses: []string{"http://127.0.0.1:1"}, Timeout: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, _, err := c.names.Open(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _, _ := strings.Cut(id, ".")
+		c.names.known[text].heard = -1
+		by := telling{}
+		if kind != "" {
+			by.err = interrex.Errorf(kind, "told so")
+		}
+		_, err = c.send(t.Context(), by, &request{}, &interrexv1.Operation{RequestId: id})
+		n := c.names.known[text]
+		if got := n.heard >= 0; interrex.KindOf(err) != kind || got != want.heard || n.stray != want.stray {
+			t.Errorf("%q: heard %v, stray %v: %v", kind, got, n.stray, err)
+		}
+		_ = c.Close()
+	}
+}
+
+func TestOfAReadNothingIsUnknown(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, test := range []struct {
+		ctx   context.Context
+		class interrexv1.Class
+		kind  interrex.Kind
+		want  interrex.Kind
+	}{
+		{t.Context(), interrexv1.Class_CLASS_READ, interrex.KindOutcomeUnknown, interrex.KindUnavailable},
+		{gone, interrexv1.Class_CLASS_READ, interrex.KindOutcomeUnknown, interrex.KindTimeout},
+		{gone, interrexv1.Class_CLASS_READ, interrex.KindNotFound, interrex.KindNotFound},
+		{t.Context(), interrexv1.Class_CLASS_HARMLESS, interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown},
+		{gone, interrexv1.Class_CLASS_RECORDED, interrex.KindOutcomeUnknown, interrex.KindOutcomeUnknown},
+	} {
+		r := &request{method: wire.Method{Class: test.class}}
+		told := interrex.Errorf(test.kind, "told so")
+		if err := r.known(test.ctx, told); interrex.KindOf(err) != test.want || told.Kind != test.kind {
+			t.Errorf("%v, %s: %v, want %s", test.class, test.kind, err, test.want)
+		}
+	}
+	if err := (&request{}).known(gone, errors.New("other")); err == nil || err.Error() != "other" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAnotherAgentIsAskedWhereItMayDoBetter(t *testing.T) {
+	for kind, want := range map[interrex.Kind]bool{
+		interrex.KindNoLeader: true, interrex.KindNotLeader: true, interrex.KindUnavailable: true, interrex.KindDraining: true,
+		interrex.KindOutcomeUnknown: true, interrex.KindOverloaded: false, interrex.KindHeld: false, interrex.KindInvalid: false,
+	} {
+		if moves(kind) != want {
+			t.Errorf("%s: %v", kind, !want)
+		}
+	}
+}
