@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/queue"
 )
 
 func TestAMessageStartsTheLookForWhatIsNeverAnswered(t *testing.T) {
@@ -31,5 +32,16 @@ func TestAStreamThatEndsTakesNothingMore(t *testing.T) {
 	st.closed = true
 	if err := st.mayOpen(1); interrex.KindOf(err) != interrex.KindDraining {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestADrainEndsWaitsAndNothingElse(t *testing.T) {
+	c := newCouriered(t, doorPublic)
+	waits, enters, reads := c.request(false), c.request(false), &request{}
+	waits.wait = &queue.Wait{Until: c.begin}
+	st := &stream{open: map[uint64]*request{1: waits, 2: enters, 3: reads}}
+	st.endWaits()
+	if !waits.isGone() || enters.isGone() || reads.isGone() {
+		t.Errorf("a claim that waits: %v, one that enters the log: %v, a read: %v", waits.isGone(), enters.isGone(), reads.isGone())
 	}
 }

@@ -159,7 +159,6 @@ func (o *outbox) next() bool {
 	bytes := 0
 	for i := 0; i < n && bytes < maxAnswerBytes; i++ {
 		a := &o.answers[:n][i]
-		a.Result = nil
 		if o.made < len(o.settled) {
 			s := &o.settled[o.made]
 			a.Id = s.r.envelope.GetId()

@@ -36,9 +36,103 @@ func TestWhatWaitsToBeSentTakesRoomAsWhatIsOpenDoes(t *testing.T) {
 	if _, err := s.submitted(); *err != nil {
 		t.Fatal(*err)
 	}
-	_, err := s.submitted() // and one waits
+	third, err := s.submitted() // and one waits
 	if !errors.Is(*err, interrex.ErrOverloaded) || wire.RetryAfter(*err) <= 0 {
 		t.Errorf("the third: %v", *err)
+	}
+	*err = nil
+	if s.abandon(third, context.Canceled); *err != nil {
+		t.Error("what was refused is answered twice")
+	}
+}
+
+func TestACallThatWasGivenUpIsNotUsedAgainWhileItIsInLine(t *testing.T) {
+	s := lying(t, 10)
+	s.waits.New = func() any { return newWait() }
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 {
+		if _, err := s.Call(gone, &interrexv1.Operation{}); !errors.Is(err, interrex.ErrTimeout) {
+			t.Fatal(err)
+		}
+	}
+	if w := s.waiting; w[0] == w[1] || w[1] == w[2] || w[0] == w[2] {
+		t.Error("one stands in line for another")
+	}
+}
+
+func TestCancelsGoToTheConnectionThatHasTheirCalls(t *testing.T) {
+	s := lying(t, 2*maxOperations)
+	for id := range uint64(maxOperations + 10) {
+		s.cancels = append(s.cancels, id)
+	}
+	m := &interrexv1.OperateRequest{}
+	for i, want := range []int{maxOperations, 10, 0} {
+		if s.take(m); len(m.Cancels) != want || want > 0 && m.Cancels[0] != uint64(i*maxOperations) {
+			t.Errorf("message %d has %d cancels", i, len(m.Cancels))
+		}
+	}
+	s.cancels = append(s.cancels, 1)
+	if !s.idle() || len(s.cancels) != 0 {
+		t.Errorf("a cancel connects, or is kept: %v", s.cancels)
+	}
+	s.cancels = append(s.cancels, 1)
+	if s.broken(errors.New("it broke"), 1); len(s.cancels) != 0 {
+		t.Errorf("kept for the next connection: %v", s.cancels)
+	}
+}
+
+func TestAnOperationThatIsMoreThanAMessageGoesAlone(t *testing.T) {
+	s := lying(t, 10)
+	for _, bytes := range []int{10, maxMessage + 1, 10} {
+		s.waiting = append(s.waiting, &call{op: &interrexv1.Operation{Id: uint64(len(s.waiting)), Body: make([]byte, bytes)}})
+	}
+	m := &interrexv1.OperateRequest{}
+	for i := range 3 {
+		if s.take(m); len(m.Operations) != 1 || m.Operations[0].Id != uint64(i) {
+			t.Errorf("message %d has %d operations", i, len(m.Operations))
+		}
+	}
+}
+
+func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
+	for _, test := range []struct {
+		what     string
+		closed   bool
+		answered int
+		err      error
+		sent     error
+		waits    error
+	}{
+		{"it broke", false, 1, errors.New("it broke"), interrex.ErrOutcomeUnknown, nil},
+		{"it never answered", false, 0, errors.New("it broke"), interrex.ErrOutcomeUnknown, interrex.ErrUnavailable},
+		{"it was refused", false, 0, wire.Error(interrex.Errorf(interrex.KindDenied, "go away")), interrex.ErrDenied, interrex.ErrDenied},
+		{"it was closed", true, 1, errClosed, interrex.ErrOutcomeUnknown, interrex.ErrUnavailable},
+	} {
+		s := lying(t, 10)
+		s.config.Logger = silent{}
+		ctx, cancel := context.WithCancel(t.Context())
+		if s.life = ctx; test.closed {
+			cancel()
+		}
+		var sent, waits error
+		for _, to := range []*error{&sent, &waits} {
+			s.lastID++
+			c := &call{op: &interrexv1.Operation{Id: s.lastID}, done: func(_ []byte, err error) { *to = err }}
+			if to == &sent {
+				s.open[s.lastID] = c
+			} else {
+				s.waiting = append(s.waiting, c)
+			}
+		}
+		s.broken(test.err, test.answered)
+		cancel()
+		if !errors.Is(sent, test.sent) || !errors.Is(waits, test.waits) || len(s.open) != 0 || (len(s.waiting) == 1) != (test.waits == nil) {
+			t.Errorf("%s: what was sent: %v; what waits: %v", test.what, sent, waits)
+		}
+		if goesOn := test.waits == nil; (len(s.work) == 1) != goesOn || (s.refused == nil) != goesOn || (s.failures == 0) != goesOn {
+			t.Errorf("%s: connects again: %d, %v, %d failures", test.what, len(s.work), s.refused, s.failures)
+		}
 	}
 }
 
