@@ -142,9 +142,6 @@ func (s *Server) indexHere(ctx context.Context) (uint64, error) {
 // reached refuses a revision that the state, which is current, does not stand
 // at: nobody can have seen it.
 func (s *Server) reached(min interrex.Revision) error {
-	if min == 0 {
-		return nil
-	}
 	if now := s.config.State.Revision(); now < min {
 		return interrex.Errorf(interrex.KindInvalid, "min_revision: %d has not been reached by the cluster, which stands at %d", min, now)
 	}

@@ -111,6 +111,7 @@ func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
 	} {
 		s := lying(t, 10)
 		s.config.Logger = silent{}
+		s.failures, s.refused = 3, errors.New("the one before")
 		ctx, cancel := context.WithCancel(t.Context())
 		if s.life = ctx; test.closed {
 			cancel()
@@ -130,7 +131,7 @@ func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
 		if !errors.Is(sent, test.sent) || !errors.Is(waits, test.waits) || len(s.open) != 0 || (len(s.waiting) == 1) != (test.waits == nil) {
 			t.Errorf("%s: what was sent: %v; what waits: %v", test.what, sent, waits)
 		}
-		if goesOn := test.waits == nil; (len(s.work) == 1) != goesOn || (s.refused == nil) != goesOn || (s.failures == 0) != goesOn {
+		if goesOn := test.waits == nil; (len(s.work) == 1) != goesOn || (s.refused == nil) != goesOn || (s.failures == 0) != goesOn || (s.failures == 4) == goesOn {
 			t.Errorf("%s: connects again: %d, %v, %d failures", test.what, len(s.work), s.refused, s.failures)
 		}
 	}
@@ -187,5 +188,29 @@ func TestACallIsAbandonedOnceAndNotAfterItsAnswer(t *testing.T) {
 	s.abandon(done, context.Canceled)
 	if *answer != nil || len(s.open) != 0 {
 		t.Errorf("after its answer: %v", *answer)
+	}
+}
+
+func TestWhoHasGoneIsNotAnsweredByABreak(t *testing.T) {
+	s := lying(t, 10)
+	s.config.Logger = silent{}
+	gone, answer := s.submitted()
+	s.abandon(gone, context.Canceled)
+	*answer = nil
+	sent := &call{op: &interrexv1.Operation{Id: 9}, done: func([]byte, error) {}}
+	s.open[9] = sent
+	if s.broken(errors.New("it broke"), 0); *answer != nil || sent.op != nil {
+		t.Errorf("answered twice: %v, or may be: %v", *answer, sent.op)
+	}
+}
+
+func TestAnAgentThatRefusesAStreamSaysWhenToComeAgain(t *testing.T) {
+	refusal := interrex.Errorf(interrex.KindDraining, "bye")
+	refusal.RetryAfter = time.Minute
+	s := lying(t, 10)
+	for _, test := range []struct{ pause, want time.Duration }{{time.Second, time.Minute}, {time.Hour, time.Hour}} {
+		if got := wire.RetryAfter(s.unavailable(wire.Error(refusal), test.pause)); got != test.want {
+			t.Errorf("of a minute and %v: %v", test.pause, got)
+		}
 	}
 }
