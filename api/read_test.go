@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/wire"
+)
+
+// indexes is a raft that gives indexes as it is told.
+type indexes func() (uint64, error)
+
+func (f indexes) Index(context.Context) (uint64, error) { return f() }
+
+func TestAReadAsksTheNextLeaderWhenItsOwnAgentLeadsNoMore(t *testing.T) {
+	asked := 0
+	nd := cluster(t, 1, func(c *Config) {
+		c.Reads = func() (Reads, bool) {
+			return indexes(func() (uint64, error) {
+				if asked++; asked == 1 {
+					return 0, interrex.Errorf(interrex.KindNotLeader, "no more")
+				}
+				return 0, nil
+			}), true
+		}
+	})[0]
+	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindNotFound || asked != 2 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
+func TestAReadWaitsForWhatIsCommitted(t *testing.T) {
+	nd := cluster(t, 1, func(c *Config) {
+		c.ReadWait = 30 * time.Millisecond
+		c.Reads = func() (Reads, bool) { return indexes(func() (uint64, error) { return 1 << 40, nil }), true }
+	})[0]
+	if a, err := nd.call(t.Context(), getOp(0, "a/b")); err == nil || interrex.KindOf(err) == interrex.KindNotFound {
+		t.Errorf("answered before: %v, %v", a, err)
+	}
+}
+
+func TestOfAReadThatTheLeaderDidNotAnswerNothingIsUnknown(t *testing.T) {
+	nd := cluster(t, 1, func(c *Config) {
+		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
+		c.Forward = func(context.Context, string) (Forwarder, error) {
+			return &script{answers: []error{interrex.Errorf(interrex.KindOutcomeUnknown, "it broke")}}, nil
+		}
+	})[0]
+	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindUnavailable {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAReadWithoutRaftSaysWhenToComeAgain(t *testing.T) {
+	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (Reads, bool) { return nil, false } })[0]
+	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindUnavailable || wire.RetryAfter(err) <= 0 {
+		t.Errorf("%v", err)
+	}
+}
