@@ -13,7 +13,7 @@ func TestAMessageStartsTheLookForWhatIsNeverAnswered(t *testing.T) {
 	st := &stream{server: c.server, courier: c.courier, wake: make(chan struct{}, 1)}
 	st.accept(&interrexv1.OperateRequest{})
 	if len(st.wake) != 1 {
-		t.Error("nobody looks, and the writer is not told")
+		t.Fatal("nobody looks, and the writer is not told")
 	}
 	<-st.wake
 	st.sweeping.Store(true)

@@ -217,24 +217,32 @@ func TestAllAgentsAreAskedBeforeThePauseAndNotWithoutOne(t *testing.T) {
 	}
 }
 
+// reasons is a logger that keeps why a request is asked again.
+type reasons []error
+
+func (r *reasons) Debugf(format string, args ...any) {
+	if !strings.Contains(format, "asking again") {
+		return
+	}
+	for _, a := range args {
+		if err, is := a.(error); is {
+			*r = append(*r, err)
+		}
+	}
+}
+
+func (r *reasons) Infof(string, ...any)    {}
+func (r *reasons) Warningf(string, ...any) {}
+
 func TestTimeThatIsOverIsNotTheReasonWhereAnotherIsKnown(t *testing.T) {
 	a := startAgent(t)
-	c := dial(t, client.Config{}, a)
-	if _, err := claim(t, c); err != nil { // it is connected
+	a.set(func(a *agent) { a.answer = first(interrex.KindNoLeader, interrex.KindTimeout) })
+	var told reasons
+	if _, err := claim(t, dial(t, client.Config{Logger: &told}, a)); err != nil {
 		t.Fatal(err)
 	}
-	a.set(func(a *agent) {
-		a.answer = func(op *operation) *interrexv1.Answer {
-			if op.Attempt == 0 {
-				return failing(interrex.KindNoLeader)
-			}
-			return failing(interrex.KindTimeout)
-		}
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if _, err := c.Leases().Claim(ctx, interrex.ClaimRequest{Key: key}); !errors.Is(err, interrex.ErrNoLeader) {
-		t.Errorf("got %v", err)
+	if len(told) != 2 || !errors.Is(told[0], interrex.ErrNoLeader) || !errors.Is(told[1], interrex.ErrNoLeader) {
+		t.Errorf("asked again because of %v", told)
 	}
 }
 
