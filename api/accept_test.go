@@ -12,6 +12,11 @@ func TestAMessageStartsTheLookForWhatIsNeverAnswered(t *testing.T) {
 	c := newCouriered(t, doorPublic)
 	st := &stream{server: c.server, courier: c.courier, wake: make(chan struct{}, 1)}
 	st.accept(&interrexv1.OperateRequest{})
+	if len(st.wake) != 0 {
+		t.Fatal("the writer is woken for nothing")
+	}
+	st.courier.abroad[&batch{}] = true
+	st.accept(&interrexv1.OperateRequest{})
 	if len(st.wake) != 1 {
 		t.Fatal("nobody looks, and the writer is not told")
 	}

@@ -61,6 +61,16 @@ func (c *couriered) request(hopped bool) *request {
 	}
 }
 
+// dueWhere is due, where another agent leads or nobody does.
+func (c *couriered) dueWhere(led bool) (due []*request, next time.Duration, more bool) {
+	l := interrex.Leadership{Term: 1}
+	if led {
+		l.LeaderID = "b"
+	}
+	c.server.config.Leadership = constant{l}
+	return c.due()
+}
+
 func told(k interrex.Kind) outcome { return outcome{err: interrex.Errorf(k, "told so")} }
 
 func TestWhatIsSentAgain(t *testing.T) {
@@ -115,12 +125,12 @@ func TestThePausesOfOneRequestGrowUntilItsTimeIsOver(t *testing.T) {
 		o := told(interrex.KindNotLeader)
 		c.landed(r, o)
 		want *= time.Millisecond
-		if due, next, more := c.due(true); len(due) > 0 || next != want || !more {
+		if due, next, more := c.dueWhere(true); len(due) > 0 || next != want || !more {
 			t.Errorf("attempt %d: due %v, next in %v, want %v", i, due, next, want)
 		}
 		c.clock.now = c.clock.now.Add(want)
 		waited += want
-		if due, _, more := c.due(false); len(due) != 1 || more {
+		if due, _, more := c.dueWhere(false); len(due) != 1 || more {
 			t.Errorf("attempt %d: nothing is due after %v", i, want)
 		}
 		if r.retries.last.err != o.err || !r.retries.limit.Equal(c.begin.Add(2*time.Second)) {
@@ -138,7 +148,7 @@ func TestALeaderIsLookedForAnewOnceAClaimHasStoodInLine(t *testing.T) {
 	r.wait = &queue.Wait{Until: c.begin.Add(time.Hour)}
 	c.landed(r, told(interrex.KindNotLeader))
 	c.clock.now = c.begin.Add(10 * time.Millisecond)
-	c.due(false)
+	c.dueWhere(false)
 	r.sent = c.clock.now
 	c.clock.now = c.begin.Add(30 * time.Minute) // and now that leader goes
 	c.landed(r, told(interrex.KindNotLeader))
@@ -152,20 +162,20 @@ func TestWhereNobodyLeadsARequestWaitsForALeader(t *testing.T) {
 	r := c.request(false)
 	c.landed(r, told(interrex.KindNoLeader))
 	c.clock.now = c.begin.Add(2*time.Second - 1)
-	if due, _, more := c.due(false); len(due) > 0 || !more {
+	if due, _, more := c.dueWhere(false); len(due) > 0 || !more {
 		t.Fatalf("due before its time, and before somebody leads: %v", due)
 	}
-	if due, _, more := c.due(true); len(due) != 1 || more || !c.running {
+	if due, _, more := c.dueWhere(true); len(due) != 1 || more || !c.running {
 		t.Errorf("somebody leads: due %v", due)
 	}
-	if due, _, more := c.due(true); len(due) > 0 || more || c.running {
+	if due, _, more := c.dueWhere(true); len(due) > 0 || more || c.running {
 		t.Errorf("nothing is left: due %v, running %v", due, c.running)
 	}
 	c.running = true
 	gone := c.request(false)
 	c.landed(gone, told(interrex.KindNoLeader))
 	gone.cancel()
-	if due, _, _ := c.due(false); len(due) != 1 {
+	if due, _, _ := c.dueWhere(false); len(due) != 1 {
 		t.Error("one who has gone waits on")
 	}
 }

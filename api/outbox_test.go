@@ -30,7 +30,7 @@ func TestAnOutboxAnswersEachOnceInMessagesThatHaveABound(t *testing.T) {
 		want := map[uint64]string{}
 		for id := uint64(round); id < settle; id++ { // another sort in each place
 			o, text := outcomeOf(id)
-			out.settled = append(out.settled, settled{&request{envelope: &interrexv1.Operation{Id: id}}, o})
+			out.settled = append(out.settled, settled{&request{method: &Method{}, envelope: &interrexv1.Operation{Id: id}}, o})
 			want[id] = text
 		}
 		for id := uint64(settle); id < settle+refuse; id++ {

@@ -152,14 +152,14 @@ func TestOnlyWhoAsksAgainMayMissAnAsking(t *testing.T) {
 func TestWhoHasGoneIsTakenBackOnceFromWhereverItIs(t *testing.T) {
 	r := &request{errand: &errand{stop: make(chan struct{})}}
 	taken := ""
-	r.onCancel(func() { taken += "a" })
+	r.onCancel(r.another(), func() { taken += "a" })
 	r.cancel()
 	r.cancel()
 	if taken != "a" || !r.isGone() {
 		t.Errorf("taken back: %q, gone: %v", taken, r.isGone())
 	}
 	<-r.stop
-	r.onCancel(func() { taken += "b" }) // it had been on its way there
+	r.onCancel(r.another(), func() { taken += "b" }) // it had been on its way there
 	if taken != "ab" {
 		t.Errorf("taken back: %q", taken)
 	}

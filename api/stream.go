@@ -116,7 +116,7 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 	}
 	st.courier.send(writes)
 	st.readAll(strong)
-	if len(writes) > 0 && !st.sweeping.Load() && st.courier.isAbroad() {
+	if !st.sweeping.Load() && st.courier.isAbroad() {
 		st.poke() // the writer looks after it
 	}
 }

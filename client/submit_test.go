@@ -24,7 +24,7 @@ func lying(t *testing.T, room int) *Stream {
 // submitted submits an operation; its answer is in err once done is true.
 func (s *Stream) submitted() (c *call, answer *error) {
 	answer = new(error)
-	c = &call{op: &interrexv1.Operation{}, done: func(_ []byte, err error) { *answer = err }}
+	c = &call{op: &interrexv1.Operation{}, done: func(_ int, _ []byte, err error) { *answer = err }}
 	s.submit(c)
 	return c, answer
 }
@@ -119,7 +119,7 @@ func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
 		var sent, waits error
 		for _, to := range []*error{&sent, &waits} {
 			s.lastID++
-			c := &call{op: &interrexv1.Operation{Id: s.lastID}, done: func(_ []byte, err error) { *to = err }}
+			c := &call{op: &interrexv1.Operation{Id: s.lastID}, done: func(_ int, _ []byte, err error) { *to = err }}
 			if to == &sent {
 				s.open[s.lastID] = c
 			} else {
@@ -197,7 +197,7 @@ func TestWhoHasGoneIsNotAnsweredByABreak(t *testing.T) {
 	gone, answer := s.submitted()
 	s.abandon(gone, context.Canceled)
 	*answer = nil
-	sent := &call{op: &interrexv1.Operation{Id: 9}, done: func([]byte, error) {}}
+	sent := &call{op: &interrexv1.Operation{Id: 9}, done: func(int, []byte, error) {}}
 	s.open[9] = sent
 	if s.broken(errors.New("it broke"), 0); *answer != nil || sent.op != nil {
 		t.Errorf("answered twice: %v, or may be: %v", *answer, sent.op)
