@@ -113,7 +113,7 @@ func unary[Q, A any, PQ Message[Q], PA Message[A]](s *Server, m *Method) http.Ha
 			return nil, wire.Error(wire.FromDetail(s.detail(o.err)))
 		}
 		return connect.NewResponse((*A)(o.message.(PA))), nil
-	}, s.options(), connect.WithReadMaxBytes(wire.MaxBody))
+	}, s.options())
 }
 
 // read reads the answer that another agent has made.

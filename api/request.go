@@ -68,6 +68,14 @@ func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message prot
 	return r, r.write(s, now)
 }
 
+// bounded is KindTooLarge for a method's own request that no hop could carry.
+func bounded(field string, bytes int) error {
+	if bytes > wire.MaxBody {
+		return interrex.Errorf(interrex.KindTooLarge, "%s: %d bytes are more than %d", field, bytes, wire.MaxBody)
+	}
+	return nil
+}
+
 // fits says whether the method takes what the envelope carries.
 func (r *request) fits() error {
 	e, name := r.envelope, r.method.Name()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/wire"
 )
 
 // operate serves one stream until its peer has closed it and everything is
@@ -129,8 +128,8 @@ func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
 	if m == nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves none of number %d", st.server.config.ID, in.GetMethod())
 	}
-	if n := len(in.GetBody()); n > wire.MaxBody {
-		return nil, interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", n, wire.MaxBody)
+	if err := bounded("body", len(in.GetBody())); err != nil {
+		return nil, err
 	}
 	message, err := m.decode(in.GetBody())
 	if err == nil {

@@ -16,6 +16,9 @@ func (s *Server) alone(ctx context.Context, c caller, m *Method, message proto.M
 		return outcome{err: err}
 	}
 	defer s.calls.leave(1)
+	if err := bounded("request", proto.Size(message)); err != nil {
+		return outcome{err: err}
+	}
 	r, err := s.open(c, m, nil, message, s.config.Clock.Now())
 	if err != nil {
 		return outcome{err: err}
