@@ -76,7 +76,7 @@ func (r *batch) has(id request) bool {
 }
 
 func (r *batch) note(op *queue.Operation) {
-	if op.Lane != state.LaneExtend && op.RequestID != "" {
+	if op.RequestID != "" {
 		r.requests[requestOf(&op.Operation)] = true
 	}
 }

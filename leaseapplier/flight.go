@@ -38,7 +38,7 @@ func (f *flight) has(id request) bool {
 		for i, op := range f.ops {
 			if w, waits := f.waits[i]; waits {
 				f.requests[w] = true
-			} else if op.Lane != state.LaneExtend && op.RequestID != "" {
+			} else if op.RequestID != "" {
 				f.requests[requestOf(&op.Operation)] = true
 			}
 		}

@@ -536,3 +536,78 @@ func TestTakeoverThatAsksAgainPassesTheQueueOnceItIsTheHolder(t *testing.T) {
 		r.do(ask(1)).want("")
 	})
 }
+
+func TestWaitersFillAnEntryToItsLimitAndNotBeyond(t *testing.T) {
+	const names = claimsRoom + 44
+	bubble(t, func(t *testing.T, r *rig) {
+		var held, waiting []*call
+		for i := range names {
+			k := interrex.Key{Namespace: "short", Name: fmt.Sprint(i)}
+			held = append(held, r.claim(k, "ann", time.Second))
+			w := r.claim(k, "bob", time.Minute)
+			w.RequestID, w.Wait = fmt.Sprint("b.", i), &queue.Wait{Until: time.Now().Add(time.Hour)}
+			waiting = append(waiting, w)
+		}
+		r.do2(held...)
+		r.put(waiting...)
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.claim(db, "ann", time.Minute))
+		r.put(r.many(state.MaxOperations)...) // no more than a batch: it waits for the entry before
+		r.pass(2 * time.Second)
+		n := len(r.raft.written())
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(time.Second)
+		next := r.raft.written()[n:]
+		if len(next) == 0 {
+			t.Fatal("no other entry")
+		}
+		claims, full := 0, next[0].Operations
+		for _, op := range full {
+			if op.RequestID != "" {
+				claims++
+			}
+		}
+		if len(full) != state.MaxOperations || claims != state.MaxOperations/4 {
+			t.Errorf("an entry of %d operations, %d of them waiters'", len(full), claims)
+		}
+		for _, w := range waiting {
+			w.want("")
+		}
+	})
+}
+
+func TestNextInLineIsNotClaimedForWhileTheFirstIsInTheLog(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.do(r.claim(db, "ann", time.Second)).want("")
+		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "c.1", 0, time.Hour, 0)
+		r.put(bob, cat)
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.pass(1010 * time.Millisecond) // db is due, and bob's claim in the log
+		n := len(r.raft.written())
+		r.put(r.many(2 * state.MaxOperations)...) // so many that a second entry is built
+		if len(r.raft.written()) == n {
+			t.Fatal("no second entry")
+		}
+		for _, e := range r.raft.written() {
+			for _, op := range e.Operations {
+				if op.RequestID == "c.1" {
+					t.Fatal("cat's claim is in the log")
+				}
+			}
+		}
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(100 * time.Millisecond)
+		bob.want("")
+	})
+}
+
+func TestNameIsNotLookedAtBeforeItMayBeFree(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, _ *call) {
+		b := &builder{config: &r.config, table: r.leases, draft: &flight{}, waiters: newWaiters(lonely{}, r.leases, newCensus())}
+		b.waiters.ask(r.waiting("bob", "b.1", 0, time.Hour, 0).Operation, time.Now())
+		b.claimFreed(0)
+		if b.waiters.tidy(time.Now()); len(b.waiters.looks) > 0 {
+			t.Error("ann holds it, and it is looked at again")
+		}
+	})
+}
