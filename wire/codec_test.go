@@ -1,6 +1,8 @@
 package wire_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -93,6 +95,19 @@ func FuzzStreamCodec(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestCancelsThatAreCutOffAreMalformed(t *testing.T) {
+	for _, data := range []string{"\x12\x01\x80", "\x12\x02\x07\x80", "\x12\x0a" + strings.Repeat("\xff", 10)} {
+		if err := (wire.StreamCodec{}).Unmarshal([]byte(data), &interrexv1.OperateRequest{}); err == nil {
+			t.Errorf("%q was read", data)
+		}
+	}
+	var m interrexv1.OperateRequest
+	err := wire.StreamCodec{}.Unmarshal([]byte("\x12\x03\x07\x88\x01"), &m)
+	if err != nil || !slices.Equal(m.Cancels, []uint64{7, 136}) {
+		t.Errorf("%v, %v", m.Cancels, err)
+	}
 }
 
 func forgetUnknown(m protoreflect.Message) {
