@@ -83,3 +83,20 @@ func TestAnotherAgentIsAskedWhereItMayDoBetter(t *testing.T) {
 		}
 	}
 }
+
+func TestACallerThatGoesIsNoReasonToLeaveAnAgent(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for ctx, leaves := range map[context.Context]bool{gone: false, t.Context(): true} {
+		c, err := Dial(t.Context(), Config{Addresses: []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := c.endpoint()
+		r := &request{procedure: interrexv1.LeaseServiceGetProcedure, Options: Options{limit: time.Minute}}
+		if _, err := c.single(ctx, r); !moves(interrex.KindOf(err)) || (c.endpoint() != p) != leaves {
+			t.Errorf("gone %v, and the agent was left %v: %v", ctx == gone, !leaves, err)
+		}
+		_ = c.Close()
+	}
+}

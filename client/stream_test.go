@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -263,6 +265,19 @@ func TestNothingHasHappenedWhenNoConnectionCameAbout(t *testing.T) {
 	if _, err := s.Call(ctx, revoke(1)); !errors.Is(err, interrex.ErrTimeout) {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestAnAgentThatSendsNoHeadersIsNotThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream(t, "http://192.0.2.1:1", func(c *client.StreamConfig) { c.HTTP = &http.Client{Transport: blocked{}} })
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := s.Call(ctx, revoke(1))
+		if waited := time.Since(begin); !errors.Is(err, interrex.ErrUnavailable) || !strings.Contains(err.Error(), "within 5s") || waited != 5*time.Second {
+			t.Errorf("after %v: %v", waited, err)
+		}
+	})
 }
 
 func TestAStreamSaysWhatItLacks(t *testing.T) {
