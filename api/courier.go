@@ -97,7 +97,7 @@ func (c *courier) send(requests []*request) {
 	switch {
 	case l.Leader:
 		c.enqueue(requests, now)
-	case c.caller.door == doorPeer, s.config.Forward == nil && l.LeaderID != "":
+	case c.caller.door == doorPeer, s.config.Forward == nil:
 		c.refuse(requests, s.notLeader(l))
 	case l.LeaderID == "", l.LeaderID == s.config.ID:
 		c.refuse(requests, s.noLeader())

@@ -208,6 +208,8 @@ func TestALeaderIsAnotherAgent(t *testing.T) {
 	}{
 		{"", forward, false, interrex.KindNoLeader},
 		{"a", forward, false, interrex.KindNoLeader}, // it leads, and is not ready for it
+		{"", alone, false, interrex.KindNoLeader},
+		{"a", alone, false, interrex.KindNoLeader},
 		{"b", alone, true, interrex.KindNotLeader},
 	} {
 		c := newCouriered(t, doorPublic, test.edit, func(config *Config) {
@@ -217,6 +219,18 @@ func TestALeaderIsAnotherAgent(t *testing.T) {
 		c.send([]*request{r})
 		if c.led() != test.led || interrex.KindOf(r.retries.last.err) != test.kind || r.hopped {
 			t.Errorf("leader %q: leads %v, %v", test.id, c.led(), r.retries.last.err)
+		}
+	}
+}
+
+func TestAPeerIsNotSentToTheAgentThatItAsks(t *testing.T) {
+	for id, want := range map[string]interrex.Kind{"": interrex.KindNoLeader, "a": interrex.KindNoLeader, "b": interrex.KindNotLeader} {
+		c := newCouriered(t, doorPeer, func(config *Config) {
+			config.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: id}}
+		})
+		c.send([]*request{c.request(false)})
+		if len(c.done) != 1 || interrex.KindOf(c.done[0].err) != want {
+			t.Errorf("leader %q: %v", id, c.done)
 		}
 	}
 }

@@ -152,7 +152,7 @@ func (s *Server) detail(err error) *interrexv1.Error {
 }
 
 func (s *Server) notLeader(l interrex.Leadership) error {
-	if l.LeaderID == "" {
+	if l.LeaderID == "" || l.LeaderID == s.config.ID { // it is not ready to lead
 		return s.noLeader()
 	}
 	err := interrex.Errorf(interrex.KindNotLeader, "agent %s does not lead in term %d, %s does; nothing has happened, ask there", s.config.ID, l.Term, l.LeaderID)

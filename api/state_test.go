@@ -66,3 +66,14 @@ func TestAProposalTakesWhatItsEnvelopeCarries(t *testing.T) {
 		t.Errorf("a proposal that waits: %v", err)
 	}
 }
+
+func TestAMethodThatCannotBeServedIsServedByNobody(t *testing.T) {
+	unknown := Read("/nobody.v1.NoService/Get", func(*interrexv1.GetRequest, *state.State) (*interrexv1.GetResponse, error) { return nil, nil })
+	service := Service{Methods: []Method{unknown}}
+	if err := ValidateServices(service); unknown.err == nil || err != unknown.err {
+		t.Errorf("beside the others: %v", err)
+	}
+	if err := ValidateService(state.FirstOwnTable, service); unknown.err == nil || err != unknown.err {
+		t.Errorf("alone: %v", err)
+	}
+}
