@@ -246,6 +246,17 @@ func TestTimeThatIsOverIsNotTheReasonWhereAnotherIsKnown(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatIsOverloadedIsNotLeft(t *testing.T) {
+	a, b := startAgent(t), startAgent(t)
+	a.set(func(a *agent) { a.answer = first(interrex.KindOverloaded) })
+	if _, err := claim(t, dial(t, client.Config{}, a, b)); err != nil {
+		t.Fatal(err)
+	}
+	if n, m := len(a.received()), len(b.received()); n != 2 || m != 0 {
+		t.Errorf("it was asked %d times, the other %d times", n, m)
+	}
+}
+
 func TestAWatchIsNoMethodToCall(t *testing.T) {
 	a := startAgent(t)
 	c := dial(t, client.Config{}, a)
