@@ -227,8 +227,11 @@ func TestAPeerIsNotSentToTheAgentThatItAsks(t *testing.T) {
 	for id, want := range map[string]interrex.Kind{"": interrex.KindNoLeader, "a": interrex.KindNoLeader, "b": interrex.KindNotLeader} {
 		c := newCouriered(t, doorPeer, func(config *Config) {
 			config.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: id}}
+			config.Forward = func(context.Context, string) (Forwarder, error) { return &script{}, nil }
 		})
-		c.send([]*request{c.request(false)})
+		r := c.request(false)
+		r.envelope.Body = []byte{}
+		c.send([]*request{r})
 		if len(c.done) != 1 || interrex.KindOf(c.done[0].err) != want {
 			t.Errorf("leader %q: %v", id, c.done)
 		}
