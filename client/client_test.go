@@ -257,6 +257,16 @@ func TestAnAgentThatIsOverloadedIsNotLeft(t *testing.T) {
 	}
 }
 
+func TestAnAgentSaysWhenToAskAgain(t *testing.T) {
+	a := startAgent(t)
+	later := failing(interrex.KindNoLeader)
+	later.GetError().RetryAfter = durationpb.New(time.Hour) // more than the call has
+	a.set(func(a *agent) { a.answer = func(*operation) *interrexv1.Answer { return proto.CloneOf(later) } })
+	if _, err := claim(t, dial(t, client.Config{Timeout: 2 * time.Second}, a)); !errors.Is(err, interrex.ErrNoLeader) || len(a.received()) != 1 {
+		t.Errorf("asked %d times: %v", len(a.received()), err)
+	}
+}
+
 func TestAWatchIsNoMethodToCall(t *testing.T) {
 	a := startAgent(t)
 	c := dial(t, client.Config{}, a)
