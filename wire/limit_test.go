@@ -5,6 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
@@ -25,6 +30,34 @@ func TestTooManyOperationsCostNothing(t *testing.T) {
 		}
 		if n := after.TotalAlloc - before.TotalAlloc; n > 16<<20 {
 			t.Errorf("%T: %d MiB were taken for a message of 4", m, n>>20)
+		}
+	}
+}
+
+func TestAMethodNeedsANumberAndAClass(t *testing.T) {
+	for _, c := range []struct {
+		declared *interrexv1.Method
+		whole    bool
+	}{
+		{&interrexv1.Method{Number: 7, Class: interrexv1.Class_CLASS_READ}, true},
+		{&interrexv1.Method{Class: interrexv1.Class_CLASS_READ}, false},
+		{&interrexv1.Method{Number: 7}, false},
+	} {
+		options := &descriptorpb.MethodOptions{}
+		proto.SetExtension(options, interrexv1.E_Method, c.declared)
+		file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
+			Name: proto.String("any.proto"), Package: proto.String("any"),
+			MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("M")}},
+			Service: []*descriptorpb.ServiceDescriptorProto{{Name: proto.String("S"), Method: []*descriptorpb.MethodDescriptorProto{{
+				Name: proto.String("Do"), InputType: proto.String(".any.M"), OutputType: proto.String(".any.M"), Options: options,
+			}}}},
+		}, protoregistry.GlobalFiles)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := methodOf(file.Services().Get(0).Methods().Get(0))
+		if (err == nil) != c.whole || m.Procedure != "/any.S/Do" || m.Number != c.declared.GetNumber() || m.Class != c.declared.GetClass() {
+			t.Errorf("%v: %+v, %v", c.declared, m, err)
 		}
 	}
 }

@@ -137,4 +137,54 @@ func TestMethodsAreThoseOfTheirProto(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoMethodIsRefused(t *testing.T) {
+	if _, err := wire.MethodOf("/interrex.v1/LeaseService"); !contains(err, "not a method") {
+		t.Errorf("a service: %v", err)
+	}
+}
+
+func TestEveryMethodOfAServiceIsDeclared(t *testing.T) {
+	all, err := wire.MethodsOf(interrexv1.LeaseServiceClaimProcedure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{} // by name, whether it writes
+	for _, m := range all {
+		got[m.Name()] = m.Writes()
+	}
+	want := map[string]bool{
+		"Claim": true, "Extend": true, "Revoke": true, "Transfer": true, "Pin": true, "Unpin": true,
+		"Get": false, "List": false, "History": false, "Watch": false,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for procedure, why := range map[string]string{
+		interrexv1.EngineServiceStatusProcedure: "no number or no class",
+		"/interrex.v1.ClaimRequest/Claim":       "not a service",
+		"/nobody.v1.Service/Method":             "not found",
+	} {
+		if all, err := wire.MethodsOf(procedure); all != nil || !contains(err, why) {
+			t.Errorf("%s: %v, %v, want an error with %q", procedure, all, err, why)
+		}
+	}
+}
+
+func TestAMethodTakesTheMessagesOfItsProto(t *testing.T) {
+	m := wire.Method{Procedure: interrexv1.LeaseServiceClaimProcedure}
+	if err := m.Takes(&interrexv1.ClaimRequest{}, &interrexv1.ClaimResponse{}); err != nil {
+		t.Error(err)
+	}
+	if err := m.Takes(&interrexv1.PinRequest{}, &interrexv1.ClaimResponse{}); !contains(err, "not interrex.v1.PinRequest") {
+		t.Errorf("another request: %v", err)
+	}
+	if err := m.Takes(&interrexv1.ClaimRequest{}, &interrexv1.PinResponse{}); !contains(err, "and interrex.v1.PinResponse") {
+		t.Errorf("another answer: %v", err)
+	}
+	m.Procedure = "/nobody.v1.Service/Method"
+	if err := m.Takes(&interrexv1.ClaimRequest{}, &interrexv1.ClaimResponse{}); !contains(err, "no .proto") {
+		t.Errorf("nobody's method: %v", err)
+	}
+}
+
 func second[V any](_ V, err error) error { return err }
