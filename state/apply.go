@@ -199,7 +199,8 @@ func (s *State) do(t *Turn, op *Operation) Result {
 	first := len(t.events)
 	// A table may take more revisions: a claim of an overdue lease ends that
 	// one first. The operation's own is the last, which is a grant's token.
-	res := Result{Reply: table.Apply(t, c), Revision: t.Revision, Attempt: op.Attempt}
+	reply := table.Apply(t, c)
+	res := Result{Reply: reply, Revision: t.Revision, Attempt: op.Attempt}
 	s.follow(t, first)
 	return res
 }

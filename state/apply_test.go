@@ -114,6 +114,19 @@ func TestAnEntryThatWasAppliedIsIgnored(t *testing.T) {
 	}
 }
 
+func TestOnlyCommandsAreApplied(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	b := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "1")}})
+	for _, kind := range []raft.LogType{raft.LogNoop, raft.LogBarrier, raft.LogConfiguration} {
+		if got := r.State.Apply(&raft.Log{Type: kind, Index: 1, Term: 1, Data: b}); got != nil {
+			t.Errorf("%v is answered %v", kind, got)
+		}
+	}
+	if index, _ := r.State.Applied(); index != 0 || r.State.Revision() != 0 {
+		t.Errorf("applied %d, revision %d", index, r.State.Revision())
+	}
+}
+
 // halting are entries that a replica must not pass, by what it says.
 var halting = map[string][]byte{
 	"unknown version": {9},
@@ -176,10 +189,15 @@ func TestAPanicOfATableHaltsAndIsLoggedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{set("a", "")}})
+	second := set("a", "")
+	second.Attempt = 2
+	b := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{second}})
 	for i := range uint64(3) {
 		results := s.Apply(&raft.Log{Index: i + 1, Data: b}).([]state.Result)
 		wantKinds(t, results, interrex.KindOutcomeUnknown)
+		if results[0].Attempt != 2 {
+			t.Errorf("the answer is to attempt %d", results[0].Attempt)
+		}
 	}
 	if got := s.Apply(&raft.Log{Index: 4, Data: []byte{9}}); got != nil {
 		t.Errorf("what cannot be decoded is answered %v", got)
@@ -259,6 +277,59 @@ func TestAFollowerChangesInTheSameEntry(t *testing.T) {
 	results := r.Do(6, set("a", ""), presence, del("a"))
 	if results[2].Revision != 7 || r.State.Revision() != 8 {
 		t.Errorf("revision %d of the operation, %d of the state", results[2].Revision, r.State.Revision())
+	}
+}
+
+// noting notes what it is given to follow, and writes behind it.
+type noting struct {
+	*statetest.Register
+	given *[]string
+}
+
+func (n noting) Follow(t *state.Turn, events []state.Event) {
+	for _, e := range events {
+		*n.given = append(*n.given, fmt.Sprint(e.Table, " ", e.Kind))
+	}
+	t.Emit("noted", "", nil, 0)
+	_ = append(events, state.Event{Kind: "overwritten"})
+}
+
+func TestAFollowerGetsEachEventOnceAndNoRoomBehind(t *testing.T) {
+	var given []string
+	r := statetest.NewReplica(t, func() []state.Table {
+		return []state.Table{noting{statetest.NewRegisterAs(400), &given}, statetest.NewRegisterAs(300), statetest.NewRegisterAs(301)}
+	})
+	for _, table := range []state.TableID{300, 301, 300, 301} {
+		r.Do(0, state.Operation{Table: table, Data: statetest.Set("a", "", 5)})
+	}
+	given, r.Events = nil, nil
+	r.Do(5)
+	if got, want := fmt.Sprint(given), "[300 register.expired 301 register.expired]"; got != want {
+		t.Errorf("it was given %s, want %s", got, want)
+	}
+	var kinds []string
+	for _, e := range r.Events {
+		kinds = append(kinds, e.Kind)
+	}
+	if got, want := fmt.Sprint(kinds), "[register.expired noted register.expired noted]"; got != want {
+		t.Errorf("published %s, want %s", got, want)
+	}
+}
+
+// doubling is a register whose changes take two revisions.
+type doubling struct{ *statetest.Register }
+
+func (d doubling) Apply(t *state.Turn, c state.Command) state.Reply {
+	t.Next()
+	return d.Register.Apply(t, c)
+}
+
+func TestTheLastRevisionOfAnOperationIsItsOwn(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{doubling{statetest.NewRegister()}} })
+	for i, res := range r.Do(1, set("a", ""), set("b", "")) {
+		if want := interrex.Revision(2 * (i + 1)); res.Err != nil || res.Revision != want {
+			t.Errorf("%+v, want revision %d", res, want)
+		}
 	}
 }
 

@@ -76,7 +76,11 @@ func TestARefusalIsNotKept(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	op := del("a")
 	op.RequestID = "id"
-	wantKinds(t, r.Do(1, op, set("a", ""), op), interrex.KindNotFound, "", "")
+	results := r.Do(1, op, set("a", ""), op)
+	wantKinds(t, results, interrex.KindNotFound, "", "")
+	if results[2].Replayed || results[2].Revision != 2 {
+		t.Errorf("it is answered %+v", results[2])
+	}
 }
 
 func TestBelowTheMarkNothingIsDone(t *testing.T) {
