@@ -64,6 +64,11 @@ func TestDecodeFindsTheTable(t *testing.T) {
 			t.Errorf("%v, %v, want an error with %q", c, err, why)
 		}
 	}
+	for _, data := range [][]byte{nil, {1}, {1, 0}, {1, 3}} { // too short, and beside the numbers
+		if c, err := s.Decode(state.OwnTable, data); c != nil || interrex.KindOf(err) != interrex.KindInvalid {
+			t.Errorf("%v is %v, %v", data, c, err)
+		}
+	}
 	if s.Waitable() != nil {
 		t.Error("operations of a register may wait")
 	}
@@ -71,8 +76,13 @@ func TestDecodeFindsTheTable(t *testing.T) {
 
 func TestAClusterIsNamedOnce(t *testing.T) {
 	r := statetest.NewReplica(t, register)
-	results := r.Do(1, setIdentity(identity(cluster)), setIdentity(identity(cluster)), setIdentity(identity(elsewhere)))
+	second := setIdentity(identity(cluster))
+	second.Attempt = 2
+	results := r.Do(1, setIdentity(identity(cluster)), second, setIdentity(identity(elsewhere)))
 	wantKinds(t, results, "", "", interrex.KindConflict)
+	if results[1].Attempt != 2 || results[1].Revision != 1 {
+		t.Errorf("the second is answered %+v", results[1])
+	}
 	r.Restart()
 	if got := r.State.Identity(); !reflect.DeepEqual(got, identity(cluster)) {
 		t.Errorf("identity: %+v", got)
@@ -86,9 +96,19 @@ func TestAnIdentityIsWholeOrRefused(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	cut := setIdentity(identity(cluster))
 	cut.Data = cut.Data[:len(cut.Data)-1]
-	wantKinds(t, r.Do(1, cut, setIdentity(identity("short")), setIdentity(identity(""))), interrex.KindInvalid, interrex.KindInvalid, interrex.KindInvalid)
+	results := r.Do(1, cut, setIdentity(identity("short")), setIdentity(identity("")), setIdentity(identity(cluster+"10")))
+	wantKinds(t, results, interrex.KindInvalid, interrex.KindInvalid, interrex.KindInvalid, interrex.KindInvalid)
 	if got := r.State.Identity(); got.ClusterID != "" || r.State.Revision() != 0 {
 		t.Errorf("identity: %+v", got)
+	}
+}
+
+func TestOnlyAnOperatorNamesACluster(t *testing.T) {
+	if about := (&state.SetIdentity{}).About(); !about.Privileged {
+		t.Errorf("naming a cluster: %+v", about)
+	}
+	if about := (&state.Retire{}).About(); about.Privileged {
+		t.Errorf("giving back a name: %+v", about)
 	}
 }
 
