@@ -238,6 +238,25 @@ func TestRecordsStayAsTheyWereFrozen(t *testing.T) {
 	}
 }
 
+func TestANameWhoseMarkStaysIsFrozenToo(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(1, marked("n.1", 1))
+	want := r.Snapshot()
+	f, err := r.State.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Do(2, marked("n.2", 1))
+	var sink statetest.Sink
+	if err := f.Persist(&sink); err != nil {
+		t.Fatal(err)
+	}
+	f.Release()
+	if !bytes.Equal(sink.Bytes(), want) {
+		t.Error("a later write stands in the snapshot")
+	}
+}
+
 func FuzzRestore(f *testing.F) {
 	f.Add(exampleReplica(f).Snapshot())
 	f.Add(statetest.NewReplica(f, register).Snapshot())
