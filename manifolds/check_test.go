@@ -1,13 +1,21 @@
 package manifolds
 
 import (
+	"context"
 	"errors"
+	"math"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+	"github.com/interrex/interrex/transport"
 )
 
 // unfit are configurations that only the workers of their sections see the
@@ -49,5 +57,125 @@ func TestReloadOfWhatAWorkerWouldRefuseChangesNothing(t *testing.T) {
 			t.Errorf("%s: it was taken up", word)
 		default:
 		}
+	}
+}
+
+const here, elsewhere = "000102030405060708090a0b0c0d0e0f", "ffffffffffffffffffffffffffffffff"
+
+// peersOf is the peers of an agent whose disk remembers a cluster (empty: none)
+// and whose log has named one (empty: none).
+func peersOf(t *testing.T, disk, log string) peers {
+	t.Helper()
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New(lease.Config{})} })
+	if log != "" {
+		c := &state.SetIdentity{Identity: state.Identity{
+			ClusterID: log, Epoch: state.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"},
+		}}
+		if res := r.Do(1, state.Operation{Table: state.OwnTable, Data: c.Append(nil)}); res[0].Err != nil {
+			t.Fatal(res[0].Err)
+		}
+	}
+	dir := &dataDir{Identity: raftworker.Identity{ClusterID: disk, Epoch: state.Epoch{Number: 2, Bits: 5}}}
+	return peers{dir: dir, state: r.State, tables: map[string]uint16{"lease": 3}}
+}
+
+func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
+	tables := map[string]uint16{"lease": 3}
+	mine := transport.Hello{ID: "b", ClusterID: here, Epoch: transport.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: tables}
+	for _, c := range []struct {
+		name, disk, log string
+		edit            func(*transport.Hello)
+		why             string // empty: it is let in
+	}{
+		{"a member", here, here, func(*transport.Hello) {}, ""},
+		{"one of another cluster", here, here, func(h *transport.Hello) { h.ClusterID = elsewhere }, "belongs to the cluster"},
+		{"one of another cluster, by the disk", here, "", func(h *transport.Hello) { h.ClusterID = elsewhere }, "belongs to the cluster"},
+		{"one of an older epoch", here, here, func(h *transport.Hello) { h.Epoch.Number = 1 }, "is in epoch 1"},
+		{"one of another recovery", here, here, func(h *transport.Hello) { h.Epoch.Bits = 6 }, "is in epoch 2"},
+		{"one with another disk", here, here, func(h *transport.Hello) { h.Incarnation = "new" }, "another disk"},
+		{"one of whom the log says nothing", here, here, func(h *transport.Hello) { h.ID = "c" }, ""},
+		{"a member that has read nothing", here, here, func(h *transport.Hello) { h.ClusterID = "" }, ""},
+		{"a wiped member", here, here, func(h *transport.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "another disk"},
+		{"a stranger", here, here, func(h *transport.Hello) { h.ClusterID, h.ID = "", "c" }, "no member"},
+		{"anybody, while this agent is in no cluster", "", "", func(h *transport.Hello) { h.ClusterID = elsewhere }, ""},
+		{"other tables, while this agent is in no cluster", "", "", func(h *transport.Hello) { h.Tables = nil }, "its tables are"},
+		{"what the log says goes before the disk", elsewhere, here, func(*transport.Hello) {}, ""},
+	} {
+		h := mine
+		c.edit(&h)
+		err := peersOf(t, c.disk, c.log).accept(h)
+		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.why)
+		}
+	}
+}
+
+func TestTablesOfPeersAreAtMostOneVersionApart(t *testing.T) {
+	for _, c := range []struct {
+		mine, theirs map[string]uint16
+		same         bool
+	}{
+		{map[string]uint16{"a": 3}, map[string]uint16{"a": 3}, true},
+		{map[string]uint16{"a": 3}, map[string]uint16{"a": 2}, true},
+		{map[string]uint16{"a": 3}, map[string]uint16{"a": 4}, true},
+		{map[string]uint16{"a": 3}, map[string]uint16{"a": 1}, false},
+		{map[string]uint16{"a": 3}, map[string]uint16{"a": 5}, false},
+		{map[string]uint16{"a": 3}, map[string]uint16{}, false},
+		{map[string]uint16{"a": 3}, map[string]uint16{"a": 3, "b": 1}, false},
+		{map[string]uint16{"a": 0}, map[string]uint16{}, false},
+		{map[string]uint16{"a": math.MaxUint16}, map[string]uint16{"a": math.MaxUint16}, true},
+		{map[string]uint16{"a": math.MaxUint16}, map[string]uint16{"a": 0}, false},
+	} {
+		if err := (peers{tables: c.mine}).sameTables(c.theirs); (err == nil) != c.same {
+			t.Errorf("%v and %v: %v", c.mine, c.theirs, err)
+		}
+	}
+}
+
+func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
+	for _, c := range []struct {
+		disk   string
+		expect int
+		alone  bool
+	}{{"", 1, true}, {here, 1, false}, {"", 3, false}} {
+		s, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := config.Default()
+		file.Cluster.BootstrapExpect = c.expect
+		s.Configuration = newConfiguration(file)
+		p := peers{set: s, dir: &dataDir{Identity: raftworker.Identity{ID: "a", ClusterID: c.disk}}}
+		members, now, err := p.bootstrap()
+		if err != nil || now != c.alone || (len(members) == 1 && members[0] == "a") != c.alone {
+			t.Errorf("%+v: %v, %v, %v", c, members, now, err)
+		}
+	}
+}
+
+func TestAPipeEndsWithItsListener(t *testing.T) {
+	p := newPipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.dial(ctx, "", ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("nobody accepts: %v", err)
+	}
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, _ := p.Accept()
+		accepted <- c
+	}()
+	c, err := p.dial(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Close(), (<-accepted).Close(), p.Close(), p.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("accept: %v", err)
+	}
+	if _, err := p.dial(t.Context(), "", ""); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("dial: %v", err)
 	}
 }

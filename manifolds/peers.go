@@ -80,7 +80,7 @@ func wiped(peer transport.Hello) error {
 func (p peers) sameTables(theirs map[string]uint16) error {
 	for name, version := range p.tables {
 		their, found := theirs[name]
-		if !found || their+1 < version || their > version+1 {
+		if !found || max(their, version)-min(their, version) > 1 {
 			return fmt.Errorf("its tables are %v, this agent's are %v: both need the same ones, in versions at most one apart", theirs, p.tables)
 		}
 	}
