@@ -122,6 +122,41 @@ func TestAnIdleWatchSleeps(t *testing.T) {
 	}
 }
 
+// fromNothing is a watch that begins with what is present.
+func fromNothing(t *testing.T, nd *node, credit int) *watched {
+	t.Helper()
+	a := newAudience(nd.server, caller{})
+	t.Cleanup(a.close)
+	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{})
+	nd.must(err)
+	w := &watched{feed: f, credit: credit}
+	nd.must(a.add(w))
+	return w
+}
+
+func TestWhatIsPresentTakesCreditAndSoDoesItsEnd(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	for i := range 3 {
+		nd.claimed(fmt.Sprintf("jobs/%d", i), "ann")
+	}
+	for _, c := range []struct{ credit, first, left int }{{9, 4, 5}, {4, 4, 0}, {3, 3, 0}, {2, 2, 0}} {
+		w := fromNothing(t, nd, c.credit)
+		events, err := w.next(room{events: maxPresent, bytes: MaxWatchBytes})
+		if err != nil || len(events) != c.first || w.credit != c.left {
+			t.Errorf("with credit for %d: %d events, %d left, %v", c.credit, len(events), w.credit, err)
+		}
+	}
+	w := fromNothing(t, nd, 9)
+	for _, want := range []int{2, 2} { // two leases, then one and the end
+		if events, err := w.next(room{events: 2, bytes: MaxWatchBytes}); err != nil || len(events) != want {
+			t.Errorf("a part of two has %d, %v", len(events), err)
+		}
+	}
+	if w.showing != nil || w.credit != 5 || len(w.pages) != 1 || w.pages[0].last != "" {
+		t.Errorf("in the end: credit %d, pages %v", w.credit, w.pages)
+	}
+}
+
 func TestWatchRefusesAMalformedNamespace(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	w := nd.watch(&interrexv1.WatchRequest{Namespace: "NO"})
