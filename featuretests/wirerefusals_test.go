@@ -150,12 +150,16 @@ func waiting(t *testing.T, leader interrex.Leases, k interrex.Key, want int) {
 func TestRefusalOfAFullLineStays(t *testing.T) {
 	t.Parallel()
 	a := interrextest.Start(t, withAPI(nil))
-	line := interrex.ClaimRequest{Key: key("jobs/a"), Holder: "ann", TTL: time.Hour, Wait: time.Hour}
+	line := interrex.ClaimRequest{Key: key("jobs/a"), Holder: "ann", TTL: time.Hour}
+	if _, err := a.Leases().Claim(t.Context(), line); err != nil {
+		t.Fatal(err)
+	}
+	line.Wait = time.Hour
 	ctx, leave := context.WithCancel(t.Context())
 	var standing sync.WaitGroup
 	t.Cleanup(standing.Wait)
 	t.Cleanup(leave)
-	for range 1 + 256 {
+	for range 256 {
 		standing.Go(func() { _, _ = a.Leases().Claim(ctx, line) })
 	}
 	waiting(t, a.Leases(), line.Key, 256)
