@@ -38,8 +38,16 @@ func binaryDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("interrex-bench-%d", os.Getpid()))
 }
 
-// binary builds interrex, once.
+// binaryEnv names the interrex to measure, by its absolute path: it is not built
+// then. A test binary that is run often, by turns with another tree's, needs
+// that.
+const binaryEnv = "INTERREX_BENCH_BINARY"
+
+// binary builds interrex, once, unless one is given.
 var binary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(binaryEnv); path != "" {
+		return path, nil
+	}
 	path := filepath.Join(binaryDir(), "interrex")
 	out, err := exec.Command("go", "build", "-trimpath", "-o", path, "../cmd/interrex").CombinedOutput()
 	if err != nil {

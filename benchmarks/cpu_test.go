@@ -1,0 +1,198 @@
+package benchmarks
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
+)
+
+// How BenchmarkCPU loads: a slice is long enough that a tick of the agents'
+// clocks, ticksPerSecond, is nothing in it.
+const (
+	cpuCallers = 256
+	cpuWarm    = time.Second
+	cpuSlice   = 3 * time.Second
+)
+
+// cost is an operation whose processor time is measured. Begin makes the
+// operation of one caller after the other.
+type cost struct {
+	name  string
+	begin func(b *testing.B, leases interrex.Leases) func(caller int) error
+}
+
+// The costs. Each claim is for a name of its own; each extend and read is of
+// the caller's own lease.
+var costs = []cost{
+	{"claim", func(b *testing.B, leases interrex.Leases) func(int) error {
+		next := newNames(b)
+		return func(int) error {
+			_, err := leases.Claim(b.Context(), interrex.ClaimRequest{Key: next(), Holder: holder, TTL: ttl})
+			return err
+		}
+	}},
+	{"extend", func(b *testing.B, leases interrex.Leases) func(int) error {
+		mine := claimed(b, leases)
+		return func(caller int) error {
+			_, err := leases.Extend(b.Context(), interrex.ExtendRequest{Key: mine[caller].Key, Token: mine[caller].Token})
+			return err
+		}
+	}},
+	{"read-unsaid", gets(interrex.Default)},
+	{"read-strong", gets(interrex.Strong)},
+}
+
+// BenchmarkCPU is the processor time of an operation, user and system: of three
+// agents together, and of the one client that all callers share, which is this
+// process. Each point has agents of its own, so that it means the same when it
+// is run alone. It calls only what a user calls: this file compiles, and
+// compares, before and after a change of what is behind it. Compare what two
+// runs say in yards: see yardstick.
+func BenchmarkCPU(b *testing.B) {
+	for _, op := range costs {
+		for _, at := range []string{"leader", "follower"} {
+			b.Run(op.name+"/"+at, func(b *testing.B) {
+				c := newCluster(b, 3, config.NotifyOff)
+				leader := c.leader()
+				asked := leader
+				if at == "follower" {
+					asked = (leader + 1) % len(c.members)
+				}
+				cl := dial(b, client.Config{Addresses: []string{c.url(asked)}})
+				c.cost(op.begin(b, cl.Leases()))
+				if now := c.leader(); now != leader {
+					b.Fatalf("agent %d leads in the place of agent %d: measure again", now, leader)
+				}
+			})
+		}
+	}
+}
+
+// cost reports what an operation uses while all callers do it.
+func (c *cluster) cost(do func(caller int) error) {
+	c.b.Helper()
+	var done atomic.Int64
+	counted := func(caller int) error {
+		defer done.Add(1)
+		return do(caller)
+	}
+	if s := closedLoop(cpuCallers, cpuWarm, counted); s.Err != "" {
+		c.b.Fatal(s.Err)
+	}
+	for c.b.Loop() {
+		done.Store(0)
+		agents, self := c.used(), usedBy(c.b, syscall.RUSAGE_SELF)
+		yard := beginYardstick(c.b)
+		s := closedLoop(cpuCallers, cpuSlice, counted)
+		yards := yard.end()
+		if s.Err != "" {
+			c.b.Fatal(s.Err)
+		}
+		agents, self = c.used()-agents, usedBy(c.b, syscall.RUSAGE_SELF)-self-yards
+		each := func(d time.Duration) float64 { return d.Seconds() * 1e6 / float64(done.Load()) }
+		progress(c.b, "%.0f/s, %.1f µs of a processor each: agents %.1f, client %.1f; a yard is %.0f µs",
+			s.PerSecond, each(agents+self), each(agents), each(self), yard.us())
+		c.b.ReportMetric(each(agents+self), "cpu-us/op")
+		c.b.ReportMetric(each(agents), "agents-cpu-us/op")
+		c.b.ReportMetric(each(self), "client-cpu-us/op")
+		c.b.ReportMetric(s.PerSecond, "ops/s")
+		c.b.ReportMetric(yard.us(), "yard-us")
+		c.b.ReportMetric(each(agents+self)/yard.us()*1e3, "cpu-milliyards/op")
+	}
+	c.b.ReportMetric(0, "ns/op")
+}
+
+// usedBy gives the processor time of this process, or of this thread. What runs
+// now counts up to the last time that it waited, or the last tick.
+func usedBy(b *testing.B, who int) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(who, &u); err != nil {
+		b.Error(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// claimed gives each caller a lease.
+func claimed(b *testing.B, leases interrex.Leases) []interrex.Lease {
+	b.Helper()
+	next := newNames(b)
+	all := make([]interrex.Lease, cpuCallers)
+	for i := range all {
+		a, err := leases.Claim(b.Context(), interrex.ClaimRequest{Key: next(), Holder: holder, TTL: ttl})
+		if err != nil {
+			b.Fatal(err)
+		}
+		all[i] = a.Lease
+	}
+	return all
+}
+
+func gets(how interrex.Consistency) func(*testing.B, interrex.Leases) func(int) error {
+	return func(b *testing.B, leases interrex.Leases) func(int) error {
+		mine := claimed(b, leases)
+		return func(caller int) error {
+			_, _, err := leases.Get(b.Context(), mine[caller].Key, interrex.ReadOptions{Consistency: how})
+			return err
+		}
+	}
+}
+
+// yardstick is a fixed piece of work, a yard, that is done now and then beside
+// what is measured. The processors of a rented machine are faster now and slower
+// then, by a third and more, for everybody: how long a yard takes says how fast
+// they were.
+type yardstick struct {
+	b     *testing.B
+	stop  chan struct{}
+	over  chan struct{}
+	yards int
+	took  time.Duration
+}
+
+func beginYardstick(b *testing.B) *yardstick {
+	y := &yardstick{b: b, stop: make(chan struct{}), over: make(chan struct{})}
+	go y.run()
+	return y
+}
+
+func (y *yardstick) run() {
+	defer close(y.over)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	numbers, source := make([]uint64, 4096), rand.NewPCG(1, 2)
+	pause := time.NewTicker(10 * time.Millisecond)
+	defer pause.Stop()
+	before := usedBy(y.b, syscall.RUSAGE_THREAD) // not at each yard: see usedBy
+	for {
+		select {
+		case <-y.stop:
+			y.took = usedBy(y.b, syscall.RUSAGE_THREAD) - before
+			return
+		case <-pause.C:
+		}
+		for i := range numbers { // others each time: a processor learns the way
+			numbers[i] = source.Uint64()
+		}
+		slices.Sort(numbers)
+		y.yards++
+	}
+}
+
+// end gives what all the yards took.
+func (y *yardstick) end() time.Duration {
+	close(y.stop)
+	<-y.over
+	return y.took
+}
+
+// us is what a yard took, in microseconds.
+func (y *yardstick) us() float64 { return y.took.Seconds() * 1e6 / float64(max(y.yards, 1)) }
