@@ -153,7 +153,7 @@ func TestTheDoorRefusesWhatIsNoProposal(t *testing.T) {
 	}
 }
 
-// revision gives the revision at which an agent's state stands, read strongly.
+// revision returns the revision of an agent's state, from a strong read.
 func revision(t *testing.T, a *agent.Agent) interrex.Revision {
 	t.Helper()
 	page, err := a.Leases().List(t.Context(), interrex.ListRequest{})

@@ -14,7 +14,8 @@ const (
 	MaxWatchBody   = 2 << 10   // bytes of one watch's request
 )
 
-// audience is the watches that one goroutine serves: it alone calls the methods.
+// audience is the set of watches that one goroutine serves. Only that goroutine
+// calls its methods.
 type audience struct {
 	server  *Server
 	caller  caller
@@ -92,7 +93,7 @@ func (a *audience) line(w *watched) {
 	}
 }
 
-// allow gives a watch credit; one that has ended needs none.
+// allow adds to the credit of a watch. It does nothing for a watch that has ended.
 func (a *audience) allow(c *interrexv1.WatchCredit, out *message) {
 	w := a.open[c.GetId()]
 	if w == nil {
@@ -107,7 +108,7 @@ func (a *audience) allow(c *interrexv1.WatchCredit, out *message) {
 }
 
 func creditError(n int64) error {
-	return interrex.Errorf(interrex.KindInvalid, "credit: %d events are more than the %d that may be sent without asking", n, MaxWatchCredit)
+	return interrex.Errorf(interrex.KindInvalid, "credit: %d events exceed the limit of %d", n, MaxWatchCredit)
 }
 
 // forget ends a watch whose reader has gone.

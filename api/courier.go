@@ -14,14 +14,14 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// courier takes what only the leader can do to whoever leads, and answers each
-// request once. It is that of one stream, or of one call. Nothing else knows of
-// other agents.
+// courier sends the requests that only the leader can handle to the leader, and
+// answers each of them once. Every stream, and every call outside a stream, has
+// its own. Nothing else in this package knows about other agents.
 //
-// While nobody leads it waits, so that callers do not see every election; what
-// a leader has refused because it does not lead, or what provably never reached
-// it, is sent again. What may have happened never is. What another agent has
-// sent here is done here or refused.
+// While there is no leader it waits, so that callers do not see every election.
+// It retries a request that an agent refused because it does not lead, and one
+// that provably never reached the leader; it never retries one that may have
+// happened. It does not forward a request that another agent forwarded here.
 type courier struct {
 	server *Server
 	caller caller
@@ -84,7 +84,7 @@ func (c *courier) close() {
 	c.work.Wait()
 }
 
-// send takes requests to whoever leads now.
+// send passes requests to the current leader.
 func (c *courier) send(requests []*request) {
 	if len(requests) == 0 {
 		return
@@ -112,7 +112,7 @@ func (c *courier) refuse(requests []*request, err error) {
 	}
 }
 
-// enqueue gives requests to this agent's own queue: it leads.
+// enqueue adds requests to this agent's own queue. This agent leads.
 func (c *courier) enqueue(requests []*request, now time.Time) {
 	ops := make([]*queue.Operation, 0, len(requests))
 	for _, r := range requests {

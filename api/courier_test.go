@@ -299,3 +299,36 @@ func TestAPanicOfARaftIsOneRequestsFailure(t *testing.T) {
 		t.Errorf("%v", o.err)
 	}
 }
+
+// hasty refuses the first attempt, which is followed by a second before its own
+// Send has returned.
+type hasty struct {
+	again    func() // makes the second attempt
+	sends    int
+	canceled []int // attempts
+}
+
+func (h *hasty) Send(_ []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {
+	h.sends++
+	attempt := h.sends
+	if attempt == 1 {
+		done(0, nil, told(interrex.KindNotLeader).err)
+		h.again()
+	}
+	return func(int) { h.canceled = append(h.canceled, attempt) }
+}
+
+func TestACancelReachesTheNewestAttempt(t *testing.T) {
+	h := &hasty{}
+	c := newCouriered(t, doorPublic, func(config *Config) {
+		config.Forward = func(context.Context, string) (Forwarder, error) { return h, nil }
+	})
+	r := c.request(false)
+	r.envelope.Body = []byte{}
+	h.again = func() { c.forward("b", []*request{r}, c.begin) }
+	c.forward("b", []*request{r}, c.begin)
+	r.cancel()
+	if !slices.Equal(h.canceled, []int{2}) {
+		t.Errorf("of attempts 1 and 2 these were canceled: %v", h.canceled)
+	}
+}

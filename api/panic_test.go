@@ -34,20 +34,11 @@ func TestPanicInAnAnswerLeavesNothing(t *testing.T) {
 	}
 	_ = s.conn.CloseRequest()
 	_ = s.conn.CloseResponse()
-	deadline := time.Now().Add(3 * time.Second)
-	for {
+	nd.waitFor(func() bool {
 		nd.server.calls.mu.Lock()
-		open := nd.server.calls.open
-		nd.server.calls.mu.Unlock()
-		waiting := nd.applier.Waiting(key)
-		if open == 0 && waiting == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d calls are open, %d claims wait", open, waiting)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		defer nd.server.calls.mu.Unlock()
+		return nd.server.calls.open == 0 && nd.applier.Waiting(key) == 0
+	})
 }
 
 func TestAPanicOfWhatAMethodDoesIsOneOperationsFailure(t *testing.T) {
