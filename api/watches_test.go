@@ -457,7 +457,8 @@ func TestAnEventThatCannotBeEncodedEndsItsWatches(t *testing.T) {
 	nd.must(a.add(&watched{feed: f, id: 1, credit: 100}))
 	f.match = func(*state.Event) bool { return false }
 	nd.must(a.add(&watched{feed: f, id: 2, credit: 100}))
-	nd.publish(2, 2)
+	e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
+	nd.ring.Publish([]state.Event{e, e}, 2) // of one revision: the second finds the watch ended
 	var out message
 	a.gather(&out)
 	if len(out.Ended) != 1 || out.Ended[0].GetId() != 1 || len(a.open) != 1 {
