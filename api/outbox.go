@@ -170,7 +170,7 @@ func (o *outbox) next() bool {
 			o.fail(a, o.refused[last].err)
 			o.refused = o.refused[:last]
 		}
-		bytes += len(a.GetBody())
+		bytes += len(a.GetBody()) + proto.Size(a.GetError())
 		o.message.Answers = append(o.message.Answers, &a.Answer)
 	}
 	return true

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -55,6 +56,34 @@ func TestAnOutboxAnswersEachOnceInMessagesThatHaveABound(t *testing.T) {
 			if s.r != nil {
 				t.Fatal("what is answered is kept alive")
 			}
+		}
+	}
+}
+
+func TestAMessageOfLargeAnswersEndsEarly(t *testing.T) {
+	const size, all = 10_000, 500 // 5 MB
+	for what, fill := range map[string]func(*outbox, uint64){
+		"bodies": func(out *outbox, id uint64) {
+			r := &request{method: &Method{}, envelope: &interrexv1.Operation{Id: id}}
+			out.settled = append(out.settled, settled{r, outcome{body: make([]byte, size)}})
+		},
+		"errors": func(out *outbox, id uint64) {
+			out.refused = append(out.refused, refused{id, interrex.Errorf(interrex.KindInvalid, "%s", strings.Repeat("x", size))})
+		},
+	} {
+		out := outbox{server: &Server{calls: newCalls()}}
+		for id := range uint64(all) {
+			fill(&out, id)
+		}
+		answers := 0
+		for out.next() {
+			answers += len(out.message.Answers)
+			if n := proto.Size(&out.message); n > maxAnswerBytes+2*size {
+				t.Errorf("%s: a message of %d bytes", what, n)
+			}
+		}
+		if answers != all {
+			t.Errorf("%s: %d answers", what, answers)
 		}
 	}
 }
