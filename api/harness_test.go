@@ -401,7 +401,7 @@ func (nd *node) claimed(key, holder string) uint64 {
 }
 
 // as reads an answer.
-func as[A any, PA Message[A]](t testing.TB, a *interrexv1.Answer) PA {
+func as[A any, PA wire.Message[A]](t testing.TB, a *interrexv1.Answer) PA {
 	t.Helper()
 	if e := a.GetError(); e != nil {
 		t.Fatalf("got %v", e)

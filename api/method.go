@@ -42,12 +42,6 @@ type Method struct {
 	face    func(*Server, *Method) http.Handler
 }
 
-// Message is a pointer to a generated message T.
-type Message[T any] interface {
-	*T
-	proto.Message
-}
-
 // Write makes the method that proposes a command to a table. procedure is its
 // name in generated code: /interrex.v1.LeaseService/Claim.
 //
@@ -56,7 +50,7 @@ type Message[T any] interface {
 // in fields called request_id, attempt, wait and fence is the server's business:
 // see interrex.v1.Operation. answer makes the answer of what the log has said,
 // which is never an error.
-func Write[Q, A any, PQ Message[Q], PA Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
+func Write[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
 	m := newMethod[Q, A, PQ, PA](procedure)
 	m.table = table
 	m.command = func(q proto.Message, _ *state.State) (state.TableID, state.Command, error) {
@@ -74,7 +68,7 @@ func Write[Q, A any, PQ Message[Q], PA Message[A]](procedure string, table state
 // linearizable read, which is the default, when it has applied all that was
 // committed before the read arrived. A request with the fields consistency and
 // min_revision may ask for less.
-func Read[Q, A any, PQ Message[Q], PA Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
+func Read[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
 	m := newMethod[Q, A, PQ, PA](procedure)
 	m.read = func(q proto.Message, s *state.State) (proto.Message, error) { return look(q.(PQ), s) }
 	if m.err == nil && m.Class != interrexv1.Class_CLASS_READ {
@@ -83,7 +77,7 @@ func Read[Q, A any, PQ Message[Q], PA Message[A]](procedure string, look func(PQ
 	return m
 }
 
-func newMethod[Q, A any, PQ Message[Q], PA Message[A]](procedure string) Method {
+func newMethod[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string) Method {
 	var m Method
 	m.Method, m.err = wire.MethodOf(procedure)
 	if m.err == nil {
@@ -101,7 +95,7 @@ func newMethod[Q, A any, PQ Message[Q], PA Message[A]](procedure string) Method 
 }
 
 // unary serves a method alone: gRPC, Connect, and JSON over HTTP.
-func unary[Q, A any, PQ Message[Q], PA Message[A]](s *Server, m *Method) http.Handler {
+func unary[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](s *Server, m *Method) http.Handler {
 	return connect.NewUnaryHandler(m.Procedure, func(ctx context.Context, r *connect.Request[Q]) (*connect.Response[A], error) {
 		ctx, cancel := early(ctx)
 		defer cancel()
@@ -117,7 +111,7 @@ func unary[Q, A any, PQ Message[Q], PA Message[A]](s *Server, m *Method) http.Ha
 }
 
 // read reads the answer that another agent has made.
-func read[A any, PA Message[A]](body []byte) (PA, error) {
+func read[A any, PA wire.Message[A]](body []byte) (PA, error) {
 	a := PA(new(A))
 	if err := proto.Unmarshal(body, a); err != nil {
 		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the leader's answer: %v", err)

@@ -38,12 +38,6 @@ type Caller interface {
 // Client implements Caller.
 func (c *Client) Client(context.Context) (*Client, error) { return c, nil }
 
-// Message is a pointer to a generated message T.
-type Message[T any] interface {
-	*T
-	proto.Message
-}
-
 // Options say how a method is called. The fields that they stand for are left
 // out of its request.
 type Options struct {
@@ -66,7 +60,7 @@ type Options struct {
 //
 // A method that is harmless to repeat, or recorded, or reads, is tried at one
 // agent after the other until it is answered, within Config.Timeout and ctx.
-func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
+func Call[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
 	c, err := by.Client(ctx)
 	if err != nil {
 		return nil, err
@@ -77,7 +71,7 @@ func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller
 // doer makes the attempts of a request: see Client.do and Client.attempt.
 type doer func(context.Context, *request) ([]byte, error)
 
-func ask[A any, PA Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
+func ask[A any, PA wire.Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
 	r, err := newRequest(procedure, in, o)
 	if err != nil {
 		return nil, err

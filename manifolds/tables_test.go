@@ -10,6 +10,7 @@ import (
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
+	"github.com/interrex/interrex/wire"
 )
 
 // tablesThatDoNotFit are tables of an embedder's, by a word of what is said.
@@ -39,7 +40,7 @@ var tablesThatDoNotFit = map[string][]Table{
 }
 
 // increment is CounterService/Increment of messages and a table that may not fit.
-func increment[Q, A any, PQ api.Message[Q], PA api.Message[A]](table state.TableID) api.Method {
+func increment[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](table state.TableID) api.Method {
 	return api.Write(countersv1.CounterServiceIncrementProcedure, table,
 		func(PQ) (state.Command, error) { return nil, nil }, func(state.Result, *state.State) (PA, error) { return nil, nil })
 }

@@ -12,6 +12,12 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
+// Message is a pointer to a generated message T.
+type Message[T any] interface {
+	*T
+	proto.Message
+}
+
 // Method is a method of the API as its .proto declares it towards callers.
 type Method struct {
 	Procedure string // /interrex.v1.LeaseService/Claim
