@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
 )
 
 // settled is what became of an operation, for the writer to look at: those who
@@ -130,14 +131,8 @@ type outbox struct {
 	refused []refused
 	made    int // of settled
 	message interrexv1.OperateResponse
-	answers []answer
+	answers []wire.Answer
 	bodies  []byte
-}
-
-// answer is an answer together with what it may hold.
-type answer struct {
-	interrexv1.Answer
-	body interrexv1.Answer_Body
 }
 
 // maxAnswerBytes is where a message of answers ends early.
@@ -153,7 +148,7 @@ func (o *outbox) next() bool {
 		return false
 	}
 	if cap(o.answers) < n {
-		o.answers = make([]answer, MaxMessages)
+		o.answers = make([]wire.Answer, MaxMessages)
 	}
 	o.message.Answers, o.bodies = o.message.Answers[:0], o.bodies[:0]
 	bytes := 0
@@ -177,7 +172,7 @@ func (o *outbox) next() bool {
 }
 
 // fill makes the answer of an operation.
-func (o *outbox) fill(a *answer, r *request, got outcome) {
+func (o *outbox) fill(a *wire.Answer, r *request, got outcome) {
 	got = o.server.answered(r, got)
 	if got.err == nil && got.message != nil {
 		from := len(o.bodies)
@@ -188,11 +183,10 @@ func (o *outbox) fill(a *answer, r *request, got outcome) {
 		o.fail(a, got.err)
 		return
 	}
-	a.body.Body = got.body
-	a.Result = &a.body
+	a.SetBody(got.body)
 }
 
-func (o *outbox) fail(a *answer, err error) {
+func (o *outbox) fail(a *wire.Answer, err error) {
 	a.Result = &interrexv1.Answer_Error{Error: o.server.detail(err)}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 	"unsafe"
 
@@ -45,7 +46,7 @@ func (StreamCodec) Unmarshal(data []byte, message any) error {
 	case *interrexv1.OperateResponse:
 		return readAnswers(bytes.Clone(data), m)
 	case *interrexv1.StreamServiceWatchRequest:
-		if err := few("opens and credits", data, 2, 3); err != nil {
+		if _, err := few("opens and credits", data, 2, 3); err != nil {
 			return err
 		}
 		return proto.Unmarshal(data, m)
@@ -70,20 +71,14 @@ const MaxOperations = 1024
 // every hop.
 const MaxBody = 1<<20 + 64<<10
 
-// few is KindTooLarge when a message has too many fields of these numbers.
-func few(what string, b []byte, numbers ...protowire.Number) error {
-	sum := 0
-	for _, number := range numbers {
-		n, err := count(b, number)
-		if err != nil {
-			return err
-		}
-		sum += n
+// few counts the fields of a message that have one of these numbers. The error is
+// KindTooLarge when there are more than MaxOperations.
+func few(what string, b []byte, numbers ...protowire.Number) (n int, err error) {
+	n, err = count(b, numbers...)
+	if err == nil && n > MaxOperations {
+		err = interrex.Errorf(interrex.KindTooLarge, "%s: %d in one message are more than %d", what, n, MaxOperations)
 	}
-	if sum > MaxOperations {
-		return interrex.Errorf(interrex.KindTooLarge, "%s: %d in one message are more than %d", what, sum, MaxOperations)
-	}
-	return nil
+	return n, err
 }
 
 // field is one field of a message: a number, or bytes.
@@ -122,10 +117,10 @@ func fields(b []byte, each func(field) error) error {
 	return nil
 }
 
-// count says how many fields of bytes have a number.
-func count(b []byte, number protowire.Number) (n int, err error) {
+// count counts the fields of bytes that have one of these numbers.
+func count(b []byte, numbers ...protowire.Number) (n int, err error) {
 	err = fields(b, func(f field) error {
-		if f.number == number && f.kind == protowire.BytesType {
+		if f.kind == protowire.BytesType && slices.Contains(numbers, f.number) {
 			n++
 		}
 		return nil
@@ -142,10 +137,7 @@ func (f field) text() (string, error) {
 
 // readOperations reads a message whose bytes are its own from now on.
 func readOperations(b []byte, m *interrexv1.OperateRequest) error {
-	if err := few("operations", b, 1); err != nil {
-		return err
-	}
-	n, err := count(b, 1)
+	n, err := few("operations", b, 1)
 	if err != nil {
 		return err
 	}
@@ -217,10 +209,16 @@ func readOperation(f field, op *interrexv1.Operation) (err error) {
 	return err
 }
 
-// answer is an answer together with what it may hold, which saves allocations.
-type answer struct {
+// Answer is an Answer and room for a body, in one allocation.
+type Answer struct {
 	interrexv1.Answer
 	body interrexv1.Answer_Body
+}
+
+// SetBody makes body the result. It does not copy it.
+func (a *Answer) SetBody(body []byte) {
+	a.body.Body = body
+	a.Result = &a.body
 }
 
 // readAnswers reads a message whose bytes are its own from now on.
@@ -230,7 +228,7 @@ func readAnswers(b []byte, m *interrexv1.OperateResponse) error {
 		return err
 	}
 	m.Reset()
-	all := make([]answer, n)
+	all := make([]Answer, n)
 	m.Answers = make([]*interrexv1.Answer, 0, n)
 	return fields(b, func(f field) error {
 		if f.number != 1 || f.kind != protowire.BytesType {
@@ -242,7 +240,7 @@ func readAnswers(b []byte, m *interrexv1.OperateResponse) error {
 	})
 }
 
-func readAnswer(f field, a *answer) error {
+func readAnswer(f field, a *Answer) error {
 	switch {
 	case f.number == 1 && f.kind == protowire.VarintType:
 		a.Id = f.value
@@ -254,8 +252,7 @@ func readAnswer(f field, a *answer) error {
 		}
 		return proto.UnmarshalOptions{Merge: true}.Unmarshal(f.bytes, e.Error)
 	case f.number == 3 && f.kind == protowire.BytesType:
-		a.body.Body = f.bytes
-		a.Result = &a.body
+		a.SetBody(f.bytes)
 	}
 	return nil
 }
