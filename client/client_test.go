@@ -156,9 +156,10 @@ func TestTheNextAddressIsTried(t *testing.T) {
 }
 
 func TestTimeThatIsOverIsAnUnknownOutcomeOnlyIfSomethingWasSent(t *testing.T) {
+	t.Parallel()
 	a := startAgent(t)
 	a.set(func(a *agent) { a.answer = func(*operation) *interrexv1.Answer { return nil } })
-	if _, err := claim(t, dial(t, client.Config{Timeout: 50 * time.Millisecond}, a)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+	if _, err := claim(t, dial(t, client.Config{Timeout: time.Second}, a)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
 		t.Errorf("nobody answers: %v", err)
 	}
 	a.set(func(a *agent) {
@@ -169,18 +170,18 @@ func TestTimeThatIsOverIsAnUnknownOutcomeOnlyIfSomethingWasSent(t *testing.T) {
 			return failing(interrex.KindNoLeader)
 		}
 	})
-	if _, err := claim(t, dial(t, client.Config{Timeout: 200 * time.Millisecond}, a)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+	if _, err := claim(t, dial(t, client.Config{Timeout: time.Second}, a)); !errors.Is(err, interrex.ErrOutcomeUnknown) {
 		t.Errorf("the first attempt is unknown: %v", err)
 	}
 	a.set(func(a *agent) {
 		a.answer = func(*operation) *interrexv1.Answer { return failing(interrex.KindNoLeader) }
 	})
-	if _, err := claim(t, dial(t, client.Config{Timeout: 50 * time.Millisecond}, a)); !errors.Is(err, interrex.ErrNoLeader) {
+	if _, err := claim(t, dial(t, client.Config{Timeout: time.Second}, a)); !errors.Is(err, interrex.ErrNoLeader) {
 		t.Errorf("nobody leads: %v", err)
 	}
 	a.CloseClientConnections()
 	a.Close()
-	if _, err := claim(t, dial(t, client.Config{Timeout: 50 * time.Millisecond}, a)); !errors.Is(err, interrex.ErrUnavailable) {
+	if _, err := claim(t, dial(t, client.Config{Timeout: time.Second}, a)); !errors.Is(err, interrex.ErrUnavailable) {
 		t.Errorf("nobody is there: %v", err)
 	}
 }
@@ -277,12 +278,13 @@ func TestAWatchIsNoMethodToCall(t *testing.T) {
 }
 
 func TestAClientNeverGoesToALowerEpochNorBetweenTwoOfOneNumber(t *testing.T) {
+	t.Parallel()
 	for _, epoch := range []string{"1-aaaa", "2-bbbb"} {
 		for _, oneShot := range []bool{false, true} {
 			now, old := startAgent(t), startAgent(t)
 			now.set(func(a *agent) { a.epoch = "2-aaaa" })
 			old.set(func(a *agent) { a.epoch = epoch })
-			c := dial(t, client.Config{Timeout: 300 * time.Millisecond, OneShot: oneShot}, now, old)
+			c := dial(t, client.Config{Timeout: time.Second, OneShot: oneShot}, now, old)
 			if _, err := claim(t, c); err != nil {
 				t.Fatal(err)
 			}
@@ -470,10 +472,11 @@ func TestAnAgentIsReachedOverItsSocket(t *testing.T) {
 }
 
 func TestAnAgentOfAnUnknownCertificateIsUnavailable(t *testing.T) {
+	t.Parallel()
 	a := newAgent(t)
 	a.EnableHTTP2 = true
 	a.StartTLS()
-	_, err := claim(t, dial(t, client.Config{Timeout: 500 * time.Millisecond}, a))
+	_, err := claim(t, dial(t, client.Config{Timeout: 2 * time.Second}, a))
 	if !errors.Is(err, interrex.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v", err)
 	}

@@ -3,14 +3,11 @@ package client
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
 	"runtime"
 	"time"
 
 	"connectrpc.com/connect"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -19,11 +16,6 @@ const (
 	overloadPause = 10 * time.Millisecond
 	minReconnect  = 50 * time.Millisecond
 	maxReconnect  = 2 * time.Second
-	// The reason why a message could not be sent arrives beside it; for so long
-	// it is waited for.
-	reasonPause = time.Second
-	// An agent's headers are there within this time, or it is not.
-	greetTimeout = 5 * time.Second
 )
 
 // errClosed ends what is open when a Stream is closed.
@@ -55,8 +47,8 @@ func (s *Stream) idle() bool {
 	return len(s.waiting) == 0
 }
 
-// connect is the life of one connection. It gives the number of messages that
-// were received, and why it ended.
+// connect runs one connection. It returns the number of messages that were
+// received, and why the connection ended.
 func (s *Stream) connect() (answered int, err error) {
 	ctx, cancel := context.WithCancel(s.life)
 	defer cancel()
@@ -65,43 +57,18 @@ func (s *Stream) connect() (answered int, err error) {
 		conn.RequestHeader()[name] = values
 	}
 	s.wake() // for what has waited since before the connection
-	greeted, received := make(chan struct{}), make(chan error, 1)
-	go func() {
-		defer cancel() // a Send that is blocked ends too
-		received <- s.receive(cancel, conn, greeted, &answered)
-	}()
-	var sendErr error
-	select {
-	case <-greeted:
-		sendErr = s.send(ctx, conn)
-	case <-ctx.Done():
-	}
-	// HTTP/2 hears of the end of ctx only once it waits no more for a message to
-	// send: a receiver of an agent that says nothing would wait for ever.
-	_ = conn.CloseRequest()
-	select {
-	case err = <-received: // it ended, and so did send
-	default:
-		err = await(received, sendErr, cancel)
-	}
-	_ = conn.CloseResponse()
+	err = (&conversation[interrexv1.OperateRequest, interrexv1.OperateResponse]{
+		conn: conn, url: s.config.BaseURL, accept: s.config.Accept,
+		send: func(ctx context.Context) error { return s.send(ctx, conn) },
+		deliver: func(m *interrexv1.OperateResponse) {
+			answered++
+			s.deliver(m.Answers)
+		},
+	}).run(ctx, cancel)
 	if s.life.Err() != nil {
 		err = errClosed
 	}
 	return answered, err
-}
-
-// await gives why a connection ended on which nothing can be sent any more: an
-// error of sending itself, else what the receiver learns within reasonPause.
-func await(received <-chan error, sendErr error, cancel func()) error {
-	if sendErr != nil && !errors.Is(sendErr, io.EOF) {
-		cancel()
-		<-received
-		return sendErr
-	}
-	timer := time.AfterFunc(reasonPause, cancel)
-	defer timer.Stop()
-	return <-received
 }
 
 // operating is the stream as Connect gives it.
@@ -165,43 +132,4 @@ func (s *Stream) take(m *interrexv1.OperateRequest) {
 func sizeOf(op *interrexv1.Operation) int {
 	const fields = 64
 	return fields + len(op.Body) + len(op.RequestId) + len(op.Fence.GetKey()) + len(op.Caller)
-}
-
-// receive greets the agent, and hands out answers until the connection ends.
-//
-// An agent sends its headers ahead. Nothing is sent to it before they are there
-// and accepted: until then every operation has provably not left.
-func (s *Stream) receive(cancel func(), conn *operating, greeted chan<- struct{}, answered *int) error {
-	if err := conn.Send(nil); err != nil {
-		return err
-	}
-	header, err := s.greeting(cancel, conn)
-	if err != nil {
-		return err
-	}
-	if len(header) > 0 {
-		close(greeted)
-	} // else the request has failed: Receive says why
-	for {
-		m, err := conn.Receive()
-		if err != nil {
-			return err
-		}
-		*answered++
-		s.deliver(m.Answers)
-	}
-}
-
-// greeting waits for the agent's headers, and looks at them. None are there
-// when the request has failed.
-func (s *Stream) greeting(cancel func(), conn *operating) (http.Header, error) {
-	timer := time.AfterFunc(greetTimeout, cancel)
-	header := conn.ResponseHeader()
-	if !timer.Stop() {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "%s has not answered the connection within %s", s.config.BaseURL, greetTimeout)
-	}
-	if len(header) > 0 && s.config.Accept != nil {
-		return header, s.config.Accept(header)
-	}
-	return header, nil
 }

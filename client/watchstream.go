@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -110,57 +109,20 @@ func (st *watchStream) finish(id uint64, err error) {
 // watching is the stream as Connect gives it.
 type watching = connect.BidiStreamForClient[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]
 
-// connect is the connection's life. It says why it ended.
+// connect runs the connection. It returns why it ended.
 func (st *watchStream) connect() error {
 	ctx, cancel := context.WithCancel(st.life)
 	defer cancel()
 	conn := st.of.service.Watch(ctx)
-	greeted, received := make(chan struct{}), make(chan error, 1)
-	go func() {
-		defer cancel() // a Send that is blocked ends too
-		received <- st.receive(cancel, conn, greeted)
-	}()
-	var sendErr error
-	select {
-	case <-greeted:
-		sendErr = st.send(ctx, conn)
-	case <-ctx.Done():
-	}
-	// HTTP/2 hears of the end of ctx only once it waits no more for a message to
-	// send: a receiver of an agent that says nothing would wait for ever.
-	_ = conn.CloseRequest()
-	err := await(received, sendErr, cancel)
-	_ = conn.CloseResponse()
+	err := (&conversation[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]{
+		conn: conn, url: st.of.url, accept: st.of.accept,
+		send:    func(ctx context.Context) error { return st.send(ctx, conn) },
+		deliver: st.deliver,
+	}).run(ctx, cancel)
 	if errors.Is(err, io.EOF) {
 		err = interrex.Errorf(interrex.KindUnavailable, "%s has ended the watch", st.of.url)
 	}
 	return err
-}
-
-// receive greets the agent, and brings what it sends until the connection ends.
-// Nothing is sent to the agent before its headers are there and accepted.
-func (st *watchStream) receive(cancel func(), conn *watching, greeted chan<- struct{}) error {
-	if err := conn.Send(nil); err != nil {
-		return err
-	}
-	timer := time.AfterFunc(greetTimeout, cancel)
-	header := conn.ResponseHeader()
-	if !timer.Stop() {
-		return interrex.Errorf(interrex.KindUnavailable, "%s has not answered the connection within %s", st.of.url, greetTimeout)
-	}
-	if len(header) > 0 { // else the request has failed: Receive says why
-		if err := st.of.accept(header); err != nil {
-			return err
-		}
-		close(greeted)
-	}
-	for {
-		m, err := conn.Receive()
-		if err != nil {
-			return err
-		}
-		st.deliver(m)
-	}
 }
 
 // deliver does what a message of the agent says.
