@@ -2,9 +2,11 @@ package manifolds
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"math"
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,63 @@ func TestWhatAWorkerWouldRefuseIsRefusedBefore(t *testing.T) {
 		if err := a.Validate(); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: got %v", word, err)
 		}
+	}
+}
+
+func TestHoldersInSQLiteNeedADriverAndADirectory(t *testing.T) {
+	driver := func(string) (*sql.DB, error) { return nil, nil }
+	for _, c := range []struct {
+		directory string
+		driver    func(string) (*sql.DB, error)
+		why       string // empty: it is fit
+	}{
+		{"/data", nil, "no SQLite driver"}, {"", driver, "an agent in memory"}, {"/data", driver, ""},
+	} {
+		a := AgentConfig{DataDir: c.directory, SQLite: c.driver, Notify: config.Notify{LeaseHolders: config.NotifySQLite}}
+		if err := a.Validate(); (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%q: %v, want %q", c.directory, err, c.why)
+		}
+	}
+}
+
+// givenTLS are certificates that nobody looks at.
+type givenTLS struct{ transport.TLS }
+
+func TestCertificatesFromGoStandForTheFiles(t *testing.T) {
+	a := AgentConfig{Cluster: config.Cluster{BootstrapExpect: 3, Join: []string{"b:1", "c:1"}}}
+	if err := a.Validate(); err == nil || !strings.Contains(err.Error(), "cluster.tls") {
+		t.Errorf("without certificates: %v", err)
+	}
+	a.TLS = givenTLS{}
+	if err := a.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatAnOperatorSetsReachesTheAgentWhole(t *testing.T) {
+	c := config.Default()
+	v := reflect.ValueOf(&c).Elem()
+	c.Agent = config.Agent{ID: "a", DataDir: "/data"}
+	c.API.Listen, c.Cluster.Listen, c.Raft.SnapshotRetention = "127.0.0.1:1", "127.0.0.1:2", 7
+	c.Features.Leases, c.Notify.LeaseHolders, c.Logging.Config = config.Off, config.NotifyOff, "<root>=DEBUG"
+	for i, plain := 0, reflect.ValueOf(config.Default()); i < v.NumField(); i++ {
+		if reflect.DeepEqual(v.Field(i).Interface(), plain.Field(i).Interface()) {
+			t.Errorf("the test leaves %s out", v.Type().Field(i).Name)
+		}
+	}
+	if got := FromFile(c).file(); !reflect.DeepEqual(got, c) {
+		t.Errorf("%+v, want %+v", got, c)
+	}
+}
+
+func TestAConfigurationThatIsWrongIsOneManifoldThatSaysSo(t *testing.T) {
+	set := Manifolds(Config{Prefix: "mine-", Agent: AgentConfig{ID: "NO"}})
+	m, is := set["mine-config"]
+	if len(set) != 1 || !is {
+		t.Fatalf("%v", set)
+	}
+	if _, err := m.Start(nil); err == nil || !strings.Contains(err.Error(), "agent.id") {
+		t.Errorf("its start says %v", err)
 	}
 }
 
