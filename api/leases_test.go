@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -153,6 +154,95 @@ func TestTheDoorLiftsWhatStandsInTheEnvelope(t *testing.T) {
 	for _, wait := range []time.Duration{-1, interrex.MaxWait + 1} {
 		if _, err := lift(&interrexv1.ClaimRequest{Wait: durationpb.New(wait)}); interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("a wait of %v: %v", wait, err)
+		}
+	}
+}
+
+func TestAPageHasSoManyLeasesAndNoMore(t *testing.T) {
+	c := cluster(t, 1)[0].server.config
+	for size, fits := range map[uint32]bool{0: true, MaxPage: true, MaxPage + 1: false} {
+		if _, err := c.Leases.list(&interrexv1.ListRequest{PageSize: size}, c.State); (err == nil) != fits {
+			t.Errorf("%d: %v", size, err)
+		}
+	}
+}
+
+func TestOnlyWhatIsTakenFromAHolderIsHeldUntilItsExpiry(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	token := nd.claimed("jobs/one", "ann")
+	for _, c := range []struct {
+		m     *interrexv1.RevokeRequest
+		until bool
+	}{{&interrexv1.RevokeRequest{Key: "jobs/one", Token: token}, false}, {&interrexv1.RevokeRequest{Key: "jobs/two", Force: true}, true}} {
+		if c.until {
+			nd.claimed(c.m.GetKey(), "ann")
+		}
+		a, err := nd.call(t.Context(), op(0, interrexv1.LeaseServiceRevokeProcedure, c.m))
+		nd.must(err)
+		if until := as[interrexv1.RevokeResponse](t, a).GetHolderUntil(); (until != nil) != c.until {
+			t.Errorf("%v: the holder may go on until %v", c.m, until)
+		}
+	}
+}
+
+// A page ends with the lease that fills it, and the next begins behind that one.
+func TestAPageOfLargeLeasesEndsEarly(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	c := nd.server.config
+	large := map[string]string{"m": strings.Repeat("x", 4000)}
+	claimed := 0
+	claim := func() {
+		m := &interrexv1.ClaimRequest{Key: fmt.Sprintf("large/%03d", claimed), Holder: "ann", Metadata: large}
+		_, err := nd.call(t.Context(), op(0, interrexv1.LeaseServiceClaimProcedure, m))
+		nd.must(err)
+		claimed++
+	}
+	list := func(token string) (page *interrexv1.ListResponse, bytes int) {
+		page, err := c.Leases.list(&interrexv1.ListRequest{PageToken: token}, c.State)
+		nd.must(err)
+		for _, l := range page.GetItems() {
+			bytes += proto.Size(l)
+		}
+		return page, bytes
+	}
+	for claimed < maxPageBytes/4300 {
+		claim()
+	}
+	page, bytes := list("")
+	for ; bytes < maxPageBytes; page, bytes = list("") {
+		if claim(); claimed > MaxPage {
+			t.Fatal("no page is ever full")
+		}
+	}
+	if n := len(page.GetItems()); n != claimed || page.GetNextPageToken() != "" {
+		t.Errorf("of %d leases, which just fill a page, it has %d, and then %q", claimed, n, page.GetNextPageToken())
+	}
+	for range 3 {
+		claim()
+	}
+	first, bytes := list("")
+	if bytes < maxPageBytes || bytes > maxPageBytes+8192 || first.GetNextPageToken() == "" {
+		t.Fatalf("a page has %d bytes, and then %q", bytes, first.GetNextPageToken())
+	}
+	second, _ := list(first.GetNextPageToken())
+	all := append(first.GetItems(), second.GetItems()...)
+	for i, l := range all {
+		if want := fmt.Sprintf("large/%03d", i); l.GetKey() != want {
+			t.Fatalf("number %d is %s, want %s", i, l.GetKey(), want)
+		}
+	}
+	if len(all) != claimed || second.GetNextPageToken() != "" {
+		t.Errorf("two pages have %d of %d leases, and then %q", len(all), claimed, second.GetNextPageToken())
+	}
+}
+
+func TestALeaseSaysHowManyWaitWhereTheAgentKnows(t *testing.T) {
+	c := cluster(t, 1)[0].server.config
+	for _, known := range []bool{true, false} {
+		l := c.Leases
+		l.Waiting = func(interrex.Key) (int, bool) { return 0, known }
+		if n := l.present(lease.Record{Key: parse("a/b")}, c.State).Waiting; (n != nil) != known {
+			t.Errorf("known is %v: %v", known, n)
 		}
 	}
 }

@@ -223,3 +223,17 @@ func TestAMessageOfAWatchIsFilledAndBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoHasGoneIsShownNothing(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("jobs/one", "ann")
+	a := newAudience(nd.server, caller{})
+	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{})
+	nd.must(err)
+	nd.must(a.add(&watched{feed: f, id: 1, credit: 10}))
+	a.forget(1)
+	var out message
+	if a.gather(&out); !out.empty() {
+		t.Errorf("it gets %v", out.Events)
+	}
+}

@@ -267,10 +267,12 @@ func TestOnlyTheAttemptToOpenIsRefused(t *testing.T) {
 	twice := openOf(t, 1, 1, &interrexv1.WatchRequest{})
 	noMethod, rich, noBody, long := openOf(t, 3, 1, nil), openOf(t, 4, MaxWatchCredit+1, nil), openOf(t, 5, 1, nil), openOf(t, 6, 1, nil)
 	noMethod.Method, noBody.Body, long.Body = 257, []byte{7}, make([]byte, MaxWatchBody+1)
+	fullBody := openOf(t, 8, 1, nil)
+	fullBody.Body = make([]byte, MaxWatchBody) // which is no request
 	badName := openOf(t, 7, 1, &interrexv1.WatchRequest{Namespace: "NO"})
-	s.say(&interrexv1.StreamServiceWatchRequest{Opens: []*interrexv1.WatchOpen{twice, noMethod, rich, noBody, long, badName}})
-	s.until(func() bool { return len(s.refused) == 6 })
-	for id, want := range map[uint64]string{1: "invalid", 3: "disabled", 4: "invalid", 5: "invalid", 6: "too large", 7: "invalid"} {
+	s.say(&interrexv1.StreamServiceWatchRequest{Opens: []*interrexv1.WatchOpen{twice, noMethod, rich, noBody, long, badName, fullBody}})
+	s.until(func() bool { return len(s.refused) == 7 })
+	for id, want := range map[uint64]string{1: "invalid", 3: "disabled", 4: "invalid", 5: "invalid", 6: "too large", 7: "invalid", 8: "invalid"} {
 		if got := s.refused[id].GetKind(); got != want {
 			t.Errorf("%d is refused with %q, want %q", id, got, want)
 		}
@@ -294,8 +296,8 @@ func TestAStreamTakesSoManyWatchesAndNoMore(t *testing.T) {
 	}
 	s.until(func() bool { return len(s.opened) == MaxWatches })
 	s.open(MaxWatches+1, 1, &interrexv1.WatchRequest{Since: 1})
-	if kind := s.refused[MaxWatches+1].GetKind(); kind != "overloaded" {
-		t.Errorf("one more: %v", kind)
+	if e := s.refused[MaxWatches+1]; e.GetKind() != "overloaded" || e.GetRetryAfter() == nil {
+		t.Errorf("one more: %v", e)
 	}
 	s.say(&interrexv1.StreamServiceWatchRequest{Closes: []uint64{5}})
 	s.open(MaxWatches+2, 1, &interrexv1.WatchRequest{Since: 1})
@@ -307,13 +309,58 @@ func TestAStreamTakesSoManyWatchesAndNoMore(t *testing.T) {
 	if s.copies != 1 {
 		t.Errorf("the event was sent %d times", s.copies)
 	}
-	s.say(&interrexv1.StreamServiceWatchRequest{Closes: make([]uint64, MaxMessages+1)})
-	var err error
-	for err == nil {
-		err = s.receive()
+}
+
+func TestAMessageAboutWatchesSaysSoMuchAndNoMore(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	opens, credits, closes := make([]*interrexv1.WatchOpen, MaxMessages), make([]*interrexv1.WatchCredit, MaxMessages), make([]uint64, MaxMessages)
+	for i := range MaxMessages {
+		opens[i], credits[i] = &interrexv1.WatchOpen{}, &interrexv1.WatchCredit{}
 	}
-	if kind := interrex.KindOf(wire.FromError(err, false)); kind != interrex.KindTooLarge {
-		t.Errorf("too large a message: %v", err)
+	for name, m := range map[string]*interrexv1.StreamServiceWatchRequest{
+		"opens": {Opens: opens, Credits: credits[:1]}, "credits": {Credits: credits, Closes: closes[:1]}, "closes": {Closes: closes, Opens: opens[:1]},
+	} {
+		s := nd.watches()
+		s.say(&interrexv1.StreamServiceWatchRequest{Closes: closes})
+		s.open(1, 1, &interrexv1.WatchRequest{Since: 1})
+		s.say(m)
+		// Where the message is taken in, this one is, too.
+		_ = s.conn.Send(&interrexv1.StreamServiceWatchRequest{Opens: []*interrexv1.WatchOpen{openOf(t, 2, 1, &interrexv1.WatchRequest{Since: 1})}})
+		var err error
+		for err == nil && !s.opened[2] {
+			err = s.receive()
+		}
+		if kind := interrex.KindOf(wire.FromError(err, false)); kind != interrex.KindTooLarge {
+			t.Errorf("too many %s: %v", name, err)
+		}
+	}
+}
+
+// A message may open anew what it closes, and allow what it opens.
+func TestAMessageClosesThenOpensThenAllows(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.publish(2, 3)
+	s := nd.watches()
+	s.open(1, 0, &interrexv1.WatchRequest{Since: 1})
+	s.say(&interrexv1.StreamServiceWatchRequest{
+		Closes: []uint64{1}, Opens: []*interrexv1.WatchOpen{openOf(t, 1, 0, &interrexv1.WatchRequest{Since: 2})},
+		Credits: []*interrexv1.WatchCredit{{Id: 1, Events: 10}},
+	})
+	s.open(2, 10, &interrexv1.WatchRequest{Since: 2})
+	s.until(func() bool { return len(s.events[2]) == 1 })
+	s.inOrder(1, 3, 3)
+	if len(s.refused)+len(s.ended) > 0 {
+		t.Errorf("refused: %v, ended: %v", s.refused, s.ended)
+	}
+}
+
+func TestAStreamOfWatchesSaysWhoServesItBeforeAnythingIsAsked(t *testing.T) {
+	s := cluster(t, 1)[0].watches()
+	if err := s.conn.Send(nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.conn.ResponseHeader().Get(HeaderLeader); got != "a" {
+		t.Errorf("the headers name %q", got)
 	}
 }
 
