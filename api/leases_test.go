@@ -246,3 +246,13 @@ func TestALeaseSaysHowManyWaitWhereTheAgentKnows(t *testing.T) {
 		}
 	}
 }
+
+func TestALeaseThatHasEndedIsNotInTheAnswer(t *testing.T) {
+	c := cluster(t, 1)[0].server.config
+	for _, ended := range []bool{false, true} {
+		held, err := c.Leases.after(state.Result{Reply: &lease.Reply{Lease: lease.Record{Key: parse("a/b")}, Ended: ended}}, c.State)
+		if err != nil || (held == nil) != ended {
+			t.Errorf("ended is %v: %v, %v", ended, held, err)
+		}
+	}
+}

@@ -237,3 +237,42 @@ func TestWhoHasGoneIsShownNothing(t *testing.T) {
 		t.Errorf("it gets %v", out.Events)
 	}
 }
+
+func TestWhatIsPresentTakesHalfAMessage(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	for i := range maxPresent {
+		nd.claimed(fmt.Sprintf("jobs/%03d", i), "ann")
+	}
+	a := newAudience(nd.server, caller{})
+	defer a.close()
+	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{})
+	nd.must(err)
+	for id := range uint64(4) {
+		nd.must(a.add(&watched{feed: f, id: id + 1, credit: 1000}))
+	}
+	var out message
+	if a.gather(&out); out.events != MaxWatchEvents/2 {
+		t.Errorf("it takes %d events", out.events)
+	}
+}
+
+func TestARevisionLargerThanAPartIsSentWhole(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	a := newAudience(nd.server, caller{})
+	defer a.close()
+	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{Since: 1})
+	nd.must(err)
+	nd.must(a.add(&watched{feed: f, id: 1, credit: 1000}))
+	events := make([]state.Event, maxRead+40)
+	for i := range events {
+		events[i] = state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
+	}
+	nd.ring.Publish(events, 2)
+	var out message
+	for idle := false; !idle; {
+		_, idle = a.gather(&out)
+	}
+	if out.events != len(events) {
+		t.Errorf("it got %d events of %d", out.events, len(events))
+	}
+}
