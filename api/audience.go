@@ -23,16 +23,16 @@ type audience struct {
 	running []*watched // have credit, and take from the ring; in the order of their positions
 	showing []*watched // have credit, and take what is present; in turn
 
-	untidy  bool              // the line of those who run is out of order
+	untidy  bool              // running is out of order, or has watches that cannot go on
 	partway bool              // the last message was full
-	behind  interrex.Revision // and the next goes on with who stands behind here
+	behind  interrex.Revision // and the next continues with the watches after this position
 }
 
 func newAudience(s *Server, c caller) *audience {
 	return &audience{server: s, caller: c, open: map[uint64]*watched{}}
 }
 
-// begin opens a watch, or says in the message why not.
+// begin opens a watch, or reports in the message why it cannot.
 func (a *audience) begin(o *interrexv1.WatchOpen, out *message) {
 	err := a.tryBegin(o)
 	if err == nil {
@@ -80,7 +80,7 @@ func (a *audience) add(w *watched) (err error) {
 	return nil
 }
 
-// line puts a watch that can be sent something where its turn will come.
+// line queues a watch that can be sent something.
 func (a *audience) line(w *watched) {
 	switch {
 	case w.lined:

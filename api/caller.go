@@ -48,7 +48,7 @@ func (c caller) onBehalf(name string) caller {
 	return c
 }
 
-// mayDo says whether the caller may do what only an operator may.
+// mayDo reports whether the caller may do what only an operator may.
 func (c caller) mayDo(what string) error {
 	if c.operator {
 		return nil

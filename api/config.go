@@ -22,8 +22,8 @@ const (
 	MaxMessages = wire.MaxOperations // operations of one message of a stream
 )
 
-// MaxWaitBody is how many bytes the request of a claim that waits has at most: it
-// is kept as long as it stands in line.
+// MaxWaitBody is the largest request, in bytes, of a claim that waits: it is
+// kept in memory for as long as it waits.
 const MaxWaitBody = 32 << 10
 
 // Defaults of a Config.
@@ -49,10 +49,11 @@ type Reads interface {
 
 // Forwarder carries operations to one other agent, many at once.
 type Forwarder interface {
-	// Send sends operations, together where they fit into a message. done takes
-	// the one answer of each by its place in ops, on any goroutine, and does not
-	// block: the answer's bytes, or an *interrex.Error, of KindOutcomeUnknown when
-	// the operation may have happened. abandon ends the wait for an answer.
+	// Send sends operations, together where they fit into a message. done is
+	// called once for each, with its index in ops and its answer, on any
+	// goroutine, and does not block: the answer's bytes, or an *interrex.Error,
+	// of KindOutcomeUnknown when the operation may have happened. abandon ends
+	// the wait for an answer.
 	Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int))
 }
 

@@ -27,8 +27,8 @@ type courier struct {
 	caller caller
 	ctx    context.Context
 	end    context.CancelFunc
-	// done takes the one outcome of each request, on any goroutine; it does not
-	// block.
+	// done is called once for each request, with its outcome, on any goroutine;
+	// it does not block.
 	done func(*request, outcome)
 	work sync.WaitGroup
 	wake chan struct{} // again has changed
@@ -52,18 +52,18 @@ type outcome struct {
 type retries struct {
 	limit time.Time     // of finding a leader
 	pause time.Duration // before the next one
-	at    time.Time     // of the next one; limit: as soon as somebody leads
+	at    time.Time     // of the next one; limit: as soon as there is a leader
 	last  outcome
 }
 
-// batch is requests that went to another agent together.
+// batch is a set of requests that went to another agent together.
 type batch struct {
 	requests []*request // nil once it is answered; the courier's lock guards them
 	open     int
 }
 
-// The time between two attempts: an agent that has just refused to lead takes
-// about an election to be followed by another.
+// The time between two attempts: after an agent has answered that it does not
+// lead, it takes about an election until there is a leader.
 const (
 	minPause = 10 * time.Millisecond
 	maxPause = 160 * time.Millisecond
@@ -75,7 +75,8 @@ func newCourier(ctx context.Context, s *Server, c caller, done func(*request, ou
 	return d
 }
 
-// close waits for what the courier has begun. What is not answered is not.
+// close waits for what the courier has begun. What is unanswered by then stays
+// so.
 func (c *courier) close() {
 	c.mu.Lock()
 	c.closed = true
@@ -186,7 +187,7 @@ func (c *courier) returned(b *batch, i int) {
 	}
 }
 
-// isAbroad reports whether another agent has something to answer.
+// isAbroad reports whether another agent still has something to answer.
 func (c *courier) isAbroad() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -214,15 +215,15 @@ func (c *courier) sweep() bool {
 	return left
 }
 
-// landed takes what became of one attempt.
+// landed handles the outcome of one attempt.
 func (c *courier) landed(r *request, o outcome) {
 	if o.err == nil || !c.retry(r, o) {
 		c.done(r, o)
 	}
 }
 
-// retry puts a request that provably has not happened by to be sent again, if it
-// may be.
+// retry schedules another attempt of a request that provably has not happened,
+// if one is allowed, and reports whether it did.
 func (c *courier) retry(r *request, o outcome) bool {
 	now, wait := c.server.config.Clock.Now(), c.server.config.LeaderWait
 	kind := interrex.KindOf(o.err)
@@ -235,7 +236,7 @@ func (c *courier) retry(r *request, o outcome) bool {
 		r.retries = &retries{}
 	}
 	a := r.retries
-	if a.limit.IsZero() || now.Sub(r.sent) > wait { // it stood in line there, until that leader went
+	if a.limit.IsZero() || now.Sub(r.sent) > wait { // it waited in line there, until that leader stopped
 		a.limit, a.pause = now.Add(wait), minPause
 		if last := r.last(); last.Before(a.limit) {
 			a.limit = last
@@ -244,7 +245,7 @@ func (c *courier) retry(r *request, o outcome) bool {
 	a.at, a.last = now.Add(a.pause), o
 	a.pause = min(2*a.pause, maxPause)
 	if kind == interrex.KindNoLeader && !c.led() {
-		a.at = a.limit // or when somebody leads
+		a.at = a.limit // or when there is a leader
 	}
 	if c.closed || r.isGone() || a.at.After(a.limit) || !now.Before(a.limit) {
 		return false
@@ -263,15 +264,15 @@ func elsewhere(k interrex.Kind) bool {
 	return k == interrex.KindNotLeader || k == interrex.KindNoLeader
 }
 
-// away reports whether an error says that the agent is not there, or stops:
-// another leads soon. A claim that had stood in line has been told this for
-// another reason. Who asks again does so himself: sent from here, a claim would
-// stand for one who is gone.
+// away reports whether an error says that the agent is unreachable or stopping,
+// so that another will lead soon. A claim that has waited in line gets this
+// error for another reason. A caller that asks again retries by itself: a claim
+// retried here could be for a caller that has gone.
 func away(k interrex.Kind, r *request, after, wait time.Duration) bool {
 	return (k == interrex.KindUnavailable || k == interrex.KindDraining) && !r.envelope.GetAsksAgain() && after < wait
 }
 
-// run sends again what waits for that, for as long as something does.
+// run makes the scheduled attempts, until none is left.
 func (c *courier) run() {
 	changed, stop := c.leaders()
 	defer stop()
@@ -295,14 +296,15 @@ func (c *courier) run() {
 	}
 }
 
-// led reports whether somebody is known to lead.
+// led reports whether a leader is known.
 func (c *courier) led() bool {
 	l := c.server.config.Leadership.Current()
 	return l.Leader || l.LeaderID != "" && l.LeaderID != c.server.config.ID
 }
 
-// due takes what is to be sent now, and says when to look again. When nothing
-// is left, and nothing was due, run has ended.
+// due removes and returns the requests to send now, and how long to wait before
+// looking again. When nothing was due and nothing is left, it marks run as
+// ended.
 func (c *courier) due() (due []*request, next time.Duration, more bool) {
 	now, led := c.server.config.Clock.Now(), c.led()
 	next = maxPause
@@ -325,7 +327,8 @@ func (c *courier) due() (due []*request, next time.Duration, more bool) {
 	return due, next, more
 }
 
-// giveUp answers what would have been sent again: the stream or call has ended.
+// giveUp answers the requests that wait for another attempt: the stream or call
+// has ended.
 func (c *courier) giveUp() {
 	c.mu.Lock()
 	left := c.again

@@ -140,7 +140,7 @@ func details(m *interrexv1.Error) []rpcDetail {
 // notFound answers what is served nowhere.
 func notFound(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
 
-// detail makes the detail of an error and says who leads where that helps.
+// detail makes the detail of an error, and names the leader where that helps.
 func (s *Server) detail(err error) *interrexv1.Error {
 	m := wire.Detail(err)
 	kind := interrex.Kind(m.Kind)
@@ -179,7 +179,7 @@ func (s *Server) rpcError(err error) error {
 	return wire.Error(wire.FromDetail(s.detail(err)))
 }
 
-// guard makes the error of a panic of what a method does.
+// guard turns a panic in a method's own code into an error.
 func (s *Server) guard(number uint32, err *error) {
 	reason := recover()
 	if reason == nil {

@@ -11,8 +11,8 @@ import (
 
 // Parts of a message, so that no watch fills it while others wait.
 const (
-	maxPresent = 256 // leases that are read at once under the table's lock
-	maxRead    = 256 // events that are looked at for those who stand together
+	maxPresent = 256 // leases read at once under the table's lock
+	maxRead    = 256 // events looked at for watches at the same position
 )
 
 // message is one message that is being made.
@@ -27,7 +27,7 @@ func (m *message) empty() bool {
 
 func (m *message) full() bool { return m.events >= MaxWatchEvents || m.bytes >= MaxWatchBytes }
 
-// add puts an event in for the watches with these ids, which are copied.
+// add adds an event for the watches with these ids. It copies the ids.
 func (m *message) add(ids []uint64, event []byte) {
 	m.events++
 	m.bytes += len(event)
@@ -39,16 +39,17 @@ func (m *message) add(ids []uint64, event []byte) {
 	m.Events = append(m.Events, &interrexv1.WatchEvents{Ids: slices.Clone(ids), Events: [][]byte{event}})
 }
 
-// gather fills a message. Where there is nothing more to send it says so, with
-// the alarm that is closed when there may be (nil: only more credit helps).
+// gather fills a message. When there is nothing more to send it says so, and
+// returns a channel that is closed when there may be (nil: only more credit
+// helps).
 func (a *audience) gather(out *message) (alarm <-chan struct{}, idle bool) {
 	a.show(out)
 	alarm, idle = a.run(out)
 	return alarm, idle && len(a.showing) == 0
 }
 
-// show sends each who is amid what is present one part of it, up to half a
-// message; then it is the others' turn.
+// show sends the next part of its snapshot to each watch that is still
+// receiving one, up to half a message; then it is the others' turn.
 func (a *audience) show(out *message) {
 	for range len(a.showing) {
 		most := room{events: min(maxPresent, MaxWatchEvents/2-out.events), bytes: MaxWatchBytes/2 - out.bytes}
@@ -75,8 +76,8 @@ func (a *audience) showPart(w *watched, most room, out *message) {
 	}
 }
 
-// run sends what the ring has. Watches at different positions are served in the
-// order of these, and go on together from where they meet.
+// run sends what the ring has. Watches are served in the order of their
+// positions, and go on together from where they meet.
 func (a *audience) run(out *message) (alarm <-chan struct{}, idle bool) {
 	a.tidy()
 	first := a.first()
@@ -104,7 +105,7 @@ func (a *audience) run(out *message) (alarm <-chan struct{}, idle bool) {
 	return alarm, idle
 }
 
-// first is the place in line whose turn it is.
+// first returns the index of the watch whose turn it is.
 func (a *audience) first() int {
 	if !a.partway {
 		return 0
@@ -112,8 +113,8 @@ func (a *audience) first() int {
 	return sort.Search(len(a.running), func(i int) bool { return a.running[i].cursor.Position() > a.behind })
 }
 
-// tidy takes out of line who cannot go on, and brings the others in order, in
-// which they stay while they go on.
+// tidy removes the watches that cannot go on from running, and sorts the
+// others, which then stay in order while they advance.
 func (a *audience) tidy() {
 	if !a.untidy {
 		return
@@ -128,8 +129,9 @@ func (a *audience) tidy() {
 	})
 }
 
-// beside gives the first who reads another history than the one at a place:
-// what is not there for that one is not there for those in between.
+// beside returns the index of the next watch that does not read the same
+// history as the one at index at: if there is nothing for that one, there is
+// nothing for those in between.
 func (a *audience) beside(at int) int {
 	c := a.running[at].cursor
 	for at < len(a.running) && c.Beside(a.running[at].cursor) {
@@ -138,8 +140,9 @@ func (a *audience) beside(at int) int {
 	return at
 }
 
-// serve gives events to who stands at a place, and to all who stand behind it
-// once it comes to where they are. It gives the first who was not come to.
+// serve sends events to the watch at index at, and to each of those after it
+// once it reaches their position. It returns the index of the first that it did
+// not reach.
 func (a *audience) serve(at int, events watch.Entries, out *message) (next int) {
 	first := a.running[at].cursor
 	next = at

@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// MaxPage is how many leases a page has at most.
+// MaxPage is the largest number of leases in a page.
 const MaxPage = 1000
 
 // maxPageBytes is where a page of leases ends early: with 4 KiB of metadata
@@ -111,7 +111,7 @@ func unpin(m *interrexv1.UnpinRequest) (state.Command, error) {
 	return &lease.Unpin{Key: in.Key(m.GetKey()), Owner: m.GetOwner()}, in.Err
 }
 
-// unpinned leaves the lease out that has ended with its last pin.
+// unpinned leaves out a lease that ended with its last pin.
 func (l Leases) unpinned(r state.Result, s *state.State) (*interrexv1.UnpinResponse, error) {
 	held, err := l.after(r, s)
 	return &interrexv1.UnpinResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
@@ -187,7 +187,7 @@ func replyOf(r state.Result) (*lease.Reply, error) {
 	return reply, nil
 }
 
-// after is the lease as an operation has left it; none when it has ended.
+// after returns the lease as an operation has left it; nil when it has ended.
 func (l Leases) after(r state.Result, s *state.State) (*interrexv1.Lease, error) {
 	reply, err := replyOf(r)
 	if err != nil || reply.Ended {
@@ -207,8 +207,8 @@ func (l Leases) present(r lease.Record, s *state.State) interrex.Lease {
 	return held
 }
 
-// still reads the table while it stands still, and returns the revision at which
-// it stands.
+// still calls fn while the table cannot change, and returns the table's
+// revision.
 func (l Leases) still(s *state.State, fn func(lease.ReadView)) (revision interrex.Revision) {
 	l.Table.Read(func(v lease.ReadView) {
 		fn(v)

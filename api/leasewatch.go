@@ -48,7 +48,7 @@ func (l Leases) feed(s *Server, c caller, m *interrexv1.WatchRequest) (feed, err
 	}, nil
 }
 
-// matchesLease reports whether a watch is about the event.
+// matchesLease reports whether a watch covers the event.
 func matchesLease(r interrex.WatchRequest, e *state.Event) bool {
 	if e.Table != state.LeaseTable {
 		return false
@@ -60,7 +60,7 @@ func matchesLease(r interrex.WatchRequest, e *state.Event) bool {
 	return (r.Namespace == "" || namespace == r.Namespace) && strings.HasPrefix(name, r.Prefix)
 }
 
-// presentPage reads leases under the table's lock, and encodes them without.
+// presentPage reads leases under the table's lock, and encodes them without it.
 func (l Leases) presentPage(r interrex.WatchRequest, st *state.State, after string, most room) (p presentPage) {
 	var from interrex.Key
 	if after != "" {
@@ -98,7 +98,7 @@ func (l Leases) encode(e *state.Event, st *state.State) ([]byte, error) {
 
 func leaseEvent(e interrex.LeaseEvent) ([]byte, error) { return proto.Marshal(wire.LeaseEvent(e)) }
 
-// keyWithin reports whether a stands before b, or is it, in the order of keys.
+// keyWithin reports whether a is b or comes before it, in the order of keys.
 func keyWithin(a, b string) bool {
 	x, errX := interrex.ParseKey(a)
 	y, errY := interrex.ParseKey(b)

@@ -14,20 +14,20 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// Service is the unary methods of one service, each of which is served alone
-// (gRPC, Connect, JSON) and on streams.
+// Service has the unary methods of one service, each of which is served on its
+// own (gRPC, Connect, JSON) and on streams.
 type Service struct {
-	// Methods are all methods of the service that the option interrex.v1.method
-	// declares, but for its watches; see Write and Read.
+	// Methods are all methods of the service that carry the option
+	// interrex.v1.method, except its watches; see Write and Read.
 	Methods []Method
 	// Off is the setting that switches the service off here, for example
-	// "features.leases"; empty: it is on. What other agents forward is served
-	// all the same, since there it is on.
+	// "features.leases"; empty: it is on. Requests that other agents forward
+	// are served all the same: the service is on there.
 	Off string
 }
 
-// Method is a unary method as the server does it: what its request becomes, and
-// what answers it. Write and Read make one.
+// Method is how the server handles a unary method: what it makes of the
+// request, and how it answers. Write and Read make one.
 type Method struct {
 	wire.Method
 	err error  // why it cannot be served
@@ -42,14 +42,14 @@ type Method struct {
 	face    func(*Server, *Method) http.Handler
 }
 
-// Write makes the method that proposes a command to a table. procedure is its
+// Write returns a method that proposes a command to a table. procedure is its
 // name in generated code: /interrex.v1.LeaseService/Claim.
 //
 // command makes the command of a request; its error is of KindInvalid and names
-// the field. The command is validated by its own Validate. What the request says
-// in fields called request_id, attempt, wait and fence is the server's business:
-// see interrex.v1.Operation. answer makes the answer of what the log has said,
-// which is never an error.
+// the field. The command is validated by its own Validate. The server handles
+// the fields called request_id, attempt, wait and fence: see
+// interrex.v1.Operation. answer makes the answer from the log's result, which
+// is never an error.
 func Write[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
 	m := newMethod[Q, A, PQ, PA](procedure)
 	m.table = table
@@ -64,8 +64,8 @@ func Write[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, t
 	return m
 }
 
-// Read makes the method that reads. look runs once this agent may answer: for a
-// linearizable read, which is the default, when it has applied all that was
+// Read returns a method that reads. look runs once this agent may answer: for a
+// linearizable read, which is the default, when it has applied everything
 // committed before the read arrived. A request with the fields consistency and
 // min_revision may ask for less.
 func Read[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
@@ -94,7 +94,7 @@ func newMethod[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure strin
 	return m
 }
 
-// unary serves a method alone: gRPC, Connect, and JSON over HTTP.
+// unary serves a method outside a stream: gRPC, Connect, and JSON over HTTP.
 func unary[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](s *Server, m *Method) http.Handler {
 	return connect.NewUnaryHandler(m.Procedure, func(ctx context.Context, r *connect.Request[Q]) (*connect.Response[A], error) {
 		ctx, cancel := early(ctx)
@@ -122,9 +122,9 @@ func read[A any, PA wire.Message[A]](body []byte) (PA, error) {
 // methods finds the methods of a server by their numbers.
 type methods map[uint32]*Method
 
-// ValidateService says what is wrong with the service of an embedder's table: a
-// method that its .proto declares and that is not there, one that is there under
-// another table, or whose number is not the table's.
+// ValidateService reports what is wrong with the service of an embedder's
+// table: a method that its .proto declares is missing, belongs to another
+// table, or has a number outside the table's range.
 func ValidateService(table state.TableID, s Service) error {
 	declared := map[string]bool{}
 	for _, m := range s.Methods {
@@ -153,13 +153,13 @@ func ValidateService(table state.TableID, s Service) error {
 	return nil
 }
 
-// ValidateServices says which method of embedders' services cannot be served
-// beside the others.
+// ValidateServices reports which method of embedders' services conflicts with
+// the others.
 func ValidateServices(services ...Service) error {
 	return new(Server).take(append([]Service{stateService(), Leases{}.Service()}, services...))
 }
 
-// take takes services up. The error says which of their methods does not fit.
+// take adds services. The error says which of their methods does not fit.
 func (s *Server) take(services []Service) error {
 	s.methods = methods{}
 	for _, service := range services {

@@ -10,20 +10,20 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// settled is what became of an operation, for the writer to look at: those who
-// bring it must not be held up.
+// settled is the outcome of an operation. The writer encodes it, so that the
+// goroutine that reports it is not held up.
 type settled struct {
 	r *request
 	o outcome
 }
 
-// refused is an operation that was not opened.
+// refused is an operation that could not be opened.
 type refused struct {
 	id  uint64
 	err error
 }
 
-// settle takes what became of an operation, on whatever goroutine.
+// settle takes the outcome of an operation, on any goroutine.
 func (st *stream) settle(r *request, o outcome) {
 	st.mu.Lock()
 	st.settled = append(st.settled, settled{r, o})
@@ -31,7 +31,7 @@ func (st *stream) settle(r *request, o outcome) {
 	st.poke()
 }
 
-// settleAll takes what became of several.
+// settleAll takes the outcomes of several.
 func (st *stream) settleAll(requests []*request, outcomes []outcome) {
 	st.mu.Lock()
 	for i, r := range requests {
@@ -104,10 +104,11 @@ func (st *stream) write(received <-chan error) error {
 	}
 }
 
-// sweepEvery is how often what another agent does not answer is looked at.
+// sweepEvery is how often to check for operations that another agent has not
+// answered.
 const sweepEvery = time.Second
 
-// take takes out what waits, and says how many operations stay open.
+// take removes what waits, and returns how many operations stay open.
 func (st *stream) take(out *outbox) (open int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -124,7 +125,8 @@ func (st *stream) take(out *outbox) (open int) {
 	return len(st.open)
 }
 
-// outbox makes messages of what was taken from a stream. Its memory is used again.
+// outbox makes messages from what was taken from a stream. Its memory is
+// reused.
 type outbox struct {
 	server  *Server
 	settled []settled
@@ -135,7 +137,7 @@ type outbox struct {
 	bodies  []byte
 }
 
-// maxAnswerBytes is where a message of answers ends early.
+// maxAnswerBytes is the size at which a message of answers takes no more.
 const maxAnswerBytes = 1 << 20
 
 // next makes the next message, of at most MaxMessages answers; false: there is

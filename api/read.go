@@ -39,14 +39,14 @@ func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 	return s.readHere(ctx, r)
 }
 
-// readHere answers an eventual read.
+// readHere answers an eventual read from this agent's state.
 func (s *Server) readHere(ctx context.Context, r *request) outcome {
 	ctx, cancel := context.WithTimeout(ctx, s.config.ReadWait)
 	defer cancel()
 	return s.look(r, s.reach(ctx, r.caller, r.read.min))
 }
 
-// readAll answers linearizable reads, all by one question to the leader.
+// readAll answers linearizable reads, all with one request to the leader.
 func (s *Server) readAll(ctx context.Context, c caller, reads []*request) []outcome {
 	ctx, cancel := context.WithTimeout(ctx, s.config.ReadWait)
 	defer cancel()
@@ -73,7 +73,7 @@ func (s *Server) readAll(ctx context.Context, c caller, reads []*request) []outc
 	return outcomes
 }
 
-// look reads the table as it is; err is why it must not.
+// look reads the table as it is, or fails with err if it is not nil.
 func (s *Server) look(r *request, err error) (o outcome) {
 	if err != nil {
 		return outcome{err: err}
@@ -109,7 +109,7 @@ func (s *Server) index(ctx context.Context, c caller) (uint64, error) {
 	if o.err == nil && !is {
 		m, o.err = read[interrexv1.ReadIndexResponse](o.body)
 	}
-	if interrex.KindOf(o.err) == interrex.KindOutcomeUnknown { // of a read nothing is unknown
+	if interrex.KindOf(o.err) == interrex.KindOutcomeUnknown { // a read has no unknown outcome
 		err := wire.FromDetail(wire.Detail(o.err))
 		err.Kind = interrex.KindUnavailable
 		o.err = err
@@ -132,9 +132,9 @@ func (s *Server) indexHere(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The commit index may be that of an entry of raft's own, which no follower's
-	// state hears of. The newest entry that is in this state is a real one, and
-	// has everything before it that the commit index covers.
+	// The commit index may be that of one of raft's own entries, which no
+	// follower's state sees. The newest entry in this state is a real one, and
+	// everything that the commit index covers comes before it.
 	index, _ = s.config.State.Applied()
 	return index, nil
 }

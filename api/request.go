@@ -29,26 +29,25 @@ type request struct {
 	mu      sync.Mutex
 	gone    bool
 	attempt int    // the newest one
-	abandon func() // takes it back from where it is; nil: nothing has to be done
+	abandon func() // withdraws it from where it is; nil: there is nothing to do
 }
 
 // errand is the part of a request that only the leader can do.
 type errand struct {
 	op      state.Operation
 	command state.Command
-	result  state.Result  // what the log here has said
-	enter   time.Time     // the last moment to enter the log
+	result  state.Result  // from the log here
+	enter   time.Time     // the deadline for entering the log
 	wait    *queue.Wait   // nil: it does not wait for its key
-	stop    chan struct{} // closed when its caller has gone; nil: nobody has asked for it
+	stop    chan struct{} // closed when its caller has gone; nil: not used yet
 
 	sent    time.Time // the newest attempt
 	hopped  bool      // it went to another agent
 	retries *retries  // nil: none was needed yet
 }
 
-// open makes a call ready; e is nil of one that did not come on a stream. The
-// error is of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the
-// field.
+// open prepares a call; e is nil if it did not come on a stream. The error is
+// of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
 func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) (*request, error) {
 	r := &request{method: m, caller: c.onBehalf(e.GetCaller()), envelope: e, message: message}
 	if err := m.served(s, c); err != nil {
@@ -68,7 +67,7 @@ func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message prot
 	return r, r.write(s, now)
 }
 
-// bounded is KindTooLarge for a method's own request that no hop could carry.
+// bounded returns KindTooLarge for a method's request that no hop could carry.
 func bounded(field string, bytes int) error {
 	if bytes > wire.MaxBody {
 		return interrex.Errorf(interrex.KindTooLarge, "%s: %d bytes are more than %d", field, bytes, wire.MaxBody)
@@ -76,7 +75,7 @@ func bounded(field string, bytes int) error {
 	return nil
 }
 
-// fits says whether the method takes what the envelope carries.
+// fits checks that the method accepts what the envelope carries.
 func (r *request) fits() error {
 	e, name := r.envelope, r.method.Name()
 	switch {
@@ -128,7 +127,7 @@ func (r *request) write(s *Server, now time.Time) error {
 	return nil
 }
 
-// address takes over what the operation carries beside its command.
+// address copies what the envelope carries into the operation.
 func (r *request) address(table state.TableID) error {
 	e := r.envelope
 	r.op = state.Operation{Table: table, Caller: r.caller.name, RequestID: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark()}
@@ -155,8 +154,7 @@ func enterTimeout(l state.Lane, e *interrexv1.Operation) time.Duration {
 	return min(timeout, millis(e.GetTimeoutMs()))
 }
 
-// waitFor makes the operation wait for its key, as far as the envelope asks for
-// it.
+// waitFor makes the operation wait for its key, if the envelope asks for it.
 func (r *request) waitFor(table state.Waitable, now time.Time) error {
 	if r.envelope.GetWaitMs() == 0 {
 		return nil
@@ -180,8 +178,8 @@ func (r *request) waitFor(table state.Waitable, now time.Time) error {
 	return nil
 }
 
-// keep gives a request that may stay for long memory of its own: what came on a
-// stream shares that of its whole message.
+// keep gives a request that may wait for long its own memory: one that came on
+// a stream shares that of its whole message.
 func (r *request) keep() error {
 	if n := proto.Size(r.message); n > MaxWaitBody {
 		return interrex.Errorf(interrex.KindTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, MaxWaitBody)
@@ -193,7 +191,7 @@ func (r *request) keep() error {
 	return nil
 }
 
-// waits reports whether the request is one that may stand in line.
+// waits reports whether the request may wait for its key.
 func (r *request) waits() bool { return r.errand != nil && r.wait != nil }
 
 // last is the last moment at which the request may be sent to a leader.
@@ -204,7 +202,7 @@ func (r *request) last() time.Time {
 	return r.enter
 }
 
-// operation makes what the queue takes. Each is used once, so every attempt
+// operation makes the queue's operation. Each is used once, so every attempt
 // makes its own.
 func (r *request) operation(now time.Time, done func(state.Result)) *queue.Operation {
 	op := &queue.Operation{
@@ -218,8 +216,8 @@ func (r *request) operation(now time.Time, done func(state.Result)) *queue.Opera
 	return op
 }
 
-// hop makes what crosses to the leader: the same body, with the caller's name
-// and with the times that are left.
+// hop makes the operation to send to the leader: the same body, with the
+// caller's name and the times that are left.
 func (r *request) hop(now time.Time) (*interrexv1.Operation, error) {
 	body, err := r.body()
 	if err != nil {
@@ -240,8 +238,8 @@ func (r *request) hop(now time.Time) (*interrexv1.Operation, error) {
 	return out, nil
 }
 
-// body is the method's own request as bytes: those that came, if it came on a
-// stream.
+// body returns the method's own request as bytes: those received, if it came on
+// a stream.
 func (r *request) body() ([]byte, error) {
 	if r.envelope.Body == nil {
 		sink(r.message)
@@ -254,7 +252,7 @@ func (r *request) body() ([]byte, error) {
 	return r.envelope.Body, nil
 }
 
-// cancel says that the caller has gone.
+// cancel notes that the caller has gone.
 func (r *request) cancel() {
 	r.mu.Lock()
 	if r.gone {
@@ -272,7 +270,7 @@ func (r *request) cancel() {
 	}
 }
 
-// stopped is closed when the caller has gone.
+// stopped returns a channel that is closed when the caller has gone.
 func (r *request) stopped() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -293,8 +291,8 @@ func (r *request) another() (attempt int) {
 	return r.attempt
 }
 
-// onCancel says how to take an attempt back from where it is. One that has failed
-// already, and was followed by another, is left alone.
+// onCancel sets how to withdraw an attempt. It ignores one that has failed
+// already and was followed by another.
 func (r *request) onCancel(attempt int, abandon func()) {
 	r.mu.Lock()
 	if attempt != r.attempt {
@@ -329,8 +327,8 @@ type (
 
 var lifted = []protoreflect.Name{"request_id", "attempt", "wait", "fence"}
 
-// lift makes the envelope of a unary request. Its message keeps the fields until
-// it is sent on: see sink.
+// lift makes the envelope from a unary request's fields. Its message keeps the
+// fields until it is sent on: see sink.
 func lift(m proto.Message) (*interrexv1.Operation, error) {
 	e := &interrexv1.Operation{}
 	if q, is := m.(identified); is {
@@ -353,7 +351,7 @@ func lift(m proto.Message) (*interrexv1.Operation, error) {
 	return e, nil
 }
 
-// sink takes out of a message what stands in its envelope.
+// sink removes from a message what its envelope has.
 func sink(m proto.Message) {
 	r := m.ProtoReflect()
 	for _, name := range lifted {
@@ -363,7 +361,7 @@ func sink(m proto.Message) {
 	}
 }
 
-// unlifted refuses a message of a stream that says what its envelope should.
+// unlifted refuses a message of a stream that sets fields of its envelope.
 func unlifted(m proto.Message) error {
 	field := ""
 	if q, is := m.(identified); is && (q.GetRequestId() != "" || q.GetAttempt() != 0) {

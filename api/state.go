@@ -34,8 +34,8 @@ func retired(state.Result, *state.State) (*interrexv1.RetireResponse, error) {
 	return &interrexv1.RetireResponse{}, nil
 }
 
-// proposeMethod is for embedders' own tables alone: it is no way around what
-// the services of the others check.
+// proposeMethod is for embedders' own tables only: it must not bypass what the
+// services of interrex's tables check.
 func proposeMethod() Method {
 	m := newMethod[interrexv1.ProposeRequest, interrexv1.ProposeResponse](interrexv1.StateServiceProposeProcedure)
 	m.command = func(q proto.Message, s *state.State) (state.TableID, state.Command, error) {

@@ -46,7 +46,7 @@ type stream struct {
 	taken   chan struct{} // the writer has taken what waited
 
 	received bool        // the receiver has returned; the writer's own
-	sweeping atomic.Bool // the writer will look after what is at another agent
+	sweeping atomic.Bool // the writer checks what is at another agent
 
 	mu      sync.Mutex
 	closed  bool
@@ -75,8 +75,8 @@ func (st *stream) receive() error {
 	}
 }
 
-// room waits until the writer has taken most of the refusals: what is open has a
-// limit, and so have they. A peer that does not read is not read from.
+// room waits until the writer has taken most of the refusals: they have a
+// limit, as open operations do. A peer that does not read is not read from.
 func (st *stream) room() error {
 	for {
 		st.mu.Lock()
@@ -116,12 +116,11 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 	st.courier.send(writes)
 	st.readAll(strong)
 	if !st.sweeping.Load() && st.courier.isAbroad() {
-		st.poke() // the writer looks after it
+		st.poke() // the writer checks on it
 	}
 }
 
-// begin opens an operation. A panic of what its method makes of it is that one's
-// failure.
+// begin opens an operation. A panic in its method fails only this one.
 func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
 	defer st.server.guard(in.GetMethod(), &err)
 	m := st.server.methods[in.GetMethod()]
@@ -154,8 +153,8 @@ func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
 	return r, nil
 }
 
-// mayOpen says why the peer may not open an operation under this id. The lock is
-// held.
+// mayOpen returns why the peer may not open an operation under this id; nil if
+// it may. The lock is held.
 func (st *stream) mayOpen(id uint64) error {
 	switch {
 	case st.closed:
@@ -210,7 +209,7 @@ func (st *stream) readHere(r *request) {
 	})
 }
 
-// readAll answers linearizable reads, all by one question to the leader.
+// readAll answers linearizable reads, all with one request to the leader.
 func (st *stream) readAll(reads []*request) {
 	if len(reads) == 0 {
 		return

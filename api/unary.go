@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/queue"
 )
 
-// alone does one call that did not come on a stream.
+// alone handles one call that did not come on a stream.
 func (s *Server) alone(ctx context.Context, c caller, m *Method, message proto.Message) outcome {
 	if err := s.calls.enter(); err != nil {
 		return outcome{err: err}
@@ -51,8 +51,9 @@ func (s *Server) call(ctx context.Context, r *request) outcome {
 		return outcome{err: errUnanswered()}
 	case <-ctx.Done():
 	}
-	// The caller has gone, or the server drains. What has not entered the log
-	// leaves the queue, and that is worth telling apart from not knowing.
+	// The caller has gone, or the server drains. An operation that has not
+	// entered the log leaves the queue: the caller should learn that, rather
+	// than that the outcome is unknown.
 	r.cancel()
 	grace := s.config.Clock.NewTimer(cancelGrace)
 	defer grace.Stop()
@@ -64,9 +65,9 @@ func (s *Server) call(ctx context.Context, r *request) outcome {
 	}
 }
 
-// answered makes the answer of what the log has said.
-// A panic there is the one request's failure: it has happened, and the stream may
-// be another agent's, with the requests of many.
+// answered makes the answer from the log's result. A panic there fails only
+// this request: the operation has happened, and the stream may be another
+// agent's, with the requests of many.
 func (s *Server) answered(r *request, o outcome) (made outcome) {
 	defer s.guard(r.method.Number, &made.err)
 	if s.calls.draining() && queue.IsCanceled(o.err) {
@@ -86,11 +87,13 @@ func errUnanswered() error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot say whether it happened: the operation was not answered in time; ask again with the same request id")
 }
 
-// maxEarly is how much of a caller's time is kept for the answer's way.
+// maxEarly is the most of a caller's time that is reserved for the answer to
+// get back.
 const maxEarly = 100 * time.Millisecond
 
-// early ends somewhat before the caller's time is over: that nothing has happened
-// is worth nothing to one who has gone, and must take it for unknown.
+// early returns a context that ends a little before ctx does: the answer that
+// nothing has happened must arrive while the caller is still there, or it must
+// take the outcome for unknown.
 func early(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -42,8 +42,8 @@ func orCause(ctx context.Context, err error) error {
 	return err
 }
 
-// watchAlone serves one watch that has a call of its own, whose flow control is
-// that of the call.
+// watchAlone serves one watch on a call of its own, with the call's flow
+// control.
 func (s *Server) watchAlone(ctx context.Context, f feed, to messages) error {
 	a := newAudience(s, callerOf(ctx))
 	defer a.close()
@@ -77,22 +77,22 @@ func (s *Server) watchAlone(ctx context.Context, f feed, to messages) error {
 	}
 }
 
-// always is a channel that is closed.
+// always is a closed channel.
 func always() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
 	return c
 }
 
-// messages are those of a call of LeaseService.Watch.
+// messages collects the responses of one call of LeaseService.Watch.
 type messages struct {
 	stream *connect.ServerStream[interrexv1.WatchResponse]
 	json   bool
 }
 
 // send sends events that are encoded already. In the binary encoding their
-// bytes go into the message as they are: what protobuf does not know of a
-// message it writes as it got it.
+// bytes go into the message as they are: protobuf writes unknown fields as it
+// got them.
 func (m messages) send(all []*interrexv1.WatchEvents) error {
 	var b []byte
 	for _, group := range all {

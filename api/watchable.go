@@ -17,22 +17,22 @@ type watchable struct {
 type feed struct {
 	since interrex.Revision // exclusive; 0: what is present first
 	match func(*state.Event) bool
-	// encode makes the message of an event. All feeds of a table have the same: an
-	// event is encoded once for everybody.
+	// encode makes the message of an event. All feeds of a table share it: an
+	// event is encoded once for all watches.
 	encode func(*state.Event) ([]byte, error)
-	// present gives the first of what is there behind a key (empty: from the
-	// start), in the order of keys.
+	// present returns the first rows after a key (empty: from the start), in
+	// the order of keys.
 	present func(after string, most room) presentPage
-	// within reports whether a key stands before last, or is it.
+	// within reports whether a key is last or comes before it.
 	within func(key, last string) bool
-	// complete makes the event that ends what is present.
+	// complete makes the event that ends the snapshot.
 	complete func(interrex.Revision) ([]byte, error)
 }
 
-// room bounds a part of what is sent. It may be exceeded by one event.
+// room bounds what is sent at once. One event may exceed it.
 type room struct{ events, bytes int }
 
-// presentPage is a part of what is there, as it stood at one revision.
+// presentPage is a part of a table's rows, as of one revision.
 type presentPage struct {
 	events   [][]byte
 	last     string // the key of the last one

@@ -14,21 +14,21 @@ type watched struct {
 	id      uint64
 	cursor  *watch.Cursor
 	credit  int       // events that may be sent; below zero: owed by the next credit
-	showing *snapshot // nil: what is present is sent, or was not asked for
-	pages   []page    // of what was sent as present
-	lined   bool      // it stands in one of its audience's lines
+	showing *snapshot // nil: the snapshot is sent, or was not asked for
+	pages   []page    // of the snapshot
+	lined   bool      // it is in its audience's running or showing
 	over    bool
 }
 
-// snapshot is how far what is present has been sent.
+// snapshot is how much of a watch's initial snapshot has been sent.
 type snapshot struct {
-	after string // behind this key
+	after string // the next part starts after this key
 	sent  bool   // all but the event that ends it
 }
 
-// page is a part of what a watch began with: every key up to and with last
-// (empty: to the end) was sent as of revision. What it holds of the events
-// behind the watch's beginning is left out of them.
+// page is a part of the snapshot that a watch began with: every key up to and
+// including last (empty: to the end) was sent as of revision. Events that a
+// page already reflects are not sent again.
 type page struct {
 	last     string
 	revision interrex.Revision
@@ -37,10 +37,10 @@ type page struct {
 // runs reports whether the watch takes events from the ring.
 func (w *watched) runs() bool { return !w.over && w.credit > 0 && w.showing == nil }
 
-// shows reports whether the watch takes what is present.
+// shows reports whether the watch takes a part of its snapshot.
 func (w *watched) shows() bool { return !w.over && w.credit > 0 && w.showing != nil }
 
-// take moves the watch over an event, and reports whether it gets it. A watch
+// take moves the watch past an event, and reports whether to send it. A watch
 // that has used its credit stays where it is, between two revisions.
 func (w *watched) take(e *state.Event) bool {
 	if w.credit <= 0 && e.Revision != w.cursor.Position() {
@@ -54,7 +54,7 @@ func (w *watched) take(e *state.Event) bool {
 	return true
 }
 
-// next gives the next part of what is present.
+// next returns the next part of the snapshot.
 func (w *watched) next(most room) ([][]byte, error) {
 	most.events = min(most.events, w.credit)
 	if w.showing.sent {
@@ -74,7 +74,7 @@ func (w *watched) next(most room) ([][]byte, error) {
 	return append(p.events, last...), err
 }
 
-// finish gives the event that ends what is present.
+// finish returns the event that ends the snapshot.
 func (w *watched) finish() ([][]byte, error) {
 	w.showing = nil
 	w.credit--
@@ -82,7 +82,8 @@ func (w *watched) finish() ([][]byte, error) {
 	return [][]byte{b}, err
 }
 
-// shown notes what was sent as present. Every part may be newer than the last.
+// shown records a part of the snapshot as sent. Each part may be newer than the
+// last.
 func (w *watched) shown(p presentPage) {
 	last := p.last
 	if !p.more {
@@ -95,8 +96,7 @@ func (w *watched) shown(p presentPage) {
 	w.pages = append(w.pages, page{last: last, revision: p.revision})
 }
 
-// known reports whether what was sent as present had shown the event's effect
-// already.
+// known reports whether the snapshot already had the event's effect.
 func (w *watched) known(e *state.Event) bool {
 	n := len(w.pages)
 	if n == 0 {

@@ -98,7 +98,7 @@ func (st *watchStream) serve() error {
 	return nil
 }
 
-// await waits for the client to say something, which it does, or for the alarm.
+// await waits for a message of the client, which it handles, or for the alarm.
 func (st *watchStream) await(alarm <-chan struct{}, out *message) error {
 	select {
 	case m := <-st.requests:
@@ -115,7 +115,7 @@ func (st *watchStream) await(alarm <-chan struct{}, out *message) error {
 	return nil
 }
 
-// do does what a message says.
+// do handles a message of the client.
 func (st *watchStream) do(m *interrexv1.StreamServiceWatchRequest, out *message) {
 	for _, id := range m.GetCloses() {
 		st.audience.forget(id)
