@@ -195,7 +195,7 @@ func (a *Agent) Addrs() map[string]string {
 func (a *Agent) Leases() interrex.Leases { return leases{client.LeasesOf(a), a} }
 
 // Propose puts a command of an embedder's own table into the log, from any agent,
-// and returns what the table says to it.
+// and returns the table's reply.
 func (a *Agent) Propose(ctx context.Context, p interrex.Proposal) (interrex.ProposalAnswer, error) {
 	return client.Propose(ctx, a, p)
 }

@@ -28,22 +28,22 @@ const (
 	maxPause = time.Second
 )
 
-// Caller is who calls are made through: a *Client, or an agent of this process,
-// whose own client changes when its API is started again.
+// Caller provides the client for a call: a *Client, or an agent of this
+// process, whose own client changes when its API restarts.
 type Caller interface {
-	// Client returns the client of the moment; it waits for one until ctx ends.
+	// Client returns the current client; it waits for one until ctx ends.
 	Client(ctx context.Context) (*Client, error)
 }
 
 // Client implements Caller.
 func (c *Client) Client(context.Context) (*Client, error) { return c, nil }
 
-// Options say how a method is called. The fields that they stand for are left
-// out of its request.
+// Options say how a method is called. Leave the fields that they replace out of
+// its request.
 type Options struct {
-	// RequestID is the caller's own for a method that is recorded: then Call is
-	// one attempt, and the caller counts the attempts. Empty: the Client has its
-	// own, and makes attempts until one is answered.
+	// RequestID is the caller's own id for a recorded method: then Call makes
+	// one attempt, and the caller counts the attempts. Empty: the Client
+	// chooses one, and makes attempts until one is answered.
 	RequestID string
 	Attempt   uint32
 	// Fence makes a write conditional: see interrex.Fence.
@@ -58,8 +58,8 @@ type Options struct {
 // that an embedder has given to its agents. procedure is its name in generated
 // code: /example.v1.CounterService/Increment. Its errors are *interrex.Error.
 //
-// A method that is harmless to repeat, or recorded, or reads, is tried at one
-// agent after the other until it is answered, within Config.Timeout and ctx.
+// A method that reads, is harmless to repeat, or is recorded is tried at one
+// agent after another until it is answered, within Config.Timeout and ctx.
 func Call[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
 	c, err := by.Client(ctx)
 	if err != nil {
@@ -87,7 +87,7 @@ func ask[A any, PA wire.Message[A]](ctx context.Context, do doer, procedure stri
 	return out, nil
 }
 
-// unreadable is the error of an answer that is not understood: it says nothing
+// unreadable is the error of an answer that cannot be decoded: it says nothing
 // about what happened.
 func unreadable(err error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", err)
@@ -111,7 +111,7 @@ func newRequest(procedure string, in proto.Message, o Options) (*request, error)
 	if !utf8.ValidString(o.RequestID) || !utf8.ValidString(o.Fence.Key.String()) {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: its request id or fence is not UTF-8", procedure)
 	}
-	if len(body) > wire.MaxBody { // sent, it would end the stream with all that others have on it
+	if len(body) > wire.MaxBody { // sending it would end the stream, and everything that others have on it
 		return nil, interrex.Errorf(interrex.KindTooLarge, "cannot call %s: its request has %d bytes, at most %d are allowed", procedure, len(body), wire.MaxBody)
 	}
 	return &request{procedure: procedure, message: in, body: body, fence: wire.Fence(o.Fence), Options: o}, nil
@@ -135,8 +135,8 @@ func (c *Client) prepare(r *request) error {
 	return nil
 }
 
-// attempt makes the operation of one attempt, which is new each time: one that
-// is on its way must not be changed.
+// attempt makes the operation of one attempt. It is new each time: one that was
+// sent must not be changed.
 func (r *request) attempt(id string, attempt uint32) *interrexv1.Operation {
 	op := &interrexv1.Operation{Method: r.method.Number, Body: r.body, RequestId: id, Attempt: attempt, Fence: r.fence, AsksAgain: r.asksAgain}
 	if r.wait > 0 {
@@ -224,8 +224,8 @@ func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *reques
 	return c.send(ctx, p.stream, r, op)
 }
 
-// single makes one attempt over the stream, for those who make their attempts
-// themselves. One that fails sends the next to another agent.
+// single makes one attempt over the stream, for callers that retry by
+// themselves. After a failure the next attempt goes to another agent.
 func (c *Client) single(ctx context.Context, r *request) ([]byte, error) {
 	if err := c.prepare(r); err != nil {
 		return nil, err
@@ -277,7 +277,7 @@ func (c *Client) send(ctx context.Context, by carrier, r *request, op *interrexv
 	return answer, err
 }
 
-// known is the error of an attempt: of a read nothing is unknown.
+// known returns the error of an attempt: a read has no unknown outcome.
 func (r *request) known(ctx context.Context, err error) error {
 	var e *interrex.Error
 	if r.method.Writes() || !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown {

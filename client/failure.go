@@ -49,7 +49,7 @@ func (s *Stream) broken(err error, answered int) {
 	}
 }
 
-// takeOpen takes out the calls that were sent.
+// takeOpen removes and returns the calls that were sent.
 func (s *Stream) takeOpen() (calls []*call) {
 	for id, c := range s.open {
 		delete(s.open, id)
@@ -59,7 +59,7 @@ func (s *Stream) takeOpen() (calls []*call) {
 	return calls
 }
 
-// takeWaiting takes out the calls that were not.
+// takeWaiting removes and returns the calls that were not.
 func (s *Stream) takeWaiting() (calls []*call) {
 	for i, c := range s.waiting {
 		s.waiting[i] = nil

@@ -2,7 +2,7 @@ package client
 
 import "github.com/interrex/interrex"
 
-// fifo is events in line.
+// fifo is a queue of events.
 type fifo struct {
 	events []*interrex.LeaseEvent
 	first  int
@@ -19,7 +19,7 @@ func (q *fifo) push(e *interrex.LeaseEvent) {
 	q.events = append(q.events, e)
 }
 
-// pop gives nil when there is none.
+// pop returns nil when there is none.
 func (q *fifo) pop() *interrex.LeaseEvent {
 	if q.len() == 0 {
 		return nil

@@ -11,12 +11,12 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// Leases gives the cluster's leases: see LeasesOf.
+// Leases returns the cluster's leases: see LeasesOf.
 func (c *Client) Leases() interrex.Leases { return LeasesOf(c) }
 
-// LeasesOf gives the leases of the cluster that calls go to. A request without a
-// RequestID is retried until it is answered; one with a RequestID is one attempt,
-// whose caller counts the attempts.
+// LeasesOf returns the leases of the cluster that by makes calls to. A request
+// without a RequestID is retried until it is answered; one with a RequestID is
+// one attempt, and the caller counts the attempts.
 //
 // An answer that a wait has waited for is as old as the attempt it names: who
 // wants to hold the lease calls Hold, or believes it from the answer of an
@@ -52,7 +52,7 @@ func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn 
 	return c.keeper.Run(ctx, key, o, fn)
 }
 
-// Claim fills in the holder. One that waits asks again by itself.
+// Claim fills in the holder. A claim that waits asks again by itself.
 func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
 	c, err := l.by.Client(ctx)
 	if err != nil {
@@ -86,13 +86,13 @@ func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.Le
 	return newWatch(ctx, c, r)
 }
 
-// leaseCalls are the unary methods of LeaseService, by whoever makes the
+// leaseCalls has the unary methods of LeaseService, whichever doer makes the
 // attempts.
 type leaseCalls doer
 
 var _ hold.Backend = leaseCalls(nil)
 
-// under is how a recorded request is called.
+// under returns the options for a recorded request.
 func under(id string, attempt uint32) Options { return Options{RequestID: id, Attempt: attempt} }
 
 func (do leaseCalls) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
@@ -111,7 +111,7 @@ func (do leaseCalls) Claim(ctx context.Context, r interrex.ClaimRequest) (interr
 
 func (do leaseCalls) Extend(ctx context.Context, r interrex.ExtendRequest) (interrex.LeaseAnswer, error) {
 	o := Options{}
-	if r.TTL > 0 { // there is time for a second one elsewhere before the ttl is over
+	if r.TTL > 0 { // leaves time for a second one elsewhere before the ttl is over
 		o.limit = min(attemptTimeout, r.TTL/2)
 	}
 	m, err := ask[interrexv1.ExtendResponse](ctx, doer(do), interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{
@@ -198,7 +198,7 @@ func (do leaseCalls) History(ctx context.Context, key interrex.Key) ([]interrex.
 	return items, interrex.Revision(m.GetRevision()), nil
 }
 
-// leaseAnswer reads an answer that has a lease.
+// leaseAnswer reads an answer that contains a lease.
 func leaseAnswer(m interface {
 	proto.Message
 	GetLease() *interrexv1.Lease

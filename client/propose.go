@@ -7,8 +7,8 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// Propose puts a command of an embedder's own table into the log, and returns what
-// the table says to it. It is for tables without a service of their own, and for
+// Propose puts a command of an embedder's own table into the log, and returns
+// the table's reply. It is for tables without a service of their own, and for
 // operators and the agent's own process.
 func Propose(ctx context.Context, by Caller, p interrex.Proposal) (interrex.ProposalAnswer, error) {
 	m, err := Call[interrexv1.ProposeRequest, interrexv1.ProposeResponse](ctx, by, interrexv1.StateServiceProposeProcedure,

@@ -71,9 +71,9 @@ type Stream struct {
 	retryAt  time.Time        // until when none is tried
 }
 
-// call is one operation on its way.
+// call is one operation that waits for its answer.
 type call struct {
-	op    *interrexv1.Operation // nil: it is answered, or its caller has gone before it was sent
+	op    *interrexv1.Operation // nil: it is answered, or its caller went away before it was sent
 	place int                   // among those that done is for
 	done  func(place int, body []byte, err error)
 }
@@ -119,7 +119,7 @@ func (s *Stream) Close() error {
 // An answer that is an error is returned as an *interrex.Error. When the
 // connection breaks, or ctx ends, an operation that was sent is
 // KindOutcomeUnknown; one that never left is KindUnavailable, or KindTimeout when
-// ctx ended. The agent is told of a caller that has gone.
+// ctx ended. The agent is told when a caller has gone.
 func (s *Stream) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, error) {
 	w := s.waits.Get().(*wait)
 	w.call = call{op: op, done: w.finish}
@@ -137,7 +137,8 @@ func (s *Stream) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, er
 	return body, err
 }
 
-// wait is a call that is waited for. It is used again once it is answered.
+// wait is a call whose caller blocks until it is answered. It is reused
+// afterwards.
 type wait struct {
 	call   call
 	finish func(int, []byte, error)
@@ -155,10 +156,11 @@ func newWait() *wait {
 	return w
 }
 
-// Send sends operations, together where they fit into a message. done takes the
-// one answer of each by its place in ops, on any goroutine, also before Send
-// returns; it must not block, nor call the Stream. The errors are those of Call.
-// abandon ends the wait for an answer, as the end of Call's ctx does.
+// Send sends operations, together where they fit into a message. done is called
+// once for each, with its index in ops and its answer, on any goroutine,
+// perhaps before Send returns; it must not block, nor call the Stream. The
+// errors are those of Call. abandon ends the wait for an answer, as the end of
+// Call's ctx does.
 func (s *Stream) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int)) {
 	calls := make([]call, len(ops))
 	all := make([]*call, len(ops))
@@ -170,7 +172,7 @@ func (s *Stream) Send(ops []*interrexv1.Operation, done func(i int, body []byte,
 	return func(i int) { s.abandon(&calls[i], context.Canceled) }
 }
 
-// submit puts operations in line, or answers those that cannot be.
+// submit enqueues operations, and answers those that cannot be enqueued.
 func (s *Stream) submit(calls ...*call) {
 	s.mu.Lock()
 	queued := 0
@@ -194,7 +196,7 @@ func (s *Stream) submit(calls ...*call) {
 	}
 }
 
-// refusalOf says why no operation may be put in line.
+// refusalOf returns why no operation may be enqueued; nil if it may.
 func (s *Stream) refusalOf() error {
 	switch {
 	case s.life.Err() != nil:

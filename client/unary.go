@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// unary brings operations of one request to an agent by one call each.
+// unary sends operations of one request to an agent, each by a call of its own.
 type unary struct {
 	*endpoint
 	request *request
@@ -41,7 +41,7 @@ func (u unary) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, erro
 	return *answer.Msg, nil
 }
 
-// put writes into a request what has fields of its own on a stream.
+// put writes into a request what a stream carries in the envelope.
 func (r *request) put(m protoreflect.Message, op *interrexv1.Operation) (err error) {
 	set := func(name protoreflect.Name, v protoreflect.Value) {
 		if f := m.Descriptor().Fields().ByName(name); f != nil {
@@ -88,7 +88,7 @@ func (bytesCodec) Unmarshal(data []byte, m any) error {
 	return nil
 }
 
-// one makes one unary call of what an agent itself is asked, and gives its error a
+// one makes one unary call that the agent answers itself, and gives its error a
 // kind.
 func one[Q, A any](ctx context.Context, call func(context.Context, *connect.Request[Q]) (*connect.Response[A], error), m *Q, write bool) (*A, error) {
 	answer, err := call(ctx, connect.NewRequest(m))

@@ -30,7 +30,7 @@ type watch struct {
 	mu      sync.Mutex
 	request interrex.WatchRequest // Since is that of the next connection
 	present bool                  // amid the present leases
-	queue   fifo                  // that nobody has read
+	queue   fifo                  // not read yet
 	way     *subscription         // nil: there is none now
 	read    int                   // events that were read since the last credit
 	over    bool
@@ -82,7 +82,7 @@ func (w *watch) Next(ctx context.Context) (interrex.LeaseEvent, error) {
 	}
 }
 
-// pop gives an event, and asks for others when half of the buffer was read.
+// pop returns an event, and asks for more when half of the buffer was read.
 func (w *watch) pop() (*interrex.LeaseEvent, error) {
 	e, way, credit, err := w.popLocked()
 	if credit > 0 {
@@ -107,7 +107,7 @@ func (w *watch) popLocked() (e *interrex.LeaseEvent, way *subscription, credit i
 	return e, w.way, credit, nil
 }
 
-// own makes an event that nobody else has.
+// own returns a copy of an event for this reader only.
 func own(e *interrex.LeaseEvent) interrex.LeaseEvent {
 	mine := *e
 	mine.Lease.Metadata = maps.Clone(e.Lease.Metadata)
@@ -141,7 +141,7 @@ func (w *watch) Close() error {
 	}
 }
 
-// end says why the watch is over.
+// end ends the watch, and records why.
 func (w *watch) end(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -173,8 +173,8 @@ func (w *watch) run() error {
 	}
 }
 
-// position is where the watch would resume, and whether it is amid the present
-// leases, where it cannot.
+// position returns where the watch would resume, and whether it is still
+// receiving the present leases, where it cannot.
 func (w *watch) position() (since interrex.Revision, present bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -220,7 +220,8 @@ func (w *watch) unsubscribe(s *subscription) {
 	w.way = nil
 }
 
-// decode reads an event, once for all watches that get it: nobody writes to it.
+// decode decodes an event, once for all watches that get it, so nobody may
+// change it.
 func (w *watch) decode(b []byte) (any, error) {
 	var m interrexv1.LeaseEvent
 	if err := proto.Unmarshal(b, &m); err != nil {
@@ -237,8 +238,8 @@ func errUnreadable(why any) error {
 	return interrex.Errorf(interrex.KindWatchClosed, "cannot read an event: %v", why)
 }
 
-// take puts events in line, and notes where to resume. What comes on a way that
-// has been left is not taken: it will come again.
+// take enqueues events, and notes where to resume. It ignores events from a
+// subscription that is no longer the watch's: they will come again.
 func (w *watch) take(s *subscription, events []any) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

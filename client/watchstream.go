@@ -21,13 +21,13 @@ type watchStream struct {
 	work chan struct{} // something waits to be sent
 
 	mu     sync.Mutex
-	over   bool // no watch begins any more
+	over   bool // no more watches may begin
 	lastID uint64
 	open   map[uint64]*subscription
 	next   interrexv1.StreamServiceWatchRequest // what waits to be sent
 }
 
-// begin adds a watch; nil: the stream has no room, or is over.
+// begin adds a watch. It returns nil if the stream is full or over.
 func (st *watchStream) begin(ask func(*subscription) (*interrexv1.WatchOpen, error)) (*subscription, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -47,7 +47,7 @@ func (st *watchStream) begin(ask func(*subscription) (*interrexv1.WatchOpen, err
 	return s, nil
 }
 
-// allow asks for so many events more.
+// allow asks for that many more events.
 func (s *subscription) allow(events int) {
 	st := s.stream
 	st.mu.Lock()
@@ -58,7 +58,7 @@ func (s *subscription) allow(events int) {
 	}
 }
 
-// close gives the subscription up; the last one takes the stream with it.
+// close ends the subscription; the last one ends the stream too.
 func (s *subscription) close() {
 	st := s.stream
 	st.mu.Lock()
@@ -97,7 +97,7 @@ func (st *watchStream) run() {
 	}
 }
 
-// finish ends a subscription, and says why. The lock is held.
+// finish ends a subscription, and records why. The lock is held.
 func (st *watchStream) finish(id uint64, err error) {
 	if s := st.open[id]; s != nil {
 		delete(st.open, id)
@@ -106,10 +106,10 @@ func (st *watchStream) finish(id uint64, err error) {
 	}
 }
 
-// watching is the stream as Connect gives it.
+// watching is Connect's stream.
 type watching = connect.BidiStreamForClient[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]
 
-// connect runs the connection. It returns why it ended.
+// connect runs the connection until it ends, and returns why.
 func (st *watchStream) connect() error {
 	ctx, cancel := context.WithCancel(st.life)
 	defer cancel()
@@ -125,7 +125,7 @@ func (st *watchStream) connect() error {
 	return err
 }
 
-// deliver does what a message of the agent says.
+// deliver handles a message of the agent.
 func (st *watchStream) deliver(m *interrexv1.StreamServiceWatchResponse) {
 	st.mu.Lock()
 	for _, id := range m.GetOpened() {
@@ -143,7 +143,7 @@ func (st *watchStream) deliver(m *interrexv1.StreamServiceWatchResponse) {
 	st.finishAll(m.GetEnded())
 }
 
-// finishAll ends subscriptions as the agent says. The lock is held.
+// finishAll ends subscriptions with the agent's errors. The lock is held.
 func (st *watchStream) finishAll(all []*interrexv1.WatchEnd) {
 	for _, e := range all {
 		if why := wire.FromDetail(e.GetError()); why != nil {
@@ -154,7 +154,7 @@ func (st *watchStream) finishAll(all []*interrexv1.WatchEnd) {
 	}
 }
 
-// bring hands events to all watches that get them; each is read once.
+// bring hands events to all watches that get them; each event is decoded once.
 func (st *watchStream) bring(group *interrexv1.WatchEvents) {
 	to := st.subscribers(group.GetIds())
 	if len(to) == 0 {
@@ -180,7 +180,7 @@ func (st *watchStream) bring(group *interrexv1.WatchEvents) {
 	}
 }
 
-// refuse ends a subscription that its own side cannot go on with.
+// refuse ends a subscription that the client cannot go on with.
 func (st *watchStream) refuse(s *subscription, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -189,7 +189,7 @@ func (st *watchStream) refuse(s *subscription, err error) {
 	st.wake()
 }
 
-// subscribers gives the watches that are open of those with these ids.
+// subscribers returns the open watches among those with these ids.
 func (st *watchStream) subscribers(ids []uint64) []*subscription {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -205,7 +205,7 @@ func (st *watchStream) subscribers(ids []uint64) []*subscription {
 // send sends what waits, as soon as the last message has been sent. It returns
 // nil when ctx ended.
 func (st *watchStream) send(ctx context.Context, conn *watching) error {
-	st.wake() // for what has waited since before the connection
+	st.wake() // for what was queued before there was a connection
 	for {
 		select {
 		case <-ctx.Done():
@@ -220,7 +220,7 @@ func (st *watchStream) send(ctx context.Context, conn *watching) error {
 	}
 }
 
-// pick gives the next message; nil: nothing waits.
+// pick returns the next message; nil: nothing waits.
 func (st *watchStream) pick() *interrexv1.StreamServiceWatchRequest {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -235,7 +235,7 @@ func (st *watchStream) pick() *interrexv1.StreamServiceWatchRequest {
 	return m
 }
 
-// move takes as much from the beginning of a list as there is room.
+// move removes as many elements from the start of a list as there is room for.
 func move[T any](from *[]T, room int) (moved []T, left int) {
 	n := min(room, len(*from))
 	moved = (*from)[:n:n]

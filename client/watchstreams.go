@@ -12,17 +12,17 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// What one stream of watches carries at most; an agent takes no more.
+// Limits of one stream of watches, which agents enforce.
 const (
 	maxWatches   = 4096    // that are open
 	maxWatchBody = 2 << 10 // bytes of one watch's request
 )
 
-// subscriber is a watch as the stream sees it that brings its events.
+// subscriber is a watch as seen by the stream that delivers its events.
 type subscriber interface {
-	// decode reads an event for all who get it.
+	// decode decodes an event for all watches that get it.
 	decode(event []byte) (any, error)
-	// take must not wait. Its error ends the subscription.
+	// take must not block. Its error ends the subscription.
 	take(s *subscription, events []any) error
 }
 
@@ -31,13 +31,13 @@ type subscription struct {
 	id     uint64
 	stream *watchStream
 	to     subscriber
-	began  atomic.Bool   // it misses nothing that comes after
+	began  atomic.Bool   // it misses nothing from here on
 	over   chan struct{} // closed when it has ended by itself
 	err    error         // why, once it has
 }
 
-// watchStreams are the streams of watches to one agent: one, as long as that
-// has room, and none while there is no watch.
+// watchStreams are the streams of watches to one agent: one as long as it has
+// room, and none while there are no watches.
 type watchStreams struct {
 	service interrexv1.StreamServiceClient
 	url     string
@@ -52,7 +52,8 @@ type watchStreams struct {
 
 func newWatchStreams(h connect.HTTPClient, url string, accept func(http.Header) error) *watchStreams {
 	s := &watchStreams{
-		// What many watches get is sent once: to compress it costs more than it saves.
+		// An event for many watches is sent once: compression would cost more
+		// than it saves.
 		service: interrexv1.NewStreamServiceClient(joining{h}, url, connect.WithAcceptCompression("gzip", nil, nil)),
 		url:     url, accept: accept,
 	}
@@ -61,13 +62,14 @@ func newWatchStreams(h connect.HTTPClient, url string, accept func(http.Header) 
 }
 
 // close ends all streams and waits until they are gone. No watch may begin
-// beside it.
+// meanwhile.
 func (s *watchStreams) close() {
 	s.end()
 	s.running.Wait()
 }
 
-// begin asks the agent for a watch; ask says for which, and may not call back.
+// begin asks the agent for a watch; ask makes the request, and may not call
+// back.
 func (s *watchStreams) begin(ask func(*subscription) (*interrexv1.WatchOpen, error)) (*subscription, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +90,7 @@ func (s *watchStreams) begin(ask func(*subscription) (*interrexv1.WatchOpen, err
 	return sub, nil
 }
 
-// drop leaves a stream out that is over.
+// drop removes a stream that is over.
 func (s *watchStreams) drop(st *watchStream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

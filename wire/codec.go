@@ -17,8 +17,8 @@ import (
 )
 
 // StreamCodec is protobuf, as connect's own codec writes and reads it. It reads
-// the messages of Operate itself: all that one holds shares one copy of its bytes,
-// where protobuf's own reader makes several for each operation.
+// the messages of Operate itself: everything in a message shares one copy of
+// its bytes, where protobuf's own reader makes several for each operation.
 type StreamCodec struct{}
 
 var _ connect.Codec = StreamCodec{}
@@ -38,7 +38,7 @@ func (StreamCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
 	return proto.MarshalOptions{}.MarshalAppend(b, m)
 }
 
-// Unmarshal implements connect.Codec. Connect uses data again afterwards.
+// Unmarshal implements connect.Codec. Connect reuses data afterwards.
 func (StreamCodec) Unmarshal(data []byte, message any) error {
 	switch m := message.(type) {
 	case *interrexv1.OperateRequest:
@@ -61,14 +61,14 @@ var (
 	errUTF8      = errors.New("cannot decode the message: a text in it is not UTF-8")
 )
 
-// MaxOperations is how many operations, or watches and credits, one message of a
-// stream has at most. Messages with more are not read: each could take a hundred
-// times its bytes.
+// MaxOperations is the largest number of operations, or of watches and credits,
+// in one message of a stream. Messages with more are not read: each element
+// could take a hundred times its bytes.
 const MaxOperations = 1024
 
-// MaxBody is how many bytes a method's own request has at most: an operation of
-// the log, and what a message adds. With its envelope it fits into a message of
-// every hop.
+// MaxBody is the largest size, in bytes, of a method's own request: an
+// operation of the log, and what a message adds. With its envelope it fits into
+// a message of every hop.
 const MaxBody = 1<<20 + 64<<10
 
 // few counts the fields of a message that have one of these numbers. The error is
@@ -89,7 +89,7 @@ type field struct {
 	bytes  []byte
 }
 
-// fields calls each for every field of a message, in their order.
+// fields calls each for every field of a message, in order.
 func fields(b []byte, each func(field) error) error {
 	for len(b) > 0 {
 		f := field{}
@@ -135,7 +135,7 @@ func (f field) text() (string, error) {
 	return unsafe.String(unsafe.SliceData(f.bytes), len(f.bytes)), nil
 }
 
-// readOperations reads a message whose bytes are its own from now on.
+// readOperations reads a message and keeps its bytes.
 func readOperations(b []byte, m *interrexv1.OperateRequest) error {
 	n, err := few("operations", b, 1)
 	if err != nil {
@@ -170,8 +170,8 @@ func readNumbers(b []byte, to *[]uint64) error {
 	return nil
 }
 
-// readOperation takes up one field of an operation. One that is not known here,
-// or is of another kind, is left out.
+// readOperation reads one field of an operation. It ignores a field that is
+// unknown, or of another wire type.
 func readOperation(f field, op *interrexv1.Operation) (err error) {
 	if f.kind == protowire.VarintType {
 		switch f.number {
@@ -221,7 +221,7 @@ func (a *Answer) SetBody(body []byte) {
 	a.Result = &a.body
 }
 
-// readAnswers reads a message whose bytes are its own from now on.
+// readAnswers reads a message and keeps its bytes.
 func readAnswers(b []byte, m *interrexv1.OperateResponse) error {
 	n, err := count(b, 1)
 	if err != nil {

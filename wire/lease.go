@@ -107,7 +107,7 @@ func FromLeaseEvent(m *interrexv1.LeaseEvent) (interrex.LeaseEvent, error) {
 	return interrex.LeaseEvent{Kind: m.GetKind(), Lease: l, Revision: interrex.Revision(m.GetRevision())}, err
 }
 
-// Timestamp makes no message of the zero time.
+// Timestamp returns the message of a time, nil for the zero time.
 func Timestamp(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil
@@ -115,7 +115,7 @@ func Timestamp(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
-// Optional makes no message of a duration that was left out.
+// Optional returns the message of a duration, nil for one that was left out.
 func Optional(d time.Duration) *durationpb.Duration {
 	if d == 0 {
 		return nil
@@ -123,10 +123,10 @@ func Optional(d time.Duration) *durationpb.Duration {
 	return durationpb.New(d)
 }
 
-// Count makes a number of the wire: none are below zero there.
+// Count converts a number for the wire, where none is below zero.
 func Count(n int) uint32 { return uint32(max(n, 0)) }
 
-// Fence makes the message of a fence; none of the zero Fence.
+// Fence returns the message of a fence, nil for the zero Fence.
 func Fence(f interrex.Fence) *interrexv1.Fence {
 	if f == (interrex.Fence{}) {
 		return nil
@@ -134,7 +134,7 @@ func Fence(f interrex.Fence) *interrexv1.Fence {
 	return &interrexv1.Fence{Key: f.Key.String(), Token: uint64(f.Token)}
 }
 
-// Consistency makes the message of how fresh a read must be.
+// Consistency converts how fresh a read must be.
 func Consistency(c interrex.Consistency) interrexv1.Consistency {
 	switch c {
 	case interrex.Eventual:
@@ -145,8 +145,8 @@ func Consistency(c interrex.Consistency) interrexv1.Consistency {
 	return interrexv1.Consistency_CONSISTENCY_UNSPECIFIED
 }
 
-// Millis makes a number of milliseconds, rounded up: of a time that is left, never
-// nothing.
+// Millis converts a duration to milliseconds, rounded up, so that a time that
+// is left is never 0.
 func Millis(d time.Duration) uint32 {
 	return uint32(max(1, (d+time.Millisecond-1)/time.Millisecond))
 }

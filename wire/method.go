@@ -18,7 +18,7 @@ type Message[T any] interface {
 	proto.Message
 }
 
-// Method is a method of the API as its .proto declares it towards callers.
+// Method is a method of the API as its .proto declares it to callers.
 type Method struct {
 	Procedure string // /interrex.v1.LeaseService/Claim
 	Number    uint32 // its name on a stream
@@ -82,7 +82,7 @@ func methodOf(d protoreflect.MethodDescriptor) (Method, error) {
 	return m, nil
 }
 
-// Takes says whether a method has messages of these types in its .proto.
+// Takes checks that a method has messages of these types in its .proto.
 func (m Method) Takes(request, answer proto.Message) error {
 	d, err := find(m.Procedure)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // KindInvalid or KindTooLarge and names the field.
 type Reader struct{ Err error }
 
-// Fail notes an error, unless there was one before.
+// Fail records an error, unless there was one before.
 func (r *Reader) Fail(err error) {
 	if r.Err == nil && err != nil {
 		r.Err = err
