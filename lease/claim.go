@@ -18,10 +18,10 @@ type Claim struct {
 	Metadata Metadata
 }
 
-// About says what everybody on its way may know of it.
+// About is part of state.Command.
 func (c *Claim) About() state.About { return state.About{Name: "claim", Key: c.Key} }
 
-// Validate says which field is not allowed. It leaves the key out: see
+// Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Claim) Validate() error {
 	if err := interrex.ValidateHolder(c.Holder); err != nil {

@@ -9,11 +9,12 @@ import (
 // *Pin or *Unpin. Each has a file of its own, with everything that only it has.
 type command interface {
 	state.Command
-	// decode reads what Append wrote behind the number, and gives the decoder
-	// behind it. It goes by value, for what an interface's method is given a
-	// pointer to is allocated for each command.
+	// decode reads what Append wrote after the number, and returns the decoder
+	// after that. The decoder is passed by value: a pointer passed to an
+	// interface's method would be allocated for each command.
 	decode(d decoder) decoder
-	// check says why it cannot be done at now; nil: apply may follow.
+	// check returns why the command cannot be done at now; nil: apply may
+	// follow.
 	check(t *Table, now state.Time) *interrex.Error
 	// apply does what check has allowed; it cannot fail.
 	apply(t *Table, turn *state.Turn) *Reply
@@ -29,7 +30,7 @@ const (
 	opUnpin
 )
 
-// operations makes the commands by number.
+// operations has the constructors of the commands, by number.
 var operations = [...]func() command{
 	opClaim:    func() command { return new(Claim) },
 	opExtend:   func() command { return new(Extend) },
@@ -59,7 +60,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	return c, nil
 }
 
-// Check says whether a command that Decode has given can be done at now.
+// Check reports whether a command that Decode returned can be done at now.
 func (t *Table) Check(now state.Time, c state.Command) error {
 	own, is := c.(command)
 	if !is {
@@ -71,9 +72,9 @@ func (t *Table) Check(now state.Time, c state.Command) error {
 	return nil
 }
 
-// Apply does what Check has allowed and gives a *Reply. Where the operation
+// Apply does what Check has allowed, and returns a *Reply. Where the operation
 // also ends a lease (a claim one that is due, an unpin one that is overdue),
-// that is a change of its own, and the turn stands at the last one afterwards.
+// that is a change of its own, and the turn is at the last revision afterwards.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	t.history.forget(turn.Now)
 	return c.(command).apply(t, turn)

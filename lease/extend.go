@@ -15,12 +15,12 @@ type Extend struct {
 	TTL   time.Duration // 0: the lease's own, which an extend never changes
 }
 
-// About says what everybody on its way may know of it.
+// About is part of state.Command.
 func (c *Extend) About() state.About {
 	return state.About{Name: "extend", Key: c.Key, Lane: state.LaneExtend}
 }
 
-// Validate says which field is not allowed. It leaves the key out: see
+// Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Extend) Validate() error {
 	if err := validateToken(c.Token); err != nil {

@@ -23,7 +23,7 @@ func (t *Table) succeed(turn *state.Turn, old, l *row, how interrex.Ending) {
 	t.replace(old, l)
 }
 
-// end takes the lease out, remembers it, and publishes how it ended.
+// end removes the lease, remembers it, and publishes how it ended.
 func (t *Table) end(turn *state.Turn, l *row, how interrex.Ending) {
 	t.remove(l)
 	t.history.add(turn, l, how)

@@ -19,8 +19,8 @@ type freeing interface {
 	frees(t *Table, now state.Time) bool
 }
 
-// Wants reports whether c is a claim, whose caller asks again every quarter of
-// the ttl.
+// Wants reports whether c is a claim. The caller of a claim asks again every
+// quarter of the ttl.
 func (t *Table) Wants(c state.Command) (every time.Duration, wants bool) {
 	if claim, is := c.(*Claim); is {
 		return claim.TTL / 4, true
@@ -67,8 +67,8 @@ func (t *Table) Free(k interrex.Key, now state.Time) (free bool, until state.Tim
 	return false, l.expiry
 }
 
-// Taken is the refusal of a claim of k, which ends with why. What remains is
-// absent for a pinned lease.
+// Taken returns the refusal of a claim of k, whose text ends with why.
+// Remaining is absent for a pinned lease.
 func (t *Table) Taken(k interrex.Key, now state.Time, why string) *interrex.Error {
 	held, found := t.Get(k)
 	if !found {
@@ -82,7 +82,7 @@ func (t *Table) Taken(k interrex.Key, now state.Time, why string) *interrex.Erro
 	return e
 }
 
-// Ends gives the keys that a Tick of the same now and limit would free, in
+// Ends returns the keys that a Tick of the same now and limit would free, in
 // its order. It is exact unless more pins than limit lift themselves at once;
 // then it may leave some out.
 func (t *Table) Ends(now state.Time, limit int) []interrex.Key {

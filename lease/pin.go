@@ -17,17 +17,17 @@ type Pin struct {
 	Key    interrex.Key
 	Owner  string
 	Reason string
-	For    time.Duration // 0: at its owner's will
+	For    time.Duration // 0: until its owner unpins
 }
 
 // MaxPinFor is the longest time of a pin that lifts itself: ten years, so that
-// no sum with cluster time overflows. A pin at will has no limit.
+// no sum with cluster time overflows. A pin without For has no limit.
 const MaxPinFor = 10 * 365 * 24 * time.Hour
 
-// About says what everybody on its way may know of it.
+// About is part of state.Command.
 func (c *Pin) About() state.About { return state.About{Name: "pin", Key: c.Key} }
 
-// Validate says which field is not allowed. It leaves the key out: see
+// Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Pin) Validate() error {
 	if err := interrex.ValidateOwner(c.Owner); err != nil {

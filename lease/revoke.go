@@ -10,16 +10,16 @@ import (
 // Revoke frees the name.
 type Revoke struct {
 	Key   interrex.Key
-	Token interrex.Token // not looked at under Force
+	Token interrex.Token // ignored with Force
 	Force bool
 }
 
-// About says what everybody on its way may know of it.
+// About is part of state.Command.
 func (c *Revoke) About() state.About {
 	return state.About{Name: "revoke", Key: c.Key, Privileged: c.Force}
 }
 
-// Validate says which field is not allowed. It leaves the key out: see
+// Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Revoke) Validate() error {
 	if c.Force {

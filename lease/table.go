@@ -20,7 +20,7 @@ type Config struct{}
 //
 // Lock and Unlock are for State, which takes the lock once an entry. Check,
 // Apply, Due, Tick, Freeze, Restore, Replay and Holds run under it; every other
-// method that looks at the content takes it for reading by itself.
+// method that looks at the content takes the lock for reading itself.
 type Table struct {
 	mu sync.RWMutex
 

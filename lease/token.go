@@ -2,15 +2,14 @@ package lease
 
 import "github.com/interrex/interrex"
 
-// Holds reports whether the lease of k is there under that token. The table's
-// lock is held.
+// Holds reports whether k is leased under that token. The table's lock is held.
 func (t *Table) Holds(k interrex.Key, token interrex.Token) bool {
 	l, ok := t.rows.Get(join(k))
 	return ok && l.token == token
 }
 
-// checkToken demands that the lease is there under the token. Whether it is
-// overdue does not matter: while it is there, it is held.
+// checkToken returns an error unless the lease exists under the token. Whether
+// it is overdue does not matter: while it exists, it is held.
 func (t *Table) checkToken(verb string, k interrex.Key, token interrex.Token) *interrex.Error {
 	l, ok := t.rows.Get(join(k))
 	if !ok {
@@ -22,7 +21,7 @@ func (t *Table) checkToken(verb string, k interrex.Key, token interrex.Token) *i
 	return nil
 }
 
-// checkThere demands that the lease is there, under any token.
+// checkThere returns an error unless the lease exists, under any token.
 func (t *Table) checkThere(verb string, k interrex.Key) *interrex.Error {
 	if _, ok := t.rows.Get(join(k)); !ok {
 		return interrex.Errorf(interrex.KindNotFound, "cannot %s %s: nobody holds it", verb, k)

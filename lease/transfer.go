@@ -17,10 +17,10 @@ type Transfer struct {
 	TTL   time.Duration // 0: the lease's own; else it becomes that
 }
 
-// About says what everybody on its way may know of it.
+// About is part of state.Command.
 func (c *Transfer) About() state.About { return state.About{Name: "transfer", Key: c.Key} }
 
-// Validate says which field is not allowed. It leaves the key out: see
+// Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Transfer) Validate() error {
 	if err := validateToken(c.Token); err != nil {

@@ -13,10 +13,10 @@ type Unpin struct {
 	Owner string
 }
 
-// About says what everybody on its way may know of it.
+// About is part of state.Command.
 func (c *Unpin) About() state.About { return state.About{Name: "unpin", Key: c.Key} }
 
-// Validate says which field is not allowed. It leaves the key out: see
+// Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Unpin) Validate() error { return interrex.ValidateOwner(c.Owner) }
 
@@ -41,7 +41,7 @@ func (c *Unpin) check(t *Table, _ state.Time) *interrex.Error {
 	return nil
 }
 
-// frees is part of freeing: the last pin of an overdue lease takes it along.
+// frees is part of freeing: an overdue lease ends with its last pin.
 func (c *Unpin) frees(t *Table, now state.Time) bool {
 	if c.check(t, now) != nil {
 		return false
@@ -61,7 +61,7 @@ func (c *Unpin) apply(t *Table, turn *state.Turn) *Reply {
 	return reply
 }
 
-// unpin lifts the pin of an owner who has one, and gives the row as it is then.
+// unpin lifts the pin of an owner that has one, and returns the changed row.
 func (t *Table) unpin(turn *state.Turn, l *row, owner string) *row {
 	l = t.writable(l)
 	i, _ := l.pinOf(owner)

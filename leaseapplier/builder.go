@@ -175,8 +175,8 @@ func (b *builder) settle(f *flight) {
 	}
 }
 
-// lookAgain has the waiters look at every name that the entry may have freed:
-// to look at another one does no harm.
+// lookAgain makes the waiters check every name that the entry may have freed:
+// checking one too many does no harm.
 func (b *builder) lookAgain(f *flight) {
 	if b.waiters.len() == 0 {
 		return

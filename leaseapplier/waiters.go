@@ -53,7 +53,7 @@ type waiters struct {
 	lines  map[interrex.Key]*line
 	byID   map[request]*waiter
 	looks  []*line   // whose name may be free
-	jumps  []*waiter // who has asked, and may pass the line
+	jumps  []*waiter // have asked, and may pass the line
 	serial uint64
 }
 
@@ -202,8 +202,8 @@ func (s *waiters) first(l *line, alone bool) *waiter {
 	return nil
 }
 
-// jumping gives, once, those who have asked and pass the line: takeovers by the
-// name's holder.
+// jumping returns, once, the waiters that have asked and pass the line:
+// takeovers by the name's holder.
 func (s *waiters) jumping() []*waiter {
 	var out []*waiter
 	for _, w := range s.jumps {
@@ -246,7 +246,7 @@ func (s *waiters) errHeld(k interrex.Key, why string) error {
 	return e
 }
 
-// nothingWaits is the table of a state that has none whose operations may wait.
+// nothingWaits stands in when no table's operations may wait.
 type nothingWaits struct{}
 
 func (nothingWaits) Wants(state.Command) (time.Duration, bool)        { return 0, false }

@@ -36,8 +36,8 @@ func (c *ownClient) drain(ctx context.Context) error {
 	return errors.Join(c.DrainHolds(ctx), c.close())
 }
 
-// client gives a *client.Client. It stops before the API and raft do, since the
-// leases that are held through it are released last of all.
+// client outputs a *client.Client. It stops before the API and raft do, since
+// the leases that are held through it are released last of all.
 func (s *Set) client() dependency.Manifold {
 	return Gate(s.name(ClientName), dependency.Manifold{
 		Inputs: s.names(APIName),
@@ -81,7 +81,7 @@ func (s *Set) startClient(server *api.Server) (worker.Worker, error) {
 	return o, nil
 }
 
-// leases gives interrex.Leases while they are switched on.
+// leases outputs interrex.Leases while they are switched on.
 func (s *Set) leases() dependency.Manifold {
 	return Gate(s.name(LeasesName), dependency.Manifold{
 		Inputs: s.names(ClientName, LeasesFeatureName),
@@ -103,9 +103,9 @@ func (s *Set) leases() dependency.Manifold {
 const moment = 50 * time.Millisecond
 
 // visitRaft keeps raft from stopping before the client's leases are released,
-// when all stops together: the engine kills everybody in the same moment. It is a
-// visit and no input, since the client goes on while raft alone is restarted; then
-// it leaves at once.
+// when everything stops at once: the engine kills all workers in the same
+// moment. It is a visit and not an input, since the client goes on when only
+// raft restarts; then it leaves at once.
 func (s *Set) visitRaft(dying, closed <-chan struct{}) {
 	for {
 		visit, changed := s.Present.enterRaft(s.name(ClientName))

@@ -74,10 +74,11 @@ type AgentConfig struct {
 	Version string
 }
 
-// Table makes an embedder's own table, empty, and the service that it offers; the
-// zero Service is none. It is called once for each life of the replicated state,
-// and to check the configuration. The table's ID is state.FirstOwnTable or above,
-// and the numbers of its methods are 256 times that and what follows.
+// Table makes an embedder's own table, empty, and the service that it offers;
+// the zero Service means no service. It is called each time the replicated
+// state starts, and to check the configuration. The table's ID is
+// state.FirstOwnTable or above, and the numbers of its methods are the 256 from
+// 256 times the ID on.
 type Table func() (state.Table, api.Service)
 
 // tables makes the embedder's own tables, and their services.
@@ -89,7 +90,7 @@ func (c AgentConfig) tables() (tables []state.Table, services []api.Service) {
 	return tables, services
 }
 
-// validTables says what is wrong with the embedder's own tables.
+// validTables reports what is wrong with the embedder's own tables.
 func (c AgentConfig) validTables() error {
 	for i, make := range c.Tables {
 		if make == nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// forwarder keeps the way to the leader that requests are forwarded to, and the
-// one to the leader before it while that may still answer.
+// forwarder keeps the connection to the current leader, to which requests are
+// forwarded, and the one to the leader before it while that may still answer.
 type forwarder struct {
 	transport *transport.Transport
 	logger    client.Logger
@@ -34,8 +34,9 @@ type forwarder struct {
 	streams map[string]way
 }
 
-// way is the streams to one agent. Claims that wait have one of their own: each
-// is open for up to an hour, and together they would keep everything else out.
+// way has the streams to one agent. Claims that wait have a stream of their
+// own: each is open for up to an hour, and together they would leave no room
+// for anything else.
 type way struct{ others, waits *client.Stream }
 
 // Send implements api.Forwarder.
@@ -57,13 +58,13 @@ func (w way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err
 	return func(i int) { at[i].of.abandon(at[i].place) }
 }
 
-// Close closes both.
+// Close closes both streams.
 func (w way) Close() error { return errors.Join(w.others.Close(), w.waits.Close()) }
 
-// part is those of the operations that go by one stream.
+// part has the operations that go by one stream.
 type part struct {
 	ops     []*interrexv1.Operation
-	among   []int // their places among all
+	among   []int // their indexes among all
 	abandon func(place int)
 }
 

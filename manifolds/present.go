@@ -64,7 +64,7 @@ func (p *Present) now() parts {
 	return p.parts
 }
 
-// Client gives this agent's own client, nil while it does not run.
+// Client returns this agent's own client, nil while it does not run.
 func (p *Present) Client() *client.Client {
 	if c := p.now().client; c != nil {
 		return c.Client
@@ -72,7 +72,7 @@ func (p *Present) Client() *client.Client {
 	return nil
 }
 
-// State gives the replicated state, nil while it does not run.
+// State returns the replicated state, nil while it does not run.
 func (p *Present) State() *state.State { return p.now().state }
 
 // Server gives the API's server, nil while it does not run.

@@ -28,7 +28,7 @@ type Config struct {
 	Bytes int
 	// Timeout is the deadline of an operation that has none; 0: EnqueueTimeout.
 	Timeout time.Duration
-	// ExtendTimeout is the same in state.LaneExtend; 0: ExtendTimeout.
+	// ExtendTimeout is the same for state.LaneExtend; 0: ExtendTimeout.
 	ExtendTimeout time.Duration
 }
 

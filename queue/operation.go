@@ -7,7 +7,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// lanes is how many lanes there are.
+// lanes is the number of lanes.
 const lanes = state.LaneExtend + 1
 
 // Operation is a state.Operation on its way to the log. It belongs to the queue
@@ -15,7 +15,7 @@ const lanes = state.LaneExtend + 1
 type Operation struct {
 	state.Operation
 
-	// Command is Data, decoded: whoever makes the operation sets both.
+	// Command is Data, decoded. The operation's maker sets both.
 	Command state.Command
 	// Lane is that of Command.About.
 	Lane state.Lane
@@ -29,19 +29,20 @@ type Operation struct {
 	// Done gets the one result, on any goroutine. It must not block, nor call
 	// Enqueue.
 	Done func(state.Result)
-	// Wait makes a command that wants its key, a claim, wait while that is
-	// taken; nil: it does not.
+	// Wait makes a claim, or another command that wants its key, wait while the
+	// key is taken; nil: it does not.
 	Wait *Wait
 
 	answered atomic.Bool
 }
 
-// Wait says how a claim stands in line for its key.
+// Wait says how a claim waits for its key.
 type Wait struct {
 	// Until is the end of the wait, by the queue's clock.
 	Until time.Time
-	// Every is how often its caller asks again (ttl/4); who misses three
-	// askings leaves. 0: it does not ask again, and lives as long as Stop.
+	// Every is how often its caller asks again (ttl/4); a claim is dropped
+	// after three missed times. 0: the caller does not ask again, and the claim
+	// waits until Stop is closed.
 	Every time.Duration
 }
 

@@ -95,7 +95,7 @@ func errHalted(halt error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "operation: this agent cannot apply it, others may have: %v", halt).WithCause(halt)
 }
 
-// panicked is a panic of a table. Its stack is for the log alone.
+// panicked is a panic of a table. Its stack is for the log only.
 type panicked struct {
 	value any
 	stack []byte

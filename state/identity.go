@@ -10,8 +10,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Epoch tells recoveries of one cluster apart. Agents talk to an equal epoch
-// only.
+// Epoch tells recoveries of one cluster apart. Agents only talk to agents of
+// the same epoch.
 type Epoch struct {
 	Number uint64
 	Bits   uint64 // random, new with each epoch
@@ -25,7 +25,7 @@ type Identity struct {
 }
 
 // SetIdentity is the operation that a new cluster's first leader proposes: it
-// says which cluster this is. Done again with the same cluster ID it changes
+// says which cluster this is. Repeated with the same cluster ID it changes
 // nothing and takes no revision; with another it is KindConflict.
 type SetIdentity struct {
 	Identity Identity
@@ -83,7 +83,7 @@ func appendIdentity(b []byte, id Identity) []byte {
 	return b
 }
 
-// identity reads a copy: it outlives what it was read from.
+// identity reads a copy, which outlives what it was read from.
 func (d *decoder) identity() Identity {
 	var id Identity
 	id.ClusterID = strings.Clone(d.text())

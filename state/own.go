@@ -36,7 +36,7 @@ type ownCommand interface {
 	// decode reads what Append wrote behind version and number; the error is of
 	// kind KindInvalid.
 	decode(args []byte) error
-	// check says why it cannot be done now, as an *interrex.Error.
+	// check returns why it cannot be done now, as an *interrex.Error.
 	check(o *own) error
 	// apply does what check has allowed, for a caller.
 	apply(o *own, t *Turn, caller string)
@@ -96,7 +96,7 @@ func decodeCommand(data []byte) (ownCommand, error) {
 	return c, nil
 }
 
-// apply does one own operation, or refuses it.
+// apply does one of the state's own operations, or refuses it.
 func (o *own) apply(t *Turn, op *Operation) Result {
 	c, err := decodeCommand(op.Data)
 	if err == nil {

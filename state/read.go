@@ -48,8 +48,8 @@ func (s *State) Due() (Time, bool) {
 	return m.due, m.hasDue
 }
 
-// Waitable is the table whose operations may wait for one another; nil: none
-// is.
+// Waitable returns the table whose operations may wait for one another; nil if
+// there is none.
 func (s *State) Waitable() Waitable { return s.waitable }
 
 // Identity says which history this is.
@@ -103,12 +103,12 @@ func (s *State) WaitRevision(ctx context.Context, r interrex.Revision) error {
 	return s.revision.wait(ctx, uint64(r), func() uint64 { return uint64(s.Revision()) })
 }
 
-// Knows reports whether there is a table here: an entry for another one would halt
-// every replica.
+// Knows reports whether the table exists here: an entry for an unknown one
+// would halt every replica.
 func (s *State) Knows(table TableID) bool { return table == OwnTable || s.tables.find(table) != nil }
 
-// Versions says which tables there are, and in which version of their encoding,
-// by name and number: "counters(256)".
+// Versions returns the version of each table's encoding, by the table's name
+// and number: "counters(256)".
 func (s *State) Versions() map[string]uint16 {
 	versions := make(map[string]uint16, len(s.tables))
 	for _, t := range s.tables {

@@ -50,7 +50,7 @@ func (r *records) find(ref reference) (*name, *record) {
 // id. done: the result stands in a mark, a record or a limit, and the operation
 // is not done (again). It begins with raising the mark, as the operation says.
 func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res Result, done bool) {
-	// Not ValidateRequestID: what stands in a log is applied as it always was.
+	// Not ValidateRequestID: what is in a log is applied as it always was.
 	if len(op.RequestID) > interrex.MaxRequestID {
 		return t, refuse(op, interrex.Errorf(interrex.KindInvalid, "request_id: 1 to %d bytes are allowed, not %d", interrex.MaxRequestID, len(op.RequestID))), true
 	}

@@ -49,14 +49,14 @@ type Table interface {
 	Version() uint16
 	sync.Locker
 
-	// Decode reads one operation and validates it; what it gives depends on
-	// data alone. A refusal is an *interrex.Error. data is a part of the log
-	// entry and never changes; what a table keeps of it, it clones, or it keeps
-	// the whole entry alive.
+	// Decode reads one operation and validates it; the result depends on data
+	// only. A refusal is an *interrex.Error. data is a part of the log entry
+	// and never changes; a table clones what it keeps of it, or it keeps the
+	// whole entry alive.
 	Decode(data []byte) (Command, error)
-	// Check says whether what Decode has given can be done now. It changes
-	// nothing. A refusal is an *interrex.Error; it may carry Remaining and such
-	// as of now.
+	// Check reports whether a command that Decode returned can be done now. It
+	// changes nothing. A refusal is an *interrex.Error; it may carry Remaining
+	// and the like, as of now.
 	Check(now Time, c Command) error
 	// Apply does what Check has allowed; it cannot fail. It always changes
 	// something: t.Revision is the operation's revision.
@@ -111,29 +111,31 @@ type Fencer interface {
 	Holds(k interrex.Key, token interrex.Token) bool
 }
 
-// Waitable is the power of a table whose operations may wait for one another: a
-// claim for a key that another holds. What it answers are the leader's guesses
-// while it builds an entry; Apply alone decides. It takes the table's lock
-// itself, and may be asked about the commands of any table: it knows its own.
+// Waitable is implemented by a table whose operations may wait for one another,
+// such as a claim for a key that another holds. Its answers are the leader's
+// guesses while it builds an entry; only Apply decides. Its methods take the
+// table's lock themselves, and may be called with commands of any table: it
+// knows its own.
 type Waitable interface {
 	// Wants reports whether c wants its key for itself, so that it may wait
-	// while that is taken; and how often a caller that asks again does so at
-	// the latest.
+	// while the key is taken, and the longest time after which a caller that
+	// asks again does so.
 	Wants(c Command) (every time.Duration, wants bool)
-	// Passes reports whether c, which wants its key, passes those who wait for
-	// it: a takeover by the holder.
+	// Passes reports whether c, which wants its key, goes ahead of those that
+	// wait for it, as a takeover by the holder does.
 	Passes(c Command) bool
 	// Frees reports whether c would leave its key free if it were applied at
 	// now.
 	Frees(c Command, now Time) bool
-	// Free reports whether k is free at now; if it is not, until when it is
-	// taken, as far as is known. 0: nobody knows, as of a pinned lease.
+	// Free reports whether k is free at now; if not, until is when it will be,
+	// as far as is known. 0: unknown, as for a pinned lease.
 	Free(k interrex.Key, now Time) (free bool, until Time)
-	// Ends gives the keys that a Tick of the same now and limit would free, in
-	// its order.
+	// Ends returns the keys that a Tick with the same now and limit would free,
+	// in its order.
 	Ends(now Time, limit int) []interrex.Key
-	// Taken is the refusal, of kind KindHeld, of who wants k: who holds it,
-	// since when, and for how long as of now. why ends its text.
+	// Taken returns the refusal, of kind KindHeld, of a command that wants k:
+	// who holds it, since when, and for how much longer as of now. Its text
+	// ends with why.
 	Taken(k interrex.Key, now Time, why string) *interrex.Error
 }
 

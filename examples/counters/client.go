@@ -12,40 +12,40 @@ import (
 
 // Client counts in a cluster. Its errors are *interrex.Error.
 type Client struct {
-	// By is who calls are made through: a *client.Client or an *agent.Agent.
+	// By makes the calls: a *client.Client or an *agent.Agent.
 	By client.Caller
 }
 
-// Counter is a counter as an agent answers it.
+// Counter is a counter as an agent returns it.
 type Counter struct {
 	Key       interrex.Key
 	Value     uint64
 	Remaining time.Duration // an estimate; 0: it stays
 }
 
-// Answer answers a write.
+// Answer is the result of a write.
 type Answer struct {
 	Counter  Counter // as the write left it
 	Replayed bool    // an earlier attempt had done it; nothing was done again
 	Revision interrex.Revision
 }
 
-// Increment adds to a counter. Beyond c.Limit is KindConflict.
+// Increment adds to a counter. A result above c.Limit is KindConflict.
 func (c Client) Increment(ctx context.Context, in Increment, o client.Options) (Answer, error) {
 	m, err := client.Call[countersv1.IncrementRequest, countersv1.IncrementResponse](ctx, c.By, countersv1.CounterServiceIncrementProcedure,
 		&countersv1.IncrementRequest{Key: in.Key.String(), By: in.By, Limit: in.Limit}, o)
 	return answer(m, err)
 }
 
-// Set gives a counter a value.
+// Set sets a counter to a value.
 func (c Client) Set(ctx context.Context, in Set, o client.Options) (Answer, error) {
 	m, err := client.Call[countersv1.SetRequest, countersv1.SetResponse](ctx, c.By, countersv1.CounterServiceSetProcedure,
 		&countersv1.SetRequest{Key: in.Key.String(), Value: in.Value, Ttl: wire.Optional(in.TTL)}, o)
 	return answer(m, err)
 }
 
-// Get reads a counter, and says at which revision. One that is not there is
-// KindNotFound.
+// Get returns a counter, and the revision at which it was read. A counter that
+// does not exist is KindNotFound.
 func (c Client) Get(ctx context.Context, k interrex.Key, o interrex.ReadOptions) (Counter, interrex.Revision, error) {
 	m, err := client.Call[countersv1.GetRequest, countersv1.GetResponse](ctx, c.By, countersv1.CounterServiceGetProcedure,
 		&countersv1.GetRequest{Key: k.String(), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, client.Options{})
@@ -56,8 +56,9 @@ func (c Client) Get(ctx context.Context, k interrex.Key, o interrex.ReadOptions)
 	return counter, interrex.Revision(m.GetRevision()), err
 }
 
-// List reads a page of at most MaxPage counters behind a key, which is empty for
-// the first page. next is the key for the next one; empty: this was the last.
+// List returns a page of at most MaxPage counters after a key, which is empty
+// for the first page. next is the key for the next one; empty: this was the
+// last.
 func (c Client) List(ctx context.Context, after string, o interrex.ReadOptions) (page []Counter, next string, err error) {
 	m, err := client.Call[countersv1.ListRequest, countersv1.ListResponse](ctx, c.By, countersv1.CounterServiceListProcedure,
 		&countersv1.ListRequest{After: after, Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, client.Options{})

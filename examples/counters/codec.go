@@ -8,8 +8,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Numbers have 8 bytes and texts their length in 2, so that equal values are
-// equal bytes.
+// A number takes 8 bytes, and a text is preceded by its length in 2 bytes, so
+// equal values have equal bytes.
 
 func appendKey(b []byte, k interrex.Key) []byte {
 	return appendText(appendText(b, k.Namespace), k.Name)
@@ -36,14 +36,14 @@ func (t *table) DecodeReply(b []byte) (state.Reply, error) {
 	return nil, errors.New("cannot decode reply of counters: it is malformed")
 }
 
-// decoder reads what the append functions wrote. What it gives is a copy. After
-// the first field that is not whole everything is zero.
+// decoder reads what the append functions wrote. It returns copies. After the
+// first incomplete field everything is zero.
 type decoder struct {
 	rest   []byte
 	failed bool
 }
 
-// done reports whether everything was there and nothing is left.
+// done reports whether every field was complete and nothing is left.
 func (d *decoder) done() bool { return !d.failed && len(d.rest) == 0 }
 
 func (d *decoder) take(n int) []byte {

@@ -5,15 +5,15 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// command is an operation of this table: what makes a counter out of a counter.
+// command is an operation of this table: it makes a new counter from the old.
 // Each has a file of its own, with everything that only it has.
 type command interface {
 	state.Command
-	// decode reads what Append wrote behind the number.
+	// decode reads what Append wrote after the number.
 	decode(d *decoder)
-	// check says why it cannot be done to a counter, as an *interrex.Error.
+	// check returns why it cannot be done to a counter, as an *interrex.Error.
 	check(was Record) error
-	// apply does what check has allowed, at now, and says what happened.
+	// apply does what check has allowed, at now, and returns what happened.
 	apply(was Record, now state.Time) (is Record, kind string)
 }
 
@@ -23,7 +23,7 @@ const (
 	opSet
 )
 
-// operations makes the commands by number.
+// operations has the constructors of the commands, by number.
 var operations = map[byte]func() command{
 	opIncrement: func() command { return new(Increment) },
 	opSet:       func() command { return new(Set) },
@@ -46,7 +46,7 @@ func (t *table) Decode(data []byte) (state.Command, error) {
 	return c, c.Validate()
 }
 
-// Check says whether a command that Decode has given can be done at now.
+// Check reports whether a command that Decode returned can be done at now.
 func (t *table) Check(now state.Time, c state.Command) error {
 	k := c.About().Key
 	if _, there := t.counters.Get(k.String()); !there && t.counters.Len() >= MaxCounters {
@@ -55,8 +55,8 @@ func (t *table) Check(now state.Time, c state.Command) error {
 	return c.(command).check(t.at(k, now))
 }
 
-// Apply does what Check has allowed, and gives a Record. A counter that is due
-// ends first, which is a change of its own.
+// Apply does what Check has allowed, and returns a Record. A counter that is
+// due ends first, which is a change of its own.
 func (t *table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	k := c.About().Key
 	if t.endIfDue(turn, k) {

@@ -1,6 +1,6 @@
-// Package counters owns a replicated table of counters, as a program that embeds
-// agents writes one: the rules, the service, and a client. Table, in the Tables of
-// an agent's configuration, is all that the agent has to be told.
+// Package counters owns a replicated table of counters, written as a program
+// that embeds agents would: the rules, the service, and a client. An agent only
+// needs Table in the Tables of its configuration.
 package counters
 
 import (
@@ -14,14 +14,15 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// ID is the table's in log and snapshots. It is never used again for another.
+// ID is the table's ID in log and snapshots. It must never be reused for
+// another table.
 const ID = state.FirstOwnTable
 
-// MaxCounters is how many counters there are at most.
+// MaxCounters is the largest number of counters.
 const MaxCounters = 65536
 
-// The kinds of the table's events. Each has the counter's Record as its value;
-// that of an expired one is as it was last.
+// The kinds of the table's events. The value of each is the counter's Record;
+// an expired counter's is its last one.
 const (
 	CounterIncremented = "counter.incremented"
 	CounterSet         = "counter.set"
@@ -33,7 +34,7 @@ const (
 type Record struct {
 	Key    interrex.Key
 	Value  uint64
-	Expiry state.Time // it ends then; 0: it stays
+	Expiry state.Time // when it ends; 0: never
 }
 
 // Table makes the table, empty, and its service: it is an agent.Table.
@@ -67,13 +68,14 @@ func (t *table) ID() state.TableID { return ID }
 // Version is that of the encoding of commands, replies and snapshots.
 func (t *table) Version() uint16 { return 1 }
 
-// Lock takes the table for writing.
+// Lock locks the table for writing.
 func (t *table) Lock() { t.mu.Lock() }
 
-// Unlock gives the table back.
+// Unlock unlocks the table.
 func (t *table) Unlock() { t.mu.Unlock() }
 
-// at is a counter at now; one that is not there, or is due, has the value 0.
+// at returns a counter at now; one that does not exist, or is due, has the
+// value 0.
 func (t *table) at(k interrex.Key, now state.Time) Record {
 	if r, there := t.counters.Get(k.String()); there && !r.isDue(now) {
 		return r
@@ -81,7 +83,7 @@ func (t *table) at(k interrex.Key, now state.Time) Record {
 	return Record{Key: k}
 }
 
-// put writes a counter in the place of the one with its key.
+// put replaces the counter with the same key.
 func (t *table) put(r Record) {
 	t.remove(r.Key)
 	t.counters.Set(r.Key.String(), r)

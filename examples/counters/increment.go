@@ -9,18 +9,18 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Increment adds to a counter; one that is not there counts from 0. When it ends
-// does not change.
+// Increment adds to a counter, which starts from 0 if it does not exist. It
+// does not change when the counter ends.
 type Increment struct {
 	Key   interrex.Key
 	By    uint64 // at least 1
 	Limit uint64 // beyond it is KindConflict; 0: the highest there is
 }
 
-// About says what everybody on its way may know of it.
+// About is part of state.Command.
 func (c *Increment) About() state.About { return state.About{Name: "increment", Key: c.Key} }
 
-// Validate says which field is not allowed. It leaves the key out: see
+// Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Increment) Validate() error {
 	if c.By == 0 {

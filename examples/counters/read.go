@@ -5,10 +5,10 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// MaxPage is how many counters a page of a list has at most.
+// MaxPage is the largest number of counters in a page of a list.
 const MaxPage = 1000
 
-// get gives a counter, and the revision at which the table stands.
+// get returns a counter, and the table's revision.
 func (t *table) get(k interrex.Key, s *state.State) (r Record, there bool, at interrex.Revision) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -16,8 +16,8 @@ func (t *table) get(k interrex.Key, s *state.State) (r Record, there bool, at in
 	return r, there, s.Revision()
 }
 
-// list gives the counters behind a key, in order, whether there are more, and the
-// revision at which the table stands.
+// list returns the counters after a key, in order, whether there are more, and
+// the table's revision.
 func (t *table) list(after string, s *state.State) (page []Record, more bool, at interrex.Revision) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

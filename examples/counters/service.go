@@ -10,9 +10,8 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// service is CounterService: for each method that writes the command that its
-// request becomes and the answer that a reply becomes, for each that reads its
-// look at the table.
+// service returns CounterService. A method that writes makes a command from the
+// request, and an answer from the reply; one that reads looks at the table.
 func (t *table) service() api.Service {
 	return api.Service{Methods: []api.Method{
 		api.Write(countersv1.CounterServiceIncrementProcedure, ID, increment, incremented),

@@ -8,17 +8,17 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Set gives a counter a value and a time to live, whatever it had before.
+// Set sets a counter's value and time to live, whatever they were before.
 type Set struct {
 	Key   interrex.Key
 	Value uint64
 	TTL   time.Duration // 200 ms to 24 h of cluster time; 0: it stays
 }
 
-// About says what everybody on its way may know of it.
+// About is part of state.Command.
 func (c *Set) About() state.About { return state.About{Name: "set", Key: c.Key} }
 
-// Validate says which field is not allowed. It leaves the key out: see
+// Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Set) Validate() error {
 	if c.TTL == 0 {

@@ -41,7 +41,8 @@ func (d *driven) step() {
 	d.l.learn([]state.Result{{Reply: d.Apply(&d.turn, c)}})
 }
 
-// check decodes data and asks whether that can be done now. The lock is held.
+// check decodes data and reports whether the command can be done now. The lock
+// is held.
 func (d *driven) check(data []byte) (state.Command, error) {
 	c, err := d.Decode(data)
 	if err != nil {

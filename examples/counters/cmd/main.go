@@ -31,7 +31,7 @@ func main() {
 	fmt.Printf("started %d times\n", n)
 }
 
-// count counts one start more, and gives their number.
+// count counts one more start, and returns their number.
 func count(ctx context.Context, dataDir string) (uint64, error) {
 	a, err := agent.New(agent.Config{
 		DataDir: dataDir, // "" = in memory
