@@ -82,11 +82,11 @@ func (Class) EnumDescriptor() ([]byte, []int) {
 	return file_interrex_v1_method_proto_rawDescGZIP(), []int{0}
 }
 
-// Method is what a caller has to know of a method beside its messages.
+// Method is what a caller has to know about a method besides its messages.
 type Method struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names the method on a stream; never used again for another. The methods of
-	// a table have 256 times the table's ID and what follows it.
+	// Names the method on a stream; never reused for another. The methods of a
+	// table have numbers from 256 times the table's ID on.
 	Number        uint32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Class         Class  `protobuf:"varint,2,opt,name=class,proto3,enum=interrex.v1.Class" json:"class,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -150,7 +150,7 @@ var file_interrex_v1_method_proto_extTypes = []protoimpl.ExtensionInfo{
 
 // Extension fields to descriptorpb.MethodOptions.
 var (
-	// Declares a method of the API towards its callers.
+	// Declares a method of the API to its callers.
 	//
 	// optional interrex.v1.Method method = 52120;
 	E_Method = &file_interrex_v1_method_proto_extTypes[0]

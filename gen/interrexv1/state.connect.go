@@ -44,8 +44,8 @@ const (
 type StateServiceClient interface {
 	// ReadIndex returns the log index that a linearizable read has to wait for.
 	ReadIndex(context.Context, *connect.Request[ReadIndexRequest]) (*connect.Response[ReadIndexResponse], error)
-	// Retire gives back the NAME of request ids NAME.N: its mark and its records
-	// go. What is not known is no error.
+	// Retire gives up the NAME of request ids NAME.N: its mark and its records
+	// are forgotten. An unknown name is no error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
 	// Propose puts a command of an embedder's own table into the log. It is for
 	// operators and for the agent's own process.
@@ -110,8 +110,8 @@ func (c *stateServiceClient) Propose(ctx context.Context, req *connect.Request[P
 type StateServiceHandler interface {
 	// ReadIndex returns the log index that a linearizable read has to wait for.
 	ReadIndex(context.Context, *connect.Request[ReadIndexRequest]) (*connect.Response[ReadIndexResponse], error)
-	// Retire gives back the NAME of request ids NAME.N: its mark and its records
-	// go. What is not known is no error.
+	// Retire gives up the NAME of request ids NAME.N: its mark and its records
+	// are forgotten. An unknown name is no error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
 	// Propose puts a command of an embedder's own table into the log. It is for
 	// operators and for the agent's own process.

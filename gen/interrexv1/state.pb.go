@@ -103,7 +103,7 @@ func (x *ReadIndexResponse) GetLogIndex() uint64 {
 
 type RetireRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of the caller's own names.
+	// One of the caller's own names.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -25,8 +25,8 @@ type OperateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All that waited when the message was made; at most 1 024.
 	Operations []*Operation `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
-	// The ids of operations whose callers have gone: what has not entered the log
-	// leaves the queue, and is answered so.
+	// The ids of operations whose callers have gone: those that have not entered
+	// the log leave the queue, and their answers say so.
 	Cancels       []uint64 `protobuf:"varint,2,rep,packed,name=cancels,proto3" json:"cancels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -76,8 +76,9 @@ func (x *OperateRequest) GetCancels() []uint64 {
 	return nil
 }
 
-// Operation is one call of a method. What has a field here is left out of the
-// method's own request: a hop between agents changes these, and never body.
+// Operation is one call of a method. What has a field here must be left out of
+// the method's own request: a hop between agents changes these fields, and
+// never body.
 type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the sender, unique among its open operations of this stream.

@@ -21,9 +21,9 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// StreamServiceWatchRequest is what a client says about its watches. What it
-// closes ends before what it opens begins. All lists together have at most
-// 1 024 entries.
+// StreamServiceWatchRequest changes a client's watches. Those that it closes
+// end before those that it opens begin. All lists together have at most 1 024
+// entries.
 type StreamServiceWatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Watches to end, by id; they have no answer.
@@ -86,11 +86,10 @@ func (x *StreamServiceWatchRequest) GetCredits() []*WatchCredit {
 	return nil
 }
 
-// WatchOpen begins a watch. It is answered by its id in opened, or else in
-// refused.
+// WatchOpen begins a watch. The answer has its id in opened or in refused.
 type WatchOpen struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Chosen by the client, and never used again on this stream.
+	// Chosen by the client, and never reused on this stream.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The number of a method of CLASS_WATCH, as its .proto declares it.
 	Method uint32 `protobuf:"varint,2,opt,name=method,proto3" json:"method,omitempty"`
@@ -160,10 +159,10 @@ func (x *WatchOpen) GetCredit() uint32 {
 	return 0
 }
 
-// WatchCredit allows a watch so many events more. What is allowed and not sent
-// is at most 65 536. A watch that has used its credit is sent nothing until
-// there is more, and holds up no other; it may lose its place in the history
-// thereby, and then ends with "compacted".
+// WatchCredit allows a watch that many more events. The events allowed and not
+// yet sent are at most 65 536. A watch that has used its credit is sent nothing
+// until there is more, and does not hold up others; it may lose its place in
+// the history meanwhile, and then ends with "compacted".
 type WatchCredit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -225,8 +224,8 @@ type StreamServiceWatchResponse struct {
 	// Watches that were not begun. One that is open under the same id goes on.
 	Refused []*WatchEnd `protobuf:"bytes,2,rep,name=refused,proto3" json:"refused,omitempty"`
 	// Each watch's events in the order of their revisions; at most about 1 024
-	// events and 256 KiB in a message. A revision is never divided: the rest of
-	// its events may exceed a credit, and is owed by the next.
+	// events and 256 KiB in a message. A revision is never divided: its events
+	// may exceed the credit, and the excess is taken from the next.
 	Events []*WatchEvents `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
 	// Watches that are over.
 	Ended         []*WatchEnd `protobuf:"bytes,4,rep,name=ended,proto3" json:"ended,omitempty"`
@@ -346,7 +345,7 @@ func (x *WatchEvents) GetEvents() [][]byte {
 	return nil
 }
 
-// WatchEnd says why a watch is none.
+// WatchEnd says why a watch ended, or was refused.
 type WatchEnd struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`

@@ -45,9 +45,9 @@ const (
 
 // CounterServiceClient is a client for the counters.v1.CounterService service.
 type CounterServiceClient interface {
-	// Increment adds to a counter; one that is not there counts from 0.
+	// Increment adds to a counter, which starts from 0 if it does not exist.
 	Increment(context.Context, *connect.Request[IncrementRequest]) (*connect.Response[IncrementResponse], error)
-	// Set gives a counter a value and a time to live, whatever it had before.
+	// Set sets a counter's value and time to live, whatever they were before.
 	Set(context.Context, *connect.Request[SetRequest]) (*connect.Response[SetResponse], error)
 	Get(context.Context, *connect.Request[GetRequest]) (*connect.Response[GetResponse], error)
 	List(context.Context, *connect.Request[ListRequest]) (*connect.Response[ListResponse], error)
@@ -121,9 +121,9 @@ func (c *counterServiceClient) List(ctx context.Context, req *connect.Request[Li
 
 // CounterServiceHandler is an implementation of the counters.v1.CounterService service.
 type CounterServiceHandler interface {
-	// Increment adds to a counter; one that is not there counts from 0.
+	// Increment adds to a counter, which starts from 0 if it does not exist.
 	Increment(context.Context, *connect.Request[IncrementRequest]) (*connect.Response[IncrementResponse], error)
-	// Set gives a counter a value and a time to live, whatever it had before.
+	// Set sets a counter's value and time to live, whatever they were before.
 	Set(context.Context, *connect.Request[SetRequest]) (*connect.Response[SetResponse], error)
 	Get(context.Context, *connect.Request[GetRequest]) (*connect.Response[GetResponse], error)
 	List(context.Context, *connect.Request[ListRequest]) (*connect.Response[ListResponse], error)

@@ -27,7 +27,7 @@ type Counter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Value uint64                 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
-	// The answering agent's estimate; absent: it stays.
+	// The answering agent's estimate; absent: the counter does not expire.
 	Remaining     *durationpb.Duration `protobuf:"bytes,3,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -89,8 +89,8 @@ type IncrementRequest struct {
 	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// At least 1.
 	By uint64 `protobuf:"varint,2,opt,name=by,proto3" json:"by,omitempty"`
-	// The highest value that it may get; beyond is a conflict. 0: the highest
-	// there is.
+	// The highest value that it may reach; more is a conflict. 0: no limit but
+	// the type's.
 	Limit uint64 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
 	// At most 64 bytes.
 	RequestId     string            `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -236,7 +236,7 @@ type SetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Value uint64                 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
-	// 200 ms to 24 h; absent: it stays.
+	// 200 ms to 24 h; absent: the counter does not expire.
 	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// At most 64 bytes.
 	RequestId     string            `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -493,7 +493,7 @@ func (x *GetResponse) GetRevision() uint64 {
 
 type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The page has up to 1 000 counters behind this key; empty: the first ones.
+	// The page has up to 1 000 counters after this key; empty: the first ones.
 	After string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
 	// Absent: strong.
 	Consistency   interrexv1.Consistency `protobuf:"varint,2,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
@@ -557,7 +557,7 @@ type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the order of their keys.
 	Items []*Counter `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
-	// What the next page is after; empty: this was the last page.
+	// The key to request the next page after; empty: this was the last page.
 	NextAfter     string `protobuf:"bytes,2,opt,name=next_after,json=nextAfter,proto3" json:"next_after,omitempty"`
 	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
