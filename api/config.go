@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
@@ -79,7 +80,7 @@ type Status struct {
 	LastContact time.Duration // with the leader; 0 on the leader itself
 	Members     []Member
 	Quorum      string // in words: what may still fail
-	Alarms      []string
+	Alarms      []alarm.Alarm
 	Uptime      time.Duration
 	APIAddress  string
 }
@@ -90,9 +91,13 @@ type Member struct {
 	Address  string // where it is dialled; empty: unknown here
 	Suffrage string // voter, nonvoter
 	Leader   bool
-	// LastContact is how long ago it last answered the leader; nil: unknown
-	// here.
+	// APIAddress is where its API is; empty: unknown here.
+	APIAddress string
+	// LastContact is how long ago this agent last heard of it; nil: never, or it
+	// is this agent itself.
 	LastContact *time.Duration
+	// Silent says that this is too long.
+	Silent bool
 }
 
 // Check is one line of the readiness probe.

@@ -6,6 +6,7 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -43,21 +44,25 @@ func (e engineService) Status(context.Context, *connect.Request[interrexv1.Statu
 		Revision: uint64(c.State.Revision()), AppliedIndex: applied, CommitIndex: own.CommitIndex,
 		LastContact: durationpb.New(own.LastContact), Uptime: durationpb.New(own.Uptime),
 		ClusterTime: durationpb.New(time.Duration(c.State.Now())),
-		Quorum:      own.Quorum, Alarms: own.Alarms,
-		Ready: e.server.ready(), Draining: own.Draining || e.server.Draining(),
+		Quorum:      own.Quorum,
+		Ready:       e.server.ready(), Draining: own.Draining || e.server.Draining(),
 		Leases: uint64(c.Leases.Table.Count()),
 	}
 	for _, member := range own.Members {
 		m.Members = append(m.Members, memberStatus(member))
 	}
-	if err := c.State.Halted(); err != nil {
-		m.Alarms = append(m.Alarms, err.Error())
+	for _, a := range own.Alarms {
+		m.Alarms = append(m.Alarms, &interrexv1.Alarm{
+			Name: a.Name, Subject: a.Subject, Since: timestamppb.New(a.Since), Text: a.Text, Do: a.Do,
+		})
 	}
 	return connect.NewResponse(m), nil
 }
 
 func memberStatus(m Member) *interrexv1.MemberStatus {
-	out := &interrexv1.MemberStatus{Id: m.ID, Address: m.Address, Suffrage: m.Suffrage, Leader: m.Leader}
+	out := &interrexv1.MemberStatus{
+		Id: m.ID, Address: m.Address, ApiAddress: m.APIAddress, Suffrage: m.Suffrage, Leader: m.Leader, Silent: m.Silent,
+	}
 	if m.LastContact != nil {
 		out.LastContact = durationpb.New(*m.LastContact)
 	}

@@ -25,7 +25,7 @@ func (s *Server) livez(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), livezTimeout)
 	defer cancel()
 	_, err := s.reports.get(ctx)
-	writeChecks(w, []Check{{Name: "engine", Err: err}}, true)
+	writeChecks(w, []Check{{Name: "engine", Err: err}}, true, "")
 }
 
 // readyz says whether to send requests here.
@@ -35,7 +35,14 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if q.Has("leaderless") {
 		checks = slices.DeleteFunc(checks, func(c Check) bool { return c.Leader })
 	}
-	writeChecks(w, checks, q.Has("verbose"))
+	verbose := q.Has("verbose")
+	var notes bytes.Buffer
+	if verbose {
+		for _, a := range s.config.Engine.Status().Alarms {
+			fmt.Fprintf(&notes, "[!] alarm %s; %s\n", a, a.Do)
+		}
+	}
+	writeChecks(w, checks, verbose, notes.String())
 }
 
 // checks makes the readiness probe.
@@ -63,8 +70,8 @@ func (s *Server) ready() bool {
 }
 
 // writeChecks answers a probe: 200 and "ok", or 503 and what is wrong. Verbose
-// names every check.
-func writeChecks(w http.ResponseWriter, checks []Check, verbose bool) {
+// names every check. Notes are for people, and change nothing.
+func writeChecks(w http.ResponseWriter, checks []Check, verbose bool, notes string) {
 	var text bytes.Buffer
 	status := http.StatusOK
 	for _, c := range checks {
@@ -76,6 +83,7 @@ func writeChecks(w http.ResponseWriter, checks []Check, verbose bool) {
 			fmt.Fprintf(&text, "[+] %s\n", c.Name)
 		}
 	}
+	text.WriteString(notes)
 	if status == http.StatusOK {
 		text.WriteString("ok\n")
 	}

@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/grpcreflect"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
@@ -134,10 +135,28 @@ func TestStatusIsOneScreen(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.claimed("a/b", "ann")
 	contact := 5 * time.Millisecond
-	nd.engine.status = Status{State: "leader", Quorum: "1 of 1", Members: []Member{{ID: "a", Suffrage: "voter", Leader: true, LastContact: &contact}}}
+	nd.engine.status = Status{State: "leader", Quorum: "1 of 1", Members: []Member{{ID: "a", Suffrage: "voter", Leader: true, LastContact: &contact, APIAddress: "a:7400", Silent: true}},
+		Alarms: []alarm.Alarm{{Name: "member-silent", Subject: "b", Since: time.Unix(1, 0), Text: "gone", Do: "start it"}}}
 	r := nd.curl("EngineService/Status", `{}`)
 	if r.at("id") != "a" || r.at("leases") != "1" || r.at("revision") != "1" || r.at("ready") != true || r.at("leader_address") != nd.url || r.at("members", 0, "last_contact") != "0.005s" {
 		t.Errorf("%s", r.body)
+	}
+	for field, want := range map[string]any{
+		"name": "member-silent", "subject": "b", "since": "1970-01-01T00:00:01Z", "text": "gone", "do": "start it",
+	} {
+		if got := r.at("alarms", 0, field); got != want {
+			t.Errorf("the alarm's %s is %v, want %v", field, got, want)
+		}
+	}
+	if r.at("members", 0, "silent") != true || r.at("members", 0, "api_address") != "a:7400" {
+		t.Errorf("%s", r.body)
+	}
+	// The probe names alarms to people, and is ready for all that.
+	if r := nd.get(nd.url + "/readyz?verbose"); r.status != 200 || !strings.Contains(r.body, "[!] alarm member-silent b: gone; start it\n") {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := nd.get(nd.url + "/readyz"); r.status != 200 || r.body != "ok\n" {
+		t.Errorf("%d %s", r.status, r.body)
 	}
 }
 

@@ -62,7 +62,7 @@ func (a API) validate() error {
 	if err != nil {
 		return err
 	}
-	if a.TLS.Cert == "" && !loopback(host) {
+	if a.TLS.Cert == "" && !Loopback(host) {
 		return fmt.Errorf("api.listen: %s is beyond loopback, where every caller would be the operator: set api.tls.cert and api.tls.key, or listen on 127.0.0.1", a.Listen)
 	}
 	if a.Advertise != "" {
@@ -171,7 +171,8 @@ func dialable(key, text string) error {
 	return nil
 }
 
-func loopback(host string) bool {
+// Loopback reports whether only this machine reaches a host.
+func Loopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}

@@ -81,9 +81,7 @@ func TestFullDiskIsATypedErrorAndNoCrash(t *testing.T) {
 	if code, text := f.post(0, "Claim", `{"key":"app/web","holder":"ann"}`); code != http.StatusServiceUnavailable || !strings.Contains(text, `"kind":"no leader"`) {
 		t.Errorf("a later claim by HTTP gives %d, %s: want 503, no leader: nothing has happened", code, text)
 	}
-	if _, err := f.status(0); err != nil {
-		t.Errorf("the agent says nothing about itself any more: %v", err)
-	}
+	f.alarms(0, "disk-full", "disk-low")
 	_, _, err = leases.Get(t.Context(), key("app/nobody"), interrex.ReadOptions{Consistency: interrex.Eventual})
 	if interrex.KindOf(err) != interrex.KindNotFound {
 		t.Errorf("a read of what is there gives %v, want not found", err)

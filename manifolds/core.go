@@ -57,8 +57,9 @@ func (s *Set) queue() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
+			end := s.Present.set(func(p *parts) { p.queue = q }, func(p *parts) { p.queue = nil })
 			unregister := s.metrics.register(queue.NewCollector(q))
-			w := &freed{Worker: q, free: unregister}
+			w := &freed{Worker: q, free: func() { end(); unregister() }}
 			return own(give(w, q), patience, s.overstayed(QueueName)), nil
 		},
 		Output: owned(giveOutput),

@@ -68,28 +68,13 @@ func (e engine) Drain(ctx context.Context) error {
 func (e engine) Status() api.Status {
 	now := e.set.Present.now()
 	status := api.Status{
-		Draining: now.draining,
-		State:    "stopped", Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
-		APIAddress: e.set.advertisedAPI(),
+		Draining: now.draining, Alarms: e.set.Alarms.Current(),
+		State: "stopped", Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
+		APIAddress: e.set.advertisedAPI(), Quorum: "raft does not run",
 	}
-	if now.state != nil {
-		if err := now.state.Halted(); err != nil {
-			status.Alarms = append(status.Alarms, err.Error())
-		}
+	if r := now.running(); r != nil {
+		e.raftStatus(&status, r, now)
 	}
-	if now.raft == nil {
-		status.Quorum = "raft does not run"
-		if err := e.set.Starts.Down(e.set.name(RaftName)); err != nil {
-			status.Alarms = append(status.Alarms, "raft: "+err.Error())
-		}
-		return status
-	}
-	r, err := now.raft.Raft()
-	if err != nil {
-		status.Quorum = "raft does not run: " + err.Error()
-		return status
-	}
-	e.raftStatus(&status, r, now)
 	return status
 }
 
@@ -102,61 +87,51 @@ func (e engine) raftStatus(status *api.Status, r *raft.Raft, now parts) {
 	if heard := r.LastContact(); !leads && !heard.IsZero() {
 		status.LastContact = time.Since(heard)
 	}
-	servers := r.GetConfiguration().Configuration().Servers
-	_, leader := r.LeaderWithID()
-	if len(servers) == 0 {
+	status.Members = e.set.members(now)
+	if len(status.Members) == 0 {
 		status.State = "standalone"
 	}
-	voters, answering := 0, 0
-	for _, server := range servers {
-		m := api.Member{ID: string(server.ID), Suffrage: "voter", Leader: server.ID == leader}
-		if server.Suffrage != raft.Voter {
-			m.Suffrage = "nonvoter"
-		}
-		if now.transport != nil {
-			m.Address = now.transport.Address(m.ID)
-		}
-		m.LastContact = e.contact(now, m.ID, leads)
-		if server.Suffrage == raft.Voter {
-			voters++
-			if m.ID == e.set.Present.ID() || m.LastContact != nil && *m.LastContact < 3*time.Second {
-				answering++
-			}
-		}
-		status.Members = append(status.Members, m)
-	}
-	status.Quorum = quorum(voters, answering, leads, string(leader))
-}
-
-// contact is how long ago a member last answered this leader; nil: unknown.
-func (e engine) contact(now parts, id string, leads bool) *time.Duration {
-	if !leads || now.acks == nil || id == e.set.Present.ID() {
-		return nil
-	}
-	sent, _ := now.acks.LastAck(raft.ServerID(id))
-	if sent.IsZero() {
-		return nil
-	}
-	ago := e.set.config.Agent.Clock.Now().Sub(sent)
-	return &ago
+	status.Quorum = quorum(status.Members, leads)
 }
 
 // quorum says in words what may still fail.
-func quorum(voters, answering int, leads bool, leader string) string {
-	need := voters/2 + 1
+func quorum(members []api.Member, leads bool) string {
+	voters, well, leader := 0, 0, ""
+	for _, m := range members {
+		if m.Leader {
+			leader = m.ID
+		}
+		if m.Suffrage != voter {
+			continue
+		}
+		voters++
+		if !m.Silent {
+			well++
+		}
+	}
+	need, all := voters/2+1, plural(voters, "voter")
 	switch {
 	case voters == 0:
 		return "no members yet"
+	case !leads && leader == "":
+		return fmt.Sprintf("%s, no leader is known here: %d must reach each other", all, need)
 	case voters == 1 && leads:
 		return "1 voter, this agent: none may fail"
-	case !leads && leader == "":
-		return fmt.Sprintf("%s, no leader is known here: %d must reach each other", plural(voters, "voter"), need)
-	case !leads:
-		return fmt.Sprintf("%s, led by %s", plural(voters, "voter"), leader)
-	case answering < need:
-		return fmt.Sprintf("%s, %d answer: quorum is lost", plural(voters, "voter"), answering)
+	case well < need:
+		return fmt.Sprintf("%s, %d answer: quorum is lost", all, well)
 	}
-	return fmt.Sprintf("%s, %d answer, %d may fail", plural(voters, "voter"), answering, answering-need)
+	text := fmt.Sprintf("%s, %d answer, %s may fail", all, well, orNone(well-need))
+	if !leads {
+		text += ", led by " + leader
+	}
+	return text
+}
+
+func orNone(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprint(n)
 }
 
 func plural(n int, word string) string {

@@ -37,7 +37,20 @@ type forwarder struct {
 // way has the streams to one agent. Claims that wait have a stream of their
 // own: each is open for up to an hour, and together they would leave no room
 // for anything else.
-type way struct{ others, waits *client.Stream }
+type way struct{ others, waits *line }
+
+// line is a stream with the connection that it runs over.
+type line struct {
+	*client.Stream
+	connection *http.Transport
+}
+
+// Close closes the stream, and then its connection.
+func (l *line) Close() error {
+	err := l.Stream.Close()
+	l.connection.CloseIdleConnections()
+	return err
+}
 
 // Send implements api.Forwarder.
 func (w way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int)) {
@@ -73,7 +86,7 @@ func (p *part) add(i int, op *interrexv1.Operation) (place int) {
 	return len(p.ops) - 1
 }
 
-func (p *part) send(by *client.Stream, done func(i int, body []byte, err error)) {
+func (p *part) send(by *line, done func(i int, body []byte, err error)) {
 	if len(p.ops) > 0 {
 		p.abandon = by.Send(p.ops, func(place int, body []byte, err error) { done(p.among[place], body, err) })
 	}
@@ -133,20 +146,21 @@ func (f *forwarder) to(id string) (api.Forwarder, error) {
 }
 
 // stream makes one stream to an agent. It connects when it is used.
-func (f *forwarder) stream(id string) (*client.Stream, error) {
+func (f *forwarder) stream(id string) (*line, error) {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // the transport's connection is TLS already
-	return client.NewStream(client.StreamConfig{
-		HTTP: &http.Client{Transport: &http.Transport{
-			Protocols: protocols,
-			// A leader that is paused, or cut off, must not hold a write up for ever.
-			HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: silence},
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return f.transport.DialAPI(ctx, id)
-			},
-		}},
-		BaseURL: "http://" + id, Logger: f.logger,
+	connection := &http.Transport{
+		Protocols: protocols,
+		// A leader that is paused, or cut off, must not hold a write up for ever.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: silence},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return f.transport.DialAPI(ctx, id)
+		},
+	}
+	s, err := client.NewStream(client.StreamConfig{
+		HTTP: &http.Client{Transport: connection}, BaseURL: "http://" + id, Logger: f.logger,
 	})
+	return &line{s, connection}, err
 }
 
 // follow leaves each agent that another one follows as leader. What it had not

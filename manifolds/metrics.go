@@ -1,6 +1,7 @@
 package manifolds
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/leaseapplier"
@@ -46,7 +46,7 @@ func newAgentMetrics(s *Set) (*agentMetrics, error) {
 		Name: "interrex_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": s.config.Agent.Version, "go": runtime.Version()}})
 	build.Set(1)
-	for _, c := range []prometheus.Collector{m.applier, m.overstayed, m.slack, m.starts, m.up, build, stateCollector{s}} {
+	for _, c := range []prometheus.Collector{m.applier, m.overstayed, m.slack, m.starts, m.up, build, stateCollector{s}, s.Alarms} {
 		if err := s.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("cannot register the agent's metrics: %w: a registry is for one agent", err)
 		}
@@ -110,9 +110,8 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	if now.directory != "" {
-		var fs unix.Statfs_t
-		if unix.Statfs(now.directory, &fs) == nil {
-			gauge(diskDesc, float64(fs.Bavail)*float64(fs.Bsize))
+		if free, _, err := space(now.directory); err == nil {
+			gauge(diskDesc, float64(free))
 		}
 		if taken := newestSnapshot(now.directory); !taken.IsZero() {
 			gauge(snapshotDesc, time.Since(taken).Seconds())
@@ -145,6 +144,12 @@ func (s *Set) certificateEnd() (time.Time, bool) {
 	if certificates == nil {
 		return time.Time{}, false
 	}
+	return endOf(certificates)
+}
+
+func endOf(certificates interface {
+	Certificate() (*tls.Certificate, error)
+}) (time.Time, bool) {
 	cert, err := certificates.Certificate()
 	if err != nil || cert.Leaf == nil {
 		return time.Time{}, false

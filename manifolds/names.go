@@ -11,6 +11,7 @@ const (
 	ConfigName         = DefaultPrefix + "config"
 	ClockName          = DefaultPrefix + "clock"
 	LoggingName        = DefaultPrefix + "logging"
+	AlarmsName         = DefaultPrefix + "alarms"
 	APIConfigName      = DefaultPrefix + "config-api"
 	ClusterConfigName  = DefaultPrefix + "config-cluster"
 	RaftConfigName     = DefaultPrefix + "config-raft"

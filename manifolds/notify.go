@@ -80,5 +80,14 @@ func (s *Set) notify() dependency.Manifold {
 		StateName: s.name(StateName), TargetName: s.name(ProjectionName), Logger: s.logger("notify"),
 	})
 	m.Inputs = s.names(ClockName, StateName, ProjectionName)
+	start := m.Start
+	m.Start = func(ctx dependency.Context) (worker.Worker, error) {
+		w, err := start(ctx)
+		if err != nil {
+			return nil, err
+		}
+		end := s.Present.set(func(p *parts) { p.notify = w.(*notify.Worker) }, func(p *parts) { p.notify = nil })
+		return &freed{Worker: w, free: end}, nil
+	}
 	return Gate(s.name(NotifyName), m, s.names(StateName, ProjectionName)...)
 }

@@ -115,11 +115,11 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	life.ended = make(chan struct{})
 	life.following.Go(func() { s.followReloads(life, changed) })
 	life.end = func() {
-		s.Present.change(func(p *parts) { p.raft, p.applier, p.acks, p.raftDoor = nil, nil, nil, nil })
+		s.Present.change(func(p *parts) { p.raft, p.vitals, p.applier, p.acks, p.raftDoor = nil, nil, nil, nil, nil })
 	}
 	o := own(life, patience, s.overstayed(RaftName))
 	s.Present.change(func(p *parts) {
-		p.raft, p.applier, p.acks, p.raftDoor = life.Worker, life.applier, life.acks, &o.gate
+		p.raft, p.vitals, p.applier, p.acks, p.raftDoor = life.Worker, life.Worker, life.applier, life.acks, &o.gate
 	})
 	return o, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
 
@@ -20,6 +21,7 @@ type Set struct {
 	Starts        *Starts
 	Leadership    *leadership.Tracker
 	Registry      *prometheus.Registry
+	Alarms        *alarm.Registry
 	// Present is what runs now, for those whose lives do not depend on it.
 	Present *Present
 
@@ -55,6 +57,9 @@ func New(c Config) (*Set, error) {
 		s.loggers = defaultLoggers()
 	}
 	var err error
+	if s.Alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
+		return nil, err
+	}
 	if s.metrics, err = newAgentMetrics(s); err != nil {
 		return nil, err
 	}
@@ -72,6 +77,7 @@ func (s *Set) all() dependency.Manifolds {
 	return dependency.Manifolds{
 		ClockName:          s.clock(),
 		LoggingName:        s.logging(),
+		AlarmsName:         s.watchAlarms(),
 		APIConfigName:      sectionManifold(s.Configuration, pickAPI),
 		ClusterConfigName:  sectionManifold(s.Configuration, pickCluster),
 		RaftConfigName:     sectionManifold(s.Configuration, pickRaft),

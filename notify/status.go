@@ -2,6 +2,7 @@ package notify
 
 import (
 	"sync"
+	"time"
 
 	"github.com/interrex/interrex"
 )
@@ -24,6 +25,16 @@ type status struct {
 	position Position
 	failures int // since the start
 	last     error
+	row      int       // failures since the target was last told something
+	since    time.Time // when the first of the row happened
+}
+
+// Progress says how the telling goes.
+type Progress struct {
+	Lag      uint64    // revisions that the target has not been told of
+	Failures int       // in a row; 0: all is well
+	Since    time.Time // when the first of them happened
+	Err      error     // the newest of them
 }
 
 func (s *status) enter(p phase) {
@@ -38,27 +49,53 @@ func (s *status) reach(p Position) {
 	s.position = p
 }
 
-func (s *status) fail(err error) {
+func (s *status) fail(err error, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.row == 0 {
+		s.since = now
+	}
+	s.row++
 	s.phase = phaseFailing
 	s.failures++
 	s.last = err
 }
 
-// report gives the status of a copy of a state at a revision. A copy that is
-// in step lags by nothing, though extends have raised the revision since.
+// recover ends a row of failures.
+func (s *status) recover() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.row = 0
+}
+
+func (s *status) progress(at interrex.Revision) Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := Progress{Lag: s.lag(at)}
+	if s.row > 0 {
+		p.Failures, p.Since, p.Err = s.row, s.since, s.last
+	}
+	return p
+}
+
+// lag is by how many revisions a copy of a state at a revision is late. A copy
+// that is in step lags by nothing, though extends have raised the revision since.
+func (s *status) lag(at interrex.Revision) uint64 {
+	if s.phase == phaseIdle || at <= s.position.Revision {
+		return 0
+	}
+	return uint64(at - s.position.Revision)
+}
+
+// report gives the status of a copy of a state at a revision.
 func (s *status) report(at interrex.Revision) map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	report := map[string]any{
 		"phase":    string(s.phase),
 		"position": uint64(s.position.Revision),
-		"lag":      uint64(0),
+		"lag":      s.lag(at),
 		"failures": s.failures,
-	}
-	if s.phase != phaseIdle && at > s.position.Revision {
-		report["lag"] = uint64(at - s.position.Revision)
 	}
 	if s.last != nil {
 		report["last-error"] = s.last.Error()

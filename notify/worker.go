@@ -48,6 +48,9 @@ func (w *Worker) Wait() error { return w.catacomb.Wait() }
 // last failure.
 func (w *Worker) Report() map[string]any { return w.status.report(w.config.State.Revision()) }
 
+// Progress says how the telling goes. It never blocks.
+func (w *Worker) Progress() Progress { return w.status.progress(w.config.State.Revision()) }
+
 func (w *Worker) loop() error {
 	ctx := w.catacomb.Context(context.Background())
 	w.delay = w.config.MinRetry
@@ -74,8 +77,8 @@ func (w *Worker) loop() error {
 // failed takes note of a failure: a row of them is one warning a minute.
 func (w *Worker) failed(err error) {
 	w.failures++
-	w.status.fail(err)
 	now := w.config.Clock.Now()
+	w.status.fail(err, now)
 	if w.failures > 1 && now.Sub(w.warned) < logEvery {
 		return
 	}
@@ -89,5 +92,6 @@ func (w *Worker) told(p Position) {
 		w.config.Logger.Infof("lease holders are told on after %d failures, at revision %d", w.failures, p.Revision)
 	}
 	w.failures, w.delay = 0, w.config.MinRetry
+	w.status.recover()
 	w.status.reach(p)
 }

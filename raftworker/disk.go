@@ -30,6 +30,46 @@ type disk struct {
 	mu     sync.Mutex
 	err    error // the first failure, or ErrStoreClosed
 	closed bool
+	began  time.Time   // when the write under way began; zero: none is
+	slow   []time.Time // when the newest slow writes ended, at most slowWrites
+}
+
+// A write that takes longer than slowWrite is slow: it takes as long as a follower
+// waits for its leader. A disk is slow after so many of them within slowWithin.
+const (
+	slowWrite  = 500 * time.Millisecond
+	slowWrites = 3
+	slowWithin = time.Minute
+)
+
+// DiskState says how the disk behind raft's log is.
+type DiskState struct {
+	Err     error         // why nothing is written any more; nil: all is well
+	Writing time.Duration // how long the write under way has taken so far; 0: none is
+	Slow    bool          // several of the last minute's writes took over 500 ms
+}
+
+func (d *disk) state() DiskState {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.clock.Now()
+	s := DiskState{Err: d.err, Slow: len(d.slow) == slowWrites && now.Sub(d.slow[0]) < slowWithin}
+	if !d.began.IsZero() {
+		s.Writing = now.Sub(d.began)
+	}
+	return s
+}
+
+// end notes that the write under way has returned in time.
+func (d *disk) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.clock.Now()
+	if now.Sub(d.began) >= slowWrite {
+		d.slow = append(d.slow, now)
+		d.slow = d.slow[max(0, len(d.slow)-slowWrites):]
+	}
+	d.began = time.Time{}
 }
 
 func newDisk(c clock.Clock, timeout time.Duration) *disk {
@@ -60,6 +100,7 @@ func (d *disk) write(what string, f func() error) error {
 	defer timer.Stop()
 	select {
 	case err := <-done:
+		d.end()
 		if err == nil {
 			return nil
 		}
@@ -84,6 +125,7 @@ func (d *disk) begin() error {
 		return d.err
 	}
 	d.writing.Add(1)
+	d.began = d.clock.Now()
 	return nil
 }
 

@@ -28,6 +28,9 @@ func TestAWriteThatHangsIsReportedAtItsDeadline(t *testing.T) {
 		if err := d.write("append", func() error { return nil }); !errors.Is(err, ErrDiskHung) {
 			t.Fatalf("a write after one that hangs: %v", err)
 		}
+		if s := d.state(); !errors.Is(s.Err, ErrDiskHung) {
+			t.Errorf("the state is %+v", s)
+		}
 		select {
 		case <-d.drained():
 			t.Fatal("drained while a write is under way")
@@ -35,6 +38,37 @@ func TestAWriteThatHangsIsReportedAtItsDeadline(t *testing.T) {
 		}
 		close(stuck)
 		<-d.drained()
+	})
+}
+
+func TestADiskIsSlowAfterSeveralSlowWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk(clock.WallClock, 5*time.Second)
+		write := func(took time.Duration) {
+			t.Helper()
+			if err := d.write("append", func() error { time.Sleep(took); return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range slowWrites {
+			if d.state().Slow {
+				t.Fatalf("slow after %d slow writes", i)
+			}
+			write(slowWrite)
+			write(slowWrite - time.Millisecond)
+		}
+		if s := d.state(); !s.Slow || s.Err != nil || s.Writing != 0 {
+			t.Fatalf("%+v", s)
+		}
+		go write(time.Second)
+		time.Sleep(400 * time.Millisecond)
+		if s := d.state(); s.Writing != 400*time.Millisecond {
+			t.Errorf("while a write is under way: %+v", s)
+		}
+		time.Sleep(slowWithin)
+		if s := d.state(); s.Slow || s.Writing != 0 {
+			t.Errorf("a minute later: %+v", s)
+		}
 	})
 }
 

@@ -113,6 +113,23 @@ func (w *Worker) LogStore() (LogStore, error) {
 	return w.life.dir, nil
 }
 
+// Disk says how the disk is; false: the worker does not run.
+func (w *Worker) Disk() (DiskState, bool) {
+	if w.endError() != nil {
+		return DiskState{}, false
+	}
+	return w.life.dir.disk.state(), true
+}
+
+// Stuck gives the index of a snapshot that is installed again and again; 0: none
+// is.
+func (w *Worker) Stuck() uint64 {
+	if w.endError() != nil {
+		return 0
+	}
+	return w.life.snapshots.alarm()
+}
+
 // Applier gives the applier of this life of raft. Its errors are Raft's.
 func (w *Worker) Applier() (LeaseApplier, error) {
 	if err := w.endError(); err != nil {

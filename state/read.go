@@ -66,6 +66,13 @@ func (s *State) Settings() Settings {
 	return s.own.settings
 }
 
+// Names is how many names of request ids are kept; Settings has their limit.
+func (s *State) Names() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.own.records.names)
+}
+
 // Recorded reports whether a mark or a record decides now what op is answered,
 // and how. A leader asks it about a waiting claim, at every asking.
 func (s *State) Recorded(op *Operation) (Result, bool) {

@@ -102,7 +102,10 @@ func (t *Transport) handshake(ctx context.Context, raw net.Conn, done func()) (*
 		forget()
 		return nil, nil, fmt.Errorf("of %s: %w", id, err)
 	}
-	return &peerConn{Conn: conn, peer: id, release: func() { forget(); done() }}, in, nil
+	note := t.contacts.of(id)
+	return &peerConn{
+		Conn: conn, peer: id, hear: func() { t.hear(note) }, release: func() { forget(); done() },
+	}, in, nil
 }
 
 // greet is the accepting end of the hellos. It gives the inlet that the

@@ -67,6 +67,19 @@ func (b *book) address(id string) string {
 	return cmp.Or(b.met[id].ClusterAddress, b.hearsay[id], b.given[id])
 }
 
+// idAt gives the agent that is said to be at an address, "" when nobody was met
+// there.
+func (b *book) idAt(address string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, h := range b.met {
+		if h.ClusterAddress == address {
+			return id
+		}
+	}
+	return ""
+}
+
 // apiAddress gives where an agent's API is, "" when it was not met.
 func (b *book) apiAddress(id string) string {
 	b.mu.Lock()

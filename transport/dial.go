@@ -58,7 +58,7 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 		return nil, Hello{}, err
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return conn, peer, nil
+	return &dialledConn{Conn: conn, transport: t, heard: t.contacts.of(peer.ID)}, peer, nil
 }
 
 // bounded ends with ctx, with the transport, or after 5 s.
@@ -72,7 +72,10 @@ func (t *Transport) bounded(ctx context.Context) (context.Context, context.Cance
 }
 
 // refusedError is a peer's or our own verdict, in words.
-type refusedError struct{ reason string }
+type refusedError struct {
+	reason string
+	ours   bool
+}
 
 func (e *refusedError) Error() string { return e.reason }
 
@@ -105,7 +108,7 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, id, protocol st
 	state := conn.ConnectionState()
 	certID, err := IDOf(state.PeerCertificates[0])
 	if err != nil {
-		return nil, Hello{}, &refusedError{err.Error()}
+		return nil, Hello{}, &refusedError{err.Error(), true}
 	}
 	self := t.self()
 	if err := writeGreeting(conn, greeting{Hello: &self}); err != nil {
@@ -129,7 +132,7 @@ func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, refused s
 		return reason
 	}
 	if refused != "" {
-		return &refusedError{"it refuses us: " + refused}
+		return &refusedError{"it refuses us: " + refused, false}
 	}
 	var verdict greeting
 	if reason != nil {
@@ -139,7 +142,7 @@ func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, refused s
 		return err
 	}
 	if reason != nil {
-		return &refusedError{"we refuse it: " + reason.Error()}
+		return &refusedError{"we refuse it: " + reason.Error(), true}
 	}
 	t.learn(peer)
 	return nil
@@ -154,11 +157,11 @@ func refusedTLS(err error) error {
 	var cert *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &op) && op.Op == "remote error":
-		return &refusedError{fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", op.Err)}
+		return &refusedError{fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", op.Err), false}
 	case errors.As(err, &alert):
-		return &refusedError{fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", alert)}
+		return &refusedError{fmt.Sprintf("it refuses our TLS or certificate (%v); its log says why", alert), false}
 	case errors.As(err, &cert):
-		return &refusedError{fmt.Sprintf("we refuse its certificate: %v", cert.Err)}
+		return &refusedError{fmt.Sprintf("we refuse its certificate: %v", cert.Err), true}
 	}
 	return err
 }

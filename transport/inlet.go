@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"maps"
 	"net"
@@ -15,10 +14,20 @@ import (
 type peerConn struct {
 	net.Conn
 	peer string
+	hear func() // notes that something of the agent has arrived
 
 	once    sync.Once
 	release func()
 	err     error
+}
+
+// Read implements net.Conn.
+func (c *peerConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.hear()
+	}
+	return n, err
 }
 
 // Close closes the connection and gives back what it was counted under.
@@ -147,7 +156,7 @@ func (in *inlet) wait(d time.Duration) bool {
 // cut ends a connection without the farewell of TLS, for which a peer that does
 // not read would make Close wait for 5 s.
 func cut(c net.Conn) {
-	if secure, ok := c.(*tls.Conn); ok {
+	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = secure.NetConn()
 	}
 	_ = c.Close()

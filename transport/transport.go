@@ -23,6 +23,8 @@ type Transport struct {
 	instance string // tells this transport from a clone of its agent
 	book     *book
 	limits   limits
+	contacts contacts
+	began    time.Time
 	refusals refusals
 	listener net.Listener // nil when alone
 	wake     chan struct{}
@@ -51,6 +53,8 @@ func New(config Config) (*Transport, error) {
 		config:   config,
 		instance: rand.Text(),
 		book:     newBook(config.Peers),
+		contacts: contacts{heard: map[string]*heard{}, failed: map[string]attempt{}},
+		began:    config.Clock.Now(),
 		refusals: refusals{clock: config.Clock, logger: config.Logger},
 		wake:     make(chan struct{}, 1),
 		open:     map[net.Conn]struct{}{},
@@ -182,6 +186,7 @@ func (t *Transport) check(certID string, peer Hello) error {
 
 // learn remembers an agent that was let in.
 func (t *Transport) learn(peer Hello) {
+	t.hear(t.contacts.of(peer.ID))
 	if !t.book.learn(t.config.ID, peer) {
 		return
 	}

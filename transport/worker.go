@@ -11,15 +11,19 @@ import (
 	"time"
 )
 
-// Agents look for each other at once and then ever more seldom: up to every
-// 5 s while an address does not answer, every 30 s when all did. What is news
+// Agents look for each other at once and then ever more seldom: every 2 s for
+// those of whom nothing was heard for so long, every 30 s for all. What is news
 // makes them look again at once.
 const (
 	meetFirst  = 100 * time.Millisecond
-	meetSeldom = 5 * time.Second
 	meetIdle   = 30 * time.Second
 	meetAtOnce = 8 // dials of one round that are under way together
+	probeAfter = 2 * time.Second
 )
+
+// ProbeTime is the longest time between two sounds of an agent that is well:
+// one that was not heard of for longer is silent.
+const ProbeTime = probeAfter + probeAfter
 
 // stopTimeout bounds the wait for users of connections that have been cut.
 const stopTimeout = 5 * time.Second
@@ -87,12 +91,14 @@ func (t *Transport) stop() {
 // meetLoop looks for other agents for as long as the transport lives.
 func (t *Transport) meetLoop() {
 	delay := time.Duration(0)
+	var all time.Time // when all were last met
 	for t.pauseOrNews(&delay) {
-		limit := meetIdle
-		if t.Meet(t.ctx) != nil {
-			limit = meetSeldom
+		addresses := t.quiet()
+		if now := t.config.Clock.Now(); now.Sub(all) >= meetIdle || delay < probeAfter {
+			addresses, all = t.addresses(), now
 		}
-		delay = min(max(2*delay, meetFirst), limit)
+		_ = t.meet(t.ctx, addresses) // see contacts
+		delay = min(max(2*delay, meetFirst), probeAfter)
 	}
 }
 
@@ -131,7 +137,9 @@ func (t *Transport) pause(d time.Duration) bool {
 
 // Meet exchanges hellos once with every agent whose address is known or given
 // to join. Its error names those that did not answer or were refused.
-func (t *Transport) Meet(ctx context.Context) error {
+func (t *Transport) Meet(ctx context.Context) error { return t.meet(ctx, t.addresses()) }
+
+func (t *Transport) meet(ctx context.Context, addresses []string) error {
 	if t.config.TLS == nil {
 		return nil
 	}
@@ -139,11 +147,13 @@ func (t *Transport) Meet(ctx context.Context) error {
 	var failed []error
 	var dials sync.WaitGroup
 	free := make(chan struct{}, meetAtOnce)
-	for _, address := range t.addresses() {
+	for _, address := range addresses {
 		free <- struct{}{}
 		dials.Go(func() {
 			defer func() { <-free }()
-			if err := t.meetAt(ctx, address); err != nil {
+			err := t.meetAt(ctx, address)
+			t.contacts.note(address, t.config.Clock.Now(), err)
+			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failed = append(failed, fmt.Errorf("cannot meet the agent at %s: %w", address, err))

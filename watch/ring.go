@@ -144,6 +144,9 @@ type Stats struct {
 	Last     interrex.Revision
 }
 
+// MaxWatchers is how many watchers there may be at one time.
+func (r *Ring) MaxWatchers() int { return r.config.MaxWatchers }
+
 // Stats gives the ring's figures.
 func (r *Ring) Stats() Stats {
 	r.mu.RLock()

@@ -18,6 +18,7 @@ import (
 type table struct {
 	header []string
 	rows   [][]string
+	notes  [][]string // below the rows, in columns of their own
 }
 
 // listing is how a list is printed as JSON, however many pages it came in.
@@ -118,11 +119,22 @@ func blockStyle(n *yaml.Node) {
 }
 
 func (a *app) table(t table) error {
-	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	rows := t.rows
 	if !a.noHeaders && len(t.header) > 0 {
-		fmt.Fprintln(w, strings.Join(t.header, "\t"))
+		rows = append([][]string{t.header}, rows...)
 	}
-	for _, row := range t.rows {
+	if err := a.grid(rows); err != nil || len(t.notes) == 0 {
+		return err
+	}
+	if err := a.line(""); err != nil {
+		return err
+	}
+	return a.grid(t.notes)
+}
+
+func (a *app) grid(rows [][]string) error {
+	w := tabwriter.NewWriter(a.out, 0, 4, 2, ' ', 0)
+	for _, row := range rows {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	return w.Flush()

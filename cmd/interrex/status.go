@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,22 +14,48 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
+// exitAlarm is the code of status when something is wrong.
+const exitAlarm = exit(1)
+
 func newStatus(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "status",
-		Short:   "The cluster on one screen, as one agent sees it",
-		Example: `  interrex status --addr http://127.0.0.1:7410`,
-		Args:    arguments(0, "no arguments"),
+	var all bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "The cluster on one screen, as one agent sees it",
+		Long: `The cluster on one screen, as one agent sees it: the quorum in words, the
+members and since when one is silent, and every alarm with what to do about it.
+
+The exit code is 1 when there is an alarm, or with --all when an agent does not
+answer.`,
+		Example: `  interrex status
+  interrex status --all
+  interrex status --addr http://127.0.0.1:7410 -o json`,
+		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
 				m, err := s.client.Status(ctx)
 				if err != nil {
 					return err
 				}
-				return a.print(m, statusTable(m), m.GetId())
+				if all {
+					return a.statusOfAll(ctx, m)
+				}
+				if err := a.print(m, statusTable(m), m.GetId()); err != nil {
+					return err
+				}
+				return alarmed(len(m.GetAlarms()) > 0)
 			})
 		},
 	}
+	c.Flags().BoolVar(&all, "all", false, "ask every member of the cluster")
+	return c
+}
+
+func alarmed(is bool) error {
+	if is {
+		return exitAlarm
+	}
+	return nil
 }
 
 func statusTable(m *interrexv1.StatusResponse) table {
@@ -38,18 +67,131 @@ func statusTable(m *interrexv1.StatusResponse) table {
 		{"revision", fmt.Sprintf("%d (log index %d applied, %d committed)", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex())},
 		{"leases", fmt.Sprint(m.GetLeases())},
 		{"version", fmt.Sprintf("%s, up %s", m.GetVersion(), m.GetUptime().AsDuration().Round(time.Second))},
-		{"alarms", orDefault(strings.Join(m.GetAlarms(), "; "), "none")},
 	}}
 	for _, member := range m.GetMembers() {
-		line := member.GetSuffrage()
-		if member.GetLeader() {
-			line += ", leader"
-		}
-		if member.GetLastContact() != nil {
-			line += ", answered " + short(member.GetLastContact().AsDuration()) + " ago"
-		}
-		t.rows = append(t.rows, []string{"member " + member.GetId(), line + at(member.GetAddress())})
+		t.rows = append(t.rows, []string{"member " + member.GetId(), memberLine(member) + at(member.GetAddress())})
 	}
+	if len(m.GetAlarms()) == 0 {
+		t.rows = append(t.rows, []string{"alarms", "none"})
+	}
+	t.rows = append(t.rows, alarmRows(m)...)
+	return t
+}
+
+func memberLine(m *interrexv1.MemberStatus) string {
+	line := m.GetSuffrage()
+	if m.GetLeader() {
+		line += ", leader"
+	}
+	switch contact := m.GetLastContact(); {
+	case contact == nil && m.GetSilent():
+		line += ", SILENT, never heard of"
+	case contact == nil:
+	case m.GetSilent():
+		line += ", SILENT for " + short(contact.AsDuration())
+	default:
+		line += ", heard " + short(contact.AsDuration()) + " ago"
+	}
+	return line
+}
+
+// alarmRows gives two rows for each alarm: what is wrong, and what to do.
+func alarmRows(m *interrexv1.StatusResponse) (rows [][]string) {
+	for _, a := range m.GetAlarms() {
+		text := a.GetText()
+		if a.GetSubject() != "" {
+			text = a.GetSubject() + ": " + text
+		}
+		since := time.Since(a.GetSince().AsTime())
+		rows = append(rows,
+			[]string{"ALARM " + a.GetName(), text + ", for " + short(since)},
+			[]string{"  to do", a.GetDo()})
+	}
+	return rows
+}
+
+// agentStatus is what one agent says of itself, or why it says nothing.
+type agentStatus struct {
+	id, address string
+	status      *interrexv1.StatusResponse
+	err         error
+}
+
+// MarshalJSON gives the status, or {"id":...,"api_address":...,"error":...}.
+func (s agentStatus) MarshalJSON() ([]byte, error) {
+	if s.err != nil {
+		return json.Marshal(map[string]string{"id": s.id, "api_address": s.address, "error": s.err.Error()})
+	}
+	return jsonOf(s.status)
+}
+
+// statusOfAll asks every member that the first answer names.
+func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse) error {
+	all := []agentStatus{{id: first.GetId(), status: first}}
+	for _, m := range first.GetMembers() {
+		if m.GetId() != first.GetId() {
+			all = append(all, agentStatus{id: m.GetId(), address: m.GetApiAddress()})
+		}
+	}
+	var asking sync.WaitGroup
+	for i := range all[1:] {
+		s := &all[1+i]
+		asking.Go(func() { s.status, s.err = a.statusAt(ctx, s.address) })
+	}
+	asking.Wait()
+	var names []string
+	wrong := false
+	for _, s := range all {
+		names = append(names, s.id)
+		wrong = wrong || s.err != nil || len(s.status.GetAlarms()) > 0
+	}
+	if err := a.print(map[string]any{"items": all}, tableOfAll(all), names...); err != nil {
+		return err
+	}
+	return alarmed(wrong)
+}
+
+// oneAgent bounds the question to one of several agents, so that those that
+// answer are shown.
+const oneAgent = 3 * time.Second
+
+func (a *app) statusAt(ctx context.Context, address string) (m *interrexv1.StatusResponse, err error) {
+	if address == "" {
+		return nil, fmt.Errorf("its API address is not known")
+	}
+	ctx, cancel := context.WithTimeout(ctx, oneAgent)
+	defer cancel()
+	there := *a
+	there.addr = "http://" + address
+	if os.Getenv("INTERREX_CACERT") != "" || strings.Contains(orDefault(a.addr, os.Getenv("INTERREX_ADDR")), "https://") {
+		there.addr = "https://" + address
+	}
+	err = there.dial(ctx, true, func(s session) error {
+		m, err = s.client.Status(ctx)
+		return err
+	})
+	return m, err
+}
+
+func tableOfAll(all []agentStatus) table {
+	t := table{header: []string{"AGENT", "STATE", "LEADER", "TERM", "REVISION", "UP", "ALARMS"}}
+	var alarms [][]string
+	for _, s := range all {
+		if s.err != nil {
+			t.rows = append(t.rows, []string{s.id, "does not answer", "-", "-", "-", "-", "-"})
+			alarms = append(alarms, []string{s.id, s.err.Error()})
+			continue
+		}
+		m := s.status
+		t.rows = append(t.rows, []string{
+			s.id, m.GetState() + ready(m), orDefault(m.GetLeaderId(), "none"), fmt.Sprint(m.GetTerm()),
+			fmt.Sprint(m.GetRevision()), m.GetUptime().AsDuration().Round(time.Second).String(), fmt.Sprint(len(m.GetAlarms())),
+		})
+		for _, row := range alarmRows(m) {
+			alarms = append(alarms, []string{s.id, strings.Join(row, ": ")})
+		}
+	}
+	t.notes = alarms
 	return t
 }
 

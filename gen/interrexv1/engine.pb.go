@@ -279,8 +279,9 @@ type StatusResponse struct {
 	LastContact   *durationpb.Duration `protobuf:"bytes,12,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
 	Members       []*MemberStatus      `protobuf:"bytes,13,rep,name=members,proto3" json:"members,omitempty"`
 	// In words: what may still fail.
-	Quorum        string               `protobuf:"bytes,14,opt,name=quorum,proto3" json:"quorum,omitempty"`
-	Alarms        []string             `protobuf:"bytes,15,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	Quorum string `protobuf:"bytes,14,opt,name=quorum,proto3" json:"quorum,omitempty"`
+	// What is wrong now, by name and subject.
+	Alarms        []*Alarm             `protobuf:"bytes,15,rep,name=alarms,proto3" json:"alarms,omitempty"`
 	Ready         bool                 `protobuf:"varint,16,opt,name=ready,proto3" json:"ready,omitempty"`
 	Draining      bool                 `protobuf:"varint,17,opt,name=draining,proto3" json:"draining,omitempty"`
 	Uptime        *durationpb.Duration `protobuf:"bytes,18,opt,name=uptime,proto3" json:"uptime,omitempty"`
@@ -419,7 +420,7 @@ func (x *StatusResponse) GetQuorum() string {
 	return ""
 }
 
-func (x *StatusResponse) GetAlarms() []string {
+func (x *StatusResponse) GetAlarms() []*Alarm {
 	if x != nil {
 		return x.Alarms
 	}
@@ -476,8 +477,13 @@ type MemberStatus struct {
 	// voter, nonvoter.
 	Suffrage string `protobuf:"bytes,3,opt,name=suffrage,proto3" json:"suffrage,omitempty"`
 	Leader   bool   `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
-	// Known to the leader: how long ago it last answered.
-	LastContact   *durationpb.Duration `protobuf:"bytes,5,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
+	// How long ago the asked agent last heard of it; missing: never, or it is the
+	// asked agent itself.
+	LastContact *durationpb.Duration `protobuf:"bytes,5,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
+	// That this is too long.
+	Silent bool `protobuf:"varint,6,opt,name=silent,proto3" json:"silent,omitempty"`
+	// Where its API is; empty: unknown here.
+	ApiAddress    string `protobuf:"bytes,7,opt,name=api_address,json=apiAddress,proto3" json:"api_address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -547,6 +553,102 @@ func (x *MemberStatus) GetLastContact() *durationpb.Duration {
 	return nil
 }
 
+func (x *MemberStatus) GetSilent() bool {
+	if x != nil {
+		return x.Silent
+	}
+	return false
+}
+
+func (x *MemberStatus) GetApiAddress() string {
+	if x != nil {
+		return x.ApiAddress
+	}
+	return ""
+}
+
+// Alarm is something that is wrong now.
+type Alarm struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the condition, such as member-silent; the label of interrex_alarm.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Whom or what it is about, such as a member's ID; may be empty.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// By the clock of the asked agent.
+	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// What is wrong.
+	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	// What to do about it.
+	Do            string `protobuf:"bytes,5,opt,name=do,proto3" json:"do,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alarm) Reset() {
+	*x = Alarm{}
+	mi := &file_interrex_v1_engine_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alarm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alarm) ProtoMessage() {}
+
+func (x *Alarm) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_engine_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
+func (*Alarm) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Alarm) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Alarm) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Alarm) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Alarm) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Alarm) GetDo() string {
+	if x != nil {
+		return x.Do
+	}
+	return ""
+}
+
 type ConfigRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -555,7 +657,7 @@ type ConfigRequest struct {
 
 func (x *ConfigRequest) Reset() {
 	*x = ConfigRequest{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[6]
+	mi := &file_interrex_v1_engine_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +669,7 @@ func (x *ConfigRequest) String() string {
 func (*ConfigRequest) ProtoMessage() {}
 
 func (x *ConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[6]
+	mi := &file_interrex_v1_engine_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +682,7 @@ func (x *ConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigRequest.ProtoReflect.Descriptor instead.
 func (*ConfigRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{6}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{7}
 }
 
 type ConfigResponse struct {
@@ -592,7 +694,7 @@ type ConfigResponse struct {
 
 func (x *ConfigResponse) Reset() {
 	*x = ConfigResponse{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[7]
+	mi := &file_interrex_v1_engine_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +706,7 @@ func (x *ConfigResponse) String() string {
 func (*ConfigResponse) ProtoMessage() {}
 
 func (x *ConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[7]
+	mi := &file_interrex_v1_engine_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +719,7 @@ func (x *ConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigResponse.ProtoReflect.Descriptor instead.
 func (*ConfigResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{7}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ConfigResponse) GetYaml() string {
@@ -635,7 +737,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[8]
+	mi := &file_interrex_v1_engine_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +749,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[8]
+	mi := &file_interrex_v1_engine_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +762,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{8}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{9}
 }
 
 type ReloadResponse struct {
@@ -673,7 +775,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[9]
+	mi := &file_interrex_v1_engine_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +787,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[9]
+	mi := &file_interrex_v1_engine_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +800,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{9}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReloadResponse) GetChanged() []string {
@@ -716,7 +818,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[10]
+	mi := &file_interrex_v1_engine_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +830,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[10]
+	mi := &file_interrex_v1_engine_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +843,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{10}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{11}
 }
 
 type DrainResponse struct {
@@ -752,7 +854,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_interrex_v1_engine_proto_msgTypes[11]
+	mi := &file_interrex_v1_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +866,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_engine_proto_msgTypes[11]
+	mi := &file_interrex_v1_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +879,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{11}
+	return file_interrex_v1_engine_proto_rawDescGZIP(), []int{12}
 }
 
 var File_interrex_v1_engine_proto protoreflect.FileDescriptor
@@ -800,7 +902,7 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12/\n" +
 	"\x06report\x18\a \x01(\v2\x17.google.protobuf.StructR\x06report\"\x0f\n" +
-	"\rStatusRequest\"\xc0\x05\n" +
+	"\rStatusRequest\"\xd4\x05\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -817,21 +919,30 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\fcommit_index\x18\v \x01(\x04R\vcommitIndex\x12<\n" +
 	"\flast_contact\x18\f \x01(\v2\x19.google.protobuf.DurationR\vlastContact\x123\n" +
 	"\amembers\x18\r \x03(\v2\x19.interrex.v1.MemberStatusR\amembers\x12\x16\n" +
-	"\x06quorum\x18\x0e \x01(\tR\x06quorum\x12\x16\n" +
-	"\x06alarms\x18\x0f \x03(\tR\x06alarms\x12\x14\n" +
+	"\x06quorum\x18\x0e \x01(\tR\x06quorum\x12*\n" +
+	"\x06alarms\x18\x0f \x03(\v2\x12.interrex.v1.AlarmR\x06alarms\x12\x14\n" +
 	"\x05ready\x18\x10 \x01(\bR\x05ready\x12\x1a\n" +
 	"\bdraining\x18\x11 \x01(\bR\bdraining\x121\n" +
 	"\x06uptime\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12\x16\n" +
 	"\x06leases\x18\x13 \x01(\x04R\x06leases\x12<\n" +
 	"\fcluster_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\vclusterTime\x12\x1f\n" +
 	"\vapi_address\x18\x15 \x01(\tR\n" +
-	"apiAddress\"\xaa\x01\n" +
+	"apiAddress\"\xe3\x01\n" +
 	"\fMemberStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
 	"\bsuffrage\x18\x03 \x01(\tR\bsuffrage\x12\x16\n" +
 	"\x06leader\x18\x04 \x01(\bR\x06leader\x12<\n" +
-	"\flast_contact\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vlastContact\"\x0f\n" +
+	"\flast_contact\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vlastContact\x12\x16\n" +
+	"\x06silent\x18\x06 \x01(\bR\x06silent\x12\x1f\n" +
+	"\vapi_address\x18\a \x01(\tR\n" +
+	"apiAddress\"\x8b\x01\n" +
+	"\x05Alarm\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12\x0e\n" +
+	"\x02do\x18\x05 \x01(\tR\x02do\"\x0f\n" +
 	"\rConfigRequest\"$\n" +
 	"\x0eConfigResponse\x12\x12\n" +
 	"\x04yaml\x18\x01 \x01(\tR\x04yaml\"\x0f\n" +
@@ -859,7 +970,7 @@ func file_interrex_v1_engine_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_engine_proto_rawDescData
 }
 
-var file_interrex_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_interrex_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_interrex_v1_engine_proto_goTypes = []any{
 	(*ReportRequest)(nil),         // 0: interrex.v1.ReportRequest
 	(*ReportResponse)(nil),        // 1: interrex.v1.ReportResponse
@@ -867,40 +978,43 @@ var file_interrex_v1_engine_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 3: interrex.v1.StatusRequest
 	(*StatusResponse)(nil),        // 4: interrex.v1.StatusResponse
 	(*MemberStatus)(nil),          // 5: interrex.v1.MemberStatus
-	(*ConfigRequest)(nil),         // 6: interrex.v1.ConfigRequest
-	(*ConfigResponse)(nil),        // 7: interrex.v1.ConfigResponse
-	(*ReloadRequest)(nil),         // 8: interrex.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 9: interrex.v1.ReloadResponse
-	(*DrainRequest)(nil),          // 10: interrex.v1.DrainRequest
-	(*DrainResponse)(nil),         // 11: interrex.v1.DrainResponse
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 13: google.protobuf.Struct
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*Alarm)(nil),                 // 6: interrex.v1.Alarm
+	(*ConfigRequest)(nil),         // 7: interrex.v1.ConfigRequest
+	(*ConfigResponse)(nil),        // 8: interrex.v1.ConfigResponse
+	(*ReloadRequest)(nil),         // 9: interrex.v1.ReloadRequest
+	(*ReloadResponse)(nil),        // 10: interrex.v1.ReloadResponse
+	(*DrainRequest)(nil),          // 11: interrex.v1.DrainRequest
+	(*DrainResponse)(nil),         // 12: interrex.v1.DrainResponse
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 14: google.protobuf.Struct
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_interrex_v1_engine_proto_depIdxs = []int32{
 	2,  // 0: interrex.v1.ReportResponse.workers:type_name -> interrex.v1.Worker
-	12, // 1: interrex.v1.Worker.started_at:type_name -> google.protobuf.Timestamp
-	13, // 2: interrex.v1.Worker.report:type_name -> google.protobuf.Struct
-	14, // 3: interrex.v1.StatusResponse.last_contact:type_name -> google.protobuf.Duration
+	13, // 1: interrex.v1.Worker.started_at:type_name -> google.protobuf.Timestamp
+	14, // 2: interrex.v1.Worker.report:type_name -> google.protobuf.Struct
+	15, // 3: interrex.v1.StatusResponse.last_contact:type_name -> google.protobuf.Duration
 	5,  // 4: interrex.v1.StatusResponse.members:type_name -> interrex.v1.MemberStatus
-	14, // 5: interrex.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
-	14, // 6: interrex.v1.StatusResponse.cluster_time:type_name -> google.protobuf.Duration
-	14, // 7: interrex.v1.MemberStatus.last_contact:type_name -> google.protobuf.Duration
-	0,  // 8: interrex.v1.EngineService.Report:input_type -> interrex.v1.ReportRequest
-	3,  // 9: interrex.v1.EngineService.Status:input_type -> interrex.v1.StatusRequest
-	6,  // 10: interrex.v1.EngineService.Config:input_type -> interrex.v1.ConfigRequest
-	8,  // 11: interrex.v1.EngineService.Reload:input_type -> interrex.v1.ReloadRequest
-	10, // 12: interrex.v1.EngineService.Drain:input_type -> interrex.v1.DrainRequest
-	1,  // 13: interrex.v1.EngineService.Report:output_type -> interrex.v1.ReportResponse
-	4,  // 14: interrex.v1.EngineService.Status:output_type -> interrex.v1.StatusResponse
-	7,  // 15: interrex.v1.EngineService.Config:output_type -> interrex.v1.ConfigResponse
-	9,  // 16: interrex.v1.EngineService.Reload:output_type -> interrex.v1.ReloadResponse
-	11, // 17: interrex.v1.EngineService.Drain:output_type -> interrex.v1.DrainResponse
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	6,  // 5: interrex.v1.StatusResponse.alarms:type_name -> interrex.v1.Alarm
+	15, // 6: interrex.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	15, // 7: interrex.v1.StatusResponse.cluster_time:type_name -> google.protobuf.Duration
+	15, // 8: interrex.v1.MemberStatus.last_contact:type_name -> google.protobuf.Duration
+	13, // 9: interrex.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	0,  // 10: interrex.v1.EngineService.Report:input_type -> interrex.v1.ReportRequest
+	3,  // 11: interrex.v1.EngineService.Status:input_type -> interrex.v1.StatusRequest
+	7,  // 12: interrex.v1.EngineService.Config:input_type -> interrex.v1.ConfigRequest
+	9,  // 13: interrex.v1.EngineService.Reload:input_type -> interrex.v1.ReloadRequest
+	11, // 14: interrex.v1.EngineService.Drain:input_type -> interrex.v1.DrainRequest
+	1,  // 15: interrex.v1.EngineService.Report:output_type -> interrex.v1.ReportResponse
+	4,  // 16: interrex.v1.EngineService.Status:output_type -> interrex.v1.StatusResponse
+	8,  // 17: interrex.v1.EngineService.Config:output_type -> interrex.v1.ConfigResponse
+	10, // 18: interrex.v1.EngineService.Reload:output_type -> interrex.v1.ReloadResponse
+	12, // 19: interrex.v1.EngineService.Drain:output_type -> interrex.v1.DrainResponse
+	15, // [15:20] is the sub-list for method output_type
+	10, // [10:15] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_engine_proto_init() }
@@ -914,7 +1028,7 @@ func file_interrex_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_engine_proto_rawDesc), len(file_interrex_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,110 @@
+package agent_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/interrextest"
+	"github.com/interrex/interrex/transport"
+)
+
+// awaitAlarm waits until an alarm is raised, or is over when text is empty.
+func awaitAlarm(t *testing.T, a *agent.Agent, name, subject, text string) alarm.Alarm {
+	t.Helper()
+	for end := time.Now().Add(interrextest.Patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		raised := false
+		for _, is := range a.Status().Alarms {
+			if is.Name != name || is.Subject != subject {
+				continue
+			}
+			raised = true
+			if text != "" && strings.Contains(is.Text, text) {
+				return is
+			}
+		}
+		if text == "" && !raised {
+			return alarm.Alarm{}
+		}
+	}
+	t.Fatalf("agent %s: want alarm %s %s with %q, it has %v", a.ID(), name, subject, text, a.Status().Alarms)
+	return alarm.Alarm{}
+}
+
+func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
+	c := interrextest.NewCluster(t, 3)
+	left, second, first := c.Agent(c.Leader()), (c.Leader()+1)%3, (c.Leader()+2)%3
+	began := time.Now()
+	c.Kill(first)
+	for _, i := range []int{c.Leader(), second} {
+		a := c.Agent(i)
+		is := awaitAlarm(t, a, "member-silent", c.Agent(first).ID(), c.Agent(first).ID()+":1")
+		if is.Do == "" || is.Since.Before(began.Add(-5*time.Second)) || time.Since(is.Since) < time.Second {
+			t.Errorf("agent %s: %+v", a.ID(), is)
+		}
+		for _, m := range a.Status().Members {
+			if m.Silent != (m.ID == c.Agent(first).ID()) {
+				t.Errorf("agent %s: %+v", a.ID(), m)
+			}
+		}
+		if q := a.Status().Quorum; !strings.Contains(q, "2 answer, none may fail") {
+			t.Errorf("agent %s: quorum: %s", a.ID(), q)
+		}
+	}
+	c.Kill(second)
+	awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must reach each other")
+	c.Start(second)
+	awaitAlarm(t, left, "quorum-lost", "", "")
+	awaitAlarm(t, left, "member-silent", c.Agent(second).ID(), "")
+	c.Start(first)
+	awaitAlarm(t, left, "member-silent", c.Agent(first).ID(), "")
+	awaitAlarm(t, c.Agent(first), "quorum-lost", "", "")
+}
+
+func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
+	c := interrextest.NewCluster(t, 3)
+	wiped := (c.Leader() + 1) % 3
+	c.Stop(wiped)
+	kept := c.Dir(wiped) + ".kept"
+	if err := os.Rename(c.Dir(wiped), kept); err != nil {
+		t.Fatal(err)
+	}
+	c.Start(wiped)
+	leader := c.Agent(c.Leader())
+	const why = "comes with another disk"
+	awaitAlarm(t, c.Agent(wiped), "refused", leader.ID()+":1", why)
+	awaitAlarm(t, c.Agent(wiped), "bootstrap-waiting", "", leader.ID()+":1 refuses this agent")
+	awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), why)
+	c.Stop(wiped)
+	if err := os.RemoveAll(c.Dir(wiped)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(kept, c.Dir(wiped)); err != nil {
+		t.Fatal(err)
+	}
+	c.Start(wiped)
+	awaitAlarm(t, c.Agent(wiped), "refused", leader.ID()+":1", "")
+	awaitAlarm(t, c.Agent(wiped), "bootstrap-waiting", "", "")
+	awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), "")
+}
+
+func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := quiet(t)
+	if config.TLS, err = ca.TLS("n1"); err != nil {
+		t.Fatal(err)
+	}
+	config.ID = "n1"
+	config.Cluster = agent.ClusterConfig{Listen: "127.0.0.1:0", BootstrapExpect: 2, Join: []string{"127.0.0.1:9"}} // nobody is there
+	a := newAgent(t, config)
+	if err := a.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
+}

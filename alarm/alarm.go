@@ -1,0 +1,61 @@
+// Package alarm owns the list of what is wrong with an agent now. Status, the
+// readiness probe, the metric, the engine's report and the log all show this one
+// list.
+package alarm
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Alarm is something that is wrong now, and that an operator should know of.
+type Alarm struct {
+	Name    string // of the condition: lower case with dashes, the metric's label
+	Subject string // whom or what it is about, such as a member's ID; may be empty
+	Since   time.Time
+	Text    string // what is wrong
+	Do      string // what to do about it
+}
+
+// String gives name, subject and text.
+func (a Alarm) String() string {
+	if a.Subject == "" {
+		return a.Name + ": " + a.Text
+	}
+	return a.Name + " " + a.Subject + ": " + a.Text
+}
+
+// Condition is one thing that can be wrong.
+type Condition struct {
+	Name string
+	Do   string // what an operator does about it
+	// Look says what is wrong now; nothing when all is well. It is called by one
+	// goroutine, once a second, and should not block.
+	Look func(now time.Time) []Finding
+	// After is how long it has to be wrong before it is an alarm.
+	After time.Duration
+}
+
+// Finding is what a Look has found.
+type Finding struct {
+	Subject string // tells findings of one condition apart
+	Text    string
+	Since   time.Time // zero: since the first look that found it
+}
+
+// Found makes the one finding of a condition without subjects.
+func Found(text string) []Finding { return []Finding{{Text: text}} }
+
+// key tells alarms apart.
+type key struct{ name, subject string }
+
+func compare(a, b Alarm) int {
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Subject, b.Subject))
+}
+
+// sorted gives alarms by name and subject.
+func sorted(all []Alarm) []Alarm {
+	slices.SortFunc(all, compare)
+	return all
+}

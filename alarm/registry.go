@@ -1,0 +1,253 @@
+package alarm
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/prometheus/client_golang/prometheus"
+	"gopkg.in/tomb.v2"
+)
+
+// Period is the time between two looks at the conditions.
+const Period = time.Second
+
+// MaxSubjects is how many alarms of one condition are kept: a cluster is small,
+// and what goes wrong more often than that is one thing.
+const MaxSubjects = 64
+
+// Stuck is how long one look may take before that is an alarm itself: a
+// condition that waits for a disk that has stopped answering must not hide it.
+const Stuck = 10 * time.Second
+
+// StuckName is the alarm of a look that does not end.
+const StuckName = "alarms-stuck"
+
+// Logger is what the registry needs of a loggo.Logger.
+type Logger interface {
+	Infof(format string, args ...any)
+	Warningf(format string, args ...any)
+}
+
+// Registry keeps the alarms of one agent. Its zero value is not usable.
+type Registry struct {
+	conditions []Condition
+	clock      clock.Clock
+	logger     Logger
+	desc       *prometheus.Desc
+
+	mu      sync.Mutex
+	current []Alarm
+	looking string    // the condition that is looked at
+	began   time.Time // when that look began
+
+	turn sync.Mutex // of the one who looks
+	seen map[key]*sighting
+}
+
+// sighting is a finding over several looks.
+type sighting struct {
+	alarm  Alarm
+	raised bool
+	found  bool // in the present round
+}
+
+// New makes a registry of conditions. Names must differ.
+func New(c clock.Clock, l Logger, conditions ...Condition) (*Registry, error) {
+	names := map[string]bool{StuckName: true}
+	for _, condition := range conditions {
+		if condition.Name == "" || condition.Do == "" || condition.Look == nil {
+			return nil, fmt.Errorf("alarm %q not valid: it needs a name, something to do, and a look", condition.Name)
+		}
+		if names[condition.Name] {
+			return nil, fmt.Errorf("alarm %q not valid: there are two of that name", condition.Name)
+		}
+		names[condition.Name] = true
+	}
+	if c == nil || l == nil {
+		return nil, errors.New("alarms need a clock and a logger")
+	}
+	return &Registry{
+		conditions: conditions, clock: c, logger: l, seen: map[key]*sighting{},
+		desc: prometheus.NewDesc("interrex_alarm", "How many alarms of that name are raised.", []string{"name"}, nil),
+	}, nil
+}
+
+// Current gives the alarms that are raised, by name and subject. It never
+// blocks, and is at most Period old.
+func (r *Registry) Current() []Alarm {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := append([]Alarm(nil), r.current...)
+	if r.looking == "" {
+		return all
+	}
+	if took := r.clock.Now().Sub(r.began); took > Stuck {
+		all = append(all, Alarm{
+			Name: StuckName, Since: r.began,
+			Text: fmt.Sprintf("the look at %s has not ended: other alarms may be old", r.looking),
+			Do:   "check the disk of the data directory: what asks it does not come back",
+		})
+	}
+	return sorted(all)
+}
+
+// Describe implements prometheus.Collector.
+func (r *Registry) Describe(ch chan<- *prometheus.Desc) { ch <- r.desc }
+
+// Collect implements prometheus.Collector: every name, so that an alert can be
+// written before the first alarm.
+func (r *Registry) Collect(ch chan<- prometheus.Metric) {
+	count := map[string]int{StuckName: 0}
+	for _, c := range r.conditions {
+		count[c.Name] = 0
+	}
+	for _, a := range r.Current() {
+		count[a.Name]++
+	}
+	for name, n := range count {
+		ch <- prometheus.MustNewConstMetric(r.desc, prometheus.GaugeValue, float64(n), name)
+	}
+}
+
+// Look looks at all conditions once, unless somebody does so already.
+func (r *Registry) Look() {
+	if !r.turn.TryLock() {
+		return
+	}
+	defer r.turn.Unlock()
+	for _, s := range r.seen {
+		s.found = false
+	}
+	for i := range r.conditions {
+		c := &r.conditions[i]
+		now := r.clock.Now()
+		r.mark(c.Name, now)
+		findings := look(c, now)
+		r.mark("", now)
+		for _, f := range findings[:min(len(findings), MaxSubjects)] {
+			r.note(c, f, now)
+		}
+	}
+	r.publish()
+}
+
+// look keeps a panic in a condition from ending the others.
+func look(c *Condition, now time.Time) (findings []Finding) {
+	defer func() {
+		if p := recover(); p != nil {
+			findings = Found(fmt.Sprintf("cannot tell: panic: %v", p))
+		}
+	}()
+	return c.Look(now)
+}
+
+func (r *Registry) mark(name string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looking, r.began = name, now
+}
+
+// note takes up a finding, and raises the alarm once it has lasted long enough.
+func (r *Registry) note(c *Condition, f Finding, now time.Time) {
+	k := key{c.Name, f.Subject}
+	s := r.seen[k]
+	if s == nil {
+		s = &sighting{alarm: Alarm{Name: c.Name, Subject: f.Subject, Since: now}}
+		r.seen[k] = s
+	}
+	s.found, s.alarm.Text, s.alarm.Do = true, f.Text, c.Do
+	if !f.Since.IsZero() {
+		s.alarm.Since = f.Since
+	}
+	if !s.raised && now.Sub(s.alarm.Since) >= c.After {
+		s.raised = true
+		r.logger.Warningf("alarm: %s; %s", s.alarm, s.alarm.Do)
+	}
+}
+
+// publish shows what is raised, and forgets what is over.
+func (r *Registry) publish() {
+	now := r.clock.Now()
+	var all []Alarm
+	for k, s := range r.seen {
+		if !s.found {
+			delete(r.seen, k)
+			if s.raised {
+				r.logger.Infof("alarm is over after %s: %s", now.Sub(s.alarm.Since).Round(time.Second), s.alarm)
+			}
+			continue
+		}
+		if s.raised {
+			all = append(all, s.alarm)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current = sorted(all)
+}
+
+// Worker looks at a registry's conditions for as long as it lives.
+type Worker struct {
+	registry *Registry
+	tomb     tomb.Tomb
+}
+
+// Watch starts a worker. A registry has one at a time.
+func (r *Registry) Watch() *Worker {
+	w := &Worker{registry: r}
+	w.tomb.Go(w.loop)
+	return w
+}
+
+func (w *Worker) loop() error {
+	for w.look() {
+		select {
+		case <-w.tomb.Dying():
+			return nil
+		case <-w.registry.clock.After(Period):
+		}
+	}
+	return nil
+}
+
+// look looks once, and reports whether to go on. A look that a disk holds up does
+// not hold up the end of the worker for longer than Period.
+func (w *Worker) look() bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.registry.Look()
+	}()
+	select {
+	case <-done:
+		return true
+	case <-w.tomb.Dying():
+	}
+	select {
+	case <-done:
+	case <-w.registry.clock.After(Period):
+	}
+	return false
+}
+
+// Kill implements worker.Worker.
+func (w *Worker) Kill() { w.tomb.Kill(nil) }
+
+// Wait implements worker.Worker.
+func (w *Worker) Wait() error { return w.tomb.Wait() }
+
+// Report gives the alarms with their texts.
+func (w *Worker) Report() map[string]any {
+	raised := map[string]any{}
+	for _, a := range w.registry.Current() {
+		name := a.Name
+		if a.Subject != "" {
+			name += " " + a.Subject
+		}
+		raised[name] = map[string]any{"since": a.Since.UTC().Format(time.RFC3339), "text": a.Text, "do": a.Do}
+	}
+	return map[string]any{"alarms": raised}
+}

@@ -1,0 +1,419 @@
+package manifolds
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+	"golang.org/x/sys/unix"
+
+	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/transport"
+)
+
+// How long things may be wrong before that is an alarm: an election, a worker's
+// next start and a peer's restart pass by themselves.
+const (
+	electionGrace = 5 * time.Second
+	restartGrace  = 2 * time.Second
+	refusalGrace  = 2 * time.Second
+	behindGrace   = 30 * time.Second
+)
+
+// Where an alarm begins.
+const (
+	silentAfter       = transport.ProbeTime + time.Second
+	hungAfter         = 2 * time.Second // raft's log gives a write up after 5 s
+	certificateNotice = 30 * 24 * time.Hour
+	nearLimit         = 0.8
+	lowSpace          = 1 << 30 // bytes, or a tenth of a small disk
+	behindRevisions   = 10_000
+)
+
+// conditions are all that can be wrong: one line each.
+func (s *Set) conditions() []alarm.Condition {
+	return []alarm.Condition{
+		{Name: "api-down", Look: s.apiDown, After: restartGrace,
+			Do: "free the address or mend the files that the text names; the agent tries again by itself"},
+		{Name: "api-open", Look: s.apiOpen,
+			Do: "set api.tls.client-ca, or listen on 127.0.0.1: whoever reaches this port may do everything"},
+		{Name: "bootstrap-waiting", Look: s.bootstrapWaiting, After: electionGrace,
+			Do: "start the agents that are missing, with this one's address or theirs in cluster.join, and the same cluster.bootstrap-expect"},
+		{Name: "certificate-ending", Look: s.certificateEnding,
+			Do: "replace the files of the certificate: they are read again without a restart"},
+		{Name: "disk-failed", Look: s.diskFailed,
+			Do: "look at the system's log; the agent opens its log again by itself when the disk works"},
+		{Name: "disk-full", Look: s.diskFull,
+			Do: "free space in the data directory's file system; the agent goes on by itself"},
+		{Name: "disk-hung", Look: s.diskHung,
+			Do: "look at the system's log and the storage: a write to the log has not returned"},
+		{Name: "disk-low", Look: s.diskLow,
+			Do: "free space in the data directory's file system, before raft's log has none"},
+		{Name: "disk-slow", Look: s.diskSlow,
+			Do: "give the data directory a faster disk, or one that it has for itself: each write waits for it"},
+		{Name: "halted", Look: s.halted,
+			Do: "run the version that the others run; if it is this agent's disk, give it an empty directory"},
+		{Name: "limit-near", Look: s.limitNear,
+			Do: "find the clients that use so much; beyond the limit they are refused as overloaded"},
+		{Name: "member-silent", Look: s.memberSilent,
+			Do: "start that agent, or mend the network to it"},
+		{Name: "peer-refused", Look: s.peerRefused, After: refusalGrace,
+			Do: "stop that agent: its directory or certificate is not that of the member"},
+		{Name: "projection-behind", Look: s.projectionBehind, After: behindGrace,
+			Do: "give the database of lease holders a faster disk; leases are not affected"},
+		{Name: "projection-failing", Look: s.projectionFailing, After: electionGrace,
+			Do: "mend the database of lease holders; it is filled again by itself; leases are not affected"},
+		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
+			Do: "start the agents that are silent, or mend the network to them: nothing can be written until then"},
+		{Name: "raft-down", Look: s.raftDown, After: restartGrace,
+			Do: "look at the log of this agent; it tries again by itself"},
+		{Name: "refused", Look: s.refused, After: refusalGrace,
+			Do: "do as the peer says: an agent that has lost its disk needs another ID, not an empty directory"},
+		{Name: "snapshot-loop", Look: s.snapshotLoop,
+			Do: "if it goes on, remove this agent from the cluster and let it join anew with an empty directory"},
+		{Name: "worker-failing", Look: s.workerFailing, After: restartGrace,
+			Do: "see interrex agent report; the worker is started again by itself"},
+	}
+}
+
+func (s *Set) watchAlarms() dependency.Manifold {
+	return dependency.Manifold{
+		Inputs: s.names(ClockName),
+		Start:  func(dependency.Context) (worker.Worker, error) { return s.Alarms.Watch(), nil },
+	}
+}
+
+func (s *Set) apiDown(time.Time) []alarm.Finding {
+	current, _ := s.Configuration.Current()
+	if current.API.Listen == "" || s.Present.Addresses()["api"] != "" {
+		return nil
+	}
+	if err := s.Starts.Down(s.name(APIListenerName)); err != nil {
+		return alarm.Found(err.Error())
+	}
+	return alarm.Found("nothing listens on " + current.API.Listen)
+}
+
+func (s *Set) apiOpen(time.Time) []alarm.Finding {
+	api := s.section().API
+	host, _, err := net.SplitHostPort(api.Listen)
+	if err != nil || config.Loopback(host) || api.TLS.ClientCA != "" {
+		return nil
+	}
+	return alarm.Found(fmt.Sprintf("the API at %s takes requests of everybody, operators' too, for it asks for no client certificate", api.Listen))
+}
+
+func (s *Set) section() config.Config {
+	current, _ := s.Configuration.Current()
+	return current
+}
+
+// bootstrapWaiting is for an agent that shall make a cluster with others.
+func (s *Set) bootstrapWaiting(time.Time) []alarm.Finding {
+	now, expect := s.Present.now(), s.section().Cluster.BootstrapExpect
+	if expect < 2 || now.transport == nil || now.state == nil || now.state.Identity().ClusterID != "" {
+		return nil
+	}
+	if r := now.running(); r == nil || len(r.GetConfiguration().Configuration().Servers) > 0 {
+		return nil
+	}
+	if _, ready, err := transport.Decide(now.transport.Self(), now.transport.Peers(), expect); err != nil {
+		return alarm.Found(err.Error())
+	} else if ready {
+		return nil
+	}
+	var met, missing []string
+	for _, peer := range now.transport.Peers() {
+		met = append(met, peer.ID)
+	}
+	for _, c := range now.transport.Contacts() {
+		if c.Err != nil {
+			missing = append(missing, unreached(c))
+		}
+	}
+	text := fmt.Sprintf("waiting for %d of %d", expect-1-len(met), expect)
+	if len(met) > 0 {
+		text += ": met " + strings.Join(met, ", ")
+	}
+	return alarm.Found(strings.Join(append([]string{text}, missing...), "; "))
+}
+
+// unreached says why an agent was not reached. Verdicts are alarms of their own.
+func unreached(c transport.Contact) string {
+	switch {
+	case c.Refused && c.Ours:
+		return "this agent refuses the one at " + c.Address
+	case c.Refused:
+		return c.Address + " refuses this agent"
+	case errors.Is(c.Err, unix.ECONNREFUSED):
+		return c.Address + " refuses the connection"
+	case isTimeout(c.Err):
+		return c.Address + " does not answer"
+	}
+	return c.Address + ": " + c.Err.Error()
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+func (s *Set) certificateEnding(now time.Time) (found []alarm.Finding) {
+	note := func(which string, end time.Time, ok bool) {
+		switch left := end.Sub(now); {
+		case !ok || left > certificateNotice:
+		case left <= 0:
+			found = append(found, alarm.Finding{Subject: which, Text: "it ended at " + end.UTC().Format(time.RFC3339)})
+		default:
+			found = append(found, alarm.Finding{Subject: which, Text: fmt.Sprintf("it ends in %d days, at %s", left/(24*time.Hour), end.UTC().Format(time.RFC3339))})
+		}
+	}
+	end, ok := s.certificateEnd()
+	note("cluster", end, ok)
+	if files := s.section().API.TLS; files.Cert != "" {
+		end, ok := endOf(&transport.Files{Cert: files.Cert, Key: files.Key})
+		note("api", end, ok)
+	}
+	return found
+}
+
+// vitals are what a running raft knows of its disk.
+type vitals interface {
+	Disk() (d raftworker.DiskState, running bool)
+	Stuck() uint64
+}
+
+// disk says how raft's disk is: what a running raft knows, or why it ended.
+func (s *Set) disk() raftworker.DiskState {
+	if w := s.Present.now().vitals; w != nil {
+		if d, running := w.Disk(); running {
+			return d
+		}
+	}
+	return raftworker.DiskState{Err: s.Starts.Down(s.name(RaftName))}
+}
+
+// diskEnded is a condition that has ended raft.
+func (s *Set) diskEnded(kind error) []alarm.Finding {
+	if err := s.disk().Err; errors.Is(err, kind) {
+		return alarm.Found(err.Error())
+	}
+	return nil
+}
+
+func (s *Set) diskFailed(time.Time) []alarm.Finding { return s.diskEnded(raftworker.ErrDiskFailed) }
+
+func (s *Set) diskFull(time.Time) []alarm.Finding { return s.diskEnded(raftworker.ErrDiskFull) }
+
+func (s *Set) diskHung(time.Time) []alarm.Finding {
+	if d := s.disk(); d.Writing > hungAfter {
+		return alarm.Found("a write to raft's log has not returned yet")
+	}
+	return s.diskEnded(raftworker.ErrDiskHung)
+}
+
+func (s *Set) diskSlow(time.Time) []alarm.Finding {
+	if !s.disk().Slow {
+		return nil
+	}
+	return alarm.Found("several of the last minute's writes to raft's log took more than 500 ms")
+}
+
+func (s *Set) diskLow(time.Time) []alarm.Finding {
+	dir := s.Present.now().directory
+	if dir == "" || s.config.Agent.DataDir == "" {
+		return nil
+	}
+	free, size, err := space(dir)
+	switch {
+	case err != nil:
+		return alarm.Found(fmt.Sprintf("cannot tell how much is free at %s: %v", dir, err))
+	case low(free, size):
+		return alarm.Found(fmt.Sprintf("%d MiB of %d are free at %s", free>>20, size>>20, dir))
+	}
+	return nil
+}
+
+func low(free, size uint64) bool { return free < min(lowSpace, size/10) }
+
+// space says how many bytes a directory's file system has.
+func space(dir string) (free, size uint64, err error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return 0, 0, err
+	}
+	return fs.Bavail * uint64(fs.Bsize), fs.Blocks * uint64(fs.Bsize), nil
+}
+
+func (s *Set) halted(time.Time) []alarm.Finding {
+	if st := s.Present.now().state; st != nil && st.Halted() != nil {
+		return alarm.Found(st.Halted().Error())
+	}
+	return nil
+}
+
+func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
+	now := s.Present.now()
+	note := func(what string, is, limit int) {
+		if float64(is) >= nearLimit*float64(limit) {
+			found = append(found, alarm.Finding{Subject: what, Text: fmt.Sprintf("%d of %d", is, limit)})
+		}
+	}
+	if now.state != nil {
+		note("request-names", now.state.Names(), now.state.Settings().Names)
+	}
+	if now.queue != nil {
+		normal, extend := now.queue.Depth()
+		note("queue", max(normal, extend), now.queue.Capacity())
+	}
+	if now.ring != nil {
+		note("watchers", now.ring.Stats().Watchers, now.ring.MaxWatchers())
+	}
+	return found
+}
+
+func (s *Set) memberSilent(time.Time) (found []alarm.Finding) {
+	now := s.Present.now()
+	for _, m := range s.members(now) {
+		if !m.Silent {
+			continue
+		}
+		f := alarm.Finding{Subject: m.ID, Text: "no address of it is known"}
+		if m.Address != "" {
+			f.Text = "nothing is heard of it at " + m.Address
+		}
+		if m.LastContact != nil {
+			f.Since = s.config.Agent.Clock.Now().Add(-*m.LastContact)
+		}
+		if c := now.transport.Contact(m.ID); c.Err != nil {
+			f.Text = unreached(c)
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// verdicts gives the refusals of one side.
+func (s *Set) verdicts(ours bool) (found []alarm.Finding) {
+	t := s.Present.now().transport
+	if t == nil {
+		return nil
+	}
+	for _, c := range t.Contacts() {
+		if c.Refused && c.Ours == ours {
+			found = append(found, alarm.Finding{Subject: orAddress(c), Text: c.Err.Error()})
+		}
+	}
+	return found
+}
+
+func orAddress(c transport.Contact) string {
+	if c.ID == "" {
+		return c.Address
+	}
+	return c.ID
+}
+
+func (s *Set) refused(time.Time) []alarm.Finding { return s.verdicts(false) }
+
+func (s *Set) peerRefused(time.Time) []alarm.Finding { return s.verdicts(true) }
+
+func (s *Set) projectionBehind(time.Time) []alarm.Finding {
+	w := s.Present.now().notify
+	if w == nil {
+		return nil
+	}
+	if p := w.Progress(); p.Failures == 0 && p.Lag > behindRevisions {
+		return alarm.Found(fmt.Sprintf("the table of lease holders is %d revisions behind", p.Lag))
+	}
+	return nil
+}
+
+func (s *Set) projectionFailing(time.Time) []alarm.Finding {
+	if err := s.Starts.Down(s.name(ProjectionName)); err != nil {
+		return alarm.Found(err.Error())
+	}
+	w := s.Present.now().notify
+	if w == nil {
+		return nil
+	}
+	p := w.Progress()
+	if p.Failures == 0 {
+		return nil
+	}
+	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind after %s: %v", p.Lag, plural(p.Failures, "failure"), p.Err), Since: p.Since}}
+}
+
+// quorumLost is for an agent that knows of no leader.
+func (s *Set) quorumLost(time.Time) []alarm.Finding {
+	now := s.Present.now()
+	l := s.Leadership.Current()
+	if l.Leader || l.LeaderID != "" || now.running() == nil {
+		return nil
+	}
+	var silent []string
+	voters := 0
+	for _, m := range s.members(now) {
+		if m.Suffrage != voter {
+			continue
+		}
+		voters++
+		if m.Silent {
+			silent = append(silent, m.ID)
+		}
+	}
+	if voters == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no leader: %d of %s must reach each other", voters/2+1, plural(voters, "voter"))
+	if len(silent) > 0 {
+		text += "; silent: " + strings.Join(silent, ", ")
+	}
+	return alarm.Found(text)
+}
+
+func (s *Set) raftDown(time.Time) []alarm.Finding {
+	if s.Present.now().running() != nil {
+		return nil
+	}
+	err := s.Starts.Down(s.name(RaftName))
+	for _, disk := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung} {
+		if errors.Is(err, disk) {
+			return nil // an alarm of its own
+		}
+	}
+	if err != nil {
+		return alarm.Found(err.Error())
+	}
+	return alarm.Found("raft does not run: what it needs is not there")
+}
+
+func (s *Set) snapshotLoop(time.Time) []alarm.Finding {
+	w := s.Present.now().vitals
+	if w == nil || w.Stuck() == 0 {
+		return nil
+	}
+	return alarm.Found(fmt.Sprintf("the snapshot of log index %d is installed again and again", w.Stuck()))
+}
+
+// workerFailing is for the workers that have no condition of their own.
+func (s *Set) workerFailing(time.Time) (found []alarm.Finding) {
+	own := s.names(RaftName, APIListenerName, ProjectionName)
+	for _, name := range slices.Sorted(maps.Keys(s.Manifolds)) {
+		if slices.Contains(own, name) {
+			continue
+		}
+		if err := s.Starts.Down(name); err != nil {
+			found = append(found, alarm.Finding{Subject: name, Text: err.Error()})
+		}
+	}
+	return found
+}

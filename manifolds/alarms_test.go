@@ -1,0 +1,329 @@
+package manifolds
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/notify"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+)
+
+// elsewhereTested are the conditions that need other agents: see package agent.
+var elsewhereTested = []string{"bootstrap-waiting", "member-silent", "peer-refused", "quorum-lost", "refused"}
+
+// trouble makes something wrong, and gives what mends it.
+type trouble struct {
+	make func(t *testing.T, s *Set) (mend func())
+	want string // of the finding
+}
+
+// fails makes a worker fail to start.
+func fails(name string, err error) func(*testing.T, *Set) func() {
+	return func(_ *testing.T, s *Set) func() {
+		s.Starts.record(name, err)
+		return func() { s.Starts.record(name, nil) }
+	}
+}
+
+// changed sets what the configuration says.
+func changed(change func(*config.Config)) func(*testing.T, *Set) func() {
+	return func(t *testing.T, s *Set) func() {
+		before := s.section()
+		next := before
+		change(&next)
+		swap := func(c config.Config) {
+			if _, err := s.Configuration.Swap(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		swap(next)
+		return func() { swap(before) }
+	}
+}
+
+// health is what a running raft knows of its disk.
+type health struct {
+	disk  raftworker.DiskState
+	stuck uint64
+}
+
+func (h health) Disk() (raftworker.DiskState, bool) { return h.disk, true }
+func (h health) Stuck() uint64                      { return h.stuck }
+
+func ails(h health) func(*testing.T, *Set) func() {
+	return func(_ *testing.T, s *Set) func() {
+		return s.Present.set(func(p *parts) { p.vitals = h }, func(p *parts) { p.vitals = nil })
+	}
+}
+
+// troubles are what is wrong for each condition.
+var troubles = map[string][]trouble{
+	"api-down": {
+		{fails(APIListenerName, errors.New("cannot listen: address in use")), "address in use"},
+		{func(_ *testing.T, s *Set) func() {
+			s.Present.bound("api", "")
+			return func() { s.Present.bound("api", "127.0.0.1:7400") }
+		}, "nothing listens on 127.0.0.1:7400"},
+	},
+	"api-open": {{changed(func(c *config.Config) {
+		c.API.Listen, c.API.TLS = "10.0.0.1:7400", config.APITLS{Cert: "c.pem", Key: "k.pem"}
+	}), "10.0.0.1:7400 takes requests of everybody"}},
+	"certificate-ending": {
+		{func(_ *testing.T, s *Set) func() {
+			s.config.Agent.TLS = ending(time.Now().Add(29 * 24 * time.Hour))
+			return func() { s.config.Agent.TLS = ending(time.Now().Add(31 * 24 * time.Hour)) }
+		}, "it ends in 28 days"},
+		{func(_ *testing.T, s *Set) func() {
+			s.config.Agent.TLS = ending(time.Now().Add(-time.Minute))
+			return func() { s.config.Agent.TLS = nil }
+		}, "it ended at "},
+	},
+	"disk-failed": {{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskFailed)), "append: disk failed"}},
+	"disk-full": {
+		{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskFull)), "append: disk full"},
+		{ails(health{disk: raftworker.DiskState{Err: raftworker.ErrDiskFull}}), "disk full"},
+	},
+	"disk-hung": {
+		{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskHung)), "append: disk hung"},
+		{ails(health{disk: raftworker.DiskState{Writing: hungAfter + 1}}), "has not returned yet"},
+	},
+	"disk-low": {{func(t *testing.T, s *Set) func() {
+		s.config.Agent.DataDir = "/nowhere/there"
+		end := s.Present.set(func(p *parts) { p.directory = "/nowhere/there" }, func(p *parts) { p.directory = t.TempDir() })
+		return end
+	}, "cannot tell how much is free at /nowhere/there: no such file"}},
+	"disk-slow": {{ails(health{disk: raftworker.DiskState{Slow: true}}), "more than 500 ms"}},
+	"halted": {{func(t *testing.T, s *Set) func() {
+		end := s.Present.set(func(p *parts) { p.state = newTestState(t) }, func(p *parts) { p.state = newTestState(t) })
+		s.Present.State().Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: []byte{99}})
+		return end
+	}, "halted at log index 1"}},
+	"limit-near": {
+		{func(t *testing.T, s *Set) func() {
+			ring := watch.New(watch.Config{MaxWatchers: 5})
+			t.Cleanup(ring.Close)
+			var watchers []*watch.Watcher
+			for range 4 {
+				w, err := ring.Watch(0, func(*state.Event) bool { return true })
+				if err != nil {
+					t.Fatal(err)
+				}
+				watchers = append(watchers, w)
+			}
+			s.Present.change(func(p *parts) { p.ring = ring })
+			return watchers[0].Close
+		}, "4 of 5"},
+		{func(t *testing.T, s *Set) func() {
+			q, err := queue.New(queue.Config{Clock: clock.WallClock, Capacity: 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = worker.Stop(q) })
+			for i := range 8 {
+				q.Enqueue(t.Context(), &queue.Operation{
+					Operation: state.Operation{Table: state.LeaseTable, Caller: fmt.Sprint(i)},
+					Deadline:  time.Now().Add(time.Hour), Done: func(state.Result) {},
+				})
+			}
+			s.Present.change(func(p *parts) { p.queue = q })
+			return func() { q.Take(1, 1<<20) }
+		}, "8 of 10"},
+	},
+	"projection-failing": {
+		{fails(ProjectionName, errors.New("cannot open: no such host")), "no such host"},
+		{func(t *testing.T, s *Set) func() {
+			target := &brokenTarget{}
+			target.broken.Store(true)
+			runNotify(t, s, target)
+			return func() { target.broken.Store(false) }
+		}, "no such database"},
+	},
+	"projection-behind": {{func(t *testing.T, s *Set) func() {
+		target := &brokenTarget{hang: make(chan struct{})}
+		runNotify(t, s, target)
+		return func() { close(target.hang) }
+	}, "12345 revisions behind"}},
+	"raft-down": {
+		{fails(RaftName, errors.New("no leader")), "no leader"},
+	},
+	"snapshot-loop":  {{ails(health{stuck: 77}), "log index 77"}},
+	"worker-failing": {{fails(QueueName, errors.New("boom")), "boom"}},
+}
+
+// ending is a certificate that ends.
+type ending time.Time
+
+func (e ending) Certificate() (*tls.Certificate, error) {
+	return &tls.Certificate{Leaf: &x509.Certificate{NotAfter: time.Time(e)}}, nil
+}
+func (ending) Roots() (*x509.CertPool, error) { return nil, errors.New("none") }
+
+func newTestState(t *testing.T) *state.State {
+	t.Helper()
+	st, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{})}, Clock: clock.WallClock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// brokenTarget fails while it is broken, and hangs until hang is closed.
+type brokenTarget struct {
+	broken atomic.Bool
+	hang   chan struct{}
+}
+
+func (b *brokenTarget) Position(context.Context) (notify.Position, error) {
+	if b.broken.Load() {
+		return notify.Position{}, errors.New("no such database")
+	}
+	return notify.Position{}, nil
+}
+
+func (*brokenTarget) Notify(context.Context, notify.Position, func(notify.NotifyTarget) error) error {
+	return nil
+}
+
+func (b *brokenTarget) Replace(ctx context.Context, _ notify.Position, _ iter.Seq2[[]notify.Claimed, error]) (int, error) {
+	if b.hang != nil {
+		select {
+		case <-b.hang:
+		case <-ctx.Done():
+		}
+	}
+	return 0, nil
+}
+
+// far is a state that stands at revision 12345.
+type far struct{}
+
+func (far) Identity() state.Identity    { return state.Identity{ClusterID: here} }
+func (far) Revision() interrex.Revision { return 12345 }
+
+// runNotify runs a lease-notify worker, and waits until it is at the target.
+func runNotify(t *testing.T, s *Set, target notify.Target) {
+	t.Helper()
+	ring := watch.New(watch.Config{})
+	t.Cleanup(ring.Close)
+	w, err := notify.NewWorker(notify.Config{
+		Source: ring, Leases: lease.New(lease.Config{}), State: far{}, Target: target, Clock: clock.WallClock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = worker.Stop(w) })
+	s.Present.change(func(p *parts) { p.notify = w })
+}
+
+// look gives what a condition finds.
+func (s *Set) look(name string) []alarm.Finding {
+	for _, c := range s.conditions() {
+		if c.Name == name {
+			return c.Look(time.Now())
+		}
+	}
+	return nil
+}
+
+// eventually polls: the worker behind a condition may need a moment.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(what)
+		}
+	}
+}
+
+func TestEachAlarmIsRaisedAndCleared(t *testing.T) {
+	set, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range set.conditions() {
+		_, known := troubles[c.Name]
+		if elsewhere := slices.Contains(elsewhereTested, c.Name); known == elsewhere {
+			t.Errorf("%s has no test that raises it, or two", c.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(troubles)) {
+		for i, trouble := range troubles[name] {
+			t.Run(fmt.Sprint(name, i), func(t *testing.T) { raiseAndClear(t, name, trouble) })
+		}
+	}
+}
+
+func raiseAndClear(t *testing.T, name string, trouble trouble) {
+	s, err := New(Config{Prefix: DefaultPrefix, Agent: AgentConfig{API: config.API{Listen: "127.0.0.1:7400"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Present.bound("api", "127.0.0.1:7400")
+	if name == "api-down" && !strings.HasPrefix(trouble.want, "nothing") {
+		s.Present.bound("api", "")
+	}
+	if name != "raft-down" && name != "api-down" {
+		if found := s.look(name); len(found) != 0 {
+			t.Fatalf("before: %v", found)
+		}
+	}
+	mend := trouble.make(t, s)
+	eventually(t, "nothing is found that says "+trouble.want, func() bool {
+		found := s.look(name)
+		return len(found) == 1 && strings.Contains(found[0].Text, trouble.want)
+	})
+	mend()
+	s.Present.bound("api", "127.0.0.1:7400")
+	eventually(t, "it is not over", func() bool {
+		found := s.look(name)
+		return len(found) == 0 || name == "raft-down" && !strings.Contains(found[0].Text, trouble.want)
+	})
+}
+
+func TestASmallDiskIsLowAtATenth(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		free, size uint64
+		low        bool
+	}{
+		{9 * mib, 100 * mib, true}, {11 * mib, 100 * mib, false}, {1023 * mib, 1 << 40, true}, {1025 * mib, 1 << 40, false},
+	} {
+		if is := low(c.free, c.size); is != c.low {
+			t.Errorf("%d of %d MiB: %v", c.free/mib, c.size/mib, is)
+		}
+	}
+}
+
+func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung} {
+		s.Starts.record("raft", err)
+		if found := append(s.look("raft-down"), s.look("worker-failing")...); len(found) > 0 {
+			t.Errorf("%v: %v", err, found)
+		}
+	}
+}

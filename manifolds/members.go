@@ -1,0 +1,67 @@
+package manifolds
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/api"
+)
+
+// voter is the suffrage of members that decide.
+const voter = "voter"
+
+// running gives the raft that runs; nil: none does.
+func (p parts) running() *raft.Raft {
+	if p.raft == nil {
+		return nil
+	}
+	r, err := p.raft.Raft()
+	if err != nil {
+		return nil
+	}
+	return r
+}
+
+// members gives the members of raft's configuration, as this agent sees them.
+func (s *Set) members(now parts) []api.Member {
+	r := now.running()
+	if r == nil {
+		return nil
+	}
+	_, leader := r.LeaderWithID()
+	var all []api.Member
+	for _, server := range r.GetConfiguration().Configuration().Servers {
+		m := api.Member{ID: string(server.ID), Suffrage: voter, Leader: server.ID == leader}
+		if server.Suffrage != raft.Voter {
+			m.Suffrage = "nonvoter"
+		}
+		if now.transport != nil {
+			m.Address, m.APIAddress = now.transport.Address(m.ID), now.transport.APIAddress(m.ID)
+			s.hear(&m, r, now)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// hear says when a member was last heard of. A leader counts what raft has
+// answered it in its term; everybody else what arrives of any kind.
+func (s *Set) hear(m *api.Member, r *raft.Raft, now parts) {
+	if m.ID == s.Present.ID() {
+		return
+	}
+	heard := now.transport.Contact(m.ID).Heard
+	if r.State() == raft.Leader && now.acks != nil {
+		if sent, term := now.acks.LastAck(raft.ServerID(m.ID)); term == r.CurrentTerm() && !sent.IsZero() {
+			heard = sent
+		}
+	}
+	at := s.config.Agent.Clock.Now()
+	if heard.IsZero() {
+		m.Silent = at.Sub(now.transport.Began()) > silentAfter
+		return
+	}
+	ago := max(at.Sub(heard), time.Duration(0))
+	m.LastContact, m.Silent = &ago, ago > silentAfter
+}
