@@ -57,8 +57,8 @@ func (s *Set) queue() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
-			unregister := s.metrics.register(queue.NewCollector(q))
-			w := &freed{Worker: q, free: unregister}
+			end := s.Present.set(func(p *parts) { p.queue = q }, func(p *parts) { p.queue = nil })
+			w := &freed{Worker: q, free: end}
 			return own(give(w, q), patience, s.overstayed(QueueName)), nil
 		},
 		Output: owned(giveOutput),

@@ -11,6 +11,7 @@ const (
 	ConfigName         = DefaultPrefix + "config"
 	ClockName          = DefaultPrefix + "clock"
 	LoggingName        = DefaultPrefix + "logging"
+	MetricsName        = DefaultPrefix + "metrics"
 	APIConfigName      = DefaultPrefix + "config-api"
 	ClusterConfigName  = DefaultPrefix + "config-cluster"
 	RaftConfigName     = DefaultPrefix + "config-raft"

@@ -35,11 +35,11 @@ func (s *Set) projection() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
-			db, dialect, err := s.openHolders(section, dir.path)
-			if err != nil {
-				return nil, err
+			w, err := s.openProjection(section, dir.path)
+			if err != nil && !errors.Is(err, errOff) {
+				s.metrics.projections.Inc()
 			}
-			return s.newProjection(db, dialect)
+			return w, err
 		},
 		Output: owned(giveOutput),
 	}
@@ -63,7 +63,11 @@ func (s *Set) openHolders(section config.Notify, dir string) (*sql.DB, projectio
 	return db, projection.PostgreSQL, err
 }
 
-func (s *Set) newProjection(db *sql.DB, dialect projection.Dialect) (worker.Worker, error) {
+func (s *Set) openProjection(section config.Notify, dir string) (worker.Worker, error) {
+	db, dialect, err := s.openHolders(section, dir)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	holders, err := projection.Open(ctx, db, dialect)
@@ -78,7 +82,17 @@ func (s *Set) notify() dependency.Manifold {
 	m := notify.Manifold(notify.ManifoldConfig{
 		ClockName: s.name(ClockName), RingName: s.name(StateName), LeasesName: s.name(StateName),
 		StateName: s.name(StateName), TargetName: s.name(ProjectionName), Logger: s.logger("notify"),
+		Failed: s.metrics.projections.Inc,
 	})
 	m.Inputs = s.names(ClockName, StateName, ProjectionName)
+	start := m.Start
+	m.Start = func(ctx dependency.Context) (worker.Worker, error) {
+		w, err := start(ctx)
+		if err != nil {
+			return nil, err
+		}
+		end := s.Present.set(func(p *parts) { p.notifier = w.(*notify.Worker) }, func(p *parts) { p.notifier = nil })
+		return &freed{Worker: w, free: end}, nil
+	}
 	return Gate(s.name(NotifyName), m, s.names(StateName, ProjectionName)...)
 }

@@ -8,10 +8,13 @@ import (
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
+	"github.com/interrex/interrex/notify"
+	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/reads"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/watch"
 )
 
 // parts is what may be there; nil: it does not run now.
@@ -20,6 +23,9 @@ type parts struct {
 	directory string
 	state     *state.State
 	leases    *lease.Table
+	ring      *watch.Ring
+	queue     *queue.Queue
+	notifier  *notify.Worker
 	transport *transport.Transport
 	raft      *raftworker.Worker
 	raftDoor  Entrance

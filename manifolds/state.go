@@ -44,8 +44,8 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		return nil, err
 	}
 	end := s.Present.set(
-		func(p *parts) { p.state, p.leases = st, table },
-		func(p *parts) { p.state, p.leases = nil, nil })
+		func(p *parts) { p.state, p.leases, p.ring = st, table, ring },
+		func(p *parts) { p.state, p.leases, p.ring = nil, nil, nil })
 	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
 	w.tomb.Go(func() error {
 		err := w.keepIdentity()

@@ -46,19 +46,31 @@ func (s *status) fail(err error) {
 	s.last = err
 }
 
-// report gives the status of a copy of a state at a revision. A copy that is
-// in step lags by nothing, though extends have raised the revision since.
+// lag is how far a copy of a state at a revision is behind it. A copy that is in
+// step lags by nothing, though extends have raised the revision since.
+func (s *status) lag(at interrex.Revision) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.behind(at)
+}
+
+// behind is lag, with the lock held.
+func (s *status) behind(at interrex.Revision) uint64 {
+	if s.phase == phaseIdle || at <= s.position.Revision {
+		return 0
+	}
+	return uint64(at - s.position.Revision)
+}
+
+// report gives the status of a copy of a state at a revision.
 func (s *status) report(at interrex.Revision) map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	report := map[string]any{
 		"phase":    string(s.phase),
 		"position": uint64(s.position.Revision),
-		"lag":      uint64(0),
+		"lag":      s.behind(at),
 		"failures": s.failures,
-	}
-	if s.phase != phaseIdle && at > s.position.Revision {
-		report["lag"] = uint64(at - s.position.Revision)
 	}
 	if s.last != nil {
 		report["last-error"] = s.last.Error()

@@ -48,6 +48,9 @@ func (w *Worker) Wait() error { return w.catacomb.Wait() }
 // last failure.
 func (w *Worker) Report() map[string]any { return w.status.report(w.config.State.Revision()) }
 
+// Lag gives by how many revisions the target is behind the state.
+func (w *Worker) Lag() uint64 { return w.status.lag(w.config.State.Revision()) }
+
 func (w *Worker) loop() error {
 	ctx := w.catacomb.Context(context.Background())
 	w.delay = w.config.MinRetry
@@ -75,6 +78,7 @@ func (w *Worker) loop() error {
 func (w *Worker) failed(err error) {
 	w.failures++
 	w.status.fail(err)
+	w.config.Failed()
 	now := w.config.Clock.Now()
 	if w.failures > 1 && now.Sub(w.warned) < logEvery {
 		return
