@@ -21,7 +21,7 @@ func (s *Set) Drain(ctx context.Context) error {
 	if now.raft != nil {
 		// Others elect a leader by themselves, if later: no reason to fail.
 		if err := now.raft.HandOver(ctx); err != nil {
-			s.logger("raft").Warningf("%v", err)
+			s.logger("raft").Infof("%v", err)
 		}
 	}
 	if now.client != nil {
