@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -8,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
 )
 
 // gathered gives the names of a registry's metrics, and the values of their labels
@@ -71,6 +74,29 @@ func TestAnAgentIsStartedAgainWithItsRegistry(t *testing.T) {
 	if err := a.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	empty(t, registry)
+}
+
+func TestARestartOfRaftKeepsTheRegistryWhole(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	c := quiet(t)
+	c.Registry = registry
+	next := config.Config{Agent: config.Agent{ID: c.ID}}.WithDefaults()
+	c.Load = func() (config.Config, error) { return next, nil }
+	a := newAgent(t, c)
+	start(t, a)
+	next.Raft.NoLeaderTimeout = 2 * time.Minute
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, nil, func() error {
+		if n := a.Report()["manifolds"].(map[string]any)["raft"].(map[string]any)["start-count"]; n != 2 {
+			return fmt.Errorf("raft was started %v times", n)
+		}
+		return a.Ready(t.Context())
+	})
+	wholesome(t, registry)
+	stop(t, a)
 	empty(t, registry)
 }
 

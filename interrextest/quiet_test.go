@@ -97,6 +97,16 @@ func TestAnAgentThatWorksAndStopsIsQuiet(t *testing.T) {
 	}
 }
 
+func TestWritesThatAreNotSyncedAreAWarning(t *testing.T) {
+	log := new(lines)
+	c := agent.Config{ID: "n1", DataDir: t.TempDir(), Logger: agent.Slog(log.logger("n1"))}
+	c.Raft.NonSyncedWritesToRaftLog = true
+	interrextest.Start(t, c)
+	if said := log.String(); !strings.Contains(said, "raft.non-synced-writes-to-raft-log is on") {
+		t.Errorf("it logs:\n%s", said)
+	}
+}
+
 func TestAClusterThatWorksAndStopsIsQuiet(t *testing.T) {
 	log := new(lines)
 	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Configure: func(_ int, c *agent.Config) {

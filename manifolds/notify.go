@@ -35,8 +35,11 @@ func (s *Set) projection() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
+			if section.LeaseHolders == config.NotifyOff {
+				return nil, errOff
+			}
 			w, err := s.openProjection(section, dir.path)
-			if err != nil && !errors.Is(err, errOff) {
+			if err != nil {
 				s.metrics.projections.Inc()
 			}
 			return w, err
@@ -47,8 +50,6 @@ func (s *Set) projection() dependency.Manifold {
 
 func (s *Set) openHolders(section config.Notify, dir string) (*sql.DB, projection.Dialect, error) {
 	switch {
-	case section.LeaseHolders == config.NotifyOff:
-		return nil, "", errOff
 	case section.LeaseHolders == config.NotifySQLite:
 		db, err := s.config.Agent.SQLite(filepath.Join(dir, "lease-holders.db"))
 		return db, projection.SQLite, err

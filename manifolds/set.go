@@ -62,6 +62,8 @@ func New(c Config) (*Set, error) {
 	for name, m := range s.all() {
 		name = c.Name(name)
 		m.Start = guard(name, m.Start, s.Starts, s.metrics)
+		s.metrics.starts.WithLabelValues(name)
+		s.metrics.up.WithLabelValues(name)
 		s.Manifolds[name] = m
 	}
 	return s, nil
