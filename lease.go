@@ -2,6 +2,7 @@ package interrex
 
 import (
 	"context"
+	"errors"
 	"time"
 	"unicode/utf8"
 )
@@ -251,6 +252,12 @@ type WatchRequest struct {
 	Since Revision
 }
 
+// ErrStopCampaign is returned by the function of Leases.Run to end Run after the
+// release. Run returns nil if the function returned ErrStopCampaign itself, and
+// the function's error unchanged if that wraps it. Either is joined with the
+// error of the release, if the lease could not be released.
+var ErrStopCampaign = errors.New("stop the campaign")
+
 // Leases is what an agent and a client both offer. Errors are *Error; compare
 // them with errors.Is and the sentinels of this package.
 type Leases interface {
@@ -259,8 +266,9 @@ type Leases interface {
 	Hold(ctx context.Context, key string, o HoldOptions) (Held, error)
 	// Run campaigns for key, runs fn under the hold's context, waits for fn,
 	// releases, and campaigns again with backoff until ctx ends; then it
-	// returns the cause of ctx. An error that no retry can mend (KindInvalid,
-	// KindDenied and the like) ends it earlier.
+	// returns the cause of ctx. An error of fn is logged as a warning and does
+	// not end Run, unless it is or wraps ErrStopCampaign. An error that no retry
+	// can mend (KindInvalid, KindDenied and the like) ends it earlier.
 	Run(ctx context.Context, key string, o HoldOptions, fn func(ctx context.Context, held Held) error) error
 
 	Claim(ctx context.Context, r ClaimRequest) (LeaseAnswer, error)

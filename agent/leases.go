@@ -54,10 +54,7 @@ type leases struct {
 func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn func(ctx context.Context, held interrex.Held) error) error {
 	for {
 		err := l.Leases.Run(ctx, key, o, fn)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if !errors.Is(err, hold.ErrClosed) || l.agent.Status().Draining {
+		if !errors.Is(err, hold.ErrClosed) || ctx.Err() == nil && l.agent.Status().Draining {
 			return err
 		}
 		select {

@@ -20,12 +20,11 @@ func (a *Agent) newRun() (*run, error) {
 	if c.Clock == nil {
 		c.Clock = clock.WallClock
 	}
-	c.Engine = func() map[string]any { return r.engine.Report() }
 	if c.Drain == nil {
 		c.Drain = func(ctx context.Context) error { return r.drain(ctx) }
 	}
 	var err error
-	if r.set, err = manifolds.New(manifolds.Config{Agent: c}); err != nil {
+	if r.set, err = manifolds.New(manifolds.Config{Agent: c, Engine: r}); err != nil {
 		return nil, err
 	}
 	r.engine, err = dependency.NewEngine(dependency.EngineConfig{
@@ -48,6 +47,9 @@ func (a *Agent) newRun() (*run, error) {
 	}
 	return r, nil
 }
+
+// Report is the engine's: it is made after the manifolds.
+func (r *run) Report() map[string]any { return r.engine.Report() }
 
 // drain is the operator's wish: the agent drains, then stops.
 func (r *run) drain(ctx context.Context) error {

@@ -142,8 +142,10 @@ type Config struct {
 	// Ready gives the checks of the readiness probe beyond those that the server
 	// makes itself (a leader is known, not draining, not halted). Optional.
 	Ready func() []Check
-	// Metrics is what /metrics shows beside the server's own. Optional.
+	// Metrics is what /metrics shows. Optional.
 	Metrics prometheus.Gatherer
+	// Requests takes the times of requests. Optional.
+	Requests *Metrics
 
 	Clock  clock.Clock
 	Logger Logger
@@ -203,6 +205,12 @@ func (c *Config) setDefaults() {
 	c.AnswerWait = orElse(c.AnswerWait, DefaultAnswerWait)
 	c.SendWait = orElse(c.SendWait, DefaultSendWait)
 	c.MaxOpen = orElse(c.MaxOpen, DefaultMaxOpen)
+	if c.Metrics == nil {
+		c.Metrics = prometheus.Gatherers{}
+	}
+	if c.Requests == nil {
+		c.Requests = NewMetrics()
+	}
 }
 
 func orElse[T comparable](value, otherwise T) T {

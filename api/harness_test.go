@@ -15,7 +15,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
@@ -184,7 +183,6 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 		Reads:          func() (Reads, bool) { return barrier{nd.raft}, true },
 		Forward:        func(_ context.Context, id string) (Forwarder, error) { return nd.forwarder(all, id) },
 		Engine:         nd.engine,
-		Metrics:        prometheus.NewRegistry(),
 		Clock:          clock.WallClock, Logger: quiet{},
 	}
 	config.Leases = &Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {

@@ -33,6 +33,7 @@ type Method struct {
 	err error  // why it cannot be served
 	off string // see Service.Off
 
+	latency *latency
 	table   state.TableID // of a write
 	decode  func(body []byte) (proto.Message, error)
 	command func(proto.Message, *state.State) (state.TableID, state.Command, error) // of a write

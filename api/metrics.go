@@ -1,25 +1,104 @@
 package api
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
 
+	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/interrex/interrex"
 )
 
-// newMetrics makes /metrics: what the configuration gives, and the server's
-// own, which has a registry for itself because a server may be made again
-// beside the same registry.
-func (s *Server) newMetrics() http.Handler {
-	own := prometheus.NewRegistry()
-	own.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "interrex",
-		Name:      "watchers",
-		Help:      "Watches that are open on this agent.",
-	}, func() float64 { return float64(s.config.Ring.Stats().Watchers) }))
-	all := prometheus.Gatherers{own}
-	if s.config.Metrics != nil {
-		all = append(all, s.config.Metrics)
+// Metrics are the API's figures for Prometheus. It is a prometheus.Collector, and
+// outlives the servers that it is given to; its owner registers it.
+type Metrics struct{ requests *prometheus.HistogramVec }
+
+var _ prometheus.Collector = (*Metrics)(nil)
+
+// NewMetrics makes the figures, all zero.
+func NewMetrics() *Metrics {
+	return &Metrics{requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "interrex_api_request_duration_seconds",
+		Help:    "Time to answer a request, on its own or on a stream, by this agent's callers, without what other agents forward.",
+		Buckets: []float64{.0005, .002, .01, .05, .25, 1, 5, 30},
+	}, []string{"method", "code"})}
+}
+
+// Describe gives the metrics' descriptions.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { m.requests.Describe(ch) }
+
+// Collect gives their present values.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) { m.requests.Collect(ch) }
+
+// codes is one more than the highest RPC code.
+const codes = 17
+
+// latency is one method's share of Metrics, without a look-up by label for each
+// request.
+type latency struct {
+	of     *prometheus.HistogramVec
+	method string
+	codes  [codes]atomic.Pointer[prometheus.Observer]
+}
+
+// latency returns a method's share, with the series of its success.
+func (m *Metrics) latency(procedure string) *latency {
+	l := &latency{of: m.requests, method: strings.TrimPrefix(procedure, "/")}
+	l.at(0)
+	return l
+}
+
+func (l *latency) at(code uint32) prometheus.Observer {
+	if o := l.codes[code].Load(); o != nil {
+		return *o
 	}
-	return promhttp.HandlerFor(all, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	name := "ok"
+	if code > 0 {
+		name = connect.Code(code).String()
+	}
+	o := l.of.WithLabelValues(l.method, name)
+	l.codes[code].Store(&o)
+	return o
+}
+
+// answered counts a request that was answered after took.
+func (l *latency) answered(took time.Duration, err error) {
+	code := uint32(0)
+	if err != nil {
+		code = interrex.KindOf(err).Numbers().RPC
+	}
+	l.at(code).Observe(took.Seconds())
+}
+
+// timed counts the calls of a service whose methods are not among s.methods.
+func (s *Server) timed(service protoreflect.ServiceDescriptor) connect.HandlerOption {
+	shares := map[string]*latency{}
+	for i := range service.Methods().Len() {
+		procedure := fmt.Sprintf("/%s/%s", service.FullName(), service.Methods().Get(i).Name())
+		shares[procedure] = s.config.Requests.latency(procedure)
+	}
+	return connect.WithInterceptors(connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
+		return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+			began := s.config.Clock.Now()
+			answer, err := next(ctx, r)
+			code := uint32(0)
+			if err != nil {
+				code = uint32(connect.CodeOf(err))
+			}
+			shares[r.Spec().Procedure].at(code).Observe(s.config.Clock.Now().Sub(began).Seconds())
+			return answer, err
+		}
+	}))
+}
+
+// newMetrics makes /metrics.
+func (s *Server) newMetrics() http.Handler {
+	return promhttp.HandlerFor(s.config.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }

@@ -19,8 +19,9 @@ type settled struct {
 
 // refused is an operation that could not be opened.
 type refused struct {
-	id  uint64
-	err error
+	id     uint64
+	method uint32
+	err    error
 }
 
 // settle takes the outcome of an operation, on any goroutine.
@@ -42,9 +43,9 @@ func (st *stream) settleAll(requests []*request, outcomes []outcome) {
 }
 
 // refuse answers an operation that is not opened.
-func (st *stream) refuse(id uint64, err error) {
+func (st *stream) refuse(in *interrexv1.Operation, err error) {
 	st.mu.Lock()
-	st.refused = append(st.refused, refused{id, err})
+	st.refused = append(st.refused, refused{in.GetId(), in.GetMethod(), err})
 	st.mu.Unlock()
 	st.poke()
 }
@@ -65,7 +66,7 @@ func (st *stream) write(received <-chan error) error {
 	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
 		return err
 	}
-	out := outbox{server: st.server}
+	out := outbox{server: st.server, counts: st.caller.door != doorPeer}
 	sweep := st.server.config.Clock.NewTimer(sweepEvery)
 	defer sweep.Stop()
 	st.sweeping.Store(true)
@@ -129,6 +130,7 @@ func (st *stream) take(out *outbox) (open int) {
 // reused.
 type outbox struct {
 	server  *Server
+	counts  bool // its answers are counted here, and not where they were forwarded from
 	settled []settled
 	refused []refused
 	made    int // of settled
@@ -153,18 +155,20 @@ func (o *outbox) next() bool {
 		o.answers = make([]wire.Answer, MaxMessages)
 	}
 	o.message.Answers, o.bodies = o.message.Answers[:0], o.bodies[:0]
-	bytes := 0
+	bytes, now := 0, o.server.config.Clock.Now()
 	for i := 0; i < n && bytes < maxAnswerBytes; i++ {
 		a := &o.answers[:n][i]
 		if o.made < len(o.settled) {
 			s := &o.settled[o.made]
 			a.Id = s.r.envelope.GetId()
-			o.fill(a, s.r, s.o)
+			err := o.fill(a, s.r, s.o)
+			o.count(s.r.method, now.Sub(s.r.began), err)
 			o.made++
 		} else {
 			last := len(o.refused) - 1
 			a.Id = o.refused[last].id
 			o.fail(a, o.refused[last].err)
+			o.count(o.server.methods[o.refused[last].method], 0, o.refused[last].err)
 			o.refused = o.refused[:last]
 		}
 		bytes += len(a.GetBody()) + proto.Size(a.GetError())
@@ -173,8 +177,16 @@ func (o *outbox) next() bool {
 	return true
 }
 
-// fill makes the answer of an operation.
-func (o *outbox) fill(a *wire.Answer, r *request, got outcome) {
+// count counts an answer. A number that is no method's has no name to count
+// under.
+func (o *outbox) count(m *Method, took time.Duration, err error) {
+	if o.counts && m != nil {
+		m.latency.answered(took, err)
+	}
+}
+
+// fill makes the answer of an operation, and returns the error in it.
+func (o *outbox) fill(a *wire.Answer, r *request, got outcome) error {
 	got = o.server.answered(r, got)
 	if got.err == nil && got.message != nil {
 		from := len(o.bodies)
@@ -183,9 +195,10 @@ func (o *outbox) fill(a *wire.Answer, r *request, got outcome) {
 	}
 	if got.err != nil {
 		o.fail(a, got.err)
-		return
+		return got.err
 	}
 	a.SetBody(got.body)
+	return nil
 }
 
 func (o *outbox) fail(a *wire.Answer, err error) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/juju/clock"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
@@ -25,7 +26,7 @@ func outcomeOf(id uint64) (o outcome, want string) {
 }
 
 func TestAnOutboxAnswersEachOnceInMessagesThatHaveABound(t *testing.T) {
-	out := outbox{server: &Server{calls: newCalls()}}
+	out := outbox{server: &Server{calls: newCalls(), config: Config{Clock: clock.WallClock}}}
 	const settle, refuse = MaxMessages + 100, 50
 	for round := range 2 { // its memory is used again
 		want := map[uint64]string{}
@@ -35,7 +36,7 @@ func TestAnOutboxAnswersEachOnceInMessagesThatHaveABound(t *testing.T) {
 			want[id] = text
 		}
 		for id := uint64(settle); id < settle+refuse; id++ {
-			out.refused = append(out.refused, refused{id, interrex.Errorf(interrex.KindInvalid, "refused %d", id)})
+			out.refused = append(out.refused, refused{id, 0, interrex.Errorf(interrex.KindInvalid, "refused %d", id)})
 			want[id] = fmt.Sprint("refused ", id)
 		}
 		for n := 0; out.next(); n++ {
@@ -68,10 +69,10 @@ func TestAMessageOfLargeAnswersEndsEarly(t *testing.T) {
 			out.settled = append(out.settled, settled{r, outcome{body: make([]byte, size)}})
 		},
 		"errors": func(out *outbox, id uint64) {
-			out.refused = append(out.refused, refused{id, interrex.Errorf(interrex.KindInvalid, "%s", strings.Repeat("x", size))})
+			out.refused = append(out.refused, refused{id, 0, interrex.Errorf(interrex.KindInvalid, "%s", strings.Repeat("x", size))})
 		},
 	} {
-		out := outbox{server: &Server{calls: newCalls()}}
+		out := outbox{server: &Server{calls: newCalls(), config: Config{Clock: clock.WallClock}}}
 		for id := range uint64(all) {
 			fill(&out, id)
 		}

@@ -22,6 +22,7 @@ type request struct {
 	caller   caller
 	envelope *interrexv1.Operation
 	message  proto.Message // the method's own request
+	began    time.Time     // when it arrived
 
 	read    readOptions // of a read
 	*errand             // of what only the leader can do
@@ -49,7 +50,7 @@ type errand struct {
 // open prepares a call; e is nil if it did not come on a stream. The error is
 // of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
 func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) (*request, error) {
-	r := &request{method: m, caller: c.onBehalf(e.GetCaller()), envelope: e, message: message}
+	r := &request{method: m, caller: c.onBehalf(e.GetCaller()), envelope: e, message: message, began: now}
 	if err := m.served(s, c); err != nil {
 		return nil, err
 	}

@@ -41,6 +41,9 @@ func New(c Config) (*Server, error) {
 	if err := s.take(append([]Service{stateService(), c.Leases.Service()}, c.Services...)); err != nil {
 		return nil, errors.Annotate(err, "cannot serve")
 	}
+	for _, m := range s.procedures {
+		m.latency = c.Requests.latency(m.Procedure)
+	}
 	s.reports.engine = c.Engine
 	s.metrics = s.newMetrics()
 	var err error
@@ -102,7 +105,7 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	rpc.Handle(interrexv1.LeaseServiceWatchProcedure, connect.NewServerStreamHandler(interrexv1.LeaseServiceWatchProcedure, s.watch, s.options()))
 	rpc.Handle(s.operateHandler())
 	rpc.Handle(interrexv1.StreamServiceWatchProcedure, connect.NewBidiStreamHandler(interrexv1.StreamServiceWatchProcedure, s.watchAll, s.options(), connect.WithCodec(wire.StreamCodec{})))
-	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options()))
+	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options(), s.timed(interrexv1.File_interrex_v1_engine_proto.Services().ByName("EngineService"))))
 	rpc.Handle(grpchealth.NewHandler(&health{s, services}, s.options()))
 	reflector := grpcreflect.NewStaticReflector(services...)
 	rpc.Handle(grpcreflect.NewHandlerV1(reflector, s.options()))

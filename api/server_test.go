@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
 	"connectrpc.com/grpcreflect"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
@@ -24,6 +25,11 @@ func TestProbes(t *testing.T) {
 	var failing error
 	nd := cluster(t, 1, func(c *Config) {
 		c.Ready = func() []Check { return []Check{{Name: "caught up", Err: failing, Leader: true}} }
+		given := prometheus.NewGauge(prometheus.GaugeOpts{Name: "given"})
+		given.Set(7)
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(given)
+		c.Metrics = registry
 	})[0]
 	check := func(path string, status int, texts ...string) {
 		t.Helper()
@@ -42,7 +48,7 @@ func TestProbes(t *testing.T) {
 	check("/readyz?verbose", 200, "[+] leader", "[+] caught up", "ok")
 	check("/healthz", 200, "ok")
 	check("/leader", 200, `"leader_id":"a"`, nd.url)
-	check("/metrics", 200, "interrex_watchers 0")
+	check("/metrics", 200, "given 7")
 
 	failing = errors.New("40 entries behind")
 	check("/readyz", 503, "[-] caught up: 40 entries behind")

@@ -104,7 +104,7 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 		r, err := st.begin(in)
 		switch {
 		case err != nil:
-			st.refuse(in.GetId(), err)
+			st.refuse(in, err)
 		case r.method.Writes():
 			writes = append(writes, r)
 		case r.read.eventual:

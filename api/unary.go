@@ -12,6 +12,13 @@ import (
 
 // alone handles one call that did not come on a stream.
 func (s *Server) alone(ctx context.Context, c caller, m *Method, message proto.Message) outcome {
+	began := s.config.Clock.Now()
+	o := s.unary(ctx, c, m, message, began)
+	m.latency.answered(s.config.Clock.Now().Sub(began), o.err)
+	return o
+}
+
+func (s *Server) unary(ctx context.Context, c caller, m *Method, message proto.Message, now time.Time) outcome {
 	if err := s.calls.enter(); err != nil {
 		return outcome{err: err}
 	}
@@ -19,7 +26,7 @@ func (s *Server) alone(ctx context.Context, c caller, m *Method, message proto.M
 	if err := bounded("request", proto.Size(message)); err != nil {
 		return outcome{err: err}
 	}
-	r, err := s.open(c, m, nil, message, s.config.Clock.Now())
+	r, err := s.open(c, m, nil, message, now)
 	if err != nil {
 		return outcome{err: err}
 	}

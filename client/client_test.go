@@ -277,6 +277,21 @@ func TestAWatchIsNoMethodToCall(t *testing.T) {
 	}
 }
 
+func TestAClientThatMeetsAnotherClusterSaysHowToGoOn(t *testing.T) {
+	t.Parallel()
+	a := startAgent(t)
+	a.set(func(a *agent) { a.epoch = "1-aaaa" })
+	c := dial(t, client.Config{Timeout: time.Second, OneShot: true}, a)
+	if _, err := claim(t, c); err != nil {
+		t.Fatal(err)
+	}
+	a.set(func(a *agent) { a.epoch = "1-bbbb" })
+	_, err := claim(t, c)
+	if err == nil || !strings.Contains(err.Error(), "belongs to another cluster") || !strings.Contains(err.Error(), "make a new client") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAClientNeverGoesToALowerEpochNorBetweenTwoOfOneNumber(t *testing.T) {
 	t.Parallel()
 	for _, epoch := range []string{"1-aaaa", "2-bbbb"} {

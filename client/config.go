@@ -41,9 +41,10 @@ type Config struct {
 	// Dial makes the connections, as http.Transport.DialContext does; nil: TCP
 	// and Unix sockets. An agent reaches itself by it without a port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Renewed is told, at each extend of a hold that is answered, how much time
-	// was left. It must not block. nil: nobody is told.
-	Renewed func(slack time.Duration)
+	// Overstayed is called for each function of Leases.Run that ended later than
+	// it had to: see interrex.Held.Deadline. It must not block. nil: nothing is
+	// called.
+	Overstayed func()
 }
 
 // TLSFiles names PEM files.

@@ -46,7 +46,7 @@ func (e *epochs) accept(h http.Header) error {
 	case !e.seen || number > e.number:
 		e.seen, e.number, e.bits = true, number, bits
 	case number < e.number || bits != e.bits:
-		return interrex.Errorf(interrex.KindUnavailable, "the agent is in epoch %s of its cluster, and this client has seen epoch %d%s: a recovery has left that agent behind", text, e.number, e.bits)
+		return interrex.Errorf(interrex.KindUnavailable, "the agent is in epoch %s, and this client has seen epoch %d%s: this address belongs to another cluster now, or a recovery has left the agent behind: use an address of the same cluster, or make a new client; leases, tokens, revisions and watch positions that this client has seen are not valid there", text, e.number, e.bits)
 	}
 	return nil
 }

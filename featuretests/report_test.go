@@ -95,7 +95,7 @@ func TestMetricsAreServedOnPortAndSocket(t *testing.T) {
 			`interrex_lease_ops_total{op="claim",result="ok"} 1`, `interrex_lease_expired_total `,
 			`interrex_lease_overstayed_total `, `interrex_lease_renew_slack_seconds_count `, `interrex_lease_waiters `,
 			`interrex_watchers `, `interrex_worker_starts_total{worker="raft"} 1`, `interrex_worker_up{worker="raft"} 1`,
-			`interrex_disk_free_bytes`,
+			`interrex_disk_free_bytes`, `go_goroutines `, `process_start_time_seconds `,
 		} {
 			if !strings.Contains(text, line) {
 				t.Errorf("the metrics on the %s have no %s", where, line)

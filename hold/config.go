@@ -8,8 +8,6 @@ import (
 	"os"
 	"strconv"
 
-	"time"
-
 	"github.com/interrex/interrex"
 )
 
@@ -47,10 +45,9 @@ type Config struct {
 	// Holder is the holder's name where HoldOptions give none; empty:
 	// DefaultHolder(), drawn once.
 	Holder string
-	// Renewed is told, at each extend that is answered, how much time was left
-	// until the hold's context would have ended. nil: nobody is told. It is
-	// called from many goroutines and must not block.
-	Renewed func(slack time.Duration)
+	// Overstayed is called for each function of Run that ended later than half a
+	// margin after its context. It must not block. nil: nothing is called.
+	Overstayed func()
 }
 
 // Validate says what is missing or malformed.
@@ -78,8 +75,8 @@ func (c Config) withDefaults() Config {
 	if c.Holder == "" {
 		c.Holder = DefaultHolder()
 	}
-	if c.Renewed == nil {
-		c.Renewed = func(time.Duration) {}
+	if c.Overstayed == nil {
+		c.Overstayed = func() {}
 	}
 	return c
 }

@@ -139,10 +139,8 @@ func (p *keeping) hear(a attempt[interrex.LeaseAnswer]) {
 // extended moves the deadline to a ttl after an extend was sent.
 func (p *keeping) extended(sent time.Duration) {
 	p.mu.Lock()
-	slack := p.deadline - p.margin - p.k.config.Clock.Now()
+	defer p.mu.Unlock()
 	p.deadline = max(p.deadline, sent+p.ttl)
-	p.mu.Unlock()
-	p.k.config.Renewed(slack)
 }
 
 // lost is why a hold ended that nobody ended.

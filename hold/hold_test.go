@@ -3,6 +3,10 @@ package hold_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +28,8 @@ type bench struct {
 	clock  *bubble
 	server *server
 	keeper *hold.Keeper
-	slack  chan time.Duration
+	log    *lines
+	late   atomic.Int64 // functions of Run that ended too late
 }
 
 // within runs a test in a bubble. That no goroutine outlives it is synctest's
@@ -32,12 +37,12 @@ type bench struct {
 func within(t *testing.T, test func(b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{T: t, clock: newBubble(), slack: make(chan time.Duration, 1<<16)}
+		b := &bench{T: t, clock: newBubble(), log: new(lines)}
 		b.server = newServer(b.clock)
 		var err error
 		b.keeper, err = hold.New(hold.Config{
-			Backend: b.server, Clock: b.clock, Holder: "me",
-			Renewed: func(d time.Duration) { b.slack <- d },
+			Backend: b.server, Clock: b.clock, Holder: "me", Logger: b.log,
+			Overstayed: func() { b.late.Add(1) },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -45,6 +50,28 @@ func within(t *testing.T, test func(b *bench)) {
 		defer b.keeper.Close()
 		test(b)
 	})
+}
+
+// lines are the warnings that a keeper has logged.
+type lines struct {
+	mu   sync.Mutex
+	warn []string
+}
+
+func (l *lines) Debugf(string, ...any) {}
+func (l *lines) Infof(string, ...any)  {}
+
+func (l *lines) Warningf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.warn = append(l.warn, fmt.Sprintf(format, args...))
+}
+
+// warnings returns them in one text.
+func (l *lines) warnings() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.warn, "\n")
 }
 
 func (b *bench) hold(wait time.Duration) interrex.Held {
@@ -121,7 +148,6 @@ func TestExtendMovesTheDeadlineByItsOwnSendTime(t *testing.T) {
 		sent := b.server.got("extend")[0].at
 		b.equal("first extend at", sent, ttl/3)
 		b.equal("context ended at", b.ended(h.Context()), sent+ttl-margin)
-		b.equal("slack", <-b.slack, ttl-margin-ttl/3-2*time.Second)
 	})
 }
 

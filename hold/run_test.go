@@ -3,6 +3,8 @@ package hold_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,7 +55,76 @@ func TestAFunctionThatOverstaysLetsItsLeaseRunOut(t *testing.T) {
 			return nil
 		})
 		b.equal("runs", runs, 1)
+		b.equal("overstayed", b.late.Load(), int64(1))
 	})
+}
+
+func TestAFailedFunctionIsAWarningAndTheCampaignGoesOn(t *testing.T) {
+	within(t, func(b *bench) {
+		runs := 0
+		err := b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, func(context.Context, interrex.Held) error {
+			if runs++; runs == 1 {
+				return errors.New("the database is away")
+			}
+			return interrex.ErrStopCampaign
+		})
+		b.equal("result", err, nil)
+		b.equal("runs", runs, 2)
+		if w := b.log.warnings(); strings.Count(w, "\n") != 0 || !strings.Contains(w, key.String()) || !strings.Contains(w, "the database is away") {
+			b.Errorf("warnings: %q", w)
+		}
+	})
+}
+
+func TestAFunctionEndsItsCampaignAfterTheRelease(t *testing.T) {
+	reason := errors.New("the work is done")
+	for _, c := range []struct {
+		name            string
+		returned, wants error
+	}{
+		{"the sentinel", interrex.ErrStopCampaign, nil},
+		{"wrapped", fmt.Errorf("%w: %w", reason, interrex.ErrStopCampaign), reason},
+		{"joined", errors.Join(interrex.ErrStopCampaign, reason), reason},
+	} {
+		within(t, func(b *bench) {
+			err := b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, func(context.Context, interrex.Held) error {
+				return c.returned
+			})
+			if c.wants == nil && err != nil || !errors.Is(err, c.wants) || c.wants != nil && err != c.returned {
+				b.Errorf("%s: Run returns %v", c.name, err)
+			}
+			b.equal("holder", b.server.holder(key), "")
+			b.equal("warnings", b.log.warnings(), "")
+		})
+	}
+}
+
+func TestACampaignThatEndsWithItsLeaseUnreleasedSaysSo(t *testing.T) {
+	within(t, func(b *bench) {
+		err := b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, func(context.Context, interrex.Held) error {
+			b.cut("revoke")
+			return interrex.ErrStopCampaign
+		})
+		if !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			b.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestAFunctionThatEndsWithItsContextIsNoWarning(t *testing.T) {
+	for _, returned := range []func(context.Context) error{context.Context.Err, context.Cause} {
+		within(t, func(b *bench) {
+			ctx, cancel := context.WithCancelCause(b.Context())
+			why := errors.New("enough")
+			err := b.keeper.Run(ctx, key.String(), interrex.HoldOptions{TTL: ttl}, func(ctx context.Context, _ interrex.Held) error {
+				cancel(why)
+				<-ctx.Done()
+				return returned(ctx)
+			})
+			b.equal("result", err, why)
+			b.equal("warnings", b.log.warnings(), "")
+		})
+	}
 }
 
 func TestRunCampaignsAgainUntilItsContextEnds(t *testing.T) {

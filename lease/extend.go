@@ -47,9 +47,10 @@ func (c *Extend) check(t *Table, _ state.Time) *interrex.Error {
 func (c *Extend) apply(t *Table, turn *state.Turn) *Reply {
 	l, _ := t.rows.Get(join(c.Key))
 	l = t.writable(l)
+	left := max(l.expiry.Sub(turn.Now), 0)
 	l.expiry = max(l.expiry, turn.Now.Add(ttlOr(c.TTL, l.ttl)))
 	t.reschedule(l)
-	return &Reply{Lease: l.record()}
+	return &Reply{Lease: l.record(), Extended: true, Left: left}
 }
 
 // validateOwnTTL allows 0 too: the lease's own.

@@ -90,9 +90,10 @@ func (m *model) extend(c *lease.Extend) (lease.Reply, interrex.Kind) {
 		return lease.Reply{}, interrex.KindNotHeld
 	}
 	m.revision++
+	left := max(l.Expiry.Sub(m.now), 0)
 	l.Expiry = max(l.Expiry, m.now.Add(cmp.Or(c.TTL, l.TTL)))
 	m.leases[c.Key] = l
-	return lease.Reply{Lease: l}, ""
+	return lease.Reply{Lease: l, Extended: true, Left: left}, ""
 }
 
 func (m *model) revoke(c *lease.Revoke) (lease.Reply, interrex.Kind) {

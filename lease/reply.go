@@ -2,6 +2,7 @@ package lease
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
@@ -21,6 +22,16 @@ type Reply struct {
 	// HolderUntil is, after a forced revoke, until when the holder may go on by
 	// its own deadline; else 0.
 	HolderUntil state.Time
+	// Extended says that the command was an extend, and Left is the time that was
+	// left until the lease would have ended. A record of a request id keeps neither.
+	Extended bool
+	Left     time.Duration
+}
+
+// Renewal returns the time that was left when a lease was extended, and whether
+// that was so: a pinned lease does not end by time.
+func (r *Reply) Renewal() (left time.Duration, is bool) {
+	return r.Left, r.Extended && len(r.Lease.Pins) == 0
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 )
 
@@ -360,6 +361,26 @@ func TestMetricsCountWhatWasAnswered(t *testing.T) {
 			if v, found := got[name]; !found || v != want {
 				t.Errorf("%s: %v, want %v, of %v", name, v, want, got)
 			}
+		}
+	})
+}
+
+func TestSlackIsWhatWasLeftWhenALeaseWasExtended(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		ann := r.do(r.claim(db, "ann", time.Minute))
+		r.pass(40 * time.Second)
+		extended := r.do(newCall(t, &lease.Extend{Key: db, Token: ann.token()}))
+		extended.want("")
+		if left, is := extended.result().Reply.(*lease.Reply).Renewal(); !is || left < 19*time.Second || left > 20*time.Second {
+			t.Errorf("extended with %v left, %v", left, is)
+		}
+		if n := gather(t, r.metrics)["interrex_lease_renew_slack_seconds"]; n != 1 {
+			t.Errorf("%v observations of slack, want 1", n)
+		}
+		r.do(newCall(t, &lease.Pin{Key: db, Owner: "ops", Reason: "upgrade"})).want("")
+		r.do(newCall(t, &lease.Extend{Key: db, Token: ann.token()})).want("")
+		if n := gather(t, r.metrics)["interrex_lease_renew_slack_seconds"]; n != 1 {
+			t.Errorf("a pinned lease has slack: %v observations, want 1", n)
 		}
 	})
 }

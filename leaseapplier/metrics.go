@@ -27,6 +27,7 @@ type Metrics struct {
 	duration *prometheus.SummaryVec
 	batch    prometheus.Histogram
 	ops      *prometheus.CounterVec
+	slack    prometheus.Histogram
 	expired  prometheus.Counter
 	waiters  prometheus.Gauge
 
@@ -62,6 +63,11 @@ func NewMetrics(c clock.Clock) *Metrics {
 			Name: "interrex_lease_ops_total",
 			Help: "Lease operations that this agent answered as leader.",
 		}, []string{"op", "result"}),
+		slack: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "interrex_lease_renew_slack_seconds",
+			Help:    "Time that was left of a lease when this agent, as leader, extended it.",
+			Buckets: prometheus.ExponentialBuckets(0.05, 2, 14),
+		}),
 		expired: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "interrex_lease_expired_total",
 			Help: "Leases that ended by time, as applied here.",
@@ -87,6 +93,11 @@ func (m *Metrics) RecordBatch(operations int) { m.batch.Observe(float64(operatio
 // RecordWaiters takes the number of claims that wait.
 func (m *Metrics) RecordWaiters(n int) { m.waiters.Set(float64(n)) }
 
+// renewal is the reply of an operation that has moved the end of a lease.
+type renewal interface {
+	Renewal() (left time.Duration, is bool)
+}
+
 // RecordOperation counts a lease operation by what became of it.
 func (m *Metrics) RecordOperation(op *queue.Operation, r *state.Result) {
 	if op.Table != state.LeaseTable || op.Command == nil {
@@ -101,6 +112,11 @@ func (m *Metrics) RecordOperation(op *queue.Operation, r *state.Result) {
 		c, _ = m.counted.LoadOrStore(o, m.counter(o))
 	}
 	c.(prometheus.Counter).Inc()
+	if reply, can := r.Reply.(renewal); can {
+		if left, is := reply.Renewal(); is {
+			m.slack.Observe(left.Seconds())
+		}
+	}
 }
 
 func (m *Metrics) counter(o outcome) prometheus.Counter {
@@ -136,7 +152,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.duration, m.batch, m.ops, m.expired, m.waiters}
+	return []prometheus.Collector{m.duration, m.batch, m.ops, m.slack, m.expired, m.waiters}
 }
 
 // noMetrics are those of an Applier that was given none.

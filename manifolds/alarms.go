@@ -167,20 +167,13 @@ func isTimeout(err error) bool {
 }
 
 func (s *Set) certificateEnding(now time.Time) (found []alarm.Finding) {
-	note := func(which string, end time.Time, ok bool) {
+	for which, end := range s.certificateEnds() {
 		switch left := end.Sub(now); {
-		case !ok || left > certificateNotice:
 		case left <= 0:
 			found = append(found, alarm.Finding{Subject: which, Text: "it ended at " + end.UTC().Format(time.RFC3339)})
-		default:
+		case left <= certificateNotice:
 			found = append(found, alarm.Finding{Subject: which, Text: fmt.Sprintf("it ends in %d days, at %s", left/(24*time.Hour), end.UTC().Format(time.RFC3339))})
 		}
-	}
-	end, ok := s.certificateEnd()
-	note("cluster", end, ok)
-	if files := s.section().API.TLS; files.Cert != "" {
-		end, ok := endOf(&transport.Files{Cert: files.Cert, Key: files.Key})
-		note("api", end, ok)
 	}
 	return found
 }
@@ -327,7 +320,7 @@ func (s *Set) refused(time.Time) []alarm.Finding { return s.verdicts(false) }
 func (s *Set) peerRefused(time.Time) []alarm.Finding { return s.verdicts(true) }
 
 func (s *Set) projectionBehind(time.Time) []alarm.Finding {
-	w := s.Present.now().notify
+	w := s.Present.now().notifier
 	if w == nil {
 		return nil
 	}
@@ -341,7 +334,7 @@ func (s *Set) projectionFailing(time.Time) []alarm.Finding {
 	if err := s.Starts.Down(s.name(ProjectionName)); err != nil {
 		return alarm.Found(err.Error())
 	}
-	w := s.Present.now().notify
+	w := s.Present.now().notifier
 	if w == nil {
 		return nil
 	}

@@ -233,7 +233,7 @@ func runNotify(t *testing.T, s *Set, target notify.Target) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = worker.Stop(w) })
-	s.Present.change(func(p *parts) { p.notify = w })
+	s.Present.change(func(p *parts) { p.notifier = w })
 }
 
 // look gives what a condition finds.

@@ -60,7 +60,7 @@ func (s *Set) startClient(server *api.Server) (worker.Worker, error) {
 	}
 	c, err := client.Dial(context.Background(), client.Config{
 		Addresses: []string{"http://" + s.Present.ID()}, Dial: pipe.dial, Logger: s.logger("client"),
-		Renewed: s.metrics.renewed,
+		Overstayed: s.metrics.overstayed.Inc,
 	})
 	if err != nil {
 		return nil, errors.Join(err, worker.Stop(serving))

@@ -45,9 +45,15 @@ type AgentConfig struct {
 	// Clock of every wait and deadline but the holder's own. nil: the wall
 	// clock.
 	Clock clock.Clock
-	// Registry takes the agent's metrics. nil: one of its own, which /metrics
-	// serves all the same.
-	Registry *prometheus.Registry
+	// Registry takes the agent's metrics while it runs: they are registered when
+	// it starts, and unregistered when it has stopped or could not start. It takes
+	// one agent at a time; for several, wrap it: prometheus.WrapRegistererWith with
+	// a label that tells them apart. nil: only /metrics serves them, as it always
+	// does.
+	Registry prometheus.Registerer
+	// Collectors are served by /metrics beside the agent's own metrics, and are not
+	// put into Registry.
+	Collectors []prometheus.Collector
 	// TLS gives the certificates between agents in place of the files of
 	// Cluster.TLS. nil: the files.
 	TLS transport.TLS
@@ -67,9 +73,6 @@ type AgentConfig struct {
 	// returns when it is drained. nil: an engine of somebody else's is his to
 	// stop.
 	Drain func(context.Context) error
-	// Engine reports the dependency engine. nil: what these manifolds know of
-	// themselves.
-	Engine func() map[string]any
 	// Version is shown in status, hellos and metrics.
 	Version string
 }
@@ -179,6 +182,11 @@ type Config struct {
 	// Prefix begins every name. Empty: none. The constants of this package
 	// have DefaultPrefix.
 	Prefix string
+	// Engine is the dependency engine that the manifolds are installed in:
+	// "agent report" shows all of its workers, with the program's own. A
+	// dependency.Engine is a Reporter, and may be made before the manifolds. nil:
+	// the report shows these manifolds' workers alone.
+	Engine dependency.Reporter
 }
 
 // Manifolds are all workers of an agent, for anybody's dependency.Engine. To

@@ -58,8 +58,7 @@ func (s *Set) queue() dependency.Manifold {
 				return nil, err
 			}
 			end := s.Present.set(func(p *parts) { p.queue = q }, func(p *parts) { p.queue = nil })
-			unregister := s.metrics.register(queue.NewCollector(q))
-			w := &freed{Worker: q, free: func() { end(); unregister() }}
+			w := &freed{Worker: q, free: end}
 			return own(give(w, q), patience, s.overstayed(QueueName)), nil
 		},
 		Output: owned(giveOutput),

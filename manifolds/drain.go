@@ -21,7 +21,7 @@ func (s *Set) Drain(ctx context.Context) error {
 	if now.raft != nil {
 		// Others elect a leader by themselves, if later: no reason to fail.
 		if err := now.raft.HandOver(ctx); err != nil {
-			s.logger("raft").Warningf("%v", err)
+			s.logger("raft").Infof("%v", err)
 		}
 	}
 	if now.client != nil {
@@ -51,9 +51,10 @@ func (s *Set) Handler() http.Handler {
 // Logger gives one of the agent's loggers.
 func (s *Set) Logger(module string) loggo.Logger { return s.logger(module) }
 
-// Binders are the workers that bind addresses, by name.
+// Binders are the workers that take what others may have taken, addresses and the
+// embedder's registry of metrics, by name.
 func (s *Set) Binders() []string {
-	names := s.names(TransportName)
+	names := s.names(TransportName, MetricsName)
 	current, _ := s.Configuration.Current()
 	if current.API.Listen != "" {
 		names = append(names, s.name(APIListenerName))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
@@ -17,12 +18,16 @@ type engine struct {
 	started time.Time
 }
 
-// Report is the dependency engine's.
+// Report is the dependency engine's, or what the manifolds know of themselves.
 func (e engine) Report() map[string]any {
-	if e.set.config.Agent.Engine == nil {
-		return map[string]any{"state": "started", "manifolds": map[string]any{}}
+	if e.set.config.Engine != nil {
+		return e.set.config.Engine.Report()
 	}
-	return e.set.config.Agent.Engine()
+	workers := map[string]any{}
+	for name, m := range e.set.Manifolds {
+		workers[name] = e.set.Starts.report(name, m.Inputs)
+	}
+	return map[string]any{dependency.KeyState: "started", dependency.KeyManifolds: workers}
 }
 
 // Config is the effective configuration.

@@ -1,71 +1,57 @@
 package manifolds
 
 import (
-	"crypto/tls"
-	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
 )
 
-// agentMetrics are the figures that live as long as the agent.
+// agentMetrics are the figures that live as long as the agent. docs/metrics.md
+// lists all metrics.
 type agentMetrics struct {
-	set        *Set
-	applier    *leaseapplier.Metrics
-	overstayed prometheus.Counter
-	slack      prometheus.Histogram
-	starts     *prometheus.CounterVec
-	up         *prometheus.GaugeVec
+	applier     *leaseapplier.Metrics
+	requests    *api.Metrics
+	overstayed  prometheus.Counter
+	projections prometheus.Counter
+	starts      *prometheus.CounterVec
+	up          *prometheus.GaugeVec
 }
 
-func newAgentMetrics(s *Set) (*agentMetrics, error) {
+func newAgentMetrics(s *Set) *agentMetrics {
 	m := &agentMetrics{
-		set:     s,
-		applier: leaseapplier.NewMetrics(s.config.Agent.Clock),
+		applier:  leaseapplier.NewMetrics(s.config.Agent.Clock),
+		requests: api.NewMetrics(),
 		overstayed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "interrex_lease_overstayed_total", Help: "Users that had not stopped when what they used had to go."}),
-		slack: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "interrex_lease_renew_slack_seconds", Help: "Time that was left to the holder's deadline when an extend was answered.",
-			Buckets: prometheus.ExponentialBuckets(0.05, 2, 14)}),
+			Name: "interrex_lease_overstayed_total", Help: "Users of a lease held through this agent, or of a worker, that had not stopped when they had to."}),
+		projections: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "interrex_projection_failures_total", Help: "Failed attempts to open or write the database of lease holders."}),
 		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "interrex_worker_starts_total", Help: "Starts of each worker."}, []string{"worker"}),
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "interrex_worker_up", Help: "1 while the worker runs."}, []string{"worker"}),
+			Name: "interrex_worker_up", Help: "1 while the worker runs, else 0."}, []string{"worker"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "interrex_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": s.config.Agent.Version, "go": runtime.Version()}})
 	build.Set(1)
-	for _, c := range []prometheus.Collector{m.applier, m.overstayed, m.slack, m.starts, m.up, build, stateCollector{s}, s.Alarms} {
-		if err := s.Registry.Register(c); err != nil {
-			return nil, fmt.Errorf("cannot register the agent's metrics: %w: a registry is for one agent", err)
-		}
-	}
-	return m, nil
+	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.starts, m.up, build, stateCollector{s}, s.Alarms)
+	return m
 }
-
-// register adds a collector and gives what removes it. One that cannot be
-// added is said in the log: it is no reason not to run.
-func (m *agentMetrics) register(c prometheus.Collector) (remove func()) {
-	m.set.Registry.Unregister(c)
-	if err := m.set.Registry.Register(c); err != nil {
-		m.set.logger("metrics").Warningf("cannot register a collector: %v", err)
-		return func() {}
-	}
-	return func() { m.set.Registry.Unregister(c) }
-}
-
-func (m *agentMetrics) renewed(slack time.Duration) { m.slack.Observe(slack.Seconds()) }
 
 // publisher fills the ring, and counts.
 type publisher struct {
@@ -79,20 +65,33 @@ func (p publisher) Publish(events []state.Event, last interrex.Revision) {
 	p.metrics.CountEvents(events)
 }
 
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("interrex_"+name, help, labels, nil)
+}
+
+// What stateCollector reads.
 var (
-	revisionDesc = prometheus.NewDesc("interrex_revision", "The revision that this agent has applied.", nil, nil)
-	leasesDesc   = prometheus.NewDesc("interrex_leases", "Leases that are held.", []string{"namespace"}, nil)
-	diskDesc     = prometheus.NewDesc("interrex_disk_free_bytes", "Free bytes of the data directory's file system.", nil, nil)
-	snapshotDesc = prometheus.NewDesc("interrex_snapshot_age_seconds", "Time since the newest snapshot was taken; absent when there is none.", nil, nil)
-	certDesc     = prometheus.NewDesc("interrex_tls_cert_expiry_timestamp_seconds", "When the certificate between agents ends, in Unix seconds.", nil, nil)
+	revisionDesc = desc("revision", "The revision that this agent has applied.")
+	leasesDesc   = desc("leases", "Leases that are held.", "namespace")
+	watchersDesc = desc("watchers", "Watches that are open on this agent.")
+	queueDesc    = desc("queue_depth", "Operations that wait for the log.", "lane")
+	lagDesc      = desc("projection_lag_revisions", "Revisions that the database of lease holders is behind this agent.")
+	silentDesc   = desc("member_silent_seconds", "Time since another member was last heard of, where this agent knows.", "member")
+	diskDesc     = desc("disk_free_bytes", "Free bytes of the data directory's file system.")
+	logDesc      = desc("log_bytes", "Bytes of raft's log on disk, with what is reserved for more of it.")
+	snapshotDesc = desc("snapshot_age_seconds", "Time since the newest snapshot was taken.")
+	certDesc     = desc("tls_cert_expiry_timestamp_seconds", "When the first of this agent's certificates ends, in Unix seconds.")
 )
 
-// stateCollector reads what is there when it is asked.
+// stateCollector reads what is there when it is asked. What is not there has no
+// value.
 type stateCollector struct{ set *Set }
 
 // Describe implements prometheus.Collector.
 func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{revisionDesc, leasesDesc, diskDesc, snapshotDesc, certDesc} {
+	for _, d := range []*prometheus.Desc{
+		revisionDesc, leasesDesc, watchersDesc, queueDesc, lagDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
+	} {
 		ch <- d
 	}
 }
@@ -105,54 +104,90 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if now.state != nil {
 		gauge(revisionDesc, float64(now.state.Revision()))
+		gauge(watchersDesc, float64(now.ring.Stats().Watchers))
 		for namespace, n := range now.leases.Counts() {
 			gauge(leasesDesc, float64(n), namespace)
 		}
 	}
-	if now.directory != "" {
-		if free, _, err := space(now.directory); err == nil {
-			gauge(diskDesc, float64(free))
-		}
-		if taken := newestSnapshot(now.directory); !taken.IsZero() {
-			gauge(snapshotDesc, time.Since(taken).Seconds())
+	if now.queue != nil {
+		normal, extend := now.queue.Depth()
+		gauge(queueDesc, float64(normal), "normal")
+		gauge(queueDesc, float64(extend), "extend")
+	}
+	if now.notifier != nil {
+		gauge(lagDesc, float64(now.notifier.Progress().Lag))
+	}
+	for _, m := range c.set.members(now) {
+		if m.LastContact != nil {
+			gauge(silentDesc, m.LastContact.Seconds(), m.ID)
 		}
 	}
-	if end, ok := c.set.certificateEnd(); ok {
-		gauge(certDesc, float64(end.Unix()))
+	if now.directory != "" {
+		c.disk(gauge, now.directory)
+	}
+	if ends := slices.Collect(maps.Values(c.set.certificateEnds())); len(ends) > 0 {
+		gauge(certDesc, float64(slices.MinFunc(ends, time.Time.Compare).Unix()))
 	}
 }
 
-// newestSnapshot says when the newest snapshot was written; zero: there is none.
-func newestSnapshot(directory string) (newest time.Time) {
-	entries, err := os.ReadDir(filepath.Join(directory, raftworker.RaftDir, "snapshots"))
-	if err != nil {
-		return newest
+func (c stateCollector) disk(gauge func(*prometheus.Desc, float64, ...string), directory string) {
+	if free, _, err := space(directory); err == nil {
+		gauge(diskDesc, float64(free))
 	}
+	raft := filepath.Join(directory, raftworker.RaftDir)
+	gauge(logDesc, float64(logBytes(raft)))
+	if taken := newestSnapshot(raft); !taken.IsZero() {
+		gauge(snapshotDesc, time.Since(taken).Seconds())
+	}
+}
+
+// files are those of a directory that are there now; an error is no file.
+func files(directory string) (infos []fs.FileInfo) {
+	entries, _ := os.ReadDir(directory)
 	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && !strings.HasSuffix(e.Name(), ".tmp") && info.ModTime().After(newest) {
-			newest = info.ModTime()
+		if info, err := e.Info(); err == nil {
+			infos = append(infos, info)
+		}
+	}
+	return infos
+}
+
+// logBytes is the size of the log in raft's directory: its segments and their list.
+func logBytes(raft string) (bytes int64) {
+	for _, f := range files(raft) {
+		if strings.HasSuffix(f.Name(), ".wal") || strings.HasPrefix(f.Name(), "wal-") {
+			bytes += f.Size()
+		}
+	}
+	return bytes
+}
+
+// newestSnapshot says when the newest snapshot was written; zero: there is none.
+func newestSnapshot(raft string) (newest time.Time) {
+	for _, f := range files(filepath.Join(raft, "snapshots")) {
+		if !strings.HasSuffix(f.Name(), ".tmp") && f.ModTime().After(newest) {
+			newest = f.ModTime()
 		}
 	}
 	return newest
 }
 
-// certificateEnd says when the agent's certificate ends.
-func (s *Set) certificateEnd() (time.Time, bool) {
-	current, _ := s.Configuration.Current()
-	certificates := s.config.Agent.certificates(current.Cluster)
-	if certificates == nil {
-		return time.Time{}, false
+// certificateEnds says when each of the agent's certificates ends: "cluster" is
+// the one between agents.
+func (s *Set) certificateEnds() map[string]time.Time {
+	current := s.section()
+	sources := map[string]transport.TLS{}
+	if between := s.config.Agent.certificates(current.Cluster); between != nil {
+		sources["cluster"] = between
 	}
-	return endOf(certificates)
-}
-
-func endOf(certificates interface {
-	Certificate() (*tls.Certificate, error)
-}) (time.Time, bool) {
-	cert, err := certificates.Certificate()
-	if err != nil || cert.Leaf == nil {
-		return time.Time{}, false
+	if own := current.API.TLS; own.Cert != "" {
+		sources["api"] = &transport.Files{Cert: own.Cert, Key: own.Key}
 	}
-	return cert.Leaf.NotAfter, true
+	ends := map[string]time.Time{}
+	for which, source := range sources {
+		if cert, err := source.Certificate(); err == nil && cert.Leaf != nil {
+			ends[which] = cert.Leaf.NotAfter
+		}
+	}
+	return ends
 }

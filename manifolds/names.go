@@ -12,6 +12,7 @@ const (
 	ClockName          = DefaultPrefix + "clock"
 	LoggingName        = DefaultPrefix + "logging"
 	AlarmsName         = DefaultPrefix + "alarms"
+	MetricsName        = DefaultPrefix + "metrics"
 	APIConfigName      = DefaultPrefix + "config-api"
 	ClusterConfigName  = DefaultPrefix + "config-cluster"
 	RaftConfigName     = DefaultPrefix + "config-raft"

@@ -35,11 +35,14 @@ func (s *Set) projection() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
-			db, dialect, err := s.openHolders(section, dir.path)
-			if err != nil {
-				return nil, err
+			if section.LeaseHolders == config.NotifyOff {
+				return nil, errOff
 			}
-			return s.newProjection(db, dialect)
+			w, err := s.openProjection(section, dir.path)
+			if err != nil {
+				s.metrics.projections.Inc()
+			}
+			return w, err
 		},
 		Output: owned(giveOutput),
 	}
@@ -47,8 +50,6 @@ func (s *Set) projection() dependency.Manifold {
 
 func (s *Set) openHolders(section config.Notify, dir string) (*sql.DB, projection.Dialect, error) {
 	switch {
-	case section.LeaseHolders == config.NotifyOff:
-		return nil, "", errOff
 	case section.LeaseHolders == config.NotifySQLite:
 		db, err := s.config.Agent.SQLite(filepath.Join(dir, "lease-holders.db"))
 		return db, projection.SQLite, err
@@ -63,7 +64,11 @@ func (s *Set) openHolders(section config.Notify, dir string) (*sql.DB, projectio
 	return db, projection.PostgreSQL, err
 }
 
-func (s *Set) newProjection(db *sql.DB, dialect projection.Dialect) (worker.Worker, error) {
+func (s *Set) openProjection(section config.Notify, dir string) (worker.Worker, error) {
+	db, dialect, err := s.openHolders(section, dir)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	holders, err := projection.Open(ctx, db, dialect)
@@ -78,6 +83,7 @@ func (s *Set) notify() dependency.Manifold {
 	m := notify.Manifold(notify.ManifoldConfig{
 		ClockName: s.name(ClockName), RingName: s.name(StateName), LeasesName: s.name(StateName),
 		StateName: s.name(StateName), TargetName: s.name(ProjectionName), Logger: s.logger("notify"),
+		Failed: s.metrics.projections.Inc,
 	})
 	m.Inputs = s.names(ClockName, StateName, ProjectionName)
 	start := m.Start
@@ -86,7 +92,7 @@ func (s *Set) notify() dependency.Manifold {
 		if err != nil {
 			return nil, err
 		}
-		end := s.Present.set(func(p *parts) { p.notify = w.(*notify.Worker) }, func(p *parts) { p.notify = nil })
+		end := s.Present.set(func(p *parts) { p.notifier = w.(*notify.Worker) }, func(p *parts) { p.notifier = nil })
 		return &freed{Worker: w, free: end}, nil
 	}
 	return Gate(s.name(NotifyName), m, s.names(StateName, ProjectionName)...)

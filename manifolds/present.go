@@ -25,7 +25,7 @@ type parts struct {
 	leases    *lease.Table
 	ring      *watch.Ring
 	queue     *queue.Queue
-	notify    *notify.Worker
+	notifier  *notify.Worker
 	transport *transport.Transport
 	raft      *raftworker.Worker
 	vitals    vitals // the same

@@ -86,6 +86,9 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	life := &raftLife{}
 	p := peers{set: s, dir: dir, state: st}
 	template := raftConfig(raftOf(current))
+	if template.NonSyncedWritesToRaftLog {
+		s.logger("raft").Warningf("raft.non-synced-writes-to-raft-log is on: a crash of this machine may lose leases that were granted")
+	}
 	template.StorageDir, template.LocalID = filepath.Join(dir.path, raftworker.RaftDir), raft.ServerID(dir.ID)
 	template.NonSyncedWritesToRaftLog = template.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
 	template.Leadership, template.APIAddress = s.Leadership, t.APIAddress
@@ -101,7 +104,7 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	m := raftworker.Manifold(raftworker.ManifoldConfig{
 		ClockName: s.name(ClockName), TransportName: s.name(TransportName),
 		StateName: s.name(StateName), QueueName: s.name(QueueName), Raft: template,
-		NewWorker: raftworker.NewWorkerShim, Logger: s.logger("raft"), PrometheusRegisterer: s.Registry,
+		NewWorker: raftworker.NewWorkerShim, Logger: s.logger("raft"), PrometheusRegisterer: s.registry,
 	})
 	w, err := m.Start(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package manifolds
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -20,15 +21,15 @@ type Set struct {
 	Configuration *Configuration
 	Starts        *Starts
 	Leadership    *leadership.Tracker
-	Registry      *prometheus.Registry
 	Alarms        *alarm.Registry
 	// Present is what runs now, for those whose lives do not depend on it.
 	Present *Present
 
-	config  Config
-	loggers *loggo.Context
-	metrics *agentMetrics
-	started time.Time
+	config   Config
+	loggers  *loggo.Context
+	registry *registry
+	metrics  *agentMetrics
+	started  time.Time
 }
 
 // New makes the manifolds of one agent.
@@ -44,14 +45,11 @@ func New(c Config) (*Set, error) {
 		Configuration: newConfiguration(file),
 		Starts:        newStarts(),
 		Leadership:    new(leadership.Tracker),
-		Registry:      c.Agent.Registry,
 		Present:       &Present{addresses: map[string]string{}, changed: make(chan struct{})},
 		config:        c,
 		loggers:       c.Agent.Logger,
+		registry:      &registry{own: prometheus.NewRegistry(), theirs: c.Agent.Registry},
 		started:       c.Agent.Clock.Now(),
-	}
-	if s.Registry == nil {
-		s.Registry = prometheus.NewRegistry()
 	}
 	if s.loggers == nil {
 		s.loggers = defaultLoggers()
@@ -60,13 +58,18 @@ func New(c Config) (*Set, error) {
 	if s.Alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
 		return nil, err
 	}
-	if s.metrics, err = newAgentMetrics(s); err != nil {
-		return nil, err
+	for _, extra := range c.Agent.Collectors {
+		if err := s.registry.own.Register(extra); err != nil {
+			return nil, fmt.Errorf("cannot register a collector of AgentConfig.Collectors: %w", err)
+		}
 	}
+	s.metrics = newAgentMetrics(s)
 	s.Manifolds = dependency.Manifolds{}
 	for name, m := range s.all() {
 		name = c.Name(name)
 		m.Start = guard(name, m.Start, s.Starts, s.metrics)
+		s.metrics.starts.WithLabelValues(name)
+		s.metrics.up.WithLabelValues(name)
 		s.Manifolds[name] = m
 	}
 	return s, nil
@@ -78,6 +81,7 @@ func (s *Set) all() dependency.Manifolds {
 		ClockName:          s.clock(),
 		LoggingName:        s.logging(),
 		AlarmsName:         s.watchAlarms(),
+		MetricsName:        s.metricsWorker(),
 		APIConfigName:      sectionManifold(s.Configuration, pickAPI),
 		ClusterConfigName:  sectionManifold(s.Configuration, pickCluster),
 		RaftConfigName:     sectionManifold(s.Configuration, pickRaft),

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
@@ -18,11 +19,19 @@ type Starts struct {
 	mu      sync.Mutex
 	last    map[string]error
 	ends    map[string]error // why each worker that does not run ended
+	lives   map[string]life  // of each worker that was started
 	changed chan struct{}
 }
 
+// life is the newest one of a worker.
+type life struct {
+	worker worker.Worker // nil: it has ended
+	starts int
+	began  time.Time
+}
+
 func newStarts() *Starts {
-	return &Starts{last: map[string]error{}, ends: map[string]error{}, changed: make(chan struct{})}
+	return &Starts{last: map[string]error{}, ends: map[string]error{}, lives: map[string]life{}, changed: make(chan struct{})}
 }
 
 func (s *Starts) record(name string, err error) {
@@ -55,10 +64,44 @@ func (s *Starts) Down(name string) error {
 	return s.ends[name]
 }
 
-func (s *Starts) ended(name string, err error) {
+// report describes a worker as a dependency engine does.
+func (s *Starts) report(name string, inputs []string) map[string]any {
+	s.mu.Lock()
+	l, err := s.lives[name], errors.Join(s.last[name], s.ends[name])
+	s.mu.Unlock()
+	r := map[string]any{dependency.KeyState: "stopped", dependency.KeyInputs: inputs}
+	if l.starts > 0 {
+		r[dependency.KeyStartCount], r[dependency.KeyLastStart] = l.starts, l.began.Format(time.DateTime)
+	}
+	if err != nil {
+		r[dependency.KeyError] = err.Error()
+	}
+	if l.worker != nil {
+		r[dependency.KeyState] = "started"
+		r[dependency.KeyReport] = report(l.worker)
+	}
+	return r
+}
+
+// began notes that a worker lives.
+func (s *Starts) began(name string, w worker.Worker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ends[name] = err
+	s.lives[name] = life{worker: w, starts: s.lives[name].starts + 1, began: time.Now()}
+}
+
+// ended notes why a worker has ended, and reports whether it was the newest of
+// its name.
+func (s *Starts) ended(name string, w worker.Worker, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lives[name]
+	if l.worker != w {
+		return false
+	}
+	l.worker = nil
+	s.lives[name], s.ends[name] = l, err
+	return true
 }
 
 // Failed gives the error of a worker whose last start failed for another reason
@@ -101,10 +144,11 @@ func (s *Starts) follow(name string, w worker.Worker, m *agentMetrics) {
 		m.starts.WithLabelValues(name).Inc()
 		up = m.up.WithLabelValues(name).Set
 	}
+	s.began(name, w)
 	up(1)
 	go func() {
-		err := w.Wait()
-		up(0)
-		s.ended(name, err)
+		if err := w.Wait(); s.ended(name, w, err) {
+			up(0)
+		}
 	}()
 }

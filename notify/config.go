@@ -53,6 +53,9 @@ type Config struct {
 	Target Target
 	Clock  clock.Clock
 	Logger Logger // nil: none
+	// Failed is called at each failure of the target. It must not block. nil:
+	// nothing is called.
+	Failed func()
 
 	// Pause is the least time from one telling to the next, unless a batch was
 	// large: what happens meanwhile is told together, since a target's
@@ -100,6 +103,9 @@ func (c Config) withDefaults() Config {
 	c.MaxRetry = max(c.MaxRetry, c.MinRetry)
 	if c.Logger == nil {
 		c.Logger = discard{}
+	}
+	if c.Failed == nil {
+		c.Failed = func() {}
 	}
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -260,6 +261,7 @@ type fixture struct {
 	target *target
 	logs   *logs
 	worker *notify.Worker
+	failed atomic.Int64 // calls of Config.Failed
 }
 
 func bubble(t *testing.T, test func(f *fixture)) {
@@ -278,7 +280,7 @@ func (f *fixture) start() {
 	f.Helper()
 	w, err := notify.NewWorker(notify.Config{
 		Source: f.world.ring, Leases: f.world, State: f.world, Target: f.target,
-		Clock: clock.WallClock, Logger: f.logs,
+		Clock: clock.WallClock, Logger: f.logs, Failed: func() { f.failed.Add(1) },
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -21,6 +21,7 @@ type ManifoldConfig struct {
 	TargetName string // gives a notify.Target
 
 	Logger Logger // nil: none
+	Failed func() // see Config
 }
 
 // Validate names the first field that is missing.
@@ -72,7 +73,7 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 		}
 	}
 	w, err := NewWorker(Config{
-		Source: ring, Leases: leases, State: st, Target: target, Clock: clk, Logger: c.Logger,
+		Source: ring, Leases: leases, State: st, Target: target, Clock: clk, Logger: c.Logger, Failed: c.Failed,
 	})
 	if err != nil {
 		return nil, err

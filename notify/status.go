@@ -71,16 +71,17 @@ func (s *status) recover() {
 func (s *status) progress(at interrex.Revision) Progress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := Progress{Lag: s.lag(at)}
+	p := Progress{Lag: s.behind(at)}
 	if s.row > 0 {
 		p.Failures, p.Since, p.Err = s.row, s.since, s.last
 	}
 	return p
 }
 
-// lag is by how many revisions a copy of a state at a revision is late. A copy
-// that is in step lags by nothing, though extends have raised the revision since.
-func (s *status) lag(at interrex.Revision) uint64 {
+// behind is by how many revisions a copy of a state at a revision is late, with
+// the lock held. A copy that is in step lags by nothing, though extends have
+// raised the revision since.
+func (s *status) behind(at interrex.Revision) uint64 {
 	if s.phase == phaseIdle || at <= s.position.Revision {
 		return 0
 	}
@@ -94,7 +95,7 @@ func (s *status) report(at interrex.Revision) map[string]any {
 	report := map[string]any{
 		"phase":    string(s.phase),
 		"position": uint64(s.position.Revision),
-		"lag":      s.lag(at),
+		"lag":      s.behind(at),
 		"failures": s.failures,
 	}
 	if s.last != nil {

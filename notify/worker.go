@@ -77,6 +77,7 @@ func (w *Worker) loop() error {
 // failed takes note of a failure: a row of them is one warning a minute.
 func (w *Worker) failed(err error) {
 	w.failures++
+	w.config.Failed()
 	now := w.config.Clock.Now()
 	w.status.fail(err, now)
 	if w.failures > 1 && now.Sub(w.warned) < logEvery {

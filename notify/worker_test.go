@@ -126,6 +126,9 @@ func TestRetriesBackOffAndWarnOnceAMinute(t *testing.T) {
 		if report["last-error"] != "boom" || report["lag"] != uint64(1) || report["position"] != uint64(0) {
 			t.Errorf("Report = %v", report)
 		}
+		if lag, failed := f.worker.Progress().Lag, f.failed.Load(); lag != 1 || failed != int64(report["failures"].(int)) || failed < 10 {
+			t.Errorf("it lags by %d after %d failures", lag, failed)
+		}
 	})
 }
 

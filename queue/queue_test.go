@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/juju/clock"
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
@@ -360,18 +359,6 @@ func TestDepthIsReported(t *testing.T) {
 		}
 		if r := q.Report(); r["normal"] != 2 || r["extend"] != 1 || r["enqueued"] != uint64(3) {
 			t.Fatalf("report %v", r)
-		}
-		registry := prometheus.NewPedanticRegistry()
-		registry.MustRegister(queue.NewCollector(q))
-		families, err := registry.Gather()
-		if err != nil || len(families) != 1 || families[0].GetName() != "interrex_queue_depth" {
-			t.Fatalf("%v, %v", families, err)
-		}
-		for _, m := range families[0].GetMetric() {
-			want := map[string]float64{"normal": 2, "extend": 1}[m.GetLabel()[0].GetValue()]
-			if got := m.GetGauge().GetValue(); got != want {
-				t.Fatalf("%v: %v, want %v", m.GetLabel(), got, want)
-			}
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -57,11 +58,10 @@ func (l *hcLogger) Log(level hclog.Level, msg string, args ...any) {
 	}
 }
 
-// Everything goes one level down. Their error is mostly a peer that does not
-// answer, which is nothing that this agent has done or can mend; what makes
-// raft useless here ends the worker, and that is logged as the error it is.
-// Their info is no news to an operator, and their debug is far too much for
-// ours.
+// Everything goes one level down, since what makes raft useless here ends the
+// worker, and that is logged as the error it is. An error of a peer goes two: it
+// is repeated as long as the peer is away, also when that was stopped in order.
+// Their info is no news to an operator, and their debug is far too much for ours.
 func (l *hcLogger) Trace(msg string, args ...any) {
 	if l.to.IsTraceEnabled() {
 		l.to.Tracef("%s", l.line(msg, args))
@@ -70,7 +70,21 @@ func (l *hcLogger) Trace(msg string, args ...any) {
 func (l *hcLogger) Debug(msg string, args ...any) { l.Trace(msg, args...) }
 func (l *hcLogger) Info(msg string, args ...any)  { l.to.Debugf("%s", l.line(msg, args)) }
 func (l *hcLogger) Warn(msg string, args ...any)  { l.to.Infof("%s", l.line(msg, args)) }
-func (l *hcLogger) Error(msg string, args ...any) { l.to.Warningf("%s", l.line(msg, args)) }
+func (l *hcLogger) Error(msg string, args ...any) {
+	if l.ofPeer(args) {
+		l.Warn(msg, args...)
+		return
+	}
+	l.to.Warningf("%s", l.line(msg, args))
+}
+
+// transportLogger names the logger of the streams between peers.
+const transportLogger = "transport"
+
+// ofPeer reports whether a line is about what a peer does, or does not.
+func (l *hcLogger) ofPeer(args []any) bool {
+	return l.name == transportLogger || slices.ContainsFunc(args, func(key any) bool { return key == "peer" || key == "target" })
+}
 
 func (l *hcLogger) IsTrace() bool { return l.to.IsTraceEnabled() }
 func (l *hcLogger) IsDebug() bool { return l.to.IsTraceEnabled() }

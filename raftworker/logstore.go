@@ -94,9 +94,6 @@ func openDir(path string, mode SyncMode, cfg LogStoreConfig, under types.VFS) (*
 	if cfg.Clock == nil {
 		cfg.Clock = clock.WallClock
 	}
-	if mode == NoSyncAfterWrite {
-		cfg.Logger.Warningf("non-synced-writes-to-raft-log is on: a crash of this machine may lose leases that were granted")
-	}
 	own := osFiles{noSync: mode == NoSyncAfterWrite}
 	if err := claimDir(own, path); err != nil {
 		return nil, err

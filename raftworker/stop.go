@@ -61,7 +61,7 @@ func (w *Worker) handOver(l *life) {
 	}
 	w.within(l, w.cfg.HandoverTimeout, func(context.Context) {
 		if err := l.raft.LeadershipTransfer().Error(); err != nil {
-			w.cfg.Logger.Warningf("leadership was not handed over: %v", err)
+			w.cfg.Logger.Infof("leadership was not handed over: %v", err)
 		}
 	})
 	w.publishLeaving(l)

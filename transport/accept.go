@@ -120,7 +120,7 @@ func (t *Transport) greet(conn *tls.Conn, id, protocol string) (*inlet, error) {
 	self := t.self()
 	answer := greeting{Hello: &self}
 	if reason != nil {
-		answer.Refused = reason.Error()
+		answer.Refused, answer.NotNow = reason.Error(), errors.Is(reason, errNotNow)
 	}
 	if err := writeGreeting(conn, answer); err != nil || reason != nil {
 		return nil, errors.Join(reason, err)
@@ -154,12 +154,12 @@ func (t *Transport) inletOf(protocol string) (*inlet, error) {
 		if t.raft != nil && !t.raft.stream.isClosed() {
 			return t.raft.stream.inlet, nil
 		}
-		return nil, fmt.Errorf("raft is not running on %s just now", t.config.ID)
+		return nil, fmt.Errorf("raft is not running on %s %w", t.config.ID, errNotNow)
 	case protocolAPI:
 		if t.api != nil && !t.api.isClosed() {
 			return t.api, nil
 		}
-		return nil, fmt.Errorf("%s does not serve forwarded requests just now", t.config.ID)
+		return nil, fmt.Errorf("%s does not serve forwarded requests %w", t.config.ID, errNotNow)
 	}
 	return nil, fmt.Errorf("it names no protocol by ALPN: want %s, %s or %s", protocolRaft, protocolAPI, protocolHello)
 }

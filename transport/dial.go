@@ -119,20 +119,24 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, id, protocol st
 		return nil, Hello{}, refusedTLS(err)
 	}
 	peer := theirs.Hello.completed(raw.RemoteAddr())
-	if err := t.conclude(conn, certID, peer, theirs.Refused); err != nil {
+	if err := t.conclude(conn, certID, peer, theirs); err != nil {
 		return nil, Hello{}, err
 	}
 	return conn, peer, nil
 }
 
 // conclude gives our verdict to the other end, unless it has refused already.
-func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, refused string) error {
+func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, theirs greeting) error {
 	reason := t.check(certID, peer)
 	if errors.Is(reason, errMyself) {
 		return reason
 	}
-	if refused != "" {
-		return &refusedError{"it refuses us: " + refused, false}
+	if theirs.Refused != "" {
+		refused := fmt.Errorf("it refuses us: %s", theirs.Refused)
+		if theirs.NotNow {
+			return refused // as if it were away
+		}
+		return &refusedError{refused.Error(), false}
 	}
 	var verdict greeting
 	if reason != nil {

@@ -94,6 +94,8 @@ func completeAddress(address string, remote net.Addr) string {
 type greeting struct {
 	Hello   *Hello `json:"hello,omitempty"`
 	Refused string `json:"refused,omitempty"`
+	// NotNow says that it is refused because something is not running just now.
+	NotNow bool `json:"not_now,omitempty"`
 }
 
 func writeGreeting(w io.Writer, g greeting) error {

@@ -145,11 +145,6 @@ func TestWhatIsNotAnAgentIsTurnedAway(t *testing.T) {
 		"huge hello":       {func(w *world, b *Transport) { w.say(b, []byte{0xff, 0xff, 0xff, 0xff}) }, "at most 4096"},
 		"another's hello":  {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":1,"id":"c"}}`)) }, `is for "a" and its hello says "c"`},
 		"far version":      {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":9,"id":"a"}}`)) }, "speaks version 9"},
-		"no raft here": {func(w *world, b *Transport) {
-			conn := w.talk(b, []string{protocolRaft}, w.cert("a"))
-			_, _ = conn.Write(frame(`{"hello":{"protocol":3,"id":"a","of":"tomorrow"}}`))
-			_, _ = io.Copy(io.Discard, conn)
-		}, "raft is not running on b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -158,6 +153,24 @@ func TestWhatIsNotAnAgentIsTurnedAway(t *testing.T) {
 			eventually(t, "the log says "+c.written, func() bool { return log.has(c.written) })
 			eventually(t, "the connection is closed", func() bool { return b.limits.open() == 0 })
 		})
+	}
+}
+
+func TestAnAgentThatStartsOrStopsIsNoWarning(t *testing.T) {
+	w := newWorld(t)
+	a, alog := w.agent("a")
+	b, blog := w.agent("b")
+	for protocol, told := range map[string]string{
+		protocolRaft: "it refuses us: raft is not running on b just now", protocolAPI: "it refuses us: b does not serve forwarded requests just now",
+	} {
+		if _, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocol); err == nil || !strings.Contains(err.Error(), told) {
+			t.Errorf("a was told %v, want %q", err, told)
+		}
+	}
+	_ = rawDial(t, b.ListenAddr()).Close() // it goes in the midst of its handshake
+	eventually(t, "the connections are closed", func() bool { return b.limits.open() == 0 })
+	if alog.count()+blog.count() > 0 {
+		t.Errorf("a logs %q, b %q", alog.lines, blog.lines)
 	}
 }
 

@@ -1,10 +1,14 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/juju/clock"
@@ -36,12 +40,30 @@ type told struct {
 }
 
 // note logs that who was refused for a reason, unless it did so within the last
-// minute. The rest of the text may differ each time, as by a port.
+// minute. The rest of the text may differ each time, as by a port. What is so while
+// one of the two starts or stops is no warning.
 func (r *refusals) note(who string, reason error, format string, args ...any) {
 	text := fmt.Sprintf(format, args...) + ": " + reason.Error()
-	if r.due(who, reason.Error(), text) {
+	switch {
+	case passing(reason):
+		r.logger.Debugf("%s", text)
+	case r.due(who, reason.Error(), text):
 		r.logger.Warningf("%s", text)
 	}
+}
+
+// errNotNow refuses a connection for what does not run yet, or no more.
+var errNotNow = errors.New("just now")
+
+// passing reports whether a connection ended, or was refused, because an agent
+// starts or stops.
+func passing(reason error) bool {
+	for _, is := range []error{errNotNow, io.EOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(reason, is) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *refusals) due(who, reason, text string) bool {

@@ -92,7 +92,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 func (d *dev) base() (config.Config, error) {
 	environ := os.Environ()
 	if os.Getenv("INTERREX_LOGGING_LEVEL") == "" && os.Getenv("INTERREX_LOGGING_CONFIG") == "" {
-		environ = append(environ, quiet...)
+		environ = append(environ, quiet)
 	}
 	return config.Source{Environ: environ, Flags: func(c *config.Config) {
 		c.Agent.DataDir = d.dataDir
@@ -100,9 +100,8 @@ func (d *dev) base() (config.Config, error) {
 	}}.Load()
 }
 
-// quiet is how dev logs when the environment does not speak of it. Agents that
-// stop side by side warn of each other's connections, which says nothing here.
-var quiet = []string{"INTERREX_LOGGING_LEVEL=warning", "INTERREX_LOGGING_CONFIG=raft=ERROR;transport=ERROR"}
+// quiet is how dev logs when the environment does not speak of it.
+const quiet = "INTERREX_LOGGING_LEVEL=warning"
 
 // agents makes one agent for each configuration; their lines are told apart.
 func (d *dev) agents(configs []config.Config) ([]*agent.Agent, error) {

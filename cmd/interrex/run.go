@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/juju/loggo"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
@@ -126,6 +128,9 @@ func agentConfig(file config.Config) agent.Config {
 	c := manifolds.FromFile(file)
 	c.SQLite, c.Postgres = openSQLite, openPostgres
 	c.Version = version()
+	c.Collectors = []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}
 	return c
 }
 

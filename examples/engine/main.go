@@ -39,19 +39,6 @@ func main() {
 // newEngine runs all workers of an agent and, while its lease is held, the
 // nightly one, which tells began at each of its beginnings.
 func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*dependency.Engine, error) {
-	set := manifolds.Manifolds(manifolds.Config{Agent: agent, Prefix: manifolds.DefaultPrefix})
-	set["nightly-lease"] = manifolds.Lease(manifolds.LeaseConfig{
-		LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: 15 * time.Second,
-	})
-	set["nightly"] = manifolds.WhileHeld("nightly-lease", dependency.Manifold{
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			var held manifolds.Held
-			if err := ctx.Get("nightly-lease", &held); err != nil {
-				return nil, err
-			}
-			return newNightly(held, began), nil
-		},
-	})
 	engine, err := dependency.NewEngine(dependency.EngineConfig{
 		IsFatal:          func(error) bool { return false },
 		WorstError:       func(err, _ error) error { return err },
@@ -67,6 +54,22 @@ func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*depend
 	if err != nil {
 		return nil, err
 	}
+	set := manifolds.Manifolds(manifolds.Config{
+		Agent: agent, Prefix: manifolds.DefaultPrefix,
+		Engine: engine, // so that "interrex agent report" shows the program's own workers too
+	})
+	set["nightly-lease"] = manifolds.Lease(manifolds.LeaseConfig{
+		LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: 15 * time.Second,
+	})
+	set["nightly"] = manifolds.WhileHeld("nightly-lease", dependency.Manifold{
+		Start: func(ctx dependency.Context) (worker.Worker, error) {
+			var held manifolds.Held
+			if err := ctx.Get("nightly-lease", &held); err != nil {
+				return nil, err
+			}
+			return newNightly(held, began), nil
+		},
+	})
 	if err := dependency.Install(engine, set); err != nil {
 		return nil, errors.Join(err, worker.Stop(engine))
 	}

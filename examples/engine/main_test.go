@@ -45,6 +45,19 @@ func TestWorkerOfAnotherProgramsEngineLivesWhileItsLeaseIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer operator.Close()
+	report, err := operator.Report(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]string{}
+	for _, w := range report.GetWorkers() {
+		states[w.GetName()] = w.GetState()
+	}
+	for _, name := range []string{"nightly", "nightly-lease", manifolds.RaftName} {
+		if states[name] != "started" {
+			t.Errorf("the report shows %s as %q", name, states[name])
+		}
+	}
 	if _, err := operator.Leases().Revoke(t.Context(), interrex.RevokeRequest{Key: first.Key(), Force: true}); err != nil {
 		t.Fatal(err)
 	}

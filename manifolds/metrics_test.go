@@ -1,0 +1,111 @@
+package manifolds
+
+import (
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/transport"
+)
+
+// value gives a metric without labels; false: it has none.
+func value(t *testing.T, s *Set, name string) (float64, bool) {
+	t.Helper()
+	families, err := s.registry.own.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			m := f.GetMetric()[0]
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue(), true
+		}
+	}
+	return 0, false
+}
+
+// given are the inputs of a start.
+type given map[string]any
+
+func (g given) Abort() <-chan struct{} { return nil }
+
+func (g given) Get(name string, out any) error {
+	if !assign(out, g[name]) {
+		return errors.New("no " + name)
+	}
+	return nil
+}
+
+func TestADatabaseThatCannotBeOpenedIsAFailure(t *testing.T) {
+	s, err := New(Config{Agent: AgentConfig{
+		DataDir: t.TempDir(), Notify: config.Notify{LeaseHolders: config.NotifySQLite},
+		SQLite: func(string) (*sql.DB, error) { return nil, errors.New("no such disk") },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	section, _ := s.Configuration.Current()
+	inputs := map[string]any{"config-notify": section.Notify, "identity": &dataDir{}}
+	if _, err := s.Manifolds["projection"].Start(given(inputs)); err == nil || err.Error() != "no such disk" {
+		t.Fatalf("its start says %v", err)
+	}
+	if n, _ := value(t, s, "interrex_projection_failures_total"); n != 1 {
+		t.Errorf("%v failures are counted, want 1", n)
+	}
+}
+
+func TestTheFirstCertificateThatEndsIsShown(t *testing.T) {
+	const name = "interrex_tls_cert_expiry_timestamp_seconds"
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := ca.Write(t.TempDir(), "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]AgentConfig{
+		"between agents": {Cluster: config.Cluster{TLS: config.TLSFiles{CA: files.CA, Cert: files.Cert, Key: files.Key}}},
+		"the API's":      {API: config.API{TLS: config.APITLS{Cert: files.Cert, Key: files.Key}}},
+	} {
+		s, err := New(Config{Agent: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end, is := value(t, s, name); !is || time.Until(time.Unix(int64(end), 0)) < time.Hour {
+			t.Errorf("%s: it ends at %v (%v)", what, end, is)
+		}
+	}
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, is := value(t, s, name); is {
+		t.Error("an agent without certificates shows an end")
+	}
+}
+
+func TestTheLogsBytesAreThoseOfItsFiles(t *testing.T) {
+	raft := t.TempDir()
+	for file, size := range map[string]int{"0001-00.wal": 1000, "wal-meta.db": 200, "vote": 30, "LOCK": 4} {
+		if err := os.WriteFile(filepath.Join(raft, file), make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := logBytes(raft); got != 1200 {
+		t.Errorf("got %d, want 1200", got)
+	}
+}
+
+func TestACollectorThatDoesNotFitIsRefusedByName(t *testing.T) {
+	same := prometheus.NewGauge(prometheus.GaugeOpts{Name: "same"})
+	if _, err := New(Config{Agent: AgentConfig{Collectors: []prometheus.Collector{same, same}}}); err == nil {
+		t.Error("a collector given twice was taken")
+	}
+}
