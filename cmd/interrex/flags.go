@@ -73,25 +73,9 @@ func flagError(c *cobra.Command, err error) error {
 	if unknown.GetSpecifiedShortnames() == "" {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if near := nearest(name, names); near != "" {
+		if near := config.Nearest(name, names); near != "" {
 			hint = fmt.Sprintf(": did you mean --%s?", near)
 		}
 	}
 	return usageError{fmt.Errorf("%s%s see '%s --help'", err.Error(), orDefault(hint, ":"), c.CommandPath())}
-}
-
-// nearest gives the one of names that is closest to word; "" when more than
-// half of the word would have to change.
-func nearest(word string, names []string) string {
-	best, least := "", len(word)/2+1
-	for _, name := range names {
-		d := config.Distance(word, name)
-		if strings.HasPrefix(name, word) {
-			d = 0
-		}
-		if d < least {
-			best, least = name, d
-		}
-	}
-	return best
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex/config"
 )
 
 // app is what every command shares: the global flags and where to print.
@@ -92,7 +94,7 @@ func group(c *cobra.Command) *cobra.Command {
 			}
 		}
 		hint := ""
-		if near := nearest(args[0], names); near != "" {
+		if near := config.Nearest(args[0], names); near != "" {
 			hint = fmt.Sprintf(" did you mean %q?", near)
 		}
 		return usageError{fmt.Errorf("there is no command %q:%s see '%s --help'",
