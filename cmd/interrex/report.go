@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -64,7 +65,7 @@ func reportTable(m *interrexv1.ReportResponse) table {
 		}
 		up := "-"
 		if w.GetState() == "started" && w.GetStartedAt() != nil {
-			up = time.Since(w.GetStartedAt().AsTime()).Round(time.Second).String()
+			up = interrex.FormatDuration(time.Since(w.GetStartedAt().AsTime()).Round(time.Second))
 		}
 		t.rows = append(t.rows, []string{
 			w.GetName(), w.GetState(), fmt.Sprint(w.GetStarts()), up,

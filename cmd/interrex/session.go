@@ -117,12 +117,12 @@ func (s session) lookAt(ctx context.Context, key interrex.Key) (what, text strin
 }
 
 func sinceWhen(l interrex.Lease) string {
-	return "for " + time.Since(l.AcquiredAt).Round(time.Second).String()
+	return "for " + interrex.FormatDuration(time.Since(l.AcquiredAt).Round(time.Second))
 }
 
 func forHowLong(l interrex.Lease) string {
 	if l.Pinned() {
 		return "and pinned by " + pinOwners(l)
 	}
-	return "and for another " + short(l.Remaining) + " unless it is extended"
+	return "and for another " + interrex.FormatDuration(l.Remaining) + " unless it is extended"
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -37,7 +38,7 @@ func statusTable(m *interrexv1.StatusResponse) table {
 		{"leader", orDefault(m.GetLeaderId(), "none known") + at(m.GetLeaderAddress()) + fmt.Sprintf(", term %d", m.GetTerm())},
 		{"revision", fmt.Sprintf("%d (log index %d applied, %d committed)", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex())},
 		{"leases", fmt.Sprint(m.GetLeases())},
-		{"version", fmt.Sprintf("%s, up %s", m.GetVersion(), m.GetUptime().AsDuration().Round(time.Second))},
+		{"version", fmt.Sprintf("%s, up %s", m.GetVersion(), interrex.FormatDuration(m.GetUptime().AsDuration().Round(time.Second)))},
 		{"alarms", orDefault(strings.Join(m.GetAlarms(), "; "), "none")},
 	}}
 	for _, member := range m.GetMembers() {
@@ -46,7 +47,7 @@ func statusTable(m *interrexv1.StatusResponse) table {
 			line += ", leader"
 		}
 		if member.GetLastContact() != nil {
-			line += ", answered " + short(member.GetLastContact().AsDuration()) + " ago"
+			line += ", answered " + interrex.FormatDuration(member.GetLastContact().AsDuration()) + " ago"
 		}
 		t.rows = append(t.rows, []string{"member " + member.GetId(), line + at(member.GetAddress())})
 	}
