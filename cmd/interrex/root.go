@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/interrex/interrex/config"
 )
 
 // app is what every command shares: the global flags and where to print.
@@ -42,6 +40,13 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	group(root)
+	showVersion := root.Flags().Bool("version", false, "the binary's version, as 'interrex version' prints it")
+	root.RunE = func(c *cobra.Command, _ []string) error {
+		if *showVersion {
+			return a.version()
+		}
+		return c.Help()
+	}
 	root.SetOut(out)
 	root.SetErr(talk)
 	root.SetUsageTemplate(usageTemplate)
@@ -52,13 +57,15 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 		newDev(a), newAgent(a), newLease(a), newLock(a), newReaper(),
 		newStatus(a), newVersion(a), newCompletion(a),
 	)
+	a.describe(root)
 	return root
 }
 
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addr, "addr", "", "agents to ask, comma separated: http://, https:// or unix:// (default $INTERREX_ADDR, else http://127.0.0.1:7400)")
+	flags.StringVar(&a.addr, "addr", "", "agents to ask, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
 	flags.StringVarP(&a.output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print the key or the token alone")
 	flags.BoolVar(&a.noHeaders, "no-headers", false, "tables without a header line")
 	a.timeout = 15 * time.Second
@@ -87,18 +94,7 @@ func group(c *cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return nil
 		}
-		var names []string
-		for _, sub := range c.Commands() {
-			if sub.IsAvailableCommand() {
-				names = append(names, sub.Name())
-			}
-		}
-		hint := ""
-		if near := config.Nearest(args[0], names); near != "" {
-			hint = fmt.Sprintf(" did you mean %q?", near)
-		}
-		return usageError{fmt.Errorf("there is no command %q:%s see '%s --help'",
-			strings.TrimPrefix(c.CommandPath()+" "+args[0], c.Root().Name()+" "), hint, c.CommandPath())}
+		return noSuchCommand(c, args[0])
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return c
@@ -140,7 +136,9 @@ const usageTemplate = `{{if .HasExample}}Examples:
 
 {{end}}Usage:{{if .HasAvailableSubCommands}}
   {{.CommandPath}} COMMAND{{else}}
-  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.UseLine}}{{end}}{{with .Annotations.arguments}}
+
+{{.}}{{end}}{{if .HasAvailableSubCommands}}
 
 Commands:{{range .Commands}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
@@ -149,7 +147,9 @@ Flags:
 {{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
 
 Global flags:
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if not .HasParent}}
+
+` + environment + `{{end}}{{if .HasAvailableSubCommands}}
 
 See '{{.CommandPath}} COMMAND --help' for more about a command.{{end}}
 `

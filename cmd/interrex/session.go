@@ -58,7 +58,7 @@ func (a *app) clientConfig() client.Config {
 		}
 	}
 	return client.Config{
-		Addresses: strings.Split(addresses, ","),
+		Addresses: strings.Split(strings.ReplaceAll(addresses, " ", ""), ","),
 		TLS: client.TLSFiles{
 			CA:   os.Getenv("INTERREX_CACERT"),
 			Cert: os.Getenv("INTERREX_CERT"),
