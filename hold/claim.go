@@ -173,7 +173,7 @@ func (c *claiming) unknown(why string, cause error) error {
 		return c.last
 	}
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "claim of %s for %s: %s: it may be granted all the same, and then runs out after its ttl of %s",
-		c.request.Key, c.request.Holder, why, interrex.FormatDuration(c.request.TTL)).WithCause(cause)
+		c.request.Key, c.request.Holder, why, c.request.TTL).WithCause(cause)
 }
 
 // drop ends the attempts that are still under way. A lease that one of them

@@ -35,8 +35,10 @@ func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool)
 	if namespace, name, has := strings.Cut(begun, "/"); has {
 		r.Namespace, r.Prefix = namespace, name
 	}
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	defer cancel()
 	var items []interrex.Lease
-	_ = a.with(ctx, completeTimeout, func(ctx context.Context, s session) error {
+	_ = a.dial(ctx, true, func(s session) error { // a shell has no place for an error
 		page, err := s.leases.List(ctx, r)
 		items = page.Items
 		return err

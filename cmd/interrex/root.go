@@ -85,7 +85,7 @@ func oneOf(flag, value string, allowed []string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return usageError{fmt.Errorf("--%s: %q is none of %s", flag, value, strings.Join(allowed, ", "))}
+	return usageError{fmt.Errorf("--%s (or $INTERREX_%s): %q is none of %s", flag, strings.ToUpper(flag), value, strings.Join(allowed, ", "))}
 }
 
 // group makes c a command that only has others below it.
@@ -103,11 +103,17 @@ func group(c *cobra.Command) *cobra.Command {
 // arguments demands n arguments and names them when they are not there.
 func arguments(n int, names string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) == n {
+		wrong := ""
+		switch {
+		case len(args) == n:
 			return nil
+		case len(args) < n:
+			wrong = "which is missing"
+		default:
+			wrong = fmt.Sprintf("and %q is too much", args[n])
 		}
-		return usageError{fmt.Errorf("%q takes %s, not %d arguments: see '%s --help'",
-			strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "), names, len(args), c.CommandPath())}
+		return usageError{fmt.Errorf("%s takes %s, %s: see '%s --help'",
+			strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "), names, wrong, c.CommandPath())}
 	}
 }
 

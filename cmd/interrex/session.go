@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -38,6 +39,9 @@ func (a *app) withLong(ctx context.Context, do func(session) error) error {
 
 func (a *app) dial(ctx context.Context, oneShot bool, do func(session) error) error {
 	config := a.clientConfig()
+	if (config.TLS.Cert == "") != (config.TLS.Key == "") {
+		return usageError{errors.New("INTERREX_CERT and INTERREX_KEY go together: set both, or neither")}
+	}
 	config.OneShot = oneShot
 	c, err := client.Dial(ctx, config)
 	if err != nil {
