@@ -21,8 +21,9 @@ import (
 // probes are what is served to GET.
 var probes = []string{"/livez", "/readyz", "/healthz", "/leader", "/metrics"}
 
-// classify gives the error of a unary call that came without a detail: the RPC
-// library made it, before the call reached a method, so nothing has happened.
+// classify gives the error of a call that was answered with an HTTP status and
+// no detail: the RPC library made it, before the call reached a method, so
+// nothing has happened.
 func (s *Server) classify(f rpcFailure, status int, answer http.Header, r *http.Request) *interrex.Error {
 	header := r.Header.Get
 	switch {
@@ -120,8 +121,8 @@ func unsupported(accepted string, r *http.Request) *interrex.Error {
 // enveloping is how messages of a stream are told apart.
 const enveloping = `five bytes stand before each message, in both directions: a zero, and the length in four bytes, big-endian (the empty request is printf '\0\0\0\0\2{}')`
 
-// explained gives the errors that the library makes of a stream's requests the
-// detail that all others have.
+// explained gives the errors that the library makes of a stream's requests in
+// JSON the detail that all others have.
 type explained struct{}
 
 var _ connect.Interceptor = explained{}
@@ -146,11 +147,12 @@ func (explained) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect
 		if unread := (*interrex.Error)(nil); errors.As(err, &unread) {
 			return wire.Error(unread)
 		}
-		switch made.Code() {
-		case connect.CodeInvalidArgument, connect.CodeInternal:
-			return wire.Error(interrex.Errorf(interrex.KindInvalid, "%s: %s", made.Message(), enveloping))
-		case connect.CodeResourceExhausted:
-			return wire.Error(interrex.Errorf(interrex.KindTooLarge, "%s: %s", made.Message(), enveloping))
+		switch text := made.Message(); {
+		case !strings.HasPrefix(conn.RequestHeader().Get("Content-Type"), "application/connect+json"):
+		case made.Code() == connect.CodeResourceExhausted:
+			return wire.Error(interrex.Errorf(interrex.KindTooLarge, "%s: %s", text, enveloping))
+		case made.Code() == connect.CodeInvalidArgument, strings.HasPrefix(text, "protocol error"):
+			return wire.Error(interrex.Errorf(interrex.KindInvalid, "%s: %s", text, enveloping))
 		}
 		return err
 	}

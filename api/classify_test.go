@@ -28,6 +28,8 @@ func TestWhatNeverReachesAMethodSaysWhatToDo(t *testing.T) {
 		{"POST", "/interrex.v1.LeaseService/Claim", "text/plain", [2]string{}, 415, `invalid: content type "text/plain" is not served at /interrex.v1.LeaseService/Claim: write Content-Type: application/json; served are application/grpc, application/grpc-web, application/json, application/proto`},
 		{"POST", "/interrex.v1.LeaseService/Watch", "application/json", [2]string{}, 415, "invalid: content type \"application/json\" is not served at /interrex.v1.LeaseService/Watch, which is a stream: write Content-Type: application/connect+json; " + enveloping +
 			"; 'interrex lease watch -o json' does all that; served are application/connect+json, application/connect+proto, application/grpc, application/grpc-web"},
+		{"POST", "/interrex.v1.LeaseService/Claim", "application/connect+json", [2]string{}, 415, `invalid: content type "application/connect+json" is not served at /interrex.v1.LeaseService/Claim: write Content-Type: application/json; served are application/grpc, application/grpc-web, application/json, application/proto`},
+		{"POST", "/interrex.v1.StreamService/Operate", "application/connect+json", [2]string{}, 505, `invalid: /interrex.v1.StreamService/Operate is not served over HTTP/1.1: it streams both ways and needs HTTP/2`},
 		{"POST", "/interrex.v1.LeaseService/Claim", "application/json", [2]string{"Content-Encoding", "rot13"}, 400, `invalid: Content-Encoding: "rot13" is not served: use gzip, or none`},
 		{"POST", "/interrex.v1.LeaseService/Claim", "application/json", [2]string{"Connect-Timeout-Ms", "soon"}, 400, `invalid: Connect-Timeout-Ms: "soon" is not valid: give milliseconds, such as 5000`},
 	} {

@@ -18,15 +18,12 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// tidy gives every error of a unary call the one shape: those that the RPC
-// library makes by itself (malformed JSON, too large a body, a method that does
-// not exist) have no detail, and some no body.
+// tidy gives every error that has an HTTP status the one shape: those that the
+// RPC library makes by itself (malformed JSON, too large a body, a method that
+// does not exist) have no detail, and some no body. A stream that has begun ends
+// with status 200 and an error of its own.
 func (s *Server) tidy(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if streams(r) {
-			next.ServeHTTP(w, r)
-			return
-		}
 		t := &tidyWriter{ResponseWriter: w}
 		next.ServeHTTP(t, r)
 		if t.status != 0 {
@@ -55,6 +52,13 @@ func (t *tidyWriter) Write(p []byte) (int, error) {
 		return t.body.Write(p)
 	}
 	return t.ResponseWriter.Write(p)
+}
+
+// Flush implements http.Flusher, for streams.
+func (t *tidyWriter) Flush() {
+	if f, can := t.ResponseWriter.(http.Flusher); can && t.status == 0 {
+		f.Flush()
+	}
 }
 
 // Unwrap is for http.ResponseController.
