@@ -22,7 +22,8 @@ const DefaultNamespace = "default"
 // Key names a lease: NAMESPACE/NAME.
 //
 // A namespace is 1 to 63 of `a-z 0-9 . _ -` and starts with a letter or a
-// digit. A name is 1 to 512 bytes of printable UTF-8 and may contain slashes.
+// digit. A name is 1 to 512 bytes of printable UTF-8 and may contain slashes
+// and spaces.
 type Key struct {
 	Namespace string
 	Name      string

@@ -27,7 +27,7 @@ const (
 // requests stands for another value, is not.
 func ValidateTTL(d time.Duration) error {
 	if d < MinTTL || d > MaxTTL {
-		return Errorf(KindInvalid, "ttl: %v to %v are allowed, not %v", MinTTL, MaxTTL, d)
+		return Errorf(KindInvalid, "ttl: %s to %s are allowed, not %v", FormatDuration(MinTTL), FormatDuration(MaxTTL), d)
 	}
 	return nil
 }
@@ -35,7 +35,7 @@ func ValidateTTL(d time.Duration) error {
 // ValidateWait says, as KindInvalid, that a claim may not wait for so long.
 func ValidateWait(d time.Duration) error {
 	if d < 0 || d > MaxWait {
-		return Errorf(KindInvalid, "wait: 0s to %v are allowed, not %v", MaxWait, d)
+		return Errorf(KindInvalid, "wait: 0 s to %s are allowed, not %v", FormatDuration(MaxWait), d)
 	}
 	return nil
 }

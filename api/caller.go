@@ -61,5 +61,5 @@ func (c caller) mayManage(what string) error {
 	if c.door == doorSocket {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindDisabled, "cannot %s here: it is served on the agent's socket alone", what)
+	return interrex.Errorf(interrex.KindDisabled, "cannot %s here: it is served on the agent's socket alone, unix://DATA-DIR/interrex.sock", what)
 }

@@ -46,11 +46,8 @@ func (c jsonCodec) Unmarshal(b []byte, message any) error {
 	if !ok {
 		return fmt.Errorf("cannot decode %T: it is no protobuf message", message)
 	}
-	if len(b) == 0 {
-		return fmt.Errorf("cannot decode %s: the body is empty, write {} for no fields", m.ProtoReflect().Descriptor().Name())
-	}
-	if err := (protojson.UnmarshalOptions{}).Unmarshal(b, m); err != nil {
-		return fmt.Errorf("cannot decode %s: %w", m.ProtoReflect().Descriptor().Name(), err)
+	if err := protojson.Unmarshal(b, m); err != nil {
+		return misread(b, m.ProtoReflect(), err)
 	}
 	return nil
 }

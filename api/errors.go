@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -19,15 +18,12 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// tidy gives every error of a unary call the one shape: those that the RPC
-// library makes by itself (malformed JSON, too large a body, a method that does
-// not exist) have no detail, and some no body.
+// tidy gives every error that has an HTTP status the one shape: those that the
+// RPC library makes by itself (malformed JSON, too large a body, a method that
+// does not exist) have no detail, and some no body. A stream that has begun ends
+// with status 200 and an error of its own.
 func (s *Server) tidy(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if streams(r) {
-			next.ServeHTTP(w, r)
-			return
-		}
 		t := &tidyWriter{ResponseWriter: w}
 		next.ServeHTTP(t, r)
 		if t.status != 0 {
@@ -58,6 +54,13 @@ func (t *tidyWriter) Write(p []byte) (int, error) {
 	return t.ResponseWriter.Write(p)
 }
 
+// Flush implements http.Flusher, for streams.
+func (t *tidyWriter) Flush() {
+	if f, can := t.ResponseWriter.(http.Flusher); can && t.status == 0 {
+		f.Flush()
+	}
+}
+
 // Unwrap is for http.ResponseController.
 func (t *tidyWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
@@ -82,14 +85,12 @@ func (s *Server) writeError(t *tidyWriter, r *http.Request) {
 		found = rpcFailure{}
 	}
 	if len(found.Details) == 0 {
-		var kind interrex.Kind
-		kind, found.Message = classify(found, status, r)
-		numbers := kind.Numbers()
+		err := s.classify(found, status, w.Header(), r)
+		numbers := err.Kind.Numbers()
 		if found.Code != "" {
 			status = numbers.HTTP
 		}
-		found.Code = connect.Code(numbers.RPC).String()
-		found.Details = details(s.detail(interrex.Errorf(kind, "%s", found.Message)))
+		found = rpcFailure{Code: connect.Code(numbers.RPC).String(), Message: err.Error(), Details: details(s.detail(err))}
 		body, _ = json.Marshal(found) // of strings alone: it cannot fail
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -97,30 +98,6 @@ func (s *Server) writeError(t *tidyWriter, r *http.Request) {
 	w.Header().Del("Content-Encoding")
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the caller has gone, if it fails
-}
-
-// classify gives the kind of an error that came without one: none of them has
-// reached a method, so nothing has happened.
-func classify(f rpcFailure, status int, r *http.Request) (interrex.Kind, string) {
-	switch f.Code {
-	case "invalid_argument":
-		return interrex.KindInvalid, f.Message
-	case "resource_exhausted":
-		return interrex.KindTooLarge, f.Message
-	case "deadline_exceeded", "canceled":
-		return interrex.KindTimeout, f.Message
-	case "unimplemented":
-		return interrex.KindDisabled, f.Message
-	}
-	switch status {
-	case http.StatusNotFound:
-		return interrex.KindNotFound, fmt.Sprintf("there is nothing at %s %s", r.Method, r.URL.Path)
-	case http.StatusMethodNotAllowed:
-		return interrex.KindInvalid, fmt.Sprintf("%s is not served at %s: use POST", r.Method, r.URL.Path)
-	case http.StatusUnsupportedMediaType:
-		return interrex.KindInvalid, fmt.Sprintf("content type %q is not served: write Content-Type: application/json", r.Header.Get("Content-Type"))
-	}
-	return interrex.KindOutcomeUnknown, f.Message
 }
 
 // details makes the details of the Connect protocol.

@@ -113,7 +113,7 @@ func TestAMalformedFieldIsNamed(t *testing.T) {
 		{"namespace", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "Bad/key", Holder: "ann"}},
 		{"holder: 1 to", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b"}},
 		{"ttl: 0s", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", Ttl: durationpb.New(0)}},
-		{"ttl: 200ms to", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", Ttl: durationpb.New(1)}},
+		{"ttl: 200 ms to", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", Ttl: durationpb.New(1)}},
 		{"metadata: a key", interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", Metadata: map[string]string{"": ""}}},
 		{"ttl: -1s", interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "a/b", Token: 1, Ttl: durationpb.New(-time.Second)}},
 		{"token: missing", interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{Key: "a/b"}},

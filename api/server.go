@@ -84,6 +84,7 @@ func (s *Server) Draining() bool { return s.calls.draining() }
 func (s *Server) options() connect.HandlerOption {
 	return connect.WithHandlerOptions(
 		jsonCodecs(),
+		connect.WithInterceptors(explained{}),
 		connect.WithReadMaxBytes(MaxMessage),
 		connect.WithCompressMinBytes(1<<10),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, reason any) error {
@@ -95,11 +96,8 @@ func (s *Server) options() connect.HandlerOption {
 // routes puts the API into mux.
 func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	rpc := http.NewServeMux()
-	services := []string{interrexv1.StreamServiceName, interrexv1.EngineServiceName, grpchealth.HealthV1ServiceName}
+	services := s.services()
 	for _, m := range s.procedures {
-		if name := m.Service(); !slices.Contains(services, name) {
-			services = append(services, name)
-		}
 		rpc.Handle(m.Procedure, m.face(s, m))
 	}
 	rpc.Handle(interrexv1.LeaseServiceWatchProcedure, connect.NewServerStreamHandler(interrexv1.LeaseServiceWatchProcedure, s.watch, s.options()))
@@ -119,6 +117,17 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	mux.Handle("GET /metrics", s.metrics)
 	mux.Handle("/", s.tidy(rpc))
 	return mux
+}
+
+// services are the names of all services.
+func (s *Server) services() []string {
+	names := []string{interrexv1.StreamServiceName, interrexv1.EngineServiceName, grpchealth.HealthV1ServiceName}
+	for _, m := range s.procedures {
+		if name := m.Service(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (s *Server) operateHandler() (string, http.Handler) {

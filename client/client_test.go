@@ -524,7 +524,7 @@ func TestTheEngineIsAskedOfWhoAnswers(t *testing.T) {
 
 func TestWhatIsMalformedIsSaid(t *testing.T) {
 	for _, c := range []client.Config{
-		{}, {Addresses: []string{"localhost:7400"}}, {Addresses: []string{"ftp://x"}}, {Addresses: []string{"http://x/y"}},
+		{}, {Addresses: []string{"localhost"}}, {Addresses: []string{"ftp://x"}}, {Addresses: []string{"http://x/y"}},
 		{Addresses: []string{"unix://x"}}, {Addresses: []string{"http://x"}, Timeout: -1},
 		{Addresses: []string{"http://x"}, TLS: client.TLSFiles{Cert: "c"}}, {Addresses: []string{"https://x"}, TLS: client.TLSFiles{CA: "/none"}},
 		{Addresses: []string{"http://x"}, Holder: "\n"},

@@ -19,9 +19,10 @@ const DefaultTimeout = 30 * time.Second
 
 // Config says which agents a Client talks to, and how.
 type Config struct {
-	// Addresses of one or more agents of one cluster: http://HOST:PORT,
-	// https://HOST:PORT or unix:///PATH. Any of them will do: an agent hands
-	// on what is the leader's. The first is used until it fails.
+	// Addresses of one or more agents of one cluster: HOST:PORT,
+	// http://HOST:PORT, https://HOST:PORT or unix:///PATH. HOST:PORT is the same
+	// as http://HOST:PORT. Any of them will do: an agent hands on what is the
+	// leader's. The first is used until it fails.
 	Addresses []string
 	// TLS is for https:// addresses.
 	TLS TLSFiles
@@ -71,7 +72,7 @@ func (silent) Warningf(string, ...any) {}
 func (c Config) Validate() error {
 	switch {
 	case len(c.Addresses) == 0:
-		return interrex.Errorf(interrex.KindInvalid, "client: no address: give http://HOST:PORT, https://HOST:PORT or unix:///PATH")
+		return interrex.Errorf(interrex.KindInvalid, "client: no address: write %s", addressForms)
 	case c.Timeout < 0:
 		return interrex.Errorf(interrex.KindInvalid, "client: timeout: %s is below zero", c.Timeout)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):

@@ -5,13 +5,10 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"connectrpc.com/connect"
 
-	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -22,25 +19,6 @@ const (
 	pingAfter   = 5 * time.Second
 	pingTimeout = 5 * time.Second
 )
-
-// address is an agent's address, taken apart.
-type address struct {
-	scheme string // http, https, unix
-	host   string // host and port
-	path   string // of a socket
-}
-
-func parseAddress(s string) (address, error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
-		return address{scheme: u.Scheme, path: u.Path}, nil
-	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.User == nil && u.RawQuery == "":
-		return address{scheme: u.Scheme, host: u.Host}, nil
-	}
-	return address{}, interrex.Errorf(interrex.KindInvalid, "client: address %q: write http://HOST:PORT, https://HOST:PORT or unix:///PATH", s)
-}
 
 // endpoint is one agent, and the ways to call it.
 type endpoint struct {
@@ -59,7 +37,8 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 	if err != nil {
 		return nil, err
 	}
-	p := &endpoint{address: a, url: a.scheme + "://" + a.host, epochs: e, http: &http.Client{Transport: a.transport(tlsConfig, c.Dial)}}
+	p := &endpoint{address: a, url: a.scheme + "://" + a.host, epochs: e}
+	p.http = &http.Client{Transport: newPlainly(a.transport(tlsConfig, c.Dial), a.scheme == "http" && c.Dial == nil)}
 	if a.scheme == "unix" {
 		p.url = "http://localhost"
 	}

@@ -273,7 +273,7 @@ var unsteady = []struct {
 }{
 	{regexp.MustCompile(`"\d{4}-\d\d-\d\dT[0-9:.]+Z"`), `"TIME"`},
 	{regexp.MustCompile(`"remaining":"[0-9.]+s"`), `"remaining":"DURATION"`},
-	{regexp.MustCompile(`for another [0-9.hmsµn]+ `), `for another DURATION `},
+	{regexp.MustCompile(`for another [0-9][0-9.]* [a-z]+( [0-9]+ [a-z]+)? (unless)`), `for another DURATION $2`},
 	{regexp.MustCompile(`in term \d+ at revision \d+`), `in term TERM at revision REVISION`},
 	{regexp.MustCompile(`agent n\d knows of no leader`), `agent N knows of no leader`},
 	{regexp.MustCompile("\u00a0"), " "}, // protobuf's errors: so that nobody relies on them

@@ -51,7 +51,7 @@ func (c *Claim) check(t *Table, now state.Time) *interrex.Error {
 		return nil
 	}
 	remaining := max(0, l.expiry.Sub(now))
-	e := interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, for another %v unless it is extended", c.Key, l.holder, remaining)
+	e := interrex.Errorf(interrex.KindHeld, "cannot claim %s: %q holds it, for another %s unless it is extended", c.Key, l.holder, interrex.FormatDuration(remaining))
 	switch {
 	case l.holder == c.Holder:
 		e.Message += "; if that is a predecessor of yours that has stopped, claim with takeover"

@@ -40,7 +40,7 @@ func (c *Pin) Validate() error {
 		return interrex.Errorf(interrex.KindInvalid, "reason: %q is not UTF-8", c.Reason)
 	}
 	if c.For < 0 || c.For > MaxPinFor {
-		return interrex.Errorf(interrex.KindInvalid, "for: 0s (at will) to %v are allowed, not %v", MaxPinFor, c.For)
+		return interrex.Errorf(interrex.KindInvalid, "for: 0 s (at will) to %s are allowed, not %v", interrex.FormatDuration(MaxPinFor), c.For)
 	}
 	return nil
 }

@@ -119,15 +119,16 @@ func FromError(err error, write bool) error {
 }
 
 // NeverLeft reports whether err says that no byte of the request can have
-// reached a server: the connection was not made, or its certificate was not
-// accepted here.
+// reached a server: the connection was not made, its certificate was not
+// accepted here, or the server does not speak TLS.
 func NeverLeft(err error) bool {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		return true
 	}
 	var cert *tls.CertificateVerificationError
-	return errors.As(err, &cert)
+	var header tls.RecordHeaderError
+	return errors.As(err, &cert) || errors.As(err, &header) && string(header.RecordHeader[:]) == "HTTP/"
 }
 
 // detail gives the interrex.v1.Error that err carries, or nil.

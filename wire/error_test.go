@@ -124,7 +124,8 @@ func TestACodeWithoutADetailIsTakenForARead(t *testing.T) {
 func TestWhatProvablyNeverLeftIsUnavailable(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 	cert := &tls.CertificateVerificationError{Err: errors.New("unknown authority")}
-	for _, cause := range []error{dial, cert} {
+	plain := tls.RecordHeaderError{Msg: "not TLS", RecordHeader: [5]byte([]byte("HTTP/"))}
+	for _, cause := range []error{dial, cert, plain} {
 		err := wire.FromError(connect.NewError(connect.CodeUnavailable, fmt.Errorf("post: %w", cause)), true)
 		if !errors.Is(err, interrex.ErrUnavailable) {
 			t.Errorf("%v is %v", cause, err)

@@ -24,7 +24,10 @@ type duration struct {
 // Set implements pflag.Value.
 func (d *duration) Set(text string) error {
 	v, err := time.ParseDuration(text)
-	if err != nil || (v < d.least || v > d.most) && !(d.none && v == 0) {
+	switch {
+	case err != nil:
+		return fmt.Errorf("write a number with its unit, such as 30s; %s to %s are allowed", shortDuration(d.least), shortDuration(d.most))
+	case (v < d.least || v > d.most) && !(d.none && v == 0):
 		return fmt.Errorf("%s to %s are allowed", shortDuration(d.least), shortDuration(d.most))
 	}
 	*d.to = v
@@ -62,36 +65,42 @@ func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {
 // flagError is every error of a flag: it says what is allowed.
 func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) {
-		return usageError{fmt.Errorf("%w: see '%s --help'", err, c.CommandPath())}
-	}
-	name := unknown.GetSpecifiedName()
-	if name == "token" {
+	var invalid *pflag.InvalidValueError
+	var missing *pflag.ValueRequiredError
+	text := err.Error() + ":"
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedName() == "token":
 		return usageError{errors.New("there is no --token: the token of a lease is --lease-token (or $INTERREX_LEASE_TOKEN), and access tokens are never in flags")}
+	case errors.As(err, &unknown):
+		text = unknownFlag(c, unknown)
+	case errors.As(err, &missing):
+		text = fmt.Sprintf("--%s needs a value: %s:", missing.GetFlag().Name, missing.GetFlag().Usage)
+	case errors.As(err, &invalid):
+		text = fmt.Sprintf("--%s: %q is not valid: %s:", invalid.GetFlag().Name, invalid.GetValue(), wanted(invalid))
 	}
-	hint := ""
-	if unknown.GetSpecifiedShortnames() == "" {
-		var names []string
-		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if near := nearest(name, names); near != "" {
-			hint = fmt.Sprintf(": did you mean --%s?", near)
-		}
-	}
-	return usageError{fmt.Errorf("%s%s see '%s --help'", err.Error(), orDefault(hint, ":"), c.CommandPath())}
+	return usageError{fmt.Errorf("%s see '%s --help'", text, c.CommandPath())}
 }
 
-// nearest gives the one of names that is closest to word; "" when more than
-// half of the word would have to change.
-func nearest(word string, names []string) string {
-	best, least := "", len(word)/2+1
-	for _, name := range names {
-		d := config.Distance(word, name)
-		if strings.HasPrefix(name, word) {
-			d = 0
-		}
-		if d < least {
-			best, least = name, d
-		}
+func unknownFlag(c *cobra.Command, unknown *pflag.NotExistError) string {
+	if short := unknown.GetSpecifiedShortnames(); short != "" {
+		return fmt.Sprintf("there is no flag -%s:", short)
 	}
-	return best
+	name := unknown.GetSpecifiedName()
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := config.Nearest(name, names); near != "" {
+		return fmt.Sprintf("there is no flag --%s: did you mean --%s?", name, near)
+	}
+	return fmt.Sprintf("there is no flag --%s:", name)
+}
+
+// wanted says what a flag takes.
+func wanted(invalid *pflag.InvalidValueError) string {
+	switch invalid.GetFlag().Value.Type() {
+	case "int", "uint64":
+		return "a whole number is expected"
+	case "bool":
+		return "true or false is expected"
+	}
+	return invalid.Unwrap().Error()
 }

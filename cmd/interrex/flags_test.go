@@ -5,21 +5,6 @@ import (
 	"time"
 )
 
-func TestNearestIsAPrefixOrTheLeastEdits(t *testing.T) {
-	names := []string{"claim", "extend", "status", "watch"}
-	for word, want := range map[string]string{"stat": "status", "clam": "claim", "wacth": "watch", "extedn": "extend"} {
-		if got := nearest(word, names); got != want {
-			t.Errorf("nearest to %q is %q, not %q", word, got, want)
-		}
-	}
-	if got := nearest("explain", names); got != "" {
-		t.Errorf("nearest to explain is %q", got)
-	}
-	if got := nearest("x", nil); got != "" {
-		t.Errorf("nearest of none is %q", got)
-	}
-}
-
 func TestDurationFlagAllowsItsBoundsAndNothingBeyond(t *testing.T) {
 	var to time.Duration
 	d := duration{to: &to, least: time.Second, most: time.Hour}

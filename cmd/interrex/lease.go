@@ -34,11 +34,11 @@ func tokenFlag(c *cobra.Command, text *string) {
 func readToken(text string) (interrex.Token, error) {
 	text = orDefault(text, os.Getenv("INTERREX_LEASE_TOKEN"))
 	if text == "" {
-		return 0, usageError{errors.New("--lease-token is missing: it is the number that the claim was answered with")}
+		return 0, usageError{errors.New("--lease-token is missing, and $INTERREX_LEASE_TOKEN is not set: it is the number that the claim was answered with")}
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n == 0 {
-		return 0, usageError{fmt.Errorf("--lease-token: %q is no token: a number above 0 is allowed", text)}
+		return 0, usageError{fmt.Errorf("--lease-token (or $INTERREX_LEASE_TOKEN): %q is not a token: a number above 0 is allowed", text)}
 	}
 	return interrex.Token(n), nil
 }

@@ -64,8 +64,8 @@ The exit code is COMMAND's own; 120 when the lease was lost and COMMAND was
 ended, 124 when the wait ran out, 125 when interrex itself failed, 126 and 127
 when COMMAND cannot be run or found.`,
 		Args: func(c *cobra.Command, args []string) error {
-			if len(args) < 2 || c.ArgsLenAtDash() != 1 {
-				return usageError{errors.New("lock takes KEY -- COMMAND [ARG ...]: see 'interrex lock --help'")}
+			if wrong := wrongLine(args, c.ArgsLenAtDash()); wrong != "" {
+				return usageError{fmt.Errorf("lock takes KEY -- COMMAND [ARG ...]: %s: see 'interrex lock --help'", wrong)}
 			}
 			return nil
 		},
@@ -84,6 +84,22 @@ when COMMAND cannot be run or found.`,
 	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after so long; 0s tries once (default: wait for ever)")
 	c.Flags().BoolVar(&l.restart, "restart", false, "campaign again after a loss, and run COMMAND again at each win")
 	return c
+}
+
+// wrongLine says what is wrong with lock's arguments, of which keys stand before
+// the --; below 0: there is none.
+func wrongLine(args []string, keys int) string {
+	switch {
+	case len(args) == 0 || keys == 0:
+		return "KEY is missing"
+	case len(args) == 1:
+		return "COMMAND is missing"
+	case keys < 0:
+		return "write -- before COMMAND"
+	case keys > 1:
+		return fmt.Sprintf("%q stands before the --, where only KEY does", args[1])
+	}
+	return ""
 }
 
 // run holds and runs. Signals are not its own: they are the command's.

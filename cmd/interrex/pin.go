@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,9 @@ func newPin(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if r.Key, err = interrex.ParseKey(args[0]); err != nil {
 				return err
+			}
+			if r.Owner == "" {
+				return usageError{errors.New("--owner is missing: name whose pin it is")}
 			}
 			return a.write(c.Context(), func(ctx context.Context, l interrex.Leases) (interrex.LeaseAnswer, error) {
 				return l.Pin(ctx, r)
@@ -44,6 +48,9 @@ func newUnpin(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if r.Key, err = interrex.ParseKey(args[0]); err != nil {
 				return err
+			}
+			if r.Owner == "" {
+				return usageError{errors.New("--owner is missing: name whose pin it is")}
 			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.unpin(ctx, s, r) })
 		},

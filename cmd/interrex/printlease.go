@@ -23,7 +23,7 @@ func leaseTable(leases []interrex.Lease) table {
 	t := table{header: []string{"KEY", "HOLDER", "TOKEN", "TTL", "REMAINING", "PINS", "WAITING"}}
 	for _, l := range leases {
 		t.rows = append(t.rows, []string{
-			l.Key.String(), l.Holder, l.Token.String(), l.TTL.String(), remaining(l), strconv.Itoa(len(l.Pins)), waiting(l),
+			l.Key.String(), l.Holder, l.Token.String(), interrex.FormatDuration(l.TTL), remaining(l), strconv.Itoa(len(l.Pins)), waiting(l),
 		})
 	}
 	return t
@@ -33,7 +33,7 @@ func remaining(l interrex.Lease) string {
 	if l.Pinned() {
 		return "pinned"
 	}
-	return short(l.Remaining)
+	return interrex.FormatDuration(l.Remaining)
 }
 
 func waiting(l interrex.Lease) string {
@@ -41,14 +41,6 @@ func waiting(l interrex.Lease) string {
 		return "-"
 	}
 	return strconv.Itoa(*l.Waiting)
-}
-
-// short rounds a duration to what a person reads.
-func short(d time.Duration) string {
-	if d < 10*time.Second {
-		return d.Round(10 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
 }
 
 // printLeases prints a whole list.

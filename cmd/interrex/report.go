@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -38,6 +39,7 @@ func newReport(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "text"), "text, json, yaml or dot")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(reportOutputs, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	return c
 }
 
@@ -64,7 +66,7 @@ func reportTable(m *interrexv1.ReportResponse) table {
 		}
 		up := "-"
 		if w.GetState() == "started" && w.GetStartedAt() != nil {
-			up = time.Since(w.GetStartedAt().AsTime()).Round(time.Second).String()
+			up = interrex.FormatDuration(time.Since(w.GetStartedAt().AsTime()).Round(time.Second))
 		}
 		t.rows = append(t.rows, []string{
 			w.GetName(), w.GetState(), fmt.Sprint(w.GetStarts()), up,

@@ -40,6 +40,13 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	group(root)
+	showVersion := root.Flags().Bool("version", false, "the binary's version, as 'interrex version' prints it")
+	root.RunE = func(c *cobra.Command, _ []string) error {
+		if *showVersion {
+			return a.version()
+		}
+		return c.Help()
+	}
 	root.SetOut(out)
 	root.SetErr(talk)
 	root.SetUsageTemplate(usageTemplate)
@@ -50,13 +57,15 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 		newDev(a), newAgent(a), newLease(a), newLock(a), newReaper(),
 		newStatus(a), newVersion(a), newCompletion(a),
 	)
+	a.describe(root)
 	return root
 }
 
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addr, "addr", "", "agents to ask, comma separated: http://, https:// or unix:// (default $INTERREX_ADDR, else http://127.0.0.1:7400)")
+	flags.StringVar(&a.addr, "addr", "", "agents to ask, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
 	flags.StringVarP(&a.output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print the key or the token alone")
 	flags.BoolVar(&a.noHeaders, "no-headers", false, "tables without a header line")
 	a.timeout = 15 * time.Second
@@ -76,7 +85,7 @@ func oneOf(flag, value string, allowed []string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return usageError{fmt.Errorf("--%s: %q is none of %s", flag, value, strings.Join(allowed, ", "))}
+	return usageError{fmt.Errorf("--%s (or $INTERREX_%s): %q is none of %s", flag, strings.ToUpper(flag), value, strings.Join(allowed, ", "))}
 }
 
 // group makes c a command that only has others below it.
@@ -85,18 +94,7 @@ func group(c *cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return nil
 		}
-		var names []string
-		for _, sub := range c.Commands() {
-			if sub.IsAvailableCommand() {
-				names = append(names, sub.Name())
-			}
-		}
-		hint := ""
-		if near := nearest(args[0], names); near != "" {
-			hint = fmt.Sprintf(" did you mean %q?", near)
-		}
-		return usageError{fmt.Errorf("there is no command %q:%s see '%s --help'",
-			strings.TrimPrefix(c.CommandPath()+" "+args[0], c.Root().Name()+" "), hint, c.CommandPath())}
+		return noSuchCommand(c, args[0])
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return c
@@ -105,11 +103,17 @@ func group(c *cobra.Command) *cobra.Command {
 // arguments demands n arguments and names them when they are not there.
 func arguments(n int, names string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if len(args) == n {
+		wrong := ""
+		switch {
+		case len(args) == n:
 			return nil
+		case len(args) < n:
+			wrong = "which is missing"
+		default:
+			wrong = fmt.Sprintf("and %q is too much", args[n])
 		}
-		return usageError{fmt.Errorf("%q takes %s, not %d arguments: see '%s --help'",
-			strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "), names, len(args), c.CommandPath())}
+		return usageError{fmt.Errorf("%s takes %s, %s: see '%s --help'",
+			strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "), names, wrong, c.CommandPath())}
 	}
 }
 
@@ -138,7 +142,9 @@ const usageTemplate = `{{if .HasExample}}Examples:
 
 {{end}}Usage:{{if .HasAvailableSubCommands}}
   {{.CommandPath}} COMMAND{{else}}
-  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.UseLine}}{{end}}{{with .Annotations.arguments}}
+
+{{.}}{{end}}{{if .HasAvailableSubCommands}}
 
 Commands:{{range .Commands}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
@@ -147,7 +153,9 @@ Flags:
 {{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
 
 Global flags:
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableSubCommands}}
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if not .HasParent}}
+
+` + environment + `{{end}}{{if .HasAvailableSubCommands}}
 
 See '{{.CommandPath}} COMMAND --help' for more about a command.{{end}}
 `

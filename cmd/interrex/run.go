@@ -127,7 +127,7 @@ func stay(ctx context.Context, one *agent.Agent, hup <-chan os.Signal, logger lo
 func agentConfig(file config.Config) agent.Config {
 	c := manifolds.FromFile(file)
 	c.SQLite, c.Postgres = openSQLite, openPostgres
-	c.Version = version()
+	c.Version = readBuild().Version
 	c.Collectors = []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}

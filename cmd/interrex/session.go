@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -38,6 +39,9 @@ func (a *app) withLong(ctx context.Context, do func(session) error) error {
 
 func (a *app) dial(ctx context.Context, oneShot bool, do func(session) error) error {
 	config := a.clientConfig()
+	if (config.TLS.Cert == "") != (config.TLS.Key == "") {
+		return usageError{errors.New("INTERREX_CERT and INTERREX_KEY go together: set both, or neither")}
+	}
 	config.OneShot = oneShot
 	c, err := client.Dial(ctx, config)
 	if err != nil {
@@ -58,7 +62,7 @@ func (a *app) clientConfig() client.Config {
 		}
 	}
 	return client.Config{
-		Addresses: strings.Split(addresses, ","),
+		Addresses: strings.Split(strings.ReplaceAll(addresses, " ", ""), ","),
 		TLS: client.TLSFiles{
 			CA:   os.Getenv("INTERREX_CACERT"),
 			Cert: os.Getenv("INTERREX_CERT"),
@@ -117,12 +121,12 @@ func (s session) lookAt(ctx context.Context, key interrex.Key) (what, text strin
 }
 
 func sinceWhen(l interrex.Lease) string {
-	return "for " + time.Since(l.AcquiredAt).Round(time.Second).String()
+	return "for " + interrex.FormatDuration(time.Since(l.AcquiredAt).Round(time.Second))
 }
 
 func forHowLong(l interrex.Lease) string {
 	if l.Pinned() {
 		return "and pinned by " + pinOwners(l)
 	}
-	return "and for another " + short(l.Remaining) + " unless it is extended"
+	return "and for another " + interrex.FormatDuration(l.Remaining) + " unless it is extended"
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -66,7 +67,7 @@ func statusTable(m *interrexv1.StatusResponse) table {
 		{"leader", orDefault(m.GetLeaderId(), "none known") + at(m.GetLeaderAddress()) + fmt.Sprintf(", term %d", m.GetTerm())},
 		{"revision", fmt.Sprintf("%d (log index %d applied, %d committed)", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex())},
 		{"leases", fmt.Sprint(m.GetLeases())},
-		{"version", fmt.Sprintf("%s, up %s", m.GetVersion(), m.GetUptime().AsDuration().Round(time.Second))},
+		{"version", m.GetVersion() + ", up " + upFor(m)},
 	}}
 	for _, member := range m.GetMembers() {
 		t.rows = append(t.rows, []string{"member " + member.GetId(), memberLine(member) + at(member.GetAddress())})
@@ -88,9 +89,9 @@ func memberLine(m *interrexv1.MemberStatus) string {
 		line += ", SILENT, never heard of"
 	case contact == nil:
 	case m.GetSilent():
-		line += ", SILENT for " + short(contact.AsDuration())
+		line += ", SILENT for " + interrex.FormatDuration(contact.AsDuration())
 	default:
-		line += ", heard " + short(contact.AsDuration()) + " ago"
+		line += ", heard " + interrex.FormatDuration(contact.AsDuration()) + " ago"
 	}
 	return line
 }
@@ -104,7 +105,7 @@ func alarmRows(m *interrexv1.StatusResponse) (rows [][]string) {
 		}
 		since := time.Since(a.GetSince().AsTime())
 		rows = append(rows,
-			[]string{"ALARM " + a.GetName(), text + ", for " + short(since)},
+			[]string{"ALARM " + a.GetName(), text + ", for " + interrex.FormatDuration(since)},
 			[]string{"  to do", a.GetDo()})
 	}
 	return rows
@@ -185,7 +186,7 @@ func tableOfAll(all []agentStatus) table {
 		m := s.status
 		t.rows = append(t.rows, []string{
 			s.id, m.GetState() + ready(m), orDefault(m.GetLeaderId(), "none"), fmt.Sprint(m.GetTerm()),
-			fmt.Sprint(m.GetRevision()), m.GetUptime().AsDuration().Round(time.Second).String(), fmt.Sprint(len(m.GetAlarms())),
+			fmt.Sprint(m.GetRevision()), upFor(m), fmt.Sprint(len(m.GetAlarms())),
 		})
 		for _, row := range alarmRows(m) {
 			alarms = append(alarms, []string{s.id, strings.Join(row, ": ")})
@@ -193,6 +194,10 @@ func tableOfAll(all []agentStatus) table {
 	}
 	t.notes = alarms
 	return t
+}
+
+func upFor(m *interrexv1.StatusResponse) string {
+	return interrex.FormatDuration(m.GetUptime().AsDuration().Round(time.Second))
 }
 
 func ready(m *interrexv1.StatusResponse) string {

@@ -2,18 +2,21 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
 
-// build is what `interrex version` prints.
+// build is what `interrex version` prints. Revision, Time and Modified are there
+// when the Go tool has built it in a checkout.
 type build struct {
-	Version string `json:"version"`
-	Go      string `json:"go"`
-	OS      string `json:"os"`
-	Arch    string `json:"arch"`
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"` // the commit
+	Time     string `json:"time,omitempty"`     // of the commit, RFC 3339
+	Modified bool   `json:"modified"`           // the checkout had changes that were not committed
+	Go       string `json:"go"`
+	OS       string `json:"os"`
+	Arch     string `json:"arch"`
 }
 
 func newVersion(a *app) *cobra.Command {
@@ -23,19 +26,48 @@ func newVersion(a *app) *cobra.Command {
 		Example: `  interrex version
   interrex version -o json`,
 		Args: arguments(0, "no arguments"),
-		RunE: func(*cobra.Command, []string) error {
-			b := build{version(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
-			text := fmt.Sprintf("interrex %s (%s, %s/%s)", b.Version, b.Go, b.OS, b.Arch)
-			return a.print(b, table{rows: [][]string{{text}}}, b.Version)
-		},
+		RunE: func(*cobra.Command, []string) error { return a.version() },
 	}
 }
 
-// version is what the Go tool has stamped into the binary.
-func version() string {
+func (a *app) version() error {
+	b := readBuild()
+	return a.print(b, table{rows: [][]string{{b.String()}}}, b.Version)
+}
+
+// readBuild is what the Go tool has stamped into the binary.
+func readBuild() build {
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
+	if !ok {
+		info = &debug.BuildInfo{}
 	}
-	return info.Main.Version
+	return buildOf(info)
+}
+
+func buildOf(info *debug.BuildInfo) build {
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	return build{
+		Version:  orDefault(info.Main.Version, "(devel)"),
+		Revision: settings["vcs.revision"],
+		Time:     settings["vcs.time"],
+		Modified: settings["vcs.modified"] == "true",
+		Go:       info.GoVersion,
+		OS:       settings["GOOS"],
+		Arch:     settings["GOARCH"],
+	}
+}
+
+// String is one line for people.
+func (b build) String() string {
+	text := "interrex " + b.Version
+	if b.Revision != "" {
+		text += fmt.Sprintf(", commit %.12s of %s", b.Revision, orDefault(b.Time, "an unknown time"))
+	}
+	if b.Modified {
+		text += ", modified"
+	}
+	return fmt.Sprintf("%s (%s, %s/%s)", text, b.Go, b.OS, b.Arch)
 }

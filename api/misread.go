@@ -1,0 +1,236 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+)
+
+const (
+	maxMisreadDepth = 16 // messages in messages in which the wrong field is looked for
+	maxShownValue   = 64 // bytes of a wrong value that its error repeats
+)
+
+// misread says, as KindInvalid, which field of a JSON text cannot be read into
+// m, and what is allowed there. why is what protojson says; it is kept where no
+// single field is to blame.
+//
+// protojson is the judge: a field is wrong when a document that has only this
+// field cannot be read.
+func misread(text []byte, m protoreflect.Message, why error) error {
+	name := m.Descriptor().Name()
+	if len(bytes.TrimSpace(text)) == 0 {
+		return interrex.Errorf(interrex.KindInvalid, "body: it is empty: write {} for a %s without fields", name)
+	}
+	if err := broken(text); err != nil {
+		return err
+	}
+	if err := misreadField(text, m, "", 0); err != nil {
+		return err
+	}
+	plain := strings.TrimPrefix(strings.ReplaceAll(why.Error(), "\u00a0", " "), "proto: ")
+	return interrex.Errorf(interrex.KindInvalid, "body: cannot read a %s: %s", name, plain)
+}
+
+// broken reports where a text stops being JSON.
+func broken(text []byte) error {
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(text, new(json.RawMessage)); !errors.As(err, &syntax) {
+		if !utf8.Valid(text) {
+			return interrex.Errorf(interrex.KindInvalid, "body: it is not UTF-8")
+		}
+		return nil
+	}
+	at := min(int(syntax.Offset), len(text))
+	before := text[:max(0, at-1)]
+	line := 1 + bytes.Count(before, []byte("\n"))
+	column := len(before) - bytes.LastIndexByte(before, '\n')
+	return interrex.Errorf(interrex.KindInvalid, "body: it is not JSON: line %d, column %d: %v", line, column, syntax)
+}
+
+// misreadField finds the first wrong field of a message, by name; nil: each is
+// right on its own.
+func misreadField(text []byte, m protoreflect.Message, path string, depth int) error {
+	if depth == maxMisreadDepth {
+		return nil
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(text, &fields) != nil || fields == nil {
+		return wrongValue(strings.TrimSuffix(orElse(path, "body"), "."), text, objectOf(m.Descriptor()))
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		f := fieldOf(m.Descriptor(), name)
+		if f == nil {
+			return unknownField(path, name, m.Descriptor())
+		}
+		if !readable(m, name, fields[name]) {
+			return misreadValue(fields[name], m, f, path, depth)
+		}
+	}
+	return nil
+}
+
+// fieldOf finds a field by either of its two spellings; nil: there is none.
+func fieldOf(d protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
+	if f := d.Fields().ByTextName(name); f != nil {
+		return f
+	}
+	return d.Fields().ByJSONName(name)
+}
+
+func unknownField(path, name string, d protoreflect.MessageDescriptor) error {
+	var names []string
+	for i := range d.Fields().Len() {
+		names = append(names, string(d.Fields().Get(i).Name()))
+	}
+	hint := "the fields are " + orElse(strings.Join(names, ", "), "none")
+	if near := config.Nearest(name, names); near != "" {
+		hint = fmt.Sprintf("did you mean %q? ", near) + hint
+	}
+	return interrex.Errorf(interrex.KindInvalid, "%s%s: %s has no such field: %s", path, shown([]byte(name)), d.Name(), hint)
+}
+
+// readable reports whether a message that has only this field can be read.
+func readable(m protoreflect.Message, name string, value any) bool {
+	text, err := json.Marshal(map[string]any{name: value})
+	return err == nil && protojson.Unmarshal(text, m.New().Interface()) == nil
+}
+
+// misreadValue says what is wrong with the value of a field, or with which part
+// of it.
+func misreadValue(value json.RawMessage, m protoreflect.Message, f protoreflect.FieldDescriptor, path string, depth int) error {
+	name := string(f.Name())
+	path += name
+	switch {
+	case f.IsList():
+		var items []json.RawMessage
+		if json.Unmarshal(value, &items) != nil {
+			return wrongValue(path, value, "a list in brackets")
+		}
+		for i, item := range items {
+			if !readable(m, name, []json.RawMessage{item}) {
+				return misreadOne(item, m.NewField(f).List().NewElement(), f, fmt.Sprintf("%s[%d]", path, i), depth)
+			}
+		}
+	case f.IsMap():
+		var items map[string]json.RawMessage
+		if json.Unmarshal(value, &items) != nil {
+			return wrongValue(path, value, "an object, such as {\"a\": ...}")
+		}
+		for _, key := range slices.Sorted(maps.Keys(items)) {
+			if !readable(m, name, map[string]json.RawMessage{key: items[key]}) {
+				return misreadOne(items[key], m.NewField(f).Map().NewValue(), f.MapValue(), path+"."+key, depth)
+			}
+		}
+	default:
+		return misreadOne(value, m.NewField(f), f, path, depth)
+	}
+	return wrongValue(path, value, "what each of its elements says once")
+}
+
+// misreadOne says what is wrong with a value that is no list and no map.
+func misreadOne(value json.RawMessage, v protoreflect.Value, f protoreflect.FieldDescriptor, path string, depth int) error {
+	if d := f.Message(); d != nil && d.FullName().Parent() != "google.protobuf" {
+		if err := misreadField(value, v.Message(), path+".", depth+1); err != nil {
+			return err
+		}
+	}
+	return wrongValue(path, value, allowed(f, value))
+}
+
+func wrongValue(path string, value []byte, allowed string) error {
+	return interrex.Errorf(interrex.KindInvalid, "%s: %s is not valid: give %s", path, shown(value), allowed)
+}
+
+// shown shortens what an error repeats, and keeps it on one line.
+func shown(value []byte) string {
+	s := strings.Join(strings.Fields(string(value)), " ")
+	if len(s) > maxShownValue {
+		s = strings.ToValidUTF8(s[:maxShownValue], "") + "..."
+	}
+	return s
+}
+
+// allowed says what a field takes.
+func allowed(f protoreflect.FieldDescriptor, value []byte) string {
+	switch f.Kind() {
+	case protoreflect.StringKind:
+		return `a text in quotes`
+	case protoreflect.BoolKind:
+		return "true or false, without quotes"
+	case protoreflect.EnumKind:
+		return "one of " + enumNames(f.Enum())
+	case protoreflect.BytesKind:
+		return `base64 in quotes, such as "aGVsbG8="`
+	case protoreflect.MessageKind, protoreflect.GroupKind:
+		return messageForm(f.Message(), value)
+	case protoreflect.FloatKind, protoreflect.DoubleKind:
+		return "a number"
+	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
+		return "a whole number from 0 to 4294967295"
+	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		return "a whole number from 0 to 18446744073709551615"
+	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
+		return "a whole number from -2147483648 to 2147483647"
+	}
+	return "a whole number from -9223372036854775808 to 9223372036854775807"
+}
+
+func enumNames(d protoreflect.EnumDescriptor) string {
+	var names []string
+	for i := range d.Values().Len() {
+		if name := d.Values().Get(i).Name(); !strings.HasSuffix(string(name), "_UNSPECIFIED") {
+			names = append(names, fmt.Sprintf("%q", name))
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// messageForm says how a message is written, as far as it is known here.
+func messageForm(d protoreflect.MessageDescriptor, value []byte) string {
+	switch d.FullName() {
+	case "google.protobuf.Duration":
+		return "seconds, such as " + seconds(value)
+	case "google.protobuf.Timestamp":
+		return `a time of RFC 3339, such as "2026-01-31T12:00:00Z"`
+	}
+	if d.FullName().Parent() == "google.protobuf" {
+		return "the JSON of a " + string(d.FullName())
+	}
+	return objectOf(d)
+}
+
+// seconds writes a duration as protobuf wants it: the one that was meant, where
+// that can be told.
+func seconds(value []byte) string {
+	text := strings.Trim(string(value), `" `)
+	d, err := time.ParseDuration(strings.ReplaceAll(text, " ", ""))
+	if err != nil {
+		d, err = time.ParseDuration(text + "s")
+	}
+	if err != nil {
+		return `"1800s" or "1.5s"`
+	}
+	written, _ := protojson.Marshal(durationpb.New(d)) // every time.Duration has a form
+	return string(written)
+}
+
+func objectOf(d protoreflect.MessageDescriptor) string {
+	if d.Fields().Len() == 0 {
+		return "{}"
+	}
+	return fmt.Sprintf(`an object, such as {"%s": ...}`, d.Fields().Get(0).Name())
+}

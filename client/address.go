@@ -1,0 +1,70 @@
+package client
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/interrex/interrex"
+)
+
+// addressForms are the forms of an agent's address.
+const addressForms = "HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH"
+
+// address is an agent's address, taken apart.
+type address struct {
+	scheme string // http, https, unix
+	host   string // host and port
+	path   string // of a socket
+}
+
+// parseAddress reads an address. HOST:PORT is http://HOST:PORT, and without a
+// HOST it is this machine.
+func parseAddress(s string) (address, error) {
+	if s == "" {
+		return address{}, interrex.Errorf(interrex.KindInvalid, "client: an address is empty: write %s", addressForms)
+	}
+	if host, port, err := net.SplitHostPort(s); err == nil && isPort(port) && !strings.ContainsAny(host, "/@") {
+		if host == "" {
+			host = "localhost"
+		}
+		return address{scheme: "http", host: net.JoinHostPort(host, port)}, nil
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
+		return address{scheme: u.Scheme, path: u.Path}, nil
+	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.User == nil && u.RawQuery == "":
+		return address{scheme: u.Scheme, host: u.Host}, nil
+	}
+	return address{}, interrex.Errorf(interrex.KindInvalid, "client: address %q is not valid%s: write %s", s, addressFault(s), addressForms)
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
+// addressFault says what is wrong with an address, where that can be told.
+func addressFault(s string) string {
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		scheme, rest = "", s
+	}
+	_, path, _ := strings.Cut(rest, "/")
+	switch {
+	case strings.HasPrefix(s, "unix:"):
+		return ": the path of a socket is absolute"
+	case scheme != "" && scheme != "http" && scheme != "https":
+		return ": " + scheme + ":// is not served"
+	case strings.Contains(rest, "@"):
+		return ": it has a user"
+	case path != "":
+		return ": it has a path"
+	case scheme == "":
+		return ": the port is missing, or is not a number"
+	}
+	return ""
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex"
+)
+
+// environment is what the help says of it.
+const environment = `Environment:
+  INTERREX_ADDR         agents to ask, as --addr (default: the socket
+                        ` + defaultSocket + ` if it is there, else
+                        ` + defaultAddress + `)
+  INTERREX_CACERT       PEM file of the CA that has signed the agents'
+                        certificates, for https:// (default: the system's)
+  INTERREX_CERT         PEM file of this caller's own certificate
+  INTERREX_KEY          PEM file of its key
+  INTERREX_OUTPUT       as --output
+  INTERREX_HOLDER       who holds what is claimed (default HOST/PID/RANDOM)
+  INTERREX_LEASE_TOKEN  as --lease-token; 'interrex lock' sets it for its command,
+                        with INTERREX_LEASE_KEY
+  INTERREX_...          values of an agent's configuration, for 'interrex agent run'
+                        and 'interrex dev': INTERREX_API_LISTEN is api.listen`
+
+// keyForm is the form of a KEY, as interrex.ParseKey reads it.
+var keyForm = fmt.Sprintf(`KEY is NAMESPACE/NAME, such as mine/nightly; a key without / is in the
+namespace %q. A namespace has 1 to %d of a-z 0-9 . _ - and begins with a
+letter or a digit. A name has 1 to %d bytes of printable UTF-8; / and spaces are
+allowed.`,
+	interrex.DefaultNamespace, interrex.MaxNamespace, interrex.MaxName)
+
+// namespaceForm is the form of a NAMESPACE.
+var namespaceForm = fmt.Sprintf(`NAMESPACE has 1 to %d of a-z 0-9 . _ - and begins with a letter or a digit.`, interrex.MaxNamespace)
+
+// describe adds to every command below c what its arguments are, and how a shell
+// completes them and --output.
+func (a *app) describe(c *cobra.Command) {
+	key, namespace := strings.Contains(c.Use, "KEY"), strings.Contains(c.Use, "NAMESPACE")
+	switch {
+	case key:
+		c.Annotations = map[string]string{"arguments": keyForm}
+	case namespace:
+		c.Annotations = map[string]string{"arguments": namespaceForm}
+	}
+	switch {
+	case key || namespace:
+		c.ValidArgsFunction = a.completeArgument(key, namespace)
+	case len(c.ValidArgs) == 0:
+		c.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, sub := range c.Commands() {
+		a.describe(sub)
+	}
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex"
+)
+
+// completeTimeout bounds what a shell waits for the agent.
+const completeTimeout = time.Second
+
+// completeArgument completes the first argument with keys, namespaces or both,
+// as an agent has them; what follows a KEY in lock is a command, which the shell
+// completes itself.
+func (a *app) completeArgument(keys, namespaces bool) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		switch {
+		case len(args) == 0:
+			return a.complete(c.Context(), begun, keys, namespaces), cobra.ShellCompDirectiveNoFileComp
+		case strings.Contains(c.Use, "COMMAND"):
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// complete gives what begins with begun: nothing when no agent answers in time.
+func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool) (found []string) {
+	r := interrex.ListRequest{ReadOptions: interrex.ReadOptions{Consistency: interrex.Eventual}}
+	if namespace, name, has := strings.Cut(begun, "/"); has {
+		r.Namespace, r.Prefix = namespace, name
+	}
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	defer cancel()
+	var items []interrex.Lease
+	_ = a.dial(ctx, true, func(s session) error { // a shell has no place for an error
+		page, err := s.leases.List(ctx, r)
+		items = page.Items
+		return err
+	})
+	offer := func(word string) {
+		if strings.HasPrefix(word, begun) && !slices.Contains(found, word) {
+			found = append(found, word)
+		}
+	}
+	for _, l := range items {
+		if namespaces {
+			offer(l.Key.Namespace)
+		}
+		if keys {
+			offer(l.Key.String())
+		}
+		if keys && l.Key.Namespace == interrex.DefaultNamespace && !strings.Contains(l.Key.Name, "/") {
+			offer(l.Key.Name)
+		}
+	}
+	return found
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex/config"
+)
+
+// otherWords are the words of other tools, and the commands that do here what
+// they do there.
+var otherWords = map[string]string{
+	"acquire":   "lease claim",
+	"campaign":  "lock",
+	"create":    "lease claim",
+	"del":       "lease revoke",
+	"delete":    "lease revoke",
+	"drop":      "lease revoke",
+	"elect":     "lock",
+	"exec":      "lock",
+	"grant":     "lease claim",
+	"health":    "status",
+	"info":      "status",
+	"keepalive": "lease extend",
+	"leader":    "status",
+	"leases":    "lease list",
+	"ls":        "lease list",
+	"member":    "status",
+	"members":   "status",
+	"put":       "lease claim",
+	"refresh":   "lease extend",
+	"release":   "lease revoke",
+	"renew":     "lease extend",
+	"rm":        "lease revoke",
+	"run":       "agent run",
+	"serve":     "agent run",
+	"server":    "agent run",
+	"set":       "lease claim",
+	"show":      "lease get",
+	"start":     "agent run",
+	"steal":     "lease revoke",
+	"stop":      "agent drain",
+	"subscribe": "lease watch",
+	"unlock":    "lease revoke",
+}
+
+// noSuchCommand is the error of a word below c that is no command.
+func noSuchCommand(c *cobra.Command, word string) error {
+	hint := ""
+	if meant := meantBy(c, word); meant != "" {
+		hint = fmt.Sprintf(" did you mean '%s'?", meant)
+	}
+	path := strings.TrimPrefix(c.CommandPath()+" "+word, c.Root().Name()+" ")
+	return usageError{fmt.Errorf("%s: there is no such command:%s see '%s --help'", path, hint, c.CommandPath())}
+}
+
+// meantBy finds the command that was meant: what another tool calls so, one of
+// c's with nearly this name, one that stands elsewhere under this name.
+func meantBy(c *cobra.Command, word string) string {
+	if path, known := otherWords[strings.ToLower(word)]; known {
+		return c.Root().Name() + " " + path
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	if near := config.Nearest(word, names); near != "" {
+		return c.CommandPath() + " " + near
+	}
+	for _, group := range c.Root().Commands() {
+		for _, sub := range append(group.Commands(), group) {
+			if sub.Name() == word {
+				return sub.CommandPath()
+			}
+		}
+	}
+	return ""
+}
