@@ -126,6 +126,9 @@ type LeaseEvent struct {
 	Kind     string
 	Lease    Lease
 	Revision Revision
+	// Time is the wall clock (UTC) of the leader at the change: information, no
+	// rule reads it. Zero for LeasePresent and EndOfSnapshot.
+	Time time.Time
 }
 
 // The kinds of event that a watch from revision 0 begins with.
@@ -246,9 +249,25 @@ type LeasePage struct {
 type WatchRequest struct {
 	Namespace string // empty: all
 	Prefix    string // of the name
+	// Key asks for one lease; Namespace and Prefix are empty then.
+	Key Key
 	// Since is exclusive. 0: the present leases first, then EndOfSnapshot,
-	// then what changes.
+	// then what changes. One that the cluster has not reached is KindInvalid.
 	Since Revision
+}
+
+// Validate says what is wrong with a request, as KindInvalid.
+func (r WatchRequest) Validate() error {
+	if r.Key != (Key{}) {
+		if r.Namespace != "" || r.Prefix != "" {
+			return Errorf(KindInvalid, "key: %s is one lease: leave out namespace and prefix", r.Key)
+		}
+		return r.Key.Validate()
+	}
+	if r.Namespace != "" {
+		return ValidateNamespace(r.Namespace)
+	}
+	return nil
 }
 
 // Leases is what an agent and a client both offer. Errors are *Error; compare
@@ -278,9 +297,15 @@ type Leases interface {
 
 // LeaseWatch yields lease events in the order of their revisions.
 type LeaseWatch interface {
-	// Next blocks until an event is there. After an error there are no more:
-	// KindCompacted and KindWatchClosed ask for a new list.
+	// Next blocks until an event is there. When ctx ends before, it is
+	// KindTimeout, and the watch goes on; after any other error there are no
+	// more. KindCompacted and KindWatchClosed ask for a new list, KindOtherCluster
+	// for a new client, because every address leads to another cluster now.
 	Next(ctx context.Context) (LeaseEvent, error)
+	// Disconnected reports since when no agent serves the watch, and what each
+	// agent said last. The zero time: one does. Meanwhile the watch keeps
+	// trying, and Next waits.
+	Disconnected() (since time.Time, why error)
 	// Close ends the watch and waits for what it owns.
 	Close() error
 }

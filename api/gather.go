@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -22,7 +23,7 @@ type message struct {
 }
 
 func (m *message) empty() bool {
-	return len(m.Opened)+len(m.Refused)+len(m.Events)+len(m.Ended) == 0
+	return len(m.Opened)+len(m.Refused)+len(m.Events)+len(m.Ended) == 0 && m.Progress == nil
 }
 
 func (m *message) full() bool { return m.events >= MaxWatchEvents || m.bytes >= MaxWatchBytes }
@@ -44,8 +45,30 @@ func (m *message) add(ids []uint64, event []byte) {
 // helps).
 func (a *audience) gather(out *message) (alarm <-chan struct{}, idle bool) {
 	a.show(out)
-	alarm, idle = a.run(out)
+	published := a.server.config.Ring.Stats().Last
+	if alarm, idle = a.run(out); idle {
+		a.progress(published, out)
+	}
 	return alarm, idle && len(a.showing) == 0
+}
+
+// progressEvery is how many revisions pass between two messages of progress. It
+// is far less than what a ring keeps, so that a watch that matches nothing does
+// not lose its place.
+const progressEvery = 4096
+
+// progress says that the running watches have come as far as a revision.
+func (a *audience) progress(to interrex.Revision, out *message) {
+	if to < a.told+progressEvery || len(a.running) == 0 {
+		return
+	}
+	a.told = to
+	out.Progress = &interrexv1.WatchProgress{Revision: uint64(to)}
+	for id, w := range a.open {
+		if !w.runs() {
+			out.Progress.Except = append(out.Progress.Except, id)
+		}
+	}
 }
 
 // show sends the next part of its snapshot to each watch that is still

@@ -42,6 +42,9 @@ func parseAddress(s string) (address, error) {
 	return address{}, interrex.Errorf(interrex.KindInvalid, "client: address %q: write http://HOST:PORT, https://HOST:PORT or unix:///PATH", s)
 }
 
+// String returns the address as Config.Addresses has it.
+func (a address) String() string { return a.scheme + "://" + a.host + a.path }
+
 // endpoint is one agent, and the ways to call it.
 type endpoint struct {
 	address

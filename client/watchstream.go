@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 
 	"connectrpc.com/connect"
@@ -138,9 +140,26 @@ func (st *watchStream) deliver(m *interrexv1.StreamServiceWatchResponse) {
 	for _, group := range m.GetEvents() {
 		st.bring(group)
 	}
+	st.progress(m.GetProgress())
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.finishAll(m.GetEnded())
+}
+
+// progress tells the watches how far they have come.
+func (st *watchStream) progress(p *interrexv1.WatchProgress) {
+	if p == nil {
+		return
+	}
+	st.mu.Lock()
+	ids := slices.Collect(maps.Keys(st.open))
+	st.mu.Unlock()
+	slices.Sort(p.Except)
+	for _, s := range st.subscribers(ids) {
+		if _, not := slices.BinarySearch(p.Except, s.id); !not && s.began.Load() {
+			s.to.reached(s, interrex.Revision(p.GetRevision()))
+		}
+	}
 }
 
 // finishAll ends subscriptions with the agent's errors. The lock is held.

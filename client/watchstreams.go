@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -24,6 +25,8 @@ type subscriber interface {
 	decode(event []byte) (any, error)
 	// take must not block. Its error ends the subscription.
 	take(s *subscription, events []any) error
+	// reached says that there were no other events up to a revision.
+	reached(s *subscription, r interrex.Revision)
 }
 
 // subscription is one watch at one agent.
