@@ -117,12 +117,12 @@ func (st *watchStream) connect() error {
 	defer cancel()
 	conn := st.of.service.Watch(ctx)
 	err := (&conversation[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]{
-		conn: conn, url: st.of.url, accept: st.of.accept,
+		conn: conn, accept: st.of.accept,
 		send:    func(ctx context.Context) error { return st.send(ctx, conn) },
 		deliver: st.deliver,
 	}).run(ctx, cancel)
 	if errors.Is(err, io.EOF) {
-		err = interrex.Errorf(interrex.KindUnavailable, "%s has ended the watch", st.of.url)
+		err = interrex.Errorf(interrex.KindUnavailable, "the agent has ended the watch")
 	}
 	return err
 }
@@ -169,7 +169,7 @@ func (st *watchStream) finishAll(all []*interrexv1.WatchEnd) {
 			st.finish(e.GetId(), why)
 			continue
 		}
-		st.finish(e.GetId(), interrex.Errorf(interrex.KindUnavailable, "%s has ended the watch", st.of.url))
+		st.finish(e.GetId(), interrex.Errorf(interrex.KindUnavailable, "the agent has ended the watch"))
 	}
 }
 

@@ -43,7 +43,6 @@ type subscription struct {
 // room, and none while there are no watches.
 type watchStreams struct {
 	service interrexv1.StreamServiceClient
-	url     string
 	accept  func(http.Header) error // looks at the agent's headers
 	life    context.Context
 	end     context.CancelFunc
@@ -58,7 +57,7 @@ func newWatchStreams(h connect.HTTPClient, url string, accept func(http.Header) 
 		// An event for many watches is sent once: compression would cost more
 		// than it saves.
 		service: interrexv1.NewStreamServiceClient(joining{h}, url, connect.WithAcceptCompression("gzip", nil, nil)),
-		url:     url, accept: accept,
+		accept:  accept,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s
