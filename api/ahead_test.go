@@ -90,6 +90,19 @@ func TestAWatchThatIsAheadOfItsAgentWaitsForIt(t *testing.T) {
 	nd.waitFor(func() bool { return nd.ring.Stats().Watchers == 3 })
 }
 
+func TestAWatchThatIsAheadAndClosedLeavesNothing(t *testing.T) {
+	a := newAudience(cluster(t, 1)[0].server, caller{})
+	defer a.close()
+	for id := uint64(1); id <= 3; id++ {
+		a.begin(openOf(t, id, 1, &interrexv1.WatchRequest{Since: 900}), &message{})
+	}
+	a.forget(2)
+	a.forget(3)
+	if len(a.ahead) != 1 || a.ahead[0].id != 1 || len(a.open) != 1 {
+		t.Errorf("%d are left ahead, %d open", len(a.ahead), len(a.open))
+	}
+}
+
 func TestAnAgentThatCannotCatchUpCallsNoRevisionFuture(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (Reads, bool) { return nil, false } })[0]
 	nd.claimed("jobs/one", "ann")
