@@ -5,6 +5,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/juju/clock/testclock"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
@@ -137,6 +140,29 @@ func TestWatchesAreToldHowFarTheyHaveCome(t *testing.T) {
 	s.open(4, 0, &interrexv1.WatchRequest{Since: 2})
 	if n := len(s.progress); n > 3 || len(s.events) > 0 {
 		t.Errorf("%d messages of progress, events: %v", n, s.events)
+	}
+}
+
+func TestProgressIsToldAfterAWhileToo(t *testing.T) {
+	now := testclock.NewClock(time.Unix(1, 0))
+	a := newAudience(cluster(t, 1, func(c *Config) { c.Clock = now })[0].server, caller{})
+	defer a.close()
+	a.begin(openOf(t, 1, 10, &interrexv1.WatchRequest{Since: 1, Namespace: "none"}), &message{})
+	told := func(last interrex.Revision) uint64 {
+		a.server.config.Ring.Publish(nil, last)
+		var out message
+		a.gather(&out)
+		return out.Progress.GetRevision()
+	}
+	for _, step := range []struct {
+		pass time.Duration
+		last interrex.Revision
+		want uint64 // 0: nothing is told
+	}{{0, 5, 0}, {progressAfter - 1, 6, 0}, {1, 7, 7}, {progressAfter, 7, 0}, {0, 8, 8}, {0, 9, 0}} {
+		now.Advance(step.pass)
+		if got := told(step.last); got != step.want {
+			t.Errorf("%s later, at %d: told %d, want %d", step.pass, step.last, got, step.want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"slices"
+	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -29,11 +30,12 @@ type audience struct {
 	untidy  bool              // running is out of order, or has watches that cannot go on
 	partway bool              // the last message was full
 	behind  interrex.Revision // and the next continues with the watches after this position
-	told    interrex.Revision // the last progress that was sent
+	told    interrex.Revision // the last progress that was sent, and
+	toldAt  time.Time         // when; or when the first watch may begin
 }
 
 func newAudience(s *Server, c caller) *audience {
-	return &audience{server: s, caller: c, open: map[uint64]*watched{}}
+	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.config.Clock.Now()}
 }
 
 // begin opens a watch, or reports in the message why it cannot. One that is

@@ -3,6 +3,7 @@ package api
 import (
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -52,17 +53,22 @@ func (a *audience) gather(out *message) (alarm <-chan struct{}, idle bool) {
 	return alarm, idle && len(a.showing) == 0
 }
 
-// progressEvery is how many revisions pass between two messages of progress. It
-// is far less than what a ring keeps, so that a watch that matches nothing does
-// not lose its place.
-const progressEvery = 4096
+// A message of progress is sent after so many revisions, which are far less than
+// what a ring keeps, so that a watch that matches nothing does not lose its
+// place; or, when there are fewer, with the first event after so much time.
+const (
+	progressEvery = 4096
+	progressAfter = 10 * time.Second
+)
 
 // progress says that the running watches have come as far as a revision.
 func (a *audience) progress(to interrex.Revision, out *message) {
-	if to < a.told+progressEvery || len(a.running) == 0 {
+	now := a.server.config.Clock.Now()
+	soon := to > a.told && now.Sub(a.toldAt) >= progressAfter
+	if to < a.told+progressEvery && !soon || len(a.running) == 0 {
 		return
 	}
-	a.told = to
+	a.told, a.toldAt = to, now
 	out.Progress = &interrexv1.WatchProgress{Revision: uint64(to)}
 	for id, w := range a.open {
 		if !w.runs() {
