@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"sync"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/wire"
@@ -14,11 +15,19 @@ func (s *Server) ahead(since interrex.Revision) bool {
 }
 
 // catchUp waits, for at most ReadWait, until this agent has applied everything
-// that was committed when it was called.
-func (s *Server) catchUp(ctx context.Context, c caller) (err error) {
+// that was committed when it was called, or a revision. The error is why it has
+// done neither, or that it no longer waits for the first.
+func (s *Server) catchUp(ctx context.Context, c caller, to interrex.Revision) (err error) {
 	defer s.guard(s.readIndex.Number, &err)
 	ctx, cancel := context.WithTimeout(ctx, s.config.ReadWait)
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
 	defer cancel()
+	waiting.Go(func() {
+		if s.config.State.WaitRevision(ctx, to) == nil {
+			cancel()
+		}
+	})
 	return s.current(ctx, c)
 }
 
@@ -46,8 +55,12 @@ func (st *watchStream) catchUp() {
 		return
 	}
 	st.catching, st.audience.ahead = st.audience.ahead, nil
+	var to interrex.Revision
+	for _, w := range st.catching {
+		to = max(to, w.since)
+	}
 	st.work.Go(func() {
-		st.caughtUp <- st.server.catchUp(st.ctx, st.audience.caller)
+		st.caughtUp <- st.server.catchUp(st.ctx, st.audience.caller, to)
 	})
 }
 

@@ -50,19 +50,39 @@ type paused struct {
 
 func (p paused) Index(ctx context.Context) (uint64, error) {
 	p.asked <- struct{}{}
-	<-p.opened
-	return p.Reads.Index(ctx)
+	select {
+	case <-p.opened:
+		return p.Reads.Index(ctx)
+	case <-ctx.Done():
+		return 0, interrex.Errorf(interrex.KindTimeout, "paused").WithCause(ctx.Err())
+	}
 }
 
-func TestAWatchThatIsAheadOfItsAgentWaitsForIt(t *testing.T) {
+// pausing makes a cluster of one whose reads are paused.
+func pausing(t *testing.T) (*node, paused) {
 	p := paused{asked: make(chan struct{}, 10), opened: make(chan struct{})}
-	nd := cluster(t, 1, func(c *Config) {
+	return cluster(t, 1, func(c *Config) {
+		c.ReadWait = time.Hour
 		reads := c.Reads
 		c.Reads = func() (Reads, bool) {
 			inner, running := reads()
 			return paused{inner, p.asked, p.opened}, running
 		}
-	})[0]
+	})[0], p
+}
+
+func TestAWatchBeginsWhenItsAgentCatchesUpByItself(t *testing.T) {
+	nd, p := pausing(t)
+	nd.claimed("jobs/one", "ann")
+	s := nd.watches()
+	s.say(&interrexv1.StreamServiceWatchRequest{Opens: []*interrexv1.WatchOpen{openOf(t, 1, 10, &interrexv1.WatchRequest{Since: 2})}})
+	<-p.asked // and nobody answers
+	nd.claimed("jobs/two", "ann")
+	s.until(func() bool { return s.opened[1] })
+}
+
+func TestAWatchThatIsAheadOfItsAgentWaitsForIt(t *testing.T) {
+	nd, p := pausing(t)
 	nd.claimed("jobs/one", "ann")
 	s := nd.watches()
 	s.say(&interrexv1.StreamServiceWatchRequest{Opens: []*interrexv1.WatchOpen{

@@ -29,7 +29,7 @@ func (s *Server) watch(ctx context.Context, r *connect.Request[interrexv1.WatchR
 	defer cancel(nil)
 	defer context.AfterFunc(s.calls.ended, func() { cancel(drainingError()) })()
 	if s.ahead(f.since) {
-		if err := s.refuseFuture(f.since, s.catchUp(ctx, callerOf(ctx))); err != nil {
+		if err := s.refuseFuture(f.since, s.catchUp(ctx, callerOf(ctx), f.since)); err != nil {
 			return s.rpcError(orCause(ctx, err))
 		}
 	}
