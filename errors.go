@@ -28,6 +28,7 @@ const (
 	KindNoLeader             Kind = "no leader"
 	KindUnavailable          Kind = "unavailable"
 	KindInconsistent         Kind = "inconsistent"
+	KindOtherCluster         Kind = "other cluster"
 	KindDraining             Kind = "draining"
 	KindOverloaded           Kind = "overloaded"
 	KindTimeout              Kind = "timeout"
@@ -59,7 +60,7 @@ func (k Kind) Numbers() Numbers {
 		return Numbers{16, 401, 5}
 	case KindDenied, KindVetoed:
 		return Numbers{7, 403, 5}
-	case KindNotLeader, KindNoLeader, KindUnavailable, KindInconsistent, KindDraining:
+	case KindNotLeader, KindNoLeader, KindUnavailable, KindInconsistent, KindOtherCluster, KindDraining:
 		return Numbers{14, 503, 6}
 	case KindOverloaded:
 		return Numbers{8, 429, 6}
@@ -79,7 +80,7 @@ func (k Kind) Numbers() Numbers {
 // else changed, and that nothing has happened yet.
 func (k Kind) Retryable() bool {
 	switch k {
-	case KindNotLeader, KindNoLeader, KindUnavailable, KindInconsistent, KindDraining, KindOverloaded, KindTimeout:
+	case KindNotLeader, KindNoLeader, KindUnavailable, KindInconsistent, KindOtherCluster, KindDraining, KindOverloaded, KindTimeout:
 		return true
 	}
 	return false
@@ -171,6 +172,7 @@ const (
 	ErrNoLeader             = sentinel(KindNoLeader)
 	ErrUnavailable          = sentinel(KindUnavailable)
 	ErrInconsistent         = sentinel(KindInconsistent)
+	ErrOtherCluster         = sentinel(KindOtherCluster)
 	ErrDraining             = sentinel(KindDraining)
 	ErrOverloaded           = sentinel(KindOverloaded)
 	ErrTimeout              = sentinel(KindTimeout)

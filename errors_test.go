@@ -32,6 +32,7 @@ var kinds = []struct {
 	{interrex.KindNoLeader, interrex.ErrNoLeader, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
 	{interrex.KindUnavailable, interrex.ErrUnavailable, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
 	{interrex.KindInconsistent, interrex.ErrInconsistent, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
+	{interrex.KindOtherCluster, interrex.ErrOtherCluster, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
 	{interrex.KindDraining, interrex.ErrDraining, interrex.Numbers{RPC: 14, HTTP: 503, Exit: 6}, true},
 	{interrex.KindOverloaded, interrex.ErrOverloaded, interrex.Numbers{RPC: 8, HTTP: 429, Exit: 6}, true},
 	{interrex.KindTimeout, interrex.ErrTimeout, interrex.Numbers{RPC: 4, HTTP: 504, Exit: 6}, true},

@@ -127,6 +127,9 @@ type LeaseEvent struct {
 	Kind     string
 	Lease    Lease
 	Revision Revision
+	// Time is the wall clock (UTC) of the leader at the change: information, no
+	// rule reads it. Zero for LeasePresent and EndOfSnapshot.
+	Time time.Time
 }
 
 // The kinds of event that a watch from revision 0 begins with.
@@ -247,8 +250,10 @@ type LeasePage struct {
 type WatchRequest struct {
 	Namespace string // empty: all
 	Prefix    string // of the name
+	// Key asks for one lease; Namespace and Prefix are empty then.
+	Key Key
 	// Since is exclusive. 0: the present leases first, then EndOfSnapshot,
-	// then what changes.
+	// then what changes. One that the cluster has not reached is KindInvalid.
 	Since Revision
 }
 
@@ -257,6 +262,19 @@ type WatchRequest struct {
 // the function's error unchanged if that wraps it. Either is joined with the
 // error of the release, if the lease could not be released.
 var ErrStopCampaign = errors.New("stop the campaign")
+// Validate says what is wrong with a request, as KindInvalid.
+func (r WatchRequest) Validate() error {
+	if r.Key != (Key{}) {
+		if r.Namespace != "" || r.Prefix != "" {
+			return Errorf(KindInvalid, "key: %s is one lease: leave out namespace and prefix", r.Key)
+		}
+		return r.Key.Validate()
+	}
+	if r.Namespace != "" {
+		return ValidateNamespace(r.Namespace)
+	}
+	return nil
+}
 
 // Leases is what an agent and a client both offer. Errors are *Error; compare
 // them with errors.Is and the sentinels of this package.
@@ -286,9 +304,15 @@ type Leases interface {
 
 // LeaseWatch yields lease events in the order of their revisions.
 type LeaseWatch interface {
-	// Next blocks until an event is there. After an error there are no more:
-	// KindCompacted and KindWatchClosed ask for a new list.
+	// Next blocks until an event is there. When ctx ends before, it is
+	// KindTimeout, and the watch goes on; after any other error there are no
+	// more. KindCompacted and KindWatchClosed ask for a new list, KindOtherCluster
+	// for a new client, because every address leads to another cluster now.
 	Next(ctx context.Context) (LeaseEvent, error)
+	// Disconnected reports since when no agent serves the watch, and what each
+	// agent said last. The zero time: one does. Meanwhile the watch keeps
+	// trying, and Next waits.
+	Disconnected() (since time.Time, why error)
 	// Close ends the watch and waits for what it owns.
 	Close() error
 }

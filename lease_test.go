@@ -41,3 +41,19 @@ func TestLimitsOfARequestAreToldInOneWay(t *testing.T) {
 		}
 	}
 }
+
+func TestAWatchIsOfOneKeyOrOfMany(t *testing.T) {
+	k := interrex.Key{Namespace: "a", Name: "x"}
+	for _, r := range []interrex.WatchRequest{{}, {Key: k, Since: 7}, {Namespace: "a", Prefix: "x"}, {Prefix: "x"}} {
+		if err := r.Validate(); err != nil {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	for _, r := range []interrex.WatchRequest{
+		{Key: k, Namespace: "a"}, {Key: k, Prefix: "x"}, {Key: interrex.Key{Name: "x"}}, {Namespace: "A"},
+	} {
+		if err := r.Validate(); interrex.KindOf(err) != interrex.KindInvalid {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+}

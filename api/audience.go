@@ -1,6 +1,9 @@
 package api
 
 import (
+	"slices"
+	"time"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
@@ -22,47 +25,70 @@ type audience struct {
 	open    map[uint64]*watched
 	running []*watched // have credit, and take from the ring; in the order of their positions
 	showing []*watched // have credit, and take what is present; in turn
+	ahead   []*watched // have not begun: this agent is behind them
 
 	untidy  bool              // running is out of order, or has watches that cannot go on
 	partway bool              // the last message was full
 	behind  interrex.Revision // and the next continues with the watches after this position
+	told    interrex.Revision // the last progress that was sent, and
+	toldAt  time.Time         // when; or when the first watch may begin
 }
 
 func newAudience(s *Server, c caller) *audience {
-	return &audience{server: s, caller: c, open: map[uint64]*watched{}}
+	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.config.Clock.Now()}
 }
 
-// begin opens a watch, or reports in the message why it cannot.
+// begin opens a watch, or reports in the message why it cannot. One that is
+// ahead of this agent has to wait.
 func (a *audience) begin(o *interrexv1.WatchOpen, out *message) {
-	err := a.tryBegin(o)
+	f, err := a.read(o)
+	w := &watched{feed: f, id: o.GetId(), credit: int(o.GetCredit())}
+	switch {
+	case err != nil:
+		a.refuse(o.GetId(), err, out)
+	case a.server.ahead(w.since):
+		a.open[w.id] = w
+		a.ahead = append(a.ahead, w)
+	default:
+		a.enter(w, nil, out)
+	}
+}
+
+// enter begins a watch, unless there is an error already.
+func (a *audience) enter(w *watched, err error, out *message) {
 	if err == nil {
-		out.Opened = append(out.Opened, o.GetId())
+		err = a.add(w)
+	}
+	if err != nil {
+		a.forget(w.id)
+		a.refuse(w.id, err, out)
 		return
 	}
-	out.Refused = append(out.Refused, &interrexv1.WatchEnd{Id: o.GetId(), Error: a.server.detail(err)})
+	out.Opened = append(out.Opened, w.id)
 }
 
-func (a *audience) tryBegin(o *interrexv1.WatchOpen) error {
+func (a *audience) refuse(id uint64, err error, out *message) {
+	out.Refused = append(out.Refused, &interrexv1.WatchEnd{Id: id, Error: a.server.detail(err)})
+}
+
+// read reads what a watch asks for.
+func (a *audience) read(o *interrexv1.WatchOpen) (feed, error) {
 	method, known := a.server.watchables[o.GetMethod()]
 	switch {
 	case a.open[o.GetId()] != nil:
-		return interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", o.GetId())
+		return feed{}, interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", o.GetId())
 	case len(a.open) >= MaxWatches:
 		err := interrex.Errorf(interrex.KindOverloaded, "%d watches are open on this stream: close some, or open another stream", len(a.open))
 		err.RetryAfter = maxPause
-		return err
+		return feed{}, err
 	case o.GetCredit() > MaxWatchCredit:
-		return creditError(int64(o.GetCredit()))
+		return feed{}, creditError(int64(o.GetCredit()))
 	case len(o.GetBody()) > MaxWatchBody:
-		return interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
+		return feed{}, interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
 	case !known:
-		return interrex.Errorf(interrex.KindDisabled, "method: %d is no watch that agent %s knows", o.GetMethod(), a.server.config.ID)
+		return feed{}, interrex.Errorf(interrex.KindDisabled, "method: %d is no watch that agent %s knows", o.GetMethod(), a.server.config.ID)
 	}
-	f, err := method.feed(a.caller, o.GetBody())
-	if err != nil {
-		return err
-	}
-	return a.add(&watched{feed: f, id: o.GetId(), credit: int(o.GetCredit())})
+	return method.feed(a.caller, o.GetBody())
 }
 
 // add begins a watch: it misses nothing that comes after.
@@ -113,11 +139,17 @@ func creditError(n int64) error {
 
 // forget ends a watch whose reader has gone.
 func (a *audience) forget(id uint64) {
-	if w := a.open[id]; w != nil {
-		w.over, a.untidy = true, true
-		w.cursor.Close()
-		delete(a.open, id)
+	w := a.open[id]
+	if w == nil {
+		return
 	}
+	w.over, a.untidy = true, true
+	delete(a.open, id)
+	if w.cursor != nil {
+		w.cursor.Close()
+		return
+	}
+	a.ahead = slices.DeleteFunc(a.ahead, func(other *watched) bool { return other == w })
 }
 
 // end ends a watch, and says why.

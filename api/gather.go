@@ -3,7 +3,9 @@ package api
 import (
 	"slices"
 	"sort"
+	"time"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -22,7 +24,7 @@ type message struct {
 }
 
 func (m *message) empty() bool {
-	return len(m.Opened)+len(m.Refused)+len(m.Events)+len(m.Ended) == 0
+	return len(m.Opened)+len(m.Refused)+len(m.Events)+len(m.Ended) == 0 && m.Progress == nil
 }
 
 func (m *message) full() bool { return m.events >= MaxWatchEvents || m.bytes >= MaxWatchBytes }
@@ -44,8 +46,35 @@ func (m *message) add(ids []uint64, event []byte) {
 // helps).
 func (a *audience) gather(out *message) (alarm <-chan struct{}, idle bool) {
 	a.show(out)
-	alarm, idle = a.run(out)
+	published := a.server.config.Ring.Stats().Last
+	if alarm, idle = a.run(out); idle {
+		a.progress(published, out)
+	}
 	return alarm, idle && len(a.showing) == 0
+}
+
+// A message of progress is sent after so many revisions, which are far less than
+// what a ring keeps, so that a watch that matches nothing does not lose its
+// place; or, when there are fewer, with the first event after so much time.
+const (
+	progressEvery = 4096
+	progressAfter = 10 * time.Second
+)
+
+// progress says that the running watches have come as far as a revision.
+func (a *audience) progress(to interrex.Revision, out *message) {
+	now := a.server.config.Clock.Now()
+	soon := to > a.told && now.Sub(a.toldAt) >= progressAfter
+	if to < a.told+progressEvery && !soon || len(a.running) == 0 {
+		return
+	}
+	a.told, a.toldAt = to, now
+	out.Progress = &interrexv1.WatchProgress{Revision: uint64(to)}
+	for id, w := range a.open {
+		if !w.runs() {
+			out.Progress.Except = append(out.Progress.Except, id)
+		}
+	}
 }
 
 // show sends the next part of its snapshot to each watch that is still

@@ -101,6 +101,7 @@ func leader(t testing.TB, nodes []*node) (found *node) {
 func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*node, edit []func(*Config)) {
 	nd.leases = lease.New(lease.Config{})
 	nd.ring = watch.New(watch.Config{})
+	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future
 	nd.t.Cleanup(nd.ring.Close)
 	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, statetest.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)

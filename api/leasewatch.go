@@ -27,10 +27,9 @@ func (l Leases) watchable(s *Server) (w watchable) {
 
 // feed reads a request for lease events.
 func (l Leases) feed(s *Server, c caller, m *interrexv1.WatchRequest) (feed, error) {
-	var in wire.Reader
-	r := interrex.WatchRequest{Namespace: in.Namespace(m.GetNamespace()), Prefix: m.GetPrefix(), Since: interrex.Revision(m.GetSince())}
-	if in.Err != nil {
-		return feed{}, in.Err
+	r, err := watchRequest(m)
+	if err != nil {
+		return feed{}, err
 	}
 	if err := (&Method{off: l.Off}).served(s, c); err != nil {
 		return feed{}, err
@@ -39,7 +38,7 @@ func (l Leases) feed(s *Server, c caller, m *interrexv1.WatchRequest) (feed, err
 	return feed{
 		since:   r.Since,
 		encode:  func(e *state.Event) ([]byte, error) { return l.encode(e, st) },
-		match:   func(e *state.Event) bool { return matchesLease(r, e) },
+		match:   matcher(r),
 		present: func(after string, most room) presentPage { return l.presentPage(r, st, after, most) },
 		within:  keyWithin,
 		complete: func(at interrex.Revision) ([]byte, error) {
@@ -48,7 +47,25 @@ func (l Leases) feed(s *Server, c caller, m *interrexv1.WatchRequest) (feed, err
 	}, nil
 }
 
-// matchesLease reports whether a watch covers the event.
+func watchRequest(m *interrexv1.WatchRequest) (interrex.WatchRequest, error) {
+	var in wire.Reader
+	r := interrex.WatchRequest{Namespace: m.GetNamespace(), Prefix: m.GetPrefix(), Since: interrex.Revision(m.GetSince())}
+	if m.GetKey() != "" {
+		r.Key = in.Key(m.GetKey())
+	}
+	in.Fail(r.Validate())
+	return r, in.Err
+}
+
+// matcher reports whether a watch covers an event.
+func matcher(r interrex.WatchRequest) func(*state.Event) bool {
+	if r.Key == (interrex.Key{}) {
+		return func(e *state.Event) bool { return matchesLease(r, e) }
+	}
+	key := r.Key.String()
+	return func(e *state.Event) bool { return e.Table == state.LeaseTable && e.Key == key }
+}
+
 func matchesLease(r interrex.WatchRequest, e *state.Event) bool {
 	if e.Table != state.LeaseTable {
 		return false
@@ -69,7 +86,13 @@ func (l Leases) presentPage(r interrex.WatchRequest, st *state.State, after stri
 		}
 	}
 	var items []lease.Record
-	p.revision = l.still(st, func(v lease.ReadView) { items, p.more = v.List(r.Namespace, r.Prefix, from, most.events) })
+	p.revision = l.still(st, func(v lease.ReadView) {
+		if r.Key == (interrex.Key{}) {
+			items, p.more = v.List(r.Namespace, r.Prefix, from, most.events)
+		} else if item, held := v.Get(r.Key); held {
+			items = append(items, item)
+		}
+	})
 	bytes := 0
 	for i, item := range items {
 		var b []byte
@@ -89,7 +112,7 @@ func (l Leases) presentPage(r interrex.WatchRequest, st *state.State, after stri
 // encode makes the message of an event of the table of leases, with what this
 // agent knows about the lease now.
 func (l Leases) encode(e *state.Event, st *state.State) ([]byte, error) {
-	out := interrex.LeaseEvent{Kind: e.Kind, Revision: e.Revision}
+	out := interrex.LeaseEvent{Kind: e.Kind, Revision: e.Revision, Time: e.Wall}
 	if r, is := e.Value.(lease.Record); is {
 		out.Lease = l.present(r, st)
 	}

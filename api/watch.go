@@ -28,6 +28,11 @@ func (s *Server) watch(ctx context.Context, r *connect.Request[interrexv1.WatchR
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.calls.ended, func() { cancel(drainingError()) })()
+	if s.ahead(f.since) {
+		if err := s.refuseFuture(f.since, s.catchUp(ctx, callerOf(ctx), f.since)); err != nil {
+			return s.rpcError(orCause(ctx, err))
+		}
+	}
 	if err := s.watchAlone(ctx, f, messages{stream: to, json: strings.Contains(r.Header().Get("Content-Type"), "json")}); err != nil && ctx.Err() == nil || interrex.KindOf(context.Cause(ctx)) != "" {
 		return s.rpcError(orCause(ctx, err))
 	}

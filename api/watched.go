@@ -12,11 +12,11 @@ import (
 type watched struct {
 	feed
 	id      uint64
-	cursor  *watch.Cursor
-	credit  int       // events that may be sent; below zero: owed by the next credit
-	showing *snapshot // nil: the snapshot is sent, or was not asked for
-	pages   []page    // of the snapshot
-	lined   bool      // it is in its audience's running or showing
+	cursor  *watch.Cursor // nil: it has not begun
+	credit  int           // events that may be sent; below zero: owed by the next credit
+	showing *snapshot     // nil: the snapshot is sent, or was not asked for
+	pages   []page        // of the snapshot
+	lined   bool          // it is in its audience's running or showing
 	over    bool
 }
 
@@ -35,7 +35,7 @@ type page struct {
 }
 
 // runs reports whether the watch takes events from the ring.
-func (w *watched) runs() bool { return !w.over && w.credit > 0 && w.showing == nil }
+func (w *watched) runs() bool { return w.cursor != nil && !w.over && w.credit > 0 && w.showing == nil }
 
 // shows reports whether the watch takes a part of its snapshot.
 func (w *watched) shows() bool { return !w.over && w.credit > 0 && w.showing != nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"connectrpc.com/connect"
 
@@ -22,11 +23,13 @@ func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrex
 	st := &watchStream{
 		server: s, conn: conn, ctx: ctx, audience: newAudience(s, callerOf(ctx)),
 		requests: make(chan *interrexv1.StreamServiceWatchRequest), received: make(chan error, 1),
+		caughtUp: make(chan error, 1),
 	}
 	defer st.audience.close()
 	go func() { st.received <- st.receive() }()
 	err := st.serve()
 	cancel(err)
+	st.work.Wait()
 	if !st.over && stopReading(ctx) {
 		<-st.received // its read deadline has passed: it is about to return
 	}
@@ -43,6 +46,9 @@ type watchStream struct {
 	requests chan *interrexv1.StreamServiceWatchRequest
 	received chan error // why the receiver has returned; nil: the client has no more to say
 	over     bool       // that is known
+	catching []*watched // wait until this agent has caught up with the cluster
+	caughtUp chan error // why it could not
+	work     sync.WaitGroup
 }
 
 // receive takes in messages until the peer has no more. While nobody takes them
@@ -81,6 +87,7 @@ func (st *watchStream) serve() error {
 	}
 	out, busy := &message{}, always()
 	for !st.over {
+		st.catchUp()
 		alarm, idle := st.audience.gather(out)
 		if !out.empty() {
 			if err := send(func() error { return st.conn.Send(&out.StreamServiceWatchResponse) }); err != nil {
@@ -103,6 +110,8 @@ func (st *watchStream) await(alarm <-chan struct{}, out *message) error {
 	select {
 	case m := <-st.requests:
 		st.do(m, out)
+	case lag := <-st.caughtUp:
+		st.settle(lag, out)
 	case <-alarm:
 	case err := <-st.received:
 		st.over = true

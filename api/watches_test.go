@@ -29,6 +29,8 @@ type wireWatches struct {
 	refused map[uint64]*interrexv1.Error
 	ended   map[uint64]*interrexv1.Error
 	copies  int // encoded events, before they are handed out
+
+	progress []*interrexv1.WatchProgress
 }
 
 func (nd *node) watches(options ...connect.ClientOption) *wireWatches {
@@ -111,6 +113,9 @@ func (s *wireWatches) receive() error {
 				s.events[id] = append(s.events[id], e)
 			}
 		}
+	}
+	if p := m.GetProgress(); p != nil {
+		s.progress = append(s.progress, p)
 	}
 	for _, e := range m.GetEnded() {
 		s.ended[e.GetId()] = e.GetError()
@@ -261,7 +266,7 @@ func TestAWatchThatIsClosedEndsAndNoOther(t *testing.T) {
 }
 
 func TestOnlyTheAttemptToOpenIsRefused(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Ring.Publish(nil, 1) })[0]
+	nd := cluster(t, 1)[0]
 	s := nd.watches()
 	s.open(1, 100, &interrexv1.WatchRequest{Since: 1})
 	twice := openOf(t, 1, 1, &interrexv1.WatchRequest{})

@@ -19,6 +19,9 @@ type address struct {
 	path   string // of a socket
 }
 
+// String returns the address as Config.Addresses has it.
+func (a address) String() string { return a.scheme + "://" + a.host + a.path }
+
 // parseAddress reads an address. HOST:PORT is http://HOST:PORT, and without a
 // HOST it is this machine.
 func parseAddress(s string) (address, error) {

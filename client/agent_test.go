@@ -36,6 +36,8 @@ type agent struct {
 	refuse  error                                  // every stream, at its start
 	watch   func(r *interrexv1.WatchRequest, send func(kind string, revision uint64) error) error
 	counted watchCount
+	gone    chan struct{} // closed when it stops
+	stopped bool
 	asked   []*interrexv1.StreamServiceWatchRequest // of the stream of watches
 	ready   int
 	got     []*operation
@@ -44,7 +46,7 @@ type agent struct {
 }
 
 func newAgent(t testing.TB) *agent {
-	a := &agent{answer: granted, ready: http.StatusOK}
+	a := &agent{answer: granted, ready: http.StatusOK, gone: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.Handle(interrexv1.NewStreamServiceHandler(streams{a}))
 	mux.Handle(interrexv1.NewLeaseServiceHandler(a))
@@ -67,11 +69,21 @@ func newAgent(t testing.TB) *agent {
 	a.Config.Protocols.SetHTTP2(true)
 	t.Cleanup(func() {
 		if a.URL != "" {
-			a.CloseClientConnections()
-			a.Close()
+			a.stop()
 		}
 	})
 	return a
+}
+
+// stop ends the agent, once.
+func (a *agent) stop() {
+	if a.stopped {
+		return
+	}
+	a.stopped = true
+	close(a.gone)
+	a.CloseClientConnections()
+	a.Close()
 }
 
 func startAgent(t testing.TB) *agent {

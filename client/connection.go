@@ -58,7 +58,7 @@ func (s *Stream) connect() (answered int, err error) {
 	}
 	s.wake() // for what has waited since before the connection
 	err = (&conversation[interrexv1.OperateRequest, interrexv1.OperateResponse]{
-		conn: conn, url: s.config.BaseURL, accept: s.config.Accept,
+		conn: conn, accept: s.config.Accept,
 		send: func(ctx context.Context) error { return s.send(ctx, conn) },
 		deliver: func(m *interrexv1.OperateResponse) {
 			answered++

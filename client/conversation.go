@@ -24,7 +24,6 @@ const (
 // conversation is one connection to an agent, in both directions.
 type conversation[Q, A any] struct {
 	conn   *connect.BidiStreamForClient[Q, A]
-	url    string
 	accept func(http.Header) error // checks the agent's headers; nil: accepts all
 	// send sends messages until ctx ends, and then returns nil.
 	send    func(ctx context.Context) error
@@ -81,7 +80,7 @@ func (c *conversation[Q, A]) receive(cancel func(), greeted chan<- struct{}) err
 	timer := time.AfterFunc(greetTimeout, cancel)
 	header := c.conn.ResponseHeader()
 	if !timer.Stop() {
-		return interrex.Errorf(interrex.KindUnavailable, "%s has not answered the connection within %s", c.url, greetTimeout)
+		return interrex.Errorf(interrex.KindUnavailable, "the agent has not answered the connection within %s", greetTimeout)
 	}
 	if len(header) > 0 { // otherwise the request has failed, and Receive returns the reason
 		if c.accept != nil {

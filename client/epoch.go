@@ -27,8 +27,8 @@ type epochs struct {
 	bits   string
 }
 
-// accept looks at the header of an answer. Its error is KindUnavailable:
-// another agent may do.
+// accept looks at the header of an answer. Its error is KindOtherCluster: another
+// agent may do.
 func (e *epochs) accept(h http.Header) error {
 	text := h.Get(EpochHeader)
 	digits := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
@@ -46,7 +46,7 @@ func (e *epochs) accept(h http.Header) error {
 	case !e.seen || number > e.number:
 		e.seen, e.number, e.bits = true, number, bits
 	case number < e.number || bits != e.bits:
-		return interrex.Errorf(interrex.KindUnavailable, "the agent is in epoch %s, and this client has seen epoch %d%s: this address belongs to another cluster now, or a recovery has left the agent behind: use an address of the same cluster, or make a new client; leases, tokens, revisions and watch positions that this client has seen are not valid there", text, e.number, e.bits)
+		return interrex.Errorf(interrex.KindOtherCluster, "the agent is in epoch %s, and this client has seen epoch %d%s: this address belongs to another cluster now, or a recovery has left the agent behind: use an address of the same cluster, or make a new client, whose watches start since 0; leases, tokens, revisions and watch positions that this client has seen are not valid there", text, e.number, e.bits)
 	}
 	return nil
 }

@@ -77,7 +77,8 @@ func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.Le
 // connection or the agent is lost; ctx ends it. When the events after the last
 // one are gone it ends with KindCompacted, and when it is lost amid the present
 // leases of its beginning with KindWatchClosed: then a new watch, from 0, tells
-// everything.
+// everything. It ends with KindOtherCluster when every agent of Config.Addresses
+// belongs to another cluster than before: then that takes a new client.
 func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.LeaseWatch, error) {
 	c, err := l.by.Client(ctx)
 	if err != nil {

@@ -2,8 +2,11 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,21 +36,21 @@ type watch struct {
 	queue   fifo                  // not read yet
 	way     *subscription         // nil: there is none now
 	read    int                   // events that were read since the last credit
+	lost    time.Time             // when the last way broke, or the watch was asked for
+	said    map[*endpoint]error   // why each agent does not serve it, since then
 	over    bool
 	err     error // why, once it is over
 }
 
 func newWatch(ctx context.Context, c *Client, r interrex.WatchRequest) (*watch, error) {
-	if r.Namespace != "" {
-		if err := interrex.ValidateNamespace(r.Namespace); err != nil {
-			return nil, err
-		}
+	if err := r.Validate(); err != nil {
+		return nil, err
 	}
 	method, err := wire.MethodOf(interrexv1.LeaseServiceWatchProcedure)
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{c: c, method: method, request: r, ready: make(chan struct{}, 1)}
+	w := &watch{c: c, method: method, request: r, ready: make(chan struct{}, 1), lost: time.Now(), said: map[*endpoint]error{}}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.life.Err() != nil {
@@ -77,9 +80,52 @@ func (w *watch) Next(ctx context.Context) (interrex.LeaseEvent, error) {
 		select {
 		case <-w.ready:
 		case <-ctx.Done():
-			return interrex.LeaseEvent{}, interrex.Errorf(interrex.KindTimeout, "no lease event in time").WithCause(context.Cause(ctx))
+			return interrex.LeaseEvent{}, w.late(context.Cause(ctx))
 		}
 	}
+}
+
+// late is the error of a Next whose time is over.
+func (w *watch) late(cause error) error {
+	if since, why := w.Disconnected(); !since.IsZero() {
+		return interrex.Errorf(interrex.KindTimeout, "no lease event in time: no agent serves the watch since %s: %v", since.UTC().Format(time.RFC3339), why).WithCause(cause)
+	}
+	return interrex.Errorf(interrex.KindTimeout, "no lease event in time").WithCause(cause)
+}
+
+// Disconnected implements interrex.LeaseWatch.
+func (w *watch) Disconnected() (since time.Time, why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.way != nil && w.way.began.Load() {
+		return time.Time{}, nil
+	}
+	var texts []string
+	var all []error
+	for _, p := range w.c.endpoints {
+		if err := w.said[p]; err != nil {
+			text := strings.TrimPrefix(reason(err), string(interrex.KindUnavailable)+": ")
+			texts, all = append(texts, p.address.String()+": "+text), append(all, err)
+		}
+	}
+	if len(all) == 0 {
+		return w.lost, interrex.Errorf(interrex.KindUnavailable, "%s: it has not answered yet", w.c.endpoint().address)
+	}
+	return w.lost, interrex.Errorf(interrex.KindUnavailable, "%s", strings.Join(texts, "; ")).WithCause(errors.Join(all...))
+}
+
+// elsewhere records why an agent does not serve the watch, and returns an error
+// when every agent belongs to another cluster.
+func (w *watch) elsewhere(p *endpoint, err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said[p] = err
+	for _, p := range w.c.endpoints {
+		if !errors.Is(w.said[p], interrex.ErrOtherCluster) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: %w", p.address, err)
 }
 
 // pop returns an event, and asks for more when half of the buffer was read.
@@ -160,6 +206,9 @@ func (w *watch) run() error {
 		if kind := interrex.KindOf(err); !kind.Retryable() && kind != interrex.KindOutcomeUnknown {
 			return err
 		}
+		if other := w.elsewhere(p, err); other != nil {
+			return other
+		}
 		since, present := w.position()
 		if present {
 			return interrex.Errorf(interrex.KindWatchClosed, "the watch broke amid the present leases: watch again from 0: %v", err).WithCause(err)
@@ -200,7 +249,11 @@ func (w *watch) connect(p *endpoint) (began bool, err error) {
 func (w *watch) subscribe(s *subscription) (*interrexv1.WatchOpen, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	body, err := proto.Marshal(&interrexv1.WatchRequest{Namespace: w.request.Namespace, Prefix: w.request.Prefix, Since: uint64(w.request.Since)})
+	r := &interrexv1.WatchRequest{Namespace: w.request.Namespace, Prefix: w.request.Prefix, Since: uint64(w.request.Since)}
+	if w.request.Key != (interrex.Key{}) {
+		r.Key = w.request.Key.String()
+	}
+	body, err := proto.Marshal(r)
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot ask for a watch: %v", err)
 	}
@@ -218,6 +271,10 @@ func (w *watch) unsubscribe(s *subscription) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.way = nil
+	if s.began.Load() {
+		w.lost = time.Now()
+		clear(w.said)
+	}
 }
 
 // decode decodes an event, once for all watches that get it, so nobody may
@@ -259,6 +316,15 @@ func (w *watch) take(s *subscription, events []any) error {
 	}
 	w.signal()
 	return nil
+}
+
+// reached notes that the watch would resume at a revision.
+func (w *watch) reached(s *subscription, r interrex.Revision) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.way == s && !w.present {
+		w.request.Since = max(w.request.Since, r)
+	}
 }
 
 // pause waits for d, or until ctx ends.

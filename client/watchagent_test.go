@@ -132,6 +132,9 @@ func (s *watches) run(w *openWatch, o *interrexv1.WatchOpen) {
 		case <-w.life.Done():
 			return w.life.Err()
 		}
+		if p := progressOf(kind, o.Id, revision); p != nil {
+			return s.send(&interrexv1.StreamServiceWatchResponse{Progress: p})
+		}
 		e := interrex.LeaseEvent{Kind: kind, Revision: interrex.Revision(revision), Lease: interrex.Lease{Key: key, Token: interrex.Token(revision)}}
 		b, err := proto.Marshal(wire.LeaseEvent(e))
 		if kind == "unreadable" {
@@ -146,6 +149,17 @@ func (s *watches) run(w *openWatch, o *interrexv1.WatchOpen) {
 		return
 	}
 	_ = s.send(&interrexv1.StreamServiceWatchResponse{Ended: []*interrexv1.WatchEnd{{Id: o.Id, Error: wire.Detail(err)}}})
+}
+
+// progressOf is the message of progress that a kind stands for.
+func progressOf(kind string, id, revision uint64) *interrexv1.WatchProgress {
+	switch kind {
+	case "progress":
+		return &interrexv1.WatchProgress{Revision: revision, Except: []uint64{id + 1}}
+	case "progress of others":
+		return &interrexv1.WatchProgress{Revision: revision, Except: []uint64{id + 1, id}}
+	}
+	return nil
 }
 
 func (s *watches) send(m *interrexv1.StreamServiceWatchResponse) error {

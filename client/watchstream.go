@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 
 	"connectrpc.com/connect"
@@ -115,12 +117,12 @@ func (st *watchStream) connect() error {
 	defer cancel()
 	conn := st.of.service.Watch(ctx)
 	err := (&conversation[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]{
-		conn: conn, url: st.of.url, accept: st.of.accept,
+		conn: conn, accept: st.of.accept,
 		send:    func(ctx context.Context) error { return st.send(ctx, conn) },
 		deliver: st.deliver,
 	}).run(ctx, cancel)
 	if errors.Is(err, io.EOF) {
-		err = interrex.Errorf(interrex.KindUnavailable, "%s has ended the watch", st.of.url)
+		err = interrex.Errorf(interrex.KindUnavailable, "the agent has ended the watch")
 	}
 	return err
 }
@@ -138,9 +140,26 @@ func (st *watchStream) deliver(m *interrexv1.StreamServiceWatchResponse) {
 	for _, group := range m.GetEvents() {
 		st.bring(group)
 	}
+	st.progress(m.GetProgress())
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.finishAll(m.GetEnded())
+}
+
+// progress tells the watches how far they have come.
+func (st *watchStream) progress(p *interrexv1.WatchProgress) {
+	if p == nil {
+		return
+	}
+	st.mu.Lock()
+	ids := slices.Collect(maps.Keys(st.open))
+	st.mu.Unlock()
+	slices.Sort(p.Except)
+	for _, s := range st.subscribers(ids) {
+		if _, not := slices.BinarySearch(p.Except, s.id); !not && s.began.Load() {
+			s.to.reached(s, interrex.Revision(p.GetRevision()))
+		}
+	}
 }
 
 // finishAll ends subscriptions with the agent's errors. The lock is held.
@@ -150,7 +169,7 @@ func (st *watchStream) finishAll(all []*interrexv1.WatchEnd) {
 			st.finish(e.GetId(), why)
 			continue
 		}
-		st.finish(e.GetId(), interrex.Errorf(interrex.KindUnavailable, "%s has ended the watch", st.of.url))
+		st.finish(e.GetId(), interrex.Errorf(interrex.KindUnavailable, "the agent has ended the watch"))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -24,6 +25,8 @@ type subscriber interface {
 	decode(event []byte) (any, error)
 	// take must not block. Its error ends the subscription.
 	take(s *subscription, events []any) error
+	// reached says that there were no other events up to a revision.
+	reached(s *subscription, r interrex.Revision)
 }
 
 // subscription is one watch at one agent.
@@ -40,7 +43,6 @@ type subscription struct {
 // room, and none while there are no watches.
 type watchStreams struct {
 	service interrexv1.StreamServiceClient
-	url     string
 	accept  func(http.Header) error // looks at the agent's headers
 	life    context.Context
 	end     context.CancelFunc
@@ -55,7 +57,7 @@ func newWatchStreams(h connect.HTTPClient, url string, accept func(http.Header) 
 		// An event for many watches is sent once: compression would cost more
 		// than it saves.
 		service: interrexv1.NewStreamServiceClient(joining{h}, url, connect.WithAcceptCompression("gzip", nil, nil)),
-		url:     url, accept: accept,
+		accept:  accept,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s

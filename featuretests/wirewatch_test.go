@@ -87,6 +87,9 @@ func watched() []watchedFor {
 		{"watch of nothing", `{"namespace":"empty"}`, 1},
 		{"watch from a revision on", `{"namespace":"jobs","since":"1"}`, 11},
 		{"watch of a lease that ends", `{"prefix":"a","since":"14"}`, 3},
+		{"watch of one key", `{"key":"jobs/d"}`, 2},
+		{"watch of one key and a namespace", `{"key":"jobs/d","namespace":"jobs"}`, 1},
+		{"watch from the future", `{"since":"999999"}`, 1},
 		{"watch of a malformed namespace", `{"namespace":"NO"}`, 1},
 	}
 }

@@ -94,7 +94,7 @@ func FromPastLease(m *interrexv1.HistoryItem) (interrex.PastLease, error) {
 // LeaseEvent makes the message of an event. The event that ends a snapshot has
 // no lease.
 func LeaseEvent(e interrex.LeaseEvent) *interrexv1.LeaseEvent {
-	m := &interrexv1.LeaseEvent{Kind: e.Kind, Revision: uint64(e.Revision)}
+	m := &interrexv1.LeaseEvent{Kind: e.Kind, Revision: uint64(e.Revision), Time: Timestamp(e.Time)}
 	if e.Kind != interrex.EndOfSnapshot {
 		m.Lease = Lease(e.Lease)
 	}
@@ -104,7 +104,10 @@ func LeaseEvent(e interrex.LeaseEvent) *interrexv1.LeaseEvent {
 // FromLeaseEvent reads an event.
 func FromLeaseEvent(m *interrexv1.LeaseEvent) (interrex.LeaseEvent, error) {
 	l, err := FromLease(m.GetLease())
-	return interrex.LeaseEvent{Kind: m.GetKind(), Lease: l, Revision: interrex.Revision(m.GetRevision())}, err
+	var in Reader
+	in.Fail(err)
+	e := interrex.LeaseEvent{Kind: m.GetKind(), Lease: l, Revision: interrex.Revision(m.GetRevision()), Time: in.Time("time", m.GetTime())}
+	return e, in.Err
 }
 
 // Timestamp returns the message of a time, nil for the zero time.

@@ -60,7 +60,7 @@ func TestValuesComeBackAsTheyWent(t *testing.T) {
 	same(t, pinned, wire.Lease, wire.FromLease)
 	same(t, interrex.PastLease{Holder: "ann", Token: 3, AcquiredAt: when, EndedAt: when, How: interrex.EndForced}, wire.PastLease, wire.FromPastLease)
 	same(t, interrex.PastLease{Holder: "ann", Token: 3, AcquiredAt: when}, wire.PastLease, wire.FromPastLease)
-	same(t, interrex.LeaseEvent{Kind: interrex.LeaseClaimed, Lease: lease, Revision: 7}, wire.LeaseEvent, wire.FromLeaseEvent)
+	same(t, interrex.LeaseEvent{Kind: interrex.LeaseClaimed, Lease: lease, Revision: 7, Time: time.Unix(1, 2).UTC()}, wire.LeaseEvent, wire.FromLeaseEvent)
 	same(t, interrex.LeaseEvent{Kind: interrex.EndOfSnapshot, Revision: 7}, wire.LeaseEvent, wire.FromLeaseEvent)
 }
 

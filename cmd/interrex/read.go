@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,20 +55,56 @@ func newList(a *app) *cobra.Command {
 	var r interrex.ListRequest
 	var eventual bool
 	c := &cobra.Command{
-		Use:   "list [NAMESPACE]",
+		Use:   "list [NAMESPACE|KEY]",
 		Short: "List leases, in the order of their keys",
 		Example: `  interrex lease list
+  interrex lease list default/db                  one lease or none, as NAMESPACE/NAME
   interrex lease list mine --prefix nightly/`,
-		Args: atMostOne("NAMESPACE"),
+		Args: atMostOne("NAMESPACE or KEY"),
 		RunE: func(c *cobra.Command, args []string) error {
-			r.Namespace = strings.Join(args, "")
+			var key interrex.Key
+			var err error
+			if r.Namespace, key, err = namespaceOrKey(args, r.Prefix); err != nil {
+				return err
+			}
 			r.Consistency = consistency(eventual)
-			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.list(ctx, s, r) })
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
+				if key != (interrex.Key{}) {
+					return a.listOne(ctx, s, key, r)
+				}
+				return a.list(ctx, s, r)
+			})
 		},
 	}
 	c.Flags().StringVar(&r.Prefix, "prefix", "", "of the name")
 	readFlags(c, &r.ReadOptions, &eventual)
 	return c
+}
+
+// namespaceOrKey reads the argument of a command about all leases, those of a
+// namespace, or one.
+func namespaceOrKey(args []string, prefix string) (namespace string, key interrex.Key, err error) {
+	text := strings.Join(args, "")
+	if !strings.Contains(text, "/") {
+		return text, key, nil
+	}
+	if prefix != "" {
+		return "", key, usageError{fmt.Errorf("--prefix is for the leases of a namespace, and %q is one lease: leave one of them out", text)}
+	}
+	key, err = interrex.ParseKey(text)
+	return "", key, err
+}
+
+// listOne prints the lease of a key, if it is held, as a list. It is the first of
+// those that begin with its name.
+func (a *app) listOne(ctx context.Context, s session, key interrex.Key, r interrex.ListRequest) error {
+	r.Namespace, r.Prefix, r.PageSize = key.Namespace, key.Name, 1
+	page, err := s.leases.List(ctx, r)
+	if err != nil {
+		return err
+	}
+	others := func(l interrex.Lease) bool { return l.Key != key }
+	return a.printLeases(slices.DeleteFunc(page.Items, others), page.Revision)
 }
 
 // list prints all pages as one.

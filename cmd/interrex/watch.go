@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"sync"
+	"syscall"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,13 +20,16 @@ import (
 func newWatch(a *app) *cobra.Command {
 	var r interrex.WatchRequest
 	c := &cobra.Command{
-		Use:   "watch [NAMESPACE]",
+		Use:   "watch [NAMESPACE|KEY]",
 		Short: "Print lease events as they are committed",
 		Example: `  interrex lease watch
+  interrex lease watch default/db                 one lease, as NAMESPACE/NAME
   interrex lease watch mine --prefix nightly/ --since 120 -o json`,
-		Args: atMostOne("NAMESPACE"),
-		RunE: func(c *cobra.Command, args []string) error {
-			r.Namespace = strings.Join(args, "")
+		Args: atMostOne("NAMESPACE or KEY"),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if r.Namespace, r.Key, err = namespaceOrKey(args, r.Prefix); err != nil {
+				return err
+			}
 			return a.withLong(c.Context(), func(s session) error { return a.watch(c.Context(), s, r) })
 		},
 	}
@@ -38,8 +46,9 @@ func (a *app) watch(ctx context.Context, s session, r interrex.WatchRequest) err
 	}
 	// The command ends with the watch: nothing is lost that was not printed.
 	defer func() { _ = w.Close() }()
+	defer a.tellConnection(ctx, w)()
 	if a.output == "table" && !a.noHeaders && !a.quiet {
-		if err := a.columns("REVISION", "KIND", "KEY", "HOLDER", "TOKEN"); err != nil {
+		if err := a.columns("REVISION", "TIME", "KIND", "KEY", "HOLDER", "TOKEN"); err != nil {
 			return err
 		}
 	}
@@ -55,6 +64,53 @@ func (a *app) watch(ctx context.Context, s session, r interrex.WatchRequest) err
 			return err
 		}
 	}
+}
+
+// A watch that no agent serves says so after firstSilence, and then looks every
+// nextSilence whether that has changed.
+const (
+	firstSilence = 2 * time.Second
+	nextSilence  = 200 * time.Millisecond
+)
+
+// tellConnection says on standard error that no agent serves the watch, and why,
+// until the returned function is called.
+func (a *app) tellConnection(ctx context.Context, w interrex.LeaseWatch) func() {
+	ctx, cancel := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(nextSilence)
+		defer tick.Stop()
+		for said := ""; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			since, why := w.Disconnected()
+			switch {
+			case since.IsZero() && said != "":
+				a.say("connected: the watch goes on")
+				said = ""
+			case !since.IsZero() && time.Since(since) >= firstSilence && why.Error() != said:
+				a.say("waiting for an agent: %s", unreached(why))
+				said = why.Error()
+			}
+		}
+	})
+	return func() {
+		cancel()
+		done.Wait()
+	}
+}
+
+// unreached says why no agent is reached, and asks about the likeliest reason.
+func unreached(why error) string {
+	text := strings.TrimPrefix(why.Error(), string(interrex.KindUnavailable)+": ")
+	if errors.Is(why, syscall.ECONNREFUSED) || errors.Is(why, fs.ErrNotExist) {
+		text += ": is an agent running?"
+	}
+	return text
 }
 
 // event prints one event, in JSON on one line.
@@ -77,15 +133,15 @@ func (a *app) event(e interrex.LeaseEvent) error {
 		}
 		return a.yaml(wire.LeaseEvent(e))
 	case e.Kind == interrex.EndOfSnapshot:
-		return a.columns(e.Revision.String(), e.Kind)
+		return a.columns(e.Revision.String(), stamp(e.Time), e.Kind)
 	}
-	return a.columns(e.Revision.String(), e.Kind, e.Lease.Key.String(), e.Lease.Holder, e.Lease.Token.String())
+	return a.columns(e.Revision.String(), stamp(e.Time), e.Kind, e.Lease.Key.String(), e.Lease.Holder, e.Lease.Token.String())
 }
 
 // columns prints one row by itself: a watch has no end at which all of them
 // could be aligned.
 func (a *app) columns(cells ...string) error {
-	w := tabwriter.NewWriter(a.out, 20, 4, 2, ' ', 0)
+	w := tabwriter.NewWriter(a.out, 22, 4, 2, ' ', 0)
 	fmt.Fprintln(w, strings.Join(cells, "\t"))
 	return w.Flush()
 }

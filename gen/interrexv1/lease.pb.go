@@ -1605,8 +1605,11 @@ type WatchRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Of the name.
 	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Exclusive. 0: the present leases first, then end_of_snapshot.
-	Since         uint64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	// Exclusive. 0: the present leases first, then end_of_snapshot. One that the
+	// cluster has not reached is refused as invalid.
+	Since uint64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	// One lease; then namespace and prefix are left out.
+	Key           string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1662,6 +1665,13 @@ func (x *WatchRequest) GetSince() uint64 {
 	return 0
 }
 
+func (x *WatchRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All that waited when the message was made, in the order of their
@@ -1712,9 +1722,12 @@ type LeaseEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// lease.claimed and so on; lease.present and end_of_snapshot in the
 	// beginning of a watch from 0.
-	Kind          string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Lease         *Lease `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
-	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Kind     string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Lease    *Lease `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The leader's wall clock at the change: information. Absent in the beginning
+	// of a watch from 0.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1768,6 +1781,13 @@ func (x *LeaseEvent) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *LeaseEvent) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
 }
 
 var File_interrex_v1_lease_proto protoreflect.FileDescriptor
@@ -1904,18 +1924,20 @@ const file_interrex_v1_lease_proto_rawDesc = "" +
 	"\x03how\x18\x05 \x01(\tR\x03how\"]\n" +
 	"\x0fHistoryResponse\x12.\n" +
 	"\x05items\x18\x01 \x03(\v2\x18.interrex.v1.HistoryItemR\x05items\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"Z\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"l\n" +
 	"\fWatchRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x14\n" +
-	"\x05since\x18\x03 \x01(\x04R\x05since\"@\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\"@\n" +
 	"\rWatchResponse\x12/\n" +
-	"\x06events\x18\x01 \x03(\v2\x17.interrex.v1.LeaseEventR\x06events\"f\n" +
+	"\x06events\x18\x01 \x03(\v2\x17.interrex.v1.LeaseEventR\x06events\"\x96\x01\n" +
 	"\n" +
 	"LeaseEvent\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12(\n" +
 	"\x05lease\x18\x02 \x01(\v2\x12.interrex.v1.LeaseR\x05lease\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision*\\\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time*\\\n" +
 	"\vConsistency\x12\x1b\n" +
 	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONSISTENCY_EVENTUAL\x10\x01\x12\x16\n" +
@@ -2008,31 +2030,32 @@ var file_interrex_v1_lease_proto_depIdxs = []int32{
 	21, // 26: interrex.v1.HistoryResponse.items:type_name -> interrex.v1.HistoryItem
 	25, // 27: interrex.v1.WatchResponse.events:type_name -> interrex.v1.LeaseEvent
 	1,  // 28: interrex.v1.LeaseEvent.lease:type_name -> interrex.v1.Lease
-	4,  // 29: interrex.v1.LeaseService.Claim:input_type -> interrex.v1.ClaimRequest
-	6,  // 30: interrex.v1.LeaseService.Extend:input_type -> interrex.v1.ExtendRequest
-	8,  // 31: interrex.v1.LeaseService.Revoke:input_type -> interrex.v1.RevokeRequest
-	10, // 32: interrex.v1.LeaseService.Transfer:input_type -> interrex.v1.TransferRequest
-	12, // 33: interrex.v1.LeaseService.Pin:input_type -> interrex.v1.PinRequest
-	14, // 34: interrex.v1.LeaseService.Unpin:input_type -> interrex.v1.UnpinRequest
-	16, // 35: interrex.v1.LeaseService.Get:input_type -> interrex.v1.GetRequest
-	18, // 36: interrex.v1.LeaseService.List:input_type -> interrex.v1.ListRequest
-	20, // 37: interrex.v1.LeaseService.History:input_type -> interrex.v1.HistoryRequest
-	23, // 38: interrex.v1.LeaseService.Watch:input_type -> interrex.v1.WatchRequest
-	5,  // 39: interrex.v1.LeaseService.Claim:output_type -> interrex.v1.ClaimResponse
-	7,  // 40: interrex.v1.LeaseService.Extend:output_type -> interrex.v1.ExtendResponse
-	9,  // 41: interrex.v1.LeaseService.Revoke:output_type -> interrex.v1.RevokeResponse
-	11, // 42: interrex.v1.LeaseService.Transfer:output_type -> interrex.v1.TransferResponse
-	13, // 43: interrex.v1.LeaseService.Pin:output_type -> interrex.v1.PinResponse
-	15, // 44: interrex.v1.LeaseService.Unpin:output_type -> interrex.v1.UnpinResponse
-	17, // 45: interrex.v1.LeaseService.Get:output_type -> interrex.v1.GetResponse
-	19, // 46: interrex.v1.LeaseService.List:output_type -> interrex.v1.ListResponse
-	22, // 47: interrex.v1.LeaseService.History:output_type -> interrex.v1.HistoryResponse
-	24, // 48: interrex.v1.LeaseService.Watch:output_type -> interrex.v1.WatchResponse
-	39, // [39:49] is the sub-list for method output_type
-	29, // [29:39] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	29, // 29: interrex.v1.LeaseEvent.time:type_name -> google.protobuf.Timestamp
+	4,  // 30: interrex.v1.LeaseService.Claim:input_type -> interrex.v1.ClaimRequest
+	6,  // 31: interrex.v1.LeaseService.Extend:input_type -> interrex.v1.ExtendRequest
+	8,  // 32: interrex.v1.LeaseService.Revoke:input_type -> interrex.v1.RevokeRequest
+	10, // 33: interrex.v1.LeaseService.Transfer:input_type -> interrex.v1.TransferRequest
+	12, // 34: interrex.v1.LeaseService.Pin:input_type -> interrex.v1.PinRequest
+	14, // 35: interrex.v1.LeaseService.Unpin:input_type -> interrex.v1.UnpinRequest
+	16, // 36: interrex.v1.LeaseService.Get:input_type -> interrex.v1.GetRequest
+	18, // 37: interrex.v1.LeaseService.List:input_type -> interrex.v1.ListRequest
+	20, // 38: interrex.v1.LeaseService.History:input_type -> interrex.v1.HistoryRequest
+	23, // 39: interrex.v1.LeaseService.Watch:input_type -> interrex.v1.WatchRequest
+	5,  // 40: interrex.v1.LeaseService.Claim:output_type -> interrex.v1.ClaimResponse
+	7,  // 41: interrex.v1.LeaseService.Extend:output_type -> interrex.v1.ExtendResponse
+	9,  // 42: interrex.v1.LeaseService.Revoke:output_type -> interrex.v1.RevokeResponse
+	11, // 43: interrex.v1.LeaseService.Transfer:output_type -> interrex.v1.TransferResponse
+	13, // 44: interrex.v1.LeaseService.Pin:output_type -> interrex.v1.PinResponse
+	15, // 45: interrex.v1.LeaseService.Unpin:output_type -> interrex.v1.UnpinResponse
+	17, // 46: interrex.v1.LeaseService.Get:output_type -> interrex.v1.GetResponse
+	19, // 47: interrex.v1.LeaseService.List:output_type -> interrex.v1.ListResponse
+	22, // 48: interrex.v1.LeaseService.History:output_type -> interrex.v1.HistoryResponse
+	24, // 49: interrex.v1.LeaseService.Watch:output_type -> interrex.v1.WatchResponse
+	40, // [40:50] is the sub-list for method output_type
+	30, // [30:40] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_lease_proto_init() }

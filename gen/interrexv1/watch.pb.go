@@ -228,7 +228,9 @@ type StreamServiceWatchResponse struct {
 	// may exceed the credit, and the excess is taken from the next.
 	Events []*WatchEvents `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
 	// Watches that are over.
-	Ended         []*WatchEnd `protobuf:"bytes,4,rep,name=ended,proto3" json:"ended,omitempty"`
+	Ended []*WatchEnd `protobuf:"bytes,4,rep,name=ended,proto3" json:"ended,omitempty"`
+	// Sent now and then; it counts from after events.
+	Progress      *WatchProgress `protobuf:"bytes,5,opt,name=progress,proto3" json:"progress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +293,69 @@ func (x *StreamServiceWatchResponse) GetEnded() []*WatchEnd {
 	return nil
 }
 
+func (x *StreamServiceWatchResponse) GetProgress() *WatchProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// WatchProgress says how far the open watches of the stream have come, those
+// that match no event too: each can be resumed at the revision, and misses
+// nothing.
+type WatchProgress struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Revision uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Watches that have not come so far, by id.
+	Except        []uint64 `protobuf:"varint,2,rep,packed,name=except,proto3" json:"except,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchProgress) Reset() {
+	*x = WatchProgress{}
+	mi := &file_interrex_v1_watch_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchProgress) ProtoMessage() {}
+
+func (x *WatchProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_watch_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchProgress.ProtoReflect.Descriptor instead.
+func (*WatchProgress) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_watch_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WatchProgress) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *WatchProgress) GetExcept() []uint64 {
+	if x != nil {
+		return x.Except
+	}
+	return nil
+}
+
 // WatchEvents are events that all the named watches get.
 type WatchEvents struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -303,7 +368,7 @@ type WatchEvents struct {
 
 func (x *WatchEvents) Reset() {
 	*x = WatchEvents{}
-	mi := &file_interrex_v1_watch_proto_msgTypes[4]
+	mi := &file_interrex_v1_watch_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +380,7 @@ func (x *WatchEvents) String() string {
 func (*WatchEvents) ProtoMessage() {}
 
 func (x *WatchEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_watch_proto_msgTypes[4]
+	mi := &file_interrex_v1_watch_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +393,7 @@ func (x *WatchEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEvents.ProtoReflect.Descriptor instead.
 func (*WatchEvents) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_watch_proto_rawDescGZIP(), []int{4}
+	return file_interrex_v1_watch_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WatchEvents) GetIds() []uint64 {
@@ -356,7 +421,7 @@ type WatchEnd struct {
 
 func (x *WatchEnd) Reset() {
 	*x = WatchEnd{}
-	mi := &file_interrex_v1_watch_proto_msgTypes[5]
+	mi := &file_interrex_v1_watch_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +433,7 @@ func (x *WatchEnd) String() string {
 func (*WatchEnd) ProtoMessage() {}
 
 func (x *WatchEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_watch_proto_msgTypes[5]
+	mi := &file_interrex_v1_watch_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +446,7 @@ func (x *WatchEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEnd.ProtoReflect.Descriptor instead.
 func (*WatchEnd) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_watch_proto_rawDescGZIP(), []int{5}
+	return file_interrex_v1_watch_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchEnd) GetId() uint64 {
@@ -414,12 +479,16 @@ const file_interrex_v1_watch_proto_rawDesc = "" +
 	"\x06credit\x18\x04 \x01(\rR\x06credit\"5\n" +
 	"\vWatchCredit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
-	"\x06events\x18\x02 \x01(\rR\x06events\"\xc4\x01\n" +
+	"\x06events\x18\x02 \x01(\rR\x06events\"\xfc\x01\n" +
 	"\x1aStreamServiceWatchResponse\x12\x16\n" +
 	"\x06opened\x18\x01 \x03(\x04R\x06opened\x12/\n" +
 	"\arefused\x18\x02 \x03(\v2\x15.interrex.v1.WatchEndR\arefused\x120\n" +
 	"\x06events\x18\x03 \x03(\v2\x18.interrex.v1.WatchEventsR\x06events\x12+\n" +
-	"\x05ended\x18\x04 \x03(\v2\x15.interrex.v1.WatchEndR\x05ended\"7\n" +
+	"\x05ended\x18\x04 \x03(\v2\x15.interrex.v1.WatchEndR\x05ended\x126\n" +
+	"\bprogress\x18\x05 \x01(\v2\x1a.interrex.v1.WatchProgressR\bprogress\"C\n" +
+	"\rWatchProgress\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06except\x18\x02 \x03(\x04R\x06except\"7\n" +
 	"\vWatchEvents\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\x12\x16\n" +
 	"\x06events\x18\x02 \x03(\fR\x06events\"D\n" +
@@ -439,28 +508,30 @@ func file_interrex_v1_watch_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_watch_proto_rawDescData
 }
 
-var file_interrex_v1_watch_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_interrex_v1_watch_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_interrex_v1_watch_proto_goTypes = []any{
 	(*StreamServiceWatchRequest)(nil),  // 0: interrex.v1.StreamServiceWatchRequest
 	(*WatchOpen)(nil),                  // 1: interrex.v1.WatchOpen
 	(*WatchCredit)(nil),                // 2: interrex.v1.WatchCredit
 	(*StreamServiceWatchResponse)(nil), // 3: interrex.v1.StreamServiceWatchResponse
-	(*WatchEvents)(nil),                // 4: interrex.v1.WatchEvents
-	(*WatchEnd)(nil),                   // 5: interrex.v1.WatchEnd
-	(*Error)(nil),                      // 6: interrex.v1.Error
+	(*WatchProgress)(nil),              // 4: interrex.v1.WatchProgress
+	(*WatchEvents)(nil),                // 5: interrex.v1.WatchEvents
+	(*WatchEnd)(nil),                   // 6: interrex.v1.WatchEnd
+	(*Error)(nil),                      // 7: interrex.v1.Error
 }
 var file_interrex_v1_watch_proto_depIdxs = []int32{
 	1, // 0: interrex.v1.StreamServiceWatchRequest.opens:type_name -> interrex.v1.WatchOpen
 	2, // 1: interrex.v1.StreamServiceWatchRequest.credits:type_name -> interrex.v1.WatchCredit
-	5, // 2: interrex.v1.StreamServiceWatchResponse.refused:type_name -> interrex.v1.WatchEnd
-	4, // 3: interrex.v1.StreamServiceWatchResponse.events:type_name -> interrex.v1.WatchEvents
-	5, // 4: interrex.v1.StreamServiceWatchResponse.ended:type_name -> interrex.v1.WatchEnd
-	6, // 5: interrex.v1.WatchEnd.error:type_name -> interrex.v1.Error
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 2: interrex.v1.StreamServiceWatchResponse.refused:type_name -> interrex.v1.WatchEnd
+	5, // 3: interrex.v1.StreamServiceWatchResponse.events:type_name -> interrex.v1.WatchEvents
+	6, // 4: interrex.v1.StreamServiceWatchResponse.ended:type_name -> interrex.v1.WatchEnd
+	4, // 5: interrex.v1.StreamServiceWatchResponse.progress:type_name -> interrex.v1.WatchProgress
+	7, // 6: interrex.v1.WatchEnd.error:type_name -> interrex.v1.Error
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_watch_proto_init() }
@@ -475,7 +546,7 @@ func file_interrex_v1_watch_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_watch_proto_rawDesc), len(file_interrex_v1_watch_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// transcript is what a process prints, readable while it runs.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (t *transcript) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.Write(p)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
+
+// watching is one `interrex lease watch`.
+type watching struct {
+	t         *testing.T
+	cmd       *exec.Cmd
+	out, talk transcript
+}
+
+func startWatch(t *testing.T, addr string, args ...string) *watching {
+	t.Helper()
+	w := &watching{t: t, cmd: program(append([]string{"lease", "watch", "--addr", addr}, args...)...)}
+	w.cmd.Stdout, w.cmd.Stderr = &w.out, &w.talk
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.cmd.Process.Kill() }) // it may have ended
+	return w
+}
+
+// shows waits until one of its outputs has a text.
+func (w *watching) shows(in *transcript, text string) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(in.String(), text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("it does not say %q, but:\n%s%s", text, w.out.String(), w.talk.String())
+		}
+	}
+}
+
+func (w *watching) ends(code int) {
+	w.t.Helper()
+	late := time.AfterFunc(patience, func() { _ = w.cmd.Process.Kill() })
+	defer late.Stop()
+	if got := codeOf(w.cmd.Wait()); got != code {
+		w.t.Fatalf("exit code %d, not %d:\n%s%s", got, code, w.out.String(), w.talk.String())
+	}
+}
+
+func TestAWatchSaysWhatItWaitsForAndEndsAtAnotherCluster(t *testing.T) {
+	t.Parallel()
+	port, err := freePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, dir := "127.0.0.1:"+strconv.Itoa(port), t.TempDir()
+	agent := func(data string) *process {
+		p, err := startProcess(dir, addr, "agent", "run", "--api", addr, "--data-dir", filepath.Join(dir, data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = p.cmd.Process.Kill() // it may have been killed already
+			<-p.over
+		})
+		return p
+	}
+	const waiting, back = "waiting for an agent: ", "connected: the watch goes on\n"
+	w := startWatch(t, "http://"+addr, "default/db")
+	w.shows(&w.talk, waiting+"http://"+addr+": ")
+	w.shows(&w.talk, "connection refused: is an agent running?\n")
+	first := agent("first")
+	w.shows(&w.talk, back)
+	for _, args := range [][]string{{"lease", "claim", "dbx"}, {"lease", "claim", "db", "--ttl", "1h"}} {
+		if err := program(append(args, "--addr", "http://"+addr)...).Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.shows(&w.out, "default/db ")
+	if line := regexp.MustCompile(`(?m)^\d+ +20\S+Z +lease.claimed +default/db +\S+ +\d+ *$`); !line.MatchString(w.out.String()) {
+		t.Errorf("it prints\n%s", w.out.String())
+	}
+	inJSON := startWatch(t, "http://"+addr, "default/db", "--since", "1", "-o", "json")
+	inJSON.shows(&inJSON.out, `,"time":"20`)
+	if strings.Contains(w.out.String(), "default/dbx") {
+		t.Errorf("a watch of one lease shows another:\n%s", w.out.String())
+	}
+	if n := strings.Count(w.talk.String(), waiting); n != 1 {
+		t.Errorf("it says %d times what it waits for:\n%s", n, w.talk.String())
+	}
+	if err := first.end(syscall.SIGKILL); codeOf(err) != -1 {
+		t.Fatal(err)
+	}
+	agent("second")
+	w.ends(6)
+	if said := w.talk.String(); !strings.Contains(said, "other cluster") {
+		t.Errorf("it says:\n%s", said)
+	}
+}
+
+func TestAWatchFromTheFutureEnds(t *testing.T) {
+	b := newBench(t)
+	w := startWatch(t, "http://"+b.addr, "--since", "999999")
+	w.ends(2)
+	w.shows(&w.talk, "since 999999 is in the future: the cluster is at revision ")
+}
