@@ -24,9 +24,12 @@ type Set struct {
 	Present *Present
 
 	config  Config
+	ports   *ports
 	loggers *loggo.Context
 	metrics *agentMetrics
 	started time.Time
+
+	reloading sync.Mutex // one reload at a time
 }
 
 // New makes the manifolds of one agent.
@@ -45,6 +48,7 @@ func New(c Config) (*Set, error) {
 		Registry:      c.Agent.Registry,
 		Present:       &Present{addresses: map[string]string{}, changed: make(chan struct{})},
 		config:        c,
+		ports:         newPorts(),
 		loggers:       c.Agent.Logger,
 		started:       c.Agent.Clock.Now(),
 	}
@@ -72,7 +76,9 @@ func (s *Set) all() dependency.Manifolds {
 	return dependency.Manifolds{
 		ClockName:          s.clock(),
 		LoggingName:        s.logging(),
+		PortsName:          s.ports.manifold(),
 		APIConfigName:      sectionManifold(s.Configuration, pickAPI),
+		SocketConfigName:   sectionManifold(s.Configuration, pickSocket),
 		ClusterConfigName:  sectionManifold(s.Configuration, pickCluster),
 		RaftConfigName:     sectionManifold(s.Configuration, pickRaft),
 		FeaturesConfigName: sectionManifold(s.Configuration, pickFeatures),
