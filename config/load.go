@@ -27,6 +27,13 @@ type Source struct {
 	Flags func(*Config)
 }
 
+// InvalidError is Load's error when everything could be read, and a value is
+// not allowed. The Config beside it is as it was read.
+type InvalidError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e InvalidError) Unwrap() error { return e.error }
+
 // Load reads, overlays and validates the configuration. The error has a line
 // for each value that is wrong, with where it was set.
 func (s Source) Load() (Config, error) {
@@ -44,17 +51,7 @@ func (s Source) Load() (Config, error) {
 		s.Flags(&c)
 	}
 	given := flags(before, c)
-	return c, where(c.Validate(), func(key string) string {
-		switch line, inFile := lines[key]; {
-		case given[key]:
-			return "the command line: "
-		case taken[key] != "":
-			return taken[key] + ": "
-		case inFile:
-			return fmt.Sprintf("%s, line %d: ", s.Path, line)
-		}
-		return ""
-	})
+	return c, s.where(c.Validate(), lines, taken, given)
 }
 
 // flags are the keys whose values the command line has changed.
@@ -69,19 +66,27 @@ func flags(before, after Config) map[string]bool {
 	return given
 }
 
-// where puts before each line of an error where the key was set that it begins
-// with.
-func where(err error, of func(key string) string) error {
+// where puts before each line of an error where the key was set that the line
+// begins with.
+func (s Source) where(err error, lines map[string]int, taken map[string]string, given map[string]bool) error {
 	if err == nil {
 		return nil
 	}
 	var all []error
-	for line := range strings.Lines(err.Error()) {
-		line = strings.TrimSpace(line)
-		key, _, _ := strings.Cut(line, ": ")
-		all = append(all, errors.New(of(key)+line))
+	for text := range strings.Lines(err.Error()) {
+		text = strings.TrimSpace(text)
+		key, _, _ := strings.Cut(text, ": ")
+		switch line, inFile := lines[key]; {
+		case given[key]:
+			text = "the command line: " + text
+		case taken[key] != "":
+			text = taken[key] + ": " + text
+		case inFile:
+			text = fmt.Sprintf("%s, line %d: %s", s.Path, line, text)
+		}
+		all = append(all, errors.New(text))
 	}
-	return errors.Join(all...)
+	return InvalidError{errors.Join(all...)}
 }
 
 // file reads the file, and returns the line of each key.

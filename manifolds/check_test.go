@@ -108,7 +108,7 @@ func TestReloadOfWhatAWorkerWouldRefuseChangesNothing(t *testing.T) {
 		}
 		spoil(&next)
 		_, changed := set.Configuration.Current()
-		if _, err := set.Reload(); !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), word) {
+		if _, err := set.Reload(t.Context()); !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: got %v", word, err)
 		}
 		select {

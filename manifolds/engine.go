@@ -32,29 +32,8 @@ func (e engine) Config() (string, error) {
 	return string(text), err
 }
 
-// Reload reads the configuration anew, validates all of it, and swaps it.
-func (e engine) Reload(context.Context) ([]string, error) { return e.set.Reload() }
-
-// Reload takes up the configuration that Load reads. Only the workers of
-// sections that have changed are restarted.
-func (s *Set) Reload() ([]string, error) {
-	if s.config.Agent.Load == nil {
-		return nil, interrex.Errorf(interrex.KindDisabled, "cannot reload: this agent was not started from a configuration file")
-	}
-	next, err := s.config.Agent.Load()
-	if err == nil {
-		err = fit(next)
-	}
-	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot reload, the present configuration stays: %v", err)
-	}
-	changed, err := s.Configuration.Swap(next)
-	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "%v", err)
-	}
-	s.logger("config").Infof("reloaded; changed sections: %v", changed)
-	return changed, nil
-}
+// Reload takes up the configuration file.
+func (e engine) Reload(ctx context.Context) ([]string, error) { return e.set.Reload(ctx) }
 
 // Drain stops the agent politely.
 func (e engine) Drain(ctx context.Context) error {

@@ -22,7 +22,7 @@ func newConfig(a *app) *cobra.Command {
 		Use:   "config",
 		Short: "Show an agent's configuration, or check a file",
 		Long: "Shows what an agent's configuration sets other than the defaults.\n\n" + operatorLong +
-			"\nWith --check no agent is asked.",
+			"\nWith --check no agent is asked: the file is read, and the files, the database and\nthe addresses that it names are tried, as this user and under this environment.\nEach problem has a line; the exit code is then 2.",
 		Example: `  interrex agent config --check node1.yaml
   interrex agent config --effective --addr unix:///var/lib/interrex/interrex.sock`,
 		Args: arguments(0, "no arguments"),
@@ -31,7 +31,7 @@ func newConfig(a *app) *cobra.Command {
 				if effective {
 					return usageError{errors.New("--check and --effective do not go together: one looks at a file, the other at an agent")}
 				}
-				return a.checkConfig(check)
+				return a.checkConfig(c.Context(), check)
 			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
 				return a.showConfig(ctx, s, effective)
@@ -39,18 +39,23 @@ func newConfig(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&effective, "effective", false, "all of it, the defaults too")
-	c.Flags().StringVar(&check, "check", "", "say whether this file, under the present environment, is right")
+	c.Flags().StringVar(&check, "check", "", "say whether an agent could be run with this file")
 	return c
 }
 
-// checkConfig says whether an agent could be run with a file.
-func (a *app) checkConfig(path string) error {
-	file, err := config.Source{Path: path, Environ: os.Environ()}.Load()
-	if err == nil {
-		err = agentConfig(file).Validate()
+// checkConfig says whether an agent could be run with a file: one line for each
+// problem.
+func (a *app) checkConfig(ctx context.Context, path string) error {
+	file, wrong := config.Source{Path: path, Environ: os.Environ()}.Load()
+	if wrong != nil && !errors.As(wrong, new(config.InvalidError)) {
+		return usageError{wrong}
 	}
-	if err != nil {
-		return usageError{err}
+	warnings, err := agentConfig(file).Check(ctx)
+	for _, warning := range warnings {
+		a.say("warning: %s", warning)
+	}
+	if err := errors.Join(wrong, err); err != nil {
+		return usageError{fmt.Errorf("%s cannot be used:\n%w", path, err)}
 	}
 	a.say("%s is right", path)
 	return nil

@@ -112,13 +112,22 @@ func stay(ctx context.Context, one *agent.Agent, hup <-chan os.Signal, logger lo
 			return err
 		case <-hup:
 			if _, err := one.Reload(); err != nil {
-				logger.Errorf("%v", err)
+				logger.Errorf("%s", oneLine(err.Error()))
 			}
 		case <-ctx.Done():
 			logger.Infof("draining")
 			return errors.Join(one.Stop(context.WithoutCancel(ctx)), <-ended)
 		}
 	}
+}
+
+// oneLine puts several problems on one line, as a log has it.
+func oneLine(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Replace(strings.Join(lines, "; "), ":; ", ": ", 1)
 }
 
 // agentConfig gives an agent what only the binary has.
