@@ -38,7 +38,7 @@ func (a *Agent) newRun() (*run, error) {
 		MaxDelay:         2 * time.Minute,
 		Clock:            c.Clock,
 		Metrics:          dependency.DefaultMetrics(),
-		Logger:           r.set.Logger("engine"),
+		Logger:           r.set.EngineLogger(),
 	})
 	if err != nil {
 		return nil, err

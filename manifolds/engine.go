@@ -22,7 +22,7 @@ func (e engine) Report() map[string]any {
 	if e.set.config.Agent.Engine == nil {
 		return map[string]any{"state": "started", "manifolds": map[string]any{}}
 	}
-	return e.set.config.Agent.Engine()
+	return e.set.Report(e.set.config.Agent.Engine())
 }
 
 // Config is the effective configuration.

@@ -98,7 +98,7 @@ func (p *ports) bind(name, address string) (bound, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	live := p.live[name]
-	if live != nil && live.address == address {
+	if live != nil && (live.address == address || resolved(address) == live.Addr().String()) {
 		if l, err := duplicate(live.Listener); err == nil {
 			return bound{l, address}, nil
 		}
@@ -109,6 +109,15 @@ func (p *ports) bind(name, address string) (bound, error) {
 		err = fmt.Errorf("%w: this agent itself listens on %s: change the port too, or restart the agent", err, live.Addr())
 	}
 	return bound{l, address}, err
+}
+
+// resolved is the numeric form of an address; empty: it has none.
+func resolved(address string) string {
+	tcp, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return ""
+	}
+	return tcp.String()
 }
 
 func samePort(address string, bound net.Addr) bool {

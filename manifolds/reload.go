@@ -28,7 +28,7 @@ func (s *Set) Reload(ctx context.Context) ([]string, error) {
 		changed, err = s.takeUp(ctx, next)
 	}
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot reload, the present configuration stays: %s", list(err))
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot reload, the present configuration stays:%s", list(err))
 	}
 	s.logger("config").Infof("reloaded; changed sections: %v", changed)
 	return changed, nil
@@ -38,7 +38,7 @@ func (s *Set) Reload(ctx context.Context) ([]string, error) {
 func list(err error) string {
 	text := err.Error()
 	if !strings.Contains(text, "\n") {
-		return text
+		return " " + text
 	}
 	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
 }
