@@ -53,7 +53,10 @@ func (a *Agent) newRun() (*run, error) {
 func (r *run) drain(ctx context.Context) error {
 	err := r.set.Drain(ctx)
 	r.engine.Kill()
-	return err
+	if err != nil {
+		return fmt.Errorf("the agent stops, and is not drained: %w", err)
+	}
+	return nil
 }
 
 // bound waits until the workers that bind addresses have started. What keeps

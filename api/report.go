@@ -23,6 +23,9 @@ const (
 	KeyNextStart = "next-start" // time.Time: when it is started again
 )
 
+// KeyDrain is what the API's worker says while the agent drains: what for.
+const KeyDrain = "drain-waits-for"
+
 // reporter asks the engine for its report, one question at a time: an engine
 // that has stopped turning holds up one goroutine and not one for each asker.
 type reporter struct {

@@ -28,7 +28,7 @@ func (e engine) Report() map[string]any {
 // Config is the effective configuration.
 func (e engine) Config() (string, error) {
 	current, _ := e.set.Configuration.Current()
-	text, err := current.YAML()
+	text, err := InForce(current).YAML()
 	return string(text), err
 }
 

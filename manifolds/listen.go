@@ -187,17 +187,29 @@ func (s *Set) serve(name string, l net.Listener, h http.Handler, security *tls.C
 		return w, nil
 	}
 	s.Present.bound(name, l.Addr().String())
+	s.announce()
 	return &freed{Worker: w, free: func() { s.Present.bound(name, "") }}, nil
 }
 
-// advertisedAPI is the API address that others are told.
+// announce tells other agents where this one's API is now.
+func (s *Set) announce() {
+	if t := s.Present.now().transport; t != nil {
+		t.Announce()
+	}
+}
+
+// advertisedAPI is the API address that others are told; empty: it is not known
+// before the port is bound.
 func (s *Set) advertisedAPI() string {
 	current, _ := s.Configuration.Current()
 	if current.API.Advertise != "" {
 		return current.API.Advertise
 	}
-	if bound := s.Present.Addresses()["api"]; bound != "" {
+	if bound := s.Present.Addresses()[portAPI]; bound != "" {
 		return bound
+	}
+	if _, port, err := net.SplitHostPort(current.API.Listen); err != nil || port == "0" {
+		return ""
 	}
 	return current.API.Listen
 }

@@ -57,7 +57,9 @@ func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) 
 	for name, l := range c.bound {
 		s.ports.pass(name, l)
 	}
-	return s.Configuration.Swap(next), nil
+	changed := s.Configuration.Swap(next)
+	s.announce() // api.advertise has no worker of its own
+	return changed, nil
 }
 
 // change is one configuration that is about to follow another.

@@ -188,10 +188,7 @@ func (t *Transport) learn(peer Hello) {
 		return
 	}
 	t.config.Logger.Debugf("met %s at %s", peer.ID, peer.ClusterAddress)
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	t.Announce()
 	if t.config.OnMeet != nil {
 		t.config.OnMeet(peer)
 	}

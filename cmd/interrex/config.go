@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/manifolds"
 )
 
 func newConfig(a *app) *cobra.Command {
@@ -38,7 +39,7 @@ func newConfig(a *app) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVar(&effective, "effective", false, "all of it, the defaults too")
+	c.Flags().BoolVar(&effective, "effective", false, "all of it: the defaults, and the timings in force")
 	c.Flags().StringVar(&check, "check", "", "say whether an agent could be run with this file")
 	return c
 }
@@ -86,10 +87,18 @@ func (a *app) showConfig(ctx context.Context, s session, effective bool) error {
 	return a.print(&interrexv1.ConfigResponse{Yaml: text}, table{}, "config")
 }
 
-// aboveDefaults leaves out of a configuration what Default says too.
+// aboveDefaults leaves out of a configuration what is so by default, also the
+// timings that come with its cluster.timing.
 func aboveDefaults(text string) (string, error) {
 	var given, byDefault map[string]any
-	plain, err := config.Default().YAML()
+	usual := config.Default()
+	var timed struct{ Cluster struct{ Timing string } }
+	if yaml.Unmarshal([]byte(text), &timed) == nil && timed.Cluster.Timing != "" {
+		usual.Cluster.Timing = timed.Cluster.Timing
+	}
+	usual = manifolds.InForce(usual)
+	usual.Cluster.Timing = config.Default().Cluster.Timing
+	plain, err := usual.YAML()
 	if err == nil {
 		err = errors.Join(yaml.Unmarshal([]byte(text), &given), yaml.Unmarshal(plain, &byDefault))
 	}
