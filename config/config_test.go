@@ -133,9 +133,14 @@ func TestAllThatIsWrongIsSaidAtOnceWithWhereItWasSet(t *testing.T) {
 			t.Errorf("there is no %q in %v", want, err)
 		}
 	}
-	_, err = config.Source{Flags: func(c *config.Config) { c.API.Listen = "nowhere" }}.Load()
-	if err == nil || !strings.HasPrefix(err.Error(), "the command line: api.listen") {
-		t.Error(err)
+	_, err = config.Source{
+		Flags:     func(c *config.Config) { c.API.Listen, c.Agent.ID = "nowhere", "A_B" },
+		FlagNames: map[string]string{"api.listen": "--api"},
+	}.Load()
+	for _, want := range []string{"--api: api.listen", "the command line: agent.id"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("there is no %q in %v", want, err)
+		}
 	}
 }
 

@@ -40,7 +40,7 @@ func overlay(c *Config, environ []string) (taken map[string]string, err error) {
 	leaves(reflect.ValueOf(c).Elem(), "", func(path string, v reflect.Value) {
 		name := variable(path)
 		text, found := given[name]
-		if !found {
+		if !found || text == "" && v.Kind() != reflect.String && v.Kind() != reflect.Slice {
 			return
 		}
 		taken[path] = name

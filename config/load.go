@@ -25,6 +25,8 @@ type Source struct {
 	Environ []string
 	// Flags sets what the command line gave. May be nil.
 	Flags func(*Config)
+	// FlagNames are the names of the flags, by key, for errors.
+	FlagNames map[string]string
 }
 
 // InvalidError is Load's error when everything could be read, and a value is
@@ -78,7 +80,7 @@ func (s Source) where(err error, lines map[string]int, taken map[string]string, 
 		key, _, _ := strings.Cut(text, ": ")
 		switch line, inFile := lines[key]; {
 		case given[key]:
-			text = "the command line: " + text
+			text = orCommandLine(s.FlagNames[key]) + ": " + text
 		case taken[key] != "":
 			text = taken[key] + ": " + text
 		case inFile:
@@ -87,6 +89,13 @@ func (s Source) where(err error, lines map[string]int, taken map[string]string, 
 		all = append(all, errors.New(text))
 	}
 	return InvalidError{errors.Join(all...)}
+}
+
+func orCommandLine(flag string) string {
+	if flag == "" {
+		return "the command line"
+	}
+	return flag
 }
 
 // file reads the file, and returns the line of each key.

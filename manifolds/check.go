@@ -33,7 +33,7 @@ const endsSoon = 30 * 24 * time.Hour
 // directory. It changes nothing.
 func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
 	file := c.file()
-	found := []error{fit(file), c.validNotify(file.Notify), checkAPIFiles(file.API.TLS), checkSocket(file), checkDataDir(c.DataDir)}
+	found := []error{fit(file), c.validNotify(file.Notify), checkAPIFiles(file.API.TLS), checkSocket(file)}
 	id, err := c.knownID()
 	if found = append(found, err); err == nil {
 		found = append(found, c.checkClusterFiles(file.Cluster, id))
@@ -145,9 +145,6 @@ func checkSocket(file config.Config) error {
 
 // checkDataDir reports why the data directory can be neither used nor made.
 func checkDataDir(path string) error {
-	if path == "" {
-		return nil
-	}
 	info, err := os.Stat(path)
 	for errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path {
 		path = filepath.Dir(path)
@@ -167,11 +164,14 @@ func checkDataDir(path string) error {
 	return nil
 }
 
-// knownID is the ID that the agent will have. The error says that the data
-// directory belongs to another one.
+// knownID is the ID that the agent will have. The error says why it cannot use
+// its data directory: it may belong to another agent.
 func (c AgentConfig) knownID() (string, error) {
 	if c.DataDir == "" {
 		return c.id(""), nil
+	}
+	if err := checkDataDir(c.DataDir); err != nil {
+		return "", err
 	}
 	id, err := raftworker.LookUpID(c.DataDir, c.id(c.DataDir))
 	if err != nil {

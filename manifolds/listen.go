@@ -49,7 +49,7 @@ func (s *Set) apiListener() dependency.Manifold {
 			}
 			l, err := open.listen(portAPI, section.Listen)
 			if err != nil {
-				return nil, fmt.Errorf("cannot listen for the API: %w", err)
+				return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
 			}
 			return s.serve(portAPI, l, handler, security, nil)
 		},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/juju/clock"
+	"github.com/juju/loggo"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
@@ -20,7 +21,7 @@ func reportOf(report map[string]any, name string) map[string]any {
 
 func TestAWorkerThatWaitsForItsNextStartShowsWhyItFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Config{})
+		s, err := New(Config{Agent: AgentConfig{Logger: loggo.NewContext(loggo.CRITICAL)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,7 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 			return nil, err
 		}
 		if c.Listener, err = open.listen(portCluster, section.Listen); err != nil {
-			return nil, fmt.Errorf("cannot listen for other agents: %w", err)
+			return nil, fmt.Errorf("cannot listen for other agents: cluster.listen: %w", err)
 		}
 	}
 	t, err := transport.New(c)

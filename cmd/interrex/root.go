@@ -73,11 +73,16 @@ var variables = []string{
 	"INTERREX_OUTPUT", hold.HolderVariable, "INTERREX_LEASE_KEY", "INTERREX_LEASE_TOKEN",
 }
 
+// withoutEnvironment are the commands that look at no variable.
+var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
+
 // check refuses an environment that is misspelt, and what no command can print.
 // A command with an --output of its own checks that itself.
 func (a *app) check(c *cobra.Command) error {
-	if err := config.CheckEnviron(os.Environ(), variables...); err != nil {
-		return usageError{err}
+	if !slices.Contains(withoutEnvironment, c.Name()) {
+		if err := config.CheckEnviron(os.Environ(), variables...); err != nil {
+			return usageError{err}
+		}
 	}
 	if c.LocalNonPersistentFlags().Lookup("output") != nil {
 		return nil

@@ -62,7 +62,9 @@ the path of a key in capitals), that above the file, that above the defaults.`,
 func (r *running) source() config.Source {
 	return config.Source{
 		Path: orDefault(r.path, defaultConfig), Optional: r.path == "",
-		Environ: os.Environ(), Flags: r.overlay,
+		Environ: os.Environ(), Flags: r.overlay, FlagNames: map[string]string{
+			"agent.id": "--id", "agent.data-dir": "--data-dir", "api.listen": "--api", "cluster.listen": "--cluster", "cluster.join": "--join",
+		},
 	}
 }
 
