@@ -30,7 +30,7 @@ func newReload(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "reload",
 		Short:   "Make an agent read its configuration again",
-		Long:    "Makes an agent read its configuration again, and prints the sections that have\nchanged: only their workers are restarted.\n\n" + operatorLong,
+		Long:    "Makes an agent read its configuration again, and prints the sections that have\nchanged: only their workers are restarted. What can be checked is checked first:\nwhen anything is wrong, each problem has a line, the exit code is 2, and nothing\nchanges.\n\n" + operatorLong,
 		Example: `  interrex agent reload --addr unix:///var/lib/interrex/interrex.sock`,
 		Args:    arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -68,9 +68,9 @@ func TestADrainSaysWhatItWaitsFor(t *testing.T) {
 	<-held
 	said := &talk{more: make(chan struct{}, 1)}
 	ended := make(chan error, 1)
-	root := newRoot(said, said)
-	root.SetArgs([]string{"agent", "drain", "--timeout", "1m", "--addr", "unix://" + filepath.Join(dir, "s")})
-	go func() { ended <- root.ExecuteContext(t.Context()) }()
+	drain := program("agent", "drain", "--timeout", "1m", "--addr", "unix://"+filepath.Join(dir, "s"))
+	drain.Stdout, drain.Stderr = said, said
+	go func() { ended <- drain.Run() }()
 	select {
 	case <-said.more:
 	case <-time.After(patience):

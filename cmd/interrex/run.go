@@ -44,7 +44,10 @@ func newRun(a *app) *cobra.Command {
   interrex agent run --data-dir ./data --api 127.0.0.1:7500`,
 		Long: `Runs an agent. TERM and INT drain it, a second one ends it at once; HUP makes it
 read its configuration again. Flags stand above the environment (INTERREX_ and
-the path of a key in capitals), that above the file, that above the defaults.`,
+the path of a key in capitals), that above the file, that above the defaults.
+
+What HUP takes up is checked first: when anything is wrong, nothing changes, and
+the log says why.`,
 		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context()) },
 	}
