@@ -1,13 +1,20 @@
 package manifolds
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"database/sql"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/transport"
@@ -106,5 +113,48 @@ func TestAKeyThatOthersCanReadIsWarnedOf(t *testing.T) {
 	warnings, err := a.Check(t.Context())
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "chmod 600 "+a.Cluster.TLS.Key) {
 		t.Errorf("got %q, %v", warnings, err)
+	}
+}
+
+// issue writes a certificate that signs itself, with its key.
+func issue(t *testing.T, end time.Time) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a"}, NotBefore: end.Add(-24 * time.Hour), NotAfter: end}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := x509.MarshalECPrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: text}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+func TestACertificateThatHasEndedIsRefusedAndOneThatEndsSoonWarnedOf(t *testing.T) {
+	for _, c := range []struct {
+		end          time.Duration
+		why, warning string
+	}{{-time.Hour, "api.tls.cert: ", ""}, {49 * time.Hour, "", "ends in 2 days"}, {1000 * time.Hour, "", ""}} {
+		cert, key := issue(t, time.Now().Add(c.end))
+		a := AgentConfig{ID: "a", DataDir: t.TempDir(), API: config.API{Listen: "127.0.0.1:0", TLS: config.APITLS{Cert: cert, Key: key}}}
+		warnings, err := a.Check(t.Context())
+		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
+			t.Errorf("it ends in %s: %v", c.end, err)
+		}
+		if got := strings.Join(warnings, "\n"); (got == "") != (c.warning == "") || !strings.Contains(got, c.warning) {
+			t.Errorf("it ends in %s, and it is warned of %q", c.end, got)
+		}
 	}
 }

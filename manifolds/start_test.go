@@ -2,6 +2,7 @@ package manifolds
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,9 +26,9 @@ func TestAWorkerThatWaitsForItsNextStartShowsWhyItFailed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fails := true
+		var runs atomic.Bool
 		start := guard("port", func(dependency.Context) (worker.Worker, error) {
-			if fails {
+			if !runs.Load() {
 				return nil, errors.New("the port is taken")
 			}
 			return keep(nil, nil), nil
@@ -56,7 +57,7 @@ func TestAWorkerThatWaitsForItsNextStartShowsWhyItFailed(t *testing.T) {
 		if is := reportOf(s.Report(engine.Report()), "port"); is[api.KeyFailures].(int) < 3 {
 			t.Errorf("after five minutes: %v", is)
 		}
-		fails = false
+		runs.Store(true)
 		time.Sleep(10 * time.Minute)
 		is = reportOf(s.Report(engine.Report()), "port")
 		if is[dependency.KeyState] != "started" || is[dependency.KeyError] != nil || is[api.KeyNextStart] != nil {
