@@ -238,3 +238,25 @@ func TestAPipeEndsWithItsListener(t *testing.T) {
 		t.Errorf("dial: %v", err)
 	}
 }
+
+func TestAPortThatIsNotBoundYetIsNoAddress(t *testing.T) {
+	for _, c := range []struct {
+		section              config.API
+		bound, before, after string
+	}{
+		{config.API{Listen: "127.0.0.1:0"}, "127.0.0.1:41000", "", "127.0.0.1:41000"},
+		{config.API{Listen: "127.0.0.1:7400"}, "127.0.0.1:7400", "127.0.0.1:7400", "127.0.0.1:7400"},
+		{config.API{Listen: "127.0.0.1:0", Advertise: "a:1"}, "127.0.0.1:41000", "a:1", "a:1"},
+		{config.API{}, "", "", ""},
+	} {
+		s, err := New(Config{Agent: AgentConfig{API: c.section}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := s.advertisedAPI()
+		s.Present.bound(portAPI, c.bound)
+		if after := s.advertisedAPI(); before != c.before || after != c.after {
+			t.Errorf("%+v: %q, then %q", c.section, before, after)
+		}
+	}
+}
