@@ -262,6 +262,7 @@ type WatchRequest struct {
 // the function's error unchanged if that wraps it. Either is joined with the
 // error of the release, if the lease could not be released.
 var ErrStopCampaign = errors.New("stop the campaign")
+
 // Validate says what is wrong with a request, as KindInvalid.
 func (r WatchRequest) Validate() error {
 	if r.Key != (Key{}) {

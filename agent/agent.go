@@ -236,17 +236,19 @@ func (a *Agent) Handler() http.Handler {
 // Report is the dependency engine, live.
 func (a *Agent) Report() map[string]any {
 	if r := a.running(); r != nil {
-		return r.Report()
+		return r.set.Report()
 	}
 	return map[string]any{"state": "stopped"}
 }
 
 // Reload takes up the configuration that Config.Load reads, and names the
-// sections that have changed. Only their workers are restarted.
+// sections that have changed. Only their workers are restarted. What can be
+// checked is checked first: an error changes nothing, and has a line for each
+// problem.
 func (a *Agent) Reload() ([]string, error) {
 	r := a.running()
 	if r == nil {
 		return nil, ErrStopped
 	}
-	return r.set.Reload()
+	return r.set.Reload(context.Background())
 }

@@ -37,7 +37,7 @@ func (a *Agent) newRun() (*run, error) {
 		MaxDelay:         2 * time.Minute,
 		Clock:            c.Clock,
 		Metrics:          dependency.DefaultMetrics(),
-		Logger:           r.set.Logger("engine"),
+		Logger:           r.set.EngineLogger(),
 	})
 	if err != nil {
 		return nil, err
@@ -55,7 +55,10 @@ func (r *run) Report() map[string]any { return r.engine.Report() }
 func (r *run) drain(ctx context.Context) error {
 	err := r.set.Drain(ctx)
 	r.engine.Kill()
-	return err
+	if err != nil {
+		return fmt.Errorf("the agent stops, and is not drained: %w", err)
+	}
+	return nil
 }
 
 // bound waits until the workers that bind addresses have started. What keeps

@@ -60,7 +60,8 @@ type Forwarder interface {
 
 // Engine is the agent that the server belongs to, as its operators see it.
 type Engine interface {
-	// Report is that of a juju dependency engine.
+	// Report is that of a juju dependency engine, to which KeyFailures and
+	// KeyNextStart may be added.
 	Report() map[string]any
 	// Status never blocks.
 	Status() Status

@@ -95,6 +95,12 @@ func (e engineService) Drain(ctx context.Context, _ *connect.Request[interrexv1.
 	if err := callerOf(ctx).mayManage("drain the agent"); err != nil {
 		return nil, wire.Error(err)
 	}
+	// The caller hears why, and not only that its time is up.
+	if end, is := ctx.Deadline(); is {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)*9/10)
+		defer cancel()
+	}
 	if err := e.server.config.Engine.Drain(ctx); err != nil {
 		return nil, managed("drain the agent", err)
 	}

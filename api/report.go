@@ -17,6 +17,15 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
+// The keys of a worker's report that are not the engine's own.
+const (
+	KeyFailures  = "failures"   // int: how often it failed
+	KeyNextStart = "next-start" // time.Time: when it is started again
+)
+
+// KeyDrain is what the API's worker says while the agent drains: what for.
+const KeyDrain = "drain-waits-for"
+
 // reporter asks the engine for its report, one question at a time: an engine
 // that has stopped turning holds up one goroutine and not one for each asker.
 type reporter struct {
@@ -85,6 +94,12 @@ func workerReport(name string, w map[string]any) *interrexv1.Worker {
 	}
 	if at, err := time.ParseInLocation("2006-01-02 15:04:05", text(w[dependency.KeyLastStart]), time.Local); err == nil {
 		m.StartedAt = timestamppb.New(at)
+	}
+	if failures, is := w[KeyFailures].(int); is {
+		m.Failures = uint32(max(failures, 0))
+	}
+	if next, is := w[KeyNextStart].(time.Time); is {
+		m.NextStartAt = timestamppb.New(next)
 	}
 	if own, is := w[dependency.KeyReport].(map[string]any); is {
 		m.Report = asStruct(own)

@@ -102,7 +102,7 @@ func (c *cluster) start(i int) {
 		c.b.Fatal(err)
 	}
 	cmd := exec.Command(path, "agent", "run", "--config", c.members[i].file)
-	cmd.Stderr = os.Stderr
+	cmd.Env, cmd.Stderr = environ(), os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		c.b.Fatal(err)

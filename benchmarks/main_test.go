@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,6 +57,12 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+// environ is this process's, without what is meant for benchmarks: interrex
+// refuses variables that it does not know.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(line string) bool { return strings.HasPrefix(line, "INTERREX_") })
+}
 
 // progress says on standard error what has just been measured.
 func progress(b *testing.B, format string, args ...any) {

@@ -42,6 +42,7 @@ func startDev(b *testing.B, nodes int) time.Duration {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", devPort)
 	cmd := exec.Command(path, "dev", "--nodes", fmt.Sprint(nodes), "--data-dir", shortDir(b), "--api", address)
+	cmd.Env = environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {

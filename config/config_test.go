@@ -61,9 +61,12 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"data-dir: /x", "did you mean agent.data-dir?"},
 		{"clutser: {}", "did you mean cluster?"},
 		{"raft: 3", "raft: a section with keys is expected"},
-		{"raft: {heartbeat-timeout: 1}", "a duration has a unit"},
+		{"raft: {heartbeat-timeout: 1}", "line 1: raft.heartbeat-timeout: \"1\" is not valid: use a duration with a unit"},
 		{"raft: {heartbeat-timeout: 1ms}", "heartbeat-timeout: 50ms to 1h are"},
-		{"raft: {heartbeat-timeout: soon}", "cannot unmarshal"},
+		{"raft: {heartbeat-timeout: soon}", "\"soon\" is not valid: use a duration"},
+		{"raft: {snapshot-retention: 2, snapshot-retention: 3}", "raft.snapshot-retention is set on line 1 already"},
+		{"raft: {x: 1}", "did you mean agent.id?"},
+		{"api: {listen: [1]}", "api.listen: a list is not valid: use a text"},
 		{"raft: {heartbeat-timeout: 100ms, leader-lease-timeout: 100ms}", "must be shorter than raft.heartbeat-timeout"},
 		{"agent: {id: Big_One}", "is no DNS label"},
 		{"api: {listen: 0.0.0.0:7400}", "beyond loopback"},
@@ -75,7 +78,7 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"cluster: {advertise: 0.0.0.0:1}", "cannot be dialled"},
 		{"cluster: {timing: fast}", "neither lan nor wan"},
 		{"logging: {level: loud}", "is none of"},
-		{"features: {leases: perhaps}", "neither true nor false"},
+		{"features: {leases: perhaps}", "\"perhaps\" is not valid: use true or false"},
 		{"a: [", "did not find"},
 	} {
 		_, err := load(t, test.yaml)
@@ -112,4 +115,71 @@ func FuzzParse(f *testing.F) {
 			_ = c.Validate()
 		}
 	})
+}
+
+func TestAllThatIsWrongIsSaidAtOnceWithWhereItWasSet(t *testing.T) {
+	_, err := load(t, "raft:\n  snapshot-retention: 1000\n  no-leader-timeout: 1ms\nagent: {id: A_B}", "INTERREX_CLUSTER_TIMING=fast")
+	for _, want := range []string{
+		"interrex.yaml, line 2: raft.snapshot-retention", "interrex.yaml, line 3: raft.no-leader-timeout",
+		"interrex.yaml, line 4: agent.id", "INTERREX_CLUSTER_TIMING: cluster.timing",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("there is no %q in %v", want, err)
+		}
+	}
+	_, err = load(t, "raft: {heartbeet: 1s}\nlogging: {levl: info}\nnotify: 3")
+	for _, want := range []string{"line 1: there is no key raft.heartbeet", "line 2: there is no key logging.levl", "line 3: notify: a section"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("there is no %q in %v", want, err)
+		}
+	}
+	_, err = config.Source{
+		Flags:     func(c *config.Config) { c.API.Listen, c.Agent.ID = "nowhere", "A_B" },
+		FlagNames: map[string]string{"api.listen": "--api"},
+	}.Load()
+	for _, want := range []string{"--api: api.listen", "the command line: agent.id"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("there is no %q in %v", want, err)
+		}
+	}
+}
+
+func TestAnUnknownVariableIsRefusedWithTheNearestRightOne(t *testing.T) {
+	const own = "INTERREX_ADDR"
+	for variable, nearest := range map[string]string{ // empty: it is let through
+		"INTERREX_ADRR=x":                                "INTERREX_ADDR",
+		"INTERREX_RAFT_SNAPSHOT_RETENSION=2":             "INTERREX_RAFT_SNAPSHOT_RETENTION",
+		"INTERREX_DATA_DIR=/x":                           "INTERREX_AGENT_DATA_DIR",
+		"INTERREX_LOG_LEVEL=info":                        "INTERREX_LOGGING_LEVEL",
+		"INTERREX_API_PORT=7400":                         "INTERREX_API_SOCKET",
+		"INTERREX_ADDR=x":                                "",
+		"INTERREX_RAFT_SNAPSHOT_RETENTION=2":             "",
+		"INTERREX_SERVICE_HOST=10.0.0.1":                 "",
+		"INTERREX_SERVICE_PORT=7400":                     "",
+		"INTERREX_SERVICE_PORT_HTTP=7400":                "",
+		"INTERREX_PORT=tcp://10.0.0.1:7400":              "",
+		"INTERREX_PORT_7400_TCP=tcp://10.0.0.1:7400":     "",
+		"INTERREX_PORT_7400_TCP_PROTO=tcp":               "",
+		"INTERREX_PORT_7400_TCP_PORT=7400":               "",
+		"INTERREX_PORT_7400_TCP_ADDR=10.0.0.1":           "",
+		"INTERREX_API_SERVICE_HOST=10.0.0.1":             "",
+		"INTERREX_API_PORT=tcp://10.0.0.1:7400":          "",
+		"INTERREX_API_PORT_7400_UDP=udp://10.0.0.1:7400": "",
+		"OTHER_INTERREX=x":                               "",
+	} {
+		err := config.CheckEnviron([]string{"HOME=/", variable}, own)
+		if nearest == "" {
+			if err != nil {
+				t.Errorf("%s: %v", variable, err)
+			}
+			continue
+		}
+		name, _, _ := strings.Cut(variable, "=")
+		if want := "there is no variable " + name + ": did you mean " + nearest + "?"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if err := config.CheckEnviron([]string{"INTERREX_B=1", "INTERREX_A=1"}); err == nil || strings.Count(err.Error(), "there is no variable") != 2 {
+		t.Errorf("of two, %v", err)
+	}
 }

@@ -25,115 +25,118 @@ type Source struct {
 	Environ []string
 	// Flags sets what the command line gave. May be nil.
 	Flags func(*Config)
+	// FlagNames are the names of the flags, by key, for errors.
+	FlagNames map[string]string
 }
 
-// Load reads, overlays and validates the configuration.
+// InvalidError is Load's error when everything could be read, and a value is
+// not allowed. The Config beside it is as it was read.
+type InvalidError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e InvalidError) Unwrap() error { return e.error }
+
+// Load reads, overlays and validates the configuration. The error has a line
+// for each value that is wrong, with where it was set.
 func (s Source) Load() (Config, error) {
 	c := Default()
-	if s.Path != "" {
-		if err := s.file(&c); err != nil {
-			return Config{}, err
-		}
-	}
-	if err := overlay(&c, s.Environ); err != nil {
+	lines, err := s.file(&c)
+	if err != nil {
 		return Config{}, err
 	}
+	taken, err := overlay(&c, s.Environ)
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot read the environment: %w", err)
+	}
+	before := c
 	if s.Flags != nil {
 		s.Flags(&c)
 	}
-	return c, c.Validate()
+	given := flags(before, c)
+	return c, s.where(c.Validate(), lines, taken, given)
 }
 
-func (s Source) file(c *Config) error {
-	info, err := os.Stat(s.Path)
-	if s.Optional && errors.Is(err, fs.ErrNotExist) {
+// flags are the keys whose values the command line has changed.
+func flags(before, after Config) map[string]bool {
+	was, given := map[string]any{}, map[string]bool{}
+	leaves(reflect.ValueOf(&before).Elem(), "", func(path string, v reflect.Value) { was[path] = v.Interface() })
+	leaves(reflect.ValueOf(&after).Elem(), "", func(path string, v reflect.Value) {
+		if !reflect.DeepEqual(was[path], v.Interface()) {
+			given[path] = true
+		}
+	})
+	return given
+}
+
+// where puts before each line of an error where the key was set that the line
+// begins with.
+func (s Source) where(err error, lines map[string]int, taken map[string]string, given map[string]bool) error {
+	if err == nil {
 		return nil
 	}
+	var all []error
+	for text := range strings.Lines(err.Error()) {
+		text = strings.TrimSpace(text)
+		key, _, _ := strings.Cut(text, ": ")
+		switch line, inFile := lines[key]; {
+		case given[key]:
+			text = orCommandLine(s.FlagNames[key]) + ": " + text
+		case taken[key] != "":
+			text = taken[key] + ": " + text
+		case inFile:
+			text = fmt.Sprintf("%s, line %d: %s", s.Path, line, text)
+		}
+		all = append(all, errors.New(text))
+	}
+	return InvalidError{errors.Join(all...)}
+}
+
+func orCommandLine(flag string) string {
+	if flag == "" {
+		return "the command line"
+	}
+	return flag
+}
+
+// file reads the file, and returns the line of each key.
+func (s Source) file(c *Config) (lines map[string]int, err error) {
+	if s.Path == "" {
+		return nil, nil
+	}
+	info, err := os.Stat(s.Path)
+	if s.Optional && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return fmt.Errorf("cannot read the configuration: %w", err)
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
 	if info.Size() > MaxFile {
-		return fmt.Errorf("cannot read the configuration: %s has %d bytes, at most %d are allowed", s.Path, info.Size(), MaxFile)
+		return nil, fmt.Errorf("cannot read the configuration: %s has %d bytes, at most %d are allowed", s.Path, info.Size(), MaxFile)
 	}
 	data, err := os.ReadFile(s.Path)
 	if err != nil {
-		return fmt.Errorf("cannot read the configuration: %w", err)
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	if err := Parse(data, c); err != nil {
-		return fmt.Errorf("cannot read the configuration %s: %w", s.Path, err)
+	if lines, err = parse(data, c); err != nil {
+		return nil, fmt.Errorf("cannot read the configuration %s: %w", s.Path, err)
 	}
-	return nil
-}
-
-// Parse overlays c with a YAML document. A key that does not exist is an error
-// that names the nearest one that does.
-func Parse(data []byte, c *Config) error {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return err
-	}
-	if len(doc.Content) == 0 {
-		return nil
-	}
-	root := doc.Content[0]
-	if err := knownKeys(root, reflect.TypeFor[Config](), ""); err != nil {
-		return err
-	}
-	err := root.Decode(c)
-	if err != nil && strings.Contains(err.Error(), "time.Duration") {
-		return fmt.Errorf("%w: a duration has a unit, such as 500ms or 2m", err)
-	}
-	return err
+	return lines, nil
 }
 
 // YAML writes the whole configuration.
 func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
 
-// overlay sets what the environment gives: INTERREX_ and the path of the key
-// in capitals, dots and dashes as underscores.
-func overlay(c *Config, environ []string) error {
-	given := make(map[string]string, len(environ))
-	for _, line := range environ {
-		if name, value, found := strings.Cut(line, "="); found && strings.HasPrefix(name, "INTERREX_") {
-			given[name] = value
-		}
-	}
-	return leaves(reflect.ValueOf(c).Elem(), "", func(path string, v reflect.Value) error {
-		name := "INTERREX_" + strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(path))
-		text, found := given[name]
-		if !found {
-			return nil
-		}
-		if v.Kind() == reflect.Slice {
-			text = "[" + text + "]"
-		}
-		if v.Kind() == reflect.String {
-			v.SetString(text)
-			return nil
-		}
-		if err := yaml.Unmarshal([]byte(text), v.Addr().Interface()); err != nil {
-			return fmt.Errorf("cannot read the environment: %s=%q is no value for %s: %w", name, given[name], path, err)
-		}
-		return nil
-	})
-}
-
 // leaves visits every field that is not a section.
-func leaves(v reflect.Value, path string, visit func(string, reflect.Value) error) error {
+func leaves(v reflect.Value, path string, visit func(string, reflect.Value)) {
 	for i := range v.NumField() {
 		key := v.Type().Field(i).Tag.Get("yaml")
 		if path != "" {
 			key = path + "." + key
 		}
-		var err error
 		if f := v.Field(i); f.Kind() == reflect.Struct {
-			err = leaves(f, key, visit)
+			leaves(f, key, visit)
 		} else {
-			err = visit(key, f)
-		}
-		if err != nil {
-			return err
+			visit(key, f)
 		}
 	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -14,16 +15,9 @@ const (
 	MaxBootstrapExpect = 9
 )
 
-// Validate says which value is wrong, and what is allowed.
+// Validate says which values are wrong, and what is allowed: one line each.
 func (c Config) Validate() error {
-	for _, check := range []func() error{
-		c.Agent.validate, c.API.validate, c.Cluster.validate, c.Raft.validate, c.Logging.validate,
-	} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(c.Agent.validate(), c.API.validate(), c.Cluster.validate(), c.Raft.validate(), c.Logging.validate())
 }
 
 func (a Agent) validate() error {
@@ -49,66 +43,62 @@ func ValidateID(id string) error {
 }
 
 func (a API) validate() error {
+	var all []error
 	if (a.TLS.Cert == "") != (a.TLS.Key == "") {
-		return fmt.Errorf("api.tls: cert and key go together")
+		all = append(all, errors.New("api.tls: cert and key go together"))
 	}
 	if a.TLS.ClientCA != "" && a.TLS.Cert == "" {
-		return fmt.Errorf("api.tls.client-ca: needs api.tls.cert and api.tls.key")
+		all = append(all, errors.New("api.tls.client-ca: needs api.tls.cert and api.tls.key"))
 	}
 	if a.Listen == "" {
-		return nil
+		return errors.Join(all...)
 	}
 	host, err := address("api.listen", a.Listen)
-	if err != nil {
-		return err
+	if err == nil && a.TLS.Cert == "" && !Loopback(host) {
+		err = fmt.Errorf("api.listen: %s is beyond loopback, where every caller would be the operator: set api.tls.cert and api.tls.key, or listen on 127.0.0.1", a.Listen)
 	}
-	if a.TLS.Cert == "" && !Loopback(host) {
-		return fmt.Errorf("api.listen: %s is beyond loopback, where every caller would be the operator: set api.tls.cert and api.tls.key, or listen on 127.0.0.1", a.Listen)
-	}
-	if a.Advertise != "" {
-		return dialable("api.advertise", a.Advertise)
-	}
-	return nil
+	return errors.Join(append(all, err, dialable("api.advertise", a.Advertise))...)
 }
 
 func (c Cluster) validate() error {
+	var all []error
 	if c.Timing != "" && c.Timing != TimingLAN && c.Timing != TimingWAN {
-		return fmt.Errorf("cluster.timing: %q is neither %s nor %s", c.Timing, TimingLAN, TimingWAN)
+		all = append(all, fmt.Errorf("cluster.timing: %q is neither %s nor %s", c.Timing, TimingLAN, TimingWAN))
 	}
 	if c.BootstrapExpect < 0 || c.BootstrapExpect > MaxBootstrapExpect {
-		return fmt.Errorf("cluster.bootstrap-expect: 0 to %d are allowed, not %d", MaxBootstrapExpect, c.BootstrapExpect)
+		all = append(all, fmt.Errorf("cluster.bootstrap-expect: 0 to %d are allowed, not %d", MaxBootstrapExpect, c.BootstrapExpect))
 	}
-	if c.TLS.Present() && (c.TLS.CA == "" || c.TLS.Cert == "" || c.TLS.Key == "") {
-		return fmt.Errorf("cluster.tls: ca, cert and key go together")
-	}
-	if !c.TLS.Present() && (c.BootstrapExpect > 1 || len(c.Join) > 0) {
-		return fmt.Errorf("cluster.tls: agents speak to each other over TLS only: set ca, cert and key")
-	}
-	if len(c.Join) > 0 && c.BootstrapExpect < 2 {
-		return fmt.Errorf("cluster.bootstrap-expect: cluster.join names other agents: say how many agents make the cluster, the same number on all of them")
-	}
-	if c.BootstrapExpect > 1 && len(c.Join) == 0 {
-		return fmt.Errorf("cluster.join: cluster.bootstrap-expect waits for %d agents: name the cluster addresses of the others", c.BootstrapExpect)
-	}
+	all = append(all, c.validateOthers(), dialable("cluster.advertise", c.Advertise))
 	if c.Listen != "" {
-		if _, err := address("cluster.listen", c.Listen); err != nil {
-			return err
-		}
-	}
-	if c.Advertise != "" {
-		if err := dialable("cluster.advertise", c.Advertise); err != nil {
-			return err
-		}
+		_, err := address("cluster.listen", c.Listen)
+		all = append(all, err)
 	}
 	for _, join := range c.Join {
-		if err := dialable("cluster.join", join); err != nil {
-			return err
+		if join == "" {
+			all = append(all, errors.New(`cluster.join: "" is not HOST:PORT`))
 		}
+		all = append(all, dialable("cluster.join", join))
+	}
+	return errors.Join(all...)
+}
+
+// validateOthers says what is missing where there are other agents.
+func (c Cluster) validateOthers() error {
+	switch {
+	case c.TLS.Present() && (c.TLS.CA == "" || c.TLS.Cert == "" || c.TLS.Key == ""):
+		return errors.New("cluster.tls: ca, cert and key go together")
+	case !c.TLS.Present() && (c.BootstrapExpect > 1 || len(c.Join) > 0):
+		return errors.New("cluster.tls: agents speak to each other over TLS only: set ca, cert and key")
+	case len(c.Join) > 0 && c.BootstrapExpect < 2:
+		return errors.New("cluster.bootstrap-expect: cluster.join names other agents: say how many agents make the cluster, the same number on all of them")
+	case c.BootstrapExpect > 1 && len(c.Join) == 0:
+		return fmt.Errorf("cluster.join: cluster.bootstrap-expect waits for %d agents: name the cluster addresses of the others", c.BootstrapExpect)
 	}
 	return nil
 }
 
 func (r Raft) validate() error {
+	var all []error
 	for _, d := range []struct {
 		key   string
 		value time.Duration
@@ -121,16 +111,16 @@ func (r Raft) validate() error {
 		{"snapshot-interval", r.SnapshotInterval, time.Second},
 	} {
 		if d.value != 0 && (d.value < d.least || d.value > time.Hour) {
-			return fmt.Errorf("raft.%s: %s to 1h are allowed, not %s", d.key, d.least, d.value)
+			all = append(all, fmt.Errorf("raft.%s: %s to 1h are allowed, not %s", d.key, d.least, d.value))
 		}
 	}
 	if r.LeaderLeaseTimeout != 0 && r.HeartbeatTimeout != 0 && r.LeaderLeaseTimeout >= r.HeartbeatTimeout {
-		return fmt.Errorf("raft.leader-lease-timeout: %s must be shorter than raft.heartbeat-timeout, %s: a leader that is cut off steps down before another is elected", r.LeaderLeaseTimeout, r.HeartbeatTimeout)
+		all = append(all, fmt.Errorf("raft.leader-lease-timeout: %s must be shorter than raft.heartbeat-timeout, %s: a leader that is cut off steps down before another is elected", r.LeaderLeaseTimeout, r.HeartbeatTimeout))
 	}
 	if r.SnapshotRetention < 0 || r.SnapshotRetention > 100 {
-		return fmt.Errorf("raft.snapshot-retention: 1 to 100 are allowed, not %d", r.SnapshotRetention)
+		all = append(all, fmt.Errorf("raft.snapshot-retention: 1 to 100 are allowed, not %d", r.SnapshotRetention))
 	}
-	return nil
+	return errors.Join(all...)
 }
 
 var (
@@ -139,13 +129,14 @@ var (
 )
 
 func (l Logging) validate() error {
+	var all []error
 	if l.Level != "" && !slices.Contains(levels, strings.ToLower(l.Level)) {
-		return fmt.Errorf("logging.level: %q is none of %s", l.Level, strings.Join(levels, ", "))
+		all = append(all, fmt.Errorf("logging.level: %q is none of %s", l.Level, strings.Join(levels, ", ")))
 	}
 	if l.Format != "" && !slices.Contains(formats, l.Format) {
-		return fmt.Errorf("logging.format: %q is none of %s", l.Format, strings.Join(formats, ", "))
+		all = append(all, fmt.Errorf("logging.format: %q is none of %s", l.Format, strings.Join(formats, ", ")))
 	}
-	return nil
+	return errors.Join(all...)
 }
 
 func address(key, text string) (host string, err error) {
@@ -159,8 +150,12 @@ func address(key, text string) (host string, err error) {
 	return host, nil
 }
 
-// dialable refuses addresses that nobody can dial.
+// dialable refuses addresses that nobody can dial. Empty means the one that is
+// bound.
 func dialable(key, text string) error {
+	if text == "" {
+		return nil
+	}
 	host, err := address(key, text)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -30,6 +31,17 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(scratch)
+		withoutVariables()
 		return m.Run()
 	}())
+}
+
+// withoutVariables takes out of the environment what is meant for tests: agents
+// and commands refuse variables that they do not know.
+func withoutVariables() {
+	for _, line := range os.Environ() {
+		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "INTERREX_") {
+			_ = os.Unsetenv(name) // a name that is set can be unset
+		}
+	}
 }

@@ -3,6 +3,11 @@ package featuretests
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,6 +94,62 @@ func TestReloadOfAWrongFileChangesNothing(t *testing.T) {
 		t.Errorf("the reload gives %v, want invalid, and the key", err)
 	}
 	f.answers(0)
+}
+
+// A reload that fails leaves the listener where it was, says every problem, and
+// has an exit code; by SIGHUP the log says it.
+func TestReloadThatFailsChangesNothing(t *testing.T) {
+	f := newFleet(t, 1, nil)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	c := &f.members[0].config
+	right := *c
+	c.API.Listen = taken.Addr().String()
+	c.Logging.Config = "<root>=LOUD"
+	f.write(f.members[0])
+	cmd, said := f.run(0, "agent", "reload")
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 2 {
+		t.Errorf("agent reload ended with %v", err)
+	}
+	for _, want := range []string{"api.listen: listen tcp " + c.API.Listen, "address already in use", "logging.config"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("there is no %q in %s", want, said)
+		}
+	}
+	f.signal(0, syscall.SIGHUP)
+	f.logged(0, `"level":"ERROR","module":"interrex.agent","message":"invalid: cannot reload, the present configuration stays: logging.config`)
+	fetch(t, http.DefaultClient, "http://"+right.API.Listen+"/livez")
+	if starts := f.worker(0, manifolds.APIListenerName).GetStarts(); starts != 1 {
+		t.Errorf("the listener was started %d times", starts)
+	}
+}
+
+// A worker that fails again and again says why while it waits for its next
+// start.
+func TestReportKeepsWhyAWorkerFailed(t *testing.T) {
+	f := newFleet(t, 1, nil)
+	c := &f.members[0].config
+	damaged := filepath.Join(c.Agent.DataDir, "lease-holders.db")
+	if err := os.WriteFile(damaged, []byte(strings.Repeat("no database ", 500)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Notify.LeaseHolders = config.NotifySQLite
+	f.write(f.members[0])
+	if _, err := f.client(0).Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.shows(0, manifolds.ProjectionName, "starting", "cannot open the lease holders")
+	line := regexp.MustCompile(`projection +starting.*cannot open the lease holders.*; failed [0-9]+ times, next start in`)
+	eventually(t, "the report says when it is started next", func() error {
+		cmd, said := f.run(0, "agent", "report")
+		if err := cmd.Wait(); err != nil || !line.MatchString(said.String()) {
+			return fmt.Errorf("%w: %s", err, said)
+		}
+		return nil
+	})
 }
 
 // worker gives what the report of member i says of a worker.

@@ -41,24 +41,19 @@ type trouble struct {
 // fails makes a worker fail to start.
 func fails(name string, err error) func(*testing.T, *Set) func() {
 	return func(_ *testing.T, s *Set) func() {
-		s.Starts.record(name, err)
-		return func() { s.Starts.record(name, nil) }
+		s.Starts.started(name, err)
+		return func() { s.Starts.started(name, nil) }
 	}
 }
 
 // changed sets what the configuration says.
 func changed(change func(*config.Config)) func(*testing.T, *Set) func() {
-	return func(t *testing.T, s *Set) func() {
+	return func(_ *testing.T, s *Set) func() {
 		before := s.section()
 		next := before
 		change(&next)
-		swap := func(c config.Config) {
-			if _, err := s.Configuration.Swap(c); err != nil {
-				t.Fatal(err)
-			}
-		}
-		swap(next)
-		return func() { swap(before) }
+		s.Configuration.Swap(next)
+		return func() { s.Configuration.Swap(before) }
 	}
 }
 
@@ -321,7 +316,7 @@ func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, err := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung} {
-		s.Starts.record("raft", err)
+		s.Starts.started("raft", err)
 		if found := append(s.look("raft-down"), s.look("worker-failing")...); len(found) > 0 {
 			t.Errorf("%v: %v", err, found)
 		}

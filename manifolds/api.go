@@ -109,8 +109,16 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 			s.logger("api").Warningf("the API stops: %v", err)
 		}
 		return nil
-	}, nil)
+	}, s.reportAPI)
 	return own(give(w, server), patience, s.overstayed(APIName)), nil
+}
+
+// reportAPI says what a drain waits for.
+func (s *Set) reportAPI() map[string]any {
+	if step := s.Present.now().step; step != "" {
+		return map[string]any{api.KeyDrain: step}
+	}
+	return nil
 }
 
 // waiting counts the claims that wait for a key, where this agent leads.

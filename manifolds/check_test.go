@@ -108,7 +108,7 @@ func TestReloadOfWhatAWorkerWouldRefuseChangesNothing(t *testing.T) {
 		}
 		spoil(&next)
 		_, changed := set.Configuration.Current()
-		if _, err := set.Reload(); !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), word) {
+		if _, err := set.Reload(t.Context()); !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: got %v", word, err)
 		}
 		select {
@@ -236,5 +236,27 @@ func TestAPipeEndsWithItsListener(t *testing.T) {
 	}
 	if _, err := p.dial(t.Context(), "", ""); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("dial: %v", err)
+	}
+}
+
+func TestAPortThatIsNotBoundYetIsNoAddress(t *testing.T) {
+	for _, c := range []struct {
+		section              config.API
+		bound, before, after string
+	}{
+		{config.API{Listen: "127.0.0.1:0"}, "127.0.0.1:41000", "", "127.0.0.1:41000"},
+		{config.API{Listen: "127.0.0.1:7400"}, "127.0.0.1:7400", "127.0.0.1:7400", "127.0.0.1:7400"},
+		{config.API{Listen: "127.0.0.1:0", Advertise: "a:1"}, "127.0.0.1:41000", "a:1", "a:1"},
+		{config.API{}, "", "", ""},
+	} {
+		s, err := New(Config{Agent: AgentConfig{API: c.section}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := s.advertisedAPI()
+		s.Present.bound(portAPI, c.bound)
+		if after := s.advertisedAPI(); before != c.before || after != c.after {
+			t.Errorf("%+v: %q, then %q", c.section, before, after)
+		}
 	}
 }

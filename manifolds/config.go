@@ -136,29 +136,33 @@ func (c AgentConfig) file() config.Config {
 	}.WithDefaults()
 }
 
-// Validate says which value is wrong.
+// Validate says which values are wrong, one line each.
 func (c AgentConfig) Validate() error {
-	file := c.file()
+	return errors.Join(c.validate(c.file()), c.validTables())
+}
+
+// validate says which values of a configuration file are wrong for this agent.
+func (c AgentConfig) validate(file config.Config) error {
 	if c.TLS != nil {
 		// Certificates that Go gives stand for the files.
 		file.Cluster.TLS = config.TLSFiles{CA: "given", Cert: "given", Key: "given"}
 	}
-	if err := file.Validate(); err != nil {
-		return err
-	}
-	if err := fit(file); err != nil {
-		return err
-	}
-	if err := c.validTables(); err != nil {
-		return err
-	}
-	if c.Notify.LeaseHolders == config.NotifySQLite {
-		if c.SQLite == nil {
-			return errors.New("notify.lease-holders: no SQLite driver is linked: set AgentConfig.SQLite")
-		}
-		if c.DataDir == "" {
-			return errors.New("notify.lease-holders: an agent in memory has no directory for a SQLite file")
-		}
+	return errors.Join(file.Validate(), fit(file), c.validNotify(file.Notify))
+}
+
+// validNotify says what is missing for a database of lease holders.
+func (c AgentConfig) validNotify(section config.Notify) error {
+	switch {
+	case section.LeaseHolders == config.NotifyOff:
+		return nil
+	case section.LeaseHolders != config.NotifySQLite && c.Postgres == nil:
+		return errors.New("notify.lease-holders: no PostgreSQL driver is linked: set AgentConfig.Postgres")
+	case section.LeaseHolders != config.NotifySQLite:
+		return nil
+	case c.SQLite == nil:
+		return errors.New("notify.lease-holders: no SQLite driver is linked: set AgentConfig.SQLite")
+	case c.DataDir == "":
+		return errors.New("notify.lease-holders: an agent in memory has no directory for a SQLite file")
 	}
 	return nil
 }
@@ -167,13 +171,15 @@ func (c AgentConfig) Validate() error {
 func fit(c config.Config) error {
 	wanted := raftConfig(raftOf(c))
 	wanted.LocalID = "any"
-	if _, err := raftworker.NewRaftConfig(wanted); err != nil {
-		return fmt.Errorf("raft: %w", err)
+	var all []error
+	// What is wrong for itself has been said; only the whole is left.
+	if _, err := raftworker.NewRaftConfig(wanted); err != nil && c.Validate() == nil {
+		all = append(all, fmt.Errorf("raft: %w", err))
 	}
 	if _, err := loggo.ParseConfigString(c.Logging.Config); err != nil {
-		return fmt.Errorf("logging.config: %w", err)
+		all = append(all, fmt.Errorf("logging.config: %w", err))
 	}
-	return nil
+	return errors.Join(all...)
 }
 
 // Config says which agent's manifolds are wanted, and under which names.

@@ -21,9 +21,19 @@ func (s *Set) clock() dependency.Manifold {
 // The parts of the configuration that workers live by. What is taken up
 // without a restart is left out.
 
-func pickAPI(c config.Config) config.API           { return c.API }
 func pickFeatures(c config.Config) config.Features { return c.Features }
 func pickNotify(c config.Config) config.Notify     { return c.Notify }
+
+// pickAPI leaves out what its listener does not serve.
+func pickAPI(c config.Config) config.API {
+	c.API.Advertise, c.API.Socket = "", ""
+	return c.API
+}
+
+// socket is the path of the operator's socket, as it is configured.
+type socket string
+
+func pickSocket(c config.Config) socket { return socket(c.API.Socket) }
 
 func pickCluster(c config.Config) config.Cluster {
 	c.Cluster.Timing = ""

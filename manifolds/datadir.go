@@ -51,7 +51,7 @@ func (s *Set) openDataDir() (*dataDir, func() error, error) {
 	}
 	id, err := raftworker.OpenIdentity(path, s.config.Agent.id(path))
 	if err != nil {
-		return nil, nil, errors.Join(err, remove())
+		return nil, nil, errors.Join(fmt.Errorf("agent.data-dir: %w", err), remove())
 	}
 	lock, err := raftworker.LockDir(path, "agent "+id.ID)
 	if err != nil {

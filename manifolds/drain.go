@@ -15,7 +15,8 @@ import (
 // what others have asked of it. Each step is bounded by ctx; the next one
 // follows in any case.
 func (s *Set) Drain(ctx context.Context) error {
-	s.Present.change(func(p *parts) { p.draining = true })
+	step := func(what string) { s.Present.change(func(p *parts) { p.draining, p.step = true, what }) }
+	step("another agent to lead")
 	now := s.Present.now()
 	var failed []error
 	if now.raft != nil {
@@ -24,9 +25,11 @@ func (s *Set) Drain(ctx context.Context) error {
 			s.logger("raft").Infof("%v", err)
 		}
 	}
+	step("the leases that are held through this agent to be released")
 	if now.client != nil {
 		failed = append(failed, now.client.drain(ctx))
 	}
+	step("the calls that are open to be answered")
 	if now.server != nil {
 		failed = append(failed, now.server.Drain(ctx))
 	}

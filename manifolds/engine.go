@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
@@ -18,48 +17,18 @@ type engine struct {
 	started time.Time
 }
 
-// Report is the dependency engine's, or what the manifolds know of themselves.
-func (e engine) Report() map[string]any {
-	if e.set.config.Engine != nil {
-		return e.set.config.Engine.Report()
-	}
-	workers := map[string]any{}
-	for name, m := range e.set.Manifolds {
-		workers[name] = e.set.Starts.report(name, m.Inputs)
-	}
-	return map[string]any{dependency.KeyState: "started", dependency.KeyManifolds: workers}
-}
+// Report is the dependency engine's: see Set.Report.
+func (e engine) Report() map[string]any { return e.set.Report() }
 
 // Config is the effective configuration.
 func (e engine) Config() (string, error) {
 	current, _ := e.set.Configuration.Current()
-	text, err := current.YAML()
+	text, err := InForce(current).YAML()
 	return string(text), err
 }
 
-// Reload reads the configuration anew, validates all of it, and swaps it.
-func (e engine) Reload(context.Context) ([]string, error) { return e.set.Reload() }
-
-// Reload takes up the configuration that Load reads. Only the workers of
-// sections that have changed are restarted.
-func (s *Set) Reload() ([]string, error) {
-	if s.config.Agent.Load == nil {
-		return nil, interrex.Errorf(interrex.KindDisabled, "cannot reload: this agent was not started from a configuration file")
-	}
-	next, err := s.config.Agent.Load()
-	if err == nil {
-		err = fit(next)
-	}
-	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot reload, the present configuration stays: %v", err)
-	}
-	changed, err := s.Configuration.Swap(next)
-	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "%v", err)
-	}
-	s.logger("config").Infof("reloaded; changed sections: %v", changed)
-	return changed, nil
-}
+// Reload takes up the configuration file.
+func (e engine) Reload(ctx context.Context) ([]string, error) { return e.set.Reload(ctx) }
 
 // Drain stops the agent politely.
 func (e engine) Drain(ctx context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -21,7 +22,7 @@ import (
 
 func (s *Set) apiListener() dependency.Manifold {
 	return dependency.Manifold{
-		Inputs: s.names(ClockName, APIName, APIConfigName),
+		Inputs: s.names(ClockName, APIName, APIConfigName, PortsName),
 		Start: func(ctx dependency.Context) (worker.Worker, error) {
 			section, err := get[config.API](ctx, s.name(APIConfigName))
 			if err != nil {
@@ -42,11 +43,15 @@ func (s *Set) apiListener() dependency.Manifold {
 			if callers != nil {
 				handler = api.RequireClientCert(callers, handler)
 			}
-			l, err := net.Listen("tcp", section.Listen)
+			open, err := get[*ports](ctx, s.name(PortsName))
 			if err != nil {
-				return nil, fmt.Errorf("cannot listen for the API: %w", err)
+				return nil, err
 			}
-			return s.serve("api", l, handler, security, nil)
+			l, err := open.listen(portAPI, section.Listen)
+			if err != nil {
+				return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
+			}
+			return s.serve(portAPI, l, handler, security, nil)
 		},
 	}
 }
@@ -83,9 +88,9 @@ func apiTLS(section config.APITLS) (_ *tls.Config, callers *x509.CertPool, _ err
 
 func (s *Set) apiSocket() dependency.Manifold {
 	return Gate(s.name(APISocketName), dependency.Manifold{
-		Inputs: s.names(ClockName, APIName, APIConfigName, IdentityName),
+		Inputs: s.names(ClockName, APIName, SocketConfigName, IdentityName),
 		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			section, err := get[config.API](ctx, s.name(APIConfigName))
+			section, err := get[socket](ctx, s.name(SocketConfigName))
 			if err != nil {
 				return nil, err
 			}
@@ -93,12 +98,9 @@ func (s *Set) apiSocket() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
-			path := section.Socket
-			if path == "" && s.config.Agent.DataDir == "" {
+			path := socketPath(string(section), dir.path)
+			if section == "" && s.config.Agent.DataDir == "" {
 				return nil, errOff
-			}
-			if path == "" {
-				path = filepath.Join(dir.path, "interrex.sock")
 			}
 			server, err := get[*api.Server](ctx, s.name(APIName))
 			if err != nil {
@@ -113,19 +115,22 @@ func (s *Set) apiSocket() dependency.Manifold {
 	}, s.name(IdentityName))
 }
 
+// socketPath is where the operator's socket is.
+func socketPath(configured, dataDir string) string {
+	return orDefault(configured, filepath.Join(dataDir, "interrex.sock"))
+}
+
+// maxSocketPath is how long the path of a socket may be, in bytes.
+const maxSocketPath = 107
+
 // listenSocket takes the place of a socket that a killed process has left
 // behind: the data directory is locked, so nobody else listens on it.
 func listenSocket(path string) (net.Listener, error) {
-	if len(path) > 107 {
-		return nil, fmt.Errorf("cannot listen on the socket %s: its path has %d bytes, 107 are allowed: set api.socket to a shorter one", path, len(path))
+	if err := checkSocketPath(path); err != nil {
+		return nil, fmt.Errorf("cannot listen on the socket: %w", err)
 	}
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("cannot listen on the socket %s: another file is there", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("cannot listen on the socket: %w", err)
-		}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot listen on the socket: %w", err)
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -135,6 +140,17 @@ func listenSocket(path string) (net.Listener, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// checkSocketPath reports why a socket cannot be at a path.
+func checkSocketPath(path string) error {
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("%s: the path has %d bytes, %d are allowed: set api.socket to a shorter one", path, len(path), maxSocketPath)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("%s: another file is there", path)
+	}
+	return nil
 }
 
 // apiPeers serves what other agents forward.
@@ -171,17 +187,29 @@ func (s *Set) serve(name string, l net.Listener, h http.Handler, security *tls.C
 		return w, nil
 	}
 	s.Present.bound(name, l.Addr().String())
+	s.announce()
 	return &freed{Worker: w, free: func() { s.Present.bound(name, "") }}, nil
 }
 
-// advertisedAPI is the API address that others are told.
+// announce tells other agents where this one's API is now.
+func (s *Set) announce() {
+	if t := s.Present.now().transport; t != nil {
+		t.Announce()
+	}
+}
+
+// advertisedAPI is the API address that others are told; empty: it is not known
+// before the port is bound.
 func (s *Set) advertisedAPI() string {
 	current, _ := s.Configuration.Current()
 	if current.API.Advertise != "" {
 		return current.API.Advertise
 	}
-	if bound := s.Present.Addresses()["api"]; bound != "" {
+	if bound := s.Present.Addresses()[portAPI]; bound != "" {
 		return bound
+	}
+	if _, port, err := net.SplitHostPort(current.API.Listen); err != nil || port == "0" {
+		return ""
 	}
 	return current.API.Listen
 }

@@ -48,24 +48,22 @@ func (s *Set) projection() dependency.Manifold {
 	}
 }
 
-func (s *Set) openHolders(section config.Notify, dir string) (*sql.DB, projection.Dialect, error) {
+func (c AgentConfig) openHolders(section config.Notify, dir string) (*sql.DB, projection.Dialect, error) {
 	switch {
 	case section.LeaseHolders == config.NotifySQLite:
-		db, err := s.config.Agent.SQLite(filepath.Join(dir, "lease-holders.db"))
+		db, err := c.SQLite(filepath.Join(dir, "lease-holders.db"))
 		return db, projection.SQLite, err
-	case s.config.Agent.Postgres == nil:
-		return nil, "", errors.New("notify.lease-holders: no PostgreSQL driver is linked: set AgentConfig.Postgres")
 	}
 	url, err := os.ReadFile(section.LeaseHolders)
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read the PostgreSQL URL: %w", err)
 	}
-	db, err := s.config.Agent.Postgres(strings.TrimSpace(string(url)))
+	db, err := c.Postgres(strings.TrimSpace(string(url)))
 	return db, projection.PostgreSQL, err
 }
 
 func (s *Set) openProjection(section config.Notify, dir string) (worker.Worker, error) {
-	db, dialect, err := s.openHolders(section, dir)
+	db, dialect, err := s.config.Agent.openHolders(section, dir)
 	if err != nil {
 		return nil, err
 	}

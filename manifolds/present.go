@@ -37,6 +37,7 @@ type parts struct {
 	server    *api.Server
 	client    *ownClient
 	draining  bool
+	step      string // of a drain: what it waits for
 }
 
 // set changes what runs, and returns what undoes it.

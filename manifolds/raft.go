@@ -138,6 +138,19 @@ func raftConfig(section raftSection) raftworker.Config {
 	}
 }
 
+// InForce returns the configuration with the timings that cluster.timing sets
+// where the file leaves them at 0.
+func InForce(c config.Config) config.Config {
+	wanted := raftConfig(raftOf(c))
+	wanted.LocalID = "any"
+	r, err := raftworker.NewRaftConfig(wanted)
+	if err != nil {
+		return c // it is not valid
+	}
+	c.Raft.HeartbeatTimeout, c.Raft.ElectionTimeout, c.Raft.LeaderLeaseTimeout = r.HeartbeatTimeout, r.ElectionTimeout, r.LeaderLeaseTimeout
+	return c
+}
+
 // followReloads gives a running raft what it takes up without a restart.
 func (s *Set) followReloads(life *raftLife, changed <-chan struct{}) {
 	for {

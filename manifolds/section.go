@@ -34,13 +34,9 @@ func (c *Configuration) Current() (config.Config, <-chan struct{}) {
 }
 
 // Swap takes up a validated configuration and names the sections that differ.
-// Who this agent is cannot change while it runs.
-func (c *Configuration) Swap(next config.Config) (changed []string, err error) {
+func (c *Configuration) Swap(next config.Config) (changed []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if next.Agent != c.current.Agent {
-		return nil, errors.New("cannot reload: agent.id and agent.data-dir change with a restart only")
-	}
 	old, now := reflect.ValueOf(c.current), reflect.ValueOf(next)
 	for i := range old.NumField() {
 		if !reflect.DeepEqual(old.Field(i).Interface(), now.Field(i).Interface()) {
@@ -50,7 +46,7 @@ func (c *Configuration) Swap(next config.Config) (changed []string, err error) {
 	c.current = next
 	close(c.changed)
 	c.changed = make(chan struct{})
-	return changed, nil
+	return changed
 }
 
 // errChanged ends a worker whose truth has changed.

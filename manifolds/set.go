@@ -26,10 +26,13 @@ type Set struct {
 	Present *Present
 
 	config   Config
+	ports    *ports
 	loggers  *loggo.Context
 	registry *registry
 	metrics  *agentMetrics
 	started  time.Time
+
+	reloading sync.Mutex // one reload at a time
 }
 
 // New makes the manifolds of one agent.
@@ -47,6 +50,7 @@ func New(c Config) (*Set, error) {
 		Leadership:    new(leadership.Tracker),
 		Present:       &Present{addresses: map[string]string{}, changed: make(chan struct{})},
 		config:        c,
+		ports:         newPorts(),
 		loggers:       c.Agent.Logger,
 		registry:      &registry{own: prometheus.NewRegistry(), theirs: c.Agent.Registry},
 		started:       c.Agent.Clock.Now(),
@@ -82,7 +86,9 @@ func (s *Set) all() dependency.Manifolds {
 		LoggingName:        s.logging(),
 		AlarmsName:         s.watchAlarms(),
 		MetricsName:        s.metricsWorker(),
+		PortsName:          s.ports.manifold(),
 		APIConfigName:      sectionManifold(s.Configuration, pickAPI),
+		SocketConfigName:   sectionManifold(s.Configuration, pickSocket),
 		ClusterConfigName:  sectionManifold(s.Configuration, pickCluster),
 		RaftConfigName:     sectionManifold(s.Configuration, pickRaft),
 		FeaturesConfigName: sectionManifold(s.Configuration, pickFeatures),

@@ -9,48 +9,117 @@ import (
 	"sync"
 	"time"
 
+	"github.com/juju/clock"
+	"github.com/juju/loggo"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex/api"
 )
 
-// Starts remembers how the last start of each worker ended, and tells who
-// waits for one. The engine's own report is polled; this is not.
+// Starts remembers how the life of each worker goes, and wakes those who wait
+// for one. The engine's own report is polled, and forgets why a worker failed
+// while it waits for its next start; this does neither.
 type Starts struct {
 	mu      sync.Mutex
-	last    map[string]error
-	ends    map[string]error // why each worker that does not run ended
-	lives   map[string]life  // of each worker that was started
+	lives   map[string]*life
 	changed chan struct{}
 }
 
-// life is the newest one of a worker.
+// life is what is known of one worker.
 type life struct {
-	worker worker.Worker // nil: it has ended
-	starts int
-	began  time.Time
+	tried    bool
+	worker   worker.Worker // nil: it does not run
+	runs     int           // how often it has been started
+	began    time.Time     // when it was started last
+	last     error         // of its last start
+	end      error         // why it ended, if it does not run
+	failures int           // how often it failed to start or ended with an error
+	next     time.Time     // when it is started next, if it waits for that
 }
 
 func newStarts() *Starts {
-	return &Starts{last: map[string]error{}, ends: map[string]error{}, lives: map[string]life{}, changed: make(chan struct{})}
+	return &Starts{lives: map[string]*life{}, changed: make(chan struct{})}
 }
 
-func (s *Starts) record(name string, err error) {
+// of returns a worker's life. The lock is held.
+func (s *Starts) of(name string) *life {
+	l := s.lives[name]
+	if l == nil {
+		l = &life{}
+		s.lives[name] = l
+	}
+	return l
+}
+
+// started notes how a start ended. It returns which run it began.
+func (s *Starts) started(name string, err error) (run int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last[name] = err
+	l := s.of(name)
+	l.tried, l.last, l.next = true, err, time.Time{}
 	if err == nil {
-		delete(s.ends, name)
+		l.runs, l.end = l.runs+1, nil
+	}
+	if failed(err) {
+		l.failures++
 	}
 	close(s.changed)
 	s.changed = make(chan struct{})
+	return l.runs
+}
+
+// began notes that a run lives.
+func (s *Starts) began(name string, run int, w worker.Worker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.of(name); l.runs == run {
+		l.worker, l.began = w, time.Now()
+	}
+}
+
+// ended notes why a run ended, and reports whether it was the newest: it may come
+// after the start of the next one.
+func (s *Starts) ended(name string, run int, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.of(name)
+	if failed(err) {
+		l.failures++
+	}
+	if l.runs != run {
+		return false
+	}
+	l.worker, l.end = nil, err
+	return true
+}
+
+// due notes when a worker is started next.
+func (s *Starts) due(name string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of(name).next = at
+}
+
+// failed reports whether err is a failure, and not the engine's word for
+// something else.
+func failed(err error) bool {
+	for _, other := range []error{nil, errChanged, dependency.ErrMissing, dependency.ErrBounce, dependency.ErrUninstall} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return true
 }
 
 // Last says whether a worker has been started, or has failed to.
 func (s *Starts) Last(name string) (tried bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err, tried = s.last[name]
-	return tried, err
+	if l := s.lives[name]; l != nil {
+		return l.tried, l.last
+	}
+	return false, nil
 }
 
 // Down says why a worker that does not run ended, or could not start; nil: it
@@ -58,22 +127,43 @@ func (s *Starts) Last(name string) (tried bool, err error) {
 func (s *Starts) Down(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.last[name]; err != nil && !errors.Is(err, dependency.ErrMissing) {
-		return err
+	if l := s.lives[name]; l != nil {
+		return l.down()
 	}
-	return s.ends[name]
+	return nil
+}
+
+func (l *life) down() error {
+	if failed(l.last) {
+		return l.last
+	}
+	return l.end
+}
+
+// Failed gives the error of a worker whose last start failed for another reason
+// than a missing input, nil when there is none; changed is closed at the next
+// start of any worker.
+func (s *Starts) Failed() (changed <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(s.lives)) {
+		if err := s.lives[name].last; failed(err) {
+			return s.changed, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return s.changed, nil
 }
 
 // report describes a worker as a dependency engine does.
 func (s *Starts) report(name string, inputs []string) map[string]any {
 	s.mu.Lock()
-	l, err := s.lives[name], errors.Join(s.last[name], s.ends[name])
+	l := *s.of(name)
 	s.mu.Unlock()
 	r := map[string]any{dependency.KeyState: "stopped", dependency.KeyInputs: inputs}
-	if l.starts > 0 {
-		r[dependency.KeyStartCount], r[dependency.KeyLastStart] = l.starts, l.began.Format(time.DateTime)
+	if l.runs > 0 {
+		r[dependency.KeyStartCount], r[dependency.KeyLastStart] = l.runs, l.began.Format(time.DateTime)
 	}
-	if err != nil {
+	if err := errors.Join(l.last, l.end); err != nil {
 		r[dependency.KeyError] = err.Error()
 	}
 	if l.worker != nil {
@@ -83,39 +173,70 @@ func (s *Starts) report(name string, inputs []string) map[string]any {
 	return r
 }
 
-// began notes that a worker lives.
-func (s *Starts) began(name string, w worker.Worker) {
+// complete adds to an engine's report what it has forgotten: why a worker that
+// waits for its next start failed, how often it has, and when that start comes.
+func (s *Starts) complete(report map[string]any) map[string]any {
+	workers, _ := report[dependency.KeyManifolds].(map[string]any)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lives[name] = life{worker: w, starts: s.lives[name].starts + 1, began: time.Now()}
-}
-
-// ended notes why a worker has ended, and reports whether it was the newest of
-// its name.
-func (s *Starts) ended(name string, w worker.Worker, err error) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.lives[name]
-	if l.worker != w {
-		return false
-	}
-	l.worker = nil
-	s.lives[name], s.ends[name] = l, err
-	return true
-}
-
-// Failed gives the error of a worker whose last start failed for another reason
-// than a missing input, nil when there is none; changed is closed at the next
-// start of any worker.
-func (s *Starts) Failed() (changed <-chan struct{}, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(s.last)) {
-		if err := s.last[name]; err != nil && !errors.Is(err, dependency.ErrMissing) {
-			return s.changed, fmt.Errorf("%s: %w", name, err)
+	for name, l := range s.lives {
+		w, is := workers[name].(map[string]any)
+		if !is {
+			continue
+		}
+		if l.failures > 0 {
+			w[api.KeyFailures] = l.failures
+		}
+		if w[dependency.KeyState] == "started" {
+			continue
+		}
+		if err := l.down(); w[dependency.KeyError] == nil && failed(err) {
+			w[dependency.KeyError] = err.Error()
+		}
+		if w[dependency.KeyError] != nil && !l.next.IsZero() {
+			w[api.KeyNextStart] = l.next
 		}
 	}
-	return s.changed, nil
+	return report
+}
+
+// engineLogger hears of an engine when it will start a worker: the engine tells
+// nobody else.
+type engineLogger struct {
+	loggo.Logger
+	starts *Starts
+	clock  clock.Clock
+}
+
+// startingFormat is what the engine says of each start.
+const startingFormat = "starting %q manifold worker in %s..."
+
+// Tracef implements dependency.Logger.
+func (l engineLogger) Tracef(format string, args ...any) {
+	if format == startingFormat && len(args) == 2 {
+		name, _ := args[0].(string)
+		delay, _ := args[1].(time.Duration)
+		l.starts.due(name, l.clock.Now().Add(delay))
+	}
+	l.Logger.Tracef(format, args...)
+}
+
+// EngineLogger is the logger for the engine that these manifolds are in.
+func (s *Set) EngineLogger() dependency.Logger {
+	return engineLogger{s.logger("engine"), s.Starts, s.config.Agent.Clock}
+}
+
+// Report is that of the engine that these manifolds are in, or what they know of
+// themselves where none is given, with what an engine forgets.
+func (s *Set) Report() map[string]any {
+	if s.config.Engine != nil {
+		return s.Starts.complete(s.config.Engine.Report())
+	}
+	workers := map[string]any{}
+	for name, m := range s.Manifolds {
+		workers[name] = s.Starts.report(name, m.Inputs)
+	}
+	return s.Starts.complete(map[string]any{dependency.KeyState: "started", dependency.KeyManifolds: workers})
 }
 
 // guard makes a panic in a StartFunc an error of the worker (the engine has no
@@ -127,9 +248,9 @@ func guard(name string, start dependency.StartFunc, starts *Starts, m *agentMetr
 			if p := recover(); p != nil {
 				w, err = nil, fmt.Errorf("panic in the start of %s: %v\n%s", name, p, debug.Stack())
 			}
-			starts.record(name, err)
+			run := starts.started(name, err)
 			if err == nil {
-				starts.follow(name, w, m)
+				starts.follow(name, run, w, m)
 			}
 		}()
 		return start(ctx)
@@ -138,16 +259,16 @@ func guard(name string, start dependency.StartFunc, starts *Starts, m *agentMetr
 
 // follow counts a start, shows the worker as up until it has ended, and notes
 // why it did. The goroutine lives as long as the worker.
-func (s *Starts) follow(name string, w worker.Worker, m *agentMetrics) {
+func (s *Starts) follow(name string, run int, w worker.Worker, m *agentMetrics) {
 	up := func(float64) {}
 	if m != nil {
 		m.starts.WithLabelValues(name).Inc()
 		up = m.up.WithLabelValues(name).Set
 	}
-	s.began(name, w)
+	s.began(name, run, w)
 	up(1)
 	go func() {
-		if err := w.Wait(); s.ended(name, w, err) {
+		if err := w.Wait(); s.ended(name, run, err) {
 			up(0)
 		}
 	}()

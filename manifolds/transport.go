@@ -1,6 +1,8 @@
 package manifolds
 
 import (
+	"fmt"
+
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
@@ -12,7 +14,7 @@ import (
 
 func (s *Set) transport() dependency.Manifold {
 	return dependency.Manifold{
-		Inputs: s.names(ClockName, ClusterConfigName, IdentityName, StateName),
+		Inputs: s.names(ClockName, PortsName, ClusterConfigName, IdentityName, StateName),
 		Start:  s.startTransport,
 		Output: owned(giveOutput),
 	}
@@ -44,17 +46,24 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
 	}
 	if c.TLS != nil {
-		c.Listen, c.Advertise, c.Join = section.Listen, section.Advertise, section.Join
+		c.Advertise, c.Join = section.Advertise, section.Join
+		open, err := get[*ports](ctx, s.name(PortsName))
+		if err != nil {
+			return nil, err
+		}
+		if c.Listener, err = open.listen(portCluster, section.Listen); err != nil {
+			return nil, fmt.Errorf("cannot listen for other agents: cluster.listen: %w", err)
+		}
 	}
 	t, err := transport.New(c)
 	if err != nil {
 		return nil, err
 	}
-	s.Present.bound("cluster", t.ListenAddr())
+	s.Present.bound(portCluster, t.ListenAddr())
 	end := s.Present.set(func(p *parts) { p.transport = t }, func(p *parts) { p.transport = nil })
 	w := &freed{Worker: t, free: func() {
 		end()
-		s.Present.bound("cluster", "")
+		s.Present.bound(portCluster, "")
 	}}
 	return own(give(w, t), patience, s.overstayed(TransportName)), nil
 }

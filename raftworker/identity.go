@@ -52,13 +52,8 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	switch {
-	case kept.ID == "" && id == "":
-		return Identity{}, fmt.Errorf("cannot make an identity in %s: the agent has no ID", dataDir)
-	case kept.ID == "":
-		kept.ID = id
-	case id != "" && id != kept.ID:
-		return Identity{}, fmt.Errorf("cannot use data directory %s: this directory belongs to agent %s, and the configuration says %s: choose another directory, or the ID %s", dataDir, kept.ID, id, kept.ID)
+	if kept.ID, err = agreed(dataDir, kept.ID, id); err != nil {
+		return Identity{}, err
 	}
 	fresh, err := isFresh(filepath.Join(dataDir, RaftDir))
 	if err != nil {
@@ -69,6 +64,29 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 	}
 	kept = Identity{ID: kept.ID, Incarnation: randomHex(16)}
 	return kept, SaveIdentity(dataDir, kept)
+}
+
+// LookUpID returns the ID that OpenIdentity would give, and changes nothing.
+func LookUpID(dataDir, id string) (string, error) {
+	kept, err := readIdentity(filepath.Join(dataDir, identityName))
+	if err != nil {
+		return "", err
+	}
+	return agreed(dataDir, kept.ID, id)
+}
+
+// agreed is the agent's ID, of the one that its directory keeps and the one
+// that is configured. Either may be empty.
+func agreed(dataDir, kept, id string) (string, error) {
+	switch {
+	case kept == "" && id == "":
+		return "", fmt.Errorf("cannot make an identity in %s: the agent has no ID", dataDir)
+	case kept == "":
+		return id, nil
+	case id != "" && id != kept:
+		return "", fmt.Errorf("cannot use data directory %s: this directory belongs to agent %s, and the configuration says %s: choose another directory, or the ID %s", dataDir, kept, id, kept)
+	}
+	return kept, nil
 }
 
 // SaveIdentity keeps an identity, whole and on disk, or leaves the one that is

@@ -39,7 +39,7 @@ type Config struct {
 	TLS TLS
 
 	// Listen is the address to bind, host:port. Listener takes its place when
-	// it is given, and is closed by the transport.
+	// it is given, and is the transport's own from New on, also when that fails.
 	Listen   string
 	Listener net.Listener
 
@@ -103,6 +103,14 @@ func (c Config) Validate() error {
 		return errors.New("empty Listen not valid: give the address for other agents, host:port")
 	}
 	return c.validateAddresses()
+}
+
+// closeListener closes a Listener that was given.
+func (c Config) closeListener() error {
+	if c.Listener == nil {
+		return nil
+	}
+	return c.Listener.Close()
 }
 
 func (c Config) validateAlone() error {

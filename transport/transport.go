@@ -40,7 +40,7 @@ type Transport struct {
 // transport.
 func New(config Config) (*Transport, error) {
 	if err := config.Validate(); err != nil {
-		return nil, fmt.Errorf("cannot start the transport: %w", err)
+		return nil, errors.Join(fmt.Errorf("cannot start the transport: %w", err), config.closeListener())
 	}
 	config.Timeout = cmp.Or(config.Timeout, DefaultTimeout)
 	if config.Dialer == nil {
@@ -61,7 +61,7 @@ func New(config Config) (*Transport, error) {
 	}
 	if err := t.bind(); err != nil {
 		cancel()
-		return nil, err
+		return nil, errors.Join(err, config.closeListener())
 	}
 	if err := catacomb.Invoke(catacomb.Plan{Site: &t.catacomb, Work: t.loop}); err != nil {
 		cancel()
@@ -77,7 +77,7 @@ func (t *Transport) bind() error {
 	}
 	// Wrong files are found now, by the one who can mend them, and not by the
 	// first peer.
-	if err := t.checkOwnCertificate(); err != nil {
+	if err := CheckCertificate(t.config.TLS, t.config.ID); err != nil {
 		return fmt.Errorf("cannot start the transport: %w", err)
 	}
 	t.listener = t.config.Listener
@@ -91,23 +91,25 @@ func (t *Transport) bind() error {
 	return nil
 }
 
-func (t *Transport) checkOwnCertificate() error {
-	cert, err := t.config.TLS.Certificate()
+// CheckCertificate reports why an agent cannot use a certificate, with what to
+// do: it must be good for both uses, and carry the agent's ID.
+func CheckCertificate(given TLS, id string) error {
+	cert, err := given.Certificate()
 	if err != nil {
 		return err
 	}
-	if _, err := t.config.TLS.Roots(); err != nil {
+	if _, err := given.Roots(); err != nil {
 		return err
 	}
 	if cert.Leaf == nil {
 		return errors.New("cannot use the agent's certificate: it has not been parsed (Leaf is nil)")
 	}
-	id, err := IDOf(cert.Leaf)
+	carried, err := IDOf(cert.Leaf)
 	if err != nil {
 		return fmt.Errorf("cannot use the agent's certificate: %w", err)
 	}
-	if id != t.config.ID {
-		return fmt.Errorf("cannot use the agent's certificate: it is for %s, and this agent is %s", id, t.config.ID)
+	if carried != id {
+		return fmt.Errorf("cannot use the agent's certificate: it is for %s, and this agent is %s", carried, id)
 	}
 	return nil
 }
@@ -191,10 +193,7 @@ func (t *Transport) learn(peer Hello) {
 		return
 	}
 	t.config.Logger.Debugf("met %s at %s", peer.ID, peer.ClusterAddress)
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	t.Announce()
 	if t.config.OnMeet != nil {
 		t.config.OnMeet(peer)
 	}

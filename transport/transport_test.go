@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/juju/clock"
 )
 
 func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
@@ -35,6 +37,18 @@ func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
 			ids, ok, err := Decide(self, peers, 3)
 			return ok && err == nil && strings.Join(ids, "") == "abc"
 		})
+	}
+}
+
+func TestWhatIsAnnouncedIsToldSoon(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tr := &Transport{ctx: ctx, wake: make(chan struct{}, 1), config: Config{Clock: clock.WallClock}}
+	tr.Announce()
+	tr.Announce() // it does not block
+	delay := time.Hour
+	if !tr.pauseOrNews(&delay) || delay != meetFirst {
+		t.Errorf("the next round is in %s", delay)
 	}
 }
 

@@ -135,6 +135,15 @@ func (t *Transport) pause(d time.Duration) bool {
 	}
 }
 
+// Announce tells the other agents soon what has changed in this one's hello. It
+// does not block.
+func (t *Transport) Announce() {
+	select {
+	case t.wake <- struct{}{}:
+	default: // it is about to
+	}
+}
+
 // Meet exchanges hellos once with every agent whose address is known or given
 // to join. Its error names those that did not answer or were refused.
 func (t *Transport) Meet(ctx context.Context) error { return t.meet(ctx, t.addresses()) }

@@ -32,18 +32,21 @@ letter or a digit. A name has 1 to %d bytes of printable UTF-8; / and spaces are
 allowed.`,
 	interrex.DefaultNamespace, interrex.MaxNamespace, interrex.MaxName)
 
-// namespaceForm is the form of a NAMESPACE.
-var namespaceForm = fmt.Sprintf(`NAMESPACE has 1 to %d of a-z 0-9 . _ - and begins with a letter or a digit.`, interrex.MaxNamespace)
+// eitherForm is the form of a NAMESPACE or KEY.
+var eitherForm = fmt.Sprintf(`Without a / it is a NAMESPACE: 1 to %d of a-z 0-9 . _ -, beginning with a letter
+or a digit. With one it is a KEY, NAMESPACE/NAME, also in the namespace %q: a
+NAME has 1 to %d bytes of printable UTF-8; / and spaces are allowed.`,
+	interrex.MaxNamespace, interrex.DefaultNamespace, interrex.MaxName)
 
 // describe adds to every command below c what its arguments are, and how a shell
 // completes them and --output.
 func (a *app) describe(c *cobra.Command) {
 	key, namespace := strings.Contains(c.Use, "KEY"), strings.Contains(c.Use, "NAMESPACE")
 	switch {
+	case key && namespace:
+		c.Annotations = map[string]string{"arguments": eitherForm}
 	case key:
 		c.Annotations = map[string]string{"arguments": keyForm}
-	case namespace:
-		c.Annotations = map[string]string{"arguments": namespaceForm}
 	}
 	switch {
 	case key || namespace:

@@ -55,7 +55,7 @@ func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool)
 		if keys {
 			offer(l.Key.String())
 		}
-		if keys && l.Key.Namespace == interrex.DefaultNamespace && !strings.Contains(l.Key.Name, "/") {
+		if keys && !namespaces && l.Key.Namespace == interrex.DefaultNamespace && !strings.Contains(l.Key.Name, "/") {
 			offer(l.Key.Name)
 		}
 	}

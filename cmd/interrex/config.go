@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/manifolds"
 )
 
 func newConfig(a *app) *cobra.Command {
@@ -22,7 +23,7 @@ func newConfig(a *app) *cobra.Command {
 		Use:   "config",
 		Short: "Show an agent's configuration, or check a file",
 		Long: "Shows what an agent's configuration sets other than the defaults.\n\n" + operatorLong +
-			"\nWith --check no agent is asked.",
+			"\nWith --check no agent is asked: the file is read, and the files, the database and\nthe addresses that it names are tried, as this user and under this environment.\nEach problem has a line; the exit code is then 2.",
 		Example: `  interrex agent config --check node1.yaml
   interrex agent config --effective --addr unix:///var/lib/interrex/interrex.sock`,
 		Args: arguments(0, "no arguments"),
@@ -31,26 +32,31 @@ func newConfig(a *app) *cobra.Command {
 				if effective {
 					return usageError{errors.New("--check and --effective do not go together: one looks at a file, the other at an agent")}
 				}
-				return a.checkConfig(check)
+				return a.checkConfig(c.Context(), check)
 			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
 				return a.showConfig(ctx, s, effective)
 			})
 		},
 	}
-	c.Flags().BoolVar(&effective, "effective", false, "all of it, the defaults too")
-	c.Flags().StringVar(&check, "check", "", "say whether this file, under the present environment, is right")
+	c.Flags().BoolVar(&effective, "effective", false, "all of it: the defaults, and the timings in force")
+	c.Flags().StringVar(&check, "check", "", "say whether an agent could be run with this file")
 	return c
 }
 
-// checkConfig says whether an agent could be run with a file.
-func (a *app) checkConfig(path string) error {
-	file, err := config.Source{Path: path, Environ: os.Environ()}.Load()
-	if err == nil {
-		err = agentConfig(file).Validate()
+// checkConfig says whether an agent could be run with a file: one line for each
+// problem.
+func (a *app) checkConfig(ctx context.Context, path string) error {
+	file, wrong := config.Source{Path: path, Environ: os.Environ()}.Load()
+	if wrong != nil && !errors.As(wrong, new(config.InvalidError)) {
+		return usageError{wrong}
 	}
-	if err != nil {
-		return usageError{err}
+	warnings, err := agentConfig(file).Check(ctx)
+	for _, warning := range warnings {
+		a.say("warning: %s", warning)
+	}
+	if err := errors.Join(wrong, err); err != nil {
+		return usageError{fmt.Errorf("%s cannot be used:\n%w", path, err)}
 	}
 	a.say("%s is right", path)
 	return nil
@@ -81,10 +87,18 @@ func (a *app) showConfig(ctx context.Context, s session, effective bool) error {
 	return a.print(&interrexv1.ConfigResponse{Yaml: text}, table{}, "config")
 }
 
-// aboveDefaults leaves out of a configuration what Default says too.
+// aboveDefaults leaves out of a configuration what is so by default, also the
+// timings that come with its cluster.timing.
 func aboveDefaults(text string) (string, error) {
 	var given, byDefault map[string]any
-	plain, err := config.Default().YAML()
+	usual := config.Default()
+	var timed struct{ Cluster struct{ Timing string } }
+	if yaml.Unmarshal([]byte(text), &timed) == nil && timed.Cluster.Timing != "" {
+		usual.Cluster.Timing = timed.Cluster.Timing
+	}
+	usual = manifolds.InForce(usual)
+	usual.Cluster.Timing = config.Default().Cluster.Timing
+	plain, err := usual.YAML()
 	if err == nil {
 		err = errors.Join(yaml.Unmarshal([]byte(text), &given), yaml.Unmarshal(plain, &byDefault))
 	}

@@ -97,7 +97,7 @@ func (d *dev) base() (config.Config, error) {
 	return config.Source{Environ: environ, Flags: func(c *config.Config) {
 		c.Agent.DataDir = d.dataDir
 		c.API.Listen = orDefault(d.api, c.API.Listen)
-	}}.Load()
+	}, FlagNames: map[string]string{"api.listen": "--api"}}.Load()
 }
 
 // quiet is how dev logs when the environment does not speak of it.

@@ -70,7 +70,7 @@ func reportTable(m *interrexv1.ReportResponse) table {
 		}
 		t.rows = append(t.rows, []string{
 			w.GetName(), w.GetState(), fmt.Sprint(w.GetStarts()), up,
-			orDefault(strings.Join(inputs, " "), "-"), orDefault(firstLine(w.GetError()), "-"),
+			orDefault(strings.Join(inputs, " "), "-"), orDefault(trouble(w), "-"),
 		})
 	}
 	return t
@@ -91,6 +91,19 @@ func sharedPrefix(workers []*interrexv1.Worker) string {
 	return prefix
 }
 
+// trouble is why a worker does not run, how often it has failed, and when it is
+// started again.
+func trouble(w *interrexv1.Worker) string {
+	text := firstLine(w.GetError())
+	if text != "" && w.GetFailures() > 0 {
+		text += fmt.Sprintf("; failed %d times", w.GetFailures())
+	}
+	if next := w.GetNextStartAt(); next != nil {
+		text += ", next start in " + max(time.Until(next.AsTime()), 0).Round(time.Second).String()
+	}
+	return text
+}
+
 // firstLine leaves out the stack of a panic.
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
@@ -106,7 +119,7 @@ func dot(m *interrexv1.ReportResponse) string {
 	for _, w := range m.GetWorkers() {
 		label := fmt.Sprintf("%s\n%s, %d starts", w.GetName(), w.GetState(), w.GetStarts())
 		fmt.Fprintf(&b, "  %q [label=%q, tooltip=%q, fillcolor=%q];\n",
-			w.GetName(), label, orDefault(firstLine(w.GetError()), w.GetState()), colour(w))
+			w.GetName(), label, orDefault(trouble(w), w.GetState()), colour(w))
 	}
 	for _, w := range m.GetWorkers() {
 		for _, input := range slices.Sorted(slices.Values(w.GetInputs())) {
@@ -123,10 +136,10 @@ func colour(w *interrexv1.Worker) string {
 	switch {
 	case w.GetState() == "started":
 		return "palegreen"
-	case w.GetState() == "starting", w.GetState() == "stopping":
-		return "khaki"
 	case w.GetError() != "" && !strings.Contains(w.GetError(), "off by configuration"):
 		return "salmon"
+	case w.GetState() == "starting", w.GetState() == "stopping":
+		return "khaki"
 	}
 	return "lightgrey"
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/manifolds"
 )
 
 func TestDotColoursWorkersByTheirState(t *testing.T) {
@@ -29,7 +30,7 @@ func TestDotColoursWorkersByTheirState(t *testing.T) {
 }
 
 func TestConfigShowsWhatDiffersFromTheDefaultsAlone(t *testing.T) {
-	c := config.Default()
+	c := manifolds.InForce(config.Default())
 	plain, err := c.YAML()
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +45,18 @@ func TestConfigShowsWhatDiffersFromTheDefaultsAlone(t *testing.T) {
 	}
 	want := "api:\n    tls:\n        cert: a.pem\nraft:\n    snapshot-retention: 5\n"
 	if got, err := aboveDefaults(string(changed)); got != want || err != nil {
+		t.Errorf("%q is left, %v", got, err)
+	}
+}
+
+func TestConfigLeavesOutTheTimingsThatComeWithTheCluster(t *testing.T) {
+	c := config.Default()
+	c.Cluster.Timing = config.TimingWAN
+	text, err := manifolds.InForce(c).YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := aboveDefaults(string(text)); got != "cluster:\n    timing: wan\n" || err != nil {
 		t.Errorf("%q is left, %v", got, err)
 	}
 }

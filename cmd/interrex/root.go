@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/hold"
 )
 
 // app is what every command shares: the global flags and where to print.
@@ -72,9 +75,24 @@ func (a *app) globalFlags(root *cobra.Command) {
 	flags.Var(&duration{to: &a.timeout, least: time.Millisecond, most: time.Hour}, "timeout", "how long to try before giving up")
 }
 
-// check refuses what no command can print. A command with an --output of its
-// own checks that itself.
+// variables are those of the environment that a command may look at, or lock
+// sets, beside those of an agent's configuration.
+var variables = []string{
+	"INTERREX_ADDR", "INTERREX_CACERT", "INTERREX_CERT", "INTERREX_KEY", "INTERREX_TOKEN", "INTERREX_TOKEN_FILE",
+	"INTERREX_OUTPUT", hold.HolderVariable, "INTERREX_LEASE_KEY", "INTERREX_LEASE_TOKEN",
+}
+
+// withoutEnvironment are the commands that look at no variable.
+var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
+
+// check refuses an environment that is misspelt, and what no command can print.
+// A command with an --output of its own checks that itself.
 func (a *app) check(c *cobra.Command) error {
+	if !slices.Contains(withoutEnvironment, c.Name()) {
+		if err := config.CheckEnviron(os.Environ(), variables...); err != nil {
+			return usageError{err}
+		}
+	}
 	if c.LocalNonPersistentFlags().Lookup("output") != nil {
 		return nil
 	}

@@ -46,7 +46,10 @@ func newRun(a *app) *cobra.Command {
   interrex agent run --data-dir ./data --api 127.0.0.1:7500`,
 		Long: `Runs an agent. TERM and INT drain it, a second one ends it at once; HUP makes it
 read its configuration again. Flags stand above the environment (INTERREX_ and
-the path of a key in capitals), that above the file, that above the defaults.`,
+the path of a key in capitals), that above the file, that above the defaults.
+
+What HUP takes up is checked first: when anything is wrong, nothing changes, and
+the log says why.`,
 		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context()) },
 	}
@@ -64,7 +67,9 @@ the path of a key in capitals), that above the file, that above the defaults.`,
 func (r *running) source() config.Source {
 	return config.Source{
 		Path: orDefault(r.path, defaultConfig), Optional: r.path == "",
-		Environ: os.Environ(), Flags: r.overlay,
+		Environ: os.Environ(), Flags: r.overlay, FlagNames: map[string]string{
+			"agent.id": "--id", "agent.data-dir": "--data-dir", "api.listen": "--api", "cluster.listen": "--cluster", "cluster.join": "--join",
+		},
 	}
 }
 
@@ -114,13 +119,22 @@ func stay(ctx context.Context, one *agent.Agent, hup <-chan os.Signal, logger lo
 			return err
 		case <-hup:
 			if _, err := one.Reload(); err != nil {
-				logger.Errorf("%v", err)
+				logger.Errorf("%s", oneLine(err.Error()))
 			}
 		case <-ctx.Done():
 			logger.Infof("draining")
 			return errors.Join(one.Stop(context.WithoutCancel(ctx)), <-ended)
 		}
 	}
+}
+
+// oneLine puts several problems on one line, as a log has it.
+func oneLine(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Replace(strings.Join(lines, "; "), ":; ", ": ", 1)
 }
 
 // agentConfig gives an agent what only the binary has.

@@ -134,15 +134,20 @@ type Worker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// starting, started, stopping, stopped.
-	State     string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	Inputs    []string               `protobuf:"bytes,3,rep,name=inputs,proto3" json:"inputs,omitempty"`
+	State  string   `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Inputs []string `protobuf:"bytes,3,rep,name=inputs,proto3" json:"inputs,omitempty"`
+	// How often it has been started.
 	Starts    uint32                 `protobuf:"varint,4,opt,name=starts,proto3" json:"starts,omitempty"`
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	// The last error, or why it does not run: for example
-	// "off by configuration".
+	// Why it does not run: the last error, also while it waits for its next start,
+	// or for example "off by configuration".
 	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
 	// What the worker says of itself.
-	Report        *structpb.Struct `protobuf:"bytes,7,opt,name=report,proto3" json:"report,omitempty"`
+	Report *structpb.Struct `protobuf:"bytes,7,opt,name=report,proto3" json:"report,omitempty"`
+	// How often a start failed, or the worker ended with an error.
+	Failures uint32 `protobuf:"varint,8,opt,name=failures,proto3" json:"failures,omitempty"`
+	// When it is started again, if it waits for that and the time is known.
+	NextStartAt   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_start_at,json=nextStartAt,proto3" json:"next_start_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,6 +227,20 @@ func (x *Worker) GetError() string {
 func (x *Worker) GetReport() *structpb.Struct {
 	if x != nil {
 		return x.Report
+	}
+	return nil
+}
+
+func (x *Worker) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *Worker) GetNextStartAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextStartAt
 	}
 	return nil
 }
@@ -892,7 +911,7 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12-\n" +
-	"\aworkers\x18\x04 \x03(\v2\x13.interrex.v1.WorkerR\aworkers\"\xe4\x01\n" +
+	"\aworkers\x18\x04 \x03(\v2\x13.interrex.v1.WorkerR\aworkers\"\xc0\x02\n" +
 	"\x06Worker\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x16\n" +
@@ -901,7 +920,9 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\n" +
 	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12/\n" +
-	"\x06report\x18\a \x01(\v2\x17.google.protobuf.StructR\x06report\"\x0f\n" +
+	"\x06report\x18\a \x01(\v2\x17.google.protobuf.StructR\x06report\x12\x1a\n" +
+	"\bfailures\x18\b \x01(\rR\bfailures\x12>\n" +
+	"\rnext_start_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vnextStartAt\"\x0f\n" +
 	"\rStatusRequest\"\xd4\x05\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
@@ -993,28 +1014,29 @@ var file_interrex_v1_engine_proto_depIdxs = []int32{
 	2,  // 0: interrex.v1.ReportResponse.workers:type_name -> interrex.v1.Worker
 	13, // 1: interrex.v1.Worker.started_at:type_name -> google.protobuf.Timestamp
 	14, // 2: interrex.v1.Worker.report:type_name -> google.protobuf.Struct
-	15, // 3: interrex.v1.StatusResponse.last_contact:type_name -> google.protobuf.Duration
-	5,  // 4: interrex.v1.StatusResponse.members:type_name -> interrex.v1.MemberStatus
-	6,  // 5: interrex.v1.StatusResponse.alarms:type_name -> interrex.v1.Alarm
-	15, // 6: interrex.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
-	15, // 7: interrex.v1.StatusResponse.cluster_time:type_name -> google.protobuf.Duration
-	15, // 8: interrex.v1.MemberStatus.last_contact:type_name -> google.protobuf.Duration
-	13, // 9: interrex.v1.Alarm.since:type_name -> google.protobuf.Timestamp
-	0,  // 10: interrex.v1.EngineService.Report:input_type -> interrex.v1.ReportRequest
-	3,  // 11: interrex.v1.EngineService.Status:input_type -> interrex.v1.StatusRequest
-	7,  // 12: interrex.v1.EngineService.Config:input_type -> interrex.v1.ConfigRequest
-	9,  // 13: interrex.v1.EngineService.Reload:input_type -> interrex.v1.ReloadRequest
-	11, // 14: interrex.v1.EngineService.Drain:input_type -> interrex.v1.DrainRequest
-	1,  // 15: interrex.v1.EngineService.Report:output_type -> interrex.v1.ReportResponse
-	4,  // 16: interrex.v1.EngineService.Status:output_type -> interrex.v1.StatusResponse
-	8,  // 17: interrex.v1.EngineService.Config:output_type -> interrex.v1.ConfigResponse
-	10, // 18: interrex.v1.EngineService.Reload:output_type -> interrex.v1.ReloadResponse
-	12, // 19: interrex.v1.EngineService.Drain:output_type -> interrex.v1.DrainResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	13, // 3: interrex.v1.Worker.next_start_at:type_name -> google.protobuf.Timestamp
+	15, // 4: interrex.v1.StatusResponse.last_contact:type_name -> google.protobuf.Duration
+	5,  // 5: interrex.v1.StatusResponse.members:type_name -> interrex.v1.MemberStatus
+	6,  // 6: interrex.v1.StatusResponse.alarms:type_name -> interrex.v1.Alarm
+	15, // 7: interrex.v1.StatusResponse.uptime:type_name -> google.protobuf.Duration
+	15, // 8: interrex.v1.StatusResponse.cluster_time:type_name -> google.protobuf.Duration
+	15, // 9: interrex.v1.MemberStatus.last_contact:type_name -> google.protobuf.Duration
+	13, // 10: interrex.v1.Alarm.since:type_name -> google.protobuf.Timestamp
+	0,  // 11: interrex.v1.EngineService.Report:input_type -> interrex.v1.ReportRequest
+	3,  // 12: interrex.v1.EngineService.Status:input_type -> interrex.v1.StatusRequest
+	7,  // 13: interrex.v1.EngineService.Config:input_type -> interrex.v1.ConfigRequest
+	9,  // 14: interrex.v1.EngineService.Reload:input_type -> interrex.v1.ReloadRequest
+	11, // 15: interrex.v1.EngineService.Drain:input_type -> interrex.v1.DrainRequest
+	1,  // 16: interrex.v1.EngineService.Report:output_type -> interrex.v1.ReportResponse
+	4,  // 17: interrex.v1.EngineService.Status:output_type -> interrex.v1.StatusResponse
+	8,  // 18: interrex.v1.EngineService.Config:output_type -> interrex.v1.ConfigResponse
+	10, // 19: interrex.v1.EngineService.Reload:output_type -> interrex.v1.ReloadResponse
+	12, // 20: interrex.v1.EngineService.Drain:output_type -> interrex.v1.DrainResponse
+	16, // [16:21] is the sub-list for method output_type
+	11, // [11:16] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_engine_proto_init() }

@@ -1,0 +1,172 @@
+package agent_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/transport"
+)
+
+// reloadable is an agent that listens on a port of its own, and the file that it
+// reads at the next reload.
+func reloadable(t *testing.T) (*agent.Agent, func(change func(*config.Config))) {
+	t.Helper()
+	var mu sync.Mutex
+	next := config.Config{Agent: config.Agent{ID: "a1"}, API: config.API{Listen: "127.0.0.1:0"}}.WithDefaults()
+	c := quiet(t)
+	c.API = next.API
+	c.Load = func() (config.Config, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return next, nil
+	}
+	a := newAgent(t, c)
+	start(t, a)
+	return a, func(change func(*config.Config)) {
+		mu.Lock()
+		defer mu.Unlock()
+		change(&next)
+	}
+}
+
+// taken is an address that somebody else listens on.
+func taken(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}
+
+// alive asks whether an API answers there.
+func alive(url string) error {
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+	answer, err := (&http.Client{Transport: transport}).Get(url + "/livez")
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
+func starts(a *agent.Agent, worker string) any {
+	return a.Report()["manifolds"].(map[string]any)[worker].(map[string]any)["start-count"]
+}
+
+func TestAReloadThatFailsChangesNothingAndSaysEveryProblem(t *testing.T) {
+	a, write := reloadable(t)
+	address, port := a.Addrs()["api"], taken(t)
+	missing := filepath.Join(t.TempDir(), "none.pem")
+	write(func(c *config.Config) {
+		c.API.Listen, c.API.TLS = port, config.APITLS{Cert: missing, Key: missing}
+		c.Cluster.Listen, c.Cluster.TLS = "127.0.0.1:0", config.TLSFiles{CA: missing, Cert: missing, Key: missing}
+		c.Logging.Config, c.Logging.Format = "<root>=LOUD", "json"
+		c.Notify.LeaseHolders = missing
+		c.Agent.ID = "a2"
+		c.Features.Leases = config.Off
+	})
+	_, err := a.Reload()
+	if err == nil {
+		t.Fatal("it was taken up")
+	}
+	for _, want := range []string{
+		"api.listen: listen tcp " + port, "address already in use", "api.tls.cert: open " + missing, "api.tls.key: open",
+		"cluster.tls.ca: open", "cluster.tls.key: open", "logging.config", "logging.format: it changes", "agent.id: it changes", "notify.lease-holders",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("there is no %q in %v", want, err)
+		}
+	}
+	if err := alive("http://" + address); err != nil || a.Addrs()["api"] != address {
+		t.Errorf("the API is at %s: %v", a.Addrs()["api"], err)
+	}
+	if _, err := claim(t, a, "db", "ann"); err != nil {
+		t.Errorf("a claim after it: %v", err)
+	}
+	for _, worker := range []string{"api", "api-listener", "transport", "feature-leases"} {
+		if n := starts(a, worker); n != 1 {
+			t.Errorf("%s was started %v times", worker, n)
+		}
+	}
+}
+
+func TestAReloadMovesTheAPI(t *testing.T) {
+	a, write := reloadable(t)
+	old := a.Addrs()["api"]
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	write(func(c *config.Config) { c.API.Listen = address })
+	if changed, err := a.Reload(); err != nil || len(changed) != 1 || changed[0] != "api" {
+		t.Fatalf("got %q, %v", changed, err)
+	}
+	// Its port is bound already: a connection waits for its listener.
+	if err := alive("http://" + address); err != nil {
+		t.Errorf("the new address: %v", err)
+	}
+	waitFor(t, errGone, func() error {
+		if alive("http://"+old) != nil && a.Addrs()["api"] == address {
+			return errGone
+		}
+		return errors.New("the old address answers still")
+	})
+	_, port, _ := net.SplitHostPort(address)
+	write(func(c *config.Config) { c.API.Listen = "127.0.0.2:" + port })
+	if _, err := a.Reload(); err != nil {
+		t.Errorf("another host with the same port: %v", err)
+	}
+}
+
+var errGone = errors.New("gone")
+
+func TestAnAddressThatStaysIsBoundThroughAReload(t *testing.T) {
+	a, write := reloadable(t)
+	address := a.Addrs()["api"] // of port 0, which would be another one if it was bound again
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := ca.Write(t.TempDir(), "a1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(func(c *config.Config) { c.API.TLS = config.APITLS{Cert: files.Cert, Key: files.Key} })
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, nil, func() error { return alive("https://" + address) })
+	if got := a.Addrs()["api"]; got != address {
+		t.Errorf("the API is at %s, it was at %s", got, address)
+	}
+	other, err := ca.Write(t.TempDir(), "a1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(func(c *config.Config) { c.API.TLS.Key = other.Key })
+	if _, err := a.Reload(); err == nil || !strings.Contains(err.Error(), "private key does not match") {
+		t.Errorf("a key of another certificate: %v", err)
+	}
+	if err := alive("https://" + address); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnAPIPortThatIsGivenByTheSystemIsTheOneThatOthersHear(t *testing.T) {
+	a, _ := reloadable(t)
+	bound := a.Addrs()["api"]
+	if got := a.Status().APIAddress; got != bound || strings.HasSuffix(got, ":0") {
+		t.Errorf("the API's address is said to be %q, it is %q", got, bound)
+	}
+}

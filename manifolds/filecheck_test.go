@@ -1,0 +1,160 @@
+package manifolds
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"database/sql"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/transport"
+)
+
+// certified is the configuration of an agent "a", of a new CA's.
+func certified(t *testing.T, ca *transport.CA, id string) config.TLSFiles {
+	t.Helper()
+	files, err := ca.Write(t.TempDir(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config.TLSFiles{CA: files.CA, Cert: files.Cert, Key: files.Key}
+}
+
+func TestACheckOpensWhatTheFileNames(t *testing.T) {
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	strangers, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, others, stranger := certified(t, ca, "a"), certified(t, ca, "b"), certified(t, strangers, "a")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("postgres://x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ofB := t.TempDir()
+	if err := os.WriteFile(filepath.Join(ofB, "identity.json"), []byte(`{"id":"b","incarnation":"00"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		change  func(*AgentConfig)
+		why     string // empty: nothing is wrong
+		warning string
+	}{
+		"nothing":                {func(*AgentConfig) {}, "", ""},
+		"a directory to be made": {func(c *AgentConfig) { c.DataDir = filepath.Join(t.TempDir(), "a", "b") }, "", ""},
+		"a file as directory":    {func(c *AgentConfig) { c.DataDir = file }, "agent.data-dir: " + file + " is not a directory", ""},
+		"another's directory":    {func(c *AgentConfig) { c.DataDir = ofB }, "agent.data-dir: cannot use data directory", ""},
+		"a certificate of another": {func(c *AgentConfig) {
+			c.Cluster.TLS.Cert, c.Cluster.TLS.Key = others.Cert, others.Key
+		}, "it is for b, and this agent is a", ""},
+		"a key of another": {func(c *AgentConfig) { c.Cluster.TLS.Key = others.Key }, "private key does not match", ""},
+		"another's CA":     {func(c *AgentConfig) { c.Cluster.TLS.CA = stranger.CA }, "it must be issued by the CA", ""},
+		"no CA":            {func(c *AgentConfig) { c.Cluster.TLS.CA = "/nosuch" }, "cluster.tls.ca: open /nosuch", ""},
+		"no API key": {func(c *AgentConfig) {
+			c.API.TLS = config.APITLS{Cert: mine.Cert, Key: "/nosuch"}
+		}, "api.tls.key: open /nosuch", ""},
+		"a CA of callers that is none": {func(c *AgentConfig) {
+			c.API.TLS = config.APITLS{Cert: mine.Cert, Key: mine.Key, ClientCA: file}
+		}, "has no certificate in PEM", ""},
+		"a port that is taken":         {func(c *AgentConfig) { c.API.Listen = taken.Addr().String() }, "api.listen: listen tcp", ""},
+		"a cluster port that is taken": {func(c *AgentConfig) { c.Cluster.Listen = taken.Addr().String() }, "cluster.listen: listen tcp", ""},
+		"a socket in no directory":     {func(c *AgentConfig) { c.API.Socket = "/nosuch/s" }, "api.socket: stat /nosuch", ""},
+		"no database URL":              {func(c *AgentConfig) { c.Notify.LeaseHolders = "/nosuch" }, "notify.lease-holders: cannot read", ""},
+		"a database that is not there": {func(c *AgentConfig) { c.Notify.LeaseHolders = file }, "notify.lease-holders: no such database", "notify.lease-holders: others can read"},
+		"a log level":                  {func(c *AgentConfig) { c.Logging.Config = "x=LOUD" }, "logging.config", ""},
+	} {
+		a := AgentConfig{
+			ID: "a", DataDir: t.TempDir(), API: config.API{Listen: "127.0.0.1:0"},
+			Cluster:  config.Cluster{Listen: "127.0.0.1:0", TLS: mine},
+			Notify:   config.Notify{LeaseHolders: config.NotifyOff},
+			Postgres: func(string) (*sql.DB, error) { return nil, errors.New("no such\ndatabase") },
+		}
+		c.change(&a)
+		warnings, err := a.Check(t.Context())
+		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) || err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want one line with %q", what, err, c.why)
+		}
+		if got := strings.Join(warnings, "\n"); (got == "") != (c.warning == "") || !strings.Contains(got, c.warning) {
+			t.Errorf("%s: it is warned of %q, want %q", what, got, c.warning)
+		}
+		if entries, _ := os.ReadDir(a.DataDir); len(entries) > 0 && a.DataDir != ofB {
+			t.Errorf("%s: the check left %v", what, entries)
+		}
+	}
+}
+
+func TestAKeyThatOthersCanReadIsWarnedOf(t *testing.T) {
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := AgentConfig{ID: "a", DataDir: t.TempDir(), Cluster: config.Cluster{Listen: "127.0.0.1:0", TLS: certified(t, ca, "a")}}
+	if err := os.Chmod(a.Cluster.TLS.Key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	warnings, err := a.Check(t.Context())
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "chmod 600 "+a.Cluster.TLS.Key) {
+		t.Errorf("got %q, %v", warnings, err)
+	}
+}
+
+// issue writes a certificate that signs itself, with its key.
+func issue(t *testing.T, end time.Time) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a"}, NotBefore: end.Add(-24 * time.Hour), NotAfter: end}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := x509.MarshalECPrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: text}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+func TestACertificateThatHasEndedIsRefusedAndOneThatEndsSoonWarnedOf(t *testing.T) {
+	for _, c := range []struct {
+		end          time.Duration
+		why, warning string
+	}{{-time.Hour, "api.tls.cert: ", ""}, {49 * time.Hour, "", "ends in 2 days"}, {1000 * time.Hour, "", ""}} {
+		cert, key := issue(t, time.Now().Add(c.end))
+		a := AgentConfig{ID: "a", DataDir: t.TempDir(), API: config.API{Listen: "127.0.0.1:0", TLS: config.APITLS{Cert: cert, Key: key}}}
+		warnings, err := a.Check(t.Context())
+		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
+			t.Errorf("it ends in %s: %v", c.end, err)
+		}
+		if got := strings.Join(warnings, "\n"); (got == "") != (c.warning == "") || !strings.Contains(got, c.warning) {
+			t.Errorf("it ends in %s, and it is warned of %q", c.end, got)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package manifolds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"strings"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+)
+
+// Reload takes up the configuration that Load reads, and returns the sections
+// that have changed: only their workers are restarted. What can be checked is
+// checked first, and new addresses are bound; when anything fails, nothing
+// changes, and the error (KindInvalid) has a line for each problem.
+func (s *Set) Reload(ctx context.Context) ([]string, error) {
+	if s.config.Agent.Load == nil {
+		return nil, interrex.Errorf(interrex.KindDisabled, "cannot reload: this agent was not started from a configuration file")
+	}
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	next, err := s.config.Agent.Load()
+	var changed []string
+	if err == nil {
+		changed, err = s.takeUp(ctx, next)
+	}
+	if err != nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot reload, the present configuration stays:%s", list(err))
+	}
+	s.logger("config").Infof("reloaded; changed sections: %v", changed)
+	return changed, nil
+}
+
+// list puts several problems on lines of their own.
+func list(err error) string {
+	text := err.Error()
+	if !strings.Contains(text, "\n") {
+		return " " + text
+	}
+	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+}
+
+// takeUp makes next the configuration, or changes nothing.
+func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) {
+	next = next.WithDefaults()
+	current, _ := s.Configuration.Current()
+	c := change{set: s, from: current, to: next, bound: map[string]bound{}}
+	if err := errors.Join(c.check(ctx), c.bind()); err != nil {
+		for _, l := range c.bound {
+			_ = l.Close() // nobody has accepted from it
+		}
+		return nil, err
+	}
+	for name, l := range c.bound {
+		s.ports.pass(name, l)
+	}
+	changed := s.Configuration.Swap(next)
+	s.announce() // api.advertise has no worker of its own
+	return changed, nil
+}
+
+// change is one configuration that is about to follow another.
+type change struct {
+	set      *Set
+	from, to config.Config
+	bound    map[string]bound
+}
+
+// differs reports whether a part of the configuration changes.
+func differs[T any](c change, pick func(config.Config) T) bool {
+	return !reflect.DeepEqual(pick(c.from), pick(c.to))
+}
+
+// restartsAPI reports whether the API's listener is restarted.
+func (c change) restartsAPI() bool { return differs(c, pickAPI) || differs(c, pickFeatures) }
+
+// check says what the workers that are restarted would fail of.
+func (c change) check(ctx context.Context) error {
+	agent := c.set.config.Agent
+	found := []error{fixed(c.from, c.to), agent.validate(c.to)}
+	if c.restartsAPI() {
+		found = append(found, checkAPIFiles(c.to.API.TLS))
+	}
+	if differs(c, pickSocket) {
+		found = append(found, checkSocket(c.to))
+	}
+	if differs(c, pickCluster) {
+		found = append(found, agent.checkClusterFiles(c.to.Cluster, c.set.Present.ID()))
+	}
+	if differs(c, pickNotify) {
+		found = append(found, agent.checkHolders(ctx, c.to.Notify))
+	}
+	return errors.Join(found...)
+}
+
+// bind binds the ports of the workers that are restarted.
+func (c change) bind() error {
+	var failed []error
+	if c.restartsAPI() {
+		failed = append(failed, c.bindOne(portAPI, "api.listen", c.to.API.Listen))
+	}
+	if differs(c, pickCluster) && c.set.config.Agent.certificates(c.to.Cluster) != nil {
+		failed = append(failed, c.bindOne(portCluster, "cluster.listen", c.to.Cluster.Listen))
+	}
+	return errors.Join(failed...)
+}
+
+func (c change) bindOne(name, key, address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return nil // none, or check has said so
+	}
+	l, err := c.set.ports.bind(name, address)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	c.bound[name] = l
+	return nil
+}
+
+// fixed refuses what a running agent cannot change.
+func fixed(from, to config.Config) error {
+	var all []error
+	for _, f := range []struct {
+		key      string
+		from, to string
+	}{
+		{"agent.id", from.Agent.ID, to.Agent.ID},
+		{"agent.data-dir", from.Agent.DataDir, to.Agent.DataDir},
+		{"logging.format", from.Logging.Format, to.Logging.Format},
+	} {
+		if f.from != f.to {
+			all = append(all, fmt.Errorf("%s: it changes from %q to %q with a restart of the agent only", f.key, f.from, f.to))
+		}
+	}
+	return errors.Join(all...)
+}
