@@ -1,7 +1,10 @@
 package agent_test
 
 import (
+	"database/sql"
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -107,4 +110,21 @@ func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
+}
+
+func TestADatabaseThatIsAwayIsAnAlarmAndNoFailedStart(t *testing.T) {
+	url := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(url, []byte("postgres://127.0.0.1:1/none"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := quiet(t)
+	config.Notify.LeaseHolders = url
+	config.Postgres = func(string) (*sql.DB, error) { return nil, errors.New("no such server") }
+	config.Logger = nil
+	a := newAgent(t, config)
+	start(t, a)
+	awaitAlarm(t, a, "projection-failing", "", "no such server")
+	if _, err := claim(t, a, "db", "ann"); err != nil {
+		t.Error(err)
+	}
 }

@@ -74,7 +74,7 @@ func (r *run) bound(ctx context.Context) error {
 
 func (r *run) started(ctx context.Context, name string) error {
 	for {
-		changed, failed := r.set.Starts.Failed()
+		changed, failed := r.set.Starts.Failed(r.set.Extras()...)
 		if failed != nil {
 			return failed
 		}

@@ -142,12 +142,12 @@ func (l *life) down() error {
 
 // Failed gives the error of a worker whose last start failed for another reason
 // than a missing input, nil when there is none; changed is closed at the next
-// start of any worker.
-func (s *Starts) Failed() (changed <-chan struct{}, err error) {
+// start of any worker. The workers named in except may fail.
+func (s *Starts) Failed(except ...string) (changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(s.lives)) {
-		if err := s.lives[name].last; failed(err) {
+		if err := s.lives[name].last; failed(err) && !slices.Contains(except, name) {
 			return s.changed, fmt.Errorf("%s: %w", name, err)
 		}
 	}
