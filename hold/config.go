@@ -38,6 +38,9 @@ type Logger interface {
 	Warningf(format string, args ...any)
 }
 
+// DefaultTimeout bounds a claim that does not wait.
+const DefaultTimeout = 30 * time.Second
+
 // Config says what a Keeper works with.
 type Config struct {
 	Backend Backend
@@ -47,6 +50,8 @@ type Config struct {
 	// Holder is the holder's name where HoldOptions give none; empty:
 	// DefaultHolder(), drawn once.
 	Holder string
+	// Timeout bounds a claim that does not wait; 0: DefaultTimeout.
+	Timeout time.Duration
 	// Renewed is told, at each extend that is answered, how much time was left
 	// until the hold's context would have ended. nil: nobody is told. It is
 	// called from many goroutines and must not block.
@@ -55,8 +60,11 @@ type Config struct {
 
 // Validate says what is missing or malformed.
 func (c Config) Validate() error {
-	if c.Backend == nil {
+	switch {
+	case c.Backend == nil:
 		return errors.New("hold: no Backend")
+	case c.Timeout < 0:
+		return errors.New("hold: Timeout is below zero")
 	}
 	if c.Holder != "" {
 		return interrex.ValidateHolder(c.Holder)
@@ -77,6 +85,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Holder == "" {
 		c.Holder = DefaultHolder()
+	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
 	}
 	if c.Renewed == nil {
 		c.Renewed = func(time.Duration) {}
