@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -51,7 +52,11 @@ type endpoint struct {
 	watches *watchStreams
 	epochs  *epochs
 	engine  interrexv1.EngineServiceClient
+	silent  atomic.Pointer[string] // why it did not answer last time; nil: it did
 }
+
+// String returns the address as Config.Addresses has it.
+func (p *endpoint) String() string { return p.scheme + "://" + p.host + p.path }
 
 // newEndpoint makes the ways to one agent. It does not connect yet.
 func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoint, error) {
@@ -59,7 +64,8 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 	if err != nil {
 		return nil, err
 	}
-	p := &endpoint{address: a, url: a.scheme + "://" + a.host, epochs: e, http: &http.Client{Transport: a.transport(tlsConfig, c.Dial)}}
+	p := &endpoint{address: a, epochs: e, http: &http.Client{Transport: a.transport(tlsConfig, c.Dial)}}
+	p.url = p.String()
 	if a.scheme == "unix" {
 		p.url = "http://localhost"
 	}
