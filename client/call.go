@@ -298,7 +298,7 @@ type carrier interface {
 func (c *Client) send(ctx context.Context, p *endpoint, by carrier, r *request, op *interrexv1.Operation) ([]byte, error) {
 	if op.RequestId == "" {
 		answer, err := by.Call(ctx, op)
-		p.note(err)
+		p.note(ctx, err)
 		return answer, r.known(ctx, err)
 	}
 	mark, err := c.names.sending(op.RequestId)
@@ -308,7 +308,7 @@ func (c *Client) send(ctx context.Context, p *endpoint, by carrier, r *request, 
 	op.Mark = mark
 	sent := c.clock.Now()
 	answer, err := by.Call(ctx, op)
-	p.note(err)
+	p.note(ctx, err)
 	switch {
 	case err == nil || final(err):
 		c.names.heard(op.RequestId, sent)

@@ -82,8 +82,8 @@ func anyAgent[A any](ctx context.Context, c *Client, ask func(context.Context, *
 		p := c.endpoint()
 		one, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(len(c.endpoints)-n))
 		a, err = ask(one, p)
+		p.note(one, err)
 		cancel()
-		p.note(err)
 		if err == nil || !moves(interrex.KindOf(err)) {
 			return a, err
 		}

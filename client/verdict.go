@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 
+	"connectrpc.com/connect"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/wire"
 )
@@ -14,9 +16,11 @@ import (
 // maxNamed is how many addresses an error names.
 const maxNamed = 4
 
-// note remembers why an agent could not be asked, until it answers.
-func (p *endpoint) note(err error) {
+// note remembers why an agent could not be asked, until it answers. That a caller
+// has gone says nothing about the agent.
+func (p *endpoint) note(ctx context.Context, err error) {
 	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
 	case err != nil && !wire.Answered(err):
 		text := silence(err)
 		p.silent.Store(&text)
@@ -28,17 +32,19 @@ func (p *endpoint) note(err error) {
 // silence says in a few words why an agent has not answered.
 func silence(err error) string {
 	var errno syscall.Errno
+	var call *connect.Error
+	var e *interrex.Error
 	switch {
 	case errors.As(err, &errno):
 		return errno.Error()
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer"
+	case errors.As(err, &call):
+		return call.Message()
+	case errors.As(err, &e) && errors.As(e.Unwrap(), &e):
+		return e.Message
 	}
-	var e *interrex.Error
-	if errors.As(err, &e) && e.Unwrap() != nil {
-		return reason(e.Unwrap())
-	}
-	return err.Error()
+	return "no answer"
 }
 
 // verdict is the error of a request whose time is over: what an agent has said,
@@ -55,7 +61,7 @@ func (c *Client) verdict(said, last error) error {
 		return last
 	}
 	told := *e
-	told.Message = "no agent answers: " + why
+	told.Message = "no agent answers at " + why
 	if e.Kind != interrex.KindOutcomeUnknown {
 		told.Message += "; is an agent running?"
 	}

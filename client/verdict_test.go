@@ -60,7 +60,7 @@ func TestThatNobodyAnswersNamesEachAddress(t *testing.T) {
 		c := dial(t, client.Config{Timeout: time.Second, OneShot: oneShot}, dead, gone)
 		all := ways(c)
 		all["status"] = func(ctx context.Context) error { _, err := c.Status(ctx); return err }
-		want := "unavailable: no agent answers: " + dead.URL + ": connection refused; " + gone.URL + ": connection refused; is an agent running?"
+		want := "unavailable: no agent answers at " + dead.URL + ": connection refused; " + gone.URL + ": connection refused; is an agent running?"
 		for name, ask := range all {
 			if err := ask(t.Context()); !errors.Is(err, interrex.ErrUnavailable) || err.Error() != want {
 				t.Errorf("%s: %v", name, err)

@@ -97,7 +97,7 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 	for {
 		now := c.k.config.Clock.Now()
 		if now >= c.giveUp || now >= c.until && c.attempts.unheard == 0 {
-			return grant{}, c.unknown("no answer in time", nil)
+			return grant{}, unanswered{why: "no answer in time"}
 		}
 		if now >= c.ask && now < c.until {
 			c.attempt(ctx)
@@ -112,7 +112,7 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 		timer.Reset(wake - now)
 		select {
 		case <-ctx.Done():
-			return grant{}, c.unknown("its caller has gone", context.Cause(ctx))
+			return grant{}, unanswered{why: gone(ctx), cause: context.Cause(ctx)}
 		case a := <-c.attempts.heard:
 			c.attempts.take()
 			if g, err, final := c.hear(a); final {
@@ -159,10 +159,7 @@ func (c *claiming) hear(a attempt[interrex.LeaseAnswer]) (g grant, err error, fi
 	if a.err == nil {
 		return c.granted(a.answer), nil, true
 	}
-	if interrex.KindOf(a.err).Retryable() {
-		c.nothing++
-		c.last = tellsMore(c.last, a.err)
-	}
+	c.count(a.err)
 	if !c.attempts.newest(a) {
 		return grant{}, nil, false // a refusal is about its own attempt
 	}
@@ -191,52 +188,82 @@ func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 	return grant{a, sent}
 }
 
-// unknown is the end of a claim that nobody has answered. When each of its
-// attempts is known to have done nothing, it is the error that says most.
-func (c *claiming) unknown(why string, cause error) error {
-	switch {
-	case c.made == 0:
-		return interrex.Errorf(interrex.KindTimeout, "claim of %s: %s: nothing has happened", c.request.Key, why).WithCause(cause)
-	case c.nothing == c.made && cause != nil:
-		return fmt.Errorf("%w: %s: %w", c.last, why, cause)
-	case c.nothing == c.made:
-		return c.last
+// count notes that an attempt has failed, and whether it is known to have done
+// nothing.
+func (c *claiming) count(err error) {
+	if interrex.KindOf(err).Retryable() {
+		c.nothing++
+		c.last = tellsMore(c.last, err)
 	}
-	return c.outcome(why, fmt.Sprintf("it may be granted all the same, and then runs out after its ttl of %s", c.request.TTL), cause)
 }
 
-func (c *claiming) outcome(why, left string, cause error) error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "claim of %s for %s: %s: %s", c.request.Key, c.request.Holder, why, left).WithCause(cause)
+// unanswered is the end of a claim whose newest attempt has no answer.
+type unanswered struct {
+	why   string
+	cause error // may be nil
 }
+
+func (u unanswered) Error() string { return u.why }
 
 // end ends the attempts that are still under way. A lease that one of them was
 // granted in this very moment is given back. So is one that was granted to a
 // caller who has gone: the claim is made once more, to hear of it.
 func (c *claiming) end(ctx context.Context, g grant, err error) error {
 	late := c.late(g)
-	gone := ctx.Err() != nil && errors.Is(err, interrex.ErrOutcomeUnknown)
-	settled := false
-	if late == nil && gone {
-		late, settled = c.settle()
+	var u unanswered
+	open := errors.As(err, &u)
+	if open && c.nothing == c.made {
+		return c.undone(u)
+	}
+	none := false
+	if open && late == nil && ctx.Err() != nil {
+		late, none = c.settle()
 	}
 	if late != nil {
-		settled = c.k.giveBack(*late)
+		none = c.k.giveBack(*late)
 	}
-	if gone && settled {
-		return c.outcome("its caller has gone", "it was looked after, and is not held now", context.Cause(ctx))
+	switch {
+	case !open:
+		return err
+	case none:
+		return c.unknown(u, "it was looked after, and is not held now")
 	}
-	return err
+	return c.unknown(u, fmt.Sprintf("it may be granted all the same, and then runs out after its ttl of %s", c.request.TTL))
+}
+
+// undone is the end of a claim of which each attempt is known to have done
+// nothing: the error that says most.
+func (c *claiming) undone(u unanswered) error {
+	if c.last == nil {
+		return interrex.Errorf(interrex.KindTimeout, "claim of %s: %s: nothing has happened", c.request.Key, u.why).WithCause(u.cause)
+	}
+	return because(c.last, u.cause)
+}
+
+func (c *claiming) unknown(u unanswered, left string) error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "claim of %s for %s: %s: %s", c.request.Key, c.request.Holder, u.why, left).WithCause(u.cause)
+}
+
+// gone says why nobody waits for a claim any more.
+func gone(ctx context.Context) string {
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		return cause.Error()
+	}
+	return "its caller has gone"
 }
 
 // late cancels the attempts, and returns a lease that was granted to one of them
 // after g.
-func (c *claiming) late(g grant) *interrex.Lease {
+func (c *claiming) late(g grant) (granted *interrex.Lease) {
 	for _, a := range c.attempts.close() {
-		if a.err == nil && a.answer.Lease.Token > g.Lease.Token {
-			return &a.answer.Lease
+		switch {
+		case a.err != nil:
+			c.count(a.err)
+		case a.answer.Lease.Token > g.Lease.Token:
+			granted = &a.answer.Lease
 		}
 	}
-	return nil
+	return granted
 }
 
 // settleTime bounds settle.

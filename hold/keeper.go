@@ -120,9 +120,18 @@ func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait tim
 			return nil, err
 		}
 		if !sleep(alive, pause) {
-			return nil, fmt.Errorf("%w: %w", err, context.Cause(alive))
+			return nil, because(err, context.Cause(alive))
 		}
 	}
+}
+
+// because adds to the last error of a claim why it was the last, if there is a
+// reason.
+func because(err, cause error) error {
+	if cause == nil || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // reclaims reports whether a claim's error asks for another claim. KindNotHeld

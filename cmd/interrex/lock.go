@@ -18,20 +18,28 @@ import (
 	"github.com/interrex/interrex/hold"
 )
 
-// The exit codes of lock that are not the command's own; a signal that ends
-// something adds its number to exitSignal.
+// The exit codes of lock that are not the command's own.
 const (
 	exitLost      = 120
 	exitWaitedOut = 124
 	exitOurs      = 125
 	exitCannotRun = 126
 	exitNotFound  = 127
-	exitSignal    = 128
 )
 
 // longestWait is the longest --wait of lock, a year: who wants more leaves it
 // out.
 const longestWait = 365 * 24 * time.Hour
+
+// The bounds of a lock's claim: tryTime is that of a claim that does not wait,
+// answerTime is how long after the wait its answer may come.
+const (
+	tryTime    = 800 * time.Millisecond
+	answerTime = 400 * time.Millisecond
+)
+
+// errWaitedOut ends a claim whose answer does not come.
+var errWaitedOut = errors.New("no answer by the end of the wait")
 
 // lock is one `interrex lock`.
 type lock struct {
@@ -95,7 +103,11 @@ func (l *lock) run() error {
 	l.signals = make(chan os.Signal, 16)
 	signal.Notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(l.signals)
-	return l.ended(l.app.withLong(context.Background(), func(s session) error {
+	claims := *l.app
+	if l.wait == 0 {
+		claims.timeout = min(claims.timeout, tryTime)
+	}
+	return l.ended(claims.withLong(context.Background(), func(s session) error {
 		for {
 			err := l.once(s, path)
 			if !l.restart || l.told || err != exit(exitLost) {
@@ -124,7 +136,11 @@ func (l *lock) ended(err error) error {
 		return code
 	}
 	l.app.say("interrex: %v", err)
-	if errors.Is(err, interrex.ErrHeld) {
+	kind := interrex.KindOf(err)
+	if kind == interrex.KindOutcomeUnknown {
+		l.app.say("interrex: 'interrex lease get %[1]s' tells whether it is held, and 'interrex lease revoke %[1]s --force' ends it", l.key)
+	}
+	if kind == interrex.KindHeld || l.wait > 0 && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
 		return exit(exitWaitedOut)
 	}
 	return exit(exitOurs)
@@ -147,18 +163,24 @@ func (l *lock) once(s session, path string) error {
 	if err == exit(exitLost) {
 		l.app.say("interrex: the lease %s was lost, and the command was ended: %v", l.key, context.Cause(held.Context()))
 	}
-	release, stop := context.WithTimeout(context.Background(), l.app.timeout)
-	defer stop()
-	if failed := held.Release(release); failed != nil && err != exit(exitLost) {
-		l.app.say("interrex: cannot release %s, it runs out by itself: %v", l.key, failed)
-	}
+	l.release(held)
 	return err
+}
+
+// release is of no use for a lease that was lost, and does no harm.
+func (l *lock) release(held interrex.Held) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.app.timeout)
+	defer cancel()
+	lost := interrex.KindOf(context.Cause(held.Context())) != ""
+	if err := held.Release(ctx); err != nil && !lost {
+		l.app.say("interrex: cannot release %s, it runs out by itself: %v", l.key, err)
+	}
 }
 
 // acquire waits for the lease; a signal ends the wait. The hold lives until it
 // is released.
 func (l *lock) acquire(s session) (interrex.Held, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	type result struct {
 		held interrex.Held
 		err  error
@@ -168,28 +190,30 @@ func (l *lock) acquire(s session) (interrex.Held, error) {
 		held, err := s.leases.Hold(ctx, l.key.String(), interrex.HoldOptions{TTL: l.ttl, Wait: l.wait, Holder: holderOfLock()})
 		won <- result{held, err}
 	}()
-	if l.wait != 0 {
-		defer s.tellWhoHolds(ctx, l.key)()
+	defer s.tell(ctx, lookAtLease(l.key))()
+	var late <-chan time.Time
+	if l.wait > 0 {
+		late = time.After(l.wait + answerTime)
 	}
 	select {
 	case r := <-won:
 		if r.err != nil {
-			cancel()
+			cancel(nil)
 			return nil, r.err
 		}
-		context.AfterFunc(r.held.Context(), cancel)
+		context.AfterFunc(r.held.Context(), func() { cancel(nil) })
 		return r.held, nil
+	case <-late:
+		cancel(errWaitedOut)
 	case sig := <-l.signals:
-		cancel()
-		if r := <-won; r.held != nil {
-			release, stop := context.WithTimeout(context.Background(), l.app.timeout)
-			defer stop()
-			if err := r.held.Release(release); err != nil {
-				l.app.say("interrex: cannot release %s, it runs out by itself: %v", l.key, err)
-			}
-		}
-		return nil, exit(exitSignal + int(sig.(syscall.Signal)))
+		cancel(interrupt(sig.(syscall.Signal)))
 	}
+	r := <-won
+	if r.held != nil { // in this very moment
+		l.release(r.held)
+		r.err = interrex.Errorf(interrex.KindHeld, "cannot hold %s: %v", l.key, context.Cause(ctx))
+	}
+	return nil, l.app.interrupted(ctx, r.err)
 }
 
 // holderOfLock always ends in a random part, so that two locks of one holder's
