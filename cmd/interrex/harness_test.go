@@ -193,6 +193,16 @@ func (s *spoken) waitFor(text string) bool {
 	}
 }
 
+// eventually tries until it succeeds.
+func eventually(try func() error) (err error) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if err = try(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // slot is where a script keeps its agent.
 type slot struct{ process *process }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -48,6 +47,7 @@ type lock struct {
 	ttl     time.Duration
 	wait    time.Duration // below 0: for ever
 	restart bool
+	leave   string // what is done with what the command leaves behind
 	command []string
 
 	signals chan os.Signal
@@ -66,11 +66,15 @@ func newLock(a *app) *cobra.Command {
 INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
 time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half the
 margin later; it goes too when lock itself is killed. INT, TERM, HUP and QUIT
-are passed on. The lease is released after COMMAND has been waited for.
+are passed on. The lease is released after COMMAND has ended, and by default
+after everything it started has: a process that is left behind may still be
+writing, and nobody else should hold the lease meanwhile, nor should it be cut
+off. --leftover kill ends it instead (SIGTERM, and SIGKILL half a margin later);
+--leftover leave releases at once.
 
 The exit code is COMMAND's own; 120 when the lease was lost and COMMAND was
-ended, 124 when the wait ran out, 125 when interrex itself failed, 126 and 127
-when COMMAND cannot be run or found.`,
+ended, 124 when the wait ran out (also because no agent answered), 125 when
+interrex itself failed, 126 and 127 when COMMAND cannot be run or found.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 || c.ArgsLenAtDash() != 1 {
 				return usageError{errors.New("lock takes KEY -- COMMAND [ARG ...]: see 'interrex lock --help'")}
@@ -79,6 +83,9 @@ when COMMAND cannot be run or found.`,
 		},
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if l.key, err = interrex.ParseKey(args[0]); err != nil {
+				return err
+			}
+			if err := oneLeftover(l.leave); err != nil {
 				return err
 			}
 			if !c.Flags().Changed("wait") {
@@ -90,6 +97,7 @@ when COMMAND cannot be run or found.`,
 	}
 	ttlFlag(c, &l.ttl, "")
 	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after so long; 0s tries once (default: wait for ever)")
+	c.Flags().StringVar(&l.leave, "leftover", leftoverWait, "what COMMAND leaves running when it ends: wait for it, kill it, or leave it")
 	c.Flags().BoolVar(&l.restart, "restart", false, "campaign again after a loss, and run COMMAND again at each win")
 	return c
 }
@@ -224,80 +232,4 @@ func holderOfLock() string {
 		name += "/" + rand.Text()[:8]
 	}
 	return name
-}
-
-// execute runs the command in the reaper's process group until it ends, or the
-// lease is lost and it is ended.
-func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
-	if err := r.ready(); err != nil {
-		return err
-	}
-	if held.Context().Err() != nil {
-		return exit(exitLost)
-	}
-	c := exec.Command(path, l.command[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-	c.Env = append(os.Environ(),
-		"INTERREX_LEASE_KEY="+held.Key().String(), "INTERREX_LEASE_TOKEN="+held.Token().String())
-	done, err := r.start(c)
-	if err != nil {
-		return l.cannotRun(err)
-	}
-	for {
-		select {
-		case err := <-done:
-			return commandEnd(err)
-		case sig := <-l.signals:
-			l.pass(sig, r)
-		case <-r.gone:
-			// Nobody would end the command if this process were killed now.
-			r.signal(syscall.SIGKILL)
-			return commandEnd(<-done)
-		case <-held.Context().Done():
-			l.endCommand(done, held, r)
-			return exit(exitLost)
-		}
-	}
-}
-
-// pass hands a signal on to the command.
-func (l *lock) pass(sig os.Signal, r *reaper) {
-	l.told = l.told || sig != syscall.SIGHUP
-	r.signal(sig.(syscall.Signal))
-}
-
-// endCommand asks the command to end, kills it half the margin later, and waits
-// for it.
-func (l *lock) endCommand(done <-chan error, held interrex.Held, r *reaper) {
-	r.signal(syscall.SIGTERM)
-	r.signal(syscall.SIGCONT) // a stopped one would not hear
-	kill := time.NewTimer(min(time.Until(held.Deadline()), hold.Margin(l.ttl)/2))
-	defer kill.Stop()
-	for {
-		select {
-		case <-done:
-			r.signal(syscall.SIGKILL) // what it has left behind goes with it
-			return
-		case sig := <-l.signals:
-			l.pass(sig, r)
-		case <-kill.C:
-			r.signal(syscall.SIGKILL)
-		}
-	}
-}
-
-// commandEnd is the command's own exit code; 128 and the signal's number when
-// one ended it.
-func commandEnd(err error) error {
-	var failed *exec.ExitError
-	switch {
-	case err == nil:
-		return nil
-	case !errors.As(err, &failed):
-		return fmt.Errorf("cannot wait for the command: %w", err)
-	}
-	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return exit(exitSignal + int(status.Signal()))
-	}
-	return exit(failed.ExitCode())
 }
