@@ -101,6 +101,9 @@ type Error struct {
 	FirstRevision Revision      // for KindCompacted: the first one to ask for
 	RetryAfter    time.Duration // for kinds that are Retryable
 	Stored        []byte        // for KindGroupVersionMismatch: the stored resource
+	// RequestID, for KindOutcomeUnknown of a client.Config.OneShot client, is the
+	// id under which the request can be made again: it is not done twice.
+	RequestID string
 
 	cause error
 }

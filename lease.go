@@ -281,7 +281,9 @@ func (r WatchRequest) Validate() error {
 // them with errors.Is and the sentinels of this package.
 type Leases interface {
 	// Hold claims the lease of key and keeps it extended until Release, loss,
-	// or the end of ctx.
+	// or the end of ctx. When ctx has ended before, it is KindTimeout and nothing
+	// has happened; when ctx ends the claim, Hold gives back what it was granted,
+	// if it hears of it within half a second.
 	Hold(ctx context.Context, key string, o HoldOptions) (Held, error)
 	// Run campaigns for key, runs fn under the hold's context, waits for fn,
 	// releases, and campaigns again with backoff until ctx ends; then it
@@ -324,7 +326,8 @@ type HoldOptions struct {
 	Holder   string        // empty: $INTERREX_HOLDER, else HOST/PID/RANDOM
 	Metadata map[string]string
 	// Wait is how long Hold stands in line for a lease that is taken. 0: it
-	// tries once. Negative: as long as ctx lives. Run always waits so.
+	// tries once, for client.Config.Timeout at most. Negative: as long as ctx
+	// lives. Run always waits so.
 	Wait time.Duration
 	// Takeover claims a lease that the same holder name has: see ClaimRequest.
 	Takeover bool

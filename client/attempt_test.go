@@ -38,7 +38,7 @@ func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
 		if kind != "" {
 			by.err = interrex.Errorf(kind, "told so")
 		}
-		_, err = c.send(t.Context(), by, &request{}, &interrexv1.Operation{RequestId: id})
+		_, err = c.send(t.Context(), c.endpoint(), by, &request{}, &interrexv1.Operation{RequestId: id})
 		n := c.names.known[text]
 		if got := n.heard >= 0; interrex.KindOf(err) != kind || got != want.heard || n.stray != want.stray {
 			t.Errorf("%q: heard %v, stray %v: %v", kind, got, n.stray, err)
@@ -76,7 +76,7 @@ func TestOfAReadNothingIsUnknown(t *testing.T) {
 func TestAnotherAgentIsAskedWhereItMayDoBetter(t *testing.T) {
 	for kind, want := range map[interrex.Kind]bool{
 		interrex.KindNoLeader: true, interrex.KindNotLeader: true, interrex.KindUnavailable: true, interrex.KindDraining: true,
-		interrex.KindOutcomeUnknown: true, interrex.KindOverloaded: false, interrex.KindHeld: false, interrex.KindInvalid: false,
+		interrex.KindOutcomeUnknown: true, interrex.KindDisabled: true, interrex.KindOverloaded: false, interrex.KindHeld: false, interrex.KindInvalid: false,
 	} {
 		if moves(kind) != want {
 			t.Errorf("%s: %v", kind, !want)

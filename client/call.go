@@ -148,9 +148,9 @@ func (r *request) attempt(id string, attempt uint32) *interrexv1.Operation {
 // do makes attempts until one is answered for good. A request that may have
 // happened is asked again under its id, or again as it is when repeating it is
 // harmless. When the time is over before, the outcome is unknown if any attempt
-// may have happened, else the error of the last one.
+// may have happened, else the error is the one that says most: see verdict.
 func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
-	if err := c.prepare(r); err != nil {
+	if err := c.begin(ctx, r); err != nil {
 		return nil, err
 	}
 	end := time.Now().Add(c.config.Timeout)
@@ -166,7 +166,18 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		defer done()
 		id = own
 	}
-	return c.insist(ctx, end, r, id)
+	answer, err := c.insist(ctx, end, r, id)
+	return answer, c.repeatable(err, id)
+}
+
+// begin prepares a request, and refuses it when nobody waits for its answer any
+// more.
+func (c *Client) begin(ctx context.Context, r *request) error {
+	if ctx.Err() != nil {
+		return interrex.Errorf(interrex.KindTimeout, "cannot call %s: nothing was sent and nothing has happened: %v", r.procedure, context.Cause(ctx)).
+			WithCause(errors.Join(ctx.Err(), context.Cause(ctx)))
+	}
+	return c.prepare(r)
 }
 
 // number takes an id, and waits while the window is full.
@@ -181,27 +192,33 @@ func (c *Client) number(ctx context.Context, end time.Time) (id string, done fun
 
 func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) ([]byte, error) {
 	unsure := false
-	var last error
+	disabled := 0  // agents in a row that do not serve the method
+	var said error // by an agent, most recently
 	for n := 0; ; n++ {
 		p := c.endpoint()
 		answer, err := c.once(ctx, end, p, r, r.attempt(id, uint32(n)))
-		if err == nil || final(err) {
+		kind := interrex.KindOf(err)
+		if disabled++; kind != interrex.KindDisabled {
+			disabled = 0
+		}
+		if err == nil || final(err) && (disabled == 0 || disabled == len(c.endpoints)) {
 			return answer, err
 		}
-		kind := interrex.KindOf(err)
-		if kind == interrex.KindTimeout && last != nil {
-			err = last // it says more than that the time is over
-		}
-		last = err
 		unsure = unsure || kind == interrex.KindOutcomeUnknown
+		if wire.Answered(err) && (said == nil || kind != interrex.KindTimeout && kind != interrex.KindDisabled) {
+			said = err
+		}
+		if kind == interrex.KindTimeout && said != nil {
+			err = said // it says more than that the time is over
+		}
 		pause := max(backoff(n), wire.RetryAfter(err))
 		if moves(kind) && c.leave(p) && (n+1)%len(c.endpoints) != 0 {
 			pause = 0 // the next one was not asked yet
 		}
 		if !c.sleep(ctx, end, pause) {
-			return nil, late(err, unsure)
+			return nil, late(c.verdict(said, err), unsure)
 		}
-		c.config.Logger.Debugf("%s: %v: asking again", p.url, err)
+		c.config.Logger.Debugf("%s: %v: asking again", p, err)
 	}
 }
 
@@ -214,39 +231,61 @@ func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *reques
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	if end, ok := ctx.Deadline(); ok {
-		// The agent's word that nothing has happened arrives before the end.
-		left := time.Until(end)
-		op.TimeoutMs = wire.Millis(left - min(left/10, hurry))
+		op.TimeoutMs = early(time.Until(end))
 	}
 	if c.config.OneShot {
-		return c.send(ctx, unary{p, r}, r, op)
+		return c.send(ctx, p, unary{p, r}, r, op)
 	}
-	return c.send(ctx, p.stream, r, op)
+	return c.send(ctx, p, p.stream, r, op)
+}
+
+// early is the time that an agent gets of the time that is left, in
+// milliseconds: its word that nothing has happened arrives before the end.
+func early(left time.Duration) uint32 {
+	return wire.Millis(left - min(left/10, hurry))
 }
 
 // single makes one attempt over the stream, for callers that retry by
-// themselves. After a failure the next attempt goes to another agent.
-func (c *Client) single(ctx context.Context, r *request) ([]byte, error) {
-	if err := c.prepare(r); err != nil {
+// themselves. After a failure the next attempt goes to another agent. An agent
+// that does not serve the method has done nothing: the others are asked too.
+func (c *Client) single(ctx context.Context, r *request) (answer []byte, err error) {
+	if err := c.begin(ctx, r); err != nil {
 		return nil, err
 	}
+	for range c.endpoints {
+		p := c.endpoint()
+		answer, err = c.singleAt(ctx, p, r)
+		kind := interrex.KindOf(err)
+		if ctx.Err() == nil && moves(kind) {
+			c.leave(p)
+		}
+		if kind != interrex.KindDisabled {
+			break
+		}
+	}
+	if wire.Answered(err) {
+		return answer, err
+	}
+	return answer, c.verdict(nil, err)
+}
+
+// singleAt is bounded so that each of the agents can be asked before ctx ends.
+func (c *Client) singleAt(ctx context.Context, p *endpoint, r *request) ([]byte, error) {
 	limit := attemptTimeout
 	if r.limit > 0 {
 		limit = r.limit
 	}
-	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	op := r.attempt(r.RequestID, r.Attempt)
 	if !op.AsksAgain {
 		op.TimeoutMs = wire.Millis(limit)
+		if end, ok := ctx.Deadline(); ok {
+			limit = min(limit, time.Until(end)/time.Duration(len(c.endpoints)))
+			op.TimeoutMs = early(limit)
+		}
 	}
-	p := c.endpoint()
-	answer, err := c.send(ctx, p.stream, r, op)
-	if caller.Err() == nil && moves(interrex.KindOf(err)) {
-		c.leave(p)
-	}
-	return answer, err
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return c.send(ctx, p, p.stream, r, op)
 }
 
 // carrier brings an operation to an agent: Stream does, and unary.
@@ -256,9 +295,10 @@ type carrier interface {
 
 // send puts the mark on an attempt that is numbered by a name, and notes when
 // the name was answered.
-func (c *Client) send(ctx context.Context, by carrier, r *request, op *interrexv1.Operation) ([]byte, error) {
+func (c *Client) send(ctx context.Context, p *endpoint, by carrier, r *request, op *interrexv1.Operation) ([]byte, error) {
 	if op.RequestId == "" {
 		answer, err := by.Call(ctx, op)
+		p.note(ctx, err)
 		return answer, r.known(ctx, err)
 	}
 	mark, err := c.names.sending(op.RequestId)
@@ -268,6 +308,7 @@ func (c *Client) send(ctx context.Context, by carrier, r *request, op *interrexv
 	op.Mark = mark
 	sent := c.clock.Now()
 	answer, err := by.Call(ctx, op)
+	p.note(ctx, err)
 	switch {
 	case err == nil || final(err):
 		c.names.heard(op.RequestId, sent)
@@ -307,7 +348,7 @@ func final(err error) bool {
 
 // moves reports whether another agent may do better.
 func moves(k interrex.Kind) bool {
-	return k != interrex.KindOverloaded && (k.Retryable() || k == interrex.KindOutcomeUnknown)
+	return k != interrex.KindOverloaded && (k.Retryable() || k == interrex.KindOutcomeUnknown || k == interrex.KindDisabled)
 }
 
 // backoff is a jittered pause before the attempt after the nth.

@@ -4,6 +4,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -56,11 +57,11 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 	d.life, d.end = context.WithCancel(context.Background())
 	d.ids = d.names
 	if c.OneShot {
-		d.ids = plainIDs{}
+		d.ids = plainIDs{c.RequestID}
 	}
 	var err error
 	d.keeper, err = hold.New(hold.Config{
-		Backend: leaseCalls(d.single), IDs: d.ids, Clock: c.Clock, Logger: c.Logger, Holder: c.Holder, Overstayed: c.Overstayed,
+		Backend: leaseCalls(d.single), IDs: d.ids, Clock: c.Clock, Logger: c.Logger, Holder: c.Holder, Timeout: c.Timeout, Overstayed: c.Overstayed,
 	})
 	if err != nil {
 		return nil, err
@@ -141,7 +142,9 @@ func (c *Client) leave(p *endpoint) bool {
 	return len(c.endpoints) > 1
 }
 
-// plainIDs are records by themselves.
-type plainIDs struct{}
+// plainIDs are records by themselves: the one that is given, else random ones.
+type plainIDs struct{ given string }
 
-func (plainIDs) Open(bool) (string, func(), error) { return randomID(), func() {}, nil }
+func (i plainIDs) Open(bool) (string, func(), error) {
+	return cmp.Or(i.given, randomID()), func() {}, nil
+}

@@ -26,14 +26,19 @@ type Config struct {
 	Addresses []string
 	// TLS is for https:// addresses.
 	TLS TLSFiles
-	// Timeout bounds a call with all its retries, where its context does not
-	// end before; 0: DefaultTimeout. A claim that waits is bounded by its wait.
+	// Timeout bounds a call with all its retries, and a Hold that does not wait,
+	// where its context does not end before; 0: DefaultTimeout. A claim that
+	// waits is bounded by its wait.
 	Timeout time.Duration
 	// OneShot is for programs that make one or two requests and end: their
 	// request ids are records by themselves, and calls are unary, so that
 	// nothing is left behind. Hold, Run and claims that wait keep a stream all
 	// the same.
 	OneShot bool
+	// RequestID is for a OneShot client: the id of the one recorded request that
+	// it makes, to repeat one whose outcome is unknown: see
+	// interrex.Error.RequestID. Empty: a random one for each request.
+	RequestID string
 	// Holder is the holder's name where a request gives none; empty:
 	// $INTERREX_HOLDER, else HOST/PID/RANDOM.
 	Holder string
@@ -77,6 +82,12 @@ func (c Config) Validate() error {
 		return interrex.Errorf(interrex.KindInvalid, "client: timeout: %s is below zero", c.Timeout)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return interrex.Errorf(interrex.KindInvalid, "client: tls: a certificate and its key go together")
+	}
+	if c.RequestID != "" && !c.OneShot {
+		return interrex.Errorf(interrex.KindInvalid, "client: a request id is for a one-shot client")
+	}
+	if err := interrex.ValidateRequestID(c.RequestID); err != nil {
+		return err
 	}
 	for _, a := range c.Addresses {
 		if _, err := parseAddress(a); err != nil {

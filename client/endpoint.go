@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -29,7 +30,11 @@ type endpoint struct {
 	watches *watchStreams
 	epochs  *epochs
 	engine  interrexv1.EngineServiceClient
+	silent  atomic.Pointer[string] // why it did not answer last time; nil: it did
 }
+
+// String returns the address as Config.Addresses has it.
+func (p *endpoint) String() string { return p.scheme + "://" + p.host + p.path }
 
 // newEndpoint makes the ways to one agent. It does not connect yet.
 func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoint, error) {
@@ -37,7 +42,8 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 	if err != nil {
 		return nil, err
 	}
-	p := &endpoint{address: a, url: a.scheme + "://" + a.host, epochs: e}
+	p := &endpoint{address: a, epochs: e}
+	p.url = p.String()
 	p.http = &http.Client{Transport: newPlainly(a.transport(tlsConfig, c.Dial), a.scheme == "http" && c.Dial == nil)}
 	if a.scheme == "unix" {
 		p.url = "http://localhost"

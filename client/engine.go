@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -69,19 +70,32 @@ func (c *Client) Drain(ctx context.Context) error {
 	return err
 }
 
-// anyAgent asks one agent after the other, each once, until one answers.
+// anyAgent asks one agent after the other, each once, until one answers. Each has
+// its part of the time that is left.
 func anyAgent[A any](ctx context.Context, c *Client, ask func(context.Context, *endpoint) (A, error)) (a A, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
-	defer cancel()
-	for range c.endpoints {
+	end := time.Now().Add(c.config.Timeout)
+	if earlier, ok := ctx.Deadline(); ok && earlier.Before(end) {
+		end = earlier
+	}
+	var said error // by an agent
+	for n := range c.endpoints {
 		p := c.endpoint()
-		a, err = ask(ctx, p)
-		if err == nil || !moves(interrex.KindOf(err)) || ctx.Err() != nil {
+		one, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(len(c.endpoints)-n))
+		a, err = ask(one, p)
+		p.note(one, err)
+		cancel()
+		if err == nil || !moves(interrex.KindOf(err)) {
 			return a, err
+		}
+		if wire.Answered(err) {
+			said = err
+		}
+		if ctx.Err() != nil {
+			break
 		}
 		c.leave(p)
 	}
-	return a, err
+	return a, c.verdict(said, err)
 }
 
 // ready asks the agent's readiness probe.

@@ -44,6 +44,7 @@ type name struct {
 	count int           // of the open ones
 	heard time.Duration // when the newest answered attempt was sent
 	over  bool          // given up: nothing is sent under it any more
+	kept  bool          // something was answered under it: the state may know it
 	stray bool          // a copy of an attempt may be under way still
 }
 
@@ -150,7 +151,7 @@ func (s *names) heard(id string, sent time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.known[text]; n != nil {
-		n.heard = max(n.heard, sent)
+		n.heard, n.kept = max(n.heard, sent), true
 	}
 }
 
@@ -165,7 +166,8 @@ func (s *names) unheard(id string) {
 	}
 }
 
-// retire takes the names out that nothing is open under, to give them back. One
+// retire takes the names out that nothing is open under, and returns those that
+// the state may know, to give them back. One
 // under which a copy of an attempt may be under way is left to age: without its
 // mark that copy would be done, perhaps a second time.
 func (s *names) retire() []string {
@@ -173,10 +175,13 @@ func (s *names) retire() []string {
 	defer s.mu.Unlock()
 	var texts []string
 	for text, n := range s.known {
-		if n.count == 0 && !n.stray {
-			texts = append(texts, text)
-			delete(s.known, text)
+		if n.count > 0 || n.stray {
+			continue
 		}
+		if n.kept {
+			texts = append(texts, text)
+		}
+		delete(s.known, text)
 	}
 	s.main, s.idle = nil, nil
 	return texts

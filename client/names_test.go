@@ -134,8 +134,19 @@ func TestANameOfAWaitingClaimIsUsedAgain(t *testing.T) {
 	}
 	otherDone()
 	againDone()
+	s.heard(id, 0)
+	s.heard(other, 0)
 	if n := len(s.retire()); n != 2 {
 		t.Errorf("%d names are given back", n)
+	}
+}
+
+func TestANameUnderWhichNothingWasAnsweredIsNotGivenBack(t *testing.T) {
+	s := newNames(&hands{})
+	_, done, _ := s.Open(true)
+	done()
+	if n := len(s.retire()); n != 0 || len(s.known) != 0 {
+		t.Errorf("%d names are given back, %d are kept", n, len(s.known))
 	}
 }
 

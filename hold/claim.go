@@ -2,6 +2,8 @@ package hold
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/interrex/interrex"
@@ -31,9 +33,13 @@ type claiming struct {
 
 // Claim claims, and stands in line for as long as r.Wait says: it asks again
 // under one request id, at least every quarter of the ttl, and believes a
-// refusal of its newest attempt alone. When ctx or its own timer ends first,
-// the outcome is unknown, never held, unless nothing has happened. r.RequestID and r.Attempt are ignored:
+// refusal of its newest attempt alone. A claim that does not wait is bounded by
+// Config.Timeout. When ctx or its own timer ends first, the outcome is unknown,
+// never held, unless nothing has happened. r.RequestID and r.Attempt are ignored:
 // the Keeper counts.
+//
+// When ctx ends, Claim asks once more, for half a second, what has become of it,
+// and gives back what it was granted.
 //
 // The answer is no deadline: who wants to hold the lease calls Hold.
 func (k *Keeper) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
@@ -42,6 +48,9 @@ func (k *Keeper) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.L
 }
 
 func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest) (grant, error) {
+	if ctx.Err() != nil {
+		return grant{}, unsent(ctx, r)
+	}
 	if r.TTL == 0 {
 		r.TTL = interrex.DefaultTTL
 	}
@@ -62,13 +71,19 @@ func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest) (grant, err
 		giveUp:   now + r.Wait + grace(r.TTL),
 		ask:      now,
 	}
-	if r.Wait == 0 { // a grant that is heard later is of no use
-		c.until = now + r.TTL - Margin(r.TTL)
-		c.giveUp = c.until
+	if r.Wait == 0 { // a grant that is heard after its ttl is of no use
+		limit := min(k.config.Timeout, r.TTL-Margin(r.TTL))
+		c.giveUp = now + limit
+		c.until = c.giveUp - limit/4 // the last attempt can still be answered
 	}
 	g, err := c.run(ctx)
-	c.drop(g)
-	return g, err
+	return g, c.end(ctx, g, err)
+}
+
+// unsent is the error of a claim whose context had ended before it began.
+func unsent(ctx context.Context, r interrex.ClaimRequest) error {
+	return interrex.Errorf(interrex.KindTimeout, "cannot claim %s: nothing was sent and nothing has happened: %v", r.Key, context.Cause(ctx)).
+		WithCause(errors.Join(ctx.Err(), context.Cause(ctx)))
 }
 
 // grace is how long the answer to a wait that has run out may take.
@@ -81,8 +96,8 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 	defer timer.Stop()
 	for {
 		now := c.k.config.Clock.Now()
-		if now >= c.giveUp {
-			return grant{}, c.unknown("no answer in time", nil)
+		if now >= c.giveUp || now >= c.until && c.attempts.unheard == 0 {
+			return grant{}, unanswered{why: "no answer in time"}
 		}
 		if now >= c.ask && now < c.until {
 			c.attempt(ctx)
@@ -91,10 +106,13 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 		if now < c.until && c.ask < c.until {
 			wake = min(wake, c.ask)
 		}
+		if c.attempts.unheard == 0 {
+			wake = min(wake, c.until)
+		}
 		timer.Reset(wake - now)
 		select {
 		case <-ctx.Done():
-			return grant{}, c.unknown("its caller has gone", context.Cause(ctx))
+			return grant{}, unanswered{why: gone(ctx), cause: context.Cause(ctx)}
 		case a := <-c.attempts.heard:
 			c.attempts.take()
 			if g, err, final := c.hear(a); final {
@@ -110,11 +128,17 @@ func (c *claiming) run(ctx context.Context) (grant, error) {
 func (c *claiming) attempt(ctx context.Context) {
 	r := c.request
 	now := c.k.config.Clock.Now()
+	every := r.TTL / 4
 	if r.Wait > 0 {
 		r.Wait = c.until - now
+	} else {
+		every = min(every, c.k.config.Timeout/4)
 	}
-	c.ask = now + jitter(r.TTL/4)
+	c.ask = now + jitter(every)
+	limit := c.giveUp - now
 	t, sent := c.attempts.send(ctx, func(ctx context.Context, number uint32) (interrex.LeaseAnswer, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit) // the agent answers before
+		defer cancel()
 		r.Attempt = number
 		return c.k.config.Backend.Claim(ctx, r)
 	})
@@ -135,9 +159,7 @@ func (c *claiming) hear(a attempt[interrex.LeaseAnswer]) (g grant, err error, fi
 	if a.err == nil {
 		return c.granted(a.answer), nil, true
 	}
-	if interrex.KindOf(a.err).Retryable() {
-		c.nothing, c.last = c.nothing+1, a.err
-	}
+	c.count(a.err)
 	if !c.attempts.newest(a) {
 		return grant{}, nil, false // a refusal is about its own attempt
 	}
@@ -166,25 +188,117 @@ func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 	return grant{a, sent}
 }
 
-// unknown is the end of a claim that nobody has answered. When each of its
-// attempts is known to have done nothing, it is the last one's error.
-func (c *claiming) unknown(why string, cause error) error {
-	if c.made > 0 && c.nothing == c.made {
-		return c.last
+// count notes that an attempt has failed, and whether it is known to have done
+// nothing.
+func (c *claiming) count(err error) {
+	if interrex.KindOf(err).Retryable() {
+		c.nothing++
+		c.last = tellsMore(c.last, err)
 	}
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "claim of %s for %s: %s: it may be granted all the same, and then runs out after its ttl of %s",
-		c.request.Key, c.request.Holder, why, c.request.TTL).WithCause(cause)
 }
 
-// drop ends the attempts that are still under way. A lease that one of them
-// was granted in this very moment is given back.
-func (c *claiming) drop(g grant) {
-	for _, late := range c.attempts.close() {
-		if late.err == nil && late.answer.Lease.Token > g.Lease.Token {
-			c.k.giveBack(late.answer.Lease)
-			return
+// unanswered is the end of a claim whose newest attempt has no answer.
+type unanswered struct {
+	why   string
+	cause error // may be nil
+}
+
+func (u unanswered) Error() string { return u.why }
+
+// end ends the attempts that are still under way. A lease that one of them was
+// granted in this very moment is given back. So is one that was granted to a
+// caller who has gone: the claim is made once more, to hear of it.
+func (c *claiming) end(ctx context.Context, g grant, err error) error {
+	late := c.late(g)
+	var u unanswered
+	open := errors.As(err, &u)
+	if open && c.nothing == c.made {
+		return c.undone(u)
+	}
+	none := false
+	if open && late == nil && ctx.Err() != nil {
+		late, none = c.settle()
+	}
+	if late != nil {
+		none = c.k.giveBack(*late)
+	}
+	switch {
+	case !open:
+		return err
+	case none:
+		return c.unknown(u, "it was looked after, and is not held now")
+	}
+	return c.unknown(u, fmt.Sprintf("it may be granted all the same, and then runs out after its ttl of %s", c.request.TTL))
+}
+
+// undone is the end of a claim of which each attempt is known to have done
+// nothing: the error that says most.
+func (c *claiming) undone(u unanswered) error {
+	if c.last == nil {
+		return interrex.Errorf(interrex.KindTimeout, "claim of %s: %s: nothing has happened", c.request.Key, u.why).WithCause(u.cause)
+	}
+	return because(c.last, u.cause)
+}
+
+func (c *claiming) unknown(u unanswered, left string) error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "claim of %s for %s: %s: %s", c.request.Key, c.request.Holder, u.why, left).WithCause(u.cause)
+}
+
+// gone says why nobody waits for a claim any more.
+func gone(ctx context.Context) string {
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		return cause.Error()
+	}
+	return "its caller has gone"
+}
+
+// late cancels the attempts, and returns a lease that was granted to one of them
+// after g.
+func (c *claiming) late(g grant) (granted *interrex.Lease) {
+	for _, a := range c.attempts.close() {
+		switch {
+		case a.err != nil:
+			c.count(a.err)
+		case a.answer.Lease.Token > g.Lease.Token:
+			granted = &a.answer.Lease
 		}
 	}
+	return granted
+}
+
+// settleTime bounds settle.
+const settleTime = 500 * time.Millisecond
+
+// settle makes one more attempt, which does not wait. It returns the lease that
+// the claim was granted, and whether it is known that there is none.
+func (c *claiming) settle() (granted *interrex.Lease, none bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	r := c.request
+	r.Wait, r.Attempt = 0, c.attempts.next
+	a, err := c.k.config.Backend.Claim(ctx, r)
+	switch {
+	case err == nil:
+		return &a.Lease, false
+	case errors.Is(err, interrex.ErrHeld), errors.Is(err, interrex.ErrNotHeld):
+		return nil, true
+	}
+	return nil, false
+}
+
+// tellsMore returns the error that says more about why nothing has happened: of
+// two, the newer one, but not that nobody could be asked.
+func tellsMore(old, newer error) error {
+	if old == nil || !asked(old) || asked(newer) {
+		return newer
+	}
+	return old
+}
+
+// asked reports whether an agent has made the error of an attempt.
+func asked(err error) bool {
+	kind := interrex.KindOf(err)
+	return kind != interrex.KindUnavailable && kind != interrex.KindTimeout
 }
 
 // again reports whether an attempt's error asks for another one.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/interrex/interrex"
 )
@@ -36,6 +37,9 @@ type Logger interface {
 	Warningf(format string, args ...any)
 }
 
+// DefaultTimeout bounds a claim that does not wait.
+const DefaultTimeout = 30 * time.Second
+
 // Config says what a Keeper works with.
 type Config struct {
 	Backend Backend
@@ -45,6 +49,8 @@ type Config struct {
 	// Holder is the holder's name where HoldOptions give none; empty:
 	// DefaultHolder(), drawn once.
 	Holder string
+	// Timeout bounds a claim that does not wait; 0: DefaultTimeout.
+	Timeout time.Duration
 	// Overstayed is called for each function of Run that ended later than half a
 	// margin after its context. It must not block. nil: nothing is called.
 	Overstayed func()
@@ -52,8 +58,11 @@ type Config struct {
 
 // Validate says what is missing or malformed.
 func (c Config) Validate() error {
-	if c.Backend == nil {
+	switch {
+	case c.Backend == nil:
 		return errors.New("hold: no Backend")
+	case c.Timeout < 0:
+		return errors.New("hold: Timeout is below zero")
 	}
 	if c.Holder != "" {
 		return interrex.ValidateHolder(c.Holder)
@@ -74,6 +83,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Holder == "" {
 		c.Holder = DefaultHolder()
+	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
 	}
 	if c.Overstayed == nil {
 		c.Overstayed = func() {}

@@ -10,6 +10,7 @@ package hold
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -115,10 +116,22 @@ func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait tim
 			return h, err
 		}
 		pause := max(backoff(failures, 5*time.Second), retryAfter(err))
-		if wait > 0 && k.config.Clock.Now()+pause >= until || !sleep(alive, pause) {
+		if wait > 0 && k.config.Clock.Now()+pause >= until {
 			return nil, err
 		}
+		if !sleep(alive, pause) {
+			return nil, because(err, context.Cause(alive))
+		}
 	}
+}
+
+// because adds to the last error of a claim why it was the last, if there is a
+// reason.
+func because(err, cause error) error {
+	if cause == nil || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // reclaims reports whether a claim's error asks for another claim. KindNotHeld
@@ -162,11 +175,14 @@ func (k *Keeper) hold(ctx context.Context, r interrex.ClaimRequest, g grant) (*h
 }
 
 // giveBack revokes a lease that nobody believes to hold, as well as it can be
-// done in a second: else it runs out by itself.
-func (k *Keeper) giveBack(l interrex.Lease) {
+// done in a second: else it runs out by itself. It reports whether it was
+// revoked.
+func (k *Keeper) giveBack(l interrex.Lease) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := k.revoke(ctx, l.Key, l.Token); err != nil {
+	err := k.revoke(ctx, l.Key, l.Token)
+	if err != nil {
 		k.config.Logger.Infof("lease %s, granted under token %d too late to be believed, runs out by itself: %v", l.Key, l.Token, err)
 	}
+	return err == nil
 }

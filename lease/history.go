@@ -64,6 +64,18 @@ func (h *history) add(turn *state.Turn, l *row, how interrex.Ending) {
 	}
 }
 
+// how returns how the lease under a token ended; "": it is not remembered.
+func (h *history) how(k interrex.Key, token interrex.Token) interrex.Ending {
+	if p, ok := h.byKey.Get(join(k)); ok {
+		for _, l := range p.lines {
+			if l.token == token {
+				return l.how
+			}
+		}
+	}
+	return ""
+}
+
 func (h *history) set(p *past) {
 	h.byKey.Set(p.key, p)
 	h.byAge.Set(p.at, p)

@@ -12,13 +12,34 @@ func (t *Table) Holds(k interrex.Key, token interrex.Token) bool {
 // it is overdue does not matter: while it exists, it is held.
 func (t *Table) checkToken(verb string, k interrex.Key, token interrex.Token) *interrex.Error {
 	l, ok := t.rows.Get(join(k))
-	if !ok {
-		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d has ended and nobody holds it now", verb, k, token)
+	if ok && l.token == token {
+		return nil
 	}
-	if l.token != token {
+	how := t.history.how(k, token)
+	switch {
+	case !ok:
+		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d %s and nobody holds it now", verb, k, token, ended(how))
+	case how == "":
 		return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: token %d is not in force: %q holds it under token %d", verb, k, token, l.holder, l.token)
 	}
-	return nil
+	return interrex.Errorf(interrex.KindNotHeld, "cannot %s %s: the lease under token %d %s and %q holds it under token %d now", verb, k, token, ended(how), l.holder, l.token)
+}
+
+// ended says how a lease ended; "" is an ending that is not remembered.
+func ended(how interrex.Ending) string {
+	switch how {
+	case interrex.EndReleased:
+		return "was released"
+	case interrex.EndForced:
+		return "was revoked by force"
+	case interrex.EndExpired:
+		return "ran out"
+	case interrex.EndTransferred:
+		return "was transferred"
+	case interrex.EndTakenOver:
+		return "was taken over"
+	}
+	return "has ended"
 }
 
 // checkThere returns an error unless the lease exists, under any token.

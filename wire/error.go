@@ -131,6 +131,17 @@ func NeverLeft(err error) bool {
 	return errors.As(err, &cert) || errors.As(err, &header) && string(header.RecordHeader[:]) == "HTTP/"
 }
 
+// Answered reports whether an agent has made err, and not a library or a timer on
+// the way to it.
+func Answered(err error) bool {
+	var call *connect.Error
+	if errors.As(err, &call) {
+		return detail(call) != nil
+	}
+	var e *interrex.Error
+	return errors.As(err, &e) && e.Unwrap() == nil
+}
+
 // detail gives the interrex.v1.Error that err carries, or nil.
 func detail(err *connect.Error) *interrexv1.Error {
 	for _, d := range err.Details() {

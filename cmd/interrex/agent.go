@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,15 +49,13 @@ func newDrain(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "drain",
 		Short: "Stop an agent politely",
-		Long: "The agent is not ready any more, hands leadership over, releases its own leases,\nfinishes what was asked of it, and stops. The command says so when that is done,\nand after 2 s what it waits for; --timeout bounds it, and then the agent stops\nas it is.\n\n" +
+		Long: "The agent is not ready any more, hands leadership over, releases its own leases,\nfinishes what was asked of it, and stops. The command says so when that is done,\nand before that what it waits for; --timeout bounds it, and then the agent stops\nas it is.\n\n" +
 			operatorLong,
 		Example: `  interrex agent drain --addr unix:///var/lib/interrex/interrex.sock`,
 		Args:    arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
-				ended := make(chan error, 1)
-				go func() { ended <- s.client.Drain(ctx) }()
-				if err := s.tellDrain(ctx, ended); err != nil {
+			return a.within(c.Context(), a.timeout, lookAtDrain, func(ctx context.Context, s session) error {
+				if err := s.client.Drain(ctx); err != nil {
 					return err
 				}
 				a.say("drained")
@@ -68,38 +65,17 @@ func newDrain(a *app) *cobra.Command {
 	}
 }
 
-// drainLook is how often a drain is asked what it waits for.
-const drainLook = 2 * time.Second
-
-// tellDrain waits for the end of a drain, and says meanwhile what that waits
-// for.
-func (s session) tellDrain(ctx context.Context, ended <-chan error) error {
-	said := ""
-	for {
-		select {
-		case err := <-ended:
-			return err
-		case <-time.After(drainLook):
-		}
-		if step := s.drainStep(ctx); step != "" && step != said {
-			s.app.say("waiting for %s", step)
-			said = step
-		}
-	}
-}
-
-// drainStep asks what the drain waits for; empty: the agent does not say.
-func (s session) drainStep(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, drainLook)
-	defer cancel()
+// lookAtDrain says what a drain waits for; "" when the agent does not say: the
+// drain's own end says why.
+func lookAtDrain(ctx context.Context, s session) (what, text string) {
 	m, err := s.client.Report(ctx)
 	if err != nil {
-		return "" // the drain's own end says why
+		return "", ""
 	}
 	for _, w := range m.GetWorkers() {
 		if step := w.GetReport().GetFields()[api.KeyDrain]; step != nil {
-			return step.GetStringValue()
+			return step.GetStringValue(), step.GetStringValue()
 		}
 	}
-	return ""
+	return "", ""
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -31,6 +32,10 @@ func newClaim(a *app) *cobra.Command {
 			}
 			if r.Holder == "" {
 				r.Holder = hold.DefaultHolder()
+				a.repeatWith = "--holder " + r.Holder + " "
+			}
+			if keep && a.requestID != "" {
+				return usageError{errors.New("--request-id repeats one claim: leave --keep out")}
 			}
 			if keep {
 				return a.keep(c.Context(), r)
@@ -44,6 +49,7 @@ func newClaim(a *app) *cobra.Command {
 	flags.Var(&duration{to: &r.Wait, most: interrex.MaxWait}, "wait", "stand in line for so long, at most 1h (default: not at all)")
 	flags.BoolVar(&r.Takeover, "takeover", false, "re-issue a lease that the same holder has, under a new token: its predecessor has stopped")
 	flags.StringArrayVar(&meta, "meta", nil, "k=v, for example the holder's address; may be repeated")
+	a.requestIDFlag(c)
 	flags.BoolVar(&keep, "keep", false, "stay, extend it, and release it on INT or TERM; exit 4 when it is lost")
 	return c
 }
@@ -65,16 +71,21 @@ func metadata(pairs []string) (map[string]string, error) {
 }
 
 func (a *app) claim(ctx context.Context, r interrex.ClaimRequest) error {
-	return a.with(ctx, a.timeout+r.Wait, func(ctx context.Context, s session) error {
-		if r.Wait > 0 {
-			defer s.tellWhoHolds(ctx, r.Key)()
-		}
+	return a.within(ctx, a.timeout+r.Wait, lookOf(r), func(ctx context.Context, s session) error {
 		answer, err := s.leases.Claim(ctx, r)
 		if err != nil {
 			return err
 		}
 		return a.printLease(answer.Lease)
 	})
+}
+
+// lookOf says what a claim waits for.
+func lookOf(r interrex.ClaimRequest) look {
+	if r.Wait > 0 {
+		return lookAtLease(r.Key)
+	}
+	return lookAtAgents
 }
 
 // keep holds the lease until the command is told to end.
@@ -99,12 +110,11 @@ func (a *app) keep(ctx context.Context, r interrex.ClaimRequest) error {
 }
 
 func (a *app) hold(ctx context.Context, s session, r interrex.ClaimRequest) (interrex.Held, error) {
-	if r.Wait > 0 {
-		defer s.tellWhoHolds(ctx, r.Key)()
-	}
-	return s.leases.Hold(ctx, r.Key.String(), interrex.HoldOptions{
+	defer s.tell(ctx, lookOf(r))()
+	held, err := s.leases.Hold(ctx, r.Key.String(), interrex.HoldOptions{
 		TTL: r.TTL, Holder: r.Holder, Metadata: r.Metadata, Wait: r.Wait, Takeover: r.Takeover,
 	})
+	return held, a.interrupted(ctx, err)
 }
 
 func (a *app) showHeld(ctx context.Context, s session, held interrex.Held) error {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"syscall"
 
 	"github.com/interrex/interrex"
 )
@@ -11,6 +14,37 @@ type exit int
 
 // Error implements error.
 func (exit) Error() string { return "exit" }
+
+// exitSignal and a signal's number are the code of what a signal has ended.
+const exitSignal = 128
+
+// interrupt is a signal that told the command to end.
+type interrupt syscall.Signal
+
+// Error implements error.
+func (i interrupt) Error() string { return "ended by a signal: " + syscall.Signal(i).String() }
+
+// interrupted is the end of a command that had something to do when a signal told
+// it to end; err, when none did. What may be left behind is said.
+func (a *app) interrupted(ctx context.Context, err error) error {
+	var by interrupt
+	if err == nil || !errors.As(context.Cause(ctx), &by) {
+		return err
+	}
+	if errors.Is(err, interrex.ErrOutcomeUnknown) {
+		a.say("interrex: %v", err)
+	}
+	return exit(exitSignal + int(by))
+}
+
+// repeatable says how to repeat a request whose outcome is unknown.
+func (a *app) repeatable(err error) error {
+	var e *interrex.Error
+	if !errors.As(err, &e) || e.RequestID == "" {
+		return err
+	}
+	return fmt.Errorf("%w; to learn it, repeat the command within 10 minutes with %s--request-id %s: it is not done twice", err, a.repeatWith, e.RequestID)
+}
 
 // usageError is what the command line itself got wrong.
 type usageError struct{ error }

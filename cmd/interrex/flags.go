@@ -62,6 +62,11 @@ func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {
 	c.Flags().Var(&duration{to: to, least: interrex.MinTTL, most: interrex.MaxTTL}, "ttl", "200ms to 24h"+usage)
 }
 
+// requestIDFlag is --request-id, for a command that makes one recorded request.
+func (a *app) requestIDFlag(c *cobra.Command) {
+	c.Flags().StringVar(&a.requestID, "request-id", "", "repeat a request whose outcome is unknown: it is not done twice")
+}
+
 // flagError is every error of a flag: it says what is allowed.
 func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -147,6 +148,59 @@ func (p *process) end(sig syscall.Signal) error {
 		<-p.exited
 		return errors.New("it did not end after " + sig.String())
 	}
+}
+
+// spoken is what a process has said so far.
+type spoken struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{} // closed at the next word
+}
+
+func newSpoken() *spoken { return &spoken{more: make(chan struct{})} }
+
+// Write implements io.Writer.
+func (s *spoken) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.more)
+	s.more = make(chan struct{})
+	return s.text.Write(b)
+}
+
+// String implements fmt.Stringer.
+func (s *spoken) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// waitFor waits until text was said, and reports whether it was.
+func (s *spoken) waitFor(text string) bool {
+	late := time.After(patience)
+	for {
+		s.mu.Lock()
+		more, said := s.more, strings.Contains(s.text.String(), text)
+		s.mu.Unlock()
+		if said {
+			return true
+		}
+		select {
+		case <-more:
+		case <-late:
+			return false
+		}
+	}
+}
+
+// eventually tries until it succeeds.
+func eventually(try func() error) (err error) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if err = try(); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // slot is where a script keeps its agent.

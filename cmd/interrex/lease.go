@@ -103,6 +103,7 @@ func newTransfer(a *app) *cobra.Command {
 		},
 	}
 	tokenFlag(c, &token)
+	a.requestIDFlag(c)
 	c.Flags().StringVar(&r.To, "to", "", "the new holder")
 	ttlFlag(c, &r.TTL, " (default the lease's own)")
 	return c

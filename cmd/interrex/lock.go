@@ -18,20 +18,28 @@ import (
 	"github.com/interrex/interrex/hold"
 )
 
-// The exit codes of lock that are not the command's own; a signal that ends
-// something adds its number to exitSignal.
+// The exit codes of lock that are not the command's own.
 const (
 	exitLost      = 120
 	exitWaitedOut = 124
 	exitOurs      = 125
 	exitCannotRun = 126
 	exitNotFound  = 127
-	exitSignal    = 128
 )
 
 // longestWait is the longest --wait of lock, a year: who wants more leaves it
 // out.
 const longestWait = 365 * 24 * time.Hour
+
+// The bounds of a lock's claim: tryTime is that of a claim that does not wait,
+// answerTime is how long after the wait its answer may come.
+const (
+	tryTime    = 800 * time.Millisecond
+	answerTime = 400 * time.Millisecond
+)
+
+// errWaitedOut ends a claim whose answer does not come.
+var errWaitedOut = errors.New("no answer by the end of the wait")
 
 // lock is one `interrex lock`.
 type lock struct {
@@ -40,6 +48,7 @@ type lock struct {
 	ttl     time.Duration
 	wait    time.Duration // below 0: for ever
 	restart bool
+	leave   string // what is done with what the command leaves behind
 	command []string
 
 	signals chan os.Signal
@@ -58,11 +67,15 @@ func newLock(a *app) *cobra.Command {
 INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
 time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half the
 margin later; it goes too when lock itself is killed. INT, TERM, HUP and QUIT
-are passed on. The lease is released after COMMAND has been waited for.
+are passed on. The lease is released after COMMAND has ended, and by default
+after everything it started has: a process that is left behind may still be
+writing, and nobody else should hold the lease meanwhile, nor should it be cut
+off. --leftover kill ends it instead (SIGTERM, and SIGKILL half a margin later);
+--leftover leave releases at once.
 
 The exit code is COMMAND's own; 120 when the lease was lost and COMMAND was
-ended, 124 when the wait ran out, 125 when interrex itself failed, 126 and 127
-when COMMAND cannot be run or found.`,
+ended, 124 when the wait ran out (also because no agent answered), 125 when
+interrex itself failed, 126 and 127 when COMMAND cannot be run or found.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if wrong := wrongLine(args, c.ArgsLenAtDash()); wrong != "" {
 				return usageError{fmt.Errorf("lock takes KEY -- COMMAND [ARG ...]: %s: see 'interrex lock --help'", wrong)}
@@ -71,6 +84,9 @@ when COMMAND cannot be run or found.`,
 		},
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if l.key, err = interrex.ParseKey(args[0]); err != nil {
+				return err
+			}
+			if err := oneLeftover(l.leave); err != nil {
 				return err
 			}
 			if !c.Flags().Changed("wait") {
@@ -82,6 +98,7 @@ when COMMAND cannot be run or found.`,
 	}
 	ttlFlag(c, &l.ttl, "")
 	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after so long; 0s tries once (default: wait for ever)")
+	c.Flags().StringVar(&l.leave, "leftover", leftoverWait, "what COMMAND leaves running when it ends: wait for it, kill it, or leave it")
 	c.Flags().BoolVar(&l.restart, "restart", false, "campaign again after a loss, and run COMMAND again at each win")
 	return c
 }
@@ -111,7 +128,11 @@ func (l *lock) run() error {
 	l.signals = make(chan os.Signal, 16)
 	signal.Notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(l.signals)
-	return l.ended(l.app.withLong(context.Background(), func(s session) error {
+	claims := *l.app
+	if l.wait == 0 {
+		claims.timeout = min(claims.timeout, tryTime)
+	}
+	return l.ended(claims.withLong(context.Background(), func(s session) error {
 		for {
 			err := l.once(s, path)
 			if !l.restart || l.told || err != exit(exitLost) {
@@ -140,7 +161,11 @@ func (l *lock) ended(err error) error {
 		return code
 	}
 	l.app.say("interrex: %v", err)
-	if errors.Is(err, interrex.ErrHeld) {
+	kind := interrex.KindOf(err)
+	if kind == interrex.KindOutcomeUnknown {
+		l.app.say("interrex: 'interrex lease get %[1]s' tells whether it is held, and 'interrex lease revoke %[1]s --force' ends it", l.key)
+	}
+	if kind == interrex.KindHeld || l.wait > 0 && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
 		return exit(exitWaitedOut)
 	}
 	return exit(exitOurs)
@@ -163,18 +188,24 @@ func (l *lock) once(s session, path string) error {
 	if err == exit(exitLost) {
 		l.app.say("interrex: the lease %s was lost, and the command was ended: %v", l.key, context.Cause(held.Context()))
 	}
-	release, stop := context.WithTimeout(context.Background(), l.app.timeout)
-	defer stop()
-	if failed := held.Release(release); failed != nil && err != exit(exitLost) {
-		l.app.say("interrex: cannot release %s, it runs out by itself: %v", l.key, failed)
-	}
+	l.release(held)
 	return err
+}
+
+// release is of no use for a lease that was lost, and does no harm.
+func (l *lock) release(held interrex.Held) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.app.timeout)
+	defer cancel()
+	lost := interrex.KindOf(context.Cause(held.Context())) != ""
+	if err := held.Release(ctx); err != nil && !lost {
+		l.app.say("interrex: cannot release %s, it runs out by itself: %v", l.key, err)
+	}
 }
 
 // acquire waits for the lease; a signal ends the wait. The hold lives until it
 // is released.
 func (l *lock) acquire(s session) (interrex.Held, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	type result struct {
 		held interrex.Held
 		err  error
@@ -184,28 +215,30 @@ func (l *lock) acquire(s session) (interrex.Held, error) {
 		held, err := s.leases.Hold(ctx, l.key.String(), interrex.HoldOptions{TTL: l.ttl, Wait: l.wait, Holder: holderOfLock()})
 		won <- result{held, err}
 	}()
-	if l.wait != 0 {
-		defer s.tellWhoHolds(ctx, l.key)()
+	defer s.tell(ctx, lookAtLease(l.key))()
+	var late <-chan time.Time
+	if l.wait > 0 {
+		late = time.After(l.wait + answerTime)
 	}
 	select {
 	case r := <-won:
 		if r.err != nil {
-			cancel()
+			cancel(nil)
 			return nil, r.err
 		}
-		context.AfterFunc(r.held.Context(), cancel)
+		context.AfterFunc(r.held.Context(), func() { cancel(nil) })
 		return r.held, nil
+	case <-late:
+		cancel(errWaitedOut)
 	case sig := <-l.signals:
-		cancel()
-		if r := <-won; r.held != nil {
-			release, stop := context.WithTimeout(context.Background(), l.app.timeout)
-			defer stop()
-			if err := r.held.Release(release); err != nil {
-				l.app.say("interrex: cannot release %s, it runs out by itself: %v", l.key, err)
-			}
-		}
-		return nil, exit(exitSignal + int(sig.(syscall.Signal)))
+		cancel(interrupt(sig.(syscall.Signal)))
 	}
+	r := <-won
+	if r.held != nil { // in this very moment
+		l.release(r.held)
+		r.err = interrex.Errorf(interrex.KindHeld, "cannot hold %s: %v", l.key, context.Cause(ctx))
+	}
+	return nil, l.app.interrupted(ctx, r.err)
 }
 
 // holderOfLock always ends in a random part, so that two locks of one holder's
@@ -216,80 +249,4 @@ func holderOfLock() string {
 		name += "/" + rand.Text()[:8]
 	}
 	return name
-}
-
-// execute runs the command in the reaper's process group until it ends, or the
-// lease is lost and it is ended.
-func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
-	if err := r.ready(); err != nil {
-		return err
-	}
-	if held.Context().Err() != nil {
-		return exit(exitLost)
-	}
-	c := exec.Command(path, l.command[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-	c.Env = append(os.Environ(),
-		"INTERREX_LEASE_KEY="+held.Key().String(), "INTERREX_LEASE_TOKEN="+held.Token().String())
-	done, err := r.start(c)
-	if err != nil {
-		return l.cannotRun(err)
-	}
-	for {
-		select {
-		case err := <-done:
-			return commandEnd(err)
-		case sig := <-l.signals:
-			l.pass(sig, r)
-		case <-r.gone:
-			// Nobody would end the command if this process were killed now.
-			r.signal(syscall.SIGKILL)
-			return commandEnd(<-done)
-		case <-held.Context().Done():
-			l.endCommand(done, held, r)
-			return exit(exitLost)
-		}
-	}
-}
-
-// pass hands a signal on to the command.
-func (l *lock) pass(sig os.Signal, r *reaper) {
-	l.told = l.told || sig != syscall.SIGHUP
-	r.signal(sig.(syscall.Signal))
-}
-
-// endCommand asks the command to end, kills it half the margin later, and waits
-// for it.
-func (l *lock) endCommand(done <-chan error, held interrex.Held, r *reaper) {
-	r.signal(syscall.SIGTERM)
-	r.signal(syscall.SIGCONT) // a stopped one would not hear
-	kill := time.NewTimer(min(time.Until(held.Deadline()), hold.Margin(l.ttl)/2))
-	defer kill.Stop()
-	for {
-		select {
-		case <-done:
-			r.signal(syscall.SIGKILL) // what it has left behind goes with it
-			return
-		case sig := <-l.signals:
-			l.pass(sig, r)
-		case <-kill.C:
-			r.signal(syscall.SIGKILL)
-		}
-	}
-}
-
-// commandEnd is the command's own exit code; 128 and the signal's number when
-// one ended it.
-func commandEnd(err error) error {
-	var failed *exec.ExitError
-	switch {
-	case err == nil:
-		return nil
-	case !errors.As(err, &failed):
-		return fmt.Errorf("cannot wait for the command: %w", err)
-	}
-	if status, ok := failed.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return exit(exitSignal + int(status.Signal()))
-	}
-	return exit(failed.ExitCode())
 }

@@ -163,7 +163,7 @@ func TestLockHasCodesOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.lock("taken", "--wait", "0s", "--", "true").want(exitWaitedOut)
-	waits := b.lock("taken", "--wait", "800ms", "--", "true")
+	waits := b.lock("taken", "--wait", "4s", "--", "true")
 	waits.want(exitWaitedOut)
 	if said := waits.stderr.String(); !strings.Contains(said, "waiting for default/taken: held by ann for ") {
 		t.Errorf("a lock that waits does not say for whom: %s", said)

@@ -17,9 +17,8 @@ func main() {
 // run gives the exit code. The first INT or TERM ends the command's context,
 // which ends it politely; the second ends the process.
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(context.Background())
 	defer stop()
-	context.AfterFunc(ctx, stop)
 	root := newRoot(os.Stdout, os.Stderr)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -31,4 +30,21 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "interrex: "+text)
 	}
 	return code
+}
+
+// untilSignal returns a context that the first INT or TERM ends, with an
+// interrupt as its cause.
+func untilSignal(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		defer signal.Stop(signals)
+		select {
+		case s := <-signals:
+			cancel(interrupt(s.(syscall.Signal)))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }

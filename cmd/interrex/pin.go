@@ -32,6 +32,7 @@ func newPin(a *app) *cobra.Command {
 			})
 		},
 	}
+	a.requestIDFlag(c)
 	c.Flags().StringVar(&r.Owner, "owner", "", "who pins it")
 	c.Flags().StringVar(&r.Reason, "reason", "", "why")
 	c.Flags().Var(&duration{to: &r.For, least: time.Millisecond, most: longestPin}, "for", "the pin lifts itself then (default: its owner lifts it)")
@@ -55,6 +56,7 @@ func newUnpin(a *app) *cobra.Command {
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.unpin(ctx, s, r) })
 		},
 	}
+	a.requestIDFlag(c)
 	c.Flags().StringVar(&r.Owner, "owner", "", "whose pin")
 	return c
 }

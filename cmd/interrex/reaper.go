@@ -1,7 +1,8 @@
 package main
 
 import (
-	"bufio"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,28 +12,50 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
 
-// reaper is a second process that leads the process group in which the command
-// runs. It kills the whole group, itself too, when this process has ended
-// without a word; and as long as it lives nobody else gets the group's number.
+// reaper is a second process, which starts the command, leads its process group
+// and inherits everything that comes of it: it says when the last of that has
+// ended. It kills all of it, itself too, when this process has ended without a
+// word; and as long as it lives nobody else gets the group's number.
 type reaper struct {
 	process *exec.Cmd
-	words   io.WriteCloser // "done" ends it politely, the end of the pipe does not
-	says    *bufio.Reader
-	gone    chan struct{} // closed when it has ended
+	orders  *json.Encoder
+	pipe    io.Closer   // of orders: its end without an order to end is this process's end
+	events  chan report // closed when the reaper has ended
 	close   func()
 }
 
+const reaperName = "lock-reaper"
+
+// order is what a reaper is told: to start a command, or to end and leave what is
+// there alone.
+type order struct {
+	Path string   `json:"path,omitempty"`
+	Args []string `json:"args,omitempty"`
+	Env  []string `json:"env,omitempty"`
+	Done bool     `json:"done,omitempty"`
+}
+
+// report is what a reaper says.
+type report struct {
+	Event  string `json:"event"`
+	Number uint32 `json:"number,omitempty"`
+}
+
+// The events of a reaper.
 const (
-	reaperName  = "lock-reaper"
-	reaperReady = "ready\n"
-	reaperDone  = "done\n"
+	reaperReady    = "ready"
+	commandStarted = "started"
+	commandFailed  = "failed"  // to start: an errno
+	commandStopped = "stopped" // by a signal: its number
+	commandExited  = "exited"  // a wait status
+	nothingLeft    = "empty"   // no process that came of the command
 )
 
-// reaperTimeout is how long a reaper may take to come up.
+// reaperTimeout is how long a reaper may take to come up, and to start the
+// command.
 const reaperTimeout = 10 * time.Second
 
 // startReaper starts one; ready waits for it.
@@ -41,11 +64,13 @@ func startReaper() (*reaper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot find this program: %w", err)
 	}
-	r := &reaper{process: exec.Command(self), gone: make(chan struct{})}
+	r := &reaper{process: exec.Command(self), events: make(chan report)}
 	r.process.Args = []string{"interrex", reaperName}
 	r.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.process.Stderr = os.Stderr
-	if r.words, err = r.process.StdinPipe(); err != nil {
+	r.process.ExtraFiles = []*os.File{os.Stdin, os.Stdout, os.Stderr} // the command's
+	in, err := r.process.StdinPipe()
+	if err != nil {
 		return nil, fmt.Errorf("cannot start the reaper: %w", err)
 	}
 	out, err := r.process.StdoutPipe()
@@ -55,56 +80,115 @@ func startReaper() (*reaper, error) {
 	if err := r.process.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start the reaper: %w", err)
 	}
-	r.says = bufio.NewReader(out)
-	r.close = sync.OnceFunc(r.end)
+	r.orders, r.pipe = json.NewEncoder(in), in
+	over := make(chan struct{})
+	go r.listen(out, over)
+	r.close = sync.OnceFunc(func() {
+		close(over)
+		r.end()
+	})
 	return r, nil
 }
 
-// ready returns once the reaper hears no signal but KILL, and watches over
+// listen hands on what the reaper says, until it has ended.
+func (r *reaper) listen(out io.Reader, over <-chan struct{}) {
+	defer close(r.events)
+	for in := json.NewDecoder(out); ; {
+		var said report
+		if in.Decode(&said) != nil {
+			return
+		}
+		select {
+		case r.events <- said:
+		case <-over:
+			return
+		}
+	}
+}
+
+// ready returns once the reaper ends with nothing but KILL, and watches over
 // this process.
 func (r *reaper) ready() error {
-	late := time.AfterFunc(reaperTimeout, func() { _ = r.process.Process.Kill() })
-	line, err := r.says.ReadString('\n')
-	if !late.Stop() || line != reaperReady {
-		return fmt.Errorf("the reaper did not come up: it says %q: %w", line, err)
+	if said := r.hear(); said.Event != reaperReady {
+		return fmt.Errorf("the reaper did not come up: it says %q", said.Event)
 	}
-	go func() {
-		// It says nothing more: this waits for its end.
-		_, _ = io.Copy(io.Discard, r.says)
-		close(r.gone)
-	}()
 	return nil
 }
 
-// start starts the command in the reaper's group, which becomes the foreground
-// group of the terminal, or it could not read. The channel gives its end.
-func (r *reaper) start(c *exec.Cmd) (<-chan error, error) {
-	group := r.process.Process.Pid
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
-	if inForeground(unix.Getpgrp()) {
-		setForeground(group)
+// hear waits for the next event; one without a name when there is none in time.
+func (r *reaper) hear() report {
+	late := time.NewTimer(reaperTimeout)
+	defer late.Stop()
+	select {
+	case said := <-r.events:
+		return said
+	case <-late.C:
+		return report{}
 	}
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	done := make(chan error, 1)
-	go func() { done <- c.Wait() }()
-	return done, nil
 }
+
+// start starts the command in the reaper's group, which becomes the foreground
+// group of the terminal, or it could not read.
+func (r *reaper) start(path string, args, env []string) error {
+	if inForeground(unix.Getpgrp()) {
+		setForeground(r.group())
+	}
+	if err := r.orders.Encode(order{Path: path, Args: args, Env: env}); err != nil {
+		return fmt.Errorf("cannot reach the reaper: %w", err)
+	}
+	switch said := r.hear(); said.Event {
+	case commandStarted:
+		return nil
+	case commandFailed:
+		return syscall.Errno(said.Number)
+	}
+	return errors.New("the reaper does not start it")
+}
+
+func (r *reaper) group() int { return r.process.Process.Pid }
 
 // signal sends to the whole group. That it has gone already is no error.
 func (r *reaper) signal(sig syscall.Signal) {
-	_ = syscall.Kill(-r.process.Process.Pid, sig)
+	_ = syscall.Kill(-r.group(), sig)
+}
+
+// signalAll sends to all that came of the command, also what has left the group.
+func (r *reaper) signalAll(sig syscall.Signal) {
+	r.signal(sig)
+	for _, p := range descendants(r.group()) {
+		if p.group != r.group() {
+			_ = syscall.Kill(p.pid, sig)
+		}
+	}
+}
+
+// kill kills all that came of the command; the reaper stays, to say when it is
+// gone.
+func (r *reaper) kill() { killAll(r.group()) }
+
+// left names what came of the command and lives.
+func (r *reaper) left() []descendant { return descendants(r.group()) }
+
+// bury kills the group of a reaper that has ended, and waits until it is gone.
+func (r *reaper) bury() {
+	r.signal(syscall.SIGKILL)
+	r.close()
+	for range killRounds {
+		if syscall.Kill(-r.group(), 0) != nil {
+			return
+		}
+		time.Sleep(killPause)
+	}
 }
 
 // end takes the terminal back, ends the reaper, and waits for it.
 func (r *reaper) end() {
-	if inForeground(r.process.Process.Pid) {
+	if inForeground(r.group()) {
 		setForeground(unix.Getpgrp())
 	}
 	// One that has been killed neither reads nor ends well.
-	_, _ = io.WriteString(r.words, reaperDone)
-	_ = r.words.Close()
+	_ = r.orders.Encode(order{Done: true})
+	_ = r.pipe.Close()
 	_ = r.process.Wait()
 }
 
@@ -122,26 +206,4 @@ func setForeground(group int) {
 	defer signal.Reset(syscall.SIGTTOU)
 	// Without the terminal a command still runs: it is stopped if it reads.
 	_ = unix.IoctlSetPointerInt(int(os.Stdin.Fd()), unix.TIOCSPGRP, group)
-}
-
-// newReaper is the hidden command that is the reaper.
-func newReaper() *cobra.Command {
-	return &cobra.Command{
-		Use:    reaperName,
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			// What is sent to the group is the command's.
-			signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1,
-				syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGPIPE, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
-			if _, err := io.WriteString(os.Stdout, reaperReady); err != nil {
-				return err
-			}
-			word, _ := io.ReadAll(io.LimitReader(os.Stdin, int64(len(reaperDone))))
-			if string(word) == reaperDone {
-				return nil
-			}
-			return syscall.Kill(0, syscall.SIGKILL)
-		},
-	}
 }

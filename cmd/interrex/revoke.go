@@ -31,6 +31,7 @@ func newRevoke(a *app) *cobra.Command {
 		},
 	}
 	tokenFlag(c, &token)
+	a.requestIDFlag(c)
 	c.Flags().BoolVar(&r.Force, "force", false, "end it without the token: the name is free before the holder knows")
 	return c
 }

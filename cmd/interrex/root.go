@@ -23,6 +23,9 @@ type app struct {
 	quiet     bool
 	noHeaders bool
 	timeout   time.Duration
+
+	requestID  string // of the command's one recorded request; "": a random one
+	repeatWith string // more flags that repeat it
 }
 
 // outputs are the values of --output.

@@ -27,9 +27,18 @@ type session struct {
 
 // with runs one command of one or two requests, bounded by limit.
 func (a *app) with(ctx context.Context, limit time.Duration, do func(context.Context, session) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	return a.within(ctx, limit, lookAtAgents, do)
+}
+
+// within is with for a command that waits for what look says.
+func (a *app) within(ctx context.Context, limit time.Duration, look look, do func(context.Context, session) error) error {
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return a.dial(ctx, true, func(s session) error { return do(ctx, s) })
+	err := a.dial(bounded, true, func(s session) error {
+		defer s.tell(bounded, look)()
+		return do(bounded, s)
+	})
+	return a.interrupted(ctx, a.repeatable(err))
 }
 
 // withLong runs a command that stays, until ctx ends.
@@ -43,6 +52,9 @@ func (a *app) dial(ctx context.Context, oneShot bool, do func(session) error) er
 		return usageError{errors.New("INTERREX_CERT and INTERREX_KEY go together: set both, or neither")}
 	}
 	config.OneShot = oneShot
+	if oneShot {
+		config.RequestID = a.requestID
+	}
 	c, err := client.Dial(ctx, config)
 	if err != nil {
 		return err
@@ -72,32 +84,35 @@ func (a *app) clientConfig() client.Config {
 	}
 }
 
-// A command that waits first says for whom after firstLook, and then looks
-// every nextLook whether that has changed.
+// A command that waits first says for what after firstLook, and then looks every
+// nextLook whether that has changed. A look has lookTimeout.
 const (
-	firstLook = 300 * time.Millisecond
-	nextLook  = 5 * time.Second
+	firstLook   = 500 * time.Millisecond
+	nextLook    = 5 * time.Second
+	lookTimeout = time.Second
 )
 
-// tellWhoHolds says on standard error who holds the lease that the command
-// waits for, and for how long, until the returned function is called.
-func (s session) tellWhoHolds(ctx context.Context, key interrex.Key) func() {
+// look says what a command waits for; what tells one such fact from the next.
+type look func(context.Context, session) (what, text string)
+
+// tell says on standard error what the command waits for, until the returned
+// function is called. It looks over connections of its own.
+func (s session) tell(ctx context.Context, look look) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
-		delay := firstLook
-		for said := ""; ; {
+		said := ""
+		for delay := firstLook; ; delay = nextLook {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(delay):
 			}
-			delay = nextLook
-			what, text := s.lookAt(ctx, key)
-			if ctx.Err() == nil && what != said {
-				said = what
-				s.app.say("waiting for %s: %s", key, text)
+			what, text := s.look(ctx, look)
+			if ctx.Err() == nil && what != said && what != "" {
+				s.app.say("waiting for %s", text)
 			}
+			said = what
 		}
 	})
 	return func() {
@@ -106,18 +121,60 @@ func (s session) tellWhoHolds(ctx context.Context, key interrex.Key) func() {
 	}
 }
 
-// lookAt says who holds a lease; what tells one such fact from the next.
-func (s session) lookAt(ctx context.Context, key interrex.Key) (what, text string) {
-	ctx, cancel := context.WithTimeout(ctx, nextLook)
+// look looks once.
+func (s session) look(ctx context.Context, look look) (what, text string) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	l, _, err := s.leases.Get(ctx, key, interrex.ReadOptions{Consistency: interrex.Eventual})
-	switch {
-	case interrex.KindOf(err) == interrex.KindNotFound:
+	config := s.app.clientConfig()
+	config.OneShot = true
+	c, err := client.Dial(ctx, config)
+	if err != nil {
 		return "", ""
-	case err != nil:
-		return string(interrex.KindOf(err)), err.Error()
 	}
-	return l.Token.String(), "held by " + l.Holder + " " + sinceWhen(l) + ", " + forHowLong(l)
+	// A look changes nothing, and leaves nothing behind.
+	defer func() { _ = c.Close() }()
+	return look(ctx, session{app: s.app, client: c, leases: c.Leases()})
+}
+
+// lookAtAgents says why no agent can answer, or else that one should.
+func lookAtAgents(ctx context.Context, s session) (what, text string) {
+	text = hindrance(ctx, s)
+	if text == "" {
+		text = "an answer"
+	}
+	return text, text
+}
+
+// hindrance says why no agent can answer; "" when one knows a leader, or cannot be
+// asked.
+func hindrance(ctx context.Context, s session) string {
+	m, err := s.client.Status(ctx)
+	var e *interrex.Error
+	switch {
+	case errors.As(err, &e) && (e.Kind == interrex.KindUnavailable || e.Kind == interrex.KindTimeout):
+		return "an agent: " + e.Message
+	case err == nil && m.GetLeaderId() == "":
+		return "a leader: agent " + m.GetId() + " says: " + m.GetQuorum()
+	}
+	return ""
+}
+
+// lookAtLease says who holds the lease that a command waits for, and for how
+// long.
+func lookAtLease(key interrex.Key) look {
+	return func(ctx context.Context, s session) (what, text string) {
+		if text = hindrance(ctx, s); text != "" {
+			return text, text
+		}
+		l, _, err := s.leases.Get(ctx, key, interrex.ReadOptions{Consistency: interrex.Eventual})
+		switch {
+		case interrex.KindOf(err) == interrex.KindNotFound:
+			return "", ""
+		case err != nil:
+			return string(interrex.KindOf(err)), key.String() + ": " + err.Error()
+		}
+		return l.Token.String(), key.String() + ": held by " + l.Holder + " " + sinceWhen(l) + ", " + forHowLong(l)
+	}
 }
 
 func sinceWhen(l interrex.Lease) string {

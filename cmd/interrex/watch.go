@@ -108,7 +108,7 @@ func (a *app) tellConnection(ctx context.Context, w interrex.LeaseWatch) func() 
 func unreached(why error) string {
 	text := strings.TrimPrefix(why.Error(), string(interrex.KindUnavailable)+": ")
 	if errors.Is(why, syscall.ECONNREFUSED) || errors.Is(why, fs.ErrNotExist) {
-		text += ": is an agent running?"
+		text += "; is an agent running?"
 	}
 	return text
 }

@@ -90,7 +90,7 @@ func TestAWatchSaysWhatItWaitsForAndEndsAtAnotherCluster(t *testing.T) {
 	const waiting, back = "waiting for an agent: ", "connected: the watch goes on\n"
 	w := startWatch(t, "http://"+addr, "default/db")
 	w.shows(&w.talk, waiting+"http://"+addr+": ")
-	w.shows(&w.talk, "connection refused: is an agent running?\n")
+	w.shows(&w.talk, "connection refused; is an agent running?\n")
 	first := agent("first")
 	w.shows(&w.talk, back)
 	for _, args := range [][]string{{"lease", "claim", "dbx"}, {"lease", "claim", "db", "--ttl", "1h"}} {

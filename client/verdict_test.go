@@ -1,0 +1,125 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+func answering(k interrex.Kind) func(a *agent) {
+	return func(a *agent) { a.answer = func(*operation) *interrexv1.Answer { return failing(k) } }
+}
+
+// ways are the ways in which a claim that does not wait is made.
+func ways(c *client.Client) map[string]func(context.Context) error {
+	l := c.Leases()
+	return map[string]func(context.Context) error{
+		"claim": func(ctx context.Context) error {
+			_, err := l.Claim(ctx, interrex.ClaimRequest{Key: key})
+			return err
+		},
+		"hold": func(ctx context.Context) error {
+			_, err := l.Hold(ctx, key.String(), interrex.HoldOptions{})
+			return err
+		},
+	}
+}
+
+func TestTheMostTellingErrorWins(t *testing.T) {
+	sick, dead, gone := startAgent(t), startAgent(t), startAgent(t)
+	sick.set(answering(interrex.KindNoLeader))
+	dead.Close()
+	gone.Close()
+	for _, oneShot := range []bool{true, false} {
+		c := dial(t, client.Config{Timeout: time.Second, OneShot: oneShot}, sick, dead, gone)
+		for name, claim := range ways(c) {
+			if err := claim(t.Context()); !errors.Is(err, interrex.ErrNoLeader) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		_, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key})
+		for _, p := range []*agent{dead, gone} {
+			if want := p.URL + ": connection refused"; !strings.Contains(err.Error(), want) {
+				t.Errorf("%v: want %q in it", err, want)
+			}
+		}
+	}
+}
+
+func TestThatNobodyAnswersNamesEachAddress(t *testing.T) {
+	dead, gone := startAgent(t), startAgent(t)
+	dead.Close()
+	gone.Close()
+	for _, oneShot := range []bool{true, false} {
+		c := dial(t, client.Config{Timeout: time.Second, OneShot: oneShot}, dead, gone)
+		all := ways(c)
+		all["status"] = func(ctx context.Context) error { _, err := c.Status(ctx); return err }
+		want := "unavailable: no agent answers at " + dead.URL + ": connection refused; " + gone.URL + ": connection refused; is an agent running?"
+		for name, ask := range all {
+			if err := ask(t.Context()); !errors.Is(err, interrex.ErrUnavailable) || err.Error() != want {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+func TestAnAgentThatDoesNotServeAMethodIsPassedOver(t *testing.T) {
+	off, well := startAgent(t), startAgent(t)
+	off.set(answering(interrex.KindDisabled))
+	for _, oneShot := range []bool{true, false} {
+		for _, name := range []string{"claim", "hold"} {
+			c := dial(t, client.Config{OneShot: oneShot}, off, well)
+			if err := ways(c)[name](t.Context()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	well.set(answering(interrex.KindDisabled))
+	for name, claim := range ways(dial(t, client.Config{}, off, well)) {
+		n := len(off.received()) + len(well.received())
+		if err := claim(t.Context()); !errors.Is(err, interrex.ErrDisabled) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if m := len(off.received()) + len(well.received()) - n; m != 2 {
+			t.Errorf("%s: %d attempts at two agents", name, m)
+		}
+	}
+}
+
+func TestACallWhoseContextHasEndedSendsNothing(t *testing.T) {
+	a := startAgent(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, claim := range ways(dial(t, client.Config{}, a)) {
+		if err := claim(ctx); !errors.Is(err, interrex.ErrTimeout) || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := len(a.received()); n != 0 {
+		t.Errorf("%d operations were sent", n)
+	}
+}
+
+func TestAnUnknownOutcomeOfAOneShotClientNamesItsRequest(t *testing.T) {
+	a := startAgent(t)
+	a.set(answering(interrex.KindOutcomeUnknown))
+	c := dial(t, client.Config{Timeout: 300 * time.Millisecond, OneShot: true}, a)
+	_, err := claim(t, c)
+	var e *interrex.Error
+	if !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown || e.RequestID == "" || e.RequestID != a.received()[0].RequestId {
+		t.Fatalf("the request %s: %v", a.received()[0].RequestId, err)
+	}
+	a.set(func(a *agent) { a.answer = granted })
+	if _, err := claim(t, dial(t, client.Config{OneShot: true, RequestID: e.RequestID}, a)); err != nil {
+		t.Error(err)
+	}
+	if all := a.received(); all[len(all)-1].RequestId != e.RequestID {
+		t.Errorf("it was repeated as %s", all[len(all)-1].RequestId)
+	}
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/hold"
+)
+
+// What is done with what the command leaves behind.
+const (
+	leftoverWait  = "wait"
+	leftoverKill  = "kill"
+	leftoverLeave = "leave"
+)
+
+// leftoverGrace is how long what is left after the command may take to end before
+// something is said or done about it.
+const leftoverGrace = 200 * time.Millisecond
+
+// execution is one run of the command, until everything that came of it has ended.
+type execution struct {
+	*lock
+	held   interrex.Held
+	reaper *reaper
+
+	lose     <-chan struct{}  // the lease; nil once that is known
+	leftover <-chan time.Time // the grace is over
+	kill     <-chan time.Time // the time to end politely is over
+	rounds   int              // of killing
+	lost     bool
+	exited   bool
+	code     error // of the command, once it has exited
+}
+
+// execute runs the command in the reaper's process group until it has ended, with
+// what it has left behind, or the lease is lost and all of it is ended.
+func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
+	if err := r.ready(); err != nil {
+		return err
+	}
+	if held.Context().Err() != nil {
+		return exit(exitLost)
+	}
+	env := append(os.Environ(), "INTERREX_LEASE_KEY="+held.Key().String(), "INTERREX_LEASE_TOKEN="+held.Token().String())
+	if err := r.start(path, l.command, env); err != nil {
+		return l.cannotRun(err)
+	}
+	e := &execution{lock: l, held: held, reaper: r, lose: held.Context().Done(), code: exit(exitSignal + int(syscall.SIGKILL))}
+	e.run()
+	if e.lost {
+		return exit(exitLost)
+	}
+	return e.code
+}
+
+// run returns when there is nothing to wait for any more.
+func (e *execution) run() {
+	for over := false; !over; {
+		select {
+		case said, open := <-e.reaper.events:
+			if !open {
+				// Nobody would end the command if this process were killed now.
+				e.reaper.bury()
+				return
+			}
+			over = e.hear(said)
+		case sig := <-e.signals:
+			e.pass(sig)
+		case <-e.lose:
+			e.lose, e.lost = nil, true
+			e.end(min(time.Until(e.held.Deadline()), hold.Margin(e.ttl)/2))
+		case <-e.leftover:
+			e.look()
+		case <-e.kill:
+			e.killAgain()
+		}
+	}
+}
+
+// hear takes what the reaper says, and reports whether everything is over.
+func (e *execution) hear(said report) (over bool) {
+	switch said.Event {
+	case commandStopped:
+		e.app.say("interrex: the command is stopped, and the lease %s is still held: 'kill -CONT -%d' continues it", e.key, e.reaper.group())
+	case commandExited:
+		e.exited, e.code = true, commandEnd(syscall.WaitStatus(said.Number))
+		e.leftover = time.After(leftoverGrace)
+		return e.leave == leftoverLeave && !e.lost
+	}
+	return said.Event == nothingLeft
+}
+
+// pass hands a signal on to the command, or to what it has left behind.
+func (e *execution) pass(sig os.Signal) {
+	e.told = e.told || sig != syscall.SIGHUP
+	if e.exited {
+		e.reaper.signalAll(sig.(syscall.Signal))
+	} else {
+		e.reaper.signal(sig.(syscall.Signal))
+	}
+}
+
+// look says what the command has left behind, and ends it unless it is waited
+// for.
+func (e *execution) look() {
+	var names []string
+	for _, p := range e.reaper.left() {
+		names = append(names, p.String())
+	}
+	if len(names) == 0 || e.lost {
+		return
+	}
+	text := "they have ended; --leftover kill ends them"
+	if e.leave == leftoverKill {
+		text = "they are ended"
+		e.end(hold.Margin(e.ttl) / 2)
+	}
+	e.app.say("interrex: the command has left %s behind: the lease %s is held until %s", strings.Join(names, ", "), e.key, text)
+}
+
+// end asks everything to end, and kills it after a time.
+func (e *execution) end(in time.Duration) {
+	e.reaper.signalAll(syscall.SIGTERM)
+	e.reaper.signalAll(syscall.SIGCONT) // a stopped one would not hear
+	e.kill = time.After(in)
+}
+
+// killAgain kills everything, and the reaper too when that does not say in time
+// that nothing is left.
+func (e *execution) killAgain() {
+	e.reaper.kill()
+	if e.rounds++; e.rounds > killRounds {
+		e.reaper.signal(syscall.SIGKILL)
+	}
+	e.kill = time.After(killPause)
+}
+
+// commandEnd is the command's own exit code; 128 and the signal's number when
+// one ended it.
+func commandEnd(status syscall.WaitStatus) error {
+	switch {
+	case status.Signaled():
+		return exit(exitSignal + int(status.Signal()))
+	case status.ExitStatus() == 0:
+		return nil
+	}
+	return exit(status.ExitStatus())
+}
+
+// oneLeftover checks --leftover.
+func oneLeftover(value string) error {
+	return oneOf("leftover", value, []string{leftoverWait, leftoverKill, leftoverLeave})
+}

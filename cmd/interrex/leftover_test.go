@@ -1,0 +1,120 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/interrex/interrex"
+)
+
+// fifo is a file that a command reads from until the test lets it go.
+func fifo(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// letGo ends the reading of a fifo. It fails when nobody reads.
+func letGo(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func TestLockWaitsForWhatItsCommandLeavesBehind(t *testing.T) {
+	b := newBench(t)
+	for _, background := range []string{"cat $0 &", "setsid cat $0 &", `(setsid sh -c "cat $0 & exit" &);`} {
+		path := fifo(t)
+		r := start(t, "http://"+b.addr, "lock", "a", "--", "sh", "-c", background+" exit 3", path)
+		r.says("the command has left cat (pid ")
+		if err := b.free("a"); err == nil {
+			t.Errorf("%s: the lease is free while it works", background)
+		}
+		if err := letGo(path); err != nil {
+			t.Fatal(err)
+		}
+		r.want(3)
+		if err := b.free("a"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// deaf leaves two processes behind that print as long as they live, one of which
+// has left the group; neither hears TERM.
+const deaf = `trap "" TERM; beat='while :; do echo beat; sleep 0.02; done'; sh -c "$beat" & setsid sh -c "$beat" & `
+
+func TestLockEndsWhatItsCommandLeavesBehind(t *testing.T) {
+	b := newBench(t)
+	l := b.lock("a", "--ttl", "10s", "--leftover", "kill", "--", "sh", "-c", deaf+"exit 3")
+	l.line()
+	l.silence()
+	l.want(3)
+	if err := b.free("a"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLockLeavesWhatItsCommandLeavesBehind(t *testing.T) {
+	b := newBench(t)
+	path := fifo(t)
+	l := b.lock("a", "--leftover", "leave", "--", "sh", "-c", "cat $0 & exit 4", path)
+	l.want(4)
+	if err := b.free("a"); err != nil {
+		t.Error(err)
+	}
+	if err := eventually(func() error { return letGo(path) }); err != nil {
+		t.Errorf("it does not live on: %v", err)
+	}
+}
+
+func TestALossEndsWhatHasLeftTheGroup(t *testing.T) {
+	b := newBench(t)
+	for _, rest := range []string{"wait", "exit 3"} {
+		l := b.lock("a", "--ttl", "3s", "--", "sh", "-c", deaf+rest)
+		l.line()
+		if _, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		l.silence()
+		l.want(exitLost)
+	}
+}
+
+func TestLockKilledTakesWhatHasLeftTheGroupWithIt(t *testing.T) {
+	b := newBench(t)
+	l := b.lock("a", "--", "sh", "-c", deaf+"wait")
+	l.line()
+	if err := l.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	l.silence()
+	l.want(-1)
+}
+
+func TestAStoppedCommandIsNoHarm(t *testing.T) {
+	b := newBench(t)
+	r := start(t, "http://"+b.addr, "lock", "a", "--", "sh", "-c", `ps -o pgid= -p $$ >&2; kill -TSTP $$; exit 5`)
+	r.says("the command is stopped, and the lease default/a is still held")
+	if err := b.free("a"); err == nil {
+		t.Error("the lease is free")
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(r.stderr.String()), "\n")
+	group, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(-group, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	r.want(5)
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// reaping is the reaper's own side: see reaper.
+type reaping struct {
+	orders  *json.Decoder
+	reports *json.Encoder
+}
+
+// newReaper is the hidden command that is the reaper.
+func newReaper() *cobra.Command {
+	return &cobra.Command{
+		Use:    reaperName,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			r := reaping{orders: json.NewDecoder(os.Stdin), reports: json.NewEncoder(os.Stdout)}
+			return r.run()
+		},
+	}
+}
+
+// run serves the lock until that says that it is done. When the lock is gone
+// without a word, everything is killed.
+func (r *reaping) run() error {
+	// What is sent to the group is the command's. A signal that is caught here,
+	// rather than ignored, does to the command what it always does.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1,
+		syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGPIPE, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot inherit what the command leaves behind: %w", err)
+	}
+	r.say(reaperReady, 0)
+	for {
+		var told order
+		switch err := r.orders.Decode(&told); {
+		case err != nil:
+			r.killEverything()
+			return err
+		case told.Done:
+			return nil
+		}
+		r.start(told)
+	}
+}
+
+// say fails only when the lock is gone, which the end of its orders tells too.
+func (r *reaping) say(event string, number uint32) {
+	_ = r.reports.Encode(report{Event: event, Number: number})
+}
+
+// start starts the command with the lock's own standard files, which are 3 to 5
+// here.
+func (r *reaping) start(told order) {
+	var files []*os.File
+	for fd := uintptr(3); fd < 6; fd++ {
+		files = append(files, os.NewFile(fd, "standard file"))
+	}
+	p, err := os.StartProcess(told.Path, told.Args, &os.ProcAttr{Env: told.Env, Files: files})
+	for _, f := range files {
+		_ = f.Close()
+	}
+	if err != nil {
+		errno := syscall.EINVAL
+		errors.As(err, &errno)
+		r.say(commandFailed, uint32(errno))
+		return
+	}
+	r.say(commandStarted, 0)
+	go r.wait(p.Pid)
+}
+
+// wait waits for the command and for all that is inherited of it.
+func (r *reaping) wait(command int) {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WUNTRACED, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil: // there is no child any more
+			r.say(nothingLeft, 0)
+			return
+		case pid == command && status.Stopped():
+			r.say(commandStopped, uint32(status.StopSignal()))
+		case pid == command:
+			r.say(commandExited, uint32(status))
+		}
+	}
+}
+
+// killEverything ends with this process.
+func (r *reaping) killEverything() {
+	for range killRounds {
+		if killAll(os.Getpid()) == 0 {
+			break
+		}
+		time.Sleep(killPause)
+	}
+	_ = syscall.Kill(0, syscall.SIGKILL)
+}

@@ -1,0 +1,32 @@
+package featuretests
+
+import (
+	"strings"
+	"testing"
+)
+
+// Without a quorum a lock says so, ends when its wait does whatever its ttl, and
+// is granted once there is one again if it may wait.
+func TestLockWithoutAQuorumSpeaksAndIsBounded(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	leader := f.leader()
+	for _, i := range f.others(leader) {
+		f.kill(i)
+	}
+	for wait, code := range map[string]int{"0s": 125, "8s": 124} {
+		lock, said := f.run(leader, "lock", "app/db", "--ttl", "24h", "--wait", wait, "--", "true")
+		if err := lock.Wait(); lock.ProcessState.ExitCode() != code {
+			t.Errorf("--wait %s: %v, want exit code %d\n%s", wait, err, code, said)
+		}
+		if wait == "8s" && !strings.Contains(said.String(), "waiting for a leader: agent "+f.id(leader)+" says: ") {
+			t.Errorf("it does not say what it waits for:\n%s", said)
+		}
+	}
+	lock, said := f.run(leader, "lock", "app/other", "--", "true")
+	for _, i := range f.others(leader) {
+		f.start(i)
+	}
+	if err := lock.Wait(); err != nil {
+		t.Errorf("it has not won: %v\n%s", err, said)
+	}
+}
