@@ -239,6 +239,9 @@ func (w *Worker) Kill() { w.tomb.Kill(nil) }
 // Wait implements worker.Worker.
 func (w *Worker) Wait() error { return w.tomb.Wait() }
 
+// ReportKey is the key of a report that has the alarms, by name and subject.
+const ReportKey = "alarms"
+
 // Report gives the alarms with their texts.
 func (w *Worker) Report() map[string]any {
 	raised := map[string]any{}
@@ -249,5 +252,5 @@ func (w *Worker) Report() map[string]any {
 		}
 		raised[name] = map[string]any{"since": a.Since.UTC().Format(time.RFC3339), "text": a.Text, "do": a.Do}
 	}
-	return map[string]any{"alarms": raised}
+	return map[string]any{ReportKey: raised}
 }

@@ -85,8 +85,10 @@ func TestTheFirstScreenSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%s does not say %s:\n%s", path, want, text)
 		}
 	}
-	if text, _ := f.says(rest[0], "agent", "report", "-o", "json"); !strings.Contains(text, `"member-silent `+f.id(dead)+`"`) {
-		t.Errorf("the report does not name the alarm: %s", text)
+	for output, want := range map[string]string{"text": "ALARM member-silent " + f.id(dead) + " ", "json": `"member-silent ` + f.id(dead) + `"`} {
+		if text, _ := f.says(rest[0], "agent", "report", "-o", output); !strings.Contains(text, want) {
+			t.Errorf("the report as %s does not name the alarm: %s", output, text)
+		}
 	}
 	f.kill(rest[1])
 	f.alarms(rest[0], "member-silent", "member-silent", "quorum-lost")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -72,8 +74,21 @@ func reportTable(m *interrexv1.ReportResponse) table {
 			w.GetName(), w.GetState(), fmt.Sprint(w.GetStarts()), up,
 			orDefault(strings.Join(inputs, " "), "-"), orDefault(trouble(w), "-"),
 		})
+		t.notes = append(t.notes, reportedAlarms(w)...)
 	}
 	return t
+}
+
+// reportedAlarms are those that a worker's report has.
+func reportedAlarms(w *interrexv1.Worker) (rows [][]string) {
+	raised := w.GetReport().GetFields()[alarm.ReportKey].GetStructValue().GetFields()
+	for _, name := range slices.Sorted(maps.Keys(raised)) {
+		a := raised[name].GetStructValue().GetFields()
+		rows = append(rows,
+			[]string{"ALARM " + name, a["text"].GetStringValue() + ", since " + a["since"].GetStringValue()},
+			[]string{"  to do", a["do"].GetStringValue()})
+	}
+	return rows
 }
 
 // sharedPrefix is what all names begin with, up to a dash.
@@ -99,7 +114,7 @@ func trouble(w *interrexv1.Worker) string {
 		text += fmt.Sprintf("; failed %d times", w.GetFailures())
 	}
 	if next := w.GetNextStartAt(); next != nil {
-		text += ", next start in " + max(time.Until(next.AsTime()), 0).Round(time.Second).String()
+		text += ", next start in " + interrex.FormatDuration(max(time.Until(next.AsTime()), 0).Round(time.Second))
 	}
 	return text
 }
