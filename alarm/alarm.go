@@ -35,6 +35,9 @@ type Condition struct {
 	Look func(now time.Time) []Finding
 	// After is how long it has to be wrong before it is an alarm.
 	After time.Duration
+	// Keep is how long it has to be well before the alarm is over: what fails,
+	// is started again and fails again is one alarm.
+	Keep time.Duration
 }
 
 // Finding is what a Look has found.

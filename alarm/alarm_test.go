@@ -135,6 +135,38 @@ func TestWhatPassesSoonIsNoAlarm(t *testing.T) {
 	})
 }
 
+func TestWhatFailsAgainAndAgainIsOneAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		r, err := New(clock.WallClock, w, Condition{Name: "full", Do: "free it", Look: w.look, Keep: 10 * Period})
+		if err != nil {
+			t.Fatal(err)
+		}
+		worker := r.Watch()
+		began := time.Now()
+		for range 3 {
+			w.set(Finding{Text: "no room"})
+			pass(2)
+			w.set()
+			pass(9)
+			if got := r.Current(); len(got) != 1 || got[0].Since.Sub(began) > Period {
+				t.Fatalf("while it is tried again: %v", got)
+			}
+		}
+		pass(2)
+		if got := r.Current(); len(got) != 0 {
+			t.Errorf("when it has gone well for long: %v", got)
+		}
+		if n := strings.Count(w.logged(), "WARNING"); n != 1 {
+			t.Errorf("%d warnings, want one:\n%s", n, w.logged())
+		}
+		worker.Kill()
+		if err := worker.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestALookThatHangsIsAnAlarmAndHoldsUpNothing(t *testing.T) {
 	run(t, 0, func(w *world, r *Registry, stop func()) {
 		hang := make(chan struct{})

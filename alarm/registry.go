@@ -51,7 +51,8 @@ type Registry struct {
 type sighting struct {
 	alarm  Alarm
 	raised bool
-	found  bool // in the present round
+	found  time.Time // last
+	keep   time.Duration
 }
 
 // New makes a registry of conditions. Names must differ.
@@ -118,9 +119,7 @@ func (r *Registry) Look() {
 		return
 	}
 	defer r.turn.Unlock()
-	for _, s := range r.seen {
-		s.found = false
-	}
+	began := r.clock.Now()
 	for i := range r.conditions {
 		c := &r.conditions[i]
 		now := r.clock.Now()
@@ -131,7 +130,7 @@ func (r *Registry) Look() {
 			r.note(c, f, now)
 		}
 	}
-	r.publish()
+	r.publish(began)
 }
 
 // look keeps a panic in a condition from ending the others.
@@ -158,7 +157,7 @@ func (r *Registry) note(c *Condition, f Finding, now time.Time) {
 		s = &sighting{alarm: Alarm{Name: c.Name, Subject: f.Subject, Since: now}}
 		r.seen[k] = s
 	}
-	s.found, s.alarm.Text, s.alarm.Do = true, f.Text, c.Do
+	s.found, s.keep, s.alarm.Text, s.alarm.Do = now, c.Keep, f.Text, c.Do
 	if !f.Since.IsZero() {
 		s.alarm.Since = f.Since
 	}
@@ -168,12 +167,13 @@ func (r *Registry) note(c *Condition, f Finding, now time.Time) {
 	}
 }
 
-// publish shows what is raised, and forgets what is over.
-func (r *Registry) publish() {
+// publish shows what is raised, and forgets what is over: what was not found in
+// the round that began then, and is not kept any more.
+func (r *Registry) publish(began time.Time) {
 	now := r.clock.Now()
 	var all []Alarm
 	for k, s := range r.seen {
-		if !s.found {
+		if s.found.Before(began) && (!s.raised || now.Sub(s.found) >= s.keep) {
 			delete(r.seen, k)
 			if s.raised {
 				r.logger.Infof("alarm is over after %s: %s", now.Sub(s.alarm.Since).Round(time.Second), s.alarm)

@@ -75,7 +75,8 @@ type Engine interface {
 
 // Status is what an agent knows about itself beside state and leadership.
 type Status struct {
-	State       string // leader, follower, candidate, standalone, stopped
+	State       string // leader, follower, candidate, waiting, standalone, stopped
+	ClusterID   string // that the disk remembers; empty: none
 	Draining    bool   // it stops politely, and answers still
 	CommitIndex uint64
 	LastContact time.Duration // with the leader; 0 on the leader itself

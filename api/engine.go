@@ -39,7 +39,7 @@ func (e engineService) Status(context.Context, *connect.Request[interrexv1.Statu
 	applied, _ := c.State.Applied()
 	m := &interrexv1.StatusResponse{
 		Id: c.ID, Version: c.Version, ApiAddress: own.APIAddress,
-		ClusterId: identity.ClusterID, Epoch: identity.Epoch.Number,
+		ClusterId: orElse(identity.ClusterID, own.ClusterID), Epoch: identity.Epoch.Number,
 		State: own.State, LeaderId: l.LeaderID, LeaderAddress: l.LeaderAddress, Term: l.Term,
 		Revision: uint64(c.State.Revision()), AppliedIndex: applied, CommitIndex: own.CommitIndex,
 		LastContact: durationpb.New(own.LastContact), Uptime: durationpb.New(own.Uptime),

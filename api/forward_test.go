@@ -122,6 +122,11 @@ func TestCallersDoNotSeeAnElection(t *testing.T) {
 func TestNobodyLeadsIsSaidAfterAWhile(t *testing.T) {
 	nodes := cluster(t, 3, func(c *Config) { c.LeaderWait = 50 * time.Millisecond })
 	l, f := follower(t, nodes)
+	if r := f.curl("LeaseService/Get", `{"key":"a/b","consistency":"CONSISTENCY_EVENTUAL"}`); r.status != 503 || r.kind() != "unavailable" {
+		t.Errorf("a read of a log that is not applied yet: %s", r.body)
+	}
+	l.claimed("a/c", "ann")
+	f.waitFor(func() bool { return f.state.Revision() == 1 })
 	for _, nd := range nodes {
 		if nd != f {
 			nd.must(nd.raft.Shutdown().Error())
@@ -138,7 +143,6 @@ func TestNobodyLeadsIsSaidAfterAWhile(t *testing.T) {
 	if r := f.curl("LeaseService/Get", `{"key":"a/b","consistency":"CONSISTENCY_EVENTUAL"}`); r.kind() != "not found" {
 		t.Errorf("an eventual read needs no leader: %s", r.body)
 	}
-	_ = l
 }
 
 // script is a forwarder that answers as it is told.

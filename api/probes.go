@@ -39,7 +39,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	var notes bytes.Buffer
 	if verbose {
 		for _, a := range s.config.Engine.Status().Alarms {
-			fmt.Fprintf(&notes, "[!] alarm %s; %s\n", a, a.Do)
+			fmt.Fprintf(&notes, "[!] alarm %s; since %s; %s\n", a, a.Since.UTC().Format(time.RFC3339), a.Do)
 		}
 	}
 	writeChecks(w, checks, verbose, notes.String())

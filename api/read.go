@@ -148,11 +148,20 @@ func (s *Server) reached(min interrex.Revision) error {
 	return nil
 }
 
+// begun refuses to read a state that has not applied anything yet: an agent that
+// was restarted has not read its log, and would say that nothing is there.
+func (s *Server) begun() error {
+	if index, _ := s.config.State.Applied(); index > 0 {
+		return nil
+	}
+	return interrex.Errorf(interrex.KindUnavailable, "cannot read: agent %s has not applied its log yet: it waits for a leader to say what is committed", s.config.ID)
+}
+
 // reach waits until a revision is applied here. The leader is asked whether
 // there is such a revision at all; with no leader, the wait alone decides.
 func (s *Server) reach(ctx context.Context, c caller, min interrex.Revision) error {
 	if s.config.State.Revision() >= min {
-		return nil
+		return s.begun()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var asking sync.WaitGroup

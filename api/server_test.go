@@ -158,7 +158,7 @@ func TestStatusIsOneScreen(t *testing.T) {
 		t.Errorf("%s", r.body)
 	}
 	// The probe names alarms to people, and is ready for all that.
-	if r := nd.get(nd.url + "/readyz?verbose"); r.status != 200 || !strings.Contains(r.body, "[!] alarm member-silent b: gone; start it\n") {
+	if r := nd.get(nd.url + "/readyz?verbose"); r.status != 200 || !strings.Contains(r.body, "[!] alarm member-silent b: gone; since 1970-01-01T00:00:01Z; start it\n") {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	if r := nd.get(nd.url + "/readyz"); r.status != 200 || r.body != "ok\n" {

@@ -13,6 +13,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"golang.org/x/sys/unix"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/raftworker"
@@ -27,6 +28,10 @@ const (
 	refusalGrace  = 2 * time.Second
 	behindGrace   = 30 * time.Second
 )
+
+// again is how long what is tried again and again has to go well: the engine
+// waits up to that long before the next start of what has failed.
+const again = 15 * time.Second
 
 // Where an alarm begins.
 const (
@@ -48,12 +53,14 @@ func (s *Set) conditions() []alarm.Condition {
 		{Name: "bootstrap-waiting", Look: s.bootstrapWaiting, After: electionGrace,
 			Do: "start the agents that are missing, with this one's address or theirs in cluster.join, and the same cluster.bootstrap-expect"},
 		{Name: "certificate-ending", Look: s.certificateEnding,
-			Do: "replace the files of the certificate: they are read again without a restart"},
-		{Name: "disk-failed", Look: s.diskFailed,
-			Do: "look at the system's log; the agent opens its log again by itself when the disk works"},
-		{Name: "disk-full", Look: s.diskFull,
+			Do: "issue a new certificate and replace the files: they are read again without a restart"},
+		{Name: "certificate-unusable", Look: s.certificateUnusable, After: restartGrace,
+			Do: "mend the files: those that were read before stay in force until then, and the next start would fail"},
+		{Name: "disk-failed", Look: s.diskFailed, Keep: again,
+			Do: "look at the system's log; the agent opens its log again by itself when the disk works; if files of the log are damaged or gone, bring back a copy from after the agent's last stop"},
+		{Name: "disk-full", Look: s.diskFull, Keep: again,
 			Do: "free space in the data directory's file system; the agent goes on by itself"},
-		{Name: "disk-hung", Look: s.diskHung,
+		{Name: "disk-hung", Look: s.diskHung, Keep: again,
 			Do: "look at the system's log and the storage: a write to the log has not returned"},
 		{Name: "disk-low", Look: s.diskLow,
 			Do: "free space in the data directory's file system, before raft's log has none"},
@@ -64,22 +71,22 @@ func (s *Set) conditions() []alarm.Condition {
 		{Name: "limit-near", Look: s.limitNear,
 			Do: "find the clients that use so much; beyond the limit they are refused as overloaded"},
 		{Name: "member-silent", Look: s.memberSilent,
-			Do: "start that agent, or mend the network to it"},
-		{Name: "peer-refused", Look: s.peerRefused, After: refusalGrace,
-			Do: "stop that agent: its directory or certificate is not that of the member"},
+			Do: "start or continue that agent, or mend the network to it"},
+		{Name: "peer-refused", Look: s.peerRefused, After: refusalGrace, Keep: again,
+			Do: "mend the side that is wrong, that agent or this one, as the text says: its directory, certificate, CA or version"},
 		{Name: "projection-behind", Look: s.projectionBehind, After: behindGrace,
 			Do: "give the database of lease holders a faster disk; leases are not affected"},
 		{Name: "projection-failing", Look: s.projectionFailing, After: electionGrace,
 			Do: "mend the database of lease holders; it is filled again by itself; leases are not affected"},
 		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
-			Do: "start the agents that are silent, or mend the network to them: nothing can be written until then"},
-		{Name: "raft-down", Look: s.raftDown, After: restartGrace,
-			Do: "look at the log of this agent; it tries again by itself"},
-		{Name: "refused", Look: s.refused, After: refusalGrace,
-			Do: "do as the peer says: an agent that has lost its disk needs another ID, not an empty directory"},
+			Do: "start the agents that are silent, or mend the network to them: nothing can be written through this agent until then"},
+		{Name: "raft-down", Look: s.raftDown, After: restartGrace, Keep: again,
+			Do: "look at the log of this agent; it tries again by itself; if raft's log is damaged, keep the directory and bring back a copy from after the agent's last stop"},
+		{Name: "refused", Look: s.refused, After: refusalGrace, Keep: again,
+			Do: "mend this agent as the peer's words say: its directory, certificate, CA or version; an empty directory cannot take the place of a member's"},
 		{Name: "snapshot-loop", Look: s.snapshotLoop,
-			Do: "if it goes on, remove this agent from the cluster and let it join anew with an empty directory"},
-		{Name: "worker-failing", Look: s.workerFailing, After: restartGrace,
+			Do: "if it goes on, restart this agent, and the leader"},
+		{Name: "worker-failing", Look: s.workerFailing, After: restartGrace, Keep: again,
 			Do: "see interrex agent report; the worker is started again by itself"},
 	}
 }
@@ -135,7 +142,10 @@ func (s *Set) bootstrapWaiting(time.Time) []alarm.Finding {
 		met = append(met, peer.ID)
 	}
 	for _, c := range now.transport.Contacts() {
-		if c.Err != nil {
+		switch {
+		case c.Refused:
+			return nil // an alarm of its own
+		case c.Err != nil:
 			missing = append(missing, unreached(c))
 		}
 	}
@@ -146,13 +156,9 @@ func (s *Set) bootstrapWaiting(time.Time) []alarm.Finding {
 	return alarm.Found(strings.Join(append([]string{text}, missing...), "; "))
 }
 
-// unreached says why an agent was not reached. Verdicts are alarms of their own.
+// unreached says why an agent was not reached.
 func unreached(c transport.Contact) string {
 	switch {
-	case c.Refused && c.Ours:
-		return "this agent refuses the one at " + c.Address
-	case c.Refused:
-		return c.Address + " refuses this agent"
 	case errors.Is(c.Err, unix.ECONNREFUSED):
 		return c.Address + " refuses the connection"
 	case isTimeout(c.Err):
@@ -172,7 +178,20 @@ func (s *Set) certificateEnding(now time.Time) (found []alarm.Finding) {
 		case left <= 0:
 			found = append(found, alarm.Finding{Subject: which, Text: "it ended at " + end.UTC().Format(time.RFC3339)})
 		case left <= certificateNotice:
-			found = append(found, alarm.Finding{Subject: which, Text: fmt.Sprintf("it ends in %d days, at %s", left/(24*time.Hour), end.UTC().Format(time.RFC3339))})
+			found = append(found, alarm.Finding{Subject: which, Text: fmt.Sprintf("it ends in %s, at %s", interrex.FormatDuration(left), end.UTC().Format(time.RFC3339))})
+		}
+	}
+	return found
+}
+
+func (s *Set) certificateUnusable(time.Time) (found []alarm.Finding) {
+	for which, source := range s.Present.now().certificates() {
+		files, is := source.(interface{ Problem() error })
+		if !is {
+			continue
+		}
+		if err := files.Problem(); err != nil {
+			found = append(found, alarm.Finding{Subject: which, Text: err.Error()})
 		}
 	}
 	return found
@@ -283,13 +302,17 @@ func (s *Set) memberSilent(time.Time) (found []alarm.Finding) {
 		if m.Address != "" {
 			f.Text = "nothing is heard of it at " + m.Address
 		}
+		f.Since = now.transport.Began()
 		if m.LastContact != nil {
 			f.Since = s.config.Agent.Clock.Now().Add(-*m.LastContact)
 		}
-		if c := now.transport.Contact(m.ID); c.Err != nil {
+		c := now.transport.Contact(m.ID)
+		if c.Err != nil {
 			f.Text = unreached(c)
 		}
-		found = append(found, f)
+		if !c.Refused { // that is an alarm of its own
+			found = append(found, f)
+		}
 	}
 	return found
 }
@@ -366,7 +389,7 @@ func (s *Set) quorumLost(time.Time) []alarm.Finding {
 	if voters == 0 {
 		return nil
 	}
-	text := fmt.Sprintf("there is no leader: %d of %s must reach each other", voters/2+1, plural(voters, "voter"))
+	text := fmt.Sprintf("no leader is known here: %d of %s must reach each other", voters/2+1, plural(voters, "voter"))
 	if len(silent) > 0 {
 		text += "; silent: " + strings.Join(silent, ", ")
 	}

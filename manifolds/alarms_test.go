@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -26,6 +28,7 @@ import (
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
 )
 
@@ -86,13 +89,23 @@ var troubles = map[string][]trouble{
 	}), "10.0.0.1:7400 takes requests of everybody"}},
 	"certificate-ending": {
 		{func(_ *testing.T, s *Set) func() {
-			s.config.Agent.TLS = ending(time.Now().Add(29 * 24 * time.Hour))
-			return func() { s.config.Agent.TLS = ending(time.Now().Add(31 * 24 * time.Hour)) }
-		}, "it ends in 28 days"},
+			use := func(end time.Time) { s.Present.change(func(p *parts) { p.between = ending(end) }) }
+			use(time.Now().Add(29*24*time.Hour + time.Minute))
+			return func() { use(time.Now().Add(31 * 24 * time.Hour)) }
+		}, "it ends in 29 d"},
 		{func(_ *testing.T, s *Set) func() {
-			s.config.Agent.TLS = ending(time.Now().Add(-time.Minute))
-			return func() { s.config.Agent.TLS = nil }
+			return s.Present.set(func(p *parts) { p.between = ending(time.Now().Add(-time.Minute)) }, func(p *parts) { p.between = nil })
 		}, "it ended at "},
+	},
+	// A pair that is for another agent, or damaged, is not taken up, and the one
+	// in force is spoken of.
+	"certificate-unusable": {
+		{replaced(func(t *testing.T, ca *transport.CA, dir string) { write(t, ca, dir, "n2") }), "it is for n2, and this agent is n1"},
+		{replaced(func(t *testing.T, _ *transport.CA, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, "agent.pem"), []byte("garbage"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}), "cannot use the pair of "},
 	},
 	"disk-failed": {{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskFailed)), "append: disk failed"}},
 	"disk-full": {
@@ -164,6 +177,42 @@ var troubles = map[string][]trouble{
 	},
 	"snapshot-loop":  {{ails(health{stuck: 77}), "log index 77"}},
 	"worker-failing": {{fails(QueueName, errors.New("boom")), "boom"}},
+}
+
+// replaced is a pair of files that is in force and is replaced by something else.
+func replaced(by func(t *testing.T, ca *transport.CA, dir string)) func(*testing.T, *Set) func() {
+	return func(t *testing.T, s *Set) func() {
+		ca, err := transport.DevCA()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		files := write(t, ca, dir, "n1")
+		files.ID = "n1"
+		if _, err := files.Certificate(); err != nil {
+			t.Fatal(err)
+		}
+		s.Present.change(func(p *parts) { p.between = files })
+		if found := s.look("certificate-unusable"); len(found) != 0 {
+			t.Fatalf("before: %v", found)
+		}
+		by(t, ca, dir)
+		return func() {
+			if ends := s.certificateEnds(); ends["cluster"].IsZero() {
+				t.Error("the end of the certificate in force is not known any more")
+			}
+			write(t, ca, dir, "n1")
+		}
+	}
+}
+
+func write(t *testing.T, ca *transport.CA, dir, id string) *transport.Files {
+	t.Helper()
+	files, err := ca.Write(dir, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // ending is a certificate that ends.

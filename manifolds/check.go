@@ -74,7 +74,7 @@ func checkAPIFiles(section config.APITLS) error {
 	if err := apiFiles(section).readable(); err != nil || section.Cert == "" || section.Key == "" {
 		return err
 	}
-	if _, _, err := apiTLS(section); err != nil {
+	if _, _, _, err := apiTLS(section); err != nil {
 		return fmt.Errorf("api.tls: %w", err)
 	}
 	if leaf := certificateIn(section.Cert); leaf != nil && time.Now().After(leaf.NotAfter) {

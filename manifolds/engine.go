@@ -46,6 +46,9 @@ func (e engine) Status() api.Status {
 		State: "stopped", Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
 		APIAddress: e.set.advertisedAPI(), Quorum: "raft does not run",
 	}
+	if now.identity != nil {
+		status.ClusterID = now.identity.ClusterID
+	}
 	if r := now.running(); r != nil {
 		e.raftStatus(&status, r, now)
 	}
@@ -62,7 +65,11 @@ func (e engine) raftStatus(status *api.Status, r *raft.Raft, now parts) {
 		status.LastContact = time.Since(heard)
 	}
 	status.Members = e.set.members(now)
-	if len(status.Members) == 0 {
+	switch {
+	case len(status.Members) > 0:
+	case e.set.section().Cluster.BootstrapExpect > 1:
+		status.State = "waiting"
+	default:
 		status.State = "standalone"
 	}
 	status.Quorum = quorum(status.Members, leads)

@@ -35,7 +35,7 @@ func (s *Set) apiListener() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
-			security, callers, err := apiTLS(section.TLS)
+			files, security, callers, err := apiTLS(section.TLS)
 			if err != nil {
 				return nil, err
 			}
@@ -51,7 +51,12 @@ func (s *Set) apiListener() dependency.Manifold {
 			if err != nil {
 				return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
 			}
-			return s.serve(portAPI, l, handler, security, nil)
+			w, err := s.serve(portAPI, l, handler, security, nil)
+			if err != nil || files == nil {
+				return w, err
+			}
+			end := s.Present.set(func(p *parts) { p.apiTLS = files }, func(p *parts) { p.apiTLS = nil })
+			return &freed{Worker: w, free: end}, nil
 		},
 	}
 }
@@ -59,31 +64,31 @@ func (s *Set) apiListener() dependency.Manifold {
 // apiTLS gives the API's TLS, nil for none. The certificate is read again when
 // its files have changed. callers are the authorities of client certificates,
 // nil for none.
-func apiTLS(section config.APITLS) (_ *tls.Config, callers *x509.CertPool, _ error) {
+func apiTLS(section config.APITLS) (files *transport.Files, _ *tls.Config, callers *x509.CertPool, _ error) {
 	if section.Cert == "" {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
-	files := &transport.Files{Cert: section.Cert, Key: section.Key}
+	files = &transport.Files{Cert: section.Cert, Key: section.Key}
 	if _, err := files.Certificate(); err != nil {
-		return nil, nil, fmt.Errorf("cannot serve the API: %w", err)
+		return nil, nil, nil, fmt.Errorf("cannot serve the API: %w", err)
 	}
 	c := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return files.Certificate() },
 	}
 	if section.ClientCA == "" {
-		return c, nil, nil
+		return files, c, nil, nil
 	}
 	pem, err := os.ReadFile(section.ClientCA)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %w", err)
+		return nil, nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %w", err)
 	}
 	callers = x509.NewCertPool()
 	if !callers.AppendCertsFromPEM(pem) {
-		return nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %s has no certificate in PEM", section.ClientCA)
+		return nil, nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %s has no certificate in PEM", section.ClientCA)
 	}
 	c.ClientAuth = tls.RequestClientCert // RequireClientCert judges it
-	return c, callers, nil
+	return files, c, callers, nil
 }
 
 func (s *Set) apiSocket() dependency.Manifold {

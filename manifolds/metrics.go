@@ -172,19 +172,23 @@ func newestSnapshot(raft string) (newest time.Time) {
 	return newest
 }
 
-// certificateEnds says when each of the agent's certificates ends: "cluster" is
-// the one between agents.
+// certificates are those in force, as long as they are used: "cluster" is the one
+// between agents.
+func (p parts) certificates() map[string]transport.TLS {
+	all := map[string]transport.TLS{}
+	if p.between != nil {
+		all["cluster"] = p.between
+	}
+	if p.apiTLS != nil {
+		all["api"] = p.apiTLS
+	}
+	return all
+}
+
+// certificateEnds says when each of the agent's certificates ends.
 func (s *Set) certificateEnds() map[string]time.Time {
-	current := s.section()
-	sources := map[string]transport.TLS{}
-	if between := s.config.Agent.certificates(current.Cluster); between != nil {
-		sources["cluster"] = between
-	}
-	if own := current.API.TLS; own.Cert != "" {
-		sources["api"] = &transport.Files{Cert: own.Cert, Key: own.Key}
-	}
 	ends := map[string]time.Time{}
-	for which, source := range sources {
+	for which, source := range s.Present.now().certificates() {
 		if cert, err := source.Certificate(); err == nil && cert.Leaf != nil {
 			ends[which] = cert.Leaf.NotAfter
 		}

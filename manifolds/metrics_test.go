@@ -70,14 +70,15 @@ func TestTheFirstCertificateThatEndsIsShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, c := range map[string]AgentConfig{
-		"between agents": {Cluster: config.Cluster{TLS: config.TLSFiles{CA: files.CA, Cert: files.Cert, Key: files.Key}}},
-		"the API's":      {API: config.API{TLS: config.APITLS{Cert: files.Cert, Key: files.Key}}},
+	for what, use := range map[string]func(*parts){
+		"between agents": func(p *parts) { p.between = files },
+		"the API's":      func(p *parts) { p.apiTLS = files },
 	} {
-		s, err := New(Config{Agent: c})
+		s, err := New(Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
+		s.Present.change(use)
 		if end, is := value(t, s, name); !is || time.Until(time.Unix(int64(end), 0)) < time.Hour {
 			t.Errorf("%s: it ends at %v (%v)", what, end, is)
 		}

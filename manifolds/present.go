@@ -27,6 +27,8 @@ type parts struct {
 	queue     *queue.Queue
 	notifier  *notify.Worker
 	transport *transport.Transport
+	between   transport.TLS    // the transport's; nil: the agent is alone
+	apiTLS    *transport.Files // of the API that is served; nil: none
 	raft      *raftworker.Worker
 	vitals    vitals // the same
 	raftDoor  Entrance

@@ -45,6 +45,9 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 		ID: dir.ID, Hello: p.hello, Accept: p.accept, Clock: now, Logger: s.logger("transport"),
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
 	}
+	if files, is := c.TLS.(*transport.Files); is {
+		files.ID = dir.ID
+	}
 	if c.TLS != nil {
 		c.Advertise, c.Join = section.Advertise, section.Join
 		open, err := get[*ports](ctx, s.name(PortsName))
@@ -60,7 +63,9 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 		return nil, err
 	}
 	s.Present.bound(portCluster, t.ListenAddr())
-	end := s.Present.set(func(p *parts) { p.transport = t }, func(p *parts) { p.transport = nil })
+	end := s.Present.set(
+		func(p *parts) { p.transport, p.between = t, c.TLS },
+		func(p *parts) { p.transport, p.between = nil, nil })
 	w := &freed{Worker: t, free: func() {
 		end()
 		s.Present.bound(portCluster, "")

@@ -73,6 +73,7 @@ func TestHashicorpsWordsReachTheLog(t *testing.T) {
 	h.Warn("failed to contact", "time", hclog.Fmt("%d ms", 7))
 	h.Error("failed", "error", "boom")
 	h.Error("failed to heartbeat to", "peer", "c", "error", "boom")
+	h.Warn("failed to contact", "server-id", "c")
 	NewHCLogger(transportLogger, log).Error("failed to decode incoming command", "error", "boom")
 	h.Info("entering follower state")
 	h.Debug("not said below trace")
@@ -81,8 +82,9 @@ func TestHashicorpsWordsReachTheLog(t *testing.T) {
 	want := []string{
 		"INFO raft: failed to contact peer=b time=7 ms",
 		"WARNING raft: failed peer=b error=boom",
-		"INFO raft: failed to heartbeat to peer=b peer=c error=boom",
-		"INFO transport: failed to decode incoming command error=boom",
+		"DEBUG raft: failed to heartbeat to peer=b peer=c error=boom",
+		"DEBUG raft: failed to contact peer=b server-id=c",
+		"DEBUG transport: failed to decode incoming command error=boom",
 		"DEBUG raft: entering follower state peer=b",
 		"INFO raft.snapshot: odd peer=b",
 		"DEBUG raft: from the standard library peer=b",

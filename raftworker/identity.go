@@ -115,7 +115,7 @@ func readIdentity(path string) (Identity, error) {
 		err = errors.New("id or incarnation is missing")
 	}
 	if err != nil {
-		return Identity{}, fmt.Errorf("cannot read identity: %s is damaged: %w: restore it, or move the data directory away and let the agent join anew", path, err)
+		return Identity{}, fmt.Errorf("cannot read identity: %s is damaged: %w: bring back a copy of it", path, err)
 	}
 	return Identity{
 		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID,

@@ -137,7 +137,7 @@ func checkLog(log raft.LogStore, snapshots raft.SnapshotStore) (newest uint64, e
 		return 0, fmt.Errorf("cannot read raft log: %w", err)
 	}
 	if first > newest+1 {
-		return 0, fmt.Errorf("cannot start raft: the log begins at index %d and the newest snapshot is of %d: what is between is lost: restore the directory, or remove this agent from the cluster and let it join anew", first, newest)
+		return 0, fmt.Errorf("cannot start raft: the log begins at index %d and the newest snapshot is of %d: what is between is lost: bring back a copy of the directory from after the agent's last stop", first, newest)
 	}
 	return newest, nil
 }

@@ -59,8 +59,9 @@ func (l *hcLogger) Log(level hclog.Level, msg string, args ...any) {
 }
 
 // Everything goes one level down, since what makes raft useless here ends the
-// worker, and that is logged as the error it is. An error of a peer goes two: it
-// is repeated as long as the peer is away, also when that was stopped in order.
+// worker, and that is logged as the error it is. An error of a peer goes to debug:
+// it is repeated several times a second as long as the peer is away, which is an
+// alarm.
 // Their info is no news to an operator, and their debug is far too much for ours.
 func (l *hcLogger) Trace(msg string, args ...any) {
 	if l.to.IsTraceEnabled() {
@@ -69,10 +70,16 @@ func (l *hcLogger) Trace(msg string, args ...any) {
 }
 func (l *hcLogger) Debug(msg string, args ...any) { l.Trace(msg, args...) }
 func (l *hcLogger) Info(msg string, args ...any)  { l.to.Debugf("%s", l.line(msg, args)) }
-func (l *hcLogger) Warn(msg string, args ...any)  { l.to.Infof("%s", l.line(msg, args)) }
+func (l *hcLogger) Warn(msg string, args ...any) {
+	if l.ofPeer(args) {
+		l.Info(msg, args...)
+		return
+	}
+	l.to.Infof("%s", l.line(msg, args))
+}
 func (l *hcLogger) Error(msg string, args ...any) {
 	if l.ofPeer(args) {
-		l.Warn(msg, args...)
+		l.Info(msg, args...)
 		return
 	}
 	l.to.Warningf("%s", l.line(msg, args))
@@ -83,7 +90,7 @@ const transportLogger = "transport"
 
 // ofPeer reports whether a line is about what a peer does, or does not.
 func (l *hcLogger) ofPeer(args []any) bool {
-	return l.name == transportLogger || slices.ContainsFunc(args, func(key any) bool { return key == "peer" || key == "target" })
+	return l.name == transportLogger || slices.ContainsFunc(args, func(key any) bool { return key == "peer" || key == "target" || key == "server-id" })
 }
 
 func (l *hcLogger) IsTrace() bool { return l.to.IsTraceEnabled() }

@@ -35,7 +35,7 @@ func (c *countedSnapshots) count(index uint64) {
 	}
 	c.times++
 	if c.times == maxInstalls+1 {
-		c.logger.Errorf("the snapshot of log index %d has been installed %d times: this agent cannot catch up; if it goes on, remove the agent from the cluster and let it join anew with an empty directory", index, c.times)
+		c.logger.Errorf("the snapshot of log index %d has been installed %d times: this agent cannot catch up; if it goes on, restart it, and the leader", index, c.times)
 	}
 }
 

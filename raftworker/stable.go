@@ -60,7 +60,7 @@ func openStable(dir string, d *disk, f files) (*stableStore, error) {
 		return s, nil
 	}
 	if s.saved, err = decodeVote(data); err != nil {
-		return nil, fmt.Errorf("cannot read term and vote in %s: %w: an agent that has forgotten its vote could vote twice: restore the file, or remove this agent from the cluster and let it join anew", s.path, err)
+		return nil, fmt.Errorf("cannot read term and vote in %s: %w: an agent that has forgotten its vote could vote twice: bring back a copy of the directory from after the agent's last stop", s.path, err)
 	}
 	return s, nil
 }

@@ -18,6 +18,8 @@ type Files struct {
 	CA   string // certificates of the authorities; empty: Roots fails, and the pair is not checked against any
 	Cert string // this agent's certificate, then those between it and the CA
 	Key  string // its key
+	// ID is whom the certificate must be for; empty: anybody.
+	ID string
 
 	mu      sync.Mutex
 	stamps  [3]stamp
@@ -104,6 +106,9 @@ func (f *Files) load() error {
 	if err != nil {
 		return fmt.Errorf("cannot use the pair of %s and %s: %w", f.Cert, f.Key, err)
 	}
+	if err := f.isFor(cert.Leaf); err != nil {
+		return err
+	}
 	if f.CA == "" {
 		f.cert = &cert
 		return nil
@@ -120,6 +125,20 @@ func (f *Files) load() error {
 		return fmt.Errorf("cannot use %s: %w", f.Cert, err)
 	}
 	f.cert, f.roots = &cert, roots
+	return nil
+}
+
+func (f *Files) isFor(leaf *x509.Certificate) error {
+	if f.ID == "" {
+		return nil
+	}
+	id, err := IDOf(leaf)
+	if err == nil && id != f.ID {
+		err = fmt.Errorf("it is for %s, and this agent is %s", id, f.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot use %s: %w", f.Cert, err)
+	}
 	return nil
 }
 

@@ -73,7 +73,16 @@ func (h Hello) equal(o Hello) bool {
 func (h Hello) completed(remote net.Addr) Hello {
 	h.ClusterAddress = completeAddress(h.ClusterAddress, remote)
 	h.APIAddress = completeAddress(h.APIAddress, remote)
+	if onLoopback(h.APIAddress) && !onLoopback(remote.String()) {
+		h.APIAddress = "" // nobody else reaches it
+	}
 	return h
+}
+
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 func completeAddress(address string, remote net.Addr) string {

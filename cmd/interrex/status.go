@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,7 +67,7 @@ func statusTable(m *interrexv1.StatusResponse) table {
 		{"cluster", orDefault(m.GetClusterId(), "none yet") + fmt.Sprintf(", epoch %d", m.GetEpoch())},
 		{"quorum", m.GetQuorum()},
 		{"leader", orDefault(m.GetLeaderId(), "none known") + at(m.GetLeaderAddress()) + fmt.Sprintf(", term %d", m.GetTerm())},
-		{"revision", fmt.Sprintf("%d (log index %d applied, %d committed)", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex())},
+		{"revision", revisionLine(m)},
 		{"leases", fmt.Sprint(m.GetLeases())},
 		{"version", m.GetVersion() + ", up " + upFor(m)},
 	}}
@@ -77,6 +79,19 @@ func statusTable(m *interrexv1.StatusResponse) table {
 	}
 	t.rows = append(t.rows, alarmRows(m)...)
 	return t
+}
+
+// revisionLine says where the state stands. The newest entries of the log are
+// often raft's own, which no state sees: a few are no lag.
+func revisionLine(m *interrexv1.StatusResponse) string {
+	const few = 16
+	switch {
+	case m.GetAppliedIndex() == 0 && m.GetClusterId() != "":
+		return "none yet: the log is applied when a leader has said what is committed"
+	case m.GetCommitIndex() > m.GetAppliedIndex()+few:
+		return fmt.Sprintf("%d at log index %d, which is %d behind", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex()-m.GetAppliedIndex())
+	}
+	return fmt.Sprintf("%d at log index %d", m.GetRevision(), m.GetAppliedIndex())
 }
 
 func memberLine(m *interrexv1.MemberStatus) string {
@@ -129,6 +144,7 @@ func (s agentStatus) MarshalJSON() ([]byte, error) {
 // statusOfAll asks every member that the first answer names.
 func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse) error {
 	all := []agentStatus{{id: first.GetId(), status: first}}
+	cluster := first.GetClusterId()
 	for _, m := range first.GetMembers() {
 		if m.GetId() != first.GetId() {
 			all = append(all, agentStatus{id: m.GetId(), address: m.GetApiAddress()})
@@ -137,7 +153,13 @@ func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse)
 	var asking sync.WaitGroup
 	for i := range all[1:] {
 		s := &all[1+i]
-		asking.Go(func() { s.status, s.err = a.statusAt(ctx, s.address) })
+		asking.Go(func() {
+			s.status, s.err = a.statusAt(ctx, s.address)
+			if s.err == nil && (s.status.GetId() != s.id || s.status.GetClusterId() != cluster) {
+				s.err = fmt.Errorf("at %s, which %s announces, agent %s of cluster %s answers: set its api.listen or api.advertise to an address that is reached from here",
+					s.address, s.id, s.status.GetId(), orDefault(s.status.GetClusterId(), "none"))
+			}
+		})
 	}
 	asking.Wait()
 	var names []string
@@ -157,16 +179,31 @@ func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse)
 const oneAgent = 3 * time.Second
 
 func (a *app) statusAt(ctx context.Context, address string) (m *interrexv1.StatusResponse, err error) {
+	var failed []error
 	if address == "" {
-		return nil, fmt.Errorf("its API address is not known")
+		return nil, errors.New("it announces no API address that is reached from here: see api.listen and api.advertise")
 	}
+	schemes := []string{"http://", "https://"}
+	if os.Getenv("INTERREX_CACERT") != "" || strings.Contains(orDefault(a.addr, os.Getenv("INTERREX_ADDR")), "https://") {
+		slices.Reverse(schemes)
+	}
+	// Each agent decides by itself whether its API speaks TLS.
+	for _, scheme := range schemes {
+		m, err = a.statusOf(ctx, scheme+address)
+		if err == nil {
+			return m, nil
+		}
+		failed = append(failed, err)
+	}
+	return nil, failed[0]
+}
+
+// statusOf asks the agent at one address, in oneAgent.
+func (a *app) statusOf(ctx context.Context, address string) (m *interrexv1.StatusResponse, err error) {
 	ctx, cancel := context.WithTimeout(ctx, oneAgent)
 	defer cancel()
 	there := *a
-	there.addr = "http://" + address
-	if os.Getenv("INTERREX_CACERT") != "" || strings.Contains(orDefault(a.addr, os.Getenv("INTERREX_ADDR")), "https://") {
-		there.addr = "https://" + address
-	}
+	there.addr = address
 	err = there.dial(ctx, true, func(s session) error {
 		m, err = s.client.Status(ctx)
 		return err

@@ -287,7 +287,8 @@ type StatusResponse struct {
 	ClusterId string                 `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	Epoch     uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Version   string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	// leader, follower, candidate, standalone, stopped.
+	// leader, follower, candidate, waiting (for the first members), standalone,
+	// stopped.
 	State         string               `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
 	LeaderId      string               `protobuf:"bytes,6,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
 	LeaderAddress string               `protobuf:"bytes,7,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
