@@ -38,10 +38,13 @@ func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
 	if found = append(found, err); err == nil {
 		found = append(found, c.checkClusterFiles(file.Cluster, id))
 	}
-	if !answers(socketPath(file.API.Socket, c.DataDir)) {
+	warnings = c.warnings()
+	if path := socketPath(file.API.Socket, c.DataDir); answers(path) {
+		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: they were not tried, since an agent answers at %s: a reload will say whether they are free", path))
+	} else {
 		found = append(found, c.tryPorts(file))
 	}
-	return c.warnings(), errors.Join(append(found, c.checkHolders(ctx, file.Notify))...)
+	return warnings, errors.Join(append(found, c.checkHolders(ctx, file.Notify))...)
 }
 
 // keyFiles are files that a configuration names, by key.
@@ -184,7 +187,7 @@ func (c AgentConfig) knownID() (string, error) {
 func answers(path string) bool {
 	conn, err := net.DialTimeout("unix", path, connectTimeout)
 	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED)
+		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.ECONNREFUSED)
 	}
 	_ = conn.Close()
 	return true
@@ -221,6 +224,9 @@ func (c AgentConfig) warnings() []string {
 		if info, err := os.Stat(f.path); f.path != "" && err == nil && info.Mode().Perm()&0o077 != 0 {
 			all = append(all, fmt.Sprintf("%s: others can read %s, its mode is %04o: run 'chmod 600 %s'", f.key, f.path, info.Mode().Perm(), f.path))
 		}
+	}
+	if info, err := os.Stat(c.DataDir); err == nil && info.IsDir() && info.Mode().Perm()&0o077 != 0 {
+		all = append(all, fmt.Sprintf("agent.data-dir: others can look into %s, its mode is %04o: run 'chmod 700 %s'", c.DataDir, info.Mode().Perm(), c.DataDir))
 	}
 	for _, f := range append(apiFiles(c.API.TLS), clusterFiles(c.Cluster.TLS)...) {
 		leaf := certificateIn(f.path)

@@ -49,7 +49,7 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 	if err := os.WriteFile(file, []byte("postgres://x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ofB := t.TempDir()
+	ofB := private(t)
 	if err := os.WriteFile(filepath.Join(ofB, "identity.json"), []byte(`{"id":"b","incarnation":"00"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		"a log level":                  {func(c *AgentConfig) { c.Logging.Config = "x=LOUD" }, "logging.config", ""},
 	} {
 		a := AgentConfig{
-			ID: "a", DataDir: t.TempDir(), API: config.API{Listen: "127.0.0.1:0"},
+			ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"},
 			Cluster:  config.Cluster{Listen: "127.0.0.1:0", TLS: mine},
 			Notify:   config.Notify{LeaseHolders: config.NotifyOff},
 			Postgres: func(string) (*sql.DB, error) { return nil, errors.New("no such\ndatabase") },
@@ -101,12 +101,50 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 	}
 }
 
+// private makes a directory that nobody else can look into.
+func private(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "private")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestADirectoryThatOthersCanLookIntoIsWarnedOf(t *testing.T) {
+	a := AgentConfig{ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"}, Notify: config.Notify{LeaseHolders: config.NotifyOff}}
+	if err := os.Chmod(a.DataDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if warnings, err := a.Check(t.Context()); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "chmod 700 "+a.DataDir) {
+		t.Errorf("got %q, %v", warnings, err)
+	}
+}
+
+func TestPortsAreNotTriedWhereAnAgentAnswers(t *testing.T) {
+	a := AgentConfig{ID: "a", DataDir: private(t), Notify: config.Notify{LeaseHolders: config.NotifyOff}}
+	agent, err := net.Listen("unix", filepath.Join(a.DataDir, "interrex.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer agent.Close()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	a.API.Listen = taken.Addr().String()
+	if warnings, err := a.Check(t.Context()); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "were not tried") {
+		t.Errorf("got %q, %v", warnings, err)
+	}
+}
+
 func TestAKeyThatOthersCanReadIsWarnedOf(t *testing.T) {
 	ca, err := transport.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := AgentConfig{ID: "a", DataDir: t.TempDir(), Cluster: config.Cluster{Listen: "127.0.0.1:0", TLS: certified(t, ca, "a")}}
+	a := AgentConfig{ID: "a", DataDir: private(t), Cluster: config.Cluster{Listen: "127.0.0.1:0", TLS: certified(t, ca, "a")}}
 	if err := os.Chmod(a.Cluster.TLS.Key, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +186,7 @@ func TestACertificateThatHasEndedIsRefusedAndOneThatEndsSoonWarnedOf(t *testing.
 		why, warning string
 	}{{-time.Hour, "api.tls.cert: ", ""}, {49 * time.Hour, "", "ends in 2 days"}, {1000 * time.Hour, "", ""}} {
 		cert, key := issue(t, time.Now().Add(c.end))
-		a := AgentConfig{ID: "a", DataDir: t.TempDir(), API: config.API{Listen: "127.0.0.1:0", TLS: config.APITLS{Cert: cert, Key: key}}}
+		a := AgentConfig{ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0", TLS: config.APITLS{Cert: cert, Key: key}}}
 		warnings, err := a.Check(t.Context())
 		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
 			t.Errorf("it ends in %s: %v", c.end, err)
