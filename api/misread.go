@@ -20,8 +20,11 @@ import (
 )
 
 const (
-	maxMisreadDepth = 16 // messages in messages in which the wrong field is looked for
-	maxShownValue   = 64 // bytes of a wrong value that its error repeats
+	maxMisread      = 64 << 10 // bytes of a body in which the wrong field is looked for
+	maxMisreadDepth = 16       // messages in messages
+	maxMisreadItems = 256      // elements of a list or a map
+	maxShownValue   = 64       // bytes of a wrong value or name that its error repeats
+	maxShownReason  = 512      // bytes of protojson's own words
 )
 
 // misread says, as KindInvalid, which field of a JSON text cannot be read into
@@ -38,11 +41,13 @@ func misread(text []byte, m protoreflect.Message, why error) error {
 	if err := broken(text); err != nil {
 		return err
 	}
-	if err := misreadField(text, m, "", 0); err != nil {
-		return err
+	if len(text) <= maxMisread {
+		if err := misreadField(text, m, "", 0); err != nil {
+			return err
+		}
 	}
 	plain := strings.TrimPrefix(strings.ReplaceAll(why.Error(), "\u00a0", " "), "proto: ")
-	return interrex.Errorf(interrex.KindInvalid, "body: cannot read a %s: %s", name, plain)
+	return interrex.Errorf(interrex.KindInvalid, "body: cannot read a %s: %s", name, shortened(plain, maxShownReason))
 }
 
 // broken reports where a text stops being JSON.
@@ -120,7 +125,7 @@ func misreadValue(value json.RawMessage, m protoreflect.Message, f protoreflect.
 		if json.Unmarshal(value, &items) != nil {
 			return wrongValue(path, value, "a list in brackets")
 		}
-		for i, item := range items {
+		for i, item := range items[:min(len(items), maxMisreadItems)] {
 			if !readable(m, name, []json.RawMessage{item}) {
 				return misreadOne(item, m.NewField(f).List().NewElement(), f, fmt.Sprintf("%s[%d]", path, i), depth)
 			}
@@ -130,15 +135,16 @@ func misreadValue(value json.RawMessage, m protoreflect.Message, f protoreflect.
 		if json.Unmarshal(value, &items) != nil {
 			return wrongValue(path, value, "an object, such as {\"a\": ...}")
 		}
-		for _, key := range slices.Sorted(maps.Keys(items)) {
+		keys := slices.Sorted(maps.Keys(items))
+		for _, key := range keys[:min(len(keys), maxMisreadItems)] {
 			if !readable(m, name, map[string]json.RawMessage{key: items[key]}) {
-				return misreadOne(items[key], m.NewField(f).Map().NewValue(), f.MapValue(), path+"."+key, depth)
+				return misreadOne(items[key], m.NewField(f).Map().NewValue(), f.MapValue(), path+"."+shown([]byte(key)), depth)
 			}
 		}
 	default:
 		return misreadOne(value, m.NewField(f), f, path, depth)
 	}
-	return wrongValue(path, value, "what each of its elements says once")
+	return nil // protojson says which
 }
 
 // misreadOne says what is wrong with a value that is no list and no map.
@@ -157,11 +163,14 @@ func wrongValue(path string, value []byte, allowed string) error {
 
 // shown shortens what an error repeats, and keeps it on one line.
 func shown(value []byte) string {
-	s := strings.Join(strings.Fields(string(value)), " ")
-	if len(s) > maxShownValue {
-		s = strings.ToValidUTF8(s[:maxShownValue], "") + "..."
+	return shortened(strings.Join(strings.Fields(string(value[:min(len(value), 4*maxShownValue)])), " "), maxShownValue)
+}
+
+func shortened(s string, limit int) string {
+	if len(s) <= limit {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:limit], "") + "..."
 }
 
 // allowed says what a field takes.

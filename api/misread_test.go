@@ -1,6 +1,8 @@
 package api
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -67,4 +69,37 @@ func FuzzMisread(f *testing.F) {
 			t.Fatalf("%q: %v, and protojson says %v", text, err, want)
 		}
 	})
+}
+
+// A body that is large, or a field that has many elements, is not searched for
+// what is wrong: that would cost the agent much more than the caller.
+func TestTheSearchForWhatIsWrongIsBounded(t *testing.T) {
+	many := func(n int, last string) string {
+		var b strings.Builder
+		b.WriteString(`{"key":"a","metadata":{`)
+		for i := range n {
+			fmt.Fprintf(&b, `"k%06d":"v",`, i)
+		}
+		return b.String() + last + `}}`
+	}
+	for what, text := range map[string]string{
+		"a large body":           `{"metadata":{"` + strings.Repeat("k", maxMisread) + `":1}}`,
+		"many elements":          many(maxMisreadItems, `"z":1`),
+		"a long key":             `{"metadata":{"` + strings.Repeat("k", 1000) + `":1}}`,
+		"a long field":           `{"` + strings.Repeat("k", 1000) + `":1}`,
+		"a large body of a list": `{"operations":[` + strings.Repeat(`{},`, maxMisread/3) + `3]}`,
+	} {
+		m := &interrexv1.ClaimRequest{}
+		why := protojson.Unmarshal([]byte(text), m)
+		if why == nil {
+			t.Fatalf("%s: it can be read", what)
+		}
+		if err := misread([]byte(text), m.ProtoReflect(), why); !errors.Is(err, interrex.ErrInvalid) || len(err.Error()) > 2*maxShownReason {
+			t.Errorf("%s: an error of %d bytes: %.200s", what, len(err.Error()), err)
+		}
+	}
+	text := []byte(many(maxMisreadItems, `"z":1`))
+	if err := misread(text, (&interrexv1.ClaimRequest{}).ProtoReflect(), errors.New("what protojson says")); !strings.HasSuffix(err.Error(), "cannot read a ClaimRequest: what protojson says") {
+		t.Errorf("many elements were looked at: %v", err)
+	}
 }
