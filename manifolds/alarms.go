@@ -298,7 +298,7 @@ func (s *Set) memberSilent(time.Time) (found []alarm.Finding) {
 		if !m.Silent {
 			continue
 		}
-		f := alarm.Finding{Subject: m.ID, Text: "no address of it is known"}
+		f := alarm.Finding{Subject: m.ID, Text: "it was not met at any of cluster.join yet"}
 		if m.Address != "" {
 			f.Text = "nothing is heard of it at " + m.Address
 		}

@@ -49,11 +49,24 @@ func (c *contacts) of(id string) *heard {
 	h := c.heard[id]
 	if h == nil {
 		h = new(heard)
-		if len(c.heard) < maxKnown {
-			c.heard[id] = h
-		}
+		c.forgetOne()
+		c.heard[id] = h
 	}
 	return h
+}
+
+// forgetOne makes room: it forgets who was heard of longest ago.
+func (c *contacts) forgetOne() {
+	if len(c.heard) < maxKnown {
+		return
+	}
+	oldest := ""
+	for id, h := range c.heard {
+		if oldest == "" || h.since.Load() < c.heard[oldest].since.Load() {
+			oldest = id
+		}
+	}
+	delete(c.heard, oldest)
 }
 
 // note takes up how a dial of an address ended.

@@ -30,10 +30,13 @@ type Transport struct {
 	wake     chan struct{}
 	conns    sync.WaitGroup // goroutines of incoming connections
 
-	mu   sync.Mutex
-	raft *RaftTransport // the one that lives
-	api  *inlet
-	open map[net.Conn]struct{} // incoming TCP connections
+	meeting sync.WaitGroup // dials of the meetLoop
+
+	mu       sync.Mutex
+	dialling map[string]bool // addresses that the meetLoop dials now
+	raft     *RaftTransport  // the one that lives
+	api      *inlet
+	open     map[net.Conn]struct{} // incoming TCP connections
 }
 
 // New binds the port and starts to answer. Whoever calls it must stop the
@@ -58,6 +61,7 @@ func New(config Config) (*Transport, error) {
 		refusals: refusals{clock: config.Clock, logger: config.Logger},
 		wake:     make(chan struct{}, 1),
 		open:     map[net.Conn]struct{}{},
+		dialling: map[string]bool{},
 	}
 	if err := t.bind(); err != nil {
 		cancel()

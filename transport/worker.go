@@ -17,12 +17,13 @@ import (
 const (
 	meetFirst  = 100 * time.Millisecond
 	meetIdle   = 30 * time.Second
-	meetAtOnce = 8 // dials of one round that are under way together
+	meetAtOnce = 8  // dials of one Meet that are under way together
+	meetMost   = 64 // dials of the loop that are under way together
 	probeAfter = 2 * time.Second
 )
 
-// ProbeTime is the longest time between two sounds of an agent that is well:
-// one that was not heard of for longer is silent.
+// ProbeTime is the longest time between two sounds of an agent that is well, but
+// for the handshake: one that was not heard of for longer is silent.
 const ProbeTime = probeAfter + probeAfter
 
 // stopTimeout bounds the wait for users of connections that have been cut.
@@ -90,6 +91,7 @@ func (t *Transport) stop() {
 
 // meetLoop looks for other agents for as long as the transport lives.
 func (t *Transport) meetLoop() {
+	defer t.meeting.Wait()
 	delay := time.Duration(0)
 	var all time.Time // when all were last met
 	for t.pauseOrNews(&delay) {
@@ -97,9 +99,28 @@ func (t *Transport) meetLoop() {
 		if now := t.config.Clock.Now(); now.Sub(all) >= meetIdle || delay < probeAfter {
 			addresses, all = t.addresses(), now
 		}
-		_ = t.meet(t.ctx, addresses) // see contacts
+		for _, address := range addresses {
+			t.meetSoon(address)
+		}
 		delay = min(max(2*delay, meetFirst), probeAfter)
 	}
+}
+
+// meetSoon exchanges hellos with the agent at an address, unless that is under way.
+// It does not wait: an address that does not answer holds up no other.
+func (t *Transport) meetSoon(address string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dialling[address] || len(t.dialling) >= meetMost {
+		return
+	}
+	t.dialling[address] = true
+	t.meeting.Go(func() {
+		_ = t.meetAt(t.ctx, address) // see contacts
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.dialling, address)
+	})
 }
 
 // pauseOrNews waits for about delay, or less when there is news, and reports
@@ -146,9 +167,7 @@ func (t *Transport) Announce() {
 
 // Meet exchanges hellos once with every agent whose address is known or given
 // to join. Its error names those that did not answer or were refused.
-func (t *Transport) Meet(ctx context.Context) error { return t.meet(ctx, t.addresses()) }
-
-func (t *Transport) meet(ctx context.Context, addresses []string) error {
+func (t *Transport) Meet(ctx context.Context) error {
 	if t.config.TLS == nil {
 		return nil
 	}
@@ -156,13 +175,11 @@ func (t *Transport) meet(ctx context.Context, addresses []string) error {
 	var failed []error
 	var dials sync.WaitGroup
 	free := make(chan struct{}, meetAtOnce)
-	for _, address := range addresses {
+	for _, address := range t.addresses() {
 		free <- struct{}{}
 		dials.Go(func() {
 			defer func() { <-free }()
-			err := t.meetAt(ctx, address)
-			t.contacts.note(address, t.config.Clock.Now(), err)
-			if err != nil {
+			if err := t.meetAt(ctx, address); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failed = append(failed, fmt.Errorf("cannot meet the agent at %s: %w", address, err))
@@ -176,9 +193,10 @@ func (t *Transport) meet(ctx context.Context, addresses []string) error {
 func (t *Transport) meetAt(ctx context.Context, address string) error {
 	conn, _, err := t.dialAt(ctx, address, "", protocolHello)
 	if errors.Is(err, errMyself) {
-		return nil
+		err = nil
 	}
-	if err != nil {
+	t.contacts.note(address, t.config.Clock.Now(), err)
+	if conn == nil {
 		return err
 	}
 	return conn.Close()
