@@ -201,8 +201,11 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 		if disabled++; kind != interrex.KindDisabled {
 			disabled = 0
 		}
-		if err == nil || final(err) && (disabled == 0 || disabled == len(c.endpoints)) {
+		switch {
+		case err == nil, final(err) && disabled == 0:
 			return answer, err
+		case disabled == len(c.endpoints): // which says nothing about an earlier attempt
+			return nil, late(err, unsure)
 		}
 		unsure = unsure || kind == interrex.KindOutcomeUnknown
 		if wire.Answered(err) && (said == nil || kind != interrex.KindTimeout && kind != interrex.KindDisabled) {

@@ -104,3 +104,21 @@ func TestALeaseGrantedToACallerWhoHasGoneIsGivenBack(t *testing.T) {
 		b.equal("holder", b.server.holder(key), "")
 	})
 }
+
+func TestThatAnAgentDoesNotServeClaimsSaysNothingAboutAnEarlierAttempt(t *testing.T) {
+	for _, c := range []struct {
+		kinds []interrex.Kind
+		want  error
+	}{
+		{[]interrex.Kind{interrex.KindOutcomeUnknown, interrex.KindDisabled}, interrex.ErrOutcomeUnknown},
+		{[]interrex.Kind{interrex.KindNoLeader, interrex.KindDisabled}, interrex.ErrDisabled},
+		{[]interrex.Kind{interrex.KindDisabled}, interrex.ErrDisabled},
+	} {
+		within(t, func(b *bench) {
+			b.server.refuse(c.kinds...)
+			if _, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}); !errors.Is(err, c.want) {
+				b.Errorf("after %v: got %v, want %v", c.kinds, err, c.want)
+			}
+		})
+	}
+}

@@ -164,7 +164,10 @@ func (c *claiming) hear(a attempt[interrex.LeaseAnswer]) (g grant, err error, fi
 		return grant{}, nil, false // a refusal is about its own attempt
 	}
 	kind := interrex.KindOf(a.err)
-	if !again(kind) {
+	switch {
+	case kind == interrex.KindDisabled && c.nothing < c.made: // by an agent that knows of no other attempt
+		return grant{}, unanswered{why: a.err.Error(), cause: a.err}, true
+	case !again(kind):
 		return grant{}, a.err, true
 	}
 	c.k.config.Logger.Debugf("claim of %s, attempt %d: %v", c.request.Key, a.number, a.err)
@@ -191,7 +194,7 @@ func (c *claiming) granted(a interrex.LeaseAnswer) grant {
 // count notes that an attempt has failed, and whether it is known to have done
 // nothing.
 func (c *claiming) count(err error) {
-	if interrex.KindOf(err).Retryable() {
+	if kind := interrex.KindOf(err); kind.Retryable() || kind == interrex.KindDisabled {
 		c.nothing++
 		c.last = tellsMore(c.last, err)
 	}
