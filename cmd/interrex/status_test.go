@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// told is an agent that says what it is told to.
+type told struct {
+	interrexv1.UnimplementedEngineServiceHandler
+	status *interrexv1.StatusResponse
+}
+
+func (t *told) Status(context.Context, *connect.Request[interrexv1.StatusRequest]) (*connect.Response[interrexv1.StatusResponse], error) {
+	return connect.NewResponse(t.status), nil
+}
+
+// tells starts such an agent, and gives it and its API address.
+func tells(t *testing.T, id string) (*told, string) {
+	t.Helper()
+	a := &told{status: &interrexv1.StatusResponse{Id: id, ClusterId: "mine", State: "follower"}}
+	mux := http.NewServeMux()
+	mux.Handle(interrexv1.NewEngineServiceHandler(a))
+	server := httptest.NewUnstartedServer(mux)
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	return a, server.Listener.Addr().String()
+}
+
+// asked runs status, and gives what it prints and its exit code.
+func asked(t *testing.T, args ...string) (string, int) {
+	t.Helper()
+	for _, line := range os.Environ() {
+		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "INTERREX_") {
+			t.Setenv(name, "") // so that it is there again after the test
+			os.Unsetenv(name)
+		}
+	}
+	var out bytes.Buffer
+	root := newRoot(&out, &out)
+	root.SetArgs(append([]string{"status"}, args...))
+	err := root.ExecuteContext(t.Context())
+	if err == nil {
+		return out.String(), 0
+	}
+	code, _ := exitCode(err)
+	return out.String(), code
+}
+
+func TestStatusOfAllTellsWhoAnswersForWhom(t *testing.T) {
+	first, at := tells(t, "n1")
+	_, two := tells(t, "n2")
+	other, stranger := tells(t, "n3")
+	other.status.ClusterId = "another"
+	first.status.Members = []*interrexv1.MemberStatus{{Id: "n1", ApiAddress: at}, {Id: "n2", ApiAddress: two}}
+	if text, code := asked(t, "--all", "--addr", at); code != 0 || strings.Count(text, "follower") != 2 {
+		t.Errorf("when all is well: exit code %d\n%s", code, text)
+	}
+	for what, c := range map[string]struct {
+		member *interrexv1.MemberStatus
+		says   string
+	}{
+		"the asked agent itself answers": {&interrexv1.MemberStatus{Id: "n2", ApiAddress: at}, "which n2 announces, agent n1 of cluster mine answers"},
+		"another cluster answers":        {&interrexv1.MemberStatus{Id: "n3", ApiAddress: stranger}, "agent n3 of cluster another answers"},
+		"no address is known":            {&interrexv1.MemberStatus{Id: "n2"}, "it announces no API address"},
+		"nobody answers":                 {&interrexv1.MemberStatus{Id: "n2", ApiAddress: "127.0.0.1:1"}, "connection refused"},
+	} {
+		first.status.Members = []*interrexv1.MemberStatus{{Id: "n1", ApiAddress: at}, c.member}
+		if text, code := asked(t, "--all", "--addr", at); code != 1 || !strings.Contains(text, c.says) || !strings.Contains(text, c.member.GetId()+"     does not answer") {
+			t.Errorf("%s: exit code %d\n%s", what, code, text)
+		}
+	}
+}
+
+func TestStatusSaysWhereTheStateStands(t *testing.T) {
+	agent, at := tells(t, "n1")
+	for want, is := range map[string]*interrexv1.StatusResponse{
+		`revision +7 at log index 9\n`:                        {Revision: 7, AppliedIndex: 9, CommitIndex: 12},
+		`revision +7 at log index 9, which is 91 behind\n`:    {Revision: 7, AppliedIndex: 9, CommitIndex: 100},
+		`revision +none yet: the log is applied when a leade`: {ClusterId: "mine"},
+		`revision +0 at log index 0\n`:                        {},
+	} {
+		agent.status = is
+		if text, _ := asked(t, "--addr", at); !matches(text, want) {
+			t.Errorf("want %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestStatusShowsEachAlarmWithWhatToDo(t *testing.T) {
+	agent, at := tells(t, "n1")
+	agent.status.Alarms = []*interrexv1.Alarm{{Name: "disk-full", Text: "no room", Do: "free it"}, {Name: "member-silent", Subject: "n2", Text: "gone", Do: "start it"}}
+	agent.status.Members = []*interrexv1.MemberStatus{{Id: "n2", Suffrage: "voter", Silent: true}}
+	text, code := asked(t, "--addr", at)
+	for _, want := range []string{
+		`ALARM disk-full +no room, for `, `to do +free it\n`, `ALARM member-silent +n2: gone, for `, `member n2 +voter, SILENT, never heard of\n`,
+	} {
+		if !matches(text, want) {
+			t.Errorf("want %q in\n%s", want, text)
+		}
+	}
+	if code != 1 || strings.Contains(text, "none\n") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	if err := alarmed(false); err != nil {
+		t.Error(err)
+	}
+	var is exit
+	if err := alarmed(true); !errors.As(err, &is) || is != exitAlarm {
+		t.Error(err)
+	}
+}
+
+func matches(text, pattern string) bool { return regexp.MustCompile(pattern).MatchString(text) }
