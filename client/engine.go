@@ -104,7 +104,7 @@ func (p *endpoint) ready(ctx context.Context) error {
 	if err != nil {
 		return interrex.Errorf(interrex.KindInvalid, "cannot ask %s: %v", p.url, err)
 	}
-	answer, err := p.http.Do(r)
+	answer, err := p.calls.Do(r)
 	if err != nil {
 		return wire.FromError(connect.NewError(connect.CodeUnavailable, err), false)
 	}
