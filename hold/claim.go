@@ -43,11 +43,11 @@ type claiming struct {
 //
 // The answer is no deadline: who wants to hold the lease calls Hold.
 func (k *Keeper) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
-	g, err := k.claim(ctx, r)
+	g, err := k.claim(ctx, r, k.config.Timeout)
 	return g.LeaseAnswer, err
 }
 
-func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest) (grant, error) {
+func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest, limit time.Duration) (grant, error) {
 	if ctx.Err() != nil {
 		return grant{}, unsent(ctx, r)
 	}
@@ -72,7 +72,7 @@ func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest) (grant, err
 		ask:      now,
 	}
 	if r.Wait == 0 { // a grant that is heard after its ttl is of no use
-		limit := min(k.config.Timeout, r.TTL-Margin(r.TTL))
+		limit = min(limit, r.TTL-Margin(r.TTL))
 		c.giveUp = now + limit
 		c.until = c.giveUp - limit/4 // the last attempt can still be answered
 	}
