@@ -149,12 +149,21 @@ func lookAtAgents(ctx context.Context, s session) (what, text string) {
 // asked.
 func hindrance(ctx context.Context, s session) string {
 	m, err := s.client.Status(ctx)
-	var e *interrex.Error
-	switch {
-	case errors.As(err, &e) && (e.Kind == interrex.KindUnavailable || e.Kind == interrex.KindTimeout):
-		return "an agent: " + e.Message
-	case err == nil && m.GetLeaderId() == "":
+	if text := unasked(err); text != "" {
+		return text
+	}
+	if err == nil && m.GetLeaderId() == "" {
 		return "a leader: agent " + m.GetId() + " says: " + m.GetQuorum()
+	}
+	return ""
+}
+
+// unasked says why no agent could be asked, of the error of asking; "" when one
+// could.
+func unasked(err error) string {
+	var e *interrex.Error
+	if errors.As(err, &e) && (e.Kind == interrex.KindUnavailable || e.Kind == interrex.KindTimeout) {
+		return "an agent: " + e.Message
 	}
 	return ""
 }

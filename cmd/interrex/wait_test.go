@@ -94,6 +94,36 @@ func TestACommandSaysWhichAgentItWaitsFor(t *testing.T) {
 	}
 }
 
+// oneAgents are the commands that ask one agent, once.
+var oneAgents = []string{"status", "agent report", "agent config", "agent reload", "agent drain"}
+
+func TestACommandForOneAgentSaysThatItIsSilent(t *testing.T) {
+	t.Parallel()
+	addr := mute(t)
+	silent := "no agent answers at " + addr + ": no answer"
+	var all, bounded []*speaking
+	for _, command := range oneAgents {
+		all = append(all, start(t, addr, append(strings.Fields(command), "--timeout", "1h")...))
+		bounded = append(bounded, start(t, addr, append(strings.Fields(command), "--timeout", "1s")...))
+	}
+	for i, command := range oneAgents {
+		all[i].says("waiting for an agent: " + silent)
+		_ = all[i].cmd.Process.Kill()
+		_ = all[i].cmd.Wait()
+		r := bounded[i]
+		r.says(": " + silent)
+		if code := codeOf(r.cmd.Wait()); code != interrex.KindTimeout.Numbers().Exit && code != interrex.KindOutcomeUnknown.Numbers().Exit {
+			t.Errorf("%s: exit code %d", command, code)
+		}
+	}
+	addr = refusing(t)
+	for _, command := range oneAgents {
+		r := start(t, addr, strings.Fields(command)...)
+		r.says("no agent answers at " + addr + ": connection refused; is an agent running?")
+		r.want(interrex.KindUnavailable.Numbers().Exit)
+	}
+}
+
 func TestALockIsBoundedWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{refusing(t), mute(t)} {
