@@ -286,8 +286,8 @@ func (c *claiming) settle() (granted *interrex.Lease, none bool) {
 	return nil, false
 }
 
-// tellsMore returns the error that says more about why nothing has happened: of
-// two, the newer one, but not that nobody could be asked.
+// tellsMore returns the error that says more about why nothing could be done: of
+// two, the newer one, but not that nobody could be asked, or has answered.
 func tellsMore(old, newer error) error {
 	if old == nil || !asked(old) || asked(newer) {
 		return newer
@@ -295,10 +295,13 @@ func tellsMore(old, newer error) error {
 	return old
 }
 
-// asked reports whether an agent has made the error of an attempt.
+// asked reports whether an agent has answered an attempt with an error.
 func asked(err error) bool {
-	kind := interrex.KindOf(err)
-	return kind != interrex.KindUnavailable && kind != interrex.KindTimeout
+	switch interrex.KindOf(err) {
+	case interrex.KindUnavailable, interrex.KindTimeout, interrex.KindOutcomeUnknown, "":
+		return false
+	}
+	return true
 }
 
 // again reports whether an attempt's error asks for another one.

@@ -81,8 +81,22 @@ func (a *app) clientConfig() client.Config {
 			Key:  os.Getenv("INTERREX_KEY"),
 		},
 		Timeout: a.timeout,
+		Logger:  talker{a},
 	}
 }
+
+// talker says on standard error what a client has to say about the leases that it
+// holds.
+type talker struct{ *app }
+
+// Debugf implements client.Logger.
+func (talker) Debugf(string, ...any) {}
+
+// Infof implements client.Logger.
+func (t talker) Infof(format string, args ...any) { t.say("interrex: "+format, args...) }
+
+// Warningf implements client.Logger.
+func (t talker) Warningf(format string, args ...any) { t.say("interrex: "+format, args...) }
 
 // A command that waits first says for what after firstLook, and then looks every
 // nextLook whether that has changed. A look has lookTimeout.

@@ -192,7 +192,9 @@ func TestALostLockSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(exitLost)
-	if said := l.stderr.String(); !strings.Contains(said, "was not extended in time: unavailable: no agent answers at http://"+b.addr) {
-		t.Errorf("it says: %s", said)
+	for _, want := range []string{" cannot be extended: ", " is told to stop in ", "was not extended in time: unavailable: no agent answers at http://" + b.addr} {
+		if said := l.stderr.String(); !strings.Contains(said, want) {
+			t.Errorf("want %q, it says: %s", want, said)
+		}
 	}
 }
