@@ -140,6 +140,17 @@ func TestAnUnknownOutcomeSaysHowToRepeatTheCommand(t *testing.T) {
 	r.says(" --request-id ")
 }
 
+func TestALockOfUnknownOutcomeAdvisesToEndItsOwnLeaseAlone(t *testing.T) {
+	t.Parallel()
+	said := newSpoken()
+	l := &lock{app: &app{talk: said}, key: mustKey("mx"), holder: "box/7/ab"}
+	_ = l.ended(interrex.Errorf(interrex.KindOutcomeUnknown, "no answer"))
+	const want = "'interrex lease get default/mx' tells who holds it; if that is box/7/ab, 'interrex lease revoke default/mx --force' ends it\n"
+	if !strings.HasSuffix(said.String(), want) {
+		t.Errorf("it says: %s", said)
+	}
+}
+
 func TestAClaimThatASignalEndsLeavesTheLine(t *testing.T) {
 	b := newBench(t)
 	if _, err := b.leases.Claim(t.Context(), interrex.ClaimRequest{Key: mustKey("a"), Holder: "ann", TTL: time.Hour}); err != nil {
