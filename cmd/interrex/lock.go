@@ -75,8 +75,10 @@ off. --leftover kill ends it instead (SIGTERM, and SIGKILL half a margin later);
 --leftover leave releases at once.
 
 The exit code is COMMAND's own; 120 when the lease was lost and COMMAND was
-ended, 124 when the wait ran out (also because no agent answered), 125 when
-interrex itself failed, 126 and 127 when COMMAND cannot be run or found.`,
+ended, 124 when the wait ran out, also one of 0s, and also because no agent or
+leader answered, 125 when interrex itself failed, 126 and 127 when COMMAND
+cannot be run or found, 2 when an argument, a flag or the environment is not
+valid.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if wrong := wrongLine(args, c.ArgsLenAtDash()); wrong != "" {
 				return usageError{fmt.Errorf("lock takes KEY -- COMMAND [ARG ...]: %s: see 'interrex lock --help'", wrong)}
@@ -166,7 +168,7 @@ func (l *lock) ended(err error) error {
 	if kind == interrex.KindOutcomeUnknown {
 		l.app.say("interrex: 'interrex lease get %[1]s' tells who holds it; if that is %[2]s, 'interrex lease revoke %[1]s --force' ends it", l.key, l.holder)
 	}
-	if kind == interrex.KindHeld || l.wait > 0 && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
+	if kind == interrex.KindHeld || l.wait >= 0 && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
 		return exit(exitWaitedOut)
 	}
 	return exit(exitOurs)
