@@ -140,6 +140,13 @@ func TestAnUnknownOutcomeSaysHowToRepeatTheCommand(t *testing.T) {
 	r.says(" --request-id ")
 }
 
+func TestAnExtendOfUnknownOutcomeMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	r := start(t, mute(t), "lease", "extend", "a", "--lease-token", "1", "--timeout", "1s")
+	r.want(interrex.KindOutcomeUnknown.Numbers().Exit)
+	r.says("repeat the command: ")
+}
+
 func TestALockOfUnknownOutcomeAdvisesToEndItsOwnLeaseAlone(t *testing.T) {
 	t.Parallel()
 	said := newSpoken()
