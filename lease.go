@@ -325,8 +325,8 @@ type HoldOptions struct {
 	TTL      time.Duration // 0: DefaultTTL
 	Holder   string        // empty: $INTERREX_HOLDER, else HOST/PID/RANDOM
 	Metadata map[string]string
-	// Wait is how long Hold stands in line for a lease that is taken. 0: it
-	// tries once, for client.Config.Timeout at most. Negative: as long as ctx
+	// Wait is how long Hold stands in line for a lease that is taken. 0: not at
+	// all, and it is answered within client.Config.Timeout. Negative: as long as ctx
 	// lives. Run always waits so.
 	Wait time.Duration
 	// Takeover claims a lease that the same holder name has: see ClaimRequest.

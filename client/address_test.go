@@ -1,6 +1,9 @@
 package client
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -8,6 +11,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
 )
@@ -50,21 +56,21 @@ func TestAnAddressMayBeHostAndPort(t *testing.T) {
 
 // failure makes one request to an address as an endpoint does, and gives what
 // it failed with.
-func failure(t *testing.T, scheme, host string) string {
+func failure(t *testing.T, scheme, host string, ping time.Duration) error {
 	t.Helper()
-	transport := newPlainly(address{scheme: scheme, host: host}.transport(nil, nil), scheme == "http")
-	defer transport.CloseIdleConnections()
+	h := address{scheme: scheme, host: host}.client(nil, Config{}, ping)
+	defer h.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, scheme+"://"+host, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := (&http.Client{Transport: transport}).Do(r)
+	answer, err := h.Do(r)
 	if err != nil {
-		return err.Error()
+		return err
 	}
 	_, _ = io.Copy(io.Discard, answer.Body)
 	_ = answer.Body.Close()
-	return ""
+	return nil
 }
 
 func TestTLSAndPlainAreToldApart(t *testing.T) {
@@ -75,11 +81,11 @@ func TestTLSAndPlainAreToldApart(t *testing.T) {
 	secure.StartTLS()
 	defer secure.Close()
 	host := plain.Listener.Addr().String()
-	if got := failure(t, "https", host); !strings.Contains(got, "does not serve TLS: write http://"+host) {
+	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), "does not serve TLS: write http://"+host) {
 		t.Errorf("TLS spoken to a plain port: %s", got)
 	}
 	host = secure.Listener.Addr().String()
-	if got := failure(t, "http", host); !strings.Contains(got, "if it serves TLS, write https://"+host) {
+	if got := failure(t, "http", host, pingAfter); !strings.Contains(fmt.Sprint(got), "if it serves TLS, write https://"+host) {
 		t.Errorf("no TLS spoken to a port with it: %s", got)
 	}
 }
@@ -95,11 +101,56 @@ func TestAConnectionThatWasHeardBreaksAsItDoes(t *testing.T) {
 		c, err := listener.Accept()
 		if err == nil {
 			_, _ = c.Write([]byte{0, 0, 0, 4, 0, 0, 0, 0, 0}) // HTTP/2's settings, all as they are
-			_, _ = c.Read(make([]byte, 1))
+			_ = c.(*net.TCPConn).CloseWrite()                 // Close could take the settings back
+			_, _ = io.Copy(io.Discard, c)
 			_ = c.Close()
 		}
 	}()
-	if got := failure(t, "http", listener.Addr().String()); got == "" || strings.Contains(got, "TLS") {
-		t.Errorf("%q", got)
+	if got := failure(t, "http", listener.Addr().String(), pingAfter); got == nil || strings.Contains(got.Error(), "TLS") {
+		t.Errorf("%v", got)
+	}
+}
+
+// A port at which nobody answers has not hung up.
+func TestAPortWithoutAnAnswerIsMute(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if got := failure(t, "http", listener.Addr().String(), time.Millisecond); !errors.Is(got, errMute) || strings.Contains(got.Error(), "TLS") {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestAnAgentThatFallsSilentOnAStreamIsMute(t *testing.T) {
+	err := connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("protocol error: incomplete envelope: %w", errors.New(lostPing)))
+	for _, got := range []string{reason(err), silence(err)} {
+		if got != "no answer" {
+			t.Errorf("it says: %s", got)
+		}
+	}
+}
+
+// The requests of a one-shot client end with their own time: no ping cuts them
+// short.
+func TestAOneShotClientWaitsForAnAnswerAsLongAsItMay(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	const longer = pingAfter + pingTimeout + 2*time.Second
+	c, err := Dial(t.Context(), Config{Addresses: []string{listener.Addr().String()}, Timeout: longer, OneShot: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	began := time.Now()
+	_, err = c.Status(t.Context())
+	if took := time.Since(began); took < longer || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after %s: %v", took, err)
 	}
 }

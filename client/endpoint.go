@@ -25,7 +25,8 @@ const (
 type endpoint struct {
 	address
 	url     string
-	http    *http.Client
+	http    *http.Client // for streams
+	calls   *http.Client // for unary calls; those of a one-shot client, which are few and bounded, are not cut short by pings
 	stream  *Stream
 	watches *watchStreams
 	epochs  *epochs
@@ -44,7 +45,11 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 	}
 	p := &endpoint{address: a, epochs: e}
 	p.url = p.String()
-	p.http = &http.Client{Transport: newPlainly(a.transport(tlsConfig, c.Dial), a.scheme == "http" && c.Dial == nil)}
+	p.http = a.client(tlsConfig, c, pingAfter)
+	p.calls = p.http
+	if c.OneShot {
+		p.calls = a.client(tlsConfig, c, 0)
+	}
 	if a.scheme == "unix" {
 		p.url = "http://localhost"
 	}
@@ -54,8 +59,16 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 	}
 	p.watches = newWatchStreams(p.http, p.url, e.accept)
 	epochs := connect.WithInterceptors(connect.UnaryInterceptorFunc(e.unary))
-	p.engine = interrexv1.NewEngineServiceClient(p.http, p.url, epochs)
+	p.engine = interrexv1.NewEngineServiceClient(p.calls, p.url, epochs)
 	return p, nil
+}
+
+// client makes requests over connections of its own. They are pinged when they
+// are silent for so long; 0: never.
+func (a address) client(tlsConfig *tls.Config, c Config, ping time.Duration) *http.Client {
+	t := a.transport(tlsConfig, c.Dial)
+	t.HTTP2.SendPingTimeout = ping
+	return &http.Client{Transport: newPlainly(t, a.scheme == "http" && c.Dial == nil)}
 }
 
 // transport speaks HTTP/2 alone: streams in both directions need it. In the
@@ -67,7 +80,7 @@ func (a address) transport(tlsConfig *tls.Config, dial func(context.Context, str
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: dialTimeout,
 		Protocols:           &http.Protocols{},
-		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingTimeout},
+		HTTP2:               &http.HTTP2Config{PingTimeout: pingTimeout, WriteByteTimeout: pingTimeout},
 	}
 	t.Protocols.SetHTTP2(a.scheme == "https")
 	t.Protocols.SetUnencryptedHTTP2(a.scheme != "https")
@@ -85,5 +98,6 @@ func (a address) transport(tlsConfig *tls.Config, dial func(context.Context, str
 func (p *endpoint) close() {
 	p.watches.close()
 	_ = p.stream.Close()
+	p.calls.CloseIdleConnections()
 	p.http.CloseIdleConnections()
 }

@@ -45,9 +45,9 @@ func (c *Client) Health(ctx context.Context) error {
 // Config gives the effective configuration of the agent at the first address,
 // as YAML. It is there on the agent's socket alone.
 func (c *Client) Config(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
-	defer cancel()
-	m, err := one(ctx, c.endpoints[0].engine.Config, &interrexv1.ConfigRequest{}, false)
+	m, err := firstAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.ConfigResponse, error) {
+		return one(ctx, p.engine.Config, &interrexv1.ConfigRequest{}, false)
+	})
 	return m.GetYaml(), err
 }
 
@@ -55,19 +55,32 @@ func (c *Client) Config(ctx context.Context) (string, error) {
 // and gives the sections whose workers restart. It is there on the agent's
 // socket alone.
 func (c *Client) Reload(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
-	defer cancel()
-	m, err := one(ctx, c.endpoints[0].engine.Reload, &interrexv1.ReloadRequest{}, true)
+	m, err := firstAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.ReloadResponse, error) {
+		return one(ctx, p.engine.Reload, &interrexv1.ReloadRequest{}, true)
+	})
 	return m.GetChanged(), err
 }
 
 // Drain stops the agent at the first address politely, and returns when it is
 // drained. It is there on the agent's socket alone.
 func (c *Client) Drain(ctx context.Context) error {
+	_, err := firstAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.DrainResponse, error) {
+		return one(ctx, p.engine.Drain, &interrexv1.DrainRequest{}, true)
+	})
+	return err
+}
+
+// firstAgent asks the agent at the first address, once.
+func firstAgent[A any](ctx context.Context, c *Client, ask func(context.Context, *endpoint) (A, error)) (A, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	_, err := one(ctx, c.endpoints[0].engine.Drain, &interrexv1.DrainRequest{}, true)
-	return err
+	p := c.endpoints[0]
+	a, err := ask(ctx, p)
+	p.note(ctx, err)
+	if err == nil || !moves(interrex.KindOf(err)) || wire.Answered(err) {
+		return a, err
+	}
+	return a, c.verdict(nil, err)
 }
 
 // anyAgent asks one agent after the other, each once, until one answers. Each has
@@ -104,7 +117,7 @@ func (p *endpoint) ready(ctx context.Context) error {
 	if err != nil {
 		return interrex.Errorf(interrex.KindInvalid, "cannot ask %s: %v", p.url, err)
 	}
-	answer, err := p.http.Do(r)
+	answer, err := p.calls.Do(r)
 	if err != nil {
 		return wire.FromError(connect.NewError(connect.CodeUnavailable, err), false)
 	}

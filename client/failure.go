@@ -88,6 +88,9 @@ func (s *Stream) lost(err error) error {
 
 // reason gives an error's text without the code that a library put before it.
 func reason(err error) string {
+	if isMute(err) {
+		return errMute.Error()
+	}
 	if answered := (*connect.Error)(nil); errors.As(err, &answered) {
 		return answered.Message()
 	}

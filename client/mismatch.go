@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/interrex/interrex/wire"
 )
@@ -16,11 +19,17 @@ import (
 // other does not.
 type plainly struct {
 	*http.Transport
-	heard *atomic.Bool // something has come on a connection, or no port is dialled in the clear
+	*history
+}
+
+// history is what the connections of a transport have seen.
+type history struct {
+	heard  atomic.Bool // something has come, or no port is dialled in the clear
+	hungUp atomic.Bool // the other side has ended one
 }
 
 func newPlainly(t *http.Transport, clear bool) plainly {
-	p := plainly{t, new(atomic.Bool)}
+	p := plainly{t, new(history)}
 	p.heard.Store(!clear)
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -28,13 +37,18 @@ func newPlainly(t *http.Transport, clear bool) plainly {
 		if err != nil {
 			return nil, err
 		}
-		return hearing{c, p.heard}, nil
+		return hearing{c, p.history}, nil
 	}
 	return p
 }
 
+// errMute ends a connection on which nothing has come for pingAfter and
+// pingTimeout.
+var errMute = errors.New("no answer")
+
 // RoundTrip implements http.RoundTripper. A port with TLS hangs up on HTTP/2 in
-// the clear, so a connection that breaks before anything has come may be that.
+// the clear, so a connection that the other side ends before anything has come
+// may be that.
 func (p plainly) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := p.Transport.RoundTrip(r)
 	header := tls.RecordHeaderError{}
@@ -43,16 +57,28 @@ func (p plainly) RoundTrip(r *http.Request) (*http.Response, error) {
 	case errors.As(err, &header):
 		err = fmt.Errorf("%s does not serve TLS: write http://%s: %w", host, host, err)
 	case wire.NeverLeft(err):
-	case !p.heard.Load():
+	case isMute(err):
+		err = errMute
+	case !p.heard.Load() && p.hungUp.Load():
 		err = fmt.Errorf("%s hung up without an answer: if it serves TLS, write https://%s: %w", host, host, err)
 	}
 	return answer, err
 }
 
-// hearing notes that something has come.
+// lostPing is the text of net/http's error of a ping without an answer, which has
+// no type.
+const lostPing = "http2: client connection lost"
+
+// isMute reports whether err says that a ping was not answered: when a stream was
+// open, libraries have written more in front of it.
+func isMute(err error) bool {
+	return errors.Is(err, errMute) || strings.HasSuffix(err.Error(), lostPing)
+}
+
+// hearing notes that something has come, and that the other side has hung up.
 type hearing struct {
 	net.Conn
-	heard *atomic.Bool
+	*history
 }
 
 // Read implements net.Conn.
@@ -61,5 +87,19 @@ func (h hearing) Read(p []byte) (int, error) {
 	if n > 0 && !h.heard.Load() {
 		h.heard.Store(true)
 	}
+	h.note(err)
 	return n, err
+}
+
+// Write implements net.Conn.
+func (h hearing) Write(p []byte) (int, error) {
+	n, err := h.Conn.Write(p)
+	h.note(err)
+	return n, err
+}
+
+func (h hearing) note(err error) {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		h.hungUp.Store(true)
+	}
 }

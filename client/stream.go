@@ -220,7 +220,7 @@ func (s *Stream) abandon(c *call, cause error) {
 		s.mu.Unlock()
 		return
 	}
-	err := interrex.Errorf(interrex.KindTimeout, "nothing was sent to %s in time", s.config.BaseURL)
+	err := interrex.Errorf(interrex.KindTimeout, "no answer from %s in time, and nothing was sent to it", s.config.BaseURL)
 	if s.open[op.Id] == c {
 		delete(s.open, op.Id)
 		// The cancel is a help: without it the answer goes nowhere.

@@ -32,7 +32,7 @@ func (u unary) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, erro
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: %v", u.request.procedure, err)
 	}
-	c := connect.NewClient[[]byte, []byte](u.http, u.url+u.request.procedure,
+	c := connect.NewClient[[]byte, []byte](u.calls, u.url+u.request.procedure,
 		connect.WithCodec(bytesCodec{}), connect.WithInterceptors(connect.UnaryInterceptorFunc(u.epochs.unary)))
 	answer, err := c.CallUnary(ctx, connect.NewRequest(&body))
 	if err != nil {

@@ -37,7 +37,7 @@ func silence(err error) string {
 	switch {
 	case errors.As(err, &errno):
 		return errno.Error()
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), isMute(err):
 		return "no answer"
 	case errors.As(err, &call):
 		return call.Message()

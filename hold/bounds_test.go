@@ -66,6 +66,43 @@ func TestAClaimThatDoesNotWaitIsBoundedWhateverItsTTL(t *testing.T) {
 	})
 }
 
+// A ttl bounds how long one claim is of use, not how long an agent is looked for.
+func TestAClaimThatDoesNotWaitTriesAsLongAsItMay(t *testing.T) {
+	within(t, func(b *bench) {
+		const back = hold.DefaultTimeout * 9 / 10
+		b.server.set(func(s *server) {
+			s.fault = func(c call) error {
+				if c.at < back {
+					return interrex.Errorf(interrex.KindUnavailable, "nobody is there")
+				}
+				return nil
+			}
+		})
+		b.hold(0)
+		if took := b.clock.Now(); took < back || took > hold.DefaultTimeout {
+			b.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestAClaimThatDoesNotWaitKeepsWhatAnAgentSaid(t *testing.T) {
+	within(t, func(b *bench) {
+		asked := false
+		b.server.set(func(s *server) {
+			s.fault = func(call) error {
+				if !asked {
+					asked = true
+					return interrex.Errorf(interrex.KindNoLeader, "two of three are away")
+				}
+				return interrex.Errorf(interrex.KindUnavailable, "nobody is there")
+			}
+		})
+		if _, err := b.keeper.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}); !errors.Is(err, interrex.ErrNoLeader) {
+			b.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestAWaitThatNobodyCanGrantEndsWhenItRunsOut(t *testing.T) {
 	within(t, func(b *bench) {
 		b.server.refuse(interrex.KindNoLeader)

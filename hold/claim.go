@@ -43,11 +43,11 @@ type claiming struct {
 //
 // The answer is no deadline: who wants to hold the lease calls Hold.
 func (k *Keeper) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
-	g, err := k.claim(ctx, r)
+	g, err := k.claim(ctx, r, k.config.Timeout)
 	return g.LeaseAnswer, err
 }
 
-func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest) (grant, error) {
+func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest, limit time.Duration) (grant, error) {
 	if ctx.Err() != nil {
 		return grant{}, unsent(ctx, r)
 	}
@@ -72,7 +72,7 @@ func (k *Keeper) claim(ctx context.Context, r interrex.ClaimRequest) (grant, err
 		ask:      now,
 	}
 	if r.Wait == 0 { // a grant that is heard after its ttl is of no use
-		limit := min(k.config.Timeout, r.TTL-Margin(r.TTL))
+		limit = min(limit, r.TTL-Margin(r.TTL))
 		c.giveUp = now + limit
 		c.until = c.giveUp - limit/4 // the last attempt can still be answered
 	}
@@ -289,8 +289,8 @@ func (c *claiming) settle() (granted *interrex.Lease, none bool) {
 	return nil, false
 }
 
-// tellsMore returns the error that says more about why nothing has happened: of
-// two, the newer one, but not that nobody could be asked.
+// tellsMore returns the error that says more about why nothing could be done: of
+// two, the newer one, but not that nobody could be asked, or has answered.
 func tellsMore(old, newer error) error {
 	if old == nil || !asked(old) || asked(newer) {
 		return newer
@@ -298,10 +298,13 @@ func tellsMore(old, newer error) error {
 	return old
 }
 
-// asked reports whether an agent has made the error of an attempt.
+// asked reports whether an agent has answered an attempt with an error.
 func asked(err error) bool {
-	kind := interrex.KindOf(err)
-	return kind != interrex.KindUnavailable && kind != interrex.KindTimeout
+	switch interrex.KindOf(err) {
+	case interrex.KindUnavailable, interrex.KindTimeout, interrex.KindOutcomeUnknown, "":
+		return false
+	}
+	return true
 }
 
 // again reports whether an attempt's error asks for another one.

@@ -66,7 +66,7 @@ type keeping struct {
 	attempts *attempts[interrex.LeaseAnswer]
 	extend   time.Duration // the time of the next extend
 	failures int
-	last     error // of the newest extend that failed
+	last     error // why: of the extends since the last one that did not fail, the one that says most
 }
 
 // keep extends the lease every third of the ttl until the hold is over.
@@ -122,13 +122,19 @@ func (p *keeping) hear(a attempt[interrex.LeaseAnswer]) {
 	switch {
 	case p.ctx.Err() != nil: // given up meanwhile: the token is not believed again
 	case a.err == nil:
+		if p.failures > 0 {
+			p.k.config.Logger.Infof("the lease %s under token %d is extended again", p.key, p.token)
+		}
 		p.failures, p.last = 0, nil
 		p.extended(a.sent)
 	case errors.Is(a.err, interrex.ErrNotHeld):
 		p.setGone()
 		p.cancel(a.err)
 	default:
-		p.last = a.err
+		if p.last = tellsMore(p.last, a.err); p.failures == 0 {
+			p.k.config.Logger.Warningf("the lease %s under token %d cannot be extended: %v; unless it can be, its work is told to stop in %s",
+				p.key, p.token, a.err, interrex.FormatDuration(max(p.left(), 0).Round(time.Second/10)))
+		}
 		pause := max(backoff(p.failures, p.ttl/6), retryAfter(a.err))
 		p.extend = min(p.extend, now+pause)
 		p.failures++

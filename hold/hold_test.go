@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,14 +53,19 @@ func within(t *testing.T, test func(b *bench)) {
 	})
 }
 
-// lines are the warnings that a keeper has logged.
+// lines are what a keeper has logged.
 type lines struct {
-	mu   sync.Mutex
-	warn []string
+	mu         sync.Mutex
+	warn, info []string
 }
 
 func (l *lines) Debugf(string, ...any) {}
-func (l *lines) Infof(string, ...any)  {}
+
+func (l *lines) Infof(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.info = append(l.info, fmt.Sprintf(format, args...))
+}
 
 func (l *lines) Warningf(format string, args ...any) {
 	l.mu.Lock()
@@ -251,6 +257,50 @@ func TestAnUnavailableAgentIsAskedAgainWithinTheDeadline(t *testing.T) {
 			}
 		})
 	}
+}
+
+// badTime makes every extend from one time to another fail: the first for want of
+// a leader, the others because nobody can be asked.
+func (b *bench) badTime(from, to time.Duration) {
+	b.server.set(func(s *server) {
+		failed := 0
+		s.fault = func(c call) error {
+			if c.op != "extend" || c.at < from || c.at >= to {
+				return nil
+			}
+			if failed++; failed == 1 {
+				return interrex.Errorf(interrex.KindNoLeader, "two of three are away")
+			}
+			return interrex.Errorf(interrex.KindUnavailable, "nobody is there")
+		}
+	})
+}
+
+func TestExtendsThatFailAreSaidOnceAndSoIsTheirEnd(t *testing.T) {
+	within(t, func(b *bench) {
+		b.badTime(ttl, 3*ttl/2)
+		h := b.hold(0)
+		time.Sleep(3 * ttl)
+		b.equal("ended", h.Context().Err(), nil)
+		const want = `^the lease mine/leader under token \d+ cannot be extended: no leader: two of three are away; unless it can be, its work is told to stop in [56]\.\d s$`
+		if said := b.log.warnings(); !regexp.MustCompile(want).MatchString(said) {
+			b.Errorf("warnings: %s", said)
+		}
+		if len(b.log.info) != 1 || !strings.Contains(b.log.info[0], "is extended again") {
+			b.Errorf("it says: %v", b.log.info)
+		}
+	})
+}
+
+func TestALossIsBlamedOnWhatAnAgentSaid(t *testing.T) {
+	within(t, func(b *bench) {
+		b.badTime(0, 10*ttl)
+		h := b.hold(0)
+		<-h.Context().Done()
+		if why := context.Cause(h.Context()).Error(); !strings.Contains(why, "no leader: two of three are away") || strings.Contains(why, "unavailable") {
+			b.Errorf("it was lost because %s", why)
+		}
+	})
 }
 
 func TestAnAgentThatHangsIsAskedAgain(t *testing.T) {

@@ -98,25 +98,37 @@ func (k *Keeper) request(key string, o interrex.HoldOptions) (interrex.ClaimRequ
 	return r, interrex.ValidateHolder(r.Holder)
 }
 
-// campaign claims until the wait is over: once for a wait of 0, as long as ctx
-// lives for one below zero. One request waits for an hour at most.
+// campaign claims until the wait is over: as long as ctx lives for one below
+// zero. One request waits for an hour at most. For a wait of 0 it claims until it
+// is answered, within Config.Timeout.
 func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait time.Duration) (*held, error) {
 	alive, cancel := k.bound(ctx)
 	defer cancel(nil)
 	until := k.config.Clock.Now() + wait
+	reclaims := reclaims
+	if wait == 0 {
+		until += k.config.Timeout
+		reclaims = interrex.Kind.Retryable
+	}
+	var said error // of a claim that did not wait, the most telling one
 	for failures := 0; ; failures++ {
-		switch left := until - k.config.Clock.Now(); {
+		left := until - k.config.Clock.Now()
+		switch {
 		case wait < 0:
 			r.Wait = interrex.MaxWait
 		case wait > 0:
 			r.Wait = min(left, interrex.MaxWait)
 		}
-		h, err := k.try(ctx, r)
-		if err == nil || wait == 0 || !reclaims(interrex.KindOf(err)) {
+		h, err := k.try(ctx, r, left)
+		if err == nil || !reclaims(interrex.KindOf(err)) {
 			return h, err
 		}
+		if wait == 0 {
+			said = tellsMore(said, err)
+			err = said
+		}
 		pause := max(backoff(failures, 5*time.Second), retryAfter(err))
-		if wait > 0 && k.config.Clock.Now()+pause >= until {
+		if wait >= 0 && k.config.Clock.Now()+pause >= until {
 			return nil, err
 		}
 		if !sleep(alive, pause) {
@@ -141,9 +153,10 @@ func reclaims(kind interrex.Kind) bool {
 	return again(kind) || kind == interrex.KindHeld || kind == interrex.KindNotHeld
 }
 
-// try makes one claim and holds what it is granted.
-func (k *Keeper) try(ctx context.Context, r interrex.ClaimRequest) (*held, error) {
-	g, err := k.claim(ctx, r)
+// try makes one claim and holds what it is granted. One that does not wait has so
+// much time.
+func (k *Keeper) try(ctx context.Context, r interrex.ClaimRequest, limit time.Duration) (*held, error) {
+	g, err := k.claim(ctx, r, limit)
 	if err != nil {
 		return nil, err
 	}

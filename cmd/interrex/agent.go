@@ -65,12 +65,11 @@ func newDrain(a *app) *cobra.Command {
 	}
 }
 
-// lookAtDrain says what a drain waits for; "" when the agent does not say: the
-// drain's own end says why.
+// lookAtDrain says what a drain waits for; "" when the agent does not say.
 func lookAtDrain(ctx context.Context, s session) (what, text string) {
 	m, err := s.client.Report(ctx)
-	if err != nil {
-		return "", ""
+	if text = unasked(err); text != "" {
+		return text, text
 	}
 	for _, w := range m.GetWorkers() {
 		if step := w.GetReport().GetFields()[api.KeyDrain]; step != nil {

@@ -153,5 +153,5 @@ func commandEnd(status syscall.WaitStatus) error {
 
 // oneLeftover checks --leftover.
 func oneLeftover(value string) error {
-	return oneOf("leftover", value, []string{leftoverWait, leftoverKill, leftoverLeave})
+	return oneOf("--leftover", value, []string{leftoverWait, leftoverKill, leftoverLeave})
 }

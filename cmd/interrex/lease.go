@@ -70,7 +70,11 @@ func newExtend(a *app) *cobra.Command {
 				return err
 			}
 			return a.write(c.Context(), func(ctx context.Context, l interrex.Leases) (interrex.LeaseAnswer, error) {
-				return l.Extend(ctx, r)
+				answer, err := l.Extend(ctx, r)
+				if errors.Is(err, interrex.ErrOutcomeUnknown) {
+					err = fmt.Errorf("%w; repeat the command: an extend does no harm when it is done twice", err)
+				}
+				return answer, err
 			})
 		},
 	}

@@ -51,6 +51,7 @@ type lock struct {
 	leave   string // what is done with what the command leaves behind
 	command []string
 
+	holder  string // of the newest claim
 	signals chan os.Signal
 	told    bool // a signal has asked the command to end
 }
@@ -74,8 +75,10 @@ off. --leftover kill ends it instead (SIGTERM, and SIGKILL half a margin later);
 --leftover leave releases at once.
 
 The exit code is COMMAND's own; 120 when the lease was lost and COMMAND was
-ended, 124 when the wait ran out (also because no agent answered), 125 when
-interrex itself failed, 126 and 127 when COMMAND cannot be run or found.`,
+ended, 124 when the wait ran out, also one of 0s, and also because no agent or
+leader answered, 125 when interrex itself failed, 126 and 127 when COMMAND
+cannot be run or found, 2 when an argument, a flag or the environment is not
+valid.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if wrong := wrongLine(args, c.ArgsLenAtDash()); wrong != "" {
 				return usageError{fmt.Errorf("lock takes KEY -- COMMAND [ARG ...]: %s: see 'interrex lock --help'", wrong)}
@@ -163,9 +166,9 @@ func (l *lock) ended(err error) error {
 	l.app.say("interrex: %v", err)
 	kind := interrex.KindOf(err)
 	if kind == interrex.KindOutcomeUnknown {
-		l.app.say("interrex: 'interrex lease get %[1]s' tells whether it is held, and 'interrex lease revoke %[1]s --force' ends it", l.key)
+		l.app.say("interrex: 'interrex lease get %[1]s' tells who holds it; if that is %[2]s, 'interrex lease revoke %[1]s --force' ends it", l.key, l.holder)
 	}
-	if kind == interrex.KindHeld || l.wait > 0 && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
+	if kind == interrex.KindHeld || l.wait >= 0 && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
 		return exit(exitWaitedOut)
 	}
 	return exit(exitOurs)
@@ -205,6 +208,7 @@ func (l *lock) release(held interrex.Held) {
 // acquire waits for the lease; a signal ends the wait. The hold lives until it
 // is released.
 func (l *lock) acquire(s session) (interrex.Held, error) {
+	l.holder = holderOfLock()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	type result struct {
 		held interrex.Held
@@ -212,7 +216,7 @@ func (l *lock) acquire(s session) (interrex.Held, error) {
 	}
 	won := make(chan result, 1)
 	go func() {
-		held, err := s.leases.Hold(ctx, l.key.String(), interrex.HoldOptions{TTL: l.ttl, Wait: l.wait, Holder: holderOfLock()})
+		held, err := s.leases.Hold(ctx, l.key.String(), interrex.HoldOptions{TTL: l.ttl, Wait: l.wait, Holder: l.holder})
 		won <- result{held, err}
 	}()
 	defer s.tell(ctx, lookAtLease(l.key))()

@@ -177,7 +177,7 @@ func TestLockHasCodesOfItsOwn(t *testing.T) {
 	if err := b.agent.end(syscall.SIGKILL); codeOf(err) == 0 {
 		t.Fatal(err)
 	}
-	b.lock("a", "--wait", "0s", "--ttl", "1s", "--", "true").want(exitOurs)
+	b.lock("a", "--wait", "0s", "--ttl", "1s", "--", "true").want(exitWaitedOut)
 }
 
 func TestLockPassesSignalsOn(t *testing.T) {

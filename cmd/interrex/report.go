@@ -27,7 +27,7 @@ func newReport(a *app) *cobra.Command {
   interrex agent report -o dot | dot -Tsvg > engine.svg`,
 		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := oneOf("output", output, reportOutputs); err != nil {
+			if err := oneOutput(output, reportOutputs); err != nil {
 				return err
 			}
 			a.output = output

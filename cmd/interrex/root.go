@@ -81,9 +81,13 @@ func (a *app) globalFlags(root *cobra.Command) {
 // variables are those of the environment that a command may look at, or lock
 // sets, beside those of an agent's configuration.
 var variables = []string{
-	"INTERREX_ADDR", "INTERREX_CACERT", "INTERREX_CERT", "INTERREX_KEY", "INTERREX_TOKEN", "INTERREX_TOKEN_FILE",
+	"INTERREX_ADDR", "INTERREX_CACERT", "INTERREX_CERT", "INTERREX_KEY",
 	"INTERREX_OUTPUT", hold.HolderVariable, "INTERREX_LEASE_KEY", "INTERREX_LEASE_TOKEN",
 }
+
+// reserved are the variables of access tokens, which nothing reads yet: they are
+// let through, and never advised.
+var reserved = []string{"INTERREX_TOKEN", "INTERREX_TOKEN_FILE"}
 
 // withoutEnvironment are the commands that look at no variable.
 var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
@@ -92,21 +96,30 @@ var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCo
 // A command with an --output of its own checks that itself.
 func (a *app) check(c *cobra.Command) error {
 	if !slices.Contains(withoutEnvironment, c.Name()) {
-		if err := config.CheckEnviron(os.Environ(), variables...); err != nil {
+		environ := slices.DeleteFunc(os.Environ(), func(line string) bool {
+			name, _, _ := strings.Cut(line, "=")
+			return slices.Contains(reserved, name)
+		})
+		if err := config.CheckEnviron(environ, variables...); err != nil {
 			return usageError{err}
 		}
 	}
 	if c.LocalNonPersistentFlags().Lookup("output") != nil {
 		return nil
 	}
-	return oneOf("output", a.output, outputs)
+	return oneOutput(a.output, outputs)
 }
 
-func oneOf(flag, value string, allowed []string) error {
+// oneOutput checks --output.
+func oneOutput(value string, allowed []string) error {
+	return oneOf("--output (or $INTERREX_OUTPUT)", value, allowed)
+}
+
+func oneOf(what, value string, allowed []string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return usageError{fmt.Errorf("--%s (or $INTERREX_%s): %q is none of %s", flag, strings.ToUpper(flag), value, strings.Join(allowed, ", "))}
+	return usageError{fmt.Errorf("%s: %q is none of %s", what, value, strings.Join(allowed, ", "))}
 }
 
 // group makes c a command that only has others below it.

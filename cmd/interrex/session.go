@@ -81,8 +81,22 @@ func (a *app) clientConfig() client.Config {
 			Key:  os.Getenv("INTERREX_KEY"),
 		},
 		Timeout: a.timeout,
+		Logger:  talker{a},
 	}
 }
+
+// talker says on standard error what a client has to say about the leases that it
+// holds.
+type talker struct{ *app }
+
+// Debugf implements client.Logger.
+func (talker) Debugf(string, ...any) {}
+
+// Infof implements client.Logger.
+func (t talker) Infof(format string, args ...any) { t.say("interrex: "+format, args...) }
+
+// Warningf implements client.Logger.
+func (t talker) Warningf(format string, args ...any) { t.say("interrex: "+format, args...) }
 
 // A command that waits first says for what after firstLook, and then looks every
 // nextLook whether that has changed. A look has lookTimeout.
@@ -149,12 +163,21 @@ func lookAtAgents(ctx context.Context, s session) (what, text string) {
 // asked.
 func hindrance(ctx context.Context, s session) string {
 	m, err := s.client.Status(ctx)
-	var e *interrex.Error
-	switch {
-	case errors.As(err, &e) && (e.Kind == interrex.KindUnavailable || e.Kind == interrex.KindTimeout):
-		return "an agent: " + e.Message
-	case err == nil && m.GetLeaderId() == "":
+	if text := unasked(err); text != "" {
+		return text
+	}
+	if err == nil && m.GetLeaderId() == "" {
 		return "a leader: agent " + m.GetId() + " says: " + m.GetQuorum()
+	}
+	return ""
+}
+
+// unasked says why no agent could be asked, of the error of asking; "" when one
+// could.
+func unasked(err error) string {
+	var e *interrex.Error
+	if errors.As(err, &e) && (e.Kind == interrex.KindUnavailable || e.Kind == interrex.KindTimeout) {
+		return "an agent: " + e.Message
 	}
 	return ""
 }

@@ -94,10 +94,40 @@ func TestACommandSaysWhichAgentItWaitsFor(t *testing.T) {
 	}
 }
 
+// oneAgents are the commands that ask one agent, once.
+var oneAgents = []string{"status", "agent report", "agent config", "agent reload", "agent drain"}
+
+func TestACommandForOneAgentSaysThatItIsSilent(t *testing.T) {
+	t.Parallel()
+	addr := mute(t)
+	silent := "no agent answers at " + addr + ": no answer"
+	var all, bounded []*speaking
+	for _, command := range oneAgents {
+		all = append(all, start(t, addr, append(strings.Fields(command), "--timeout", "1h")...))
+		bounded = append(bounded, start(t, addr, append(strings.Fields(command), "--timeout", "1s")...))
+	}
+	for i, command := range oneAgents {
+		all[i].says("waiting for an agent: " + silent)
+		_ = all[i].cmd.Process.Kill()
+		_ = all[i].cmd.Wait()
+		r := bounded[i]
+		r.says(": " + silent)
+		if code := codeOf(r.cmd.Wait()); code != interrex.KindTimeout.Numbers().Exit && code != interrex.KindOutcomeUnknown.Numbers().Exit {
+			t.Errorf("%s: exit code %d", command, code)
+		}
+	}
+	addr = refusing(t)
+	for _, command := range oneAgents {
+		r := start(t, addr, strings.Fields(command)...)
+		r.says("no agent answers at " + addr + ": connection refused; is an agent running?")
+		r.want(interrex.KindUnavailable.Numbers().Exit)
+	}
+}
+
 func TestALockIsBoundedWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{refusing(t), mute(t)} {
-		start(t, addr, "lock", "a", "--ttl", "24h", "--wait", "0s", "--", "true").want(exitOurs)
+		start(t, addr, "lock", "a", "--ttl", "24h", "--wait", "0s", "--", "true").want(exitWaitedOut)
 		start(t, addr, "lock", "a", "--ttl", "24h", "--wait", "1s", "--", "true").want(exitWaitedOut)
 	}
 }
@@ -108,6 +138,24 @@ func TestAnUnknownOutcomeSaysHowToRepeatTheCommand(t *testing.T) {
 	r.want(interrex.KindOutcomeUnknown.Numbers().Exit)
 	r.says("repeat the command within 10 minutes with --holder ")
 	r.says(" --request-id ")
+}
+
+func TestAnExtendOfUnknownOutcomeMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	r := start(t, mute(t), "lease", "extend", "a", "--lease-token", "1", "--timeout", "1s")
+	r.want(interrex.KindOutcomeUnknown.Numbers().Exit)
+	r.says("repeat the command: ")
+}
+
+func TestALockOfUnknownOutcomeAdvisesToEndItsOwnLeaseAlone(t *testing.T) {
+	t.Parallel()
+	said := newSpoken()
+	l := &lock{app: &app{talk: said}, key: mustKey("mx"), holder: "box/7/ab"}
+	_ = l.ended(interrex.Errorf(interrex.KindOutcomeUnknown, "no answer"))
+	const want = "'interrex lease get default/mx' tells who holds it; if that is box/7/ab, 'interrex lease revoke default/mx --force' ends it\n"
+	if !strings.HasSuffix(said.String(), want) {
+		t.Errorf("it says: %s", said)
+	}
 }
 
 func TestAClaimThatASignalEndsLeavesTheLine(t *testing.T) {
@@ -162,7 +210,9 @@ func TestALostLockSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(exitLost)
-	if said := l.stderr.String(); !strings.Contains(said, "was not extended in time: unavailable: no agent answers at http://"+b.addr) {
-		t.Errorf("it says: %s", said)
+	for _, want := range []string{" cannot be extended: ", " is told to stop in ", "was not extended in time: unavailable: no agent answers at http://" + b.addr} {
+		if said := l.stderr.String(); !strings.Contains(said, want) {
+			t.Errorf("want %q, it says: %s", want, said)
+		}
 	}
 }
