@@ -232,14 +232,8 @@ func TestLockKilledTakesTheWholeGroupWithIt(t *testing.T) {
 
 func TestLockWithoutItsReaperEndsTheCommand(t *testing.T) {
 	b := newBench(t)
-	l := b.lock("a", "--", "sh", "-c", `echo $(ps -o pgid= -p $$); sleep 1000 & wait`)
-	reaper, err := strconv.Atoi(strings.TrimSpace(l.line()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(reaper, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	l := b.lock("a", "--", "sh", "-c", "echo $PPID; sleep 1000 & wait")
+	killProcess(t, l.line())
 	l.silence()
 	l.want(exitSignal + 9)
 }
