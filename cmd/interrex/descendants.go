@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -25,9 +26,10 @@ type descendant struct {
 // String names it as people do.
 func (p descendant) String() string { return fmt.Sprintf("%s (pid %d)", p.name, p.pid) }
 
-// descendants lists the living children of a process, their children, and so on.
-// It is all that came of the process if that inherits orphans.
-func descendants(root int) (all []descendant) {
+// descendants lists the living children of a process, their children, and so on,
+// without those that come of the processes except. It is all that came of the
+// process if that inherits orphans.
+func descendants(root int, except ...int) (all []descendant) {
 	children := map[int][]descendant{}
 	files, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
 	for _, file := range files {
@@ -37,6 +39,9 @@ func descendants(root int) (all []descendant) {
 	}
 	for next := []int{root}; len(next) > 0; next = next[1:] {
 		for _, p := range children[next[0]] {
+			if slices.Contains(except, p.pid) {
+				continue
+			}
 			all = append(all, p)
 			next = append(next, p.pid)
 		}
@@ -64,11 +69,21 @@ func readProcess(file string) (p descendant, ok bool) {
 	return p, p.pid > 0
 }
 
-// killAll kills the descendants of a process, and returns how many there were.
-func killAll(root int) int {
-	all := descendants(root)
+// killAll kills processes. That one has gone already is no error.
+func killAll(all []descendant) {
 	for _, p := range all {
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}
-	return len(all)
+}
+
+// extinguish kills what list lists until that is nothing, or the rounds are over.
+func extinguish(list func() []descendant) {
+	for range killRounds {
+		all := list()
+		if len(all) == 0 {
+			return
+		}
+		killAll(all)
+		time.Sleep(killPause)
+	}
 }

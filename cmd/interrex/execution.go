@@ -18,7 +18,8 @@ const (
 )
 
 // leftoverGrace is how long what is left after the command may take to end before
-// something is said or done about it.
+// something is said or done about it. So often is it looked at when there is no
+// reaper any more to say that it has ended.
 const leftoverGrace = 200 * time.Millisecond
 
 // execution is one run of the command, until everything that came of it has ended.
@@ -27,17 +28,19 @@ type execution struct {
 	held   interrex.Held
 	reaper *reaper
 
-	lose     <-chan struct{}  // the lease; nil once that is known
-	leftover <-chan time.Time // the grace is over
-	kill     <-chan time.Time // the time to end politely is over
-	rounds   int              // of killing
-	lost     bool
-	exited   bool
-	code     error // of the command, once it has exited
+	events    <-chan report    // of the reaper; nil once that has ended
+	inherited <-chan time.Time // it is time to look whether what that has left has ended
+	lose      <-chan struct{}  // the lease; nil once that is known
+	leftover  <-chan time.Time // the grace is over
+	kill      <-chan time.Time // the time to end politely is over
+	rounds    int              // of killing
+	lost      bool
+	exited    bool
+	code      error // of the command, once it has exited
 }
 
-// execute runs the command in the reaper's process group until it has ended, with
-// what it has left behind, or the lease is lost and all of it is ended.
+// execute runs the command until it has ended, with what it has left behind, or
+// the lease is lost and all of it is ended.
 func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
 	if err := r.ready(); err != nil {
 		return err
@@ -49,7 +52,7 @@ func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
 	if err := r.start(path, l.command, env); err != nil {
 		return l.cannotRun(err)
 	}
-	e := &execution{lock: l, held: held, reaper: r, lose: held.Context().Done(), code: exit(exitSignal + int(syscall.SIGKILL))}
+	e := &execution{lock: l, held: held, reaper: r, events: r.events, lose: held.Context().Done()}
 	e.run()
 	if e.lost {
 		return exit(exitLost)
@@ -61,13 +64,14 @@ func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
 func (e *execution) run() {
 	for over := false; !over; {
 		select {
-		case said, open := <-e.reaper.events:
-			if !open {
-				// Nobody would end the command if this process were killed now.
-				e.reaper.bury()
-				return
+		case said, open := <-e.events:
+			if open {
+				over = e.hear(said)
+			} else {
+				over = e.inherit()
 			}
-			over = e.hear(said)
+		case <-e.inherited:
+			over = len(e.reaper.left()) == 0 || e.lost && e.rounds > 2*killRounds
 		case sig := <-e.signals:
 			e.pass(sig)
 		case <-e.lose:
@@ -85,13 +89,29 @@ func (e *execution) run() {
 func (e *execution) hear(said report) (over bool) {
 	switch said.Event {
 	case commandStopped:
-		e.app.say("interrex: the command is stopped, and the lease %s is still held: 'kill -CONT -%d' continues it", e.key, e.reaper.group())
+		e.app.say("interrex: the command is stopped, and the lease %s is still held: 'kill -CONT -%d' continues it", e.key, e.reaper.group)
 	case commandExited:
 		e.exited, e.code = true, commandEnd(syscall.WaitStatus(said.Number))
 		e.leftover = time.After(leftoverGrace)
 		return e.leave == leftoverLeave && !e.lost
 	}
 	return said.Event == nothingLeft
+}
+
+// inherit looks after what the command leaves behind without a reaper. A command
+// that still runs is killed: nobody would end it if this process were killed too.
+func (e *execution) inherit() (over bool) {
+	e.events = nil
+	e.inherited = time.Tick(leftoverGrace)
+	e.reaper.inherit()
+	const killed = "interrex: the process that watches over the command was killed: "
+	if e.exited {
+		e.app.say(killed + "what the command has left behind lives on if lock is killed now")
+		return false
+	}
+	e.app.say(killed + "the command is killed too")
+	extinguish(e.reaper.inGroup)
+	return e.hear(report{Event: commandExited, Number: uint32(syscall.SIGKILL)})
 }
 
 // pass hands a signal on to the command, or to what it has left behind.
@@ -132,9 +152,9 @@ func (e *execution) end(in time.Duration) {
 // killAgain kills everything, and the reaper too when that does not say in time
 // that nothing is left.
 func (e *execution) killAgain() {
-	e.reaper.kill()
+	killAll(e.reaper.left())
 	if e.rounds++; e.rounds > killRounds {
-		e.reaper.signal(syscall.SIGKILL)
+		e.reaper.stop()
 	}
 	e.kill = time.After(killPause)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -26,7 +27,20 @@ const patience = 20 * time.Second
 const hurry, hurried = "GORACE", "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "interrex" {
+		ignoreNothing()
+	}
 	testscript.Main(m, map[string]func(){"interrex": main})
+}
+
+// ignoreNothing keeps what ignores signals around the tests, such as nohup, from
+// the programs that they start.
+func ignoreNothing() {
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 }
 
 func TestScripts(t *testing.T) {

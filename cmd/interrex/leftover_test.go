@@ -53,6 +53,74 @@ func TestLockWaitsForWhatItsCommandLeavesBehind(t *testing.T) {
 // has left the group; neither hears TERM.
 const deaf = `trap "" TERM; beat='while :; do echo beat; sleep 0.02; done'; sh -c "$beat" & setsid sh -c "$beat" & `
 
+// killProcess kills the process of a pid that a command has printed.
+func killProcess(t *testing.T, text string) {
+	t.Helper()
+	pid, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leaver leaves a process behind that has left the group, and then does $2.
+const leaver = `setsid sh -c 'echo up >$1; exec cat $0' $0 $1 & read up <$1; echo $PPID is the reaper >&2; eval "$2"`
+
+func TestLockWaitsForWhatACommandLeavesThatKillsItsGroup(t *testing.T) {
+	leftHeld(t, "kill -9 0", exitSignal+9, func(r *speaking, _ string) {
+		r.says("the command has left cat (pid ")
+	})
+}
+
+func TestLockWaitsForWhatAKilledReaperLeaves(t *testing.T) {
+	leftHeld(t, "exec sleep 1000", exitSignal+9, func(r *speaking, reaper string) {
+		killProcess(t, reaper)
+		r.says("the command has left cat (pid ")
+	})
+}
+
+func TestLockWaitsOnWhenTheReaperIsKilled(t *testing.T) {
+	leftHeld(t, "exit 3", 3, func(r *speaking, reaper string) {
+		r.says("the command has left cat (pid ")
+		killProcess(t, reaper)
+		r.says("what the command has left behind lives on if lock is killed now")
+	})
+}
+
+// leftHeld expects that the lease is held after meanwhile until what a leaver has
+// left has ended, and lock's code then.
+func leftHeld(t *testing.T, then string, code int, meanwhile func(r *speaking, reaper string)) {
+	t.Helper()
+	b := newBench(t)
+	path, up := fifo(t), fifo(t)
+	r := start(t, "http://"+b.addr, "lock", "a", "--", "sh", "-c", leaver, path, up, then)
+	r.says(" is the reaper\n")
+	reaper, _, _ := strings.Cut(r.stderr.String(), " is the reaper")
+	meanwhile(r, reaper)
+	if err := b.free("a"); err == nil {
+		t.Error("the lease is free while it works")
+	}
+	if err := letGo(path); err != nil {
+		t.Fatal(err)
+	}
+	r.want(code)
+	if err := b.free("a"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLockEndsWhatAKilledReaperLeaves(t *testing.T) {
+	b := newBench(t)
+	l := b.lock("a", "--ttl", "10s", "--leftover", "kill", "--", "sh", "-c", deaf+"kill -9 $PPID; wait")
+	l.silence()
+	l.want(exitSignal + 9)
+	if err := b.free("a"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLockEndsWhatItsCommandLeavesBehind(t *testing.T) {
 	b := newBench(t)
 	l := b.lock("a", "--ttl", "10s", "--leftover", "kill", "--", "sh", "-c", deaf+"exit 3")

@@ -68,7 +68,8 @@ func newLock(a *app) *cobra.Command {
 INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
 time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half the
 margin later; it goes too when lock itself is killed. INT, TERM, HUP and QUIT
-are passed on. The lease is released after COMMAND has ended, and by default
+are passed on, but for those that were ignored when lock was started (nohup):
+COMMAND ignores them too. The lease is released after COMMAND has ended, and by default
 after everything it started has: a process that is left behind may still be
 writing, and nobody else should hold the lease meanwhile, nor should it be cut
 off. --leftover kill ends it instead (SIGTERM, and SIGKILL half a margin later);
@@ -129,7 +130,7 @@ func (l *lock) run() error {
 		return l.cannotRun(err)
 	}
 	l.signals = make(chan os.Signal, 16)
-	signal.Notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(l.signals)
 	claims := *l.app
 	if l.wait == 0 {

@@ -67,7 +67,13 @@ type locking struct {
 // came of it has ended.
 func (b *bench) lock(args ...string) *locking {
 	b.t.Helper()
-	l := &locking{t: b.t, cmd: program(append([]string{"lock"}, args...)...)}
+	return b.start(program(append([]string{"lock"}, args...)...))
+}
+
+// start starts a lock.
+func (b *bench) start(c *exec.Cmd) *locking {
+	b.t.Helper()
+	l := &locking{t: b.t, cmd: c}
 	l.cmd.Env = append(l.cmd.Env, "INTERREX_ADDR=http://"+b.addr)
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -232,14 +238,8 @@ func TestLockKilledTakesTheWholeGroupWithIt(t *testing.T) {
 
 func TestLockWithoutItsReaperEndsTheCommand(t *testing.T) {
 	b := newBench(t)
-	l := b.lock("a", "--", "sh", "-c", `echo $(ps -o pgid= -p $$); sleep 1000 & wait`)
-	reaper, err := strconv.Atoi(strings.TrimSpace(l.line()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(reaper, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	l := b.lock("a", "--", "sh", "-c", "echo $PPID; sleep 1000 & wait")
+	killProcess(t, l.line())
 	l.silence()
 	l.want(exitSignal + 9)
 }
@@ -302,5 +302,40 @@ func TestLockPassesStandardInputThrough(t *testing.T) {
 	defer stop()
 	if out, err := c.Output(); string(out) != "a line\n" || err != nil {
 		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestLockAndItsCommandIgnoreWhatWasIgnoredBefore(t *testing.T) {
+	b := newBench(t)
+	for names, signals := range map[string][]syscall.Signal{
+		"HUP":      {syscall.SIGHUP},
+		"INT QUIT": {syscall.SIGINT, syscall.SIGQUIT},
+	} {
+		path := fifo(t)
+		c := program("lock", "a", "--", "sh", "-c", "grep SigIgn /proc/$$/status; read line <$0; exit 5", path)
+		self := filepath.Join(t.TempDir(), "interrex") // the name tells the program from the test
+		if err := os.Symlink(c.Path, self); err != nil {
+			t.Fatal(err)
+		}
+		c.Path = "/bin/sh"
+		c.Args = append([]string{"sh", "-c", "trap '' " + names + `; exec "$0" "$@"`, self}, c.Args[1:]...)
+		l := b.start(c)
+		_, mask, _ := strings.Cut(l.line(), ":")
+		ignored, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, sig := range signals {
+			if ignored&(1<<(sig-1)) == 0 {
+				t.Errorf("the command does not ignore %s", sig)
+			}
+			if err := l.cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := eventually(func() error { return letGo(path) }); err != nil {
+			t.Errorf("%s: the command does not live on: %v", names, err)
+		}
+		l.want(5)
 	}
 }

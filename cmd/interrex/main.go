@@ -37,7 +37,7 @@ func run(args []string) int {
 func untilSignal(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		defer signal.Stop(signals)
 		select {
@@ -47,4 +47,21 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 		}
 	}()
 	return ctx, func() { cancel(nil) }
+}
+
+// notify is signal.Notify for those of the signals that were not ignored when the
+// process was started; the others stay ignored. Go tells that of INT and HUP
+// alone: QUIT goes with INT, as in what a script starts in the background.
+func notify(c chan<- os.Signal, signals ...os.Signal) {
+	for _, sig := range signals {
+		known := sig
+		if sig == syscall.SIGQUIT {
+			known = syscall.SIGINT
+		}
+		if signal.Ignored(known) {
+			signal.Ignore(sig)
+		} else {
+			signal.Notify(c, sig)
+		}
+	}
 }

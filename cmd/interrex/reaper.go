@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,12 +16,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reaper is a second process, which starts the command, leads its process group
-// and inherits everything that comes of it: it says when the last of that has
-// ended. It kills all of it, itself too, when this process has ended without a
-// word; and as long as it lives nobody else gets the group's number.
+// reaper is a second process, which starts the command and inherits everything
+// that comes of it: it says when the last of that has ended, and kills all of it
+// when this process has ended without a word. It is not in the command's process
+// group, which the command may kill. When it has been killed all the same, this
+// process inherits what it leaves.
 type reaper struct {
 	process *exec.Cmd
+	root    int   // the process that inherits what comes of the command
+	others  []int // the children that this process had before
+	group   int   // of the command, once that is started
 	orders  *json.Encoder
 	pipe    io.Closer   // of orders: its end without an order to end is this process's end
 	events  chan report // closed when the reaper has ended
@@ -35,7 +40,10 @@ type order struct {
 	Path string   `json:"path,omitempty"`
 	Args []string `json:"args,omitempty"`
 	Env  []string `json:"env,omitempty"`
-	Done bool     `json:"done,omitempty"`
+	// Front is the group that leaves the foreground of the terminal to the
+	// command; 0: none.
+	Front int  `json:"front,omitempty"`
+	Done  bool `json:"done,omitempty"`
 }
 
 // report is what a reaper says.
@@ -47,7 +55,7 @@ type report struct {
 // The events of a reaper.
 const (
 	reaperReady    = "ready"
-	commandStarted = "started"
+	commandStarted = "started" // its pid, which is its group
 	commandFailed  = "failed"  // to start: an errno
 	commandStopped = "stopped" // by a signal: its number
 	commandExited  = "exited"  // a wait status
@@ -64,7 +72,13 @@ func startReaper() (*reaper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot find this program: %w", err)
 	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("cannot inherit what a reaper leaves: %w", err)
+	}
 	r := &reaper{process: exec.Command(self), events: make(chan report)}
+	for _, p := range descendants(os.Getpid()) {
+		r.others = append(r.others, p.pid)
+	}
 	r.process.Args = []string{"interrex", reaperName}
 	r.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.process.Stderr = os.Stderr
@@ -80,7 +94,7 @@ func startReaper() (*reaper, error) {
 	if err := r.process.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start the reaper: %w", err)
 	}
-	r.orders, r.pipe = json.NewEncoder(in), in
+	r.orders, r.pipe, r.root = json.NewEncoder(in), in, r.process.Process.Pid
 	over := make(chan struct{})
 	go r.listen(out, over)
 	r.close = sync.OnceFunc(func() {
@@ -127,64 +141,68 @@ func (r *reaper) hear() report {
 	}
 }
 
-// start starts the command in the reaper's group, which becomes the foreground
-// group of the terminal, or it could not read.
+// start starts the command, in the foreground of the terminal if this process is
+// there.
 func (r *reaper) start(path string, args, env []string) error {
-	if inForeground(unix.Getpgrp()) {
-		setForeground(r.group())
+	told := order{Path: path, Args: args, Env: env}
+	if group := unix.Getpgrp(); inForeground(group) {
+		told.Front = group
 	}
-	if err := r.orders.Encode(order{Path: path, Args: args, Env: env}); err != nil {
+	if err := r.orders.Encode(told); err != nil {
 		return fmt.Errorf("cannot reach the reaper: %w", err)
 	}
 	switch said := r.hear(); said.Event {
 	case commandStarted:
+		r.group = int(said.Number)
 		return nil
 	case commandFailed:
 		return syscall.Errno(said.Number)
 	}
+	r.stop()
+	r.inherit()
+	extinguish(r.left) // it may have been started in this very moment
 	return errors.New("the reaper does not start it")
 }
 
-func (r *reaper) group() int { return r.process.Process.Pid }
-
-// signal sends to the whole group. That it has gone already is no error.
+// signal sends to the group of a command that lives.
 func (r *reaper) signal(sig syscall.Signal) {
-	_ = syscall.Kill(-r.group(), sig)
+	_ = syscall.Kill(-r.group, sig)
 }
 
 // signalAll sends to all that came of the command, also what has left the group.
+// The number of a group in which nobody is left may be somebody else's.
 func (r *reaper) signalAll(sig syscall.Signal) {
-	r.signal(sig)
-	for _, p := range descendants(r.group()) {
-		if p.group != r.group() {
+	if len(r.inGroup()) > 0 {
+		r.signal(sig)
+	}
+	for _, p := range r.left() {
+		if p.group != r.group {
 			_ = syscall.Kill(p.pid, sig)
 		}
 	}
 }
 
-// kill kills all that came of the command; the reaper stays, to say when it is
-// gone.
-func (r *reaper) kill() { killAll(r.group()) }
+// left lists what came of the command and lives.
+func (r *reaper) left() []descendant { return descendants(r.root, r.others...) }
 
-// left names what came of the command and lives.
-func (r *reaper) left() []descendant { return descendants(r.group()) }
+// inGroup lists who of that is in the command's group.
+func (r *reaper) inGroup() []descendant {
+	return slices.DeleteFunc(r.left(), func(p descendant) bool { return p.group != r.group })
+}
 
-// bury kills the group of a reaper that has ended, and waits until it is gone.
-func (r *reaper) bury() {
-	r.signal(syscall.SIGKILL)
+// stop kills the reaper alone, which does not answer.
+func (r *reaper) stop() { _ = r.process.Process.Kill() }
+
+// inherit puts this process in the place of a reaper that has been killed.
+func (r *reaper) inherit() {
 	r.close()
-	for range killRounds {
-		if syscall.Kill(-r.group(), 0) != nil {
-			return
-		}
-		time.Sleep(killPause)
-	}
+	r.root = os.Getpid()
 }
 
 // end takes the terminal back, ends the reaper, and waits for it.
 func (r *reaper) end() {
-	if inForeground(r.group()) {
-		setForeground(unix.Getpgrp())
+	if inForeground(r.group) {
+		setForeground(os.Stdin, unix.Getpgrp())
 	}
 	// One that has been killed neither reads nor ends well.
 	_ = r.orders.Encode(order{Done: true})
@@ -199,11 +217,11 @@ func inForeground(group int) bool {
 	return err == nil && front == group
 }
 
-// setForeground gives the terminal to a process group. A background group is
+// setForeground gives a terminal to a process group. A background group is
 // stopped by SIGTTOU when it does that, unless it ignores the signal.
-func setForeground(group int) {
+func setForeground(terminal *os.File, group int) {
 	signal.Ignore(syscall.SIGTTOU)
 	defer signal.Reset(syscall.SIGTTOU)
 	// Without the terminal a command still runs: it is stopped if it reads.
-	_ = unix.IoctlSetPointerInt(int(os.Stdin.Fd()), unix.TIOCSPGRP, group)
+	_ = unix.IoctlSetPointerInt(int(terminal.Fd()), unix.TIOCSPGRP, group)
 }

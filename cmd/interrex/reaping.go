@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -35,9 +33,9 @@ func newReaper() *cobra.Command {
 // run serves the lock until that says that it is done. When the lock is gone
 // without a word, everything is killed.
 func (r *reaping) run() error {
-	// What is sent to the group is the command's. A signal that is caught here,
-	// rather than ignored, does to the command what it always does.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1,
+	// Nothing but the lock, or KILL, ends it. A signal that is caught here, rather
+	// than ignored, does to the command what it always does.
+	notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1,
 		syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGPIPE, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot inherit what the command leaves behind: %w", err)
@@ -47,8 +45,8 @@ func (r *reaping) run() error {
 		var told order
 		switch err := r.orders.Decode(&told); {
 		case err != nil:
-			r.killEverything()
-			return err
+			extinguish(func() []descendant { return descendants(os.Getpid()) })
+			return nil
 		case told.Done:
 			return nil
 		}
@@ -61,14 +59,20 @@ func (r *reaping) say(event string, number uint32) {
 	_ = r.reports.Encode(report{Event: event, Number: number})
 }
 
-// start starts the command with the lock's own standard files, which are 3 to 5
-// here.
+// start starts the command in a group of its own, with the lock's standard files,
+// which are 3 to 5 here. From the foreground of the terminal it starts in the
+// foreground, or it could not read.
 func (r *reaping) start(told order) {
 	var files []*os.File
-	for fd := uintptr(3); fd < 6; fd++ {
-		files = append(files, os.NewFile(fd, "standard file"))
+	for fd := 3; fd < 6; fd++ {
+		syscall.CloseOnExec(fd)
+		files = append(files, os.NewFile(uintptr(fd), "standard file"))
 	}
-	p, err := os.StartProcess(told.Path, told.Args, &os.ProcAttr{Env: told.Env, Files: files})
+	group := &syscall.SysProcAttr{Setpgid: true, Foreground: told.Front != 0, Ctty: 3}
+	p, err := os.StartProcess(told.Path, told.Args, &os.ProcAttr{Env: told.Env, Files: files, Sys: group})
+	if err != nil && told.Front != 0 {
+		setForeground(files[0], told.Front)
+	}
 	for _, f := range files {
 		_ = f.Close()
 	}
@@ -78,7 +82,7 @@ func (r *reaping) start(told order) {
 		r.say(commandFailed, uint32(errno))
 		return
 	}
-	r.say(commandStarted, 0)
+	r.say(commandStarted, uint32(p.Pid))
 	go r.wait(p.Pid)
 }
 
@@ -98,15 +102,4 @@ func (r *reaping) wait(command int) {
 			r.say(commandExited, uint32(status))
 		}
 	}
-}
-
-// killEverything ends with this process.
-func (r *reaping) killEverything() {
-	for range killRounds {
-		if killAll(os.Getpid()) == 0 {
-			break
-		}
-		time.Sleep(killPause)
-	}
-	_ = syscall.Kill(0, syscall.SIGKILL)
 }
