@@ -126,7 +126,8 @@ func TestAPortWithoutAnAnswerIsMute(t *testing.T) {
 
 func TestAnAgentThatFallsSilentOnAStreamIsMute(t *testing.T) {
 	err := connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("protocol error: incomplete envelope: %w", errors.New(lostPing)))
-	for _, got := range []string{reason(err), silence(err)} {
+	lost := interrex.Errorf(interrex.KindOutcomeUnknown, "the stream broke: %s", reason(err)).WithCause(err)
+	for _, got := range []string{reason(err), silence(err), silence(lost)} {
 		if got != "no answer" {
 			t.Errorf("it says: %s", got)
 		}

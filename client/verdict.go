@@ -40,7 +40,7 @@ func silence(err error) string {
 	case errors.Is(err, context.DeadlineExceeded), isMute(err):
 		return "no answer"
 	case errors.As(err, &call):
-		return call.Message()
+		return reason(call)
 	case errors.As(err, &e) && errors.As(e.Unwrap(), &e):
 		return e.Message
 	}
