@@ -66,8 +66,8 @@ func newLock(a *app) *cobra.Command {
 		Long: `Runs COMMAND while it holds the lease, with INTERREX_LEASE_KEY and
 INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
 time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half the
-margin later; it goes too when lock itself is killed. INT, TERM, HUP and QUIT
-are passed on, but for those that were ignored when lock was started (nohup):
+margin later; it goes too when lock itself is killed, or stopped until then.
+INT, TERM, HUP and QUIT are passed on, but for those that were ignored when lock was started (nohup):
 COMMAND ignores them too. The lease is released after COMMAND has ended, and by default
 after everything it started has: a process that is left behind may still be
 writing, and nobody else should hold the lease meanwhile, nor should it be cut
@@ -187,10 +187,18 @@ func (l *lock) once(s session, path string) error {
 	err = l.execute(path, held, r)
 	r.close()
 	if err == exit(exitLost) {
-		l.app.say("interrex: the lease %s was lost, and the command was ended: %v", l.key, context.Cause(held.Context()))
+		l.app.say("interrex: the lease %s was lost, and the command was ended: %v", l.key, whyLost(held))
 	}
 	l.release(held)
 	return err
+}
+
+// whyLost is why a lease was lost, or may have been.
+func whyLost(held interrex.Held) error {
+	if err := context.Cause(held.Context()); err != nil {
+		return err
+	}
+	return errors.New("lock was stopped until its deadline had passed")
 }
 
 // release is of no use for a lease that was lost, and does no harm.
