@@ -67,12 +67,12 @@ func newLock(a *app) *cobra.Command {
 INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
 time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half the
 margin later; it goes too when lock itself is killed, or stopped until then.
-INT, TERM, HUP and QUIT are passed on, but for those that were ignored when lock was started (nohup):
-COMMAND ignores them too. The lease is released after COMMAND has ended, and by default
-after everything it started has: a process that is left behind may still be
-writing, and nobody else should hold the lease meanwhile, nor should it be cut
-off. --leftover kill ends it instead (SIGTERM, and SIGKILL half a margin later);
---leftover leave releases at once.
+INT, TERM, HUP and QUIT are passed on; those that were ignored when lock was
+started, as by nohup, COMMAND ignores too. The lease is released after COMMAND
+has ended, and by default after everything it started has: a process that is
+left behind may still be writing, and nobody else should hold the lease
+meanwhile, nor should it be cut off. --leftover kill ends it instead (SIGTERM,
+and SIGKILL half a margin later); --leftover leave releases at once.
 
 The exit code is COMMAND's own; 120 when the lease was lost and COMMAND was
 ended, 124 when the wait ran out (also because no agent answered), 125 when

@@ -182,9 +182,8 @@ func (r *reaper) order(told order, within time.Duration) error {
 // it kills too early too.
 func (r *reaper) extend(held interrex.Held, slack time.Duration) {
 	at := sinceBoot() + time.Until(held.Deadline())
-	if at > r.known+slack {
+	if at > r.known+slack && r.order(order{Deadline: at}, time.Second) == nil {
 		r.known = at
-		_ = r.order(order{Deadline: at}, slack)
 	}
 }
 
