@@ -30,6 +30,7 @@ type execution struct {
 
 	events    <-chan report    // of the reaper; nil once that has ended
 	inherited <-chan time.Time // it is time to look whether what that has left has ended
+	extended  <-chan time.Time // it is time to look whether the deadline has moved
 	lose      <-chan struct{}  // the lease; nil once that is known
 	leftover  <-chan time.Time // the grace is over
 	kill      <-chan time.Time // the time to end politely is over
@@ -48,11 +49,16 @@ func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
 	if held.Context().Err() != nil {
 		return exit(exitLost)
 	}
+	slack := hold.Margin(l.ttl) / 8
+	r.extend(held, slack)
 	env := append(os.Environ(), "INTERREX_LEASE_KEY="+held.Key().String(), "INTERREX_LEASE_TOKEN="+held.Token().String())
 	if err := r.start(path, l.command, env); err != nil {
 		return l.cannotRun(err)
 	}
 	e := &execution{lock: l, held: held, reaper: r, events: r.events, lose: held.Context().Done()}
+	extended := time.NewTicker(slack)
+	defer extended.Stop()
+	e.extended = extended.C
 	e.run()
 	if e.lost {
 		return exit(exitLost)
@@ -74,6 +80,8 @@ func (e *execution) run() {
 			over = len(e.reaper.left()) == 0 || e.lost && e.rounds > 2*killRounds
 		case sig := <-e.signals:
 			e.pass(sig)
+		case <-e.extended:
+			e.reaper.extend(e.held, hold.Margin(e.ttl)/8)
 		case <-e.lose:
 			e.lose, e.lost = nil, true
 			e.end(min(time.Until(e.held.Deadline()), hold.Margin(e.ttl)/2))
@@ -94,6 +102,8 @@ func (e *execution) hear(said report) (over bool) {
 		e.exited, e.code = true, commandEnd(syscall.WaitStatus(said.Number))
 		e.leftover = time.After(leftoverGrace)
 		return e.leave == leftoverLeave && !e.lost
+	case deadlinePassed:
+		e.lost = true
 	}
 	return said.Event == nothingLeft
 }

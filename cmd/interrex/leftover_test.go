@@ -65,8 +65,12 @@ func killProcess(t *testing.T, text string) {
 	}
 }
 
+// started prints the reaper's pid on standard error, and waits for HUP, which lock passes on once it
+// knows that the command was started.
+const started = `trap up=1 HUP; echo $PPID >&2; echo up; while [ -z "$up" ]; do sleep 0.01; done; `
+
 // leaver leaves a process behind that has left the group, and then does $2.
-const leaver = `setsid sh -c 'echo up >$1; exec cat $0' $0 $1 & read up <$1; echo $PPID is the reaper >&2; eval "$2"`
+const leaver = started + `setsid sh -c 'echo up >$1; exec cat $0' $0 $1 & read up <$1; eval "$2"`
 
 func TestLockWaitsForWhatACommandLeavesThatKillsItsGroup(t *testing.T) {
 	leftHeld(t, "kill -9 0", exitSignal+9, func(r *speaking, _ string) {
@@ -75,8 +79,7 @@ func TestLockWaitsForWhatACommandLeavesThatKillsItsGroup(t *testing.T) {
 }
 
 func TestLockWaitsForWhatAKilledReaperLeaves(t *testing.T) {
-	leftHeld(t, "exec sleep 1000", exitSignal+9, func(r *speaking, reaper string) {
-		killProcess(t, reaper)
+	leftHeld(t, "kill -9 $PPID; exec sleep 1000", exitSignal+9, func(r *speaking, _ string) {
 		r.says("the command has left cat (pid ")
 	})
 }
@@ -96,8 +99,11 @@ func leftHeld(t *testing.T, then string, code int, meanwhile func(r *speaking, r
 	b := newBench(t)
 	path, up := fifo(t), fifo(t)
 	r := start(t, "http://"+b.addr, "lock", "a", "--", "sh", "-c", leaver, path, up, then)
-	r.says(" is the reaper\n")
-	reaper, _, _ := strings.Cut(r.stderr.String(), " is the reaper")
+	r.says("\n")
+	reaper, _, _ := strings.Cut(r.stderr.String(), "\n")
+	if err := r.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 	meanwhile(r, reaper)
 	if err := b.free("a"); err == nil {
 		t.Error("the lease is free while it works")
@@ -113,7 +119,11 @@ func leftHeld(t *testing.T, then string, code int, meanwhile func(r *speaking, r
 
 func TestLockEndsWhatAKilledReaperLeaves(t *testing.T) {
 	b := newBench(t)
-	l := b.lock("a", "--ttl", "10s", "--leftover", "kill", "--", "sh", "-c", deaf+"kill -9 $PPID; wait")
+	l := b.lock("a", "--ttl", "10s", "--leftover", "kill", "--", "sh", "-c", started+deaf+"kill -9 $PPID; wait")
+	l.line()
+	if err := l.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 	l.silence()
 	l.want(exitSignal + 9)
 	if err := b.free("a"); err != nil {

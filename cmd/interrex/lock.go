@@ -67,13 +67,13 @@ func newLock(a *app) *cobra.Command {
 		Long: `Runs COMMAND while it holds the lease, with INTERREX_LEASE_KEY and
 INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
 time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half the
-margin later; it goes too when lock itself is killed. INT, TERM, HUP and QUIT
-are passed on, but for those that were ignored when lock was started (nohup):
-COMMAND ignores them too. The lease is released after COMMAND has ended, and by default
-after everything it started has: a process that is left behind may still be
-writing, and nobody else should hold the lease meanwhile, nor should it be cut
-off. --leftover kill ends it instead (SIGTERM, and SIGKILL half a margin later);
---leftover leave releases at once.
+margin later; it goes too when lock itself is killed, or stopped until then.
+INT, TERM, HUP and QUIT are passed on; those that were ignored when lock was
+started, as by nohup, COMMAND ignores too. The lease is released after COMMAND
+has ended, and by default after everything it started has: a process that is
+left behind may still be writing, and nobody else should hold the lease
+meanwhile, nor should it be cut off. --leftover kill ends it instead (SIGTERM,
+and SIGKILL half a margin later); --leftover leave releases at once.
 
 The exit code is COMMAND's own; 120 when the lease was lost and COMMAND was
 ended, 124 when the wait ran out, also one of 0s, and also because no agent or
@@ -190,10 +190,18 @@ func (l *lock) once(s session, path string) error {
 	err = l.execute(path, held, r)
 	r.close()
 	if err == exit(exitLost) {
-		l.app.say("interrex: the lease %s was lost, and the command was ended: %v", l.key, context.Cause(held.Context()))
+		l.app.say("interrex: the lease %s was lost, and the command was ended: %v", l.key, whyLost(held))
 	}
 	l.release(held)
 	return err
+}
+
+// whyLost is why a lease was lost, or may have been.
+func whyLost(held interrex.Held) error {
+	if err := context.Cause(held.Context()); err != nil {
+		return err
+	}
+	return errors.New("lock was stopped until its deadline had passed")
 }
 
 // release is of no use for a lease that was lost, and does no harm.

@@ -238,8 +238,11 @@ func TestLockKilledTakesTheWholeGroupWithIt(t *testing.T) {
 
 func TestLockWithoutItsReaperEndsTheCommand(t *testing.T) {
 	b := newBench(t)
-	l := b.lock("a", "--", "sh", "-c", "echo $PPID; sleep 1000 & wait")
-	killProcess(t, l.line())
+	l := b.lock("a", "--", "sh", "-c", started+"sleep 1000 & kill -9 $PPID; wait")
+	l.line()
+	if err := l.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 	l.silence()
 	l.want(exitSignal + 9)
 }
@@ -271,6 +274,30 @@ func TestLockEndsTheCommandBeforeAnybodyElseCouldHoldTheLease(t *testing.T) {
 	began := time.Now()
 	if took := l.silence().Sub(began); took > 2*time.Second {
 		t.Errorf("the command lived for %s without an agent, longer than the ttl", took)
+	}
+	l.want(exitLost)
+}
+
+func TestALockThatIsStoppedEndsItsCommandAtTheDeadline(t *testing.T) {
+	b := newBench(t)
+	l := b.lock("a", "--ttl", "4s", "--", "sh", "-c", "echo $$; exec sleep 1000")
+	command, err := strconv.Atoi(l.line())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := eventually(func() error {
+		if syscall.Kill(command, 0) == nil {
+			return errors.New("it works on")
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := l.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
 	}
 	l.want(exitLost)
 }

@@ -14,36 +14,40 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/interrex/interrex"
 )
 
 // reaper is a second process, which starts the command and inherits everything
 // that comes of it: it says when the last of that has ended, and kills all of it
-// when this process has ended without a word. It is not in the command's process
-// group, which the command may kill. When it has been killed all the same, this
-// process inherits what it leaves.
+// when this process has ended without a word, or lets the deadline of the lease
+// pass, as when it is stopped. It is not in the command's process group, which
+// the command may kill. When it has been killed all the same, this process inherits
+// what it leaves.
 type reaper struct {
 	process *exec.Cmd
-	root    int   // the process that inherits what comes of the command
-	others  []int // the children that this process had before
-	group   int   // of the command, once that is started
-	orders  *json.Encoder
-	pipe    io.Closer   // of orders: its end without an order to end is this process's end
-	events  chan report // closed when the reaper has ended
+	root    int           // the process that inherits what comes of the command
+	others  []int         // the children that this process had before
+	group   int           // of the command, once that is started
+	known   time.Duration // the deadline that it has been told
+	pipe    *os.File      // takes orders: its end without an order to end is this process's end
+	events  chan report   // closed when the reaper has ended
 	close   func()
 }
 
 const reaperName = "lock-reaper"
 
-// order is what a reaper is told: to start a command, or to end and leave what is
-// there alone.
+// order is what a reaper is told: to start a command, to kill it at a deadline,
+// which replaces the one before, or to end and leave what is there alone.
 type order struct {
 	Path string   `json:"path,omitempty"`
 	Args []string `json:"args,omitempty"`
 	Env  []string `json:"env,omitempty"`
 	// Front is the group that leaves the foreground of the terminal to the
 	// command; 0: none.
-	Front int  `json:"front,omitempty"`
-	Done  bool `json:"done,omitempty"`
+	Front    int           `json:"front,omitempty"`
+	Deadline time.Duration `json:"deadline,omitempty"` // see sinceBoot
+	Done     bool          `json:"done,omitempty"`
 }
 
 // report is what a reaper says.
@@ -59,6 +63,7 @@ const (
 	commandFailed  = "failed"  // to start: an errno
 	commandStopped = "stopped" // by a signal: its number
 	commandExited  = "exited"  // a wait status
+	deadlinePassed = "late"    // everything is killed
 	nothingLeft    = "empty"   // no process that came of the command
 )
 
@@ -83,10 +88,12 @@ func startReaper() (*reaper, error) {
 	r.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.process.Stderr = os.Stderr
 	r.process.ExtraFiles = []*os.File{os.Stdin, os.Stdout, os.Stderr} // the command's
-	in, err := r.process.StdinPipe()
+	in, pipe, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the reaper: %w", err)
 	}
+	defer func() { _ = in.Close() }() // the reaper has its own
+	r.process.Stdin, r.pipe = in, pipe
 	out, err := r.process.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the reaper: %w", err)
@@ -94,7 +101,7 @@ func startReaper() (*reaper, error) {
 	if err := r.process.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start the reaper: %w", err)
 	}
-	r.orders, r.pipe, r.root = json.NewEncoder(in), in, r.process.Process.Pid
+	r.root = r.process.Process.Pid
 	over := make(chan struct{})
 	go r.listen(out, over)
 	r.close = sync.OnceFunc(func() {
@@ -148,7 +155,7 @@ func (r *reaper) start(path string, args, env []string) error {
 	if group := unix.Getpgrp(); inForeground(group) {
 		told.Front = group
 	}
-	if err := r.orders.Encode(told); err != nil {
+	if err := r.order(told, reaperTimeout); err != nil {
 		return fmt.Errorf("cannot reach the reaper: %w", err)
 	}
 	switch said := r.hear(); said.Event {
@@ -162,6 +169,32 @@ func (r *reaper) start(path string, args, env []string) error {
 	r.inherit()
 	extinguish(r.left) // it may have been started in this very moment
 	return errors.New("the reaper does not start it")
+}
+
+// order gives an order, for which a reaper that is stopped may leave no room.
+func (r *reaper) order(told order, within time.Duration) error {
+	_ = r.pipe.SetWriteDeadline(time.Now().Add(within)) // a pipe has one
+	return json.NewEncoder(r.pipe).Encode(told)
+}
+
+// extend tells a deadline that has moved by more than slack. When this process is
+// stopped meanwhile, it tells one that is too early. A reaper that does not hear of
+// it kills too early too.
+func (r *reaper) extend(held interrex.Held, slack time.Duration) {
+	at := sinceBoot() + time.Until(held.Deadline())
+	if at > r.known+slack && r.order(order{Deadline: at}, time.Second) == nil {
+		r.known = at
+	}
+}
+
+// sinceBoot is a clock that two processes share. It goes on while the machine
+// sleeps, where the system has such a one.
+func sinceBoot() time.Duration {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // every system has it
+	}
+	return time.Duration(now.Nano())
 }
 
 // signal sends to the group of a command that lives.
@@ -205,7 +238,7 @@ func (r *reaper) end() {
 		setForeground(os.Stdin, unix.Getpgrp())
 	}
 	// One that has been killed neither reads nor ends well.
-	_ = r.orders.Encode(order{Done: true})
+	_ = r.order(order{Done: true}, reaperTimeout)
 	_ = r.pipe.Close()
 	_ = r.process.Wait()
 }

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -13,7 +16,10 @@ import (
 
 // reaping is the reaper's own side: see reaper.
 type reaping struct {
-	orders  *json.Decoder
+	orders   *json.Decoder
+	deadline atomic.Int64 // as in order
+
+	mu      sync.Mutex // held while something is said
 	reports *json.Encoder
 }
 
@@ -24,7 +30,7 @@ func newReaper() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			r := reaping{orders: json.NewDecoder(os.Stdin), reports: json.NewEncoder(os.Stdout)}
+			r := &reaping{orders: json.NewDecoder(os.Stdin), reports: json.NewEncoder(os.Stdout)}
 			return r.run()
 		},
 	}
@@ -45,17 +51,22 @@ func (r *reaping) run() error {
 		var told order
 		switch err := r.orders.Decode(&told); {
 		case err != nil:
-			extinguish(func() []descendant { return descendants(os.Getpid()) })
+			killEverything()
 			return nil
 		case told.Done:
 			return nil
+		case told.Deadline != 0:
+			r.deadline.Store(int64(told.Deadline))
+		default:
+			r.start(told)
 		}
-		r.start(told)
 	}
 }
 
 // say fails only when the lock is gone, which the end of its orders tells too.
 func (r *reaping) say(event string, number uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	_ = r.reports.Encode(report{Event: event, Number: number})
 }
 
@@ -84,6 +95,26 @@ func (r *reaping) start(told order) {
 	}
 	r.say(commandStarted, uint32(p.Pid))
 	go r.wait(p.Pid)
+	go r.watch()
+}
+
+// watch kills everything at the deadline, which a lock that is alive moves or does
+// not wait for. No timer is trusted to go on while the machine sleeps.
+func (r *reaping) watch() {
+	for {
+		left := time.Duration(r.deadline.Load()) - sinceBoot()
+		if left <= 0 {
+			r.say(deadlinePassed, 0)
+			killEverything()
+			return
+		}
+		time.Sleep(min(left, time.Second))
+	}
+}
+
+// killEverything kills all that came of the command.
+func killEverything() {
+	extinguish(func() []descendant { return descendants(os.Getpid()) })
 }
 
 // wait waits for the command and for all that is inherited of it.
