@@ -57,7 +57,7 @@ func (files keyFiles) readable() error {
 		if f.path == "" {
 			continue
 		}
-		if _, err := os.ReadFile(f.path); err != nil {
+		if _, err := config.ReadFile(f.path); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", f.key, err))
 		}
 	}
@@ -242,7 +242,7 @@ func (c AgentConfig) warnings() []string {
 
 // certificateIn is the first certificate of a file; nil: there is none.
 func certificateIn(path string) *x509.Certificate {
-	text, err := os.ReadFile(path)
+	text, err := config.ReadFile(path)
 	if err != nil {
 		return nil
 	}

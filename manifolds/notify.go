@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -54,7 +53,7 @@ func (c AgentConfig) openHolders(section config.Notify, dir string) (*sql.DB, pr
 		db, err := c.SQLite(filepath.Join(dir, "lease-holders.db"))
 		return db, projection.SQLite, err
 	}
-	url, err := os.ReadFile(section.LeaseHolders)
+	url, err := config.ReadFile(section.LeaseHolders)
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read the PostgreSQL URL: %w", err)
 	}
