@@ -109,7 +109,7 @@ func (c AgentConfig) checkClusterFiles(section config.Cluster, id string) error 
 
 // checkHolders reports why the database of lease holders cannot be used.
 func (c AgentConfig) checkHolders(ctx context.Context, section config.Notify) error {
-	if section.LeaseHolders == config.NotifyOff || section.LeaseHolders == config.NotifySQLite || c.Postgres == nil {
+	if section.LeaseHolders == config.NotifyOff || section.LeaseHolders == config.NotifySQLite || c.validNotify(section) != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)

@@ -81,7 +81,7 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		"a cluster port that is taken": {func(c *AgentConfig) { c.Cluster.Listen = taken.Addr().String() }, "cluster.listen: listen tcp", ""},
 		"a socket in no directory":     {func(c *AgentConfig) { c.API.Socket = "/nosuch/s" }, "api.socket: stat /nosuch", ""},
 		"no database URL":              {func(c *AgentConfig) { c.Notify.LeaseHolders = "/nosuch" }, "notify.lease-holders: cannot read", ""},
-		"a database that is not there": {func(c *AgentConfig) { c.Notify.LeaseHolders = file }, "notify.lease-holders: no such database", "notify.lease-holders: others can read"},
+		"a database that is not there": {func(c *AgentConfig) { c.Notify.LeaseHolders = file }, "notify.lease-holders: " + file + ": no such database", "notify.lease-holders: others can read"},
 		"a log level":                  {func(c *AgentConfig) { c.Logging.Config = "x=LOUD" }, "logging.config", ""},
 	} {
 		a := AgentConfig{
