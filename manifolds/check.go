@@ -42,7 +42,7 @@ func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
 	if path := socketPath(file.API.Socket, c.DataDir); answers(path) {
 		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: they were not tried, since an agent answers at %s: a reload will say whether they are free", path))
 	} else {
-		found = append(found, c.tryPorts(file))
+		found = append(found, c.tryPorts(ctx, file))
 	}
 	return warnings, errors.Join(append(found, c.checkHolders(ctx, file.Notify))...)
 }
@@ -194,19 +194,23 @@ func answers(path string) bool {
 }
 
 // tryPorts binds the ports for a moment.
-func (c AgentConfig) tryPorts(file config.Config) error {
-	failed := []error{tryPort("api.listen", file.API.Listen)}
+func (c AgentConfig) tryPorts(ctx context.Context, file config.Config) error {
+	failed := []error{tryPort(ctx, "api.listen", file.API.Listen)}
 	if c.certificates(file.Cluster) != nil {
-		failed = append(failed, tryPort("cluster.listen", file.Cluster.Listen))
+		failed = append(failed, tryPort(ctx, "cluster.listen", file.Cluster.Listen))
 	}
 	return errors.Join(failed...)
 }
 
-func tryPort(key, address string) error {
+func tryPort(ctx context.Context, key, address string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil // none, or Validate has said so
 	}
-	l, err := net.Listen("tcp", address)
+	numeric, err := resolve(ctx, address)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	l, err := net.Listen("tcp", numeric)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
