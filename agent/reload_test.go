@@ -3,9 +3,11 @@ package agent_test
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -102,12 +104,7 @@ func TestAReloadThatFailsChangesNothingAndSaysEveryProblem(t *testing.T) {
 func TestAReloadMovesTheAPI(t *testing.T) {
 	a, write := reloadable(t)
 	old := a.Addrs()["api"]
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
+	address := free(t)
 	write(func(c *config.Config) { c.API.Listen = address })
 	if changed, err := a.Reload(); err != nil || len(changed) != 1 || changed[0] != "api" {
 		t.Fatalf("got %q, %v", changed, err)
@@ -127,6 +124,52 @@ func TestAReloadMovesTheAPI(t *testing.T) {
 	if _, err := a.Reload(); err != nil {
 		t.Errorf("another host with the same port: %v", err)
 	}
+}
+
+// free is an address that nobody listens on.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestReloadsFollowEachOtherAtOnce(t *testing.T) {
+	a, write := reloadable(t)
+	reload := func(change func(*config.Config)) {
+		t.Helper()
+		write(change)
+		if _, err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, second := free(t), free(t)
+	listen := func(address string) func(*config.Config) {
+		return func(c *config.Config) { c.API.Listen = address }
+	}
+	for _, leases := range []config.Switch{config.Off, config.On} {
+		reload(listen(first))
+		reload(func(c *config.Config) { c.Features.Leases = leases })
+		reload(listen(second))
+		reload(listen(first))
+	}
+	bound := func(want map[string]any) func() error {
+		return func() error {
+			ports := a.Report()["manifolds"].(map[string]any)["ports"].(map[string]any)["report"]
+			if !reflect.DeepEqual(ports, want) {
+				return fmt.Errorf("the ports are %v", ports)
+			}
+			return nil
+		}
+	}
+	waitFor(t, nil, bound(map[string]any{"api": first}))
+	waitFor(t, nil, func() error { return alive("http://" + first) })
+	reload(listen(second))
+	reload(listen(""))
+	waitFor(t, nil, bound(map[string]any{}))
 }
 
 var errGone = errors.New("gone")

@@ -3,16 +3,42 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"reflect"
 	"strings"
+	"syscall"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// MaxFile is the largest configuration file, in bytes.
+// MaxFile is the largest configuration file, and the largest file that one
+// names, in bytes.
 const MaxFile = 1 << 20
+
+// ReadFile reads a configuration file, or a file that one names: a regular file,
+// or a symbolic link to one, of MaxFile bytes at most. It never waits, as the
+// reader of a named pipe does.
+func ReadFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if len(data) > MaxFile {
+		return nil, fmt.Errorf("%s has more than the %d bytes that are allowed", path, MaxFile)
+	}
+	return data, err
+}
 
 // Source says where a configuration is read from. Flag stands above
 // environment, environment above file, file above default.
@@ -103,17 +129,10 @@ func (s Source) file(c *Config) (lines map[string]int, err error) {
 	if s.Path == "" {
 		return nil, nil
 	}
-	info, err := os.Stat(s.Path)
+	data, err := ReadFile(s.Path)
 	if s.Optional && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the configuration: %w", err)
-	}
-	if info.Size() > MaxFile {
-		return nil, fmt.Errorf("cannot read the configuration: %s has %d bytes, at most %d are allowed", s.Path, info.Size(), MaxFile)
-	}
-	data, err := os.ReadFile(s.Path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}

@@ -42,7 +42,7 @@ func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
 	if path := socketPath(file.API.Socket, c.DataDir); answers(path) {
 		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: they were not tried, since an agent answers at %s: a reload will say whether they are free", path))
 	} else {
-		found = append(found, c.tryPorts(file))
+		found = append(found, c.tryPorts(ctx, file))
 	}
 	return warnings, errors.Join(append(found, c.checkHolders(ctx, file.Notify))...)
 }
@@ -57,7 +57,7 @@ func (files keyFiles) readable() error {
 		if f.path == "" {
 			continue
 		}
-		if _, err := os.ReadFile(f.path); err != nil {
+		if _, err := config.ReadFile(f.path); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", f.key, err))
 		}
 	}
@@ -109,7 +109,7 @@ func (c AgentConfig) checkClusterFiles(section config.Cluster, id string) error 
 
 // checkHolders reports why the database of lease holders cannot be used.
 func (c AgentConfig) checkHolders(ctx context.Context, section config.Notify) error {
-	if section.LeaseHolders == config.NotifyOff || section.LeaseHolders == config.NotifySQLite || c.Postgres == nil {
+	if section.LeaseHolders == config.NotifyOff || section.LeaseHolders == config.NotifySQLite || c.validNotify(section) != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -194,19 +194,23 @@ func answers(path string) bool {
 }
 
 // tryPorts binds the ports for a moment.
-func (c AgentConfig) tryPorts(file config.Config) error {
-	failed := []error{tryPort("api.listen", file.API.Listen)}
+func (c AgentConfig) tryPorts(ctx context.Context, file config.Config) error {
+	failed := []error{tryPort(ctx, "api.listen", file.API.Listen)}
 	if c.certificates(file.Cluster) != nil {
-		failed = append(failed, tryPort("cluster.listen", file.Cluster.Listen))
+		failed = append(failed, tryPort(ctx, "cluster.listen", file.Cluster.Listen))
 	}
 	return errors.Join(failed...)
 }
 
-func tryPort(key, address string) error {
+func tryPort(ctx context.Context, key, address string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil // none, or Validate has said so
 	}
-	l, err := net.Listen("tcp", address)
+	numeric, err := resolve(ctx, address)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	l, err := net.Listen("tcp", numeric)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
@@ -242,7 +246,7 @@ func (c AgentConfig) warnings() []string {
 
 // certificateIn is the first certificate of a file; nil: there is none.
 func certificateIn(path string) *x509.Certificate {
-	text, err := os.ReadFile(path)
+	text, err := config.ReadFile(path)
 	if err != nil {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/juju/clock"
 	"github.com/juju/loggo"
@@ -62,7 +63,8 @@ type AgentConfig struct {
 	// SQLite opens the database of lease holders at a path. nil: the agent
 	// has no driver, and Notify.LeaseHolders may not be "sqlite".
 	SQLite func(path string) (*sql.DB, error)
-	// Postgres opens a database by its URL. nil: as above.
+	// Postgres opens a database by its URL. Its errors are shown to operators:
+	// they must not hold the URL, which has a password. nil: as above.
 	Postgres func(url string) (*sql.DB, error)
 	// Tables are the embedder's own, beside interrex's. All agents of a cluster
 	// have the same ones.
@@ -155,6 +157,8 @@ func (c AgentConfig) validNotify(section config.Notify) error {
 	switch {
 	case section.LeaseHolders == config.NotifyOff:
 		return nil
+	case strings.Contains(section.LeaseHolders, "://"):
+		return errors.New("notify.lease-holders: give the path of a file that holds the URL, not the URL, which has a password")
 	case section.LeaseHolders != config.NotifySQLite && c.Postgres == nil:
 		return errors.New("notify.lease-holders: no PostgreSQL driver is linked: set AgentConfig.Postgres")
 	case section.LeaseHolders != config.NotifySQLite:

@@ -1,6 +1,7 @@
 package manifolds
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/transport"
@@ -78,7 +81,7 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		"a cluster port that is taken": {func(c *AgentConfig) { c.Cluster.Listen = taken.Addr().String() }, "cluster.listen: listen tcp", ""},
 		"a socket in no directory":     {func(c *AgentConfig) { c.API.Socket = "/nosuch/s" }, "api.socket: stat /nosuch", ""},
 		"no database URL":              {func(c *AgentConfig) { c.Notify.LeaseHolders = "/nosuch" }, "notify.lease-holders: cannot read", ""},
-		"a database that is not there": {func(c *AgentConfig) { c.Notify.LeaseHolders = file }, "notify.lease-holders: no such database", "notify.lease-holders: others can read"},
+		"a database that is not there": {func(c *AgentConfig) { c.Notify.LeaseHolders = file }, "notify.lease-holders: " + file + ": no such database", "notify.lease-holders: others can read"},
 		"a log level":                  {func(c *AgentConfig) { c.Logging.Config = "x=LOUD" }, "logging.config", ""},
 	} {
 		a := AgentConfig{
@@ -97,6 +100,40 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		}
 		if entries, _ := os.ReadDir(a.DataDir); len(entries) > 0 && a.DataDir != ofB {
 			t.Errorf("%s: the check left %v", what, entries)
+		}
+	}
+}
+
+func TestACheckDoesNotWaitForANamedPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cert, key := issue(t, time.Now().Add(1000*time.Hour))
+	for what, change := range map[string]func(*AgentConfig){
+		"api.tls.cert":         func(c *AgentConfig) { c.API.TLS = config.APITLS{Cert: pipe, Key: key} },
+		"api.tls.key":          func(c *AgentConfig) { c.API.TLS = config.APITLS{Cert: cert, Key: pipe} },
+		"api.tls.client-ca":    func(c *AgentConfig) { c.API.TLS = config.APITLS{Cert: cert, Key: key, ClientCA: pipe} },
+		"cluster.tls.ca":       func(c *AgentConfig) { c.Cluster.TLS = config.TLSFiles{CA: pipe, Cert: cert, Key: key} },
+		"notify.lease-holders": func(c *AgentConfig) { c.Notify.LeaseHolders = pipe },
+	} {
+		a := AgentConfig{
+			ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"}, Notify: config.Notify{LeaseHolders: config.NotifyOff},
+			Postgres: func(string) (*sql.DB, error) { return nil, errors.New("no database") },
+		}
+		change(&a)
+		checked := make(chan error, 1)
+		go func() {
+			_, err := a.Check(context.Background())
+			checked <- err
+		}()
+		select {
+		case err := <-checked:
+			if err == nil || !strings.Contains(err.Error(), what+": ") || !strings.Contains(err.Error(), pipe+" is not a regular file") {
+				t.Errorf("%s: got %v", what, err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: the check hangs", what)
 		}
 	}
 }

@@ -149,6 +149,22 @@ func TestPanicInStartIsAnErrorOfTheWorker(t *testing.T) {
 	}
 }
 
+func TestASectionThatChangesAndChangesBackEndsItsWorker(t *testing.T) {
+	c := newConfiguration(config.Default())
+	began, next := c.version(), config.Default()
+	next.API.Listen = "127.0.0.1:1"
+	c.Swap(next)
+	c.Swap(config.Default())
+	s := &section[config.API]{value: config.Default().API}
+	s.Kill() // for a loop that sees nothing
+	for range 100 {
+		if err := s.loop(pickAPI, began); errors.Is(err, errChanged) {
+			return
+		}
+	}
+	t.Error("it saw no change")
+}
+
 func TestReloadBouncesOnlyTheWorkersOfChangedSections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newConfiguration(config.Default())

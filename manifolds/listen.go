@@ -79,7 +79,7 @@ func apiTLS(section config.APITLS) (files *transport.Files, _ *tls.Config, calle
 	if section.ClientCA == "" {
 		return files, c, nil, nil
 	}
-	pem, err := os.ReadFile(section.ClientCA)
+	pem, err := config.ReadFile(section.ClientCA)
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("cannot serve the API: api.tls.client-ca: %w", err)
 	}

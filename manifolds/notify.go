@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -54,18 +53,37 @@ func (c AgentConfig) openHolders(section config.Notify, dir string) (*sql.DB, pr
 		db, err := c.SQLite(filepath.Join(dir, "lease-holders.db"))
 		return db, projection.SQLite, err
 	}
-	url, err := os.ReadFile(section.LeaseHolders)
+	text, err := config.ReadFile(section.LeaseHolders)
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read the PostgreSQL URL: %w", err)
 	}
-	db, err := c.Postgres(strings.TrimSpace(string(url)))
+	url := strings.TrimSpace(string(text))
+	if !isPostgresURL(url) {
+		return nil, "", fmt.Errorf("%s holds no PostgreSQL URL: write postgres://USER:PASSWORD@HOST/DATABASE, where any other @ / ? # is %%40 %%2F %%3F %%23", section.LeaseHolders)
+	}
+	db, err := c.Postgres(url)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", section.LeaseHolders, err)
+	}
 	return db, projection.PostgreSQL, err
+}
+
+// isPostgresURL reports whether it is certain where a URL's password is: the
+// errors of a driver hide the password, and show a part of one that it took for
+// the host or the database.
+func isPostgresURL(url string) bool {
+	scheme, rest, _ := strings.Cut(url, "://")
+	if scheme != "postgres" && scheme != "postgresql" {
+		return false
+	}
+	end := strings.IndexAny(rest, "@/?#")
+	return end < 0 || !strings.Contains(rest[end+1:], "@")
 }
 
 func (s *Set) openProjection(section config.Notify, dir string) (worker.Worker, error) {
 	db, dialect, err := s.config.Agent.openHolders(section, dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("notify.lease-holders: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()

@@ -1,13 +1,19 @@
 package manifolds
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"slices"
+	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
+	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 	"golang.org/x/sys/unix"
@@ -19,24 +25,47 @@ const (
 	portCluster = "cluster"
 )
 
+const (
+	// lookupTimeout bounds the lookup of the address to bind.
+	lookupTimeout = 5 * time.Second
+	// takeoverTimeout is how long a bound port waits for the worker that is to
+	// serve it. Afterwards it is closed: callers are refused and do not hang.
+	takeoverTimeout = time.Minute
+)
+
 // ports knows which TCP ports are bound, and passes them on: a reload binds a
 // port before it changes anything, and the worker that serves it takes it over
 // when it is restarted. An address that stays the same stays bound meanwhile.
 type ports struct {
-	mu   sync.Mutex
+	clock clock.Clock
+
+	mu   sync.Mutex // for no longer than a system call: Report takes it
 	open bool
 	live map[string]*port // what is served now
 	next map[string]bound // for the next start of the worker that serves it
 }
 
-// bound is a port that nobody serves yet, under the address that is configured.
+// bound is a port that nobody serves yet, under the address that is configured;
+// a nil Listener: none is to be bound.
 type bound struct {
 	net.Listener
 	address string
+	expiry  clock.Timer // nil: it is not in next
 }
 
-func newPorts() *ports {
-	return &ports{live: map[string]*port{}, next: map[string]bound{}}
+// close closes a port that nobody has accepted from.
+func (b bound) close() error {
+	if b.expiry != nil {
+		b.expiry.Stop()
+	}
+	if b.Listener == nil {
+		return nil
+	}
+	return b.Listener.Close()
+}
+
+func newPorts(c clock.Clock) *ports {
+	return &ports{clock: c, live: map[string]*port{}, next: map[string]bound{}}
 }
 
 // port is a bound port that a worker serves.
@@ -62,62 +91,140 @@ func (p *ports) manifold() dependency.Manifold {
 
 // listen serves a port: the one that a reload has bound, or a new one.
 func (p *ports) listen(name, address string) (net.Listener, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	passed, is := p.next[name]
-	delete(p.next, name)
-	l := passed.Listener
-	if is && passed.address != address {
-		_ = passed.Close() // nobody has accepted from it
-		is = false
+	if served := p.take(name, address); served != nil {
+		return served, nil
 	}
-	if !is {
-		var err error
-		if l, err = net.Listen("tcp", address); err != nil {
-			return nil, err
-		}
+	numeric, err := resolve(context.Background(), address)
+	if err != nil {
+		return nil, err
 	}
-	served := &port{Listener: l, address: address, among: p, name: name}
-	p.live[name] = served
-	return served, nil
+	return p.takeOrBind(name, address, numeric)
 }
 
-// Close implements net.Listener.
+func (p *ports) take(name, address string) net.Listener {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.passed(name, address)
+}
+
+// takeOrBind looks once more: a reload may have come during the lookup.
+func (p *ports) takeOrBind(name, address, numeric string) (net.Listener, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if served := p.passed(name, address); served != nil {
+		return served, nil
+	}
+	l, err := net.Listen("tcp", numeric)
+	if err != nil {
+		return nil, err
+	}
+	return p.serve(name, address, l), nil
+}
+
+// passed serves the port that a reload has bound; nil: there is none. One under
+// another address is left: its configuration is about to come. The lock is held.
+func (p *ports) passed(name, address string) net.Listener {
+	next, is := p.next[name]
+	if !is || next.address != address {
+		return nil
+	}
+	next.expiry.Stop()
+	delete(p.next, name)
+	return p.serve(name, address, next.Listener)
+}
+
+// serve notes what is served now. The lock is held.
+func (p *ports) serve(name, address string, l net.Listener) net.Listener {
+	served := &port{Listener: l, address: address, among: p, name: name}
+	p.live[name] = served
+	return served
+}
+
+// Close implements net.Listener. Under the lock, bind sees the port served or free.
 func (l *port) Close() error {
 	l.among.mu.Lock()
+	defer l.among.mu.Unlock()
 	if l.among.live[l.name] == l {
 		delete(l.among.live, l.name)
 	}
-	l.among.mu.Unlock()
 	return l.Listener.Close()
 }
 
 // bind binds an address for the next start of who serves name, beside what is
-// served now. pass, or the caller, closes it.
-func (p *ports) bind(name, address string) (bound, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	live := p.live[name]
-	if live != nil && (live.address == address || resolved(address) == live.Addr().String()) {
-		if l, err := duplicate(live.Listener); err == nil {
-			return bound{l, address}, nil
-		}
-		// Its worker is closing it.
+// served now, and what waits for that start already. pass, or the caller, closes it.
+func (p *ports) bind(ctx context.Context, name, address string) (bound, error) {
+	l, err := p.again(name, func(b bound) bool { return b.address == address })
+	if l != nil || err != nil {
+		return bound{Listener: l, address: address}, err
 	}
-	l, err := net.Listen("tcp", address)
-	if errors.Is(err, syscall.EADDRINUSE) && live != nil && samePort(address, live.Addr()) {
-		err = fmt.Errorf("%w: this agent itself listens on %s: change the port too, or restart the agent", err, live.Addr())
+	numeric, err := resolve(ctx, address)
+	if err != nil {
+		return bound{}, err
 	}
-	return bound{l, address}, err
+	l, err = p.again(name, func(b bound) bool { return b.Addr().String() == numeric })
+	if l == nil && err == nil {
+		l, err = net.Listen("tcp", numeric)
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = p.explain(name, numeric, err)
+	}
+	return bound{Listener: l, address: address}, err
 }
 
-// resolved is the numeric form of an address; empty: it has none.
-func resolved(address string) string {
-	tcp, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		return ""
+// again duplicates a port of name's that is bound already; nil: there is none.
+func (p *ports) again(name string, is func(bound) bool) (net.Listener, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.of(name) {
+		if is(b) {
+			return duplicate(b.Listener)
+		}
 	}
-	return tcp.String()
+	return nil, nil
+}
+
+// of returns what is bound for name. The lock is held.
+func (p *ports) of(name string) (all []bound) {
+	if live := p.live[name]; live != nil {
+		all = append(all, bound{Listener: live.Listener, address: live.address})
+	}
+	if next, is := p.next[name]; is {
+		all = append(all, next)
+	}
+	return all
+}
+
+// explain says so when the port is in use by this agent.
+func (p *ports) explain(name, numeric string, err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.of(name) {
+		if samePort(numeric, b.Addr()) {
+			return fmt.Errorf("%w: this agent itself listens on %s: change the port too, or restart the agent", err, b.Addr())
+		}
+	}
+	return err
+}
+
+// resolve returns the numeric form of an address to bind, which takes no lookup.
+func resolve(ctx context.Context, address string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	if err != nil || host == "" {
+		return net.JoinHostPort(host, strconv.Itoa(number)), err
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return "", err
+	}
+	// As net.Listen does, IPv4 comes first.
+	ip := ips[max(0, slices.IndexFunc(ips, func(ip netip.Addr) bool { return ip.Unmap().Is4() }))]
+	return netip.AddrPortFrom(ip.Unmap(), uint16(number)).String(), nil
 }
 
 func samePort(address string, bound net.Addr) bool {
@@ -149,18 +256,36 @@ func duplicate(l net.Listener) (net.Listener, error) {
 	return net.FileListener(file)
 }
 
-// pass leaves a bound port to the next start of who serves name.
+// pass leaves a bound port to the next start of who serves name, in place of one
+// that waits for it already.
 func (p *ports) pass(name string, next bound) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if before, is := p.next[name]; is {
-		_ = before.Close() // nobody has accepted from it
-	}
-	if !p.open {
-		_ = next.Close() // the agent stops
+	p.drop(name)
+	if next.Listener == nil {
 		return
 	}
+	if !p.open {
+		_ = next.close() // the agent stops
+		return
+	}
+	next.expiry = p.clock.AfterFunc(takeoverTimeout, func() { p.expire(name, next.Listener) })
 	p.next[name] = next
+}
+
+// drop closes what waits for the next start of who serves name. The lock is held.
+func (p *ports) drop(name string) {
+	_ = p.next[name].close()
+	delete(p.next, name)
+}
+
+// expire closes a port that nobody has taken over in time.
+func (p *ports) expire(name string, l net.Listener) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next[name].Listener == l {
+		p.drop(name)
+	}
 }
 
 // close closes what nobody has taken over.
@@ -168,12 +293,10 @@ func (p *ports) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open = false
-	var failed []error
-	for _, l := range p.next {
-		failed = append(failed, l.Close())
+	for name := range p.next {
+		p.drop(name)
 	}
-	clear(p.next)
-	return errors.Join(failed...)
+	return nil
 }
 
 func (p *ports) report() map[string]any {

@@ -1,17 +1,25 @@
 package manifolds
 
 import (
+	"context"
+	"errors"
 	"net"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/juju/clock"
+	"github.com/juju/clock/testclock"
 	"github.com/juju/worker/v3"
 )
 
 // openPorts are ports of an agent that runs.
 func openPorts(t *testing.T) *ports {
 	t.Helper()
-	p := newPorts()
+	p := newPorts(clock.WallClock)
 	w, err := p.manifold().Start(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +48,7 @@ func TestAPortIsPassedFromOneLifeToTheNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := first.Addr().String()
-	next, err := p.bind("api", "127.0.0.1:0")
+	next, err := p.bind(t.Context(), "api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,17 +69,17 @@ func TestAPortIsPassedFromOneLifeToTheNext(t *testing.T) {
 }
 
 func TestABoundPortThatNobodyTakesIsClosedWithTheAgent(t *testing.T) {
-	p := newPorts()
+	p := newPorts(clock.WallClock)
 	w, err := p.manifold().Start(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	replaced, err := p.bind("api", "127.0.0.1:0")
+	replaced, err := p.bind(t.Context(), "api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.pass("api", replaced)
-	left, err := p.bind("api", "127.0.0.1:0")
+	left, err := p.bind(t.Context(), "api", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,13 +90,160 @@ func TestABoundPortThatNobodyTakesIsClosedWithTheAgent(t *testing.T) {
 	if err := worker.Stop(w); err != nil {
 		t.Fatal(err)
 	}
-	late, err := p.bind("api", "127.0.0.1:0")
+	late, err := p.bind(t.Context(), "api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.pass("api", late)
 	if listens(left.Addr().String()) || listens(late.Addr().String()) {
 		t.Error("a port is bound after the end")
+	}
+}
+
+func TestWhatWaitsIsBoundAgainAndDroppedWithItsConfiguration(t *testing.T) {
+	p := openPorts(t)
+	live, err := p.listen("api", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close()
+	first, err := p.bind(t.Context(), "api", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.pass("api", first)
+	address := first.Addr().String()
+	for _, same := range []string{"localhost:0", address} {
+		again, err := p.bind(t.Context(), "api", same)
+		if err != nil || again.Addr().String() != address {
+			t.Fatalf("%s: a second reload has %v, %v", same, again.Listener, err)
+		}
+		p.pass("api", again)
+	}
+	dated, err := p.listen("api", "127.0.0.1:0") // under the configuration before
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = dated.Close()
+	if !listens(address) {
+		t.Error("a start under another address took what waits")
+	}
+	p.pass("api", bound{})
+	if listens(address) || len(p.next) != 0 {
+		t.Error("a configuration without the address left it bound")
+	}
+}
+
+func TestABoundPortThatIsNotTakenOverInTimeIsClosed(t *testing.T) {
+	c := testclock.NewClock(time.Now())
+	p := newPorts(c)
+	p.open = true
+	for range 2 { // the first is taken over, the second is not
+		next, err := p.bind(t.Context(), "api", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.pass("api", next)
+		if len(p.live) == 0 {
+			if _, err := p.listen("api", "127.0.0.1:0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	served := p.live["api"]
+	address := served.Addr().String()
+	c.Advance(takeoverTimeout)
+	for start := time.Now(); time.Since(start) < time.Minute && p.report()["next-api"] != nil; {
+		runtime.Gosched() // the clock calls in a goroutine of its own
+	}
+	if p.report()["next-api"] != nil || !listens(address) {
+		t.Errorf("what is left: %v", p.report())
+	}
+	_ = served.Close()
+	if listens(address) {
+		t.Error("a duplicate is left")
+	}
+}
+
+// watched runs a function when it is closed.
+type watched struct {
+	net.Listener
+	closing func()
+}
+
+func (w watched) Close() error {
+	w.closing()
+	return w.Listener.Close()
+}
+
+func TestAPortThatIsBeingClosedIsNotTakenForSomebodyElses(t *testing.T) {
+	p := openPorts(t)
+	served, err := p.listen("api", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := served.(*port)
+	l.Listener = watched{l.Listener, func() {
+		if p.mu.TryLock() {
+			defer p.mu.Unlock()
+			t.Error("a reload can come between the end of the service and that of the port")
+		}
+	}}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// silentDNS makes the lookup of names wait until the end of the test.
+func silentDNS(t *testing.T) (asked <-chan struct{}) {
+	t.Helper()
+	first := make(chan struct{})
+	release := make(chan struct{})
+	var once sync.Once
+	before := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		once.Do(func() { close(first) })
+		<-release
+		return nil, errors.New("no name server")
+	}}
+	t.Cleanup(func() {
+		close(release)
+		net.DefaultResolver = before
+	})
+	return first
+}
+
+func TestNothingWaitsForALookup(t *testing.T) {
+	for what, use := range map[string]func(*ports) error{
+		"bind": func(p *ports) error {
+			_, err := p.bind(context.Background(), "api", "host.example:80")
+			return err
+		},
+		"listen": func(p *ports) error {
+			_, err := p.listen("api", "host.example:80")
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { lookUp(t, use) })
+		})
+	}
+}
+
+// lookUp uses ports while no name server answers.
+func lookUp(t *testing.T, use func(*ports) error) {
+	p, asked := openPorts(t), silentDNS(t)
+	began := time.Now()
+	used := make(chan error, 1)
+	go func() { used <- use(p) }()
+	<-asked
+	if !p.mu.TryLock() {
+		t.Error("a lookup goes on under the lock of Report")
+	} else {
+		p.mu.Unlock()
+	}
+	if err := <-used; err == nil || !strings.Contains(err.Error(), "host.example") || time.Since(began) > lookupTimeout {
+		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 }
 
@@ -100,10 +255,10 @@ func TestAnAddressThatCollidesWithTheAgentsOwnIsSaidToBe(t *testing.T) {
 	}
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	if _, err := p.bind("api", "0.0.0.0:"+port); err == nil || !strings.Contains(err.Error(), "this agent itself listens on") {
+	if _, err := p.bind(t.Context(), "api", "0.0.0.0:"+port); err == nil || !strings.Contains(err.Error(), "this agent itself listens on") {
 		t.Errorf("got %v", err)
 	}
-	same, err := p.bind("api", "localhost:"+port) // another name for the same
+	same, err := p.bind(t.Context(), "api", "localhost:"+port) // another name for the same
 	if err != nil {
 		t.Fatal(err)
 	}

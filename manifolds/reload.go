@@ -48,9 +48,9 @@ func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) 
 	next = next.WithDefaults()
 	current, _ := s.Configuration.Current()
 	c := change{set: s, from: current, to: next, bound: map[string]bound{}}
-	if err := errors.Join(c.check(ctx), c.bind()); err != nil {
+	if err := errors.Join(c.check(ctx), c.bind(ctx)); err != nil {
 		for _, l := range c.bound {
-			_ = l.Close() // nobody has accepted from it
+			_ = l.close()
 		}
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) 
 type change struct {
 	set      *Set
 	from, to config.Config
-	bound    map[string]bound
+	bound    map[string]bound // of each worker that is restarted
 }
 
 // differs reports whether a part of the configuration changes.
@@ -97,22 +97,27 @@ func (c change) check(ctx context.Context) error {
 }
 
 // bind binds the ports of the workers that are restarted.
-func (c change) bind() error {
+func (c change) bind(ctx context.Context) error {
 	var failed []error
 	if c.restartsAPI() {
-		failed = append(failed, c.bindOne(portAPI, "api.listen", c.to.API.Listen))
+		failed = append(failed, c.bindOne(ctx, portAPI, "api.listen", c.to.API.Listen))
 	}
-	if differs(c, pickCluster) && c.set.config.Agent.certificates(c.to.Cluster) != nil {
-		failed = append(failed, c.bindOne(portCluster, "cluster.listen", c.to.Cluster.Listen))
+	if differs(c, pickCluster) {
+		address := c.to.Cluster.Listen
+		if c.set.config.Agent.certificates(c.to.Cluster) == nil {
+			address = "" // it is alone
+		}
+		failed = append(failed, c.bindOne(ctx, portCluster, "cluster.listen", address))
 	}
 	return errors.Join(failed...)
 }
 
-func (c change) bindOne(name, key, address string) error {
+func (c change) bindOne(ctx context.Context, name, key, address string) error {
+	c.bound[name] = bound{}
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil // none, or check has said so
 	}
-	l, err := c.set.ports.bind(name, address)
+	l, err := c.set.ports.bind(ctx, name, address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}

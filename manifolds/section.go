@@ -17,35 +17,51 @@ import (
 // of its sections, swapped whole by a reload.
 type Configuration struct {
 	mu      sync.Mutex
-	current config.Config
-	changed chan struct{}
+	current *version
+}
+
+// version is one configuration of those that follow each other.
+type version struct {
+	config  config.Config
+	changed chan struct{} // closed when next is set
+	next    *version
 }
 
 func newConfiguration(c config.Config) *Configuration {
-	return &Configuration{current: c, changed: make(chan struct{})}
+	return &Configuration{current: newVersion(c)}
+}
+
+func newVersion(c config.Config) *version {
+	return &version{config: c, changed: make(chan struct{})}
 }
 
 // Current gives the configuration, and a channel that is closed when it has
 // changed.
 func (c *Configuration) Current() (config.Config, <-chan struct{}) {
+	v := c.version()
+	return v.config, v.changed
+}
+
+func (c *Configuration) version() *version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.current, c.changed
+	return c.current
 }
 
 // Swap takes up a validated configuration and names the sections that differ.
 func (c *Configuration) Swap(next config.Config) (changed []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old, now := reflect.ValueOf(c.current), reflect.ValueOf(next)
+	old, now := reflect.ValueOf(c.current.config), reflect.ValueOf(next)
 	for i := range old.NumField() {
 		if !reflect.DeepEqual(old.Field(i).Interface(), now.Field(i).Interface()) {
 			changed = append(changed, old.Type().Field(i).Tag.Get("yaml"))
 		}
 	}
-	c.current = next
-	close(c.changed)
-	c.changed = make(chan struct{})
+	last := c.current
+	c.current = newVersion(next)
+	last.next = c.current
+	close(last.changed)
 	return changed
 }
 
@@ -71,9 +87,9 @@ type section[T any] struct {
 func sectionManifold[T any](c *Configuration, pick func(config.Config) T) dependency.Manifold {
 	return dependency.Manifold{
 		Start: func(dependency.Context) (worker.Worker, error) {
-			current, changed := c.Current()
-			s := &section[T]{value: pick(current)}
-			s.tomb.Go(func() error { return s.loop(c, pick, changed) })
+			current := c.version()
+			s := &section[T]{value: pick(current.config)}
+			s.tomb.Go(func() error { return s.loop(pick, current) })
 			return s, nil
 		},
 		Output: func(in worker.Worker, out any) error {
@@ -88,15 +104,16 @@ func sectionManifold[T any](c *Configuration, pick func(config.Config) T) depend
 	}
 }
 
-func (s *section[T]) loop(c *Configuration, pick func(config.Config) T, changed <-chan struct{}) error {
+// loop looks at each configuration that follows: a part that changes and changes
+// back ends the worker too, so every reload that changes it restarts its users.
+func (s *section[T]) loop(pick func(config.Config) T, at *version) error {
 	for {
 		select {
 		case <-s.tomb.Dying():
 			return tomb.ErrDying
-		case <-changed:
+		case <-at.changed:
 		}
-		var current config.Config
-		if current, changed = c.Current(); !reflect.DeepEqual(pick(current), s.value) {
+		if at = at.next; !reflect.DeepEqual(pick(at.config), s.value) {
 			return errChanged
 		}
 	}

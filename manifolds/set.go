@@ -50,7 +50,7 @@ func New(c Config) (*Set, error) {
 		Leadership:    new(leadership.Tracker),
 		Present:       &Present{addresses: map[string]string{}, changed: make(chan struct{})},
 		config:        c,
-		ports:         newPorts(),
+		ports:         newPorts(c.Agent.Clock),
 		loggers:       c.Agent.Logger,
 		registry:      &registry{own: prometheus.NewRegistry(), theirs: c.Agent.Registry},
 		started:       c.Agent.Clock.Now(),

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/interrex/interrex/config"
 )
 
 // Files is a TLS that lives in PEM files. They are read again when one of them
@@ -102,7 +104,7 @@ func (f *Files) look() (stamps [3]stamp, err error) {
 }
 
 func (f *Files) load() error {
-	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	cert, err := readPair(f.Cert, f.Key)
 	if err != nil {
 		return fmt.Errorf("cannot use the pair of %s and %s: %w", f.Cert, f.Key, err)
 	}
@@ -113,7 +115,7 @@ func (f *Files) load() error {
 		f.cert = &cert
 		return nil
 	}
-	text, err := os.ReadFile(f.CA)
+	text, err := config.ReadFile(f.CA)
 	if err != nil {
 		return fmt.Errorf("cannot read the CA's certificate: %w", err)
 	}
@@ -126,6 +128,18 @@ func (f *Files) load() error {
 	}
 	f.cert, f.roots = &cert, roots
 	return nil
+}
+
+func readPair(cert, key string) (tls.Certificate, error) {
+	certText, err := config.ReadFile(cert)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	keyText, err := config.ReadFile(key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(certText, keyText)
 }
 
 func (f *Files) isFor(leaf *x509.Certificate) error {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,6 +49,30 @@ func touch(t *testing.T, dir string) {
 	for _, name := range must(filepath.Glob(filepath.Join(dir, "*"))) {
 		if err := os.Chtimes(name, at, at.Add(time.Duration(must(os.Stat(name)).ModTime().Nanosecond()))); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestANamedPipeIsNotWaitedFor(t *testing.T) {
+	ca := must(DevCA())
+	for name, pick := range map[string]func(*Files) *string{
+		"ca": func(f *Files) *string { return &f.CA }, "cert": func(f *Files) *string { return &f.Cert }, "key": func(f *Files) *string { return &f.Key },
+	} {
+		files := must(ca.Write(t.TempDir(), "a"))
+		pipe := filepath.Join(t.TempDir(), "pipe")
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		*pick(files) = pipe
+		problem := make(chan error, 1)
+		go func() { problem <- files.Problem() }()
+		select {
+		case err := <-problem:
+			if err == nil || !strings.Contains(err.Error(), pipe+" is not a regular file") {
+				t.Errorf("%s: got %v", name, err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: the reader hangs", name)
 		}
 	}
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	_ "modernc.org/sqlite"             // the driver "sqlite"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // openSQLite opens the file of lease holders. In WAL mode a commit need not be
@@ -22,11 +24,11 @@ func openSQLite(path string) (*sql.DB, error) {
 }
 
 // openPostgres opens a database by its URL, which holds a secret and stays out
-// of every text.
-func openPostgres(dsn string) (*sql.DB, error) {
-	db, err := sql.Open("pgx", dsn)
+// of every text: the driver's error of a URL that is not valid repeats it.
+func openPostgres(url string) (*sql.DB, error) {
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the PostgreSQL database: %w", err)
+		return nil, errors.New("its PostgreSQL URL is not valid: look at the port, at sslmode and other parameters, and at the files that they name")
 	}
-	return db, nil
+	return stdlib.OpenDB(*config), nil
 }
