@@ -56,7 +56,7 @@ func TestTheFirstScreenSaysWhatIsWrong(t *testing.T) {
 		text, code := f.says(i, "status")
 		for _, want := range []string{
 			`3 voters, 2 answer, none may fail`, `member ` + f.id(dead) + ` +voter, SILENT for `,
-			`ALARM member-silent +` + f.id(dead) + `: \S+ refuses the connection, for `, `to do +start that agent`,
+			`ALARM member-silent +` + f.id(dead) + `: \S+ refuses the connection, for `, `to do +start or continue that agent`,
 		} {
 			if !regexp.MustCompile(want).MatchString(text) {
 				t.Errorf("%s does not say %q:\n%s", f.id(i), want, text)

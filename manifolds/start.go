@@ -134,10 +134,13 @@ func (s *Starts) Down(name string) error {
 }
 
 func (l *life) down() error {
-	if failed(l.last) {
+	switch {
+	case failed(l.last):
 		return l.last
+	case failed(l.end):
+		return l.end
 	}
-	return l.end
+	return nil
 }
 
 // Failed gives the error of a worker whose last start failed for another reason

@@ -144,7 +144,6 @@ func (s agentStatus) MarshalJSON() ([]byte, error) {
 // statusOfAll asks every member that the first answer names.
 func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse) error {
 	all := []agentStatus{{id: first.GetId(), status: first}}
-	cluster := first.GetClusterId()
 	for _, m := range first.GetMembers() {
 		if m.GetId() != first.GetId() {
 			all = append(all, agentStatus{id: m.GetId(), address: m.GetApiAddress()})
@@ -155,7 +154,7 @@ func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse)
 		s := &all[1+i]
 		asking.Go(func() {
 			s.status, s.err = a.statusAt(ctx, s.address)
-			if s.err == nil && (s.status.GetId() != s.id || s.status.GetClusterId() != cluster) {
+			if s.err == nil && (s.status.GetId() != s.id || strangers(s.status, first)) {
 				s.err = fmt.Errorf("at %s, which %s announces, agent %s of cluster %s answers: set its api.listen or api.advertise to an address that is reached from here",
 					s.address, s.id, s.status.GetId(), orDefault(s.status.GetClusterId(), "none"))
 			}
@@ -172,6 +171,11 @@ func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse)
 		return err
 	}
 	return alarmed(wrong)
+}
+
+// strangers reports whether two agents know that they are in different clusters.
+func strangers(a, b *interrexv1.StatusResponse) bool {
+	return a.GetClusterId() != b.GetClusterId() && a.GetClusterId() != "" && b.GetClusterId() != ""
 }
 
 // oneAgent bounds the question to one of several agents, so that those that

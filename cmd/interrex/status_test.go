@@ -62,10 +62,11 @@ func asked(t *testing.T, args ...string) (string, int) {
 
 func TestStatusOfAllTellsWhoAnswersForWhom(t *testing.T) {
 	first, at := tells(t, "n1")
-	_, two := tells(t, "n2")
+	second, two := tells(t, "n2")
 	other, stranger := tells(t, "n3")
 	other.status.ClusterId = "another"
 	first.status.Members = []*interrexv1.MemberStatus{{Id: "n1", ApiAddress: at}, {Id: "n2", ApiAddress: two}}
+	second.status.ClusterId = "" // it has not read of it yet
 	if text, code := asked(t, "--all", "--addr", at); code != 0 || strings.Count(text, "follower") != 2 {
 		t.Errorf("when all is well: exit code %d\n%s", code, text)
 	}
