@@ -178,7 +178,11 @@ func TestALookThatHangsIsAnAlarmAndHoldsUpNothing(t *testing.T) {
 		if got := r.Current(); len(got) != 0 {
 			t.Fatalf("at once: %v", got)
 		}
-		time.Sleep(Stuck + Period)
+		time.Sleep(Stuck)
+		if got := r.Current(); len(got) != 0 {
+			t.Fatalf("too early: %v", got)
+		}
+		time.Sleep(Period)
 		if got := r.Current(); len(got) != 1 || got[0].Name != StuckName || got[0].Since != began || !strings.Contains(got[0].Text, "broken") {
 			t.Fatalf("stuck: %v", got)
 		}
@@ -193,6 +197,34 @@ func TestALookThatHangsIsAnAlarmAndHoldsUpNothing(t *testing.T) {
 		synctest.Wait()
 		if got := r.Current(); len(got) != 0 {
 			t.Errorf("afterwards: %v", got)
+		}
+	})
+}
+
+func TestALookThatHangsStandsAmongTheOthers(t *testing.T) {
+	run(t, 0, func(w *world, r *Registry, _ func()) {
+		w.set(Found("down")...)
+		pass(1)
+		hang := make(chan struct{})
+		w.mu.Lock()
+		w.hang = hang
+		w.mu.Unlock()
+		pass(1)
+		time.Sleep(Stuck + Period)
+		got := r.Current()
+		if len(got) != 2 || got[0].Name != StuckName || got[1].Name != "broken" {
+			t.Errorf("got %v, want them by name", got)
+		}
+		close(hang)
+	})
+}
+
+func TestARegistryThatNobodyLooksAfterIsNotStuck(t *testing.T) {
+	run(t, 0, func(_ *world, r *Registry, stop func()) {
+		stop()
+		time.Sleep(2 * Stuck)
+		if got := r.Current(); len(got) != 0 {
+			t.Errorf("got %v", got)
 		}
 	})
 }

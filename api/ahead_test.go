@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -113,6 +114,25 @@ func TestAWatchThatIsAheadOfItsAgentWaitsForIt(t *testing.T) {
 	nd.waitFor(func() bool { return nd.ring.Stats().Watchers == 3 })
 }
 
+func TestWatchesThatAreAheadWaitForTheFurthest(t *testing.T) {
+	nd, p := pausing(t)
+	nd.claimed("jobs/one", "ann")
+	s := nd.watches()
+	s.say(&interrexv1.StreamServiceWatchRequest{Opens: []*interrexv1.WatchOpen{
+		openOf(t, 1, 1, &interrexv1.WatchRequest{Since: 3}), openOf(t, 2, 1, &interrexv1.WatchRequest{Since: 2}),
+	}})
+	<-p.asked
+	nd.claimed("jobs/two", "ann")
+	for id := uint64(3); id < 8; id++ { // time for the second to begin
+		s.open(id, 1, &interrexv1.WatchRequest{Since: 1})
+	}
+	nd.claimed("jobs/three", "ann")
+	s.until(func() bool { return s.opened[1] && s.opened[2] || len(s.refused) > 0 })
+	if len(s.refused) > 0 {
+		t.Errorf("refused: %v", s.refused)
+	}
+}
+
 func TestAWatchThatIsAheadAndClosedLeavesNothing(t *testing.T) {
 	a := newAudience(cluster(t, 1)[0].server, caller{})
 	defer a.close()
@@ -182,6 +202,73 @@ func TestProgressIsToldAfterAWhileToo(t *testing.T) {
 		now.Advance(step.pass)
 		if got := told(step.last); got != step.want {
 			t.Errorf("%s later, at %d: told %d, want %d", step.pass, step.last, got, step.want)
+		}
+	}
+}
+
+func TestProgressIsNoFurtherThanWhatWasSent(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("jobs/one", "ann")
+	a := newAudience(nd.server, caller{})
+	defer a.close()
+	a.begin(openOf(t, 1, MaxWatchCredit, &interrexv1.WatchRequest{Since: 1}), &message{})
+	nd.publish(2, progressEvery)
+	for sent := 0; ; {
+		var out message
+		_, idle := a.gather(&out)
+		for _, group := range out.GetEvents() {
+			sent += len(group.GetEvents())
+		}
+		if last := progressEvery - 1; sent < last && out.Progress != nil {
+			t.Fatalf("after %d of %d events it is told %v", sent, last, out.Progress)
+		}
+		if idle {
+			if out.Progress.GetRevision() != progressEvery {
+				t.Errorf("at the end it is told %v", out.Progress)
+			}
+			return
+		}
+	}
+}
+
+func TestProgressIsForWhoeverRuns(t *testing.T) {
+	a := newAudience(cluster(t, 1)[0].server, caller{})
+	defer a.close()
+	a.begin(openOf(t, 1, 0, &interrexv1.WatchRequest{Since: 1}), &message{})
+	a.server.config.Ring.Publish(nil, progressEvery)
+	var out message
+	if a.gather(&out); out.Progress != nil {
+		t.Errorf("nobody runs, and is told %v", out.Progress)
+	}
+}
+
+func TestAWatchThatWasAheadAndIsRefusedLeavesNothing(t *testing.T) {
+	a := newAudience(cluster(t, 1)[0].server, caller{})
+	defer a.close()
+	open := openOf(t, 1, 1, &interrexv1.WatchRequest{Since: 900})
+	a.begin(open, &message{})
+	ahead := a.ahead
+	var out message
+	a.ahead = nil
+	a.enter(ahead[0], interrex.Errorf(interrex.KindInvalid, "in the future"), &out)
+	if len(a.open) != 0 || len(out.Refused) != 1 {
+		t.Errorf("%d are open, %d refused", len(a.open), len(out.Refused))
+	}
+}
+
+func TestAWatchOfAKeyIsOfTheTableOfLeases(t *testing.T) {
+	key := interrex.Key{Namespace: "jobs", Name: "one"}
+	match := matcher(interrex.WatchRequest{Key: key})
+	for _, e := range []struct {
+		of   state.Event
+		want bool
+	}{
+		{state.Event{Table: state.LeaseTable, Key: key.String()}, true},
+		{state.Event{Table: state.LeaseTable, Key: "jobs/two"}, false},
+		{state.Event{Table: state.LeaseTable + 1, Key: key.String()}, false},
+	} {
+		if got := match(&e.of); got != e.want {
+			t.Errorf("%+v: %v", e.of, got)
 		}
 	}
 }

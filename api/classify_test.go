@@ -3,11 +3,13 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -24,6 +26,7 @@ func TestWhatNeverReachesAMethodSaysWhatToDo(t *testing.T) {
 		{"GET", "/health", "", [2]string{}, 404, "not found: there is nothing at GET /health: did you mean /healthz?"},
 		{"POST", "/v1/lease/claim", "application/json", [2]string{}, 404, "not found: there is nothing at POST /v1/lease/claim: did you mean /interrex.v1.LeaseService/Claim?"},
 		{"POST", "/interrex.v1.StreamService/Wach", "application/json", [2]string{}, 404, "not found: there is nothing at POST /interrex.v1.StreamService/Wach: did you mean /interrex.v1.StreamService/Watch?"},
+		{"POST", "/interrex.v1.LeaseServices/Watch", "application/json", [2]string{}, 404, "not found: there is nothing at POST /interrex.v1.LeaseServices/Watch: did you mean /interrex.v1.LeaseService/Watch?"},
 		{"GET", "/", "", [2]string{}, 404, "not found: there is nothing at GET /"},
 		{"POST", "/interrex.v1.LeaseService/Claim", "text/plain", [2]string{}, 415, `invalid: content type "text/plain" is not served at /interrex.v1.LeaseService/Claim: write Content-Type: application/json; served are application/grpc, application/grpc-web, application/json, application/proto`},
 		{"POST", "/interrex.v1.LeaseService/Watch", "application/json", [2]string{}, 415, "invalid: content type \"application/json\" is not served at /interrex.v1.LeaseService/Watch, which is a stream: write Content-Type: application/connect+json; " + enveloping +
@@ -67,5 +70,28 @@ func TestAStreamThatCannotBeReadHasItsDetail(t *testing.T) {
 		if err := protojson.Unmarshal(end.Error.Details[0].Debug, &detail); err != nil || !strings.Contains(detail.Message, want) {
 			t.Errorf("%q: %v %q", body, err, detail.Message)
 		}
+	}
+}
+
+func TestWhatIsWrongInAStreamsRequestIsNotItsEnvelope(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	for _, test := range []struct{ encoding, body, want string }{
+		{"json", `{"sinc":1} `, "sinc: WatchRequest has no such field"},
+		{"json", `{"key":"NO/no"} `, "a-z 0-9"},
+		{"proto", "\xff\xff\xff", "unmarshal"},
+	} {
+		body := "\x00\x00\x00\x00" + string(rune(len(test.body))) + test.body
+		r := nd.post(nd.url+"/interrex.v1.LeaseService/Watch", "application/connect+"+test.encoding, []byte(body))
+		if !strings.Contains(r.body, test.want) || strings.Contains(r.body, "five bytes") {
+			t.Errorf("%q: %q", test.body, r.body)
+		}
+	}
+}
+
+func TestACallThatIsCancelledBeforeItsMethodHasNotHappened(t *testing.T) {
+	r := httptest.NewRequest(http.MethodPost, "/interrex.v1.LeaseService/Claim", nil)
+	err := new(Server).classify(rpcFailure{Code: "canceled", Message: "gone"}, 499, http.Header{}, r)
+	if err.Kind != interrex.KindTimeout {
+		t.Errorf("got %v", err)
 	}
 }

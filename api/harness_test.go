@@ -279,13 +279,18 @@ type fakeEngine struct {
 	status  Status
 	err     error
 	drained int
+	end     time.Time // until when the last drain may take
 }
 
 func (e *fakeEngine) Report() map[string]any                   { return e.report }
 func (e *fakeEngine) Status() Status                           { return e.status }
 func (e *fakeEngine) Config() (string, error)                  { return "agent: {id: a}\n", e.err }
 func (e *fakeEngine) Reload(context.Context) ([]string, error) { return []string{"logging"}, e.err }
-func (e *fakeEngine) Drain(context.Context) error              { e.drained++; return e.err }
+func (e *fakeEngine) Drain(ctx context.Context) error {
+	e.drained++
+	e.end, _ = ctx.Deadline()
+	return e.err
+}
 
 // reply is what curl would see.
 type reply struct {

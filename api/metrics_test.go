@@ -60,6 +60,30 @@ func TestRequestsAreTimedByMethodAndCode(t *testing.T) {
 	}
 }
 
+func TestARequestTakesItsTime(t *testing.T) {
+	m := NewMetrics()
+	nd := cluster(t, 1, func(c *Config) { c.Requests = m })[0]
+	nd.curl("LeaseService/Claim", `{"key":"jobs/a","holder":"ann"}`)
+	nd.curl("EngineService/Status", `{}`)
+	s := nd.stream(t.Context(), nd.url)
+	s.send(getOp(1, "jobs/a"))
+	s.answers(1)
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(m)
+	families, err := registry.Gather()
+	nd.must(err)
+	counted := 0
+	for _, series := range families[0].GetMetric() {
+		h := series.GetHistogram()
+		if counted += int(h.GetSampleCount()); h.GetSampleCount() > 0 && h.GetSampleSum() <= 0 {
+			t.Errorf("no time: %v", series)
+		}
+	}
+	if counted != 3 {
+		t.Errorf("%d requests are counted", counted)
+	}
+}
+
 func TestARequestIsTimedByTheAgentThatItsCallerAsks(t *testing.T) {
 	l, f := follower(t, cluster(t, 3))
 	f.curl("LeaseService/Claim", `{"key":"jobs/a","holder":"ann"}`)

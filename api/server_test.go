@@ -114,6 +114,22 @@ func TestTheSocketManagesTheAgent(t *testing.T) {
 	}
 }
 
+func TestADrainEndsBeforeItsCallerGivesUp(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, nd.socket+"/interrex.v1.EngineService/Drain", strings.NewReader("{}"))
+	nd.must(err)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Connect-Timeout-Ms", "1000000")
+	began := time.Now()
+	if got := nd.send(r); got.status != 200 {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	// What is left of the time is the caller's, to hear why.
+	if left := nd.engine.end.Sub(began); left < 800*time.Second || left > 950*time.Second {
+		t.Errorf("of 1000 s it has %s", left)
+	}
+}
+
 func TestReportIsTheEngines(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.engine.report = map[string]any{

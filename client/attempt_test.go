@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -98,5 +99,32 @@ func TestACallerThatGoesIsNoReasonToLeaveAnAgent(t *testing.T) {
 			t.Errorf("gone %v, and the agent was left %v: %v", ctx == gone, !leaves, err)
 		}
 		_ = c.Close()
+	}
+}
+
+func TestACallerThatGoesAmidACallIsNoReasonEither(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := Dial(t.Context(), Config{Addresses: []string{"http://" + l.Addr().String(), "http://127.0.0.1:2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		if conn, err := l.Accept(); err == nil {
+			defer conn.Close()
+			_, _ = conn.Read(make([]byte, 1)) // it is being asked
+		}
+		cancel()
+		<-t.Context().Done()
+	}()
+	p := c.endpoint()
+	r := &request{procedure: interrexv1.LeaseServiceGetProcedure, Options: Options{limit: time.Minute}}
+	if _, err := c.single(ctx, r); !moves(interrex.KindOf(err)) || c.endpoint() != p {
+		t.Errorf("the agent was left %v: %v", c.endpoint() != p, err)
 	}
 }

@@ -3,7 +3,9 @@ package client_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,7 +41,7 @@ func TestTheMostTellingErrorWins(t *testing.T) {
 	for _, oneShot := range []bool{true, false} {
 		c := dial(t, client.Config{Timeout: time.Second, OneShot: oneShot}, sick, dead, gone)
 		for name, claim := range ways(c) {
-			if err := claim(t.Context()); !errors.Is(err, interrex.ErrNoLeader) {
+			if err := claim(t.Context()); !errors.Is(err, interrex.ErrNoLeader) || strings.Contains(err.Error(), "no agent answers") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -122,4 +124,26 @@ func TestAnUnknownOutcomeOfAOneShotClientNamesItsRequest(t *testing.T) {
 	if all := a.received(); all[len(all)-1].RequestId != e.RequestID {
 		t.Errorf("it was repeated as %s", all[len(all)-1].RequestId)
 	}
+}
+
+func TestAnAgentThatHangsLeavesTimeForTheNext(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // and nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	well := startAgent(t)
+	const limit = 6 * time.Second
+	bounded, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	var asking sync.WaitGroup
+	for ctx, timeout := range map[context.Context]time.Duration{t.Context(): limit, bounded: time.Hour} {
+		c := dial(t, client.Config{Timeout: timeout, Addresses: []string{"http://" + mute.Addr().String(), well.URL}})
+		asking.Go(func() {
+			if _, err := c.Status(ctx); err != nil {
+				t.Errorf("with %s: %v", timeout, err)
+			}
+		})
+	}
+	asking.Wait()
 }

@@ -8,7 +8,7 @@ import (
 
 func TestNearestIsAPrefixOrTheLeastEdits(t *testing.T) {
 	names := []string{"claim", "extend", "status", "watch"}
-	for word, want := range map[string]string{"stat": "status", "clam": "claim", "wacth": "watch", "extedn": "extend"} {
+	for word, want := range map[string]string{"stat": "status", "s": "status", "clam": "claim", "wacth": "watch", "extedn": "extend"} {
 		if got := config.Nearest(word, names); got != want {
 			t.Errorf("nearest to %q is %q, not %q", word, got, want)
 		}

@@ -8,10 +8,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/watch"
 )
 
 // value gives a metric without labels; false: it has none.
@@ -28,6 +34,26 @@ func value(t *testing.T, s *Set, name string) (float64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// measured gives all gauges by name and labels.
+func measured(t *testing.T, s *Set) map[string]float64 {
+	t.Helper()
+	families, err := s.registry.own.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			found[name] = m.GetGauge().GetValue()
+		}
+	}
+	return found
 }
 
 // given are the inputs of a start.
@@ -108,5 +134,65 @@ func TestACollectorThatDoesNotFitIsRefusedByName(t *testing.T) {
 	same := prometheus.NewGauge(prometheus.GaugeOpts{Name: "same"})
 	if _, err := New(Config{Agent: AgentConfig{Collectors: []prometheus.Collector{same, same}}}); err == nil {
 		t.Error("a collector given twice was taken")
+	}
+}
+
+func TestWhatIsThereIsMeasured(t *testing.T) {
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lag = "interrex_projection_lag_revisions"
+	if _, is := measured(t, s)["interrex_watchers"]; is {
+		t.Error("what is not there has a value")
+	}
+	ring := watch.New(watch.Config{})
+	t.Cleanup(ring.Close)
+	for range 3 {
+		if _, err := ring.Watch(0, func(*state.Event) bool { return true }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q, err := queue.New(queue.Config{Clock: clock.WallClock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = worker.Stop(q) })
+	for _, lane := range []state.Lane{state.LaneNormal, state.LaneNormal, state.LaneExtend} {
+		q.Enqueue(t.Context(), &queue.Operation{
+			Operation: state.Operation{Table: state.LeaseTable}, Lane: lane,
+			Deadline: time.Now().Add(time.Hour), Done: func(state.Result) {},
+		})
+	}
+	target := &brokenTarget{hang: make(chan struct{})}
+	runNotify(t, s, target)
+	s.Present.change(func(p *parts) {
+		p.state, p.leases, p.ring, p.queue = newTestState(t), lease.New(lease.Config{}), ring, q
+	})
+	eventually(t, "the lag is not that of the notifier", func() bool { return measured(t, s)[lag] == 12345 })
+	is := measured(t, s)
+	for name, want := range map[string]float64{
+		"interrex_watchers": 3, "interrex_queue_depth normal": 2, "interrex_queue_depth extend": 1,
+	} {
+		if is[name] != want {
+			t.Errorf("%s is %v, want %v", name, is[name], want)
+		}
+	}
+}
+
+func TestTheNewestSnapshotIsOneThatIsWhole(t *testing.T) {
+	raft := t.TempDir()
+	if taken := newestSnapshot(raft); !taken.IsZero() {
+		t.Errorf("of none: %v", taken)
+	}
+	begin := time.Now().Add(-time.Hour).Truncate(time.Second)
+	for name, at := range map[string]time.Time{"1-5-1": begin, "1-9-2": begin.Add(time.Minute), "1-2-0": begin.Add(-time.Minute), "1-12-3.tmp": begin.Add(time.Hour)} {
+		path := filepath.Join(raft, "snapshots", name)
+		if err := errors.Join(os.MkdirAll(path, 0o700), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if taken := newestSnapshot(raft); !taken.Equal(begin.Add(time.Minute)) {
+		t.Errorf("got %v, want %v", taken, begin.Add(time.Minute))
 	}
 }

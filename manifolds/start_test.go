@@ -2,6 +2,7 @@ package manifolds
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -82,4 +83,92 @@ func TestTheEndOfARunThatIsKnownLateIsNotTheNextOnes(t *testing.T) {
 	if err := s.Down("raft"); err == nil || err.Error() != "now" {
 		t.Error(err)
 	}
+}
+
+// completed is what is added to an engine's report of a worker.
+func completed(s *Starts, name, state string) map[string]any {
+	is := map[string]any{dependency.KeyState: state}
+	s.complete(map[string]any{dependency.KeyManifolds: map[string]any{name: is}})
+	return is
+}
+
+func TestWhatALifeHadBeforeItsNextStartIsForgotten(t *testing.T) {
+	s := newStarts()
+	s.ended("raft", s.started("raft", nil), errors.New("boom"))
+	s.due("raft", time.Now())
+	if is := completed(s, "raft", "starting"); is[dependency.KeyError] != "boom" || is[api.KeyNextStart] == nil || is[api.KeyFailures] != 1 {
+		t.Errorf("while it waits: %v", is)
+	}
+	if is := s.report("raft", nil); is[dependency.KeyError] != "boom" {
+		t.Errorf("without an engine: %v", is)
+	}
+	run := s.started("raft", nil)
+	if err := s.Down("raft"); err != nil {
+		t.Errorf("when it runs: %v", err)
+	}
+	s.ended("raft", run, errors.New("boom again"))
+	if is := completed(s, "raft", "stopped"); is[dependency.KeyError] != "boom again" || is[api.KeyNextStart] != nil || is[api.KeyFailures] != 2 {
+		t.Errorf("before it is known when it starts: %v", is)
+	}
+}
+
+func TestWhatTheEngineWantsIsNoFailure(t *testing.T) {
+	for _, end := range []error{nil, errChanged, dependency.ErrMissing, dependency.ErrBounce, dependency.ErrUninstall} {
+		s := newStarts()
+		s.ended("raft", s.started("raft", nil), end)
+		s.due("raft", time.Now())
+		if is := completed(s, "raft", "stopped"); len(is) != 1 {
+			t.Errorf("after %v: %v", end, is)
+		}
+	}
+}
+
+func TestWhatTheEngineSaysOfAWorkerStays(t *testing.T) {
+	s := newStarts()
+	s.started("raft", errors.New("boom"))
+	s.due("raft", time.Now())
+	if is := completed(s, "raft", "started"); is[dependency.KeyError] != nil || is[api.KeyNextStart] != nil {
+		t.Errorf("one that the engine has started: %v", is)
+	}
+	is := map[string]any{dependency.KeyState: "stopped", dependency.KeyError: "off"}
+	s.complete(map[string]any{dependency.KeyManifolds: map[string]any{"raft": is}})
+	if is[dependency.KeyError] != "off" {
+		t.Errorf("one with an error of the engine's: %v", is)
+	}
+}
+
+func TestAWorkerIsUpAsLongAsItsNewestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		life := func(name string) worker.Worker {
+			w := keep(nil, func() map[string]any { return map[string]any{"life": name} })
+			s.Starts.follow("port", s.Starts.started("port", nil), w, s.metrics)
+			return w
+		}
+		up := func() float64 {
+			return measured(t, s)["interrex_worker_up port"]
+		}
+		end := func(w worker.Worker) {
+			if err := worker.Stop(w); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		first, second := life("first"), life("second")
+		end(first)
+		if is := up(); is != 1 {
+			t.Errorf("after the end of an older run up is %v", is)
+		}
+		s.Starts.began("port", 1, first) // which is known late
+		if is := s.Starts.report("port", nil); fmt.Sprint(is[dependency.KeyReport]) != "map[life:second]" {
+			t.Errorf("the report is of another run: %v", is)
+		}
+		end(second)
+		if is := up(); is != 0 {
+			t.Errorf("at the end up is %v", is)
+		}
+	})
 }

@@ -132,6 +132,30 @@ func TestRetriesBackOffAndWarnOnceAMinute(t *testing.T) {
 	})
 }
 
+func TestProgressIsOfTheFailuresInARow(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.start()
+		f.settle(time.Minute)
+		for _, name := range []string{"a", "b"} {
+			began := time.Now()
+			f.target.set(func(t *target) { t.fail = 4 })
+			f.world.claim(name, "ann")
+			f.settle(0)
+			if p := f.worker.Progress(); p.Failures != 1 || !p.Since.Equal(began) || p.Err == nil || p.Lag != 1 {
+				t.Errorf("%s, at once: %+v", name, p)
+			}
+			f.settle(time.Second)
+			if p := f.worker.Progress(); p.Failures < 2 || !p.Since.Equal(began) {
+				t.Errorf("%s, a second after %s: %+v", name, began, p)
+			}
+			f.settle(time.Minute)
+			if p := f.worker.Progress(); p != (notify.Progress{}) {
+				t.Errorf("%s, at the end: %+v", name, p)
+			}
+		}
+	})
+}
+
 func TestGapIsMended(t *testing.T) {
 	bubble(t, func(f *fixture) {
 		f.start()

@@ -60,6 +60,10 @@ func TestADiskIsSlowAfterSeveralSlowWrites(t *testing.T) {
 		if s := d.state(); !s.Slow || s.Err != nil || s.Writing != 0 {
 			t.Fatalf("%+v", s)
 		}
+		write(slowWrite)
+		if !d.state().Slow {
+			t.Error("one more slow write, and it is not slow")
+		}
 		go write(time.Second)
 		time.Sleep(400 * time.Millisecond)
 		if s := d.state(); s.Writing != 400*time.Millisecond {

@@ -385,7 +385,19 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 			t.Errorf("no %s in %v", name, names)
 		}
 	}
+	if d, running := w.Disk(); !running || d.Err != nil || d.Slow {
+		t.Errorf("while it runs: %+v, %v", d, running)
+	}
+	for range maxInstalls + 1 {
+		w.life.snapshots.count(300)
+	}
+	if w.Stuck() != 300 {
+		t.Errorf("stuck at %d", w.Stuck())
+	}
 	a.stop(w)
+	if _, running := w.Disk(); running || w.Stuck() != 0 {
+		t.Errorf("when it has ended: running %v, stuck at %d", running, w.Stuck())
+	}
 	if left, _ := registry.Gather(); len(left) != 0 {
 		t.Errorf("metrics of a worker that has ended: %v", left)
 	}

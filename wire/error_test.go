@@ -132,8 +132,31 @@ func TestWhatProvablyNeverLeftIsUnavailable(t *testing.T) {
 		}
 	}
 	read := &net.OpError{Op: "read", Err: errors.New("connection reset")}
-	if err := wire.FromError(connect.NewError(connect.CodeUnavailable, read), true); !errors.Is(err, interrex.ErrOutcomeUnknown) {
-		t.Errorf("a connection that broke is %v", err)
+	garbled := tls.RecordHeaderError{Msg: "garbled", RecordHeader: [5]byte{0x17, 9, 9}} // amid what was said
+	for _, cause := range []error{read, garbled} {
+		if err := wire.FromError(connect.NewError(connect.CodeUnavailable, cause), true); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+			t.Errorf("a connection that broke by %v is %v", cause, err)
+		}
+	}
+}
+
+func TestWhatAnAgentHasAnsweredIsItsOwn(t *testing.T) {
+	made := interrex.Errorf(interrex.KindUnavailable, "no")
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{wire.Error(made), true},
+		{fmt.Errorf("call: %w", wire.FromError(wire.Error(made), true)), true},
+		{connect.NewError(connect.CodeUnavailable, errors.New("a library")), false},
+		{wire.FromError(connect.NewError(connect.CodeUnavailable, errors.New("a library")), false), false},
+		{interrex.Errorf(interrex.KindTimeout, "late").WithCause(context.DeadlineExceeded), false},
+		{errors.New("x"), false},
+		{nil, false},
+	} {
+		if got := wire.Answered(c.err); got != c.want {
+			t.Errorf("%v: %v", c.err, got)
+		}
 	}
 }
 

@@ -168,6 +168,44 @@ func TestALossEndsWhatHasLeftTheGroup(t *testing.T) {
 	}
 }
 
+func TestALossEndsWhatWouldBeLeft(t *testing.T) {
+	b := newBench(t)
+	// The command itself hears TERM, and ends before those that it leaves behind.
+	l := b.lock("a", "--ttl", "3s", "--leftover", "leave", "--", "sh", "-c", deaf+"trap - TERM; wait")
+	l.line()
+	if _, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	l.silence()
+	l.want(exitLost)
+}
+
+func TestASignalIsForWhatTheCommandHasLeftBehindToo(t *testing.T) {
+	b := newBench(t)
+	for _, background := range []string{"cat $0 &", "setsid cat $0 &"} {
+		r := start(t, "http://"+b.addr, "lock", "a", "--", "sh", "-c", background+" exit 3", fifo(t))
+		r.says("the command has left cat (pid ")
+		if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		r.want(3)
+		if err := b.free("a"); err != nil {
+			t.Errorf("%s: %v", background, err)
+		}
+	}
+}
+
+func TestAStoppedCommandHearsThatTheLeaseIsLost(t *testing.T) {
+	b := newBench(t)
+	r := start(t, "http://"+b.addr, "lock", "a", "--ttl", "20s", "--", "sh", "-c", `trap "echo it hears >&2; exit" TERM; kill -STOP $$; while :; do sleep 0.01; done`)
+	r.says("the command is stopped, and the lease default/a is still held")
+	if _, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	r.says("it hears")
+	r.want(exitLost)
+}
+
 func TestLockKilledTakesWhatHasLeftTheGroupWithIt(t *testing.T) {
 	b := newBench(t)
 	l := b.lock("a", "--", "sh", "-c", deaf+"wait")

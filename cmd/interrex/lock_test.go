@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -316,6 +317,78 @@ func TestLockRunsTheCommandAgainAtTheNextWin(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(exitSignal + 15)
+}
+
+func TestALockThatWasToldToEndDoesNotCampaignAgain(t *testing.T) {
+	b := newBench(t)
+	for sig, ends := range map[syscall.Signal]bool{syscall.SIGTERM: true, syscall.SIGHUP: false} {
+		l := b.lock("a", "--ttl", "600ms", "--restart", "--", "sh", "-c", `trap "echo told" TERM HUP; echo up; while :; do sleep 0.01; done`)
+		l.line()
+		if err := l.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.line(); got != "told" {
+			t.Fatalf("the command says %q", got)
+		}
+		if _, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		if ends {
+			l.silence()
+			l.want(exitLost)
+			continue
+		}
+		for l.line() != "up" { // it is told that the lease was lost
+		}
+		if err := l.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		l.silence()
+		l.want(-1)
+	}
+}
+
+func TestTheEndOfALockHasItsCode(t *testing.T) {
+	failed := errors.New("no reaper")
+	for _, end := range []struct {
+		wait time.Duration
+		err  error
+		want error
+		hint bool // how to go on is said
+	}{
+		{-1, nil, nil, false},
+		{-1, exit(7), exit(7), false},
+		{-1, fmt.Errorf("%w: after it", exit(exitLost)), exit(exitLost), false},
+		{-1, failed, exit(exitOurs), false},
+		{0, interrex.Errorf(interrex.KindHeld, "x"), exit(exitWaitedOut), false},
+		{time.Second, interrex.Errorf(interrex.KindHeld, "x"), exit(exitWaitedOut), false},
+		{time.Second, interrex.Errorf(interrex.KindUnavailable, "x"), exit(exitWaitedOut), false},
+		{time.Second, interrex.Errorf(interrex.KindOutcomeUnknown, "x"), exit(exitWaitedOut), true},
+		{time.Second, interrex.Errorf(interrex.KindDenied, "x"), exit(exitOurs), false},
+		{0, interrex.Errorf(interrex.KindUnavailable, "x"), exit(exitWaitedOut), false},
+		{0, interrex.Errorf(interrex.KindOutcomeUnknown, "x"), exit(exitWaitedOut), true},
+		{-1, interrex.Errorf(interrex.KindNoLeader, "x"), exit(exitOurs), false},
+	} {
+		said := newSpoken()
+		l := &lock{app: &app{talk: said}, key: mustKey("a"), wait: end.wait}
+		if got := l.ended(end.err); got != end.want {
+			t.Errorf("%v after a wait of %s: %v, want %v", end.err, end.wait, got, end.want)
+		}
+		if hint := strings.Contains(said.String(), "'interrex lease revoke default/a --force' ends it"); hint != end.hint {
+			t.Errorf("%v: it says %q", end.err, said)
+		}
+	}
+	if err := (&lock{}).ended(interrex.Errorf(interrex.KindInvalid, "x")); !errors.Is(err, interrex.ErrInvalid) {
+		t.Errorf("what is invalid ends with %v", err)
+	}
+}
+
+func TestLocksOfOneHoldersNameAreTwoHolders(t *testing.T) {
+	t.Setenv("INTERREX_HOLDER", "ann")
+	one, other := holderOfLock(), holderOfLock()
+	if one == other || !strings.HasPrefix(one, "ann/") || !strings.HasPrefix(other, "ann/") {
+		t.Errorf("they hold as %q and %q", one, other)
+	}
 }
 
 func TestLockPassesStandardInputThrough(t *testing.T) {

@@ -3,6 +3,9 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -58,5 +61,18 @@ func TestConfigLeavesOutTheTimingsThatComeWithTheCluster(t *testing.T) {
 	}
 	if got, err := aboveDefaults(string(text)); got != "cluster:\n    timing: wan\n" || err != nil {
 		t.Errorf("%q is left, %v", got, err)
+	}
+}
+
+func TestTroubleIsThatOfAWorkerThatDoesNotRun(t *testing.T) {
+	for want, w := range map[string]*interrexv1.Worker{
+		"":                           {Failures: 3},
+		"no disk; failed 3 times":    {Error: "no disk\ngoroutine 1", Failures: 3},
+		"off by configuration":       {Error: "off by configuration"},
+		"no disk, next start in 0 s": {Error: "no disk", NextStartAt: timestamppb.New(time.Unix(1, 0))},
+	} {
+		if got := trouble(w); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

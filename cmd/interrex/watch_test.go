@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -10,7 +11,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/interrex/interrex"
 )
 
 // transcript is what a process prints, readable while it runs.
@@ -125,4 +129,56 @@ func TestAWatchFromTheFutureEnds(t *testing.T) {
 	w := startWatch(t, "http://"+b.addr, "--since", "999999")
 	w.ends(2)
 	w.shows(&w.talk, "since 999999 is in the future: the cluster is at revision ")
+}
+
+// line is a watch whose agents come and go.
+type line struct {
+	interrex.LeaseWatch
+	mu    sync.Mutex
+	since time.Time
+	why   error
+}
+
+func (l *line) Disconnected() (time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.since, l.why
+}
+
+func (l *line) set(since time.Time, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.since, l.why = since, why
+}
+
+func TestAWatchSaysOnceThatItsAgentsCameOrWent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said, l, heard := newSpoken(), &line{}, 0
+		defer (&app{talk: said}).tellConnection(t.Context(), l)()
+		next := func(pass time.Duration, want string) {
+			t.Helper()
+			time.Sleep(pass)
+			synctest.Wait()
+			all := said.String()
+			if got := all[heard:]; got != want {
+				t.Errorf("after %s it says %q, want %q", pass, got, want)
+			}
+			heard = len(all)
+		}
+		next(time.Minute, "")
+		began := time.Now()
+		l.set(began, errors.New("unavailable: n1 is gone"))
+		next(firstSilence-nextSilence, "")
+		next(nextSilence, "waiting for an agent: n1 is gone\n")
+		next(time.Minute, "")
+		l.set(began, errors.New("unavailable: n1 is back, and n2 is gone"))
+		next(nextSilence, "waiting for an agent: n1 is back, and n2 is gone\n")
+		l.set(time.Time{}, nil)
+		next(nextSilence, "connected: the watch goes on\n")
+		next(time.Minute, "")
+		l.set(time.Now(), errors.New("unavailable: n1 is gone"))
+		next(time.Second, "") // a short silence
+		l.set(time.Time{}, nil)
+		next(time.Minute, "")
+	})
 }

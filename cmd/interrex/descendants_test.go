@@ -1,0 +1,44 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestDescendantsAreTheChildrensChildrenToo(t *testing.T) {
+	c := exec.Command("sh", "-c", `sh -c 'echo $$; read x'; true`)
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	grandchild, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[int]descendant{}
+	for _, p := range descendants(os.Getpid()) {
+		found[p.pid] = p
+	}
+	if p := found[grandchild]; p.parent != c.Process.Pid || p.name != "sh" || found[c.Process.Pid].parent != os.Getpid() {
+		t.Errorf("%d of %d is not among %v", grandchild, c.Process.Pid, found)
+	}
+	_ = in.Close()
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+}
