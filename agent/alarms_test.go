@@ -3,14 +3,19 @@ package agent_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/interrextest"
 	"github.com/interrex/interrex/transport"
 )
@@ -57,14 +62,69 @@ func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
 			t.Errorf("agent %s: quorum: %s", a.ID(), q)
 		}
 	}
+	for _, i := range []int{c.Leader(), second} {
+		for _, is := range c.Agent(i).Status().Alarms {
+			if is.Name != "member-silent" {
+				t.Errorf("agent %s has the alarm %s", c.Agent(i).ID(), is)
+			}
+		}
+	}
+	w := httptest.NewRecorder()
+	left.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	silent := func(id string) float64 {
+		t.Helper()
+		_, rest, _ := strings.Cut(w.Body.String(), `interrex_member_silent_seconds{member="`+id+`"} `)
+		line, _, _ := strings.Cut(rest, "\n")
+		n, err := strconv.ParseFloat(line, 64)
+		if err != nil {
+			t.Errorf("how long %s is silent: %v", id, err)
+		}
+		return n
+	}
+	if n := silent(c.Agent(first).ID()); n < transport.ProbeTime.Seconds() || silent(c.Agent(second).ID()) >= n {
+		t.Errorf("it is silent for %v s, and the other one for %v s", n, silent(c.Agent(second).ID()))
+	}
+	if text := `member="` + left.ID() + `"`; strings.Contains(w.Body.String(), text) {
+		t.Errorf("an agent is silent to itself: %s", text)
+	}
 	c.Kill(second)
-	awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must reach each other")
+	awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must reach each other; silent: n")
 	c.Start(second)
 	awaitAlarm(t, left, "quorum-lost", "", "")
 	awaitAlarm(t, left, "member-silent", c.Agent(second).ID(), "")
 	c.Start(first)
 	awaitAlarm(t, left, "member-silent", c.Agent(first).ID(), "")
 	awaitAlarm(t, c.Agent(first), "quorum-lost", "", "")
+}
+
+func TestAMemberOfWhichNothingWasEverHeardIsSilentAfterAWhile(t *testing.T) {
+	c := interrextest.NewCluster(t, 3)
+	for i := range 3 {
+		c.Kill(i)
+	}
+	began := time.Now()
+	c.Start(0)
+	a := c.Agent(0)
+	members := func() []api.Member { return a.Status().Members }
+	waitFor(t, nil, func() error {
+		if n := len(members()); n != 3 {
+			return fmt.Errorf("it has %d members", n)
+		}
+		return nil
+	})
+	for _, m := range members() {
+		if m.Silent && time.Since(began) < transport.ProbeTime {
+			t.Errorf("at once: %+v", m)
+		}
+	}
+	for _, id := range []string{"n2", "n3"} {
+		awaitAlarm(t, a, "member-silent", id, "n")
+	}
+	for _, m := range members() {
+		if m.LastContact != nil || m.Silent != (m.ID != "n1") {
+			t.Errorf("after a while: %+v", m)
+		}
+	}
 }
 
 func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
@@ -84,6 +144,13 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 	// of the refusal.
 	awaitAlarm(t, leader, "member-silent", c.Agent(wiped).ID(), "")
 	awaitAlarm(t, c.Agent(wiped), "bootstrap-waiting", "", "")
+	for a, others := range map[*agent.Agent]string{leader: "refused", c.Agent(wiped): "peer-refused"} {
+		for _, is := range a.Status().Alarms {
+			if is.Name == others {
+				t.Errorf("agent %s has the alarm of the other side: %s", a.ID(), is)
+			}
+		}
+	}
 	c.Stop(wiped)
 	if err := os.RemoveAll(c.Dir(wiped)); err != nil {
 		t.Fatal(err)
@@ -112,6 +179,31 @@ func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
+}
+
+func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	agentOf := func(id string, expect int, join ...string) *agent.Agent {
+		config := quiet(t)
+		config.ID = id
+		if config.TLS, err = ca.TLS(id); err != nil {
+			t.Fatal(err)
+		}
+		config.Cluster = agent.ClusterConfig{Listen: "127.0.0.1:0", BootstrapExpect: expect, Join: join}
+		a := newAgent(t, config)
+		if err := a.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	first := agentOf("n1", 3, "127.0.0.1:9") // nobody is there
+	agentOf("n2", 3, first.Addrs()["cluster"])
+	awaitAlarm(t, first, "bootstrap-waiting", "", "waiting for 1 of 3: met n2; 127.0.0.1:9 refuses the connection")
+	agentOf("n3", 4, first.Addrs()["cluster"])
+	awaitAlarm(t, first, "bootstrap-waiting", "", "n1 expects 3 agents and n3 expects 4")
 }
 
 func TestADatabaseThatIsAwayIsAnAlarmAndNoFailedStart(t *testing.T) {

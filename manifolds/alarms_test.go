@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
+	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
@@ -28,6 +29,7 @@ import (
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
 )
@@ -157,6 +159,36 @@ var troubles = map[string][]trouble{
 			s.Present.change(func(p *parts) { p.queue = q })
 			return func() { q.Take(1, 1<<20) }
 		}, "8 of 10"},
+		{func(t *testing.T, s *Set) func() {
+			q, err := queue.New(queue.Config{Clock: clock.WallClock, Capacity: 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = worker.Stop(q) })
+			for range 9 {
+				q.Enqueue(t.Context(), &queue.Operation{
+					Operation: state.Operation{Table: state.LeaseTable}, Lane: state.LaneExtend,
+					Deadline: time.Now().Add(time.Hour), Done: func(state.Result) {},
+				})
+			}
+			s.Present.change(func(p *parts) { p.queue = q })
+			return func() { q.Take(2, 1<<20) }
+		}, "9 of 10"},
+		{func(t *testing.T, s *Set) func() {
+			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New(lease.Config{})} })
+			s.Present.change(func(p *parts) { p.state = r.State })
+			names := (8*r.State.Settings().Names + 9) / 10
+			var ops []state.Operation
+			for i := range names {
+				ops = append(ops, state.Operation{Table: state.LeaseTable, RequestID: fmt.Sprintf("n%d.1", i), Mark: 1})
+			}
+			for some := range slices.Chunk(ops, state.MaxOperations) {
+				r.Do(1, some...)
+			}
+			return func() {
+				r.Do(2, state.Operation{Table: state.OwnTable, Data: (&state.Retire{Name: "n0"}).Append(nil)})
+			}
+		}, "52429 of 65536"},
 	},
 	"projection-failing": {
 		{fails(ProjectionName, errors.New("cannot open: no such host")), "no such host"},
@@ -259,25 +291,31 @@ func (b *brokenTarget) Replace(ctx context.Context, _ notify.Position, _ iter.Se
 	return 0, nil
 }
 
-// far is a state that stands at revision 12345.
-type far struct{}
+// far is a state that stands at a revision.
+type far interrex.Revision
 
-func (far) Identity() state.Identity    { return state.Identity{ClusterID: here} }
-func (far) Revision() interrex.Revision { return 12345 }
+func (far) Identity() state.Identity      { return state.Identity{ClusterID: here} }
+func (r far) Revision() interrex.Revision { return interrex.Revision(r) }
 
-// runNotify runs a lease-notify worker, and waits until it is at the target.
+// runNotify runs a lease-notify worker at revision 12345.
 func runNotify(t *testing.T, s *Set, target notify.Target) {
+	t.Helper()
+	runNotifyAt(t, s, target, 12345)
+}
+
+func runNotifyAt(t *testing.T, s *Set, target notify.Target, at far) *notify.Worker {
 	t.Helper()
 	ring := watch.New(watch.Config{})
 	t.Cleanup(ring.Close)
 	w, err := notify.NewWorker(notify.Config{
-		Source: ring, Leases: lease.New(lease.Config{}), State: far{}, Target: target, Clock: clock.WallClock,
+		Source: ring, Leases: lease.New(lease.Config{}), State: at, Target: target, Clock: clock.WallClock,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = worker.Stop(w) })
 	s.Present.change(func(p *parts) { p.notifier = w })
+	return w
 }
 
 // look gives what a condition finds.
@@ -368,6 +406,110 @@ func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
 		s.Starts.started("raft", err)
 		if found := append(s.look("raft-down"), s.look("worker-failing")...); len(found) > 0 {
 			t.Errorf("%v: %v", err, found)
+		}
+	}
+}
+
+func TestAnAPIThatIsAsItShouldBeIsNoAlarm(t *testing.T) {
+	for what, section := range map[string]config.API{
+		"none": {},
+		"one that lets in only whom it knows": {
+			Listen: "10.0.0.1:7400", TLS: config.APITLS{Cert: "c.pem", Key: "k.pem", ClientCA: "ca.pem"},
+		},
+	} {
+		s, err := New(Config{Prefix: DefaultPrefix, Agent: AgentConfig{API: section}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if section.Listen != "" {
+			s.Present.bound("api", section.Listen)
+		}
+		if found := append(s.look("api-down"), s.look("api-open")...); len(found) > 0 {
+			t.Errorf("%s: %v", what, found)
+		}
+	}
+}
+
+func TestAnAgentInMemoryHasNoDiskToRunLow(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Present.change(func(p *parts) { p.directory = "/nowhere/there" })
+	if found := s.look("disk-low"); len(found) > 0 {
+		t.Error(found)
+	}
+}
+
+// over is a raft that has ended, before it is taken out of what is present.
+type over struct{ health }
+
+func (over) Disk() (raftworker.DiskState, bool) { return raftworker.DiskState{}, false }
+
+func TestOfARaftThatHasEndedItsEndSaysHowTheDiskIs(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Present.change(func(p *parts) { p.vitals = over{} })
+	s.Starts.started(s.name(RaftName), raftworker.ErrDiskFull)
+	if found := s.look("disk-full"); len(found) != 1 {
+		t.Errorf("got %v", found)
+	}
+}
+
+func TestWhyAnAgentIsNotReachedIsSaidInWords(t *testing.T) {
+	for want, c := range map[string]transport.Contact{
+		"n1:1 refuses the connection":   {Err: fmt.Errorf("dial: %w", unix.ECONNREFUSED)},
+		"n1:1 does not answer":          {Err: fmt.Errorf("read: %w", os.ErrDeadlineExceeded)},
+		"n1:1: lookup n1: no such host": {Err: errors.New("lookup n1: no such host")},
+	} {
+		c.Address = "n1:1"
+		if got := unreached(c); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestATableOfHoldersThatFailsIsNotBehindToo(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := &brokenTarget{}
+	target.broken.Store(true)
+	w := runNotifyAt(t, s, target, 12345)
+	eventually(t, "it does not fail", func() bool { return w.Progress().Failures > 0 })
+	if found := s.look("projection-behind"); len(found) > 0 {
+		t.Errorf("one that fails is behind: %v", found)
+	}
+	if found := s.look("projection-failing"); len(found) != 1 || found[0].Since.IsZero() || !found[0].Since.Equal(w.Progress().Since) {
+		t.Errorf("it fails since %v: %v", w.Progress().Since, found)
+	}
+}
+
+func TestATableOfHoldersMayBeALittleBehind(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := runNotifyAt(t, s, &brokenTarget{hang: make(chan struct{})}, behindRevisions)
+	eventually(t, "it is not behind", func() bool { return w.Progress().Lag == behindRevisions })
+	if found := s.look("projection-behind"); len(found) > 0 {
+		t.Error(found)
+	}
+}
+
+// An election, a restart and a round of hellos take a moment.
+func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := []string{"api-down", "bootstrap-waiting", "certificate-unusable", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
+	for _, c := range s.conditions() {
+		if slices.Contains(waits, c.Name) != (c.After >= time.Second) {
+			t.Errorf("%s is an alarm after %s", c.Name, c.After)
 		}
 	}
 }

@@ -27,7 +27,7 @@ type sqlFixture struct {
 
 func startSQL(t *testing.T, w *world, file string) *sqlFixture {
 	t.Helper()
-	db, err := sql.Open("sqlite", file)
+	db, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)") // the worker writes to it too
 	if err != nil {
 		t.Fatal(err)
 	}
