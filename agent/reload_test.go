@@ -2,10 +2,12 @@ package agent_test
 
 import (
 	"crypto/tls"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -19,7 +21,7 @@ import (
 
 // reloadable is an agent that listens on a port of its own, and the file that it
 // reads at the next reload.
-func reloadable(t *testing.T) (*agent.Agent, func(change func(*config.Config))) {
+func reloadable(t *testing.T, set ...func(*agent.Config)) (*agent.Agent, func(change func(*config.Config))) {
 	t.Helper()
 	var mu sync.Mutex
 	next := config.Config{Agent: config.Agent{ID: "a1"}, API: config.API{Listen: "127.0.0.1:0"}}.WithDefaults()
@@ -29,6 +31,9 @@ func reloadable(t *testing.T) (*agent.Agent, func(change func(*config.Config))) 
 		mu.Lock()
 		defer mu.Unlock()
 		return next, nil
+	}
+	for _, set := range set {
+		set(&c)
 	}
 	a := newAgent(t, c)
 	start(t, a)
@@ -73,7 +78,8 @@ func TestAReloadThatFailsChangesNothingAndSaysEveryProblem(t *testing.T) {
 		c.Cluster.Listen, c.Cluster.TLS = "127.0.0.1:0", config.TLSFiles{CA: missing, Cert: missing, Key: missing}
 		c.Logging.Config, c.Logging.Format = "<root>=LOUD", "json"
 		c.Notify.LeaseHolders = missing
-		c.Agent.ID = "a2"
+		c.Agent.ID, c.Agent.DataDir = "a2", "/nosuch"
+		c.API.Socket = filepath.Join(missing, "s")
 		c.Features.Leases = config.Off
 	})
 	_, err := a.Reload()
@@ -82,7 +88,7 @@ func TestAReloadThatFailsChangesNothingAndSaysEveryProblem(t *testing.T) {
 	}
 	for _, want := range []string{
 		"api.listen: listen tcp " + port, "address already in use", "api.tls.cert: open " + missing, "api.tls.key: open",
-		"cluster.tls.ca: open", "cluster.tls.key: open", "logging.config", "logging.format: it changes", "agent.id: it changes", "notify.lease-holders",
+		"cluster.tls.ca: open", "cluster.tls.key: open", "logging.config", "logging.format: it changes", "agent.id: it changes", "agent.data-dir: it changes", "api.socket: stat " + missing, "notify.lease-holders",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("there is no %q in %v", want, err)
@@ -98,6 +104,83 @@ func TestAReloadThatFailsChangesNothingAndSaysEveryProblem(t *testing.T) {
 		if n := starts(a, worker); n != 1 {
 			t.Errorf("%s was started %v times", worker, n)
 		}
+	}
+}
+
+func TestAReloadThatFailsLeavesNoPortBound(t *testing.T) {
+	a, write := reloadable(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	write(func(c *config.Config) { c.API.Listen, c.Logging.Format = address, "json" })
+	if _, err := a.Reload(); err == nil {
+		t.Fatal("it was taken up")
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatalf("the new address is bound still: %v", err)
+	}
+	_ = l.Close()
+}
+
+func TestAReloadTriesTheClusterAddressAndTheDatabaseToo(t *testing.T) {
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := ca.Write(t.TempDir(), "a1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, write := reloadable(t, func(c *agent.Config) {
+		c.Postgres = func(string) (*sql.DB, error) { return nil, errors.New("no such server") }
+	})
+	port, url := taken(t), filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(url, []byte("postgres://127.0.0.1:1/none"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write(func(c *config.Config) {
+		c.Cluster.Listen, c.Cluster.TLS = port, config.TLSFiles{CA: files.CA, Cert: files.Cert, Key: files.Key}
+		c.Notify.LeaseHolders = url
+	})
+	_, err = a.Reload()
+	for _, want := range []string{"cluster.listen: listen tcp " + port, "notify.lease-holders: ", "no such server"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("there is no %q in %v", want, err)
+		}
+	}
+}
+
+func TestAReloadOfTheSameChangesNothing(t *testing.T) {
+	bare := func(c *agent.Config) {
+		c.Load = func() (config.Config, error) { // without the defaults
+			return config.Config{Agent: config.Agent{ID: "a1"}, API: config.API{Listen: "127.0.0.1:0"}}, nil
+		}
+	}
+	a, _ := reloadable(t, bare)
+	if changed, err := a.Reload(); err != nil || len(changed) > 0 {
+		t.Errorf("it changes %q, %v", changed, err)
+	}
+}
+
+func TestTheAPIStaysWhereItIsWhenAFeatureIsSwitched(t *testing.T) {
+	a, write := reloadable(t)
+	address, before := a.Addrs()["api"], starts(a, "api-listener")
+	write(func(c *config.Config) { c.Features.Leases = config.Off })
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, nil, func() error {
+		if starts(a, "api-listener") == before || a.Addrs()["api"] == "" {
+			return errors.New("the listener was not started again")
+		}
+		return nil
+	})
+	if got := a.Addrs()["api"]; got != address {
+		t.Errorf("the API is at %s, it was at %s", got, address)
 	}
 }
 

@@ -78,6 +78,7 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"cluster: {advertise: 0.0.0.0:1}", "cannot be dialled"},
 		{"cluster: {timing: fast}", "neither lan nor wan"},
 		{"logging: {level: loud}", "is none of"},
+		{"cluster: {bootstrap-expect: 2, join: [''], tls: {ca: a, cert: b, key: c}}", `cluster.join: "" is not HOST:PORT`},
 		{"features: {leases: perhaps}", "\"perhaps\" is not valid: use true or false"},
 		{"a: [", "did not find"},
 	} {
@@ -85,6 +86,45 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v, want %q", test.yaml, err, test.want)
 		}
+	}
+}
+
+func TestWhatIsRightIsTaken(t *testing.T) {
+	for _, yaml := range []string{
+		"raft:\napi:\n", "", "api: {listen: '0.0.0.0:7400', tls: {cert: c, key: k}}", "api: {listen: '127.0.0.1:7400'}",
+		"api: {tls: &pair {cert: c, key: k}}\ncluster: {tls: *pair}\n",
+	} {
+		c := config.Default()
+		if err := config.Parse([]byte(yaml), &c); err != nil {
+			t.Errorf("%q: %v", yaml, err)
+		}
+		if strings.Contains(yaml, "*pair") {
+			if c.Cluster.TLS.Cert != "c" || c.API.TLS.Key != "k" {
+				t.Errorf("%q is read as %+v", yaml, c)
+			}
+			continue
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("%q: %v", yaml, err)
+		}
+	}
+}
+
+func TestAnEmptyVariableIsNoValueWhereItCannotBeOne(t *testing.T) {
+	c, err := load(t, "agent: {id: a}\ncluster: {join: ['a:1'], bootstrap-expect: 2, tls: {ca: a, cert: b, key: c}}",
+		"INTERREX_RAFT_SNAPSHOT_RETENTION=", "INTERREX_FEATURES_LEASES=", "INTERREX_RAFT_HEARTBEAT_TIMEOUT=", "INTERREX_AGENT_ID=", "INTERREX_CLUSTER_JOIN=", "INTERREX_CLUSTER_BOOTSTRAP_EXPECT=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Raft.SnapshotRetention != config.Default().Raft.SnapshotRetention || c.Agent.ID != "" || len(c.Cluster.Join) != 0 {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestAnEmptyVariableIsNotToBlame(t *testing.T) {
+	_, err := load(t, "raft: {snapshot-retention: 1000}", "INTERREX_RAFT_SNAPSHOT_RETENTION=")
+	if err == nil || !strings.Contains(err.Error(), "interrex.yaml, line 1: raft.snapshot-retention") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -152,6 +192,7 @@ func TestAnUnknownVariableIsRefusedWithTheNearestRightOne(t *testing.T) {
 		"INTERREX_DATA_DIR=/x":                           "INTERREX_AGENT_DATA_DIR",
 		"INTERREX_LOG_LEVEL=info":                        "INTERREX_LOGGING_LEVEL",
 		"INTERREX_API_PORT=7400":                         "INTERREX_API_SOCKET",
+		"INTERREX_ADDRESS=tcp://10.0.0.1:7400":           "INTERREX_ADDR",
 		"INTERREX_ADDR=x":                                "",
 		"INTERREX_RAFT_SNAPSHOT_RETENTION=2":             "",
 		"INTERREX_SERVICE_HOST=10.0.0.1":                 "",

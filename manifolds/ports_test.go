@@ -264,3 +264,52 @@ func TestAnAddressThatCollidesWithTheAgentsOwnIsSaidToBe(t *testing.T) {
 	}
 	_ = same.Close()
 }
+
+func TestThePortThatIsServedIsTheNewest(t *testing.T) {
+	p := openPorts(t)
+	first, err := p.listen("api", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := p.listen("api", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.report()["api"]; got != second.Addr().String() {
+		t.Errorf("after the end of the first it is %v, want %s", got, second.Addr())
+	}
+	next, err := p.bind(t.Context(), "api", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.pass("api", next)
+	if got := p.report()["next-api"]; got != next.Addr().String() {
+		t.Errorf("the next is %v, want %s", got, next.Addr())
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, is := p.report()["api"]; is {
+		t.Errorf("when none is served it is %v", got)
+	}
+}
+
+func TestAnAddressThatSomebodyElseHasIsSaidToBeTheirs(t *testing.T) {
+	p := openPorts(t)
+	l, err := p.listen("api", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if _, err := p.bind(t.Context(), "api", taken.Addr().String()); err == nil || strings.Contains(err.Error(), "this agent itself") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -8,10 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/juju/clock"
 )
 
 // Each case is a dialler that does not fit, what it is told, and what stands in
@@ -171,6 +175,21 @@ func TestAnAgentThatStartsOrStopsIsNoWarning(t *testing.T) {
 	eventually(t, "the connections are closed", func() bool { return b.limits.open() == 0 })
 	if alog.count()+blog.count() > 0 {
 		t.Errorf("a logs %q, b %q", alog.lines, blog.lines)
+	}
+}
+
+func TestWhatPassesByItselfIsNoWarning(t *testing.T) {
+	log := &notes{}
+	r := refusals{clock: clock.WallClock, logger: log}
+	for _, reason := range []error{errNotNow, io.EOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		r.note("b", fmt.Errorf("in the midst: %w", reason), "refused")
+	}
+	if log.count() > 0 {
+		t.Errorf("it warns: %q", log.lines)
+	}
+	r.note("b", errors.New("a stranger"), "refused")
+	if log.count() != 1 {
+		t.Errorf("of a stranger it warns %d times", log.count())
 	}
 }
 

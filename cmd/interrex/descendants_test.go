@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -38,6 +39,32 @@ func TestDescendantsAreTheChildrensChildrenToo(t *testing.T) {
 		t.Errorf("%d of %d is not among %v", grandchild, c.Process.Pid, found)
 	}
 	_ = in.Close()
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAZombieDoesNotLive(t *testing.T) {
+	c := exec.Command("true")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	file := fmt.Sprintf("/proc/%d/stat", c.Process.Pid)
+	err := eventually(func() error {
+		text, err := os.ReadFile(file)
+		if err == nil && !strings.Contains(string(text), ") Z ") {
+			err = fmt.Errorf("it runs: %s", text)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range descendants(os.Getpid()) {
+		if p.pid == c.Process.Pid {
+			t.Errorf("%s is taken for alive", p)
+		}
+	}
 	if err := c.Wait(); err != nil {
 		t.Error(err)
 	}

@@ -10,8 +10,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex/gen/interrexv1"
 )
@@ -126,3 +128,19 @@ func TestStatusShowsEachAlarmWithWhatToDo(t *testing.T) {
 }
 
 func matches(text, pattern string) bool { return regexp.MustCompile(pattern).MatchString(text) }
+
+func TestAMembersLineSaysWhenItIsSilent(t *testing.T) {
+	ago := durationpb.New(7 * time.Second)
+	for want, m := range map[string]*interrexv1.MemberStatus{
+		"voter, leader":                   {Suffrage: "voter", Leader: true},
+		"voter":                           {Suffrage: "voter"},
+		"voter, heard 7 s ago":            {Suffrage: "voter", LastContact: ago},
+		"voter, SILENT for 7 s":           {Suffrage: "voter", LastContact: ago, Silent: true},
+		"voter, SILENT, never heard of":   {Suffrage: "voter", Silent: true},
+		"nonvoter, leader, heard 7 s ago": {Suffrage: "nonvoter", Leader: true, LastContact: ago},
+	} {
+		if got := memberLine(m); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
