@@ -18,7 +18,7 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// gathered gives the names of a registry's metrics, and the values of their labels
+// gathered returns the names of a registry's metrics, and the values of their labels
 // "agent".
 func gathered(t *testing.T, r prometheus.Gatherer) (names, agents []string) {
 	t.Helper()

@@ -18,7 +18,7 @@ type Alarm struct {
 	Do      string // what to do about it
 }
 
-// String gives name, subject and text.
+// String returns name, subject and text.
 func (a Alarm) String() string {
 	if a.Subject == "" {
 		return a.Name + ": " + a.Text
@@ -57,7 +57,7 @@ func compare(a, b Alarm) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Subject, b.Subject))
 }
 
-// sorted gives alarms by name and subject.
+// sorted returns alarms by name and subject.
 func sorted(all []Alarm) []Alarm {
 	slices.SortFunc(all, compare)
 	return all

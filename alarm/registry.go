@@ -76,7 +76,7 @@ func New(c clock.Clock, l Logger, conditions ...Condition) (*Registry, error) {
 	}, nil
 }
 
-// Current gives the alarms that are raised, by name and subject. It never
+// Current returns the alarms that are raised, by name and subject. It never
 // blocks, and is at most Period old.
 func (r *Registry) Current() []Alarm {
 	r.mu.Lock()
@@ -242,7 +242,7 @@ func (w *Worker) Wait() error { return w.tomb.Wait() }
 // ReportKey is the key of a report that has the alarms, by name and subject.
 const ReportKey = "alarms"
 
-// Report gives the alarms with their texts.
+// Report returns the alarms with their texts.
 func (w *Worker) Report() map[string]any {
 	raised := map[string]any{}
 	for _, a := range w.registry.Current() {

@@ -21,9 +21,8 @@ import (
 // probes are what is served to GET.
 var probes = []string{"/livez", "/readyz", "/healthz", "/leader", "/metrics"}
 
-// classify gives the error of a call that was answered with an HTTP status and
-// no detail: the RPC library made it, before the call reached a method, so
-// nothing has happened.
+// classify returns the error for a call that the RPC library refused, with an HTTP
+// status and no detail, before it reached a method: nothing has happened.
 func (s *Server) classify(f rpcFailure, status int, answer http.Header, r *http.Request) *interrex.Error {
 	header := r.Header.Get
 	switch {
@@ -121,7 +120,7 @@ func unsupported(accepted string, r *http.Request) *interrex.Error {
 // enveloping is how messages of a stream are told apart.
 const enveloping = `five bytes stand before each message, in both directions: a zero, and the length in four bytes, big-endian (the empty request is printf '\0\0\0\0\2{}')`
 
-// explained gives the errors that the library makes of a stream's requests in
+// explained returns the errors that the library makes of a stream's requests in
 // JSON the detail that all others have.
 type explained struct{}
 

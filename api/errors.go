@@ -18,7 +18,7 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// tidy gives every error that has an HTTP status the one shape: those that the
+// tidy returns every error that has an HTTP status the one shape: those that the
 // RPC library makes by itself (malformed JSON, too large a body, a method that
 // does not exist) have no detail, and some no body. A stream that has begun ends
 // with status 200 and an error of its own.

@@ -31,10 +31,10 @@ func NewMetrics() *Metrics {
 	}, []string{"method", "code"})}
 }
 
-// Describe gives the metrics' descriptions.
+// Describe returns the metrics' descriptions.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { m.requests.Describe(ch) }
 
-// Collect gives their present values.
+// Collect returns their present values.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) { m.requests.Collect(ch) }
 
 // codes is one more than the highest RPC code.

@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// timed gives the answered requests by method and code; series without any are
+// timed returns the answered requests by method and code; series without any are
 // left out.
 func timed(t *testing.T, m *Metrics) map[string]uint64 {
 	t.Helper()

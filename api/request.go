@@ -179,7 +179,7 @@ func (r *request) waitFor(table state.Waitable, now time.Time) error {
 	return nil
 }
 
-// keep gives a request that may wait for long its own memory: one that came on
+// keep returns a request that may wait for long its own memory: one that came on
 // a stream shares that of its whole message.
 func (r *request) keep() error {
 	if n := proto.Size(r.message); n > MaxWaitBody {

@@ -110,7 +110,7 @@ func (c *cluster) cost(do func(caller int) error) {
 	c.b.ReportMetric(0, "ns/op")
 }
 
-// usedBy gives the processor time of this process, or of this thread. What runs
+// usedBy returns the processor time of this process, or of this thread. What runs
 // now counts up to the last time that it waited, or the last tick.
 func usedBy(b *testing.B, who int) time.Duration {
 	b.Helper()
@@ -121,7 +121,7 @@ func usedBy(b *testing.B, who int) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// claimed gives each caller a lease.
+// claimed returns each caller a lease.
 func claimed(b *testing.B, leases interrex.Leases) []interrex.Lease {
 	b.Helper()
 	next := newNames(b)
@@ -187,7 +187,7 @@ func (y *yardstick) run() {
 	}
 }
 
-// end gives what all the yards took.
+// end returns what all the yards took.
 func (y *yardstick) end() time.Duration {
 	close(y.stop)
 	<-y.over

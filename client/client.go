@@ -111,7 +111,7 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// retire gives back a name that no request will use any more.
+// retire returns back a name that no request will use any more.
 func (c *Client) retire(ctx context.Context, name string) error {
 	r, err := newRequest(interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: name}, Options{})
 	if err != nil {

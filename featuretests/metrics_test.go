@@ -31,7 +31,7 @@ var (
 	quoted     = regexp.MustCompile("`(\\w+)`")
 )
 
-// names gives the names that a pattern finds, in one text.
+// names returns the names that a pattern finds, in one text.
 func names(pattern *regexp.Regexp, in string) string {
 	found := map[string]bool{}
 	for _, m := range pattern.FindAllStringSubmatch(in, -1) {
@@ -42,7 +42,7 @@ func names(pattern *regexp.Regexp, in string) string {
 	return strings.Join(slices.Sorted(maps.Keys(found)), " ")
 }
 
-// listed gives the metrics of docs/metrics.md.
+// listed returns the metrics of docs/metrics.md.
 func listed(t *testing.T) map[string]metric {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "docs", "metrics.md"))

@@ -39,7 +39,7 @@ type claiming struct {
 // the Keeper counts.
 //
 // When ctx ends, Claim asks once more, for half a second, what has become of it,
-// and gives back what it was granted.
+// and returns back what it was granted.
 //
 // The answer is no deadline: who wants to hold the lease calls Hold.
 func (k *Keeper) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {

@@ -317,7 +317,7 @@ func (s *Set) memberSilent(time.Time) (found []alarm.Finding) {
 	return found
 }
 
-// verdicts gives the refusals of one side.
+// verdicts returns the refusals of one side.
 func (s *Set) verdicts(ours bool) (found []alarm.Finding) {
 	t := s.Present.now().transport
 	if t == nil {

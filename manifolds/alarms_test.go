@@ -318,7 +318,7 @@ func runNotifyAt(t *testing.T, s *Set, target notify.Target, at far) *notify.Wor
 	return w
 }
 
-// look gives what a condition finds.
+// look returns what a condition finds.
 func (s *Set) look(name string) []alarm.Finding {
 	for _, c := range s.conditions() {
 		if c.Name == name {

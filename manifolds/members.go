@@ -11,7 +11,7 @@ import (
 // voter is the suffrage of members that decide.
 const voter = "voter"
 
-// running gives the raft that runs; nil: none does.
+// running returns the raft that runs; nil: none does.
 func (p parts) running() *raft.Raft {
 	if p.raft == nil {
 		return nil
@@ -23,7 +23,7 @@ func (p parts) running() *raft.Raft {
 	return r
 }
 
-// members gives the members of raft's configuration, as this agent sees them.
+// members returns the members of raft's configuration, as this agent sees them.
 func (s *Set) members(now parts) []api.Member {
 	r := now.running()
 	if r == nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/interrex/interrex/watch"
 )
 
-// value gives a metric without labels; false: it has none.
+// value returns a metric without labels; false: it has none.
 func value(t *testing.T, s *Set, name string) (float64, bool) {
 	t.Helper()
 	families, err := s.registry.own.Gather()
@@ -36,7 +36,7 @@ func value(t *testing.T, s *Set, name string) (float64, bool) {
 	return 0, false
 }
 
-// measured gives all gauges by name and labels.
+// measured returns all gauges by name and labels.
 func measured(t *testing.T, s *Set) map[string]float64 {
 	t.Helper()
 	families, err := s.registry.own.Gather()

@@ -8,7 +8,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 )
 
-// reported gives what the report says of one worker.
+// reported returns what the report says of one worker.
 func reported(t *testing.T, s *Set, name string) map[string]any {
 	t.Helper()
 	workers := engine{set: s}.Report()[dependency.KeyManifolds].(map[string]any)

@@ -88,7 +88,7 @@ func (s *status) behind(at interrex.Revision) uint64 {
 	return uint64(at - s.position.Revision)
 }
 
-// report gives the status of a copy of a state at a revision.
+// report returns the status of a copy of a state at a revision.
 func (s *status) report(at interrex.Revision) map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()

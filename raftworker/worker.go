@@ -121,7 +121,7 @@ func (w *Worker) Disk() (DiskState, bool) {
 	return w.life.dir.disk.state(), true
 }
 
-// Stuck gives the index of a snapshot that is installed again and again; 0: none
+// Stuck returns the index of a snapshot that is installed again and again; 0: none
 // is.
 func (w *Worker) Stuck() uint64 {
 	if w.endError() != nil {

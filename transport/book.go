@@ -67,7 +67,7 @@ func (b *book) address(id string) string {
 	return cmp.Or(b.met[id].ClusterAddress, b.hearsay[id], b.given[id])
 }
 
-// idAt gives the agent that is said to be at an address, "" when nobody was met
+// idAt returns the agent that is said to be at an address, "" when nobody was met
 // there.
 func (b *book) idAt(address string) string {
 	b.mu.Lock()

@@ -42,7 +42,7 @@ type attempt struct {
 // began; 0: never. Each of its connections notes it at each read.
 type heard struct{ since atomic.Int64 }
 
-// of gives an agent's note.
+// of returns an agent's note.
 func (c *contacts) of(id string) *heard {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -133,7 +133,7 @@ func (t *Transport) Contacts() []Contact {
 	return all
 }
 
-// quiet gives the addresses of which nothing was heard lately.
+// quiet returns the addresses of which nothing was heard lately.
 func (t *Transport) quiet() []string {
 	now := t.config.Clock.Now()
 	return slices.DeleteFunc(t.addresses(), func(address string) bool {

@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// every gives all commands below c that are listed, and c.
+// every returns all commands below c that are listed, and c.
 func every(c *cobra.Command) []*cobra.Command {
 	all := []*cobra.Command{c}
 	for _, sub := range c.Commands() {

@@ -29,7 +29,7 @@ func (a *app) completeArgument(keys, namespaces bool) cobra.CompletionFunc {
 	}
 }
 
-// complete gives what begins with begun: nothing when no agent answers in time.
+// complete returns what begins with begun: nothing when no agent answers in time.
 func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool) (found []string) {
 	r := interrex.ListRequest{ReadOptions: interrex.ReadOptions{Consistency: interrex.Eventual}}
 	if namespace, name, has := strings.Cut(begun, "/"); has {

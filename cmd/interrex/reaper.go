@@ -171,7 +171,7 @@ func (r *reaper) start(path string, args, env []string) error {
 	return errors.New("the reaper does not start it")
 }
 
-// order gives an order, for which a reaper that is stopped may leave no room.
+// order returns an order, for which a reaper that is stopped may leave no room.
 func (r *reaper) order(told order, within time.Duration) error {
 	_ = r.pipe.SetWriteDeadline(time.Now().Add(within)) // a pipe has one
 	return json.NewEncoder(r.pipe).Encode(told)
@@ -250,7 +250,7 @@ func inForeground(group int) bool {
 	return err == nil && front == group
 }
 
-// setForeground gives a terminal to a process group. A background group is
+// setForeground returns a terminal to a process group. A background group is
 // stopped by SIGTTOU when it does that, unless it ignores the signal.
 func setForeground(terminal *os.File, group int) {
 	signal.Ignore(syscall.SIGTTOU)

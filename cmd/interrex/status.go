@@ -111,7 +111,7 @@ func memberLine(m *interrexv1.MemberStatus) string {
 	return line
 }
 
-// alarmRows gives two rows for each alarm: what is wrong, and what to do.
+// alarmRows returns two rows for each alarm: what is wrong, and what to do.
 func alarmRows(m *interrexv1.StatusResponse) (rows [][]string) {
 	for _, a := range m.GetAlarms() {
 		text := a.GetText()
@@ -133,7 +133,7 @@ type agentStatus struct {
 	err         error
 }
 
-// MarshalJSON gives the status, or {"id":...,"api_address":...,"error":...}.
+// MarshalJSON returns the status, or {"id":...,"api_address":...,"error":...}.
 func (s agentStatus) MarshalJSON() ([]byte, error) {
 	if s.err != nil {
 		return json.Marshal(map[string]string{"id": s.id, "api_address": s.address, "error": s.err.Error()})
