@@ -121,6 +121,10 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 			c.start(func() { c.landed(r, c.index(r)) })
 			continue
 		}
+		if err := r.mint(); err != nil {
+			c.landed(r, outcome{err: err})
+			continue
+		}
 		ops = append(ops, r.operation(now, func(res state.Result) {
 			r.result = res
 			c.landed(r, outcome{err: res.Err, logged: true})

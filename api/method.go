@@ -24,6 +24,9 @@ type Service struct {
 	// "features.leases"; empty: it is on. Requests that other agents forward
 	// are served all the same: the service is on there.
 	Off string
+	// Data makes the JSON document of an event of the service's table, as the
+	// change feed and webhooks show it. nil: they show null.
+	Data func(*state.Event, *state.State) ([]byte, error)
 }
 
 // Method is how the server handles a unary method: what it makes of the

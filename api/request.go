@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/rand"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type request struct {
 type errand struct {
 	op      state.Operation
 	command state.Command
+	minted  []byte       // for the command, where this agent leads
 	result  state.Result  // from the log here
 	enter   time.Time     // the deadline for entering the log
 	wait    *queue.Wait   // nil: it does not wait for its key
@@ -211,10 +213,23 @@ func (r *request) operation(now time.Time, done func(state.Result)) *queue.Opera
 		Deadline: r.enter, Stop: r.stopped(), Done: done, Wait: r.wait,
 	}
 	op.Data = r.command.Append(nil)
+	op.Minted = r.minted
 	if r.waits() && !r.enter.After(now) { // sent again after it has stood in line elsewhere
 		op.Deadline = now.Add(queue.EnqueueTimeout)
 	}
 	return op
+}
+
+// mint makes what the command needs from outside the log, once.
+func (r *request) mint() (err error) {
+	m, is := r.command.(state.Minter)
+	if !is || r.minted != nil {
+		return nil
+	}
+	if r.minted, err = m.Mint(rand.Reader); err == nil && len(r.minted) > state.MaxMinted {
+		err = interrex.Errorf(interrex.KindUnavailable, "operation: what was made for %s has %d bytes, at most %d are allowed", r.method.Name(), len(r.minted), state.MaxMinted)
+	}
+	return err
 }
 
 // hop makes the operation to send to the leader: the same body, with the

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"io"
 	"math"
 
 	"google.golang.org/protobuf/proto"
@@ -16,6 +17,8 @@ func stateService() Service {
 	return Service{Methods: []Method{
 		indexMethod(),
 		Write(interrexv1.StateServiceRetireProcedure, state.OwnTable, retire, retired),
+		Read(interrexv1.StateServiceGetSettingsProcedure, getSettings),
+		Write(interrexv1.StateServiceSetSettingsProcedure, state.OwnTable, setSettings, settingsSet),
 		proposeMethod(),
 	}}
 }
@@ -32,6 +35,22 @@ func retire(m *interrexv1.RetireRequest) (state.Command, error) {
 
 func retired(state.Result, *state.State) (*interrexv1.RetireResponse, error) {
 	return &interrexv1.RetireResponse{}, nil
+}
+
+func getSettings(_ *interrexv1.GetSettingsRequest, s *state.State) (*interrexv1.GetSettingsResponse, error) {
+	m := &interrexv1.GetSettingsResponse{Revision: uint64(s.Revision())}
+	for _, v := range s.Settings() {
+		m.Items = append(m.Items, &interrexv1.Setting{Name: v.Name, Value: v.Value, Default: v.Default, About: v.About})
+	}
+	return m, nil
+}
+
+func setSettings(m *interrexv1.SetSettingsRequest) (state.Command, error) {
+	return &state.SetSettings{Values: m.GetValues()}, nil
+}
+
+func settingsSet(r state.Result, _ *state.State) (*interrexv1.SetSettingsResponse, error) {
+	return &interrexv1.SetSettingsResponse{Revision: uint64(r.Revision)}, nil
 }
 
 // proposeMethod is for embedders' own tables only: it must not bypass what the
@@ -56,6 +75,14 @@ func proposeMethod() Method {
 
 // proposed is a command that only operators may propose.
 type proposed struct{ state.Command }
+
+// Mint implements state.Minter.
+func (p proposed) Mint(random io.Reader) ([]byte, error) {
+	if m, is := p.Command.(state.Minter); is {
+		return m.Mint(random)
+	}
+	return nil, nil
+}
 
 // About implements state.Command.
 func (p proposed) About() state.About {

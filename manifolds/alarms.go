@@ -280,7 +280,8 @@ func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 		}
 	}
 	if now.state != nil {
-		note("request-names", now.state.Names(), now.state.Settings().Names)
+		names, limit := now.state.Names()
+		note("request-names", names, limit)
 	}
 	if now.queue != nil {
 		normal, extend := now.queue.Depth()

@@ -177,7 +177,8 @@ var troubles = map[string][]trouble{
 		{func(t *testing.T, s *Set) func() {
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New(lease.Config{})} })
 			s.Present.change(func(p *parts) { p.state = r.State })
-			names := (8*r.State.Settings().Names + 9) / 10
+			_, limit := r.State.Names()
+			names := (8*limit + 9) / 10
 			var ops []state.Operation
 			for i := range names {
 				ops = append(ops, state.Operation{Table: state.LeaseTable, RequestID: fmt.Sprintf("n%d.1", i), Mark: 1})

@@ -131,7 +131,11 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 	m.since = s.clock.Now()
 	m.due, m.hasDue = s.tables.due()
 	// The events go to another's memory, and the scratch is used again.
-	s.publisher.Publish(slices.Clone(t.events), t.Revision)
+	events := slices.Clone(t.events)
+	if s.recorder != nil {
+		s.recorder.Record(t.Now, t.Revision, events)
+	}
+	s.publisher.Publish(events, t.Revision)
 	s.at.Store(&m)
 	return nil
 }
@@ -194,7 +198,7 @@ func (s *State) do(t *Turn, op *Operation) Result {
 	if err != nil {
 		return refuse(op, err)
 	}
-	t.Table = op.Table
+	t.Table, t.Minted = op.Table, op.Minted
 	t.Next()
 	first := len(t.events)
 	// A table may take more revisions: a claim of an overdue lease ends that

@@ -1,6 +1,10 @@
 package state
 
-import "github.com/interrex/interrex"
+import (
+	"io"
+
+	"github.com/interrex/interrex"
+)
 
 // Command is one decoded operation of a table. It must not change once it is
 // made, so it may be read at any time. Only its table looks further into it
@@ -14,6 +18,13 @@ type Command interface {
 	Validate() error
 	// Append appends its encoding for the log, which Table.Decode reads.
 	Append(b []byte) []byte
+}
+
+// Minter is an optional power of a Command. Mint makes what Apply must not make,
+// such as random bits: once, where the leader takes the operation in. Apply
+// finds it in Turn.Minted. It is at most MaxMinted bytes.
+type Minter interface {
+	Mint(random io.Reader) ([]byte, error)
 }
 
 // About is what the code between a caller and the log may know of a command

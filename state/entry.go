@@ -19,6 +19,7 @@ const (
 	MaxOperationBytes = 1 << 20
 	MaxEntryBytes     = BatchBytes + MaxOperationBytes + 64
 	MaxCaller         = 256 // bytes of a caller's name
+	MaxMinted         = 64  // bytes of Operation.Minted
 )
 
 // entryVersion is the first byte of every entry.
@@ -32,13 +33,14 @@ const (
 	flagCaller = 1 << iota
 	flagRequest
 	flagFence
-	flagsKnown = flagCaller | flagRequest | flagFence
+	flagMinted
+	flagsKnown = flagCaller | flagRequest | flagFence | flagMinted
 )
 
 // Size is an upper bound, in bytes, of what the operation takes in an entry.
 func (o *Operation) Size() int {
 	const numbers = 64 // kind, flags, and every number and length at its longest
-	return numbers + len(o.Caller) + len(o.RequestID) + len(o.Fence.Key.Namespace) + len(o.Fence.Key.Name) + len(o.Data)
+	return numbers + len(o.Caller) + len(o.RequestID) + len(o.Fence.Key.Namespace) + len(o.Fence.Key.Name) + len(o.Data) + len(o.Minted)
 }
 
 // Validate says, as KindInvalid or KindTooLarge, why the operation must not be
@@ -46,6 +48,9 @@ func (o *Operation) Size() int {
 func (o *Operation) Validate() error {
 	if len(o.Caller) > MaxCaller {
 		return interrex.Errorf(interrex.KindInvalid, "caller: at most %d bytes are allowed, not %d", MaxCaller, len(o.Caller))
+	}
+	if len(o.Minted) > MaxMinted {
+		return interrex.Errorf(interrex.KindInvalid, "minted: at most %d bytes are allowed, not %d", MaxMinted, len(o.Minted))
 	}
 	if err := interrex.ValidateRequestID(o.RequestID); err != nil {
 		return err
@@ -81,6 +86,9 @@ func appendOperation(b []byte, o *Operation) []byte {
 	if o.Fence != (interrex.Fence{}) {
 		flags |= flagFence
 	}
+	if len(o.Minted) != 0 {
+		flags |= flagMinted
+	}
 	b = append(b, kindOne, flags)
 	b = binary.AppendUvarint(b, uint64(o.Table))
 	if flags&flagCaller != 0 {
@@ -95,6 +103,9 @@ func appendOperation(b []byte, o *Operation) []byte {
 		b = appendBytes(b, o.Fence.Key.Namespace)
 		b = appendBytes(b, o.Fence.Key.Name)
 		b = binary.AppendUvarint(b, uint64(o.Fence.Token))
+	}
+	if flags&flagMinted != 0 {
+		b = appendBytes(b, o.Minted)
 	}
 	return appendBytes(b, o.Data)
 }
@@ -158,6 +169,9 @@ func decodeOperation(d *decoder, o *Operation) error {
 		o.Fence.Key.Namespace = d.text()
 		o.Fence.Key.Name = d.text()
 		o.Fence.Token = interrex.Token(d.uvarint())
+	}
+	if flags&flagMinted != 0 {
+		o.Minted = d.bytes()
 	}
 	o.Data = d.bytes()
 	return d.err

@@ -12,7 +12,7 @@ const OwnTable TableID = 0
 // The names under which the state's own section stands in a snapshot.
 const (
 	ownName    = "state"
-	ownVersion = 1
+	ownVersion = 2
 )
 
 // The state's own operations begin with a version, then one of these, which
@@ -21,12 +21,14 @@ const (
 	commandVersion     = 1
 	commandSetIdentity = 1
 	commandRetire      = 2
+	commandSetSettings = 3
 )
 
 // ownCommands are the state's own operations by number.
 var ownCommands = [...]func() ownCommand{
 	commandSetIdentity: func() ownCommand { return new(SetIdentity) },
 	commandRetire:      func() ownCommand { return new(Retire) },
+	commandSetSettings: func() ownCommand { return new(SetSettings) },
 }
 
 // ownCommand is one of the state's own operations. No record of it is kept:
@@ -42,9 +44,8 @@ type ownCommand interface {
 	apply(o *own, t *Turn, caller string)
 }
 
-// Settings are what Apply needs to know beside the state's content. They are
-// replicated: every agent has the same.
-type Settings struct {
+// limits are the limits of request ids, which are settings.
+type limits struct {
 	Window    int           // records of one name above its mark
 	Names     int           // names of all callers
 	NameAge   time.Duration // of cluster time after a name's last write
@@ -52,24 +53,48 @@ type Settings struct {
 	RecordAge time.Duration // of cluster time after such a record was made
 }
 
-// defaultSettings are those of a new cluster.
-func defaultSettings() Settings {
-	return Settings{
-		Window: 1024, Names: 65536, NameAge: 24 * time.Hour,
-		Records: 65536, RecordAge: 10 * time.Minute,
+// The settings of request ids.
+const (
+	settingWindow    = "requests.window"
+	settingNames     = "requests.names"
+	settingNameAge   = "requests.name-age"
+	settingRecords   = "requests.records"
+	settingRecordAge = "requests.record-age"
+)
+
+// Settings is part of Configurable.
+func (l *limits) Settings() []Setting {
+	return []Setting{
+		IntSetting(settingWindow, "answers kept above the mark of one name of request ids", 1024, 1, 65_536),
+		IntSetting(settingNames, "names of request ids, of all callers", 65_536, 1, 1<<20),
+		DurationSetting(settingNameAge, "how long a name is kept after its last write", 24*time.Hour, time.Minute, 30*24*time.Hour),
+		IntSetting(settingRecords, "answers kept of request ids without a name", 65_536, 1, 1<<20),
+		DurationSetting(settingRecordAge, "how long such an answer is kept", 10*time.Minute, time.Second, 24*time.Hour),
+	}
+}
+
+// Configure is part of Configurable.
+func (l *limits) Configure(value func(name string) string) {
+	*l = limits{
+		Window: int(SettingInt(value(settingWindow))), Names: int(SettingInt(value(settingNames))),
+		NameAge: SettingDuration(value(settingNameAge)), Records: int(SettingInt(value(settingRecords))),
+		RecordAge: SettingDuration(value(settingRecordAge)),
 	}
 }
 
 // own is the state's own section.
 type own struct {
 	identity Identity
-	settings Settings
+	settings *settings
+	limits   *limits
 	records  *records
 }
 
-func newOwn() *own {
-	o := &own{settings: defaultSettings()}
-	o.records = newRecords(&o.settings)
+// newOwn makes an empty section with the settings that tables have declared.
+func newOwn(s *settings) *own {
+	o := &own{settings: s, limits: &limits{}}
+	s.add(o.limits)
+	o.records = newRecords(o.limits)
 	return o
 }
 

@@ -9,7 +9,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/interrex/interrex"
 )
@@ -18,7 +17,7 @@ import (
 // replaced, not changed, while a view that is older may read it.
 type ownView struct {
 	identity Identity
-	settings Settings
+	settings map[string]string
 	names    []*name
 	singles  []*single
 	tables   tableSet
@@ -30,8 +29,8 @@ func (o *own) freeze(tables tableSet) *ownView {
 	r := o.records
 	r.generation++
 	return &ownView{
-		identity: o.identity, // its map is never changed
-		settings: o.settings,
+		identity: o.identity,     // its map is never changed
+		settings: o.settings.set, // nor is this
 		names:    slices.Clone(r.all),
 		singles:  slices.Clone(r.queue[r.head:]),
 		tables:   tables,
@@ -43,7 +42,7 @@ func (v *ownView) write(w io.Writer) error {
 		return cmp.Or(strings.Compare(a.key.caller, b.key.caller), strings.Compare(a.key.id, b.key.id))
 	})
 	b := appendIdentity(nil, v.identity)
-	b = appendSettings(b, v.settings)
+	b = appendTexts(b, v.settings)
 	b = binary.AppendUvarint(b, uint64(len(v.names)))
 	if _, err := w.Write(b); err != nil {
 		return err
@@ -97,24 +96,12 @@ func (v *ownView) appendRecord(b []byte, r *record) []byte {
 	return appendBytes(b, v.reply)
 }
 
-func appendSettings(b []byte, s Settings) []byte {
-	b = binary.AppendUvarint(b, uint64(s.Window))
-	b = binary.AppendUvarint(b, uint64(s.Names))
-	b = binary.AppendUvarint(b, uint64(s.NameAge))
-	b = binary.AppendUvarint(b, uint64(s.Records))
-	return binary.AppendUvarint(b, uint64(s.RecordAge))
-}
-
 // decodeOwn reads an own section into a new one.
 func decodeOwn(chunks [][]byte, tables tableSet) (*own, error) {
 	d := decoder{b: bytes.Join(chunks, nil)}
-	o := newOwn()
+	o := newOwn(declare(tables))
 	o.identity = d.identity()
-	o.settings = Settings{
-		Window: int(d.small(math.MaxInt32)), Names: int(d.small(math.MaxInt32)),
-		NameAge: time.Duration(d.small(math.MaxInt64)),
-		Records: int(d.small(math.MaxInt32)), RecordAge: time.Duration(d.small(math.MaxInt64)),
-	}
+	o.settings.set = d.texts()
 	var names []*name
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		names = append(names, d.name(tables))

@@ -59,18 +59,11 @@ func (s *State) Identity() Identity {
 	return s.own.identity.clone()
 }
 
-// Settings are the replicated settings.
-func (s *State) Settings() Settings {
+// Names returns how many names of request ids are kept, and how many may be.
+func (s *State) Names() (kept, limit int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.own.settings
-}
-
-// Names is how many names of request ids are kept; Settings has their limit.
-func (s *State) Names() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return len(s.own.records.names)
+	return len(s.own.records.names), s.own.limits.Names
 }
 
 // Recorded reports whether a mark or a record decides now what op is answered,

@@ -117,7 +117,7 @@ type single struct {
 // order of their last write and singles in that of their making, so that
 // ageing looks only at what it drops.
 type records struct {
-	settings   *Settings
+	limits     *limits
 	names      map[recordKey]*name
 	all        []*name // in no order that means anything
 	oldest     *name
@@ -128,16 +128,16 @@ type records struct {
 	head       int
 }
 
-func newRecords(s *Settings) *records {
-	return &records{settings: s, names: map[recordKey]*name{}, singles: map[recordKey]*single{}}
+func newRecords(l *limits) *records {
+	return &records{limits: l, names: map[recordKey]*name{}, singles: map[recordKey]*single{}}
 }
 
 // age drops what has had its time.
 func (r *records) age(now Time) {
-	for n := r.oldest; n != nil && now >= n.last.Add(r.settings.NameAge); n = r.oldest {
+	for n := r.oldest; n != nil && now >= n.last.Add(r.limits.NameAge); n = r.oldest {
 		r.remove(n)
 	}
-	for r.head < len(r.queue) && now >= r.queue[r.head].at.Add(r.settings.RecordAge) {
+	for r.head < len(r.queue) && now >= r.queue[r.head].at.Add(r.limits.RecordAge) {
 		r.dropSingle()
 	}
 }

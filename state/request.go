@@ -65,15 +65,15 @@ func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res
 		return t, res, done
 	}
 	if n == nil {
-		if len(r.names) >= r.settings.Names {
-			return t, refuse(op, errNames(r.settings.Names)), true
+		if len(r.names) >= r.limits.Names {
+			return t, refuse(op, errNames(r.limits.Names)), true
 		}
 		n = r.add(&name{key: t.ref.key.clone(), mark: op.Mark})
 	}
 	t.name = r.writable(n)
 	r.touch(t.name, now)
-	if t.ref.number-t.name.mark >= uint64(r.settings.Window) {
-		return t, refuse(op, errWindow(t.ref.number, t.name.mark, r.settings.Window)), true
+	if t.ref.number-t.name.mark >= uint64(r.limits.Window) {
+		return t, refuse(op, errWindow(t.ref.number, t.name.mark, r.limits.Window)), true
 	}
 	return t, Result{}, false
 }
@@ -114,7 +114,7 @@ func (r *records) keep(t ticket, op *Operation, now Time, res *Result) {
 		t.name.records.put(rec)
 		return
 	}
-	if len(r.singles) >= r.settings.Records {
+	if len(r.singles) >= r.limits.Records {
 		// The end of a single record touches nobody else's: the oldest makes room.
 		r.dropSingle()
 	}

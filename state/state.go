@@ -25,6 +25,7 @@ type State struct {
 	tables    tableSet
 	fencer    Fencer
 	waitable  Waitable
+	recorder  Recorder
 	publisher Publisher
 	clock     clock.Clock
 	logger    Logger
@@ -89,6 +90,9 @@ func (c Config) Validate() error {
 		case names[t.Name()]:
 			return fmt.Errorf("table %d: its name %q is in use", t.ID(), t.Name())
 		}
+		if err := validSettings(t.Name(), t); err != nil {
+			return fmt.Errorf("table %q: %w", t.Name(), err)
+		}
 		ids[t.ID()], names[t.Name()] = true, true
 	}
 	return nil
@@ -100,7 +104,7 @@ func New(c Config) (*State, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot make state: %w", err)
 	}
-	s := &State{publisher: c.Publisher, clock: c.Clock, logger: c.Logger, own: newOwn()}
+	s := &State{publisher: c.Publisher, clock: c.Clock, logger: c.Logger}
 	s.tables = slices.SortedFunc(slices.Values(c.Tables), func(a, b Table) int { return int(a.ID()) - int(b.ID()) })
 	for _, t := range s.tables {
 		if f, ok := t.(Fencer); ok && s.fencer == nil {
@@ -108,6 +112,10 @@ func New(c Config) (*State, error) {
 		}
 		if w, ok := t.(Waitable); ok && s.waitable == nil {
 			s.waitable = w
+		}
+		if r, ok := t.(Recorder); ok && s.recorder == nil {
+			s.recorder = r
+			r.UseCodecs(s.codec)
 		}
 	}
 	if s.publisher == nil {
@@ -121,6 +129,8 @@ func New(c Config) (*State, error) {
 	}
 	s.tables.lock()
 	defer s.tables.unlock()
+	s.own = newOwn(declare(s.tables))
+	s.own.settings.configure()
 	m := moment{since: s.clock.Now()}
 	m.due, m.hasDue = s.tables.due()
 	s.at.Store(&m)
@@ -159,6 +169,12 @@ func (s *State) halt(index uint64, err error) {
 	s.logger.Criticalf("%s", text)
 	s.applied.fail(err)
 	s.revision.fail(err)
+}
+
+// codec gives the codec of a table's events; nil: it has none.
+func (s *State) codec(id TableID) EventCodec {
+	c, _ := s.tables.find(id).(EventCodec)
+	return c
 }
 
 // tableSet are tables in the order of their IDs.

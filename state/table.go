@@ -19,6 +19,7 @@ const (
 	ChangeTable   TableID = 3
 	WebhookTable  TableID = 4
 	MemberTable   TableID = 5
+	FSMTable      TableID = 6
 	FirstOwnTable TableID = 256
 )
 
@@ -105,6 +106,25 @@ type Follower interface {
 	Follow(t *Turn, events []Event)
 }
 
+// Recorder is an optional power of one table, which keeps events: after each
+// entry, also one without any, it gets all events of it, those of followers
+// too. It takes no revision and emits nothing. The Publisher gets the same
+// slice: nobody writes to it.
+type Recorder interface {
+	Record(now Time, last interrex.Revision, events []Event)
+	// UseCodecs is called once, before everything else, with the codecs of the
+	// other tables' events; nil: the table has none.
+	UseCodecs(of func(TableID) EventCodec)
+}
+
+// EventCodec is an optional power of a table: the codec of Event.Value, with
+// which a Recorder keeps its events in snapshots. Without it they are kept
+// without their values. It is safe beside everything else.
+type EventCodec interface {
+	AppendEvent(b []byte, value any) []byte
+	DecodeEvent(b []byte) (any, error)
+}
+
 // Fencer is the power of the table of leases that fences are checked with.
 // It is called with the table's lock held.
 type Fencer interface {
@@ -159,6 +179,7 @@ type Turn struct {
 	Now      Time
 	Wall     time.Time
 	Table    TableID
+	Minted   []byte // of the present operation: clone what is kept
 
 	events []Event
 }
@@ -192,6 +213,11 @@ type Operation struct {
 	Mark  uint64
 	Fence interrex.Fence
 	Data  []byte // the command, in the table's encoding
+	// Minted is what was made for the operation once, where the leader took it
+	// in: see Minter. It is no part of the content that a request id stands for:
+	// a repeated attempt brings another, and gets the recorded answer. At most
+	// MaxMinted bytes.
+	Minted []byte
 }
 
 // Result answers one operation.

@@ -36,6 +36,12 @@ const (
 	StateServiceReadIndexProcedure = "/interrex.v1.StateService/ReadIndex"
 	// StateServiceRetireProcedure is the fully-qualified name of the StateService's Retire RPC.
 	StateServiceRetireProcedure = "/interrex.v1.StateService/Retire"
+	// StateServiceGetSettingsProcedure is the fully-qualified name of the StateService's GetSettings
+	// RPC.
+	StateServiceGetSettingsProcedure = "/interrex.v1.StateService/GetSettings"
+	// StateServiceSetSettingsProcedure is the fully-qualified name of the StateService's SetSettings
+	// RPC.
+	StateServiceSetSettingsProcedure = "/interrex.v1.StateService/SetSettings"
 	// StateServiceProposeProcedure is the fully-qualified name of the StateService's Propose RPC.
 	StateServiceProposeProcedure = "/interrex.v1.StateService/Propose"
 )
@@ -47,6 +53,10 @@ type StateServiceClient interface {
 	// Retire gives up the NAME of request ids NAME.N: its mark and its records
 	// are forgotten. An unknown name is no error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
+	// GetSettings returns the replicated settings.
+	GetSettings(context.Context, *connect.Request[GetSettingsRequest]) (*connect.Response[GetSettingsResponse], error)
+	// SetSettings sets some of them, all or none. It is for operators.
+	SetSettings(context.Context, *connect.Request[SetSettingsRequest]) (*connect.Response[SetSettingsResponse], error)
 	// Propose puts a command of an embedder's own table into the log. It is for
 	// operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
@@ -75,6 +85,18 @@ func NewStateServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(stateServiceMethods.ByName("Retire")),
 			connect.WithClientOptions(opts...),
 		),
+		getSettings: connect.NewClient[GetSettingsRequest, GetSettingsResponse](
+			httpClient,
+			baseURL+StateServiceGetSettingsProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("GetSettings")),
+			connect.WithClientOptions(opts...),
+		),
+		setSettings: connect.NewClient[SetSettingsRequest, SetSettingsResponse](
+			httpClient,
+			baseURL+StateServiceSetSettingsProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("SetSettings")),
+			connect.WithClientOptions(opts...),
+		),
 		propose: connect.NewClient[ProposeRequest, ProposeResponse](
 			httpClient,
 			baseURL+StateServiceProposeProcedure,
@@ -86,9 +108,11 @@ func NewStateServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 
 // stateServiceClient implements StateServiceClient.
 type stateServiceClient struct {
-	readIndex *connect.Client[ReadIndexRequest, ReadIndexResponse]
-	retire    *connect.Client[RetireRequest, RetireResponse]
-	propose   *connect.Client[ProposeRequest, ProposeResponse]
+	readIndex   *connect.Client[ReadIndexRequest, ReadIndexResponse]
+	retire      *connect.Client[RetireRequest, RetireResponse]
+	getSettings *connect.Client[GetSettingsRequest, GetSettingsResponse]
+	setSettings *connect.Client[SetSettingsRequest, SetSettingsResponse]
+	propose     *connect.Client[ProposeRequest, ProposeResponse]
 }
 
 // ReadIndex calls interrex.v1.StateService.ReadIndex.
@@ -99,6 +123,16 @@ func (c *stateServiceClient) ReadIndex(ctx context.Context, req *connect.Request
 // Retire calls interrex.v1.StateService.Retire.
 func (c *stateServiceClient) Retire(ctx context.Context, req *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error) {
 	return c.retire.CallUnary(ctx, req)
+}
+
+// GetSettings calls interrex.v1.StateService.GetSettings.
+func (c *stateServiceClient) GetSettings(ctx context.Context, req *connect.Request[GetSettingsRequest]) (*connect.Response[GetSettingsResponse], error) {
+	return c.getSettings.CallUnary(ctx, req)
+}
+
+// SetSettings calls interrex.v1.StateService.SetSettings.
+func (c *stateServiceClient) SetSettings(ctx context.Context, req *connect.Request[SetSettingsRequest]) (*connect.Response[SetSettingsResponse], error) {
+	return c.setSettings.CallUnary(ctx, req)
 }
 
 // Propose calls interrex.v1.StateService.Propose.
@@ -113,6 +147,10 @@ type StateServiceHandler interface {
 	// Retire gives up the NAME of request ids NAME.N: its mark and its records
 	// are forgotten. An unknown name is no error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
+	// GetSettings returns the replicated settings.
+	GetSettings(context.Context, *connect.Request[GetSettingsRequest]) (*connect.Response[GetSettingsResponse], error)
+	// SetSettings sets some of them, all or none. It is for operators.
+	SetSettings(context.Context, *connect.Request[SetSettingsRequest]) (*connect.Response[SetSettingsResponse], error)
 	// Propose puts a command of an embedder's own table into the log. It is for
 	// operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
@@ -137,6 +175,18 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(stateServiceMethods.ByName("Retire")),
 		connect.WithHandlerOptions(opts...),
 	)
+	stateServiceGetSettingsHandler := connect.NewUnaryHandler(
+		StateServiceGetSettingsProcedure,
+		svc.GetSettings,
+		connect.WithSchema(stateServiceMethods.ByName("GetSettings")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceSetSettingsHandler := connect.NewUnaryHandler(
+		StateServiceSetSettingsProcedure,
+		svc.SetSettings,
+		connect.WithSchema(stateServiceMethods.ByName("SetSettings")),
+		connect.WithHandlerOptions(opts...),
+	)
 	stateServiceProposeHandler := connect.NewUnaryHandler(
 		StateServiceProposeProcedure,
 		svc.Propose,
@@ -149,6 +199,10 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 			stateServiceReadIndexHandler.ServeHTTP(w, r)
 		case StateServiceRetireProcedure:
 			stateServiceRetireHandler.ServeHTTP(w, r)
+		case StateServiceGetSettingsProcedure:
+			stateServiceGetSettingsHandler.ServeHTTP(w, r)
+		case StateServiceSetSettingsProcedure:
+			stateServiceSetSettingsHandler.ServeHTTP(w, r)
 		case StateServiceProposeProcedure:
 			stateServiceProposeHandler.ServeHTTP(w, r)
 		default:
@@ -166,6 +220,14 @@ func (UnimplementedStateServiceHandler) ReadIndex(context.Context, *connect.Requ
 
 func (UnimplementedStateServiceHandler) Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.Retire is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) GetSettings(context.Context, *connect.Request[GetSettingsRequest]) (*connect.Response[GetSettingsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.GetSettings is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) SetSettings(context.Context, *connect.Request[SetSettingsRequest]) (*connect.Response[SetSettingsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.SetSettings is not implemented"))
 }
 
 func (UnimplementedStateServiceHandler) Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error) {

@@ -182,6 +182,272 @@ func (*RetireResponse) Descriptor() ([]byte, []int) {
 	return file_interrex_v1_state_proto_rawDescGZIP(), []int{3}
 }
 
+type GetSettingsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Default: strong.
+	Consistency   Consistency `protobuf:"varint,1,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
+	MinRevision   uint64      `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSettingsRequest) Reset() {
+	*x = GetSettingsRequest{}
+	mi := &file_interrex_v1_state_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSettingsRequest) ProtoMessage() {}
+
+func (x *GetSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSettingsRequest.ProtoReflect.Descriptor instead.
+func (*GetSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetSettingsRequest) GetConsistency() Consistency {
+	if x != nil {
+		return x.Consistency
+	}
+	return Consistency_CONSISTENCY_UNSPECIFIED
+}
+
+func (x *GetSettingsRequest) GetMinRevision() uint64 {
+	if x != nil {
+		return x.MinRevision
+	}
+	return 0
+}
+
+type GetSettingsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By name.
+	Items         []*Setting `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	Revision      uint64     `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSettingsResponse) Reset() {
+	*x = GetSettingsResponse{}
+	mi := &file_interrex_v1_state_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSettingsResponse) ProtoMessage() {}
+
+func (x *GetSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSettingsResponse.ProtoReflect.Descriptor instead.
+func (*GetSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetSettingsResponse) GetItems() []*Setting {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *GetSettingsResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Setting is one replicated setting.
+type Setting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// TABLE.NAME
+	Name    string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value   string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Default string `protobuf:"bytes,3,opt,name=default,proto3" json:"default,omitempty"`
+	// What it is, with its unit.
+	About         string `protobuf:"bytes,4,opt,name=about,proto3" json:"about,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setting) Reset() {
+	*x = Setting{}
+	mi := &file_interrex_v1_state_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setting) ProtoMessage() {}
+
+func (x *Setting) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setting.ProtoReflect.Descriptor instead.
+func (*Setting) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Setting) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Setting) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Setting) GetDefault() string {
+	if x != nil {
+		return x.Default
+	}
+	return ""
+}
+
+func (x *Setting) GetAbout() string {
+	if x != nil {
+		return x.About
+	}
+	return ""
+}
+
+type SetSettingsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By name, at most 64; an empty value is the default.
+	Values        map[string]string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSettingsRequest) Reset() {
+	*x = SetSettingsRequest{}
+	mi := &file_interrex_v1_state_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSettingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSettingsRequest) ProtoMessage() {}
+
+func (x *SetSettingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSettingsRequest.ProtoReflect.Descriptor instead.
+func (*SetSettingsRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SetSettingsRequest) GetValues() map[string]string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+type SetSettingsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSettingsResponse) Reset() {
+	*x = SetSettingsResponse{}
+	mi := &file_interrex_v1_state_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSettingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSettingsResponse) ProtoMessage() {}
+
+func (x *SetSettingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSettingsResponse.ProtoReflect.Descriptor instead.
+func (*SetSettingsResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SetSettingsResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type ProposeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The table's ID, from 256 on.
@@ -199,7 +465,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_interrex_v1_state_proto_msgTypes[4]
+	mi := &file_interrex_v1_state_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +477,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[4]
+	mi := &file_interrex_v1_state_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +490,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{4}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ProposeRequest) GetTable() uint32 {
@@ -274,7 +540,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_interrex_v1_state_proto_msgTypes[5]
+	mi := &file_interrex_v1_state_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +552,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_state_proto_msgTypes[5]
+	mi := &file_interrex_v1_state_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +565,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_state_proto_rawDescGZIP(), []int{5}
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ProposeResponse) GetReply() []byte {
@@ -333,7 +599,25 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\"#\n" +
 	"\rRetireRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
-	"\x0eRetireResponse\"\x9d\x01\n" +
+	"\x0eRetireResponse\"s\n" +
+	"\x12GetSettingsRequest\x12:\n" +
+	"\vconsistency\x18\x01 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
+	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"]\n" +
+	"\x13GetSettingsResponse\x12*\n" +
+	"\x05items\x18\x01 \x03(\v2\x14.interrex.v1.SettingR\x05items\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"c\n" +
+	"\aSetting\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x18\n" +
+	"\adefault\x18\x03 \x01(\tR\adefault\x12\x14\n" +
+	"\x05about\x18\x04 \x01(\tR\x05about\"\x94\x01\n" +
+	"\x12SetSettingsRequest\x12C\n" +
+	"\x06values\x18\x01 \x03(\v2+.interrex.v1.SetSettingsRequest.ValuesEntryR\x06values\x1a9\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"1\n" +
+	"\x13SetSettingsResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"\x9d\x01\n" +
 	"\x0eProposeRequest\x12\x14\n" +
 	"\x05table\x18\x01 \x01(\rR\x05table\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x1d\n" +
@@ -344,10 +628,12 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\x0fProposeResponse\x12\x14\n" +
 	"\x05reply\x18\x01 \x01(\fR\x05reply\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision2\x81\x02\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision2\xb9\x03\n" +
 	"\fStateService\x12T\n" +
 	"\tReadIndex\x12\x1d.interrex.v1.ReadIndexRequest\x1a\x1e.interrex.v1.ReadIndexResponse\"\b¹\x19\x04\b\x01\x10\x01\x12K\n" +
-	"\x06Retire\x12\x1a.interrex.v1.RetireRequest\x1a\x1b.interrex.v1.RetireResponse\"\b¹\x19\x04\b\x02\x10\x02\x12N\n" +
+	"\x06Retire\x12\x1a.interrex.v1.RetireRequest\x1a\x1b.interrex.v1.RetireResponse\"\b¹\x19\x04\b\x02\x10\x02\x12Z\n" +
+	"\vGetSettings\x12\x1f.interrex.v1.GetSettingsRequest\x1a .interrex.v1.GetSettingsResponse\"\b¹\x19\x04\b\x04\x10\x01\x12Z\n" +
+	"\vSetSettings\x12\x1f.interrex.v1.SetSettingsRequest\x1a .interrex.v1.SetSettingsResponse\"\b¹\x19\x04\b\x05\x10\x02\x12N\n" +
 	"\aPropose\x12\x1b.interrex.v1.ProposeRequest\x1a\x1c.interrex.v1.ProposeResponse\"\b¹\x19\x04\b\x03\x10\x03B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
@@ -362,29 +648,43 @@ func file_interrex_v1_state_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_state_proto_rawDescData
 }
 
-var file_interrex_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_interrex_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_interrex_v1_state_proto_goTypes = []any{
-	(*ReadIndexRequest)(nil),  // 0: interrex.v1.ReadIndexRequest
-	(*ReadIndexResponse)(nil), // 1: interrex.v1.ReadIndexResponse
-	(*RetireRequest)(nil),     // 2: interrex.v1.RetireRequest
-	(*RetireResponse)(nil),    // 3: interrex.v1.RetireResponse
-	(*ProposeRequest)(nil),    // 4: interrex.v1.ProposeRequest
-	(*ProposeResponse)(nil),   // 5: interrex.v1.ProposeResponse
-	(*Fence)(nil),             // 6: interrex.v1.Fence
+	(*ReadIndexRequest)(nil),    // 0: interrex.v1.ReadIndexRequest
+	(*ReadIndexResponse)(nil),   // 1: interrex.v1.ReadIndexResponse
+	(*RetireRequest)(nil),       // 2: interrex.v1.RetireRequest
+	(*RetireResponse)(nil),      // 3: interrex.v1.RetireResponse
+	(*GetSettingsRequest)(nil),  // 4: interrex.v1.GetSettingsRequest
+	(*GetSettingsResponse)(nil), // 5: interrex.v1.GetSettingsResponse
+	(*Setting)(nil),             // 6: interrex.v1.Setting
+	(*SetSettingsRequest)(nil),  // 7: interrex.v1.SetSettingsRequest
+	(*SetSettingsResponse)(nil), // 8: interrex.v1.SetSettingsResponse
+	(*ProposeRequest)(nil),      // 9: interrex.v1.ProposeRequest
+	(*ProposeResponse)(nil),     // 10: interrex.v1.ProposeResponse
+	nil,                         // 11: interrex.v1.SetSettingsRequest.ValuesEntry
+	(Consistency)(0),            // 12: interrex.v1.Consistency
+	(*Fence)(nil),               // 13: interrex.v1.Fence
 }
 var file_interrex_v1_state_proto_depIdxs = []int32{
-	6, // 0: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
-	0, // 1: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
-	2, // 2: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
-	4, // 3: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
-	1, // 4: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
-	3, // 5: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
-	5, // 6: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
-	4, // [4:7] is the sub-list for method output_type
-	1, // [1:4] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	12, // 0: interrex.v1.GetSettingsRequest.consistency:type_name -> interrex.v1.Consistency
+	6,  // 1: interrex.v1.GetSettingsResponse.items:type_name -> interrex.v1.Setting
+	11, // 2: interrex.v1.SetSettingsRequest.values:type_name -> interrex.v1.SetSettingsRequest.ValuesEntry
+	13, // 3: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
+	0,  // 4: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
+	2,  // 5: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
+	4,  // 6: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
+	7,  // 7: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
+	9,  // 8: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
+	1,  // 9: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
+	3,  // 10: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
+	5,  // 11: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
+	8,  // 12: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
+	10, // 13: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
+	9,  // [9:14] is the sub-list for method output_type
+	4,  // [4:9] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_state_proto_init() }
@@ -400,7 +700,7 @@ func file_interrex_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_state_proto_rawDesc), len(file_interrex_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

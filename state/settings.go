@@ -1,0 +1,273 @@
+package state
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// Limits of settings.
+const (
+	MaxSettings     = 64      // values of one SetSettings
+	MaxSettingName  = 64      // bytes
+	MaxSettingValue = 4 << 10 // bytes
+)
+
+// Setting is one replicated setting: what Apply needs to know beside the
+// state's content. Every agent has the same value.
+type Setting struct {
+	Name    string // the table's name, a dot and its own: "changes.keep-count"
+	About   string // one line for users, with the unit
+	Default string // of a new cluster; it never changes
+	// Check returns why a value is not allowed, as KindInvalid.
+	Check func(value string) error
+}
+
+// IntSetting is a whole number from low to high.
+func IntSetting(name, about string, standard, low, high int64) Setting {
+	return Setting{Name: name, About: about, Default: strconv.FormatInt(standard, 10), Check: func(value string) error {
+		if v, err := strconv.ParseInt(value, 10, 64); err != nil || v < low || v > high {
+			return interrex.Errorf(interrex.KindInvalid, "%s: whole numbers from %d to %d are allowed, not %q", name, low, high, value)
+		}
+		return nil
+	}}
+}
+
+// DurationSetting is a duration from low to high.
+func DurationSetting(name, about string, standard, low, high time.Duration) Setting {
+	return Setting{Name: name, About: about, Default: shortDuration(standard), Check: func(value string) error {
+		if v, err := time.ParseDuration(value); err != nil || v < low || v > high {
+			return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, not %q", name, shortDuration(low), shortDuration(high), value)
+		}
+		return nil
+	}}
+}
+
+// shortDuration writes a duration as a setting's value: 24h, not 24h0m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// SettingInt reads a value that the Check of an IntSetting has allowed.
+func SettingInt(value string) int64 {
+	v, _ := strconv.ParseInt(value, 10, 64)
+	return v
+}
+
+// SettingDuration reads a value that the Check of a DurationSetting has allowed.
+func SettingDuration(value string) time.Duration {
+	v, _ := time.ParseDuration(value)
+	return v
+}
+
+// Configurable is an optional power of a table: it has settings. Configure is
+// called with the table's lock held: at the beginning, after each change, and
+// after a Restore. value gives a setting of any table.
+type Configurable interface {
+	Settings() []Setting
+	Configure(value func(name string) string)
+}
+
+// validSettings reports which setting of a user of that name is not well
+// declared.
+func validSettings(name string, user any) error {
+	c, is := user.(Configurable)
+	if !is {
+		return nil
+	}
+	for _, s := range c.Settings() {
+		if !strings.HasPrefix(s.Name, name+".") || len(s.Name) > MaxSettingName {
+			return interrex.Errorf(interrex.KindInvalid, "setting %q: its name does not begin with %q, or has more than %d bytes", s.Name, name+".", MaxSettingName)
+		}
+		if err := s.Check(s.Default); err != nil {
+			return interrex.Errorf(interrex.KindInvalid, "setting %q: its default is not allowed: %v", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// settings are the values of all settings.
+type settings struct {
+	declared []Setting // by name
+	users    []Configurable
+	// set has the values that differ from their defaults. It is never written to:
+	// a frozen view may read it.
+	set map[string]string
+}
+
+// declare collects the settings of all tables. The state's own are added by
+// newOwn.
+func declare(tables tableSet) *settings {
+	s := &settings{}
+	for _, t := range tables {
+		if c, is := t.(Configurable); is {
+			s.add(c)
+		}
+	}
+	return s
+}
+
+func (s *settings) add(c Configurable) {
+	s.users = append(s.users, c)
+	s.declared = append(s.declared, c.Settings()...)
+	slices.SortFunc(s.declared, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// find gives a declared setting.
+func (s *settings) find(name string) (Setting, bool) {
+	i, found := slices.BinarySearchFunc(s.declared, name, func(d Setting, name string) int { return strings.Compare(d.Name, name) })
+	if !found {
+		return Setting{}, false
+	}
+	return s.declared[i], true
+}
+
+// value gives a setting's value; empty for one that is not declared.
+func (s *settings) value(name string) string {
+	if v, is := s.set[name]; is {
+		return v
+	}
+	d, _ := s.find(name)
+	return d.Default
+}
+
+// configure tells all tables. Their locks are held.
+func (s *settings) configure() {
+	for _, c := range s.users {
+		c.Configure(s.value)
+	}
+}
+
+// check returns why a value may not be set.
+func (s *settings) check(name, value string) error {
+	d, known := s.find(name)
+	if !known {
+		return interrex.Errorf(interrex.KindInvalid, "setting %q: there is none of that name: the names are %s", name, strings.Join(s.names(), ", "))
+	}
+	if value == "" {
+		return nil
+	}
+	return d.Check(value)
+}
+
+func (s *settings) names() []string {
+	var all []string
+	for _, d := range s.declared {
+		all = append(all, d.Name)
+	}
+	return all
+}
+
+// SetSettings sets replicated settings. An empty value is the default. What
+// changes nothing takes no revision.
+type SetSettings struct {
+	Values map[string]string // by name
+}
+
+// About is part of Command.
+func (c *SetSettings) About() About { return About{Name: "set_settings", Privileged: true} }
+
+// Validate is part of Command. Whether a name is known, and its value allowed,
+// is found out when it is applied.
+func (c *SetSettings) Validate() error {
+	if n := len(c.Values); n == 0 || n > MaxSettings {
+		return interrex.Errorf(interrex.KindInvalid, "settings: 1 to %d are set at once, not %d", MaxSettings, n)
+	}
+	for name, value := range c.Values {
+		if len(name) > MaxSettingName || len(value) > MaxSettingValue {
+			return interrex.Errorf(interrex.KindTooLarge, "settings: a name has at most %d bytes and a value %d, not %d and %d", MaxSettingName, MaxSettingValue, len(name), len(value))
+		}
+	}
+	return nil
+}
+
+// Append is part of Command.
+func (c *SetSettings) Append(b []byte) []byte {
+	return appendTexts(append(b, commandVersion, commandSetSettings), c.Values)
+}
+
+func (c *SetSettings) decode(args []byte) error {
+	d := decoder{b: args}
+	c.Values = d.texts()
+	if err := d.end(); err != nil {
+		return interrex.Errorf(interrex.KindInvalid, "settings: %v", err)
+	}
+	return nil
+}
+
+func (c *SetSettings) check(o *own) error {
+	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
+		if err := o.settings.check(name, c.Values[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *SetSettings) apply(o *own, t *Turn, _ string) {
+	next := maps.Clone(o.settings.set)
+	if next == nil {
+		next = map[string]string{}
+	}
+	for name, value := range c.Values {
+		if d, _ := o.settings.find(name); value == "" || value == d.Default {
+			delete(next, name)
+			continue
+		}
+		next[name] = value
+	}
+	if maps.Equal(next, o.settings.set) {
+		return
+	}
+	t.Next()
+	o.settings.set = next
+	o.settings.configure()
+}
+
+// appendTexts appends names and values, in the order of the names.
+func appendTexts(b []byte, texts map[string]string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(texts)))
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		b = appendBytes(appendBytes(b, name), texts[name])
+	}
+	return b
+}
+
+// texts reads a copy, which outlives what it was read from.
+func (d *decoder) texts() map[string]string {
+	texts := map[string]string{}
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		name := strings.Clone(d.text())
+		texts[name] = strings.Clone(d.text())
+	}
+	return texts
+}
+
+// SettingValue is a setting with its present value.
+type SettingValue struct {
+	Setting
+	Value string
+}
+
+// Settings gives all settings, by name.
+func (s *State) Settings() []SettingValue {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var all []SettingValue
+	for _, d := range s.own.settings.declared {
+		all = append(all, SettingValue{d, s.own.settings.value(d.Name)})
+	}
+	return all
+}
