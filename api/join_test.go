@@ -60,11 +60,16 @@ func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 	return found
 }
 
-// served gives the methods that a server has, by procedure.
+// ours are the services of interrex itself.
+func ours() []Service {
+	return []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service()}
+}
+
+// served gives the unary methods that a server has, by procedure.
 func served(t *testing.T) map[string]Method {
 	t.Helper()
 	found := map[string]Method{}
-	for _, s := range []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service()} {
+	for _, s := range ours() {
 		for _, m := range s.Methods {
 			if m.err != nil {
 				t.Error(m.err)
@@ -80,7 +85,15 @@ func served(t *testing.T) map[string]Method {
 
 func TestEveryDeclaredMethodIsServed(t *testing.T) {
 	numbers := map[uint32]string{}
-	served := served(t)
+	served, watched := served(t), map[string]bool{}
+	for _, s := range ours() {
+		for _, w := range s.Watches {
+			if w.err != nil || watched[w.Procedure] {
+				t.Errorf("%s: %v, or it is served twice", w.Procedure, w.err)
+			}
+			watched[w.Procedure] = true
+		}
+	}
 	for procedure := range declared(t) {
 		m, err := wire.MethodOf(procedure)
 		if err != nil {
@@ -93,6 +106,9 @@ func TestEveryDeclaredMethodIsServed(t *testing.T) {
 		_, is := served[procedure]
 		if unary := m.Class != interrexv1.Class_CLASS_WATCH; is != unary {
 			t.Errorf("%s: it is of %s, and a unary method that is served: %v", procedure, m.Class, is)
+		}
+		if watches := m.Class == interrexv1.Class_CLASS_WATCH; watched[procedure] != watches {
+			t.Errorf("%s: it is of %s, and a watch that is served: %v", procedure, m.Class, watched[procedure])
 		}
 		delete(served, procedure)
 	}

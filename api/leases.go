@@ -29,7 +29,7 @@ type Leases struct {
 	Off string
 }
 
-// Service returns the methods, but for the watch.
+// Service returns the methods.
 func (l Leases) Service() Service {
 	return Service{Off: l.Off, Methods: []Method{
 		Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable, claim, l.claimed),
@@ -41,6 +41,8 @@ func (l Leases) Service() Service {
 		Read(interrexv1.LeaseServiceGetProcedure, l.get),
 		Read(interrexv1.LeaseServiceListProcedure, l.list),
 		Read(interrexv1.LeaseServiceHistoryProcedure, l.history),
+	}, Watches: []WatchMethod{
+		Watch[interrexv1.WatchResponse](interrexv1.LeaseServiceWatchProcedure, l.watch, l.event),
 	}}
 }
 
