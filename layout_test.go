@@ -25,7 +25,9 @@ var floors = map[string]int{
 	"state":                 1, // the replicated state: one log, many tables
 	"hold":                  1, // the holder's side of a lease
 	"wire":                  1, // the vocabulary in the API's messages
+	"codec":                 1, // the encoding that tables share
 	"lease":                 2, // the table of leases
+	"resource":              2, // the table of resources
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
