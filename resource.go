@@ -217,6 +217,10 @@ type WriteResourceRequest struct {
 	RequestID string // empty: a library fills one in
 	Attempt   uint32
 	Fence     Fence
+	// Strict takes the resource as it is, as a storage backend does: an empty UID
+	// is another than the stored one, and uid, generation and owner are stored as
+	// they are given.
+	Strict bool
 }
 
 // WriteResourceAnswer answers a write.
@@ -234,6 +238,9 @@ type DeleteResourceRequest struct {
 	RequestID string
 	Attempt   uint32
 	Fence     Fence
+	// Strict is as a storage backend deletes: an empty UID is another than the
+	// stored one, and so is an empty Version.
+	Strict bool
 }
 
 // DeleteResourceAnswer answers a delete.
