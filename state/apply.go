@@ -179,7 +179,8 @@ func (s *State) once(t *Turn, op *Operation) Result {
 	if done {
 		return res
 	}
-	if res = s.do(t, op); res.Err == nil {
+	before := t.Revision
+	if res = s.do(t, op); res.Err == nil && t.Revision > before {
 		s.own.records.keep(ticket, op, t.Now, &res)
 	}
 	return res
@@ -197,6 +198,11 @@ func (s *State) do(t *Turn, op *Operation) Result {
 	}
 	if err != nil {
 		return refuse(op, err)
+	}
+	if i, is := table.(Idler); is {
+		if reply, idle := i.Idle(c); idle {
+			return Result{Reply: reply, Revision: t.Revision, Attempt: op.Attempt}
+		}
 	}
 	t.Table, t.Minted = op.Table, op.Minted
 	t.Next()

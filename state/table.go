@@ -60,7 +60,7 @@ type Table interface {
 	// and the like, as of now.
 	Check(now Time, c Command) error
 	// Apply does what Check has allowed; it cannot fail. It always changes
-	// something: t.Revision is the operation's revision.
+	// something (see Idler): t.Revision is the operation's revision.
 	Apply(t *Turn, c Command) Reply
 
 	// Due is the earliest cluster time at which the table wants a Tick; false:
@@ -129,6 +129,22 @@ type EventCodec interface {
 // It is called with the table's lock held.
 type Fencer interface {
 	Holds(k interrex.Key, token interrex.Token) bool
+}
+
+// Fenced is an optional power of a table: it asks the Fencer itself, in Check,
+// Apply and Follow, where State holds the locks of all tables. UseFencer is
+// called once, before everything else; nil: no table is one.
+type Fenced interface {
+	UseFencer(f Fencer)
+}
+
+// Idler is an optional power of a table. Idle reports that a command, which
+// Check has allowed, would change nothing, as the delete of what is not there.
+// Then it takes no revision and leaves no record of its request id: repeating
+// it is harmless. It is answered with the reply that Idle returns, and Apply is
+// not called.
+type Idler interface {
+	Idle(c Command) (Reply, bool)
 }
 
 // Waitable is implemented by a table whose operations may wait for one another,

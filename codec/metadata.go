@@ -1,0 +1,73 @@
+package codec
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/interrex/interrex"
+)
+
+// Metadata is a map of keys and values in one string, immutable. Equal metadata
+// are ==. The zero value is none.
+type Metadata struct {
+	pairs string // each pair's key and value as AppendText writes them, by key
+}
+
+// NewMetadata packs a map. Keys may not be empty, all is UTF-8, and keys and
+// values together have at most interrex.MaxMetadata bytes; the error is of kind
+// KindInvalid or KindTooLarge.
+func NewMetadata(m map[string]string) (Metadata, error) {
+	var b []byte
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		b = AppendText(AppendText(b, k), m[k])
+	}
+	packed := Metadata{pairs: string(b)}
+	return packed, packed.Validate()
+}
+
+// Map returns a new map; nil when there is none.
+func (m Metadata) Map() map[string]string {
+	if m.pairs == "" {
+		return nil
+	}
+	out := map[string]string{}
+	for d := NewDecoder(m.pairs); d.More(); {
+		k := d.Text()
+		out[k] = d.Text()
+	}
+	return out
+}
+
+// Packed returns the form that UnpackedMetadata reads.
+func (m Metadata) Packed() string { return m.pairs }
+
+// UnpackedMetadata is the reverse of Packed. It is not validated.
+func UnpackedMetadata(packed string) Metadata { return Metadata{pairs: packed} }
+
+// Clone returns a copy that shares no memory with what it was read from.
+func (m Metadata) Clone() Metadata { return Metadata{pairs: strings.Clone(m.pairs)} }
+
+// Validate demands the one form in which equal metadata are equal strings.
+func (m Metadata) Validate() error {
+	d, last, total := NewDecoder(m.pairs), "", 0
+	for d.More() {
+		k := d.Text()
+		v := d.Text()
+		switch {
+		case d.Failed() || k != "" && k <= last:
+			return interrex.Errorf(interrex.KindInvalid, "metadata: malformed")
+		case k == "":
+			return interrex.Errorf(interrex.KindInvalid, "metadata: a key is empty")
+		case !utf8.ValidString(k) || !utf8.ValidString(v):
+			return interrex.Errorf(interrex.KindInvalid, "metadata: %q=%q is not UTF-8", k, v)
+		}
+		last = k
+		total += len(k) + len(v)
+	}
+	if total > interrex.MaxMetadata {
+		return interrex.Errorf(interrex.KindTooLarge, "metadata: at most %d bytes of keys and values together are allowed, not %d", interrex.MaxMetadata, total)
+	}
+	return nil
+}

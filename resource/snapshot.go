@@ -1,0 +1,73 @@
+package resource
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/tidwall/btree"
+
+	"github.com/interrex/interrex/codec"
+	"github.com/interrex/interrex/state"
+)
+
+// The snapshot is one list: the resources by key.
+
+// maxItem is more than the bytes of any resource that can be.
+const maxItem = 1 << 20
+
+// view is the frozen content: the tree is copied node by node when the table
+// writes to it, and rows never change.
+type view struct{ rows *btree.Map[string, *Record] }
+
+// Freeze makes a view at a cost that does not depend on the number of
+// resources.
+func (t *Table) Freeze() state.View { return &view{rows: t.rows.Copy()} }
+
+// Release lets go of the content.
+func (v *view) Release() { v.rows = nil }
+
+// Write writes the content; equal tables write equal bytes.
+func (v *view) Write(w io.Writer) error {
+	out := codec.NewItemWriter(w)
+	out.Length(v.rows.Len())
+	v.rows.Scan(func(_ string, r *Record) bool {
+		return out.Item(appendRecord(out.Scratch[:0], r))
+	})
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("cannot write resources: %w", err)
+	}
+	return nil
+}
+
+// Restore replaces the table by what a View wrote. After an error the table is
+// as it was.
+func (t *Table) Restore(version uint16, r io.Reader) error {
+	if version != t.Version() {
+		return fmt.Errorf("cannot restore resources: version %d is not known here, %d is", version, t.Version())
+	}
+	fresh := New()
+	in := codec.NewItemReader(r, maxItem)
+	err := in.List(fresh.restore)
+	if err == nil {
+		err = in.End()
+	}
+	if err != nil {
+		return fmt.Errorf("cannot restore resources: %w", err)
+	}
+	t.rows, t.owned, t.presence, t.counts, t.bytes = fresh.rows, fresh.owned, fresh.presence, fresh.counts, fresh.bytes
+	return nil
+}
+
+// restore appends one resource.
+func (t *Table) restore(d *codec.Decoder) error {
+	r, err := readRecord(d)
+	if err != nil {
+		return err
+	}
+	if last, _, ok := t.rows.Max(); ok && last >= r.key {
+		return fmt.Errorf("%s is out of order", r.ID)
+	}
+	t.rows.Load(r.key, r)
+	t.note(r)
+	return nil
+}
