@@ -217,6 +217,10 @@ type WriteResourceRequest struct {
 	RequestID string // empty: a library fills one in
 	Attempt   uint32
 	Fence     Fence
+	// Strict takes the resource as it is, as a storage backend does: an empty UID
+	// is another than the stored one, and uid, generation and owner are stored as
+	// they are given.
+	Strict bool
 }
 
 // WriteResourceAnswer answers a write.
@@ -234,6 +238,9 @@ type DeleteResourceRequest struct {
 	RequestID string
 	Attempt   uint32
 	Fence     Fence
+	// Strict is as a storage backend deletes: an empty UID is another than the
+	// stored one, and so is an empty Version.
+	Strict bool
 }
 
 // DeleteResourceAnswer answers a delete.
@@ -256,6 +263,9 @@ func (s ResourceSelection) Validate() error {
 	}
 	if err := validateWord("type: kind", s.Type.Kind, "_-", true); err != nil {
 		return err
+	}
+	if len(s.NamePrefix) > MaxName {
+		return Errorf(KindInvalid, "name_prefix: at most %d bytes are allowed, not %d", MaxName, len(s.NamePrefix))
 	}
 	t := s.Tenancy
 	if t.Partition == Wildcard {
