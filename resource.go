@@ -264,6 +264,9 @@ func (s ResourceSelection) Validate() error {
 	if err := validateWord("type: kind", s.Type.Kind, "_-", true); err != nil {
 		return err
 	}
+	if len(s.NamePrefix) > MaxName {
+		return Errorf(KindInvalid, "name_prefix: at most %d bytes are allowed, not %d", MaxName, len(s.NamePrefix))
+	}
 	t := s.Tenancy
 	if t.Partition == Wildcard {
 		t.Partition = DefaultTenancy

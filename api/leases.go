@@ -6,17 +6,18 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
 
-// MaxPage is the largest number of leases in a page.
+// MaxPage is the largest number of items in a page.
 const MaxPage = 1000
 
-// maxPageBytes is where a page of leases ends early: with 4 KiB of metadata
-// each, a full one would be more than a client takes in one message.
+// maxPageBytes is where a page ends early: a full one may be more than a client
+// takes in one message.
 const maxPageBytes = 1 << 20
 
 // Leases is LeaseService.
@@ -53,7 +54,7 @@ func claim(m *interrexv1.ClaimRequest) (state.Command, error) {
 		c.TTL = interrex.DefaultTTL
 	}
 	if in.Err == nil {
-		c.Metadata, in.Err = lease.NewMetadata(m.GetMetadata())
+		c.Metadata, in.Err = codec.NewMetadata(m.GetMetadata())
 	}
 	return c, in.Err
 }
@@ -236,5 +237,9 @@ func parsePageToken(token string) (interrex.Key, error) {
 			return k, nil
 		}
 	}
-	return interrex.Key{}, interrex.Errorf(interrex.KindInvalid, "page_token: %q is none: give back the next_page_token of the page before", token)
+	return interrex.Key{}, errPageToken(token)
+}
+
+func errPageToken(token string) error {
+	return interrex.Errorf(interrex.KindInvalid, "page_token: %q is none: give back the next_page_token of the page before", token)
 }

@@ -46,7 +46,9 @@ type Method struct {
 	answer  func(*request, state.Result, *state.State) (proto.Message, error)       // of a write
 	read    func(proto.Message, *state.State) (proto.Message, error)                // of a read
 	index   func(logIndex uint64) proto.Message                                     // of the read of a log index
-	face    func(*Server, *Method) http.Handler
+	// eventual is how fresh a read is that does not say.
+	eventual bool
+	face     func(*Server, *Method) http.Handler
 }
 
 // Write returns a method that proposes a command to a table. procedure is its
@@ -81,6 +83,14 @@ func Read[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, lo
 	if m.err == nil && m.Class != interrexv1.Class_CLASS_READ {
 		m.err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it reads", procedure)
 	}
+	return m
+}
+
+// ReadEventually is Read, but a request that does not say how fresh the answer
+// must be gets what this agent has.
+func ReadEventually[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
+	m := Read(procedure, look)
+	m.eventual = true
 	return m
 }
 
@@ -182,7 +192,7 @@ func (s Service) declares() (all []declaration) {
 // ValidateServices reports which method of embedders' services conflicts with
 // the others.
 func ValidateServices(services ...Service) error {
-	return new(Server).take(append([]Service{stateService(), Leases{}.Service()}, services...))
+	return new(Server).take(append([]Service{stateService(), Leases{}.Service(), Resources{}.Service()}, services...))
 }
 
 // take adds services. The error says which of their methods does not fit.

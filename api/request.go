@@ -61,7 +61,7 @@ func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message prot
 			r.envelope = &interrexv1.Operation{}
 		}
 		var err error
-		if r.read, err = readOptionsOf(message); err == nil {
+		if r.read, err = readOptionsOf(m, message); err == nil {
 			err = r.fits()
 		}
 		return r, err

@@ -94,7 +94,8 @@ type Raft struct {
 // Features switches parts of the agent. A table stays in the replicated state
 // when its feature is off; its API and workers go.
 type Features struct {
-	Leases Switch `yaml:"leases"`
+	Leases    Switch `yaml:"leases"`
+	Resources Switch `yaml:"resources"`
 }
 
 // Notify says where changes of leases are carried to.
@@ -139,7 +140,7 @@ func Default() Config {
 			SnapshotInterval:  2 * time.Minute,
 			SnapshotThreshold: 8192,
 		},
-		Features: Features{Leases: On},
+		Features: Features{Leases: On, Resources: On},
 		Notify:   Notify{LeaseHolders: NotifySQLite},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
@@ -167,6 +168,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Features.Leases == Unset {
 		c.Features.Leases = On
+	}
+	if c.Features.Resources == Unset {
+		c.Features.Resources = On
 	}
 	if c.Notify.LeaseHolders == "" {
 		c.Notify.LeaseHolders = NotifyOff

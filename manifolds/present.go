@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/reads"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
@@ -23,6 +24,7 @@ type parts struct {
 	directory string
 	state     *state.State
 	leases    *lease.Table
+	resources *resource.Table
 	ring      *watch.Ring
 	queue     *queue.Queue
 	notifier  *notify.Worker

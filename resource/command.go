@@ -47,7 +47,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	}
 	op := data[0]
 	if int(op) >= len(operations) || operations[op] == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: operation %d is not known here", op)
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: %d is no operation known here", op)
 	}
 	c := operations[op]()
 	if d := c.decode(codec.NewDecoder(string(data[1:]))); !d.Done() {

@@ -30,6 +30,16 @@ func replyOf(r *Record) *Reply {
 	return reply
 }
 
+// Resource returns what a write has made of a resource.
+func (r *Reply) Resource(written interrex.Resource) interrex.Resource {
+	written.ID.UID, written.Generation, written.Version = r.UID, r.Generation, r.Revision.String()
+	written.Owner = interrex.ResourceID{}
+	if r.Owner != nil {
+		written.Owner = *r.Owner
+	}
+	return written
+}
+
 // AppendReply encodes a *Reply for the records of request ids.
 func (t *Table) AppendReply(b []byte, r state.Reply) []byte {
 	reply := r.(*Reply)
