@@ -221,6 +221,8 @@ type WriteResourceRequest struct {
 	// is another than the stored one, and uid, generation and owner are stored as
 	// they are given.
 	Strict bool
+	// Overwrite writes whatever is stored; the Version is empty.
+	Overwrite bool
 }
 
 // WriteResourceAnswer answers a write.
@@ -245,6 +247,23 @@ type DeleteResourceRequest struct {
 
 // DeleteResourceAnswer answers a delete.
 type DeleteResourceAnswer struct {
+	Replayed bool
+	Revision Revision
+}
+
+// ClearResourcesRequest deletes the resources of one kind, partition and
+// namespace whose names have a prefix: all of them, or none when they are more
+// than 1 000, which is KindTooLarge.
+type ClearResourcesRequest struct {
+	ResourceSelection
+	RequestID string // empty: a library fills one in
+	Attempt   uint32
+	Fence     Fence
+}
+
+// ClearResourcesAnswer answers a clear.
+type ClearResourcesAnswer struct {
+	Cleared  int // how many were deleted
 	Replayed bool
 	Revision Revision
 }
@@ -333,6 +352,7 @@ type Resources interface {
 	// Delete deletes a resource: KindCASFailure when a version is given that is
 	// not the stored one.
 	Delete(ctx context.Context, r DeleteResourceRequest) (DeleteResourceAnswer, error)
+	Clear(ctx context.Context, r ClearResourcesRequest) (ClearResourcesAnswer, error)
 	List(ctx context.Context, r ListResourcesRequest) (ResourcePage, error)
 	ListByOwner(ctx context.Context, r ListOwnedRequest) (ResourcePage, error)
 	Watch(ctx context.Context, r WatchResourcesRequest) (ResourceWatch, error)

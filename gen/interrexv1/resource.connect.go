@@ -43,6 +43,8 @@ const (
 	// ResourceServiceListByOwnerProcedure is the fully-qualified name of the ResourceService's
 	// ListByOwner RPC.
 	ResourceServiceListByOwnerProcedure = "/interrex.v1.ResourceService/ListByOwner"
+	// ResourceServiceClearProcedure is the fully-qualified name of the ResourceService's Clear RPC.
+	ResourceServiceClearProcedure = "/interrex.v1.ResourceService/Clear"
 	// ResourceServiceWatchProcedure is the fully-qualified name of the ResourceService's Watch RPC.
 	ResourceServiceWatchProcedure = "/interrex.v1.ResourceService/Watch"
 )
@@ -59,6 +61,10 @@ type ResourceServiceClient interface {
 	// ListByOwner returns what an owner has, of any type, in the order of type,
 	// tenancy and name. The owner need not exist any more.
 	ListByOwner(context.Context, *connect.Request[ResourceServiceListByOwnerRequest]) (*connect.Response[ResourceServiceListByOwnerResponse], error)
+	// Clear deletes the resources of one kind, partition and namespace whose names
+	// have a prefix: all of them, or none when they are more than 1 000, which is
+	// "too large".
+	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
 	Watch(context.Context, *connect.Request[ResourceServiceWatchRequest]) (*connect.ServerStreamForClient[ResourceServiceWatchResponse], error)
 }
 
@@ -103,6 +109,12 @@ func NewResourceServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(resourceServiceMethods.ByName("ListByOwner")),
 			connect.WithClientOptions(opts...),
 		),
+		clear: connect.NewClient[ResourceServiceClearRequest, ResourceServiceClearResponse](
+			httpClient,
+			baseURL+ResourceServiceClearProcedure,
+			connect.WithSchema(resourceServiceMethods.ByName("Clear")),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[ResourceServiceWatchRequest, ResourceServiceWatchResponse](
 			httpClient,
 			baseURL+ResourceServiceWatchProcedure,
@@ -119,6 +131,7 @@ type resourceServiceClient struct {
 	delete      *connect.Client[ResourceServiceDeleteRequest, ResourceServiceDeleteResponse]
 	list        *connect.Client[ResourceServiceListRequest, ResourceServiceListResponse]
 	listByOwner *connect.Client[ResourceServiceListByOwnerRequest, ResourceServiceListByOwnerResponse]
+	clear       *connect.Client[ResourceServiceClearRequest, ResourceServiceClearResponse]
 	watch       *connect.Client[ResourceServiceWatchRequest, ResourceServiceWatchResponse]
 }
 
@@ -147,6 +160,11 @@ func (c *resourceServiceClient) ListByOwner(ctx context.Context, req *connect.Re
 	return c.listByOwner.CallUnary(ctx, req)
 }
 
+// Clear calls interrex.v1.ResourceService.Clear.
+func (c *resourceServiceClient) Clear(ctx context.Context, req *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
+	return c.clear.CallUnary(ctx, req)
+}
+
 // Watch calls interrex.v1.ResourceService.Watch.
 func (c *resourceServiceClient) Watch(ctx context.Context, req *connect.Request[ResourceServiceWatchRequest]) (*connect.ServerStreamForClient[ResourceServiceWatchResponse], error) {
 	return c.watch.CallServerStream(ctx, req)
@@ -164,6 +182,10 @@ type ResourceServiceHandler interface {
 	// ListByOwner returns what an owner has, of any type, in the order of type,
 	// tenancy and name. The owner need not exist any more.
 	ListByOwner(context.Context, *connect.Request[ResourceServiceListByOwnerRequest]) (*connect.Response[ResourceServiceListByOwnerResponse], error)
+	// Clear deletes the resources of one kind, partition and namespace whose names
+	// have a prefix: all of them, or none when they are more than 1 000, which is
+	// "too large".
+	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
 	Watch(context.Context, *connect.Request[ResourceServiceWatchRequest], *connect.ServerStream[ResourceServiceWatchResponse]) error
 }
 
@@ -204,6 +226,12 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 		connect.WithSchema(resourceServiceMethods.ByName("ListByOwner")),
 		connect.WithHandlerOptions(opts...),
 	)
+	resourceServiceClearHandler := connect.NewUnaryHandler(
+		ResourceServiceClearProcedure,
+		svc.Clear,
+		connect.WithSchema(resourceServiceMethods.ByName("Clear")),
+		connect.WithHandlerOptions(opts...),
+	)
 	resourceServiceWatchHandler := connect.NewServerStreamHandler(
 		ResourceServiceWatchProcedure,
 		svc.Watch,
@@ -222,6 +250,8 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 			resourceServiceListHandler.ServeHTTP(w, r)
 		case ResourceServiceListByOwnerProcedure:
 			resourceServiceListByOwnerHandler.ServeHTTP(w, r)
+		case ResourceServiceClearProcedure:
+			resourceServiceClearHandler.ServeHTTP(w, r)
 		case ResourceServiceWatchProcedure:
 			resourceServiceWatchHandler.ServeHTTP(w, r)
 		default:
@@ -251,6 +281,10 @@ func (UnimplementedResourceServiceHandler) List(context.Context, *connect.Reques
 
 func (UnimplementedResourceServiceHandler) ListByOwner(context.Context, *connect.Request[ResourceServiceListByOwnerRequest]) (*connect.Response[ResourceServiceListByOwnerResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.ListByOwner is not implemented"))
+}
+
+func (UnimplementedResourceServiceHandler) Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.Clear is not implemented"))
 }
 
 func (UnimplementedResourceServiceHandler) Watch(context.Context, *connect.Request[ResourceServiceWatchRequest], *connect.ServerStream[ResourceServiceWatchResponse]) error {
