@@ -206,10 +206,11 @@ func (a *Agent) Propose(ctx context.Context, p interrex.Proposal) (interrex.Prop
 
 // Status says how the agent and its cluster are. It asks nobody.
 func (a *Agent) Status() api.Status {
-	if r := a.running(); r != nil {
-		return r.set.Status()
+	r := a.running()
+	if r == nil {
+		return api.Status{ID: a.config.ID, State: api.Stopped}
 	}
-	return api.Status{State: "stopped"}
+	return r.set.Status()
 }
 
 // Leadership begins a watch of who leads: it replays the present, coalesces,

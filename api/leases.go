@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
@@ -53,7 +54,7 @@ func claim(m *interrexv1.ClaimRequest) (state.Command, error) {
 		c.TTL = interrex.DefaultTTL
 	}
 	if in.Err == nil {
-		c.Metadata, in.Err = lease.NewMetadata(m.GetMetadata())
+		c.Metadata, in.Err = codec.NewMetadata(m.GetMetadata())
 	}
 	return c, in.Err
 }

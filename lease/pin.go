@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -47,12 +48,12 @@ func (c *Pin) Validate() error {
 
 // Append encodes the command.
 func (c *Pin) Append(b []byte) []byte {
-	b = appendText(appendKey(append(b, opPin), c.Key), c.Owner)
-	return binary.AppendUvarint(appendText(b, c.Reason), uint64(c.For))
+	b = codec.AppendText(codec.AppendKey(append(b, opPin), c.Key), c.Owner)
+	return binary.AppendUvarint(codec.AppendText(b, c.Reason), uint64(c.For))
 }
 
-func (c *Pin) decode(d decoder) decoder {
-	*c = Pin{Key: d.key(), Owner: d.text(), Reason: d.text(), For: d.duration()}
+func (c *Pin) decode(d codec.Decoder) codec.Decoder {
+	*c = Pin{Key: d.Key(), Owner: d.Text(), Reason: d.Text(), For: d.Duration()}
 	return d
 }
 

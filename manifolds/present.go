@@ -35,7 +35,7 @@ type parts struct {
 	vitals    vitals // the same
 	raftDoor  Entrance
 	applier   *leaseapplier.Applier
-	acks      reads.Acks
+	acks      acks
 	rounds    *reads.Rounds
 	forwarder *forwarder
 	server    *api.Server
