@@ -221,7 +221,7 @@ type WriteResourceRequest struct {
 	// is another than the stored one, and uid, generation and owner are stored as
 	// they are given.
 	Strict bool
-	// Overwrite writes whatever is stored; the Version is empty.
+	// Overwrite writes whatever is stored; no Version is given then.
 	Overwrite bool
 }
 
@@ -251,19 +251,17 @@ type DeleteResourceAnswer struct {
 	Revision Revision
 }
 
-// ClearResourcesRequest deletes the resources of one kind, partition and
-// namespace whose names have a prefix: all of them, or none when they are more
-// than 1 000, which is KindTooLarge.
+// ClearResourcesRequest deletes resources by a prefix of their names.
 type ClearResourcesRequest struct {
-	ResourceSelection
-	RequestID string // empty: a library fills one in
-	Attempt   uint32
-	Fence     Fence
+	ResourceSelection // without Wildcard
+	RequestID         string
+	Attempt           uint32
+	Fence             Fence
 }
 
-// ClearResourcesAnswer answers a clear.
+// ClearResourcesAnswer answers it.
 type ClearResourcesAnswer struct {
-	Cleared  int // how many were deleted
+	Deleted  int
 	Replayed bool
 	Revision Revision
 }
@@ -352,6 +350,8 @@ type Resources interface {
 	// Delete deletes a resource: KindCASFailure when a version is given that is
 	// not the stored one.
 	Delete(ctx context.Context, r DeleteResourceRequest) (DeleteResourceAnswer, error)
+	// Clear deletes all resources that are selected, or none: KindTooLarge when
+	// there are more than 1 000.
 	Clear(ctx context.Context, r ClearResourcesRequest) (ClearResourcesAnswer, error)
 	List(ctx context.Context, r ListResourcesRequest) (ResourcePage, error)
 	ListByOwner(ctx context.Context, r ListOwnedRequest) (ResourcePage, error)

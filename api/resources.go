@@ -51,9 +51,9 @@ func writeResource() Method {
 			return &interrexv1.ResourceServiceWriteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 		})
 	m.answer = func(q *request, r state.Result, _ *state.State) (proto.Message, error) {
-		reply, err := resourceReply(r)
-		if err != nil {
-			return nil, err
+		reply, is := r.Reply.(*resource.Reply)
+		if !is {
+			return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 		}
 		written, err := wire.FromResource(q.message.(*interrexv1.ResourceServiceWriteRequest).GetResource())
 		if err != nil {
@@ -101,19 +101,11 @@ func clearResources(m *interrexv1.ResourceServiceClearRequest) (state.Command, e
 }
 
 func resourcesCleared(r state.Result, _ *state.State) (*interrexv1.ResourceServiceClearResponse, error) {
-	reply, err := resourceReply(r)
-	if err != nil {
-		return nil, err
-	}
-	return &interrexv1.ResourceServiceClearResponse{Cleared: wire.Count(reply.Cleared), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
-}
-
-func resourceReply(r state.Result) (*resource.Reply, error) {
 	reply, is := r.Reply.(*resource.Reply)
 	if !is {
 		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 	}
-	return reply, nil
+	return &interrexv1.ResourceServiceClearResponse{Deleted: uint32(reply.Cleared), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
 func (r Resources) read(m *interrexv1.ResourceServiceReadRequest, s *state.State) (*interrexv1.ResourceServiceReadResponse, error) {

@@ -70,7 +70,7 @@ func (r resources) Clear(ctx context.Context, q interrex.ClearResourcesRequest) 
 	m, err := ask[interrexv1.ResourceServiceClearResponse](ctx, r.do, interrexv1.ResourceServiceClearProcedure, &interrexv1.ResourceServiceClearRequest{
 		Type: wire.ResourceType(q.Type), Tenancy: wire.Tenancy(q.Tenancy), NamePrefix: q.NamePrefix,
 	}, o)
-	return interrex.ClearResourcesAnswer{Cleared: int(m.GetCleared()), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
+	return interrex.ClearResourcesAnswer{Deleted: int(m.GetDeleted()), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
 }
 
 func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (interrex.ResourcePage, error) {

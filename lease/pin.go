@@ -63,9 +63,24 @@ func (c *Pin) check(t *Table, _ state.Time) *interrex.Error {
 	}
 	l, _ := t.rows.Get(join(c.Key))
 	if _, renewed := l.pinOf(c.Owner); !renewed && len(l.pins) >= interrex.MaxPins {
-		return interrex.Errorf(interrex.KindConflict, "cannot pin %s: it has %d pins, which is the most: unpin another owner first", c.Key, len(l.pins))
+		return errPins(c.Key, len(l.pins))
 	}
 	return nil
+}
+
+func errPins(k interrex.Key, n int) *interrex.Error {
+	return interrex.Errorf(interrex.KindConflict, "cannot pin %s: it has %d pins, which is the most: unpin another owner first", k, n)
+}
+
+// pinner is part of pinning.
+func (c *Pin) pinner() string { return c.Owner }
+
+// pins is part of pinning: a pin of an owner that has one renews it.
+func (c *Pin) pins(l *row) int {
+	if _, renewed := l.pinOf(c.Owner); renewed {
+		return 0
+	}
+	return 1
 }
 
 func (c *Pin) apply(t *Table, turn *state.Turn) *Reply {

@@ -42,6 +42,12 @@ func (c *Unpin) check(t *Table, _ state.Time) *interrex.Error {
 	return nil
 }
 
+// pinner is part of pinning.
+func (c *Unpin) pinner() string { return c.Owner }
+
+// pins is part of pinning.
+func (c *Unpin) pins(*row) int { return -1 }
+
 // frees is part of freeing: an overdue lease ends with its last pin.
 func (c *Unpin) frees(t *Table, now state.Time) bool {
 	if c.check(t, now) != nil {

@@ -81,7 +81,7 @@ func (t *Table) Check(_ state.Time, c state.Command) error {
 // the first.
 func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 	var l load
-	named := map[string]bool{}
+	named, gone := map[string]bool{}, map[string]bool{}
 	for _, c := range all {
 		if err := t.Check(now, c); err != nil {
 			return err
@@ -90,16 +90,19 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 			return interrex.Errorf(interrex.KindInvalid, "group: a delete by prefix is no part of a group with other resources")
 		}
 		own := c.(command)
+		switch c := c.(type) {
+		case *Delete:
+			gone[c.target()] = true
+		case *Write:
+			if c.Owner != nil && gone[join(*c.Owner)] {
+				return interrex.Errorf(interrex.KindInvalid, "owner: %s is deleted before in this group", *c.Owner)
+			}
+		}
 		if named[own.target()] {
 			return interrex.Errorf(interrex.KindInvalid, "group: %s is named twice: each resource is written or deleted once", split(own.target()))
 		}
 		named[own.target()] = true
 		own.weigh(t, &l)
-	}
-	for _, c := range all {
-		if w, is := c.(*Write); is && w.Owner != nil && w.Owner.UID == "" && !w.Strict && named[join(*w.Owner)] {
-			return interrex.Errorf(interrex.KindInvalid, "group: the owner of %s is written or deleted in the same group: give its uid", w.ID)
-		}
 	}
 	if refusal := t.fits(&l); refusal != nil {
 		return refusal

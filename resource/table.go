@@ -37,6 +37,7 @@ var (
 	_ state.Fenced       = (*Table)(nil)
 	_ state.Configurable = (*Table)(nil)
 	_ state.EventCodec   = (*Table)(nil)
+	_ state.Grouper      = (*Table)(nil)
 )
 
 // New makes an empty table.

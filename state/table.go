@@ -98,8 +98,8 @@ type Replayer interface {
 	Replay(r Reply) error
 }
 
-// Follower is an optional power of a table: after each operation, and after
-// each table's Tick, it gets the events of that, in table order, and may change
+// Follower is an optional power of a table: after each operation or group, and
+// after each table's Tick, it gets the events of that, in table order, and may change
 // itself in the same entry, calling t.Next for each change. It sees what the
 // followers before it have added, and must not keep the slice.
 type Follower interface {
@@ -217,8 +217,8 @@ func (t *Turn) Emit(kind, key string, value any, size int) {
 // Events gives what was emitted in this turn, in order.
 func (t *Turn) Events() []Event { return t.events }
 
-// Operation is one command to one table, in the envelope that every table
-// shares.
+// Operation is one command to one table, or a group of commands, in the envelope
+// that every table shares.
 type Operation struct {
 	Table     TableID
 	Caller    string // the authenticated name; empty on an open API
@@ -234,12 +234,15 @@ type Operation struct {
 	// a repeated attempt brings another, and gets the recorded answer. At most
 	// MaxMinted bytes.
 	Minted []byte
+	// Group makes it a group: several commands, all or none, under this envelope.
+	// Then Table, Data and Minted are empty.
+	Group []Part
 }
 
 // Result answers one operation.
 type Result struct {
-	Reply    Reply
-	Revision interrex.Revision // of the change; of a refusal: where it was refused
+	Reply    Reply             // of a group a GroupReply
+	Revision interrex.Revision // of the change, of a group's last; of a refusal: where it was refused
 	Attempt  uint32            // the attempt that the answer names
 	Replayed bool              // an earlier attempt had done it
 	Err      error             // a refusal, an *interrex.Error

@@ -38,13 +38,13 @@ const (
 	ResourceServiceWriteProcedure = "/interrex.v1.ResourceService/Write"
 	// ResourceServiceDeleteProcedure is the fully-qualified name of the ResourceService's Delete RPC.
 	ResourceServiceDeleteProcedure = "/interrex.v1.ResourceService/Delete"
+	// ResourceServiceClearProcedure is the fully-qualified name of the ResourceService's Clear RPC.
+	ResourceServiceClearProcedure = "/interrex.v1.ResourceService/Clear"
 	// ResourceServiceListProcedure is the fully-qualified name of the ResourceService's List RPC.
 	ResourceServiceListProcedure = "/interrex.v1.ResourceService/List"
 	// ResourceServiceListByOwnerProcedure is the fully-qualified name of the ResourceService's
 	// ListByOwner RPC.
 	ResourceServiceListByOwnerProcedure = "/interrex.v1.ResourceService/ListByOwner"
-	// ResourceServiceClearProcedure is the fully-qualified name of the ResourceService's Clear RPC.
-	ResourceServiceClearProcedure = "/interrex.v1.ResourceService/Clear"
 	// ResourceServiceWatchProcedure is the fully-qualified name of the ResourceService's Watch RPC.
 	ResourceServiceWatchProcedure = "/interrex.v1.ResourceService/Watch"
 )
@@ -55,16 +55,15 @@ type ResourceServiceClient interface {
 	Write(context.Context, *connect.Request[ResourceServiceWriteRequest]) (*connect.Response[ResourceServiceWriteResponse], error)
 	// Delete of what is not there is no error, and changes nothing.
 	Delete(context.Context, *connect.Request[ResourceServiceDeleteRequest]) (*connect.Response[ResourceServiceDeleteResponse], error)
+	// Clear deletes all resources of one kind, partition and namespace whose names
+	// have a prefix, or none of them when there are more than 1 000.
+	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
 	// List returns the resources of one kind, of every group version, in the order
 	// of partition, namespace and name.
 	List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error)
 	// ListByOwner returns what an owner has, of any type, in the order of type,
 	// tenancy and name. The owner need not exist any more.
 	ListByOwner(context.Context, *connect.Request[ResourceServiceListByOwnerRequest]) (*connect.Response[ResourceServiceListByOwnerResponse], error)
-	// Clear deletes the resources of one kind, partition and namespace whose names
-	// have a prefix: all of them, or none when they are more than 1 000, which is
-	// "too large".
-	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
 	Watch(context.Context, *connect.Request[ResourceServiceWatchRequest]) (*connect.ServerStreamForClient[ResourceServiceWatchResponse], error)
 }
 
@@ -97,6 +96,12 @@ func NewResourceServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(resourceServiceMethods.ByName("Delete")),
 			connect.WithClientOptions(opts...),
 		),
+		clear: connect.NewClient[ResourceServiceClearRequest, ResourceServiceClearResponse](
+			httpClient,
+			baseURL+ResourceServiceClearProcedure,
+			connect.WithSchema(resourceServiceMethods.ByName("Clear")),
+			connect.WithClientOptions(opts...),
+		),
 		list: connect.NewClient[ResourceServiceListRequest, ResourceServiceListResponse](
 			httpClient,
 			baseURL+ResourceServiceListProcedure,
@@ -107,12 +112,6 @@ func NewResourceServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			httpClient,
 			baseURL+ResourceServiceListByOwnerProcedure,
 			connect.WithSchema(resourceServiceMethods.ByName("ListByOwner")),
-			connect.WithClientOptions(opts...),
-		),
-		clear: connect.NewClient[ResourceServiceClearRequest, ResourceServiceClearResponse](
-			httpClient,
-			baseURL+ResourceServiceClearProcedure,
-			connect.WithSchema(resourceServiceMethods.ByName("Clear")),
 			connect.WithClientOptions(opts...),
 		),
 		watch: connect.NewClient[ResourceServiceWatchRequest, ResourceServiceWatchResponse](
@@ -129,9 +128,9 @@ type resourceServiceClient struct {
 	read        *connect.Client[ResourceServiceReadRequest, ResourceServiceReadResponse]
 	write       *connect.Client[ResourceServiceWriteRequest, ResourceServiceWriteResponse]
 	delete      *connect.Client[ResourceServiceDeleteRequest, ResourceServiceDeleteResponse]
+	clear       *connect.Client[ResourceServiceClearRequest, ResourceServiceClearResponse]
 	list        *connect.Client[ResourceServiceListRequest, ResourceServiceListResponse]
 	listByOwner *connect.Client[ResourceServiceListByOwnerRequest, ResourceServiceListByOwnerResponse]
-	clear       *connect.Client[ResourceServiceClearRequest, ResourceServiceClearResponse]
 	watch       *connect.Client[ResourceServiceWatchRequest, ResourceServiceWatchResponse]
 }
 
@@ -150,6 +149,11 @@ func (c *resourceServiceClient) Delete(ctx context.Context, req *connect.Request
 	return c.delete.CallUnary(ctx, req)
 }
 
+// Clear calls interrex.v1.ResourceService.Clear.
+func (c *resourceServiceClient) Clear(ctx context.Context, req *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
+	return c.clear.CallUnary(ctx, req)
+}
+
 // List calls interrex.v1.ResourceService.List.
 func (c *resourceServiceClient) List(ctx context.Context, req *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error) {
 	return c.list.CallUnary(ctx, req)
@@ -158,11 +162,6 @@ func (c *resourceServiceClient) List(ctx context.Context, req *connect.Request[R
 // ListByOwner calls interrex.v1.ResourceService.ListByOwner.
 func (c *resourceServiceClient) ListByOwner(ctx context.Context, req *connect.Request[ResourceServiceListByOwnerRequest]) (*connect.Response[ResourceServiceListByOwnerResponse], error) {
 	return c.listByOwner.CallUnary(ctx, req)
-}
-
-// Clear calls interrex.v1.ResourceService.Clear.
-func (c *resourceServiceClient) Clear(ctx context.Context, req *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
-	return c.clear.CallUnary(ctx, req)
 }
 
 // Watch calls interrex.v1.ResourceService.Watch.
@@ -176,16 +175,15 @@ type ResourceServiceHandler interface {
 	Write(context.Context, *connect.Request[ResourceServiceWriteRequest]) (*connect.Response[ResourceServiceWriteResponse], error)
 	// Delete of what is not there is no error, and changes nothing.
 	Delete(context.Context, *connect.Request[ResourceServiceDeleteRequest]) (*connect.Response[ResourceServiceDeleteResponse], error)
+	// Clear deletes all resources of one kind, partition and namespace whose names
+	// have a prefix, or none of them when there are more than 1 000.
+	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
 	// List returns the resources of one kind, of every group version, in the order
 	// of partition, namespace and name.
 	List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error)
 	// ListByOwner returns what an owner has, of any type, in the order of type,
 	// tenancy and name. The owner need not exist any more.
 	ListByOwner(context.Context, *connect.Request[ResourceServiceListByOwnerRequest]) (*connect.Response[ResourceServiceListByOwnerResponse], error)
-	// Clear deletes the resources of one kind, partition and namespace whose names
-	// have a prefix: all of them, or none when they are more than 1 000, which is
-	// "too large".
-	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
 	Watch(context.Context, *connect.Request[ResourceServiceWatchRequest], *connect.ServerStream[ResourceServiceWatchResponse]) error
 }
 
@@ -214,6 +212,12 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 		connect.WithSchema(resourceServiceMethods.ByName("Delete")),
 		connect.WithHandlerOptions(opts...),
 	)
+	resourceServiceClearHandler := connect.NewUnaryHandler(
+		ResourceServiceClearProcedure,
+		svc.Clear,
+		connect.WithSchema(resourceServiceMethods.ByName("Clear")),
+		connect.WithHandlerOptions(opts...),
+	)
 	resourceServiceListHandler := connect.NewUnaryHandler(
 		ResourceServiceListProcedure,
 		svc.List,
@@ -224,12 +228,6 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 		ResourceServiceListByOwnerProcedure,
 		svc.ListByOwner,
 		connect.WithSchema(resourceServiceMethods.ByName("ListByOwner")),
-		connect.WithHandlerOptions(opts...),
-	)
-	resourceServiceClearHandler := connect.NewUnaryHandler(
-		ResourceServiceClearProcedure,
-		svc.Clear,
-		connect.WithSchema(resourceServiceMethods.ByName("Clear")),
 		connect.WithHandlerOptions(opts...),
 	)
 	resourceServiceWatchHandler := connect.NewServerStreamHandler(
@@ -246,12 +244,12 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 			resourceServiceWriteHandler.ServeHTTP(w, r)
 		case ResourceServiceDeleteProcedure:
 			resourceServiceDeleteHandler.ServeHTTP(w, r)
+		case ResourceServiceClearProcedure:
+			resourceServiceClearHandler.ServeHTTP(w, r)
 		case ResourceServiceListProcedure:
 			resourceServiceListHandler.ServeHTTP(w, r)
 		case ResourceServiceListByOwnerProcedure:
 			resourceServiceListByOwnerHandler.ServeHTTP(w, r)
-		case ResourceServiceClearProcedure:
-			resourceServiceClearHandler.ServeHTTP(w, r)
 		case ResourceServiceWatchProcedure:
 			resourceServiceWatchHandler.ServeHTTP(w, r)
 		default:
@@ -275,16 +273,16 @@ func (UnimplementedResourceServiceHandler) Delete(context.Context, *connect.Requ
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.Delete is not implemented"))
 }
 
+func (UnimplementedResourceServiceHandler) Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.Clear is not implemented"))
+}
+
 func (UnimplementedResourceServiceHandler) List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.List is not implemented"))
 }
 
 func (UnimplementedResourceServiceHandler) ListByOwner(context.Context, *connect.Request[ResourceServiceListByOwnerRequest]) (*connect.Response[ResourceServiceListByOwnerResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.ListByOwner is not implemented"))
-}
-
-func (UnimplementedResourceServiceHandler) Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.Clear is not implemented"))
 }
 
 func (UnimplementedResourceServiceHandler) Watch(context.Context, *connect.Request[ResourceServiceWatchRequest], *connect.ServerStream[ResourceServiceWatchResponse]) error {

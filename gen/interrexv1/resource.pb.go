@@ -438,7 +438,7 @@ type ResourceServiceWriteRequest struct {
 	// As a storage backend writes: an empty uid is another than the stored one,
 	// and uid, generation and owner are stored as they are given.
 	Strict bool `protobuf:"varint,5,opt,name=strict,proto3" json:"strict,omitempty"`
-	// Writes whatever is stored: the version is empty, and is not compared.
+	// Writes whatever is stored; no version is given then.
 	Overwrite     bool `protobuf:"varint,6,opt,name=overwrite,proto3" json:"overwrite,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -809,7 +809,7 @@ func (x *ResourceServiceClearRequest) GetFence() *Fence {
 type ResourceServiceClearResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many were deleted.
-	Cleared       uint32 `protobuf:"varint,1,opt,name=cleared,proto3" json:"cleared,omitempty"`
+	Deleted       uint32 `protobuf:"varint,1,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	Replayed      bool   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -846,9 +846,9 @@ func (*ResourceServiceClearResponse) Descriptor() ([]byte, []int) {
 	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *ResourceServiceClearResponse) GetCleared() uint32 {
+func (x *ResourceServiceClearResponse) GetDeleted() uint32 {
 	if x != nil {
-		return x.Cleared
+		return x.Deleted
 	}
 	return 0
 }
@@ -1422,7 +1422,7 @@ const file_interrex_v1_resource_proto_rawDesc = "" +
 	"\aattempt\x18\x05 \x01(\rR\aattempt\x12(\n" +
 	"\x05fence\x18\x06 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"p\n" +
 	"\x1cResourceServiceClearResponse\x12\x18\n" +
-	"\acleared\x18\x01 \x01(\rR\acleared\x12\x1a\n" +
+	"\adeleted\x18\x01 \x01(\rR\adeleted\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\"\xb7\x02\n" +
 	"\x1aResourceServiceListRequest\x12-\n" +
@@ -1466,10 +1466,10 @@ const file_interrex_v1_resource_proto_rawDesc = "" +
 	"\x0fResourceService\x12d\n" +
 	"\x04Read\x12'.interrex.v1.ResourceServiceReadRequest\x1a(.interrex.v1.ResourceServiceReadResponse\"\t¹\x19\x05\b\x81\x04\x10\x01\x12g\n" +
 	"\x05Write\x12(.interrex.v1.ResourceServiceWriteRequest\x1a).interrex.v1.ResourceServiceWriteResponse\"\t¹\x19\x05\b\x82\x04\x10\x03\x12j\n" +
-	"\x06Delete\x12).interrex.v1.ResourceServiceDeleteRequest\x1a*.interrex.v1.ResourceServiceDeleteResponse\"\t¹\x19\x05\b\x83\x04\x10\x03\x12d\n" +
+	"\x06Delete\x12).interrex.v1.ResourceServiceDeleteRequest\x1a*.interrex.v1.ResourceServiceDeleteResponse\"\t¹\x19\x05\b\x83\x04\x10\x03\x12g\n" +
+	"\x05Clear\x12(.interrex.v1.ResourceServiceClearRequest\x1a).interrex.v1.ResourceServiceClearResponse\"\t¹\x19\x05\b\x87\x04\x10\x03\x12d\n" +
 	"\x04List\x12'.interrex.v1.ResourceServiceListRequest\x1a(.interrex.v1.ResourceServiceListResponse\"\t¹\x19\x05\b\x84\x04\x10\x01\x12y\n" +
-	"\vListByOwner\x12..interrex.v1.ResourceServiceListByOwnerRequest\x1a/.interrex.v1.ResourceServiceListByOwnerResponse\"\t¹\x19\x05\b\x85\x04\x10\x01\x12g\n" +
-	"\x05Clear\x12(.interrex.v1.ResourceServiceClearRequest\x1a).interrex.v1.ResourceServiceClearResponse\"\t¹\x19\x05\b\x87\x04\x10\x03\x12i\n" +
+	"\vListByOwner\x12..interrex.v1.ResourceServiceListByOwnerRequest\x1a/.interrex.v1.ResourceServiceListByOwnerResponse\"\t¹\x19\x05\b\x85\x04\x10\x01\x12i\n" +
 	"\x05Watch\x12(.interrex.v1.ResourceServiceWatchRequest\x1a).interrex.v1.ResourceServiceWatchResponse\"\t¹\x19\x05\b\x86\x04\x10\x040\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
@@ -1545,16 +1545,16 @@ var file_interrex_v1_resource_proto_depIdxs = []int32{
 	4,  // 30: interrex.v1.ResourceService.Read:input_type -> interrex.v1.ResourceServiceReadRequest
 	6,  // 31: interrex.v1.ResourceService.Write:input_type -> interrex.v1.ResourceServiceWriteRequest
 	8,  // 32: interrex.v1.ResourceService.Delete:input_type -> interrex.v1.ResourceServiceDeleteRequest
-	12, // 33: interrex.v1.ResourceService.List:input_type -> interrex.v1.ResourceServiceListRequest
-	14, // 34: interrex.v1.ResourceService.ListByOwner:input_type -> interrex.v1.ResourceServiceListByOwnerRequest
-	10, // 35: interrex.v1.ResourceService.Clear:input_type -> interrex.v1.ResourceServiceClearRequest
+	10, // 33: interrex.v1.ResourceService.Clear:input_type -> interrex.v1.ResourceServiceClearRequest
+	12, // 34: interrex.v1.ResourceService.List:input_type -> interrex.v1.ResourceServiceListRequest
+	14, // 35: interrex.v1.ResourceService.ListByOwner:input_type -> interrex.v1.ResourceServiceListByOwnerRequest
 	16, // 36: interrex.v1.ResourceService.Watch:input_type -> interrex.v1.ResourceServiceWatchRequest
 	5,  // 37: interrex.v1.ResourceService.Read:output_type -> interrex.v1.ResourceServiceReadResponse
 	7,  // 38: interrex.v1.ResourceService.Write:output_type -> interrex.v1.ResourceServiceWriteResponse
 	9,  // 39: interrex.v1.ResourceService.Delete:output_type -> interrex.v1.ResourceServiceDeleteResponse
-	13, // 40: interrex.v1.ResourceService.List:output_type -> interrex.v1.ResourceServiceListResponse
-	15, // 41: interrex.v1.ResourceService.ListByOwner:output_type -> interrex.v1.ResourceServiceListByOwnerResponse
-	11, // 42: interrex.v1.ResourceService.Clear:output_type -> interrex.v1.ResourceServiceClearResponse
+	11, // 40: interrex.v1.ResourceService.Clear:output_type -> interrex.v1.ResourceServiceClearResponse
+	13, // 41: interrex.v1.ResourceService.List:output_type -> interrex.v1.ResourceServiceListResponse
+	15, // 42: interrex.v1.ResourceService.ListByOwner:output_type -> interrex.v1.ResourceServiceListByOwnerResponse
 	17, // 43: interrex.v1.ResourceService.Watch:output_type -> interrex.v1.ResourceServiceWatchResponse
 	37, // [37:44] is the sub-list for method output_type
 	30, // [30:37] is the sub-list for method input_type
