@@ -187,3 +187,16 @@ func TestAnEventOfAResourceIsItsJSON(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 }
+
+func TestListsOfResourcesAreEventualUnlessTheySayOtherwise(t *testing.T) {
+	for _, m := range (Resources{}).Service().Methods {
+		lists := strings.HasPrefix(m.Name(), "List")
+		if o, err := readOptionsOf(&m, &interrexv1.ResourceServiceListRequest{}); err != nil || o.eventual != lists {
+			t.Errorf("%s: %+v, %v", m.Name(), o, err)
+		}
+		strong := &interrexv1.ResourceServiceListRequest{Consistency: interrexv1.Consistency_CONSISTENCY_STRONG}
+		if o, err := readOptionsOf(&m, strong); err != nil || o.eventual {
+			t.Errorf("%s: %+v, %v", m.Name(), o, err)
+		}
+	}
+}
