@@ -32,8 +32,8 @@ func TestOnlyOperatorsPropose(t *testing.T) {
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, err, test.want)
 		}
-		if err == nil && (!r.command.About().Privileged || r.command.About().Name != "set" || r.op.Table != statetest.RegisterTable) {
-			t.Errorf("%s: %+v", test.name, r.command.About())
+		if err == nil && (!r.parts[0].command.About().Privileged || r.parts[0].command.About().Name != "set" || r.parts[0].table != statetest.RegisterTable) {
+			t.Errorf("%s: %+v", test.name, r.parts[0].command.About())
 		}
 	}
 }
