@@ -221,6 +221,8 @@ type WriteResourceRequest struct {
 	// is another than the stored one, and uid, generation and owner are stored as
 	// they are given.
 	Strict bool
+	// Overwrite writes whatever is stored; no Version is given then.
+	Overwrite bool
 }
 
 // WriteResourceAnswer answers a write.
@@ -245,6 +247,21 @@ type DeleteResourceRequest struct {
 
 // DeleteResourceAnswer answers a delete.
 type DeleteResourceAnswer struct {
+	Replayed bool
+	Revision Revision
+}
+
+// ClearResourcesRequest deletes resources by a prefix of their names.
+type ClearResourcesRequest struct {
+	ResourceSelection // without Wildcard
+	RequestID         string
+	Attempt           uint32
+	Fence             Fence
+}
+
+// ClearResourcesAnswer answers it.
+type ClearResourcesAnswer struct {
+	Deleted  int
 	Replayed bool
 	Revision Revision
 }
@@ -333,6 +350,9 @@ type Resources interface {
 	// Delete deletes a resource: KindCASFailure when a version is given that is
 	// not the stored one.
 	Delete(ctx context.Context, r DeleteResourceRequest) (DeleteResourceAnswer, error)
+	// Clear deletes all resources that are selected, or none: KindTooLarge when
+	// there are more than 1 000.
+	Clear(ctx context.Context, r ClearResourcesRequest) (ClearResourcesAnswer, error)
 	List(ctx context.Context, r ListResourcesRequest) (ResourcePage, error)
 	ListByOwner(ctx context.Context, r ListOwnedRequest) (ResourcePage, error)
 	Watch(ctx context.Context, r WatchResourcesRequest) (ResourceWatch, error)

@@ -26,6 +26,7 @@ func (r Resources) Service() Service {
 		Read(interrexv1.ResourceServiceReadProcedure, r.read),
 		writeResource(),
 		Write(interrexv1.ResourceServiceDeleteProcedure, state.ResourceTable, deleteResource, resourceDeleted),
+		Write(interrexv1.ResourceServiceClearProcedure, state.ResourceTable, clearResources, resourcesCleared),
 		ReadEventually(interrexv1.ResourceServiceListProcedure, r.list),
 		ReadEventually(interrexv1.ResourceServiceListByOwnerProcedure, r.listByOwner),
 	}, Watches: []WatchMethod{
@@ -73,7 +74,7 @@ func resourceToWrite(m *interrexv1.ResourceServiceWriteRequest) (state.Command, 
 	if err != nil {
 		return nil, err
 	}
-	c := &resource.Write{ID: r.ID, Version: r.Version, Data: r.Data, Strict: m.GetStrict()}
+	c := &resource.Write{ID: r.ID, Version: r.Version, Data: r.Data, Strict: m.GetStrict(), Overwrite: m.GetOverwrite()}
 	if c.Strict {
 		c.Generation = r.Generation
 	}
@@ -93,6 +94,18 @@ func deleteResource(m *interrexv1.ResourceServiceDeleteRequest) (state.Command, 
 
 func resourceDeleted(r state.Result, _ *state.State) (*interrexv1.ResourceServiceDeleteResponse, error) {
 	return &interrexv1.ResourceServiceDeleteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+}
+
+func clearResources(m *interrexv1.ResourceServiceClearRequest) (state.Command, error) {
+	return &resource.Clear{Selection: selection(m.GetType(), m.GetTenancy(), m.GetNamePrefix())}, nil
+}
+
+func resourcesCleared(r state.Result, _ *state.State) (*interrexv1.ResourceServiceClearResponse, error) {
+	reply, is := r.Reply.(*resource.Reply)
+	if !is {
+		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+	}
+	return &interrexv1.ResourceServiceClearResponse{Deleted: uint32(reply.Cleared), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
 func (r Resources) read(m *interrexv1.ResourceServiceReadRequest, s *state.State) (*interrexv1.ResourceServiceReadResponse, error) {

@@ -46,7 +46,7 @@ func (r resources) Write(ctx context.Context, q interrex.WriteResourceRequest) (
 	o := under(q.RequestID, q.Attempt)
 	o.Fence = q.Fence
 	m, err := ask[interrexv1.ResourceServiceWriteResponse](ctx, r.do, interrexv1.ResourceServiceWriteProcedure, &interrexv1.ResourceServiceWriteRequest{
-		Resource: wire.Resource(q.Resource), Strict: q.Strict,
+		Resource: wire.Resource(q.Resource), Strict: q.Strict, Overwrite: q.Overwrite,
 	}, o)
 	if err != nil {
 		return interrex.WriteResourceAnswer{}, err
@@ -62,6 +62,15 @@ func (r resources) Delete(ctx context.Context, q interrex.DeleteResourceRequest)
 		Id: wire.ResourceID(q.ID), Version: q.Version, Strict: q.Strict,
 	}, o)
 	return interrex.DeleteResourceAnswer{Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
+}
+
+func (r resources) Clear(ctx context.Context, q interrex.ClearResourcesRequest) (interrex.ClearResourcesAnswer, error) {
+	o := under(q.RequestID, q.Attempt)
+	o.Fence = q.Fence
+	m, err := ask[interrexv1.ResourceServiceClearResponse](ctx, r.do, interrexv1.ResourceServiceClearProcedure, &interrexv1.ResourceServiceClearRequest{
+		Type: wire.ResourceType(q.Type), Tenancy: wire.Tenancy(q.Tenancy), NamePrefix: q.NamePrefix,
+	}, o)
+	return interrex.ClearResourcesAnswer{Deleted: int(m.GetDeleted()), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
 }
 
 func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (interrex.ResourcePage, error) {

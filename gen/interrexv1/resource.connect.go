@@ -38,6 +38,8 @@ const (
 	ResourceServiceWriteProcedure = "/interrex.v1.ResourceService/Write"
 	// ResourceServiceDeleteProcedure is the fully-qualified name of the ResourceService's Delete RPC.
 	ResourceServiceDeleteProcedure = "/interrex.v1.ResourceService/Delete"
+	// ResourceServiceClearProcedure is the fully-qualified name of the ResourceService's Clear RPC.
+	ResourceServiceClearProcedure = "/interrex.v1.ResourceService/Clear"
 	// ResourceServiceListProcedure is the fully-qualified name of the ResourceService's List RPC.
 	ResourceServiceListProcedure = "/interrex.v1.ResourceService/List"
 	// ResourceServiceListByOwnerProcedure is the fully-qualified name of the ResourceService's
@@ -53,6 +55,9 @@ type ResourceServiceClient interface {
 	Write(context.Context, *connect.Request[ResourceServiceWriteRequest]) (*connect.Response[ResourceServiceWriteResponse], error)
 	// Delete of what is not there is no error, and changes nothing.
 	Delete(context.Context, *connect.Request[ResourceServiceDeleteRequest]) (*connect.Response[ResourceServiceDeleteResponse], error)
+	// Clear deletes all resources of one kind, partition and namespace whose names
+	// have a prefix, or none of them when there are more than 1 000.
+	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
 	// List returns the resources of one kind, of every group version, in the order
 	// of partition, namespace and name.
 	List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error)
@@ -91,6 +96,12 @@ func NewResourceServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(resourceServiceMethods.ByName("Delete")),
 			connect.WithClientOptions(opts...),
 		),
+		clear: connect.NewClient[ResourceServiceClearRequest, ResourceServiceClearResponse](
+			httpClient,
+			baseURL+ResourceServiceClearProcedure,
+			connect.WithSchema(resourceServiceMethods.ByName("Clear")),
+			connect.WithClientOptions(opts...),
+		),
 		list: connect.NewClient[ResourceServiceListRequest, ResourceServiceListResponse](
 			httpClient,
 			baseURL+ResourceServiceListProcedure,
@@ -117,6 +128,7 @@ type resourceServiceClient struct {
 	read        *connect.Client[ResourceServiceReadRequest, ResourceServiceReadResponse]
 	write       *connect.Client[ResourceServiceWriteRequest, ResourceServiceWriteResponse]
 	delete      *connect.Client[ResourceServiceDeleteRequest, ResourceServiceDeleteResponse]
+	clear       *connect.Client[ResourceServiceClearRequest, ResourceServiceClearResponse]
 	list        *connect.Client[ResourceServiceListRequest, ResourceServiceListResponse]
 	listByOwner *connect.Client[ResourceServiceListByOwnerRequest, ResourceServiceListByOwnerResponse]
 	watch       *connect.Client[ResourceServiceWatchRequest, ResourceServiceWatchResponse]
@@ -135,6 +147,11 @@ func (c *resourceServiceClient) Write(ctx context.Context, req *connect.Request[
 // Delete calls interrex.v1.ResourceService.Delete.
 func (c *resourceServiceClient) Delete(ctx context.Context, req *connect.Request[ResourceServiceDeleteRequest]) (*connect.Response[ResourceServiceDeleteResponse], error) {
 	return c.delete.CallUnary(ctx, req)
+}
+
+// Clear calls interrex.v1.ResourceService.Clear.
+func (c *resourceServiceClient) Clear(ctx context.Context, req *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
+	return c.clear.CallUnary(ctx, req)
 }
 
 // List calls interrex.v1.ResourceService.List.
@@ -158,6 +175,9 @@ type ResourceServiceHandler interface {
 	Write(context.Context, *connect.Request[ResourceServiceWriteRequest]) (*connect.Response[ResourceServiceWriteResponse], error)
 	// Delete of what is not there is no error, and changes nothing.
 	Delete(context.Context, *connect.Request[ResourceServiceDeleteRequest]) (*connect.Response[ResourceServiceDeleteResponse], error)
+	// Clear deletes all resources of one kind, partition and namespace whose names
+	// have a prefix, or none of them when there are more than 1 000.
+	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
 	// List returns the resources of one kind, of every group version, in the order
 	// of partition, namespace and name.
 	List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error)
@@ -192,6 +212,12 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 		connect.WithSchema(resourceServiceMethods.ByName("Delete")),
 		connect.WithHandlerOptions(opts...),
 	)
+	resourceServiceClearHandler := connect.NewUnaryHandler(
+		ResourceServiceClearProcedure,
+		svc.Clear,
+		connect.WithSchema(resourceServiceMethods.ByName("Clear")),
+		connect.WithHandlerOptions(opts...),
+	)
 	resourceServiceListHandler := connect.NewUnaryHandler(
 		ResourceServiceListProcedure,
 		svc.List,
@@ -218,6 +244,8 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 			resourceServiceWriteHandler.ServeHTTP(w, r)
 		case ResourceServiceDeleteProcedure:
 			resourceServiceDeleteHandler.ServeHTTP(w, r)
+		case ResourceServiceClearProcedure:
+			resourceServiceClearHandler.ServeHTTP(w, r)
 		case ResourceServiceListProcedure:
 			resourceServiceListHandler.ServeHTTP(w, r)
 		case ResourceServiceListByOwnerProcedure:
@@ -243,6 +271,10 @@ func (UnimplementedResourceServiceHandler) Write(context.Context, *connect.Reque
 
 func (UnimplementedResourceServiceHandler) Delete(context.Context, *connect.Request[ResourceServiceDeleteRequest]) (*connect.Response[ResourceServiceDeleteResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.Delete is not implemented"))
+}
+
+func (UnimplementedResourceServiceHandler) Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.Clear is not implemented"))
 }
 
 func (UnimplementedResourceServiceHandler) List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error) {

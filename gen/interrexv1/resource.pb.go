@@ -437,7 +437,9 @@ type ResourceServiceWriteRequest struct {
 	Fence     *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
 	// As a storage backend writes: an empty uid is another than the stored one,
 	// and uid, generation and owner are stored as they are given.
-	Strict        bool `protobuf:"varint,5,opt,name=strict,proto3" json:"strict,omitempty"`
+	Strict bool `protobuf:"varint,5,opt,name=strict,proto3" json:"strict,omitempty"`
+	// Writes whatever is stored; no version is given then.
+	Overwrite     bool `protobuf:"varint,6,opt,name=overwrite,proto3" json:"overwrite,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -503,6 +505,13 @@ func (x *ResourceServiceWriteRequest) GetFence() *Fence {
 func (x *ResourceServiceWriteRequest) GetStrict() bool {
 	if x != nil {
 		return x.Strict
+	}
+	return false
+}
+
+func (x *ResourceServiceWriteRequest) GetOverwrite() bool {
+	if x != nil {
+		return x.Overwrite
 	}
 	return false
 }
@@ -709,6 +718,155 @@ func (x *ResourceServiceDeleteResponse) GetRevision() uint64 {
 	return 0
 }
 
+type ResourceServiceClearRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its group_version is not read.
+	Type *ResourceType `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// "*" is not allowed.
+	Tenancy *Tenancy `protobuf:"bytes,2,opt,name=tenancy,proto3" json:"tenancy,omitempty"`
+	// Empty: all.
+	NamePrefix string `protobuf:"bytes,3,opt,name=name_prefix,json=namePrefix,proto3" json:"name_prefix,omitempty"`
+	// At most 64 bytes.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Attempt       uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Fence         *Fence `protobuf:"bytes,6,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceServiceClearRequest) Reset() {
+	*x = ResourceServiceClearRequest{}
+	mi := &file_interrex_v1_resource_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceServiceClearRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceServiceClearRequest) ProtoMessage() {}
+
+func (x *ResourceServiceClearRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_resource_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceServiceClearRequest.ProtoReflect.Descriptor instead.
+func (*ResourceServiceClearRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ResourceServiceClearRequest) GetType() *ResourceType {
+	if x != nil {
+		return x.Type
+	}
+	return nil
+}
+
+func (x *ResourceServiceClearRequest) GetTenancy() *Tenancy {
+	if x != nil {
+		return x.Tenancy
+	}
+	return nil
+}
+
+func (x *ResourceServiceClearRequest) GetNamePrefix() string {
+	if x != nil {
+		return x.NamePrefix
+	}
+	return ""
+}
+
+func (x *ResourceServiceClearRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ResourceServiceClearRequest) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ResourceServiceClearRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
+type ResourceServiceClearResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many were deleted.
+	Deleted       uint32 `protobuf:"varint,1,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Replayed      bool   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceServiceClearResponse) Reset() {
+	*x = ResourceServiceClearResponse{}
+	mi := &file_interrex_v1_resource_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceServiceClearResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceServiceClearResponse) ProtoMessage() {}
+
+func (x *ResourceServiceClearResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_resource_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceServiceClearResponse.ProtoReflect.Descriptor instead.
+func (*ResourceServiceClearResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ResourceServiceClearResponse) GetDeleted() uint32 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
+func (x *ResourceServiceClearResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *ResourceServiceClearResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type ResourceServiceListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its group_version is not read.
@@ -727,7 +885,7 @@ type ResourceServiceListRequest struct {
 
 func (x *ResourceServiceListRequest) Reset() {
 	*x = ResourceServiceListRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[10]
+	mi := &file_interrex_v1_resource_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -739,7 +897,7 @@ func (x *ResourceServiceListRequest) String() string {
 func (*ResourceServiceListRequest) ProtoMessage() {}
 
 func (x *ResourceServiceListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[10]
+	mi := &file_interrex_v1_resource_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -752,7 +910,7 @@ func (x *ResourceServiceListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceListRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceListRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{10}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResourceServiceListRequest) GetType() *ResourceType {
@@ -815,7 +973,7 @@ type ResourceServiceListResponse struct {
 
 func (x *ResourceServiceListResponse) Reset() {
 	*x = ResourceServiceListResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[11]
+	mi := &file_interrex_v1_resource_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +985,7 @@ func (x *ResourceServiceListResponse) String() string {
 func (*ResourceServiceListResponse) ProtoMessage() {}
 
 func (x *ResourceServiceListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[11]
+	mi := &file_interrex_v1_resource_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +998,7 @@ func (x *ResourceServiceListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceListResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceListResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{11}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResourceServiceListResponse) GetItems() []*Resource {
@@ -880,7 +1038,7 @@ type ResourceServiceListByOwnerRequest struct {
 
 func (x *ResourceServiceListByOwnerRequest) Reset() {
 	*x = ResourceServiceListByOwnerRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[12]
+	mi := &file_interrex_v1_resource_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +1050,7 @@ func (x *ResourceServiceListByOwnerRequest) String() string {
 func (*ResourceServiceListByOwnerRequest) ProtoMessage() {}
 
 func (x *ResourceServiceListByOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[12]
+	mi := &file_interrex_v1_resource_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1063,7 @@ func (x *ResourceServiceListByOwnerRequest) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use ResourceServiceListByOwnerRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceListByOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{12}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResourceServiceListByOwnerRequest) GetOwner() *ResourceID {
@@ -954,7 +1112,7 @@ type ResourceServiceListByOwnerResponse struct {
 
 func (x *ResourceServiceListByOwnerResponse) Reset() {
 	*x = ResourceServiceListByOwnerResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[13]
+	mi := &file_interrex_v1_resource_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1124,7 @@ func (x *ResourceServiceListByOwnerResponse) String() string {
 func (*ResourceServiceListByOwnerResponse) ProtoMessage() {}
 
 func (x *ResourceServiceListByOwnerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[13]
+	mi := &file_interrex_v1_resource_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1137,7 @@ func (x *ResourceServiceListByOwnerResponse) ProtoReflect() protoreflect.Message
 
 // Deprecated: Use ResourceServiceListByOwnerResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceListByOwnerResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{13}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResourceServiceListByOwnerResponse) GetItems() []*Resource {
@@ -1018,7 +1176,7 @@ type ResourceServiceWatchRequest struct {
 
 func (x *ResourceServiceWatchRequest) Reset() {
 	*x = ResourceServiceWatchRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[14]
+	mi := &file_interrex_v1_resource_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1188,7 @@ func (x *ResourceServiceWatchRequest) String() string {
 func (*ResourceServiceWatchRequest) ProtoMessage() {}
 
 func (x *ResourceServiceWatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[14]
+	mi := &file_interrex_v1_resource_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1201,7 @@ func (x *ResourceServiceWatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceWatchRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceWatchRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{14}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResourceServiceWatchRequest) GetType() *ResourceType {
@@ -1085,7 +1243,7 @@ type ResourceServiceWatchResponse struct {
 
 func (x *ResourceServiceWatchResponse) Reset() {
 	*x = ResourceServiceWatchResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[15]
+	mi := &file_interrex_v1_resource_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1255,7 @@ func (x *ResourceServiceWatchResponse) String() string {
 func (*ResourceServiceWatchResponse) ProtoMessage() {}
 
 func (x *ResourceServiceWatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[15]
+	mi := &file_interrex_v1_resource_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1268,7 @@ func (x *ResourceServiceWatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceWatchResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceWatchResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{15}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResourceServiceWatchResponse) GetEvents() []*ResourceEvent {
@@ -1136,7 +1294,7 @@ type ResourceEvent struct {
 
 func (x *ResourceEvent) Reset() {
 	*x = ResourceEvent{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[16]
+	mi := &file_interrex_v1_resource_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1306,7 @@ func (x *ResourceEvent) String() string {
 func (*ResourceEvent) ProtoMessage() {}
 
 func (x *ResourceEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[16]
+	mi := &file_interrex_v1_resource_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1319,7 @@ func (x *ResourceEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceEvent.ProtoReflect.Descriptor instead.
 func (*ResourceEvent) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{16}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResourceEvent) GetOperation() string {
@@ -1230,14 +1388,15 @@ const file_interrex_v1_resource_proto_rawDesc = "" +
 	"\fmin_revision\x18\x03 \x01(\x04R\vminRevision\"l\n" +
 	"\x1bResourceServiceReadResponse\x121\n" +
 	"\bresource\x18\x01 \x01(\v2\x15.interrex.v1.ResourceR\bresource\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\xcb\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xe9\x01\n" +
 	"\x1bResourceServiceWriteRequest\x121\n" +
 	"\bresource\x18\x01 \x01(\v2\x15.interrex.v1.ResourceR\bresource\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\rR\aattempt\x12(\n" +
 	"\x05fence\x18\x04 \x01(\v2\x12.interrex.v1.FenceR\x05fence\x12\x16\n" +
-	"\x06strict\x18\x05 \x01(\bR\x06strict\"\x89\x01\n" +
+	"\x06strict\x18\x05 \x01(\bR\x06strict\x12\x1c\n" +
+	"\toverwrite\x18\x06 \x01(\bR\toverwrite\"\x89\x01\n" +
 	"\x1cResourceServiceWriteResponse\x121\n" +
 	"\bresource\x18\x01 \x01(\v2\x15.interrex.v1.ResourceR\bresource\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
@@ -1252,7 +1411,20 @@ const file_interrex_v1_resource_proto_rawDesc = "" +
 	"\x06strict\x18\x06 \x01(\bR\x06strict\"W\n" +
 	"\x1dResourceServiceDeleteResponse\x12\x1a\n" +
 	"\breplayed\x18\x01 \x01(\bR\breplayed\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\xb7\x02\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\x80\x02\n" +
+	"\x1bResourceServiceClearRequest\x12-\n" +
+	"\x04type\x18\x01 \x01(\v2\x19.interrex.v1.ResourceTypeR\x04type\x12.\n" +
+	"\atenancy\x18\x02 \x01(\v2\x14.interrex.v1.TenancyR\atenancy\x12\x1f\n" +
+	"\vname_prefix\x18\x03 \x01(\tR\n" +
+	"namePrefix\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x18\n" +
+	"\aattempt\x18\x05 \x01(\rR\aattempt\x12(\n" +
+	"\x05fence\x18\x06 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"p\n" +
+	"\x1cResourceServiceClearResponse\x12\x18\n" +
+	"\adeleted\x18\x01 \x01(\rR\adeleted\x12\x1a\n" +
+	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xb7\x02\n" +
 	"\x1aResourceServiceListRequest\x12-\n" +
 	"\x04type\x18\x01 \x01(\v2\x19.interrex.v1.ResourceTypeR\x04type\x12.\n" +
 	"\atenancy\x18\x02 \x01(\v2\x14.interrex.v1.TenancyR\atenancy\x12\x1f\n" +
@@ -1290,11 +1462,12 @@ const file_interrex_v1_resource_proto_rawDesc = "" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x121\n" +
 	"\bresource\x18\x02 \x01(\v2\x15.interrex.v1.ResourceR\bresource\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\x98\x05\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\x81\x06\n" +
 	"\x0fResourceService\x12d\n" +
 	"\x04Read\x12'.interrex.v1.ResourceServiceReadRequest\x1a(.interrex.v1.ResourceServiceReadResponse\"\t¹\x19\x05\b\x81\x04\x10\x01\x12g\n" +
 	"\x05Write\x12(.interrex.v1.ResourceServiceWriteRequest\x1a).interrex.v1.ResourceServiceWriteResponse\"\t¹\x19\x05\b\x82\x04\x10\x03\x12j\n" +
-	"\x06Delete\x12).interrex.v1.ResourceServiceDeleteRequest\x1a*.interrex.v1.ResourceServiceDeleteResponse\"\t¹\x19\x05\b\x83\x04\x10\x03\x12d\n" +
+	"\x06Delete\x12).interrex.v1.ResourceServiceDeleteRequest\x1a*.interrex.v1.ResourceServiceDeleteResponse\"\t¹\x19\x05\b\x83\x04\x10\x03\x12g\n" +
+	"\x05Clear\x12(.interrex.v1.ResourceServiceClearRequest\x1a).interrex.v1.ResourceServiceClearResponse\"\t¹\x19\x05\b\x87\x04\x10\x03\x12d\n" +
 	"\x04List\x12'.interrex.v1.ResourceServiceListRequest\x1a(.interrex.v1.ResourceServiceListResponse\"\t¹\x19\x05\b\x84\x04\x10\x01\x12y\n" +
 	"\vListByOwner\x12..interrex.v1.ResourceServiceListByOwnerRequest\x1a/.interrex.v1.ResourceServiceListByOwnerResponse\"\t¹\x19\x05\b\x85\x04\x10\x01\x12i\n" +
 	"\x05Watch\x12(.interrex.v1.ResourceServiceWatchRequest\x1a).interrex.v1.ResourceServiceWatchResponse\"\t¹\x19\x05\b\x86\x04\x10\x040\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
@@ -1311,7 +1484,7 @@ func file_interrex_v1_resource_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_resource_proto_rawDescData
 }
 
-var file_interrex_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_interrex_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_interrex_v1_resource_proto_goTypes = []any{
 	(*ResourceType)(nil),                       // 0: interrex.v1.ResourceType
 	(*Tenancy)(nil),                            // 1: interrex.v1.Tenancy
@@ -1323,64 +1496,71 @@ var file_interrex_v1_resource_proto_goTypes = []any{
 	(*ResourceServiceWriteResponse)(nil),       // 7: interrex.v1.ResourceServiceWriteResponse
 	(*ResourceServiceDeleteRequest)(nil),       // 8: interrex.v1.ResourceServiceDeleteRequest
 	(*ResourceServiceDeleteResponse)(nil),      // 9: interrex.v1.ResourceServiceDeleteResponse
-	(*ResourceServiceListRequest)(nil),         // 10: interrex.v1.ResourceServiceListRequest
-	(*ResourceServiceListResponse)(nil),        // 11: interrex.v1.ResourceServiceListResponse
-	(*ResourceServiceListByOwnerRequest)(nil),  // 12: interrex.v1.ResourceServiceListByOwnerRequest
-	(*ResourceServiceListByOwnerResponse)(nil), // 13: interrex.v1.ResourceServiceListByOwnerResponse
-	(*ResourceServiceWatchRequest)(nil),        // 14: interrex.v1.ResourceServiceWatchRequest
-	(*ResourceServiceWatchResponse)(nil),       // 15: interrex.v1.ResourceServiceWatchResponse
-	(*ResourceEvent)(nil),                      // 16: interrex.v1.ResourceEvent
-	nil,                                        // 17: interrex.v1.Resource.MetadataEntry
-	(*Fence)(nil),                              // 18: interrex.v1.Fence
-	(*anypb.Any)(nil),                          // 19: google.protobuf.Any
-	(Consistency)(0),                           // 20: interrex.v1.Consistency
-	(*timestamppb.Timestamp)(nil),              // 21: google.protobuf.Timestamp
+	(*ResourceServiceClearRequest)(nil),        // 10: interrex.v1.ResourceServiceClearRequest
+	(*ResourceServiceClearResponse)(nil),       // 11: interrex.v1.ResourceServiceClearResponse
+	(*ResourceServiceListRequest)(nil),         // 12: interrex.v1.ResourceServiceListRequest
+	(*ResourceServiceListResponse)(nil),        // 13: interrex.v1.ResourceServiceListResponse
+	(*ResourceServiceListByOwnerRequest)(nil),  // 14: interrex.v1.ResourceServiceListByOwnerRequest
+	(*ResourceServiceListByOwnerResponse)(nil), // 15: interrex.v1.ResourceServiceListByOwnerResponse
+	(*ResourceServiceWatchRequest)(nil),        // 16: interrex.v1.ResourceServiceWatchRequest
+	(*ResourceServiceWatchResponse)(nil),       // 17: interrex.v1.ResourceServiceWatchResponse
+	(*ResourceEvent)(nil),                      // 18: interrex.v1.ResourceEvent
+	nil,                                        // 19: interrex.v1.Resource.MetadataEntry
+	(*Fence)(nil),                              // 20: interrex.v1.Fence
+	(*anypb.Any)(nil),                          // 21: google.protobuf.Any
+	(Consistency)(0),                           // 22: interrex.v1.Consistency
+	(*timestamppb.Timestamp)(nil),              // 23: google.protobuf.Timestamp
 }
 var file_interrex_v1_resource_proto_depIdxs = []int32{
 	0,  // 0: interrex.v1.ResourceID.type:type_name -> interrex.v1.ResourceType
 	1,  // 1: interrex.v1.ResourceID.tenancy:type_name -> interrex.v1.Tenancy
 	2,  // 2: interrex.v1.Resource.id:type_name -> interrex.v1.ResourceID
 	2,  // 3: interrex.v1.Resource.owner:type_name -> interrex.v1.ResourceID
-	18, // 4: interrex.v1.Resource.owner_lease:type_name -> interrex.v1.Fence
-	17, // 5: interrex.v1.Resource.metadata:type_name -> interrex.v1.Resource.MetadataEntry
-	19, // 6: interrex.v1.Resource.data:type_name -> google.protobuf.Any
+	20, // 4: interrex.v1.Resource.owner_lease:type_name -> interrex.v1.Fence
+	19, // 5: interrex.v1.Resource.metadata:type_name -> interrex.v1.Resource.MetadataEntry
+	21, // 6: interrex.v1.Resource.data:type_name -> google.protobuf.Any
 	2,  // 7: interrex.v1.ResourceServiceReadRequest.id:type_name -> interrex.v1.ResourceID
-	20, // 8: interrex.v1.ResourceServiceReadRequest.consistency:type_name -> interrex.v1.Consistency
+	22, // 8: interrex.v1.ResourceServiceReadRequest.consistency:type_name -> interrex.v1.Consistency
 	3,  // 9: interrex.v1.ResourceServiceReadResponse.resource:type_name -> interrex.v1.Resource
 	3,  // 10: interrex.v1.ResourceServiceWriteRequest.resource:type_name -> interrex.v1.Resource
-	18, // 11: interrex.v1.ResourceServiceWriteRequest.fence:type_name -> interrex.v1.Fence
+	20, // 11: interrex.v1.ResourceServiceWriteRequest.fence:type_name -> interrex.v1.Fence
 	3,  // 12: interrex.v1.ResourceServiceWriteResponse.resource:type_name -> interrex.v1.Resource
 	2,  // 13: interrex.v1.ResourceServiceDeleteRequest.id:type_name -> interrex.v1.ResourceID
-	18, // 14: interrex.v1.ResourceServiceDeleteRequest.fence:type_name -> interrex.v1.Fence
-	0,  // 15: interrex.v1.ResourceServiceListRequest.type:type_name -> interrex.v1.ResourceType
-	1,  // 16: interrex.v1.ResourceServiceListRequest.tenancy:type_name -> interrex.v1.Tenancy
-	20, // 17: interrex.v1.ResourceServiceListRequest.consistency:type_name -> interrex.v1.Consistency
-	3,  // 18: interrex.v1.ResourceServiceListResponse.items:type_name -> interrex.v1.Resource
-	2,  // 19: interrex.v1.ResourceServiceListByOwnerRequest.owner:type_name -> interrex.v1.ResourceID
-	20, // 20: interrex.v1.ResourceServiceListByOwnerRequest.consistency:type_name -> interrex.v1.Consistency
-	3,  // 21: interrex.v1.ResourceServiceListByOwnerResponse.items:type_name -> interrex.v1.Resource
-	0,  // 22: interrex.v1.ResourceServiceWatchRequest.type:type_name -> interrex.v1.ResourceType
-	1,  // 23: interrex.v1.ResourceServiceWatchRequest.tenancy:type_name -> interrex.v1.Tenancy
-	16, // 24: interrex.v1.ResourceServiceWatchResponse.events:type_name -> interrex.v1.ResourceEvent
-	3,  // 25: interrex.v1.ResourceEvent.resource:type_name -> interrex.v1.Resource
-	21, // 26: interrex.v1.ResourceEvent.time:type_name -> google.protobuf.Timestamp
-	4,  // 27: interrex.v1.ResourceService.Read:input_type -> interrex.v1.ResourceServiceReadRequest
-	6,  // 28: interrex.v1.ResourceService.Write:input_type -> interrex.v1.ResourceServiceWriteRequest
-	8,  // 29: interrex.v1.ResourceService.Delete:input_type -> interrex.v1.ResourceServiceDeleteRequest
-	10, // 30: interrex.v1.ResourceService.List:input_type -> interrex.v1.ResourceServiceListRequest
-	12, // 31: interrex.v1.ResourceService.ListByOwner:input_type -> interrex.v1.ResourceServiceListByOwnerRequest
-	14, // 32: interrex.v1.ResourceService.Watch:input_type -> interrex.v1.ResourceServiceWatchRequest
-	5,  // 33: interrex.v1.ResourceService.Read:output_type -> interrex.v1.ResourceServiceReadResponse
-	7,  // 34: interrex.v1.ResourceService.Write:output_type -> interrex.v1.ResourceServiceWriteResponse
-	9,  // 35: interrex.v1.ResourceService.Delete:output_type -> interrex.v1.ResourceServiceDeleteResponse
-	11, // 36: interrex.v1.ResourceService.List:output_type -> interrex.v1.ResourceServiceListResponse
-	13, // 37: interrex.v1.ResourceService.ListByOwner:output_type -> interrex.v1.ResourceServiceListByOwnerResponse
-	15, // 38: interrex.v1.ResourceService.Watch:output_type -> interrex.v1.ResourceServiceWatchResponse
-	33, // [33:39] is the sub-list for method output_type
-	27, // [27:33] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	20, // 14: interrex.v1.ResourceServiceDeleteRequest.fence:type_name -> interrex.v1.Fence
+	0,  // 15: interrex.v1.ResourceServiceClearRequest.type:type_name -> interrex.v1.ResourceType
+	1,  // 16: interrex.v1.ResourceServiceClearRequest.tenancy:type_name -> interrex.v1.Tenancy
+	20, // 17: interrex.v1.ResourceServiceClearRequest.fence:type_name -> interrex.v1.Fence
+	0,  // 18: interrex.v1.ResourceServiceListRequest.type:type_name -> interrex.v1.ResourceType
+	1,  // 19: interrex.v1.ResourceServiceListRequest.tenancy:type_name -> interrex.v1.Tenancy
+	22, // 20: interrex.v1.ResourceServiceListRequest.consistency:type_name -> interrex.v1.Consistency
+	3,  // 21: interrex.v1.ResourceServiceListResponse.items:type_name -> interrex.v1.Resource
+	2,  // 22: interrex.v1.ResourceServiceListByOwnerRequest.owner:type_name -> interrex.v1.ResourceID
+	22, // 23: interrex.v1.ResourceServiceListByOwnerRequest.consistency:type_name -> interrex.v1.Consistency
+	3,  // 24: interrex.v1.ResourceServiceListByOwnerResponse.items:type_name -> interrex.v1.Resource
+	0,  // 25: interrex.v1.ResourceServiceWatchRequest.type:type_name -> interrex.v1.ResourceType
+	1,  // 26: interrex.v1.ResourceServiceWatchRequest.tenancy:type_name -> interrex.v1.Tenancy
+	18, // 27: interrex.v1.ResourceServiceWatchResponse.events:type_name -> interrex.v1.ResourceEvent
+	3,  // 28: interrex.v1.ResourceEvent.resource:type_name -> interrex.v1.Resource
+	23, // 29: interrex.v1.ResourceEvent.time:type_name -> google.protobuf.Timestamp
+	4,  // 30: interrex.v1.ResourceService.Read:input_type -> interrex.v1.ResourceServiceReadRequest
+	6,  // 31: interrex.v1.ResourceService.Write:input_type -> interrex.v1.ResourceServiceWriteRequest
+	8,  // 32: interrex.v1.ResourceService.Delete:input_type -> interrex.v1.ResourceServiceDeleteRequest
+	10, // 33: interrex.v1.ResourceService.Clear:input_type -> interrex.v1.ResourceServiceClearRequest
+	12, // 34: interrex.v1.ResourceService.List:input_type -> interrex.v1.ResourceServiceListRequest
+	14, // 35: interrex.v1.ResourceService.ListByOwner:input_type -> interrex.v1.ResourceServiceListByOwnerRequest
+	16, // 36: interrex.v1.ResourceService.Watch:input_type -> interrex.v1.ResourceServiceWatchRequest
+	5,  // 37: interrex.v1.ResourceService.Read:output_type -> interrex.v1.ResourceServiceReadResponse
+	7,  // 38: interrex.v1.ResourceService.Write:output_type -> interrex.v1.ResourceServiceWriteResponse
+	9,  // 39: interrex.v1.ResourceService.Delete:output_type -> interrex.v1.ResourceServiceDeleteResponse
+	11, // 40: interrex.v1.ResourceService.Clear:output_type -> interrex.v1.ResourceServiceClearResponse
+	13, // 41: interrex.v1.ResourceService.List:output_type -> interrex.v1.ResourceServiceListResponse
+	15, // 42: interrex.v1.ResourceService.ListByOwner:output_type -> interrex.v1.ResourceServiceListByOwnerResponse
+	17, // 43: interrex.v1.ResourceService.Watch:output_type -> interrex.v1.ResourceServiceWatchResponse
+	37, // [37:44] is the sub-list for method output_type
+	30, // [30:37] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_resource_proto_init() }
@@ -1396,7 +1576,7 @@ func file_interrex_v1_resource_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_resource_proto_rawDesc), len(file_interrex_v1_resource_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
