@@ -135,3 +135,14 @@ func TestMetricsCountTheOperationsOfAGroup(t *testing.T) {
 		}
 	}
 }
+
+func TestTheOutcomeOfAGroupInTheLogIsUnknownWhenLeadershipIsLost(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		g := r.put(group(t, r.revoke(db, ann.token()), newCall(t, &lease.Claim{Key: other, Holder: "dan", TTL: time.Minute})))
+		r.raft.lose("you", 0)
+		r.applier.LeadershipChanged()
+		r.pass(10 * time.Millisecond)
+		g.want(interrex.KindOutcomeUnknown)
+	})
+}
