@@ -94,12 +94,12 @@ func (c Changes) append() Method {
 			return &interrexv1.ChangeServiceAppendResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 		})
 	// A record of a request id has no data: the request has it.
-	m.answer = func(q *request, r state.Result, _ *state.State) (proto.Message, error) {
+	m.answer = func(p *part, r state.Result, _ *state.State) (proto.Message, error) {
 		reply, is := r.Reply.(*change.Reply)
 		if !is {
 			return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 		}
-		asked, err := appendChange(q.message.(*interrexv1.ChangeServiceAppendRequest))
+		asked, err := appendChange(p.message.(*interrexv1.ChangeServiceAppendRequest))
 		if err != nil {
 			return nil, err
 		}

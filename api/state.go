@@ -20,6 +20,7 @@ func stateService() Service {
 		Read(interrexv1.StateServiceGetSettingsProcedure, getSettings),
 		Write(interrexv1.StateServiceSetSettingsProcedure, state.OwnTable, setSettings, settingsSet),
 		proposeMethod(),
+		groupMethod(),
 	}}
 }
 
@@ -66,8 +67,8 @@ func proposeMethod() Method {
 		c, err := s.Decode(table, p.GetData())
 		return table, proposed{c}, err
 	}
-	m.answer = func(q *request, r state.Result, s *state.State) (proto.Message, error) {
-		reply, err := s.AppendReply(nil, q.op.Table, r.Reply)
+	m.answer = func(p *part, r state.Result, s *state.State) (proto.Message, error) {
+		reply, err := s.AppendReply(nil, p.table, r.Reply)
 		return &interrexv1.ProposeResponse{Reply: reply, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
 	}
 	return m
