@@ -122,12 +122,16 @@ type Recorder interface {
 }
 
 // EventCodec is an optional power of a table: the codec of Event.Value, with
-// which a Recorder keeps its events in snapshots. Without it they are kept
-// without their values. It is safe beside everything else.
+// which a Recorder keeps its events in snapshots. Without it their values are
+// Lost there. It is safe beside everything else.
 type EventCodec interface {
 	AppendEvent(b []byte, value any) []byte
 	DecodeEvent(b []byte) (any, error)
 }
+
+// Lost is the Value of an event that was kept in a snapshot without its value: its
+// table has no EventCodec.
+type Lost struct{}
 
 // Fencer is the power of the table of leases that fences are checked with.
 // It is called with the table's lock held.
