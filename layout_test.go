@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"hold":                  1, // the holder's side of a lease
 	"wire":                  1, // the vocabulary in the API's messages
 	"lease":                 2, // the table of leases
+	"webhook":               2, // the table of webhooks
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
@@ -33,6 +34,7 @@ var floors = map[string]int{
 	"leaseapplier":          3, // from queue to raft and back to the caller
 	"reads":                 3, // strong reads
 	"notify":                3, // lease changes into a target
+	"hookcaller":            3, // the calls of webhooks
 	"client":                3, // what programs import to talk to agents
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
 	"raftworker":            4, // the supervised raft.Raft

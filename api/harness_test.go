@@ -28,6 +28,7 @@ import (
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -45,6 +46,7 @@ type node struct {
 	raft    *raft.Raft
 	state   *state.State
 	leases  *lease.Table
+	hooks   *webhook.Table
 	ring    *watch.Ring
 	queue   *queue.Queue
 	applier *leaseapplier.Applier
@@ -100,10 +102,11 @@ func leader(t testing.TB, nodes []*node) (found *node) {
 
 func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*node, edit []func(*Config)) {
 	nd.leases = lease.New(lease.Config{})
+	nd.hooks = webhook.New(webhook.Config{})
 	nd.ring = watch.New(watch.Config{})
 	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future
 	nd.t.Cleanup(nd.ring.Close)
-	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, statetest.NewRegister()}, Publisher: nd.ring})
+	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.hooks, statetest.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)
 	nd.state = st
 	nd.t.Cleanup(st.Close)
@@ -186,6 +189,7 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 		Engine:         nd.engine,
 		Clock:          clock.WallClock, Logger: quiet{},
 	}
+	config.Webhooks = &Webhooks{Table: nd.hooks}
 	config.Leases = &Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {
 		return nd.applier.Waiting(k), nd.tracker.Current().Leader
 	}}

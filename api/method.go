@@ -43,6 +43,7 @@ type Method struct {
 	answer  func(*request, state.Result, *state.State) (proto.Message, error)       // of a write
 	read    func(proto.Message, *state.State) (proto.Message, error)                // of a read
 	index   func(logIndex uint64) proto.Message                                     // of the read of a log index
+	act     func(context.Context, *Server, *request) (proto.Message, error)         // of what does something here; see act
 	face    func(*Server, *Method) http.Handler
 }
 
@@ -160,13 +161,16 @@ func ValidateService(table state.TableID, s Service) error {
 // ValidateServices reports which method of embedders' services conflicts with
 // the others.
 func ValidateServices(services ...Service) error {
-	return new(Server).take(append([]Service{stateService(), Leases{}.Service()}, services...))
+	return new(Server).take(append([]Service{stateService(), Leases{}.Service(), Webhooks{}.Service()}, services...))
 }
 
 // take adds services. The error says which of their methods does not fit.
 func (s *Server) take(services []Service) error {
-	s.methods = methods{}
+	s.methods, s.data = methods{}, map[state.TableID]func(*state.Event, *state.State) ([]byte, error){}
 	for _, service := range services {
+		if len(service.Methods) > 0 && service.Data != nil {
+			s.data[state.TableID(service.Methods[0].Number>>8)] = service.Data
+		}
 		for _, m := range service.Methods {
 			m.off = service.Off
 			if m.err != nil {
@@ -183,6 +187,16 @@ func (s *Server) take(services []Service) error {
 		}
 	}
 	return nil
+}
+
+// Data makes the JSON document of an event, as webhooks are told it; null where
+// its table's service has none.
+func (s *Server) Data(e *state.Event) ([]byte, error) {
+	make := s.data[e.Table]
+	if make == nil {
+		return []byte("null"), nil
+	}
+	return make(e, s.config.State)
 }
 
 // served refuses the methods of a service that is switched off here.

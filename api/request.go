@@ -38,7 +38,7 @@ type request struct {
 type errand struct {
 	op      state.Operation
 	command state.Command
-	minted  []byte       // for the command, where this agent leads
+	minted  []byte        // for the command, where this agent leads
 	result  state.Result  // from the log here
 	enter   time.Time     // the deadline for entering the log
 	wait    *queue.Wait   // nil: it does not wait for its key
@@ -64,6 +64,7 @@ func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message prot
 		if r.read, err = readOptionsOf(message); err == nil {
 			err = r.fits()
 		}
+		r.read.eventual = r.read.eventual || m.act != nil // nobody else's read waits for it
 		return r, err
 	}
 	r.errand = &errand{}

@@ -12,6 +12,7 @@ import (
 	"github.com/juju/errors"
 
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -21,6 +22,7 @@ type Server struct {
 	config     Config
 	methods    methods // of streams, by number
 	procedures []*Method
+	data       map[state.TableID]func(*state.Event, *state.State) ([]byte, error) // see Service.Data
 	readIndex  *Method
 	calls      *calls
 	reports    reporter
@@ -38,7 +40,7 @@ func New(c Config) (*Server, error) {
 	}
 	c.setDefaults()
 	s := &Server{config: c, calls: newCalls()}
-	if err := s.take(append([]Service{stateService(), c.Leases.Service()}, c.Services...)); err != nil {
+	if err := s.take(append([]Service{stateService(), c.Leases.Service(), c.Webhooks.Service()}, c.Services...)); err != nil {
 		return nil, errors.Annotate(err, "cannot serve")
 	}
 	for _, m := range s.procedures {

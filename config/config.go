@@ -95,6 +95,9 @@ type Raft struct {
 // when its feature is off; its API and workers go.
 type Features struct {
 	Leases Switch `yaml:"leases"`
+	// Webhooks, when they are off on the agent that leads, are not called: those
+	// that are asked before operations answer by their policy, and events wait.
+	Webhooks Switch `yaml:"webhooks"`
 }
 
 // Notify says where changes of leases are carried to.
@@ -139,7 +142,7 @@ func Default() Config {
 			SnapshotInterval:  2 * time.Minute,
 			SnapshotThreshold: 8192,
 		},
-		Features: Features{Leases: On},
+		Features: Features{Leases: On, Webhooks: On},
 		Notify:   Notify{LeaseHolders: NotifySQLite},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
@@ -167,6 +170,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Features.Leases == Unset {
 		c.Features.Leases = On
+	}
+	if c.Features.Webhooks == Unset {
+		c.Features.Webhooks = On
 	}
 	if c.Notify.LeaseHolders == "" {
 		c.Notify.LeaseHolders = NotifyOff

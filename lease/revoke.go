@@ -19,6 +19,14 @@ func (c *Revoke) About() state.About {
 	return state.About{Name: "revoke", Key: c.Key, Privileged: c.Force}
 }
 
+// Announce is part of state.Announcer.
+func (c *Revoke) Announce() (kinds []string, key string) {
+	if c.Force {
+		return []string{interrex.LeaseForced}, c.Key.String()
+	}
+	return []string{interrex.LeaseReleased}, c.Key.String()
+}
+
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Revoke) Validate() error {

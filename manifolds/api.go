@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 )
 
 // leasesFeature lives while leases are switched on.
@@ -75,6 +76,10 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	hooks, err := get[*webhook.Table](ctx, s.name(StateName))
+	if err != nil {
+		return nil, err
+	}
 	services, err := get[[]api.Service](ctx, s.name(StateName))
 	if err != nil {
 		return nil, err
@@ -93,6 +98,8 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	if !features.Leases.On() {
 		c.Leases.Off = "features.leases"
 	}
+	c.Webhooks = s.webhookService(hooks, features.Webhooks.On())
+	c.Visitors = &s.visitors
 	c.Services = services
 	server, err := api.New(c)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/notify"
@@ -15,6 +16,7 @@ import (
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 )
 
 // parts is what may be there; nil: it does not run now.
@@ -23,9 +25,12 @@ type parts struct {
 	directory string
 	state     *state.State
 	leases    *lease.Table
+	webhooks  *webhook.Table
 	ring      *watch.Ring
 	queue     *queue.Queue
 	notifier  *notify.Worker
+	hooks     *hookcaller.Caller
+	teller    *hookcaller.Worker
 	transport *transport.Transport
 	between   transport.TLS    // the transport's; nil: the agent is alone
 	apiTLS    *transport.Files // of the API that is served; nil: none

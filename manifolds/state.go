@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 )
 
 func (s *Set) state() dependency.Manifold {
@@ -34,18 +35,18 @@ func (s *Set) state() dependency.Manifold {
 }
 
 func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
-	table := lease.New(lease.Config{})
+	table, hooks := lease.New(lease.Config{}), webhook.New(webhook.Config{})
 	tables, services := s.config.Agent.tables()
 	ring := watch.New(watch.Config{})
 	st, err := state.New(state.Config{
-		Tables: append(tables, table), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: append(tables, table, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	end := s.Present.set(
-		func(p *parts) { p.state, p.leases, p.ring = st, table, ring },
-		func(p *parts) { p.state, p.leases, p.ring = nil, nil, nil })
+		func(p *parts) { p.state, p.leases, p.webhooks, p.ring = st, table, hooks, ring },
+		func(p *parts) { p.state, p.leases, p.webhooks, p.ring = nil, nil, nil, nil })
 	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
 	w.tomb.Go(func() error {
 		err := w.keepIdentity()
@@ -54,7 +55,7 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		st.Close()
 		return err
 	})
-	return own(give(w, st, table, ring, services), patience, s.overstayed(StateName)), nil
+	return own(give(w, st, table, hooks, ring, services), patience, s.overstayed(StateName)), nil
 }
 
 // stateWorker keeps the replicated state, and notes on disk which cluster it

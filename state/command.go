@@ -27,6 +27,14 @@ type Minter interface {
 	Mint(random io.Reader) ([]byte, error)
 }
 
+// Announcer is an optional power of a Command: webhooks may be asked about it
+// before it enters the log. Announce returns the kinds of event that it may
+// publish, what it asks for first, and their key. A command without it is never
+// sent to a webhook, nor is one with no kinds.
+type Announcer interface {
+	Announce() (kinds []string, key string)
+}
+
 // About is what the code between a caller and the log may know of a command
 // without looking into it.
 type About struct {
