@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,6 +51,10 @@ func contentOf(op *state.Operation) (c content) {
 	h := sha256.New()
 	_, _ = fmt.Fprintf(h, "%d %s %d ", op.Table, op.Fence.Key, op.Fence.Token)
 	_, _ = h.Write(op.Data)
+	for _, p := range op.Group {
+		_, _ = fmt.Fprintf(h, " %d %d ", p.Table, len(p.Data))
+		_, _ = h.Write(p.Data)
+	}
 	h.Sum(c[:0])
 	return c
 }
@@ -115,19 +120,34 @@ func (v *visit) alone() bool {
 	return v.visitors.all[v.key].attempts == 1
 }
 
-// hooksFor gives the hooks that are asked before a command; nil: none.
-func (s *Server) hooksFor(c state.Command) (wanted []*webhook.Hook) {
-	all := s.config.Webhooks.Table.Hooks()
-	if len(all) == 0 {
+// announced is one operation of a request that webhooks may be asked about.
+type announced struct {
+	kinds     []string // what it asks for first
+	key       string
+	procedure string
+	message   proto.Message
+}
+
+// announces gives what a request asks for, in order; nothing of it happens, or
+// all.
+func (r *request) announces() (all []announced) {
+	if a, is := r.command.(state.Announcer); is {
+		if kinds, key := a.Announce(); len(kinds) > 0 {
+			all = append(all, announced{kinds, key, r.method.Procedure, r.message})
+		}
+	}
+	return all
+}
+
+// hooksFor gives the hooks that are asked before a request; nil: none.
+func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
+	hooks := s.config.Webhooks.Table.Hooks()
+	if len(hooks) == 0 {
 		return nil
 	}
-	a, is := c.(state.Announcer)
-	if !is {
-		return nil
-	}
-	kinds, key := a.Announce()
-	for _, h := range all {
-		if h.When == interrex.WebhookBefore && h.WantsAny(kinds, key) {
+	all := r.announces()
+	for _, h := range hooks {
+		if h.When == interrex.WebhookBefore && slices.ContainsFunc(all, func(a announced) bool { return h.WantsAny(a.kinds, a.key) }) {
 			wanted = append(wanted, h)
 		}
 	}
@@ -136,18 +156,20 @@ func (s *Server) hooksFor(c state.Command) (wanted []*webhook.Hook) {
 
 // question is what the hooks are asked about a request.
 func (r *request) question() (hookcaller.Question, error) {
-	m := proto.Clone(r.message)
-	sink(m)
-	body, err := documentOf(m)
-	if err != nil {
-		return hookcaller.Question{}, interrex.Errorf(interrex.KindInvalid, "request: it cannot be shown to webhooks: %v", err)
-	}
-	kinds, key := r.command.(state.Announcer).Announce()
-	op := hookcaller.Operation{Method: strings.TrimPrefix(r.method.Procedure, "/"), Kind: kinds[0], Key: key, Request: body}
+	q := hookcaller.Question{Caller: r.op.Caller, RequestID: r.op.RequestID, Attempt: r.op.Attempt}
 	if f := r.op.Fence; f != (interrex.Fence{}) {
-		op.Fence = &hookcaller.Fence{Key: f.Key.String(), Token: f.Token}
+		q.Fence = &hookcaller.Fence{Key: f.Key.String(), Token: f.Token}
 	}
-	return hookcaller.Question{Caller: r.op.Caller, RequestID: r.op.RequestID, Attempt: r.op.Attempt, Operations: []hookcaller.Operation{op}}, nil
+	for _, a := range r.announces() {
+		m := proto.Clone(a.message)
+		sink(m)
+		body, err := documentOf(m)
+		if err != nil {
+			return q, interrex.Errorf(interrex.KindInvalid, "request: it cannot be shown to webhooks: %v", err)
+		}
+		q.Operations = append(q.Operations, hookcaller.Operation{Method: strings.TrimPrefix(a.procedure, "/"), Kind: a.kinds[0], Key: a.key, Request: body})
+	}
+	return q, nil
 }
 
 // ask asks the hooks about a request, and lets it into the queue if none of them

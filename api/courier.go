@@ -126,7 +126,7 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 			continue
 		}
 		v := c.server.config.Visitors.enter(&r.op)
-		if hooks := c.server.hooksFor(r.command); len(hooks) > 0 {
+		if hooks := c.server.hooksFor(r); len(hooks) > 0 {
 			c.ask(r, hooks, v)
 			continue
 		}

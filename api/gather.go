@@ -175,7 +175,7 @@ func (a *audience) beside(at int) int {
 func (a *audience) serve(at int, events watch.Entries, out *message) (next int) {
 	first := a.running[at].cursor
 	next = at
-	var ids []uint64
+	var takers []*watched
 	for i := range events.Len() {
 		e := events.Event(i)
 		if i > 0 && e.Revision != events.Event(i-1).Revision && (i >= maxRead || out.full()) {
@@ -184,28 +184,42 @@ func (a *audience) serve(at int, events watch.Entries, out *message) (next int) 
 		for next < len(a.running) && a.running[next].cursor.Position() < e.Revision && first.Beside(a.running[next].cursor) {
 			next++
 		}
-		ids = ids[:0]
-		var last *watched
+		takers = takers[:0]
 		for _, w := range a.running[at:next] {
 			if !w.over && w.take(e) {
-				ids, last = append(ids, w.id), w
+				takers = append(takers, w)
 				a.untidy = a.untidy || !w.runs()
 			}
 		}
-		if last != nil {
-			a.send(ids, last.encode, events, i, out)
-		}
+		a.send(takers, events, i, out)
 	}
 	return next
 }
 
-// send puts the encoding of an event into the message.
-func (a *audience) send(ids []uint64, encode func(*state.Event) ([]byte, error), events watch.Entries, i int, out *message) {
-	b, err := events.Encoded(i, encode)
-	if err == nil {
-		out.add(ids, b)
-		return
+// send puts an event into the message for those that take it: once for all of
+// the same method. It writes to takers.
+func (a *audience) send(takers []*watched, events watch.Entries, i int, out *message) {
+	for len(takers) > 0 {
+		m, others := takers[0].method, takers[:0]
+		a.ids = a.ids[:0]
+		for _, w := range takers {
+			if w.method == m {
+				a.ids = append(a.ids, w.id)
+			} else {
+				others = append(others, w)
+			}
+		}
+		b, err := events.Encoded(i, m.Number, func(e *state.Event) ([]byte, error) { return m.encode(e, a.server.config.State) })
+		if err == nil {
+			out.add(a.ids, b)
+		} else {
+			a.endAll(a.ids, err, out)
+		}
+		takers = others
 	}
+}
+
+func (a *audience) endAll(ids []uint64, err error, out *message) {
 	for _, id := range ids {
 		a.end(a.open[id], err, out)
 	}

@@ -94,7 +94,8 @@ type Raft struct {
 // Features switches parts of the agent. A table stays in the replicated state
 // when its feature is off; its API and workers go.
 type Features struct {
-	Leases Switch `yaml:"leases"`
+	Leases    Switch `yaml:"leases"`
+	Resources Switch `yaml:"resources"`
 	// Webhooks, when they are off on the agent that leads, are not called: those
 	// that are asked before operations answer by their policy, and events wait.
 	Webhooks Switch `yaml:"webhooks"`
@@ -142,7 +143,7 @@ func Default() Config {
 			SnapshotInterval:  2 * time.Minute,
 			SnapshotThreshold: 8192,
 		},
-		Features: Features{Leases: On, Webhooks: On},
+		Features: Features{Leases: On, Resources: On, Webhooks: On},
 		Notify:   Notify{LeaseHolders: NotifySQLite},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
@@ -170,6 +171,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Features.Leases == Unset {
 		c.Features.Leases = On
+	}
+	if c.Features.Resources == Unset {
+		c.Features.Resources = On
 	}
 	if c.Features.Webhooks == Unset {
 		c.Features.Webhooks = On

@@ -20,6 +20,8 @@ type Question struct {
 	Caller    string `json:"caller"`
 	RequestID string `json:"request_id"`
 	Attempt   uint32 `json:"attempt"`
+	// Fence is the lease that they depend on; absent: none.
+	Fence *Fence `json:"fence,omitempty"`
 	// Operations happen all, or none.
 	Operations []Operation `json:"operations"`
 }
@@ -29,9 +31,8 @@ type Operation struct {
 	// Method is SERVICE/METHOD of the API.
 	Method string `json:"method"`
 	// Kind is the kind of event that is asked for.
-	Kind  string `json:"kind"`
-	Key   string `json:"key"`
-	Fence *Fence `json:"fence,omitempty"`
+	Kind string `json:"kind"`
+	Key  string `json:"key"`
 	// Request is the method's own, without what stands elsewhere in the Question.
 	Request json.RawMessage `json:"request"`
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 	"github.com/interrex/interrex/webhook"
@@ -35,18 +36,18 @@ func (s *Set) state() dependency.Manifold {
 }
 
 func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
-	table, hooks := lease.New(lease.Config{}), webhook.New(webhook.Config{})
+	table, resources, hooks := lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})
 	tables, services := s.config.Agent.tables()
 	ring := watch.New(watch.Config{})
 	st, err := state.New(state.Config{
-		Tables: append(tables, table, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: append(tables, table, resources, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	end := s.Present.set(
-		func(p *parts) { p.state, p.leases, p.webhooks, p.ring = st, table, hooks, ring },
-		func(p *parts) { p.state, p.leases, p.webhooks, p.ring = nil, nil, nil, nil })
+		func(p *parts) { p.state, p.leases, p.resources, p.webhooks, p.ring = st, table, resources, hooks, ring },
+		func(p *parts) { p.state, p.leases, p.resources, p.webhooks, p.ring = nil, nil, nil, nil, nil })
 	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
 	w.tomb.Go(func() error {
 		err := w.keepIdentity()
@@ -55,7 +56,7 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		st.Close()
 		return err
 	})
-	return own(give(w, st, table, hooks, ring, services), patience, s.overstayed(StateName)), nil
+	return own(give(w, st, table, resources, hooks, ring, services), patience, s.overstayed(StateName)), nil
 }
 
 // stateWorker keeps the replicated state, and notes on disk which cluster it

@@ -111,10 +111,9 @@ func (s *Set) eventData(e *state.Event) ([]byte, error) {
 }
 
 // webhookService is WebhookService of this agent.
-func (s *Set) webhookService(table *webhook.Table, on bool) *api.Webhooks {
-	w := &api.Webhooks{Table: table, Health: s.webhookHealth}
-	if !on {
-		w.Off = "features.webhooks"
+func (s *Set) webhookService(table *webhook.Table, off string) *api.Webhooks {
+	w := &api.Webhooks{Table: table, Health: s.webhookHealth, Off: off}
+	if off != "" {
 		return w
 	}
 	w.Ask = func(hooks []*webhook.Hook, q hookcaller.Question) (func(context.Context) error, error) {

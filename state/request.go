@@ -137,10 +137,8 @@ func replay(op *Operation, rec *record, tables tableSet) Result {
 			"request_id %q: an operation with another content was done under it: use each id for one request alone", op.RequestID))
 	}
 	res := Result{Reply: rec.reply, Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
-	if t, ok := tables.find(rec.table).(Replayer); ok {
-		if err := t.Replay(rec.reply); err != nil {
-			res.Reply, res.Err = nil, err
-		}
+	if err := tables.replayable(rec.table, rec.reply); err != nil {
+		res.Reply, res.Err = nil, err
 	}
 	return res
 }

@@ -118,6 +118,11 @@ func New(c Config) (*State, error) {
 			r.UseCodecs(s.codec)
 		}
 	}
+	for _, t := range s.tables {
+		if f, ok := t.(Fenced); ok {
+			f.UseFencer(s.fencer)
+		}
+	}
 	if s.publisher == nil {
 		s.publisher = discard{}
 	}

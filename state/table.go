@@ -60,7 +60,7 @@ type Table interface {
 	// and the like, as of now.
 	Check(now Time, c Command) error
 	// Apply does what Check has allowed; it cannot fail. It always changes
-	// something: t.Revision is the operation's revision.
+	// something (see Idler): t.Revision is the operation's revision.
 	Apply(t *Turn, c Command) Reply
 
 	// Due is the earliest cluster time at which the table wants a Tick; false:
@@ -98,8 +98,8 @@ type Replayer interface {
 	Replay(r Reply) error
 }
 
-// Follower is an optional power of a table: after each operation, and after
-// each table's Tick, it gets the events of that, in table order, and may change
+// Follower is an optional power of a table: after each operation or group, and
+// after each table's Tick, it gets the events of that, in table order, and may change
 // itself in the same entry, calling t.Next for each change. It sees what the
 // followers before it have added, and must not keep the slice.
 type Follower interface {
@@ -129,6 +129,22 @@ type EventCodec interface {
 // It is called with the table's lock held.
 type Fencer interface {
 	Holds(k interrex.Key, token interrex.Token) bool
+}
+
+// Fenced is an optional power of a table: it asks the Fencer itself, in Check,
+// Apply and Follow, where State holds the locks of all tables. UseFencer is
+// called once, before everything else; nil: no table is one.
+type Fenced interface {
+	UseFencer(f Fencer)
+}
+
+// Idler is an optional power of a table. Idle reports that a command, which
+// Check has allowed, would change nothing, as the delete of what is not there.
+// Then it takes no revision and leaves no record of its request id: repeating
+// it is harmless. It is answered with the reply that Idle returns, and Apply is
+// not called.
+type Idler interface {
+	Idle(c Command) (Reply, bool)
 }
 
 // Waitable is implemented by a table whose operations may wait for one another,
@@ -201,8 +217,8 @@ func (t *Turn) Emit(kind, key string, value any, size int) {
 // Events gives what was emitted in this turn, in order.
 func (t *Turn) Events() []Event { return t.events }
 
-// Operation is one command to one table, in the envelope that every table
-// shares.
+// Operation is one command to one table, or a group of commands, in the envelope
+// that every table shares.
 type Operation struct {
 	Table     TableID
 	Caller    string // the authenticated name; empty on an open API
@@ -218,12 +234,15 @@ type Operation struct {
 	// a repeated attempt brings another, and gets the recorded answer. At most
 	// MaxMinted bytes.
 	Minted []byte
+	// Group makes it a group: several commands, all or none, under this envelope.
+	// Then Table, Data and Minted are empty.
+	Group []Part
 }
 
 // Result answers one operation.
 type Result struct {
-	Reply    Reply
-	Revision interrex.Revision // of the change; of a refusal: where it was refused
+	Reply    Reply             // of a group a GroupReply
+	Revision interrex.Revision // of the change, of a group's last; of a refusal: where it was refused
 	Attempt  uint32            // the attempt that the answer names
 	Replayed bool              // an earlier attempt had done it
 	Err      error             // a refusal, an *interrex.Error

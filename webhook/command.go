@@ -67,3 +67,17 @@ func (t *Table) Check(_ state.Time, c state.Command) error {
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	return c.(command).apply(t, turn)
 }
+
+// CheckGroup reports whether commands of one group can be done, each after those
+// before it. It implements state.Grouper.
+func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
+	after := New(Config{})
+	after.hooks.Store(t.hooks.Load())
+	for _, c := range all {
+		if err := after.Check(now, c); err != nil {
+			return err
+		}
+		c.(command).apply(after, &state.Turn{})
+	}
+	return nil
+}

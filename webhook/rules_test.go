@@ -143,6 +143,26 @@ func TestTheSeventeenthHookIsAConflict(t *testing.T) {
 	}
 }
 
+func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
+	w := newWorld(t)
+	for i := range interrex.MaxWebhooks - 1 {
+		w.must(&webhook.Set{Spec: spec(fmt.Sprint("h", i))}, "")
+	}
+	set := func(name string) state.Command { return &webhook.Set{Spec: spec(name)} }
+	for want, all := range map[error][]state.Command{
+		nil:                  {set("x"), &webhook.Delete{Name: "x"}, set("y")},
+		interrex.ErrConflict: {set("x"), set("y")},
+		interrex.ErrNotFound: {&webhook.Delete{Name: "h1"}, &webhook.Delete{Name: "h1"}},
+	} {
+		if err := w.table.CheckGroup(0, all); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	if n := len(w.table.Hooks()); n != interrex.MaxWebhooks-1 {
+		t.Errorf("a check leaves %d hooks", n)
+	}
+}
+
 func TestAHookWantsItsKindsAndKeys(t *testing.T) {
 	h := &webhook.Hook{Spec: spec("a")}
 	all := &webhook.Hook{}

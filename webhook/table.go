@@ -16,8 +16,8 @@ import (
 // Apply reads must be equal on every agent.
 type Config struct{}
 
-// Table is the replicated table of webhooks. It implements state.Table and
-// state.EventCodec.
+// Table is the replicated table of webhooks. It implements state.Table,
+// state.EventCodec and state.Grouper.
 //
 // Lock and Unlock are for State, which takes the lock once an entry. Hooks and
 // its kin need no lock.
@@ -29,6 +29,7 @@ type Table struct {
 var (
 	_ state.Table      = (*Table)(nil)
 	_ state.EventCodec = (*Table)(nil)
+	_ state.Grouper    = (*Table)(nil)
 )
 
 // New makes an empty table.

@@ -1,17 +1,18 @@
-package lease
+package codec
 
 import (
 	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/interrex/interrex"
 )
 
-// Metadata is what a holder says about itself: keys and values, immutable, in
-// one string. Equal metadata are ==. The zero value is none.
+// Metadata is a map of keys and values in one string, immutable. Equal metadata
+// are ==. The zero value is none.
 type Metadata struct {
-	pairs string // each pair's key and value as appendText writes them, by key
+	pairs string // each pair's key and value as AppendText writes them, by key
 }
 
 // NewMetadata packs a map. Keys may not be empty, all is UTF-8, and keys and
@@ -20,33 +21,42 @@ type Metadata struct {
 func NewMetadata(m map[string]string) (Metadata, error) {
 	var b []byte
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		b = appendText(appendText(b, k), m[k])
+		b = AppendText(AppendText(b, k), m[k])
 	}
 	packed := Metadata{pairs: string(b)}
-	return packed, packed.validate()
+	return packed, packed.Validate()
 }
 
-// Map gives a new map; nil when there is none.
+// Map returns a new map; nil when there is none.
 func (m Metadata) Map() map[string]string {
 	if m.pairs == "" {
 		return nil
 	}
 	out := map[string]string{}
-	for d := (decoder{rest: m.pairs}); d.rest != "" && !d.failed; {
-		k := d.text()
-		out[k] = d.text()
+	for d := NewDecoder(m.pairs); d.More(); {
+		k := d.Text()
+		out[k] = d.Text()
 	}
 	return out
 }
 
-// validate demands the one form in which equal metadata are equal strings.
-func (m Metadata) validate() error {
-	d, last, total := decoder{rest: m.pairs}, "", 0
-	for d.rest != "" {
-		k := d.text()
-		v := d.text()
+// Packed returns the form that UnpackedMetadata reads.
+func (m Metadata) Packed() string { return m.pairs }
+
+// UnpackedMetadata is the reverse of Packed. It is not validated.
+func UnpackedMetadata(packed string) Metadata { return Metadata{pairs: packed} }
+
+// Clone returns a copy that shares no memory with what it was read from.
+func (m Metadata) Clone() Metadata { return Metadata{pairs: strings.Clone(m.pairs)} }
+
+// Validate demands the one form in which equal metadata are equal strings.
+func (m Metadata) Validate() error {
+	d, last, total := NewDecoder(m.pairs), "", 0
+	for d.More() {
+		k := d.Text()
+		v := d.Text()
 		switch {
-		case d.failed || k != "" && k <= last:
+		case d.Failed() || k != "" && k <= last:
 			return interrex.Errorf(interrex.KindInvalid, "metadata: malformed")
 		case k == "":
 			return interrex.Errorf(interrex.KindInvalid, "metadata: a key is empty")

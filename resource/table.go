@@ -1,0 +1,117 @@
+// Package resource owns the table of resources: named documents with a type,
+// versions, owners, and the leases that some of them go with.
+package resource
+
+import (
+	"sync"
+
+	"github.com/tidwall/btree"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Table is the replicated table of resources. It implements state.Table and
+// the optional powers below.
+//
+// Lock and Unlock are for State, which takes the lock once an entry. Methods of
+// state's interfaces run under it; every other method that looks at the content
+// takes the lock for reading itself.
+type Table struct {
+	mu sync.RWMutex
+
+	rows     btree.Map[string, *Record] // by Record.key
+	owned    btree.Map[string, *Record] // those with an owner, by ownedKey
+	presence presence                   // those with an owner lease
+	orphaned orphans                    // owners that are gone, and what they own goes too
+	counts   map[string]int             // resources by GROUP.KIND
+	bytes    int64                      // of all, as Record.weight counts them
+	limits   limits
+	fencer   state.Fencer // nil: no lease is ever held
+}
+
+var (
+	_ state.Table        = (*Table)(nil)
+	_ state.Idler        = (*Table)(nil)
+	_ state.Follower     = (*Table)(nil)
+	_ state.Fenced       = (*Table)(nil)
+	_ state.Configurable = (*Table)(nil)
+	_ state.EventCodec   = (*Table)(nil)
+	_ state.Grouper      = (*Table)(nil)
+)
+
+// New makes an empty table.
+func New() *Table {
+	return &Table{counts: map[string]int{}, presence: presence{}, limits: defaultLimits()}
+}
+
+// Name is the table's name in reports and snapshots.
+func (t *Table) Name() string { return "resources" }
+
+// ID is state.ResourceTable.
+func (t *Table) ID() state.TableID { return state.ResourceTable }
+
+// Version is the version of the commands' and the snapshot's encoding.
+func (t *Table) Version() uint16 { return 1 }
+
+// Lock takes the table for writing.
+func (t *Table) Lock() { t.mu.Lock() }
+
+// Unlock gives the table back.
+func (t *Table) Unlock() { t.mu.Unlock() }
+
+// UseFencer is part of state.Fenced.
+func (t *Table) UseFencer(f state.Fencer) { t.fencer = f }
+
+// put puts r in the place of old; nil: the place is free.
+func (t *Table) put(old, r *Record) {
+	if old != nil {
+		t.forget(old)
+	}
+	t.rows.Set(r.key, r)
+	t.note(r)
+	if old != nil {
+		t.settle(old)
+	}
+}
+
+// remove takes r out.
+func (t *Table) remove(r *Record) {
+	t.rows.Delete(r.key)
+	t.forget(r)
+	t.settle(r)
+}
+
+// note takes a resource into everything beside rows.
+func (t *Table) note(r *Record) {
+	t.counts[r.kind()]++
+	t.bytes += r.weight()
+	if r.Owner != nil {
+		t.owned.Set(ownedKey(*r.Owner, r.key), r)
+	}
+	if r.OwnerLease != nil {
+		t.presence.add(r)
+	}
+}
+
+// forget is the reverse of note.
+func (t *Table) forget(r *Record) {
+	k := r.kind()
+	if t.counts[k]--; t.counts[k] == 0 {
+		delete(t.counts, k)
+	}
+	t.bytes -= r.weight()
+	if r.Owner != nil {
+		t.owned.Delete(ownedKey(*r.Owner, r.key))
+	}
+	if r.OwnerLease != nil {
+		t.presence.remove(r)
+	}
+}
+
+// end removes a resource in the turn, and publishes it as it was last.
+func (t *Table) end(turn *state.Turn, r *Record) {
+	t.remove(r)
+	t.orphan(r)
+	turn.Emit(interrex.ResourceDeleted, r.ID.String(), r, r.size())
+}

@@ -1,0 +1,173 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/state"
+)
+
+// Snapshot is what was stored at one moment. One goroutine reads it; it needs
+// no closing.
+type Snapshot struct {
+	view state.View // nil: its bytes are in rest
+	rest []byte     // items not yet given
+	left uint64
+}
+
+// Snapshot freezes what is stored: at once, whatever the size. Many may be read
+// beside writes. It is for the embedder's own FSM; an agent makes its own, and
+// refuses.
+func (b *Backend) Snapshot() (*Snapshot, error) {
+	if b.agent != nil {
+		return nil, errThrough()
+	}
+	b.local.table.Lock()
+	defer b.local.table.Unlock()
+	return &Snapshot{view: b.local.table.Freeze()}, nil
+}
+
+// Next returns the next resource, encoded for Restoration.Apply, in the order of
+// the keys; nil after the last one, again and again. Equal contents give equal
+// bytes.
+func (s *Snapshot) Next() ([]byte, error) {
+	if s.view != nil {
+		if err := s.open(); err != nil {
+			return nil, err
+		}
+	}
+	if s.left == 0 {
+		return nil, nil
+	}
+	item, rest, err := cut(s.rest)
+	if err != nil {
+		return nil, err
+	}
+	s.rest, s.left = rest, s.left-1
+	return item, nil
+}
+
+// open writes the frozen view into memory.
+func (s *Snapshot) open() error {
+	var b bytes.Buffer
+	err := s.view.Write(&b)
+	s.view.Release()
+	s.view = nil
+	if err != nil {
+		return fmt.Errorf("cannot read the snapshot: %w", err)
+	}
+	n, used := binary.Uvarint(b.Bytes())
+	if used <= 0 {
+		return errors.New("cannot read the snapshot: it is malformed")
+	}
+	s.left, s.rest = n, b.Bytes()[used:]
+	return nil
+}
+
+// cut takes an item off the front of a list.
+func cut(b []byte) (item, rest []byte, err error) {
+	n, used := binary.Uvarint(b)
+	if used <= 0 || n > uint64(len(b)-used) {
+		return nil, nil, errors.New("cannot read the snapshot: it is malformed")
+	}
+	end := used + int(n)
+	return b[used:end:end], b[end:], nil
+}
+
+// Restoration replaces everything that is stored, once it is committed. Until
+// then reads find what was there before.
+type Restoration struct {
+	local *local
+
+	mu    sync.Mutex
+	items map[string][]byte // by key
+	over  bool
+}
+
+// Restore begins to replace everything that is stored. An agent refuses it: a
+// restore of its resources goes through its log.
+func (b *Backend) Restore() (*Restoration, error) {
+	if b.agent != nil {
+		return nil, interrex.Errorf(interrex.KindDisabled, "storage: the resources are an agent's: a restore goes through its log")
+	}
+	return &Restoration{local: b.local, items: map[string][]byte{}}, nil
+}
+
+var errOver = errors.New("storage: the restoration is over")
+
+// Apply takes one resource, as Snapshot.Next returned it. After an error the
+// restoration is as it was before.
+func (r *Restoration) Apply(item []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return errOver
+	}
+	if err := resource.New().Restore(itemsVersion, list(item)); err != nil {
+		return err
+	}
+	one, err := r.local.table.DecodeEvent(item)
+	if err != nil {
+		return err
+	}
+	r.items[one.(*resource.Record).Key()] = bytes.Clone(item)
+	return nil
+}
+
+// Commit puts what was applied in the place of everything else. All watches end
+// with ErrWatchClosed. It does nothing after a Commit or an Abort.
+func (r *Restoration) Commit() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return nil
+	}
+	r.over = true
+	var items [][]byte
+	for _, key := range slices.Sorted(maps.Keys(r.items)) {
+		items = append(items, r.items[key])
+	}
+	r.items = nil
+	return r.local.replace(list(items...))
+}
+
+// Abort gives the restoration up. It does nothing after a Commit or an Abort.
+func (r *Restoration) Abort() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over, r.items = true, nil
+}
+
+// itemsVersion is the version of the table's encoding that list makes.
+const itemsVersion = 1
+
+// list makes a table's content of items: no owner that is gone is among them.
+func list(items ...[]byte) *bytes.Buffer {
+	b := bytes.NewBuffer(binary.AppendUvarint(nil, uint64(len(items))))
+	for _, item := range items {
+		b.Write(binary.AppendUvarint(nil, uint64(len(item))))
+		b.Write(item)
+	}
+	b.WriteByte(0)
+	return b
+}
+
+// replace restores the table, and ends all watches.
+func (l *local) replace(content *bytes.Buffer) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.table.Lock()
+	defer l.table.Unlock()
+	if err := l.table.Restore(itemsVersion, content); err != nil {
+		return err
+	}
+	l.ring.Reset(l.revision)
+	return nil
+}

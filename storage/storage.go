@@ -1,0 +1,143 @@
+// Package storage gives resources the shape of a storage backend: a store with
+// compare-and-set that is replicated by whoever embeds it, with local reads,
+// lists and watches. It stands on the table of resources, and speaks the words
+// of such stores: Backend, Handle, Snapshot, Restoration.
+package storage
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/interrex/interrex"
+)
+
+// The errors of a Store, as errors.Is sees them. GroupVersionMismatchError is
+// the one that carries something.
+var (
+	// ErrNotFound: there is no such resource, or it has another uid.
+	ErrNotFound = interrex.ErrNotFound
+	// ErrCASFailure: the version that was given is not the stored one.
+	ErrCASFailure = interrex.ErrCASFailure
+	// ErrWrongUid: the resource has another uid.
+	ErrWrongUid = interrex.ErrWrongUID
+	// ErrInconsistent: the consistency that was asked for cannot be had now: there
+	// is no leader or no quorum, this agent stops, or nobody knows that
+	// consistency. A write may have happened if the error is
+	// interrex.ErrOutcomeUnknown too.
+	ErrInconsistent = interrex.ErrInconsistent
+	// ErrWatchClosed: a restore has replaced everything; watch again.
+	ErrWatchClosed = interrex.ErrWatchClosed
+)
+
+// GroupVersionMismatchError is the error of a Read of a resource that is stored
+// under another group version. It carries the stored one, for the caller to
+// translate.
+type GroupVersionMismatchError struct {
+	RequestedType interrex.ResourceType
+	Stored        interrex.Resource
+}
+
+// Error names both group versions.
+func (e GroupVersionMismatchError) Error() string {
+	return fmt.Sprintf("resource %s was asked for with group version %q, and is stored with %q",
+		e.Stored.ID.Name, e.RequestedType.GroupVersion, e.Stored.ID.Type.GroupVersion)
+}
+
+// Is reports whether target is the sentinel of the kind.
+func (e GroupVersionMismatchError) Is(target error) bool {
+	return target == error(interrex.ErrGroupVersionMismatch)
+}
+
+// ReadConsistency is what a Read or a List promises.
+type ReadConsistency int
+
+// The consistencies.
+const (
+	// EventualConsistency reads what is here. It never goes back on one agent,
+	// and needs neither leader nor quorum.
+	EventualConsistency ReadConsistency = iota
+	// StrongConsistency is linearizable.
+	StrongConsistency
+)
+
+// String names the consistency.
+func (c ReadConsistency) String() string {
+	switch c {
+	case EventualConsistency:
+		return "Eventual Consistency"
+	case StrongConsistency:
+		return "Strong Consistency"
+	}
+	return fmt.Sprintf("ReadConsistency(%d)", int(c))
+}
+
+// Validate returns an error that is ErrInconsistent for a value that is none of
+// the two.
+func (c ReadConsistency) Validate() error {
+	if c == EventualConsistency || c == StrongConsistency {
+		return nil
+	}
+	return interrex.Errorf(interrex.KindInconsistent, "%v is none: give EventualConsistency or StrongConsistency", c)
+}
+
+// Wildcard is any partition, or any namespace, in a List or WatchList.
+const Wildcard = "*"
+
+// UnversionedType names a type in all its group versions.
+type UnversionedType struct{ Group, Kind string }
+
+// UnversionedTypeFrom leaves out the group version.
+func UnversionedTypeFrom(t interrex.ResourceType) UnversionedType {
+	return UnversionedType{t.Group, t.Kind}
+}
+
+// Store keeps resources. What it returns belongs to the caller, and what it is
+// given is not changed.
+//
+// A uid or a version that is empty is one that differs from every stored one; an
+// empty tenancy is not completed. That is stricter than interrex.Resources.
+type Store interface {
+	// Read returns a resource. The uid of id may be empty: any.
+	//
+	// Errors: ErrNotFound, also when the uid is another; then
+	// GroupVersionMismatchError; ErrInconsistent of a strong read.
+	Read(ctx context.Context, consistency ReadConsistency, id interrex.ResourceID) (interrex.Resource, error)
+	// WriteCAS creates a resource, when res.Version is empty, or replaces the one
+	// with that version, and returns it with its new version.
+	//
+	// Errors: ErrCASFailure when nothing is stored and a version is given;
+	// ErrWrongUid when the uid is not the stored one; ErrCASFailure when the
+	// version is not; ErrInconsistent.
+	WriteCAS(ctx context.Context, res interrex.Resource) (interrex.Resource, error)
+	// DeleteCAS deletes a resource. One that is not there, or has another uid, is
+	// no error, and nothing is deleted.
+	//
+	// Errors: ErrCASFailure when the version is not the stored one;
+	// ErrInconsistent.
+	DeleteCAS(ctx context.Context, id interrex.ResourceID, version string) error
+	// List returns the resources of a type, in the order of their keys, as they
+	// stood at one moment. Partition and namespace may each be Wildcard. The
+	// result is never nil.
+	List(ctx context.Context, consistency ReadConsistency, t UnversionedType, tenancy interrex.Tenancy, namePrefix string) ([]interrex.Resource, error)
+	// ListByOwner returns what id owns; its uid counts, its group version does
+	// not. It is eventual, and never behind an event that a watch here has given.
+	ListByOwner(ctx context.Context, id interrex.ResourceID) ([]interrex.Resource, error)
+	// WatchList begins with an event for each resource that is there, and goes on
+	// with each change, in order. It watches what is here.
+	WatchList(ctx context.Context, t UnversionedType, tenancy interrex.Tenancy, namePrefix string) (Watch, error)
+}
+
+// Watch yields events. One goroutine calls Next at a time; Close may be called
+// by any, and again.
+type Watch interface {
+	// Next waits for an event. Its error is that of ctx; ErrWatchClosed after a
+	// restore; after Close, or the end of the store, another one.
+	Next(ctx context.Context) (interrex.ResourceEvent, error)
+	Close()
+}
+
+// key is a readable form of what makes a resource unique.
+func key(id interrex.ResourceID) string {
+	return strings.Join([]string{id.Type.Group, id.Type.Kind, id.Tenancy.Partition, id.Tenancy.Namespace, id.Name}, "/")
+}
