@@ -122,8 +122,7 @@ func (v *visit) alone() bool {
 
 // announced is one operation of a request that webhooks may be asked about.
 type announced struct {
-	kinds     []string // what it asks for first
-	key       string
+	state.Announcement
 	procedure string
 	message   proto.Message
 }
@@ -132,9 +131,7 @@ type announced struct {
 // all.
 func (r *request) announces() (all []announced) {
 	if a, is := r.command.(state.Announcer); is {
-		if kinds, key := a.Announce(); len(kinds) > 0 {
-			all = append(all, announced{kinds, key, r.method.Procedure, r.message})
-		}
+		all = append(all, announced{a.Announce(), r.method.Procedure, r.message})
 	}
 	return all
 }
@@ -147,7 +144,7 @@ func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
 	}
 	all := r.announces()
 	for _, h := range hooks {
-		if h.When == interrex.WebhookBefore && slices.ContainsFunc(all, func(a announced) bool { return h.WantsAny(a.kinds, a.key) }) {
+		if slices.ContainsFunc(all, func(a announced) bool { return h.Asks(a.Announcement) }) {
 			wanted = append(wanted, h)
 		}
 	}
@@ -161,13 +158,16 @@ func (r *request) question() (hookcaller.Question, error) {
 		q.Fence = &hookcaller.Fence{Key: f.Key.String(), Token: f.Token}
 	}
 	for _, a := range r.announces() {
+		if len(a.Kinds) == 0 {
+			continue
+		}
 		m := proto.Clone(a.message)
 		sink(m)
-		body, err := documentOf(m)
+		body, err := wire.AppendJSON(nil, m)
 		if err != nil {
 			return q, interrex.Errorf(interrex.KindInvalid, "request: it cannot be shown to webhooks: %v", err)
 		}
-		q.Operations = append(q.Operations, hookcaller.Operation{Method: strings.TrimPrefix(a.procedure, "/"), Kind: a.kinds[0], Key: a.key, Request: body})
+		q.Operations = append(q.Operations, hookcaller.Operation{Method: strings.TrimPrefix(a.procedure, "/"), Kind: a.Kinds[0], Key: a.Key, Request: body})
 	}
 	return q, nil
 }

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 
 	"connectrpc.com/connect"
@@ -40,18 +38,6 @@ func (c jsonCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
 		return nil, fmt.Errorf("cannot encode %T: it is no protobuf message", message)
 	}
 	return wire.AppendJSON(b, m)
-}
-
-// documentOf gives a message in this JSON, on one line: protojson varies its
-// spaces on purpose.
-func documentOf(m proto.Message) ([]byte, error) {
-	text, err := jsonCodec{}.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
-	var line bytes.Buffer
-	err = json.Compact(&line, text)
-	return line.Bytes(), err
 }
 
 // Unmarshal implements connect.Codec.

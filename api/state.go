@@ -85,11 +85,11 @@ func (p proposed) Mint(random io.Reader) ([]byte, error) {
 }
 
 // Announce implements state.Announcer.
-func (p proposed) Announce() (kinds []string, key string) {
+func (p proposed) Announce() state.Announcement {
 	if a, is := p.Command.(state.Announcer); is {
 		return a.Announce()
 	}
-	return nil, ""
+	return state.Announcement{}
 }
 
 // About implements state.Command.

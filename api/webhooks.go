@@ -147,7 +147,7 @@ func webhookData(e *state.Event, _ *state.State) ([]byte, error) {
 	if !is {
 		return []byte("null"), nil
 	}
-	return documentOf(wire.Webhook(h.State()))
+	return wire.AppendJSON(nil, wire.Webhook(h.State()))
 }
 
 // act returns a method of operators that changes nothing in the state, and may

@@ -24,13 +24,13 @@ func TestEveryEventOfACommandWasAnnounced(t *testing.T) {
 		decoded := must(w.check(c.Append(nil)))
 		turn := &state.Turn{Revision: 1000, Now: w.now, Table: state.LeaseTable}
 		w.table.Apply(turn, decoded)
-		kinds, about := c.(state.Announcer).Announce()
+		announced := c.(state.Announcer).Announce()
 		if len(turn.Events()) == 0 {
 			t.Errorf("%+v publishes nothing", c)
 		}
 		for _, e := range turn.Events() {
-			if !slices.Contains(kinds, e.Kind) || about != e.Key {
-				t.Errorf("%+v is announced as %v of %s, and publishes %s of %s", c, kinds, about, e.Kind, e.Key)
+			if !slices.Contains(announced.Kinds, e.Kind) || announced.Key != e.Key {
+				t.Errorf("%+v is announced as %+v, and publishes %s of %s", c, announced, e.Kind, e.Key)
 			}
 		}
 	}

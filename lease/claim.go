@@ -22,11 +22,11 @@ type Claim struct {
 func (c *Claim) About() state.About { return state.About{Name: "claim", Key: c.Key} }
 
 // Announce is part of state.Announcer.
-func (c *Claim) Announce() (kinds []string, key string) {
+func (c *Claim) Announce() state.Announcement {
 	if c.Takeover { // of a name that is free it is a claim
-		return []string{interrex.LeaseTakenOver, interrex.LeaseClaimed}, c.Key.String()
+		return state.Announcement{Kinds: []string{interrex.LeaseTakenOver, interrex.LeaseClaimed}, Key: c.Key.String()}
 	}
-	return []string{interrex.LeaseClaimed}, c.Key.String()
+	return state.Announcement{Kinds: []string{interrex.LeaseClaimed}, Key: c.Key.String()}
 }
 
 // Validate reports which field is not allowed. It does not check the key: see

@@ -21,11 +21,11 @@ func (c *Revoke) About() state.About {
 }
 
 // Announce is part of state.Announcer.
-func (c *Revoke) Announce() (kinds []string, key string) {
+func (c *Revoke) Announce() state.Announcement {
 	if c.Force {
-		return []string{interrex.LeaseForced}, c.Key.String()
+		return state.Announcement{Kinds: []string{interrex.LeaseForced}, Key: c.Key.String()}
 	}
-	return []string{interrex.LeaseReleased}, c.Key.String()
+	return state.Announcement{Kinds: []string{interrex.LeaseReleased}, Key: c.Key.String()}
 }
 
 // Validate reports which field is not allowed. It does not check the key: see

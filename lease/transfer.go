@@ -22,8 +22,8 @@ type Transfer struct {
 func (c *Transfer) About() state.About { return state.About{Name: "transfer", Key: c.Key} }
 
 // Announce is part of state.Announcer.
-func (c *Transfer) Announce() (kinds []string, key string) {
-	return []string{interrex.LeaseTransferred}, c.Key.String()
+func (c *Transfer) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.LeaseTransferred}, Key: c.Key.String()}
 }
 
 // Validate reports which field is not allowed. It does not check the key: see

@@ -18,8 +18,8 @@ type Unpin struct {
 func (c *Unpin) About() state.About { return state.About{Name: "unpin", Key: c.Key} }
 
 // Announce is part of state.Announcer.
-func (c *Unpin) Announce() (kinds []string, key string) {
-	return []string{interrex.LeaseUnpinned}, c.Key.String()
+func (c *Unpin) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.LeaseUnpinned}, Key: c.Key.String()}
 }
 
 // Validate reports which field is not allowed. It does not check the key: see

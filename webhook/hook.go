@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
 )
 
 // Secret is a text that is shown to nobody, by no verb of fmt.
@@ -60,9 +61,12 @@ func (h *Hook) wantsKey(key string) bool {
 	return len(h.Prefixes) == 0 || slices.ContainsFunc(h.Prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
-// WantsAny reports whether the hook is for one of several kinds and a key.
-func (h *Hook) WantsAny(kinds []string, key string) bool {
-	return slices.ContainsFunc(kinds, func(kind string) bool { return h.Wants(kind, key) })
+// Asks reports whether the hook is to be asked before what is announced: it is for
+// something that this may publish.
+func (h *Hook) Asks(a state.Announcement) bool {
+	kind := len(a.Kinds) > 0 && (len(h.Kinds) == 0 || slices.ContainsFunc(a.Kinds, func(k string) bool { return slices.Contains(h.Kinds, k) }))
+	within := a.Prefix && slices.ContainsFunc(h.Prefixes, func(p string) bool { return strings.HasPrefix(p, a.Key) })
+	return kind && h.When == interrex.WebhookBefore && (within || h.wantsKey(a.Key))
 }
 
 // Plain gives the hook without its secrets: of its headers it has the names.

@@ -179,8 +179,28 @@ func TestAHookWantsItsKindsAndKeys(t *testing.T) {
 			t.Errorf("Wants(%s, %s) = %v", c.kind, c.key, got)
 		}
 	}
-	if !h.WantsAny([]string{interrex.LeasePinned, interrex.LeaseClaimed}, "team/x") || h.WantsAny(nil, "team/x") {
-		t.Error("WantsAny does not look at each kind")
+	if h.Asks(state.Announcement{Kinds: []string{interrex.LeaseClaimed}, Key: "team/x"}) {
+		t.Error("a hook that is called after events is asked before")
+	}
+	h.When, all.When = interrex.WebhookBefore, interrex.WebhookBefore
+	two := []string{interrex.LeasePinned, interrex.LeaseClaimed}
+	for _, c := range []struct {
+		a    state.Announcement
+		want bool
+	}{
+		{state.Announcement{Kinds: two, Key: "team/x"}, true},
+		{state.Announcement{Kinds: two, Key: "tea"}, false},
+		{state.Announcement{Kinds: two, Key: "tea", Prefix: true}, true},
+		{state.Announcement{Kinds: two, Key: "team/x", Prefix: true}, true},
+		{state.Announcement{Kinds: two, Key: "other", Prefix: true}, false},
+		{state.Announcement{Kinds: two[:1], Key: "team/x"}, false},
+	} {
+		if got := h.Asks(c.a); got != c.want || !all.Asks(c.a) {
+			t.Errorf("Asks(%+v) = %v", c.a, got)
+		}
+	}
+	if h.Asks(state.Announcement{Key: "team/x"}) || all.Asks(state.Announcement{}) {
+		t.Error("what announces nothing is asked about")
 	}
 }
 
@@ -202,7 +222,7 @@ func TestWhatIsNotAllowedIsNamed(t *testing.T) {
 		"kinds: \"lease.taken\" is none":   func(s *webhook.Spec) { s.Kinds = []string{"lease.taken"} },
 		"kinds: user stands there twice":   func(s *webhook.Spec) { s.Kinds = []string{"user", "user"} },
 		"prefixes: at most 16":             func(s *webhook.Spec) { s.Prefixes = make([]string, 17) },
-		"prefixes: 1 to 576":               func(s *webhook.Spec) { s.Prefixes = []string{""} },
+		"prefixes: 1 to 1024":              func(s *webhook.Spec) { s.Prefixes = []string{""} },
 		"headers: at most 16":              func(s *webhook.Spec) { s.Headers = make([]webhook.Header, 17) },
 		"headers: \"a b\" is no name":      func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "a b"}} },
 		"headers: host is set":             func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "host"}} },

@@ -126,8 +126,9 @@ func (s *Spec) validatePrefixes() error {
 	return nil
 }
 
-// maxPrefix is as long as a key can be: a namespace, a slash, and a name.
-const maxPrefix = 63 + 1 + 512
+// maxPrefix is in bytes. Longer ones, of keys of resources, are cut by whoever
+// sets them.
+const maxPrefix = 1024
 
 func (s *Spec) validateHeaders() error {
 	if n := len(s.Headers); n > interrex.MaxWebhookHeaders {
