@@ -7,7 +7,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 )
 
@@ -96,13 +95,20 @@ func (a *audience) show(out *message) {
 }
 
 func (a *audience) showPart(w *watched, most room, out *message) {
-	events, err := w.next(most)
+	events, err := a.next(w, most)
 	for _, e := range events {
 		out.add([]uint64{w.id}, e)
 	}
 	if err != nil {
 		a.end(w, err, out)
 	}
+}
+
+// next returns the next part of a watch's snapshot. A panic there ends this watch
+// only: the stream may have many.
+func (a *audience) next(w *watched, most room) (events [][]byte, err error) {
+	defer a.server.guard(w.method.Number, &err)
+	return w.next(most)
 }
 
 // run sends what the ring has. Watches are served in the order of their
@@ -209,7 +215,7 @@ func (a *audience) send(takers []*watched, events watch.Entries, i int, out *mes
 				others = append(others, w)
 			}
 		}
-		b, err := events.Encoded(i, m.Number, func(e *state.Event) ([]byte, error) { return m.encode(e, a.server.config.State) })
+		b, err := events.Encoded(i, m.Number, m.encode)
 		if err == nil {
 			out.add(a.ids, b)
 		} else {

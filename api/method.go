@@ -222,6 +222,10 @@ func (s *Server) take(services []Service) error {
 		}
 		for _, m := range service.Watches {
 			m.off = service.Off
+			m.encode = func(e *state.Event) (b []byte, err error) {
+				defer s.guard(m.Number, &err)
+				return m.event(e, s.config.State)
+			}
 			s.watches[m.Number] = &m
 		}
 	}

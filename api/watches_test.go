@@ -469,8 +469,8 @@ func TestAnEventIsEncodedOnce(t *testing.T) {
 	defer a.close()
 	defer b.close()
 	f := nd.asks(&interrexv1.WatchRequest{Since: 1})
-	encode := nd.leaseWatch().encode
-	nd.leaseWatch().encode = func(e *state.Event, s *state.State) ([]byte, error) {
+	encode := nd.leaseWatch().event
+	nd.leaseWatch().event = func(e *state.Event, s *state.State) ([]byte, error) {
 		encodings[e.Revision]++
 		return encode(e, s)
 	}
@@ -500,22 +500,43 @@ func TestAnEventIsEncodedOnce(t *testing.T) {
 	}
 }
 
-// What cannot be encoded is the end of those who would get it.
+// What cannot be encoded is the end of those who would get it, and of nobody
+// else.
 func TestAnEventThatCannotBeEncodedEndsItsWatches(t *testing.T) {
+	for what, event := range map[string]func(*state.Event, *state.State) ([]byte, error){
+		"an error": func(*state.Event, *state.State) ([]byte, error) { return nil, errors.New("no letters") },
+		"a panic":  func(*state.Event, *state.State) ([]byte, error) { panic("no letters") },
+	} {
+		nd := cluster(t, 1)[0]
+		a := newAudience(nd.server, caller{})
+		defer a.close()
+		f := nd.asks(&interrexv1.WatchRequest{Since: 1})
+		nd.leaseWatch().event = event
+		nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 1, credit: 100}))
+		f.match = func(*state.Event) bool { return false }
+		nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 2, credit: 100}))
+		e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
+		nd.ring.Publish([]state.Event{e, e}, 2) // of one revision: the second finds the watch ended
+		var out message
+		a.gather(&out)
+		if len(out.Ended) != 1 || out.Ended[0].GetId() != 1 || len(a.open) != 1 {
+			t.Errorf("%s: ended: %v, open: %v", what, out.Ended, a.open)
+		}
+	}
+}
+
+func TestASnapshotThatPanicsEndsItsWatchAlone(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	a := newAudience(nd.server, caller{})
 	defer a.close()
-	f := nd.asks(&interrexv1.WatchRequest{Since: 1})
-	nd.leaseWatch().encode = func(*state.Event, *state.State) ([]byte, error) { return nil, errors.New("no letters") }
+	f := nd.asks(&interrexv1.WatchRequest{})
 	nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 1, credit: 100}))
-	f.match = func(*state.Event) bool { return false }
+	f.present = func(string, room) presentPage { panic("no rows") }
 	nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 2, credit: 100}))
-	e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
-	nd.ring.Publish([]state.Event{e, e}, 2) // of one revision: the second finds the watch ended
 	var out message
 	a.gather(&out)
-	if len(out.Ended) != 1 || out.Ended[0].GetId() != 1 || len(a.open) != 1 {
-		t.Errorf("ended: %v, open: %v", out.Ended, a.open)
+	if len(out.Ended) != 1 || out.Ended[0].GetId() != 2 || out.events != 1 {
+		t.Errorf("ended: %v, and %d events are sent", out.Ended, out.events)
 	}
 }
 

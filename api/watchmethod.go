@@ -61,8 +61,10 @@ type WatchMethod struct {
 
 	// feed reads the bytes of a request.
 	feed func(body []byte, s *state.State) (feed, error)
-	// encode makes the message of an event, once for all watches of the method.
-	encode func(*state.Event, *state.State) ([]byte, error)
+	// event makes the message of an event, encoded.
+	event func(*state.Event, *state.State) ([]byte, error)
+	// encode is event for the server that serves the method.
+	encode func(*state.Event) ([]byte, error)
 	face   func(*Server, *WatchMethod) http.Handler
 }
 
@@ -112,7 +114,7 @@ func Watch[A, Q, E any, PA wire.Message[A], PQ wire.Message[Q], PE wire.Message[
 		}
 		return asks(q, s)
 	}
-	m.encode = func(e *state.Event, s *state.State) ([]byte, error) {
+	m.event = func(e *state.Event, s *state.State) ([]byte, error) {
 		made, err := event(e, s)
 		if err != nil {
 			return nil, err
@@ -177,8 +179,9 @@ func (s *Snapshot[E]) page(after string, most room) presentPage {
 }
 
 // ask reads a request for the caller of a stream.
-func (m *WatchMethod) ask(s *Server, c caller, body []byte) (feed, error) {
-	f, err := m.feed(body, s.config.State)
+func (m *WatchMethod) ask(s *Server, c caller, body []byte) (f feed, err error) {
+	defer s.guard(m.Number, &err)
+	f, err = m.feed(body, s.config.State)
 	if err != nil {
 		return feed{}, err
 	}

@@ -104,11 +104,6 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 		named[own.target()] = true
 		own.weigh(t, &l)
 	}
-	for _, c := range all {
-		if w, is := c.(*Write); is && w.Owner != nil && w.Owner.UID == "" && !w.Strict && named[join(*w.Owner)] {
-			return interrex.Errorf(interrex.KindInvalid, "group: the owner of %s is written or deleted in the same group: give its uid", w.ID)
-		}
-	}
 	if refusal := t.fits(&l); refusal != nil {
 		return refusal
 	}

@@ -150,21 +150,10 @@ func TestAClearRemovesAllWithAPrefixOrNone(t *testing.T) {
 	w.refused(wild, interrex.KindInvalid)
 }
 
-func TestAGroupNamesAnOwnerByItsUIDWhenItTouchesIt(t *testing.T) {
+func TestAClearStandsInNoGroup(t *testing.T) {
 	w := newWorld(t)
-	w.must(&resource.Write{ID: web})
-	child := &resource.Write{ID: id("test.v1.Disk", "a"), Owner: &web}
-	all := []state.Command{&resource.Delete{ID: web}, child}
-	if err := w.table.CheckGroup(0, all); interrex.KindOf(err) != interrex.KindInvalid {
-		t.Errorf("%v", err)
-	}
-	withUID := uid(web, w.get(web).ID.UID)
-	child.Owner = &withUID
-	if err := w.table.CheckGroup(0, all); err != nil {
-		t.Error(err)
-	}
 	clear := &resource.Clear{Selection: interrex.ResourceSelection{Type: web.Type, Tenancy: web.Tenancy}}
-	if err := w.table.CheckGroup(0, []state.Command{clear, child}); interrex.KindOf(err) != interrex.KindInvalid {
+	if err := w.table.CheckGroup(0, []state.Command{clear, &resource.Write{ID: web}}); interrex.KindOf(err) != interrex.KindInvalid {
 		t.Errorf("%v", err)
 	}
 }
