@@ -153,6 +153,9 @@ func (t *teller) reach(at interrex.Revision) {
 // tell delivers one event, again and again until the hook has taken it.
 func (t *teller) tell(ctx context.Context, e *state.Event, nth int) error {
 	data, err := t.worker.config.Data(e)
+	if interrex.KindOf(err) == interrex.KindUnavailable {
+		return err
+	}
 	if err != nil {
 		t.worker.config.Logger.Warningf("webhook %s: the data of revision %d cannot be shown: %v", t.hook.Name, e.Revision, err)
 	}
@@ -188,5 +191,6 @@ func (t *teller) skip(err error) {
 		t.p.SkippedAt = t.worker.config.Clock.Now()
 	}
 	t.mu.Unlock()
+	t.worker.noteSoon()
 	t.worker.config.Logger.Warningf("webhook %s: revisions %d to %d are no longer kept and are not told to it", t.hook.Name, from, to)
 }

@@ -33,7 +33,8 @@ type WorkerConfig struct {
 	Table  *webhook.Table
 	Ring   *watch.Ring
 	Queue  *queue.Queue
-	// Data makes the document of an event's value; nil: null.
+	// Data makes the document of an event's value; nil: null. KindUnavailable is
+	// tried again; after any other error the document is null.
 	Data   func(*state.Event) ([]byte, error)
 	Clock  clock.Clock
 	Logger Logger
@@ -67,7 +68,7 @@ func (c WorkerConfig) Validate() error {
 type Worker struct {
 	config   WorkerConfig
 	catacomb catacomb.Catacomb
-	full     chan struct{} // enough has been delivered to note it
+	full     chan struct{} // there is enough to note
 
 	mu      sync.Mutex
 	tellers map[string]*teller
@@ -221,12 +222,19 @@ func (w *Worker) stopAll() {
 // delivered counts one.
 func (w *Worker) delivered() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.told++; w.told == noteAfter {
-		select {
-		case w.full <- struct{}{}:
-		default:
-		}
+	w.told++
+	full := w.told == noteAfter
+	w.mu.Unlock()
+	if full {
+		w.noteSoon()
+	}
+}
+
+// noteSoon has the positions noted without waiting for their time.
+func (w *Worker) noteSoon() {
+	select {
+	case w.full <- struct{}{}:
+	default:
 	}
 }
 

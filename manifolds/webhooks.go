@@ -105,7 +105,7 @@ func (s *Set) startWebhooks(ctx dependency.Context) (worker.Worker, error) {
 func (s *Set) eventData(e *state.Event) ([]byte, error) {
 	server := s.Present.Server()
 	if server == nil {
-		return nil, fmt.Errorf("the API does not run")
+		return nil, interrex.Errorf(interrex.KindUnavailable, "the API does not run")
 	}
 	return server.Data(e)
 }
@@ -120,7 +120,7 @@ func (s *Set) webhookService(table *webhook.Table, off string) *api.Webhooks {
 		c := s.Present.now().hooks
 		if c == nil {
 			err := interrex.Errorf(interrex.KindUnavailable, "cannot ask the webhooks: they are not called here yet; nothing has happened, try again")
-			err.RetryAfter = again / 100
+			err.RetryAfter = restartGrace / 10
 			return nil, err
 		}
 		call, err := c.Ask(hooks, q)

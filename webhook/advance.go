@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -49,7 +50,7 @@ func (c *Advance) Validate() error {
 func (c *Advance) Append(b []byte) []byte {
 	b = binary.AppendUvarint(append(b, opAdvance), uint64(len(c.Steps)))
 	for _, s := range c.Steps {
-		b = appendText(b, s.Name)
+		b = codec.AppendText(b, s.Name)
 		for _, n := range []uint64{uint64(s.Created), uint64(s.To), uint64(s.SkippedFrom), uint64(s.SkippedTo), s.Skipped} {
 			b = binary.AppendUvarint(b, n)
 		}
@@ -60,8 +61,8 @@ func (c *Advance) Append(b []byte) []byte {
 func (c *Advance) decode(d *decoder) {
 	for n := d.count(interrex.MaxWebhooks); n > 0; n-- {
 		c.Steps = append(c.Steps, Step{
-			Name: d.text(), Created: d.revision(), To: d.revision(),
-			SkippedFrom: d.revision(), SkippedTo: d.revision(), Skipped: d.uvarint(),
+			Name: d.Text(), Created: d.revision(), To: d.revision(),
+			SkippedFrom: d.revision(), SkippedTo: d.revision(), Skipped: d.Uvarint(),
 		})
 	}
 }

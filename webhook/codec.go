@@ -2,43 +2,32 @@ package webhook
 
 import (
 	"encoding/binary"
-	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 )
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
 
 func appendTexts(b []byte, texts []string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(texts)))
 	for _, s := range texts {
-		b = appendText(b, s)
+		b = codec.AppendText(b, s)
 	}
 	return b
 }
 
-func appendBool(b []byte, v bool) []byte {
-	if v {
-		return append(b, 1)
-	}
-	return append(b, 0)
-}
-
 func appendSpec(b []byte, s *Spec) []byte {
-	b = appendText(appendText(appendText(b, s.Name), s.URL), string(s.When))
+	b = codec.AppendText(codec.AppendText(codec.AppendText(b, s.Name), s.URL), string(s.When))
 	b = appendTexts(appendTexts(b, s.Kinds), s.Prefixes)
 	b = binary.AppendUvarint(b, uint64(len(s.Headers)))
 	for _, h := range s.Headers {
-		b = appendText(appendText(b, h.Name), string(h.Value))
+		b = codec.AppendText(codec.AppendText(b, h.Name), string(h.Value))
 	}
 	b = binary.AppendUvarint(b, uint64(s.Timeout))
-	return appendBool(appendText(b, string(s.OnFailure)), s.DryRun)
+	return codec.AppendBool(codec.AppendText(b, string(s.OnFailure)), s.DryRun)
 }
 
 func appendHook(b []byte, h *Hook) []byte {
-	b = appendText(appendSpec(b, &h.Spec), string(h.Secret))
+	b = codec.AppendText(appendSpec(b, &h.Spec), string(h.Secret))
 	for _, n := range []uint64{
 		uint64(h.Created), uint64(h.Revision), uint64(h.Position), uint64(h.SkippedFrom), uint64(h.SkippedTo), h.Skipped,
 	} {
@@ -47,72 +36,26 @@ func appendHook(b []byte, h *Hook) []byte {
 	return b
 }
 
-// decoder reads what the append functions wrote. The first malformed field sets
-// failed, and everything after it is zero. The texts that it gives are parts of
-// rest.
-type decoder struct {
-	rest   string
-	failed bool
-}
+// decoder reads what the append functions wrote.
+type decoder struct{ codec.Decoder }
 
-// done reports whether everything was there and nothing is left.
-func (d *decoder) done() bool { return !d.failed && d.rest == "" }
+func newDecoder(b string) *decoder { return &decoder{codec.NewDecoder(b)} }
 
-func (d *decoder) fail() { d.rest, d.failed = "", true }
-
-// uvarint demands the shortest form, so that equal values are equal bytes.
-func (d *decoder) uvarint() uint64 {
-	var v uint64
-	for i := 0; i < len(d.rest) && i < binary.MaxVarintLen64; i++ {
-		c := d.rest[i]
-		v |= uint64(c&0x7f) << (7 * i)
-		if c >= 0x80 {
-			continue
-		}
-		if c == 0 && i > 0 || i == binary.MaxVarintLen64-1 && c > 1 {
-			break
-		}
-		d.rest = d.rest[i+1:]
-		return v
-	}
-	d.fail()
-	return 0
-}
-
-func (d *decoder) revision() interrex.Revision { return interrex.Revision(d.uvarint()) }
+func (d *decoder) revision() interrex.Revision { return interrex.Revision(d.Uvarint()) }
 
 // count reads a length of at most so many.
 func (d *decoder) count(most int) uint64 {
-	n := d.uvarint()
+	n := d.Uvarint()
 	if n > uint64(most) {
-		d.fail()
+		d.Fail()
 		return 0
 	}
 	return n
 }
 
-func (d *decoder) bool() bool {
-	v := d.uvarint()
-	if v > 1 {
-		d.fail()
-	}
-	return v == 1
-}
-
-func (d *decoder) text() string {
-	n := d.uvarint()
-	if n > uint64(len(d.rest)) {
-		d.fail()
-		return ""
-	}
-	s := d.rest[:n]
-	d.rest = d.rest[n:]
-	return s
-}
-
 func (d *decoder) texts(most int) (all []string) {
 	for n := d.count(most); n > 0; n-- {
-		all = append(all, d.text())
+		all = append(all, d.Text())
 	}
 	return all
 }
@@ -122,21 +65,21 @@ const maxKinds = 64
 
 func (d *decoder) spec() Spec {
 	s := Spec{
-		Name: d.text(), URL: d.text(), When: interrex.WebhookWhen(d.text()),
+		Name: d.Text(), URL: d.Text(), When: interrex.WebhookWhen(d.Text()),
 		Kinds: d.texts(maxKinds), Prefixes: d.texts(interrex.MaxWebhookPrefixes),
 	}
 	for n := d.count(interrex.MaxWebhookHeaders); n > 0; n-- {
-		s.Headers = append(s.Headers, Header{Name: d.text(), Value: Secret(d.text())})
+		s.Headers = append(s.Headers, Header{Name: d.Text(), Value: Secret(d.Text())})
 	}
-	s.Timeout = time.Duration(d.uvarint())
-	s.OnFailure, s.DryRun = interrex.WebhookPolicy(d.text()), d.bool()
+	s.Timeout = d.Duration()
+	s.OnFailure, s.DryRun = interrex.WebhookPolicy(d.Text()), d.Bool()
 	return s
 }
 
 func (d *decoder) hook() *Hook {
 	return &Hook{
-		Spec: d.spec(), Secret: Secret(d.text()),
+		Spec: d.spec(), Secret: Secret(d.Text()),
 		Created: d.revision(), Revision: d.revision(), Position: d.revision(),
-		SkippedFrom: d.revision(), SkippedTo: d.revision(), Skipped: d.uvarint(),
+		SkippedFrom: d.revision(), SkippedTo: d.revision(), Skipped: d.Uvarint(),
 	}
 }

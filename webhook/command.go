@@ -41,8 +41,8 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	if int(op) >= len(operations) || operations[op] == nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: %d is no operation known here", op)
 	}
-	c, d := operations[op](), &decoder{rest: string(data[1:])} // a copy: hooks are kept
-	if c.decode(d); !d.done() {
+	c, d := operations[op](), newDecoder(string(data[1:])) // a copy: hooks are kept
+	if c.decode(d); !d.Done() {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: operation %d is malformed", op)
 	}
 	if err := c.Validate(); err != nil {

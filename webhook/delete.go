@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -15,9 +16,9 @@ func (c *Delete) About() state.About { return state.About{Name: "delete", Privil
 func (c *Delete) Validate() error { return validateName(c.Name) }
 
 // Append encodes the command.
-func (c *Delete) Append(b []byte) []byte { return appendText(append(b, opDelete), c.Name) }
+func (c *Delete) Append(b []byte) []byte { return codec.AppendText(append(b, opDelete), c.Name) }
 
-func (c *Delete) decode(d *decoder) { *c = Delete{Name: d.text()} }
+func (c *Delete) decode(d *decoder) { *c = Delete{Name: d.Text()} }
 
 func (c *Delete) check(t *Table) *interrex.Error {
 	if t.Get(c.Name) == nil {

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -18,22 +19,22 @@ type Reply struct {
 // AppendReply encodes a *Reply for the records of request ids.
 func (t *Table) AppendReply(b []byte, r state.Reply) []byte {
 	reply := r.(*Reply)
-	b = appendBool(b, reply.Hook != nil)
+	b = codec.AppendBool(b, reply.Hook != nil)
 	if reply.Hook != nil {
 		b = appendHook(b, reply.Hook)
 	}
-	return appendText(b, string(reply.Secret))
+	return codec.AppendText(b, string(reply.Secret))
 }
 
 // DecodeReply reads what AppendReply wrote; the error is of kind KindInvalid.
 func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
-	d := &decoder{rest: string(b)}
+	d := newDecoder(string(b))
 	reply := &Reply{}
-	if d.bool() {
+	if d.Bool() {
 		reply.Hook = d.hook()
 	}
-	reply.Secret = Secret(d.text())
-	if !d.done() {
+	reply.Secret = Secret(d.Text())
+	if !d.Done() {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook reply: it is malformed")
 	}
 	return reply, nil
@@ -44,9 +45,9 @@ func (t *Table) AppendEvent(b []byte, value any) []byte { return appendHook(b, v
 
 // DecodeEvent reads what AppendEvent wrote; the error is of kind KindInvalid.
 func (t *Table) DecodeEvent(b []byte) (any, error) {
-	d := &decoder{rest: string(b)}
+	d := newDecoder(string(b))
 	h := d.hook()
-	if !d.done() {
+	if !d.Done() {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook event: it is malformed")
 	}
 	return h, nil

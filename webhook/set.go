@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -46,10 +47,10 @@ func (c *Set) Validate() error {
 
 // Append encodes the command.
 func (c *Set) Append(b []byte) []byte {
-	return appendText(appendSpec(append(b, opSet), &c.Spec), string(c.Secret))
+	return codec.AppendText(appendSpec(append(b, opSet), &c.Spec), string(c.Secret))
 }
 
-func (c *Set) decode(d *decoder) { *c = Set{Spec: d.spec(), Secret: Secret(d.text())} }
+func (c *Set) decode(d *decoder) { *c = Set{Spec: d.spec(), Secret: Secret(d.Text())} }
 
 func (c *Set) check(t *Table) *interrex.Error {
 	if all := t.Hooks(); t.Get(c.Name) == nil && len(all) >= interrex.MaxWebhooks {

@@ -43,11 +43,11 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("cannot restore webhooks: %w", err)
 	}
-	d := &decoder{rest: string(b)}
+	d := newDecoder(string(b))
 	hooks := []*Hook{}
 	for n := d.count(interrex.MaxWebhooks); n > 0; n-- {
 		h := d.hook()
-		if d.failed {
+		if d.Failed() {
 			break
 		}
 		if err := (&Set{Spec: h.Spec, Secret: h.Secret}).Validate(); err != nil {
@@ -58,7 +58,7 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 		}
 		hooks = append(hooks, h)
 	}
-	if !d.done() {
+	if !d.Done() {
 		return fmt.Errorf("cannot restore webhooks: an item is malformed")
 	}
 	t.hooks.Store(&hooks)

@@ -192,7 +192,7 @@ func webhookState(w interrex.WebhookState) string {
 	if w.Health != nil {
 		parts = append(parts, w.Health.Breaker)
 		if w.Health.Failures > 0 {
-			parts = append(parts, fmt.Sprintf("%d failures: %s", w.Health.Failures, w.Health.Error))
+			parts = append(parts, fmt.Sprintf("failures in a row: %d, the last: %s", w.Health.Failures, w.Health.Error))
 		}
 	}
 	if w.Position > 0 {
