@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"codec":                 1, // the encoding that tables share
 	"lease":                 2, // the table of leases
 	"resource":              2, // the table of resources
+	"change":                2, // the feed of everything that was committed
 	"webhook":               2, // the table of webhooks
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers

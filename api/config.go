@@ -98,6 +98,8 @@ type Config struct {
 	Services []Service
 	// Leases serves LeaseService.
 	Leases *Leases
+	// Changes serves ChangeService and /changes. Optional.
+	Changes *Changes
 	// Webhooks serves WebhookService.
 	Webhooks *Webhooks
 	// Visitors are the requests that are in Queue. Optional: without it another

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/resource"
@@ -22,7 +23,7 @@ import (
 
 // tables are the tables with a service here, by how their commands begin: what is
 // before a command's number.
-var tables = map[state.TableID][]byte{state.OwnTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.WebhookTable: nil}
+var tables = map[state.TableID][]byte{state.OwnTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil}
 
 // unreached are the commands that no method makes: by SetIdentity a leader notes
 // which cluster this is, and by Advance how far webhooks were told, and nobody asks
@@ -65,7 +66,7 @@ func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 
 // ours are the services of interrex itself.
 func ours() []Service {
-	return []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service(), Resources{Table: resource.New()}.Service(), Webhooks{Table: webhook.New(webhook.Config{})}.Service()}
+	return []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New(webhook.Config{})}.Service()}
 }
 
 // served gives the unary methods that a server has, by procedure.
@@ -205,7 +206,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 // knows reports whether a table's list of operations has a number.
 func knows(t *testing.T, table state.TableID, number byte) bool {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})}})
+	s, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{}), resource.New(), change.New(), webhook.New(webhook.Config{})}})
 	if err != nil {
 		t.Fatal(err)
 	}

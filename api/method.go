@@ -49,7 +49,10 @@ type Method struct {
 	act     func(context.Context, *Server, *request) (proto.Message, error)         // of what does something here; see act
 	// eventual is how fresh a read is that does not say.
 	eventual bool
-	face     func(*Server, *Method) http.Handler
+	// await is a read that may wait, in place of read: until ctx ends, which it
+	// does when the server drains.
+	await func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error)
+	face  func(*Server, *Method) http.Handler
 }
 
 // Write returns a method that proposes a command to a table. procedure is its
@@ -137,6 +140,24 @@ func read[A any, PA wire.Message[A]](body []byte) (PA, error) {
 	return a, nil
 }
 
+// table is the table that the service is of: the one that its numbers name.
+func (s Service) table() state.TableID {
+	if len(s.Methods) == 0 {
+		return state.OwnTable
+	}
+	return state.TableID(s.Methods[0].Number >> 8)
+}
+
+// method returns a method of interrex's own that is served.
+func (s *Server) method(procedure string) *Method {
+	for _, m := range s.methods {
+		if m.Procedure == procedure {
+			return m
+		}
+	}
+	return nil
+}
+
 // methods finds the methods of a server by their numbers.
 type methods map[uint32]*Method
 
@@ -199,11 +220,7 @@ func ValidateServices(services ...Service) error {
 // take adds services. The error says which of their methods does not fit.
 func (s *Server) take(services []Service) error {
 	s.methods, s.watches = methods{}, map[uint32]*WatchMethod{}
-	s.data = map[state.TableID]func(*state.Event, *state.State) ([]byte, error){}
 	for _, service := range services {
-		if len(service.Methods) > 0 && service.Data != nil {
-			s.data[state.TableID(service.Methods[0].Number>>8)] = service.Data
-		}
 		for _, m := range service.declares() {
 			if m.err != nil {
 				return m.err
@@ -235,11 +252,7 @@ func (s *Server) take(services []Service) error {
 // Data makes the JSON document of an event, as webhooks are told it; null where
 // its table's service has none.
 func (s *Server) Data(e *state.Event) ([]byte, error) {
-	make := s.data[e.Table]
-	if make == nil {
-		return []byte("null"), nil
-	}
-	return make(e, s.config.State)
+	return s.documents.data(e, s.config.State)
 }
 
 // served refuses the methods of a service that is switched off here.

@@ -217,6 +217,9 @@ func messageForm(d protoreflect.MessageDescriptor, value []byte) string {
 	case "google.protobuf.Timestamp":
 		return `a time of RFC 3339, such as "2026-01-31T12:00:00Z"`
 	}
+	if d.FullName() == "google.protobuf.Any" {
+		return `an object with its type, such as {"@type": "type.googleapis.com/google.protobuf.Struct", "value": {"a": 1}}; of a type that is not known here the value is base64`
+	}
 	if d.FullName().Parent() == "google.protobuf" {
 		return "the JSON of a " + string(d.FullName())
 	}

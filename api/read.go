@@ -50,9 +50,23 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 		o.message, o.err = r.method.act(ctx, s, r)
 		return o
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.config.ReadWait)
+	reaching, cancel := context.WithTimeout(ctx, s.config.ReadWait)
+	err := s.reach(reaching, r.caller, r.read.min)
+	cancel()
+	if r.method.await == nil || err != nil {
+		return s.look(r, err)
+	}
+	return s.await(ctx, r)
+}
+
+// await answers a read that may wait.
+func (s *Server) await(ctx context.Context, r *request) (o outcome) {
+	defer s.guard(r.method.Number, &o.err)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	return s.look(r, s.reach(ctx, r.caller, r.read.min))
+	defer context.AfterFunc(s.calls.ended, cancel)()
+	o.message, o.err = r.method.await(ctx, r.message, s.config.State)
+	return o
 }
 
 // readAll answers linearizable reads, all with one request to the leader.

@@ -12,7 +12,6 @@ import (
 	"github.com/juju/errors"
 
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -22,8 +21,8 @@ type Server struct {
 	config     Config
 	procedures []wire.Method // all of the services
 	methods    methods
-	watches    map[uint32]*WatchMethod                                            // by number
-	data       map[state.TableID]func(*state.Event, *state.State) ([]byte, error) // see Service.Data
+	watches    map[uint32]*WatchMethod // by number
+	documents  Changes                 // of the events of all tables
 	readIndex  *Method
 	calls      *calls
 	reports    reporter
@@ -39,7 +38,13 @@ func New(c Config) (*Server, error) {
 	}
 	c.setDefaults()
 	s := &Server{config: c, calls: newCalls()}
-	if err := s.take(append([]Service{stateService(), c.Leases.Service(), c.Webhooks.Service()}, c.Services...)); err != nil {
+	services := append([]Service{stateService(), c.Leases.Service(), c.Webhooks.Service()}, c.Services...)
+	if c.Changes != nil {
+		c.Changes.Services = services
+		services = append(services, c.Changes.Service())
+	}
+	s.documents.Services = services
+	if err := s.take(services); err != nil {
 		return nil, errors.Annotate(err, "cannot serve")
 	}
 	for _, m := range s.methods {
@@ -114,6 +119,9 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	mux.HandleFunc("GET /healthz", s.readyz)
 	mux.HandleFunc("GET /leader", s.leaderProbe)
 	mux.Handle("GET /metrics", s.metrics)
+	if s.config.Changes != nil {
+		plainChanges{s, *s.config.Changes}.routes(mux)
+	}
 	mux.Handle("/", s.tidy(rpc))
 	return mux
 }

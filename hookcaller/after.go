@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/webhook"
 )
 
-// change is an event as a hook is told of it, and as the change feed shows it.
-type change struct {
+// document is an event as a hook is told of it, and as the change feed shows it.
+type document struct {
 	Revision interrex.Revision `json:"revision,string"`
 	Kind     string            `json:"kind"`
 	Key      string            `json:"key"`
@@ -25,7 +26,10 @@ type change struct {
 
 // changeOf makes the document of an event; data is its value's, nil: none.
 func changeOf(e *state.Event, data []byte) ([]byte, error) {
-	c := change{Revision: e.Revision, Kind: e.Kind, Key: e.Key, Tags: []string{}, Time: e.Wall.UTC(), Data: data}
+	c := document{Revision: e.Revision, Kind: e.Kind, Key: e.Key, Tags: []string{}, Time: e.Wall.UTC(), Data: data}
+	if u, is := e.Value.(*change.User); is {
+		c.Tags = append(c.Tags, u.Tags...)
+	}
 	if c.Data == nil {
 		c.Data = json.RawMessage("null")
 	}
@@ -70,7 +74,7 @@ func (c *Caller) sample(h *webhook.Hook) []byte {
 		Operations: []Operation{{Method: "sample", Kind: kind, Key: key, Request: json.RawMessage("{}")}},
 	}
 	if h.When == interrex.WebhookAfter {
-		sample = change{Kind: kind, Key: key, Tags: []string{}, Time: now, Data: json.RawMessage("null")}
+		sample = document{Kind: kind, Key: key, Tags: []string{}, Time: now, Data: json.RawMessage("null")}
 	}
 	b, _ := json.Marshal(sample) // of texts and times: it cannot fail
 	return b

@@ -142,7 +142,7 @@ type taker struct {
 	url   string
 	fails atomic.Int64
 	mu    sync.Mutex
-	got   []change
+	got   []document
 	keys  []string
 }
 
@@ -153,7 +153,7 @@ func newTaker(t *testing.T) *taker {
 			w.WriteHeader(503)
 			return
 		}
-		var c change
+		var c document
 		b, _ := io.ReadAll(r.Body)
 		if err := json.Unmarshal(b, &c); err != nil {
 			t.Errorf("%s: %v", b, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"gopkg.in/tomb.v2"
 
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/resource"
@@ -38,25 +39,31 @@ func (s *Set) state() dependency.Manifold {
 func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 	table, resources, hooks := lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})
 	tables, services := s.config.Agent.tables()
-	ring := watch.New(watch.Config{})
+	changes := change.New()
+	ring := watch.New(watch.Config{Backlog: changes})
 	st, err := state.New(state.Config{
-		Tables: append(tables, table, resources, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: append(tables, table, resources, changes, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	end := s.Present.set(
-		func(p *parts) { p.state, p.leases, p.resources, p.webhooks, p.ring = st, table, resources, hooks, ring },
-		func(p *parts) { p.state, p.leases, p.resources, p.webhooks, p.ring = nil, nil, nil, nil, nil })
+		func(p *parts) {
+			p.state, p.leases, p.resources, p.changes, p.webhooks, p.ring = st, table, resources, changes, hooks, ring
+		},
+		func(p *parts) {
+			p.state, p.leases, p.resources, p.changes, p.webhooks, p.ring = nil, nil, nil, nil, nil, nil
+		})
 	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
 	w.tomb.Go(func() error {
 		err := w.keepIdentity()
 		end()
 		ring.Close()
+		changes.Close()
 		st.Close()
 		return err
 	})
-	return own(give(w, st, table, resources, hooks, ring, services), patience, s.overstayed(StateName)), nil
+	return own(give(w, st, table, resources, changes, hooks, ring, services), patience, s.overstayed(StateName)), nil
 }
 
 // stateWorker keeps the replicated state, and notes on disk which cluster it

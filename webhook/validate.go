@@ -14,7 +14,7 @@ import (
 var (
 	announced = []string{
 		interrex.LeaseClaimed, interrex.LeaseTakenOver, interrex.LeaseTransferred, interrex.LeaseReleased, interrex.LeaseForced,
-		interrex.LeasePinned, interrex.LeaseUnpinned, "resource.written", "resource.deleted", "user",
+		interrex.LeasePinned, interrex.LeaseUnpinned, interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange,
 	}
 	happening = []string{
 		interrex.LeaseExpired, "member.added", "member.removed", "member.changed", interrex.WebhookSet, interrex.WebhookDeleted,
