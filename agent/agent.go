@@ -220,6 +220,9 @@ func (a *Agent) Tracker(name string) (*change.Tracker, error) { return a.tracker
 // asked for once the agent is started, and outlive restarts of it.
 func (a *Agent) Resources() interrex.Resources { return client.ResourcesOf(a) }
 
+// Webhooks sets and reads webhooks, through this agent.
+func (a *Agent) Webhooks() interrex.Webhooks { return client.WebhooksOf(a) }
+
 // Propose puts a command of an embedder's own table into the log, from any agent,
 // and returns the table's reply.
 func (a *Agent) Propose(ctx context.Context, p interrex.Proposal) (interrex.ProposalAnswer, error) {

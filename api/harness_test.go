@@ -29,6 +29,7 @@ import (
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -47,6 +48,7 @@ type node struct {
 	state   *state.State
 	leases  *lease.Table
 	things  *resource.Table
+	hooks   *webhook.Table
 	ring    *watch.Ring
 	queue   *queue.Queue
 	applier *leaseapplier.Applier
@@ -101,11 +103,11 @@ func leader(t testing.TB, nodes []*node) (found *node) {
 }
 
 func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*node, edit []func(*Config)) {
-	nd.leases, nd.things = lease.New(lease.Config{}), resource.New()
+	nd.leases, nd.things, nd.hooks = lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})
 	nd.ring = watch.New(watch.Config{})
 	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future
 	nd.t.Cleanup(nd.ring.Close)
-	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, statetest.NewRegister()}, Publisher: nd.ring})
+	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, nd.hooks, statetest.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)
 	nd.state = st
 	nd.t.Cleanup(st.Close)
@@ -188,6 +190,7 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 		Engine:         nd.engine,
 		Clock:          clock.WallClock, Logger: quiet{},
 	}
+	config.Webhooks = &Webhooks{Table: nd.hooks}
 	config.Leases = &Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {
 		return nd.applier.Waiting(k), nd.tracker.Current().Leader
 	}}

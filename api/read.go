@@ -42,8 +42,14 @@ func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 	return s.readHere(ctx, r)
 }
 
-// readHere answers an eventual read from this agent's state.
-func (s *Server) readHere(ctx context.Context, r *request) outcome {
+// readHere answers an eventual read from this agent's state, or does what a method
+// does here.
+func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
+	if r.method.act != nil {
+		defer s.guard(r.method.Number, &o.err)
+		o.message, o.err = r.method.act(ctx, s, r)
+		return o
+	}
 	reaching, cancel := context.WithTimeout(ctx, s.config.ReadWait)
 	err := s.reach(reaching, r.caller, r.read.min)
 	cancel()

@@ -85,6 +85,14 @@ func (p proposed) Mint(random io.Reader) ([]byte, error) {
 	return nil, nil
 }
 
+// Announce implements state.Announcer.
+func (p proposed) Announce() state.Announcement {
+	if a, is := p.Command.(state.Announcer); is {
+		return a.Announce()
+	}
+	return state.Announcement{}
+}
+
 // About implements state.Command.
 func (p proposed) About() state.About {
 	about := p.Command.About()

@@ -97,6 +97,9 @@ type Features struct {
 	Leases    Switch `yaml:"leases"`
 	Resources Switch `yaml:"resources"`
 	Changes   Switch `yaml:"changes"`
+	// Webhooks, when they are off on the agent that leads, are not called: those
+	// that are asked before operations answer by their policy, and events wait.
+	Webhooks Switch `yaml:"webhooks"`
 }
 
 // Notify says where changes of leases are carried to.
@@ -141,7 +144,7 @@ func Default() Config {
 			SnapshotInterval:  2 * time.Minute,
 			SnapshotThreshold: 8192,
 		},
-		Features: Features{Leases: On, Resources: On, Changes: On},
+		Features: Features{Leases: On, Resources: On, Changes: On, Webhooks: On},
 		Notify:   Notify{LeaseHolders: NotifySQLite},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
@@ -175,6 +178,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Features.Changes == Unset {
 		c.Features.Changes = On
+	}
+	if c.Features.Webhooks == Unset {
+		c.Features.Webhooks = On
 	}
 	if c.Notify.LeaseHolders == "" {
 		c.Notify.LeaseHolders = NotifyOff

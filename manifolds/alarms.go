@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
@@ -86,6 +87,10 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "mend this agent as the peer's words say: its directory, certificate, CA or version; an empty directory cannot take the place of a member's"},
 		{Name: "snapshot-loop", Look: s.snapshotLoop,
 			Do: "if it goes on, restart this agent, and the leader"},
+		{Name: "webhook-failing", Look: s.webhookFailing,
+			Do: "mend what the webhook calls, and see 'interrex webhook test NAME'; or delete the webhook"},
+		{Name: "webhook-skipped", Look: s.webhookSkipped,
+			Do: "bring what the webhook calls in step by hand: these events are not told again; the alarm ends after an hour, or when the webhook is set again"},
 		{Name: "worker-failing", Look: s.workerFailing, After: restartGrace, Keep: again,
 			Do: "see interrex agent report; the worker is started again by itself"},
 	}
@@ -294,6 +299,12 @@ func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 		used := now.resources.Usage()
 		note("resources.max-count", used.Count, used.MaxCount)
 		note("resources.max-bytes", used.Bytes, used.MaxBytes)
+	}
+	if now.webhooks != nil {
+		note("webhooks", int64(len(now.webhooks.Hooks())), interrex.MaxWebhooks)
+	}
+	if now.hooks != nil {
+		note("webhook-calls", int64(now.hooks.Calls()), hookcaller.MaxCalls)
 	}
 	return found
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/webhook"
 )
 
 // AgentConfig is what an agent is made of: what an operator sets (see package
@@ -108,7 +109,7 @@ func (c AgentConfig) validTables() error {
 			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstOwnTable)
 		}
 	}
-	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}))}).Validate(); err != nil {
+	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}), webhook.New(webhook.Config{}))}).Validate(); err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
 	if err := api.ValidateServices(services...); err != nil {

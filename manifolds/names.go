@@ -38,6 +38,8 @@ const (
 	LeasesName         = DefaultPrefix + "leases"
 	ProjectionName     = DefaultPrefix + "projection"
 	NotifyName         = DefaultPrefix + "lease-notify"
+	HookCallerName     = DefaultPrefix + "webhook-caller"
+	WebhooksName       = DefaultPrefix + "webhooks"
 )
 
 // Name gives a name of this package under the configuration's prefix.

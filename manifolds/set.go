@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
 
@@ -31,6 +32,7 @@ type Set struct {
 	registry *registry
 	metrics  *agentMetrics
 	started  time.Time
+	visitors api.Visitors
 
 	reloading sync.Mutex // one reload at a time
 }
@@ -110,6 +112,8 @@ func (s *Set) all() dependency.Manifolds {
 		LeasesName:         s.leases(),
 		ProjectionName:     s.projection(),
 		NotifyName:         s.notify(),
+		HookCallerName:     s.hookCaller(),
+		WebhooksName:       s.webhooks(),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 )
 
 func (s *Set) state() dependency.Manifold {
@@ -36,21 +37,23 @@ func (s *Set) state() dependency.Manifold {
 }
 
 func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
-	table, resources := lease.New(lease.Config{}), resource.New()
+	table, resources, hooks := lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})
 	tables, services := s.config.Agent.tables()
 	changes := change.New()
 	ring := watch.New(watch.Config{Backlog: changes})
 	st, err := state.New(state.Config{
-		Tables: append(tables, table, resources, changes), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: append(tables, table, resources, changes, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	end := s.Present.set(
 		func(p *parts) {
-			p.state, p.leases, p.resources, p.changes, p.ring = st, table, resources, changes, ring
+			p.state, p.leases, p.resources, p.changes, p.webhooks, p.ring = st, table, resources, changes, hooks, ring
 		},
-		func(p *parts) { p.state, p.leases, p.resources, p.changes, p.ring = nil, nil, nil, nil, nil })
+		func(p *parts) {
+			p.state, p.leases, p.resources, p.changes, p.webhooks, p.ring = nil, nil, nil, nil, nil, nil
+		})
 	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
 	w.tomb.Go(func() error {
 		err := w.keepIdentity()
@@ -60,7 +63,7 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		st.Close()
 		return err
 	})
-	return own(give(w, st, table, resources, changes, ring, services), patience, s.overstayed(StateName)), nil
+	return own(give(w, st, table, resources, changes, hooks, ring, services), patience, s.overstayed(StateName)), nil
 }
 
 // stateWorker keeps the replicated state, and notes on disk which cluster it
