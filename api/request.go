@@ -38,7 +38,7 @@ type request struct {
 type errand struct {
 	op      state.Operation
 	command state.Command
-	minted  []byte       // for the command, where this agent leads
+	minted  []byte        // for the command, where this agent leads
 	result  state.Result  // from the log here
 	enter   time.Time     // the deadline for entering the log
 	wait    *queue.Wait   // nil: it does not wait for its key

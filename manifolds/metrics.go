@@ -74,6 +74,7 @@ var (
 	revisionDesc = desc("revision", "The revision that this agent has applied.")
 	leasesDesc   = desc("leases", "Leases that are held.", "namespace")
 	watchersDesc = desc("watchers", "Watches that are open on this agent.")
+	observerDesc = desc("observations_dropped_total", "Changes that the program's observers have lost.")
 	queueDesc    = desc("queue_depth", "Operations that wait for the log.", "lane")
 	lagDesc      = desc("projection_lag_revisions", "Revisions that the database of lease holders is behind this agent.")
 	silentDesc   = desc("member_silent_seconds", "Time since another member was last heard of, where this agent knows.", "member")
@@ -90,7 +91,7 @@ type stateCollector struct{ set *Set }
 // Describe implements prometheus.Collector.
 func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		revisionDesc, leasesDesc, watchersDesc, queueDesc, lagDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
+		revisionDesc, leasesDesc, watchersDesc, observerDesc, queueDesc, lagDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
 	} {
 		ch <- d
 	}
@@ -101,6 +102,9 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	now := c.set.Present.now()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	if o := c.set.config.Agent.Observers; o != nil {
+		ch <- prometheus.MustNewConstMetric(observerDesc, prometheus.CounterValue, float64(o.Dropped()))
 	}
 	if now.state != nil {
 		gauge(revisionDesc, float64(now.state.Revision()))

@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
@@ -23,6 +24,7 @@ type parts struct {
 	directory string
 	state     *state.State
 	leases    *lease.Table
+	machine   *fsm.Table // nil also where the embedder has none
 	ring      *watch.Ring
 	queue     *queue.Queue
 	notifier  *notify.Worker

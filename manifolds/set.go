@@ -81,7 +81,7 @@ func New(c Config) (*Set, error) {
 
 // all is the graph: one line a worker.
 func (s *Set) all() dependency.Manifolds {
-	return dependency.Manifolds{
+	all := dependency.Manifolds{
 		ClockName:          s.clock(),
 		LoggingName:        s.logging(),
 		AlarmsName:         s.watchAlarms(),
@@ -111,6 +111,13 @@ func (s *Set) all() dependency.Manifolds {
 		ProjectionName:     s.projection(),
 		NotifyName:         s.notify(),
 	}
+	if s.config.Agent.Observers != nil {
+		all[ObserversName] = s.observers()
+	}
+	if s.config.Agent.FSM != nil {
+		all[HandOverName] = s.handOver()
+	}
+	return all
 }
 
 // name gives a manifold's name in this set.

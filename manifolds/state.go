@@ -9,6 +9,8 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"gopkg.in/tomb.v2"
 
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -36,6 +38,13 @@ func (s *Set) state() dependency.Manifold {
 func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 	table := lease.New(lease.Config{})
 	tables, services := s.config.Agent.tables()
+	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
+	if err != nil {
+		return nil, err
+	}
+	if machine != nil {
+		tables, services = append(tables, machine), append(services, api.Machine())
+	}
 	ring := watch.New(watch.Config{})
 	st, err := state.New(state.Config{
 		Tables: append(tables, table), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
@@ -44,8 +53,8 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		return nil, err
 	}
 	end := s.Present.set(
-		func(p *parts) { p.state, p.leases, p.ring = st, table, ring },
-		func(p *parts) { p.state, p.leases, p.ring = nil, nil, nil })
+		func(p *parts) { p.state, p.leases, p.machine, p.ring = st, table, machine, ring },
+		func(p *parts) { p.state, p.leases, p.machine, p.ring = nil, nil, nil, nil })
 	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
 	w.tomb.Go(func() error {
 		err := w.keepIdentity()
@@ -55,6 +64,14 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		return err
 	})
 	return own(give(w, st, table, ring, services), patience, s.overstayed(StateName)), nil
+}
+
+// machine makes the table of the embedder's own state machine; nil: there is none.
+func (c AgentConfig) machine(now clock.Clock, logger fsm.Logger) (*fsm.Table, error) {
+	if c.FSM == nil {
+		return nil, nil
+	}
+	return fsm.New(fsm.Config{Machine: c.FSM(), Clock: now, Logger: logger})
 }
 
 // stateWorker keeps the replicated state, and notes on disk which cluster it

@@ -450,7 +450,7 @@ func (x *SetSettingsResponse) GetRevision() uint64 {
 
 type ProposeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The table's ID, from 256 on.
+	// The table's ID, from 256 on; 0: the agents' own state machine.
 	Table uint32 `protobuf:"varint,1,opt,name=table,proto3" json:"table,omitempty"`
 	// The command, in the table's own encoding: with it the request has at most
 	// 1 MiB and 64 KiB.
@@ -530,10 +530,13 @@ func (x *ProposeRequest) GetFence() *Fence {
 
 type ProposeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The reply, in the table's own encoding.
-	Reply         []byte `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
-	Replayed      bool   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
-	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The state machine's result, or the reply in the table's own encoding.
+	Reply    []byte `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
+	Replayed bool   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Why the state machine has refused the command, which took its revision all
+	// the same; absent: it has done it.
+	Refused       *Error `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -589,11 +592,18 @@ func (x *ProposeResponse) GetRevision() uint64 {
 	return 0
 }
 
+func (x *ProposeResponse) GetRefused() *Error {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
 var File_interrex_v1_state_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x17interrex/v1/state.proto\x12\vinterrex.v1\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\x12\n" +
+	"\x17interrex/v1/state.proto\x12\vinterrex.v1\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\x12\n" +
 	"\x10ReadIndexRequest\"0\n" +
 	"\x11ReadIndexResponse\x12\x1b\n" +
 	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\"#\n" +
@@ -624,11 +634,12 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tR\trequestId\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12(\n" +
-	"\x05fence\x18\x05 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"_\n" +
+	"\x05fence\x18\x05 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"\x8d\x01\n" +
 	"\x0fProposeResponse\x12\x14\n" +
 	"\x05reply\x18\x01 \x01(\fR\x05reply\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision2\xb9\x03\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12,\n" +
+	"\arefused\x18\x04 \x01(\v2\x12.interrex.v1.ErrorR\arefused2\xb9\x03\n" +
 	"\fStateService\x12T\n" +
 	"\tReadIndex\x12\x1d.interrex.v1.ReadIndexRequest\x1a\x1e.interrex.v1.ReadIndexResponse\"\b¹\x19\x04\b\x01\x10\x01\x12K\n" +
 	"\x06Retire\x12\x1a.interrex.v1.RetireRequest\x1a\x1b.interrex.v1.RetireResponse\"\b¹\x19\x04\b\x02\x10\x02\x12Z\n" +
@@ -664,27 +675,29 @@ var file_interrex_v1_state_proto_goTypes = []any{
 	nil,                         // 11: interrex.v1.SetSettingsRequest.ValuesEntry
 	(Consistency)(0),            // 12: interrex.v1.Consistency
 	(*Fence)(nil),               // 13: interrex.v1.Fence
+	(*Error)(nil),               // 14: interrex.v1.Error
 }
 var file_interrex_v1_state_proto_depIdxs = []int32{
 	12, // 0: interrex.v1.GetSettingsRequest.consistency:type_name -> interrex.v1.Consistency
 	6,  // 1: interrex.v1.GetSettingsResponse.items:type_name -> interrex.v1.Setting
 	11, // 2: interrex.v1.SetSettingsRequest.values:type_name -> interrex.v1.SetSettingsRequest.ValuesEntry
 	13, // 3: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
-	0,  // 4: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
-	2,  // 5: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
-	4,  // 6: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
-	7,  // 7: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
-	9,  // 8: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
-	1,  // 9: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
-	3,  // 10: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
-	5,  // 11: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
-	8,  // 12: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
-	10, // 13: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	14, // 4: interrex.v1.ProposeResponse.refused:type_name -> interrex.v1.Error
+	0,  // 5: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
+	2,  // 6: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
+	4,  // 7: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
+	7,  // 8: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
+	9,  // 9: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
+	1,  // 10: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
+	3,  // 11: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
+	5,  // 12: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
+	8,  // 13: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
+	10, // 14: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
+	10, // [10:15] is the sub-list for method output_type
+	5,  // [5:10] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_state_proto_init() }
@@ -692,6 +705,7 @@ func file_interrex_v1_state_proto_init() {
 	if File_interrex_v1_state_proto != nil {
 		return
 	}
+	file_interrex_v1_error_proto_init()
 	file_interrex_v1_lease_proto_init()
 	file_interrex_v1_method_proto_init()
 	type x struct{}
