@@ -18,9 +18,9 @@ import (
 )
 
 // An operation stands in its table's folder, and in one file each of api, client
-// and proto. What lies between knows that there are operations, and not which:
+// and proto; the watch of a table in one more of api and client. What lies between knows that there are operations, and not which:
 // otherwise a further one would have to be written in all of it.
-var home = []string{"lease/", "api/leases.go", "client/leases.go"}
+var home = []string{"lease/", "api/leases.go", "api/leasewatch.go", "client/leases.go", "client/leasewatch.go"}
 
 // leaseProto is the .proto of the same.
 const leaseProto = "interrex/v1/lease.proto"
@@ -106,14 +106,12 @@ func commands(t *testing.T) []string {
 	return found
 }
 
-// leaseMethods gives the unary methods of LeaseService.
+// leaseMethods gives the methods of LeaseService.
 func leaseMethods() []protoreflect.MethodDescriptor {
 	var found []protoreflect.MethodDescriptor
 	methods := interrexv1.File_interrex_v1_lease_proto.Services().ByName("LeaseService").Methods()
 	for i := range methods.Len() {
-		if !methods.Get(i).IsStreamingServer() {
-			found = append(found, methods.Get(i))
-		}
+		found = append(found, methods.Get(i))
 	}
 	return found
 }

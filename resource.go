@@ -221,6 +221,8 @@ type WriteResourceRequest struct {
 	// is another than the stored one, and uid, generation and owner are stored as
 	// they are given.
 	Strict bool
+	// Overwrite writes whatever is stored; no Version is given then.
+	Overwrite bool
 }
 
 // WriteResourceAnswer answers a write.
@@ -249,6 +251,21 @@ type DeleteResourceAnswer struct {
 	Revision Revision
 }
 
+// ClearResourcesRequest deletes resources by a prefix of their names.
+type ClearResourcesRequest struct {
+	ResourceSelection // without Wildcard
+	RequestID         string
+	Attempt           uint32
+	Fence             Fence
+}
+
+// ClearResourcesAnswer answers it.
+type ClearResourcesAnswer struct {
+	Deleted  int
+	Replayed bool
+	Revision Revision
+}
+
 // ResourceSelection says which resources a list or watch is about.
 type ResourceSelection struct {
 	Type       ResourceType // its GroupVersion is not read: every one is listed
@@ -263,6 +280,9 @@ func (s ResourceSelection) Validate() error {
 	}
 	if err := validateWord("type: kind", s.Type.Kind, "_-", true); err != nil {
 		return err
+	}
+	if len(s.NamePrefix) > MaxName {
+		return Errorf(KindInvalid, "name_prefix: at most %d bytes are allowed, not %d", MaxName, len(s.NamePrefix))
 	}
 	t := s.Tenancy
 	if t.Partition == Wildcard {
@@ -330,6 +350,9 @@ type Resources interface {
 	// Delete deletes a resource: KindCASFailure when a version is given that is
 	// not the stored one.
 	Delete(ctx context.Context, r DeleteResourceRequest) (DeleteResourceAnswer, error)
+	// Clear deletes all resources that are selected, or none: KindTooLarge when
+	// there are more than 1 000.
+	Clear(ctx context.Context, r ClearResourcesRequest) (ClearResourcesAnswer, error)
 	List(ctx context.Context, r ListResourcesRequest) (ResourcePage, error)
 	ListByOwner(ctx context.Context, r ListOwnedRequest) (ResourcePage, error)
 	Watch(ctx context.Context, r WatchResourcesRequest) (ResourceWatch, error)

@@ -197,6 +197,10 @@ func (a *Agent) Addrs() map[string]string {
 // for once the agent is started, and outlive restarts of it.
 func (a *Agent) Leases() interrex.Leases { return leases{client.LeasesOf(a), a} }
 
+// Resources are the resources of the cluster, through this agent. They may be
+// asked for once the agent is started, and outlive restarts of it.
+func (a *Agent) Resources() interrex.Resources { return client.ResourcesOf(a) }
+
 // Propose puts a command of an embedder's own state machine or table into the log,
 // from any agent, and returns what it answers. What a state machine refuses has
 // an answer, with its revision, and the machine's error.
@@ -215,10 +219,11 @@ func (a *Agent) UnregisterObserver(o *Observer) { a.config.Observers.Unregister(
 
 // Status says how the agent and its cluster are. It asks nobody.
 func (a *Agent) Status() api.Status {
-	if r := a.running(); r != nil {
-		return r.set.Status()
+	r := a.running()
+	if r == nil {
+		return api.Status{ID: a.config.ID, State: api.Stopped}
 	}
-	return api.Status{State: "stopped"}
+	return r.set.Status()
 }
 
 // Leadership begins a watch of who leads: it replays the present, coalesces,

@@ -27,6 +27,7 @@ type audience struct {
 	showing []*watched // have credit, and take what is present; in turn
 	ahead   []*watched // have not begun: this agent is behind them
 
+	ids     []uint64          // reused: of the watches that get an event
 	untidy  bool              // running is out of order, or has watches that cannot go on
 	partway bool              // the last message was full
 	behind  interrex.Revision // and the next continues with the watches after this position
@@ -41,8 +42,7 @@ func newAudience(s *Server, c caller) *audience {
 // begin opens a watch, or reports in the message why it cannot. One that is
 // ahead of this agent has to wait.
 func (a *audience) begin(o *interrexv1.WatchOpen, out *message) {
-	f, err := a.read(o)
-	w := &watched{feed: f, id: o.GetId(), credit: int(o.GetCredit())}
+	w, err := a.read(o)
 	switch {
 	case err != nil:
 		a.refuse(o.GetId(), err, out)
@@ -72,29 +72,30 @@ func (a *audience) refuse(id uint64, err error, out *message) {
 }
 
 // read reads what a watch asks for.
-func (a *audience) read(o *interrexv1.WatchOpen) (feed, error) {
-	method, known := a.server.watchables[o.GetMethod()]
+func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
+	method := a.server.watches[o.GetMethod()]
 	switch {
 	case a.open[o.GetId()] != nil:
-		return feed{}, interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", o.GetId())
+		return nil, interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", o.GetId())
 	case len(a.open) >= MaxWatches:
 		err := interrex.Errorf(interrex.KindOverloaded, "%d watches are open on this stream: close some, or open another stream", len(a.open))
 		err.RetryAfter = maxPause
-		return feed{}, err
+		return nil, err
 	case o.GetCredit() > MaxWatchCredit:
-		return feed{}, creditError(int64(o.GetCredit()))
+		return nil, creditError(int64(o.GetCredit()))
 	case len(o.GetBody()) > MaxWatchBody:
-		return feed{}, interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
-	case !known:
-		return feed{}, interrex.Errorf(interrex.KindDisabled, "method: %d is no watch that agent %s knows", o.GetMethod(), a.server.config.ID)
+		return nil, interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
+	case method == nil:
+		return nil, interrex.Errorf(interrex.KindDisabled, "method: %d is no watch that agent %s knows", o.GetMethod(), a.server.config.ID)
 	}
-	return method.feed(a.caller, o.GetBody())
+	f, err := method.ask(a.server, a.caller, o.GetBody())
+	return &watched{feed: f, method: method, id: o.GetId(), credit: int(o.GetCredit())}, err
 }
 
 // add begins a watch: it misses nothing that comes after.
 func (a *audience) add(w *watched) (err error) {
 	since := w.since
-	if since == 0 {
+	if since == 0 && w.present != nil {
 		since = a.server.config.State.Revision()
 		w.showing = &snapshot{}
 	}

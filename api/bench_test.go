@@ -52,10 +52,9 @@ func BenchmarkAudience(b *testing.B) {
 				nd := cluster(b, 1)[0]
 				a := newAudience(nd.server, caller{})
 				defer a.close()
-				f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{Since: 1, Prefix: prefix})
-				nd.must(err)
+				f := nd.asks(&interrexv1.WatchRequest{Since: 1, Prefix: prefix})
 				for id := range watches {
-					nd.must(a.add(&watched{feed: f, id: uint64(id), credit: math.MaxInt}))
+					nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: uint64(id), credit: math.MaxInt}))
 				}
 				b.ReportAllocs()
 				at := 1

@@ -14,7 +14,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -110,8 +109,8 @@ func unsupported(accepted string, r *http.Request) *interrex.Error {
 		return interrex.Errorf(interrex.KindInvalid, "%s: write Content-Type: application/json; served are %s", what, strings.Join(types, ", "))
 	}
 	easy := ""
-	if r.URL.Path == interrexv1.LeaseServiceWatchProcedure {
-		easy = "; 'interrex lease watch -o json' does all that"
+	if table, is := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/interrex.v1."), "Service/Watch"); is && !strings.Contains(table, "/") && table != "Stream" {
+		easy = fmt.Sprintf("; 'interrex %s watch -o json' does all that", strings.ToLower(table))
 	}
 	return interrex.Errorf(interrex.KindInvalid, "%s, which is a stream: write Content-Type: application/connect+json; %s%s; served are %s",
 		what, enveloping, easy, strings.Join(types, ", "))

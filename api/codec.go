@@ -4,12 +4,12 @@ import (
 	"fmt"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex/wire"
 )
 
-// jsonCodec is protobuf's JSON as people expect it: the names of the .proto on
-// output, zeros and empty lists present, and unknown fields refused, so that a
+// jsonCodec is JSON as wire writes it. Unknown fields are refused, so that a
 // misspelt field is an error and not a default.
 type jsonCodec struct{ name string }
 
@@ -37,7 +37,7 @@ func (c jsonCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("cannot encode %T: it is no protobuf message", message)
 	}
-	return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.MarshalAppend(b, m)
+	return wire.AppendJSON(b, m)
 }
 
 // Unmarshal implements connect.Codec.
@@ -46,7 +46,7 @@ func (c jsonCodec) Unmarshal(b []byte, message any) error {
 	if !ok {
 		return fmt.Errorf("cannot decode %T: it is no protobuf message", message)
 	}
-	if err := protojson.Unmarshal(b, m); err != nil {
+	if err := wire.UnmarshalJSON(b, m); err != nil {
 		return misread(b, m.ProtoReflect(), err)
 	}
 	return nil

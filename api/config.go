@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
@@ -71,35 +70,6 @@ type Engine interface {
 	Reload(ctx context.Context) ([]string, error)
 	// Drain stops the agent politely, and returns when it is drained.
 	Drain(ctx context.Context) error
-}
-
-// Status is what an agent knows about itself beside state and leadership.
-type Status struct {
-	State       string // leader, follower, candidate, waiting, standalone, stopped
-	ClusterID   string // that the disk remembers; empty: none
-	Draining    bool   // it stops politely, and answers still
-	CommitIndex uint64
-	LastContact time.Duration // with the leader; 0 on the leader itself
-	Members     []Member
-	Quorum      string // in words: what may still fail
-	Alarms      []alarm.Alarm
-	Uptime      time.Duration
-	APIAddress  string
-}
-
-// Member is one member of the cluster, as this agent sees it.
-type Member struct {
-	ID       string
-	Address  string // where it is dialled; empty: unknown here
-	Suffrage string // voter, nonvoter
-	Leader   bool
-	// APIAddress is where its API is; empty: unknown here.
-	APIAddress string
-	// LastContact is how long ago this agent last heard of it; nil: never, or it
-	// is this agent itself.
-	LastContact *time.Duration
-	// Silent says that this is too long.
-	Silent bool
 }
 
 // Check is one line of the readiness probe.

@@ -40,8 +40,9 @@ func (e engineService) Status(context.Context, *connect.Request[interrexv1.Statu
 	m := &interrexv1.StatusResponse{
 		Id: c.ID, Version: c.Version, ApiAddress: own.APIAddress,
 		ClusterId: orElse(identity.ClusterID, own.ClusterID), Epoch: identity.Epoch.Number,
-		State: own.State, LeaderId: l.LeaderID, LeaderAddress: l.LeaderAddress, Term: l.Term,
-		Revision: uint64(c.State.Revision()), AppliedIndex: applied, CommitIndex: own.CommitIndex,
+		State: own.State.String(), LeaderId: l.LeaderID, LeaderAddress: l.LeaderAddress, Term: l.Term,
+		Revision: uint64(c.State.Revision()), AppliedIndex: applied, CommitIndex: own.Log.CommitIndex,
+		FirstIndex: own.Log.FirstIndex, LastIndex: own.Log.LastIndex, LastTerm: own.Log.LastTerm, Membership: own.Membership.String(),
 		LastContact: durationpb.New(own.LastContact), Uptime: durationpb.New(own.Uptime),
 		ClusterTime: durationpb.New(time.Duration(c.State.Now())),
 		Quorum:      own.Quorum,
@@ -62,6 +63,7 @@ func (e engineService) Status(context.Context, *connect.Request[interrexv1.Statu
 func memberStatus(m Member) *interrexv1.MemberStatus {
 	out := &interrexv1.MemberStatus{
 		Id: m.ID, Address: m.Address, ApiAddress: m.APIAddress, Suffrage: m.Suffrage, Leader: m.Leader, Silent: m.Silent,
+		MatchIndex: m.MatchIndex,
 	}
 	if m.LastContact != nil {
 		out.LastContact = durationpb.New(*m.LastContact)

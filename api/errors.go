@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -163,8 +164,8 @@ func (s *Server) guard(number uint32, err *error) {
 		return
 	}
 	procedure := "no method"
-	if m := s.methods[number]; m != nil {
-		procedure = m.Procedure
+	if i := slices.IndexFunc(s.procedures, func(m wire.Method) bool { return m.Number == number }); i >= 0 {
+		procedure = s.procedures[i].Procedure
 	}
 	*err = s.panicked(procedure, reason)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 )
 
@@ -96,13 +95,20 @@ func (a *audience) show(out *message) {
 }
 
 func (a *audience) showPart(w *watched, most room, out *message) {
-	events, err := w.next(most)
+	events, err := a.next(w, most)
 	for _, e := range events {
 		out.add([]uint64{w.id}, e)
 	}
 	if err != nil {
 		a.end(w, err, out)
 	}
+}
+
+// next returns the next part of a watch's snapshot. A panic there ends this watch
+// only: the stream may have many.
+func (a *audience) next(w *watched, most room) (events [][]byte, err error) {
+	defer a.server.guard(w.method.Number, &err)
+	return w.next(most)
 }
 
 // run sends what the ring has. Watches are served in the order of their
@@ -175,7 +181,7 @@ func (a *audience) beside(at int) int {
 func (a *audience) serve(at int, events watch.Entries, out *message) (next int) {
 	first := a.running[at].cursor
 	next = at
-	var ids []uint64
+	var takers []*watched
 	for i := range events.Len() {
 		e := events.Event(i)
 		if i > 0 && e.Revision != events.Event(i-1).Revision && (i >= maxRead || out.full()) {
@@ -184,28 +190,42 @@ func (a *audience) serve(at int, events watch.Entries, out *message) (next int) 
 		for next < len(a.running) && a.running[next].cursor.Position() < e.Revision && first.Beside(a.running[next].cursor) {
 			next++
 		}
-		ids = ids[:0]
-		var last *watched
+		takers = takers[:0]
 		for _, w := range a.running[at:next] {
 			if !w.over && w.take(e) {
-				ids, last = append(ids, w.id), w
+				takers = append(takers, w)
 				a.untidy = a.untidy || !w.runs()
 			}
 		}
-		if last != nil {
-			a.send(ids, last.encode, events, i, out)
-		}
+		a.send(takers, events, i, out)
 	}
 	return next
 }
 
-// send puts the encoding of an event into the message.
-func (a *audience) send(ids []uint64, encode func(*state.Event) ([]byte, error), events watch.Entries, i int, out *message) {
-	b, err := events.Encoded(i, encode)
-	if err == nil {
-		out.add(ids, b)
-		return
+// send puts an event into the message for those that take it: once for all of
+// the same method. It writes to takers.
+func (a *audience) send(takers []*watched, events watch.Entries, i int, out *message) {
+	for len(takers) > 0 {
+		m, others := takers[0].method, takers[:0]
+		a.ids = a.ids[:0]
+		for _, w := range takers {
+			if w.method == m {
+				a.ids = append(a.ids, w.id)
+			} else {
+				others = append(others, w)
+			}
+		}
+		b, err := events.Encoded(i, m.Number, m.encode)
+		if err == nil {
+			out.add(a.ids, b)
+		} else {
+			a.endAll(a.ids, err, out)
+		}
+		takers = others
 	}
+}
+
+func (a *audience) endAll(ids []uint64, err error, out *message) {
 	for _, id := range ids {
 		a.end(a.open[id], err, out)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
@@ -20,7 +21,7 @@ import (
 
 // tables are the tables with a service here, by how their commands begin: what is
 // before a command's number.
-var tables = map[state.TableID][]byte{state.OwnTable: {1}, state.LeaseTable: nil}
+var tables = map[state.TableID][]byte{state.OwnTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil}
 
 // unreached are the state's own commands that no method makes: by SetIdentity a
 // leader notes which cluster this is, and nobody asks for that.
@@ -60,11 +61,16 @@ func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 	return found
 }
 
-// served gives the methods that a server has, by procedure.
+// ours are the services of interrex itself.
+func ours() []Service {
+	return []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service(), Resources{Table: resource.New()}.Service()}
+}
+
+// served gives the unary methods that a server has, by procedure.
 func served(t *testing.T) map[string]Method {
 	t.Helper()
 	found := map[string]Method{}
-	for _, s := range []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service()} {
+	for _, s := range ours() {
 		for _, m := range s.Methods {
 			if m.err != nil {
 				t.Error(m.err)
@@ -80,7 +86,15 @@ func served(t *testing.T) map[string]Method {
 
 func TestEveryDeclaredMethodIsServed(t *testing.T) {
 	numbers := map[uint32]string{}
-	served := served(t)
+	served, watched := served(t), map[string]bool{}
+	for _, s := range ours() {
+		for _, w := range s.Watches {
+			if w.err != nil || watched[w.Procedure] {
+				t.Errorf("%s: %v, or it is served twice", w.Procedure, w.err)
+			}
+			watched[w.Procedure] = true
+		}
+	}
 	for procedure := range declared(t) {
 		m, err := wire.MethodOf(procedure)
 		if err != nil {
@@ -93,6 +107,9 @@ func TestEveryDeclaredMethodIsServed(t *testing.T) {
 		_, is := served[procedure]
 		if unary := m.Class != interrexv1.Class_CLASS_WATCH; is != unary {
 			t.Errorf("%s: it is of %s, and a unary method that is served: %v", procedure, m.Class, is)
+		}
+		if watches := m.Class == interrexv1.Class_CLASS_WATCH; watched[procedure] != watches {
+			t.Errorf("%s: it is of %s, and a watch that is served: %v", procedure, m.Class, watched[procedure])
 		}
 		delete(served, procedure)
 	}
@@ -186,7 +203,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 // knows reports whether a table's list of operations has a number.
 func knows(t *testing.T, table state.TableID, number byte) bool {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{})}})
+	s, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{}), resource.New()}})
 	if err != nil {
 		t.Fatal(err)
 	}

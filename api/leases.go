@@ -6,17 +6,18 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
 
-// MaxPage is the largest number of leases in a page.
+// MaxPage is the largest number of items in a page.
 const MaxPage = 1000
 
-// maxPageBytes is where a page of leases ends early: with 4 KiB of metadata
-// each, a full one would be more than a client takes in one message.
+// maxPageBytes is where a page ends early: a full one may be more than a client
+// takes in one message.
 const maxPageBytes = 1 << 20
 
 // Leases is LeaseService.
@@ -29,7 +30,7 @@ type Leases struct {
 	Off string
 }
 
-// Service returns the methods, but for the watch.
+// Service returns the methods.
 func (l Leases) Service() Service {
 	return Service{Off: l.Off, Methods: []Method{
 		Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable, claim, l.claimed),
@@ -41,6 +42,8 @@ func (l Leases) Service() Service {
 		Read(interrexv1.LeaseServiceGetProcedure, l.get),
 		Read(interrexv1.LeaseServiceListProcedure, l.list),
 		Read(interrexv1.LeaseServiceHistoryProcedure, l.history),
+	}, Watches: []WatchMethod{
+		Watch[interrexv1.WatchResponse](interrexv1.LeaseServiceWatchProcedure, l.watch, l.event),
 	}}
 }
 
@@ -51,7 +54,7 @@ func claim(m *interrexv1.ClaimRequest) (state.Command, error) {
 		c.TTL = interrex.DefaultTTL
 	}
 	if in.Err == nil {
-		c.Metadata, in.Err = lease.NewMetadata(m.GetMetadata())
+		c.Metadata, in.Err = codec.NewMetadata(m.GetMetadata())
 	}
 	return c, in.Err
 }
@@ -234,5 +237,9 @@ func parsePageToken(token string) (interrex.Key, error) {
 			return k, nil
 		}
 	}
-	return interrex.Key{}, interrex.Errorf(interrex.KindInvalid, "page_token: %q is none: give back the next_page_token of the page before", token)
+	return interrex.Key{}, errPageToken(token)
+}
+
+func errPageToken(token string) error {
+	return interrex.Errorf(interrex.KindInvalid, "page_token: %q is none: give back the next_page_token of the page before", token)
 }

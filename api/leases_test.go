@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
@@ -25,7 +26,7 @@ func writes(t *testing.T) map[string]struct {
 } {
 	t.Helper()
 	k, second := parse("a/b"), durationpb.New(time.Second)
-	metadata, err := lease.NewMetadata(map[string]string{"x": "y"})
+	metadata, err := codec.NewMetadata(map[string]string{"x": "y"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,6 @@ package api
 import (
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
@@ -12,37 +10,21 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// watchable is LeaseService.Watch.
-func (l Leases) watchable(s *Server) (w watchable) {
-	w.method, w.err = wire.MethodOf(interrexv1.LeaseServiceWatchProcedure)
-	w.feed = func(c caller, body []byte) (feed, error) {
-		m := &interrexv1.WatchRequest{}
-		if err := proto.Unmarshal(body, m); err != nil {
-			return feed{}, interrex.Errorf(interrex.KindInvalid, "body: it is not a WatchRequest: %v", err)
-		}
-		return l.feed(s, c, m)
-	}
-	return w
-}
-
-// feed reads a request for lease events.
-func (l Leases) feed(s *Server, c caller, m *interrexv1.WatchRequest) (feed, error) {
+// watch reads a request for lease events.
+func (l Leases) watch(m *interrexv1.WatchRequest, s *state.State) (Feed[*interrexv1.LeaseEvent], error) {
 	r, err := watchRequest(m)
 	if err != nil {
-		return feed{}, err
+		return Feed[*interrexv1.LeaseEvent]{}, err
 	}
-	if err := (&Method{off: l.Off}).served(s, c); err != nil {
-		return feed{}, err
-	}
-	st := s.config.State
-	return feed{
-		since:   r.Since,
-		encode:  func(e *state.Event) ([]byte, error) { return l.encode(e, st) },
-		match:   matcher(r),
-		present: func(after string, most room) presentPage { return l.presentPage(r, st, after, most) },
-		within:  keyWithin,
-		complete: func(at interrex.Revision) ([]byte, error) {
-			return leaseEvent(interrex.LeaseEvent{Kind: interrex.EndOfSnapshot, Revision: at})
+	return Feed[*interrexv1.LeaseEvent]{
+		Since: r.Since,
+		Match: matcher(r),
+		Snapshot: &Snapshot[*interrexv1.LeaseEvent]{
+			Rows:    func(after string, most int) Rows[*interrexv1.LeaseEvent] { return l.rows(r, s, after, most) },
+			Compare: compareKeys,
+			End: func(at interrex.Revision) *interrexv1.LeaseEvent {
+				return wire.LeaseEvent(interrex.LeaseEvent{Kind: interrex.EndOfSnapshot, Revision: at})
+			},
 		},
 	}, nil
 }
@@ -77,53 +59,40 @@ func matchesLease(r interrex.WatchRequest, e *state.Event) bool {
 	return (r.Namespace == "" || namespace == r.Namespace) && strings.HasPrefix(name, r.Prefix)
 }
 
-// presentPage reads leases under the table's lock, and encodes them without it.
-func (l Leases) presentPage(r interrex.WatchRequest, st *state.State, after string, most room) (p presentPage) {
-	var from interrex.Key
-	if after != "" {
-		if from, p.err = interrex.ParseKey(after); p.err != nil {
-			return p
-		}
-	}
+// rows reads leases under the table's lock, and makes their events without it.
+func (l Leases) rows(r interrex.WatchRequest, s *state.State, after string, most int) (out Rows[*interrexv1.LeaseEvent]) {
+	from, _ := interrex.ParseKey(after) // the empty one is no key: from the start
 	var items []lease.Record
-	p.revision = l.still(st, func(v lease.ReadView) {
+	out.Revision = l.still(s, func(v lease.ReadView) {
 		if r.Key == (interrex.Key{}) {
-			items, p.more = v.List(r.Namespace, r.Prefix, from, most.events)
+			items, out.More = v.List(r.Namespace, r.Prefix, from, most)
 		} else if item, held := v.Get(r.Key); held {
 			items = append(items, item)
 		}
 	})
-	bytes := 0
-	for i, item := range items {
-		var b []byte
-		b, p.err = leaseEvent(interrex.LeaseEvent{Kind: interrex.LeasePresent, Lease: l.present(item, st), Revision: p.revision})
-		if p.err != nil {
-			return p
-		}
-		p.events, p.last = append(p.events, b), item.Key.String()
-		if bytes += len(b); bytes >= most.bytes && i < len(items)-1 {
-			p.more = true
-			break
+	out.All = func(yield func(string, *interrexv1.LeaseEvent) bool) {
+		for _, item := range items {
+			if !yield(item.Key.String(), wire.LeaseEvent(interrex.LeaseEvent{Kind: interrex.LeasePresent, Lease: l.present(item, s), Revision: out.Revision})) {
+				return
+			}
 		}
 	}
-	return p
+	return out
 }
 
-// encode makes the message of an event of the table of leases, with what this
+// event makes the message of an event of the table of leases, with what this
 // agent knows about the lease now.
-func (l Leases) encode(e *state.Event, st *state.State) ([]byte, error) {
+func (l Leases) event(e *state.Event, s *state.State) (*interrexv1.LeaseEvent, error) {
 	out := interrex.LeaseEvent{Kind: e.Kind, Revision: e.Revision, Time: e.Wall}
 	if r, is := e.Value.(lease.Record); is {
-		out.Lease = l.present(r, st)
+		out.Lease = l.present(r, s)
 	}
-	return leaseEvent(out)
+	return wire.LeaseEvent(out), nil
 }
 
-func leaseEvent(e interrex.LeaseEvent) ([]byte, error) { return proto.Marshal(wire.LeaseEvent(e)) }
-
-// keyWithin reports whether a is b or comes before it, in the order of keys.
-func keyWithin(a, b string) bool {
-	x, errX := interrex.ParseKey(a)
-	y, errY := interrex.ParseKey(b)
-	return errX == nil && errY == nil && x.Compare(y) <= 0
+// compareKeys orders keys as the table does.
+func compareKeys(a, b string) int {
+	x, _ := interrex.ParseKey(a)
+	y, _ := interrex.ParseKey(b)
+	return x.Compare(y)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -14,12 +15,14 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// Service has the unary methods of one service, each of which is served on its
-// own (gRPC, Connect, JSON) and on streams.
+// Service has the methods of one service, each of which is served on its own
+// (gRPC, Connect, JSON) and on streams. Together they are all methods of the
+// service that carry the option interrex.v1.method.
 type Service struct {
-	// Methods are all methods of the service that carry the option
-	// interrex.v1.method, except its watches; see Write and Read.
+	// Methods are the unary methods; see Write and Read.
 	Methods []Method
+	// Watches are the methods that stream events; see Watch.
+	Watches []WatchMethod
 	// Off is the setting that switches the service off here, for example
 	// "features.leases"; empty: it is on. Requests that other agents forward
 	// are served all the same: the service is on there.
@@ -43,7 +46,9 @@ type Method struct {
 	answer  func(*request, state.Result, *state.State) (proto.Message, error)       // of a write
 	read    func(proto.Message, *state.State) (proto.Message, error)                // of a read
 	index   func(logIndex uint64) proto.Message                                     // of the read of a log index
-	face    func(*Server, *Method) http.Handler
+	// eventual is how fresh a read is that does not say.
+	eventual bool
+	face     func(*Server, *Method) http.Handler
 }
 
 // Write returns a method that proposes a command to a table. procedure is its
@@ -78,6 +83,14 @@ func Read[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, lo
 	if m.err == nil && m.Class != interrexv1.Class_CLASS_READ {
 		m.err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it reads", procedure)
 	}
+	return m
+}
+
+// ReadEventually is Read, but a request that does not say how fresh the answer
+// must be gets what this agent has.
+func ReadEventually[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
+	m := Read(procedure, look)
+	m.eventual = true
 	return m
 }
 
@@ -131,20 +144,23 @@ type methods map[uint32]*Method
 // table, or has a number outside the table's range.
 func ValidateService(table state.TableID, s Service) error {
 	declared := map[string]bool{}
-	for _, m := range s.Methods {
-		first := uint32(table) << 8
+	first := uint32(table) << 8
+	for _, m := range s.declares() {
 		switch {
 		case m.err != nil:
 			return m.err
 		case m.Number&^0xff != first:
 			return interrex.Errorf(interrex.KindInvalid, "method %s has the number %d: this table's are %d to %d", m.Procedure, m.Number, first, first|0xff)
-		case m.Writes() && m.table != table:
-			return interrex.Errorf(interrex.KindInvalid, "method %s writes to table %d, and is given by table %d", m.Procedure, m.table, table)
 		}
 		declared[m.Procedure] = true
 	}
 	for _, m := range s.Methods {
-		all, err := wire.MethodsOf(m.Procedure)
+		if m.Writes() && m.table != table {
+			return interrex.Errorf(interrex.KindInvalid, "method %s writes to table %d, and is given by table %d", m.Procedure, m.table, table)
+		}
+	}
+	for procedure := range declared {
+		all, err := wire.MethodsOf(procedure)
 		if err != nil {
 			return err
 		}
@@ -157,39 +173,65 @@ func ValidateService(table state.TableID, s Service) error {
 	return nil
 }
 
+// declaration is what unary methods and watches have in common.
+type declaration struct {
+	wire.Method
+	err error
+}
+
+func (s Service) declares() (all []declaration) {
+	for _, m := range s.Methods {
+		all = append(all, declaration{m.Method, m.err})
+	}
+	for _, m := range s.Watches {
+		all = append(all, declaration{m.Method, m.err})
+	}
+	return all
+}
+
 // ValidateServices reports which method of embedders' services conflicts with
 // the others.
 func ValidateServices(services ...Service) error {
-	return new(Server).take(append([]Service{stateService(), Leases{}.Service()}, services...))
+	return new(Server).take(append([]Service{stateService(), Leases{}.Service(), Resources{}.Service()}, services...))
 }
 
 // take adds services. The error says which of their methods does not fit.
 func (s *Server) take(services []Service) error {
-	s.methods = methods{}
+	s.methods, s.watches = methods{}, map[uint32]*WatchMethod{}
 	for _, service := range services {
-		for _, m := range service.Methods {
-			m.off = service.Off
+		for _, m := range service.declares() {
 			if m.err != nil {
 				return m.err
 			}
-			if other := s.methods[m.Number]; other != nil {
-				return interrex.Errorf(interrex.KindInvalid, "method %s: its number %d is that of %s", m.Procedure, m.Number, other.Procedure)
+			if i := slices.IndexFunc(s.procedures, func(other wire.Method) bool { return other.Number == m.Number }); i >= 0 {
+				return interrex.Errorf(interrex.KindInvalid, "method %s: its number %d is that of %s", m.Procedure, m.Number, s.procedures[i].Procedure)
 			}
+			s.procedures = append(s.procedures, m.Method)
+		}
+		for _, m := range service.Methods {
+			m.off = service.Off
 			s.methods[m.Number] = &m
-			s.procedures = append(s.procedures, &m)
 			if m.index != nil {
 				s.readIndex = &m
 			}
+		}
+		for _, m := range service.Watches {
+			m.off = service.Off
+			m.encode = func(e *state.Event) (b []byte, err error) {
+				defer s.guard(m.Number, &err)
+				return m.event(e, s.config.State)
+			}
+			s.watches[m.Number] = &m
 		}
 	}
 	return nil
 }
 
 // served refuses the methods of a service that is switched off here.
-func (m *Method) served(s *Server, c caller) error {
-	if m.off == "" || c.door == doorPeer {
+func (s *Server) served(off string, c caller) error {
+	if off == "" || c.door == doorPeer {
 		return nil
 	}
 	return interrex.Errorf(interrex.KindDisabled, "%s are off by configuration on agent %s: set %s, or ask another agent",
-		strings.TrimPrefix(m.off, "features."), s.config.ID, m.off)
+		strings.TrimPrefix(off, "features."), s.config.ID, off)
 }

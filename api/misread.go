@@ -17,6 +17,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/wire"
 )
 
 const (
@@ -111,7 +112,7 @@ func unknownField(path, name string, d protoreflect.MessageDescriptor) error {
 // readable reports whether a message that has only this field can be read.
 func readable(m protoreflect.Message, name string, value any) bool {
 	text, err := json.Marshal(map[string]any{name: value})
-	return err == nil && protojson.Unmarshal(text, m.New().Interface()) == nil
+	return err == nil && wire.UnmarshalJSON(text, m.New().Interface()) == nil
 }
 
 // misreadValue says what is wrong with the value of a field, or with which part

@@ -17,13 +17,16 @@ type readOptions struct {
 	min      interrex.Revision
 }
 
-// readOptionsOf reads them from a request that has such fields.
-func readOptionsOf(m proto.Message) (o readOptions, err error) {
+// readOptionsOf reads them from a request of a method, if it has such fields.
+func readOptionsOf(method *Method, m proto.Message) (o readOptions, err error) {
 	var in wire.Reader
+	o.eventual = method.eventual
 	if q, is := m.(interface {
 		GetConsistency() interrexv1.Consistency
 	}); is {
-		o.eventual = in.Consistency(q.GetConsistency()) == interrex.Eventual
+		if c := in.Consistency(q.GetConsistency()); c != interrex.Default {
+			o.eventual = c == interrex.Eventual
+		}
 	}
 	if q, is := m.(interface{ GetMinRevision() uint64 }); is {
 		o.min = interrex.Revision(q.GetMinRevision())

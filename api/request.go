@@ -53,7 +53,7 @@ type errand struct {
 // of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
 func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) (*request, error) {
 	r := &request{method: m, caller: c.onBehalf(e.GetCaller()), envelope: e, message: message, began: now}
-	if err := m.served(s, c); err != nil {
+	if err := s.served(m.off, c); err != nil {
 		return nil, err
 	}
 	if !m.Writes() {
@@ -61,7 +61,7 @@ func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message prot
 			r.envelope = &interrexv1.Operation{}
 		}
 		var err error
-		if r.read, err = readOptionsOf(message); err == nil {
+		if r.read, err = readOptionsOf(m, message); err == nil {
 			err = r.fits()
 		}
 		return r, err

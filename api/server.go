@@ -19,14 +19,13 @@ import (
 // anybody's own server, serves its handlers.
 type Server struct {
 	config     Config
-	methods    methods // of streams, by number
-	procedures []*Method
+	procedures []wire.Method // all of the services
+	methods    methods
+	watches    map[uint32]*WatchMethod // by number
 	readIndex  *Method
 	calls      *calls
 	reports    reporter
 	metrics    http.Handler
-
-	watchables map[uint32]watchable // by the method's number
 
 	public, socket, peer http.Handler
 }
@@ -41,15 +40,11 @@ func New(c Config) (*Server, error) {
 	if err := s.take(append([]Service{stateService(), c.Leases.Service()}, c.Services...)); err != nil {
 		return nil, errors.Annotate(err, "cannot serve")
 	}
-	for _, m := range s.procedures {
+	for _, m := range s.methods {
 		m.latency = c.Requests.latency(m.Procedure)
 	}
 	s.reports.engine = c.Engine
 	s.metrics = s.newMetrics()
-	var err error
-	if s.watchables, err = s.newWatchables(); err != nil {
-		return nil, errors.Trace(err)
-	}
 	s.public = s.edge(doorPublic, s.routes(http.NewServeMux()))
 	s.socket = s.edge(doorSocket, s.routes(profiles()))
 	s.peer = s.edge(doorPeer, s.peerRoutes())
@@ -97,10 +92,12 @@ func (s *Server) options() connect.HandlerOption {
 func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	rpc := http.NewServeMux()
 	services := s.services()
-	for _, m := range s.procedures {
+	for _, m := range s.methods {
 		rpc.Handle(m.Procedure, m.face(s, m))
 	}
-	rpc.Handle(interrexv1.LeaseServiceWatchProcedure, connect.NewServerStreamHandler(interrexv1.LeaseServiceWatchProcedure, s.watch, s.options()))
+	for _, m := range s.watches {
+		rpc.Handle(m.Procedure, m.face(s, m))
+	}
 	rpc.Handle(s.operateHandler())
 	rpc.Handle(interrexv1.StreamServiceWatchProcedure, connect.NewBidiStreamHandler(interrexv1.StreamServiceWatchProcedure, s.watchAll, s.options(), connect.WithCodec(wire.StreamCodec{})))
 	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options(), s.timed(interrexv1.File_interrex_v1_engine_proto.Services().ByName("EngineService"))))

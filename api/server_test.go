@@ -156,11 +156,22 @@ func TestReportIsTheEngines(t *testing.T) {
 func TestStatusIsOneScreen(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.claimed("a/b", "ann")
-	contact := 5 * time.Millisecond
-	nd.engine.status = Status{State: "leader", Quorum: "1 of 1", Members: []Member{{ID: "a", Suffrage: "voter", Leader: true, LastContact: &contact, APIAddress: "a:7400", Silent: true}},
+	contact, match := 5*time.Millisecond, uint64(7)
+	nd.engine.status = Status{State: Leader, Quorum: "1 of 1", Members: []Member{{ID: "a", Suffrage: "voter", Leader: true, LastContact: &contact, APIAddress: "a:7400", Silent: true, MatchIndex: &match}, {ID: "b"}},
+		Log:    Log{FirstIndex: 3, LastIndex: 9, LastTerm: 2, CommitIndex: 8},
 		Alarms: []alarm.Alarm{{Name: "member-silent", Subject: "b", Since: time.Unix(1, 0), Text: "gone", Do: "start it"}}}
 	r := nd.curl("EngineService/Status", `{}`)
 	if r.at("id") != "a" || r.at("leases") != "1" || r.at("revision") != "1" || r.at("ready") != true || r.at("leader_address") != nd.url || r.at("members", 0, "last_contact") != "0.005s" {
+		t.Errorf("%s", r.body)
+	}
+	for field, want := range map[string]any{
+		"state": "leader", "first_index": "3", "last_index": "9", "last_term": "2", "commit_index": "8", "membership": "stable",
+	} {
+		if got := r.at(field); got != want {
+			t.Errorf("%s is %v, want %v", field, got, want)
+		}
+	}
+	if r.at("members", 0, "match_index") != "7" || r.at("members", 1, "match_index") != nil {
 		t.Errorf("%s", r.body)
 	}
 	for field, want := range map[string]any{

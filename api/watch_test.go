@@ -108,13 +108,25 @@ func TestWatchSaysWhenHistoryIsGone(t *testing.T) {
 	}
 }
 
+// leaseWatch is LeaseService.Watch as the node serves it.
+func (nd *node) leaseWatch() *WatchMethod {
+	return nd.server.watches[openOf(nd.t, 0, 0, &interrexv1.WatchRequest{}).Method]
+}
+
+// asks is what a request for lease events asks for.
+func (nd *node) asks(r *interrexv1.WatchRequest) feed {
+	nd.t.Helper()
+	f, err := nd.leaseWatch().ask(nd.server, caller{}, openOf(nd.t, 0, 0, r).Body)
+	nd.must(err)
+	return f
+}
+
 func TestAnIdleWatchSleeps(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	a := newAudience(nd.server, caller{})
 	defer a.close()
-	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{})
-	nd.must(err)
-	nd.must(a.add(&watched{feed: f, credit: 10}))
+	f := nd.asks(&interrexv1.WatchRequest{})
+	nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), credit: 10}))
 	var out message
 	a.gather(&out)
 	if alarm, idle := a.gather(&out); !idle || alarm == nil || out.events != 1 {
@@ -127,9 +139,8 @@ func fromNothing(t *testing.T, nd *node, credit int) *watched {
 	t.Helper()
 	a := newAudience(nd.server, caller{})
 	t.Cleanup(a.close)
-	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{})
-	nd.must(err)
-	w := &watched{feed: f, credit: credit}
+	f := nd.asks(&interrexv1.WatchRequest{})
+	w := &watched{feed: f, method: nd.leaseWatch(), credit: credit}
 	nd.must(a.add(w))
 	return w
 }
@@ -168,7 +179,7 @@ func TestWatchRefusesAMalformedNamespace(t *testing.T) {
 // A snapshot whose pages are read at different revisions shows no event twice,
 // and hides none.
 func TestPagesOfASnapshotAbsorbTheirEvents(t *testing.T) {
-	f := &watched{feed: feed{within: keyWithin}, pages: []page{{last: "jobs/m", revision: 10}, {revision: 20}}}
+	f := &watched{feed: feed{compare: compareKeys}, pages: []page{{last: "jobs/m", revision: 10}, {revision: 20}}}
 	for _, test := range []struct {
 		key      string
 		revision interrex.Revision
@@ -228,9 +239,8 @@ func TestWhoHasGoneIsShownNothing(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.claimed("jobs/one", "ann")
 	a := newAudience(nd.server, caller{})
-	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{})
-	nd.must(err)
-	nd.must(a.add(&watched{feed: f, id: 1, credit: 10}))
+	f := nd.asks(&interrexv1.WatchRequest{})
+	nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 1, credit: 10}))
 	a.forget(1)
 	var out message
 	if a.gather(&out); !out.empty() {
@@ -245,10 +255,9 @@ func TestWhatIsPresentTakesHalfAMessage(t *testing.T) {
 	}
 	a := newAudience(nd.server, caller{})
 	defer a.close()
-	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{})
-	nd.must(err)
+	f := nd.asks(&interrexv1.WatchRequest{})
 	for id := range uint64(4) {
-		nd.must(a.add(&watched{feed: f, id: id + 1, credit: 1000}))
+		nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: id + 1, credit: 1000}))
 	}
 	var out message
 	if a.gather(&out); out.events != MaxWatchEvents/2 {
@@ -260,9 +269,8 @@ func TestARevisionLargerThanAPartIsSentWhole(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	a := newAudience(nd.server, caller{})
 	defer a.close()
-	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{Since: 1})
-	nd.must(err)
-	nd.must(a.add(&watched{feed: f, id: 1, credit: 1000}))
+	f := nd.asks(&interrexv1.WatchRequest{Since: 1})
+	nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 1, credit: 1000}))
 	events := make([]state.Event, maxRead+40)
 	for i := range events {
 		events[i] = state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}

@@ -11,6 +11,7 @@ import (
 // watched is one watch that is open.
 type watched struct {
 	feed
+	method  *WatchMethod
 	id      uint64
 	cursor  *watch.Cursor // nil: it has not begun
 	credit  int           // events that may be sent; below zero: owed by the next credit
@@ -106,6 +107,6 @@ func (w *watched) known(e *state.Event) bool {
 		w.pages = nil
 		return false
 	}
-	i := sort.Search(n, func(i int) bool { return w.pages[i].last == "" || w.within(e.Key, w.pages[i].last) })
+	i := sort.Search(n, func(i int) bool { return w.pages[i].last == "" || w.compare(e.Key, w.pages[i].last) <= 0 })
 	return i < n && e.Revision <= w.pages[i].revision
 }

@@ -468,13 +468,15 @@ func TestAnEventIsEncodedOnce(t *testing.T) {
 	a, b := newAudience(nd.server, caller{}), newAudience(nd.server, caller{})
 	defer a.close()
 	defer b.close()
-	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{Since: 1})
-	nd.must(err)
-	encode := f.encode
-	f.encode = func(e *state.Event) ([]byte, error) { encodings[e.Revision]++; return encode(e) }
+	f := nd.asks(&interrexv1.WatchRequest{Since: 1})
+	encode := nd.leaseWatch().event
+	nd.leaseWatch().event = func(e *state.Event, s *state.State) ([]byte, error) {
+		encodings[e.Revision]++
+		return encode(e, s)
+	}
 	for id := uint64(1); id <= 10; id++ {
-		nd.must(a.add(&watched{feed: f, id: id, credit: 100}))
-		nd.must(b.add(&watched{feed: f, id: id, credit: int(10 * id)}))
+		nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: id, credit: 100}))
+		nd.must(b.add(&watched{feed: f, method: nd.leaseWatch(), id: id, credit: int(10 * id)}))
 	}
 	before := nd.ring.Stats().Bytes
 	nd.publish(2, 41)
@@ -498,23 +500,43 @@ func TestAnEventIsEncodedOnce(t *testing.T) {
 	}
 }
 
-// What cannot be encoded is the end of those who would get it.
+// What cannot be encoded is the end of those who would get it, and of nobody
+// else.
 func TestAnEventThatCannotBeEncodedEndsItsWatches(t *testing.T) {
+	for what, event := range map[string]func(*state.Event, *state.State) ([]byte, error){
+		"an error": func(*state.Event, *state.State) ([]byte, error) { return nil, errors.New("no letters") },
+		"a panic":  func(*state.Event, *state.State) ([]byte, error) { panic("no letters") },
+	} {
+		nd := cluster(t, 1)[0]
+		a := newAudience(nd.server, caller{})
+		defer a.close()
+		f := nd.asks(&interrexv1.WatchRequest{Since: 1})
+		nd.leaseWatch().event = event
+		nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 1, credit: 100}))
+		f.match = func(*state.Event) bool { return false }
+		nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 2, credit: 100}))
+		e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
+		nd.ring.Publish([]state.Event{e, e}, 2) // of one revision: the second finds the watch ended
+		var out message
+		a.gather(&out)
+		if len(out.Ended) != 1 || out.Ended[0].GetId() != 1 || len(a.open) != 1 {
+			t.Errorf("%s: ended: %v, open: %v", what, out.Ended, a.open)
+		}
+	}
+}
+
+func TestASnapshotThatPanicsEndsItsWatchAlone(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	a := newAudience(nd.server, caller{})
 	defer a.close()
-	f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{Since: 1})
-	nd.must(err)
-	f.encode = func(*state.Event) ([]byte, error) { return nil, errors.New("no letters") }
-	nd.must(a.add(&watched{feed: f, id: 1, credit: 100}))
-	f.match = func(*state.Event) bool { return false }
-	nd.must(a.add(&watched{feed: f, id: 2, credit: 100}))
-	e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
-	nd.ring.Publish([]state.Event{e, e}, 2) // of one revision: the second finds the watch ended
+	f := nd.asks(&interrexv1.WatchRequest{})
+	nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 1, credit: 100}))
+	f.present = func(string, room) presentPage { panic("no rows") }
+	nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: 2, credit: 100}))
 	var out message
 	a.gather(&out)
-	if len(out.Ended) != 1 || out.Ended[0].GetId() != 1 || len(a.open) != 1 {
-		t.Errorf("ended: %v, open: %v", out.Ended, a.open)
+	if len(out.Ended) != 1 || out.Ended[0].GetId() != 2 || out.events != 1 {
+		t.Errorf("ended: %v, and %d events are sent", out.Ended, out.events)
 	}
 }
 
@@ -526,9 +548,8 @@ func TestWhoIsFarBehindHoldsUpNobody(t *testing.T) {
 	defer a.close()
 	nd.publish(2, 20_000)
 	add := func(id uint64, since int) {
-		f, err := nd.server.config.Leases.feed(nd.server, caller{}, &interrexv1.WatchRequest{Since: uint64(since)})
-		nd.must(err)
-		nd.must(a.add(&watched{feed: f, id: id, credit: MaxWatchCredit}))
+		f := nd.asks(&interrexv1.WatchRequest{Since: uint64(since)})
+		nd.must(a.add(&watched{feed: f, method: nd.leaseWatch(), id: id, credit: MaxWatchCredit}))
 	}
 	const behind = 32 // more than eight messages take
 	for id := uint64(1); id <= behind; id++ {

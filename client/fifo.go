@@ -1,16 +1,14 @@
 package client
 
-import "github.com/interrex/interrex"
-
 // fifo is a queue of events.
-type fifo struct {
-	events []*interrex.LeaseEvent
+type fifo[E any] struct {
+	events []*E
 	first  int
 }
 
-func (q *fifo) len() int { return len(q.events) - q.first }
+func (q *fifo[E]) len() int { return len(q.events) - q.first }
 
-func (q *fifo) push(e *interrex.LeaseEvent) {
+func (q *fifo[E]) push(e *E) {
 	if q.first > 0 && len(q.events) == cap(q.events) {
 		left := copy(q.events, q.events[q.first:])
 		clear(q.events[left:])
@@ -20,7 +18,7 @@ func (q *fifo) push(e *interrex.LeaseEvent) {
 }
 
 // pop returns nil when there is none.
-func (q *fifo) pop() *interrex.LeaseEvent {
+func (q *fifo[E]) pop() *E {
 	if q.len() == 0 {
 		return nil
 	}

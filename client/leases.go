@@ -80,11 +80,7 @@ func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.Le
 // everything. It ends with KindOtherCluster when every agent of Config.Addresses
 // belongs to another cluster than before: then that takes a new client.
 func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.LeaseWatch, error) {
-	c, err := l.by.Client(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return newWatch(ctx, c, r)
+	return newLeaseWatch(ctx, l.by, r)
 }
 
 // leaseCalls has the unary methods of LeaseService, whichever doer makes the

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,80 +19,132 @@ import (
 // beyond them the agent holds the rest back.
 const watchBuffer = 64
 
-// watch is interrex.LeaseWatch: one goroutine resumes, and the goroutine that
-// receives for all watches of an agent brings the events.
-type watch struct {
-	c      *Client
-	method wire.Method
-	life   context.Context
-	cancel context.CancelFunc
-	ready  chan struct{} // has room for the one signal that there is something to read
+// Position is where a watch stands with an event.
+type Position struct {
+	Revision interrex.Revision // of the event
+	// Present says that the event is a row that was present when the watch
+	// began, and not the last thing of its beginning: a watch that is lost there
+	// is not resumed, but ends with KindWatchClosed.
+	Present bool
+}
+
+// WatchConfig says what a Watch of events E asks for, whose messages are M.
+type WatchConfig[E any, M proto.Message] struct {
+	// Procedure is the method's name in generated code:
+	// /example.v1.CounterService/Watch.
+	Procedure string
+	// Since is exclusive: the first request is for what follows.
+	Since interrex.Revision
+	// Request makes the request for what follows a revision, at most 2 KiB. It
+	// is called again whenever the watch is resumed.
+	Request func(since interrex.Revision) proto.Message
+	// Decode makes an event from its message. It is called once for all watches
+	// of a client that the agent sends the event to, so it must depend on the
+	// message only. Its error ends them.
+	Decode func(M) (E, Position, error)
+}
+
+// Watch yields the events of a method that streams them, and resumes by itself
+// after the last one when the connection or the agent is lost. One goroutine
+// resumes, and the one that receives for all watches of an agent brings the
+// events. Any number of goroutines may use it.
+type Watch[E any] struct {
+	c       *Client
+	method  wire.Method
+	ask     func(since interrex.Revision) proto.Message
+	decoder func([]byte) (*event[E], error)
+	life    context.Context
+	cancel  context.CancelFunc
+	ready   chan struct{} // has room for the one signal that there is something to read
 
 	mu      sync.Mutex
-	request interrex.WatchRequest // Since is that of the next connection
-	present bool                  // amid the present leases
-	queue   fifo                  // not read yet
-	way     *subscription         // nil: there is none now
-	read    int                   // events that were read since the last credit
-	lost    time.Time             // when the last way broke, or the watch was asked for
-	said    map[*endpoint]error   // why each agent does not serve it, since then
+	since   interrex.Revision   // that of the next connection
+	present bool                // amid what was present at the beginning
+	queue   fifo[event[E]]      // not read yet
+	way     *subscription       // nil: there is none now
+	read    int                 // events that were read since the last credit
+	lost    time.Time           // when the last way broke, or the watch was asked for
+	said    map[*endpoint]error // why each agent does not serve it, since then
 	over    bool
 	err     error // why, once it is over
 }
 
-func newWatch(ctx context.Context, c *Client, r interrex.WatchRequest) (*watch, error) {
-	if err := r.Validate(); err != nil {
-		return nil, err
-	}
-	method, err := wire.MethodOf(interrexv1.LeaseServiceWatchProcedure)
+// event is an event that was decoded.
+type event[E any] struct {
+	value E
+	at    Position
+}
+
+// NewWatch begins a watch, which ctx ends; Close it. It returns before an agent
+// has begun to serve it.
+func NewWatch[E any, M proto.Message](ctx context.Context, by Caller, w WatchConfig[E, M]) (*Watch[E], error) {
+	c, err := by.Client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{c: c, method: method, request: r, ready: make(chan struct{}, 1), lost: time.Now(), said: map[*endpoint]error{}}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.life.Err() != nil {
-		return nil, errClientClosed()
+	method, err := wire.MethodOf(w.Procedure)
+	if err == nil && method.Class != interrexv1.Class_CLASS_WATCH {
+		err = errors.New("it streams no events")
+	}
+	if err != nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot watch %s: %v", w.Procedure, err)
+	}
+	out := &Watch[E]{c: c, method: method, ask: w.Request, decoder: w.decode, since: w.Since, ready: make(chan struct{}, 1), lost: time.Now(), said: map[*endpoint]error{}}
+	return out, out.start(ctx)
+}
+
+// start runs the watch until ctx or the client ends.
+func (w *Watch[E]) start(ctx context.Context) error {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	if w.c.life.Err() != nil {
+		return errClientClosed()
 	}
 	w.life, w.cancel = context.WithCancel(ctx)
-	stop := context.AfterFunc(c.life, w.cancel)
-	c.watches.Go(func() {
+	stop := context.AfterFunc(w.c.life, w.cancel)
+	w.c.watches.Go(func() {
 		defer w.cancel()
 		defer stop()
 		w.end(w.run())
 	})
-	return w, nil
+	return nil
 }
 
-// Next gives the next event: see interrex.LeaseWatch. When ctx ends before, it
-// is KindTimeout, and the watch goes on.
-func (w *watch) Next(ctx context.Context) (interrex.LeaseEvent, error) {
+// Next blocks until an event is there. Watches of the client that get the same
+// event share it: do not write to what it refers to. When ctx ends before, it is
+// KindTimeout, and the watch goes on; after any other error there are no more:
+// KindCompacted when the events after the last one are gone, KindWatchClosed
+// when the watch was closed or has lost its beginning, KindOtherCluster when
+// every address leads to another cluster now.
+func (w *Watch[E]) Next(ctx context.Context) (next E, err error) {
 	for {
 		e, err := w.pop()
 		switch {
 		case e != nil:
-			return own(e), nil
+			return e.value, nil
 		case err != nil:
-			return interrex.LeaseEvent{}, err
+			return next, err
 		}
 		select {
 		case <-w.ready:
 		case <-ctx.Done():
-			return interrex.LeaseEvent{}, w.late(context.Cause(ctx))
+			return next, w.late(context.Cause(ctx))
 		}
 	}
 }
 
 // late is the error of a Next whose time is over.
-func (w *watch) late(cause error) error {
+func (w *Watch[E]) late(cause error) error {
 	if since, why := w.Disconnected(); !since.IsZero() {
-		return interrex.Errorf(interrex.KindTimeout, "no lease event in time: no agent serves the watch since %s: %v", since.UTC().Format(time.RFC3339), why).WithCause(cause)
+		return interrex.Errorf(interrex.KindTimeout, "no event in time: no agent serves the watch since %s: %v", since.UTC().Format(time.RFC3339), why).WithCause(cause)
 	}
-	return interrex.Errorf(interrex.KindTimeout, "no lease event in time").WithCause(cause)
+	return interrex.Errorf(interrex.KindTimeout, "no event in time").WithCause(cause)
 }
 
-// Disconnected implements interrex.LeaseWatch.
-func (w *watch) Disconnected() (since time.Time, why error) {
+// Disconnected reports since when no agent serves the watch, and what each agent
+// said last. The zero time: one does. Meanwhile the watch keeps trying, and Next
+// waits.
+func (w *Watch[E]) Disconnected() (since time.Time, why error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.way != nil && w.way.began.Load() {
@@ -116,7 +166,7 @@ func (w *watch) Disconnected() (since time.Time, why error) {
 
 // elsewhere records why an agent does not serve the watch, and returns an error
 // when every agent belongs to another cluster.
-func (w *watch) elsewhere(p *endpoint, err error) error {
+func (w *Watch[E]) elsewhere(p *endpoint, err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.said[p] = err
@@ -129,7 +179,7 @@ func (w *watch) elsewhere(p *endpoint, err error) error {
 }
 
 // pop returns an event, and asks for more when half of the buffer was read.
-func (w *watch) pop() (*interrex.LeaseEvent, error) {
+func (w *Watch[E]) pop() (*event[E], error) {
 	e, way, credit, err := w.popLocked()
 	if credit > 0 {
 		way.allow(credit)
@@ -137,7 +187,7 @@ func (w *watch) pop() (*interrex.LeaseEvent, error) {
 	return e, err
 }
 
-func (w *watch) popLocked() (e *interrex.LeaseEvent, way *subscription, credit int, err error) {
+func (w *Watch[E]) popLocked() (e *event[E], way *subscription, credit int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e = w.queue.pop()
@@ -153,20 +203,8 @@ func (w *watch) popLocked() (e *interrex.LeaseEvent, way *subscription, credit i
 	return e, w.way, credit, nil
 }
 
-// own returns a copy of an event for this reader only.
-func own(e *interrex.LeaseEvent) interrex.LeaseEvent {
-	mine := *e
-	mine.Lease.Metadata = maps.Clone(e.Lease.Metadata)
-	mine.Lease.Pins = slices.Clone(e.Lease.Pins)
-	if e.Lease.Waiting != nil {
-		n := *e.Lease.Waiting
-		mine.Lease.Waiting = &n
-	}
-	return mine
-}
-
 // signal says that there is something to read.
-func (w *watch) signal() {
+func (w *Watch[E]) signal() {
 	select {
 	case w.ready <- struct{}{}:
 	default:
@@ -174,7 +212,7 @@ func (w *watch) signal() {
 }
 
 // Close ends the watch and waits until it has ended.
-func (w *watch) Close() error {
+func (w *Watch[E]) Close() error {
 	w.cancel()
 	for {
 		e, err := w.pop()
@@ -188,7 +226,7 @@ func (w *watch) Close() error {
 }
 
 // end ends the watch, and records why.
-func (w *watch) end(err error) {
+func (w *Watch[E]) end(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over, w.err = true, err
@@ -196,7 +234,7 @@ func (w *watch) end(err error) {
 }
 
 // run connects again and again, until the watch is over or cannot go on.
-func (w *watch) run() error {
+func (w *Watch[E]) run() error {
 	for failures := 0; ; failures++ {
 		p := w.c.endpoint()
 		began, err := w.connect(p)
@@ -211,7 +249,7 @@ func (w *watch) run() error {
 		}
 		since, present := w.position()
 		if present {
-			return interrex.Errorf(interrex.KindWatchClosed, "the watch broke amid the present leases: watch again from 0: %v", err).WithCause(err)
+			return interrex.Errorf(interrex.KindWatchClosed, "the watch broke amid what was present at its beginning: watch again from 0: %v", err).WithCause(err)
 		}
 		w.c.config.Logger.Debugf("%s: the watch broke: %v: resuming after revision %d", p.url, err, since)
 		w.c.leave(p)
@@ -223,15 +261,15 @@ func (w *watch) run() error {
 }
 
 // position returns where the watch would resume, and whether it is still
-// receiving the present leases, where it cannot.
-func (w *watch) position() (since interrex.Revision, present bool) {
+// receiving what was present at its beginning, where it cannot.
+func (w *Watch[E]) position() (since interrex.Revision, present bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.request.Since, w.present
+	return w.since, w.present
 }
 
 // connect is the watch's life at one agent. It reports whether it began there.
-func (w *watch) connect(p *endpoint) (began bool, err error) {
+func (w *Watch[E]) connect(p *endpoint) (began bool, err error) {
 	s, err := p.watches.begin(w.subscribe)
 	if err != nil {
 		return false, err
@@ -246,19 +284,15 @@ func (w *watch) connect(p *endpoint) (began bool, err error) {
 }
 
 // subscribe asks for what follows the last event.
-func (w *watch) subscribe(s *subscription) (*interrexv1.WatchOpen, error) {
+func (w *Watch[E]) subscribe(s *subscription) (*interrexv1.WatchOpen, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := &interrexv1.WatchRequest{Namespace: w.request.Namespace, Prefix: w.request.Prefix, Since: uint64(w.request.Since)}
-	if w.request.Key != (interrex.Key{}) {
-		r.Key = w.request.Key.String()
-	}
-	body, err := proto.Marshal(r)
+	body, err := proto.Marshal(w.ask(w.since))
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot ask for a watch: %v", err)
 	}
 	if len(body) > maxWatchBody {
-		return nil, interrex.Errorf(interrex.KindTooLarge, "the request for a watch has %d bytes, at most %d are allowed: give a shorter prefix", len(body), maxWatchBody)
+		return nil, interrex.Errorf(interrex.KindTooLarge, "the request for a watch has %d bytes, at most %d are allowed", len(body), maxWatchBody)
 	}
 	room := watchBuffer - w.queue.len()
 	w.way, w.read = s, min(0, room)
@@ -266,7 +300,7 @@ func (w *watch) subscribe(s *subscription) (*interrexv1.WatchOpen, error) {
 	return &interrexv1.WatchOpen{Method: w.method.Number, Body: body, Credit: uint32(max(0, room))}, nil
 }
 
-func (w *watch) unsubscribe(s *subscription) {
+func (w *Watch[E]) unsubscribe(s *subscription) {
 	s.close()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -277,53 +311,58 @@ func (w *watch) unsubscribe(s *subscription) {
 	}
 }
 
-// decode decodes an event, once for all watches that get it, so nobody may
-// change it.
-func (w *watch) decode(b []byte) (any, error) {
-	var m interrexv1.LeaseEvent
-	if err := proto.Unmarshal(b, &m); err != nil {
+// decode reads an event's message.
+func (c WatchConfig[E, M]) decode(b []byte) (*event[E], error) {
+	var kind M
+	m, _ := kind.ProtoReflect().New().Interface().(M)
+	if err := proto.Unmarshal(b, m); err != nil {
 		return nil, errUnreadable(err)
 	}
-	e, err := wire.FromLeaseEvent(&m)
+	value, at, err := c.Decode(m)
 	if err != nil {
 		return nil, errUnreadable(err)
 	}
-	return &e, nil
+	return &event[E]{value: value, at: at}, nil
 }
 
 func errUnreadable(why any) error {
 	return interrex.Errorf(interrex.KindWatchClosed, "cannot read an event: %v", why)
 }
 
+// decode decodes an event for all watches of its kind that get it.
+func (w *Watch[E]) decode(b []byte) (any, error) { return w.decoder(b) }
+
+// alike reports whether both decode events of their method alike.
+func (w *Watch[E]) alike(other subscriber) bool {
+	_, is := other.(*Watch[E])
+	return is
+}
+
 // take enqueues events, and notes where to resume. It ignores events from a
 // subscription that is no longer the watch's: they will come again.
-func (w *watch) take(s *subscription, events []any) error {
+func (w *Watch[E]) take(s *subscription, events []any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.way != s {
-		return nil
+		return
 	}
 	for _, v := range events {
-		e, is := v.(*interrex.LeaseEvent)
-		if !is {
-			return errUnreadable("it is of another table")
-		}
+		e := v.(*event[E])
 		w.queue.push(e)
-		w.present = e.Kind == interrex.LeasePresent
+		w.present = e.at.Present
 		if !w.present {
-			w.request.Since = e.Revision
+			w.since = e.at.Revision
 		}
 	}
 	w.signal()
-	return nil
 }
 
 // reached notes that the watch would resume at a revision.
-func (w *watch) reached(s *subscription, r interrex.Revision) {
+func (w *Watch[E]) reached(s *subscription, r interrex.Revision) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.way == s && !w.present {
-		w.request.Since = max(w.request.Since, r)
+		w.since = max(w.since, r)
 	}
 }
 

@@ -173,30 +173,37 @@ func (st *watchStream) finishAll(all []*interrexv1.WatchEnd) {
 	}
 }
 
-// bring hands events to all watches that get them; each event is decoded once.
+// bring hands events to all watches that get them; each event is decoded once
+// for all that are alike.
 func (st *watchStream) bring(group *interrexv1.WatchEvents) {
-	to := st.subscribers(group.GetIds())
-	if len(to) == 0 {
-		return
+	for to := st.subscribers(group.GetIds()); len(to) > 0; {
+		by := to[0].to
+		events, unreadable := decodeAll(by, group.GetEvents())
+		others := to[:0]
+		for _, s := range to {
+			if !by.alike(s.to) {
+				others = append(others, s)
+				continue
+			}
+			s.to.take(s, events)
+			if unreadable != nil {
+				st.refuse(s, unreadable)
+			}
+		}
+		to = others
 	}
-	var events []any
-	var unreadable error
-	for _, b := range group.GetEvents() {
-		var e any
-		if e, unreadable = to[0].to.decode(b); unreadable != nil {
-			break
+}
+
+// decodeAll decodes events up to the first that is unreadable.
+func decodeAll(by subscriber, all [][]byte) (events []any, unreadable error) {
+	for _, b := range all {
+		e, err := by.decode(b)
+		if err != nil {
+			return events, err
 		}
 		events = append(events, e)
 	}
-	for _, s := range to {
-		err := s.to.take(s, events)
-		if err == nil {
-			err = unreadable
-		}
-		if err != nil {
-			st.refuse(s, err)
-		}
-	}
+	return events, nil
 }
 
 // refuse ends a subscription that the client cannot go on with.

@@ -21,10 +21,11 @@ const (
 
 // subscriber is a watch as seen by the stream that delivers its events.
 type subscriber interface {
-	// decode decodes an event for all watches that get it.
+	// decode decodes an event for all watches alike that get it.
 	decode(event []byte) (any, error)
-	// take must not block. Its error ends the subscription.
-	take(s *subscription, events []any) error
+	alike(subscriber) bool
+	// take must not block. The events were decoded by a watch alike.
+	take(s *subscription, events []any)
 	// reached says that there were no other events up to a revision.
 	reached(s *subscription, r interrex.Revision)
 }

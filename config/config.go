@@ -96,7 +96,8 @@ type Raft struct {
 // Features switches parts of the agent. A table stays in the replicated state
 // when its feature is off; its API and workers go.
 type Features struct {
-	Leases Switch `yaml:"leases"`
+	Leases    Switch `yaml:"leases"`
+	Resources Switch `yaml:"resources"`
 }
 
 // Notify says where changes of leases are carried to.
@@ -141,7 +142,7 @@ func Default() Config {
 			SnapshotInterval:  2 * time.Minute,
 			SnapshotThreshold: 8192,
 		},
-		Features: Features{Leases: On},
+		Features: Features{Leases: On, Resources: On},
 		Notify:   Notify{LeaseHolders: NotifySQLite},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
@@ -169,6 +170,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Features.Leases == Unset {
 		c.Features.Leases = On
+	}
+	if c.Features.Resources == Unset {
+		c.Features.Resources = On
 	}
 	if c.Notify.LeaseHolders == "" {
 		c.Notify.LeaseHolders = NotifyOff

@@ -13,7 +13,7 @@ import (
 func TestIdleClusterWritesNothing(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	leader := c.Agent(c.Leader())
-	index := func() uint64 { return leader.Status().CommitIndex }
+	index := func() uint64 { return leader.Status().Log.CommitIndex }
 	const idle = 4 * time.Second
 
 	before := index()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/interrextest"
 )
@@ -70,8 +71,8 @@ func TestRefusalOfWhatIsSwitchedOffStays(t *testing.T) {
 	}
 	t.Cleanup(func() { a.Kill(); _ = a.Wait() })
 	eventually(t, "the agent leads", func() error {
-		if state := a.Status().State; state != "leader" {
-			return errors.New(state)
+		if state := a.Status().State; state != api.Leader {
+			return errors.New(state.String())
 		}
 		return nil
 	})

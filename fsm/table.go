@@ -133,6 +133,12 @@ func (c *command) Mint(io.Reader) ([]byte, error) {
 // revision.
 func (t *Table) Check(state.Time, state.Command) error { return nil }
 
+// CheckGroup refuses: a group is done whole or not at all, and a machine may
+// refuse a command when it is its turn.
+func (t *Table) CheckGroup(state.Time, []state.Command) error {
+	return interrex.Errorf(interrex.KindInvalid, "a command to the state machine is not done in a group: the machine may refuse it")
+}
+
 // Apply lets the machine do a command, and emits the one event of it: also where
 // the machine is stopped, so that revisions stay the same on all agents.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
@@ -243,6 +249,7 @@ func (t *Table) DecodeEvent(b []byte) (any, error) { return Event{Data: bytes.Cl
 var (
 	_ state.Table      = (*Table)(nil)
 	_ state.Keeper     = (*Table)(nil)
+	_ state.Grouper    = (*Table)(nil)
 	_ state.EventCodec = (*Table)(nil)
 	_ state.Minter     = (*command)(nil)
 )

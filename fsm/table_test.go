@@ -293,6 +293,16 @@ func TestALeaderWhoseMachineIsStoppedTakesNoCommand(t *testing.T) {
 	}
 }
 
+func TestACommandIsInNoGroup(t *testing.T) {
+	r := newReplica(t)
+	res := r.Do(1, state.Operation{Group: []state.Part{
+		{Table: statetest.RegisterTable, Data: statetest.Set("k", "v", 0)}, {Table: state.FSMTable, Data: []byte("a")},
+	}})[0]
+	if !errors.Is(res.Err, interrex.ErrInvalid) || len(r.Events) != 0 || len(r.machine.Notes) != 0 {
+		t.Errorf("%+v, %d events", res, len(r.Events))
+	}
+}
+
 func TestLimitsAreChecked(t *testing.T) {
 	if _, err := fsm.New(fsm.Config{}); err == nil || !strings.Contains(err.Error(), "nil Machine") {
 		t.Error(err)

@@ -2,10 +2,10 @@ package lease
 
 import (
 	"encoding/binary"
-	"strings"
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -15,7 +15,7 @@ type Claim struct {
 	Holder   string
 	TTL      time.Duration
 	Takeover bool
-	Metadata Metadata
+	Metadata codec.Metadata
 }
 
 // About is part of state.Command.
@@ -30,18 +30,18 @@ func (c *Claim) Validate() error {
 	if err := interrex.ValidateTTL(c.TTL); err != nil {
 		return err
 	}
-	return c.Metadata.validate()
+	return c.Metadata.Validate()
 }
 
 // Append encodes the command.
 func (c *Claim) Append(b []byte) []byte {
-	b = appendText(appendKey(append(b, opClaim), c.Key), c.Holder)
-	b = appendBool(binary.AppendUvarint(b, uint64(c.TTL)), c.Takeover)
-	return appendText(b, c.Metadata.pairs)
+	b = codec.AppendText(codec.AppendKey(append(b, opClaim), c.Key), c.Holder)
+	b = codec.AppendBool(binary.AppendUvarint(b, uint64(c.TTL)), c.Takeover)
+	return codec.AppendText(b, c.Metadata.Packed())
 }
 
-func (c *Claim) decode(d decoder) decoder {
-	*c = Claim{Key: d.key(), Holder: d.text(), TTL: d.duration(), Takeover: d.bool(), Metadata: Metadata{d.text()}}
+func (c *Claim) decode(d codec.Decoder) codec.Decoder {
+	*c = Claim{Key: d.Key(), Holder: d.Text(), TTL: d.Duration(), Takeover: d.Bool(), Metadata: codec.UnpackedMetadata(d.Text())}
 	return d
 }
 
@@ -74,7 +74,7 @@ func (c *Claim) apply(t *Table, turn *state.Turn) *Reply {
 		there = false
 	}
 	l := newRow(c.Key, c.Holder)
-	l.metadata = Metadata{strings.Clone(c.Metadata.pairs)}
+	l.metadata = c.Metadata.Clone()
 	l.ttl = c.TTL
 	if !there {
 		t.grant(turn, l)

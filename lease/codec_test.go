@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/lease"
 )
 
@@ -21,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden files; that is a new v
 func goldenCommands() []command {
 	k := key("team/db/1")
 	return []command{
-		&lease.Claim{Key: k, Holder: "ann", TTL: 15 * time.Second, Takeover: true, Metadata: must(lease.NewMetadata(map[string]string{"zone": "a", "addr": "[::1]:80"}))},
+		&lease.Claim{Key: k, Holder: "ann", TTL: 15 * time.Second, Takeover: true, Metadata: must(codec.NewMetadata(map[string]string{"zone": "a", "addr": "[::1]:80"}))},
 		&lease.Extend{Key: k, Token: 300, TTL: time.Second},
 		&lease.Revoke{Key: k, Token: 300, Force: true},
 		&lease.Transfer{Key: k, Token: 300, To: "bob", TTL: 24 * time.Hour},
@@ -65,7 +66,7 @@ func goldenWorld(t testing.TB) *world {
 		&lease.Claim{Key: key("team/db/1"), Holder: "ann", TTL: time.Second},
 		&lease.Pin{Key: key("team/db/1"), Owner: "ops", Reason: "upgrade"},
 		&lease.Pin{Key: key("team/db/1"), Owner: "backup", For: time.Hour},
-		&lease.Claim{Key: key("api"), Holder: "bob", TTL: time.Minute, Metadata: must(lease.NewMetadata(map[string]string{"pid": "1"}))},
+		&lease.Claim{Key: key("api"), Holder: "bob", TTL: time.Minute, Metadata: must(codec.NewMetadata(map[string]string{"pid": "1"}))},
 		&lease.Claim{Key: key("api"), Holder: "bob", TTL: time.Minute, Takeover: true},
 		&lease.Claim{Key: key("gone"), Holder: "cy", TTL: time.Second},
 	) {
@@ -133,7 +134,7 @@ func TestDecodeRefusesWhatTheRulesDoNotAllow(t *testing.T) {
 
 func TestMetadataMustBeUTF8(t *testing.T) {
 	for k, v := range map[string]string{"\xff": "v", "k": "\xff"} {
-		if _, err := lease.NewMetadata(map[string]string{k: v}); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := codec.NewMetadata(map[string]string{k: v}); interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("%q=%q: %v", k, v, err)
 		}
 	}

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -9,10 +10,10 @@ import (
 // *Pin or *Unpin. Each has a file of its own, with everything that only it has.
 type command interface {
 	state.Command
-	// decode reads what Append wrote after the number, and returns the decoder
-	// after that. The decoder is passed by value: a pointer passed to an
+	// decode reads what Append wrote after the number, and returns the codec.Decoder
+	// after that. The codec.Decoder is passed by value: a pointer passed to an
 	// interface's method would be allocated for each command.
-	decode(d decoder) decoder
+	decode(d codec.Decoder) codec.Decoder
 	// check returns why the command cannot be done at now; nil: apply may
 	// follow.
 	check(t *Table, now state.Time) *interrex.Error
@@ -51,7 +52,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: %d is no operation known here", op)
 	}
 	c := operations[op]()
-	if d := c.decode(decoder{rest: string(data[1:])}); !d.done() {
+	if d := c.decode(codec.NewDecoder(string(data[1:]))); !d.Done() {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: operation %d is malformed", op)
 	}
 	if err := validate(c); err != nil {

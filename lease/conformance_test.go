@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -33,7 +34,7 @@ func randomCommand(r *rand.Rand, seen []state.Reply) []byte {
 	case 0, 1, 2:
 		c := &lease.Claim{Key: k, Holder: holder, TTL: ttl, Takeover: r.IntN(2) == 0}
 		if r.IntN(3) == 0 {
-			c.Metadata = must(lease.NewMetadata(map[string]string{"pid": fmt.Sprint(r.IntN(9)), "zone": holder}))
+			c.Metadata = must(codec.NewMetadata(map[string]string{"pid": fmt.Sprint(r.IntN(9)), "zone": holder}))
 		}
 		return c.Append(nil)
 	case 3, 4:

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -31,12 +32,12 @@ func (c *Extend) Validate() error {
 
 // Append encodes the command.
 func (c *Extend) Append(b []byte) []byte {
-	b = binary.AppendUvarint(appendKey(append(b, opExtend), c.Key), uint64(c.Token))
+	b = binary.AppendUvarint(codec.AppendKey(append(b, opExtend), c.Key), uint64(c.Token))
 	return binary.AppendUvarint(b, uint64(c.TTL))
 }
 
-func (c *Extend) decode(d decoder) decoder {
-	*c = Extend{Key: d.key(), Token: interrex.Token(d.uvarint()), TTL: d.duration()}
+func (c *Extend) decode(d codec.Decoder) codec.Decoder {
+	*c = Extend{Key: d.Key(), Token: interrex.Token(d.Uvarint()), TTL: d.Duration()}
 	return d
 }
 

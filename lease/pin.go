@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -47,12 +48,12 @@ func (c *Pin) Validate() error {
 
 // Append encodes the command.
 func (c *Pin) Append(b []byte) []byte {
-	b = appendText(appendKey(append(b, opPin), c.Key), c.Owner)
-	return binary.AppendUvarint(appendText(b, c.Reason), uint64(c.For))
+	b = codec.AppendText(codec.AppendKey(append(b, opPin), c.Key), c.Owner)
+	return binary.AppendUvarint(codec.AppendText(b, c.Reason), uint64(c.For))
 }
 
-func (c *Pin) decode(d decoder) decoder {
-	*c = Pin{Key: d.key(), Owner: d.text(), Reason: d.text(), For: d.duration()}
+func (c *Pin) decode(d codec.Decoder) codec.Decoder {
+	*c = Pin{Key: d.Key(), Owner: d.Text(), Reason: d.Text(), For: d.Duration()}
 	return d
 }
 
@@ -62,9 +63,24 @@ func (c *Pin) check(t *Table, _ state.Time) *interrex.Error {
 	}
 	l, _ := t.rows.Get(join(c.Key))
 	if _, renewed := l.pinOf(c.Owner); !renewed && len(l.pins) >= interrex.MaxPins {
-		return interrex.Errorf(interrex.KindConflict, "cannot pin %s: it has %d pins, which is the most: unpin another owner first", c.Key, len(l.pins))
+		return errPins(c.Key, len(l.pins))
 	}
 	return nil
+}
+
+func errPins(k interrex.Key, n int) *interrex.Error {
+	return interrex.Errorf(interrex.KindConflict, "cannot pin %s: it has %d pins, which is the most: unpin another owner first", k, n)
+}
+
+// pinner is part of pinning.
+func (c *Pin) pinner() string { return c.Owner }
+
+// pins is part of pinning: a pin of an owner that has one renews it.
+func (c *Pin) pins(l *row) int {
+	if _, renewed := l.pinOf(c.Owner); renewed {
+		return 0
+	}
+	return 1
 }
 
 func (c *Pin) apply(t *Table, turn *state.Turn) *Reply {

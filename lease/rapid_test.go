@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 )
@@ -59,7 +60,7 @@ func (p *pair) draw(r *rapid.T) command {
 	}
 	switch rapid.IntRange(0, 5).Draw(r, "verb") {
 	case 0:
-		meta := must(lease.NewMetadata(map[string]string{"of": name}))
+		meta := must(codec.NewMetadata(map[string]string{"of": name}))
 		return &lease.Claim{Key: k, Holder: name, TTL: ttl, Takeover: yes, Metadata: meta}
 	case 1:
 		return &lease.Extend{Key: k, Token: token, TTL: own}

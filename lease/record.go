@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -16,7 +17,7 @@ type Record struct {
 	TTL      time.Duration
 	Acquired time.Time  // the wall clock (UTC) of the leader that granted it
 	Expiry   state.Time // it is due from here on, unless it is pinned
-	Metadata Metadata
+	Metadata codec.Metadata
 	Pins     []PinRecord // by owner
 }
 
@@ -57,7 +58,7 @@ func (r Record) Lease(now state.Time, wall time.Time) interrex.Lease {
 // events.
 func (r Record) size() int {
 	const fixed, pin = 320, 48
-	n := fixed + 2*(len(r.Key.Namespace)+len(r.Key.Name)) + len(r.Holder) + len(r.Metadata.pairs)
+	n := fixed + 2*(len(r.Key.Namespace)+len(r.Key.Name)) + len(r.Holder) + len(r.Metadata.Packed())
 	for _, p := range r.Pins {
 		n += pin + len(p.Owner) + len(p.Reason)
 	}

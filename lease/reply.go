@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -57,49 +58,49 @@ func (t *Table) AppendReply(b []byte, r state.Reply) []byte {
 
 // DecodeReply reads what AppendReply wrote; the error is of kind KindInvalid.
 func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
-	d := decoder{rest: string(b)}
-	flags := d.uvarint()
+	d := codec.NewDecoder(string(b))
+	flags := d.Uvarint()
 	reply := &Reply{
 		Granted: flags&flagGranted != 0, Ended: flags&flagEnded != 0,
-		HolderUntil: state.Time(d.varint()), Lease: d.record(),
+		HolderUntil: state.Time(d.Varint()), Lease: readRecord(&d),
 	}
-	if !d.done() || flags >= flagsEnd {
+	if !d.Done() || flags >= flagsEnd {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease reply: it is malformed")
 	}
 	return reply, nil
 }
 
 func appendRecord(b []byte, r Record) []byte {
-	b = appendText(appendKey(b, r.Key), r.Holder)
+	b = codec.AppendText(codec.AppendKey(b, r.Key), r.Holder)
 	b = binary.AppendUvarint(b, uint64(r.Token))
 	b = binary.AppendUvarint(b, uint64(r.TTL))
 	b = binary.AppendVarint(b, wallNanos(r.Acquired))
 	b = binary.AppendVarint(b, int64(r.Expiry))
-	b = appendText(b, r.Metadata.pairs)
+	b = codec.AppendText(b, r.Metadata.Packed())
 	b = binary.AppendUvarint(b, uint64(len(r.Pins)))
 	for _, p := range r.Pins {
-		b = appendText(appendText(b, p.Owner), p.Reason)
+		b = codec.AppendText(codec.AppendText(b, p.Owner), p.Reason)
 		b = binary.AppendVarint(b, int64(p.Until))
 	}
 	return b
 }
 
-// record reads what appendRecord wrote. A text in it is a part of the whole.
-func (d *decoder) record() Record {
+// readRecord reads what appendRecord wrote. A text in it is a part of the whole.
+func readRecord(d *codec.Decoder) Record {
 	r := Record{
-		Key: d.key(), Holder: d.text(), Token: interrex.Token(d.uvarint()), TTL: d.duration(),
-		Acquired: wallTime(d.varint()), Expiry: state.Time(d.varint()),
-		Metadata: Metadata{d.text()},
+		Key: d.Key(), Holder: d.Text(), Token: interrex.Token(d.Uvarint()), TTL: d.Duration(),
+		Acquired: wallTime(d.Varint()), Expiry: state.Time(d.Varint()),
+		Metadata: codec.UnpackedMetadata(d.Text()),
 	}
-	pins := d.uvarint()
+	pins := d.Uvarint()
 	if pins > interrex.MaxPins {
-		d.fail()
+		d.Fail()
 	}
 	for range pins {
-		if d.failed {
+		if d.Failed() {
 			break
 		}
-		r.Pins = append(r.Pins, PinRecord{Owner: d.text(), Reason: d.text(), Until: state.Time(d.varint())})
+		r.Pins = append(r.Pins, PinRecord{Owner: d.Text(), Reason: d.Text(), Until: state.Time(d.Varint())})
 	}
 	return r
 }

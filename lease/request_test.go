@@ -1,6 +1,9 @@
 package lease
 
-import "github.com/interrex/interrex"
+import (
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
+)
 
 // The stories say requests as callers do: here is what the door does with them.
 
@@ -23,7 +26,7 @@ func FromClaim(r interrex.ClaimRequest) (*Claim, error) {
 		return c, err
 	}
 	var err error
-	if c.Metadata, err = NewMetadata(r.Metadata); err != nil {
+	if c.Metadata, err = codec.NewMetadata(r.Metadata); err != nil {
 		return c, err
 	}
 	return c, validate(c)

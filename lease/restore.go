@@ -1,14 +1,13 @@
 package lease
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -22,13 +21,13 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 		return fmt.Errorf("cannot restore leases: version %d is not known here, %d is", version, t.Version())
 	}
 	fresh := New(Config{})
-	in := itemReader{r: bufio.NewReaderSize(r, chunk)}
-	err := in.list(fresh.restoreRow)
+	in := codec.NewItemReader(r, maxItem)
+	err := in.List(fresh.restoreRow)
 	if err == nil {
-		err = in.list(fresh.history.restorePast)
+		err = in.List(fresh.history.restorePast)
 	}
 	if err == nil {
-		err = in.end()
+		err = in.End()
 	}
 	if err != nil {
 		return fmt.Errorf("cannot restore leases: %w", err)
@@ -41,9 +40,9 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 }
 
 // restoreRow appends a lease; the schedules are put in order at the end.
-func (t *Table) restoreRow(d *decoder) error {
-	r := d.record()
-	if !d.done() {
+func (t *Table) restoreRow(d *codec.Decoder) error {
+	r := readRecord(d)
+	if !d.Done() {
 		return errors.New("an item is malformed")
 	}
 	if err := checkRecord(r); err != nil {
@@ -53,7 +52,7 @@ func (t *Table) restoreRow(d *decoder) error {
 	if last, _, ok := t.rows.Max(); ok && last >= l.key {
 		return fmt.Errorf("lease %s is out of order", r.Key)
 	}
-	l.metadata, l.pins = Metadata{strings.Clone(r.Metadata.pairs)}, clonePins(r.Pins)
+	l.metadata, l.pins = r.Metadata.Clone(), clonePins(r.Pins)
 	l.token, l.ttl, l.acquired, l.expiry = r.Token, r.TTL, wallNanos(r.Acquired), r.Expiry
 	t.rows.Load(l.key, l)
 	t.counts[l.namespace()]++
@@ -84,23 +83,23 @@ func checkRecord(r Record) error {
 	return validateToken(r.Token)
 }
 
-func (h *history) restorePast(d *decoder) error {
-	k := d.key()
-	p := &past{key: join(k), last: state.Time(d.varint()), at: interrex.Revision(d.uvarint())}
-	lines := d.uvarint()
+func (h *history) restorePast(d *codec.Decoder) error {
+	k := d.Key()
+	p := &past{key: join(k), last: state.Time(d.Varint()), at: interrex.Revision(d.Uvarint())}
+	lines := d.Uvarint()
 	if lines == 0 || lines > historyLines {
-		d.fail()
+		d.Fail()
 	}
 	for range lines {
-		if d.failed {
+		if d.Failed() {
 			break
 		}
 		p.lines = append(p.lines, line{
-			holder: d.text(), token: interrex.Token(d.uvarint()),
-			acquired: d.varint(), ended: d.varint(), how: d.ending(),
+			holder: d.Text(), token: interrex.Token(d.Uvarint()),
+			acquired: d.Varint(), ended: d.Varint(), how: readEnding(d),
 		})
 	}
-	if !d.done() {
+	if !d.Done() {
 		return errors.New("an item is malformed")
 	}
 	if err := k.Validate(); err != nil {
@@ -116,9 +115,9 @@ func (h *history) restorePast(d *decoder) error {
 	return nil
 }
 
-// ending reads one of the ways in which a lease ends.
-func (d *decoder) ending() interrex.Ending {
-	switch how := d.text(); how {
+// readEnding reads one of the ways in which a lease ends.
+func readEnding(d *codec.Decoder) interrex.Ending {
+	switch how := d.Text(); how {
 	case string(interrex.EndReleased):
 		return interrex.EndReleased
 	case string(interrex.EndForced):
@@ -130,7 +129,7 @@ func (d *decoder) ending() interrex.Ending {
 	case string(interrex.EndTakenOver):
 		return interrex.EndTakenOver
 	}
-	d.fail()
+	d.Fail()
 	return ""
 }
 
@@ -140,58 +139,4 @@ func clonePins(pins []PinRecord) []PinRecord {
 		pins[i].Owner, pins[i].Reason = strings.Clone(p.Owner), strings.Clone(p.Reason)
 	}
 	return pins
-}
-
-// itemReader reads what itemWriter wrote.
-type itemReader struct {
-	r   *bufio.Reader
-	buf []byte
-}
-
-// list reads a length and gives fn as many items.
-func (in *itemReader) list(fn func(d *decoder) error) error {
-	n, err := binary.ReadUvarint(in.r)
-	if err != nil {
-		return fmt.Errorf("cannot read the length of a list: %w", err)
-	}
-	for i := range n {
-		d, err := in.item()
-		if err == nil {
-			err = fn(&d)
-		}
-		if err != nil {
-			return fmt.Errorf("item %d of %d: %w", i, n, err)
-		}
-	}
-	return nil
-}
-
-func (in *itemReader) item() (decoder, error) {
-	n, err := binary.ReadUvarint(in.r)
-	if err != nil {
-		return decoder{}, err
-	}
-	if n > maxItem {
-		return decoder{}, fmt.Errorf("%d bytes are more than any item has", n)
-	}
-	if uint64(cap(in.buf)) < n {
-		in.buf = make([]byte, n)
-	}
-	in.buf = in.buf[:n]
-	if _, err := io.ReadFull(in.r, in.buf); err != nil {
-		return decoder{}, err
-	}
-	return decoder{rest: string(in.buf)}, nil
-}
-
-// end demands that nothing is left.
-func (in *itemReader) end() error {
-	switch _, err := in.r.ReadByte(); err {
-	case io.EOF:
-		return nil
-	case nil:
-		return errors.New("bytes are left over")
-	default:
-		return err
-	}
 }

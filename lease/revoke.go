@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -30,12 +31,12 @@ func (c *Revoke) Validate() error {
 
 // Append encodes the command.
 func (c *Revoke) Append(b []byte) []byte {
-	b = binary.AppendUvarint(appendKey(append(b, opRevoke), c.Key), uint64(c.Token))
-	return appendBool(b, c.Force)
+	b = binary.AppendUvarint(codec.AppendKey(append(b, opRevoke), c.Key), uint64(c.Token))
+	return codec.AppendBool(b, c.Force)
 }
 
-func (c *Revoke) decode(d decoder) decoder {
-	*c = Revoke{Key: d.key(), Token: interrex.Token(d.uvarint()), Force: d.bool()}
+func (c *Revoke) decode(d codec.Decoder) codec.Decoder {
+	*c = Revoke{Key: d.Key(), Token: interrex.Token(d.Uvarint()), Force: d.Bool()}
 	return d
 }
 

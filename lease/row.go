@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -17,7 +18,7 @@ import (
 type row struct {
 	key      string // as join makes it
 	holder   string
-	metadata Metadata
+	metadata codec.Metadata
 	pins     []PinRecord // by owner; never written to, only replaced
 	token    interrex.Token
 	ttl      time.Duration

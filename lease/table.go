@@ -16,7 +16,7 @@ import (
 type Config struct{}
 
 // Table is the replicated table of leases. It implements state.Table,
-// state.Replayer, state.Fencer and state.Waitable.
+// state.Replayer, state.Fencer, state.Waitable and state.Grouper.
 //
 // Lock and Unlock are for State, which takes the lock once an entry. Check,
 // Apply, Due, Tick, Freeze, Restore, Replay and Holds run under it; every other
@@ -37,6 +37,7 @@ var (
 	_ state.Replayer = (*Table)(nil)
 	_ state.Fencer   = (*Table)(nil)
 	_ state.Waitable = (*Table)(nil)
+	_ state.Grouper  = (*Table)(nil)
 )
 
 // New makes an empty table.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -34,12 +35,12 @@ func (c *Transfer) Validate() error {
 
 // Append encodes the command.
 func (c *Transfer) Append(b []byte) []byte {
-	b = binary.AppendUvarint(appendKey(append(b, opTransfer), c.Key), uint64(c.Token))
-	return binary.AppendUvarint(appendText(b, c.To), uint64(c.TTL))
+	b = binary.AppendUvarint(codec.AppendKey(append(b, opTransfer), c.Key), uint64(c.Token))
+	return binary.AppendUvarint(codec.AppendText(b, c.To), uint64(c.TTL))
 }
 
-func (c *Transfer) decode(d decoder) decoder {
-	*c = Transfer{Key: d.key(), Token: interrex.Token(d.uvarint()), To: d.text(), TTL: d.duration()}
+func (c *Transfer) decode(d codec.Decoder) codec.Decoder {
+	*c = Transfer{Key: d.Key(), Token: interrex.Token(d.Uvarint()), To: d.Text(), TTL: d.Duration()}
 	return d
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 )
 
@@ -22,11 +23,11 @@ func (c *Unpin) Validate() error { return interrex.ValidateOwner(c.Owner) }
 
 // Append encodes the command.
 func (c *Unpin) Append(b []byte) []byte {
-	return appendText(appendKey(append(b, opUnpin), c.Key), c.Owner)
+	return codec.AppendText(codec.AppendKey(append(b, opUnpin), c.Key), c.Owner)
 }
 
-func (c *Unpin) decode(d decoder) decoder {
-	*c = Unpin{Key: d.key(), Owner: d.text()}
+func (c *Unpin) decode(d codec.Decoder) codec.Decoder {
+	*c = Unpin{Key: d.Key(), Owner: d.Text()}
 	return d
 }
 
@@ -40,6 +41,12 @@ func (c *Unpin) check(t *Table, _ state.Time) *interrex.Error {
 	}
 	return nil
 }
+
+// pinner is part of pinning.
+func (c *Unpin) pinner() string { return c.Owner }
+
+// pins is part of pinning.
+func (c *Unpin) pins(*row) int { return -1 }
 
 // frees is part of freeing: an overdue lease ends with its last pin.
 func (c *Unpin) frees(t *Table, now state.Time) bool {

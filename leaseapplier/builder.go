@@ -182,8 +182,11 @@ func (b *builder) lookAgain(f *flight) {
 		return
 	}
 	for _, op := range f.ops {
-		if op.Lane == state.LaneNormal && op.Command != nil {
-			b.waiters.look(op.Command.About().Key)
+		if op.Lane != state.LaneNormal {
+			continue
+		}
+		for _, c := range op.Each {
+			b.waiters.look(c.About().Key)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package leaseapplier
 
 import (
+	"time"
+
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -22,7 +24,8 @@ func (b *builder) take() []*queue.Operation {
 // refused.
 type batch struct {
 	all      []*queue.Operation
-	commands []state.Command  // of all; nil: sorted while nobody waited
+	count    int              // of their commands
+	alone    int              // so many, at the front, were sorted while nobody waited
 	requests map[request]bool // of all; made when somebody asks
 }
 
@@ -34,31 +37,41 @@ func (b *builder) sort(ops []*queue.Operation) {
 	now := b.config.Clock.Now()
 	for i, op := range ops {
 		if op.Wait == nil && b.waiters.len() == 0 {
-			out.add(op, nil, len(ops)-i)
+			if out.alone == len(out.all) {
+				out.alone++
+			}
+			out.add(op, len(ops)-i)
 			continue
 		}
-		_, wants := b.table.Wants(op.Command)
-		switch {
-		case wants && op.Wait != nil:
-			b.waiters.ask(op, now)
-		case wants && !b.waiters.passes(op):
-		default:
-			out.add(op, op.Command, len(ops)-i)
+		if b.passes(op, now) {
+			out.add(op, len(ops)-i)
 		}
 	}
 }
 
-func (r *batch) add(op *queue.Operation, c state.Command, left int) {
+// passes reports whether an operation may go to the log now; if not, it stands
+// in line, or has been answered.
+func (b *builder) passes(op *queue.Operation, now time.Time) bool {
+	for i, c := range op.Each {
+		_, wants := b.table.Wants(c)
+		switch {
+		case !wants:
+		case op.Wait != nil: // a group has none
+			b.waiters.ask(op, now)
+			return false
+		case !b.waiters.passes(op, i, c):
+			return false
+		}
+	}
+	return true
+}
+
+func (r *batch) add(op *queue.Operation, left int) {
 	if r.all == nil {
 		r.all = make([]*queue.Operation, 0, left)
 	}
-	if c != nil && r.commands == nil {
-		r.commands = make([]state.Command, len(r.all), len(r.all)+left)
-	}
 	r.all = append(r.all, op)
-	if r.commands != nil {
-		r.commands = append(r.commands, c)
-	}
+	r.count += op.Count()
 	if r.requests != nil {
 		r.note(op)
 	}
@@ -96,19 +109,21 @@ func (b *builder) fill(r batch, stamp state.Time) {
 		}
 		return
 	}
-	b.draft.room = state.MaxOperations - len(r.all)
+	b.draft.room = state.MaxOperations - r.count
 	b.claimFreed(stamp)
 	for i := extends; i < len(r.all); i++ {
-		b.draft.add(r.all[i])
-		if r.commands == nil {
+		op := r.all[i]
+		b.draft.add(op)
+		if i < r.alone {
 			continue
 		}
-		c := r.commands[i]
-		if !b.table.Frees(c, stamp) {
-			continue
-		}
-		if l := b.waiters.lines[c.About().Key]; l != nil {
-			b.claim(b.waiters.first(l, false))
+		for _, c := range op.Each {
+			if !b.table.Frees(c, stamp) {
+				continue
+			}
+			if l := b.waiters.lines[c.About().Key]; l != nil {
+				b.claim(b.waiters.first(l, false))
+			}
 		}
 	}
 }

@@ -98,22 +98,40 @@ type renewal interface {
 	Renewal() (left time.Duration, is bool)
 }
 
-// RecordOperation counts a lease operation by what became of it.
+// RecordOperation counts a lease operation by what became of it, those of a
+// group too.
 func (m *Metrics) RecordOperation(op *queue.Operation, r *state.Result) {
-	if op.Table != state.LeaseTable || op.Command == nil {
+	if len(op.Group) == 0 {
+		if op.Table == state.LeaseTable && op.Command != nil {
+			m.record(op.Command, r.Reply, r.Err)
+		}
 		return
 	}
-	o := outcome{op: op.Command.About().Name}
-	if r.Err != nil {
-		o.result = interrex.KindOf(r.Err)
+	replies, _ := r.Reply.(state.GroupReply)
+	for i, c := range op.Commands {
+		if op.Group[i].Table != state.LeaseTable {
+			continue
+		}
+		var reply state.Reply
+		if i < len(replies) {
+			reply = replies[i].Reply
+		}
+		m.record(c, reply, r.Err)
+	}
+}
+
+func (m *Metrics) record(command state.Command, reply state.Reply, err error) {
+	o := outcome{op: command.About().Name}
+	if err != nil {
+		o.result = interrex.KindOf(err)
 	}
 	c, found := m.counted.Load(o)
 	if !found {
 		c, _ = m.counted.LoadOrStore(o, m.counter(o))
 	}
 	c.(prometheus.Counter).Inc()
-	if reply, can := r.Reply.(renewal); can {
-		if left, is := reply.Renewal(); is {
+	if renewed, can := reply.(renewal); can {
+		if left, is := renewed.Renewal(); is {
 			m.slack.Observe(left.Seconds())
 		}
 	}

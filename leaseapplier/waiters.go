@@ -145,11 +145,12 @@ func (s *waiters) askAgain(w *waiter, op *queue.Operation, now time.Time) {
 	}
 }
 
-// passes reports whether a claim that does not wait may go to the log; if not,
-// it has been answered. While somebody waits for the name it is `held`, but not
-// while an attempt of it is in the log, which may be granted yet.
-func (s *waiters) passes(op *queue.Operation) bool {
-	k := op.Command.About().Key
+// passes reports whether an operation may go to the log with a claim that does
+// not wait, its command at index i; if not, it has been answered. While somebody
+// waits for the name the claim is `held`, but not while an attempt of it is in
+// the log, which may be granted yet.
+func (s *waiters) passes(op *queue.Operation, i int, c state.Command) bool {
+	k := c.About().Key
 	l := s.lines[k]
 	if l == nil || !s.isAlive(l) {
 		return true
@@ -158,13 +159,17 @@ func (s *waiters) passes(op *queue.Operation) bool {
 		s.around.answer(op, r)
 		return false
 	}
-	if s.table.Passes(op.Command) {
+	if s.table.Passes(c) {
 		return true
 	}
 	if op.RequestID != "" && s.around.inLog(requestOf(&op.Operation)) {
 		return true
 	}
-	s.refuse(op, s.errHeld(k, "others wait for it"))
+	err := s.errHeld(k, "others wait for it")
+	if len(op.Group) > 0 {
+		err = state.InGroup(i, err)
+	}
+	s.refuse(op, err)
 	return false
 }
 

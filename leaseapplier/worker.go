@@ -148,6 +148,9 @@ func (b *builder) withWaiting(op *queue.Operation, e *interrex.Error) error {
 	if e.Waiting != 0 || b.shared.census.empty() {
 		return e
 	}
+	if op.Command == nil {
+		return e // of a group: nobody says of which of its claims
+	}
 	if _, wants := b.table.Wants(op.Command); !wants {
 		return e
 	}

@@ -74,7 +74,7 @@ func (s *Set) conditions() []alarm.Condition {
 		{Name: "halted", Look: s.halted,
 			Do: "run the version that the others run; if it is this agent's disk, give it an empty directory"},
 		{Name: "limit-near", Look: s.limitNear,
-			Do: "find the clients that use so much; beyond the limit they are refused as overloaded"},
+			Do: "find the clients that use so much, or raise the setting that the text names; beyond the limit they are refused as overloaded"},
 		{Name: "member-silent", Look: s.memberSilent,
 			Do: "start or continue that agent, or mend the network to it"},
 		{Name: "peer-refused", Look: s.peerRefused, After: refusalGrace, Keep: again,
@@ -299,21 +299,26 @@ func stopText(what string, stop *fsm.Stop) string {
 
 func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 	now := s.Present.now()
-	note := func(what string, is, limit int) {
+	note := func(what string, is, limit int64) {
 		if float64(is) >= nearLimit*float64(limit) {
 			found = append(found, alarm.Finding{Subject: what, Text: fmt.Sprintf("%d of %d", is, limit)})
 		}
 	}
 	if now.state != nil {
 		names, limit := now.state.Names()
-		note("request-names", names, limit)
+		note("request-names", int64(names), int64(limit))
 	}
 	if now.queue != nil {
 		normal, extend := now.queue.Depth()
-		note("queue", max(normal, extend), now.queue.Capacity())
+		note("queue", int64(max(normal, extend)), int64(now.queue.Capacity()))
 	}
 	if now.ring != nil {
-		note("watchers", now.ring.Stats().Watchers, now.ring.MaxWatchers())
+		note("watchers", int64(now.ring.Stats().Watchers), int64(now.ring.MaxWatchers()))
+	}
+	if now.resources != nil {
+		used := now.resources.Usage()
+		note("resources.max-count", used.Count, used.MaxCount)
+		note("resources.max-bytes", used.Bytes, used.MaxBytes)
 	}
 	return found
 }

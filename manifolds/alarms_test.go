@@ -28,6 +28,7 @@ import (
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
@@ -190,6 +191,20 @@ var troubles = map[string][]trouble{
 				r.Do(2, state.Operation{Table: state.OwnTable, Data: (&state.Retire{Name: "n0"}).Append(nil)})
 			}
 		}, "52429 of 65536"},
+		{func(t *testing.T, s *Set) func() {
+			table := resource.New()
+			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
+			s.Present.change(func(p *parts) { p.resources = table })
+			set := func(limit string) {
+				r.Do(1, state.Operation{Table: state.OwnTable, Data: (&state.SetSettings{Values: map[string]string{"resources.max-count": limit}}).Append(nil)})
+			}
+			for _, name := range []string{"a", "b", "c", "d"} {
+				id := interrex.ResourceID{Type: interrex.ResourceType{Group: "test", GroupVersion: "v1", Kind: "A"}, Name: name}.WithDefaults()
+				r.Do(1, state.Operation{Table: state.ResourceTable, Data: (&resource.Write{ID: id}).Append(nil)})
+			}
+			set("5")
+			return func() { set("6") }
+		}, "4 of 5"},
 	},
 	"projection-failing": {
 		{fails(ProjectionName, errors.New("cannot open: no such host")), "no such host"},

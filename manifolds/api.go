@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 )
@@ -32,6 +33,14 @@ func (s *Set) leasesFeature() dependency.Manifold {
 			return keep(nil, nil), nil
 		},
 	}
+}
+
+// off is the Service.Off of a feature.
+func off(feature string, is config.Switch) string {
+	if is.On() {
+		return ""
+	}
+	return "features." + feature
 }
 
 // api makes the server, which outlives every restart of raft: what it needs of
@@ -75,6 +84,10 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	resources, err := get[*resource.Table](ctx, s.name(StateName))
+	if err != nil {
+		return nil, err
+	}
 	services, err := get[[]api.Service](ctx, s.name(StateName))
 	if err != nil {
 		return nil, err
@@ -89,11 +102,8 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Leases = &api.Leases{Table: table, Waiting: s.waiting}
-	if !features.Leases.On() {
-		c.Leases.Off = "features.leases"
-	}
-	c.Services = services
+	c.Leases = &api.Leases{Table: table, Waiting: s.waiting, Off: off("leases", features.Leases)}
+	c.Services = append(services, api.Resources{Table: resources, Off: off("resources", features.Resources)}.Service())
 	server, err := api.New(c)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package manifolds
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -42,9 +43,12 @@ func (e engine) Drain(ctx context.Context) error {
 func (e engine) Status() api.Status {
 	now := e.set.Present.now()
 	status := api.Status{
-		Draining: now.draining, Alarms: e.set.Alarms.Current(),
-		State: "stopped", Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
+		ID: e.set.Present.ID(), Draining: now.draining, Alarms: e.set.Alarms.Current(),
+		State: api.Stopped, Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
 		APIAddress: e.set.advertisedAPI(), Quorum: "raft does not run",
+	}
+	if now.draining {
+		status.State = api.Stopping
 	}
 	if now.identity != nil {
 		status.ClusterID = now.identity.ClusterID
@@ -57,22 +61,46 @@ func (e engine) Status() api.Status {
 
 func (e engine) raftStatus(status *api.Status, r *raft.Raft, now parts) {
 	leads := r.State() == raft.Leader
-	status.State = map[raft.RaftState]string{
-		raft.Follower: "follower", raft.Candidate: "candidate", raft.Leader: "leader", raft.Shutdown: "stopped",
+	status.State = map[raft.RaftState]api.State{
+		raft.Follower: api.Follower, raft.Candidate: api.Candidate, raft.Leader: api.Leader, raft.Shutdown: status.State,
 	}[r.State()]
-	status.CommitIndex = r.CommitIndex()
 	if heard := r.LastContact(); !leads && !heard.IsZero() {
 		status.LastContact = time.Since(heard)
 	}
+	_, leader := r.LeaderWithID()
+	status.LeaderID, status.Log = string(leader), now.log(r)
 	status.Members = e.set.members(now)
 	switch {
 	case len(status.Members) > 0:
 	case e.set.section().Cluster.BootstrapExpect > 1:
-		status.State = "waiting"
+		status.State = api.Waiting
 	default:
-		status.State = "standalone"
+		status.State = api.Standalone
 	}
 	status.Quorum = quorum(status.Members, leads)
+}
+
+// log says how far raft's log has come.
+func (p parts) log(r *raft.Raft) api.Log {
+	stats := r.Stats()
+	number := func(name string) uint64 {
+		n, _ := strconv.ParseUint(stats[name], 10, 64) // raft writes no other
+		return n
+	}
+	l := api.Log{
+		Term: r.CurrentTerm(), CommitIndex: r.CommitIndex(),
+		LastIndex: number("last_log_index"), LastTerm: number("last_log_term"),
+	}
+	if at := number("last_snapshot_index"); at > l.LastIndex {
+		l.LastIndex, l.LastTerm = at, number("last_snapshot_term")
+	}
+	if store, err := p.raft.LogStore(); err == nil {
+		l.FirstIndex, _ = store.FirstIndex() // 0 when it has just been closed
+	}
+	if p.state != nil {
+		l.AppliedIndex, _ = p.state.Applied()
+	}
+	return l
 }
 
 // quorum says in words what may still fail.

@@ -40,9 +40,23 @@ func (s *Set) members(now parts) []api.Member {
 			m.Address, m.APIAddress = now.transport.Address(m.ID), now.transport.APIAddress(m.ID)
 			s.hear(&m, r, now)
 		}
+		m.MatchIndex = now.match(m.ID, s.Present.ID(), r)
 		all = append(all, m)
 	}
 	return all
+}
+
+// match returns how far a member's log matches the leader's; nil: this agent
+// does not lead. The leader has all of it itself.
+func (p parts) match(id, own string, r *raft.Raft) *uint64 {
+	if r.State() != raft.Leader || p.acks == nil {
+		return nil
+	}
+	at := r.LastIndex()
+	if id != own {
+		at = p.acks.MatchIndex(raft.ServerID(id), r.CurrentTerm())
+	}
+	return &at
 }
 
 // hear says when a member was last heard of. A leader counts what raft has

@@ -71,17 +71,18 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // What stateCollector reads.
 var (
-	revisionDesc = desc("revision", "The revision that this agent has applied.")
-	leasesDesc   = desc("leases", "Leases that are held.", "namespace")
-	watchersDesc = desc("watchers", "Watches that are open on this agent.")
-	observerDesc = desc("observations_dropped_total", "Changes that the program's observers have lost.")
-	queueDesc    = desc("queue_depth", "Operations that wait for the log.", "lane")
-	lagDesc      = desc("projection_lag_revisions", "Revisions that the database of lease holders is behind this agent.")
-	silentDesc   = desc("member_silent_seconds", "Time since another member was last heard of, where this agent knows.", "member")
-	diskDesc     = desc("disk_free_bytes", "Free bytes of the data directory's file system.")
-	logDesc      = desc("log_bytes", "Bytes of raft's log on disk, with what is reserved for more of it.")
-	snapshotDesc = desc("snapshot_age_seconds", "Time since the newest snapshot was taken.")
-	certDesc     = desc("tls_cert_expiry_timestamp_seconds", "When the first of this agent's certificates ends, in Unix seconds.")
+	revisionDesc  = desc("revision", "The revision that this agent has applied.")
+	leasesDesc    = desc("leases", "Leases that are held.", "namespace")
+	resourcesDesc = desc("resources", "Resources that are stored.", "kind")
+	watchersDesc  = desc("watchers", "Watches that are open on this agent.")
+	observerDesc  = desc("observations_dropped_total", "Changes that the program's observers have lost.")
+	queueDesc     = desc("queue_depth", "Operations that wait for the log.", "lane")
+	lagDesc       = desc("projection_lag_revisions", "Revisions that the database of lease holders is behind this agent.")
+	silentDesc    = desc("member_silent_seconds", "Time since another member was last heard of, where this agent knows.", "member")
+	diskDesc      = desc("disk_free_bytes", "Free bytes of the data directory's file system.")
+	logDesc       = desc("log_bytes", "Bytes of raft's log on disk, with what is reserved for more of it.")
+	snapshotDesc  = desc("snapshot_age_seconds", "Time since the newest snapshot was taken.")
+	certDesc      = desc("tls_cert_expiry_timestamp_seconds", "When the first of this agent's certificates ends, in Unix seconds.")
 )
 
 // stateCollector reads what is there when it is asked. What is not there has no
@@ -91,7 +92,7 @@ type stateCollector struct{ set *Set }
 // Describe implements prometheus.Collector.
 func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		revisionDesc, leasesDesc, watchersDesc, observerDesc, queueDesc, lagDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
+		revisionDesc, leasesDesc, resourcesDesc, watchersDesc, observerDesc, queueDesc, lagDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
 	} {
 		ch <- d
 	}
@@ -111,6 +112,9 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(watchersDesc, float64(now.ring.Stats().Watchers))
 		for namespace, n := range now.leases.Counts() {
 			gauge(leasesDesc, float64(n), namespace)
+		}
+		for kind, n := range now.resources.Counts() {
+			gauge(resourcesDesc, float64(n), kind)
 		}
 	}
 	if now.queue != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
@@ -167,7 +168,7 @@ func TestWhatIsThereIsMeasured(t *testing.T) {
 	target := &brokenTarget{hang: make(chan struct{})}
 	runNotify(t, s, target)
 	s.Present.change(func(p *parts) {
-		p.state, p.leases, p.ring, p.queue = newTestState(t), lease.New(lease.Config{}), ring, q
+		p.state, p.leases, p.resources, p.ring, p.queue = newTestState(t), lease.New(lease.Config{}), resource.New(), ring, q
 	})
 	eventually(t, "the lag is not that of the notifier", func() bool { return measured(t, s)[lag] == 12345 })
 	is := measured(t, s)

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/reads"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
@@ -24,6 +25,7 @@ type parts struct {
 	directory string
 	state     *state.State
 	leases    *lease.Table
+	resources *resource.Table
 	machine   *fsm.Table // nil also where the embedder has none
 	ring      *watch.Ring
 	queue     *queue.Queue
@@ -35,7 +37,7 @@ type parts struct {
 	vitals    vitals // the same
 	raftDoor  Entrance
 	applier   *leaseapplier.Applier
-	acks      reads.Acks
+	acks      acks
 	rounds    *reads.Rounds
 	forwarder *forwarder
 	server    *api.Server

@@ -32,7 +32,7 @@ func (s *Set) raft() dependency.Manifold {
 // raftLife is one life of raft and what it was made with.
 type raftLife struct {
 	*raftworker.Worker
-	acks    reads.Acks
+	acks    acks
 	applier *leaseapplier.Applier
 	end     func()
 
@@ -167,11 +167,18 @@ func (s *Set) followReloads(life *raftLife, changed <-chan struct{}) {
 	}
 }
 
+// acks is what the transport of a life of raft has noted of answers.
+type acks interface {
+	reads.Acks
+	// MatchIndex returns how far a peer's log matches, as it has said in a term.
+	MatchIndex(peer raft.ServerID, term uint64) uint64
+}
+
 // acksOf gives what the transport of a life of raft has noted of answers.
-func acksOf(w *raftworker.Worker) (reads.Acks, error) {
+func acksOf(w *raftworker.Worker) (acks, error) {
 	t, err := w.Transport()
 	if err != nil {
 		return nil, err
 	}
-	return t.(reads.Acks), nil
+	return t.(acks), nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 )
@@ -36,7 +37,7 @@ func (s *Set) state() dependency.Manifold {
 }
 
 func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
-	table := lease.New(lease.Config{})
+	table, resources := lease.New(lease.Config{}), resource.New()
 	tables, services := s.config.Agent.tables()
 	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
 	if err != nil {
@@ -47,14 +48,16 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 	}
 	ring := watch.New(watch.Config{})
 	st, err := state.New(state.Config{
-		Tables: append(tables, table), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: append(tables, table, resources), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	end := s.Present.set(
-		func(p *parts) { p.state, p.leases, p.machine, p.ring = st, table, machine, ring },
-		func(p *parts) { p.state, p.leases, p.machine, p.ring = nil, nil, nil, nil })
+		func(p *parts) {
+			p.state, p.leases, p.resources, p.machine, p.ring = st, table, resources, machine, ring
+		},
+		func(p *parts) { p.state, p.leases, p.resources, p.machine, p.ring = nil, nil, nil, nil, nil })
 	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
 	w.tomb.Go(func() error {
 		err := w.keepIdentity()
@@ -63,7 +66,7 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		st.Close()
 		return err
 	})
-	return own(give(w, st, table, ring, services), patience, s.overstayed(StateName)), nil
+	return own(give(w, st, table, resources, ring, services), patience, s.overstayed(StateName)), nil
 }
 
 // machine makes the table of the embedder's own state machine; nil: there is none.

@@ -26,6 +26,21 @@ var tablesThatDoNotFit = map[string][]Table{
 		s.Methods = s.Methods[1:]
 		return t, s
 	}},
+	"method /counters.v1.CounterService/Watch is declared in its .proto, and nothing serves it": {func() (state.Table, api.Service) {
+		t, s := counters.Table()
+		s.Watches = nil
+		return t, s
+	}},
+	"does not say that it is a watch": {func() (state.Table, api.Service) {
+		t, s := counters.Table()
+		s.Watches[0] = watches[countersv1.GetResponse, countersv1.GetRequest, countersv1.CounterEvent](countersv1.CounterServiceGetProcedure)
+		return t, s
+	}},
+	"lacks the field 'repeated Counter events = 1'": {func() (state.Table, api.Service) {
+		t, s := counters.Table()
+		s.Watches[0] = watches[countersv1.WatchResponse, countersv1.WatchRequest, countersv1.Counter](countersv1.CounterServiceWatchProcedure)
+		return t, s
+	}},
 	"writes to table 300, and is given by table 256": {func() (state.Table, api.Service) {
 		t, s := counters.Table()
 		s.Methods[0] = increment[countersv1.IncrementRequest, countersv1.IncrementResponse](300)
@@ -43,6 +58,13 @@ var tablesThatDoNotFit = map[string][]Table{
 func increment[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](table state.TableID) api.Method {
 	return api.Write(countersv1.CounterServiceIncrementProcedure, table,
 		func(PQ) (state.Command, error) { return nil, nil }, func(state.Result, *state.State) (PA, error) { return nil, nil })
+}
+
+// watches is a watch of messages that may not fit.
+func watches[A, Q, E any, PA wire.Message[A], PQ wire.Message[Q], PE wire.Message[E]](procedure string) api.WatchMethod {
+	return api.Watch[A, Q, E, PA](procedure,
+		func(PQ, *state.State) (api.Feed[PE], error) { return api.Feed[PE]{}, nil },
+		func(*state.Event, *state.State) (PE, error) { return nil, nil })
 }
 
 // served is the service of counters.

@@ -15,8 +15,10 @@ const lanes = state.LaneExtend + 1
 type Operation struct {
 	state.Operation
 
-	// Command is Data, decoded. The operation's maker sets both.
-	Command state.Command
+	// Command is Data, decoded; nil of a group, whose commands Commands has. The
+	// operation's maker sets both. Who looks at any operation uses Each.
+	Command  state.Command
+	Commands []state.Command
 	// Lane is that of Command.About.
 	Lane state.Lane
 	// Deadline, by the queue's clock: an operation that still waits then is
@@ -44,6 +46,21 @@ type Wait struct {
 	// after three missed times. 0: the caller does not ask again, and the claim
 	// waits until Stop is closed.
 	Every time.Duration
+}
+
+// Each yields the operation's commands, in order: one, or those of a group.
+func (op *Operation) Each(yield func(int, state.Command) bool) {
+	if len(op.Group) == 0 {
+		if op.Command != nil {
+			yield(0, op.Command)
+		}
+		return
+	}
+	for i, c := range op.Commands {
+		if !yield(i, c) {
+			return
+		}
+	}
 }
 
 // Answer gives the operation its result and reports whether it did: the second

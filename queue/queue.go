@@ -150,7 +150,7 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
 // Take hands out at most maxOps operations of at most maxBytes together (a
-// single one may be larger), extends first: those take up to three quarters of
+// single one may be larger), a group counted as its operations, extends first: those take up to three quarters of
 // the room while others wait, and all of it otherwise. What is past its
 // deadline, or whose caller has gone, is answered and does not count.
 func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
@@ -209,12 +209,12 @@ func (t *taking) from(l *lane) {
 			t.failures = append(t.failures, failure{l.pop(), err})
 			continue
 		}
-		size := op.Size()
-		if size > t.bytes && len(t.out) > 0 {
+		size, count := op.Size(), op.Count()
+		if (size > t.bytes || count > t.ops) && len(t.out) > 0 {
 			break
 		}
 		t.out = append(t.out, l.pop())
-		t.ops--
+		t.ops -= count
 		t.bytes -= size
 	}
 }

@@ -40,7 +40,7 @@ func (w *Worker) refreshReport(l *life) {
 			"last":    l.raft.LastIndex(),
 		},
 		"applier": l.applier.Report(),
-		"servers": servers(l.raft),
+		"servers": l.servers(state == raft.Leader),
 		"log":     l.logReport(w.cfg.StorageDir),
 		"disk":    l.diskReport(),
 	}
@@ -65,10 +65,22 @@ func lastContact(at time.Time) string {
 	return time.Since(at).Round(time.Millisecond).String() + " ago"
 }
 
-func servers(r *raft.Raft) map[string]any {
+// servers says how each member is; on the leader, how far its log matches too.
+func (l *life) servers(leads bool) map[string]any {
+	answers, _ := l.transport.(interface {
+		MatchIndex(peer raft.ServerID, term uint64) uint64
+	})
 	known := map[string]any{}
-	for _, s := range r.GetConfiguration().Configuration().Servers {
-		known[string(s.ID)] = map[string]any{"suffrage": s.Suffrage.String(), "address": string(s.Address)}
+	for _, s := range l.raft.GetConfiguration().Configuration().Servers {
+		server := map[string]any{"suffrage": s.Suffrage.String(), "address": string(s.Address)}
+		switch {
+		case !leads:
+		case s.ID == l.config.LocalID:
+			server["match"] = l.raft.LastIndex()
+		case answers != nil:
+			server["match"] = answers.MatchIndex(s.ID, l.raft.CurrentTerm())
+		}
+		known[string(s.ID)] = server
 	}
 	return known
 }

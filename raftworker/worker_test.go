@@ -372,6 +372,10 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	if report["leader"] != "a" || report["disk"] != "ok" || report["worker"] != "serving" || report["last-contact"] != nil {
 		t.Errorf("%v", report)
 	}
+	own := report["servers"].(map[string]any)["a"].(map[string]any)
+	if own["suffrage"] != "Voter" || own["match"].(uint64) == 0 {
+		t.Errorf("it is said of itself: %v", own)
+	}
 	gathered, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ func goldenCommands() []state.Command {
 			Metadata: metadata(map[string]string{"zone": "a", "addr": "[::1]:80"}), Data: text("hello"), Strict: true,
 		},
 		&resource.Delete{ID: at, Version: "17", Strict: true},
+		&resource.Clear{Selection: interrex.ResourceSelection{Type: interrex.ResourceType{Group: "test.example", Kind: "Server"}, Tenancy: at.Tenancy, NamePrefix: "web/"}},
 	}
 }
 

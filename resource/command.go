@@ -6,7 +6,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// command is an operation of this table: *Write or *Delete. Each has a file of
+// command is an operation of this table: *Write, *Delete or *Clear. Each has a file of
 // its own, with everything that only it has.
 type command interface {
 	state.Command
@@ -29,15 +29,17 @@ type command interface {
 const (
 	opWrite byte = iota + 1
 	opDelete
+	opClear
 )
 
 // operations has the constructors of the commands, by number.
 var operations = [...]func() command{
 	opWrite:  func() command { return new(Write) },
 	opDelete: func() command { return new(Delete) },
+	opClear:  func() command { return new(Clear) },
 }
 
-// Decode reads a command: a *Write or *Delete. The error is of kind KindInvalid
+// Decode reads a command: a *Write, *Delete or *Clear. The error is of kind KindInvalid
 // or KindTooLarge.
 func (t *Table) Decode(data []byte) (state.Command, error) {
 	if len(data) == 0 {
@@ -45,7 +47,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 	}
 	op := data[0]
 	if int(op) >= len(operations) || operations[op] == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: operation %d is not known here", op)
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: %d is no operation known here", op)
 	}
 	c := operations[op]()
 	if d := c.decode(codec.NewDecoder(string(data[1:]))); !d.Done() {
@@ -79,12 +81,23 @@ func (t *Table) Check(_ state.Time, c state.Command) error {
 // the first.
 func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 	var l load
-	named := map[string]bool{}
+	named, gone := map[string]bool{}, map[string]bool{}
 	for _, c := range all {
 		if err := t.Check(now, c); err != nil {
 			return err
 		}
+		if _, is := c.(*Clear); is && len(all) > 1 {
+			return interrex.Errorf(interrex.KindInvalid, "group: a delete by prefix is no part of a group with other resources")
+		}
 		own := c.(command)
+		switch c := c.(type) {
+		case *Delete:
+			gone[c.target()] = true
+		case *Write:
+			if c.Owner != nil && gone[join(*c.Owner)] {
+				return interrex.Errorf(interrex.KindInvalid, "owner: %s is deleted before in this group", *c.Owner)
+			}
+		}
 		if named[own.target()] {
 			return interrex.Errorf(interrex.KindInvalid, "group: %s is named twice: each resource is written or deleted once", split(own.target()))
 		}

@@ -12,6 +12,12 @@ import (
 )
 
 func TestTableConforms(t *testing.T) {
+	t.Run("owner deletion", func(t *testing.T) {
+		statetest.Run(t, statetest.Config{
+			New:     func() state.Table { return reaping{resource.New()} },
+			Command: randomCommand,
+		})
+	})
 	statetest.Run(t, statetest.Config{
 		New:     func() state.Table { return resource.New() },
 		Command: randomCommand,
@@ -34,11 +40,26 @@ func randomCommand(r *rand.Rand, seen []state.Reply) []byte {
 		o := uid(id("test.v1.Thing", fmt.Sprint("r", r.IntN(4))), fmt.Sprint("u", r.IntN(2)))
 		owner = &o
 	}
+	if r.IntN(12) == 0 {
+		return (&resource.Clear{Selection: interrex.ResourceSelection{Type: at.Type, Tenancy: at.Tenancy, NamePrefix: at.Name[:r.IntN(2)+1]}}).Append(nil)
+	}
 	if r.IntN(5) < 2 {
 		return (&resource.Delete{ID: at, Version: version, Strict: r.IntN(4) == 0}).Append(nil)
 	}
 	return (&resource.Write{
-		ID: at, Version: version, Owner: owner, Strict: r.IntN(4) == 0,
+		ID: at, Version: version, Owner: owner, Strict: version != "" && r.IntN(4) == 0, Overwrite: version == "" && r.IntN(2) == 0,
 		Metadata: metadata(map[string]string{"n": fmt.Sprint(r.IntN(3))}), Data: text(fmt.Sprint(r.IntN(100))),
 	}).Append(nil)
+}
+
+// reaping is a table whose owners take along what they own.
+type reaping struct{ *resource.Table }
+
+func (r reaping) Configure(value func(string) string) {
+	r.Table.Configure(func(name string) string {
+		if name == "resources.owner-deletion" {
+			return "*"
+		}
+		return value(name)
+	})
 }

@@ -34,3 +34,14 @@ func ownedBy(owner interrex.ResourceID) string {
 
 // ownedKey is the key in the index of owners.
 func ownedKey(owner interrex.ResourceID, key string) string { return ownedBy(owner) + key }
+
+// Key returns the place in lists, see ReadView, of the resource of an event's
+// key.
+func Key(event string) string {
+	typ, rest, _ := strings.Cut(event, "/")
+	group, kind := typ, ""
+	if i := strings.LastIndexByte(typ, '.'); i >= 0 {
+		group, kind = typ[:i], typ[i+1:]
+	}
+	return scope(group, kind) + strings.Replace(rest, "/", separator, 2)
+}

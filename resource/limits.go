@@ -10,6 +10,8 @@ const (
 	settingData  = "resources.max-data"
 	settingCount = "resources.max-count"
 	settingBytes = "resources.max-bytes"
+	// settingReaped is the owner deletion of each type.
+	settingReaped = "resources.owner-deletion"
 )
 
 // limits are the limits of the table, which are settings.
@@ -17,6 +19,8 @@ type limits struct {
 	data  int   // bytes of one resource's data
 	count int64 // resources
 	bytes int64 // of all resources, as Record.weight counts them
+
+	reaped reaped
 }
 
 func defaultLimits() limits {
@@ -30,15 +34,21 @@ func (t *Table) Settings() []state.Setting {
 		state.IntSetting(settingData, "bytes of one resource's data at most", int64(d.data), 1, interrex.MaxData),
 		state.IntSetting(settingCount, "resources at most", d.count, 1, 100_000_000),
 		state.IntSetting(settingBytes, "bytes of all resources at most: their names, metadata and data", d.bytes, 1<<10, 1<<40),
+		{
+			Name: settingReaped, About: "types of owner, GROUP.KIND with commas, with which goes what they own; none or *",
+			Default: noTypes, Check: func(value string) error { _, err := parseReaped(value); return err },
+		},
 	}
 }
 
 // Configure is part of state.Configurable.
 func (t *Table) Configure(value func(name string) string) {
+	reaped, _ := parseReaped(value(settingReaped)) // it has been checked
 	t.limits = limits{
-		data:  int(state.SettingInt(value(settingData))),
-		count: state.SettingInt(value(settingCount)),
-		bytes: state.SettingInt(value(settingBytes)),
+		reaped: reaped,
+		data:   int(state.SettingInt(value(settingData))),
+		count:  state.SettingInt(value(settingCount)),
+		bytes:  state.SettingInt(value(settingBytes)),
 	}
 }
 

@@ -17,6 +17,7 @@ type Reply struct {
 	UID        string
 	Generation string
 	Owner      *interrex.ResourceID // nil: none
+	Cleared    int                  // resources that a Clear has removed
 }
 
 // replyOf answers a write. It shares no memory with the row.
@@ -29,18 +30,28 @@ func replyOf(r *Record) *Reply {
 	return reply
 }
 
+// Resource returns what a write has made of a resource.
+func (r *Reply) Resource(written interrex.Resource) interrex.Resource {
+	written.ID.UID, written.Generation, written.Version = r.UID, r.Generation, r.Revision.String()
+	written.Owner = interrex.ResourceID{}
+	if r.Owner != nil {
+		written.Owner = *r.Owner
+	}
+	return written
+}
+
 // AppendReply encodes a *Reply for the records of request ids.
 func (t *Table) AppendReply(b []byte, r state.Reply) []byte {
 	reply := r.(*Reply)
 	b = binary.AppendUvarint(b, uint64(reply.Revision))
 	b = codec.AppendText(codec.AppendText(b, reply.UID), reply.Generation)
-	return appendOwner(b, reply.Owner)
+	return binary.AppendUvarint(appendOwner(b, reply.Owner), uint64(reply.Cleared))
 }
 
 // DecodeReply reads what AppendReply wrote; the error is of kind KindInvalid.
 func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
 	d := codec.NewDecoder(string(b))
-	reply := &Reply{Revision: interrex.Revision(d.Uvarint()), UID: d.Text(), Generation: d.Text(), Owner: readOwner(&d)}
+	reply := &Reply{Revision: interrex.Revision(d.Uvarint()), UID: d.Text(), Generation: d.Text(), Owner: readOwner(&d), Cleared: int(d.Uvarint())}
 	if !d.Done() {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource reply: it is malformed")
 	}

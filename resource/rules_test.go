@@ -353,6 +353,13 @@ func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
 	if k := group(a, &resource.Delete{ID: web}); k != "" {
 		t.Errorf("one for another is %q", k)
 	}
+	owned := &resource.Write{ID: id("test.v1.Server", "a"), Owner: &web}
+	if k := group(owned); k != "" {
+		t.Errorf("one that is owned is %q", k)
+	}
+	if k := group(&resource.Delete{ID: web}, owned); k != interrex.KindInvalid {
+		t.Errorf("one whose owner is deleted before is %q", k)
+	}
 }
 
 // configure sets settings as State does.

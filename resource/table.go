@@ -23,6 +23,7 @@ type Table struct {
 	rows     btree.Map[string, *Record] // by Record.key
 	owned    btree.Map[string, *Record] // those with an owner, by ownedKey
 	presence presence                   // those with an owner lease
+	orphaned orphans                    // owners that are gone, and what they own goes too
 	counts   map[string]int             // resources by GROUP.KIND
 	bytes    int64                      // of all, as Record.weight counts them
 	limits   limits
@@ -36,6 +37,7 @@ var (
 	_ state.Fenced       = (*Table)(nil)
 	_ state.Configurable = (*Table)(nil)
 	_ state.EventCodec   = (*Table)(nil)
+	_ state.Grouper      = (*Table)(nil)
 )
 
 // New makes an empty table.
@@ -58,12 +60,6 @@ func (t *Table) Lock() { t.mu.Lock() }
 // Unlock gives the table back.
 func (t *Table) Unlock() { t.mu.Unlock() }
 
-// Due is part of state.Table: nothing here ends by time.
-func (t *Table) Due() (state.Time, bool) { return 0, false }
-
-// Tick is part of state.Table.
-func (t *Table) Tick(*state.Turn, int) int { return 0 }
-
 // UseFencer is part of state.Fenced.
 func (t *Table) UseFencer(f state.Fencer) { t.fencer = f }
 
@@ -74,12 +70,16 @@ func (t *Table) put(old, r *Record) {
 	}
 	t.rows.Set(r.key, r)
 	t.note(r)
+	if old != nil {
+		t.settle(old)
+	}
 }
 
 // remove takes r out.
 func (t *Table) remove(r *Record) {
 	t.rows.Delete(r.key)
 	t.forget(r)
+	t.settle(r)
 }
 
 // note takes a resource into everything beside rows.
@@ -112,5 +112,6 @@ func (t *Table) forget(r *Record) {
 // end removes a resource in the turn, and publishes it as it was last.
 func (t *Table) end(turn *state.Turn, r *Record) {
 	t.remove(r)
+	t.orphan(r)
 	turn.Emit(interrex.ResourceDeleted, r.ID.String(), r, r.size())
 }

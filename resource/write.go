@@ -25,6 +25,8 @@ type Write struct {
 	// is another than the stored one, and uid, generation and owner are stored as
 	// they are given.
 	Strict bool
+	// Overwrite writes whatever is stored: Version is not compared.
+	Overwrite bool
 }
 
 // About is part of state.Command.
@@ -45,6 +47,9 @@ func (c *Write) Validate() error {
 	}
 	if err := validateVersion(c.Version); err != nil {
 		return err
+	}
+	if c.Overwrite && (c.Strict || c.Version != "") {
+		return interrex.Errorf(interrex.KindInvalid, "overwrite: a version cannot be given with it: leave one of them out")
 	}
 	if len(c.Generation) > interrex.MaxUID || !utf8.ValidString(c.Generation) {
 		return interrex.Errorf(interrex.KindInvalid, "generation: at most %d bytes of UTF-8 are allowed", interrex.MaxUID)
@@ -99,14 +104,14 @@ func (c *Write) Append(b []byte) []byte {
 	b = codec.AppendText(b, c.Metadata.Packed())
 	b = codec.AppendText(b, c.Data.TypeURL)
 	b = append(binary.AppendUvarint(b, uint64(len(c.Data.Value))), c.Data.Value...)
-	return codec.AppendBool(b, c.Strict)
+	return codec.AppendBool(codec.AppendBool(b, c.Strict), c.Overwrite)
 }
 
 func (c *Write) decode(d codec.Decoder) codec.Decoder {
 	*c = Write{
 		ID: readID(&d), Owner: readOwner(&d), OwnerLease: readLease(&d),
 		Version: d.Text(), Generation: d.Text(), Metadata: codec.UnpackedMetadata(d.Text()),
-		Data: interrex.ResourceData{TypeURL: d.Text(), Value: readValue(&d)}, Strict: d.Bool(),
+		Data: interrex.ResourceData{TypeURL: d.Text(), Value: readValue(&d)}, Strict: d.Bool(), Overwrite: d.Bool(),
 	}
 	return d
 }
@@ -135,6 +140,7 @@ func (c *Write) target() string { return join(c.ID) }
 func (c *Write) check(t *Table) *interrex.Error {
 	old, there := t.rows.Get(c.target())
 	switch {
+	case c.Overwrite && (!there || c.ID.UID == "" || c.ID.UID == old.ID.UID):
 	case !there && c.Version != "":
 		return interrex.Errorf(interrex.KindCASFailure, "cannot write %s: it does not exist, and version %q was given: leave the version out to create it", c.ID, c.Version)
 	case there && c.ID.UID != old.ID.UID && (c.Strict || c.ID.UID != ""):
@@ -167,6 +173,9 @@ func (c *Write) checkOwner(t *Table, old *Record) *interrex.Error {
 		if c.Owner.UID == "" && t.find(*c.Owner) == nil {
 			return interrex.Errorf(interrex.KindInvalid, "owner: %s does not exist: create it first, or give its uid", *c.Owner)
 		}
+		if c.gone(t) {
+			return interrex.Errorf(interrex.KindInvalid, "owner: %s with uid %q does not exist, and what such owners own goes with them", *c.Owner, c.Owner.UID)
+		}
 		return nil
 	case old.Owner == nil:
 		return interrex.Errorf(interrex.KindInvalid, "owner: %s has none, and an owner is set when a resource is created", c.ID)
@@ -174,6 +183,13 @@ func (c *Write) checkOwner(t *Table, old *Record) *interrex.Error {
 		return interrex.Errorf(interrex.KindInvalid, "owner: that of %s is %s with uid %q, and cannot be changed", c.ID, *old.Owner, old.Owner.UID)
 	}
 	return nil
+}
+
+// gone reports whether the owner is one with which this resource would have gone.
+func (c *Write) gone(t *Table) bool {
+	owner := t.find(*c.Owner)
+	kind := c.Owner.Type.Group + "." + c.Owner.Type.Kind
+	return t.limits.reaped.has(kind) && c.Owner.UID != "" && (owner == nil || owner.ID.UID != c.Owner.UID)
 }
 
 func (c *Write) weigh(t *Table, l *load) {

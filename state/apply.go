@@ -80,6 +80,14 @@ func (s *State) Passed(index uint64) {
 func (s *State) known(e *Entry) error {
 	for i := range e.Operations {
 		op := &e.Operations[i]
+		if len(op.Group) > 0 {
+			for j := range op.Group {
+				if s.tables.find(op.Group[j].Table) == nil {
+					return fmt.Errorf("operation %d: unknown table %d in a group", i, op.Group[j].Table)
+				}
+			}
+			continue
+		}
 		if op.Table == OwnTable && !ownKnown(op.Data) {
 			return fmt.Errorf("operation %d: unknown command of the state's own", i)
 		}
@@ -160,7 +168,7 @@ func (s *State) tick(t *Turn) {
 // one does one operation, or answers from its record, or refuses it.
 func (s *State) one(t *Turn, op *Operation) (res Result) {
 	switch {
-	case op.Table == OwnTable:
+	case op.Table == OwnTable && len(op.Group) == 0:
 		res = s.own.apply(t, op)
 	case op.RequestID == "":
 		res = s.do(t, op)
@@ -190,6 +198,9 @@ func (s *State) once(t *Turn, op *Operation) Result {
 func (s *State) do(t *Turn, op *Operation) Result {
 	if op.Fence != (interrex.Fence{}) && (s.fencer == nil || !s.fencer.Holds(op.Fence.Key, op.Fence.Token)) {
 		return refuse(op, interrex.Errorf(interrex.KindNotHeld, "fence: %s is not held under token %d", op.Fence.Key, op.Fence.Token))
+	}
+	if len(op.Group) > 0 {
+		return s.group(t, op)
 	}
 	table := s.tables.find(op.Table)
 	c, err := table.Decode(op.Data)

@@ -25,8 +25,11 @@ const (
 // entryVersion is the first byte of every entry.
 const entryVersion = 1
 
-// The kinds of an operation. 2 is reserved for groups.
-const kindOne = 1
+// The kinds of an operation.
+const (
+	kindOne   = 1
+	kindGroup = 2
+)
 
 // What an operation's flags say of its envelope.
 const (
@@ -39,8 +42,13 @@ const (
 
 // Size is an upper bound, in bytes, of what the operation takes in an entry.
 func (o *Operation) Size() int {
-	const numbers = 64 // kind, flags, and every number and length at its longest
-	return numbers + len(o.Caller) + len(o.RequestID) + len(o.Fence.Key.Namespace) + len(o.Fence.Key.Name) + len(o.Data) + len(o.Minted)
+	const numbers = 64     // kind, flags, and every number and length at its longest
+	const partNumbers = 16 // those of one operation of a group
+	size := numbers + len(o.Caller) + len(o.RequestID) + len(o.Fence.Key.Namespace) + len(o.Fence.Key.Name) + len(o.Data) + len(o.Minted)
+	for i := range o.Group {
+		size += partNumbers + len(o.Group[i].Data) + len(o.Group[i].Minted)
+	}
+	return size
 }
 
 // Validate says, as KindInvalid or KindTooLarge, why the operation must not be
@@ -49,8 +57,13 @@ func (o *Operation) Validate() error {
 	if len(o.Caller) > MaxCaller {
 		return interrex.Errorf(interrex.KindInvalid, "caller: at most %d bytes are allowed, not %d", MaxCaller, len(o.Caller))
 	}
-	if len(o.Minted) > MaxMinted {
-		return interrex.Errorf(interrex.KindInvalid, "minted: at most %d bytes are allowed, not %d", MaxMinted, len(o.Minted))
+	if err := validMinted(o.Minted); err != nil {
+		return err
+	}
+	if len(o.Group) > 0 {
+		if err := o.validateGroup(); err != nil {
+			return err
+		}
 	}
 	if err := interrex.ValidateRequestID(o.RequestID); err != nil {
 		return err
@@ -59,6 +72,13 @@ func (o *Operation) Validate() error {
 		return interrex.Errorf(interrex.KindTooLarge, "operation: at most %d bytes are allowed, not %d", MaxOperationBytes, o.Size())
 	}
 	return o.Fence.Validate()
+}
+
+func validMinted(b []byte) error {
+	if len(b) > MaxMinted {
+		return interrex.Errorf(interrex.KindInvalid, "minted: at most %d bytes are allowed, not %d", MaxMinted, len(b))
+	}
+	return nil
 }
 
 // AppendEntry appends the encoding of e to b. The caller keeps the limits: see
@@ -89,8 +109,12 @@ func appendOperation(b []byte, o *Operation) []byte {
 	if len(o.Minted) != 0 {
 		flags |= flagMinted
 	}
-	b = append(b, kindOne, flags)
-	b = binary.AppendUvarint(b, uint64(o.Table))
+	if len(o.Group) > 0 {
+		b = append(b, kindGroup, flags)
+	} else {
+		b = append(b, kindOne, flags)
+		b = binary.AppendUvarint(b, uint64(o.Table))
+	}
 	if flags&flagCaller != 0 {
 		b = appendBytes(b, o.Caller)
 	}
@@ -103,6 +127,9 @@ func appendOperation(b []byte, o *Operation) []byte {
 		b = appendBytes(b, o.Fence.Key.Namespace)
 		b = appendBytes(b, o.Fence.Key.Name)
 		b = binary.AppendUvarint(b, uint64(o.Fence.Token))
+	}
+	if len(o.Group) > 0 {
+		return appendGroup(b, o.Group)
 	}
 	if flags&flagMinted != 0 {
 		b = appendBytes(b, o.Minted)
@@ -136,10 +163,14 @@ func decodeEntry(e *Entry, b []byte) error {
 		return fmt.Errorf("cannot decode entry: it has %d operations, more than %d", n, MaxOperations)
 	}
 	e.Operations = slices.Grow(e.Operations[:0], n)
+	left := MaxOperations
 	for i := 0; i < n && d.err == nil; i++ {
 		e.Operations = append(e.Operations, Operation{})
 		if err := decodeOperation(&d, &e.Operations[i]); err != nil {
 			return fmt.Errorf("cannot decode entry: operation %d: %w", i, err)
+		}
+		if left -= e.Operations[i].Count(); left < 0 {
+			return fmt.Errorf("cannot decode entry: with the operations of groups it has more than %d", MaxOperations)
 		}
 	}
 	if err := d.end(); err != nil {
@@ -149,14 +180,17 @@ func decodeEntry(e *Entry, b []byte) error {
 }
 
 func decodeOperation(d *decoder, o *Operation) error {
-	if kind := d.byte(); d.err == nil && kind != kindOne {
+	kind := d.byte()
+	if d.err == nil && kind != kindOne && kind != kindGroup {
 		return fmt.Errorf("unknown kind %d", kind)
 	}
 	flags := d.byte()
-	if flags&^flagsKnown != 0 {
+	if flags&^flagsKnown != 0 || kind == kindGroup && flags&flagMinted != 0 {
 		return fmt.Errorf("unknown flags %#x", flags)
 	}
-	o.Table = TableID(d.small(math.MaxUint16))
+	if kind == kindOne {
+		o.Table = TableID(d.small(math.MaxUint16))
+	}
 	if flags&flagCaller != 0 {
 		o.Caller = d.text()
 	}
@@ -169,6 +203,10 @@ func decodeOperation(d *decoder, o *Operation) error {
 		o.Fence.Key.Namespace = d.text()
 		o.Fence.Key.Name = d.text()
 		o.Fence.Token = interrex.Token(d.uvarint())
+	}
+	if kind == kindGroup {
+		o.Group = d.group()
+		return d.err
 	}
 	if flags&flagMinted != 0 {
 		o.Minted = d.bytes()

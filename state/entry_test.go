@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,10 +69,49 @@ func TestEntryEncodingIsFixed(t *testing.T) {
 	}
 }
 
+// exampleGroup is beside exampleEntry, whose bytes are older.
+func exampleGroup() *state.Entry {
+	return &state.Entry{
+		Stamp: 12345678902, Wall: statetest.Wall(12345678902),
+		Operations: []state.Operation{
+			{Group: []state.Part{{Table: statetest.RegisterTable, Data: statetest.Set("a", "alone", 0)}}},
+			{
+				Caller: "ann", RequestID: "cli.8", Attempt: 1, Mark: 5,
+				Fence: interrex.Fence{Key: interrex.Key{Namespace: "mine", Name: "leader"}, Token: 9},
+				Group: []state.Part{
+					{Table: statetest.RegisterTable, Data: statetest.Set("b", "minted", 0), Minted: []byte{1, 2, 3}},
+					{Table: statetest.RegisterTable, Data: statetest.Delete("c")},
+				},
+			},
+		},
+	}
+}
+
+func TestGroupEncodingIsFixed(t *testing.T) {
+	b := state.AppendEntry(nil, exampleGroup())
+	golden(t, "group.golden", b)
+	e, err := state.DecodeEntry(b)
+	if err != nil || !reflect.DeepEqual(&e, exampleGroup()) {
+		t.Fatalf("decoded: %+v, %v", e, err)
+	}
+	for n := range b {
+		if _, err := state.DecodeEntry(b[:n]); err == nil {
+			t.Errorf("%d of %d bytes are taken for an entry", n, len(b))
+		}
+	}
+}
+
 func TestEntrySurvivesItsEncoding(t *testing.T) {
 	text := rapid.StringN(0, 20, 64)
+	part := rapid.Custom(func(t *rapid.T) state.Part {
+		p := state.Part{Table: state.TableID(rapid.Uint16().Draw(t, "table")), Data: rapid.SliceOf(rapid.Byte()).Draw(t, "data")}
+		if minted := rapid.SliceOfN(rapid.Byte(), 0, 64).Draw(t, "minted"); len(minted) > 0 {
+			p.Minted = minted
+		}
+		return p
+	})
 	operation := rapid.Custom(func(t *rapid.T) state.Operation {
-		return state.Operation{
+		op := state.Operation{
 			Table: state.TableID(rapid.Uint16().Draw(t, "table")), Caller: text.Draw(t, "caller"),
 			RequestID: text.Draw(t, "request"), Attempt: rapid.Uint32().Draw(t, "attempt"), Mark: rapid.Uint64().Draw(t, "mark"),
 			Fence: interrex.Fence{
@@ -80,6 +120,10 @@ func TestEntrySurvivesItsEncoding(t *testing.T) {
 			},
 			Data: rapid.SliceOf(rapid.Byte()).Draw(t, "data"),
 		}
+		if rapid.Bool().Draw(t, "group") {
+			op.Table, op.Data, op.Group = 0, nil, rapid.SliceOfN(part, 1, 9).Draw(t, "parts")
+		}
+		return op
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		e := state.Entry{
@@ -110,14 +154,18 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 	version := bytes.Clone(whole)
 	version[0] = 2
 	one := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: 1}}})
-	group := bytes.Clone(one)
-	group[len(group)-4] = 2 // kind, flags, table, length of the data
+	kind := bytes.Clone(one)
+	kind[len(kind)-4] = 3 // kind, flags, table, length of the data
+	empty := bytes.Clone(one)
+	empty[len(empty)-4], empty[len(empty)-2] = 2, 0
 	flags := bytes.Clone(one)
 	flags[len(flags)-3] = 0x80
 	many := state.AppendEntry(nil, &state.Entry{Operations: make([]state.Operation, state.MaxOperations+1)})
 	for want, b := range map[string][]byte{
 		"unknown version 2":     version,
-		"unknown kind 2":        group,
+		"unknown kind 3":        kind,
+		"without operations":    empty[:len(empty)-1],
+		"of groups it has more": state.AppendEntry(nil, &state.Entry{Operations: slices.Repeat([]state.Operation{{Group: make([]state.Part, 64)}}, 17)}),
 		"unknown flags 0x80":    flags,
 		"it has bytes after":    append(bytes.Clone(whole), 0),
 		"more than 1024":        many,
@@ -165,6 +213,13 @@ func TestOperationIsValidatedBeforeItIsProposed(t *testing.T) {
 		{state.Operation{RequestID: strings.Repeat("r", 65)}, interrex.KindInvalid},
 		{state.Operation{Fence: interrex.Fence{Token: 1}}, interrex.KindInvalid},
 		{state.Operation{Data: make([]byte, state.MaxOperationBytes)}, interrex.KindTooLarge},
+		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, state.MaxGroup)}, ""},
+		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, state.MaxGroup+1)}, interrex.KindInvalid},
+		{state.Operation{Group: []state.Part{{Table: 1}, {Table: state.OwnTable}}}, interrex.KindInvalid},
+		{state.Operation{Table: 1, Group: []state.Part{{Table: 1}}}, interrex.KindInvalid},
+		{state.Operation{Data: []byte{1}, Group: []state.Part{{Table: 1}}}, interrex.KindInvalid},
+		{state.Operation{Group: []state.Part{{Table: 1, Minted: make([]byte, state.MaxMinted+1)}}}, interrex.KindInvalid},
+		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1, Data: make([]byte, state.MaxOperationBytes/2)}}, 2)}, interrex.KindTooLarge},
 	} {
 		if got := interrex.KindOf(c.op.Validate()); got != c.kind {
 			t.Errorf("%.40v: %q, want %q", c.op, got, c.kind)
@@ -174,6 +229,7 @@ func TestOperationIsValidatedBeforeItIsProposed(t *testing.T) {
 
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add(state.AppendEntry(nil, exampleEntry()))
+	f.Add(state.AppendEntry(nil, exampleGroup()))
 	f.Add(state.AppendEntry(nil, &state.Entry{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := state.DecodeEntry(b)
@@ -193,6 +249,7 @@ func FuzzDecodeEntry(f *testing.F) {
 // FuzzApply: no bytes in the log bring a replica down or make two differ.
 func FuzzApply(f *testing.F) {
 	f.Add(state.AppendEntry(nil, exampleEntry()))
+	f.Add(state.AppendEntry(nil, exampleGroup()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		one, two := statetest.NewReplica(t, register), statetest.NewReplica(t, register)
 		for _, r := range []*statetest.Replica{one, two} {

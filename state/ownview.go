@@ -92,7 +92,7 @@ func (v *ownView) appendRecord(b []byte, r *record) []byte {
 	b = binary.AppendUvarint(b, uint64(r.attempt))
 	b = binary.BigEndian.AppendUint64(b, r.content)
 	b = binary.AppendUvarint(b, uint64(r.revision))
-	v.reply = v.tables.find(r.table).AppendReply(v.reply[:0], r.reply)
+	v.reply = v.tables.appendReply(v.reply[:0], r.table, r.reply)
 	return appendBytes(b, v.reply)
 }
 
@@ -145,17 +145,12 @@ func (d *decoder) record(tables tableSet) record {
 	d.b = d.b[8:]
 	r.revision = interrex.Revision(d.uvarint())
 	reply := d.bytes()
-	table := tables.find(r.table)
 	if d.err != nil {
 		return r
 	}
-	if table == nil {
-		d.fail(fmt.Errorf("a record is of the unknown table %d", r.table))
-		return r
-	}
 	var err error
-	if r.reply, err = table.DecodeReply(slices.Clone(reply)); err != nil {
-		d.fail(fmt.Errorf("a reply of table %q: %w", table.Name(), err))
+	if r.reply, err = tables.decodeReply(reply, r.table); err != nil {
+		d.fail(err)
 	}
 	return r
 }

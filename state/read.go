@@ -71,10 +71,9 @@ func (s *State) Names() (kept, limit int) {
 func (s *State) Recorded(op *Operation) (Result, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if table := s.tables.find(op.Table); table != nil {
-		table.Lock()
-		defer table.Unlock()
-	}
+	tables := s.tables.of(op)
+	tables.lock()
+	defer tables.unlock()
 	res, found := s.own.records.recorded(op, s.tables)
 	if res.Err != nil && res.Revision == 0 {
 		res.Revision = s.Revision()

@@ -19,7 +19,7 @@ type record struct {
 	revision interrex.Revision
 	reply    Reply
 	attempt  uint32
-	table    TableID
+	table    TableID // OwnTable: it is a group's
 }
 
 // recordKey is a caller and its NAME, or a caller and its whole request id.
@@ -47,7 +47,12 @@ func splitRequestID(id string) (name string, number uint64, ok bool) {
 // contentOf tells operations under one request id apart. It is a checksum, not
 // a secret: who makes two of one sum deceives itself alone.
 func contentOf(op *Operation) uint64 {
-	sum := crc64.Update(uint64(op.Table), contentTable, op.Data)
+	var sum uint64
+	if len(op.Group) > 0 {
+		sum = contentOfGroup(op.Group)
+	} else {
+		sum = crc64.Update(uint64(op.Table), contentTable, op.Data)
+	}
 	if op.Fence == (interrex.Fence{}) {
 		return sum
 	}

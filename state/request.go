@@ -143,10 +143,8 @@ func replay(op *Operation, rec *record, tables tableSet) Result {
 	if k, is := tables.find(rec.table).(Keeper); is {
 		res.Reply = k.Kept(rec.reply)
 	}
-	if t, ok := tables.find(rec.table).(Replayer); ok {
-		if err := t.Replay(rec.reply); err != nil {
-			res.Reply, res.Err = nil, err
-		}
+	if err := tables.replayable(rec.table, rec.reply); err != nil {
+		res.Reply, res.Err = nil, err
 	}
 	return res
 }

@@ -100,6 +100,7 @@ type Replayer interface {
 
 // Keeper is an optional power of a table: it keeps its replies itself, in its own
 // section of the snapshot, as one does whose replies may differ between agents.
+// It is for a table that is in no group: see Grouper.
 type Keeper interface {
 	// Keep gives what stands in the record of a request id in a reply's place. It
 	// must be the same on every agent.
@@ -108,8 +109,8 @@ type Keeper interface {
 	Kept(r Reply) Reply
 }
 
-// Follower is an optional power of a table: after each operation, and after
-// each table's Tick, it gets the events of that, in table order, and may change
+// Follower is an optional power of a table: after each operation or group, and
+// after each table's Tick, it gets the events of that, in table order, and may change
 // itself in the same entry, calling t.Next for each change. It sees what the
 // followers before it have added, and must not keep the slice.
 type Follower interface {
@@ -227,8 +228,8 @@ func (t *Turn) Emit(kind, key string, value any, size int) {
 // Events gives what was emitted in this turn, in order.
 func (t *Turn) Events() []Event { return t.events }
 
-// Operation is one command to one table, in the envelope that every table
-// shares.
+// Operation is one command to one table, or a group of commands, in the envelope
+// that every table shares.
 type Operation struct {
 	Table     TableID
 	Caller    string // the authenticated name; empty on an open API
@@ -244,12 +245,15 @@ type Operation struct {
 	// a repeated attempt brings another, and gets the recorded answer. At most
 	// MaxMinted bytes.
 	Minted []byte
+	// Group makes it a group: several commands, all or none, under this envelope.
+	// Then Table, Data and Minted are empty.
+	Group []Part
 }
 
 // Result answers one operation.
 type Result struct {
-	Reply    Reply
-	Revision interrex.Revision // of the change; of a refusal: where it was refused
+	Reply    Reply             // of a group a GroupReply
+	Revision interrex.Revision // of the change, of a group's last; of a refusal: where it was refused
 	Attempt  uint32            // the attempt that the answer names
 	Replayed bool              // an earlier attempt had done it
 	Err      error             // a refusal, an *interrex.Error

@@ -23,7 +23,7 @@ func (b *Backend) readAgent(ctx context.Context, c ReadConsistency, id interrex.
 	if err == nil {
 		return owned(res), nil
 	}
-	return interrex.Resource{}, mismatch(id.Type, inconsistent(ctx, err))
+	return interrex.Resource{}, mismatch(id.Type, stored(inconsistent(ctx, err)))
 }
 
 func (b *Backend) writeAgent(ctx context.Context, res interrex.Resource) (interrex.Resource, error) {

@@ -5,8 +5,11 @@ import (
 	"errors"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
 )
 
 // inconsistent makes an error that is ErrInconsistent of what says that there is
@@ -31,6 +34,23 @@ func inconsistent(ctx context.Context, err error) error {
 		return err
 	}
 	return interrex.Errorf(interrex.KindInconsistent, "%v", err).WithCause(err)
+}
+
+// stored makes a GroupVersionMismatchError of what an agent's error carries.
+func stored(err error) error {
+	var e *interrex.Error
+	if !errors.As(err, &e) || e.Kind != interrex.KindGroupVersionMismatch {
+		return err
+	}
+	m := &interrexv1.Resource{}
+	if proto.Unmarshal(e.Stored, m) != nil {
+		return err
+	}
+	res, wrong := wire.FromResource(m)
+	if wrong != nil {
+		return err
+	}
+	return GroupVersionMismatchError{Stored: owned(res)}
 }
 
 // ofRaft tells errors of raft after which nothing has happened from others.

@@ -148,13 +148,14 @@ func (r *Restoration) Abort() {
 // itemsVersion is the version of the table's encoding that list makes.
 const itemsVersion = 1
 
-// list makes a table's content of items.
+// list makes a table's content of items: no owner that is gone is among them.
 func list(items ...[]byte) *bytes.Buffer {
 	b := bytes.NewBuffer(binary.AppendUvarint(nil, uint64(len(items))))
 	for _, item := range items {
 		b.Write(binary.AppendUvarint(nil, uint64(len(item))))
 		b.Write(item)
 	}
+	b.WriteByte(0)
 	return b
 }
 

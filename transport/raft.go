@@ -128,8 +128,8 @@ func (r *RaftTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress)
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
-// AppendEntries implements raft.Transport, and notes when it left if the peer
-// answered in the same term.
+// AppendEntries implements raft.Transport, and notes when it left and what it
+// brought if the peer answered in the same term.
 func (r *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	return r.retry(func() error {
 		var answer raft.AppendEntriesResponse // raft uses its own again
@@ -140,9 +140,22 @@ func (r *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 		*resp = answer
 		if answer.Term == args.Term {
 			r.acks.note(id, sent, answer.Term)
+			if answer.Success { // a heartbeat brings nothing, and says nothing
+				r.acks.matched(id, answer.Term, args.PrevLogEntry+uint64(len(args.Entries)))
+			}
 		}
 		return nil
 	})
+}
+
+// InstallSnapshot implements raft.Transport, and notes how far the peer's log
+// matches if it took the snapshot.
+func (r *RaftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	err := r.network.InstallSnapshot(id, target, args, resp, data)
+	if err == nil && resp.Success && resp.Term == args.Term {
+		r.acks.matched(id, resp.Term, args.LastLogIndex)
+	}
+	return err
 }
 
 // RequestVote implements raft.Transport.
@@ -185,6 +198,12 @@ func deadStream(err error) bool {
 func (r *RaftTransport) LastAck(peer raft.ServerID) (sent time.Time, term uint64) {
 	last := r.acks.last(peer)
 	return last.sent, last.term
+}
+
+// MatchIndex returns the highest index of the log that a peer has said in a term
+// to have of that term's leader; 0: it has said none.
+func (r *RaftTransport) MatchIndex(peer raft.ServerID, term uint64) uint64 {
+	return r.acks.match(peer, term)
 }
 
 // AckChanged gives a channel that is closed when the next LastAck changes. Ask

@@ -175,6 +175,9 @@ func TestRaftRunsOverTLSUnderItsAgentsIDs(t *testing.T) {
 			sent, term := leader.streams.LastAck(raft.ServerID(n.transport.ID()))
 			return sent.After(began) && term == leader.raft.CurrentTerm()
 		})
+		eventually(t, "its log matches the leader's", func() bool {
+			return leader.streams.MatchIndex(raft.ServerID(n.transport.ID()), leader.raft.CurrentTerm()) == leader.raft.LastIndex()
+		})
 	}
 }
 
@@ -382,6 +385,13 @@ func TestSnapshotBehindTheStateIsSparedAndAnsweredWithSuccess(t *testing.T) {
 			}
 			if !resp.Success || resp.Term > c.term && !c.reachesRaft {
 				t.Errorf("answered %+v", resp)
+			}
+			want := c.index
+			if resp.Term != c.term {
+				want = 0 // that is no leader any more
+			}
+			if got := from.MatchIndex("a", c.term); got != want {
+				t.Errorf("its log is said to match up to %d, want %d", got, want)
 			}
 			_ = to.Close()
 			<-handled

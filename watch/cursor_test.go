@@ -117,7 +117,7 @@ func TestAnEventIsEncodedOnceForAll(t *testing.T) {
 				t.Errorf("Read = %d events, %v", events.Len(), err)
 			}
 			for i := range events.Len() {
-				b, err := events.Encoded(i, func(e *state.Event) ([]byte, error) {
+				b, err := events.Encoded(i, 1, func(e *state.Event) ([]byte, error) {
 					encodings.Add(1)
 					return []byte(e.Key), nil
 				})
@@ -130,6 +130,27 @@ func TestAnEventIsEncodedOnceForAll(t *testing.T) {
 	all.Wait()
 	if n := encodings.Load(); n != 100 {
 		t.Errorf("100 events were encoded %d times", n)
+	}
+}
+
+func TestEachMethodEncodesAnEventItsOwnWay(t *testing.T) {
+	r := watch.New(watch.Config{})
+	publish(r, 1, 1)
+	events, _, err := cursor(t, r, 0).Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, encodings := r.Stats().Bytes, 0
+	for range 2 {
+		for method, want := range map[uint32]string{1: "one", 2: "two"} {
+			b, err := events.Encoded(0, method, func(*state.Event) ([]byte, error) { encodings++; return []byte(want), nil })
+			if err != nil || string(b) != want {
+				t.Errorf("method %d gets %s, %v", method, b, err)
+			}
+		}
+	}
+	if got := r.Stats().Bytes - before; encodings != 2 || got != 6 {
+		t.Errorf("it was encoded %d times, and %d bytes count to the ring", encodings, got)
 	}
 }
 
@@ -149,7 +170,7 @@ func TestWhatEventsAreEncodedAsCountsToTheRing(t *testing.T) {
 			events, _, _ = c.Read()
 			i = 0
 		}
-		if _, err := events.Encoded(i, func(*state.Event) ([]byte, error) { return make([]byte, 30), nil }); err != nil {
+		if _, err := events.Encoded(i, 1, func(*state.Event) ([]byte, error) { return make([]byte, 30), nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -160,7 +181,7 @@ func TestWhatEventsAreEncodedAsCountsToTheRing(t *testing.T) {
 	before := r.Stats()
 	old, _, _ := cursor(t, r, 3).Read()
 	r.Reset(6)
-	if _, err := old.Encoded(0, func(*state.Event) ([]byte, error) { return make([]byte, 30), nil }); err != nil {
+	if _, err := old.Encoded(0, 1, func(*state.Event) ([]byte, error) { return make([]byte, 30), nil }); err != nil {
 		t.Fatal(err)
 	}
 	if s := r.Stats(); s.Bytes != 0 {

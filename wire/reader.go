@@ -65,16 +65,19 @@ func (r *Reader) Time(field string, t *timestamppb.Timestamp) time.Time {
 }
 
 // Fence reads a fence; absent is none.
-func (r *Reader) Fence(m *interrexv1.Fence) interrex.Fence {
+func (r *Reader) Fence(m *interrexv1.Fence) interrex.Fence { return r.fence("fence", m) }
+
+// fence reads a lease with a token; absent is none.
+func (r *Reader) fence(field string, m *interrexv1.Fence) interrex.Fence {
 	if m == nil {
 		return interrex.Fence{}
 	}
 	k, err := interrex.ParseKey(m.Key)
 	if err != nil {
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "fence: %s", text(err)))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %s", field, text(err)))
 	}
 	if m.Token == 0 {
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "fence: token: 0 is no token: write the one under which %s is held", m.Key))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: token: 0 is no token: write the one under which %s is held", field, m.Key))
 	}
 	return interrex.Fence{Key: k, Token: interrex.Token(m.Token)}
 }

@@ -8,10 +8,10 @@ import (
 	"text/tabwriter"
 
 	"go.yaml.in/yaml/v3"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/wire"
 )
 
 // table is what `--output table` prints.
@@ -70,7 +70,7 @@ func jsonOf(document any) ([]byte, error) {
 	if !ok {
 		return json.Marshal(document)
 	}
-	text, err := protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(m)
+	text, err := wire.AppendJSON(nil, m)
 	if err != nil {
 		return nil, err
 	}

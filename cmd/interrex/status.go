@@ -68,11 +68,12 @@ func statusTable(m *interrexv1.StatusResponse) table {
 		{"quorum", m.GetQuorum()},
 		{"leader", orDefault(m.GetLeaderId(), "none known") + at(m.GetLeaderAddress()) + fmt.Sprintf(", term %d", m.GetTerm())},
 		{"revision", revisionLine(m)},
+		{"log", logLine(m)},
 		{"leases", fmt.Sprint(m.GetLeases())},
 		{"version", m.GetVersion() + ", up " + upFor(m)},
 	}}
 	for _, member := range m.GetMembers() {
-		t.rows = append(t.rows, []string{"member " + member.GetId(), memberLine(member) + at(member.GetAddress())})
+		t.rows = append(t.rows, []string{"member " + member.GetId(), memberLine(member) + at(member.GetAddress()) + lag(member, m.GetLastIndex())})
 	}
 	if len(m.GetAlarms()) == 0 {
 		t.rows = append(t.rows, []string{"alarms", "none"})
@@ -81,10 +82,12 @@ func statusTable(m *interrexv1.StatusResponse) table {
 	return t
 }
 
-// revisionLine says where the state stands. The newest entries of the log are
-// often raft's own, which no state sees: a few are no lag.
+// few is how many entries are no lag: the newest entries of the log are often
+// raft's own, which no state sees, or on their way.
+const few = 16
+
+// revisionLine says where the state stands.
 func revisionLine(m *interrexv1.StatusResponse) string {
-	const few = 16
 	switch {
 	case m.GetAppliedIndex() == 0 && m.GetClusterId() != "":
 		return "none yet: the log is applied when a leader has said what is committed"
@@ -92,6 +95,32 @@ func revisionLine(m *interrexv1.StatusResponse) string {
 		return fmt.Sprintf("%d at log index %d, which is %d behind", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex()-m.GetAppliedIndex())
 	}
 	return fmt.Sprintf("%d at log index %d", m.GetRevision(), m.GetAppliedIndex())
+}
+
+// logLine says what the log has.
+func logLine(m *interrexv1.StatusResponse) string {
+	if m.GetLastIndex() == 0 {
+		return "empty"
+	}
+	kept := fmt.Sprintf("entries %d to %d", m.GetFirstIndex(), m.GetLastIndex())
+	if m.GetFirstIndex() == 0 {
+		kept = fmt.Sprintf("a snapshot up to entry %d", m.GetLastIndex())
+	}
+	return fmt.Sprintf("%s of term %d, committed up to %d, membership %s", kept, m.GetLastTerm(), m.GetCommitIndex(), m.GetMembership())
+}
+
+// lag says how far a member is behind the last entry of the leader, where the
+// leader is asked.
+func lag(m *interrexv1.MemberStatus, last uint64) string {
+	switch {
+	case m.MatchIndex == nil || m.GetLeader():
+		return ""
+	case m.GetMatchIndex() == 0:
+		return ", its log is not known yet"
+	case last > m.GetMatchIndex()+few:
+		return fmt.Sprintf(", %d entries behind", last-m.GetMatchIndex())
+	}
+	return ", up to date"
 }
 
 func memberLine(m *interrexv1.MemberStatus) string {

@@ -144,3 +144,23 @@ func TestAMembersLineSaysWhenItIsSilent(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusSaysWhatTheLogHas(t *testing.T) {
+	agent, at := tells(t, "n1")
+	match := func(index uint64) *uint64 { return &index }
+	for want, is := range map[string]*interrexv1.StatusResponse{
+		`log +empty\n`: {},
+		`log +entries 3 to 90 of term 4, committed up to 88, membership stable\n`:         {FirstIndex: 3, LastIndex: 90, LastTerm: 4, CommitIndex: 88, Membership: "stable"},
+		`log +a snapshot up to entry 90 of term 4, committed up to 90, membership stable`: {LastIndex: 90, LastTerm: 4, CommitIndex: 90, Membership: "stable"},
+		`member n2 +voter at n2:1, up to date\n`:                                          {LastIndex: 90, Members: []*interrexv1.MemberStatus{{Id: "n2", Address: "n2:1", Suffrage: "voter", MatchIndex: match(80)}}},
+		`member n2 +voter, 80 entries behind\n`:                                           {LastIndex: 90, Members: []*interrexv1.MemberStatus{{Id: "n2", Suffrage: "voter", MatchIndex: match(10)}}},
+		`member n2 +voter, its log is not known yet\n`:                                    {LastIndex: 90, Members: []*interrexv1.MemberStatus{{Id: "n2", Suffrage: "voter", MatchIndex: match(0)}}},
+		`member n2 +voter\n`:         {LastIndex: 90, Members: []*interrexv1.MemberStatus{{Id: "n2", Suffrage: "voter"}}},
+		`member n1 +voter, leader\n`: {LastIndex: 90, Members: []*interrexv1.MemberStatus{{Id: "n1", Suffrage: "voter", Leader: true, MatchIndex: match(90)}}},
+	} {
+		agent.status = is
+		if text, _ := asked(t, "--addr", at); !matches(text, want) {
+			t.Errorf("want %q in\n%s", want, text)
+		}
+	}
+}

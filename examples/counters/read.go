@@ -1,6 +1,8 @@
 package counters
 
 import (
+	"strings"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
 )
@@ -16,16 +18,21 @@ func (t *table) get(k interrex.Key, s *state.State) (r Record, there bool, at in
 	return r, there, s.Revision()
 }
 
-// list returns the counters after a key, in order, whether there are more, and
-// the table's revision.
-func (t *table) list(after string, s *state.State) (page []Record, more bool, at interrex.Revision) {
+// list returns the counters after a key whose keys begin with a prefix, at most
+// so many, in order, whether there are more, and the table's revision.
+func (t *table) list(prefix, after string, most int, s *state.State) (page []Record, more bool, at interrex.Revision) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	t.counters.Ascend(after, func(k string, r Record) bool {
-		if more = len(page) == MaxPage; !more && k > after {
+	t.counters.Ascend(max(after, prefix), func(k string, r Record) bool {
+		if k == after {
+			return true
+		}
+		covered := strings.HasPrefix(k, prefix)
+		more = covered && len(page) == most
+		if covered && !more {
 			page = append(page, r)
 		}
-		return !more
+		return covered && !more
 	})
 	return page, more, s.Revision()
 }

@@ -18,6 +18,8 @@ func (t *table) service() api.Service {
 		api.Write(countersv1.CounterServiceSetProcedure, ID, set, wasSet),
 		api.Read(countersv1.CounterServiceGetProcedure, t.answerGet),
 		api.Read(countersv1.CounterServiceListProcedure, t.answerList),
+	}, Watches: []api.WatchMethod{
+		api.Watch[countersv1.WatchResponse](countersv1.CounterServiceWatchProcedure, t.watch, event),
 	}}
 }
 
@@ -53,7 +55,7 @@ func (t *table) answerGet(m *countersv1.GetRequest, s *state.State) (*countersv1
 }
 
 func (t *table) answerList(m *countersv1.ListRequest, s *state.State) (*countersv1.ListResponse, error) {
-	page, more, at := t.list(m.GetAfter(), s)
+	page, more, at := t.list("", m.GetAfter(), MaxPage, s)
 	out := &countersv1.ListResponse{Revision: uint64(at)}
 	for _, r := range page {
 		out.Items = append(out.Items, present(r, s))

@@ -288,7 +288,7 @@ type StatusResponse struct {
 	Epoch     uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Version   string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
 	// leader, follower, candidate, waiting (for the first members), standalone,
-	// stopped.
+	// stopping, stopped.
 	State         string               `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
 	LeaderId      string               `protobuf:"bytes,6,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
 	LeaderAddress string               `protobuf:"bytes,7,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
@@ -301,13 +301,20 @@ type StatusResponse struct {
 	// In words: what may still fail.
 	Quorum string `protobuf:"bytes,14,opt,name=quorum,proto3" json:"quorum,omitempty"`
 	// What is wrong now, by name and subject.
-	Alarms        []*Alarm             `protobuf:"bytes,15,rep,name=alarms,proto3" json:"alarms,omitempty"`
-	Ready         bool                 `protobuf:"varint,16,opt,name=ready,proto3" json:"ready,omitempty"`
-	Draining      bool                 `protobuf:"varint,17,opt,name=draining,proto3" json:"draining,omitempty"`
-	Uptime        *durationpb.Duration `protobuf:"bytes,18,opt,name=uptime,proto3" json:"uptime,omitempty"`
-	Leases        uint64               `protobuf:"varint,19,opt,name=leases,proto3" json:"leases,omitempty"`
-	ClusterTime   *durationpb.Duration `protobuf:"bytes,20,opt,name=cluster_time,json=clusterTime,proto3" json:"cluster_time,omitempty"`
-	ApiAddress    string               `protobuf:"bytes,21,opt,name=api_address,json=apiAddress,proto3" json:"api_address,omitempty"`
+	Alarms      []*Alarm             `protobuf:"bytes,15,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	Ready       bool                 `protobuf:"varint,16,opt,name=ready,proto3" json:"ready,omitempty"`
+	Draining    bool                 `protobuf:"varint,17,opt,name=draining,proto3" json:"draining,omitempty"`
+	Uptime      *durationpb.Duration `protobuf:"bytes,18,opt,name=uptime,proto3" json:"uptime,omitempty"`
+	Leases      uint64               `protobuf:"varint,19,opt,name=leases,proto3" json:"leases,omitempty"`
+	ClusterTime *durationpb.Duration `protobuf:"bytes,20,opt,name=cluster_time,json=clusterTime,proto3" json:"cluster_time,omitempty"`
+	ApiAddress  string               `protobuf:"bytes,21,opt,name=api_address,json=apiAddress,proto3" json:"api_address,omitempty"`
+	// Of the oldest entry that the log keeps; 0: it keeps none.
+	FirstIndex uint64 `protobuf:"varint,22,opt,name=first_index,json=firstIndex,proto3" json:"first_index,omitempty"`
+	// Of the newest entry, or of the snapshot when that is newer.
+	LastIndex uint64 `protobuf:"varint,23,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
+	LastTerm  uint64 `protobuf:"varint,24,opt,name=last_term,json=lastTerm,proto3" json:"last_term,omitempty"`
+	// The phase of the last change of the members: stable.
+	Membership    string `protobuf:"bytes,25,opt,name=membership,proto3" json:"membership,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -489,6 +496,34 @@ func (x *StatusResponse) GetApiAddress() string {
 	return ""
 }
 
+func (x *StatusResponse) GetFirstIndex() uint64 {
+	if x != nil {
+		return x.FirstIndex
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetLastIndex() uint64 {
+	if x != nil {
+		return x.LastIndex
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetLastTerm() uint64 {
+	if x != nil {
+		return x.LastTerm
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetMembership() string {
+	if x != nil {
+		return x.Membership
+	}
+	return ""
+}
+
 type MemberStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -503,7 +538,10 @@ type MemberStatus struct {
 	// That this is too long.
 	Silent bool `protobuf:"varint,6,opt,name=silent,proto3" json:"silent,omitempty"`
 	// Where its API is; empty: unknown here.
-	ApiAddress    string `protobuf:"bytes,7,opt,name=api_address,json=apiAddress,proto3" json:"api_address,omitempty"`
+	ApiAddress string `protobuf:"bytes,7,opt,name=api_address,json=apiAddress,proto3" json:"api_address,omitempty"`
+	// The log index up to which it has told the leader to have its entries. Only
+	// the leader knows it.
+	MatchIndex    *uint64 `protobuf:"varint,8,opt,name=match_index,json=matchIndex,proto3,oneof" json:"match_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -585,6 +623,13 @@ func (x *MemberStatus) GetApiAddress() string {
 		return x.ApiAddress
 	}
 	return ""
+}
+
+func (x *MemberStatus) GetMatchIndex() uint64 {
+	if x != nil && x.MatchIndex != nil {
+		return *x.MatchIndex
+	}
+	return 0
 }
 
 // Alarm is something that is wrong now.
@@ -924,7 +969,7 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\x06report\x18\a \x01(\v2\x17.google.protobuf.StructR\x06report\x12\x1a\n" +
 	"\bfailures\x18\b \x01(\rR\bfailures\x12>\n" +
 	"\rnext_start_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vnextStartAt\"\x0f\n" +
-	"\rStatusRequest\"\xd4\x05\n" +
+	"\rStatusRequest\"\xd1\x06\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -949,7 +994,15 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\x06leases\x18\x13 \x01(\x04R\x06leases\x12<\n" +
 	"\fcluster_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\vclusterTime\x12\x1f\n" +
 	"\vapi_address\x18\x15 \x01(\tR\n" +
-	"apiAddress\"\xe3\x01\n" +
+	"apiAddress\x12\x1f\n" +
+	"\vfirst_index\x18\x16 \x01(\x04R\n" +
+	"firstIndex\x12\x1d\n" +
+	"\n" +
+	"last_index\x18\x17 \x01(\x04R\tlastIndex\x12\x1b\n" +
+	"\tlast_term\x18\x18 \x01(\x04R\blastTerm\x12\x1e\n" +
+	"\n" +
+	"membership\x18\x19 \x01(\tR\n" +
+	"membership\"\x99\x02\n" +
 	"\fMemberStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -958,7 +1011,10 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\flast_contact\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vlastContact\x12\x16\n" +
 	"\x06silent\x18\x06 \x01(\bR\x06silent\x12\x1f\n" +
 	"\vapi_address\x18\a \x01(\tR\n" +
-	"apiAddress\"\x8b\x01\n" +
+	"apiAddress\x12$\n" +
+	"\vmatch_index\x18\b \x01(\x04H\x00R\n" +
+	"matchIndex\x88\x01\x01B\x0e\n" +
+	"\f_match_index\"\x8b\x01\n" +
 	"\x05Alarm\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x120\n" +
@@ -1045,6 +1101,7 @@ func file_interrex_v1_engine_proto_init() {
 	if File_interrex_v1_engine_proto != nil {
 		return
 	}
+	file_interrex_v1_engine_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -46,13 +46,14 @@ func (c Config) withDefaults() Config {
 func (c Config) tables() []state.Table { return []state.Table{c.New()} }
 
 // Run puts a table to the test: the same commands give the same replies,
-// events and snapshots on every copy, also on one that is restarted midway;
-// frozen views stay; Check changes nothing; Due and Tick agree; commands,
+// events and snapshots on every copy, also on one that is restarted midway; a
+// group is done as a whole or not at all; frozen views stay; Check changes nothing; Due and Tick agree; commands,
 // replies and snapshots survive their encoding, and a cut snapshot is refused.
 func Run(t *testing.T, c Config) {
 	c = c.withDefaults()
 	for name, test := range map[string]func(*testing.T, Config, uint64){
 		"CopiesAgree":                testCopiesAgree,
+		"GroupsAreAllOrNothing":      testGroups,
 		"FrozenViewStays":            testFrozenViewStays,
 		"CheckChangesNothing":        testCheckChangesNothing,
 		"DueAndTickAgree":            testDueAndTickAgree,
@@ -69,8 +70,8 @@ func Run(t *testing.T, c Config) {
 	}
 }
 
-// load makes entries: commands with and without request ids, repeated and
-// retired ones among them.
+// load makes entries: commands and groups, with and without request ids,
+// repeated and retired ones among them.
 type load struct {
 	c    Config
 	r    *rand.Rand
@@ -99,7 +100,11 @@ func (l *load) operation(table state.TableID) state.Operation {
 		op.Attempt++
 		return op
 	}
-	op := state.Operation{Table: table, Caller: fmt.Sprint("caller", l.r.IntN(3)), Data: l.c.Command(l.r, l.seen)}
+	op := state.Operation{Table: table, Data: l.c.Command(l.r, l.seen)}
+	if l.r.IntN(4) == 0 {
+		op = l.group(table)
+	}
+	op.Caller = fmt.Sprint("caller", l.r.IntN(3))
 	l.next++
 	switch l.r.IntN(3) {
 	case 0:
@@ -111,12 +116,34 @@ func (l *load) operation(table state.TableID) state.Operation {
 	return op
 }
 
+// group makes a group of a few commands.
+func (l *load) group(table state.TableID) (op state.Operation) {
+	for range 1 + l.r.IntN(4) {
+		op.Group = append(op.Group, state.Part{Table: table, Data: l.c.Command(l.r, l.seen)})
+	}
+	return op
+}
+
+// replies are those of a result: one, those of a group, or none.
+func replies(r state.Result) []state.Reply {
+	group, is := r.Reply.(state.GroupReply)
+	switch {
+	case is:
+		var all []state.Reply
+		for _, p := range group {
+			all = append(all, p.Reply)
+		}
+		return all
+	case r.Reply != nil:
+		return []state.Reply{r.Reply}
+	}
+	return nil
+}
+
 // learn takes note of replies.
 func (l *load) learn(results []state.Result) {
 	for _, r := range results {
-		if r.Reply != nil {
-			l.seen = append(l.seen[max(0, len(l.seen)-32):], r.Reply)
-		}
+		l.seen = append(l.seen[max(0, len(l.seen)-32):], replies(r)...)
 	}
 }
 
@@ -155,11 +182,51 @@ func testCopiesAgree(t *testing.T, c Config, seed uint64) {
 	}
 }
 
+// testGroups: the time of a group has come before it, so that only its commands
+// change anything.
+func testGroups(t *testing.T, c Config, seed uint64) {
+	var table state.Table
+	r := NewReplica(t, func() []state.Table { table = c.New(); return []state.Table{table} })
+	l := newLoad(c, seed)
+	done := 0
+	for range c.Entries {
+		e := l.entry(table.ID())
+		l.learn(r.Apply(e))
+		before, revision, published := content(t, table), r.State.Revision(), len(r.Events)
+		op := l.group(table.ID())
+		results := r.Do(e.Stamp, op)
+		if len(results) != 1 {
+			t.Fatalf("%d results; halted: %v", len(results), r.State.Halted())
+		}
+		l.learn(results)
+		if results[0].Err != nil {
+			if !bytes.Equal(before, content(t, table)) || r.State.Revision() != revision || len(r.Events) != published {
+				t.Fatalf("a refused group has changed something: %v", results[0].Err)
+			}
+			continue
+		}
+		done++
+		group := results[0].Reply.(state.GroupReply)
+		if len(group) != len(op.Group) {
+			t.Fatalf("%d replies to a group of %d", len(group), len(op.Group))
+		}
+		for _, p := range group {
+			if p.Revision < revision || p.Revision > results[0].Revision {
+				t.Fatalf("an operation has the revision %d, the group before it %d, and its last %d", p.Revision, revision, results[0].Revision)
+			}
+			revision = p.Revision
+		}
+	}
+	if done == 0 {
+		t.Fatalf("none of %d groups was done: Config.Command makes too many that are refused", c.Entries)
+	}
+}
+
 // describe gives a result as text, the reply as its bytes.
 func describe(codec state.Table, r state.Result) string {
 	var reply []byte
-	if r.Reply != nil {
-		reply = codec.AppendReply(nil, r.Reply)
+	for _, one := range replies(r) {
+		reply = codec.AppendReply(reply, one)
 	}
 	return fmt.Sprintf("revision %d attempt %d replayed %v error %q %v reply %x", r.Revision, r.Attempt, r.Replayed, interrex.KindOf(r.Err), r.Err, reply)
 }
@@ -195,16 +262,15 @@ func testReplyCodec(t *testing.T, c Config, seed uint64) {
 	for range c.Entries {
 		results := r.Apply(l.entry(table.ID()))
 		for _, res := range results {
-			if res.Reply == nil {
-				continue
-			}
-			b := table.AppendReply(nil, res.Reply)
-			back, err := table.DecodeReply(bytes.Clone(b))
-			if err != nil {
-				t.Fatalf("cannot decode the reply %+v: %v", res.Reply, err)
-			}
-			if again := table.AppendReply(nil, back); !bytes.Equal(b, again) {
-				t.Fatalf("the reply %+v comes back as %+v", res.Reply, back)
+			for _, reply := range replies(res) {
+				b := table.AppendReply(nil, reply)
+				back, err := table.DecodeReply(bytes.Clone(b))
+				if err != nil {
+					t.Fatalf("cannot decode the reply %+v: %v", reply, err)
+				}
+				if again := table.AppendReply(nil, back); !bytes.Equal(b, again) {
+					t.Fatalf("the reply %+v comes back as %+v", reply, back)
+				}
 			}
 		}
 		l.learn(results)

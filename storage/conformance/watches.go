@@ -76,11 +76,19 @@ func testWatchChanges(t *testing.T, c Config) {
 			s := c.New(t)
 			w := watch(t, s, sel.tenancy, sel.prefix)
 			all := sown(t, s)
-			for _, want := range pick(all, sel.want) {
-				wantUpsert(t, w, want)
-				if err := reads(t, s, storage.EventualConsistency, want.ID, want); err != nil {
+			var got []interrex.Resource
+			for range sel.want { // in order, unless the watch begins amid the writes
+				e := next(t, w)
+				if e.Operation != interrex.ResourceUpsert {
+					t.Fatalf("%+v", e)
+				}
+				got = append(got, e.Resource)
+				if err := reads(t, s, storage.EventualConsistency, e.Resource.ID, e.Resource); err != nil {
 					t.Fatalf("after the event: %v", err)
 				}
+			}
+			if err := same(got, nil, pick(all, sel.want)); err != nil {
+				t.Fatal(err)
 			}
 			if len(sel.want) == 0 {
 				return

@@ -41,6 +41,8 @@ const (
 	CounterServiceGetProcedure = "/counters.v1.CounterService/Get"
 	// CounterServiceListProcedure is the fully-qualified name of the CounterService's List RPC.
 	CounterServiceListProcedure = "/counters.v1.CounterService/List"
+	// CounterServiceWatchProcedure is the fully-qualified name of the CounterService's Watch RPC.
+	CounterServiceWatchProcedure = "/counters.v1.CounterService/Watch"
 )
 
 // CounterServiceClient is a client for the counters.v1.CounterService service.
@@ -51,6 +53,8 @@ type CounterServiceClient interface {
 	Set(context.Context, *connect.Request[SetRequest]) (*connect.Response[SetResponse], error)
 	Get(context.Context, *connect.Request[GetRequest]) (*connect.Response[GetResponse], error)
 	List(context.Context, *connect.Request[ListRequest]) (*connect.Response[ListResponse], error)
+	// Watch streams what happens to counters.
+	Watch(context.Context, *connect.Request[WatchRequest]) (*connect.ServerStreamForClient[WatchResponse], error)
 }
 
 // NewCounterServiceClient constructs a client for the counters.v1.CounterService service. By
@@ -88,6 +92,12 @@ func NewCounterServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(counterServiceMethods.ByName("List")),
 			connect.WithClientOptions(opts...),
 		),
+		watch: connect.NewClient[WatchRequest, WatchResponse](
+			httpClient,
+			baseURL+CounterServiceWatchProcedure,
+			connect.WithSchema(counterServiceMethods.ByName("Watch")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -97,6 +107,7 @@ type counterServiceClient struct {
 	set       *connect.Client[SetRequest, SetResponse]
 	get       *connect.Client[GetRequest, GetResponse]
 	list      *connect.Client[ListRequest, ListResponse]
+	watch     *connect.Client[WatchRequest, WatchResponse]
 }
 
 // Increment calls counters.v1.CounterService.Increment.
@@ -119,6 +130,11 @@ func (c *counterServiceClient) List(ctx context.Context, req *connect.Request[Li
 	return c.list.CallUnary(ctx, req)
 }
 
+// Watch calls counters.v1.CounterService.Watch.
+func (c *counterServiceClient) Watch(ctx context.Context, req *connect.Request[WatchRequest]) (*connect.ServerStreamForClient[WatchResponse], error) {
+	return c.watch.CallServerStream(ctx, req)
+}
+
 // CounterServiceHandler is an implementation of the counters.v1.CounterService service.
 type CounterServiceHandler interface {
 	// Increment adds to a counter, which starts from 0 if it does not exist.
@@ -127,6 +143,8 @@ type CounterServiceHandler interface {
 	Set(context.Context, *connect.Request[SetRequest]) (*connect.Response[SetResponse], error)
 	Get(context.Context, *connect.Request[GetRequest]) (*connect.Response[GetResponse], error)
 	List(context.Context, *connect.Request[ListRequest]) (*connect.Response[ListResponse], error)
+	// Watch streams what happens to counters.
+	Watch(context.Context, *connect.Request[WatchRequest], *connect.ServerStream[WatchResponse]) error
 }
 
 // NewCounterServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -160,6 +178,12 @@ func NewCounterServiceHandler(svc CounterServiceHandler, opts ...connect.Handler
 		connect.WithSchema(counterServiceMethods.ByName("List")),
 		connect.WithHandlerOptions(opts...),
 	)
+	counterServiceWatchHandler := connect.NewServerStreamHandler(
+		CounterServiceWatchProcedure,
+		svc.Watch,
+		connect.WithSchema(counterServiceMethods.ByName("Watch")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/counters.v1.CounterService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case CounterServiceIncrementProcedure:
@@ -170,6 +194,8 @@ func NewCounterServiceHandler(svc CounterServiceHandler, opts ...connect.Handler
 			counterServiceGetHandler.ServeHTTP(w, r)
 		case CounterServiceListProcedure:
 			counterServiceListHandler.ServeHTTP(w, r)
+		case CounterServiceWatchProcedure:
+			counterServiceWatchHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -193,4 +219,8 @@ func (UnimplementedCounterServiceHandler) Get(context.Context, *connect.Request[
 
 func (UnimplementedCounterServiceHandler) List(context.Context, *connect.Request[ListRequest]) (*connect.Response[ListResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("counters.v1.CounterService.List is not implemented"))
+}
+
+func (UnimplementedCounterServiceHandler) Watch(context.Context, *connect.Request[WatchRequest], *connect.ServerStream[WatchResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("counters.v1.CounterService.Watch is not implemented"))
 }

@@ -615,6 +615,166 @@ func (x *ListResponse) GetRevision() uint64 {
 	return 0
 }
 
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How the watched keys begin; empty: all.
+	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// What follows this revision; 0: the present counters first.
+	Since         uint64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_counters_v1_counters_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_counters_v1_counters_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_counters_v1_counters_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WatchRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+type WatchResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*CounterEvent        `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_counters_v1_counters_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_counters_v1_counters_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_counters_v1_counters_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WatchResponse) GetEvents() []*CounterEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+type CounterEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// counter.incremented, counter.set or counter.expired; counter.present, then
+	// end_of_snapshot, at the beginning of a watch since 0.
+	Kind          string   `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Counter       *Counter `protobuf:"bytes,2,opt,name=counter,proto3" json:"counter,omitempty"`
+	Revision      uint64   `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CounterEvent) Reset() {
+	*x = CounterEvent{}
+	mi := &file_counters_v1_counters_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CounterEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CounterEvent) ProtoMessage() {}
+
+func (x *CounterEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_counters_v1_counters_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CounterEvent.ProtoReflect.Descriptor instead.
+func (*CounterEvent) Descriptor() ([]byte, []int) {
+	return file_counters_v1_counters_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CounterEvent) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *CounterEvent) GetCounter() *Counter {
+	if x != nil {
+		return x.Counter
+	}
+	return nil
+}
+
+func (x *CounterEvent) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 var File_counters_v1_counters_proto protoreflect.FileDescriptor
 
 const file_counters_v1_counters_proto_rawDesc = "" +
@@ -665,7 +825,16 @@ const file_counters_v1_counters_proto_rawDesc = "" +
 	"\x05items\x18\x01 \x03(\v2\x14.counters.v1.CounterR\x05items\x12\x1d\n" +
 	"\n" +
 	"next_after\x18\x02 \x01(\tR\tnextAfter\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision2\xbd\x02\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"<\n" +
+	"\fWatchRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\"B\n" +
+	"\rWatchResponse\x121\n" +
+	"\x06events\x18\x01 \x03(\v2\x19.counters.v1.CounterEventR\x06events\"n\n" +
+	"\fCounterEvent\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12.\n" +
+	"\acounter\x18\x02 \x01(\v2\x14.counters.v1.CounterR\acounter\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision2\x8b\x03\n" +
 	"\x0eCounterService\x12V\n" +
 	"\tIncrement\x12\x1d.counters.v1.IncrementRequest\x1a\x1e.counters.v1.IncrementResponse\"\n" +
 	"¹\x19\x06\b\x81\x80\x04\x10\x03\x12D\n" +
@@ -674,7 +843,9 @@ const file_counters_v1_counters_proto_rawDesc = "" +
 	"\x03Get\x12\x17.counters.v1.GetRequest\x1a\x18.counters.v1.GetResponse\"\n" +
 	"¹\x19\x06\b\x83\x80\x04\x10\x01\x12G\n" +
 	"\x04List\x12\x18.counters.v1.ListRequest\x1a\x19.counters.v1.ListResponse\"\n" +
-	"¹\x19\x06\b\x84\x80\x04\x10\x01BJZHgithub.com/interrex/interrex/examples/counters/gen/countersv1;countersv1b\x06proto3"
+	"¹\x19\x06\b\x84\x80\x04\x10\x01\x12L\n" +
+	"\x05Watch\x12\x19.counters.v1.WatchRequest\x1a\x1a.counters.v1.WatchResponse\"\n" +
+	"¹\x19\x06\b\x85\x80\x04\x10\x040\x01BJZHgithub.com/interrex/interrex/examples/counters/gen/countersv1;countersv1b\x06proto3"
 
 var (
 	file_counters_v1_counters_proto_rawDescOnce sync.Once
@@ -688,7 +859,7 @@ func file_counters_v1_counters_proto_rawDescGZIP() []byte {
 	return file_counters_v1_counters_proto_rawDescData
 }
 
-var file_counters_v1_counters_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_counters_v1_counters_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_counters_v1_counters_proto_goTypes = []any{
 	(*Counter)(nil),             // 0: counters.v1.Counter
 	(*IncrementRequest)(nil),    // 1: counters.v1.IncrementRequest
@@ -699,34 +870,41 @@ var file_counters_v1_counters_proto_goTypes = []any{
 	(*GetResponse)(nil),         // 6: counters.v1.GetResponse
 	(*ListRequest)(nil),         // 7: counters.v1.ListRequest
 	(*ListResponse)(nil),        // 8: counters.v1.ListResponse
-	(*durationpb.Duration)(nil), // 9: google.protobuf.Duration
-	(*interrexv1.Fence)(nil),    // 10: interrex.v1.Fence
-	(interrexv1.Consistency)(0), // 11: interrex.v1.Consistency
+	(*WatchRequest)(nil),        // 9: counters.v1.WatchRequest
+	(*WatchResponse)(nil),       // 10: counters.v1.WatchResponse
+	(*CounterEvent)(nil),        // 11: counters.v1.CounterEvent
+	(*durationpb.Duration)(nil), // 12: google.protobuf.Duration
+	(*interrexv1.Fence)(nil),    // 13: interrex.v1.Fence
+	(interrexv1.Consistency)(0), // 14: interrex.v1.Consistency
 }
 var file_counters_v1_counters_proto_depIdxs = []int32{
-	9,  // 0: counters.v1.Counter.remaining:type_name -> google.protobuf.Duration
-	10, // 1: counters.v1.IncrementRequest.fence:type_name -> interrex.v1.Fence
+	12, // 0: counters.v1.Counter.remaining:type_name -> google.protobuf.Duration
+	13, // 1: counters.v1.IncrementRequest.fence:type_name -> interrex.v1.Fence
 	0,  // 2: counters.v1.IncrementResponse.counter:type_name -> counters.v1.Counter
-	9,  // 3: counters.v1.SetRequest.ttl:type_name -> google.protobuf.Duration
-	10, // 4: counters.v1.SetRequest.fence:type_name -> interrex.v1.Fence
+	12, // 3: counters.v1.SetRequest.ttl:type_name -> google.protobuf.Duration
+	13, // 4: counters.v1.SetRequest.fence:type_name -> interrex.v1.Fence
 	0,  // 5: counters.v1.SetResponse.counter:type_name -> counters.v1.Counter
-	11, // 6: counters.v1.GetRequest.consistency:type_name -> interrex.v1.Consistency
+	14, // 6: counters.v1.GetRequest.consistency:type_name -> interrex.v1.Consistency
 	0,  // 7: counters.v1.GetResponse.counter:type_name -> counters.v1.Counter
-	11, // 8: counters.v1.ListRequest.consistency:type_name -> interrex.v1.Consistency
+	14, // 8: counters.v1.ListRequest.consistency:type_name -> interrex.v1.Consistency
 	0,  // 9: counters.v1.ListResponse.items:type_name -> counters.v1.Counter
-	1,  // 10: counters.v1.CounterService.Increment:input_type -> counters.v1.IncrementRequest
-	3,  // 11: counters.v1.CounterService.Set:input_type -> counters.v1.SetRequest
-	5,  // 12: counters.v1.CounterService.Get:input_type -> counters.v1.GetRequest
-	7,  // 13: counters.v1.CounterService.List:input_type -> counters.v1.ListRequest
-	2,  // 14: counters.v1.CounterService.Increment:output_type -> counters.v1.IncrementResponse
-	4,  // 15: counters.v1.CounterService.Set:output_type -> counters.v1.SetResponse
-	6,  // 16: counters.v1.CounterService.Get:output_type -> counters.v1.GetResponse
-	8,  // 17: counters.v1.CounterService.List:output_type -> counters.v1.ListResponse
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 10: counters.v1.WatchResponse.events:type_name -> counters.v1.CounterEvent
+	0,  // 11: counters.v1.CounterEvent.counter:type_name -> counters.v1.Counter
+	1,  // 12: counters.v1.CounterService.Increment:input_type -> counters.v1.IncrementRequest
+	3,  // 13: counters.v1.CounterService.Set:input_type -> counters.v1.SetRequest
+	5,  // 14: counters.v1.CounterService.Get:input_type -> counters.v1.GetRequest
+	7,  // 15: counters.v1.CounterService.List:input_type -> counters.v1.ListRequest
+	9,  // 16: counters.v1.CounterService.Watch:input_type -> counters.v1.WatchRequest
+	2,  // 17: counters.v1.CounterService.Increment:output_type -> counters.v1.IncrementResponse
+	4,  // 18: counters.v1.CounterService.Set:output_type -> counters.v1.SetResponse
+	6,  // 19: counters.v1.CounterService.Get:output_type -> counters.v1.GetResponse
+	8,  // 20: counters.v1.CounterService.List:output_type -> counters.v1.ListResponse
+	10, // 21: counters.v1.CounterService.Watch:output_type -> counters.v1.WatchResponse
+	17, // [17:22] is the sub-list for method output_type
+	12, // [12:17] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_counters_v1_counters_proto_init() }
@@ -740,7 +918,7 @@ func file_counters_v1_counters_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_counters_v1_counters_proto_rawDesc), len(file_counters_v1_counters_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,227 @@
+package api
+
+import (
+	"encoding/base64"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// Resources is ResourceService.
+type Resources struct {
+	Table *resource.Table
+	// Off is Service.Off.
+	Off string
+}
+
+// Service returns the methods.
+func (r Resources) Service() Service {
+	return Service{Off: r.Off, Data: r.data, Methods: []Method{
+		Read(interrexv1.ResourceServiceReadProcedure, r.read),
+		writeResource(),
+		Write(interrexv1.ResourceServiceDeleteProcedure, state.ResourceTable, deleteResource, resourceDeleted),
+		Write(interrexv1.ResourceServiceClearProcedure, state.ResourceTable, clearResources, resourcesCleared),
+		ReadEventually(interrexv1.ResourceServiceListProcedure, r.list),
+		ReadEventually(interrexv1.ResourceServiceListByOwnerProcedure, r.listByOwner),
+	}, Watches: []WatchMethod{
+		Watch[interrexv1.ResourceServiceWatchResponse](interrexv1.ResourceServiceWatchProcedure, r.watch, r.event),
+	}}
+}
+
+// data is the JSON of the resource of an event.
+func (r Resources) data(e *state.Event, _ *state.State) ([]byte, error) {
+	row, is := e.Value.(*resource.Record)
+	if !is {
+		return []byte("null"), nil
+	}
+	return wire.AppendJSON(nil, wire.Resource(row.Resource()))
+}
+
+// writeResource answers with the resource of the request and what the table has
+// made of it: a record of a request id, which has that alone, answers as well.
+func writeResource() Method {
+	m := Write(interrexv1.ResourceServiceWriteProcedure, state.ResourceTable, resourceToWrite,
+		func(r state.Result, _ *state.State) (*interrexv1.ResourceServiceWriteResponse, error) {
+			return &interrexv1.ResourceServiceWriteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+		})
+	m.answer = func(q *request, r state.Result, _ *state.State) (proto.Message, error) {
+		reply, is := r.Reply.(*resource.Reply)
+		if !is {
+			return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+		}
+		written, err := wire.FromResource(q.message.(*interrexv1.ResourceServiceWriteRequest).GetResource())
+		if err != nil {
+			return nil, err
+		}
+		return &interrexv1.ResourceServiceWriteResponse{
+			Resource: wire.Resource(reply.Resource(written)), Replayed: r.Replayed, Revision: uint64(r.Revision),
+		}, nil
+	}
+	return m
+}
+
+func resourceToWrite(m *interrexv1.ResourceServiceWriteRequest) (state.Command, error) {
+	if m.GetResource() == nil {
+		return &resource.Write{}, interrex.Errorf(interrex.KindInvalid, "resource: missing")
+	}
+	r, err := wire.FromResource(m.GetResource())
+	if err != nil {
+		return nil, err
+	}
+	c := &resource.Write{ID: r.ID, Version: r.Version, Data: r.Data, Strict: m.GetStrict(), Overwrite: m.GetOverwrite()}
+	if c.Strict {
+		c.Generation = r.Generation
+	}
+	if m.GetResource().Owner != nil {
+		c.Owner = &r.Owner
+	}
+	if r.OwnerLease != (interrex.Fence{}) {
+		c.OwnerLease = &r.OwnerLease
+	}
+	c.Metadata, err = codec.NewMetadata(r.Metadata)
+	return c, err
+}
+
+func deleteResource(m *interrexv1.ResourceServiceDeleteRequest) (state.Command, error) {
+	return &resource.Delete{ID: wire.FromResourceID(m.GetId()), Version: m.GetVersion(), Strict: m.GetStrict()}, nil
+}
+
+func resourceDeleted(r state.Result, _ *state.State) (*interrexv1.ResourceServiceDeleteResponse, error) {
+	return &interrexv1.ResourceServiceDeleteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+}
+
+func clearResources(m *interrexv1.ResourceServiceClearRequest) (state.Command, error) {
+	return &resource.Clear{Selection: selection(m.GetType(), m.GetTenancy(), m.GetNamePrefix())}, nil
+}
+
+func resourcesCleared(r state.Result, _ *state.State) (*interrexv1.ResourceServiceClearResponse, error) {
+	reply, is := r.Reply.(*resource.Reply)
+	if !is {
+		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+	}
+	return &interrexv1.ResourceServiceClearResponse{Deleted: uint32(reply.Cleared), Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+}
+
+func (r Resources) read(m *interrexv1.ResourceServiceReadRequest, s *state.State) (*interrexv1.ResourceServiceReadResponse, error) {
+	id := wire.FromResourceID(m.GetId())
+	if err := id.Validate(); err != nil {
+		return nil, err
+	}
+	var row *resource.Record
+	revision := r.still(s, func(v resource.ReadView) { row = v.Get(id) })
+	if row == nil {
+		return nil, interrex.Errorf(interrex.KindNotFound, "there is no %s%s at revision %d", id, withUID(id), revision)
+	}
+	found := wire.Resource(row.Resource())
+	if id.Type.GroupVersion != row.ID.Type.GroupVersion {
+		return nil, otherGroupVersion(id, row, found)
+	}
+	return &interrexv1.ResourceServiceReadResponse{Resource: found, Revision: uint64(revision)}, nil
+}
+
+func withUID(id interrex.ResourceID) string {
+	if id.UID == "" {
+		return ""
+	}
+	return " with uid " + id.UID
+}
+
+// otherGroupVersion carries the stored resource, so that its reader can translate it.
+func otherGroupVersion(id interrex.ResourceID, row *resource.Record, found *interrexv1.Resource) error {
+	stored, err := proto.Marshal(found)
+	if err != nil {
+		return interrex.Errorf(interrex.KindUnavailable, "cannot encode %s: %v", id, err)
+	}
+	e := interrex.Errorf(interrex.KindGroupVersionMismatch, "%s is stored in group version %s, and %s was asked for", id, row.ID.Type.GroupVersion, id.Type.GroupVersion)
+	e.Stored = stored
+	return e
+}
+
+func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s *state.State) (*interrexv1.ResourceServiceListResponse, error) {
+	what := selection(m.GetType(), m.GetTenancy(), m.GetNamePrefix())
+	after, err := pageAfter(m.GetPageSize(), m.GetPageToken())
+	if err == nil {
+		err = what.Validate()
+	}
+	if err != nil {
+		return nil, err
+	}
+	var rows []*resource.Record
+	var more bool
+	revision := r.still(s, func(v resource.ReadView) { rows, more = v.List(what, after, orElse(int(m.GetPageSize()), MaxPage)) })
+	items, next := resourcePage(rows, more)
+	return &interrexv1.ResourceServiceListResponse{Items: items, NextPageToken: next, Revision: uint64(revision)}, nil
+}
+
+func (r Resources) listByOwner(m *interrexv1.ResourceServiceListByOwnerRequest, s *state.State) (*interrexv1.ResourceServiceListByOwnerResponse, error) {
+	owner := wire.FromResourceID(m.GetOwner())
+	after, err := pageAfter(m.GetPageSize(), m.GetPageToken())
+	if err == nil {
+		err = owner.Validate()
+	}
+	if err == nil && owner.UID == "" {
+		err = interrex.Errorf(interrex.KindInvalid, "owner: uid: missing: read %s for it: another of that name owns other resources", owner)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var rows []*resource.Record
+	var more bool
+	revision := r.still(s, func(v resource.ReadView) {
+		rows, more = v.ListByOwner(owner, after, orElse(int(m.GetPageSize()), MaxPage))
+	})
+	items, next := resourcePage(rows, more)
+	return &interrexv1.ResourceServiceListByOwnerResponse{Items: items, NextPageToken: next, Revision: uint64(revision)}, nil
+}
+
+// selection reads what a list or a watch is about.
+func selection(t *interrexv1.ResourceType, tenancy *interrexv1.Tenancy, prefix string) interrex.ResourceSelection {
+	return interrex.ResourceSelection{Type: wire.FromResourceType(t), Tenancy: wire.FromTenancy(tenancy), NamePrefix: prefix}
+}
+
+// resourcePage makes the items of a page, which ends at maxPageBytes, and the
+// token of the next one.
+func resourcePage(rows []*resource.Record, more bool) (items []*interrexv1.Resource, next string) {
+	bytes := 0
+	for i, row := range rows {
+		m := wire.Resource(row.Resource())
+		items = append(items, m)
+		if bytes += proto.Size(m); bytes >= maxPageBytes && i < len(rows)-1 {
+			more = true
+			break
+		}
+	}
+	if more {
+		next = base64.RawURLEncoding.EncodeToString([]byte(rows[len(items)-1].Key()))
+	}
+	return items, next
+}
+
+// pageAfter reads the key of the last row of the page before; nobody outside may
+// rely on its form.
+func pageAfter(size uint32, token string) (string, error) {
+	if size > MaxPage {
+		return "", interrex.Errorf(interrex.KindInvalid, "page_size: %d is more than %d", size, MaxPage)
+	}
+	after, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		return "", errPageToken(token)
+	}
+	return string(after), nil
+}
+
+// still calls fn while the table cannot change, and returns the table's
+// revision.
+func (r Resources) still(s *state.State, fn func(resource.ReadView)) (revision interrex.Revision) {
+	r.Table.Read(func(v resource.ReadView) {
+		fn(v)
+		revision = s.Revision()
+	})
+	return revision
+}

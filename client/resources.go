@@ -1,0 +1,128 @@
+package client
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// Resources returns the cluster's resources: see ResourcesOf.
+func (c *Client) Resources() interrex.Resources { return ResourcesOf(c) }
+
+// ResourcesOf returns the resources of the cluster that by makes calls to. A
+// request without a RequestID is retried until it is answered; one with a
+// RequestID is one attempt, and the caller counts the attempts.
+func ResourcesOf(by Caller) interrex.Resources {
+	return resources{by: by, do: func(ctx context.Context, r *request) ([]byte, error) {
+		c, err := by.Client(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return c.do(ctx, r)
+	}}
+}
+
+type resources struct {
+	by Caller
+	do doer
+}
+
+func (r resources) Read(ctx context.Context, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, interrex.Revision, error) {
+	m, err := ask[interrexv1.ResourceServiceReadResponse](ctx, r.do, interrexv1.ResourceServiceReadProcedure, &interrexv1.ResourceServiceReadRequest{
+		Id: wire.ResourceID(id), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision),
+	}, Options{})
+	if err != nil {
+		return interrex.Resource{}, 0, err
+	}
+	found, err := wire.FromResource(m.GetResource())
+	return found, interrex.Revision(m.GetRevision()), understood(err)
+}
+
+func (r resources) Write(ctx context.Context, q interrex.WriteResourceRequest) (interrex.WriteResourceAnswer, error) {
+	o := under(q.RequestID, q.Attempt)
+	o.Fence = q.Fence
+	m, err := ask[interrexv1.ResourceServiceWriteResponse](ctx, r.do, interrexv1.ResourceServiceWriteProcedure, &interrexv1.ResourceServiceWriteRequest{
+		Resource: wire.Resource(q.Resource), Strict: q.Strict, Overwrite: q.Overwrite,
+	}, o)
+	if err != nil {
+		return interrex.WriteResourceAnswer{}, err
+	}
+	written, err := wire.FromResource(m.GetResource())
+	return interrex.WriteResourceAnswer{Resource: written, Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, understood(err)
+}
+
+func (r resources) Delete(ctx context.Context, q interrex.DeleteResourceRequest) (interrex.DeleteResourceAnswer, error) {
+	o := under(q.RequestID, q.Attempt)
+	o.Fence = q.Fence
+	m, err := ask[interrexv1.ResourceServiceDeleteResponse](ctx, r.do, interrexv1.ResourceServiceDeleteProcedure, &interrexv1.ResourceServiceDeleteRequest{
+		Id: wire.ResourceID(q.ID), Version: q.Version, Strict: q.Strict,
+	}, o)
+	return interrex.DeleteResourceAnswer{Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
+}
+
+func (r resources) Clear(ctx context.Context, q interrex.ClearResourcesRequest) (interrex.ClearResourcesAnswer, error) {
+	o := under(q.RequestID, q.Attempt)
+	o.Fence = q.Fence
+	m, err := ask[interrexv1.ResourceServiceClearResponse](ctx, r.do, interrexv1.ResourceServiceClearProcedure, &interrexv1.ResourceServiceClearRequest{
+		Type: wire.ResourceType(q.Type), Tenancy: wire.Tenancy(q.Tenancy), NamePrefix: q.NamePrefix,
+	}, o)
+	return interrex.ClearResourcesAnswer{Deleted: int(m.GetDeleted()), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, err
+}
+
+func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (interrex.ResourcePage, error) {
+	m, err := ask[interrexv1.ResourceServiceListResponse](ctx, r.do, interrexv1.ResourceServiceListProcedure, &interrexv1.ResourceServiceListRequest{
+		Type: wire.ResourceType(q.Type), Tenancy: wire.Tenancy(q.Tenancy), NamePrefix: q.NamePrefix,
+		Consistency: wire.Consistency(q.Consistency), MinRevision: uint64(q.MinRevision),
+		PageSize: wire.Count(q.PageSize), PageToken: q.PageToken,
+	}, Options{})
+	return resourcePage(m, err)
+}
+
+func (r resources) ListByOwner(ctx context.Context, q interrex.ListOwnedRequest) (interrex.ResourcePage, error) {
+	m, err := ask[interrexv1.ResourceServiceListByOwnerResponse](ctx, r.do, interrexv1.ResourceServiceListByOwnerProcedure, &interrexv1.ResourceServiceListByOwnerRequest{
+		Owner: wire.ResourceID(q.Owner), Consistency: wire.Consistency(q.Consistency), MinRevision: uint64(q.MinRevision),
+		PageSize: wire.Count(q.PageSize), PageToken: q.PageToken,
+	}, Options{})
+	return resourcePage(m, err)
+}
+
+// resourcePage reads a page.
+func resourcePage(m interface {
+	GetItems() []*interrexv1.Resource
+	GetNextPageToken() string
+	GetRevision() uint64
+}, err error) (interrex.ResourcePage, error) {
+	if err != nil {
+		return interrex.ResourcePage{}, err
+	}
+	p := interrex.ResourcePage{NextPageToken: m.GetNextPageToken(), Revision: interrex.Revision(m.GetRevision())}
+	for _, item := range m.GetItems() {
+		found, err := wire.FromResource(item)
+		if err != nil {
+			return interrex.ResourcePage{}, understood(err)
+		}
+		p.Items = append(p.Items, found)
+	}
+	return p, nil
+}
+
+// NewDocument makes the data of a plain document: a google.protobuf.Struct. Its
+// values are those of encoding/json: nil, bool, numbers, string, []any and
+// map[string]any. The error is of kind KindInvalid.
+func NewDocument(fields map[string]any) (interrex.ResourceData, error) {
+	s, err := structpb.NewStruct(fields)
+	if err != nil {
+		return interrex.ResourceData{}, interrex.Errorf(interrex.KindInvalid, "data: %v", err)
+	}
+	return wire.Document(s)
+}
+
+// Document reads the data of a plain document. false: it is of another type.
+func Document(d interrex.ResourceData) (fields map[string]any, is bool) {
+	s, is := wire.FromDocument(d)
+	return s.AsMap(), is
+}

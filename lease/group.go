@@ -1,0 +1,69 @@
+package lease
+
+import (
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// pinning is a command about the pin of one owner: those of several owners may
+// stand in a group for one lease.
+type pinning interface {
+	// pinner is the owner.
+	pinner() string
+	// pins is by how many the command changes the pins of l.
+	pins(l *row) int
+}
+
+// CheckGroup is Check of commands that are done together, in their order. A
+// lease stands among them once, or with pins and unpins of different owners,
+// which are counted together.
+func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
+	tallies := make(map[interrex.Key]*tally, len(all))
+	for _, c := range all {
+		k := c.About().Key
+		p, pins := c.(pinning)
+		known := tallies[k]
+		if known != nil && !(pins && known.owners != nil) {
+			return interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: a lease stands in a group once, but for pins and unpins of different owners", k)
+		}
+		err := t.Check(now, c)
+		if pins && (err == nil || interrex.KindOf(err) == interrex.KindConflict) { // too many pins: the tally knows
+			if known == nil {
+				l, _ := t.rows.Get(join(k))
+				known = &tally{l: l, pins: len(l.pins), owners: map[string]bool{}}
+			}
+			err = known.add(p, now)
+		}
+		if err != nil {
+			return err
+		}
+		if known == nil {
+			known = &tally{}
+		}
+		tallies[k] = known
+	}
+	return nil
+}
+
+// tally is what the commands of a group so far do to one lease.
+type tally struct {
+	l      *row // before the group
+	pins   int
+	owners map[string]bool // whose pins have been named; nil: it is no pin
+}
+
+// add counts a pin or an unpin that is allowed on its own.
+func (s *tally) add(p pinning, now state.Time) error {
+	k, owner := split(s.l.key), p.pinner()
+	switch {
+	case s.owners[owner]:
+		return interrex.Errorf(interrex.KindInvalid, "another operation of the group is about the pin of %q on %s: each stands in a group once", owner, k)
+	case len(s.owners) > 0 && s.pins == 0 && now >= s.l.expiry:
+		return interrex.Errorf(interrex.KindNotFound, "%s is overdue, and an operation before this one lifts its last pin: it ends there", k)
+	}
+	s.owners[owner] = true
+	if s.pins += p.pins(s.l); s.pins > interrex.MaxPins {
+		return errPins(k, s.pins-1)
+	}
+	return nil
+}

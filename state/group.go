@@ -1,0 +1,333 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc64"
+	"math"
+	"slices"
+
+	"github.com/interrex/interrex"
+)
+
+// MaxGroup is how many operations a group has at most.
+const MaxGroup = 64
+
+// Part is one operation of a group: what a single one has of its own. The
+// envelope is the group's.
+type Part struct {
+	Table  TableID
+	Data   []byte
+	Minted []byte
+}
+
+// GroupReply is the Reply of a group: one for each of its operations, in order.
+type GroupReply []PartReply
+
+// PartReply is what one operation of a group is answered.
+type PartReply struct {
+	Table    TableID
+	Revision interrex.Revision // of its own change
+	Reply    Reply
+}
+
+// Grouper is an optional power of a table: it checks its operations of one
+// group together, each with those before it counted; a refusal is that of the
+// last one. What it lets pass is applied in the same order, with what other
+// tables do in between, and before any Follower sees an event of it; nothing of
+// that may make an Apply fail. Without it each is checked alone, and two of the
+// same About().Key are KindInvalid.
+type Grouper interface {
+	CheckGroup(now Time, all []Command) error
+}
+
+// Sharer is an optional power of a table. SharesRevision reports that its
+// operations of a group, as far as they stand side by side, share one revision,
+// that of the first.
+type Sharer interface {
+	SharesRevision() bool
+}
+
+// Count is how many commands the operation has.
+func (o *Operation) Count() int { return max(1, len(o.Group)) }
+
+// InGroup returns the error of the operation at index i of a group: its text
+// begins with the operation's number, counted from 1.
+func InGroup(i int, err error) error {
+	var e *interrex.Error
+	if !errors.As(err, &e) {
+		return interrex.Errorf(interrex.KindInvalid, "operation %d: %v", i+1, err)
+	}
+	told := *e
+	told.Message = fmt.Sprintf("operation %d: %s", i+1, e.Message)
+	return told.WithCause(err)
+}
+
+// validateGroup is the part of Validate that is about a group.
+func (o *Operation) validateGroup() error {
+	if len(o.Group) > MaxGroup {
+		return errGroupSize(len(o.Group))
+	}
+	if o.Table != OwnTable || len(o.Data)+len(o.Minted) > 0 {
+		return interrex.Errorf(interrex.KindInvalid, "operation: it is a group, and has a command of its own")
+	}
+	for i := range o.Group {
+		p := &o.Group[i]
+		if p.Table == OwnTable {
+			return InGroup(i, interrex.Errorf(interrex.KindInvalid, "the state's own operations are not done in a group"))
+		}
+		if err := validMinted(p.Minted); err != nil {
+			return InGroup(i, err)
+		}
+	}
+	return nil
+}
+
+func errGroupSize(n int) error {
+	return interrex.Errorf(interrex.KindInvalid, "operations: a group has 1 to %d, not %d", MaxGroup, n)
+}
+
+// member is an operation of a group, decoded.
+type member struct {
+	table   Table
+	command Command
+}
+
+// group does a group whose fence holds: all of it, or nothing.
+func (s *State) group(t *Turn, op *Operation) Result {
+	members, err := s.members(op)
+	if err == nil {
+		err = s.checkGroup(t.Now, members)
+	}
+	if err != nil {
+		return refuse(op, err)
+	}
+	first := len(t.events)
+	reply := make(GroupReply, len(members))
+	shared := OwnTable // the table that the present revision is of, if it shares it
+	for i, m := range members {
+		reply[i].Table = m.table.ID()
+		if idler, is := m.table.(Idler); is {
+			if r, idle := idler.Idle(m.command); idle {
+				reply[i].Reply, reply[i].Revision = r, t.Revision
+				continue
+			}
+		}
+		t.Table, t.Minted = m.table.ID(), op.Group[i].Minted
+		if shared != t.Table {
+			t.Next()
+			shared = OwnTable
+		}
+		if sharer, is := m.table.(Sharer); is && sharer.SharesRevision() {
+			shared = t.Table
+		}
+		reply[i].Reply = m.table.Apply(t, m.command)
+		reply[i].Revision = t.Revision
+	}
+	res := Result{Reply: reply, Revision: t.Revision, Attempt: op.Attempt}
+	s.follow(t, first)
+	return res
+}
+
+// members decodes the operations of a group. The tables are known.
+func (s *State) members(op *Operation) ([]member, error) {
+	members := make([]member, len(op.Group))
+	for i := range op.Group {
+		table := s.tables.find(op.Group[i].Table)
+		c, err := table.Decode(op.Group[i].Data)
+		if err != nil {
+			return nil, InGroup(i, err)
+		}
+		members[i] = member{table, c}
+	}
+	return members, nil
+}
+
+// checkGroup checks a group table by table, against the state before it.
+func (s *State) checkGroup(now Time, members []member) error {
+	for _, table := range s.tables {
+		var commands []Command
+		var places []int // of commands, in the group
+		for i, m := range members {
+			if m.table == table {
+				commands, places = append(commands, m.command), append(places, i)
+			}
+		}
+		if len(commands) == 0 {
+			continue
+		}
+		if i, err := checkTogether(table, now, commands); err != nil {
+			return InGroup(places[i], err)
+		}
+	}
+	return nil
+}
+
+// checkTogether checks the commands of one table, and says which one is
+// refused: the last of as many as are refused when all before it are not.
+func checkTogether(table Table, now Time, commands []Command) (int, error) {
+	g, is := table.(Grouper)
+	if !is {
+		return checkEach(table, now, commands)
+	}
+	err := g.CheckGroup(now, commands)
+	if err == nil {
+		return 0, nil
+	}
+	passed, refused := 0, len(commands)
+	for refused-passed > 1 {
+		half := (passed + refused) / 2
+		if e := g.CheckGroup(now, commands[:half]); e != nil {
+			refused, err = half, e
+		} else {
+			passed = half
+		}
+	}
+	return refused - 1, err
+}
+
+// checkEach is CheckGroup of a table that is no Grouper.
+func checkEach(table Table, now Time, commands []Command) (int, error) {
+	for i, c := range commands {
+		if err := table.Check(now, c); err != nil {
+			return i, err
+		}
+		key := c.About().Key
+		if key != (interrex.Key{}) && slices.ContainsFunc(commands[:i], func(o Command) bool { return o.About().Key == key }) {
+			return i, interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: each key stands in a group once", key)
+		}
+	}
+	return 0, nil
+}
+
+// contentOfGroup is contentOf without the fence.
+func contentOfGroup(parts []Part) uint64 {
+	sum := uint64(kindGroup) << 32 // no table's
+	var head [10]byte
+	for i := range parts {
+		binary.BigEndian.PutUint16(head[:], uint16(parts[i].Table))
+		binary.BigEndian.PutUint64(head[2:], uint64(len(parts[i].Data)))
+		sum = crc64.Update(sum, contentTable, head[:])
+		sum = crc64.Update(sum, contentTable, parts[i].Data)
+	}
+	return sum
+}
+
+func appendGroup(b []byte, parts []Part) []byte {
+	b = binary.AppendUvarint(b, uint64(len(parts)))
+	for i := range parts {
+		b = binary.AppendUvarint(b, uint64(parts[i].Table))
+		b = appendBytes(b, parts[i].Minted)
+		b = appendBytes(b, parts[i].Data)
+	}
+	return b
+}
+
+func (d *decoder) group() []Part {
+	n := d.small(MaxGroup)
+	if n == 0 {
+		d.fail(errors.New("a group without operations"))
+		return nil
+	}
+	parts := make([]Part, n)
+	for i := range parts {
+		parts[i].Table = TableID(d.small(math.MaxUint16))
+		if parts[i].Minted = d.bytes(); len(parts[i].Minted) == 0 {
+			parts[i].Minted = nil
+		}
+		parts[i].Data = d.bytes()
+	}
+	return parts
+}
+
+// appendReply appends the reply of a record, by the codec of its table or, of a
+// group, of each operation's.
+func (ts tableSet) appendReply(b []byte, table TableID, r Reply) []byte {
+	group, is := r.(GroupReply)
+	if !is || table != OwnTable {
+		return ts.find(table).AppendReply(b, r)
+	}
+	b = binary.AppendUvarint(b, uint64(len(group)))
+	for _, p := range group {
+		b = binary.AppendUvarint(b, uint64(p.Table))
+		b = binary.AppendUvarint(b, uint64(p.Revision))
+		b = appendBytes(b, ts.find(p.Table).AppendReply(nil, p.Reply))
+	}
+	return b
+}
+
+// decodeReply reads what appendReply wrote, into memory of its own.
+func (ts tableSet) decodeReply(b []byte, table TableID) (Reply, error) {
+	if table == OwnTable {
+		return ts.decodeGroupReply(b)
+	}
+	t := ts.find(table)
+	if t == nil {
+		return nil, fmt.Errorf("a record is of the unknown table %d", table)
+	}
+	reply, err := t.DecodeReply(slices.Clone(b))
+	if err != nil {
+		return nil, fmt.Errorf("a reply of table %q: %w", t.Name(), err)
+	}
+	return reply, nil
+}
+
+func (ts tableSet) decodeGroupReply(b []byte) (Reply, error) {
+	d := decoder{b: b}
+	n := d.small(MaxGroup)
+	if d.err == nil && n == 0 {
+		return nil, errors.New("a record is of a group without operations")
+	}
+	group := make(GroupReply, 0, n)
+	for ; n > 0 && d.err == nil; n-- {
+		p := PartReply{Table: TableID(d.small(math.MaxUint16)), Revision: interrex.Revision(d.uvarint())}
+		reply := d.bytes()
+		if d.err != nil {
+			break
+		}
+		if p.Table == OwnTable {
+			return nil, errors.New("a record is of a group in a group")
+		}
+		var err error
+		if p.Reply, err = ts.decodeReply(reply, p.Table); err != nil {
+			return nil, err
+		}
+		group = append(group, p)
+	}
+	return group, d.end()
+}
+
+// replayable returns why a recorded reply must not be given again.
+func (ts tableSet) replayable(table TableID, r Reply) error {
+	group, is := r.(GroupReply)
+	if !is || table != OwnTable {
+		if t, may := ts.find(table).(Replayer); may {
+			return t.Replay(r)
+		}
+		return nil
+	}
+	for i, p := range group {
+		if err := ts.replayable(p.Table, p.Reply); err != nil {
+			return InGroup(i, err)
+		}
+	}
+	return nil
+}
+
+// of are the tables of an operation's commands.
+func (ts tableSet) of(op *Operation) tableSet {
+	if len(op.Group) == 0 {
+		if i := slices.IndexFunc(ts, func(t Table) bool { return t.ID() == op.Table }); i >= 0 {
+			return ts[i : i+1]
+		}
+		return nil
+	}
+	var some tableSet
+	for _, t := range ts {
+		if slices.ContainsFunc(op.Group, func(p Part) bool { return p.Table == t.ID() }) {
+			some = append(some, t)
+		}
+	}
+	return some
+}

@@ -1,0 +1,290 @@
+package state_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+// group makes one operation of several.
+func group(ops ...state.Operation) (op state.Operation) {
+	for _, o := range ops {
+		op.Group = append(op.Group, state.Part{Table: o.Table, Data: o.Data, Minted: o.Minted})
+	}
+	return op
+}
+
+func parts(t *testing.T, r state.Result) state.GroupReply {
+	t.Helper()
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	return r.Reply.(state.GroupReply)
+}
+
+func revisions(g state.GroupReply) (all []interrex.Revision) {
+	for _, p := range g {
+		all = append(all, p.Revision)
+	}
+	return all
+}
+
+func TestAGroupIsDoneInOrderWithARevisionForEach(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(1, set("a", "old"))
+	results := r.Do(2, group(set("b", "new"), del("a"), set("c", "new")))
+	if got := revisions(parts(t, results[0])); !slices.Equal(got, []interrex.Revision{2, 3, 4}) || results[0].Revision != 4 {
+		t.Errorf("revisions %v, and of the group %d", got, results[0].Revision)
+	}
+	var kinds []string
+	for _, e := range r.Events[1:] {
+		kinds = append(kinds, fmt.Sprint(e.Revision, e.Kind, e.Key))
+	}
+	if want := []string{"2register.setb", "3register.deleteda", "4register.setc"}; !slices.Equal(kinds, want) {
+		t.Errorf("events %q, want %q", kinds, want)
+	}
+}
+
+func TestAGroupIsDoneAsAWholeOrNotAtAll(t *testing.T) {
+	for name, test := range map[string]struct {
+		op   state.Operation
+		kind interrex.Kind
+		text string
+	}{
+		"the second is refused":   {group(set("b", "1"), del("none"), set("c", "1")), interrex.KindNotFound, "operation 2: register: there is no key"},
+		"the third is malformed":  {group(set("b", "1"), del("a"), state.Operation{Table: statetest.RegisterTable, Data: []byte{9}}), interrex.KindInvalid, "operation 3: "},
+		"one key twice":           {group(set("b", "1"), set("c", "1"), set("b", "2")), interrex.KindInvalid, "operation 3: another operation of the group is about default/b"},
+		"what the group has made": {group(set("b", "1"), del("b")), interrex.KindNotFound, "operation 2: "},
+	} {
+		r := statetest.NewReplica(t, register)
+		r.Do(1, set("a", "1"))
+		results := r.Do(1, test.op)
+		wantKinds(t, results, test.kind)
+		if err := results[0].Err; !strings.Contains(err.Error(), test.text) {
+			t.Errorf("%s: %v, want %q", name, err, test.text)
+		}
+		if results[0].Revision != 1 || r.State.Revision() != 1 || len(r.Events) != 1 {
+			t.Errorf("%s: revision %d, %d events", name, r.State.Revision(), len(r.Events))
+		}
+	}
+}
+
+func TestAGroupHasOneRecord(t *testing.T) {
+	for _, id := range []string{"plain", "name.7"} {
+		one, two := statetest.NewReplica(t, register), statetest.NewReplica(t, register)
+		first := group(set("a", "1"), set("b", "1"))
+		first.Caller, first.RequestID, first.Attempt = "ann", id, 1
+		again := group(set("a", "1"), state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("b", "1", 0), Minted: []byte{7}})
+		again.Caller, again.RequestID, again.Attempt = "ann", id, 2
+		want := one.Do(1, first)[0]
+		two.Do(1, first)
+		two.Restart()
+		if !bytes.Equal(one.Snapshot(), two.Snapshot()) {
+			t.Fatalf("%s: the snapshots differ", id)
+		}
+		got := two.Do(2, again)[0]
+		if !got.Replayed || got.Attempt != 1 || got.Revision != 2 || !slices.Equal(revisions(parts(t, got)), revisions(parts(t, want))) {
+			t.Errorf("%s: %+v, want %+v replayed", id, got, want)
+		}
+		if v := parts(t, got)[1].Reply.(*statetest.RegisterReply).Value; v.Text != "1" || v.Revision != 2 {
+			t.Errorf("%s: the second reply is %+v", id, v)
+		}
+		if r, found := two.State.Recorded(&again); !found || !r.Replayed {
+			t.Errorf("%s: Recorded: %+v, %v", id, r, found)
+		}
+		for name, other := range map[string]state.Operation{
+			"another data":   group(set("a", "1"), set("b", "2")),
+			"another order":  group(set("b", "1"), set("a", "1")),
+			"one less":       group(set("a", "1")),
+			"a single one":   set("a", "1"),
+			"another fence":  {Group: first.Group, Fence: interrex.Fence{Key: interrex.Key{Namespace: "a", Name: "b"}, Token: 1}},
+			"another cut":    group(set("a", "1"+string(statetest.Set("b", "1", 0)))),
+			"another caller": first,
+		} {
+			other.Caller, other.RequestID = "ann", id
+			kind := interrex.KindInvalid
+			if name == "another caller" {
+				other.Caller, kind = "bob", ""
+			}
+			if got := two.Do(3, other)[0]; interrex.KindOf(got.Err) != kind {
+				t.Errorf("%s: %s: %v, want %q", id, name, got.Err, kind)
+			}
+		}
+	}
+}
+
+func TestARefusedGroupLeavesNoRecord(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	op := group(set("a", "1"), del("b"))
+	op.RequestID = "id"
+	wantKinds(t, r.Do(1, op), interrex.KindNotFound)
+	r.Do(2, set("b", "1"))
+	if got := r.Do(3, op)[0]; got.Err != nil || got.Replayed {
+		t.Errorf("asked again: %+v", got)
+	}
+}
+
+// sharing is a register whose operations of a group share one revision.
+type sharing struct{ *statetest.Register }
+
+func (sharing) SharesRevision() bool { return true }
+
+func TestATableMayShareOneRevisionInAGroup(t *testing.T) {
+	const other = statetest.RegisterTable + 1
+	r := statetest.NewReplica(t, func() []state.Table {
+		return []state.Table{sharing{statetest.NewRegister()}, statetest.NewRegisterAs(other)}
+	})
+	elsewhere := func(key string) state.Operation {
+		return state.Operation{Table: other, Data: statetest.Set(key, "1", 0)}
+	}
+	results := r.Do(1, group(set("a", "1"), set("b", "1"), elsewhere("a"), elsewhere("b"), set("c", "1"), set("d", "1")))
+	if got := revisions(parts(t, results[0])); !slices.Equal(got, []interrex.Revision{1, 1, 2, 3, 4, 4}) || results[0].Revision != 4 {
+		t.Errorf("revisions %v, and of the group %d", got, results[0].Revision)
+	}
+	for i, want := range []interrex.Revision{1, 1, 2, 3, 4, 4} {
+		if r.Events[i].Revision != want {
+			t.Errorf("event %d: revision %d, want %d", i, r.Events[i].Revision, want)
+		}
+	}
+	if got := r.Do(2, set("e", "1"), set("f", "1")); got[0].Revision != 5 || got[1].Revision != 6 {
+		t.Errorf("outside a group: %d and %d", got[0].Revision, got[1].Revision)
+	}
+}
+
+// minting answers with what was minted for its operations.
+type minting struct{ *statetest.Register }
+
+func (m minting) Apply(t *state.Turn, c state.Command) state.Reply {
+	m.Register.Apply(t, c)
+	return &statetest.RegisterReply{Value: statetest.Value{Text: string(t.Minted)}}
+}
+
+func TestEachOperationOfAGroupHasWhatWasMintedForIt(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{minting{statetest.NewRegister()}} })
+	a, b := set("a", "1"), set("b", "1")
+	a.Minted = []byte("of a")
+	g := parts(t, r.Do(1, group(a, b))[0])
+	for i, want := range []string{"of a", ""} {
+		if got := g[i].Reply.(*statetest.RegisterReply).Value.Text; got != want {
+			t.Errorf("operation %d: %q, want %q", i, got, want)
+		}
+	}
+}
+
+// followed counts the calls of Follow and their events, and takes a revision for
+// each call.
+type followed struct {
+	*statetest.Register
+	calls *[]int
+}
+
+func (f followed) Follow(t *state.Turn, events []state.Event) {
+	t.Next()
+	*f.calls = append(*f.calls, len(events))
+}
+
+func TestFollowersSeeAGroupAsAWhole(t *testing.T) {
+	var calls []int
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{followed{statetest.NewRegister(), &calls}} })
+	results := r.Do(1, group(set("a", "1"), set("b", "1")), set("c", "1"))
+	if !slices.Equal(calls, []int{2, 1}) || results[0].Revision != 2 || results[1].Revision != 4 {
+		t.Errorf("calls with %v events, and the revisions %d and %d", calls, results[0].Revision, results[1].Revision)
+	}
+}
+
+// idle is a register in which a delete of what is not there changes nothing.
+type idle struct{ *statetest.Register }
+
+func (i idle) Check(now state.Time, c state.Command) error { return nil }
+
+func (i idle) Idle(c state.Command) (state.Reply, bool) {
+	err := i.Register.Check(0, c)
+	return &statetest.RegisterReply{}, err != nil
+}
+
+func TestWhatChangesNothingTakesNoRevisionInAGroup(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{idle{statetest.NewRegister()}} })
+	op := group(del("x"), set("a", "1"), del("y"))
+	op.RequestID = "some"
+	results := r.Do(1, op)
+	if got := revisions(parts(t, results[0])); !slices.Equal(got, []interrex.Revision{0, 1, 1}) || results[0].Revision != 1 {
+		t.Errorf("revisions %v, and of the group %d", got, results[0].Revision)
+	}
+	op = group(del("x"), del("y"))
+	op.RequestID = "none"
+	if first, again := r.Do(2, op)[0], r.Do(3, op)[0]; first.Err != nil || again.Err != nil || again.Replayed || r.State.Revision() != 1 {
+		t.Errorf("nothing to do: %+v, %+v at %d", first, again, r.State.Revision())
+	}
+}
+
+// leased are a table of leases and a register.
+func leased() []state.Table {
+	return []state.Table{lease.New(lease.Config{}), statetest.NewRegister()}
+}
+
+func onLease(c state.Command) state.Operation {
+	return state.Operation{Table: state.LeaseTable, Data: c.Append(nil)}
+}
+
+func TestAGroupIsFencedOnce(t *testing.T) {
+	r := statetest.NewReplica(t, leased)
+	k := interrex.Key{Namespace: "default", Name: "db"}
+	r.Do(1, onLease(&lease.Claim{Key: k, Holder: "ann", TTL: 1e9}))
+	op := group(onLease(&lease.Revoke{Key: k, Token: 1}), set("a", "1"))
+	op.Fence = interrex.Fence{Key: k, Token: 1}
+	wantKinds(t, r.Do(2, op, op), "", interrex.KindNotHeld)
+	if r.State.Revision() != 3 {
+		t.Errorf("revision %d", r.State.Revision())
+	}
+}
+
+func TestAGrantThatHasEndedIsNotReplayedOutOfAGroup(t *testing.T) {
+	r := statetest.NewReplica(t, leased)
+	k := interrex.Key{Namespace: "default", Name: "db"}
+	op := group(set("a", "1"), onLease(&lease.Claim{Key: k, Holder: "ann", TTL: 1e9}))
+	op.RequestID = "id"
+	results := r.Do(1, op, op)
+	if parts(t, results[0]); !results[1].Replayed || results[1].Err != nil {
+		t.Fatalf("while it is held: %+v", results[1])
+	}
+	r.Do(2, onLease(&lease.Revoke{Key: k, Token: 2}))
+	r.Restart()
+	got := r.Do(3, op)[0]
+	if !errors.Is(got.Err, interrex.ErrNotHeld) || !strings.Contains(got.Err.Error(), "operation 2: ") {
+		t.Errorf("after its end: %+v", got)
+	}
+}
+
+// The table says only that a group is refused: which operation it was is found.
+func TestTheRefusedOperationOfManyIsNamed(t *testing.T) {
+	k := func(i int) interrex.Key { return interrex.Key{Namespace: "default", Name: fmt.Sprint(i)} }
+	for bad := range 20 {
+		r := statetest.NewReplica(t, leased)
+		r.Do(1, onLease(&lease.Claim{Key: k(bad), Holder: "bob", TTL: 1e9}))
+		op := group(set("first", "1"))
+		for i := range 20 {
+			op.Group = append(op.Group, group(onLease(&lease.Claim{Key: k(i), Holder: "ann", TTL: 1e9})).Group...)
+		}
+		err := r.Do(1, op)[0].Err
+		var e *interrex.Error
+		if !errors.As(err, &e) || e.Kind != interrex.KindHeld || e.Holder != "bob" || !strings.HasPrefix(e.Message, fmt.Sprintf("operation %d: cannot claim", bad+2)) {
+			t.Errorf("%d: %+v", bad, err)
+		}
+	}
+}
+
+func TestAGroupOfAnUnknownTableStopsTheReplica(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(1, group(set("a", "1"), state.Operation{Table: 77}))
+	if err := r.State.Halted(); err == nil || !strings.Contains(err.Error(), "unknown table 77 in a group") || r.State.Revision() != 0 {
+		t.Errorf("halted: %v, at revision %d", err, r.State.Revision())
+	}
+}

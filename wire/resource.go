@@ -1,0 +1,115 @@
+package wire
+
+import (
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// Resource makes the message of a resource. It shares its metadata and data.
+func Resource(r interrex.Resource) *interrexv1.Resource {
+	m := &interrexv1.Resource{
+		Id: ResourceID(r.ID), OwnerLease: Fence(r.OwnerLease),
+		Version: r.Version, Generation: r.Generation, Metadata: r.Metadata,
+	}
+	if r.Owner != (interrex.ResourceID{}) {
+		m.Owner = ResourceID(r.Owner)
+	}
+	if r.Data.TypeURL != "" || len(r.Data.Value) > 0 {
+		m.Data = &anypb.Any{TypeUrl: r.Data.TypeURL, Value: r.Data.Value}
+	}
+	return m
+}
+
+// FromResource reads a resource, and fills in its tenancy and that of its owner.
+// It shares the message's metadata and data. No message is the zero Resource.
+func FromResource(m *interrexv1.Resource) (interrex.Resource, error) {
+	if m == nil {
+		return interrex.Resource{}, nil
+	}
+	var in Reader
+	r := interrex.Resource{
+		ID: FromResourceID(m.GetId()), OwnerLease: in.fence("owner_lease", m.GetOwnerLease()),
+		Version: m.GetVersion(), Generation: m.GetGeneration(), Metadata: m.GetMetadata(),
+		Data: interrex.ResourceData{TypeURL: m.GetData().GetTypeUrl(), Value: m.GetData().GetValue()},
+	}
+	if m.Owner != nil {
+		r.Owner = FromResourceID(m.Owner)
+	}
+	return r, in.Err
+}
+
+// ResourceID makes the message of an ID.
+func ResourceID(id interrex.ResourceID) *interrexv1.ResourceID {
+	return &interrexv1.ResourceID{Type: ResourceType(id.Type), Tenancy: Tenancy(id.Tenancy), Name: id.Name, Uid: id.UID}
+}
+
+// FromResourceID reads an ID, and fills in its tenancy.
+func FromResourceID(m *interrexv1.ResourceID) interrex.ResourceID {
+	return interrex.ResourceID{
+		Type: FromResourceType(m.GetType()), Tenancy: FromTenancy(m.GetTenancy()), Name: m.GetName(), UID: m.GetUid(),
+	}
+}
+
+// ResourceType makes the message of a type.
+func ResourceType(t interrex.ResourceType) *interrexv1.ResourceType {
+	return &interrexv1.ResourceType{Group: t.Group, GroupVersion: t.GroupVersion, Kind: t.Kind}
+}
+
+// FromResourceType reads a type.
+func FromResourceType(m *interrexv1.ResourceType) interrex.ResourceType {
+	return interrex.ResourceType{Group: m.GetGroup(), GroupVersion: m.GetGroupVersion(), Kind: m.GetKind()}
+}
+
+// Tenancy makes the message of a tenancy.
+func Tenancy(t interrex.Tenancy) *interrexv1.Tenancy {
+	return &interrexv1.Tenancy{Partition: t.Partition, Namespace: t.Namespace}
+}
+
+// FromTenancy reads a tenancy, and fills in what is empty.
+func FromTenancy(m *interrexv1.Tenancy) interrex.Tenancy {
+	return interrex.Tenancy{Partition: m.GetPartition(), Namespace: m.GetNamespace()}.WithDefaults()
+}
+
+// ResourceEvent makes the message of an event. The event that ends a snapshot
+// has no resource.
+func ResourceEvent(e interrex.ResourceEvent) *interrexv1.ResourceEvent {
+	m := &interrexv1.ResourceEvent{Operation: e.Operation, Revision: uint64(e.Revision), Time: Timestamp(e.Time)}
+	if e.Operation != interrex.EndOfSnapshot {
+		m.Resource = Resource(e.Resource)
+	}
+	return m
+}
+
+// FromResourceEvent reads an event.
+func FromResourceEvent(m *interrexv1.ResourceEvent) (interrex.ResourceEvent, error) {
+	r, err := FromResource(m.GetResource())
+	var in Reader
+	in.Fail(err)
+	e := interrex.ResourceEvent{Operation: m.GetOperation(), Resource: r, Revision: interrex.Revision(m.GetRevision()), Time: in.Time("time", m.GetTime())}
+	return e, in.Err
+}
+
+// Document makes the data of a plain document. Equal documents are equal bytes.
+func Document(s *structpb.Struct) (interrex.ResourceData, error) {
+	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
+	if err != nil {
+		return interrex.ResourceData{}, interrex.Errorf(interrex.KindInvalid, "data: %v", err)
+	}
+	return interrex.ResourceData{TypeURL: structURL, Value: value}, nil
+}
+
+// structURL is the type URL of a plain document.
+const structURL = "type.googleapis.com/google.protobuf.Struct"
+
+// FromDocument reads the data of a plain document. false: it is of another type.
+func FromDocument(d interrex.ResourceData) (*structpb.Struct, bool) {
+	s := &structpb.Struct{}
+	if d.TypeURL != structURL || proto.Unmarshal(d.Value, s) != nil {
+		return nil, false
+	}
+	return s, true
+}
