@@ -357,3 +357,26 @@ func TestAnAgentWithoutAMachineTakesNoCommand(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAgentsWithAndWithoutAMachineRefuseEachOther(t *testing.T) {
+	ca, err := transport.DevCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := func(id string, join []string, machine func() agent.FSM) *agent.Agent {
+		certificates, err := ca.TLS(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := newAgent(t, agent.Config{
+			ID: id, TLS: certificates, FSM: machine,
+			Cluster: agent.ClusterConfig{Listen: "127.0.0.1:0", Join: join, BootstrapExpect: 2},
+		})
+		start(t, a)
+		return a
+	}
+	has := member("n1", []string{"127.0.0.1:1"}, new(faults).machine) // nobody is there: n2 comes by itself
+	lacks := member("n2", []string{has.Addrs()["cluster"]}, nil)
+	awaitAlarm(t, has, "peer-refused", "n2", "this agent's are map[fsm(6):1 ")
+	awaitAlarm(t, lacks, "refused", has.Addrs()["cluster"], "fsm(6)")
+}

@@ -69,7 +69,8 @@ func table(m fsm.FSM) *fsm.Table {
 
 func TestTableConforms(t *testing.T) {
 	statetest.Run(t, statetest.Config{
-		New: func() state.Table { return table(&notebook{}) },
+		New:   func() state.Table { return table(&notebook{}) },
+		Alone: true,
 		Command: func(r *rand.Rand, _ []state.Reply) []byte {
 			return []byte([]string{"a", "b", "no", "gone", ""}[r.IntN(5)])
 		},
