@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -381,4 +382,36 @@ func TestAgentsWithAndWithoutAMachineRefuseEachOther(t *testing.T) {
 	has := member("n1", []string{"127.0.0.1:1"}, new(faults).machine) // nobody is there: n2 comes by itself
 	lacks := member("n2", []string{has.Addrs()["cluster"]}, nil)
 	awaitAlarm(t, lacks, "refused", has.Addrs()["cluster"], "fsm(6)")
+}
+
+// The fault may have come into a snapshot before anybody could see it.
+func TestAMachineWhoseSnapshotDisagreesIsHealedFromTheLog(t *testing.T) {
+	c, all := withMachines(t)
+	odd := (c.Leader() + 1) % 3
+	all[odd].set(func(f *faults) { f.odd = true })
+	tell(t, c.Agent(odd), "a")
+	for len(snapshots(t, c.Dir(odd))) == 0 {
+		leasesGoOn(t, c)
+	}
+	tell(t, c.Agent(odd), "b")
+	awaitAlarm(t, c.Agent(odd), "fsm-stopped", "", "it disagrees")
+	all[odd].set(func(f *faults) { f.odd = false })
+	c.Restart(odd)
+	awaitAlarm(t, c.Agent(odd), "fsm-stopped", "", "it disagrees")
+	c.Stop(odd)
+	found, err := filepath.Glob(filepath.Join(c.Dir(odd), "*", "snapshots", "*"))
+	if err != nil || len(found) == 0 {
+		t.Fatal(found, err)
+	}
+	for _, snapshot := range found {
+		if err := os.RemoveAll(snapshot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Start(odd)
+	tell(t, c.Agent(odd), "c")
+	keeps(t, all[odd], "a b c")
+	tell(t, c.Agent(odd), "d")
+	keeps(t, all[odd], "a b c d")
+	awaitAlarm(t, c.Agent(odd), "fsm-stopped", "", "")
 }
