@@ -200,6 +200,7 @@ func TestAMachineIsRestoredFromSnapshotAndLog(t *testing.T) {
 	c.Start(i)
 	keeps(t, all[i], want)
 	for j := range 3 {
+		snapshotOf(t, c, j)
 		c.Restart(j)
 		keeps(t, all[j], want)
 		if !all[j].get().current.wasRestored() {
