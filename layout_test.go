@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"codec":                 1, // the encoding that tables share
 	"lease":                 2, // the table of leases
 	"resource":              2, // the table of resources
+	"change":                2, // the feed of everything that was committed
 	"fsm":                   2, // the table of an embedder's own state machine
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers

@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/manifolds"
@@ -30,7 +31,8 @@ var ErrStopped = errors.New("the agent does not run")
 // Agent is one agent. It may be started again after it was stopped. Its
 // methods may be called from several goroutines.
 type Agent struct {
-	config Config
+	config   Config
+	trackers change.Trackers
 
 	life sync.Mutex // held by Start and Stop
 	mu   sync.Mutex
@@ -196,6 +198,26 @@ func (a *Agent) Addrs() map[string]string {
 // Leases are the leases of the cluster, through this agent. They may be asked
 // for once the agent is started, and outlive restarts of it.
 func (a *Agent) Leases() interrex.Leases { return leases{client.LeasesOf(a), a} }
+
+// Changes are the feed of the cluster's changes, through this agent. They may be
+// asked for once the agent is started, and outlive restarts of it.
+func (a *Agent) Changes() interrex.Changes { return client.ChangesOf(a) }
+
+// Applied is the tracker of the revision that this agent has applied: it rises
+// with each change, and is closed when this life of the replicated state ends.
+// The error says that the agent does not run.
+func (a *Agent) Applied() (*change.Tracker, error) {
+	if r := a.running(); r != nil {
+		if feed := r.set.Present.Changes(); feed != nil {
+			return feed.Applied(), nil
+		}
+	}
+	return nil, ErrStopped
+}
+
+// Tracker returns the tracker of a name, which is the same for all who ask this
+// agent for it. They outlive restarts of it.
+func (a *Agent) Tracker(name string) (*change.Tracker, error) { return a.trackers.Named(name) }
 
 // Resources are the resources of the cluster, through this agent. They may be
 // asked for once the agent is started, and outlive restarts of it.

@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/interrextest"
 	"github.com/interrex/interrex/transport"
 )
@@ -415,4 +416,23 @@ func TestAMachineWhoseSnapshotDisagreesIsHealedFromTheLog(t *testing.T) {
 	tell(t, c.Agent(odd), "d")
 	keeps(t, all[odd], "a b c d")
 	awaitAlarm(t, c.Agent(odd), "fsm-stopped", "", "")
+}
+
+func TestTheFeedShowsCommands(t *testing.T) {
+	c, _ := withMachines(t)
+	told := tell(t, c.Agent(0), "a")
+	got, err := c.Agent(1).Changes().Get(t.Context(), told.Revision)
+	if err != nil || got.Kind != fsm.Applied || string(got.Data) != `{"data":"YQ=="}` {
+		t.Errorf("%+v (%s), %v", got, got.Data, err)
+	}
+	for i := range 3 {
+		for len(snapshots(t, c.Dir(i))) == 0 {
+			leasesGoOn(t, c)
+		}
+		c.Restart(i)
+		got, err := c.Agent(i).Changes().Get(t.Context(), told.Revision)
+		if err != nil || string(got.Data) != `{"data":"YQ=="}` {
+			t.Errorf("after a restart: %+v (%s), %v", got, got.Data, err)
+		}
+	}
 }

@@ -98,6 +98,8 @@ type Config struct {
 	Services []Service
 	// Leases serves LeaseService.
 	Leases *Leases
+	// Changes serves ChangeService and /changes. Optional.
+	Changes *Changes
 
 	Leadership Leadership
 	// NextLeadership begins a watch of Leadership: the function that it gives

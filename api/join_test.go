@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/resource"
@@ -21,7 +22,7 @@ import (
 
 // tables are the tables with a service here, by how their commands begin: what is
 // before a command's number.
-var tables = map[state.TableID][]byte{state.OwnTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil}
+var tables = map[state.TableID][]byte{state.OwnTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil}
 
 // unreached are the state's own commands that no method makes: by SetIdentity a
 // leader notes which cluster this is, and nobody asks for that.
@@ -63,7 +64,7 @@ func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 
 // ours are the services of interrex itself.
 func ours() []Service {
-	return []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service(), Resources{Table: resource.New()}.Service()}
+	return []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service()}
 }
 
 // served gives the unary methods that a server has, by procedure.
@@ -203,7 +204,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 // knows reports whether a table's list of operations has a number.
 func knows(t *testing.T, table state.TableID, number byte) bool {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{}), resource.New()}})
+	s, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{}), resource.New(), change.New()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ type Leases struct {
 
 // Service returns the methods.
 func (l Leases) Service() Service {
-	return Service{Off: l.Off, Methods: []Method{
+	return Service{Off: l.Off, Data: l.data, Methods: []Method{
 		Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable, claim, l.claimed),
 		Write(interrexv1.LeaseServiceExtendProcedure, state.LeaseTable, extend, l.extended),
 		Write(interrexv1.LeaseServiceRevokeProcedure, state.LeaseTable, revoke, l.revoked),
@@ -45,6 +45,16 @@ func (l Leases) Service() Service {
 	}, Watches: []WatchMethod{
 		Watch[interrexv1.WatchResponse](interrexv1.LeaseServiceWatchProcedure, l.watch, l.event),
 	}}
+}
+
+// data is the JSON of the lease of an event, as of the event: the same on every
+// agent.
+func (l Leases) data(e *state.Event, _ *state.State) ([]byte, error) {
+	r, is := e.Value.(lease.Record)
+	if !is {
+		return []byte("null"), nil
+	}
+	return wire.AppendJSON(nil, wire.Lease(r.Lease(e.Now, e.Wall)))
 }
 
 func claim(m *interrexv1.ClaimRequest) (state.Command, error) {

@@ -27,6 +27,9 @@ type Service struct {
 	// "features.leases"; empty: it is on. Requests that other agents forward
 	// are served all the same: the service is on there.
 	Off string
+	// Table is the table of a service without methods; of every other one the
+	// methods' numbers name it.
+	Table state.TableID
 	// Data makes the JSON document of an event of the service's table, as the
 	// change feed and webhooks show it. nil: they show null.
 	Data func(*state.Event, *state.State) ([]byte, error)
@@ -48,7 +51,10 @@ type Method struct {
 	index   func(logIndex uint64) proto.Message                                     // of the read of a log index
 	// eventual is how fresh a read is that does not say.
 	eventual bool
-	face     func(*Server, *Method) http.Handler
+	// await is a read that may wait, in place of read: until ctx ends, which it
+	// does when the server drains.
+	await func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error)
+	face  func(*Server, *Method) http.Handler
 }
 
 // Write returns a method that proposes a command to a table. procedure is its
@@ -134,6 +140,24 @@ func read[A any, PA wire.Message[A]](body []byte) (PA, error) {
 		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the leader's answer: %v", err)
 	}
 	return a, nil
+}
+
+// table is the table that the service is of: the one that its numbers name.
+func (s Service) table() state.TableID {
+	if len(s.Methods) == 0 {
+		return s.Table
+	}
+	return state.TableID(s.Methods[0].Number >> 8)
+}
+
+// method returns a method of interrex's own that is served.
+func (s *Server) method(procedure string) *Method {
+	for _, m := range s.methods {
+		if m.Procedure == procedure {
+			return m
+		}
+	}
+	return nil
 }
 
 // methods finds the methods of a server by their numbers.

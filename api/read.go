@@ -44,9 +44,23 @@ func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 
 // readHere answers an eventual read from this agent's state.
 func (s *Server) readHere(ctx context.Context, r *request) outcome {
-	ctx, cancel := context.WithTimeout(ctx, s.config.ReadWait)
+	reaching, cancel := context.WithTimeout(ctx, s.config.ReadWait)
+	err := s.reach(reaching, r.caller, r.read.min)
+	cancel()
+	if r.method.await == nil || err != nil {
+		return s.look(r, err)
+	}
+	return s.await(ctx, r)
+}
+
+// await answers a read that may wait.
+func (s *Server) await(ctx context.Context, r *request) (o outcome) {
+	defer s.guard(r.method.Number, &o.err)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	return s.look(r, s.reach(ctx, r.caller, r.read.min))
+	defer context.AfterFunc(s.calls.ended, cancel)()
+	o.message, o.err = r.method.await(ctx, r.message, s.config.State)
+	return o
 }
 
 // readAll answers linearizable reads, all with one request to the leader.

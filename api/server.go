@@ -37,7 +37,12 @@ func New(c Config) (*Server, error) {
 	}
 	c.setDefaults()
 	s := &Server{config: c, calls: newCalls()}
-	if err := s.take(append([]Service{stateService(), c.Leases.Service()}, c.Services...)); err != nil {
+	services := append([]Service{stateService(), c.Leases.Service()}, c.Services...)
+	if c.Changes != nil {
+		c.Changes.Services = services
+		services = append(services, c.Changes.Service())
+	}
+	if err := s.take(services); err != nil {
 		return nil, errors.Annotate(err, "cannot serve")
 	}
 	for _, m := range s.methods {
@@ -112,6 +117,9 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	mux.HandleFunc("GET /healthz", s.readyz)
 	mux.HandleFunc("GET /leader", s.leaderProbe)
 	mux.Handle("GET /metrics", s.metrics)
+	if s.config.Changes != nil {
+		plainChanges{s, *s.config.Changes}.routes(mux)
+	}
 	mux.Handle("/", s.tidy(rpc))
 	return mux
 }

@@ -102,7 +102,7 @@ func proposedTo(table uint32, s *state.State) (state.TableID, error) {
 // Machine is the service of an embedder's own state machine, which is reached
 // through StateService/Propose.
 func Machine() Service {
-	return Service{Data: func(e *state.Event, _ *state.State) ([]byte, error) {
+	return Service{Table: state.FSMTable, Data: func(e *state.Event, _ *state.State) ([]byte, error) {
 		return json.Marshal(e.Value)
 	}}
 }

@@ -45,6 +45,13 @@ func (d *Decoder) Done() bool { return !d.failed && d.rest == "" }
 // Failed reports whether something was malformed.
 func (d *Decoder) Failed() bool { return d.failed }
 
+// Rest takes everything that is left.
+func (d *Decoder) Rest() string {
+	s := d.rest
+	d.rest = ""
+	return s
+}
+
 // More reports whether something is left to read.
 func (d *Decoder) More() bool { return d.rest != "" }
 

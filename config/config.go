@@ -98,6 +98,7 @@ type Raft struct {
 type Features struct {
 	Leases    Switch `yaml:"leases"`
 	Resources Switch `yaml:"resources"`
+	Changes   Switch `yaml:"changes"`
 }
 
 // Notify says where changes of leases are carried to.
@@ -142,7 +143,7 @@ func Default() Config {
 			SnapshotInterval:  2 * time.Minute,
 			SnapshotThreshold: 8192,
 		},
-		Features: Features{Leases: On, Resources: On},
+		Features: Features{Leases: On, Resources: On, Changes: On},
 		Notify:   Notify{LeaseHolders: NotifySQLite},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
@@ -173,6 +174,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Features.Resources == Unset {
 		c.Features.Resources = On
+	}
+	if c.Features.Changes == Unset {
+		c.Features.Changes = On
 	}
 	if c.Notify.LeaseHolders == "" {
 		c.Notify.LeaseHolders = NotifyOff

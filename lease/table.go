@@ -37,7 +37,9 @@ var (
 	_ state.Replayer = (*Table)(nil)
 	_ state.Fencer   = (*Table)(nil)
 	_ state.Waitable = (*Table)(nil)
-	_ state.Grouper  = (*Table)(nil)
+
+	_ state.EventCodec = (*Table)(nil)
+	_ state.Grouper    = (*Table)(nil)
 )
 
 // New makes an empty table.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
@@ -88,6 +89,10 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	changes, err := get[*change.Table](ctx, s.name(StateName))
+	if err != nil {
+		return nil, err
+	}
 	services, err := get[[]api.Service](ctx, s.name(StateName))
 	if err != nil {
 		return nil, err
@@ -104,6 +109,7 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	}
 	c.Leases = &api.Leases{Table: table, Waiting: s.waiting, Off: off("leases", features.Leases)}
 	c.Services = append(services, api.Resources{Table: resources, Off: off("resources", features.Resources)}.Service())
+	c.Changes = &api.Changes{Table: changes, Off: off("changes", features.Changes)}
 	server, err := api.New(c)
 	if err != nil {
 		return nil, err

@@ -74,6 +74,7 @@ var (
 	revisionDesc  = desc("revision", "The revision that this agent has applied.")
 	leasesDesc    = desc("leases", "Leases that are held.", "namespace")
 	resourcesDesc = desc("resources", "Resources that are stored.", "kind")
+	changesDesc   = desc("changes_kept", "Changes that the feed keeps.")
 	watchersDesc  = desc("watchers", "Watches that are open on this agent.")
 	observerDesc  = desc("observations_dropped_total", "Changes that the program's observers have lost.")
 	queueDesc     = desc("queue_depth", "Operations that wait for the log.", "lane")
@@ -92,7 +93,7 @@ type stateCollector struct{ set *Set }
 // Describe implements prometheus.Collector.
 func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		revisionDesc, leasesDesc, resourcesDesc, watchersDesc, observerDesc, queueDesc, lagDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
+		revisionDesc, leasesDesc, resourcesDesc, changesDesc, watchersDesc, observerDesc, queueDesc, lagDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
 	} {
 		ch <- d
 	}
@@ -113,6 +114,8 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 		for namespace, n := range now.leases.Counts() {
 			gauge(leasesDesc, float64(n), namespace)
 		}
+		kept, _ := now.changes.Kept()
+		gauge(changesDesc, float64(kept))
 		for kind, n := range now.resources.Counts() {
 			gauge(resourcesDesc, float64(n), kind)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
@@ -168,7 +169,7 @@ func TestWhatIsThereIsMeasured(t *testing.T) {
 	target := &brokenTarget{hang: make(chan struct{})}
 	runNotify(t, s, target)
 	s.Present.change(func(p *parts) {
-		p.state, p.leases, p.resources, p.ring, p.queue = newTestState(t), lease.New(lease.Config{}), resource.New(), ring, q
+		p.state, p.leases, p.resources, p.changes, p.ring, p.queue = newTestState(t), lease.New(lease.Config{}), resource.New(), change.New(), ring, q
 	})
 	eventually(t, "the lag is not that of the notifier", func() bool { return measured(t, s)[lag] == 12345 })
 	is := measured(t, s)

@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/gate"
@@ -26,6 +27,7 @@ type parts struct {
 	state     *state.State
 	leases    *lease.Table
 	resources *resource.Table
+	changes   *change.Table
 	machine   *fsm.Table // nil also where the embedder has none
 	ring      *watch.Ring
 	queue     *queue.Queue
@@ -88,6 +90,9 @@ func (p *Present) Client() *client.Client {
 
 // State returns the replicated state, nil while it does not run.
 func (p *Present) State() *state.State { return p.now().state }
+
+// Changes returns the feed, nil while the replicated state does not run.
+func (p *Present) Changes() *change.Table { return p.now().changes }
 
 // Server gives the API's server, nil while it does not run.
 func (p *Present) Server() *api.Server { return p.now().server }

@@ -47,7 +47,7 @@ func list(err error) string {
 func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) {
 	next = next.WithDefaults()
 	current, _ := s.Configuration.Current()
-	c := change{set: s, from: current, to: next, bound: map[string]bound{}}
+	c := edit{set: s, from: current, to: next, bound: map[string]bound{}}
 	if err := errors.Join(c.check(ctx), c.bind(ctx)); err != nil {
 		for _, l := range c.bound {
 			_ = l.close()
@@ -62,23 +62,23 @@ func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) 
 	return changed, nil
 }
 
-// change is one configuration that is about to follow another.
-type change struct {
+// edit is one configuration that is about to follow another.
+type edit struct {
 	set      *Set
 	from, to config.Config
 	bound    map[string]bound // of each worker that is restarted
 }
 
 // differs reports whether a part of the configuration changes.
-func differs[T any](c change, pick func(config.Config) T) bool {
+func differs[T any](c edit, pick func(config.Config) T) bool {
 	return !reflect.DeepEqual(pick(c.from), pick(c.to))
 }
 
 // restartsAPI reports whether the API's listener is restarted.
-func (c change) restartsAPI() bool { return differs(c, pickAPI) || differs(c, pickFeatures) }
+func (c edit) restartsAPI() bool { return differs(c, pickAPI) || differs(c, pickFeatures) }
 
 // check says what the workers that are restarted would fail of.
-func (c change) check(ctx context.Context) error {
+func (c edit) check(ctx context.Context) error {
 	agent := c.set.config.Agent
 	found := []error{fixed(c.from, c.to), agent.validate(c.to)}
 	if c.restartsAPI() {
@@ -97,7 +97,7 @@ func (c change) check(ctx context.Context) error {
 }
 
 // bind binds the ports of the workers that are restarted.
-func (c change) bind(ctx context.Context) error {
+func (c edit) bind(ctx context.Context) error {
 	var failed []error
 	if c.restartsAPI() {
 		failed = append(failed, c.bindOne(ctx, portAPI, "api.listen", c.to.API.Listen))
@@ -112,7 +112,7 @@ func (c change) bind(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-func (c change) bindOne(ctx context.Context, name, key, address string) error {
+func (c edit) bindOne(ctx context.Context, name, key, address string) error {
 	c.bound[name] = bound{}
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil // none, or check has said so

@@ -10,6 +10,7 @@ import (
 	"gopkg.in/tomb.v2"
 
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
@@ -46,27 +47,31 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 	if machine != nil {
 		tables, services = append(tables, machine), append(services, api.Machine())
 	}
-	ring := watch.New(watch.Config{})
+	changes := change.New()
+	ring := watch.New(watch.Config{Backlog: changes})
 	st, err := state.New(state.Config{
-		Tables: append(tables, table, resources), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: append(tables, table, resources, changes), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	end := s.Present.set(
 		func(p *parts) {
-			p.state, p.leases, p.resources, p.machine, p.ring = st, table, resources, machine, ring
+			p.state, p.leases, p.resources, p.changes, p.machine, p.ring = st, table, resources, changes, machine, ring
 		},
-		func(p *parts) { p.state, p.leases, p.resources, p.machine, p.ring = nil, nil, nil, nil, nil })
+		func(p *parts) {
+			p.state, p.leases, p.resources, p.changes, p.machine, p.ring = nil, nil, nil, nil, nil, nil
+		})
 	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
 	w.tomb.Go(func() error {
 		err := w.keepIdentity()
 		end()
 		ring.Close()
+		changes.Close()
 		st.Close()
 		return err
 	})
-	return own(give(w, st, table, resources, ring, services), patience, s.overstayed(StateName)), nil
+	return own(give(w, st, table, resources, changes, ring, services), patience, s.overstayed(StateName)), nil
 }
 
 // machine makes the table of the embedder's own state machine; nil: there is none.

@@ -22,12 +22,11 @@ type Cursor struct {
 // when what follows since is not kept any more; KindOverloaded when there are
 // too many watchers; KindWatchClosed when the ring is closed.
 func (r *Ring) Cursor(since interrex.Revision) (*Cursor, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.enter(since); err != nil {
+	era, err := r.enter(since)
+	if err != nil {
 		return nil, err
 	}
-	return &Cursor{ring: r, era: r.era, at: since}, nil
+	return &Cursor{ring: r, era: era, at: since}, nil
 }
 
 // Read gives events that follow the cursor's position, which stays where it is.

@@ -27,6 +27,19 @@ type Config struct {
 	// state.Event.Size and what they are encoded as; 0: 64 MiB.
 	MaxBytes    int
 	MaxWatchers int // watchers at one time; 0: 65 536
+	// Backlog has what the ring does not keep any more, or has not seen: before
+	// a restart, or in a snapshot. nil: nothing has.
+	Backlog Backlog
+}
+
+// Backlog is a longer history than a ring's. Its methods are called without the
+// ring's lock.
+type Backlog interface {
+	// Behind returns events that follow a revision, about as many at most and in
+	// whole revisions. false: what follows is not kept any more.
+	Behind(r interrex.Revision, most int) (events []state.Event, kept bool)
+	// Floor is the revision up to which history is gone.
+	Floor() interrex.Revision
 }
 
 // Validate says which limit is negative.
@@ -108,8 +121,9 @@ func (r *Ring) Publish(events []state.Event, last interrex.Revision) {
 	r.wake()
 }
 
-// Reset empties the ring: history up to last is gone. Every watcher ends with
-// KindWatchClosed, and lists again.
+// Reset empties the ring: it has not seen the history up to last. With a Backlog,
+// which has, every watcher goes on; without one each ends with KindWatchClosed,
+// and lists again.
 func (r *Ring) Reset(last interrex.Revision) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,7 +132,9 @@ func (r *Ring) Reset(last interrex.Revision) {
 	}
 	r.segments, r.events, r.bytes = nil, 0, 0
 	r.floor, r.last = last, last
-	r.era++
+	if r.config.Backlog == nil {
+		r.era++
+	}
 	r.wake()
 }
 

@@ -32,12 +32,11 @@ type Watcher struct {
 // when what follows since is not kept any more; KindOverloaded when there are
 // too many watchers; KindWatchClosed when the ring is closed.
 func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*Watcher, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.enter(since); err != nil {
+	era, err := r.enter(since)
+	if err != nil {
 		return nil, err
 	}
-	return &Watcher{ring: r, match: match, era: r.era, at: since, done: make(chan struct{})}, nil
+	return &Watcher{ring: r, match: match, era: era, at: since, done: make(chan struct{})}, nil
 }
 
 // Next blocks until events are there that match, and gives them in the order

@@ -1,0 +1,272 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// The pages of the feed.
+const (
+	DefaultChanges = 100  // of a list that does not say
+	MaxChanges     = 1000 // of a list
+)
+
+// Changes is ChangeService, and /changes beside it.
+type Changes struct {
+	Table *change.Table
+	// Services make the data of their tables' events: see Service.Data.
+	Services []Service
+	// Off is Service.Off.
+	Off string
+}
+
+// Service returns the methods.
+func (c Changes) Service() Service {
+	list := ReadEventually(interrexv1.ChangeServiceListProcedure, func(*interrexv1.ChangeServiceListRequest, *state.State) (*interrexv1.ChangeServiceListResponse, error) {
+		return nil, interrex.Errorf(interrex.KindUnavailable, "changes: a list waits")
+	})
+	list.await = func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error) {
+		return c.list(ctx, q.(*interrexv1.ChangeServiceListRequest), s)
+	}
+	return Service{Off: c.Off, Methods: []Method{
+		c.append(), list,
+		Read(interrexv1.ChangeServiceGetProcedure, c.get),
+	}, Watches: []WatchMethod{
+		Watch[interrexv1.ChangeServiceWatchResponse](interrexv1.ChangeServiceWatchProcedure, c.watch, c.message),
+	}}
+}
+
+// data makes the JSON of what a change has changed; null: there is none here.
+func (c Changes) data(e *state.Event, s *state.State) ([]byte, error) {
+	if u, is := e.Value.(*change.User); is {
+		return []byte(u.Data), nil
+	}
+	for _, service := range c.Services {
+		if service.Data != nil && e.Value != nil && service.table() == e.Table {
+			return service.Data(e, s)
+		}
+	}
+	return []byte("null"), nil
+}
+
+func tagsOf(e *state.Event) []string {
+	if u, is := e.Value.(*change.User); is {
+		return u.Tags
+	}
+	return nil
+}
+
+// message makes the message of a change.
+func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, error) {
+	m := &interrexv1.Change{Revision: uint64(e.Revision), Kind: e.Kind, Key: e.Key, Tags: tagsOf(e), Time: wire.Timestamp(e.Wall)}
+	text, err := c.data(e, s)
+	if err != nil {
+		return nil, err
+	}
+	m.Data, err = valueOf(text)
+	return m, err
+}
+
+func valueOf(text []byte) (*structpb.Value, error) {
+	v := &structpb.Value{}
+	if err := protojson.Unmarshal(text, v); err != nil {
+		return nil, interrex.Errorf(interrex.KindUnavailable, "changes: the data of one cannot be shown: %v", err)
+	}
+	return v, nil
+}
+
+func (c Changes) append() Method {
+	m := Write(interrexv1.ChangeServiceAppendProcedure, state.ChangeTable, appendChange,
+		func(r state.Result, _ *state.State) (*interrexv1.ChangeServiceAppendResponse, error) {
+			return &interrexv1.ChangeServiceAppendResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+		})
+	// A record of a request id has no data: the request has it.
+	m.answer = func(q *request, r state.Result, _ *state.State) (proto.Message, error) {
+		reply, is := r.Reply.(*change.Reply)
+		if !is {
+			return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+		}
+		asked, err := appendChange(q.message.(*interrexv1.ChangeServiceAppendRequest))
+		if err != nil {
+			return nil, err
+		}
+		a := asked.(*change.Append)
+		made := &interrexv1.Change{
+			Revision: uint64(r.Revision), Kind: interrex.UserChange, Tags: a.Tags,
+			Time: wire.Timestamp(time.Unix(0, reply.Time).UTC()),
+		}
+		if made.Data, err = valueOf([]byte(a.Data)); err != nil {
+			return nil, err
+		}
+		return &interrexv1.ChangeServiceAppendResponse{Change: made, Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+	}
+	return m
+}
+
+func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, error) {
+	c := &change.Append{Tags: slices.Clone(m.GetTags())}
+	switch {
+	case m.GetData() != nil && m.GetJson() != "":
+		return c, interrex.Errorf(interrex.KindInvalid, "json: data is given too: leave one of them out")
+	case m.GetJson() != "":
+		if err := change.ValidateData(m.GetJson()); err != nil {
+			return c, err
+		}
+		var b bytes.Buffer
+		if err := json.Compact(&b, []byte(m.GetJson())); err != nil {
+			return c, interrex.Errorf(interrex.KindInvalid, "json: %v", err)
+		}
+		c.Data = b.String()
+	case m.GetData() == nil:
+		return c, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON, null too")
+	default:
+		b, err := compactJSON(m.GetData())
+		if err != nil {
+			return c, interrex.Errorf(interrex.KindInvalid, "data: %v", err)
+		}
+		c.Data = string(b)
+	}
+	return c, nil
+}
+
+// compactJSON makes one text of a value, the same on every agent: protojson varies
+// its spaces on purpose.
+func compactJSON(v *structpb.Value) ([]byte, error) {
+	text, err := protojson.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = json.Compact(&b, text)
+	return b.Bytes(), err
+}
+
+func (c Changes) get(m *interrexv1.ChangeServiceGetRequest, s *state.State) (*interrexv1.ChangeServiceGetResponse, error) {
+	e, err := c.find(interrex.Revision(m.GetRevision()))
+	if err != nil {
+		return nil, err
+	}
+	out := &interrexv1.ChangeServiceGetResponse{}
+	out.Change, err = c.message(e, s)
+	return out, err
+}
+
+func (c Changes) find(r interrex.Revision) (*state.Event, error) {
+	e, ok := c.Table.Get(r)
+	if ok {
+		return e, nil
+	}
+	if floor := c.Table.Floor(); r > 0 && r <= floor {
+		return nil, interrex.Errorf(interrex.KindNotFound, "change %d is not kept any more: the first kept is behind %d", r, floor)
+	}
+	return nil, interrex.Errorf(interrex.KindNotFound, "there is no change %d", r)
+}
+
+// query reads what a list asks for.
+func query(m *interrexv1.ChangeServiceListRequest) (q change.Query, block time.Duration, err error) {
+	var in wire.Reader
+	block = in.Duration("block", m.GetBlock())
+	switch {
+	case in.Err != nil:
+	case m.GetLimit() > MaxChanges:
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "limit: at most %d is allowed, not %d", MaxChanges, m.GetLimit()))
+	case block > interrex.MaxBlock:
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block))
+	}
+	in.Fail(validFilter(m))
+	return change.Query{
+		Since: interrex.Revision(m.GetSince()), Limit: orElse(int(m.GetLimit()), DefaultChanges), Bytes: maxPageBytes,
+		Tags: m.GetTags(), Kinds: m.GetKinds(), Prefix: m.GetPrefix(),
+	}, block, in.Err
+}
+
+// maxFilter is how many tags, and how many kinds, a filter has.
+const maxFilter = 64
+
+func validFilter(m interface {
+	GetTags() []string
+	GetKinds() []string
+	GetPrefix() string
+}) error {
+	switch {
+	case len(m.GetTags()) > maxFilter, len(m.GetKinds()) > maxFilter:
+		return interrex.Errorf(interrex.KindInvalid, "tags, kinds: at most %d of each are asked for, not %d and %d", maxFilter, len(m.GetTags()), len(m.GetKinds()))
+	case len(m.GetPrefix()) > maxPrefix:
+		return interrex.Errorf(interrex.KindInvalid, "prefix: at most %d bytes are allowed, not %d", maxPrefix, len(m.GetPrefix()))
+	}
+	for _, kind := range m.GetKinds() {
+		if !slices.Contains(changeKinds, kind) {
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is none: there are %v", kind, changeKinds)
+		}
+	}
+	return nil
+}
+
+// maxPrefix is more than the bytes of any key.
+const maxPrefix = 1024
+
+// changeKinds are the kinds of interrex's own changes.
+var changeKinds = []string{
+	interrex.LeaseClaimed, interrex.LeaseTakenOver, interrex.LeaseTransferred, interrex.LeaseReleased, interrex.LeaseForced,
+	interrex.LeaseExpired, interrex.LeasePinned, interrex.LeaseUnpinned,
+	interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange,
+}
+
+// list reads the feed, and waits for it.
+func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListRequest, s *state.State) (*interrexv1.ChangeServiceListResponse, error) {
+	q, block, err := query(m)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.page(ctx, q, block)
+	if err != nil {
+		return nil, err
+	}
+	out := &interrexv1.ChangeServiceListResponse{
+		First: uint64(p.First), Last: uint64(p.Last), AtStart: p.AtStart, AtEnd: p.AtEnd, Revision: uint64(p.Revision),
+	}
+	for _, e := range p.Items {
+		item, err := c.message(e, s)
+		if err != nil {
+			return nil, err
+		}
+		out.Items = append(out.Items, item)
+	}
+	return out, nil
+}
+
+// page reads a page of the feed. It waits for the first change for so long.
+func (c Changes) page(ctx context.Context, q change.Query, block time.Duration) (change.Page, error) {
+	if block <= 0 {
+		return c.Table.Read(q)
+	}
+	ctx, cancel := context.WithTimeout(ctx, block)
+	defer cancel()
+	return c.Table.Await(ctx, q)
+}
+
+// watch reads a request to follow the feed.
+func (c Changes) watch(m *interrexv1.ChangeServiceWatchRequest, _ *state.State) (Feed[*interrexv1.Change], error) {
+	if err := validFilter(m); err != nil {
+		return Feed[*interrexv1.Change]{}, err
+	}
+	q := change.Query{Tags: m.GetTags(), Kinds: m.GetKinds(), Prefix: m.GetPrefix()}
+	since := interrex.Revision(m.GetSince())
+	if since == 0 {
+		since = c.Table.Floor()
+	}
+	return Feed[*interrexv1.Change]{Since: since, Match: q.Matches}, nil
+}

@@ -1,0 +1,486 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// The headers of plain HTTP that say what a request of the API says in fields.
+const (
+	HeaderRequestID = "Interrex-Request-Id"
+	HeaderAttempt   = "Interrex-Attempt"
+	HeaderFence     = "Interrex-Fence" // KEY TOKEN
+	HeaderRevision  = "Interrex-Revision"
+)
+
+// maxPlainBody is the largest body of a request of plain HTTP.
+const maxPlainBody = wire.MaxBody
+
+// heartbeat is how often a stream of events without any sends a comment.
+const heartbeat = 15 * time.Second
+
+// plainChange is a change as GET /changes shows it.
+type plainChange struct {
+	ID   uint64          `json:"_id"`
+	Time int64           `json:"_ts"`
+	Kind string          `json:"kind,omitempty"`
+	Key  string          `json:"key,omitempty"`
+	Tags []string        `json:"tags"`
+	Data json.RawMessage `json:"data"`
+}
+
+func (c Changes) plain(e *state.Event, s *state.State) (plainChange, error) {
+	data, err := c.data(e, s)
+	out := plainChange{ID: uint64(e.Revision), Time: e.Wall.UnixNano(), Tags: tagsOf(e), Data: data}
+	if out.Tags == nil {
+		out.Tags = []string{}
+	}
+	if e.Kind != interrex.UserChange {
+		out.Kind, out.Key = e.Kind, e.Key
+	}
+	return out, err
+}
+
+// plainChanges serves /changes.
+type plainChanges struct {
+	server  *Server
+	changes Changes
+}
+
+// routes adds the paths.
+func (p plainChanges) routes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /changes", p.handle(p.list))
+	mux.HandleFunc("POST /changes", p.handle(p.append))
+	mux.HandleFunc("GET /changes/{id}", p.handle(p.get))
+}
+
+// handle answers an error, which only then is the answer.
+func (p plainChanges) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return p.server.plain(p.changes.Off, do)
+}
+
+// plain makes a handler of plain HTTP: it is off where its service is, ends with
+// the server, and answers an error as JSON.
+func (s *Server) plain(off string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := s.served(off, callerOf(r.Context()))
+		if err == nil {
+			err = s.calls.enter()
+		}
+		if err != nil {
+			plainError(w, err)
+			return
+		}
+		defer s.calls.leave(1)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.calls.ended, cancel)()
+		if err := do(w, r.WithContext(ctx)); err != nil {
+			plainError(w, err)
+		}
+	}
+}
+
+// plainError answers an error. One that is compacted is 410, so that curl can
+// tell it from a bad request.
+func plainError(w http.ResponseWriter, err error) {
+	detail := wire.FromDetail(wire.Detail(err))
+	status := detail.Kind.Numbers().HTTP
+	if detail.Kind == interrex.KindCompacted {
+		status = http.StatusGone
+	}
+	if wait := wire.RetryAfter(err); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
+	}
+	answer := map[string]any{"error": detail.Error()}
+	if detail.FirstRevision > 0 {
+		answer["first"] = uint64(detail.FirstRevision)
+	}
+	plainAnswer(w, status, answer)
+}
+
+// plainAnswer answers with JSON.
+func plainAnswer(w http.ResponseWriter, status int, answer any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	to := json.NewEncoder(w)
+	to.SetEscapeHTML(false)
+	_ = to.Encode(answer) // the caller has gone
+}
+
+// onlyQuery refuses parameters that mean nothing.
+func onlyQuery(q url.Values, names ...string) error {
+	for name := range q {
+		known := false
+		for _, n := range names {
+			known = known || n == name
+		}
+		if !known {
+			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are %s", name, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+// number reads a parameter that is a number; 0: it is not there.
+func number(q url.Values, name string, bits int) (uint64, error) {
+	text := q.Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, bits)
+	if err != nil {
+		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %q is no number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
+	}
+	return n, nil
+}
+
+// period reads a parameter that is seconds, or a duration.
+func period(q url.Values, name string) (time.Duration, error) {
+	text := q.Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		d, err = time.ParseDuration(text + "s")
+	}
+	if err != nil || d < 0 {
+		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %q is neither seconds nor a duration such as 30s", name, text)
+	}
+	return d, nil
+}
+
+// listOf reads a parameter that may stand there often, or has commas.
+func listOf(q url.Values, name string) (all []string) {
+	for _, text := range q[name] {
+		for _, one := range strings.Split(text, ",") {
+			if one != "" {
+				all = append(all, one)
+			}
+		}
+	}
+	return all
+}
+
+// request reads the parameters of a list.
+func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListRequest, error) {
+	q := r.URL.Query()
+	err := onlyQuery(q, "since", "limit", "block", "tag", "kind", "prefix")
+	since, e1 := number(q, "since", 64)
+	limit, e2 := number(q, "limit", 32)
+	block, e3 := period(q, "block")
+	if err := errors.Join(err, e1, e2, e3); err != nil {
+		return nil, firstOf(err, e1, e2, e3)
+	}
+	m := &interrexv1.ChangeServiceListRequest{
+		Since: since, Limit: uint32(limit), Tags: q["tag"], Kinds: listOf(q, "kind"), Prefix: q.Get("prefix"),
+	}
+	if block > 0 {
+		m.Block = durationpb.New(block)
+	}
+	if len(m.Kinds) == 0 {
+		m.Kinds = []string{interrex.UserChange}
+	}
+	if len(m.Kinds) == 1 && m.Kinds[0] == "*" {
+		m.Kinds = nil
+	}
+	return m, nil
+}
+
+// firstOf returns the first of some errors, as it is.
+func firstOf(all error, some ...error) error {
+	for _, err := range some {
+		if err != nil {
+			return err
+		}
+	}
+	return all
+}
+
+func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
+	m, err := p.request(r)
+	if err != nil {
+		return err
+	}
+	q, block, err := query(m)
+	if err != nil {
+		return err
+	}
+	if accepts(r, "text/event-stream") {
+		return p.stream(w, r, q)
+	}
+	if err := p.server.begun(); err != nil {
+		return err
+	}
+	page, err := p.changes.page(r.Context(), q, block)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Changes []plainChange `json:"changes"`
+		AtStart bool          `json:"atStart"`
+		AtEnd   bool          `json:"atEnd"`
+		First   uint64        `json:"first"`
+		Last    uint64        `json:"last"`
+	}{[]plainChange{}, page.AtStart, page.AtEnd, uint64(page.First), uint64(page.Last)}
+	for _, e := range page.Items {
+		one, err := p.changes.plain(e, p.server.config.State)
+		if err != nil {
+			return err
+		}
+		answer.Changes = append(answer.Changes, one)
+	}
+	w.Header().Set(HeaderRevision, page.Revision.String())
+	plainAnswer(w, http.StatusOK, answer)
+	return nil
+}
+
+// accepts reports whether the caller asks for a type of answer.
+func accepts(r *http.Request, want string) bool {
+	for _, one := range strings.Split(r.Header.Get("Accept"), ",") {
+		if t, _, err := mime.ParseMediaType(one); err == nil && t == want {
+			return true
+		}
+	}
+	return false
+}
+
+func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return interrex.Errorf(interrex.KindInvalid, "change %q: its id is a number", r.PathValue("id"))
+	}
+	if err := p.server.current(r.Context(), callerOf(r.Context())); err != nil {
+		return err
+	}
+	e, err := p.changes.find(interrex.Revision(id))
+	if err != nil {
+		return err
+	}
+	one, err := p.changes.plain(e, p.server.config.State)
+	if err != nil {
+		return err
+	}
+	plainAnswer(w, http.StatusOK, one)
+	return nil
+}
+
+// append takes an object with data, or any other JSON, which is the data.
+func (p plainChanges) append(w http.ResponseWriter, r *http.Request) error {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		plainAnswer(w, http.StatusUnsupportedMediaType, map[string]string{"error": "invalid: Content-Type: a change is application/json"})
+		return nil
+	}
+	body, err := plainBody(w, r)
+	if err != nil {
+		return err
+	}
+	m, err := changeOf(body)
+	if err != nil {
+		return err
+	}
+	if err := plainEnvelope(r, &m.RequestId, &m.Attempt, &m.Fence); err != nil {
+		return err
+	}
+	o := p.server.alone(r.Context(), callerOf(r.Context()), p.server.method(interrexv1.ChangeServiceAppendProcedure), m)
+	answer := &interrexv1.ChangeServiceAppendResponse{}
+	if err := made(o, answer); err != nil {
+		return err
+	}
+	w.Header().Set(HeaderRevision, strconv.FormatUint(answer.GetRevision(), 10))
+	plainAnswer(w, http.StatusOK, map[string]uint64{"_id": answer.GetRevision()})
+	return nil
+}
+
+// plainBody reads the body of a request.
+func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPlainBody))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
+	}
+	if err != nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: it ends too early: %v", err)
+	}
+	return body, nil
+}
+
+// plainEnvelope reads the headers that say what a request's fields say.
+func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interrexv1.Fence) error {
+	*id = r.Header.Get(HeaderRequestID)
+	if text := r.Header.Get(HeaderAttempt); text != "" {
+		n, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return interrex.Errorf(interrex.KindInvalid, "%s: %q is no number", HeaderAttempt, text)
+		}
+		*attempt = uint32(n)
+	}
+	if text := r.Header.Get(HeaderFence); text != "" {
+		key, token, both := strings.Cut(strings.TrimSpace(text), " ")
+		n, err := strconv.ParseUint(strings.TrimSpace(token), 10, 64)
+		if !both || err != nil {
+			return interrex.Errorf(interrex.KindInvalid, "%s: %q is not KEY TOKEN", HeaderFence, text)
+		}
+		*fence = &interrexv1.Fence{Key: key, Token: n}
+	}
+	return nil
+}
+
+// changeOf reads what is appended.
+func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
+	if err := change.ValidateData(string(body)); err != nil && interrex.KindOf(err) != interrex.KindTooLarge {
+		return nil, err
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(body, &object) != nil || object["data"] == nil {
+		return &interrexv1.ChangeServiceAppendRequest{Json: string(body)}, nil
+	}
+	m := &interrexv1.ChangeServiceAppendRequest{Json: string(object["data"])}
+	for name, text := range object {
+		switch name {
+		case "data", "_id", "_ts":
+		case "tags":
+			if err := json.Unmarshal(text, &m.Tags); err != nil {
+				return nil, interrex.Errorf(interrex.KindInvalid, "tags: a list of strings is allowed")
+			}
+		default:
+			return nil, interrex.Errorf(interrex.KindInvalid, "%q: an object with data has tags beside it and nothing else: put the object into data", name)
+		}
+	}
+	return m, nil
+}
+
+// made reads the answer of a call, made here or elsewhere.
+func made[A any, PA wire.Message[A]](o outcome, to PA) error {
+	if o.err != nil {
+		return o.err
+	}
+	if o.message != nil {
+		proto.Merge(to, o.message)
+		return nil
+	}
+	m, err := read[A, PA](o.body)
+	if err == nil {
+		proto.Merge(to, m)
+	}
+	return err
+}
+
+// stream sends changes as server-sent events.
+func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Query) error {
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		n, err := strconv.ParseUint(last, 10, 64)
+		if err != nil {
+			return interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %q is no revision", last)
+		}
+		q.Since = interrex.Revision(n)
+	}
+	if q.Since == 0 {
+		q.Since = p.changes.Table.Floor()
+	}
+	if p.server.ahead(q.Since) {
+		if err := p.server.refuseFuture(q.Since, p.server.catchUp(r.Context(), callerOf(r.Context()), q.Since)); err != nil {
+			return err
+		}
+	}
+	return p.server.events(w, r, q.Since, q.Matches, func(e *state.Event) (string, any, error) {
+		one, err := p.changes.plain(e, p.server.config.State)
+		return e.Kind, one, err
+	})
+}
+
+// events sends server-sent events: each with its revision as id, so that whoever
+// comes again with Last-Event-ID misses nothing, a comment where there is nothing
+// for long, and the end by an event called after its error's kind.
+func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.Revision, match func(*state.Event) bool, show func(*state.Event) (kind string, data any, err error)) error {
+	watcher, err := s.config.Ring.Watch(since, match)
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	send := s.sender(r.Context())
+	flush := http.NewResponseController(w).Flush
+	if send(flush) != nil {
+		return nil
+	}
+	for {
+		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
+		events, err := watcher.Next(ctx)
+		cancel()
+		switch {
+		case r.Context().Err() != nil:
+			return nil
+		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
+			err = send(func() error {
+				_, err := fmt.Fprint(w, ": nothing\n\n")
+				return errors.Join(err, flush())
+			})
+			if err != nil {
+				return nil
+			}
+			continue
+		case err != nil:
+			_ = send(func() error {
+				return errors.Join(sendEvent(w, 0, endKind(err), map[string]string{"error": err.Error()}), flush())
+			})
+			return nil
+		}
+		err = send(func() error {
+			for i := range events {
+				kind, data, err := show(&events[i])
+				if err == nil {
+					err = sendEvent(w, events[i].Revision, kind, data)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return flush()
+		})
+		if err != nil {
+			return nil // the caller has gone, or does not read
+		}
+	}
+}
+
+// endKind is the name of the event with which a stream ends.
+func endKind(err error) string {
+	return strings.ReplaceAll(string(orElse(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
+}
+
+// sendEvent writes one event.
+func sendEvent(w io.Writer, id interrex.Revision, kind string, data any) error {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	if id > 0 {
+		_, err = fmt.Fprintf(w, "id: %d\n", id)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, text)
+	}
+	return err
+}

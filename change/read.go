@@ -1,0 +1,147 @@
+package change
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Query says which changes are read.
+type Query struct {
+	Since  interrex.Revision // exclusive; 0: from the first that is kept
+	Limit  int
+	Bytes  int      // about as many, by Event.Size; one change may have more
+	Tags   []string // any of them; empty: whatever tags it has
+	Kinds  []string // any of them; empty: all
+	Prefix string   // of the key
+}
+
+// Matches reports whether a change is asked for.
+func (q *Query) Matches(e *state.Event) bool {
+	if len(q.Kinds) > 0 && !slices.Contains(q.Kinds, e.Kind) || !strings.HasPrefix(e.Key, q.Prefix) {
+		return false
+	}
+	return len(q.Tags) == 0 || slices.ContainsFunc(tagsOf(e), func(tag string) bool { return slices.Contains(q.Tags, tag) })
+}
+
+// tagsOf are the tags of a change: only a user's has any.
+func tagsOf(e *state.Event) []string {
+	if u, is := e.Value.(*User); is {
+		return u.Tags
+	}
+	return nil
+}
+
+// Page is what a read has found.
+type Page struct {
+	Items []*state.Event // shared with all: nobody writes to them
+	// First and Last are the first and the last revision that is kept; 0: there is
+	// none.
+	First, Last interrex.Revision
+	// AtStart says that no change that is kept and matches comes before, AtEnd that
+	// none comes behind.
+	AtStart, AtEnd bool
+	// Revision is where the feed stood: nothing that matches is between the last
+	// item, or since, and it, if AtEnd.
+	Revision interrex.Revision
+}
+
+// Read reads changes. The error is KindCompacted, with the FirstRevision to ask
+// for, when what follows since is not kept any more.
+func (t *Table) Read(q Query) (Page, error) {
+	t.mu.RLock()
+	v := t.feed.view()
+	t.mu.RUnlock()
+	return v.read(q)
+}
+
+func (v view) read(q Query) (Page, error) {
+	p := Page{Revision: v.last, AtStart: true, AtEnd: true}
+	if q.Since > 0 && q.Since < v.floor {
+		return p, v.compacted(q.Since)
+	}
+	if oldest := v.first(); oldest != nil {
+		p.First, p.Last = oldest.Revision, v.runs[len(v.runs)-1].last()
+	}
+	bytes := 0
+	from := v.after(max(q.Since, v.floor))
+	v.forward(from, func(e *state.Event) bool {
+		if !q.Matches(e) {
+			return true
+		}
+		if len(p.Items) > 0 && e.Revision != p.Items[len(p.Items)-1].Revision && (len(p.Items) >= q.Limit || bytes >= q.Bytes) {
+			p.AtEnd = false
+			return false
+		}
+		p.Items = append(p.Items, e)
+		bytes += e.Size
+		return true
+	})
+	if q.Since > 0 {
+		v.backward(from, func(e *state.Event) bool {
+			p.AtStart = !q.Matches(e)
+			return p.AtStart
+		})
+	}
+	return p, nil
+}
+
+func (v view) compacted(since interrex.Revision) error {
+	e := interrex.Errorf(interrex.KindCompacted, "changes: what follows revision %d is not kept any more: ask since %d", since, v.floor)
+	e.FirstRevision = v.floor
+	return e
+}
+
+// Get returns the change of a revision: the first one where it has several.
+// false: there is none, or it is not kept any more.
+func (t *Table) Get(r interrex.Revision) (found *state.Event, ok bool) {
+	t.mu.RLock()
+	v := t.feed.view()
+	t.mu.RUnlock()
+	if r == 0 || r <= v.floor {
+		return nil, false
+	}
+	v.forward(v.after(r-1), func(e *state.Event) bool {
+		if e.Revision == r {
+			found, ok = e, true
+		}
+		return false
+	})
+	return found, ok
+}
+
+// Behind returns events that follow a revision, at most about as many and in
+// whole revisions; none: there is none yet. false: what follows is not kept any
+// more.
+func (t *Table) Behind(r interrex.Revision, most int) (events []state.Event, kept bool) {
+	t.mu.RLock()
+	v := t.feed.view()
+	t.mu.RUnlock()
+	if r < v.floor {
+		return nil, false
+	}
+	v.forward(v.after(r), func(e *state.Event) bool {
+		if len(events) >= most && e.Revision != events[len(events)-1].Revision {
+			return false
+		}
+		events = append(events, *e)
+		return true
+	})
+	return events, true
+}
+
+// Floor is the revision up to which changes are gone.
+func (t *Table) Floor() interrex.Revision {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.feed.floor
+}
+
+// Kept says how many changes are kept, and about how many bytes they have.
+func (t *Table) Kept() (count int, bytes int64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.feed.count, t.feed.bytes
+}

@@ -1,0 +1,183 @@
+package change
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// Tracker is a number that only rises, and those who wait for it to reach
+// another. Its methods may be called from several goroutines.
+type Tracker struct {
+	mu     sync.Mutex
+	last   interrex.Revision
+	queue  trackHeap
+	closed bool
+}
+
+type tracked struct {
+	target interrex.Revision
+	place  int // in the heap; negative: not in it any more
+	done   chan interrex.Revision
+}
+
+// NewTracker makes a tracker at 0.
+func NewTracker() *Tracker { return &Tracker{} }
+
+// Update raises the number, and lets go those who wait for it or for less. A
+// lower number changes nothing, and after Close none does.
+func (t *Tracker) Update(to interrex.Revision) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || to <= t.last {
+		return
+	}
+	t.last = to
+	for len(t.queue) > 0 && t.queue[0].target <= to {
+		heap.Pop(&t.queue).(*tracked).done <- to
+	}
+}
+
+// Last is the present number.
+func (t *Tracker) Last() interrex.Revision {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
+}
+
+// Wait waits until the number is target or more, and returns it. It returns less
+// than target when ctx ends before, or the tracker is closed.
+func (t *Tracker) Wait(ctx context.Context, target interrex.Revision) interrex.Revision {
+	me, last := t.join(target)
+	if me == nil {
+		return last
+	}
+	select {
+	case last := <-me.done:
+		return last
+	case <-ctx.Done():
+		return t.leave(me)
+	}
+}
+
+// TimedWait is Wait for so long at most. Then it returns the present number,
+// which is less than target.
+func (t *Tracker) TimedWait(target interrex.Revision, most time.Duration) interrex.Revision {
+	me, last := t.join(target)
+	if me == nil {
+		return last
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case last := <-me.done:
+		return last
+	case <-timer.C:
+		return t.leave(me)
+	}
+}
+
+// join gives nil when there is nothing to wait for.
+func (t *Tracker) join(target interrex.Revision) (*tracked, interrex.Revision) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.last >= target {
+		return nil, t.last
+	}
+	me := &tracked{target: target, done: make(chan interrex.Revision, 1)}
+	heap.Push(&t.queue, me)
+	return me, t.last
+}
+
+func (t *Tracker) leave(me *tracked) interrex.Revision {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if me.place >= 0 {
+		heap.Remove(&t.queue, me.place)
+	}
+	return t.last
+}
+
+// Close lets go everybody who waits, now and later, with the last number. It may
+// be called again.
+func (t *Tracker) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for len(t.queue) > 0 {
+		heap.Pop(&t.queue).(*tracked).done <- t.last
+	}
+}
+
+// MaxTrackers is how many trackers Trackers has at most.
+const MaxTrackers = 4096
+
+// Trackers are the trackers of one agent by name. The zero value has none.
+type Trackers struct {
+	mu  sync.Mutex
+	all map[string]*Tracker
+}
+
+// Named returns the tracker of a name, and makes it when there is none, or the
+// one that there was is closed. The error is KindOverloaded when there are
+// MaxTrackers that are open.
+func (t *Trackers) Named(name string) (*Tracker, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old := t.all[name]; old != nil && !old.isClosed() {
+		return old, nil
+	}
+	if len(t.all) >= MaxTrackers {
+		t.forgetClosed()
+	}
+	if len(t.all) >= MaxTrackers {
+		return nil, interrex.Errorf(interrex.KindOverloaded, "tracker %q: there are %d already, which is the most: close some", name, MaxTrackers)
+	}
+	if t.all == nil {
+		t.all = map[string]*Tracker{}
+	}
+	t.all[name] = NewTracker()
+	return t.all[name], nil
+}
+
+func (t *Trackers) forgetClosed() {
+	for name, tracker := range t.all {
+		if tracker.isClosed() {
+			delete(t.all, name)
+		}
+	}
+}
+
+func (t *Tracker) isClosed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
+}
+
+type trackHeap []*tracked
+
+func (h trackHeap) Len() int           { return len(h) }
+func (h trackHeap) Less(i, j int) bool { return h[i].target < h[j].target }
+
+func (h trackHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+
+func (h *trackHeap) Push(x any) {
+	w := x.(*tracked)
+	w.place = len(*h)
+	*h = append(*h, w)
+}
+
+func (h *trackHeap) Pop() any {
+	last := len(*h) - 1
+	w := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	w.place = -1
+	return w
+}
