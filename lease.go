@@ -215,7 +215,8 @@ type RevokeAnswer struct {
 // Consistency says how fresh a read is.
 type Consistency int
 
-// The consistencies. The default for leases is Strong.
+// The consistencies. The default is Strong, but for lists of resources, where it
+// is Eventual.
 const (
 	Default  Consistency = iota
 	Eventual             // this agent, now; it may lag

@@ -76,8 +76,10 @@ func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, er
 	if err != nil {
 		return nil, err
 	}
-	m.Data, err = valueOf(text)
-	return m, err
+	if m.Data, err = valueOf(text); err != nil {
+		m.Data = structpb.NewNullValue() // one that cannot be shown does not hide the others
+	}
+	return m, nil
 }
 
 func valueOf(text []byte) (*structpb.Value, error) {
@@ -94,12 +96,12 @@ func (c Changes) append() Method {
 			return &interrexv1.ChangeServiceAppendResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 		})
 	// A record of a request id has no data: the request has it.
-	m.answer = func(q *request, r state.Result, _ *state.State) (proto.Message, error) {
+	m.answer = func(p *part, r state.Result, _ *state.State) (proto.Message, error) {
 		reply, is := r.Reply.(*change.Reply)
 		if !is {
 			return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 		}
-		asked, err := appendChange(q.message.(*interrexv1.ChangeServiceAppendRequest))
+		asked, err := appendChange(p.message.(*interrexv1.ChangeServiceAppendRequest))
 		if err != nil {
 			return nil, err
 		}
@@ -128,6 +130,9 @@ func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, erro
 		var b bytes.Buffer
 		if err := json.Compact(&b, []byte(m.GetJson())); err != nil {
 			return c, interrex.Errorf(interrex.KindInvalid, "json: %v", err)
+		}
+		if _, err := valueOf(b.Bytes()); err != nil {
+			return c, interrex.Errorf(interrex.KindInvalid, "data: not every reader can be shown it: no number beyond a double's range, no name twice in one object and no half of a surrogate pair is allowed")
 		}
 		c.Data = b.String()
 	case m.GetData() == nil:
@@ -264,9 +269,5 @@ func (c Changes) watch(m *interrexv1.ChangeServiceWatchRequest, _ *state.State) 
 		return Feed[*interrexv1.Change]{}, err
 	}
 	q := change.Query{Tags: m.GetTags(), Kinds: m.GetKinds(), Prefix: m.GetPrefix()}
-	since := interrex.Revision(m.GetSince())
-	if since == 0 {
-		since = c.Table.Floor()
-	}
-	return Feed[*interrexv1.Change]{Since: since, Match: q.Matches}, nil
+	return Feed[*interrexv1.Change]{Since: interrex.Revision(m.GetSince()), Match: q.Matches}, nil
 }

@@ -394,9 +394,6 @@ func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Qu
 		}
 		q.Since = interrex.Revision(n)
 	}
-	if q.Since == 0 {
-		q.Since = p.changes.Table.Floor()
-	}
 	if p.server.ahead(q.Since) {
 		if err := p.server.refuseFuture(q.Since, p.server.catchUp(r.Context(), callerOf(r.Context()), q.Since)); err != nil {
 			return err

@@ -25,6 +25,7 @@ import (
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/watch"
@@ -45,6 +46,7 @@ type node struct {
 	raft    *raft.Raft
 	state   *state.State
 	leases  *lease.Table
+	things  *resource.Table
 	ring    *watch.Ring
 	queue   *queue.Queue
 	applier *leaseapplier.Applier
@@ -99,11 +101,11 @@ func leader(t testing.TB, nodes []*node) (found *node) {
 }
 
 func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*node, edit []func(*Config)) {
-	nd.leases = lease.New(lease.Config{})
+	nd.leases, nd.things = lease.New(lease.Config{}), resource.New()
 	nd.ring = watch.New(watch.Config{})
 	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future
 	nd.t.Cleanup(nd.ring.Close)
-	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, statetest.NewRegister()}, Publisher: nd.ring})
+	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, statetest.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)
 	nd.state = st
 	nd.t.Cleanup(st.Close)
@@ -189,6 +191,7 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 	config.Leases = &Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {
 		return nd.applier.Waiting(k), nd.tracker.Current().Leader
 	}}
+	config.Services = []Service{Resources{Table: nd.things}.Service()}
 	for _, fn := range edit {
 		fn(&config)
 	}

@@ -31,6 +31,7 @@ var unreached = []state.Command{&state.SetIdentity{}}
 // unnamed are the methods that make commands of other names, with the reason.
 var unnamed = map[string]string{
 	interrexv1.StateServiceProposeProcedure: "it takes the commands of every embedder's table",
+	interrexv1.StateServiceGroupProcedure:   "it takes the requests of other methods",
 }
 
 // declared gives the methods of all services of interrex.v1 that carry the

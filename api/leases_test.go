@@ -64,10 +64,10 @@ func TestEveryFieldOfARequestIsInItsCommand(t *testing.T) {
 			t.Errorf("%s: %v", procedure, err)
 			continue
 		}
-		if !reflect.DeepEqual(r.command, w.command) {
-			t.Errorf("%s: %+v, want %+v", procedure, r.command, w.command)
+		if !reflect.DeepEqual(r.parts[0].command, w.command) {
+			t.Errorf("%s: %+v, want %+v", procedure, r.parts[0].command, w.command)
 		}
-		if r.op.Table != state.LeaseTable || string(r.operation(time.Now(), nil).Data) != string(w.command.Append(nil)) {
+		if r.parts[0].table != state.LeaseTable || string(r.operation(time.Now(), nil).Data) != string(w.command.Append(nil)) {
 			t.Errorf("%s: the log gets %+v", procedure, r.op)
 		}
 		unset := 0
@@ -99,8 +99,8 @@ func TestWhatARequestLeavesOutIsTheDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (&lease.Claim{Key: parse("default/a"), Holder: "ann", TTL: interrex.DefaultTTL}); !reflect.DeepEqual(r.command, want) {
-		t.Errorf("%+v, want %+v", r.command, want)
+	if want := (&lease.Claim{Key: parse("default/a"), Holder: "ann", TTL: interrex.DefaultTTL}); !reflect.DeepEqual(r.parts[0].command, want) {
+		t.Errorf("%+v, want %+v", r.parts[0].command, want)
 	}
 }
 

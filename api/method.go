@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -44,9 +45,11 @@ type Method struct {
 
 	latency *latency
 	table   state.TableID // of a write
+	group   bool          // its request has the requests of others: see request.see
+	takes   protoreflect.FullName
 	decode  func(body []byte) (proto.Message, error)
 	command func(proto.Message, *state.State) (state.TableID, state.Command, error) // of a write
-	answer  func(*request, state.Result, *state.State) (proto.Message, error)       // of a write
+	answer  func(*part, state.Result, *state.State) (proto.Message, error)          // of a write
 	read    func(proto.Message, *state.State) (proto.Message, error)                // of a read
 	index   func(logIndex uint64) proto.Message                                     // of the read of a log index
 	// eventual is how fresh a read is that does not say.
@@ -72,7 +75,7 @@ func Write[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, t
 		c, err := command(q.(PQ))
 		return table, c, err
 	}
-	m.answer = func(_ *request, r state.Result, s *state.State) (proto.Message, error) { return answer(r, s) }
+	m.answer = func(_ *part, r state.Result, s *state.State) (proto.Message, error) { return answer(r, s) }
 	if m.err == nil && !m.Writes() {
 		m.err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it writes", procedure)
 	}
@@ -106,6 +109,7 @@ func newMethod[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure strin
 	if m.err == nil {
 		m.err = m.Takes(PQ(nil), PA(nil))
 	}
+	m.takes = PQ(nil).ProtoReflect().Descriptor().FullName()
 	m.decode = func(body []byte) (proto.Message, error) {
 		q := PQ(new(Q))
 		if err := proto.Unmarshal(body, q); err != nil {
@@ -221,7 +225,7 @@ func ValidateServices(services ...Service) error {
 
 // take adds services. The error says which of their methods does not fit.
 func (s *Server) take(services []Service) error {
-	s.methods, s.watches = methods{}, map[uint32]*WatchMethod{}
+	s.methods, s.watches, s.takers = methods{}, map[uint32]*WatchMethod{}, takers{}
 	for _, service := range services {
 		for _, m := range service.declares() {
 			if m.err != nil {
@@ -235,6 +239,7 @@ func (s *Server) take(services []Service) error {
 		for _, m := range service.Methods {
 			m.off = service.Off
 			s.methods[m.Number] = &m
+			s.takers.add(&m)
 			if m.index != nil {
 				s.readIndex = &m
 			}

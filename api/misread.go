@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
@@ -150,12 +151,40 @@ func misreadValue(value json.RawMessage, m protoreflect.Message, f protoreflect.
 
 // misreadOne says what is wrong with a value that is no list and no map.
 func misreadOne(value json.RawMessage, v protoreflect.Value, f protoreflect.FieldDescriptor, path string, depth int) error {
+	if d := f.Message(); d != nil && d.FullName() == "google.protobuf.Any" {
+		if err := misreadAny(value, path, depth); err != nil {
+			return err
+		}
+	}
 	if d := f.Message(); d != nil && d.FullName().Parent() != "google.protobuf" {
 		if err := misreadField(value, v.Message(), path+".", depth+1); err != nil {
 			return err
 		}
 	}
 	return wrongValue(path, value, allowed(f, value))
+}
+
+// misreadAny says what is wrong in a message that names its type.
+func misreadAny(text []byte, path string, depth int) error {
+	const form = `an object with the type of its message, such as {"@type": "type.googleapis.com/PACKAGE.MESSAGE", ...}`
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(text, &fields) != nil || fields == nil {
+		return wrongValue(path, text, form)
+	}
+	var url string
+	if json.Unmarshal(fields["@type"], &url) != nil || url == "" {
+		return interrex.Errorf(interrex.KindInvalid, "%s: it names no type: give %s", path, form)
+	}
+	typ, err := protoregistry.GlobalTypes.FindMessageByURL(url)
+	if err != nil {
+		return wrongValue(path+".@type", fields["@type"], `a message that is known here, or its bytes: {"@type": ..., "value": BASE64}`)
+	}
+	delete(fields, "@type")
+	rest, err := json.Marshal(fields)
+	if err != nil || typ.Descriptor().FullName().Parent() == "google.protobuf" {
+		return nil
+	}
+	return misreadField(rest, typ.New(), path+".", depth+1)
 }
 
 func wrongValue(path string, value []byte, allowed string) error {
@@ -216,6 +245,9 @@ func messageForm(d protoreflect.MessageDescriptor, value []byte) string {
 		return "seconds, such as " + seconds(value)
 	case "google.protobuf.Timestamp":
 		return `a time of RFC 3339, such as "2026-01-31T12:00:00Z"`
+	}
+	if d.FullName() == "google.protobuf.Any" {
+		return `an object with its type, such as {"@type": "type.googleapis.com/google.protobuf.Struct", "value": {"a": 1}}; of a type that is not known here the value is base64`
 	}
 	if d.FullName().Parent() == "google.protobuf" {
 		return "the JSON of a " + string(d.FullName())

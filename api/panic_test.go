@@ -18,7 +18,7 @@ func TestPanicInAnAnswerLeavesNothing(t *testing.T) {
 	nd.claimed("panic/held", "holder")
 	procedure := interrexv1.LeaseServiceRevokeProcedure
 	number := op(0, procedure, &interrexv1.RevokeRequest{}).Method
-	nd.server.methods[number].answer = func(*request, state.Result, *state.State) (proto.Message, error) { panic("answer") }
+	nd.server.methods[number].answer = func(*part, state.Result, *state.State) (proto.Message, error) { panic("answer") }
 	key := interrex.Key{Namespace: "panic", Name: "held"}
 	token := nd.claimed("panic/other", "holder")
 

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"crypto/rand"
 	"strings"
 	"sync"
 	"time"
@@ -36,13 +35,13 @@ type request struct {
 
 // errand is the part of a request that only the leader can do.
 type errand struct {
-	op      state.Operation
-	command state.Command
-	minted  []byte        // for the command, where this agent leads
-	result  state.Result  // from the log here
-	enter   time.Time     // the deadline for entering the log
-	wait    *queue.Wait   // nil: it does not wait for its key
-	stop    chan struct{} // closed when its caller has gone; nil: not used yet
+	op     state.Operation
+	parts  []part        // its commands: one, or those of a group
+	only   [1]part       // the memory of one
+	result state.Result  // from the log here
+	enter  time.Time     // the deadline for entering the log
+	wait   *queue.Wait   // nil: it does not wait for its key
+	stop   chan struct{} // closed when its caller has gone; nil: not used yet
 
 	sent    time.Time // the newest attempt
 	hopped  bool      // it went to another agent
@@ -94,10 +93,7 @@ func (r *request) fits() error {
 
 // write makes the operation of a method that writes.
 func (r *request) write(s *Server, now time.Time) error {
-	table, c, err := r.method.command(r.message, s.config.State)
-	if err == nil && (c == nil || !s.config.State.Knows(table)) {
-		err = interrex.Errorf(interrex.KindInvalid, "method %s makes no command of a table that is known here", r.method.Procedure)
-	}
+	err := r.see(s)
 	if err == nil && r.envelope == nil {
 		r.envelope, err = lift(r.message)
 	}
@@ -105,22 +101,15 @@ func (r *request) write(s *Server, now time.Time) error {
 		err = r.fits()
 	}
 	if err == nil {
-		err = r.address(table)
+		err = r.address()
+	}
+	if err == nil {
+		err = r.admit()
 	}
 	if err != nil {
 		return err
 	}
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	about := c.About()
-	if about.Privileged {
-		if err := r.caller.mayDo(about.Name); err != nil {
-			return err
-		}
-	}
-	r.command = c
-	r.enter = now.Add(enterTimeout(about.Lane, r.envelope))
+	r.enter = now.Add(enterTimeout(r.lane(), r.envelope))
 	if err := r.waitFor(s.config.State.Waitable(), now); err != nil {
 		return err
 	}
@@ -131,15 +120,15 @@ func (r *request) write(s *Server, now time.Time) error {
 }
 
 // address copies what the envelope carries into the operation.
-func (r *request) address(table state.TableID) error {
+func (r *request) address() error {
 	e := r.envelope
-	r.op = state.Operation{Table: table, Caller: r.caller.name, RequestID: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark()}
+	r.op = state.Operation{Caller: r.caller.name, RequestID: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark()}
 	if err := interrex.ValidateRequestID(r.op.RequestID); err != nil {
 		return err
 	}
 	var in wire.Reader
 	r.op.Fence = in.Fence(e.GetFence())
-	if in.Err == nil && r.op.Table == state.OwnTable && e.GetFence() != nil {
+	if in.Err == nil && r.parts[0].table == state.OwnTable && e.GetFence() != nil {
 		return interrex.Errorf(interrex.KindInvalid, "fence: %s takes none", r.method.Name())
 	}
 	return in.Err
@@ -164,8 +153,8 @@ func (r *request) waitFor(table state.Waitable, now time.Time) error {
 	}
 	var every time.Duration
 	wants := false
-	if table != nil {
-		every, wants = table.Wants(r.command)
+	if table != nil && !r.method.group {
+		every, wants = table.Wants(r.parts[0].command)
 	}
 	if !wants {
 		return interrex.Errorf(interrex.KindInvalid, "wait: %s does not wait", r.method.Name())
@@ -209,27 +198,14 @@ func (r *request) last() time.Time {
 // makes its own.
 func (r *request) operation(now time.Time, done func(state.Result)) *queue.Operation {
 	op := &queue.Operation{
-		Operation: r.op, Command: r.command, Lane: r.command.About().Lane,
+		Operation: r.op, Lane: r.lane(),
 		Deadline: r.enter, Stop: r.stopped(), Done: done, Wait: r.wait,
 	}
-	op.Data = r.command.Append(nil)
-	op.Minted = r.minted
+	r.load(op)
 	if r.waits() && !r.enter.After(now) { // sent again after it has stood in line elsewhere
 		op.Deadline = now.Add(queue.EnqueueTimeout)
 	}
 	return op
-}
-
-// mint makes what the command needs from outside the log, once.
-func (r *request) mint() (err error) {
-	m, is := r.command.(state.Minter)
-	if !is || r.minted != nil {
-		return nil
-	}
-	if r.minted, err = m.Mint(rand.Reader); err == nil && len(r.minted) > state.MaxMinted {
-		err = interrex.Errorf(interrex.KindUnavailable, "operation: what was made for %s has %d bytes, at most %d are allowed", r.method.Name(), len(r.minted), state.MaxMinted)
-	}
-	return err
 }
 
 // hop makes the operation to send to the leader: the same body, with the
@@ -379,7 +355,14 @@ func sink(m proto.Message) {
 
 // unlifted refuses a message of a stream that sets fields of its envelope.
 func unlifted(m proto.Message) error {
-	field := ""
+	if field := liftedIn(m); field != "" {
+		return interrex.Errorf(interrex.KindInvalid, "%s: on a stream it stands in the operation, not in its body", field)
+	}
+	return nil
+}
+
+// liftedIn returns a field of the envelope that a message sets; "": none.
+func liftedIn(m proto.Message) (field string) {
 	if q, is := m.(identified); is && (q.GetRequestId() != "" || q.GetAttempt() != 0) {
 		field = "request_id"
 	}
@@ -389,8 +372,5 @@ func unlifted(m proto.Message) error {
 	if q, is := m.(fenced); is && q.GetFence() != nil {
 		field = "fence"
 	}
-	if field == "" {
-		return nil
-	}
-	return interrex.Errorf(interrex.KindInvalid, "%s: on a stream it stands in the operation, not in its body", field)
+	return field
 }

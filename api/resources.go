@@ -50,12 +50,12 @@ func writeResource() Method {
 		func(r state.Result, _ *state.State) (*interrexv1.ResourceServiceWriteResponse, error) {
 			return &interrexv1.ResourceServiceWriteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 		})
-	m.answer = func(q *request, r state.Result, _ *state.State) (proto.Message, error) {
+	m.answer = func(p *part, r state.Result, _ *state.State) (proto.Message, error) {
 		reply, is := r.Reply.(*resource.Reply)
 		if !is {
 			return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
 		}
-		written, err := wire.FromResource(q.message.(*interrexv1.ResourceServiceWriteRequest).GetResource())
+		written, err := wire.FromResource(p.message.(*interrexv1.ResourceServiceWriteRequest).GetResource())
 		if err != nil {
 			return nil, err
 		}

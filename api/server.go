@@ -21,6 +21,7 @@ type Server struct {
 	config     Config
 	procedures []wire.Method // all of the services
 	methods    methods
+	takers     takers
 	watches    map[uint32]*WatchMethod // by number
 	readIndex  *Method
 	calls      *calls

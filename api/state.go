@@ -23,6 +23,7 @@ func stateService() Service {
 		Read(interrexv1.StateServiceGetSettingsProcedure, getSettings),
 		Write(interrexv1.StateServiceSetSettingsProcedure, state.OwnTable, setSettings, settingsSet),
 		proposeMethod(),
+		groupMethod(),
 	}}
 }
 
@@ -69,7 +70,7 @@ func proposeMethod() Method {
 		c, err := s.Decode(table, p.GetData())
 		return table, proposed{c}, err
 	}
-	m.answer = func(q *request, r state.Result, s *state.State) (proto.Message, error) {
+	m.answer = func(p *part, r state.Result, s *state.State) (proto.Message, error) {
 		answer := &interrexv1.ProposeResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}
 		var err error
 		if reply, is := r.Reply.(*fsm.Reply); is {
@@ -79,7 +80,7 @@ func proposeMethod() Method {
 			}
 			return answer, err
 		}
-		answer.Reply, err = s.AppendReply(nil, q.op.Table, r.Reply)
+		answer.Reply, err = s.AppendReply(nil, p.table, r.Reply)
 		return answer, err
 	}
 	return m

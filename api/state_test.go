@@ -2,8 +2,12 @@ package api
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -32,8 +36,8 @@ func TestOnlyOperatorsPropose(t *testing.T) {
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, err, test.want)
 		}
-		if err == nil && (!r.command.About().Privileged || r.command.About().Name != "set" || r.op.Table != statetest.RegisterTable) {
-			t.Errorf("%s: %+v", test.name, r.command.About())
+		if err == nil && (!r.parts[0].command.About().Privileged || r.parts[0].command.About().Name != "set" || r.parts[0].table != statetest.RegisterTable) {
+			t.Errorf("%s: %+v", test.name, r.parts[0].command.About())
 		}
 	}
 }
@@ -75,5 +79,45 @@ func TestAMethodThatCannotBeServedIsServedByNobody(t *testing.T) {
 	}
 	if err := ValidateService(state.FirstOwnTable, service); unknown.err == nil || err != unknown.err {
 		t.Errorf("alone: %v", err)
+	}
+}
+
+// groupOp makes a group of the requests of methods.
+func groupOp(t *testing.T, all ...proto.Message) *interrexv1.Operation {
+	t.Helper()
+	g := &interrexv1.GroupRequest{}
+	for _, m := range all {
+		packed, err := anypb.New(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Operations = append(g.Operations, packed)
+	}
+	body, err := proto.Marshal(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &interrexv1.Operation{Method: 6, Body: body}
+}
+
+func TestAGroupIsForOperatorsWhenAPartOfItIs(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	claim := &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}
+	force := &interrexv1.RevokeRequest{Key: "a/c", Force: true}
+	if _, err := nd.opened(caller{name: "ann"}, groupOp(t, claim), time.Now()); err != nil {
+		t.Errorf("a claim: %v", err)
+	}
+	_, err := nd.opened(caller{name: "ann"}, groupOp(t, claim, force), time.Now())
+	if !errors.Is(err, interrex.ErrDenied) || !strings.Contains(err.Error(), "operation 2: ") {
+		t.Errorf("with a revoke by force: %v, want denied", err)
+	}
+	r, err := nd.opened(caller{operator: true}, groupOp(t, claim, force), time.Now())
+	if err != nil || len(r.parts) != 2 || r.lane() != state.LaneNormal {
+		t.Errorf("by an operator: %+v, %v", r, err)
+	}
+	waits := groupOp(t, claim)
+	waits.WaitMs = 1000
+	if _, err := nd.opened(caller{name: "ann"}, waits, time.Now()); !errors.Is(err, interrex.ErrInvalid) {
+		t.Errorf("one that waits: %v, want invalid", err)
 	}
 }

@@ -81,7 +81,7 @@ func (s *Server) answered(r *request, o outcome) (made outcome) {
 		o.err = drainingError()
 	}
 	if o.err == nil && o.logged {
-		o.message, o.err = r.method.answer(r, r.result, s.config.State)
+		o.message, o.err = r.answer(s.config.State)
 	}
 	return o
 }

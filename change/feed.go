@@ -16,6 +16,7 @@ type feed struct {
 	bytes int64
 	floor interrex.Revision // changes up to here are gone
 	last  interrex.Revision // changes up to here are in it
+	index index
 }
 
 // run is the events of one entry.
@@ -32,6 +33,7 @@ func (f *feed) add(events []state.Event, last interrex.Revision) {
 	f.count += len(events)
 	for i := range events {
 		f.bytes += int64(events[i].Size)
+		f.index.add(&events[i])
 	}
 }
 
@@ -49,6 +51,7 @@ func (f *feed) oldest() *state.Event { return &f.runs[0].events[f.head] }
 func (f *feed) drop() {
 	f.count--
 	f.bytes -= int64(f.oldest().Size)
+	f.index.drop(f.oldest())
 	if f.head++; f.head == len(f.runs[0].events) {
 		f.runs, f.head = f.runs[1:], 0
 	}

@@ -53,11 +53,12 @@ type Page struct {
 func (t *Table) Read(q Query) (Page, error) {
 	t.mu.RLock()
 	v := t.feed.view()
+	lists, some := t.feed.index.of(&q)
 	t.mu.RUnlock()
-	return v.read(q)
+	return v.read(q, lists, some)
 }
 
-func (v view) read(q Query) (Page, error) {
+func (v view) read(q Query, lists lists, some bool) (Page, error) {
 	p := Page{Revision: v.last, AtStart: true, AtEnd: true}
 	if q.Since > 0 && q.Since < v.floor {
 		return p, v.compacted(q.Since)
@@ -67,7 +68,7 @@ func (v view) read(q Query) (Page, error) {
 	}
 	bytes := 0
 	from := v.after(max(q.Since, v.floor))
-	v.forward(from, func(e *state.Event) bool {
+	take := func(e *state.Event) bool {
 		if !q.Matches(e) {
 			return true
 		}
@@ -78,7 +79,14 @@ func (v view) read(q Query) (Page, error) {
 		p.Items = append(p.Items, e)
 		bytes += e.Size
 		return true
-	})
+	}
+	if some {
+		before, after := lists.split(max(q.Since, v.floor))
+		after.forward(take)
+		p.AtStart = q.Since == 0 || !before.any(q.Matches)
+		return p, nil
+	}
+	v.forward(from, take)
 	if q.Since > 0 {
 		v.backward(from, func(e *state.Event) bool {
 			p.AtStart = !q.Matches(e)
@@ -113,16 +121,17 @@ func (t *Table) Get(r interrex.Revision) (found *state.Event, ok bool) {
 }
 
 // Behind returns events that follow a revision, at most about as many and in
-// whole revisions; none: there is none yet. false: what follows is not kept any
+// whole revisions, from the first that is kept when it is 0; none: there is none
+// yet. false: what follows is not kept any
 // more.
 func (t *Table) Behind(r interrex.Revision, most int) (events []state.Event, kept bool) {
 	t.mu.RLock()
 	v := t.feed.view()
 	t.mu.RUnlock()
-	if r < v.floor {
+	if r > 0 && r < v.floor {
 		return nil, false
 	}
-	v.forward(v.after(r), func(e *state.Event) bool {
+	v.forward(v.after(max(r, v.floor)), func(e *state.Event) bool {
 		if len(events) >= most && e.Revision != events[len(events)-1].Revision {
 			return false
 		}

@@ -66,7 +66,7 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	if version != t.Version() {
 		return fmt.Errorf("cannot restore changes: version %d is not known here, %d is", version, t.Version())
 	}
-	var f feed
+	f := feed{index: newIndex()}
 	in := codec.NewItemReader(r, maxItem)
 	err := in.List(func(d *codec.Decoder) error {
 		f.floor, f.last = interrex.Revision(d.Uvarint()), interrex.Revision(d.Uvarint())

@@ -36,7 +36,7 @@ var (
 
 // New makes an empty feed.
 func New() *Table {
-	return &Table{keep: defaultRetention(), waiting: newWaiting(), applied: NewTracker()}
+	return &Table{keep: defaultRetention(), waiting: newWaiting(), feed: feed{index: newIndex()}, applied: NewTracker()}
 }
 
 // Name is the table's name in reports and snapshots.
@@ -70,6 +70,13 @@ func (t *Table) Record(now state.Time, last interrex.Revision, events []state.Ev
 	t.feed.trim(now, t.keep)
 	t.waiting.wake(events)
 	t.applied.Update(last)
+}
+
+// Skip is part of state.Recorder.
+func (t *Table) Skip(to interrex.Revision) {
+	t.feed = feed{index: newIndex(), floor: to, last: to}
+	t.waiting.wakeAll()
+	t.applied.Update(to)
 }
 
 // Applied is the tracker of the revision that has been applied here. It is closed

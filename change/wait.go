@@ -90,7 +90,7 @@ const (
 // says, it is looked at in vain now and then.
 func (q *Query) subjects() (all []subject) {
 	kinds := q.Kinds
-	if len(kinds) == 0 {
+	if len(kinds) == 0 || len(q.Tags) > 0 { // only users' changes have tags
 		kinds = []string{""}
 	}
 	for _, kind := range kinds {

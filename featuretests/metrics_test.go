@@ -99,7 +99,11 @@ func TestTheListOfMetricsIsWhatAgentsServe(t *testing.T) {
 		c.Notify.LeaseHolders = config.NotifySQLite
 		c.Raft.SnapshotThreshold, c.Raft.SnapshotInterval = 8, time.Second
 	})
-	leases := f.client().Leases()
+	c := f.client()
+	if _, err := c.Resources().Write(t.Context(), interrex.WriteResourceRequest{Resource: interrex.Resource{ID: server("web")}}); err != nil {
+		t.Fatal(err)
+	}
+	leases := c.Leases()
 	claimed, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Hour})
 	if err != nil {
 		t.Fatal(err)

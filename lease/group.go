@@ -23,7 +23,7 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 		k := c.About().Key
 		p, pins := c.(pinning)
 		known := tallies[k]
-		if known != nil && !(pins && known.owners != nil) {
+		if known != nil && !(pins && known.mayBe(p.pinner())) {
 			return interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: a lease stands in a group once, but for pins and unpins of different owners", k)
 		}
 		err := t.Check(now, c)
@@ -52,16 +52,16 @@ type tally struct {
 	owners map[string]bool // whose pins have been named; nil: it is no pin
 }
 
+// mayBe reports whether a pin of an owner may stand beside the commands so far.
+func (s *tally) mayBe(owner string) bool { return s.owners != nil && !s.owners[owner] }
+
 // add counts a pin or an unpin that is allowed on its own.
 func (s *tally) add(p pinning, now state.Time) error {
-	k, owner := split(s.l.key), p.pinner()
-	switch {
-	case s.owners[owner]:
-		return interrex.Errorf(interrex.KindInvalid, "another operation of the group is about the pin of %q on %s: each stands in a group once", owner, k)
-	case len(s.owners) > 0 && s.pins == 0 && now >= s.l.expiry:
+	k := split(s.l.key)
+	if len(s.owners) > 0 && s.pins == 0 && now >= s.l.expiry {
 		return interrex.Errorf(interrex.KindNotFound, "%s is overdue, and an operation before this one lifts its last pin: it ends there", k)
 	}
-	s.owners[owner] = true
+	s.owners[p.pinner()] = true
 	if s.pins += p.pins(s.l); s.pins > interrex.MaxPins {
 		return errPins(k, s.pins-1)
 	}

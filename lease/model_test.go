@@ -61,6 +61,29 @@ func (m *model) do(c command) (lease.Reply, interrex.Kind) {
 	panic("no command")
 }
 
+// refuses says why commands are not done together: one of them is refused in its
+// turn, or names what another has named. It leaves the model somewhere in between.
+func (m *model) refuses(all []command) interrex.Kind {
+	named := map[interrex.Key][]string{} // by key the owners of pins; "": no pin
+	for _, c := range all {
+		k, owner := c.About().Key, ""
+		switch c := c.(type) {
+		case *lease.Pin:
+			owner = c.Owner
+		case *lease.Unpin:
+			owner = c.Owner
+		}
+		if before := named[k]; len(before) > 0 && (owner == "" || slices.Contains(before, "") || slices.Contains(before, owner)) {
+			return interrex.KindInvalid
+		}
+		named[k] = append(named[k], owner)
+		if _, kind := m.do(c); kind != "" {
+			return kind
+		}
+	}
+	return ""
+}
+
 func (m *model) wall() time.Time { return epoch.Add(time.Duration(m.now)) }
 
 func (m *model) isDue(l lease.Record) bool { return m.now >= l.Expiry && len(l.Pins) == 0 }

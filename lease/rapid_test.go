@@ -23,6 +23,7 @@ func TestTableDoesWhatTheRulesSay(t *testing.T) {
 			"command": p.command,
 			"again":   p.command, // commands are what there is most of
 			"more":    p.command,
+			"group":   p.some,
 			"time":    p.passTime,
 			"restart": func(*rapid.T) { p.restart() },
 			"freeze":  func(*rapid.T) { p.freeze() },
@@ -93,6 +94,29 @@ func (p *pair) command(r *rapid.T) {
 	}
 	if _, there := p.model.leases[k]; frees != (len(p.model.leases) < before) || frees && there {
 		r.Fatalf("%#v: Frees says %v of %v", c, frees, k)
+	}
+}
+
+// some are commands that are done together.
+func (p *pair) some(r *rapid.T) {
+	var all []command
+	for range rapid.IntRange(1, 4).Draw(r, "commands") {
+		all = append(all, p.draw(r))
+	}
+	kind := p.model.clone().refuses(all)
+	got, err := p.group(all...)
+	if interrex.KindOf(err) != kind {
+		r.Fatalf("%#v: %v, want kind %q", all, err, kind)
+	}
+	if err != nil {
+		return
+	}
+	p.model.forget()
+	for i, c := range all {
+		want, _ := p.model.do(c)
+		if !reflect.DeepEqual(*got[i], want) {
+			r.Fatalf("%#v: reply\n%+v, want\n%+v", c, *got[i], want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -360,5 +361,18 @@ func TestDepthIsReported(t *testing.T) {
 		if r := q.Report(); r["normal"] != 2 || r["extend"] != 1 || r["enqueued"] != uint64(3) {
 			t.Fatalf("report %v", r)
 		}
+	})
+}
+
+func TestAGroupCountsAsItsOperations(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		for i := range 4 {
+			op := a.op(fmt.Sprint(i), state.LaneNormal)
+			op.Table, op.Group = 0, slices.Repeat([]state.Part{{Table: 7}}, 4)
+			q.Enqueue(t.Context(), op)
+		}
+		wantIDs(t, q.Take(10, 1<<20), "0 1")
+		wantIDs(t, q.Take(3, 1<<20), "2") // one that is alone may be larger
+		wantIDs(t, q.Take(4, 1<<20), "3")
 	})
 }

@@ -529,3 +529,45 @@ func TestARetryMakesNoOtherIDs(t *testing.T) {
 		t.Errorf("the delete again: %+v", again[0])
 	}
 }
+
+// A list that jumps over what does not match misses no partition and no
+// namespace whose name only begins alike.
+func TestAListJumpsOverNothingElse(t *testing.T) {
+	w := newWorld(t)
+	for _, i := range []interrex.ResourceID{
+		in(id("test.v1.a", "x"), "b", "zone"), in(id("test.v1.a", "x"), "billing", "default"),
+		in(id("test.v1.a", "z"), "p", "n"), in(id("test.v1.a", "a"), "p", "nn"),
+	} {
+		w.must(&resource.Write{ID: i})
+	}
+	for _, c := range []struct{ partition, namespace, prefix, want string }{
+		{"*", "default", "", "x"}, {"p", "*", "a", "a"}, {"*", "*", "a", "a"},
+	} {
+		s := interrex.ResourceSelection{Type: id("test.v1.a", "x").Type, Tenancy: interrex.Tenancy{Partition: c.partition, Namespace: c.namespace}, NamePrefix: c.prefix}
+		if got := strings.Join(pages(t, w, s, 0), " "); got != c.want {
+			t.Errorf("%+v: %q, want %q", c, got, c.want)
+		}
+	}
+}
+
+// In a group a lease may end between the check of a write and its turn.
+func TestAResourceWhoseLeaseEndedSinceTheCheckGoesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	l := fence("l", 1)
+	w.held[l] = true
+	c, err := w.table.Decode((&resource.Write{ID: web, OwnerLease: &l}).Append(nil))
+	if err == nil {
+		err = w.table.Check(0, c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(w.held, l)
+	turn := w.turn()
+	turn.Next()
+	w.table.Apply(turn, c)
+	w.finish(turn)
+	if w.get(web) != nil || len(w.events) != 2 || w.events[1].Kind != interrex.ResourceDeleted || w.events[1].Revision != 2 {
+		t.Errorf("it stays: %+v", w.events)
+	}
+}

@@ -106,7 +106,7 @@ func TestAGroupHasOneRecord(t *testing.T) {
 			"one less":       group(set("a", "1")),
 			"a single one":   set("a", "1"),
 			"another fence":  {Group: first.Group, Fence: interrex.Fence{Key: interrex.Key{Namespace: "a", Name: "b"}, Token: 1}},
-			"another cut":    group(set("a", "1"+string(statetest.Set("b", "1", 0)))),
+			"another cut":    {Group: []state.Part{{Table: statetest.RegisterTable, Data: slices.Concat(first.Group[0].Data, []byte{1, 9: 0}, first.Group[1].Data)}}},
 			"another caller": first,
 		} {
 			other.Caller, other.RequestID = "ann", id

@@ -19,6 +19,7 @@ type tuned struct {
 	minted   [][]byte
 	recorded [][]state.Event
 	revision interrex.Revision
+	skipped  interrex.Revision
 	at       state.Time
 	codec    state.EventCodec
 }
@@ -42,6 +43,8 @@ func (t *tuned) Record(now state.Time, last interrex.Revision, events []state.Ev
 	t.at, t.revision = now, last
 	t.recorded = append(t.recorded, events)
 }
+
+func (t *tuned) Skip(to interrex.Revision) { t.skipped = to }
 
 func (t *tuned) AppendEvent(b []byte, _ any) []byte { return b }
 
@@ -183,5 +186,31 @@ func TestARecorderGetsAllEventsOfEachEntry(t *testing.T) {
 	}
 	if table.revision != 2 || table.at != 5 {
 		t.Errorf("at revision %d, time %d", table.revision, table.at)
+	}
+}
+
+// late is a recorder that a cluster has only got with a new version.
+type late struct{ *tuned }
+
+func (late) ID() state.TableID { return statetest.RegisterTable + 1 }
+func (late) Name() string      { return "late" }
+
+func TestARecorderHearsWhatASnapshotDoesNotHaveForIt(t *testing.T) {
+	before := statetest.NewReplica(t, register)
+	before.Do(1, set("a", "1"), set("b", "1"))
+	table := late{newTuned()}
+	table.declared = nil
+	with := func() []state.Table { return []state.Table{statetest.NewRegister(), table} }
+	if err := statetest.NewReplica(t, with).Restore(before.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if table.skipped != 2 {
+		t.Errorf("it was told to skip to revision %d, want 2", table.skipped)
+	}
+	table.skipped = 0
+	own := statetest.NewReplica(t, with)
+	own.Do(1, set("a", "1"))
+	if err := statetest.NewReplica(t, with).Restore(own.Snapshot()); err != nil || table.skipped != 0 {
+		t.Errorf("a snapshot with its own section: skipped to %d, %v", table.skipped, err)
 	}
 }

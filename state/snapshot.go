@@ -168,6 +168,9 @@ func (s *State) replace(h Header, parts []part) error {
 			return err
 		}
 	}
+	if s.recorder != nil && !slices.ContainsFunc(parts, func(p part) bool { return p.Table == s.recorder.ID() }) {
+		s.recorder.Skip(h.Revision)
+	}
 	s.own = o
 	o.settings.configure()
 	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, now: h.Time, since: s.clock.Now()}

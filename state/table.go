@@ -122,7 +122,11 @@ type Follower interface {
 // too. It takes no revision and emits nothing. The Publisher gets the same
 // slice: nobody writes to it.
 type Recorder interface {
+	Table
 	Record(now Time, last interrex.Revision, events []Event)
+	// Skip is called with the revision of a snapshot that was restored and knows
+	// nothing of the table: events up to there will never come.
+	Skip(to interrex.Revision)
 	// UseCodecs is called once, before everything else, with the codecs of the
 	// other tables' events; nil: the table has none.
 	UseCodecs(of func(TableID) EventCodec)

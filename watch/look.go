@@ -27,7 +27,7 @@ func (r *Ring) enter(since interrex.Revision) (era uint64, err error) {
 	switch {
 	case r.closed:
 		return 0, closedError()
-	case since < min(floor, r.floor):
+	case since < min(floor, r.floor) && (since > 0 || r.config.Backlog == nil):
 		return 0, compacted(since, min(floor, r.floor))
 	case r.watchers >= r.config.MaxWatchers:
 		return 0, interrex.Errorf(interrex.KindOverloaded, "watch: %d watchers are the most that this agent takes", r.config.MaxWatchers)

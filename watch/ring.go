@@ -36,7 +36,8 @@ type Config struct {
 // ring's lock.
 type Backlog interface {
 	// Behind returns events that follow a revision, about as many at most and in
-	// whole revisions. false: what follows is not kept any more.
+	// whole revisions; behind 0, from the first that is kept. false: what follows
+	// is not kept any more.
 	Behind(r interrex.Revision, most int) (events []state.Event, kept bool)
 	// Floor is the revision up to which history is gone.
 	Floor() interrex.Revision

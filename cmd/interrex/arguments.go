@@ -38,17 +38,26 @@ or a digit. With one it is a KEY, NAMESPACE/NAME, also in the namespace %q: a
 NAME has 1 to %d bytes of printable UTF-8; / and spaces are allowed.`,
 	interrex.MaxNamespace, interrex.DefaultNamespace, interrex.MaxName)
 
+// typeForm is the form of a TYPE and a NAME of a resource.
+var typeForm = fmt.Sprintf(`TYPE is GROUP.VERSION.KIND, such as demo.v1.Server or example.com.v1.Server: each
+part has 1 to %d of a-z A-Z 0-9 _ -, a group dots too. A NAME has 1 to %d bytes
+of printable UTF-8; / and spaces are allowed.`, interrex.MaxTypePart, interrex.MaxName)
+
 // describe adds to every command below c what its arguments are, and how a shell
 // completes them and --output.
 func (a *app) describe(c *cobra.Command) {
 	key, namespace := strings.Contains(c.Use, "KEY"), strings.Contains(c.Use, "NAMESPACE")
 	switch {
+	case strings.Contains(c.Use, "TYPE"):
+		c.Annotations = map[string]string{"arguments": typeForm}
 	case key && namespace:
 		c.Annotations = map[string]string{"arguments": eitherForm}
 	case key:
 		c.Annotations = map[string]string{"arguments": keyForm}
 	}
 	switch {
+	case strings.Contains(c.Use, "TYPE NAME"):
+		c.ValidArgsFunction = a.completeName
 	case key || namespace:
 		c.ValidArgsFunction = a.completeArgument(key, namespace)
 	case len(c.ValidArgs) == 0:

@@ -29,6 +29,29 @@ func (a *app) completeArgument(keys, namespaces bool) cobra.CompletionFunc {
 	}
 }
 
+// completeName completes the NAME of a resource of a TYPE, in the partition and
+// namespace of the flags.
+func (a *app) completeName(c *cobra.Command, args []string, begun string) (found []string, _ cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var r interrex.ListResourcesRequest
+	r.Type, _ = interrex.ParseResourceType(args[0])
+	r.Tenancy.Partition, _ = c.Flags().GetString("partition")
+	r.Tenancy.Namespace, _ = c.Flags().GetString("namespace")
+	r.NamePrefix = begun
+	ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
+	defer cancel()
+	_ = a.dial(ctx, true, func(s session) error { // a shell has no place for an error
+		page, err := s.client.Resources().List(ctx, r)
+		for _, item := range page.Items {
+			found = append(found, item.ID.Name)
+		}
+		return err
+	})
+	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
 // complete returns what begins with begun: nothing when no agent answers in time.
 func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool) (found []string) {
 	r := interrex.ListRequest{ReadOptions: interrex.ReadOptions{Consistency: interrex.Eventual}}

@@ -23,7 +23,7 @@ type table struct {
 
 // listing is how a list is printed as JSON, however many pages it came in.
 type listing struct {
-	items    []proto.Message
+	items    []any // documents
 	revision interrex.Revision
 }
 

@@ -60,7 +60,7 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	a.globalFlags(root)
 	root.AddCommand(
-		newDev(a), newAgent(a), newLease(a), newLock(a), newReaper(),
+		newDev(a), newAgent(a), newLease(a), newLock(a), newReaper(), newResource(a),
 		newStatus(a), newSettings(a), newVersion(a), newCompletion(a),
 	)
 	a.describe(root)

@@ -75,7 +75,9 @@ const (
 
 // tellConnection says on standard error that no agent serves the watch, and why,
 // until the returned function is called.
-func (a *app) tellConnection(ctx context.Context, w interrex.LeaseWatch) func() {
+func (a *app) tellConnection(ctx context.Context, w interface {
+	Disconnected() (since time.Time, why error)
+}) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {

@@ -36,7 +36,7 @@ func (t *transcript) String() string {
 	return t.text.String()
 }
 
-// watching is one `interrex lease watch`.
+// watching is one watch command.
 type watching struct {
 	t         *testing.T
 	cmd       *exec.Cmd
@@ -45,7 +45,13 @@ type watching struct {
 
 func startWatch(t *testing.T, addr string, args ...string) *watching {
 	t.Helper()
-	w := &watching{t: t, cmd: program(append([]string{"lease", "watch", "--addr", addr}, args...)...)}
+	return startProgram(t, append([]string{"lease", "watch", "--addr", addr}, args...)...)
+}
+
+// startProgram starts a command that stays.
+func startProgram(t *testing.T, args ...string) *watching {
+	t.Helper()
+	w := &watching{t: t, cmd: program(args...)}
 	w.cmd.Stdout, w.cmd.Stderr = &w.out, &w.talk
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)

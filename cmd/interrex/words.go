@@ -46,6 +46,22 @@ var otherWords = map[string]string{
 	"unlock":    "lease revoke",
 }
 
+// resourceWords are such words below resource.
+var resourceWords = map[string]string{
+	"add":    "resource write",
+	"apply":  "resource write",
+	"create": "resource write",
+	"del":    "resource delete",
+	"get":    "resource read",
+	"ls":     "resource list",
+	"put":    "resource write",
+	"remove": "resource delete",
+	"rm":     "resource delete",
+	"set":    "resource write",
+	"show":   "resource read",
+	"update": "resource write",
+}
+
 // noSuchCommand is the error of a word below c that is no command.
 func noSuchCommand(c *cobra.Command, word string) error {
 	hint := ""
@@ -59,7 +75,11 @@ func noSuchCommand(c *cobra.Command, word string) error {
 // meantBy finds the command that was meant: what another tool calls so, one of
 // c's with nearly this name, one that stands elsewhere under this name.
 func meantBy(c *cobra.Command, word string) string {
-	if path, known := otherWords[strings.ToLower(word)]; known {
+	words := otherWords
+	if c.Name() == "resource" {
+		words = resourceWords
+	}
+	if path, known := words[strings.ToLower(word)]; known {
 		return c.Root().Name() + " " + path
 	}
 	var names []string

@@ -10,10 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/examples/counters"
+	"github.com/interrex/interrex/examples/counters/gen/countersv1"
+	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/interrextest"
 )
 
@@ -260,4 +264,20 @@ func eventually(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+func TestCountersStandInAGroupWithLeases(t *testing.T) {
+	c := cluster(t)
+	k := interrex.Key{Namespace: "default", Name: "jobs"}
+	a, err := client.Group(t.Context(), c.Agent(follower(c)), []proto.Message{
+		&countersv1.IncrementRequest{Key: k.String(), By: 5},
+		&interrexv1.ClaimRequest{Key: "jobs/leader", Holder: "me"},
+	}, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, is := a.Answers[0].(*countersv1.IncrementResponse); !is || got.GetRevision()+1 != uint64(a.Revision) {
+		t.Errorf("%+v", a)
+	}
+	counted(t, c, k, 5)
 }

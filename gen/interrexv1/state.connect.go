@@ -44,6 +44,8 @@ const (
 	StateServiceSetSettingsProcedure = "/interrex.v1.StateService/SetSettings"
 	// StateServiceProposeProcedure is the fully-qualified name of the StateService's Propose RPC.
 	StateServiceProposeProcedure = "/interrex.v1.StateService/Propose"
+	// StateServiceGroupProcedure is the fully-qualified name of the StateService's Group RPC.
+	StateServiceGroupProcedure = "/interrex.v1.StateService/Group"
 )
 
 // StateServiceClient is a client for the interrex.v1.StateService service.
@@ -60,6 +62,8 @@ type StateServiceClient interface {
 	// Propose puts a command of an embedder's own state machine or table into the
 	// log. It is for operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
+	// Group does several operations, of any tables, all or none.
+	Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error)
 }
 
 // NewStateServiceClient constructs a client for the interrex.v1.StateService service. By default,
@@ -103,6 +107,12 @@ func NewStateServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(stateServiceMethods.ByName("Propose")),
 			connect.WithClientOptions(opts...),
 		),
+		group: connect.NewClient[GroupRequest, GroupResponse](
+			httpClient,
+			baseURL+StateServiceGroupProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Group")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -113,6 +123,7 @@ type stateServiceClient struct {
 	getSettings *connect.Client[GetSettingsRequest, GetSettingsResponse]
 	setSettings *connect.Client[SetSettingsRequest, SetSettingsResponse]
 	propose     *connect.Client[ProposeRequest, ProposeResponse]
+	group       *connect.Client[GroupRequest, GroupResponse]
 }
 
 // ReadIndex calls interrex.v1.StateService.ReadIndex.
@@ -140,6 +151,11 @@ func (c *stateServiceClient) Propose(ctx context.Context, req *connect.Request[P
 	return c.propose.CallUnary(ctx, req)
 }
 
+// Group calls interrex.v1.StateService.Group.
+func (c *stateServiceClient) Group(ctx context.Context, req *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error) {
+	return c.group.CallUnary(ctx, req)
+}
+
 // StateServiceHandler is an implementation of the interrex.v1.StateService service.
 type StateServiceHandler interface {
 	// ReadIndex returns the log index that a linearizable read has to wait for.
@@ -154,6 +170,8 @@ type StateServiceHandler interface {
 	// Propose puts a command of an embedder's own state machine or table into the
 	// log. It is for operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
+	// Group does several operations, of any tables, all or none.
+	Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error)
 }
 
 // NewStateServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -193,6 +211,12 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(stateServiceMethods.ByName("Propose")),
 		connect.WithHandlerOptions(opts...),
 	)
+	stateServiceGroupHandler := connect.NewUnaryHandler(
+		StateServiceGroupProcedure,
+		svc.Group,
+		connect.WithSchema(stateServiceMethods.ByName("Group")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/interrex.v1.StateService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case StateServiceReadIndexProcedure:
@@ -205,6 +229,8 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 			stateServiceSetSettingsHandler.ServeHTTP(w, r)
 		case StateServiceProposeProcedure:
 			stateServiceProposeHandler.ServeHTTP(w, r)
+		case StateServiceGroupProcedure:
+			stateServiceGroupHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -232,4 +258,8 @@ func (UnimplementedStateServiceHandler) SetSettings(context.Context, *connect.Re
 
 func (UnimplementedStateServiceHandler) Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.Propose is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.StateService.Group is not implemented"))
 }

@@ -9,6 +9,7 @@ package interrexv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	anypb "google.golang.org/protobuf/types/known/anypb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -599,11 +600,146 @@ func (x *ProposeResponse) GetRefused() *Error {
 	return nil
 }
 
+type GroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 64 requests of methods that write, told by their types, without their
+	// request_id, attempt, wait and fence. In JSON:
+	// {"@type": "type.googleapis.com/interrex.v1.PinRequest", "key": ...}
+	// Extends and the operations of StateService but Propose stand alone.
+	Operations []*anypb.Any `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
+	// At most 64 bytes.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Attempt       uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Fence         *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupRequest) Reset() {
+	*x = GroupRequest{}
+	mi := &file_interrex_v1_state_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupRequest) ProtoMessage() {}
+
+func (x *GroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupRequest.ProtoReflect.Descriptor instead.
+func (*GroupRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GroupRequest) GetOperations() []*anypb.Any {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+func (x *GroupRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *GroupRequest) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *GroupRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
+type GroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answers of the operations' methods, in order.
+	Answers  []*anypb.Any `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	Replayed bool         `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	// Of the last operation.
+	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupResponse) Reset() {
+	*x = GroupResponse{}
+	mi := &file_interrex_v1_state_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupResponse) ProtoMessage() {}
+
+func (x *GroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_state_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupResponse.ProtoReflect.Descriptor instead.
+func (*GroupResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_state_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GroupResponse) GetAnswers() []*anypb.Any {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+func (x *GroupResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *GroupResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 var File_interrex_v1_state_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x17interrex/v1/state.proto\x12\vinterrex.v1\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\x12\n" +
+	"\x17interrex/v1/state.proto\x12\vinterrex.v1\x1a\x19google/protobuf/any.proto\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\x12\n" +
 	"\x10ReadIndexRequest\"0\n" +
 	"\x11ReadIndexResponse\x12\x1b\n" +
 	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\"#\n" +
@@ -639,13 +775,26 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\x05reply\x18\x01 \x01(\fR\x05reply\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12,\n" +
-	"\arefused\x18\x04 \x01(\v2\x12.interrex.v1.ErrorR\arefused2\xb9\x03\n" +
+	"\arefused\x18\x04 \x01(\v2\x12.interrex.v1.ErrorR\arefused\"\xa7\x01\n" +
+	"\fGroupRequest\x124\n" +
+	"\n" +
+	"operations\x18\x01 \x03(\v2\x14.google.protobuf.AnyR\n" +
+	"operations\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12(\n" +
+	"\x05fence\x18\x04 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"w\n" +
+	"\rGroupResponse\x12.\n" +
+	"\aanswers\x18\x01 \x03(\v2\x14.google.protobuf.AnyR\aanswers\x12\x1a\n" +
+	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision2\x83\x04\n" +
 	"\fStateService\x12T\n" +
 	"\tReadIndex\x12\x1d.interrex.v1.ReadIndexRequest\x1a\x1e.interrex.v1.ReadIndexResponse\"\b¹\x19\x04\b\x01\x10\x01\x12K\n" +
 	"\x06Retire\x12\x1a.interrex.v1.RetireRequest\x1a\x1b.interrex.v1.RetireResponse\"\b¹\x19\x04\b\x02\x10\x02\x12Z\n" +
 	"\vGetSettings\x12\x1f.interrex.v1.GetSettingsRequest\x1a .interrex.v1.GetSettingsResponse\"\b¹\x19\x04\b\x04\x10\x01\x12Z\n" +
 	"\vSetSettings\x12\x1f.interrex.v1.SetSettingsRequest\x1a .interrex.v1.SetSettingsResponse\"\b¹\x19\x04\b\x05\x10\x02\x12N\n" +
-	"\aPropose\x12\x1b.interrex.v1.ProposeRequest\x1a\x1c.interrex.v1.ProposeResponse\"\b¹\x19\x04\b\x03\x10\x03B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
+	"\aPropose\x12\x1b.interrex.v1.ProposeRequest\x1a\x1c.interrex.v1.ProposeResponse\"\b¹\x19\x04\b\x03\x10\x03\x12H\n" +
+	"\x05Group\x12\x19.interrex.v1.GroupRequest\x1a\x1a.interrex.v1.GroupResponse\"\b¹\x19\x04\b\x06\x10\x03B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
 	file_interrex_v1_state_proto_rawDescOnce sync.Once
@@ -659,7 +808,7 @@ func file_interrex_v1_state_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_state_proto_rawDescData
 }
 
-var file_interrex_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_interrex_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_interrex_v1_state_proto_goTypes = []any{
 	(*ReadIndexRequest)(nil),    // 0: interrex.v1.ReadIndexRequest
 	(*ReadIndexResponse)(nil),   // 1: interrex.v1.ReadIndexResponse
@@ -672,32 +821,40 @@ var file_interrex_v1_state_proto_goTypes = []any{
 	(*SetSettingsResponse)(nil), // 8: interrex.v1.SetSettingsResponse
 	(*ProposeRequest)(nil),      // 9: interrex.v1.ProposeRequest
 	(*ProposeResponse)(nil),     // 10: interrex.v1.ProposeResponse
-	nil,                         // 11: interrex.v1.SetSettingsRequest.ValuesEntry
-	(Consistency)(0),            // 12: interrex.v1.Consistency
-	(*Fence)(nil),               // 13: interrex.v1.Fence
-	(*Error)(nil),               // 14: interrex.v1.Error
+	(*GroupRequest)(nil),        // 11: interrex.v1.GroupRequest
+	(*GroupResponse)(nil),       // 12: interrex.v1.GroupResponse
+	nil,                         // 13: interrex.v1.SetSettingsRequest.ValuesEntry
+	(Consistency)(0),            // 14: interrex.v1.Consistency
+	(*Fence)(nil),               // 15: interrex.v1.Fence
+	(*Error)(nil),               // 16: interrex.v1.Error
+	(*anypb.Any)(nil),           // 17: google.protobuf.Any
 }
 var file_interrex_v1_state_proto_depIdxs = []int32{
-	12, // 0: interrex.v1.GetSettingsRequest.consistency:type_name -> interrex.v1.Consistency
+	14, // 0: interrex.v1.GetSettingsRequest.consistency:type_name -> interrex.v1.Consistency
 	6,  // 1: interrex.v1.GetSettingsResponse.items:type_name -> interrex.v1.Setting
-	11, // 2: interrex.v1.SetSettingsRequest.values:type_name -> interrex.v1.SetSettingsRequest.ValuesEntry
-	13, // 3: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
-	14, // 4: interrex.v1.ProposeResponse.refused:type_name -> interrex.v1.Error
-	0,  // 5: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
-	2,  // 6: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
-	4,  // 7: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
-	7,  // 8: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
-	9,  // 9: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
-	1,  // 10: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
-	3,  // 11: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
-	5,  // 12: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
-	8,  // 13: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
-	10, // 14: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	13, // 2: interrex.v1.SetSettingsRequest.values:type_name -> interrex.v1.SetSettingsRequest.ValuesEntry
+	15, // 3: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
+	16, // 4: interrex.v1.ProposeResponse.refused:type_name -> interrex.v1.Error
+	17, // 5: interrex.v1.GroupRequest.operations:type_name -> google.protobuf.Any
+	15, // 6: interrex.v1.GroupRequest.fence:type_name -> interrex.v1.Fence
+	17, // 7: interrex.v1.GroupResponse.answers:type_name -> google.protobuf.Any
+	0,  // 8: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
+	2,  // 9: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
+	4,  // 10: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
+	7,  // 11: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
+	9,  // 12: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
+	11, // 13: interrex.v1.StateService.Group:input_type -> interrex.v1.GroupRequest
+	1,  // 14: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
+	3,  // 15: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
+	5,  // 16: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
+	8,  // 17: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
+	10, // 18: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
+	12, // 19: interrex.v1.StateService.Group:output_type -> interrex.v1.GroupResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_state_proto_init() }
@@ -714,7 +871,7 @@ func file_interrex_v1_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_state_proto_rawDesc), len(file_interrex_v1_state_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -359,7 +359,7 @@ const file_interrex_v1_stream_proto_rawDesc = "" +
 	"\n" +
 	"operations\x18\x01 \x03(\v2\x16.interrex.v1.OperationR\n" +
 	"operations\x12\x18\n" +
-	"\acancels\x18\x02 \x03(\x04R\acancels\"\xba\x02\n" +
+	"\acancels\x18\x02 \x03(\x04R\acancels\"\xad\x02\n" +
 	"\tOperation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\rR\x06method\x12\x12\n" +
@@ -375,7 +375,7 @@ const file_interrex_v1_stream_proto_rawDesc = "" +
 	"\n" +
 	"asks_again\x18\n" +
 	" \x01(\bR\tasksAgain\x12\x16\n" +
-	"\x06caller\x18\v \x01(\tR\x06callerJ\x04\b\f\x10\rR\x05group\"@\n" +
+	"\x06caller\x18\v \x01(\tR\x06caller\"@\n" +
 	"\x0fOperateResponse\x12-\n" +
 	"\aanswers\x18\x01 \x03(\v2\x13.interrex.v1.AnswerR\aanswers\"d\n" +
 	"\x06Answer\x12\x0e\n" +

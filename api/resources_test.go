@@ -1,0 +1,202 @@
+package api
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+const serverType = `"type":{"group":"demo","group_version":"v1","kind":"Server"}`
+
+// thing is a resource with every field.
+func thing(name string) *interrexv1.Resource {
+	r := interrex.ResourceID{Type: interrex.ResourceType{Group: "demo", GroupVersion: "v1", Kind: "Server"}, Name: name}.WithDefaults()
+	return &interrexv1.Resource{Id: wire.ResourceID(r), Data: &anypb.Any{TypeUrl: "example.com/demo.Unknown", Value: []byte("hello")}}
+}
+
+func TestEveryFieldOfAResourceIsInItsCommand(t *testing.T) {
+	m := thing("web")
+	m.Id.Uid, m.Version, m.Generation, m.Metadata = "u", "7", "g", map[string]string{"a": "b"}
+	m.Owner = thing("rack").Id
+	m.OwnerLease = &interrexv1.Fence{Key: "default/me", Token: 9}
+	c, err := resourceToWrite(&interrexv1.ResourceServiceWriteRequest{Resource: m, Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := c.(*resource.Write)
+	back := interrex.Resource{ID: w.ID, Owner: *w.Owner, OwnerLease: *w.OwnerLease, Version: w.Version, Generation: w.Generation, Metadata: w.Metadata.Map(), Data: w.Data}
+	if got := wire.Resource(back); !proto.Equal(got, m) || !w.Strict || w.Overwrite {
+		t.Errorf("got %v, strict %v, want %v", got, w.Strict, m)
+	}
+	c, err = resourceToWrite(&interrexv1.ResourceServiceWriteRequest{Resource: m, Overwrite: true})
+	if w := c.(*resource.Write); err != nil || w.Strict || !w.Overwrite || w.Generation != "" {
+		t.Errorf("%+v, %v", w, err)
+	}
+	d, err := deleteResource(&interrexv1.ResourceServiceDeleteRequest{Id: m.Id, Version: "7", Strict: true})
+	if want := (&resource.Delete{ID: w.ID, Version: "7", Strict: true}); err != nil || !reflect.DeepEqual(d, want) {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// Through a follower, in JSON: what an agent does not know comes back as it was.
+func TestResourcesAreServedByEveryAgentInJSON(t *testing.T) {
+	nodes := cluster(t, 3)
+	for i, nd := range nodes {
+		name := fmt.Sprint("r", i)
+		id := `{` + serverType + `,"name":"` + name + `"}`
+		r := nd.curl("ResourceService/Write", `{"resource":{"id":`+id+`,"metadata":{"a":"b"},"data":{"@type":"example.com/demo.Unknown","value":"aGVsbG8="}}}`)
+		version, uid := r.at("resource", "version"), r.at("resource", "id", "uid")
+		if r.status != 200 || version != r.at("revision") || len(fmt.Sprint(uid)) != 26 {
+			t.Fatalf("%d: %s", r.status, r.body)
+		}
+		if again := nd.curl("ResourceService/Write", `{"resource":{"id":`+id+`}}`); again.kind() != "cas failure" || again.status != 409 {
+			t.Errorf("%d: %s", again.status, again.body)
+		}
+		if other := nd.curl("ResourceService/Write", `{"resource":{"id":{`+serverType+`,"name":"`+name+`","uid":"x"},"version":"1"}}`); other.kind() != "wrong uid" {
+			t.Errorf("%s", other.body)
+		}
+		read := nodes[(i+1)%3].curl("ResourceService/Read", `{"id":`+id+`}`)
+		if data := read.at("resource", "data", "value"); data != "aGVsbG8=" || read.at("resource", "data", "@type") != "example.com/demo.Unknown" || read.at("resource", "metadata", "a") != "b" {
+			t.Errorf("%s", read.body)
+		}
+		mismatch := nd.curl("ResourceService/Read", strings.Replace(`{"id":`+id+`}`, "v1", "v2", 1))
+		if mismatch.kind() != "group version mismatch" || mismatch.at("details", 0, "debug", "stored") == nil {
+			t.Errorf("%s", mismatch.body)
+		}
+		if gone := nd.curl("ResourceService/Read", `{"id":{`+serverType+`,"name":"`+name+`","uid":"x"}}`); gone.kind() != "not found" {
+			t.Errorf("%s", gone.body)
+		}
+	}
+	list := nodes[0].curl("ResourceService/List", `{`+serverType+`,"tenancy":{"partition":"*","namespace":"*"},"consistency":"CONSISTENCY_STRONG"}`)
+	if items, _ := list.at("items").([]any); len(items) != 3 {
+		t.Errorf("%s", list.body)
+	}
+	deleted := nodes[1].curl("ResourceService/Delete", `{"id":{`+serverType+`,"name":"nothing"}}`)
+	if deleted.status != 200 || deleted.at("revision") != list.at("revision") {
+		t.Errorf("%s", deleted.body)
+	}
+}
+
+func TestAWriteThatIsRepeatedIsAnsweredAgain(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	body := `{"resource":{"id":{` + serverType + `,"name":"web"},"data":{"@type":"type.googleapis.com/google.protobuf.Struct","value":{"a":1}}},"request_id":"mine","attempt":%d}`
+	first := nd.curl("ResourceService/Write", fmt.Sprintf(body, 0))
+	again := nd.curl("ResourceService/Write", fmt.Sprintf(body, 1))
+	if again.at("replayed") != true || !reflect.DeepEqual(again.at("resource"), first.at("resource")) || first.at("resource", "data", "value", "a") != 1.0 {
+		t.Errorf("%s\nthen %s", first.body, again.body)
+	}
+}
+
+func TestListsOfResourcesArePaged(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	owner := thing("owner")
+	owner.Id.Uid = "o"
+	for i := range 5 {
+		m := thing(fmt.Sprint("r", i))
+		m.Data.Value = make([]byte, 400<<10)
+		if i > 0 {
+			m.Owner = owner.Id
+		}
+		_, err := nd.call(t.Context(), op(0, interrexv1.ResourceServiceWriteProcedure, &interrexv1.ResourceServiceWriteRequest{Resource: m}))
+		nd.must(err)
+	}
+	type page interface {
+		GetItems() []*interrexv1.Resource
+		GetNextPageToken() string
+	}
+	read := func(next func(token string) (page, error)) (names, sizes string) {
+		t.Helper()
+		for token := ""; ; {
+			p, err := next(token)
+			nd.must(err)
+			for _, item := range p.GetItems() {
+				names += item.GetId().GetName()
+			}
+			sizes += fmt.Sprint(len(p.GetItems()))
+			if token = p.GetNextPageToken(); token == "" {
+				return names, sizes
+			}
+		}
+	}
+	list := func(size uint32) (names, sizes string) {
+		return read(func(token string) (page, error) {
+			a, err := nd.call(t.Context(), op(0, interrexv1.ResourceServiceListProcedure, &interrexv1.ResourceServiceListRequest{Type: owner.Id.Type, PageSize: size, PageToken: token}))
+			return as[interrexv1.ResourceServiceListResponse](t, a), err
+		})
+	}
+	if names, sizes := list(0); names != "r0r1r2r3r4" || sizes != "32" {
+		t.Errorf("%s in pages of %s", names, sizes)
+	}
+	if names, sizes := list(2); names != "r0r1r2r3r4" || sizes != "221" {
+		t.Errorf("%s in pages of %s", names, sizes)
+	}
+	names, sizes := read(func(token string) (page, error) {
+		a, err := nd.call(t.Context(), op(0, interrexv1.ResourceServiceListByOwnerProcedure, &interrexv1.ResourceServiceListByOwnerRequest{Owner: owner.Id, PageSize: 3, PageToken: token}))
+		return as[interrexv1.ResourceServiceListByOwnerResponse](t, a), err
+	})
+	if names != "r1r2r3r4" || sizes != "31" {
+		t.Errorf("%s in pages of %s", names, sizes)
+	}
+}
+
+func TestWhatIsWrongWithARequestForResourcesIsSaid(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("db", "ann") // lists are eventual: they are refused before anything is applied
+	for _, c := range []struct{ method, body, want string }{
+		{"Write", `{}`, "resource: missing"},
+		{"Write", `{"resource":{"id":{"name":"x"}}}`, "type: group: 1 to 63 bytes are allowed, not 0"},
+		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"owner_lease":{"key":"me"}}}`, "owner_lease: token: 0 is no token"},
+		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"metadata":{"":"x"}}}`, "metadata: a key is empty"},
+		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"data":{"a":1}}}`, `give an object with its type, such as {"@type"`},
+		{"Read", `{"id":{` + serverType + `}}`, "name: 1 to 512 bytes are allowed, not 0"},
+		{"Delete", `{"id":{` + serverType + `,"name":"a\u0000b"}}`, "unprintable"},
+		{"List", `{` + serverType + `,"tenancy":{"partition":"a*"}}`, "tenancy: partition"},
+		{"List", `{` + serverType + `,"page_size":1001}`, "page_size: 1001 is more than 1000"},
+		{"List", `{` + serverType + `,"page_token":"%"}`, `page_token: "%" is none`},
+		{"ListByOwner", `{"owner":{` + serverType + `,"name":"x"}}`, "owner: uid: missing"},
+	} {
+		if r := nd.curl("ResourceService/"+c.method, c.body); r.kind() != "invalid" || r.status != 400 || !strings.Contains(r.body, strings.ReplaceAll(c.want, `"`, `\"`)) {
+			t.Errorf("%s %s: %s", c.method, c.body, r.body)
+		}
+	}
+}
+
+func TestAnEventOfAResourceIsItsJSON(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.curl("ResourceService/Write", `{"resource":{"id":{`+serverType+`,"name":"web"}}}`)
+	var rows []*resource.Record
+	nd.things.Read(func(v resource.ReadView) {
+		rows, _ = v.List(interrex.ResourceSelection{Type: interrex.ResourceType{Group: "demo", Kind: "Server"}, Tenancy: interrex.Tenancy{}.WithDefaults()}, "", 0)
+	})
+	data := Resources{Table: nd.things}.Service().Data
+	text, err := data(&state.Event{Value: rows[0]}, nd.state)
+	if err != nil || !strings.Contains(string(text), `"name":"web"`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	if text, err := data(&state.Event{}, nd.state); err != nil || string(text) != "null" {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+func TestListsOfResourcesAreEventualUnlessTheySayOtherwise(t *testing.T) {
+	for _, m := range (Resources{}).Service().Methods {
+		lists := strings.HasPrefix(m.Name(), "List")
+		if o, err := readOptionsOf(&m, &interrexv1.ResourceServiceListRequest{}); err != nil || o.eventual != lists {
+			t.Errorf("%s: %+v, %v", m.Name(), o, err)
+		}
+		strong := &interrexv1.ResourceServiceListRequest{Consistency: interrexv1.Consistency_CONSISTENCY_STRONG}
+		if o, err := readOptionsOf(&m, strong); err != nil || o.eventual {
+			t.Errorf("%s: %+v, %v", m.Name(), o, err)
+		}
+	}
+}

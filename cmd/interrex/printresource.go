@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/wire"
+)
+
+// shownData is how many bytes of data a row of a list shows.
+const shownData = 60
+
+// resourceDocument is a resource as JSON, whose data is the document itself
+// where it is a plain one.
+type resourceDocument interrex.Resource
+
+// MarshalJSON implements json.Marshaler.
+func (d resourceDocument) MarshalJSON() ([]byte, error) {
+	r := interrex.Resource(d)
+	plain, is := plainData(r.Data)
+	if is {
+		r.Data = interrex.ResourceData{}
+	}
+	text, err := wire.AppendJSON(nil, wire.Resource(r))
+	if err != nil || !is {
+		return text, err
+	}
+	text = append(bytes.TrimSuffix(bytes.TrimSpace(text), []byte("}")), `,"data":`...)
+	return append(append(text, plain...), '}'), nil
+}
+
+// plainData is the JSON of a plain document. One with an "@type" of its own is
+// not shown as such: it would be read as another type.
+func plainData(d interrex.ResourceData) ([]byte, bool) {
+	fields, is := client.Document(d)
+	if _, typed := fields["@type"]; !is || typed {
+		return nil, false
+	}
+	text, err := json.Marshal(fields)
+	return text, err == nil
+}
+
+// dataText is the data on one line; empty: there is none.
+func dataText(d interrex.ResourceData) string {
+	if text, is := plainData(d); is {
+		return string(text)
+	}
+	m := wire.Resource(interrex.Resource{Data: d}).GetData()
+	if m == nil {
+		return ""
+	}
+	text, err := jsonOf(m)
+	if err != nil {
+		return d.TypeURL
+	}
+	return string(text)
+}
+
+// printResource prints one resource: `-q` its version, `-o name` its name.
+func (a *app) printResource(r interrex.Resource) error {
+	name := r.ID.Name
+	if a.quiet {
+		name = r.Version
+	}
+	t := table{header: resourceHeader, rows: [][]string{append(resourceRow(r), dataText(r.Data))}}
+	return a.print(resourceDocument(r), t, name)
+}
+
+var resourceHeader = []string{"TYPE", "PARTITION", "NAMESPACE", "NAME", "VERSION", "DATA"}
+
+func resourceRow(r interrex.Resource) []string {
+	return []string{r.ID.Type.String(), r.ID.Tenancy.Partition, r.ID.Tenancy.Namespace, r.ID.Name, r.Version}
+}
+
+// printResources prints a whole list.
+func (a *app) printResources(all []interrex.Resource, revision interrex.Revision) error {
+	list := listing{revision: revision}
+	t := table{header: resourceHeader}
+	var names []string
+	for _, r := range all {
+		list.items = append(list.items, resourceDocument(r))
+		t.rows = append(t.rows, append(resourceRow(r), shortened(dataText(r.Data))))
+		names = append(names, r.ID.Name)
+	}
+	return a.print(list, t, names...)
+}
+
+func shortened(s string) string {
+	if len(s) <= shownData {
+		return s
+	}
+	return strings.ToValidUTF8(s[:shownData], "") + "..."
+}
+
+// resourceEvent prints one event, in JSON on one line.
+func (a *app) resourceEvent(e interrex.ResourceEvent) error {
+	document := struct {
+		Operation string            `json:"operation"`
+		Resource  *resourceDocument `json:"resource,omitempty"`
+		Revision  interrex.Revision `json:"revision,string"`
+		Time      *time.Time        `json:"time,omitempty"`
+	}{Operation: e.Operation, Revision: e.Revision}
+	end := e.Operation == interrex.EndOfSnapshot
+	if !end {
+		document.Resource = (*resourceDocument)(&e.Resource)
+	}
+	if !e.Time.IsZero() {
+		document.Time = &e.Time
+	}
+	switch {
+	case a.quiet || a.output == "name":
+		if end {
+			return nil
+		}
+		return a.line(e.Resource.ID.Name)
+	case a.output == "json":
+		text, err := jsonOf(document)
+		if err != nil {
+			return err
+		}
+		return a.line(string(text))
+	case a.output == "yaml":
+		if err := a.line("---"); err != nil {
+			return err
+		}
+		return a.yaml(document)
+	case end:
+		return a.columns(e.Revision.String(), stamp(e.Time), e.Operation)
+	}
+	id := e.Resource.ID
+	return a.columns(e.Revision.String(), stamp(e.Time), e.Operation, id.Tenancy.Partition+"/"+id.Tenancy.Namespace, id.Name, shortened(dataText(e.Resource.Data)))
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// maxResourceFile is the largest file, in bytes, that holds a resource.
+const maxResourceFile = 4 << 20
+
+// resourceForm is the form of a resource's file.
+const resourceForm = `FILE is YAML or JSON, as 'interrex resource read -o yaml' prints it:
+
+  id: {type: {group: demo, group_version: v1, kind: Server}, name: web}
+  metadata: {team: infra}
+  data: {port: 8080}
+
+Its version is that of the resource that it replaces; without one, the resource
+must not exist yet. Data with an "@type" is of that Protobuf type; other data is
+a document, google.protobuf.Struct.`
+
+func newResourceWrite(a *app) *cobra.Command {
+	var q interrex.WriteResourceRequest
+	var file, version string
+	var t interrex.Tenancy
+	c := &cobra.Command{
+		Use:   "write -f FILE",
+		Short: "Create a resource, or replace it",
+		Example: `  interrex resource write -f web.yaml
+  interrex resource write -f web.yaml --version 17             only if that is stored
+  interrex resource read demo.v1.Server web -o yaml | sed s/80/81/ | interrex resource write -f -`,
+		Args: arguments(0, "no arguments but -f FILE"),
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if file == "" {
+				return usageError{errors.New("-f is missing: name the file of the resource, or - for standard input")}
+			}
+			if q.Resource, err = readResource(file); err != nil {
+				return usageError{err}
+			}
+			own := &q.Resource.ID.Tenancy
+			if own.Partition, err = onlyOne("partition", own.Partition, t.Partition); err != nil {
+				return err
+			}
+			if own.Namespace, err = onlyOne("namespace", own.Namespace, t.Namespace); err != nil {
+				return err
+			}
+			if c.Flags().Changed("version") {
+				q.Resource.Version = version
+			}
+			return a.resources(c, func(ctx context.Context, r interrex.Resources) error {
+				answer, err := r.Write(ctx, q)
+				if err != nil {
+					return err
+				}
+				return a.printResource(answer.Resource)
+			})
+		},
+	}
+	c.Annotations = map[string]string{"arguments": resourceForm}
+	flags := c.Flags()
+	flags.StringVarP(&file, "file", "f", "", "the resource's file; - is standard input")
+	_ = c.MarkFlagFilename("file", "yaml", "yml", "json") // the flag is there
+	flags.StringVar(&version, "version", "", "the version that is replaced (default the file's); '' if it must not exist")
+	flags.StringVar(&t.Partition, "partition", "", "the partition, if the file has none (default \"default\")")
+	flags.StringVar(&t.Namespace, "namespace", "", "the namespace, if the file has none (default \"default\")")
+	a.requestIDFlag(c)
+	return c
+}
+
+// onlyOne takes a part of the tenancy from the file or the flag.
+func onlyOne(what, file, flag string) (string, error) {
+	if file != "" && flag != "" && file != flag {
+		return "", usageError{fmt.Errorf("--%s is %q, and the file's %s is %q: leave one of them out", what, flag, what, file)}
+	}
+	return orDefault(file, flag), nil
+}
+
+// readResource reads a resource from a file.
+func readResource(file string) (interrex.Resource, error) {
+	in, name := io.Reader(os.Stdin), "standard input"
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return interrex.Resource{}, fmt.Errorf("cannot read the resource: %w", err)
+		}
+		defer f.Close()
+		in, name = f, file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxResourceFile+1))
+	if err == nil && len(text) > maxResourceFile {
+		err = fmt.Errorf("it has more than %d bytes", maxResourceFile)
+	}
+	var r interrex.Resource
+	if err == nil {
+		r, err = parseResource(text)
+	}
+	if err != nil {
+		return interrex.Resource{}, fmt.Errorf("cannot read the resource of %s: %w", name, err)
+	}
+	return r, nil
+}
+
+// parseResource reads YAML, and so JSON too.
+func parseResource(text []byte) (interrex.Resource, error) {
+	var fields map[string]any
+	in := yaml.NewDecoder(bytes.NewReader(text))
+	if err := in.Decode(&fields); err != nil && !errors.Is(err, io.EOF) {
+		return interrex.Resource{}, err
+	}
+	if len(fields) == 0 {
+		return interrex.Resource{}, errors.New("it is empty: see 'interrex resource write --help'")
+	}
+	if err := in.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return interrex.Resource{}, errors.New("it has more than one document: write one resource at a time")
+	}
+	var data *interrex.ResourceData
+	if plain, is := fields["data"].(map[string]any); is && plain["@type"] == nil {
+		document, err := client.NewDocument(plainValues(plain).(map[string]any))
+		if err != nil {
+			return interrex.Resource{}, err
+		}
+		data = &document
+		delete(fields, "data")
+	}
+	return fromFields(fields, data)
+}
+
+// fromFields reads a resource without its plain document.
+func fromFields(fields map[string]any, data *interrex.ResourceData) (interrex.Resource, error) {
+	if v, is := fields["version"].(int); is {
+		fields["version"] = fmt.Sprint(v)
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return interrex.Resource{}, err
+	}
+	var m interrexv1.Resource
+	if err := wire.UnmarshalJSON(text, &m); err != nil {
+		return interrex.Resource{}, plainError(err)
+	}
+	r, err := wire.FromResource(&m)
+	if err != nil {
+		return interrex.Resource{}, err
+	}
+	r.ID.Tenancy = interrex.Tenancy{Partition: m.GetId().GetTenancy().GetPartition(), Namespace: m.GetId().GetTenancy().GetNamespace()}
+	if data != nil {
+		r.Data = *data
+	}
+	return r, nil
+}
+
+// place is where protojson finds an error: in the JSON that was made of the file.
+var place = regexp.MustCompile(`^proto:.\(line \d+:\d+\): `)
+
+func plainError(err error) error {
+	text := place.ReplaceAllString(strings.ReplaceAll(err.Error(), "\u00a0", " "), "")
+	return errors.New(strings.TrimPrefix(text, "proto: "))
+}
+
+// plainValues makes of YAML's values those that a document can have.
+func plainValues(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k := range v {
+			v[k] = plainValues(v[k])
+		}
+	case []any:
+		for i := range v {
+			v[i] = plainValues(v[i])
+		}
+	case nil, bool, int, int64, uint64, float64, string:
+	default: // a time
+		text, _ := json.Marshal(v)
+		return strings.Trim(string(text), `"`)
+	}
+	return v
+}

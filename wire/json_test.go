@@ -1,0 +1,98 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// anyOf packs a message.
+func anyOf(t *testing.T, m proto.Message) *anypb.Any {
+	t.Helper()
+	a := &anypb.Any{}
+	if err := anypb.MarshalFrom(a, m, proto.MarshalOptions{Deterministic: true}); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestAnAnyComesBackFromJSON(t *testing.T) {
+	document, err := structpb.NewStruct(map[string]any{"port": 80, "tags": []any{"a", nil, true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, a := range map[string]*anypb.Any{
+		`"value":{"port":80,"tags":["a",null,true]}`:         anyOf(t, document),
+		`"value":"2026-01-02T03:04:05Z"`:                     anyOf(t, &timestamppb.Timestamp{Seconds: 1767323045}),
+		`"@type":"example.com/x.Unknown","value":"aGVsbG8="`: {TypeUrl: "example.com/x.Unknown", Value: []byte("hello")},
+		`"@type":"x.Empty","value":""`:                       {TypeUrl: "x.Empty"},
+	} {
+		page := &interrexv1.ResourceServiceListResponse{Items: []*interrexv1.Resource{{Version: "1"}, {Data: a}, {Data: anyOf(t, document)}}}
+		text, err := wire.AppendJSON([]byte("head"), page)
+		if err != nil {
+			t.Errorf("%v: %v", a, err)
+			continue
+		}
+		var plain []byte
+		if text = text[len("head"):]; json.Valid(text) {
+			plain = []byte(strings.ReplaceAll(string(text), ", ", ","))
+		}
+		if !strings.Contains(string(plain), want) {
+			t.Errorf("%v is %s, want %s", a, text, want)
+		}
+		back := &interrexv1.ResourceServiceListResponse{}
+		if err := wire.UnmarshalJSON(text, back); err != nil || !proto.Equal(back, page) {
+			t.Errorf("%s comes back as %v, %v", text, back, err)
+		}
+	}
+}
+
+// What is not of its type breaks nothing: it is shown as what it is.
+func TestAnAnyThatIsNotOfItsTypeIsShownAsBytes(t *testing.T) {
+	for _, a := range []*anypb.Any{
+		{TypeUrl: "type.googleapis.com/google.protobuf.Struct", Value: []byte("hello")},
+		anyOf(t, &timestamppb.Timestamp{Seconds: 1 << 60}),
+		anyOf(t, structpb.NewNumberValue(math.Inf(1))),
+		anyOf(t, &anypb.Any{TypeUrl: "example.com/x.Unknown", Value: []byte("hello")}),
+	} {
+		text, err := wire.AppendJSON(nil, &interrexv1.Resource{Data: a, Version: "7"})
+		var out struct {
+			Version string
+			Data    struct {
+				Type  string `json:"@type"`
+				Value []byte
+			}
+		}
+		if err != nil || json.Unmarshal(text, &out) != nil || out.Version != "7" || out.Data.Type != a.TypeUrl || string(out.Data.Value) != string(a.Value) {
+			t.Errorf("%v is %s, %v", a, text, err)
+		}
+	}
+}
+
+func TestAnAnyThatCannotBeReadIsAnError(t *testing.T) {
+	for _, text := range []string{
+		`{"data":{"@type":"example.com/x.Unknown"}}`,
+		`{"data":{"@type":"example.com/x.Unknown","value":7}}`,
+		`{"data":{"@type":"example.com/x.Unknown","value":"aGVsbG8=","more":1}}`,
+		`{"data":{"@type":"type.googleapis.com/google.protobuf.Any","value":{"@type":"example.com/x.Unknown","value":"aGVsbG8="}}}`,
+		`{"data":{"port":80}}`,
+		`{"unheard":1}`,
+	} {
+		m := &interrexv1.Resource{}
+		if err := wire.UnmarshalJSON([]byte(text), m); err == nil {
+			t.Errorf("%s is read as %v", text, m)
+		}
+	}
+	if err := wire.UnmarshalJSON([]byte(`{"data":`+strings.Repeat(`{"a":`, 100_000)), &interrexv1.Resource{}); err == nil {
+		t.Error("a deep text is read")
+	}
+}
