@@ -30,6 +30,7 @@ var floors = map[string]int{
 	"resource":              2, // the table of resources
 	"change":                2, // the feed of everything that was committed
 	"webhook":               2, // the table of webhooks
+	"fsm":                   2, // the table of an embedder's own state machine
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents

@@ -130,8 +130,11 @@ type announced struct {
 // announces gives what a request asks for, in order; nothing of it happens, or
 // all.
 func (r *request) announces() (all []announced) {
-	if a, is := r.command.(state.Announcer); is {
-		all = append(all, announced{a.Announce(), r.method.Procedure, r.message})
+	for i := range r.parts {
+		p := &r.parts[i]
+		if a, is := p.command.(state.Announcer); is {
+			all = append(all, announced{a.Announce(), p.method.Procedure, p.message})
+		}
 	}
 	return all
 }
@@ -178,13 +181,13 @@ func (r *request) question() (hookcaller.Question, error) {
 // What an earlier attempt was answered is answered again without a call. A waiting
 // claim that is asked for again while it stands in line is not asked about again.
 func (c *courier) ask(r *request, hooks []*webhook.Hook, v *visit) {
-	asked := r.op
-	asked.Data = r.command.Append(nil)
-	if res, found := c.server.config.State.Recorded(&asked); found {
+	asked := queue.Operation{Operation: r.op}
+	r.load(&asked)
+	if res, found := c.server.config.State.Recorded(&asked.Operation); found {
 		c.recorded(r, v, res)
 		return
 	}
-	if v.allowed(contentOf(&asked)) {
+	if v.allowed(contentOf(&asked.Operation)) {
 		if !c.start(func() { c.admit(r, v) }) {
 			v.leave()
 		}
@@ -200,7 +203,7 @@ func (c *courier) ask(r *request, hooks []*webhook.Hook, v *visit) {
 		c.turnAway(r, v, err)
 		return
 	}
-	if !c.start(func() { c.heard(r, v, c.verdict(r, wait), &asked) }) {
+	if !c.start(func() { c.heard(r, v, c.verdict(r, wait), &asked.Operation) }) {
 		v.leave()
 	}
 }

@@ -28,6 +28,9 @@ type Service struct {
 	// "features.leases"; empty: it is on. Requests that other agents forward
 	// are served all the same: the service is on there.
 	Off string
+	// Table is the table of a service without methods; of every other one the
+	// methods' numbers name it.
+	Table state.TableID
 	// Data makes the JSON document of an event of the service's table, as the
 	// change feed and webhooks show it. nil: they show null.
 	Data func(*state.Event, *state.State) ([]byte, error)
@@ -147,7 +150,7 @@ func read[A any, PA wire.Message[A]](body []byte) (PA, error) {
 // table is the table that the service is of: the one that its numbers name.
 func (s Service) table() state.TableID {
 	if len(s.Methods) == 0 {
-		return state.OwnTable
+		return s.Table
 	}
 	return state.TableID(s.Methods[0].Number >> 8)
 }

@@ -80,11 +80,13 @@ type Raft struct {
 	LeaderLeaseTimeout time.Duration `yaml:"leader-lease-timeout"`
 	// NoLeaderTimeout restarts raft after so long without a leader.
 	NoLeaderTimeout time.Duration `yaml:"no-leader-timeout"`
-	// SnapshotRetention is how many snapshots are kept.
+	// SnapshotRetention is how many snapshots are kept, the newest ones: 1 to 100.
 	SnapshotRetention int `yaml:"snapshot-retention"`
-	// SnapshotInterval is how often it is checked whether a snapshot is due.
+	// SnapshotInterval is how often it is checked whether a snapshot is due: 1 s
+	// to 1 h.
 	SnapshotInterval time.Duration `yaml:"snapshot-interval"`
-	// SnapshotThreshold is how many entries since the last one make it due.
+	// SnapshotThreshold is how many entries since the last one make it due; with
+	// fewer there is none.
 	SnapshotThreshold uint64 `yaml:"snapshot-threshold"`
 	// NonSyncedWritesToRaftLog leaves fsync out: a crash of the machine may
 	// lose what was answered.

@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
@@ -67,6 +68,10 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "free space in the data directory's file system, before raft's log has none"},
 		{Name: "disk-slow", Look: s.diskSlow,
 			Do: "give the data directory a faster disk, or one that it has for itself: each write waits for it"},
+		{Name: "fsm-snapshot-failed", Look: s.fsmSnapshotFailed,
+			Do: "mend the program's state machine: until a snapshot succeeds raft's log grows, and nothing is lost"},
+		{Name: "fsm-stopped", Look: s.fsmStopped,
+			Do: "restart this agent with a program whose state machine is mended: it is restored from snapshot and log; leases are not affected; until then this agent makes no snapshots, and its log grows"},
 		{Name: "halted", Look: s.halted,
 			Do: "run the version that the others run; if it is this agent's disk, give it an empty directory"},
 		{Name: "limit-near", Look: s.limitNear,
@@ -275,6 +280,26 @@ func (s *Set) halted(time.Time) []alarm.Finding {
 		return alarm.Found(st.Halted().Error())
 	}
 	return nil
+}
+
+func (s *Set) fsmStopped(time.Time) []alarm.Finding {
+	m := s.Present.now().machine
+	if m == nil || m.Stopped() == nil {
+		return nil
+	}
+	return alarm.Found(stopText("the program's state machine is stopped on this agent", m.Stopped()))
+}
+
+func (s *Set) fsmSnapshotFailed(time.Time) []alarm.Finding {
+	m := s.Present.now().machine
+	if m == nil || m.SnapshotFailed() == nil || m.Stopped() != nil {
+		return nil
+	}
+	return alarm.Found(stopText("no snapshot can be made", m.SnapshotFailed()))
+}
+
+func stopText(what string, stop *fsm.Stop) string {
+	return fmt.Sprintf("%s since %s: %s", what, stop.Since.UTC().Format(time.RFC3339), stop.Reason)
 }
 
 func (s *Set) limitNear(time.Time) (found []alarm.Finding) {

@@ -79,6 +79,7 @@ var (
 	resourcesDesc = desc("resources", "Resources that are stored.", "kind")
 	changesDesc   = desc("changes_kept", "Changes that the feed keeps.")
 	watchersDesc  = desc("watchers", "Watches that are open on this agent.")
+	observerDesc  = desc("observations_dropped_total", "Changes that the program's observers have lost.")
 	queueDesc     = desc("queue_depth", "Operations that wait for the log.", "lane")
 	lagDesc       = desc("projection_lag_revisions", "Revisions that the database of lease holders is behind this agent.")
 	breakerDesc   = desc("hook_breaker_open", "1 while a webhook is not called since it fails, else 0, on the agent that calls it.", "hook")
@@ -98,7 +99,7 @@ type stateCollector struct{ set *Set }
 // Describe implements prometheus.Collector.
 func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		revisionDesc, leasesDesc, resourcesDesc, changesDesc, watchersDesc, queueDesc, lagDesc, breakerDesc, hookLagDesc, skippedDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
+		revisionDesc, leasesDesc, resourcesDesc, changesDesc, watchersDesc, observerDesc, queueDesc, lagDesc, breakerDesc, hookLagDesc, skippedDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
 	} {
 		ch <- d
 	}
@@ -109,6 +110,9 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	now := c.set.Present.now()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	if o := c.set.config.Agent.Observers; o != nil {
+		ch <- prometheus.MustNewConstMetric(observerDesc, prometheus.CounterValue, float64(o.Dropped()))
 	}
 	if now.state != nil {
 		gauge(revisionDesc, float64(now.state.Revision()))

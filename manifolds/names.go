@@ -23,6 +23,8 @@ const (
 	LeasesFeatureName  = DefaultPrefix + "feature-leases"
 	IdentityName       = DefaultPrefix + "identity"
 	StateName          = DefaultPrefix + "state"
+	ObserversName      = DefaultPrefix + "observers"
+	HandOverName       = DefaultPrefix + "fsm-hand-over"
 	QueueName          = DefaultPrefix + "queue"
 	LeadershipName     = DefaultPrefix + "leadership"
 	TransportName      = DefaultPrefix + "transport"

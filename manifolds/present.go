@@ -6,6 +6,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/lease"
@@ -30,6 +31,7 @@ type parts struct {
 	resources *resource.Table
 	changes   *change.Table
 	webhooks  *webhook.Table
+	machine   *fsm.Table // nil also where the embedder has none
 	ring      *watch.Ring
 	queue     *queue.Queue
 	notifier  *notify.Worker

@@ -83,7 +83,7 @@ func New(c Config) (*Set, error) {
 
 // all is the graph: one line a worker.
 func (s *Set) all() dependency.Manifolds {
-	return dependency.Manifolds{
+	all := dependency.Manifolds{
 		ClockName:          s.clock(),
 		LoggingName:        s.logging(),
 		AlarmsName:         s.watchAlarms(),
@@ -115,6 +115,13 @@ func (s *Set) all() dependency.Manifolds {
 		HookCallerName:     s.hookCaller(),
 		WebhooksName:       s.webhooks(),
 	}
+	if s.config.Agent.Observers != nil {
+		all[ObserversName] = s.observers()
+	}
+	if s.config.Agent.FSM != nil {
+		all[HandOverName] = s.handOver()
+	}
+	return all
 }
 
 // name gives a manifold's name in this set.

@@ -98,6 +98,17 @@ type Replayer interface {
 	Replay(r Reply) error
 }
 
+// Keeper is an optional power of a table: it keeps its replies itself, in its own
+// section of the snapshot, as one does whose replies may differ between agents.
+// It is for a table that is in no group: see Grouper.
+type Keeper interface {
+	// Keep gives what stands in the record of a request id in a reply's place. It
+	// must be the same on every agent.
+	Keep(r Reply) Reply
+	// Kept gives the reply again, for what Keep gave.
+	Kept(r Reply) Reply
+}
+
 // Follower is an optional power of a table: after each operation or group, and
 // after each table's Tick, it gets the events of that, in table order, and may change
 // itself in the same entry, calling t.Next for each change. It sees what the
