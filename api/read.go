@@ -42,6 +42,12 @@ func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 	return s.readHere(ctx, r)
 }
 
+// waits reports whether an eventual read may have to wait: for a revision, or for
+// what it asks for.
+func (s *Server) waits(r *request) bool {
+	return r.method.await != nil || s.config.State.Revision() < r.read.min
+}
+
 // readHere answers an eventual read from this agent's state, or does what a method
 // does here.
 func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
