@@ -109,10 +109,14 @@ func TestWhatAHookMayDo(t *testing.T) {
 		result string // empty: it is allowed
 		want   string
 	}{
-		"allows":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ""},
-		"says why":    {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not\x07 on\na Friday", http.StatusUnprocessableEntity) }, refused, "it answers 422: not on a Friday"},
+		"allows": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ""},
+		"says why": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "not\x07 on\na Friday", http.StatusUnprocessableEntity)
+		}, refused, "it answers 422: not on a Friday"},
 		"answers 500": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, refused, "it answers 500"},
-		"redirects":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect) }, refused, "it answers 307"},
+		"redirects": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, refused, "it answers 307"},
 		"talks for ever": {func(w http.ResponseWriter, _ *http.Request) {
 			for {
 				if _, err := w.Write(make([]byte, 4096)); err != nil {
