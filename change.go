@@ -73,7 +73,8 @@ type ChangePage struct {
 	// none.
 	First, Last Revision
 	// AtStart says that no change that is kept and matches comes before the first
-	// item, AtEnd that none came behind the last.
+	// item (of what is before Since the nearest 10 000 are looked at; where there
+	// are more, it is false), AtEnd that none came behind the last.
 	AtStart, AtEnd bool
 	// Revision is where the agent stood. If AtEnd, the next read may begin there.
 	Revision Revision

@@ -380,3 +380,22 @@ func TestAValueThatASnapshotCannotHoldIsLost(t *testing.T) {
 		}
 	}
 }
+
+func TestNoMoreIsLookedAtBeforeSinceThanALimit(t *testing.T) {
+	w := newWorld(t)
+	for range 10_000 {
+		w.write("k/a")
+	}
+	at := w.State.Revision()
+	for want, q := range map[bool]change.Query{true: {Since: at, Prefix: "j"}, false: {Since: at, Prefix: "k"}} {
+		if p := w.read(q); p.AtStart != want {
+			t.Errorf("%q: at start %v", q.Prefix, p.AtStart)
+		}
+	}
+	at = w.write("k/a")
+	for _, kinds := range [][]string{nil, {"register.set", interrex.UserChange}} {
+		if p := w.read(change.Query{Since: at, Prefix: "j", Kinds: kinds}); p.AtStart && kinds == nil {
+			t.Errorf("%v: at start, and more were not looked at", kinds)
+		}
+	}
+}

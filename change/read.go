@@ -16,6 +16,8 @@ type Query struct {
 	Tags   []string // any of them; empty: whatever tags it has
 	Kinds  []string // any of them; empty: all
 	Prefix string   // of the key
+
+	waited bool // what is before Since does not matter
 }
 
 // Matches reports whether a change is asked for.
@@ -40,8 +42,8 @@ type Page struct {
 	// First and Last are the first and the last revision that is kept; 0: there is
 	// none.
 	First, Last interrex.Revision
-	// AtStart says that no change that is kept and matches comes before, AtEnd that
-	// none comes behind.
+	// AtStart says that no change that is kept and matches comes before: false also
+	// when maxLook changes were looked at in vain. AtEnd says that none comes behind.
 	AtStart, AtEnd bool
 	// Revision is where the feed stood: nothing that matches is between the last
 	// item, or since, and it, if AtEnd.
@@ -57,6 +59,10 @@ func (t *Table) Read(q Query) (Page, error) {
 	t.mu.RUnlock()
 	return v.read(q, lists, some)
 }
+
+// maxLook is how many changes before since are looked at for one that matches, so
+// that a read costs no more the more is kept.
+const maxLook = 10_000
 
 func (v view) read(q Query, lists lists, some bool) (Page, error) {
 	p := Page{Revision: v.last, AtStart: true, AtEnd: true}
@@ -80,16 +86,24 @@ func (v view) read(q Query, lists lists, some bool) (Page, error) {
 		bytes += e.Size
 		return true
 	}
+	left := maxLook
+	if q.waited {
+		left = 0
+	}
+	earlier := func(e *state.Event) bool {
+		left--
+		return left < 0 || q.Matches(e)
+	}
 	if some {
 		before, after := lists.split(max(q.Since, v.floor))
 		after.forward(take)
-		p.AtStart = q.Since == 0 || !before.any(q.Matches)
+		p.AtStart = q.Since == 0 || !before.any(earlier)
 		return p, nil
 	}
 	v.forward(from, take)
 	if q.Since > 0 {
 		v.backward(from, func(e *state.Event) bool {
-			p.AtStart = !q.Matches(e)
+			p.AtStart = !earlier(e)
 			return p.AtStart
 		})
 	}

@@ -21,8 +21,9 @@ func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 	if err != nil || len(first.Items) > 0 {
 		return first, err
 	}
+	q.waited = true
 	p := first
-	for len(p.Items) == 0 {
+	for over := false; len(p.Items) == 0 && !over; {
 		// A since in the future is waited for as it stands.
 		q.Since = max(q.Since, p.Revision)
 		w, err := t.await(&q)
@@ -36,8 +37,7 @@ func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 				q.Since = max(q.Since, w.at-min(w.at, 1))
 			case <-ctx.Done():
 				t.forget(w)
-				p.AtStart = first.AtStart
-				return p, nil
+				over = true
 			}
 		}
 		if p, err = t.Read(q); err != nil {
@@ -48,11 +48,22 @@ func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 	return p, nil
 }
 
-// await joins those who wait; nil: something has come since.
+// await joins those who wait; nil: something has come since that is to be read.
 func (t *Table) await(q *Query) (*waiter, error) {
+	const few = 1000 // that are looked at here, so that nobody has to begin again for ever
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.feed.last > q.Since {
+	if q.Since < t.feed.floor && q.Since < t.feed.last {
+		return nil, nil
+	}
+	looked, found := 0, false
+	v := t.feed.view()
+	v.forward(v.after(q.Since), func(e *state.Event) bool {
+		looked++
+		found = looked > few || q.Matches(e)
+		return !found
+	})
+	if found {
 		return nil, nil
 	}
 	return t.waiting.join(q)

@@ -153,7 +153,7 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 	if err := c.begin(ctx, r); err != nil {
 		return nil, err
 	}
-	end := time.Now().Add(c.config.Timeout)
+	end := time.Now().Add(max(c.config.Timeout, r.limit))
 	if r.RequestID != "" {
 		return c.once(ctx, end, c.endpoint(), r, r.attempt(r.RequestID, r.Attempt))
 	}
@@ -226,9 +226,9 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 }
 
 // once makes one attempt at one agent. When nobody has answered in
-// attemptTimeout, it is over.
+// attemptTimeout, or in what a request that waits at the agent says, it is over.
 func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *request, op *interrexv1.Operation) ([]byte, error) {
-	if soon := time.Now().Add(attemptTimeout); soon.Before(end) {
+	if soon := time.Now().Add(max(attemptTimeout, r.limit)); soon.Before(end) {
 		end = soon
 	}
 	ctx, cancel := context.WithDeadline(ctx, end)

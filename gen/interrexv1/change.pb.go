@@ -472,7 +472,8 @@ type ChangeServiceListResponse struct {
 	// The first and the last revision that is kept; 0: there is none.
 	First uint64 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
 	Last  uint64 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
-	// No change that is kept and matches comes before the first item.
+	// No change that is kept and matches comes before the first item. Of what is
+	// before since, the nearest 10 000 are looked at; where there are more, false.
 	AtStart bool `protobuf:"varint,4,opt,name=at_start,json=atStart,proto3" json:"at_start,omitempty"`
 	// None came behind the last item.
 	AtEnd bool `protobuf:"varint,5,opt,name=at_end,json=atEnd,proto3" json:"at_end,omitempty"`
