@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
@@ -47,6 +48,7 @@ type node struct {
 	state   *state.State
 	leases  *lease.Table
 	things  *resource.Table
+	changes *change.Table
 	ring    *watch.Ring
 	queue   *queue.Queue
 	applier *leaseapplier.Applier
@@ -102,10 +104,11 @@ func leader(t testing.TB, nodes []*node) (found *node) {
 
 func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*node, edit []func(*Config)) {
 	nd.leases, nd.things = lease.New(lease.Config{}), resource.New()
+	nd.changes = change.New()
 	nd.ring = watch.New(watch.Config{})
 	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future
 	nd.t.Cleanup(nd.ring.Close)
-	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, statetest.NewRegister()}, Publisher: nd.ring})
+	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, nd.changes, statetest.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)
 	nd.state = st
 	nd.t.Cleanup(st.Close)
@@ -191,7 +194,8 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 	config.Leases = &Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {
 		return nd.applier.Waiting(k), nd.tracker.Current().Leader
 	}}
-	config.Services = []Service{Resources{Table: nd.things}.Service()}
+	config.Resources = &Resources{Table: nd.things}
+	config.Changes = &Changes{Table: nd.changes}
 	for _, fn := range edit {
 		fn(&config)
 	}
