@@ -29,6 +29,8 @@ var floors = map[string]int{
 	"lease":                 2, // the table of leases
 	"resource":              2, // the table of resources
 	"change":                2, // the feed of everything that was committed
+	"webhook":               2, // the table of webhooks
+	"fsm":                   2, // the table of an embedder's own state machine
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
@@ -37,6 +39,7 @@ var floors = map[string]int{
 	"reads":                 3, // strong reads
 	"notify":                3, // lease changes into a target
 	"storage":               3, // resources as a storage backend
+	"hookcaller":            3, // the calls of webhooks
 	"client":                3, // what programs import to talk to agents
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
 	"raftworker":            4, // the supervised raft.Raft

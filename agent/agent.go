@@ -52,6 +52,9 @@ func New(c Config) (*Agent, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot make the agent: %w", err)
 	}
+	if c.Observers == nil {
+		c.Observers = new(Observers)
+	}
 	dead := make(chan struct{})
 	close(dead)
 	return &Agent{config: c, dead: dead}, nil
@@ -220,11 +223,24 @@ func (a *Agent) Tracker(name string) (*change.Tracker, error) { return a.tracker
 // asked for once the agent is started, and outlive restarts of it.
 func (a *Agent) Resources() interrex.Resources { return client.ResourcesOf(a) }
 
-// Propose puts a command of an embedder's own table into the log, from any agent,
-// and returns the table's reply.
+// Webhooks sets and reads webhooks, through this agent.
+func (a *Agent) Webhooks() interrex.Webhooks { return client.WebhooksOf(a) }
+
+// Propose puts a command of an embedder's own state machine or table into the log,
+// from any agent, and returns what it answers. What a state machine refuses has
+// an answer, with its revision, and the machine's error.
 func (a *Agent) Propose(ctx context.Context, p interrex.Proposal) (interrex.ProposalAnswer, error) {
 	return client.Propose(ctx, a, p)
 }
+
+// RegisterObserver lets an observer see what this agent applies, from the next
+// change on, and after restarts of the agent too. One that is registered already
+// is registered once. A filter may call it.
+func (a *Agent) RegisterObserver(o *Observer) { a.config.Observers.Register(o) }
+
+// UnregisterObserver ends that: nothing is sent to its channel after it returns.
+// One that is not registered is left alone. A filter may call it.
+func (a *Agent) UnregisterObserver(o *Observer) { a.config.Observers.Unregister(o) }
 
 // Status says how the agent and its cluster are. It asks nobody.
 func (a *Agent) Status() api.Status {

@@ -6,6 +6,7 @@ import (
 	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/manifolds"
 )
 
@@ -27,6 +28,12 @@ type (
 
 // Table makes an embedder's own table: see manifolds.Table.
 type Table = manifolds.Table
+
+// FSM is a state machine of the embedder's own: see fsm.FSM.
+type FSM = fsm.FSM
+
+// FSMCommand is a command to it: see fsm.Command.
+type FSMCommand = fsm.Command
 
 // Slog makes Config.Logger out of a slog.Logger.
 func Slog(to *slog.Logger) *loggo.Context { return manifolds.Slog(to) }

@@ -227,7 +227,7 @@ const maxPrefix = 1024
 var changeKinds = []string{
 	interrex.LeaseClaimed, interrex.LeaseTakenOver, interrex.LeaseTransferred, interrex.LeaseReleased, interrex.LeaseForced,
 	interrex.LeaseExpired, interrex.LeasePinned, interrex.LeaseUnpinned,
-	interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange,
+	interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange, interrex.WebhookSet, interrex.WebhookDeleted,
 }
 
 // list reads the feed, and waits for it.

@@ -102,6 +102,11 @@ type Config struct {
 	Resources *Resources
 	// Changes serves ChangeService and /changes. Optional.
 	Changes *Changes
+	// Webhooks serves WebhookService.
+	Webhooks *Webhooks
+	// Visitors are the requests that are in Queue. Optional: without it another
+	// Server of the same queue does not know of this one's.
+	Visitors *Visitors
 
 	Leadership Leadership
 	// NextLeadership begins a watch of Leadership: the function that it gives
@@ -154,6 +159,7 @@ func (c Config) Validate() error {
 		{"nil State", c.State == nil},
 		{"nil Queue", c.Queue == nil},
 		{"nil Leases", c.Leases == nil || c.Leases.Table == nil},
+		{"nil Webhooks", c.Webhooks == nil || c.Webhooks.Table == nil},
 		{"nil Ring", c.Ring == nil},
 		{"nil Leadership", c.Leadership == nil},
 		{"nil NextLeadership", c.NextLeadership == nil},
@@ -183,6 +189,9 @@ func (c *Config) setDefaults() {
 	c.MaxOpen = orElse(c.MaxOpen, DefaultMaxOpen)
 	if c.Metrics == nil {
 		c.Metrics = prometheus.Gatherers{}
+	}
+	if c.Visitors == nil {
+		c.Visitors = new(Visitors)
 	}
 	if c.Requests == nil {
 		c.Requests = NewMetrics()

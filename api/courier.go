@@ -11,7 +11,6 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 )
 
 // courier sends the requests that only the leader can handle to the leader, and
@@ -113,7 +112,8 @@ func (c *courier) refuse(requests []*request, err error) {
 	}
 }
 
-// enqueue adds requests to this agent's own queue. This agent leads.
+// enqueue adds requests to this agent's own queue, once the webhooks that are for
+// them let them in. This agent leads.
 func (c *courier) enqueue(requests []*request, now time.Time) {
 	ops := make([]*queue.Operation, 0, len(requests))
 	for _, r := range requests {
@@ -125,10 +125,12 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 			c.landed(r, outcome{err: err})
 			continue
 		}
-		ops = append(ops, r.operation(now, func(res state.Result) {
-			r.result = res
-			c.landed(r, outcome{err: res.Err, logged: true})
-		}))
+		v := c.server.config.Visitors.enter(&r.op)
+		if hooks := c.server.hooksFor(r); len(hooks) > 0 {
+			c.ask(r, hooks, v)
+			continue
+		}
+		ops = append(ops, c.operation(r, v, now))
 	}
 	c.server.config.Queue.Enqueue(c.ctx, ops...)
 }
@@ -370,11 +372,13 @@ func (c *courier) poke() {
 	}
 }
 
-// start runs what may have to wait for others; close waits for it.
-func (c *courier) start(fn func()) {
+// start runs what may have to wait for others; close waits for it. It reports
+// whether it did: after close it does not.
+func (c *courier) start(fn func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
 		c.work.Go(fn)
 	}
+	return !c.closed
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -49,6 +50,7 @@ type node struct {
 	leases  *lease.Table
 	things  *resource.Table
 	changes *change.Table
+	hooks   *webhook.Table
 	ring    *watch.Ring
 	queue   *queue.Queue
 	applier *leaseapplier.Applier
@@ -103,12 +105,12 @@ func leader(t testing.TB, nodes []*node) (found *node) {
 }
 
 func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*node, edit []func(*Config)) {
-	nd.leases, nd.things = lease.New(lease.Config{}), resource.New()
+	nd.leases, nd.things, nd.hooks = lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})
 	nd.changes = change.New()
 	nd.ring = watch.New(watch.Config{})
 	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future
 	nd.t.Cleanup(nd.ring.Close)
-	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, nd.changes, statetest.NewRegister()}, Publisher: nd.ring})
+	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, nd.hooks, nd.changes, statetest.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)
 	nd.state = st
 	nd.t.Cleanup(st.Close)
@@ -191,6 +193,7 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 		Engine:         nd.engine,
 		Clock:          clock.WallClock, Logger: quiet{},
 	}
+	config.Webhooks = &Webhooks{Table: nd.hooks}
 	config.Leases = &Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {
 		return nd.applier.Waiting(k), nd.tracker.Current().Leader
 	}}

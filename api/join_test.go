@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/webhook"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -22,11 +23,12 @@ import (
 
 // tables are the tables with a service here, by how their commands begin: what is
 // before a command's number.
-var tables = map[state.TableID][]byte{state.OwnTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil}
+var tables = map[state.TableID][]byte{state.OwnTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil}
 
-// unreached are the state's own commands that no method makes: by SetIdentity a
-// leader notes which cluster this is, and nobody asks for that.
-var unreached = []state.Command{&state.SetIdentity{}}
+// unreached are the commands that no method makes: by SetIdentity a leader notes
+// which cluster this is, and by Advance how far webhooks were told, and nobody asks
+// for that.
+var unreached = map[state.TableID]state.Command{state.OwnTable: &state.SetIdentity{}, state.WebhookTable: &webhook.Advance{}}
 
 // unnamed are the methods that make commands of other names, with the reason.
 var unnamed = map[string]string{
@@ -65,7 +67,7 @@ func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 
 // ours are the services of interrex itself.
 func ours() []Service {
-	return []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service()}
+	return []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New(webhook.Config{})}.Service()}
 }
 
 // served gives the unary methods that a server has, by procedure.
@@ -190,8 +192,8 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 		}
 		note(procedure, table, c)
 	}
-	for _, c := range unreached {
-		note("nobody", state.OwnTable, c)
+	for table, c := range unreached {
+		note("nobody", table, c)
 	}
 	for table := range tables {
 		for number := range 256 {
@@ -205,7 +207,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 // knows reports whether a table's list of operations has a number.
 func knows(t *testing.T, table state.TableID, number byte) bool {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{}), resource.New(), change.New()}})
+	s, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{}), resource.New(), change.New(), webhook.New(webhook.Config{})}})
 	if err != nil {
 		t.Fatal(err)
 	}

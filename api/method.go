@@ -28,6 +28,9 @@ type Service struct {
 	// "features.leases"; empty: it is on. Requests that other agents forward
 	// are served all the same: the service is on there.
 	Off string
+	// Table is the table of a service without methods; of every other one the
+	// methods' numbers name it.
+	Table state.TableID
 	// Data makes the JSON document of an event of the service's table, as the
 	// change feed and webhooks show it. nil: they show null.
 	Data func(*state.Event, *state.State) ([]byte, error)
@@ -49,6 +52,7 @@ type Method struct {
 	answer  func(*part, state.Result, *state.State) (proto.Message, error)          // of a write
 	read    func(proto.Message, *state.State) (proto.Message, error)                // of a read
 	index   func(logIndex uint64) proto.Message                                     // of the read of a log index
+	act     func(context.Context, *Server, *request) (proto.Message, error)         // of what does something here; see act
 	// eventual is how fresh a read is that does not say.
 	eventual bool
 	// await is a read that may wait, in place of read: until ctx ends, which it
@@ -146,7 +150,7 @@ func read[A any, PA wire.Message[A]](body []byte) (PA, error) {
 // table is the table that the service is of: the one that its numbers name.
 func (s Service) table() state.TableID {
 	if len(s.Methods) == 0 {
-		return state.OwnTable
+		return s.Table
 	}
 	return state.TableID(s.Methods[0].Number >> 8)
 }
@@ -217,7 +221,7 @@ func (s Service) declares() (all []declaration) {
 // ValidateServices reports which method of embedders' services conflicts with
 // the others.
 func ValidateServices(services ...Service) error {
-	return new(Server).take(append([]Service{stateService(), Leases{}.Service(), Resources{}.Service()}, services...))
+	return new(Server).take(append([]Service{stateService(), Leases{}.Service(), Resources{}.Service(), Webhooks{}.Service()}, services...))
 }
 
 // take adds services. The error says which of their methods does not fit.
@@ -251,6 +255,12 @@ func (s *Server) take(services []Service) error {
 		}
 	}
 	return nil
+}
+
+// Data makes the JSON document of an event, as webhooks are told it; null where
+// its table's service has none.
+func (s *Server) Data(e *state.Event) ([]byte, error) {
+	return s.documents.data(e, s.config.State)
 }
 
 // served refuses the methods of a service that is switched off here.

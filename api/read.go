@@ -42,8 +42,20 @@ func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 	return s.readHere(ctx, r)
 }
 
-// readHere answers an eventual read from this agent's state.
-func (s *Server) readHere(ctx context.Context, r *request) outcome {
+// waits reports whether an eventual read may have to wait: for a revision, or for
+// what it asks for.
+func (s *Server) waits(r *request) bool {
+	return r.method.await != nil || s.config.State.Revision() < r.read.min
+}
+
+// readHere answers an eventual read from this agent's state, or does what a method
+// does here.
+func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
+	if r.method.act != nil {
+		defer s.guard(r.method.Number, &o.err)
+		o.message, o.err = r.method.act(ctx, s, r)
+		return o
+	}
 	reaching, cancel := context.WithTimeout(ctx, s.config.ReadWait)
 	err := s.reach(reaching, r.caller, r.read.min)
 	cancel()

@@ -63,6 +63,7 @@ func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message prot
 		if r.read, err = readOptionsOf(m, message); err == nil {
 			err = r.fits()
 		}
+		r.read.eventual = r.read.eventual || m.act != nil // nobody else's read waits for it
 		return r, err
 	}
 	r.errand = &errand{}

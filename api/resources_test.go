@@ -157,7 +157,7 @@ func TestWhatIsWrongWithARequestForResourcesIsSaid(t *testing.T) {
 		{"Write", `{"resource":{"id":{"name":"x"}}}`, "type: group: 1 to 63 bytes are allowed, not 0"},
 		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"owner_lease":{"key":"me"}}}`, "owner_lease: token: 0 is no token"},
 		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"metadata":{"":"x"}}}`, "metadata: a key is empty"},
-		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"data":{"a":1}}}`, `give an object with its type, such as {"@type"`},
+		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"data":{"a":1}}}`, `of its message, such as {"@type"`},
 		{"Read", `{"id":{` + serverType + `}}`, "name: 1 to 512 bytes are allowed, not 0"},
 		{"Delete", `{"id":{` + serverType + `,"name":"a\u0000b"}}`, "unprintable"},
 		{"List", `{` + serverType + `,"tenancy":{"partition":"a*"}}`, "tenancy: partition"},

@@ -23,6 +23,7 @@ type Server struct {
 	methods    methods
 	takers     takers
 	watches    map[uint32]*WatchMethod // by number
+	documents  Changes                 // of the events of all tables
 	readIndex  *Method
 	calls      *calls
 	reports    reporter
@@ -38,7 +39,7 @@ func New(c Config) (*Server, error) {
 	}
 	c.setDefaults()
 	s := &Server{config: c, calls: newCalls()}
-	services := append([]Service{stateService(), c.Leases.Service()}, c.Services...)
+	services := append([]Service{stateService(), c.Leases.Service(), c.Webhooks.Service()}, c.Services...)
 	if c.Resources != nil {
 		services = append(services, c.Resources.Service())
 	}
@@ -46,6 +47,7 @@ func New(c Config) (*Server, error) {
 		c.Changes.Services = services
 		services = append(services, c.Changes.Service())
 	}
+	s.documents.Services = services
 	if err := s.take(services); err != nil {
 		return nil, errors.Annotate(err, "cannot serve")
 	}

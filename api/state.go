@@ -1,14 +1,17 @@
 package api
 
 import (
+	"encoding/json"
 	"io"
 	"math"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
 )
 
 // stateService is StateService: the operations of the replicated state itself,
@@ -54,24 +57,55 @@ func settingsSet(r state.Result, _ *state.State) (*interrexv1.SetSettingsRespons
 	return &interrexv1.SetSettingsResponse{Revision: uint64(r.Revision)}, nil
 }
 
-// proposeMethod is for embedders' own tables only: it must not bypass what the
+// proposeMethod is for what is the embedders' own: it must not bypass what the
 // services of interrex's tables check.
 func proposeMethod() Method {
 	m := newMethod[interrexv1.ProposeRequest, interrexv1.ProposeResponse](interrexv1.StateServiceProposeProcedure)
 	m.command = func(q proto.Message, s *state.State) (state.TableID, state.Command, error) {
 		p := q.(*interrexv1.ProposeRequest)
-		table := state.TableID(p.GetTable())
-		if p.GetTable() != uint32(table) || table < state.FirstOwnTable {
-			return 0, nil, interrex.Errorf(interrex.KindInvalid, "table: %d is no embedder's own: those have %d to %d", p.GetTable(), state.FirstOwnTable, math.MaxUint16)
+		table, err := proposedTo(p.GetTable(), s)
+		if err != nil {
+			return 0, nil, err
 		}
 		c, err := s.Decode(table, p.GetData())
 		return table, proposed{c}, err
 	}
 	m.answer = func(p *part, r state.Result, s *state.State) (proto.Message, error) {
-		reply, err := s.AppendReply(nil, p.table, r.Reply)
-		return &interrexv1.ProposeResponse{Reply: reply, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
+		answer := &interrexv1.ProposeResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}
+		var err error
+		if reply, is := r.Reply.(*fsm.Reply); is {
+			var refused *interrex.Error
+			if answer.Reply, refused, err = reply.Answer(); refused != nil {
+				answer.Refused = wire.Detail(refused)
+			}
+			return answer, err
+		}
+		answer.Reply, err = s.AppendReply(nil, p.table, r.Reply)
+		return answer, err
 	}
 	return m
+}
+
+// proposedTo gives the table of a proposal, which names it, or no table for the
+// agents' own state machine.
+func proposedTo(table uint32, s *state.State) (state.TableID, error) {
+	switch {
+	case table == 0 && s.Knows(state.FSMTable):
+		return state.FSMTable, nil
+	case table == 0:
+		return 0, interrex.Errorf(interrex.KindInvalid, "table: 0 is the agents' own state machine, and they have none: set agent.Config.FSM")
+	case table < uint32(state.FirstOwnTable) || table > math.MaxUint16:
+		return 0, interrex.Errorf(interrex.KindInvalid, "table: %d is no embedder's own: those have %d to %d", table, state.FirstOwnTable, math.MaxUint16)
+	}
+	return state.TableID(table), nil
+}
+
+// Machine is the service of an embedder's own state machine, which is reached
+// through StateService/Propose.
+func Machine() Service {
+	return Service{Table: state.FSMTable, Data: func(e *state.Event, _ *state.State) ([]byte, error) {
+		return json.Marshal(e.Value)
+	}}
 }
 
 // proposed is a command that only operators may propose.
@@ -83,6 +117,14 @@ func (p proposed) Mint(random io.Reader) ([]byte, error) {
 		return m.Mint(random)
 	}
 	return nil, nil
+}
+
+// Announce implements state.Announcer.
+func (p proposed) Announce() state.Announcement {
+	if a, is := p.Command.(state.Announcer); is {
+		return a.Announce()
+	}
+	return state.Announcement{}
 }
 
 // About implements state.Command.

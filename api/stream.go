@@ -94,12 +94,12 @@ func (st *stream) room() error {
 }
 
 // accept begins the operations of one message: its writes as one batch, its
-// linearizable reads in one round.
+// linearizable reads in one round, and its local reads one after the other.
 func (st *stream) accept(m *interrexv1.OperateRequest) {
 	for _, id := range m.GetCancels() {
 		st.cancel(id)
 	}
-	var writes, strong []*request
+	var writes, local, strong []*request
 	for _, in := range m.GetOperations() {
 		r, err := st.begin(in)
 		switch {
@@ -107,13 +107,16 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 			st.refuse(in, err)
 		case r.method.Writes():
 			writes = append(writes, r)
-		case r.read.eventual:
+		case r.read.eventual && st.server.waits(r):
 			st.readHere(r)
+		case r.read.eventual:
+			local = append(local, r)
 		default:
 			strong = append(strong, r)
 		}
 	}
 	st.courier.send(writes)
+	st.readNow(local)
 	st.readAll(strong)
 	if !st.sweeping.Load() && st.courier.isAbroad() {
 		st.poke() // the writer checks on it
@@ -196,6 +199,20 @@ func (st *stream) start(fn func()) {
 		if err := st.guarded(func() error { fn(); return nil }); err != nil {
 			st.end(err)
 		}
+	})
+}
+
+// readNow answers reads of what this agent has.
+func (st *stream) readNow(reads []*request) {
+	if len(reads) == 0 {
+		return
+	}
+	st.start(func() {
+		outcomes := make([]outcome, len(reads))
+		for i, r := range reads {
+			outcomes[i] = st.server.look(r, st.server.begun())
+		}
+		st.settleAll(reads, outcomes)
 	})
 }
 

@@ -115,6 +115,11 @@ func Watch[A, Q, E any, PA wire.Message[A], PQ wire.Message[Q], PE wire.Message[
 		return asks(q, s)
 	}
 	m.event = func(e *state.Event, s *state.State) ([]byte, error) {
+		if _, lost := e.Value.(state.Lost); lost {
+			compacted := interrex.Errorf(interrex.KindCompacted, "watch: what happened at revision %d is known, and not how: list again, or watch since then", e.Revision)
+			compacted.FirstRevision = e.Revision
+			return nil, compacted
+		}
 		made, err := event(e, s)
 		if err != nil {
 			return nil, err

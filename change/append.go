@@ -28,6 +28,11 @@ const opAppend byte = 1
 // About is part of state.Command.
 func (c *Append) About() state.About { return state.About{Name: "append"} }
 
+// Announce is part of state.Announcer.
+func (c *Append) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.UserChange}}
+}
+
 // Validate reports which field is not allowed.
 func (c *Append) Validate() error {
 	if err := ValidateData(c.Data); err != nil {

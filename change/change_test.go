@@ -363,3 +363,20 @@ func TestLongPollsAreLimited(t *testing.T) {
 		}
 	})
 }
+
+// A register has no codec of its events: what they were is lost in a snapshot.
+func TestAValueThatASnapshotCannotHoldIsLost(t *testing.T) {
+	w := newWorld(t)
+	at := w.write("k/a")
+	user := w.append("1", "a")
+	for range 2 {
+		w.Restart()
+		e, ok := w.feed.Get(at)
+		if _, lost := e.Value.(state.Lost); !ok || !lost || e.Key != "k/a" {
+			t.Errorf("%+v, %v", e, ok)
+		}
+		if e, ok := w.feed.Get(user); !ok || e.Value.(*change.User).Data != "1" {
+			t.Errorf("%+v, %v", e, ok)
+		}
+	}
+}

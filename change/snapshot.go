@@ -19,6 +19,13 @@ import (
 // maxItem is more than the bytes of any change that can be.
 const maxItem = 4 << 20
 
+// What stands in a snapshot of an event's value.
+const (
+	valueNone byte = iota
+	valueKept      // and its bytes
+	valueLost
+)
+
 // frozen is the content of a snapshot.
 type frozen struct {
 	view  view
@@ -53,9 +60,14 @@ func (f *frozen) appendEvent(b []byte, e *state.Event) []byte {
 	b = binary.AppendVarint(b, int64(e.Now))
 	b = binary.AppendVarint(b, e.Wall.UnixNano())
 	b = binary.AppendUvarint(b, uint64(e.Size))
-	c := f.codec(e.Table)
-	if b = codec.AppendBool(b, c != nil && e.Value != nil); c != nil && e.Value != nil {
-		b = c.AppendEvent(b, e.Value)
+	_, lost := e.Value.(state.Lost)
+	switch c := f.codec(e.Table); {
+	case e.Value == nil:
+		b = append(b, valueNone)
+	case c == nil, lost:
+		b = append(b, valueLost)
+	default:
+		b = c.AppendEvent(append(b, valueKept), e.Value)
 	}
 	return b
 }
@@ -94,15 +106,18 @@ func (f *feed) restore(d *codec.Decoder, codecOf func(state.TableID) state.Event
 		Kind: strings.Clone(d.Text()), Key: strings.Clone(d.Text()),
 		Now: state.Time(d.Varint()), Wall: time.Unix(0, d.Varint()).UTC(), Size: int(d.Uvarint()),
 	}
-	valued := d.Bool()
+	value := d.Uvarint()
 	rest := d.Rest()
-	if d.Failed() || !valued && rest != "" || e.Size < 0 {
+	if d.Failed() || value > uint64(valueLost) || value != uint64(valueKept) && rest != "" || e.Size < 0 {
 		return errors.New("it is malformed")
 	}
 	if e.Revision <= f.floor || e.Revision > f.last || len(f.runs) > 0 && e.Revision < f.runs[len(f.runs)-1].last() {
 		return fmt.Errorf("revision %d is out of order", e.Revision)
 	}
-	if valued {
+	if value == uint64(valueLost) {
+		e.Value = state.Lost{}
+	}
+	if value == uint64(valueKept) {
 		c := codecOf(e.Table)
 		if c == nil {
 			return fmt.Errorf("revision %d is of table %d, whose changes cannot be read here", e.Revision, e.Table)

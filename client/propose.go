@@ -5,11 +5,12 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
 )
 
-// Propose puts a command of an embedder's own table into the log, and returns
-// the table's reply. It is for tables without a service of their own, and for
-// operators and the agent's own process.
+// Propose puts a command of an embedder's own state machine or table into the
+// log, and returns the answer. A command that the state machine refuses has an
+// answer, and its error. It is for operators and the agent's own process.
 func Propose(ctx context.Context, by Caller, p interrex.Proposal) (interrex.ProposalAnswer, error) {
 	m, err := Call[interrexv1.ProposeRequest, interrexv1.ProposeResponse](ctx, by, interrexv1.StateServiceProposeProcedure,
 		&interrexv1.ProposeRequest{Table: uint32(p.Table), Data: p.Data},
@@ -17,5 +18,9 @@ func Propose(ctx context.Context, by Caller, p interrex.Proposal) (interrex.Prop
 	if err != nil {
 		return interrex.ProposalAnswer{}, err
 	}
-	return interrex.ProposalAnswer{Reply: m.GetReply(), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}, nil
+	answer := interrex.ProposalAnswer{Reply: m.GetReply(), Replayed: m.GetReplayed(), Revision: interrex.Revision(m.GetRevision())}
+	if refused := wire.FromDetail(m.GetRefused()); refused != nil {
+		return answer, refused
+	}
+	return answer, nil
 }

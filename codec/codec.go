@@ -4,6 +4,7 @@ package codec
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/interrex/interrex"
@@ -98,8 +99,12 @@ func (d *Decoder) Bool() bool {
 
 // Text reads what AppendText wrote.
 func (d *Decoder) Text() string {
-	n := d.Uvarint()
-	if n > uint64(len(d.rest)) {
+	return d.Bytes(int(min(d.Uvarint(), math.MaxInt)))
+}
+
+// Bytes reads n bytes that have no length before them.
+func (d *Decoder) Bytes(n int) string {
+	if n > len(d.rest) {
 		d.Fail()
 		return ""
 	}

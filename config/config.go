@@ -80,11 +80,13 @@ type Raft struct {
 	LeaderLeaseTimeout time.Duration `yaml:"leader-lease-timeout"`
 	// NoLeaderTimeout restarts raft after so long without a leader.
 	NoLeaderTimeout time.Duration `yaml:"no-leader-timeout"`
-	// SnapshotRetention is how many snapshots are kept.
+	// SnapshotRetention is how many snapshots are kept, the newest ones: 1 to 100.
 	SnapshotRetention int `yaml:"snapshot-retention"`
-	// SnapshotInterval is how often it is checked whether a snapshot is due.
+	// SnapshotInterval is how often it is checked whether a snapshot is due: 1 s
+	// to 1 h.
 	SnapshotInterval time.Duration `yaml:"snapshot-interval"`
-	// SnapshotThreshold is how many entries since the last one make it due.
+	// SnapshotThreshold is how many entries since the last one make it due; with
+	// fewer there is none.
 	SnapshotThreshold uint64 `yaml:"snapshot-threshold"`
 	// NonSyncedWritesToRaftLog leaves fsync out: a crash of the machine may
 	// lose what was answered.
@@ -97,6 +99,9 @@ type Features struct {
 	Leases    Switch `yaml:"leases"`
 	Resources Switch `yaml:"resources"`
 	Changes   Switch `yaml:"changes"`
+	// Webhooks, when they are off on the agent that leads, are not called: those
+	// that are asked before operations answer by their policy, and events wait.
+	Webhooks Switch `yaml:"webhooks"`
 }
 
 // Notify says where changes of leases are carried to.
@@ -141,7 +146,7 @@ func Default() Config {
 			SnapshotInterval:  2 * time.Minute,
 			SnapshotThreshold: 8192,
 		},
-		Features: Features{Leases: On, Resources: On, Changes: On},
+		Features: Features{Leases: On, Resources: On, Changes: On, Webhooks: On},
 		Notify:   Notify{LeaseHolders: NotifySQLite},
 		Logging:  Logging{Level: "info", Config: "<root>=INFO", Format: "auto"},
 	}
@@ -175,6 +180,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Features.Changes == Unset {
 		c.Features.Changes = On
+	}
+	if c.Features.Webhooks == Unset {
+		c.Features.Webhooks = On
 	}
 	if c.Notify.LeaseHolders == "" {
 		c.Notify.LeaseHolders = NotifyOff

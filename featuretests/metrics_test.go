@@ -113,6 +113,14 @@ func TestTheListOfMetricsIsWhatAgentsServe(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for when, url := range map[interrex.WebhookWhen]string{interrex.WebhookBefore: hookServer(t, nil), interrex.WebhookAfter: hookServer(t, nil)} {
+		if _, err := f.client().Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: interrex.Webhook{Name: string(when), URL: url, When: when}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/asked"), Holder: "ann", TTL: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
 	want := listed(t)
 	eventually(t, "agents serve what is listed, and nothing else", func() error {
 		got := map[string]metric{}

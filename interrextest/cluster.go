@@ -231,12 +231,37 @@ func (c *Cluster) Cut(from, to int) { c.network.cut(from, to) }
 
 // Isolate cuts agent i off, both ways.
 func (c *Cluster) Isolate(i int) {
-	for j := range c.agents {
-		if j != i {
-			c.network.cut(i, j)
-			c.network.cut(j, i)
+	c.network.isolate(i, len(c.agents))
+}
+
+// Partition cuts the agents into groups that hear nothing of each other, both
+// ways, until Heal. Who is in no group is alone.
+func (c *Cluster) Partition(groups ...[]int) {
+	of := map[int]int{}
+	for n, group := range groups {
+		for _, i := range group {
+			of[i] = n + 1
 		}
 	}
+	for i := range c.agents {
+		for j := range c.agents {
+			if i != j && (of[i] != of[j] || of[i] == 0) {
+				c.network.cut(i, j)
+			}
+		}
+	}
+}
+
+// Crash ends agent i as a loss of power does for the others: it hands nothing
+// over, releases nothing, and nothing more of it arrives anywhere, what it was
+// about to send included. What it has written stays, synced or not: that is the
+// kernel's. Start brings it back.
+func (c *Cluster) Crash(i int) {
+	c.t.Helper()
+	restore := c.network.isolate(i, len(c.agents))
+	c.Kill(i)
+	c.network.drop(i)
+	restore()
 }
 
 // Heal ends all cuts.

@@ -1,6 +1,7 @@
 // Package interrextest owns the test kit for programs that embed agents or
-// speak to them: one agent in memory, and a cluster on loopback that can be
-// stopped, killed, and cut apart one way.
+// speak to them: one agent in memory, a cluster on loopback whose agents can be
+// stopped, killed, crashed and cut apart, also one way, and a check of one's own
+// state machine.
 //
 //	func TestReconcilerRunsOnOneAgent(t *testing.T) {
 //		a := interrextest.New(t)

@@ -1,6 +1,7 @@
 package interrextest_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -17,6 +18,54 @@ func TestNewAgentIsReady(t *testing.T) {
 	}
 	if err := held.Release(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestAMinorityGrantsNothingAndCatchesUp(t *testing.T) {
+	c := interrextest.NewCluster(t, 5)
+	lost := c.Leader()
+	minority := []int{lost, (lost + 1) % 5}
+	majority := []int{(lost + 2) % 5, (lost + 3) % 5, (lost + 4) % 5}
+	c.Partition(minority, majority)
+	key := interrex.Key{Namespace: "mine", Name: "leader"}
+	won, err := c.Client(majority...).Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if got, err := c.Client(minority...).Leases().Claim(ctx, interrex.ClaimRequest{Key: key, Holder: "bob", TTL: time.Hour}); err == nil {
+		t.Errorf("the minority grants %+v", got)
+	}
+	c.Heal()
+	for _, a := range c.Agents() {
+		got, _, err := a.Leases().Get(t.Context(), key, interrex.ReadOptions{})
+		if err != nil || got.Token != won.Lease.Token {
+			t.Errorf("agent %s: %+v, %v", a.ID(), got, err)
+		}
+	}
+}
+
+func TestACrashLosesNothingThatWasAnswered(t *testing.T) {
+	c := interrextest.NewCluster(t, 3)
+	key := interrex.Key{Namespace: "mine", Name: "leader"}
+	won, err := c.Client().Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "ann", TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		crashed := c.Leader()
+		c.Crash(crashed)
+		if c.Leader() == crashed {
+			t.Fatalf("agent %d leads after its crash", crashed)
+		}
+		c.Start(crashed)
+	}
+	for i, a := range c.Agents() {
+		got, _, err := c.Client(i).Leases().Get(t.Context(), key, interrex.ReadOptions{})
+		if err != nil || got.Token != won.Lease.Token {
+			t.Errorf("agent %s: %+v, %v", a.ID(), got, err)
+		}
 	}
 }
 

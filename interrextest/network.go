@@ -18,7 +18,7 @@ type network struct {
 	cuts    map[link]bool
 	changed chan struct{} // closed when cuts has
 	closed  bool
-	conns   map[net.Conn]struct{}
+	conns   map[net.Conn]link
 }
 
 // link is one way between two agents.
@@ -26,7 +26,7 @@ type link struct{ from, to int }
 
 func newNetwork(address func(string) (int, string, bool)) *network {
 	return &network{
-		address: address, cuts: map[link]bool{}, changed: make(chan struct{}), conns: map[net.Conn]struct{}{},
+		address: address, cuts: map[link]bool{}, changed: make(chan struct{}), conns: map[net.Conn]link{},
 	}
 }
 
@@ -34,6 +34,45 @@ func (n *network) cut(from, to int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.cuts[link{from, to}] = true
+}
+
+// isolate cuts an agent off from all others. restore ends those cuts that were not
+// there before.
+func (n *network) isolate(i, agents int) (restore func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var added []link
+	for j := range agents {
+		for _, l := range []link{{i, j}, {j, i}} {
+			if i != j && !n.cuts[l] {
+				n.cuts[l] = true
+				added = append(added, l)
+			}
+		}
+	}
+	return func() { n.mend(added...) }
+}
+
+// drop ends an agent's connections, with what is on its way.
+func (n *network) drop(i int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for conn, l := range n.conns {
+		if l.from == i || l.to == i {
+			conn.Close()
+		}
+	}
+}
+
+// mend ends some cuts.
+func (n *network) mend(links ...link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range links {
+		delete(n.cuts, l)
+	}
+	close(n.changed)
+	n.changed = make(chan struct{})
 }
 
 func (n *network) heal() {
@@ -135,7 +174,7 @@ func (n *network) carry(near, far net.Conn, from, to int) bool {
 		far.Close()
 		return false
 	}
-	n.conns[near], n.conns[far] = struct{}{}, struct{}{}
+	n.conns[near], n.conns[far] = link{from, to}, link{from, to}
 	n.pumps.Go(func() { n.pump(far, near, link{from, to}) })
 	n.pumps.Go(func() { n.pump(near, far, link{to, from}) })
 	return true

@@ -21,6 +21,14 @@ type Claim struct {
 // About is part of state.Command.
 func (c *Claim) About() state.About { return state.About{Name: "claim", Key: c.Key} }
 
+// Announce is part of state.Announcer.
+func (c *Claim) Announce() state.Announcement {
+	if c.Takeover { // of a name that is free it is a claim
+		return state.Announcement{Kinds: []string{interrex.LeaseTakenOver, interrex.LeaseClaimed}, Key: c.Key.String()}
+	}
+	return state.Announcement{Kinds: []string{interrex.LeaseClaimed}, Key: c.Key.String()}
+}
+
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Claim) Validate() error {

@@ -28,6 +28,11 @@ const MaxPinFor = 10 * 365 * 24 * time.Hour
 // About is part of state.Command.
 func (c *Pin) About() state.About { return state.About{Name: "pin", Key: c.Key} }
 
+// Announce is part of state.Announcer.
+func (c *Pin) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.LeasePinned}, Key: c.Key.String()}
+}
+
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Pin) Validate() error {

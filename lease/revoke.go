@@ -20,6 +20,14 @@ func (c *Revoke) About() state.About {
 	return state.About{Name: "revoke", Key: c.Key, Privileged: c.Force}
 }
 
+// Announce is part of state.Announcer.
+func (c *Revoke) Announce() state.Announcement {
+	if c.Force {
+		return state.Announcement{Kinds: []string{interrex.LeaseForced}, Key: c.Key.String()}
+	}
+	return state.Announcement{Kinds: []string{interrex.LeaseReleased}, Key: c.Key.String()}
+}
+
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Revoke) Validate() error {

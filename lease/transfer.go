@@ -21,6 +21,11 @@ type Transfer struct {
 // About is part of state.Command.
 func (c *Transfer) About() state.About { return state.About{Name: "transfer", Key: c.Key} }
 
+// Announce is part of state.Announcer.
+func (c *Transfer) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.LeaseTransferred}, Key: c.Key.String()}
+}
+
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Transfer) Validate() error {

@@ -17,6 +17,11 @@ type Unpin struct {
 // About is part of state.Command.
 func (c *Unpin) About() state.About { return state.About{Name: "unpin", Key: c.Key} }
 
+// Announce is part of state.Announcer.
+func (c *Unpin) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.LeaseUnpinned}, Key: c.Key.String()}
+}
+
 // Validate reports which field is not allowed. It does not check the key: see
 // state.Command.
 func (c *Unpin) Validate() error { return interrex.ValidateOwner(c.Owner) }

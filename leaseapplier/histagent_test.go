@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 )
 
 // skewed is a clock that runs at a rate of its own.
@@ -72,7 +73,8 @@ type agent struct {
 func (h *history) newAgent(id string) *agent {
 	a := &agent{h: h, clock: skewed{clock.WallClock, time.Now(), h.rate()}, streams: map[string]*client.Stream{}}
 	a.leases, a.ring, a.tracker = lease.New(lease.Config{}), watch.New(watch.Config{}), new(leadership.Tracker)
-	st, err := state.New(state.Config{Tables: []state.Table{a.leases}, Publisher: publisher{a.ring, h.rules}, Clock: a.clock})
+	hooks := webhook.New(webhook.Config{})
+	st, err := state.New(state.Config{Tables: []state.Table{a.leases, hooks}, Publisher: publisher{a.ring, h.rules}, Clock: a.clock})
 	h.must(err)
 	a.member = &member{log: h.log, id: id, state: st, wake: make(chan struct{}, 1), stop: make(chan struct{}), told: a.follow}
 	a.queue, err = queue.New(queue.Config{Clock: a.clock})
@@ -82,7 +84,7 @@ func (h *history) newAgent(id string) *agent {
 	protocols.SetUnencryptedHTTP2(true)
 	a.http = &http.Client{Transport: &http.Transport{Protocols: protocols, DialContext: h.net.dialer(id)}}
 	a.server, err = api.New(api.Config{
-		ID: id, State: st, Leases: &api.Leases{Table: a.leases}, Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
+		ID: id, State: st, Leases: &api.Leases{Table: a.leases}, Webhooks: &api.Webhooks{Table: hooks}, Visitors: new(api.Visitors), Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
 		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return a.tracker.Watch().Next },
 		Reads:          func() (api.Reads, bool) { return nil, false },
 		Forward:        a.forward, Engine: noEngine{}, Clock: a.clock, Logger: silent{},

@@ -16,6 +16,8 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
@@ -66,6 +68,10 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "free space in the data directory's file system, before raft's log has none"},
 		{Name: "disk-slow", Look: s.diskSlow,
 			Do: "give the data directory a faster disk, or one that it has for itself: each write waits for it"},
+		{Name: "fsm-snapshot-failed", Look: s.fsmSnapshotFailed,
+			Do: "mend the program's state machine: until a snapshot succeeds raft's log grows, and nothing is lost"},
+		{Name: "fsm-stopped", Look: s.fsmStopped,
+			Do: "restart this agent with a program whose state machine is mended: it is restored from snapshot and log; leases are not affected; until then this agent makes no snapshots, and its log grows"},
 		{Name: "halted", Look: s.halted,
 			Do: "run the version that the others run; if it is this agent's disk, give it an empty directory"},
 		{Name: "limit-near", Look: s.limitNear,
@@ -86,6 +92,10 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "mend this agent as the peer's words say: its directory, certificate, CA or version; an empty directory cannot take the place of a member's"},
 		{Name: "snapshot-loop", Look: s.snapshotLoop,
 			Do: "if it goes on, restart this agent, and the leader"},
+		{Name: "webhook-failing", Look: s.webhookFailing,
+			Do: "mend what the webhook calls, and see 'interrex webhook test NAME'; or delete the webhook"},
+		{Name: "webhook-skipped", Look: s.webhookSkipped,
+			Do: "bring what the webhook calls in step by hand: these events are not told again; the alarm ends after an hour, or when the webhook is set again"},
 		{Name: "worker-failing", Look: s.workerFailing, After: restartGrace, Keep: again,
 			Do: "see interrex agent report; the worker is started again by itself"},
 	}
@@ -272,6 +282,26 @@ func (s *Set) halted(time.Time) []alarm.Finding {
 	return nil
 }
 
+func (s *Set) fsmStopped(time.Time) []alarm.Finding {
+	m := s.Present.now().machine
+	if m == nil || m.Stopped() == nil {
+		return nil
+	}
+	return alarm.Found(stopText("the program's state machine is stopped on this agent", m.Stopped()))
+}
+
+func (s *Set) fsmSnapshotFailed(time.Time) []alarm.Finding {
+	m := s.Present.now().machine
+	if m == nil || m.SnapshotFailed() == nil || m.Stopped() != nil {
+		return nil
+	}
+	return alarm.Found(stopText("no snapshot can be made", m.SnapshotFailed()))
+}
+
+func stopText(what string, stop *fsm.Stop) string {
+	return fmt.Sprintf("%s since %s: %s", what, stop.Since.UTC().Format(time.RFC3339), stop.Reason)
+}
+
 func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 	now := s.Present.now()
 	note := func(what string, is, limit int64) {
@@ -294,6 +324,12 @@ func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 		used := now.resources.Usage()
 		note("resources.max-count", used.Count, used.MaxCount)
 		note("resources.max-bytes", used.Bytes, used.MaxBytes)
+	}
+	if now.webhooks != nil {
+		note("webhooks", int64(len(now.webhooks.Hooks())), interrex.MaxWebhooks)
+	}
+	if now.hooks != nil {
+		note("webhook-calls", int64(now.hooks.Calls()), hookcaller.MaxCalls)
 	}
 	return found
 }

@@ -36,7 +36,7 @@ import (
 )
 
 // elsewhereTested are the conditions that need other agents: see package agent.
-var elsewhereTested = []string{"bootstrap-waiting", "member-silent", "peer-refused", "quorum-lost", "refused"}
+var elsewhereTested = []string{"bootstrap-waiting", "fsm-snapshot-failed", "fsm-stopped", "member-silent", "peer-refused", "quorum-lost", "refused"}
 
 // trouble makes something wrong, and gives what mends it.
 type trouble struct {
@@ -223,8 +223,10 @@ var troubles = map[string][]trouble{
 	"raft-down": {
 		{fails(RaftName, errors.New("no leader")), "no leader"},
 	},
-	"snapshot-loop":  {{ails(health{stuck: 77}), "log index 77"}},
-	"worker-failing": {{fails(QueueName, errors.New("boom")), "boom"}},
+	"snapshot-loop":   {{ails(health{stuck: 77}), "log index 77"}},
+	"webhook-failing": {{failingHook, "5 failures in a row, the last: "}},
+	"webhook-skipped": {{skippedHook, "it was not told of revisions 2 to "}},
+	"worker-failing":  {{fails(QueueName, errors.New("boom")), "boom"}},
 }
 
 // replaced is a pair of files that is in force and is replaced by something else.

@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 )
 
 // leasesFeature lives while leases are switched on.
@@ -85,6 +86,10 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	hooks, err := get[*webhook.Table](ctx, s.name(StateName))
+	if err != nil {
+		return nil, err
+	}
 	resources, err := get[*resource.Table](ctx, s.name(StateName))
 	if err != nil {
 		return nil, err
@@ -111,6 +116,8 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	c.Services = services
 	c.Resources = &api.Resources{Table: resources, Off: off("resources", features.Resources)}
 	c.Changes = &api.Changes{Table: changes, Off: off("changes", features.Changes)}
+	c.Webhooks = s.webhookService(hooks, off("webhooks", features.Webhooks))
+	c.Visitors = &s.visitors
 	server, err := api.New(c)
 	if err != nil {
 		return nil, err

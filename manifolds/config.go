@@ -15,10 +15,13 @@ import (
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 )
 
 // AgentConfig is what an agent is made of: what an operator sets (see package
@@ -69,6 +72,13 @@ type AgentConfig struct {
 	// Tables are the embedder's own, beside interrex's. All agents of a cluster
 	// have the same ones.
 	Tables []Table
+	// FSM makes a state machine of the embedder's own, empty, for what needs no
+	// table. It is called each time the replicated state starts: the newest one is
+	// the one in use. All agents of a cluster have it, or none. agent.Propose, with
+	// no table, brings commands to it. nil: there is none.
+	FSM func() fsm.FSM
+	// Observers see what this agent applies. nil: nobody does.
+	Observers *watch.Observers
 	// Load reads the configuration anew for a reload. nil: there is none.
 	Load func() (config.Config, error)
 	// Drain is called by the operator's wish to stop the agent politely; it
@@ -108,7 +118,7 @@ func (c AgentConfig) validTables() error {
 			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstOwnTable)
 		}
 	}
-	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}))}).Validate(); err != nil {
+	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}), webhook.New(webhook.Config{}))}).Validate(); err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
 	if err := api.ValidateServices(services...); err != nil {

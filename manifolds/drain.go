@@ -16,9 +16,17 @@ import (
 // follows in any case.
 func (s *Set) Drain(ctx context.Context) error {
 	step := func(what string) { s.Present.change(func(p *parts) { p.draining, p.step = true, what }) }
-	step("another agent to lead")
 	now := s.Present.now()
 	var failed []error
+	if now.teller != nil {
+		step("the webhooks' positions to be noted")
+		bounded, cancel := context.WithTimeout(ctx, noteTimeout)
+		if err := now.teller.Note(bounded); err != nil { // who leads next tells some events twice
+			s.logger("webhooks").Infof("%v", err)
+		}
+		cancel()
+	}
+	step("another agent to lead")
 	if now.raft != nil {
 		// Others elect a leader by themselves, if later: no reason to fail.
 		if err := now.raft.HandOver(ctx); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -28,6 +29,7 @@ type agentMetrics struct {
 	requests    *api.Metrics
 	overstayed  prometheus.Counter
 	projections prometheus.Counter
+	hooks       *hookcaller.Metrics
 	starts      *prometheus.CounterVec
 	up          *prometheus.GaugeVec
 }
@@ -36,6 +38,7 @@ func newAgentMetrics(s *Set) *agentMetrics {
 	m := &agentMetrics{
 		applier:  leaseapplier.NewMetrics(s.config.Agent.Clock),
 		requests: api.NewMetrics(),
+		hooks:    hookcaller.NewMetrics(),
 		overstayed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "interrex_lease_overstayed_total", Help: "Users of a lease held through this agent, or of a worker, that had not stopped when they had to."}),
 		projections: prometheus.NewCounter(prometheus.CounterOpts{
@@ -49,7 +52,7 @@ func newAgentMetrics(s *Set) *agentMetrics {
 		Name: "interrex_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": s.config.Agent.Version, "go": runtime.Version()}})
 	build.Set(1)
-	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.starts, m.up, build, stateCollector{s}, s.Alarms)
+	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.hooks, m.starts, m.up, build, stateCollector{s}, s.Alarms)
 	return m
 }
 
@@ -76,8 +79,12 @@ var (
 	resourcesDesc = desc("resources", "Resources that are stored.", "kind")
 	changesDesc   = desc("changes_kept", "Changes that the feed keeps.")
 	watchersDesc  = desc("watchers", "Watches that are open on this agent.")
+	observerDesc  = desc("observations_dropped_total", "Changes that the program's observers have lost.")
 	queueDesc     = desc("queue_depth", "Operations that wait for the log.", "lane")
 	lagDesc       = desc("projection_lag_revisions", "Revisions that the database of lease holders is behind this agent.")
+	breakerDesc   = desc("hook_breaker_open", "1 while a webhook is not called since it fails, else 0, on the agent that calls it.", "hook")
+	hookLagDesc   = desc("hook_lag_revisions", "Revisions that a webhook that is called after events is behind, on the agent that calls it.", "hook")
+	skippedDesc   = desc("hook_skipped_revisions", "Revisions that a webhook was not told of, since they were no longer kept.", "hook")
 	silentDesc    = desc("member_silent_seconds", "Time since another member was last heard of, where this agent knows.", "member")
 	diskDesc      = desc("disk_free_bytes", "Free bytes of the data directory's file system.")
 	logDesc       = desc("log_bytes", "Bytes of raft's log on disk, with what is reserved for more of it.")
@@ -92,7 +99,7 @@ type stateCollector struct{ set *Set }
 // Describe implements prometheus.Collector.
 func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		revisionDesc, leasesDesc, resourcesDesc, changesDesc, watchersDesc, queueDesc, lagDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
+		revisionDesc, leasesDesc, resourcesDesc, changesDesc, watchersDesc, observerDesc, queueDesc, lagDesc, breakerDesc, hookLagDesc, skippedDesc, silentDesc, diskDesc, logDesc, snapshotDesc, certDesc,
 	} {
 		ch <- d
 	}
@@ -103,6 +110,9 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	now := c.set.Present.now()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	if o := c.set.config.Agent.Observers; o != nil {
+		ch <- prometheus.MustNewConstMetric(observerDesc, prometheus.CounterValue, float64(o.Dropped()))
 	}
 	if now.state != nil {
 		gauge(revisionDesc, float64(now.state.Revision()))
@@ -124,6 +134,7 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	if now.notifier != nil {
 		gauge(lagDesc, float64(now.notifier.Progress().Lag))
 	}
+	c.hooks(gauge, now)
 	for _, m := range c.set.members(now) {
 		if m.LastContact != nil {
 			gauge(silentDesc, m.LastContact.Seconds(), m.ID)
@@ -134,6 +145,33 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if ends := slices.Collect(maps.Values(c.set.certificateEnds())); len(ends) > 0 {
 		gauge(certDesc, float64(slices.MinFunc(ends, time.Time.Compare).Unix()))
+	}
+}
+
+// hooks are the figures of webhooks: what their calls are like is known where they
+// are made.
+func (c stateCollector) hooks(gauge func(*prometheus.Desc, float64, ...string), now parts) {
+	if now.webhooks == nil {
+		return
+	}
+	for _, h := range now.webhooks.Hooks() {
+		if h.When == interrex.WebhookAfter {
+			gauge(skippedDesc, float64(h.Skipped), h.Name)
+		}
+		if health := c.set.webhookHealth(h); health != nil {
+			open := 0.0
+			if health.Breaker != hookcaller.Closed {
+				open = 1
+			}
+			gauge(breakerDesc, open, h.Name)
+		}
+	}
+	if now.teller == nil {
+		return
+	}
+	last := now.state.Revision()
+	for _, p := range now.teller.Progress() {
+		gauge(hookLagDesc, float64(max(last, p.At)-p.At), p.Hook.Name)
 	}
 }
 

@@ -23,6 +23,8 @@ const (
 	LeasesFeatureName  = DefaultPrefix + "feature-leases"
 	IdentityName       = DefaultPrefix + "identity"
 	StateName          = DefaultPrefix + "state"
+	ObserversName      = DefaultPrefix + "observers"
+	HandOverName       = DefaultPrefix + "fsm-hand-over"
 	QueueName          = DefaultPrefix + "queue"
 	LeadershipName     = DefaultPrefix + "leadership"
 	TransportName      = DefaultPrefix + "transport"
@@ -38,6 +40,8 @@ const (
 	LeasesName         = DefaultPrefix + "leases"
 	ProjectionName     = DefaultPrefix + "projection"
 	NotifyName         = DefaultPrefix + "lease-notify"
+	HookCallerName     = DefaultPrefix + "webhook-caller"
+	WebhooksName       = DefaultPrefix + "webhooks"
 )
 
 // Name gives a name of this package under the configuration's prefix.

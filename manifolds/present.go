@@ -6,7 +6,9 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/notify"
@@ -17,6 +19,7 @@ import (
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 )
 
 // parts is what may be there; nil: it does not run now.
@@ -27,9 +30,13 @@ type parts struct {
 	leases    *lease.Table
 	resources *resource.Table
 	changes   *change.Table
+	webhooks  *webhook.Table
+	machine   *fsm.Table // nil also where the embedder has none
 	ring      *watch.Ring
 	queue     *queue.Queue
 	notifier  *notify.Worker
+	hooks     *hookcaller.Caller
+	teller    *hookcaller.Worker
 	transport *transport.Transport
 	between   transport.TLS    // the transport's; nil: the agent is alone
 	apiTLS    *transport.Files // of the API that is served; nil: none

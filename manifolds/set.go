@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
 
@@ -31,6 +32,7 @@ type Set struct {
 	registry *registry
 	metrics  *agentMetrics
 	started  time.Time
+	visitors api.Visitors
 
 	reloading sync.Mutex // one reload at a time
 }
@@ -81,7 +83,7 @@ func New(c Config) (*Set, error) {
 
 // all is the graph: one line a worker.
 func (s *Set) all() dependency.Manifolds {
-	return dependency.Manifolds{
+	all := dependency.Manifolds{
 		ClockName:          s.clock(),
 		LoggingName:        s.logging(),
 		AlarmsName:         s.watchAlarms(),
@@ -110,7 +112,16 @@ func (s *Set) all() dependency.Manifolds {
 		LeasesName:         s.leases(),
 		ProjectionName:     s.projection(),
 		NotifyName:         s.notify(),
+		HookCallerName:     s.hookCaller(),
+		WebhooksName:       s.webhooks(),
 	}
+	if s.config.Agent.Observers != nil {
+		all[ObserversName] = s.observers()
+	}
+	if s.config.Agent.FSM != nil {
+		all[HandOverName] = s.handOver()
+	}
+	return all
 }
 
 // name gives a manifold's name in this set.

@@ -9,12 +9,15 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"gopkg.in/tomb.v2"
 
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
 )
 
 func (s *Set) state() dependency.Manifold {
@@ -36,21 +39,30 @@ func (s *Set) state() dependency.Manifold {
 }
 
 func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
-	table, resources := lease.New(lease.Config{}), resource.New()
+	table, resources, hooks := lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})
 	tables, services := s.config.Agent.tables()
+	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
+	if err != nil {
+		return nil, err
+	}
+	if machine != nil {
+		tables, services = append(tables, machine), append(services, api.Machine())
+	}
 	changes := change.New()
 	ring := watch.New(watch.Config{Backlog: changes})
 	st, err := state.New(state.Config{
-		Tables: append(tables, table, resources, changes), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
+		Tables: append(tables, table, resources, changes, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	end := s.Present.set(
 		func(p *parts) {
-			p.state, p.leases, p.resources, p.changes, p.ring = st, table, resources, changes, ring
+			p.state, p.leases, p.resources, p.changes, p.webhooks, p.machine, p.ring = st, table, resources, changes, hooks, machine, ring
 		},
-		func(p *parts) { p.state, p.leases, p.resources, p.changes, p.ring = nil, nil, nil, nil, nil })
+		func(p *parts) {
+			p.state, p.leases, p.resources, p.changes, p.webhooks, p.machine, p.ring = nil, nil, nil, nil, nil, nil, nil
+		})
 	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
 	w.tomb.Go(func() error {
 		err := w.keepIdentity()
@@ -60,7 +72,15 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		st.Close()
 		return err
 	})
-	return own(give(w, st, table, resources, changes, ring, services), patience, s.overstayed(StateName)), nil
+	return own(give(w, st, table, resources, changes, hooks, ring, services), patience, s.overstayed(StateName)), nil
+}
+
+// machine makes the table of the embedder's own state machine; nil: there is none.
+func (c AgentConfig) machine(now clock.Clock, logger fsm.Logger) (*fsm.Table, error) {
+	if c.FSM == nil {
+		return nil, nil
+	}
+	return fsm.New(fsm.Config{Machine: c.FSM(), Clock: now, Logger: logger})
 }
 
 // stateWorker keeps the replicated state, and notes on disk which cluster it

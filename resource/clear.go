@@ -18,6 +18,13 @@ type Clear struct {
 // About is part of state.Command.
 func (c *Clear) About() state.About { return state.About{Name: "clear"} }
 
+// Announce is part of state.Announcer.
+func (c *Clear) Announce() state.Announcement {
+	s := c.Selection
+	first := interrex.ResourceID{Type: s.Type, Tenancy: s.Tenancy, Name: s.NamePrefix}
+	return state.Announcement{Kinds: []string{interrex.ResourceDeleted}, Key: first.String(), Prefix: true}
+}
+
 // Validate reports which field is not allowed, whatever the table holds.
 func (c *Clear) Validate() error {
 	if t := c.Selection.Tenancy; t.Partition == interrex.Wildcard || t.Namespace == interrex.Wildcard {

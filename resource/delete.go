@@ -19,6 +19,11 @@ type Delete struct {
 // About is part of state.Command.
 func (c *Delete) About() state.About { return state.About{Name: "delete"} }
 
+// Announce is part of state.Announcer.
+func (c *Delete) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.ResourceDeleted}, Key: c.ID.String()}
+}
+
 // Validate reports which field is not allowed, whatever the table holds.
 func (c *Delete) Validate() error {
 	if err := c.ID.Validate(); err != nil {

@@ -32,6 +32,11 @@ type Write struct {
 // About is part of state.Command.
 func (c *Write) About() state.About { return state.About{Name: "write"} }
 
+// Announce is part of state.Announcer.
+func (c *Write) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.ResourceWritten}, Key: c.ID.String()}
+}
+
 // Validate reports which field is not allowed, whatever the table holds.
 func (c *Write) Validate() error {
 	if err := c.ID.Validate(); err != nil {

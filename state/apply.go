@@ -189,7 +189,7 @@ func (s *State) once(t *Turn, op *Operation) Result {
 	}
 	before := t.Revision
 	if res = s.do(t, op); res.Err == nil && t.Revision > before {
-		s.own.records.keep(ticket, op, t.Now, &res)
+		s.own.records.keep(ticket, op, t.Now, &res, s.tables)
 	}
 	return res
 }

@@ -27,6 +27,21 @@ type Minter interface {
 	Mint(random io.Reader) ([]byte, error)
 }
 
+// Announcer is an optional power of a Command: webhooks may be asked about it
+// before it enters the log. A command without it is never sent to a webhook, nor
+// is one that announces no kinds.
+type Announcer interface {
+	Announce() Announcement
+}
+
+// Announcement is what a command may publish.
+type Announcement struct {
+	Kinds []string // of event; first what the command asks for
+	Key   string   // of the events
+	// Prefix reports that the events are of all keys that begin with Key.
+	Prefix bool
+}
+
 // About is what the code between a caller and the log may know of a command
 // without looking into it.
 type About struct {

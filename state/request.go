@@ -105,10 +105,13 @@ func settled(op *Operation, ref reference, n *name, rec *record, tables tableSet
 }
 
 // keep puts the answer of an admitted operation on record.
-func (r *records) keep(t ticket, op *Operation, now Time, res *Result) {
+func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables tableSet) {
 	rec := record{
 		number: t.ref.number, content: contentOf(op), revision: res.Revision,
 		reply: res.Reply, attempt: op.Attempt, table: op.Table,
+	}
+	if k, is := tables.find(op.Table).(Keeper); is {
+		rec.reply = k.Keep(rec.reply)
 	}
 	if t.name != nil {
 		t.name.records.put(rec)
@@ -137,6 +140,9 @@ func replay(op *Operation, rec *record, tables tableSet) Result {
 			"request_id %q: an operation with another content was done under it: use each id for one request alone", op.RequestID))
 	}
 	res := Result{Reply: rec.reply, Revision: rec.revision, Attempt: rec.attempt, Replayed: true}
+	if k, is := tables.find(rec.table).(Keeper); is {
+		res.Reply = k.Kept(rec.reply)
+	}
 	if err := tables.replayable(rec.table, rec.reply); err != nil {
 		res.Reply, res.Err = nil, err
 	}

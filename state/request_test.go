@@ -259,3 +259,38 @@ func TestALeaderAsksForARecordAndChangesNothing(t *testing.T) {
 		t.Error("asking has changed the state")
 	}
 }
+
+// archive is a register that keeps its replies itself, by key: the record has only
+// the key.
+type archive struct {
+	*statetest.Register
+	replies map[string]state.Reply
+}
+
+type kept string
+
+func (k *archive) Keep(r state.Reply) state.Reply {
+	text := r.(*statetest.RegisterReply).Value.Text
+	k.replies[text] = r
+	return kept(text)
+}
+
+func (k *archive) Kept(r state.Reply) state.Reply { return k.replies[string(r.(kept))] }
+
+func (k *archive) AppendReply(b []byte, r state.Reply) []byte { return append(b, r.(kept)...) }
+
+func TestATableMayKeepItsRepliesItself(t *testing.T) {
+	for _, id := range []string{"plain", "name.7"} {
+		k := &archive{statetest.NewRegister(), map[string]state.Reply{}}
+		r := statetest.NewReplica(t, func() []state.Table { return []state.Table{k} })
+		first := r.Do(1, request(id, "a"))[0]
+		if again := r.Do(1, request(id, "a"))[0]; !again.Replayed || again.Reply != first.Reply {
+			t.Errorf("%s: %+v, first %+v", id, again, first)
+		}
+		r.Snapshot() // with what Keep gave
+		k.replies["text"] = nil
+		if again := r.Do(1, request(id, "a"))[0]; !again.Replayed || again.Reply != nil {
+			t.Errorf("%s: kept no more: %+v", id, again)
+		}
+	}
+}

@@ -98,6 +98,17 @@ type Replayer interface {
 	Replay(r Reply) error
 }
 
+// Keeper is an optional power of a table: it keeps its replies itself, in its own
+// section of the snapshot, as one does whose replies may differ between agents.
+// It is for a table that is in no group: see Grouper.
+type Keeper interface {
+	// Keep gives what stands in the record of a request id in a reply's place. It
+	// must be the same on every agent.
+	Keep(r Reply) Reply
+	// Kept gives the reply again, for what Keep gave.
+	Kept(r Reply) Reply
+}
+
 // Follower is an optional power of a table: after each operation or group, and
 // after each table's Tick, it gets the events of that, in table order, and may change
 // itself in the same entry, calling t.Next for each change. It sees what the
@@ -122,12 +133,16 @@ type Recorder interface {
 }
 
 // EventCodec is an optional power of a table: the codec of Event.Value, with
-// which a Recorder keeps its events in snapshots. Without it they are kept
-// without their values. It is safe beside everything else.
+// which a Recorder keeps its events in snapshots. Without it their values are
+// Lost there. It is safe beside everything else.
 type EventCodec interface {
 	AppendEvent(b []byte, value any) []byte
 	DecodeEvent(b []byte) (any, error)
 }
+
+// Lost is the Value of an event that was kept in a snapshot without its value: its
+// table has no EventCodec.
+type Lost struct{}
 
 // Fencer is the power of the table of leases that fences are checked with.
 // It is called with the table's lock held.

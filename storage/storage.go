@@ -7,7 +7,6 @@ package storage
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/interrex/interrex"
 )
@@ -135,9 +134,4 @@ type Watch interface {
 	// restore; after Close, or the end of the store, another one.
 	Next(ctx context.Context) (interrex.ResourceEvent, error)
 	Close()
-}
-
-// key is a readable form of what makes a resource unique.
-func key(id interrex.ResourceID) string {
-	return strings.Join([]string{id.Type.Group, id.Type.Kind, id.Tenancy.Partition, id.Tenancy.Namespace, id.Name}, "/")
 }

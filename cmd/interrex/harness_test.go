@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -43,6 +44,17 @@ func ignoreNothing() {
 	}
 }
 
+// answerHook is what webhooks of the scripts call: $HOOK/STATUS answers with that
+// status.
+func answerHook(w http.ResponseWriter, r *http.Request) {
+	status, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+	if err != nil {
+		status = http.StatusNotFound
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte("said with " + r.Header.Get("X-Mine")))
+}
+
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -51,6 +63,9 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Values["agent"] = new(slot)
 			env.Setenv(hurry, hurried)
+			hooks := httptest.NewServer(http.HandlerFunc(answerHook))
+			env.Defer(hooks.Close)
+			env.Setenv("HOOK", hooks.URL)
 			port, err := freePorts()
 			env.Setenv("API", "127.0.0.1:"+strconv.Itoa(port))
 			env.Setenv("API2", "127.0.0.1:"+strconv.Itoa(port+portStep))

@@ -36,6 +36,13 @@ func (t *table) DecodeReply(b []byte) (state.Reply, error) {
 	return nil, errors.New("cannot decode reply of counters: it is malformed")
 }
 
+// AppendEvent is part of state.EventCodec, so that watches resume from the feed
+// of changes.
+func (t *table) AppendEvent(b []byte, value any) []byte { return appendRecord(b, value.(Record)) }
+
+// DecodeEvent reads what AppendEvent wrote.
+func (t *table) DecodeEvent(b []byte) (any, error) { return t.DecodeReply(b) }
+
 // decoder reads what the append functions wrote. It returns copies. After the
 // first incomplete field everything is zero.
 type decoder struct {

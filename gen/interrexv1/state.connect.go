@@ -59,8 +59,8 @@ type StateServiceClient interface {
 	GetSettings(context.Context, *connect.Request[GetSettingsRequest]) (*connect.Response[GetSettingsResponse], error)
 	// SetSettings sets some of them, all or none. It is for operators.
 	SetSettings(context.Context, *connect.Request[SetSettingsRequest]) (*connect.Response[SetSettingsResponse], error)
-	// Propose puts a command of an embedder's own table into the log. It is for
-	// operators and for the agent's own process.
+	// Propose puts a command of an embedder's own state machine or table into the
+	// log. It is for operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
 	// Group does several operations, of any tables, all or none.
 	Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error)
@@ -167,8 +167,8 @@ type StateServiceHandler interface {
 	GetSettings(context.Context, *connect.Request[GetSettingsRequest]) (*connect.Response[GetSettingsResponse], error)
 	// SetSettings sets some of them, all or none. It is for operators.
 	SetSettings(context.Context, *connect.Request[SetSettingsRequest]) (*connect.Response[SetSettingsResponse], error)
-	// Propose puts a command of an embedder's own table into the log. It is for
-	// operators and for the agent's own process.
+	// Propose puts a command of an embedder's own state machine or table into the
+	// log. It is for operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
 	// Group does several operations, of any tables, all or none.
 	Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error)

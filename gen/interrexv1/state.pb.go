@@ -451,7 +451,7 @@ func (x *SetSettingsResponse) GetRevision() uint64 {
 
 type ProposeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The table's ID, from 256 on.
+	// The table's ID, from 256 on; 0: the agents' own state machine.
 	Table uint32 `protobuf:"varint,1,opt,name=table,proto3" json:"table,omitempty"`
 	// The command, in the table's own encoding: with it the request has at most
 	// 1 MiB and 64 KiB.
@@ -531,10 +531,13 @@ func (x *ProposeRequest) GetFence() *Fence {
 
 type ProposeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The reply, in the table's own encoding.
-	Reply         []byte `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
-	Replayed      bool   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
-	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The state machine's result, or the reply in the table's own encoding.
+	Reply    []byte `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
+	Replayed bool   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Why the state machine has refused the command, which took its revision all
+	// the same; absent: it has done it.
+	Refused       *Error `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -588,6 +591,13 @@ func (x *ProposeResponse) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *ProposeResponse) GetRefused() *Error {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
 }
 
 type GroupRequest struct {
@@ -729,7 +739,7 @@ var File_interrex_v1_state_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_state_proto_rawDesc = "" +
 	"\n" +
-	"\x17interrex/v1/state.proto\x12\vinterrex.v1\x1a\x19google/protobuf/any.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\x12\n" +
+	"\x17interrex/v1/state.proto\x12\vinterrex.v1\x1a\x19google/protobuf/any.proto\x1a\x17interrex/v1/error.proto\x1a\x17interrex/v1/lease.proto\x1a\x18interrex/v1/method.proto\"\x12\n" +
 	"\x10ReadIndexRequest\"0\n" +
 	"\x11ReadIndexResponse\x12\x1b\n" +
 	"\tlog_index\x18\x01 \x01(\x04R\blogIndex\"#\n" +
@@ -760,11 +770,12 @@ const file_interrex_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tR\trequestId\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12(\n" +
-	"\x05fence\x18\x05 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"_\n" +
+	"\x05fence\x18\x05 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"\x8d\x01\n" +
 	"\x0fProposeResponse\x12\x14\n" +
 	"\x05reply\x18\x01 \x01(\fR\x05reply\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xa7\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12,\n" +
+	"\arefused\x18\x04 \x01(\v2\x12.interrex.v1.ErrorR\arefused\"\xa7\x01\n" +
 	"\fGroupRequest\x124\n" +
 	"\n" +
 	"operations\x18\x01 \x03(\v2\x14.google.protobuf.AnyR\n" +
@@ -815,33 +826,35 @@ var file_interrex_v1_state_proto_goTypes = []any{
 	nil,                         // 13: interrex.v1.SetSettingsRequest.ValuesEntry
 	(Consistency)(0),            // 14: interrex.v1.Consistency
 	(*Fence)(nil),               // 15: interrex.v1.Fence
-	(*anypb.Any)(nil),           // 16: google.protobuf.Any
+	(*Error)(nil),               // 16: interrex.v1.Error
+	(*anypb.Any)(nil),           // 17: google.protobuf.Any
 }
 var file_interrex_v1_state_proto_depIdxs = []int32{
 	14, // 0: interrex.v1.GetSettingsRequest.consistency:type_name -> interrex.v1.Consistency
 	6,  // 1: interrex.v1.GetSettingsResponse.items:type_name -> interrex.v1.Setting
 	13, // 2: interrex.v1.SetSettingsRequest.values:type_name -> interrex.v1.SetSettingsRequest.ValuesEntry
 	15, // 3: interrex.v1.ProposeRequest.fence:type_name -> interrex.v1.Fence
-	16, // 4: interrex.v1.GroupRequest.operations:type_name -> google.protobuf.Any
-	15, // 5: interrex.v1.GroupRequest.fence:type_name -> interrex.v1.Fence
-	16, // 6: interrex.v1.GroupResponse.answers:type_name -> google.protobuf.Any
-	0,  // 7: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
-	2,  // 8: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
-	4,  // 9: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
-	7,  // 10: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
-	9,  // 11: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
-	11, // 12: interrex.v1.StateService.Group:input_type -> interrex.v1.GroupRequest
-	1,  // 13: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
-	3,  // 14: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
-	5,  // 15: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
-	8,  // 16: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
-	10, // 17: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
-	12, // 18: interrex.v1.StateService.Group:output_type -> interrex.v1.GroupResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	16, // 4: interrex.v1.ProposeResponse.refused:type_name -> interrex.v1.Error
+	17, // 5: interrex.v1.GroupRequest.operations:type_name -> google.protobuf.Any
+	15, // 6: interrex.v1.GroupRequest.fence:type_name -> interrex.v1.Fence
+	17, // 7: interrex.v1.GroupResponse.answers:type_name -> google.protobuf.Any
+	0,  // 8: interrex.v1.StateService.ReadIndex:input_type -> interrex.v1.ReadIndexRequest
+	2,  // 9: interrex.v1.StateService.Retire:input_type -> interrex.v1.RetireRequest
+	4,  // 10: interrex.v1.StateService.GetSettings:input_type -> interrex.v1.GetSettingsRequest
+	7,  // 11: interrex.v1.StateService.SetSettings:input_type -> interrex.v1.SetSettingsRequest
+	9,  // 12: interrex.v1.StateService.Propose:input_type -> interrex.v1.ProposeRequest
+	11, // 13: interrex.v1.StateService.Group:input_type -> interrex.v1.GroupRequest
+	1,  // 14: interrex.v1.StateService.ReadIndex:output_type -> interrex.v1.ReadIndexResponse
+	3,  // 15: interrex.v1.StateService.Retire:output_type -> interrex.v1.RetireResponse
+	5,  // 16: interrex.v1.StateService.GetSettings:output_type -> interrex.v1.GetSettingsResponse
+	8,  // 17: interrex.v1.StateService.SetSettings:output_type -> interrex.v1.SetSettingsResponse
+	10, // 18: interrex.v1.StateService.Propose:output_type -> interrex.v1.ProposeResponse
+	12, // 19: interrex.v1.StateService.Group:output_type -> interrex.v1.GroupResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_state_proto_init() }
@@ -849,6 +862,7 @@ func file_interrex_v1_state_proto_init() {
 	if File_interrex_v1_state_proto != nil {
 		return
 	}
+	file_interrex_v1_error_proto_init()
 	file_interrex_v1_lease_proto_init()
 	file_interrex_v1_method_proto_init()
 	type x struct{}

@@ -22,6 +22,8 @@ type Config struct {
 	// and what earlier commands have made. seen are the last replies, for those
 	// commands that need something of an answer.
 	Command func(r *rand.Rand, seen []state.Reply) []byte
+	// Alone says that the table refuses every group.
+	Alone bool
 	// Step is the mean cluster time between two entries; 0: 1 s.
 	Step time.Duration
 	// Entries is how many are applied in each round; 0: 200.
@@ -217,7 +219,10 @@ func testGroups(t *testing.T, c Config, seed uint64) {
 			revision = p.Revision
 		}
 	}
-	if done == 0 {
+	switch {
+	case c.Alone && done > 0:
+		t.Fatalf("%d groups were done, and the table should refuse all", done)
+	case !c.Alone && done == 0:
 		t.Fatalf("none of %d groups was done: Config.Command makes too many that are refused", c.Entries)
 	}
 }

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+func newWebhook(a *app) *cobra.Command {
+	c := group(&cobra.Command{
+		Use:   "webhook",
+		Short: "What is called before operations and after events",
+		Example: `  interrex webhook set guard --url https://guard.example/check --kind lease.claimed --prefix prod/
+  interrex webhook set audit --url https://audit.example/in --when after --header-file audit.headers
+  interrex webhook test audit
+  interrex webhook list`,
+	})
+	c.AddCommand(newWebhookSet(a), newWebhookList(a), newWebhookDelete(a), newWebhookTest(a))
+	return c
+}
+
+func newWebhookSet(a *app) *cobra.Command {
+	var r interrex.WebhookRequest
+	when, policy, headers, secret := "", "", "", ""
+	c := &cobra.Command{
+		Use:   "set NAME --url URL",
+		Short: "Make a webhook, or replace the one of that name",
+		Long: `Make a webhook, or replace the one of that name: what is not given is the
+default again, but for its secret and, of one that is called after events, its
+position. The secret of a new webhook is printed once, and never shown again.`,
+		Example: `  interrex webhook set guard --url https://guard.example/check --kind lease.claimed --prefix prod/
+  interrex webhook set audit --url https://audit.example/in --when after --header-file audit.headers
+
+In the file of --header-file, which only you should be able to read (chmod 600):
+  Authorization: Bearer s3cret`,
+		Args: arguments(1, "NAME"),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if r.URL == "" {
+				return usageError{errors.New("--url is missing: say what is called")}
+			}
+			r.Name, r.When, r.OnFailure = args[0], interrex.WebhookWhen(when), interrex.WebhookPolicy(policy)
+			if r.Headers, err = a.readHeaders(headers); err != nil {
+				return err
+			}
+			if r.Secret, err = a.readSecret(secret); err != nil {
+				return err
+			}
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.setWebhook(ctx, s, r) })
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&r.URL, "url", "", "what is called: http or https")
+	flags.StringVar(&when, "when", string(interrex.WebhookBefore), "before an operation, which it may veto, or after an event")
+	flags.StringArrayVar(&r.Kinds, "kind", nil, "a kind of event that it is for, such as lease.claimed; may be repeated (default all)")
+	flags.StringArrayVar(&r.Prefixes, "prefix", nil, "the beginning of a key that it is for, such as prod/; may be repeated (default all)")
+	r.Timeout = interrex.DefaultWebhookTimeout
+	flags.Var(&duration{to: &r.Timeout, least: interrex.MinWebhookTimeout, most: interrex.MaxWebhookTimeout}, "timeout", "how long one call may take")
+	flags.StringVar(&policy, "on-failure", string(interrex.WebhookRefuse), "refuse or allow operations when it cannot be asked")
+	flags.BoolVar(&r.DryRun, "dry-run", false, "call and count, and veto nothing")
+	flags.StringVar(&headers, "header-file", "", "a file with headers to send, one NAME: VALUE a line")
+	flags.StringVar(&secret, "secret-file", "", "a file with the key of the signatures (default: its own, or a new one)")
+	a.requestIDFlag(c)
+	return c
+}
+
+func (a *app) setWebhook(ctx context.Context, s session, r interrex.WebhookRequest) error {
+	answer, err := s.client.Webhooks().Set(ctx, r)
+	if err != nil {
+		return err
+	}
+	a.say("webhook %s is set at revision %d", r.Name, answer.Revision)
+	var t table
+	var names []string
+	if answer.Secret != "" {
+		a.say("its secret, which signs the calls, is not shown again:")
+		t.rows, names = [][]string{{answer.Secret}}, []string{answer.Secret}
+	}
+	return a.print(&interrexv1.WebhookServiceSetResponse{
+		Webhook: wire.Webhook(answer.Webhook), Secret: answer.Secret, Replayed: answer.Replayed, Revision: uint64(answer.Revision),
+	}, t, names...)
+}
+
+// readSecretFile reads a file whose content is nobody else's business.
+func (a *app) readSecretFile(flag, path string) (string, error) {
+	text, err := config.ReadFile(path)
+	if err != nil {
+		return "", usageError{fmt.Errorf("%s: %w", flag, err)}
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		a.say("others can read %s, its mode is %04o: run 'chmod 600 %s'", path, info.Mode().Perm(), path)
+	}
+	return string(text), nil
+}
+
+func (a *app) readSecret(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	text, err := a.readSecretFile("--secret-file", path)
+	return strings.TrimSpace(text), err
+}
+
+// readHeaders reads lines NAME: VALUE. Empty ones, and those that begin with #,
+// do not count. No error shows a value.
+func (a *app) readHeaders(path string) (map[string]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := a.readSecretFile("--header-file", path)
+	if err != nil {
+		return nil, err
+	}
+	headers := map[string]string{}
+	lines := bufio.NewScanner(strings.NewReader(text))
+	lines.Buffer(nil, len(text)+1)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, value, found := strings.Cut(line, ":")
+		if name = strings.TrimSpace(name); !found || name == "" {
+			return nil, usageError{fmt.Errorf("--header-file: %s: line %d is not NAME: VALUE", path, n)}
+		}
+		if _, twice := headers[name]; twice {
+			return nil, usageError{fmt.Errorf("--header-file: %s: line %d: %s stands there twice", path, n, name)}
+		}
+		headers[name] = strings.TrimSpace(value)
+	}
+	return headers, nil
+}
+
+func newWebhookList(a *app) *cobra.Command {
+	var eventual bool
+	var o interrex.ReadOptions
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "Show the webhooks, and how their calls go",
+		Long: `Show the webhooks, and how their calls go. That is known to the agent that
+leads: ask it ('interrex status' names it) for the column STATE.`,
+		Example: `  interrex webhook list
+  interrex webhook list -o json`,
+		Args: arguments(0, "no argument"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.Consistency = consistency(eventual)
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.listWebhooks(ctx, s, o) })
+		},
+	}
+	readFlags(c, &o, &eventual)
+	return c
+}
+
+func (a *app) listWebhooks(ctx context.Context, s session, o interrex.ReadOptions) error {
+	all, revision, err := s.client.Webhooks().List(ctx, o)
+	if err != nil {
+		return err
+	}
+	t := table{header: []string{"NAME", "WHEN", "URL", "KINDS", "PREFIXES", "ON-FAILURE", "STATE"}}
+	page := listing{revision: revision}
+	var names []string
+	for _, w := range all {
+		policy := string(w.OnFailure)
+		if w.When == interrex.WebhookAfter {
+			policy = "-"
+		}
+		if w.DryRun {
+			policy += ", dry run"
+		}
+		t.rows = append(t.rows, []string{w.Name, string(w.When), w.URL, orAll(w.Kinds), orAll(w.Prefixes), policy, webhookState(w)})
+		page.items = append(page.items, wire.Webhook(w))
+		names = append(names, w.Name)
+	}
+	return a.print(page, t, names...)
+}
+
+func orAll(texts []string) string { return orDefault(strings.Join(texts, ","), "all") }
+
+// webhookState says how the calls go, and what was skipped.
+func webhookState(w interrex.WebhookState) string {
+	var parts []string
+	if w.Health != nil {
+		parts = append(parts, w.Health.Breaker)
+		if w.Health.Failures > 0 {
+			parts = append(parts, fmt.Sprintf("failures in a row: %d, the last: %s", w.Health.Failures, w.Health.Error))
+		}
+	}
+	if w.Position > 0 {
+		parts = append(parts, fmt.Sprintf("told to %d", w.Position))
+	}
+	if w.Skipped > 0 {
+		parts = append(parts, fmt.Sprintf("skipped %d, last %d to %d", w.Skipped, w.SkippedFrom, w.SkippedTo))
+	}
+	return orDefault(strings.Join(parts, "; "), "-")
+}
+
+func newWebhookDelete(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "delete NAME",
+		Short:   "Delete a webhook",
+		Example: `  interrex webhook delete guard`,
+		Args:    arguments(1, "NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
+				_, at, err := s.client.Webhooks().Delete(ctx, interrex.WebhookDeletion{Name: args[0]})
+				if err == nil {
+					a.say("webhook %s is deleted at revision %d", args[0], at)
+				}
+				return err
+			})
+		},
+	}
+	a.requestIDFlag(c)
+	return c
+}
+
+func newWebhookTest(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "test NAME",
+		Short:   "Send a sample to a webhook, and show what it answers",
+		Long:    "Send a sample to a webhook, from the agent that is asked, and show what it\nanswers. The exit code is 0 when that is a status of 200 to 299.",
+		Example: `  interrex webhook test guard`,
+		Args:    arguments(1, "NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.with(c.Context(), max(a.timeout, interrex.MaxWebhookTimeout+time.Second), func(ctx context.Context, s session) error {
+				t, err := s.client.Webhooks().Test(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return a.printWebhookTest(args[0], t)
+			})
+		},
+	}
+}
+
+func (a *app) printWebhookTest(name string, t interrex.WebhookTest) error {
+	status := fmt.Sprint(t.Status)
+	if t.Status == 0 {
+		status = "-"
+	}
+	document := map[string]any{"status": t.Status, "duration": t.Duration.String(), "body": t.Body, "error": t.Error, "agent": t.Agent}
+	err := a.print(document, table{
+		header: []string{"STATUS", "DURATION", "AGENT", "ANSWER"},
+		rows:   [][]string{{status, t.Duration.Round(time.Millisecond).String(), t.Agent, orDefault(t.Body+t.Error, "-")}},
+	}, status)
+	if err == nil && (t.Status < 200 || t.Status > 299) {
+		err = fmt.Errorf("webhook %s: %s", name, orDefault(t.Error, "it answers "+status))
+	}
+	return err
+}

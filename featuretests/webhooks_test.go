@@ -1,0 +1,226 @@
+package featuretests
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+)
+
+// hookServer is what a webhook calls; nil answers 200.
+func hookServer(t *testing.T, handle http.HandlerFunc) (url string) {
+	t.Helper()
+	if handle == nil {
+		handle = func(http.ResponseWriter, *http.Request) {}
+	}
+	s := httptest.NewServer(handle)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// ledger is what a webhook has been told, in order.
+type ledger struct {
+	url string
+	mu  sync.Mutex
+	all []interrex.Revision
+}
+
+func newLedger(t *testing.T) *ledger {
+	l := &ledger{}
+	l.url = hookServer(t, func(_ http.ResponseWriter, r *http.Request) {
+		var event struct {
+			Revision interrex.Revision `json:"revision,string"`
+		}
+		body, _ := io.ReadAll(r.Body)
+		if err := json.Unmarshal(body, &event); err != nil {
+			t.Errorf("%s: %v", body, err)
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.all = append(l.all, event.Revision)
+	})
+	return l
+}
+
+func (l *ledger) told() []interrex.Revision {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.all)
+}
+
+// The leader is killed amid deliveries: everything is told, in order but for what
+// is told again.
+func TestAWebhookIsToldEverythingWhenItsLeaderIsKilled(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	c := f.client()
+	l := newLedger(t)
+	if _, err := c.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: interrex.Webhook{
+		Name: "audit", URL: l.url, When: interrex.WebhookAfter, Kinds: []string{interrex.LeaseClaimed},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	var claimed []interrex.Revision
+	claim := func(i int) {
+		a, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key(fmt.Sprint("a/", i)), Holder: "ann", TTL: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		claimed = append(claimed, interrex.Revision(a.Lease.Token))
+	}
+	for i := range 60 {
+		if i == 30 {
+			f.kill(f.leader())
+		}
+		claim(i)
+	}
+	eventually(t, "the webhook is told everything", func() error {
+		told := l.told()
+		for _, at := range claimed {
+			if !slices.Contains(told, at) {
+				return fmt.Errorf("it was not told of %d of %d", at, len(claimed))
+			}
+		}
+		return nil
+	})
+	told, back := l.told(), 0
+	for i := 1; i < len(told); i++ {
+		if told[i] < told[i-1] {
+			back++
+		}
+	}
+	if back > 1 {
+		t.Errorf("it was told %v: it went back %d times for one change of leader", told, back)
+	}
+}
+
+// A leader that stops in order notes how far the webhooks are: the next one tells
+// nothing twice.
+func TestAWebhookIsToldNothingTwiceWhenItsLeaderStopsInOrder(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	c := f.client()
+	l := newLedger(t)
+	if _, err := c.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: interrex.Webhook{Name: "audit", URL: l.url, When: interrex.WebhookAfter}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if _, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key(fmt.Sprint("a/", i)), Holder: "ann", TTL: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the webhook is told", func() error { return want(len(l.told()), 20) })
+	leader := f.leader()
+	out, code := f.says(leader, "agent", "drain")
+	if code != 0 {
+		t.Fatalf("drain: %s", out)
+	}
+	f.exit(leader)
+	if _, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("a/last"), Holder: "ann", TTL: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the webhook is told on", func() error { return want(len(l.told()), 21) })
+	if told := l.told(); !slices.IsSorted(told) || len(slices.Compact(told)) != 21 {
+		t.Errorf("it was told %v", told)
+	}
+}
+
+func want(got, want int) error {
+	if got != want {
+		return fmt.Errorf("%d, want %d", got, want)
+	}
+	return nil
+}
+
+// A hook that hangs holds up what it is for, and neither other claims nor the
+// extends of a lease that it is for.
+func TestAWebhookThatHangsHoldsUpNobodyElse(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	c := f.client()
+	over := make(chan struct{})
+	defer close(over)
+	var asked atomic.Bool
+	url := hookServer(t, func(http.ResponseWriter, *http.Request) { asked.Store(true); <-over })
+	held, err := c.Leases().Hold(t.Context(), "slow/held", interrex.HoldOptions{TTL: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: interrex.Webhook{
+		Name: "slow", URL: url, Prefixes: []string{"slow/"}, Timeout: interrex.MaxWebhookTimeout,
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error)
+	go func() {
+		_, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("slow/b"), Holder: "ann", TTL: time.Hour})
+		failed <- err
+	}()
+	eventually(t, "the webhook is asked", func() error {
+		if !asked.Load() {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	for i := range 100 {
+		if _, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key(fmt.Sprint("fast/", i)), Holder: "ann", TTL: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-failed; interrex.KindOf(err) != interrex.KindTimeout && interrex.KindOf(err) != interrex.KindVetoed && interrex.KindOf(err) != interrex.KindOutcomeUnknown {
+		t.Errorf("what waits for the webhook is answered %v", err)
+	}
+	if err := held.Context().Err(); err != nil {
+		t.Errorf("the lease was lost: %v", err)
+	}
+}
+
+// The secrets of a webhook are in no log, feed, metric, report or status.
+func TestTheSecretsOfAWebhookAreNotShown(t *testing.T) {
+	f := newFleet(t, 1, func(_ int, c *config.Config) { c.Logging.Level, c.Logging.Config = "trace", "<root>=TRACE" })
+	c := f.client()
+	url := hookServer(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	var secrets []string
+	for when, name := range map[interrex.WebhookWhen]string{interrex.WebhookBefore: "guard", interrex.WebhookAfter: "audit"} {
+		answer, err := c.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: interrex.Webhook{
+			Name: name, URL: url, When: when, Headers: map[string]string{"Authorization": "Bearer hidden"},
+		}})
+		if err != nil || answer.Secret == "" {
+			t.Fatal(answer, err)
+		}
+		secrets = append(secrets, answer.Secret)
+	}
+	for i := range 6 {
+		_, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key(fmt.Sprint("a/", i)), Holder: "ann", TTL: time.Hour})
+		if !errors.Is(err, interrex.ErrVetoed) {
+			t.Errorf("a claim is answered %v", err)
+		}
+	}
+	f.alarms(0, "webhook-failing")
+	var seen bytes.Buffer
+	for _, args := range [][]string{
+		{"webhook", "list", "-o", "json"}, {"webhook", "test", "guard"}, {"status"}, {"agent", "report", "-o", "json"}, {"settings", "get"},
+	} {
+		out, _ := f.says(0, args...)
+		seen.WriteString(out)
+	}
+	seen.WriteString(fetch(t, http.DefaultClient, "http://"+f.members[0].config.API.Listen+"/metrics"))
+	seen.WriteString(f.tail(0, 1<<20))
+	if !strings.Contains(seen.String(), "webhook-failing") || !strings.Contains(seen.String(), "guard") {
+		t.Error("what is looked through says nothing of the webhooks")
+	}
+	for _, secret := range append(secrets, "Bearer hidden") {
+		if strings.Contains(seen.String(), secret) {
+			t.Error("a secret is shown")
+		}
+	}
+}

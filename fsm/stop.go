@@ -1,0 +1,43 @@
+package fsm
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/interrex/interrex"
+)
+
+// Stopped says why the machine is stopped on this agent, and since when; nil: it
+// runs. It goes on after a restart of the program, which restores it from
+// snapshot and log, or when the leader sends a snapshot.
+func (t *Table) Stopped() *Stop { return t.stopped.Load() }
+
+// SnapshotFailed says why the newest snapshot could not be made, and since when
+// none can; nil: it could, or none was made yet.
+func (t *Table) SnapshotFailed() *Stop { return t.failed.Load() }
+
+// stop stops the machine on this agent. The first reason stays.
+func (t *Table) stop(reason string) {
+	if t.stopped.CompareAndSwap(nil, &Stop{Reason: reason, Since: t.config.Clock.Now()}) {
+		t.config.Logger.Criticalf("the state machine is stopped on this agent: %s; leases go on", reason)
+	}
+}
+
+// guarded calls the machine, and stops it when it panics. It reports whether it
+// did not.
+func (t *Table) guarded(what string, call func()) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.config.Logger.Criticalf("the state machine has panicked: %v\n%s", p, debug.Stack())
+			t.stop(fmt.Sprintf("it panicked %s: %.1000s", what, fmt.Sprint(p)))
+		}
+	}()
+	call()
+	return true
+}
+
+// errStopped is the answer to a command that this agent's machine has not done.
+func (t *Table) errStopped(at interrex.Revision) error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown,
+		"the command is in the log at revision %d, and the state machine is stopped on this agent: %s; ask again with the same request id when another agent leads", at, t.Stopped().Reason)
+}

@@ -1,0 +1,394 @@
+package hookcaller
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/juju/clock"
+	"go.uber.org/goleak"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/webhook"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// notes keeps what is logged.
+type notes struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (n *notes) Warningf(format string, args ...any) { n.add(format, args) }
+func (n *notes) Infof(format string, args ...any)    { n.add(format, args) }
+
+func (n *notes) add(format string, args []any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lines = append(n.lines, fmt.Sprintf(format, args...))
+}
+
+func (n *notes) text() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strings.Join(n.lines, "\n")
+}
+
+func newCaller(t testing.TB) (*Caller, *notes) {
+	t.Helper()
+	log := &notes{}
+	c, err := New(Config{Agent: "n1", Version: "1.2", Clock: clock.WallClock, Logger: log, Metrics: NewMetrics()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c, log
+}
+
+// hook is one of a server of a test.
+func hook(url string, edit ...func(*webhook.Hook)) *webhook.Hook {
+	h := &webhook.Hook{Secret: "0123456789abcdef", Revision: 1, Created: 1, Spec: webhook.Spec{
+		Name: "guard", URL: url, When: interrex.WebhookBefore, OnFailure: interrex.WebhookRefuse, Timeout: interrex.MaxWebhookTimeout,
+		Headers: []webhook.Header{{Name: "Authorization", Value: "Bearer hidden"}},
+	}}
+	for _, change := range edit {
+		change(h)
+	}
+	return h
+}
+
+func serve(t testing.TB, handle http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(handle)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func verdict(t testing.TB, c *Caller, hooks ...*webhook.Hook) error {
+	t.Helper()
+	call, err := c.Ask(hooks, Question{Caller: "ann", RequestID: "r", Operations: []Operation{
+		{Method: "m", Kind: interrex.LeaseClaimed, Key: "a/b", Request: json.RawMessage(`{"key":"a/b"}`)},
+	}})
+	if err != nil {
+		return err
+	}
+	return call.Wait(t.Context())
+}
+
+// hung gives a handler that answers only when the test is over.
+func hung(t *testing.T) http.HandlerFunc {
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	return func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-over:
+		case <-r.Context().Done():
+		}
+	}
+}
+
+// Whatever a hook does, its call ends, and ends as one thing.
+func TestWhatAHookMayDo(t *testing.T) {
+	const failed, refused = "failed", "refused"
+	for name, c := range map[string]struct {
+		do     http.HandlerFunc
+		result string // empty: it is allowed
+		want   string
+	}{
+		"allows": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "", ""},
+		"says why": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "not\x07 on\na Friday", http.StatusUnprocessableEntity)
+		}, refused, "it answers 422: not on a Friday"},
+		"answers 500": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, refused, "it answers 500"},
+		"redirects": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, refused, "it answers 307"},
+		"talks for ever": {func(w http.ResponseWriter, _ *http.Request) {
+			for {
+				if _, err := w.Write(make([]byte, 4096)); err != nil {
+					return
+				}
+			}
+		}, "", ""},
+		"hangs up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, failed, "EOF"},
+		"lies about its length": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			_, _ = w.Write([]byte("short"))
+		}, failed, "its answer is cut short: unexpected EOF"},
+		"hangs": {hung(t), failed, "no answer within 100 ms"},
+		"hangs amid its answer": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(200)
+			_, _ = w.Write([]byte("well"))
+			w.(http.Flusher).Flush()
+			hung(t)(w, r)
+		}, failed, "no answer within 100 ms"},
+		"speaks another language": {func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				_, _ = conn.Write([]byte("HELLO\r\n\r\n"))
+				_ = conn.Close()
+			}
+		}, failed, "malformed HTTP"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := serve(t, c.do) + "/?key=hidden"
+			short := func(h *webhook.Hook) {
+				if strings.Contains(name, "hangs") && name != "hangs up" {
+					h.Timeout = interrex.MinWebhookTimeout
+				}
+			}
+			caller, log := newCaller(t)
+			err := verdict(t, caller, hook(url, short))
+			if c.result == "" {
+				if err != nil {
+					t.Errorf("it is vetoed: %v", err)
+				}
+			} else if !errors.Is(err, interrex.ErrVetoed) || !strings.Contains(err.Error(), "webhook guard: ") || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want a veto with %q", err, c.want)
+			}
+			allow := func(h *webhook.Hook) { short(h); h.OnFailure = interrex.WebhookAllow }
+			if err := verdict(t, caller, hook(url, allow)); (err == nil) != (c.result != refused) {
+				t.Errorf("under allow: %v", err)
+			}
+			dry := func(h *webhook.Hook) { short(h); h.DryRun = true }
+			if err := verdict(t, caller, hook(url, dry)); err != nil {
+				t.Errorf("a dry run: %v", err)
+			}
+			if counted := (c.result != "") == strings.Contains(log.text(), "would veto"); !counted {
+				t.Errorf("after a dry run the log has %q", log.text())
+			}
+			if tried := caller.Test(t.Context(), hook(url, short)); (tried.Error != "") != (c.result == failed) || tried.Agent != "n1" || (tried.Status == 0) != (c.result == failed) {
+				t.Errorf("Test = %+v", tried)
+			}
+			if err != nil && strings.Contains(err.Error(), "hidden") || strings.Contains(log.text(), "hidden") {
+				t.Errorf("a secret is shown: %v, %s", err, log.text())
+			}
+		})
+	}
+}
+
+func TestARedirectIsNotFollowed(t *testing.T) {
+	var elsewhere atomic.Bool
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			elsewhere.Store(true)
+			return
+		}
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	})
+	c, _ := newCaller(t)
+	if err := verdict(t, c, hook(url+"/")); !errors.Is(err, interrex.ErrVetoed) || elsewhere.Load() {
+		t.Errorf("%v, and it went elsewhere: %v", err, elsewhere.Load())
+	}
+}
+
+func TestAServerThatIsNotTrustedIsNotAsked(t *testing.T) {
+	var asked atomic.Bool
+	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Store(true) }))
+	defer s.Close()
+	c, _ := newCaller(t)
+	if err := verdict(t, c, hook(s.URL)); !errors.Is(err, interrex.ErrVetoed) || asked.Load() || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("%v, and it was asked: %v", err, asked.Load())
+	}
+}
+
+func TestAQuestionHasWhatDecides(t *testing.T) {
+	var got Question
+	var header http.Header
+	var body []byte
+	c, _ := newCaller(t)
+	h := hook(serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		body, _ = io.ReadAll(r.Body)
+		header = r.Header
+	}))
+	if err := verdict(t, c, h); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(body, &got); err != nil || got.Webhook != "guard" || got.Agent != "n1" || got.Caller != "ann" || got.RequestID != "r" || got.Time.IsZero() {
+		t.Errorf("the question is %s (%v)", body, err)
+	}
+	if op := got.Operations; len(op) != 1 || op[0].Kind != interrex.LeaseClaimed || op[0].Key != "a/b" || string(op[0].Request) != `{"key":"a/b"}` {
+		t.Errorf("the operations are %+v", got.Operations)
+	}
+	if header.Get("Authorization") != "Bearer hidden" || header.Get("Content-Type") != "application/json" || header.Get("Interrex-Webhook") != "guard" || header.Get("User-Agent") != "interrex/1.2" {
+		t.Errorf("the headers are %v", header)
+	}
+	var at int64
+	var sum string
+	if _, err := fmt.Sscanf(strings.ReplaceAll(header.Get(SignatureHeader), ",", " "), "t=%d v1=%s", &at, &sum); err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, []byte("0123456789abcdef"))
+	fmt.Fprintf(mac, "%d.%s", at, body)
+	if sum != hex.EncodeToString(mac.Sum(nil)) || time.Since(time.Unix(at, 0)) > time.Minute {
+		t.Errorf("the signature is %s", header.Get(SignatureHeader))
+	}
+}
+
+func TestAllHooksAreAskedAtOnceAndOneIsEnough(t *testing.T) {
+	var both sync.WaitGroup
+	both.Add(2)
+	meet := func(w http.ResponseWriter, _ *http.Request) { both.Done(); both.Wait() }
+	c, _ := newCaller(t)
+	one, two := hook(serve(t, meet)), hook(serve(t, func(w http.ResponseWriter, r *http.Request) {
+		meet(w, r)
+		w.WriteHeader(403)
+	}))
+	two.Name = "other"
+	if err := verdict(t, c, one, two); !errors.Is(err, interrex.ErrVetoed) || !strings.Contains(err.Error(), "webhook other: it answers 403") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestThe65thCallIsOverloaded(t *testing.T) {
+	c, _ := newCaller(t)
+	h := hook(serve(t, hung(t)))
+	for range MaxCalls {
+		if _, err := c.Ask([]*webhook.Hook{h}, Question{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := c.Ask([]*webhook.Hook{h}, Question{})
+	var full *interrex.Error
+	if !errors.As(err, &full) || full.Kind != interrex.KindOverloaded || full.RetryAfter == 0 || c.Calls() != MaxCalls {
+		t.Errorf("%v with %d calls", err, c.Calls())
+	}
+	c.Close()
+	if c.Calls() != 0 {
+		t.Errorf("%d calls after Close", c.Calls())
+	}
+	if _, err := c.Ask([]*webhook.Hook{h}, Question{}); !errors.Is(err, interrex.ErrUnavailable) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// A stop of the agent is no failure of the hook, and no verdict.
+func TestACallThatTheAgentEndsVetoesNothing(t *testing.T) {
+	c, _ := newCaller(t)
+	entered := make(chan struct{})
+	wait := hung(t)
+	h := hook(serve(t, func(w http.ResponseWriter, r *http.Request) { close(entered); wait(w, r) }))
+	call, err := c.Ask([]*webhook.Hook{h}, Question{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	c.Close()
+	if err := call.Wait(t.Context()); !errors.Is(err, interrex.ErrUnavailable) || c.Health(h).Failures != 0 {
+		t.Errorf("%v after %d failures", err, c.Health(h).Failures)
+	}
+}
+
+func TestAWaitEndsWithItsContext(t *testing.T) {
+	c, _ := newCaller(t)
+	call, err := c.Ask([]*webhook.Hook{hook(serve(t, hung(t)))}, Question{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	mine := errors.New("mine")
+	cancel(mine)
+	if err := call.Wait(ctx); !errors.Is(err, mine) {
+		t.Error(err)
+	}
+}
+
+func TestABreakerOpensAnswersByThePolicyAndCloses(t *testing.T) {
+	var works atomic.Bool
+	var calls atomic.Int64
+	url := serve(t, func(http.ResponseWriter, *http.Request) {
+		if calls.Add(1); !works.Load() {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	c, log := newCaller(t)
+	refuse, allow := hook(url), hook(url, func(h *webhook.Hook) { h.OnFailure = interrex.WebhookAllow })
+	for range openAfter {
+		_ = verdict(t, c, refuse)
+	}
+	if h := c.Health(refuse); h.Breaker == Closed || h.Failures != openAfter || h.Error == "" || h.Since.IsZero() || !strings.Contains(log.text(), "has failed 5 times") {
+		t.Errorf("after %d failures: %+v, %q", openAfter, h, log.text())
+	}
+	c.breaker(refuse).until = time.Now().Add(time.Hour)
+	before := calls.Load()
+	if err := verdict(t, c, refuse); !errors.Is(err, interrex.ErrVetoed) || !strings.Contains(err.Error(), "it is not called after 5 failures in a row, the last: EOF") {
+		t.Errorf("open, under refuse: %v", err)
+	}
+	if err := verdict(t, c, allow); err != nil {
+		t.Errorf("open, under allow: %v", err)
+	}
+	if h := c.Health(refuse); calls.Load() != before || h.Breaker != Open {
+		t.Errorf("an open breaker let %d calls through, %+v", calls.Load()-before, h)
+	}
+	c.breaker(refuse).until = time.Time{}
+	_ = verdict(t, c, refuse)
+	if h := c.Health(refuse); h.Failures != openAfter+1 || calls.Load() != before+1 || c.breaker(refuse).pause != 2*minOpen {
+		t.Errorf("after a failed try: %+v", h)
+	}
+	works.Store(true)
+	c.breaker(refuse).until = time.Time{}
+	if err := verdict(t, c, refuse); err != nil || c.Health(refuse).Breaker != Closed || !strings.Contains(log.text(), "works again") {
+		t.Errorf("after a good try: %v, %+v", err, c.Health(refuse))
+	}
+	again := hook(url)
+	again.Revision = 2
+	c.breaker(refuse).failures = 3
+	if h := c.Health(again); h.Failures != 0 {
+		t.Errorf("a hook that was set again begins with %+v", h)
+	}
+	c.Forget(nil)
+	if len(c.breakers) != 0 {
+		t.Error("a hook that is gone is not forgotten")
+	}
+}
+
+func TestOneCallTriesWhetherAHookWorksAgain(t *testing.T) {
+	b := &breaker{}
+	at := time.Unix(0, 0)
+	for range openAfter {
+		b.enter(at)
+		b.left(at, "x")
+	}
+	if b.enter(at.Add(minOpen - 1)) {
+		t.Error("it is called before its pause is over")
+	}
+	at = at.Add(minOpen)
+	if !b.enter(at) || b.enter(at) || b.health(at).Breaker != HalfOpen {
+		t.Error("not exactly one call is let through")
+	}
+	b.abandoned()
+	if !b.enter(at) {
+		t.Error("a call that was given up is the last")
+	}
+	for range 20 {
+		b.left(at, "x")
+	}
+	if b.pause != maxOpen {
+		t.Errorf("the pause is %v", b.pause)
+	}
+}
+
+func TestHooksThatNobodyCanAskAnswerByTheirPolicy(t *testing.T) {
+	allow := hook("http://x/", func(h *webhook.Hook) { h.OnFailure = interrex.WebhookAllow })
+	dry := hook("http://x/", func(h *webhook.Hook) { h.DryRun = true })
+	if err := Unasked([]*webhook.Hook{allow, dry}, "off"); err != nil {
+		t.Error(err)
+	}
+	if err := Unasked([]*webhook.Hook{allow, hook("http://x/")}, "off"); !errors.Is(err, interrex.ErrVetoed) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,4 @@
+package interrextest
+
+// CheckFSMError is CheckFSM, which says what it has found.
+var CheckFSMError = checkFSM

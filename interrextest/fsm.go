@@ -1,0 +1,198 @@
+package interrextest
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/agent"
+)
+
+// FSMConfig says which state machine is looked at, and with what.
+type FSMConfig struct {
+	// New makes an empty machine: agent.Config.FSM.
+	New func() agent.FSM
+	// Command makes a random command. Few names and many changes find most.
+	Command func(r *rand.Rand) []byte
+	// Commands is how many are done in each round; 0: 200.
+	Commands int
+	// Rounds is how many times, each from a seed of its own; 0: 5.
+	Rounds int
+}
+
+// CheckFSM looks for what would make the machines of a cluster differ: what
+// depends on a clock, on random numbers or on the order of a map; state that is
+// missing from the snapshot; a Restore that leaves some of the state before; a
+// Snapshot that changes the machine. It runs in a bubble of testing/synctest, on
+// its own time, so it is not for within another one.
+func CheckFSM(t *testing.T, c FSMConfig) {
+	t.Helper()
+	if err := checkFSM(t, c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkFSM(t *testing.T, c FSMConfig) (err error) {
+	if c.New == nil || c.Command == nil {
+		return fmt.Errorf("FSMConfig: New and Command are needed")
+	}
+	if c.Commands == 0 {
+		c.Commands = 200
+	}
+	if c.Rounds == 0 {
+		c.Rounds = 5
+	}
+	synctest.Test(t, func(*testing.T) {
+		for seed := 0; seed < c.Rounds && err == nil; seed++ {
+			if err = c.round(uint64(seed)); err != nil {
+				err = fmt.Errorf("round %d: %w", seed, err)
+			}
+		}
+	})
+	return err
+}
+
+// round does the same commands on several machines.
+func (c FSMConfig) round(seed uint64) error {
+	commands := c.commands(seed)
+	first, err := c.start().do(commands)
+	if err != nil {
+		return err
+	}
+	want, err := first.snapshot()
+	if err != nil {
+		return err
+	}
+	time.Sleep(1000*time.Hour + 7*time.Minute + 13*time.Second) // of the bubble
+	again, err := c.start().do(commands)
+	if err != nil {
+		return err
+	}
+	if err := again.is(first, want, "two copies have done the same commands", "a clock, random numbers or the order of a map"); err != nil {
+		return err
+	}
+	for _, at := range []int{0, len(commands) / 3, len(commands) / 2, len(commands)} {
+		if err := c.restored(commands, at, first, want); err != nil {
+			return fmt.Errorf("after %d of %d commands: %w", at, len(commands), err)
+		}
+	}
+	return nil
+}
+
+// restored restores a snapshot into a machine that has done something else. Both
+// go on.
+func (c FSMConfig) restored(commands []agent.FSMCommand, at int, first *copied, want []byte) error {
+	giver, err := c.start().do(commands[:at])
+	if err != nil {
+		return err
+	}
+	snapshot, err := giver.snapshot()
+	if err != nil {
+		return err
+	}
+	taker, err := c.start().do(c.commands(1 << 32)[:len(commands)/2])
+	if err != nil {
+		return err
+	}
+	if err := taker.restore(snapshot); err != nil {
+		return err
+	}
+	if back, err := taker.snapshot(); err != nil || !bytes.Equal(back, snapshot) {
+		return fmt.Errorf("a machine that was restored gives another snapshot than it was restored from: Restore leaves some of the state before, or loses some (%v):\n%.200q\n%.200q", err, snapshot, back)
+	}
+	taker.answers = append([]string(nil), giver.answers...)
+	if _, err := giver.do(commands[at:]); err != nil {
+		return err
+	}
+	if err := giver.is(first, want, "one of two copies has given a snapshot", "a Snapshot that changes the machine"); err != nil {
+		return err
+	}
+	if _, err := taker.do(commands[at:]); err != nil {
+		return err
+	}
+	return taker.is(first, want, "a restored machine goes on", "state that is missing from the snapshot, or that Restore leaves")
+}
+
+// commands makes commands as they stand in a log.
+func (c FSMConfig) commands(seed uint64) []agent.FSMCommand {
+	r := rand.New(rand.NewPCG(seed, 11))
+	all := make([]agent.FSMCommand, c.Commands)
+	revision, now := interrex.Revision(0), time.Duration(0)
+	for i := range all {
+		revision += interrex.Revision(1 + r.IntN(3))
+		now += time.Duration(r.IntN(int(2 * time.Second)))
+		all[i] = agent.FSMCommand{Data: c.Command(r), Revision: revision, Time: now, Wall: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Add(now)}
+	}
+	return all
+}
+
+// copied is one copy of the machine, with what it has answered.
+type copied struct {
+	machine agent.FSM
+	answers []string
+}
+
+func (c FSMConfig) start() *copied { return &copied{machine: c.New()} }
+
+// guarded takes a panic for an error.
+func guarded(what string, call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s panics: %v", what, p)
+		}
+	}()
+	if err := call(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+func (m *copied) do(commands []agent.FSMCommand) (*copied, error) {
+	for _, c := range commands {
+		c.Data = bytes.Clone(c.Data)
+		if err := guarded(fmt.Sprintf("Apply of %.100q", c.Data), func() error {
+			result, err := m.machine.Apply(c)
+			m.answers = append(m.answers, fmt.Sprintf("%q, error %v", result, err))
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// snapshot takes two, which must be the same.
+func (m *copied) snapshot() (b []byte, err error) {
+	var again []byte
+	for _, into := range []*[]byte{&b, &again} {
+		if err := guarded("Snapshot", func() (err error) { *into, err = m.machine.Snapshot(); *into = bytes.Clone(*into); return err }); err != nil {
+			return nil, err
+		}
+	}
+	if !bytes.Equal(b, again) {
+		return nil, fmt.Errorf("two snapshots of one machine differ: look for the order of a map, or a clock:\n%.200q\n%.200q", b, again)
+	}
+	return b, nil
+}
+
+func (m *copied) restore(b []byte) error {
+	return guarded("Restore", func() error { return m.machine.Restore(bytes.Clone(b)) })
+}
+
+// is compares with the first copy and its snapshot.
+func (m *copied) is(first *copied, want []byte, when, look string) error {
+	for i, a := range m.answers {
+		if a != first.answers[i] {
+			return fmt.Errorf("%s, and command %d is answered differently: look for %s:\n%.200s\n%.200s", when, i, look, first.answers[i], a)
+		}
+	}
+	got, err := m.snapshot()
+	if err == nil && !bytes.Equal(got, want) {
+		err = fmt.Errorf("%s, and the snapshots differ: look for %s:\n%.200q\n%.200q", when, look, want, got)
+	}
+	return err
+}

@@ -1,0 +1,187 @@
+package manifolds
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/juju/clock"
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/webhook"
+)
+
+// noteTimeout bounds how long a drain waits until the webhooks' positions are in
+// the log.
+const noteTimeout = 2 * time.Second
+
+// skippedShown is how long it is an alarm that a webhook was not told of something.
+const skippedShown = time.Hour
+
+// hookCaller makes the calls of webhooks, while they are switched on. Every agent
+// has one: any may be asked to test a webhook, and any may lead.
+func (s *Set) hookCaller() dependency.Manifold {
+	return Gate(s.name(HookCallerName), dependency.Manifold{
+		Inputs: s.names(ClockName, IdentityName, FeaturesConfigName),
+		Start: func(ctx dependency.Context) (worker.Worker, error) {
+			features, err := get[config.Features](ctx, s.name(FeaturesConfigName))
+			if err != nil {
+				return nil, err
+			}
+			if !features.Webhooks.On() {
+				return nil, errOff
+			}
+			dir, err := get[*dataDir](ctx, s.name(IdentityName))
+			if err != nil {
+				return nil, err
+			}
+			now, err := get[clock.Clock](ctx, s.name(ClockName))
+			if err != nil {
+				return nil, err
+			}
+			c, err := hookcaller.New(hookcaller.Config{
+				Agent: dir.ID, Version: s.config.Agent.Version, Clock: now, Logger: s.logger("webhooks"), Metrics: s.metrics.hooks,
+			})
+			if err != nil {
+				return nil, err
+			}
+			end := s.Present.set(func(p *parts) { p.hooks = c }, func(p *parts) { p.hooks = nil })
+			w := keep(func() error {
+				end()
+				c.Close()
+				return nil
+			}, nil)
+			return own(give(w, c), patience, s.overstayed(HookCallerName)), nil
+		},
+		Output: owned(giveOutput),
+	})
+}
+
+// webhooks tells webhooks what has happened, where this agent leads.
+func (s *Set) webhooks() dependency.Manifold {
+	return Flag(s.name(WebhooksName), s.name(LeaderName), Gate(s.name(WebhooksName), dependency.Manifold{
+		Inputs: s.names(ClockName, StateName, QueueName, APIName, HookCallerName),
+		Start:  s.startWebhooks,
+	}, s.names(StateName, QueueName, HookCallerName)...))
+}
+
+func (s *Set) startWebhooks(ctx dependency.Context) (worker.Worker, error) {
+	c := hookcaller.WorkerConfig{Logger: s.logger("webhooks")}
+	var err error
+	if c.Caller, err = get[*hookcaller.Caller](ctx, s.name(HookCallerName)); err != nil {
+		return nil, err
+	}
+	if c.Clock, err = get[clock.Clock](ctx, s.name(ClockName)); err != nil {
+		return nil, err
+	}
+	if c.Table, err = get[*webhook.Table](ctx, s.name(StateName)); err != nil {
+		return nil, err
+	}
+	if c.Ring, err = get[*watch.Ring](ctx, s.name(StateName)); err != nil {
+		return nil, err
+	}
+	if c.Queue, err = get[*queue.Queue](ctx, s.name(QueueName)); err != nil {
+		return nil, err
+	}
+	c.Data = s.eventData
+	w, err := hookcaller.NewWorker(c)
+	if err != nil {
+		return nil, err
+	}
+	end := s.Present.set(func(p *parts) { p.teller = w }, func(p *parts) { p.teller = nil })
+	return &freed{Worker: w, free: end}, nil
+}
+
+// eventData is the document of an event, which the API makes.
+func (s *Set) eventData(e *state.Event) ([]byte, error) {
+	server := s.Present.Server()
+	if server == nil {
+		return nil, interrex.Errorf(interrex.KindUnavailable, "the API does not run")
+	}
+	return server.Data(e)
+}
+
+// webhookService is WebhookService of this agent.
+func (s *Set) webhookService(table *webhook.Table, off string) *api.Webhooks {
+	w := &api.Webhooks{Table: table, Health: s.webhookHealth, Off: off}
+	if off != "" {
+		return w
+	}
+	w.Ask = func(hooks []*webhook.Hook, q hookcaller.Question) (func(context.Context) error, error) {
+		c := s.Present.now().hooks
+		if c == nil {
+			err := interrex.Errorf(interrex.KindUnavailable, "cannot ask the webhooks: they are not called here yet; nothing has happened, try again")
+			err.RetryAfter = restartGrace / 10
+			return nil, err
+		}
+		call, err := c.Ask(hooks, q)
+		if err != nil {
+			return nil, err
+		}
+		return call.Wait, nil
+	}
+	w.Test = func(ctx context.Context, h *webhook.Hook) interrex.WebhookTest {
+		c := s.Present.now().hooks
+		if c == nil {
+			return interrex.WebhookTest{Error: "webhooks are not called here yet: try again", Agent: s.Present.ID()}
+		}
+		return c.Test(ctx, h)
+	}
+	return w
+}
+
+// webhookHealth is how the calls of a hook go, where this agent leads.
+func (s *Set) webhookHealth(h *webhook.Hook) *interrex.WebhookHealth {
+	now := s.Present.now()
+	if now.hooks == nil || !s.Leadership.Current().Leader {
+		return nil
+	}
+	health := now.hooks.Health(h)
+	return &health
+}
+
+func (s *Set) webhookFailing(time.Time) (found []alarm.Finding) {
+	now := s.Present.now()
+	if now.webhooks == nil {
+		return nil
+	}
+	for _, h := range now.webhooks.Hooks() {
+		health := s.webhookHealth(h)
+		if health == nil || health.Breaker == hookcaller.Closed {
+			continue
+		}
+		what := "its operations are refused"
+		switch {
+		case h.When == interrex.WebhookAfter:
+			what = "its events wait"
+		case h.OnFailure == interrex.WebhookAllow || h.DryRun:
+			what = "its operations go on without it"
+		}
+		found = append(found, alarm.Finding{Subject: h.Name, Since: health.Since,
+			Text: fmt.Sprintf("%s in a row, the last: %s; %s", plural(health.Failures, "failure"), health.Error, what)})
+	}
+	return found
+}
+
+func (s *Set) webhookSkipped(at time.Time) (found []alarm.Finding) {
+	w := s.Present.now().teller
+	if w == nil {
+		return nil
+	}
+	for _, p := range w.Progress() {
+		if !p.SkippedAt.IsZero() && at.Sub(p.SkippedAt) < skippedShown {
+			found = append(found, alarm.Finding{Subject: p.Hook.Name, Since: p.SkippedAt,
+				Text: fmt.Sprintf("it was not told of revisions %d to %d, which were no longer kept", p.SkippedFrom, p.SkippedTo)})
+		}
+	}
+	return found
+}

@@ -1,0 +1,191 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Observation is one change that this agent has applied: its revision, table,
+// kind, key, times, and the table's own record. It is shared: nobody writes to it.
+// What a restarted agent applies again from its log is observed again.
+type Observation = state.Event
+
+// Observer sees changes as they are applied, and loses those for which its
+// channel has no room: who wants all of them takes a watch.
+type Observer struct {
+	id      uint64
+	to      chan<- Observation
+	filter  func(*Observation) bool
+	dropped atomic.Uint64
+}
+
+// NewObserver makes an observer of the changes that filter lets pass; nil: of
+// all. They are sent to a channel, without waiting. With no channel a filter is
+// a hook. It runs on a goroutine beside those that apply: one that is slow makes
+// observers late, and lose what the ring keeps no longer.
+func NewObserver(to chan<- Observation, filter func(*Observation) bool) *Observer {
+	return &Observer{id: rand.Uint64(), to: to, filter: filter}
+}
+
+// ID tells observers apart.
+func (o *Observer) ID() uint64 { return o.id }
+
+// Dropped is how many changes it has lost: there was no room in the channel, or it
+// was too late for what the ring keeps.
+func (o *Observer) Dropped() uint64 { return o.dropped.Load() }
+
+// Observers are those who observe one agent. The zero value has none.
+type Observers struct {
+	dropped atomic.Uint64
+	mu      sync.Mutex
+	all     []*registration // is replaced, never changed
+	changed chan struct{}   // closed when there are others; nil: nobody waits
+}
+
+// registration is one observer's.
+type registration struct {
+	*Observer
+	mu   sync.Mutex // held while it sends
+	gone bool
+}
+
+// Register begins with the next change. One that is registered already stays as
+// it is. It may be called by a filter.
+func (s *Observers) Register(o *Observer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o != nil && s.index(o) < 0 {
+		s.replace(append(slices.Clone(s.all), &registration{Observer: o}))
+	}
+}
+
+// Unregister ends it: nothing is sent after it returns. One that is not
+// registered is left alone. It may be called by a filter.
+func (s *Observers) Unregister(o *Observer) {
+	s.mu.Lock()
+	i := s.index(o)
+	if i < 0 {
+		s.mu.Unlock()
+		return
+	}
+	r := s.all[i]
+	s.replace(slices.Delete(slices.Clone(s.all), i, i+1))
+	s.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
+}
+
+func (s *Observers) index(o *Observer) int {
+	return slices.IndexFunc(s.all, func(r *registration) bool { return r.Observer == o })
+}
+
+func (s *Observers) replace(all []*registration) {
+	s.all = all
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// Dropped is how many changes all observers together have lost.
+func (s *Observers) Dropped() uint64 { return s.dropped.Load() }
+
+// now gives the observers, and what is closed when there are others.
+func (s *Observers) now() ([]*registration, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.all, s.changed
+}
+
+// Run shows the observers what a ring gets, until ctx or the ring ends. While
+// there are none it costs nothing.
+func (s *Observers) Run(ctx context.Context, ring *Ring) error {
+	for {
+		for all, changed := s.now(); len(all) == 0; all, changed = s.now() {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		if err := s.follow(ctx, ring); err != nil {
+			return err
+		}
+	}
+}
+
+// follow reads from now on, while there are observers. When the ring has gone on
+// without it, or a snapshot has taken history's place, it counts what is lost.
+func (s *Observers) follow(ctx context.Context, ring *Ring) error {
+	for at := ring.Stats().Last; ; {
+		reached, err := s.read(ctx, ring, at)
+		var e *interrex.Error
+		if !errors.As(err, &e) || e.FirstRevision == 0 {
+			return err
+		}
+		s.lose(uint64(e.FirstRevision - reached))
+		at = e.FirstRevision
+	}
+}
+
+// read shows what comes after a revision, and gives how far it has come.
+func (s *Observers) read(ctx context.Context, ring *Ring, since interrex.Revision) (reached interrex.Revision, err error) {
+	w, err := ring.Watch(since, nil)
+	if err != nil {
+		return since, err
+	}
+	defer w.Close()
+	for {
+		events, err := w.Next(ctx)
+		if err != nil {
+			return w.Position(), err
+		}
+		for i := range events {
+			all, _ := s.now()
+			if len(all) == 0 {
+				return w.Position(), nil
+			}
+			for _, r := range all {
+				s.show(r, &events[i])
+			}
+		}
+	}
+}
+
+// lose counts changes that nobody was shown.
+func (s *Observers) lose(n uint64) {
+	all, _ := s.now()
+	for _, r := range all {
+		r.dropped.Add(n)
+		s.dropped.Add(n)
+	}
+}
+
+// show gives one change to one observer.
+func (s *Observers) show(r *registration, e *Observation) {
+	if r.filter != nil && !r.filter(e) || r.to == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone {
+		return
+	}
+	select {
+	case r.to <- *e:
+	default:
+		r.dropped.Add(1)
+		s.dropped.Add(1)
+	}
+}

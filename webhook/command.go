@@ -1,0 +1,83 @@
+package webhook
+
+import (
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// command is an operation of this table: *Set, *Delete or *Advance. Each has a
+// file of its own, with everything that only it has.
+type command interface {
+	state.Command
+	// decode reads what Append wrote after the number.
+	decode(d *decoder)
+	// check returns why the command cannot be done; nil: apply may follow.
+	check(t *Table) *interrex.Error
+	// apply does what check has allowed; it cannot fail.
+	apply(t *Table, turn *state.Turn) *Reply
+}
+
+// The first byte of an encoded command. A number is never reused.
+const (
+	opSet byte = iota + 1
+	opDelete
+	opAdvance
+)
+
+// operations has the constructors of the commands, by number.
+var operations = [...]func() command{
+	opSet:     func() command { return new(Set) },
+	opDelete:  func() command { return new(Delete) },
+	opAdvance: func() command { return new(Advance) },
+}
+
+// Decode reads a command: a *Set, *Delete or *Advance. The error is of kind
+// KindInvalid or KindTooLarge.
+func (t *Table) Decode(data []byte) (state.Command, error) {
+	if len(data) == 0 {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: it is empty")
+	}
+	op := data[0]
+	if int(op) >= len(operations) || operations[op] == nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: %d is no operation known here", op)
+	}
+	c, d := operations[op](), newDecoder(string(data[1:])) // a copy: hooks are kept
+	if c.decode(d); !d.Done() {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode webhook command: operation %d is malformed", op)
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Check reports whether a command that Decode returned can be done.
+func (t *Table) Check(_ state.Time, c state.Command) error {
+	own, is := c.(command)
+	if !is {
+		return interrex.Errorf(interrex.KindInvalid, "cannot check webhook command: %T is none", c)
+	}
+	if refusal := own.check(t); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+// Apply does what Check has allowed, and returns a *Reply.
+func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
+	return c.(command).apply(t, turn)
+}
+
+// CheckGroup reports whether commands of one group can be done, each after those
+// before it. It implements state.Grouper.
+func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
+	after := New(Config{})
+	after.hooks.Store(t.hooks.Load())
+	for _, c := range all {
+		if err := after.Check(now, c); err != nil {
+			return err
+		}
+		c.(command).apply(after, &state.Turn{})
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package webhook
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// view is the frozen content.
+type view struct{ hooks []*Hook }
+
+// Freeze makes a view, which is the list of now.
+func (t *Table) Freeze() state.View { return &view{t.Hooks()} }
+
+// Release lets go of the content.
+func (v *view) Release() { v.hooks = nil }
+
+// Write writes the hooks by name, with their secrets.
+func (v *view) Write(w io.Writer) error {
+	b := binary.AppendUvarint(nil, uint64(len(v.hooks)))
+	for _, h := range v.hooks {
+		b = appendHook(b, h)
+	}
+	if _, err := w.Write(b); err != nil {
+		return fmt.Errorf("cannot write webhooks: %w", err)
+	}
+	return nil
+}
+
+// maxSnapshot is more than the bytes that all hooks can have.
+const maxSnapshot = 4 << 20
+
+// Restore replaces the table by what a View wrote. After an error the table is
+// as it was.
+func (t *Table) Restore(version uint16, r io.Reader) error {
+	if version != t.Version() {
+		return fmt.Errorf("cannot restore webhooks: version %d is not known here, %d is", version, t.Version())
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxSnapshot+1))
+	if err != nil {
+		return fmt.Errorf("cannot restore webhooks: %w", err)
+	}
+	d := newDecoder(string(b))
+	hooks := []*Hook{}
+	for n := d.count(interrex.MaxWebhooks); n > 0; n-- {
+		h := d.hook()
+		if d.Failed() {
+			break
+		}
+		if err := (&Set{Spec: h.Spec, Secret: h.Secret}).Validate(); err != nil {
+			return fmt.Errorf("cannot restore webhooks: %w", err)
+		}
+		if last := len(hooks) - 1; last >= 0 && hooks[last].Name >= h.Name {
+			return fmt.Errorf("cannot restore webhooks: %q is out of order", h.Name)
+		}
+		hooks = append(hooks, h)
+	}
+	if !d.Done() {
+		return fmt.Errorf("cannot restore webhooks: an item is malformed")
+	}
+	t.hooks.Store(&hooks)
+	return nil
+}

@@ -1,0 +1,108 @@
+// Package webhook owns the table of webhooks: what is called before which
+// operations and after which events, and how far the latter have been told.
+package webhook
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// Config is what a Table can be told. It is empty on purpose: everything that
+// Apply reads must be equal on every agent.
+type Config struct{}
+
+// Table is the replicated table of webhooks. It implements state.Table,
+// state.EventCodec and state.Grouper.
+//
+// Lock and Unlock are for State, which takes the lock once an entry. Hooks and
+// its kin need no lock.
+type Table struct {
+	mu    sync.Mutex
+	hooks atomic.Pointer[[]*Hook] // by name; neither it nor a Hook is ever written to
+}
+
+var (
+	_ state.Table      = (*Table)(nil)
+	_ state.EventCodec = (*Table)(nil)
+	_ state.Grouper    = (*Table)(nil)
+)
+
+// New makes an empty table.
+func New(Config) *Table {
+	t := &Table{}
+	t.hooks.Store(new([]*Hook))
+	return t
+}
+
+// Name is the table's name in reports and snapshots.
+func (t *Table) Name() string { return "webhooks" }
+
+// ID is state.WebhookTable.
+func (t *Table) ID() state.TableID { return state.WebhookTable }
+
+// Version is the version of the commands' and the snapshot's encoding.
+func (t *Table) Version() uint16 { return 1 }
+
+// Lock takes the table for writing.
+func (t *Table) Lock() { t.mu.Lock() }
+
+// Unlock gives the table back.
+func (t *Table) Unlock() { t.mu.Unlock() }
+
+// Due reports that time ends nothing here.
+func (t *Table) Due() (state.Time, bool) { return 0, false }
+
+// Tick has nothing to end.
+func (t *Table) Tick(*state.Turn, int) int { return 0 }
+
+// Hooks gives all hooks, by name. Nobody writes to them.
+func (t *Table) Hooks() []*Hook { return *t.hooks.Load() }
+
+// Get gives a hook; nil: there is none.
+func (t *Table) Get(name string) *Hook {
+	all := t.Hooks()
+	if i, found := find(all, name); found {
+		return all[i]
+	}
+	return nil
+}
+
+func find(all []*Hook, name string) (int, bool) {
+	return slices.BinarySearchFunc(all, name, func(h *Hook, name string) int { return strings.Compare(h.Name, name) })
+}
+
+// put adds a hook, or puts it in the place of the one of its name.
+func (t *Table) put(h *Hook) {
+	all := slices.Clone(t.Hooks())
+	i, found := find(all, h.Name)
+	if found {
+		all[i] = h
+	} else {
+		all = slices.Insert(all, i, h)
+	}
+	t.hooks.Store(&all)
+}
+
+// remove takes a hook out.
+func (t *Table) remove(name string) {
+	all := slices.Clone(t.Hooks())
+	if i, found := find(all, name); found {
+		all = slices.Delete(all, i, i+1)
+	}
+	t.hooks.Store(&all)
+}
+
+// emit publishes an event, which has no secrets.
+func emit(turn *state.Turn, kind string, h *Hook) {
+	plain := h.Plain()
+	turn.Emit(kind, h.Name, plain, plain.size())
+}
+
+func notFound(what, name string) *interrex.Error {
+	return interrex.Errorf(interrex.KindNotFound, "cannot %s webhook %q: there is none of that name: 'interrex webhook list' shows them", what, name)
+}

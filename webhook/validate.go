@@ -1,0 +1,169 @@
+package webhook
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/interrex/interrex"
+)
+
+// The kinds that a hook can be for: those that an operation is announced with,
+// and those that only happen.
+var (
+	announced = []string{
+		interrex.LeaseClaimed, interrex.LeaseTakenOver, interrex.LeaseTransferred, interrex.LeaseReleased, interrex.LeaseForced,
+		interrex.LeasePinned, interrex.LeaseUnpinned, interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange,
+	}
+	happening = []string{
+		interrex.LeaseExpired, "member.added", "member.removed", "member.changed", interrex.WebhookSet, interrex.WebhookDeleted,
+	}
+)
+
+// maxHeaderName is in bytes.
+const maxHeaderName = 128
+
+// reserved are headers that a call has of its own.
+var reserved = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Upgrade", "Te", "Keep-Alive", "Proxy-Connection"}
+
+// Validate reports which field is not allowed.
+func (s *Spec) Validate() error {
+	if err := validateName(s.Name); err != nil {
+		return err
+	}
+	if err := validateURL(s.URL); err != nil {
+		return err
+	}
+	if s.When != interrex.WebhookBefore && s.When != interrex.WebhookAfter {
+		return interrex.Errorf(interrex.KindInvalid, "when: before or after are allowed, not %q", string(s.When))
+	}
+	if s.OnFailure != interrex.WebhookRefuse && s.OnFailure != interrex.WebhookAllow {
+		return interrex.Errorf(interrex.KindInvalid, "on_failure: refuse or allow are allowed, not %q", string(s.OnFailure))
+	}
+	if s.Timeout < interrex.MinWebhookTimeout || s.Timeout > interrex.MaxWebhookTimeout {
+		return interrex.Errorf(interrex.KindInvalid, "timeout: %s to %s are allowed, not %v",
+			interrex.FormatDuration(interrex.MinWebhookTimeout), interrex.FormatDuration(interrex.MaxWebhookTimeout), s.Timeout)
+	}
+	for _, check := range []func() error{s.validateKinds, s.validatePrefixes, s.validateHeaders} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateName(name string) error {
+	if len(name) == 0 || len(name) > interrex.MaxWebhookName || strings.ContainsFunc(name, notOfName) {
+		return interrex.Errorf(interrex.KindInvalid, "name: 1 to %d of a-z 0-9 . _ - are allowed, not %q", interrex.MaxWebhookName, shortened(name))
+	}
+	return nil
+}
+
+func notOfName(r rune) bool {
+	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789._-", r)
+}
+
+// shortened keeps an error's text short.
+func shortened(s string) string {
+	if len(s) <= 80 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:80], "") + "..."
+}
+
+// validateURL demands what every version of the binary sees alike; whether the
+// rest can be parsed is found out where the hook is set.
+func validateURL(url string) error {
+	if len(url) > interrex.MaxWebhookURL {
+		return interrex.Errorf(interrex.KindTooLarge, "url: at most %d bytes are allowed, not %d", interrex.MaxWebhookURL, len(url))
+	}
+	scheme, rest, _ := strings.Cut(url, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	host, _, _ = strings.Cut(host, "?")
+	switch {
+	case scheme != "http" && scheme != "https", host == "":
+		return interrex.Errorf(interrex.KindInvalid, "url: http://HOST/PATH or https://HOST/PATH is needed, in lower case")
+	case strings.Contains(host, "@"):
+		return interrex.Errorf(interrex.KindInvalid, "url: a user and a password do not belong into it, for it is shown: give a header")
+	case strings.Contains(url, "#"):
+		return interrex.Errorf(interrex.KindInvalid, "url: what follows # would not be sent: leave it out")
+	case strings.ContainsFunc(url, func(r rune) bool { return r <= ' ' || r == 0x7f || r == utf8.RuneError }):
+		return interrex.Errorf(interrex.KindInvalid, "url: spaces and control characters are not allowed in it")
+	}
+	return nil
+}
+
+func (s *Spec) validateKinds() error {
+	for i, kind := range s.Kinds {
+		switch {
+		case slices.Contains(s.Kinds[:i], kind):
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %s stands there twice", kind)
+		case slices.Contains(announced, kind):
+		case slices.Contains(happening, kind):
+			if s.When == interrex.WebhookBefore {
+				return interrex.Errorf(interrex.KindInvalid, "kinds: %s is never sent before it happens: set a hook that is called after", kind)
+			}
+		default:
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is none of %s", shortened(kind), strings.Join(slices.Concat(announced, happening), ", "))
+		}
+	}
+	return nil
+}
+
+func (s *Spec) validatePrefixes() error {
+	if n := len(s.Prefixes); n > interrex.MaxWebhookPrefixes {
+		return interrex.Errorf(interrex.KindInvalid, "prefixes: at most %d are allowed, not %d", interrex.MaxWebhookPrefixes, n)
+	}
+	for i, p := range s.Prefixes {
+		if len(p) == 0 || len(p) > maxPrefix || !utf8.ValidString(p) {
+			return interrex.Errorf(interrex.KindInvalid, "prefixes: 1 to %d bytes of UTF-8 are allowed, not %q", maxPrefix, shortened(p))
+		}
+		if slices.Contains(s.Prefixes[:i], p) {
+			return interrex.Errorf(interrex.KindInvalid, "prefixes: %q stands there twice", shortened(p))
+		}
+	}
+	return nil
+}
+
+// maxPrefix is in bytes. Longer ones, of keys of resources, are cut by whoever
+// sets them.
+const maxPrefix = 1024
+
+func (s *Spec) validateHeaders() error {
+	if n := len(s.Headers); n > interrex.MaxWebhookHeaders {
+		return interrex.Errorf(interrex.KindInvalid, "headers: at most %d are allowed, not %d", interrex.MaxWebhookHeaders, n)
+	}
+	for i, h := range s.Headers {
+		switch {
+		case len(h.Name) == 0 || len(h.Name) > maxHeaderName || strings.ContainsFunc(h.Name, func(r rune) bool { return !tokenRune(r) }):
+			return interrex.Errorf(interrex.KindInvalid, "headers: %q is no name of a header", shortened(h.Name))
+		case slices.Contains(reserved, http.CanonicalHeaderKey(h.Name)) || strings.HasPrefix(http.CanonicalHeaderKey(h.Name), "Interrex-"):
+			return interrex.Errorf(interrex.KindInvalid, "headers: %s is set by the agent", h.Name)
+		case i > 0 && s.Headers[i-1].Name >= h.Name:
+			return interrex.Errorf(interrex.KindInvalid, "headers: %s stands there twice, or not in the order of the names", h.Name)
+		case len(h.Value) > interrex.MaxWebhookHeader:
+			return interrex.Errorf(interrex.KindTooLarge, "headers: the value of %s has %d bytes, at most %d are allowed", h.Name, len(h.Value), interrex.MaxWebhookHeader)
+		case strings.ContainsFunc(string(h.Value), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == utf8.RuneError }):
+			return interrex.Errorf(interrex.KindInvalid, "headers: the value of %s has control characters, or is not UTF-8", h.Name)
+		}
+	}
+	return nil
+}
+
+// tokenRune reports what the name of a header may consist of.
+func tokenRune(r rune) bool {
+	return r > ' ' && r < 0x7f && !strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+}
+
+func validateSecret(s Secret) error {
+	if s == "" {
+		return nil
+	}
+	if len(s) < interrex.MinWebhookSecret || len(s) > interrex.MaxWebhookSecret ||
+		strings.ContainsFunc(string(s), func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return interrex.Errorf(interrex.KindInvalid, "secret: %d to %d bytes of printable ASCII are allowed; leave it out, and one is made",
+			interrex.MinWebhookSecret, interrex.MaxWebhookSecret)
+	}
+	return nil
+}
