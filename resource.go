@@ -33,6 +33,10 @@ type ResourceType struct {
 	Kind         string
 }
 
+// ValueType is the built-in type: keys and their values, which are any bytes. See
+// package client's KV.
+var ValueType = ResourceType{Group: "interrex", GroupVersion: "v1", Kind: "Value"}
+
 // ParseResourceType reads GROUP.VERSION.KIND. The group may contain dots. The
 // error is of kind KindInvalid.
 func ParseResourceType(s string) (ResourceType, error) {

@@ -98,6 +98,8 @@ type Config struct {
 	Services []Service
 	// Leases serves LeaseService.
 	Leases *Leases
+	// Resources serves ResourceService, and with Changes /kv. Optional.
+	Resources *Resources
 	// Changes serves ChangeService and /changes. Optional.
 	Changes *Changes
 	// Webhooks serves WebhookService.

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/lease"
@@ -48,6 +49,7 @@ type node struct {
 	state   *state.State
 	leases  *lease.Table
 	things  *resource.Table
+	changes *change.Table
 	hooks   *webhook.Table
 	ring    *watch.Ring
 	queue   *queue.Queue
@@ -104,10 +106,11 @@ func leader(t testing.TB, nodes []*node) (found *node) {
 
 func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*node, edit []func(*Config)) {
 	nd.leases, nd.things, nd.hooks = lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})
+	nd.changes = change.New()
 	nd.ring = watch.New(watch.Config{})
 	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future
 	nd.t.Cleanup(nd.ring.Close)
-	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, nd.hooks, statetest.NewRegister()}, Publisher: nd.ring})
+	st, err := state.New(state.Config{Tables: []state.Table{nd.leases, nd.things, nd.hooks, nd.changes, statetest.NewRegister()}, Publisher: nd.ring})
 	nd.must(err)
 	nd.state = st
 	nd.t.Cleanup(st.Close)
@@ -194,7 +197,8 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 	config.Leases = &Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {
 		return nd.applier.Waiting(k), nd.tracker.Current().Leader
 	}}
-	config.Services = []Service{Resources{Table: nd.things}.Service()}
+	config.Resources = &Resources{Table: nd.things}
+	config.Changes = &Changes{Table: nd.changes}
 	for _, fn := range edit {
 		fn(&config)
 	}

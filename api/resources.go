@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/base64"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -27,6 +28,7 @@ func (r Resources) Service() Service {
 		writeResource(),
 		Write(interrexv1.ResourceServiceDeleteProcedure, state.ResourceTable, deleteResource, resourceDeleted),
 		Write(interrexv1.ResourceServiceClearProcedure, state.ResourceTable, clearResources, resourcesCleared),
+		Write(interrexv1.ResourceServiceCheckProcedure, state.ResourceTable, checkResource, resourceChecked),
 		ReadEventually(interrexv1.ResourceServiceListProcedure, r.list),
 		ReadEventually(interrexv1.ResourceServiceListByOwnerProcedure, r.listByOwner),
 	}, Watches: []WatchMethod{
@@ -71,6 +73,9 @@ func resourceToWrite(m *interrexv1.ResourceServiceWriteRequest) (state.Command, 
 		return &resource.Write{}, interrex.Errorf(interrex.KindInvalid, "resource: missing")
 	}
 	r, err := wire.FromResource(m.GetResource())
+	if err == nil {
+		err = validateValue(r)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -88,12 +93,32 @@ func resourceToWrite(m *interrexv1.ResourceServiceWriteRequest) (state.Command, 
 	return c, err
 }
 
+// validateValue demands that whatever has the built-in type is a value.
+func validateValue(r interrex.Resource) error {
+	if r.ID.Type.Group != interrex.ValueType.Group || r.ID.Type.Kind != interrex.ValueType.Kind {
+		return nil
+	}
+	if r.ID.Type != interrex.ValueType {
+		return interrex.Errorf(interrex.KindInvalid, "type: group_version: %q: the built-in type is %s", r.ID.Type.GroupVersion, interrex.ValueType)
+	}
+	_, err := wire.FromValue(r.Data)
+	return err
+}
+
 func deleteResource(m *interrexv1.ResourceServiceDeleteRequest) (state.Command, error) {
 	return &resource.Delete{ID: wire.FromResourceID(m.GetId()), Version: m.GetVersion(), Strict: m.GetStrict()}, nil
 }
 
 func resourceDeleted(r state.Result, _ *state.State) (*interrexv1.ResourceServiceDeleteResponse, error) {
 	return &interrexv1.ResourceServiceDeleteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+}
+
+func checkResource(m *interrexv1.ResourceServiceCheckRequest) (state.Command, error) {
+	return &resource.Check{ID: wire.FromResourceID(m.GetId()), Version: m.GetVersion()}, nil
+}
+
+func resourceChecked(r state.Result, _ *state.State) (*interrexv1.ResourceServiceCheckResponse, error) {
+	return &interrexv1.ResourceServiceCheckResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
 func clearResources(m *interrexv1.ResourceServiceClearRequest) (state.Command, error) {
@@ -149,14 +174,62 @@ func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s *state.State
 	if err == nil {
 		err = what.Validate()
 	}
+	if err == nil {
+		err = validateNames(m)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if m.GetNamesOnly() {
+		return r.names(m, what, after, s), nil
 	}
 	var rows []*resource.Record
 	var more bool
 	revision := r.still(s, func(v resource.ReadView) { rows, more = v.List(what, after, orElse(int(m.GetPageSize()), MaxPage)) })
 	items, next := resourcePage(rows, more)
 	return &interrexv1.ResourceServiceListResponse{Items: items, NextPageToken: next, Revision: uint64(revision)}, nil
+}
+
+func validateNames(m *interrexv1.ResourceServiceListRequest) error {
+	switch t := m.GetTenancy(); {
+	case !m.GetNamesOnly() && m.GetSeparator() != "":
+		return interrex.Errorf(interrex.KindInvalid, "separator: it is for a list with names_only")
+	case len(m.GetSeparator()) > interrex.MaxName:
+		return interrex.Errorf(interrex.KindInvalid, "separator: at most %d bytes are allowed, not %d", interrex.MaxName, len(m.GetSeparator()))
+	case m.GetNamesOnly() && (t.GetPartition() == interrex.Wildcard || t.GetNamespace() == interrex.Wildcard):
+		return interrex.Errorf(interrex.KindInvalid, "names_only: a list of names is of one partition and one namespace")
+	}
+	return nil
+}
+
+// names lists names only; each that stands for several is jumped over.
+func (r Resources) names(m *interrexv1.ResourceServiceListRequest, what interrex.ResourceSelection, after string, s *state.State) *interrexv1.ResourceServiceListResponse {
+	const behind = "\xff" // everything that goes on: no name has it
+	out := &interrexv1.ResourceServiceListResponse{}
+	size, bytes := orElse(int(m.GetPageSize()), MaxPage), 0
+	out.Revision = uint64(r.still(s, func(v resource.ReadView) {
+		for {
+			rows, _ := v.List(what, after, 1)
+			if len(rows) == 0 {
+				return
+			}
+			if len(out.Names) == size || bytes >= maxPageBytes {
+				out.NextPageToken = resourceToken(after)
+				return
+			}
+			name := rows[0].ID.Name
+			after = rows[0].Key()
+			rest := name[len(what.NamePrefix):]
+			if i := strings.Index(rest, m.GetSeparator()); m.GetSeparator() != "" && i >= 0 {
+				end := i + len(m.GetSeparator())
+				after = strings.TrimSuffix(after, rest[end:]) + behind
+				name = strings.TrimSuffix(name, rest[end:])
+			}
+			out.Names = append(out.Names, name)
+			bytes += len(name)
+		}
+	}))
+	return out
 }
 
 func (r Resources) listByOwner(m *interrexv1.ResourceServiceListByOwnerRequest, s *state.State) (*interrexv1.ResourceServiceListByOwnerResponse, error) {
@@ -198,10 +271,12 @@ func resourcePage(rows []*resource.Record, more bool) (items []*interrexv1.Resou
 		}
 	}
 	if more {
-		next = base64.RawURLEncoding.EncodeToString([]byte(rows[len(items)-1].Key()))
+		next = resourceToken(rows[len(items)-1].Key())
 	}
 	return items, next
 }
+
+func resourceToken(after string) string { return base64.RawURLEncoding.EncodeToString([]byte(after)) }
 
 // pageAfter reads the key of the last row of the page before; nobody outside may
 // rely on its form.

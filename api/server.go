@@ -40,6 +40,9 @@ func New(c Config) (*Server, error) {
 	c.setDefaults()
 	s := &Server{config: c, calls: newCalls()}
 	services := append([]Service{stateService(), c.Leases.Service(), c.Webhooks.Service()}, c.Services...)
+	if c.Resources != nil {
+		services = append(services, c.Resources.Service())
+	}
 	if c.Changes != nil {
 		c.Changes.Services = services
 		services = append(services, c.Changes.Service())
@@ -124,7 +127,10 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 		plainChanges{s, *s.config.Changes}.routes(mux)
 	}
 	mux.Handle("/", s.tidy(rpc))
-	return mux
+	if s.config.Resources == nil || s.config.Changes == nil {
+		return mux
+	}
+	return plainValues{s, *s.config.Resources, s.config.Changes.Table}.route(mux)
 }
 
 // services are the names of all services.

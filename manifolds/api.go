@@ -113,7 +113,8 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 		return nil, err
 	}
 	c.Leases = &api.Leases{Table: table, Waiting: s.waiting, Off: off("leases", features.Leases)}
-	c.Services = append(services, api.Resources{Table: resources, Off: off("resources", features.Resources)}.Service())
+	c.Services = services
+	c.Resources = &api.Resources{Table: resources, Off: off("resources", features.Resources)}
 	c.Changes = &api.Changes{Table: changes, Off: off("changes", features.Changes)}
 	c.Webhooks = s.webhookService(hooks, off("webhooks", features.Webhooks))
 	c.Visitors = &s.visitors

@@ -26,6 +26,7 @@ func goldenCommands() []state.Command {
 		},
 		&resource.Delete{ID: at, Version: "17", Strict: true},
 		&resource.Clear{Selection: interrex.ResourceSelection{Type: interrex.ResourceType{Group: "test.example", Kind: "Server"}, Tenancy: at.Tenancy, NamePrefix: "web/"}},
+		&resource.Check{ID: at, Version: "7"},
 	}
 }
 

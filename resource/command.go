@@ -6,8 +6,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// command is an operation of this table: *Write, *Delete or *Clear. Each has a file of
-// its own, with everything that only it has.
+// command is an operation of this table: *Write, *Delete, *Clear or *Check. Each has
+// a file of its own, with everything that only it has.
 type command interface {
 	state.Command
 	// decode reads what Append wrote after the number.
@@ -30,6 +30,7 @@ const (
 	opWrite byte = iota + 1
 	opDelete
 	opClear
+	opCheck
 )
 
 // operations has the constructors of the commands, by number.
@@ -37,10 +38,11 @@ var operations = [...]func() command{
 	opWrite:  func() command { return new(Write) },
 	opDelete: func() command { return new(Delete) },
 	opClear:  func() command { return new(Clear) },
+	opCheck:  func() command { return new(Check) },
 }
 
-// Decode reads a command: a *Write, *Delete or *Clear. The error is of kind KindInvalid
-// or KindTooLarge.
+// Decode reads a command: a *Write, *Delete, *Clear or *Check. The error is of
+// kind KindInvalid or KindTooLarge.
 func (t *Table) Decode(data []byte) (state.Command, error) {
 	if len(data) == 0 {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: it is empty")
@@ -110,7 +112,8 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 	return nil
 }
 
-// Idle is part of state.Idler: a delete of what is not there changes nothing.
+// Idle is part of state.Idler: a delete of what is not there changes nothing, and
+// a Check never does.
 func (t *Table) Idle(c state.Command) (state.Reply, bool) {
 	if !c.(command).idle(t) {
 		return nil, false

@@ -40,6 +40,8 @@ const (
 	ResourceServiceDeleteProcedure = "/interrex.v1.ResourceService/Delete"
 	// ResourceServiceClearProcedure is the fully-qualified name of the ResourceService's Clear RPC.
 	ResourceServiceClearProcedure = "/interrex.v1.ResourceService/Clear"
+	// ResourceServiceCheckProcedure is the fully-qualified name of the ResourceService's Check RPC.
+	ResourceServiceCheckProcedure = "/interrex.v1.ResourceService/Check"
 	// ResourceServiceListProcedure is the fully-qualified name of the ResourceService's List RPC.
 	ResourceServiceListProcedure = "/interrex.v1.ResourceService/List"
 	// ResourceServiceListByOwnerProcedure is the fully-qualified name of the ResourceService's
@@ -58,6 +60,9 @@ type ResourceServiceClient interface {
 	// Clear deletes all resources of one kind, partition and namespace whose names
 	// have a prefix, or none of them when there are more than 1 000.
 	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
+	// Check changes nothing. In a group it is a condition: the whole group fails
+	// unless it holds.
+	Check(context.Context, *connect.Request[ResourceServiceCheckRequest]) (*connect.Response[ResourceServiceCheckResponse], error)
 	// List returns the resources of one kind, of every group version, in the order
 	// of partition, namespace and name.
 	List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error)
@@ -102,6 +107,12 @@ func NewResourceServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(resourceServiceMethods.ByName("Clear")),
 			connect.WithClientOptions(opts...),
 		),
+		check: connect.NewClient[ResourceServiceCheckRequest, ResourceServiceCheckResponse](
+			httpClient,
+			baseURL+ResourceServiceCheckProcedure,
+			connect.WithSchema(resourceServiceMethods.ByName("Check")),
+			connect.WithClientOptions(opts...),
+		),
 		list: connect.NewClient[ResourceServiceListRequest, ResourceServiceListResponse](
 			httpClient,
 			baseURL+ResourceServiceListProcedure,
@@ -129,6 +140,7 @@ type resourceServiceClient struct {
 	write       *connect.Client[ResourceServiceWriteRequest, ResourceServiceWriteResponse]
 	delete      *connect.Client[ResourceServiceDeleteRequest, ResourceServiceDeleteResponse]
 	clear       *connect.Client[ResourceServiceClearRequest, ResourceServiceClearResponse]
+	check       *connect.Client[ResourceServiceCheckRequest, ResourceServiceCheckResponse]
 	list        *connect.Client[ResourceServiceListRequest, ResourceServiceListResponse]
 	listByOwner *connect.Client[ResourceServiceListByOwnerRequest, ResourceServiceListByOwnerResponse]
 	watch       *connect.Client[ResourceServiceWatchRequest, ResourceServiceWatchResponse]
@@ -152,6 +164,11 @@ func (c *resourceServiceClient) Delete(ctx context.Context, req *connect.Request
 // Clear calls interrex.v1.ResourceService.Clear.
 func (c *resourceServiceClient) Clear(ctx context.Context, req *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
 	return c.clear.CallUnary(ctx, req)
+}
+
+// Check calls interrex.v1.ResourceService.Check.
+func (c *resourceServiceClient) Check(ctx context.Context, req *connect.Request[ResourceServiceCheckRequest]) (*connect.Response[ResourceServiceCheckResponse], error) {
+	return c.check.CallUnary(ctx, req)
 }
 
 // List calls interrex.v1.ResourceService.List.
@@ -178,6 +195,9 @@ type ResourceServiceHandler interface {
 	// Clear deletes all resources of one kind, partition and namespace whose names
 	// have a prefix, or none of them when there are more than 1 000.
 	Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error)
+	// Check changes nothing. In a group it is a condition: the whole group fails
+	// unless it holds.
+	Check(context.Context, *connect.Request[ResourceServiceCheckRequest]) (*connect.Response[ResourceServiceCheckResponse], error)
 	// List returns the resources of one kind, of every group version, in the order
 	// of partition, namespace and name.
 	List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error)
@@ -218,6 +238,12 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 		connect.WithSchema(resourceServiceMethods.ByName("Clear")),
 		connect.WithHandlerOptions(opts...),
 	)
+	resourceServiceCheckHandler := connect.NewUnaryHandler(
+		ResourceServiceCheckProcedure,
+		svc.Check,
+		connect.WithSchema(resourceServiceMethods.ByName("Check")),
+		connect.WithHandlerOptions(opts...),
+	)
 	resourceServiceListHandler := connect.NewUnaryHandler(
 		ResourceServiceListProcedure,
 		svc.List,
@@ -246,6 +272,8 @@ func NewResourceServiceHandler(svc ResourceServiceHandler, opts ...connect.Handl
 			resourceServiceDeleteHandler.ServeHTTP(w, r)
 		case ResourceServiceClearProcedure:
 			resourceServiceClearHandler.ServeHTTP(w, r)
+		case ResourceServiceCheckProcedure:
+			resourceServiceCheckHandler.ServeHTTP(w, r)
 		case ResourceServiceListProcedure:
 			resourceServiceListHandler.ServeHTTP(w, r)
 		case ResourceServiceListByOwnerProcedure:
@@ -275,6 +303,10 @@ func (UnimplementedResourceServiceHandler) Delete(context.Context, *connect.Requ
 
 func (UnimplementedResourceServiceHandler) Clear(context.Context, *connect.Request[ResourceServiceClearRequest]) (*connect.Response[ResourceServiceClearResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.Clear is not implemented"))
+}
+
+func (UnimplementedResourceServiceHandler) Check(context.Context, *connect.Request[ResourceServiceCheckRequest]) (*connect.Response[ResourceServiceCheckResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("interrex.v1.ResourceService.Check is not implemented"))
 }
 
 func (UnimplementedResourceServiceHandler) List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error) {

@@ -310,6 +310,92 @@ func (x *Resource) GetData() *anypb.Any {
 	return nil
 }
 
+// Value is the data of the resources of the built-in type interrex.v1.Value,
+// which have no other: those of /kv and of 'interrex kv'. It is any bytes.
+type Value struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Content:
+	//
+	//	*Value_Text
+	//	*Value_Binary
+	Content       isValue_Content `protobuf_oneof:"content"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Value) Reset() {
+	*x = Value{}
+	mi := &file_interrex_v1_resource_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Value) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Value) ProtoMessage() {}
+
+func (x *Value) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_resource_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Value.ProtoReflect.Descriptor instead.
+func (*Value) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Value) GetContent() isValue_Content {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *Value) GetText() string {
+	if x != nil {
+		if x, ok := x.Content.(*Value_Text); ok {
+			return x.Text
+		}
+	}
+	return ""
+}
+
+func (x *Value) GetBinary() []byte {
+	if x != nil {
+		if x, ok := x.Content.(*Value_Binary); ok {
+			return x.Binary
+		}
+	}
+	return nil
+}
+
+type isValue_Content interface {
+	isValue_Content()
+}
+
+type Value_Text struct {
+	// What is UTF-8.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3,oneof"`
+}
+
+type Value_Binary struct {
+	// What is not.
+	Binary []byte `protobuf:"bytes,2,opt,name=binary,proto3,oneof"`
+}
+
+func (*Value_Text) isValue_Content() {}
+
+func (*Value_Binary) isValue_Content() {}
+
 type ResourceServiceReadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// With a uid: that one or none. With another group version than the stored
@@ -324,7 +410,7 @@ type ResourceServiceReadRequest struct {
 
 func (x *ResourceServiceReadRequest) Reset() {
 	*x = ResourceServiceReadRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[4]
+	mi := &file_interrex_v1_resource_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +422,7 @@ func (x *ResourceServiceReadRequest) String() string {
 func (*ResourceServiceReadRequest) ProtoMessage() {}
 
 func (x *ResourceServiceReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[4]
+	mi := &file_interrex_v1_resource_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +435,7 @@ func (x *ResourceServiceReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceReadRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceReadRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{4}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ResourceServiceReadRequest) GetId() *ResourceID {
@@ -383,7 +469,7 @@ type ResourceServiceReadResponse struct {
 
 func (x *ResourceServiceReadResponse) Reset() {
 	*x = ResourceServiceReadResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[5]
+	mi := &file_interrex_v1_resource_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +481,7 @@ func (x *ResourceServiceReadResponse) String() string {
 func (*ResourceServiceReadResponse) ProtoMessage() {}
 
 func (x *ResourceServiceReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[5]
+	mi := &file_interrex_v1_resource_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +494,7 @@ func (x *ResourceServiceReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceReadResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceReadResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{5}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ResourceServiceReadResponse) GetResource() *Resource {
@@ -446,7 +532,7 @@ type ResourceServiceWriteRequest struct {
 
 func (x *ResourceServiceWriteRequest) Reset() {
 	*x = ResourceServiceWriteRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[6]
+	mi := &file_interrex_v1_resource_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +544,7 @@ func (x *ResourceServiceWriteRequest) String() string {
 func (*ResourceServiceWriteRequest) ProtoMessage() {}
 
 func (x *ResourceServiceWriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[6]
+	mi := &file_interrex_v1_resource_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +557,7 @@ func (x *ResourceServiceWriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceWriteRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceWriteRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{6}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ResourceServiceWriteRequest) GetResource() *Resource {
@@ -528,7 +614,7 @@ type ResourceServiceWriteResponse struct {
 
 func (x *ResourceServiceWriteResponse) Reset() {
 	*x = ResourceServiceWriteResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[7]
+	mi := &file_interrex_v1_resource_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +626,7 @@ func (x *ResourceServiceWriteResponse) String() string {
 func (*ResourceServiceWriteResponse) ProtoMessage() {}
 
 func (x *ResourceServiceWriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[7]
+	mi := &file_interrex_v1_resource_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +639,7 @@ func (x *ResourceServiceWriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceWriteResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceWriteResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{7}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ResourceServiceWriteResponse) GetResource() *Resource {
@@ -596,7 +682,7 @@ type ResourceServiceDeleteRequest struct {
 
 func (x *ResourceServiceDeleteRequest) Reset() {
 	*x = ResourceServiceDeleteRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[8]
+	mi := &file_interrex_v1_resource_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +694,7 @@ func (x *ResourceServiceDeleteRequest) String() string {
 func (*ResourceServiceDeleteRequest) ProtoMessage() {}
 
 func (x *ResourceServiceDeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[8]
+	mi := &file_interrex_v1_resource_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +707,7 @@ func (x *ResourceServiceDeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceDeleteRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceDeleteRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{8}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResourceServiceDeleteRequest) GetId() *ResourceID {
@@ -676,7 +762,7 @@ type ResourceServiceDeleteResponse struct {
 
 func (x *ResourceServiceDeleteResponse) Reset() {
 	*x = ResourceServiceDeleteResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[9]
+	mi := &file_interrex_v1_resource_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +774,7 @@ func (x *ResourceServiceDeleteResponse) String() string {
 func (*ResourceServiceDeleteResponse) ProtoMessage() {}
 
 func (x *ResourceServiceDeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[9]
+	mi := &file_interrex_v1_resource_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +787,7 @@ func (x *ResourceServiceDeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceDeleteResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceDeleteResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{9}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResourceServiceDeleteResponse) GetReplayed() bool {
@@ -736,7 +822,7 @@ type ResourceServiceClearRequest struct {
 
 func (x *ResourceServiceClearRequest) Reset() {
 	*x = ResourceServiceClearRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[10]
+	mi := &file_interrex_v1_resource_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +834,7 @@ func (x *ResourceServiceClearRequest) String() string {
 func (*ResourceServiceClearRequest) ProtoMessage() {}
 
 func (x *ResourceServiceClearRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[10]
+	mi := &file_interrex_v1_resource_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +847,7 @@ func (x *ResourceServiceClearRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceClearRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceClearRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{10}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResourceServiceClearRequest) GetType() *ResourceType {
@@ -818,7 +904,7 @@ type ResourceServiceClearResponse struct {
 
 func (x *ResourceServiceClearResponse) Reset() {
 	*x = ResourceServiceClearResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[11]
+	mi := &file_interrex_v1_resource_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +916,7 @@ func (x *ResourceServiceClearResponse) String() string {
 func (*ResourceServiceClearResponse) ProtoMessage() {}
 
 func (x *ResourceServiceClearResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[11]
+	mi := &file_interrex_v1_resource_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +929,7 @@ func (x *ResourceServiceClearResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceClearResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceClearResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{11}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResourceServiceClearResponse) GetDeleted() uint32 {
@@ -867,6 +953,138 @@ func (x *ResourceServiceClearResponse) GetRevision() uint64 {
 	return 0
 }
 
+type ResourceServiceCheckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its uid empty: any.
+	Id *ResourceID `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The one that must be stored. "0": the resource must not exist; empty: it
+	// must.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// At most 64 bytes.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Attempt       uint32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Fence         *Fence `protobuf:"bytes,5,opt,name=fence,proto3" json:"fence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceServiceCheckRequest) Reset() {
+	*x = ResourceServiceCheckRequest{}
+	mi := &file_interrex_v1_resource_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceServiceCheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceServiceCheckRequest) ProtoMessage() {}
+
+func (x *ResourceServiceCheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_resource_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceServiceCheckRequest.ProtoReflect.Descriptor instead.
+func (*ResourceServiceCheckRequest) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ResourceServiceCheckRequest) GetId() *ResourceID {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *ResourceServiceCheckRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ResourceServiceCheckRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ResourceServiceCheckRequest) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ResourceServiceCheckRequest) GetFence() *Fence {
+	if x != nil {
+		return x.Fence
+	}
+	return nil
+}
+
+type ResourceServiceCheckResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replayed      bool                   `protobuf:"varint,1,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceServiceCheckResponse) Reset() {
+	*x = ResourceServiceCheckResponse{}
+	mi := &file_interrex_v1_resource_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceServiceCheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceServiceCheckResponse) ProtoMessage() {}
+
+func (x *ResourceServiceCheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interrex_v1_resource_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceServiceCheckResponse.ProtoReflect.Descriptor instead.
+func (*ResourceServiceCheckResponse) Descriptor() ([]byte, []int) {
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ResourceServiceCheckResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+func (x *ResourceServiceCheckResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type ResourceServiceListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its group_version is not read.
@@ -877,15 +1095,20 @@ type ResourceServiceListRequest struct {
 	Consistency Consistency `protobuf:"varint,4,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
 	MinRevision uint64      `protobuf:"varint,5,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
 	// 0: 1 000, which is the most. A page also ends at 1 MiB.
-	PageSize      uint32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageSize  uint32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// names in place of items, of one partition and one namespace.
+	NamesOnly bool `protobuf:"varint,8,opt,name=names_only,json=namesOnly,proto3" json:"names_only,omitempty"`
+	// With names_only, if it is not empty: names that go on after the next
+	// separator behind the prefix are one, which ends with it. At most 512 bytes.
+	Separator     string `protobuf:"bytes,9,opt,name=separator,proto3" json:"separator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResourceServiceListRequest) Reset() {
 	*x = ResourceServiceListRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[12]
+	mi := &file_interrex_v1_resource_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +1120,7 @@ func (x *ResourceServiceListRequest) String() string {
 func (*ResourceServiceListRequest) ProtoMessage() {}
 
 func (x *ResourceServiceListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[12]
+	mi := &file_interrex_v1_resource_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +1133,7 @@ func (x *ResourceServiceListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceListRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceListRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{12}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResourceServiceListRequest) GetType() *ResourceType {
@@ -962,18 +1185,33 @@ func (x *ResourceServiceListRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ResourceServiceListRequest) GetNamesOnly() bool {
+	if x != nil {
+		return x.NamesOnly
+	}
+	return false
+}
+
+func (x *ResourceServiceListRequest) GetSeparator() string {
+	if x != nil {
+		return x.Separator
+	}
+	return ""
+}
+
 type ResourceServiceListResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Items         []*Resource            `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Names         []string               `protobuf:"bytes,4,rep,name=names,proto3" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResourceServiceListResponse) Reset() {
 	*x = ResourceServiceListResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[13]
+	mi := &file_interrex_v1_resource_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1223,7 @@ func (x *ResourceServiceListResponse) String() string {
 func (*ResourceServiceListResponse) ProtoMessage() {}
 
 func (x *ResourceServiceListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[13]
+	mi := &file_interrex_v1_resource_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1236,7 @@ func (x *ResourceServiceListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceListResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceListResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{13}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResourceServiceListResponse) GetItems() []*Resource {
@@ -1022,6 +1260,13 @@ func (x *ResourceServiceListResponse) GetRevision() uint64 {
 	return 0
 }
 
+func (x *ResourceServiceListResponse) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 type ResourceServiceListByOwnerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// With its uid; its group_version is not compared.
@@ -1038,7 +1283,7 @@ type ResourceServiceListByOwnerRequest struct {
 
 func (x *ResourceServiceListByOwnerRequest) Reset() {
 	*x = ResourceServiceListByOwnerRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[14]
+	mi := &file_interrex_v1_resource_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1295,7 @@ func (x *ResourceServiceListByOwnerRequest) String() string {
 func (*ResourceServiceListByOwnerRequest) ProtoMessage() {}
 
 func (x *ResourceServiceListByOwnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[14]
+	mi := &file_interrex_v1_resource_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1308,7 @@ func (x *ResourceServiceListByOwnerRequest) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use ResourceServiceListByOwnerRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceListByOwnerRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{14}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResourceServiceListByOwnerRequest) GetOwner() *ResourceID {
@@ -1112,7 +1357,7 @@ type ResourceServiceListByOwnerResponse struct {
 
 func (x *ResourceServiceListByOwnerResponse) Reset() {
 	*x = ResourceServiceListByOwnerResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[15]
+	mi := &file_interrex_v1_resource_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1124,7 +1369,7 @@ func (x *ResourceServiceListByOwnerResponse) String() string {
 func (*ResourceServiceListByOwnerResponse) ProtoMessage() {}
 
 func (x *ResourceServiceListByOwnerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[15]
+	mi := &file_interrex_v1_resource_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1137,7 +1382,7 @@ func (x *ResourceServiceListByOwnerResponse) ProtoReflect() protoreflect.Message
 
 // Deprecated: Use ResourceServiceListByOwnerResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceListByOwnerResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{15}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResourceServiceListByOwnerResponse) GetItems() []*Resource {
@@ -1176,7 +1421,7 @@ type ResourceServiceWatchRequest struct {
 
 func (x *ResourceServiceWatchRequest) Reset() {
 	*x = ResourceServiceWatchRequest{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[16]
+	mi := &file_interrex_v1_resource_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1433,7 @@ func (x *ResourceServiceWatchRequest) String() string {
 func (*ResourceServiceWatchRequest) ProtoMessage() {}
 
 func (x *ResourceServiceWatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[16]
+	mi := &file_interrex_v1_resource_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1446,7 @@ func (x *ResourceServiceWatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceWatchRequest.ProtoReflect.Descriptor instead.
 func (*ResourceServiceWatchRequest) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{16}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ResourceServiceWatchRequest) GetType() *ResourceType {
@@ -1243,7 +1488,7 @@ type ResourceServiceWatchResponse struct {
 
 func (x *ResourceServiceWatchResponse) Reset() {
 	*x = ResourceServiceWatchResponse{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[17]
+	mi := &file_interrex_v1_resource_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1500,7 @@ func (x *ResourceServiceWatchResponse) String() string {
 func (*ResourceServiceWatchResponse) ProtoMessage() {}
 
 func (x *ResourceServiceWatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[17]
+	mi := &file_interrex_v1_resource_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1513,7 @@ func (x *ResourceServiceWatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceServiceWatchResponse.ProtoReflect.Descriptor instead.
 func (*ResourceServiceWatchResponse) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{17}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ResourceServiceWatchResponse) GetEvents() []*ResourceEvent {
@@ -1294,7 +1539,7 @@ type ResourceEvent struct {
 
 func (x *ResourceEvent) Reset() {
 	*x = ResourceEvent{}
-	mi := &file_interrex_v1_resource_proto_msgTypes[18]
+	mi := &file_interrex_v1_resource_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1551,7 @@ func (x *ResourceEvent) String() string {
 func (*ResourceEvent) ProtoMessage() {}
 
 func (x *ResourceEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_interrex_v1_resource_proto_msgTypes[18]
+	mi := &file_interrex_v1_resource_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1564,7 @@ func (x *ResourceEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceEvent.ProtoReflect.Descriptor instead.
 func (*ResourceEvent) Descriptor() ([]byte, []int) {
-	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{18}
+	return file_interrex_v1_resource_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResourceEvent) GetOperation() string {
@@ -1381,7 +1626,11 @@ const file_interrex_v1_resource_proto_rawDesc = "" +
 	"\x04data\x18\a \x01(\v2\x14.google.protobuf.AnyR\x04data\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"B\n" +
+	"\x05Value\x12\x14\n" +
+	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x12\x18\n" +
+	"\x06binary\x18\x02 \x01(\fH\x00R\x06binaryB\t\n" +
+	"\acontent\"\xa4\x01\n" +
 	"\x1aResourceServiceReadRequest\x12'\n" +
 	"\x02id\x18\x01 \x01(\v2\x17.interrex.v1.ResourceIDR\x02id\x12:\n" +
 	"\vconsistency\x18\x02 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
@@ -1424,7 +1673,17 @@ const file_interrex_v1_resource_proto_rawDesc = "" +
 	"\x1cResourceServiceClearResponse\x12\x18\n" +
 	"\adeleted\x18\x01 \x01(\rR\adeleted\x12\x1a\n" +
 	"\breplayed\x18\x02 \x01(\bR\breplayed\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xb7\x02\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xc3\x01\n" +
+	"\x1bResourceServiceCheckRequest\x12'\n" +
+	"\x02id\x18\x01 \x01(\v2\x17.interrex.v1.ResourceIDR\x02id\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x18\n" +
+	"\aattempt\x18\x04 \x01(\rR\aattempt\x12(\n" +
+	"\x05fence\x18\x05 \x01(\v2\x12.interrex.v1.FenceR\x05fence\"V\n" +
+	"\x1cResourceServiceCheckResponse\x12\x1a\n" +
+	"\breplayed\x18\x01 \x01(\bR\breplayed\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xf4\x02\n" +
 	"\x1aResourceServiceListRequest\x12-\n" +
 	"\x04type\x18\x01 \x01(\v2\x19.interrex.v1.ResourceTypeR\x04type\x12.\n" +
 	"\atenancy\x18\x02 \x01(\v2\x14.interrex.v1.TenancyR\atenancy\x12\x1f\n" +
@@ -1434,11 +1693,15 @@ const file_interrex_v1_resource_proto_rawDesc = "" +
 	"\fmin_revision\x18\x05 \x01(\x04R\vminRevision\x12\x1b\n" +
 	"\tpage_size\x18\x06 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\a \x01(\tR\tpageToken\"\x8e\x01\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\x12\x1d\n" +
+	"\n" +
+	"names_only\x18\b \x01(\bR\tnamesOnly\x12\x1c\n" +
+	"\tseparator\x18\t \x01(\tR\tseparator\"\xa4\x01\n" +
 	"\x1bResourceServiceListResponse\x12+\n" +
 	"\x05items\x18\x01 \x03(\v2\x15.interrex.v1.ResourceR\x05items\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xed\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05names\x18\x04 \x03(\tR\x05names\"\xed\x01\n" +
 	"!ResourceServiceListByOwnerRequest\x12-\n" +
 	"\x05owner\x18\x01 \x01(\v2\x17.interrex.v1.ResourceIDR\x05owner\x12:\n" +
 	"\vconsistency\x18\x02 \x01(\x0e2\x18.interrex.v1.ConsistencyR\vconsistency\x12!\n" +
@@ -1462,12 +1725,13 @@ const file_interrex_v1_resource_proto_rawDesc = "" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x121\n" +
 	"\bresource\x18\x02 \x01(\v2\x15.interrex.v1.ResourceR\bresource\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\x81\x06\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xea\x06\n" +
 	"\x0fResourceService\x12d\n" +
 	"\x04Read\x12'.interrex.v1.ResourceServiceReadRequest\x1a(.interrex.v1.ResourceServiceReadResponse\"\t¹\x19\x05\b\x81\x04\x10\x01\x12g\n" +
 	"\x05Write\x12(.interrex.v1.ResourceServiceWriteRequest\x1a).interrex.v1.ResourceServiceWriteResponse\"\t¹\x19\x05\b\x82\x04\x10\x03\x12j\n" +
 	"\x06Delete\x12).interrex.v1.ResourceServiceDeleteRequest\x1a*.interrex.v1.ResourceServiceDeleteResponse\"\t¹\x19\x05\b\x83\x04\x10\x03\x12g\n" +
-	"\x05Clear\x12(.interrex.v1.ResourceServiceClearRequest\x1a).interrex.v1.ResourceServiceClearResponse\"\t¹\x19\x05\b\x87\x04\x10\x03\x12d\n" +
+	"\x05Clear\x12(.interrex.v1.ResourceServiceClearRequest\x1a).interrex.v1.ResourceServiceClearResponse\"\t¹\x19\x05\b\x87\x04\x10\x03\x12g\n" +
+	"\x05Check\x12(.interrex.v1.ResourceServiceCheckRequest\x1a).interrex.v1.ResourceServiceCheckResponse\"\t¹\x19\x05\b\x88\x04\x10\x03\x12d\n" +
 	"\x04List\x12'.interrex.v1.ResourceServiceListRequest\x1a(.interrex.v1.ResourceServiceListResponse\"\t¹\x19\x05\b\x84\x04\x10\x01\x12y\n" +
 	"\vListByOwner\x12..interrex.v1.ResourceServiceListByOwnerRequest\x1a/.interrex.v1.ResourceServiceListByOwnerResponse\"\t¹\x19\x05\b\x85\x04\x10\x01\x12i\n" +
 	"\x05Watch\x12(.interrex.v1.ResourceServiceWatchRequest\x1a).interrex.v1.ResourceServiceWatchResponse\"\t¹\x19\x05\b\x86\x04\x10\x040\x01B8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
@@ -1484,83 +1748,90 @@ func file_interrex_v1_resource_proto_rawDescGZIP() []byte {
 	return file_interrex_v1_resource_proto_rawDescData
 }
 
-var file_interrex_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_interrex_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_interrex_v1_resource_proto_goTypes = []any{
 	(*ResourceType)(nil),                       // 0: interrex.v1.ResourceType
 	(*Tenancy)(nil),                            // 1: interrex.v1.Tenancy
 	(*ResourceID)(nil),                         // 2: interrex.v1.ResourceID
 	(*Resource)(nil),                           // 3: interrex.v1.Resource
-	(*ResourceServiceReadRequest)(nil),         // 4: interrex.v1.ResourceServiceReadRequest
-	(*ResourceServiceReadResponse)(nil),        // 5: interrex.v1.ResourceServiceReadResponse
-	(*ResourceServiceWriteRequest)(nil),        // 6: interrex.v1.ResourceServiceWriteRequest
-	(*ResourceServiceWriteResponse)(nil),       // 7: interrex.v1.ResourceServiceWriteResponse
-	(*ResourceServiceDeleteRequest)(nil),       // 8: interrex.v1.ResourceServiceDeleteRequest
-	(*ResourceServiceDeleteResponse)(nil),      // 9: interrex.v1.ResourceServiceDeleteResponse
-	(*ResourceServiceClearRequest)(nil),        // 10: interrex.v1.ResourceServiceClearRequest
-	(*ResourceServiceClearResponse)(nil),       // 11: interrex.v1.ResourceServiceClearResponse
-	(*ResourceServiceListRequest)(nil),         // 12: interrex.v1.ResourceServiceListRequest
-	(*ResourceServiceListResponse)(nil),        // 13: interrex.v1.ResourceServiceListResponse
-	(*ResourceServiceListByOwnerRequest)(nil),  // 14: interrex.v1.ResourceServiceListByOwnerRequest
-	(*ResourceServiceListByOwnerResponse)(nil), // 15: interrex.v1.ResourceServiceListByOwnerResponse
-	(*ResourceServiceWatchRequest)(nil),        // 16: interrex.v1.ResourceServiceWatchRequest
-	(*ResourceServiceWatchResponse)(nil),       // 17: interrex.v1.ResourceServiceWatchResponse
-	(*ResourceEvent)(nil),                      // 18: interrex.v1.ResourceEvent
-	nil,                                        // 19: interrex.v1.Resource.MetadataEntry
-	(*Fence)(nil),                              // 20: interrex.v1.Fence
-	(*anypb.Any)(nil),                          // 21: google.protobuf.Any
-	(Consistency)(0),                           // 22: interrex.v1.Consistency
-	(*timestamppb.Timestamp)(nil),              // 23: google.protobuf.Timestamp
+	(*Value)(nil),                              // 4: interrex.v1.Value
+	(*ResourceServiceReadRequest)(nil),         // 5: interrex.v1.ResourceServiceReadRequest
+	(*ResourceServiceReadResponse)(nil),        // 6: interrex.v1.ResourceServiceReadResponse
+	(*ResourceServiceWriteRequest)(nil),        // 7: interrex.v1.ResourceServiceWriteRequest
+	(*ResourceServiceWriteResponse)(nil),       // 8: interrex.v1.ResourceServiceWriteResponse
+	(*ResourceServiceDeleteRequest)(nil),       // 9: interrex.v1.ResourceServiceDeleteRequest
+	(*ResourceServiceDeleteResponse)(nil),      // 10: interrex.v1.ResourceServiceDeleteResponse
+	(*ResourceServiceClearRequest)(nil),        // 11: interrex.v1.ResourceServiceClearRequest
+	(*ResourceServiceClearResponse)(nil),       // 12: interrex.v1.ResourceServiceClearResponse
+	(*ResourceServiceCheckRequest)(nil),        // 13: interrex.v1.ResourceServiceCheckRequest
+	(*ResourceServiceCheckResponse)(nil),       // 14: interrex.v1.ResourceServiceCheckResponse
+	(*ResourceServiceListRequest)(nil),         // 15: interrex.v1.ResourceServiceListRequest
+	(*ResourceServiceListResponse)(nil),        // 16: interrex.v1.ResourceServiceListResponse
+	(*ResourceServiceListByOwnerRequest)(nil),  // 17: interrex.v1.ResourceServiceListByOwnerRequest
+	(*ResourceServiceListByOwnerResponse)(nil), // 18: interrex.v1.ResourceServiceListByOwnerResponse
+	(*ResourceServiceWatchRequest)(nil),        // 19: interrex.v1.ResourceServiceWatchRequest
+	(*ResourceServiceWatchResponse)(nil),       // 20: interrex.v1.ResourceServiceWatchResponse
+	(*ResourceEvent)(nil),                      // 21: interrex.v1.ResourceEvent
+	nil,                                        // 22: interrex.v1.Resource.MetadataEntry
+	(*Fence)(nil),                              // 23: interrex.v1.Fence
+	(*anypb.Any)(nil),                          // 24: google.protobuf.Any
+	(Consistency)(0),                           // 25: interrex.v1.Consistency
+	(*timestamppb.Timestamp)(nil),              // 26: google.protobuf.Timestamp
 }
 var file_interrex_v1_resource_proto_depIdxs = []int32{
 	0,  // 0: interrex.v1.ResourceID.type:type_name -> interrex.v1.ResourceType
 	1,  // 1: interrex.v1.ResourceID.tenancy:type_name -> interrex.v1.Tenancy
 	2,  // 2: interrex.v1.Resource.id:type_name -> interrex.v1.ResourceID
 	2,  // 3: interrex.v1.Resource.owner:type_name -> interrex.v1.ResourceID
-	20, // 4: interrex.v1.Resource.owner_lease:type_name -> interrex.v1.Fence
-	19, // 5: interrex.v1.Resource.metadata:type_name -> interrex.v1.Resource.MetadataEntry
-	21, // 6: interrex.v1.Resource.data:type_name -> google.protobuf.Any
+	23, // 4: interrex.v1.Resource.owner_lease:type_name -> interrex.v1.Fence
+	22, // 5: interrex.v1.Resource.metadata:type_name -> interrex.v1.Resource.MetadataEntry
+	24, // 6: interrex.v1.Resource.data:type_name -> google.protobuf.Any
 	2,  // 7: interrex.v1.ResourceServiceReadRequest.id:type_name -> interrex.v1.ResourceID
-	22, // 8: interrex.v1.ResourceServiceReadRequest.consistency:type_name -> interrex.v1.Consistency
+	25, // 8: interrex.v1.ResourceServiceReadRequest.consistency:type_name -> interrex.v1.Consistency
 	3,  // 9: interrex.v1.ResourceServiceReadResponse.resource:type_name -> interrex.v1.Resource
 	3,  // 10: interrex.v1.ResourceServiceWriteRequest.resource:type_name -> interrex.v1.Resource
-	20, // 11: interrex.v1.ResourceServiceWriteRequest.fence:type_name -> interrex.v1.Fence
+	23, // 11: interrex.v1.ResourceServiceWriteRequest.fence:type_name -> interrex.v1.Fence
 	3,  // 12: interrex.v1.ResourceServiceWriteResponse.resource:type_name -> interrex.v1.Resource
 	2,  // 13: interrex.v1.ResourceServiceDeleteRequest.id:type_name -> interrex.v1.ResourceID
-	20, // 14: interrex.v1.ResourceServiceDeleteRequest.fence:type_name -> interrex.v1.Fence
+	23, // 14: interrex.v1.ResourceServiceDeleteRequest.fence:type_name -> interrex.v1.Fence
 	0,  // 15: interrex.v1.ResourceServiceClearRequest.type:type_name -> interrex.v1.ResourceType
 	1,  // 16: interrex.v1.ResourceServiceClearRequest.tenancy:type_name -> interrex.v1.Tenancy
-	20, // 17: interrex.v1.ResourceServiceClearRequest.fence:type_name -> interrex.v1.Fence
-	0,  // 18: interrex.v1.ResourceServiceListRequest.type:type_name -> interrex.v1.ResourceType
-	1,  // 19: interrex.v1.ResourceServiceListRequest.tenancy:type_name -> interrex.v1.Tenancy
-	22, // 20: interrex.v1.ResourceServiceListRequest.consistency:type_name -> interrex.v1.Consistency
-	3,  // 21: interrex.v1.ResourceServiceListResponse.items:type_name -> interrex.v1.Resource
-	2,  // 22: interrex.v1.ResourceServiceListByOwnerRequest.owner:type_name -> interrex.v1.ResourceID
-	22, // 23: interrex.v1.ResourceServiceListByOwnerRequest.consistency:type_name -> interrex.v1.Consistency
-	3,  // 24: interrex.v1.ResourceServiceListByOwnerResponse.items:type_name -> interrex.v1.Resource
-	0,  // 25: interrex.v1.ResourceServiceWatchRequest.type:type_name -> interrex.v1.ResourceType
-	1,  // 26: interrex.v1.ResourceServiceWatchRequest.tenancy:type_name -> interrex.v1.Tenancy
-	18, // 27: interrex.v1.ResourceServiceWatchResponse.events:type_name -> interrex.v1.ResourceEvent
-	3,  // 28: interrex.v1.ResourceEvent.resource:type_name -> interrex.v1.Resource
-	23, // 29: interrex.v1.ResourceEvent.time:type_name -> google.protobuf.Timestamp
-	4,  // 30: interrex.v1.ResourceService.Read:input_type -> interrex.v1.ResourceServiceReadRequest
-	6,  // 31: interrex.v1.ResourceService.Write:input_type -> interrex.v1.ResourceServiceWriteRequest
-	8,  // 32: interrex.v1.ResourceService.Delete:input_type -> interrex.v1.ResourceServiceDeleteRequest
-	10, // 33: interrex.v1.ResourceService.Clear:input_type -> interrex.v1.ResourceServiceClearRequest
-	12, // 34: interrex.v1.ResourceService.List:input_type -> interrex.v1.ResourceServiceListRequest
-	14, // 35: interrex.v1.ResourceService.ListByOwner:input_type -> interrex.v1.ResourceServiceListByOwnerRequest
-	16, // 36: interrex.v1.ResourceService.Watch:input_type -> interrex.v1.ResourceServiceWatchRequest
-	5,  // 37: interrex.v1.ResourceService.Read:output_type -> interrex.v1.ResourceServiceReadResponse
-	7,  // 38: interrex.v1.ResourceService.Write:output_type -> interrex.v1.ResourceServiceWriteResponse
-	9,  // 39: interrex.v1.ResourceService.Delete:output_type -> interrex.v1.ResourceServiceDeleteResponse
-	11, // 40: interrex.v1.ResourceService.Clear:output_type -> interrex.v1.ResourceServiceClearResponse
-	13, // 41: interrex.v1.ResourceService.List:output_type -> interrex.v1.ResourceServiceListResponse
-	15, // 42: interrex.v1.ResourceService.ListByOwner:output_type -> interrex.v1.ResourceServiceListByOwnerResponse
-	17, // 43: interrex.v1.ResourceService.Watch:output_type -> interrex.v1.ResourceServiceWatchResponse
-	37, // [37:44] is the sub-list for method output_type
-	30, // [30:37] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	23, // 17: interrex.v1.ResourceServiceClearRequest.fence:type_name -> interrex.v1.Fence
+	2,  // 18: interrex.v1.ResourceServiceCheckRequest.id:type_name -> interrex.v1.ResourceID
+	23, // 19: interrex.v1.ResourceServiceCheckRequest.fence:type_name -> interrex.v1.Fence
+	0,  // 20: interrex.v1.ResourceServiceListRequest.type:type_name -> interrex.v1.ResourceType
+	1,  // 21: interrex.v1.ResourceServiceListRequest.tenancy:type_name -> interrex.v1.Tenancy
+	25, // 22: interrex.v1.ResourceServiceListRequest.consistency:type_name -> interrex.v1.Consistency
+	3,  // 23: interrex.v1.ResourceServiceListResponse.items:type_name -> interrex.v1.Resource
+	2,  // 24: interrex.v1.ResourceServiceListByOwnerRequest.owner:type_name -> interrex.v1.ResourceID
+	25, // 25: interrex.v1.ResourceServiceListByOwnerRequest.consistency:type_name -> interrex.v1.Consistency
+	3,  // 26: interrex.v1.ResourceServiceListByOwnerResponse.items:type_name -> interrex.v1.Resource
+	0,  // 27: interrex.v1.ResourceServiceWatchRequest.type:type_name -> interrex.v1.ResourceType
+	1,  // 28: interrex.v1.ResourceServiceWatchRequest.tenancy:type_name -> interrex.v1.Tenancy
+	21, // 29: interrex.v1.ResourceServiceWatchResponse.events:type_name -> interrex.v1.ResourceEvent
+	3,  // 30: interrex.v1.ResourceEvent.resource:type_name -> interrex.v1.Resource
+	26, // 31: interrex.v1.ResourceEvent.time:type_name -> google.protobuf.Timestamp
+	5,  // 32: interrex.v1.ResourceService.Read:input_type -> interrex.v1.ResourceServiceReadRequest
+	7,  // 33: interrex.v1.ResourceService.Write:input_type -> interrex.v1.ResourceServiceWriteRequest
+	9,  // 34: interrex.v1.ResourceService.Delete:input_type -> interrex.v1.ResourceServiceDeleteRequest
+	11, // 35: interrex.v1.ResourceService.Clear:input_type -> interrex.v1.ResourceServiceClearRequest
+	13, // 36: interrex.v1.ResourceService.Check:input_type -> interrex.v1.ResourceServiceCheckRequest
+	15, // 37: interrex.v1.ResourceService.List:input_type -> interrex.v1.ResourceServiceListRequest
+	17, // 38: interrex.v1.ResourceService.ListByOwner:input_type -> interrex.v1.ResourceServiceListByOwnerRequest
+	19, // 39: interrex.v1.ResourceService.Watch:input_type -> interrex.v1.ResourceServiceWatchRequest
+	6,  // 40: interrex.v1.ResourceService.Read:output_type -> interrex.v1.ResourceServiceReadResponse
+	8,  // 41: interrex.v1.ResourceService.Write:output_type -> interrex.v1.ResourceServiceWriteResponse
+	10, // 42: interrex.v1.ResourceService.Delete:output_type -> interrex.v1.ResourceServiceDeleteResponse
+	12, // 43: interrex.v1.ResourceService.Clear:output_type -> interrex.v1.ResourceServiceClearResponse
+	14, // 44: interrex.v1.ResourceService.Check:output_type -> interrex.v1.ResourceServiceCheckResponse
+	16, // 45: interrex.v1.ResourceService.List:output_type -> interrex.v1.ResourceServiceListResponse
+	18, // 46: interrex.v1.ResourceService.ListByOwner:output_type -> interrex.v1.ResourceServiceListByOwnerResponse
+	20, // 47: interrex.v1.ResourceService.Watch:output_type -> interrex.v1.ResourceServiceWatchResponse
+	40, // [40:48] is the sub-list for method output_type
+	32, // [32:40] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_interrex_v1_resource_proto_init() }
@@ -1570,13 +1841,17 @@ func file_interrex_v1_resource_proto_init() {
 	}
 	file_interrex_v1_lease_proto_init()
 	file_interrex_v1_method_proto_init()
+	file_interrex_v1_resource_proto_msgTypes[4].OneofWrappers = []any{
+		(*Value_Text)(nil),
+		(*Value_Binary)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interrex_v1_resource_proto_rawDesc), len(file_interrex_v1_resource_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
