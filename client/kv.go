@@ -1,0 +1,116 @@
+package client
+
+import (
+	"context"
+	"slices"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/wire"
+)
+
+// KV are keys and their values: resources of the type interrex.ValueType, in the
+// partition "default".
+type KV struct {
+	// By makes the calls: a *Client or an *agent.Agent.
+	By Caller
+	// Namespace of the keys; empty: "default".
+	Namespace string
+}
+
+// Value is a key with its value.
+type Value struct {
+	Key     string
+	Value   []byte
+	Version string // to be given to Put and Delete
+}
+
+// Absent, as a version, says that there must be no such key.
+const Absent = "0"
+
+// Get returns the value of a key; KindNotFound: there is none.
+func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value, error) {
+	r, _, err := ResourcesOf(kv.By).Read(ctx, wire.ValueID(kv.Namespace, key), o)
+	if err != nil {
+		return Value{}, err
+	}
+	return ValueOf(r)
+}
+
+// Put writes a value: whatever is stored, or only if version is the stored one,
+// or Absent. Otherwise it is KindCASFailure.
+func (kv KV) Put(ctx context.Context, key string, value []byte, version string, o Options) (Value, error) {
+	data, err := wire.Value(value)
+	if err != nil {
+		return Value{}, err
+	}
+	q := interrex.WriteResourceRequest{
+		Resource:  interrex.Resource{ID: wire.ValueID(kv.Namespace, key), Version: version, Data: data},
+		RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
+	}
+	switch version {
+	case "":
+		q.Overwrite = true
+	case Absent:
+		q.Resource.Version = ""
+	}
+	a, err := ResourcesOf(kv.By).Write(ctx, q)
+	return Value{Key: key, Value: slices.Clone(value), Version: a.Resource.Version}, err
+}
+
+// Delete deletes a key: any version of it, or only that one. A key that is not
+// there is no error.
+func (kv KV) Delete(ctx context.Context, key, version string, o Options) error {
+	_, err := ResourcesOf(kv.By).Delete(ctx, interrex.DeleteResourceRequest{
+		ID: wire.ValueID(kv.Namespace, key), Version: version, RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
+	})
+	return err
+}
+
+// Clear deletes all keys with a prefix, or none: KindTooLarge when there are more
+// than 1 000. It returns how many there were.
+func (kv KV) Clear(ctx context.Context, prefix string, o Options) (int, error) {
+	a, err := ResourcesOf(kv.By).Clear(ctx, interrex.ClearResourcesRequest{
+		ResourceSelection: kv.selection(prefix), RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
+	})
+	return a.Deleted, err
+}
+
+// List returns all keys with a prefix and their values, in order, and the
+// revision of the last page. A long list is read in pages, each of one moment.
+func (kv KV) List(ctx context.Context, prefix string, o interrex.ReadOptions) ([]Value, interrex.Revision, error) {
+	q := interrex.ListResourcesRequest{ResourceSelection: kv.selection(prefix), ReadOptions: o}
+	var all []Value
+	for {
+		p, err := ResourcesOf(kv.By).List(ctx, q)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, r := range p.Items {
+			v, err := ValueOf(r)
+			if err != nil {
+				return nil, 0, err
+			}
+			all = append(all, v)
+		}
+		if q.PageToken = p.NextPageToken; q.PageToken == "" {
+			return all, p.Revision, nil
+		}
+	}
+}
+
+// Watch yields the changes of the keys with a prefix: see interrex.Resources.
+// ValueOf reads its events' resources.
+func (kv KV) Watch(ctx context.Context, prefix string, since interrex.Revision) (interrex.ResourceWatch, error) {
+	return ResourcesOf(kv.By).Watch(ctx, interrex.WatchResourcesRequest{ResourceSelection: kv.selection(prefix), Since: since})
+}
+
+func (kv KV) selection(prefix string) interrex.ResourceSelection {
+	id := wire.ValueID(kv.Namespace, "")
+	return interrex.ResourceSelection{Type: id.Type, Tenancy: id.Tenancy, NamePrefix: prefix}
+}
+
+// ValueOf reads a resource of the type interrex.ValueType.
+func ValueOf(r interrex.Resource) (Value, error) {
+	b, err := wire.FromValue(r.Data)
+	return Value{Key: r.ID.Name, Value: b, Version: r.Version}, understood(err)
+}
