@@ -70,6 +70,8 @@ func (p plainChanges) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /changes", p.handle(p.list))
 	mux.HandleFunc("POST /changes", p.handle(p.append))
 	mux.HandleFunc("GET /changes/{id}", p.handle(p.get))
+	mux.HandleFunc("/changes", onlyMethods("GET, POST"))
+	mux.HandleFunc("/changes/{id}", onlyMethods("GET"))
 }
 
 // handle answers an error, which only then is the answer.
@@ -94,8 +96,19 @@ func (s *Server) plain(off string, do func(http.ResponseWriter, *http.Request) e
 		defer cancel()
 		defer context.AfterFunc(s.calls.ended, cancel)()
 		if err := do(w, r.WithContext(ctx)); err != nil {
+			if s.calls.draining() && errors.Is(err, context.Canceled) {
+				err = drainingError()
+			}
 			plainError(w, err)
 		}
+	}
+}
+
+// onlyMethods refuses all methods but those that a path has.
+func onlyMethods(allowed string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allowed)
+		plainAnswer(w, http.StatusMethodNotAllowed, map[string]string{"error": "invalid: " + r.Method + ": " + r.URL.Path + " takes " + allowed})
 	}
 }
 

@@ -42,7 +42,7 @@ func IntSetting(name, about string, standard, low, high int64) Setting {
 func DurationSetting(name, about string, standard, low, high time.Duration) Setting {
 	return Setting{Name: name, About: about, Default: shortDuration(standard), Check: func(value string) error {
 		if v, err := time.ParseDuration(value); err != nil || v < low || v > high {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, not %q", name, shortDuration(low), shortDuration(high), value)
+			return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, with the unit, and not %q", name, shortDuration(low), shortDuration(high), value)
 		}
 		return nil
 	}}

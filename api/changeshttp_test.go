@@ -1,0 +1,181 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const isJSON = "Content-Type: application/json"
+
+func TestChangesAreAppendedAndReadThroughEveryAgent(t *testing.T) {
+	nodes := cluster(t, 3)
+	follower := nodes[2]
+	nodes[0].expect(nodes[0].kv("POST", "/changes", `{"data":{"n":12345678901234567890},"tags":["a","b"]}`, isJSON), 200, `{"_id":`)
+	second := follower.kv("POST", "/changes", ` [1, "x"] `, "Content-Type: application/json; charset=utf-8")
+	follower.expect(second, 200, `{"_id":`)
+	nodes[0].claimed("db", "ann")
+	id := regexp.MustCompile(`\d+`).FindString(second.body)
+	one := follower.kv("GET", "/changes/"+id, "")
+	if !regexp.MustCompile(`^\{"_id":` + id + `,"_ts":\d{19},"tags":\[\],"data":\[1,"x"\]\}\n$`).MatchString(one.body) {
+		t.Errorf("%s", one.body)
+	}
+	all := nodes[0].kv("GET", "/changes", "")
+	shape := regexp.MustCompile(`^\{"changes":\[\{"_id":\d+,"_ts":\d{19},"tags":\["a","b"\],"data":\{"n":12345678901234567890\}\},\{.*\}\],"atStart":true,"atEnd":true,"first":\d+,"last":\d+\}\n$`)
+	if !shape.MatchString(all.body) || strings.Contains(all.body, "lease") {
+		t.Errorf("%s", all.body)
+	}
+	nodes[0].expect(nodes[0].kv("GET", "/changes?tag=b&limit=1", ""), 200, `"n":12345678901234567890`)
+	nodes[0].expect(nodes[0].kv("GET", "/changes?limit=1", ""), 200, `"atEnd":false`)
+	nodes[0].expect(nodes[0].kv("GET", "/changes?since="+id, ""), 200, `{"changes":[],"atStart":false,"atEnd":true`)
+	nodes[0].expect(nodes[0].kv("GET", "/changes?kind=lease.claimed&block=30", ""), 200, `"kind":"lease.claimed","key":"default/db"`)
+	nodes[0].expect(nodes[0].kv("GET", "/changes?kind=*&prefix=default/&block=30", ""), 200, `"holder":"ann"`)
+}
+
+func TestWhatIsWrongWithARequestForChangesIsSaid(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("db", "ann")
+	deep := strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000)
+	for _, c := range []struct {
+		method, path, body, header string
+		status                     int
+		want                       string
+	}{
+		{"GET", "/changes?since=x", "", "", 400, `?since: \"x\" is no number`},
+		{"GET", "/changes?limit=-1", "", "", 400, "?limit: "},
+		{"GET", "/changes?limit=1001", "", "", 400, "limit: at most 1000"},
+		{"GET", "/changes?block=soon", "", "", 400, "?block: "},
+		{"GET", "/changes?block=11m", "", "", 400, "block: at most 10 min"},
+		{"GET", "/changes?kind=lease.gone", "", "", 400, "there are ["},
+		{"GET", "/changes?foo=1", "", "", 400, "?foo: there is no such parameter"},
+		{"GET", "/changes/x", "", "", 400, "its id is a number"},
+		{"GET", "/changes/99", "", "", 404, "not found: there is no change 99"},
+		{"DELETE", "/changes", "", "", 405, "takes GET, POST"},
+		{"POST", "/changes", "1", "Content-Type: text/plain", 415, "Content-Type"},
+		{"POST", "/changes", "{", isJSON, 400, "data: it is not JSON"},
+		{"POST", "/changes", deep, isJSON, 400, "at most 100 lists and objects"},
+		{"POST", "/changes", `{"data":1,"colour":"red"}`, isJSON, 400, `\"colour\": an object with data`},
+		{"POST", "/changes", `{"data":1,"tags":"a"}`, isJSON, 400, "tags: a list"},
+		{"POST", "/changes", `"` + strings.Repeat("x", 600<<10) + `"`, isJSON, 400, "too large: "},
+		{"POST", "/changes", `"` + strings.Repeat("x", 2<<20) + `"`, isJSON, 400, "too large: body"},
+	} {
+		var headers []string
+		if c.header != "" {
+			headers = append(headers, c.header)
+		}
+		r := nd.kv(c.method, c.path, c.body, headers...)
+		if r.status != c.status || !strings.Contains(r.body, c.want) || !strings.HasPrefix(r.body, `{"error":"`) {
+			t.Errorf("%s %s: %d %.200s, want %d %s", c.method, c.path, r.status, r.body, c.status, c.want)
+		}
+	}
+}
+
+func TestAnAppendIsDoneOnceAndFenced(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	first := nd.kv("POST", "/changes", "1", isJSON, "Interrex-Request-Id: mine")
+	again := nd.kv("POST", "/changes", "1", isJSON, "Interrex-Request-Id: mine", "Interrex-Attempt: 1")
+	if first.status != 200 || again.body != first.body {
+		t.Errorf("%s and %s", first.body, again.body)
+	}
+	token := fmt.Sprint(nd.claimed("db", "ann"))
+	nd.expect(nd.kv("POST", "/changes", "2", isJSON, "Interrex-Fence: db "+token), 200, "_id")
+	nd.expect(nd.kv("POST", "/changes", "3", isJSON, "Interrex-Fence: db 999"), 409, "not held: ")
+	nd.expect(nd.kv("POST", "/changes", "3", isJSON, "Interrex-Fence: db"), 400, "is not KEY TOKEN")
+}
+
+// sse reads server-sent events until there are as many.
+func (nd *node) sse(ctx context.Context, path, last string, n int) (ids, kinds []string) {
+	nd.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, "GET", nd.url+path, nil)
+	nd.must(err)
+	r.Header.Set("Accept", "text/event-stream")
+	if last != "" {
+		r.Header.Set("Last-Event-ID", last)
+	}
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	nd.must(err)
+	defer func() { _ = answer.Body.Close() }()
+	if kind := answer.Header.Get("Content-Type"); kind != "text/event-stream" {
+		nd.t.Errorf("%s", kind)
+	}
+	for lines := bufio.NewScanner(answer.Body); len(kinds) < n && lines.Scan(); {
+		if id, is := strings.CutPrefix(lines.Text(), "id: "); is {
+			ids = append(ids, id)
+		}
+		if kind, is := strings.CutPrefix(lines.Text(), "event: "); is {
+			kinds = append(kinds, kind)
+		}
+	}
+	return ids, kinds
+}
+
+func TestChangesAreStreamedAndResumed(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.kv("POST", "/changes", "1", isJSON)
+	nd.claimed("db", "ann")
+	nd.kv("POST", "/changes", "2", isJSON)
+	ids, kinds := nd.sse(t.Context(), "/changes?kind=*", "", 3)
+	if fmt.Sprint(kinds) != "[user lease.claimed user]" {
+		t.Errorf("%v", kinds)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		if more, _ := nd.sse(t.Context(), "/changes", ids[1], 2); len(more) != 2 || more[0] != ids[2] {
+			t.Errorf("after %s: %v", ids[1], more)
+		}
+	})
+	nd.kv("POST", "/changes", "3", isJSON)
+	all.Wait()
+}
+
+func TestALongPollIsWokenByWhatItWants(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.kv("POST", "/changes", "1", isJSON)
+	began := time.Now()
+	nd.expect(nd.kv("GET", "/changes?since=1&block=1", ""), 200, `"changes":[]`)
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("it waited %v", took)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		nd.expect(nd.kv("GET", "/changes?since=1&tag=mine&block=5m", ""), 200, `"tags":["mine"]`)
+	})
+	for range 3 {
+		nd.kv("POST", "/changes", `{"data":1,"tags":["other"]}`, isJSON)
+	}
+	nd.kv("POST", "/changes", `{"data":2,"tags":["mine"]}`, isJSON)
+	all.Wait()
+}
+
+func TestWhatWaitsForChangesEndsWithTheServer(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.kv("POST", "/changes", "1", isJSON)
+	var all sync.WaitGroup
+	all.Go(func() { nd.expect(nd.kv("GET", "/changes?since=1&block=5m", ""), 200, `"changes":[]`) })
+	all.Go(func() { nd.expect(nd.kv("GET", "/kv/none?since=1&block=5m", ""), 503, "draining") })
+	all.Go(func() { nd.sse(t.Context(), "/changes", "", 100) })
+	for deadline := time.Now().Add(time.Minute); nd.server.calls.count() < 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("they do not wait")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := nd.server.Drain(ctx); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+}
+
+// count says how many calls are open.
+func (c *calls) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
+}
