@@ -69,6 +69,13 @@ func (t *Table) await(q *Query) (*waiter, error) {
 	return t.waiting.join(q)
 }
 
+// Waiting is how many long polls wait now.
+func (t *Table) Waiting() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.waiting.count
+}
+
 func (t *Table) forget(w *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
