@@ -115,7 +115,7 @@ func TestASettingThatIsNotAllowedChangesNothing(t *testing.T) {
 	for text, values := range map[string]map[string]string{
 		"whole numbers from 1 to 100":               {"register-256.size": "101"},
 		`not "x"`:                                   {"register-256.size": "x"},
-		"1s to 48h are allowed, with":                {"register-256.age": "49h"},
+		"1s to 48h are allowed, with":               {"register-256.age": "49h"},
 		`"register-256.sise": there is none`:        {"register-256.sise": "1", "register-256.size": "2"},
 		"1 to 64 are set at once":                   {},
 		"a name has at most 64 bytes and a value 4": {"register-256.size": strings.Repeat("1", state.MaxSettingValue+1)},
