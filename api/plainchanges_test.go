@@ -160,7 +160,8 @@ func TestWhatWaitsForChangesEndsWithTheServer(t *testing.T) {
 	all.Go(func() { nd.expect(nd.kv("GET", "/changes?since=1&block=5m", ""), 200, `"changes":[]`) })
 	all.Go(func() { nd.expect(nd.kv("GET", "/kv/none?since=1&block=5m", ""), 503, "draining") })
 	all.Go(func() { nd.sse(t.Context(), "/changes", "", 100) })
-	for deadline := time.Now().Add(time.Minute); nd.server.calls.count() < 3; time.Sleep(time.Millisecond) {
+	all.Go(func() { nd.expect(nd.curl("ChangeService/List", `{"since":"1","block":"300s"}`), 200, `"items":[]`) })
+	for deadline := time.Now().Add(time.Minute); nd.server.calls.count() < 4; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("they do not wait")
 		}

@@ -399,3 +399,28 @@ func TestNoMoreIsLookedAtBeforeSinceThanALimit(t *testing.T) {
 		}
 	}
 }
+
+func TestALongPollIsWokenByASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ahead, behind := newWorld(t), newWorld(t)
+		first := ahead.append("0")
+		behind.append("0")
+		want := ahead.append("1", "a")
+		var page change.Page
+		var all sync.WaitGroup
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			page, _ = behind.feed.Await(ctx, whole(change.Query{Since: first, Tags: []string{"a"}}))
+		})
+		synctest.Wait()
+		began := time.Now()
+		if err := behind.Restore(ahead.Snapshot()); err != nil {
+			t.Fatal(err)
+		}
+		all.Wait()
+		if got := revisions(page); len(got) != 1 || got[0] != want || time.Since(began) > 0 {
+			t.Errorf("%v after %v, want %d", got, time.Since(began), want)
+		}
+	})
+}
