@@ -15,6 +15,7 @@ type history struct {
 	mu     sync.Mutex
 	events []state.Event
 	floor  interrex.Revision
+	next   func() // happens once, just after the next read
 }
 
 func (h *history) record(from, to int) {
@@ -39,6 +40,10 @@ func (h *history) index(r interrex.Revision) int {
 }
 
 func (h *history) Behind(r interrex.Revision, most int) ([]state.Event, bool) {
+	if next := h.next; next != nil {
+		h.next = nil
+		defer next()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r > 0 && r < h.floor {
@@ -113,6 +118,18 @@ func TestWhoComesOverToAMovingRingSeesEachEventOnce(t *testing.T) {
 		all.Wait()
 		r.Close()
 	}
+}
+
+// Between a look at the backlog, which has nothing, and one at the ring, more comes
+// than the ring keeps.
+func TestWhatComesWhileTheBacklogIsReadIsNotMissed(t *testing.T) {
+	h := &history{}
+	r := watch.New(watch.Config{MaxEvents: 5, Backlog: h})
+	defer r.Close()
+	r.Reset(20) // and nothing had happened that is an event
+	w := open(t, r, 10, nil)
+	h.next = func() { both(h, r, 21, 40) }
+	read(t, w, 21, 40)
 }
 
 func TestAResetEndsNobodyWhereThereIsABacklog(t *testing.T) {
