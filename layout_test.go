@@ -34,6 +34,7 @@ var floors = map[string]int{
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
+	"raftdir":               2, // raft's log, vote, floor and snapshots on disk
 	"projection":            2, // lease holders in SQL
 	"leaseapplier":          3, // from queue to raft and back to the caller
 	"reads":                 3, // strong reads

@@ -12,6 +12,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker"
 )
 
@@ -53,7 +54,7 @@ func (s *Set) openDataDir() (*dataDir, func() error, error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("agent.data-dir: %w", err), remove())
 	}
-	lock, err := raftworker.LockDir(path, "agent "+id.ID)
+	lock, err := raftdir.LockDir(path, "agent "+id.ID)
 	if err != nil {
 		return nil, nil, errors.Join(err, remove())
 	}

@@ -6,7 +6,8 @@ import (
 	"slices"
 
 	"github.com/hashicorp/raft"
-	"github.com/hashicorp/raft-wal/fs"
+
+	"github.com/interrex/interrex/raftdir"
 )
 
 // Members is a configuration of voters, each at an address that is its ID,
@@ -36,7 +37,7 @@ func Bootstrap(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	dir, err := openDir(cfg.StorageDir, cfg.syncMode(), LogStoreConfig{Logger: cfg.Logger, Clock: cfg.Clock}, fs.New())
+	dir, err := raftdir.Open(cfg.StorageDir, cfg.directory(nil))
 	if err != nil {
 		return err
 	}
@@ -61,15 +62,9 @@ func (c Config) validateBootstrap() error {
 	return nil
 }
 
-func bootstrapDir(cfg Config, rc *raft.Config, dir *directory) error {
-	retention := cfg.SnapshotRetention
-	setDefault(&retention, defaultSnapshotRetention)
-	snapshots, err := NewSnapshotStore(cfg.StorageDir, retention, cfg.Logger)
-	if err != nil {
-		return err
-	}
+func bootstrapDir(cfg Config, rc *raft.Config, dir *raftdir.Directory) error {
 	_, nowhere := raft.NewInmemTransport(raft.ServerAddress(cfg.LocalID))
-	err = raft.BootstrapCluster(rc, dir, dir.stable, snapshots, nowhere, Members(string(cfg.LocalID)))
+	err := raft.BootstrapCluster(rc, dir, dir.Stable(), dir.Snapshots(), nowhere, Members(string(cfg.LocalID)))
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}
@@ -80,7 +75,7 @@ func bootstrapDir(cfg Config, rc *raft.Config, dir *directory) error {
 // starts, when they are decided already: raft then need not find out that it
 // has none.
 func (w *Worker) bootstrapEmpty(l *life) error {
-	has, err := raft.HasExistingState(l.dir, l.dir.stable, l.snapshots)
+	has, err := raft.HasExistingState(l.dir, l.dir.Stable(), l.snapshots)
 	if err != nil {
 		return fmt.Errorf("cannot look for an earlier raft: %w", err)
 	}
@@ -88,7 +83,7 @@ func (w *Worker) bootstrapEmpty(l *life) error {
 	if !decided {
 		return nil
 	}
-	err = raft.BootstrapCluster(l.config, l.dir, l.dir.stable, l.snapshots, l.transport, Members(ids...))
+	err = raft.BootstrapCluster(l.config, l.dir, l.dir.Stable(), l.snapshots, l.transport, Members(ids...))
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}

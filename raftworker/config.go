@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/types"
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
 )
@@ -122,6 +124,8 @@ type Config struct {
 	// PrometheusRegisterer takes the worker's metrics; nil: nobody does.
 	// hashicorp's own metrics are global to a process and are not touched.
 	PrometheusRegisterer prometheus.Registerer
+
+	files types.VFS // under the log; nil: this machine's
 }
 
 // Validate says what is missing, in a fixed order.
@@ -156,7 +160,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HandoverTimeout, defaultHandoverTimeout)
 	setDefault(&c.VisitTimeout, defaultVisitTimeout)
 	setDefault(&c.StopTimeout, defaultStopTimeout)
-	setDefault(&c.WriteTimeout, DefaultWriteTimeout)
+	setDefault(&c.WriteTimeout, raftdir.DefaultWriteTimeout)
 	setDefault(&c.SnapshotRetention, defaultSnapshotRetention)
 	setDefault(&c.TrailingLogs, MinTrailingLogs)
 	if c.Leadership == nil {
@@ -178,7 +182,13 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-func (c Config) syncMode() SyncMode { return SyncMode(c.NonSyncedWritesToRaftLog) }
+// directory is the configuration of the worker's directory.
+func (c Config) directory(synced func(time.Duration)) raftdir.Config {
+	return raftdir.Config{
+		Logger: NewHCLogger("raft", c.Logger), Clock: c.Clock, WriteTimeout: c.WriteTimeout,
+		NoSync: c.NonSyncedWritesToRaftLog, Synced: synced, Retain: c.SnapshotRetention, Files: c.files,
+	}
+}
 
 // checkAddress holds that raft's address of an agent is its ID, whatever its
 // network address is today.

@@ -2,8 +2,8 @@ package raftworker
 
 import (
 	"errors"
-	"fmt"
-	"syscall"
+
+	"github.com/interrex/interrex/raftdir"
 )
 
 // What ends a worker, or is answered by its accessors. None of them is fatal
@@ -22,30 +22,22 @@ var (
 	// ErrNoProgress ends a worker that leads, commits nothing, and could not
 	// hand leadership over.
 	ErrNoProgress = errors.New("leader commits nothing")
-	// ErrDiskHung ends a worker one of whose writes has not returned within
-	// its deadline. Its directory stays locked until the write has returned.
-	ErrDiskHung = errors.New("disk hung")
+	// ErrDiskHung ends a worker one of whose calls on the disk has not returned
+	// within its deadline. Its directory stays locked until the call has returned.
+	ErrDiskHung = raftdir.ErrDiskHung
 	// ErrDiskFull ends a worker whose disk, or quota, has no room.
-	ErrDiskFull = errors.New("disk full")
+	ErrDiskFull = raftdir.ErrDiskFull
 	// ErrDiskFailed ends a worker after any other failed write: what a store
 	// holds after one is only known once it has been opened again.
-	ErrDiskFailed = errors.New("disk failed")
+	ErrDiskFailed = raftdir.ErrDiskFailed
+	// ErrDamaged ends a worker that has read what does not prove itself.
+	ErrDamaged = raftdir.ErrDamaged
+	// ErrForgotten is the error of a start without vote or floor: the disk counts
+	// as wiped.
+	ErrForgotten = raftdir.ErrForgotten
 	// ErrStoreClosed is answered by a store after its Close.
-	ErrStoreClosed = errors.New("log store is closed")
+	ErrStoreClosed = raftdir.ErrStoreClosed
 	// ErrDirectoryInUse is the error of opening a directory that another raft,
 	// of this process or another, has open.
-	ErrDirectoryInUse = errors.New("directory is in use")
+	ErrDirectoryInUse = raftdir.ErrDirectoryInUse
 )
-
-// classify makes one of the errors above out of a failed write.
-func classify(what string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, ErrDiskHung), errors.Is(err, ErrStoreClosed):
-		return fmt.Errorf("cannot %s: %w", what, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
-		return fmt.Errorf("cannot %s: %w: %w", what, ErrDiskFull, err)
-	}
-	return fmt.Errorf("cannot %s: %w: %w", what, ErrDiskFailed, err)
-}

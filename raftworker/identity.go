@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 )
 
@@ -44,7 +45,7 @@ type identityFile struct {
 // has forgotten its votes, so that an agent whose raft directory is gone is a
 // new incarnation, in no cluster.
 func OpenIdentity(dataDir, id string) (Identity, error) {
-	if err := makePrivate(dataDir); err != nil {
+	if err := raftdir.MakePrivate(dataDir); err != nil {
 		return Identity{}, fmt.Errorf("cannot make data directory: %w", err)
 	}
 	path := filepath.Join(dataDir, identityName)
@@ -55,7 +56,7 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 	if kept.ID, err = agreed(dataDir, kept.ID, id); err != nil {
 		return Identity{}, err
 	}
-	fresh, err := isFresh(filepath.Join(dataDir, RaftDir))
+	fresh, err := raftdir.IsFresh(filepath.Join(dataDir, RaftDir))
 	if err != nil {
 		return Identity{}, err
 	}
@@ -98,11 +99,11 @@ func SaveIdentity(dataDir string, id Identity) error {
 	if err != nil {
 		return fmt.Errorf("cannot save identity: %w", err)
 	}
-	return classify("save identity", replaceFile(osFiles{}, filepath.Join(dataDir, identityName), append(data, '\n')))
+	return raftdir.ReplaceFile("save identity", filepath.Join(dataDir, identityName), append(data, '\n'))
 }
 
 func readIdentity(path string) (Identity, error) {
-	data, err := readFile(path)
+	data, err := raftdir.ReadFile(path)
 	if err != nil {
 		return Identity{}, fmt.Errorf("cannot read identity: %w", err)
 	}
@@ -121,14 +122,4 @@ func readIdentity(path string) (Identity, error) {
 		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID,
 		Epoch: state.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits},
 	}, nil
-}
-
-// isFresh reports whether a raft directory has no stamp: it is not there, or
-// nothing has ever been written to it.
-func isFresh(dir string) (bool, error) {
-	stamp, err := readFile(filepath.Join(dir, stampName))
-	if err != nil {
-		return false, fmt.Errorf("cannot look into raft directory: %w", err)
-	}
-	return stamp == nil, nil
 }

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
-	"github.com/hashicorp/raft-wal/fs"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/raftdir"
 )
 
 // life is what exists from bring-up to bring-down.
@@ -17,7 +17,7 @@ type life struct {
 	transport Transport
 	config    *raft.Config
 	usual     atomic.Pointer[raft.ReloadableConfig] // what raft runs with, but for a hurry
-	dir       *directory
+	dir       *raftdir.Directory
 	snapshots *countedSnapshots
 	applier   LeaseApplier
 	ended     chan error            // the applier's end, once
@@ -33,12 +33,10 @@ func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 	l := &life{config: config, metrics: newMetrics(), ended: make(chan error, 1), news: make(chan raft.Observation, 1)}
 	var err error
 	l.usual.Store(&usual)
-	l.dir, err = openDir(w.cfg.StorageDir, w.cfg.syncMode(), LogStoreConfig{
-		Logger: w.cfg.Logger, Clock: w.cfg.Clock, WriteTimeout: w.cfg.WriteTimeout, Synced: l.metrics.synced,
-	}, fs.New())
-	if err != nil {
+	if l.dir, err = raftdir.Open(w.cfg.StorageDir, w.cfg.directory(l.metrics.synced)); err != nil {
 		return nil, err
 	}
+	w.tellDamage(l.dir.Report())
 	if l.transport, err = w.cfg.Transport(w.progress); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot start raft: %w", err), l.dir.Close())
 	}
@@ -65,9 +63,7 @@ func (w *Worker) startRaft(l *life) error {
 	if err := w.cfg.checkAddress(l.transport); err != nil {
 		return fmt.Errorf("cannot start raft: %w", err)
 	}
-	if err := w.openSnapshots(l); err != nil {
-		return err
-	}
+	w.openSnapshots(l)
 	if err := w.bootstrapEmpty(l); err != nil {
 		return err
 	}
@@ -82,20 +78,12 @@ func (w *Worker) startRaft(l *life) error {
 	return nil
 }
 
-func (w *Worker) openSnapshots(l *life) error {
-	files, err := NewSnapshotStore(w.cfg.StorageDir, w.cfg.SnapshotRetention, w.cfg.Logger)
-	if err != nil {
-		return err
-	}
-	l.snapshots = &countedSnapshots{SnapshotStore: files, logger: w.cfg.Logger}
-	newest, err := checkLog(l.dir, l.snapshots)
-	if err != nil {
-		return err
-	}
+func (w *Worker) openSnapshots(l *life) {
+	l.snapshots = &countedSnapshots{SnapshotStore: l.dir.Snapshots(), logger: w.cfg.Logger}
+	newest := l.dir.Report().Snapshot.Index
 	// A state that has outlived an earlier raft is never taken back.
 	applied, _ := w.cfg.State.Applied()
 	l.config.NoSnapshotRestoreOnStart = newest > 0 && applied >= newest
-	return nil
 }
 
 // cachedEntries is how many of the newest entries raft finds in memory: it reads
@@ -115,31 +103,18 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
-	r, err = raft.NewRaft(l.config, cfg.State, newest, l.dir.stable, l.snapshots, l.transport)
+	r, err = raft.NewRaft(l.config, cfg.State, newest, l.dir.Stable(), l.snapshots, l.transport)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
 	return r, nil
 }
 
-// checkLog finds a log that raft would panic on: every entry after the newest
-// snapshot must be there. It gives that snapshot's index, 0 without one.
-func checkLog(log raft.LogStore, snapshots raft.SnapshotStore) (newest uint64, err error) {
-	list, err := snapshots.List()
-	if err != nil {
-		return 0, fmt.Errorf("cannot list snapshots: %w", err)
+// tellDamage says in the log what the directory has found damaged.
+func (w *Worker) tellDamage(r raftdir.Report) {
+	for _, note := range r.Notes {
+		w.cfg.Logger.Errorf("%s", note)
 	}
-	if len(list) > 0 {
-		newest = list[0].Index
-	}
-	first, err := log.FirstIndex()
-	if err != nil {
-		return 0, fmt.Errorf("cannot read raft log: %w", err)
-	}
-	if first > newest+1 {
-		return 0, fmt.Errorf("cannot start raft: the log begins at index %d and the newest snapshot is of %d: what is between is lost: bring back a copy of the directory from after the agent's last stop", first, newest)
-	}
-	return newest, nil
 }
 
 // hurryIfAlone lets the only voter of a cluster lead soon: there is nobody

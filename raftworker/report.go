@@ -102,7 +102,7 @@ func (l *life) logReport(dir string) map[string]any {
 }
 
 func (l *life) diskReport() string {
-	if err := l.dir.disk.failure(); err != nil {
+	if err := l.dir.Failure(); err != nil {
 		return err.Error()
 	}
 	return "ok"

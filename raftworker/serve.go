@@ -26,8 +26,8 @@ func (w *Worker) serve(l *life) error {
 		select {
 		case <-w.catacomb.Dying():
 			return w.catacomb.ErrDying()
-		case <-l.dir.disk.failed:
-			return l.dir.disk.failure()
+		case <-l.dir.Failed():
+			return l.dir.Failure()
 		case err := <-l.ended:
 			l.ended <- nil // bringDown waits for it too
 			return applierEnd(err)

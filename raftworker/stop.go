@@ -48,7 +48,7 @@ func ended() context.Context {
 // message and not for an election. A leader whose disk has failed writes no
 // stamp; it steps down with that failure.
 func (w *Worker) handOver(l *life) {
-	if l.raft.State() != raft.Leader || l.dir.disk.failure() != nil {
+	if l.raft.State() != raft.Leader || l.dir.Failure() != nil {
 		return
 	}
 	w.within(l, w.cfg.HandoverTimeout, func(ctx context.Context) {
@@ -107,9 +107,9 @@ func (w *Worker) endRaft(l *life) error {
 			}
 		})
 	}
-	wait(l.dir.disk.failed)
+	wait(l.dir.Failed())
 	err = errors.Join(err, l.transport.Close())
-	l.dir.disk.release()
+	l.dir.Release()
 	if !ended {
 		wait(nil)
 	}

@@ -118,7 +118,7 @@ func (w *Worker) Disk() (DiskState, bool) {
 	if w.endError() != nil {
 		return DiskState{}, false
 	}
-	return w.life.dir.disk.state(), true
+	return w.life.dir.Disk(), true
 }
 
 // Stuck returns the index of a snapshot that is installed again and again; 0: none

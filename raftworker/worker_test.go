@@ -6,14 +6,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/types"
 	"github.com/juju/clock/testclock"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftdir"
 )
 
 func TestALoneAgentLeadsAndKeepsWhatItCommitted(t *testing.T) {
@@ -133,7 +138,7 @@ func failingApplier(*raft.Raft, *queue.Queue) (LeaseApplier, error) {
 
 func mustBeUnlocked(t *testing.T, dir string) {
 	t.Helper()
-	lock, err := LockDir(dir, "test")
+	lock, err := raftdir.LockDir(dir, "test")
 	if err != nil {
 		t.Error(err)
 		return
@@ -158,12 +163,12 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	if err := <-ended; err != ErrStartTimeout {
 		t.Fatal(err)
 	}
-	if _, err := LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := raftdir.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, ErrDirectoryInUse) {
 		t.Fatalf("a second loop could open the first one's log: %v", err)
 	}
 	close(stuck)
 	a.until("end", func() bool {
-		lock, err := LockDir(a.cfg.StorageDir, "test")
+		lock, err := raftdir.LockDir(a.cfg.StorageDir, "test")
 		if err == nil {
 			lock.Unlock()
 		}
@@ -413,12 +418,16 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	a.cfg.WriteTimeout = 2 * time.Second // far above what this disk takes
+	disk := &failingDisk{VFS: fs.New()}
+	a.cfg.files = disk
 	w := a.start()
 	a.leads()
-	d := w.life.dir.disk
 	stuck := make(chan struct{})
-	go d.write("append to raft log", func() error { <-stuck; return nil })
+	disk.breaks(func() error { <-stuck; return nil })
+	r, _ := w.Raft()
+	r.Apply(a.entry("k"), 0)
 	err := w.Wait()
+	disk.breaks(nil)
 	if !errors.Is(err, ErrDiskHung) {
 		t.Fatal(err)
 	}
@@ -426,7 +435,10 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 		t.Fatalf("started on a directory in which a write hangs: %v", err)
 	}
 	close(stuck)
-	<-w.life.dir.closed
+	a.until("the directory is free", func() bool {
+		lock, err := raftdir.LockDir(a.cfg.StorageDir, "test")
+		return err == nil && lock.Unlock() == nil
+	})
 	again := a.start()
 	a.leads()
 	a.stop(again)
@@ -434,36 +446,20 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 
 func TestAFullDiskEndsTheWorkerWithATypedError(t *testing.T) {
 	a := newAgent(t, "a", "a")
+	disk := &failingDisk{VFS: fs.New()}
+	a.cfg.files = disk
 	w := a.start()
 	a.leads()
-	w.life.dir.stable.mu.Lock()
-	w.life.dir.stable.files = failing{}
-	w.life.dir.stable.mu.Unlock()
-	// A new term must be saved: raft itself panics when it cannot.
+	disk.breaks(func() error { return syscall.ENOSPC })
 	r, _ := w.Raft()
-	go func() { w.life.dir.stable.SetUint64([]byte(keyCurrentTerm), r.CurrentTerm()+1) }()
+	r.Apply(a.entry("k"), 0)
 	if err := w.Wait(); !errors.Is(err, ErrDiskFull) {
 		t.Fatal(err)
 	}
+	disk.breaks(nil)
 	again := a.start()
 	a.leads()
 	a.stop(again)
-}
-
-func TestAGapBehindTheSnapshotIsSaidAndNotAPanic(t *testing.T) {
-	dir := t.TempDir()
-	s, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(s.StoreLogs(entries(50, 5)), s.Close()); err != nil {
-		t.Fatal(err)
-	}
-	a := newAgent(t, "a", "a")
-	a.cfg.StorageDir = dir
-	if _, err := NewWorker(a.cfg); err == nil || !strings.Contains(err.Error(), "the log begins at index 50 and the newest snapshot is of 0") {
-		t.Fatal(err)
-	}
 }
 
 func TestASnapshotThatComesAgainAndAgainIsAnAlarm(t *testing.T) {
@@ -482,4 +478,44 @@ func TestASnapshotThatComesAgainAndAgainIsAnAlarm(t *testing.T) {
 	if c.count(301); c.alarm() != 0 {
 		t.Fatal("the alarm stays after progress")
 	}
+}
+
+// failingDisk is the disk of this machine, whose fsyncs can be made to fail.
+type failingDisk struct {
+	types.VFS
+	mu   sync.Mutex
+	sync func() error
+}
+
+func (d *failingDisk) breaks(sync func() error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sync = sync
+}
+
+func (d *failingDisk) Create(dir, name string, size uint64) (types.WritableFile, error) {
+	f, err := d.VFS.Create(dir, name, size)
+	return failingFile{f, d}, err
+}
+
+func (d *failingDisk) OpenWriter(dir, name string) (types.WritableFile, error) {
+	f, err := d.VFS.OpenWriter(dir, name)
+	return failingFile{f, d}, err
+}
+
+type failingFile struct {
+	types.WritableFile
+	disk *failingDisk
+}
+
+func (f failingFile) Sync() error {
+	f.disk.mu.Lock()
+	broken := f.disk.sync
+	f.disk.mu.Unlock()
+	if broken != nil {
+		if err := broken(); err != nil {
+			return err
+		}
+	}
+	return f.WritableFile.Sync()
 }

@@ -1,4 +1,4 @@
-package raftworker
+package raftdir
 
 import (
 	"encoding/binary"
@@ -122,12 +122,15 @@ func benchCluster(b *testing.B, store string, voters int, batch bool) *raft.Raft
 
 func benchRaft(b *testing.B, store, id string, trans *raft.NetworkTransport, members raft.Configuration, batch bool) *raft.Raft {
 	dir := b.TempDir()
-	var log LogStore
+	var log interface {
+		raft.LogStore
+		io.Closer
+	}
 	var err error
 	if store == "bbolt" {
 		log, err = openBolt(dir)
 	} else {
-		log, err = NewLogStore(dir, SyncAfterWrite, LogStoreConfig{SegmentSize: 64 << 20})
+		log, err = Open(dir, Config{SegmentSize: 64 << 20})
 	}
 	if err != nil {
 		b.Fatal(err)

@@ -1,6 +1,7 @@
-package raftworker
+package raftdir
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -91,6 +92,36 @@ func (d *disk) write(what string, f func() error) error {
 	if err := d.begin(); err != nil {
 		return fmt.Errorf("cannot %s: %w", what, err)
 	}
+	err := d.await(what, f)
+	if errors.Is(err, ErrDiskHung) {
+		return err
+	}
+	d.end()
+	if err == nil {
+		return nil
+	}
+	// The log says that a segment is sealed where an earlier failure to
+	// make the next one is the reason: the first failure explains.
+	d.fail(classify(what, err))
+	return d.failure()
+}
+
+// bounded runs a call that is not one of the log's writes, beside others, and
+// returns at the deadline also when the call does not. Only a call that hangs
+// is a failure of the disk.
+func (d *disk) bounded(what string, f func() error) error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return fmt.Errorf("cannot %s: %w", what, ErrStoreClosed)
+	}
+	d.writing.Add(1)
+	d.mu.Unlock()
+	return d.await(what, f)
+}
+
+// await waits for a call that counts as under way, until the deadline.
+func (d *disk) await(what string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		defer d.writing.Done()
@@ -100,14 +131,7 @@ func (d *disk) write(what string, f func() error) error {
 	defer timer.Stop()
 	select {
 	case err := <-done:
-		d.end()
-		if err == nil {
-			return nil
-		}
-		// The log says that a segment is sealed where an earlier failure to
-		// make the next one is the reason: the first failure explains.
-		d.fail(classify(what, err))
-		return d.failure()
+		return err
 	case <-timer.Chan():
 		err := fmt.Errorf("cannot %s: %w: no answer for %s", what, ErrDiskHung, d.timeout)
 		d.fail(err)

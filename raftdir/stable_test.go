@@ -1,4 +1,4 @@
-package raftworker
+package raftdir
 
 import (
 	"errors"
@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -90,7 +89,7 @@ func openCrashed(t *testing.T, disk map[string]string) *stableStore {
 func TestACrashNeverLeavesHalfAVote(t *testing.T) {
 	votes := []vote{{currentTerm: 1, voteTerm: 1, candidate: []byte("ann")}, {currentTerm: 2, voteTerm: 2, candidate: []byte("bob")}}
 	for crashAt := 0; ; crashAt++ {
-		f := newCrashing(nil, crashAt)
+		f := newCrashing(map[string]string{"/raft/vote": string(encodeVote(vote{}))}, crashAt)
 		d := newDisk(clock.WallClock, 0)
 		d.release() // a crash ends raft, too
 		s := &stableStore{disk: d, files: f, path: "/raft/vote"}
@@ -164,8 +163,11 @@ func TestADamagedVoteIsRefused(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, voteName), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStable(dir, newDisk(clock.WallClock, 0), osFiles{}); err == nil || !strings.Contains(err.Error(), "could vote twice") {
+	if _, err := openStable(dir, newDisk(clock.WallClock, 0), osFiles{}); !errors.Is(err, ErrForgotten) {
 		t.Fatal(err)
+	}
+	if _, err := openStable(t.TempDir(), newDisk(clock.WallClock, 0), osFiles{}); !errors.Is(err, ErrForgotten) {
+		t.Fatalf("a vote that is gone: %v", err)
 	}
 }
 

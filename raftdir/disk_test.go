@@ -1,4 +1,4 @@
-package raftworker
+package raftdir
 
 import (
 	"errors"
@@ -147,6 +147,19 @@ func (f faultyFile) Sync() error {
 	return f.WritableFile.Sync()
 }
 
+// openTerm opens a directory whose raft is in term 1.
+func openTerm(t *testing.T, dir string, cfg Config) *Directory {
+	t.Helper()
+	d, err := Open(dir, cfg)
+	if err == nil {
+		err = d.Stable().SetUint64([]byte(keyCurrentTerm), 1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func entries(first, n int) []*raft.Log {
 	var logs []*raft.Log
 	for i := range n {
@@ -156,13 +169,11 @@ func entries(first, n int) []*raft.Log {
 }
 
 func TestEveryWriteIsSyncedOnlyInThatMode(t *testing.T) {
-	for _, mode := range []SyncMode{SyncAfterWrite, NoSyncAfterWrite} {
+	for _, noSync := range []bool{false, true} {
 		syncs, observed := 0, 0
-		cfg := LogStoreConfig{Synced: func(time.Duration) { observed++ }}
-		d, err := openDir(t.TempDir(), mode, cfg, faultyVFS{VFS: fs.New(), syncs: &syncs})
-		if err != nil {
-			t.Fatal(err)
-		}
+		cfg := Config{NoSync: noSync, Synced: func(time.Duration) { observed++ }}
+		cfg.Files = faultyVFS{VFS: fs.New(), syncs: &syncs}
+		d := openTerm(t, t.TempDir(), cfg)
 		before := syncs
 		for i := range 20 {
 			if err := d.StoreLogs(entries(1+3*i, 3)); err != nil {
@@ -170,11 +181,11 @@ func TestEveryWriteIsSyncedOnlyInThatMode(t *testing.T) {
 			}
 		}
 		want := 20
-		if mode == NoSyncAfterWrite {
+		if noSync {
 			want = 0
 		}
 		if syncs-before != want || observed < want {
-			t.Errorf("mode %v: %d fsyncs for 20 writes, %d observed", mode, syncs-before, observed)
+			t.Errorf("noSync %v: %d fsyncs for 20 writes, %d observed", noSync, syncs-before, observed)
 		}
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
@@ -186,16 +197,12 @@ func TestAHungDirectoryStaysLockedUntilTheWriteHasReturned(t *testing.T) {
 	dir, syncs := t.TempDir(), 0
 	stuck := make(chan struct{})
 	hang := false
-	d, err := openDir(dir, SyncAfterWrite, LogStoreConfig{WriteTimeout: 50 * time.Millisecond},
-		faultyVFS{VFS: fs.New(), syncs: &syncs, sync: func() error {
-			if hang {
-				<-stuck
-			}
-			return nil
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := openTerm(t, dir, Config{WriteTimeout: 50 * time.Millisecond, Files: faultyVFS{VFS: fs.New(), syncs: &syncs, sync: func() error {
+		if hang {
+			<-stuck
+		}
+		return nil
+	}}})
 	hang = true
 	if err := d.StoreLogs(entries(1, 1)); !errors.Is(err, ErrDiskHung) {
 		t.Fatal(err)
@@ -203,15 +210,12 @@ func TestAHungDirectoryStaysLockedUntilTheWriteHasReturned(t *testing.T) {
 	if err := d.Close(); !errors.Is(err, ErrDiskHung) {
 		t.Fatalf("closing while a write hangs: %v", err)
 	}
-	if _, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{}); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := Open(dir, Config{}); !errors.Is(err, ErrDirectoryInUse) {
 		t.Fatalf("opened while a write hangs: %v", err)
 	}
 	close(stuck)
 	<-d.closed
-	again, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := openTerm(t, dir, Config{})
 	if err := again.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -220,18 +224,15 @@ func TestAHungDirectoryStaysLockedUntilTheWriteHasReturned(t *testing.T) {
 func TestAFullDiskIsATypedErrorAndHeals(t *testing.T) {
 	dir, syncs := t.TempDir(), 0
 	full := false
-	d, err := openDir(dir, SyncAfterWrite, LogStoreConfig{SegmentSize: 4096},
-		faultyVFS{VFS: fs.New(), syncs: &syncs, create: func() error {
-			if full {
-				return &os.PathError{Op: "fallocate", Path: "x", Err: syscall.ENOSPC}
-			}
-			return nil
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := openTerm(t, dir, Config{SegmentSize: 4096, Files: faultyVFS{VFS: fs.New(), syncs: &syncs, create: func() error {
+		if full {
+			return &os.PathError{Op: "fallocate", Path: "x", Err: syscall.ENOSPC}
+		}
+		return nil
+	}}})
 	full = true
 	stored := 0
+	var err error
 	for i := 1; i < 10000; i++ {
 		if err = d.StoreLogs(entries(i, 1)); err != nil {
 			break
@@ -244,10 +245,7 @@ func TestAFullDiskIsATypedErrorAndHeals(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{SegmentSize: 4096})
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := openTerm(t, dir, Config{SegmentSize: 4096})
 	defer again.Close()
 	if last, err := again.LastIndex(); err != nil || last < uint64(stored) {
 		t.Fatalf("of %d entries that were answered, %d are there: %v", stored, last, err)
@@ -256,20 +254,16 @@ func TestAFullDiskIsATypedErrorAndHeals(t *testing.T) {
 
 func TestTheLogSurvivesReopening(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "raft")
-	s, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := openTerm(t, dir, Config{})
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Fatalf("%v %v", info.Mode(), err)
 	}
-	if err := errors.Join(s.StoreLogs(entries(1, 10)), s.DeleteRange(1, 3), s.DeleteRange(9, 10), s.Close()); err != nil {
+	must(t, s.StoreLogs(entries(1, 10)))
+	takeSnapshot(t, s, 3)
+	if err := errors.Join(s.DeleteRange(1, 3), s.DeleteRange(9, 10), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	s, err = NewLogStore(dir, SyncAfterWrite, LogStoreConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s = openTerm(t, dir, Config{})
 	defer s.Close()
 	first, _ := s.FirstIndex()
 	last, _ := s.LastIndex()
@@ -283,10 +277,7 @@ func TestTheLogSurvivesReopening(t *testing.T) {
 }
 
 func TestAClosedStoreIsNotReached(t *testing.T) {
-	s, err := NewLogStore(t.TempDir(), SyncAfterWrite, LogStoreConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := openTerm(t, t.TempDir(), Config{})
 	if err := errors.Join(s.StoreLogs(entries(1, 1)), s.Close(), s.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package raftworker
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,49 +8,6 @@ import (
 
 	"github.com/interrex/interrex/state"
 )
-
-func TestADirectoryThatIsNotOursIsRefused(t *testing.T) {
-	for name, c := range map[string]struct{ file, content, says string }{
-		"of another program": {"raft.db", "bolt", "holds raft.db but no VERSION file, so it is not interrex's"},
-		"of a newer version": {"VERSION", "interrex raft directory, version 2\n", "it is of version 2, and this interrex knows none above 1"},
-		"of an older one":    {"VERSION", "interrex raft directory, version 0\n", "it is of version 0, and this interrex reads only 1"},
-		"with a strange one": {"VERSION", "8.1", "its VERSION file is not interrex's"},
-	} {
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, c.file), []byte(c.content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := NewLogStore(dir, SyncAfterWrite, LogStoreConfig{})
-		if err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if left, _ := os.ReadDir(dir); len(left) != 1 {
-			t.Errorf("%s: it was written into: %v", name, left)
-		}
-	}
-}
-
-func TestADirectoryHasOneUser(t *testing.T) {
-	dir := t.TempDir()
-	lock, err := LockDir(dir, "agent a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = LockDir(dir, "agent b")
-	if !errors.Is(err, ErrDirectoryInUse) || !strings.Contains(err.Error(), "by agent a, process ") {
-		t.Fatal(err)
-	}
-	if err := lock.Unlock(); err != nil {
-		t.Fatal(err)
-	}
-	lock, err = LockDir(dir, "agent b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := lock.Unlock(); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestIdentityIsMadeOnceAndKept(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

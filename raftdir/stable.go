@@ -1,13 +1,13 @@
-package raftworker
+package raftdir
 
 import (
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -42,6 +42,7 @@ type stableStore struct {
 	disk  *disk
 	files files
 	path  string
+	term  atomic.Uint64 // the current one, as it is on disk
 
 	mu      sync.Mutex
 	saved   vote
@@ -52,16 +53,17 @@ var _ raft.StableStore = (*stableStore)(nil)
 
 func openStable(dir string, d *disk, f files) (*stableStore, error) {
 	s := &stableStore{disk: d, files: f, path: filepath.Join(dir, voteName)}
-	data, err := readFile(s.path)
+	data, err := ReadFile(s.path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read term and vote: %w", err)
 	}
 	if data == nil {
-		return s, nil
+		return nil, fmt.Errorf("cannot read term and vote: %w: %s is missing", ErrForgotten, s.path)
 	}
 	if s.saved, err = decodeVote(data); err != nil {
-		return nil, fmt.Errorf("cannot read term and vote in %s: %w: an agent that has forgotten its vote could vote twice: bring back a copy of the directory from after the agent's last stop", s.path, err)
+		return nil, fmt.Errorf("cannot read term and vote in %s: %w: %w", s.path, ErrForgotten, err)
 	}
+	s.term.Store(s.saved.currentTerm)
 	return s, nil
 }
 
@@ -143,6 +145,7 @@ func (s *stableStore) save(next vote) error {
 		return err
 	}
 	s.saved = next
+	s.term.Store(next.currentTerm)
 	return nil
 }
 
@@ -154,24 +157,22 @@ func encodeVote(v vote) []byte {
 	b := []byte(voteMagic)
 	b = binary.LittleEndian.AppendUint64(b, v.currentTerm)
 	b = binary.LittleEndian.AppendUint64(b, v.voteTerm)
-	b = append(b, v.candidate...)
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+	return appendSum(append(b, v.candidate...))
 }
 
 func decodeVote(b []byte) (vote, error) {
-	const head, tail = len(voteMagic) + 16, 4
-	if len(b) < head+tail || string(b[:len(voteMagic)]) != voteMagic {
-		return vote{}, errors.New("it is not such a file")
+	body, err := checkSum(b, voteMagic)
+	if err == nil && len(body) < 16 {
+		err = errors.New("it is too short")
 	}
-	body := b[:len(b)-tail]
-	if crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(b[len(body):]) {
-		return vote{}, errors.New("its checksum does not fit")
+	if err != nil {
+		return vote{}, err
 	}
 	v := vote{
-		currentTerm: binary.LittleEndian.Uint64(b[len(voteMagic):]),
-		voteTerm:    binary.LittleEndian.Uint64(b[len(voteMagic)+8:]),
+		currentTerm: binary.LittleEndian.Uint64(body),
+		voteTerm:    binary.LittleEndian.Uint64(body[8:]),
 	}
-	if c := body[head:]; len(c) > 0 {
+	if c := body[16:]; len(c) > 0 {
 		v.candidate = bytes.Clone(c)
 	}
 	return v, nil

@@ -1,4 +1,4 @@
-package raftworker
+package raftdir
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package raftworker
+package raftdir
 
 import (
 	"time"
@@ -10,7 +10,7 @@ import (
 // out where the mode says so, and sees failures that the log only logs.
 type vfs struct {
 	types.VFS
-	mode   SyncMode
+	noSync bool
 	synced func(took time.Duration) // after each fsync; may be nil
 	failed func(what string, err error)
 }
@@ -41,7 +41,7 @@ type vfsFile struct {
 }
 
 func (f vfsFile) Sync() error {
-	if f.vfs.mode == NoSyncAfterWrite {
+	if f.vfs.noSync {
 		return nil
 	}
 	// The time of an fsync is a measurement, and has nothing to do with the

@@ -1,4 +1,4 @@
-package raftworker
+package raftdir
 
 import (
 	"errors"
@@ -28,6 +28,12 @@ func replaceFile(f files, path string, data []byte) error {
 		return err
 	}
 	return f.SyncDir(filepath.Dir(path))
+}
+
+// ReplaceFile gives a file new content, whole and on disk, or leaves the one
+// that is there. The error is one of the disk's, and says what was to be done.
+func ReplaceFile(what, path string, data []byte) error {
+	return classify(what, replaceFile(osFiles{}, path, data))
 }
 
 // stagedSuffix is the end of the name of a file that is being written. One
@@ -64,8 +70,8 @@ func (o osFiles) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// readFile gives a file's content; nil and no error: there is none.
-func readFile(path string) ([]byte, error) {
+// ReadFile gives a file's content; nil and no error: there is none.
+func ReadFile(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -73,5 +79,5 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// makePrivate makes a directory, and those above it, for their owner alone.
-func makePrivate(dir string) error { return os.MkdirAll(dir, 0o700) }
+// MakePrivate makes a directory, and those above it, for their owner alone.
+func MakePrivate(dir string) error { return os.MkdirAll(dir, 0o700) }

@@ -1,0 +1,435 @@
+package raftdir
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
+)
+
+// Report says what a directory can prove.
+type Report struct {
+	// Notes say what is damaged and what becomes of it, a sentence each; empty:
+	// nothing is.
+	Notes []string
+	// Snapshot is the position of the newest snapshot that proves itself; zero:
+	// there is none.
+	Snapshot Position
+	// First and Last are the entries of the log that prove themselves and go on
+	// from that snapshot; 0: there are none.
+	First, Last uint64
+	// End is the end of log or snapshot, whichever is later.
+	End   Position
+	Floor Floor
+}
+
+// Short reports whether less is left than this agent has once stored.
+func (r Report) Short() bool { return !r.End.Reaches(r.Floor.Position) }
+
+// check is a look at the segments of a log before it is opened, and what is to
+// be done so that the log holds what proves itself and nothing else.
+type check struct {
+	Report
+	dir      string
+	list     types.PersistentState
+	rebuilt  bool // the list
+	pieces   []*piece
+	orphans  []string // segments that the list does not name
+	setAside []string // what else is damaged
+}
+
+// piece is one segment.
+type piece struct {
+	info    types.SegmentInfo
+	name    string
+	missing bool
+	sound   bool
+	index   int
+	entries []found // that prove themselves and belong to the log
+	kept    []found
+}
+
+// checkLog looks at a directory whose newest sound snapshot and floor are known,
+// and changes nothing. A list of segments that does not prove itself, or that
+// leads to less than there once was beside segments that it does not name, is
+// made again.
+func checkLog(dir string, snapshot Position, f Floor) (*check, error) {
+	list, damage := readSegments(dir)
+	if damage != nil && !errors.Is(damage, ErrDamaged) {
+		return nil, damage
+	}
+	c := &check{dir: dir, list: list, Report: Report{Snapshot: snapshot, Floor: f}}
+	if err := c.look(); err != nil {
+		return nil, err
+	}
+	if damage == nil && (!c.Short() || len(c.orphans) == 0) {
+		c.judge()
+		return c, nil
+	}
+	again, err := c.rebuild()
+	if err != nil {
+		return nil, err
+	}
+	if damage == nil && c.End.Reaches(again.End) {
+		again = c
+	} else if damage == nil {
+		damage = fmt.Errorf("the list of log segments is an older one: %w", ErrDamaged)
+	}
+	if damage != nil {
+		again.note("%v: it is made again from the segments", damage)
+	}
+	again.judge()
+	return again, nil
+}
+
+func (c *check) rebuild() (*check, error) {
+	list, err := listAgain(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	again := &check{dir: c.dir, list: list, rebuilt: true, Report: Report{Snapshot: c.Snapshot, Floor: c.Floor}}
+	return again, again.look()
+}
+
+func (c *check) look() error {
+	for _, info := range c.list.Segments {
+		p, err := readPiece(c.dir, info)
+		if err != nil {
+			return err
+		}
+		c.pieces = append(c.pieces, p)
+	}
+	c.choose()
+	return c.findOrphans()
+}
+
+func (c *check) note(format string, args ...any) {
+	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
+}
+
+func readPiece(dir string, info types.SegmentInfo) (*piece, error) {
+	p := &piece{info: info, name: segment.FileName(info)}
+	b, err := ReadFile(filepath.Join(dir, p.name))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read log segment: %w", err)
+	}
+	if b == nil {
+		p.missing = true
+		return p, nil
+	}
+	s := scanSegment(b)
+	last := uint64(math.MaxUint64)
+	if p.sealed() {
+		last = info.MaxIndex
+	}
+	p.entries, p.index = s.within(info.MinIndex, last), s.index
+	p.sound = s.sound && (len(s.entries) == 0 || headed(b, info)) && (!p.sealed() || s.index > 0 && int(info.IndexStart) == s.index)
+	return p, nil
+}
+
+func (p *piece) sealed() bool { return !p.info.SealTime.IsZero() }
+
+// headed reports whether a segment's header is that of the segment.
+func headed(b []byte, info types.SegmentInfo) bool {
+	at := func(n int) uint64 { return binary.LittleEndian.Uint64(b[n:]) }
+	return at(8) == info.BaseIndex && at(16) == info.ID && at(24) == info.Codec
+}
+
+// choose finds the entries that go on from the snapshot without a gap.
+func (c *check) choose() {
+	var run []found
+	take := func() {
+		if len(run) > 0 && c.connects(run) {
+			c.First, c.Last = run[0].index, run[len(run)-1].index
+			c.End = Position{Term: run[len(run)-1].term, Index: c.Last}
+		}
+		run = nil
+	}
+	for _, p := range c.pieces {
+		for _, e := range p.entries {
+			if n := len(run); n > 0 && (e.index != run[n-1].index+1 || e.term < run[n-1].term) {
+				take()
+			}
+			run = append(run, e)
+		}
+	}
+	take()
+	c.End = later(c.End, c.Snapshot)
+	for _, p := range c.pieces {
+		p.kept = scan{entries: p.entries}.within(c.First, c.Last)
+	}
+}
+
+// connects reports whether entries go on from the snapshot: a log ends no
+// sooner than it, begins no later than behind it, and agrees with it.
+func (c *check) connects(run []found) bool {
+	first, last, at := run[0].index, run[len(run)-1].index, c.Snapshot.Index
+	if first > at+1 || last < at {
+		return false
+	}
+	return first > at || run[at-first].term == c.Snapshot.Term
+}
+
+// stays reports whether a segment's file is what it should be.
+func (c *check) stays(i int) bool {
+	p := c.pieces[i]
+	tail := i == len(c.pieces)-1 && !p.sealed()
+	switch {
+	case tail && len(p.entries) == 0:
+		// Empty, or not there yet: the next entry must be its first one.
+		return (p.missing || p.sound) && (c.Last == 0 && !p.missing || c.Last+1 == p.info.BaseIndex)
+	case p.missing || !p.sound || len(p.kept) != len(p.entries):
+		return false
+	}
+	return tail || p.sealed() && len(p.kept) > 0
+}
+
+func (c *check) findOrphans() error {
+	names, err := filepath.Glob(filepath.Join(c.dir, "*.wal"))
+	if err != nil {
+		return err
+	}
+	for _, path := range names {
+		name := filepath.Base(path)
+		c.list.NextSegmentID = max(c.list.NextSegmentID, segmentID(name)+1)
+		if !slices.ContainsFunc(c.pieces, func(p *piece) bool { return p.name == name }) {
+			c.orphans = append(c.orphans, name)
+		}
+	}
+	return nil
+}
+
+// segmentID reads a segment's ID from its file's name; 0: it has none.
+func segmentID(name string) (id uint64) {
+	var base uint64
+	if n, err := fmt.Sscanf(name, "%020d-%016x.wal", &base, &id); n != 2 || err != nil {
+		return 0
+	}
+	return id
+}
+
+// judge says in words what is wrong.
+func (c *check) judge() {
+	var bad []int
+	for i := range c.pieces {
+		if !c.stays(i) {
+			bad = append(bad, i)
+		}
+	}
+	last := len(c.pieces) - 1
+	if !c.Short() && len(bad) == 1 && bad[0] == last && !c.pieces[last].sealed() {
+		return // an append was under way when the process ended
+	}
+	for _, i := range bad {
+		c.describe(c.pieces[i])
+	}
+	if c.Short() {
+		c.note("the log can be proved up to %s, and this agent has stored more, up to %s", c.End, c.Floor.Position)
+	}
+}
+
+func (c *check) describe(p *piece) {
+	switch {
+	case p.missing:
+		c.note("log segment %s is missing", p.name)
+	case len(p.kept) == 0:
+		c.note("log segment %s is set aside: none of its entries goes on from what is before them", p.name)
+	default:
+		c.note("log segment %s is damaged: of its entries, %d to %d are kept", p.name, p.kept[0].index, p.kept[len(p.kept)-1].index)
+	}
+}
+
+// mend makes the log hold what proves itself. What it takes away is set aside,
+// unless it is what a crash leaves. Nothing is taken away before the list that
+// does without it is on disk.
+func (c *check) mend(f files) error {
+	next := types.PersistentState{NextSegmentID: c.list.NextSegmentID}
+	gone, changed := c.orphans, c.rebuilt
+	for i, p := range c.pieces {
+		if c.stays(i) {
+			next.Segments = append(next.Segments, p.info)
+			continue
+		}
+		changed = true
+		if !p.missing {
+			gone = append(gone, p.name)
+		}
+		if len(p.kept) == 0 {
+			continue
+		}
+		info, err := c.rewrite(p, next.NextSegmentID)
+		if err != nil {
+			return fmt.Errorf("cannot write log segment %s anew: %w", p.name, err)
+		}
+		next.Segments = append(next.Segments, info)
+		next.NextSegmentID++
+	}
+	if c.sealTail(&next) || changed {
+		if err := replaceFile(f, filepath.Join(c.dir, segmentsName), encodeSegments(next)); err != nil {
+			return classify("write the list of log segments", err)
+		}
+	}
+	c.list = next
+	return c.remove(f, gone)
+}
+
+// sealTail notes that the newest segment is sealed, which the list learns after
+// the append that sealed it, and puts an empty one behind it.
+func (c *check) sealTail(s *types.PersistentState) (changed bool) {
+	if len(s.Segments) == 0 {
+		return false
+	}
+	tail := &s.Segments[len(s.Segments)-1]
+	if tail.SealTime.IsZero() {
+		p := c.pieces[len(c.pieces)-1]
+		if p.index == 0 || len(p.kept) == 0 {
+			return false
+		}
+		tail.SealTime, tail.MaxIndex, tail.IndexStart = time.Now(), c.Last, uint64(p.index)
+	}
+	s.Segments = append(s.Segments, types.SegmentInfo{
+		ID: s.NextSegmentID, BaseIndex: c.Last + 1, MinIndex: c.Last + 1,
+		SizeLimit: tail.SizeLimit, Codec: tail.Codec, CreateTime: tail.SealTime,
+	})
+	s.NextSegmentID++
+	return true
+}
+
+// rewrite makes a sealed segment of the entries of another that are kept.
+func (c *check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
+	b, err := os.ReadFile(filepath.Join(c.dir, p.name))
+	if err != nil {
+		return types.SegmentInfo{}, err
+	}
+	first, last := p.kept[0].index, p.kept[len(p.kept)-1].index
+	info := types.SegmentInfo{
+		ID: id, BaseIndex: first, MinIndex: first, Codec: p.info.Codec, CreateTime: time.Now(),
+		// Room for all of it, so that it is sealed here and not before.
+		SizeLimit: uint32(len(b) + 8*len(p.kept) + fileHeader + 4*frameHeader),
+	}
+	w, err := segment.NewFiler(c.dir, fs.New()).Create(info)
+	if err != nil {
+		return info, err
+	}
+	for batch := range slices.Chunk(p.kept, 1024) {
+		var entries []types.LogEntry
+		for _, e := range batch {
+			at := e.at + frameHeader
+			entries = append(entries, types.LogEntry{Index: e.index, Data: b[at : at+e.length]})
+		}
+		if err := w.Append(entries); err != nil {
+			return info, errors.Join(err, w.Close())
+		}
+	}
+	start, err := w.ForceSeal()
+	info.IndexStart, info.MaxIndex, info.SealTime, info.SizeLimit = start, last, time.Now(), p.info.SizeLimit
+	return info, errors.Join(err, w.Close())
+}
+
+// remove takes away what the log does not need any more.
+func (c *check) remove(f files, names []string) error {
+	if len(c.Notes) == 0 {
+		for _, name := range names {
+			if err := os.Remove(filepath.Join(c.dir, name)); err != nil {
+				return classify("remove an old log segment", err)
+			}
+		}
+		return nil
+	}
+	names = append(names, c.setAside...)
+	if len(names) == 0 {
+		return nil
+	}
+	to, err := setAside(f, c.dir, names...)
+	if err == nil {
+		c.note("what is damaged stands in %s now", to)
+	}
+	return err
+}
+
+// asideName is the directory for what is damaged, a directory in it for each
+// time that something was.
+const asideName = "damaged"
+
+func setAside(f files, dir string, names ...string) (to string, err error) {
+	to = filepath.Join(dir, asideName, time.Now().UTC().Format("20060102T150405.000000000"))
+	if err := MakePrivate(to); err != nil {
+		return "", classify("set aside what is damaged", err)
+	}
+	for _, name := range names {
+		if err := f.Rename(filepath.Join(dir, name), filepath.Join(to, filepath.Base(name))); err != nil {
+			return "", classify("set aside "+name, err)
+		}
+	}
+	return to, classify("set aside what is damaged", errors.Join(f.SyncDir(to), f.SyncDir(dir)))
+}
+
+// listAgain makes a list of segments out of the files that are there. One that
+// came later is right about the entries from its beginning on. A segment that
+// had been taken out of the list just before does no harm: its entries are an
+// older log's, and the floor says whether more is missing.
+func listAgain(dir string) (types.PersistentState, error) {
+	var s types.PersistentState
+	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	if err != nil {
+		return s, err
+	}
+	for _, path := range names {
+		var info types.SegmentInfo
+		if n, err := fmt.Sscanf(filepath.Base(path), "%020d-%016x.wal", &info.BaseIndex, &info.ID); n != 2 || err != nil {
+			return s, fmt.Errorf("cannot make a list of log segments: %s has no segment's name: move it away", path)
+		}
+		s.Segments = append(s.Segments, info)
+		s.NextSegmentID = max(s.NextSegmentID, info.ID+1)
+	}
+	slices.SortFunc(s.Segments, func(a, b types.SegmentInfo) int { return strings.Compare(order(a), order(b)) })
+	kept := s.Segments[:0]
+	for _, info := range s.Segments {
+		for len(kept) > 0 && kept[len(kept)-1].BaseIndex >= info.BaseIndex {
+			kept = kept[:len(kept)-1]
+		}
+		if n := len(kept); n > 0 {
+			cut(&kept[n-1], info.BaseIndex-1)
+		}
+		if err := inspect(dir, &info); err != nil {
+			return s, err
+		}
+		kept = append(kept, info)
+	}
+	s.Segments = kept
+	return s, nil
+}
+
+func order(i types.SegmentInfo) string { return fmt.Sprintf("%020d", i.ID) }
+
+// inspect fills in what a segment's file tells of it.
+func inspect(dir string, info *types.SegmentInfo) error {
+	info.MinIndex, info.Codec, info.CreateTime, info.SizeLimit = info.BaseIndex, wal.CodecBinaryV1, time.Now(), DefaultSegmentSize
+	b, err := os.ReadFile(filepath.Join(dir, segment.FileName(*info)))
+	if err != nil {
+		return fmt.Errorf("cannot read log segment: %w", err)
+	}
+	if s := scanSegment(b); s.index > 0 && len(s.entries) > 0 {
+		info.SealTime, info.IndexStart, info.MaxIndex = time.Now(), uint64(s.index), s.entries[len(s.entries)-1].index
+	}
+	return nil
+}
+
+func cut(info *types.SegmentInfo, last uint64) {
+	if info.SealTime.IsZero() {
+		info.SealTime = time.Now() // and has no index: it is written anew
+		info.MaxIndex = last
+		return
+	}
+	info.MaxIndex = min(info.MaxIndex, last)
+}

@@ -1,0 +1,27 @@
+package raftdir
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"strings"
+)
+
+// The small files begin with four bytes that say what they are, and end with
+// the CRC-32C of all that is before it.
+
+func appendSum(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// checkSum gives what stands between the magic and the checksum.
+func checkSum(b []byte, magic string) ([]byte, error) {
+	body := len(b) - 4
+	switch {
+	case body < len(magic) || !strings.HasPrefix(string(b), magic):
+		return nil, errors.New("it is not such a file")
+	case crc32.Checksum(b[:body], castagnoli) != binary.LittleEndian.Uint32(b[body:]):
+		return nil, errors.New("its checksum does not fit")
+	}
+	return b[len(magic):body], nil
+}

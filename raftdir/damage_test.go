@@ -1,0 +1,230 @@
+package raftdir
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	smallSegment = 4096
+	lastEntry    = 300
+	snapshotAt   = 120
+)
+
+// filled makes a directory of a log of several segments and two terms, with
+// snapshots up to an entry; 0: without any.
+func filled(t *testing.T, snapshot uint64) string {
+	t.Helper()
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{SegmentSize: smallSegment, NoSync: true})
+	for i := 1; i < lastEntry; i += 3 {
+		if i+2 >= 200 {
+			must(t, d.Stable().SetUint64([]byte(keyCurrentTerm), 2))
+		}
+		must(t, d.StoreLogs(original(uint64(i), uint64(i)+2)))
+	}
+	for _, index := range []uint64{snapshot / 2, snapshot} {
+		if index > 0 {
+			takeSnapshot(t, d, index)
+		}
+	}
+	must(t, d.Close())
+	return dir
+}
+
+func takeSnapshot(t *testing.T, d *Directory, index uint64) {
+	t.Helper()
+	_, trans := raft.NewInmemTransport("a")
+	sink, err := d.Snapshots().Create(raft.SnapshotVersionMax, index, original(index, index)[0].Term, raft.Configuration{}, 0, trans)
+	must(t, err)
+	_, err = fmt.Fprintf(sink, "the state at %d", index)
+	must(t, errors.Join(err, sink.Close()))
+}
+
+func original(first, last uint64) (logs []*raft.Log) {
+	for i := first; i <= last; i++ {
+		term := uint64(1)
+		if i >= 200 {
+			term = 2
+		}
+		logs = append(logs, &raft.Log{Index: i, Term: term, Data: bytes.Repeat(fmt.Appendf(nil, "entry %d.", i), 5)})
+	}
+	return logs
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damage is what may happen to a file.
+type damage struct {
+	name string
+	do   func(t *testing.T, path string)
+}
+
+func changed(change func(b []byte) []byte) func(*testing.T, string) {
+	return func(t *testing.T, path string) {
+		b, err := os.ReadFile(path)
+		must(t, err)
+		must(t, os.WriteFile(path, change(b), 0o600))
+	}
+}
+
+// damages are flips of single bits, zeroed blocks, cuts, and the file's loss.
+func damages(size int) []damage {
+	all := []damage{{"removed", func(t *testing.T, path string) { must(t, os.Remove(path)) }}}
+	for at := 0; at < size; at += 1 + size/97 {
+		all = append(all, damage{fmt.Sprintf("bit flipped in byte %d", at), changed(func(b []byte) []byte { b[at] ^= 1 << (at % 8); return b })})
+	}
+	for at := 0; at < size; at += 512 {
+		end := min(at+512, size)
+		all = append(all, damage{fmt.Sprintf("bytes %d to %d zeroed", at, end), changed(func(b []byte) []byte { clear(b[at:end]); return b })})
+	}
+	for _, part := range []int{0, 1, 2, 3} {
+		all = append(all, damage{fmt.Sprintf("cut to %d quarters", part), changed(func(b []byte) []byte { return b[:len(b)*part/4] })})
+	}
+	return all
+}
+
+// TestDamageIsNeverTakenForTheTruth damages one file of a directory in each way,
+// and looks what becomes of it: all is there; or what is missing is known, and
+// the directory is in quarantine until it has been brought back; or it is
+// refused.
+func TestDamageIsNeverTakenForTheTruth(t *testing.T) {
+	for name, snapshot := range map[string]uint64{"log alone": 0, "with snapshots": snapshotAt} {
+		t.Run(name, func(t *testing.T) {
+			whole := filled(t, snapshot)
+			outcomes := map[string]map[string]int{}
+			for _, file := range allFiles(t, whole) {
+				info, err := os.Stat(filepath.Join(whole, file))
+				must(t, err)
+				for _, d := range damages(int(info.Size())) {
+					dir := filepath.Join(t.TempDir(), "raft")
+					must(t, os.CopyFS(dir, os.DirFS(whole)))
+					d.do(t, filepath.Join(dir, file))
+					kind := kindOf(file)
+					if outcomes[kind] == nil {
+						outcomes[kind] = map[string]int{}
+					}
+					outcomes[kind][examine(t, dir, file+": "+d.name, snapshot)]++
+					must(t, os.RemoveAll(dir))
+				}
+			}
+			t.Log(outcomes)
+			for kind, want := range map[string]string{"wal": "healed", "segments": "noted", "floor": "refused", "vote": "refused", "VERSION": "refused"} {
+				if outcomes[kind][want] == 0 {
+					t.Errorf("no damage of a %s file was %s: %v", kind, want, outcomes[kind])
+				}
+			}
+		})
+	}
+}
+
+func kindOf(file string) string {
+	if ext := filepath.Ext(file); ext == ".wal" {
+		return "wal"
+	}
+	return filepath.Base(file)
+}
+
+func allFiles(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && e.Name() != lockName && filepath.Base(filepath.Dir(path)) != snapshotsName {
+			name, _ := filepath.Rel(dir, path)
+			files = append(files, name)
+		}
+		return err
+	}))
+	return files
+}
+
+func examine(t *testing.T, dir, what string, snapshot uint64) (outcome string) {
+	t.Helper()
+	d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
+	if err != nil {
+		if !errors.Is(err, ErrForgotten) && !strings.Contains(err.Error(), stampName) && !strings.Contains(err.Error(), "it is of version") {
+			t.Errorf("%s: refused without a reason: %v", what, err)
+		}
+		return "refused"
+	}
+	end := d.End()
+	mustHold(t, d, what, snapshot)
+	outcome = "unharmed"
+	switch {
+	case end.Index < lastEntry:
+		outcome = "healed"
+		if !d.Quarantined() || len(d.Report().Notes) == 0 {
+			t.Errorf("%s: it ends at %s, and is not in quarantine: %q", what, end, d.Report().Notes)
+		}
+	case d.Quarantined():
+		t.Errorf("%s: in quarantine although it ends at %s", what, end)
+	case len(d.Report().Notes) > 0:
+		outcome = "noted"
+	}
+	must(t, d.Close())
+	heal(t, dir, what, end, snapshot)
+	return outcome
+}
+
+// mustHold reads all entries behind the snapshot.
+func mustHold(t *testing.T, d *Directory, what string, snapshot uint64) {
+	t.Helper()
+	last, err := d.LastIndex()
+	must(t, err)
+	for i := snapshot + 1; i <= last; i++ {
+		var log raft.Log
+		want := original(i, i)[0]
+		if err := d.GetLog(i, &log); err != nil || log.Term != want.Term || !bytes.Equal(log.Data, want.Data) {
+			t.Fatalf("%s: entry %d is %q of term %d: %v", what, i, log.Data, log.Term, err)
+		}
+	}
+	list, err := d.Snapshots().List()
+	must(t, err)
+	for _, m := range list {
+		_, r, err := d.Snapshots().Open(m.ID)
+		must(t, err)
+		b, err := io.ReadAll(r)
+		must(t, errors.Join(err, r.Close()))
+		if string(b) != fmt.Sprintf("the state at %d", m.Index) {
+			t.Errorf("%s: the snapshot at %d is %q", what, m.Index, b)
+		}
+	}
+}
+
+// heal opens the directory again and brings back what is missing.
+func heal(t *testing.T, dir, what string, end Position, snapshot uint64) {
+	t.Helper()
+	d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
+	if err != nil || d.End() != end {
+		t.Fatalf("%s: opened again: %v", what, err)
+	}
+	for i := end.Index + 1; i <= lastEntry; i++ {
+		if !d.Quarantined() {
+			t.Fatalf("%s: the quarantine ended before entry %d", what, i)
+		}
+		must(t, d.StoreLogs(original(i, i)))
+	}
+	if d.Quarantined() {
+		t.Errorf("%s: the quarantine has not ended", what)
+	}
+	must(t, d.Close())
+	d, err = Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
+	must(t, err)
+	if d.End().Index != lastEntry || d.Quarantined() {
+		t.Errorf("%s: after it has been brought back it ends at %s: %q", what, d.End(), d.Report().Notes)
+	}
+	mustHold(t, d, what, snapshot)
+	must(t, d.Close())
+}

@@ -1,0 +1,321 @@
+package raftdir
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
+	"github.com/juju/clock"
+)
+
+// Config is what is optional about a directory.
+type Config struct {
+	Logger hclog.Logger // of raft-wal and raft's snapshots; nil: nothing is logged
+	Clock  clock.Clock  // of the deadlines; nil: the wall clock
+	// WriteTimeout is how long a call on the disk may take; 0: DefaultWriteTimeout.
+	WriteTimeout time.Duration
+	// SegmentSize is how many bytes a file of the log has, reserved when it is
+	// made; 0: DefaultSegmentSize.
+	SegmentSize int
+	// NoSync leaves fsync out. A crash of the machine (not of the process) may
+	// then lose entries that were answered: a cluster may forget a lease that it
+	// has granted, or grant a token twice.
+	NoSync bool
+	// Synced is told how long each fsync of the log took; nil: nobody is. It must
+	// not block.
+	Synced func(time.Duration)
+	// Retain is how many snapshots are kept; 0: 2.
+	Retain int
+	// Files is the file system under the log; nil: this machine's.
+	Files types.VFS
+}
+
+// DefaultSegmentSize is small beside raft-wal's own 64 MiB: a lease's entry is
+// some hundred bytes, and an idle agent should not reserve more than it will
+// fill in a day.
+const DefaultSegmentSize = 16 << 20
+
+const defaultRetain = 2
+
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	if c.Clock == nil {
+		c.Clock = clock.WallClock
+	}
+	if c.SegmentSize <= 0 {
+		c.SegmentSize = DefaultSegmentSize
+	}
+	if c.Retain <= 0 {
+		c.Retain = defaultRetain
+	}
+	if c.Files == nil {
+		c.Files = fs.New()
+	}
+	return c
+}
+
+// Directory is an open raft directory: lock, log, term and vote, floor and
+// snapshots, behind one deadline. It is raft's log store itself: no gap between
+// entries is tolerated (raft.MonotonicLogStore), and all of it may be used by
+// several goroutines. After Close every call answers ErrStoreClosed.
+type Directory struct {
+	path      string
+	lock      *DirLock
+	disk      *disk
+	wal       *wal.WAL
+	stable    *stableStore
+	floor     *floor
+	snapshots *snapshots
+	report    Report
+
+	mu    sync.Mutex
+	end   Position // of log or snapshot, whichever is later
+	short bool     // the end has not reached the floor yet
+
+	stop    chan struct{} // ends syncFloor, which then closes
+	synced  chan struct{} // this one
+	closing sync.Once
+	closed  chan struct{} // closed when nothing of it is open any more
+	err     error         // of closing; read after closed
+}
+
+var (
+	_ raft.LogStore          = (*Directory)(nil)
+	_ raft.MonotonicLogStore = (*Directory)(nil)
+)
+
+// Open opens raft's directory, which it makes (0700) when it is not there. The
+// directory is the caller's alone until Close has returned; the error is
+// ErrDirectoryInUse when somebody has it. A directory that is not interrex's,
+// or of another version, is refused with a sentence that says so, and one that
+// has lost its vote or its floor with ErrForgotten.
+//
+// Log and snapshots are checked first, whole. What does not prove itself is set
+// aside: Report says what, and whether the log is short of its floor.
+func Open(path string, cfg Config) (*Directory, error) {
+	cfg = cfg.withDefaults()
+	own := osFiles{noSync: cfg.NoSync}
+	fresh, err := lookAt(path)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := LockDir(path, "raft log")
+	if err != nil {
+		return nil, err
+	}
+	d := &Directory{path: path, lock: lock, disk: newDisk(cfg.Clock, cfg.WriteTimeout), stop: make(chan struct{}), synced: make(chan struct{}), closed: make(chan struct{})}
+	if fresh {
+		err = makeFresh(own, path)
+	}
+	if err == nil {
+		err = d.open(cfg, own)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.closeFloor(), lock.Unlock())
+	}
+	return d, nil
+}
+
+func (d *Directory) open(cfg Config, own files) error {
+	c, err := d.check(cfg, own)
+	if err != nil {
+		return err
+	}
+	if err := c.mend(own); err != nil {
+		return err
+	}
+	d.report, d.end, d.short = c.Report, c.End, c.Short()
+	if err := d.openLog(cfg, own, c.list); err != nil {
+		return err
+	}
+	if err := d.raise(d.end, d.end.Term); err != nil {
+		return errors.Join(err, d.wal.Close())
+	}
+	go d.syncFloor()
+	return nil
+}
+
+// check opens what stands beside the log, and looks at the log.
+func (d *Directory) check(cfg Config, own files) (*check, error) {
+	var err error
+	if d.stable, err = openStable(d.path, d.disk, own); err != nil {
+		return nil, err
+	}
+	if d.floor, err = openFloor(d.path, cfg.NoSync); err != nil {
+		return nil, err
+	}
+	if d.snapshots, err = openSnapshots(d.path, cfg, own, d); err != nil {
+		return nil, err
+	}
+	newest, damaged, err := d.snapshots.newest()
+	if err != nil {
+		return nil, err
+	}
+	c, err := checkLog(d.path, newest, d.floor.get())
+	if err != nil {
+		return nil, err
+	}
+	if term := d.stable.saved.currentTerm; term < max(c.End.Term, c.Floor.Term) {
+		return nil, fmt.Errorf("cannot use raft directory %s: %w: its vote is of term %d, and its log is of term %d", d.path, ErrForgotten, term, max(c.End.Term, c.Floor.Term))
+	}
+	c.setAside = damaged
+	for _, name := range damaged {
+		c.note("snapshot %s is damaged", filepath.Base(name))
+	}
+	return c, nil
+}
+
+func (d *Directory) openLog(cfg Config, own files, list types.PersistentState) error {
+	failed := func(what string, err error) { d.disk.fail(classify(what, err)) }
+	files := vfs{VFS: cfg.Files, noSync: cfg.NoSync, synced: cfg.Synced, failed: failed}
+	log, err := wal.Open(d.path,
+		wal.WithLogger(cfg.Logger.Named("wal")),
+		wal.WithSegmentSize(cfg.SegmentSize),
+		wal.WithSegmentFiler(filer{segment.NewFiler(d.path, files)}),
+		wal.WithMetaStore(&segments{path: filepath.Join(d.path, segmentsName), files: own, failed: failed, rotated: d.floor.sync, state: list}))
+	if err != nil {
+		return fmt.Errorf("cannot open raft log in %s: %w", d.path, classify("read it", err))
+	}
+	d.wal = log
+	return nil
+}
+
+// Report says what was found when the directory was opened.
+func (d *Directory) Report() Report { return d.report }
+
+// Stable is the store of raft's term and vote.
+func (d *Directory) Stable() raft.StableStore { return d.stable }
+
+// Snapshots are raft's snapshots.
+func (d *Directory) Snapshots() raft.SnapshotStore { return d.snapshots }
+
+// Failed is closed with the first failure of the disk, which is final: what a
+// store holds after one is only known once it has been opened again.
+func (d *Directory) Failed() <-chan struct{} { return d.disk.failed }
+
+// Failure is the first failure of the disk; nil: there was none.
+func (d *Directory) Failure() error { return d.disk.failure() }
+
+// Release lets raft go on after a failure, once nothing that it says can leave
+// this agent any more, and nothing that it reads reaches the state.
+func (d *Directory) Release() { d.disk.release() }
+
+// Disk says how the disk is.
+func (d *Directory) Disk() DiskState { return d.disk.state() }
+
+// FirstIndex gives the index of the oldest entry; 0: there is none.
+func (d *Directory) FirstIndex() (uint64, error) {
+	if err := d.disk.readable(); err != nil {
+		return 0, err
+	}
+	return d.wal.FirstIndex()
+}
+
+// LastIndex gives the index of the newest entry; 0: there is none.
+func (d *Directory) LastIndex() (uint64, error) {
+	if err := d.disk.readable(); err != nil {
+		return 0, err
+	}
+	return d.wal.LastIndex()
+}
+
+// GetLog reads an entry; the error is raft.ErrLogNotFound when there is none.
+//
+// raft panics on any other error, and would take the process with it. So an
+// entry that does not prove itself fails the disk, which ends this life of raft;
+// the read waits until raft is cut off, and then gives an entry that does
+// nothing.
+func (d *Directory) GetLog(index uint64, log *raft.Log) error {
+	if err := d.disk.readable(); err != nil {
+		return err
+	}
+	err := d.wal.GetLog(index, log)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, wal.ErrNotFound):
+		return raft.ErrLogNotFound
+	case errors.Is(err, wal.ErrClosed):
+		return ErrStoreClosed
+	}
+	d.disk.fail(err)
+	<-d.disk.released
+	*log = raft.Log{Index: index, Term: d.End().Term, Type: raft.LogNoop}
+	return nil
+}
+
+// StoreLog writes one entry.
+func (d *Directory) StoreLog(log *raft.Log) error { return d.StoreLogs([]*raft.Log{log}) }
+
+// StoreLogs writes entries; they are on disk when it returns nil, and the floor
+// knows of them. After an error nothing is written any more until the store is
+// opened again.
+func (d *Directory) StoreLogs(logs []*raft.Log) error {
+	return d.disk.write("append to raft log", func() error {
+		if err := d.wal.StoreLogs(logs); err != nil || len(logs) == 0 {
+			return err
+		}
+		last := logs[len(logs)-1]
+		return d.reach(Position{Term: last.Term, Index: last.Index})
+	})
+}
+
+// DeleteRange removes the oldest or the newest entries.
+func (d *Directory) DeleteRange(first, last uint64) error {
+	return d.disk.write("truncate raft log", func() error {
+		if err := d.lower(first, last); err != nil {
+			return err
+		}
+		return d.wal.DeleteRange(first, last)
+	})
+}
+
+// IsMonotonic says that the store tolerates no gap.
+func (d *Directory) IsMonotonic() bool { return d.wal.IsMonotonic() }
+
+// Close refuses every later call, closes the files and gives the directory up.
+// While a call on the disk hangs it returns ErrDiskHung within the deadline; the
+// directory is given up as soon as that call has returned, and not before.
+func (d *Directory) Close() error {
+	d.disk.close()
+	d.disk.release()
+	drained := d.disk.drained()
+	d.closing.Do(func() { go d.closeWhen(drained) })
+	deadline := d.disk.timeout
+	if errors.Is(d.disk.failure(), ErrDiskHung) {
+		deadline = 0
+	}
+	timer := d.disk.clock.NewTimer(deadline)
+	defer timer.Stop()
+	select {
+	case <-d.closed:
+		return d.err
+	case <-timer.Chan():
+		return fmt.Errorf("cannot close raft log: %w: a call has not returned", ErrDiskHung)
+	}
+}
+
+func (d *Directory) closeWhen(drained <-chan struct{}) {
+	<-drained
+	close(d.stop)
+	<-d.synced
+	d.err = errors.Join(d.wal.Close(), d.closeFloor(), d.lock.Unlock())
+	close(d.closed)
+}
+
+func (d *Directory) closeFloor() error {
+	if d.floor == nil {
+		return nil
+	}
+	return d.floor.close()
+}

@@ -1,0 +1,178 @@
+package raftdir
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+const (
+	floorName  = "floor"
+	floorMagic = "ixf1"
+	// floorSlot is how far apart the two slots of the file are: no write of one
+	// touches a block of the other. In each stand two copies, in sectors of their
+	// own.
+	floorSlot   = 4096
+	floorSector = 512
+	floorBytes  = len(floorMagic) + 4*8 + 4
+	// floorPeriod is how long a floor that was written waits for its sync: so much
+	// of it may be lost with the power.
+	floorPeriod = time.Second
+)
+
+// Floor is the greatest position that this agent has stored, and the term in
+// which it was.
+type Floor struct {
+	Position
+	Since uint64 // term in which it was stored
+}
+
+// floor keeps the Floor on disk: in two checked slots of one file, written by
+// turns, so that a torn write leaves the other. A slot neither of whose copies
+// proves itself may have held a greater floor than the other one: it is lost.
+type floor struct {
+	noSync bool
+
+	mu    sync.Mutex
+	file  *os.File
+	value Floor
+	turn  uint64 // of the newest slot
+	dirty bool   // it is not on disk yet
+}
+
+// openFloor reads the floor of a directory.
+func openFloor(dir string, noSync bool) (*floor, error) {
+	path := filepath.Join(dir, floorName)
+	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("cannot read the floor: %w: %s is missing", ErrForgotten, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the floor: %w", err)
+	}
+	o := &floor{file: f, noSync: noSync}
+	if err := o.read(); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot read the floor in %s: %w", path, err)
+	}
+	return o, nil
+}
+
+func (o *floor) read() error {
+	var b [2 * floorSlot]byte
+	n, err := o.file.ReadAt(b[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for at := 0; at < len(b); at += floorSlot {
+		value, turn, ok := decodeSlot(b[at:min(at+floorSlot, max(n, at))])
+		if !ok {
+			return fmt.Errorf("%w: its checksums do not fit", ErrForgotten)
+		}
+		if turn > o.turn {
+			o.value, o.turn = value, turn
+		}
+	}
+	return nil
+}
+
+// decodeSlot gives the newer of a slot's copies.
+func decodeSlot(b []byte) (value Floor, turn uint64, ok bool) {
+	for _, at := range []int{0, floorSector} {
+		if at+floorBytes > len(b) {
+			continue
+		}
+		if f, t, err := decodeFloor(b[at : at+floorBytes]); err == nil && t > turn {
+			value, turn, ok = f, t, true
+		}
+	}
+	return value, turn, ok
+}
+
+// freshFloor is the content of the file of a log that never held anything.
+func freshFloor() []byte {
+	b := make([]byte, 2*floorSlot)
+	copy(b, encodeSlot(Floor{}, 1))
+	copy(b[floorSlot:], encodeSlot(Floor{}, 2))
+	return b
+}
+
+func encodeSlot(f Floor, turn uint64) []byte {
+	b := make([]byte, 2*floorSector)
+	one := encodeFloor(f, turn)
+	copy(b, one)
+	copy(b[floorSector:], one)
+	return b
+}
+
+func encodeFloor(f Floor, turn uint64) []byte {
+	b := []byte(floorMagic)
+	for _, v := range []uint64{turn, f.Term, f.Index, f.Since} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return appendSum(b)
+}
+
+func decodeFloor(b []byte) (f Floor, turn uint64, err error) {
+	body, err := checkSum(b, floorMagic)
+	if err != nil {
+		return Floor{}, 0, err
+	}
+	at := func(n int) uint64 { return binary.LittleEndian.Uint64(body[8*n:]) }
+	return Floor{Position: Position{Term: at(1), Index: at(2)}, Since: at(3)}, at(0), nil
+}
+
+func (o *floor) get() Floor {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.value
+}
+
+// raise notes a position that is stored, in a term, if it is past the floor.
+func (o *floor) raise(p Position, since uint64) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.value.Reaches(p) {
+		return nil
+	}
+	return o.write(Floor{Position: p, Since: since})
+}
+
+// lower takes the floor back to what will be left of the log, before it is cut.
+func (o *floor) lower(p Position, since uint64) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return errors.Join(o.write(Floor{Position: p, Since: since}), o.syncLocked())
+}
+
+func (o *floor) write(f Floor) error {
+	if _, err := o.file.WriteAt(encodeSlot(f, o.turn+1), int64(o.turn%2)*floorSlot); err != nil {
+		return err
+	}
+	o.value, o.turn, o.dirty = f, o.turn+1, true
+	return nil
+}
+
+// sync puts the floor on disk.
+func (o *floor) sync() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.syncLocked()
+}
+
+func (o *floor) syncLocked() error {
+	if !o.dirty || o.noSync {
+		return nil
+	}
+	o.dirty = false
+	return o.file.Sync()
+}
+
+func (o *floor) close() error {
+	return errors.Join(o.sync(), o.file.Close())
+}

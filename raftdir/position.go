@@ -1,0 +1,29 @@
+package raftdir
+
+import (
+	"cmp"
+	"fmt"
+)
+
+// Position is a place in the log: of an entry, or of the end of a log. Two
+// compare by term first, as raft compares the ends of logs.
+type Position struct {
+	Term, Index uint64
+}
+
+// Compare is negative when p is behind o.
+func (p Position) Compare(o Position) int {
+	return cmp.Or(cmp.Compare(p.Term, o.Term), cmp.Compare(p.Index, o.Index))
+}
+
+// Reaches reports whether p is at or past o.
+func (p Position) Reaches(o Position) bool { return p.Compare(o) >= 0 }
+
+func (p Position) String() string { return fmt.Sprintf("index %d of term %d", p.Index, p.Term) }
+
+func later(a, b Position) Position {
+	if a.Reaches(b) {
+		return a
+	}
+	return b
+}

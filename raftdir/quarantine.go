@@ -1,0 +1,107 @@
+package raftdir
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/raft"
+)
+
+// End is the end of log or newest snapshot, whichever is later.
+func (d *Directory) End() Position {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.end
+}
+
+// Floor is the greatest position that this agent has stored.
+func (d *Directory) Floor() Floor { return d.floor.get() }
+
+// Term is raft's current term, as it is on disk.
+func (d *Directory) Term() uint64 { return d.stable.term.Load() }
+
+// Quarantined reports whether this agent has stored more than it can prove. It
+// may then take part in what it would have done undamaged, and in nothing else.
+// It ends when the end reaches the floor.
+func (d *Directory) Quarantined() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.short
+}
+
+// reach notes that entries up to a position are stored.
+func (d *Directory) reach(p Position) error {
+	d.mu.Lock()
+	d.end = p
+	d.short = d.short && !p.Reaches(d.floor.get().Position)
+	d.mu.Unlock()
+	return d.raise(p, d.Term())
+}
+
+// installed notes a snapshot that is whole.
+func (d *Directory) installed(p Position) error {
+	d.mu.Lock()
+	d.end = later(d.end, p)
+	d.short = d.short && !d.end.Reaches(d.floor.get().Position)
+	d.mu.Unlock()
+	return d.raise(p, d.Term())
+}
+
+func (d *Directory) raise(p Position, since uint64) error {
+	if err := d.floor.raise(p, since); err != nil {
+		return fmt.Errorf("cannot write the floor: %w", err)
+	}
+	return nil
+}
+
+// lower takes the floor back before entries are cut off the end of the log
+// because they conflict with the leader's, and lets it be where they go because
+// a snapshot stands for them. In quarantine it stays where it is.
+func (d *Directory) lower(first, last uint64) error {
+	end, err := d.wal.LastIndex()
+	if err != nil || last < end || end == 0 {
+		return err
+	}
+	snapshot := d.snapshots.position()
+	if snapshot.Index >= end {
+		return nil
+	}
+	left := snapshot
+	if begin, err := d.wal.FirstIndex(); err != nil {
+		return err
+	} else if first > begin {
+		var log raft.Log
+		if err := d.wal.GetLog(first-1, &log); err != nil {
+			return err
+		}
+		left = later(left, Position{Term: log.Term, Index: log.Index})
+	}
+	d.mu.Lock()
+	d.end = left
+	short := d.short
+	d.mu.Unlock()
+	if short {
+		return nil
+	}
+	return d.floor.lower(left, d.Term())
+}
+
+// syncFloor puts the floor on disk once a floorPeriod, so that no append waits
+// for it.
+func (d *Directory) syncFloor() {
+	defer close(d.synced)
+	timer := d.disk.clock.NewTimer(floorPeriod)
+	defer timer.Stop()
+	for {
+		select {
+		case <-d.stop:
+			return
+		case <-timer.Chan():
+		}
+		if err := d.disk.bounded("sync the floor", d.floor.sync); err != nil {
+			d.disk.fail(classify("sync the floor", err))
+			<-d.stop
+			return
+		}
+		timer.Reset(floorPeriod)
+	}
+}

@@ -1,0 +1,131 @@
+package raftdir
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+
+	"github.com/hashicorp/raft-wal/segment"
+)
+
+// The layout of raft-wal's segment files (segment/format.go, version 0): a
+// header of 32 bytes, then frames on multiples of 8 bytes, each with a header
+// of 8 bytes (type, three zeros, and a length or the CRC-32C of what was
+// written since the last commit), then zeros. The index of a sealed segment is
+// a frame too: four bytes for the place of each entry.
+const (
+	fileHeader  = 32
+	frameHeader = 8
+)
+
+// found is an entry that proves itself, and where it stands in its file.
+type found struct {
+	index, term uint64
+	at          int // of its frame
+	length      int // of what stands in the frame, with the check
+}
+
+// scan is what a segment file holds.
+type scan struct {
+	entries []found
+	// sound: every byte is accounted for by a commit, and behind the last one is
+	// nothing.
+	sound bool
+	// index is where the places of the entries begin, all of them and as they are;
+	// 0: the segment is not sealed.
+	index int
+}
+
+// scanner reads a segment file from its beginning. Behind damage it looks for
+// the next frame that makes sense: an entry proves itself, wherever it stands.
+type scanner struct {
+	scan
+	b         []byte
+	at        int
+	since     int // where the last commit ended; -1: there is damage behind it
+	committed int // entries that a commit covers
+	places    []byte
+}
+
+func scanSegment(b []byte) scan {
+	s := &scanner{b: b, at: min(fileHeader, len(b)), scan: scan{sound: true}}
+	for s.at+frameHeader <= len(b) && !zero(b[s.at:]) {
+		s.frame()
+	}
+	s.sound = s.sound && s.committed == len(s.entries)
+	if s.index > 0 && !s.placesFit() {
+		s.index, s.sound = 0, false
+	}
+	return s.scan
+}
+
+func zero(b []byte) bool {
+	for len(b) >= 512 {
+		if !bytes.Equal(b[:512], zeros[:]) {
+			return false
+		}
+		b = b[512:]
+	}
+	return bytes.Equal(b, zeros[:len(b)])
+}
+
+var zeros [512]byte
+
+func (s *scanner) frame() {
+	head := s.b[s.at : s.at+frameHeader]
+	n := int(binary.LittleEndian.Uint32(head[4:]))
+	end := s.at + frameHeader + (n+7)/8*8
+	wellFormed := head[1]|head[2]|head[3] == 0
+	switch {
+	case wellFormed && head[0] == segment.FrameCommit:
+		s.commit(uint32(n))
+	case wellFormed && head[0] == segment.FrameEntry && end <= len(s.b) && s.entry(n):
+		s.at = end
+	case wellFormed && head[0] == segment.FrameIndex && end <= len(s.b) && s.since >= 0:
+		s.index, s.places = s.at+frameHeader, s.b[s.at+frameHeader:s.at+frameHeader+n]
+		s.at = end
+	default:
+		s.sound, s.since = false, -1
+		s.at += frameHeader
+	}
+}
+
+func (s *scanner) commit(sum uint32) {
+	if s.since < 0 || crc32.Checksum(s.b[s.since:s.at], castagnoli) != sum {
+		s.sound = false
+	}
+	s.at += frameHeader
+	s.since, s.committed = s.at, len(s.entries)
+}
+
+func (s *scanner) entry(n int) bool {
+	frame := s.b[s.at+frameHeader : s.at+frameHeader+n]
+	index, i := binary.Uvarint(frame)
+	if i <= 0 {
+		return false
+	}
+	data, ok := unseal(index, frame)
+	if !ok {
+		return false
+	}
+	term, j := binary.Uvarint(data[i:])
+	if j <= 0 {
+		return false
+	}
+	s.entries = append(s.entries, found{index: index, term: term, at: s.at, length: n})
+	return true
+}
+
+func (s *scanner) placesFit() bool {
+	var want []byte
+	for _, e := range s.entries {
+		want = binary.LittleEndian.AppendUint32(want, uint32(e.at))
+	}
+	return bytes.Equal(s.places, want)
+}
+
+// within gives the entries from one index to another.
+func (s scan) within(first, last uint64) []found {
+	return slices.DeleteFunc(slices.Clone(s.entries), func(e found) bool { return e.index < first || e.index > last })
+}

@@ -1,0 +1,171 @@
+package raftdir
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/hashicorp/raft"
+)
+
+// The names in a directory of raft's snapshots (hashicorp/raft, file_snapshot.go).
+const (
+	snapshotsName = "snapshots"
+	metaName      = "meta.json"
+	unfinished    = ".tmp"
+	// checkName is the file that proves meta.json, which says of which entry a
+	// snapshot is; raft's own checksum there proves the state alone.
+	checkName  = "check"
+	checkMagic = "ixc1"
+)
+
+// snapshots are raft's snapshots on disk. What raft writes into one has the
+// disk's deadline.
+type snapshots struct {
+	raft.SnapshotStore
+	all   raft.SnapshotStore // lists more than are kept
+	dir   string             // that has one directory for each
+	files files
+	disk  *disk
+	whole func(Position) error // is told of each one that is whole
+
+	mu   sync.Mutex
+	last Position // of the newest one
+}
+
+// position is that of the newest snapshot.
+func (s *snapshots) position() Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+func (s *snapshots) add(p Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = later(s.last, p)
+}
+
+func openSnapshots(path string, cfg Config, own files, d *Directory) (*snapshots, error) {
+	dir := filepath.Join(path, snapshotsName)
+	if err := MakePrivate(dir); err != nil {
+		return nil, fmt.Errorf("cannot open snapshot store: %w", err)
+	}
+	logger := cfg.Logger.Named("snapshot")
+	store, err := raft.NewFileSnapshotStoreWithLogger(path, cfg.Retain, logger)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open snapshot store: %w", classify("make a snapshot", err))
+	}
+	all, err := raft.NewFileSnapshotStoreWithLogger(path, math.MaxInt32, logger)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open snapshot store: %w", classify("make a snapshot", err))
+	}
+	return &snapshots{SnapshotStore: store, all: all, dir: dir, files: own, disk: d.disk, whole: d.installed}, nil
+}
+
+// newest gives the position of the newest snapshot that proves itself, and the
+// directories of those that do not.
+func (s *snapshots) newest() (at Position, damaged []string, err error) {
+	list, err := s.all.List()
+	if err != nil {
+		return at, nil, fmt.Errorf("cannot list snapshots: %w", err)
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return at, nil, fmt.Errorf("cannot list snapshots: %w", err)
+	}
+	sound := map[string]bool{}
+	for _, m := range list {
+		if s.proves(m) {
+			sound[m.ID] = true
+			s.add(Position{Term: m.Term, Index: m.Index})
+		}
+	}
+	for _, e := range entries {
+		if e.IsDir() && filepath.Ext(e.Name()) != unfinished && !sound[e.Name()] {
+			damaged = append(damaged, filepath.Join(snapshotsName, e.Name()))
+		}
+	}
+	return s.position(), damaged, nil
+}
+
+// proves reports whether a snapshot is what was written. One without a check is
+// of a process that ended just then: its log is whole.
+func (s *snapshots) proves(m *raft.SnapshotMeta) bool {
+	check, err := ReadFile(filepath.Join(s.dir, m.ID, checkName))
+	if err != nil {
+		return false
+	}
+	meta, err := ReadFile(filepath.Join(s.dir, m.ID, metaName))
+	if err != nil || check != nil && string(check) != string(proofOf(meta)) {
+		return false
+	}
+	_, state, err := s.Open(m.ID)
+	return err == nil && state.Close() == nil
+}
+
+func proofOf(meta []byte) []byte {
+	return binary.LittleEndian.AppendUint32([]byte(checkMagic), crc32.Checksum(meta, castagnoli))
+}
+
+// Create begins a snapshot, of raft's own or of the leader's.
+func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, members raft.Configuration, membersIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	var under raft.SnapshotSink
+	err := s.disk.bounded("begin a snapshot", func() (err error) {
+		under, err = s.SnapshotStore.Create(version, index, term, members, membersIndex, trans)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &sink{SnapshotSink: under, store: s, at: Position{Term: term, Index: index}}, nil
+}
+
+// sink is a snapshot that is being written.
+type sink struct {
+	raft.SnapshotSink
+	store *snapshots
+	at    Position
+}
+
+func (k *sink) Write(b []byte) (n int, err error) {
+	// A write that has not returned in time still reads its bytes.
+	mine := append([]byte(nil), b...)
+	err = k.store.disk.bounded("write a snapshot", func() (err error) {
+		n, err = k.SnapshotSink.Write(mine)
+		return err
+	})
+	if errors.Is(err, ErrDiskHung) {
+		return 0, err
+	}
+	return n, err
+}
+
+// Close puts the snapshot in its place, and what proves it beside it.
+func (k *sink) Close() error {
+	return k.store.disk.bounded("finish a snapshot", func() error {
+		if err := k.SnapshotSink.Close(); err != nil {
+			return err
+		}
+		dir := filepath.Join(k.store.dir, k.ID())
+		meta, err := os.ReadFile(filepath.Join(dir, metaName))
+		if err != nil {
+			return err
+		}
+		if err := replaceFile(k.store.files, filepath.Join(dir, checkName), proofOf(meta)); err != nil {
+			return err
+		}
+		k.store.add(k.at)
+		return k.store.whole(k.at)
+	})
+}
+
+// Cancel gives a snapshot up.
+func (k *sink) Cancel() error {
+	return k.store.disk.bounded("give up a snapshot", k.SnapshotSink.Cancel)
+}

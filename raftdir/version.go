@@ -1,0 +1,110 @@
+package raftdir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/raft-wal/types"
+)
+
+// The stamp in a raft directory. The version goes up when a store's files
+// change so that an older interrex cannot read them.
+const (
+	stampName    = "VERSION"
+	stampPrefix  = "interrex raft directory, version "
+	stampVersion = 2
+)
+
+// lookAt makes a raft directory, or checks that the one that is there is ours
+// and of a version that is known here, before any store opens a file in it: a
+// store that meets a strange file can only say that it is damaged. It reports
+// whether the directory has no stamp yet.
+func lookAt(dir string) (fresh bool, err error) {
+	if err := MakePrivate(dir); err != nil {
+		return false, fmt.Errorf("cannot make raft directory: %w", err)
+	}
+	stamp, err := ReadFile(filepath.Join(dir, stampName))
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("cannot read the stamp of raft directory %s: %w", dir, err)
+	case stamp == nil:
+		return true, mustBeEmpty(dir)
+	}
+	return false, checkStamp(dir, string(stamp))
+}
+
+// makeFresh writes what a log that never held anything has, and the stamp last:
+// from then on, what is missing was lost.
+func makeFresh(f files, dir string) error {
+	for _, file := range []struct {
+		name    string
+		content []byte
+	}{
+		{voteName, encodeVote(vote{})},
+		{floorName, freshFloor()},
+		{segmentsName, encodeSegments(types.PersistentState{})},
+		{stampName, fmt.Appendf(nil, "%s%d\n", stampPrefix, stampVersion)},
+	} {
+		if err := replaceFile(f, filepath.Join(dir, file.name), file.content); err != nil {
+			return classify("make raft directory "+dir, err)
+		}
+	}
+	return nil
+}
+
+// IsFresh reports whether nothing has ever been written to a raft directory, or
+// it is not there.
+func IsFresh(dir string) (bool, error) {
+	stamp, err := ReadFile(filepath.Join(dir, stampName))
+	if err != nil {
+		return false, fmt.Errorf("cannot look into raft directory: %w", err)
+	}
+	if stamp != nil {
+		return false, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, fmt.Errorf("cannot look into raft directory: %w", err)
+	}
+	return !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !ofMaking(e.Name()) }), nil
+}
+
+// ofMaking reports whether a crash between making a directory and stamping it
+// may leave a file of that name.
+func ofMaking(name string) bool {
+	return slices.Contains([]string{lockName, stampName, voteName, floorName, segmentsName}, strings.TrimSuffix(name, stagedSuffix))
+}
+
+func checkStamp(dir, stamp string) error {
+	number, ours := strings.CutPrefix(strings.TrimSpace(stamp), stampPrefix)
+	version, err := strconv.Atoi(number)
+	switch {
+	case !ours || err != nil:
+		return fmt.Errorf("cannot use raft directory %s: its %s file is not interrex's", dir, stampName)
+	case version > stampVersion:
+		return fmt.Errorf("cannot use raft directory %s: it is of version %d, and this interrex knows none above %d: run the interrex that wrote it, or a newer one", dir, version, stampVersion)
+	case version < stampVersion:
+		return fmt.Errorf("cannot use raft directory %s: it is of version %d, and this interrex reads only %d", dir, version, stampVersion)
+	}
+	return nil
+}
+
+// mustBeEmpty refuses to adopt somebody else's files. What a crash between
+// making the directory and stamping it leaves is no obstacle.
+func mustBeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("cannot read raft directory: %w", err)
+	}
+	for _, e := range entries {
+		if !ofMaking(e.Name()) {
+			return fmt.Errorf("cannot use raft directory %s: it holds %s but no %s file, so it is not interrex's: move it away, or choose another data directory", dir, e.Name(), stampName)
+		}
+	}
+	return nil
+}

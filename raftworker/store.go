@@ -1,0 +1,62 @@
+package raftworker
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/raftdir"
+)
+
+// SyncMode says whether a write to the log is on disk when it is answered.
+type SyncMode bool
+
+// The modes. Without a sync, a crash of the machine (not of the process) may
+// lose entries that were answered: a cluster may then forget a lease that it
+// has granted, or grant a token twice.
+const (
+	SyncAfterWrite   SyncMode = false
+	NoSyncAfterWrite SyncMode = true
+)
+
+// LogStore is raft's log on a disk. It is an interface, and not a type of its
+// own, so that an embedder may bring another one.
+//
+// It tolerates no gap between entries (raft.MonotonicLogStore), and all of it
+// may be used by several goroutines. After Close every call answers
+// ErrStoreClosed.
+type LogStore interface {
+	raft.LogStore
+	raft.MonotonicLogStore
+	io.Closer
+}
+
+// LogStoreConfig is what is optional about a log store.
+type LogStoreConfig = raftdir.Config
+
+// DiskState says how the disk behind raft's log is.
+type DiskState = raftdir.DiskState
+
+// NewLogStore opens raft's directory as raftdir.Open does, for its log alone.
+func NewLogStore(dir string, mode SyncMode, cfg LogStoreConfig) (LogStore, error) {
+	cfg.NoSync = mode == NoSyncAfterWrite
+	d, err := raftdir.Open(dir, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// NewSnapshotStore opens raft's snapshots under a directory, which it makes
+// (0700) when it is not there, and keeps the newest retain of them.
+func NewSnapshotStore(dir string, retain int, logger Logger) (raft.SnapshotStore, error) {
+	if logger == nil {
+		logger = discard{}
+	}
+	store, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, NewHCLogger("snapshot", logger))
+	if err != nil {
+		return nil, fmt.Errorf("cannot open snapshot store: %w", err)
+	}
+	return store, nil
+}
