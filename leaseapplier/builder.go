@@ -135,7 +135,7 @@ func (b *builder) propose() bool {
 
 // send gives an entry to raft.
 func (b *builder) send(f *flight, stamp state.Time) {
-	entry := state.Entry{Stamp: stamp, Wall: b.config.Clock.Now().UTC(), Operations: make([]state.Operation, len(f.ops))}
+	entry := state.Entry{Version: b.config.EntryVersion(), Stamp: stamp, Wall: b.config.Clock.Now().UTC(), Operations: make([]state.Operation, len(f.ops))}
 	for i, op := range f.ops {
 		entry.Operations[i] = op.Operation
 	}

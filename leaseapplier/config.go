@@ -88,6 +88,9 @@ type Config struct {
 	Metrics ApplierMetrics
 	// Address gives the API address of an agent, "" when unknown. Optional.
 	Address func(id string) string
+	// EntryVersion gives the newest version of a log entry that every member
+	// knows. nil: all know this build's.
+	EntryVersion func() byte
 
 	// MaxInFlight is how many entries may be in the log unanswered while more
 	// than a batch waits; 0: DefaultMaxInFlight. Below that load it is one.
@@ -142,6 +145,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Address == nil {
 		c.Address = func(string) string { return "" }
+	}
+	if c.EntryVersion == nil {
+		c.EntryVersion = func() byte { return state.EntryVersion }
 	}
 	for _, d := range c.timeouts() {
 		if *d.field == 0 {

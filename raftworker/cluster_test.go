@@ -80,9 +80,9 @@ func (m muted) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft
 	return m.Transport.AppendEntries(id, to, args, resp)
 }
 
-func intercepted(a *agent, make func(func() (uint64, uint64)) (Transport, error)) func(func() (uint64, uint64)) (Transport, error) {
+func intercepted(a *agent, make func(transport.Life) (Transport, error)) func(transport.Life) (Transport, error) {
 	a.mute = new(atomic.Bool)
-	return func(p func() (uint64, uint64)) (Transport, error) {
+	return func(p transport.Life) (Transport, error) {
 		tr, err := make(p)
 		if err != nil {
 			return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/transport"
 )
 
 // The bounds of a worker's waits.
@@ -63,9 +64,9 @@ type Config struct {
 	NonSyncedWritesToRaftLog bool
 	// LocalID is the agent's ID, and its address in raft too.
 	LocalID raft.ServerID
-	// Transport makes the transport of this life of raft; progress tells it how
-	// far this agent has come, 0 before raft runs. The worker closes it.
-	Transport func(progress func() (applied, term uint64)) (Transport, error)
+	// Transport makes the transport of this life of raft, which keeps its rules.
+	// The worker closes it.
+	Transport func(transport.Life) (Transport, error)
 	// Clock is the one of all of the worker's own waits and deadlines.
 	Clock clock.Clock
 	// Queue is handed to NewApplier; it outlives the worker.

@@ -136,7 +136,7 @@ func newAgent(t *testing.T, id string, members ...string) *agent {
 		Clock: clock.WallClock, Queue: q, Leadership: a.tracker,
 		Bootstrap:  func() ([]string, bool, error) { return members, len(members) > 0, nil },
 		APIAddress: func(id string) string { return id + ":7400" },
-		Transport: func(func() (uint64, uint64)) (Transport, error) {
+		Transport: func(transport.Life) (Transport, error) {
 			_, m := raft.NewInmemTransportWithTimeout(raft.ServerAddress(id), time.Second)
 			a.trans = &memory{InmemTransport: m, order: &a.order, mu: &a.orderMu}
 			return a.trans, nil

@@ -101,9 +101,9 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 }
 
 // TransportOf makes the transport of each life of raft out of the agent's.
-func TransportOf(t *transport.Transport, logger Logger) func(func() (applied, term uint64)) (Transport, error) {
-	return func(progress func() (applied, term uint64)) (Transport, error) {
-		rt, err := t.Raft(transport.RaftConfig{Progress: progress, Logger: NewHCLogger(transportLogger, logger)})
+func TransportOf(t *transport.Transport, logger Logger) func(transport.Life) (Transport, error) {
+	return func(l transport.Life) (Transport, error) {
+		rt, err := t.Raft(transport.RaftConfig{Life: l, Logger: NewHCLogger(transportLogger, logger)})
 		if err != nil {
 			return nil, err
 		}

@@ -128,7 +128,7 @@ func TestABringUpThatFailsSaysWhyAtOnce(t *testing.T) {
 	}
 }
 
-func failingTransport(func() (uint64, uint64)) (Transport, error) {
+func failingTransport(transport.Life) (Transport, error) {
 	return nil, errors.New("no transport today")
 }
 
@@ -152,7 +152,7 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	a.cfg.Clock = c
 	stuck := make(chan struct{})
 	makeTransport := a.cfg.Transport
-	a.cfg.Transport = func(p func() (uint64, uint64)) (Transport, error) { <-stuck; return makeTransport(p) }
+	a.cfg.Transport = func(p transport.Life) (Transport, error) { <-stuck; return makeTransport(p) }
 	ended := make(chan error, 1)
 	go func() { _, err := NewWorker(a.cfg); ended <- err }()
 	for _, d := range []time.Duration{LoopTimeout, defaultStopTimeout} {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -22,8 +23,14 @@ const (
 	MaxMinted         = 64  // bytes of Operation.Minted
 )
 
-// entryVersion is the first byte of every entry.
-const entryVersion = 1
+// EntryVersion is the newest version of an entry that this build knows, and
+// oldestEntry the oldest. It is the first byte of every entry, and what Apply
+// does with an entry goes by it. A leader writes no version that a member does
+// not know.
+const (
+	EntryVersion = 2
+	oldestEntry  = 2
+)
 
 // The kinds of an operation.
 const (
@@ -84,7 +91,7 @@ func validMinted(b []byte) error {
 // AppendEntry appends the encoding of e to b. The caller keeps the limits: see
 // Operation.Validate and Operation.Size.
 func AppendEntry(b []byte, e *Entry) []byte {
-	b = append(b, entryVersion)
+	b = append(b, cmp.Or(e.Version, EntryVersion))
 	b = binary.AppendVarint(b, int64(e.Stamp))
 	b = binary.AppendVarint(b, e.Wall.Unix())
 	b = binary.AppendUvarint(b, uint64(e.Wall.Nanosecond()))
@@ -152,8 +159,9 @@ func decodeEntry(e *Entry, b []byte) error {
 		return fmt.Errorf("cannot decode entry: it has %d bytes, more than %d", len(b), MaxEntryBytes)
 	}
 	d := decoder{b: b}
-	if v := d.byte(); d.err == nil && v != entryVersion {
-		return fmt.Errorf("cannot decode entry: unknown version %d", v)
+	e.Version = d.byte()
+	if d.err == nil && (e.Version < oldestEntry || e.Version > EntryVersion) {
+		return fmt.Errorf("cannot decode entry: it is of version %d, and this interrex knows %d to %d", e.Version, oldestEntry, EntryVersion)
 	}
 	e.Stamp = Time(d.varint())
 	sec := d.varint()

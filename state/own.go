@@ -12,7 +12,8 @@ const OwnTable TableID = 0
 // The names under which the state's own section stands in a snapshot.
 const (
 	ownName    = "state"
-	ownVersion = 2
+	ownVersion = 3
+	oldestOwn  = 3 // an older one is refused
 )
 
 // The state's own operations begin with a version, then one of these, which

@@ -133,15 +133,15 @@ func (s *State) collect(in *snapshotReader) ([]part, error) {
 		return nil, errors.New("it does not begin with the state's own section")
 	}
 	for i, p := range parts {
-		name, version := ownName, uint16(ownVersion)
+		name, oldest, version := ownName, uint16(oldestOwn), uint16(ownVersion)
 		if i > 0 {
 			t := s.tables.find(p.Table)
 			if t == nil || p.Table <= parts[i-1].Table {
 				return nil, fmt.Errorf("table %d %q is not known here, or stands there twice", p.Table, p.Name)
 			}
-			name, version = t.Name(), t.Version()
+			name, oldest, version = t.Name(), 0, t.Version()
 		}
-		if p.Name != name || p.Version > version {
+		if p.Name != name || p.Version < oldest || p.Version > version {
 			return nil, fmt.Errorf("table %d is %q in version %d there, and %q in version %d here", p.Table, p.Name, p.Version, name, version)
 		}
 	}

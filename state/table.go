@@ -269,6 +269,7 @@ type Result struct {
 
 // Entry is one log entry: a batch with one stamp.
 type Entry struct {
+	Version    byte // of its encoding and of what Apply does with it; 0: EntryVersion
 	Stamp      Time
 	Wall       time.Time
 	Operations []Operation

@@ -31,10 +31,13 @@ func (b *book) learn(self string, h Hello) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old, known := b.met[h.ID]
-	if known && old.equal(h) || !known && len(b.met) >= maxKnown {
+	if !known && len(b.met) >= maxKnown {
 		return false
 	}
 	b.met[h.ID] = h
+	if known && old.equal(h) {
+		return false
+	}
 	delete(b.hearsay, h.ID)
 	for _, m := range h.Met {
 		if _, first := b.met[m.ID]; !first && m.ID != self && len(b.hearsay) < maxKnown {

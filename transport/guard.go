@@ -8,22 +8,14 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Progress tells how far this replica has come: the index of the newest entry
-// that it has applied, and its term. Before raft runs both are 0. It must not
-// block.
-type Progress func() (applied, term uint64)
-
 // needless reports whether a snapshot holds nothing that this replica has not
 // applied. Installing it would take the state back, and raft panics later over
 // the log that it compacts ("log not found"; family of hashicorp/raft#697).
 // What is applied is committed, so the snapshot is a prefix of what is here,
 // and success is the true answer (Raft paper, figure 13, rule 6). A leader of
 // an old term is left to raft, which refuses it.
-func needless(progress Progress, req *raft.InstallSnapshotRequest) (term uint64, skip bool) {
-	if progress == nil {
-		return 0, false
-	}
-	applied, term := progress()
+func needless(life Life, req *raft.InstallSnapshotRequest) (term uint64, skip bool) {
+	applied, term := life.Progress()
 	return term, req.LastLogIndex <= applied && req.Term >= term
 }
 

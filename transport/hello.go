@@ -14,7 +14,7 @@ import (
 
 // Protocol is the version of what agents say to each other. Agents of one
 // version and of the next or last one work together.
-const Protocol = 3
+const Protocol = 5
 
 // The bounds of a hello: 4 KiB and 5 s, TLS handshake included. A reason for a
 // refusal has its own share of the 4 KiB.
@@ -57,14 +57,32 @@ type Hello struct {
 	Met     []Met             `json:"met,omitempty"`    // sorted by ID, itself not among them
 	Tables  map[string]uint16 `json:"tables,omitempty"` // versions by name
 	Version string            `json:"version"`
+	Entries byte              `json:"entries"` // the newest version of a log entry that it knows
+	Log     LogState          `json:"log"`
 }
 
-// equal reports whether two hellos say the same.
+// Place is a place in raft's log.
+type Place struct {
+	Term  uint64 `json:"term"`
+	Index uint64 `json:"index"`
+}
+
+// LogState is how raft's log of an agent is.
+type LogState struct {
+	Term  uint64 `json:"term"`            // raft's current one; 0: raft does not run
+	End   Place  `json:"end"`             // of log or newest snapshot
+	Floor Place  `json:"floor"`           // the greatest that it has stored
+	Since uint64 `json:"since"`           // the term in which the floor was written
+	Unfit string `json:"unfit,omitempty"` // why it must not lead
+}
+
+// equal reports whether two hellos say the same, but for how far their logs
+// are, which is no news.
 func (h Hello) equal(o Hello) bool {
 	return h.Protocol == o.Protocol && h.ClusterID == o.ClusterID && h.Epoch == o.Epoch &&
 		h.ID == o.ID && h.Incarnation == o.Incarnation && h.Instance == o.Instance &&
 		h.ClusterAddress == o.ClusterAddress && h.APIAddress == o.APIAddress &&
-		h.Expect == o.Expect && h.Version == o.Version &&
+		h.Expect == o.Expect && h.Version == o.Version && h.Entries == o.Entries && h.Log.Unfit == o.Log.Unfit &&
 		slices.Equal(h.Met, o.Met) && maps.Equal(h.Tables, o.Tables)
 }
 

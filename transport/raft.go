@@ -19,9 +19,8 @@ const streamPool = 3
 
 // RaftConfig is what one life of raft.Raft tells its transport.
 type RaftConfig struct {
-	// Progress lets the transport spare raft a snapshot that is behind what
-	// this replica has applied. nil hands every snapshot to raft.
-	Progress Progress
+	// Life is what the rules of this life are. nil: there are none.
+	Life Life
 	// Logger is for hashicorp/raft's own words about its streams; nil is
 	// silent.
 	Logger hclog.Logger
@@ -40,12 +39,12 @@ type network interface {
 // the stores; raft closes the transport itself when it has shut down.
 type RaftTransport struct {
 	network
-	streams  *raft.NetworkTransport // nil when alone
-	stream   *stream
-	parent   *Transport
-	progress Progress
-	gate     heartbeatGate
-	acks     acks
+	streams *raft.NetworkTransport // nil when alone
+	stream  *stream
+	parent  *Transport
+	life    Life
+	gate    heartbeatGate
+	acks    acks
 
 	consumer chan raft.RPC
 	drained  chan struct{} // closed by Drain
@@ -75,10 +74,13 @@ func (t *Transport) Raft(config RaftConfig) (*RaftTransport, error) {
 	r := &RaftTransport{
 		stream:   newStream(t),
 		parent:   t,
-		progress: config.Progress,
+		life:     config.Life,
 		consumer: make(chan raft.RPC),
 		drained:  make(chan struct{}),
 		closed:   make(chan struct{}),
+	}
+	if r.life == nil {
+		r.life = free{}
 	}
 	r.connect(config.Logger)
 	r.work.Go(r.pump)
@@ -116,10 +118,15 @@ func (r *RaftTransport) Consumer() <-chan raft.RPC { return r.consumer }
 
 // SetHeartbeatHandler implements raft.Transport, with the gate in between.
 func (r *RaftTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
-	if handle != nil {
-		handle = r.gate.guard(handle)
+	if handle == nil {
+		r.network.SetHeartbeatHandler(nil)
+		return
 	}
-	r.network.SetHeartbeatHandler(handle)
+	r.network.SetHeartbeatHandler(r.gate.guard(func(rpc raft.RPC) {
+		if !r.answer(rpc) {
+			handle(rpc)
+		}
+	}))
 }
 
 // AppendEntriesPipeline implements raft.Transport: there is none, since a
@@ -131,7 +138,7 @@ func (r *RaftTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress)
 // AppendEntries implements raft.Transport, and notes when it left and what it
 // brought if the peer answered in the same term.
 func (r *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	return r.retry(func() error {
+	return r.send(args, func() error {
 		var answer raft.AppendEntriesResponse // raft uses its own again
 		sent := r.parent.config.Clock.Now()
 		if err := r.network.AppendEntries(id, target, args, &answer); err != nil {
@@ -151,7 +158,10 @@ func (r *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 // InstallSnapshot implements raft.Transport, and notes how far the peer's log
 // matches if it took the snapshot.
 func (r *RaftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	err := r.network.InstallSnapshot(id, target, args, resp, data)
+	err := r.life.MaySend(args)
+	if err == nil {
+		err = r.network.InstallSnapshot(id, target, args, resp, data)
+	}
 	if err == nil && resp.Success && resp.Term == args.Term {
 		r.acks.matched(id, resp.Term, args.LastLogIndex)
 	}
@@ -160,24 +170,29 @@ func (r *RaftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddr
 
 // RequestVote implements raft.Transport.
 func (r *RaftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	return r.retry(func() error { return r.network.RequestVote(id, target, args, resp) })
+	return r.send(args, func() error { return r.network.RequestVote(id, target, args, resp) })
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (r *RaftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return r.retry(func() error { return r.network.RequestPreVote(id, target, args, resp) })
+	return r.send(args, func() error { return r.network.RequestPreVote(id, target, args, resp) })
 }
 
 // TimeoutNow implements raft.Transport.
 func (r *RaftTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	return r.retry(func() error { return r.network.TimeoutNow(id, target, args, resp) })
+	return r.send(args, func() error { return r.network.TimeoutNow(id, target, args, resp) })
 }
 
-// retry asks again when the pooled stream was dead already, as all are to a
-// peer that has been restarted: without it the first votes after that are
-// lost. Each of these requests means the same when it comes twice.
-func (r *RaftTransport) retry(call func() error) error {
-	err := call()
+// send lets a request leave if this life may send it, and asks again when the
+// pooled stream was dead already, as all are to a peer that has been restarted:
+// without it the first votes after that are lost. Each of these requests means
+// the same when it comes twice.
+func (r *RaftTransport) send(request any, call func() error) error {
+	err := r.life.MaySend(request)
+	if err != nil {
+		return err
+	}
+	err = call()
 	for range streamPool {
 		if !deadStream(err) || r.isClosed() {
 			return err
@@ -227,8 +242,11 @@ func (r *RaftTransport) hand(rpc raft.RPC) {
 		rpc.Respond(nil, raft.ErrRaftShutdown)
 		return
 	}
+	if r.answer(rpc) {
+		return
+	}
 	if req, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok {
-		if term, needless := needless(r.progress, req); needless {
+		if term, needless := needless(r.life, req); needless {
 			r.parent.config.Logger.Infof("spared a snapshot up to entry %d: this agent has applied it", req.LastLogIndex)
 			// Others must not wait for it; its stream's end bounds it.
 			r.work.Go(func() { skip(rpc, req, term) })
@@ -240,6 +258,15 @@ func (r *RaftTransport) hand(rpc raft.RPC) {
 	case <-r.drained:
 		rpc.Respond(nil, raft.ErrRaftShutdown)
 	}
+}
+
+// answer answers a request in raft's place if this life does.
+func (r *RaftTransport) answer(rpc raft.RPC) bool {
+	response, err, answered := r.life.Answer(rpc.Command)
+	if answered {
+		rpc.Respond(response, err)
+	}
+	return answered
 }
 
 // Drain closes the gate: after it no heartbeat and no request reaches raft, and

@@ -1,0 +1,22 @@
+package transport
+
+// Life is one life of raft, as its transport must know it. None of its methods
+// blocks.
+type Life interface {
+	// Progress tells how far this replica has come: the index of the newest entry
+	// that it has applied, and its term. Before raft runs both are 0.
+	Progress() (applied, term uint64)
+	// MaySend says why a request of raft's (a *raft.RequestVoteRequest, ...) must
+	// not leave this agent; nil: it may.
+	MaySend(request any) error
+	// Answer answers a request of another agent in raft's place; false: raft
+	// shall answer it.
+	Answer(request any) (response any, err error, answered bool)
+}
+
+// free is a life that is under no rule.
+type free struct{}
+
+func (free) Progress() (applied, term uint64) { return 0, 0 }
+func (free) MaySend(any) error                { return nil }
+func (free) Answer(any) (any, error, bool)    { return nil, nil, false }
