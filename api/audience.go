@@ -57,6 +57,9 @@ func (a *audience) begin(o *interrexv1.WatchOpen, out *message) {
 // enter begins a watch, unless there is an error already.
 func (a *audience) enter(w *watched, err error, out *message) {
 	if err == nil {
+		err = a.server.quarantined()
+	}
+	if err == nil {
 		err = a.add(w)
 	}
 	if err != nil {

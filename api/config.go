@@ -120,6 +120,9 @@ type Config struct {
 	Forward func(ctx context.Context, id string) (Forwarder, error)
 
 	Engine Engine
+	// Quarantine says why nothing may be read from this agent's state; nil: it
+	// may. Optional.
+	Quarantine func() error
 	// Ready gives the checks of the readiness probe beyond those that the server
 	// makes itself (a leader is known, not draining, not halted). Optional.
 	Ready func() []Check

@@ -91,7 +91,10 @@ func (s *Server) readAll(ctx context.Context, c caller, reads []*request) []outc
 			continue
 		}
 		if !waited {
-			applied, waited = s.config.State.WaitApplied(ctx, index), true
+			if applied = s.quarantined(); applied == nil {
+				applied = s.config.State.WaitApplied(ctx, index)
+			}
+			waited = true
 		}
 		failed := applied
 		if failed == nil {
@@ -115,6 +118,9 @@ func (s *Server) look(r *request, err error) (o outcome) {
 // current waits until this agent has applied everything that was committed when
 // it was called.
 func (s *Server) current(ctx context.Context, c caller) error {
+	if err := s.quarantined(); err != nil {
+		return err
+	}
 	index, err := s.index(ctx, c)
 	if err != nil {
 		return err
@@ -180,10 +186,27 @@ func (s *Server) reached(min interrex.Revision) error {
 // begun refuses to read a state that has not applied anything yet: an agent that
 // was restarted has not read its log, and would say that nothing is there.
 func (s *Server) begun() error {
+	if err := s.quarantined(); err != nil {
+		return err
+	}
 	if index, _ := s.config.State.Applied(); index > 0 {
 		return nil
 	}
 	return interrex.Errorf(interrex.KindUnavailable, "cannot read: agent %s has not applied its log yet: it waits for a leader to say what is committed", s.config.ID)
+}
+
+// quarantined refuses to read a state that lacks what this agent has stored.
+func (s *Server) quarantined() error {
+	if s.config.Quarantine == nil {
+		return nil
+	}
+	why := s.config.Quarantine()
+	if why == nil {
+		return nil
+	}
+	err := interrex.Errorf(interrex.KindUnavailable, "cannot read from agent %s: %v", s.config.ID, why)
+	err.RetryAfter = maxPause
+	return err
 }
 
 // reach waits until a revision is applied here. The leader is asked whether

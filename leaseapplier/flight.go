@@ -74,6 +74,10 @@ func (b *builder) read(f *flight) {
 		b.fail(f, b.translate(err))
 		return
 	}
+	if err, cut := f.future.Response().(error); cut { // raft is cut off from the state
+		b.fail(f, errUnknown(err.Error(), err))
+		return
+	}
 	results, ok := f.future.Response().([]state.Result)
 	if !ok || len(results) != len(f.ops) {
 		b.config.Logger.Criticalf("programming error: expected %d results, got %T with %d", len(f.ops), f.future.Response(), len(results))

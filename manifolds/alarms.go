@@ -45,6 +45,9 @@ const (
 	behindRevisions   = 10_000
 )
 
+// diskLowAlarm makes another member lead.
+const diskLowAlarm = "disk-low"
+
 // conditions are all that can be wrong: one line each.
 func (s *Set) conditions() []alarm.Condition {
 	return []alarm.Condition{
@@ -64,7 +67,7 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "free space in the data directory's file system; the agent goes on by itself"},
 		{Name: "disk-hung", Look: s.diskHung, Keep: again,
 			Do: "look at the system's log and the storage: a write to the log has not returned"},
-		{Name: "disk-low", Look: s.diskLow,
+		{Name: diskLowAlarm, Look: s.diskLow,
 			Do: "free space in the data directory's file system, before raft's log has none"},
 		{Name: "disk-slow", Look: s.diskSlow,
 			Do: "give the data directory a faster disk, or one that it has for itself: each write waits for it"},

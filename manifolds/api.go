@@ -64,12 +64,13 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 			rounds := s.Present.now().rounds
 			return rounds, rounds != nil
 		},
-		Forward:  s.forward,
-		Engine:   engine{set: s, started: s.started},
-		Ready:    s.ready,
-		Metrics:  s.registry.own,
-		Requests: s.metrics.requests,
-		Logger:   s.logger("api"),
+		Forward:    s.forward,
+		Engine:     engine{set: s, started: s.started},
+		Quarantine: s.quarantined,
+		Ready:      s.ready,
+		Metrics:    s.registry.own,
+		Requests:   s.metrics.requests,
+		Logger:     s.logger("api"),
 	}
 	dir, err := get[*dataDir](ctx, s.name(IdentityName))
 	if err != nil {

@@ -24,7 +24,6 @@ const (
 	IdentityName       = DefaultPrefix + "identity"
 	StateName          = DefaultPrefix + "state"
 	ObserversName      = DefaultPrefix + "observers"
-	HandOverName       = DefaultPrefix + "fsm-hand-over"
 	QueueName          = DefaultPrefix + "queue"
 	LeadershipName     = DefaultPrefix + "leadership"
 	TransportName      = DefaultPrefix + "transport"

@@ -2,6 +2,9 @@ package manifolds
 
 import (
 	"fmt"
+	"slices"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
@@ -32,8 +35,27 @@ func (p peers) hello() transport.Hello {
 	return transport.Hello{
 		ClusterID: clusterID, Epoch: transport.Epoch(epoch), Incarnation: p.dir.Incarnation,
 		APIAddress: p.set.advertisedAPI(), Expect: p.expect, Version: p.set.config.Agent.Version,
-		Tables: p.tables,
+		Tables: p.tables, Entries: state.EntryVersion,
 	}
+}
+
+// entryVersion is the newest version of a log entry that all members know. One
+// that was not met may know the oldest alone.
+func entryVersion(members []raft.Server, self string, met []transport.Hello) byte {
+	known := map[string]byte{self: state.EntryVersion}
+	for _, peer := range met {
+		known[peer.ID] = peer.Entries
+	}
+	version := byte(state.EntryVersion)
+	for _, m := range members {
+		version = min(version, max(known[string(m.ID)], state.OldestEntry))
+	}
+	return version
+}
+
+// mayLead reports whether a member says that it may lead.
+func mayLead(id string, met []transport.Hello) bool {
+	return slices.ContainsFunc(met, func(h transport.Hello) bool { return h.ID == id && h.Log.Unfit == "" })
 }
 
 // accept refuses whoever does not belong to this agent's cluster, in words.

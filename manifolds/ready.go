@@ -3,7 +3,9 @@ package manifolds
 import (
 	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/api"
 )
 
@@ -24,11 +26,40 @@ func (s *Set) ready() []api.Check {
 		applied, _ := now.state.Applied()
 		caughtUp.Err = behind(r.CommitIndex(), applied)
 	}
+	whole := api.Check{Name: "log whole", Err: s.quarantined()}
 	drain := api.Check{Name: "not draining"}
 	if now.draining {
 		drain.Err = errors.New("the agent stops")
 	}
-	return []api.Check{running, caughtUp, drain}
+	return []api.Check{running, caughtUp, whole, drain}
+}
+
+// quarantined says why nothing may be read from this agent.
+func (s *Set) quarantined() error {
+	if w := s.Present.now().raft; w != nil {
+		return w.Quarantine()
+	}
+	return nil
+}
+
+// leaving says why this agent must not be elected.
+func (s *Set) leaving() error {
+	if s.Present.now().draining {
+		return errors.New("the agent stops")
+	}
+	return nil
+}
+
+// reluctant says why another member had better lead.
+func (s *Set) reluctant() error {
+	now := s.Present.now()
+	if now.machine != nil && now.machine.Stopped() != nil {
+		return errors.New("its state machine is stopped")
+	}
+	if slices.ContainsFunc(s.Alarms.Current(), func(a alarm.Alarm) bool { return a.Name == diskLowAlarm }) {
+		return errors.New("the space in its data directory's file system ends")
+	}
+	return nil
 }
 
 // behind says how far an agent is behind the cluster. One that was just started

@@ -118,9 +118,6 @@ func (s *Set) all() dependency.Manifolds {
 	if s.config.Agent.Observers != nil {
 		all[ObserversName] = s.observers()
 	}
-	if s.config.Agent.FSM != nil {
-		all[HandOverName] = s.handOver()
-	}
 	return all
 }
 

@@ -33,7 +33,7 @@ func (w *Worker) HandOver(ctx context.Context) error {
 	}
 	done := make(chan error, 1)
 	// Raft bounds a transfer by its election timeout.
-	go func() { done <- l.raft.LeadershipTransfer().Error() }()
+	go func() { done <- w.transfer(l).Error() }()
 	select {
 	case err := <-done:
 		if err != nil {

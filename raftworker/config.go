@@ -88,6 +88,17 @@ type Config struct {
 	// a new cluster's first entry keeps them. nil: none.
 	Incarnations func() map[string]string
 
+	// Leaving says why this agent must not be elected, beside what the worker
+	// knows by itself: it stops, for one. Reluctant says why another member had
+	// better lead, if one may. They must not block. nil: nothing.
+	Leaving, Reluctant func() error
+	// FitMember says whether a member may lead, as far as it is known. It must
+	// not block. nil: all may.
+	FitMember func(id string) bool
+	// FitnessChanged is told when others should hear something else of Fitness.
+	// It must not block. nil: nobody is told.
+	FitnessChanged func()
+
 	// Timing is where a zero timeout below comes from; empty: TimingLAN.
 	Timing Timing
 	// ElectionTimeout, HeartbeatTimeout and LeaderLeaseTimeout are raft's;
@@ -167,6 +178,18 @@ func (c Config) withDefaults() Config {
 	if c.Leadership == nil {
 		c.Leadership = new(leadership.Tracker)
 	}
+	if c.Leaving == nil {
+		c.Leaving = noReason
+	}
+	if c.Reluctant == nil {
+		c.Reluctant = noReason
+	}
+	if c.FitMember == nil {
+		c.FitMember = func(string) bool { return true }
+	}
+	if c.FitnessChanged == nil {
+		c.FitnessChanged = func() {}
+	}
 	if c.APIAddress == nil {
 		c.APIAddress = func(string) string { return "" }
 	}
@@ -175,6 +198,8 @@ func (c Config) withDefaults() Config {
 	}
 	return c
 }
+
+func noReason() error { return nil }
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T

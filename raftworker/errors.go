@@ -22,6 +22,9 @@ var (
 	// ErrNoProgress ends a worker that leads, commits nothing, and could not
 	// hand leadership over.
 	ErrNoProgress = errors.New("leader commits nothing")
+	// ErrNoHeir is why leadership is not handed over: no other voter that answers
+	// may lead.
+	ErrNoHeir = errors.New("no other voter that answers may lead")
 	// ErrDiskHung ends a worker one of whose calls on the disk has not returned
 	// within its deadline. Its directory stays locked until the call has returned.
 	ErrDiskHung = raftdir.ErrDiskHung

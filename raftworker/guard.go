@@ -1,6 +1,7 @@
 package raftworker
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 // guard ends a worker whose raft lives and is of no use. Its times are all of
 // the worker's clock: what raft says of time is only compared with itself.
 type guard struct {
+	w   *Worker
 	cfg Config
 	l   *life
 
@@ -21,15 +23,21 @@ type guard struct {
 	committed uint64
 	yielding  raft.Future // a leadership transfer out of a stall
 	yielded   time.Time
+
+	resigning raft.Future // a leadership transfer because this agent should not lead
+	resigned  time.Time
 }
 
-func newGuard(cfg Config, l *life) *guard {
-	now := cfg.Clock.Now()
-	return &guard{cfg: cfg, l: l, checked: now, contact: now, progress: now}
+func newGuard(w *Worker, l *life) *guard {
+	now := w.cfg.Clock.Now()
+	return &guard{w: w, cfg: w.cfg, l: l, checked: now, contact: now, progress: now}
 }
 
 func (g *guard) check() error {
 	now := g.cfg.Clock.Now()
+	if err := g.checkFitness(now); err != nil {
+		return err
+	}
 	if err := g.checkProgress(now); err != nil {
 		return err
 	}
@@ -73,10 +81,38 @@ func (g *guard) checkProgress(now time.Time) error {
 		return nil
 	case g.yielding == nil:
 		g.cfg.Logger.Warningf("this leader has committed nothing for %s: it hands leadership over", stalled.Round(time.Millisecond))
-		g.yielding, g.yielded = g.l.raft.LeadershipTransfer(), now
+		g.yielding, g.yielded = g.w.transfer(g.l), now
 		return nil
 	case now.Sub(g.yielded) > g.cfg.HandoverTimeout:
 		return fmt.Errorf("%w: log index %d is committed, %d is written, for %s", ErrNoProgress, committed, g.l.raft.LastIndex(), stalled.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// resignPause is how long a leader that had better not lead waits before it
+// tries again to hand over.
+const resignPause = 5 * time.Second
+
+// checkFitness makes a leader that must not lead hand over, once, and ends its
+// life if that fails. One that had better not lead tries it again and again,
+// while there is a member that may.
+func (g *guard) checkFitness(now time.Time) error {
+	broken, reluctant := g.w.broken(g.l.dir), g.cfg.Reluctant()
+	if g.l.raft.State() != raft.Leader || broken == nil && reluctant == nil {
+		g.resigning = nil
+		return nil
+	}
+	switch {
+	case g.resigning == nil:
+		if _, found := g.w.heir(g.l); !found && broken == nil {
+			return nil
+		}
+		g.cfg.Logger.Warningf("this leader hands leadership over: %v", cmp.Or(broken, reluctant))
+		g.resigning, g.resigned = g.w.transfer(g.l), now
+	case broken != nil && now.Sub(g.resigned) > g.cfg.HandoverTimeout:
+		return fmt.Errorf("this leader must not lead, and nobody has taken leadership over: %w", broken)
+	case now.Sub(g.resigned) > resignPause:
+		g.resigning = nil
 	}
 	return nil
 }

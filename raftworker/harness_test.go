@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
+	"github.com/interrex/interrex/transport"
 )
 
 // testApplier takes nothing from the queue; it is ready as soon as it leads.

@@ -24,6 +24,7 @@ type life struct {
 	observer  *raft.Observer        // pokes news
 	news      chan raft.Observation // of capacity 1: something has changed
 	metrics   *metrics
+	fitness   string // as others should have heard it
 }
 
 // bringUp opens the directory and starts raft and its applier on it. What it
@@ -37,7 +38,7 @@ func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 		return nil, err
 	}
 	w.tellDamage(l.dir.Report())
-	if l.transport, err = w.cfg.Transport(w.progress); err != nil {
+	if l.transport, err = w.cfg.Transport(rules{w, l.dir}); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot start raft: %w", err), l.dir.Close())
 	}
 	if err := w.startRaft(l); err != nil {
@@ -65,6 +66,9 @@ func (w *Worker) startRaft(l *life) error {
 	}
 	w.openSnapshots(l)
 	if err := w.bootstrapEmpty(l); err != nil {
+		return err
+	}
+	if err := w.onlyVoter(l); err != nil {
 		return err
 	}
 	var err error
@@ -103,7 +107,7 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
-	r, err = raft.NewRaft(l.config, cfg.State, newest, l.dir.Stable(), l.snapshots, l.transport)
+	r, err = raft.NewRaft(l.config, cutOff{cfg.State, l.dir}, newest, l.dir.Stable(), l.snapshots, l.transport)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}

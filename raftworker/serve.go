@@ -18,7 +18,7 @@ const (
 // serve follows raft until it, or the worker, ends. Nothing in it waits for
 // raft but bounded.
 func (w *Worker) serve(l *life) error {
-	g := newGuard(w.cfg, l)
+	g := newGuard(w, l)
 	f := newFounder(w.cfg, l)
 	timer := w.cfg.Clock.NewTimer(0)
 	defer timer.Stop()
@@ -56,6 +56,10 @@ func (w *Worker) look(l *life, f *founder) {
 	before := w.cfg.Leadership.Current()
 	if before.Leader != is.Leader || before.Term != is.Term {
 		l.applier.LeadershipChanged()
+	}
+	if fitness := w.fitness(l.dir); fitness != l.fitness {
+		l.fitness = fitness
+		w.cfg.FitnessChanged()
 	}
 	l.metrics.leaderChanged(before, is)
 	w.cfg.Leadership.Set(is)

@@ -60,7 +60,7 @@ func (w *Worker) handOver(l *life) {
 		return
 	}
 	w.within(l, w.cfg.HandoverTimeout, func(context.Context) {
-		if err := l.raft.LeadershipTransfer().Error(); err != nil {
+		if err := w.transfer(l).Error(); err != nil {
 			w.cfg.Logger.Infof("leadership was not handed over: %v", err)
 		}
 	})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/transport"
 )
 
 func TestALoneAgentLeadsAndKeepsWhatItCommitted(t *testing.T) {

@@ -24,12 +24,12 @@ const (
 )
 
 // EntryVersion is the newest version of an entry that this build knows, and
-// oldestEntry the oldest. It is the first byte of every entry, and what Apply
+// OldestEntry the oldest. It is the first byte of every entry, and what Apply
 // does with an entry goes by it. A leader writes no version that a member does
 // not know.
 const (
 	EntryVersion = 2
-	oldestEntry  = 2
+	OldestEntry  = 2
 )
 
 // The kinds of an operation.
@@ -160,8 +160,8 @@ func decodeEntry(e *Entry, b []byte) error {
 	}
 	d := decoder{b: b}
 	e.Version = d.byte()
-	if d.err == nil && (e.Version < oldestEntry || e.Version > EntryVersion) {
-		return fmt.Errorf("cannot decode entry: it is of version %d, and this interrex knows %d to %d", e.Version, oldestEntry, EntryVersion)
+	if d.err == nil && (e.Version < OldestEntry || e.Version > EntryVersion) {
+		return fmt.Errorf("cannot decode entry: unknown version %d; this build knows %d to %d", e.Version, OldestEntry, EntryVersion)
 	}
 	e.Stamp = Time(d.varint())
 	sec := d.varint()

@@ -44,7 +44,7 @@ func golden(t *testing.T, file string, got []byte) {
 
 func exampleEntry() *state.Entry {
 	return &state.Entry{
-		Stamp: 12345678901, Wall: statetest.Wall(12345678901),
+		Version: state.EntryVersion, Stamp: 12345678901, Wall: statetest.Wall(12345678901),
 		Operations: []state.Operation{
 			{Table: statetest.RegisterTable, Data: statetest.Set("a", "plain", 0)},
 			{
@@ -72,7 +72,7 @@ func TestEntryEncodingIsFixed(t *testing.T) {
 // exampleGroup is beside exampleEntry, whose bytes are older.
 func exampleGroup() *state.Entry {
 	return &state.Entry{
-		Stamp: 12345678902, Wall: statetest.Wall(12345678902),
+		Version: state.EntryVersion, Stamp: 12345678902, Wall: statetest.Wall(12345678902),
 		Operations: []state.Operation{
 			{Group: []state.Part{{Table: statetest.RegisterTable, Data: statetest.Set("a", "alone", 0)}}},
 			{
@@ -127,6 +127,7 @@ func TestEntrySurvivesItsEncoding(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		e := state.Entry{
+			Version:    state.EntryVersion,
 			Stamp:      state.Time(rapid.Int64().Draw(t, "stamp")),
 			Wall:       time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "s"), rapid.Int64Range(0, 1e9-1).Draw(t, "ns")).UTC(),
 			Operations: rapid.SliceOfN(operation, 1, 9).Draw(t, "operations"),
@@ -151,8 +152,8 @@ func TestEntrySurvivesItsEncoding(t *testing.T) {
 
 func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 	whole := state.AppendEntry(nil, exampleEntry())
-	version := bytes.Clone(whole)
-	version[0] = 2
+	newer, older := bytes.Clone(whole), bytes.Clone(whole)
+	newer[0], older[0] = state.EntryVersion+1, state.OldestEntry-1
 	one := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: 1}}})
 	kind := bytes.Clone(one)
 	kind[len(kind)-4] = 3 // kind, flags, table, length of the data
@@ -162,7 +163,8 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 	flags[len(flags)-3] = 0x80
 	many := state.AppendEntry(nil, &state.Entry{Operations: make([]state.Operation, state.MaxOperations+1)})
 	for want, b := range map[string][]byte{
-		"unknown version 2":     version,
+		"unknown version 3":     newer,
+		"unknown version 1":     older,
 		"unknown kind 3":        kind,
 		"without operations":    empty[:len(empty)-1],
 		"of groups it has more": state.AppendEntry(nil, &state.Entry{Operations: slices.Repeat([]state.Operation{{Group: make([]state.Part, 64)}}, 17)}),
@@ -171,7 +173,7 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 		"more than 1024":        many,
 		"bytes, more than":      make([]byte, state.MaxEntryBytes+1),
 		"a count is larger":     whole[:len(whole)-1],
-		"it has a malformed nu": {1},
+		"it has a malformed nu": {state.EntryVersion},
 		"it ends too early":     {},
 	} {
 		if _, err := state.DecodeEntry(b); err == nil || !strings.Contains(err.Error(), want) {

@@ -42,8 +42,11 @@ func (s *State) Estimate() (now Time, wall time.Time) {
 }
 
 // Due is the earliest cluster time at which a table wants a tick, as of the
-// last entry; false: none does.
+// last entry; false: none does, or the replica has halted.
 func (s *State) Due() (Time, bool) {
+	if s.Halted() != nil {
+		return 0, false
+	}
 	m := s.at.Load()
 	return m.due, m.hasDue
 }

@@ -57,8 +57,8 @@ type Config struct {
 	Peers map[string]string
 
 	// Hello describes this agent as it is now. It must not block. The transport
-	// fills in Protocol, ID, Instance and Met itself, and ClusterAddress when
-	// it is empty.
+	// fills in Protocol, ID, Instance, Met and Log itself, and ClusterAddress
+	// when it is empty.
 	Hello func() Hello
 
 	// Accept may refuse an agent whose certificate is good, with the reason in

@@ -6,6 +6,8 @@ type Life interface {
 	// Progress tells how far this replica has come: the index of the newest entry
 	// that it has applied, and its term. Before raft runs both are 0.
 	Progress() (applied, term uint64)
+	// Log tells how the log is, for hellos.
+	Log() LogState
 	// MaySend says why a request of raft's (a *raft.RequestVoteRequest, ...) must
 	// not leave this agent; nil: it may.
 	MaySend(request any) error
@@ -18,5 +20,6 @@ type Life interface {
 type free struct{}
 
 func (free) Progress() (applied, term uint64) { return 0, 0 }
+func (free) Log() LogState                    { return LogState{} }
 func (free) MaySend(any) error                { return nil }
 func (free) Answer(any) (any, error, bool)    { return nil, nil, false }

@@ -54,17 +54,33 @@ func (s *closableStore) StoreLogs(l []*raft.Log) error {
 	return s.InmemStore.StoreLogs(l)
 }
 
+// lifeOf is a life that keeps no rules.
+type lifeOf struct{ raft *atomic.Pointer[raft.Raft] }
+
+func (l lifeOf) Progress() (applied, term uint64) {
+	if r := l.raft.Load(); r != nil {
+		return r.AppliedIndex(), r.CurrentTerm()
+	}
+	return 0, 0
+}
+func (lifeOf) Log() LogState                 { return LogState{} }
+func (lifeOf) MaySend(any) error             { return nil }
+func (lifeOf) Answer(any) (any, error, bool) { return nil, nil, false }
+
+// at is a life that has come to a place.
+type at struct{ applied, term uint64 }
+
+func (a at) Progress() (applied, term uint64) { return a.applied, a.term }
+func (at) Log() LogState                      { return LogState{} }
+func (at) MaySend(any) error                  { return nil }
+func (at) Answer(any) (any, error, bool)      { return nil, nil, false }
+
 // start begins a life of raft over what is stored.
 func (n *node) start(t *testing.T) {
 	t.Helper()
 	n.store.closed.Store(false)
 	var current atomic.Pointer[raft.Raft]
-	streams, err := n.transport.Raft(RaftConfig{Progress: func() (uint64, uint64) {
-		if r := current.Load(); r != nil {
-			return r.AppliedIndex(), r.CurrentTerm()
-		}
-		return 0, 0
-	}})
+	streams, err := n.transport.Raft(RaftConfig{Life: lifeOf{&current}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +373,7 @@ func TestSnapshotBehindTheStateIsSparedAndAnsweredWithSuccess(t *testing.T) {
 			w := newWorld(t)
 			a, _ := w.agent("a")
 			b, _ := w.agent("b", func(cfg *Config) { cfg.Peers = map[string]string{"a": a.ListenAddr()} })
-			to := must(a.Raft(RaftConfig{Progress: func() (uint64, uint64) { return c.applied, c.ours }}))
+			to := must(a.Raft(RaftConfig{Life: at{c.applied, c.ours}}))
 			from := must(b.Raft(RaftConfig{}))
 			var reached atomic.Bool
 			handled := make(chan struct{})

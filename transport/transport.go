@@ -163,7 +163,19 @@ func (t *Transport) self() Hello {
 	h.Protocol, h.ID, h.Instance = Protocol, t.config.ID, t.instance
 	h.ClusterAddress = cmp.Or(h.ClusterAddress, t.config.Advertise, t.ListenAddr())
 	h.Met = t.book.list()
+	h.Log = t.log()
 	return h
+}
+
+// log is how raft's log of this agent is.
+func (t *Transport) log() LogState {
+	t.mu.Lock()
+	live := t.raft
+	t.mu.Unlock()
+	if live == nil || live.stream.isClosed() {
+		return LogState{Unfit: "raft does not run"}
+	}
+	return live.life.Log()
 }
 
 // errMyself says that a connection came back to where it began.
