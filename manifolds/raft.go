@@ -178,6 +178,8 @@ type acks interface {
 	reads.Acks
 	// MatchIndex returns how far a peer's log matches, as it has said in a term.
 	MatchIndex(peer raft.ServerID, term uint64) uint64
+	// Committed returns the commit index that the leader of a term has told.
+	Committed(term uint64) uint64
 }
 
 // acksOf gives what the transport of a life of raft has noted of answers.

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/api"
 )
-
-// maxBehind is how many entries of the log an agent may be behind what it knows
-// to be committed, and count as caught up. A busy follower is always some behind.
-const maxBehind = 1024
 
 // ready are the checks of readiness that only the agent knows.
 func (s *Set) ready() []api.Check {
@@ -22,9 +20,8 @@ func (s *Set) ready() []api.Check {
 		running.Err = errors.New("raft does not run")
 	} else if r, err := now.raft.Raft(); err != nil {
 		running.Err = fmt.Errorf("raft does not run: %w", err)
-	} else if now.state != nil {
-		applied, _ := now.state.Applied()
-		caughtUp.Err = behind(r.CommitIndex(), applied)
+	} else if now.state != nil && now.acks != nil {
+		caughtUp.Err = s.behind(r, now)
 	}
 	whole := api.Check{Name: "log whole", Err: s.quarantined()}
 	drain := api.Check{Name: "not draining"}
@@ -62,15 +59,29 @@ func (s *Set) reluctant() error {
 	return nil
 }
 
-// behind says how far an agent is behind the cluster. One that was just started
-// knows of nothing committed until its leader has sent it entries, and until
-// then its state is as old as its last snapshot.
-func behind(committed, applied uint64) error {
+// behind says how far this agent is behind the cluster. One that was just
+// started knows of nothing committed until its leader has sent it entries, and
+// until then its state is as old as its last snapshot.
+func (s *Set) behind(r *raft.Raft, now parts) error {
+	if is := s.Leadership.Current(); is.Leader {
+		if !is.Ready {
+			return errors.New("this leader has not applied all entries of its predecessors yet")
+		}
+		return nil
+	}
+	applied, _ := now.state.Applied()
+	return lag(now.acks.Committed(r.CurrentTerm()), r.AppliedIndex(), applied, r.Stats()["fsm_pending"] == "0")
+}
+
+// lag compares what the leader has committed with what raft has handed to the
+// state here, and what that has applied. raft's own entries never reach the
+// state: before them it is there when nothing is under way to it.
+func lag(committed, handed, applied uint64, idle bool) error {
 	switch {
 	case committed == 0:
 		return errors.New("the leader has not said yet what is committed")
-	case committed > applied+maxBehind:
-		return fmt.Errorf("the state is at log index %d of %d", applied, committed)
+	case handed < committed, applied < committed && !idle:
+		return fmt.Errorf("the state is at log index %d, and %d was committed a second ago", applied, committed)
 	}
 	return nil
 }

@@ -39,12 +39,13 @@ type network interface {
 // the stores; raft closes the transport itself when it has shut down.
 type RaftTransport struct {
 	network
-	streams *raft.NetworkTransport // nil when alone
-	stream  *stream
-	parent  *Transport
-	life    Life
-	gate    heartbeatGate
-	acks    acks
+	streams   *raft.NetworkTransport // nil when alone
+	stream    *stream
+	parent    *Transport
+	life      Life
+	gate      heartbeatGate
+	acks      acks
+	committed committed
 
 	consumer chan raft.RPC
 	drained  chan struct{} // closed by Drain
@@ -245,6 +246,7 @@ func (r *RaftTransport) hand(rpc raft.RPC) {
 	if r.answer(rpc) {
 		return
 	}
+	r.committed.heard(rpc.Command, r.parent.config.Clock.Now())
 	if req, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok {
 		if term, needless := needless(r.life, req); needless {
 			r.parent.config.Logger.Infof("spared a snapshot up to entry %d: this agent has applied it", req.LastLogIndex)
