@@ -73,6 +73,7 @@ type Directory struct {
 	lock      *DirLock
 	disk      *disk
 	wal       *wal.WAL
+	segments  *segments
 	stable    *stableStore
 	floor     *floor
 	snapshots *snapshots
@@ -178,11 +179,12 @@ func (d *Directory) check(cfg Config, own files) (*check, error) {
 func (d *Directory) openLog(cfg Config, own files, list types.PersistentState) error {
 	failed := func(what string, err error) { d.disk.fail(classify(what, err)) }
 	files := vfs{VFS: cfg.Files, noSync: cfg.NoSync, synced: cfg.Synced, failed: failed}
+	d.segments = &segments{path: filepath.Join(d.path, segmentsName), files: own, failed: failed, rotated: d.floor.sync, state: list}
 	log, err := wal.Open(d.path,
 		wal.WithLogger(cfg.Logger.Named("wal")),
 		wal.WithSegmentSize(cfg.SegmentSize),
 		wal.WithSegmentFiler(filer{segment.NewFiler(d.path, files)}),
-		wal.WithMetaStore(&segments{path: filepath.Join(d.path, segmentsName), files: own, failed: failed, rotated: d.floor.sync, state: list}))
+		wal.WithMetaStore(d.segments))
 	if err != nil {
 		return fmt.Errorf("cannot open raft log in %s: %w", d.path, classify("read it", err))
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft-wal/types"
@@ -24,13 +26,21 @@ type segments struct {
 	failed func(what string, err error) // of writing it; the log only logs that
 	// rotated is called before the list changes.
 	rotated func() error
-	state   types.PersistentState // what Load gives
+
+	mu    sync.Mutex
+	state types.PersistentState // what is on disk
 }
 
 var _ types.MetaStore = (*segments)(nil)
 
 // Load gives the list as it was checked.
-func (s *segments) Load(string) (types.PersistentState, error) { return s.state, nil }
+func (s *segments) Load(string) (types.PersistentState, error) { return s.now(), nil }
+
+func (s *segments) now() types.PersistentState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
 
 // CommitState replaces the list.
 func (s *segments) CommitState(state types.PersistentState) error {
@@ -40,8 +50,12 @@ func (s *segments) CommitState(state types.PersistentState) error {
 	}
 	if err != nil {
 		s.failed("write the list of log segments", err)
+		return err
 	}
-	return err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = types.PersistentState{NextSegmentID: state.NextSegmentID, Segments: slices.Clone(state.Segments)}
+	return nil
 }
 
 // GetStable and SetStable are not used: term and vote have a file of their own.

@@ -116,6 +116,11 @@ type Config struct {
 	// MinTrailingLogs is raised to it.
 	TrailingLogs uint64
 
+	// LogBytes is how much of the disk the log may have before a snapshot is made
+	// for that alone; zero: DefaultLogBytes. A halted agent, which makes none,
+	// leaves raft at twice that.
+	LogBytes int64
+
 	// NoLeaderTimeout is how long the worker goes on without hearing of a
 	// leader; zero: 1 m. CheckPeriod is how often it looks; zero: 10 s.
 	NoLeaderTimeout time.Duration
@@ -137,7 +142,8 @@ type Config struct {
 	// hashicorp's own metrics are global to a process and are not touched.
 	PrometheusRegisterer prometheus.Registerer
 
-	files types.VFS // under the log; nil: this machine's
+	segment int       // bytes of a file of the log; 0: raftdir.DefaultSegmentSize
+	files   types.VFS // under the log; nil: this machine's
 }
 
 // Validate says what is missing, in a fixed order.
@@ -174,6 +180,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.StopTimeout, defaultStopTimeout)
 	setDefault(&c.WriteTimeout, raftdir.DefaultWriteTimeout)
 	setDefault(&c.SnapshotRetention, defaultSnapshotRetention)
+	setDefault(&c.LogBytes, DefaultLogBytes)
 	setDefault(&c.TrailingLogs, MinTrailingLogs)
 	if c.Leadership == nil {
 		c.Leadership = new(leadership.Tracker)
@@ -212,7 +219,7 @@ func setDefault[T comparable](field *T, value T) {
 func (c Config) directory(synced func(time.Duration)) raftdir.Config {
 	return raftdir.Config{
 		Logger: NewHCLogger("raft", c.Logger), Clock: c.Clock, WriteTimeout: c.WriteTimeout,
-		NoSync: c.NonSyncedWritesToRaftLog, Synced: synced, Retain: c.SnapshotRetention, Files: c.files,
+		NoSync: c.NonSyncedWritesToRaftLog, Synced: synced, Retain: c.SnapshotRetention, SegmentSize: c.segment, Files: c.files,
 	}
 }
 

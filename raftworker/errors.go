@@ -25,6 +25,9 @@ var (
 	// ErrNoHeir is why leadership is not handed over: no other voter that answers
 	// may lead.
 	ErrNoHeir = errors.New("no other voter that answers may lead")
+	// ErrLogFull ends a worker whose state has halted and whose log has become
+	// too long.
+	ErrLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
 	// ErrDiskHung ends a worker one of whose calls on the disk has not returned
 	// within its deadline. Its directory stays locked until the call has returned.
 	ErrDiskHung = raftdir.ErrDiskHung

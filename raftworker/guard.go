@@ -35,6 +35,9 @@ func newGuard(w *Worker, l *life) *guard {
 
 func (g *guard) check() error {
 	now := g.cfg.Clock.Now()
+	if err := g.w.overfull(g.l); err != nil {
+		return err
+	}
 	if err := g.checkFitness(now); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ type life struct {
 	transport Transport
 	config    *raft.Config
 	usual     atomic.Pointer[raft.ReloadableConfig] // what raft runs with, but for a hurry
+	trailing  atomic.Uint64                         // most entries to be left behind a snapshot; 0: the usual
 	dir       *raftdir.Directory
 	snapshots *countedSnapshots
 	applier   LeaseApplier
@@ -69,6 +70,9 @@ func (w *Worker) startRaft(l *life) error {
 		return err
 	}
 	if err := w.onlyVoter(l); err != nil {
+		return err
+	}
+	if err := w.overfull(l); err != nil {
 		return err
 	}
 	var err error
@@ -134,11 +138,27 @@ func hurryIfAlone(l *life) {
 	_ = l.raft.ReloadConfig(quick)
 }
 
+// wanted is what raft shall run with.
+func (l *life) wanted() raft.ReloadableConfig {
+	c := *l.usual.Load()
+	if most := l.trailing.Load(); most > 0 {
+		c.TrailingLogs, c.SnapshotThreshold = min(c.TrailingLogs, most), min(c.SnapshotThreshold, most)
+	}
+	return c
+}
+
+// reload gives raft what it shall run with, if that is something else.
+func (l *life) reload() error {
+	if wanted := l.wanted(); l.raft.ReloadableConfig() != wanted {
+		return l.raft.ReloadConfig(wanted)
+	}
+	return nil
+}
+
 // calm gives raft its usual timeouts back once it leads.
 func (l *life) calm() {
-	if usual := *l.usual.Load(); l.raft.ReloadableConfig() != usual {
-		_ = l.raft.ReloadConfig(usual)
-	}
+	// An error leaves raft with the timeouts that it has.
+	_ = l.reload()
 }
 
 func alone(c raft.Configuration, id raft.ServerID) bool {

@@ -22,7 +22,7 @@ func (w *Worker) Reload(cfg Config) error {
 	}
 	usual := reloadable(next)
 	l.usual.Store(&usual)
-	if err := l.raft.ReloadConfig(usual); err != nil {
+	if err := l.reload(); err != nil {
 		return fmt.Errorf("cannot reload raft config: %w", err)
 	}
 	return nil

@@ -20,6 +20,7 @@ const (
 func (w *Worker) serve(l *life) error {
 	g := newGuard(w, l)
 	f := newFounder(w.cfg, l)
+	c := &compaction{cfg: w.cfg, l: l}
 	timer := w.cfg.Clock.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -38,6 +39,7 @@ func (w *Worker) serve(l *life) error {
 			return ErrRaftShutdown
 		}
 		w.look(l, f)
+		c.step()
 		if err := g.check(); err != nil {
 			return err
 		}

@@ -1,0 +1,113 @@
+package raftworker
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/transport"
+)
+
+func segmentFiles(t *testing.T, dir string) int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// fill writes entries until the log has so many segments.
+func (a *agent) fill(w *Worker, segments int) {
+	a.t.Helper()
+	for range 10_000 {
+		if segmentFiles(a.t, a.cfg.StorageDir) >= segments {
+			return
+		}
+		a.put(w, strings.Repeat("long", 250))
+	}
+	a.t.Fatal("the log does not grow")
+}
+
+func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	a.cfg.segment, a.cfg.LogBytes = 64<<10, 6*64<<10
+	w := a.start()
+	a.leads()
+	a.fill(w, 6)
+	a.put(w, "the last")
+	last, _ := a.state.Applied()
+	if last > 10_000 {
+		t.Fatalf("%d entries: their number alone makes a snapshot", last)
+	}
+	a.fill(w, 7)
+	a.until("fewer files", func() bool { return segmentFiles(t, a.cfg.StorageDir) <= 4 })
+	r, err := w.Raft()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is left is at least what the snapshot that was due leaves.
+	a.until("the usual settings", func() bool { return r.ReloadableConfig().TrailingLogs == MinTrailingLogs })
+	first, err := w.life.dir.FirstIndex()
+	if err != nil || first < 2 {
+		t.Errorf("it begins at %d: %v", first, err)
+	}
+	a.stop(w)
+	a.cfg.State = newState(t, a.log)
+	a.state = a.cfg.State
+	w = a.start()
+	a.until("all of it", func() bool { i, _ := a.state.Applied(); return i >= last })
+	a.stop(w)
+}
+
+func TestThresholdAndTrailingGoDownTogether(t *testing.T) {
+	l := &life{}
+	l.usual.Store(&raft.ReloadableConfig{TrailingLogs: 10_240, SnapshotThreshold: 8192})
+	for _, most := range []uint64{0, 1, 500, 9000, 20_000} {
+		l.trailing.Store(most)
+		if c := l.wanted(); c.TrailingLogs < c.SnapshotThreshold || most > 0 && c.TrailingLogs > most {
+			t.Errorf("at most %d: %+v", most, c)
+		}
+	}
+}
+
+func TestAHaltedAgentLeavesRaftWhenItsLogIsTooLong(t *testing.T) {
+	all := startCluster(t, func(a *agent, _ *transport.Transport) {
+		a.cfg.segment, a.cfg.LogBytes = 64<<10, 4*64<<10
+	}, "a", "b", "c")
+	first := leader(t, all)
+	first.put(first.w, "one")
+	var halted *running
+	for _, r := range all {
+		if r != first {
+			halted = r
+		}
+	}
+	halted.until("the entry", func() bool { i, _ := halted.state.Applied(); return i > 0 })
+	halted.halt()
+	ended := make(chan error, 1)
+	go func() { ended <- halted.w.Wait() }()
+	deadline := time.Now().Add(30 * time.Second)
+	for over := false; !over; {
+		first.put(first.w, strings.Repeat("long", 250))
+		select {
+		case err := <-ended:
+			if over = true; !errors.Is(err, ErrLogFull) {
+				t.Errorf("it ended with %v", err)
+			}
+		default:
+			if time.Now().After(deadline) {
+				t.Fatal("it stays")
+			}
+		}
+	}
+	if _, err := NewWorker(halted.cfg); !errors.Is(err, ErrLogFull) {
+		t.Errorf("it starts again: %v", err)
+	}
+	delete(all, halted.name())
+	stopAll(all)
+}
