@@ -2,12 +2,14 @@ package manifolds
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
@@ -44,6 +46,9 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 	c := transport.Config{
 		ID: dir.ID, Hello: p.hello, Accept: p.accept, Clock: now, Logger: s.logger("transport"),
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
+	}
+	if s.config.Agent.DataDir != "" {
+		c.Memory = raftdir.CheckedFile{Path: filepath.Join(dir.path, "peers"), About: "what is remembered of other agents' logs"}
 	}
 	if files, is := c.TLS.(*transport.Files); is {
 		files.ID = dir.ID

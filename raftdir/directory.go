@@ -79,9 +79,10 @@ type Directory struct {
 	snapshots *snapshots
 	report    Report
 
-	mu    sync.Mutex
-	end   Position // of log or snapshot, whichever is later
-	short bool     // the end has not reached the floor yet
+	mu     sync.Mutex
+	end    Position // of log or snapshot, whichever is later
+	short  bool     // the end has not reached the floor yet
+	copied bool     // it may be an older copy, put back
 
 	stop    chan struct{} // ends syncFloor, which then closes
 	synced  chan struct{} // this one
@@ -117,6 +118,9 @@ func Open(path string, cfg Config) (*Directory, error) {
 	d := &Directory{path: path, lock: lock, disk: newDisk(cfg.Clock, cfg.WriteTimeout), stop: make(chan struct{}), synced: make(chan struct{}), closed: make(chan struct{})}
 	if fresh {
 		err = makeFresh(own, path)
+	}
+	if err == nil {
+		d.copied, err = isCopy(path)
 	}
 	if err == nil {
 		err = d.open(cfg, own)

@@ -143,8 +143,8 @@ func (o *floor) raise(p Position, since uint64) error {
 	return o.write(Floor{Position: p, Since: since})
 }
 
-// lower takes the floor back to what will be left of the log, before it is cut.
-func (o *floor) lower(p Position, since uint64) error {
+// set writes a floor, also one that is behind, and puts it on disk.
+func (o *floor) set(p Position, since uint64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return errors.Join(o.write(Floor{Position: p, Since: since}), o.syncLocked())

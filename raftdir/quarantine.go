@@ -28,6 +28,26 @@ func (d *Directory) Quarantined() bool {
 	return d.short
 }
 
+// Copied reports whether this directory is not where it was made: it may be an
+// older copy of what this agent has stored and promised.
+func (d *Directory) Copied() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.copied
+}
+
+// Trust makes this place of the directory its own: it is no older copy.
+func (d *Directory) Trust() error {
+	err := d.disk.bounded("stamp the raft directory", func() error { return writeStamp(osFiles{}, d.path) })
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.copied = false
+	return nil
+}
+
 // reach notes that entries up to a position are stored.
 func (d *Directory) reach(p Position) error {
 	d.mu.Lock()
@@ -44,6 +64,25 @@ func (d *Directory) installed(p Position) error {
 	d.short = d.short && !d.end.Reaches(d.floor.get().Position)
 	d.mu.Unlock()
 	return d.raise(p, d.Term())
+}
+
+// Promise takes up what another agent knows this one to have stored, as was heard
+// in a term. If this agent has it not, and has not written its floor since, that
+// becomes its floor, on disk, and it is in quarantine.
+func (d *Directory) Promise(p Position, in uint64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.floor.get()
+	if in < f.Since || f.Position.Reaches(p) {
+		return nil
+	}
+	err := d.disk.bounded("write the floor", func() error { return d.floor.set(p, f.Since) })
+	if err != nil {
+		d.disk.fail(classify("write the floor", err))
+		return fmt.Errorf("cannot write the floor: %w", err)
+	}
+	d.short = !d.end.Reaches(p)
+	return nil
 }
 
 func (d *Directory) raise(p Position, since uint64) error {
@@ -76,13 +115,12 @@ func (d *Directory) lower(first, last uint64) error {
 		left = later(left, Position{Term: log.Term, Index: log.Index})
 	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.end = left
-	short := d.short
-	d.mu.Unlock()
-	if short {
+	if d.short {
 		return nil
 	}
-	return d.floor.lower(left, d.Term())
+	return d.floor.set(left, d.Term())
 }
 
 // syncFloor puts the floor on disk once a floorPeriod, so that no append waits

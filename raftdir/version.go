@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/raft-wal/types"
+	"golang.org/x/sys/unix"
 )
 
 // The stamp in a raft directory. The version goes up when a store's files
@@ -48,13 +49,57 @@ func makeFresh(f files, dir string) error {
 		{voteName, encodeVote(vote{})},
 		{floorName, freshFloor()},
 		{segmentsName, encodeSegments(types.PersistentState{})},
-		{stampName, fmt.Appendf(nil, "%s%d\n", stampPrefix, stampVersion)},
 	} {
 		if err := replaceFile(f, filepath.Join(dir, file.name), file.content); err != nil {
 			return classify("make raft directory "+dir, err)
 		}
 	}
-	return nil
+	return writeStamp(f, dir)
+}
+
+// writeStamp replaces the stamp by one that names its own file. It is known
+// again by that: one that was copied, with its directory, names another.
+func writeStamp(f files, dir string) error {
+	path := filepath.Join(dir, stampName)
+	staged := path + stagedSuffix
+	if err := f.WriteSync(staged, nil); err != nil {
+		return classify("stamp raft directory "+dir, err)
+	}
+	self, err := fileOf(staged)
+	if err != nil {
+		return classify("stamp raft directory "+dir, err)
+	}
+	err = f.WriteSync(staged, fmt.Appendf(nil, "%s%d\n%s\n", stampPrefix, stampVersion, self))
+	if err == nil {
+		err = errors.Join(f.Rename(staged, path), f.SyncDir(dir))
+	}
+	return classify("stamp raft directory "+dir, err)
+}
+
+// fileOf names a file apart from its path: by its number in its file system and
+// when it was made, where that is known. Devices are numbered anew when a
+// machine starts, so they say nothing.
+func fileOf(path string) (string, error) {
+	var x unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &x); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("file %d of %d.%09d", x.Ino, x.Btime.Sec, x.Btime.Nsec), nil
+}
+
+// isCopy reports whether a directory's stamp is not the file that it names.
+func isCopy(dir string) (bool, error) {
+	path := filepath.Join(dir, stampName)
+	stamp, err := ReadFile(path)
+	if err != nil {
+		return false, fmt.Errorf("cannot read the stamp of raft directory %s: %w", dir, err)
+	}
+	self, err := fileOf(path)
+	if err != nil {
+		return false, fmt.Errorf("cannot look at the stamp of raft directory %s: %w", dir, err)
+	}
+	_, named, _ := strings.Cut(string(stamp), "\n")
+	return strings.TrimSpace(named) != self, nil
 }
 
 // IsFresh reports whether nothing has ever been written to a raft directory, or
@@ -81,7 +126,8 @@ func ofMaking(name string) bool {
 }
 
 func checkStamp(dir, stamp string) error {
-	number, ours := strings.CutPrefix(strings.TrimSpace(stamp), stampPrefix)
+	first, _, _ := strings.Cut(stamp, "\n")
+	number, ours := strings.CutPrefix(first, stampPrefix)
 	version, err := strconv.Atoi(number)
 	switch {
 	case !ours || err != nil:

@@ -122,7 +122,8 @@ type Config struct {
 	LogBytes int64
 
 	// NoLeaderTimeout is how long the worker goes on without hearing of a
-	// leader; zero: 1 m. CheckPeriod is how often it looks; zero: 10 s.
+	// leader; zero: 1 m. CheckPeriod is how often it looks; zero: a quarter of
+	// that, at most 10 s.
 	NoLeaderTimeout time.Duration
 	CheckPeriod     time.Duration
 	// StallTimeout is how long a leader with entries under way may commit none
@@ -173,7 +174,7 @@ func (c Config) Validate() error {
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.NoLeaderTimeout, defaultNoLeaderTimeout)
-	setDefault(&c.CheckPeriod, defaultCheckPeriod)
+	setDefault(&c.CheckPeriod, min(defaultCheckPeriod, c.NoLeaderTimeout/4))
 	setDefault(&c.StallTimeout, defaultStallTimeout)
 	setDefault(&c.HandoverTimeout, defaultHandoverTimeout)
 	setDefault(&c.VisitTimeout, defaultVisitTimeout)

@@ -66,7 +66,7 @@ func TestAHaltedLeaderHandsOverToOneThatMayLead(t *testing.T) {
 	delete(all, next.name())
 	first.until("no leader", func() bool { return first.tracker.Current().LeaderID == "" })
 	for _, r := range halted {
-		rules := rules{r.w, r.w.life.dir}
+		rules := r.w.life.rules
 		for _, request := range []any{&raft.RequestVoteRequest{}, &raft.RequestPreVoteRequest{}} {
 			if err := rules.MaySend(request); err == nil || strings.Contains(err.Error(), "unexpected command") {
 				t.Errorf("%T: %v", request, err)
@@ -177,7 +177,7 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	if !slices.ContainsFunc(damaged.log.all(), func(line string) bool { return strings.HasPrefix(line, "ERROR") && strings.Contains(line, "damaged") }) {
 		t.Errorf("the damage is not in the log: %v", damaged.log.all())
 	}
-	rules := rules{damaged.w, damaged.w.life.dir}
+	rules := damaged.w.life.rules
 	end, term := late.w.life.dir.End(), damaged.w.life.dir.Term()
 	response, _, answered := rules.Answer(&raft.RequestVoteRequest{Term: term + 1, LastLogTerm: end.Term, LastLogIndex: end.Index})
 	if vote, is := response.(*raft.RequestVoteResponse); !answered || !is || vote.Granted || vote.Term != term {
@@ -249,7 +249,7 @@ func TestAnEntryDamagedUnderARunningAgentNeverReachesTheState(t *testing.T) {
 	} else if err, is := answer.(error); !is || !errors.Is(err, ErrDamaged) {
 		t.Errorf("the answer is %v", answer)
 	}
-	r := rules{w, dir}
+	r := w.life.rules
 	if err := r.MaySend(&raft.AppendEntriesRequest{}); !errors.Is(err, ErrDamaged) {
 		t.Errorf("an append may leave: %v", err)
 	}

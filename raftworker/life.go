@@ -14,6 +14,8 @@ import (
 // life is what exists from bring-up to bring-down.
 type life struct {
 	raft      *raft.Raft
+	running   atomic.Pointer[raft.Raft] // the same, for its rules, which are asked before it runs
+	rules     *rules
 	transport Transport
 	config    *raft.Config
 	usual     atomic.Pointer[raft.ReloadableConfig] // what raft runs with, but for a hurry
@@ -39,7 +41,8 @@ func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 		return nil, err
 	}
 	w.tellDamage(l.dir.Report())
-	if l.transport, err = w.cfg.Transport(rules{w, l.dir}); err != nil {
+	l.rules = newRules(w.cfg, l.dir, &l.running)
+	if l.transport, err = w.cfg.Transport(l.rules); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot start raft: %w", err), l.dir.Close())
 	}
 	if err := w.startRaft(l); err != nil {
@@ -50,15 +53,6 @@ func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 	}
 	l.metrics.register(w.cfg)
 	return l, nil
-}
-
-// progress is what raft has applied, and its term.
-func (w *Worker) progress() (applied, term uint64) {
-	r := w.running.Load()
-	if r == nil {
-		return 0, 0
-	}
-	return r.AppliedIndex(), r.CurrentTerm()
 }
 
 func (w *Worker) startRaft(l *life) error {
@@ -79,7 +73,7 @@ func (w *Worker) startRaft(l *life) error {
 	if l.raft, err = newRaft(l, w.cfg); err != nil {
 		return err
 	}
-	w.running.Store(l.raft)
+	l.running.Store(l.raft)
 	l.observer = raft.NewObserver(l.news, false, nil)
 	l.raft.RegisterObserver(l.observer)
 	hurryIfAlone(l)

@@ -59,7 +59,10 @@ func (w *Worker) look(l *life, f *founder) {
 	if before.Leader != is.Leader || before.Term != is.Term {
 		l.applier.LeadershipChanged()
 	}
-	if fitness := w.fitness(l.dir); fitness != l.fitness {
+	if err := l.rules.settle(l.raft.GetConfiguration().Configuration()); err != nil {
+		w.cfg.Logger.Errorf("%v", err)
+	}
+	if fitness := l.rules.fitness(); fitness != l.fitness {
 		l.fitness = fitness
 		w.cfg.FitnessChanged()
 	}

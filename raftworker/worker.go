@@ -24,7 +24,6 @@ type Worker struct {
 	life     *life
 	visits   gate.Gate
 	report   atomic.Pointer[map[string]any]
-	running  atomic.Pointer[raft.Raft] // for progress, which the transport asks early
 
 	mu    sync.Mutex
 	stage string

@@ -97,43 +97,50 @@ func (t *Transport) handshake(ctx context.Context, raw net.Conn, done func()) (*
 	if err != nil {
 		return nil, nil, fmt.Errorf("of %s: %w", id, err)
 	}
-	in, err := t.greet(conn, id, state.NegotiatedProtocol)
+	in, peer, err := t.greet(conn, id, state.NegotiatedProtocol)
 	if err != nil {
 		forget()
 		return nil, nil, fmt.Errorf("of %s: %w", id, err)
 	}
-	note := t.contacts.of(id)
+	note, life := t.contacts.of(id), ""
+	if state.NegotiatedProtocol == protocolRaft {
+		life = peer.Log.Life
+	}
 	return &peerConn{
 		Conn: conn, peer: id, hear: func() { t.hear(note) }, release: func() { forget(); done() },
+		current: func(n int, err error) (int, error) { return t.memory.current(id, life, n, err) },
 	}, in, nil
 }
 
 // greet is the accepting end of the hellos. It gives the inlet that the
-// connection is for, nil when the hellos were all.
-func (t *Transport) greet(conn *tls.Conn, id, protocol string) (*inlet, error) {
+// connection is for, nil when the hellos were all, and who dials.
+func (t *Transport) greet(conn *tls.Conn, id, protocol string) (*inlet, Hello, error) {
 	theirs, err := readHello(conn)
 	if err != nil {
-		return nil, err
+		return nil, Hello{}, err
 	}
 	peer := theirs.Hello.completed(conn.RemoteAddr())
 	in, reason := t.decide(id, peer, protocol)
 	self := t.self()
 	answer := greeting{Hello: &self}
+	if reason == nil {
+		answer.You, reason = t.memory.compare(peer)
+	}
 	if reason != nil {
 		answer.Refused, answer.NotNow = reason.Error(), errors.Is(reason, errNotNow)
 	}
 	if err := writeGreeting(conn, answer); err != nil || reason != nil {
-		return nil, errors.Join(reason, err)
+		return nil, peer, errors.Join(reason, err)
 	}
 	verdict, err := readGreeting(conn)
 	if err != nil {
-		return nil, err
+		return nil, peer, err
 	}
 	if verdict.Refused != "" {
-		return nil, fmt.Errorf("it refuses us: %s", verdict.Refused)
+		t.heed(peer, nil, verdict)
+		return nil, peer, fmt.Errorf("it refuses us: %s", verdict.Refused)
 	}
-	t.learn(peer)
-	return in, nil
+	return in, peer, t.learn(peer, verdict.You)
 }
 
 func (t *Transport) decide(id string, peer Hello, protocol string) (*inlet, error) {

@@ -70,6 +70,10 @@ type Config struct {
 	// must not block, and is called from many goroutines.
 	OnMeet func(peer Hello)
 
+	// Memory keeps what is remembered of the others' logs; nil: it ends with the
+	// transport.
+	Memory Store
+
 	Clock  clock.Clock
 	Logger Logger
 

@@ -147,6 +147,8 @@ type dialledConn struct {
 	*tls.Conn
 	transport *Transport
 	heard     *heard
+
+	peer, life string // of a stream of raft's
 }
 
 // Read implements net.Conn.
@@ -155,5 +157,5 @@ func (c *dialledConn) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.transport.hear(c.heard)
 	}
-	return n, err
+	return c.transport.memory.current(c.peer, c.life, n, err)
 }

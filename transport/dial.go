@@ -58,7 +58,11 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 		return nil, Hello{}, err
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return &dialledConn{Conn: conn, transport: t, heard: t.contacts.of(peer.ID)}, peer, nil
+	c := &dialledConn{Conn: conn, transport: t, heard: t.contacts.of(peer.ID)}
+	if protocol == protocolRaft {
+		c.peer, c.life = peer.ID, peer.Log.Life
+	}
+	return c, peer, nil
 }
 
 // bounded ends with ctx, with the transport, or after 5 s.
@@ -132,6 +136,7 @@ func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, theirs gr
 		return reason
 	}
 	if theirs.Refused != "" {
+		t.heed(peer, reason, theirs)
 		refused := fmt.Errorf("it refuses us: %s", theirs.Refused)
 		if theirs.NotNow {
 			return refused // as if it were away
@@ -139,6 +144,9 @@ func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, theirs gr
 		return &refusedError{refused.Error(), false}
 	}
 	var verdict greeting
+	if reason == nil {
+		verdict.You, reason = t.memory.compare(peer)
+	}
 	if reason != nil {
 		verdict.Refused = reason.Error()
 	}
@@ -148,8 +156,15 @@ func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, theirs gr
 	if reason != nil {
 		return &refusedError{"we refuse it: " + reason.Error(), true}
 	}
-	t.learn(peer)
-	return nil
+	return t.learn(peer, theirs.You)
+}
+
+// heed tells raft's life what an agent that refuses this one remembers of it, if
+// that agent may be talked to.
+func (t *Transport) heed(peer Hello, reason error, theirs greeting) {
+	if l := t.life(); l != nil && reason == nil && theirs.You != nil {
+		_ = l.Met(peer, theirs.You) // the refusal goes before
+	}
 }
 
 // refusedTLS tells a verdict of TLS, ours or by alert, from a connection that

@@ -69,7 +69,8 @@ type Place struct {
 
 // LogState is how raft's log of an agent is.
 type LogState struct {
-	Term  uint64 `json:"term"`            // raft's current one; 0: raft does not run
+	Life  string `json:"life,omitempty"`  // random, of one life of raft; empty: it does not run
+	Term  uint64 `json:"term"`            // raft's current one
 	End   Place  `json:"end"`             // of log or newest snapshot
 	Floor Place  `json:"floor"`           // the greatest that it has stored
 	Since uint64 `json:"since"`           // the term in which the floor was written
@@ -121,6 +122,9 @@ func completeAddress(address string, remote net.Addr) string {
 type greeting struct {
 	Hello   *Hello `json:"hello,omitempty"`
 	Refused string `json:"refused,omitempty"`
+	// You is what is remembered of the log of who has greeted, where this is the
+	// first greeting with its life of raft.
+	You *Remembered `json:"you,omitempty"`
 	// NotNow says that it is refused because something is not running just now.
 	NotNow bool `json:"not_now,omitempty"`
 }

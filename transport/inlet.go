@@ -15,6 +15,8 @@ type peerConn struct {
 	net.Conn
 	peer string
 	hear func() // notes that something of the agent has arrived
+	// current lets what was read count.
+	current func(n int, err error) (int, error)
 
 	once    sync.Once
 	release func()
@@ -27,7 +29,7 @@ func (c *peerConn) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.hear()
 	}
-	return n, err
+	return c.current(n, err)
 }
 
 // Close closes the connection and gives back what it was counted under.

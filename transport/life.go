@@ -11,6 +11,11 @@ type Life interface {
 	// MaySend says why a request of raft's (a *raft.RequestVoteRequest, ...) must
 	// not leave this agent; nil: it may.
 	MaySend(request any) error
+	// Met is told of an agent, whose raft runs, with which hellos were exchanged,
+	// and what that remembers of this one's log, if it is the first time in this
+	// life. It may wait for the disk; nothing of raft's passes between the two
+	// before.
+	Met(peer Hello, told *Remembered) error
 	// Answer answers a request of another agent in raft's place; false: raft
 	// shall answer it.
 	Answer(request any) (response any, err error, answered bool)
@@ -22,4 +27,5 @@ type free struct{}
 func (free) Progress() (applied, term uint64) { return 0, 0 }
 func (free) Log() LogState                    { return LogState{} }
 func (free) MaySend(any) error                { return nil }
+func (free) Met(Hello, *Remembered) error     { return nil }
 func (free) Answer(any) (any, error, bool)    { return nil, nil, false }

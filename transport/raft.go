@@ -125,6 +125,7 @@ func (r *RaftTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	}
 	r.network.SetHeartbeatHandler(r.gate.guard(func(rpc raft.RPC) {
 		if !r.answer(rpc) {
+			r.parent.memory.hearRequest(rpc.Command)
 			handle(rpc)
 		}
 	}))
@@ -139,13 +140,14 @@ func (r *RaftTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress)
 // AppendEntries implements raft.Transport, and notes when it left and what it
 // brought if the peer answered in the same term.
 func (r *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	return r.send(args, func() error {
+	return r.send(id, args, func() error {
 		var answer raft.AppendEntriesResponse // raft uses its own again
 		sent := r.parent.config.Clock.Now()
 		if err := r.network.AppendEntries(id, target, args, &answer); err != nil {
 			return err
 		}
 		*resp = answer
+		r.parent.memory.hearAnswer(string(id), args, &answer)
 		if answer.Term == args.Term {
 			r.acks.note(id, sent, answer.Term)
 			if answer.Success { // a heartbeat brings nothing, and says nothing
@@ -161,7 +163,10 @@ func (r *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 func (r *RaftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	err := r.life.MaySend(args)
 	if err == nil {
-		err = r.network.InstallSnapshot(id, target, args, resp, data)
+		err = r.sameLife(id, func() error { return r.network.InstallSnapshot(id, target, args, resp, data) })
+	}
+	if err == nil {
+		r.parent.memory.hearAnswer(string(id), args, resp)
 	}
 	if err == nil && resp.Success && resp.Term == args.Term {
 		r.acks.matched(id, resp.Term, args.LastLogIndex)
@@ -171,41 +176,57 @@ func (r *RaftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddr
 
 // RequestVote implements raft.Transport.
 func (r *RaftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	return r.send(args, func() error { return r.network.RequestVote(id, target, args, resp) })
+	err := r.send(id, args, func() error { return r.network.RequestVote(id, target, args, resp) })
+	if err == nil {
+		r.parent.memory.hearAnswer(string(id), args, resp)
+	}
+	return err
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (r *RaftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return r.send(args, func() error { return r.network.RequestPreVote(id, target, args, resp) })
+	return r.send(id, args, func() error { return r.network.RequestPreVote(id, target, args, resp) })
 }
 
 // TimeoutNow implements raft.Transport.
 func (r *RaftTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	return r.send(args, func() error { return r.network.TimeoutNow(id, target, args, resp) })
+	return r.send(id, args, func() error { return r.network.TimeoutNow(id, target, args, resp) })
 }
 
 // send lets a request leave if this life may send it, and asks again when the
 // pooled stream was dead already, as all are to a peer that has been restarted:
 // without it the first votes after that are lost. Each of these requests means
 // the same when it comes twice.
-func (r *RaftTransport) send(request any, call func() error) error {
+func (r *RaftTransport) send(to raft.ServerID, request any, call func() error) error {
 	err := r.life.MaySend(request)
 	if err != nil {
 		return err
 	}
-	err = call()
-	for range streamPool {
-		if !deadStream(err) || r.isClosed() {
-			return err
+	return r.sameLife(to, func() error {
+		err := call()
+		for range streamPool {
+			if !deadStream(err) || r.isClosed() {
+				return err
+			}
+			err = call()
 		}
-		err = call()
+		return err
+	})
+}
+
+// sameLife lets no answer count across two lives of raft at the other agent.
+func (r *RaftTransport) sameLife(id raft.ServerID, call func() error) error {
+	before := r.parent.memory.life(string(id))
+	err := call()
+	if err == nil && before != "" && r.parent.memory.life(string(id)) != before {
+		return errEarlierLife
 	}
 	return err
 }
 
 func deadStream(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+		errors.Is(err, errEarlierLife) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // LastAck gives when the newest AppendEntries left (heartbeats too) that a peer
@@ -246,6 +267,7 @@ func (r *RaftTransport) hand(rpc raft.RPC) {
 	if r.answer(rpc) {
 		return
 	}
+	r.parent.memory.hearRequest(rpc.Command)
 	r.committed.heard(rpc.Command, r.parent.config.Clock.Now())
 	if req, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok {
 		if term, needless := needless(r.life, req); needless {

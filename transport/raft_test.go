@@ -65,6 +65,7 @@ func (l lifeOf) Progress() (applied, term uint64) {
 }
 func (lifeOf) Log() LogState                 { return LogState{} }
 func (lifeOf) MaySend(any) error             { return nil }
+func (lifeOf) Met(Hello, *Remembered) error  { return nil }
 func (lifeOf) Answer(any) (any, error, bool) { return nil, nil, false }
 
 // at is a life that has come to a place.
@@ -73,6 +74,7 @@ type at struct{ applied, term uint64 }
 func (a at) Progress() (applied, term uint64) { return a.applied, a.term }
 func (at) Log() LogState                      { return LogState{} }
 func (at) MaySend(any) error                  { return nil }
+func (at) Met(Hello, *Remembered) error       { return nil }
 func (at) Answer(any) (any, error, bool)      { return nil, nil, false }
 
 // start begins a life of raft over what is stored.

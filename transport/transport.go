@@ -22,6 +22,7 @@ type Transport struct {
 	config   Config
 	instance string // tells this transport from a clone of its agent
 	book     *book
+	memory   memory
 	limits   limits
 	contacts contacts
 	began    time.Time
@@ -62,6 +63,9 @@ func New(config Config) (*Transport, error) {
 		wake:     make(chan struct{}, 1),
 		open:     map[net.Conn]struct{}{},
 		dialling: map[string]bool{},
+	}
+	if err := t.memory.load(config.Memory); err != nil {
+		config.Logger.Warningf("%v", err)
 	}
 	if err := t.bind(); err != nil {
 		cancel()
@@ -169,13 +173,20 @@ func (t *Transport) self() Hello {
 
 // log is how raft's log of this agent is.
 func (t *Transport) log() LogState {
-	t.mu.Lock()
-	live := t.raft
-	t.mu.Unlock()
-	if live == nil || live.stream.isClosed() {
-		return LogState{Unfit: "raft does not run"}
+	if l := t.life(); l != nil {
+		return l.Log()
 	}
-	return live.life.Log()
+	return LogState{Unfit: "raft does not run"}
+}
+
+// life is that of raft here; nil: it does not run.
+func (t *Transport) life() Life {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.raft == nil || t.raft.stream.isClosed() {
+		return nil
+	}
+	return t.raft.life
 }
 
 // errMyself says that a connection came back to where it began.
@@ -202,17 +213,32 @@ func (t *Transport) check(certID string, peer Hello) error {
 	return t.config.Accept(peer)
 }
 
-// learn remembers an agent that was let in.
-func (t *Transport) learn(peer Hello) {
+// learn remembers an agent that was let in, and tells raft's life what that
+// remembers of it.
+func (t *Transport) learn(peer Hello, told *Remembered) error {
+	if err := t.meet(peer, told); err != nil {
+		return err
+	}
 	t.hear(t.contacts.of(peer.ID))
 	if !t.book.learn(t.config.ID, peer) {
-		return
+		return nil
 	}
 	t.config.Logger.Debugf("met %s at %s", peer.ID, peer.ClusterAddress)
 	t.Announce()
 	if t.config.OnMeet != nil {
 		t.config.OnMeet(peer)
 	}
+	return nil
+}
+
+func (t *Transport) meet(peer Hello, told *Remembered) error {
+	if l := t.life(); l != nil && peer.Log.Life != "" {
+		if err := l.Met(peer, told); err != nil {
+			return err
+		}
+	}
+	t.memory.meet(peer)
+	return nil
 }
 
 // Listener gives the connections over which other agents forward requests:

@@ -61,12 +61,16 @@ func (t *Transport) loop() error {
 		t.stop()
 		return t.catacomb.ErrDying()
 	}
-	var accepting sync.WaitGroup
+	var accepting, saving sync.WaitGroup
 	accepting.Go(t.acceptLoop)
+	saving.Go(t.saveLoop)
 	t.meetLoop()
 	_ = t.closeListener()
 	accepting.Wait()
 	t.stop()
+	if !waitFor(&saving, stopTimeout) {
+		t.config.Logger.Warningf("what is remembered of other agents' logs has not been saved within %s", stopTimeout)
+	}
 	return t.catacomb.ErrDying()
 }
 

@@ -1,0 +1,29 @@
+package raftdir
+
+import "fmt"
+
+const checkedMagic = "ixk1"
+
+// CheckedFile is a small file that proves itself.
+type CheckedFile struct {
+	// Path of the file, and About: what it holds, for errors.
+	Path, About string
+}
+
+// Load gives what was saved last; nil and no error: nothing was.
+func (c CheckedFile) Load() ([]byte, error) {
+	b, err := ReadFile(c.Path)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	content, err := checkSum(b, checkedMagic)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", c.Path, ErrDamaged, err)
+	}
+	return content, nil
+}
+
+// Save replaces the content, whole, and puts it on disk.
+func (c CheckedFile) Save(content []byte) error {
+	return ReplaceFile("save "+c.About, c.Path, appendSum(append([]byte(checkedMagic), content...)))
+}

@@ -1,0 +1,164 @@
+package raftworker
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/transport"
+)
+
+// rules are those that one life of raft keeps towards other agents; its
+// transport asks for them.
+type rules struct {
+	cfg  Config
+	dir  *raftdir.Directory
+	life string
+	raft *atomic.Pointer[raft.Raft] // nil in it: raft does not run yet
+
+	mu    sync.Mutex
+	met   map[string]bool // whom this life has met, by ID
+	older error           // this disk is an older copy
+}
+
+func newRules(cfg Config, dir *raftdir.Directory, running *atomic.Pointer[raft.Raft]) *rules {
+	return &rules{cfg: cfg, dir: dir, life: rand.Text(), raft: running, met: map[string]bool{}}
+}
+
+// Progress implements transport.Life.
+func (r *rules) Progress() (applied, term uint64) {
+	running := r.raft.Load()
+	if running == nil {
+		return 0, 0
+	}
+	return running.AppliedIndex(), running.CurrentTerm()
+}
+
+// Log implements transport.Life.
+func (r *rules) Log() transport.LogState {
+	end, floor := r.dir.End(), r.dir.Floor()
+	return transport.LogState{
+		Life: r.life, Term: r.dir.Term(), End: transport.Place(end), Floor: transport.Place(floor.Position), Since: floor.Since,
+		Unfit: r.fitness(),
+	}
+}
+
+// Met implements transport.Life: what another agent has heard of this one, and
+// this disk does not know, was on another disk, or on this one later.
+func (r *rules) Met(peer transport.Hello, told *transport.Remembered) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if told != nil {
+		if term := r.dir.Term(); told.Term > term && r.older == nil {
+			r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: give it an empty directory and take it in anew, or bring back the newest copy", peer.ID, told.Term, term)
+			r.cfg.Logger.Errorf("%v", r.older)
+		}
+		if err := r.dir.Promise(raftdir.Position(told.Stored), told.In); err != nil {
+			return err
+		}
+	}
+	r.met[peer.ID] = true
+	return nil
+}
+
+// silent says why this agent takes part in nothing; nil: it does.
+func (r *rules) silent() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.older != nil {
+		return r.older
+	}
+	if !r.dir.Copied() {
+		return nil
+	}
+	var missing []string
+	if running := r.raft.Load(); running != nil {
+		missing = r.unmet(running.GetConfiguration().Configuration())
+	}
+	return fmt.Errorf("the directory of this agent was copied or moved, and may be older than what it has promised: it takes part in nothing until it has met every other member; missing are: %s", strings.Join(missing, ", "))
+}
+
+// unmet are the other members that this life has not met.
+func (r *rules) unmet(members raft.Configuration) (ids []string) {
+	for _, s := range members.Servers {
+		if id := string(s.ID); s.ID != r.cfg.LocalID && !r.met[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// settle ends the silence of a copied directory once every member was met, and
+// nobody knows of more than it has.
+func (r *rules) settle(members raft.Configuration) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.dir.Copied() || r.older != nil || len(members.Servers) == 0 || len(r.unmet(members)) > 0 {
+		return nil
+	}
+	if err := r.dir.Trust(); err != nil {
+		return err
+	}
+	r.cfg.Logger.Infof("the directory %s was copied or moved; every other member was met, and it takes part again", r.cfg.StorageDir)
+	return nil
+}
+
+// MaySend implements transport.Life: nothing leaves an agent whose disk has
+// failed or is an older one, and one that must not lead asks for no votes.
+func (r *rules) MaySend(request any) error {
+	if err := r.cutOff(); err != nil {
+		return err
+	}
+	switch request.(type) {
+	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest:
+		if err := r.unfit(); err != nil {
+			return fmt.Errorf("this agent does not stand for election: %w", err)
+		}
+	}
+	return nil
+}
+
+// cutOff says why nothing of raft's passes between this agent and others.
+func (r *rules) cutOff() error {
+	return errors.Join(r.dir.Failure(), r.silent())
+}
+
+// Answer implements transport.Life.
+func (r *rules) Answer(request any) (response any, err error, answered bool) {
+	if err := r.cutOff(); err != nil {
+		return nil, err, true
+	}
+	switch request := request.(type) {
+	case *raft.RequestVoteRequest:
+		if r.behindFloor(request.LastLogTerm, request.LastLogIndex) {
+			return &raft.RequestVoteResponse{RPCHeader: r.header(), Term: r.dir.Term()}, nil, true
+		}
+	case *raft.RequestPreVoteRequest:
+		if r.behindFloor(request.LastLogTerm, request.LastLogIndex) {
+			return &raft.RequestPreVoteResponse{RPCHeader: r.header(), Term: r.dir.Term()}, nil, true
+		}
+	case *raft.TimeoutNowRequest:
+		if err := r.unfit(); err != nil {
+			return nil, fmt.Errorf("this agent does not stand for election: %w", err), true
+		}
+	}
+	return nil, nil, false
+}
+
+// behindFloor reports whether a candidate's log lacks what this agent in
+// quarantine has stored: undamaged it would have refused its vote.
+func (r *rules) behindFloor(term, index uint64) bool {
+	return r.dir.Quarantined() && !raftdir.Position{Term: term, Index: index}.Reaches(r.dir.Floor().Position)
+}
+
+func (r *rules) header() raft.RPCHeader {
+	id := slices.Clone([]byte(r.cfg.LocalID))
+	return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: id, Addr: id}
+}

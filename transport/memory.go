@@ -1,0 +1,247 @@
+package transport
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Store keeps what a transport remembers of other agents' logs over restarts.
+type Store interface {
+	// Load gives what was saved last; nil and no error: nothing was.
+	Load() ([]byte, error)
+	// Save replaces it, whole, and puts it on disk.
+	Save([]byte) error
+}
+
+// savePeriod is how long what is remembered waits to be saved.
+const savePeriod = time.Second
+
+// Remembered is what was heard of the log of one agent's disk.
+type Remembered struct {
+	Incarnation string `json:"incarnation"`
+	Stored      Place  `json:"stored"` // the greatest place that it has stored, and
+	In          uint64 `json:"in"`     // the term in which that was heard
+	Term        uint64 `json:"term"`   // the greatest in which it was heard at all
+}
+
+// memory is what an agent remembers of the others' logs, and of which of their
+// lives it has heard: it tells a disk that was put back from an older copy.
+type memory struct {
+	mu    sync.Mutex
+	of    map[string]Remembered // by ID
+	lives map[string]life       // of raft at the agents that were met, by ID
+	dirty bool
+}
+
+// life is one life of raft at another agent.
+type life struct {
+	id   string
+	term uint64     // with which it began to be known
+	told Remembered // what was remembered before it
+	met  bool
+}
+
+// load takes up what was saved.
+func (m *memory) load(s Store) error {
+	m.of, m.lives = map[string]Remembered{}, map[string]life{}
+	if s == nil {
+		return nil
+	}
+	b, err := s.Load()
+	if err == nil && b != nil {
+		err = json.Unmarshal(b, &m.of)
+	}
+	if err != nil {
+		m.of = map[string]Remembered{}
+		return fmt.Errorf("cannot read what is remembered of other agents' logs: %w", err)
+	}
+	return nil
+}
+
+// save keeps what is new.
+func (m *memory) save(s Store) error {
+	m.mu.Lock()
+	if !m.dirty || s == nil {
+		m.mu.Unlock()
+		return nil
+	}
+	m.dirty = false
+	b, err := json.Marshal(m.of)
+	m.mu.Unlock()
+	if err == nil {
+		err = s.Save(b)
+	}
+	if err != nil {
+		m.mu.Lock()
+		m.dirty = true
+		m.mu.Unlock()
+		return fmt.Errorf("cannot save what is remembered of other agents' logs: %w", err)
+	}
+	return nil
+}
+
+// Compare is negative when p is behind o: by term first, as raft compares the
+// ends of logs.
+func (p Place) Compare(o Place) int {
+	return cmp.Or(cmp.Compare(p.Term, o.Term), cmp.Compare(p.Index, o.Index))
+}
+
+// compare holds a hello against what was remembered before that life of raft,
+// and gives what the other side has to know; and an error if its disk is an
+// older one.
+func (m *memory) compare(peer Hello) (told *Remembered, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if peer.Log.Life == "" {
+		return nil, nil
+	}
+	is := m.lives[peer.ID]
+	if !is.met || is.id != peer.Log.Life {
+		is = m.begin(peer)
+	}
+	if is.told.Term > is.term {
+		return &is.told, fmt.Errorf("agent %s comes with an older copy of its disk: it was heard in term %d, and its disk has come to term %d: it may have forgotten a vote", peer.ID, is.told.Term, is.term)
+	}
+	return &is.told, nil
+}
+
+// begin fixes what is told to a life of raft that was not met yet.
+func (m *memory) begin(peer Hello) life {
+	is := life{id: peer.Log.Life, term: peer.Log.Term}
+	known := m.of[peer.ID]
+	if known.Incarnation == peer.Incarnation {
+		is.told = known
+	}
+	is.told.Incarnation = peer.Incarnation
+	if is.told.In < peer.Log.Since { // it has had that, or dropped it rightly
+		is.told.Stored, is.told.In = peer.Log.End, peer.Log.Since
+	}
+	return is
+}
+
+// meet takes up a hello that was completed.
+func (m *memory) meet(peer Hello) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.of[peer.ID]; peer.Log.Life == "" || !known && len(m.of) >= maxKnown {
+		return
+	}
+	now := m.of[peer.ID]
+	if is := m.lives[peer.ID]; !is.met || is.id != peer.Log.Life {
+		is = m.begin(peer)
+		is.met = true
+		m.lives[peer.ID], now = is, is.told
+	}
+	now.note(peer.Log.End, peer.Log.Since)
+	now.Term = max(now.Term, peer.Log.Term)
+	m.set(peer.ID, now)
+}
+
+func (m *memory) set(id string, r Remembered) {
+	if m.of[id] != r {
+		m.of[id], m.dirty = r, true
+	}
+}
+
+func (r *Remembered) note(p Place, in uint64) {
+	if p.Compare(r.Stored) >= 0 {
+		r.Stored, r.In = p, max(r.In, in)
+	}
+}
+
+// hear takes up that an agent was heard in a term; and that it has stored its
+// log up to a place, unless that is zero, as was heard in the term of a leader.
+func (m *memory) hear(id string, term uint64, stored Place, in uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known, met := m.of[id]
+	if !met {
+		return
+	}
+	known.Term = max(known.Term, term)
+	if stored != (Place{}) {
+		known.note(stored, in)
+	}
+	m.set(id, known)
+}
+
+// life is that of raft at an agent which was met last.
+func (m *memory) life(id string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lives[id].id
+}
+
+// errEarlierLife is why nothing more counts that comes over a stream.
+var errEarlierLife = errors.New("raft at the other agent has begun another life since")
+
+// current lets what was read of a stream count, unless it is of a life of raft
+// that is over. Streams of other kinds have none.
+func (m *memory) current(peer, life string, n int, err error) (int, error) {
+	if n > 0 && life != "" && m.life(peer) != life {
+		return 0, errEarlierLife
+	}
+	return n, err
+}
+
+// hearRequest takes up a request of raft's from another agent. Pre-votes say
+// nothing: raft asks for them in a term that it has not stored.
+func (m *memory) hearRequest(request any) {
+	switch r := request.(type) {
+	case *raft.AppendEntriesRequest:
+		m.hear(string(r.ID), r.Term, endOf(r), r.Term)
+	case *raft.InstallSnapshotRequest:
+		m.hear(string(r.ID), r.Term, Place{r.LastLogTerm, r.LastLogIndex}, r.Term)
+	case *raft.RequestVoteRequest:
+		m.hear(string(r.ID), r.Term, Place{}, 0)
+	}
+}
+
+// hearAnswer takes up an agent's answer to a request of raft's.
+func (m *memory) hearAnswer(id string, request, answer any) {
+	switch a := answer.(type) {
+	case *raft.AppendEntriesResponse:
+		r, stored := request.(*raft.AppendEntriesRequest), Place{}
+		if a.Success && a.Term == r.Term {
+			stored = endOf(r)
+		}
+		m.hear(id, a.Term, stored, r.Term)
+	case *raft.InstallSnapshotResponse:
+		r, stored := request.(*raft.InstallSnapshotRequest), Place{}
+		if a.Success && a.Term == r.Term {
+			stored = Place{r.LastLogTerm, r.LastLogIndex}
+		}
+		m.hear(id, a.Term, stored, r.Term)
+	case *raft.RequestVoteResponse:
+		m.hear(id, a.Term, Place{}, 0)
+	}
+}
+
+// endOf is the place up to which an append makes logs equal; zero for a
+// heartbeat.
+func endOf(r *raft.AppendEntriesRequest) Place {
+	if n := len(r.Entries); n > 0 {
+		return Place{r.Entries[n-1].Term, r.Entries[n-1].Index}
+	}
+	return Place{r.PrevLogTerm, r.PrevLogEntry}
+}
+
+// saveLoop saves what is remembered until the transport stops, and then once
+// more.
+func (t *Transport) saveLoop() {
+	failed := false
+	for going := true; going; {
+		going = t.pause(savePeriod)
+		err := t.memory.save(t.config.Memory)
+		if err != nil && !failed {
+			t.config.Logger.Warningf("%v", err)
+		}
+		failed = err != nil
+	}
+}
