@@ -1,0 +1,191 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft"
+)
+
+// kept is a Store in memory.
+type kept struct {
+	b   []byte
+	err error
+}
+
+func (k *kept) Load() ([]byte, error) { return k.b, k.err }
+func (k *kept) Save(b []byte) error   { k.b = bytes.Clone(b); return k.err }
+
+// of is a hello of agent b.
+func of(life string, term uint64, end Place, since uint64) Hello {
+	return Hello{ID: "b", Incarnation: "disk", Log: LogState{Life: life, Term: term, End: end, Since: since}}
+}
+
+func newMemory(t *testing.T, s Store) *memory {
+	t.Helper()
+	m := &memory{}
+	if err := m.load(s); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// introduced compares and meets, and gives what the other side is told.
+func (m *memory) introduced(t *testing.T, h Hello) Remembered {
+	t.Helper()
+	told, err := m.compare(h)
+	if err != nil || told == nil {
+		t.Fatalf("%+v: %v, %v", h.Log, told, err)
+	}
+	m.meet(h)
+	return *told
+}
+
+func heartbeat(term uint64) *raft.AppendEntriesRequest {
+	return &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: term}
+}
+
+func appended(term, index uint64) *raft.AppendEntriesRequest {
+	r := heartbeat(term)
+	r.PrevLogTerm, r.PrevLogEntry = term, index-1
+	r.Entries = []*raft.Log{{Term: term, Index: index}}
+	return r
+}
+
+func TestWhatAnAgentHasStoredIsRememberedForItsNextLife(t *testing.T) {
+	for name, hear := range map[string]func(*memory){
+		"it has acknowledged": func(m *memory) {
+			m.hearAnswer("b", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
+		},
+		"it has led": func(m *memory) { m.hearRequest(appended(3, 50)) },
+		"it has taken a snapshot": func(m *memory) {
+			m.hearAnswer("b", &raft.InstallSnapshotRequest{Term: 3, LastLogTerm: 3, LastLogIndex: 50}, &raft.InstallSnapshotResponse{Term: 3, Success: true})
+		},
+		"it has sent a snapshot": func(m *memory) {
+			m.hearRequest(&raft.InstallSnapshotRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 3, LastLogTerm: 3, LastLogIndex: 50})
+		},
+		"it has said so in a hello": func(m *memory) { m.meet(of("1", 3, Place{3, 50}, 3)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &kept{}
+			m := newMemory(t, store)
+			m.introduced(t, of("1", 3, Place{3, 10}, 3))
+			hear(m)
+			if told := m.introduced(t, of("1", 3, Place{3, 50}, 3)); told.Stored.Index == 50 {
+				t.Error("a life is told what it has said itself")
+			}
+			if err := m.save(store); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range []*memory{m, newMemory(t, store)} { // and after a restart
+				if told := m.introduced(t, of("2", 3, Place{3, 10}, 3)); told.Stored != (Place{3, 50}) || told.In != 3 || told.Term != 3 {
+					t.Errorf("the next life is told %+v", told)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatSaysNothingIsNotRemembered(t *testing.T) {
+	m := newMemory(t, nil)
+	m.introduced(t, of("1", 3, Place{3, 10}, 3))
+	m.hearRequest(&raft.RequestPreVoteRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 9})
+	m.hearAnswer("b", &raft.RequestPreVoteRequest{Term: 9}, &raft.RequestPreVoteResponse{Term: 9})
+	m.hearAnswer("b", appended(3, 50), &raft.AppendEntriesResponse{Term: 3})
+	m.hearRequest(heartbeat(3))
+	m.hearRequest(&raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ID: []byte("stranger")}, Term: 9})
+	if told := m.introduced(t, of("2", 3, Place{3, 10}, 3)); told.Stored != (Place{3, 10}) || told.Term != 3 {
+		t.Errorf("%+v", told)
+	}
+	if _, err := m.compare(Hello{ID: "stranger", Incarnation: "x", Log: LogState{Life: "1", Term: 1}}); err != nil {
+		t.Error(err)
+	}
+	// Another disk has promised nothing.
+	other := of("3", 1, Place{}, 0)
+	other.Incarnation = "other"
+	if told, err := m.compare(other); err != nil || told.Stored != (Place{}) || told.Term != 0 {
+		t.Errorf("%+v, %v", told, err)
+	}
+}
+
+func TestWhatWasTruncatedRightlyIsForgotten(t *testing.T) {
+	m := newMemory(t, nil)
+	m.introduced(t, of("1", 3, Place{3, 10}, 3))
+	m.hearAnswer("b", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
+	// Its floor was written in a later term than that in which it was heard.
+	if told := m.introduced(t, of("2", 5, Place{3, 20}, 5)); told.Stored != (Place{3, 20}) {
+		t.Errorf("%+v", told)
+	}
+}
+
+func TestAnOlderDiskIsRefused(t *testing.T) {
+	for name, hear := range map[string]func(*memory){
+		"a heartbeat": func(m *memory) { m.hearRequest(heartbeat(7)) },
+		"a vote request": func(m *memory) {
+			m.hearRequest(&raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 7})
+		},
+		"a vote": func(m *memory) {
+			m.hearAnswer("b", &raft.RequestVoteRequest{Term: 7}, &raft.RequestVoteResponse{Term: 7, Granted: true})
+		},
+		"a hello": func(m *memory) { m.meet(of("1", 7, Place{3, 10}, 3)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMemory(t, nil)
+			m.introduced(t, of("1", 3, Place{3, 10}, 3))
+			hear(m)
+			if _, err := m.compare(of("1", 6, Place{3, 10}, 3)); err != nil {
+				t.Errorf("a late hello of the same life: %v", err)
+			}
+			told, err := m.compare(of("2", 6, Place{3, 10}, 3))
+			if err == nil || !strings.Contains(err.Error(), "older copy of its disk: it was heard in term 7, and its disk has come to term 6") || told.Term != 7 {
+				t.Errorf("%+v, %v", told, err)
+			}
+			if _, err := m.compare(of("2", 7, Place{3, 10}, 3)); err != nil {
+				t.Errorf("the disk as it was: %v", err)
+			}
+		})
+	}
+}
+
+func TestNothingOfAnEarlierLifeCounts(t *testing.T) {
+	m := newMemory(t, nil)
+	m.introduced(t, of("1", 3, Place{3, 10}, 3))
+	if n, err := m.current("b", "1", 5, nil); n != 5 || err != nil {
+		t.Error(n, err)
+	}
+	m.introduced(t, of("2", 3, Place{3, 10}, 3))
+	if n, err := m.current("b", "1", 5, nil); n != 0 || !errors.Is(err, errEarlierLife) {
+		t.Error(n, err)
+	}
+	r := &RaftTransport{parent: &Transport{}}
+	r.parent.memory.of, r.parent.memory.lives = m.of, m.lives
+	err := r.sameLife("b", func() error {
+		r.parent.memory.introduced(t, of("3", 3, Place{3, 10}, 3))
+		return nil
+	})
+	if !errors.Is(err, errEarlierLife) {
+		t.Errorf("an answer across two lives: %v", err)
+	}
+}
+
+func TestAMemoryThatCannotBeReadIsSaid(t *testing.T) {
+	for _, s := range []Store{&kept{err: errors.New("broken")}, &kept{b: []byte("{")}} {
+		m := &memory{}
+		if err := m.load(s); err == nil {
+			t.Errorf("%+v", s)
+		}
+		m.introduced(t, of("1", 3, Place{3, 10}, 3))
+	}
+	m := newMemory(t, nil)
+	m.introduced(t, of("1", 3, Place{3, 10}, 3))
+	full := &kept{err: errors.New("full")}
+	if err := m.save(full); err == nil {
+		t.Error("no error")
+	}
+	full.err = nil
+	if err := m.save(full); err != nil || full.b == nil {
+		t.Errorf("it is not saved later: %v", err)
+	}
+}
