@@ -170,26 +170,7 @@ func (a *app) watchChanges(ctx context.Context, s session, r interrex.WatchChang
 	if err != nil {
 		return err
 	}
-	// The command ends with the watch: nothing is lost that was not printed.
-	defer func() { _ = w.Close() }()
-	defer a.tellConnection(ctx, w)()
-	if a.output == "table" && !a.noHeaders && !a.quiet {
-		if err := a.columns(changeHeader...); err != nil {
-			return err
-		}
-	}
-	for {
-		one, err := w.Next(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := a.changeEvent(one); err != nil {
-			return err
-		}
-	}
+	return follow(ctx, a, w, changeHeader, a.changeEvent)
 }
 
 // changeEvent prints one change of a watch, in JSON on one line.

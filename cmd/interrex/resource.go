@@ -251,24 +251,5 @@ func (a *app) watchResources(ctx context.Context, s session, q interrex.WatchRes
 	if err != nil {
 		return err
 	}
-	// The command ends with the watch: nothing is lost that was not printed.
-	defer func() { _ = w.Close() }()
-	defer a.tellConnection(ctx, w)()
-	if a.output == "table" && !a.noHeaders && !a.quiet {
-		if err := a.columns("REVISION", "TIME", "OPERATION", "NAMESPACE", "NAME", "DATA"); err != nil {
-			return err
-		}
-	}
-	for {
-		e, err := w.Next(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := a.resourceEvent(e); err != nil {
-			return err
-		}
-	}
+	return follow(ctx, a, w, []string{"REVISION", "TIME", "OPERATION", "NAMESPACE", "NAME", "DATA"}, a.resourceEvent)
 }

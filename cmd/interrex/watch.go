@@ -44,14 +44,22 @@ func (a *app) watch(ctx context.Context, s session, r interrex.WatchRequest) err
 	if err != nil {
 		return err
 	}
+	return follow(ctx, a, w, []string{"REVISION", "TIME", "KIND", "KEY", "HOLDER", "TOKEN"}, a.event)
+}
+
+// watched is a watch of any table.
+type watched[E any] interface {
+	Next(context.Context) (E, error)
+	Disconnected() (since time.Time, why error)
+	Close() error
+}
+
+// follow prints what w delivers, in a table below the header, and closes w.
+func follow[E any](ctx context.Context, a *app, w watched[E], header []string, print func(E) error) error {
 	// The command ends with the watch: nothing is lost that was not printed.
 	defer func() { _ = w.Close() }()
 	defer a.tellConnection(ctx, w)()
-	if a.output == "table" && !a.noHeaders && !a.quiet {
-		if err := a.columns("REVISION", "TIME", "KIND", "KEY", "HOLDER", "TOKEN"); err != nil {
-			return err
-		}
-	}
+	headed := a.output != "table" || a.noHeaders || a.quiet
 	for {
 		e, err := w.Next(ctx)
 		if ctx.Err() != nil {
@@ -60,7 +68,13 @@ func (a *app) watch(ctx context.Context, s session, r interrex.WatchRequest) err
 		if err != nil {
 			return err
 		}
-		if err := a.event(e); err != nil {
+		if !headed {
+			if err := a.columns(header...); err != nil {
+				return err
+			}
+			headed = true
+		}
+		if err := print(e); err != nil {
 			return err
 		}
 	}
