@@ -65,7 +65,7 @@ In the file of --header-file, which only you should be able to read (chmod 600):
 	flags.StringArrayVar(&r.Kinds, "kind", nil, "a kind of event that it is for, such as lease.claimed; may be repeated (default all)")
 	flags.StringArrayVar(&r.Prefixes, "prefix", nil, "the beginning of a key that it is for, such as prod/; may be repeated (default all)")
 	r.Timeout = interrex.DefaultWebhookTimeout
-	flags.Var(&duration{to: &r.Timeout, least: interrex.MinWebhookTimeout, most: interrex.MaxWebhookTimeout}, "timeout", "how long one call may take")
+	flags.Var(&duration{to: &r.Timeout, least: interrex.MinWebhookTimeout, most: interrex.MaxWebhookTimeout}, "timeout", "how long one call of the webhook may take; this command itself has the usual 15s")
 	flags.StringVar(&policy, "on-failure", string(interrex.WebhookRefuse), "refuse or allow operations when it cannot be asked")
 	flags.BoolVar(&r.DryRun, "dry-run", false, "call and count, and veto nothing")
 	flags.StringVar(&headers, "header-file", "", "a file with headers to send, one NAME: VALUE a line")
@@ -251,7 +251,7 @@ func (a *app) printWebhookTest(name string, t interrex.WebhookTest) error {
 	document := map[string]any{"status": t.Status, "duration": t.Duration.String(), "body": t.Body, "error": t.Error, "agent": t.Agent}
 	err := a.print(document, table{
 		header: []string{"STATUS", "DURATION", "AGENT", "ANSWER"},
-		rows:   [][]string{{status, t.Duration.Round(time.Millisecond).String(), t.Agent, orDefault(t.Body+t.Error, "-")}},
+		rows:   [][]string{{status, t.Duration.Round(time.Millisecond).String(), t.Agent, orDefault(t.Body, "-")}},
 	}, status)
 	if err == nil && (t.Status < 200 || t.Status > 299) {
 		err = fmt.Errorf("webhook %s: %s", name, orDefault(t.Error, "it answers "+status))
