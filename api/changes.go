@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -194,7 +195,7 @@ func query(m *interrexv1.ChangeServiceListRequest) (q change.Query, block time.D
 	in.Fail(validFilter(m))
 	return change.Query{
 		Since: interrex.Revision(m.GetSince()), Limit: orElse(int(m.GetLimit()), DefaultChanges), Bytes: maxPageBytes,
-		Tags: m.GetTags(), Kinds: m.GetKinds(), Prefix: m.GetPrefix(),
+		Tags: m.GetTags(), Kinds: kindsOf(m), Prefix: m.GetPrefix(),
 	}, block, in.Err
 }
 
@@ -213,11 +214,19 @@ func validFilter(m interface {
 		return interrex.Errorf(interrex.KindInvalid, "prefix: at most %d bytes are allowed, not %d", maxPrefix, len(m.GetPrefix()))
 	}
 	for _, kind := range m.GetKinds() {
-		if !slices.Contains(changeKinds, kind) {
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is none: there are %v", kind, changeKinds)
+		if kind != interrex.Wildcard && !slices.Contains(changeKinds, kind) {
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is none: there are %s, and %s for all", kind, strings.Join(changeKinds, ", "), interrex.Wildcard)
 		}
 	}
 	return nil
+}
+
+// kindsOf are the kinds of a filter; none: all.
+func kindsOf(m interface{ GetKinds() []string }) []string {
+	if slices.Contains(m.GetKinds(), interrex.Wildcard) {
+		return nil
+	}
+	return m.GetKinds()
 }
 
 // maxPrefix is more than the bytes of any key.
@@ -268,6 +277,6 @@ func (c Changes) watch(m *interrexv1.ChangeServiceWatchRequest, _ *state.State) 
 	if err := validFilter(m); err != nil {
 		return Feed[*interrexv1.Change]{}, err
 	}
-	q := change.Query{Tags: m.GetTags(), Kinds: m.GetKinds(), Prefix: m.GetPrefix()}
+	q := change.Query{Tags: m.GetTags(), Kinds: kindsOf(m), Prefix: m.GetPrefix()}
 	return Feed[*interrexv1.Change]{Since: interrex.Revision(m.GetSince()), Match: q.Matches}, nil
 }

@@ -213,9 +213,6 @@ func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListReq
 	if len(m.Kinds) == 0 {
 		m.Kinds = []string{interrex.UserChange}
 	}
-	if len(m.Kinds) == 1 && m.Kinds[0] == "*" {
-		m.Kinds = nil
-	}
 	return m, nil
 }
 
@@ -300,7 +297,7 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 // append takes an object with data, or any other JSON, which is the data.
 func (p plainChanges) append(w http.ResponseWriter, r *http.Request) error {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		plainAnswer(w, http.StatusUnsupportedMediaType, map[string]string{"error": "invalid: Content-Type: a change is application/json"})
+		plainAnswer(w, http.StatusUnsupportedMediaType, map[string]string{"error": "invalid: Content-Type: a change is JSON: send the header Content-Type: application/json"})
 		return nil
 	}
 	body, err := plainBody(w, r)

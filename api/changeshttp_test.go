@@ -140,7 +140,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		{"?block=soon", `?block: "soon" is neither seconds nor a duration such as 30s`},
 		{"?block=-1", `?block: "-1" is neither seconds nor a duration such as 30s`},
 		{"?block=601", `block: at most 10 min is allowed, not 10m1s`},
-		{"?kind=lease.gone", `kinds: "lease.gone" is none: there are [lease.claimed`},
+		{"?kind=lease.gone", `kinds: "lease.gone" is none: there are lease.claimed, lease.taken_over, `},
 		{"?prefix=" + strings.Repeat("x", 1025), `prefix: at most 1024 bytes are allowed, not 1025`},
 		{"?tag=" + strings.Repeat("x&tag=", 64), `at most 64 of each are asked for, not 65 and 1`},
 		{"?from=7", `?from: there is no such parameter: there are since, limit, block, tag, kind, prefix`},
@@ -172,7 +172,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", ""} {
-		if r := nd.plain(http.MethodPost, "/changes", `1`, "Content-Type", kind); r.status != http.StatusUnsupportedMediaType || r.at("error") != "invalid: Content-Type: a change is application/json" {
+		if r := nd.plain(http.MethodPost, "/changes", `1`, "Content-Type", kind); r.status != http.StatusUnsupportedMediaType || r.at("error") != "invalid: Content-Type: a change is JSON: send the header Content-Type: application/json" {
 			t.Errorf("%q: %d %s", kind, r.status, r.body)
 		}
 	}

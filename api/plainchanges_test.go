@@ -52,7 +52,7 @@ func TestWhatIsWrongWithARequestForChangesIsSaid(t *testing.T) {
 		{"GET", "/changes?limit=1001", "", "", 400, "limit: at most 1000"},
 		{"GET", "/changes?block=soon", "", "", 400, "?block: "},
 		{"GET", "/changes?block=11m", "", "", 400, "block: at most 10 min"},
-		{"GET", "/changes?kind=lease.gone", "", "", 400, "there are ["},
+		{"GET", "/changes?kind=lease.gone", "", "", 400, "there are lease.claimed, "},
 		{"GET", "/changes?foo=1", "", "", 400, "?foo: there is no such parameter"},
 		{"GET", "/changes/x", "", "", 400, "its id is a number"},
 		{"GET", "/changes/99", "", "", 404, "not found: there is no change 99"},

@@ -27,8 +27,11 @@ func TestEveryCommandThatTakesAKeySaysItsForm(t *testing.T) {
 		if strings.Contains(c.Use, "KEY") {
 			keys++
 			form := keyForm
-			if strings.Contains(c.Use, "NAMESPACE") {
+			switch {
+			case strings.Contains(c.Use, "NAMESPACE"):
 				form = eitherForm
+			case c.Parent().Name() == "kv":
+				form = valueForm
 			}
 			if !strings.Contains(c.UsageString(), form) {
 				t.Errorf("%s --help does not say what a KEY is", c.CommandPath())

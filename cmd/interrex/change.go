@@ -37,7 +37,7 @@ func (a *app) changes(c *cobra.Command, wait time.Duration, do func(context.Cont
 // filterFlags are the flags of which changes are wanted.
 func filterFlags(c *cobra.Command, f *interrex.ChangeFilter) {
 	c.Flags().StringArrayVar(&f.Tags, "tag", nil, "with this tag; several: with any of them")
-	c.Flags().StringSliceVar(&f.Kinds, "kind", nil, "of this kind, such as lease.claimed, resource.written or user; several: of any of them (default all)")
+	c.Flags().StringSliceVar(&f.Kinds, "kind", nil, "of this kind, such as lease.claimed, resource.written or user; several: of any of them (default all, also *)")
 	c.Flags().StringVar(&f.Prefix, "prefix", "", "of the key")
 }
 

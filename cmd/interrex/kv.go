@@ -172,7 +172,7 @@ func newKVDelete(a *app) *cobra.Command {
 				if all {
 					n, err := kv.Clear(ctx, prefix, client.Options{})
 					if err == nil {
-						a.say("%d keys are deleted", n)
+						a.say("keys deleted: %d", n)
 					}
 					return err
 				}

@@ -63,6 +63,19 @@ var resourceWords = map[string]string{
 	"update": "resource write",
 }
 
+// kvWords are such words below kv.
+var kvWords = map[string]string{
+	"clear":  "kv delete",
+	"del":    "kv delete",
+	"ls":     "kv list",
+	"read":   "kv get",
+	"remove": "kv delete",
+	"rm":     "kv delete",
+	"set":    "kv put",
+	"show":   "kv get",
+	"write":  "kv put",
+}
+
 // noSuchCommand is the error of a word below c that is no command.
 func noSuchCommand(c *cobra.Command, word string) error {
 	hint := ""
@@ -77,8 +90,11 @@ func noSuchCommand(c *cobra.Command, word string) error {
 // c's with nearly this name, one that stands elsewhere under this name.
 func meantBy(c *cobra.Command, word string) string {
 	words := otherWords
-	if c.Name() == "resource" {
+	switch c.Name() {
+	case "resource":
 		words = resourceWords
+	case "kv":
+		words = kvWords
 	}
 	if path, known := words[strings.ToLower(word)]; known {
 		return c.Root().Name() + " " + path
