@@ -435,6 +435,14 @@ func TestWhatIsMalformedIsRefused(t *testing.T) {
 			t.Errorf("type %q: %v", typ, err)
 		}
 	}
+	for _, key := range []string{"", "demo.Server", "demo.Server/default/default", "Server/default/default/web", "demo.Server/Default/default/web", "demo.Server/default/default/"} {
+		if _, err := interrex.ParseResourceKey(key); interrex.KindOf(err) != interrex.KindInvalid {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+	if id, err := interrex.ParseResourceKey("example.com.Server/p/n/a/b"); err != nil || id.String() != "example.com.Server/p/n/a/b" || id.Name != "a/b" {
+		t.Errorf("%+v, %v", id, err)
+	}
 	got, err := interrex.ParseResourceType("demo.example.com.v1.Server")
 	if want := (interrex.ResourceType{Group: "demo.example.com", GroupVersion: "v1", Kind: "Server"}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)

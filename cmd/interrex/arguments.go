@@ -47,6 +47,10 @@ var typeForm = fmt.Sprintf(`TYPE is GROUP.VERSION.KIND, such as demo.v1.Server o
 part has 1 to %d of a-z A-Z 0-9 _ -, a group dots too. A NAME has 1 to %d bytes
 of printable UTF-8; / and spaces are allowed.`, interrex.MaxTypePart, interrex.MaxName)
 
+// idForm is the form of an ID of a resource, as interrex.ParseResourceKey reads it.
+const idForm = `An ID is GROUP.KIND/PARTITION/NAMESPACE/NAME, as errors and changes show it, such
+as demo.Server/default/default/web.`
+
 // describe adds to every command below c what its arguments are, and how a shell
 // completes them and --output.
 func (a *app) describe(c *cobra.Command) {
@@ -55,6 +59,8 @@ func (a *app) describe(c *cobra.Command) {
 	switch {
 	case key && ofValue:
 		c.Annotations = map[string]string{"arguments": valueForm}
+	case strings.Contains(c.Use, "TYPE NAME | ID"):
+		c.Annotations = map[string]string{"arguments": typeForm + "\n\n" + idForm}
 	case strings.Contains(c.Use, "TYPE"):
 		c.Annotations = map[string]string{"arguments": typeForm}
 	case key && namespace:
