@@ -173,24 +173,9 @@ func (a *app) watchChanges(ctx context.Context, s session, r interrex.WatchChang
 	return follow(ctx, a, w, changeHeader, a.changeEvent)
 }
 
-// changeEvent prints one change of a watch, in JSON on one line.
+// changeEvent prints one change of a watch.
 func (a *app) changeEvent(one interrex.Change) error {
-	switch {
-	case a.quiet || a.output == "name":
-		return a.line(one.Revision.String())
-	case a.output == "json":
-		text, err := jsonOf(documentOfChange(one))
-		if err != nil {
-			return err
-		}
-		return a.line(string(text))
-	case a.output == "yaml":
-		if err := a.line("---"); err != nil {
-			return err
-		}
-		return a.yaml(documentOfChange(one))
-	}
-	return a.columns(changeRow(one)...)
+	return a.printEvent(documentOfChange(one), one.Revision.String(), changeRow(one)...)
 }
 
 // changeDocument is a change as JSON.

@@ -184,8 +184,8 @@ func newResourceDelete(a *app) *cobra.Command {
 		},
 	}
 	tenancyFlags(c, &t, "")
-	c.Flags().StringVar(&q.Version, "version", "", "only this version (default any)")
-	c.Flags().StringVar(&q.ID.UID, "uid", "", "only the one with this uid (default any)")
+	c.Flags().Var((*filled)(&q.Version), "version", "only this version (default any)")
+	c.Flags().Var((*filled)(&q.ID.UID), "uid", "only the one with this uid (default any)")
 	a.requestIDFlag(c)
 	return c
 }
@@ -251,7 +251,7 @@ func newResourceOwned(a *app) *cobra.Command {
 		},
 	}
 	tenancyFlags(c, &t, "")
-	c.Flags().StringVar(&uid, "uid", "", "the owner's uid (default that of the owner that is there now)")
+	c.Flags().Var((*filled)(&uid), "uid", "the owner's uid (default that of the owner that is there now)")
 	f.flags(c, "eventual")
 	return c
 }
@@ -283,20 +283,17 @@ func newResourceWatch(a *app) *cobra.Command {
 			if q.Type, err = interrex.ParseResourceType(args[0]); err != nil {
 				return err
 			}
-			return a.withLong(c.Context(), func(s session) error { return a.watchResources(c.Context(), s, q) })
+			return a.withLong(c.Context(), func(s session) error {
+				w, err := s.client.Resources().Watch(c.Context(), q)
+				if err != nil {
+					return err
+				}
+				return follow(c.Context(), a, w, []string{"REVISION", "TIME", "OPERATION", "NAMESPACE", "NAME", "DATA"}, a.resourceEvent)
+			})
 		},
 	}
 	tenancyFlags(c, &q.Tenancy, "; '*' for all")
 	c.Flags().StringVar(&q.NamePrefix, "prefix", "", "of the name")
 	c.Flags().Uint64Var((*uint64)(&q.Since), "since", 0, "after this revision (default: the present resources first)")
 	return c
-}
-
-// watchResources prints until the command is told to end.
-func (a *app) watchResources(ctx context.Context, s session, q interrex.WatchResourcesRequest) error {
-	w, err := s.client.Resources().Watch(ctx, q)
-	if err != nil {
-		return err
-	}
-	return follow(ctx, a, w, []string{"REVISION", "TIME", "OPERATION", "NAMESPACE", "NAME", "DATA"}, a.resourceEvent)
 }

@@ -129,16 +129,27 @@ func unreached(why error) string {
 	return text
 }
 
-// event prints one event, in JSON on one line.
+// event prints one event of leases.
 func (a *app) event(e interrex.LeaseEvent) error {
+	begin := []string{e.Revision.String(), stamp(e.Time), e.Kind}
+	if e.Kind == interrex.EndOfSnapshot {
+		return a.printEvent(wire.LeaseEvent(e), "", begin...)
+	}
+	key := e.Lease.Key.String()
+	return a.printEvent(wire.LeaseEvent(e), key, append(begin, key, e.Lease.Holder, e.Lease.Token.String())...)
+}
+
+// printEvent prints one event of a watch: as a row, as JSON on one line, as a
+// document of YAML, or its name, if it has one.
+func (a *app) printEvent(document any, name string, cells ...string) error {
 	switch {
 	case a.quiet || a.output == "name":
-		if e.Kind == interrex.EndOfSnapshot {
+		if name == "" {
 			return nil
 		}
-		return a.line(e.Lease.Key.String())
+		return a.line(name)
 	case a.output == "json":
-		text, err := jsonOf(wire.LeaseEvent(e))
+		text, err := jsonOf(document)
 		if err != nil {
 			return err
 		}
@@ -147,11 +158,9 @@ func (a *app) event(e interrex.LeaseEvent) error {
 		if err := a.line("---"); err != nil {
 			return err
 		}
-		return a.yaml(wire.LeaseEvent(e))
-	case e.Kind == interrex.EndOfSnapshot:
-		return a.columns(e.Revision.String(), stamp(e.Time), e.Kind)
+		return a.yaml(document)
 	}
-	return a.columns(e.Revision.String(), stamp(e.Time), e.Kind, e.Lease.Key.String(), e.Lease.Holder, e.Lease.Token.String())
+	return a.columns(cells...)
 }
 
 // columns prints one row by itself: a watch has no end at which all of them
