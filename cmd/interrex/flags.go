@@ -92,7 +92,9 @@ func flagError(c *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	var missing *pflag.ValueRequiredError
 	text := err.Error() + ":"
-	switch {
+	switch words := c.Flags().Args(); {
+	case c.HasSubCommands() && len(words) > 0: // its flags are not known here
+		return noSuchCommand(c, words[0])
 	case errors.As(err, &unknown) && unknown.GetSpecifiedName() == "token":
 		return usageError{errors.New("there is no --token: the token of a lease is --lease-token (or $INTERREX_LEASE_TOKEN), and access tokens are never in flags")}
 	case errors.As(err, &unknown):
