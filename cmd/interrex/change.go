@@ -82,10 +82,16 @@ func changeData(c *cobra.Command, data string) (json.RawMessage, error) {
 			return nil, fmt.Errorf("cannot read the data: %w", err)
 		}
 	}
-	if text = bytes.TrimSpace(text); !json.Valid(text) {
-		return nil, fmt.Errorf("--data is not JSON: a text stands in quotes, as in '\"%s\"'", shortened(strings.Trim(string(text), `"`)))
+	text = bytes.TrimSpace(text)
+	switch err := json.Unmarshal(text, new(any)); {
+	case err == nil, json.Valid(text): // a number beyond a double's range is for the agent to refuse
+		return text, nil
+	case len(text) == 0:
+		return nil, errors.New("--data is empty: give any JSON")
+	case strings.ContainsRune(`{["`, rune(text[0])):
+		return nil, fmt.Errorf("--data is not JSON: %w", err)
 	}
-	return text, nil
+	return nil, fmt.Errorf("--data is not JSON: a text stands in quotes, as in '\"%s\"'", shortened(string(text)))
 }
 
 func newChangeGet(a *app) *cobra.Command {
@@ -112,6 +118,7 @@ func newChangeGet(a *app) *cobra.Command {
 
 func newChangeList(a *app) *cobra.Command {
 	var r interrex.ListChangesRequest
+	var limit uint16
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List changes, in order",
@@ -120,6 +127,7 @@ func newChangeList(a *app) *cobra.Command {
   interrex change list --since 120 --kind user --block 1m     waits for the next one`,
 		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
+			r.Limit = int(limit)
 			return a.changes(c, r.Block, func(ctx context.Context, changes interrex.Changes) error {
 				p, err := changes.List(ctx, r)
 				if err != nil {
@@ -142,7 +150,7 @@ func newChangeList(a *app) *cobra.Command {
 	}
 	filterFlags(c, &r.ChangeFilter)
 	c.Flags().Uint64Var((*uint64)(&r.Since), "since", 0, "after this revision (default: from the first that is kept)")
-	c.Flags().IntVar(&r.Limit, "limit", 0, "how many at most, up to 1000 (default 100)")
+	c.Flags().Uint16Var(&limit, "limit", 0, "how many at most, up to 1000 (default 100)")
 	c.Flags().Var(&duration{to: &r.Block, least: time.Millisecond, most: interrex.MaxBlock}, "block", "how long to wait for the first one when there is none (default: not at all)")
 	return c
 }

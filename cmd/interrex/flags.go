@@ -123,7 +123,7 @@ func unknownFlag(c *cobra.Command, unknown *pflag.NotExistError) string {
 // wanted says what a flag takes.
 func wanted(invalid *pflag.InvalidValueError) string {
 	switch invalid.GetFlag().Value.Type() {
-	case "int", "uint64":
+	case "int", "uint16", "uint64":
 		return "a whole number is expected"
 	case "bool":
 		return "true or false is expected"
