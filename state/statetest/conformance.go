@@ -17,11 +17,15 @@ import (
 type Config struct {
 	// New makes an empty table.
 	New func() state.Table
-	// Command makes a random command, as it stands in an operation's data.
+	// Command makes a random command, as it stands in an operation's data; r is of
+	// math/rand/v2.
 	// Half of them or more should be such that the table does them: few names,
 	// and what earlier commands have made. seen are the last replies, for those
 	// commands that need something of an answer.
 	Command func(r *rand.Rand, seen []state.Reply) []byte
+	// Recorded gives what of a reply its encoding holds; nil: all of it, or what
+	// the table Keeps.
+	Recorded func(state.Reply) state.Reply
 	// Alone says that the table refuses every group.
 	Alone bool
 	// Step is the mean cluster time between two entries; 0: 1 s.
@@ -47,11 +51,17 @@ func (c Config) withDefaults() Config {
 
 func (c Config) tables() []state.Table { return []state.Table{c.New()} }
 
-// Run puts a table to the test: the same commands give the same replies,
-// events and snapshots on every copy, also on one that is restarted midway; a
-// group is done as a whole or not at all; frozen views stay; Check changes nothing; Due and Tick agree; commands,
-// replies and snapshots survive their encoding, and a cut snapshot is refused.
+// Run puts a table to the test: the same commands give the same replies, events
+// and snapshots on every copy, also on one that is restarted midway; a group is
+// done as a whole or not at all; frozen views stay; Check changes nothing, and the
+// operation's data stays as it is; Due and Tick agree; commands, replies and
+// snapshots survive their encoding; what is no command is refused; a snapshot
+// replaces all that a table held, and a cut one is refused and changes nothing.
+// Replies are compared by reflect.DeepEqual.
 func Run(t *testing.T, c Config) {
+	if c.New == nil || c.Command == nil {
+		t.Fatal("statetest.Config: New and Command are needed")
+	}
 	c = c.withDefaults()
 	for name, test := range map[string]func(*testing.T, Config, uint64){
 		"CopiesAgree":                testCopiesAgree,
@@ -62,6 +72,7 @@ func Run(t *testing.T, c Config) {
 		"CommandSurvivesItsEncoding": testCommandCodec,
 		"ReplySurvivesItsEncoding":   testReplyCodec,
 		"CutSnapshotIsRefused":       testCutSnapshot,
+		"DamagedCommandIsRefused":    testDamagedCommand,
 		"DamagedSnapshotIsHarmless":  testDamagedSnapshot,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -273,11 +284,22 @@ func testReplyCodec(t *testing.T, c Config, seed uint64) {
 				if err != nil {
 					t.Fatalf("cannot decode the reply %+v: %v", reply, err)
 				}
-				if again := table.AppendReply(nil, back); !bytes.Equal(b, again) {
+				if again := table.AppendReply(nil, back); !bytes.Equal(b, again) || !reflect.DeepEqual(c.recorded(table, reply), back) {
 					t.Fatalf("the reply %+v comes back as %+v", reply, back)
 				}
 			}
 		}
 		l.learn(results)
 	}
+}
+
+// recorded is what of a reply has an encoding.
+func (c Config) recorded(table state.Table, r state.Reply) state.Reply {
+	if c.Recorded != nil {
+		return c.Recorded(r)
+	}
+	if k, is := table.(state.Keeper); is {
+		return k.Keep(r)
+	}
+	return r
 }
