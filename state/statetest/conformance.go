@@ -53,7 +53,8 @@ func (c Config) tables() []state.Table { return []state.Table{c.New()} }
 
 // Run puts a table to the test: the same commands give the same replies, events
 // and snapshots on every copy, also on one that is restarted midway; a group is
-// done as a whole or not at all; frozen views stay; Check changes nothing, and the
+// done as a whole or not at all, and only if its operations could be done one
+// after the other; frozen views stay; Check changes nothing, and the
 // operation's data stays as it is; Due and Tick agree; commands, replies and
 // snapshots survive their encoding; what is no command is refused; a snapshot
 // replaces all that a table held, and a cut one is refused and changes nothing.
@@ -198,14 +199,16 @@ func testCopiesAgree(t *testing.T, c Config, seed uint64) {
 // testGroups: the time of a group has come before it, so that only its commands
 // change anything.
 func testGroups(t *testing.T, c Config, seed uint64) {
-	var table state.Table
-	r := NewReplica(t, func() []state.Table { table = c.New(); return []state.Table{table} })
+	table, old := c.New(), c.New() // old is as table was before a group
+	r := NewReplica(t, func() []state.Table { return []state.Table{table} })
+	other := NewReplica(t, func() []state.Table { return []state.Table{old} })
 	l := newLoad(c, seed)
 	done := 0
 	for range c.Entries {
 		e := l.entry(table.ID())
 		l.learn(r.Apply(e))
-		before, revision, published := content(t, table), r.State.Revision(), len(r.Events)
+		before, snapshot := content(t, table), r.Snapshot()
+		revision, published := r.State.Revision(), len(r.Events)
 		op := l.group(table.ID())
 		results := r.Do(e.Stamp, op)
 		if len(results) != 1 {
@@ -219,6 +222,10 @@ func testGroups(t *testing.T, c Config, seed uint64) {
 			continue
 		}
 		done++
+		if err := other.Restore(snapshot); err != nil {
+			t.Fatalf("cannot restore a snapshot: %v", err)
+		}
+		oneByOne(t, old, state.Turn{Revision: revision, Now: e.Stamp, Wall: e.Wall}, op.Group)
 		group := results[0].Reply.(state.GroupReply)
 		if len(group) != len(op.Group) {
 			t.Fatalf("%d replies to a group of %d", len(group), len(op.Group))

@@ -48,7 +48,22 @@ func (s *sums) Decode(data []byte) (state.Command, error) {
 	return c, nil
 }
 
-func (s *sums) Check(state.Time, state.Command) error { return nil }
+func (s *sums) Check(_ state.Time, c state.Command) error {
+	if a := c.(*add); s.fault == "blind to groups" && (s.sums[a.to]+uint64(a.n))%3 == 0 {
+		return interrex.Errorf(interrex.KindConflict, "sum %d would be a multiple of 3", a.to)
+	}
+	return nil
+}
+
+// CheckGroup is part of state.Grouper.
+func (s *sums) CheckGroup(now state.Time, all []state.Command) error {
+	for _, c := range all {
+		if err := s.Check(now, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (s *sums) Apply(t *state.Turn, c state.Command) state.Reply {
 	a := c.(*add)
@@ -116,11 +131,15 @@ func (v sumsView) Write(w io.Writer) error {
 // TestSums is the whole of what the binary does under faultEnv, and without a
 // fault elsewhere.
 func TestSums(t *testing.T) {
+	keys := 256
+	if os.Getenv(faultEnv) == "blind to groups" {
+		keys = 4 // a group has one of them twice
+	}
 	config := statetest.Config{
 		New: func() state.Table {
 			return &sums{Register: statetest.NewRegister(), fault: os.Getenv(faultEnv)}
 		},
-		Command: func(r *rand.Rand, _ []state.Reply) []byte { return []byte{byte(r.IntN(256)), byte(1 + r.IntN(9))} },
+		Command: func(r *rand.Rand, _ []state.Reply) []byte { return []byte{byte(r.IntN(keys)), byte(1 + r.IntN(9))} },
 		Entries: 60,
 		Rounds:  1,
 	}
@@ -140,6 +159,7 @@ func TestRunFindsEveryFault(t *testing.T) {
 		"merges":           "a Restore has left some of what the table held before",
 		"reads too little": "a byte after the end is not noticed",
 		"reply lost":       "comes back as 0",
+		"blind to groups":  "cannot be done after those before it",
 	} {
 		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSums$")
 		c.Env = append(os.Environ(), faultEnv+"="+fault)

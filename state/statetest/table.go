@@ -55,6 +55,28 @@ func (d *driven) check(data []byte) (state.Command, error) {
 	return c, d.Check(d.turn.Now, c)
 }
 
+// oneByOne does what a group did on a table as it was before, and fails where an
+// operation is one that Check refuses once those before it are done.
+func oneByOne(t *testing.T, table state.Table, turn state.Turn, group []state.Part) {
+	d := &driven{Table: table, t: t, turn: turn}
+	d.turn.Table = table.ID()
+	d.Lock()
+	defer d.Unlock()
+	for i, p := range group {
+		c, err := d.check(p.Data)
+		if err != nil {
+			t.Fatalf("a group was done whose operation %d cannot be done after those before it: the table needs a CheckGroup (state.Grouper) that sees that: %v", i+1, err)
+		}
+		if idler, is := table.(state.Idler); is {
+			if _, idle := idler.Idle(c); idle {
+				continue
+			}
+		}
+		d.turn.Next()
+		d.Apply(&d.turn, c)
+	}
+}
+
 // content is what a view of now writes.
 func (d *driven) content() []byte { return content(d.t, d.Table) }
 
