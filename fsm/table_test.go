@@ -32,6 +32,8 @@ func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
 		panic("told to")
 	case text == "large":
 		return make([]byte, fsm.MaxResult+1), nil
+	case text == "nil error": // an easy slip: an error that holds a nil pointer
+		return nil, (*interrex.Error)(nil)
 	case text == "gone":
 		return nil, interrex.Errorf(interrex.KindNotFound, "it is gone")
 	case text == "later":
@@ -143,6 +145,16 @@ func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 	}
 	if stop := r.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked applying the command at revision 7: told to") {
 		t.Errorf("stopped: %+v", stop)
+	}
+}
+
+func TestAnErrorThatPanicsStopsTheMachineAlone(t *testing.T) {
+	r := newReplica(t)
+	if got := answer(r.Do(1, state.Operation{Table: state.FSMTable, Data: []byte("nil error")})[0]); !strings.HasPrefix(got, "outcome unknown") {
+		t.Errorf("the answer is %q", got)
+	}
+	if r.State.Halted() != nil || r.table.Stopped() == nil {
+		t.Errorf("halted: %v, stopped: %v", r.State.Halted(), r.table.Stopped())
 	}
 }
 

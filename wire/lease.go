@@ -137,15 +137,20 @@ func Fence(f interrex.Fence) *interrexv1.Fence {
 	return &interrexv1.Fence{Key: f.Key.String(), Token: uint64(f.Token)}
 }
 
-// Consistency converts how fresh a read must be.
+// noConsistency is one that agents refuse.
+const noConsistency interrexv1.Consistency = -1
+
+// Consistency converts how fresh a read must be. Agents refuse an unknown one.
 func Consistency(c interrex.Consistency) interrexv1.Consistency {
 	switch c {
+	case interrex.Default:
+		return interrexv1.Consistency_CONSISTENCY_UNSPECIFIED
 	case interrex.Eventual:
 		return interrexv1.Consistency_CONSISTENCY_EVENTUAL
 	case interrex.Strong:
 		return interrexv1.Consistency_CONSISTENCY_STRONG
 	}
-	return interrexv1.Consistency_CONSISTENCY_UNSPECIFIED
+	return noConsistency
 }
 
 // Millis converts a duration to milliseconds, rounded up, so that a time that
