@@ -218,13 +218,7 @@ func (c *Write) apply(t *Table, turn *state.Turn) *Reply {
 	r := c.record(t, turn).compact()
 	t.put(old, r)
 	turn.Emit(interrex.ResourceWritten, r.ID.String(), r, r.size())
-	reply := replyOf(r)
-	if r.OwnerLease != nil && !t.held(*r.OwnerLease) {
-		// The lease has ended since Check, in an operation of the same group.
-		turn.Next()
-		t.end(turn, r)
-	}
-	return reply
+	return replyOf(r)
 }
 
 // record makes the new row; without a turn, one of the same weight. Its texts
