@@ -330,6 +330,12 @@ func TestALeaseOwnsSoMany(t *testing.T) {
 		t.Errorf("two for one place: %v", err)
 	}
 	w.must(one)
+	away := &resource.Write{ID: name(2), Version: w.get(name(2)).Version()} // it leaves the lease
+	for _, room := range []state.Command{&resource.Delete{ID: name(2)}, away} {
+		if err := w.table.CheckGroup(0, []state.Command{room, two}); err != nil {
+			t.Errorf("one for another: %v", err)
+		}
+	}
 }
 
 func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
@@ -353,6 +359,11 @@ func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
 	if k := group(a, &resource.Delete{ID: web}); k != "" {
 		t.Errorf("one for another is %q", k)
 	}
+	w.configure(map[string]string{"resources.max-count": "1"})
+	if k := group(&resource.Delete{ID: web}, a); k != "" {
+		t.Errorf("one for another at the limit is %q", k)
+	}
+	w.configure(map[string]string{"resources.max-count": "2"})
 	owned := &resource.Write{ID: id("test.v1.Server", "a"), Owner: &web}
 	if k := group(owned); k != "" {
 		t.Errorf("one that is owned is %q", k)

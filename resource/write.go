@@ -198,17 +198,7 @@ func (c *Write) gone(t *Table) bool {
 }
 
 func (c *Write) weigh(t *Table, l *load) {
-	r := c.record(t, nil)
-	l.bytes += r.weight()
-	old := t.find(c.ID)
-	if old == nil {
-		l.count++
-	} else {
-		l.bytes -= old.weight()
-	}
-	if c.OwnerLease != nil && (old == nil || old.OwnerLease == nil || *old.OwnerLease != *c.OwnerLease) {
-		l.add(*c.OwnerLease)
-	}
+	l.replace(t.find(c.ID), c.record(t, nil))
 }
 
 func (c *Write) idle(*Table) bool { return false }
