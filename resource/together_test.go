@@ -18,7 +18,7 @@ import (
 // Leases, resources and the feed under random operations and groups of all of
 // them: nothing halts, copies agree, and no resource outlives its lease.
 func TestTablesTogether(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(40) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			a, b := newTogether(t), newTogether(t)
 			r := rand.New(rand.NewPCG(seed, 9))
@@ -161,9 +161,11 @@ func (g *together) resource(r *rand.Rand, name int) state.Command {
 		return &resource.Clear{Selection: interrex.ResourceSelection{Type: at.Type, Tenancy: at.Tenancy, NamePrefix: at.Name}}
 	}
 	w := &resource.Write{ID: at, Version: version, Data: text(fmt.Sprint(r.IntN(100)))}
-	k := interrex.Key{Namespace: "ns", Name: fmt.Sprint("l", r.IntN(3))}
-	if token := g.held()[k]; token > 0 {
-		w.OwnerLease = &interrex.Fence{Key: k, Token: token}
+	for _, i := range r.Perm(3) {
+		k := interrex.Key{Namespace: "ns", Name: fmt.Sprint("l", i)}
+		if token := g.held()[k]; token > 0 {
+			w.OwnerLease = &interrex.Fence{Key: k, Token: token}
+		}
 	}
 	if version == "" && len(there) > 0 {
 		w.Owner = &there[r.IntN(len(there))]
