@@ -87,6 +87,14 @@ func ask[A any, PA wire.Message[A]](ctx context.Context, do doer, procedure stri
 	return out, nil
 }
 
+// counts refuses a number below zero, which the wire does not have.
+func counts(field string, n int) error {
+	if n < 0 {
+		return interrex.Errorf(interrex.KindInvalid, "%s: %d is below zero", field, n)
+	}
+	return nil
+}
+
 // unreadable is the error of an answer that cannot be decoded: it says nothing
 // about what happened.
 func unreadable(err error) error {

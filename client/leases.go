@@ -161,6 +161,9 @@ func (do leaseCalls) Get(ctx context.Context, key interrex.Key, o interrex.ReadO
 }
 
 func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex.LeasePage, error) {
+	if err := counts("page_size", r.PageSize); err != nil {
+		return interrex.LeasePage{}, err
+	}
 	m, err := ask[interrexv1.ListResponse](ctx, doer(do), interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{
 		Namespace: r.Namespace, Prefix: r.Prefix, PageSize: wire.Count(r.PageSize), PageToken: r.PageToken,
 		Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),

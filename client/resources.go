@@ -74,6 +74,9 @@ func (r resources) Clear(ctx context.Context, q interrex.ClearResourcesRequest) 
 }
 
 func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (interrex.ResourcePage, error) {
+	if err := counts("page_size", q.PageSize); err != nil {
+		return interrex.ResourcePage{}, err
+	}
 	m, err := ask[interrexv1.ResourceServiceListResponse](ctx, r.do, interrexv1.ResourceServiceListProcedure, &interrexv1.ResourceServiceListRequest{
 		Type: wire.ResourceType(q.Type), Tenancy: wire.Tenancy(q.Tenancy), NamePrefix: q.NamePrefix,
 		Consistency: wire.Consistency(q.Consistency), MinRevision: uint64(q.MinRevision),
@@ -83,6 +86,9 @@ func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (i
 }
 
 func (r resources) ListByOwner(ctx context.Context, q interrex.ListOwnedRequest) (interrex.ResourcePage, error) {
+	if err := counts("page_size", q.PageSize); err != nil {
+		return interrex.ResourcePage{}, err
+	}
 	m, err := ask[interrexv1.ResourceServiceListByOwnerResponse](ctx, r.do, interrexv1.ResourceServiceListByOwnerProcedure, &interrexv1.ResourceServiceListByOwnerRequest{
 		Owner: wire.ResourceID(q.Owner), Consistency: wire.Consistency(q.Consistency), MinRevision: uint64(q.MinRevision),
 		PageSize: wire.Count(q.PageSize), PageToken: q.PageToken,
