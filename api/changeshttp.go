@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -330,6 +331,9 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: not all of it has come in time")
 	}
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "body: it ends too early: %v", err)
