@@ -82,6 +82,10 @@ func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, er
 	return m, nil
 }
 
+func errNotForAll() error {
+	return interrex.Errorf(interrex.KindInvalid, "data: not every reader can be shown it: no number beyond a double's range, no name twice in one object and no half of a surrogate pair is allowed")
+}
+
 func valueOf(text []byte) (*structpb.Value, error) {
 	v := &structpb.Value{}
 	if err := protojson.Unmarshal(text, v); err != nil {
@@ -132,7 +136,7 @@ func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, erro
 			return c, interrex.Errorf(interrex.KindInvalid, "json: %v", err)
 		}
 		if _, err := valueOf(b.Bytes()); err != nil {
-			return c, interrex.Errorf(interrex.KindInvalid, "data: not every reader can be shown it: no number beyond a double's range, no name twice in one object and no half of a surrogate pair is allowed")
+			return c, errNotForAll()
 		}
 		c.Data = b.String()
 	case m.GetData() == nil:
@@ -211,6 +215,11 @@ func validFilter(m interface {
 		return interrex.Errorf(interrex.KindInvalid, "tags, kinds: at most %d of each are asked for, not %d and %d", maxFilter, len(m.GetTags()), len(m.GetKinds()))
 	case len(m.GetPrefix()) > maxPrefix:
 		return interrex.Errorf(interrex.KindInvalid, "prefix: at most %d bytes are allowed, not %d", maxPrefix, len(m.GetPrefix()))
+	}
+	for _, tag := range m.GetTags() {
+		if err := change.ValidateTag(tag); err != nil {
+			return err
+		}
 	}
 	for _, kind := range m.GetKinds() {
 		if !slices.Contains(changeKinds, kind) {
