@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/interrextest"
 )
 
@@ -80,5 +81,25 @@ func TestWhatIsNoNumberOrConsistencyIsRefused(t *testing.T) {
 		if err := call(); interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), what) {
 			t.Errorf("want %q, got %v", what, err)
 		}
+	}
+}
+
+func TestTheFeedIsAskedForWhatOnesOwnMachineDid(t *testing.T) {
+	a := interrextest.Start(t, agent.Config{FSM: new(faults).machine})
+	if _, err := a.Propose(t.Context(), interrex.Proposal{Data: []byte("a")}); err != nil {
+		t.Fatal(err)
+	}
+	kinds := []string{fsm.Applied}
+	p, err := a.Changes().List(t.Context(), interrex.ListChangesRequest{ChangeFilter: interrex.ChangeFilter{Kinds: kinds}})
+	if err != nil || len(p.Items) != 1 || p.Items[0].Kind != fsm.Applied {
+		t.Errorf("%+v, %v", p, err)
+	}
+	hook := interrex.Webhook{Name: "told", URL: "http://127.0.0.1:1/", When: interrex.WebhookAfter, Kinds: kinds}
+	if _, err := a.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: hook}); err != nil {
+		t.Error(err)
+	}
+	hook.When = interrex.WebhookBefore
+	if _, err := a.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: hook}); interrex.KindOf(err) != interrex.KindInvalid {
+		t.Errorf("before: %v", err)
 	}
 }

@@ -242,7 +242,7 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q, block, err := query(m)
+	q, block, err := p.changes.query(m)
 	if err != nil {
 		return err
 	}
