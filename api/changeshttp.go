@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,11 +129,16 @@ func plainError(w http.ResponseWriter, err error) {
 	if wait := wire.RetryAfter(err); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
 	}
+	plainAnswer(w, status, shownError(detail))
+}
+
+// shownError is an error as plain HTTP shows it.
+func shownError(detail *interrex.Error) map[string]any {
 	answer := map[string]any{"error": detail.Error()}
 	if detail.FirstRevision > 0 {
 		answer["first"] = uint64(detail.FirstRevision)
 	}
-	plainAnswer(w, status, answer)
+	return answer
 }
 
 // plainAnswer answers with JSON.
@@ -471,7 +477,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.R
 			continue
 		case err != nil:
 			_ = send(func() error {
-				return errors.Join(sendEvent(w, 0, endKind(err), map[string]string{"error": err.Error()}), flush())
+				return errors.Join(sendEvent(w, 0, endKind(err), shownError(wire.FromDetail(wire.Detail(err)))), flush())
 			})
 			return nil
 		}
@@ -500,15 +506,17 @@ func endKind(err error) string {
 
 // sendEvent writes one event.
 func sendEvent(w io.Writer, id interrex.Revision, kind string, data any) error {
-	text, err := json.Marshal(data)
-	if err != nil {
+	var text bytes.Buffer
+	if id > 0 {
+		fmt.Fprintf(&text, "id: %d\n", id)
+	}
+	fmt.Fprintf(&text, "event: %s\ndata: ", kind)
+	to := json.NewEncoder(&text) // one line
+	to.SetEscapeHTML(false)
+	if err := to.Encode(data); err != nil {
 		return err
 	}
-	if id > 0 {
-		_, err = fmt.Fprintf(w, "id: %d\n", id)
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, text)
-	}
+	text.WriteByte('\n')
+	_, err := w.Write(text.Bytes())
 	return err
 }
