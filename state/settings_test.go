@@ -2,9 +2,12 @@ package state_test
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
@@ -95,6 +98,16 @@ func TestSettingsAreSetOnEveryTableAndStay(t *testing.T) {
 	wantKinds(t, results, interrex.KindOverloaded)
 }
 
+func TestASettingKeepsNothingOfItsEntry(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newTuned()} })
+	entry := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{setSettings(map[string]string{"register-256.size": "20"})}})
+	r.State.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: entry})
+	clear(entry)
+	if got := settingsOf(r.State)["register-256.size"]; got != "20" {
+		t.Errorf("%q, once the entry is overwritten", got)
+	}
+}
+
 func TestWhatIsSetAlreadyTakesNoRevision(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newTuned()} })
 	results := r.Do(1, setSettings(map[string]string{"register-256.size": "10"}), setSettings(map[string]string{"register-256.size": "20"}),
@@ -112,10 +125,17 @@ func TestWhatIsSetAlreadyTakesNoRevision(t *testing.T) {
 
 func TestASettingThatIsNotAllowedChangesNothing(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newTuned()} })
+	many := map[string]string{}
+	for i := range state.MaxSettings + 1 {
+		many[strconv.Itoa(i)] = "1"
+	}
 	for text, values := range map[string]map[string]string{
+		"are set at once, not 65":                   many,
 		"whole numbers from 1 to 100":               {"register-256.size": "101"},
 		`not "x"`:                                   {"register-256.size": "x"},
+		`not "0"`:                                   {"register-256.size": "0"},
 		"1s to 48h are allowed, with":               {"register-256.age": "49h"},
+		`not "1ms"`:                                 {"register-256.age": "1ms"},
 		`"register-256.sise": there is none`:        {"register-256.sise": "1", "register-256.size": "2"},
 		"1 to 64 are set at once":                   {},
 		"a name has at most 64 bytes and a value 4": {"register-256.size": strings.Repeat("1", state.MaxSettingValue+1)},
