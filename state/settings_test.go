@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"bytes"
 	"reflect"
 	"strconv"
 	"strings"
@@ -105,6 +106,28 @@ func TestASettingKeepsNothingOfItsEntry(t *testing.T) {
 	clear(entry)
 	if got := settingsOf(r.State)["register-256.size"]; got != "20" {
 		t.Errorf("%q, once the entry is overwritten", got)
+	}
+}
+
+func TestSettingsAreEncodedByName(t *testing.T) {
+	values := map[string]string{}
+	want := []byte{1, 3, 26}
+	for name := 'a'; name <= 'z'; name++ {
+		values[string(name)] = "v"
+		want = append(want, 1, byte(name), 1, 'v')
+	}
+	if got := (&state.SetSettings{Values: values}).Append(nil); !bytes.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestEachLimitOfRequestIDsHasItsSetting(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(1, setSettings(map[string]string{"requests.names": "2", "requests.records": "1"}))
+	wantKinds(t, r.Do(1, marked("a.1", 1), marked("b.1", 1), marked("c.1", 1)), "", "", interrex.KindOverloaded)
+	results := r.Do(1, request("x", "a"), request("y", "a"), request("y", "a"), request("x", "a"))
+	if !results[2].Replayed || results[3].Replayed {
+		t.Errorf("of two answers, one is to be kept: %+v", results)
 	}
 }
 
