@@ -344,7 +344,7 @@ func TestALongPollWaitsForWhatMatches(t *testing.T) {
 func TestALongPollOfAPrefixWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		for _, prefix := range []string{"k/", "k/ab", ""} {
+		for _, prefix := range []string{"k/", "k/ab", "k/abc", ""} {
 			since := w.State.Revision()
 			var page change.Page
 			var all sync.WaitGroup
@@ -359,6 +359,25 @@ func TestALongPollOfAPrefixWaitsForIt(t *testing.T) {
 			all.Wait()
 			if got := revisions(page); len(got) != 1 || got[0] != want {
 				t.Errorf("%q: %v, want %d", prefix, got, want)
+			}
+		}
+	})
+}
+
+func TestALongPollSaysWhatWasBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.write("j/other")
+		for _, atStart := range []bool{true, false} {
+			since := w.State.Revision()
+			var page change.Page
+			var all sync.WaitGroup
+			all.Go(func() { page, _ = w.feed.Await(t.Context(), whole(change.Query{Since: since, Prefix: "k/"})) })
+			synctest.Wait()
+			w.write("k/a")
+			all.Wait()
+			if len(page.Items) != 1 || page.AtStart != atStart {
+				t.Errorf("at start %v, want %v", page.AtStart, atStart)
 			}
 		}
 	})
