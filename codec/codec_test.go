@@ -118,6 +118,31 @@ func TestItemsAreRead(t *testing.T) {
 	}
 }
 
+func TestALongListComesInItsOrder(t *testing.T) {
+	var b bytes.Buffer
+	out := codec.NewItemWriter(&b)
+	out.Length(1000)
+	for i := range 1000 {
+		out.Item(append(binary.AppendUvarint(out.Scratch[:0], uint64(i)), make([]byte, 1000)...))
+	}
+	if err := out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	next := uint64(0)
+	in := codec.NewItemReader(&b, 2000)
+	err := in.List(func(d *codec.Decoder) error {
+		if got := d.Uvarint(); got != next {
+			t.Errorf("item %d is %d", next, got)
+		}
+		next++
+		d.Rest()
+		return nil
+	})
+	if err != nil || next != 1000 || in.End() != nil {
+		t.Errorf("%d items, %v", next, err)
+	}
+}
+
 func errorText(err error) string {
 	if err == nil {
 		return ""
