@@ -69,13 +69,8 @@ func (c *Clear) check(t *Table) *interrex.Error {
 	return nil
 }
 
-func (c *Clear) weigh(t *Table, l *load) {
-	records, _ := c.meant(t)
-	for _, r := range records {
-		l.count--
-		l.bytes -= r.weight()
-	}
-}
+// weigh is part of command: it stands alone in a group, and makes the table smaller.
+func (c *Clear) weigh(*Table, *load) {}
 
 func (c *Clear) idle(t *Table) bool {
 	records, _ := c.meant(t)

@@ -63,6 +63,12 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 
 // Check reports whether a command that Decode returned can be done now.
 func (t *Table) Check(_ state.Time, c state.Command) error {
+	var l load
+	return t.checkWith(&l, c)
+}
+
+// checkWith is Check where a load comes before, to which it adds that of c.
+func (t *Table) checkWith(l *load, c state.Command) error {
 	own, is := c.(command)
 	if !is {
 		return interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is none", c)
@@ -70,22 +76,21 @@ func (t *Table) Check(_ state.Time, c state.Command) error {
 	if refusal := own.check(t); refusal != nil {
 		return refusal
 	}
-	var l load
-	own.weigh(t, &l)
-	if refusal := t.fits(&l); refusal != nil {
+	own.weigh(t, l)
+	if refusal := t.fits(l); refusal != nil {
 		return refusal
 	}
 	return nil
 }
 
 // CheckGroup is Check of commands that are done together: no resource is named
-// twice, and the limits count all of them. Each finds the table as it is before
-// the first.
-func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
+// twice, and the limits count for each what those before it change. But for
+// that, each finds the table as it is before the first.
+func (t *Table) CheckGroup(_ state.Time, all []state.Command) error {
 	var l load
 	named, gone := map[string]bool{}, map[string]bool{}
 	for _, c := range all {
-		if err := t.Check(now, c); err != nil {
+		if err := t.checkWith(&l, c); err != nil {
 			return err
 		}
 		if _, is := c.(*Clear); is && len(all) > 1 {
@@ -104,10 +109,6 @@ func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
 			return interrex.Errorf(interrex.KindInvalid, "group: %s is named twice: each resource is written or deleted once", split(own.target()))
 		}
 		named[own.target()] = true
-		own.weigh(t, &l)
-	}
-	if refusal := t.fits(&l); refusal != nil {
-		return refusal
 	}
 	return nil
 }
