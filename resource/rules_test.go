@@ -117,6 +117,11 @@ func TestAGenerationChangesWithTheContent(t *testing.T) {
 	write(true, resource.Write{Data: text("b"), Metadata: metadata(map[string]string{"a": "b"})})
 	write(true, resource.Write{Data: text("b"), OwnerLease: &l})
 	write(false, resource.Write{Data: text("b"), OwnerLease: &l})
+	m := fence("m", 1)
+	w.held[m] = true
+	write(true, resource.Write{Data: text("b"), OwnerLease: &m})
+	write(true, resource.Write{Data: text("b")})
+	write(true, resource.Write{Data: interrex.ResourceData{TypeURL: "other", Value: []byte("b")}})
 	write(true, resource.Write{Data: text("b")})
 	again := resource.Write{Data: text("b")}
 	again.ID.Type.GroupVersion = "v2"
@@ -330,6 +335,10 @@ func TestALeaseOwnsSoMany(t *testing.T) {
 		t.Errorf("two for one place: %v", err)
 	}
 	w.must(one)
+	m := fence("m", 1)
+	w.held[m] = true
+	other := w.must(&resource.Write{ID: id("test.v1.Server", "other"), OwnerLease: &m})
+	w.refused(&resource.Write{ID: id("test.v1.Server", "other"), OwnerLease: &l, Version: other.Revision.String()}, interrex.KindConflict)
 }
 
 func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
@@ -420,6 +429,21 @@ func TestLimitsAreSettings(t *testing.T) {
 	w.configure(map[string]string{"resources.max-count": "1", "resources.max-bytes": "1"})
 	w.must(&resource.Write{ID: id("test.v1.Server", "two"), Overwrite: true}) // it makes nothing larger
 	w.must(&resource.Delete{ID: web})
+}
+
+func TestAnOwnersNameCountsAgainstTheBytes(t *testing.T) {
+	w := newWorld(t)
+	before := w.table.Usage()
+	owner := id("test.v1.Server", "owner")
+	owner.UID = "of it"
+	w.must(&resource.Write{ID: id("test.v1.Server", "owned"), Owner: &owner})
+	alone := w.table.Usage().Bytes - before.Bytes
+	w.must(&resource.Delete{ID: id("test.v1.Server", "owned")})
+	w.must(&resource.Write{ID: id("test.v1.Server", "owned")})
+	if less := w.table.Usage().Bytes - before.Bytes; alone-less != int64(len(owner.Name)+len(owner.UID)) {
+		t.Errorf("%d bytes with an owner, %d without", alone, less)
+	}
+	w.must(&resource.Delete{ID: id("test.v1.Server", "owned")})
 }
 
 func TestACheckIsOfOneVersion(t *testing.T) {
