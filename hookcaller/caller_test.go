@@ -270,6 +270,17 @@ func TestAllHooksAreAskedAtOnceAndOneIsEnough(t *testing.T) {
 	}
 }
 
+func TestTheFirstVetoIsTheAnswer(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	call := &Call{done: make(chan struct{}), left: 4}
+	for _, verdict := range []error{nil, first, second, nil} {
+		call.answered(verdict)
+	}
+	if err := call.Wait(t.Context()); err != first {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestThe65thCallIsOverloaded(t *testing.T) {
 	c, _ := newCaller(t)
 	h := hook(serve(t, hung(t)))
