@@ -106,8 +106,13 @@ func TestAPositionOnlyRisesAndStaysWithItsHook(t *testing.T) {
 	if _, err := w.do(&webhook.Advance{Steps: []webhook.Step{step}}, ""); !errors.Is(err, interrex.ErrConflict) {
 		t.Errorf("the same again: %v", err)
 	}
+	w.must(&webhook.Advance{Steps: []webhook.Step{{Name: "a", Created: 1, To: 80}}}, "")
+	if h := w.table.Get("a"); h.SkippedFrom != 2 || h.SkippedTo != 9 || h.Skipped != 8 {
+		t.Errorf("a step that skips nothing leaves %+v", h.State())
+	}
+	w.must(&webhook.Advance{Steps: []webhook.Step{{Name: "a", Created: 1, To: 90, SkippedFrom: 85, SkippedTo: 86, Skipped: 2}}}, "")
 	w.must(&webhook.Set{Spec: spec("a")}, "")
-	if h := w.table.Get("a"); h.Position != 70 || h.SkippedFrom != 2 || h.SkippedTo != 9 || h.Skipped != 8 {
+	if h := w.table.Get("a"); h.Position != 90 || h.SkippedFrom != 85 || h.SkippedTo != 86 || h.Skipped != 10 {
 		t.Errorf("after a second set it is at %+v", h.State())
 	}
 	w.must(&webhook.Delete{Name: "a"}, "")
@@ -124,6 +129,18 @@ func TestAPositionOnlyRisesAndStaysWithItsHook(t *testing.T) {
 	w.must(&webhook.Set{Spec: before}, "")
 	if h := w.table.Get("a"); h.Position != 0 {
 		t.Errorf("a hook that is asked before has the position %d", h.Position)
+	}
+	step.Created = made.Created
+	if _, err := w.do(&webhook.Advance{Steps: []webhook.Step{step}}, ""); !errors.Is(err, interrex.ErrConflict) {
+		t.Errorf("a step of a hook that is asked before by now: %v", err)
+	}
+}
+
+func TestOnlyOperatorsChangeHooks(t *testing.T) {
+	for _, c := range []state.Command{&webhook.Set{}, &webhook.Delete{}, &webhook.Advance{}} {
+		if !c.About().Privileged {
+			t.Errorf("%T is for everybody", c)
+		}
 	}
 }
 
