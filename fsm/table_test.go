@@ -207,6 +207,7 @@ func TestAnswersAreKeptUpToSoManyBytes(t *testing.T) {
 			t.Fatalf("after %d: %q", i*len(ops), got)
 		}
 		r.Do(1, ops...)
+		r.Restart() // what was restored counts too
 	}
 	r.Do(1, ops[:8]...)
 	if got := answer(r.Do(1, first)[0]); !strings.Contains(got, "kept no more") {
@@ -364,6 +365,46 @@ func TestAMachineThatCannotRestoreIsStoppedAndTheRestGoesOn(t *testing.T) {
 type picky struct{ *notebook }
 
 func (picky) Restore([]byte) error { return errors.New("not mine") }
+
+// shaky panics where it should restore.
+type shaky struct{ *notebook }
+
+func (shaky) Restore([]byte) error { panic("not mine") }
+
+func TestAMachineThatPanicsAtARestoreIsStopped(t *testing.T) {
+	r := newReplica(t)
+	r.Do(1, r.op(t, "a", "id"))
+	tab := table(shaky{&notebook{}})
+	other := statetest.NewReplica(t, func() []state.Table { return []state.Table{tab, statetest.NewRegister()} })
+	if err := other.Restore(r.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if stop := tab.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked restoring a snapshot: not mine") {
+		t.Errorf("stopped: %+v", stop)
+	}
+}
+
+func TestASnapshotWhoseAnswersAreOutOfOrderIsRefused(t *testing.T) {
+	snapshot := func(mark byte, answers ...byte) []byte {
+		b := append([]byte{mark}, make([]byte, 32)...)
+		b = append(b, byte(len(answers)))
+		for _, revision := range answers {
+			b = append(b, revision, 0, 0, 0) // no kind, no text, no result
+		}
+		return append(b, 2, '{', '}')
+	}
+	tab := table(&notebook{})
+	if err := tab.Restore(1, bytes.NewReader(snapshot(3, 1, 3))); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"newer than the mark": snapshot(3, 1, 4), "twice": snapshot(3, 2, 2), "older": snapshot(3, 2, 1), "longer": append(snapshot(3, 1), 0),
+	} {
+		if err := tab.Restore(1, bytes.NewReader(b)); err == nil || !strings.Contains(err.Error(), "malformed") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
 
 func TestALeaderWhoseMachineIsStoppedTakesNoCommand(t *testing.T) {
 	r := newReplica(t)

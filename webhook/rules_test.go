@@ -67,6 +67,9 @@ func TestASecretIsMadeOnceAndKept(t *testing.T) {
 	if err != nil || len(minted) > state.MaxMinted || !strings.HasPrefix(string(minted), webhook.SecretPrefix) {
 		t.Errorf("Mint = %q, %v", minted, err)
 	}
+	if more, err := (&webhook.Set{Spec: spec("a"), Secret: "0123456789abcdef"}).Mint(strings.NewReader(strings.Repeat("x", 64))); more != nil || err != nil {
+		t.Errorf("for a hook with a secret %d bytes are minted: %v", len(more), err)
+	}
 	if err := (&webhook.Set{Spec: spec("a"), Secret: webhook.Secret(minted)}).Validate(); err != nil {
 		t.Errorf("what is made may not be given: %v", err)
 	}
@@ -76,7 +79,9 @@ func TestNoEventAndNoTextHasASecret(t *testing.T) {
 	w := newWorld(t)
 	w.must(&webhook.Set{Spec: spec("a"), Secret: "0123456789abcdef"}, "")
 	set := w.last.Events()
-	w.must(&webhook.Delete{Name: "a"}, "")
+	if reply := w.must(&webhook.Delete{Name: "a"}, ""); reply.Hook.Secret != "" || reply.Hook.Headers[0].Value != "" {
+		t.Error("the reply to a delete has secrets")
+	}
 	all := append(set, w.last.Events()...)
 	if len(all) != 2 || all[0].Kind != interrex.WebhookSet || all[1].Kind != interrex.WebhookDeleted || all[0].Key != "a" {
 		t.Fatalf("the events are %v", all)
@@ -112,7 +117,7 @@ func TestAPositionOnlyRisesAndStaysWithItsHook(t *testing.T) {
 	}
 	w.must(&webhook.Advance{Steps: []webhook.Step{{Name: "a", Created: 1, To: 90, SkippedFrom: 85, SkippedTo: 86, Skipped: 2}}}, "")
 	w.must(&webhook.Set{Spec: spec("a")}, "")
-	if h := w.table.Get("a"); h.Position != 90 || h.SkippedFrom != 85 || h.SkippedTo != 86 || h.Skipped != 10 {
+	if h := w.table.Get("a"); h.Created != 1 || h.Position != 90 || h.SkippedFrom != 85 || h.SkippedTo != 86 || h.Skipped != 10 {
 		t.Errorf("after a second set it is at %+v", h.State())
 	}
 	w.must(&webhook.Delete{Name: "a"}, "")
@@ -133,6 +138,9 @@ func TestAPositionOnlyRisesAndStaysWithItsHook(t *testing.T) {
 	step.Created = made.Created
 	if _, err := w.do(&webhook.Advance{Steps: []webhook.Step{step}}, ""); !errors.Is(err, interrex.ErrConflict) {
 		t.Errorf("a step of a hook that is asked before by now: %v", err)
+	}
+	if after := w.must(&webhook.Set{Spec: spec("a")}, "").Hook; after.Position != w.at || after.Created != made.Created {
+		t.Errorf("called after events again, it begins at %d, want %d; created at %d, want %d", after.Position, w.at, after.Created, made.Created)
 	}
 }
 
