@@ -25,9 +25,11 @@ type notebook struct {
 	bad   error  // of Snapshot
 	huge  bool   // is Snapshot
 	last  []byte // what was answered last, which is used again
+	got   fsm.Command
 }
 
 func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
+	n.got = c
 	text := string(c.Data)
 	defer clear(c.Data) // it is the machine's own
 	switch {
@@ -173,6 +175,15 @@ func TestARequestIDGetsItsAnswerAgain(t *testing.T) {
 			}
 			r.Restart()
 		}
+	}
+}
+
+func TestACommandSaysWhenItIs(t *testing.T) {
+	r := newReplica(t)
+	at := state.Time(90 * time.Minute)
+	r.Do(at, r.op(t, "a", ""))
+	if got := r.machine.got; got.Time != 90*time.Minute || !got.Wall.Equal(statetest.Wall(at)) || got.Revision != 1 {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -93,6 +94,9 @@ func TestNoEventAndNoTextHasASecret(t *testing.T) {
 		}
 	}
 	h := &webhook.Hook{Spec: spec("a"), Secret: "0123456789abcdef"}
+	if text, err := json.Marshal(h); err != nil || strings.Contains(string(text), "0123456789abcdef") || strings.Contains(string(text), "hidden") {
+		t.Errorf("JSON shows a secret: %s, %v", text, err)
+	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		if text := fmt.Sprintf(verb, *h) + fmt.Sprintf(verb, h.State()); strings.Contains(text, "0123456789abcdef") || strings.Contains(text, "hidden") || strings.Contains(text, "30313233") {
 			t.Errorf("%s shows a secret: %s", verb, text)
@@ -117,7 +121,8 @@ func TestAPositionOnlyRisesAndStaysWithItsHook(t *testing.T) {
 	}
 	w.must(&webhook.Advance{Steps: []webhook.Step{{Name: "a", Created: 1, To: 90, SkippedFrom: 85, SkippedTo: 86, Skipped: 2}}}, "")
 	w.must(&webhook.Set{Spec: spec("a")}, "")
-	if h := w.table.Get("a"); h.Created != 1 || h.Position != 90 || h.SkippedFrom != 85 || h.SkippedTo != 86 || h.Skipped != 10 {
+	h := w.table.Get("a")
+	if s := h.State(); h.Created != 1 || s.Position != 90 || s.SkippedFrom != 85 || s.SkippedTo != 86 || s.Skipped != 10 {
 		t.Errorf("after a second set it is at %+v", h.State())
 	}
 	w.must(&webhook.Delete{Name: "a"}, "")
