@@ -1,7 +1,9 @@
 package hookcaller
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +18,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -318,5 +321,27 @@ func TestEventsOfOneRevisionAreToldApart(t *testing.T) {
 	eventually(t, "it is not told", func() bool { return len(k.told()) == 3 })
 	if !slices.Equal(k.keys, []string{"9", "9.1", "10"}) {
 		t.Errorf("the keys are %v", k.keys)
+	}
+}
+
+func TestAChangeIsToldWithItsTagsInUTC(t *testing.T) {
+	wall := time.Date(2026, 3, 4, 5, 6, 7, 0, time.FixedZone("there", 3600))
+	b, err := changeOf(&state.Event{Revision: 7, Kind: interrex.UserChange, Wall: wall, Value: &change.User{Tags: []string{"a", "b"}}}, nil)
+	if want := `{"revision":"7","kind":"user","key":"","tags":["a","b"],"time":"2026-03-04T04:06:07Z","data":null}`; err != nil || string(b) != want {
+		t.Errorf("%s, %v, want %s", b, err, want)
+	}
+}
+
+// A call that the agent ends says nothing of the hook.
+func TestATellingThatTheAgentEndsIsNoFailure(t *testing.T) {
+	c, _ := newCaller(t)
+	entered := make(chan struct{})
+	wait := hung(t)
+	h := hook(serve(t, func(w http.ResponseWriter, r *http.Request) { close(entered); wait(w, r) }))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	mine := errors.New("mine")
+	go func() { <-entered; cancel(mine) }()
+	if err := c.tell(ctx, h, []byte("{}"), 7, 0); !errors.Is(err, mine) || c.Health(h).Failures != 0 {
+		t.Errorf("%v after %d failures", err, c.Health(h).Failures)
 	}
 }
