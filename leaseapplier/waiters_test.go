@@ -572,7 +572,7 @@ func waitersFillAnEntry(t *testing.T, others func(*testing.T, *rig) []*call) {
 		r.pass(2 * time.Second)
 		n := len(r.raft.written())
 		r.raft.set(func(m *memRaft) { m.holds = false })
-		r.pass(time.Second)
+		r.pass(patrol / 2) // before they are looked after
 		next := r.raft.written()[n:]
 		if len(next) == 0 {
 			t.Fatal("no other entry")
