@@ -360,9 +360,13 @@ func TestABreakerOpensAnswersByThePolicyAndCloses(t *testing.T) {
 func TestOneCallTriesWhetherAHookWorksAgain(t *testing.T) {
 	b := &breaker{}
 	at := time.Unix(0, 0)
-	for range openAfter {
+	b.left(at.Add(-time.Hour), "x")
+	for range openAfter - 1 {
 		b.enter(at)
 		b.left(at, "x")
+	}
+	if since := b.health(at).Since; !since.Equal(at.Add(-time.Hour)) {
+		t.Errorf("it fails since %v", since)
 	}
 	if b.enter(at.Add(minOpen - 1)) {
 		t.Error("it is called before its pause is over")
@@ -407,6 +411,15 @@ func TestASampleIsWhatTheHookIsFor(t *testing.T) {
 	c.Close()
 	if got := c.Test(t.Context(), h); got.Error != "this agent stops" {
 		t.Errorf("after Close: %+v", got)
+	}
+}
+
+func TestATestEndsWithItsAgent(t *testing.T) {
+	c, _ := newCaller(t)
+	wait := hung(t)
+	h := hook(serve(t, func(w http.ResponseWriter, r *http.Request) { go c.Close(); wait(w, r) }))
+	if got := c.Test(t.Context(), h); !strings.Contains(got.Error, "canceled") {
+		t.Errorf("%+v", got)
 	}
 }
 
