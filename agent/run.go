@@ -34,7 +34,7 @@ func (a *Agent) newRun() (*run, error) {
 		BounceDelay:      10 * time.Millisecond,
 		BackoffFactor:    1.2,
 		BackoffResetTime: time.Minute,
-		MaxDelay:         2 * time.Minute,
+		MaxDelay:         5 * time.Second,
 		Clock:            c.Clock,
 		Metrics:          dependency.DefaultMetrics(),
 		Logger:           r.set.EngineLogger(),

@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
@@ -78,6 +79,8 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "restart this agent with a program whose state machine is mended: it is restored from snapshot and log; leases are not affected; until then this agent makes no snapshots, and its log grows"},
 		{Name: "halted", Look: s.halted,
 			Do: "run the version that the others run; if it is this agent's disk, give it an empty directory"},
+		{Name: "log-lost", Look: s.logLost, After: time.Minute,
+			Do: "start the members that are missing; if none of them has more, recover from the member whose log ends last: see 'interrex agent repair --help'"},
 		{Name: "limit-near", Look: s.limitNear,
 			Do: "find the clients that use so much, or raise the setting that the text names; beyond the limit they are refused as overloaded"},
 		{Name: "member-silent", Look: s.memberSilent,
@@ -88,6 +91,8 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "give the database of lease holders a faster disk; leases are not affected"},
 		{Name: "projection-failing", Look: s.projectionFailing, After: electionGrace,
 			Do: "mend the database of lease holders; it is filled again by itself; leases are not affected"},
+		{Name: "quarantine", Look: s.inQuarantine,
+			Do: "see that the other members run: they send this agent what it lacks"},
 		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
 			Do: "start the agents that are silent, or mend the network to them: nothing can be written through this agent until then"},
 		{Name: "raft-down", Look: s.raftDown, After: restartGrace, Keep: again,
@@ -215,6 +220,7 @@ func (s *Set) certificateUnusable(time.Time) (found []alarm.Finding) {
 type vitals interface {
 	Disk() (d raftworker.DiskState, running bool)
 	Stuck() uint64
+	Quarantine() error
 }
 
 // disk says how raft's disk is: what a running raft knows, or why it ended.
@@ -440,6 +446,48 @@ func (s *Set) quorumLost(time.Time) []alarm.Finding {
 		text += "; silent: " + strings.Join(silent, ", ")
 	}
 	return alarm.Found(text)
+}
+
+func (s *Set) inQuarantine(time.Time) []alarm.Finding {
+	if err := s.quarantined(); err != nil {
+		return alarm.Found(err.Error())
+	}
+	return nil
+}
+
+// logLost is for a majority that has met and may elect nobody, since the log of
+// none of them has what one of them has stored.
+func (s *Set) logLost(time.Time) []alarm.Finding {
+	now, is := s.Present.now(), s.Leadership.Current()
+	if is.Leader || is.LeaderID != "" || now.running() == nil || now.transport == nil {
+		return nil
+	}
+	logs := map[string]transport.LogState{s.Present.ID(): now.transport.Self().Log}
+	for _, peer := range now.transport.Peers() {
+		logs[peer.ID] = peer.Log
+	}
+	if text := lostLog(s.members(now), logs); text != "" {
+		return alarm.Found(text)
+	}
+	return nil
+}
+
+func lostLog(members []api.Member, logs map[string]transport.LogState) string {
+	voters, met, short := 0, []string{}, false
+	for _, m := range members {
+		if m.Suffrage != voter {
+			continue
+		}
+		voters++
+		if log := logs[m.ID]; log.Life != "" && !m.Silent {
+			met = append(met, fmt.Sprintf("%s ends at index %d of term %d, and has stored up to index %d of term %d", m.ID, log.End.Index, log.End.Term, log.Floor.Index, log.Floor.Term))
+			short = short || log.End.Compare(log.Floor) < 0
+		}
+	}
+	if !short || len(met) <= voters/2 {
+		return ""
+	}
+	return "nobody may lead: " + strings.Join(met, "; ")
 }
 
 func (s *Set) raftDown(time.Time) []alarm.Finding {

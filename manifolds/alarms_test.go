@@ -24,6 +24,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
@@ -37,7 +38,7 @@ import (
 )
 
 // elsewhereTested are the conditions that need other agents: see package agent.
-var elsewhereTested = []string{"bootstrap-waiting", "fsm-snapshot-failed", "fsm-stopped", "member-silent", "peer-refused", "quorum-lost", "refused"}
+var elsewhereTested = []string{"bootstrap-waiting", "fsm-snapshot-failed", "fsm-stopped", "log-lost", "member-silent", "peer-refused", "quorum-lost", "refused"}
 
 // trouble makes something wrong, and gives what mends it.
 type trouble struct {
@@ -66,12 +67,14 @@ func changed(change func(*config.Config)) func(*testing.T, *Set) func() {
 
 // health is what a running raft knows of its disk.
 type health struct {
-	disk  raftworker.DiskState
-	stuck uint64
+	disk       raftworker.DiskState
+	stuck      uint64
+	quarantine error
 }
 
 func (h health) Disk() (raftworker.DiskState, bool) { return h.disk, true }
 func (h health) Stuck() uint64                      { return h.stuck }
+func (h health) Quarantine() error                  { return h.quarantine }
 
 func ails(h health) func(*testing.T, *Set) func() {
 	return func(_ *testing.T, s *Set) func() {
@@ -221,6 +224,7 @@ var troubles = map[string][]trouble{
 		runNotify(t, s, target)
 		return func() { close(target.hang) }
 	}, "12345 revisions behind"}},
+	"quarantine": {{ails(health{quarantine: errors.New("its log ends early")}), "its log ends early"}},
 	"raft-down": {
 		{fails(RaftName, errors.New("no leader")), "no leader"},
 	},
@@ -557,10 +561,31 @@ func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waits := []string{"api-down", "bootstrap-waiting", "certificate-unusable", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
+	waits := []string{"api-down", "bootstrap-waiting", "certificate-unusable", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
 	for _, c := range s.conditions() {
 		if slices.Contains(waits, c.Name) != (c.After >= time.Second) {
 			t.Errorf("%s is an alarm after %s", c.Name, c.After)
+		}
+	}
+}
+
+func TestAMajorityWhoseLogsAreShortIsSaid(t *testing.T) {
+	log := func(end, floor uint64) transport.LogState {
+		return transport.LogState{Life: "x", End: transport.Place{Term: 2, Index: end}, Floor: transport.Place{Term: 2, Index: floor}}
+	}
+	members := []api.Member{{ID: "a", Suffrage: voter}, {ID: "b", Suffrage: voter}, {ID: "c", Suffrage: voter, Silent: true}, {ID: "d", Suffrage: "nonvoter"}}
+	for name, c := range map[string]struct {
+		a, b transport.LogState
+		want string
+	}{
+		"both whole":               {log(5, 5), log(7, 7), ""},
+		"one short":                {log(5, 5), log(7, 9), "nobody may lead: a ends at index 5 of term 2, and has stored up to index 5 of term 2; b ends at index 7 of term 2, and has stored up to index 9 of term 2"},
+		"one short, and no quorum": {transport.LogState{}, log(7, 9), ""},
+	} {
+		// Who is silent does not count, nor who has no vote.
+		logs := map[string]transport.LogState{"a": c.a, "b": c.b, "c": log(1, 9), "d": log(1, 9)}
+		if got := lostLog(members, logs); got != c.want {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

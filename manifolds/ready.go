@@ -33,7 +33,7 @@ func (s *Set) ready() []api.Check {
 
 // quarantined says why nothing may be read from this agent.
 func (s *Set) quarantined() error {
-	if w := s.Present.now().raft; w != nil {
+	if w := s.Present.now().vitals; w != nil {
 		return w.Quarantine()
 	}
 	return nil
