@@ -52,6 +52,18 @@ func appendChanges(t *testing.T, a *agent.Agent, name string, n int) (last inter
 	return last
 }
 
+// fillSegment makes the agents begin another file of the log: what a snapshot
+// stands for is readable as long as the file takes entries.
+func fillSegment(t *testing.T, a *agent.Agent) {
+	t.Helper()
+	large := fmt.Appendf(nil, "%q", strings.Repeat("x", 500_000))
+	for range 40 { // of 16 MiB
+		if _, err := a.Changes().Append(t.Context(), interrex.AppendRequest{Data: large}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // followChanges reads a watch until a revision.
 func followChanges(ctx context.Context, t *testing.T, w interrex.ChangeWatch, last interrex.Revision) (all []string) {
 	t.Helper()
@@ -87,6 +99,7 @@ func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	seen := followChanges(ctx, t, w, before)
 	end := c.Agent(behind).Status().Log.LastIndex
 	c.Isolate(behind)
+	fillSegment(t, c.Agent(leader))
 	appendChanges(t, c.Agent(leader), "meanwhile", 6000) // more entries than stay behind a snapshot
 	eventually(t, "what comes next for the agent is in a snapshot alone", func() error {
 		if first := c.Agent(leader).Status().Log.FirstIndex; first <= end+1 {
@@ -98,6 +111,12 @@ func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	if err := c.Agent(behind).Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "a snapshot, which its log goes on from, has caught it up", func() error {
+		if first := c.Agent(behind).Status().Log.FirstIndex; first != 0 && first <= end+1 {
+			return fmt.Errorf("its log begins at %d", first)
+		}
+		return nil
+	})
 	last := appendChanges(t, c.Agent(other), "after", 3)
 	seen = append(seen, followChanges(ctx, t, w, last)...)
 	want := feed(t, c.Agent(leader), last)
