@@ -111,6 +111,7 @@ func (b *builder) fill(r batch, stamp state.Time) {
 	}
 	b.draft.room = state.MaxOperations - r.count
 	b.claimFreed(stamp)
+	var before []state.Command
 	for i := extends; i < len(r.all); i++ {
 		op := r.all[i]
 		b.draft.add(op)
@@ -118,7 +119,9 @@ func (b *builder) fill(r batch, stamp state.Time) {
 			continue
 		}
 		for _, c := range op.Each {
-			if !b.table.Frees(c, stamp) {
+			frees := b.table.Frees(before, c, stamp)
+			before = append(before, c)
+			if !frees {
 				continue
 			}
 			if l := b.waiters.lines[c.About().Key]; l != nil {

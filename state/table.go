@@ -180,8 +180,8 @@ type Waitable interface {
 	// wait for it, as a takeover by the holder does.
 	Passes(c Command) bool
 	// Frees reports whether c would leave its key free if it were applied at
-	// now.
-	Frees(c Command, now Time) bool
+	// now, behind the commands of before.
+	Frees(before []Command, c Command, now Time) bool
 	// Free reports whether k is free at now; if not, until is when it will be,
 	// as far as is known. 0: unknown, as for a pinned lease.
 	Free(k interrex.Key, now Time) (free bool, until Time)
