@@ -302,10 +302,10 @@ func (nd *node) eventsOf(ctx context.Context, path string, headers ...string) <-
 
 func TestServerSentEventsFollowTheFeedAndResume(t *testing.T) {
 	l, f := follower(t, cluster(t, 3))
-	first := l.appended(`{"data":1,"tags":["a"]}`)
+	first := l.appended(`{"data":"<&>","tags":["a"]}`)
 	f.waitFor(func() bool { return uint64(f.state.Revision()) >= first })
 	events := f.eventsOf(t.Context(), "/changes?tag=a&tag=b")
-	if e := <-events; e.id != fmt.Sprint(first) || e.kind != "user" || withoutTimes(e.data) != fmt.Sprintf(`{"_id":%d,"_ts":T,"tags":["a"],"data":1}`, first) {
+	if e := <-events; e.id != fmt.Sprint(first) || e.kind != "user" || withoutTimes(e.data) != fmt.Sprintf(`{"_id":%d,"_ts":T,"tags":["a"],"data":"<&>"}`, first) {
 		t.Errorf("%+v", e)
 	}
 	l.appended(`{"data":2,"tags":["c"]}`)
@@ -411,7 +411,7 @@ func TestAStreamOfEventsEndsWithItsReason(t *testing.T) {
 			synctest.Wait()
 		}
 		text, err := io.ReadAll(in)
-		if err != nil || !strings.Contains(string(text), "event: compacted\ndata: {\"error\":\"compacted: ") || !strings.HasPrefix(string(text), "id: 1\n") {
+		if err != nil || !strings.Contains(string(text), "event: compacted\ndata: {\"error\":\"compacted: ") || !strings.Contains(string(text), `,"first":`) || !strings.HasPrefix(string(text), "id: 1\n") {
 			t.Errorf("%s, %v", text, err)
 		}
 		ring.Close()
