@@ -177,6 +177,49 @@ func (unknown) DialLeader(context.Context) (net.Conn, error) {
 	return nil, errors.New("no leader is known")
 }
 
+// silent is reached, and ends each connection without an answer.
+type silent struct{ *replica }
+
+func (silent) DialLeader(context.Context) (net.Conn, error) {
+	here, there := net.Pipe()
+	go func() {
+		there.Read(make([]byte, 1<<10)) // whatever comes
+		there.Close()
+	}()
+	return here, nil
+}
+
+func TestAWriteWithoutAnAnswerMayHaveHappened(t *testing.T) {
+	p := newPair(t)
+	b := storage.NewBackend(silent{p.follower}, nil)
+	_, wrote := b.WriteCAS(t.Context(), thing("a"))
+	_, read := b.Read(t.Context(), storage.StrongConsistency, thing("a").ID)
+	for i, test := range []struct {
+		err     error
+		unknown bool
+	}{{wrote, true}, {b.DeleteCAS(t.Context(), thing("a").ID, "1"), true}, {read, false}} {
+		if !errors.Is(test.err, storage.ErrInconsistent) || errors.Is(test.err, interrex.ErrOutcomeUnknown) != test.unknown {
+			t.Errorf("call %d: %v", i, test.err)
+		}
+	}
+}
+
+func TestALeaseIsNeverHeldWhereThereAreNone(t *testing.T) {
+	res := thing("a")
+	res.OwnerLease = interrex.Fence{Key: interrex.Key{Namespace: "default", Name: "l"}, Token: 1}
+	if _, err := storage.NewMemory(nil).WriteCAS(t.Context(), res); !errors.Is(err, interrex.ErrNotHeld) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAnEmptyListOfTheLeadersIsNotNil(t *testing.T) {
+	p := newPair(t)
+	got, err := p.follower.backend.List(t.Context(), storage.StrongConsistency, storage.UnversionedTypeFrom(demo), tenancy, "")
+	if err != nil || got == nil || len(got) != 0 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestAStrongReadAtAFollowerSeesWhatWasWritten(t *testing.T) {
 	p := newPair(t)
 	for i := range 200 {
@@ -247,12 +290,12 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	if err := r.Commit(); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.Apply(items[0]); err == nil {
+		t.Error("after Commit more was taken")
+	}
 	r.Abort()
 	if err := r.Commit(); err != nil {
 		t.Error(err)
-	}
-	if err := r.Apply(items[0]); err == nil {
-		t.Error("after Commit more was taken")
 	}
 	if _, err := fresh.Read(t.Context(), storage.StrongConsistency, thing("b").ID); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("what was there before: %v", err)
