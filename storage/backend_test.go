@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/storage"
+	"github.com/interrex/interrex/watch"
 )
 
 var (
@@ -260,6 +261,9 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	owned := thing("owned")
 	owned.Owner = a.ID
 	owned = write(t, old, owned)
+	for i := range 8 {
+		write(t, old, thing(fmt.Sprint("more", i)))
+	}
 	write(t, fresh, thing("b"))
 	w, err := fresh.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
 	if err != nil {
@@ -274,9 +278,11 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	}
 	items := drain(t, old)
 	for _, item := range items {
-		if err := r.Apply(item); err != nil {
+		given := bytes.Clone(item)
+		if err := r.Apply(given); err != nil {
 			t.Fatal(err)
 		}
+		clear(given) // it is the caller's
 		for _, bad := range [][]byte{nil, []byte("garbage"), item[:len(item)-1], append(bytes.Clone(item), 0)} {
 			if r.Apply(bad) == nil {
 				t.Errorf("%q was taken", bad)
@@ -380,6 +386,41 @@ func TestAMalformedEntryIsAnErrorAndChangesNothing(t *testing.T) {
 	}
 	if !reflect.DeepEqual(drain(t, b), before) {
 		t.Error("it has changed something")
+	}
+}
+
+func TestAWatchThatIsOverGivesNothingMore(t *testing.T) {
+	b := storage.NewMemory(nil)
+	write(t, b, thing("a"))
+	w, err := b.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if e, err := w.Next(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("of a caller that has gone: %+v, %v", e, err)
+	}
+	w.Close()
+	if e, err := w.Next(t.Context()); err == nil || errors.Is(err, storage.ErrWatchClosed) {
+		t.Errorf("after its Close: %+v, %v", e, err)
+	}
+}
+
+func TestAWatchThatFallsBehindBeginsAnew(t *testing.T) {
+	b := storage.NewMemory(nil)
+	w, err := b.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	res := thing("a")
+	res.Data.Value = make([]byte, interrex.MaxData)
+	for range watch.DefaultMaxBytes/interrex.MaxData + 1 {
+		res = write(t, b, res)
+	}
+	if _, err := w.Next(t.Context()); !errors.Is(err, storage.ErrWatchClosed) {
+		t.Errorf("%v", err)
 	}
 }
 
