@@ -69,8 +69,12 @@ func (c *Clear) check(t *Table) *interrex.Error {
 	return nil
 }
 
-// weigh is part of command: it stands alone in a group, and makes the table smaller.
-func (c *Clear) weigh(*Table, *load) {}
+func (c *Clear) weigh(t *Table, l *load) {
+	records, _ := c.meant(t)
+	for _, r := range records {
+		l.replace(r, nil)
+	}
+}
 
 func (c *Clear) idle(t *Table) bool {
 	records, _ := c.meant(t)

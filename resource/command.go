@@ -63,40 +63,44 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 
 // Check reports whether a command that Decode returned can be done now.
 func (t *Table) Check(_ state.Time, c state.Command) error {
+	own, err := t.allowed(c)
+	if err != nil {
+		return err
+	}
 	var l load
-	return t.checkWith(&l, c)
-}
-
-// checkWith is Check where a load comes before, to which it adds that of c.
-func (t *Table) checkWith(l *load, c state.Command) error {
-	own, is := c.(command)
-	if !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is none", c)
-	}
-	if refusal := own.check(t); refusal != nil {
-		return refusal
-	}
-	own.weigh(t, l)
-	if refusal := t.fits(l); refusal != nil {
+	own.weigh(t, &l)
+	if refusal := t.fits(&l); refusal != nil {
 		return refusal
 	}
 	return nil
 }
 
+// allowed is Check without the limits of the whole table.
+func (t *Table) allowed(c state.Command) (command, error) {
+	own, is := c.(command)
+	if !is {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is none", c)
+	}
+	if refusal := own.check(t); refusal != nil {
+		return nil, refusal
+	}
+	return own, nil
+}
+
 // CheckGroup is Check of commands that are done together: no resource is named
-// twice, and the limits count for each what those before it change. But for
-// that, each finds the table as it is before the first.
+// twice, and the limits count all of them. Each finds the table as it is before
+// the first.
 func (t *Table) CheckGroup(_ state.Time, all []state.Command) error {
 	var l load
 	named, gone := map[string]bool{}, map[string]bool{}
 	for _, c := range all {
-		if err := t.checkWith(&l, c); err != nil {
+		own, err := t.allowed(c)
+		if err != nil {
 			return err
 		}
 		if _, is := c.(*Clear); is && len(all) > 1 {
 			return interrex.Errorf(interrex.KindInvalid, "group: a delete by prefix is no part of a group with other resources")
 		}
-		own := c.(command)
 		switch c := c.(type) {
 		case *Delete:
 			gone[c.target()] = true
@@ -109,6 +113,10 @@ func (t *Table) CheckGroup(_ state.Time, all []state.Command) error {
 			return interrex.Errorf(interrex.KindInvalid, "group: %s is named twice: each resource is written or deleted once", split(own.target()))
 		}
 		named[own.target()] = true
+		own.weigh(t, &l)
+	}
+	if refusal := t.fits(&l); refusal != nil {
+		return refusal
 	}
 	return nil
 }

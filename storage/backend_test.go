@@ -566,6 +566,18 @@ func TestABackendThatHasStoppedClosesConnections(t *testing.T) {
 	}
 }
 
+func TestAConnectionWaitsForRunForATime(t *testing.T) {
+	p := newPair(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := storage.NewBackend(p.follower, nil)
+		c := &closeNoted{}
+		b.HandleConnection(c)
+		if !c.closed {
+			t.Error("it is open")
+		}
+	})
+}
+
 // closeNoted is a connection that notes its end.
 type closeNoted struct {
 	net.Conn
