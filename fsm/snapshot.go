@@ -48,6 +48,7 @@ func (t *Table) machineSnapshot() (b []byte, err error) {
 			err = fmt.Errorf("the state machine's snapshot panicked: %v", p)
 		}
 	}()
+	defer t.enter()()
 	b, err = t.config.Machine.Snapshot()
 	if err != nil {
 		err = fmt.Errorf("the state machine's snapshot: %w", err)
