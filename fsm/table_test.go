@@ -39,6 +39,8 @@ func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
 		return nil, errors.New(strings.Repeat("\xff.", fsm.MaxError))
 	case text == "empty-handed":
 		return nil, (*mute)(nil)
+	case text == "nothing":
+		return nil, (*interrex.Error)(nil)
 	case text == "later":
 		return nil, interrex.Errorf(interrex.KindOverloaded, "ask later")
 	case strings.HasPrefix(text, "no"):
@@ -135,9 +137,9 @@ func answer(r state.Result) string {
 func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 	r := newReplica(t)
 	for i, c := range []struct{ text, want string }{
-		{"a", "1 a"}, {"no way", "conflict: no way"}, {"gone", "not found: it is gone"}, {"later", "conflict: overloaded: ask later"},
-		{"large", "too large: result: the state machine gave"}, {"b", "2 b"}, {"panic", "outcome unknown: the command is in the log at revision 7"},
-		{"c", "outcome unknown: the command is in the log at revision 8"},
+		{"a", "1 a"}, {"no way", "conflict: no way"}, {"gone", "not found: it is gone"}, {"later", "conflict: overloaded: ask later"}, {"nothing", ""},
+		{"large", "too large: result: the state machine gave"}, {"b", "2 b"}, {"panic", "outcome unknown: the command is in the log at revision 8"},
+		{"c", "outcome unknown: the command is in the log at revision 9"},
 	} {
 		op := state.Operation{Table: state.FSMTable, Data: []byte(c.text)}
 		res := r.Do(state.Time(i), op)[0]
@@ -151,7 +153,7 @@ func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 	if r.State.Halted() != nil {
 		t.Errorf("the state is halted: %v", r.State.Halted())
 	}
-	if stop := r.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked applying the command at revision 7: told to") {
+	if stop := r.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked applying the command at revision 8: told to") {
 		t.Errorf("stopped: %+v", stop)
 	}
 }
