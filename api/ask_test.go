@@ -14,6 +14,7 @@ import (
 
 	"github.com/juju/clock"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -388,6 +389,13 @@ func TestTestSaysWhatAHookAnswers(t *testing.T) {
 	}
 	if r := f.curl("WebhookService/Test", `{"name":"other"}`); r.status != 404 {
 		t.Errorf("%d %s", r.status, r.body)
+	}
+	s := f.stream(t.Context(), f.url)
+	s.send(op(1, interrexv1.WebhookServiceTestProcedure, &interrexv1.WebhookServiceTestRequest{Name: "guard"}))
+	got := s.answers(1)[1]
+	var m interrexv1.WebhookServiceTestResponse
+	if err := proto.Unmarshal(got.GetBody(), &m); err != nil || got.GetError() != nil || m.GetStatus() != 201 {
+		t.Errorf("on a stream: %v, %v", got, err)
 	}
 }
 
