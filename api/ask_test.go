@@ -348,6 +348,19 @@ func TestTooManyCallsAreOverloaded(t *testing.T) {
 	s.answers(hookcaller.MaxCalls)
 }
 
+func TestWhatAHookLacksIsNamed(t *testing.T) {
+	nd := cluster(t, 1, withHooks(t))[0]
+	for body, want := range map[string]string{
+		`{}`:                               "name: ",
+		`{"name":"a"}`:                     "url: http://HOST/PATH or https://HOST/PATH is needed",
+		`{"url":"http://:80/","name":"a"}`: "url: it cannot be parsed",
+	} {
+		if r := nd.curl("WebhookService/Set", `{"webhook":`+body+`}`); r.status != 400 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", body, r.status, r.body)
+		}
+	}
+}
+
 func TestASecretIsShownOnce(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	set := `{"webhook":{"name":"a","url":"http://127.0.0.1:1/","headers":{"Authorization":"hidden"}},"request_id":"r"%s}`
