@@ -31,6 +31,14 @@ func (s *Server) catchUp(ctx context.Context, c caller, to interrex.Revision) (e
 	return s.current(ctx, c)
 }
 
+// notAhead refuses to read on after a revision that the cluster has not reached.
+func (s *Server) notAhead(ctx context.Context, c caller, since interrex.Revision) error {
+	if !s.ahead(since) {
+		return nil
+	}
+	return s.refuseFuture(since, s.catchUp(ctx, c, since))
+}
+
 // refuseFuture returns why a watch cannot begin after a revision that was ahead
 // of this agent, which has tried to catch up since, with the error lag; nil: it
 // has reached it.

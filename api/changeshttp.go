@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,6 +87,9 @@ func (p plainChanges) handle(do func(http.ResponseWriter, *http.Request) error) 
 func (s *Server) plain(off string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := s.served(off, callerOf(r.Context()))
+		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
+			err = interrex.Errorf(interrex.KindInvalid, "?%s: it cannot be read: %v", r.URL.RawQuery, bad)
+		}
 		if err == nil {
 			err = s.calls.enter()
 		}
@@ -123,11 +129,16 @@ func plainError(w http.ResponseWriter, err error) {
 	if wait := wire.RetryAfter(err); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
 	}
+	plainAnswer(w, status, shownError(detail))
+}
+
+// shownError is an error as plain HTTP shows it.
+func shownError(detail *interrex.Error) map[string]any {
 	answer := map[string]any{"error": detail.Error()}
 	if detail.FirstRevision > 0 {
 		answer["first"] = uint64(detail.FirstRevision)
 	}
-	plainAnswer(w, status, answer)
+	return answer
 }
 
 // plainAnswer answers with JSON.
@@ -139,15 +150,18 @@ func plainAnswer(w http.ResponseWriter, status int, answer any) {
 	_ = to.Encode(answer) // the caller has gone
 }
 
-// onlyQuery refuses parameters that mean nothing.
+// onlyQuery refuses parameters that mean nothing, and one that stands there
+// twice, unless its name has an asterisk here.
 func onlyQuery(q url.Values, names ...string) error {
-	for name := range q {
-		known := false
-		for _, n := range names {
-			known = known || n == name
-		}
-		if !known {
-			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are %s", name, strings.Join(names, ", "))
+	for name, values := range q {
+		switch {
+		case slices.Contains(names, name+"*"):
+		case len(names) == 0:
+			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are none", name)
+		case !slices.Contains(names, name):
+			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
+		case len(values) > 1:
+			return interrex.Errorf(interrex.KindInvalid, "?%s: it stands there %d times", name, len(values))
 		}
 	}
 	return nil
@@ -197,7 +211,7 @@ func listOf(q url.Values, name string) (all []string) {
 // request reads the parameters of a list.
 func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListRequest, error) {
 	q := r.URL.Query()
-	err := onlyQuery(q, "since", "limit", "block", "tag", "kind", "prefix")
+	err := onlyQuery(q, "since", "limit", "block", "tag*", "kind*", "prefix")
 	since, e1 := number(q, "since", 64)
 	limit, e2 := number(q, "limit", 32)
 	block, e3 := period(q, "block")
@@ -212,9 +226,6 @@ func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListReq
 	}
 	if len(m.Kinds) == 0 {
 		m.Kinds = []string{interrex.UserChange}
-	}
-	if len(m.Kinds) == 1 && m.Kinds[0] == "*" {
-		m.Kinds = nil
 	}
 	return m, nil
 }
@@ -234,14 +245,17 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q, block, err := query(m)
+	q, block, err := p.changes.query(m)
 	if err != nil {
 		return err
 	}
-	if accepts(r, "text/event-stream") {
+	if accepts(r, "text/event-stream") && r.Method != http.MethodHead {
 		return p.stream(w, r, q)
 	}
 	if err := p.server.begun(); err != nil {
+		return err
+	}
+	if err := p.server.notAhead(r.Context(), callerOf(r.Context()), q.Since); err != nil {
 		return err
 	}
 	page, err := p.changes.page(r.Context(), q, block)
@@ -278,6 +292,9 @@ func accepts(r *http.Request, want string) bool {
 }
 
 func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
+	if err := onlyQuery(r.URL.Query()); err != nil {
+		return err
+	}
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 	if err != nil {
 		return interrex.Errorf(interrex.KindInvalid, "change %q: its id is a number", r.PathValue("id"))
@@ -300,8 +317,11 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 // append takes an object with data, or any other JSON, which is the data.
 func (p plainChanges) append(w http.ResponseWriter, r *http.Request) error {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		plainAnswer(w, http.StatusUnsupportedMediaType, map[string]string{"error": "invalid: Content-Type: a change is application/json"})
+		plainAnswer(w, http.StatusUnsupportedMediaType, map[string]string{"error": "invalid: Content-Type: a change is JSON: send the header Content-Type: application/json"})
 		return nil
+	}
+	if err := onlyQuery(r.URL.Query()); err != nil {
+		return err
 	}
 	body, err := plainBody(w, r)
 	if err != nil {
@@ -330,6 +350,9 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: not all of it has come in time")
 	}
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "body: it ends too early: %v", err)
@@ -360,12 +383,12 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 
 // changeOf reads what is appended.
 func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
-	if err := change.ValidateData(string(body)); err != nil && interrex.KindOf(err) != interrex.KindTooLarge {
-		return nil, err
-	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil || object["data"] == nil {
 		return &interrexv1.ChangeServiceAppendRequest{Json: string(body)}, nil
+	}
+	if _, err := valueOf(body); err != nil {
+		return nil, errNotForAll()
 	}
 	m := &interrexv1.ChangeServiceAppendRequest{Json: string(object["data"])}
 	for name, text := range object {
@@ -407,10 +430,8 @@ func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Qu
 		}
 		q.Since = interrex.Revision(n)
 	}
-	if p.server.ahead(q.Since) {
-		if err := p.server.refuseFuture(q.Since, p.server.catchUp(r.Context(), callerOf(r.Context()), q.Since)); err != nil {
-			return err
-		}
+	if err := p.server.notAhead(r.Context(), callerOf(r.Context()), q.Since); err != nil {
+		return err
 	}
 	return p.server.events(w, r, q.Since, q.Matches, func(e *state.Event) (string, any, error) {
 		one, err := p.changes.plain(e, p.server.config.State)
@@ -453,7 +474,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.R
 			continue
 		case err != nil:
 			_ = send(func() error {
-				return errors.Join(sendEvent(w, 0, endKind(err), map[string]string{"error": err.Error()}), flush())
+				return errors.Join(sendEvent(w, 0, endKind(err), shownError(wire.FromDetail(wire.Detail(err)))), flush())
 			})
 			return nil
 		}
@@ -482,15 +503,17 @@ func endKind(err error) string {
 
 // sendEvent writes one event.
 func sendEvent(w io.Writer, id interrex.Revision, kind string, data any) error {
-	text, err := json.Marshal(data)
-	if err != nil {
+	var text bytes.Buffer
+	if id > 0 {
+		fmt.Fprintf(&text, "id: %d\n", id)
+	}
+	fmt.Fprintf(&text, "event: %s\ndata: ", kind)
+	to := json.NewEncoder(&text) // one line
+	to.SetEscapeHTML(false)
+	if err := to.Encode(data); err != nil {
 		return err
 	}
-	if id > 0 {
-		_, err = fmt.Fprintf(w, "id: %d\n", id)
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, text)
-	}
+	text.WriteByte('\n')
+	_, err := w.Write(text.Bytes())
 	return err
 }

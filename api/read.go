@@ -62,6 +62,12 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 	if r.method.await == nil || err != nil {
 		return s.look(r, err)
 	}
+	if q, is := r.message.(interface{ GetSince() uint64 }); is {
+		err = s.notAhead(ctx, r.caller, interrex.Revision(q.GetSince()))
+	}
+	if err != nil {
+		return outcome{err: err}
+	}
 	return s.await(ctx, r)
 }
 

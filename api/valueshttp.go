@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -10,8 +11,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/change"
@@ -19,6 +22,10 @@ import (
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/wire"
 )
+
+// maxValue is how many bytes a value has at most: those of a resource's data,
+// less what makes an interrex.v1.Value of them.
+const maxValue = interrex.MaxData - 4
 
 // HeaderVersion is the version of a value in plain HTTP.
 const HeaderVersion = "Interrex-Version"
@@ -336,8 +343,8 @@ func answered(w http.ResponseWriter, revision uint64, answer map[string]any) {
 // valueToWrite is the request to write a value: whatever is stored, only the
 // version, or only if there is none.
 func valueToWrite(id interrex.ResourceID, value []byte, version string, create bool) (*interrexv1.ResourceServiceWriteRequest, error) {
-	if len(value) > interrex.MaxData {
-		return nil, interrex.Errorf(interrex.KindTooLarge, "value: at most %d bytes are allowed, not %d", interrex.MaxData, len(value))
+	if len(value) > maxValue {
+		return nil, interrex.Errorf(interrex.KindTooLarge, "value: at most %d bytes are allowed, not %d", maxValue, len(value))
 	}
 	data, err := wire.Value(value)
 	return &interrexv1.ResourceServiceWriteRequest{
@@ -352,6 +359,9 @@ func (p plainValues) remove(w http.ResponseWriter, r *http.Request, id interrex.
 	version, err := ifMatch(r)
 	if err != nil {
 		return err
+	}
+	if r.Header.Get("If-None-Match") != "" {
+		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: it is for PUT: leave it out")
 	}
 	m := &interrexv1.ResourceServiceDeleteRequest{Id: wire.ResourceID(id), Version: version}
 	if err := plainEnvelope(r, &m.RequestId, &m.Attempt, &m.Fence); err != nil {
@@ -432,6 +442,25 @@ func (o plainOperation) request(namespace string) (proto.Message, error) {
 	return nil, interrex.Errorf(interrex.KindInvalid, "it is none of put, delete and check, or several")
 }
 
+// operationsOf reads the body of a POST /kv. encoding/json alone would change what
+// is not UTF-8, and take the last of two names.
+func operationsOf(body []byte) ([]plainOperation, error) {
+	var in struct {
+		Operations []plainOperation `json:"operations"`
+	}
+	err := protojson.Unmarshal(body, &structpb.Struct{})
+	if err == nil {
+		from := json.NewDecoder(bytes.NewReader(body))
+		from.DisallowUnknownFields()
+		err = from.Decode(&in)
+	}
+	if err != nil {
+		why := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
+		return nil, interrex.Errorf(interrex.KindInvalid, `body: it is not one {"operations": [...]} of put, delete and check: %s`, shortened(why, maxShownReason))
+	}
+	return in.Operations, nil
+}
+
 func (p plainValues) group(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	if err := onlyQuery(q, "namespace"); err != nil {
@@ -441,16 +470,12 @@ func (p plainValues) group(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var in struct {
-		Operations []plainOperation `json:"operations"`
-	}
-	from := json.NewDecoder(strings.NewReader(string(body)))
-	from.DisallowUnknownFields()
-	if err := from.Decode(&in); err != nil || from.More() {
-		return interrex.Errorf(interrex.KindInvalid, `body: it is not one {"operations": [...]} of put, delete and check: %v`, err)
+	operations, err := operationsOf(body)
+	if err != nil {
+		return err
 	}
 	m := &interrexv1.GroupRequest{}
-	for i, o := range in.Operations {
+	for i, o := range operations {
 		one, err := o.request(q.Get("namespace"))
 		var packed *anypb.Any
 		if err == nil {

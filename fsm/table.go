@@ -159,13 +159,11 @@ func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 
 // do lets the machine do one command; nil: it has panicked, and is stopped.
 func (t *Table) do(turn *state.Turn, data []byte) (a *answer) {
-	if !t.guarded(fmt.Sprintf("applying the command at revision %d", turn.Revision), func() {
+	t.guarded(fmt.Sprintf("applying the command at revision %d", turn.Revision), func() {
 		result, err := t.config.Machine.Apply(Command{
 			Data: bytes.Clone(data), Revision: turn.Revision, Time: time.Duration(turn.Now), Wall: turn.Wall})
-		a = answerOf(turn.Revision, result, err) // here: an error's text is the machine's code too
-	}) {
-		return nil
-	}
+		a = answerOf(turn.Revision, result, err) // it calls the error's methods, which are the machine's
+	})
 	return a
 }
 

@@ -7,6 +7,7 @@
 package wire
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -126,8 +127,8 @@ func Optional(d time.Duration) *durationpb.Duration {
 	return durationpb.New(d)
 }
 
-// Count converts a number for the wire, where none is below zero.
-func Count(n int) uint32 { return uint32(max(n, 0)) }
+// Count converts a number for the wire: the nearest that it has.
+func Count(n int) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }
 
 // Fence returns the message of a fence, nil for the zero Fence.
 func Fence(f interrex.Fence) *interrexv1.Fence {
