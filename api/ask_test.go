@@ -14,6 +14,7 @@ import (
 
 	"github.com/juju/clock"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -347,6 +348,19 @@ func TestTooManyCallsAreOverloaded(t *testing.T) {
 	s.answers(hookcaller.MaxCalls)
 }
 
+func TestWhatAHookLacksIsNamed(t *testing.T) {
+	nd := cluster(t, 1, withHooks(t))[0]
+	for body, want := range map[string]string{
+		`{}`:                               "name: ",
+		`{"name":"a"}`:                     "url: http://HOST/PATH or https://HOST/PATH is needed",
+		`{"url":"http://:80/","name":"a"}`: "url: it cannot be parsed",
+	} {
+		if r := nd.curl("WebhookService/Set", `{"webhook":`+body+`}`); r.status != 400 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", body, r.status, r.body)
+		}
+	}
+}
+
 func TestASecretIsShownOnce(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	set := `{"webhook":{"name":"a","url":"http://127.0.0.1:1/","headers":{"Authorization":"hidden"}},"request_id":"r"%s}`
@@ -388,6 +402,13 @@ func TestTestSaysWhatAHookAnswers(t *testing.T) {
 	}
 	if r := f.curl("WebhookService/Test", `{"name":"other"}`); r.status != 404 {
 		t.Errorf("%d %s", r.status, r.body)
+	}
+	s := f.stream(t.Context(), f.url)
+	s.send(op(1, interrexv1.WebhookServiceTestProcedure, &interrexv1.WebhookServiceTestRequest{Name: "guard"}))
+	got := s.answers(1)[1]
+	var m interrexv1.WebhookServiceTestResponse
+	if err := proto.Unmarshal(got.GetBody(), &m); err != nil || got.GetError() != nil || m.GetStatus() != 201 {
+		t.Errorf("on a stream: %v, %v", got, err)
 	}
 }
 

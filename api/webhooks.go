@@ -56,7 +56,7 @@ func setWebhook(m *interrexv1.WebhookServiceSetRequest) (state.Command, error) {
 		c.Headers = append(c.Headers, webhook.Header{Name: http.CanonicalHeaderKey(name), Value: webhook.Secret(value)})
 	}
 	slices.SortFunc(c.Headers, func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) })
-	if u, err := url.Parse(c.URL); err != nil || u.Hostname() == "" {
+	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Hostname() == "") {
 		in.Fail(interrex.Errorf(interrex.KindInvalid, "url: it cannot be parsed: http://HOST/PATH or https://HOST/PATH is needed"))
 	}
 	return c, in.Err

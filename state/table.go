@@ -43,7 +43,8 @@ type Reply any
 // Decode and the codec of replies run with or without it.
 //
 // Nothing in Check, Apply and Tick may depend on anything but the table, the
-// Turn and the operation: no clock, no map order, no random number.
+// Turn and the operation: no clock, no map order, no random number. A panic where
+// the log is applied halts the whole agent, leases too, and after a restart again.
 type Table interface {
 	Name() string
 	ID() TableID
@@ -74,7 +75,8 @@ type Table interface {
 	// work is done while the view is written, beside further Applies.
 	Freeze() View
 	// Restore replaces the table by what a View of the given version wrote, up
-	// to the end of r. On an error it has changed nothing.
+	// to the end of r. What is cut, or goes on behind its end, is an error. On an
+	// error it has changed nothing.
 	Restore(version uint16, r io.Reader) error
 
 	// AppendReply and DecodeReply are the codec of the replies that stand in

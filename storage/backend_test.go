@@ -566,6 +566,13 @@ func TestABackendThatHasStoppedClosesConnections(t *testing.T) {
 	}
 }
 
+func TestThroughNothingIsNoHandle(t *testing.T) {
+	b := storage.NewBackend(storage.Through(nil), nil)
+	if _, err := b.WriteCAS(t.Context(), thing("a")); interrex.KindOf(err) != interrex.KindDisabled {
+		t.Error(err)
+	}
+}
+
 func TestAConnectionWaitsForRunForATime(t *testing.T) {
 	p := newPair(t)
 	synctest.Test(t, func(t *testing.T) {
