@@ -119,6 +119,8 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 		{"POST", "/kv", `{"operations":[{}]}`, 400, "operation 1: it is none of"},
 		{"POST", "/kv", `{"operations":[{"put":{"key":"k"}}]}`, 400, "give one of value and value_base64"},
 		{"POST", "/kv", `{"sets":[]}`, 400, "unknown field"},
+		{"POST", "/kv", `{"operations":[]} {}`, 400, "something follows it"},
+		{"POST", "/kv", ``, 400, "it is empty"},
 		{"POST", "/kv", `{"operations":[]}`, 400, "1 to 64"},
 	} {
 		nd.expect(nd.kv(c.method, c.path, c.body), c.status, c.want)
