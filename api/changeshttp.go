@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -33,9 +32,6 @@ const (
 
 // maxPlainBody is the largest body of a request of plain HTTP.
 const maxPlainBody = wire.MaxBody
-
-// heartbeat is how often a stream of events without any sends a comment.
-const heartbeat = 15 * time.Second
 
 // plainChange is a change as GET /changes shows it.
 type plainChange struct {
@@ -400,97 +396,12 @@ func made[A any, PA wire.Message[A]](o outcome, to PA) error {
 
 // stream sends changes as server-sent events.
 func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Query) error {
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		n, err := strconv.ParseUint(last, 10, 64)
-		if err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %q is no revision", last)
-		}
-		q.Since = interrex.Revision(n)
+	since, err := p.server.resumed(r, q.Since)
+	if err != nil {
+		return err
 	}
-	if p.server.ahead(q.Since) {
-		if err := p.server.refuseFuture(q.Since, p.server.catchUp(r.Context(), callerOf(r.Context()), q.Since)); err != nil {
-			return err
-		}
-	}
-	return p.server.events(w, r, q.Since, q.Matches, func(e *state.Event) (string, any, error) {
+	return p.server.events(w, r, eventSource{since: since, match: q.Matches, show: func(e *state.Event) (sentEvent, error) {
 		one, err := p.changes.plain(e, p.server.config.State)
-		return e.Kind, one, err
-	})
-}
-
-// events sends server-sent events: each with its revision as id, so that whoever
-// comes again with Last-Event-ID misses nothing, a comment where there is nothing
-// for long, and the end by an event called after its error's kind.
-func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.Revision, match func(*state.Event) bool, show func(*state.Event) (kind string, data any, err error)) error {
-	watcher, err := s.config.Ring.Watch(since, match)
-	if err != nil {
-		return err
-	}
-	defer watcher.Close()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusOK)
-	send := s.sender(r.Context())
-	flush := http.NewResponseController(w).Flush
-	if send(flush) != nil {
-		return nil
-	}
-	for {
-		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
-		events, err := watcher.Next(ctx)
-		cancel()
-		switch {
-		case r.Context().Err() != nil:
-			return nil
-		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
-			err = send(func() error {
-				_, err := fmt.Fprint(w, ": nothing\n\n")
-				return errors.Join(err, flush())
-			})
-			if err != nil {
-				return nil
-			}
-			continue
-		case err != nil:
-			_ = send(func() error {
-				return errors.Join(sendEvent(w, 0, endKind(err), map[string]string{"error": err.Error()}), flush())
-			})
-			return nil
-		}
-		err = send(func() error {
-			for i := range events {
-				kind, data, err := show(&events[i])
-				if err == nil {
-					err = sendEvent(w, events[i].Revision, kind, data)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return flush()
-		})
-		if err != nil {
-			return nil // the caller has gone, or does not read
-		}
-	}
-}
-
-// endKind is the name of the event with which a stream ends.
-func endKind(err error) string {
-	return strings.ReplaceAll(string(orElse(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
-}
-
-// sendEvent writes one event.
-func sendEvent(w io.Writer, id interrex.Revision, kind string, data any) error {
-	text, err := json.Marshal(data)
-	if err != nil {
-		return err
-	}
-	if id > 0 {
-		_, err = fmt.Fprintf(w, "id: %d\n", id)
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, text)
-	}
-	return err
+		return sentEvent{kind: e.Kind, data: one}, err
+	}})
 }

@@ -53,6 +53,9 @@ func (p plainValues) one(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
+		if accepts(r, "text/event-stream") {
+			return p.followOne(w, r, id)
+		}
 		return p.get(w, r, id)
 	case http.MethodPut:
 		return p.put(w, r, id)
@@ -65,6 +68,9 @@ func (p plainValues) one(w http.ResponseWriter, r *http.Request) error {
 func (p plainValues) all(w http.ResponseWriter, r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
+		if accepts(r, "text/event-stream") {
+			return p.followAll(w, r)
+		}
 		return p.list(w, r)
 	case http.MethodDelete:
 		return p.clear(w, r)
