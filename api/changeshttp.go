@@ -240,6 +240,9 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err := p.server.begun(); err != nil {
 		return err
 	}
+	if err := p.server.arrive(r.Context(), callerOf(r.Context()), q.Since); err != nil {
+		return err
+	}
 	page, err := p.changes.page(r.Context(), q, block)
 	if err != nil {
 		return err

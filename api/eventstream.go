@@ -47,10 +47,7 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 		}
 		since = interrex.Revision(n)
 	}
-	if !s.ahead(since) {
-		return since, nil
-	}
-	return since, s.refuseFuture(since, s.catchUp(r.Context(), callerOf(r.Context()), since))
+	return since, s.arrive(r.Context(), callerOf(r.Context()), since)
 }
 
 // events sends server-sent events: the last one of each revision has that as its

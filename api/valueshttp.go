@@ -203,10 +203,8 @@ func showValue(w http.ResponseWriter, m *interrexv1.ResourceServiceReadResponse,
 // exists. false: it was not.
 func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interrex.Revision, block time.Duration) (changed bool, err error) {
 	s := p.server
-	if s.ahead(since) {
-		if err := s.refuseFuture(since, s.catchUp(r.Context(), callerOf(r.Context()), since)); err != nil {
-			return false, err
-		}
+	if err := s.arrive(r.Context(), callerOf(r.Context()), since); err != nil {
+		return false, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), block)
 	defer cancel()
