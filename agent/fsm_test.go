@@ -362,6 +362,13 @@ func TestAnAgentWithoutAMachineTakesNoCommand(t *testing.T) {
 	}
 }
 
+func TestAMachineThatIsNilIsNamed(t *testing.T) {
+	a := newAgent(t, agent.Config{Logger: quiet(t).Logger, FSM: func() agent.FSM { return nil }})
+	if err := a.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "Config.FSM returned nil") {
+		t.Error(err)
+	}
+}
+
 func TestAgentsWithAndWithoutAMachineRefuseEachOther(t *testing.T) {
 	ca, err := transport.DevCA()
 	if err != nil {

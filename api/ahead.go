@@ -31,9 +31,9 @@ func (s *Server) catchUp(ctx context.Context, c caller, to interrex.Revision) (e
 	return s.current(ctx, c)
 }
 
-// arrive waits, for at most ReadWait, until this agent has reached a revision
+// notAhead waits, for at most ReadWait, until this agent has reached a revision
 // after which something is asked for; the error is that of refuseFuture.
-func (s *Server) arrive(ctx context.Context, c caller, since interrex.Revision) error {
+func (s *Server) notAhead(ctx context.Context, c caller, since interrex.Revision) error {
 	if !s.ahead(since) {
 		return nil
 	}

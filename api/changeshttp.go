@@ -8,6 +8,8 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +82,9 @@ func (p plainChanges) handle(do func(http.ResponseWriter, *http.Request) error) 
 func (s *Server) plain(off string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := s.served(off, callerOf(r.Context()))
+		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
+			err = interrex.Errorf(interrex.KindInvalid, "?%s: it cannot be read: %v", r.URL.RawQuery, bad)
+		}
 		if err == nil {
 			err = s.calls.enter()
 		}
@@ -119,11 +124,16 @@ func plainError(w http.ResponseWriter, err error) {
 	if wait := wire.RetryAfter(err); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
 	}
+	plainAnswer(w, status, shownError(detail))
+}
+
+// shownError is an error as plain HTTP shows it.
+func shownError(detail *interrex.Error) map[string]any {
 	answer := map[string]any{"error": detail.Error()}
 	if detail.FirstRevision > 0 {
 		answer["first"] = uint64(detail.FirstRevision)
 	}
-	plainAnswer(w, status, answer)
+	return answer
 }
 
 // plainAnswer answers with JSON.
@@ -135,15 +145,18 @@ func plainAnswer(w http.ResponseWriter, status int, answer any) {
 	_ = to.Encode(answer) // the caller has gone
 }
 
-// onlyQuery refuses parameters that mean nothing.
+// onlyQuery refuses parameters that mean nothing, and one that stands there
+// twice, unless its name has an asterisk here.
 func onlyQuery(q url.Values, names ...string) error {
-	for name := range q {
-		known := false
-		for _, n := range names {
-			known = known || n == name
-		}
-		if !known {
-			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are %s", name, strings.Join(names, ", "))
+	for name, values := range q {
+		switch {
+		case slices.Contains(names, name+"*"):
+		case len(names) == 0:
+			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are none", name)
+		case !slices.Contains(names, name):
+			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
+		case len(values) > 1:
+			return interrex.Errorf(interrex.KindInvalid, "?%s: it stands there %d times", name, len(values))
 		}
 	}
 	return nil
@@ -193,7 +206,7 @@ func listOf(q url.Values, name string) (all []string) {
 // request reads the parameters of a list.
 func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListRequest, error) {
 	q := r.URL.Query()
-	err := onlyQuery(q, "since", "limit", "block", "tag", "kind", "prefix")
+	err := onlyQuery(q, "since", "limit", "block", "tag*", "kind*", "prefix")
 	since, e1 := number(q, "since", 64)
 	limit, e2 := number(q, "limit", 32)
 	block, e3 := period(q, "block")
@@ -208,9 +221,6 @@ func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListReq
 	}
 	if len(m.Kinds) == 0 {
 		m.Kinds = []string{interrex.UserChange}
-	}
-	if len(m.Kinds) == 1 && m.Kinds[0] == "*" {
-		m.Kinds = nil
 	}
 	return m, nil
 }
@@ -230,17 +240,17 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q, block, err := query(m)
+	q, block, err := p.changes.query(m)
 	if err != nil {
 		return err
 	}
-	if accepts(r, "text/event-stream") {
+	if follows(r) {
 		return p.stream(w, r, q)
 	}
 	if err := p.server.begun(); err != nil {
 		return err
 	}
-	if err := p.server.arrive(r.Context(), callerOf(r.Context()), q.Since); err != nil {
+	if err := p.server.notAhead(r.Context(), callerOf(r.Context()), q.Since); err != nil {
 		return err
 	}
 	page, err := p.changes.page(r.Context(), q, block)
@@ -266,6 +276,11 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// follows reports whether the caller asks for server-sent events.
+func follows(r *http.Request) bool {
+	return r.Method == http.MethodGet && accepts(r, "text/event-stream")
+}
+
 // accepts reports whether the caller asks for a type of answer.
 func accepts(r *http.Request, want string) bool {
 	for _, one := range strings.Split(r.Header.Get("Accept"), ",") {
@@ -277,6 +292,9 @@ func accepts(r *http.Request, want string) bool {
 }
 
 func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
+	if err := onlyQuery(r.URL.Query()); err != nil {
+		return err
+	}
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 	if err != nil {
 		return interrex.Errorf(interrex.KindInvalid, "change %q: its id is a number", r.PathValue("id"))
@@ -299,8 +317,11 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 // append takes an object with data, or any other JSON, which is the data.
 func (p plainChanges) append(w http.ResponseWriter, r *http.Request) error {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		plainAnswer(w, http.StatusUnsupportedMediaType, map[string]string{"error": "invalid: Content-Type: a change is application/json"})
+		plainAnswer(w, http.StatusUnsupportedMediaType, map[string]string{"error": "invalid: Content-Type: a change is JSON: send the header Content-Type: application/json"})
 		return nil
+	}
+	if err := onlyQuery(r.URL.Query()); err != nil {
+		return err
 	}
 	body, err := plainBody(w, r)
 	if err != nil {
@@ -329,6 +350,9 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: not all of it has come in time")
 	}
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "body: it ends too early: %v", err)
@@ -359,12 +383,15 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 
 // changeOf reads what is appended.
 func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
-	if err := change.ValidateData(string(body)); err != nil && interrex.KindOf(err) != interrex.KindTooLarge {
-		return nil, err
+	if len(body) == 0 {
+		return nil, change.ValidateData("")
 	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil || object["data"] == nil {
 		return &interrexv1.ChangeServiceAppendRequest{Json: string(body)}, nil
+	}
+	if _, err := valueOf(body); err != nil {
+		return nil, errNotForAll()
 	}
 	m := &interrexv1.ChangeServiceAppendRequest{Json: string(object["data"])}
 	for name, text := range object {

@@ -140,7 +140,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		{"?block=soon", `?block: "soon" is neither seconds nor a duration such as 30s`},
 		{"?block=-1", `?block: "-1" is neither seconds nor a duration such as 30s`},
 		{"?block=601", `block: at most 10 min is allowed, not 10m1s`},
-		{"?kind=lease.gone", `kinds: "lease.gone" is none: there are [lease.claimed`},
+		{"?kind=lease.gone", `kinds: "lease.gone" is none: there are lease.claimed, lease.taken_over, `},
 		{"?prefix=" + strings.Repeat("x", 1025), `prefix: at most 1024 bytes are allowed, not 1025`},
 		{"?tag=" + strings.Repeat("x&tag=", 64), `at most 64 of each are asked for, not 65 and 1`},
 		{"?from=7", `?from: there is no such parameter: there are since, limit, block, tag, kind, prefix`},
@@ -172,7 +172,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", ""} {
-		if r := nd.plain(http.MethodPost, "/changes", `1`, "Content-Type", kind); r.status != http.StatusUnsupportedMediaType || r.at("error") != "invalid: Content-Type: a change is application/json" {
+		if r := nd.plain(http.MethodPost, "/changes", `1`, "Content-Type", kind); r.status != http.StatusUnsupportedMediaType || r.at("error") != "invalid: Content-Type: a change is JSON: send the header Content-Type: application/json" {
 			t.Errorf("%q: %d %s", kind, r.status, r.body)
 		}
 	}
@@ -302,10 +302,10 @@ func (nd *node) eventsOf(ctx context.Context, path string, headers ...string) <-
 
 func TestServerSentEventsFollowTheFeedAndResume(t *testing.T) {
 	l, f := follower(t, cluster(t, 3))
-	first := l.appended(`{"data":1,"tags":["a"]}`)
+	first := l.appended(`{"data":"<&>","tags":["a"]}`)
 	f.waitFor(func() bool { return uint64(f.state.Revision()) >= first })
 	events := f.eventsOf(t.Context(), "/changes?tag=a&tag=b")
-	if e := <-events; e.id != fmt.Sprint(first) || e.kind != "user" || withoutTimes(e.data) != fmt.Sprintf(`{"_id":%d,"_ts":T,"tags":["a"],"data":1}`, first) {
+	if e := <-events; e.id != fmt.Sprint(first) || e.kind != "user" || withoutTimes(e.data) != fmt.Sprintf(`{"_id":%d,"_ts":T,"tags":["a"],"data":"<&>"}`, first) {
 		t.Errorf("%+v", e)
 	}
 	l.appended(`{"data":2,"tags":["c"]}`)
@@ -411,7 +411,7 @@ func TestAStreamOfEventsEndsWithItsReason(t *testing.T) {
 			synctest.Wait()
 		}
 		text, err := io.ReadAll(in)
-		if err != nil || !strings.Contains(string(text), "event: compacted\ndata: {\"error\":\"compacted: ") || !strings.HasPrefix(string(text), "id: 1\n") {
+		if err != nil || !strings.Contains(string(text), "event: compacted\ndata: {\"error\":\"compacted: ") || !strings.Contains(string(text), `,"first":`) || !strings.HasPrefix(string(text), "id: 1\n") {
 			t.Errorf("%s, %v", text, err)
 		}
 		ring.Close()

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
 )
 
 // heartbeat is how often a stream of events without any sends a comment.
@@ -47,7 +49,7 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 		}
 		since = interrex.Revision(n)
 	}
-	return since, s.arrive(r.Context(), callerOf(r.Context()), since)
+	return since, s.notAhead(r.Context(), callerOf(r.Context()), since)
 }
 
 // events sends server-sent events: the last one of each revision has that as its
@@ -64,7 +66,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 	out := eventWriter{w: w, send: s.sender(r.Context()), flush: http.NewResponseController(w).Flush}
-	if r.Method == http.MethodHead || out.flushed() != nil {
+	if out.flushed() != nil {
 		return nil
 	}
 	if from.present != nil && out.all(r.Context(), from.present) != nil {
@@ -135,7 +137,7 @@ func (o eventWriter) all(ctx context.Context, events iter.Seq2[sentEvent, error]
 
 // end says why there are no more events.
 func (o eventWriter) end(err error) {
-	last := sentEvent{kind: endKind(err), data: map[string]string{"error": err.Error()}}
+	last := sentEvent{kind: endKind(err), data: shownError(wire.FromDetail(wire.Detail(err)))}
 	_ = o.send(func() error { return errors.Join(last.write(o.w), o.flush()) }) // the caller may have gone
 }
 
@@ -156,15 +158,17 @@ func endKind(err error) string {
 
 // write writes one event.
 func (e sentEvent) write(w io.Writer) error {
-	text, err := json.Marshal(e.data)
-	if err != nil {
+	var text bytes.Buffer
+	if e.id > 0 {
+		fmt.Fprintf(&text, "id: %d\n", e.id)
+	}
+	fmt.Fprintf(&text, "event: %s\ndata: ", e.kind)
+	to := json.NewEncoder(&text) // one line
+	to.SetEscapeHTML(false)
+	if err := to.Encode(e.data); err != nil {
 		return err
 	}
-	if e.id > 0 {
-		_, err = fmt.Fprintf(w, "id: %d\n", e.id)
-	}
-	if err == nil {
-		_, err = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", e.kind, text)
-	}
+	text.WriteByte('\n')
+	_, err := w.Write(text.Bytes())
 	return err
 }

@@ -15,7 +15,6 @@ import (
 type readOptions struct {
 	eventual bool // this agent, now
 	min      interrex.Revision
-	since    interrex.Revision // of what waits: what comes after it is asked for
 }
 
 // readOptionsOf reads them from a request of a method, if it has such fields.
@@ -31,9 +30,6 @@ func readOptionsOf(method *Method, m proto.Message) (o readOptions, err error) {
 	}
 	if q, is := m.(interface{ GetMinRevision() uint64 }); is {
 		o.min = interrex.Revision(q.GetMinRevision())
-	}
-	if q, is := m.(interface{ GetSince() uint64 }); is {
-		o.since = interrex.Revision(q.GetSince())
 	}
 	return o, in.Err
 }
@@ -63,11 +59,14 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 	reaching, cancel := context.WithTimeout(ctx, s.config.ReadWait)
 	err := s.reach(reaching, r.caller, r.read.min)
 	cancel()
-	if err == nil {
-		err = s.arrive(ctx, r.caller, r.read.since)
-	}
 	if r.method.await == nil || err != nil {
 		return s.look(r, err)
+	}
+	if q, is := r.message.(interface{ GetSince() uint64 }); is {
+		err = s.notAhead(ctx, r.caller, interrex.Revision(q.GetSince()))
+	}
+	if err != nil {
+		return outcome{err: err}
 	}
 	return s.await(ctx, r)
 }

@@ -163,10 +163,33 @@ func TestWhatIsWrongWithARequestForResourcesIsSaid(t *testing.T) {
 		{"List", `{` + serverType + `,"tenancy":{"partition":"a*"}}`, "tenancy: partition"},
 		{"List", `{` + serverType + `,"page_size":1001}`, "page_size: 1001 is more than 1000"},
 		{"List", `{` + serverType + `,"page_token":"%"}`, `page_token: "%" is none`},
+		{"List", `{` + serverType + `,"page_token":"garbage"}`, `page_token: "garbage" is none`},
+		{"List", `{` + serverType + `,"names_only":true,"page_token":"garbage"}`, `page_token: "garbage" is none`},
 		{"ListByOwner", `{"owner":{` + serverType + `,"name":"x"}}`, "owner: uid: missing"},
 	} {
 		if r := nd.curl("ResourceService/"+c.method, c.body); r.kind() != "invalid" || r.status != 400 || !strings.Contains(r.body, strings.ReplaceAll(c.want, `"`, `\"`)) {
 			t.Errorf("%s %s: %s", c.method, c.body, r.body)
+		}
+	}
+}
+
+func TestAPageTokenIsOfItsListAlone(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	for _, name := range []string{"a1", "a2", "b1"} {
+		nd.curl("ResourceService/Write", `{"resource":{"id":{`+serverType+`,"name":"`+name+`"}}}`)
+	}
+	token := nd.curl("ResourceService/List", `{`+serverType+`,"name_prefix":"a","page_size":1}`).at("next_page_token").(string)
+	nd.curl("ResourceService/Delete", `{"id":{`+serverType+`,"name":"a1"}}`)
+	for rest, want := range map[string]string{
+		`"name_prefix":"a"`:                           `"name":"a2"`, // also when the row of the token is gone
+		`"name_prefix":""`:                            `"name":"a2"`,
+		`"tenancy":{"namespace":"*"}`:                 `"name":"b1"`,
+		`"name_prefix":"b"`:                           "page_token",
+		`"tenancy":{"namespace":"elsewhere"}`:         "page_token",
+		`"tenancy":{"partition":"x","namespace":"*"}`: "page_token",
+	} {
+		if r := nd.curl("ResourceService/List", `{`+serverType+`,`+rest+`,"page_token":"`+token+`"}`); !strings.Contains(r.body, want) || (r.kind() == "invalid") != (want == "page_token") {
+			t.Errorf("%s: %s", rest, r.body)
 		}
 	}
 }

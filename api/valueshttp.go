@@ -53,7 +53,7 @@ func (p plainValues) one(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		if accepts(r, "text/event-stream") {
+		if follows(r) {
 			return p.followOne(w, r, id)
 		}
 		return p.get(w, r, id)
@@ -68,7 +68,7 @@ func (p plainValues) one(w http.ResponseWriter, r *http.Request) error {
 func (p plainValues) all(w http.ResponseWriter, r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		if accepts(r, "text/event-stream") {
+		if follows(r) {
 			return p.followAll(w, r)
 		}
 		return p.list(w, r)
@@ -203,7 +203,7 @@ func showValue(w http.ResponseWriter, m *interrexv1.ResourceServiceReadResponse,
 // exists. false: it was not.
 func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interrex.Revision, block time.Duration) (changed bool, err error) {
 	s := p.server
-	if err := s.arrive(r.Context(), callerOf(r.Context()), since); err != nil {
+	if err := s.notAhead(r.Context(), callerOf(r.Context()), since); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), block)
@@ -334,6 +334,9 @@ func (p plainValues) remove(w http.ResponseWriter, r *http.Request, id interrex.
 	version, err := ifMatch(r)
 	if err != nil {
 		return err
+	}
+	if r.Header.Get("If-None-Match") != "" {
+		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: it is for PUT: leave it out")
 	}
 	m := &interrexv1.ResourceServiceDeleteRequest{Id: wire.ResourceID(id), Version: version}
 	if err := plainEnvelope(r, &m.RequestId, &m.Attempt, &m.Fence); err != nil {

@@ -295,6 +295,30 @@ func TestALongPollWaitsForWhatMatches(t *testing.T) {
 	})
 }
 
+func TestALongPollThatEndsHasMissedNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "changes.keep-count", "2")
+		since := w.append("0", "other")
+		var all sync.WaitGroup
+		for _, q := range []change.Query{{Tags: []string{"a"}}, {Prefix: "z"}, {Kinds: []string{"register.gone"}}} {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				q.Since = since
+				page, err := w.feed.Await(ctx, whole(q))
+				if err != nil || len(page.Items) > 0 || page.Revision != w.State.Revision() || !page.AtEnd {
+					t.Errorf("%+v: %+v, %v", q, page, err)
+				}
+			})
+		}
+		synctest.Wait()
+		for i := range 10 { // more than the feed keeps
+			w.append(fmt.Sprint(i), "other")
+		}
+		all.Wait()
+	})
+}
+
 func TestALongPollOfAPrefixWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

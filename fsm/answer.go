@@ -60,10 +60,11 @@ func refusal(err error) (interrex.Kind, string) {
 	if e := (*interrex.Error)(nil); errors.As(err, &e) && !e.Kind.Retryable() && e.Kind.Numbers() != interrex.KindOutcomeUnknown.Numbers() {
 		kind, text = e.Kind, e.Message
 	}
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	if len(text) > MaxError {
-		text = text[:MaxError]
+		text = strings.ToValidUTF8(text[:MaxError], "") // without half a character
 	}
-	return kind, strings.ToValidUTF8(text, "\uFFFD")
+	return kind, text
 }
 
 func (a *answer) size() int { return len(a.result) + len(a.text) }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/fsm"
@@ -34,6 +35,10 @@ func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
 		return make([]byte, fsm.MaxResult+1), nil
 	case text == "gone":
 		return nil, interrex.Errorf(interrex.KindNotFound, "it is gone")
+	case text == "torn":
+		return nil, errors.New(strings.Repeat("\xff.", fsm.MaxError))
+	case text == "empty-handed":
+		return nil, (*interrex.Error)(nil) // an easy slip
 	case text == "later":
 		return nil, interrex.Errorf(interrex.KindOverloaded, "ask later")
 	case strings.HasPrefix(text, "no"):
@@ -143,6 +148,25 @@ func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 	}
 	if stop := r.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked applying the command at revision 7: told to") {
 		t.Errorf("stopped: %+v", stop)
+	}
+}
+
+func TestAnErrorThatPanicsStopsTheMachineAlone(t *testing.T) {
+	r := newReplica(t)
+	res := r.Do(1, state.Operation{Table: state.FSMTable, Data: []byte("empty-handed")})[0]
+	if got := answer(res); res.Err != nil || !strings.HasPrefix(got, "outcome unknown: ") {
+		t.Errorf("it is answered %q, %v", got, res.Err)
+	}
+	if err := r.State.Halted(); err != nil || r.table.Stopped() == nil {
+		t.Errorf("halted: %v, the machine stopped: %+v", err, r.table.Stopped())
+	}
+}
+
+func TestTheTextOfAnErrorIsCutInUTF8(t *testing.T) {
+	r := newReplica(t)
+	_, refused, _ := r.Do(1, state.Operation{Table: state.FSMTable, Data: []byte("torn")})[0].Reply.(*fsm.Reply).Answer()
+	if refused == nil || len(refused.Message) > fsm.MaxError || !utf8.ValidString(refused.Message) {
+		t.Errorf("the text has %d bytes", len(fmt.Sprint(refused)))
 	}
 }
 

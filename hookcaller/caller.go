@@ -88,6 +88,7 @@ func New(c Config) (*Caller, error) {
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: interrex.MaxWebhookTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // an answer is as large as what is read of it
 		MaxIdleConns:           MaxCalls,
 		MaxIdleConnsPerHost:    MaxCalls / 2,
 		IdleConnTimeout:        time.Minute,
@@ -206,6 +207,9 @@ func (c *Caller) exchange(ctx context.Context, h *webhook.Hook, body []byte, mor
 		return 0, "", plain(err)
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols { // no end of ctx ends the connection that it leaves
+		return response.StatusCode, "", nil
+	}
 	read, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return 0, "", fmt.Errorf("its answer is cut short: %w", plain(err))

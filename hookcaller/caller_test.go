@@ -136,6 +136,22 @@ func TestWhatAHookMayDo(t *testing.T) {
 			w.(http.Flusher).Flush()
 			hung(t)(w, r)
 		}, failed, "no answer within 100 ms"},
+		"changes the protocol": {func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"))
+				_, _ = io.Copy(io.Discard, conn) // until the caller hangs up
+				_ = conn.Close()
+			}
+		}, refused, "it answers 101"},
+		"compresses a gigabyte": {func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+				w.WriteHeader(http.StatusTeapot)
+			}
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write([]byte("this is no gzip"))
+		}, "", ""},
 		"speaks another language": {func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {

@@ -23,12 +23,13 @@ import (
 )
 
 // How long things may be wrong before that is an alarm: an election, a worker's
-// next start and a peer's restart pass by themselves.
+// start and a peer's restart pass by themselves.
 const (
 	electionGrace = 5 * time.Second
 	restartGrace  = 2 * time.Second
 	refusalGrace  = 2 * time.Second
 	behindGrace   = 30 * time.Second
+	readGrace     = time.Minute // a large snapshot is read
 )
 
 // again is how long what is tried again and again has to go well: the engine
@@ -451,7 +452,13 @@ func (s *Set) raftDown(time.Time) []alarm.Finding {
 	if err != nil {
 		return alarm.Found(err.Error())
 	}
-	return alarm.Found("raft does not run: what it needs is not there")
+	switch since := s.Starts.Starting(s.name(RaftName)); {
+	case since.IsZero():
+		return alarm.Found("raft does not run: what it needs is not there")
+	case time.Since(since) < readGrace:
+		return nil
+	}
+	return alarm.Found("raft does not run yet: it still reads its snapshot and its log")
 }
 
 func (s *Set) snapshotLoop(time.Time) []alarm.Finding {

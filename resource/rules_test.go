@@ -330,6 +330,12 @@ func TestALeaseOwnsSoMany(t *testing.T) {
 		t.Errorf("two for one place: %v", err)
 	}
 	w.must(one)
+	away := &resource.Write{ID: name(2), Version: w.get(name(2)).Version()} // it leaves the lease
+	for _, room := range []state.Command{&resource.Delete{ID: name(2)}, away} {
+		if err := w.table.CheckGroup(0, []state.Command{room, two}); err != nil {
+			t.Errorf("one for another: %v", err)
+		}
+	}
 }
 
 func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
@@ -353,6 +359,11 @@ func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
 	if k := group(a, &resource.Delete{ID: web}); k != "" {
 		t.Errorf("one for another is %q", k)
 	}
+	w.configure(map[string]string{"resources.max-count": "1"})
+	if k := group(&resource.Delete{ID: web}, a); k != "" {
+		t.Errorf("one for another at the limit is %q", k)
+	}
+	w.configure(map[string]string{"resources.max-count": "2"})
 	owned := &resource.Write{ID: id("test.v1.Server", "a"), Owner: &web}
 	if k := group(owned); k != "" {
 		t.Errorf("one that is owned is %q", k)
@@ -434,6 +445,14 @@ func TestWhatIsMalformedIsRefused(t *testing.T) {
 		if _, err := interrex.ParseResourceType(typ); interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("type %q: %v", typ, err)
 		}
+	}
+	for _, key := range []string{"", "demo.Server", "demo.Server/default/default", "Server/default/default/web", "demo.Server/Default/default/web", "demo.Server/default/default/"} {
+		if _, err := interrex.ParseResourceKey(key); interrex.KindOf(err) != interrex.KindInvalid {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+	if id, err := interrex.ParseResourceKey("example.com.Server/p/n/a/b"); err != nil || id.String() != "example.com.Server/p/n/a/b" || id.Name != "a/b" {
+		t.Errorf("%+v, %v", id, err)
 	}
 	got, err := interrex.ParseResourceType("demo.example.com.v1.Server")
 	if want := (interrex.ResourceType{Group: "demo.example.com", GroupVersion: "v1", Kind: "Server"}); err != nil || got != want {
@@ -550,24 +569,46 @@ func TestAListJumpsOverNothingElse(t *testing.T) {
 	}
 }
 
-// In a group a lease may end between the check of a write and its turn.
-func TestAResourceWhoseLeaseEndedSinceTheCheckGoesAtOnce(t *testing.T) {
-	w := newWorld(t)
-	l := fence("l", 1)
-	w.held[l] = true
-	c, err := w.table.Decode((&resource.Write{ID: web, OwnerLease: &l}).Append(nil))
-	if err == nil {
-		err = w.table.Check(0, c)
+// A lease that ends in a group takes its resources along behind the group's last
+// operation: whatever stands in between finds them.
+func TestAResourceWhoseLeaseEndsInItsGroupGoesBehindIt(t *testing.T) {
+	var table *resource.Table
+	r := statetest.NewReplica(t, func() []state.Table {
+		table = resource.New()
+		return []state.Table{table, lease.New(lease.Config{})}
+	})
+	k := interrex.Key{Namespace: "ns", Name: "l"}
+	op := func(id state.TableID, c state.Command) state.Operation {
+		return state.Operation{Table: id, Data: c.Append(nil)}
 	}
-	if err != nil {
-		t.Fatal(err)
+	l := interrex.Fence{Key: k, Token: 1}
+	owned := id("test.v1.Server", "owned")
+	write := &resource.Write{ID: web, OwnerLease: &l}
+	r.Do(1, op(state.LeaseTable, &lease.Claim{Key: k, Holder: "ann", TTL: 1e9}), op(state.ResourceTable, write))
+	write.Version = "2"
+	var group state.Operation
+	for _, one := range []state.Operation{
+		op(state.LeaseTable, &lease.Revoke{Key: k, Token: 1}),
+		op(state.ResourceTable, write),
+		op(state.ResourceTable, &resource.Write{ID: owned, Owner: &web}),
+	} {
+		group.Group = append(group.Group, state.Part{Table: one.Table, Data: one.Data})
 	}
-	delete(w.held, l)
-	turn := w.turn()
-	turn.Next()
-	w.table.Apply(turn, c)
-	w.finish(turn)
-	if w.get(web) != nil || len(w.events) != 2 || w.events[1].Kind != interrex.ResourceDeleted || w.events[1].Revision != 2 {
-		t.Errorf("it stays: %+v", w.events)
+	res := r.Do(2, group)[0]
+	if res.Err != nil || res.Revision != 5 {
+		t.Fatalf("%+v", res)
+	}
+	for i, p := range res.Reply.(state.GroupReply) {
+		if p.Revision != interrex.Revision(3+i) {
+			t.Errorf("operation %d has the revision %d", i+1, p.Revision)
+		}
+	}
+	table.Read(func(v resource.ReadView) {
+		if v.Get(web) != nil || v.Get(owned) == nil {
+			t.Errorf("%v is left, and %v", v.Get(web), v.Get(owned))
+		}
+	})
+	if end := r.State.Revision(); end != 6 {
+		t.Errorf("it ends at revision %d", end)
 	}
 }

@@ -77,6 +77,35 @@ func TestAGroupIsDoneAsAWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
+// nameless is a register of commands without a key.
+type nameless struct{ *statetest.Register }
+
+func (n nameless) Decode(data []byte) (state.Command, error) {
+	c, err := n.Register.Decode(data)
+	return withoutKey{c}, err
+}
+
+func (n nameless) Check(now state.Time, c state.Command) error {
+	return n.Register.Check(now, c.(withoutKey).Command)
+}
+
+func (n nameless) Apply(t *state.Turn, c state.Command) state.Reply {
+	return n.Register.Apply(t, c.(withoutKey).Command)
+}
+
+type withoutKey struct{ state.Command }
+
+func (withoutKey) About() state.About { return state.About{Name: "nameless"} }
+
+func TestOperationsWithoutAKeyStandAloneInAGroup(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{nameless{statetest.NewRegister()}} })
+	results := r.Do(1, group(set("a", "1"), set("b", "1")), group(set("a", "1")))
+	wantKinds(t, results, interrex.KindInvalid, "")
+	if err := results[0].Err; !strings.Contains(err.Error(), "operation 2: ") || !strings.Contains(err.Error(), "one by one") {
+		t.Error(err)
+	}
+}
+
 func TestAGroupHasOneRecord(t *testing.T) {
 	for _, id := range []string{"plain", "name.7"} {
 		one, two := statetest.NewReplica(t, register), statetest.NewReplica(t, register)

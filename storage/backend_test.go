@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/interrex/interrex"
@@ -426,6 +427,18 @@ func TestABackendThatHasStoppedClosesConnections(t *testing.T) {
 	if !c.closed {
 		t.Error("it is open")
 	}
+}
+
+func TestAConnectionWaitsForRunForATime(t *testing.T) {
+	p := newPair(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := storage.NewBackend(p.follower, nil)
+		c := &closeNoted{}
+		b.HandleConnection(c)
+		if !c.closed {
+			t.Error("it is open")
+		}
+	})
 }
 
 // closeNoted is a connection that notes its end.

@@ -21,6 +21,7 @@ import (
 const (
 	maxCall       = 2 << 20 // bytes of a request
 	maxConnected  = 16      // connections to the leader
+	takeTimeout   = 10 * time.Second // for Run to begin
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 5 * time.Minute
 )
@@ -230,13 +231,18 @@ func (s *server) run(ctx context.Context) {
 	serving.Wait()
 }
 
-// take passes a connection on.
+// take passes a connection on, or closes it when nobody serves it.
 func (s *server) take(c net.Conn) {
+	late := time.NewTimer(takeTimeout)
+	defer late.Stop()
 	select {
 	case s.conns <- c:
+		return
 	case <-s.over:
-		_ = c.Close() // nobody will serve it
+	case <-late.C:
+		s.backend.logger.Warningf("closed the connection of another replica: Run has not taken it within %v", takeTimeout)
 	}
+	_ = c.Close()
 }
 
 // Accept is part of net.Listener.

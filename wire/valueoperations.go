@@ -3,15 +3,19 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
+
+// maxValue is how many bytes a value has at most: those of a resource's data,
+// less what makes an interrex.v1.Value of them.
+const maxValue = interrex.MaxData - 4
 
 // AbsentValue, as a version, says that there must be no such key.
 const AbsentValue = "0"
@@ -44,16 +48,15 @@ func ValueOperations(namespace string, document []byte) ([]proto.Message, error)
 	var in struct {
 		Operations []valueOperation `json:"operations"`
 	}
-	from := json.NewDecoder(bytes.NewReader(document))
-	from.DisallowUnknownFields()
-	err := from.Decode(&in)
-	if errors.Is(err, io.EOF) {
-		err = errors.New("it is empty")
-	} else if _, more := from.Token(); err == nil && !errors.Is(more, io.EOF) {
-		err = errors.New("something follows it")
+	// encoding/json alone would change what is not UTF-8, and take the last of two names.
+	err := protojson.Unmarshal(document, &structpb.Struct{})
+	if err == nil {
+		from := json.NewDecoder(bytes.NewReader(document))
+		from.DisallowUnknownFields()
+		err = from.Decode(&in)
 	}
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, `this is not one {"operations": [...]} of put, delete and check: %s`, strings.TrimPrefix(err.Error(), "json: "))
+		return nil, interrex.Errorf(interrex.KindInvalid, `body: it is not one {"operations": [...]} of put, delete and check: %s`, plainReason(err))
 	}
 	out := make([]proto.Message, len(in.Operations))
 	for i, o := range in.Operations {
@@ -63,6 +66,17 @@ func ValueOperations(namespace string, document []byte) ([]proto.Message, error)
 		}
 	}
 	return out, nil
+}
+
+// plainReason is why JSON cannot be read, at most 512 bytes of it.
+func plainReason(err error) string {
+	const most = 512
+	why := strings.ReplaceAll(err.Error(), "\u00a0", " ")
+	why = strings.TrimPrefix(strings.TrimPrefix(why, "proto: "), "json: ")
+	if len(why) > most {
+		why = strings.ToValidUTF8(why[:most], "") + "..."
+	}
+	return why
 }
 
 // request makes the request of an operation.
@@ -108,8 +122,8 @@ func KeyID(namespace, key string) (interrex.ResourceID, error) {
 // WriteValue is the request to write a value: whatever is stored, only the
 // version, or only if there is none.
 func WriteValue(id interrex.ResourceID, value []byte, version string, create bool) (*interrexv1.ResourceServiceWriteRequest, error) {
-	if len(value) > interrex.MaxData {
-		return nil, interrex.Errorf(interrex.KindTooLarge, "value: at most %d bytes are allowed, not %d", interrex.MaxData, len(value))
+	if len(value) > maxValue {
+		return nil, interrex.Errorf(interrex.KindTooLarge, "value: at most %d bytes are allowed, not %d", maxValue, len(value))
 	}
 	data, err := Value(value)
 	return &interrexv1.ResourceServiceWriteRequest{

@@ -60,7 +60,7 @@ func newKVApply(a *app) *cobra.Command {
 		},
 	}
 	c.Annotations = map[string]string{"arguments": groupForm}
-	namespaceFlag(c, &namespace)
+	namespaceFlag(c, &namespace, "")
 	c.Flags().StringVarP(&file, "file", "f", "-", "the operations' file; - is standard input")
 	_ = c.MarkFlagFilename("file", "json") // the flag is there
 	a.requestIDFlag(c)

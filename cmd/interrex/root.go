@@ -71,8 +71,8 @@ func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.addr, "addr", "", "agents to ask, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
 	flags.StringVarP(&a.output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
-	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
-	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print the key or the token alone")
+	fixedFlag(root, "output", outputs...)
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print names alone; of a single lease its token, of another single thing its version or value")
 	flags.BoolVar(&a.noHeaders, "no-headers", false, "tables without a header line")
 	a.timeout = 15 * time.Second
 	flags.Var(&duration{to: &a.timeout, least: time.Millisecond, most: time.Hour}, "timeout", "how long to try before giving up")

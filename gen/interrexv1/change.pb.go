@@ -378,7 +378,7 @@ type ChangeServiceListRequest struct {
 	Block *durationpb.Duration `protobuf:"bytes,3,opt,name=block,proto3" json:"block,omitempty"`
 	// With one of them; none: whatever tags it has.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
-	// Of one of them; none: all.
+	// Of one of them; none, or "*": all.
 	Kinds []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	// Of the key.
 	Prefix string `protobuf:"bytes,6,opt,name=prefix,proto3" json:"prefix,omitempty"`
