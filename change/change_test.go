@@ -200,6 +200,9 @@ func TestWhatIsNotKeptIsSaid(t *testing.T) {
 			if w.feed.Floor() != floor {
 				t.Errorf("after a restart the floor is %d", w.feed.Floor())
 			}
+			if at := w.feed.Applied().Last(); at != w.State.Revision() {
+				t.Errorf("after a restart %d is applied, of %d", at, w.State.Revision())
+			}
 		})
 	}
 }
@@ -245,8 +248,51 @@ func TestDataAndTagsAreChecked(t *testing.T) {
 		}
 	}
 	fits := strings.Repeat("[", interrex.MaxChangeDepth) + `"[[[\"[["` + strings.Repeat("]", interrex.MaxChangeDepth)
-	if err := (&change.Append{Data: fits, Tags: []string{"a"}}).Validate(); err != nil {
-		t.Error(err)
+	flat := "[" + strings.Repeat("[],", interrex.MaxChangeDepth) + "{}]"
+	for _, data := range []string{fits, flat} {
+		if err := (&change.Append{Data: data, Tags: []string{"a"}}).Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	w := newWorld(t)
+	bad := &change.Append{Data: "{"}
+	if res := w.do(state.Operation{Table: state.ChangeTable, Data: bad.Append(nil)}); interrex.KindOf(res.Err) != interrex.KindInvalid {
+		t.Errorf("in an entry: %v", res.Err)
+	}
+}
+
+func TestAnAppendIsAnsweredWithItsTime(t *testing.T) {
+	w := newWorld(t)
+	res := w.do(state.Operation{Table: state.ChangeTable, Data: (&change.Append{Data: "1"}).Append(nil)})
+	e, _ := w.feed.Get(res.Revision)
+	if reply := res.Reply.(*change.Reply); reply.Time != e.Wall.UnixNano() {
+		t.Errorf("%d, and its event %d", reply.Time, e.Wall.UnixNano())
+	}
+}
+
+func TestAChangeIsKeptForItsWholeAge(t *testing.T) {
+	w := newWorld(t, "changes.keep-age", "10s")
+	a := w.append("1")
+	w.now = state.Time(10 * time.Second)
+	b := w.append("2")
+	wants(t, w.read(change.Query{}), a, b)
+	w.now++
+	c := w.append("3")
+	wants(t, w.read(change.Query{}), b, c)
+}
+
+func TestWhatIsGoneOfAnEntryIsNotBeforeTheRest(t *testing.T) {
+	w := newWorld(t, "changes.keep-count", "2")
+	set := state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("a", "x", 0)}
+	w.Do(w.now, set, set, set)
+	floor := w.feed.Floor()
+	if p := w.read(change.Query{Since: floor}); len(p.Items) != 2 || !p.AtStart {
+		t.Errorf("behind %d: %v, at start %v", floor, revisions(p), p.AtStart)
+	}
+	w.set("requests.names", "7")
+	w.write("b")
+	if e, found := w.feed.Get(w.State.Revision() - 1); found {
+		t.Errorf("a revision without a change has %+v", e)
 	}
 }
 
@@ -322,7 +368,7 @@ func TestALongPollThatEndsHasMissedNothing(t *testing.T) {
 func TestALongPollOfAPrefixWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		for _, prefix := range []string{"k/", "k/ab", ""} {
+		for _, prefix := range []string{"k/", "k/ab", "k/abc", ""} {
 			since := w.State.Revision()
 			var page change.Page
 			var all sync.WaitGroup
@@ -337,6 +383,25 @@ func TestALongPollOfAPrefixWaitsForIt(t *testing.T) {
 			all.Wait()
 			if got := revisions(page); len(got) != 1 || got[0] != want {
 				t.Errorf("%q: %v, want %d", prefix, got, want)
+			}
+		}
+	})
+}
+
+func TestALongPollSaysWhatWasBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.write("j/other")
+		for _, atStart := range []bool{true, false} {
+			since := w.State.Revision()
+			var page change.Page
+			var all sync.WaitGroup
+			all.Go(func() { page, _ = w.feed.Await(t.Context(), whole(change.Query{Since: since, Prefix: "k/"})) })
+			synctest.Wait()
+			w.write("k/a")
+			all.Wait()
+			if len(page.Items) != 1 || page.AtStart != atStart {
+				t.Errorf("at start %v, want %v", page.AtStart, atStart)
 			}
 		}
 	})

@@ -25,6 +25,7 @@ func (b *builder) take() []*queue.Operation {
 type batch struct {
 	all      []*queue.Operation
 	count    int              // of their commands
+	bytes    int              // at most as many in an entry
 	alone    int              // so many, at the front, were sorted while nobody waited
 	requests map[request]bool // of all; made when somebody asks
 }
@@ -72,6 +73,7 @@ func (r *batch) add(op *queue.Operation, left int) {
 	}
 	r.all = append(r.all, op)
 	r.count += op.Count()
+	r.bytes += op.Size()
 	if r.requests != nil {
 		r.note(op)
 	}
@@ -109,7 +111,7 @@ func (b *builder) fill(r batch, stamp state.Time) {
 		}
 		return
 	}
-	b.draft.room = state.MaxOperations - r.count
+	b.draft.room, b.draft.space = state.MaxOperations-r.count, state.MaxEntryBytes-64-r.bytes
 	b.claimFreed(stamp)
 	for i := extends; i < len(r.all); i++ {
 		op := r.all[i]
@@ -155,7 +157,7 @@ func (b *builder) claim(w *waiter) {
 		return
 	}
 	op := w.newest()
-	if b.draft.room <= 0 || b.draft.bytes+op.Size() > state.MaxEntryBytes-64 {
+	if b.draft.room <= 0 || b.draft.space < op.Size() {
 		b.waiters.look(w.line.key)
 		return
 	}
@@ -165,6 +167,7 @@ func (b *builder) claim(w *waiter) {
 	b.draft.waits[len(b.draft.ops)] = w.id
 	b.draft.add(op)
 	b.draft.room--
+	b.draft.space -= op.Size()
 }
 
 func (f *flight) add(op *queue.Operation) {

@@ -5,9 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"time"
 
 	"github.com/interrex/interrex"
 )
+
+// FenceTimeout bounds Fence, which may have to wait for a transaction under
+// another token.
+const FenceTimeout = 10 * time.Second
 
 const createFences = `CREATE TABLE IF NOT EXISTS interrex_fences (
 	key   TEXT PRIMARY KEY,
@@ -22,17 +27,26 @@ const raise = `INSERT INTO interrex_fences (key, token) VALUES ($1, $2)
 // key under token: it is KindNotHeld when a transaction under a higher token
 // has been committed there, and remembers the highest, in the table
 // interrex_fences, which it makes if need be. Of two that race, the one with
-// the lower token commits first or not at all.
+// the lower token commits first or not at all, and the other one has read
+// nothing that is older.
 //
-// The caller rolls back on any error, also one of Commit. It works with SQLite
-// and PostgreSQL, at every isolation level. The token stays behind when the
-// lease ends: never delete a row of a key that will be leased again.
+// It works with SQLite and PostgreSQL, and the caller rolls back on any error,
+// also one of Commit. Call it first, once for each transaction. At READ
+// COMMITTED, PostgreSQL's default, anything else is KindInvalid, because what was
+// read before may be old. At REPEATABLE READ and SERIALIZABLE, and in SQLite, it
+// may stand anywhere and be called for several keys; what was read too early is
+// then an error of Fence or of Commit.
+//
+// The token stays behind when the lease ends: never delete a row of a key that
+// will be leased again. Fence gives up after FenceTimeout; in SQLite the
+// connection's busy_timeout counts too.
 func Fence(tx *sql.Tx, key interrex.Key, token interrex.Token) error {
-	return FenceContext(context.Background(), tx, key, token)
+	ctx, cancel := context.WithTimeout(context.Background(), FenceTimeout)
+	defer cancel()
+	return FenceContext(ctx, tx, key, token)
 }
 
-// FenceContext is Fence with a context for its statements: Fence has that of
-// the transaction alone.
+// FenceContext is Fence with a context in place of FenceTimeout.
 func FenceContext(ctx context.Context, tx *sql.Tx, key interrex.Key, token interrex.Token) error {
 	if err := key.Validate(); err != nil {
 		return err
@@ -40,15 +54,17 @@ func FenceContext(ctx context.Context, tx *sql.Tx, key interrex.Key, token inter
 	if token == 0 || token > math.MaxInt64 {
 		return interrex.Errorf(interrex.KindInvalid, "cannot fence %s: %d is no token", key, token)
 	}
-	f := fence{ctx, tx}
-	raised, err := f.raise(key, token)
+	f := fence{ctx, tx, key}
+	if err := f.readsNothingOld(); err != nil {
+		return err
+	}
+	raised, err := f.raise(token)
 	if err != nil {
 		// The table may be missing. Somebody else may make it at this moment,
 		// which fails here in PostgreSQL, and is as good.
 		_, createErr := f.try(createFences)
-		if raised, err = f.raise(key, token); err != nil {
-			return interrex.Errorf(interrex.KindUnavailable, "cannot fence %s: %v", key, err).
-				WithCause(errors.Join(err, createErr))
+		if raised, err = f.raise(token); err != nil {
+			return f.unavailable(errors.Join(err, createErr))
 		}
 	}
 	if raised == 0 {
@@ -60,10 +76,50 @@ func FenceContext(ctx context.Context, tx *sql.Tx, key interrex.Key, token inter
 type fence struct {
 	ctx context.Context
 	tx  *sql.Tx
+	key interrex.Key
 }
 
-func (f fence) raise(key interrex.Key, token interrex.Token) (int64, error) {
-	return f.try(raise, key.String(), int64(token))
+// readsNothingOld refuses a transaction that may have read what somebody else
+// has changed since, unless the database itself refuses to go on from there.
+func (f fence) readsNothingOld() error {
+	var level string
+	if err := f.tx.QueryRowContext(f.ctx, "SHOW transaction_isolation").Scan(&level); err != nil {
+		return f.sqlite(err)
+	}
+	if level != "read committed" && level != "read uncommitted" {
+		return nil // a snapshot that is too old cannot write the row
+	}
+	// PostgreSQL lets a transaction change its level until its first query.
+	if _, err := f.tx.ExecContext(f.ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"); err != nil {
+		return interrex.Errorf(interrex.KindInvalid,
+			"cannot fence %s: at READ COMMITTED it must be the first statement of the transaction, and the only fence: "+
+				"call it first, or begin at REPEATABLE READ: %v", f.key, err).WithCause(err)
+	}
+	if _, err := f.tx.ExecContext(f.ctx, "SET TRANSACTION ISOLATION LEVEL "+level); err != nil {
+		return f.unavailable(err)
+	}
+	return nil
+}
+
+// sqlite goes on where PostgreSQL's statement has failed. Whoever has read too
+// early there cannot write, unless uncommitted rows are read too.
+func (f fence) sqlite(notPostgres error) error {
+	var dirty bool
+	if err := f.tx.QueryRowContext(f.ctx, "PRAGMA read_uncommitted").Scan(&dirty); err != nil {
+		return f.unavailable(errors.Join(notPostgres, err))
+	}
+	if dirty {
+		return interrex.Errorf(interrex.KindInvalid, "cannot fence %s: PRAGMA read_uncommitted is on", f.key)
+	}
+	return nil
+}
+
+func (f fence) unavailable(err error) error {
+	return interrex.Errorf(interrex.KindUnavailable, "cannot fence %s: %v", f.key, err).WithCause(err)
+}
+
+func (f fence) raise(token interrex.Token) (int64, error) {
+	return f.try(raise, f.key.String(), int64(token))
 }
 
 // try runs one statement so that the transaction survives its failure, which

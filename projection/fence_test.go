@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -209,4 +211,155 @@ func wantRising(t *testing.T, db *sql.DB) {
 		}
 		last = token
 	}
+}
+
+// levels are the isolation levels of a dialect that differ in what they read.
+func levels(d database) []sql.IsolationLevel {
+	if d.dialect == projection.PostgreSQL {
+		return []sql.IsolationLevel{sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable}
+	}
+	return []sql.IsolationLevel{sql.LevelDefault}
+}
+
+// A new holder reads 0, the old one adds 100 and commits, and the new one goes
+// on from the 0: its fence must not let that be committed, wherever it stands.
+func TestNoUpdateIsLostWhereverTheFenceStands(t *testing.T) {
+	reads := map[string][2]string{ // what stands around the read
+		"plain":                 {"SELECT 1", "SELECT 1"},
+		"rolled back savepoint": {"SAVEPOINT looked", "ROLLBACK TO SAVEPOINT looked"},
+	}
+	onEach(t, func(t *testing.T, d database) {
+		for _, level := range levels(d) {
+			for name, around := range reads {
+				t.Run(level.String()+"/"+name, func(t *testing.T) {
+					db := d.open(t)
+					if d.dialect == projection.SQLite {
+						run(t, db, "PRAGMA journal_mode = WAL") // or the old holder waits for the new one
+					}
+					run(t, db, "DROP TABLE IF EXISTS balance")
+					run(t, db, "DROP TABLE IF EXISTS interrex_fences")
+					run(t, db, "CREATE TABLE balance (cents BIGINT)")
+					run(t, db, "INSERT INTO balance VALUES (0)")
+					if err := readThenFence(t, db, &sql.TxOptions{Isolation: level}, around); err == nil {
+						t.Error("the fence let through what had been read before")
+					}
+					var cents int
+					if err := db.QueryRow("SELECT cents FROM balance").Scan(&cents); err != nil || cents != 100 {
+						t.Errorf("the balance is %d, %v, want 100", cents, err)
+					}
+				})
+			}
+		}
+	})
+}
+
+func readThenFence(t *testing.T, db *sql.DB, o *sql.TxOptions, around [2]string) error {
+	t.Helper()
+	tx, err := db.BeginTx(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	var cents int
+	_, before := tx.Exec(around[0])
+	read := tx.QueryRow("SELECT cents FROM balance").Scan(&cents)
+	_, after := tx.Exec(around[1])
+	if err := errors.Join(before, read, after); err != nil {
+		t.Fatal(err)
+	}
+	err = fenced(t.Context(), db, nil, 5, func(tx *sql.Tx) error {
+		_, err := tx.Exec("UPDATE balance SET cents = cents + 100")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := projection.Fence(tx, key("db"), 6); err != nil {
+		return err
+	}
+	if _, err := tx.Exec("UPDATE balance SET cents = $1", cents+1); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Where a snapshot guards what was read, several keys may be fenced, anywhere;
+// where none does, the second one says what to do.
+func TestSeveralFencesInOneTransaction(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		for _, level := range levels(d) {
+			t.Run(level.String(), func(t *testing.T) {
+				db := d.open(t)
+				err := fenced(t.Context(), db, &sql.TxOptions{Isolation: level}, 5, func(tx *sql.Tx) error {
+					var n int
+					return errors.Join(tx.QueryRow("SELECT 1").Scan(&n), projection.Fence(tx, key("other"), 6))
+				})
+				snapshot := level != sql.LevelReadCommitted && level != sql.LevelReadUncommitted
+				if snapshot && err != nil {
+					t.Error(err)
+				}
+				if !snapshot && (!errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), "call it first")) {
+					t.Errorf("error = %v, want invalid", err)
+				}
+			})
+		}
+	})
+}
+
+func TestFenceLeavesTheIsolationLevelAsItWas(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		if d.dialect == projection.SQLite {
+			return // it has one
+		}
+		for _, level := range levels(d) {
+			err := fenced(t.Context(), d.open(t), &sql.TxOptions{Isolation: level}, 5, func(tx *sql.Tx) error {
+				var now string
+				err := tx.QueryRow("SHOW transaction_isolation").Scan(&now)
+				if !strings.EqualFold(now, level.String()) {
+					t.Errorf("%s became %s", level, now)
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestFenceRefusesDirtyReads(t *testing.T) {
+	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "a.db")+"?_pragma=read_uncommitted(1)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := fenced(t.Context(), db, nil, 5, nothing); !errors.Is(err, interrex.ErrInvalid) {
+		t.Errorf("error = %v, want invalid", err)
+	}
+}
+
+// A holder that was paused in the middle of a transaction holds the row.
+func TestFenceDoesNotWaitForever(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		db := d.open(t)
+		if err := fenced(t.Context(), db, nil, 1, nothing); err != nil {
+			t.Fatal(err)
+		}
+		err := fenced(t.Context(), db, nil, 5, func(*sql.Tx) error {
+			ended := make(chan error, 1)
+			go func() { ended <- fenced(context.Background(), db, nil, 6, nothing) }()
+			select {
+			case err := <-ended:
+				if !errors.Is(err, interrex.ErrUnavailable) {
+					t.Errorf("error = %v, want unavailable", err)
+				}
+				return nil
+			case <-time.After(6 * projection.FenceTimeout):
+				return errors.New("the fence still waits")
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }

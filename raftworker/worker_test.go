@@ -372,6 +372,9 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	if report["leader"] != "a" || report["disk"] != "ok" || report["worker"] != "serving" || report["last-contact"] != nil {
 		t.Errorf("%v", report)
 	}
+	if index := report["index"].(map[string]any); index["commit"].(uint64) == 0 || index["applied"].(uint64) == 0 || index["last"].(uint64) == 0 {
+		t.Errorf("the indexes are %v", index)
+	}
 	own := report["servers"].(map[string]any)["a"].(map[string]any)
 	if own["suffrage"] != "Voter" || own["match"].(uint64) == 0 {
 		t.Errorf("it is said of itself: %v", own)

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/interrex/interrex"
@@ -113,6 +114,19 @@ func TestRestoreRefusesDamage(t *testing.T) {
 	}
 	if keep.Restore(2, bytes.NewReader(whole)) == nil {
 		t.Error("another version is taken for this one")
+	}
+	one := newWorld(t)
+	one.must(&resource.Write{ID: web})
+	item := one.snapshot()[1:]
+	item = item[:len(item)-1] // without the owners that are gone
+	twice := append(append(append([]byte{2}, item...), item...), 0)
+	if err := keep.Restore(1, bytes.NewReader(twice)); err == nil || !strings.Contains(err.Error(), "out of order") {
+		t.Errorf("one resource twice: %v", err)
+	}
+	never := *one.get(web)
+	never.Revision = 0
+	if _, err := keep.DecodeEvent(keep.AppendEvent(nil, &never)); interrex.KindOf(err) != interrex.KindInvalid {
+		t.Errorf("a resource that was never written: %v", err)
 	}
 	w.use(keep)
 	if !bytes.Equal(w.snapshot(), whole) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -70,6 +71,13 @@ func TestAnotherFenceIsAnotherContent(t *testing.T) {
 	fenced := request("id", "a")
 	fenced.Fence = interrex.Fence{Key: interrex.Key{Namespace: "default", Name: "db"}, Token: 3}
 	wantKinds(t, r.Do(1, request("id", "a"), fenced), "", interrex.KindInvalid)
+
+	r = statetest.NewReplica(t, leased)
+	r.Do(1, onLease(&lease.Claim{Key: fenced.Fence.Key, Holder: "ann", TTL: 1e9}))
+	fenced.Fence.Token = 1
+	otherToken, otherKey := fenced, fenced
+	otherToken.Fence.Token, otherKey.Fence.Key.Name = 2, "queue"
+	wantKinds(t, r.Do(1, fenced, otherToken, otherKey, fenced), "", interrex.KindInvalid, interrex.KindInvalid, "")
 }
 
 func TestARefusalIsNotKept(t *testing.T) {

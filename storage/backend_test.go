@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/storage"
 )
 
@@ -140,6 +141,9 @@ func TestAFollowerFindsAnotherLeader(t *testing.T) {
 	p.mu.Lock()
 	dialled := p.dialled
 	p.mu.Unlock()
+	if dialled != 4 {
+		t.Errorf("it dialled %d times: each that leads no more is to be left", dialled)
+	}
 	p.follower.backend.LeaderChanged()
 	write(t, p.follower.backend, thing("c"))
 	p.mu.Lock()
@@ -155,11 +159,22 @@ func TestALeaderThatCannotBeReachedIsInconsistent(t *testing.T) {
 	if _, err := p.follower.backend.WriteCAS(t.Context(), thing("a")); !errors.Is(err, storage.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
 		t.Errorf("a write that was never sent: %v", err)
 	}
+	nobody := storage.NewBackend(unknown{p.follower}, nil)
+	if _, err := nobody.WriteCAS(t.Context(), thing("a")); !errors.Is(err, storage.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
+		t.Errorf("a write while no leader is known: %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := p.follower.backend.Read(ctx, storage.StrongConsistency, thing("a").ID); !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrInconsistent) {
 		t.Errorf("a read of a caller that has gone: %v", err)
 	}
+}
+
+// unknown knows no leader.
+type unknown struct{ *replica }
+
+func (unknown) DialLeader(context.Context) (net.Conn, error) {
+	return nil, errors.New("no leader is known")
 }
 
 func TestAStrongReadAtAFollowerSeesWhatWasWritten(t *testing.T) {
@@ -306,7 +321,8 @@ func TestTheSameEntriesGiveTheSameSnapshots(t *testing.T) {
 
 func TestAMalformedEntryIsAnErrorAndChangesNothing(t *testing.T) {
 	b := storage.NewMemory(nil)
-	for _, buf := range [][]byte{nil, {}, {9}, {1}, {1, 99}, {1, 1, 2, 3}} {
+	good := (&resource.Write{ID: thing("a").ID, Strict: true}).Append(nil)
+	for _, buf := range [][]byte{nil, {}, {9}, append([]byte{9}, good...), {1}, {1, 99}, {1, 1, 2, 3}} {
 		if err, is := b.Apply(buf, 7).(error); !is || !errors.Is(err, interrex.ErrInvalid) {
 			t.Errorf("%v: %v", buf, err)
 		}
@@ -314,6 +330,43 @@ func TestAMalformedEntryIsAnErrorAndChangesNothing(t *testing.T) {
 	if items := drain(t, b); len(items) != 0 {
 		t.Errorf("%q", items)
 	}
+	write(t, b, thing("a"))
+	before := drain(t, b)
+	if err, is := b.Apply(append([]byte{1}, good...), 8).(error); !is || !errors.Is(err, storage.ErrCASFailure) {
+		t.Errorf("an entry that cannot be done: %v", err)
+	}
+	if !reflect.DeepEqual(drain(t, b), before) {
+		t.Error("it has changed something")
+	}
+}
+
+func TestAnAgentsResourcesAreNotRestoredHere(t *testing.T) {
+	b := storage.NewBackend(storage.Through(struct{ interrex.Resources }{}), nil)
+	_, restore := b.Restore()
+	_, snapshot := b.Snapshot()
+	for _, err := range []error{restore, snapshot} {
+		if !errors.Is(err, interrex.ErrDisabled) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestACloseEndsAWatchThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := storage.NewMemory(nil)
+		w, err := b.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var waiting sync.WaitGroup
+		waiting.Go(func() { _, err = w.Next(t.Context()) })
+		synctest.Wait()
+		w.Close()
+		waiting.Wait()
+		if err == nil || errors.Is(err, storage.ErrWatchClosed) {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 func TestWithoutAHandleOnlyRestoresAreServed(t *testing.T) {

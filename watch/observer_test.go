@@ -21,6 +21,9 @@ func observed(t *testing.T, test func(r *watch.Ring, s *watch.Observers)) {
 		test(r, s)
 		cancel()
 		<-done
+		if n := r.Stats().Watchers; n != 0 {
+			t.Errorf("%d watchers are left", n)
+		}
 		r.Close()
 	})
 }
@@ -41,6 +44,7 @@ func TestAnObserverSeesEveryChangeOnce(t *testing.T) {
 		one := watch.NewObserver(all, nil)
 		s.Register(one)
 		s.Register(one)
+		s.Register(nil)
 		two := watch.NewObserver(even, func(o *watch.Observation) bool { return o.Revision%2 == 0 })
 		s.Register(two)
 		synctest.Wait()
@@ -109,6 +113,27 @@ func TestAFilterAloneIsAHookAndMayRegister(t *testing.T) {
 		if got := received(late); seen != 1 || len(got) != 2 {
 			t.Errorf("the hook saw %d, what it registered %v", seen, got)
 		}
+		if hook.Dropped() != 0 {
+			t.Errorf("a hook has lost %d", hook.Dropped())
+		}
+	})
+}
+
+func TestAFilterMayEndItsObserver(t *testing.T) {
+	observed(t, func(r *watch.Ring, s *watch.Observers) {
+		to, other := make(chan watch.Observation, 10), make(chan watch.Observation, 10)
+		var once *watch.Observer
+		once = watch.NewObserver(to, func(*watch.Observation) bool { s.Unregister(once); return true })
+		s.Register(once)
+		s.Register(watch.NewObserver(other, nil))
+		synctest.Wait()
+		publish(r, 1, 3)
+		if got := received(to); len(got) != 0 {
+			t.Errorf("after its end it is sent %v", got)
+		}
+		if got := received(other); len(got) != 3 {
+			t.Errorf("the other one is sent %v", got)
+		}
 	})
 }
 
@@ -124,8 +149,8 @@ func TestASlowFilterHoldsUpNobody(t *testing.T) {
 		publish(r, 2, 5000)
 		close(held)
 		got := received(to)
-		if uint64(len(got))+one.Dropped() != 5000 || one.Dropped() == 0 {
-			t.Errorf("%d are seen, %d lost", len(got), one.Dropped())
+		if uint64(len(got))+one.Dropped() != 5000 || one.Dropped() == 0 || s.Dropped() != one.Dropped() {
+			t.Errorf("%d are seen, %d and %d lost", len(got), one.Dropped(), s.Dropped())
 		}
 		r.Reset(6000)
 		synctest.Wait()

@@ -110,6 +110,13 @@ func TestAnAnyThatIsShownAsBytesChangesNoOther(t *testing.T) {
 	}
 }
 
+func TestJSONHasTheNamesOfTheProtoAndItsZeros(t *testing.T) {
+	text, err := wire.AppendJSON(nil, &interrexv1.ResourceServiceListResponse{NextPageToken: "x"})
+	if err != nil || !strings.Contains(string(text), `"next_page_token"`) || !strings.Contains(string(text), `"items"`) {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
 func TestAnAnyThatCannotBeReadIsAnError(t *testing.T) {
 	for _, text := range []string{
 		`{"data":{"@type":"example.com/x.Unknown"}}`,

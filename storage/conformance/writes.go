@@ -48,11 +48,13 @@ func testRead(t *testing.T, c Config) {
 	t.Run("unknown consistency", func(t *testing.T) {
 		s := c.New(t)
 		written := write(t, s, make(typeAv1, tenancyDefault, "web"))
-		if _, err := s.Read(bounded(t), 7, written.ID); !errors.Is(err, storage.ErrInconsistent) {
-			t.Errorf("read: %v", err)
-		}
-		if _, err := s.List(bounded(t), 7, storage.UnversionedTypeFrom(typeAv1), tenancyDefault, ""); !errors.Is(err, storage.ErrInconsistent) {
-			t.Errorf("list: %v", err)
+		for _, unknown := range []storage.ReadConsistency{-1, 7} {
+			if _, err := s.Read(bounded(t), unknown, written.ID); !errors.Is(err, storage.ErrInconsistent) {
+				t.Errorf("read: %v", err)
+			}
+			if _, err := s.List(bounded(t), unknown, storage.UnversionedTypeFrom(typeAv1), tenancyDefault, ""); !errors.Is(err, storage.ErrInconsistent) {
+				t.Errorf("list: %v", err)
+			}
 		}
 	})
 	t.Run("what is returned is the caller's", func(t *testing.T) {
