@@ -1,11 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -36,9 +34,6 @@ const (
 
 // maxPlainBody is the largest body of a request of plain HTTP.
 const maxPlainBody = wire.MaxBody
-
-// heartbeat is how often a stream of events without any sends a comment.
-const heartbeat = 15 * time.Second
 
 // plainChange is a change as GET /changes shows it.
 type plainChange struct {
@@ -249,7 +244,7 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if accepts(r, "text/event-stream") && r.Method != http.MethodHead {
+	if follows(r) {
 		return p.stream(w, r, q)
 	}
 	if err := p.server.begun(); err != nil {
@@ -279,6 +274,11 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set(HeaderRevision, page.Revision.String())
 	plainAnswer(w, http.StatusOK, answer)
 	return nil
+}
+
+// follows reports whether the caller asks for server-sent events.
+func follows(r *http.Request) bool {
+	return r.Method == http.MethodGet && accepts(r, "text/event-stream")
 }
 
 // accepts reports whether the caller asks for a type of answer.
@@ -383,6 +383,9 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 
 // changeOf reads what is appended.
 func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
+	if len(body) == 0 {
+		return nil, change.ValidateData("")
+	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil || object["data"] == nil {
 		return &interrexv1.ChangeServiceAppendRequest{Json: string(body)}, nil
@@ -423,97 +426,12 @@ func made[A any, PA wire.Message[A]](o outcome, to PA) error {
 
 // stream sends changes as server-sent events.
 func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Query) error {
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		n, err := strconv.ParseUint(last, 10, 64)
-		if err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %q is no revision", last)
-		}
-		q.Since = interrex.Revision(n)
-	}
-	if err := p.server.notAhead(r.Context(), callerOf(r.Context()), q.Since); err != nil {
-		return err
-	}
-	return p.server.events(w, r, q.Since, q.Matches, func(e *state.Event) (string, any, error) {
-		one, err := p.changes.plain(e, p.server.config.State)
-		return e.Kind, one, err
-	})
-}
-
-// events sends server-sent events: each with its revision as id, so that whoever
-// comes again with Last-Event-ID misses nothing, a comment where there is nothing
-// for long, and the end by an event called after its error's kind.
-func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.Revision, match func(*state.Event) bool, show func(*state.Event) (kind string, data any, err error)) error {
-	watcher, err := s.config.Ring.Watch(since, match)
+	since, err := p.server.resumed(r, q.Since)
 	if err != nil {
 		return err
 	}
-	defer watcher.Close()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusOK)
-	send := s.sender(r.Context())
-	flush := http.NewResponseController(w).Flush
-	if send(flush) != nil {
-		return nil
-	}
-	for {
-		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
-		events, err := watcher.Next(ctx)
-		cancel()
-		switch {
-		case r.Context().Err() != nil:
-			return nil
-		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
-			err = send(func() error {
-				_, err := fmt.Fprint(w, ": nothing\n\n")
-				return errors.Join(err, flush())
-			})
-			if err != nil {
-				return nil
-			}
-			continue
-		case err != nil:
-			_ = send(func() error {
-				return errors.Join(sendEvent(w, 0, endKind(err), shownError(wire.FromDetail(wire.Detail(err)))), flush())
-			})
-			return nil
-		}
-		err = send(func() error {
-			for i := range events {
-				kind, data, err := show(&events[i])
-				if err == nil {
-					err = sendEvent(w, events[i].Revision, kind, data)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return flush()
-		})
-		if err != nil {
-			return nil // the caller has gone, or does not read
-		}
-	}
-}
-
-// endKind is the name of the event with which a stream ends.
-func endKind(err error) string {
-	return strings.ReplaceAll(string(orElse(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
-}
-
-// sendEvent writes one event.
-func sendEvent(w io.Writer, id interrex.Revision, kind string, data any) error {
-	var text bytes.Buffer
-	if id > 0 {
-		fmt.Fprintf(&text, "id: %d\n", id)
-	}
-	fmt.Fprintf(&text, "event: %s\ndata: ", kind)
-	to := json.NewEncoder(&text) // one line
-	to.SetEscapeHTML(false)
-	if err := to.Encode(data); err != nil {
-		return err
-	}
-	text.WriteByte('\n')
-	_, err := w.Write(text.Bytes())
-	return err
+	return p.server.events(w, r, eventSource{since: since, match: q.Matches, show: func(e *state.Event) (sentEvent, error) {
+		one, err := p.changes.plain(e, p.server.config.State)
+		return sentEvent{kind: e.Kind, data: one}, err
+	}})
 }

@@ -367,7 +367,7 @@ func bubble(t *testing.T, ring *watch.Ring) *bufio.Reader {
 	go func() {
 		defer close(done)
 		defer out.Close()
-		if err := s.events(pipeWriter{out}, r, 0, nil, func(e *state.Event) (string, any, error) { return e.Kind, e.Key, nil }); err != nil {
+		if err := s.events(pipeWriter{out}, r, eventSource{show: func(e *state.Event) (sentEvent, error) { return sentEvent{kind: e.Kind, data: e.Key}, nil }}); err != nil {
 			t.Error(err)
 		}
 	}()

@@ -205,9 +205,15 @@ func TestWhatWaitsForChangesEndsWithTheServer(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() { nd.expect(nd.kv("GET", "/changes?since=1&block=5m", ""), 200, `"changes":[]`) })
 	all.Go(func() { nd.expect(nd.kv("GET", "/kv/none?since=1&block=5m", ""), 503, "draining") })
-	all.Go(func() { nd.sse(t.Context(), "/changes", "", 100) })
+	for _, path := range []string{"/changes", "/kv/none", "/kv?prefix=none"} {
+		all.Go(func() {
+			if _, kinds := nd.sse(t.Context(), path, "", 100); len(kinds) == 0 || kinds[len(kinds)-1] != "draining" {
+				t.Errorf("%s: %v, want draining at the end", path, kinds)
+			}
+		})
+	}
 	all.Go(func() { nd.expect(nd.curl("ChangeService/List", `{"since":"1","block":"300s"}`), 200, `"items":[]`) })
-	for deadline := time.Now().Add(time.Minute); nd.changes.Waiting() < 3 || nd.ring.Stats().Watchers < 1; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); nd.changes.Waiting() < 3 || nd.ring.Stats().Watchers < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("they do not wait")
 		}

@@ -3,8 +3,11 @@ package featuretests
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -193,4 +196,51 @@ func TestALongPollOutlivesTheLeader(t *testing.T) {
 	if got := <-polled; got.err != nil || len(got.page.Items) != 1 || got.page.Items[0].Tags[0] != "mine" {
 		t.Errorf("%+v", got)
 	}
+}
+
+// An agent that reads its log again after a restart has not got to what a poll has
+// seen: it never says that nothing has come since.
+func TestAnAgentThatReadsItsLogAgainHidesNoChange(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	leader := f.leader()
+	killed := f.others(leader)[0]
+	changes := f.client(leader).Changes()
+	var appending sync.WaitGroup
+	for range 32 {
+		appending.Go(func() {
+			for range 100 {
+				if _, err := changes.Append(t.Context(), interrex.AppendRequest{Data: []byte("1")}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	appending.Wait()
+	seen, err := changes.Append(t.Context(), interrex.AppendRequest{Data: []byte("2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := changes.Append(t.Context(), interrex.AppendRequest{Data: []byte("3")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.kill(killed)
+	f.start(killed)
+	url := fmt.Sprintf("http://%s/changes?since=%d", f.members[killed].config.API.Listen, seen.Revision)
+	eventually(t, "the agent shows what came last", func() error {
+		answer, err := http.Get(url)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err == nil && answer.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s", text)
+		}
+		if err == nil && !strings.Contains(string(text), fmt.Sprintf(`"_id":%d,`, last.Revision)) {
+			t.Errorf("it says %s", text)
+		}
+		return err
+	})
 }
