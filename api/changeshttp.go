@@ -442,9 +442,9 @@ func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Qu
 	})
 }
 
-// events sends server-sent events: each with its revision as id, so that whoever
-// comes again with Last-Event-ID misses nothing, a comment where there is nothing
-// for long, and the end by an event called after its error's kind.
+// events sends server-sent events: the last of each revision with that as id, so
+// that whoever comes again with Last-Event-ID misses nothing, a comment where there
+// is nothing for long, with an id where there is nothing that matches, and the end by an event called after its error's kind.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.Revision, match func(*state.Event) bool, show func(*state.Event) (kind string, data any, err error)) error {
 	watcher, err := s.config.Ring.Watch(since, match)
 	if err != nil {
@@ -459,7 +459,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.R
 	if send(flush) != nil {
 		return nil
 	}
-	for {
+	for told := since; ; {
 		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
 		events, err := watcher.Next(ctx)
 		cancel()
@@ -468,7 +468,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.R
 			return nil
 		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
 			err = send(func() error {
-				_, err := fmt.Fprint(w, ": nothing\n\n")
+				text := ": nothing\n\n"
+				if at := watcher.Position(); at > told {
+					text, told = fmt.Sprintf(": nothing\nid: %d\n\n", at), at
+				}
+				_, err := io.WriteString(w, text)
 				return errors.Join(err, flush())
 			})
 			if err != nil {
@@ -482,10 +486,15 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.R
 			return nil
 		}
 		err = send(func() error {
+			told = watcher.Position()
 			for i := range events {
 				kind, data, err := show(&events[i])
+				id := events[i].Revision
+				if i+1 < len(events) && events[i+1].Revision == id {
+					id = 0 // whoever is cut off between two of one revision gets both again
+				}
 				if err == nil {
-					err = sendEvent(w, events[i].Revision, kind, data)
+					err = sendEvent(w, id, kind, data)
 				}
 				if err != nil {
 					return err
