@@ -334,17 +334,17 @@ func TestTooManyCallsAreOverloaded(t *testing.T) {
 	g := newGuard(t, func(hookcaller.Question) int { wait(); return 200 })
 	nd.setHook("guard", g.url, "")
 	s := nd.stream(t.Context(), nd.url)
-	for id := range uint64(hookcaller.MaxCalls) {
+	for id := range uint64(hookcaller.MaxHookCalls) {
 		s.send(op(id+1, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: fmt.Sprint("a/", id), Holder: "ann"}))
 	}
-	nd.waitFor(func() bool { return g.asked.Load() == hookcaller.MaxCalls })
+	nd.waitFor(func() bool { return g.asked.Load() == hookcaller.MaxHookCalls })
 	s.send(op(100, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/more", Holder: "ann"}))
 	got := s.answers(1)
 	if e := got[100].GetError(); e.GetKind() != "overloaded" || e.GetRetryAfter().AsDuration() == 0 {
-		t.Errorf("the 65th: %v", got)
+		t.Errorf("one more: %v", got)
 	}
 	release()
-	s.answers(hookcaller.MaxCalls)
+	s.answers(hookcaller.MaxHookCalls)
 }
 
 func TestASecretIsShownOnce(t *testing.T) {
