@@ -88,7 +88,7 @@ func (s *Server) plain(off string, do func(http.ResponseWriter, *http.Request) e
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := s.served(off, callerOf(r.Context()))
 		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
-			err = interrex.Errorf(interrex.KindInvalid, "?%s: it cannot be read: %v", r.URL.RawQuery, bad)
+			err = interrex.Errorf(interrex.KindInvalid, "?%.80s: it cannot be read: %.80v", r.URL.RawQuery, bad)
 		}
 		if err == nil {
 			err = s.calls.enter()
@@ -157,9 +157,9 @@ func onlyQuery(q url.Values, names ...string) error {
 		switch {
 		case slices.Contains(names, name+"*"):
 		case len(names) == 0:
-			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are none", name)
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: there are none", name)
 		case !slices.Contains(names, name):
-			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: there are %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
 		case len(values) > 1:
 			return interrex.Errorf(interrex.KindInvalid, "?%s: it stands there %d times", name, len(values))
 		}
@@ -175,7 +175,7 @@ func number(q url.Values, name string, bits int) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(text, 10, bits)
 	if err != nil {
-		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %q is no number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
+		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is no number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
 	}
 	return n, nil
 }
@@ -191,7 +191,7 @@ func period(q url.Values, name string) (time.Duration, error) {
 		d, err = time.ParseDuration(text + "s")
 	}
 	if err != nil || d < 0 {
-		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %q is neither seconds nor a duration such as 30s", name, text)
+		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is neither seconds nor a duration such as 30s", name, text)
 	}
 	return d, nil
 }
@@ -300,7 +300,7 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	}
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 	if err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "change %q: its id is a number", r.PathValue("id"))
+		return interrex.Errorf(interrex.KindInvalid, "change %.80q: its id is a number", r.PathValue("id"))
 	}
 	if err := p.server.current(r.Context(), callerOf(r.Context())); err != nil {
 		return err
@@ -369,7 +369,7 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 	if text := r.Header.Get(HeaderAttempt); text != "" {
 		n, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %q is no number", HeaderAttempt, text)
+			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is no number", HeaderAttempt, text)
 		}
 		*attempt = uint32(n)
 	}
@@ -377,7 +377,7 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 		key, token, both := strings.Cut(strings.TrimSpace(text), " ")
 		n, err := strconv.ParseUint(strings.TrimSpace(token), 10, 64)
 		if !both || err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %q is not KEY TOKEN", HeaderFence, text)
+			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is not KEY TOKEN", HeaderFence, text)
 		}
 		*fence = &interrexv1.Fence{Key: key, Token: n}
 	}
@@ -402,7 +402,7 @@ func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
 				return nil, interrex.Errorf(interrex.KindInvalid, "tags: a list of strings is allowed")
 			}
 		default:
-			return nil, interrex.Errorf(interrex.KindInvalid, "%q: an object with data has tags beside it and nothing else: put the object into data", name)
+			return nil, interrex.Errorf(interrex.KindInvalid, "%.80q: an object with data has tags beside it and nothing else: put the object into data", name)
 		}
 	}
 	return m, nil
@@ -429,7 +429,7 @@ func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Qu
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		n, err := strconv.ParseUint(last, 10, 64)
 		if err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %q is no revision", last)
+			return interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %.80q is no revision", last)
 		}
 		q.Since = interrex.Revision(n)
 	}
