@@ -451,6 +451,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.R
 		return err
 	}
 	defer watcher.Close()
+	if timed, is := w.(*timedAnswer); is { // the sender bounds what is sent here, and nothing else
+		w = timed.ResponseWriter
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
