@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -42,23 +43,53 @@ const heartbeat = 15 * time.Second
 
 // plainChange is a change as GET /changes shows it.
 type plainChange struct {
-	ID   uint64          `json:"_id"`
-	Time int64           `json:"_ts"`
-	Kind string          `json:"kind,omitempty"`
-	Key  string          `json:"key,omitempty"`
-	Tags []string        `json:"tags"`
-	Data json.RawMessage `json:"data"`
+	ID   uint64   `json:"_id"`
+	Time int64    `json:"_ts"`
+	Kind string   `json:"kind,omitempty"`
+	Key  string   `json:"key,omitempty"`
+	Tags []string `json:"tags"`
+	data string   // JSON, which may be shared with the feed
+}
+
+// write writes the JSON. The data is not copied: whoever does not read holds no
+// memory with it.
+func (c plainChange) write(w io.Writer) error {
+	head, err := oneLine(c)
+	if err == nil {
+		_, err = fmt.Fprintf(w, `%s,"data":`, head[:len(head)-1])
+	}
+	if err == nil {
+		_, err = io.WriteString(w, c.data)
+	}
+	if err == nil {
+		_, err = io.WriteString(w, "}")
+	}
+	return err
+}
+
+// oneLine gives the JSON of a value, with < > & as they are.
+func oneLine(value any) ([]byte, error) {
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	err := to.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 func (c Changes) plain(e *state.Event, s *state.State) (plainChange, error) {
-	data, err := c.data(e, s)
-	out := plainChange{ID: uint64(e.Revision), Time: e.Wall.UnixNano(), Tags: tagsOf(e), Data: data}
+	out := plainChange{ID: uint64(e.Revision), Time: e.Wall.UnixNano(), Tags: tagsOf(e)}
 	if out.Tags == nil {
 		out.Tags = []string{}
 	}
 	if e.Kind != interrex.UserChange {
 		out.Kind, out.Key = e.Kind, e.Key
 	}
+	if u, is := e.Value.(*change.User); is {
+		out.data = u.Data
+		return out, nil
+	}
+	data, err := c.data(e, s)
+	out.data = string(data)
 	return out, err
 }
 
@@ -265,23 +296,37 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Changes []plainChange `json:"changes"`
-		AtStart bool          `json:"atStart"`
-		AtEnd   bool          `json:"atEnd"`
-		First   uint64        `json:"first"`
-		Last    uint64        `json:"last"`
-	}{[]plainChange{}, page.AtStart, page.AtEnd, uint64(page.First), uint64(page.Last)}
-	for _, e := range page.Items {
-		one, err := p.changes.plain(e, p.server.config.State)
-		if err != nil {
+	items := make([]plainChange, len(page.Items))
+	for i, e := range page.Items {
+		if items[i], err = p.changes.plain(e, p.server.config.State); err != nil {
 			return err
 		}
-		answer.Changes = append(answer.Changes, one)
 	}
 	w.Header().Set(HeaderRevision, page.Revision.String())
-	plainAnswer(w, http.StatusOK, answer)
+	w.Header().Set("Content-Type", "application/json")
+	out := bufio.NewWriter(w)
+	if writePage(out, items, page) == nil {
+		_ = out.Flush() // or the caller has gone
+	}
 	return nil
+}
+
+func writePage(w io.Writer, items []plainChange, page change.Page) error {
+	between := `{"changes":[`
+	for _, item := range items {
+		if _, err := io.WriteString(w, between); err != nil {
+			return err
+		}
+		if err := item.write(w); err != nil {
+			return err
+		}
+		between = ","
+	}
+	if len(items) > 0 {
+		between = ""
+	}
+	_, err := fmt.Fprintf(w, `%s],"atStart":%t,"atEnd":%t,"first":%d,"last":%d}`+"\n", between, page.AtStart, page.AtEnd, uint64(page.First), uint64(page.Last))
+	return err
 }
 
 // accepts reports whether the caller asks for a type of answer.
@@ -313,7 +358,10 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	plainAnswer(w, http.StatusOK, one)
+	w.Header().Set("Content-Type", "application/json")
+	if one.write(w) == nil {
+		_, _ = io.WriteString(w, "\n") // or the caller has gone
+	}
 	return nil
 }
 
@@ -518,17 +566,25 @@ func endKind(err error) string {
 
 // sendEvent writes one event.
 func sendEvent(w io.Writer, id interrex.Revision, kind string, data any) error {
-	var text bytes.Buffer
 	if id > 0 {
-		fmt.Fprintf(&text, "id: %d\n", id)
+		if _, err := fmt.Fprintf(w, "id: %d\n", id); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintf(&text, "event: %s\ndata: ", kind)
-	to := json.NewEncoder(&text) // one line
-	to.SetEscapeHTML(false)
-	if err := to.Encode(data); err != nil {
+	_, err := fmt.Fprintf(w, "event: %s\ndata: ", kind)
+	if err != nil {
 		return err
 	}
-	text.WriteByte('\n')
-	_, err := w.Write(text.Bytes())
+	if c, is := data.(plainChange); is {
+		err = c.write(w)
+	} else {
+		var text []byte
+		if text, err = oneLine(data); err == nil {
+			_, err = w.Write(text)
+		}
+	}
+	if err == nil {
+		_, err = io.WriteString(w, "\n\n")
+	}
 	return err
 }

@@ -160,7 +160,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		{`{"data":1,"tags":"a"}`, "tags: a list of strings is allowed", nil},
 		{`{"data":1,"tags":[""]}`, "tags: each has 1 to 128 bytes", nil},
 		{`{"data":1`, "data: it is not JSON", nil},
-		{``, "data: it is not JSON", nil},
+		{``, "data: missing: give any JSON", nil},
 		{"\"\xff\"", "data: it is not JSON", nil},
 		{`1e999`, "data: not every reader can be shown it", nil},
 		{strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "data: at most 100 lists and objects", nil},

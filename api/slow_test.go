@@ -6,9 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/interrex/interrex/change"
 )
 
 // raw sends bytes to the public API over a connection of their own.
@@ -76,5 +79,21 @@ func TestAnIdleStreamOfEventsGoesOn(t *testing.T) {
 			time.Sleep(4 * wait) // it is idle
 		}
 		_ = answer.Body.Close()
+	}
+}
+
+func TestAnAnswerOfChangesCopiesNoData(t *testing.T) {
+	c := plainChange{ID: 1, Tags: []string{}, data: `"` + strings.Repeat("x", 1<<20) + `"`}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100 {
+		out := bufio.NewWriter(io.Discard)
+		if err := writePage(out, []plainChange{c}, change.Page{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if n := (after.TotalAlloc - before.TotalAlloc) / 100; n > 256<<10 {
+		t.Errorf("%d bytes for each", n)
 	}
 }
