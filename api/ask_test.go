@@ -335,17 +335,17 @@ func TestTooManyCallsAreOverloaded(t *testing.T) {
 	g := newGuard(t, func(hookcaller.Question) int { wait(); return 200 })
 	nd.setHook("guard", g.url, "")
 	s := nd.stream(t.Context(), nd.url)
-	for id := range uint64(hookcaller.MaxCalls) {
+	for id := range uint64(hookcaller.MaxHookCalls) {
 		s.send(op(id+1, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: fmt.Sprint("a/", id), Holder: "ann"}))
 	}
-	nd.waitFor(func() bool { return g.asked.Load() == hookcaller.MaxCalls })
+	nd.waitFor(func() bool { return g.asked.Load() == hookcaller.MaxHookCalls })
 	s.send(op(100, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/more", Holder: "ann"}))
 	got := s.answers(1)
 	if e := got[100].GetError(); e.GetKind() != "overloaded" || e.GetRetryAfter().AsDuration() == 0 {
-		t.Errorf("the 65th: %v", got)
+		t.Errorf("one more: %v", got)
 	}
 	release()
-	s.answers(hookcaller.MaxCalls)
+	s.answers(hookcaller.MaxHookCalls)
 }
 
 func TestWhatAHookLacksIsNamed(t *testing.T) {
@@ -426,4 +426,13 @@ func (nd *node) pastTheDoor(body, id string) (interrex.Token, error) {
 	})
 	r := <-done
 	return interrex.Token(r.Revision), r.Err
+}
+
+func TestAURLWithoutAUsablePortIsRefused(t *testing.T) {
+	nd := cluster(t, 1, withHooks(t))[0]
+	for port, status := range map[string]int{"0": 400, "65536": 400, "99999999999999999999": 400, "65535": 200} {
+		if r := nd.curl("WebhookService/Set", `{"webhook":{"name":"a","url":"http://a:`+port+`/"}}`); r.status != status || status == 400 && !strings.Contains(r.body, "the port is 1 to 65535, not "+port) {
+			t.Errorf("%s: %d %s", port, r.status, r.body)
+		}
+	}
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +44,7 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		n, err := strconv.ParseUint(last, 10, 64)
 		if err != nil {
-			return 0, interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %q is no revision", last)
+			return 0, interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %.80q is no revision", last)
 		}
 		since = interrex.Revision(n)
 	}
@@ -62,6 +61,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 		return err
 	}
 	defer watcher.Close()
+	if timed, is := w.(*timedAnswer); is { // the sender bounds what is sent here, and nothing else
+		w = timed.ResponseWriter
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
@@ -72,7 +74,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 	if from.present != nil && out.all(r.Context(), from.present) != nil {
 		return nil
 	}
-	for {
+	for told := from.since; ; {
 		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
 		events, err := watcher.Next(ctx)
 		cancel()
@@ -83,11 +85,14 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 		case r.Context().Err() != nil:
 			return nil
 		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
-			err = out.beat()
+			at := watcher.Position()
+			err = out.beat(at, at > told)
+			told = at
 		case err != nil:
 			out.end(err)
 			return nil
 		default:
+			told = watcher.Position()
 			err = out.all(r.Context(), from.shown(events))
 		}
 		if err != nil {
@@ -141,10 +146,15 @@ func (o eventWriter) end(err error) {
 	_ = o.send(func() error { return errors.Join(last.write(o.w), o.flush()) }) // the caller may have gone
 }
 
-// beat shows that the stream lives.
-func (o eventWriter) beat() error {
+// beat shows that the stream lives, and how far it has come without an event,
+// if that is further than before.
+func (o eventWriter) beat(at interrex.Revision, further bool) error {
+	text := ": nothing\n\n"
+	if further {
+		text = fmt.Sprintf(": nothing\nid: %d\n\n", at)
+	}
 	return o.send(func() error {
-		_, err := fmt.Fprint(o.w, ": nothing\n\n")
+		_, err := io.WriteString(o.w, text)
 		return errors.Join(err, o.flush())
 	})
 }
@@ -156,19 +166,28 @@ func endKind(err error) string {
 	return strings.ReplaceAll(string(orElse(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
 }
 
-// write writes one event.
+// write writes one event. Data that writes itself is not copied.
 func (e sentEvent) write(w io.Writer) error {
-	var text bytes.Buffer
+	var head bytes.Buffer
 	if e.id > 0 {
-		fmt.Fprintf(&text, "id: %d\n", e.id)
+		fmt.Fprintf(&head, "id: %d\n", e.id)
 	}
-	fmt.Fprintf(&text, "event: %s\ndata: ", e.kind)
-	to := json.NewEncoder(&text) // one line
-	to.SetEscapeHTML(false)
-	if err := to.Encode(e.data); err != nil {
+	fmt.Fprintf(&head, "event: %s\ndata: ", e.kind)
+	own, writes := e.data.(interface{ write(io.Writer) error })
+	if !writes {
+		text, err := oneLine(e.data)
+		if err != nil {
+			return err
+		}
+		head.Write(text)
+		head.WriteString("\n\n")
+	}
+	if _, err := w.Write(head.Bytes()); err != nil || !writes {
 		return err
 	}
-	text.WriteByte('\n')
-	_, err := w.Write(text.Bytes())
+	if err := own.write(w); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n\n")
 	return err
 }

@@ -66,6 +66,8 @@ func TestWhatIsWrongWithARequestForChangesIsSaid(t *testing.T) {
 		{"POST", "/changes", `{"data":1,"tags":["\ud800"]}`, isJSON, 400, "not every reader can be shown it"},
 		{"POST", "/changes", "{\"data\":1,\"tags\":[\"\xff\"]}", isJSON, 400, "invalid: "},
 		{"POST", "/changes", `{"data":` + strings.Repeat("[", 101) + strings.Repeat("]", 101) + `}`, isJSON, 400, "at most 100 lists and objects"},
+		{"GET", "/changes/" + strings.Repeat("x", 10_000), "", "", 400, strings.Repeat("x", 80) + `\": its id`},
+		{"GET", "/changes?tag=" + strings.Repeat("x", 10_000), "", "", 400, strings.Repeat("x", 80) + `\" has 10000`},
 		{"GET", "/changes/x", "", "", 400, "its id is a number"},
 		{"GET", "/changes/99", "", "", 404, "not found: there is no change 99"},
 		{"DELETE", "/changes", "", "", 405, "takes GET, POST"},
