@@ -231,7 +231,7 @@ func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interr
 			return false, r.Context().Err()
 		}
 		for _, e := range page.Items {
-			if e.Key == q.Prefix && (since > 0 || e.Kind == interrex.ResourceWritten) {
+			if e.Key == q.Prefix { // without a row, the first is a write
 				return true, nil
 			}
 			q.Since = e.Revision

@@ -37,6 +37,8 @@ func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
 		panic("told to")
 	case text == "large":
 		return make([]byte, fsm.MaxResult+1), nil
+	case text == "big":
+		return make([]byte, 64<<10), nil
 	case text == "gone":
 		return nil, interrex.Errorf(interrex.KindNotFound, "it is gone")
 	case text == "torn":
@@ -239,9 +241,9 @@ func TestAnswersAreKeptUpToSoManyBytes(t *testing.T) {
 	r := newReplica(t)
 	first := r.op(t, "a", "first")
 	r.Do(1, first)
-	ops := make([]state.Operation, fsm.MaxAnswerBytes/fsm.MaxError/4)
+	ops := make([]state.Operation, fsm.MaxAnswerBytes/(64<<10)/4-1)
 	for i := range ops {
-		ops[i] = r.op(t, "long", "")
+		ops[i] = r.op(t, "big", "")
 	}
 	for i := range 4 {
 		if got := answer(r.Do(1, first)[0]); got != "1 a" {
