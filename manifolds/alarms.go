@@ -83,7 +83,7 @@ func (s *Set) conditions() []alarm.Condition {
 		{Name: "projection-behind", Look: s.projectionBehind, After: behindGrace,
 			Do: "give the database of lease holders a faster disk; leases are not affected"},
 		{Name: "projection-failing", Look: s.projectionFailing, After: electionGrace,
-			Do: "mend the database of lease holders; it is filled again by itself; leases are not affected"},
+			Do: "mend the database of lease holders; it is filled again by itself; one of another cluster or epoch is left alone: give this one its own; leases are not affected"},
 		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
 			Do: "start the agents that are silent, or mend the network to them: nothing can be written through this agent until then"},
 		{Name: "raft-down", Look: s.raftDown, After: restartGrace, Keep: again,

@@ -286,11 +286,15 @@ func newTestState(t *testing.T) *state.State {
 type brokenTarget struct {
 	broken atomic.Bool
 	hang   chan struct{}
+	kept   atomic.Pointer[notify.Position] // nil: it was told nothing
 }
 
 func (b *brokenTarget) Position(context.Context) (notify.Position, error) {
 	if b.broken.Load() {
 		return notify.Position{}, errors.New("no such database")
+	}
+	if kept := b.kept.Load(); kept != nil {
+		return *kept, nil
 	}
 	return notify.Position{}, nil
 }
@@ -299,13 +303,14 @@ func (*brokenTarget) Notify(context.Context, notify.Position, func(notify.Notify
 	return nil
 }
 
-func (b *brokenTarget) Replace(ctx context.Context, _ notify.Position, _ iter.Seq2[[]notify.Claimed, error]) (int, error) {
+func (b *brokenTarget) Replace(ctx context.Context, at notify.Position, _ iter.Seq2[[]notify.Claimed, error]) (int, error) {
 	if b.hang != nil {
 		select {
 		case <-b.hang:
 		case <-ctx.Done():
 		}
 	}
+	b.kept.Store(&at)
 	return 0, nil
 }
 

@@ -33,6 +33,7 @@ type world struct {
 	leases   map[interrex.Key]lease.Record
 	revision interrex.Revision
 	cluster  string
+	epoch    uint64
 	lists    int
 }
 
@@ -52,7 +53,7 @@ func (w *world) Revision() interrex.Revision {
 func (w *world) Identity() state.Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return state.Identity{ClusterID: w.cluster}
+	return state.Identity{ClusterID: w.cluster, Epoch: state.Epoch{Number: w.epoch}}
 }
 
 func (w *world) List(_, _ string, after interrex.Key, _ int) (items []lease.Record, more bool) {
@@ -88,6 +89,14 @@ func (w *world) restore(cluster string, revision interrex.Revision, held ...stri
 		w.leases[key(name)] = record(name, "restored", revision)
 	}
 	w.ring.Reset(revision)
+}
+
+// recover puts other content in the place of all, in the next epoch.
+func (w *world) recover(revision interrex.Revision, held ...string) {
+	w.mu.Lock()
+	w.epoch++
+	w.mu.Unlock()
+	w.restore("one", revision, held...)
 }
 
 // claim and end apply one entry each.
@@ -268,7 +277,7 @@ func bubble(t *testing.T, test func(f *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fixture{T: t, world: newWorld(), target: newTarget(), logs: &logs{}}
-		f.target.at.History = "one/0-0000000000000000"
+		f.target.at.History = notify.History{Cluster: "one"}
 		test(f)
 		f.stop()
 		f.world.ring.Close()
