@@ -58,10 +58,9 @@ type Config struct {
 	// nothing is called.
 	Failed func()
 
-	// Pause is the least time from one telling to the next, unless a batch was
-	// large: what happens meanwhile is told together, since a target's
-	// transactions cost the log its disk. What happens after a rest is told at
-	// once. 0: 50 ms.
+	// Pause is the least time from one telling to the next: what happens meanwhile
+	// is told together. It is longer under load. What happens after a rest is told
+	// at once. 0: 50 ms.
 	Pause time.Duration
 	// Look is how often the worker looks, while nothing happens, whether the
 	// target is still there and where it was left. 0: 5 s.

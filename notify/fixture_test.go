@@ -134,7 +134,8 @@ type target struct {
 	told   []string // every note, in order, also of batches that were not kept
 	fail   int      // so many calls fail, after they were told
 	hang   bool     // calls last until their context ends
-	lose   bool     // a batch is kept, and its answer lost
+	takes  time.Duration
+	lose   bool // a batch is kept, and its answer lost
 	mended int
 	calls  int
 }
@@ -148,6 +149,9 @@ func (t *target) enter(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.calls++
+	t.mu.Unlock()
+	time.Sleep(t.takes)
+	t.mu.Lock()
 	if t.hang {
 		t.mu.Unlock()
 		<-ctx.Done()

@@ -14,15 +14,25 @@ import (
 // An event wakes it earlier.
 const identityPoll = time.Second
 
-// large is how many events in one batch say that more of them wait.
-const large = 128
+// gathered is how many events are told together at most, but for those that
+// come in one batch. The ring keeps four times as many by default.
+const gathered = 16_384
+
+// After telling the worker rests restFor times as long as that took, and so after
+// comparing what it had not followed: it never takes more than a tenth of one
+// processor, or of the disk. Under load, events are told more seldom and more of
+// them together, and a target that cannot follow is compared now and then. But
+// the worker rests at most maxRest.
+const (
+	restFor = 9
+	maxRest = 20 * time.Second
+)
 
 // errElsewhere says that the target is not where it was left: its database was
 // moved away, or lost its tables.
 var errElsewhere = errors.New("the target is not where it was")
 
-// errBehind asks for another try: the ring has been reset to where the state
-// is not yet.
+// errBehind asks for another try: the state was exchanged meanwhile.
 var errBehind = errors.New("the state is just being restored")
 
 // follow takes up where the target is and tells on from there. Nil asks for
@@ -42,19 +52,26 @@ func (w *Worker) follow(ctx context.Context) error {
 			return err
 		}
 	}
+	began := w.config.Clock.Now()
 	watcher, err := w.config.Source.Watch(kept.Revision, concerns)
-	if errors.Is(err, interrex.ErrCompacted) {
+	behind := errors.Is(err, interrex.ErrCompacted)
+	if behind {
 		if kept, err = w.mend(ctx, kept, history); err != nil {
 			return err
 		}
-		if watcher, err = w.config.Source.Watch(kept.Revision, concerns); errors.Is(err, interrex.ErrCompacted) {
-			return errBehind
+		watcher, err = w.config.Source.Watch(kept.Revision, concerns)
+		if errors.Is(err, interrex.ErrCompacted) {
+			w.rest(ctx, began)
+			return nil
 		}
 	}
 	if err != nil {
 		return err
 	}
 	defer watcher.Close()
+	if behind {
+		w.rest(ctx, began)
+	}
 	return w.tellOn(ctx, watcher, kept)
 }
 
@@ -66,7 +83,13 @@ func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, at Position
 		if w.history() != at.History {
 			return nil
 		}
-		events, err := w.next(ctx, watcher, at)
+		began := w.config.Clock.Now()
+		events, err := w.gather(watcher, nil)
+		if err == nil && len(events) == 0 {
+			events, err = w.next(ctx, watcher, at)
+			began = w.config.Clock.Now()
+			w.status.knows(began)
+		}
 		if kind := interrex.KindOf(err); kind == interrex.KindCompacted || kind == interrex.KindWatchClosed || errors.Is(err, errElsewhere) {
 			return nil
 		}
@@ -81,22 +104,42 @@ func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, at Position
 		if err := w.notify(ctx, at, events); err != nil {
 			return err
 		}
-		if len(events) < large {
-			w.pause(ctx)
-		}
+		w.status.knows(began)
+		w.rest(ctx, began)
 	}
 }
 
-// next waits for events. Meanwhile it looks now and then whether the target is
+// gather adds to events what waits behind them.
+func (w *Worker) gather(watcher *watch.Watcher, events []state.Event) ([]state.Event, error) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	for len(events) < gathered {
+		more, err := watcher.Next(now)
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, more...) // events has no room: the first copies
+	}
+	return events, nil
+}
+
+// next waits for events, when none are there. Meanwhile it looks now and then whether the target is
 // still where it was, or further: others may tell it too.
 func (w *Worker) next(ctx context.Context, watcher *watch.Watcher, at Position) ([]state.Event, error) {
-	w.status.enter(phaseIdle)
+	w.told(at)
 	for {
+		w.status.enter(phaseIdle)
 		lookCtx, cancel := context.WithTimeout(ctx, w.config.Look)
 		events, err := watcher.Next(lookCtx)
 		cancel()
+		if err == nil {
+			return w.gather(watcher, events)
+		}
 		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-			return events, err
+			return nil, err
 		}
 		kept, err := w.position(ctx)
 		if err != nil {
@@ -105,16 +148,16 @@ func (w *Worker) next(ctx context.Context, watcher *watch.Watcher, at Position) 
 		if kept.History != at.History || kept.Revision < at.Revision || kept.Unproved {
 			return nil, errElsewhere
 		}
-		w.told(kept)
 	}
 }
 
-// pause lets events gather.
-func (w *Worker) pause(ctx context.Context) {
-	w.status.enter(phaseIdle)
+// rest lets events gather, after work that began at a time.
+func (w *Worker) rest(ctx context.Context, began time.Time) {
+	w.status.enter(phaseResting)
+	took := w.config.Clock.Now().Sub(began)
 	select {
 	case <-ctx.Done():
-	case <-w.config.Clock.After(w.config.Pause):
+	case <-w.config.Clock.After(max(w.config.Pause, min(restFor*took, maxRest))):
 	}
 }
 
@@ -152,6 +195,7 @@ func (w *Worker) mend(ctx context.Context, kept Position, history History) (Posi
 		}
 	}
 	w.status.enter(phaseMending)
+	began := w.config.Clock.Now()
 	at := Position{Revision: w.config.State.Revision(), History: history}
 	mendCtx, cancel := context.WithTimeout(ctx, w.config.MendTimeout)
 	defer cancel()
@@ -168,6 +212,7 @@ func (w *Worker) mend(ctx context.Context, kept Position, history History) (Posi
 		return Position{}, errElsewhere
 	}
 	w.told(kept)
+	w.status.knows(began)
 	return kept, nil
 }
 

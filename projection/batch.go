@@ -14,7 +14,8 @@ import (
 // Batch gathers one update: of each key, the last that was told of it. It lives
 // as long as the call that it was given to.
 type Batch struct {
-	changes map[interrex.Key]change
+	changes []change
+	at      map[interrex.Key]int // where a key's change is
 }
 
 // change is what happened to a key: it has a new holder, or none any more.
@@ -34,9 +35,14 @@ func (b *Batch) Ended(key interrex.Key, token interrex.Token) error {
 }
 
 func (b *Batch) add(c change) error {
-	last, told := b.changes[c.Key]
-	if !told || c.Token > last.Token || c.Token == last.Token && c.ended {
-		b.changes[c.Key] = c
+	i, told := b.at[c.Key]
+	if !told {
+		b.at[c.Key] = len(b.changes)
+		b.changes = append(b.changes, c)
+		return nil
+	}
+	if last := b.changes[i]; c.Token > last.Token || c.Token == last.Token && c.ended {
+		b.changes[i] = c
 	}
 	return nil
 }
@@ -44,12 +50,9 @@ func (b *Batch) add(c change) error {
 // sorted gives the changes in the order of their keys, in which neighbours
 // share a page of the database.
 func (b *Batch) sorted() []change {
-	all := make([]change, 0, len(b.changes))
-	for _, c := range b.changes {
-		all = append(all, c)
-	}
-	slices.SortFunc(all, func(a, b change) int { return a.Key.Compare(b.Key) })
-	return all
+	b.at = nil
+	slices.SortFunc(b.changes, func(a, b change) int { return a.Key.Compare(b.Key) })
+	return b.changes
 }
 
 // The statements: the text in front of, for, and behind the changes that it
@@ -80,51 +83,60 @@ type writer struct {
 
 // write puts the holders in by a statement, and removes what has ended.
 func (w writer) write(put statement, changes []change) error {
-	var held, ended [][]any
-	for _, c := range changes {
-		if c.ended {
-			ended = append(ended, []any{c.Key.Namespace, c.Key.Name, int64(c.Token)})
-		} else {
-			held = append(held, row(c.Holder))
-		}
+	if err := w.run(put, changes, false, appendRow); err != nil {
+		return fmt.Errorf("cannot put new ones into the lease holders: %w", err)
 	}
-	if err := w.run(put, held); err != nil {
-		return fmt.Errorf("cannot put %d into the lease holders: %w", len(held), err)
-	}
-	if err := w.run(remove, ended); err != nil {
-		return fmt.Errorf("cannot take %d out of the lease holders: %w", len(ended), err)
+	if err := w.run(remove, changes, true, appendEnd); err != nil {
+		return fmt.Errorf("cannot take what has ended out of the lease holders: %w", err)
 	}
 	return nil
 }
 
-// run runs a statement for all rows of arguments. A full one is prepared: to
-// read it costs as much as to run it.
-func (w writer) run(s statement, rows [][]any) (err error) {
+// run runs a statement for the changes that are ends, or for the others. A full
+// one is prepared: to read it costs as much as to run it.
+func (w writer) run(s statement, changes []change, ended bool, appendArgs func([]any, Holder) []any) (err error) {
 	text := func(n int) string { return s.head + w.dialect.repeat(s.unit, s.separator, n) + s.tail }
-	if len(rows) >= atOnce {
-		full, err := w.conn.PrepareContext(w.ctx, text(atOnce))
-		if err != nil {
-			return err
+	var full *sql.Stmt
+	defer func() {
+		if full != nil {
+			err = errors.Join(err, full.Close())
 		}
-		defer func() { err = errors.Join(err, full.Close()) }()
-		for ; len(rows) >= atOnce; rows = rows[atOnce:] {
-			if _, err := full.ExecContext(w.ctx, slices.Concat(rows[:atOnce]...)...); err != nil {
+	}()
+	var args []any
+	n := 0
+	for _, c := range changes {
+		if c.ended != ended {
+			continue
+		}
+		args = appendArgs(args, c.Holder)
+		if n++; n < atOnce {
+			continue
+		}
+		if full == nil {
+			if full, err = w.conn.PrepareContext(w.ctx, text(atOnce)); err != nil {
 				return err
 			}
 		}
+		if _, err := full.ExecContext(w.ctx, args...); err != nil {
+			return err
+		}
+		args, n = args[:0], 0
 	}
-	if len(rows) > 0 {
-		_, err = w.conn.ExecContext(w.ctx, text(len(rows)), slices.Concat(rows...)...)
+	if n > 0 {
+		_, err = w.conn.ExecContext(w.ctx, text(n), args...)
 	}
 	return err
 }
 
-// row gives a holder as the arguments of put.
-func row(h Holder) []any {
-	return []any{
-		h.Key.Namespace, h.Key.Name, h.Holder, int64(h.Token),
-		h.TTL.Milliseconds(), moment(h.AcquiredAt), int64(h.Revision),
-	}
+// appendRow gives the arguments of put.
+func appendRow(args []any, h Holder) []any {
+	return append(args, h.Key.Namespace, h.Key.Name, h.Holder, int64(h.Token),
+		h.TTL.Milliseconds(), moment(h.AcquiredAt), int64(h.Revision))
+}
+
+// appendEnd gives the arguments of remove.
+func appendEnd(args []any, h Holder) []any {
+	return append(args, h.Key.Namespace, h.Key.Name, int64(h.Token))
 }
 
 // moment is a time as text that sorts, which both dialects take.

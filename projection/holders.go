@@ -79,7 +79,7 @@ func (h *Holders) Position(ctx context.Context) (p Position, err error) {
 // nothing. Of another history than the copy's, or before the first Replace, it
 // is KindConflict: Replace.
 func (h *Holders) Update(ctx context.Context, to Position, fn func(*Batch) error) error {
-	b := &Batch{changes: map[interrex.Key]change{}}
+	b := &Batch{at: map[interrex.Key]int{}}
 	err := fn(b)
 	if err == nil {
 		err = h.transact(ctx, func(conn *sql.Conn) error {
