@@ -38,9 +38,13 @@ type spent struct {
 func BenchmarkProjection(b *testing.B) {
 	rivals := []*cluster{newCluster(b, 3, config.NotifyOff), newCluster(b, 3, config.NotifySQLite)}
 	var claim [2]func(int) error
+	var idle [2]float64 // seconds of processors a second
 	for i, c := range rivals {
+		used := c.used()
+		time.Sleep(projectionSlice)
+		idle[i] = (c.used() - used).Seconds() / projectionSlice.Seconds()
 		claim[i] = claims(client.Config{})(b, c, projectionCallers)
-		c.spend(projectionSlice/4, claim[i])
+		c.spend(projectionSlice/4, 0, claim[i])
 	}
 	var ratio, cpu, disk []float64
 	for b.Loop() {
@@ -48,7 +52,7 @@ func BenchmarkProjection(b *testing.B) {
 			var pair [2]spent
 			for turn := range rivals {
 				who := (round + turn) % 2 // nobody is always first
-				pair[who] = rivals[who].spend(projectionSlice, claim[who])
+				pair[who] = rivals[who].spend(projectionSlice, idle[who], claim[who])
 			}
 			off, on := pair[0], pair[1]
 			progress(b, "%.0f/s of %.0f/s; %.1f and %.1f µs of the agents' processors, %.0f and %.0f B each",
@@ -68,8 +72,9 @@ func BenchmarkProjection(b *testing.B) {
 func (s spent) rate() float64              { return float64(s.claims) / s.elapsed.Seconds() }
 func (s spent) each(total float64) float64 { return total / float64(s.claims) }
 
-// spend loads the cluster for a time, and waits until its tables are in step.
-func (c *cluster) spend(d time.Duration, do func(caller int) error) (s spent) {
+// spend loads the cluster for a time, and waits until its tables are in step:
+// what it uses when it is idle is not counted then.
+func (c *cluster) spend(d time.Duration, idle float64, do func(caller int) error) (s spent) {
 	c.b.Helper()
 	cpu, written := c.used(), c.written()
 	var done atomic.Int64
@@ -88,7 +93,8 @@ func (c *cluster) spend(d time.Duration, do func(caller int) error) (s spent) {
 			return c.inStep(i)
 		})
 	}
-	s.cpu, s.written = c.used()-cpu, c.written()-written
+	waited := time.Since(began) - s.elapsed
+	s.cpu, s.written = c.used()-cpu-time.Duration(idle*float64(waited)), c.written()-written
 	return s
 }
 

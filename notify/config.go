@@ -41,6 +41,7 @@ type State interface {
 
 // Logger is what the worker calls of a loggo.Logger.
 type Logger interface {
+	IsDebugEnabled() bool
 	Debugf(format string, args ...any)
 	Infof(format string, args ...any)
 	Warningf(format string, args ...any)
@@ -116,6 +117,7 @@ func (c Config) withDefaults() Config {
 
 type discard struct{}
 
+func (discard) IsDebugEnabled() bool    { return false }
 func (discard) Debugf(string, ...any)   {}
 func (discard) Infof(string, ...any)    {}
 func (discard) Warningf(string, ...any) {}

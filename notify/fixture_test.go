@@ -257,6 +257,7 @@ func (l *logs) add(level string) {
 	l.lines[level]++
 }
 
+func (l *logs) IsDebugEnabled() bool    { return true }
 func (l *logs) Debugf(string, ...any)   { l.add("debug") }
 func (l *logs) Infof(string, ...any)    { l.add("info") }
 func (l *logs) Warningf(string, ...any) { l.add("warning") }

@@ -19,12 +19,12 @@ const identityPoll = time.Second
 const gathered = 16_384
 
 // After telling the worker rests restFor times as long as that took, and so after
-// comparing what it had not followed: it never takes more than a tenth of one
+// comparing what it had not followed: it never takes more than a twentieth of one
 // processor, or of the disk. Under load, events are told more seldom and more of
 // them together, and a target that cannot follow is compared now and then. But
 // the worker rests at most maxRest.
 const (
-	restFor = 9
+	restFor = 19
 	maxRest = 20 * time.Second
 )
 

@@ -107,9 +107,16 @@ func (d *database) openFile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Others may read the file while the agent writes; the file remembers.
-	if _, err := d.db.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil || d.path == "" {
-		return err
+	for _, s := range []string{
+		"PRAGMA page_size = 1024",   // a change writes one page; only a new file takes it
+		"PRAGMA journal_mode = WAL", // others may read the file meanwhile; the file remembers
+	} {
+		if _, err := d.db.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	if d.path == "" {
+		return nil
 	}
 	d.file, err = os.Stat(d.path)
 	return err

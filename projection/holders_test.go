@@ -376,8 +376,8 @@ func TestAFileThatWasMovedAwayIsMadeAgain(t *testing.T) {
 func TestADamagedFileIsSetAsideAndMadeAgain(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
 		"no database": func([]byte) []byte { return []byte(strings.Repeat("no database ", 500)) },
-		"zeroed page": func(b []byte) []byte { clear(b[4096:8192]); return b },
-		"cut off":     func(b []byte) []byte { return b[:4096] },
+		"zeroed page": func(b []byte) []byte { clear(b[1024:2048]); return b },
+		"cut off":     func(b []byte) []byte { return b[:1024] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, path := file(t)
