@@ -132,6 +132,20 @@ func (id ResourceID) String() string {
 	return id.Type.Group + "." + id.Type.Kind + "/" + id.Tenancy.Partition + "/" + id.Tenancy.Namespace + "/" + id.Name
 }
 
+// ParseResourceKey reads what String returns: an ID without group version and uid.
+// The error is of kind KindInvalid.
+func ParseResourceKey(s string) (ResourceID, error) {
+	parts := strings.SplitN(s, "/", 4)
+	group, kind, both := cutLast(parts[0])
+	if len(parts) < 4 || !both {
+		return ResourceID{}, Errorf(KindInvalid, "resource: %q is not GROUP.KIND/PARTITION/NAMESPACE/NAME, such as demo.Server/default/default/web", s)
+	}
+	id := ResourceID{Type: ResourceType{Group: group, Kind: kind}, Tenancy: Tenancy{Partition: parts[1], Namespace: parts[2]}, Name: parts[3]}
+	whole := id
+	whole.Type.GroupVersion = kind // any word: it is no part of the key
+	return id, whole.Validate()
+}
+
 // Validate says which part is malformed, as KindInvalid.
 func (id ResourceID) Validate() error {
 	if err := id.Type.Validate(); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/interrextest"
 )
 
@@ -40,5 +41,65 @@ func TestALongPollIsAskedForOnce(t *testing.T) {
 	}
 	if asked != 1 {
 		t.Errorf("it was asked for %d times", asked)
+	}
+}
+
+func TestWhatIsNoNumberOrConsistencyIsRefused(t *testing.T) {
+	a := interrextest.New(t)
+	ctx, weird := t.Context(), interrex.ReadOptions{Consistency: 17}
+	kind := interrex.ResourceType{Group: "a", Kind: "b"}
+	for what, call := range map[string]func() error{
+		"limit: -1 is below zero": func() error {
+			_, err := a.Changes().List(ctx, interrex.ListChangesRequest{Limit: -1})
+			return err
+		},
+		"limit: at most 1000 is allowed": func() error {
+			_, err := a.Changes().List(ctx, interrex.ListChangesRequest{Limit: 1 << 32})
+			return err
+		},
+		"block: -1s is below zero": func() error {
+			_, err := a.Changes().List(ctx, interrex.ListChangesRequest{Block: -time.Second})
+			return err
+		},
+		"page_size: -1 is below zero": func() error {
+			_, err := a.Leases().List(ctx, interrex.ListRequest{PageSize: -1})
+			return err
+		},
+		"page_size: -2 is below zero": func() error {
+			_, err := a.Resources().List(ctx, interrex.ListResourcesRequest{ResourceSelection: interrex.ResourceSelection{Type: kind}, PageSize: -2})
+			return err
+		},
+		"page_size: -3 is below zero": func() error {
+			_, err := a.Resources().ListByOwner(ctx, interrex.ListOwnedRequest{PageSize: -3})
+			return err
+		},
+		"consistency: 17 is none": func() error {
+			_, err := a.Leases().List(ctx, interrex.ListRequest{ReadOptions: weird})
+			return err
+		},
+	} {
+		if err := call(); interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), what) {
+			t.Errorf("want %q, got %v", what, err)
+		}
+	}
+}
+
+func TestTheFeedIsAskedForWhatOnesOwnMachineDid(t *testing.T) {
+	a := interrextest.Start(t, agent.Config{FSM: new(faults).machine})
+	if _, err := a.Propose(t.Context(), interrex.Proposal{Data: []byte("a")}); err != nil {
+		t.Fatal(err)
+	}
+	kinds := []string{fsm.Applied}
+	p, err := a.Changes().List(t.Context(), interrex.ListChangesRequest{ChangeFilter: interrex.ChangeFilter{Kinds: kinds}})
+	if err != nil || len(p.Items) != 1 || p.Items[0].Kind != fsm.Applied {
+		t.Errorf("%+v, %v", p, err)
+	}
+	hook := interrex.Webhook{Name: "told", URL: "http://127.0.0.1:1/", When: interrex.WebhookAfter, Kinds: kinds}
+	if _, err := a.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: hook}); err != nil {
+		t.Error(err)
+	}
+	hook.When = interrex.WebhookBefore
+	if _, err := a.Webhooks().Set(t.Context(), interrex.WebhookRequest{Webhook: hook}); interrex.KindOf(err) != interrex.KindInvalid {
+		t.Errorf("before: %v", err)
 	}
 }

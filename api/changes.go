@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
@@ -29,6 +31,8 @@ type Changes struct {
 	Table *change.Table
 	// Services make the data of their tables' events: see Service.Data.
 	Services []Service
+	// Others says that an embedder's tables have kinds that are not known here.
+	Others bool
 	// Off is Service.Off.
 	Off string
 }
@@ -82,6 +86,10 @@ func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, er
 	return m, nil
 }
 
+func errNotForAll() error {
+	return interrex.Errorf(interrex.KindInvalid, "data: not every reader can be shown it: no number beyond a double's range, no name twice in one object and no half of a surrogate pair is allowed")
+}
+
 func valueOf(text []byte) (*structpb.Value, error) {
 	v := &structpb.Value{}
 	if err := protojson.Unmarshal(text, v); err != nil {
@@ -132,7 +140,7 @@ func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, erro
 			return c, interrex.Errorf(interrex.KindInvalid, "json: %v", err)
 		}
 		if _, err := valueOf(b.Bytes()); err != nil {
-			return c, interrex.Errorf(interrex.KindInvalid, "data: not every reader can be shown it: no number beyond a double's range, no name twice in one object and no half of a surrogate pair is allowed")
+			return c, errNotForAll()
 		}
 		c.Data = b.String()
 	case m.GetData() == nil:
@@ -181,7 +189,7 @@ func (c Changes) find(r interrex.Revision) (*state.Event, error) {
 }
 
 // query reads what a list asks for.
-func query(m *interrexv1.ChangeServiceListRequest) (q change.Query, block time.Duration, err error) {
+func (c Changes) query(m *interrexv1.ChangeServiceListRequest) (q change.Query, block time.Duration, err error) {
 	var in wire.Reader
 	block = in.Duration("block", m.GetBlock())
 	switch {
@@ -191,17 +199,17 @@ func query(m *interrexv1.ChangeServiceListRequest) (q change.Query, block time.D
 	case block > interrex.MaxBlock:
 		in.Fail(interrex.Errorf(interrex.KindInvalid, "block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block))
 	}
-	in.Fail(validFilter(m))
+	in.Fail(c.validFilter(m))
 	return change.Query{
 		Since: interrex.Revision(m.GetSince()), Limit: orElse(int(m.GetLimit()), DefaultChanges), Bytes: maxPageBytes,
-		Tags: m.GetTags(), Kinds: m.GetKinds(), Prefix: m.GetPrefix(),
+		Tags: m.GetTags(), Kinds: kindsOf(m), Prefix: m.GetPrefix(),
 	}, block, in.Err
 }
 
 // maxFilter is how many tags, and how many kinds, a filter has.
 const maxFilter = 64
 
-func validFilter(m interface {
+func (c Changes) validFilter(m interface {
 	GetTags() []string
 	GetKinds() []string
 	GetPrefix() string
@@ -212,27 +220,46 @@ func validFilter(m interface {
 	case len(m.GetPrefix()) > maxPrefix:
 		return interrex.Errorf(interrex.KindInvalid, "prefix: at most %d bytes are allowed, not %d", maxPrefix, len(m.GetPrefix()))
 	}
+	for _, tag := range m.GetTags() {
+		if err := change.ValidateTag(tag); err != nil {
+			return err
+		}
+	}
 	for _, kind := range m.GetKinds() {
-		if !slices.Contains(changeKinds, kind) {
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is none: there are %v", kind, changeKinds)
+		if kind != interrex.Wildcard && !slices.Contains(changeKinds, kind) && (!c.Others || ofInterrex(kind)) {
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %.80q is none: there are %s, and %s for all", kind, strings.Join(changeKinds, ", "), interrex.Wildcard)
 		}
 	}
 	return nil
 }
 
+// kindsOf are the kinds of a filter; none: all.
+func kindsOf(m interface{ GetKinds() []string }) []string {
+	if slices.Contains(m.GetKinds(), interrex.Wildcard) {
+		return nil
+	}
+	return m.GetKinds()
+}
+
 // maxPrefix is more than the bytes of any key.
 const maxPrefix = 1024
+
+// ofInterrex reports whether a kind is one of interrex's own, if it is one.
+func ofInterrex(kind string) bool {
+	family, _, _ := strings.Cut(kind, ".")
+	return slices.ContainsFunc(changeKinds, func(own string) bool { return own == family || strings.HasPrefix(own, family+".") })
+}
 
 // changeKinds are the kinds of interrex's own changes.
 var changeKinds = []string{
 	interrex.LeaseClaimed, interrex.LeaseTakenOver, interrex.LeaseTransferred, interrex.LeaseReleased, interrex.LeaseForced,
 	interrex.LeaseExpired, interrex.LeasePinned, interrex.LeaseUnpinned,
-	interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange, interrex.WebhookSet, interrex.WebhookDeleted,
+	interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange, interrex.WebhookSet, interrex.WebhookDeleted, fsm.Applied,
 }
 
 // list reads the feed, and waits for it.
 func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListRequest, s *state.State) (*interrexv1.ChangeServiceListResponse, error) {
-	q, block, err := query(m)
+	q, block, err := c.query(m)
 	if err != nil {
 		return nil, err
 	}
@@ -265,9 +292,9 @@ func (c Changes) page(ctx context.Context, q change.Query, block time.Duration) 
 
 // watch reads a request to follow the feed.
 func (c Changes) watch(m *interrexv1.ChangeServiceWatchRequest, _ *state.State) (Feed[*interrexv1.Change], error) {
-	if err := validFilter(m); err != nil {
+	if err := c.validFilter(m); err != nil {
 		return Feed[*interrexv1.Change]{}, err
 	}
-	q := change.Query{Tags: m.GetTags(), Kinds: m.GetKinds(), Prefix: m.GetPrefix()}
+	q := change.Query{Tags: m.GetTags(), Kinds: kindsOf(m), Prefix: m.GetPrefix()}
 	return Feed[*interrexv1.Change]{Since: interrex.Revision(m.GetSince()), Match: q.Matches}, nil
 }

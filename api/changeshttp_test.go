@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -140,7 +141,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		{"?block=soon", `?block: "soon" is neither seconds nor a duration such as 30s`},
 		{"?block=-1", `?block: "-1" is neither seconds nor a duration such as 30s`},
 		{"?block=601", `block: at most 10 min is allowed, not 10m1s`},
-		{"?kind=lease.gone", `kinds: "lease.gone" is none: there are [lease.claimed`},
+		{"?kind=lease.gone", `kinds: "lease.gone" is none: there are lease.claimed, lease.taken_over, `},
 		{"?prefix=" + strings.Repeat("x", 1025), `prefix: at most 1024 bytes are allowed, not 1025`},
 		{"?tag=" + strings.Repeat("x&tag=", 64), `at most 64 of each are asked for, not 65 and 1`},
 		{"?from=7", `?from: there is no such parameter: there are since, limit, block, tag, kind, prefix`},
@@ -159,7 +160,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		{`{"data":1,"tags":"a"}`, "tags: a list of strings is allowed", nil},
 		{`{"data":1,"tags":[""]}`, "tags: each has 1 to 128 bytes", nil},
 		{`{"data":1`, "data: it is not JSON", nil},
-		{``, "data: it is not JSON", nil},
+		{``, "data: missing: give any JSON", nil},
 		{"\"\xff\"", "data: it is not JSON", nil},
 		{`1e999`, "data: not every reader can be shown it", nil},
 		{strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "data: at most 100 lists and objects", nil},
@@ -172,7 +173,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", ""} {
-		if r := nd.plain(http.MethodPost, "/changes", `1`, "Content-Type", kind); r.status != http.StatusUnsupportedMediaType || r.at("error") != "invalid: Content-Type: a change is application/json" {
+		if r := nd.plain(http.MethodPost, "/changes", `1`, "Content-Type", kind); r.status != http.StatusUnsupportedMediaType || r.at("error") != "invalid: Content-Type: a change is JSON: send the header Content-Type: application/json" {
 			t.Errorf("%q: %d %s", kind, r.status, r.body)
 		}
 	}
@@ -302,10 +303,10 @@ func (nd *node) eventsOf(ctx context.Context, path string, headers ...string) <-
 
 func TestServerSentEventsFollowTheFeedAndResume(t *testing.T) {
 	l, f := follower(t, cluster(t, 3))
-	first := l.appended(`{"data":1,"tags":["a"]}`)
+	first := l.appended(`{"data":"<&>","tags":["a"]}`)
 	f.waitFor(func() bool { return uint64(f.state.Revision()) >= first })
 	events := f.eventsOf(t.Context(), "/changes?tag=a&tag=b")
-	if e := <-events; e.id != fmt.Sprint(first) || e.kind != "user" || withoutTimes(e.data) != fmt.Sprintf(`{"_id":%d,"_ts":T,"tags":["a"],"data":1}`, first) {
+	if e := <-events; e.id != fmt.Sprint(first) || e.kind != "user" || withoutTimes(e.data) != fmt.Sprintf(`{"_id":%d,"_ts":T,"tags":["a"],"data":"<&>"}`, first) {
 		t.Errorf("%+v", e)
 	}
 	l.appended(`{"data":2,"tags":["c"]}`)
@@ -355,7 +356,7 @@ func TestHistoryThatIsGoneIs410(t *testing.T) {
 
 // bubble gives a server without agents, for a test in virtual time, and follows
 // its events.
-func bubble(t *testing.T, ring *watch.Ring) *bufio.Reader {
+func bubble(t *testing.T, ring *watch.Ring, match ...func(*state.Event) bool) *bufio.Reader {
 	s := &Server{calls: newCalls(), config: Config{Ring: ring, Clock: clock.WallClock}}
 	in, out := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -363,11 +364,15 @@ func bubble(t *testing.T, ring *watch.Ring) *bufio.Reader {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var matches func(*state.Event) bool
+	if len(match) > 0 {
+		matches = match[0]
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer out.Close()
-		if err := s.events(pipeWriter{out}, r, 0, nil, func(e *state.Event) (string, any, error) { return e.Kind, e.Key, nil }); err != nil {
+		if err := s.events(pipeWriter{out}, r, eventSource{match: matches, show: func(e *state.Event) (sentEvent, error) { return sentEvent{kind: e.Kind, data: e.Key}, nil }}); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -401,6 +406,35 @@ func TestAStreamOfEventsThatIsIdleBeats(t *testing.T) {
 	})
 }
 
+func TestAStreamThatMatchesNothingSaysHowFarItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := watch.New(watch.Config{})
+		defer ring.Close()
+		in := bubble(t, ring, func(e *state.Event) bool { return e.Kind == "b" })
+		ring.Publish([]state.Event{{Revision: 7, Kind: "a", Size: 1}}, 7)
+		for _, want := range []string{": nothing\n", "id: 7\n", "\n", ": nothing\n", "\n"} {
+			if line, err := in.ReadString('\n'); err != nil || line != want {
+				t.Errorf("%q, %v, want %q", line, err, want)
+			}
+		}
+	})
+}
+
+func TestTheLastEventOfARevisionHasItsId(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := watch.New(watch.Config{})
+		in := bubble(t, ring)
+		synctest.Wait()
+		ring.Publish([]state.Event{{Revision: 1, Kind: "a", Size: 1}, {Revision: 1, Kind: "b", Size: 1}, {Revision: 2, Kind: "c", Size: 1}}, 2)
+		synctest.Wait()
+		ring.Close()
+		text, err := io.ReadAll(in)
+		if got := regexp.MustCompile(`(id|event): (\w+)`).FindAllString(string(text), 5); err != nil || strings.Join(got, " ") != "event: a id: 1 event: b id: 2 event: c" {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
 func TestAStreamOfEventsEndsWithItsReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ring := watch.New(watch.Config{MaxEvents: 10})
@@ -411,7 +445,7 @@ func TestAStreamOfEventsEndsWithItsReason(t *testing.T) {
 			synctest.Wait()
 		}
 		text, err := io.ReadAll(in)
-		if err != nil || !strings.Contains(string(text), "event: compacted\ndata: {\"error\":\"compacted: ") || !strings.HasPrefix(string(text), "id: 1\n") {
+		if err != nil || !strings.Contains(string(text), "event: compacted\ndata: {\"error\":\"compacted: ") || !strings.Contains(string(text), `,"first":`) || !strings.HasPrefix(string(text), "id: 1\n") {
 			t.Errorf("%s, %v", text, err)
 		}
 		ring.Close()

@@ -20,6 +20,9 @@ import (
 // probes are what is served to GET.
 var probes = []string{"/livez", "/readyz", "/healthz", "/leader", "/metrics"}
 
+// plainPaths are those of plain HTTP, with any method.
+var plainPaths = []string{"/changes", "/kv"}
+
 // classify returns the error for a call that the RPC library refused, with an HTTP
 // status and no detail, before it reached a method: nothing has happened.
 func (s *Server) classify(f rpcFailure, status int, answer http.Header, r *http.Request) *interrex.Error {
@@ -66,7 +69,8 @@ func (s *Server) nothingAt(r *http.Request) *interrex.Error {
 // of several the one that is closest as a whole; "" when none is close.
 func (s *Server) nearestPath(path string) string {
 	last := func(p string) string { return strings.ToLower(p[strings.LastIndexByte(p, '/')+1:]) }
-	served := slices.Concat(s.paths(), probes)
+	path = strings.TrimSuffix(path, "/")
+	served := slices.Concat(s.paths(), probes, plainPaths)
 	var names []string
 	for _, p := range served {
 		names = append(names, last(p))

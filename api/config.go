@@ -32,6 +32,7 @@ const (
 	DefaultReadWait   = 10 * time.Second
 	DefaultAnswerWait = 15 * time.Second
 	DefaultSendWait   = 30 * time.Second
+	DefaultBodyWait   = 30 * time.Second
 	DefaultMaxOpen    = 4096
 )
 
@@ -141,9 +142,12 @@ type Config struct {
 	// the log, or the end of its wait, and its answer, which is then
 	// KindOutcomeUnknown; 0: DefaultAnswerWait.
 	AnswerWait time.Duration
-	// SendWait is how long a peer may take to accept one message of a stream;
-	// 0: DefaultSendWait.
+	// SendWait is how long a peer may take to accept one message of a stream, or
+	// what is written at once of another answer; 0: DefaultSendWait.
 	SendWait time.Duration
+	// BodyWait is how long the body of a request that is no stream may take; 0:
+	// DefaultBodyWait.
+	BodyWait time.Duration
 	// MaxOpen is how many operations may be open on one stream; more are
 	// KindOverloaded; 0: DefaultMaxOpen.
 	MaxOpen int
@@ -171,6 +175,7 @@ func (c Config) Validate() error {
 		{"negative ReadWait", c.ReadWait < 0},
 		{"negative AnswerWait", c.AnswerWait < 0},
 		{"negative SendWait", c.SendWait < 0},
+		{"negative BodyWait", c.BodyWait < 0},
 		{"negative MaxOpen", c.MaxOpen < 0},
 	}
 	for _, m := range missing {
@@ -186,6 +191,7 @@ func (c *Config) setDefaults() {
 	c.ReadWait = orElse(c.ReadWait, DefaultReadWait)
 	c.AnswerWait = orElse(c.AnswerWait, DefaultAnswerWait)
 	c.SendWait = orElse(c.SendWait, DefaultSendWait)
+	c.BodyWait = orElse(c.BodyWait, DefaultBodyWait)
 	c.MaxOpen = orElse(c.MaxOpen, DefaultMaxOpen)
 	if c.Metrics == nil {
 		c.Metrics = prometheus.Gatherers{}

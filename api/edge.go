@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,9 +22,6 @@ const (
 	HeaderTerm = "Interrex-Term"
 )
 
-// bodyTimeout bounds the time in which the body of a unary request must come.
-const bodyTimeout = 30 * time.Second
-
 type controllerKey struct{}
 
 // edge is what every request passes first: it marks the door, and says in the
@@ -40,9 +38,12 @@ func (s *Server) edge(d door, next http.Handler) http.Handler {
 		controller := http.NewResponseController(w)
 		ctx := context.WithValue(through(r.Context(), d), controllerKey{}, controller)
 		r = r.WithContext(ctx)
+		if !streams(r) {
+			w = &timedAnswer{ResponseWriter: w, controller: controller, wait: s.config.SendWait}
+		}
 		if !streams(r) && r.Body != nil && r.Body != http.NoBody {
 			// Where there is no such deadline, the connection has one of its own.
-			_ = controller.SetReadDeadline(time.Now().Add(bodyTimeout))
+			_ = controller.SetReadDeadline(time.Now().Add(s.config.BodyWait))
 			r.Body = &timedBody{ReadCloser: r.Body, controller: controller}
 		}
 		next.ServeHTTP(w, r)
@@ -56,8 +57,30 @@ func streams(r *http.Request) bool {
 	return strings.HasPrefix(t, "application/grpc") || strings.HasPrefix(t, "application/connect+")
 }
 
+// timedAnswer gives the peer so long to accept what is written at once.
+type timedAnswer struct {
+	http.ResponseWriter
+	controller *http.ResponseController
+	wait       time.Duration
+}
+
+func (a *timedAnswer) Write(p []byte) (int, error) {
+	_ = a.controller.SetWriteDeadline(time.Now().Add(a.wait))
+	return a.ResponseWriter.Write(p)
+}
+
+// WriteString is io.StringWriter.
+func (a *timedAnswer) WriteString(s string) (int, error) {
+	_ = a.controller.SetWriteDeadline(time.Now().Add(a.wait))
+	return io.WriteString(a.ResponseWriter, s)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
 // timedBody lifts the read deadline once the body is there: the connection is
-// read on only to notice that the caller has gone.
+// read on only to notice that the caller has gone. A body that has not come in
+// time keeps it, for the server reads on what is left of it.
 type timedBody struct {
 	io.ReadCloser
 	controller *http.ResponseController
@@ -65,7 +88,7 @@ type timedBody struct {
 
 func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		_ = b.controller.SetReadDeadline(time.Time{})
 	}
 	return n, err

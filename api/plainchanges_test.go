@@ -52,8 +52,22 @@ func TestWhatIsWrongWithARequestForChangesIsSaid(t *testing.T) {
 		{"GET", "/changes?limit=1001", "", "", 400, "limit: at most 1000"},
 		{"GET", "/changes?block=soon", "", "", 400, "?block: "},
 		{"GET", "/changes?block=11m", "", "", 400, "block: at most 10 min"},
-		{"GET", "/changes?kind=lease.gone", "", "", 400, "there are ["},
+		{"GET", "/changes?kind=lease.gone", "", "", 400, "there are lease.claimed, "},
 		{"GET", "/changes?foo=1", "", "", 400, "?foo: there is no such parameter"},
+		{"GET", "/changes?since=1;limit=1", "", "", 400, "it cannot be read"},
+		{"DELETE", "/kv?namespace=%zz&prefix=", "", "", 400, "it cannot be read"},
+		{"GET", "/changes?since=1&since=0", "", "", 400, "?since: it stands there 2 times"},
+		{"GET", "/changes?tag=a&tag=", "", "", 400, "tags: each has 1 to 128 bytes"},
+		{"GET", "/changes/1?tag=a", "", "", 400, "?tag: there is no such parameter: there are none"},
+		{"GET", "/changes?since=99", "", "", 400, "since 99 is in the future"},
+		{"GET", "/changes?since=99&block=30", "", "", 400, "since 99 is in the future"},
+		{"POST", "/changes?tag=a", "1", isJSON, 400, "?tag: there is no such parameter: there are none"},
+		{"POST", "/changes", `{"data":1,"data":2}`, isJSON, 400, "no name twice"},
+		{"POST", "/changes", `{"data":1,"tags":["\ud800"]}`, isJSON, 400, "not every reader can be shown it"},
+		{"POST", "/changes", "{\"data\":1,\"tags\":[\"\xff\"]}", isJSON, 400, "invalid: "},
+		{"POST", "/changes", `{"data":` + strings.Repeat("[", 101) + strings.Repeat("]", 101) + `}`, isJSON, 400, "at most 100 lists and objects"},
+		{"GET", "/changes/" + strings.Repeat("x", 10_000), "", "", 400, strings.Repeat("x", 80) + `\": its id`},
+		{"GET", "/changes?tag=" + strings.Repeat("x", 10_000), "", "", 400, strings.Repeat("x", 80) + `\" has 10000`},
 		{"GET", "/changes/x", "", "", 400, "its id is a number"},
 		{"GET", "/changes/99", "", "", 404, "not found: there is no change 99"},
 		{"DELETE", "/changes", "", "", 405, "takes GET, POST"},
@@ -73,6 +87,40 @@ func TestWhatIsWrongWithARequestForChangesIsSaid(t *testing.T) {
 		if r.status != c.status || !strings.Contains(r.body, c.want) || !strings.HasPrefix(r.body, `{"error":"`) {
 			t.Errorf("%s %s: %d %.200s, want %d %s", c.method, c.path, r.status, r.body, c.status, c.want)
 		}
+	}
+}
+
+func TestDataInAnObjectMayBeAsDeepAsAlone(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	deep := strings.Repeat("[", 100) + strings.Repeat("]", 100)
+	nd.expect(nd.kv("POST", "/changes", deep, isJSON), 200, "_id")
+	nd.expect(nd.kv("POST", "/changes", `{"data":`+deep+`}`, isJSON), 200, "_id")
+}
+
+func TestAListDoesNotGoOnAfterWhatTheClusterHasNotReached(t *testing.T) {
+	l, f := follower(t, cluster(t, 3))
+	l.claimed("db", "ann")
+	f.waitFor(func() bool { return f.kv("GET", "/changes", "").status == 200 })
+	for i := range 20 { // the follower has not heard of some of them
+		id := fmt.Sprint(l.claimed(fmt.Sprintf("jobs/%d", i), "ann"))
+		f.expect(f.kv("GET", "/changes?since="+id, ""), 200, `{"changes":[],`)
+		if r := f.curl("ChangeService/List", `{"since":"`+id+`"}`); r.status != 200 {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+	}
+	for _, nd := range []*node{l, f} {
+		nd.expect(nd.kv("GET", "/changes?since=1000", ""), 400, "since 1000 is in the future")
+		if r := nd.curl("ChangeService/List", `{"since":"1000","block":"20s"}`); r.status != 400 || !strings.Contains(r.body, "since 1000 is in the future") {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+	}
+}
+
+func TestAHeadOfAStreamEnds(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.claimed("db", "ann")
+	if r := nd.kv("HEAD", "/changes", "", "Accept: text/event-stream"); r.status != 200 || r.header.Get("Content-Type") != "application/json" {
+		t.Errorf("%d %v", r.status, r.header)
 	}
 }
 
@@ -159,9 +207,15 @@ func TestWhatWaitsForChangesEndsWithTheServer(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() { nd.expect(nd.kv("GET", "/changes?since=1&block=5m", ""), 200, `"changes":[]`) })
 	all.Go(func() { nd.expect(nd.kv("GET", "/kv/none?since=1&block=5m", ""), 503, "draining") })
-	all.Go(func() { nd.sse(t.Context(), "/changes", "", 100) })
+	for _, path := range []string{"/changes", "/kv/none", "/kv?prefix=none"} {
+		all.Go(func() {
+			if _, kinds := nd.sse(t.Context(), path, "", 100); len(kinds) == 0 || kinds[len(kinds)-1] != "draining" {
+				t.Errorf("%s: %v, want draining at the end", path, kinds)
+			}
+		})
+	}
 	all.Go(func() { nd.expect(nd.curl("ChangeService/List", `{"since":"1","block":"300s"}`), 200, `"items":[]`) })
-	for deadline := time.Now().Add(time.Minute); nd.server.calls.count() < 4; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); nd.changes.Waiting() < 3 || nd.ring.Stats().Watchers < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("they do not wait")
 		}
@@ -172,11 +226,4 @@ func TestWhatWaitsForChangesEndsWithTheServer(t *testing.T) {
 		t.Error(err)
 	}
 	all.Wait()
-}
-
-// count says how many calls are open.
-func (c *calls) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.open
 }

@@ -42,10 +42,10 @@ func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 	return s.readHere(ctx, r)
 }
 
-// waits reports whether an eventual read may have to wait: for a revision, or for
-// what it asks for.
+// waits reports whether an eventual read may have to wait: for a revision, for
+// what it asks for, or for what its method does.
 func (s *Server) waits(r *request) bool {
-	return r.method.await != nil || s.config.State.Revision() < r.read.min
+	return r.method.await != nil || r.method.act != nil || s.config.State.Revision() < r.read.min
 }
 
 // readHere answers an eventual read from this agent's state, or does what a method
@@ -61,6 +61,12 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 	cancel()
 	if r.method.await == nil || err != nil {
 		return s.look(r, err)
+	}
+	if q, is := r.message.(interface{ GetSince() uint64 }); is {
+		err = s.notAhead(ctx, r.caller, interrex.Revision(q.GetSince()))
+	}
+	if err != nil {
+		return outcome{err: err}
 	}
 	return s.await(ctx, r)
 }

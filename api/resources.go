@@ -170,7 +170,7 @@ func otherGroupVersion(id interrex.ResourceID, row *resource.Record, found *inte
 
 func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s *state.State) (*interrexv1.ResourceServiceListResponse, error) {
 	what := selection(m.GetType(), m.GetTenancy(), m.GetNamePrefix())
-	after, err := pageAfter(m.GetPageSize(), m.GetPageToken())
+	after, err := pageAfter(m.GetPageSize(), m.GetPageToken(), resource.Beginning(what))
 	if err == nil {
 		err = what.Validate()
 	}
@@ -234,7 +234,7 @@ func (r Resources) names(m *interrexv1.ResourceServiceListRequest, what interrex
 
 func (r Resources) listByOwner(m *interrexv1.ResourceServiceListByOwnerRequest, s *state.State) (*interrexv1.ResourceServiceListByOwnerResponse, error) {
 	owner := wire.FromResourceID(m.GetOwner())
-	after, err := pageAfter(m.GetPageSize(), m.GetPageToken())
+	after, err := pageAfter(m.GetPageSize(), m.GetPageToken(), "")
 	if err == nil {
 		err = owner.Validate()
 	}
@@ -278,14 +278,14 @@ func resourcePage(rows []*resource.Record, more bool) (items []*interrexv1.Resou
 
 func resourceToken(after string) string { return base64.RawURLEncoding.EncodeToString([]byte(after)) }
 
-// pageAfter reads the key of the last row of the page before; nobody outside may
-// rely on its form.
-func pageAfter(size uint32, token string) (string, error) {
+// pageAfter reads the key of the last row of the page before, which begins as all
+// keys of the list do; nobody outside may rely on its form.
+func pageAfter(size uint32, token, beginning string) (string, error) {
 	if size > MaxPage {
 		return "", interrex.Errorf(interrex.KindInvalid, "page_size: %d is more than %d", size, MaxPage)
 	}
 	after, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil {
+	if err != nil || len(after) > 0 && !strings.HasPrefix(string(after), beginning) {
 		return "", errPageToken(token)
 	}
 	return string(after), nil

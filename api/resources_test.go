@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,11 +164,68 @@ func TestWhatIsWrongWithARequestForResourcesIsSaid(t *testing.T) {
 		{"List", `{` + serverType + `,"tenancy":{"partition":"a*"}}`, "tenancy: partition"},
 		{"List", `{` + serverType + `,"page_size":1001}`, "page_size: 1001 is more than 1000"},
 		{"List", `{` + serverType + `,"page_token":"%"}`, `page_token: "%" is none`},
+		{"List", `{` + serverType + `,"page_token":"garbage"}`, `page_token: "garbage" is none`},
+		{"List", `{` + serverType + `,"names_only":true,"page_token":"garbage"}`, `page_token: "garbage" is none`},
 		{"ListByOwner", `{"owner":{` + serverType + `,"name":"x"}}`, "owner: uid: missing"},
 	} {
 		if r := nd.curl("ResourceService/"+c.method, c.body); r.kind() != "invalid" || r.status != 400 || !strings.Contains(r.body, strings.ReplaceAll(c.want, `"`, `\"`)) {
 			t.Errorf("%s %s: %s", c.method, c.body, r.body)
 		}
+	}
+}
+
+func TestAPageTokenIsOfItsListAlone(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	for _, name := range []string{"a1", "a2", "b1"} {
+		nd.curl("ResourceService/Write", `{"resource":{"id":{`+serverType+`,"name":"`+name+`"}}}`)
+	}
+	token := nd.curl("ResourceService/List", `{`+serverType+`,"name_prefix":"a","page_size":1}`).at("next_page_token").(string)
+	nd.curl("ResourceService/Delete", `{"id":{`+serverType+`,"name":"a1"}}`)
+	for rest, want := range map[string]string{
+		`"name_prefix":"a"`:                           `"name":"a2"`, // also when the row of the token is gone
+		`"name_prefix":""`:                            `"name":"a2"`,
+		`"tenancy":{"namespace":"*"}`:                 `"name":"b1"`,
+		`"name_prefix":"b"`:                           "page_token",
+		`"tenancy":{"namespace":"elsewhere"}`:         "page_token",
+		`"tenancy":{"partition":"x","namespace":"*"}`: "page_token",
+	} {
+		if r := nd.curl("ResourceService/List", `{`+serverType+`,`+rest+`,"page_token":"`+token+`"}`); !strings.Contains(r.body, want) || (r.kind() == "invalid") != (want == "page_token") {
+			t.Errorf("%s: %s", rest, r.body)
+		}
+	}
+}
+
+func TestASnapshotOfResourcesIsInItsOrderPartByPart(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	want := []string{"a/x", "a/x-y", "a/x/y", "a-b/w", "b/z"} // by namespace, then by name
+	for _, one := range want {
+		namespace, name, _ := strings.Cut(one, "/")
+		nd.curl("ResourceService/Write", fmt.Sprintf(`{"resource":{"id":{%s,"tenancy":{"namespace":%q},"name":%q}}}`, serverType, namespace, name))
+	}
+	r := Resources{Table: nd.things}
+	feed, err := r.watch(&interrexv1.ResourceServiceWatchRequest{
+		Type:    wire.ResourceType(interrex.ResourceType{Group: "demo", Kind: "Server"}),
+		Tenancy: wire.Tenancy(interrex.Tenancy{Partition: interrex.Wildcard, Namespace: interrex.Wildcard}),
+	}, nd.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	last, more := "", true
+	for more && len(got) <= len(want) {
+		rows := feed.Snapshot.Rows(last, 2)
+		for key, e := range rows.All {
+			id := e.GetResource().GetId()
+			got = append(got, id.GetTenancy().GetNamespace()+"/"+id.GetName())
+			if last != "" && feed.Snapshot.Compare(last, key) >= 0 {
+				t.Errorf("%s stands behind %s", key, last)
+			}
+			last = key
+		}
+		more = rows.More
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -68,6 +68,8 @@ func TestAKeyIsComparedAndSet(t *testing.T) {
 	nd.expect(nd.kv("GET", "/kv/x", ""), 404, "")
 	nd.expect(nd.kv("POST", "/kv", `{"operations":[{"put":{"key":"x","value":"","version":"0"}},{"check":{"key":"k"}},{"delete":{"key":"y"}}]}`), 200, `"revision":`)
 	nd.expect(nd.kv("GET", "/kv/x", ""), 200, "")
+	nd.expect(nd.kv("DELETE", "/kv/k", "", "If-None-Match: *"), 400, "If-None-Match: it is for PUT")
+	nd.expect(nd.kv("GET", "/kv/k", ""), 200, "2")
 	nd.expect(nd.kv("DELETE", "/kv/k", ""), 200, "")
 	nd.expect(nd.kv("DELETE", "/kv/k", ""), 200, "")
 }
@@ -108,7 +110,10 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 	}{
 		{"GET", "/kv/", "", 400, "key: 1 to 512 bytes are allowed, not 0"},
 		{"PUT", "/kv/" + strings.Repeat("k", 10_000), "", 400, "not 10000"},
-		{"PUT", "/kv/k", strings.Repeat("v", 512<<10+1), 400, "value: at most 524288 bytes"},
+		{"PUT", "/kv/k", strings.Repeat("v", 512<<10-3), 400, "value: at most 524284 bytes are allowed, not 524285"},
+		{"PUT", "/kv/k", strings.Repeat("\xff", 512<<10-3), 400, "value: at most 524284 bytes are allowed, not 524285"},
+		{"PUT", "/kv/k", strings.Repeat("v", 512<<10-4), 200, ""},
+		{"PUT", "/kv/k", strings.Repeat("\xff", 512<<10-4), 200, ""},
 		{"PUT", "/kv/k", strings.Repeat("v", 2<<20), 400, "body: at most"},
 		{"GET", "/kv/k?raw", "", 400, "there is no such parameter"},
 		{"GET", "/kv/k?block=1s", "", 400, "give ?since too"},
@@ -118,7 +123,16 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 		{"PATCH", "/kv/k", "", 405, "GET, HEAD, PUT, DELETE"},
 		{"POST", "/kv", `{"operations":[{}]}`, 400, "operation 1: it is none of"},
 		{"POST", "/kv", `{"operations":[{"put":{"key":"k"}}]}`, 400, "give one of value and value_base64"},
+		{"POST", "/kv", "{\"operations\":[{\"put\":{\"key\":\"k\",\"value\":\"a\xff\"}}]}", 400, "UTF-8"},
+		{"POST", "/kv", `{"operations":[{"put":{"key":"k","value":"\ud800"}}]}`, 400, "body: it is not one"},
+		{"POST", "/kv", `{"operations":[{"put":{"key":"k","key":"l","value":"1"}}]}`, 400, "duplicate"},
+		{"POST", "/kv", `{"operations":[{"put":{"key":"k","value":"1"}}]}}`, 400, "body: it is not one"},
+		{"POST", "/kv", `null`, 400, "body: it is not one"},
+		{"POST", "/kv", strings.Repeat("[", 100_000), 400, "body: it is not one"},
+		{"GET", "/kv?page_token=garbage", "", 400, "page_token"},
 		{"POST", "/kv", `{"sets":[]}`, 400, "unknown field"},
+		{"POST", "/kv", `{"operations":[]} {}`, 400, "body: it is not one"},
+		{"POST", "/kv", ``, 400, "body: it is not one"},
 		{"POST", "/kv", `{"operations":[]}`, 400, "1 to 64"},
 	} {
 		nd.expect(nd.kv(c.method, c.path, c.body), c.status, c.want)

@@ -114,7 +114,8 @@ func TestEverythingThatWasCommittedIsInOrder(t *testing.T) {
 	if e, ok := w.feed.Get(b); !ok || e.Value.(*change.User).Data != `{"n":1}` || e.Kind != interrex.UserChange {
 		t.Errorf("%+v, %v", e, ok)
 	}
-	for _, none := range []interrex.Revision{0, c + 1} {
+	w.feed.Record(0, c+3, []state.Event{{Revision: c + 3}}) // those between had no event
+	for _, none := range []interrex.Revision{0, c + 1, c + 2, c + 4} {
 		if e, ok := w.feed.Get(none); ok {
 			t.Errorf("%d is %+v", none, e)
 		}
@@ -200,6 +201,9 @@ func TestWhatIsNotKeptIsSaid(t *testing.T) {
 			if w.feed.Floor() != floor {
 				t.Errorf("after a restart the floor is %d", w.feed.Floor())
 			}
+			if at := w.feed.Applied().Last(); at != w.State.Revision() {
+				t.Errorf("after a restart %d is applied, of %d", at, w.State.Revision())
+			}
 		})
 	}
 }
@@ -245,8 +249,51 @@ func TestDataAndTagsAreChecked(t *testing.T) {
 		}
 	}
 	fits := strings.Repeat("[", interrex.MaxChangeDepth) + `"[[[\"[["` + strings.Repeat("]", interrex.MaxChangeDepth)
-	if err := (&change.Append{Data: fits, Tags: []string{"a"}}).Validate(); err != nil {
-		t.Error(err)
+	flat := "[" + strings.Repeat("[],", interrex.MaxChangeDepth) + "{}]"
+	for _, data := range []string{fits, flat} {
+		if err := (&change.Append{Data: data, Tags: []string{"a"}}).Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	w := newWorld(t)
+	bad := &change.Append{Data: "{"}
+	if res := w.do(state.Operation{Table: state.ChangeTable, Data: bad.Append(nil)}); interrex.KindOf(res.Err) != interrex.KindInvalid {
+		t.Errorf("in an entry: %v", res.Err)
+	}
+}
+
+func TestAnAppendIsAnsweredWithItsTime(t *testing.T) {
+	w := newWorld(t)
+	res := w.do(state.Operation{Table: state.ChangeTable, Data: (&change.Append{Data: "1"}).Append(nil)})
+	e, _ := w.feed.Get(res.Revision)
+	if reply := res.Reply.(*change.Reply); reply.Time != e.Wall.UnixNano() {
+		t.Errorf("%d, and its event %d", reply.Time, e.Wall.UnixNano())
+	}
+}
+
+func TestAChangeIsKeptForItsWholeAge(t *testing.T) {
+	w := newWorld(t, "changes.keep-age", "10s")
+	a := w.append("1")
+	w.now = state.Time(10 * time.Second)
+	b := w.append("2")
+	wants(t, w.read(change.Query{}), a, b)
+	w.now++
+	c := w.append("3")
+	wants(t, w.read(change.Query{}), b, c)
+}
+
+func TestWhatIsGoneOfAnEntryIsNotBeforeTheRest(t *testing.T) {
+	w := newWorld(t, "changes.keep-count", "2")
+	set := state.Operation{Table: statetest.RegisterTable, Data: statetest.Set("a", "x", 0)}
+	w.Do(w.now, set, set, set)
+	floor := w.feed.Floor()
+	if p := w.read(change.Query{Since: floor}); len(p.Items) != 2 || !p.AtStart {
+		t.Errorf("behind %d: %v, at start %v", floor, revisions(p), p.AtStart)
+	}
+	w.set("requests.names", "7")
+	w.write("b")
+	if e, found := w.feed.Get(w.State.Revision() - 1); found {
+		t.Errorf("a revision without a change has %+v", e)
 	}
 }
 
@@ -295,10 +342,34 @@ func TestALongPollWaitsForWhatMatches(t *testing.T) {
 	})
 }
 
+func TestALongPollThatEndsHasMissedNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "changes.keep-count", "2")
+		since := w.append("0", "other")
+		var all sync.WaitGroup
+		for _, q := range []change.Query{{Tags: []string{"a"}}, {Prefix: "z"}, {Kinds: []string{"register.gone"}}} {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				q.Since = since
+				page, err := w.feed.Await(ctx, whole(q))
+				if err != nil || len(page.Items) > 0 || page.Revision != w.State.Revision() || !page.AtEnd {
+					t.Errorf("%+v: %+v, %v", q, page, err)
+				}
+			})
+		}
+		synctest.Wait()
+		for i := range 10 { // more than the feed keeps
+			w.append(fmt.Sprint(i), "other")
+		}
+		all.Wait()
+	})
+}
+
 func TestALongPollOfAPrefixWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		for _, prefix := range []string{"k/", "k/ab", ""} {
+		for _, prefix := range []string{"k/", "k/ab", "k/abc", ""} {
 			since := w.State.Revision()
 			var page change.Page
 			var all sync.WaitGroup
@@ -313,6 +384,25 @@ func TestALongPollOfAPrefixWaitsForIt(t *testing.T) {
 			all.Wait()
 			if got := revisions(page); len(got) != 1 || got[0] != want {
 				t.Errorf("%q: %v, want %d", prefix, got, want)
+			}
+		}
+	})
+}
+
+func TestALongPollSaysWhatWasBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.write("j/other")
+		for _, atStart := range []bool{true, false} {
+			since := w.State.Revision()
+			var page change.Page
+			var all sync.WaitGroup
+			all.Go(func() { page, _ = w.feed.Await(t.Context(), whole(change.Query{Since: since, Prefix: "k/"})) })
+			synctest.Wait()
+			w.write("k/a")
+			all.Wait()
+			if len(page.Items) != 1 || page.AtStart != atStart {
+				t.Errorf("at start %v, want %v", page.AtStart, atStart)
 			}
 		}
 	})

@@ -1,13 +1,17 @@
 package change
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 )
@@ -28,7 +32,7 @@ func scanned(all []state.Event, q Query, floor interrex.Revision) (found []inter
 	for i := range all {
 		e := &all[i]
 		switch {
-		case e.Revision <= floor || !q.Matches(e):
+		case e.Revision <= floor || !wanted(e, q):
 		case e.Revision <= q.Since:
 			atStart = false
 		case len(found) >= q.Limit && e.Revision != found[len(found)-1]:
@@ -38,6 +42,20 @@ func scanned(all []state.Event, q Query, floor interrex.Revision) (found []inter
 		}
 	}
 	return found, atStart, atEnd
+}
+
+// wanted is Query.Matches, in other words.
+func wanted(e *state.Event, q Query) bool {
+	kind, tag := len(q.Kinds) == 0, len(q.Tags) == 0
+	for _, k := range q.Kinds {
+		kind = kind || e.Kind == k
+	}
+	if u, is := e.Value.(*User); is {
+		for _, t := range u.Tags {
+			tag = tag || slices.Contains(q.Tags, t)
+		}
+	}
+	return kind && tag && strings.HasPrefix(e.Key, q.Prefix)
 }
 
 func TestIndexedReadsFindWhatAScanFinds(t *testing.T) {
@@ -96,6 +114,77 @@ func TestTheIndexForgetsWhatIsNotKept(t *testing.T) {
 
 func anything(*state.Event) bool { return true }
 
+func TestARevisionGoesAndComesAsAWhole(t *testing.T) {
+	f := New()
+	f.keep.count = 3
+	for at := interrex.Revision(1); at <= 3; at++ {
+		put(f, at, state.Event{Kind: "first"}, state.Event{Kind: "second"})
+	}
+	if count, _ := f.Kept(); count != 2 || f.Floor() != 2 {
+		t.Errorf("%d are kept, behind %d", count, f.Floor())
+	}
+	f.keep.count = 10
+	put(f, 4, state.Event{Kind: "first"}, state.Event{Kind: "second"})
+	if events, kept := f.Behind(2, 1); !kept || len(events) != 2 || events[1].Revision != 3 {
+		t.Errorf("behind 2: %v, %v", events, kept)
+	}
+	if events, kept := f.Behind(2, 3); !kept || len(events) != 4 {
+		t.Errorf("behind 2: %v, %v", events, kept)
+	}
+	if e, found := f.Get(4); !found || e.Kind != "first" {
+		t.Errorf("of revision 4: %v, %v", e, found)
+	}
+}
+
+// snapshotOf encodes a feed with these events, whatever they are.
+func snapshotOf(floor, last interrex.Revision, change func(item []byte) []byte, events ...state.Event) *bytes.Buffer {
+	var b bytes.Buffer
+	out := codec.NewItemWriter(&b)
+	out.Length(1)
+	out.Item(binary.AppendUvarint(binary.AppendUvarint(nil, uint64(floor)), uint64(last)))
+	out.Length(len(events))
+	f := frozen{codec: func(state.TableID) state.EventCodec { return nil }}
+	for i := range events {
+		item := f.appendEvent(nil, &events[i])
+		out.Item(change(item))
+	}
+	_ = out.Flush() // to memory
+	return &b
+}
+
+func TestASnapshotThatIsDamagedIsRefused(t *testing.T) {
+	same := func(item []byte) []byte { return item }
+	value := func(v byte) func([]byte) []byte {
+		return func(item []byte) []byte { return append(item[:len(item)-1], v) }
+	}
+	events := func(at ...interrex.Revision) (all []state.Event) {
+		for _, r := range at {
+			all = append(all, state.Event{Revision: r, Size: 100})
+		}
+		return all
+	}
+	for name, b := range map[string]*bytes.Buffer{
+		"an unknown kind of value":   snapshotOf(1, 9, value(7), events(2)...),
+		"bytes behind no value":      snapshotOf(1, 9, func(item []byte) []byte { return append(item, 1) }, events(2)...),
+		"a value without its codec":  snapshotOf(1, 9, value(valueKept), events(2)...),
+		"a size below zero":          snapshotOf(1, 9, same, state.Event{Revision: 2, Size: -1}),
+		"a revision that is gone":    snapshotOf(2, 9, same, events(2)...),
+		"a revision that is to come": snapshotOf(1, 9, same, events(10)...),
+		"revisions out of order":     snapshotOf(1, 9, same, events(3, 2)...),
+	} {
+		f := New()
+		f.UseCodecs(func(state.TableID) state.EventCodec { return nil })
+		put(f, 5, state.Event{})
+		if err := f.Restore(1, b); err == nil || f.feed.last != 5 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f := New()
+	if err := f.Restore(1, snapshotOf(1, 9, same, events(2, 2, 9)...)); err != nil || f.feed.count != 3 {
+		t.Errorf("a good one: %v", err)
+	}
+}
+
 func TestAWatchSinceZeroBeginsAtTheFirstThatIsKept(t *testing.T) {
 	f := New()
 	f.keep.count = 10
@@ -122,9 +211,21 @@ func TestAWatchSinceZeroBeginsAtTheFirstThatIsKept(t *testing.T) {
 
 func TestHistoryBeforeASnapshotWithoutTheFeedIsCompacted(t *testing.T) {
 	f := New()
+	w, err := f.await(&Query{Since: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.Lock()
 	f.Skip(500)
 	f.Unlock()
+	select {
+	case <-w.ready:
+	default:
+		t.Error("a long poll sleeps on")
+	}
+	if p, err := f.Read(Query{Limit: 10, Bytes: 1}); err != nil || p.Revision != 500 || f.Applied().Last() != 500 {
+		t.Errorf("%+v, %v, applied %d", p, err, f.Applied().Last())
+	}
 	put(f, 501, state.Event{Kind: interrex.UserChange})
 	if _, err := f.Read(Query{Since: 5, Limit: 10, Bytes: 1}); interrex.KindOf(err) != interrex.KindCompacted {
 		t.Errorf("read since 5: %v, want compacted", err)

@@ -33,12 +33,12 @@ func (t *Table) Await(ctx context.Context, q Query) (Page, error) {
 		if w != nil {
 			select {
 			case <-w.ready:
-				// What came in between was looked at, and is not missed if it is gone.
-				q.Since = max(q.Since, w.at-min(w.at, 1))
 			case <-ctx.Done():
 				t.forget(w)
 				over = true
 			}
+			// What came in between was looked at, and is not missed if it is gone.
+			q.Since = max(q.Since, w.at-min(w.at, 1))
 		}
 		if p, err = t.Read(q); err != nil {
 			return p, err
@@ -79,6 +79,9 @@ func (t *Table) Waiting() int {
 func (t *Table) forget(w *waiter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if w.subjects != nil { // nothing of what has come was for it
+		w.at = t.feed.last + 1
+	}
 	t.waiting.leave(w)
 }
 
@@ -86,7 +89,7 @@ func (t *Table) forget(w *waiter) {
 // match.
 type waiter struct {
 	ready    chan struct{}     // closed then
-	at       interrex.Revision // of what has come; 0: everything was replaced
+	at       interrex.Revision // of what has come, or behind all that has not; 0: everything was replaced
 	subjects []subject
 }
 

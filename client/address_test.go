@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -85,8 +86,21 @@ func TestTLSAndPlainAreToldApart(t *testing.T) {
 		t.Errorf("TLS spoken to a plain port: %s", got)
 	}
 	host = secure.Listener.Addr().String()
-	if got := failure(t, "http", host, pingAfter); !strings.Contains(fmt.Sprint(got), "if it serves TLS, write https://"+host) {
+	if got := failure(t, "http", host, pingAfter); !strings.Contains(fmt.Sprint(got), "if it serves TLS, write https://"+host+", and if it is a cluster port, the port of the API: ") {
 		t.Errorf("no TLS spoken to a port with it: %s", got)
+	}
+}
+
+func TestAClusterPortIsToldApart(t *testing.T) {
+	other := httptest.NewUnstartedServer(http.NotFoundHandler())
+	other.Config.ErrorLog = log.New(io.Discard, "", 0)
+	other.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+	other.TLS = &tls.Config{NextProtos: []string{"another"}}
+	other.StartTLS()
+	defer other.Close()
+	host := other.Listener.Addr().String()
+	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), host+" serves TLS and no HTTP: if it is a cluster port, write the port of the API: ") {
+		t.Errorf("HTTP spoken to a port without: %v", got)
 	}
 }
 

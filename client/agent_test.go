@@ -158,6 +158,21 @@ func requests() map[string]proto.Message {
 		interrexv1.LeaseServiceListProcedure:     &interrexv1.ListRequest{},
 		interrexv1.LeaseServiceHistoryProcedure:  &interrexv1.HistoryRequest{},
 		interrexv1.StateServiceRetireProcedure:   &interrexv1.RetireRequest{},
+
+		interrexv1.StateServiceGetSettingsProcedure:    &interrexv1.GetSettingsRequest{},
+		interrexv1.StateServiceProposeProcedure:        &interrexv1.ProposeRequest{},
+		interrexv1.StateServiceGroupProcedure:          &interrexv1.GroupRequest{},
+		interrexv1.ResourceServiceReadProcedure:        &interrexv1.ResourceServiceReadRequest{},
+		interrexv1.ResourceServiceWriteProcedure:       &interrexv1.ResourceServiceWriteRequest{},
+		interrexv1.ResourceServiceDeleteProcedure:      &interrexv1.ResourceServiceDeleteRequest{},
+		interrexv1.ResourceServiceClearProcedure:       &interrexv1.ResourceServiceClearRequest{},
+		interrexv1.ResourceServiceListProcedure:        &interrexv1.ResourceServiceListRequest{},
+		interrexv1.ResourceServiceListByOwnerProcedure: &interrexv1.ResourceServiceListByOwnerRequest{},
+		interrexv1.ChangeServiceAppendProcedure:        &interrexv1.ChangeServiceAppendRequest{},
+		interrexv1.ChangeServiceListProcedure:          &interrexv1.ChangeServiceListRequest{},
+		interrexv1.WebhookServiceSetProcedure:          &interrexv1.WebhookServiceSetRequest{},
+		interrexv1.WebhookServiceDeleteProcedure:       &interrexv1.WebhookServiceDeleteRequest{},
+		interrexv1.WebhookServiceGetProcedure:          &interrexv1.WebhookServiceGetRequest{},
 	}
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"time"
 	"unicode/utf8"
@@ -38,6 +39,22 @@ type Caller interface {
 // Client implements Caller.
 func (c *Client) Client(context.Context) (*Client, error) { return c, nil }
 
+// clientOf returns the client of a Caller, which an embedder may have left out.
+func clientOf(ctx context.Context, by Caller) (*Client, error) {
+	if by == nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call an agent: the Caller is nil; give a *client.Client or an *agent.Agent")
+	}
+	return by.Client(ctx)
+}
+
+// count converts a number of a request, such as the size of a page.
+func count(field string, n int) (uint32, error) {
+	if n < 0 || n > math.MaxInt32 {
+		return 0, interrex.Errorf(interrex.KindInvalid, "%s: %d is not allowed; 0 is the default", field, n)
+	}
+	return uint32(n), nil
+}
+
 // Options say how a method is called. Leave the fields that they replace out of
 // its request.
 type Options struct {
@@ -61,7 +78,7 @@ type Options struct {
 // A method that reads, is harmless to repeat, or is recorded is tried at one
 // agent after another until it is answered, within Config.Timeout and ctx.
 func Call[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
-	c, err := by.Client(ctx)
+	c, err := clientOf(ctx, by)
 	if err != nil {
 		return nil, err
 	}

@@ -48,13 +48,17 @@ func (c changes) Get(ctx context.Context, r interrex.Revision) (interrex.Change,
 }
 
 func (c changes) List(ctx context.Context, r interrex.ListChangesRequest) (interrex.ChangePage, error) {
+	limit, err := count("limit", r.Limit)
+	if err != nil {
+		return interrex.ChangePage{}, err
+	}
 	q := &interrexv1.ChangeServiceListRequest{
-		Since: uint64(r.Since), Limit: wire.Count(r.Limit), Tags: r.Tags, Kinds: r.Kinds, Prefix: r.Prefix, MinRevision: uint64(r.MinRevision),
+		Since: uint64(r.Since), Limit: limit, Tags: r.Tags, Kinds: r.Kinds, Prefix: r.Prefix, MinRevision: uint64(r.MinRevision),
 	}
 	o := Options{}
-	if r.Block > 0 {
+	if r.Block != 0 {
 		q.Block = durationpb.New(r.Block)
-		o.limit = r.Block + attemptTimeout
+		o.limit = max(r.Block, 0) + attemptTimeout
 	}
 	m, err := Call[interrexv1.ChangeServiceListRequest, interrexv1.ChangeServiceListResponse](ctx, c.by, interrexv1.ChangeServiceListProcedure, q, o)
 	if err != nil {

@@ -13,19 +13,21 @@ import (
 type KV struct {
 	// By makes the calls: a *Client or an *agent.Agent.
 	By Caller
-	// Namespace of the keys; empty: "default".
+	// Namespace of the keys; empty: "default". List and Watch take
+	// interrex.Wildcard for all.
 	Namespace string
 }
 
 // Value is a key with its value.
 type Value struct {
-	Key     string
-	Value   []byte
-	Version string // to be given to Put and Delete
+	Key       string
+	Namespace string
+	Value     []byte
+	Version   string // to be given to Put and Delete
 }
 
 // Absent, as a version, says that there must be no such key.
-const Absent = "0"
+const Absent = wire.AbsentValue
 
 // Get returns the value of a key; KindNotFound: there is none.
 func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value, error) {
@@ -54,7 +56,7 @@ func (kv KV) Put(ctx context.Context, key string, value []byte, version string, 
 		q.Resource.Version = ""
 	}
 	a, err := ResourcesOf(kv.By).Write(ctx, q)
-	return Value{Key: key, Value: slices.Clone(value), Version: a.Resource.Version}, err
+	return Value{Key: key, Namespace: q.Resource.ID.Tenancy.Namespace, Value: slices.Clone(value), Version: a.Resource.Version}, err
 }
 
 // Delete deletes a key: any version of it, or only that one. A key that is not
@@ -112,5 +114,5 @@ func (kv KV) selection(prefix string) interrex.ResourceSelection {
 // ValueOf reads a resource of the type interrex.ValueType.
 func ValueOf(r interrex.Resource) (Value, error) {
 	b, err := wire.FromValue(r.Data)
-	return Value{Key: r.ID.Name, Value: b, Version: r.Version}, understood(err)
+	return Value{Key: r.ID.Name, Namespace: r.ID.Tenancy.Namespace, Value: b, Version: r.Version}, understood(err)
 }

@@ -23,7 +23,7 @@ func (c *Client) Leases() interrex.Leases { return LeasesOf(c) }
 // Extend that is sent first.
 func LeasesOf(by Caller) interrex.Leases {
 	return leases{by: by, leaseCalls: func(ctx context.Context, r *request) ([]byte, error) {
-		c, err := by.Client(ctx)
+		c, err := clientOf(ctx, by)
 		if err != nil {
 			return nil, err
 		}
@@ -37,7 +37,7 @@ type leases struct {
 }
 
 func (l leases) Hold(ctx context.Context, key string, o interrex.HoldOptions) (interrex.Held, error) {
-	c, err := l.by.Client(ctx)
+	c, err := clientOf(ctx, l.by)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (l leases) Hold(ctx context.Context, key string, o interrex.HoldOptions) (i
 }
 
 func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn func(ctx context.Context, held interrex.Held) error) error {
-	c, err := l.by.Client(ctx)
+	c, err := clientOf(ctx, l.by)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn 
 
 // Claim fills in the holder. A claim that waits asks again by itself.
 func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
-	c, err := l.by.Client(ctx)
+	c, err := clientOf(ctx, l.by)
 	if err != nil {
 		return interrex.LeaseAnswer{}, err
 	}
@@ -161,8 +161,12 @@ func (do leaseCalls) Get(ctx context.Context, key interrex.Key, o interrex.ReadO
 }
 
 func (do leaseCalls) List(ctx context.Context, r interrex.ListRequest) (interrex.LeasePage, error) {
+	size, err := count("page_size", r.PageSize)
+	if err != nil {
+		return interrex.LeasePage{}, err
+	}
 	m, err := ask[interrexv1.ListResponse](ctx, doer(do), interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{
-		Namespace: r.Namespace, Prefix: r.Prefix, PageSize: wire.Count(r.PageSize), PageToken: r.PageToken,
+		Namespace: r.Namespace, Prefix: r.Prefix, PageSize: size, PageToken: r.PageToken,
 		Consistency: wire.Consistency(r.Consistency), MinRevision: uint64(r.MinRevision),
 	}, Options{})
 	if err != nil {

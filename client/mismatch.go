@@ -46,6 +46,10 @@ func newPlainly(t *http.Transport, clear bool) plainly {
 // pingTimeout.
 var errMute = errors.New("no answer")
 
+// noApplicationProtocol is the text of TLS's alert from a port that does not speak
+// HTTP, which has no type.
+const noApplicationProtocol = "tls: no application protocol"
+
 // RoundTrip implements http.RoundTripper. A port with TLS hangs up on HTTP/2 in
 // the clear, so a connection that the other side ends before anything has come
 // may be that.
@@ -56,11 +60,13 @@ func (p plainly) RoundTrip(r *http.Request) (*http.Response, error) {
 	case err == nil, r.Context().Err() != nil:
 	case errors.As(err, &header):
 		err = fmt.Errorf("%s does not serve TLS: write http://%s: %w", host, host, err)
+	case strings.HasSuffix(err.Error(), noApplicationProtocol):
+		err = fmt.Errorf("%s serves TLS and no HTTP: if it is a cluster port, write the port of the API: %w", host, err)
 	case wire.NeverLeft(err):
 	case isMute(err):
 		err = errMute
 	case !p.heard.Load() && p.hungUp.Load():
-		err = fmt.Errorf("%s hung up without an answer: if it serves TLS, write https://%s: %w", host, host, err)
+		err = fmt.Errorf("%s hung up without an answer: if it serves TLS, write https://%s, and if it is a cluster port, the port of the API: %w", host, host, err)
 	}
 	return answer, err
 }

@@ -18,7 +18,7 @@ func (c *Client) Resources() interrex.Resources { return ResourcesOf(c) }
 // RequestID is one attempt, and the caller counts the attempts.
 func ResourcesOf(by Caller) interrex.Resources {
 	return resources{by: by, do: func(ctx context.Context, r *request) ([]byte, error) {
-		c, err := by.Client(ctx)
+		c, err := clientOf(ctx, by)
 		if err != nil {
 			return nil, err
 		}
@@ -74,18 +74,26 @@ func (r resources) Clear(ctx context.Context, q interrex.ClearResourcesRequest) 
 }
 
 func (r resources) List(ctx context.Context, q interrex.ListResourcesRequest) (interrex.ResourcePage, error) {
+	size, err := count("page_size", q.PageSize)
+	if err != nil {
+		return interrex.ResourcePage{}, err
+	}
 	m, err := ask[interrexv1.ResourceServiceListResponse](ctx, r.do, interrexv1.ResourceServiceListProcedure, &interrexv1.ResourceServiceListRequest{
 		Type: wire.ResourceType(q.Type), Tenancy: wire.Tenancy(q.Tenancy), NamePrefix: q.NamePrefix,
 		Consistency: wire.Consistency(q.Consistency), MinRevision: uint64(q.MinRevision),
-		PageSize: wire.Count(q.PageSize), PageToken: q.PageToken,
+		PageSize: size, PageToken: q.PageToken,
 	}, Options{})
 	return resourcePage(m, err)
 }
 
 func (r resources) ListByOwner(ctx context.Context, q interrex.ListOwnedRequest) (interrex.ResourcePage, error) {
+	size, err := count("page_size", q.PageSize)
+	if err != nil {
+		return interrex.ResourcePage{}, err
+	}
 	m, err := ask[interrexv1.ResourceServiceListByOwnerResponse](ctx, r.do, interrexv1.ResourceServiceListByOwnerProcedure, &interrexv1.ResourceServiceListByOwnerRequest{
 		Owner: wire.ResourceID(q.Owner), Consistency: wire.Consistency(q.Consistency), MinRevision: uint64(q.MinRevision),
-		PageSize: wire.Count(q.PageSize), PageToken: q.PageToken,
+		PageSize: size, PageToken: q.PageToken,
 	}, Options{})
 	return resourcePage(m, err)
 }

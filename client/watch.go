@@ -78,7 +78,7 @@ type event[E any] struct {
 // NewWatch begins a watch, which ctx ends; Close it. It returns before an agent
 // has begun to serve it.
 func NewWatch[E any, M proto.Message](ctx context.Context, by Caller, w WatchConfig[E, M]) (*Watch[E], error) {
-	c, err := by.Client(ctx)
+	c, err := clientOf(ctx, by)
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,9 @@ type answer struct {
 
 // answerOf makes the answer of what a machine gave.
 func answerOf(r interrex.Revision, result []byte, err error) *answer {
+	if e, is := err.(*interrex.Error); is && e == nil {
+		err = nil // a function that returns *interrex.Error has found nothing wrong
+	}
 	switch {
 	case err != nil:
 		kind, text := refusal(err)
@@ -60,10 +63,11 @@ func refusal(err error) (interrex.Kind, string) {
 	if e := (*interrex.Error)(nil); errors.As(err, &e) && !e.Kind.Retryable() && e.Kind.Numbers() != interrex.KindOutcomeUnknown.Numbers() {
 		kind, text = e.Kind, e.Message
 	}
+	text = strings.ToValidUTF8(text, "\uFFFD")
 	if len(text) > MaxError {
-		text = text[:MaxError]
+		text = strings.ToValidUTF8(text[:MaxError], "") // without half a character
 	}
-	return kind, strings.ToValidUTF8(text, "\uFFFD")
+	return kind, text
 }
 
 func (a *answer) size() int { return len(a.result) + len(a.text) }

@@ -23,15 +23,18 @@ import (
 type FSM interface {
 	// Apply does one command, and gives its result, of at most MaxResult bytes,
 	// or its refusal. Either is the answer: kept, and given again to a repeated
-	// request. An *interrex.Error keeps its kind, any other error is
-	// interrex.KindConflict with its text.
+	// request. An *interrex.Error keeps its kind and its message, any other error
+	// is interrex.KindConflict with its text; so is a kind that says that nothing
+	// has happened. What was changed before an error stays changed. The result is
+	// copied. A panic stops the machine on this agent.
 	Apply(c Command) (result []byte, err error)
 	// Snapshot gives the whole state, of at most MaxSnapshot bytes; equal states
-	// give equal bytes. After an error there is no snapshot: the log stays, grows,
-	// and it is tried again later.
+	// give equal bytes. They are copied. After an error, or a panic, there is no
+	// snapshot: the log stays, grows, and it is tried again later.
 	Snapshot() ([]byte, error)
-	// Restore replaces the whole state by one that Snapshot gave. After an error
-	// the machine is stopped on this agent.
+	// Restore replaces the whole state by one that Snapshot gave; the bytes are the
+	// machine's own. It is called on a machine that is in use, too. After an error,
+	// or a panic, the machine is stopped on this agent.
 	Restore(snapshot []byte) error
 }
 

@@ -34,9 +34,6 @@ func (t *Table) Freeze() state.View {
 		return v
 	}
 	v.machine, v.err = t.machineSnapshot()
-	if v.err == nil && len(v.machine) > MaxSnapshot {
-		v.err = fmt.Errorf("the state machine's snapshot has %d bytes, at most %d are allowed", len(v.machine), MaxSnapshot)
-	}
 	t.noteSnapshot(v.err)
 	return v
 }
@@ -48,11 +45,15 @@ func (t *Table) machineSnapshot() (b []byte, err error) {
 			err = fmt.Errorf("the state machine's snapshot panicked: %v", p)
 		}
 	}()
+	defer t.enter()()
 	b, err = t.config.Machine.Snapshot()
-	if err != nil {
-		err = fmt.Errorf("the state machine's snapshot: %w", err)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the state machine's snapshot: %w", err)
+	case len(b) > MaxSnapshot:
+		return nil, fmt.Errorf("the state machine's snapshot has %d bytes, at most %d are allowed", len(b), MaxSnapshot)
 	}
-	return bytes.Clone(b), err
+	return bytes.Clone(b), nil
 }
 
 // noteSnapshot keeps since when snapshots fail.

@@ -25,7 +25,8 @@ const maxMarks = 4096
 type Table struct {
 	config  Config
 	stopped atomic.Pointer[Stop]
-	failed  atomic.Pointer[Stop] // the snapshot that failed, until one succeeds
+	failed  atomic.Pointer[Stop]      // the snapshot that failed, until one succeeds
+	called  atomic.Pointer[time.Time] // since when the machine is in a call; nil: it is in none
 
 	mu sync.Mutex
 	content
@@ -158,16 +159,13 @@ func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 }
 
 // do lets the machine do one command; nil: it has panicked, and is stopped.
-func (t *Table) do(turn *state.Turn, data []byte) *answer {
-	var result []byte
-	var err error
-	if !t.guarded(fmt.Sprintf("applying the command at revision %d", turn.Revision), func() {
-		result, err = t.config.Machine.Apply(Command{
+func (t *Table) do(turn *state.Turn, data []byte) (a *answer) {
+	t.guarded(fmt.Sprintf("applying the command at revision %d", turn.Revision), func() {
+		result, err := t.config.Machine.Apply(Command{
 			Data: bytes.Clone(data), Revision: turn.Revision, Time: time.Duration(turn.Now), Wall: turn.Wall})
-	}) {
-		return nil
-	}
-	return answerOf(turn.Revision, result, err)
+		a = answerOf(turn.Revision, result, err) // it calls the error's methods, which are the machine's
+	})
+	return a
 }
 
 // note keeps an answer, and forgets what is beyond the limits.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/fsm"
@@ -22,9 +23,13 @@ type notebook struct {
 	Notes []string
 	odd   string // is put into answers
 	bad   error  // of Snapshot
+	huge  bool   // is Snapshot
+	last  []byte // what was answered last, which is used again
+	got   fsm.Command
 }
 
 func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
+	n.got = c
 	text := string(c.Data)
 	defer clear(c.Data) // it is the machine's own
 	switch {
@@ -32,18 +37,42 @@ func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
 		panic("told to")
 	case text == "large":
 		return make([]byte, fsm.MaxResult+1), nil
+	case text == "big":
+		return make([]byte, 64<<10), nil
 	case text == "gone":
 		return nil, interrex.Errorf(interrex.KindNotFound, "it is gone")
+	case text == "torn":
+		return nil, errors.New(strings.Repeat("\xff.", fsm.MaxError))
+	case text == "empty-handed":
+		return nil, (*mute)(nil)
+	case text == "nothing":
+		return nil, (*interrex.Error)(nil) // an easy slip
+	case text == "unsure":
+		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "who knows")
+	case text == "long":
+		return nil, errors.New(strings.Repeat("\xffä", fsm.MaxError))
 	case text == "later":
 		return nil, interrex.Errorf(interrex.KindOverloaded, "ask later")
 	case strings.HasPrefix(text, "no"):
 		return nil, errors.New(text)
 	}
 	n.Notes = append(n.Notes, text)
-	return fmt.Appendf(nil, "%d %s%s", len(n.Notes), text, n.odd), nil
+	n.last = fmt.Appendf(n.last[:0], "%d %s%s", len(n.Notes), text, n.odd)
+	return n.last, nil
 }
 
+// mute is an error that cannot say what it is when it is nil.
+type mute struct{ text string }
+
+func (m *mute) Error() string { return m.text }
+
 func (n *notebook) Snapshot() ([]byte, error) {
+	if n.huge {
+		return make([]byte, fsm.MaxSnapshot+1), nil
+	}
+	if n.bad != nil && n.bad.Error() == "panic" {
+		panic("told to")
+	}
 	if n.bad != nil {
 		return nil, n.bad
 	}
@@ -125,9 +154,9 @@ func answer(r state.Result) string {
 func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 	r := newReplica(t)
 	for i, c := range []struct{ text, want string }{
-		{"a", "1 a"}, {"no way", "conflict: no way"}, {"gone", "not found: it is gone"}, {"later", "conflict: overloaded: ask later"},
-		{"large", "too large: result: the state machine gave"}, {"b", "2 b"}, {"panic", "outcome unknown: the command is in the log at revision 7"},
-		{"c", "outcome unknown: the command is in the log at revision 8"},
+		{"a", "1 a"}, {"no way", "conflict: no way"}, {"gone", "not found: it is gone"}, {"later", "conflict: overloaded: ask later"}, {"nothing", ""},
+		{"unsure", "conflict: outcome unknown: who knows"}, {"large", "too large: result: the state machine gave"}, {"b", "2 b"}, {"panic", "outcome unknown: the command is in the log at revision 9"},
+		{"c", "outcome unknown: the command is in the log at revision 10"},
 	} {
 		op := state.Operation{Table: state.FSMTable, Data: []byte(c.text)}
 		res := r.Do(state.Time(i), op)[0]
@@ -141,8 +170,27 @@ func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 	if r.State.Halted() != nil {
 		t.Errorf("the state is halted: %v", r.State.Halted())
 	}
-	if stop := r.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked applying the command at revision 7: told to") {
+	if stop := r.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked applying the command at revision 9: told to") {
 		t.Errorf("stopped: %+v", stop)
+	}
+}
+
+func TestAnErrorThatPanicsStopsTheMachineAlone(t *testing.T) {
+	r := newReplica(t)
+	res := r.Do(1, state.Operation{Table: state.FSMTable, Data: []byte("empty-handed")})[0]
+	if got := answer(res); res.Err != nil || !strings.HasPrefix(got, "outcome unknown: ") {
+		t.Errorf("it is answered %q, %v", got, res.Err)
+	}
+	if err := r.State.Halted(); err != nil || r.table.Stopped() == nil {
+		t.Errorf("halted: %v, the machine stopped: %+v", err, r.table.Stopped())
+	}
+}
+
+func TestTheTextOfAnErrorIsCutInUTF8(t *testing.T) {
+	r := newReplica(t)
+	_, refused, _ := r.Do(1, state.Operation{Table: state.FSMTable, Data: []byte("torn")})[0].Reply.(*fsm.Reply).Answer()
+	if refused == nil || len(refused.Message) > fsm.MaxError || !utf8.ValidString(refused.Message) {
+		t.Errorf("the text has %d bytes", len(fmt.Sprint(refused)))
 	}
 }
 
@@ -159,6 +207,54 @@ func TestARequestIDGetsItsAnswerAgain(t *testing.T) {
 			}
 			r.Restart()
 		}
+	}
+}
+
+func TestACommandSaysWhenItIs(t *testing.T) {
+	r := newReplica(t)
+	at := state.Time(90 * time.Minute)
+	r.Do(at, r.op(t, "a", ""))
+	if got := r.machine.got; got.Time != 90*time.Minute || !got.Wall.Equal(statetest.Wall(at)) || got.Revision != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAnAnswerIsTheTablesOwn(t *testing.T) {
+	r := newReplica(t)
+	op := r.op(t, "a", "id")
+	r.Do(1, op)
+	r.Do(1, r.op(t, "b", "")) // overwrites the bytes that the machine gave
+	if got := answer(r.Do(1, op)[0]); got != "1 a" {
+		t.Errorf("it is answered %q", got)
+	}
+}
+
+func TestTheTextOfARefusalIsShortAndUTF8(t *testing.T) {
+	r := newReplica(t)
+	_, refused, _ := r.Do(1, r.op(t, "long", ""))[0].Reply.(*fsm.Reply).Answer()
+	if n := len(refused.Message); n > fsm.MaxError || n < fsm.MaxError-3 || !utf8.ValidString(refused.Message) {
+		t.Errorf("%d bytes: %.20q", n, refused.Message)
+	}
+}
+
+func TestAnswersAreKeptUpToSoManyBytes(t *testing.T) {
+	r := newReplica(t)
+	first := r.op(t, "a", "first")
+	r.Do(1, first)
+	ops := make([]state.Operation, fsm.MaxAnswerBytes/(64<<10)/4-1)
+	for i := range ops {
+		ops[i] = r.op(t, "big", "")
+	}
+	for i := range 4 {
+		if got := answer(r.Do(1, first)[0]); got != "1 a" {
+			t.Fatalf("after %d: %q", i*len(ops), got)
+		}
+		r.Do(1, ops...)
+		r.Restart() // what was restored counts too
+	}
+	r.Do(1, ops[:8]...)
+	if got := answer(r.Do(1, first)[0]); !strings.Contains(got, "kept no more") {
+		t.Errorf("the oldest: %q", got)
 	}
 }
 
@@ -229,6 +325,22 @@ func TestOneThatDisagreesIsStopped(t *testing.T) {
 	}
 }
 
+// Once the answers of two machines have differed they are never taken for equal
+// again: not even where both have answered alike since.
+func TestOneThatDisagreedWhileNobodyLookedIsStopped(t *testing.T) {
+	leader, odd := newReplica(t), newReplica(t)
+	first, second := leader.op(t, "a", ""), leader.op(t, "b", "")
+	leader.Do(1, first, second)
+	odd.machine.odd = "!"
+	odd.Do(1, first)
+	odd.machine.odd = ""
+	odd.Do(1, second)
+	odd.Do(1, leader.op(t, "c", ""))
+	if stop := odd.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "up to revision 2 differs") {
+		t.Errorf("stopped: %+v", stop)
+	}
+}
+
 // raise gives a snapshot that is newer than every other replica.
 func raise(t *testing.T, r *replica) []byte {
 	r.Do(3)
@@ -257,7 +369,19 @@ func TestASnapshotThatFailsIsNone(t *testing.T) {
 	if f := r.table.SnapshotFailed(); f == nil || time.Since(f.Since) > time.Minute {
 		t.Errorf("what is kept of it: %+v", f)
 	}
-	r.machine.bad = nil
+	since := r.table.SnapshotFailed().Since
+	r.machine.bad = errors.New("panic")
+	if _, err := written(r); err == nil || !strings.Contains(err.Error(), "the state machine's snapshot panicked: told to") || r.table.Stopped() != nil {
+		t.Errorf("one that panics: %v, stopped: %+v", err, r.table.Stopped())
+	}
+	r.machine.huge = true
+	if _, err := written(r); err == nil || !strings.Contains(err.Error(), "at most 268435456 are allowed") {
+		t.Errorf("one that is too large: %v", err)
+	}
+	if f := r.table.SnapshotFailed(); f == nil || f.Since != since {
+		t.Errorf("snapshots have failed since %v, and not %+v", since, f)
+	}
+	r.machine.bad, r.machine.huge = nil, false
 	if _, err := written(r); err != nil || r.table.SnapshotFailed() != nil {
 		t.Errorf("then: %v, %+v", err, r.table.SnapshotFailed())
 	}
@@ -284,6 +408,46 @@ func TestAMachineThatCannotRestoreIsStoppedAndTheRestGoesOn(t *testing.T) {
 type picky struct{ *notebook }
 
 func (picky) Restore([]byte) error { return errors.New("not mine") }
+
+// shaky panics where it should restore.
+type shaky struct{ *notebook }
+
+func (shaky) Restore([]byte) error { panic("not mine") }
+
+func TestAMachineThatPanicsAtARestoreIsStopped(t *testing.T) {
+	r := newReplica(t)
+	r.Do(1, r.op(t, "a", "id"))
+	tab := table(shaky{&notebook{}})
+	other := statetest.NewReplica(t, func() []state.Table { return []state.Table{tab, statetest.NewRegister()} })
+	if err := other.Restore(r.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if stop := tab.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked restoring a snapshot: not mine") {
+		t.Errorf("stopped: %+v", stop)
+	}
+}
+
+func TestASnapshotWhoseAnswersAreOutOfOrderIsRefused(t *testing.T) {
+	snapshot := func(mark byte, answers ...byte) []byte {
+		b := append([]byte{mark}, make([]byte, 32)...)
+		b = append(b, byte(len(answers)))
+		for _, revision := range answers {
+			b = append(b, revision, 0, 0, 0) // no kind, no text, no result
+		}
+		return append(b, 2, '{', '}')
+	}
+	tab := table(&notebook{})
+	if err := tab.Restore(1, bytes.NewReader(snapshot(3, 1, 3))); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"newer than the mark": snapshot(3, 1, 4), "twice": snapshot(3, 2, 2), "older": snapshot(3, 2, 1), "longer": append(snapshot(3, 1), 0),
+	} {
+		if err := tab.Restore(1, bytes.NewReader(b)); err == nil || !strings.Contains(err.Error(), "malformed") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
 
 func TestALeaderWhoseMachineIsStoppedTakesNoCommand(t *testing.T) {
 	r := newReplica(t)

@@ -23,8 +23,13 @@ import (
 	"github.com/interrex/interrex/webhook"
 )
 
-// MaxCalls is how many calls before operations an agent makes at one time.
-const MaxCalls = 64
+// MaxCalls is how many calls before operations an agent makes at one time, and
+// MaxHookCalls how many of them are of one hook, so that one that hangs leaves room
+// for the others.
+const (
+	MaxCalls     = 64
+	MaxHookCalls = 32
+)
 
 const (
 	maxAnswer = 64 << 10 // bytes of an answer that are read
@@ -88,6 +93,7 @@ func New(c Config) (*Caller, error) {
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: interrex.MaxWebhookTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // an answer is as large as what is read of it
 		MaxIdleConns:           MaxCalls,
 		MaxIdleConnsPerHost:    MaxCalls / 2,
 		IdleConnTimeout:        time.Minute,
@@ -125,6 +131,10 @@ func (c *Caller) Health(h *webhook.Hook) interrex.WebhookHealth {
 func (c *Caller) breaker(h *webhook.Hook) *breaker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.breakerLocked(h)
+}
+
+func (c *Caller) breakerLocked(h *webhook.Hook) *breaker {
 	b := c.breakers[h.Name]
 	if b == nil || b.revision < h.Revision {
 		b = &breaker{revision: h.Revision}
@@ -206,6 +216,9 @@ func (c *Caller) exchange(ctx context.Context, h *webhook.Hook, body []byte, mor
 		return 0, "", plain(err)
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols { // no end of ctx ends the connection that it leaves
+		return response.StatusCode, "", nil
+	}
 	read, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
 		return 0, "", fmt.Errorf("its answer is cut short: %w", plain(err))

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/juju/clock"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
@@ -136,6 +137,22 @@ func TestWhatAHookMayDo(t *testing.T) {
 			w.(http.Flusher).Flush()
 			hung(t)(w, r)
 		}, failed, "no answer within 100 ms"},
+		"changes the protocol": {func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"))
+				_, _ = io.Copy(io.Discard, conn) // until the caller hangs up
+				_ = conn.Close()
+			}
+		}, refused, "it answers 101"},
+		"compresses a gigabyte": {func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+				w.WriteHeader(http.StatusTeapot)
+			}
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write([]byte("this is no gzip"))
+		}, "", ""},
 		"speaks another language": {func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
@@ -254,19 +271,43 @@ func TestAllHooksAreAskedAtOnceAndOneIsEnough(t *testing.T) {
 	}
 }
 
-func TestThe65thCallIsOverloaded(t *testing.T) {
+func TestTheFirstVetoIsTheAnswer(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	call := &Call{done: make(chan struct{}), left: 4}
+	for _, verdict := range []error{nil, first, second, nil} {
+		call.answered(verdict)
+	}
+	if err := call.Wait(t.Context()); err != first {
+		t.Errorf("%v", err)
+	}
+}
+
+// One hook that hangs does not take the room of all.
+func TestTooManyCallsAreOverloaded(t *testing.T) {
 	c, _ := newCaller(t)
-	h := hook(serve(t, hung(t)))
-	for range MaxCalls {
-		if _, err := c.Ask([]*webhook.Hook{h}, Question{}); err != nil {
-			t.Fatal(err)
+	url := serve(t, hung(t))
+	h := hook(url)
+	full := func(h *webhook.Hook, calls int, want string) {
+		t.Helper()
+		_, err := c.Ask([]*webhook.Hook{h}, Question{})
+		var full *interrex.Error
+		if !errors.As(err, &full) || full.Kind != interrex.KindOverloaded || full.RetryAfter == 0 || c.Calls() != calls || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v with %d calls, want %d", err, c.Calls(), calls)
 		}
 	}
-	_, err := c.Ask([]*webhook.Hook{h}, Question{})
-	var full *interrex.Error
-	if !errors.As(err, &full) || full.Kind != interrex.KindOverloaded || full.RetryAfter == 0 || c.Calls() != MaxCalls {
-		t.Errorf("%v with %d calls", err, c.Calls())
+	fill := func(h *webhook.Hook) {
+		t.Helper()
+		for range MaxHookCalls {
+			if _, err := c.Ask([]*webhook.Hook{h}, Question{}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+	fill(h)
+	full(h, MaxHookCalls, "32 calls of webhook guard are")
+	again := hook(url, func(h *webhook.Hook) { h.Revision++ })
+	fill(again)
+	full(hook(url, func(h *webhook.Hook) { h.Name = "third" }), MaxCalls, "64 calls of webhooks are")
 	c.Close()
 	if c.Calls() != 0 {
 		t.Errorf("%d calls after Close", c.Calls())
@@ -359,9 +400,13 @@ func TestABreakerOpensAnswersByThePolicyAndCloses(t *testing.T) {
 func TestOneCallTriesWhetherAHookWorksAgain(t *testing.T) {
 	b := &breaker{}
 	at := time.Unix(0, 0)
-	for range openAfter {
+	b.left(at.Add(-time.Hour), "x")
+	for range openAfter - 1 {
 		b.enter(at)
 		b.left(at, "x")
+	}
+	if since := b.health(at).Since; !since.Equal(at.Add(-time.Hour)) {
+		t.Errorf("it fails since %v", since)
 	}
 	if b.enter(at.Add(minOpen - 1)) {
 		t.Error("it is called before its pause is over")
@@ -379,6 +424,121 @@ func TestOneCallTriesWhetherAHookWorksAgain(t *testing.T) {
 	}
 	if b.pause != maxOpen {
 		t.Errorf("the pause is %v", b.pause)
+	}
+}
+
+func TestASampleIsWhatTheHookIsFor(t *testing.T) {
+	var body []byte
+	var header http.Header
+	c, _ := newCaller(t)
+	h := hook(serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		body, _ = io.ReadAll(r.Body)
+		header = r.Header
+	}), func(h *webhook.Hook) { h.Kinds, h.Prefixes = []string{interrex.ResourceDeleted}, []string{"team/"} })
+	if got := c.Test(t.Context(), h); got.Status != 200 || header.Get("Interrex-Test") != "true" {
+		t.Errorf("%+v with %v", got, header)
+	}
+	var q Question
+	if err := json.Unmarshal(body, &q); err != nil || q.Webhook != "guard" || q.Agent != "n1" || len(q.Operations) != 1 || q.Operations[0].Kind != interrex.ResourceDeleted || q.Operations[0].Key != "team/" {
+		t.Errorf("one that is asked before gets %s, %v", body, err)
+	}
+	h.When = interrex.WebhookAfter
+	c.Test(t.Context(), h)
+	var d document
+	if err := json.Unmarshal(body, &d); err != nil || d.Kind != interrex.ResourceDeleted || d.Key != "team/" || d.Tags == nil || strings.Contains(string(body), "operations") {
+		t.Errorf("one that is told after gets %s, %v", body, err)
+	}
+	c.Close()
+	if got := c.Test(t.Context(), h); got.Error != "this agent stops" {
+		t.Errorf("after Close: %+v", got)
+	}
+}
+
+func TestATestEndsWithItsAgent(t *testing.T) {
+	c, _ := newCaller(t)
+	wait := hung(t)
+	h := hook(serve(t, func(w http.ResponseWriter, r *http.Request) { go c.Close(); wait(w, r) }))
+	if got := c.Test(t.Context(), h); !strings.Contains(got.Error, "canceled") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestCallsAndVerdictsAreCounted(t *testing.T) {
+	var status atomic.Int64
+	status.Store(200)
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if status.Load() == 0 {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(int(status.Load()))
+	})
+	c, _ := newCaller(t)
+	for _, s := range []int64{200, 403, 403, 0, 0, 0} {
+		status.Store(s)
+		_ = verdict(t, c, hook(url))
+	}
+	_ = verdict(t, c, hook(url, func(h *webhook.Hook) { h.DryRun = true }))
+	counts := func() (got string) {
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(c.config.Metrics)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				for _, l := range m.GetLabel() {
+					got += l.GetValue() + " "
+				}
+				got += fmt.Sprint(m.GetHistogram().GetSampleCount(), m.GetCounter().GetValue(), m.GetGauge().GetValue(), "\n")
+			}
+		}
+		return got
+	}
+	c.Close() // no call is under way
+	const none, want = "0 0 0\n", "0 0 0\nguard failed 4 0 0\nguard ok 1 0 0\nguard refused 2 0 0\nguard allowed 0 1 0\nguard dry-run 0 1 0\nguard vetoed 0 5 0\n"
+	if got := counts(); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	c.Forget(nil)
+	if got := counts(); got != none {
+		t.Errorf("of a hook that is gone: %s", got)
+	}
+}
+
+// Who cannot be called since too many calls are under way has not tried whether
+// the hook works again.
+func TestAnOverloadedCallerLeavesABreakerToTheNext(t *testing.T) {
+	c, _ := newCaller(t)
+	url := serve(t, hung(t))
+	busy, h := hook(url), hook("http://x/", func(h *webhook.Hook) { h.Name = "other" })
+	for i := range MaxCalls - 1 {
+		one := busy
+		if i < MaxHookCalls {
+			one = hook(url, func(h *webhook.Hook) { h.Name = "another" })
+		}
+		if _, err := c.Ask([]*webhook.Hook{one}, Question{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.breaker(h).failures = openAfter
+	if _, err := c.Ask([]*webhook.Hook{h, busy}, Question{}); !errors.Is(err, interrex.ErrOverloaded) { // room for one of two
+		t.Fatal(err)
+	}
+	if c.Calls() != MaxCalls-1 || !c.breaker(h).enter(time.Now()) {
+		t.Errorf("%d calls, and nobody may try", c.Calls())
+	}
+}
+
+func TestAReasonIsShort(t *testing.T) {
+	for _, c := range []struct{ body, want string }{
+		{strings.Repeat("x", maxReason), strings.Repeat("x", maxReason)},
+		{strings.Repeat("x", maxReason-1) + "é", strings.Repeat("x", maxReason-1) + "..."},
+		{" a\t\x00b\xff ", "a b"},
+	} {
+		if got := clean([]byte(c.body)); got != c.want {
+			t.Errorf("%q becomes %q", c.body, got)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package interrextest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -10,13 +11,15 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/fsm"
 )
 
 // FSMConfig says which state machine is looked at, and with what.
 type FSMConfig struct {
 	// New makes an empty machine: agent.Config.FSM.
 	New func() agent.FSM
-	// Command makes a random command. Few names and many changes find most.
+	// Command makes a random command of at most fsm.MaxData bytes; r is of
+	// math/rand/v2. Few names and many changes find most.
 	Command func(r *rand.Rand) []byte
 	// Commands is how many are done in each round; 0: 200.
 	Commands int
@@ -27,8 +30,9 @@ type FSMConfig struct {
 // CheckFSM looks for what would make the machines of a cluster differ: what
 // depends on a clock, on random numbers or on the order of a map; state that is
 // missing from the snapshot; a Restore that leaves some of the state before; a
-// Snapshot that changes the machine. It runs in a bubble of testing/synctest, on
-// its own time, so it is not for within another one.
+// Snapshot that changes the machine; a panic; a result or a snapshot that is too
+// long. It runs in a bubble of testing/synctest, on its own time, so it is not for
+// within another one.
 func CheckFSM(t *testing.T, c FSMConfig) {
 	t.Helper()
 	if err := checkFSM(t, c); err != nil {
@@ -156,13 +160,27 @@ func (m *copied) do(commands []agent.FSMCommand) (*copied, error) {
 		c.Data = bytes.Clone(c.Data)
 		if err := guarded(fmt.Sprintf("Apply of %.100q", c.Data), func() error {
 			result, err := m.machine.Apply(c)
-			m.answers = append(m.answers, fmt.Sprintf("%q, error %v", result, err))
+			if len(result) > fsm.MaxResult {
+				return fmt.Errorf("its result has %d bytes, at most %d are allowed", len(result), fsm.MaxResult)
+			}
+			m.answers = append(m.answers, describe(result, err))
 			return nil
 		}); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// describe gives an answer as a caller gets it, in short.
+func describe(result []byte, err error) string {
+	if err != nil {
+		return fmt.Sprintf("error %s (%s)", err.Error(), interrex.KindOf(err))
+	}
+	if len(result) > 100 {
+		return fmt.Sprintf("%.100q and more, SHA-256 %x", result, sha256.Sum256(result))
+	}
+	return fmt.Sprintf("%q", result)
 }
 
 // snapshot takes two, which must be the same.
@@ -172,6 +190,9 @@ func (m *copied) snapshot() (b []byte, err error) {
 		if err := guarded("Snapshot", func() (err error) { *into, err = m.machine.Snapshot(); *into = bytes.Clone(*into); return err }); err != nil {
 			return nil, err
 		}
+	}
+	if len(b) > fsm.MaxSnapshot {
+		return nil, fmt.Errorf("a snapshot has %d bytes, at most %d are allowed", len(b), fsm.MaxSnapshot)
 	}
 	if !bytes.Equal(b, again) {
 		return nil, fmt.Errorf("two snapshots of one machine differ: look for the order of a map, or a clock:\n%.200q\n%.200q", b, again)

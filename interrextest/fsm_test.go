@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/interrextest"
 )
 
@@ -41,6 +43,10 @@ func (s *scores) Apply(c agent.FSMCommand) ([]byte, error) {
 		if s.Words[word] > 3 {
 			panic("too many")
 		}
+	case "nil error":
+		return nil, (*interrex.Error)(nil)
+	case "long result":
+		return make([]byte, fsm.MaxResult+1), nil
 	case "error":
 		return nil, errors.New(time.Now().String())
 	case "hidden":
@@ -91,6 +97,8 @@ func TestCheckFSMFindsEveryFault(t *testing.T) {
 		"random":           "answered differently: look for a clock, random numbers",
 		"map order":        "answered differently: look for a clock, random numbers or the order of a map",
 		"random state":     "answered differently",
+		"nil error":        `Apply of "`,
+		"long result":      "its result has 1044481 bytes, at most 1044480 are allowed",
 		"error":            "answered differently",
 		"panic":            `Apply of "`,
 		"hidden":           "state that is missing from the snapshot",

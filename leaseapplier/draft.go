@@ -25,6 +25,7 @@ func (b *builder) take() []*queue.Operation {
 type batch struct {
 	all      []*queue.Operation
 	count    int              // of their commands
+	bytes    int              // at most as many in an entry
 	alone    int              // so many, at the front, were sorted while nobody waited
 	requests map[request]bool // of all; made when somebody asks
 }
@@ -72,6 +73,7 @@ func (r *batch) add(op *queue.Operation, left int) {
 	}
 	r.all = append(r.all, op)
 	r.count += op.Count()
+	r.bytes += op.Size()
 	if r.requests != nil {
 		r.note(op)
 	}
@@ -109,8 +111,9 @@ func (b *builder) fill(r batch, stamp state.Time) {
 		}
 		return
 	}
-	b.draft.room = state.MaxOperations - r.count
+	b.draft.room, b.draft.space = state.MaxOperations-r.count, state.MaxEntryBytes-64-r.bytes
 	b.claimFreed(stamp)
+	var before []state.Command
 	for i := extends; i < len(r.all); i++ {
 		op := r.all[i]
 		b.draft.add(op)
@@ -118,7 +121,9 @@ func (b *builder) fill(r batch, stamp state.Time) {
 			continue
 		}
 		for _, c := range op.Each {
-			if !b.table.Frees(c, stamp) {
+			frees := b.table.Frees(before, c, stamp)
+			before = append(before, c)
+			if !frees {
 				continue
 			}
 			if l := b.waiters.lines[c.About().Key]; l != nil {
@@ -155,7 +160,7 @@ func (b *builder) claim(w *waiter) {
 		return
 	}
 	op := w.newest()
-	if b.draft.room <= 0 || b.draft.bytes+op.Size() > state.MaxEntryBytes-64 {
+	if b.draft.room <= 0 || b.draft.space < op.Size() {
 		b.waiters.look(w.line.key)
 		return
 	}
@@ -165,6 +170,7 @@ func (b *builder) claim(w *waiter) {
 	b.draft.waits[len(b.draft.ops)] = w.id
 	b.draft.add(op)
 	b.draft.room--
+	b.draft.space -= op.Size()
 }
 
 func (f *flight) add(op *queue.Operation) {

@@ -22,6 +22,7 @@ type flight struct {
 	started time.Time
 	bytes   int
 	room    int  // for waiters' claims, while it is a draft
+	space   int  // in bytes, for the same
 	overdue bool // its operations have been answered: the outcome is unknown
 
 	requests map[request]bool // of ops; made when somebody asks

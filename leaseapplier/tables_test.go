@@ -1,11 +1,14 @@
 package leaseapplier
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
@@ -78,4 +81,51 @@ func TestCommandOfAnotherTableWithTheSameKeyNeitherWaitsNorFrees(t *testing.T) {
 		r.do(r.revoke(db, ann.token())).want("")
 		bob.want("")
 	})
+}
+
+// An entry with a long operation has room for some of the waiters' claims; the
+// others come in the next one.
+func TestWaitersDoNotFillAnEntryBeyondItsBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(lease.Config{}), statetest.NewRegister()}})
+		var held, waiting []*call
+		for i := range 400 {
+			k := interrex.Key{Namespace: "short", Name: fmt.Sprint(i)}
+			held = append(held, r.claim(k, "ann", time.Second))
+			w := newCall(t, &lease.Claim{Key: k, Holder: "bob", TTL: time.Minute, Metadata: metadata(t)})
+			w.RequestID, w.Wait = fmt.Sprint("b.", i), &queue.Wait{Until: time.Now().Add(time.Hour)}
+			waiting = append(waiting, w)
+		}
+		r.do2(held...)
+		r.put(waiting...)
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.claim(db, "ann", time.Minute))
+		long := strings.Repeat("x", state.MaxOperationBytes-256)
+		r.put(r.register(statetest.Set("a", long, 0)))
+		r.pass(2 * time.Second)
+		n := len(r.raft.written())
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(patrol / 2) // before they are looked after
+		next := r.raft.written()[n:]
+		if len(next) < 2 {
+			t.Fatalf("%d entries", len(next))
+		}
+		first := next[0].Operations
+		if first[len(first)-1].Table != statetest.RegisterTable || len(first) > len(waiting) {
+			t.Errorf("%d entries, the first of %d operations", len(next), len(first))
+		}
+		for _, w := range waiting {
+			w.want("")
+		}
+	})
+}
+
+// metadata is as long as it may be.
+func metadata(t *testing.T) codec.Metadata {
+	t.Helper()
+	m, err := codec.NewMetadata(map[string]string{"k": strings.Repeat("v", interrex.MaxMetadata-1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -3,6 +3,7 @@ package leaseapplier
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -538,6 +539,21 @@ func TestTakeoverThatAsksAgainPassesTheQueueOnceItIsTheHolder(t *testing.T) {
 }
 
 func TestWaitersFillAnEntryToItsLimitAndNotBeyond(t *testing.T) {
+	waitersFillAnEntry(t, func(_ *testing.T, r *rig) []*call { return r.many(state.MaxOperations) })
+}
+
+func TestWaitersFillAnEntryOfGroupsToItsLimitAndNotBeyond(t *testing.T) {
+	waitersFillAnEntry(t, func(t *testing.T, r *rig) (groups []*call) {
+		for all := range slices.Chunk(r.many(state.MaxOperations), state.MaxGroup) {
+			groups = append(groups, group(t, all...))
+		}
+		return groups
+	})
+}
+
+// waitersFillAnEntry gives names free for which others wait, while as many
+// operations as an entry holds are there.
+func waitersFillAnEntry(t *testing.T, others func(*testing.T, *rig) []*call) {
 	const names = claimsRoom + 44
 	bubble(t, func(t *testing.T, r *rig) {
 		var held, waiting []*call
@@ -552,23 +568,24 @@ func TestWaitersFillAnEntryToItsLimitAndNotBeyond(t *testing.T) {
 		r.put(waiting...)
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.claim(db, "ann", time.Minute))
-		r.put(r.many(state.MaxOperations)...) // no more than a batch: it waits for the entry before
+		r.put(others(t, r)...) // no more than a batch: it waits for the entry before
 		r.pass(2 * time.Second)
 		n := len(r.raft.written())
 		r.raft.set(func(m *memRaft) { m.holds = false })
-		r.pass(time.Second)
+		r.pass(patrol / 2) // before they are looked after
 		next := r.raft.written()[n:]
 		if len(next) == 0 {
 			t.Fatal("no other entry")
 		}
-		claims, full := 0, next[0].Operations
-		for _, op := range full {
+		claims, full := 0, 0
+		for _, op := range next[0].Operations {
+			full += op.Count()
 			if op.RequestID != "" {
 				claims++
 			}
 		}
-		if len(full) != state.MaxOperations || claims != state.MaxOperations/4 {
-			t.Errorf("an entry of %d operations, %d of them waiters'", len(full), claims)
+		if full != state.MaxOperations || claims != state.MaxOperations/4 {
+			t.Errorf("an entry of %d operations, %d of them waiters'", full, claims)
 		}
 		for _, w := range waiting {
 			w.want("")

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
@@ -36,7 +37,7 @@ import (
 )
 
 // elsewhereTested are the conditions that need other agents: see package agent.
-var elsewhereTested = []string{"bootstrap-waiting", "fsm-snapshot-failed", "fsm-stopped", "member-silent", "peer-refused", "quorum-lost", "refused"}
+var elsewhereTested = []string{"bootstrap-waiting", "fsm-hung", "fsm-snapshot-failed", "fsm-stopped", "member-silent", "peer-refused", "quorum-lost", "refused"}
 
 // trouble makes something wrong, and gives what mends it.
 type trouble struct {
@@ -484,6 +485,38 @@ func TestOfARaftThatHasEndedItsEndSaysHowTheDiskIs(t *testing.T) {
 	if found := s.look("disk-full"); len(found) != 1 {
 		t.Errorf("got %v", found)
 	}
+}
+
+// Raft reads its snapshot while it starts, which takes long when it is large.
+func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := s.name(RaftName)
+	look := func(want string) {
+		t.Helper()
+		found := s.look("raft-down")
+		if want == "" && len(found) > 0 || want != "" && (len(found) != 1 || !strings.Contains(found[0].Text, want)) {
+			t.Errorf("got %v, want %q", found, want)
+		}
+	}
+	look("what it needs is not there")
+	start := func(during func(), err error) {
+		_, _ = guard(name, func(dependency.Context) (worker.Worker, error) {
+			during()
+			return nil, err
+		}, s.Starts, nil)(nil)
+	}
+	start(func() {}, dependency.ErrMissing)
+	look("what it needs is not there")
+	start(func() {
+		look("")
+		s.Starts.of(name).starting = time.Now().Add(-time.Hour)
+		look("it still reads its snapshot")
+	}, errors.New("boom"))
+	look("boom")
+	start(func() { look("boom") }, dependency.ErrMissing) // it is tried again
 }
 
 func TestWhyAnAgentIsNotReachedIsSaidInWords(t *testing.T) {

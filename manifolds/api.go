@@ -115,7 +115,7 @@ func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
 	c.Leases = &api.Leases{Table: table, Waiting: s.waiting, Off: off("leases", features.Leases)}
 	c.Services = services
 	c.Resources = &api.Resources{Table: resources, Off: off("resources", features.Resources)}
-	c.Changes = &api.Changes{Table: changes, Off: off("changes", features.Changes)}
+	c.Changes = &api.Changes{Table: changes, Others: len(s.config.Agent.Tables) > 0, Off: off("changes", features.Changes)}
 	c.Webhooks = s.webhookService(hooks, off("webhooks", features.Webhooks))
 	c.Visitors = &s.visitors
 	server, err := api.New(c)

@@ -29,6 +29,7 @@ type Starts struct {
 // life is what is known of one worker.
 type life struct {
 	tried    bool
+	starting time.Time     // since when a start is under way; zero: none is
 	worker   worker.Worker // nil: it does not run
 	runs     int           // how often it has been started
 	began    time.Time     // when it was started last
@@ -52,12 +53,29 @@ func (s *Starts) of(name string) *life {
 	return l
 }
 
+// starting notes that a start is under way.
+func (s *Starts) starting(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of(name).starting = time.Now()
+}
+
+// Starting says since when a start of a worker is under way; zero: none is.
+func (s *Starts) Starting(name string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lives[name]; l != nil {
+		return l.starting
+	}
+	return time.Time{}
+}
+
 // started notes how a start ended. It returns which run it began.
 func (s *Starts) started(name string, err error) (run int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(name)
-	l.tried, l.last, l.next = true, err, time.Time{}
+	l.tried, l.last, l.next, l.starting = true, err, time.Time{}, time.Time{}
 	if err == nil {
 		l.runs, l.end = l.runs+1, nil
 	}
@@ -256,6 +274,7 @@ func guard(name string, start dependency.StartFunc, starts *Starts, m *agentMetr
 				starts.follow(name, run, w, m)
 			}
 		}()
+		starts.starting(name)
 		return start(ctx)
 	}
 }

@@ -2,6 +2,7 @@ package manifolds
 
 import (
 	"cmp"
+	"errors"
 	"time"
 
 	"github.com/juju/clock"
@@ -80,7 +81,11 @@ func (c AgentConfig) machine(now clock.Clock, logger fsm.Logger) (*fsm.Table, er
 	if c.FSM == nil {
 		return nil, nil
 	}
-	return fsm.New(fsm.Config{Machine: c.FSM(), Clock: now, Logger: logger})
+	m := c.FSM()
+	if m == nil {
+		return nil, errors.New("cannot make the state machine: Config.FSM returned nil")
+	}
+	return fsm.New(fsm.Config{Machine: m, Clock: now, Logger: logger})
 }
 
 // stateWorker keeps the replicated state, and notes on disk which cluster it

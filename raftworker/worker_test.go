@@ -43,6 +43,18 @@ func TestALoneAgentLeadsAndKeepsWhatItCommitted(t *testing.T) {
 	a.stop(w)
 }
 
+func TestAStopDrainsTheTransportBeforeItCloses(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	a.stop(w)
+	a.orderMu.Lock()
+	defer a.orderMu.Unlock()
+	if len(a.order) < 2 || a.order[0] != "drain" || a.order[1] != "close" {
+		t.Errorf("the transport saw %v", a.order)
+	}
+}
+
 func TestTheFirstEntryIsTheClustersIdentity(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	a.cfg.Incarnations = func() map[string]string { return map[string]string{"a": "i1", "stranger": "i2"} }
@@ -371,6 +383,9 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	}
 	if report["leader"] != "a" || report["disk"] != "ok" || report["worker"] != "serving" || report["last-contact"] != nil {
 		t.Errorf("%v", report)
+	}
+	if index := report["index"].(map[string]any); index["commit"].(uint64) == 0 || index["applied"].(uint64) == 0 || index["last"].(uint64) == 0 {
+		t.Errorf("the indexes are %v", index)
 	}
 	own := report["servers"].(map[string]any)["a"].(map[string]any)
 	if own["suffrage"] != "Voter" || own["match"].(uint64) == 0 {

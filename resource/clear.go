@@ -72,8 +72,7 @@ func (c *Clear) check(t *Table) *interrex.Error {
 func (c *Clear) weigh(t *Table, l *load) {
 	records, _ := c.meant(t)
 	for _, r := range records {
-		l.count--
-		l.bytes -= r.weight()
+		l.replace(r, nil)
 	}
 }
 

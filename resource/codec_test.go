@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/interrex/interrex"
@@ -114,9 +115,48 @@ func TestRestoreRefusesDamage(t *testing.T) {
 	if keep.Restore(2, bytes.NewReader(whole)) == nil {
 		t.Error("another version is taken for this one")
 	}
+	one := newWorld(t)
+	one.must(&resource.Write{ID: web})
+	item := one.snapshot()[1:]
+	item = item[:len(item)-1] // without the owners that are gone
+	twice := append(append(append([]byte{2}, item...), item...), 0)
+	if err := keep.Restore(1, bytes.NewReader(twice)); err == nil || !strings.Contains(err.Error(), "out of order") {
+		t.Errorf("one resource twice: %v", err)
+	}
+	never := *one.get(web)
+	never.Revision = 0
+	if _, err := keep.DecodeEvent(keep.AppendEvent(nil, &never)); interrex.KindOf(err) != interrex.KindInvalid {
+		t.Errorf("a resource that was never written: %v", err)
+	}
 	w.use(keep)
 	if !bytes.Equal(w.snapshot(), whole) {
 		t.Error("a restore that failed has changed the table")
+	}
+}
+
+func TestOwnersThatAreGoneAreReadInOrder(t *testing.T) {
+	snapshot := func(setting string) []byte {
+		w := newWorld(t)
+		w.configure(map[string]string{"resources.owner-deletion": setting})
+		w.must(&resource.Write{ID: web})
+		w.must(&resource.Write{ID: id("test.v1.Disk", "d"), Owner: &web})
+		w.must(&resource.Delete{ID: web})
+		return w.snapshot()
+	}
+	without, whole := snapshot("none"), snapshot("*")
+	rows := without[:len(without)-1] // behind it stands that there are none
+	gone := whole[len(rows)+1:]
+	table := resource.New()
+	for text, tail := range map[string][]byte{
+		"owns nothing": {1, 2, 1, 'x'},
+		"out of order": append(append([]byte{2}, gone...), gone...),
+	} {
+		if err := table.Restore(1, bytes.NewReader(append(bytes.Clone(rows), tail...))); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v, want %q", err, text)
+		}
+	}
+	if err := table.Restore(1, bytes.NewReader(whole)); err != nil {
+		t.Error(err)
 	}
 }
 

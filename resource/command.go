@@ -63,12 +63,9 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 
 // Check reports whether a command that Decode returned can be done now.
 func (t *Table) Check(_ state.Time, c state.Command) error {
-	own, is := c.(command)
-	if !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is none", c)
-	}
-	if refusal := own.check(t); refusal != nil {
-		return refusal
+	own, err := t.allowed(c)
+	if err != nil {
+		return err
 	}
 	var l load
 	own.weigh(t, &l)
@@ -78,20 +75,32 @@ func (t *Table) Check(_ state.Time, c state.Command) error {
 	return nil
 }
 
+// allowed is Check without the limits of the whole table.
+func (t *Table) allowed(c state.Command) (command, error) {
+	own, is := c.(command)
+	if !is {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is none", c)
+	}
+	if refusal := own.check(t); refusal != nil {
+		return nil, refusal
+	}
+	return own, nil
+}
+
 // CheckGroup is Check of commands that are done together: no resource is named
 // twice, and the limits count all of them. Each finds the table as it is before
 // the first.
-func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
+func (t *Table) CheckGroup(_ state.Time, all []state.Command) error {
 	var l load
 	named, gone := map[string]bool{}, map[string]bool{}
 	for _, c := range all {
-		if err := t.Check(now, c); err != nil {
+		own, err := t.allowed(c)
+		if err != nil {
 			return err
 		}
 		if _, is := c.(*Clear); is && len(all) > 1 {
 			return interrex.Errorf(interrex.KindInvalid, "group: a delete by prefix is no part of a group with other resources")
 		}
-		own := c.(command)
 		switch c := c.(type) {
 		case *Delete:
 			gone[c.target()] = true

@@ -63,10 +63,7 @@ func (c *Delete) check(t *Table) *interrex.Error {
 }
 
 func (c *Delete) weigh(t *Table, l *load) {
-	if r := c.meant(t); r != nil {
-		l.count--
-		l.bytes -= r.weight()
-	}
+	l.replace(c.meant(t), nil)
 }
 
 func (c *Delete) idle(t *Table) bool { return c.meant(t) == nil }

@@ -55,14 +55,32 @@ func (t *Table) Configure(value func(name string) string) {
 // load is what commands would change.
 type load struct {
 	count, bytes int64
-	leases       map[interrex.Key]int // resources that would come to each lease
+	leases       map[interrex.Key]int // resources that would come to each lease, less those that would leave it
 }
 
-func (l *load) add(lease interrex.Fence) {
+// replace counts one resource in the place of another; nil: none.
+func (l *load) replace(old, fresh *Record) {
+	if old != nil {
+		l.count--
+		l.bytes -= old.weight()
+		l.add(old.OwnerLease, -1)
+	}
+	if fresh != nil {
+		l.count++
+		l.bytes += fresh.weight()
+		l.add(fresh.OwnerLease, 1)
+	}
+}
+
+// add counts what comes to a lease; nil: none.
+func (l *load) add(lease *interrex.Fence, n int) {
+	if lease == nil {
+		return
+	}
 	if l.leases == nil {
 		l.leases = map[interrex.Key]int{}
 	}
-	l.leases[lease.Key]++
+	l.leases[lease.Key] += n
 }
 
 // fits returns why the table has no room for a load. What makes the table
@@ -75,7 +93,7 @@ func (t *Table) fits(l *load) *interrex.Error {
 		return interrex.Errorf(interrex.KindOverloaded, "resources: they have %d bytes, and with %d more they would have more than %s allows, %d: delete some, or raise it", t.bytes, l.bytes, settingBytes, t.limits.bytes)
 	}
 	for _, key := range sortedKeys(l.leases) {
-		if n := t.presence.count(key); n+l.leases[key] > interrex.MaxLeaseResources {
+		if n := t.presence.count(key); l.leases[key] > 0 && n+l.leases[key] > interrex.MaxLeaseResources {
 			return interrex.Errorf(interrex.KindConflict, "owner_lease: %s owns %d resources, and %d is the most: delete one, or use another lease", key, n, interrex.MaxLeaseResources)
 		}
 	}

@@ -87,6 +87,31 @@ func TestAnOwnerThatIsGoneTakesNothingMore(t *testing.T) {
 	w.must(&resource.Write{ID: id("test.v1.Disk", "b"), Owner: &owner})
 }
 
+func TestAnOrphanThatGetsAnotherOwnerStays(t *testing.T) {
+	w := newWorld(t)
+	w.configure(map[string]string{"resources.owner-deletion": "*"})
+	w.must(&resource.Write{ID: web})
+	disk := id("test.v1.Disk", "d")
+	reply := w.must(&resource.Write{ID: disk, Owner: &web})
+	w.must(&resource.Delete{ID: web})
+	other := uid(id("test.v1.Server", "other"), "o")
+	w.must(&resource.Write{ID: uid(disk, reply.UID), Version: reply.Revision.String(), Owner: &other, Strict: true})
+	if _, due := w.table.Due(); due {
+		t.Error("an owner that owns nothing is due")
+	}
+	if gone := w.tick(10); len(gone) != 0 {
+		t.Errorf("%v go", gone)
+	}
+}
+
+func TestAnOwnerOfAnotherLifeIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.configure(map[string]string{"resources.owner-deletion": "test.Server"})
+	w.must(&resource.Write{ID: web})
+	other := uid(web, "another life")
+	w.refused(&resource.Write{ID: id("test.v1.Disk", "d"), Owner: &other}, interrex.KindInvalid)
+}
+
 func TestTheSettingOfOwnerDeletionIsChecked(t *testing.T) {
 	for _, s := range resource.New().Settings() {
 		if s.Name != "resources.owner-deletion" {

@@ -40,6 +40,19 @@ func (v ReadView) Get(id interrex.ResourceID) *Record {
 	return r
 }
 
+// Beginning is what the keys (see Record.Key) of all that a list gives begin with.
+func Beginning(s interrex.ResourceSelection) string {
+	b := scope(s.Type.Group, s.Type.Kind)
+	if s.Tenancy.Partition == interrex.Wildcard {
+		return b
+	}
+	b += s.Tenancy.Partition + separator
+	if s.Tenancy.Namespace == interrex.Wildcard {
+		return b
+	}
+	return b + s.Tenancy.Namespace + separator + s.NamePrefix
+}
+
 // List returns up to limit resources in the order of their keys, from the first
 // one behind after (a Record.Key, empty: from the start), and whether there are
 // more. A limit below 1 is 1 000.
@@ -47,14 +60,7 @@ func (v ReadView) List(s interrex.ResourceSelection, after string, limit int) (i
 	if limit < 1 {
 		limit = pageSize
 	}
-	start := scope(s.Type.Group, s.Type.Kind)
-	from := start
-	if s.Tenancy.Partition != interrex.Wildcard {
-		from += s.Tenancy.Partition + separator
-		if s.Tenancy.Namespace != interrex.Wildcard {
-			from += s.Tenancy.Namespace + separator + s.NamePrefix
-		}
-	}
+	start, from := scope(s.Type.Group, s.Type.Kind), Beginning(s)
 	if after != "" {
 		from = max(from, after+separator) // the first text behind it
 	}

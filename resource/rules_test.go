@@ -117,6 +117,11 @@ func TestAGenerationChangesWithTheContent(t *testing.T) {
 	write(true, resource.Write{Data: text("b"), Metadata: metadata(map[string]string{"a": "b"})})
 	write(true, resource.Write{Data: text("b"), OwnerLease: &l})
 	write(false, resource.Write{Data: text("b"), OwnerLease: &l})
+	m := fence("m", 1)
+	w.held[m] = true
+	write(true, resource.Write{Data: text("b"), OwnerLease: &m})
+	write(true, resource.Write{Data: text("b")})
+	write(true, resource.Write{Data: interrex.ResourceData{TypeURL: "other", Value: []byte("b")}})
 	write(true, resource.Write{Data: text("b")})
 	again := resource.Write{Data: text("b")}
 	again.ID.Type.GroupVersion = "v2"
@@ -126,12 +131,12 @@ func TestAGenerationChangesWithTheContent(t *testing.T) {
 func TestIDsAreWhatTheLeaderHasMade(t *testing.T) {
 	w := newWorld(t)
 	c := &resource.Write{ID: web}
-	minted, err := c.Mint(bytes.NewReader(bytes.Repeat([]byte{0xff}, 64)))
+	minted, err := c.Mint(bytes.NewReader(append(bytes.Repeat([]byte{0xff}, 16), make([]byte, 16)...)))
 	if err != nil || len(minted) == 0 || len(minted) > state.MaxMinted {
 		t.Fatalf("%x, %v", minted, err)
 	}
 	w.minted = minted
-	if reply := w.must(c); reply.UID != strings.Repeat("Z", 25)+"W" || reply.Generation != reply.UID {
+	if reply := w.must(c); reply.UID != strings.Repeat("Z", 25)+"W" || reply.Generation != strings.Repeat("0", 26) {
 		t.Errorf("%+v", reply)
 	}
 	if reply := w.must(&resource.Write{ID: uid(id("test.v1.Server", "own"), "mine")}); reply.UID != "mine" {
@@ -330,6 +335,16 @@ func TestALeaseOwnsSoMany(t *testing.T) {
 		t.Errorf("two for one place: %v", err)
 	}
 	w.must(one)
+	away := &resource.Write{ID: name(2), Version: w.get(name(2)).Version()} // it leaves the lease
+	for _, room := range []state.Command{&resource.Delete{ID: name(2)}, away} {
+		if err := w.table.CheckGroup(0, []state.Command{room, two}); err != nil {
+			t.Errorf("one for another: %v", err)
+		}
+	}
+	m := fence("m", 1)
+	w.held[m] = true
+	other := w.must(&resource.Write{ID: id("test.v1.Server", "other"), OwnerLease: &m})
+	w.refused(&resource.Write{ID: id("test.v1.Server", "other"), OwnerLease: &l, Version: other.Revision.String()}, interrex.KindConflict)
 }
 
 func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
@@ -353,12 +368,28 @@ func TestAGroupIsCheckedWithItselfCounted(t *testing.T) {
 	if k := group(a, &resource.Delete{ID: web}); k != "" {
 		t.Errorf("one for another is %q", k)
 	}
+	w.configure(map[string]string{"resources.max-count": "1"})
+	if k := group(&resource.Delete{ID: web}, a); k != "" {
+		t.Errorf("one for another at the limit is %q", k)
+	}
+	w.configure(map[string]string{"resources.max-count": "2"})
 	owned := &resource.Write{ID: id("test.v1.Server", "a"), Owner: &web}
 	if k := group(owned); k != "" {
 		t.Errorf("one that is owned is %q", k)
 	}
 	if k := group(&resource.Delete{ID: web}, owned); k != interrex.KindInvalid {
 		t.Errorf("one whose owner is deleted before is %q", k)
+	}
+	w.must(a)
+	if k := group(&resource.Delete{ID: web}, b); k != "" {
+		t.Errorf("one for another in a full table is %q", k)
+	}
+	w.configure(map[string]string{"resources.max-bytes": fmt.Sprint(w.table.Usage().Bytes)})
+	if k := group(&resource.Delete{ID: web}, b); k != "" {
+		t.Errorf("one for another, when its bytes are needed, is %q", k)
+	}
+	if k := group(b, &resource.Delete{ID: web}); k != "" {
+		t.Errorf("one before another has made room is %q", k)
 	}
 }
 
@@ -404,6 +435,90 @@ func TestLimitsAreSettings(t *testing.T) {
 	w.configure(map[string]string{"resources.max-count": "1"})
 	w.must(&resource.Write{ID: web})
 	w.refused(&resource.Write{ID: id("test.v1.Server", "two")}, interrex.KindOverloaded)
+	w.configure(nil)
+	w.must(&resource.Write{ID: id("test.v1.Server", "two"), Data: big(100)})
+	w.configure(map[string]string{"resources.max-count": "1", "resources.max-bytes": "1"})
+	w.must(&resource.Write{ID: id("test.v1.Server", "two"), Overwrite: true}) // it makes nothing larger
+	w.must(&resource.Delete{ID: web})
+}
+
+func TestAnOwnersNameCountsAgainstTheBytes(t *testing.T) {
+	w := newWorld(t)
+	before := w.table.Usage()
+	owner := id("test.v1.Server", "owner")
+	owner.UID = "of it"
+	w.must(&resource.Write{ID: id("test.v1.Server", "owned"), Owner: &owner})
+	alone := w.table.Usage().Bytes - before.Bytes
+	w.must(&resource.Delete{ID: id("test.v1.Server", "owned")})
+	w.must(&resource.Write{ID: id("test.v1.Server", "owned")})
+	if less := w.table.Usage().Bytes - before.Bytes; alone-less != int64(len(owner.Name)+len(owner.UID)) {
+		t.Errorf("%d bytes with an owner, %d without", alone, less)
+	}
+	w.must(&resource.Delete{ID: id("test.v1.Server", "owned")})
+}
+
+func TestACheckIsOfOneVersion(t *testing.T) {
+	w := newWorld(t)
+	version := w.must(&resource.Write{ID: web}).Revision.String()
+	none, before := id("test.v1.Server", "none"), w.revision
+	for _, c := range []*resource.Check{
+		{ID: web, Version: version}, {ID: web}, {ID: uid(web, w.get(web).ID.UID)}, {ID: none, Version: resource.Absent}, {ID: uid(web, "other"), Version: resource.Absent},
+	} {
+		w.must(c)
+	}
+	if w.revision != before {
+		t.Errorf("checks have taken revisions up to %d", w.revision)
+	}
+	for c, text := range map[*resource.Check]string{
+		{ID: web, Version: "77"}:            `version "77"`,
+		{ID: web, Version: resource.Absent}: "exists in version " + version,
+		{ID: none}:                          "does not exist",
+		{ID: none, Version: version}:        "does not exist",
+		{ID: uid(web, "other")}:             "does not exist",
+	} {
+		if err := w.refused(c, interrex.KindCASFailure); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v, want %q", err, text)
+		}
+	}
+}
+
+func TestAClearTakesAllOrNone(t *testing.T) {
+	w := newWorld(t)
+	at := func(name string) interrex.ResourceID { return id("test.v1.Server", name) }
+	first := w.must(&resource.Write{ID: at("a/0000")}).Revision
+	for n := 1; n <= resource.MaxCleared; n++ {
+		w.must(&resource.Write{ID: at(fmt.Sprintf("a/%04d", n))})
+	}
+	w.must(&resource.Write{ID: at("b")})
+	w.must(&resource.Write{ID: in(at("a/0000"), "default", "other")})
+	clearing := func(prefix string) *resource.Clear {
+		return &resource.Clear{Selection: interrex.ResourceSelection{Type: at("").Type, Tenancy: at("").Tenancy, NamePrefix: prefix}}
+	}
+	w.refused(clearing("a/"), interrex.KindTooLarge)
+	w.must(&resource.Delete{ID: at("a/0000"), Version: first.String()})
+	before := w.revision
+	w.events = nil
+	if n := w.must(clearing("a/")).Cleared; n != resource.MaxCleared || int(w.revision-before) != n || len(w.events) != n {
+		t.Errorf("%d are cleared, with %d revisions and %d events", n, w.revision-before, len(w.events))
+	}
+	for i, e := range w.events {
+		if e.Revision != before+interrex.Revision(i)+1 || e.Kind != interrex.ResourceDeleted {
+			t.Fatalf("event %d is %+v", i, e)
+		}
+	}
+	if u := w.table.Usage(); u.Count != 2 {
+		t.Errorf("%d are left", u.Count)
+	}
+	before = w.revision
+	if n := w.must(clearing("a/")).Cleared; n != 0 || w.revision != before {
+		t.Errorf("%d are cleared again, at revision %d", n, w.revision)
+	}
+	for _, tenancy := range []interrex.Tenancy{{Partition: "*", Namespace: "default"}, {Partition: "default", Namespace: "*"}} {
+		c := clearing("b")
+		c.Selection.Tenancy = tenancy
+		w.refused(c, interrex.KindInvalid)
+	}
+	w.refused(clearing(strings.Repeat("x", interrex.MaxName+1)), interrex.KindInvalid)
 }
 
 func TestWhatIsMalformedIsRefused(t *testing.T) {
@@ -434,6 +549,14 @@ func TestWhatIsMalformedIsRefused(t *testing.T) {
 		if _, err := interrex.ParseResourceType(typ); interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("type %q: %v", typ, err)
 		}
+	}
+	for _, key := range []string{"", "demo.Server", "demo.Server/default/default", "Server/default/default/web", "demo.Server/Default/default/web", "demo.Server/default/default/"} {
+		if _, err := interrex.ParseResourceKey(key); interrex.KindOf(err) != interrex.KindInvalid {
+			t.Errorf("%q: %v", key, err)
+		}
+	}
+	if id, err := interrex.ParseResourceKey("example.com.Server/p/n/a/b"); err != nil || id.String() != "example.com.Server/p/n/a/b" || id.Name != "a/b" {
+		t.Errorf("%+v, %v", id, err)
 	}
 	got, err := interrex.ParseResourceType("demo.example.com.v1.Server")
 	if want := (interrex.ResourceType{Group: "demo.example.com", GroupVersion: "v1", Kind: "Server"}); err != nil || got != want {
@@ -550,24 +673,46 @@ func TestAListJumpsOverNothingElse(t *testing.T) {
 	}
 }
 
-// In a group a lease may end between the check of a write and its turn.
-func TestAResourceWhoseLeaseEndedSinceTheCheckGoesAtOnce(t *testing.T) {
-	w := newWorld(t)
-	l := fence("l", 1)
-	w.held[l] = true
-	c, err := w.table.Decode((&resource.Write{ID: web, OwnerLease: &l}).Append(nil))
-	if err == nil {
-		err = w.table.Check(0, c)
+// A lease that ends in a group takes its resources along behind the group's last
+// operation: whatever stands in between finds them.
+func TestAResourceWhoseLeaseEndsInItsGroupGoesBehindIt(t *testing.T) {
+	var table *resource.Table
+	r := statetest.NewReplica(t, func() []state.Table {
+		table = resource.New()
+		return []state.Table{table, lease.New(lease.Config{})}
+	})
+	k := interrex.Key{Namespace: "ns", Name: "l"}
+	op := func(id state.TableID, c state.Command) state.Operation {
+		return state.Operation{Table: id, Data: c.Append(nil)}
 	}
-	if err != nil {
-		t.Fatal(err)
+	l := interrex.Fence{Key: k, Token: 1}
+	owned := id("test.v1.Server", "owned")
+	write := &resource.Write{ID: web, OwnerLease: &l}
+	r.Do(1, op(state.LeaseTable, &lease.Claim{Key: k, Holder: "ann", TTL: 1e9}), op(state.ResourceTable, write))
+	write.Version = "2"
+	var group state.Operation
+	for _, one := range []state.Operation{
+		op(state.LeaseTable, &lease.Revoke{Key: k, Token: 1}),
+		op(state.ResourceTable, write),
+		op(state.ResourceTable, &resource.Write{ID: owned, Owner: &web}),
+	} {
+		group.Group = append(group.Group, state.Part{Table: one.Table, Data: one.Data})
 	}
-	delete(w.held, l)
-	turn := w.turn()
-	turn.Next()
-	w.table.Apply(turn, c)
-	w.finish(turn)
-	if w.get(web) != nil || len(w.events) != 2 || w.events[1].Kind != interrex.ResourceDeleted || w.events[1].Revision != 2 {
-		t.Errorf("it stays: %+v", w.events)
+	res := r.Do(2, group)[0]
+	if res.Err != nil || res.Revision != 5 {
+		t.Fatalf("%+v", res)
+	}
+	for i, p := range res.Reply.(state.GroupReply) {
+		if p.Revision != interrex.Revision(3+i) {
+			t.Errorf("operation %d has the revision %d", i+1, p.Revision)
+		}
+	}
+	table.Read(func(v resource.ReadView) {
+		if v.Get(web) != nil || v.Get(owned) == nil {
+			t.Errorf("%v is left, and %v", v.Get(web), v.Get(owned))
+		}
+	})
+	if end := r.State.Revision(); end != 6 {
+		t.Errorf("it ends at revision %d", end)
 	}
 }

@@ -198,17 +198,7 @@ func (c *Write) gone(t *Table) bool {
 }
 
 func (c *Write) weigh(t *Table, l *load) {
-	r := c.record(t, nil)
-	l.bytes += r.weight()
-	old := t.find(c.ID)
-	if old == nil {
-		l.count++
-	} else {
-		l.bytes -= old.weight()
-	}
-	if c.OwnerLease != nil && (old == nil || old.OwnerLease == nil || *old.OwnerLease != *c.OwnerLease) {
-		l.add(*c.OwnerLease)
-	}
+	l.replace(t.find(c.ID), c.record(t, nil))
 }
 
 func (c *Write) idle(*Table) bool { return false }
@@ -218,13 +208,7 @@ func (c *Write) apply(t *Table, turn *state.Turn) *Reply {
 	r := c.record(t, turn).compact()
 	t.put(old, r)
 	turn.Emit(interrex.ResourceWritten, r.ID.String(), r, r.size())
-	reply := replyOf(r)
-	if r.OwnerLease != nil && !t.held(*r.OwnerLease) {
-		// The lease has ended since Check, in an operation of the same group.
-		turn.Next()
-		t.end(turn, r)
-	}
-	return reply
+	return replyOf(r)
 }
 
 // record makes the new row; without a turn, one of the same weight. Its texts

@@ -160,6 +160,8 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 	empty[len(empty)-4], empty[len(empty)-2] = 2, 0
 	flags := bytes.Clone(one)
 	flags[len(flags)-3] = 0x80
+	minted := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Group: []state.Part{{Table: 1}}}}})
+	minted[len(minted)-5] = 0x08 // flags, count, table, lengths of minted and of the data
 	many := state.AppendEntry(nil, &state.Entry{Operations: make([]state.Operation, state.MaxOperations+1)})
 	for want, b := range map[string][]byte{
 		"unknown version 2":     version,
@@ -167,6 +169,7 @@ func TestDecodeEntryRefusesWhatItDoesNotKnow(t *testing.T) {
 		"without operations":    empty[:len(empty)-1],
 		"of groups it has more": state.AppendEntry(nil, &state.Entry{Operations: slices.Repeat([]state.Operation{{Group: make([]state.Part, 64)}}, 17)}),
 		"unknown flags 0x80":    flags,
+		"unknown flags 0x8":     minted,
 		"it has bytes after":    append(bytes.Clone(whole), 0),
 		"more than 1024":        many,
 		"bytes, more than":      make([]byte, state.MaxEntryBytes+1),

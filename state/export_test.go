@@ -39,3 +39,9 @@ func WaitFor(ctx context.Context, target uint64, reached func() uint64) error {
 	var w waiters
 	return w.wait(ctx, target, reached)
 }
+
+// DecodeGroupReply reads the reply of a group's record, where no table is known.
+func DecodeGroupReply(b []byte) error {
+	_, err := tableSet{}.decodeGroupReply(b)
+	return err
+}

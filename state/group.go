@@ -36,8 +36,9 @@ type PartReply struct {
 // group together, each with those before it counted; a refusal is that of the
 // last one. What it lets pass is applied in the same order, with what other
 // tables do in between, and before any Follower sees an event of it; nothing of
-// that may make an Apply fail. Without it each is checked alone, and two of the
-// same About().Key are KindInvalid.
+// that may make an Apply fail. Without it each is checked alone, and a second one
+// is KindInvalid unless each has an About().Key of its own. A table in which an
+// operation can break another key's rule, or a limit over all keys, needs it.
 type Grouper interface {
 	CheckGroup(now Time, all []Command) error
 }
@@ -194,7 +195,10 @@ func checkEach(table Table, now Time, commands []Command) (int, error) {
 			return i, err
 		}
 		key := c.About().Key
-		if key != (interrex.Key{}) && slices.ContainsFunc(commands[:i], func(o Command) bool { return o.About().Key == key }) {
+		if i > 0 && (key == (interrex.Key{}) || commands[0].About().Key == (interrex.Key{})) {
+			return i, interrex.Errorf(interrex.KindInvalid, "another operation of the group is of the table %q too, and one of them has no key: the table checks each alone, so send them one by one", table.Name())
+		}
+		if slices.ContainsFunc(commands[:i], func(o Command) bool { return o.About().Key == key }) {
 			return i, interrex.Errorf(interrex.KindInvalid, "another operation of the group is about %s: each key stands in a group once", key)
 		}
 	}

@@ -77,6 +77,35 @@ func TestAGroupIsDoneAsAWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
+// nameless is a register of commands without a key.
+type nameless struct{ *statetest.Register }
+
+func (n nameless) Decode(data []byte) (state.Command, error) {
+	c, err := n.Register.Decode(data)
+	return withoutKey{c}, err
+}
+
+func (n nameless) Check(now state.Time, c state.Command) error {
+	return n.Register.Check(now, c.(withoutKey).Command)
+}
+
+func (n nameless) Apply(t *state.Turn, c state.Command) state.Reply {
+	return n.Register.Apply(t, c.(withoutKey).Command)
+}
+
+type withoutKey struct{ state.Command }
+
+func (withoutKey) About() state.About { return state.About{Name: "nameless"} }
+
+func TestOperationsWithoutAKeyStandAloneInAGroup(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{nameless{statetest.NewRegister()}} })
+	results := r.Do(1, group(set("a", "1"), set("b", "1")), group(set("a", "1")))
+	wantKinds(t, results, interrex.KindInvalid, "")
+	if err := results[0].Err; !strings.Contains(err.Error(), "operation 2: ") || !strings.Contains(err.Error(), "one by one") {
+		t.Error(err)
+	}
+}
+
 func TestAGroupHasOneRecord(t *testing.T) {
 	for _, id := range []string{"plain", "name.7"} {
 		one, two := statetest.NewReplica(t, register), statetest.NewReplica(t, register)
@@ -121,6 +150,26 @@ func TestAGroupHasOneRecord(t *testing.T) {
 	}
 }
 
+func TestTheSameGroupForAnotherTableIsAnotherContent(t *testing.T) {
+	const other = statetest.RegisterTable + 1
+	r := statetest.NewReplica(t, func() []state.Table {
+		return []state.Table{statetest.NewRegister(), statetest.NewRegisterAs(other)}
+	})
+	here := group(set("a", "1"))
+	here.RequestID = "id"
+	there := here
+	there.Group = []state.Part{{Table: other, Data: here.Group[0].Data}}
+	wantKinds(t, r.Do(1, here, there), "", interrex.KindInvalid)
+}
+
+func TestARecordOfAGroupInAGroupIsRefused(t *testing.T) {
+	for _, b := range [][]byte{{1, 0, 1, 0}, {0}} { // a group with one operation of the state's own, and one with none
+		if err := state.DecodeGroupReply(b); err == nil || !strings.Contains(err.Error(), "a record is of a group") {
+			t.Errorf("%v: %v", b, err)
+		}
+	}
+}
+
 func TestARefusedGroupLeavesNoRecord(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	op := group(set("a", "1"), del("b"))
@@ -159,6 +208,82 @@ func TestATableMayShareOneRevisionInAGroup(t *testing.T) {
 	}
 }
 
+// sharingIdle shares its revisions, and deletes of what is not there change nothing.
+type sharingIdle struct{ idle }
+
+func (sharingIdle) SharesRevision() bool { return true }
+
+// alone could share its revisions, and does not.
+type alone struct{ *statetest.Register }
+
+func (alone) SharesRevision() bool { return false }
+
+func TestATableThatSharesNothingTakesARevisionForEach(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{alone{statetest.NewRegister()}} })
+	if got := revisions(parts(t, r.Do(1, group(set("a", "1"), set("b", "1")))[0])); !slices.Equal(got, []interrex.Revision{1, 2}) {
+		t.Errorf("revisions %v", got)
+	}
+}
+
+// keyless is a register whose commands are about no key.
+type keyless struct{ *statetest.Register }
+
+type aboutNothing struct{ state.Command }
+
+func (aboutNothing) About() state.About { return state.About{Name: "set"} }
+
+func (k keyless) Decode(data []byte) (state.Command, error) {
+	c, err := k.Register.Decode(data)
+	return aboutNothing{c}, err
+}
+
+func (k keyless) Check(now state.Time, c state.Command) error {
+	return k.Register.Check(now, c.(aboutNothing).Command)
+}
+
+func (k keyless) Apply(t *state.Turn, c state.Command) state.Reply {
+	return k.Register.Apply(t, c.(aboutNothing).Command)
+}
+
+func TestWhatIsAboutNoKeyStandsInAGroupAgain(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{keyless{statetest.NewRegister()}} })
+	wantKinds(t, r.Do(1, group(set("a", "1"), set("b", "1"))), "")
+}
+
+func TestTheSizeOfAGroupIsNeverBelowItsBytes(t *testing.T) {
+	op := group(slices.Repeat([]state.Operation{{Table: 65535, Data: make([]byte, 200), Minted: make([]byte, state.MaxMinted)}}, state.MaxGroup)...)
+	if n := len(state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{op}})); op.Size() < n {
+		t.Errorf("%d, and it takes %d", op.Size(), n)
+	}
+}
+
+func TestWhatChangesNothingStandsBesideASharedRevision(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{sharingIdle{idle{statetest.NewRegister()}}} })
+	g := parts(t, r.Do(1, group(set("a", "1"), del("none"), set("b", "1")))[0])
+	if got := revisions(g); !slices.Equal(got, []interrex.Revision{1, 1, 1}) {
+		t.Errorf("revisions %v", got)
+	}
+}
+
+// counting refuses groups of more than two, and says how many it was asked for.
+type counting struct{ *statetest.Register }
+
+func (counting) CheckGroup(_ state.Time, all []state.Command) error {
+	if len(all) > 2 {
+		return interrex.Errorf(interrex.KindConflict, "%d are too many", len(all))
+	}
+	return nil
+}
+
+func TestARefusalIsThatOfTheOperationThatItNames(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{counting{statetest.NewRegister()}} })
+	err := r.Do(1, group(set("a", "1"), set("b", "1"), set("c", "1"), set("d", "1"), set("e", "1")))[0].Err
+	var e *interrex.Error
+	if !errors.As(err, &e) || e.Message != "operation 3: 3 are too many" {
+		t.Errorf("%v", err)
+	}
+}
+
 // minting answers with what was minted for its operations.
 type minting struct{ *statetest.Register }
 
@@ -194,9 +319,9 @@ func (f followed) Follow(t *state.Turn, events []state.Event) {
 func TestFollowersSeeAGroupAsAWhole(t *testing.T) {
 	var calls []int
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{followed{statetest.NewRegister(), &calls}} })
-	results := r.Do(1, group(set("a", "1"), set("b", "1")), set("c", "1"))
-	if !slices.Equal(calls, []int{2, 1}) || results[0].Revision != 2 || results[1].Revision != 4 {
-		t.Errorf("calls with %v events, and the revisions %d and %d", calls, results[0].Revision, results[1].Revision)
+	results := r.Do(1, set("c", "1"), group(set("a", "1"), set("b", "1")), set("c", "1"))
+	if !slices.Equal(calls, []int{1, 2, 1}) || results[1].Revision != 4 || results[2].Revision != 6 {
+		t.Errorf("calls with %v events, and the revisions %d and %d", calls, results[1].Revision, results[2].Revision)
 	}
 }
 
@@ -208,6 +333,20 @@ func (i idle) Check(now state.Time, c state.Command) error { return nil }
 func (i idle) Idle(c state.Command) (state.Reply, bool) {
 	err := i.Register.Check(0, c)
 	return &statetest.RegisterReply{}, err != nil
+}
+
+func TestWhatChangesNothingTakesNoRevision(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{idle{statetest.NewRegister()}} })
+	results := r.Do(1, del("x"), set("a", "1"), del("x"))
+	wantKinds(t, results, "", "", "")
+	for i, want := range []interrex.Revision{0, 1, 1} {
+		if results[i].Revision != want || results[i].Reply == nil {
+			t.Errorf("operation %d: %+v, want revision %d", i, results[i], want)
+		}
+	}
+	if len(r.Events) != 1 {
+		t.Errorf("%d events", len(r.Events))
+	}
 }
 
 func TestWhatChangesNothingTakesNoRevisionInAGroup(t *testing.T) {

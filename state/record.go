@@ -37,7 +37,7 @@ func splitRequestID(id string) (name string, number uint64, ok bool) {
 		return "", 0, false
 	}
 	digits := id[i+1:]
-	if digits[0] == '+' || digits[0] == '0' && len(digits) > 1 {
+	if digits[0] == '0' && len(digits) > 1 {
 		return "", 0, false
 	}
 	number, err := strconv.ParseUint(digits, 10, 64)

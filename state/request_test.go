@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -70,6 +71,13 @@ func TestAnotherFenceIsAnotherContent(t *testing.T) {
 	fenced := request("id", "a")
 	fenced.Fence = interrex.Fence{Key: interrex.Key{Namespace: "default", Name: "db"}, Token: 3}
 	wantKinds(t, r.Do(1, request("id", "a"), fenced), "", interrex.KindInvalid)
+
+	r = statetest.NewReplica(t, leased)
+	r.Do(1, onLease(&lease.Claim{Key: fenced.Fence.Key, Holder: "ann", TTL: 1e9}))
+	fenced.Fence.Token = 1
+	otherToken, otherKey := fenced, fenced
+	otherToken.Fence.Token, otherKey.Fence.Key.Name = 2, "queue"
+	wantKinds(t, r.Do(1, fenced, otherToken, otherKey, fenced), "", interrex.KindInvalid, interrex.KindInvalid, "")
 }
 
 func TestARefusalIsNotKept(t *testing.T) {
@@ -154,6 +162,26 @@ func TestANameIsDroppedADayAfterItsLastWrite(t *testing.T) {
 	}
 	if results = r.Do(day+10, marked("busy.1", 1)); results[0].Replayed {
 		t.Error("busy is kept")
+	}
+}
+
+func TestNamesStayInSnapshotsWhileOthersGo(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	retire := func(name string) state.Operation {
+		return state.Operation{Table: state.OwnTable, Caller: "ann", Data: (&state.Retire{Name: name}).Append(nil)}
+	}
+	r.Do(1, marked("a.1", 1), marked("b.1", 1), marked("c.1", 1))
+	wantKinds(t, r.Do(2, retire("a"), retire("c")), "", "")
+	r.Snapshot() // what is written from here on is not in it
+	r.Do(3, marked("b.2", 1))
+	r.Do(3, marked("b.3", 2))
+	r.Restart()
+	results := r.Do(4, marked("b.1", 1), marked("b.2", 1), marked("b.3", 1), marked("a.1", 1), marked("c.1", 1))
+	wantKinds(t, results, interrex.KindOutcomeUnknown, "", "", "", "")
+	for i, want := range []bool{false, true, true, false, false} {
+		if results[i].Replayed != want {
+			t.Errorf("result %d: %+v", i, results[i])
+		}
 	}
 }
 

@@ -41,10 +41,14 @@ func IntSetting(name, about string, standard, low, high int64) Setting {
 // DurationSetting is a duration from low to high.
 func DurationSetting(name, about string, standard, low, high time.Duration) Setting {
 	return Setting{Name: name, About: about, Default: shortDuration(standard), Check: func(value string) error {
-		if v, err := time.ParseDuration(value); err != nil || v < low || v > high {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, with the unit, and not %q", name, shortDuration(low), shortDuration(high), value)
+		v, err := time.ParseDuration(value)
+		if err == nil && v >= low && v <= high {
+			return nil
 		}
-		return nil
+		if _, err := strconv.ParseFloat(value, 64); err == nil {
+			return interrex.Errorf(interrex.KindInvalid, "%s: %q has no unit: write %ss, %sm or %sh; %s to %s are allowed", name, value, value, value, value, shortDuration(low), shortDuration(high))
+		}
+		return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, with the unit s, m or h, and not %q", name, shortDuration(low), shortDuration(high), value)
 	}}
 }
 

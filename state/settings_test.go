@@ -1,10 +1,14 @@
 package state_test
 
 import (
+	"bytes"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
@@ -95,6 +99,38 @@ func TestSettingsAreSetOnEveryTableAndStay(t *testing.T) {
 	wantKinds(t, results, interrex.KindOverloaded)
 }
 
+func TestASettingKeepsNothingOfItsEntry(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newTuned()} })
+	entry := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{setSettings(map[string]string{"register-256.size": "20"})}})
+	r.State.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: entry})
+	clear(entry)
+	if got := settingsOf(r.State)["register-256.size"]; got != "20" {
+		t.Errorf("%q, once the entry is overwritten", got)
+	}
+}
+
+func TestSettingsAreEncodedByName(t *testing.T) {
+	values := map[string]string{}
+	want := []byte{1, 3, 26}
+	for name := 'a'; name <= 'z'; name++ {
+		values[string(name)] = "v"
+		want = append(want, 1, byte(name), 1, 'v')
+	}
+	if got := (&state.SetSettings{Values: values}).Append(nil); !bytes.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestEachLimitOfRequestIDsHasItsSetting(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	r.Do(1, setSettings(map[string]string{"requests.names": "2", "requests.records": "1"}))
+	wantKinds(t, r.Do(1, marked("a.1", 1), marked("b.1", 1), marked("c.1", 1)), "", "", interrex.KindOverloaded)
+	results := r.Do(1, request("x", "a"), request("y", "a"), request("y", "a"), request("x", "a"))
+	if !results[2].Replayed || results[3].Replayed {
+		t.Errorf("of two answers, one is to be kept: %+v", results)
+	}
+}
+
 func TestWhatIsSetAlreadyTakesNoRevision(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newTuned()} })
 	results := r.Do(1, setSettings(map[string]string{"register-256.size": "10"}), setSettings(map[string]string{"register-256.size": "20"}),
@@ -112,10 +148,17 @@ func TestWhatIsSetAlreadyTakesNoRevision(t *testing.T) {
 
 func TestASettingThatIsNotAllowedChangesNothing(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{newTuned()} })
+	many := map[string]string{}
+	for i := range state.MaxSettings + 1 {
+		many[strconv.Itoa(i)] = "1"
+	}
 	for text, values := range map[string]map[string]string{
+		"are set at once, not 65":                   many,
 		"whole numbers from 1 to 100":               {"register-256.size": "101"},
 		`not "x"`:                                   {"register-256.size": "x"},
+		`not "0"`:                                   {"register-256.size": "0"},
 		"1s to 48h are allowed, with":               {"register-256.age": "49h"},
+		`not "1ms"`:                                 {"register-256.age": "1ms"},
 		`"register-256.sise": there is none`:        {"register-256.sise": "1", "register-256.size": "2"},
 		"1 to 64 are set at once":                   {},
 		"a name has at most 64 bytes and a value 4": {"register-256.size": strings.Repeat("1", state.MaxSettingValue+1)},

@@ -72,8 +72,9 @@ func (b *Backend) Run(ctx context.Context) error {
 // one before is closed. Without it the next call that fails finds that out.
 func (b *Backend) LeaderChanged() { b.leader.drop() }
 
-// HandleConnection takes a connection of another replica's DialLeader. It
-// returns once the server has it, or has stopped: then the connection is closed.
+// HandleConnection takes a connection of another replica's DialLeader. It returns
+// once Run has it. When Run has ended, or does not begin within 10 s, the
+// connection is closed.
 func (b *Backend) HandleConnection(c net.Conn) { b.server.take(c) }
 
 // Handle returns what NewBackend was given; nil: nothing.

@@ -9,10 +9,13 @@ import (
 	"reflect"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/storage"
+	"github.com/interrex/interrex/watch"
 )
 
 var (
@@ -139,6 +142,9 @@ func TestAFollowerFindsAnotherLeader(t *testing.T) {
 	p.mu.Lock()
 	dialled := p.dialled
 	p.mu.Unlock()
+	if dialled != 4 {
+		t.Errorf("it dialled %d times: each that leads no more is to be left", dialled)
+	}
 	p.follower.backend.LeaderChanged()
 	write(t, p.follower.backend, thing("c"))
 	p.mu.Lock()
@@ -154,10 +160,64 @@ func TestALeaderThatCannotBeReachedIsInconsistent(t *testing.T) {
 	if _, err := p.follower.backend.WriteCAS(t.Context(), thing("a")); !errors.Is(err, storage.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
 		t.Errorf("a write that was never sent: %v", err)
 	}
+	nobody := storage.NewBackend(unknown{p.follower}, nil)
+	if _, err := nobody.WriteCAS(t.Context(), thing("a")); !errors.Is(err, storage.ErrInconsistent) || errors.Is(err, interrex.ErrOutcomeUnknown) {
+		t.Errorf("a write while no leader is known: %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := p.follower.backend.Read(ctx, storage.StrongConsistency, thing("a").ID); !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrInconsistent) {
 		t.Errorf("a read of a caller that has gone: %v", err)
+	}
+}
+
+// unknown knows no leader.
+type unknown struct{ *replica }
+
+func (unknown) DialLeader(context.Context) (net.Conn, error) {
+	return nil, errors.New("no leader is known")
+}
+
+// silent is reached, and ends each connection without an answer.
+type silent struct{ *replica }
+
+func (silent) DialLeader(context.Context) (net.Conn, error) {
+	here, there := net.Pipe()
+	go func() {
+		there.Read(make([]byte, 1<<10)) // whatever comes
+		there.Close()
+	}()
+	return here, nil
+}
+
+func TestAWriteWithoutAnAnswerMayHaveHappened(t *testing.T) {
+	p := newPair(t)
+	b := storage.NewBackend(silent{p.follower}, nil)
+	_, wrote := b.WriteCAS(t.Context(), thing("a"))
+	_, read := b.Read(t.Context(), storage.StrongConsistency, thing("a").ID)
+	for i, test := range []struct {
+		err     error
+		unknown bool
+	}{{wrote, true}, {b.DeleteCAS(t.Context(), thing("a").ID, "1"), true}, {read, false}} {
+		if !errors.Is(test.err, storage.ErrInconsistent) || errors.Is(test.err, interrex.ErrOutcomeUnknown) != test.unknown {
+			t.Errorf("call %d: %v", i, test.err)
+		}
+	}
+}
+
+func TestALeaseIsNeverHeldWhereThereAreNone(t *testing.T) {
+	res := thing("a")
+	res.OwnerLease = interrex.Fence{Key: interrex.Key{Namespace: "default", Name: "l"}, Token: 1}
+	if _, err := storage.NewMemory(nil).WriteCAS(t.Context(), res); !errors.Is(err, interrex.ErrNotHeld) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAnEmptyListOfTheLeadersIsNotNil(t *testing.T) {
+	p := newPair(t)
+	got, err := p.follower.backend.List(t.Context(), storage.StrongConsistency, storage.UnversionedTypeFrom(demo), tenancy, "")
+	if err != nil || got == nil || len(got) != 0 {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
@@ -201,6 +261,9 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	owned := thing("owned")
 	owned.Owner = a.ID
 	owned = write(t, old, owned)
+	for i := range 8 {
+		write(t, old, thing(fmt.Sprint("more", i)))
+	}
 	write(t, fresh, thing("b"))
 	w, err := fresh.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
 	if err != nil {
@@ -215,9 +278,11 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	}
 	items := drain(t, old)
 	for _, item := range items {
-		if err := r.Apply(item); err != nil {
+		given := bytes.Clone(item)
+		if err := r.Apply(given); err != nil {
 			t.Fatal(err)
 		}
+		clear(given) // it is the caller's
 		for _, bad := range [][]byte{nil, []byte("garbage"), item[:len(item)-1], append(bytes.Clone(item), 0)} {
 			if r.Apply(bad) == nil {
 				t.Errorf("%q was taken", bad)
@@ -231,12 +296,12 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	if err := r.Commit(); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.Apply(items[0]); err == nil {
+		t.Error("after Commit more was taken")
+	}
 	r.Abort()
 	if err := r.Commit(); err != nil {
 		t.Error(err)
-	}
-	if err := r.Apply(items[0]); err == nil {
-		t.Error("after Commit more was taken")
 	}
 	if _, err := fresh.Read(t.Context(), storage.StrongConsistency, thing("b").ID); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("what was there before: %v", err)
@@ -305,7 +370,8 @@ func TestTheSameEntriesGiveTheSameSnapshots(t *testing.T) {
 
 func TestAMalformedEntryIsAnErrorAndChangesNothing(t *testing.T) {
 	b := storage.NewMemory(nil)
-	for _, buf := range [][]byte{nil, {}, {9}, {1}, {1, 99}, {1, 1, 2, 3}} {
+	good := (&resource.Write{ID: thing("a").ID, Strict: true}).Append(nil)
+	for _, buf := range [][]byte{nil, {}, {9}, append([]byte{9}, good...), {1}, {1, 99}, {1, 1, 2, 3}} {
 		if err, is := b.Apply(buf, 7).(error); !is || !errors.Is(err, interrex.ErrInvalid) {
 			t.Errorf("%v: %v", buf, err)
 		}
@@ -313,6 +379,78 @@ func TestAMalformedEntryIsAnErrorAndChangesNothing(t *testing.T) {
 	if items := drain(t, b); len(items) != 0 {
 		t.Errorf("%q", items)
 	}
+	write(t, b, thing("a"))
+	before := drain(t, b)
+	if err, is := b.Apply(append([]byte{1}, good...), 8).(error); !is || !errors.Is(err, storage.ErrCASFailure) {
+		t.Errorf("an entry that cannot be done: %v", err)
+	}
+	if !reflect.DeepEqual(drain(t, b), before) {
+		t.Error("it has changed something")
+	}
+}
+
+func TestAWatchThatIsOverGivesNothingMore(t *testing.T) {
+	b := storage.NewMemory(nil)
+	write(t, b, thing("a"))
+	w, err := b.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if e, err := w.Next(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("of a caller that has gone: %+v, %v", e, err)
+	}
+	w.Close()
+	if e, err := w.Next(t.Context()); err == nil || errors.Is(err, storage.ErrWatchClosed) {
+		t.Errorf("after its Close: %+v, %v", e, err)
+	}
+}
+
+func TestAWatchThatFallsBehindBeginsAnew(t *testing.T) {
+	b := storage.NewMemory(nil)
+	w, err := b.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	res := thing("a")
+	res.Data.Value = make([]byte, interrex.MaxData)
+	for range watch.DefaultMaxBytes/interrex.MaxData + 1 {
+		res = write(t, b, res)
+	}
+	if _, err := w.Next(t.Context()); !errors.Is(err, storage.ErrWatchClosed) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAnAgentsResourcesAreNotRestoredHere(t *testing.T) {
+	b := storage.NewBackend(storage.Through(struct{ interrex.Resources }{}), nil)
+	_, restore := b.Restore()
+	_, snapshot := b.Snapshot()
+	for _, err := range []error{restore, snapshot} {
+		if !errors.Is(err, interrex.ErrDisabled) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestACloseEndsAWatchThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := storage.NewMemory(nil)
+		w, err := b.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var waiting sync.WaitGroup
+		waiting.Go(func() { _, err = w.Next(t.Context()) })
+		synctest.Wait()
+		w.Close()
+		waiting.Wait()
+		if err == nil || errors.Is(err, storage.ErrWatchClosed) {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 func TestWithoutAHandleOnlyRestoresAreServed(t *testing.T) {
@@ -426,6 +564,25 @@ func TestABackendThatHasStoppedClosesConnections(t *testing.T) {
 	if !c.closed {
 		t.Error("it is open")
 	}
+}
+
+func TestThroughNothingIsNoHandle(t *testing.T) {
+	b := storage.NewBackend(storage.Through(nil), nil)
+	if _, err := b.WriteCAS(t.Context(), thing("a")); interrex.KindOf(err) != interrex.KindDisabled {
+		t.Error(err)
+	}
+}
+
+func TestAConnectionWaitsForRunForATime(t *testing.T) {
+	p := newPair(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := storage.NewBackend(p.follower, nil)
+		c := &closeNoted{}
+		b.HandleConnection(c)
+		if !c.closed {
+			t.Error("it is open")
+		}
+	})
 }
 
 // closeNoted is a connection that notes its end.

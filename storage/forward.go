@@ -19,8 +19,9 @@ import (
 
 // The limits of forwarding.
 const (
-	maxCall       = 2 << 20 // bytes of a request
-	maxConnected  = 16      // connections to the leader
+	maxCall       = 2 << 20          // bytes of a request
+	maxConnected  = 16               // connections to the leader
+	takeTimeout   = 10 * time.Second // for Run to begin
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 5 * time.Minute
 )
@@ -95,9 +96,6 @@ func (l *leader) delete(ctx context.Context, id interrex.ResourceID, version str
 
 func (l *leader) list(ctx context.Context, s interrex.ResourceSelection) ([]interrex.Resource, error) {
 	r, err := l.do(ctx, call{List: &s})
-	if err == nil && r.Resources == nil {
-		r.Resources = []interrex.Resource{}
-	}
 	return r.Resources, err
 }
 
@@ -230,13 +228,18 @@ func (s *server) run(ctx context.Context) {
 	serving.Wait()
 }
 
-// take passes a connection on.
+// take passes a connection on, or closes it when nobody serves it.
 func (s *server) take(c net.Conn) {
+	late := time.NewTimer(takeTimeout)
+	defer late.Stop()
 	select {
 	case s.conns <- c:
+		return
 	case <-s.over:
-		_ = c.Close() // nobody will serve it
+	case <-late.C:
+		s.backend.logger.Warningf("closed the connection of another replica: Run has not taken it within %v", takeTimeout)
 	}
+	_ = c.Close()
 }
 
 // Accept is part of net.Listener.

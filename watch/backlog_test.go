@@ -127,6 +127,9 @@ func TestWhatComesWhileTheBacklogIsReadIsNotMissed(t *testing.T) {
 	r := watch.New(watch.Config{MaxEvents: 5, Backlog: h})
 	defer r.Close()
 	r.Reset(20) // and nothing had happened that is an event
+	if events, alarm, err := cursor(t, r, 10).Read(); events.Len() != 0 || alarm == nil || err != nil {
+		t.Fatalf("%d events, %v", events.Len(), err)
+	}
 	w := open(t, r, 10, nil)
 	h.next = func() { both(h, r, 21, 40) }
 	read(t, w, 21, 40)

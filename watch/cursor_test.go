@@ -78,6 +78,9 @@ func TestACursorIsCountedAndEndsAsAWatcherDoes(t *testing.T) {
 	wantKind(t, err, interrex.KindCompacted, 20)
 	slow.Close()
 	slow.Close()
+	if n := r.Stats().Watchers; n != 1 {
+		t.Errorf("%d watchers are counted", n)
+	}
 	if _, _, err := slow.Read(); !errors.Is(err, interrex.ErrWatchClosed) {
 		t.Errorf("after its Close: %v", err)
 	}
@@ -90,6 +93,7 @@ func TestACursorIsCountedAndEndsAsAWatcherDoes(t *testing.T) {
 	fresh.Close()
 	r.Reset(30)
 	fresh = cursor(t, r, 30)
+	old.Move(100) // of another history, it comes before all the same
 	if fresh.Compare(old) <= 0 || fresh.Beside(old) {
 		t.Error("a cursor of another history stands beside")
 	}

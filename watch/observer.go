@@ -29,7 +29,8 @@ type Observer struct {
 // NewObserver makes an observer of the changes that filter lets pass; nil: of
 // all. They are sent to a channel, without waiting. With no channel a filter is
 // a hook. It runs on a goroutine beside those that apply: one that is slow makes
-// observers late, and lose what the ring keeps no longer.
+// observers late, and lose what the ring keeps no longer; one that panics ends the
+// process, as any goroutine does. Close a channel only after Unregister.
 func NewObserver(to chan<- Observation, filter func(*Observation) bool) *Observer {
 	return &Observer{id: rand.Uint64(), to: to, filter: filter}
 }

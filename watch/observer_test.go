@@ -21,6 +21,9 @@ func observed(t *testing.T, test func(r *watch.Ring, s *watch.Observers)) {
 		test(r, s)
 		cancel()
 		<-done
+		if n := r.Stats().Watchers; n != 0 {
+			t.Errorf("%d watchers are left", n)
+		}
 		r.Close()
 	})
 }
@@ -41,6 +44,7 @@ func TestAnObserverSeesEveryChangeOnce(t *testing.T) {
 		one := watch.NewObserver(all, nil)
 		s.Register(one)
 		s.Register(one)
+		s.Register(nil)
 		two := watch.NewObserver(even, func(o *watch.Observation) bool { return o.Revision%2 == 0 })
 		s.Register(two)
 		synctest.Wait()
@@ -82,6 +86,8 @@ func TestAFullChannelLosesWhatIsCounted(t *testing.T) {
 		one, two := watch.NewObserver(narrow, nil), watch.NewObserver(wide, nil)
 		s.Register(one)
 		s.Register(two)
+		hook := watch.NewObserver(nil, func(*watch.Observation) bool { return true })
+		s.Register(hook) // it has no channel that could be full
 		synctest.Wait()
 		publish(r, 1, 10)
 		if got := received(narrow); len(got) != 2 || one.Dropped() != 8 || two.Dropped() != 0 || s.Dropped() != 8 {
@@ -109,6 +115,27 @@ func TestAFilterAloneIsAHookAndMayRegister(t *testing.T) {
 		if got := received(late); seen != 1 || len(got) != 2 {
 			t.Errorf("the hook saw %d, what it registered %v", seen, got)
 		}
+		if hook.Dropped() != 0 {
+			t.Errorf("a hook has lost %d", hook.Dropped())
+		}
+	})
+}
+
+func TestAFilterMayEndItsObserver(t *testing.T) {
+	observed(t, func(r *watch.Ring, s *watch.Observers) {
+		to, other := make(chan watch.Observation, 10), make(chan watch.Observation, 10)
+		var once *watch.Observer
+		once = watch.NewObserver(to, func(*watch.Observation) bool { s.Unregister(once); return true })
+		s.Register(once)
+		s.Register(watch.NewObserver(other, nil))
+		synctest.Wait()
+		publish(r, 1, 3)
+		if got := received(to); len(got) != 0 {
+			t.Errorf("after its end it is sent %v", got)
+		}
+		if got := received(other); len(got) != 3 {
+			t.Errorf("the other one is sent %v", got)
+		}
 	})
 }
 
@@ -124,8 +151,8 @@ func TestASlowFilterHoldsUpNobody(t *testing.T) {
 		publish(r, 2, 5000)
 		close(held)
 		got := received(to)
-		if uint64(len(got))+one.Dropped() != 5000 || one.Dropped() == 0 {
-			t.Errorf("%d are seen, %d lost", len(got), one.Dropped())
+		if uint64(len(got))+one.Dropped() != 5000 || one.Dropped() == 0 || s.Dropped() != one.Dropped() {
+			t.Errorf("%d are seen, %d and %d lost", len(got), one.Dropped(), s.Dropped())
 		}
 		r.Reset(6000)
 		synctest.Wait()

@@ -3,9 +3,12 @@ package webhook_test
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/interrex/interrex"
@@ -72,6 +75,34 @@ func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
 	other := webhook.New(webhook.Config{})
 	if err := other.Restore(1, bytes.NewReader(snapshot(t, w.table))); err != nil || !reflect.DeepEqual(other.Hooks(), w.table.Hooks()) {
 		t.Errorf("it is restored as %v (%v)", other.Hooks(), err)
+	}
+}
+
+func TestWhatIsDamagedIsNotRestored(t *testing.T) {
+	w := newWorld(t)
+	w.must(&webhook.Set{Spec: spec("a")}, "whsec_0123456789abcdef")
+	one := snapshot(t, w.table)[1:]
+	wrong := newWorld(t)
+	bad := spec("a")
+	bad.URL = "ftp://x"
+	wrong.table.Apply(&state.Turn{}, &webhook.Set{Spec: bad})
+	for name, b := range map[string][]byte{
+		"twice":               slices.Concat([]byte{2}, one, one),
+		"more than it says":   slices.Concat([]byte{1}, one, one),
+		"less than it says":   slices.Concat([]byte{2}, one),
+		"what may not be set": snapshot(t, wrong.table),
+		"more hooks than fit": {interrex.MaxWebhooks + 1},
+		"nothing":             {},
+	} {
+		if err := w.table.Restore(1, bytes.NewReader(b)); err == nil || !strings.Contains(err.Error(), "cannot restore webhooks") || len(w.table.Hooks()) != 1 {
+			t.Errorf("%s: %v, and %d hooks", name, err, len(w.table.Hooks()))
+		}
+	}
+	if err := w.table.Restore(2, bytes.NewReader(snapshot(t, w.table))); err == nil || !strings.Contains(err.Error(), "version 2 is not known here") {
+		t.Errorf("of another version: %v", err)
+	}
+	if _, err := w.table.Decode((&webhook.Set{Spec: bad}).Append(nil)); !errors.Is(err, interrex.ErrInvalid) {
+		t.Errorf("a command that may not be: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -67,6 +68,9 @@ func TestASecretIsMadeOnceAndKept(t *testing.T) {
 	if err != nil || len(minted) > state.MaxMinted || !strings.HasPrefix(string(minted), webhook.SecretPrefix) {
 		t.Errorf("Mint = %q, %v", minted, err)
 	}
+	if more, err := (&webhook.Set{Spec: spec("a"), Secret: "0123456789abcdef"}).Mint(strings.NewReader(strings.Repeat("x", 64))); more != nil || err != nil {
+		t.Errorf("for a hook with a secret %d bytes are minted: %v", len(more), err)
+	}
 	if err := (&webhook.Set{Spec: spec("a"), Secret: webhook.Secret(minted)}).Validate(); err != nil {
 		t.Errorf("what is made may not be given: %v", err)
 	}
@@ -76,7 +80,9 @@ func TestNoEventAndNoTextHasASecret(t *testing.T) {
 	w := newWorld(t)
 	w.must(&webhook.Set{Spec: spec("a"), Secret: "0123456789abcdef"}, "")
 	set := w.last.Events()
-	w.must(&webhook.Delete{Name: "a"}, "")
+	if reply := w.must(&webhook.Delete{Name: "a"}, ""); reply.Hook.Secret != "" || reply.Hook.Headers[0].Value != "" {
+		t.Error("the reply to a delete has secrets")
+	}
 	all := append(set, w.last.Events()...)
 	if len(all) != 2 || all[0].Kind != interrex.WebhookSet || all[1].Kind != interrex.WebhookDeleted || all[0].Key != "a" {
 		t.Fatalf("the events are %v", all)
@@ -88,6 +94,9 @@ func TestNoEventAndNoTextHasASecret(t *testing.T) {
 		}
 	}
 	h := &webhook.Hook{Spec: spec("a"), Secret: "0123456789abcdef"}
+	if text, err := json.Marshal(h); err != nil || strings.Contains(string(text), "0123456789abcdef") || strings.Contains(string(text), "hidden") {
+		t.Errorf("JSON shows a secret: %s, %v", text, err)
+	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		if text := fmt.Sprintf(verb, *h) + fmt.Sprintf(verb, h.State()); strings.Contains(text, "0123456789abcdef") || strings.Contains(text, "hidden") || strings.Contains(text, "30313233") {
 			t.Errorf("%s shows a secret: %s", verb, text)
@@ -106,8 +115,14 @@ func TestAPositionOnlyRisesAndStaysWithItsHook(t *testing.T) {
 	if _, err := w.do(&webhook.Advance{Steps: []webhook.Step{step}}, ""); !errors.Is(err, interrex.ErrConflict) {
 		t.Errorf("the same again: %v", err)
 	}
+	w.must(&webhook.Advance{Steps: []webhook.Step{{Name: "a", Created: 1, To: 80}}}, "")
+	if h := w.table.Get("a"); h.SkippedFrom != 2 || h.SkippedTo != 9 || h.Skipped != 8 {
+		t.Errorf("a step that skips nothing leaves %+v", h.State())
+	}
+	w.must(&webhook.Advance{Steps: []webhook.Step{{Name: "a", Created: 1, To: 90, SkippedFrom: 85, SkippedTo: 86, Skipped: 2}}}, "")
 	w.must(&webhook.Set{Spec: spec("a")}, "")
-	if h := w.table.Get("a"); h.Position != 70 || h.SkippedFrom != 2 || h.SkippedTo != 9 || h.Skipped != 8 {
+	h := w.table.Get("a")
+	if s := h.State(); h.Created != 1 || s.Position != 90 || s.SkippedFrom != 85 || s.SkippedTo != 86 || s.Skipped != 10 {
 		t.Errorf("after a second set it is at %+v", h.State())
 	}
 	w.must(&webhook.Delete{Name: "a"}, "")
@@ -124,6 +139,21 @@ func TestAPositionOnlyRisesAndStaysWithItsHook(t *testing.T) {
 	w.must(&webhook.Set{Spec: before}, "")
 	if h := w.table.Get("a"); h.Position != 0 {
 		t.Errorf("a hook that is asked before has the position %d", h.Position)
+	}
+	step.Created = made.Created
+	if _, err := w.do(&webhook.Advance{Steps: []webhook.Step{step}}, ""); !errors.Is(err, interrex.ErrConflict) {
+		t.Errorf("a step of a hook that is asked before by now: %v", err)
+	}
+	if after := w.must(&webhook.Set{Spec: spec("a")}, "").Hook; after.Position != w.at || after.Created != made.Created {
+		t.Errorf("called after events again, it begins at %d, want %d; created at %d, want %d", after.Position, w.at, after.Created, made.Created)
+	}
+}
+
+func TestOnlyOperatorsChangeHooks(t *testing.T) {
+	for _, c := range []state.Command{&webhook.Set{}, &webhook.Delete{}, &webhook.Advance{}} {
+		if !c.About().Privileged {
+			t.Errorf("%T is for everybody", c)
+		}
 	}
 }
 
@@ -206,28 +236,30 @@ func TestAHookWantsItsKindsAndKeys(t *testing.T) {
 
 func TestWhatIsNotAllowedIsNamed(t *testing.T) {
 	for want, edit := range map[string]func(*webhook.Spec){
-		"":                                 func(*webhook.Spec) {},
-		"name: 1 to 63":                    func(s *webhook.Spec) { s.Name = "A" },
-		"name: 1 to 63 of":                 func(s *webhook.Spec) { s.Name = strings.Repeat("a", 10_000) },
-		"url: http://HOST":                 func(s *webhook.Spec) { s.URL = "ftp://x" },
-		"url: http://HOST/PATH":            func(s *webhook.Spec) { s.URL = "http:///x" },
-		"url: a user":                      func(s *webhook.Spec) { s.URL = "http://a:b@x/" },
-		"url: what follows #":              func(s *webhook.Spec) { s.URL = "http://x/#y" },
-		"url: spaces":                      func(s *webhook.Spec) { s.URL = "http://x/ y" },
-		"url: at most 2048":                func(s *webhook.Spec) { s.URL = "http://x/" + strings.Repeat("y", 2048) },
-		"when: before or after":            func(s *webhook.Spec) { s.When = "" },
-		"on_failure: refuse":               func(s *webhook.Spec) { s.OnFailure = "" },
-		"timeout: 100 ms to 30 s":          func(s *webhook.Spec) { s.Timeout = time.Millisecond },
-		"kinds: lease.expired is never":    func(s *webhook.Spec) { s.When = interrex.WebhookBefore },
-		"kinds: \"lease.taken\" is none":   func(s *webhook.Spec) { s.Kinds = []string{"lease.taken"} },
-		"kinds: user stands there twice":   func(s *webhook.Spec) { s.Kinds = []string{"user", "user"} },
-		"prefixes: at most 16":             func(s *webhook.Spec) { s.Prefixes = make([]string, 17) },
-		"prefixes: 1 to 1024":              func(s *webhook.Spec) { s.Prefixes = []string{""} },
-		"headers: at most 16":              func(s *webhook.Spec) { s.Headers = make([]webhook.Header, 17) },
-		"headers: \"a b\" is no name":      func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "a b"}} },
-		"headers: host is set":             func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "host"}} },
-		"headers: interrex-Signature is":   func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "interrex-Signature"}} },
-		"headers: the value of A has cont": func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "A", Value: "x\ny"}} },
+		"":                                   func(*webhook.Spec) {},
+		"name: 1 to 63":                      func(s *webhook.Spec) { s.Name = "A" },
+		"name: 1 to 63 of":                   func(s *webhook.Spec) { s.Name = strings.Repeat("a", 10_000) },
+		"url: http://HOST":                   func(s *webhook.Spec) { s.URL = "ftp://x" },
+		"url: http://HOST/PATH":              func(s *webhook.Spec) { s.URL = "http:///x" },
+		"url: a user":                        func(s *webhook.Spec) { s.URL = "http://a:b@x/" },
+		"url: what follows #":                func(s *webhook.Spec) { s.URL = "http://x/#y" },
+		"url: spaces":                        func(s *webhook.Spec) { s.URL = "http://x/ y" },
+		"url: at most 2048":                  func(s *webhook.Spec) { s.URL = "http://x/" + strings.Repeat("y", 2048) },
+		"when: before or after":              func(s *webhook.Spec) { s.When = "" },
+		"on_failure: refuse":                 func(s *webhook.Spec) { s.OnFailure = "" },
+		"timeout: 100 ms to 30 s":            func(s *webhook.Spec) { s.Timeout = time.Millisecond },
+		"kinds: lease.expired is never":      func(s *webhook.Spec) { s.When = interrex.WebhookBefore },
+		"kinds: \"lease.taken\" is none":     func(s *webhook.Spec) { s.Kinds = []string{"lease.taken"} },
+		"kinds: user stands there twice":     func(s *webhook.Spec) { s.Kinds = []string{"user", "user"} },
+		"prefixes: at most 16":               func(s *webhook.Spec) { s.Prefixes = make([]string, 17) },
+		"prefixes: \"a\" stands there twice": func(s *webhook.Spec) { s.Prefixes = []string{"a", "a"} },
+		"prefixes: 1 to 1024 bytes of UTF":   func(s *webhook.Spec) { s.Prefixes = []string{"\xff"} },
+		"prefixes: 1 to 1024":                func(s *webhook.Spec) { s.Prefixes = []string{""} },
+		"headers: at most 16":                func(s *webhook.Spec) { s.Headers = make([]webhook.Header, 17) },
+		"headers: \"a b\" is no name":        func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "a b"}} },
+		"headers: host is set":               func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "host"}} },
+		"headers: interrex-Signature is":     func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "interrex-Signature"}} },
+		"headers: the value of A has cont":   func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "A", Value: "x\ny"}} },
 		"headers: the value of A has 5000": func(s *webhook.Spec) {
 			s.Headers = []webhook.Header{{Name: "A", Value: webhook.Secret(strings.Repeat("x", 5000))}}
 		},
@@ -242,6 +274,10 @@ func TestWhatIsNotAllowedIsNamed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 400 {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+	twice := &webhook.Advance{Steps: []webhook.Step{{Name: "a"}, {Name: "a"}}}
+	if err := twice.Validate(); !errors.Is(err, interrex.ErrInvalid) {
+		t.Errorf("a hook with two steps: %v", err)
 	}
 	if err := (&webhook.Set{Spec: spec("a"), Secret: "short"}).Validate(); err == nil || strings.Contains(err.Error(), "short") {
 		t.Errorf("a short secret: %v", err)

@@ -18,6 +18,7 @@ var (
 	}
 	happening = []string{
 		interrex.LeaseExpired, "member.added", "member.removed", "member.changed", interrex.WebhookSet, interrex.WebhookDeleted,
+		"fsm.applied",
 	}
 )
 

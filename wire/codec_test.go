@@ -76,9 +76,13 @@ func FuzzStreamCodec(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	f.Add([]byte{0x10, 0x05, 0x12, 0x01, 0x07})                   // cancels, one by one and packed
-	f.Add([]byte{0x0a, 0x03, 0x22, 0x01, 0xff})                   // a text that is not UTF-8
-	f.Add([]byte{0x0a, 0x06, 0x12, 0x01, 0x00, 0x1a, 0x01, 0x00}) // an error, then a body
+	f.Add([]byte{0x10, 0x05, 0x12, 0x01, 0x07})                                         // cancels, one by one and packed
+	f.Add([]byte{0x0a, 0x03, 0x22, 0x01, 0xff})                                         // a text that is not UTF-8
+	f.Add([]byte{0x0a, 0x06, 0x12, 0x01, 0x00, 0x1a, 0x01, 0x00})                       // an error, then a body
+	f.Add([]byte{0x0a, 0x02, 0x50, 0x00})                                               // asks again: no
+	f.Add([]byte{0x0a, 0x09, 0x3a, 0x03, 0x0a, 0x01, 'a', 0x3a, 0x02, 0x10, 0x04})      // a fence in two parts
+	f.Add([]byte{0x0a, 0x0a, 0x12, 0x03, 0x0a, 0x01, 'k', 0x12, 0x03, 0x12, 0x01, 'm'}) // an error in two parts
+	f.Add([]byte{0x80, 0x80, 0x80, 0x80, 0x10, 0x00})                                   // a number that no field has
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, m := range []proto.Message{&interrexv1.OperateRequest{}, &interrexv1.OperateResponse{}} {
 			want := m.ProtoReflect().New().Interface()
@@ -95,6 +99,14 @@ func FuzzStreamCodec(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAMessageThatIsReadAgainBeginsAnew(t *testing.T) {
+	for _, m := range []proto.Message{operations(), answers()} {
+		if err := (wire.StreamCodec{}).Unmarshal(nil, m); err != nil || proto.Size(m) != 0 {
+			t.Errorf("of nothing comes %v, %v", m, err)
+		}
+	}
 }
 
 func TestCancelsThatAreCutOffAreMalformed(t *testing.T) {

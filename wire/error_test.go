@@ -47,6 +47,9 @@ func TestEveryKindComesBackWithAllThatItSays(t *testing.T) {
 			if !errors.As(back, &e) {
 				t.Fatalf("%s came back as %v", k, back)
 			}
+			if call := new(connect.Error); !errors.As(back, &call) {
+				t.Errorf("%s came back without the call's error", k)
+			}
 			if !reflect.DeepEqual(e.WithCause(nil), full(k)) {
 				t.Errorf("%s came back as %+v", k, e)
 			}
@@ -84,6 +87,9 @@ func TestAnErrorThatWasMadeAlreadyIsKept(t *testing.T) {
 	if wire.Error(fmt.Errorf("again: %w", error(first))) != first {
 		t.Error("it was made again")
 	}
+	if held := error(full(interrex.KindHeld)); wire.FromError(held, true) != held {
+		t.Error("one with its kind was made again")
+	}
 }
 
 func TestAKindOfANewerAgentIsOutcomeUnknown(t *testing.T) {
@@ -111,7 +117,7 @@ func TestACodeWithoutADetailIsTakenForARead(t *testing.T) {
 	for c, kind := range map[connect.Code]interrex.Kind{
 		connect.CodeInvalidArgument: interrex.KindInvalid, connect.CodeNotFound: interrex.KindNotFound,
 		connect.CodeUnauthenticated: interrex.KindUnauthenticated, connect.CodePermissionDenied: interrex.KindDenied,
-		connect.CodeUnimplemented: interrex.KindDisabled, connect.CodeResourceExhausted: interrex.KindOverloaded,
+		connect.CodeUnimplemented: interrex.KindDisabled, connect.CodeFailedPrecondition: interrex.KindDisabled, connect.CodeResourceExhausted: interrex.KindOverloaded,
 		connect.CodeUnavailable: interrex.KindUnavailable, connect.CodeInternal: interrex.KindUnavailable,
 		connect.CodeDeadlineExceeded: interrex.KindTimeout, connect.CodeCanceled: interrex.KindTimeout,
 	} {

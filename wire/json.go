@@ -1,7 +1,10 @@
 package wire
 
 import (
+	"bytes"
+	"crypto/rand"
 	"errors"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -14,36 +17,70 @@ import (
 // JSON of the API is protobuf's as people expect it: the names of the .proto on
 // output, zeros and empty lists present, and unknown fields refused.
 //
-// An Any whose type is not known here, or whose value is not of that type, is
-// {"@type": URL, "value": base64}: that is the form in which protobuf writes a
-// google.protobuf.BytesValue, so for protojson such an Any contains one.
+// An Any whose type is not known here, whose value is not of that type, or that is
+// nested too deeply, is {"@type": URL, "value": base64}: that is the form in which
+// protobuf writes a google.protobuf.BytesValue, so for protojson such an Any
+// contains one.
+
+// maxNesting is how many lists and objects stand in one another at most where an
+// Any is written out. Readers of JSON, and of the google.protobuf.Value that the
+// feed makes of it, give up somewhere: none so early.
+const maxNesting = 1000
 
 // AppendJSON appends a message as JSON.
 func AppendJSON(b []byte, m proto.Message) ([]byte, error) {
-	out, err := appendJSON(b, m, nil)
-	if err == nil {
+	out, err := appendJSON(b, m, nobody)
+	if err == nil && !nestedBeyond(out[len(b):], maxNesting) {
 		return out, nil
 	}
+	// A mark behind the type tells those that are shown as bytes from others of
+	// the type. It is random: nothing else in the text is like it.
+	mark := "#" + rand.Text()
 	sealed := proto.Clone(m)
-	urls := opaque{}
+	some := false
 	eachAny(sealed.ProtoReflect(), func(a *anypb.Any) {
-		if _, err := appendJSON(nil, a, nil); err != nil {
-			urls[a.TypeUrl] = true
-		}
-	})
-	if len(urls) == 0 {
-		return nil, err
-	}
-	eachAny(sealed.ProtoReflect(), func(a *anypb.Any) {
-		if urls[a.TypeUrl] {
+		if text, err := appendJSON(nil, a, nobody); err != nil || nestedBeyond(text, maxNesting) {
+			some = true
+			a.TypeUrl += mark
 			a.Value, _ = proto.Marshal(wrapperspb.Bytes(a.Value)) // bytes have a form
 		}
 	})
-	return appendJSON(b, sealed, urls)
+	if !some {
+		return out, err
+	}
+	text, err := appendJSON(nil, sealed, func(url string) bool { return strings.HasSuffix(url, mark) })
+	return append(b, bytes.ReplaceAll(text, []byte(mark), nil)...), err
 }
 
-func appendJSON(b []byte, m proto.Message, urls opaque) ([]byte, error) {
-	return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true, Resolver: resolver{protoregistry.GlobalTypes, urls.has}}.MarshalAppend(b, m)
+func nobody(string) bool { return false }
+
+func appendJSON(b []byte, m proto.Message, opaque func(url string) bool) ([]byte, error) {
+	return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true, Resolver: resolver{protoregistry.GlobalTypes, opaque}}.MarshalAppend(b, m)
+}
+
+// nestedBeyond reports whether more than limit lists and objects of a JSON text
+// stand in one another.
+func nestedBeyond(text []byte, limit int) bool {
+	if bytes.Count(text, []byte{'['})+bytes.Count(text, []byte{'{'}) <= limit {
+		return false
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++ // what it escapes
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			if depth++; depth > limit {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 // UnmarshalJSON reads a message from JSON: either spelling of a field's name.
@@ -77,11 +114,6 @@ func knownType(url string) bool {
 	_, err := protoregistry.GlobalTypes.FindMessageByURL(url)
 	return err == nil
 }
-
-// opaque are type URLs.
-type opaque map[string]bool
-
-func (o opaque) has(url string) bool { return o[url] }
 
 // resolver finds the types of Anys, and takes a BytesValue for those that are
 // opaque.

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"math"
 	"strings"
@@ -75,6 +76,44 @@ func TestAnAnyThatIsNotOfItsTypeIsShownAsBytes(t *testing.T) {
 		if err != nil || json.Unmarshal(text, &out) != nil || out.Version != "7" || out.Data.Type != a.TypeUrl || string(out.Data.Value) != string(a.Value) {
 			t.Errorf("%v is %s, %v", a, text, err)
 		}
+	}
+}
+
+// Of several Anys of one type, only the one that cannot be written out is bytes.
+func TestAnAnyThatIsShownAsBytesChangesNoOther(t *testing.T) {
+	whole := anyOf(t, &structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue("#[{")}})
+	deep := &structpb.ListValue{}
+	for range 1000 {
+		deep = &structpb.ListValue{Values: []*structpb.Value{structpb.NewListValue(deep)}}
+	}
+	for _, odd := range []*anypb.Any{{TypeUrl: whole.TypeUrl, Value: []byte("hello")}, anyOf(t, deep)} {
+		page := &interrexv1.ResourceServiceListResponse{Items: []*interrexv1.Resource{{Data: whole}, {Data: odd}}}
+		text, err := wire.AppendJSON(nil, page)
+		var out struct {
+			Items []struct {
+				Data struct {
+					Type  string `json:"@type"`
+					Value any
+				}
+			}
+		}
+		if err != nil || json.Unmarshal(text, &out) != nil || len(out.Items) != 2 {
+			t.Fatalf("%s, %v", text, err)
+		}
+		first, second := out.Items[0].Data, out.Items[1].Data
+		if list, is := first.Value.([]any); !is || len(list) != 1 || list[0] != "#[{" {
+			t.Errorf("the first is %v", first)
+		}
+		if second.Type != odd.TypeUrl || second.Value != base64.StdEncoding.EncodeToString(odd.Value) {
+			t.Errorf("the second is %.200v", second)
+		}
+	}
+}
+
+func TestJSONHasTheNamesOfTheProtoAndItsZeros(t *testing.T) {
+	text, err := wire.AppendJSON(nil, &interrexv1.ResourceServiceListResponse{NextPageToken: "x"})
+	if err != nil || !strings.Contains(string(text), `"next_page_token"`) || !strings.Contains(string(text), `"items"`) {
+		t.Errorf("%s, %v", text, err)
 	}
 }
 

@@ -7,6 +7,7 @@
 package wire
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -126,8 +127,8 @@ func Optional(d time.Duration) *durationpb.Duration {
 	return durationpb.New(d)
 }
 
-// Count converts a number for the wire, where none is below zero.
-func Count(n int) uint32 { return uint32(max(n, 0)) }
+// Count converts a number for the wire: the nearest that it has.
+func Count(n int) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }
 
 // Fence returns the message of a fence, nil for the zero Fence.
 func Fence(f interrex.Fence) *interrexv1.Fence {
@@ -137,15 +138,20 @@ func Fence(f interrex.Fence) *interrexv1.Fence {
 	return &interrexv1.Fence{Key: f.Key.String(), Token: uint64(f.Token)}
 }
 
-// Consistency converts how fresh a read must be.
+// noConsistency is one that agents refuse.
+const noConsistency interrexv1.Consistency = -1
+
+// Consistency converts how fresh a read must be. Agents refuse an unknown one.
 func Consistency(c interrex.Consistency) interrexv1.Consistency {
 	switch c {
+	case interrex.Default:
+		return interrexv1.Consistency_CONSISTENCY_UNSPECIFIED
 	case interrex.Eventual:
 		return interrexv1.Consistency_CONSISTENCY_EVENTUAL
 	case interrex.Strong:
 		return interrexv1.Consistency_CONSISTENCY_STRONG
 	}
-	return interrexv1.Consistency_CONSISTENCY_UNSPECIFIED
+	return noConsistency
 }
 
 // Millis converts a duration to milliseconds, rounded up, so that a time that

@@ -38,16 +38,29 @@ or a digit. With one it is a KEY, NAMESPACE/NAME, also in the namespace %q: a
 NAME has 1 to %d bytes of printable UTF-8; / and spaces are allowed.`,
 	interrex.MaxNamespace, interrex.DefaultNamespace, interrex.MaxName)
 
+// valueForm is the form of a KEY of a value.
+var valueForm = fmt.Sprintf(`KEY has 1 to %d bytes of printable UTF-8, such as config/port; / and spaces are
+allowed, and no part of it is a namespace: that is --namespace.`, interrex.MaxName)
+
 // typeForm is the form of a TYPE and a NAME of a resource.
 var typeForm = fmt.Sprintf(`TYPE is GROUP.VERSION.KIND, such as demo.v1.Server or example.com.v1.Server: each
 part has 1 to %d of a-z A-Z 0-9 _ -, a group dots too. A NAME has 1 to %d bytes
 of printable UTF-8; / and spaces are allowed.`, interrex.MaxTypePart, interrex.MaxName)
 
+// idForm is the form of an ID of a resource, as interrex.ParseResourceKey reads it.
+const idForm = `An ID is GROUP.KIND/PARTITION/NAMESPACE/NAME, as errors and changes show it, such
+as demo.Server/default/default/web.`
+
 // describe adds to every command below c what its arguments are, and how a shell
 // completes them and --output.
 func (a *app) describe(c *cobra.Command) {
 	key, namespace := strings.Contains(c.Use, "KEY"), strings.Contains(c.Use, "NAMESPACE")
+	ofValue := c.HasParent() && c.Parent().Name() == "kv"
 	switch {
+	case key && ofValue:
+		c.Annotations = map[string]string{"arguments": valueForm}
+	case strings.Contains(c.Use, "TYPE NAME | ID"):
+		c.Annotations = map[string]string{"arguments": typeForm + "\n\n" + idForm}
 	case strings.Contains(c.Use, "TYPE"):
 		c.Annotations = map[string]string{"arguments": typeForm}
 	case key && namespace:
@@ -56,6 +69,7 @@ func (a *app) describe(c *cobra.Command) {
 		c.Annotations = map[string]string{"arguments": keyForm}
 	}
 	switch {
+	case c.ValidArgsFunction != nil:
 	case strings.Contains(c.Use, "TYPE NAME"):
 		c.ValidArgsFunction = a.completeName
 	case key || namespace:

@@ -37,7 +37,7 @@ func (a *app) changes(c *cobra.Command, wait time.Duration, do func(context.Cont
 // filterFlags are the flags of which changes are wanted.
 func filterFlags(c *cobra.Command, f *interrex.ChangeFilter) {
 	c.Flags().StringArrayVar(&f.Tags, "tag", nil, "with this tag; several: with any of them")
-	c.Flags().StringSliceVar(&f.Kinds, "kind", nil, "of this kind, such as lease.claimed, resource.written or user; several: of any of them (default all)")
+	c.Flags().StringSliceVar(&f.Kinds, "kind", nil, "of this kind, such as lease.claimed, resource.written or user; several: of any of them (default all, also *)")
 	c.Flags().StringVar(&f.Prefix, "prefix", "", "of the key")
 }
 
@@ -82,10 +82,16 @@ func changeData(c *cobra.Command, data string) (json.RawMessage, error) {
 			return nil, fmt.Errorf("cannot read the data: %w", err)
 		}
 	}
-	if text = bytes.TrimSpace(text); !json.Valid(text) {
-		return nil, fmt.Errorf("--data is not JSON: a text stands in quotes, as in '\"%s\"'", shortened(strings.Trim(string(text), `"`)))
+	text = bytes.TrimSpace(text)
+	switch err := json.Unmarshal(text, new(any)); {
+	case err == nil, json.Valid(text): // a number beyond a double's range is for the agent to refuse
+		return text, nil
+	case len(text) == 0:
+		return nil, errors.New("--data is empty: give any JSON")
+	case strings.ContainsRune(`{["`, rune(text[0])):
+		return nil, fmt.Errorf("--data is not JSON: %w", err)
 	}
-	return text, nil
+	return nil, fmt.Errorf("--data is not JSON: a text stands in quotes, as in '\"%s\"'", shortened(string(text)))
 }
 
 func newChangeGet(a *app) *cobra.Command {
@@ -112,6 +118,7 @@ func newChangeGet(a *app) *cobra.Command {
 
 func newChangeList(a *app) *cobra.Command {
 	var r interrex.ListChangesRequest
+	var limit uint16
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List changes, in order",
@@ -120,6 +127,7 @@ func newChangeList(a *app) *cobra.Command {
   interrex change list --since 120 --kind user --block 1m     waits for the next one`,
 		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
+			r.Limit = int(limit)
 			return a.changes(c, r.Block, func(ctx context.Context, changes interrex.Changes) error {
 				p, err := changes.List(ctx, r)
 				if err != nil {
@@ -142,7 +150,7 @@ func newChangeList(a *app) *cobra.Command {
 	}
 	filterFlags(c, &r.ChangeFilter)
 	c.Flags().Uint64Var((*uint64)(&r.Since), "since", 0, "after this revision (default: from the first that is kept)")
-	c.Flags().IntVar(&r.Limit, "limit", 0, "how many at most, up to 1000 (default 100)")
+	c.Flags().Uint16Var(&limit, "limit", 0, "how many at most, up to 1000 (default 100)")
 	c.Flags().Var(&duration{to: &r.Block, least: time.Millisecond, most: interrex.MaxBlock}, "block", "how long to wait for the first one when there is none (default: not at all)")
 	return c
 }
@@ -170,46 +178,12 @@ func (a *app) watchChanges(ctx context.Context, s session, r interrex.WatchChang
 	if err != nil {
 		return err
 	}
-	// The command ends with the watch: nothing is lost that was not printed.
-	defer func() { _ = w.Close() }()
-	defer a.tellConnection(ctx, w)()
-	if a.output == "table" && !a.noHeaders && !a.quiet {
-		if err := a.columns(changeHeader...); err != nil {
-			return err
-		}
-	}
-	for {
-		one, err := w.Next(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := a.changeEvent(one); err != nil {
-			return err
-		}
-	}
+	return follow(ctx, a, w, changeHeader, a.changeEvent)
 }
 
-// changeEvent prints one change of a watch, in JSON on one line.
+// changeEvent prints one change of a watch.
 func (a *app) changeEvent(one interrex.Change) error {
-	switch {
-	case a.quiet || a.output == "name":
-		return a.line(one.Revision.String())
-	case a.output == "json":
-		text, err := jsonOf(documentOfChange(one))
-		if err != nil {
-			return err
-		}
-		return a.line(string(text))
-	case a.output == "yaml":
-		if err := a.line("---"); err != nil {
-			return err
-		}
-		return a.yaml(documentOfChange(one))
-	}
-	return a.columns(changeRow(one)...)
+	return a.printEvent(documentOfChange(one), one.Revision.String(), changeRow(one)...)
 }
 
 // changeDocument is a change as JSON.

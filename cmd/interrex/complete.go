@@ -29,6 +29,27 @@ func (a *app) completeArgument(keys, namespaces bool) cobra.CompletionFunc {
 	}
 }
 
+// completeFirst completes the first argument with the names that an agent has.
+func (a *app) completeFirst(names func(context.Context, session) ([]string, error)) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, begun string) (found []string, _ cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
+		defer cancel()
+		_ = a.dial(ctx, true, func(s session) (err error) { // a shell has no place for an error
+			found, err = names(ctx, s)
+			return err
+		})
+		return slices.DeleteFunc(found, func(name string) bool { return !strings.HasPrefix(name, begun) }), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// fixedFlag completes the value of a flag of c.
+func fixedFlag(c *cobra.Command, name string, values ...string) {
+	_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+}
+
 // completeName completes the NAME of a resource of a TYPE, in the partition and
 // namespace of the flags.
 func (a *app) completeName(c *cobra.Command, args []string, begun string) (found []string, _ cobra.ShellCompDirective) {

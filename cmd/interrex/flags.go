@@ -45,6 +45,25 @@ func (d *duration) String() string {
 // Type implements pflag.Value.
 func (d *duration) Type() string { return "duration" }
 
+// filled is a flag whose empty value is refused: in a script that is a variable
+// which has none, and the flag would count as left out.
+type filled string
+
+// Set implements pflag.Value.
+func (f *filled) Set(text string) error {
+	if text == "" {
+		return errors.New("it is empty: give one, or leave the flag out")
+	}
+	*f = filled(text)
+	return nil
+}
+
+// String implements pflag.Value.
+func (f *filled) String() string { return string(*f) }
+
+// Type implements pflag.Value.
+func (f *filled) Type() string { return "string" }
+
 // shortDuration leaves out the zeros at the end: 24h, not 24h0m0s.
 func shortDuration(d time.Duration) string {
 	s := d.String()
@@ -64,7 +83,7 @@ func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {
 
 // requestIDFlag is --request-id, for a command that makes one recorded request.
 func (a *app) requestIDFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.requestID, "request-id", "", "repeat a request whose outcome is unknown: it is not done twice")
+	c.Flags().Var((*filled)(&a.requestID), "request-id", "repeat a request whose outcome is unknown: it is not done twice")
 }
 
 // flagError is every error of a flag: it says what is allowed.
@@ -73,7 +92,9 @@ func flagError(c *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	var missing *pflag.ValueRequiredError
 	text := err.Error() + ":"
-	switch {
+	switch words := c.Flags().Args(); {
+	case c.HasSubCommands() && len(words) > 0: // its flags are not known here
+		return noSuchCommand(c, words[0])
 	case errors.As(err, &unknown) && unknown.GetSpecifiedName() == "token":
 		return usageError{errors.New("there is no --token: the token of a lease is --lease-token (or $INTERREX_LEASE_TOKEN), and access tokens are never in flags")}
 	case errors.As(err, &unknown):
@@ -102,7 +123,7 @@ func unknownFlag(c *cobra.Command, unknown *pflag.NotExistError) string {
 // wanted says what a flag takes.
 func wanted(invalid *pflag.InvalidValueError) string {
 	switch invalid.GetFlag().Value.Type() {
-	case "int", "uint64":
+	case "int", "uint16", "uint64":
 		return "a whole number is expected"
 	case "bool":
 		return "true or false is expected"

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -25,9 +22,10 @@ func newKV(a *app) *cobra.Command {
 		Example: `  interrex kv put config/port 8080
   interrex kv get config/port
   interrex kv list config/
-  interrex kv watch config/ -o json`,
+  interrex kv watch config/ -o json
+  interrex kv apply -f change.json`,
 	})
-	c.AddCommand(newKVGet(a), newKVPut(a), newKVDelete(a), newKVList(a), newKVWatch(a))
+	c.AddCommand(newKVGet(a), newKVPut(a), newKVDelete(a), newKVApply(a), newKVList(a), newKVWatch(a))
 	return c
 }
 
@@ -38,8 +36,8 @@ func (a *app) kv(c *cobra.Command, namespace string, do func(context.Context, cl
 	})
 }
 
-func namespaceFlag(c *cobra.Command, to *string) {
-	c.Flags().StringVar(to, "namespace", interrex.DefaultTenancy, "the namespace")
+func namespaceFlag(c *cobra.Command, to *string, usage string) {
+	c.Flags().StringVar(to, "namespace", interrex.DefaultTenancy, "the namespace"+usage)
 }
 
 // completeValue completes a KEY.
@@ -84,7 +82,7 @@ func newKVGet(a *app) *cobra.Command {
 			})
 		},
 	}
-	namespaceFlag(c, &namespace)
+	namespaceFlag(c, &namespace, "")
 	f.flags(c, "strong")
 	return c
 }
@@ -119,30 +117,22 @@ func newKVPut(a *app) *cobra.Command {
 			})
 		},
 	}
-	namespaceFlag(c, &namespace)
-	c.Flags().StringVar(&version, "version", "", "only if this is stored; 0: only if there is none (default any)")
+	namespaceFlag(c, &namespace, "")
+	c.Flags().Var((*filled)(&version), "version", "only if this is stored; 0: only if there is none (default any)")
 	c.Flags().StringVar(&file, "file", "", "the file that has the value; - is standard input")
 	a.requestIDFlag(c)
 	return c
 }
 
 // valueFrom reads the value that a command is given.
-func valueFrom(args []string, file string) ([]byte, error) {
-	if file == "" && args[0] != "-" {
+func valueFrom(args []string, file string) (b []byte, err error) {
+	switch {
+	case file != "":
+		b, err = readFile(file, maxValue)
+	case args[0] == "-":
+		b, err = readFile("-", maxValue)
+	default:
 		return []byte(args[0]), nil
-	}
-	from := io.Reader(os.Stdin)
-	if file != "" && file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the value: %w", err)
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		from = f
-	}
-	b, err := io.ReadAll(io.LimitReader(from, maxValue+1))
-	if err == nil && len(b) > maxValue {
-		err = fmt.Errorf("it has more than %d bytes", maxValue)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the value: %w", err)
@@ -171,10 +161,10 @@ func newKVDelete(a *app) *cobra.Command {
 			return a.kv(c, namespace, func(ctx context.Context, kv client.KV) error {
 				if all {
 					n, err := kv.Clear(ctx, prefix, client.Options{})
-					if err == nil {
-						a.say("%d keys are deleted", n)
+					if err != nil {
+						return err
 					}
-					return err
+					return a.printCleared(n)
 				}
 				if err := kv.Delete(ctx, args[0], version, client.Options{}); err != nil {
 					return err
@@ -183,18 +173,11 @@ func newKVDelete(a *app) *cobra.Command {
 			})
 		},
 	}
-	namespaceFlag(c, &namespace)
-	c.Flags().StringVar(&version, "version", "", "only this version (default any)")
+	namespaceFlag(c, &namespace, "")
+	c.Flags().Var((*filled)(&version), "version", "only this version (default any)")
 	c.Flags().StringVar(&prefix, "prefix", "", "all keys that begin so")
 	a.requestIDFlag(c)
 	return c
-}
-
-func (a *app) printDeleted(key string) error {
-	document := struct {
-		Key string `json:"key"`
-	}{key}
-	return a.print(document, table{header: []string{"DELETED"}, rows: [][]string{{key}}}, key)
 }
 
 func newKVList(a *app) *cobra.Command {
@@ -208,23 +191,15 @@ func newKVList(a *app) *cobra.Command {
 		Args: atMostOne("PREFIX"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.kv(c, namespace, func(ctx context.Context, kv client.KV) error {
-				all, revision, err := kv.List(ctx, strings.Join(args, ""), f.read())
+				values, revision, err := kv.List(ctx, strings.Join(args, ""), f.read())
 				if err != nil {
 					return err
 				}
-				list := listing{revision: revision}
-				t := table{header: valueHeader}
-				var names []string
-				for _, v := range all {
-					list.items = append(list.items, documentOf(v))
-					t.rows = append(t.rows, valueRow(v))
-					names = append(names, v.Key)
-				}
-				return a.print(list, t, names...)
+				return a.printValues(values, namespace == interrex.Wildcard, revision)
 			})
 		},
 	}
-	namespaceFlag(c, &namespace)
+	namespaceFlag(c, &namespace, "; '*' for all")
 	f.flags(c, "eventual")
 	return c
 }
@@ -239,46 +214,17 @@ func newKVWatch(a *app) *cobra.Command {
   interrex kv watch --since 120 -o json`,
 		Args: atMostOne("PREFIX"),
 		RunE: func(c *cobra.Command, args []string) error {
-			q := interrex.WatchResourcesRequest{Since: since, ResourceSelection: interrex.ResourceSelection{
-				Type: interrex.ValueType, Tenancy: interrex.Tenancy{Namespace: namespace}.WithDefaults(), NamePrefix: strings.Join(args, ""),
-			}}
-			return a.withLong(c.Context(), func(s session) error { return a.watchResources(c.Context(), s, q) })
+			return a.withLong(c.Context(), func(s session) error {
+				w, err := client.KV{By: s.client, Namespace: namespace}.Watch(c.Context(), strings.Join(args, ""), since)
+				if err != nil {
+					return err
+				}
+				all := namespace == interrex.Wildcard
+				return follow(c.Context(), a, w, valueEventHeader(all), func(e interrex.ResourceEvent) error { return a.valueEvent(e, all) })
+			})
 		},
 	}
-	namespaceFlag(c, &namespace)
+	namespaceFlag(c, &namespace, "; '*' for all")
 	c.Flags().Uint64Var((*uint64)(&since), "since", 0, "after this revision (default: the present keys first)")
 	return c
-}
-
-// valueDocument is a key with its value as JSON.
-type valueDocument struct {
-	Key     string  `json:"key"`
-	Value   *string `json:"value,omitempty"`
-	Base64  []byte  `json:"value_base64,omitempty"` // of one that is no UTF-8
-	Version string  `json:"version"`
-}
-
-func documentOf(v client.Value) valueDocument {
-	d := valueDocument{Key: v.Key, Version: v.Version}
-	if text := string(v.Value); utf8.ValidString(text) {
-		d.Value = &text
-	} else {
-		d.Base64 = v.Value
-	}
-	return d
-}
-
-var valueHeader = []string{"KEY", "VERSION", "VALUE"}
-
-func valueRow(v client.Value) []string {
-	return []string{v.Key, v.Version, shortened(strings.ReplaceAll(strings.ToValidUTF8(string(v.Value), "?"), "\n", " "))}
-}
-
-// printValue prints one key: `-q` its version, `-o name` its name.
-func (a *app) printValue(v client.Value) error {
-	name := v.Key
-	if a.quiet {
-		name = v.Version
-	}
-	return a.print(documentOf(v), table{header: valueHeader, rows: [][]string{valueRow(v)}}, name)
 }

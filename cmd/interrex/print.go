@@ -63,6 +63,15 @@ func (a *app) print(document any, t table, names ...string) error {
 	return a.table(t)
 }
 
+// done says what was done: as a document to whoever wants one.
+func (a *app) done(document any, format string, args ...any) error {
+	if !a.quiet && (a.output == "json" || a.output == "yaml") {
+		return a.print(document, table{})
+	}
+	a.say(format, args...)
+	return nil
+}
+
 // jsonOf gives a document as JSON on one line; a message of the API in the
 // API's JSON.
 func jsonOf(document any) ([]byte, error) {

@@ -96,7 +96,7 @@ func shortened(s string) string {
 	return strings.ToValidUTF8(s[:shownData], "") + "..."
 }
 
-// resourceEvent prints one event, in JSON on one line.
+// resourceEvent prints one event of resources.
 func (a *app) resourceEvent(e interrex.ResourceEvent) error {
 	document := struct {
 		Operation string            `json:"operation"`
@@ -111,26 +111,10 @@ func (a *app) resourceEvent(e interrex.ResourceEvent) error {
 	if !e.Time.IsZero() {
 		document.Time = &e.Time
 	}
-	switch {
-	case a.quiet || a.output == "name":
-		if end {
-			return nil
-		}
-		return a.line(e.Resource.ID.Name)
-	case a.output == "json":
-		text, err := jsonOf(document)
-		if err != nil {
-			return err
-		}
-		return a.line(string(text))
-	case a.output == "yaml":
-		if err := a.line("---"); err != nil {
-			return err
-		}
-		return a.yaml(document)
-	case end:
-		return a.columns(e.Revision.String(), stamp(e.Time), e.Operation)
+	begin := []string{e.Revision.String(), stamp(e.Time), e.Operation}
+	if end {
+		return a.printEvent(document, "", begin...)
 	}
 	id := e.Resource.ID
-	return a.columns(e.Revision.String(), stamp(e.Time), e.Operation, id.Tenancy.Partition+"/"+id.Tenancy.Namespace, id.Name, shortened(dataText(e.Resource.Data)))
+	return a.printEvent(document, id.Name, append(begin, id.Tenancy.Partition+"/"+id.Tenancy.Namespace, id.Name, shortened(dataText(e.Resource.Data)))...)
 }

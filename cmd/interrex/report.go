@@ -41,7 +41,7 @@ func newReport(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "text"), "text, json, yaml or dot")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(reportOutputs, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	fixedFlag(c, "output", reportOutputs...)
 	return c
 }
 

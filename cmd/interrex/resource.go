@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,14 +67,52 @@ func (f *freshness) read() interrex.ReadOptions {
 	return o
 }
 
-// resourceID reads TYPE and NAME.
+// typeAndName are the arguments that name a resource: TYPE NAME, or its ID.
+func typeAndName(c *cobra.Command, args []string) error {
+	if len(args) != 1 || !strings.Contains(args[0], "/") {
+		return arguments(2, "TYPE NAME or ID")(c, args)
+	}
+	for _, flag := range []string{"partition", "namespace"} {
+		if c.Flags().Changed(flag) {
+			return usageError{fmt.Errorf("--%s goes with TYPE NAME: an ID has it", flag)}
+		}
+	}
+	return nil
+}
+
+// resourceID reads TYPE and NAME, or an ID: that has no group version.
 func resourceID(args []string, t interrex.Tenancy) (interrex.ResourceID, error) {
+	if len(args) == 1 {
+		return interrex.ParseResourceKey(args[0])
+	}
 	typ, err := interrex.ParseResourceType(args[0])
 	if err != nil {
 		return interrex.ResourceID{}, err
 	}
 	id := interrex.ResourceID{Type: typ, Tenancy: t, Name: args[1]}.WithDefaults()
 	return id, id.Validate()
+}
+
+// readAny reads a resource: without a group version, in whatever one it is stored.
+func readAny(ctx context.Context, r interrex.Resources, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, error) {
+	if id.Type.GroupVersion != "" {
+		found, _, err := r.Read(ctx, id, o)
+		return found, err
+	}
+	if o.Consistency == interrex.Default {
+		o.Consistency = interrex.Strong
+	}
+	// Of the names that begin so, the one that is asked for is the first.
+	page, err := r.List(ctx, interrex.ListResourcesRequest{
+		ResourceSelection: interrex.ResourceSelection{Type: id.Type, Tenancy: id.Tenancy, NamePrefix: id.Name}, PageSize: 1, ReadOptions: o,
+	})
+	if err != nil {
+		return interrex.Resource{}, err
+	}
+	if len(page.Items) == 0 || !page.Items[0].ID.Same(id) {
+		return interrex.Resource{}, interrex.Errorf(interrex.KindNotFound, "there is no %s at revision %d", id, page.Revision)
+	}
+	return page.Items[0], nil
 }
 
 // resources runs one command about resources.
@@ -85,18 +124,19 @@ func newResourceRead(a *app) *cobra.Command {
 	var t interrex.Tenancy
 	var f freshness
 	c := &cobra.Command{
-		Use:   "read TYPE NAME",
+		Use:   "read TYPE NAME | ID",
 		Short: "Show a resource",
 		Example: `  interrex resource read demo.v1.Server web
-  interrex resource read demo.v1.Server web -o yaml > web.yaml`,
-		Args: arguments(2, "TYPE NAME"),
+  interrex resource read demo.v1.Server web -o yaml > web.yaml
+  interrex resource read demo.Server/default/default/web     in whatever version`,
+		Args: typeAndName,
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := resourceID(args, t)
 			if err != nil {
 				return err
 			}
 			return a.resources(c, func(ctx context.Context, r interrex.Resources) error {
-				found, _, err := r.Read(ctx, id, f.read())
+				found, err := readAny(ctx, r, id, f.read())
 				if err != nil {
 					return err
 				}
@@ -113,17 +153,20 @@ func newResourceDelete(a *app) *cobra.Command {
 	var q interrex.DeleteResourceRequest
 	var t interrex.Tenancy
 	c := &cobra.Command{
-		Use:   "delete TYPE NAME",
+		Use:   "delete TYPE NAME | ID",
 		Short: "Delete a resource; one that is not there is no error",
 		Example: `  interrex resource delete demo.v1.Server web
   interrex resource delete demo.v1.Server web --version 17     only this version`,
-		Args: arguments(2, "TYPE NAME"),
+		Args: typeAndName,
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			uid := q.ID.UID
 			if q.ID, err = resourceID(args, t); err != nil {
 				return err
 			}
 			q.ID.UID = uid
+			if q.ID.Type.GroupVersion == "" {
+				q.ID.Type.GroupVersion = "any" // it is not compared
+			}
 			return a.resources(c, func(ctx context.Context, r interrex.Resources) error {
 				answer, err := r.Delete(ctx, q)
 				if err != nil {
@@ -141,8 +184,8 @@ func newResourceDelete(a *app) *cobra.Command {
 		},
 	}
 	tenancyFlags(c, &t, "")
-	c.Flags().StringVar(&q.Version, "version", "", "only this version (default any)")
-	c.Flags().StringVar(&q.ID.UID, "uid", "", "only the one with this uid (default any)")
+	c.Flags().Var((*filled)(&q.Version), "version", "only this version (default any)")
+	c.Flags().Var((*filled)(&q.ID.UID), "uid", "only the one with this uid (default any)")
 	a.requestIDFlag(c)
 	return c
 }
@@ -177,26 +220,30 @@ func newResourceOwned(a *app) *cobra.Command {
 	var f freshness
 	var uid string
 	c := &cobra.Command{
-		Use:   "owned TYPE NAME",
+		Use:   "owned TYPE NAME | ID",
 		Short: "List what a resource owns, of any type",
 		Example: `  interrex resource owned demo.v1.Rack r1
   interrex resource owned demo.v1.Rack r1 --uid 0A1B...      also after it was deleted`,
-		Args: arguments(2, "TYPE NAME"),
+		Args: typeAndName,
 		RunE: func(c *cobra.Command, args []string) error {
 			owner, err := resourceID(args, t)
 			if err != nil {
 				return err
 			}
 			return a.resources(c, func(ctx context.Context, r interrex.Resources) error {
-				if owner.UID = uid; uid == "" {
-					found, _, err := r.Read(ctx, owner, f.read())
+				owner.UID = uid
+				if uid != "" && owner.Type.GroupVersion == "" {
+					owner.Type.GroupVersion = "any" // it is not compared
+				}
+				if uid == "" {
+					found, err := readAny(ctx, r, owner, f.read())
 					if errors.Is(err, interrex.ErrNotFound) {
 						err = fmt.Errorf("%w; for one that was deleted, give its --uid", err)
 					}
 					if err != nil {
 						return err
 					}
-					owner.UID = found.ID.UID
+					owner = found.ID
 				}
 				q := interrex.ListOwnedRequest{Owner: owner, ReadOptions: f.read()}
 				return a.listResources(&q.PageToken, func() (interrex.ResourcePage, error) { return r.ListByOwner(ctx, q) })
@@ -204,7 +251,7 @@ func newResourceOwned(a *app) *cobra.Command {
 		},
 	}
 	tenancyFlags(c, &t, "")
-	c.Flags().StringVar(&uid, "uid", "", "the owner's uid (default that of the owner that is there now)")
+	c.Flags().Var((*filled)(&uid), "uid", "the owner's uid (default that of the owner that is there now)")
 	f.flags(c, "eventual")
 	return c
 }
@@ -236,39 +283,17 @@ func newResourceWatch(a *app) *cobra.Command {
 			if q.Type, err = interrex.ParseResourceType(args[0]); err != nil {
 				return err
 			}
-			return a.withLong(c.Context(), func(s session) error { return a.watchResources(c.Context(), s, q) })
+			return a.withLong(c.Context(), func(s session) error {
+				w, err := s.client.Resources().Watch(c.Context(), q)
+				if err != nil {
+					return err
+				}
+				return follow(c.Context(), a, w, []string{"REVISION", "TIME", "OPERATION", "NAMESPACE", "NAME", "DATA"}, a.resourceEvent)
+			})
 		},
 	}
 	tenancyFlags(c, &q.Tenancy, "; '*' for all")
 	c.Flags().StringVar(&q.NamePrefix, "prefix", "", "of the name")
 	c.Flags().Uint64Var((*uint64)(&q.Since), "since", 0, "after this revision (default: the present resources first)")
 	return c
-}
-
-// watchResources prints until the command is told to end.
-func (a *app) watchResources(ctx context.Context, s session, q interrex.WatchResourcesRequest) error {
-	w, err := s.client.Resources().Watch(ctx, q)
-	if err != nil {
-		return err
-	}
-	// The command ends with the watch: nothing is lost that was not printed.
-	defer func() { _ = w.Close() }()
-	defer a.tellConnection(ctx, w)()
-	if a.output == "table" && !a.noHeaders && !a.quiet {
-		if err := a.columns("REVISION", "TIME", "OPERATION", "NAMESPACE", "NAME", "DATA"); err != nil {
-			return err
-		}
-	}
-	for {
-		e, err := w.Next(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := a.resourceEvent(e); err != nil {
-			return err
-		}
-	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 
@@ -24,9 +23,10 @@ import (
 const maxResourceFile = 4 << 20
 
 // resourceForm is the form of a resource's file.
-const resourceForm = `FILE is YAML or JSON, as 'interrex resource read -o yaml' prints it:
+const resourceForm = `FILE is YAML or JSON, as 'interrex resource read -o yaml' prints it,
+where a type may also be written as one word:
 
-  id: {type: {group: demo, group_version: v1, kind: Server}, name: web}
+  id: {type: demo.v1.Server, name: web}
   metadata: {team: infra}
   data: {port: 8080}
 
@@ -92,25 +92,13 @@ func onlyOne(what, file, flag string) (string, error) {
 
 // readResource reads a resource from a file.
 func readResource(file string) (interrex.Resource, error) {
-	in, name := io.Reader(os.Stdin), "standard input"
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return interrex.Resource{}, fmt.Errorf("cannot read the resource: %w", err)
-		}
-		defer f.Close()
-		in, name = f, file
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxResourceFile+1))
-	if err == nil && len(text) > maxResourceFile {
-		err = fmt.Errorf("it has more than %d bytes", maxResourceFile)
-	}
-	var r interrex.Resource
-	if err == nil {
-		r, err = parseResource(text)
-	}
+	text, err := readFile(file, maxResourceFile)
 	if err != nil {
-		return interrex.Resource{}, fmt.Errorf("cannot read the resource of %s: %w", name, err)
+		return interrex.Resource{}, fmt.Errorf("cannot read the resource: %w", err)
+	}
+	r, err := parseResource(text)
+	if err != nil {
+		return interrex.Resource{}, fmt.Errorf("cannot read the resource of %s: %w", called(file), err)
 	}
 	return r, nil
 }
@@ -119,7 +107,10 @@ func readResource(file string) (interrex.Resource, error) {
 func parseResource(text []byte) (interrex.Resource, error) {
 	var fields map[string]any
 	in := yaml.NewDecoder(bytes.NewReader(text))
-	if err := in.Decode(&fields); err != nil && !errors.Is(err, io.EOF) {
+	var wrong *yaml.TypeError
+	if err := in.Decode(&fields); errors.As(err, &wrong) {
+		return interrex.Resource{}, errors.New("it is no mapping of fields: see 'interrex resource write --help'")
+	} else if err != nil && !errors.Is(err, io.EOF) {
 		return interrex.Resource{}, err
 	}
 	if len(fields) == 0 {
@@ -129,7 +120,11 @@ func parseResource(text []byte) (interrex.Resource, error) {
 		return interrex.Resource{}, errors.New("it has more than one document: write one resource at a time")
 	}
 	var data *interrex.ResourceData
-	if plain, is := fields["data"].(map[string]any); is && plain["@type"] == nil {
+	plain, is := fields["data"].(map[string]any)
+	if !is && fields["data"] != nil {
+		return interrex.Resource{}, errors.New("data: a mapping is expected, such as {port: 8080}")
+	}
+	if is && plain["@type"] == nil {
 		document, err := client.NewDocument(plainValues(plain).(map[string]any))
 		if err != nil {
 			return interrex.Resource{}, err
@@ -144,6 +139,11 @@ func parseResource(text []byte) (interrex.Resource, error) {
 func fromFields(fields map[string]any, data *interrex.ResourceData) (interrex.Resource, error) {
 	if v, is := fields["version"].(int); is {
 		fields["version"] = fmt.Sprint(v)
+	}
+	for _, field := range []string{"id", "owner"} {
+		if err := spellType(fields[field]); err != nil {
+			return interrex.Resource{}, fmt.Errorf("%s: %w", field, err)
+		}
 	}
 	text, err := json.Marshal(fields)
 	if err != nil {
@@ -164,12 +164,35 @@ func fromFields(fields map[string]any, data *interrex.ResourceData) (interrex.Re
 	return r, nil
 }
 
-// place is where protojson finds an error: in the JSON that was made of the file.
-var place = regexp.MustCompile(`^proto:.\(line \d+:\d+\): `)
+// spellType replaces the type of an ID that is written GROUP.VERSION.KIND.
+func spellType(id any) error {
+	fields, _ := id.(map[string]any)
+	text, is := fields["type"].(string)
+	if !is {
+		return nil
+	}
+	t, err := interrex.ParseResourceType(text)
+	if err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), string(interrex.KindInvalid)+": "))
+	}
+	fields["type"] = map[string]any{"group": t.Group, "group_version": t.GroupVersion, "kind": t.Kind}
+	return nil
+}
+
+var (
+	// place is where protojson finds an error: in the JSON that was made of the file.
+	place = regexp.MustCompile(`^proto:.\(line \d+:\d+\): | \(line \d+:\d+\)`)
+	// notText is what it says of a number where a text belongs.
+	notText = regexp.MustCompile(`^invalid value for string .*: (-?[0-9.e+]+|true|false)$`)
+)
 
 func plainError(err error) error {
 	text := place.ReplaceAllString(strings.ReplaceAll(err.Error(), "\u00a0", " "), "")
-	return errors.New(strings.TrimPrefix(text, "proto: "))
+	text = strings.TrimPrefix(text, "proto: ")
+	if found := notText.FindStringSubmatch(text); found != nil {
+		text += fmt.Sprintf(": a text is expected: write %q", found[1])
+	}
+	return errors.New(text)
 }
 
 // plainValues makes of YAML's values those that a document can have.

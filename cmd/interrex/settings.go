@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -34,7 +33,8 @@ func newSettingsGet(a *app) *cobra.Command {
 		Short: "Show the settings, or one of them",
 		Example: `  interrex settings get
   interrex settings get requests.names -q          the value alone`,
-		Args: atMostOne("NAME"),
+		Args:              atMostOne("NAME"),
+		ValidArgsFunction: a.completeFirst(settingNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Consistency = consistency(eventual)
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
@@ -44,6 +44,15 @@ func newSettingsGet(a *app) *cobra.Command {
 	}
 	readFlags(c, &o, &eventual)
 	return c
+}
+
+// settingNames are for the completion of a NAME.
+func settingNames(ctx context.Context, s session) (names []string, err error) {
+	all, _, err := client.Settings(ctx, s.client, interrex.ReadOptions{Consistency: interrex.Eventual})
+	for _, v := range all {
+		names = append(names, v.Name)
+	}
+	return names, err
 }
 
 func (a *app) getSettings(ctx context.Context, s session, name string, o interrex.ReadOptions) error {
@@ -84,20 +93,18 @@ func newSettingsSet(a *app) *cobra.Command {
 			}
 			return arguments(2, "NAME VALUE")(c, args)
 		},
+		ValidArgsFunction: a.completeFirst(settingNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			value := strings.Join(args[1:], "")
 			if value == "" && !standard {
 				return usageError{errors.New("VALUE is empty: give one, or --default")}
 			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
-				if _, err := client.SetSettings(ctx, s.client, map[string]string{args[0]: value}); err != nil {
+				at, err := client.SetSettings(ctx, s.client, map[string]string{args[0]: value})
+				if err != nil {
 					return err
 				}
-				if standard {
-					value = "its default"
-				}
-				a.say("%s", fmt.Sprintf("%s is %s", args[0], value))
-				return nil
+				return a.done(map[string]any{"name": args[0], "revision": at.String()}, "%s is %s", args[0], orDefault(value, "its default"))
 			})
 		},
 	}

@@ -44,14 +44,22 @@ func (a *app) watch(ctx context.Context, s session, r interrex.WatchRequest) err
 	if err != nil {
 		return err
 	}
+	return follow(ctx, a, w, []string{"REVISION", "TIME", "KIND", "KEY", "HOLDER", "TOKEN"}, a.event)
+}
+
+// watched is a watch of any table.
+type watched[E any] interface {
+	Next(context.Context) (E, error)
+	Disconnected() (since time.Time, why error)
+	Close() error
+}
+
+// follow prints what w delivers, in a table below the header, and closes w.
+func follow[E any](ctx context.Context, a *app, w watched[E], header []string, print func(E) error) error {
 	// The command ends with the watch: nothing is lost that was not printed.
 	defer func() { _ = w.Close() }()
 	defer a.tellConnection(ctx, w)()
-	if a.output == "table" && !a.noHeaders && !a.quiet {
-		if err := a.columns("REVISION", "TIME", "KIND", "KEY", "HOLDER", "TOKEN"); err != nil {
-			return err
-		}
-	}
+	headed := a.output != "table" || a.noHeaders || a.quiet
 	for {
 		e, err := w.Next(ctx)
 		if ctx.Err() != nil {
@@ -60,7 +68,13 @@ func (a *app) watch(ctx context.Context, s session, r interrex.WatchRequest) err
 		if err != nil {
 			return err
 		}
-		if err := a.event(e); err != nil {
+		if !headed {
+			if err := a.columns(header...); err != nil {
+				return err
+			}
+			headed = true
+		}
+		if err := print(e); err != nil {
 			return err
 		}
 	}
@@ -115,16 +129,27 @@ func unreached(why error) string {
 	return text
 }
 
-// event prints one event, in JSON on one line.
+// event prints one event of leases.
 func (a *app) event(e interrex.LeaseEvent) error {
+	begin := []string{e.Revision.String(), stamp(e.Time), e.Kind}
+	if e.Kind == interrex.EndOfSnapshot {
+		return a.printEvent(wire.LeaseEvent(e), "", begin...)
+	}
+	key := e.Lease.Key.String()
+	return a.printEvent(wire.LeaseEvent(e), key, append(begin, key, e.Lease.Holder, e.Lease.Token.String())...)
+}
+
+// printEvent prints one event of a watch: as a row, as JSON on one line, as a
+// document of YAML, or its name, if it has one.
+func (a *app) printEvent(document any, name string, cells ...string) error {
 	switch {
 	case a.quiet || a.output == "name":
-		if e.Kind == interrex.EndOfSnapshot {
+		if name == "" {
 			return nil
 		}
-		return a.line(e.Lease.Key.String())
+		return a.line(name)
 	case a.output == "json":
-		text, err := jsonOf(wire.LeaseEvent(e))
+		text, err := jsonOf(document)
 		if err != nil {
 			return err
 		}
@@ -133,11 +158,9 @@ func (a *app) event(e interrex.LeaseEvent) error {
 		if err := a.line("---"); err != nil {
 			return err
 		}
-		return a.yaml(wire.LeaseEvent(e))
-	case e.Kind == interrex.EndOfSnapshot:
-		return a.columns(e.Revision.String(), stamp(e.Time), e.Kind)
+		return a.yaml(document)
 	}
-	return a.columns(e.Revision.String(), stamp(e.Time), e.Kind, e.Lease.Key.String(), e.Lease.Holder, e.Lease.Token.String())
+	return a.columns(cells...)
 }
 
 // columns prints one row by itself: a watch has no end at which all of them

@@ -135,6 +135,13 @@ func TestAWatchFromTheFutureEnds(t *testing.T) {
 	w := startWatch(t, "http://"+b.addr, "--since", "999999")
 	w.ends(2)
 	w.shows(&w.talk, "since 999999 is in the future: the cluster is at revision ")
+	for _, args := range [][]string{{"lease", "watch"}, {"resource", "watch", "demo.v1.Server"}, {"kv", "watch"}, {"change", "watch"}} {
+		out, err := program(append(args, "--since", "999999", "--addr", "http://"+b.addr)...).Output()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 2 || len(out) > 0 {
+			t.Errorf("%v ends with %v and prints %q", args, err, out)
+		}
+	}
 }
 
 // line is a watch whose agents come and go.

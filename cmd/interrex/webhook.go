@@ -44,10 +44,19 @@ position. The secret of a new webhook is printed once, and never shown again.`,
 
 In the file of --header-file, which only you should be able to read (chmod 600):
   Authorization: Bearer s3cret`,
-		Args: arguments(1, "NAME"),
+		Args:              arguments(1, "NAME"),
+		ValidArgsFunction: a.completeFirst(webhookNames),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if r.URL == "" {
 				return usageError{errors.New("--url is missing: say what is called")}
+			}
+			if c.Flags().Changed("kind") && len(r.Kinds) == 0 {
+				return usageError{errors.New("--kind is empty: give one, or leave the flag out")}
+			}
+			for _, flag := range []string{"dry-run", "on-failure"} {
+				if interrex.WebhookWhen(when) == interrex.WebhookAfter && c.Flags().Changed(flag) {
+					return usageError{fmt.Errorf("--%s goes with --when before: nothing is refused after an event", flag)}
+				}
 			}
 			r.Name, r.When, r.OnFailure = args[0], interrex.WebhookWhen(when), interrex.WebhookPolicy(policy)
 			if r.Headers, err = a.readHeaders(headers); err != nil {
@@ -62,16 +71,27 @@ In the file of --header-file, which only you should be able to read (chmod 600):
 	flags := c.Flags()
 	flags.StringVar(&r.URL, "url", "", "what is called: http or https")
 	flags.StringVar(&when, "when", string(interrex.WebhookBefore), "before an operation, which it may veto, or after an event")
-	flags.StringArrayVar(&r.Kinds, "kind", nil, "a kind of event that it is for, such as lease.claimed; may be repeated (default all)")
+	flags.StringSliceVar(&r.Kinds, "kind", nil, "a kind of event that it is for, such as lease.claimed; may be repeated (default all)")
 	flags.StringArrayVar(&r.Prefixes, "prefix", nil, "the beginning of a key that it is for, such as prod/; may be repeated (default all)")
 	r.Timeout = interrex.DefaultWebhookTimeout
-	flags.Var(&duration{to: &r.Timeout, least: interrex.MinWebhookTimeout, most: interrex.MaxWebhookTimeout}, "timeout", "how long one call may take")
+	flags.Var(&duration{to: &r.Timeout, least: interrex.MinWebhookTimeout, most: interrex.MaxWebhookTimeout}, "timeout", "how long one call of the webhook may take; this command itself has the usual 15s")
 	flags.StringVar(&policy, "on-failure", string(interrex.WebhookRefuse), "refuse or allow operations when it cannot be asked")
 	flags.BoolVar(&r.DryRun, "dry-run", false, "call and count, and veto nothing")
 	flags.StringVar(&headers, "header-file", "", "a file with headers to send, one NAME: VALUE a line")
 	flags.StringVar(&secret, "secret-file", "", "a file with the key of the signatures (default: its own, or a new one)")
+	fixedFlag(c, "when", string(interrex.WebhookBefore), string(interrex.WebhookAfter))
+	fixedFlag(c, "on-failure", string(interrex.WebhookRefuse), string(interrex.WebhookAllow))
 	a.requestIDFlag(c)
 	return c
+}
+
+// webhookNames are for the completion of a NAME.
+func webhookNames(ctx context.Context, s session) (names []string, err error) {
+	all, _, err := s.client.Webhooks().List(ctx, interrex.ReadOptions{Consistency: interrex.Eventual})
+	for _, w := range all {
+		names = append(names, w.Name)
+	}
+	return names, err
 }
 
 func (a *app) setWebhook(ctx context.Context, s session, r interrex.WebhookRequest) error {
@@ -151,7 +171,7 @@ func newWebhookList(a *app) *cobra.Command {
 leads: ask it ('interrex status' names it) for the column STATE.`,
 		Example: `  interrex webhook list
   interrex webhook list -o json`,
-		Args: arguments(0, "no argument"),
+		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Consistency = consistency(eventual)
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.listWebhooks(ctx, s, o) })
@@ -161,62 +181,20 @@ leads: ask it ('interrex status' names it) for the column STATE.`,
 	return c
 }
 
-func (a *app) listWebhooks(ctx context.Context, s session, o interrex.ReadOptions) error {
-	all, revision, err := s.client.Webhooks().List(ctx, o)
-	if err != nil {
-		return err
-	}
-	t := table{header: []string{"NAME", "WHEN", "URL", "KINDS", "PREFIXES", "ON-FAILURE", "STATE"}}
-	page := listing{revision: revision}
-	var names []string
-	for _, w := range all {
-		policy := string(w.OnFailure)
-		if w.When == interrex.WebhookAfter {
-			policy = "-"
-		}
-		if w.DryRun {
-			policy += ", dry run"
-		}
-		t.rows = append(t.rows, []string{w.Name, string(w.When), w.URL, orAll(w.Kinds), orAll(w.Prefixes), policy, webhookState(w)})
-		page.items = append(page.items, wire.Webhook(w))
-		names = append(names, w.Name)
-	}
-	return a.print(page, t, names...)
-}
-
-func orAll(texts []string) string { return orDefault(strings.Join(texts, ","), "all") }
-
-// webhookState says how the calls go, and what was skipped.
-func webhookState(w interrex.WebhookState) string {
-	var parts []string
-	if w.Health != nil {
-		parts = append(parts, w.Health.Breaker)
-		if w.Health.Failures > 0 {
-			parts = append(parts, fmt.Sprintf("failures in a row: %d, the last: %s", w.Health.Failures, w.Health.Error))
-		}
-	}
-	if w.Position > 0 {
-		parts = append(parts, fmt.Sprintf("told to %d", w.Position))
-	}
-	if w.Skipped > 0 {
-		parts = append(parts, fmt.Sprintf("skipped %d, last %d to %d", w.Skipped, w.SkippedFrom, w.SkippedTo))
-	}
-	return orDefault(strings.Join(parts, "; "), "-")
-}
-
 func newWebhookDelete(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use:     "delete NAME",
-		Short:   "Delete a webhook",
-		Example: `  interrex webhook delete guard`,
-		Args:    arguments(1, "NAME"),
+		Use:               "delete NAME",
+		Short:             "Delete a webhook",
+		Example:           `  interrex webhook delete guard`,
+		Args:              arguments(1, "NAME"),
+		ValidArgsFunction: a.completeFirst(webhookNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
 				_, at, err := s.client.Webhooks().Delete(ctx, interrex.WebhookDeletion{Name: args[0]})
-				if err == nil {
-					a.say("webhook %s is deleted at revision %d", args[0], at)
+				if err != nil {
+					return err
 				}
-				return err
+				return a.done(map[string]any{"name": args[0], "revision": at.String()}, "webhook %s is deleted at revision %d", args[0], at)
 			})
 		},
 	}
@@ -226,11 +204,12 @@ func newWebhookDelete(a *app) *cobra.Command {
 
 func newWebhookTest(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "test NAME",
-		Short:   "Send a sample to a webhook, and show what it answers",
-		Long:    "Send a sample to a webhook, from the agent that is asked, and show what it\nanswers. The exit code is 0 when that is a status of 200 to 299.",
-		Example: `  interrex webhook test guard`,
-		Args:    arguments(1, "NAME"),
+		Use:               "test NAME",
+		Short:             "Send a sample to a webhook, and show what it answers",
+		Long:              "Send a sample to a webhook, from the agent that is asked, and show what it\nanswers. The exit code is 0 when that is a status of 200 to 299.",
+		Example:           `  interrex webhook test guard`,
+		Args:              arguments(1, "NAME"),
+		ValidArgsFunction: a.completeFirst(webhookNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), max(a.timeout, interrex.MaxWebhookTimeout+time.Second), func(ctx context.Context, s session) error {
 				t, err := s.client.Webhooks().Test(ctx, args[0])
@@ -241,20 +220,4 @@ func newWebhookTest(a *app) *cobra.Command {
 			})
 		},
 	}
-}
-
-func (a *app) printWebhookTest(name string, t interrex.WebhookTest) error {
-	status := fmt.Sprint(t.Status)
-	if t.Status == 0 {
-		status = "-"
-	}
-	document := map[string]any{"status": t.Status, "duration": t.Duration.String(), "body": t.Body, "error": t.Error, "agent": t.Agent}
-	err := a.print(document, table{
-		header: []string{"STATUS", "DURATION", "AGENT", "ANSWER"},
-		rows:   [][]string{{status, t.Duration.Round(time.Millisecond).String(), t.Agent, orDefault(t.Body+t.Error, "-")}},
-	}, status)
-	if err == nil && (t.Status < 200 || t.Status > 299) {
-		err = fmt.Errorf("webhook %s: %s", name, orDefault(t.Error, "it answers "+status))
-	}
-	return err
 }

@@ -10,57 +10,118 @@ import (
 )
 
 // otherWords are the words of other tools, and the commands that do here what
-// they do there.
-var otherWords = map[string]string{
-	"acquire":   "lease claim",
-	"campaign":  "lock",
-	"create":    "lease claim",
-	"del":       "lease revoke",
-	"delete":    "lease revoke",
-	"drop":      "lease revoke",
-	"elect":     "lock",
-	"exec":      "lock",
-	"get":       "kv get",
-	"grant":     "lease claim",
-	"health":    "status",
-	"info":      "status",
-	"keepalive": "lease extend",
-	"leader":    "status",
-	"leases":    "lease list",
-	"ls":        "lease list",
-	"member":    "status",
-	"members":   "status",
-	"put":       "kv put",
-	"refresh":   "lease extend",
-	"release":   "lease revoke",
-	"renew":     "lease extend",
-	"rm":        "lease revoke",
-	"run":       "agent run",
-	"serve":     "agent run",
-	"server":    "agent run",
-	"set":       "lease claim",
-	"show":      "lease get",
-	"start":     "agent run",
-	"steal":     "lease revoke",
-	"stop":      "agent drain",
-	"subscribe": "lease watch",
-	"unlock":    "lease revoke",
-}
-
-// resourceWords are such words below resource.
-var resourceWords = map[string]string{
-	"add":    "resource write",
-	"apply":  "resource write",
-	"create": "resource write",
-	"del":    "resource delete",
-	"get":    "resource read",
-	"ls":     "resource list",
-	"put":    "resource write",
-	"remove": "resource delete",
-	"rm":     "resource delete",
-	"set":    "resource write",
-	"show":   "resource read",
-	"update": "resource write",
+// they do there: below each group, and, under "", at the root, below lease and
+// below agent.
+var otherWords = map[string]map[string]string{
+	"": {
+		"acquire":   "lease claim",
+		"alarm":     "status",
+		"alarms":    "status",
+		"campaign":  "lock",
+		"create":    "lease claim",
+		"del":       "lease revoke",
+		"delete":    "lease revoke",
+		"doctor":    "status",
+		"drop":      "lease revoke",
+		"elect":     "lock",
+		"exec":      "lock",
+		"get":       "kv get",
+		"grant":     "lease claim",
+		"health":    "status",
+		"info":      "status",
+		"keepalive": "lease extend",
+		"leader":    "status",
+		"leases":    "lease list",
+		"list":      "lease list",
+		"ls":        "lease list",
+		"member":    "status",
+		"members":   "status",
+		"put":       "kv put",
+		"refresh":   "lease extend",
+		"release":   "lease revoke",
+		"renew":     "lease extend",
+		"rm":        "lease revoke",
+		"run":       "agent run",
+		"serve":     "agent run",
+		"server":    "agent run",
+		"set":       "kv put",
+		"show":      "lease get",
+		"start":     "agent run",
+		"steal":     "lease revoke",
+		"stop":      "agent drain",
+		"subscribe": "change watch",
+		"unlock":    "lease revoke",
+		"watch":     "change watch",
+	},
+	"change": {
+		"add":       "change append",
+		"create":    "change append",
+		"follow":    "change watch",
+		"ls":        "change list",
+		"post":      "change append",
+		"publish":   "change append",
+		"put":       "change append",
+		"read":      "change get",
+		"show":      "change get",
+		"subscribe": "change watch",
+		"tail":      "change watch",
+		"write":     "change append",
+	},
+	"kv": {
+		"clear":  "kv delete",
+		"del":    "kv delete",
+		"ls":     "kv list",
+		"read":   "kv get",
+		"remove": "kv delete",
+		"rm":     "kv delete",
+		"set":    "kv put",
+		"show":   "kv get",
+		"write":  "kv put",
+	},
+	"lease": {
+		"set":       "lease claim",
+		"subscribe": "lease watch",
+	},
+	"resource": {
+		"add":    "resource write",
+		"apply":  "resource write",
+		"create": "resource write",
+		"del":    "resource delete",
+		"get":    "resource read",
+		"ls":     "resource list",
+		"put":    "resource write",
+		"remove": "resource delete",
+		"rm":     "resource delete",
+		"set":    "resource write",
+		"show":   "resource read",
+		"update": "resource write",
+	},
+	"settings": {
+		"list":   "settings get",
+		"ls":     "settings get",
+		"put":    "settings set",
+		"read":   "settings get",
+		"show":   "settings get",
+		"update": "settings set",
+		"write":  "settings set",
+	},
+	"webhook": {
+		"add":    "webhook set",
+		"check":  "webhook test",
+		"create": "webhook set",
+		"del":    "webhook delete",
+		"get":    "webhook list",
+		"ls":     "webhook list",
+		"ping":   "webhook test",
+		"put":    "webhook set",
+		"read":   "webhook list",
+		"remove": "webhook delete",
+		"rm":     "webhook delete",
+		"show":   "webhook list",
+		"unset":  "webhook delete",
+		"update": "webhook set",
+		"write":  "webhook set",
+	},
 }
 
 // noSuchCommand is the error of a word below c that is no command.
@@ -74,13 +135,13 @@ func noSuchCommand(c *cobra.Command, word string) error {
 }
 
 // meantBy finds the command that was meant: what another tool calls so, one of
-// c's with nearly this name, one that stands elsewhere under this name.
+// c's with nearly this name, the only one that stands elsewhere under this name.
 func meantBy(c *cobra.Command, word string) string {
-	words := otherWords
-	if c.Name() == "resource" {
-		words = resourceWords
+	path, known := otherWords[c.Name()][strings.ToLower(word)]
+	if !known && (!c.HasParent() || c.Name() == "lease" || c.Name() == "agent") {
+		path, known = otherWords[""][strings.ToLower(word)]
 	}
-	if path, known := words[strings.ToLower(word)]; known {
+	if known {
 		return c.Root().Name() + " " + path
 	}
 	var names []string
@@ -92,12 +153,16 @@ func meantBy(c *cobra.Command, word string) string {
 	if near := config.Nearest(word, names); near != "" {
 		return c.CommandPath() + " " + near
 	}
+	var elsewhere []string
 	for _, group := range c.Root().Commands() {
 		for _, sub := range append(group.Commands(), group) {
 			if sub.Name() == word {
-				return sub.CommandPath()
+				elsewhere = append(elsewhere, sub.CommandPath())
 			}
 		}
 	}
-	return ""
+	if len(elsewhere) != 1 {
+		return ""
+	}
+	return elsewhere[0]
 }

@@ -128,3 +128,18 @@ func TestWatchesOfTwoTablesGoSideBySide(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestTheFeedOfChangesHasTheCountersByKind(t *testing.T) {
+	c := cluster(t)
+	by := c.Client(c.Leader())
+	at := setTo(t, by, visits, 7)
+	p, err := by.Changes().List(t.Context(), interrex.ListChangesRequest{ChangeFilter: interrex.ChangeFilter{Kinds: []string{counters.CounterSet}}, MinRevision: at})
+	if err != nil || len(p.Items) != 1 || p.Items[0].Revision != at {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for _, kind := range []string{"lease.clamed", "user.x", "webhook"} {
+		if _, err := by.Changes().List(t.Context(), interrex.ListChangesRequest{ChangeFilter: interrex.ChangeFilter{Kinds: []string{kind}}}); interrex.KindOf(err) != interrex.KindInvalid {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}

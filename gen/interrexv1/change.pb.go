@@ -368,7 +368,8 @@ func (x *ChangeServiceGetResponse) GetChange() *Change {
 
 type ChangeServiceListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Exclusive. 0: from the first that is kept.
+	// Exclusive. 0: from the first that is kept. An agent that is behind it waits
+	// until it has caught up; one that the cluster has not reached is invalid.
 	Since uint64 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
 	// 0: 100; at most 1 000. A page also ends at 1 MiB.
 	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
@@ -377,7 +378,7 @@ type ChangeServiceListRequest struct {
 	Block *durationpb.Duration `protobuf:"bytes,3,opt,name=block,proto3" json:"block,omitempty"`
 	// With one of them; none: whatever tags it has.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
-	// Of one of them; none: all.
+	// Of one of them; none, or "*": all.
 	Kinds []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	// Of the key.
 	Prefix string `protobuf:"bytes,6,opt,name=prefix,proto3" json:"prefix,omitempty"`

@@ -17,11 +17,15 @@ import (
 type Config struct {
 	// New makes an empty table.
 	New func() state.Table
-	// Command makes a random command, as it stands in an operation's data.
+	// Command makes a random command, as it stands in an operation's data; r is of
+	// math/rand/v2.
 	// Half of them or more should be such that the table does them: few names,
 	// and what earlier commands have made. seen are the last replies, for those
 	// commands that need something of an answer.
 	Command func(r *rand.Rand, seen []state.Reply) []byte
+	// Recorded gives what of a reply its encoding holds; nil: all of it, or what
+	// the table Keeps.
+	Recorded func(state.Reply) state.Reply
 	// Alone says that the table refuses every group.
 	Alone bool
 	// Step is the mean cluster time between two entries; 0: 1 s.
@@ -47,11 +51,18 @@ func (c Config) withDefaults() Config {
 
 func (c Config) tables() []state.Table { return []state.Table{c.New()} }
 
-// Run puts a table to the test: the same commands give the same replies,
-// events and snapshots on every copy, also on one that is restarted midway; a
-// group is done as a whole or not at all; frozen views stay; Check changes nothing; Due and Tick agree; commands,
-// replies and snapshots survive their encoding, and a cut snapshot is refused.
+// Run puts a table to the test: the same commands give the same replies, events
+// and snapshots on every copy, also on one that is restarted midway; a group is
+// done as a whole or not at all, and only if its operations could be done one
+// after the other; frozen views stay; Check changes nothing, and the
+// operation's data stays as it is; Due and Tick agree; commands, replies and
+// snapshots survive their encoding; what is no command is refused; a snapshot
+// replaces all that a table held, and a cut one is refused and changes nothing.
+// Replies are compared by reflect.DeepEqual.
 func Run(t *testing.T, c Config) {
+	if c.New == nil || c.Command == nil {
+		t.Fatal("statetest.Config: New and Command are needed")
+	}
 	c = c.withDefaults()
 	for name, test := range map[string]func(*testing.T, Config, uint64){
 		"CopiesAgree":                testCopiesAgree,
@@ -62,6 +73,7 @@ func Run(t *testing.T, c Config) {
 		"CommandSurvivesItsEncoding": testCommandCodec,
 		"ReplySurvivesItsEncoding":   testReplyCodec,
 		"CutSnapshotIsRefused":       testCutSnapshot,
+		"DamagedCommandIsRefused":    testDamagedCommand,
 		"DamagedSnapshotIsHarmless":  testDamagedSnapshot,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,14 +199,16 @@ func testCopiesAgree(t *testing.T, c Config, seed uint64) {
 // testGroups: the time of a group has come before it, so that only its commands
 // change anything.
 func testGroups(t *testing.T, c Config, seed uint64) {
-	var table state.Table
-	r := NewReplica(t, func() []state.Table { table = c.New(); return []state.Table{table} })
+	table, old := c.New(), c.New() // old is as table was before a group
+	r := NewReplica(t, func() []state.Table { return []state.Table{table} })
+	other := NewReplica(t, func() []state.Table { return []state.Table{old} })
 	l := newLoad(c, seed)
 	done := 0
 	for range c.Entries {
 		e := l.entry(table.ID())
 		l.learn(r.Apply(e))
-		before, revision, published := content(t, table), r.State.Revision(), len(r.Events)
+		before, snapshot := content(t, table), r.Snapshot()
+		revision, published := r.State.Revision(), len(r.Events)
 		op := l.group(table.ID())
 		results := r.Do(e.Stamp, op)
 		if len(results) != 1 {
@@ -208,6 +222,10 @@ func testGroups(t *testing.T, c Config, seed uint64) {
 			continue
 		}
 		done++
+		if err := other.Restore(snapshot); err != nil {
+			t.Fatalf("cannot restore a snapshot: %v", err)
+		}
+		oneByOne(t, old, state.Turn{Revision: revision, Now: e.Stamp, Wall: e.Wall}, op.Group)
 		group := results[0].Reply.(state.GroupReply)
 		if len(group) != len(op.Group) {
 			t.Fatalf("%d replies to a group of %d", len(group), len(op.Group))
@@ -273,11 +291,22 @@ func testReplyCodec(t *testing.T, c Config, seed uint64) {
 				if err != nil {
 					t.Fatalf("cannot decode the reply %+v: %v", reply, err)
 				}
-				if again := table.AppendReply(nil, back); !bytes.Equal(b, again) {
+				if again := table.AppendReply(nil, back); !bytes.Equal(b, again) || !reflect.DeepEqual(c.recorded(table, reply), back) {
 					t.Fatalf("the reply %+v comes back as %+v", reply, back)
 				}
 			}
 		}
 		l.learn(results)
 	}
+}
+
+// recorded is what of a reply has an encoding.
+func (c Config) recorded(table state.Table, r state.Reply) state.Reply {
+	if c.Recorded != nil {
+		return c.Recorded(r)
+	}
+	if k, is := table.(state.Keeper); is {
+		return k.Keep(r)
+	}
+	return r
 }

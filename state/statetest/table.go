@@ -31,6 +31,7 @@ func (d *driven) step() {
 	d.turn.Now = d.turn.Now.Add(time.Duration(d.l.r.Int64N(int64(d.l.c.Step) + 1)))
 	d.turn.Wall = Wall(d.turn.Now)
 	data := d.l.c.Command(d.l.r, d.l.seen)
+	before := bytes.Clone(data)
 	d.Lock()
 	defer d.Unlock()
 	c, err := d.check(data)
@@ -39,6 +40,9 @@ func (d *driven) step() {
 	}
 	d.turn.Next()
 	d.l.learn([]state.Result{{Reply: d.Apply(&d.turn, c)}})
+	if !bytes.Equal(data, before) {
+		d.t.Fatal("the table has changed the operation's data")
+	}
 }
 
 // check decodes data and reports whether the command can be done now. The lock
@@ -49,6 +53,28 @@ func (d *driven) check(data []byte) (state.Command, error) {
 		return nil, err
 	}
 	return c, d.Check(d.turn.Now, c)
+}
+
+// oneByOne does what a group did on a table as it was before, and fails where an
+// operation is one that Check refuses once those before it are done.
+func oneByOne(t *testing.T, table state.Table, turn state.Turn, group []state.Part) {
+	d := &driven{Table: table, t: t, turn: turn}
+	d.turn.Table = table.ID()
+	d.Lock()
+	defer d.Unlock()
+	for i, p := range group {
+		c, err := d.check(p.Data)
+		if err != nil {
+			t.Fatalf("a group was done whose operation %d cannot be done after those before it: the table needs a CheckGroup (state.Grouper) that sees that: %v", i+1, err)
+		}
+		if idler, is := table.(state.Idler); is {
+			if _, idle := idler.Idle(c); idle {
+				continue
+			}
+		}
+		d.turn.Next()
+		d.Apply(&d.turn, c)
+	}
 }
 
 // content is what a view of now writes.
@@ -70,9 +96,13 @@ func content(t *testing.T, table state.Table) []byte {
 // restored gives another table with what b holds.
 func restored(c Config, b []byte) (state.Table, error) {
 	table := c.New()
+	return table, restore(table, b)
+}
+
+func restore(table state.Table, b []byte) error {
 	table.Lock()
 	defer table.Unlock()
-	return table, table.Restore(table.Version(), bytes.NewReader(b))
+	return table.Restore(table.Version(), bytes.NewReader(b))
 }
 
 func testCheckChangesNothing(t *testing.T, c Config, seed uint64) {
@@ -184,14 +214,28 @@ func testCutSnapshot(t *testing.T, c Config, seed uint64) {
 	if !bytes.Equal(content(t, back), whole) {
 		t.Fatal("what is restored is not what was written")
 	}
+	other := newDriven(t, c, seed+1<<32)
+	for range c.Entries / 2 {
+		other.step()
+	}
+	before := other.content()
 	for range 100 {
 		n := d.l.r.IntN(len(whole))
-		if _, err := restored(c, whole[:n]); err == nil {
+		if err := restore(other.Table, whole[:n]); err == nil {
 			t.Fatalf("%d of %d bytes are taken for a whole table", n, len(whole))
 		}
+		if !bytes.Equal(other.content(), before) {
+			t.Fatal("a Restore that has failed has changed the table")
+		}
 	}
-	if _, err := restored(c, append(bytes.Clone(whole), 0)); err == nil {
+	if err := restore(other.Table, append(bytes.Clone(whole), 0)); err == nil {
 		t.Fatal("a byte after the end is not noticed")
+	}
+	if err := restore(other.Table, whole); err != nil {
+		t.Fatalf("cannot restore a view into a table that is not empty: %v", err)
+	}
+	if !bytes.Equal(other.content(), whole) {
+		t.Fatal("a Restore has left some of what the table held before")
 	}
 }
 
@@ -216,11 +260,45 @@ func restoreFlipped(c Config, r *rand.Rand, whole []byte) (err error) {
 			err = fmt.Errorf("restoring a damaged view panics: %v", p)
 		}
 	}()
-	b := bytes.Clone(whole)
-	b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+	b := flipped(r, whole)
 	table := c.New()
 	table.Lock()
 	defer table.Unlock()
 	_ = table.Restore(table.Version(), io.LimitReader(bytes.NewReader(b), int64(len(b))))
 	return nil
+}
+
+// flipped gives a copy with one bit changed.
+func flipped(r *rand.Rand, b []byte) []byte {
+	b = bytes.Clone(b)
+	if len(b) > 0 {
+		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+	}
+	return b
+}
+
+// testDamagedCommand: Decode gets whatever a caller has sent.
+func testDamagedCommand(t *testing.T, c Config, seed uint64) {
+	d := newDriven(t, c, seed)
+	for range c.Entries {
+		d.step()
+		data := d.l.c.Command(d.l.r, d.l.seen)
+		for _, bad := range [][]byte{data[:d.l.r.IntN(len(data)+1)], flipped(d.l.r, data), nil} {
+			if err := d.checkDamaged(bad); err != nil && interrex.KindOf(err) == "" {
+				t.Fatalf("the command %x: a refusal is an *interrex.Error, not %T: %v", bad, err, err)
+			}
+		}
+	}
+}
+
+func (d *driven) checkDamaged(data []byte) error {
+	d.Lock()
+	defer d.Unlock()
+	defer func() {
+		if p := recover(); p != nil {
+			d.t.Errorf("Decode or Check of the command %x panics: %v", data, p)
+		}
+	}()
+	_, err := d.check(data)
+	return err
 }

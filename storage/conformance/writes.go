@@ -1,8 +1,10 @@
 package conformance
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"testing"
 
@@ -48,11 +50,13 @@ func testRead(t *testing.T, c Config) {
 	t.Run("unknown consistency", func(t *testing.T) {
 		s := c.New(t)
 		written := write(t, s, make(typeAv1, tenancyDefault, "web"))
-		if _, err := s.Read(bounded(t), 7, written.ID); !errors.Is(err, storage.ErrInconsistent) {
-			t.Errorf("read: %v", err)
-		}
-		if _, err := s.List(bounded(t), 7, storage.UnversionedTypeFrom(typeAv1), tenancyDefault, ""); !errors.Is(err, storage.ErrInconsistent) {
-			t.Errorf("list: %v", err)
+		for _, unknown := range []storage.ReadConsistency{-1, 7} {
+			if _, err := s.Read(bounded(t), unknown, written.ID); !errors.Is(err, storage.ErrInconsistent) {
+				t.Errorf("read: %v", err)
+			}
+			if _, err := s.List(bounded(t), unknown, storage.UnversionedTypeFrom(typeAv1), tenancyDefault, ""); !errors.Is(err, storage.ErrInconsistent) {
+				t.Errorf("list: %v", err)
+			}
 		}
 	})
 	t.Run("what is returned is the caller's", func(t *testing.T) {
@@ -62,8 +66,12 @@ func testRead(t *testing.T, c Config) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got.Metadata["made-by"], got.Data.Value[0] = "somebody else", 'z'
-		settle(t, storage.StrongConsistency, func() error { return reads(t, s, storage.StrongConsistency, written.ID, written) })
+		want := written
+		want.Metadata, want.Data.Value = maps.Clone(written.Metadata), bytes.Clone(written.Data.Value)
+		for _, res := range []interrex.Resource{written, got} {
+			res.Metadata["made-by"], res.Data.Value[0] = "somebody else", 'z'
+		}
+		settle(t, storage.StrongConsistency, func() error { return reads(t, s, storage.StrongConsistency, written.ID, want) })
 	})
 }
 
