@@ -119,7 +119,8 @@ func (t *Transport) greet(conn *tls.Conn, id, protocol string) (*inlet, Hello, e
 	if err != nil {
 		return nil, Hello{}, err
 	}
-	peer := theirs.Hello.completed(conn.RemoteAddr())
+	met := seenAt(conn.RemoteAddr(), *theirs.Hello)
+	peer := met.hello()
 	in, reason := t.decide(id, peer, protocol)
 	self := t.self()
 	answer := greeting{Hello: &self}
@@ -140,7 +141,7 @@ func (t *Transport) greet(conn *tls.Conn, id, protocol string) (*inlet, Hello, e
 		t.heed(peer, nil, verdict)
 		return nil, peer, fmt.Errorf("it refuses us: %s", verdict.Refused)
 	}
-	return in, peer, t.learn(peer, verdict.You)
+	return in, peer, t.learn(met, verdict.You)
 }
 
 func (t *Transport) decide(id string, peer Hello, protocol string) (*inlet, error) {

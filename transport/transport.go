@@ -32,9 +32,10 @@ type Transport struct {
 	conns    sync.WaitGroup // goroutines of incoming connections
 
 	meeting sync.WaitGroup // dials of the meetLoop
+	news    pace           // of the meetLoop alone
 
 	mu       sync.Mutex
-	dialling map[string]bool // addresses that the meetLoop dials now
+	dialling map[string]bool // addresses that the meetLoop dials now; true: and then again
 	raft     *RaftTransport  // the one that lives
 	api      *inlet
 	open     map[net.Conn]struct{} // incoming TCP connections
@@ -56,7 +57,7 @@ func New(config Config) (*Transport, error) {
 		cancel:   cancel,
 		config:   config,
 		instance: rand.Text(),
-		book:     newBook(config.Peers),
+		book:     newBook(config.ID, config.Peers),
 		contacts: contacts{heard: map[string]*heard{}, failed: map[string]attempt{}},
 		began:    config.Clock.Now(),
 		refusals: refusals{clock: config.Clock, logger: config.Logger},
@@ -215,12 +216,13 @@ func (t *Transport) check(certID string, peer Hello) error {
 
 // learn remembers an agent that was let in, and tells raft's life what that
 // remembers of it.
-func (t *Transport) learn(peer Hello, told *Remembered) error {
+func (t *Transport) learn(met meeting, told *Remembered) error {
+	peer := met.hello()
 	if err := t.meet(peer, told); err != nil {
 		return err
 	}
 	t.hear(t.contacts.of(peer.ID))
-	if !t.book.learn(t.config.ID, peer) {
+	if !t.book.learn(met) {
 		return nil
 	}
 	t.config.Logger.Debugf("met %s at %s", peer.ID, peer.ClusterAddress)
