@@ -18,13 +18,16 @@ type meeting struct {
 	// host completes its addresses, and port the cluster address: those of the
 	// connection. port is empty where the other agent has dialled.
 	host, port string
+	from       string // the host at the other end
 	// dialled reports whether this agent has reached the other there, and no dial
 	// has failed since.
 	dialled bool
 }
 
 // seenAt is a meeting with an agent that has dialled.
-func seenAt(remote net.Addr, said Hello) meeting { return meeting{said: said, host: hostOf(remote)} }
+func seenAt(remote net.Addr, said Hello) meeting {
+	return meeting{said: said, host: hostOf(remote), from: hostOf(remote)}
+}
 
 // dialledAt is a meeting with an agent that was dialled.
 func dialledAt(address string, remote net.Addr, said Hello) meeting {
@@ -158,6 +161,19 @@ func (b *book) address(id string) string {
 		return cmp.Or(m.hello().ClusterAddress, b.given[id])
 	}
 	return cmp.Or(b.hearsay()[id], b.given[id])
+}
+
+// metAt reports whether an agent is, or has come from, a host.
+func (b *book) metAt(host string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.met {
+		at, _, _ := net.SplitHostPort(m.hello().ClusterAddress)
+		if host == m.from || host == at {
+			return true
+		}
+	}
+	return false
 }
 
 // idAt returns the agent that was reached, or is said to be, at an address, ""

@@ -137,14 +137,14 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*
 		return nil, Hello{}, refusedTLS(err)
 	}
 	met := dialledAt(to.address, raw.RemoteAddr(), *theirs.Hello)
-	if err := t.conclude(conn, certID, met, theirs); err != nil {
+	if err := t.conclude(conn, certID, met, theirs, to.protocol); err != nil {
 		return nil, Hello{}, err
 	}
 	return conn, met.hello(), nil
 }
 
 // conclude gives our verdict to the other end, unless it has refused already.
-func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs greeting) error {
+func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs greeting, protocol string) error {
 	peer := met.hello()
 	reason := t.check(certID, peer)
 	if errors.Is(reason, errMyself) {
@@ -160,7 +160,7 @@ func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs g
 	}
 	var verdict greeting
 	if reason == nil {
-		verdict.You, reason = t.memory.compare(peer)
+		verdict.You, reason = t.recall(peer)
 	}
 	if reason != nil {
 		verdict.Refused = reason.Error()
@@ -171,13 +171,13 @@ func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs g
 	if reason != nil {
 		return &refusedError{"we refuse it: " + reason.Error(), true}
 	}
-	return t.learn(met, theirs.You)
+	return t.learn(met, theirs.You, protocol)
 }
 
 // heed tells raft's life what an agent that refuses this one remembers of it, if
 // that agent may be talked to.
 func (t *Transport) heed(peer Hello, reason error, theirs greeting) {
-	if l := t.life(); l != nil && reason == nil && theirs.You != nil {
+	if l := t.life(); l != nil && reason == nil && theirs.You != nil && l.OpenTo(peer) == nil {
 		_ = l.Met(peer, theirs.You) // the refusal goes before
 	}
 }

@@ -158,14 +158,14 @@ func TestNewsOfAnAgentIsPassedOnAtOnce(t *testing.T) {
 		}
 	}
 	hello := Hello{ID: "b", ClusterAddress: "10.0.0.2:7401"}
-	if tr.learn(meeting{said: hello}, nil); !told() {
+	if tr.learn(meeting{said: hello}, nil, protocolHello); !told() {
 		t.Error("an agent that was met for the first time is no news")
 	}
-	if tr.learn(meeting{said: hello}, nil); told() {
+	if tr.learn(meeting{said: hello}, nil, protocolHello); told() {
 		t.Error("what was known is news")
 	}
 	hello.ClusterAddress = "10.0.0.3:7401"
-	if tr.learn(meeting{said: hello}, nil); !told() {
+	if tr.learn(meeting{said: hello}, nil, protocolHello); !told() {
 		t.Error("an agent that has moved is no news")
 	}
 }

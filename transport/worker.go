@@ -80,7 +80,7 @@ func (t *Transport) loop() error {
 func (t *Transport) stop() {
 	t.mu.Lock()
 	live, api := t.raft, t.api
-	for c := range t.open {
+	for c := range t.incoming {
 		_ = c.Close()
 	}
 	t.mu.Unlock()
@@ -255,12 +255,12 @@ func (t *Transport) track(c net.Conn) bool {
 	if t.ctx.Err() != nil {
 		return false
 	}
-	t.open[c] = struct{}{}
+	t.incoming[c] = struct{}{}
 	return true
 }
 
 func (t *Transport) untrack(c net.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.open, c)
+	delete(t.incoming, c)
 }
