@@ -50,22 +50,54 @@ func (r *rules) Log() transport.LogState {
 	}
 }
 
+// OpenTo implements transport.Life: raft is open to the members in its newest
+// configuration, which has those that are being added. Their incarnations are
+// the transport's owner's to check. A log without any configuration is that of
+// an agent that waits for a leader to take it in, whom it cannot know: it is
+// open to all that were let in.
+func (r *rules) OpenTo(peer transport.Hello) error {
+	running := r.raft.Load()
+	if running == nil {
+		return fmt.Errorf("raft is starting on %s %w", r.cfg.LocalID, transport.ErrNotNow)
+	}
+	var ids []string
+	for _, s := range running.GetConfiguration().Configuration().Servers {
+		if string(s.ID) == peer.ID {
+			return nil
+		}
+		ids = append(ids, string(s.ID))
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return fmt.Errorf("raft on %s is open only to the members of its cluster (%s): agent %s is not one of them", r.cfg.LocalID, strings.Join(ids, ", "), peer.ID)
+}
+
 // Met implements transport.Life: what another agent has heard of this one, and
 // this disk does not know, was on another disk, or on this one later.
 func (r *rules) Met(peer transport.Hello, told *transport.Remembered) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if told != nil {
-		if term := r.dir.Term(); told.Term > term && r.older == nil {
-			r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: give it an empty directory and take it in anew, or bring back the newest copy", peer.ID, told.Term, term)
-			r.cfg.Logger.Errorf("%v", r.older)
-		}
+		r.checkTerm(peer.ID, told.Term)
+		// Without the lock: this waits for the disk.
 		if err := r.dir.Promise(raftdir.Position(told.Stored), told.In); err != nil {
 			return err
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.met[peer.ID] = true
 	return nil
+}
+
+// checkTerm finds out that this disk is an older one by the greatest term in
+// which another agent has heard this one.
+func (r *rules) checkTerm(peer string, heard uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if term := r.dir.Term(); heard > term && r.older == nil {
+		r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: give it an empty directory and take it in anew, or bring back the newest copy", peer, heard, term)
+		r.cfg.Logger.Errorf("%v", r.older)
+	}
 }
 
 // silent says why this agent takes part in nothing; nil: it does.
@@ -98,16 +130,21 @@ func (r *rules) unmet(members raft.Configuration) (ids []string) {
 // settle ends the silence of a copied directory once every member was met, and
 // nobody knows of more than it has.
 func (r *rules) settle(members raft.Configuration) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.dir.Copied() || r.older != nil || len(members.Servers) == 0 || len(r.unmet(members)) > 0 {
+	if !r.knowsAll(members) {
 		return nil
 	}
+	// Without the lock: this waits for the disk.
 	if err := r.dir.Trust(); err != nil {
 		return err
 	}
 	r.cfg.Logger.Infof("the directory %s was copied or moved; every other member was met, and it takes part again", r.cfg.StorageDir)
 	return nil
+}
+
+func (r *rules) knowsAll(members raft.Configuration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dir.Copied() && r.older == nil && len(members.Servers) > 0 && len(r.unmet(members)) == 0
 }
 
 // MaySend implements transport.Life: nothing leaves an agent whose disk has

@@ -64,6 +64,7 @@ func (l lifeOf) Progress() (applied, term uint64) {
 	return 0, 0
 }
 func (lifeOf) Log() LogState                 { return LogState{} }
+func (lifeOf) OpenTo(Hello) error            { return nil }
 func (lifeOf) MaySend(any) error             { return nil }
 func (lifeOf) Met(Hello, *Remembered) error  { return nil }
 func (lifeOf) Answer(any) (any, error, bool) { return nil, nil, false }
@@ -73,6 +74,7 @@ type at struct{ applied, term uint64 }
 
 func (a at) Progress() (applied, term uint64) { return a.applied, a.term }
 func (at) Log() LogState                      { return LogState{} }
+func (at) OpenTo(Hello) error                 { return nil }
 func (at) MaySend(any) error                  { return nil }
 func (at) Met(Hello, *Remembered) error       { return nil }
 func (at) Answer(any) (any, error, bool)      { return nil, nil, false }
