@@ -392,3 +392,104 @@ func TestASnapshotThatComesAgainIsNotInstalled(t *testing.T) {
 	late.catchesUp(first)
 	stopAll(all)
 }
+
+func TestWhatBecomesOfALeadersSnapshot(t *testing.T) {
+	first, rest, _, all := snapshotCluster(t)
+	first.write(5)
+	for _, r := range rest {
+		r.catchesUp(first)
+	}
+	first.mute.Store(true) // entries that are stored, and not applied
+	for i := range 5 {
+		first.w.life.raft.Apply(first.entry(fmt.Sprint("stored", i)), 0)
+	}
+	rules, dir := first.w.life.rules, first.w.life.dir
+	applied, term := first.w.life.raft.AppliedIndex(), dir.Term()
+	first.until("its entries", func() bool { last, _ := dir.LastIndex(); return last >= applied+5 })
+	last, _ := dir.LastIndex()
+	for _, c := range []struct {
+		name               string
+		index, of, request uint64
+		taken, refused     bool
+	}{
+		{"applied", applied, term, term, true, false},
+		{"applied, of a leader to come", applied, term, term + 1, true, false},
+		{"stored", last, term, term, true, false},
+		{"ahead", last + 1, term, term, false, false},
+		{"of an old leader", applied, term, term - 1, false, false},
+		{"another entry stands there", last, term + 1, term + 1, false, true},
+	} {
+		response, err, answered := rules.Answer(&raft.InstallSnapshotRequest{Term: c.request, LastLogIndex: c.index, LastLogTerm: c.of})
+		if answered != (c.taken || c.refused) || errors.Is(err, ErrConflict) != c.refused {
+			t.Errorf("%s: answered %v, %v", c.name, answered, err)
+		}
+		if c.taken {
+			if r := response.(*raft.InstallSnapshotResponse); !r.Success || r.Term != term {
+				t.Errorf("%s: %+v", c.name, r)
+			}
+		}
+	}
+	if err := first.w.Wait(); !errors.Is(err, ErrConflict) {
+		t.Errorf("after a conflict its life ends with %v", err)
+	}
+	delete(all, first.name())
+	stopAll(all)
+}
+
+// Raft may have been storing entries while a snapshot was looked at.
+func TestASnapshotIsNotInstalledOverALogThatReachesIt(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	a.put(w, "one")
+	l := w.life
+	last, term := l.raft.AppliedIndex(), l.dir.Term()
+	create := func(index uint64) error {
+		sink, err := l.snapshots.Create(raft.SnapshotVersionMax, index, term, raft.Configuration{}, 0, l.transport)
+		if err == nil {
+			err = sink.Cancel()
+		}
+		return err
+	}
+	if err := create(last); err != nil {
+		t.Errorf("raft's own: %v", err)
+	}
+	for index, installed := range map[uint64]bool{last - 1: false, last: false, last + 100: true} {
+		answered := l.rules.Handing(&raft.InstallSnapshotRequest{Term: term, LastLogIndex: index, LastLogTerm: term})
+		if err := create(index); (err == nil) != installed {
+			t.Errorf("a leader's of %d, where the log ends at %d: %v", index, last, err)
+		}
+		answered()
+		if err := create(index); err != nil {
+			t.Errorf("raft's own, after that: %v", err)
+		}
+	}
+	a.stop(w)
+}
+
+func TestWhatStandsForAnEntryIsNotSent(t *testing.T) {
+	first, rest, lines, all := snapshotCluster(t)
+	late := rest[0]
+	late.stop(late.w)
+	first.write(20)
+	first.compact()
+	offers := recorded(lines[first], late.name())
+	late.restart()
+	at := taken(t, offers).request.LastLogIndex
+	first.write(3)
+	late.catchesUp(first)
+	var entries []*raft.Log
+	for _, index := range []uint64{at, at + 1} {
+		entry := new(raft.Log)
+		if err := late.w.life.dir.GetLog(index, entry); err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, entry)
+	}
+	for from, allowed := range []bool{false, true} {
+		if err := late.w.life.rules.MaySend(&raft.AppendEntriesRequest{Entries: entries[from:]}); (err == nil) != allowed {
+			t.Errorf("from entry %d on: %v", entries[from].Index, err)
+		}
+	}
+	stopAll(all)
+}
