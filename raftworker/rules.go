@@ -23,22 +23,21 @@ type rules struct {
 	life string
 	raft *atomic.Pointer[raft.Raft] // nil in it: raft does not run yet
 
+	offers   offers
+	coming   atomic.Pointer[raftdir.Position] // the leader's snapshot that raft has been given; nil: none
+	conflict chan struct{}                    // of capacity 1: this life must end, so that the log can be cut
+	cut      atomic.Pointer[raftdir.Position] // the snapshot that conflicts with the log; nil: none
+
 	mu    sync.Mutex
 	met   map[string]bool // whom this life has met, by ID
 	older error           // this disk is an older copy
 }
 
 func newRules(cfg Config, dir *raftdir.Directory, running *atomic.Pointer[raft.Raft]) *rules {
-	return &rules{cfg: cfg, dir: dir, life: rand.Text(), raft: running, met: map[string]bool{}}
-}
-
-// Progress implements transport.Life.
-func (r *rules) Progress() (applied, term uint64) {
-	running := r.raft.Load()
-	if running == nil {
-		return 0, 0
+	return &rules{
+		cfg: cfg, dir: dir, life: rand.Text(), raft: running, met: map[string]bool{},
+		offers: offers{clock: cfg.Clock, logger: cfg.Logger}, conflict: make(chan struct{}, 1),
 	}
-	return running.AppliedIndex(), running.CurrentTerm()
 }
 
 // Log implements transport.Life.
@@ -148,12 +147,17 @@ func (r *rules) knowsAll(members raft.Configuration) bool {
 }
 
 // MaySend implements transport.Life: nothing leaves an agent whose disk has
-// failed or is an older one, and one that must not lead asks for no votes.
+// failed or is an older one, one that must not lead asks for no votes, and what
+// only stands for an entry is not sent as one.
 func (r *rules) MaySend(request any) error {
 	if err := r.cutOff(); err != nil {
 		return err
 	}
-	switch request.(type) {
+	switch request := request.(type) {
+	case *raft.AppendEntriesRequest:
+		if slices.ContainsFunc(request.Entries, raftdir.StandsIn) {
+			return errors.New("an entry has left the log while it was to be sent")
+		}
 	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest:
 		if err := r.unfit(); err != nil {
 			return fmt.Errorf("this agent does not stand for election: %w", err)
@@ -173,6 +177,10 @@ func (r *rules) Answer(request any) (response any, err error, answered bool) {
 		return nil, err, true
 	}
 	switch request := request.(type) {
+	case *raft.AppendEntriesRequest:
+		return r.answerAppend(request)
+	case *raft.InstallSnapshotRequest:
+		return r.answerSnapshot(request)
 	case *raft.RequestVoteRequest:
 		if r.behindFloor(request.LastLogTerm, request.LastLogIndex) {
 			return &raft.RequestVoteResponse{RPCHeader: r.header(), Term: r.dir.Term()}, nil, true
@@ -187,6 +195,17 @@ func (r *rules) Answer(request any) (response any, err error, answered bool) {
 		}
 	}
 	return nil, nil, false
+}
+
+// Handing implements transport.Life.
+func (r *rules) Handing(request any) (answered func()) {
+	switch request := request.(type) {
+	case *raft.AppendEntriesRequest:
+		return r.handAppend(request)
+	case *raft.InstallSnapshotRequest:
+		return r.handSnapshot(request)
+	}
+	return nil
 }
 
 // behindFloor reports whether a candidate's log lacks what this agent in
