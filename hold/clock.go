@@ -8,9 +8,3 @@ type Clock interface {
 	// go on while the machine sleeps.
 	Now() time.Duration
 }
-
-// monotonic is the clock where no better one is there: Go's own, which stands
-// still while the machine sleeps.
-type monotonic struct{ start time.Time }
-
-func (c monotonic) Now() time.Duration { return time.Since(c.start) }
