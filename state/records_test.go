@@ -342,6 +342,7 @@ type requests struct {
 	made    int // names, ids and texts
 	recent  []ask
 	old     []ask
+	last    map[modelKey]ask // done under each name
 	tokens  []interrex.Revision
 	// pace is how fast time goes.
 	pace int
@@ -353,7 +354,7 @@ type namedClient struct {
 }
 
 func newRequests(rnd *rand.Rand, m *model) *requests {
-	l := &requests{rnd: rnd, model: m, pace: rnd.IntN(3)}
+	l := &requests{rnd: rnd, model: m, pace: rnd.IntN(3), last: map[modelKey]ask{}}
 	for range 1 + rnd.IntN(3)*rnd.IntN(60) + rnd.IntN(6) {
 		l.clients = append(l.clients, l.newClient())
 	}
@@ -453,6 +454,8 @@ func (l *requests) operation() ask {
 	switch n := l.rnd.IntN(100); {
 	case n < 30 && len(l.recent) > 0:
 		return l.again()
+	case n < 33:
+		return l.nudge()
 	case n < 75:
 		return l.numbered()
 	case n < 90:
@@ -492,7 +495,7 @@ func (l *requests) numbered() ask {
 		c.next++
 	}
 	if l.chance(2) && c.next > c.mark {
-		c.mark += uint64(l.rnd.IntN(int(min(c.next-c.mark, 4))))
+		c.mark += uint64(l.rnd.IntN(int(min(c.next-c.mark, 6))))
 	}
 	q.caller, q.id, q.mark = c.caller, fmt.Sprint(c.name, ".", number), c.mark
 	switch l.rnd.IntN(50) {
@@ -546,6 +549,31 @@ func (l *requests) again() ask {
 	for i := range q.acts {
 		q.acts[i].minted = strings.Repeat("m", l.rnd.IntN(3)) // each attempt mints anew
 	}
+	return q
+}
+
+// nudge repeats a request of the name that is idle longest, with another mark:
+// a mark that rises where nothing is written.
+func (l *requests) nudge() ask {
+	var idle modelKey
+	for k, n := range l.model.records.names {
+		if _, known := l.last[k]; !known {
+			continue
+		}
+		at := state.Time(math.MaxInt64)
+		if o := l.model.records.names[idle]; o != nil {
+			at = o.last
+		}
+		if n.last < at || n.last == at && k.caller+k.text < idle.caller+idle.text {
+			idle = k
+		}
+	}
+	q, found := l.last[idle]
+	if !found {
+		return l.numbered()
+	}
+	_, number, _ := q.named()
+	q.mark = max(q.mark, number-min(number, uint64(l.rnd.IntN(3))))
 	return q
 }
 
@@ -668,6 +696,9 @@ func (l *requests) learn(q ask, a answer) {
 	}
 	if q.id == "" {
 		return
+	}
+	if name, _, is := q.named(); is && a.kind == "" {
+		l.last[modelKey{q.caller, name}] = q
 	}
 	if len(l.recent) == 60 {
 		// Some are asked again much later.
