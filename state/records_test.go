@@ -2,12 +2,14 @@ package state_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -208,6 +210,7 @@ func (w *recordWorld) freeze() {
 	}
 	w.frozen = append(w.frozen, &frozen{f, c.index, w.model.records.clone(), maps.Clone(w.model.settings)})
 	w.snapshots++
+	w.load.frozen = w.rnd.IntN(2) == 0
 }
 
 // write writes a frozen snapshot, and restores it into a replica, which goes
@@ -344,8 +347,8 @@ type requests struct {
 	old     []ask
 	last    map[modelKey]ask // done under each name
 	tokens  []interrex.Revision
-	// pace is how fast time goes.
-	pace int
+	pace    int  // how fast time goes
+	frozen  bool // a snapshot has just been frozen: what is written next is copied
 }
 
 type namedClient struct {
@@ -451,6 +454,10 @@ func (l *requests) limits() map[string]string {
 
 // operation makes one operation. It changes nothing of what a model holds.
 func (l *requests) operation() ask {
+	if l.frozen {
+		l.frozen = false
+		return l.nudge()
+	}
 	switch n := l.rnd.IntN(100); {
 	case n < 30 && len(l.recent) > 0:
 		return l.again()
@@ -552,25 +559,25 @@ func (l *requests) again() ask {
 	return q
 }
 
-// nudge repeats a request of the name that is idle longest, with another mark:
-// a mark that rises where nothing is written.
+// nudge repeats a request of the name that was written first or last, with
+// another mark: a mark that rises where nothing is written.
 func (l *requests) nudge() ask {
-	var idle modelKey
-	for k, n := range l.model.records.names {
-		if _, known := l.last[k]; !known {
-			continue
-		}
-		at := state.Time(math.MaxInt64)
-		if o := l.model.records.names[idle]; o != nil {
-			at = o.last
-		}
-		if n.last < at || n.last == at && k.caller+k.text < idle.caller+idle.text {
-			idle = k
+	var all []modelKey
+	for k := range l.model.records.names {
+		if _, known := l.last[k]; known {
+			all = append(all, k)
 		}
 	}
-	q, found := l.last[idle]
-	if !found {
+	if len(all) == 0 {
 		return l.numbered()
+	}
+	slices.SortFunc(all, func(a, b modelKey) int {
+		names := l.model.records.names
+		return cmp.Or(cmp.Compare(names[a].last, names[b].last), cmp.Compare(a.caller, b.caller), cmp.Compare(a.text, b.text))
+	})
+	q := l.last[all[0]]
+	if l.chance(2) {
+		q = l.last[all[len(all)-1]]
 	}
 	_, number, _ := q.named()
 	q.mark = max(q.mark, number-min(number, uint64(l.rnd.IntN(3))))
