@@ -44,12 +44,18 @@ func TestRecordsAreAsTheirModelSays(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", all)
+	if c := &all; seeds >= 12 && (c.done == 0 || c.replayed == 0 || c.belowMark == 0 || c.overloaded == 0 || c.otherContent == 0 ||
+		c.overGrants == 0 || c.unfenced == 0 || c.retired == 0 || c.restores == 0 || c.hours < 24 || c.named < 30) {
+		t.Error("that shows little")
+	}
 }
 
 // counts say that a run was about something.
 type counts struct {
-	operations, done, replayed, belowMark, overloaded, otherContent, overGrants int
-	snapshots, restores, named, singles, hours                                  int
+	operations, done, replayed, belowMark, overloaded, otherContent, overGrants, unfenced, retired int
+
+	snapshots, restores, hours int
+	named, singles             int // at most, at once
 }
 
 const recordOperations = 2500 // of one seed
@@ -311,6 +317,10 @@ func (w *recordWorld) note(asks []ask, answers []answer) {
 			w.overloaded++
 		case a.kind == interrex.KindInvalid:
 			w.otherContent++
+		case a.kind == interrex.KindNotHeld && asks[i].fence != "":
+			w.unfenced++
+		case a.kind == "" && asks[i].retire != "":
+			w.retired++
 		case a.kind == "":
 			w.done++
 		}
@@ -329,6 +339,8 @@ func (w *recordWorld) add(all *counts) {
 	all.overloaded += c.overloaded
 	all.otherContent += c.otherContent
 	all.overGrants += c.overGrants
+	all.unfenced += c.unfenced
+	all.retired += c.retired
 	all.snapshots += c.snapshots
 	all.restores += c.restores
 	all.named = max(all.named, c.named)
@@ -358,7 +370,11 @@ type namedClient struct {
 
 func newRequests(rnd *rand.Rand, m *model) *requests {
 	l := &requests{rnd: rnd, model: m, pace: rnd.IntN(3), last: map[modelKey]ask{}}
-	for range 1 + rnd.IntN(3)*rnd.IntN(60) + rnd.IntN(6) {
+	clients := 1 + rnd.IntN(3)*rnd.IntN(60) + rnd.IntN(6)
+	if l.chance(6) {
+		clients = 1000
+	}
+	for range clients {
 		l.clients = append(l.clients, l.newClient())
 	}
 	return l
@@ -438,7 +454,7 @@ func (l *requests) edge() state.Time {
 func (l *requests) limits() map[string]string {
 	all := map[string][]string{
 		"requests.window":     {"1", "3", "7", "16", "", ""},
-		"requests.names":      {"2", "20", "60", "200", "", ""},
+		"requests.names":      {"2", "20", "60", "300", "", ""},
 		"requests.name-age":   {"1m", "1h", "24h", "48h", "", ""},
 		"requests.records":    {"1", "4", "20", "100", ""},
 		"requests.record-age": {"1s", "1m", "10m", "24h", ""},
