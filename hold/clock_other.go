@@ -5,5 +5,6 @@ package hold
 import "time"
 
 // SystemClock is the monotonic clock: it stands still while the machine
-// sleeps.
+// sleeps, so a holder that slept believes too long, and the token alone
+// protects.
 func SystemClock() Clock { return Since(time.Now()) }
