@@ -22,7 +22,10 @@ import (
 // raft never answers what it applies while it shuts down (hashicorp/raft#145);
 // whoever waits for that waits on.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*deferError).Error"))
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*deferError).Error"),
+		// Of a transfer that was interrupted (hashicorp/raft#696).
+		goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*Raft).leadershipTransfer"),
+		goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*Raft).leaderLoop.func2"))
 }
 
 // memRaft is a raft of one: it applies entries in order, after a while, and can

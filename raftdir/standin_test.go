@@ -88,6 +88,14 @@ func TestTheNewestSnapshotStandsForItsEntry(t *testing.T) {
 		again()
 	}
 	must(t, d.Close())
+	d = openTerm(t, t.TempDir(), Config{NoSync: true})
+	if takeSnapshot(t, d, 50); d.cleared.Load() != 0 {
+		t.Error("a log that was never written is cleared")
+	}
+	if term, _ := answers(t, d, 50); term != 0 {
+		t.Error("it stands for an entry before raft has applied it")
+	}
+	must(t, d.Close())
 }
 
 // A leader that finds the first entry sends it, and looks for none before it.

@@ -377,7 +377,7 @@ func TestASnapshotIsAnsweredInRaftsPlace(t *testing.T) {
 				case <-to.closed:
 				}
 			}()
-			data := bytes.Repeat([]byte("x"), 1<<20)
+			data := bytes.Repeat([]byte("x"), 16<<20) // more than the streams hold
 			req := &raft.InstallSnapshotRequest{
 				RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, SnapshotVersion: 1,
 				Term: term, LastLogIndex: index, Size: int64(len(data)),
