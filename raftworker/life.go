@@ -27,7 +27,7 @@ type life struct {
 	observer  *raft.Observer        // pokes news
 	news      chan raft.Observation // of capacity 1: something has changed
 	metrics   *metrics
-	fitness   string // as others should have heard it
+	unfit     bool // as others should have heard it
 }
 
 // bringUp opens the directory and starts raft and its applier on it. What it

@@ -2,8 +2,10 @@ package raftworker
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -44,4 +46,23 @@ func TestAnAgentWithoutAConfigurationIsOpenToWhoeverTakesItIn(t *testing.T) {
 		t.Error(err)
 	}
 	a.stop(w)
+}
+
+func TestOtherWordsForUnfitnessAreNotAnnounced(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	var asked, told atomic.Int64
+	a.cfg.CheckPeriod = 10 * time.Millisecond
+	a.cfg.Reluctant = func() error { return fmt.Errorf("%d MiB are free", asked.Add(1)) }
+	a.cfg.FitnessChanged = func() { told.Add(1) }
+	w := a.start()
+	a.leads()
+	for i := range 20 {
+		a.put(w, fmt.Sprint("k", i))
+	}
+	before := asked.Load()
+	a.until("it looks again", func() bool { return asked.Load() > before+20 })
+	a.stop(w)
+	if n := told.Load(); n < 1 || n > 3 {
+		t.Errorf("others were told %d times", n)
+	}
 }

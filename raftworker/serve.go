@@ -64,8 +64,8 @@ func (w *Worker) look(l *life, f *founder) {
 	if err := l.rules.settle(l.raft.GetConfiguration().Configuration()); err != nil {
 		w.cfg.Logger.Errorf("%v", err)
 	}
-	if fitness := l.rules.fitness(); fitness != l.fitness {
-		l.fitness = fitness
+	if unfit := l.rules.fitness() != ""; unfit != l.unfit {
+		l.unfit = unfit
 		w.cfg.FitnessChanged()
 	}
 	l.metrics.leaderChanged(before, is)

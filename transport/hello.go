@@ -79,12 +79,13 @@ type LogState struct {
 }
 
 // equal reports whether two hellos, as they were sent, say the same, but for how
-// far their logs are and where others were met, which is no news.
+// far their logs are, the words for why they must not lead, and where others were
+// met: that is no news.
 func (h Hello) equal(o Hello) bool {
 	return h.Protocol == o.Protocol && h.ClusterID == o.ClusterID && h.Epoch == o.Epoch &&
 		h.ID == o.ID && h.Incarnation == o.Incarnation && h.Instance == o.Instance &&
 		h.ClusterAddress == o.ClusterAddress && h.APIAddress == o.APIAddress &&
-		h.Expect == o.Expect && h.Version == o.Version && h.Entries == o.Entries && h.Log.Unfit == o.Log.Unfit &&
+		h.Expect == o.Expect && h.Version == o.Version && h.Entries == o.Entries && (h.Log.Unfit == "") == (o.Log.Unfit == "") &&
 		slices.EqualFunc(h.Met, o.Met, Met.same) && maps.Equal(h.Tables, o.Tables)
 }
 

@@ -27,22 +27,29 @@ func TestAgentsOnAllAddressesDoNotGreetForEver(t *testing.T) {
 	var news atomic.Int64
 	la, at := everywhere(t)
 	lb, bt := everywhere(t)
-	at2 := func(l net.Listener, join string) func(*Config) {
+	on := func(l net.Listener, join string) func(*Config) {
 		return func(c *Config) {
 			c.Listener, c.Join, c.OnMeet = l, []string{join}, func(Hello) { news.Add(1) }
 		}
 	}
-	a, _ := w.agent("a", at2(la, bt))
-	b, _ := w.agent("b", at2(lb, at))
-	eventually(t, "each knows the other where it has dialled it", func() bool { return a.Address("b") == bt && b.Address("a") == at })
+	a, _ := w.agent("a", on(la, bt))
+	b, _ := w.agent("b", on(lb, at))
+	eventually(t, "each has dialled the other", func() bool { return a.book.metByDial("b") && b.book.metByDial("a") })
+	atB, atA := a.Address("b"), b.Address("a")
 	before := news.Load()
 	time.Sleep(3 * time.Second) // a slow machine has less news in it
 	if n := news.Load() - before; n > 4 {
 		t.Errorf("in 3 s there were %d news, though nothing changes", n)
 	}
-	if a.Address("b") != bt || b.Address("a") != at {
-		t.Errorf("a knows b at %s, and b knows a at %s: it is not where they were dialled", a.Address("b"), b.Address("a"))
+	if a.Address("b") != atB || b.Address("a") != atA {
+		t.Errorf("a knows b at %s, and b knows a at %s, where it was %s and %s", a.Address("b"), b.Address("a"), atB, atA)
 	}
+}
+
+func (b *book) metByDial(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.met[id].dialled
 }
 
 // onAll is the hello of agent b, which listens on all addresses.
@@ -99,6 +106,25 @@ func TestWhereOthersWereMetIsNoNews(t *testing.T) {
 	met.Incarnation = "2"
 	if !b.learn(seenAt(ip("10.0.0.2"), onAll("1", met))) {
 		t.Error("another incarnation is no news")
+	}
+}
+
+func TestWhyAnAgentMustNotLeadIsNoNews(t *testing.T) {
+	b := newBook("a", nil)
+	says := func(unfit string) bool {
+		h := onAll("1")
+		h.Log.Unfit = unfit
+		return b.learn(seenAt(ip("10.0.0.2"), h))
+	}
+	says("")
+	if !says("its log ends at 3/10") {
+		t.Error("that it must not lead is no news")
+	}
+	if says("its log ends at 3/11") || b.hellos()[0].Log.Unfit != "its log ends at 3/11" {
+		t.Error("other words for it are news, or are not known")
+	}
+	if !says("") {
+		t.Error("that it may lead again is no news")
 	}
 }
 

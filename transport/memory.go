@@ -35,7 +35,7 @@ type Remembered struct {
 type memory struct {
 	mu    sync.Mutex
 	of    map[string]Remembered // by ID
-	lives map[string]life       // of raft at the agents that were met, by ID
+	lives map[string]*life      // of raft at the agents that were met, by ID
 	dirty bool
 }
 
@@ -49,7 +49,7 @@ type life struct {
 
 // load takes up what was saved.
 func (m *memory) load(s Store) error {
-	m.of, m.lives = map[string]Remembered{}, map[string]life{}
+	m.of, m.lives = map[string]Remembered{}, map[string]*life{}
 	if s == nil {
 		return nil
 	}
@@ -57,7 +57,7 @@ func (m *memory) load(s Store) error {
 	if err == nil && b != nil {
 		err = json.Unmarshal(b, &m.of)
 	}
-	if err != nil {
+	if err != nil || m.of == nil {
 		m.of = map[string]Remembered{}
 		return fmt.Errorf("cannot read what is remembered of other agents' logs: %w", err)
 	}
@@ -101,19 +101,31 @@ func (m *memory) compare(peer Hello) (told *Remembered, err error) {
 	if peer.Log.Life == "" {
 		return nil, nil
 	}
-	is := m.lives[peer.ID]
-	if !is.met || is.id != peer.Log.Life {
-		is = m.begin(peer)
-	}
+	is := m.turnTo(peer)
 	if is.told.Term > is.term {
 		return &is.told, fmt.Errorf("agent %s comes with an older copy of its disk: it was heard in term %d, and its disk has come to term %d: it may have forgotten a vote", peer.ID, is.told.Term, is.term)
 	}
 	return &is.told, nil
 }
 
+// turnTo makes the life of a hello the one that counts. From then on nothing of
+// the one before does: what is told to this one would not have it.
+func (m *memory) turnTo(peer Hello) *life {
+	is, known := m.lives[peer.ID]
+	if known && is.met && is.id == peer.Log.Life {
+		return is
+	}
+	if !known && len(m.lives) >= maxKnown {
+		forgetAny(m.lives)
+	}
+	is = m.begin(peer)
+	m.lives[peer.ID] = is
+	return is
+}
+
 // begin fixes what is told to a life of raft that was not met yet.
-func (m *memory) begin(peer Hello) life {
-	is := life{id: peer.Log.Life, term: peer.Log.Term}
+func (m *memory) begin(peer Hello) *life {
+	is := &life{id: peer.Log.Life, term: peer.Log.Term}
 	known := m.of[peer.ID]
 	if known.Incarnation == peer.Incarnation {
 		is.told = known
@@ -125,22 +137,37 @@ func (m *memory) begin(peer Hello) life {
 	return is
 }
 
-// meet takes up a hello that was completed.
-func (m *memory) meet(peer Hello) {
+// meet takes up a hello that was compared and completed. Another life of raft may
+// have begun since.
+func (m *memory) meet(peer Hello) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, known := m.of[peer.ID]; peer.Log.Life == "" || !known && len(m.of) >= maxKnown {
-		return
+	if peer.Log.Life == "" {
+		return nil
 	}
-	now := m.of[peer.ID]
-	if is := m.lives[peer.ID]; !is.met || is.id != peer.Log.Life {
-		is = m.begin(peer)
-		is.met = true
-		m.lives[peer.ID], now = is, is.told
+	is := m.lives[peer.ID]
+	if is == nil || is.id != peer.Log.Life {
+		return errEarlierLife
+	}
+	now, known := m.of[peer.ID]
+	if !known && len(m.of) >= maxKnown {
+		forgetAny(m.of)
+	}
+	if !is.met {
+		now, is.met = is.told, true
 	}
 	now.note(peer.Log.End, peer.Log.Since)
 	now.Term = max(now.Term, peer.Log.Term)
 	m.set(peer.ID, now)
+	return nil
+}
+
+// forgetAny makes room among more agents than any cluster has.
+func forgetAny[V any](of map[string]V) {
+	for id := range of {
+		delete(of, id)
+		return
+	}
 }
 
 func (m *memory) set(id string, r Remembered) {
@@ -160,6 +187,10 @@ func (r *Remembered) note(p Place, in uint64) {
 func (m *memory) hear(id string, term uint64, stored Place, in uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.heard(id, term, stored, in)
+}
+
+func (m *memory) heard(id string, term uint64, stored Place, in uint64) {
 	known, met := m.of[id]
 	if !met {
 		return
@@ -183,7 +214,10 @@ func (m *memory) knows(id string) bool {
 func (m *memory) life(id string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.lives[id].id
+	if is := m.lives[id]; is != nil {
+		return is.id
+	}
+	return ""
 }
 
 // errEarlierLife is why nothing more counts that comes over a stream.
@@ -211,24 +245,31 @@ func (m *memory) hearRequest(request any) {
 	}
 }
 
-// hearAnswer takes up an agent's answer to a request of raft's.
-func (m *memory) hearAnswer(id string, request, answer any) {
+// hearAnswer takes up an agent's answer to a request of raft's, unless that went
+// to an earlier life of raft there than now counts; an empty life is the first.
+func (m *memory) hearAnswer(id, life string, request, answer any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if is := m.lives[id]; life != "" && (is == nil || is.id != life) {
+		return errEarlierLife
+	}
 	switch a := answer.(type) {
 	case *raft.AppendEntriesResponse:
 		r, stored := request.(*raft.AppendEntriesRequest), Place{}
 		if a.Success && a.Term == r.Term {
 			stored = endOf(r)
 		}
-		m.hear(id, a.Term, stored, r.Term)
+		m.heard(id, a.Term, stored, r.Term)
 	case *raft.InstallSnapshotResponse:
 		r, stored := request.(*raft.InstallSnapshotRequest), Place{}
 		if a.Success && a.Term == r.Term {
 			stored = Place{r.LastLogTerm, r.LastLogIndex}
 		}
-		m.hear(id, a.Term, stored, r.Term)
+		m.heard(id, a.Term, stored, r.Term)
 	case *raft.RequestVoteResponse:
-		m.hear(id, a.Term, Place{}, 0)
+		m.heard(id, a.Term, Place{}, 0)
 	}
+	return nil
 }
 
 // endOf is the place up to which an append makes logs equal; zero for a

@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -39,7 +40,9 @@ func (m *memory) introduced(t *testing.T, h Hello) Remembered {
 	if err != nil || told == nil {
 		t.Fatalf("%+v: %v, %v", h.Log, told, err)
 	}
-	m.meet(h)
+	if err := m.meet(h); err != nil {
+		t.Fatal(err)
+	}
 	return *told
 }
 
@@ -57,16 +60,16 @@ func appended(term, index uint64) *raft.AppendEntriesRequest {
 func TestWhatAnAgentHasStoredIsRememberedForItsNextLife(t *testing.T) {
 	for name, hear := range map[string]func(*memory){
 		"it has acknowledged": func(m *memory) {
-			m.hearAnswer("b", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
+			m.hearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
 		},
 		"it has led": func(m *memory) { m.hearRequest(appended(3, 50)) },
 		"it has taken a snapshot": func(m *memory) {
-			m.hearAnswer("b", &raft.InstallSnapshotRequest{Term: 3, LastLogTerm: 3, LastLogIndex: 50}, &raft.InstallSnapshotResponse{Term: 3, Success: true})
+			m.hearAnswer("b", "", &raft.InstallSnapshotRequest{Term: 3, LastLogTerm: 3, LastLogIndex: 50}, &raft.InstallSnapshotResponse{Term: 3, Success: true})
 		},
 		"it has sent a snapshot": func(m *memory) {
 			m.hearRequest(&raft.InstallSnapshotRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 3, LastLogTerm: 3, LastLogIndex: 50})
 		},
-		"it has said so in a hello": func(m *memory) { m.meet(of("1", 3, Place{3, 50}, 3)) },
+		"it has said so in a hello": func(m *memory) { _ = m.meet(of("1", 3, Place{3, 50}, 3)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &kept{}
@@ -92,8 +95,8 @@ func TestWhatSaysNothingIsNotRemembered(t *testing.T) {
 	m := newMemory(t, nil)
 	m.introduced(t, of("1", 3, Place{3, 10}, 3))
 	m.hearRequest(&raft.RequestPreVoteRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 9})
-	m.hearAnswer("b", &raft.RequestPreVoteRequest{Term: 9}, &raft.RequestPreVoteResponse{Term: 9})
-	m.hearAnswer("b", appended(3, 50), &raft.AppendEntriesResponse{Term: 3})
+	m.hearAnswer("b", "", &raft.RequestPreVoteRequest{Term: 9}, &raft.RequestPreVoteResponse{Term: 9})
+	m.hearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3})
 	m.hearRequest(heartbeat(3))
 	m.hearRequest(&raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ID: []byte("stranger")}, Term: 9})
 	if told := m.introduced(t, of("2", 3, Place{3, 10}, 3)); told.Stored != (Place{3, 10}) || told.Term != 3 {
@@ -113,7 +116,7 @@ func TestWhatSaysNothingIsNotRemembered(t *testing.T) {
 func TestWhatWasTruncatedRightlyIsForgotten(t *testing.T) {
 	m := newMemory(t, nil)
 	m.introduced(t, of("1", 3, Place{3, 10}, 3))
-	m.hearAnswer("b", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
+	m.hearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
 	// Its floor was written in a later term than that in which it was heard.
 	if told := m.introduced(t, of("2", 5, Place{3, 20}, 5)); told.Stored != (Place{3, 20}) {
 		t.Errorf("%+v", told)
@@ -127,9 +130,9 @@ func TestAnOlderDiskIsRefused(t *testing.T) {
 			m.hearRequest(&raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 7})
 		},
 		"a vote": func(m *memory) {
-			m.hearAnswer("b", &raft.RequestVoteRequest{Term: 7}, &raft.RequestVoteResponse{Term: 7, Granted: true})
+			m.hearAnswer("b", "", &raft.RequestVoteRequest{Term: 7}, &raft.RequestVoteResponse{Term: 7, Granted: true})
 		},
-		"a hello": func(m *memory) { m.meet(of("1", 7, Place{3, 10}, 3)) },
+		"a hello": func(m *memory) { _ = m.meet(of("1", 7, Place{3, 10}, 3)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMemory(t, nil)
@@ -161,12 +164,47 @@ func TestNothingOfAnEarlierLifeCounts(t *testing.T) {
 	}
 	r := &RaftTransport{parent: &Transport{}}
 	r.parent.memory.of, r.parent.memory.lives = m.of, m.lives
-	err := r.sameLife("b", func() error {
+	err := r.sameLife("b", &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{}, func() error {
 		r.parent.memory.introduced(t, of("3", 3, Place{3, 10}, 3))
 		return nil
 	})
 	if !errors.Is(err, errEarlierLife) {
 		t.Errorf("an answer across two lives: %v", err)
+	}
+}
+
+func TestNothingCountsBetweenTheHellosOfTwoLives(t *testing.T) {
+	m := newMemory(t, nil)
+	m.introduced(t, of("1", 3, Place{3, 10}, 3))
+	told, err := m.compare(of("2", 3, Place{3, 10}, 3)) // it is told what counts until now
+	if err != nil || told.Stored != (Place{3, 10}) {
+		t.Fatalf("%+v, %v", told, err)
+	}
+	late := m.hearAnswer("b", "1", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
+	if !errors.Is(late, errEarlierLife) || m.of["b"].Stored != (Place{3, 10}) {
+		t.Errorf("an answer of the life before counts: %v, %+v", late, m.of["b"])
+	}
+	if _, err := m.current("b", "1", 5, nil); !errors.Is(err, errEarlierLife) {
+		t.Errorf("a stream of the life before goes on: %v", err)
+	}
+	// The hello of the life before was read first, and is completed last.
+	if err := m.meet(of("1", 3, Place{3, 10}, 3)); !errors.Is(err, errEarlierLife) {
+		t.Errorf("a late hello: %v", err)
+	}
+	if err := m.meet(of("2", 3, Place{3, 10}, 3)); err != nil || m.life("b") != "2" {
+		t.Errorf("%v, life %s", err, m.life("b"))
+	}
+}
+
+func TestMemoryIsBoundedAndTakesUpTheNewest(t *testing.T) {
+	m := newMemory(t, nil)
+	for i := range 2 * maxKnown {
+		h := of("1", 3, Place{3, 10}, 3)
+		h.ID = fmt.Sprint(i)
+		m.introduced(t, h)
+	}
+	if len(m.of) > maxKnown || len(m.lives) > maxKnown || !m.knows(fmt.Sprint(2*maxKnown-1)) {
+		t.Errorf("%d agents and %d lives are remembered", len(m.of), len(m.lives))
 	}
 }
 

@@ -140,14 +140,14 @@ func (r *RaftTransport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress)
 // AppendEntries implements raft.Transport, and notes when it left and what it
 // brought if the peer answered in the same term.
 func (r *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	return r.send(id, args, func() error {
+	return r.send(args, func() error {
 		var answer raft.AppendEntriesResponse // raft uses its own again
 		sent := r.parent.config.Clock.Now()
-		if err := r.network.AppendEntries(id, target, args, &answer); err != nil {
+		err := r.sameLife(id, args, &answer, func() error { return r.network.AppendEntries(id, target, args, &answer) })
+		if err != nil {
 			return err
 		}
 		*resp = answer
-		r.parent.memory.hearAnswer(string(id), args, &answer)
 		if answer.Term == args.Term {
 			r.acks.note(id, sent, answer.Term)
 			if answer.Success { // a heartbeat brings nothing, and says nothing
@@ -163,10 +163,7 @@ func (r *RaftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 func (r *RaftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	err := r.life.MaySend(args)
 	if err == nil {
-		err = r.sameLife(id, func() error { return r.network.InstallSnapshot(id, target, args, resp, data) })
-	}
-	if err == nil {
-		r.parent.memory.hearAnswer(string(id), args, resp)
+		err = r.sameLife(id, args, resp, func() error { return r.network.InstallSnapshot(id, target, args, resp, data) })
 	}
 	if err == nil && resp.Success && resp.Term == args.Term {
 		r.acks.matched(id, resp.Term, args.LastLogIndex)
@@ -176,52 +173,52 @@ func (r *RaftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddr
 
 // RequestVote implements raft.Transport.
 func (r *RaftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	err := r.send(id, args, func() error { return r.network.RequestVote(id, target, args, resp) })
-	if err == nil {
-		r.parent.memory.hearAnswer(string(id), args, resp)
-	}
-	return err
+	return r.send(args, func() error {
+		return r.sameLife(id, args, resp, func() error { return r.network.RequestVote(id, target, args, resp) })
+	})
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (r *RaftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return r.send(id, args, func() error { return r.network.RequestPreVote(id, target, args, resp) })
+	return r.send(args, func() error {
+		return r.sameLife(id, args, resp, func() error { return r.network.RequestPreVote(id, target, args, resp) })
+	})
 }
 
 // TimeoutNow implements raft.Transport.
 func (r *RaftTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
-	return r.send(id, args, func() error { return r.network.TimeoutNow(id, target, args, resp) })
+	return r.send(args, func() error {
+		return r.sameLife(id, args, resp, func() error { return r.network.TimeoutNow(id, target, args, resp) })
+	})
 }
 
 // send lets a request leave if this life may send it, and asks again when the
 // pooled stream was dead already, as all are to a peer that has been restarted:
 // without it the first votes after that are lost. Each of these requests means
 // the same when it comes twice.
-func (r *RaftTransport) send(to raft.ServerID, request any, call func() error) error {
+func (r *RaftTransport) send(request any, call func() error) error {
 	err := r.life.MaySend(request)
 	if err != nil {
 		return err
 	}
-	return r.sameLife(to, func() error {
-		err := call()
-		for range streamPool {
-			if !deadStream(err) || r.isClosed() {
-				return err
-			}
-			err = call()
+	err = call()
+	for range streamPool {
+		if !deadStream(err) || r.isClosed() {
+			return err
 		}
-		return err
-	})
-}
-
-// sameLife lets no answer count across two lives of raft at the other agent.
-func (r *RaftTransport) sameLife(id raft.ServerID, call func() error) error {
-	before := r.parent.memory.life(string(id))
-	err := call()
-	if err == nil && before != "" && r.parent.memory.life(string(id)) != before {
-		return errEarlierLife
+		err = call()
 	}
 	return err
+}
+
+// sameLife lets no answer count across two lives of raft at the other agent, and
+// takes up what it says.
+func (r *RaftTransport) sameLife(id raft.ServerID, request, answer any, call func() error) error {
+	before := r.parent.memory.life(string(id))
+	if err := call(); err != nil {
+		return err
+	}
+	return r.parent.memory.hearAnswer(string(id), before, request, answer)
 }
 
 func deadStream(err error) bool {

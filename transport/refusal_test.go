@@ -259,3 +259,18 @@ func TestEachReasonOfOneHostIsLogged(t *testing.T) {
 		t.Errorf("%d lines, want no more than %d within a minute", n, maxReasons)
 	}
 }
+
+func TestWhatAStrangerWritesIsOneShortLine(t *testing.T) {
+	log := &notes{}
+	r := refusals{clock: clock.WallClock, logger: log}
+	r.note("b", errors.New("one\nWARNING two\x1b[2J"+strings.Repeat("x", 10*maxReason)), "refused %s", strings.Repeat("y", 10*maxReason))
+	line := log.lines[0]
+	if strings.ContainsAny(line, "\n\x1b") || !strings.Contains(line, "one WARNING two") || len(line) > 3*maxReason {
+		t.Errorf("%d bytes: %.80q", len(line), line)
+	}
+	for who, told := range r.told {
+		if len(who)+len(strings.Join(told.reasons, "")) > 3*maxReason {
+			t.Error("all of it is remembered")
+		}
+	}
+}

@@ -7,9 +7,11 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/juju/clock"
 )
@@ -43,13 +45,28 @@ type told struct {
 // minute. The rest of the text may differ each time, as by a port. What is so while
 // one of the two starts or stops is no warning.
 func (r *refusals) note(who string, reason error, format string, args ...any) {
-	text := fmt.Sprintf(format, args...) + ": " + reason.Error()
+	why := printable(reason.Error())
+	text := printable(fmt.Sprintf(format, args...)) + ": " + why
 	switch {
 	case passing(reason):
 		r.logger.Debugf("%s", text)
-	case r.due(who, reason.Error(), text):
+	case r.due(printable(who), why, text):
 		r.logger.Warningf("%s", text)
 	}
+}
+
+// printable makes one line of at most maxReason bytes, and a little more, of what
+// a stranger may have written.
+func printable(text string) string {
+	if len(text) > maxReason {
+		text = text[:maxReason] + " ..."
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
 }
 
 // ErrNotNow refuses a connection for what does not run yet, or no more.

@@ -242,7 +242,7 @@ func (t *Transport) meet(peer Hello, told *Remembered, protocol string) error {
 		err = l.Met(peer, told)
 	}
 	if err == nil || errors.Is(err, ErrNotNow) && t.memory.knows(peer.ID) {
-		t.memory.meet(peer)
+		err = errors.Join(err, t.memory.meet(peer))
 	}
 	if protocol == protocolRaft {
 		return errors.Join(err, t.named(l, peer))
