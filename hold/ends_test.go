@@ -152,6 +152,22 @@ func TestALeaseThatWasGrantedLateIsGivenBackThoughNobodyCanBeAskedAnyMore(t *tes
 	})
 }
 
+func TestAGrantToAnAttemptThatWasNeverMadeGivesNothing(t *testing.T) {
+	within(t, func(b *bench) {
+		k := b.keeperOver(scripted{b.server, func(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
+			a, err := b.server.Claim(ctx, r)
+			a.Attempt += 100
+			return a, err
+		}})
+		defer k.Close()
+		_, err := k.Hold(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl, Wait: time.Second})
+		if !errors.Is(err, interrex.ErrUnavailable) {
+			b.Errorf("got %v", err)
+		}
+		b.equal("holder", b.server.holder(key), "")
+	})
+}
+
 func TestALeaseWhoseGrantIsHeardTwiceIsKept(t *testing.T) {
 	within(t, func(b *bench) {
 		k := b.keeperOver(scripted{b.server, func(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {

@@ -138,9 +138,18 @@ type target struct {
 	lose   bool // a batch is kept, and its answer lost
 	mended int
 	calls  int
+	limits map[string]time.Duration // of the newest call of each method
 }
 
-func newTarget() *target { return &target{rows: map[interrex.Key]notify.Claimed{}} }
+func newTarget() *target {
+	return &target{rows: map[interrex.Key]notify.Claimed{}, limits: map[string]time.Duration{}}
+}
+
+// limit notes how long a call may take; t.mu is held. Without a bound it is below 0.
+func (t *target) limit(ctx context.Context, call string) {
+	until, _ := ctx.Deadline()
+	t.limits[call] = time.Until(until)
+}
 
 var errBoom = errors.New("boom")
 
@@ -168,6 +177,7 @@ func (t *target) enter(ctx context.Context) error {
 func (t *target) Position(ctx context.Context) (notify.Position, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.limit(ctx, "Position")
 	return t.at, nil
 }
 
@@ -175,6 +185,7 @@ func (t *target) Notify(ctx context.Context, to notify.Position, tell func(notif
 	failed := t.enter(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.limit(ctx, "Notify")
 	b := &notes{target: t, rows: map[interrex.Key]notify.Claimed{}}
 	for k, c := range t.rows {
 		b.rows[k] = c
@@ -196,6 +207,7 @@ func (t *target) Replace(ctx context.Context, at notify.Position, pages iter.Seq
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.limit(ctx, "Replace")
 	if at.History == t.at.History && at.Revision < t.at.Revision {
 		return 0, nil
 	}

@@ -292,6 +292,22 @@ func TestHangingTargetBlocksNobodyAndIsGivenUp(t *testing.T) {
 	})
 }
 
+func TestEachCallOfATargetHasItsTime(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.target.at.History = "another" // so that it is compared
+		f.start()
+		f.world.claim("a", "ann")
+		f.wantInStep()
+		for call, want := range map[string]time.Duration{
+			"Position": notify.DefaultNotifyTimeout, "Notify": notify.DefaultNotifyTimeout, "Replace": notify.DefaultMendTimeout,
+		} {
+			if got := f.target.limits[call]; got != want {
+				t.Errorf("%s has %s, want %s", call, got, want)
+			}
+		}
+	})
+}
+
 func TestKillEndsAWorkerWhoseTargetHangs(t *testing.T) {
 	bubble(t, func(f *fixture) {
 		f.start()
