@@ -270,13 +270,13 @@ func TestEachTimeoutIsConfigured(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {
 			r.raft.set(func(m *memRaft) { m.holds = true })
 			c := r.put(r.claim(db, "ann", time.Hour))
-			r.pass(29 * time.Second)
+			r.pass(30 * time.Second)
 			if !c.isOpen() {
 				t.Fatal("answered early")
 			}
-			r.pass(2 * time.Second)
+			r.pass(500 * time.Millisecond) // not when it happens to look next
 			c.want(interrex.KindOutcomeUnknown)
-		}, func(c *Config) { c.AnswerTimeout = 30 * time.Second })
+		}, func(c *Config) { c.AnswerTimeout = 30*time.Second + 300*time.Millisecond })
 	})
 	t.Run("to stop", func(t *testing.T) {
 		bubble(t, func(t *testing.T, r *rig) {

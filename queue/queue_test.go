@@ -273,6 +273,48 @@ func TestTakeKeepsToItsBytes(t *testing.T) {
 	})
 }
 
+// long is an operation of about n bytes.
+func (a *answers) long(id string, lane state.Lane, n int) *queue.Operation {
+	op := a.op(id, lane)
+	op.Data = make([]byte, n)
+	return op
+}
+
+func TestExtendsLeaveAQuarterOfTheBytesToOthers(t *testing.T) {
+	run(t, queue.Config{}, func(t *testing.T, q *queue.Queue, a *answers) {
+		q.Enqueue(t.Context(), a.long("n0", state.LaneNormal, 1000), a.long("n1", state.LaneNormal, 1000))
+		for i := range 5 {
+			q.Enqueue(t.Context(), a.long(fmt.Sprint("e", i), state.LaneExtend, 1000))
+		}
+		wantIDs(t, q.Take(100, 4800), "e0 e1 e2 n0")
+		wantIDs(t, q.Take(100, 4800), "e3 e4 n1")
+	})
+}
+
+func TestALaneHoldsCallersBackByBytes(t *testing.T) {
+	run(t, queue.Config{Bytes: 2500}, func(t *testing.T, q *queue.Queue, a *answers) {
+		for round := range 3 { // what was taken leaves its room
+			back := make(chan struct{})
+			go func() {
+				for i := range 3 {
+					q.Enqueue(t.Context(), a.long(fmt.Sprint(round, i), state.LaneNormal, 1000))
+				}
+				close(back)
+			}()
+			synctest.Wait()
+			if n, _ := q.Depth(); n != 2 {
+				t.Fatalf("round %d: %d operations of 1000 bytes are in a lane of 2500", round, n)
+			}
+			wantIDs(t, q.Take(1, 1<<20), fmt.Sprint(round, 0))
+			<-back
+			wantIDs(t, q.Take(9, 1<<20), fmt.Sprint(round, 1)+" "+fmt.Sprint(round, 2))
+		}
+		// One that is longer than the lane has it to itself.
+		q.Enqueue(t.Context(), a.long("longer", state.LaneNormal, 5000))
+		wantIDs(t, q.Take(9, 1<<20), "longer")
+	})
+}
+
 func TestFullQueueHoldsCallersBackInOrder(t *testing.T) {
 	run(t, queue.Config{Capacity: 2}, func(t *testing.T, q *queue.Queue, a *answers) {
 		q.Enqueue(t.Context(), a.op("1", state.LaneNormal), a.op("2", state.LaneNormal))

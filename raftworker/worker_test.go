@@ -385,11 +385,12 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	w := a.start()
 	a.leads()
 	a.put(w, "one")
-	a.until("report", func() bool {
-		index, _ := w.Report()["index"].(map[string]any)
-		return w.Report()["state"] == "Leader" && index["applied"] != uint64(0)
+	var report map[string]any
+	a.until("report", func() bool { // it is of a moment ago
+		report = w.Report()
+		index, has := report["index"].(map[string]any)
+		return has && report["state"] == "Leader" && index["applied"].(uint64) > 0
 	})
-	report := w.Report()
 	for _, key := range []string{"state", "term", "leader", "index", "servers", "log", "disk", "worker"} {
 		if _, ok := report[key]; !ok {
 			t.Errorf("no %s in %v", key, report)
