@@ -36,14 +36,15 @@ type memRaft struct {
 	leader   string
 	index    uint64
 	latency  time.Duration
-	refusal  error         // of Apply and Barrier, at once
-	fate     func() error  // of each entry once its turn has come; nil: applied
-	tamper   func(any) any // of responses
-	panics   bool          // Apply does
-	holds    bool          // entries stay in the log
-	log      []*memFuture  // accepted, not yet answered
-	entries  []state.Entry // of everything that was accepted
-	at       []time.Time   // when
+	refusal  error           // of Apply and Barrier, at once
+	fate     func() error    // of each entry once its turn has come; nil: applied
+	tamper   func(any) any   // of responses
+	panics   bool            // Apply does
+	holds    bool            // entries stay in the log
+	log      []*memFuture    // accepted, not yet answered
+	entries  []state.Entry   // of everything that was accepted
+	at       []time.Time     // when
+	timeouts []time.Duration // that they came with
 	barriers int
 	wake     chan struct{}
 	stopped  chan struct{}
@@ -69,7 +70,7 @@ func (r *memRaft) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
 	return raft.ServerAddress(r.leader), raft.ServerID(r.leader)
 }
 
-func (r *memRaft) Apply(cmd []byte, _ time.Duration) raft.ApplyFuture {
+func (r *memRaft) Apply(cmd []byte, timeout time.Duration) raft.ApplyFuture {
 	e, err := state.DecodeEntry(cmd)
 	if err != nil {
 		panic(err)
@@ -81,7 +82,7 @@ func (r *memRaft) Apply(cmd []byte, _ time.Duration) raft.ApplyFuture {
 	}
 	f := r.accept(cmd)
 	if f.err == nil {
-		r.entries, r.at = append(r.entries, e), append(r.at, time.Now())
+		r.entries, r.at, r.timeouts = append(r.entries, e), append(r.at, time.Now()), append(r.timeouts, timeout)
 	}
 	return f
 }

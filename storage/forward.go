@@ -19,8 +19,8 @@ import (
 
 // The limits of forwarding.
 const (
-	maxCall       = 2 << 20 // bytes of a request
-	maxConnected  = 16      // connections to the leader
+	maxCall       = 2 << 20          // bytes of a request
+	maxConnected  = 16               // connections to the leader
 	takeTimeout   = 10 * time.Second // for Run to begin
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 5 * time.Minute
