@@ -1,6 +1,7 @@
 package raftdir
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -155,5 +156,58 @@ func TestTheListOfSegmentsWaitsForTheFloor(t *testing.T) {
 	must(t, s.CommitState(types.PersistentState{NextSegmentID: 7}))
 	if s.now().NextSegmentID != 7 {
 		t.Errorf("%+v", s.now())
+	}
+}
+
+func TestALogThatEndsBeforeItsFloorIsInQuarantine(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 30)))
+	must(t, d.Close())
+	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	changed(func(b []byte) []byte { b[bytes.Index(b, []byte("entry 20."))] ^= 1; return b })(t, files[0])
+	for range 2 { // and at the second start
+		d, err = Open(dir, Config{NoSync: true})
+		must(t, err)
+		d.mustFloor(t, Position{Term: 1, Index: 30})
+		if !d.Quarantined() || d.End().Index != 19 || len(d.Report().Notes) == 0 {
+			t.Errorf("it ends at %s, quarantined: %v: %q", d.End(), d.Quarantined(), d.Report().Notes)
+		}
+		mustHold(t, d, "the rest", 0)
+		must(t, d.Close())
+	}
+}
+
+func TestADamagedListOfSegmentsIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 30)))
+	must(t, d.Close())
+	changed(func(b []byte) []byte { b[6] ^= 1; return b })(t, filepath.Join(dir, segmentsName))
+	d, err := Open(dir, Config{NoSync: true})
+	must(t, err)
+	if d.Quarantined() || d.End().Index != 30 || len(d.Report().Notes) == 0 {
+		t.Errorf("it ends at %s, quarantined: %v: %q", d.End(), d.Quarantined(), d.Report().Notes)
+	}
+	must(t, d.Close())
+}
+
+func TestALostFloorIsAWipedDisk(t *testing.T) {
+	for name, do := range map[string]func(b []byte) []byte{
+		"a slot is zeroed": func(b []byte) []byte { clear(b[:floorSlot]); return b },
+		"it is cut":        func(b []byte) []byte { return b[:floorSlot] },
+		"it is empty":      func(b []byte) []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			d := openTerm(t, dir, Config{NoSync: true})
+			must(t, d.StoreLogs(entries(1, 10)))
+			must(t, d.Close())
+			changed(do)(t, filepath.Join(dir, floorName))
+			if _, err := Open(dir, Config{NoSync: true}); !errors.Is(err, ErrForgotten) {
+				t.Errorf("it opens: %v", err)
+			}
+		})
 	}
 }

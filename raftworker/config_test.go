@@ -157,6 +157,19 @@ func TestOutputsOfTheManifold(t *testing.T) {
 	}
 }
 
+func TestRaftIsGivenItsLogger(t *testing.T) {
+	log := &testLog{}
+	rc, err := NewRaftConfig(Config{LocalID: "a", Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Logger.Error("of raft")
+	(Config{Logger: log}).directory(nil).Logger.Error("of the directory")
+	if text := strings.Join(log.all(), "\n"); !strings.Contains(text, "of raft") || !strings.Contains(text, "of the directory") {
+		t.Error(text)
+	}
+}
+
 func TestAnAgentSyncsUnlessItIsToldNotTo(t *testing.T) {
 	for _, noSync := range []bool{false, true} {
 		if got := (Config{NonSyncedWritesToRaftLog: noSync, Logger: &testLog{}}).directory(nil).NoSync; got != noSync {
