@@ -36,7 +36,8 @@ func (b *bench) run(f fault) (result, output string) {
 	if err != nil {
 		return broken, err.Error() + "\n"
 	}
-	out, err := test(b.root, f.folder, pattern(f.test), "-overlay", overlay, "-vet=off", "-count=1", "-failfast")
+	// By the environment, a test that builds the binary builds it with the fault.
+	out, err := test(b.root, f.folder, pattern(f.test), strings.TrimSpace(os.Getenv("GOFLAGS")+" -overlay="+overlay), "-vet=off", "-count=1", "-failfast")
 	switch {
 	case bytes.Contains(out, []byte("[build failed]")), bytes.Contains(out, []byte("[setup failed]")), bytes.Contains(out, []byte("[no tests to run]")):
 		return broken, string(out)
@@ -78,7 +79,7 @@ func passes(root string, faults []fault) error {
 	}
 	var failed []error
 	for _, folder := range slices.Sorted(maps.Keys(names)) {
-		if out, err := test(root, folder, "^("+strings.Join(names[folder], "|")+")$"); err != nil {
+		if out, err := test(root, folder, "^("+strings.Join(names[folder], "|")+")$", os.Getenv("GOFLAGS")); err != nil {
 			failed = append(failed, fmt.Errorf("tests of %s fail without a fault: %w\n%s", folder, err, out))
 		}
 	}
@@ -86,10 +87,10 @@ func passes(root string, faults []fault) error {
 }
 
 // test runs go test. Without tables for debuggers a binary is linked sooner.
-func test(root, folder, pattern string, args ...string) ([]byte, error) {
+func test(root, folder, pattern, goflags string, args ...string) ([]byte, error) {
 	args = append([]string{"test", "-ldflags=-s -w", "-timeout", "2m", "-run", pattern}, args...)
 	cmd := exec.Command("go", append(args, "./"+folder)...)
-	cmd.Dir = root
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "GOFLAGS="+goflags)
 	return cmd.CombinedOutput()
 }
 
