@@ -12,16 +12,19 @@ test: ## all tests, with what they need installed first
 race: ## all tests with the race detector
 	tools/test.sh -race
 
+mutate: ## faults that tests must notice, all of tools/mutate/faults.txt
+	go -C tools run ./mutate
+
 bench: ## all benchmarks
 	go test -run '^$$' -bench . -benchmem -timeout 1h ./...
 
 lint: ## gofmt, vet and staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	go vet ./...
-	cd tools && go build -o bin/ honnef.co/go/tools/cmd/staticcheck
+	cd tools && go vet ./mutate && go build -o bin/ honnef.co/go/tools/cmd/staticcheck
 	tools/bin/staticcheck ./...
 
 generate: ## the code of gen/ from proto/
 	tools/generate.sh
 
-.PHONY: help build test race bench lint generate
+.PHONY: help build test race mutate bench lint generate

@@ -121,11 +121,22 @@ func TestStartAndStopFromSeveralGoroutines(t *testing.T) {
 }
 
 func TestKilledAgentEndsWithoutDraining(t *testing.T) {
-	a := newAgent(t, quiet(t))
+	c := quiet(t)
+	c.DataDir = t.TempDir()
+	a := newAgent(t, c)
 	start(t, a)
+	held, err := a.Leases().Hold(t.Context(), "app/db", interrex.HoldOptions{TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
 	a.Kill()
 	if err := a.Wait(); err != nil {
 		t.Fatal(err)
+	}
+	start(t, a)
+	got, _, err := a.Leases().Get(t.Context(), interrex.Key{Namespace: "app", Name: "db"}, interrex.ReadOptions{})
+	if err != nil || got.Token != held.Token() {
+		t.Errorf("there is %+v (%v): a kill releases nothing", got, err)
 	}
 }
 

@@ -27,7 +27,20 @@ func (a *Agent) newRun() (*run, error) {
 	if r.set, err = manifolds.New(manifolds.Config{Agent: c, Engine: r}); err != nil {
 		return nil, err
 	}
-	r.engine, err = dependency.NewEngine(dependency.EngineConfig{
+	if r.engine, err = dependency.NewEngine(engineConfig(c.Clock, r.set.EngineLogger())); err != nil {
+		return nil, err
+	}
+	if err := dependency.Install(r.engine, r.set.Manifolds); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot install the workers: %w", err), worker.Stop(r.engine))
+	}
+	return r, nil
+}
+
+// engineConfig says when the engine starts a worker again: 3 s after an error, 20 %
+// later after each further one up to 5 s, and 10 ms after a bounce. Nothing that
+// ends a worker ends the engine.
+func engineConfig(c clock.Clock, logger dependency.Logger) dependency.EngineConfig {
+	return dependency.EngineConfig{
 		IsFatal:          func(error) bool { return false },
 		WorstError:       func(err, _ error) error { return err },
 		ErrorDelay:       3 * time.Second,
@@ -35,17 +48,10 @@ func (a *Agent) newRun() (*run, error) {
 		BackoffFactor:    1.2,
 		BackoffResetTime: time.Minute,
 		MaxDelay:         5 * time.Second,
-		Clock:            c.Clock,
+		Clock:            c,
 		Metrics:          dependency.DefaultMetrics(),
-		Logger:           r.set.EngineLogger(),
-	})
-	if err != nil {
-		return nil, err
+		Logger:           logger,
 	}
-	if err := dependency.Install(r.engine, r.set.Manifolds); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot install the workers: %w", err), worker.Stop(r.engine))
-	}
-	return r, nil
 }
 
 // Report is the engine's: it is made after the manifolds.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/lease"
@@ -475,6 +476,67 @@ func TestMetricsCountWhatWasAnswered(t *testing.T) {
 				t.Errorf("%s: %v, want %v, of %v", name, v, want, got)
 			}
 		}
+	})
+}
+
+// R09.
+func TestDurationsOfEntriesAreAHistogramByResult(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		claim := func(holder string, want interrex.Kind) {
+			t.Helper()
+			c := r.put(r.claim(db, holder, time.Minute))
+			r.pass(time.Second)
+			c.want(want)
+		}
+		r.raft.set(func(m *memRaft) { m.latency = 30 * time.Millisecond })
+		claim("ann", "")
+		r.raft.set(func(m *memRaft) { m.fate = func() error { return errors.New("the log is gone") } })
+		claim("bob", interrex.KindOutcomeUnknown)
+		r.raft.lose("you", 0)
+		r.pass(time.Second)
+		claim("cat", interrex.KindNotLeader)
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(r.metrics)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seconds := map[string]float64{}
+		for _, f := range families {
+			if f.GetName() != "interrex_raft_apply_duration_seconds" {
+				continue
+			}
+			for _, m := range f.GetMetric() {
+				h := m.GetHistogram()
+				if h.GetSampleCount() != 1 || len(h.GetBucket()) == 0 {
+					t.Errorf("%v: not one sample in a histogram", m)
+				}
+				seconds[m.GetLabel()[0].GetValue()] = h.GetSampleSum()
+			}
+		}
+		if len(seconds) != 3 || seconds["success"] < 0.03 || seconds["failure"] < 0.03 || seconds["leader-error"] > 0.03 {
+			t.Errorf("%v", seconds)
+		}
+	})
+}
+
+// S01, S02, R10.
+func TestTheFirstEntryOfATermHasMoreTime(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		for range 2 {
+			r.do(r.claim(db, "ann", time.Minute))
+			r.do(r.claim(db, "bob", time.Minute))
+			r.raft.lose("you", 0)
+			r.pass(time.Second)
+			r.raft.lead()
+			r.pass(time.Second)
+		}
+		first, later := 5*time.Second, 2*time.Second
+		r.raft.set(func(m *memRaft) {
+			if want := []time.Duration{first, later, first, later}; !slices.Equal(m.timeouts[:4], want) {
+				t.Errorf("%v, want %v", m.timeouts, want)
+			}
+		})
 	})
 }
 

@@ -48,6 +48,7 @@ type memRaft struct {
 	entries  []state.Entry   // of everything that was accepted
 	at       []time.Time     // when
 	bounds   []time.Duration // that Apply and Barrier were given
+	timeouts []time.Duration // that they came with
 	barriers int
 	wake     chan struct{}
 	stopped  chan struct{}
@@ -86,7 +87,7 @@ func (r *memRaft) Apply(cmd []byte, bound time.Duration) raft.ApplyFuture {
 	r.bounds = append(r.bounds, bound)
 	f := r.accept(cmd)
 	if f.err == nil {
-		r.entries, r.at = append(r.entries, e), append(r.at, time.Now())
+		r.entries, r.at, r.timeouts = append(r.entries, e), append(r.at, time.Now()), append(r.timeouts, bound)
 	}
 	return f
 }

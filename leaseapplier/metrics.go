@@ -24,7 +24,7 @@ const (
 // prometheus.Collector; its owner registers it.
 type Metrics struct {
 	clock    clock.Clock
-	duration *prometheus.SummaryVec
+	duration *prometheus.HistogramVec
 	batch    prometheus.Histogram
 	ops      *prometheus.CounterVec
 	slack    prometheus.Histogram
@@ -49,10 +49,10 @@ type outcome struct {
 func NewMetrics(c clock.Clock) *Metrics {
 	return &Metrics{
 		clock: c,
-		duration: prometheus.NewSummaryVec(prometheus.SummaryOpts{
-			Name:       "interrex_raft_apply_duration_seconds",
-			Help:       "Time from proposing an entry to its answer.",
-			Objectives: map[float64]float64{.5: .05, .9: .01, .99: .001},
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "interrex_raft_apply_duration_seconds",
+			Help:    "Time from proposing an entry to its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}, []string{"result"}),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "interrex_batch_operations",

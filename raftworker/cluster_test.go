@@ -3,7 +3,10 @@ package raftworker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +15,8 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -170,6 +175,81 @@ func TestLeadershipIsHandedOverWithALastStampBefore(t *testing.T) {
 		t.Errorf("the next leader has written %d", n)
 	}
 	all[string(first.cfg.LocalID)] = first // it goes on
+	stopAll(all)
+}
+
+// steps are those of a stop, in their order.
+type steps struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (s *steps) add(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, fmt.Sprintf(format, args...))
+}
+
+type steppedApplier struct {
+	*testApplier
+	*steps
+	tracker *leadership.Tracker
+}
+
+func (a steppedApplier) FinalTick(context.Context) error {
+	a.add("stamp of a %s, ready: %v", a.raft.State(), a.tracker.Current().Ready)
+	return nil
+}
+
+func (a steppedApplier) Kill() {
+	a.add("the applier ends at a %s", a.raft.State())
+	a.testApplier.Kill()
+}
+
+type steppedTransport struct {
+	Transport
+	*steps
+	raft func() *raft.Raft
+}
+
+func (s steppedTransport) Drain() {
+	s.add("drain of a %s", s.raft().State())
+	s.Transport.Drain()
+}
+
+func (s steppedTransport) Close() error {
+	s.add("the transport ends")
+	return s.Transport.Close()
+}
+
+func TestAPoliteStopHasAnOrder(t *testing.T) {
+	stops := map[string]*steps{}
+	all := startCluster(t, func(a *agent, _ *transport.Transport) {
+		s, make := &steps{}, a.cfg.Transport
+		stops[string(a.cfg.LocalID)] = s
+		var applier *testApplier
+		a.cfg.Transport = func(l transport.Life) (Transport, error) {
+			tr, err := make(l)
+			return steppedTransport{tr, s, func() *raft.Raft { return applier.raft }}, err
+		}
+		a.cfg.NewApplier = func(r *raft.Raft, _ *queue.Queue) (LeaseApplier, error) {
+			applier = newTestApplier(r)
+			return steppedApplier{applier, s, a.tracker}, nil
+		}
+	}, "a", "b", "c")
+	first := leader(t, all)
+	first.put(first.w, "one")
+	first.stop(first.w)
+	want := []string{
+		"stamp of a Leader, ready: false", "the applier ends at a Follower", "drain of a Follower", "the transport ends",
+	}
+	if got := slices.Compact(stops[first.name()].all); !slices.Equal(got, want) {
+		t.Errorf("it stops so: %q", got)
+	}
+	if err := first.w.life.dir.StoreLogs(nil); !errors.Is(err, ErrStoreClosed) {
+		t.Errorf("the directory is open: %v", err)
+	}
+	delete(all, first.name())
 	stopAll(all)
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"github.com/juju/worker/v3"
+
+	"github.com/interrex/interrex/leaseapplier"
 )
 
 func TestConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
@@ -31,6 +33,12 @@ func TestConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
 		if _, err := NewWorker(cfg); err == nil || err.Error() != c.says {
 			t.Errorf("want %q: %v", c.says, err)
 		}
+	}
+}
+
+func TestTheTimesForAnEntryAreTheAppliers(t *testing.T) {
+	if InitialApplyTimeout != leaseapplier.DefaultInitialApplyTimeout || ApplyTimeout != leaseapplier.DefaultApplyTimeout {
+		t.Errorf("%s and %s", InitialApplyTimeout, ApplyTimeout)
 	}
 }
 
@@ -146,5 +154,26 @@ func TestOutputsOfTheManifold(t *testing.T) {
 	a.stop(w)
 	if err := output(w, &r); err != ErrWorkerStopped {
 		t.Error(err)
+	}
+}
+
+func TestRaftIsGivenItsLogger(t *testing.T) {
+	log := &testLog{}
+	rc, err := NewRaftConfig(Config{LocalID: "a", Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Logger.Error("of raft")
+	(Config{Logger: log}).directory(nil).Logger.Error("of the directory")
+	if text := strings.Join(log.all(), "\n"); !strings.Contains(text, "of raft") || !strings.Contains(text, "of the directory") {
+		t.Error(text)
+	}
+}
+
+func TestAnAgentSyncsUnlessItIsToldNotTo(t *testing.T) {
+	for _, noSync := range []bool{false, true} {
+		if got := (Config{NonSyncedWritesToRaftLog: noSync, Logger: &testLog{}}).directory(nil).NoSync; got != noSync {
+			t.Errorf("NonSyncedWritesToRaftLog %v: NoSync %v", noSync, got)
+		}
 	}
 }

@@ -236,6 +236,55 @@ func TestAWorkerWithoutALeaderEnds(t *testing.T) {
 	}
 }
 
+// heard is when a worker's raft last heard of a leader.
+func (a *agent) heard(w *Worker) time.Time {
+	a.t.Helper()
+	r, err := w.Raft()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return r.LastContact()
+}
+
+// The times that a guard is told are made up: nothing here depends on the machine's.
+func TestContactWithALeaderIsCounted(t *testing.T) {
+	all := clusterOf(t, "a", "b", "c")
+	first := leader(t, all)
+	var other *running
+	for _, r := range all {
+		if r != first {
+			other = r
+		}
+	}
+	other.until("a leader", func() bool { return !other.heard(other.w).IsZero() })
+	start := time.Now()
+	for name, r := range map[string]*running{"a leader": first, "one who hears of a leader": other} {
+		g := newGuard(r.w, r.w.life)
+		for i := range 3 {
+			if i > 0 && r == other {
+				before := g.heard
+				other.until("another heartbeat", func() bool { return other.heard(other.w) != before })
+			}
+			if err := g.checkContact(start.Add(time.Duration(i) * time.Hour)); err != nil {
+				t.Errorf("%s, after %d hours: %v", name, i, err)
+			}
+		}
+	}
+	stopAll(all)
+	alone := newAgent(t, "a", "a", "b", "c") // the others never come
+	w := alone.start()
+	g := newGuard(w, w.life)
+	for _, step := range []struct {
+		after time.Duration
+		want  error
+	}{{0, nil}, {g.cfg.NoLeaderTimeout, nil}, {g.cfg.NoLeaderTimeout + 1, ErrNoLeaderTimeout}} {
+		if err := g.checkContact(g.contact.Add(step.after)); err != step.want {
+			t.Errorf("without a leader for %s: %v", step.after, err)
+		}
+	}
+	alone.stop(w)
+}
+
 func TestAnAgentOfNoClusterWaits(t *testing.T) {
 	a := newAgent(t, "a")
 	a.cfg.NoLeaderTimeout, a.cfg.CheckPeriod = 50*time.Millisecond, 10*time.Millisecond

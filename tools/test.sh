@@ -32,4 +32,7 @@ lack() {
 need openssl openssl
 [ "$(id -u)" = 0 ] || lack "not root, who alone may mount a small disk"
 
-exec tools/postgres.sh run go test "$@" ./...
+tools/postgres.sh run go test "$@" ./...
+
+# Some of the faults that tests must notice; make mutate tries all of them.
+exec go -C tools run ./mutate -sample 40s

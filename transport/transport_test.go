@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -186,6 +187,21 @@ func TestStopCutsWhatIsHalfOpen(t *testing.T) {
 	}
 	if n := a.limits.open(); n != 0 {
 		t.Errorf("%d connections are still counted", n)
+	}
+}
+
+func TestWhoSaysNothingIsCutOff(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	for when, c := range map[string]net.Conn{
+		"before TLS": rawDial(t, a.ListenAddr()), "before its hello": w.talk(a, []string{protocolHello}, w.cert("b")),
+	} {
+		_ = c.SetReadDeadline(time.Now().Add(6 * handshakeTimeout))
+		_, err := c.Read(make([]byte, 1))
+		var timeout net.Error
+		if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("who says nothing %s: %v", when, err)
+		}
 	}
 }
 

@@ -1,0 +1,213 @@
+package raftdir
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/types"
+)
+
+func (d *Directory) mustFloor(t *testing.T, want Position) {
+	t.Helper()
+	if got := d.Floor().Position; got != want {
+		t.Errorf("the floor is %s, want %s", got, want)
+	}
+}
+
+func TestTheFloorFollowsAConflictAndNotAQuarantine(t *testing.T) {
+	d := openTerm(t, t.TempDir(), Config{NoSync: true})
+	must(t, d.StoreLogs(entries(1, 10)))
+	d.mustFloor(t, Position{Term: 1, Index: 10})
+	must(t, d.DeleteRange(8, 10)) // they conflict with a leader's
+	d.mustFloor(t, Position{Term: 1, Index: 7})
+	if d.Quarantined() {
+		t.Error("what was cut rightly is missing")
+	}
+	// It has stored more, as another agent says.
+	must(t, d.Promise(Position{Term: 1, Index: 20}, 1))
+	must(t, d.DeleteRange(5, 7))
+	d.mustFloor(t, Position{Term: 1, Index: 20})
+	if !d.Quarantined() || d.End().Index != 4 {
+		t.Errorf("it ends at %s, quarantined: %v", d.End(), d.Quarantined())
+	}
+	must(t, d.StoreLogs(entries(5, 15)))
+	if !d.Quarantined() {
+		t.Error("the quarantine ends before the floor")
+	}
+	must(t, d.StoreLogs(entries(20, 1)))
+	if d.Quarantined() {
+		t.Error("the quarantine does not end at the floor")
+	}
+	must(t, d.Close())
+}
+
+func TestAPromiseIsTakenUpUnlessItIsOld(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{})
+	must(t, d.StoreLogs(entries(1, 10)))
+	must(t, d.Promise(Position{Term: 1, Index: 9}, 1)) // it has that
+	must(t, d.Stable().SetUint64([]byte(keyCurrentTerm), 3))
+	must(t, d.DeleteRange(6, 10))
+	// Heard before the floor was written, in term 3: it was cut since.
+	must(t, d.Promise(Position{Term: 1, Index: 10}, 2))
+	d.mustFloor(t, Position{Term: 1, Index: 5})
+	if d.Quarantined() {
+		t.Error("what was cut rightly is missing")
+	}
+	must(t, d.Promise(Position{Term: 3, Index: 8}, 3))
+	d.mustFloor(t, Position{Term: 3, Index: 8})
+	if !d.Quarantined() {
+		t.Error("no quarantine")
+	}
+	must(t, d.Close())
+	d, err := Open(dir, Config{})
+	must(t, err)
+	d.mustFloor(t, Position{Term: 3, Index: 8})
+	if !d.Quarantined() {
+		t.Error("no quarantine after a restart")
+	}
+	must(t, d.Close())
+}
+
+func TestACopiedDirectoryIsKnownUntilItIsTrusted(t *testing.T) {
+	home, copied := t.TempDir(), filepath.Join(t.TempDir(), "raft")
+	d := openTerm(t, home, Config{})
+	if d.Copied() {
+		t.Error("a new one is a copy")
+	}
+	must(t, d.Close())
+	must(t, os.CopyFS(copied, os.DirFS(home)))
+	for range 2 {
+		d, err := Open(copied, Config{})
+		must(t, err)
+		if !d.Copied() {
+			t.Fatal("a copy is not known")
+		}
+		must(t, d.Close())
+	}
+	d, err := Open(copied, Config{})
+	must(t, err)
+	must(t, d.Trust())
+	if d.Copied() {
+		t.Error("it is not trusted")
+	}
+	must(t, d.Close())
+	for _, dir := range []string{copied, home} {
+		d, err = Open(dir, Config{})
+		must(t, err)
+		if d.Copied() {
+			t.Errorf("%s is a copy", dir)
+		}
+		must(t, d.Close())
+	}
+}
+
+func TestADamagedEntryFailsTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 30)))
+	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	changed(func(b []byte) []byte { b[200] ^= 1; return b })(t, files[0])
+	read := make(chan error, 1)
+	go func() {
+		var log raft.Log
+		for i := uint64(1); i <= 30; i++ {
+			if err := d.GetLog(i, &log); err != nil {
+				read <- err
+				return
+			}
+			if log.Type == raft.LogNoop {
+				read <- nil
+				return
+			}
+		}
+		read <- errors.New("the damage was read as an entry")
+	}()
+	<-d.Failed()
+	if err := d.Failure(); !errors.Is(err, ErrDamaged) {
+		t.Error(err)
+	}
+	select {
+	case err := <-read:
+		t.Fatalf("the read did not wait until raft is cut off: %v", err)
+	default:
+	}
+	d.Release()
+	must(t, <-read)
+	must(t, d.Close())
+}
+
+func TestTheListOfSegmentsWaitsForTheFloor(t *testing.T) {
+	path, broken := filepath.Join(t.TempDir(), segmentsName), errors.New("the floor cannot be synced")
+	failed := 0
+	s := &segments{path: path, files: osFiles{}, failed: func(string, error) { failed++ }, rotated: func() error { return broken }}
+	if err := s.CommitState(types.PersistentState{NextSegmentID: 7}); !errors.Is(err, broken) || failed != 1 {
+		t.Errorf("%v, reported %d times", err, failed)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it was written: %v", err)
+	}
+	s.rotated = func() error { return nil }
+	must(t, s.CommitState(types.PersistentState{NextSegmentID: 7}))
+	if s.now().NextSegmentID != 7 {
+		t.Errorf("%+v", s.now())
+	}
+}
+
+func TestALogThatEndsBeforeItsFloorIsInQuarantine(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 30)))
+	must(t, d.Close())
+	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	changed(func(b []byte) []byte { b[bytes.Index(b, []byte("entry 20."))] ^= 1; return b })(t, files[0])
+	for range 2 { // and at the second start
+		d, err = Open(dir, Config{NoSync: true})
+		must(t, err)
+		d.mustFloor(t, Position{Term: 1, Index: 30})
+		if !d.Quarantined() || d.End().Index != 19 || len(d.Report().Notes) == 0 {
+			t.Errorf("it ends at %s, quarantined: %v: %q", d.End(), d.Quarantined(), d.Report().Notes)
+		}
+		mustHold(t, d, "the rest", 0)
+		must(t, d.Close())
+	}
+}
+
+func TestADamagedListOfSegmentsIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 30)))
+	must(t, d.Close())
+	changed(func(b []byte) []byte { b[6] ^= 1; return b })(t, filepath.Join(dir, segmentsName))
+	d, err := Open(dir, Config{NoSync: true})
+	must(t, err)
+	if d.Quarantined() || d.End().Index != 30 || len(d.Report().Notes) == 0 {
+		t.Errorf("it ends at %s, quarantined: %v: %q", d.End(), d.Quarantined(), d.Report().Notes)
+	}
+	must(t, d.Close())
+}
+
+func TestALostFloorIsAWipedDisk(t *testing.T) {
+	for name, do := range map[string]func(b []byte) []byte{
+		"a slot is zeroed": func(b []byte) []byte { clear(b[:floorSlot]); return b },
+		"it is cut":        func(b []byte) []byte { return b[:floorSlot] },
+		"it is empty":      func(b []byte) []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			d := openTerm(t, dir, Config{NoSync: true})
+			must(t, d.StoreLogs(entries(1, 10)))
+			must(t, d.Close())
+			changed(do)(t, filepath.Join(dir, floorName))
+			if _, err := Open(dir, Config{NoSync: true}); !errors.Is(err, ErrForgotten) {
+				t.Errorf("it opens: %v", err)
+			}
+		})
+	}
+}
