@@ -160,28 +160,20 @@ func (r *racers) one(ctx context.Context, by RegisterRecorder, name, value strin
 }
 
 // more waits until the racers have done so many operations more.
-func (r *racers) more(t *testing.T, n int64) {
+func (r *racers) more(t *testing.T, n int) {
 	t.Helper()
-	until := r.done.Load() + n
-	eventually(t, "the racers go on", func() error {
-		if left := until - r.done.Load(); left > 0 {
-			return fmt.Errorf("%d of %d operations are left", left, n)
-		}
-		return nil
-	})
+	before := r.done.Load()
+	enough(t, "operations more", n, func() int { return int(r.done.Load() - before) })
 }
 
-// end ends the race, which proves nothing unless it has at least floor answered
-// operations.
+// end ends the race once it has at least floor answered operations.
 func (r *racers) end(t *testing.T, floor int) {
 	t.Helper()
+	enough(t, "answered operations", floor, r.history.answered)
 	r.stop()
 	r.all.Wait()
 	answered, without := r.history.Count()
 	t.Logf("%d operations were answered, %d had an unknown outcome or none", answered, without)
-	if answered < floor {
-		t.Errorf("%d operations were answered: fewer than %d prove nothing", answered, floor)
-	}
 }
 
 var raceFor = flag.Duration("race-for", 20*time.Second, "how long registers are raced for while agents fail")

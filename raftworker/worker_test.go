@@ -380,8 +380,12 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	w := a.start()
 	a.leads()
 	a.put(w, "one")
-	a.until("report", func() bool { return w.Report()["state"] == "Leader" })
-	report := w.Report()
+	var report map[string]any
+	a.until("report", func() bool {
+		report = w.Report()
+		index, known := report["index"].(map[string]any)
+		return report["state"] == "Leader" && known && index["applied"].(uint64) > 1
+	})
 	for _, key := range []string{"state", "term", "leader", "index", "servers", "log", "disk", "worker"} {
 		if _, ok := report[key]; !ok {
 			t.Errorf("no %s in %v", key, report)
