@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -78,6 +79,8 @@ type Directory struct {
 	floor     *floor
 	snapshots *snapshots
 	report    Report
+	vouched   atomic.Pointer[vouched]
+	cleared   atomic.Uint64 // index of the snapshot that stands for all of the log; 0: the log is not empty
 
 	mu     sync.Mutex
 	end    Position // of log or snapshot, whichever is later
@@ -143,7 +146,7 @@ func (d *Directory) open(cfg Config, own files) error {
 	if err := d.openLog(cfg, own, c.list); err != nil {
 		return err
 	}
-	if err := d.raise(d.end, d.end.Term); err != nil {
+	if err := errors.Join(d.raise(d.end, d.end.Term), d.noteCleared()); err != nil {
 		return errors.Join(err, d.wal.Close())
 	}
 	go d.syncFloor()
@@ -235,7 +238,9 @@ func (d *Directory) LastIndex() (uint64, error) {
 	return d.wal.LastIndex()
 }
 
-// GetLog reads an entry; the error is raft.ErrLogNotFound when there is none.
+// GetLog reads an entry; the error is raft.ErrLogNotFound when there is none. For
+// the entry of the newest snapshot it gives a no-op of its term where the log
+// does not have it: see StandsIn.
 //
 // raft panics on any other error, and would take the process with it. So an
 // entry that does not prove itself fails the disk, which ends this life of raft;
@@ -250,7 +255,12 @@ func (d *Directory) GetLog(index uint64, log *raft.Log) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, wal.ErrNotFound):
-		return raft.ErrLogNotFound
+		term, ok := d.standIn(index)
+		if !ok {
+			return raft.ErrLogNotFound
+		}
+		*log = raft.Log{Index: index, Term: term, Type: raft.LogNoop, Extensions: standsIn}
+		return nil
 	case errors.Is(err, wal.ErrClosed):
 		return ErrStoreClosed
 	}
@@ -282,7 +292,10 @@ func (d *Directory) DeleteRange(first, last uint64) error {
 		if err := d.lower(first, last); err != nil {
 			return err
 		}
-		return d.wal.DeleteRange(first, last)
+		if err := d.wal.DeleteRange(first, last); err != nil {
+			return err
+		}
+		return d.noteCleared()
 	})
 }
 

@@ -25,6 +25,9 @@ var (
 	// ErrNoHeir is why leadership is not handed over: no other voter that answers
 	// may lead.
 	ErrNoHeir = errors.New("no other voter that answers may lead")
+	// ErrConflict ends a worker whose log has another entry than the leader's
+	// snapshot: the log is cut from there on before the next start.
+	ErrConflict = errors.New("the log has another entry than the leader's snapshot")
 	// ErrLogFull ends a worker whose state has halted and whose log has become
 	// too long.
 	ErrLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
@@ -47,3 +50,6 @@ var (
 	// of this process or another, has open.
 	ErrDirectoryInUse = raftdir.ErrDirectoryInUse
 )
+
+// errStarting is answered to a snapshot that arrives before raft runs.
+var errStarting = errors.New("raft is starting")

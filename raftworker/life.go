@@ -21,7 +21,7 @@ type life struct {
 	usual     atomic.Pointer[raft.ReloadableConfig] // what raft runs with, but for a hurry
 	trailing  atomic.Uint64                         // most entries to be left behind a snapshot; 0: the usual
 	dir       *raftdir.Directory
-	snapshots *countedSnapshots
+	snapshots raft.SnapshotStore
 	applier   LeaseApplier
 	ended     chan error            // the applier's end, once
 	observer  *raft.Observer        // pokes news
@@ -81,7 +81,7 @@ func (w *Worker) startRaft(l *life) error {
 }
 
 func (w *Worker) openSnapshots(l *life) {
-	l.snapshots = &countedSnapshots{SnapshotStore: l.dir.Snapshots(), logger: w.cfg.Logger}
+	l.snapshots = guardedSnapshots{l.dir.Snapshots(), l.rules}
 	newest := l.dir.Report().Snapshot.Index
 	// A state that has outlived an earlier raft is never taken back.
 	applied, _ := w.cfg.State.Applied()

@@ -47,8 +47,8 @@ func (w *Worker) refreshReport(l *life) {
 	if state != raft.Leader {
 		report["last-contact"] = lastContact(l.raft.LastContact())
 	}
-	if index := l.snapshots.alarm(); index != 0 {
-		report["alarm"] = fmt.Sprintf("the snapshot of log index %d is installed again and again", index)
+	if index := l.rules.offers.alarm(); index != 0 {
+		report["alarm"] = fmt.Sprintf("the snapshot of log index %d arrives again and again", index)
 	}
 	if names := w.visits.Visitors(); len(names) > 0 {
 		report["visitors"] = names

@@ -23,22 +23,21 @@ type rules struct {
 	life string
 	raft *atomic.Pointer[raft.Raft] // nil in it: raft does not run yet
 
+	offers   offers
+	coming   atomic.Pointer[raftdir.Position] // the leader's snapshot that raft has been given; nil: none
+	conflict chan struct{}                    // of capacity 1: this life must end, so that the log can be cut
+	cut      atomic.Pointer[raftdir.Position] // the snapshot that conflicts with the log; nil: none
+
 	mu    sync.Mutex
 	met   map[string]bool // whom this life has met, by ID
 	older error           // this disk is an older copy
 }
 
 func newRules(cfg Config, dir *raftdir.Directory, running *atomic.Pointer[raft.Raft]) *rules {
-	return &rules{cfg: cfg, dir: dir, life: rand.Text(), raft: running, met: map[string]bool{}}
-}
-
-// Progress implements transport.Life.
-func (r *rules) Progress() (applied, term uint64) {
-	running := r.raft.Load()
-	if running == nil {
-		return 0, 0
+	return &rules{
+		cfg: cfg, dir: dir, life: rand.Text(), raft: running, met: map[string]bool{},
+		offers: offers{clock: cfg.Clock, logger: cfg.Logger}, conflict: make(chan struct{}, 1),
 	}
-	return running.AppliedIndex(), running.CurrentTerm()
 }
 
 // Log implements transport.Life.
@@ -50,22 +49,54 @@ func (r *rules) Log() transport.LogState {
 	}
 }
 
+// OpenTo implements transport.Life: raft is open to the members in its newest
+// configuration, which has those that are being added. Their incarnations are
+// the transport's owner's to check. A log without any configuration is that of
+// an agent that waits for a leader to take it in, whom it cannot know: it is
+// open to all that were let in.
+func (r *rules) OpenTo(peer transport.Hello) error {
+	running := r.raft.Load()
+	if running == nil {
+		return fmt.Errorf("raft is starting on %s %w", r.cfg.LocalID, transport.ErrNotNow)
+	}
+	var ids []string
+	for _, s := range running.GetConfiguration().Configuration().Servers {
+		if string(s.ID) == peer.ID {
+			return nil
+		}
+		ids = append(ids, string(s.ID))
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return fmt.Errorf("raft on %s is open only to the members of its cluster (%s): agent %s is not one of them", r.cfg.LocalID, strings.Join(ids, ", "), peer.ID)
+}
+
 // Met implements transport.Life: what another agent has heard of this one, and
 // this disk does not know, was on another disk, or on this one later.
 func (r *rules) Met(peer transport.Hello, told *transport.Remembered) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if told != nil {
-		if term := r.dir.Term(); told.Term > term && r.older == nil {
-			r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: give it an empty directory and take it in anew, or bring back the newest copy", peer.ID, told.Term, term)
-			r.cfg.Logger.Errorf("%v", r.older)
-		}
+		r.checkTerm(peer.ID, told.Term)
+		// Without the lock: this waits for the disk.
 		if err := r.dir.Promise(raftdir.Position(told.Stored), told.In); err != nil {
 			return err
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.met[peer.ID] = true
 	return nil
+}
+
+// checkTerm finds out that this disk is an older one by the greatest term in
+// which another agent has heard this one.
+func (r *rules) checkTerm(peer string, heard uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if term := r.dir.Term(); heard > term && r.older == nil {
+		r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: give it an empty directory and take it in anew, or bring back the newest copy", peer, heard, term)
+		r.cfg.Logger.Errorf("%v", r.older)
+	}
 }
 
 // silent says why this agent takes part in nothing; nil: it does.
@@ -98,11 +129,10 @@ func (r *rules) unmet(members raft.Configuration) (ids []string) {
 // settle ends the silence of a copied directory once every member was met, and
 // nobody knows of more than it has.
 func (r *rules) settle(members raft.Configuration) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.dir.Copied() || r.older != nil || len(members.Servers) == 0 || len(r.unmet(members)) > 0 {
+	if !r.knowsAll(members) {
 		return nil
 	}
+	// Without the lock: this waits for the disk.
 	if err := r.dir.Trust(); err != nil {
 		return err
 	}
@@ -110,13 +140,24 @@ func (r *rules) settle(members raft.Configuration) error {
 	return nil
 }
 
+func (r *rules) knowsAll(members raft.Configuration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dir.Copied() && r.older == nil && len(members.Servers) > 0 && len(r.unmet(members)) == 0
+}
+
 // MaySend implements transport.Life: nothing leaves an agent whose disk has
-// failed or is an older one, and one that must not lead asks for no votes.
+// failed or is an older one, one that must not lead asks for no votes, and what
+// only stands for an entry is not sent as one.
 func (r *rules) MaySend(request any) error {
 	if err := r.cutOff(); err != nil {
 		return err
 	}
-	switch request.(type) {
+	switch request := request.(type) {
+	case *raft.AppendEntriesRequest:
+		if slices.ContainsFunc(request.Entries, raftdir.StandsIn) {
+			return errors.New("an entry has left the log while it was to be sent")
+		}
 	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest:
 		if err := r.unfit(); err != nil {
 			return fmt.Errorf("this agent does not stand for election: %w", err)
@@ -136,6 +177,10 @@ func (r *rules) Answer(request any) (response any, err error, answered bool) {
 		return nil, err, true
 	}
 	switch request := request.(type) {
+	case *raft.AppendEntriesRequest:
+		return r.answerAppend(request)
+	case *raft.InstallSnapshotRequest:
+		return r.answerSnapshot(request)
 	case *raft.RequestVoteRequest:
 		if r.behindFloor(request.LastLogTerm, request.LastLogIndex) {
 			return &raft.RequestVoteResponse{RPCHeader: r.header(), Term: r.dir.Term()}, nil, true
@@ -150,6 +195,17 @@ func (r *rules) Answer(request any) (response any, err error, answered bool) {
 		}
 	}
 	return nil, nil, false
+}
+
+// Handing implements transport.Life.
+func (r *rules) Handing(request any) (answered func()) {
+	switch request := request.(type) {
+	case *raft.AppendEntriesRequest:
+		return r.handAppend(request)
+	case *raft.InstallSnapshotRequest:
+		return r.handSnapshot(request)
+	}
+	return nil
 }
 
 // behindFloor reports whether a candidate's log lacks what this agent in

@@ -29,6 +29,8 @@ func (w *Worker) serve(l *life) error {
 			return w.catacomb.ErrDying()
 		case <-l.dir.Failed():
 			return l.dir.Failure()
+		case <-l.rules.conflict:
+			return ErrConflict
 		case err := <-l.ended:
 			l.ended <- nil // bringDown waits for it too
 			return applierEnd(err)

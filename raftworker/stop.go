@@ -81,8 +81,11 @@ func (w *Worker) stopRaft(l *life) error {
 	if !w.within(l, w.cfg.StopTimeout, func(context.Context) { l.transport.Drain() }) {
 		w.cfg.Logger.Errorf("the raft transport has not drained within %s", w.cfg.StopTimeout)
 	}
-	err := errors.Join(w.endRaft(l), l.dir.Close())
-	if err != nil {
+	err := w.endRaft(l)
+	if err == nil {
+		err = l.rules.cutConflict()
+	}
+	if err = errors.Join(err, l.dir.Close()); err != nil {
 		return fmt.Errorf("raft shutdown failed: %w", err)
 	}
 	return nil

@@ -120,13 +120,13 @@ func (w *Worker) Disk() (DiskState, bool) {
 	return w.life.dir.Disk(), true
 }
 
-// Stuck returns the index of a snapshot that is installed again and again; 0: none
-// is.
+// Stuck returns the index of a snapshot that arrives again and again; 0: none
+// does.
 func (w *Worker) Stuck() uint64 {
 	if w.endError() != nil {
 		return 0
 	}
-	return w.life.snapshots.alarm()
+	return w.life.rules.offers.alarm()
 }
 
 // Applier gives the applier of this life of raft. Its errors are Raft's.

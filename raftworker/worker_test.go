@@ -168,13 +168,18 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	a.cfg.Transport = func(p transport.Life) (Transport, error) { <-stuck; return makeTransport(p) }
 	ended := make(chan error, 1)
 	go func() { _, err := NewWorker(a.cfg); ended <- err }()
-	for _, d := range []time.Duration{LoopTimeout, defaultStopTimeout} {
-		if err := c.WaitAdvance(d, 10*time.Second, 1); err != nil {
-			t.Fatal(err)
+	began := c.Now()
+	var err error
+	for over := false; !over; {
+		select {
+		case err = <-ended:
+			over = true
+		case <-time.After(time.Millisecond):
+			c.Advance(time.Second)
 		}
 	}
-	if err := <-ended; err != ErrStartTimeout {
-		t.Fatal(err)
+	if took := c.Now().Sub(began); err != ErrStartTimeout || took < LoopTimeout+defaultStopTimeout {
+		t.Fatalf("%v after %s", err, took)
 	}
 	if _, err := raftdir.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, ErrDirectoryInUse) {
 		t.Fatalf("a second loop could open the first one's log: %v", err)
@@ -380,12 +385,11 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	w := a.start()
 	a.leads()
 	a.put(w, "one")
-	var report map[string]any
 	a.until("report", func() bool {
-		report = w.Report()
-		index, known := report["index"].(map[string]any)
-		return report["state"] == "Leader" && known && index["applied"].(uint64) > 1
+		index, _ := w.Report()["index"].(map[string]any)
+		return w.Report()["state"] == "Leader" && index["applied"] != uint64(0)
 	})
+	report := w.Report()
 	for _, key := range []string{"state", "term", "leader", "index", "servers", "log", "disk", "worker"} {
 		if _, ok := report[key]; !ok {
 			t.Errorf("no %s in %v", key, report)
@@ -417,8 +421,8 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	if d, running := w.Disk(); !running || d.Err != nil || d.Slow {
 		t.Errorf("while it runs: %+v, %v", d, running)
 	}
-	for range maxInstalls + 1 {
-		w.life.snapshots.count(300)
+	for range maxOffers + 1 {
+		w.life.rules.offers.count(300)
 	}
 	if w.Stuck() != 300 {
 		t.Errorf("stuck at %d", w.Stuck())
@@ -484,8 +488,9 @@ func TestAFullDiskEndsTheWorkerWithATypedError(t *testing.T) {
 
 func TestASnapshotThatComesAgainAndAgainIsAnAlarm(t *testing.T) {
 	log := &testLog{}
-	c := &countedSnapshots{SnapshotStore: raft.NewInmemSnapshotStore(), logger: log}
-	for range maxInstalls {
+	at := testclock.NewClock(time.Now())
+	c := &offers{clock: at, logger: log}
+	for range maxOffers {
 		c.count(300)
 	}
 	if c.alarm() != 0 {
@@ -494,6 +499,12 @@ func TestASnapshotThatComesAgainAndAgainIsAnAlarm(t *testing.T) {
 	c.count(300)
 	if c.alarm() != 300 || len(log.all()) != 1 {
 		t.Fatalf("%d %v", c.alarm(), log.all())
+	}
+	if at.Advance(offersApart + 1); c.alarm() != 0 {
+		t.Fatal("the alarm stays though none arrives any more")
+	}
+	if c.count(300); c.alarm() != 300 {
+		t.Fatal("the alarm does not come back")
 	}
 	if c.count(301); c.alarm() != 0 {
 		t.Fatal("the alarm stays after progress")

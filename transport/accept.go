@@ -31,41 +31,37 @@ func (t *Transport) acceptLoop() {
 	}
 }
 
-// admit starts the goroutine of one connection, if there is room for it.
+// admit starts the goroutine of one connection.
 func (t *Transport) admit(raw net.Conn) {
-	release, err := t.limits.admit(raw.RemoteAddr())
-	if err != nil {
-		t.refusals.note(hostOf(raw.RemoteAddr()), err, "refused a connection from %s", raw.RemoteAddr())
-		_ = raw.Close()
-		return
-	}
 	if !t.track(raw) {
 		_ = raw.Close()
-		release()
 		return
 	}
-	done := func() {
-		t.untrack(raw)
-		release()
+	p, lost := t.limits.admit(raw, t.book.metAt(hostOf(raw.RemoteAddr())))
+	if lost != nil {
+		t.refusals.note("handshakes", errCrowd, "closed the oldest connection from %s", lost.host)
 	}
-	t.conns.Go(func() { t.receive(raw, done) })
+	t.conns.Go(func() { t.receive(p) })
 }
 
-// receive brings one connection from its first byte to whoever uses it. done
-// is called when it is closed, by whomever.
-func (t *Transport) receive(raw net.Conn, done func()) {
-	tune(raw)
-	_ = raw.SetDeadline(deadline())
+// errCrowd is why a connection is closed that has not come to an end of its
+// handshake.
+var errCrowd = fmt.Errorf("%d connections are in their handshake, the limit", maxHandshakes)
+
+// receive brings one connection from its first byte to whoever uses it.
+func (t *Transport) receive(p *place) {
+	tune(p.conn)
+	_ = p.conn.SetDeadline(deadline())
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
 
-	c, in, err := t.handshake(ctx, raw, done)
+	c, in, err := t.handshake(ctx, p)
 	if err != nil {
 		if !errors.Is(err, errMyself) {
-			t.refusals.note(hostOf(raw.RemoteAddr()), err, "refused a connection from %s", raw.RemoteAddr())
+			t.refusals.note(p.host, err, "refused a connection from %s", p.conn.RemoteAddr())
 		}
-		_ = raw.Close()
-		done()
+		_ = p.conn.Close()
+		t.leave(p)
 		return
 	}
 	_ = c.SetDeadline(time.Time{})
@@ -78,13 +74,19 @@ func (t *Transport) receive(raw net.Conn, done func()) {
 	}
 }
 
+// leave forgets a connection that is closed.
+func (t *Transport) leave(p *place) {
+	t.untrack(p.conn)
+	t.limits.leave(p)
+}
+
 // handshake identifies the agent at the other end and exchanges hellos with it.
-func (t *Transport) handshake(ctx context.Context, raw net.Conn, done func()) (*peerConn, *inlet, error) {
+func (t *Transport) handshake(ctx context.Context, p *place) (*peerConn, *inlet, error) {
 	config, err := serverTLS(t.config.TLS)
 	if err != nil {
 		return nil, nil, err
 	}
-	conn := tls.Server(raw, config)
+	conn := tls.Server(p.conn, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, nil, explainTLS(err)
 	}
@@ -93,46 +95,61 @@ func (t *Transport) handshake(ctx context.Context, raw net.Conn, done func()) (*
 	if err != nil {
 		return nil, nil, err
 	}
-	forget, err := t.limits.admitPeer(id)
+	c := &caller{Conn: conn, place: p, id: id, protocol: state.NegotiatedProtocol}
+	in, peer, err := t.greet(c)
 	if err != nil {
 		return nil, nil, fmt.Errorf("of %s: %w", id, err)
 	}
-	in, peer, err := t.greet(conn, id, state.NegotiatedProtocol)
-	if err != nil {
-		forget()
-		return nil, nil, fmt.Errorf("of %s: %w", id, err)
-	}
-	note, life := t.contacts.of(id), ""
-	if state.NegotiatedProtocol == protocolRaft {
-		life = peer.Log.Life
-	}
+	note := t.contacts.of(id)
 	return &peerConn{
-		Conn: conn, peer: id, hear: func() { t.hear(note) }, release: func() { forget(); done() },
-		current: func(n int, err error) (int, error) { return t.memory.current(id, life, n, err) },
+		Conn: conn, peer: id, hear: func() { t.hear(note) }, release: func() { t.leave(p) },
+		current: t.currentFor(peer, c.protocol),
 	}, in, nil
+}
+
+// caller is an agent that has dialled, as its certificate has it.
+type caller struct {
+	*tls.Conn
+	place        *place
+	id, protocol string
+}
+
+// currentFor lets what is read of an agent's stream count. A stream of raft's
+// ends with that agent's life of raft, and with its membership.
+func (t *Transport) currentFor(peer Hello, protocol string) func(int, error) (int, error) {
+	if protocol != protocolRaft {
+		return func(n int, err error) (int, error) { return n, err }
+	}
+	return func(n int, err error) (int, error) {
+		if reason := t.open(t.life(), peer); n > 0 && reason != nil {
+			return 0, reason
+		}
+		return t.memory.current(peer.ID, peer.Log.Life, n, err)
+	}
 }
 
 // greet is the accepting end of the hellos. It gives the inlet that the
 // connection is for, nil when the hellos were all, and who dials.
-func (t *Transport) greet(conn *tls.Conn, id, protocol string) (*inlet, Hello, error) {
-	theirs, err := readHello(conn)
+func (t *Transport) greet(c *caller) (*inlet, Hello, error) {
+	theirs, err := readHello(c)
 	if err != nil {
 		return nil, Hello{}, err
 	}
-	peer := theirs.Hello.completed(conn.RemoteAddr())
-	in, reason := t.decide(id, peer, protocol)
+	met := seenAt(c.RemoteAddr(), *theirs.Hello)
+	peer := met.hello()
+	in, reason := t.decide(c, peer)
 	self := t.self()
 	answer := greeting{Hello: &self}
 	if reason == nil {
-		answer.You, reason = t.memory.compare(peer)
+		answer.You, reason = t.recall(peer)
 	}
 	if reason != nil {
-		answer.Refused, answer.NotNow = reason.Error(), errors.Is(reason, errNotNow)
+		answer.Refused, answer.NotNow = reason.Error(), errors.Is(reason, ErrNotNow)
 	}
-	if err := writeGreeting(conn, answer); err != nil || reason != nil {
+	if err := writeGreeting(c, answer); err != nil || reason != nil {
 		return nil, peer, errors.Join(reason, err)
 	}
-	verdict, err := readGreeting(conn)
+	verdict, err := readGreeting(c)
 	if err != nil {
 		return nil, peer, err
 	}
@@ -140,14 +157,22 @@ func (t *Transport) greet(conn *tls.Conn, id, protocol string) (*inlet, Hello, e
 		t.heed(peer, nil, verdict)
 		return nil, peer, fmt.Errorf("it refuses us: %s", verdict.Refused)
 	}
-	return in, peer, t.learn(peer, verdict.You)
+	return in, peer, t.learn(met, verdict.You, c.protocol)
 }
 
-func (t *Transport) decide(id string, peer Hello, protocol string) (*inlet, error) {
-	if err := t.check(id, peer); err != nil {
+func (t *Transport) decide(c *caller, peer Hello) (*inlet, error) {
+	if err := t.check(c.id, peer); err != nil {
 		return nil, err
 	}
-	return t.inletOf(protocol)
+	if err := t.limits.letIn(c.place, c.id); err != nil {
+		return nil, err
+	}
+	in, err := t.inletOf(c.protocol)
+	if err == nil && c.protocol == protocolRaft {
+		l := t.life()
+		err = errors.Join(t.open(l, peer), t.named(l, peer))
+	}
+	return in, err
 }
 
 // inletOf finds who takes connections of a protocol.
@@ -161,12 +186,12 @@ func (t *Transport) inletOf(protocol string) (*inlet, error) {
 		if t.raft != nil && !t.raft.stream.isClosed() {
 			return t.raft.stream.inlet, nil
 		}
-		return nil, fmt.Errorf("raft is not running on %s %w", t.config.ID, errNotNow)
+		return nil, fmt.Errorf("raft is not running on %s %w", t.config.ID, ErrNotNow)
 	case protocolAPI:
 		if t.api != nil && !t.api.isClosed() {
 			return t.api, nil
 		}
-		return nil, fmt.Errorf("%s does not serve forwarded requests %w", t.config.ID, errNotNow)
+		return nil, fmt.Errorf("%s does not serve forwarded requests %w", t.config.ID, ErrNotNow)
 	}
 	return nil, fmt.Errorf("it names no protocol by ALPN: want %s, %s or %s", protocolRaft, protocolAPI, protocolHello)
 }

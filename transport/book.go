@@ -3,6 +3,7 @@ package transport
 import (
 	"cmp"
 	"maps"
+	"net"
 	"slices"
 	"sync"
 )
@@ -11,47 +12,118 @@ import (
 // of one raft log.
 const maxKnown = 256
 
+// meeting is a hello and how it came.
+type meeting struct {
+	said Hello // as it was sent
+	// host completes its addresses, and port the cluster address: those of the
+	// connection. port is empty where the other agent has dialled.
+	host, port string
+	from       string // the host at the other end
+	// dialled reports whether this agent has reached the other there, and no dial
+	// has failed since.
+	dialled bool
+}
+
+// seenAt is a meeting with an agent that has dialled.
+func seenAt(remote net.Addr, said Hello) meeting {
+	return meeting{said: said, host: hostOf(remote), from: hostOf(remote)}
+}
+
+// dialledAt is a meeting with an agent that was dialled.
+func dialledAt(address string, remote net.Addr, said Hello) meeting {
+	m := seenAt(remote, said)
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return m
+	}
+	m.port, m.dialled = port, true
+	if net.ParseIP(host) != nil { // a name may stand for several agents
+		m.host = host
+	}
+	return m
+}
+
+// hello is what was said, with addresses that this agent can use.
+func (m meeting) hello() Hello { return m.said.completed(m.host, m.port) }
+
+// samePlace reports whether o is a meeting with the same life of an agent, which
+// says the same of its address.
+func (m meeting) samePlace(o meeting) bool {
+	return m.said.Instance == o.said.Instance && m.said.ClusterAddress == o.said.ClusterAddress
+}
+
 // book remembers which agents were met and where agents are said to be. What
 // an agent said itself goes before what others say of it.
 type book struct {
+	self  string
 	given map[string]string // Config.Peers; never changed
 
 	mu      sync.Mutex
-	met     map[string]Hello
-	hearsay map[string]string // cluster addresses of agents not met
+	met     map[string]meeting
+	reached map[string]string // IDs, by address that was dialled
 }
 
-func newBook(given map[string]string) *book {
-	return &book{given: maps.Clone(given), met: map[string]Hello{}, hearsay: map[string]string{}}
+func newBook(self string, given map[string]string) *book {
+	return &book{self: self, given: maps.Clone(given), met: map[string]meeting{}, reached: map[string]string{}}
 }
 
-// learn takes up an agent's own hello and reports whether it says something
-// new.
-func (b *book) learn(self string, h Hello) bool {
+// learn takes up a meeting and reports whether the agent says something new.
+// Where it was dialled goes before where it was seen; neither is news.
+func (b *book) learn(m meeting) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old, known := b.met[h.ID]
+	old, known := b.met[m.said.ID]
 	if !known && len(b.met) >= maxKnown {
 		return false
 	}
-	b.met[h.ID] = h
-	if known && old.equal(h) {
-		return false
+	if old.dialled && old.samePlace(m) {
+		m.host, m.port, m.dialled = old.host, old.port, true
 	}
-	delete(b.hearsay, h.ID)
-	for _, m := range h.Met {
-		if _, first := b.met[m.ID]; !first && m.ID != self && len(b.hearsay) < maxKnown {
-			b.hearsay[m.ID] = m.Address
+	b.met[m.said.ID] = m
+	return !known || !old.said.equal(m.said)
+}
+
+// reach notes which agent was reached at an address.
+func (b *book) reach(address, id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, known := b.reached[address]; !known && len(b.reached) >= 2*maxKnown {
+		clear(b.reached)
+	}
+	b.reached[address] = id
+	b.doubted(address, id)
+}
+
+// doubt notes that an address was dialled in vain: the agent may be elsewhere.
+func (b *book) doubt(address string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.doubted(address, "")
+}
+
+func (b *book) doubted(address, found string) {
+	for id, m := range b.met {
+		if id != found && m.dialled && m.hello().ClusterAddress == address {
+			m.dialled = false
+			b.met[id] = m
 		}
 	}
-	return true
 }
 
 // hellos gives the agents that were met, sorted by ID.
 func (b *book) hellos() []Hello {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.SortedFunc(maps.Values(b.met), func(x, y Hello) int { return cmp.Compare(x.ID, y.ID) })
+	return b.sorted()
+}
+
+func (b *book) sorted() []Hello {
+	all := make([]Hello, 0, len(b.met))
+	for _, m := range b.met {
+		all = append(all, m.hello())
+	}
+	slices.SortFunc(all, func(x, y Hello) int { return cmp.Compare(x.ID, y.ID) })
+	return all
 }
 
 // list gives the agents that were met as a hello names them.
@@ -63,20 +135,57 @@ func (b *book) list() []Met {
 	return met
 }
 
+// hearsay gives the cluster addresses of agents that others have met, and this
+// one has not.
+func (b *book) hearsay() map[string]string {
+	said := map[string]string{}
+	for _, h := range b.sorted() {
+		for _, m := range h.Met {
+			_, first := b.met[m.ID]
+			if first || m.ID == b.self || said[m.ID] != "" || len(said) >= maxKnown {
+				continue
+			}
+			if CheckID(m.ID) == nil && checkAddress(m.Address) == nil {
+				said[m.ID] = m.Address
+			}
+		}
+	}
+	return said
+}
+
 // address gives where an agent's cluster port is, "" when nobody said.
 func (b *book) address(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return cmp.Or(b.met[id].ClusterAddress, b.hearsay[id], b.given[id])
+	if m, met := b.met[id]; met {
+		return cmp.Or(m.hello().ClusterAddress, b.given[id])
+	}
+	return cmp.Or(b.hearsay()[id], b.given[id])
 }
 
-// idAt returns the agent that is said to be at an address, "" when nobody was met
-// there.
+// metAt reports whether an agent is, or has come from, a host.
+func (b *book) metAt(host string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.met {
+		at, _, _ := net.SplitHostPort(m.hello().ClusterAddress)
+		if host == m.from || host == at {
+			return true
+		}
+	}
+	return false
+}
+
+// idAt returns the agent that was reached, or is said to be, at an address, ""
+// when nobody was met there.
 func (b *book) idAt(address string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for id, h := range b.met {
-		if h.ClusterAddress == address {
+	if id := b.reached[address]; id != "" {
+		return id
+	}
+	for id, m := range b.met {
+		if m.hello().ClusterAddress == address {
 			return id
 		}
 	}
@@ -87,7 +196,11 @@ func (b *book) idAt(address string) string {
 func (b *book) apiAddress(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.met[id].APIAddress
+	m, met := b.met[id]
+	if !met {
+		return ""
+	}
+	return m.hello().APIAddress
 }
 
 // addresses gives every cluster address that is known.
@@ -95,9 +208,9 @@ func (b *book) addresses() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var all []string
-	for _, h := range b.met {
-		all = append(all, h.ClusterAddress)
+	for _, m := range b.met {
+		all = append(all, m.hello().ClusterAddress)
 	}
-	all = slices.AppendSeq(all, maps.Values(b.hearsay))
+	all = slices.AppendSeq(all, maps.Values(b.hearsay()))
 	return slices.AppendSeq(all, maps.Values(b.given))
 }

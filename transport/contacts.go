@@ -133,12 +133,13 @@ func (t *Transport) Contacts() []Contact {
 	return all
 }
 
-// quiet returns the addresses of which nothing was heard lately.
+// quiet returns the addresses of which nothing was heard lately, or which were
+// dialled in vain.
 func (t *Transport) quiet() []string {
 	now := t.config.Clock.Now()
 	return slices.DeleteFunc(t.addresses(), func(address string) bool {
 		id := t.book.idAt(address)
-		return id != "" && now.Sub(t.lastHeard(id)) < probeAfter
+		return id != "" && now.Sub(t.lastHeard(id)) < probeAfter && t.contacts.lastFailure(address).err == nil
 	})
 }
 

@@ -42,12 +42,13 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 	defer cancel()
 	raw, err := t.config.Dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
+		t.book.doubt(address)
 		return nil, Hello{}, err
 	}
 	tune(raw)
 	// A ctx that ends cuts the handshake and the hellos short.
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	conn, peer, err := t.introduce(ctx, raw, id, protocol)
+	conn, peer, err := t.introduce(ctx, raw, dialling{address, id, protocol})
 	if err == nil && !stop() {
 		err = context.Cause(ctx)
 	}
@@ -57,6 +58,7 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 		t.noteRefusal(id, address, err)
 		return nil, Hello{}, err
 	}
+	t.book.reach(address, peer.ID)
 	_ = conn.SetDeadline(time.Time{})
 	c := &dialledConn{Conn: conn, transport: t, heard: t.contacts.of(peer.ID)}
 	if protocol == protocolRaft {
@@ -83,6 +85,12 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return e.reason }
 
+// ours reports whether an error is this agent's own verdict.
+func ours(err error) bool {
+	var refused *refusedError
+	return errors.As(err, &refused) && refused.ours
+}
+
 // noteRefusal logs a refusal that came of the hellos or the certificates; an
 // agent that is merely away is its caller's to log.
 func (t *Transport) noteRefusal(id, address string, err error) {
@@ -99,15 +107,21 @@ func orUnknown(id string) string {
 	return id
 }
 
+// dialling is whom a dial is for. An empty id takes whoever is there.
+type dialling struct{ address, id, protocol string }
+
 // introduce is the dialling end of the handshake.
-func (t *Transport) introduce(ctx context.Context, raw net.Conn, id, protocol string) (*tls.Conn, Hello, error) {
-	config, err := clientTLS(t.config.TLS, id, protocol)
+func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*tls.Conn, Hello, error) {
+	config, err := clientTLS(t.config.TLS, to.id, to.protocol)
 	if err != nil {
 		return nil, Hello{}, err
 	}
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, Hello{}, refusedTLS(err)
+		if err = refusedTLS(err); ours(err) {
+			t.book.doubt(to.address) // another agent is there
+		}
+		return nil, Hello{}, err
 	}
 	state := conn.ConnectionState()
 	certID, err := IDOf(state.PeerCertificates[0])
@@ -122,15 +136,16 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, id, protocol st
 	if err != nil {
 		return nil, Hello{}, refusedTLS(err)
 	}
-	peer := theirs.Hello.completed(raw.RemoteAddr())
-	if err := t.conclude(conn, certID, peer, theirs); err != nil {
+	met := dialledAt(to.address, raw.RemoteAddr(), *theirs.Hello)
+	if err := t.conclude(conn, certID, met, theirs, to.protocol); err != nil {
 		return nil, Hello{}, err
 	}
-	return conn, peer, nil
+	return conn, met.hello(), nil
 }
 
 // conclude gives our verdict to the other end, unless it has refused already.
-func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, theirs greeting) error {
+func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs greeting, protocol string) error {
+	peer := met.hello()
 	reason := t.check(certID, peer)
 	if errors.Is(reason, errMyself) {
 		return reason
@@ -145,7 +160,7 @@ func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, theirs gr
 	}
 	var verdict greeting
 	if reason == nil {
-		verdict.You, reason = t.memory.compare(peer)
+		verdict.You, reason = t.recall(peer)
 	}
 	if reason != nil {
 		verdict.Refused = reason.Error()
@@ -156,13 +171,13 @@ func (t *Transport) conclude(conn net.Conn, certID string, peer Hello, theirs gr
 	if reason != nil {
 		return &refusedError{"we refuse it: " + reason.Error(), true}
 	}
-	return t.learn(peer, theirs.You)
+	return t.learn(met, theirs.You, protocol)
 }
 
 // heed tells raft's life what an agent that refuses this one remembers of it, if
 // that agent may be talked to.
 func (t *Transport) heed(peer Hello, reason error, theirs greeting) {
-	if l := t.life(); l != nil && reason == nil && theirs.You != nil {
+	if l := t.life(); l != nil && reason == nil && theirs.You != nil && l.OpenTo(peer) == nil {
 		_ = l.Met(peer, theirs.You) // the refusal goes before
 	}
 }

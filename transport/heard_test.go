@@ -16,7 +16,7 @@ import (
 func listening(join ...string) (*Transport, *testclock.Clock) {
 	now := testclock.NewClock(time.Unix(1000, 0))
 	return &Transport{
-		config: Config{ID: "a", Clock: now, Join: join, Hello: func() Hello { return Hello{} }}, began: now.Now(), book: newBook(nil),
+		config: Config{ID: "a", Clock: now, Join: join, Hello: func() Hello { return Hello{} }}, began: now.Now(), book: newBook("a", nil),
 		contacts: contacts{heard: map[string]*heard{}, failed: map[string]attempt{}},
 	}, now
 }
@@ -62,7 +62,7 @@ func TestQuietAreThoseOfWhomNothingWasHeardLately(t *testing.T) {
 	const b, c, nobody = "10.0.0.2:7401", "10.0.0.3:7401", "10.0.0.4:7401"
 	tr, now := listening(b, nobody)
 	for id, at := range map[string]string{"b": b, "c": c} {
-		tr.book.learn("a", Hello{ID: id, ClusterAddress: at})
+		tr.book.learn(meeting{said: Hello{ID: id, ClusterAddress: at}})
 		tr.hear(tr.contacts.of(id))
 	}
 	now.Advance(probeAfter - time.Millisecond)
@@ -158,14 +158,14 @@ func TestNewsOfAnAgentIsPassedOnAtOnce(t *testing.T) {
 		}
 	}
 	hello := Hello{ID: "b", ClusterAddress: "10.0.0.2:7401"}
-	if tr.learn(hello, nil); !told() {
+	if tr.learn(meeting{said: hello}, nil, protocolHello); !told() {
 		t.Error("an agent that was met for the first time is no news")
 	}
-	if tr.learn(hello, nil); told() {
+	if tr.learn(meeting{said: hello}, nil, protocolHello); told() {
 		t.Error("what was known is news")
 	}
 	hello.ClusterAddress = "10.0.0.3:7401"
-	if tr.learn(hello, nil); !told() {
+	if tr.learn(meeting{said: hello}, nil, protocolHello); !told() {
 		t.Error("an agent that has moved is no news")
 	}
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -77,22 +78,25 @@ type LogState struct {
 	Unfit string `json:"unfit,omitempty"` // why it must not lead
 }
 
-// equal reports whether two hellos say the same, but for how far their logs
-// are, which is no news.
+// equal reports whether two hellos, as they were sent, say the same, but for how
+// far their logs are and where others were met, which is no news.
 func (h Hello) equal(o Hello) bool {
 	return h.Protocol == o.Protocol && h.ClusterID == o.ClusterID && h.Epoch == o.Epoch &&
 		h.ID == o.ID && h.Incarnation == o.Incarnation && h.Instance == o.Instance &&
 		h.ClusterAddress == o.ClusterAddress && h.APIAddress == o.APIAddress &&
 		h.Expect == o.Expect && h.Version == o.Version && h.Entries == o.Entries && h.Log.Unfit == o.Log.Unfit &&
-		slices.Equal(h.Met, o.Met) && maps.Equal(h.Tables, o.Tables)
+		slices.EqualFunc(h.Met, o.Met, Met.same) && maps.Equal(h.Tables, o.Tables)
 }
 
-// completed gives h with the host of the connection it came over in addresses
-// that have none of their own.
-func (h Hello) completed(remote net.Addr) Hello {
-	h.ClusterAddress = completeAddress(h.ClusterAddress, remote)
-	h.APIAddress = completeAddress(h.APIAddress, remote)
-	if onLoopback(h.APIAddress) && !onLoopback(remote.String()) {
+func (m Met) same(o Met) bool { return m.ID == o.ID && m.Incarnation == o.Incarnation }
+
+// completed gives h with the host of the connection that it came over in
+// addresses that have none of their own, and the port, unless it is empty, in
+// such a cluster address.
+func (h Hello) completed(host, port string) Hello {
+	h.ClusterAddress = completeAddress(h.ClusterAddress, host, port)
+	h.APIAddress = completeAddress(h.APIAddress, host, "")
+	if onLoopback(h.APIAddress) && !isLoopback(host) {
 		h.APIAddress = "" // nobody else reaches it
 	}
 	return h
@@ -100,20 +104,20 @@ func (h Hello) completed(remote net.Addr) Hello {
 
 func onLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	ip := net.ParseIP(host)
-	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+	return err == nil && isLoopback(host)
 }
 
-func completeAddress(address string, remote net.Addr) string {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || !unspecified(host) {
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func completeAddress(address, host, port string) string {
+	own, listens, err := net.SplitHostPort(address)
+	if err != nil || !unspecified(own) {
 		return address
 	}
-	from, _, err := net.SplitHostPort(remote.String())
-	if err != nil {
-		return address
-	}
-	return net.JoinHostPort(from, port)
+	return net.JoinHostPort(host, cmp.Or(port, listens))
 }
 
 // greeting is the one frame that agents exchange before a connection is used:

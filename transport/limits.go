@@ -3,85 +3,112 @@ package transport
 import (
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 )
 
 // The limits of incoming connections. A healthy peer keeps about six: three
-// pooled raft streams, and HTTP/2 connections for forwarded requests. An IP may
-// stand for a whole cluster behind one address, as on a developer's machine.
+// pooled raft streams, and HTTP/2 connections for forwarded requests. Those in
+// their handshake have places of their own, and among them those from where
+// agents have come, so that no flood of strangers keeps an agent out.
 const (
-	maxConns        = 1024
-	maxConnsPerIP   = 256
+	maxConns        = 1024 // of agents that were let in
 	maxConnsPerPeer = 64
+	maxHandshakes   = 256 // from hosts of agents that were met, and as many from others
 )
 
 // limits counts incoming connections. Its zero value counts from none.
 type limits struct {
-	mu     sync.Mutex
-	total  int
-	byIP   map[string]int
-	byPeer map[string]int
+	mu         sync.Mutex
+	handshakes map[bool][]*place // by known; the oldest first
+	total      int               // of agents that were let in
+	byPeer     map[string]int
 }
 
-// admit counts a connection from remote, or says why there is no room for it.
-// The returned func gives the place back.
-func (l *limits) admit(remote net.Addr) (func(), error) {
+// place is what one incoming connection takes up.
+type place struct {
+	conn  net.Conn
+	host  string
+	known bool   // an agent was met at its host
+	peer  string // the agent that was let in; empty: it is in its handshake
+}
+
+// admit counts a connection in its handshake. Where there is no room, the host
+// that has most of those of its kind loses its oldest one, which it gives.
+func (l *limits) admit(conn net.Conn, known bool) (p, lost *place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.total >= maxConns {
-		return nil, fmt.Errorf("%d connections are open, the limit", maxConns)
+	if l.handshakes == nil {
+		l.handshakes, l.byPeer = map[bool][]*place{}, map[string]int{}
 	}
-	if l.byIP == nil {
-		l.byIP = map[string]int{}
+	p = &place{conn: conn, host: hostOf(conn.RemoteAddr()), known: known}
+	if all := l.handshakes[known]; len(all) >= maxHandshakes {
+		lost = oldestOfMost(all)
+		l.end(lost)
+		_ = lost.conn.Close()
 	}
-	ip := hostOf(remote)
-	if err := take(l.byIP, ip, maxConnsPerIP); err != nil {
-		return nil, err
+	l.handshakes[known] = append(l.handshakes[known], p)
+	return p, lost
+}
+
+// oldestOfMost picks the oldest connection of the host that has most.
+func oldestOfMost(all []*place) *place {
+	counts := map[string]int{}
+	for _, p := range all {
+		counts[p.host]++
 	}
+	oldest := all[0]
+	for _, p := range all {
+		if counts[p.host] > counts[oldest.host] {
+			oldest = p
+		}
+	}
+	return oldest
+}
+
+// letIn counts a connection as an agent's, or says why there is no room for it.
+func (l *limits) letIn(p *place, id string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.byPeer[id] >= maxConnsPerPeer:
+		return fmt.Errorf("%d connections are open from %s, the limit", maxConnsPerPeer, id)
+	case l.total >= maxConns:
+		return fmt.Errorf("%d connections of agents are open, the limit", maxConns)
+	}
+	l.end(p)
+	p.peer = id
 	l.total++
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.total--
-		giveBack(l.byIP, ip)
-	}, nil
-}
-
-// admitPeer counts a connection once its agent is known.
-func (l *limits) admitPeer(id string) (func(), error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.byPeer == nil {
-		l.byPeer = map[string]int{}
-	}
-	if err := take(l.byPeer, id, maxConnsPerPeer); err != nil {
-		return nil, err
-	}
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		giveBack(l.byPeer, id)
-	}, nil
-}
-
-func (l *limits) open() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.total
-}
-
-func take(counts map[string]int, key string, limit int) error {
-	if counts[key] >= limit {
-		return fmt.Errorf("%d connections are open from %s, the limit", limit, key)
-	}
-	counts[key]++
+	l.byPeer[id]++
 	return nil
 }
 
-func giveBack(counts map[string]int, key string) {
-	if counts[key]--; counts[key] == 0 {
-		delete(counts, key)
+// leave gives a connection's place back.
+func (l *limits) leave(p *place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.peer == "" {
+		l.end(p)
+		return
 	}
+	l.total--
+	if l.byPeer[p.peer]--; l.byPeer[p.peer] == 0 {
+		delete(l.byPeer, p.peer)
+	}
+}
+
+// end takes a connection from those in their handshake, if it is among them.
+func (l *limits) end(p *place) {
+	if i := slices.Index(l.handshakes[p.known], p); i >= 0 {
+		l.handshakes[p.known] = slices.Delete(l.handshakes[p.known], i, i+1)
+	}
+}
+
+// open gives how many connections there are.
+func (l *limits) open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total + len(l.handshakes[true]) + len(l.handshakes[false])
 }
 
 func hostOf(addr net.Addr) string {

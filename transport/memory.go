@@ -171,6 +171,14 @@ func (m *memory) hear(id string, term uint64, stored Place, in uint64) {
 	m.set(id, known)
 }
 
+// knows reports whether an agent is remembered.
+func (m *memory) knows(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, known := m.of[id]
+	return known
+}
+
 // life is that of raft at an agent which was met last.
 func (m *memory) life(id string) string {
 	m.mu.Lock()

@@ -269,14 +269,15 @@ func (r *RaftTransport) hand(rpc raft.RPC) {
 	}
 	r.parent.memory.hearRequest(rpc.Command)
 	r.committed.heard(rpc.Command, r.parent.config.Clock.Now())
-	if req, ok := rpc.Command.(*raft.InstallSnapshotRequest); ok {
-		if term, needless := needless(r.life, req); needless {
-			r.parent.config.Logger.Infof("spared a snapshot up to entry %d: this agent has applied it", req.LastLogIndex)
-			// Others must not wait for it; its stream's end bounds it.
-			r.work.Go(func() { skip(rpc, req, term) })
-			return
-		}
+	if answered := r.life.Handing(rpc.Command); answered != nil {
+		r.passAndWait(rpc)
+		answered()
+		return
 	}
+	r.pass(rpc)
+}
+
+func (r *RaftTransport) pass(rpc raft.RPC) {
 	select {
 	case r.consumer <- rpc:
 	case <-r.drained:
@@ -284,13 +285,44 @@ func (r *RaftTransport) hand(rpc raft.RPC) {
 	}
 }
 
+func (r *RaftTransport) passAndWait(rpc raft.RPC) {
+	answer := make(chan raft.RPCResponse, 1)
+	followed := rpc
+	followed.RespChan = answer
+	r.pass(followed)
+	select {
+	case a := <-answer:
+		rpc.Respond(a.Response, a.Error)
+	case <-r.closed:
+	}
+}
+
 // answer answers a request in raft's place if this life does.
 func (r *RaftTransport) answer(rpc raft.RPC) bool {
 	response, err, answered := r.life.Answer(rpc.Command)
-	if answered {
+	switch {
+	case !answered:
+		return false
+	case rpc.Reader == nil:
 		rpc.Respond(response, err)
+	default:
+		// Others must not wait for it; its stream's end bounds it.
+		r.work.Go(func() { drain(rpc, response, err) })
 	}
-	return answered
+	return true
+}
+
+// drain reads a snapshot to its end, as its sender expects (hashicorp/raft#212),
+// and answers.
+func drain(rpc raft.RPC, response any, err error) {
+	n, cut := io.Copy(io.Discard, rpc.Reader)
+	if cut == nil && n != rpc.Command.(*raft.InstallSnapshotRequest).Size {
+		cut = errors.New("short read")
+	}
+	if err == nil && cut != nil {
+		err = fmt.Errorf("cannot read the snapshot: %w", cut)
+	}
+	rpc.Respond(response, err)
 }
 
 // Drain closes the gate: after it no heartbeat and no request reaches raft, and

@@ -54,35 +54,21 @@ func (s *closableStore) StoreLogs(l []*raft.Log) error {
 	return s.InmemStore.StoreLogs(l)
 }
 
-// lifeOf is a life that keeps no rules.
-type lifeOf struct{ raft *atomic.Pointer[raft.Raft] }
-
-func (l lifeOf) Progress() (applied, term uint64) {
-	if r := l.raft.Load(); r != nil {
-		return r.AppliedIndex(), r.CurrentTerm()
-	}
-	return 0, 0
+// answering is a life that answers in raft's place, and follows what raft gets.
+type answering struct {
+	free
+	answer  func(request any) (response any, err error, answered bool)
+	handing func(request any) func()
 }
-func (lifeOf) Log() LogState                 { return LogState{} }
-func (lifeOf) MaySend(any) error             { return nil }
-func (lifeOf) Met(Hello, *Remembered) error  { return nil }
-func (lifeOf) Answer(any) (any, error, bool) { return nil, nil, false }
 
-// at is a life that has come to a place.
-type at struct{ applied, term uint64 }
-
-func (a at) Progress() (applied, term uint64) { return a.applied, a.term }
-func (at) Log() LogState                      { return LogState{} }
-func (at) MaySend(any) error                  { return nil }
-func (at) Met(Hello, *Remembered) error       { return nil }
-func (at) Answer(any) (any, error, bool)      { return nil, nil, false }
+func (a answering) Answer(request any) (any, error, bool) { return a.answer(request) }
+func (a answering) Handing(request any) func()            { return a.handing(request) }
 
 // start begins a life of raft over what is stored.
 func (n *node) start(t *testing.T) {
 	t.Helper()
 	n.store.closed.Store(false)
-	var current atomic.Pointer[raft.Raft]
-	streams, err := n.transport.Raft(RaftConfig{Life: lifeOf{&current}})
+	streams, err := n.transport.Raft(RaftConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +77,6 @@ func (n *node) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	current.Store(r)
 	n.raft = r
 }
 
@@ -356,26 +341,29 @@ func TestAnswerInALaterTermIsNoAck(t *testing.T) {
 	}
 }
 
-// A snapshot that is behind what was applied would take the state back.
-func TestSnapshotBehindTheStateIsSparedAndAnsweredWithSuccess(t *testing.T) {
+// A life's own answer to a snapshot reaches the sender as raft's would.
+func TestASnapshotIsAnsweredInRaftsPlace(t *testing.T) {
+	const index, term = 300, 4
 	for _, c := range []struct {
-		name          string
-		index, term   uint64
-		reachesRaft   bool
-		applied, ours uint64
+		name     string
+		answered bool
+		response raft.InstallSnapshotResponse
+		err      error
+		match    uint64
 	}{
-		{"behind", 300, 4, false, 420, 4},
-		{"equal", 420, 4, false, 420, 4},
-		{"behind, newer term", 300, 5, false, 420, 4},
-		{"ahead", 421, 4, true, 420, 4},
-		{"stale term", 300, 3, true, 420, 4},
-		{"nothing applied", 300, 4, true, 0, 0},
+		{"taken", true, raft.InstallSnapshotResponse{Term: term, Success: true}, nil, index},
+		{"taken, not yet in its term", true, raft.InstallSnapshotResponse{Term: term - 1, Success: true}, nil, 0},
+		{"refused", true, raft.InstallSnapshotResponse{Term: term}, errors.New("another entry stands there"), 0},
+		{"left to raft", false, raft.InstallSnapshotResponse{}, nil, index},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			a, _ := w.agent("a")
 			b, _ := w.agent("b", func(cfg *Config) { cfg.Peers = map[string]string{"a": a.ListenAddr()} })
-			to := must(a.Raft(RaftConfig{Life: at{c.applied, c.ours}}))
+			to := must(a.Raft(RaftConfig{Life: answering{
+				answer:  func(any) (any, error, bool) { return &c.response, c.err, c.answered },
+				handing: func(any) func() { return nil },
+			}}))
 			from := must(b.Raft(RaftConfig{}))
 			var reached atomic.Bool
 			handled := make(chan struct{})
@@ -385,35 +373,81 @@ func TestSnapshotBehindTheStateIsSparedAndAnsweredWithSuccess(t *testing.T) {
 				case rpc := <-to.Consumer():
 					reached.Store(true)
 					_, _ = io.Copy(io.Discard, rpc.Reader)
-					rpc.Respond(&raft.InstallSnapshotResponse{Term: c.ours, Success: true}, nil)
+					rpc.Respond(&raft.InstallSnapshotResponse{Term: term, Success: true}, nil)
 				case <-to.closed:
 				}
 			}()
 			data := bytes.Repeat([]byte("x"), 1<<20)
 			req := &raft.InstallSnapshotRequest{
 				RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, SnapshotVersion: 1,
-				Term: c.term, LastLogIndex: c.index, Size: int64(len(data)),
+				Term: term, LastLogIndex: index, Size: int64(len(data)),
 			}
 			var resp raft.InstallSnapshotResponse
-			if err := from.InstallSnapshot("a", "a", req, &resp, bytes.NewReader(data)); err != nil {
-				t.Fatal(err)
+			err := from.InstallSnapshot("a", "a", req, &resp, bytes.NewReader(data))
+			if c.err == nil && err != nil || c.err != nil && (err == nil || err.Error() != c.err.Error()) {
+				t.Fatalf("%v, want %v", err, c.err)
 			}
-			if reached.Load() != c.reachesRaft {
-				t.Errorf("reached raft: %v, want %v", reached.Load(), c.reachesRaft)
+			if reached.Load() == c.answered {
+				t.Errorf("reached raft: %v", reached.Load())
 			}
-			if !resp.Success || resp.Term > c.term && !c.reachesRaft {
+			if c.err == nil && (!resp.Success || c.answered && resp.Term != c.response.Term) {
 				t.Errorf("answered %+v", resp)
 			}
-			want := c.index
-			if resp.Term != c.term {
-				want = 0 // that is no leader any more
-			}
-			if got := from.MatchIndex("a", c.term); got != want {
-				t.Errorf("its log is said to match up to %d, want %d", got, want)
+			if got := from.MatchIndex("a", term); got != c.match {
+				t.Errorf("its log is said to match up to %d, want %d", got, c.match)
 			}
 			_ = to.Close()
 			<-handled
 		})
+	}
+}
+
+// What a life is told of a request holds until raft has answered it: nothing
+// else reaches raft before.
+func TestNothingReachesRaftWhileARequestIsFollowed(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	b, _ := w.agent("b", func(cfg *Config) { cfg.Peers = map[string]string{"a": a.ListenAddr()} })
+	over := make(chan struct{})
+	to := must(a.Raft(RaftConfig{Life: answering{
+		answer: func(any) (any, error, bool) { return nil, nil, false },
+		handing: func(request any) func() {
+			if _, append := request.(*raft.AppendEntriesRequest); append {
+				return func() { close(over) }
+			}
+			return nil
+		},
+	}}))
+	from := must(b.Raft(RaftConfig{}))
+	answers := make(chan error, 2)
+	go func() {
+		var resp raft.AppendEntriesResponse
+		answers <- from.AppendEntries("a", "a", &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: 4, PrevLogEntry: 7, PrevLogTerm: 4}, &resp)
+	}()
+	followed := <-to.Consumer()
+	go func() {
+		var resp raft.RequestVoteResponse
+		answers <- from.RequestVote("a", "a", &raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: 5}, &resp)
+	}()
+	select {
+	case rpc := <-to.Consumer():
+		t.Fatalf("%T reached raft", rpc.Command)
+	case <-over:
+		t.Fatal("it is said to be answered")
+	case <-time.After(100 * time.Millisecond): // it cannot be seen that nothing comes
+	}
+	followed.Respond(&raft.AppendEntriesResponse{Term: 4, Success: true}, nil)
+	next := <-to.Consumer()
+	select {
+	case <-over:
+	default:
+		t.Error("the next request came before the life knew of the answer")
+	}
+	next.Respond(&raft.RequestVoteResponse{Term: 5}, nil)
+	for range cap(answers) {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

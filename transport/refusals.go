@@ -52,13 +52,13 @@ func (r *refusals) note(who string, reason error, format string, args ...any) {
 	}
 }
 
-// errNotNow refuses a connection for what does not run yet, or no more.
-var errNotNow = errors.New("just now")
+// ErrNotNow refuses a connection for what does not run yet, or no more.
+var ErrNotNow = errors.New("just now")
 
 // passing reports whether a connection ended, or was refused, because an agent
 // starts or stops.
 func passing(reason error) bool {
-	for _, is := range []error{errNotNow, io.EOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+	for _, is := range []error{ErrNotNow, io.EOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(reason, is) {
 			return true
 		}

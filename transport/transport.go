@@ -32,12 +32,13 @@ type Transport struct {
 	conns    sync.WaitGroup // goroutines of incoming connections
 
 	meeting sync.WaitGroup // dials of the meetLoop
+	news    pace           // of the meetLoop alone
 
 	mu       sync.Mutex
-	dialling map[string]bool // addresses that the meetLoop dials now
+	dialling map[string]bool // addresses that the meetLoop dials now; true: and then again
 	raft     *RaftTransport  // the one that lives
 	api      *inlet
-	open     map[net.Conn]struct{} // incoming TCP connections
+	incoming map[net.Conn]struct{} // TCP connections
 }
 
 // New binds the port and starts to answer. Whoever calls it must stop the
@@ -56,12 +57,12 @@ func New(config Config) (*Transport, error) {
 		cancel:   cancel,
 		config:   config,
 		instance: rand.Text(),
-		book:     newBook(config.Peers),
+		book:     newBook(config.ID, config.Peers),
 		contacts: contacts{heard: map[string]*heard{}, failed: map[string]attempt{}},
 		began:    config.Clock.Now(),
 		refusals: refusals{clock: config.Clock, logger: config.Logger},
 		wake:     make(chan struct{}, 1),
-		open:     map[net.Conn]struct{}{},
+		incoming: map[net.Conn]struct{}{},
 		dialling: map[string]bool{},
 	}
 	if err := t.memory.load(config.Memory); err != nil {
@@ -215,12 +216,13 @@ func (t *Transport) check(certID string, peer Hello) error {
 
 // learn remembers an agent that was let in, and tells raft's life what that
 // remembers of it.
-func (t *Transport) learn(peer Hello, told *Remembered) error {
-	if err := t.meet(peer, told); err != nil {
+func (t *Transport) learn(met meeting, told *Remembered, protocol string) error {
+	peer := met.hello()
+	if err := t.meet(peer, told, protocol); err != nil {
 		return err
 	}
 	t.hear(t.contacts.of(peer.ID))
-	if !t.book.learn(t.config.ID, peer) {
+	if !t.book.learn(met) {
 		return nil
 	}
 	t.config.Logger.Debugf("met %s at %s", peer.ID, peer.ClusterAddress)
@@ -231,14 +233,46 @@ func (t *Transport) learn(peer Hello, told *Remembered) error {
 	return nil
 }
 
-func (t *Transport) meet(peer Hello, told *Remembered) error {
-	if l := t.life(); l != nil && peer.Log.Life != "" {
-		if err := l.Met(peer, told); err != nil {
-			return err
-		}
+// meet tells raft's life and the memory of an agent to which raft here is open.
+// Others are of no concern to raft.
+func (t *Transport) meet(peer Hello, told *Remembered, protocol string) error {
+	l := t.life()
+	err := t.open(l, peer)
+	if err == nil && peer.Log.Life != "" {
+		err = l.Met(peer, told)
 	}
-	t.memory.meet(peer)
+	if err == nil || errors.Is(err, ErrNotNow) && t.memory.knows(peer.ID) {
+		t.memory.meet(peer)
+	}
+	if protocol == protocolRaft {
+		return errors.Join(err, t.named(l, peer))
+	}
 	return nil
+}
+
+// named refuses a stream of raft's that no life of raft answers for.
+func (t *Transport) named(l Life, peer Hello) error {
+	if l != nil && l.Log().Life != "" && peer.Log.Life == "" {
+		return fmt.Errorf("raft is not running on %s %w", peer.ID, ErrNotNow)
+	}
+	return nil
+}
+
+// open says why raft here is not open to an agent; nil: it is.
+func (t *Transport) open(l Life, peer Hello) error {
+	if l == nil {
+		return fmt.Errorf("raft is not running on %s %w", t.config.ID, ErrNotNow)
+	}
+	return l.OpenTo(peer)
+}
+
+// recall gives what is remembered of an agent's log, and an error if its disk is
+// an older one.
+func (t *Transport) recall(peer Hello) (*Remembered, error) {
+	if err := t.open(t.life(), peer); err != nil && !errors.Is(err, ErrNotNow) {
+		return nil, nil
+	}
+	return t.memory.compare(peer)
 }
 
 // Listener gives the connections over which other agents forward requests:

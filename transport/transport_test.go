@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/juju/clock"
@@ -40,16 +41,35 @@ func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
 	}
 }
 
-func TestWhatIsAnnouncedIsToldSoon(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	tr := &Transport{ctx: ctx, wake: make(chan struct{}, 1), config: Config{Clock: clock.WallClock}}
-	tr.Announce()
-	tr.Announce() // it does not block
-	delay := time.Hour
-	if !tr.pauseOrNews(&delay) || delay != meetFirst {
-		t.Errorf("the next round is in %s", delay)
-	}
+func TestWhatIsAnnouncedIsToldSoonAndAtALimitedRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &Transport{ctx: t.Context(), wake: make(chan struct{}, 1), config: Config{Clock: clock.WallClock}}
+		round := func() time.Duration {
+			began := time.Now()
+			tr.Announce()
+			tr.Announce() // it does not block
+			if news, alive := tr.pauseOrNews(time.Hour); !news || !alive {
+				t.Fatalf("news %v, alive %v", news, alive)
+			}
+			return time.Since(began)
+		}
+		for i := range newsBurst {
+			if waited := round(); waited != meetFirst {
+				t.Fatalf("round %d waited for %s", i, waited)
+			}
+		}
+		began := time.Now()
+		for range 100 {
+			round()
+		}
+		if took := time.Since(began); took < 99*newsEvery {
+			t.Errorf("100 more rounds took %s", took)
+		}
+		time.Sleep(newsBurst * newsEvery)
+		if waited := round(); waited != meetFirst {
+			t.Errorf("after a time without news a round waited for %s", waited)
+		}
+	})
 }
 
 func TestAgentMayListItselfAmongThoseToJoin(t *testing.T) {

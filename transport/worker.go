@@ -13,13 +13,15 @@ import (
 
 // Agents look for each other at once and then ever more seldom: every 2 s for
 // those of whom nothing was heard for so long, every 30 s for all. What is news
-// makes them look again at once.
+// makes them look again at once, at a limited rate.
 const (
 	meetFirst  = 100 * time.Millisecond
 	meetIdle   = 30 * time.Second
 	meetAtOnce = 8  // dials of one Meet that are under way together
 	meetMost   = 64 // dials of the loop that are under way together
 	probeAfter = 2 * time.Second
+	newsBurst  = 10              // rounds that news causes at once
+	newsEvery  = 2 * time.Second // between any more of them
 )
 
 // ProbeTime is the longest time between two sounds of an agent that is well, but
@@ -78,7 +80,7 @@ func (t *Transport) loop() error {
 func (t *Transport) stop() {
 	t.mu.Lock()
 	live, api := t.raft, t.api
-	for c := range t.open {
+	for c := range t.incoming {
 		_ = c.Close()
 	}
 	t.mu.Unlock()
@@ -98,54 +100,86 @@ func (t *Transport) meetLoop() {
 	defer t.meeting.Wait()
 	delay := time.Duration(0)
 	var all time.Time // when all were last met
-	for t.pauseOrNews(&delay) {
+	for {
+		news, alive := t.pauseOrNews(delay)
+		if !alive {
+			return
+		}
 		addresses := t.quiet()
-		if now := t.config.Clock.Now(); now.Sub(all) >= meetIdle || delay < probeAfter {
+		if now := t.config.Clock.Now(); news || delay < probeAfter || now.Sub(all) >= meetIdle {
 			addresses, all = t.addresses(), now
 		}
 		for _, address := range addresses {
-			t.meetSoon(address)
+			t.meetSoon(address, news)
 		}
 		delay = min(max(2*delay, meetFirst), probeAfter)
 	}
 }
 
-// meetSoon exchanges hellos with the agent at an address, unless that is under way.
-// It does not wait: an address that does not answer holds up no other.
-func (t *Transport) meetSoon(address string) {
+// meetSoon exchanges hellos with the agent at an address. It does not wait: an
+// address that does not answer holds up no other. Where that is under way, news
+// is told when it has ended.
+func (t *Transport) meetSoon(address string, news bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.dialling[address] || len(t.dialling) >= meetMost {
+	if again, busy := t.dialling[address]; busy {
+		t.dialling[address] = again || news
 		return
 	}
-	t.dialling[address] = true
+	if len(t.dialling) >= meetMost {
+		return
+	}
+	t.dialling[address] = false
 	t.meeting.Go(func() {
-		_ = t.meetAt(t.ctx, address) // see contacts
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.dialling, address)
+		for again := true; again; again = t.again(address) {
+			_ = t.meetAt(t.ctx, address) // see contacts
+		}
 	})
 }
 
+// again ends a dial of the meetLoop, or reports that it must be repeated.
+func (t *Transport) again(address string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.dialling[address] && t.ctx.Err() == nil {
+		t.dialling[address] = false
+		return true
+	}
+	delete(t.dialling, address)
+	return false
+}
+
 // pauseOrNews waits for about delay, or less when there is news, and reports
-// whether the transport still lives. A delay of 0 is the first round's.
-func (t *Transport) pauseOrNews(delay *time.Duration) bool {
-	if *delay == 0 {
-		return t.ctx.Err() == nil
+// that, and whether the transport still lives. A delay of 0 is the first round's.
+func (t *Transport) pauseOrNews(delay time.Duration) (news, alive bool) {
+	if delay == 0 {
+		return false, t.ctx.Err() == nil
 	}
 	// Half of it is by chance, so that agents that start together do not stay
 	// in step.
-	timer := t.config.Clock.NewTimer(*delay/2 + rand.N(*delay/2+1))
+	timer := t.config.Clock.NewTimer(delay/2 + rand.N(delay/2+1))
 	defer timer.Stop()
 	select {
 	case <-t.ctx.Done():
-		return false
+		return false, false
 	case <-t.wake:
-		*delay = meetFirst
-		return t.pause(meetFirst) // news comes in bursts
+		// News comes in bursts.
+		return true, t.pause(max(meetFirst, t.news.wait(t.config.Clock.Now())))
 	case <-timer.Chan():
-		return true
+		return false, true
 	}
+}
+
+// pace lets newsBurst rounds pass at once, and then one each newsEvery.
+type pace struct{ due time.Time }
+
+// wait returns how long the next round has to wait.
+func (p *pace) wait(now time.Time) time.Duration {
+	if full := now.Add(-newsBurst * newsEvery); p.due.Before(full) {
+		p.due = full
+	}
+	p.due = p.due.Add(newsEvery)
+	return max(p.due.Sub(now), 0)
 }
 
 // pause waits for d and reports whether the transport still lives.
@@ -221,12 +255,12 @@ func (t *Transport) track(c net.Conn) bool {
 	if t.ctx.Err() != nil {
 		return false
 	}
-	t.open[c] = struct{}{}
+	t.incoming[c] = struct{}{}
 	return true
 }
 
 func (t *Transport) untrack(c net.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.open, c)
+	delete(t.incoming, c)
 }

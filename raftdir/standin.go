@@ -1,0 +1,100 @@
+package raftdir
+
+import (
+	"errors"
+
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+)
+
+// standsIn marks a no-op that stands for an entry which the log does not have.
+var standsIn = []byte("stands in")
+
+// StandsIn reports whether an entry that GetLog gave only stands for one that the
+// log does not have. Its term is right, its content is not: it must never be
+// sent to another agent.
+func StandsIn(log *raft.Log) bool {
+	return log.Type == raft.LogNoop && string(log.Extensions) == string(standsIn)
+}
+
+// vouched are the terms of consecutive entries, as a leader has said them.
+type vouched struct {
+	first uint64
+	terms []uint64
+}
+
+// Vouch lets GetLog answer, until done is called, for entries that the log does
+// not have: only their terms are known, from first on. They must be entries
+// that are applied here.
+func (d *Directory) Vouch(first uint64, terms []uint64) (done func()) {
+	d.vouched.Store(&vouched{first: first, terms: terms})
+	return func() { d.vouched.Store(nil) }
+}
+
+// standIn gives the term of an entry that the log does not have: raft compares
+// the terms of the entry before those that it is sent, and of those, with what
+// the log has, and looks nowhere else.
+//
+// The newest snapshot stands for its own entry if the log goes on from it, or is
+// empty because raft has cleared it: raft has applied that snapshot. Index 1
+// has no entry before it. A leader that asks for it wants to send it, and must
+// be told that it is not there.
+func (d *Directory) standIn(index uint64) (term uint64, ok bool) {
+	if v := d.vouched.Load(); v != nil && index >= v.first && index-v.first < uint64(len(v.terms)) {
+		return v.terms[index-v.first], true
+	}
+	snapshot := d.snapshots.position()
+	if index == 1 || index != snapshot.Index {
+		return 0, false
+	}
+	first, err := d.wal.FirstIndex()
+	return snapshot.Term, err == nil && (first == index+1 || first == 0 && d.cleared.Load() == index)
+}
+
+// noteCleared notes that the log is empty because a snapshot stands for all of
+// it.
+func (d *Directory) noteCleared() error {
+	last, err := d.wal.LastIndex()
+	if err == nil && last == 0 {
+		d.cleared.Store(d.snapshots.position().Index)
+	}
+	return err
+}
+
+// TermAt gives the term of an entry of the log; the error is raft.ErrLogNotFound
+// when the log does not have it. It never waits for more than the disk.
+func (d *Directory) TermAt(index uint64) (uint64, error) {
+	if err := d.disk.readable(); err != nil {
+		return 0, err
+	}
+	var log raft.Log
+	switch err := d.wal.GetLog(index, &log); {
+	case err == nil:
+		return log.Term, nil
+	case errors.Is(err, wal.ErrNotFound):
+		return 0, raft.ErrLogNotFound
+	case errors.Is(err, wal.ErrClosed):
+		return 0, ErrStoreClosed
+	default:
+		d.disk.fail(err)
+		return 0, err
+	}
+}
+
+// CutFor cuts the log from a position's index on if another entry stands there:
+// the position's is committed, and no entry from there on is. Raft must have
+// ended.
+func (d *Directory) CutFor(p Position) error {
+	term, err := d.TermAt(p.Index)
+	if errors.Is(err, raft.ErrLogNotFound) || err == nil && term == p.Term {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	last, err := d.LastIndex()
+	if err != nil {
+		return err
+	}
+	return d.DeleteRange(p.Index, last)
+}

@@ -1,0 +1,231 @@
+package transport
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// from is a connection that comes from a host.
+type from struct {
+	net.Conn
+	host   string
+	closed bool
+}
+
+func (f *from) RemoteAddr() net.Addr { return ip(f.host) }
+func (f *from) Close() error         { f.closed = true; return nil }
+
+func TestOnePeerCannotTakeAllConnections(t *testing.T) {
+	var l limits
+	enter := func(id string) (*place, error) {
+		p, _ := l.admit(&from{host: "10.0.0.1"}, true)
+		return p, l.letIn(p, id)
+	}
+	var first *place
+	for range maxConnsPerPeer {
+		p, err := enter("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = p
+	}
+	p, err := enter("a")
+	if err == nil || err.Error() != "64 connections are open from a, the limit" {
+		t.Errorf("a peer went beyond its limit: %v", err)
+	}
+	l.leave(p)
+	if _, err := enter("b"); err != nil {
+		t.Errorf("another peer was refused for it: %v", err)
+	}
+	l.leave(first)
+	if _, err := enter("a"); err != nil {
+		t.Errorf("a place was not given back: %v", err)
+	}
+	if n := l.open(); n != maxConnsPerPeer+1 {
+		t.Errorf("%d are open", n)
+	}
+}
+
+func TestAFloodOfStrangersKeepsNoAgentOut(t *testing.T) {
+	var l limits
+	known := &from{host: "10.0.0.1"}
+	if _, lost := l.admit(known, true); lost != nil {
+		t.Fatal("the first one had no room")
+	}
+	quiet := &from{host: "10.0.0.2"}
+	l.admit(quiet, false)
+	var flood []*from
+	for range 3 * maxHandshakes { // of one host
+		f := &from{host: "10.0.0.3"}
+		flood = append(flood, f)
+		l.admit(f, false)
+	}
+	if known.closed || quiet.closed {
+		t.Errorf("closed: the known agent %v, the stranger of another host %v", known.closed, quiet.closed)
+	}
+	if !flood[0].closed || flood[len(flood)-1].closed {
+		t.Error("it is not the oldest that were closed")
+	}
+	for i := range 3 * maxHandshakes { // of as many hosts
+		l.admit(&from{host: fmt.Sprint("10.1.", i/250, ".", i%250)}, false)
+	}
+	if known.closed {
+		t.Error("the known agent was closed")
+	}
+	if n := l.open(); n != maxHandshakes+1 {
+		t.Errorf("%d are open", n)
+	}
+}
+
+func TestAgentsThatWereLetInKeepNoStrangerOut(t *testing.T) {
+	var l limits
+	for i := range maxConns {
+		p, _ := l.admit(&from{host: "10.0.0.1"}, true)
+		if err := l.letIn(p, fmt.Sprint(i/maxConnsPerPeer)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, lost := l.admit(&from{host: "10.0.0.1"}, false)
+	if lost != nil {
+		t.Error("a stranger had no room")
+	}
+	if err := l.letIn(p, "x"); err == nil || !strings.Contains(err.Error(), "1024 connections of agents are open, the limit") {
+		t.Errorf("one more agent: %v", err)
+	}
+}
+
+func TestAnAgentComesInThroughAFloodOfItsHost(t *testing.T) {
+	w := newWorld(t)
+	b, log := w.agent("b")
+	for range maxHandshakes {
+		rawDial(t, b.ListenAddr())
+	}
+	eventually(t, "all are counted", func() bool { return b.limits.open() == maxHandshakes })
+	oldest := rawDial(t, b.ListenAddr()) // one more than there is room for
+	eventually(t, "the log says so", func() bool { return log.has("256 connections are in their handshake, the limit") })
+	a, _ := w.agent("a", joining(b))
+	eventually(t, "they have met", func() bool { return len(a.Peers()) == 1 && len(b.Peers()) == 1 })
+	_ = oldest.Close()
+}
+
+func TestTooManyConnectionsOfAnAgentAreRefusedInWords(t *testing.T) {
+	w := newWorld(t)
+	b, log := w.agent("b")
+	a, _ := w.agent("a")
+	for range maxConnsPerPeer {
+		p, _ := b.limits.admit(&from{host: "10.0.0.1"}, false)
+		if err := b.limits.letIn(p, "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolHello)
+	if err == nil || !strings.Contains(err.Error(), "it refuses us: 64 connections are open from a, the limit") {
+		t.Errorf("a was told %v", err)
+	}
+	eventually(t, "b says so", func() bool { return log.has("of a: 64 connections are open from a") })
+}
+
+// closedTo is a life to which one agent is a stranger.
+type closedTo struct {
+	free
+	stranger string
+	met      chan Hello
+}
+
+func (c closedTo) Log() LogState { return LogState{Life: "1", Term: 3} }
+func (c closedTo) OpenTo(peer Hello) error {
+	if peer.ID == c.stranger {
+		return fmt.Errorf("agent %s is not one of them", peer.ID)
+	}
+	return nil
+}
+func (c closedTo) Met(peer Hello, _ *Remembered) error { c.met <- peer; return nil }
+
+func TestRaftIsClosedToStrangersInWordsAtBothEnds(t *testing.T) {
+	w := newWorld(t)
+	b, blog := w.agent("b")
+	life := closedTo{stranger: "a", met: make(chan Hello, 100)}
+	if _, err := b.Raft(RaftConfig{Life: life}); err != nil {
+		t.Fatal(err)
+	}
+	dialler := func(id string) (*Transport, *notes) {
+		a, log := w.agent(id)
+		if _, err := a.Raft(RaftConfig{Life: closedTo{met: make(chan Hello, 100)}}); err != nil {
+			t.Fatal(err)
+		}
+		return a, log
+	}
+	a, alog := dialler("a")
+	_, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolRaft)
+	if err == nil || err.Error() != "it refuses us: agent a is not one of them" {
+		t.Errorf("a was told %v", err)
+	}
+	eventually(t, "both say so", func() bool {
+		return blog.has("of a: agent a is not one of them") && alog.has("agent a is not one of them")
+	})
+	// It may say hello, and is of no concern to raft.
+	conn, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolHello)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	eventually(t, "they have met", func() bool { return len(b.Peers()) == 1 })
+	c, _ := dialler("c")
+	if conn, _, err = c.dialAt(t.Context(), b.ListenAddr(), "b", protocolRaft); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	eventually(t, "c is remembered", func() bool { return b.memory.knows("c") })
+	if met := <-life.met; met.ID != "c" || b.memory.knows("a") {
+		t.Errorf("raft has met %s; a is remembered: %v", met.ID, b.memory.knows("a"))
+	}
+	nobody, _ := w.agent("d") // raft does not run there
+	if _, _, err = nobody.dialAt(t.Context(), b.ListenAddr(), "b", protocolRaft); err == nil || !strings.Contains(err.Error(), "raft is not running on d") {
+		t.Errorf("d was told %v", err)
+	}
+}
+
+// changing is a life that is closed to all from a time on.
+type changing struct {
+	free
+	closed chan struct{}
+}
+
+func (c changing) OpenTo(Hello) error {
+	select {
+	case <-c.closed:
+		return fmt.Errorf("not any more")
+	default:
+		return nil
+	}
+}
+
+func TestAStreamOfRaftEndsWithItsMembership(t *testing.T) {
+	w := newWorld(t)
+	b, _ := w.agent("b")
+	a, _ := w.agent("a")
+	life := changing{closed: make(chan struct{})}
+	if _, err := b.Raft(RaftConfig{Life: life}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Raft(RaftConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	conn, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolRaft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	close(life.closed)
+	if _, err := conn.Write([]byte{0}); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the stream ends with %v", err)
+	}
+}

@@ -1,0 +1,175 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// everywhere listens on all addresses of this machine, and gives its address on
+// 127.0.0.2, from which nobody is seen to come.
+func everywhere(t *testing.T) (net.Listener, string) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return l, net.JoinHostPort("127.0.0.2", port)
+}
+
+func TestAgentsOnAllAddressesDoNotGreetForEver(t *testing.T) {
+	w := newWorld(t)
+	var news atomic.Int64
+	la, at := everywhere(t)
+	lb, bt := everywhere(t)
+	at2 := func(l net.Listener, join string) func(*Config) {
+		return func(c *Config) {
+			c.Listener, c.Join, c.OnMeet = l, []string{join}, func(Hello) { news.Add(1) }
+		}
+	}
+	a, _ := w.agent("a", at2(la, bt))
+	b, _ := w.agent("b", at2(lb, at))
+	eventually(t, "each knows the other where it has dialled it", func() bool { return a.Address("b") == bt && b.Address("a") == at })
+	before := news.Load()
+	time.Sleep(3 * time.Second) // a slow machine has less news in it
+	if n := news.Load() - before; n > 4 {
+		t.Errorf("in 3 s there were %d news, though nothing changes", n)
+	}
+	if a.Address("b") != bt || b.Address("a") != at {
+		t.Errorf("a knows b at %s, and b knows a at %s: it is not where they were dialled", a.Address("b"), b.Address("a"))
+	}
+}
+
+// onAll is the hello of agent b, which listens on all addresses.
+func onAll(instance string, met ...Met) Hello {
+	return Hello{ID: "b", Instance: instance, ClusterAddress: "[::]:7401", APIAddress: ":7400", Met: met}
+}
+
+func ip(address string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(address), Port: 50000} }
+
+func TestWhereAnAgentWasDialledGoesBeforeWhereItWasSeen(t *testing.T) {
+	b := newBook("a", nil)
+	for _, step := range []struct {
+		name string
+		do   func() bool
+		news bool
+		at   string
+	}{
+		{"seen", func() bool { return b.learn(seenAt(ip("10.0.0.1"), onAll("1"))) }, true, "10.0.0.1:7401"},
+		{"seen elsewhere", func() bool { return b.learn(seenAt(ip("10.0.0.2"), onAll("1"))) }, false, "10.0.0.2:7401"},
+		{"dialled", func() bool { return b.learn(dialledAt("10.0.0.3:17401", ip("10.0.0.3"), onAll("1"))) }, false, "10.0.0.3:17401"},
+		{"seen again", func() bool { return b.learn(seenAt(ip("10.0.0.1"), onAll("1"))) }, false, "10.0.0.3:17401"},
+		{"dialled elsewhere", func() bool { return b.learn(dialledAt("10.0.0.4:7401", ip("10.0.0.4"), onAll("1"))) }, false, "10.0.0.3:17401"},
+		{"dialled in vain elsewhere", func() bool { b.doubt("10.0.0.4:7401"); return b.learn(seenAt(ip("10.0.0.1"), onAll("1"))) }, false, "10.0.0.3:17401"},
+		{"dialled in vain", func() bool { b.doubt("10.0.0.3:17401"); return false }, false, "10.0.0.3:17401"},
+		{"seen where it has moved to", func() bool { return b.learn(seenAt(ip("10.0.0.5"), onAll("1"))) }, false, "10.0.0.5:7401"},
+		{"dialled by name", func() bool { return b.learn(dialledAt("b.example:7401", ip("10.0.0.6"), onAll("1"))) }, false, "10.0.0.6:7401"},
+		{"another agent is there", func() bool { b.reach("10.0.0.6:7401", "c"); return b.learn(seenAt(ip("10.0.0.5"), onAll("1"))) }, false, "10.0.0.5:7401"},
+		{"dialled once more", func() bool { return b.learn(dialledAt("10.0.0.6:7401", ip("10.0.0.6"), onAll("1"))) }, false, "10.0.0.6:7401"},
+		{"restarted", func() bool { return b.learn(seenAt(ip("10.0.0.7"), onAll("2"))) }, true, "10.0.0.7:7401"},
+	} {
+		if news := step.do(); news != step.news || b.address("b") != step.at {
+			t.Errorf("%s: news %v, at %s; want %v, %s", step.name, news, b.address("b"), step.news, step.at)
+		}
+	}
+	if at := b.apiAddress("b"); at != "10.0.0.7:7400" {
+		t.Errorf("its API is at %s", at)
+	}
+}
+
+func TestWhereOthersWereMetIsNoNews(t *testing.T) {
+	b := newBook("a", nil)
+	met := Met{ID: "c", Incarnation: "1", Address: "10.0.0.3:7401"}
+	b.learn(seenAt(ip("10.0.0.2"), onAll("1", met)))
+	if at := b.address("c"); at != met.Address {
+		t.Errorf("c is at %q", at)
+	}
+	met.Address = "10.0.0.4:7401"
+	if b.learn(seenAt(ip("10.0.0.2"), onAll("1", met))) {
+		t.Error("another address is news")
+	}
+	if at := b.address("c"); at != met.Address {
+		t.Errorf("c has moved, and is at %q", at)
+	}
+	met.Incarnation = "2"
+	if !b.learn(seenAt(ip("10.0.0.2"), onAll("1", met))) {
+		t.Error("another incarnation is no news")
+	}
+}
+
+func TestWhatOthersSayOfAgentsIsCheckedAndForgotten(t *testing.T) {
+	b := newBook("a", nil)
+	said := []Met{{ID: "a", Address: "10.0.0.1:7401"}, {ID: "No", Address: "10.0.0.3:7401"}, {ID: "c", Address: "nowhere"}, {ID: "d", Address: "0.0.0.0:7401"}}
+	for i := range 2 * maxKnown {
+		said = append(said, Met{ID: fmt.Sprint("x", i), Address: "10.0.0.4:7401"})
+	}
+	b.learn(seenAt(ip("10.0.0.2"), onAll("1", said...)))
+	if n := len(b.addresses()); n != 1+maxKnown {
+		t.Errorf("%d addresses are known", n)
+	}
+	for _, id := range []string{"a", "No", "c", "d"} {
+		if at := b.address(id); at != "" {
+			t.Errorf("%s is at %q", id, at)
+		}
+	}
+	b.learn(seenAt(ip("10.0.0.2"), onAll("1")))
+	if all := b.addresses(); len(all) != 1 {
+		t.Errorf("%d addresses are known when nobody says them any more", len(all))
+	}
+}
+
+func TestAnAddressByNameIsKnownForTheAgentThatItHasReached(t *testing.T) {
+	b := newBook("a", nil)
+	b.learn(dialledAt("b.example:7401", ip("10.0.0.6"), onAll("1")))
+	b.reach("b.example:7401", "b")
+	if id := b.idAt("b.example:7401"); id != "b" {
+		t.Errorf("at its name is %q", id)
+	}
+	for i := range 5 * maxKnown {
+		b.reach(fmt.Sprint(i), "b")
+	}
+	if n := len(b.reached); n > 2*maxKnown {
+		t.Errorf("%d addresses are remembered", n)
+	}
+}
+
+// slow is a network that answers when it is let.
+type slow struct{ begun, let chan struct{} }
+
+func (s *slow) DialContext(context.Context, string, string) (net.Conn, error) {
+	s.begun <- struct{}{}
+	<-s.let
+	return nil, errors.New("no")
+}
+
+func TestNewsIsToldAgainWhereADialWasUnderWay(t *testing.T) {
+	w := newWorld(t)
+	network := &slow{make(chan struct{}), make(chan struct{})}
+	tr := &Transport{ctx: t.Context(), config: w.config("a", &notes{}), book: newBook("a", nil), dialling: map[string]bool{},
+		contacts: contacts{failed: map[string]attempt{}}}
+	tr.config.Dialer = network
+	begun := func() {
+		t.Helper()
+		select {
+		case <-network.begun:
+		case <-time.After(20 * time.Second):
+			t.Fatal("it is not dialled")
+		}
+	}
+	tr.meetSoon("b:1", false)
+	begun()
+	tr.meetSoon("b:1", false) // is under way
+	tr.meetSoon("b:1", true)
+	network.let <- struct{}{}
+	begun()
+	network.let <- struct{}{}
+	tr.meeting.Wait()
+	if len(tr.dialling) > 0 {
+		t.Errorf("still dialling %v", tr.dialling)
+	}
+}
