@@ -9,6 +9,12 @@ build: ## the binary, in bin/interrex
 test: ## all tests, with what they need installed first
 	tools/test.sh
 
+quick: ## without what is long, in less than a minute
+	tools/quick.sh
+
+deep: ## the long forms of the long tests, about an hour
+	tools/deep.sh
+
 race: ## all tests with the race detector
 	tools/test.sh -race
 
@@ -24,4 +30,4 @@ lint: ## gofmt, vet and staticcheck
 generate: ## the code of gen/ from proto/
 	tools/generate.sh
 
-.PHONY: help build test race bench lint generate
+.PHONY: help build test quick deep race bench lint generate

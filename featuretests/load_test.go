@@ -47,30 +47,31 @@ func startLoad(t *testing.T, clients ...*client.Client) *load {
 
 // call is one caller's life.
 func (l *load) call(ctx context.Context, r Recorder) {
+	d := drawer(r.Client)
 	for n := 0; ctx.Err() == nil; n++ {
-		k := key(fmt.Sprintf("load/%d", rand.IntN(loadKeys)))
+		k := key(fmt.Sprintf("load/%d", d.IntN(loadKeys)))
 		holder := fmt.Sprintf("%d.%d", r.Client, n)
 		token, err := r.Claim(ctx, k, holder, loadTTL)
 		if err != nil {
 			_, _ = r.Get(ctx, k)
 		} else {
 			l.tokens.add(k, token)
-			l.use(ctx, r, k, token)
+			l.use(ctx, r, d, k, token)
 		}
-		pause(ctx, time.Duration(rand.IntN(8))*time.Millisecond)
+		pause(ctx, time.Duration(d.IntN(8))*time.Millisecond)
 	}
 }
 
 // use extends a lease a few times, reads it, and gives most of them back.
-func (l *load) use(ctx context.Context, r Recorder, k interrex.Key, token interrex.Token) {
-	for range rand.IntN(4) {
-		pause(ctx, time.Duration(rand.IntN(20))*time.Millisecond)
+func (l *load) use(ctx context.Context, r Recorder, d *rand.Rand, k interrex.Key, token interrex.Token) {
+	for range d.IntN(4) {
+		pause(ctx, time.Duration(d.IntN(20))*time.Millisecond)
 		if err := r.Extend(ctx, k, token, loadTTL); errors.Is(err, interrex.ErrNotHeld) {
 			return
 		}
 	}
 	_, _ = r.Get(ctx, k)
-	if rand.IntN(10) > 0 {
+	if d.IntN(10) > 0 {
 		_ = r.Revoke(ctx, k, token)
 	}
 }
@@ -90,7 +91,7 @@ func (l *load) check(t *testing.T, floor int) {
 	l.stop()
 	l.callers.Wait()
 	answered, without := l.history.Count()
-	t.Logf("%d operations were answered, %d had an unknown outcome or none", answered, without)
+	t.Logf("%d operations were answered, %d had an unknown outcome or none, from seed %d on", answered, without, seed)
 	l.tokens.check(t)
 	l.history.judge(t, leaseModel())
 }
