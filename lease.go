@@ -338,11 +338,24 @@ type HoldOptions struct {
 type Held interface {
 	Key() Key
 	Token() Token
-	// Context ends at the holder's deadline less the margin, at once when the
-	// lease is known to be lost, and before a release. Its cause says why.
+	// Context ends one margin before Deadline (see hold.Margin), at once when the
+	// lease is known to be lost, and before a release. Its cause says why. Err and
+	// Done look at the clock first: they are right from the first call after a
+	// pause of the process or the machine. A channel that Done has returned before
+	// the pause, and a context that is derived from this one, end when a timer has
+	// run, up to a quarter of the margin after the pause, at most 1 s.
 	Context() context.Context
-	// Deadline is when the work must have ended, unless an extend is answered
-	// before: the context ends half a margin earlier.
+	// Check returns nil while the context goes on, and its cause after. Call it
+	// right before each effect, however old the context is that the work runs
+	// under. It looks at this process's clock and asks no agent. A pause between
+	// Check and the effect remains: only a token that goes with the effect, or a
+	// fence, protects from that.
+	Check() error
+	// Deadline is the send time of the last attempt that was answered, plus the
+	// ttl: nobody else is granted the key before it. The context ends one margin
+	// earlier, and the work must have ended half a margin earlier. It moves with
+	// each extend. The time that is returned is right when it is returned: one
+	// that is kept does not count how long the machine sleeps, so call it again.
 	Deadline() time.Time
 	// Release ends the context, then revokes. The caller's work must have
 	// stopped. It is safe to call it again.

@@ -7,20 +7,24 @@ import (
 )
 
 // SystemClock is CLOCK_BOOTTIME, which goes on while the machine sleeps; on
-// systems that have none, or forbid it, the monotonic clock.
-func SystemClock() Clock {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
-		return monotonic{time.Now()}
+// systems that have none, or forbid it, CLOCK_MONOTONIC. It is the same for all
+// processes of a machine.
+func SystemClock() Clock { return kernelClock(kernelClockOf(unix.ClockGettime)) }
+
+// kernelClockOf returns the best clock that can be read.
+func kernelClockOf(read func(id int32, now *unix.Timespec) error) int32 {
+	if read(unix.CLOCK_BOOTTIME, new(unix.Timespec)) != nil {
+		return unix.CLOCK_MONOTONIC
 	}
-	return boottime{}
+	return unix.CLOCK_BOOTTIME
 }
 
-type boottime struct{}
+// kernelClock is the id of a clock that can be read.
+type kernelClock int32
 
-// Now cannot fail: SystemClock has asked once.
-func (boottime) Now() time.Duration {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
-	return time.Duration(ts.Nano())
+// Now cannot fail: see kernelClockOf.
+func (c kernelClock) Now() time.Duration {
+	var now unix.Timespec
+	_ = unix.ClockGettime(int32(c), &now)
+	return time.Duration(now.Nano())
 }

@@ -16,7 +16,7 @@ type held struct {
 	token  interrex.Token
 	ttl    time.Duration
 	margin time.Duration
-	ctx    context.Context
+	ctx    context.Context // a leaseContext
 	cancel context.CancelCauseFunc
 	kept   chan struct{} // closed when nothing extends it any more
 
@@ -25,6 +25,7 @@ type held struct {
 	mu       sync.Mutex
 	deadline time.Duration // by the Keeper's clock; it only grows
 	gone     bool          // the cluster has said that the token is dead
+	failed   error         // why the extends since the last good one failed: the one that says most
 }
 
 func newHeld(k *Keeper, r interrex.ClaimRequest, g grant) *held {
@@ -45,12 +46,43 @@ func (h *held) Token() interrex.Token { return h.token }
 // cause of the context that Hold was given.
 func (h *held) Context() context.Context { return h.ctx }
 
-// Deadline is when the work must have ended: half a margin after the context,
-// half a margin before anybody else can be granted the lease.
+// Check returns the cause of the context's end, after a look at the clock: see
+// interrex.Held.
+func (h *held) Check() error { return context.Cause(h.ctx) }
+
+// Deadline is a ttl after the attempt that was answered last was sent: see
+// interrex.Held.
 func (h *held) Deadline() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return time.Now().Add(h.deadline - h.margin/2 - h.k.config.Clock.Now())
+	// Now comes first: a pause between the two clocks makes it earlier.
+	return time.Now().Add(h.deadline - h.k.config.Clock.Now())
+}
+
+// leaseContext is the context of a hold. A process that was paused runs on before
+// any timer has ended that context, so whoever asks it looks at the clock first.
+type leaseContext struct {
+	context.Context
+	held *held
+}
+
+// Err looks at the clock. So does context.Cause, which calls it.
+func (c *leaseContext) Err() error {
+	c.look()
+	return c.Context.Err()
+}
+
+// Done looks at the clock.
+func (c *leaseContext) Done() <-chan struct{} {
+	c.look()
+	return c.Context.Done()
+}
+
+// look ends the context when its time is over.
+func (c *leaseContext) look() {
+	if c.Context.Err() == nil && c.held.left() <= 0 {
+		c.held.cancel(c.held.lost())
+	}
 }
 
 // left is the time until the context has to end.
@@ -66,14 +98,14 @@ type keeping struct {
 	attempts *attempts[interrex.LeaseAnswer]
 	extend   time.Duration // the time of the next extend
 	failures int
-	last     error // why: of the extends since the last one that did not fail, the one that says most
 }
 
 // keep extends the lease every third of the ttl until the hold is over.
 //
 // Go's timers stand still while the machine sleeps and the Keeper's clock does
 // not: no wait is longer than a quarter of the margin, or a second, so that a
-// hold whose time ran out meanwhile ends soon after the machine wakes up.
+// hold whose time ran out meanwhile ends soon after the machine wakes up, also for
+// those who only wait on its context.
 func (h *held) keep() {
 	defer close(h.kept)
 	defer h.cancel(nil)
@@ -82,14 +114,9 @@ func (h *held) keep() {
 	defer p.attempts.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
-		left := h.left()
-		if left <= 0 {
-			h.cancel(p.lost())
-			return
-		}
+	for h.ctx.Err() == nil {
 		p.attempt()
-		timer.Reset(min(left, p.extend-h.k.config.Clock.Now(), h.margin/4, time.Second))
+		timer.Reset(min(h.left(), p.extend-h.k.config.Clock.Now(), h.margin/4, time.Second))
 		select {
 		case <-h.ctx.Done():
 			return
@@ -120,18 +147,18 @@ func (p *keeping) attempt() {
 func (p *keeping) hear(a attempt[interrex.LeaseAnswer]) {
 	now := p.k.config.Clock.Now()
 	switch {
-	case p.ctx.Err() != nil: // given up meanwhile: the token is not believed again
+	case p.ctx.Err() != nil: // given up or over meanwhile: the token is not believed again
 	case a.err == nil:
 		if p.failures > 0 {
 			p.k.config.Logger.Infof("the lease %s under token %d is extended again", p.key, p.token)
 		}
-		p.failures, p.last = 0, nil
+		p.failures = 0
 		p.extended(a.sent)
 	case errors.Is(a.err, interrex.ErrNotHeld):
 		p.setGone()
 		p.cancel(a.err)
 	default:
-		if p.last = tellsMore(p.last, a.err); p.failures == 0 {
+		if p.fail(a.err); p.failures == 0 {
 			p.k.config.Logger.Warningf("the lease %s under token %d cannot be extended: %v; unless it can be, its work is told to stop in %s",
 				p.key, p.token, a.err, interrex.FormatDuration(max(p.left(), 0).Round(time.Second/10)))
 		}
@@ -143,17 +170,27 @@ func (p *keeping) hear(a attempt[interrex.LeaseAnswer]) {
 }
 
 // extended moves the deadline to a ttl after an extend was sent.
-func (p *keeping) extended(sent time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.deadline = max(p.deadline, sent+p.ttl)
+func (h *held) extended(sent time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deadline = max(h.deadline, sent+h.ttl)
+	h.failed = nil
+}
+
+// fail notes why an extend failed.
+func (h *held) fail(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failed = tellsMore(h.failed, err)
 }
 
 // lost is why a hold ended that nobody ended.
-func (p *keeping) lost() error {
-	e := interrex.Errorf(interrex.KindNotHeld, "lease %s under token %d was not extended in time", p.key, p.token)
-	if p.last != nil {
-		e.Message += ": " + p.last.Error()
+func (h *held) lost() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := interrex.Errorf(interrex.KindNotHeld, "lease %s under token %d was not extended in time", h.key, h.token)
+	if h.failed != nil {
+		e.Message += ": " + h.failed.Error()
 	}
-	return e.WithCause(p.last)
+	return e.WithCause(h.failed)
 }

@@ -134,7 +134,7 @@ func TestContextEndsAMarginBeforeTheTTLSinceSending(t *testing.T) {
 		b.cut("extend")
 		h := b.hold(0)
 		b.equal("held after", b.clock.Now(), 3*time.Second)
-		b.equal("work must end at", time.Until(h.Deadline()), ttl-margin/2-3*time.Second)
+		b.equal("deadline", time.Until(h.Deadline()), ttl-3*time.Second)
 		b.equal("context ended at", b.ended(h.Context()), ttl-margin)
 		b.equal("still the server's", b.server.holder(key), "me")
 		if cause := context.Cause(h.Context()); !errors.Is(cause, interrex.ErrNotHeld) {

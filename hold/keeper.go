@@ -178,7 +178,8 @@ func (k *Keeper) hold(ctx context.Context, r interrex.ClaimRequest, g grant) (*h
 	if k.life.Err() != nil {
 		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot hold %s", r.Key).WithCause(ErrClosed)
 	}
-	h.ctx, h.cancel = k.bound(ctx)
+	life, cancel := k.bound(ctx)
+	h.ctx, h.cancel = &leaseContext{life, h}, cancel
 	if len(k.open)%sweepEvery == 0 {
 		k.sweep()
 	}

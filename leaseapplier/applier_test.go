@@ -3,6 +3,7 @@ package leaseapplier
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
 )
 
 // bubble runs a test on a rig in virtual time.
@@ -221,6 +223,117 @@ func TestEntryWithoutAnswerIsOutcomeUnknownInTime(t *testing.T) {
 	})
 }
 
+// Raft has longer for a term's barrier and for its first entry, also after an
+// entry that it has refused.
+func TestRaftIsGivenItsTimeForEachEntry(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		const long, short = DefaultInitialApplyTimeout, DefaultApplyTimeout
+		r.do(r.claim(db, "ann", time.Hour)).want("")
+		r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
+		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrEnqueueTimeout })
+		r.put(r.claim(db, "cat", time.Hour)).want(interrex.KindTimeout)
+		r.raft.set(func(m *memRaft) { m.refusal = nil })
+		r.pass(time.Second)
+		r.do(r.claim(db, "dan", time.Hour)).want(interrex.KindHeld)
+		r.raft.lose("", 0)
+		r.raft.lead()
+		r.applier.LeadershipChanged()
+		r.pass(time.Second)
+		r.do(r.claim(db, "eve", time.Hour)).want(interrex.KindHeld)
+		r.do(r.claim(db, "fay", time.Hour)).want(interrex.KindHeld)
+		want := []time.Duration{
+			long, long, short, // barrier, ann, bob
+			short, long, long, short, // cat; a barrier, refused and tried again; dan
+			long, long, short, // of the next term: barrier, eve, fay
+		}
+		r.raft.mu.Lock()
+		defer r.raft.mu.Unlock()
+		if !slices.Equal(r.raft.bounds, want) {
+			t.Errorf("raft was given\n%v, want\n%v", r.raft.bounds, want)
+		}
+	})
+}
+
+func TestEachTimeoutIsConfigured(t *testing.T) {
+	t.Run("to accept", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.do(r.claim(db, "ann", time.Hour)).want("")
+			r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
+			r.raft.mu.Lock()
+			defer r.raft.mu.Unlock()
+			if want := []time.Duration{7 * time.Second, 7 * time.Second, 3 * time.Second}; !slices.Equal(r.raft.bounds, want) {
+				t.Errorf("raft was given %v, want %v", r.raft.bounds, want)
+			}
+		}, func(c *Config) { c.InitialApplyTimeout, c.ApplyTimeout = 7*time.Second, 3*time.Second })
+	})
+	t.Run("to answer", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.raft.set(func(m *memRaft) { m.holds = true })
+			c := r.put(r.claim(db, "ann", time.Hour))
+			r.pass(29 * time.Second)
+			if !c.isOpen() {
+				t.Fatal("answered early")
+			}
+			r.pass(2 * time.Second)
+			c.want(interrex.KindOutcomeUnknown)
+		}, func(c *Config) { c.AnswerTimeout = 30 * time.Second })
+	})
+	t.Run("to stop", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			r.raft.set(func(m *memRaft) { m.holds = true })
+			r.put(r.claim(db, "ann", time.Hour))
+			start := time.Now()
+			r.applier.Kill()
+			if err := r.applier.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d != 5*time.Second {
+				t.Errorf("the stop took %v", d)
+			}
+		}, func(c *Config) { c.DrainTimeout = 5 * time.Second })
+	})
+	t.Run("to hand over", func(t *testing.T) {
+		bubble(t, func(t *testing.T, r *rig) {
+			start := time.Now()
+			r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
+			r.put(r.claim(db, "ann", time.Hour)).want(interrex.KindUnavailable)
+			if err := r.applier.Wait(); !errors.Is(err, ErrTransferStuck) {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d < time.Minute || d > time.Minute+time.Second {
+				t.Errorf("it ended after %v", d)
+			}
+		}, func(c *Config) { c.StuckAfter = time.Minute })
+	})
+}
+
+// An entry is full at state.BatchBytes, also when none waits for a lease.
+func TestAnEntryKeepsToItsBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(lease.Config{}), statetest.NewRegister()}})
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.claim(db, "ann", time.Hour)) // what comes behind it is taken together
+		var all []*call
+		for i := range 6 {
+			all = append(all, r.register(statetest.Set(fmt.Sprint(i), strings.Repeat("x", state.BatchBytes*2/5), 0)))
+		}
+		r.put(all...)
+		n := len(r.raft.written())
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(time.Second)
+		var sizes []int
+		for _, e := range r.raft.written()[n:] {
+			sizes = append(sizes, len(e.Operations))
+		}
+		if !slices.Equal(sizes, []int{2, 2, 2}) {
+			t.Errorf("the entries have %v operations, want 2 each", sizes)
+		}
+		for _, c := range all {
+			c.want("")
+		}
+	})
+}
+
 // Q02: also when it is stopped.
 func TestStopAnswersWhatIsInTheLog(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
@@ -415,6 +528,11 @@ func TestConfigIsChecked(t *testing.T) {
 		"nil Logger not valid":             func(c *Config) { c.Logger = nil },
 		"negative MaxInFlight not valid":   func(c *Config) { c.MaxInFlight = -1 },
 		"negative AnswerTimeout not valid": func(c *Config) { c.AnswerTimeout = -1 },
+		"negative ApplyTimeout not valid":  func(c *Config) { c.ApplyTimeout = -1 },
+		"negative DrainTimeout not valid":  func(c *Config) { c.DrainTimeout = -1 },
+		"negative StuckAfter not valid":    func(c *Config) { c.StuckAfter = -1 },
+
+		"negative InitialApplyTimeout not valid": func(c *Config) { c.InitialApplyTimeout = -1 },
 	} {
 		c := whole()
 		spoil(&c)

@@ -36,14 +36,15 @@ type memRaft struct {
 	leader   string
 	index    uint64
 	latency  time.Duration
-	refusal  error         // of Apply and Barrier, at once
-	fate     func() error  // of each entry once its turn has come; nil: applied
-	tamper   func(any) any // of responses
-	panics   bool          // Apply does
-	holds    bool          // entries stay in the log
-	log      []*memFuture  // accepted, not yet answered
-	entries  []state.Entry // of everything that was accepted
-	at       []time.Time   // when
+	refusal  error           // of Apply and Barrier, at once
+	fate     func() error    // of each entry once its turn has come; nil: applied
+	tamper   func(any) any   // of responses
+	panics   bool            // Apply does
+	holds    bool            // entries stay in the log
+	log      []*memFuture    // accepted, not yet answered
+	entries  []state.Entry   // of everything that was accepted
+	at       []time.Time     // when
+	bounds   []time.Duration // that Apply and Barrier were given
 	barriers int
 	wake     chan struct{}
 	stopped  chan struct{}
@@ -69,7 +70,7 @@ func (r *memRaft) LeaderWithID() (raft.ServerAddress, raft.ServerID) {
 	return raft.ServerAddress(r.leader), raft.ServerID(r.leader)
 }
 
-func (r *memRaft) Apply(cmd []byte, _ time.Duration) raft.ApplyFuture {
+func (r *memRaft) Apply(cmd []byte, bound time.Duration) raft.ApplyFuture {
 	e, err := state.DecodeEntry(cmd)
 	if err != nil {
 		panic(err)
@@ -79,6 +80,7 @@ func (r *memRaft) Apply(cmd []byte, _ time.Duration) raft.ApplyFuture {
 	if r.panics {
 		panic("raft panics")
 	}
+	r.bounds = append(r.bounds, bound)
 	f := r.accept(cmd)
 	if f.err == nil {
 		r.entries, r.at = append(r.entries, e), append(r.at, time.Now())
@@ -86,9 +88,10 @@ func (r *memRaft) Apply(cmd []byte, _ time.Duration) raft.ApplyFuture {
 	return f
 }
 
-func (r *memRaft) Barrier(time.Duration) raft.Future {
+func (r *memRaft) Barrier(bound time.Duration) raft.Future {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.bounds = append(r.bounds, bound)
 	r.barriers++
 	return r.accept(nil)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -284,4 +285,96 @@ func TestFinalTickIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A last stamp is behind everything that is in the log, and is applied when
+// FinalTick returns.
+func TestFinalTickComesAfterWhatIsInTheLog(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.do(r.claim(db, "ann", time.Hour)).want("")
+		r.raft.set(func(m *memRaft) { m.latency = 300 * time.Millisecond })
+		r.pass(time.Second)
+		before := r.put(r.claim(interrex.Key{Namespace: "default", Name: "other"}, "ann", time.Hour))
+		r.pass(100 * time.Millisecond)
+		now := r.state.Now()
+		if err := r.applier.FinalTick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before.want("")
+		if d := r.state.Now().Sub(now); d < 1100*time.Millisecond {
+			t.Errorf("the newest stamp is only %v later", d)
+		}
+		if last := r.raft.written(); len(last[len(last)-1].Operations) != 0 {
+			t.Errorf("the last entry is %+v", last[len(last)-1])
+		}
+	})
+}
+
+func TestFinalTickIsAnsweredWhateverHappens(t *testing.T) {
+	lose := func(r *rig) {
+		r.raft.lose("you", 0)
+		r.applier.LeadershipChanged()
+	}
+	for name, c := range map[string]struct {
+		before, after func(*rig)
+		want          func(error) bool
+	}{
+		"raft refuses it": {
+			func(r *rig) { r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress }) },
+			func(*rig) {}, isTransfer,
+		},
+		"it is lost with leadership": {
+			func(r *rig) { r.raft.set(func(m *memRaft) { m.holds = true }) }, lose,
+			func(err error) bool { return interrex.KindOf(err) == interrex.KindOutcomeUnknown },
+		},
+		"leadership is lost before it is in the log": {
+			func(r *rig) {
+				r.raft.set(func(m *memRaft) { m.holds = true })
+				r.put(r.claim(db, "bob", time.Hour))
+			}, lose, IsNotLeaderError,
+		},
+		"raft never answers": {
+			func(r *rig) { r.raft.set(func(m *memRaft) { m.holds = true }) },
+			func(r *rig) { r.pass(DefaultAnswerTimeout + time.Second) },
+			func(err error) bool { return interrex.KindOf(err) == interrex.KindOutcomeUnknown },
+		},
+		"the applier stops": {
+			func(r *rig) { r.raft.set(func(m *memRaft) { m.holds = true }) },
+			func(r *rig) { r.applier.Kill() },
+			func(err error) bool { return interrex.KindOf(err) == interrex.KindOutcomeUnknown },
+		},
+		"the applier stops before it is in the log": {
+			func(r *rig) {
+				r.raft.set(func(m *memRaft) { m.holds = true })
+				r.put(r.claim(db, "bob", time.Hour))
+			},
+			func(r *rig) { r.applier.Kill() },
+			func(err error) bool { return interrex.KindOf(err) == interrex.KindUnavailable },
+		},
+		"the applier has stopped": {
+			func(r *rig) { r.applier.Kill(); r.pass(time.Second) }, func(*rig) {},
+			func(err error) bool { return strings.Contains(err.Error(), "the applier has stopped") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.do(r.claim(db, "ann", time.Hour)).want("")
+				c.before(r)
+				done := make(chan error, 1)
+				go func() { done <- r.applier.FinalTick(t.Context()) }()
+				r.pass(time.Millisecond)
+				c.after(r)
+				r.pass(time.Second)
+				select {
+				case err := <-done:
+					if err == nil || !c.want(err) {
+						t.Errorf("answered %v", err)
+					}
+				default:
+					t.Error("not answered")
+				}
+				r.applier.Kill()
+			})
+		})
+	}
 }

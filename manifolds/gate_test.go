@@ -238,6 +238,7 @@ type fakeHeld struct {
 func (h *fakeHeld) Key() interrex.Key                      { return h.key }
 func (h *fakeHeld) Token() interrex.Token                  { return h.token }
 func (h *fakeHeld) Context() context.Context               { return h.ctx }
+func (h *fakeHeld) Check() error                           { return context.Cause(h.ctx) }
 func (h *fakeHeld) Deadline() time.Time                    { return time.Time{} }
 func (h *fakeHeld) Transfer(context.Context, string) error { return nil }
 func (h *fakeHeld) Release(context.Context) error {

@@ -174,6 +174,29 @@ func electionTimeouts(all map[string]*running) (n int) {
 	return n
 }
 
+func TestLeadershipIsHandedOverWithALastStampBefore(t *testing.T) {
+	all := clusterOf(t, "a", "b", "c")
+	first := leader(t, all)
+	first.put(first.w, "one")
+	deadline := time.Now().Add(20 * time.Second)
+	for err := first.w.HandOver(t.Context()); err != nil; err = first.w.HandOver(t.Context()) {
+		if time.Now().After(deadline) { // raft bounds each try by an election timeout
+			t.Fatal(err)
+		}
+	}
+	if first.applier.ticks.Load() == 0 {
+		t.Error("no last stamp was written while it led")
+	}
+	delete(all, string(first.cfg.LocalID))
+	second := leader(t, all)
+	second.put(second.w, "two")
+	if n := second.applier.ticks.Load(); n != 0 {
+		t.Errorf("the next leader has written %d", n)
+	}
+	all[string(first.cfg.LocalID)] = first // it goes on
+	stopAll(all)
+}
+
 func TestALeaderThatCommitsNothingStepsDown(t *testing.T) {
 	all := clusterOf(t, "a", "b", "c")
 	first := leader(t, all)

@@ -25,7 +25,7 @@ import (
 type testApplier struct {
 	raft   *raft.Raft
 	pokes  atomic.Int64
-	ticks  atomic.Int64
+	ticks  atomic.Int64 // last stamps that were asked for while it led
 	killed chan struct{}
 	once   sync.Once
 	end    chan error
@@ -51,9 +51,14 @@ func (a *testApplier) ReadyTerm() uint64 {
 	}
 	return a.raft.CurrentTerm()
 }
-func (a *testApplier) Waiting(interrex.Key) int        { return 0 }
-func (a *testApplier) Report() map[string]any          { return nil }
-func (a *testApplier) FinalTick(context.Context) error { a.ticks.Add(1); return nil }
+func (a *testApplier) Waiting(interrex.Key) int { return 0 }
+func (a *testApplier) Report() map[string]any   { return nil }
+func (a *testApplier) FinalTick(context.Context) error {
+	if a.raft.State() == raft.Leader {
+		a.ticks.Add(1)
+	}
+	return nil
+}
 
 // memory is raft's in-memory transport with the two verbs that a worker uses,
 // and a place where a test stands in the way.

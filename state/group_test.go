@@ -225,26 +225,6 @@ func TestATableThatSharesNothingTakesARevisionForEach(t *testing.T) {
 	}
 }
 
-// keyless is a register whose commands are about no key.
-type keyless struct{ *statetest.Register }
-
-type aboutNothing struct{ state.Command }
-
-func (aboutNothing) About() state.About { return state.About{Name: "set"} }
-
-func (k keyless) Decode(data []byte) (state.Command, error) {
-	c, err := k.Register.Decode(data)
-	return aboutNothing{c}, err
-}
-
-func (k keyless) Check(now state.Time, c state.Command) error {
-	return k.Register.Check(now, c.(aboutNothing).Command)
-}
-
-func (k keyless) Apply(t *state.Turn, c state.Command) state.Reply {
-	return k.Register.Apply(t, c.(aboutNothing).Command)
-}
-
 func TestTheSizeOfAGroupIsNeverBelowItsBytes(t *testing.T) {
 	op := group(slices.Repeat([]state.Operation{{Table: 65535, Data: make([]byte, 200), Minted: make([]byte, state.MaxMinted)}}, state.MaxGroup)...)
 	if n := len(state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{op}})); op.Size() < n {

@@ -89,12 +89,9 @@ func (w *window) drop(mark uint64) {
 	}
 }
 
+// put adds a record whose number is not there.
 func (w *window) put(r record) {
-	i, found := w.find(r.number)
-	if found {
-		w.all[i] = r
-		return
-	}
+	i, _ := w.find(r.number)
 	w.all = slices.Insert(w.all, i, r)
 }
 

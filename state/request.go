@@ -117,8 +117,9 @@ func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables ta
 		t.name.records.put(rec)
 		return
 	}
-	if len(r.singles) >= r.limits.Records {
-		// The end of a single record touches nobody else's: the oldest makes room.
+	for len(r.singles) >= r.limits.Records {
+		// The end of a single record touches nobody else's: the oldest makes room,
+		// and more of them when the limit has been lowered.
 		r.dropSingle()
 	}
 	s := &single{key: t.ref.key.clone(), at: now, record: rec}

@@ -214,6 +214,20 @@ func TestTheOldestOfOtherIdsMakesRoom(t *testing.T) {
 	}
 }
 
+func TestALoweredLimitOfOtherIdsIsReached(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	for i := range 5 {
+		r.Do(1, request(fmt.Sprint("id", i), "a"))
+	}
+	r.Do(2, setSettings(map[string]string{"requests.records": "2"}))
+	results := r.Do(3, request("one more", "a"), request("id4", "a"), request("id3", "a"))
+	for i, want := range []bool{false, true, false} {
+		if results[i].Err != nil || results[i].Replayed != want {
+			t.Errorf("result %d: %+v", i, results[i])
+		}
+	}
+}
+
 func TestANameThatIsGivenBackIsForgotten(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	r.Do(1, marked("n.5", 5))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"syscall"
@@ -46,27 +47,30 @@ func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
 	if err := r.ready(); err != nil {
 		return err
 	}
-	if held.Context().Err() != nil {
-		return exit(exitLost)
+	if held.Check() != nil {
+		return l.lost(held, "not started")
 	}
-	slack := hold.Margin(l.ttl) / 8
-	r.extend(held, slack)
+	r.extend(held, hold.Margin(l.ttl))
 	env := append(os.Environ(), "INTERREX_LEASE_KEY="+held.Key().String(), "INTERREX_LEASE_TOKEN="+held.Token().String())
-	if err := r.start(path, l.command, env); err != nil {
+	switch err := r.start(path, l.command, env); {
+	case errors.Is(err, errTooLate):
+		return l.lost(held, "not started")
+	case err != nil:
 		return l.cannotRun(err)
 	}
 	e := &execution{lock: l, held: held, reaper: r, events: r.events, lose: held.Context().Done()}
-	extended := time.NewTicker(slack)
+	extended := time.NewTicker(hold.Margin(l.ttl) / 8)
 	defer extended.Stop()
 	e.extended = extended.C
 	e.run()
 	if e.lost {
-		return exit(exitLost)
+		return l.lost(held, "ended")
 	}
 	return e.code
 }
 
-// run returns when there is nothing to wait for any more.
+// run returns when there is nothing to wait for any more. Whatever has woken it, it
+// looks at the lease: this process may have been stopped till now.
 func (e *execution) run() {
 	for over := false; !over; {
 		select {
@@ -81,16 +85,27 @@ func (e *execution) run() {
 		case sig := <-e.signals:
 			e.pass(sig)
 		case <-e.extended:
-			e.reaper.extend(e.held, hold.Margin(e.ttl)/8)
+			e.reaper.extend(e.held, hold.Margin(e.ttl))
 		case <-e.lose:
-			e.lose, e.lost = nil, true
-			e.end(min(time.Until(e.held.Deadline()), hold.Margin(e.ttl)/2))
 		case <-e.leftover:
 			e.look()
 		case <-e.kill:
 			e.killAgain()
 		}
+		if !over {
+			e.check()
+		}
 	}
+}
+
+// check ends the command when the lease is lost. One that has ended already, which
+// is about to be heard of, keeps its code if it ended in time.
+func (e *execution) check() {
+	if e.lose == nil || e.held.Check() == nil {
+		return
+	}
+	e.lose, e.lost = nil, e.lost || len(e.reaper.left()) > 0
+	e.end(min(time.Until(e.held.Deadline())-hold.Margin(e.ttl)/2, hold.Margin(e.ttl)/2))
 }
 
 // hear takes what the reaper says, and reports whether everything is over.
@@ -100,9 +115,10 @@ func (e *execution) hear(said report) (over bool) {
 		e.app.say("interrex: the command is stopped, and the lease %s is still held: 'kill -CONT -%d' continues it", e.key, e.reaper.group)
 	case commandExited:
 		e.exited, e.code = true, commandEnd(syscall.WaitStatus(said.Number))
+		e.lost = e.lost || said.At > e.reaper.known // it may have worked till then
 		e.leftover = time.After(leftoverGrace)
 		return e.leave == leftoverLeave && !e.lost
-	case deadlinePassed:
+	case endPassed:
 		e.lost = true
 	}
 	return said.Event == nothingLeft

@@ -190,19 +190,18 @@ func (l *lock) once(s session, path string) error {
 	}
 	err = l.execute(path, held, r)
 	r.close()
-	if err == exit(exitLost) {
-		l.app.say("interrex: the lease %s was lost, and the command was ended: %v", l.key, whyLost(held))
-	}
 	l.release(held)
 	return err
 }
 
-// whyLost is why a lease was lost, or may have been.
-func whyLost(held interrex.Held) error {
-	if err := context.Cause(held.Context()); err != nil {
-		return err
+// lost says that and why a lease was lost, and what was done to the command.
+func (l *lock) lost(held interrex.Held, command string) error {
+	err := held.Check()
+	if err == nil {
+		err = errors.New("lock was stopped until its deadline had passed")
 	}
-	return errors.New("lock was stopped until its deadline had passed")
+	l.app.say("interrex: the lease %s was lost, and the command was %s: %v", l.key, command, err)
+	return exit(exitLost)
 }
 
 // release is of no use for a lease that was lost, and does no harm.

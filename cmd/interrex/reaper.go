@@ -16,20 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/hold"
 )
 
 // reaper is a second process, which starts the command and inherits everything
 // that comes of it: it says when the last of that has ended, and kills all of it
-// when this process has ended without a word, or lets the deadline of the lease
-// pass, as when it is stopped. It is not in the command's process group, which
-// the command may kill. When it has been killed all the same, this process inherits
-// what it leaves.
+// when this process has ended without a word, or lets the time pass by which the
+// command must have ended, as when it is stopped. It is not in the command's
+// process group, which the command may kill. When it has been killed all the same,
+// this process inherits what it leaves.
 type reaper struct {
 	process *exec.Cmd
 	root    int           // the process that inherits what comes of the command
 	others  []int         // the children that this process had before
 	group   int           // of the command, once that is started
-	known   time.Duration // the deadline that it has been told
+	known   time.Duration // the end that it has been told: see order
 	pipe    *os.File      // takes orders: its end without an order to end is this process's end
 	events  chan report   // closed when the reaper has ended
 	close   func()
@@ -37,23 +38,24 @@ type reaper struct {
 
 const reaperName = "lock-reaper"
 
-// order is what a reaper is told: to start a command, to kill it at a deadline,
-// which replaces the one before, or to end and leave what is there alone.
+// order is what a reaper is told: to start a command, to kill it at its end, which
+// replaces the one before, or to end itself and leave what is there alone.
 type order struct {
 	Path string   `json:"path,omitempty"`
 	Args []string `json:"args,omitempty"`
 	Env  []string `json:"env,omitempty"`
 	// Front is the group that leaves the foreground of the terminal to the
 	// command; 0: none.
-	Front    int           `json:"front,omitempty"`
-	Deadline time.Duration `json:"deadline,omitempty"` // see sinceBoot
-	Done     bool          `json:"done,omitempty"`
+	Front int           `json:"front,omitempty"`
+	End   time.Duration `json:"end,omitempty"` // see sinceBoot
+	Done  bool          `json:"done,omitempty"`
 }
 
 // report is what a reaper says.
 type report struct {
-	Event  string `json:"event"`
-	Number uint32 `json:"number,omitempty"`
+	Event  string        `json:"event"`
+	Number uint32        `json:"number,omitempty"`
+	At     time.Duration `json:"at"` // see sinceBoot
 }
 
 // The events of a reaper.
@@ -63,13 +65,16 @@ const (
 	commandFailed  = "failed"  // to start: an errno
 	commandStopped = "stopped" // by a signal: its number
 	commandExited  = "exited"  // a wait status
-	deadlinePassed = "late"    // everything is killed
+	endPassed      = "late"    // everything is killed, or nothing was started
 	nothingLeft    = "empty"   // no process that came of the command
 )
 
 // reaperTimeout is how long a reaper may take to come up, and to start the
 // command.
 const reaperTimeout = 10 * time.Second
+
+// errTooLate is that the command was not started: its end had come.
+var errTooLate = errors.New("the lease has run out before the command was started")
 
 // startReaper starts one; ready waits for it.
 func startReaper() (*reaper, error) {
@@ -164,6 +169,8 @@ func (r *reaper) start(path string, args, env []string) error {
 		return nil
 	case commandFailed:
 		return syscall.Errno(said.Number)
+	case endPassed:
+		return errTooLate
 	}
 	r.stop()
 	r.inherit()
@@ -177,25 +184,20 @@ func (r *reaper) order(told order, within time.Duration) error {
 	return json.NewEncoder(r.pipe).Encode(told)
 }
 
-// extend tells a deadline that has moved by more than slack. When this process is
-// stopped meanwhile, it tells one that is too early. A reaper that does not hear of
-// it kills too early too.
-func (r *reaper) extend(held interrex.Held, slack time.Duration) {
-	at := sinceBoot() + time.Until(held.Deadline())
-	if at > r.known+slack && r.order(order{Deadline: at}, time.Second) == nil {
+// extend tells by when the command must have ended, half a margin before the
+// deadline, when that has moved by more than an eighth of the margin. When this
+// process is stopped meanwhile, it tells a time that is too early. A reaper that
+// does not hear of it kills too early too.
+func (r *reaper) extend(held interrex.Held, margin time.Duration) {
+	at := sinceBoot() + time.Until(held.Deadline()) - margin/2
+	if at > r.known+margin/8 && r.order(order{End: at}, time.Second) == nil {
 		r.known = at
 	}
 }
 
 // sinceBoot is a clock that two processes share. It goes on while the machine
 // sleeps, where the system has such a one.
-func sinceBoot() time.Duration {
-	var now unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
-		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // every system has it
-	}
-	return time.Duration(now.Nano())
-}
+func sinceBoot() time.Duration { return hold.SystemClock().Now() }
 
 // signal sends to the group of a command that lives.
 func (r *reaper) signal(sig syscall.Signal) {

@@ -16,8 +16,8 @@ import (
 
 // reaping is the reaper's own side: see reaper.
 type reaping struct {
-	orders   *json.Decoder
-	deadline atomic.Int64 // as in order
+	orders *json.Decoder
+	end    atomic.Int64 // of the command, as in order
 
 	mu      sync.Mutex // held while something is said
 	reports *json.Encoder
@@ -55,8 +55,8 @@ func (r *reaping) run() error {
 			return nil
 		case told.Done:
 			return nil
-		case told.Deadline != 0:
-			r.deadline.Store(int64(told.Deadline))
+		case told.End != 0:
+			r.end.Store(int64(told.End))
 		default:
 			r.start(told)
 		}
@@ -67,17 +67,21 @@ func (r *reaping) run() error {
 func (r *reaping) say(event string, number uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_ = r.reports.Encode(report{Event: event, Number: number})
+	_ = r.reports.Encode(report{Event: event, Number: number, At: sinceBoot()})
 }
 
 // start starts the command in a group of its own, with the lock's standard files,
 // which are 3 to 5 here. From the foreground of the terminal it starts in the
-// foreground, or it could not read.
+// foreground, or it could not read. It does not start when its end has come.
 func (r *reaping) start(told order) {
 	var files []*os.File
 	for fd := 3; fd < 6; fd++ {
 		syscall.CloseOnExec(fd)
 		files = append(files, os.NewFile(uintptr(fd), "standard file"))
+	}
+	if r.left() <= 0 {
+		r.say(endPassed, 0)
+		return
 	}
 	group := &syscall.SysProcAttr{Setpgid: true, Foreground: told.Front != 0, Ctty: 3}
 	p, err := os.StartProcess(told.Path, told.Args, &os.ProcAttr{Env: told.Env, Files: files, Sys: group})
@@ -98,17 +102,26 @@ func (r *reaping) start(told order) {
 	go r.watch()
 }
 
-// watch kills everything at the deadline, which a lock that is alive moves or does
-// not wait for. No timer is trusted to go on while the machine sleeps.
+// left is the time until the end of the command.
+func (r *reaping) left() time.Duration { return time.Duration(r.end.Load()) - sinceBoot() }
+
+// watch kills everything at the end, which a lock that is alive moves or does not
+// wait for.
 func (r *reaping) watch() {
-	for {
-		left := time.Duration(r.deadline.Load()) - sinceBoot()
-		if left <= 0 {
-			r.say(deadlinePassed, 0)
-			killEverything()
-			return
-		}
-		time.Sleep(min(left, time.Second))
+	for r.left() > 0 {
+		r.sleep()
+	}
+	r.say(endPassed, 0)
+	killEverything()
+}
+
+// sleep sleeps until the end that is known now. A process that was stopped and a
+// machine that slept till after that wake up at once, which Go's timers do not do.
+func (r *reaping) sleep() {
+	end := unix.NsecToTimespec(r.end.Load())
+	err := unix.ClockNanosleep(unix.CLOCK_BOOTTIME, unix.TIMER_ABSTIME, &end, nil)
+	if err != nil && err != unix.EINTR { // the system has no such clock
+		time.Sleep(min(r.left(), time.Second))
 	}
 }
 

@@ -1,0 +1,4 @@
+package hold
+
+// KernelClockOf chooses the clock of SystemClock.
+var KernelClockOf = kernelClockOf

@@ -1,0 +1,148 @@
+package state_test
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/interrex/interrex/state"
+)
+
+// section reads the state's own section of a snapshot without the help of
+// package state. It panics where the section ends too early.
+type section struct{ b []byte }
+
+func (s *section) number() uint64 {
+	v, n := binary.Uvarint(s.b)
+	s.b = s.b[n:]
+	return v
+}
+
+func (s *section) time() state.Time {
+	v, n := binary.Varint(s.b)
+	s.b = s.b[n:]
+	return state.Time(v)
+}
+
+func (s *section) bytes() []byte {
+	n := s.number()
+	b := s.b[:n]
+	s.b = s.b[n:]
+	return b
+}
+
+// contents are the checksums that stand for each content, over a whole run.
+type contents map[string]uint64
+
+// checkSnapshot compares the marks and records in a snapshot with the model's.
+func checkSnapshot(t *testing.T, snapshot []byte, tables []state.Table, want *modelRecords, settings map[string]string, sums contents) {
+	t.Helper()
+	_, _, all := state.Unframe(snapshot)
+	s := &section{all[0]}
+	s.bytes()  // cluster ID
+	s.number() // epoch
+	s.number()
+	s.number() // incarnations: none
+	set := map[string]string{}
+	for range s.number() {
+		name := string(s.bytes())
+		set[name] = string(s.bytes())
+	}
+	for name, value := range settings {
+		if value != modelDefaults[name] && set[name] != value || value == modelDefaults[name] && set[name] != "" {
+			t.Errorf("setting %s is %q, want %q", name, set[name], value)
+		}
+	}
+	if got := s.number(); got != uint64(len(want.names)) {
+		t.Errorf("%d names, want %d", got, len(want.names))
+		return
+	}
+	keys := slices.SortedFunc(mapKeys(want.names), func(a, b modelKey) int {
+		return cmp.Or(strings.Compare(a.caller, b.caller), strings.Compare(a.text, b.text))
+	})
+	for _, k := range keys {
+		n := want.names[k]
+		got, wanted := s.key(), k
+		mark, last, count := s.number(), s.time(), s.number()
+		if got != wanted || mark != n.mark || last != n.last || count != uint64(len(n.records)) {
+			t.Errorf("name %v has mark %d, last %d and %d records; want %v, %d, %d, %d", got, mark, last, count, wanted, n.mark, n.last, len(n.records))
+			return
+		}
+		numbers := slices.Sorted(mapKeys(n.records))
+		for _, number := range numbers {
+			s.checkRecord(t, number, n.records[number], tables, sums)
+		}
+	}
+	if got := s.number(); got != uint64(len(want.singles)) {
+		t.Errorf("%d records of other ids, want %d", got, len(want.singles))
+		return
+	}
+	for _, single := range want.singles {
+		if k, at := s.key(), s.time(); k != single.key || at != single.at {
+			t.Errorf("the record of %v is of %d, want %v of %d", k, at, single.key, single.at)
+			return
+		}
+		s.checkRecord(t, 0, single.modelRecord, tables, sums)
+	}
+	if len(s.b) > 0 {
+		t.Errorf("%d bytes after the end", len(s.b))
+	}
+}
+
+func mapKeys[K comparable, V any](m map[K]V) func(func(K) bool) {
+	return func(yield func(K) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func (s *section) key() modelKey {
+	caller := string(s.bytes())
+	return modelKey{caller, string(s.bytes())}
+}
+
+func (s *section) checkRecord(t *testing.T, wantNumber uint64, want modelRecord, tables []state.Table, sums contents) {
+	t.Helper()
+	number, table, attempt := s.number(), state.TableID(s.number()), uint32(s.number())
+	sum := binary.BigEndian.Uint64(s.b)
+	s.b = s.b[8:]
+	revision, reply := s.number(), s.bytes()
+	if number != wantNumber || attempt != want.answer.attempt || revision != uint64(want.answer.revision) {
+		t.Errorf("record %d is of attempt %d and revision %d, want %d, %d, %d", number, attempt, revision, wantNumber, want.answer.attempt, want.answer.revision)
+	}
+	if old, known := sums[want.content]; known && old != sum {
+		t.Errorf("two checksums, %x and %x, of %s", old, sum, want.content)
+	}
+	sums[want.content] = sum
+	if got := decodedReply(table, reply, tables); got != want.answer.reply {
+		t.Errorf("record %d has the reply %q, want %q", number, got, want.answer.reply)
+	}
+}
+
+// decodedReply reads a recorded reply by the tables' codec.
+func decodedReply(table state.TableID, b []byte, tables []state.Table) string {
+	if table == state.OwnTable {
+		s := &section{b}
+		var parts []string
+		for range s.number() {
+			id, revision := state.TableID(s.number()), s.number()
+			parts = append(parts, fmt.Sprintf("%s in table %d at %d", decodedReply(id, s.bytes(), tables), id, revision))
+		}
+		return strings.Join(parts, "; ")
+	}
+	i := slices.IndexFunc(tables, func(t state.Table) bool { return t.ID() == table })
+	reply, err := tables[i].DecodeReply(b)
+	if err != nil {
+		return err.Error()
+	}
+	if k, is := tables[i].(state.Keeper); is {
+		reply = k.Kept(reply)
+	}
+	return replied(reply)
+}
