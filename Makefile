@@ -9,6 +9,12 @@ build: ## the binary, in bin/interrex
 test: ## all tests, with what they need installed first
 	tools/test.sh
 
+quick: ## without what is long, in less than a minute
+	tools/quick.sh
+
+deep: ## the long forms of the long tests, about an hour
+	tools/deep.sh
+
 race: ## all tests with the race detector
 	tools/test.sh -race
 
@@ -27,4 +33,4 @@ lint: ## gofmt, vet and staticcheck
 generate: ## the code of gen/ from proto/
 	tools/generate.sh
 
-.PHONY: help build test race mutate bench lint generate
+.PHONY: help build test quick deep race mutate bench lint generate

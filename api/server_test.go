@@ -205,7 +205,7 @@ func TestDrainFinishesWhatIsOpen(t *testing.T) {
 	w.expect("end_of_snapshot", "")
 	nd.waitFor(func() bool { return nd.applier.Waiting(parse("jobs/busy")) == 2 })
 
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	nd.must(nd.server.Drain(ctx))
 	if r := <-unary; r.status != 503 || r.kind() != "draining" {

@@ -59,7 +59,7 @@ func TestWhoReadsNoAnswerIsCutOff(t *testing.T) {
 
 // The time to accept what was written does not end a stream that is idle.
 func TestAnIdleStreamOfEventsGoesOn(t *testing.T) {
-	const wait = 50 * time.Millisecond
+	const wait = 400 * time.Millisecond
 	nd := cluster(t, 1, func(c *Config) { c.SendWait = wait })[0]
 	for name, transport := range map[string]http.RoundTripper{"HTTP/1.1": http.DefaultTransport, "HTTP/2": nd.http.Transport} {
 		since := nd.claimed("jobs/"+name, "ann")
@@ -69,14 +69,14 @@ func TestAnIdleStreamOfEventsGoesOn(t *testing.T) {
 		answer, err := transport.RoundTrip(r)
 		nd.must(err)
 		lines := bufio.NewReader(answer.Body)
-		for n := range 3 {
+		for n := range 2 {
 			nd.kv("POST", "/changes", "1", isJSON)
 			for line := ""; !strings.HasPrefix(line, "data: "); {
 				if line, err = lines.ReadString('\n'); err != nil {
 					t.Fatalf("%s, event %d: %v", name, n, err)
 				}
 			}
-			time.Sleep(4 * wait) // it is idle
+			time.Sleep(2 * wait) // it is idle
 		}
 		_ = answer.Body.Close()
 	}

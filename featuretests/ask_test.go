@@ -39,7 +39,7 @@ func dial(t *testing.T, c client.Config) *client.Client {
 
 // status asks member i how it is.
 func (f *fleet) status(i int) (*interrexv1.StatusResponse, error) {
-	c, err := client.Dial(f.t.Context(), client.Config{Addresses: []string{f.socket(i)}, OneShot: true, Timeout: 2 * time.Second})
+	c, err := client.Dial(f.t.Context(), client.Config{Addresses: []string{f.socket(i)}, OneShot: true, Timeout: 10 * time.Second})
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 
 // cutPatience is how long a cluster may be without an answer after a one-way
 // cut that leaves a majority connected.
-const cutPatience = 10 * time.Second
+const cutPatience = 30 * time.Second
 
 // Each way between the leader and its followers, and between those, is cut
 // while the way back stays open. An agent that a majority can talk with both

@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds every wait for what should come soon.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // fleet is a cluster of real processes with configuration files.
 type fleet struct {

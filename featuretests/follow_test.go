@@ -59,7 +59,7 @@ func (f *fleet) follow(ctx context.Context, i int, path, last string) (next func
 // another agent when the first one is killed, sees every write once, in order.
 func TestKeysAreFollowedWhileAgentsAreKilled(t *testing.T) {
 	f := newFleet(t, 3, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
 	defer cancel()
 	leader := f.leader()
 	followed, writer := f.others(leader)[0], f.others(leader)[1]

@@ -97,6 +97,11 @@ func (h *History) Count() (answered, without int) {
 	return len(h.operations) - h.unknown, h.unknown + h.dropped
 }
 
+func (h *History) answered() int {
+	answered, _ := h.Count()
+	return answered
+}
+
 // Check reports whether what callers saw is what a model allows.
 func (h *History) Check(m porcupine.Model, patience time.Duration) porcupine.CheckResult {
 	h.mu.Lock()

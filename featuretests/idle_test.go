@@ -1,6 +1,8 @@
 package featuretests
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,33 +14,46 @@ import (
 // which none can writes nothing at all.
 func TestIdleClusterWritesNothing(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
-	leader := c.Agent(c.Leader())
-	index := func() uint64 { return leader.Status().Log.CommitIndex }
-	const idle = 4 * time.Second
+	undisturbed(t, c, func(leader, _ int) error {
+		a := c.Agent(leader)
+		index := func() uint64 { return a.Status().Log.CommitIndex }
+		quiet := func(when string) error {
+			const idle = 4 * time.Second
+			before := index()
+			pause(t.Context(), idle)
+			if after := index(); after != before {
+				return fmt.Errorf("%s, the log went from %d to %d", when, before, after)
+			}
+			return nil
+		}
+		if err := quiet("without a lease"); err != nil {
+			return err
+		}
+		leases := a.Leases()
+		won, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: 20 * time.Second})
+		if err != nil {
+			return err
+		}
+		before := index()
+		eventually(t, "a stamp is written for a lease that can run out", func() error {
+			if index() == before {
+				return errors.New("the log stays")
+			}
+			return nil
+		})
+		if _, err := leases.Pin(t.Context(), interrex.PinRequest{Key: won.Lease.Key, Owner: "ops", Reason: "a test"}); err != nil {
+			return err
+		}
+		err = quiet("with a pinned lease")
+		return errors.Join(err, unclaim(t, leases, won.Lease))
+	})
+}
 
-	before := index()
-	pause(t.Context(), idle)
-	if after := index(); after != before {
-		t.Errorf("without a lease, the log went from %d to %d", before, after)
+// unclaim gives back a lease that the operators pinned.
+func unclaim(t *testing.T, leases interrex.Leases, l interrex.Lease) error {
+	_, err := leases.Unpin(t.Context(), interrex.PinRequest{Key: l.Key, Owner: "ops"})
+	if err == nil {
+		_, err = leases.Revoke(t.Context(), interrex.RevokeRequest{Key: l.Key, Token: l.Token})
 	}
-
-	leases := leader.Leases()
-	won, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: 5 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	before = index()
-	pause(t.Context(), idle)
-	if after := index(); after == before {
-		t.Errorf("with a lease that can run out, the log stayed at %d: no stamp was written", before)
-	}
-	pin := interrex.PinRequest{Key: won.Lease.Key, Owner: "ops", Reason: "a test"}
-	if _, err := leases.Pin(t.Context(), pin); err != nil {
-		t.Fatal(err)
-	}
-	before = index()
-	pause(t.Context(), idle)
-	if after := index(); after != before {
-		t.Errorf("with a pinned lease, the log went from %d to %d", before, after)
-	}
+	return err
 }

@@ -2,9 +2,11 @@ package featuretests
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +25,12 @@ var binary = sync.OnceValues(func() (string, error) {
 // scratch is the directory of what all tests share.
 var scratch string
 
+// seed begins what callers draw at random: INTERREX_SEED, or one of this run.
+var seed uint64
+
+// drawer gives what a caller draws from.
+func drawer(caller int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(caller))) }
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		var err error
@@ -31,6 +39,9 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(scratch)
+		if seed, err = strconv.ParseUint(os.Getenv("INTERREX_SEED"), 10, 64); err != nil {
+			seed = rand.Uint64N(1 << 32)
+		}
 		withoutVariables()
 		return m.Run()
 	}())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,11 +58,11 @@ func TestRaftRestartedInALivingAgentTakesNothingBack(t *testing.T) {
 	var watchers sync.WaitGroup
 	t.Cleanup(watchers.Wait)
 	t.Cleanup(stop)
-	seen := make([]int, 3)
+	var seen [3]atomic.Int64 // events of each watcher
 	for i := range c.Agents() {
 		leases := c.Client(i).Leases()
 		watchers.Go(func() { readOn(ctx, t, i, leases) })
-		watchers.Go(func() { seen[i] = watchOn(ctx, t, i, leases) })
+		watchers.Go(func() { watchOn(ctx, t, i, leases, &seen[i]) })
 	}
 	l := startLoad(t, c.Client(), c.Client(), c.Client())
 	for range 2 {
@@ -77,14 +78,12 @@ func TestRaftRestartedInALivingAgentTakesNothingBack(t *testing.T) {
 			pause(ctx, time.Second)
 		}
 	}
+	for i := range seen {
+		enough(t, fmt.Sprintf("events of agent %d", i), 100, func() int { return int(seen[i].Load()) })
+	}
 	l.check(t, 500)
 	stop()
 	watchers.Wait()
-	for i, n := range seen {
-		if n < 100 {
-			t.Errorf("the watcher of agent %d saw %d events: fewer than 100 prove nothing", i, n)
-		}
-	}
 }
 
 // starts is how often the raft of an agent was started, -1 while it does not run.
@@ -116,27 +115,27 @@ func readOn(ctx context.Context, t *testing.T, i int, leases interrex.Leases) {
 }
 
 // watchOn follows agent i: every event has its own place, and the tokens of a
-// key rise. It gives the number of events.
-func watchOn(ctx context.Context, t *testing.T, i int, leases interrex.Leases) (events int) {
+// key rise. It counts them in seen.
+func watchOn(ctx context.Context, t *testing.T, i int, leases interrex.Leases, seen *atomic.Int64) {
 	watch, err := leases.Watch(ctx, interrex.WatchRequest{})
 	if err != nil {
 		t.Errorf("a watcher of agent %d: %v", i, err)
-		return 0
+		return
 	}
 	defer watch.Close()
 	tokens := map[interrex.Key]interrex.Token{}
 	var last interrex.Revision
-	for ; ; events++ {
+	for ; ; seen.Add(1) {
 		e, err := watch.Next(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
 				t.Errorf("a watcher of agent %d: %v", i, err)
 			}
-			return events
+			return
 		}
 		if wrong := follows(e, last, tokens); wrong != "" {
 			t.Errorf("a watcher of agent %d saw %s of %s in revision %s after %s: %s", i, e.Kind, e.Lease.Key, e.Revision, last, wrong)
-			return events
+			return
 		}
 		last = e.Revision
 	}

@@ -43,9 +43,9 @@ func TestWaitsThroughAFollowerKeepNobodyElseOut(t *testing.T) {
 		pause(ctx, 10*time.Millisecond)
 	}
 	other := c.Client(f).Leases()
-	short, stop := context.WithTimeout(t.Context(), 5*time.Second)
+	soon, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
-	_, err := other.Claim(short, interrex.ClaimRequest{Key: interrex.Key{Namespace: "other", Name: "x"}, Holder: "o", TTL: time.Hour})
+	_, err := other.Claim(soon, interrex.ClaimRequest{Key: interrex.Key{Namespace: "other", Name: "x"}, Holder: "o", TTL: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

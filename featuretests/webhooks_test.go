@@ -148,10 +148,11 @@ func TestAWebhookThatHangsHoldsUpNobodyElse(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	c := f.client()
 	over := make(chan struct{})
-	defer close(over)
+	answer := sync.OnceFunc(func() { close(over) })
+	t.Cleanup(answer)
 	var asked atomic.Bool
 	url := hookServer(t, func(http.ResponseWriter, *http.Request) { asked.Store(true); <-over })
-	held, err := c.Leases().Hold(t.Context(), "slow/held", interrex.HoldOptions{TTL: 2 * time.Second})
+	held, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("slow/held"), Holder: "ann", TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +161,7 @@ func TestAWebhookThatHangsHoldsUpNobodyElse(t *testing.T) {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	failed := make(chan error)
+	failed := make(chan error, 1)
 	go func() {
 		_, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("slow/b"), Holder: "ann", TTL: time.Hour})
 		failed <- err
@@ -172,15 +173,23 @@ func TestAWebhookThatHangsHoldsUpNobodyElse(t *testing.T) {
 		return nil
 	})
 	for i := range 100 {
+		if _, err := c.Leases().Extend(t.Context(), interrex.ExtendRequest{Key: held.Lease.Key, Token: held.Lease.Token}); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key(fmt.Sprint("fast/", i)), Holder: "ann", TTL: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := <-failed; interrex.KindOf(err) != interrex.KindTimeout && interrex.KindOf(err) != interrex.KindVetoed && interrex.KindOf(err) != interrex.KindOutcomeUnknown {
-		t.Errorf("what waits for the webhook is answered %v", err)
-	}
-	if err := held.Context().Err(); err != nil {
-		t.Errorf("the lease was lost: %v", err)
+	select {
+	case err := <-failed: // a slow machine needs all of the hook's time for the others
+		if kind := interrex.KindOf(err); kind != interrex.KindTimeout && kind != interrex.KindVetoed && kind != interrex.KindOutcomeUnknown {
+			t.Errorf("what waits for the webhook is answered %v", err)
+		}
+	default:
+		answer()
+		if err := <-failed; err != nil {
+			t.Errorf("the webhook has answered, and what waited for it is answered %v", err)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Patience bounds each wait of this package: for a start, a leader, a stop.
 // What takes longer ends the test.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 // New gives one agent in memory that is ready, and stops at the test's end. It
 // opens no port.

@@ -1,7 +1,9 @@
 package lease_test
 
 import (
+	"flag"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"testing"
@@ -16,6 +18,11 @@ import (
 )
 
 func TestTableDoesWhatTheRulesSay(t *testing.T) {
+	if seed := os.Getenv("INTERREX_SEED"); seed != "" {
+		if err := flag.Set("rapid.seed", seed); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rapid.Check(t, func(r *rapid.T) {
 		p := &pair{world: newWorld(t), model: newModel(), r: r}
 		r.Repeat(map[string]func(*rapid.T){

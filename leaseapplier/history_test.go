@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/leaseapplier"
 )
 
 const (
@@ -201,14 +201,8 @@ func runHistory(t *testing.T, seed uint64) {
 // TestHistoriesKeepTheRules runs real clients against two real agents, but for
 // raft and the disk, while leaders fall, links break and clocks disagree.
 func TestHistoriesKeepTheRules(t *testing.T) {
-	first, seeds := uint64(0), uint64(20)
-	if testing.Short() {
-		seeds = 3
-	}
-	if n, err := strconv.ParseUint(os.Getenv("INTERREX_SEEDS"), 10, 64); err == nil {
-		seeds = n
-	}
-	for seed := first; seed < seeds; seed++ {
+	first, n := leaseapplier.Seeds(20, 3)
+	for seed := first; seed < first+n; seed++ {
 		if ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { runHistory(t, seed) })
 		}); !ok {

@@ -32,6 +32,12 @@ lack() {
 need openssl openssl
 [ "$(id -u)" = 0 ] || lack "not root, who alone may mount a small disk"
 
+# What is drawn at random is drawn anew by each run: go takes what has not changed
+# from its cache, but for the tests that look at this variable.
+: "${INTERREX_SEED:=$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}"
+export INTERREX_SEED
+say "INTERREX_SEED=$INTERREX_SEED repeats what this run draws"
+
 tools/postgres.sh run go test "$@" ./...
 
 # Some of the faults that tests must notice; make mutate tries all of them.

@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait of these tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // The race detector sleeps for a second at the end of each process, unless it
 // is told otherwise.

@@ -259,21 +259,21 @@ func TestLockEndsAStubbornCommandHalfAMarginAfterALoss(t *testing.T) {
 	took := l.silence().Sub(began)
 	l.want(exitLost)
 	// It is told at the next extend, within a third of the ttl, and has half of
-	// a margin of 2 s.
-	if took < time.Second || took > 9*time.Second {
+	// a margin of 2 s. By the ttl alone it would be killed after 11 s at the earliest.
+	if took < time.Second || took > 11*time.Second {
 		t.Errorf("the command was killed %s after the loss", took)
 	}
 }
 
 func TestLockEndsTheCommandBeforeAnybodyElseCouldHoldTheLease(t *testing.T) {
 	b := newBench(t)
-	l := b.lock("a", "--ttl", "2s", "--", "sh", "-c", stubborn)
+	l := b.lock("a", "--ttl", "10s", "--", "sh", "-c", stubborn)
 	l.line()
 	if err := b.agent.end(syscall.SIGKILL); codeOf(err) == 0 {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if took := l.silence().Sub(began); took > 2*time.Second {
+	if took := l.silence().Sub(began); took > 10*time.Second {
 		t.Errorf("the command lived for %s without an agent, longer than the ttl", took)
 	}
 	l.want(exitLost)
@@ -305,7 +305,7 @@ func TestALockThatIsStoppedEndsItsCommandAtTheDeadline(t *testing.T) {
 
 func TestLockRunsTheCommandAgainAtTheNextWin(t *testing.T) {
 	b := newBench(t)
-	l := b.lock("a", "--ttl", "600ms", "--restart", "--", "sh", "-c", "echo $INTERREX_LEASE_TOKEN; exec sleep 1000")
+	l := b.lock("a", "--ttl", "3s", "--restart", "--", "sh", "-c", "echo $INTERREX_LEASE_TOKEN; exec sleep 1000")
 	first := l.line()
 	if _, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true}); err != nil {
 		t.Fatal(err)
@@ -322,7 +322,7 @@ func TestLockRunsTheCommandAgainAtTheNextWin(t *testing.T) {
 func TestALockThatWasToldToEndDoesNotCampaignAgain(t *testing.T) {
 	b := newBench(t)
 	for sig, ends := range map[syscall.Signal]bool{syscall.SIGTERM: true, syscall.SIGHUP: false} {
-		l := b.lock("a", "--ttl", "600ms", "--restart", "--", "sh", "-c", `trap "echo told" TERM HUP; echo up; while :; do sleep 0.01; done`)
+		l := b.lock("a", "--ttl", "3s", "--restart", "--", "sh", "-c", `trap "echo told" TERM HUP; echo up; while :; do sleep 0.01; done`)
 		l.line()
 		if err := l.cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)
