@@ -169,7 +169,7 @@ func (s *State) tick(t *Turn) {
 func (s *State) one(t *Turn, op *Operation) (res Result) {
 	switch {
 	case op.Table == OwnTable && len(op.Group) == 0:
-		res = s.own.apply(t, op)
+		res = s.ownOperation(t, op)
 	case op.RequestID == "":
 		res = s.do(t, op)
 	default:

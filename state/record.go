@@ -103,7 +103,8 @@ func (w *window) put(r record) {
 type name struct {
 	key        recordKey
 	mark       uint64
-	last       Time // of its last write
+	first      uint64 // the number under which it was opened
+	last       Time   // of its last write
 	records    window
 	generation uint64
 	slot       int
@@ -131,6 +132,7 @@ type records struct {
 	singles    map[recordKey]*single
 	queue      []*single // oldest first, from head on
 	head       int
+	loss       Loss
 }
 
 func newRecords(l *limits) *records {
@@ -156,6 +158,13 @@ func (r *records) dropSingle() {
 		clear(r.queue[n:])
 		r.queue, r.head = r.queue[:n], 0
 	}
+}
+
+// lose ends every name and every record in a recovery.
+func (r *records) lose(l Loss) {
+	next := newRecords(r.limits)
+	next.generation, next.loss = r.generation, l
+	*r = *next
 }
 
 // remove forgets a name and its records.
