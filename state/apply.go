@@ -135,7 +135,7 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 	for i := range s.entry.Operations {
 		results[i] = s.one(t, &s.entry.Operations[i])
 	}
-	m.index, m.term, m.revision, m.now = l.Index, l.Term, t.Revision, t.Now
+	m.index, m.term, m.revision, m.now, m.loss = l.Index, l.Term, t.Revision, t.Now, s.own.records.loss
 	m.since = s.clock.Now()
 	m.due, m.hasDue = s.tables.due()
 	// The events go to another's memory, and the scratch is used again.

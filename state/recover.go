@@ -129,11 +129,7 @@ type Loss struct {
 }
 
 // Loss says what the newest recovery has left behind.
-func (s *State) Loss() Loss {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.own.records.loss
-}
+func (s *State) Loss() Loss { return s.at.Load().loss }
 
 // Lost reports whether a revision is of changes that a recovery has lost.
 func (l Loss) Lost(r interrex.Revision) bool { return l.From < r && r < l.To }

@@ -127,14 +127,13 @@ func TestARecoveryOfSomethingElseIsRefused(t *testing.T) {
 func TestARequestOfBeforeARecoveryIsNotDoneAgain(t *testing.T) {
 	for name, op := range map[string]state.Operation{"a name": marked("cli.7", 5), "an id": request("plain", "k"), "unheard of": marked("other.3", 1)} {
 		r := statetest.NewReplica(t, withLeases)
-		op.Attempt = 1
 		r.Do(1, setIdentity(identity(cluster)))
 		if name != "unheard of" { // that has been done in what is lost
 			r.Do(1, op)
 		}
 		r.Do(2, ownOperation(recovery()))
 		before := r.State.Revision()
-		op.Attempt = 2
+		op.Attempt = 1
 		for range 2 {
 			res := r.Do(3, op)
 			wantKinds(t, res, interrex.KindNameGone)
@@ -146,16 +145,16 @@ func TestARequestOfBeforeARecoveryIsNotDoneAgain(t *testing.T) {
 		// What is asked for the first time is done, and then found again.
 		first := op
 		first.RequestID = map[bool]string{true: "cli.9", false: "fresh"}[op.Mark > 0]
-		first.Attempt = 1
+		first.Attempt = 0
 		wantKinds(t, r.Do(3, first), "")
-		first.Attempt = 2
+		first.Attempt = 1
 		if res := r.Do(3, first); res[0].Err != nil || !res[0].Replayed {
 			t.Errorf("%s: %+v", name, res[0])
 		}
 		if name == "a name" { // the one of before still is not
 			wantKinds(t, r.Do(3, op), interrex.KindNameGone)
 			later := marked("cli.12", 5)
-			later.Attempt = 2
+			later.Attempt = 1
 			wantKinds(t, r.Do(3, later), "")
 		}
 	}
@@ -168,7 +167,7 @@ func TestAfterItsTimeARecordWouldBeGoneAnyway(t *testing.T) {
 	}{{marked("cli.7", 5), 24 * time.Hour}, {request("plain", "k"), 10 * time.Minute}} {
 		r := statetest.NewReplica(t, register)
 		r.Do(1, ownOperation(recovery()))
-		test.op.Attempt = 2
+		test.op.Attempt = 1
 		end := state.Time(1).Add(test.kept)
 		wantKinds(t, r.Do(end-1, test.op), interrex.KindNameGone)
 		wantKinds(t, r.Do(end, test.op), "")
@@ -180,7 +179,7 @@ func TestAfterItsTimeARecordWouldBeGoneAnyway(t *testing.T) {
 func TestAClaimThatAsksAgainIsDoneAfterARecovery(t *testing.T) {
 	r := statetest.NewReplica(t, withLeases)
 	op := claim("a", time.Minute)
-	op.Caller, op.RequestID, op.Mark, op.Attempt = "ann", "w.1", 1, 1
+	op.Caller, op.RequestID, op.Mark = "ann", "w.1", 1
 	r.Do(1, setIdentity(identity(cluster)), op)
 	r.Do(2, ownOperation(recovery()))
 	op.Attempt = 9
@@ -189,7 +188,7 @@ func TestAClaimThatAsksAgainIsDoneAfterARecovery(t *testing.T) {
 	if wantKinds(t, res, ""); res[0].Replayed || res[0].Revision <= r.State.Loss().To {
 		t.Errorf("%+v", res[0])
 	}
-	group := state.Operation{Caller: "ann", RequestID: "w.0", Mark: 0, Attempt: 2, Group: []state.Part{{Table: state.LeaseTable, Data: claim("b", time.Minute).Data}}}
+	group := state.Operation{Caller: "ann", RequestID: "w.0", Attempt: 1, Group: []state.Part{{Table: state.LeaseTable, Data: claim("b", time.Minute).Data}}}
 	wantKinds(t, r.Do(state.Time(2*time.Minute), group), interrex.KindNameGone)
 }
 

@@ -94,7 +94,7 @@ func (r *records) mayBeLost(op *Operation, ref reference, n *name, now Time, tab
 		kept = r.limits.NameAge
 	}
 	switch {
-	case r.loss.To == 0 || op.Attempt < 2 || now >= r.loss.At.Add(kept):
+	case r.loss.To == 0 || op.Attempt == 0 || now >= r.loss.At.Add(kept):
 		return false
 	case n != nil && ref.number >= n.first:
 		return false
