@@ -1,6 +1,7 @@
 package raftworker
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -42,9 +43,6 @@ func Recover(cfg RecoverConfig) (r Recovery, err error) {
 	id, err := readIdentity(filepath.Join(cfg.DataDir, identityName))
 	if err != nil {
 		return r, err
-	}
-	if id.ClusterID == "" {
-		return r, fmt.Errorf("cannot recover %s: it belongs to no cluster yet", cfg.DataDir)
 	}
 	dir, err := raftdir.Open(filepath.Join(cfg.DataDir, RaftDir), raftdir.Config{Logger: NewHCLogger("raft", cfg.Logger), Clock: cfg.Clock})
 	if err != nil {
@@ -138,6 +136,9 @@ func (v *recovery) behind() raftdir.Position {
 }
 
 func (v *recovery) apply(at raftdir.Position) error {
+	// identity.json learns of the cluster a moment after the log; if both have lost
+	// it, this is another one.
+	v.id.ClusterID = cmp.Or(v.State.Identity().ClusterID, v.id.ClusterID, randomHex(16))
 	command := &state.Recover{
 		ClusterID: v.id.ClusterID, Epoch: v.id.Epoch.Number, Bits: binary.LittleEndian.Uint64(random(8)) | 1,
 		Survivor: v.id.ID, Incarnation: v.id.Incarnation,

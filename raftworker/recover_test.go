@@ -157,7 +157,15 @@ func (s *survivor) leads(want state.Identity, loss state.Loss) {
 }
 
 func TestARecoveryOfALogOfWhichNothingIsLeft(t *testing.T) {
+	for _, known := range []string{clusterID, ""} {
+		recoverNothing(t, known)
+	}
+}
+
+func recoverNothing(t *testing.T, cluster string) {
 	s := newSurvivor(t, 10, 0, "a")
+	s.before.ClusterID = cluster
+	s.must(SaveIdentity(s.dir, s.before))
 	names, err := filepath.Glob(filepath.Join(s.raft(), "*.wal"))
 	s.must(err)
 	for _, name := range names {
@@ -169,7 +177,7 @@ func TestARecoveryOfALogOfWhichNothingIsLeft(t *testing.T) {
 	cfg, st := s.config()
 	r, err := Repair(cfg)
 	s.must(err)
-	if got := st.Identity(); got.ClusterID != clusterID || got.Epoch.Number != 1 || !maps.Equal(got.Incarnations, map[string]string{"a": "disk"}) {
+	if got := st.Identity(); cluster != "" && got.ClusterID != cluster || got.ClusterID == "" || got.Epoch.Number != 1 || !maps.Equal(got.Incarnations, map[string]string{"a": "disk"}) {
 		t.Errorf("%+v", got)
 	}
 	s.leads(st.Identity(), r.Loss)
