@@ -33,6 +33,7 @@ const (
 	KindOverloaded           Kind = "overloaded"
 	KindTimeout              Kind = "timeout"
 	KindOutcomeUnknown       Kind = "outcome unknown"
+	KindNameGone             Kind = "name gone"
 	KindCompacted            Kind = "compacted"
 	KindWatchClosed          Kind = "watch closed"
 	KindRemoved              Kind = "removed from cluster"
@@ -68,6 +69,8 @@ func (k Kind) Numbers() Numbers {
 		return Numbers{4, 504, 6}
 	case KindCompacted, KindWatchClosed:
 		return Numbers{11, 400, 8}
+	case KindNameGone:
+		return Numbers{9, 400, 7}
 	case KindRemoved:
 		return Numbers{9, 400, 1}
 	case KindDisabled:
@@ -99,6 +102,7 @@ type Error struct {
 	Remaining     time.Duration // for KindHeld: the estimate until it is due
 	Waiting       int           // for KindHeld: how many wait
 	FirstRevision Revision      // for KindCompacted: the first one to ask for
+	Lost          Revision      // for KindNameGone: what was done before it may have been under this request id
 	RetryAfter    time.Duration // for kinds that are Retryable
 	Stored        []byte        // for KindGroupVersionMismatch: the stored resource
 	// RequestID, for KindOutcomeUnknown of a client.Config.OneShot client, is the
@@ -180,6 +184,7 @@ const (
 	ErrOverloaded           = sentinel(KindOverloaded)
 	ErrTimeout              = sentinel(KindTimeout)
 	ErrOutcomeUnknown       = sentinel(KindOutcomeUnknown)
+	ErrNameGone             = sentinel(KindNameGone)
 	ErrCompacted            = sentinel(KindCompacted)
 	ErrWatchClosed          = sentinel(KindWatchClosed)
 	ErrRemoved              = sentinel(KindRemoved)

@@ -37,6 +37,7 @@ var kinds = []struct {
 	{interrex.KindOverloaded, interrex.ErrOverloaded, interrex.Numbers{RPC: 8, HTTP: 429, Exit: 6}, true},
 	{interrex.KindTimeout, interrex.ErrTimeout, interrex.Numbers{RPC: 4, HTTP: 504, Exit: 6}, true},
 	{interrex.KindOutcomeUnknown, interrex.ErrOutcomeUnknown, interrex.Numbers{RPC: 2, HTTP: 500, Exit: 7}, false},
+	{interrex.KindNameGone, interrex.ErrNameGone, interrex.Numbers{RPC: 9, HTTP: 400, Exit: 7}, false},
 	{interrex.KindCompacted, interrex.ErrCompacted, interrex.Numbers{RPC: 11, HTTP: 400, Exit: 8}, false},
 	{interrex.KindWatchClosed, interrex.ErrWatchClosed, interrex.Numbers{RPC: 11, HTTP: 400, Exit: 8}, false},
 	{interrex.KindRemoved, interrex.ErrRemoved, interrex.Numbers{RPC: 9, HTTP: 400, Exit: 1}, false},

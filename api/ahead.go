@@ -35,7 +35,7 @@ func (s *Server) catchUp(ctx context.Context, c caller, to interrex.Revision) (e
 // after which something is asked for; the error is that of refuseFuture.
 func (s *Server) notAhead(ctx context.Context, c caller, since interrex.Revision) error {
 	if !s.ahead(since) {
-		return nil
+		return s.notLost(since)
 	}
 	return s.refuseFuture(since, s.catchUp(ctx, c, since))
 }
@@ -47,13 +47,24 @@ func (s *Server) refuseFuture(since interrex.Revision, lag error) error {
 	now := s.config.State.Revision()
 	switch {
 	case !s.ahead(since):
-		return nil
+		return s.notLost(since)
 	case lag == nil:
 		return interrex.Errorf(interrex.KindInvalid, "since %d is in the future: the cluster is at revision %d", since, now)
 	}
 	err := interrex.Errorf(interrex.KindUnavailable, "since %d: agent %s is at revision %d, and cannot find out whether the cluster has got there: %v", since, s.config.ID, now, lag)
 	err.RetryAfter = max(maxPause, wire.RetryAfter(lag))
 	return err.WithCause(lag)
+}
+
+// notLost refuses to read on after a revision that a recovery has lost.
+func (s *Server) notLost(since interrex.Revision) error {
+	loss := s.config.State.Loss()
+	if !loss.Lost(since) {
+		return nil
+	}
+	err := interrex.Errorf(interrex.KindCompacted, "since %d: the cluster was recovered, and what was behind revision %d has not happened: list again, or ask since %d", since, loss.From, loss.From)
+	err.FirstRevision = loss.From
+	return err
 }
 
 // catchUp asks the leader how far the cluster has come, for the watches that are

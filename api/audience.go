@@ -50,7 +50,7 @@ func (a *audience) begin(o *interrexv1.WatchOpen, out *message) {
 		a.open[w.id] = w
 		a.ahead = append(a.ahead, w)
 	default:
-		a.enter(w, nil, out)
+		a.enter(w, a.server.notLost(w.since), out)
 	}
 }
 

@@ -32,10 +32,8 @@ func (s *Server) watch(ctx context.Context, m *WatchMethod, f feed, unread error
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.calls.ended, func() { cancel(drainingError()) })()
-	if s.ahead(f.since) {
-		if err := s.refuseFuture(f.since, s.catchUp(ctx, callerOf(ctx), f.since)); err != nil {
-			return s.rpcError(orCause(ctx, err))
-		}
+	if err := s.notAhead(ctx, callerOf(ctx), f.since); err != nil {
+		return s.rpcError(orCause(ctx, err))
 	}
 	if err := s.watchAlone(ctx, &watched{feed: f, method: m, credit: math.MaxInt}, to); err != nil && ctx.Err() == nil || interrex.KindOf(context.Cause(ctx)) != "" {
 		return s.rpcError(orCause(ctx, err))

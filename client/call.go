@@ -174,17 +174,22 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 	if r.RequestID != "" {
 		return c.once(ctx, end, c.endpoint(), r, r.attempt(r.RequestID, r.Attempt))
 	}
-	id := ""
-	if r.method.Class == interrexv1.Class_CLASS_RECORDED {
-		own, done, err := c.number(ctx, end)
+	if r.method.Class != interrexv1.Class_CLASS_RECORDED {
+		answer, _, err := c.insist(ctx, end, r, "")
+		return answer, err
+	}
+	for {
+		id, done, err := c.number(ctx, end)
 		if err != nil {
 			return nil, err
 		}
-		defer done()
-		id = own
+		answer, unsure, err := c.insist(ctx, end, r, id)
+		done()
+		// A recovery has dropped the name of an id under which nothing was done.
+		if unsure || interrex.KindOf(err) != interrex.KindNameGone || !c.sleep(ctx, end, backoff(0)) {
+			return answer, c.repeatable(err, id)
+		}
 	}
-	answer, err := c.insist(ctx, end, r, id)
-	return answer, c.repeatable(err, id)
 }
 
 // begin prepares a request, and refuses it when nobody waits for its answer any
@@ -207,8 +212,9 @@ func (c *Client) number(ctx context.Context, end time.Time) (id string, done fun
 	}
 }
 
-func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) ([]byte, error) {
-	unsure := false
+// insist makes attempts under one id. unsure: one of them may have been done, for
+// all that is known.
+func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) (answer []byte, unsure bool, err error) {
 	disabled := 0  // agents in a row that do not serve the method
 	var said error // by an agent, most recently
 	for n := 0; ; n++ {
@@ -220,9 +226,9 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 		}
 		switch {
 		case err == nil, final(err) && disabled == 0:
-			return answer, err
+			return answer, unsure, err
 		case disabled == len(c.endpoints): // which says nothing about an earlier attempt
-			return nil, late(err, unsure)
+			return nil, unsure, late(err, unsure)
 		}
 		unsure = unsure || kind == interrex.KindOutcomeUnknown
 		if wire.Answered(err) && (said == nil || kind != interrex.KindTimeout && kind != interrex.KindDisabled) {
@@ -236,7 +242,7 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 			pause = 0 // the next one was not asked yet
 		}
 		if !c.sleep(ctx, end, pause) {
-			return nil, late(c.verdict(said, err), unsure)
+			return nil, unsure, late(c.verdict(said, err), unsure)
 		}
 		c.config.Logger.Debugf("%s: %v: asking again", p, err)
 	}

@@ -89,6 +89,36 @@ func TestARequestIsAskedAgainUnderItsID(t *testing.T) {
 	}
 }
 
+// A recovery drops the names of request ids. Where nothing can have been done
+// under one, the request goes on under another id.
+func TestARequestWhoseNameIsGone(t *testing.T) {
+	for _, before := range []interrex.Kind{interrex.KindNoLeader, interrex.KindOutcomeUnknown} {
+		a := startAgent(t)
+		a.set(func(a *agent) {
+			said := []interrex.Kind{before, interrex.KindNameGone}
+			a.answer = func(op *operation) *interrexv1.Answer {
+				if len(said) == 0 {
+					return granted(op)
+				}
+				kind := said[0]
+				said = said[1:]
+				return failing(kind)
+			}
+		})
+		answer, err := claim(t, dial(t, client.Config{}, a))
+		ops := a.received()
+		if before == interrex.KindOutcomeUnknown {
+			if interrex.KindOf(err) != interrex.KindNameGone || len(ops) != 2 {
+				t.Errorf("after %s: %v, %d attempts", before, err, len(ops))
+			}
+			continue
+		}
+		if err != nil || answer.Attempt != 0 || len(ops) != 3 || ops[2].RequestId == ops[1].RequestId || ops[2].Attempt != 0 {
+			t.Errorf("after %s: %+v, %v, %v", before, answer, err, ops)
+		}
+	}
+}
+
 func TestARefusalIsFinal(t *testing.T) {
 	a := startAgent(t)
 	c := dial(t, client.Config{}, a)

@@ -54,6 +54,9 @@ func (c *Claim) decode(d codec.Decoder) codec.Decoder {
 }
 
 func (c *Claim) check(t *Table, now state.Time) *interrex.Error {
+	if refusal := t.checkPause(c.Key, now); refusal != nil {
+		return refusal
+	}
 	l, ok := t.rows.Get(join(c.Key))
 	if !ok || l.isDue(now) || c.takesOver(l) {
 		return nil

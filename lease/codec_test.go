@@ -87,6 +87,8 @@ func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "reply", w.table.AppendReply(nil, reply))
+	w.recover()
+	golden(t, "recovered", w.snapshot())
 }
 
 func TestCommandThatIsCutOrLongerIsInvalid(t *testing.T) {
@@ -144,19 +146,21 @@ func TestRestoreRefusesDamage(t *testing.T) {
 	w := goldenWorld(t)
 	whole := w.snapshot()
 	keep := lease.New(lease.Config{})
-	if err := keep.Restore(1, bytes.NewReader(whole)); err != nil {
+	if err := keep.Restore(2, bytes.NewReader(whole)); err != nil {
 		t.Fatal(err)
 	}
 	for n := range whole {
-		if keep.Restore(1, bytes.NewReader(whole[:n])) == nil {
+		if keep.Restore(2, bytes.NewReader(whole[:n])) == nil {
 			t.Errorf("%d of %d bytes are taken for a snapshot", n, len(whole))
 		}
 	}
-	if keep.Restore(1, bytes.NewReader(append(whole, 0))) == nil {
+	if keep.Restore(2, bytes.NewReader(append(whole, 0))) == nil {
 		t.Error("one byte more is taken for a snapshot")
 	}
-	if keep.Restore(2, bytes.NewReader(whole)) == nil {
-		t.Error("another version is taken for this one")
+	for _, other := range []uint16{0, 1, 3} {
+		if keep.Restore(other, bytes.NewReader(whole)) == nil {
+			t.Errorf("version %d is taken for this one", other)
+		}
 	}
 	w.table = keep
 	if !bytes.Equal(w.snapshot(), whole) {

@@ -53,12 +53,15 @@ func (t *Table) Frees(before []state.Command, c state.Command, now state.Time) b
 }
 
 // Free reports whether a claim of k at now would find the name free: there is
-// no lease, or it is due. If not, until is its expiry; 0 while it is pinned.
+// no lease, or it is due. If not, until is its expiry; 0 while it is pinned. In
+// the pause after a recovery no name is free.
 func (t *Table) Free(k interrex.Key, now state.Time) (free bool, until state.Time) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	l, ok := t.rows.Get(join(k))
 	switch {
+	case now < t.paused:
+		return false, t.paused
 	case !ok || l.isDue(now):
 		return true, 0
 	case len(l.pins) > 0:

@@ -15,6 +15,7 @@ import (
 type model struct {
 	revision interrex.Revision
 	now      state.Time
+	paused   state.Time
 	leases   map[interrex.Key]lease.Record
 	past     map[interrex.Key][]interrex.PastLease
 	ended    map[interrex.Key]state.Time
@@ -89,6 +90,9 @@ func (m *model) wall() time.Time { return epoch.Add(time.Duration(m.now)) }
 func (m *model) isDue(l lease.Record) bool { return m.now >= l.Expiry && len(l.Pins) == 0 }
 
 func (m *model) claim(c *lease.Claim) (lease.Reply, interrex.Kind) {
+	if m.now < m.paused {
+		return lease.Reply{}, interrex.KindUnavailable
+	}
 	l, there := m.leases[c.Key]
 	if there && !m.isDue(l) && !(c.Takeover && l.Holder == c.Holder) {
 		return lease.Reply{}, interrex.KindHeld
@@ -210,6 +214,17 @@ func (m *model) tick(limit int) int {
 		}), interrex.EndExpired, interrex.LeaseExpired)
 	}
 	return n
+}
+
+// recover ends everything and grants nothing for a while.
+func (m *model) recover() {
+	pause := 30 * time.Second
+	for _, k := range slices.SortedFunc(maps.Keys(m.leases), interrex.Key.Compare) {
+		l := m.leases[k]
+		pause = max(pause, l.TTL, l.Expiry.Sub(m.now))
+		m.end(l, interrex.EndForced, interrex.LeaseForced)
+	}
+	m.paused = max(m.paused, m.now.Add(pause))
 }
 
 // nextLapse gives the pin that is over first, by time, key and owner.

@@ -34,6 +34,7 @@ func TestTableDoesWhatTheRulesSay(t *testing.T) {
 			"time":    p.passTime,
 			"restart": func(*rapid.T) { p.restart() },
 			"freeze":  func(*rapid.T) { p.freeze() },
+			"recover": p.recover,
 		})
 		p.thaw()
 	})
@@ -161,6 +162,19 @@ func (p *pair) passTime(r *rapid.T) {
 	}
 }
 
+// recover happens rarely: for a while, nothing is granted after it.
+func (p *pair) recover(r *rapid.T) {
+	if rapid.IntRange(0, 7).Draw(r, "recover") > 0 {
+		return
+	}
+	p.model.recover()
+	p.table.Lock()
+	defer p.table.Unlock()
+	turn := p.turn()
+	p.table.Recover(turn)
+	p.finish(turn)
+}
+
 // freeze keeps a view, to be written when much has changed.
 func (p *pair) freeze() {
 	p.thaw()
@@ -218,7 +232,11 @@ func (p *pair) sameOfKeys(r *rapid.T) {
 	}
 	for _, k := range someKeys {
 		l, there := p.model.leases[k]
-		if got, until := p.table.Free(k, p.now); got != (!there || p.model.isDue(l)) || !got && !l.Pinned() && until != l.Expiry || l.Pinned() && until != 0 {
+		if got, until := p.table.Free(k, p.now); p.now < p.model.paused {
+			if got || until != p.model.paused {
+				r.Fatalf("Free(%v) = %v, %v in a pause", k, got, until)
+			}
+		} else if got != (!there || p.model.isDue(l)) || !got && !l.Pinned() && until != l.Expiry || l.Pinned() && until != 0 {
 			r.Fatalf("Free(%v) = %v, %v", k, got, until)
 		}
 		if got, want := p.table.History(k), p.model.history(k); !slices.Equal(got, want) {

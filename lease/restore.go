@@ -22,7 +22,10 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	}
 	fresh := New(Config{})
 	in := codec.NewItemReader(r, maxItem)
-	err := in.List(fresh.restoreRow)
+	err := in.List(fresh.restorePause)
+	if err == nil {
+		err = in.List(fresh.restoreRow)
+	}
 	if err == nil {
 		err = in.List(fresh.history.restorePast)
 	}
@@ -35,7 +38,13 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	fresh.due.build()
 	fresh.lapsing.build()
 	t.rows, t.counts, t.due, t.lapsing, t.history = fresh.rows, fresh.counts, fresh.due, fresh.lapsing, fresh.history
-	t.freezing = fresh.freezing
+	t.paused, t.freezing = fresh.paused, fresh.freezing
+	return nil
+}
+
+// restorePause reads the one item of the first list.
+func (t *Table) restorePause(d *codec.Decoder) error {
+	t.paused = state.Time(d.Varint())
 	return nil
 }
 

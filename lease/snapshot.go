@@ -11,19 +11,21 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The snapshot is two lists, the leases by key and the histories by key.
+// The snapshot is an item with the end of the pause after a recovery, and two
+// lists, the leases by key and the histories by key.
 
 // view is the frozen content: the trees are copied node by node when the table
 // writes to them, and their rows when the table does.
 type view struct {
-	rows  *btree.Map[string, *row]
-	pasts *btree.Map[string, *past]
+	paused state.Time
+	rows   *btree.Map[string, *row]
+	pasts  *btree.Map[string, *past]
 }
 
 // Freeze makes a view at a cost that does not depend on the number of leases.
 func (t *Table) Freeze() state.View {
 	t.freezing++
-	return &view{rows: t.rows.Copy(), pasts: t.history.byKey.Copy()}
+	return &view{paused: t.paused, rows: t.rows.Copy(), pasts: t.history.byKey.Copy()}
 }
 
 // Release lets go of the content.
@@ -32,6 +34,8 @@ func (v *view) Release() { v.rows, v.pasts = nil, nil }
 // Write writes the content; equal tables write equal bytes.
 func (v *view) Write(w io.Writer) error {
 	out := codec.NewItemWriter(w)
+	out.Length(1)
+	out.Item(binary.AppendVarint(out.Scratch[:0], int64(v.paused)))
 	out.Length(v.rows.Len())
 	v.rows.Scan(func(_ string, l *row) bool {
 		return out.Item(appendRecord(out.Scratch[:0], l.record()))

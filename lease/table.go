@@ -29,7 +29,8 @@ type Table struct {
 	due      schedule       // unpinned leases by expiry
 	lapsing  schedule       // pinned leases by the first pin that lifts itself
 	history  history
-	freezing uint32 // counts the Freezes: a row of an older one is copied before it is written
+	paused   state.Time // nothing is granted before
+	freezing uint32     // counts the Freezes: a row of an older one is copied before it is written
 }
 
 var (
@@ -40,6 +41,7 @@ var (
 
 	_ state.EventCodec = (*Table)(nil)
 	_ state.Grouper    = (*Table)(nil)
+	_ state.Recoverer  = (*Table)(nil)
 )
 
 // New makes an empty table.
@@ -54,7 +56,7 @@ func (t *Table) Name() string { return "leases" }
 func (t *Table) ID() state.TableID { return state.LeaseTable }
 
 // Version is the version of the commands' and the snapshot's encoding.
-func (t *Table) Version() uint16 { return 1 }
+func (t *Table) Version() uint16 { return 2 }
 
 // Lock takes the table for writing.
 func (t *Table) Lock() { t.mu.Lock() }

@@ -93,6 +93,15 @@ func (w *world) tick(limit int) int {
 	return n
 }
 
+// recover is what a recovery does to the table.
+func (w *world) recover() {
+	w.table.Lock()
+	defer w.table.Unlock()
+	turn := w.turn()
+	w.table.Recover(turn)
+	w.finish(turn)
+}
+
 func (w *world) finish(turn *state.Turn) {
 	w.revision = turn.Revision
 	w.events = append(w.events, turn.Events()...)

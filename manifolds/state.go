@@ -40,7 +40,7 @@ func (s *Set) state() dependency.Manifold {
 }
 
 func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
-	table, resources, hooks := lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})
+	table, resources, changes, hooks := ownTables()
 	tables, services := s.config.Agent.tables()
 	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
 	if err != nil {
@@ -49,7 +49,6 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 	if machine != nil {
 		tables, services = append(tables, machine), append(services, api.Machine())
 	}
-	changes := change.New()
 	ring := watch.New(watch.Config{Backlog: changes})
 	st, err := state.New(state.Config{
 		Tables: append(tables, table, resources, changes, hooks), Publisher: publisher{ring, s.metrics.applier}, Clock: now, Logger: s.logger("state"),
@@ -74,6 +73,18 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 		return err
 	})
 	return own(give(w, st, table, resources, changes, hooks, ring, services), patience, s.overstayed(StateName)), nil
+}
+
+// ownTables makes interrex's own tables, empty.
+func ownTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Table) {
+	return lease.New(lease.Config{}), resource.New(), change.New(), webhook.New(webhook.Config{})
+}
+
+// NewState makes an empty state of interrex's own tables, for who reads an agent's
+// directory while the agent does not run.
+func NewState(logger state.Logger) (*state.State, error) {
+	leases, resources, changes, hooks := ownTables()
+	return state.New(state.Config{Tables: []state.Table{leases, resources, changes, hooks}, Logger: logger})
 }
 
 // machine makes the table of the embedder's own state machine; nil: there is none.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
@@ -48,7 +49,7 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
 	}
 	if s.config.Agent.DataDir != "" {
-		c.Memory = raftdir.CheckedFile{Path: filepath.Join(dir.path, "peers"), About: "what is remembered of other agents' logs"}
+		c.Memory = raftdir.CheckedFile{Path: filepath.Join(dir.path, raftworker.PeersName), About: "what is remembered of other agents' logs"}
 	}
 	if files, is := c.TLS.(*transport.Files); is {
 		files.ID = dir.ID

@@ -152,7 +152,19 @@ func allFiles(t *testing.T, dir string) (files []string) {
 
 func examine(t *testing.T, dir, what string, snapshot uint64) (outcome string) {
 	t.Helper()
+	var seen *Found
+	var unseen error
+	looks := len(what)%4 == 0 // at some of them, for the sake of time
+	if looks {
+		seen, unseen = Look(dir)
+	}
 	d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
+	if !looks {
+	} else if refused := unseen != nil || seen.Forgotten != nil; refused != (err != nil) {
+		t.Errorf("%s: it looks like %+v, %v, and is opened with %v", what, seen, unseen, err)
+	} else if err == nil && (seen.End != d.Report().End || seen.Floor != d.Report().Floor || seen.Short() != d.Quarantined() || seen.Term != d.Term()) {
+		t.Errorf("%s: it looks like %+v, and is %+v", what, seen, d.Report())
+	}
 	if err != nil {
 		if !errors.Is(err, ErrForgotten) && !strings.Contains(err.Error(), stampName) && !strings.Contains(err.Error(), "it is of version") {
 			t.Errorf("%s: refused without a reason: %v", what, err)

@@ -84,6 +84,9 @@ func (w *Worker) onlyVoter(l *life) error {
 			return nil
 		}
 	}
+	if l.dir.Quarantined() {
+		return fmt.Errorf("cannot start raft: this agent is the only voter, and nobody else has what it lacks: its log ends at %s, and it has stored entries up to %s: bring back the newest copy of its directory, or look at what `interrex agent repair` can do", l.dir.End(), l.dir.Floor().Position)
+	}
 	return fmt.Errorf("cannot start raft: this agent is the only voter: %w", broken)
 }
 

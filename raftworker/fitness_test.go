@@ -216,7 +216,7 @@ func TestADamagedAgentAloneDoesNotStart(t *testing.T) {
 	damageEnd(t, a.cfg.StorageDir, "entry-3")
 	a.cfg.State = newState(t, a.log)
 	for range 2 {
-		if _, err := NewWorker(a.cfg); err == nil || !strings.Contains(err.Error(), "only voter: the log of this agent ends at index") {
+		if _, err := NewWorker(a.cfg); err == nil || !strings.Contains(err.Error(), "only voter, and nobody else has what it lacks: its log ends at index") {
 			t.Fatalf("it starts: %v", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,10 @@ func (g *together) held() map[interrex.Key]interrex.Token {
 
 func (g *together) entry(r *rand.Rand, now state.Time) *state.Entry {
 	e := &state.Entry{Stamp: now, Wall: statetest.Wall(now)}
+	if r.IntN(120) == 0 {
+		c := &state.Recover{ClusterID: strings.Repeat("ab", 16), Bits: r.Uint64() | 1, Survivor: "me", Incarnation: "disk"}
+		e.Operations = append(e.Operations, state.Operation{Table: state.OwnTable, Data: c.Append(nil)})
+	}
 	for range r.IntN(4) {
 		if r.IntN(3) > 0 {
 			var op state.Operation

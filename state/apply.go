@@ -135,7 +135,7 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 	for i := range s.entry.Operations {
 		results[i] = s.one(t, &s.entry.Operations[i])
 	}
-	m.index, m.term, m.revision, m.now = l.Index, l.Term, t.Revision, t.Now
+	m.index, m.term, m.revision, m.now, m.loss = l.Index, l.Term, t.Revision, t.Now, s.own.records.loss
 	m.since = s.clock.Now()
 	m.due, m.hasDue = s.tables.due()
 	m.identity = s.own.identity
@@ -170,7 +170,7 @@ func (s *State) tick(t *Turn) {
 func (s *State) one(t *Turn, op *Operation) (res Result) {
 	switch {
 	case op.Table == OwnTable && len(op.Group) == 0:
-		res = s.own.apply(t, op)
+		res = s.ownOperation(t, op)
 	case op.RequestID == "":
 		res = s.do(t, op)
 	default:

@@ -57,15 +57,15 @@ func (c *SetIdentity) decode(args []byte) error {
 	return nil
 }
 
-func (c *SetIdentity) check(o *own) error {
+func (c *SetIdentity) check(o *own, _ *Turn) error {
 	if mine := o.identity.ClusterID; mine != "" && mine != c.Identity.ClusterID {
 		return interrex.Errorf(interrex.KindConflict, "identity: this is cluster %s, and cannot become %s", mine, c.Identity.ClusterID)
 	}
 	return nil
 }
 
-func (c *SetIdentity) apply(o *own, t *Turn, _ string) {
-	if o.identity.ClusterID == "" {
+func (c *SetIdentity) apply(s *State, t *Turn, _ string) {
+	if o := s.own; o.identity.ClusterID == "" {
 		t.Next()
 		o.identity = c.Identity
 	}

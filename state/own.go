@@ -12,8 +12,8 @@ const OwnTable TableID = 0
 // The names under which the state's own section stands in a snapshot.
 const (
 	ownName    = "state"
-	ownVersion = 3
-	oldestOwn  = 3 // an older one is refused
+	ownVersion = 4
+	oldestOwn  = 4 // an older one is refused
 )
 
 // The state's own operations begin with a version, then one of these, which
@@ -23,6 +23,7 @@ const (
 	commandSetIdentity = 1
 	commandRetire      = 2
 	commandSetSettings = 3
+	commandRecover     = 4
 )
 
 // ownCommands are the state's own operations by number.
@@ -30,6 +31,7 @@ var ownCommands = [...]func() ownCommand{
 	commandSetIdentity: func() ownCommand { return new(SetIdentity) },
 	commandRetire:      func() ownCommand { return new(Retire) },
 	commandSetSettings: func() ownCommand { return new(SetSettings) },
+	commandRecover:     func() ownCommand { return new(Recover) },
 }
 
 // ownCommand is one of the state's own operations. No record of it is kept:
@@ -40,9 +42,9 @@ type ownCommand interface {
 	// kind KindInvalid.
 	decode(args []byte) error
 	// check returns why it cannot be done now, as an *interrex.Error.
-	check(o *own) error
+	check(o *own, t *Turn) error
 	// apply does what check has allowed, for a caller.
-	apply(o *own, t *Turn, caller string)
+	apply(s *State, t *Turn, caller string)
 }
 
 // limits are the limits of request ids, which are settings.
@@ -122,15 +124,15 @@ func decodeCommand(data []byte) (ownCommand, error) {
 	return c, nil
 }
 
-// apply does one of the state's own operations, or refuses it.
-func (o *own) apply(t *Turn, op *Operation) Result {
+// ownOperation does one of the state's own operations, or refuses it.
+func (s *State) ownOperation(t *Turn, op *Operation) Result {
 	c, err := decodeCommand(op.Data)
 	if err == nil {
-		err = c.check(o)
+		err = c.check(s.own, t)
 	}
 	if err != nil {
 		return refuse(op, err)
 	}
-	c.apply(o, t, op.Caller)
+	c.apply(s, t, op.Caller)
 	return Result{Revision: t.Revision, Attempt: op.Attempt}
 }

@@ -29,6 +29,7 @@ var ownBytes = map[string]state.Command{
 	"010120303030313032303330343035303630373038303930613062306330643065306601edfd0303036f6e650269310574687265650269330374776f026932": &state.SetIdentity{Identity: identity(cluster)},
 	"0102636c69":             &state.Retire{Name: "cli"},
 	"0103020161013101620132": &state.SetSettings{Values: map[string]string{"a": "1", "b": "2"}},
+	"010420303030313032303330343035303630373038303930613062306330643065306600effd020374776f026932": recovery(),
 }
 
 func TestEncodingOfTheStatesOwnOperationsStays(t *testing.T) {
@@ -65,7 +66,7 @@ func TestDecodeFindsTheTable(t *testing.T) {
 			t.Errorf("%v, %v, want an error with %q", c, err, why)
 		}
 	}
-	for _, data := range [][]byte{nil, {1}, {1, 0}, {1, 4}} { // too short, and beside the numbers
+	for _, data := range [][]byte{nil, {1}, {1, 0}, {1, 5}} { // too short, and beside the numbers
 		if c, err := s.Decode(state.OwnTable, data); c != nil || interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("%v is %v, %v", data, c, err)
 		}
@@ -107,6 +108,9 @@ func TestAnIdentityIsWholeOrRefused(t *testing.T) {
 func TestOnlyAnOperatorNamesACluster(t *testing.T) {
 	if about := (&state.SetIdentity{}).About(); !about.Privileged {
 		t.Errorf("naming a cluster: %+v", about)
+	}
+	if about := (&state.Recover{}).About(); !about.Privileged {
+		t.Errorf("a recovery: %+v", about)
 	}
 	if about := (&state.Retire{}).About(); about.Privileged {
 		t.Errorf("giving back a name: %+v", about)

@@ -18,6 +18,7 @@ import (
 type ownView struct {
 	identity Identity
 	settings map[string]string
+	loss     Loss
 	names    []*name
 	singles  []*single
 	tables   tableSet
@@ -31,6 +32,7 @@ func (o *own) freeze(tables tableSet) *ownView {
 	return &ownView{
 		identity: o.identity,     // its map is never changed
 		settings: o.settings.set, // nor is this
+		loss:     r.loss,
 		names:    slices.Clone(r.all),
 		singles:  slices.Clone(r.queue[r.head:]),
 		tables:   tables,
@@ -43,6 +45,9 @@ func (v *ownView) write(w io.Writer) error {
 	})
 	b := appendIdentity(nil, v.identity)
 	b = appendTexts(b, v.settings)
+	b = binary.AppendUvarint(b, uint64(v.loss.From))
+	b = binary.AppendUvarint(b, uint64(v.loss.To))
+	b = binary.AppendVarint(b, int64(v.loss.At))
 	b = binary.AppendUvarint(b, uint64(len(v.names)))
 	if _, err := w.Write(b); err != nil {
 		return err
@@ -68,6 +73,7 @@ func (v *ownView) appendName(b []byte, n *name) []byte {
 	b = appendBytes(b, n.key.caller)
 	b = appendBytes(b, n.key.id)
 	b = binary.AppendUvarint(b, n.mark)
+	b = binary.AppendUvarint(b, n.first)
 	b = binary.AppendVarint(b, int64(n.last))
 	b = binary.AppendUvarint(b, uint64(len(live)))
 	for i := range live {
@@ -102,6 +108,7 @@ func decodeOwn(chunks [][]byte, tables tableSet) (*own, error) {
 	o := newOwn(declare(tables))
 	o.identity = d.identity()
 	o.settings.set = d.texts()
+	o.records.loss = Loss{From: interrex.Revision(d.uvarint()), To: interrex.Revision(d.uvarint()), At: Time(d.varint())}
 	var names []*name
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		names = append(names, d.name(tables))
@@ -124,7 +131,7 @@ func (d *decoder) recordKey() recordKey {
 }
 
 func (d *decoder) name(tables tableSet) *name {
-	n := &name{key: d.recordKey(), mark: d.uvarint(), last: Time(d.varint())}
+	n := &name{key: d.recordKey(), mark: d.uvarint(), first: d.uvarint(), last: Time(d.varint())}
 	for i := d.count(); i > 0 && d.err == nil; i-- {
 		r := d.record(tables)
 		if last := len(n.records.all) - 1; r.number < n.mark || last >= 0 && r.number <= n.records.all[last].number {

@@ -100,7 +100,8 @@ func (w *window) put(r record) {
 type name struct {
 	key        recordKey
 	mark       uint64
-	last       Time // of its last write
+	first      uint64 // the number under which it was opened
+	last       Time   // of its last write
 	records    window
 	generation uint64
 	slot       int
@@ -128,6 +129,7 @@ type records struct {
 	singles    map[recordKey]*single
 	queue      []*single // oldest first, from head on
 	head       int
+	loss       Loss
 }
 
 func newRecords(l *limits) *records {
@@ -153,6 +155,13 @@ func (r *records) dropSingle() {
 		clear(r.queue[n:])
 		r.queue, r.head = r.queue[:n], 0
 	}
+}
+
+// lose ends every name and every record in a recovery.
+func (r *records) lose(l Loss) {
+	next := newRecords(r.limits)
+	next.generation, next.loss = r.generation, l
+	*r = *next
 }
 
 // remove forgets a name and its records.

@@ -61,14 +61,20 @@ func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res
 		n.records.drop(n.mark)
 	}
 	n, rec := r.find(t.ref)
-	if res, done := settled(op, t.ref, n, rec, tables); done || !t.ref.numbered {
+	if res, done := settled(op, t.ref, n, rec, tables); done {
 		return t, res, done
+	}
+	if rec == nil && r.mayBeLost(op, t.ref, n, now, tables) {
+		return t, refuse(op, errLost(op, r.loss)), true
+	}
+	if !t.ref.numbered {
+		return t, Result{}, false
 	}
 	if n == nil {
 		if len(r.names) >= r.limits.Names {
 			return t, refuse(op, errNames(r.limits.Names)), true
 		}
-		n = r.add(&name{key: t.ref.key.clone(), mark: op.Mark})
+		n = r.add(&name{key: t.ref.key.clone(), mark: op.Mark, first: t.ref.number})
 	}
 	t.name = r.writable(n)
 	r.touch(t.name, now)
@@ -76,6 +82,24 @@ func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res
 		return t, refuse(op, errWindow(t.ref.number, t.name.mark, r.limits.Window)), true
 	}
 	return t, Result{}, false
+}
+
+// mayBeLost reports whether an earlier attempt of op, which has no record, may
+// have been done before a recovery that has dropped its record: for as long as
+// the record would have been kept. Requests of a name that was opened since are
+// of after it. A claim by itself is done again: what it was granted has ended.
+func (r *records) mayBeLost(op *Operation, ref reference, n *name, now Time, tables tableSet) bool {
+	kept := r.limits.RecordAge
+	if ref.numbered {
+		kept = r.limits.NameAge
+	}
+	switch {
+	case r.loss.To == 0 || op.Attempt == 0 || now >= r.loss.At.Add(kept):
+		return false
+	case n != nil && ref.number >= n.first:
+		return false
+	}
+	return !tables.wants(op)
 }
 
 // recorded reports whether a mark or a record decides what op is answered. It
@@ -161,6 +185,12 @@ func errNames(limit int) error {
 
 func errWindow(number, mark uint64, limit int) error {
 	return interrex.Errorf(interrex.KindOverloaded, "request_id: number %d is not within %d of the mark %d: wait until earlier requests are answered, and say so with a mark", number, limit, mark)
+}
+
+func errLost(op *Operation, l Loss) error {
+	e := interrex.Errorf(interrex.KindNameGone, "request_id %q: the cluster was recovered, and what was done under it before is not known any more; this attempt did nothing: look at what is there, and ask with a new request id", op.RequestID)
+	e.Lost = l.To
+	return e
 }
 
 func errBelowMark(op *Operation, mark uint64) error {

@@ -211,7 +211,7 @@ func (c *SetSettings) decode(args []byte) error {
 	return nil
 }
 
-func (c *SetSettings) check(o *own) error {
+func (c *SetSettings) check(o *own, _ *Turn) error {
 	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
 		if err := o.settings.check(name, c.Values[name]); err != nil {
 			return err
@@ -220,7 +220,8 @@ func (c *SetSettings) check(o *own) error {
 	return nil
 }
 
-func (c *SetSettings) apply(o *own, t *Turn, _ string) {
+func (c *SetSettings) apply(s *State, t *Turn, _ string) {
+	o := s.own
 	next := maps.Clone(o.settings.set)
 	if next == nil {
 		next = map[string]string{}

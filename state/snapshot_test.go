@@ -23,7 +23,10 @@ func exampleReplica(t testing.TB) *statetest.Replica {
 }
 
 func TestSnapshotEncodingIsFixed(t *testing.T) {
-	golden(t, "snapshot.golden", exampleReplica(t).Snapshot())
+	r := exampleReplica(t)
+	golden(t, "snapshot.golden", r.Snapshot())
+	r.Do(state.Time(time.Minute), ownOperation(recovery()), marked("cli.9", 6))
+	golden(t, "recovered.golden", r.Snapshot())
 }
 
 func TestInspectSaysWhatIsInASnapshot(t *testing.T) {

@@ -50,6 +50,7 @@ type moment struct {
 	term     uint64
 	revision interrex.Revision
 	floor    interrex.Revision
+	loss     Loss
 	now      Time
 	since    time.Time // own clock, when it was applied
 	due      Time

@@ -54,6 +54,7 @@ func Detail(err error) *interrexv1.Error {
 	m.Remaining = Optional(e.Remaining)
 	m.Waiting = Count(e.Waiting)
 	m.FirstRevision = uint64(e.FirstRevision)
+	m.Lost = uint64(e.Lost)
 	m.RetryAfter = Optional(e.RetryAfter)
 	m.Stored = e.Stored
 	return m
@@ -74,6 +75,7 @@ func FromDetail(m *interrexv1.Error) *interrex.Error {
 		Remaining:     m.Remaining.AsDuration(),
 		Waiting:       int(m.Waiting),
 		FirstRevision: interrex.Revision(m.FirstRevision),
+		Lost:          interrex.Revision(m.Lost),
 		RetryAfter:    m.RetryAfter.AsDuration(),
 		Stored:        m.Stored,
 	}

@@ -23,7 +23,7 @@ var kinds = []interrex.Kind{
 	interrex.KindCASFailure, interrex.KindWrongUID, interrex.KindGroupVersionMismatch, interrex.KindConflict,
 	interrex.KindUnauthenticated, interrex.KindDenied, interrex.KindVetoed, interrex.KindNotLeader, interrex.KindNoLeader,
 	interrex.KindUnavailable, interrex.KindInconsistent, interrex.KindDraining, interrex.KindOverloaded, interrex.KindTimeout,
-	interrex.KindOutcomeUnknown, interrex.KindCompacted, interrex.KindWatchClosed, interrex.KindRemoved, interrex.KindDisabled,
+	interrex.KindOutcomeUnknown, interrex.KindNameGone, interrex.KindCompacted, interrex.KindWatchClosed, interrex.KindRemoved, interrex.KindDisabled,
 }
 
 func contains(err error, s string) bool { return err != nil && strings.Contains(err.Error(), s) }
@@ -31,7 +31,7 @@ func contains(err error, s string) bool { return err != nil && strings.Contains(
 func full(k interrex.Kind) *interrex.Error {
 	return &interrex.Error{
 		Kind: k, Message: "cannot claim mine/a: why", LeaderID: "a1", LeaderAddress: "https://a1:7400",
-		Holder: "ann", HeldSince: when, Remaining: time.Second, Waiting: 3, FirstRevision: 9, RetryAfter: time.Millisecond, Stored: []byte("x"),
+		Holder: "ann", HeldSince: when, Remaining: time.Second, Waiting: 3, FirstRevision: 9, Lost: 12, RetryAfter: time.Millisecond, Stored: []byte("x"),
 	}
 }
 

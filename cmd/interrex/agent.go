@@ -18,7 +18,7 @@ func newAgent(a *app) *cobra.Command {
   interrex agent report
   interrex agent reload --addr unix:///var/lib/interrex/interrex.sock`,
 	})
-	c.AddCommand(newRun(a), newReport(a), newConfig(a), newReload(a), newDrain(a))
+	c.AddCommand(newRun(a), newReport(a), newConfig(a), newReload(a), newDrain(a), newRepair(a))
 	return c
 }
 

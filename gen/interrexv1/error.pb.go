@@ -43,7 +43,10 @@ type Error struct {
 	// For "group version mismatch": the stored resource.
 	Stored []byte `protobuf:"bytes,10,opt,name=stored,proto3" json:"stored,omitempty"`
 	// What failed, what is known, what to do next.
-	Message       string `protobuf:"bytes,11,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,11,opt,name=message,proto3" json:"message,omitempty"`
+	// For "name gone": what was done up to this revision under the request id may
+	// be lost with it.
+	Lost          uint64 `protobuf:"varint,12,opt,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -155,11 +158,18 @@ func (x *Error) GetMessage() string {
 	return ""
 }
 
+func (x *Error) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
 var File_interrex_v1_error_proto protoreflect.FileDescriptor
 
 const file_interrex_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x17interrex/v1/error.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x03\n" +
+	"\x17interrex/v1/error.proto\x12\vinterrex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x03\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1b\n" +
 	"\tleader_id\x18\x02 \x01(\tR\bleaderId\x12%\n" +
@@ -174,7 +184,8 @@ const file_interrex_v1_error_proto_rawDesc = "" +
 	"retryAfter\x12\x16\n" +
 	"\x06stored\x18\n" +
 	" \x01(\fR\x06stored\x12\x18\n" +
-	"\amessage\x18\v \x01(\tR\amessageB8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
+	"\amessage\x18\v \x01(\tR\amessage\x12\x12\n" +
+	"\x04lost\x18\f \x01(\x04R\x04lostB8Z6github.com/interrex/interrex/gen/interrexv1;interrexv1b\x06proto3"
 
 var (
 	file_interrex_v1_error_proto_rawDescOnce sync.Once

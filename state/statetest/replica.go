@@ -103,9 +103,12 @@ func (r *Replica) Restart() {
 	}
 }
 
-// Restore restores a snapshot.
+// Restore restores a snapshot; what is applied next comes behind it.
 func (r *Replica) Restore(snapshot []byte) error {
-	return r.State.Restore(io.NopCloser(bytes.NewReader(snapshot)))
+	err := r.State.Restore(io.NopCloser(bytes.NewReader(snapshot)))
+	applied, _ := r.State.Applied()
+	r.index = max(r.index, applied)
+	return err
 }
 
 // Sink is a raft.SnapshotSink in memory.

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/raft"
+	"github.com/juju/clock"
+	"github.com/juju/loggo"
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex/manifolds"
+	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/raftworker"
+)
+
+func newRepair(a *app) *cobra.Command {
+	var dir string
+	var apply bool
+	c := &cobra.Command{
+		Use:   "repair",
+		Short: "Show what a damaged data directory can prove, and repair it",
+		Long: `Shows what the data directory of an agent that does not run can prove: its log,
+snapshots, term and vote, what is damaged, and what --apply would do. Without
+--apply nothing is changed.
+
+--apply sets aside what is damaged, in raft/damaged, and keeps the rest. Term, vote
+and floor stay: the agent does not forget what it has promised. If something is
+missing that the other members have, they send it once the agent runs.
+
+For an agent alone nobody has what is missing. There --apply is a recovery: the
+cluster goes on from what is proved, in a new epoch. What was answered by the
+entries that are lost has not happened. The revision is raised, so that tokens
+still grow; every lease ends; and nothing is granted for the longest ttl that is
+known, 30s at least.`,
+		Example: `  interrex agent repair --data-dir /var/lib/interrex
+  interrex agent repair --data-dir /var/lib/interrex --apply`,
+		Args: arguments(0, "no arguments but --data-dir DIR"),
+		RunE: func(*cobra.Command, []string) error {
+			if dir == "" {
+				return usageError{errors.New("--data-dir is missing: name the data directory of the agent")}
+			}
+			if apply {
+				return a.repair(dir)
+			}
+			e, err := raftworker.Examine(dir)
+			if err != nil {
+				return err
+			}
+			return a.printExamination(dir, e, nil)
+		},
+	}
+	c.Flags().StringVar(&dir, "data-dir", "", "the agent's data directory")
+	c.Flags().BoolVar(&apply, "apply", false, "set aside what is damaged; for an agent alone that lacks entries, recover")
+	return c
+}
+
+// repair says what it is about to do, does it, and shows what is there then.
+func (a *app) repair(dir string) error {
+	e, err := raftworker.Examine(dir)
+	if err != nil {
+		return err
+	}
+	for _, note := range e.Notes {
+		a.say("%s", note)
+	}
+	a.say("%s", would(e))
+	logger := loggo.GetLogger("interrex.repair")
+	st, err := manifolds.NewState(logger)
+	if err != nil {
+		return err
+	}
+	recovered, err := raftworker.Repair(raftworker.RecoverConfig{DataDir: dir, State: st, Logger: logger, Clock: clock.WallClock})
+	if err != nil {
+		return err
+	}
+	if e, err = raftworker.Examine(dir); err != nil {
+		return err
+	}
+	return a.printExamination(dir, e, recovered)
+}
+
+// would says what --apply does.
+func would(e *raftworker.Examination) string {
+	switch e.Verdict {
+	case raftworker.Wiped:
+		return "nothing can be repaired: this agent does not know what it has promised, so the disk counts as wiped: bring back the newest copy of the directory, or give the agent an empty one"
+	case raftworker.Lost:
+		return fmt.Sprintf("a recovery: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the acknowledged entries %s are lost, and what was answered by them has not happened; the revision is raised, all leases end, and nothing is granted for a while", proved(e.End), missing(e))
+	case raftworker.Waits:
+		return fmt.Sprintf("what is damaged is set aside, and nothing is recovered: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
+	case raftworker.Damaged:
+		return "what is damaged is set aside; nothing is missing without it"
+	}
+	return "nothing: all of it is sound"
+}
+
+// proved names the end of what can be proved.
+func proved(p raftdir.Position) string {
+	if p == (raftdir.Position{}) {
+		return "nothing"
+	}
+	return p.String()
+}
+
+// missing names the entries between what can be proved and the floor.
+func missing(e *raftworker.Examination) string {
+	if first := e.End.Index + 1; first < e.Floor.Index {
+		return fmt.Sprintf("%d to %d", first, e.Floor.Index)
+	}
+	return fmt.Sprintf("up to %s", e.Floor.Position)
+}
+
+// number is a 64-bit number in JSON.
+func number(n uint64) string { return strconv.FormatUint(n, 10) }
+
+type placeDocument struct {
+	Term  string `json:"term"`
+	Index string `json:"index"`
+}
+
+func placeOf(p raftdir.Position) placeDocument {
+	return placeDocument{number(p.Term), number(p.Index)}
+}
+
+type repairDocument struct {
+	DataDir   string            `json:"data_dir"`
+	ID        string            `json:"id"`
+	Cluster   string            `json:"cluster_id"`
+	Epoch     string            `json:"epoch"`
+	Version   int               `json:"version"`
+	Term      string            `json:"term"`
+	VoteTerm  string            `json:"vote_term"`
+	Vote      string            `json:"vote"`
+	Floor     placeDocument     `json:"floor"`
+	End       placeDocument     `json:"end"`
+	Snapshot  placeDocument     `json:"snapshot"`
+	First     string            `json:"first_entry"`
+	Last      string            `json:"last_entry"`
+	Members   []string          `json:"members"`
+	Alone     bool              `json:"alone"`
+	Short     bool              `json:"short"`
+	Copied    bool              `json:"copied"`
+	Damage    []string          `json:"damage"`
+	Forgotten string            `json:"forgotten"`
+	Verdict   string            `json:"verdict"`
+	Would     string            `json:"apply"`
+	Recovered *recoveryDocument `json:"recovered"`
+}
+
+type recoveryDocument struct {
+	Epoch    string `json:"epoch"`
+	From     string `json:"proved_revision"`
+	Revision string `json:"revision"`
+}
+
+func (a *app) printExamination(dir string, e *raftworker.Examination, r *raftworker.Recovery) error {
+	d := repairDocument{
+		DataDir: filepath.Clean(dir), ID: e.ID, Cluster: e.ClusterID, Epoch: number(e.Epoch.Number), Version: e.Version,
+		Term: number(e.Term), VoteTerm: number(e.VoteTerm), Vote: e.Candidate,
+		Floor: placeOf(e.Floor.Position), End: placeOf(e.End), Snapshot: placeOf(e.Snapshot), First: number(e.First), Last: number(e.Last),
+		Members: []string{}, Alone: e.Alone, Short: e.Short(), Copied: e.Copied, Damage: append([]string{}, e.Notes...),
+		Verdict: string(e.Verdict), Would: would(e),
+	}
+	for _, s := range e.Members.Servers {
+		d.Members = append(d.Members, memberOf(s))
+	}
+	if e.Forgotten != nil {
+		d.Forgotten = e.Forgotten.Error()
+	}
+	if r != nil {
+		d.Recovered = &recoveryDocument{number(r.Epoch.Number), number(uint64(r.Loss.From)), number(uint64(r.Loss.To))}
+	}
+	return a.print(d, d.table(e), d.Verdict)
+}
+
+func memberOf(s raft.Server) string {
+	if s.Suffrage == raft.Voter {
+		return string(s.ID)
+	}
+	return string(s.ID) + " (no voter)"
+}
+
+// table says the same for people.
+func (d *repairDocument) table(e *raftworker.Examination) (t table) {
+	row := func(name, format string, args ...any) {
+		t.rows = append(t.rows, []string{name, fmt.Sprintf(format, args...)})
+	}
+	row("directory", "%s, version %d", d.DataDir, d.Version)
+	row("agent", "%s, epoch %s of cluster %s", d.ID, d.Epoch, cmp.Or(d.Cluster, "none yet"))
+	switch {
+	case len(d.Members) == 0:
+		row("members", "none can be proved")
+	default:
+		row("members", "%s", strings.Join(d.Members, ", "))
+	}
+	row("only voter", "%s", yesOrNo(d.Alone))
+	row("term", "%s, last vote %s", d.Term, orNobody(d.Vote, d.VoteTerm))
+	row("has stored", "%s", proved(e.Floor.Position))
+	row("can prove", "%s", proved(e.End))
+	row("snapshot", "%s", proved(e.Snapshot))
+	if e.Last > 0 {
+		row("entries", "%s to %s", d.First, d.Last)
+	} else {
+		row("entries", "none")
+	}
+	for _, note := range d.Damage {
+		row("damage", "%s", note)
+	}
+	if d.Forgotten != "" {
+		row("lost", "%s", d.Forgotten)
+	}
+	if d.Copied {
+		row("place", "the directory was copied or moved")
+	}
+	if r := d.Recovered; r != nil {
+		row("recovered", "epoch %s, from revision %s to %s", r.Epoch, r.From, r.Revision)
+	}
+	row("it", "%s", isA(e.Verdict))
+	row("--apply", "%s", d.Would)
+	return t
+}
+
+func isA(v raftworker.Verdict) string {
+	if v == raftworker.Sound || v == raftworker.Damaged {
+		return "is " + string(v)
+	}
+	return string(v)
+}
+
+func yesOrNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func orNobody(vote, term string) string {
+	if vote == "" {
+		return "none"
+	}
+	return "for " + vote + " in term " + term
+}

@@ -1,0 +1,47 @@
+package lease
+
+import (
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+)
+
+// minRecoveryPause is for how long at least nothing is granted after a recovery.
+const minRecoveryPause = 30 * time.Second
+
+// Recover ends every lease, pinned ones too, in the order of the keys, and grants
+// nothing for the longest time for which a holder that is known may go on.
+func (t *Table) Recover(turn *state.Turn) {
+	pause := minRecoveryPause
+	var all []*row
+	t.rows.Scan(func(_ string, l *row) bool {
+		pause = max(pause, l.ttl, l.expiry.Sub(turn.Now))
+		all = append(all, l)
+		return true
+	})
+	for _, l := range all {
+		turn.Next()
+		t.end(turn, l, interrex.EndForced)
+	}
+	t.paused = max(t.paused, turn.Now.Add(pause))
+}
+
+// Paused is the cluster time before which nothing is granted, because of a
+// recovery; 0: there was none.
+func (t *Table) Paused() state.Time {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.paused
+}
+
+// checkPause refuses a grant of k while nothing is granted.
+func (t *Table) checkPause(k interrex.Key, now state.Time) *interrex.Error {
+	if now >= t.paused {
+		return nil
+	}
+	left := t.paused.Sub(now)
+	e := interrex.Errorf(interrex.KindUnavailable, "cannot claim %s: the cluster was recovered, and for another %s nothing is granted: who held a lease before may not know yet that it has ended", k, interrex.FormatDuration(left))
+	e.RetryAfter = left
+	return e
+}

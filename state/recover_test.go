@@ -1,0 +1,235 @@
+package state_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
+)
+
+// seconds is what a second of the wall clock is worth in a recovery.
+const seconds = 1 << 20
+
+func recovery() *state.Recover {
+	return &state.Recover{ClusterID: cluster, Bits: 0xbeef, Survivor: "two", Incarnation: "i2"}
+}
+
+func ownOperation(c state.Command) state.Operation {
+	return state.Operation{Table: state.OwnTable, Data: c.Append(nil)}
+}
+
+func withLeases() []state.Table {
+	return []state.Table{lease.New(lease.Config{}), statetest.NewRegister()}
+}
+
+func claim(name string, ttl time.Duration) state.Operation {
+	c := &lease.Claim{Key: interrex.Key{Namespace: "default", Name: name}, Holder: "ann", TTL: ttl}
+	return state.Operation{Table: state.LeaseTable, Data: c.Append(nil)}
+}
+
+func TestARecoveryDrawsAnEpochAndRaisesTheRevision(t *testing.T) {
+	r := statetest.NewReplica(t, withLeases)
+	r.Do(1, setIdentity(identity(cluster)), claim("a", time.Minute), set("a", "1"))
+	results := r.Do(2, ownOperation(recovery()))
+	wantKinds(t, results, "")
+	to := interrex.Revision(statetest.Wall(2).Unix()) * seconds
+	if want := (state.Loss{From: 3, To: to, At: 2}); r.State.Loss() != want {
+		t.Errorf("lost is %+v, want %+v", r.State.Loss(), want)
+	}
+	want := state.Identity{ClusterID: cluster, Epoch: state.Epoch{Number: 2, Bits: 0xbeef}, Incarnations: map[string]string{"two": "i2"}}
+	for range 2 {
+		if got := r.State.Identity(); !reflect.DeepEqual(got, want) {
+			t.Errorf("identity %+v, want %+v", got, want)
+		}
+		if got := r.State.Revision(); got != to+1 || got >= 1<<53 { // one lease has ended
+			t.Errorf("revision %d, want %d", got, to+1)
+		}
+		r.Restart()
+	}
+	// Done again it changes nothing.
+	if wantKinds(t, r.Do(3, ownOperation(recovery())), ""); r.State.Revision() != to+1 || r.State.Identity().Epoch.Number != 2 {
+		t.Errorf("done again: revision %d, epoch %d", r.State.Revision(), r.State.Identity().Epoch.Number)
+	}
+	// The clock has not moved: the revision grows all the same.
+	second := recovery()
+	second.Bits++
+	if wantKinds(t, r.Do(3, ownOperation(second)), ""); r.State.Revision() != to+1+1<<40 {
+		t.Errorf("revision %d, want %d", r.State.Revision(), to+1+1<<40)
+	}
+}
+
+func TestAWallClockThatIsFarOffUsesNoRevisionsUp(t *testing.T) {
+	for _, wall := range []time.Time{{}, time.Unix(-5, 0), time.Unix(1<<33, 0), time.Unix(5, 0)} {
+		r := statetest.NewReplica(t, register)
+		r.Apply(&state.Entry{Stamp: 1, Wall: wall, Operations: []state.Operation{ownOperation(recovery())}})
+		if got := r.State.Revision(); got != 1<<40 {
+			t.Errorf("%v: revision %d", wall, got)
+		}
+	}
+}
+
+func TestARevisionIsRaisedWhileThereAreSome(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	for n := range uint64(9000) {
+		c := recovery()
+		c.Bits = n + 1
+		if r.Do(1, ownOperation(c))[0].Err != nil {
+			if n < 1000 {
+				t.Errorf("only %d recoveries", n)
+			}
+			wantKinds(t, r.Do(1, ownOperation(c)), interrex.KindConflict)
+			break
+		}
+		if r.State.Revision() >= 1<<53 {
+			t.Fatalf("revision %d", r.State.Revision())
+		}
+	}
+}
+
+func TestARecoveryOfALogThatHasLostItsIdentity(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	c := recovery()
+	c.Epoch = 7
+	r.Do(1, ownOperation(c))
+	if got := r.State.Identity(); got.ClusterID != cluster || got.Epoch.Number != 8 {
+		t.Errorf("identity %+v", got)
+	}
+}
+
+func TestARecoveryOfSomethingElseIsRefused(t *testing.T) {
+	for why, change := range map[string]func(*state.Recover){
+		"another cluster":  func(c *state.Recover) { c.ClusterID = elsewhere },
+		"another disk":     func(c *state.Recover) { c.Incarnation = "i9" },
+		"no cluster":       func(c *state.Recover) { c.ClusterID = "" },
+		"no random bits":   func(c *state.Recover) { c.Bits = 0 },
+		"nobody survives":  func(c *state.Recover) { c.Survivor = "" },
+		"no incarnation":   func(c *state.Recover) { c.Incarnation = "" },
+		"a short identity": func(c *state.Recover) { c.ClusterID = "ab" },
+	} {
+		r := statetest.NewReplica(t, register)
+		r.Do(1, setIdentity(identity(cluster)))
+		c := recovery()
+		change(c)
+		if res := r.Do(1, ownOperation(c)); res[0].Err == nil || r.State.Revision() != 1 {
+			t.Errorf("%s: %v, revision %d", why, res[0].Err, r.State.Revision())
+		}
+	}
+}
+
+// A retry of what may have been done before a recovery is not done again: its
+// record is gone.
+func TestARequestOfBeforeARecoveryIsNotDoneAgain(t *testing.T) {
+	for name, op := range map[string]state.Operation{"a name": marked("cli.7", 5), "an id": request("plain", "k"), "unheard of": marked("other.3", 1)} {
+		r := statetest.NewReplica(t, withLeases)
+		r.Do(1, setIdentity(identity(cluster)))
+		if name != "unheard of" { // that has been done in what is lost
+			r.Do(1, op)
+		}
+		r.Do(2, ownOperation(recovery()))
+		before := r.State.Revision()
+		op.Attempt = 1
+		for range 2 {
+			res := r.Do(3, op)
+			wantKinds(t, res, interrex.KindNameGone)
+			if e := res[0].Err.(*interrex.Error); e.Lost != r.State.Loss().To || r.State.Revision() != before {
+				t.Errorf("%s: lost %d, revision %d", name, e.Lost, r.State.Revision())
+			}
+			r.Restart()
+		}
+		// What is asked for the first time is done, and then found again.
+		first := op
+		first.RequestID = map[bool]string{true: "cli.9", false: "fresh"}[op.Mark > 0]
+		first.Attempt = 0
+		wantKinds(t, r.Do(3, first), "")
+		first.Attempt = 1
+		if res := r.Do(3, first); res[0].Err != nil || !res[0].Replayed {
+			t.Errorf("%s: %+v", name, res[0])
+		}
+		if name == "a name" { // the one of before still is not
+			wantKinds(t, r.Do(3, op), interrex.KindNameGone)
+			later := marked("cli.12", 5)
+			later.Attempt = 1
+			wantKinds(t, r.Do(3, later), "")
+		}
+	}
+}
+
+func TestAfterItsTimeARecordWouldBeGoneAnyway(t *testing.T) {
+	for _, test := range []struct {
+		op   state.Operation
+		kept time.Duration
+	}{{marked("cli.7", 5), 24 * time.Hour}, {request("plain", "k"), 10 * time.Minute}} {
+		r := statetest.NewReplica(t, register)
+		r.Do(1, ownOperation(recovery()))
+		test.op.Attempt = 1
+		end := state.Time(1).Add(test.kept)
+		wantKinds(t, r.Do(end-1, test.op), interrex.KindNameGone)
+		wantKinds(t, r.Do(end, test.op), "")
+	}
+}
+
+// Whoever waits asks again and again, with nothing in the log: that is no sign
+// that it was granted before. If it was, that lease has ended.
+func TestAClaimThatAsksAgainIsDoneAfterARecovery(t *testing.T) {
+	r := statetest.NewReplica(t, withLeases)
+	op := claim("a", time.Minute)
+	op.Caller, op.RequestID, op.Mark = "ann", "w.1", 1
+	r.Do(1, setIdentity(identity(cluster)), op)
+	r.Do(2, ownOperation(recovery()))
+	op.Attempt = 9
+	wantKinds(t, r.Do(3, op), interrex.KindUnavailable)
+	res := r.Do(state.Time(2*time.Minute), op)
+	if wantKinds(t, res, ""); res[0].Replayed || res[0].Revision <= r.State.Loss().To {
+		t.Errorf("%+v", res[0])
+	}
+	group := state.Operation{Caller: "ann", RequestID: "w.0", Attempt: 1, Group: []state.Part{{Table: state.LeaseTable, Data: claim("b", time.Minute).Data}}}
+	wantKinds(t, r.Do(state.Time(2*time.Minute), group), interrex.KindNameGone)
+}
+
+// Tokens of one key grow over recoveries, whatever was lost, and nothing is
+// granted in a pause.
+func TestTokensGrowOverRecoveries(t *testing.T) {
+	for seed := range uint64(50) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 3))
+			r := statetest.NewReplica(t, withLeases)
+			kept := r.Snapshot()
+			now, paused, last := state.Time(0), state.Time(0), map[string]interrex.Revision{}
+			for i := range 300 {
+				now = now.Add(time.Duration(random.Int64N(int64(5 * time.Second))))
+				switch k := fmt.Sprint("k", random.IntN(3)); random.IntN(40) {
+				case 0:
+					kept = r.Snapshot()
+				case 1: // what came after that snapshot is lost
+					r = statetest.NewReplica(t, withLeases)
+					if err := r.Restore(kept); err != nil {
+						t.Fatal(err)
+					}
+					now = r.State.Now()
+					c := recovery()
+					c.Bits = uint64(i + 1)
+					wantKinds(t, r.Apply(&state.Entry{Stamp: now, Wall: statetest.Wall(state.Time(i)), Operations: []state.Operation{ownOperation(c)}}), "")
+					paused, kept = now.Add(30*time.Second), r.Snapshot()
+				default:
+					res := r.Do(now, claim(k, time.Duration(1+random.IntN(10))*time.Second))[0]
+					if res.Err != nil {
+						continue
+					}
+					if now < paused || res.Revision <= last[k] {
+						t.Fatalf("%s is granted at %v, in a pause until %v, as %d after %d", k, now, paused, res.Revision, last[k])
+					}
+					last[k] = res.Revision
+				}
+			}
+			if len(last) == 0 {
+				t.Error("nothing was granted")
+			}
+		})
+	}
+}
