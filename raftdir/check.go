@@ -55,7 +55,8 @@ type piece struct {
 	missing bool
 	sound   bool
 	index   int
-	entries []found // that prove themselves and belong to the log
+	proved  Position // up to there the file is as it was written
+	entries []found  // that prove themselves and belong to the log
 	kept    []found
 }
 
@@ -133,7 +134,11 @@ func readPiece(dir string, info types.SegmentInfo) (*piece, error) {
 		last = info.MaxIndex
 	}
 	p.entries, p.index = s.within(info.MinIndex, last), s.index
-	p.sound = s.sound && (len(s.entries) == 0 || headed(b, info)) && (!p.sealed() || s.index > 0 && int(info.IndexStart) == s.index)
+	known := len(s.entries) == 0 || headed(b, info)
+	if known && s.proved > 0 {
+		p.proved = s.entries[s.proved-1].position()
+	}
+	p.sound = s.sound && known && (!p.sealed() || s.index > 0 && int(info.IndexStart) == s.index)
 	return p, nil
 }
 
@@ -226,9 +231,8 @@ func (c *check) judge() {
 			bad = append(bad, i)
 		}
 	}
-	last := len(c.pieces) - 1
-	if !c.Short() && len(bad) == 1 && bad[0] == last && !c.pieces[last].sealed() {
-		return // an append was under way when the process ended
+	if len(bad) == 1 && c.torn(bad[0]) {
+		return
 	}
 	for _, i := range bad {
 		c.describe(c.pieces[i])
@@ -236,6 +240,21 @@ func (c *check) judge() {
 	if c.Short() {
 		c.note("the log can be proved up to %s, and this agent has stored more, up to %s", c.End, c.Floor.Position)
 	}
+}
+
+// torn reports whether a segment is what a process leaves that ended amid an
+// append: it is the newest one, and what was acknowledged is before the damage.
+func (c *check) torn(i int) bool {
+	p := c.pieces[i]
+	if i != len(c.pieces)-1 || p.sealed() || c.Short() {
+		return false
+	}
+	whole := later(c.Snapshot, p.proved)
+	if i > 0 && len(c.pieces[i-1].kept) > 0 {
+		before := c.pieces[i-1].kept
+		whole = later(whole, before[len(before)-1].position())
+	}
+	return whole.Reaches(c.Floor.Position)
 }
 
 func (c *check) describe(p *piece) {

@@ -1,0 +1,52 @@
+package raftdir
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/raft-wal/segment"
+)
+
+// What an append leaves that a crash tore is no damage: nothing of it was
+// acknowledged. A byte that changed before what was acknowledged is said, also
+// where all entries still prove themselves.
+func TestATornAppendIsNotSaidAndDamageOfACommitIs(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	for i := uint64(1); i <= 9; i++ {
+		must(t, d.StoreLogs(original(i, i)))
+	}
+	must(t, d.Close())
+	path := filepath.Join(dir, segment.FileName(d.segments.now().Segments[0]))
+	whole, err := os.ReadFile(path)
+	must(t, err)
+	s := scanSegment(whole)
+	end := s.entries[8].at + frameHeader + (s.entries[8].length+7)/8*8
+	for what, c := range map[string]struct {
+		change func(b []byte)
+		said   bool
+	}{
+		"nothing":                    {func([]byte) {}, false},
+		"half an entry behind it":    {func(b []byte) { copy(b[end+frameHeader:], whole[s.entries[8].at:s.entries[8].at+30]) }, false},
+		"a block far behind the end": {func(b []byte) { copy(b[end+4096:], "some bytes") }, false},
+		"the first commit":           {func(b []byte) { b[s.entries[1].at-4] ^= 1 }, true},
+		"the last commit":            {func(b []byte) { b[end+4] ^= 1 }, true},
+		"the header":                 {func(b []byte) { b[8] ^= 1 }, true},
+	} {
+		b := append([]byte(nil), whole...)
+		c.change(b)
+		changed := filepath.Join(t.TempDir(), "raft")
+		must(t, os.CopyFS(changed, os.DirFS(dir)))
+		must(t, os.WriteFile(filepath.Join(changed, filepath.Base(path)), b, 0o600))
+		d, err := Open(changed, Config{NoSync: true})
+		must(t, err)
+		notes := strings.Join(d.Report().Notes, "; ")
+		if said := notes != ""; said != c.said || d.End().Index != 9 || d.Quarantined() {
+			t.Errorf("%s: the log ends at %s; %q", what, d.End(), notes)
+		}
+		must(t, errors.Join(d.Close(), os.RemoveAll(changed)))
+	}
+}
