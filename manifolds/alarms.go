@@ -73,6 +73,8 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "free space in the data directory's file system, before raft's log has none"},
 		{Name: "disk-slow", Look: s.diskSlow,
 			Do: "give the data directory a faster disk, or one that it has for itself: each write waits for it"},
+		{Name: "fsm-hung", Look: s.fsmHung,
+			Do: "mend the program's state machine, whose methods must return, and restart this agent: until the call returns nothing is applied here, leases included"},
 		{Name: "fsm-snapshot-failed", Look: s.fsmSnapshotFailed,
 			Do: "mend the program's state machine: until a snapshot succeeds raft's log grows, and nothing is lost"},
 		{Name: "fsm-stopped", Look: s.fsmStopped,
@@ -292,6 +294,19 @@ func (s *Set) halted(time.Time) []alarm.Finding {
 	return nil
 }
 
+func (s *Set) fsmHung(now time.Time) []alarm.Finding {
+	m := s.Present.now().machine
+	if m == nil {
+		return nil
+	}
+	busy := m.Busy()
+	if busy < hungAfter {
+		return nil
+	}
+	return []alarm.Finding{{Since: now.Add(-busy),
+		Text: fmt.Sprintf("the program's state machine has not returned from a call for %s, and everything on this agent waits for it", interrex.FormatDuration(busy.Truncate(time.Second)))}}
+}
+
 func (s *Set) fsmStopped(time.Time) []alarm.Finding {
 	m := s.Present.now().machine
 	if m == nil || m.Stopped() == nil {
@@ -314,12 +329,13 @@ func stopText(what string, stop *fsm.Stop) string {
 
 func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 	now := s.Present.now()
+	readable := now.readable()
 	note := func(what string, is, limit int64) {
 		if float64(is) >= nearLimit*float64(limit) {
 			found = append(found, alarm.Finding{Subject: what, Text: fmt.Sprintf("%d of %d", is, limit)})
 		}
 	}
-	if now.state != nil {
+	if now.state != nil && readable {
 		names, limit := now.state.Names()
 		note("request-names", int64(names), int64(limit))
 	}
@@ -330,12 +346,12 @@ func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 	if now.ring != nil {
 		note("watchers", int64(now.ring.Stats().Watchers), int64(now.ring.MaxWatchers()))
 	}
-	if now.resources != nil {
+	if now.resources != nil && readable {
 		used := now.resources.Usage()
 		note("resources.max-count", used.Count, used.MaxCount)
 		note("resources.max-bytes", used.Bytes, used.MaxBytes)
 	}
-	if now.webhooks != nil {
+	if now.webhooks != nil && readable {
 		note("webhooks", int64(len(now.webhooks.Hooks())), interrex.MaxWebhooks)
 	}
 	if now.hooks != nil {

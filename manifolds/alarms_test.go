@@ -38,7 +38,7 @@ import (
 )
 
 // elsewhereTested are the conditions that need other agents: see package agent.
-var elsewhereTested = []string{"bootstrap-waiting", "fsm-snapshot-failed", "fsm-stopped", "log-lost", "member-silent", "peer-refused", "quorum-lost", "refused"}
+var elsewhereTested = []string{"bootstrap-waiting", "fsm-hung", "fsm-snapshot-failed", "fsm-stopped", "log-lost", "member-silent", "peer-refused", "quorum-lost", "refused"}
 
 // trouble makes something wrong, and gives what mends it.
 type trouble struct {

@@ -79,10 +79,12 @@ type Directory struct {
 	snapshots *snapshots
 	report    Report
 
-	mu     sync.Mutex
-	end    Position // of log or snapshot, whichever is later
-	short  bool     // the end has not reached the floor yet
-	copied bool     // it may be an older copy, put back
+	floors sync.Mutex // held while the floor changes, for as long as that takes the disk
+
+	mu     sync.Mutex // never held while the disk is waited for
+	end    Position   // of log or snapshot, whichever is later
+	short  bool       // the end has not reached the floor yet
+	copied bool       // it may be an older copy, put back
 
 	stop    chan struct{} // ends syncFloor, which then closes
 	synced  chan struct{} // this one

@@ -19,8 +19,8 @@ import (
 
 // The limits of forwarding.
 const (
-	maxCall       = 2 << 20 // bytes of a request
-	maxConnected  = 16      // connections to the leader
+	maxCall       = 2 << 20          // bytes of a request
+	maxConnected  = 16               // connections to the leader
 	takeTimeout   = 10 * time.Second // for Run to begin
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 5 * time.Minute
@@ -96,9 +96,6 @@ func (l *leader) delete(ctx context.Context, id interrex.ResourceID, version str
 
 func (l *leader) list(ctx context.Context, s interrex.ResourceSelection) ([]interrex.Resource, error) {
 	r, err := l.do(ctx, call{List: &s})
-	if err == nil && r.Resources == nil {
-		r.Resources = []interrex.Resource{}
-	}
 	return r.Resources, err
 }
 
