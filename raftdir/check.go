@@ -273,14 +273,22 @@ func (c *check) describe(p *piece) {
 // does without it is on disk.
 func (c *check) mend(f files) error {
 	next := types.PersistentState{NextSegmentID: c.list.NextSegmentID}
-	gone, changed := c.orphans, c.rebuilt
+	gone, changed, anew := c.orphans, c.rebuilt, false
+	var copied []string // sound segments that are written anew too
 	for i, p := range c.pieces {
-		if c.stays(i) {
+		stays := c.stays(i)
+		if stays && !anew {
 			next.Segments = append(next.Segments, p.info)
 			continue
 		}
-		changed = true
-		if !p.missing {
+		// What is behind a segment with a new ID gets a greater one: without
+		// the list, IDs say which segment is right.
+		changed, anew = true, anew || len(p.kept) > 0
+		switch {
+		case p.missing:
+		case stays:
+			copied = append(copied, p.name)
+		default:
 			gone = append(gone, p.name)
 		}
 		if len(p.kept) == 0 {
@@ -299,7 +307,7 @@ func (c *check) mend(f files) error {
 		}
 	}
 	c.list = next
-	return c.remove(f, gone)
+	return errors.Join(c.remove(f, gone), c.drop(copied))
 }
 
 // sealTail notes that the newest segment is sealed, which the list learns after
@@ -358,12 +366,7 @@ func (c *check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
 // remove takes away what the log does not need any more.
 func (c *check) remove(f files, names []string) error {
 	if len(c.Notes) == 0 {
-		for _, name := range names {
-			if err := os.Remove(filepath.Join(c.dir, name)); err != nil {
-				return classify("remove an old log segment", err)
-			}
-		}
-		return nil
+		return c.drop(names)
 	}
 	names = append(names, c.setAside...)
 	if len(names) == 0 {
@@ -374,6 +377,15 @@ func (c *check) remove(f files, names []string) error {
 		c.note("the damaged files are in %s now", to)
 	}
 	return err
+}
+
+func (c *check) drop(names []string) error {
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(c.dir, name)); err != nil {
+			return classify("remove an old log segment", err)
+		}
+	}
+	return nil
 }
 
 // asideName is the directory for what is damaged, a directory in it for each

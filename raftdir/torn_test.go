@@ -50,3 +50,29 @@ func TestATornAppendIsNotSaidAndDamageOfACommitIs(t *testing.T) {
 		must(t, errors.Join(d.Close(), os.RemoveAll(changed)))
 	}
 }
+
+// Segments that were written anew because of damage are in their place also when
+// the list of segments is lost after that.
+func TestAListIsMadeAgainAfterSegmentsWereWrittenAnew(t *testing.T) {
+	whole := filled(t, snapshotAt)
+	names, err := filepath.Glob(filepath.Join(whole, "*.wal"))
+	must(t, err)
+	if len(names) < 4 {
+		t.Fatalf("%d segments are too few", len(names))
+	}
+	for _, name := range names[:len(names)-1] {
+		dir := filepath.Join(t.TempDir(), "raft")
+		must(t, os.CopyFS(dir, os.DirFS(whole)))
+		changed(func(b []byte) []byte { b[8] ^= 1; return b })(t, filepath.Join(dir, filepath.Base(name)))
+		for range 2 {
+			d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
+			must(t, err)
+			if d.End().Index != lastEntry || len(d.Report().Notes) == 0 {
+				t.Errorf("%s: the log ends at %s: %q", filepath.Base(name), d.End(), d.Report().Notes)
+			}
+			mustHold(t, d, name, snapshotAt)
+			must(t, errors.Join(d.Close(), os.Remove(filepath.Join(dir, segmentsName))))
+		}
+		must(t, os.RemoveAll(dir))
+	}
+}

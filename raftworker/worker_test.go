@@ -465,6 +465,46 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	a.stop(again)
 }
 
+// raft-wal makes the next file of the log in the background, and its Close waits
+// for that.
+func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	a.cfg.WriteTimeout, a.cfg.segment = 2*time.Second, 64<<10
+	disk := &failingDisk{VFS: fs.New()}
+	a.cfg.files = disk
+	w := a.start()
+	a.leads()
+	began, stuck := make(chan struct{}, 99), make(chan struct{})
+	disk.makes(func() { began <- struct{}{}; <-stuck })
+	r, _ := w.Raft()
+	for len(began) == 0 {
+		_ = r.Apply(a.entry(strings.Repeat("long", 250)), 0).Error() // the last one may not be answered
+	}
+	w.Kill()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Wait() }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, ErrDiskHung) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the worker has not ended")
+	}
+	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
+		t.Errorf("started on a directory in which a call hangs: %v", err)
+	}
+	disk.makes(nil)
+	close(stuck)
+	a.until("the directory is free", func() bool {
+		lock, err := raftdir.LockDir(a.cfg.StorageDir, "test")
+		return err == nil && lock.Unlock() == nil
+	})
+	again := a.start()
+	a.leads()
+	a.stop(again)
+}
+
 func TestAFullDiskEndsTheWorkerWithATypedError(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	disk := &failingDisk{VFS: fs.New()}
@@ -506,6 +546,13 @@ type failingDisk struct {
 	types.VFS
 	mu   sync.Mutex
 	sync func() error
+	make func() // before each new file
+}
+
+func (d *failingDisk) makes(before func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.make = before
 }
 
 func (d *failingDisk) breaks(sync func() error) {
@@ -515,6 +562,12 @@ func (d *failingDisk) breaks(sync func() error) {
 }
 
 func (d *failingDisk) Create(dir, name string, size uint64) (types.WritableFile, error) {
+	d.mu.Lock()
+	before := d.make
+	d.mu.Unlock()
+	if before != nil {
+		before()
+	}
 	f, err := d.VFS.Create(dir, name, size)
 	return failingFile{f, d}, err
 }
