@@ -12,7 +12,6 @@ import (
 	"time"
 
 	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 )
@@ -41,6 +40,7 @@ func (r Report) Short() bool { return !r.End.Reaches(r.Floor.Position) }
 type check struct {
 	Report
 	dir      string
+	under    types.VFS // under segments that are written anew
 	list     types.PersistentState
 	rebuilt  bool // the list
 	pieces   []*piece
@@ -296,7 +296,9 @@ func (c *check) mend(f files) error {
 		}
 		info, err := c.rewrite(p, next.NextSegmentID)
 		if err != nil {
-			return fmt.Errorf("cannot write log segment %s anew: %w", p.name, err)
+			// Else each try would leave another one.
+			_ = os.Remove(filepath.Join(c.dir, segment.FileName(info)))
+			return classify("write log segment "+p.name+" anew", err)
 		}
 		next.Segments = append(next.Segments, info)
 		next.NextSegmentID++
@@ -344,7 +346,7 @@ func (c *check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
 		// Room for all of it, so that it is sealed here and not before.
 		SizeLimit: uint32(len(b) + 8*len(p.kept) + fileHeader + 4*frameHeader),
 	}
-	w, err := segment.NewFiler(c.dir, fs.New()).Create(info)
+	w, err := segment.NewFiler(c.dir, c.under).Create(info)
 	if err != nil {
 		return info, err
 	}

@@ -175,7 +175,7 @@ func (d *Directory) check(cfg Config, own files) (*check, error) {
 	if term := d.stable.saved.currentTerm; term < max(c.End.Term, c.Floor.Term) {
 		return nil, fmt.Errorf("cannot use raft directory %s: %w: its vote is of term %d, and its log is of term %d", d.path, ErrForgotten, term, max(c.End.Term, c.Floor.Term))
 	}
-	c.setAside = damaged
+	c.setAside, c.under = damaged, cfg.Files
 	for _, name := range damaged {
 		c.note("snapshot %s is damaged", filepath.Base(name))
 	}

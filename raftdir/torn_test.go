@@ -5,8 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
 )
 
@@ -74,5 +76,36 @@ func TestAListIsMadeAgainAfterSegmentsWereWrittenAnew(t *testing.T) {
 			must(t, errors.Join(d.Close(), os.Remove(filepath.Join(dir, segmentsName))))
 		}
 		must(t, os.RemoveAll(dir))
+	}
+}
+
+// What could not be written anew leaves nothing behind: it is tried again and
+// again while the disk is full.
+func TestWhatCouldNotBeWrittenLeavesNothing(t *testing.T) {
+	dir := filled(t, snapshotAt)
+	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	changed(func(b []byte) []byte { b[8] ^= 1; return b })(t, names[0])
+	begun := filepath.Join(dir, snapshotsName, "2-7-1795752323562"+unfinished)
+	must(t, MakePrivate(begun))
+	d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
+	must(t, errors.Join(err, d.Close()))
+	if _, err := os.Stat(begun); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an unfinished snapshot is still there: %v", err)
+	}
+
+	names, err = filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	changed(func(b []byte) []byte { b[8] ^= 1; return b })(t, names[0])
+	syncs := 0
+	full := faultyVFS{VFS: fs.New(), syncs: &syncs, sync: func() error { return syscall.ENOSPC }}
+	_, err = Open(dir, Config{SegmentSize: smallSegment, NoSync: true, Files: full})
+	if !errors.Is(err, ErrDiskFull) {
+		t.Errorf("opened on a full disk: %v", err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	if len(left) != len(names) {
+		t.Errorf("of %d segments, there are %d", len(names), len(left))
 	}
 }
