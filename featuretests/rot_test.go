@@ -73,6 +73,9 @@ func (r *rotting) chosen(of func(rot) string, sample int) (all []rot) {
 			all = append(all, c)
 		}
 	}
+	if len(all) == 0 {
+		r.t.Fatalf("no way to damage a disk matches %q", *rotOnly)
+	}
 	r.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	if !*rotAll && *rotOnly == "" {
 		all = all[:sample]
@@ -227,13 +230,15 @@ func TestRotOfAnAgentAlone(t *testing.T) {
 		before, kept := d.promised(), filepath.Join(r.dir, "kept")
 		d.keep(kept)
 		from := r.damaged(0, c, d)
-		r.says(0, from, c)
 		if c.one == isRefused {
-			if err := r.claim(time.Second, 0); err == nil {
+			if err := r.claim(2*time.Second, 0); err == nil {
 				t.Fatalf("%s: the agent grants leases", c.name)
 			}
+			r.says(0, from, c)
 			r.undo(0, d, kept)
 		} else {
+			r.whole(0)
+			r.says(0, from, c)
 			d.must(os.RemoveAll(kept))
 		}
 		r.whole(0)
@@ -273,8 +278,8 @@ func (r *rotting) trial(c rot) {
 	r.kill(rest)
 	from := r.damaged(bad, c, d)
 	r.start(away)
-	r.says(bad, from, c)
 	r.alone(bad, away, c)
+	r.says(bad, from, c)
 	r.start(rest)
 	if c.three == isRefused {
 		r.whole(rest, away)
