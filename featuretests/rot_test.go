@@ -160,7 +160,8 @@ func (r *rotting) same(i int) {
 	r.t.Fatalf("%s has %d leases, and %d were granted", r.id(i), len(there), len(r.granted))
 }
 
-// fresh kills a member when it has a snapshot, and enough of its log is above it.
+// fresh kills a member when enough of its log is above its newest snapshot, and
+// that snapshot is not all that it has of what is below.
 func (r *rotting) fresh(i int, through ...int) *disk {
 	r.t.Helper()
 	for range 20 {
@@ -170,7 +171,9 @@ func (r *rotting) fresh(i int, through ...int) *disk {
 		}
 		r.write(12, through...)
 		r.kill(i)
-		if d := r.disk(i); d.snapshot().index > 0 && len(d.entries(true)) > 8 {
+		d := r.disk(i)
+		all, _ := filepath.Glob(d.path("raft/snapshots/*-*-*[0-9]"))
+		if begin := d.frames()[0].index; len(d.entries(true)) > 8 && len(d.entries(false)) > 8 && len(all) > 0 && (begin == 1 || len(all) > 1) {
 			return d
 		}
 		r.start(i)
@@ -311,5 +314,54 @@ func (r *rotting) alone(bad, away int, c rot) {
 		if err := r.claim(time.Second, bad, away); err == nil {
 			r.t.Fatalf("%s: two agents that lack leases that were granted go on", c.name)
 		}
+	}
+}
+
+// TestALogThatNobodyHasIsSaidByEachMember damages two of three agents, the third
+// being off: neither may lead, as each has stored more than both have left.
+func TestALogThatNobodyHasIsSaidByEachMember(t *testing.T) {
+	if !*rotAll {
+		t.Log("it takes more than a minute: only with -rot-all")
+		return
+	}
+	r := newRotting(t, 3)
+	r.kill(2)
+	r.fresh(0, 0, 1)
+	r.kill(1)
+	for i := range 2 {
+		d := r.disk(i)
+		d.cut(d.tail(), d.commit().end)
+		r.start(i)
+	}
+	ends := regexp.MustCompile(`nobody may lead: n. ends at index \d+ of term \d+, and has stored up to index \d+ of term \d+; n. ends at`)
+	for i := range 2 {
+		said := ""
+		for end := time.Now().Add(4 * patience); !ends.MatchString(said); pause(t.Context(), time.Second) {
+			if time.Now().After(end) {
+				t.Fatalf("%s does not say that nobody has the log: %q", r.id(i), said)
+			}
+			said = ""
+			if s, err := r.status(i); err == nil {
+				for _, a := range s.GetAlarms() {
+					if a.GetName() == "log-lost" {
+						said = a.GetText()
+					}
+				}
+			}
+		}
+		t.Logf("%s: %s", r.id(i), said)
+	}
+	if err := r.claim(2*time.Second, 0, 1); err == nil {
+		t.Fatal("two damaged agents grant leases")
+	}
+	r.start(2)
+	for i := range 2 {
+		eventually(t, r.id(i)+" has no alarm", func() error {
+			s, err := r.status(i)
+			if err == nil && len(s.GetAlarms()) > 0 {
+				err = fmt.Errorf("it has %v", s.GetAlarms())
+			}
+			return err
+		})
 	}
 }
