@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft-wal/segment"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
@@ -315,6 +317,39 @@ func (r *rotting) alone(bad, away int, c rot) {
 			r.t.Fatalf("%s: two agents that lack leases that were granted go on", c.name)
 		}
 	}
+}
+
+// TestRotUnderARunningLeader damages entries in the leader's file that only another
+// agent, which was off, makes it read: all later ones are in its memory.
+func TestRotUnderARunningLeader(t *testing.T) {
+	r := newRotting(t, 3)
+	leader := r.leader()
+	away, rest := r.others(leader)[0], r.others(leader)[1]
+	r.write(20)
+	r.kill(away)
+	r.write(80, leader, rest)
+	d := r.disk(leader)
+	var all []frame
+	for _, f := range d.frames() {
+		if f.kind == segment.FrameEntry {
+			all = append(all, f)
+		}
+	}
+	e := all[len(all)-60]
+	d.flip(e.file, e.at+8, e.at+24)
+	t.Logf("%s leads: %s", r.id(leader), d.did)
+	before, from := d.promised(), len(r.log(leader))
+	r.start(away)
+	r.says(leader, from, rot{says: fmt.Sprintf("cannot read log entry %d: damaged on disk", e.index)})
+	r.whole(0, 1, 2)
+	r.kept(leader, before)
+	r.lives(leader)
+	for i := range r.members {
+		r.kill(i)
+	}
+	r.start(leader)
+	r.start(away)
+	r.whole(leader, away)
 }
 
 // TestALogThatNobodyHasIsSaidByEachMember damages two of three agents, the third

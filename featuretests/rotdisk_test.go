@@ -2,6 +2,7 @@ package featuretests
 
 import (
 	bin "encoding/binary"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -39,10 +40,13 @@ func (d *disk) read(name string) []byte {
 	return b
 }
 
-// write changes a file where it stands.
+// write changes a file where it stands, also under an agent that runs.
 func (d *disk) write(name string, b []byte) {
 	d.t.Helper()
-	d.must(os.WriteFile(d.path(name), b, 0o600))
+	f, err := os.OpenFile(d.path(name), os.O_WRONLY, 0)
+	d.must(err)
+	_, err = f.WriteAt(b, 0)
+	d.must(errors.Join(err, f.Close()))
 }
 
 func (d *disk) say(format string, args ...any) { d.did = append(d.did, fmt.Sprintf(format, args...)) }
@@ -261,6 +265,6 @@ func (d *disk) putBack(from string) {
 	d.must(os.Rename(d.path("stamp"), d.path("stamp.copy")))
 	d.must(os.Link(filepath.Join(from, "stamp"), d.path(stampFile)))
 	d.must(os.Remove(d.path("stamp.copy")))
-	d.write(stampFile, stamp)
+	d.must(os.WriteFile(d.path(stampFile), stamp, 0o600))
 	d.must(os.RemoveAll(from))
 }
