@@ -1,6 +1,7 @@
 package featuretests
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,8 +13,14 @@ import (
 	"testing"
 )
 
+// program names a binary that was built elsewhere.
+var program = flag.String("program", "", "run this interrex in the place of one that is built")
+
 // binary builds interrex once, when the first test needs it.
 var binary = sync.OnceValues(func() (string, error) {
+	if *program != "" {
+		return *program, nil
+	}
 	path := filepath.Join(scratch, "interrex")
 	out, err := exec.Command("go", "build", "-o", path, "../cmd/interrex").CombinedOutput()
 	if err != nil {

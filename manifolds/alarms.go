@@ -80,7 +80,7 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "restart this agent with a program whose state machine is mended: it is restored from snapshot and log; leases are not affected; until then this agent makes no snapshots, and its log grows"},
 		{Name: "halted", Look: s.halted,
 			Do: "run the version that the others run; if it is this agent's disk, give it an empty directory"},
-		{Name: "log-lost", Look: s.logLost, After: time.Minute,
+		{Name: "log-lost", Look: s.logLost, After: time.Minute, Keep: again, // raft is restarted each minute
 			Do: "start the members that are missing; if none of them has more, recover from the member whose log ends last: see 'interrex agent repair --help'"},
 		{Name: "limit-near", Look: s.limitNear,
 			Do: "find the clients that use so much, or raise the setting that the text names; beyond the limit they are refused as overloaded"},

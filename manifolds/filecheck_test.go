@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -53,7 +54,7 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	ofB := private(t)
-	if err := os.WriteFile(filepath.Join(ofB, "identity.json"), []byte(`{"id":"b","incarnation":"00"}`), 0o600); err != nil {
+	if err := raftworker.SaveIdentity(ofB, raftworker.Identity{ID: "b", Incarnation: "00"}); err != nil {
 		t.Fatal(err)
 	}
 	for what, c := range map[string]struct {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 )
@@ -41,6 +40,7 @@ func (r Report) Short() bool { return !r.End.Reaches(r.Floor.Position) }
 type check struct {
 	Report
 	dir      string
+	under    types.VFS // under segments that are written anew
 	list     types.PersistentState
 	rebuilt  bool // the list
 	pieces   []*piece
@@ -55,7 +55,8 @@ type piece struct {
 	missing bool
 	sound   bool
 	index   int
-	entries []found // that prove themselves and belong to the log
+	proved  Position // up to there the file is as it was written
+	entries []found  // that prove themselves and belong to the log
 	kept    []found
 }
 
@@ -133,7 +134,11 @@ func readPiece(dir string, info types.SegmentInfo) (*piece, error) {
 		last = info.MaxIndex
 	}
 	p.entries, p.index = s.within(info.MinIndex, last), s.index
-	p.sound = s.sound && (len(s.entries) == 0 || headed(b, info)) && (!p.sealed() || s.index > 0 && int(info.IndexStart) == s.index)
+	known := len(s.entries) == 0 || headed(b, info)
+	if known && s.proved > 0 {
+		p.proved = s.entries[s.proved-1].position()
+	}
+	p.sound = s.sound && known && (!p.sealed() || s.index > 0 && int(info.IndexStart) == s.index)
 	return p, nil
 }
 
@@ -226,9 +231,8 @@ func (c *check) judge() {
 			bad = append(bad, i)
 		}
 	}
-	last := len(c.pieces) - 1
-	if !c.Short() && len(bad) == 1 && bad[0] == last && !c.pieces[last].sealed() {
-		return // an append was under way when the process ended
+	if len(bad) == 1 && c.torn(bad[0]) {
+		return
 	}
 	for _, i := range bad {
 		c.describe(c.pieces[i])
@@ -236,6 +240,21 @@ func (c *check) judge() {
 	if c.Short() {
 		c.note("the log can be proved up to %s, and this agent has stored more, up to %s", c.End, c.Floor.Position)
 	}
+}
+
+// torn reports whether a segment is what a process leaves that ended amid an
+// append: it is the newest one, and what was acknowledged is before the damage.
+func (c *check) torn(i int) bool {
+	p := c.pieces[i]
+	if i != len(c.pieces)-1 || p.sealed() || c.Short() {
+		return false
+	}
+	whole := later(c.Snapshot, p.proved)
+	if i > 0 && len(c.pieces[i-1].kept) > 0 {
+		before := c.pieces[i-1].kept
+		whole = later(whole, before[len(before)-1].position())
+	}
+	return whole.Reaches(c.Floor.Position)
 }
 
 func (c *check) describe(p *piece) {
@@ -254,14 +273,22 @@ func (c *check) describe(p *piece) {
 // does without it is on disk.
 func (c *check) mend(f files) error {
 	next := types.PersistentState{NextSegmentID: c.list.NextSegmentID}
-	gone, changed := c.orphans, c.rebuilt
+	gone, changed, anew := c.orphans, c.rebuilt, false
+	var copied []string // sound segments that are written anew too
 	for i, p := range c.pieces {
-		if c.stays(i) {
+		stays := c.stays(i)
+		if stays && !anew {
 			next.Segments = append(next.Segments, p.info)
 			continue
 		}
-		changed = true
-		if !p.missing {
+		// What is behind a segment with a new ID gets a greater one: without
+		// the list, IDs say which segment is right.
+		changed, anew = true, anew || len(p.kept) > 0
+		switch {
+		case p.missing:
+		case stays:
+			copied = append(copied, p.name)
+		default:
 			gone = append(gone, p.name)
 		}
 		if len(p.kept) == 0 {
@@ -269,7 +296,9 @@ func (c *check) mend(f files) error {
 		}
 		info, err := c.rewrite(p, next.NextSegmentID)
 		if err != nil {
-			return fmt.Errorf("cannot write log segment %s anew: %w", p.name, err)
+			// Else each try would leave another one.
+			_ = os.Remove(filepath.Join(c.dir, segment.FileName(info)))
+			return classify("write log segment "+p.name+" anew", err)
 		}
 		next.Segments = append(next.Segments, info)
 		next.NextSegmentID++
@@ -280,7 +309,7 @@ func (c *check) mend(f files) error {
 		}
 	}
 	c.list = next
-	return c.remove(f, gone)
+	return errors.Join(c.remove(f, gone), c.drop(copied))
 }
 
 // sealTail notes that the newest segment is sealed, which the list learns after
@@ -317,7 +346,7 @@ func (c *check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
 		// Room for all of it, so that it is sealed here and not before.
 		SizeLimit: uint32(len(b) + 8*len(p.kept) + fileHeader + 4*frameHeader),
 	}
-	w, err := segment.NewFiler(c.dir, fs.New()).Create(info)
+	w, err := segment.NewFiler(c.dir, c.under).Create(info)
 	if err != nil {
 		return info, err
 	}
@@ -339,12 +368,7 @@ func (c *check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
 // remove takes away what the log does not need any more.
 func (c *check) remove(f files, names []string) error {
 	if len(c.Notes) == 0 {
-		for _, name := range names {
-			if err := os.Remove(filepath.Join(c.dir, name)); err != nil {
-				return classify("remove an old log segment", err)
-			}
-		}
-		return nil
+		return c.drop(names)
 	}
 	names = append(names, c.setAside...)
 	if len(names) == 0 {
@@ -355,6 +379,15 @@ func (c *check) remove(f files, names []string) error {
 		c.note("the damaged files are in %s now", to)
 	}
 	return err
+}
+
+func (c *check) drop(names []string) error {
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(c.dir, name)); err != nil {
+			return classify("remove an old log segment", err)
+		}
+	}
+	return nil
 }
 
 // asideName is the directory for what is damaged, a directory in it for each

@@ -82,10 +82,12 @@ type Directory struct {
 	vouched   atomic.Pointer[vouched]
 	cleared   atomic.Uint64 // index of the snapshot that stands for all of the log; 0: the log is not empty
 
-	mu     sync.Mutex
-	end    Position // of log or snapshot, whichever is later
-	short  bool     // the end has not reached the floor yet
-	copied bool     // it may be an older copy, put back
+	floors sync.Mutex // held while the floor changes, for as long as that takes the disk
+
+	mu     sync.Mutex // never held while the disk is waited for
+	end    Position   // of log or snapshot, whichever is later
+	short  bool       // the end has not reached the floor yet
+	copied bool       // it may be an older copy, put back
 
 	stop    chan struct{} // ends syncFloor, which then closes
 	synced  chan struct{} // this one
@@ -176,7 +178,7 @@ func (d *Directory) check(cfg Config, own files) (*check, error) {
 	if term := d.stable.saved.currentTerm; term < max(c.End.Term, c.Floor.Term) {
 		return nil, fmt.Errorf("cannot use raft directory %s: %w: its vote is of term %d, and its log is of term %d", d.path, ErrForgotten, term, max(c.End.Term, c.Floor.Term))
 	}
-	c.setAside = damaged
+	c.setAside, c.under = damaged, cfg.Files
 	for _, name := range damaged {
 		c.note("snapshot %s is damaged", filepath.Base(name))
 	}

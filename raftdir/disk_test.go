@@ -197,7 +197,7 @@ func TestAHungDirectoryStaysLockedUntilTheWriteHasReturned(t *testing.T) {
 	dir, syncs := t.TempDir(), 0
 	stuck := make(chan struct{})
 	hang := false
-	d := openTerm(t, dir, Config{WriteTimeout: 50 * time.Millisecond, Files: faultyVFS{VFS: fs.New(), syncs: &syncs, sync: func() error {
+	d := openTerm(t, dir, Config{WriteTimeout: 2 * time.Second, Files: faultyVFS{VFS: fs.New(), syncs: &syncs, sync: func() error {
 		if hang {
 			<-stuck
 		}

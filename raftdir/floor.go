@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,14 +36,25 @@ type Floor struct {
 // floor keeps the Floor on disk: in two checked slots of one file, written by
 // turns, so that a torn write leaves the other. A slot neither of whose copies
 // proves itself may have held a greater floor than the other one: it is lost.
+//
+// To read the value waits for no disk, and to write it for no sync.
 type floor struct {
 	noSync bool
+	file   floorFile
+	value  atomic.Pointer[Floor]
 
 	mu    sync.Mutex
-	file  *os.File
-	value Floor
 	turn  uint64 // of the newest slot
 	dirty bool   // it is not on disk yet
+
+	syncing sync.Mutex // held by the one sync
+}
+
+type floorFile interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Sync() error
 }
 
 // openFloor reads the floor of a directory.
@@ -75,7 +87,8 @@ func (o *floor) read() error {
 			return fmt.Errorf("%w: its checksums do not fit", ErrForgotten)
 		}
 		if turn > o.turn {
-			o.value, o.turn = value, turn
+			o.turn = turn
+			o.value.Store(&value)
 		}
 	}
 	return nil
@@ -127,17 +140,11 @@ func decodeFloor(b []byte) (f Floor, turn uint64, err error) {
 	return Floor{Position: Position{Term: at(1), Index: at(2)}, Since: at(3)}, at(0), nil
 }
 
-func (o *floor) get() Floor {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.value
-}
+func (o *floor) get() Floor { return *o.value.Load() }
 
 // raise notes a position that is stored, in a term, if it is past the floor.
 func (o *floor) raise(p Position, since uint64) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.value.Reaches(p) {
+	if o.get().Reaches(p) {
 		return nil
 	}
 	return o.write(Floor{Position: p, Since: since})
@@ -145,31 +152,31 @@ func (o *floor) raise(p Position, since uint64) error {
 
 // set writes a floor, also one that is behind, and puts it on disk.
 func (o *floor) set(p Position, since uint64) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return errors.Join(o.write(Floor{Position: p, Since: since}), o.syncLocked())
+	return errors.Join(o.write(Floor{Position: p, Since: since}), o.sync())
 }
 
 func (o *floor) write(f Floor) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if _, err := o.file.WriteAt(encodeSlot(f, o.turn+1), int64(o.turn%2)*floorSlot); err != nil {
 		return err
 	}
-	o.value, o.turn, o.dirty = f, o.turn+1, true
+	o.turn, o.dirty = o.turn+1, true
+	o.value.Store(&f)
 	return nil
 }
 
 // sync puts the floor on disk.
 func (o *floor) sync() error {
+	o.syncing.Lock()
+	defer o.syncing.Unlock()
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.syncLocked()
-}
-
-func (o *floor) syncLocked() error {
-	if !o.dirty || o.noSync {
+	due := o.dirty && !o.noSync
+	o.dirty = false
+	o.mu.Unlock()
+	if !due {
 		return nil
 	}
-	o.dirty = false
 	return o.file.Sync()
 }
 

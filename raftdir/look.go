@@ -140,7 +140,7 @@ func lookAtFloor(dir string) (value Floor, lost, err error) {
 	} else if err != nil {
 		return value, nil, fmt.Errorf("cannot read the floor: %w", err)
 	}
-	return o.value, nil, nil
+	return o.get(), nil, nil
 }
 
 // members reads the newest configuration that the entries behind the snapshot

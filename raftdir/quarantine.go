@@ -50,37 +50,55 @@ func (d *Directory) Trust() error {
 
 // reach notes that entries up to a position are stored.
 func (d *Directory) reach(p Position) error {
-	d.mu.Lock()
-	d.end = p
-	d.short = d.short && !p.Reaches(d.floor.get().Position)
-	d.mu.Unlock()
+	d.floors.Lock()
+	defer d.floors.Unlock()
+	d.ends(p)
 	return d.raise(p, d.Term())
 }
 
 // installed notes a snapshot that is whole.
 func (d *Directory) installed(p Position) error {
-	d.mu.Lock()
-	d.end = later(d.end, p)
-	d.short = d.short && !d.end.Reaches(d.floor.get().Position)
-	d.mu.Unlock()
+	d.floors.Lock()
+	defer d.floors.Unlock()
+	d.ends(later(d.End(), p))
 	return d.raise(p, d.Term())
+}
+
+// ends notes where log or snapshot end, which may end the quarantine.
+func (d *Directory) ends(p Position) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.end = p
+	d.short = d.short && !p.Reaches(d.floor.get().Position)
 }
 
 // Promise takes up what another agent knows this one to have stored, as was heard
 // in a term. If this agent has it not, and has not written its floor since, that
 // becomes its floor, on disk, and it is in quarantine.
 func (d *Directory) Promise(p Position, in uint64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f := d.floor.get()
-	if in < f.Since || f.Position.Reaches(p) {
+	if f := d.floor.get(); in < f.Since || f.Position.Reaches(p) {
 		return nil
 	}
-	err := d.disk.bounded("write the floor", func() error { return d.floor.set(p, f.Since) })
+	err := d.disk.bounded("write the floor", func() error { return d.promise(p, in) })
 	if err != nil {
 		d.disk.fail(classify("write the floor", err))
 		return fmt.Errorf("cannot write the floor: %w", err)
 	}
+	return nil
+}
+
+func (d *Directory) promise(p Position, in uint64) error {
+	d.floors.Lock()
+	defer d.floors.Unlock()
+	f := d.floor.get()
+	if in < f.Since || f.Position.Reaches(p) {
+		return nil
+	}
+	if err := d.floor.set(p, f.Since); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.short = !d.end.Reaches(p)
 	return nil
 }
@@ -114,10 +132,13 @@ func (d *Directory) lower(first, last uint64) error {
 		}
 		left = later(left, Position{Term: log.Term, Index: log.Index})
 	}
+	d.floors.Lock()
+	defer d.floors.Unlock()
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.end = left
-	if d.short {
+	short := d.short
+	d.mu.Unlock()
+	if short {
 		return nil
 	}
 	return d.floor.set(left, d.Term())

@@ -26,12 +26,16 @@ type found struct {
 	length      int // of what stands in the frame, with the check
 }
 
+func (e found) position() Position { return Position{Term: e.term, Index: e.index} }
+
 // scan is what a segment file holds.
 type scan struct {
 	entries []found
 	// sound: every byte is accounted for by a commit, and behind the last one is
 	// nothing.
 	sound bool
+	// proved: so many of the entries are behind no damage, and covered by commits.
+	proved int
 	// index is where the places of the entries begin, all of them and as they are;
 	// 0: the segment is not sealed.
 	index int
@@ -94,6 +98,9 @@ func (s *scanner) frame() {
 func (s *scanner) commit(sum uint32) {
 	if s.since < 0 || crc32.Checksum(s.b[s.since:s.at], castagnoli) != sum {
 		s.sound = false
+	}
+	if s.sound {
+		s.proved = len(s.entries)
 	}
 	s.at += frameHeader
 	s.since, s.committed = s.at, len(s.entries)

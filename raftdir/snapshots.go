@@ -56,6 +56,9 @@ func openSnapshots(path string, cfg Config, own files, d *Directory) (*snapshots
 	if err := MakePrivate(dir); err != nil {
 		return nil, fmt.Errorf("cannot open snapshot store: %w", err)
 	}
+	if err := removeUnfinished(dir); err != nil {
+		return nil, fmt.Errorf("cannot open snapshot store: %w", err)
+	}
 	logger := cfg.Logger.Named("snapshot")
 	store, err := raft.NewFileSnapshotStoreWithLogger(path, cfg.Retain, logger)
 	if err != nil {
@@ -66,6 +69,16 @@ func openSnapshots(path string, cfg Config, own files, d *Directory) (*snapshots
 		return nil, fmt.Errorf("cannot open snapshot store: %w", classify("make a snapshot", err))
 	}
 	return &snapshots{SnapshotStore: store, all: all, dir: dir, files: own, disk: d.disk, whole: d.installed}, nil
+}
+
+// removeUnfinished takes away what snapshots leave that could not be begun, or
+// whose process ended: raft does not.
+func removeUnfinished(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*"+unfinished))
+	for _, name := range names {
+		err = errors.Join(err, os.RemoveAll(name))
+	}
+	return err
 }
 
 // newest gives the position of the newest snapshot that proves itself, and the

@@ -177,3 +177,11 @@ func TestAnAgentSyncsUnlessItIsToldNotTo(t *testing.T) {
 		}
 	}
 }
+
+func TestALeaderIsLookedForOftenEnough(t *testing.T) {
+	for limit, most := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Second: 250 * time.Millisecond, 8 * time.Second: 2 * time.Second, time.Hour: 10 * time.Second} {
+		if c := (Config{NoLeaderTimeout: limit}).withDefaults(); c.CheckPeriod > most || c.CheckPeriod <= 0 {
+			t.Errorf("with NoLeaderTimeout %s it is looked every %s, want at most every %s", limit, c.CheckPeriod, most)
+		}
+	}
+}

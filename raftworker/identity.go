@@ -1,9 +1,11 @@
 package raftworker
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"path/filepath"
 
 	"github.com/interrex/interrex/raftdir"
@@ -26,7 +28,8 @@ type Identity struct {
 	Epoch       state.Epoch
 }
 
-// identityFile is Identity on disk. 64 random bits are no JSON number.
+// identityFile is Identity on disk. 64 random bits are no JSON number. Check is
+// the CRC-32C of the file as it is with an empty check, in hexadecimal digits.
 type identityFile struct {
 	ID          string `json:"id"`
 	Incarnation string `json:"incarnation"`
@@ -35,6 +38,19 @@ type identityFile struct {
 		Number uint64 `json:"number"`
 		Bits   uint64 `json:"bits,string"`
 	} `json:"epoch"`
+	Check string `json:"check"`
+}
+
+// bytes gives the file's content, with its check.
+func (f identityFile) bytes() ([]byte, error) {
+	f.Check = ""
+	data, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	f.Check = fmt.Sprintf("%08x", crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
+	data, err = json.MarshalIndent(f, "", "  ")
+	return append(data, '\n'), err
 }
 
 // OpenIdentity reads an agent's identity from its data directory, or makes one
@@ -43,7 +59,8 @@ type identityFile struct {
 //
 // The incarnation belongs to the raft directory: a directory that was wiped
 // has forgotten its votes, so that an agent whose raft directory is gone is a
-// new incarnation, in no cluster.
+// new incarnation, in no cluster. A raft directory whose identity is gone is
+// refused: what is in it was promised under that identity.
 func OpenIdentity(dataDir, id string) (Identity, error) {
 	if err := raftdir.MakePrivate(dataDir); err != nil {
 		return Identity{}, fmt.Errorf("cannot make data directory: %w", err)
@@ -59,6 +76,9 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 	fresh, err := raftdir.IsFresh(filepath.Join(dataDir, RaftDir))
 	if err != nil {
 		return Identity{}, err
+	}
+	if kept.Incarnation == "" && !fresh {
+		return Identity{}, fmt.Errorf("cannot read identity: %s is missing, and raft's directory beside it is not empty: bring back a copy of the file, or move the whole data directory away", path)
 	}
 	if kept.Incarnation != "" && !(fresh && kept.ClusterID != "") {
 		return kept, nil
@@ -95,11 +115,11 @@ func agreed(dataDir, kept, id string) (string, error) {
 func SaveIdentity(dataDir string, id Identity) error {
 	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID}
 	f.Epoch.Number, f.Epoch.Bits = id.Epoch.Number, id.Epoch.Bits
-	data, err := json.MarshalIndent(f, "", "  ")
+	data, err := f.bytes()
 	if err != nil {
 		return fmt.Errorf("cannot save identity: %w", err)
 	}
-	return raftdir.ReplaceFile("save identity", filepath.Join(dataDir, identityName), append(data, '\n'))
+	return raftdir.ReplaceFile("save identity", filepath.Join(dataDir, identityName), data)
 }
 
 func readIdentity(path string) (Identity, error) {
@@ -112,8 +132,8 @@ func readIdentity(path string) (Identity, error) {
 	}
 	var f identityFile
 	err = json.Unmarshal(data, &f)
-	if err == nil && (f.ID == "" || f.Incarnation == "") {
-		err = errors.New("id or incarnation is missing")
+	if err == nil {
+		err = f.proved(data)
 	}
 	if err != nil {
 		return Identity{}, fmt.Errorf("cannot read identity: %s is damaged: %w: bring back a copy of it", path, err)
@@ -122,4 +142,16 @@ func readIdentity(path string) (Identity, error) {
 		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID,
 		Epoch: state.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits},
 	}, nil
+}
+
+// proved says what is wrong with a file that holds f.
+func (f identityFile) proved(data []byte) error {
+	if f.ID == "" || f.Incarnation == "" {
+		return errors.New("id or incarnation is missing")
+	}
+	want, err := f.bytes()
+	if err == nil && !bytes.Equal(data, want) {
+		err = errors.New("its check does not fit")
+	}
+	return err
 }

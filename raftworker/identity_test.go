@@ -1,6 +1,7 @@
 package raftworker
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,5 +72,48 @@ func TestADamagedIdentityIsRefused(t *testing.T) {
 		if _, err := OpenIdentity(dir, "a"); err == nil || !strings.Contains(err.Error(), "is damaged") {
 			t.Errorf("%q: %v", content, err)
 		}
+	}
+}
+
+func TestAnIdentityThatWasChangedIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, identityName)
+	id := Identity{ID: "a", Incarnation: "00", ClusterID: "c1", Epoch: state.Epoch{Number: 3, Bits: 1<<63 + 1}}
+	if err := SaveIdentity(dir, id); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 8 * len(whole) {
+		changed := bytes.Clone(whole)
+		changed[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(path, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := OpenIdentity(dir, ""); err == nil || !strings.Contains(err.Error(), "is damaged") {
+			t.Errorf("with bit %d of %q changed: %+v, %v", bit, whole, got, err)
+		}
+	}
+}
+
+func TestARaftDirectoryWithoutItsIdentityIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := OpenIdentity(dir, "a"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewLogStore(filepath.Join(dir, RaftDir), SyncAfterWrite, LogStoreConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, identityName)); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := OpenIdentity(dir, "a"); err == nil || !strings.Contains(err.Error(), "is missing") {
+		t.Errorf("%+v, %v", id, err)
 	}
 }

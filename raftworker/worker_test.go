@@ -161,25 +161,25 @@ func mustBeUnlocked(t *testing.T, dir string) {
 
 func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	c := testclock.NewClock(time.Now())
+	began := time.Now()
+	c := testclock.NewClock(began)
 	a.cfg.Clock = c
 	stuck := make(chan struct{})
 	makeTransport := a.cfg.Transport
 	a.cfg.Transport = func(p transport.Life) (Transport, error) { <-stuck; return makeTransport(p) }
 	ended := make(chan error, 1)
 	go func() { _, err := NewWorker(a.cfg); ended <- err }()
-	began := c.Now()
 	var err error
 	for over := false; !over; {
 		select {
 		case err = <-ended:
 			over = true
-		case <-time.After(time.Millisecond):
+		case <-time.After(10 * time.Millisecond):
 			c.Advance(time.Second)
 		}
 	}
-	if took := c.Now().Sub(began); err != ErrStartTimeout || took < LoopTimeout+defaultStopTimeout {
-		t.Fatalf("%v after %s", err, took)
+	if waited := c.Now().Sub(began); err != ErrStartTimeout || waited < LoopTimeout+defaultStopTimeout {
+		t.Fatalf("after %s: %v", waited, err)
 	}
 	if _, err := raftdir.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, ErrDirectoryInUse) {
 		t.Fatalf("a second loop could open the first one's log: %v", err)
@@ -518,6 +518,46 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	a.stop(again)
 }
 
+// raft-wal makes the next file of the log in the background, and its Close waits
+// for that.
+func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	a.cfg.WriteTimeout, a.cfg.segment = 2*time.Second, 64<<10
+	disk := &failingDisk{VFS: fs.New()}
+	a.cfg.files = disk
+	w := a.start()
+	a.leads()
+	began, stuck := make(chan struct{}, 99), make(chan struct{})
+	disk.makes(func() { began <- struct{}{}; <-stuck })
+	r, _ := w.Raft()
+	for len(began) == 0 {
+		_ = r.Apply(a.entry(strings.Repeat("long", 250)), 0).Error() // the last one may not be answered
+	}
+	w.Kill()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Wait() }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, ErrDiskHung) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the worker has not ended")
+	}
+	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
+		t.Errorf("started on a directory in which a call hangs: %v", err)
+	}
+	disk.makes(nil)
+	close(stuck)
+	a.until("the directory is free", func() bool {
+		lock, err := raftdir.LockDir(a.cfg.StorageDir, "test")
+		return err == nil && lock.Unlock() == nil
+	})
+	again := a.start()
+	a.leads()
+	a.stop(again)
+}
+
 func TestAFullDiskEndsTheWorkerWithATypedError(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	disk := &failingDisk{VFS: fs.New()}
@@ -566,6 +606,13 @@ type failingDisk struct {
 	types.VFS
 	mu   sync.Mutex
 	sync func() error
+	make func() // before each new file
+}
+
+func (d *failingDisk) makes(before func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.make = before
 }
 
 func (d *failingDisk) breaks(sync func() error) {
@@ -575,6 +622,12 @@ func (d *failingDisk) breaks(sync func() error) {
 }
 
 func (d *failingDisk) Create(dir, name string, size uint64) (types.WritableFile, error) {
+	d.mu.Lock()
+	before := d.make
+	d.mu.Unlock()
+	if before != nil {
+		before()
+	}
 	f, err := d.VFS.Create(dir, name, size)
 	return failingFile{f, d}, err
 }
