@@ -58,8 +58,11 @@ type ChangeFilter struct {
 // ListChangesRequest reads a part of the feed of the agent that is asked.
 type ListChangesRequest struct {
 	ChangeFilter
-	Since Revision // exclusive; 0: from the first that is kept
-	Limit int      // 0: 100; at most 1 000
+	// Since is exclusive; 0: from the first that is kept. An agent that is behind
+	// it waits until it has caught up; one that the cluster has not reached is
+	// KindInvalid.
+	Since Revision
+	Limit int // 0: 100; at most 1 000
 	// Block is how long to wait for the first change when there is none, at most
 	// MaxBlock; 0: not at all.
 	Block       time.Duration

@@ -46,11 +46,14 @@ const (
 	DefaultWebhookTimeout = 2 * time.Second
 )
 
-// Webhook says what is called, and when.
+// Webhook says what is called, and when. A call is a POST of JSON: before an
+// operation a hookcaller.Question, after an event a Change as the feed has it. Its
+// signature is that of hookcaller.Sign, in the header Interrex-Signature. A status
+// of 200 to 299 is yes; docs/semantics.md has the whole contract.
 type Webhook struct {
-	Name string // 1 to 63 of a-z 0-9 . _ -
-	URL  string // http or https, without a user
-	When WebhookWhen
+	Name string      // 1 to 63 of a-z 0-9 . _ -
+	URL  string      // http or https, without a user
+	When WebhookWhen // empty: before
 	// Kinds are the kinds of event that it is for. None: all that are sent.
 	Kinds []string
 	// Prefixes are those of the keys (NAMESPACE/NAME) that it is for. None: all.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,8 @@ type faults struct {
 	mu      sync.Mutex
 	odd     bool
 	panics  bool
-	mute    bool // gives no snapshot
+	mute    bool          // gives no snapshot
+	hang    chan struct{} // until it is closed a call does not return; nil: none hangs
 	current *notes
 }
 
@@ -45,7 +47,7 @@ func (f *faults) set(change func(*faults)) {
 func (f *faults) get() faults {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return faults{odd: f.odd, panics: f.panics, mute: f.mute, current: f.current}
+	return faults{odd: f.odd, panics: f.panics, mute: f.mute, hang: f.hang, current: f.current}
 }
 
 // machine is an agent.Config.FSM.
@@ -59,6 +61,9 @@ func (n *notes) Apply(c agent.FSMCommand) ([]byte, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f, text := n.faults.get(), string(c.Data)
+	if f.hang != nil {
+		<-f.hang
+	}
 	if text == "poison" && f.panics {
 		panic("poisoned")
 	}
@@ -352,6 +357,33 @@ func TestASnapshotThatFailsIsAnAlarmAndLosesNothing(t *testing.T) {
 	all[i].set(func(f *faults) { f.mute = false })
 	snapshotOf(t, c, i)
 	awaitAlarm(t, c.Agent(i), "fsm-snapshot-failed", "", "")
+}
+
+// Everything on the agent waits for a machine that does not return, but what says
+// so.
+func TestAMachineThatDoesNotReturnIsAnAlarm(t *testing.T) {
+	f := &faults{hang: make(chan struct{})}
+	a := interrextest.Start(t, agent.Config{FSM: f.machine})
+	release := sync.OnceFunc(func() { close(f.hang) })
+	defer release()
+	var told sync.WaitGroup
+	told.Go(func() {
+		_, err := a.Propose(t.Context(), interrex.Proposal{Data: []byte("a")})
+		t.Log(err) // it may have given up
+	})
+	awaitAlarm(t, a, "fsm-hung", "", "has not returned from a call for")
+	for _, path := range []string{"/readyz?verbose", "/metrics"} {
+		w := httptest.NewRecorder()
+		a.Handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != 200 || !strings.Contains(w.Body.String(), "fsm-hung") {
+			t.Errorf("%s: %d, %s", path, w.Code, w.Body)
+		}
+	}
+	a.Report()
+	release()
+	told.Wait()
+	awaitAlarm(t, a, "fsm-hung", "", "")
+	keeps(t, f, "a")
 }
 
 func TestAnAgentWithoutAMachineTakesNoCommand(t *testing.T) {

@@ -31,7 +31,8 @@ func (s *Server) catchUp(ctx context.Context, c caller, to interrex.Revision) (e
 	return s.current(ctx, c)
 }
 
-// notAhead refuses to read on after a revision that the cluster has not reached.
+// notAhead waits, for at most ReadWait, until this agent has reached a revision
+// after which something is asked for; the error is that of refuseFuture.
 func (s *Server) notAhead(ctx context.Context, c caller, since interrex.Revision) error {
 	if !s.ahead(since) {
 		return nil
@@ -39,7 +40,7 @@ func (s *Server) notAhead(ctx context.Context, c caller, since interrex.Revision
 	return s.refuseFuture(since, s.catchUp(ctx, c, since))
 }
 
-// refuseFuture returns why a watch cannot begin after a revision that was ahead
+// refuseFuture returns why nothing can be said of what is after a revision that was ahead
 // of this agent, which has tried to catch up since, with the error lag; nil: it
 // has reached it.
 func (s *Server) refuseFuture(since interrex.Revision, lag error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -311,4 +312,25 @@ func TestAnEventSaysWhen(t *testing.T) {
 	if e := s.events[1][1]; e.GetTime() == nil || !e.GetTime().AsTime().Equal(e.GetLease().GetAcquiredAt().AsTime()) {
 		t.Errorf("claimed at %v, acquired at %v", e.GetTime(), e.GetLease().GetAcquiredAt())
 	}
+}
+
+// A page that is empty says that nothing has happened, which an agent that has not
+// got there cannot know.
+func TestAListOfChangesThatIsAheadOfItsAgentWaitsForIt(t *testing.T) {
+	nd, p := pausing(t)
+	nd.claimed("jobs/one", "ann")
+	var all sync.WaitGroup
+	all.Go(func() { nd.expect(nd.kv("GET", "/changes?kind=*&since=2&block=60", ""), 200, `"_id":3`) })
+	all.Go(func() { nd.expect(nd.curl("ChangeService/List", `{"since":"2","block":"60s"}`), 200, `"revision":"3"`) })
+	nd.waitFor(func() bool { return len(p.asked) == 2 })
+	nd.appended(`1`) // 2, which both wait for
+	last := nd.appended(`2`)
+	if last != 3 {
+		t.Fatalf("the last is %d", last)
+	}
+	all.Wait()
+	close(p.opened)
+	nd.expect(nd.kv("GET", "/changes?kind=*&since=9", ""), 400, "since 9 is in the future: the cluster is at revision 3")
+	nd.expect(nd.kv("GET", "/changes?kind=*&since=9&block=60", ""), 400, "since 9 is in the future")
+	nd.expect(nd.curl("ChangeService/List", `{"since":"9"}`), 400, "since 9 is in the future: the cluster is at revision 3")
 }

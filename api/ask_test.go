@@ -14,6 +14,7 @@ import (
 
 	"github.com/juju/clock"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -334,17 +335,30 @@ func TestTooManyCallsAreOverloaded(t *testing.T) {
 	g := newGuard(t, func(hookcaller.Question) int { wait(); return 200 })
 	nd.setHook("guard", g.url, "")
 	s := nd.stream(t.Context(), nd.url)
-	for id := range uint64(hookcaller.MaxCalls) {
+	for id := range uint64(hookcaller.MaxHookCalls) {
 		s.send(op(id+1, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: fmt.Sprint("a/", id), Holder: "ann"}))
 	}
-	nd.waitFor(func() bool { return g.asked.Load() == hookcaller.MaxCalls })
+	nd.waitFor(func() bool { return g.asked.Load() == hookcaller.MaxHookCalls })
 	s.send(op(100, interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{Key: "a/more", Holder: "ann"}))
 	got := s.answers(1)
 	if e := got[100].GetError(); e.GetKind() != "overloaded" || e.GetRetryAfter().AsDuration() == 0 {
-		t.Errorf("the 65th: %v", got)
+		t.Errorf("one more: %v", got)
 	}
 	release()
-	s.answers(hookcaller.MaxCalls)
+	s.answers(hookcaller.MaxHookCalls)
+}
+
+func TestWhatAHookLacksIsNamed(t *testing.T) {
+	nd := cluster(t, 1, withHooks(t))[0]
+	for body, want := range map[string]string{
+		`{}`:                               "name: ",
+		`{"name":"a"}`:                     "url: http://HOST/PATH or https://HOST/PATH is needed",
+		`{"url":"http://:80/","name":"a"}`: "url: it cannot be parsed",
+	} {
+		if r := nd.curl("WebhookService/Set", `{"webhook":`+body+`}`); r.status != 400 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", body, r.status, r.body)
+		}
+	}
 }
 
 func TestASecretIsShownOnce(t *testing.T) {
@@ -389,6 +403,13 @@ func TestTestSaysWhatAHookAnswers(t *testing.T) {
 	if r := f.curl("WebhookService/Test", `{"name":"other"}`); r.status != 404 {
 		t.Errorf("%d %s", r.status, r.body)
 	}
+	s := f.stream(t.Context(), f.url)
+	s.send(op(1, interrexv1.WebhookServiceTestProcedure, &interrexv1.WebhookServiceTestRequest{Name: "guard"}))
+	got := s.answers(1)[1]
+	var m interrexv1.WebhookServiceTestResponse
+	if err := proto.Unmarshal(got.GetBody(), &m); err != nil || got.GetError() != nil || m.GetStatus() != 201 {
+		t.Errorf("on a stream: %v, %v", got, err)
+	}
 }
 
 // pastTheDoor puts a claim into the log without the API's server.
@@ -405,4 +426,13 @@ func (nd *node) pastTheDoor(body, id string) (interrex.Token, error) {
 	})
 	r := <-done
 	return interrex.Token(r.Revision), r.Err
+}
+
+func TestAURLWithoutAUsablePortIsRefused(t *testing.T) {
+	nd := cluster(t, 1, withHooks(t))[0]
+	for port, status := range map[string]int{"0": 400, "65536": 400, "99999999999999999999": 400, "65535": 200} {
+		if r := nd.curl("WebhookService/Set", `{"webhook":{"name":"a","url":"http://a:`+port+`/"}}`); r.status != status || status == 400 && !strings.Contains(r.body, "the port is 1 to 65535, not "+port) {
+			t.Errorf("%s: %d %s", port, r.status, r.body)
+		}
+	}
 }

@@ -227,7 +227,7 @@ func (c Changes) validFilter(m interface {
 	}
 	for _, kind := range m.GetKinds() {
 		if kind != interrex.Wildcard && !slices.Contains(changeKinds, kind) && (!c.Others || ofInterrex(kind)) {
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is none: there are %s, and %s for all", kind, strings.Join(changeKinds, ", "), interrex.Wildcard)
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %.80q is none: there are %s, and %s for all", kind, strings.Join(changeKinds, ", "), interrex.Wildcard)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -37,28 +38,55 @@ const (
 // maxPlainBody is the largest body of a request of plain HTTP.
 const maxPlainBody = wire.MaxBody
 
-// heartbeat is how often a stream of events without any sends a comment.
-const heartbeat = 15 * time.Second
-
 // plainChange is a change as GET /changes shows it.
 type plainChange struct {
-	ID   uint64          `json:"_id"`
-	Time int64           `json:"_ts"`
-	Kind string          `json:"kind,omitempty"`
-	Key  string          `json:"key,omitempty"`
-	Tags []string        `json:"tags"`
-	Data json.RawMessage `json:"data"`
+	ID   uint64   `json:"_id"`
+	Time int64    `json:"_ts"`
+	Kind string   `json:"kind,omitempty"`
+	Key  string   `json:"key,omitempty"`
+	Tags []string `json:"tags"`
+	data string   // JSON, which may be shared with the feed
+}
+
+// write writes the JSON. The data is not copied: whoever does not read holds no
+// memory with it.
+func (c plainChange) write(w io.Writer) error {
+	head, err := oneLine(c)
+	if err == nil {
+		_, err = fmt.Fprintf(w, `%s,"data":`, head[:len(head)-1])
+	}
+	if err == nil {
+		_, err = io.WriteString(w, c.data)
+	}
+	if err == nil {
+		_, err = io.WriteString(w, "}")
+	}
+	return err
+}
+
+// oneLine gives the JSON of a value, with < > & as they are.
+func oneLine(value any) ([]byte, error) {
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	err := to.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 func (c Changes) plain(e *state.Event, s *state.State) (plainChange, error) {
-	data, err := c.data(e, s)
-	out := plainChange{ID: uint64(e.Revision), Time: e.Wall.UnixNano(), Tags: tagsOf(e), Data: data}
+	out := plainChange{ID: uint64(e.Revision), Time: e.Wall.UnixNano(), Tags: tagsOf(e)}
 	if out.Tags == nil {
 		out.Tags = []string{}
 	}
 	if e.Kind != interrex.UserChange {
 		out.Kind, out.Key = e.Kind, e.Key
 	}
+	if u, is := e.Value.(*change.User); is {
+		out.data = u.Data
+		return out, nil
+	}
+	data, err := c.data(e, s)
+	out.data = string(data)
 	return out, err
 }
 
@@ -88,7 +116,7 @@ func (s *Server) plain(off string, do func(http.ResponseWriter, *http.Request) e
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := s.served(off, callerOf(r.Context()))
 		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
-			err = interrex.Errorf(interrex.KindInvalid, "?%s: it cannot be read: %v", r.URL.RawQuery, bad)
+			err = interrex.Errorf(interrex.KindInvalid, "?%.80s: it cannot be read: %.80v", r.URL.RawQuery, bad)
 		}
 		if err == nil {
 			err = s.calls.enter()
@@ -157,9 +185,9 @@ func onlyQuery(q url.Values, names ...string) error {
 		switch {
 		case slices.Contains(names, name+"*"):
 		case len(names) == 0:
-			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are none", name)
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: there are none", name)
 		case !slices.Contains(names, name):
-			return interrex.Errorf(interrex.KindInvalid, "?%s: there is no such parameter: there are %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: there are %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
 		case len(values) > 1:
 			return interrex.Errorf(interrex.KindInvalid, "?%s: it stands there %d times", name, len(values))
 		}
@@ -175,7 +203,7 @@ func number(q url.Values, name string, bits int) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(text, 10, bits)
 	if err != nil {
-		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %q is no number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
+		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is no number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
 	}
 	return n, nil
 }
@@ -191,7 +219,7 @@ func period(q url.Values, name string) (time.Duration, error) {
 		d, err = time.ParseDuration(text + "s")
 	}
 	if err != nil || d < 0 {
-		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %q is neither seconds nor a duration such as 30s", name, text)
+		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is neither seconds nor a duration such as 30s", name, text)
 	}
 	return d, nil
 }
@@ -249,7 +277,7 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if accepts(r, "text/event-stream") && r.Method != http.MethodHead {
+	if follows(r) {
 		return p.stream(w, r, q)
 	}
 	if err := p.server.begun(); err != nil {
@@ -262,23 +290,42 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Changes []plainChange `json:"changes"`
-		AtStart bool          `json:"atStart"`
-		AtEnd   bool          `json:"atEnd"`
-		First   uint64        `json:"first"`
-		Last    uint64        `json:"last"`
-	}{[]plainChange{}, page.AtStart, page.AtEnd, uint64(page.First), uint64(page.Last)}
-	for _, e := range page.Items {
-		one, err := p.changes.plain(e, p.server.config.State)
-		if err != nil {
+	items := make([]plainChange, len(page.Items))
+	for i, e := range page.Items {
+		if items[i], err = p.changes.plain(e, p.server.config.State); err != nil {
 			return err
 		}
-		answer.Changes = append(answer.Changes, one)
 	}
 	w.Header().Set(HeaderRevision, page.Revision.String())
-	plainAnswer(w, http.StatusOK, answer)
+	w.Header().Set("Content-Type", "application/json")
+	out := bufio.NewWriter(w)
+	if writePage(out, items, page) == nil {
+		_ = out.Flush() // or the caller has gone
+	}
 	return nil
+}
+
+// follows reports whether the caller asks for server-sent events.
+func follows(r *http.Request) bool {
+	return r.Method == http.MethodGet && accepts(r, "text/event-stream")
+}
+
+func writePage(w io.Writer, items []plainChange, page change.Page) error {
+	between := `{"changes":[`
+	for _, item := range items {
+		if _, err := io.WriteString(w, between); err != nil {
+			return err
+		}
+		if err := item.write(w); err != nil {
+			return err
+		}
+		between = ","
+	}
+	if len(items) > 0 {
+		between = ""
+	}
+	_, err := fmt.Fprintf(w, `%s],"atStart":%t,"atEnd":%t,"first":%d,"last":%d}`+"\n", between, page.AtStart, page.AtEnd, uint64(page.First), uint64(page.Last))
+	return err
 }
 
 // accepts reports whether the caller asks for a type of answer.
@@ -297,7 +344,7 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	}
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 	if err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "change %q: its id is a number", r.PathValue("id"))
+		return interrex.Errorf(interrex.KindInvalid, "change %.80q: its id is a number", r.PathValue("id"))
 	}
 	if err := p.server.current(r.Context(), callerOf(r.Context())); err != nil {
 		return err
@@ -310,7 +357,10 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	plainAnswer(w, http.StatusOK, one)
+	w.Header().Set("Content-Type", "application/json")
+	if one.write(w) == nil {
+		_, _ = io.WriteString(w, "\n") // or the caller has gone
+	}
 	return nil
 }
 
@@ -346,9 +396,14 @@ func (p plainChanges) append(w http.ResponseWriter, r *http.Request) error {
 
 // plainBody reads the body of a request.
 func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPlainBody))
+	var body []byte
+	var err error
 	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	tooLarge := r.ContentLength > maxPlainBody // whoever asks first need not send it
+	if !tooLarge {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxPlainBody))
+	}
+	if tooLarge || errors.As(err, &large) {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -366,7 +421,7 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 	if text := r.Header.Get(HeaderAttempt); text != "" {
 		n, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %q is no number", HeaderAttempt, text)
+			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is no number", HeaderAttempt, text)
 		}
 		*attempt = uint32(n)
 	}
@@ -374,7 +429,7 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 		key, token, both := strings.Cut(strings.TrimSpace(text), " ")
 		n, err := strconv.ParseUint(strings.TrimSpace(token), 10, 64)
 		if !both || err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %q is not KEY TOKEN", HeaderFence, text)
+			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is not KEY TOKEN", HeaderFence, text)
 		}
 		*fence = &interrexv1.Fence{Key: key, Token: n}
 	}
@@ -383,6 +438,9 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 
 // changeOf reads what is appended.
 func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
+	if len(body) == 0 {
+		return nil, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON, null too")
+	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil || object["data"] == nil {
 		return &interrexv1.ChangeServiceAppendRequest{Json: string(body)}, nil
@@ -399,7 +457,7 @@ func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
 				return nil, interrex.Errorf(interrex.KindInvalid, "tags: a list of strings is allowed")
 			}
 		default:
-			return nil, interrex.Errorf(interrex.KindInvalid, "%q: an object with data has tags beside it and nothing else: put the object into data", name)
+			return nil, interrex.Errorf(interrex.KindInvalid, "%.80q: an object with data has tags beside it and nothing else: put the object into data", name)
 		}
 	}
 	return m, nil
@@ -423,97 +481,12 @@ func made[A any, PA wire.Message[A]](o outcome, to PA) error {
 
 // stream sends changes as server-sent events.
 func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Query) error {
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		n, err := strconv.ParseUint(last, 10, 64)
-		if err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %q is no revision", last)
-		}
-		q.Since = interrex.Revision(n)
-	}
-	if err := p.server.notAhead(r.Context(), callerOf(r.Context()), q.Since); err != nil {
-		return err
-	}
-	return p.server.events(w, r, q.Since, q.Matches, func(e *state.Event) (string, any, error) {
-		one, err := p.changes.plain(e, p.server.config.State)
-		return e.Kind, one, err
-	})
-}
-
-// events sends server-sent events: each with its revision as id, so that whoever
-// comes again with Last-Event-ID misses nothing, a comment where there is nothing
-// for long, and the end by an event called after its error's kind.
-func (s *Server) events(w http.ResponseWriter, r *http.Request, since interrex.Revision, match func(*state.Event) bool, show func(*state.Event) (kind string, data any, err error)) error {
-	watcher, err := s.config.Ring.Watch(since, match)
+	since, err := p.server.resumed(r, q.Since)
 	if err != nil {
 		return err
 	}
-	defer watcher.Close()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusOK)
-	send := s.sender(r.Context())
-	flush := http.NewResponseController(w).Flush
-	if send(flush) != nil {
-		return nil
-	}
-	for {
-		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
-		events, err := watcher.Next(ctx)
-		cancel()
-		switch {
-		case r.Context().Err() != nil:
-			return nil
-		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
-			err = send(func() error {
-				_, err := fmt.Fprint(w, ": nothing\n\n")
-				return errors.Join(err, flush())
-			})
-			if err != nil {
-				return nil
-			}
-			continue
-		case err != nil:
-			_ = send(func() error {
-				return errors.Join(sendEvent(w, 0, endKind(err), shownError(wire.FromDetail(wire.Detail(err)))), flush())
-			})
-			return nil
-		}
-		err = send(func() error {
-			for i := range events {
-				kind, data, err := show(&events[i])
-				if err == nil {
-					err = sendEvent(w, events[i].Revision, kind, data)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return flush()
-		})
-		if err != nil {
-			return nil // the caller has gone, or does not read
-		}
-	}
-}
-
-// endKind is the name of the event with which a stream ends.
-func endKind(err error) string {
-	return strings.ReplaceAll(string(orElse(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
-}
-
-// sendEvent writes one event.
-func sendEvent(w io.Writer, id interrex.Revision, kind string, data any) error {
-	var text bytes.Buffer
-	if id > 0 {
-		fmt.Fprintf(&text, "id: %d\n", id)
-	}
-	fmt.Fprintf(&text, "event: %s\ndata: ", kind)
-	to := json.NewEncoder(&text) // one line
-	to.SetEscapeHTML(false)
-	if err := to.Encode(data); err != nil {
-		return err
-	}
-	text.WriteByte('\n')
-	_, err := w.Write(text.Bytes())
-	return err
+	return p.server.events(w, r, eventSource{since: since, match: q.Matches, show: func(e *state.Event) (sentEvent, error) {
+		one, err := p.changes.plain(e, p.server.config.State)
+		return sentEvent{kind: e.Kind, data: one}, err
+	}})
 }

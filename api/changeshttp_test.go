@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -159,7 +160,7 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		{`{"data":1,"tags":"a"}`, "tags: a list of strings is allowed", nil},
 		{`{"data":1,"tags":[""]}`, "tags: each has 1 to 128 bytes", nil},
 		{`{"data":1`, "data: it is not JSON", nil},
-		{``, "data: it is not JSON", nil},
+		{``, "data: missing: give any JSON", nil},
 		{"\"\xff\"", "data: it is not JSON", nil},
 		{`1e999`, "data: not every reader can be shown it", nil},
 		{strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "data: at most 100 lists and objects", nil},
@@ -355,7 +356,7 @@ func TestHistoryThatIsGoneIs410(t *testing.T) {
 
 // bubble gives a server without agents, for a test in virtual time, and follows
 // its events.
-func bubble(t *testing.T, ring *watch.Ring) *bufio.Reader {
+func bubble(t *testing.T, ring *watch.Ring, match ...func(*state.Event) bool) *bufio.Reader {
 	s := &Server{calls: newCalls(), config: Config{Ring: ring, Clock: clock.WallClock}}
 	in, out := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -363,11 +364,15 @@ func bubble(t *testing.T, ring *watch.Ring) *bufio.Reader {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var matches func(*state.Event) bool
+	if len(match) > 0 {
+		matches = match[0]
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer out.Close()
-		if err := s.events(pipeWriter{out}, r, 0, nil, func(e *state.Event) (string, any, error) { return e.Kind, e.Key, nil }); err != nil {
+		if err := s.events(pipeWriter{out}, r, eventSource{match: matches, show: func(e *state.Event) (sentEvent, error) { return sentEvent{kind: e.Kind, data: e.Key}, nil }}); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -397,6 +402,35 @@ func TestAStreamOfEventsThatIsIdleBeats(t *testing.T) {
 		ring.Publish([]state.Event{{Revision: 7, Kind: "user", Key: "k", Size: 1}}, 7)
 		if line, _ := in.ReadString('\n'); line != "id: 7\n" {
 			t.Errorf("%q", line)
+		}
+	})
+}
+
+func TestAStreamThatMatchesNothingSaysHowFarItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := watch.New(watch.Config{})
+		defer ring.Close()
+		in := bubble(t, ring, func(e *state.Event) bool { return e.Kind == "b" })
+		ring.Publish([]state.Event{{Revision: 7, Kind: "a", Size: 1}}, 7)
+		for _, want := range []string{": nothing\n", "id: 7\n", "\n", ": nothing\n", "\n"} {
+			if line, err := in.ReadString('\n'); err != nil || line != want {
+				t.Errorf("%q, %v, want %q", line, err, want)
+			}
+		}
+	})
+}
+
+func TestTheLastEventOfARevisionHasItsId(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := watch.New(watch.Config{})
+		in := bubble(t, ring)
+		synctest.Wait()
+		ring.Publish([]state.Event{{Revision: 1, Kind: "a", Size: 1}, {Revision: 1, Kind: "b", Size: 1}, {Revision: 2, Kind: "c", Size: 1}}, 2)
+		synctest.Wait()
+		ring.Close()
+		text, err := io.ReadAll(in)
+		if got := regexp.MustCompile(`(id|event): (\w+)`).FindAllString(string(text), 5); err != nil || strings.Join(got, " ") != "event: a id: 1 event: b id: 2 event: c" {
+			t.Errorf("%q, %v", got, err)
 		}
 	})
 }

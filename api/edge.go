@@ -69,6 +69,12 @@ func (a *timedAnswer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
+// WriteString is io.StringWriter.
+func (a *timedAnswer) WriteString(s string) (int, error) {
+	_ = a.controller.SetWriteDeadline(time.Now().Add(a.wait))
+	return io.WriteString(a.ResponseWriter, s)
+}
+
 // Unwrap is for http.ResponseController.
 func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/interrex/interrex"
 )
 
 const isJSON = "Content-Type: application/json"
@@ -26,6 +29,9 @@ func TestChangesAreAppendedAndReadThroughEveryAgent(t *testing.T) {
 	if !regexp.MustCompile(`^\{"_id":` + id + `,"_ts":\d{19},"tags":\[\],"data":\[1,"x"\]\}\n$`).MatchString(one.body) {
 		t.Errorf("%s", one.body)
 	}
+	reached, err := strconv.ParseUint(id, 10, 64)
+	nodes[0].must(err)
+	nodes[0].must(nodes[0].state.WaitRevision(t.Context(), interrex.Revision(reached)))
 	all := nodes[0].kv("GET", "/changes", "")
 	shape := regexp.MustCompile(`^\{"changes":\[\{"_id":\d+,"_ts":\d{19},"tags":\["a","b"\],"data":\{"n":12345678901234567890\}\},\{.*\}\],"atStart":true,"atEnd":true,"first":\d+,"last":\d+\}\n$`)
 	if !shape.MatchString(all.body) || strings.Contains(all.body, "lease") {
@@ -66,6 +72,8 @@ func TestWhatIsWrongWithARequestForChangesIsSaid(t *testing.T) {
 		{"POST", "/changes", `{"data":1,"tags":["\ud800"]}`, isJSON, 400, "not every reader can be shown it"},
 		{"POST", "/changes", "{\"data\":1,\"tags\":[\"\xff\"]}", isJSON, 400, "invalid: "},
 		{"POST", "/changes", `{"data":` + strings.Repeat("[", 101) + strings.Repeat("]", 101) + `}`, isJSON, 400, "at most 100 lists and objects"},
+		{"GET", "/changes/" + strings.Repeat("x", 10_000), "", "", 400, strings.Repeat("x", 80) + `\": its id`},
+		{"GET", "/changes?tag=" + strings.Repeat("x", 10_000), "", "", 400, strings.Repeat("x", 80) + `\" has 10000`},
 		{"GET", "/changes/x", "", "", 400, "its id is a number"},
 		{"GET", "/changes/99", "", "", 404, "not found: there is no change 99"},
 		{"DELETE", "/changes", "", "", 405, "takes GET, POST"},
@@ -205,9 +213,15 @@ func TestWhatWaitsForChangesEndsWithTheServer(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() { nd.expect(nd.kv("GET", "/changes?since=1&block=5m", ""), 200, `"changes":[]`) })
 	all.Go(func() { nd.expect(nd.kv("GET", "/kv/none?since=1&block=5m", ""), 503, "draining") })
-	all.Go(func() { nd.sse(t.Context(), "/changes", "", 100) })
+	for _, path := range []string{"/changes", "/kv/none", "/kv?prefix=none"} {
+		all.Go(func() {
+			if _, kinds := nd.sse(t.Context(), path, "", 100); len(kinds) == 0 || kinds[len(kinds)-1] != "draining" {
+				t.Errorf("%s: %v, want draining at the end", path, kinds)
+			}
+		})
+	}
 	all.Go(func() { nd.expect(nd.curl("ChangeService/List", `{"since":"1","block":"300s"}`), 200, `"items":[]`) })
-	for deadline := time.Now().Add(time.Minute); nd.changes.Waiting() < 3 || nd.ring.Stats().Watchers < 1; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); nd.changes.Waiting() < 3 || nd.ring.Stats().Watchers < 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("they do not wait")
 		}

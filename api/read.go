@@ -42,10 +42,10 @@ func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 	return s.readHere(ctx, r)
 }
 
-// waits reports whether an eventual read may have to wait: for a revision, or for
-// what it asks for.
+// waits reports whether an eventual read may have to wait: for a revision, for
+// what it asks for, or for what its method does.
 func (s *Server) waits(r *request) bool {
-	return r.method.await != nil || s.config.State.Revision() < r.read.min
+	return r.method.await != nil || r.method.act != nil || s.config.State.Revision() < r.read.min
 }
 
 // readHere answers an eventual read from this agent's state, or does what a method

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,6 +192,40 @@ func TestAPageTokenIsOfItsListAlone(t *testing.T) {
 		if r := nd.curl("ResourceService/List", `{`+serverType+`,`+rest+`,"page_token":"`+token+`"}`); !strings.Contains(r.body, want) || (r.kind() == "invalid") != (want == "page_token") {
 			t.Errorf("%s: %s", rest, r.body)
 		}
+	}
+}
+
+func TestASnapshotOfResourcesIsInItsOrderPartByPart(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	want := []string{"a/x", "a/x-y", "a/x/y", "a-b/w", "b/z"} // by namespace, then by name
+	for _, one := range want {
+		namespace, name, _ := strings.Cut(one, "/")
+		nd.curl("ResourceService/Write", fmt.Sprintf(`{"resource":{"id":{%s,"tenancy":{"namespace":%q},"name":%q}}}`, serverType, namespace, name))
+	}
+	r := Resources{Table: nd.things}
+	feed, err := r.watch(&interrexv1.ResourceServiceWatchRequest{
+		Type:    wire.ResourceType(interrex.ResourceType{Group: "demo", Kind: "Server"}),
+		Tenancy: wire.Tenancy(interrex.Tenancy{Partition: interrex.Wildcard, Namespace: interrex.Wildcard}),
+	}, nd.state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	last, more := "", true
+	for more && len(got) <= len(want) {
+		rows := feed.Snapshot.Rows(last, 2)
+		for key, e := range rows.All {
+			id := e.GetResource().GetId()
+			got = append(got, id.GetTenancy().GetNamespace()+"/"+id.GetName())
+			if last != "" && feed.Snapshot.Compare(last, key) >= 0 {
+				t.Errorf("%s stands behind %s", key, last)
+			}
+			last = key
+		}
+		more = rows.More
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -24,13 +24,16 @@ func (r Resources) watch(m *interrexv1.ResourceServiceWatchRequest, s *state.Sta
 		},
 		Snapshot: &Snapshot[*interrexv1.ResourceEvent]{
 			Rows:    func(after string, most int) Rows[*interrexv1.ResourceEvent] { return r.rows(what, s, after, most) },
-			Compare: func(a, b string) int { return strings.Compare(resource.Key(a), resource.Key(b)) },
+			Compare: compareResources,
 			End: func(at interrex.Revision) *interrexv1.ResourceEvent {
 				return wire.ResourceEvent(interrex.ResourceEvent{Operation: interrex.EndOfSnapshot, Revision: at})
 			},
 		},
 	}, nil
 }
+
+// compareResources orders the keys of resources' events as lists do.
+func compareResources(a, b string) int { return strings.Compare(resource.Key(a), resource.Key(b)) }
 
 // rows reads resources under the table's lock, and makes their events without it.
 func (r Resources) rows(what interrex.ResourceSelection, s *state.State, after string, most int) (out Rows[*interrexv1.ResourceEvent]) {

@@ -2,12 +2,16 @@ package api
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/interrex/interrex/change"
 )
 
 // raw sends bytes to the public API over a connection of their own.
@@ -51,4 +55,45 @@ func TestWhoReadsNoAnswerIsCutOff(t *testing.T) {
 		_, err := io.WriteString(c, "x")
 		return err != nil
 	})
+}
+
+// The time to accept what was written does not end a stream that is idle.
+func TestAnIdleStreamOfEventsGoesOn(t *testing.T) {
+	const wait = 50 * time.Millisecond
+	nd := cluster(t, 1, func(c *Config) { c.SendWait = wait })[0]
+	for name, transport := range map[string]http.RoundTripper{"HTTP/1.1": http.DefaultTransport, "HTTP/2": nd.http.Transport} {
+		since := nd.claimed("jobs/"+name, "ann")
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("%s/changes?since=%d", nd.url, since), nil)
+		nd.must(err)
+		r.Header.Set("Accept", "text/event-stream")
+		answer, err := transport.RoundTrip(r)
+		nd.must(err)
+		lines := bufio.NewReader(answer.Body)
+		for n := range 3 {
+			nd.kv("POST", "/changes", "1", isJSON)
+			for line := ""; !strings.HasPrefix(line, "data: "); {
+				if line, err = lines.ReadString('\n'); err != nil {
+					t.Fatalf("%s, event %d: %v", name, n, err)
+				}
+			}
+			time.Sleep(4 * wait) // it is idle
+		}
+		_ = answer.Body.Close()
+	}
+}
+
+func TestAnAnswerOfChangesCopiesNoData(t *testing.T) {
+	c := plainChange{ID: 1, Tags: []string{}, data: `"` + strings.Repeat("x", 1<<20) + `"`}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100 {
+		out := bufio.NewWriter(io.Discard)
+		if err := writePage(out, []plainChange{c}, change.Page{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if n := (after.TotalAlloc - before.TotalAlloc) / 100; n > 256<<10 {
+		t.Errorf("%d bytes for each", n)
+	}
 }

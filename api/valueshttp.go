@@ -1,9 +1,7 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -11,21 +9,16 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
-
-// maxValue is how many bytes a value has at most: those of a resource's data,
-// less what makes an interrex.v1.Value of them.
-const maxValue = interrex.MaxData - 4
 
 // HeaderVersion is the version of a value in plain HTTP.
 const HeaderVersion = "Interrex-Version"
@@ -60,6 +53,9 @@ func (p plainValues) one(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
+		if follows(r) {
+			return p.followOne(w, r, id)
+		}
 		return p.get(w, r, id)
 	case http.MethodPut:
 		return p.put(w, r, id)
@@ -72,6 +68,9 @@ func (p plainValues) one(w http.ResponseWriter, r *http.Request) error {
 func (p plainValues) all(w http.ResponseWriter, r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
+		if follows(r) {
+			return p.followAll(w, r)
+		}
 		return p.list(w, r)
 	case http.MethodDelete:
 		return p.clear(w, r)
@@ -89,17 +88,7 @@ func notAllowed(w http.ResponseWriter, allowed string) error {
 
 // idOf reads the key of a path.
 func idOf(r *http.Request) (interrex.ResourceID, error) {
-	return keyed(r.URL.Query().Get("namespace"), strings.TrimPrefix(r.URL.Path, "/kv/"))
-}
-
-// keyed is the resource of a key. What is wrong with the key is said of the key.
-func keyed(namespace, key string) (interrex.ResourceID, error) {
-	id := wire.ValueID(namespace, key)
-	err := id.Validate()
-	if err != nil && id.Tenancy.Validate() == nil {
-		err = interrex.Errorf(interrex.KindInvalid, "key: %s", strings.TrimPrefix(wire.FromDetail(wire.Detail(err)).Message, "name: "))
-	}
-	return id, err
+	return wire.KeyID(r.URL.Query().Get("namespace"), strings.TrimPrefix(r.URL.Path, "/kv/"))
 }
 
 // plainValue is a value as JSON.
@@ -214,10 +203,8 @@ func showValue(w http.ResponseWriter, m *interrexv1.ResourceServiceReadResponse,
 // exists. false: it was not.
 func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interrex.Revision, block time.Duration) (changed bool, err error) {
 	s := p.server
-	if s.ahead(since) {
-		if err := s.refuseFuture(since, s.catchUp(r.Context(), callerOf(r.Context()), since)); err != nil {
-			return false, err
-		}
+	if err := s.notAhead(r.Context(), callerOf(r.Context()), since); err != nil {
+		return false, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), block)
 	defer cancel()
@@ -244,7 +231,7 @@ func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interr
 			return false, r.Context().Err()
 		}
 		for _, e := range page.Items {
-			if e.Key == q.Prefix && (since > 0 || e.Kind == interrex.ResourceWritten) {
+			if e.Key == q.Prefix { // without a row, the first is a write
 				return true, nil
 			}
 			q.Since = e.Revision
@@ -316,7 +303,7 @@ func (p plainValues) put(w http.ResponseWriter, r *http.Request, id interrex.Res
 	if err != nil {
 		return err
 	}
-	m, err := valueToWrite(id, body, version, none != "")
+	m, err := wire.WriteValue(id, body, version, none != "")
 	if err != nil {
 		return err
 	}
@@ -338,18 +325,6 @@ func answered(w http.ResponseWriter, revision uint64, answer map[string]any) {
 	w.Header().Set(HeaderRevision, strconv.FormatUint(revision, 10))
 	answer["revision"] = revision
 	plainAnswer(w, http.StatusOK, answer)
-}
-
-// valueToWrite is the request to write a value: whatever is stored, only the
-// version, or only if there is none.
-func valueToWrite(id interrex.ResourceID, value []byte, version string, create bool) (*interrexv1.ResourceServiceWriteRequest, error) {
-	if len(value) > maxValue {
-		return nil, interrex.Errorf(interrex.KindTooLarge, "value: at most %d bytes are allowed, not %d", maxValue, len(value))
-	}
-	data, err := wire.Value(value)
-	return &interrexv1.ResourceServiceWriteRequest{
-		Resource: wire.Resource(interrex.Resource{ID: id, Version: version, Data: data}), Overwrite: version == "" && !create,
-	}, err
 }
 
 func (p plainValues) remove(w http.ResponseWriter, r *http.Request, id interrex.ResourceID) error {
@@ -396,71 +371,6 @@ func (p plainValues) clear(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// plainOperation is an operation of POST /kv.
-type plainOperation struct {
-	Put *struct {
-		Key     string  `json:"key"`
-		Value   *string `json:"value"`
-		Binary  []byte  `json:"value_base64"`
-		Version string  `json:"version"`
-	} `json:"put"`
-	Delete *plainTarget `json:"delete"`
-	Check  *plainTarget `json:"check"`
-}
-
-type plainTarget struct {
-	Key     string `json:"key"`
-	Version string `json:"version"`
-}
-
-// request makes the request of an operation.
-func (o plainOperation) request(namespace string) (proto.Message, error) {
-	switch {
-	case o.Put != nil && o.Delete == nil && o.Check == nil:
-		id, err := keyed(namespace, o.Put.Key)
-		if err != nil {
-			return nil, err
-		}
-		value := o.Put.Binary
-		if (o.Put.Value != nil) == (value != nil) {
-			return nil, interrex.Errorf(interrex.KindInvalid, "put: give one of value and value_base64")
-		}
-		if o.Put.Value != nil {
-			value = []byte(*o.Put.Value)
-		}
-		if o.Put.Version == resource.Absent {
-			return valueToWrite(id, value, "", true)
-		}
-		return valueToWrite(id, value, o.Put.Version, false)
-	case o.Put == nil && o.Delete != nil && o.Check == nil:
-		id, err := keyed(namespace, o.Delete.Key)
-		return &interrexv1.ResourceServiceDeleteRequest{Id: wire.ResourceID(id), Version: o.Delete.Version}, err
-	case o.Put == nil && o.Delete == nil && o.Check != nil:
-		id, err := keyed(namespace, o.Check.Key)
-		return &interrexv1.ResourceServiceCheckRequest{Id: wire.ResourceID(id), Version: o.Check.Version}, err
-	}
-	return nil, interrex.Errorf(interrex.KindInvalid, "it is none of put, delete and check, or several")
-}
-
-// operationsOf reads the body of a POST /kv. encoding/json alone would change what
-// is not UTF-8, and take the last of two names.
-func operationsOf(body []byte) ([]plainOperation, error) {
-	var in struct {
-		Operations []plainOperation `json:"operations"`
-	}
-	err := protojson.Unmarshal(body, &structpb.Struct{})
-	if err == nil {
-		from := json.NewDecoder(bytes.NewReader(body))
-		from.DisallowUnknownFields()
-		err = from.Decode(&in)
-	}
-	if err != nil {
-		why := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
-		return nil, interrex.Errorf(interrex.KindInvalid, `body: it is not one {"operations": [...]} of put, delete and check: %s`, shortened(why, maxShownReason))
-	}
-	return in.Operations, nil
-}
-
 func (p plainValues) group(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	if err := onlyQuery(q, "namespace"); err != nil {
@@ -470,19 +380,15 @@ func (p plainValues) group(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	operations, err := operationsOf(body)
+	operations, err := wire.ValueOperations(q.Get("namespace"), body)
 	if err != nil {
 		return err
 	}
 	m := &interrexv1.GroupRequest{}
-	for i, o := range operations {
-		one, err := o.request(q.Get("namespace"))
-		var packed *anypb.Any
-		if err == nil {
-			packed, err = anypb.New(one)
-		}
+	for i, one := range operations {
+		packed, err := anypb.New(one)
 		if err != nil {
-			return interrex.Errorf(orElse(interrex.KindOf(err), interrex.KindInvalid), "operation %d: %s", i+1, wire.FromDetail(wire.Detail(err)).Message)
+			return state.InGroup(i, err)
 		}
 		m.Operations = append(m.Operations, packed)
 	}

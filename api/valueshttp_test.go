@@ -131,6 +131,8 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 		{"POST", "/kv", strings.Repeat("[", 100_000), 400, "body: it is not one"},
 		{"GET", "/kv?page_token=garbage", "", 400, "page_token"},
 		{"POST", "/kv", `{"sets":[]}`, 400, "unknown field"},
+		{"POST", "/kv", `{"operations":[]} {}`, 400, "body: it is not one"},
+		{"POST", "/kv", ``, 400, "body: it is not one"},
 		{"POST", "/kv", `{"operations":[]}`, 400, "1 to 64"},
 	} {
 		nd.expect(nd.kv(c.method, c.path, c.body), c.status, c.want)

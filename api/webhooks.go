@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -56,8 +57,12 @@ func setWebhook(m *interrexv1.WebhookServiceSetRequest) (state.Command, error) {
 		c.Headers = append(c.Headers, webhook.Header{Name: http.CanonicalHeaderKey(name), Value: webhook.Secret(value)})
 	}
 	slices.SortFunc(c.Headers, func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) })
-	if u, err := url.Parse(c.URL); err != nil || u.Hostname() == "" {
+	if u, err := url.Parse(c.URL); c.URL == "" {
+		// Validate says that it is missing.
+	} else if err != nil || u.Hostname() == "" {
 		in.Fail(interrex.Errorf(interrex.KindInvalid, "url: it cannot be parsed: http://HOST/PATH or https://HOST/PATH is needed"))
+	} else if port, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || port == 0) {
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "url: the port is 1 to 65535, not %.80s", u.Port()))
 	}
 	return c, in.Err
 }

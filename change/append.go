@@ -92,7 +92,7 @@ func ValidateTags(tags []string) error {
 // ValidateTag demands 1 to interrex.MaxTag bytes of UTF-8.
 func ValidateTag(tag string) error {
 	if len(tag) == 0 || len(tag) > interrex.MaxTag || !utf8.ValidString(tag) {
-		return interrex.Errorf(interrex.KindInvalid, "tags: each has 1 to %d bytes of UTF-8: %q has %d", interrex.MaxTag, tag, len(tag))
+		return interrex.Errorf(interrex.KindInvalid, "tags: each has 1 to %d bytes of UTF-8: %.80q has %d", interrex.MaxTag, tag, len(tag))
 	}
 	return nil
 }

@@ -114,7 +114,8 @@ func TestEverythingThatWasCommittedIsInOrder(t *testing.T) {
 	if e, ok := w.feed.Get(b); !ok || e.Value.(*change.User).Data != `{"n":1}` || e.Kind != interrex.UserChange {
 		t.Errorf("%+v, %v", e, ok)
 	}
-	for _, none := range []interrex.Revision{0, c + 1} {
+	w.feed.Record(0, c+3, []state.Event{{Revision: c + 3}}) // those between had no event
+	for _, none := range []interrex.Revision{0, c + 1, c + 2, c + 4} {
 		if e, ok := w.feed.Get(none); ok {
 			t.Errorf("%d is %+v", none, e)
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -26,6 +28,13 @@ func TestACallWithoutACallerIsRefused(t *testing.T) {
 		if err := call(); interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), "Caller is nil") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestAGroupWithoutOneOfItsOperationsIsRefused(t *testing.T) {
+	_, err := client.Group(t.Context(), silent{}, []proto.Message{new(interrexv1.ClaimRequest), nil}, client.Options{})
+	if interrex.KindOf(err) != interrex.KindInvalid || !strings.Contains(err.Error(), "operation 2: it is nil") {
+		t.Error(err)
 	}
 }
 

@@ -31,6 +31,9 @@ type GroupAnswer struct {
 func Group(ctx context.Context, by Caller, operations []proto.Message, o Options) (GroupAnswer, error) {
 	in := &interrexv1.GroupRequest{}
 	for i, m := range operations {
+		if m == nil {
+			return GroupAnswer{}, interrex.Errorf(interrex.KindInvalid, "operation %d: it is nil", i+1)
+		}
 		packed, err := anypb.New(m)
 		if err != nil {
 			return GroupAnswer{}, interrex.Errorf(interrex.KindInvalid, "operation %d: %v", i+1, err)

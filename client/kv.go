@@ -27,7 +27,7 @@ type Value struct {
 }
 
 // Absent, as a version, says that there must be no such key.
-const Absent = "0"
+const Absent = wire.AbsentValue
 
 // Get returns the value of a key; KindNotFound: there is none.
 func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value, error) {

@@ -3,8 +3,11 @@ package featuretests
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,6 +55,18 @@ func appendChanges(t *testing.T, a *agent.Agent, name string, n int) (last inter
 	return last
 }
 
+// fillSegment makes the agents begin another file of the log: what a snapshot
+// stands for is readable as long as the file takes entries.
+func fillSegment(t *testing.T, a *agent.Agent) {
+	t.Helper()
+	large := fmt.Appendf(nil, "%q", strings.Repeat("x", 500_000))
+	for range 40 { // of 16 MiB
+		if _, err := a.Changes().Append(t.Context(), interrex.AppendRequest{Data: large}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // followChanges reads a watch until a revision.
 func followChanges(ctx context.Context, t *testing.T, w interrex.ChangeWatch, last interrex.Revision) (all []string) {
 	t.Helper()
@@ -74,7 +89,7 @@ func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Configure: func(_ int, a *agent.Config) {
 		a.Raft.SnapshotThreshold, a.Raft.SnapshotInterval, a.Raft.NonSyncedWritesToRaftLog = 1000, time.Second, true
 	}})
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
 	defer cancel()
 	leader := c.Leader()
 	behind, other := (leader+1)%3, (leader+2)%3
@@ -87,6 +102,7 @@ func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	seen := followChanges(ctx, t, w, before)
 	end := c.Agent(behind).Status().Log.LastIndex
 	c.Isolate(behind)
+	fillSegment(t, c.Agent(leader))
 	appendChanges(t, c.Agent(leader), "meanwhile", 6000) // more entries than stay behind a snapshot
 	eventually(t, "what comes next for the agent is in a snapshot alone", func() error {
 		if first := c.Agent(leader).Status().Log.FirstIndex; first <= end+1 {
@@ -98,6 +114,12 @@ func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	if err := c.Agent(behind).Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "a snapshot, which its log goes on from, has caught it up", func() error {
+		if first := c.Agent(behind).Status().Log.FirstIndex; first != 0 && first <= end+1 {
+			return fmt.Errorf("its log begins at %d", first)
+		}
+		return nil
+	})
 	last := appendChanges(t, c.Agent(other), "after", 3)
 	seen = append(seen, followChanges(ctx, t, w, last)...)
 	want := feed(t, c.Agent(leader), last)
@@ -174,4 +196,51 @@ func TestALongPollOutlivesTheLeader(t *testing.T) {
 	if got := <-polled; got.err != nil || len(got.page.Items) != 1 || got.page.Items[0].Tags[0] != "mine" {
 		t.Errorf("%+v", got)
 	}
+}
+
+// An agent that reads its log again after a restart has not got to what a poll has
+// seen: it never says that nothing has come since.
+func TestAnAgentThatReadsItsLogAgainHidesNoChange(t *testing.T) {
+	f := newFleet(t, 3, nil)
+	leader := f.leader()
+	killed := f.others(leader)[0]
+	changes := f.client(leader).Changes()
+	var appending sync.WaitGroup
+	for range 32 {
+		appending.Go(func() {
+			for range 100 {
+				if _, err := changes.Append(t.Context(), interrex.AppendRequest{Data: []byte("1")}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	appending.Wait()
+	seen, err := changes.Append(t.Context(), interrex.AppendRequest{Data: []byte("2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := changes.Append(t.Context(), interrex.AppendRequest{Data: []byte("3")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.kill(killed)
+	f.start(killed)
+	url := fmt.Sprintf("http://%s/changes?since=%d", f.members[killed].config.API.Listen, seen.Revision)
+	eventually(t, "the agent shows what came last", func() error {
+		answer, err := http.Get(url)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err == nil && answer.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s", text)
+		}
+		if err == nil && !strings.Contains(string(text), fmt.Sprintf(`"_id":%d,`, last.Revision)) {
+			t.Errorf("it says %s", text)
+		}
+		return err
+	})
 }

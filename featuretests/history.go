@@ -15,6 +15,7 @@ type History struct {
 	mu         sync.Mutex
 	began      time.Time
 	operations []porcupine.Operation
+	unknown    int // of them
 	dropped    int
 }
 
@@ -23,17 +24,21 @@ type History struct {
 // still be granted.
 const slow = 250 * time.Millisecond
 
-// call notes the beginning of a call; the function that it gives notes its end.
-func (h *History) call(client int, in request) func(answer) {
+// now is how long ago the history began.
+func (h *History) now() time.Duration {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.began.IsZero() {
 		h.began = time.Now()
 	}
-	began := h.began
-	h.mu.Unlock()
-	in.sent = time.Since(began)
+	return time.Since(h.began)
+}
+
+// call notes the beginning of a call; the function that it gives notes its end.
+func (h *History) call(client int, in request) func(answer) {
+	in.sent = h.now()
 	return func(out answer) {
-		in.answered = time.Since(began)
+		in.answered = h.now()
 		if out.told == refused && in.verb == claim && in.answered-in.sent > slow {
 			out.told = unknown
 		}
@@ -41,21 +46,28 @@ func (h *History) call(client int, in request) func(answer) {
 	}
 }
 
-// add keeps an operation, unless it says nothing. What has an unknown outcome
-// may happen at any time from its call on, for ever.
+// add keeps a call about a lease, unless it says nothing.
 func (h *History) add(client int, in request, out answer) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	// An extend of unknown outcome makes a lease end later or not at all,
 	// which is what the model allows for every lease.
-	if out.told == nothing || out.told == unknown && in.verb != claim && in.verb != revoke {
+	told := out.told
+	if told == unknown && in.verb != claim && in.verb != revoke {
+		told = nothing
+	}
+	h.keep(told, porcupine.Operation{ClientId: client, Input: in, Output: out, Call: int64(in.sent), Return: int64(in.answered)})
+}
+
+// keep keeps an operation, unless nothing was done. What has an unknown outcome
+// may happen at any time from its call on, for ever.
+func (h *History) keep(told outcome, o porcupine.Operation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch told {
+	case nothing:
 		h.dropped++
 		return
-	}
-	o := porcupine.Operation{
-		ClientId: client, Input: in, Output: out, Call: int64(in.sent), Return: int64(in.answered),
-	}
-	if out.told == unknown {
+	case unknown:
+		h.unknown++
 		o.Return = int64(forever)
 	}
 	h.operations = append(h.operations, o)
@@ -69,7 +81,7 @@ func told(err error) outcome {
 	switch kind := interrex.KindOf(err); {
 	case err == nil:
 		return granted
-	case kind == interrex.KindHeld || kind == interrex.KindNotHeld || kind == interrex.KindNotFound:
+	case kind == interrex.KindHeld || kind == interrex.KindNotHeld || kind == interrex.KindNotFound || kind == interrex.KindCASFailure:
 		return refused
 	case kind.Retryable():
 		return nothing
@@ -82,28 +94,20 @@ func told(err error) outcome {
 func (h *History) Count() (answered, without int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, o := range h.operations {
-		if o.Output.(answer).told == unknown {
-			without++
-		} else {
-			answered++
-		}
-	}
-	return answered, without + h.dropped
+	return len(h.operations) - h.unknown, h.unknown + h.dropped
 }
 
-// Check reports whether the leases kept their rules in what callers saw.
-func (h *History) Check(patience time.Duration) porcupine.CheckResult {
+// Check reports whether what callers saw is what a model allows.
+func (h *History) Check(m porcupine.Model, patience time.Duration) porcupine.CheckResult {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return porcupine.CheckOperationsTimeout(leaseModel(), h.operations, patience)
+	return porcupine.CheckOperationsTimeout(m, h.operations, patience)
 }
 
 // Write draws the history to a file, for people, with where it went wrong.
-func (h *History) Write(path string, patience time.Duration) error {
+func (h *History) Write(m porcupine.Model, path string, patience time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	model := leaseModel()
-	_, info := porcupine.CheckOperationsVerbose(model, h.operations, patience)
-	return porcupine.VisualizePath(model, info, path)
+	_, info := porcupine.CheckOperationsVerbose(m, h.operations, patience)
+	return porcupine.VisualizePath(m, info, path)
 }

@@ -26,7 +26,7 @@ func verdict(lines []line) porcupine.CheckResult {
 			sent: time.Duration(l.from) * time.Second, answered: time.Duration(l.to) * time.Second,
 		}, l.out)
 	}
-	return h.Check(time.Minute)
+	return h.Check(leaseModel(), time.Minute)
 }
 
 func TestHonestHistoriesPass(t *testing.T) {

@@ -94,11 +94,19 @@ func (l *load) check(t *testing.T, floor int) {
 		t.Errorf("%d operations were answered: fewer than %d prove nothing", answered, floor)
 	}
 	l.tokens.check(t)
-	if verdict := l.history.Check(time.Minute); verdict != porcupine.Ok {
-		path := scratch + ".html"
-		err := l.history.Write(path, time.Minute)
-		t.Errorf("the history breaks the rules of leases (%s): see %s (%v)", verdict, path, err)
+	l.history.judge(t, leaseModel())
+}
+
+// judge fails a test whose history a model does not allow.
+func (h *History) judge(t *testing.T, m porcupine.Model) {
+	t.Helper()
+	verdict := h.Check(m, time.Minute)
+	if verdict == porcupine.Ok {
+		return
 	}
+	path := scratch + ".html"
+	err := h.Write(m, path, time.Minute)
+	t.Errorf("the history breaks its rules (%s): see %s (%v)", verdict, path, err)
 }
 
 // tokens keeps the tokens of all grants: none is given twice. That those of one

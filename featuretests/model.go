@@ -62,8 +62,10 @@ type leaseState struct {
 // outcome, and time, may both change the state or not: the model follows both.
 func leaseModel() porcupine.Model {
 	return (&porcupine.NondeterministicModel{
-		Partition: partition,
-		Init:      func() []any { return []any{leaseState{}} },
+		Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+			return partition(history, func(in any) interrex.Key { return in.(request).key })
+		},
+		Init: func() []any { return []any{leaseState{}} },
 		Step: func(state, input, output any) []any {
 			var next []any
 			for _, s := range state.(leaseState).aged(input.(request)) {
@@ -80,14 +82,14 @@ func leaseModel() porcupine.Model {
 	}).ToModel()
 }
 
-func partition(history []porcupine.Operation) [][]porcupine.Operation {
-	byKey := map[interrex.Key][]porcupine.Operation{}
+// partition parts a history by what its operations are about.
+func partition[K comparable](history []porcupine.Operation, about func(in any) K) (parts [][]porcupine.Operation) {
+	by := map[K][]porcupine.Operation{}
 	for _, o := range history {
-		key := o.Input.(request).key
-		byKey[key] = append(byKey[key], o)
+		k := about(o.Input)
+		by[k] = append(by[k], o)
 	}
-	var parts [][]porcupine.Operation
-	for _, part := range byKey {
+	for _, part := range by {
 		parts = append(parts, part)
 	}
 	return parts

@@ -42,6 +42,9 @@ type answer struct {
 
 // answerOf makes the answer of what a machine gave.
 func answerOf(r interrex.Revision, result []byte, err error) *answer {
+	if e, is := err.(*interrex.Error); is && e == nil {
+		err = nil // a function that returns *interrex.Error has found nothing wrong
+	}
 	switch {
 	case err != nil:
 		kind, text := refusal(err)

@@ -45,6 +45,7 @@ func (t *Table) machineSnapshot() (b []byte, err error) {
 			err = fmt.Errorf("the state machine's snapshot panicked: %v", p)
 		}
 	}()
+	defer t.enter()()
 	b, err = t.config.Machine.Snapshot()
 	switch {
 	case err != nil:

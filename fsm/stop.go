@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/interrex/interrex"
 )
@@ -15,6 +16,23 @@ func (t *Table) Stopped() *Stop { return t.stopped.Load() }
 // SnapshotFailed says why the newest snapshot could not be made, and since when
 // none can; nil: it could, or none was made yet.
 func (t *Table) SnapshotFailed() *Stop { return t.failed.Load() }
+
+// Busy says for how long the machine has not returned from the call that it is
+// in; 0: it is in none. It never waits, as everything else on this agent does
+// that needs a table.
+func (t *Table) Busy() time.Duration {
+	if since := t.called.Load(); since != nil {
+		return max(1, t.config.Clock.Now().Sub(*since))
+	}
+	return 0
+}
+
+// enter notes that the machine is called, until leave.
+func (t *Table) enter() (leave func()) {
+	now := t.config.Clock.Now()
+	t.called.Store(&now)
+	return func() { t.called.Store(nil) }
+}
 
 // stop stops the machine on this agent. The first reason stays.
 func (t *Table) stop(reason string) {
@@ -32,6 +50,7 @@ func (t *Table) guarded(what string, call func()) (ok bool) {
 			t.stop(fmt.Sprintf("it panicked %s: %.1000s", what, fmt.Sprint(p)))
 		}
 	}()
+	defer t.enter()()
 	call()
 	return true
 }

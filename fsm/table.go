@@ -25,7 +25,8 @@ const maxMarks = 4096
 type Table struct {
 	config  Config
 	stopped atomic.Pointer[Stop]
-	failed  atomic.Pointer[Stop] // the snapshot that failed, until one succeeds
+	failed  atomic.Pointer[Stop]      // the snapshot that failed, until one succeeds
+	called  atomic.Pointer[time.Time] // since when the machine is in a call; nil: it is in none
 
 	mu sync.Mutex
 	content

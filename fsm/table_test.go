@@ -37,11 +37,15 @@ func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
 		panic("told to")
 	case text == "large":
 		return make([]byte, fsm.MaxResult+1), nil
+	case text == "big":
+		return make([]byte, 64<<10), nil
 	case text == "gone":
 		return nil, interrex.Errorf(interrex.KindNotFound, "it is gone")
 	case text == "torn":
 		return nil, errors.New(strings.Repeat("\xff.", fsm.MaxError))
 	case text == "empty-handed":
+		return nil, (*mute)(nil)
+	case text == "nothing":
 		return nil, (*interrex.Error)(nil) // an easy slip
 	case text == "unsure":
 		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "who knows")
@@ -56,6 +60,11 @@ func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
 	n.last = fmt.Appendf(n.last[:0], "%d %s%s", len(n.Notes), text, n.odd)
 	return n.last, nil
 }
+
+// mute is an error that cannot say what it is when it is nil.
+type mute struct{ text string }
+
+func (m *mute) Error() string { return m.text }
 
 func (n *notebook) Snapshot() ([]byte, error) {
 	if n.huge {
@@ -145,9 +154,9 @@ func answer(r state.Result) string {
 func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 	r := newReplica(t)
 	for i, c := range []struct{ text, want string }{
-		{"a", "1 a"}, {"no way", "conflict: no way"}, {"gone", "not found: it is gone"}, {"later", "conflict: overloaded: ask later"},
-		{"unsure", "conflict: outcome unknown: who knows"}, {"large", "too large: result: the state machine gave"}, {"b", "2 b"}, {"panic", "outcome unknown: the command is in the log at revision 8"},
-		{"c", "outcome unknown: the command is in the log at revision 9"},
+		{"a", "1 a"}, {"no way", "conflict: no way"}, {"gone", "not found: it is gone"}, {"later", "conflict: overloaded: ask later"}, {"nothing", ""},
+		{"unsure", "conflict: outcome unknown: who knows"}, {"large", "too large: result: the state machine gave"}, {"b", "2 b"}, {"panic", "outcome unknown: the command is in the log at revision 9"},
+		{"c", "outcome unknown: the command is in the log at revision 10"},
 	} {
 		op := state.Operation{Table: state.FSMTable, Data: []byte(c.text)}
 		res := r.Do(state.Time(i), op)[0]
@@ -161,7 +170,7 @@ func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 	if r.State.Halted() != nil {
 		t.Errorf("the state is halted: %v", r.State.Halted())
 	}
-	if stop := r.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked applying the command at revision 8: told to") {
+	if stop := r.table.Stopped(); stop == nil || !strings.Contains(stop.Reason, "panicked applying the command at revision 9: told to") {
 		t.Errorf("stopped: %+v", stop)
 	}
 }
@@ -232,9 +241,9 @@ func TestAnswersAreKeptUpToSoManyBytes(t *testing.T) {
 	r := newReplica(t)
 	first := r.op(t, "a", "first")
 	r.Do(1, first)
-	ops := make([]state.Operation, fsm.MaxAnswerBytes/fsm.MaxError/4)
+	ops := make([]state.Operation, fsm.MaxAnswerBytes/(64<<10)/4-1)
 	for i := range ops {
-		ops[i] = r.op(t, "long", "")
+		ops[i] = r.op(t, "big", "")
 	}
 	for i := range 4 {
 		if got := answer(r.Do(1, first)[0]); got != "1 a" {

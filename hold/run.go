@@ -17,6 +17,9 @@ const steady = 10 * time.Second
 // while fn runs: an fn that overstays its context lets it run out, and keeps this
 // Run from campaigning.
 func (k *Keeper) Run(ctx context.Context, key string, o interrex.HoldOptions, fn func(ctx context.Context, held interrex.Held) error) error {
+	if fn == nil {
+		return interrex.Errorf(interrex.KindInvalid, "cannot run under %s: there is no function to run", key)
+	}
 	r, err := k.request(key, o)
 	if err != nil {
 		return err

@@ -167,12 +167,16 @@ func TestRunWaitsForWhoHoldsTheLease(t *testing.T) {
 func TestRunEndsWithAnErrorThatNoRetryMends(t *testing.T) {
 	within(t, func(b *bench) {
 		b.server.set(func(s *server) { s.fault = func(call) error { return interrex.Errorf(interrex.KindDenied, "no") } })
-		err := b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, nil)
+		nothing := func(context.Context, interrex.Held) error { return nil }
+		err := b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, nothing)
 		if !errors.Is(err, interrex.ErrDenied) {
 			b.Errorf("got %v", err)
 		}
-		if err := b.keeper.Run(b.Context(), "Bad/key", interrex.HoldOptions{}, nil); !errors.Is(err, interrex.ErrInvalid) {
+		if err := b.keeper.Run(b.Context(), "Bad/key", interrex.HoldOptions{}, nothing); !errors.Is(err, interrex.ErrInvalid) {
 			b.Errorf("a bad key: %v", err)
+		}
+		if err := b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{}, nil); !errors.Is(err, interrex.ErrInvalid) {
+			b.Errorf("no function: %v", err)
 		}
 	})
 }

@@ -70,7 +70,8 @@ func (c *Caller) Ask(hooks []*webhook.Hook, q Question) (*Call, error) {
 		}
 		policies = append(policies, func() { call.answered(c.judge(h, "", b.why(now))) })
 	}
-	if err := c.take(len(asked)); err != nil {
+	taken, err := c.take(asked)
+	if err != nil {
 		for _, h := range asked {
 			c.breaker(h).abandoned()
 		}
@@ -80,36 +81,51 @@ func (c *Caller) Ask(hooks []*webhook.Hook, q Question) (*Call, error) {
 		answer()
 	}
 	q.Agent, q.Time = c.config.Agent, now.UTC()
-	for _, h := range asked {
+	for i, h := range asked {
 		go func() {
-			defer c.give()
+			defer c.give(taken[i])
 			call.answered(c.ask(h, q))
 		}()
 	}
 	return call, nil
 }
 
-// take reserves calls, all or none.
-func (c *Caller) take(n int) error {
+// take reserves a call of each hook, all or none. The breakers count them.
+func (c *Caller) take(hooks []*webhook.Hook) (taken []*breaker, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.closed:
-		return errStops()
-	case c.calls+n > MaxCalls:
-		err := interrex.Errorf(interrex.KindOverloaded, "%d calls of webhooks are in flight on agent %s, which is the most; nothing has happened, try again", c.calls, c.config.Agent)
-		err.RetryAfter = retryAfter
-		return err
+	if c.closed {
+		return nil, errStops()
 	}
-	c.calls += n
-	c.work.Add(n)
+	if c.calls+len(hooks) > MaxCalls {
+		return nil, c.full(c.calls, "webhooks")
+	}
+	for _, h := range hooks {
+		b := c.breakerLocked(h)
+		if b.calls >= MaxHookCalls {
+			return nil, c.full(b.calls, "webhook "+h.Name)
+		}
+		taken = append(taken, b)
+	}
+	for _, b := range taken {
+		b.calls++
+	}
+	c.calls += len(hooks)
+	c.work.Add(len(hooks))
 	c.config.Metrics.inFlight.Set(float64(c.calls))
-	return nil
+	return taken, nil
 }
 
-func (c *Caller) give() {
+func (c *Caller) full(calls int, of string) error {
+	err := interrex.Errorf(interrex.KindOverloaded, "%d calls of %s are in flight on agent %s, which is the most; nothing has happened, try again", calls, of, c.config.Agent)
+	err.RetryAfter = retryAfter
+	return err
+}
+
+func (c *Caller) give(taken *breaker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	taken.calls--
 	c.calls--
 	c.config.Metrics.inFlight.Set(float64(c.calls))
 	c.work.Done()

@@ -27,6 +27,7 @@ const (
 // breaker counts the failures of one hook.
 type breaker struct {
 	revision interrex.Revision // of the hook
+	calls    int               // before operations, in flight; the Caller's lock guards it
 
 	mu       sync.Mutex
 	failures int // in a row

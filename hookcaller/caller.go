@@ -23,8 +23,13 @@ import (
 	"github.com/interrex/interrex/webhook"
 )
 
-// MaxCalls is how many calls before operations an agent makes at one time.
-const MaxCalls = 64
+// MaxCalls is how many calls before operations an agent makes at one time, and
+// MaxHookCalls how many of them are of one hook, so that one that hangs leaves room
+// for the others.
+const (
+	MaxCalls     = 64
+	MaxHookCalls = 32
+)
 
 const (
 	maxAnswer = 64 << 10 // bytes of an answer that are read
@@ -126,6 +131,10 @@ func (c *Caller) Health(h *webhook.Hook) interrex.WebhookHealth {
 func (c *Caller) breaker(h *webhook.Hook) *breaker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.breakerLocked(h)
+}
+
+func (c *Caller) breakerLocked(h *webhook.Hook) *breaker {
 	b := c.breakers[h.Name]
 	if b == nil || b.revision < h.Revision {
 		b = &breaker{revision: h.Revision}

@@ -282,19 +282,32 @@ func TestTheFirstVetoIsTheAnswer(t *testing.T) {
 	}
 }
 
-func TestThe65thCallIsOverloaded(t *testing.T) {
+// One hook that hangs does not take the room of all.
+func TestTooManyCallsAreOverloaded(t *testing.T) {
 	c, _ := newCaller(t)
-	h := hook(serve(t, hung(t)))
-	for range MaxCalls {
-		if _, err := c.Ask([]*webhook.Hook{h}, Question{}); err != nil {
-			t.Fatal(err)
+	url := serve(t, hung(t))
+	h := hook(url)
+	full := func(h *webhook.Hook, calls int, want string) {
+		t.Helper()
+		_, err := c.Ask([]*webhook.Hook{h}, Question{})
+		var full *interrex.Error
+		if !errors.As(err, &full) || full.Kind != interrex.KindOverloaded || full.RetryAfter == 0 || c.Calls() != calls || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v with %d calls, want %d", err, c.Calls(), calls)
 		}
 	}
-	_, err := c.Ask([]*webhook.Hook{h}, Question{})
-	var full *interrex.Error
-	if !errors.As(err, &full) || full.Kind != interrex.KindOverloaded || full.RetryAfter == 0 || c.Calls() != MaxCalls {
-		t.Errorf("%v with %d calls", err, c.Calls())
+	fill := func(h *webhook.Hook) {
+		t.Helper()
+		for range MaxHookCalls {
+			if _, err := c.Ask([]*webhook.Hook{h}, Question{}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+	fill(h)
+	full(h, MaxHookCalls, "32 calls of webhook guard are")
+	again := hook(url, func(h *webhook.Hook) { h.Revision++ })
+	fill(again)
+	full(hook(url, func(h *webhook.Hook) { h.Name = "third" }), MaxCalls, "64 calls of webhooks are")
 	c.Close()
 	if c.Calls() != 0 {
 		t.Errorf("%d calls after Close", c.Calls())
@@ -497,9 +510,14 @@ func TestCallsAndVerdictsAreCounted(t *testing.T) {
 // the hook works again.
 func TestAnOverloadedCallerLeavesABreakerToTheNext(t *testing.T) {
 	c, _ := newCaller(t)
-	busy, h := hook(serve(t, hung(t))), hook("http://x/", func(h *webhook.Hook) { h.Name = "other" })
-	for range MaxCalls - 1 {
-		if _, err := c.Ask([]*webhook.Hook{busy}, Question{}); err != nil {
+	url := serve(t, hung(t))
+	busy, h := hook(url), hook("http://x/", func(h *webhook.Hook) { h.Name = "other" })
+	for i := range MaxCalls - 1 {
+		one := busy
+		if i < MaxHookCalls {
+			one = hook(url, func(h *webhook.Hook) { h.Name = "another" })
+		}
+		if _, err := c.Ask([]*webhook.Hook{one}, Question{}); err != nil {
 			t.Fatal(err)
 		}
 	}

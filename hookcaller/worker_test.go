@@ -326,7 +326,7 @@ func TestAHookThatIsSetAgainGoesOnWhereItWas(t *testing.T) {
 	eventually(t, "it is not told", func() bool { return len(old.told()) == 2 })
 	w.set("audit", next.url)
 	w.happen(interrex.LeaseClaimed)
-	eventually(t, "it is not told under its new address", func() bool { return len(next.told())+len(old.told()) == 3 })
+	eventually(t, "it is not told under its new address", func() bool { return len(next.told())+len(old.told()) >= 3 }) // more, if the one before was cut off
 	eventually(t, "the progress is of the hook before", func() bool {
 		p := run.Progress()
 		return len(p) == 1 && p[0].Hook.URL == next.url

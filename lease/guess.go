@@ -15,8 +15,8 @@ import (
 
 // freeing is a command that may leave its name free.
 type freeing interface {
-	// frees reports whether it would if it were applied at now.
-	frees(t *Table, now state.Time) bool
+	// frees reports whether it would if it were applied at now, behind others.
+	frees(t *Table, before []state.Command, now state.Time) bool
 }
 
 // Wants reports whether c is a claim. The caller of a claim asks again every
@@ -40,16 +40,16 @@ func (t *Table) Passes(c state.Command) bool {
 	return ok && claim.takesOver(l)
 }
 
-// Frees reports whether c would leave its name free if it were applied at now:
-// a revoke, and an unpin that ends an overdue lease.
-func (t *Table) Frees(c state.Command, now state.Time) bool {
+// Frees reports whether c would leave its name free if it were applied at now,
+// behind others: a revoke, and an unpin that ends an overdue lease.
+func (t *Table) Frees(before []state.Command, c state.Command, now state.Time) bool {
 	f, may := c.(freeing)
 	if !may {
 		return false
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return f.frees(t, now)
+	return f.frees(t, before, now)
 }
 
 // Free reports whether a claim of k at now would find the name free: there is

@@ -42,7 +42,7 @@ func TestGuessesAboutCommandsOfOthersAreNo(t *testing.T) {
 	other := must(statetest.NewRegister().Decode(statetest.Delete("db")))
 	must(w.do(&lease.Claim{Key: key("db"), Holder: "ann", TTL: time.Second}))
 	for _, c := range []state.Command{other, nil} {
-		if _, wants := w.table.Wants(c); wants || w.table.Passes(c) || w.table.Frees(c, 0) {
+		if _, wants := w.table.Wants(c); wants || w.table.Passes(c) || w.table.Frees(nil, c, 0) {
 			t.Errorf("%v wants, passes or frees", c)
 		}
 	}

@@ -80,7 +80,7 @@ func (p *pair) command(r *rapid.T) {
 	c := p.draw(r)
 	before := len(p.model.leases)
 	decoded := must(decode(c.Append(nil)))
-	k, frees := decoded.About().Key, p.table.Frees(decoded, p.now)
+	k, frees := decoded.About().Key, p.table.Frees(nil, decoded, p.now)
 	if _, refused := p.model.clone().do(c); refused == "" {
 		p.model.forget() // only what changes something forgets
 	}

@@ -56,7 +56,9 @@ func (c *Revoke) check(t *Table, _ state.Time) *interrex.Error {
 }
 
 // frees is part of freeing.
-func (c *Revoke) frees(t *Table, now state.Time) bool { return c.check(t, now) == nil }
+func (c *Revoke) frees(t *Table, _ []state.Command, now state.Time) bool {
+	return c.check(t, now) == nil
+}
 
 func (c *Revoke) apply(t *Table, turn *state.Turn) *Reply {
 	l, _ := t.rows.Get(join(c.Key))

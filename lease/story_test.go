@@ -199,7 +199,7 @@ func (s *story) frees(input string) string {
 	must(verb, err)
 	c := must(request(verb, parse(args)))
 	decoded := must(decode(c.Append(nil)))
-	if s.table.Frees(decoded, s.now) {
+	if s.table.Frees(nil, decoded, s.now) {
 		return "frees " + decoded.About().Key.String()
 	}
 	return "frees nothing"

@@ -54,12 +54,28 @@ func (c *Unpin) pinner() string { return c.Owner }
 func (c *Unpin) pins(*row) int { return -1 }
 
 // frees is part of freeing: an overdue lease ends with its last pin.
-func (c *Unpin) frees(t *Table, now state.Time) bool {
-	if c.check(t, now) != nil {
+func (c *Unpin) frees(t *Table, before []state.Command, now state.Time) bool {
+	l, found := t.rows.Get(join(c.Key))
+	if !found || now < l.expiry {
 		return false
 	}
-	l, _ := t.rows.Get(join(c.Key))
-	return len(l.pins) == 1 && now >= l.expiry
+	pinned := map[string]bool{}
+	for _, p := range l.pins {
+		pinned[p.Owner] = true
+	}
+	for _, one := range before {
+		switch one := one.(type) {
+		case *Pin:
+			if one.Key == c.Key {
+				pinned[one.Owner] = true
+			}
+		case *Unpin:
+			if one.Key == c.Key {
+				delete(pinned, one.Owner)
+			}
+		}
+	}
+	return len(pinned) == 1 && pinned[c.Owner]
 }
 
 func (c *Unpin) apply(t *Table, turn *state.Turn) *Reply {

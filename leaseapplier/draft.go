@@ -113,6 +113,7 @@ func (b *builder) fill(r batch, stamp state.Time) {
 	}
 	b.draft.room, b.draft.space = state.MaxOperations-r.count, state.MaxEntryBytes-64-r.bytes
 	b.claimFreed(stamp)
+	var before []state.Command
 	for i := extends; i < len(r.all); i++ {
 		op := r.all[i]
 		b.draft.add(op)
@@ -120,7 +121,9 @@ func (b *builder) fill(r batch, stamp state.Time) {
 			continue
 		}
 		for _, c := range op.Each {
-			if !b.table.Frees(c, stamp) {
+			frees := b.table.Frees(before, c, stamp)
+			before = append(before, c)
+			if !frees {
 				continue
 			}
 			if l := b.waiters.lines[c.About().Key]; l != nil {

@@ -39,6 +39,40 @@ func TestUnpinOfAnOverdueLeaseGrantsItToTheWaiterInThatEntry(t *testing.T) {
 	})
 }
 
+func TestTheLastOfSeveralUnpinsGrantsAnOverdueLeaseToTheWaiterInThatEntry(t *testing.T) {
+	for name, done := range map[string]func(*testing.T, *rig, *call, *call){
+		"a group": func(t *testing.T, r *rig, one, two *call) { r.do(group(t, one, two)).want("") },
+		"one entry": func(_ *testing.T, r *rig, one, two *call) {
+			r.raft.set(func(m *memRaft) { m.holds = true })
+			r.put(r.claim(other, "dan", time.Minute)) // the entry before, during which the unpins come together
+			r.pass(10 * time.Millisecond)
+			r.put(one)
+			r.put(two)
+			r.raft.set(func(m *memRaft) { m.holds = false })
+			r.pass(10 * time.Millisecond)
+			one.want("")
+			two.want("")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, r *rig) {
+				r.do(r.claim(db, "ann", time.Second)).want("")
+				r.do(r.pin(db, "op", 0)).want("")
+				r.do(r.pin(db, "night", 0)).want("")
+				bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+				r.pass(5 * time.Second)
+				done(t, r, newCall(t, &lease.Unpin{Key: db, Owner: "op"}), newCall(t, &lease.Unpin{Key: db, Owner: "night"}))
+				bob.want("")
+				entries := r.raft.written()
+				last := entries[len(entries)-1].Operations
+				if len(last) < 2 {
+					t.Fatalf("the last entry has %d operations: the grant came later", len(last))
+				}
+			})
+		})
+	}
+}
+
 func TestPinThatLiftsItselfGrantsAnOverdueLeaseToTheWaiter(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.do(r.claim(db, "ann", time.Second)).want("")

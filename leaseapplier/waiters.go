@@ -254,11 +254,11 @@ func (s *waiters) errHeld(k interrex.Key, why string) error {
 // nothingWaits stands in when no table's operations may wait.
 type nothingWaits struct{}
 
-func (nothingWaits) Wants(state.Command) (time.Duration, bool)        { return 0, false }
-func (nothingWaits) Passes(state.Command) bool                        { return false }
-func (nothingWaits) Frees(state.Command, state.Time) bool             { return false }
-func (nothingWaits) Free(interrex.Key, state.Time) (bool, state.Time) { return true, 0 }
-func (nothingWaits) Ends(state.Time, int) []interrex.Key              { return nil }
+func (nothingWaits) Wants(state.Command) (time.Duration, bool)             { return 0, false }
+func (nothingWaits) Passes(state.Command) bool                             { return false }
+func (nothingWaits) Frees([]state.Command, state.Command, state.Time) bool { return false }
+func (nothingWaits) Free(interrex.Key, state.Time) (bool, state.Time)      { return true, 0 }
+func (nothingWaits) Ends(state.Time, int) []interrex.Key                   { return nil }
 func (nothingWaits) Taken(k interrex.Key, _ state.Time, why string) *interrex.Error {
 	return interrex.Errorf(interrex.KindHeld, "cannot have %s: %s", k, why)
 }

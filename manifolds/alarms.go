@@ -44,7 +44,6 @@ const (
 	certificateNotice = 30 * 24 * time.Hour
 	nearLimit         = 0.8
 	lowSpace          = 1 << 30 // bytes, or a tenth of a small disk
-	behindRevisions   = 10_000
 )
 
 // diskLowAlarm makes another member lead.
@@ -73,6 +72,8 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "free space in the data directory's file system, before raft's log has none"},
 		{Name: "disk-slow", Look: s.diskSlow,
 			Do: "give the data directory a faster disk, or one that it has for itself: each write waits for it"},
+		{Name: "fsm-hung", Look: s.fsmHung,
+			Do: "mend the program's state machine, whose methods must return, and restart this agent: until the call returns nothing is applied here, leases included"},
 		{Name: "fsm-snapshot-failed", Look: s.fsmSnapshotFailed,
 			Do: "mend the program's state machine: until a snapshot succeeds raft's log grows, and nothing is lost"},
 		{Name: "fsm-stopped", Look: s.fsmStopped,
@@ -88,9 +89,9 @@ func (s *Set) conditions() []alarm.Condition {
 		{Name: "peer-refused", Look: s.peerRefused, After: refusalGrace, Keep: again,
 			Do: "mend the side that is wrong, that agent or this one, as the text says: its directory, certificate, CA or version"},
 		{Name: "projection-behind", Look: s.projectionBehind, After: behindGrace,
-			Do: "give the database of lease holders a faster disk; leases are not affected"},
+			Do: "give the database of lease holders a faster disk, or this agent more of a processor; leases are not affected"},
 		{Name: "projection-failing", Look: s.projectionFailing, After: electionGrace,
-			Do: "mend the database of lease holders; it is filled again by itself; leases are not affected"},
+			Do: "mend the database of lease holders; it is filled again by itself; one of another cluster or epoch is left alone: give this one its own; leases are not affected"},
 		{Name: "quarantine", Look: s.inQuarantine,
 			Do: "see that the other members run: they send this agent what it lacks"},
 		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
@@ -292,6 +293,19 @@ func (s *Set) halted(time.Time) []alarm.Finding {
 	return nil
 }
 
+func (s *Set) fsmHung(now time.Time) []alarm.Finding {
+	m := s.Present.now().machine
+	if m == nil {
+		return nil
+	}
+	busy := m.Busy()
+	if busy < hungAfter {
+		return nil
+	}
+	return []alarm.Finding{{Since: now.Add(-busy),
+		Text: fmt.Sprintf("the program's state machine has not returned from a call for %s, and everything on this agent waits for it", interrex.FormatDuration(busy.Truncate(time.Second)))}}
+}
+
 func (s *Set) fsmStopped(time.Time) []alarm.Finding {
 	m := s.Present.now().machine
 	if m == nil || m.Stopped() == nil {
@@ -314,12 +328,13 @@ func stopText(what string, stop *fsm.Stop) string {
 
 func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 	now := s.Present.now()
+	readable := now.readable()
 	note := func(what string, is, limit int64) {
 		if float64(is) >= nearLimit*float64(limit) {
 			found = append(found, alarm.Finding{Subject: what, Text: fmt.Sprintf("%d of %d", is, limit)})
 		}
 	}
-	if now.state != nil {
+	if now.state != nil && readable {
 		names, limit := now.state.Names()
 		note("request-names", int64(names), int64(limit))
 	}
@@ -330,12 +345,12 @@ func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 	if now.ring != nil {
 		note("watchers", int64(now.ring.Stats().Watchers), int64(now.ring.MaxWatchers()))
 	}
-	if now.resources != nil {
+	if now.resources != nil && readable {
 		used := now.resources.Usage()
 		note("resources.max-count", used.Count, used.MaxCount)
 		note("resources.max-bytes", used.Bytes, used.MaxBytes)
 	}
-	if now.webhooks != nil {
+	if now.webhooks != nil && readable {
 		note("webhooks", int64(len(now.webhooks.Hooks())), interrex.MaxWebhooks)
 	}
 	if now.hooks != nil {
@@ -394,15 +409,16 @@ func (s *Set) refused(time.Time) []alarm.Finding { return s.verdicts(false) }
 
 func (s *Set) peerRefused(time.Time) []alarm.Finding { return s.verdicts(true) }
 
-func (s *Set) projectionBehind(time.Time) []alarm.Finding {
+func (s *Set) projectionBehind(now time.Time) []alarm.Finding {
 	w := s.Present.now().notifier
 	if w == nil {
 		return nil
 	}
-	if p := w.Progress(); p.Failures == 0 && p.Lag > behindRevisions {
-		return alarm.Found(fmt.Sprintf("the table of lease holders is %d revisions behind", p.Lag))
+	p := w.Progress()
+	if p.Failures > 0 || p.Lag == 0 || now.Sub(p.Fresh) < behindGrace {
+		return nil
 	}
-	return nil
+	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind", p.Lag), Since: p.Fresh}}
 }
 
 func (s *Set) projectionFailing(time.Time) []alarm.Finding {

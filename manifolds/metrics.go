@@ -108,6 +108,7 @@ func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	now := c.set.Present.now()
+	readable := now.readable()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
@@ -117,6 +118,8 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	if now.state != nil {
 		gauge(revisionDesc, float64(now.state.Revision()))
 		gauge(watchersDesc, float64(now.ring.Stats().Watchers))
+	}
+	if now.state != nil && readable {
 		for namespace, n := range now.leases.Counts() {
 			gauge(leasesDesc, float64(n), namespace)
 		}
@@ -134,7 +137,9 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 	if now.notifier != nil {
 		gauge(lagDesc, float64(now.notifier.Progress().Lag))
 	}
-	c.hooks(gauge, now)
+	if readable {
+		c.hooks(gauge, now)
+	}
 	for _, m := range c.set.members(now) {
 		if m.LastContact != nil {
 			gauge(silentDesc, m.LastContact.Seconds(), m.ID)

@@ -1,6 +1,7 @@
 package manifolds
 
 import (
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/lease"
@@ -20,6 +22,7 @@ import (
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/wire"
 )
 
 // value returns a metric without labels; false: it has none.
@@ -80,7 +83,7 @@ func TestADatabaseThatCannotBeOpenedIsAFailure(t *testing.T) {
 	}
 	section, _ := s.Configuration.Current()
 	inputs := map[string]any{"config-notify": section.Notify, "identity": &dataDir{}}
-	if _, err := s.Manifolds["projection"].Start(given(inputs)); err == nil || err.Error() != "notify.lease-holders: no such disk" {
+	if _, err := s.Manifolds["projection"].Start(given(inputs)); err == nil || err.Error() != "notify.lease-holders: cannot open the lease holders: no such disk" {
 		t.Fatalf("its start says %v", err)
 	}
 	if n, _ := value(t, s, "interrex_projection_failures_total"); n != 1 {
@@ -140,13 +143,16 @@ func TestACollectorThatDoesNotFitIsRefusedByName(t *testing.T) {
 }
 
 func TestWhatIsThereIsMeasured(t *testing.T) {
-	s, err := New(Config{})
+	s, err := New(Config{Agent: AgentConfig{Observers: &watch.Observers{}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	const lag = "interrex_projection_lag_revisions"
 	if _, is := measured(t, s)["interrex_watchers"]; is {
 		t.Error("what is not there has a value")
+	}
+	if _, is := value(t, s, "interrex_observations_dropped_total"); !is {
+		t.Error("what observers lose is not counted")
 	}
 	ring := watch.New(watch.Config{})
 	t.Cleanup(ring.Close)
@@ -171,10 +177,18 @@ func TestWhatIsThereIsMeasured(t *testing.T) {
 	s.Present.change(func(p *parts) {
 		p.state, p.leases, p.resources, p.changes, p.ring, p.queue = newTestState(t), lease.New(lease.Config{}), resource.New(), change.New(), ring, q
 	})
+	s.Present.now().changes.Record(0, 1, []state.Event{{Revision: 1, Kind: interrex.UserChange}})
+	write := &resource.Write{ID: wire.ValueID("", "k"), Overwrite: true}
+	minted, err := write.Mint(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Present.now().resources.Apply(&state.Turn{Revision: 1, Minted: minted}, write)
 	eventually(t, "the lag is not that of the notifier", func() bool { return measured(t, s)[lag] == 12345 })
 	is := measured(t, s)
 	for name, want := range map[string]float64{
 		"interrex_watchers": 3, "interrex_queue_depth normal": 2, "interrex_queue_depth extend": 1,
+		"interrex_changes_kept": 1, "interrex_resources " + interrex.ValueType.Group + "." + interrex.ValueType.Kind: 1,
 	} {
 		if is[name] != want {
 			t.Errorf("%s is %v, want %v", name, is[name], want)

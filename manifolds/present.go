@@ -2,6 +2,7 @@ package manifolds
 
 import (
 	"maps"
+	"time"
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
@@ -51,6 +52,24 @@ type parts struct {
 	client    *ownClient
 	draining  bool
 	step      string // of a drain: what it waits for
+}
+
+// longCall is how long a call of the embedder's machine takes at most for the
+// tables to be worth waiting for.
+const longCall = 100 * time.Millisecond
+
+// readable reports whether the tables can be asked without a long wait: nothing can
+// while the embedder's machine does not return.
+func (p parts) readable() bool {
+	if p.machine == nil {
+		return true
+	}
+	busy := p.machine.Busy()
+	if busy > 0 && busy < longCall {
+		time.Sleep(longCall - busy)
+		busy = p.machine.Busy()
+	}
+	return busy < longCall
 }
 
 // set changes what runs, and returns what undoes it.

@@ -151,7 +151,7 @@ func (s *Set) webhookHealth(h *webhook.Hook) *interrex.WebhookHealth {
 
 func (s *Set) webhookFailing(time.Time) (found []alarm.Finding) {
 	now := s.Present.now()
-	if now.webhooks == nil {
+	if now.webhooks == nil || !now.readable() {
 		return nil
 	}
 	for _, h := range now.webhooks.Hooks() {

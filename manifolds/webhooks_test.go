@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
@@ -100,4 +102,72 @@ func skippedHook(t *testing.T, s *Set) (mend func()) {
 	t.Cleanup(func() { _ = worker.Stop(w) })
 	s.Present.change(func(p *parts) { p.teller = w })
 	return func() { setHook(t, table, 101, interrex.WebhookAfter, server.URL) }
+}
+
+func TestWhatAFailingWebhookMeansIsSaid(t *testing.T) {
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mend := failingHook(t, s)
+	h := s.Present.now().webhooks.Get("guard")
+	for _, c := range []struct {
+		edit func(*webhook.Spec)
+		want string
+	}{
+		{func(*webhook.Spec) {}, "; its operations are refused"},
+		{func(s *webhook.Spec) { s.OnFailure = interrex.WebhookAllow }, "; its operations go on without it"},
+		{func(s *webhook.Spec) { s.DryRun = true }, "; its operations go on without it"},
+		{func(s *webhook.Spec) { s.When = interrex.WebhookAfter }, "; its events wait"},
+	} {
+		set := &webhook.Set{Spec: h.Spec}
+		c.edit(&set.Spec)
+		table := webhook.New(webhook.Config{})
+		table.Apply(&state.Turn{Revision: 1, Table: state.WebhookTable}, set)
+		s.Present.change(func(p *parts) { p.webhooks = table })
+		if found := s.webhookFailing(time.Now()); len(found) != 1 || !strings.HasSuffix(found[0].Text, c.want) {
+			t.Errorf("%+v, want %q", found, c.want)
+		}
+	}
+	if is := measured(t, s)["interrex_hook_breaker_open guard"]; is != 1 {
+		t.Errorf("the figure of an open breaker is %v", is)
+	}
+	s.Leadership.Set(interrex.Leadership{Term: 2})
+	if found := s.webhookFailing(time.Now()); len(found) != 0 {
+		t.Errorf("where it is not called: %+v", found)
+	}
+	s.Leadership.Set(interrex.Leadership{Term: 3, Leader: true})
+	mend()
+	if is, there := measured(t, s)["interrex_hook_breaker_open guard"]; is != 0 || !there {
+		t.Errorf("the figure of one that is closed is %v, %v", is, there)
+	}
+}
+
+func TestWhatAWebhookWasNotToldOfIsShownForAnHour(t *testing.T) {
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	skippedHook(t, s)
+	eventually(t, "it is not said", func() bool { return len(s.webhookSkipped(time.Now())) == 1 })
+	if found := s.webhookSkipped(time.Now().Add(skippedShown + time.Minute)); len(found) != 0 {
+		t.Errorf("after an hour: %+v", found)
+	}
+	table := webhook.New(webhook.Config{})
+	setHook(t, table, 1, interrex.WebhookAfter, "http://x/")
+	table.Apply(&state.Turn{}, &webhook.Advance{Steps: []webhook.Step{{Name: "guard", Created: 1, To: 9, SkippedFrom: 2, SkippedTo: 4, Skipped: 3}}})
+	s.Present.change(func(p *parts) { p.webhooks, p.teller = table, nil })
+	if is := measured(t, s)["interrex_hook_skipped_revisions guard"]; is != 3 {
+		t.Errorf("the figure is %v", is)
+	}
+}
+
+func TestWebhooksThatAreOffAreAskedByNobody(t *testing.T) {
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := s.webhookService(webhook.New(webhook.Config{}), "webhooks are off"); w.Ask != nil || w.Test != nil || w.Off == "" {
+		t.Errorf("%+v", w)
+	}
 }

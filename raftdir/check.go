@@ -352,7 +352,7 @@ func (c *check) remove(f files, names []string) error {
 	}
 	to, err := setAside(f, c.dir, names...)
 	if err == nil {
-		c.note("what is damaged stands in %s now", to)
+		c.note("the damaged files are in %s now", to)
 	}
 	return err
 }

@@ -128,6 +128,11 @@ func TestAPoliteStopHandsLeadershipOver(t *testing.T) {
 	second := leader(t, all)
 	second.put(second.w, "two")
 	took := time.Since(start)
+	for _, r := range all {
+		if r != second {
+			r.until("last contact", func() bool { return r.w.Report()["last-contact"] != nil })
+		}
+	}
 	if first.applier.ticks.Load() != 1 {
 		t.Error("no last stamp was written")
 	}

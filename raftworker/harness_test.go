@@ -72,6 +72,13 @@ func (m *memory) Drain() {
 	*m.order = append(*m.order, "drain")
 }
 
+func (m *memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	*m.order = append(*m.order, "close")
+	return m.InmemTransport.Close()
+}
+
 func (m *memory) AppendEntries(id raft.ServerID, to raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	if m.refuse != nil {
 		if err := m.refuse(id, args); err != nil {

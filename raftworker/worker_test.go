@@ -49,6 +49,18 @@ func TestALoneAgentLeadsAndKeepsWhatItCommitted(t *testing.T) {
 	a.stop(w)
 }
 
+func TestAStopDrainsTheTransportBeforeItCloses(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	a.stop(w)
+	a.orderMu.Lock()
+	defer a.orderMu.Unlock()
+	if len(a.order) < 2 || a.order[0] != "drain" || a.order[1] != "close" {
+		t.Errorf("the transport saw %v", a.order)
+	}
+}
+
 func TestTheFirstEntryIsTheClustersIdentity(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	a.cfg.Incarnations = func() map[string]string { return map[string]string{"a": "i1", "stranger": "i2"} }

@@ -134,6 +134,32 @@ func TestRestoreRefusesDamage(t *testing.T) {
 	}
 }
 
+func TestOwnersThatAreGoneAreReadInOrder(t *testing.T) {
+	snapshot := func(setting string) []byte {
+		w := newWorld(t)
+		w.configure(map[string]string{"resources.owner-deletion": setting})
+		w.must(&resource.Write{ID: web})
+		w.must(&resource.Write{ID: id("test.v1.Disk", "d"), Owner: &web})
+		w.must(&resource.Delete{ID: web})
+		return w.snapshot()
+	}
+	without, whole := snapshot("none"), snapshot("*")
+	rows := without[:len(without)-1] // behind it stands that there are none
+	gone := whole[len(rows)+1:]
+	table := resource.New()
+	for text, tail := range map[string][]byte{
+		"owns nothing": {1, 2, 1, 'x'},
+		"out of order": append(append([]byte{2}, gone...), gone...),
+	} {
+		if err := table.Restore(1, bytes.NewReader(append(bytes.Clone(rows), tail...))); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v, want %q", err, text)
+		}
+	}
+	if err := table.Restore(1, bytes.NewReader(whole)); err != nil {
+		t.Error(err)
+	}
+}
+
 // What a table keeps is not what it was given: a log entry's bytes are used
 // again by nobody, and must not be kept alive either.
 func TestARowKeepsNothingOfTheCommand(t *testing.T) {

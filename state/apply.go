@@ -138,6 +138,7 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 	m.index, m.term, m.revision, m.now = l.Index, l.Term, t.Revision, t.Now
 	m.since = s.clock.Now()
 	m.due, m.hasDue = s.tables.due()
+	m.identity = s.own.identity
 	// The events go to another's memory, and the scratch is used again.
 	events := slices.Clone(t.events)
 	if s.recorder != nil {

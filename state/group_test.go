@@ -213,6 +213,45 @@ type sharingIdle struct{ idle }
 
 func (sharingIdle) SharesRevision() bool { return true }
 
+// alone could share its revisions, and does not.
+type alone struct{ *statetest.Register }
+
+func (alone) SharesRevision() bool { return false }
+
+func TestATableThatSharesNothingTakesARevisionForEach(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{alone{statetest.NewRegister()}} })
+	if got := revisions(parts(t, r.Do(1, group(set("a", "1"), set("b", "1")))[0])); !slices.Equal(got, []interrex.Revision{1, 2}) {
+		t.Errorf("revisions %v", got)
+	}
+}
+
+// keyless is a register whose commands are about no key.
+type keyless struct{ *statetest.Register }
+
+type aboutNothing struct{ state.Command }
+
+func (aboutNothing) About() state.About { return state.About{Name: "set"} }
+
+func (k keyless) Decode(data []byte) (state.Command, error) {
+	c, err := k.Register.Decode(data)
+	return aboutNothing{c}, err
+}
+
+func (k keyless) Check(now state.Time, c state.Command) error {
+	return k.Register.Check(now, c.(aboutNothing).Command)
+}
+
+func (k keyless) Apply(t *state.Turn, c state.Command) state.Reply {
+	return k.Register.Apply(t, c.(aboutNothing).Command)
+}
+
+func TestTheSizeOfAGroupIsNeverBelowItsBytes(t *testing.T) {
+	op := group(slices.Repeat([]state.Operation{{Table: 65535, Data: make([]byte, 200), Minted: make([]byte, state.MaxMinted)}}, state.MaxGroup)...)
+	if n := len(state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{op}})); op.Size() < n {
+		t.Errorf("%d, and it takes %d", op.Size(), n)
+	}
+}
+
 func TestWhatChangesNothingStandsBesideASharedRevision(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{sharingIdle{idle{statetest.NewRegister()}}} })
 	g := parts(t, r.Do(1, group(set("a", "1"), del("none"), set("b", "1")))[0])

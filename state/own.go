@@ -70,7 +70,7 @@ func (l *limits) Settings() []Setting {
 		IntSetting(settingNames, "names of request ids, of all callers", 65_536, 1, 1<<20),
 		DurationSetting(settingNameAge, "how long a name is kept after its last write", 24*time.Hour, time.Minute, 30*24*time.Hour),
 		IntSetting(settingRecords, "answers kept of request ids without a name", 65_536, 1, 1<<20),
-		DurationSetting(settingRecordAge, "how long such an answer is kept", 10*time.Minute, time.Second, 24*time.Hour),
+		DurationSetting(settingRecordAge, "how long an answer of a request id without a name is kept", 10*time.Minute, time.Second, 24*time.Hour),
 	}
 }
 

@@ -55,12 +55,8 @@ func (s *State) Due() (Time, bool) {
 // there is none.
 func (s *State) Waitable() Waitable { return s.waitable }
 
-// Identity says which history this is.
-func (s *State) Identity() Identity {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.own.identity.clone()
-}
+// Identity says which history this is. It waits for no entry.
+func (s *State) Identity() Identity { return s.at.Load().identity.clone() }
 
 // Names returns how many names of request ids are kept, and how many may be.
 func (s *State) Names() (kept, limit int) {

@@ -165,6 +165,26 @@ func TestANameIsDroppedADayAfterItsLastWrite(t *testing.T) {
 	}
 }
 
+func TestNamesStayInSnapshotsWhileOthersGo(t *testing.T) {
+	r := statetest.NewReplica(t, register)
+	retire := func(name string) state.Operation {
+		return state.Operation{Table: state.OwnTable, Caller: "ann", Data: (&state.Retire{Name: name}).Append(nil)}
+	}
+	r.Do(1, marked("a.1", 1), marked("b.1", 1), marked("c.1", 1))
+	wantKinds(t, r.Do(2, retire("a"), retire("c")), "", "")
+	r.Snapshot() // what is written from here on is not in it
+	r.Do(3, marked("b.2", 1))
+	r.Do(3, marked("b.3", 2))
+	r.Restart()
+	results := r.Do(4, marked("b.1", 1), marked("b.2", 1), marked("b.3", 1), marked("a.1", 1), marked("c.1", 1))
+	wantKinds(t, results, interrex.KindOutcomeUnknown, "", "", "", "")
+	for i, want := range []bool{false, true, true, false, false} {
+		if results[i].Replayed != want {
+			t.Errorf("result %d: %+v", i, results[i])
+		}
+	}
+}
+
 func TestOtherIdsAreKeptTenMinutes(t *testing.T) {
 	ten := state.Time(10 * time.Minute)
 	r := statetest.NewReplica(t, register)

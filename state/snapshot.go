@@ -173,7 +173,7 @@ func (s *State) replace(h Header, parts []part) error {
 	}
 	s.own = o
 	o.settings.configure()
-	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, now: h.Time, since: s.clock.Now()}
+	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, now: h.Time, since: s.clock.Now(), identity: o.identity}
 	m.due, m.hasDue = s.tables.due()
 	s.publisher.Reset(h.Revision)
 	s.at.Store(&m)

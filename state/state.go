@@ -54,6 +54,7 @@ type moment struct {
 	since    time.Time // own clock, when it was applied
 	due      Time
 	hasDue   bool
+	identity Identity // its map is never changed
 }
 
 // Logger is what a state needs of a loggo.Logger.

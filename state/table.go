@@ -43,7 +43,8 @@ type Reply any
 // Decode and the codec of replies run with or without it.
 //
 // Nothing in Check, Apply and Tick may depend on anything but the table, the
-// Turn and the operation: no clock, no map order, no random number.
+// Turn and the operation: no clock, no map order, no random number. A panic where
+// the log is applied halts the whole agent, leases too, and after a restart again.
 type Table interface {
 	Name() string
 	ID() TableID
@@ -74,7 +75,8 @@ type Table interface {
 	// work is done while the view is written, beside further Applies.
 	Freeze() View
 	// Restore replaces the table by what a View of the given version wrote, up
-	// to the end of r. On an error it has changed nothing.
+	// to the end of r. What is cut, or goes on behind its end, is an error. On an
+	// error it has changed nothing.
 	Restore(version uint16, r io.Reader) error
 
 	// AppendReply and DecodeReply are the codec of the replies that stand in
@@ -180,8 +182,8 @@ type Waitable interface {
 	// wait for it, as a takeover by the holder does.
 	Passes(c Command) bool
 	// Frees reports whether c would leave its key free if it were applied at
-	// now.
-	Frees(c Command, now Time) bool
+	// now, behind the commands of before.
+	Frees(before []Command, c Command, now Time) bool
 	// Free reports whether k is free at now; if not, until is when it will be,
 	// as far as is known. 0: unknown, as for a pinned lease.
 	Free(k interrex.Key, now Time) (free bool, until Time)

@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/storage"
+	"github.com/interrex/interrex/watch"
 )
 
 var (
@@ -177,6 +178,49 @@ func (unknown) DialLeader(context.Context) (net.Conn, error) {
 	return nil, errors.New("no leader is known")
 }
 
+// silent is reached, and ends each connection without an answer.
+type silent struct{ *replica }
+
+func (silent) DialLeader(context.Context) (net.Conn, error) {
+	here, there := net.Pipe()
+	go func() {
+		there.Read(make([]byte, 1<<10)) // whatever comes
+		there.Close()
+	}()
+	return here, nil
+}
+
+func TestAWriteWithoutAnAnswerMayHaveHappened(t *testing.T) {
+	p := newPair(t)
+	b := storage.NewBackend(silent{p.follower}, nil)
+	_, wrote := b.WriteCAS(t.Context(), thing("a"))
+	_, read := b.Read(t.Context(), storage.StrongConsistency, thing("a").ID)
+	for i, test := range []struct {
+		err     error
+		unknown bool
+	}{{wrote, true}, {b.DeleteCAS(t.Context(), thing("a").ID, "1"), true}, {read, false}} {
+		if !errors.Is(test.err, storage.ErrInconsistent) || errors.Is(test.err, interrex.ErrOutcomeUnknown) != test.unknown {
+			t.Errorf("call %d: %v", i, test.err)
+		}
+	}
+}
+
+func TestALeaseIsNeverHeldWhereThereAreNone(t *testing.T) {
+	res := thing("a")
+	res.OwnerLease = interrex.Fence{Key: interrex.Key{Namespace: "default", Name: "l"}, Token: 1}
+	if _, err := storage.NewMemory(nil).WriteCAS(t.Context(), res); !errors.Is(err, interrex.ErrNotHeld) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAnEmptyListOfTheLeadersIsNotNil(t *testing.T) {
+	p := newPair(t)
+	got, err := p.follower.backend.List(t.Context(), storage.StrongConsistency, storage.UnversionedTypeFrom(demo), tenancy, "")
+	if err != nil || got == nil || len(got) != 0 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestAStrongReadAtAFollowerSeesWhatWasWritten(t *testing.T) {
 	p := newPair(t)
 	for i := range 200 {
@@ -217,6 +261,9 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	owned := thing("owned")
 	owned.Owner = a.ID
 	owned = write(t, old, owned)
+	for i := range 8 {
+		write(t, old, thing(fmt.Sprint("more", i)))
+	}
 	write(t, fresh, thing("b"))
 	w, err := fresh.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
 	if err != nil {
@@ -231,9 +278,11 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	}
 	items := drain(t, old)
 	for _, item := range items {
-		if err := r.Apply(item); err != nil {
+		given := bytes.Clone(item)
+		if err := r.Apply(given); err != nil {
 			t.Fatal(err)
 		}
+		clear(given) // it is the caller's
 		for _, bad := range [][]byte{nil, []byte("garbage"), item[:len(item)-1], append(bytes.Clone(item), 0)} {
 			if r.Apply(bad) == nil {
 				t.Errorf("%q was taken", bad)
@@ -247,12 +296,12 @@ func TestARestoreReplacesEverything(t *testing.T) {
 	if err := r.Commit(); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.Apply(items[0]); err == nil {
+		t.Error("after Commit more was taken")
+	}
 	r.Abort()
 	if err := r.Commit(); err != nil {
 		t.Error(err)
-	}
-	if err := r.Apply(items[0]); err == nil {
-		t.Error("after Commit more was taken")
 	}
 	if _, err := fresh.Read(t.Context(), storage.StrongConsistency, thing("b").ID); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("what was there before: %v", err)
@@ -337,6 +386,41 @@ func TestAMalformedEntryIsAnErrorAndChangesNothing(t *testing.T) {
 	}
 	if !reflect.DeepEqual(drain(t, b), before) {
 		t.Error("it has changed something")
+	}
+}
+
+func TestAWatchThatIsOverGivesNothingMore(t *testing.T) {
+	b := storage.NewMemory(nil)
+	write(t, b, thing("a"))
+	w, err := b.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if e, err := w.Next(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("of a caller that has gone: %+v, %v", e, err)
+	}
+	w.Close()
+	if e, err := w.Next(t.Context()); err == nil || errors.Is(err, storage.ErrWatchClosed) {
+		t.Errorf("after its Close: %+v, %v", e, err)
+	}
+}
+
+func TestAWatchThatFallsBehindBeginsAnew(t *testing.T) {
+	b := storage.NewMemory(nil)
+	w, err := b.WatchList(t.Context(), storage.UnversionedTypeFrom(demo), tenancy, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	res := thing("a")
+	res.Data.Value = make([]byte, interrex.MaxData)
+	for range watch.DefaultMaxBytes/interrex.MaxData + 1 {
+		res = write(t, b, res)
+	}
+	if _, err := w.Next(t.Context()); !errors.Is(err, storage.ErrWatchClosed) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -479,6 +563,13 @@ func TestABackendThatHasStoppedClosesConnections(t *testing.T) {
 	b.HandleConnection(c)
 	if !c.closed {
 		t.Error("it is open")
+	}
+}
+
+func TestThroughNothingIsNoHandle(t *testing.T) {
+	b := storage.NewBackend(storage.Through(nil), nil)
+	if _, err := b.WriteCAS(t.Context(), thing("a")); interrex.KindOf(err) != interrex.KindDisabled {
+		t.Error(err)
 	}
 }
 

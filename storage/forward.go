@@ -96,9 +96,6 @@ func (l *leader) delete(ctx context.Context, id interrex.ResourceID, version str
 
 func (l *leader) list(ctx context.Context, s interrex.ResourceSelection) ([]interrex.Resource, error) {
 	r, err := l.do(ctx, call{List: &s})
-	if err == nil && r.Resources == nil {
-		r.Resources = []interrex.Resource{}
-	}
 	return r.Resources, err
 }
 

@@ -25,8 +25,13 @@ type Handle interface {
 }
 
 // Through is the Handle of an agent, or of a client of agents: everything goes
-// by its Resources, which find the leader by themselves.
-func Through(resources interrex.Resources) Handle { return through{resources} }
+// by its Resources, which find the leader by themselves. Through(nil) is nil.
+func Through(resources interrex.Resources) Handle {
+	if resources == nil {
+		return nil
+	}
+	return through{resources}
+}
 
 type through struct{ interrex.Resources }
 

@@ -236,28 +236,30 @@ func TestAHookWantsItsKindsAndKeys(t *testing.T) {
 
 func TestWhatIsNotAllowedIsNamed(t *testing.T) {
 	for want, edit := range map[string]func(*webhook.Spec){
-		"":                                 func(*webhook.Spec) {},
-		"name: 1 to 63":                    func(s *webhook.Spec) { s.Name = "A" },
-		"name: 1 to 63 of":                 func(s *webhook.Spec) { s.Name = strings.Repeat("a", 10_000) },
-		"url: http://HOST":                 func(s *webhook.Spec) { s.URL = "ftp://x" },
-		"url: http://HOST/PATH":            func(s *webhook.Spec) { s.URL = "http:///x" },
-		"url: a user":                      func(s *webhook.Spec) { s.URL = "http://a:b@x/" },
-		"url: what follows #":              func(s *webhook.Spec) { s.URL = "http://x/#y" },
-		"url: spaces":                      func(s *webhook.Spec) { s.URL = "http://x/ y" },
-		"url: at most 2048":                func(s *webhook.Spec) { s.URL = "http://x/" + strings.Repeat("y", 2048) },
-		"when: before or after":            func(s *webhook.Spec) { s.When = "" },
-		"on_failure: refuse":               func(s *webhook.Spec) { s.OnFailure = "" },
-		"timeout: 100 ms to 30 s":          func(s *webhook.Spec) { s.Timeout = time.Millisecond },
-		"kinds: lease.expired is never":    func(s *webhook.Spec) { s.When = interrex.WebhookBefore },
-		"kinds: \"lease.taken\" is none":   func(s *webhook.Spec) { s.Kinds = []string{"lease.taken"} },
-		"kinds: user stands there twice":   func(s *webhook.Spec) { s.Kinds = []string{"user", "user"} },
-		"prefixes: at most 16":             func(s *webhook.Spec) { s.Prefixes = make([]string, 17) },
-		"prefixes: 1 to 1024":              func(s *webhook.Spec) { s.Prefixes = []string{""} },
-		"headers: at most 16":              func(s *webhook.Spec) { s.Headers = make([]webhook.Header, 17) },
-		"headers: \"a b\" is no name":      func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "a b"}} },
-		"headers: host is set":             func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "host"}} },
-		"headers: interrex-Signature is":   func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "interrex-Signature"}} },
-		"headers: the value of A has cont": func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "A", Value: "x\ny"}} },
+		"":                                   func(*webhook.Spec) {},
+		"name: 1 to 63":                      func(s *webhook.Spec) { s.Name = "A" },
+		"name: 1 to 63 of":                   func(s *webhook.Spec) { s.Name = strings.Repeat("a", 10_000) },
+		"url: http://HOST":                   func(s *webhook.Spec) { s.URL = "ftp://x" },
+		"url: http://HOST/PATH":              func(s *webhook.Spec) { s.URL = "http:///x" },
+		"url: a user":                        func(s *webhook.Spec) { s.URL = "http://a:b@x/" },
+		"url: what follows #":                func(s *webhook.Spec) { s.URL = "http://x/#y" },
+		"url: spaces":                        func(s *webhook.Spec) { s.URL = "http://x/ y" },
+		"url: at most 2048":                  func(s *webhook.Spec) { s.URL = "http://x/" + strings.Repeat("y", 2048) },
+		"when: before or after":              func(s *webhook.Spec) { s.When = "" },
+		"on_failure: refuse":                 func(s *webhook.Spec) { s.OnFailure = "" },
+		"timeout: 100 ms to 30 s":            func(s *webhook.Spec) { s.Timeout = time.Millisecond },
+		"kinds: lease.expired is never":      func(s *webhook.Spec) { s.When = interrex.WebhookBefore },
+		"kinds: \"lease.taken\" is none":     func(s *webhook.Spec) { s.Kinds = []string{"lease.taken"} },
+		"kinds: user stands there twice":     func(s *webhook.Spec) { s.Kinds = []string{"user", "user"} },
+		"prefixes: at most 16":               func(s *webhook.Spec) { s.Prefixes = make([]string, 17) },
+		"prefixes: \"a\" stands there twice": func(s *webhook.Spec) { s.Prefixes = []string{"a", "a"} },
+		"prefixes: 1 to 1024 bytes of UTF":   func(s *webhook.Spec) { s.Prefixes = []string{"\xff"} },
+		"prefixes: 1 to 1024":                func(s *webhook.Spec) { s.Prefixes = []string{""} },
+		"headers: at most 16":                func(s *webhook.Spec) { s.Headers = make([]webhook.Header, 17) },
+		"headers: \"a b\" is no name":        func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "a b"}} },
+		"headers: host is set":               func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "host"}} },
+		"headers: interrex-Signature is":     func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "interrex-Signature"}} },
+		"headers: the value of A has cont":   func(s *webhook.Spec) { s.Headers = []webhook.Header{{Name: "A", Value: "x\ny"}} },
 		"headers: the value of A has 5000": func(s *webhook.Spec) {
 			s.Headers = []webhook.Header{{Name: "A", Value: webhook.Secret(strings.Repeat("x", 5000))}}
 		},
@@ -272,6 +274,10 @@ func TestWhatIsNotAllowedIsNamed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 400 {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+	twice := &webhook.Advance{Steps: []webhook.Step{{Name: "a"}, {Name: "a"}}}
+	if err := twice.Validate(); !errors.Is(err, interrex.ErrInvalid) {
+		t.Errorf("a hook with two steps: %v", err)
 	}
 	if err := (&webhook.Set{Spec: spec("a"), Secret: "short"}).Validate(); err == nil || strings.Contains(err.Error(), "short") {
 		t.Errorf("a short secret: %v", err)

@@ -34,6 +34,20 @@ func TestTooManyOperationsCostNothing(t *testing.T) {
 	}
 }
 
+func TestAMessageHasSoManyElements(t *testing.T) {
+	for _, element := range []string{"\x12\x00", "\x1a\x00", "\x0a\x00"} { // an open, a credit, an operation
+		var m any = &interrexv1.StreamServiceWatchRequest{}
+		if element == "\x0a\x00" {
+			m = &interrexv1.OperateRequest{}
+		}
+		for n, want := range map[int]interrex.Kind{MaxOperations: "", MaxOperations + 1: interrex.KindTooLarge} {
+			if err := (StreamCodec{}).Unmarshal([]byte(strings.Repeat(element, n)), m); interrex.KindOf(err) != want || want == "" && err != nil {
+				t.Errorf("%d of %q: %v, want %q", n, element, err, want)
+			}
+		}
+	}
+}
+
 func TestAMethodNeedsANumberAndAClass(t *testing.T) {
 	for _, c := range []struct {
 		declared *interrexv1.Method

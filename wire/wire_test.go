@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/interrex/interrex"
@@ -62,6 +63,105 @@ func TestValuesComeBackAsTheyWent(t *testing.T) {
 	same(t, interrex.PastLease{Holder: "ann", Token: 3, AcquiredAt: when}, wire.PastLease, wire.FromPastLease)
 	same(t, interrex.LeaseEvent{Kind: interrex.LeaseClaimed, Lease: lease, Revision: 7, Time: time.Unix(1, 2).UTC()}, wire.LeaseEvent, wire.FromLeaseEvent)
 	same(t, interrex.LeaseEvent{Kind: interrex.EndOfSnapshot, Revision: 7}, wire.LeaseEvent, wire.FromLeaseEvent)
+}
+
+func TestResourcesComeBackAsTheyWent(t *testing.T) {
+	owner := interrex.ResourceID{Type: interrex.ResourceType{Group: "g", GroupVersion: "v1", Kind: "Owner"}, Name: "o", UID: "u"}.WithDefaults()
+	bare := interrex.Resource{ID: interrex.ResourceID{Type: interrex.ResourceType{Group: "g", GroupVersion: "v1", Kind: "K"}, Name: "n"}.WithDefaults()}
+	full := bare
+	full.ID.UID, full.ID.Tenancy = "w", interrex.Tenancy{Partition: "p", Namespace: "ns"}
+	full.Owner, full.OwnerLease = owner, interrex.Fence{Key: key, Token: 7}
+	full.Version, full.Generation, full.Metadata = "3", "gen", map[string]string{"a": "b"}
+	full.Data = interrex.ResourceData{TypeURL: "t", Value: []byte("x")}
+	for _, r := range []interrex.Resource{bare, full} {
+		same(t, r, wire.Resource, wire.FromResource)
+		same(t, interrex.ResourceEvent{Operation: interrex.ResourceDelete, Resource: r, Revision: 7, Time: when}, wire.ResourceEvent, wire.FromResourceEvent)
+	}
+	same(t, interrex.ResourceEvent{Operation: interrex.EndOfSnapshot, Revision: 7}, wire.ResourceEvent, wire.FromResourceEvent)
+	if m := wire.Resource(bare); m.Owner != nil || m.OwnerLease != nil || m.Data != nil {
+		t.Errorf("a bare resource has %v", m)
+	}
+	if m := wire.ResourceEvent(interrex.ResourceEvent{Operation: interrex.EndOfSnapshot}); m.Resource != nil {
+		t.Errorf("the end of a snapshot has %v", m.Resource)
+	}
+	if got := wire.FromResourceID(&interrexv1.ResourceID{Name: "n"}).Tenancy; got != bare.ID.Tenancy {
+		t.Errorf("an absent tenancy is %v", got)
+	}
+}
+
+func TestWebhooksComeBackAsTheyWent(t *testing.T) {
+	w := interrex.WebhookState{
+		Webhook: interrex.Webhook{
+			Name: "n", URL: "http://x", When: "after", Kinds: []string{"k"}, Prefixes: []string{"p"}, Headers: map[string]string{"A": ""},
+			Timeout: time.Second, OnFailure: "allow", DryRun: true,
+		},
+		Revision: 1, Position: 2, SkippedFrom: 3, SkippedTo: 4, Skipped: 5,
+		Health: &interrex.WebhookHealth{Breaker: "open", Failures: 6, Error: "e", Since: when},
+	}
+	same(t, w, wire.Webhook, wire.FromWebhook)
+	same(t, interrex.WebhookState{Webhook: interrex.Webhook{Name: "n"}}, wire.Webhook, wire.FromWebhook)
+	if m := wire.WebhookSpec(interrex.Webhook{Name: "n"}); m.Timeout != nil {
+		t.Errorf("a timeout that is left out is %v", m.Timeout)
+	}
+}
+
+func TestValuesAndDocumentsComeBackAsTheyWent(t *testing.T) {
+	for _, b := range []string{"", "text", "\xff\x00"} {
+		d, err := wire.Value([]byte(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := wire.FromValue(d); err != nil || string(got) != b {
+			t.Errorf("%q comes back as %q, %v", b, got, err)
+		}
+		d.TypeURL = "type.googleapis.com/other"
+		if _, err := wire.FromValue(d); !errors.Is(err, interrex.ErrInvalid) {
+			t.Errorf("of another type: %v", err)
+		}
+		if _, is := wire.FromDocument(d); is {
+			t.Error("it is a document")
+		}
+	}
+	text, _ := wire.Value([]byte("text"))
+	m := &interrexv1.Value{}
+	if err := proto.Unmarshal(text.Value, m); err != nil || m.GetText() != "text" {
+		t.Errorf("UTF-8 goes as %v, %v", m, err)
+	}
+	s, err := structpb.NewStruct(map[string]any{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := wire.Document(s)
+	for range 10 {
+		again, err := wire.Document(s)
+		if err != nil || !reflect.DeepEqual(first, again) {
+			t.Fatalf("the same document is other bytes, %v", err)
+		}
+	}
+	if back, is := wire.FromDocument(first); !is || !proto.Equal(back, s) {
+		t.Errorf("%v comes back as %v", s, back)
+	}
+	want := interrex.ResourceID{Type: interrex.ValueType, Tenancy: interrex.Tenancy{Partition: "default", Namespace: "default"}, Name: "k"}
+	if id := wire.ValueID("", "k"); id != want {
+		t.Errorf("%+v", id)
+	}
+}
+
+func TestNumbersFitTheWire(t *testing.T) {
+	for d, want := range map[time.Duration]uint32{0: 1, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, time.Second: 1000} {
+		if got := wire.Millis(d); got != want {
+			t.Errorf("%v is %d ms, want %d", d, got, want)
+		}
+	}
+	if n := wire.Count(-1); n != 0 {
+		t.Errorf("below zero is %d", n)
+	}
+	for _, c := range []interrex.Consistency{interrex.Default, interrex.Eventual, interrex.Strong} {
+		var r wire.Reader
+		if got := r.Consistency(wire.Consistency(c)); got != c || r.Err != nil {
+			t.Errorf("%v comes back as %v, %v", c, got, r.Err)
+		}
+	}
 }
 
 func TestAPinnedLeaseHasNoEndOnTheWire(t *testing.T) {

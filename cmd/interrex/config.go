@@ -26,7 +26,7 @@ func newConfig(a *app) *cobra.Command {
 			"\nWith --check no agent is asked: the file is read, and the files, the database and\nthe addresses that it names are tried, as this user and under this environment.\nEach problem has a line; the exit code is then 2.",
 		Example: `  interrex agent config --check node1.yaml
   interrex agent config --effective --addr unix:///var/lib/interrex/interrex.sock`,
-		Args: arguments(0, "no arguments"),
+		Args: arguments(0, "no arguments but --check FILE"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("check") {
 				if effective {

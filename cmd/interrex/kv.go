@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,9 +22,10 @@ func newKV(a *app) *cobra.Command {
 		Example: `  interrex kv put config/port 8080
   interrex kv get config/port
   interrex kv list config/
-  interrex kv watch config/ -o json`,
+  interrex kv watch config/ -o json
+  interrex kv apply -f change.json`,
 	})
-	c.AddCommand(newKVGet(a), newKVPut(a), newKVDelete(a), newKVList(a), newKVWatch(a))
+	c.AddCommand(newKVGet(a), newKVPut(a), newKVDelete(a), newKVApply(a), newKVList(a), newKVWatch(a))
 	return c
 }
 
@@ -126,22 +125,14 @@ func newKVPut(a *app) *cobra.Command {
 }
 
 // valueFrom reads the value that a command is given.
-func valueFrom(args []string, file string) ([]byte, error) {
-	if file == "" && args[0] != "-" {
+func valueFrom(args []string, file string) (b []byte, err error) {
+	switch {
+	case file != "":
+		b, err = readFile(file, maxValue)
+	case args[0] == "-":
+		b, err = readFile("-", maxValue)
+	default:
 		return []byte(args[0]), nil
-	}
-	from := io.Reader(os.Stdin)
-	if file != "" && file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the value: %w", err)
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		from = f
-	}
-	b, err := io.ReadAll(io.LimitReader(from, maxValue+1))
-	if err == nil && len(b) > maxValue {
-		err = fmt.Errorf("it has more than %d bytes", maxValue)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the value: %w", err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 
@@ -93,25 +92,13 @@ func onlyOne(what, file, flag string) (string, error) {
 
 // readResource reads a resource from a file.
 func readResource(file string) (interrex.Resource, error) {
-	in, name := io.Reader(os.Stdin), "standard input"
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return interrex.Resource{}, fmt.Errorf("cannot read the resource: %w", err)
-		}
-		defer f.Close()
-		in, name = f, file
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxResourceFile+1))
-	if err == nil && len(text) > maxResourceFile {
-		err = fmt.Errorf("it has more than %d bytes", maxResourceFile)
-	}
-	var r interrex.Resource
-	if err == nil {
-		r, err = parseResource(text)
-	}
+	text, err := readFile(file, maxResourceFile)
 	if err != nil {
-		return interrex.Resource{}, fmt.Errorf("cannot read the resource of %s: %w", name, err)
+		return interrex.Resource{}, fmt.Errorf("cannot read the resource: %w", err)
+	}
+	r, err := parseResource(text)
+	if err != nil {
+		return interrex.Resource{}, fmt.Errorf("cannot read the resource of %s: %w", called(file), err)
 	}
 	return r, nil
 }

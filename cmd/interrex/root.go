@@ -64,7 +64,27 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 		newKV(a), newChange(a), newStatus(a), newSettings(a), newWebhook(a), newVersion(a), newCompletion(a),
 	)
 	a.describe(root)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		_, path, _ := strings.Cut(c.CommandPath(), " ")
+		top, _, _ := strings.Cut(path, " ")
+		if about, has := quietly[top]; has {
+			c.Flag("quiet").Usage = about // the flag is shared, and help ends the command
+		}
+		help(c, args)
+	})
 	return root
+}
+
+// quietly says what --quiet prints below each command at the top, where that is
+// more than names.
+var quietly = map[string]string{
+	"change":   "print revisions alone",
+	"kv":       "print keys alone, of a single one its version",
+	"lease":    "print keys alone, of a single lease its token",
+	"resource": "print names alone, of a single resource its version",
+	"settings": "print names alone, of a single setting its value",
+	"webhook":  "print names alone, of a new webhook its secret, of a test the status",
 }
 
 func (a *app) globalFlags(root *cobra.Command) {
@@ -72,7 +92,7 @@ func (a *app) globalFlags(root *cobra.Command) {
 	flags.StringVar(&a.addr, "addr", "", "agents to ask, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
 	flags.StringVarP(&a.output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
 	fixedFlag(root, "output", outputs...)
-	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print names alone; of a single lease its token, of another single thing its version or value")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print names alone, or the one value that a script wants")
 	flags.BoolVar(&a.noHeaders, "no-headers", false, "tables without a header line")
 	a.timeout = 15 * time.Second
 	flags.Var(&duration{to: &a.timeout, least: time.Millisecond, most: time.Hour}, "timeout", "how long to try before giving up")

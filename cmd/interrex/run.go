@@ -50,7 +50,7 @@ the path of a key in capitals), that above the file, that above the defaults.
 
 What HUP takes up is checked first: when anything is wrong, nothing changes, and
 the log says why.`,
-		Args: arguments(0, "no arguments"),
+		Args: arguments(0, "no arguments but --config FILE"),
 		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context()) },
 	}
 	flags := c.Flags()

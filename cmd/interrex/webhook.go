@@ -171,7 +171,7 @@ func newWebhookList(a *app) *cobra.Command {
 leads: ask it ('interrex status' names it) for the column STATE.`,
 		Example: `  interrex webhook list
   interrex webhook list -o json`,
-		Args: arguments(0, "no argument"),
+		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Consistency = consistency(eventual)
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.listWebhooks(ctx, s, o) })

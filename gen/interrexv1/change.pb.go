@@ -368,7 +368,8 @@ func (x *ChangeServiceGetResponse) GetChange() *Change {
 
 type ChangeServiceListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Exclusive. 0: from the first that is kept.
+	// Exclusive. 0: from the first that is kept. An agent that is behind it waits
+	// until it has caught up; one that the cluster has not reached is invalid.
 	Since uint64 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
 	// 0: 100; at most 1 000. A page also ends at 1 MiB.
 	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`

@@ -1,8 +1,10 @@
 package conformance
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"testing"
 
@@ -64,8 +66,12 @@ func testRead(t *testing.T, c Config) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got.Metadata["made-by"], got.Data.Value[0] = "somebody else", 'z'
-		settle(t, storage.StrongConsistency, func() error { return reads(t, s, storage.StrongConsistency, written.ID, written) })
+		want := written
+		want.Metadata, want.Data.Value = maps.Clone(written.Metadata), bytes.Clone(written.Data.Value)
+		for _, res := range []interrex.Resource{written, got} {
+			res.Metadata["made-by"], res.Data.Value[0] = "somebody else", 'z'
+		}
+		settle(t, storage.StrongConsistency, func() error { return reads(t, s, storage.StrongConsistency, written.ID, want) })
 	})
 }
 

@@ -1,0 +1,193 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// heartbeat is how often a stream of events without any sends a comment.
+const heartbeat = 15 * time.Second
+
+// sentEvent is one of server-sent events. Whoever comes again with its id, unless
+// that is 0, as Last-Event-ID has everything up to it.
+type sentEvent struct {
+	id   interrex.Revision
+	kind string
+	data any
+}
+
+// eventSource is what server-sent events are made of.
+type eventSource struct {
+	since interrex.Revision
+	match func(*state.Event) bool
+	// show makes what is sent of an event that matches; its id is set behind it.
+	show func(*state.Event) (sentEvent, error)
+	// present are the events that say what there is already; nil: there are none.
+	present iter.Seq2[sentEvent, error]
+}
+
+// resumed is the revision behind which a stream of events begins: that of
+// Last-Event-ID, else since, which this agent may have to catch up with.
+func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Revision, error) {
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		n, err := strconv.ParseUint(last, 10, 64)
+		if err != nil {
+			return 0, interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %.80q is no revision", last)
+		}
+		since = interrex.Revision(n)
+	}
+	return since, s.notAhead(r.Context(), callerOf(r.Context()), since)
+}
+
+// events sends server-sent events: the last one of each revision has that as its
+// id, so that whoever comes again with Last-Event-ID misses nothing. A comment
+// comes where there is nothing for long, and the end is an event called after its
+// error's kind.
+func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource) error {
+	watcher, err := s.config.Ring.Watch(from.since, from.match)
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
+	if timed, is := w.(*timedAnswer); is { // the sender bounds what is sent here, and nothing else
+		w = timed.ResponseWriter
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	out := eventWriter{w: w, send: s.sender(r.Context()), flush: http.NewResponseController(w).Flush}
+	if out.flushed() != nil {
+		return nil
+	}
+	if from.present != nil && out.all(r.Context(), from.present) != nil {
+		return nil
+	}
+	for told := from.since; ; {
+		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
+		events, err := watcher.Next(ctx)
+		cancel()
+		switch {
+		case s.calls.draining():
+			out.end(drainingError())
+			return nil
+		case r.Context().Err() != nil:
+			return nil
+		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
+			at := watcher.Position()
+			err = out.beat(at, at > told)
+			told = at
+		case err != nil:
+			out.end(err)
+			return nil
+		default:
+			told = watcher.Position()
+			err = out.all(r.Context(), from.shown(events))
+		}
+		if err != nil {
+			return nil // the caller has gone, or does not read, or was told why it ends
+		}
+	}
+}
+
+// shown makes what is sent of events that match.
+func (from eventSource) shown(events []state.Event) iter.Seq2[sentEvent, error] {
+	return func(yield func(sentEvent, error) bool) {
+		for i := range events {
+			one, err := from.show(&events[i])
+			if i+1 == len(events) || events[i+1].Revision != events[i].Revision {
+				one.id = events[i].Revision
+			}
+			if !yield(one, err) {
+				return
+			}
+		}
+	}
+}
+
+// eventWriter writes server-sent events.
+type eventWriter struct {
+	w     io.Writer
+	send  func(func() error) error // see Server.sender
+	flush func() error
+}
+
+// all sends events, each as soon as it is made.
+func (o eventWriter) all(ctx context.Context, events iter.Seq2[sentEvent, error]) error {
+	for one, err := range events {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			o.end(err)
+			return err
+		}
+		if err := o.send(func() error { return one.write(o.w) }); err != nil {
+			return err
+		}
+	}
+	return o.flushed()
+}
+
+// end says why there are no more events.
+func (o eventWriter) end(err error) {
+	last := sentEvent{kind: endKind(err), data: shownError(wire.FromDetail(wire.Detail(err)))}
+	_ = o.send(func() error { return errors.Join(last.write(o.w), o.flush()) }) // the caller may have gone
+}
+
+// beat shows that the stream lives, and how far it has come without an event,
+// if that is further than before.
+func (o eventWriter) beat(at interrex.Revision, further bool) error {
+	text := ": nothing\n\n"
+	if further {
+		text = fmt.Sprintf(": nothing\nid: %d\n\n", at)
+	}
+	return o.send(func() error {
+		_, err := io.WriteString(o.w, text)
+		return errors.Join(err, o.flush())
+	})
+}
+
+func (o eventWriter) flushed() error { return o.send(o.flush) }
+
+// endKind is the name of the event with which a stream ends.
+func endKind(err error) string {
+	return strings.ReplaceAll(string(orElse(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
+}
+
+// write writes one event. Data that writes itself is not copied.
+func (e sentEvent) write(w io.Writer) error {
+	var head bytes.Buffer
+	if e.id > 0 {
+		fmt.Fprintf(&head, "id: %d\n", e.id)
+	}
+	fmt.Fprintf(&head, "event: %s\ndata: ", e.kind)
+	own, writes := e.data.(interface{ write(io.Writer) error })
+	if !writes {
+		text, err := oneLine(e.data)
+		if err != nil {
+			return err
+		}
+		head.Write(text)
+		head.WriteString("\n\n")
+	}
+	if _, err := w.Write(head.Bytes()); err != nil || !writes {
+		return err
+	}
+	if err := own.write(w); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n\n")
+	return err
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+)
+
+// readFile reads a file of at most so many bytes; - is standard input.
+func readFile(file string, most int64) ([]byte, error) {
+	from := io.Reader(os.Stdin)
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		from = f
+	}
+	b, err := io.ReadAll(io.LimitReader(from, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", called(file), most)
+	}
+	return b, err
+}
+
+// called is what a file is called.
+func called(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/wire"
+)
+
+// maxGroupFile is the largest file, in bytes, that holds a group of operations:
+// escaped, they may be longer than the request.
+const maxGroupFile = 8 << 20
+
+// groupForm is the form of a group's file.
+const groupForm = `FILE is JSON, as POST /kv takes it, of 1 to 64 operations:
+
+  {"operations": [
+    {"check":  {"key": "config/lock", "version": "0"}},
+    {"put":    {"key": "config/port", "value": "8081", "version": "17"}},
+    {"put":    {"key": "config/logo", "value_base64": "iVBORw=="}},
+    {"delete": {"key": "config/old"}}
+  ]}
+
+A version is the one that must be stored; "0" in put and check: there must be
+none. Left out, put and delete take any, and check demands that the key exists.
+Each key stands there once. Nothing is done unless everything is.`
+
+func newKVApply(a *app) *cobra.Command {
+	var namespace, file string
+	c := &cobra.Command{
+		Use:   "apply [-f FILE]",
+		Short: "Put, delete and check several keys, all or none",
+		Example: `  interrex kv apply -f change.json
+  echo '{"operations":[{"put":{"key":"a","value":"1"}},{"delete":{"key":"b"}}]}' | interrex kv apply`,
+		Args: arguments(0, "no arguments but -f FILE"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			document, err := readFile(file, maxGroupFile)
+			if err != nil {
+				return usageError{fmt.Errorf("cannot read the operations: %w", err)}
+			}
+			operations, err := wire.ValueOperations(namespace, document)
+			if err != nil {
+				return usageError{fmt.Errorf("cannot read the operations of %s: %s", called(file), wire.FromDetail(wire.Detail(err)).Message)}
+			}
+			if len(operations) == 0 {
+				return usageError{errors.New("there are no operations: see 'interrex kv apply --help'")}
+			}
+			return a.kv(c, namespace, func(ctx context.Context, kv client.KV) error {
+				answer, err := client.Group(ctx, kv.By, operations, client.Options{})
+				if err != nil {
+					return err
+				}
+				return a.printApplied(answer.Revision)
+			})
+		},
+	}
+	c.Annotations = map[string]string{"arguments": groupForm}
+	namespaceFlag(c, &namespace, "")
+	c.Flags().StringVarP(&file, "file", "f", "-", "the operations' file; - is standard input")
+	_ = c.MarkFlagFilename("file", "json") // the flag is there
+	a.requestIDFlag(c)
+	return c
+}
+
+func (a *app) printApplied(at interrex.Revision) error {
+	document := struct {
+		Revision string `json:"revision"`
+	}{at.String()}
+	return a.print(document, table{header: []string{"REVISION"}, rows: [][]string{{at.String()}}}, at.String())
+}

@@ -1,0 +1,132 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// maxValue is how many bytes a value has at most: those of a resource's data,
+// less what makes an interrex.v1.Value of them.
+const maxValue = interrex.MaxData - 4
+
+// AbsentValue, as a version, says that there must be no such key.
+const AbsentValue = "0"
+
+// valueOperation is one operation of a group of keys as JSON.
+type valueOperation struct {
+	Put *struct {
+		Key     string  `json:"key"`
+		Value   *string `json:"value"`
+		Binary  []byte  `json:"value_base64"`
+		Version string  `json:"version"`
+	} `json:"put"`
+	Delete *valueTarget `json:"delete"`
+	Check  *valueTarget `json:"check"`
+}
+
+type valueTarget struct {
+	Key     string `json:"key"`
+	Version string `json:"version"`
+}
+
+// ValueOperations reads a group of operations of keys, which is one JSON object:
+//
+//	{"operations": [{"put": {"key", "value" or "value_base64", "version"}},
+//	                {"delete": {"key", "version"}}, {"check": {"key", "version"}}]}
+//
+// It gives the operations of a GroupRequest. The error is of kind KindInvalid or
+// KindTooLarge, and names the operation, counted from 1.
+func ValueOperations(namespace string, document []byte) ([]proto.Message, error) {
+	var in struct {
+		Operations []valueOperation `json:"operations"`
+	}
+	// encoding/json alone would change what is not UTF-8, and take the last of two names.
+	err := protojson.Unmarshal(document, &structpb.Struct{})
+	if err == nil {
+		from := json.NewDecoder(bytes.NewReader(document))
+		from.DisallowUnknownFields()
+		err = from.Decode(&in)
+	}
+	if err != nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, `body: it is not one {"operations": [...]} of put, delete and check: %s`, plainReason(err))
+	}
+	out := make([]proto.Message, len(in.Operations))
+	for i, o := range in.Operations {
+		if out[i], err = o.request(namespace); err != nil {
+			detail := FromDetail(Detail(err))
+			return nil, interrex.Errorf(detail.Kind, "operation %d: %s", i+1, detail.Message)
+		}
+	}
+	return out, nil
+}
+
+// plainReason is why JSON cannot be read, at most 512 bytes of it.
+func plainReason(err error) string {
+	const most = 512
+	why := strings.ReplaceAll(err.Error(), "\u00a0", " ")
+	why = strings.TrimPrefix(strings.TrimPrefix(why, "proto: "), "json: ")
+	if len(why) > most {
+		why = strings.ToValidUTF8(why[:most], "") + "..."
+	}
+	return why
+}
+
+// request makes the request of an operation.
+func (o valueOperation) request(namespace string) (proto.Message, error) {
+	switch {
+	case o.Put != nil && o.Delete == nil && o.Check == nil:
+		id, err := KeyID(namespace, o.Put.Key)
+		if err != nil {
+			return nil, err
+		}
+		value := o.Put.Binary
+		if (o.Put.Value != nil) == (value != nil) {
+			return nil, interrex.Errorf(interrex.KindInvalid, "put: give one of value and value_base64")
+		}
+		if o.Put.Value != nil {
+			value = []byte(*o.Put.Value)
+		}
+		if o.Put.Version == AbsentValue {
+			return WriteValue(id, value, "", true)
+		}
+		return WriteValue(id, value, o.Put.Version, false)
+	case o.Put == nil && o.Delete != nil && o.Check == nil:
+		id, err := KeyID(namespace, o.Delete.Key)
+		return &interrexv1.ResourceServiceDeleteRequest{Id: ResourceID(id), Version: o.Delete.Version}, err
+	case o.Put == nil && o.Delete == nil && o.Check != nil:
+		id, err := KeyID(namespace, o.Check.Key)
+		return &interrexv1.ResourceServiceCheckRequest{Id: ResourceID(id), Version: o.Check.Version}, err
+	}
+	return nil, interrex.Errorf(interrex.KindInvalid, "it is none of put, delete and check, or several")
+}
+
+// KeyID is the valid resource of a key. What is wrong with the key is said of the
+// key.
+func KeyID(namespace, key string) (interrex.ResourceID, error) {
+	id := ValueID(namespace, key)
+	err := id.Validate()
+	if err != nil && id.Tenancy.Validate() == nil {
+		err = interrex.Errorf(interrex.KindInvalid, "key: %s", strings.TrimPrefix(FromDetail(Detail(err)).Message, "name: "))
+	}
+	return id, err
+}
+
+// WriteValue is the request to write a value: whatever is stored, only the
+// version, or only if there is none.
+func WriteValue(id interrex.ResourceID, value []byte, version string, create bool) (*interrexv1.ResourceServiceWriteRequest, error) {
+	if len(value) > maxValue {
+		return nil, interrex.Errorf(interrex.KindTooLarge, "value: at most %d bytes are allowed, not %d", maxValue, len(value))
+	}
+	data, err := Value(value)
+	return &interrexv1.ResourceServiceWriteRequest{
+		Resource: Resource(interrex.Resource{ID: id, Version: version, Data: data}), Overwrite: version == "" && !create,
+	}, err
+}
