@@ -217,7 +217,7 @@ func TestADatabaseThatIsAwayIsAnAlarmAndNoFailedStart(t *testing.T) {
 	config.Logger = nil
 	a := newAgent(t, config)
 	start(t, a)
-	awaitAlarm(t, a, "projection-failing", "", "notify.lease-holders: "+url+": no such server")
+	awaitAlarm(t, a, "projection-failing", "", "notify.lease-holders: cannot open the lease holders: "+url+": no such server")
 	if _, err := claim(t, a, "db", "ann"); err != nil {
 		t.Error(err)
 	}

@@ -49,11 +49,11 @@ func TestWhatIsNoNumberOrConsistencyIsRefused(t *testing.T) {
 	ctx, weird := t.Context(), interrex.ReadOptions{Consistency: 17}
 	kind := interrex.ResourceType{Group: "a", Kind: "b"}
 	for what, call := range map[string]func() error{
-		"limit: -1 is below zero": func() error {
+		"limit: -1 is not allowed": func() error {
 			_, err := a.Changes().List(ctx, interrex.ListChangesRequest{Limit: -1})
 			return err
 		},
-		"limit: at most 1000 is allowed": func() error {
+		"limit: 4294967296 is not allowed": func() error {
 			_, err := a.Changes().List(ctx, interrex.ListChangesRequest{Limit: 1 << 32})
 			return err
 		},
@@ -61,19 +61,19 @@ func TestWhatIsNoNumberOrConsistencyIsRefused(t *testing.T) {
 			_, err := a.Changes().List(ctx, interrex.ListChangesRequest{Block: -time.Second})
 			return err
 		},
-		"page_size: -1 is below zero": func() error {
+		"page_size: -1 is not allowed": func() error {
 			_, err := a.Leases().List(ctx, interrex.ListRequest{PageSize: -1})
 			return err
 		},
-		"page_size: -2 is below zero": func() error {
+		"page_size: -2 is not allowed": func() error {
 			_, err := a.Resources().List(ctx, interrex.ListResourcesRequest{ResourceSelection: interrex.ResourceSelection{Type: kind}, PageSize: -2})
 			return err
 		},
-		"page_size: -3 is below zero": func() error {
+		"page_size: -3 is not allowed": func() error {
 			_, err := a.Resources().ListByOwner(ctx, interrex.ListOwnedRequest{PageSize: -3})
 			return err
 		},
-		"consistency: 17 is none": func() error {
+		"consistency: -1 is none": func() error {
 			_, err := a.Leases().List(ctx, interrex.ListRequest{ReadOptions: weird})
 			return err
 		},

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/interrex/interrex"
 )
 
 const isJSON = "Content-Type: application/json"
@@ -26,6 +29,9 @@ func TestChangesAreAppendedAndReadThroughEveryAgent(t *testing.T) {
 	if !regexp.MustCompile(`^\{"_id":` + id + `,"_ts":\d{19},"tags":\[\],"data":\[1,"x"\]\}\n$`).MatchString(one.body) {
 		t.Errorf("%s", one.body)
 	}
+	reached, err := strconv.ParseUint(id, 10, 64)
+	nodes[0].must(err)
+	nodes[0].must(nodes[0].state.WaitRevision(t.Context(), interrex.Revision(reached)))
 	all := nodes[0].kv("GET", "/changes", "")
 	shape := regexp.MustCompile(`^\{"changes":\[\{"_id":\d+,"_ts":\d{19},"tags":\["a","b"\],"data":\{"n":12345678901234567890\}\},\{.*\}\],"atStart":true,"atEnd":true,"first":\d+,"last":\d+\}\n$`)
 	if !shape.MatchString(all.body) || strings.Contains(all.body, "lease") {

@@ -89,7 +89,7 @@ func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Configure: func(_ int, a *agent.Config) {
 		a.Raft.SnapshotThreshold, a.Raft.SnapshotInterval, a.Raft.NonSyncedWritesToRaftLog = 1000, time.Second, true
 	}})
-	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
 	defer cancel()
 	leader := c.Leader()
 	behind, other := (leader+1)%3, (leader+2)%3

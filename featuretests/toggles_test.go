@@ -132,8 +132,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 func TestReportKeepsWhyAWorkerFailed(t *testing.T) {
 	f := newFleet(t, 1, nil)
 	c := &f.members[0].config
-	damaged := filepath.Join(c.Agent.DataDir, "lease-holders.db")
-	if err := os.WriteFile(damaged, []byte(strings.Repeat("no database ", 500)), 0o600); err != nil {
+	if err := os.Mkdir(filepath.Join(c.Agent.DataDir, "lease-holders.db"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	c.Notify.LeaseHolders = config.NotifySQLite

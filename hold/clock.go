@@ -8,3 +8,12 @@ type Clock interface {
 	// go on while the machine sleeps.
 	Now() time.Duration
 }
+
+// monotonic is Go's own clock, which stands still while the machine sleeps.
+type monotonic struct{ start time.Time }
+
+// Since is a clock that counts from a moment by Go's own time, which stands still
+// while the machine sleeps: for tests.
+func Since(start time.Time) Clock { return monotonic{start} }
+
+func (c monotonic) Now() time.Duration { return time.Since(c.start) }

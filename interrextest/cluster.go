@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -29,6 +30,10 @@ type Cluster struct {
 type ClusterConfig struct {
 	// Size is how many agents there are; 0: 3.
 	Size int
+	// Virtual is for a test within a bubble of testing/synctest: time passes when
+	// nobody has anything to do, so that minutes take a moment. The agents then
+	// talk within the process, and open no port of their own; Client reaches them.
+	Virtual bool
 	// Configure changes the configuration of agent i. nil: nobody does.
 	Configure func(i int, c *agent.Config)
 }
@@ -58,7 +63,7 @@ func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
 		t.Fatal(err)
 	}
 	c := &Cluster{t: t, dir: dir, config: config, ca: ca}
-	c.network = newNetwork(c.address)
+	c.network = newNetwork(c.address, config.Virtual)
 	t.Cleanup(c.network.close)
 	for i := range config.Size {
 		c.agents = append(c.agents, c.make(i))
@@ -99,6 +104,9 @@ func (c *Cluster) make(i int) *agent.Agent {
 			config.Cluster.Join = append(config.Cluster.Join, hostport(j))
 		}
 	}
+	if c.config.Virtual {
+		config.API.Listen, config.Listen, config.HoldClock = "", c.network.listener(i), hold.Since(time.Now())
+	}
 	if c.config.Configure != nil {
 		c.config.Configure(i, &config)
 	}
@@ -119,6 +127,9 @@ func hostport(i int) string { return id(i) + ":1" }
 func (c *Cluster) address(hostport string) (i int, address string, known bool) {
 	for i, a := range c.agents {
 		if hostport == id(i)+":1" {
+			if c.config.Virtual {
+				return i, id(i), true
+			}
 			return i, a.Addrs()["cluster"], true
 		}
 	}
@@ -126,6 +137,14 @@ func (c *Cluster) address(hostport string) (i int, address string, known bool) {
 }
 
 func (c *Cluster) socket(i int) string { return filepath.Join(c.dir, id(i)+".sock") }
+
+// api is where clients find agent i.
+func (c *Cluster) api(i int) string {
+	if c.config.Virtual {
+		return "http://" + insideAPI(i)
+	}
+	return "unix://" + c.socket(i)
+}
 
 // Dir gives the data directory of agent i.
 func (c *Cluster) Dir(i int) string { return filepath.Join(c.dir, id(i)) }
@@ -204,11 +223,14 @@ func leads(a *agent.Agent) (term uint64, leads bool) {
 func (c *Cluster) Client(agents ...int) *client.Client {
 	c.t.Helper()
 	var config client.Config
+	if c.config.Virtual {
+		config.Dial, config.Clock = c.network.dialSocket, hold.Since(time.Now())
+	}
 	for _, i := range agents {
-		config.Addresses = append(config.Addresses, "unix://"+c.socket(i))
+		config.Addresses = append(config.Addresses, c.api(i))
 	}
 	for i := 0; i < len(c.agents) && len(agents) == 0; i++ {
-		config.Addresses = append(config.Addresses, "unix://"+c.socket(i))
+		config.Addresses = append(config.Addresses, c.api(i))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()

@@ -9,5 +9,15 @@
 //		...
 //	}
 //
+// A cluster may run on virtual time, within a bubble of testing/synctest: an hour
+// of leases, cuts, crashes and restarts takes some seconds.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		c := interrextest.StartCluster(t, interrextest.ClusterConfig{Virtual: true})
+//		c.Crash(c.Leader())
+//		time.Sleep(time.Hour)
+//		...
+//	})
+//
 // Everything that is started here has ended when the test has.
 package interrextest

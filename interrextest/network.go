@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"sync"
+
+	"github.com/interrex/interrex/pipe"
 )
 
 // network carries the connections between the agents of a cluster, and can be
@@ -19,15 +21,71 @@ type network struct {
 	changed chan struct{} // closed when cuts has
 	closed  bool
 	conns   map[net.Conn]link
+	inside  map[string]*pipe.Listener // on virtual time, by agent's ID, or insideAPI
 }
 
 // link is one way between two agents.
 type link struct{ from, to int }
 
-func newNetwork(address func(string) (int, string, bool)) *network {
-	return &network{
+func newNetwork(address func(string) (int, string, bool), virtual bool) *network {
+	n := &network{
 		address: address, cuts: map[link]bool{}, changed: make(chan struct{}), conns: map[net.Conn]link{},
 	}
+	if virtual {
+		n.inside = map[string]*pipe.Listener{}
+	}
+	return n
+}
+
+// listener makes the listeners of agent i within the process: of its cluster
+// port, and of its socket.
+func (n *network) listener(i int) func(network, address string) (net.Listener, error) {
+	return func(network, _ string) (net.Listener, error) {
+		address := id(i)
+		if network == "unix" {
+			address = insideAPI(i)
+		}
+		l := pipe.Listen()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.inside[address] = l
+		return l, nil
+	}
+}
+
+// insideAPI is where clients find the API of agent i within the process.
+func insideAPI(i int) string { return id(i) + ":80" }
+
+// dialInside connects to a listener within the process.
+func (n *network) dialInside(ctx context.Context, address string) (net.Conn, error) {
+	n.mu.Lock()
+	l := n.inside[address]
+	n.mu.Unlock()
+	if l == nil {
+		return nil, fmt.Errorf("cannot reach %s: nobody listens", address)
+	}
+	return l.Dial(ctx, "", "")
+}
+
+// dialSocket is for clients.
+func (n *network) dialSocket(ctx context.Context, _, address string) (net.Conn, error) {
+	return n.dialInside(ctx, address)
+}
+
+// connect connects to an address, and pair makes both ends of a connection.
+func (n *network) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	if n.inside != nil {
+		return n.dialInside(ctx, address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
+}
+
+func (n *network) pair() (net.Conn, net.Conn, error) {
+	if n.inside != nil {
+		a, b := pipe.New()
+		return a, b, nil
+	}
+	return pair()
 }
 
 func (n *network) cut(from, to int) {
@@ -129,11 +187,11 @@ func (d dialer) DialContext(ctx context.Context, network, hostport string) (net.
 			return nil, fmt.Errorf("cannot reach %s: %w", hostport, err)
 		}
 	}
-	far, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	far, err := d.network.connect(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	mine, near, err := pair()
+	mine, near, err := d.network.pair()
 	if err != nil {
 		far.Close()
 		return nil, err

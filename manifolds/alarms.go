@@ -44,7 +44,6 @@ const (
 	certificateNotice = 30 * 24 * time.Hour
 	nearLimit         = 0.8
 	lowSpace          = 1 << 30 // bytes, or a tenth of a small disk
-	behindRevisions   = 10_000
 )
 
 // diskLowAlarm makes another member lead.
@@ -90,9 +89,9 @@ func (s *Set) conditions() []alarm.Condition {
 		{Name: "peer-refused", Look: s.peerRefused, After: refusalGrace, Keep: again,
 			Do: "mend the side that is wrong, that agent or this one, as the text says: its directory, certificate, CA or version"},
 		{Name: "projection-behind", Look: s.projectionBehind, After: behindGrace,
-			Do: "give the database of lease holders a faster disk; leases are not affected"},
+			Do: "give the database of lease holders a faster disk, or this agent more of a processor; leases are not affected"},
 		{Name: "projection-failing", Look: s.projectionFailing, After: electionGrace,
-			Do: "mend the database of lease holders; it is filled again by itself; leases are not affected"},
+			Do: "mend the database of lease holders; it is filled again by itself; one of another cluster or epoch is left alone: give this one its own; leases are not affected"},
 		{Name: "quarantine", Look: s.inQuarantine,
 			Do: "see that the other members run: they send this agent what it lacks"},
 		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
@@ -410,15 +409,16 @@ func (s *Set) refused(time.Time) []alarm.Finding { return s.verdicts(false) }
 
 func (s *Set) peerRefused(time.Time) []alarm.Finding { return s.verdicts(true) }
 
-func (s *Set) projectionBehind(time.Time) []alarm.Finding {
+func (s *Set) projectionBehind(now time.Time) []alarm.Finding {
 	w := s.Present.now().notifier
 	if w == nil {
 		return nil
 	}
-	if p := w.Progress(); p.Failures == 0 && p.Lag > behindRevisions {
-		return alarm.Found(fmt.Sprintf("the table of lease holders is %d revisions behind", p.Lag))
+	p := w.Progress()
+	if p.Failures > 0 || p.Lag == 0 || now.Sub(p.Fresh) < behindGrace {
+		return nil
 	}
-	return nil
+	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind", p.Lag), Since: p.Fresh}}
 }
 
 func (s *Set) projectionFailing(time.Time) []alarm.Finding {

@@ -3,6 +3,7 @@ package manifolds
 import (
 	"context"
 	"crypto/x509"
+	"database/sql"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -114,14 +115,23 @@ func (c AgentConfig) checkHolders(ctx context.Context, section config.Notify) er
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	db, _, err := c.openHolders(section, c.DataDir)
+	open, _, err := c.holdersDatabase(section, c.DataDir)
 	if err == nil {
-		err = errors.Join(db.PingContext(ctx), db.Close())
+		err = reach(ctx, open)
 	}
 	if err != nil {
 		return fmt.Errorf("notify.lease-holders: %w", oneLine(err))
 	}
 	return nil
+}
+
+// reach reports why a database does not answer.
+func reach(ctx context.Context, open func() (*sql.DB, error)) error {
+	db, err := open()
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
 // oneLine makes one line of what a driver says in several.

@@ -1,11 +1,9 @@
 package manifolds
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"math"
-	"net"
 	"reflect"
 	"strings"
 	"testing"
@@ -209,33 +207,6 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 		if err != nil || now != c.alone || (len(members) == 1 && members[0] == "a") != c.alone {
 			t.Errorf("%+v: %v, %v, %v", c, members, now, err)
 		}
-	}
-}
-
-func TestAPipeEndsWithItsListener(t *testing.T) {
-	p := newPipe()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := p.dial(ctx, "", ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("nobody accepts: %v", err)
-	}
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		c, _ := p.Accept()
-		accepted <- c
-	}()
-	c, err := p.dial(t.Context(), "", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(c.Close(), (<-accepted).Close(), p.Close(), p.Close()); err != nil {
-		t.Error(err)
-	}
-	if _, err := p.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("accept: %v", err)
-	}
-	if _, err := p.dial(t.Context(), "", ""); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("dial: %v", err)
 	}
 }
 

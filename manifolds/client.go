@@ -3,18 +3,15 @@ package manifolds
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
-	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/pipe"
 )
 
 // ownClient is the agent's own client of its API: the same code, retries and
@@ -53,13 +50,14 @@ func (s *Set) client() dependency.Manifold {
 }
 
 func (s *Set) startClient(server *api.Server) (worker.Worker, error) {
-	pipe := newPipe()
-	serving, err := s.serve("", pipe, server.Handler(), nil, nil)
+	inProcess := pipe.Listen()
+	serving, err := s.serve("", inProcess, server.Handler(), nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	c, err := client.Dial(context.Background(), client.Config{
-		Addresses: []string{"http://" + s.Present.ID()}, Dial: pipe.dial, Logger: s.logger("client"),
+		Addresses: []string{"http://" + s.Present.ID()}, Dial: inProcess.Dial, Logger: s.logger("client"),
+		Clock:      s.config.Agent.HoldClock,
 		Overstayed: s.metrics.overstayed.Inc,
 	})
 	if err != nil {
@@ -128,72 +126,3 @@ func (s *Set) visitRaft(dying, closed <-chan struct{}) {
 		}
 	}
 }
-
-// pipe is a net.Listener whose connections come from its own process. They are
-// pairs of sockets: HTTP/2 needs a connection that has buffers.
-type pipe struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	close  func()
-}
-
-func newPipe() *pipe {
-	p := &pipe{conns: make(chan net.Conn), closed: make(chan struct{})}
-	p.close = sync.OnceFunc(func() { close(p.closed) })
-	return p
-}
-
-func (p *pipe) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there, err := socketPair()
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case p.conns <- there:
-		return here, nil
-	case <-p.closed:
-		err = net.ErrClosed
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	return nil, errors.Join(err, here.Close(), there.Close())
-}
-
-func socketPair() (here, there net.Conn, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make a pair of sockets: %w", err)
-	}
-	var conns [2]net.Conn
-	var failed [2]error
-	for i, fd := range fds {
-		file := os.NewFile(uintptr(fd), "pair")
-		conns[i], failed[i] = net.FileConn(file) // a copy of its own
-		_ = file.Close()
-	}
-	return conns[0], conns[1], errors.Join(failed[:]...)
-}
-
-// Accept implements net.Listener.
-func (p *pipe) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (p *pipe) Close() error {
-	p.close()
-	return nil
-}
-
-// Addr implements net.Listener.
-func (p *pipe) Addr() net.Addr { return pipeAddr{} }
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "in process" }

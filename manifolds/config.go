@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/juju/clock"
@@ -16,6 +17,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -63,6 +65,12 @@ type AgentConfig struct {
 	TLS transport.TLS
 	// Dialer connects to other agents. nil: TCP.
 	Dialer transport.Dialer
+	// Listen makes listeners in place of the machine's, and HoldClock is the clock
+	// by which leases that are held through this agent are kept: a test gives them
+	// that runs on virtual time, where nothing may wait for a socket. nil: TCP and
+	// Unix sockets; the system's clock, which counts sleep.
+	Listen    func(network, address string) (net.Listener, error)
+	HoldClock hold.Clock
 	// SQLite opens the database of lease holders at a path. nil: the agent
 	// has no driver, and Notify.LeaseHolders may not be "sqlite".
 	SQLite func(path string) (*sql.DB, error)

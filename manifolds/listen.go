@@ -47,7 +47,7 @@ func (s *Set) apiListener() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
-			l, err := open.listen(portAPI, section.Listen)
+			l, err := s.listen(open, portAPI, section.Listen)
 			if err != nil {
 				return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
 			}
@@ -111,13 +111,21 @@ func (s *Set) apiSocket() dependency.Manifold {
 			if err != nil {
 				return nil, err
 			}
-			l, err := listenSocket(path)
+			l, err := s.listenSocket(path)
 			if err != nil {
 				return nil, err
 			}
 			return s.serve("socket", l, server.SocketHandler(), nil, nil)
 		},
 	}, s.name(IdentityName))
+}
+
+// listen gives a port.
+func (s *Set) listen(open *ports, name, address string) (net.Listener, error) {
+	if other := s.config.Agent.Listen; other != nil {
+		return other("tcp", address)
+	}
+	return open.listen(name, address)
 }
 
 // socketPath is where the operator's socket is.
@@ -130,7 +138,10 @@ const maxSocketPath = 107
 
 // listenSocket takes the place of a socket that a killed process has left
 // behind: the data directory is locked, so nobody else listens on it.
-func listenSocket(path string) (net.Listener, error) {
+func (s *Set) listenSocket(path string) (net.Listener, error) {
+	if other := s.config.Agent.Listen; other != nil {
+		return other("unix", path)
+	}
 	if err := checkSocketPath(path); err != nil {
 		return nil, fmt.Errorf("cannot listen on the socket: %w", err)
 	}

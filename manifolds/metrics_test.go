@@ -83,7 +83,7 @@ func TestADatabaseThatCannotBeOpenedIsAFailure(t *testing.T) {
 	}
 	section, _ := s.Configuration.Current()
 	inputs := map[string]any{"config-notify": section.Notify, "identity": &dataDir{}}
-	if _, err := s.Manifolds["projection"].Start(given(inputs)); err == nil || err.Error() != "notify.lease-holders: no such disk" {
+	if _, err := s.Manifolds["projection"].Start(given(inputs)); err == nil || err.Error() != "notify.lease-holders: cannot open the lease holders: no such disk" {
 		t.Fatalf("its start says %v", err)
 	}
 	if n, _ := value(t, s, "interrex_projection_failures_total"); n != 1 {

@@ -3,7 +3,6 @@ package manifolds
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -47,11 +46,10 @@ func (s *Set) projection() dependency.Manifold {
 	}
 }
 
-func (c AgentConfig) openHolders(section config.Notify, dir string) (*sql.DB, projection.Dialect, error) {
-	switch {
-	case section.LeaseHolders == config.NotifySQLite:
-		db, err := c.SQLite(filepath.Join(dir, "lease-holders.db"))
-		return db, projection.SQLite, err
+// holdersDatabase says how to open the database of lease holders, and what it is.
+func (c AgentConfig) holdersDatabase(section config.Notify, dir string) (func() (*sql.DB, error), projection.Dialect, error) {
+	if section.LeaseHolders == config.NotifySQLite {
+		return func() (*sql.DB, error) { return c.SQLite(filepath.Join(dir, "lease-holders.db")) }, projection.SQLite, nil
 	}
 	text, err := config.ReadFile(section.LeaseHolders)
 	if err != nil {
@@ -61,11 +59,13 @@ func (c AgentConfig) openHolders(section config.Notify, dir string) (*sql.DB, pr
 	if !isPostgresURL(url) {
 		return nil, "", fmt.Errorf("%s holds no PostgreSQL URL: write postgres://USER:PASSWORD@HOST/DATABASE, where any other @ / ? # is %%40 %%2F %%3F %%23", section.LeaseHolders)
 	}
-	db, err := c.Postgres(url)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", section.LeaseHolders, err)
-	}
-	return db, projection.PostgreSQL, err
+	return func() (*sql.DB, error) {
+		db, err := c.Postgres(url)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", section.LeaseHolders, err)
+		}
+		return db, err
+	}, projection.PostgreSQL, nil
 }
 
 // isPostgresURL reports whether it is certain where a URL's password is: the
@@ -81,18 +81,18 @@ func isPostgresURL(url string) bool {
 }
 
 func (s *Set) openProjection(section config.Notify, dir string) (worker.Worker, error) {
-	db, dialect, err := s.config.Agent.openHolders(section, dir)
+	open, dialect, err := s.config.Agent.holdersDatabase(section, dir)
 	if err != nil {
 		return nil, fmt.Errorf("notify.lease-holders: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	holders, err := projection.Open(ctx, db, dialect)
+	holders, err := projection.Open(ctx, open, dialect)
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, fmt.Errorf("notify.lease-holders: %w", err)
 	}
 	target := notify.NewTarget(holders, s.logger("projection"))
-	return own(give(keep(db.Close, nil), target), patience, s.overstayed(ProjectionName)), nil
+	return own(give(keep(holders.Close, nil), target), patience, s.overstayed(ProjectionName)), nil
 }
 
 func (s *Set) notify() dependency.Manifold {

@@ -59,7 +59,7 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.Listener, err = open.listen(portCluster, section.Listen); err != nil {
+		if c.Listener, err = s.listen(open, portCluster, section.Listen); err != nil {
 			return nil, fmt.Errorf("cannot listen for other agents: cluster.listen: %w", err)
 		}
 	}

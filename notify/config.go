@@ -15,6 +15,7 @@ import (
 // The times of a worker that is configured with zeros.
 const (
 	DefaultPause         = 50 * time.Millisecond
+	DefaultLook          = 5 * time.Second
 	DefaultMinRetry      = 200 * time.Millisecond
 	DefaultMaxRetry      = 30 * time.Second
 	DefaultNotifyTimeout = 30 * time.Second
@@ -40,6 +41,7 @@ type State interface {
 
 // Logger is what the worker calls of a loggo.Logger.
 type Logger interface {
+	IsDebugEnabled() bool
 	Debugf(format string, args ...any)
 	Infof(format string, args ...any)
 	Warningf(format string, args ...any)
@@ -57,11 +59,13 @@ type Config struct {
 	// nothing is called.
 	Failed func()
 
-	// Pause is the least time from one telling to the next, unless a batch was
-	// large: what happens meanwhile is told together, since a target's
-	// transactions cost the log its disk. What happens after a rest is told at
-	// once. 0: 50 ms.
+	// Pause is the least time from one telling to the next: what happens meanwhile
+	// is told together. It is longer under load. What happens after a rest is told
+	// at once. 0: 50 ms.
 	Pause time.Duration
+	// Look is how often the worker looks, while nothing happens, whether the
+	// target is still there and where it was left. 0: 5 s.
+	Look time.Duration
 	// MinRetry is the delay before the first try after a failure; it doubles
 	// with each failure in a row, up to MaxRetry. 0: 200 ms and 30 s.
 	MinRetry, MaxRetry time.Duration
@@ -83,7 +87,7 @@ func (c Config) Validate() error {
 		return errors.New("nil Target not valid")
 	case c.Clock == nil:
 		return errors.New("nil Clock not valid")
-	case c.Pause < 0 || c.MinRetry < 0 || c.MaxRetry < 0 || c.NotifyTimeout < 0 || c.MendTimeout < 0:
+	case c.Pause < 0 || c.Look < 0 || c.MinRetry < 0 || c.MaxRetry < 0 || c.NotifyTimeout < 0 || c.MendTimeout < 0:
 		return errors.New("negative time not valid")
 	}
 	return nil
@@ -96,6 +100,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	or(&c.Pause, DefaultPause)
+	or(&c.Look, DefaultLook)
 	or(&c.MinRetry, DefaultMinRetry)
 	or(&c.MaxRetry, DefaultMaxRetry)
 	or(&c.NotifyTimeout, DefaultNotifyTimeout)
@@ -112,6 +117,7 @@ func (c Config) withDefaults() Config {
 
 type discard struct{}
 
+func (discard) IsDebugEnabled() bool    { return false }
 func (discard) Debugf(string, ...any)   {}
 func (discard) Infof(string, ...any)    {}
 func (discard) Warningf(string, ...any) {}

@@ -33,6 +33,7 @@ type world struct {
 	leases   map[interrex.Key]lease.Record
 	revision interrex.Revision
 	cluster  string
+	epoch    uint64
 	lists    int
 }
 
@@ -52,7 +53,7 @@ func (w *world) Revision() interrex.Revision {
 func (w *world) Identity() state.Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return state.Identity{ClusterID: w.cluster}
+	return state.Identity{ClusterID: w.cluster, Epoch: state.Epoch{Number: w.epoch}}
 }
 
 func (w *world) List(_, _ string, after interrex.Key, _ int) (items []lease.Record, more bool) {
@@ -90,6 +91,14 @@ func (w *world) restore(cluster string, revision interrex.Revision, held ...stri
 	w.ring.Reset(revision)
 }
 
+// recover puts other content in the place of all, in the next epoch.
+func (w *world) recover(revision interrex.Revision, held ...string) {
+	w.mu.Lock()
+	w.epoch++
+	w.mu.Unlock()
+	w.restore("one", revision, held...)
+}
+
 // claim and end apply one entry each.
 func (w *world) claim(name, holder string) { w.apply(interrex.LeaseClaimed, name, holder) }
 func (w *world) end(name string)           { w.apply(interrex.LeaseReleased, name, "") }
@@ -125,7 +134,8 @@ type target struct {
 	told   []string // every note, in order, also of batches that were not kept
 	fail   int      // so many calls fail, after they were told
 	hang   bool     // calls last until their context ends
-	lose   bool     // a batch is kept, and its answer lost
+	takes  time.Duration
+	lose   bool // a batch is kept, and its answer lost
 	mended int
 	calls  int
 	limits map[string]time.Duration // of the newest call of each method
@@ -148,6 +158,9 @@ func (t *target) enter(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.calls++
+	t.mu.Unlock()
+	time.Sleep(t.takes)
+	t.mu.Lock()
 	if t.hang {
 		t.mu.Unlock()
 		<-ctx.Done()
@@ -256,6 +269,7 @@ func (l *logs) add(level string) {
 	l.lines[level]++
 }
 
+func (l *logs) IsDebugEnabled() bool    { return true }
 func (l *logs) Debugf(string, ...any)   { l.add("debug") }
 func (l *logs) Infof(string, ...any)    { l.add("info") }
 func (l *logs) Warningf(string, ...any) { l.add("warning") }
@@ -280,7 +294,7 @@ func bubble(t *testing.T, test func(f *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fixture{T: t, world: newWorld(), target: newTarget(), logs: &logs{}}
-		f.target.at.History = "one/0-0000000000000000"
+		f.target.at.History = notify.History{Cluster: "one"}
 		test(f)
 		f.stop()
 		f.world.ring.Close()

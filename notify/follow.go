@@ -3,7 +3,6 @@ package notify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/interrex/interrex"
@@ -15,15 +14,30 @@ import (
 // An event wakes it earlier.
 const identityPoll = time.Second
 
-// large is how many events in one batch say that more of them wait.
-const large = 128
+// gathered is how many events are told together at most, but for those that
+// come in one batch. The ring keeps four times as many by default.
+const gathered = 16_384
 
-// errBehind asks for another try: the ring has been reset to where the state
-// is not yet.
+// After telling the worker rests restFor times as long as that took, and so after
+// comparing what it had not followed: it never takes more than a twentieth of one
+// processor, or of the disk. Under load, events are told more seldom and more of
+// them together, and a target that cannot follow is compared now and then. But
+// the worker rests at most maxRest.
+const (
+	restFor = 19
+	maxRest = 20 * time.Second
+)
+
+// errElsewhere says that the target is not where it was left: its database was
+// moved away, or lost its tables.
+var errElsewhere = errors.New("the target is not where it was")
+
+// errBehind asks for another try: the state was exchanged meanwhile.
 var errBehind = errors.New("the state is just being restored")
 
 // follow takes up where the target is and tells on from there. Nil asks for
-// the same again at once: what was followed is not history any more.
+// the same again at once: what was followed is not history any more, or the
+// target is not where it was.
 func (w *Worker) follow(ctx context.Context) error {
 	history, err := w.awaitHistory(ctx)
 	if err != nil {
@@ -33,61 +47,117 @@ func (w *Worker) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if kept.History != history {
-		if kept, err = w.mend(ctx, history); err != nil {
+	if kept.History != history || kept.Unproved {
+		if kept, err = w.mend(ctx, kept, history); err != nil {
 			return err
 		}
 	}
+	began := w.config.Clock.Now()
 	watcher, err := w.config.Source.Watch(kept.Revision, concerns)
-	if errors.Is(err, interrex.ErrCompacted) {
-		if kept, err = w.mend(ctx, history); err != nil {
+	behind := errors.Is(err, interrex.ErrCompacted)
+	if behind {
+		if kept, err = w.mend(ctx, kept, history); err != nil {
 			return err
 		}
-		if watcher, err = w.config.Source.Watch(kept.Revision, concerns); errors.Is(err, interrex.ErrCompacted) {
-			return errBehind
+		watcher, err = w.config.Source.Watch(kept.Revision, concerns)
+		if errors.Is(err, interrex.ErrCompacted) {
+			w.rest(ctx, began)
+			return nil
 		}
 	}
 	if err != nil {
 		return err
 	}
 	defer watcher.Close()
-	return w.tellOn(ctx, watcher, history)
+	if behind {
+		w.rest(ctx, began)
+	}
+	return w.tellOn(ctx, watcher, kept)
 }
 
-// tellOn tells the target of each batch until something fails.
-func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, history string) error {
-	// What was restored before the watch began has not closed it.
-	if w.history() != history {
-		return nil
-	}
+// tellOn tells the target, which is at a position, of each batch until
+// something fails.
+func (w *Worker) tellOn(ctx context.Context, watcher *watch.Watcher, at Position) error {
 	for {
-		w.status.enter(phaseIdle)
-		events, err := watcher.Next(ctx)
-		if kind := interrex.KindOf(err); kind == interrex.KindCompacted || kind == interrex.KindWatchClosed {
+		// What was restored before the watch began has not closed it.
+		if w.history() != at.History {
+			return nil
+		}
+		began := w.config.Clock.Now()
+		events, err := w.gather(watcher, nil)
+		if err == nil && len(events) == 0 {
+			events, err = w.next(ctx, watcher, at)
+			began = w.config.Clock.Now()
+			w.status.knows(began)
+		}
+		if kind := interrex.KindOf(err); kind == interrex.KindCompacted || kind == interrex.KindWatchClosed || errors.Is(err, errElsewhere) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if w.history() != history {
+		if w.history() != at.History {
 			return nil
 		}
 		w.status.enter(phaseTelling)
-		if err := w.notify(ctx, Position{Revision: watcher.Position(), History: history}, events); err != nil {
+		at.Revision = watcher.Position()
+		if err := w.notify(ctx, at, events); err != nil {
 			return err
 		}
-		if len(events) < large {
-			w.pause(ctx)
+		w.status.knows(began)
+		w.rest(ctx, began)
+	}
+}
+
+// gather adds to events what waits behind them.
+func (w *Worker) gather(watcher *watch.Watcher, events []state.Event) ([]state.Event, error) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	for len(events) < gathered {
+		more, err := watcher.Next(now)
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, more...) // events has no room: the first copies
+	}
+	return events, nil
+}
+
+// next waits for events, when none are there. Meanwhile it looks now and then whether the target is
+// still where it was, or further: others may tell it too.
+func (w *Worker) next(ctx context.Context, watcher *watch.Watcher, at Position) ([]state.Event, error) {
+	w.told(at)
+	for {
+		w.status.enter(phaseIdle)
+		lookCtx, cancel := context.WithTimeout(ctx, w.config.Look)
+		events, err := watcher.Next(lookCtx)
+		cancel()
+		if err == nil {
+			return w.gather(watcher, events)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return nil, err
+		}
+		kept, err := w.position(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if kept.History != at.History || kept.Revision < at.Revision || kept.Unproved {
+			return nil, errElsewhere
 		}
 	}
 }
 
-// pause lets events gather.
-func (w *Worker) pause(ctx context.Context) {
-	w.status.enter(phaseIdle)
+// rest lets events gather, after work that began at a time.
+func (w *Worker) rest(ctx context.Context, began time.Time) {
+	w.status.enter(phaseResting)
+	took := w.config.Clock.Now().Sub(began)
 	select {
 	case <-ctx.Done():
-	case <-w.config.Clock.After(w.config.Pause):
+	case <-w.config.Clock.After(max(w.config.Pause, min(restFor*took, maxRest))):
 	}
 }
 
@@ -111,11 +181,21 @@ func (w *Worker) position(ctx context.Context) (Position, error) {
 	return p, err
 }
 
-// mend brings the target in step with all the leases that there are, and
-// gives the position to go on from. The revision is read before the list: what
-// happens in between is told again.
-func (w *Worker) mend(ctx context.Context, history string) (Position, error) {
+// mend brings the target, which is at a position, in step with all the leases
+// that there are, and gives the position to go on from. The revision is read
+// before the list: what happens in between is told again.
+func (w *Worker) mend(ctx context.Context, kept Position, history History) (Position, error) {
+	// A copy does not go back: the state of an agent that has just started may.
+	for kept.History == history && w.config.State.Revision() < kept.Revision {
+		if err := w.awaitEvent(ctx); err != nil {
+			return Position{}, err
+		}
+		if w.history() != history {
+			return Position{}, errBehind
+		}
+	}
 	w.status.enter(phaseMending)
+	began := w.config.Clock.Now()
 	at := Position{Revision: w.config.State.Revision(), History: history}
 	mendCtx, cancel := context.WithTimeout(ctx, w.config.MendTimeout)
 	defer cancel()
@@ -125,21 +205,25 @@ func (w *Worker) mend(ctx context.Context, history string) (Position, error) {
 	}
 	w.config.Logger.Infof("lease holders compared at revision %d: %d changed", at.Revision, mended)
 	// A target never goes back, and may be shared: it knows where it is.
-	kept, err := w.position(ctx)
-	if err == nil {
-		w.told(kept)
+	if kept, err = w.position(ctx); err != nil {
+		return Position{}, err
 	}
-	return kept, err
+	if kept.History != history || kept.Unproved {
+		return Position{}, errElsewhere
+	}
+	w.told(kept)
+	w.status.knows(began)
+	return kept, nil
 }
 
 // awaitHistory gives the history of the state once it has one.
-func (w *Worker) awaitHistory(ctx context.Context) (string, error) {
+func (w *Worker) awaitHistory(ctx context.Context) (History, error) {
 	for {
-		if history := w.history(); history != "" {
+		if history := w.history(); history != (History{}) {
 			return history, nil
 		}
 		if err := w.awaitEvent(ctx); err != nil {
-			return "", err
+			return History{}, err
 		}
 	}
 }
@@ -160,10 +244,10 @@ func (w *Worker) awaitEvent(ctx context.Context) error {
 }
 
 // history names the history of the state: a copy of another one is no copy.
-func (w *Worker) history() string {
+func (w *Worker) history() History {
 	id := w.config.State.Identity()
 	if id.ClusterID == "" {
-		return ""
+		return History{}
 	}
-	return fmt.Sprintf("%s/%d-%016x", id.ClusterID, id.Epoch.Number, id.Epoch.Bits)
+	return History{Cluster: id.ClusterID, Epoch: id.Epoch.Number, Bits: id.Epoch.Bits}
 }

@@ -68,14 +68,18 @@ type sqlNotes struct {
 
 // Claimed implements NotifyTarget.
 func (n sqlNotes) Claimed(c Claimed) error {
-	n.logger.Debugf("%s of %s by %s, token %d", c.Kind, c.Key, c.Holder, c.Token)
+	if n.logger.IsDebugEnabled() {
+		n.logger.Debugf("%s of %s by %s, token %d", c.Kind, c.Key, c.Holder, c.Token)
+	}
 	return n.batch.Claimed(c.row())
 }
 
 // Expirations implements NotifyTarget.
 func (n sqlNotes) Expirations(ended []Expired) error {
 	for _, e := range ended {
-		n.logger.Debugf("%s was %s by %s, token %d", e.Key, e.How, e.Holder, e.Token)
+		if n.logger.IsDebugEnabled() {
+			n.logger.Debugf("%s was %s by %s, token %d", e.Key, e.How, e.Holder, e.Token)
+		}
 		if err := n.batch.Ended(e.Key, e.Token); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/projection"
-	"github.com/interrex/interrex/watch"
 )
 
 // sqlFixture is a worker over a real database, in real time.
@@ -27,23 +27,32 @@ type sqlFixture struct {
 
 func startSQL(t *testing.T, w *world, file string) *sqlFixture {
 	t.Helper()
-	db, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)") // the worker writes to it too
+	h, err := projection.Open(t.Context(), func() (*sql.DB, error) { return sql.Open("sqlite", file) }, projection.SQLite)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
-	h, err := projection.Open(t.Context(), db, projection.SQLite)
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { h.Close() })
 	worker, err := notify.NewWorker(notify.Config{
 		Source: w.ring, Leases: w, State: w, Target: notify.NewTarget(h, nil), Clock: clock.WallClock,
-		MinRetry: time.Millisecond, MaxRetry: 10 * time.Millisecond,
+		Look: 10 * time.Millisecond, MinRetry: time.Millisecond, MaxRetry: 10 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &sqlFixture{T: t, world: w, db: db, worker: worker}
+	f := &sqlFixture{T: t, world: w, worker: worker}
+	f.open(file)
+	return f
+}
+
+// open opens the file as another program does.
+func (f *sqlFixture) open(file string) {
+	f.Helper()
+	db, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(10000)") // the worker writes to it too
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { db.Close() })
+	f.db = db
 }
 
 func (f *sqlFixture) stop() {
@@ -75,7 +84,7 @@ func (f *sqlFixture) want(rows string) {
 func (f *sqlFixture) rows() string {
 	res, err := f.db.QueryContext(f.Context(), "SELECT name, holder, token FROM lease_holders ORDER BY namespace, name")
 	if err != nil {
-		f.Fatal(err)
+		return err.Error()
 	}
 	defer res.Close()
 	var all []string
@@ -113,30 +122,94 @@ func TestSQLTargetFollowsThroughRestartGapAndRestore(t *testing.T) {
 	}
 	f = startSQL(t, w, file)
 	f.want("a=cyd/4 b=bea/44")
-	w.restore("two", 7, "b", "c")
+	w.recover(7, "b", "c")
 	w.claim("d", "dan")
 	f.want("b=restored/7 c=restored/7 d=dan/8")
 	f.stop()
 }
 
-// Another program drops the table under the worker; it is told on when the
-// table is there again.
+// Another program takes the table away under the worker, which hears of
+// nothing meanwhile, or of very much.
 func TestBrokenDatabaseStopsNobodyAndIsCaughtUp(t *testing.T) {
+	for name, table := range map[string]string{"rows": "lease_holders", "position": "lease_holders_position"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			defer w.ring.Close()
+			f := startSQL(t, w, filepath.Join(t.TempDir(), "lease-holders.db"))
+			w.claim("a", "ann")
+			f.want("a=ann/1")
+			f.run("ALTER TABLE " + table + " RENAME TO away")
+			f.eventually("the table is there again", func() bool {
+				_, err := f.db.Exec("SELECT count(*) FROM " + table)
+				return err == nil
+			})
+			f.want("a=ann/1")
+			f.run("DROP TABLE " + table)
+			for i := range 100 {
+				w.claim(fmt.Sprint("k", i%3), "kay")
+			}
+			f.want("a=ann/1 k0=kay/101 k1=kay/99 k2=kay/100")
+			f.eventually("the failures are over", func() bool { return f.worker.Progress().Failures == 0 })
+			f.stop()
+		})
+	}
+}
+
+func TestAFileThatIsMovedAwayIsMadeAgain(t *testing.T) {
 	w := newWorld()
-	w.ring = watch.New(watch.Config{})
 	defer w.ring.Close()
-	f := startSQL(t, w, filepath.Join(t.TempDir(), "lease-holders.db"))
+	file := filepath.Join(t.TempDir(), "lease-holders.db")
+	f := startSQL(t, w, file)
 	w.claim("a", "ann")
 	f.want("a=ann/1")
-	if _, err := f.db.Exec("ALTER TABLE lease_holders RENAME TO away"); err != nil {
+	f.db.Close()
+	if err := os.Rename(file, file+".old"); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 100 {
-		w.claim(fmt.Sprint("k", i%3), "kay")
-	}
-	if _, err := f.db.Exec("ALTER TABLE away RENAME TO lease_holders"); err != nil {
-		t.Fatal(err)
-	}
-	f.want("a=ann/1 k0=kay/101 k1=kay/99 k2=kay/100")
+	f.eventually("the file is there again", func() bool {
+		_, err := os.Stat(file)
+		return err == nil
+	})
+	f.open(file)
+	f.want("a=ann/1")
 	f.stop()
+}
+
+// A file that another cluster has written is left alone, and nobody's lease
+// with it.
+func TestTheCopyOfAnotherClusterIsLeftAlone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lease-holders.db")
+	w := newWorld()
+	defer w.ring.Close()
+	f := startSQL(t, w, file)
+	w.claim("a", "ann")
+	f.want("a=ann/1")
+	f.stop()
+	other := newWorld()
+	other.cluster = "two"
+	defer other.ring.Close()
+	g := startSQL(t, other, file)
+	other.claim("b", "bob")
+	g.eventually("the refusal is told", func() bool {
+		p := g.worker.Progress()
+		return p.Failures > 1 && strings.Contains(p.Err.Error(), "the database is of cluster one, and this is cluster two")
+	})
+	g.want("a=ann/1")
+	g.stop()
+}
+
+func (f *sqlFixture) run(statement string) {
+	f.Helper()
+	if _, err := f.db.Exec(statement); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *sqlFixture) eventually(what string, is func() bool) {
+	f.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.Fatalf("waited in vain until %s: %v", what, f.worker.Report())
+		}
+	}
 }

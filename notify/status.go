@@ -15,6 +15,7 @@ const (
 	phaseIdle     phase = "in step"
 	phaseTelling  phase = "telling"
 	phaseMending  phase = "comparing"
+	phaseResting  phase = "resting"
 	phaseFailing  phase = "waiting to try again"
 )
 
@@ -23,7 +24,8 @@ type status struct {
 	mu       sync.Mutex
 	phase    phase
 	position Position
-	failures int // since the start
+	fresh    time.Time // when the target last knew of everything
+	failures int       // since the start
 	last     error
 	row      int       // failures since the target was last told something
 	since    time.Time // when the first of the row happened
@@ -32,6 +34,7 @@ type status struct {
 // Progress says how the telling goes.
 type Progress struct {
 	Lag      uint64    // revisions that the target has not been told of
+	Fresh    time.Time // since when it has not been told of all of them
 	Failures int       // in a row; 0: all is well
 	Since    time.Time // when the first of them happened
 	Err      error     // the newest of them
@@ -41,6 +44,13 @@ func (s *status) enter(p phase) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase = p
+}
+
+// knows takes note that the target knows what had happened up to a time.
+func (s *status) knows(until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fresh = until
 }
 
 func (s *status) reach(p Position) {
@@ -71,7 +81,7 @@ func (s *status) recover() {
 func (s *status) progress(at interrex.Revision) Progress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := Progress{Lag: s.behind(at)}
+	p := Progress{Lag: s.behind(at), Fresh: s.fresh}
 	if s.row > 0 {
 		p.Failures, p.Since, p.Err = s.row, s.since, s.last
 	}

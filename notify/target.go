@@ -53,11 +53,14 @@ type NotifyTarget interface {
 // Position is how far a target has come, in which history.
 type Position = projection.Position
 
+// History says of which cluster's leases a target was told, and in which epoch.
+type History = projection.History
+
 // Target is where the worker's notes go. Every method gives up soon after its
 // context has ended.
 type Target interface {
 	// Position says what the target has been told and has kept. It is asked
-	// after every failure.
+	// after every failure, and now and then while nothing happens.
 	Position(ctx context.Context) (Position, error)
 	// Notify calls tell, which tells all that has happened up to a position
 	// since the one that is kept. The target keeps what tell has told and the
@@ -66,6 +69,7 @@ type Target interface {
 	Notify(ctx context.Context, to Position, tell func(NotifyTarget) error) error
 	// Replace compares what is kept with all the leases that there are, in the
 	// order of their keys, and mends it, and says how much it changed. It may
-	// be told again what is in the pages.
+	// be told again what is in the pages. What is of another cluster, or of a
+	// later epoch, it leaves alone: that is an error.
 	Replace(ctx context.Context, at Position, pages iter.Seq2[[]Claimed, error]) (mended int, err error)
 }

@@ -30,7 +30,7 @@ func NewWorker(c Config) (*Worker, error) {
 		return nil, fmt.Errorf("cannot start lease-notify: %w", err)
 	}
 	w := &Worker{config: c.withDefaults()}
-	w.status.phase = phaseStarting
+	w.status.phase, w.status.fresh = phaseStarting, c.Clock.Now()
 	if err := catacomb.Invoke(catacomb.Plan{Site: &w.catacomb, Work: w.loop}); err != nil {
 		return nil, fmt.Errorf("cannot start lease-notify: %w", err)
 	}

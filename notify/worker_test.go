@@ -149,7 +149,7 @@ func TestProgressIsOfTheFailuresInARow(t *testing.T) {
 				t.Errorf("%s, a second after %s: %+v", name, began, p)
 			}
 			f.settle(time.Minute)
-			if p := f.worker.Progress(); p != (notify.Progress{}) {
+			if p := f.worker.Progress(); p.Lag != 0 || p.Failures != 0 || !p.Since.IsZero() || p.Err != nil {
 				t.Errorf("%s, at the end: %+v", name, p)
 			}
 		}
@@ -340,7 +340,7 @@ func TestReportSaysWhenItIsInStep(t *testing.T) {
 	bubble(t, func(f *fixture) {
 		f.start()
 		f.world.claim("a", "ann")
-		f.settle(0)
+		f.settle(notify.DefaultPause)
 		f.world.mu.Lock()
 		f.world.revision += 10 // extends: no event
 		f.world.mu.Unlock()

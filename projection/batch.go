@@ -3,66 +3,140 @@ package projection
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/interrex/interrex"
 )
 
-// Batch is one update under way. It lives as long as the call that it was
-// given to.
+// Batch gathers one update: of each key, the last that was told of it. It lives
+// as long as the call that it was given to.
 type Batch struct {
-	ctx context.Context // of the transaction
-	tx  *sql.Tx
-
-	// Prepared at their first use, since to read a statement costs as much as
-	// to run it. The transaction closes them.
-	claim, end *sql.Stmt
+	changes []change
+	at      map[interrex.Key]int // where a key's change is
 }
 
-const upsert = `INSERT INTO lease_holders (key, namespace, name, holder, token, ttl_ms, acquired_at, revision)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-	ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, token = excluded.token,
-		ttl_ms = excluded.ttl_ms, acquired_at = excluded.acquired_at, revision = excluded.revision`
+// change is what happened to a key: it has a new holder, or none any more.
+type change struct {
+	Holder
+	ended bool
+}
 
 // Claimed says that a lease has a new holder: by claim, takeover or transfer.
 // It changes nothing where a row stands with that token or a higher one.
-func (b *Batch) Claimed(h Holder) error {
-	err := b.run(&b.claim, upsert+" WHERE excluded.token > lease_holders.token", row(h)...)
-	if err != nil {
-		return fmt.Errorf("cannot put %s, held by %s, into the lease holders: %w", h.Key, h.Holder, err)
-	}
-	return nil
-}
+func (b *Batch) Claimed(h Holder) error { return b.add(change{Holder: h}) }
 
 // Ended says that the lease of key that had this token is over. It changes
 // nothing where none stands, or one with a higher token.
 func (b *Batch) Ended(key interrex.Key, token interrex.Token) error {
-	err := b.run(&b.end, "DELETE FROM lease_holders WHERE key = $1 AND token <= $2",
-		key.String(), int64(token))
-	if err != nil {
-		return fmt.Errorf("cannot take %s out of the lease holders: %w", key, err)
+	return b.add(change{Holder: Holder{Key: key, Token: token}, ended: true})
+}
+
+func (b *Batch) add(c change) error {
+	i, told := b.at[c.Key]
+	if !told {
+		b.at[c.Key] = len(b.changes)
+		b.changes = append(b.changes, c)
+		return nil
+	}
+	if last := b.changes[i]; c.Token > last.Token || c.Token == last.Token && c.ended {
+		b.changes[i] = c
 	}
 	return nil
 }
 
-// run runs a statement, which it prepares if that has not been done.
-func (b *Batch) run(s **sql.Stmt, query string, args ...any) (err error) {
-	if *s == nil {
-		if *s, err = b.tx.PrepareContext(b.ctx, query); err != nil {
+// sorted gives the changes in the order of their keys, in which neighbours
+// share a page of the database.
+func (b *Batch) sorted() []change {
+	b.at = nil
+	slices.SortFunc(b.changes, func(a, b change) int { return a.Key.Compare(b.Key) })
+	return b.changes
+}
+
+// The statements: the text in front of, for, and behind the changes that it
+// makes.
+type statement struct{ head, unit, separator, tail string }
+
+var (
+	put = statement{
+		"INSERT INTO lease_holders (namespace, name, holder, token, ttl_ms, acquired_at, revision) VALUES ",
+		"(@, @, @, @, @, @, @)", ", ",
+		` ON CONFLICT (namespace, name) DO UPDATE SET holder = excluded.holder, token = excluded.token,
+			ttl_ms = excluded.ttl_ms, acquired_at = excluded.acquired_at, revision = excluded.revision`,
+	}
+	putNewer = statement{put.head, put.unit, put.separator, put.tail + " WHERE excluded.token > lease_holders.token"}
+	remove   = statement{"DELETE FROM lease_holders WHERE ", "(namespace = @ AND name = @ AND token <= @)", " OR ", ""}
+)
+
+// atOnce is how many changes one statement makes: with more, the drivers of
+// SQLite become slower again.
+const atOnce = 16
+
+// writer makes changes within a transaction.
+type writer struct {
+	ctx     context.Context
+	conn    *sql.Conn
+	dialect Dialect
+}
+
+// write puts the holders in by a statement, and removes what has ended.
+func (w writer) write(put statement, changes []change) error {
+	if err := w.run(put, changes, false, appendRow); err != nil {
+		return fmt.Errorf("cannot put new ones into the lease holders: %w", err)
+	}
+	if err := w.run(remove, changes, true, appendEnd); err != nil {
+		return fmt.Errorf("cannot take what has ended out of the lease holders: %w", err)
+	}
+	return nil
+}
+
+// run runs a statement for the changes that are ends, or for the others. A full
+// one is prepared: to read it costs as much as to run it.
+func (w writer) run(s statement, changes []change, ended bool, appendArgs func([]any, Holder) []any) (err error) {
+	text := func(n int) string { return s.head + w.dialect.repeat(s.unit, s.separator, n) + s.tail }
+	var full *sql.Stmt
+	defer func() {
+		if full != nil {
+			err = errors.Join(err, full.Close())
+		}
+	}()
+	var args []any
+	n := 0
+	for _, c := range changes {
+		if c.ended != ended {
+			continue
+		}
+		args = appendArgs(args, c.Holder)
+		if n++; n < atOnce {
+			continue
+		}
+		if full == nil {
+			if full, err = w.conn.PrepareContext(w.ctx, text(atOnce)); err != nil {
+				return err
+			}
+		}
+		if _, err := full.ExecContext(w.ctx, args...); err != nil {
 			return err
 		}
+		args, n = args[:0], 0
 	}
-	_, err = (*s).ExecContext(b.ctx, args...)
+	if n > 0 {
+		_, err = w.conn.ExecContext(w.ctx, text(n), args...)
+	}
 	return err
 }
 
-// row gives a holder as the arguments of upsert.
-func row(h Holder) []any {
-	return []any{
-		h.Key.String(), h.Key.Namespace, h.Key.Name, h.Holder, int64(h.Token),
-		h.TTL.Milliseconds(), moment(h.AcquiredAt), int64(h.Revision),
-	}
+// appendRow gives the arguments of put.
+func appendRow(args []any, h Holder) []any {
+	return append(args, h.Key.Namespace, h.Key.Name, h.Holder, int64(h.Token),
+		h.TTL.Milliseconds(), moment(h.AcquiredAt), int64(h.Revision))
+}
+
+// appendEnd gives the arguments of remove.
+func appendEnd(args []any, h Holder) []any {
+	return append(args, h.Key.Namespace, h.Key.Name, int64(h.Token))
 }
 
 // moment is a time as text that sorts, which both dialects take.

@@ -39,6 +39,9 @@ func (d database) open(t *testing.T) *sql.DB {
 	return db
 }
 
+// pool is what Open takes.
+func (d database) pool() (*sql.DB, error) { return sql.Open(d.driver, d.source) }
+
 // onEach runs a test on a fresh database of each dialect: on SQLite always, on
 // PostgreSQL where INTERREX_TEST_POSTGRES has the URL of a server.
 func onEach(t *testing.T, test func(t *testing.T, d database)) {
@@ -81,12 +84,16 @@ func run(t *testing.T, db *sql.DB, statement string) {
 
 func holders(t *testing.T, d database) (*projection.Holders, *sql.DB) {
 	t.Helper()
-	db := d.open(t)
-	h, err := projection.Open(t.Context(), db, d.dialect)
+	h, err := projection.Open(t.Context(), d.pool, d.dialect)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h, db
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, d.open(t)
 }
 
 var acquired = time.Date(2026, 11, 20, 10, 11, 12, 123456789, time.UTC)

@@ -1,6 +1,10 @@
 package projection
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Dialect is the kind of database behind a *sql.DB.
 type Dialect string
@@ -11,31 +15,68 @@ const (
 	PostgreSQL Dialect = "postgresql"
 )
 
-// version is the schema's. Open refuses a database of another one.
-const version = 1
+func (d Dialect) check() error {
+	if d != SQLite && d != PostgreSQL {
+		return fmt.Errorf("dialect %q is neither %q nor %q", d, SQLite, PostgreSQL)
+	}
+	return nil
+}
 
-// schema gives the statements that make what is missing. Names are compared
-// bytewise in both dialects, as keys are.
+// connect gives the statements that each connection needs before a transaction.
+func (d Dialect) connect() []string {
+	if d == PostgreSQL {
+		return nil
+	}
+	return []string{
+		// Those who share the database take turns.
+		"PRAGMA busy_timeout = 5000",
+		// The copy never waits for the disk that the log needs: what a power cut
+		// leaves is checked and compared before it is used.
+		"PRAGMA synchronous = OFF",
+		"PRAGMA cache_size = -8192",         // KiB: a large transaction writes a page once
+		"PRAGMA wal_autocheckpoint = 16384", // pages: and several write it back once
+	}
+}
+
+// begin gives the statements that begin a transaction that nobody else writes
+// beside.
+func (d Dialect) begin() []string {
+	if d == PostgreSQL {
+		return []string{"BEGIN ISOLATION LEVEL READ COMMITTED", "SELECT pg_advisory_xact_lock(7400)"}
+	}
+	return []string{"BEGIN IMMEDIATE"}
+}
+
+// there gives the query of whether a table is there.
+func (d Dialect) there(table string) string {
+	if d == PostgreSQL {
+		return "SELECT to_regclass('" + table + "') IS NOT NULL"
+	}
+	return "SELECT count(*) > 0 FROM sqlite_master WHERE type = 'table' AND name = '" + table + "'"
+}
+
+// version is the schema's. A copy of an older one is built again.
+const version = 2
+
+// schema gives the statements that make an empty copy in the place of what is
+// there. Names are compared bytewise in both dialects, as keys are. The columns
+// of lease_holders_position stay what they are in every version: they say whose
+// the copy is.
 //
 // A token is a BIGINT: it is a revision, and those stay below 2^63. They count
 // by one, and a recovery raises them to no more than the greater of 2^40 above
 // the counter and the unix time x 2^28, which is below 2^63 until the year 3058.
-func (d Dialect) schema() ([]string, error) {
-	var begin, text, moment string
-	switch d {
-	case SQLite:
-		// Others may read the file while the agent writes; the file remembers.
-		begin, text, moment = "PRAGMA journal_mode = WAL", "TEXT", "TEXT"
-	case PostgreSQL:
-		// Of two CREATE IF NOT EXISTS at once, one fails there.
-		begin, text, moment = "SELECT pg_advisory_xact_lock(7400)", `TEXT COLLATE "C"`, "TIMESTAMPTZ"
-	default:
-		return nil, fmt.Errorf("dialect %q is neither %q nor %q", d, SQLite, PostgreSQL)
+func (d Dialect) schema() []string {
+	// One tree for a row in SQLite: the key is made when somebody reads it.
+	text, moment, kept, only := "TEXT", "TEXT", "VIRTUAL", "WITHOUT ROWID"
+	if d == PostgreSQL {
+		text, moment, kept, only = `TEXT COLLATE "C"`, "TIMESTAMPTZ", "STORED", ""
 	}
 	return []string{
-		begin,
-		`CREATE TABLE IF NOT EXISTS lease_holders (
-			key         ` + text + ` PRIMARY KEY,
+		"DROP TABLE IF EXISTS lease_holders",
+		"DROP TABLE IF EXISTS lease_holders_position",
+		`CREATE TABLE lease_holders (
+			key         ` + text + ` GENERATED ALWAYS AS (namespace || '/' || name) ` + kept + `,
 			namespace   ` + text + ` NOT NULL,
 			name        ` + text + ` NOT NULL,
 			holder      ` + text + ` NOT NULL,
@@ -43,14 +84,30 @@ func (d Dialect) schema() ([]string, error) {
 			ttl_ms      BIGINT NOT NULL,
 			acquired_at ` + moment + ` NOT NULL,
 			revision    BIGINT NOT NULL,
-			UNIQUE (namespace, name))`,
-		`CREATE TABLE IF NOT EXISTS lease_holders_position (
+			PRIMARY KEY (namespace, name)) ` + only,
+		`CREATE TABLE lease_holders_position (
 			id       INTEGER PRIMARY KEY CHECK (id = 1),
 			version  INTEGER NOT NULL,
 			history  TEXT NOT NULL,
 			revision BIGINT NOT NULL)`,
-		fmt.Sprintf(`INSERT INTO lease_holders_position (id, version, history, revision)
-			VALUES (1, %d, '', 0) ON CONFLICT (id) DO NOTHING`, version),
-		createFences,
-	}, nil
+		fmt.Sprintf("INSERT INTO lease_holders_position (id, version, history, revision) VALUES (1, %d, '', 0)", version),
+	}
+}
+
+// repeat gives n times a text, in which each @ is an argument.
+func (d Dialect) repeat(unit, separator string, n int) string {
+	text := strings.TrimSuffix(strings.Repeat(unit+separator, n), separator)
+	if d == SQLite {
+		// A number would be a name there, and drivers look for each name among all.
+		return strings.ReplaceAll(text, "@", "?")
+	}
+	parts := strings.Split(text, "@")
+	var b strings.Builder
+	for i, p := range parts {
+		if i > 0 {
+			b.WriteString("$" + strconv.Itoa(i))
+		}
+		b.WriteString(p)
+	}
+	return b.String()
 }

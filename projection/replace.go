@@ -11,22 +11,22 @@ import (
 )
 
 // Replace brings the copy in step with all the leases that there are: it
-// compares page by page, writes what differs and removes what is gone, in one
-// transaction, and says how many rows that were.
+// makes what is missing of it, or is of an older version, compares page by page,
+// writes what differs and removes what is gone, in one transaction, and says how
+// many rows that were. A copy of another cluster or of a later epoch stays as it
+// is: that is KindConflict.
 //
 // The pages have the leases in the order of their keys; at is the position as
 // it was before the first of them was read, and a later page may show a later
 // state: the events after at, told again, mend that. Going back within a
 // history does nothing.
 func (h *Holders) Replace(ctx context.Context, at Position, pages iter.Seq2[[]Holder, error]) (mended int, err error) {
-	err = h.transact(ctx, func(tx *sql.Tx) error {
-		moved, err := changed(tx.ExecContext(ctx,
-			"UPDATE lease_holders_position SET revision = $1, history = $2 WHERE id = 1 AND (revision <= $3 OR history <> $4)",
-			int64(at.Revision), at.History, int64(at.Revision), at.History))
-		if err != nil || moved == 0 {
+	err = h.transact(ctx, func(conn *sql.Conn) error {
+		later, err := h.prepare(ctx, conn, at)
+		if err != nil || later {
 			return err
 		}
-		r := replacement{ctx: ctx, tx: tx}
+		r := replacement{writer: writer{ctx, conn, h.dialect}}
 		for page, err := range pages {
 			if err != nil {
 				return err
@@ -35,20 +35,47 @@ func (h *Holders) Replace(ctx context.Context, at Position, pages iter.Seq2[[]Ho
 				return err
 			}
 		}
-		err = r.rest()
+		if err := r.rest(); err != nil {
+			return err
+		}
 		mended = r.mended
-		return err
+		return h.move(ctx, conn, at)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("cannot mend the lease holders at revision %d: %w", at.Revision, err)
 	}
+	h.trust()
 	return mended, nil
+}
+
+// prepare sees to it that there is a copy that a replacement may go into, and
+// reports whether it is a later one of that history.
+func (h *Holders) prepare(ctx context.Context, conn *sql.Conn, at Position) (later bool, err error) {
+	sound := h.trusted()
+	if !sound {
+		if err := quickCheck(ctx, conn); err != nil {
+			return false, err
+		}
+	}
+	kept, err := h.look(ctx, conn)
+	if err == nil {
+		err = at.History.mayReplace(kept.History)
+	}
+	if err != nil {
+		return false, err
+	}
+	if !kept.whole {
+		return false, runAll(ctx, conn, h.dialect.schema())
+	}
+	if later = kept.History == at.History && kept.Revision > at.Revision; later && !sound {
+		return false, interrex.Errorf(interrex.KindUnavailable, "the copy is at revision %d already, and has to be compared", kept.Revision)
+	}
+	return later, nil
 }
 
 // replacement walks through the rows and the pages side by side.
 type replacement struct {
-	ctx    context.Context
-	tx     *sql.Tx
+	writer
 	after  interrex.Key // rows up to here are as they should be
 	mended int
 }
@@ -63,39 +90,34 @@ func (r *replacement) page(page []Holder) error {
 	if err != nil {
 		return err
 	}
+	var changes []change
 	for _, want := range page {
 		have, there := rows[want.Key]
 		delete(rows, want.Key)
-		if there && have == kept(want) {
-			continue
+		if !there || have != scanned(want) {
+			changes = append(changes, change{Holder: want})
 		}
-		if _, err := r.tx.ExecContext(r.ctx, upsert, row(want)...); err != nil {
-			return err
-		}
-		r.mended++
 	}
-	for key := range rows {
-		if _, err := r.tx.ExecContext(r.ctx, "DELETE FROM lease_holders WHERE key = $1", key.String()); err != nil {
-			return err
-		}
-		r.mended++
+	for _, gone := range rows {
+		changes = append(changes, change{Holder: gone, ended: true})
 	}
 	r.after = last
-	return nil
+	r.mended += len(changes)
+	return r.write(put, changes)
 }
 
 // rest removes the rows behind the last page.
 func (r *replacement) rest() error {
-	n, err := changed(r.tx.ExecContext(r.ctx,
-		"DELETE FROM lease_holders WHERE (namespace, name) > ($1, $2)", r.after.Namespace, r.after.Name))
+	n, err := changed(r.conn.ExecContext(r.ctx,
+		r.dialect.repeat("DELETE FROM lease_holders WHERE (namespace, name) > (@, @)", "", 1), r.after.Namespace, r.after.Name))
 	r.mended += int(n)
 	return err
 }
 
 // rows reads the rows behind after, up to last.
 func (r *replacement) rows(last interrex.Key) (map[interrex.Key]Holder, error) {
-	rows, err := r.tx.QueryContext(r.ctx, `SELECT namespace, name, holder, token, ttl_ms, acquired_at
-		FROM lease_holders WHERE (namespace, name) > ($1, $2) AND (namespace, name) <= ($3, $4)`,
+	rows, err := r.conn.QueryContext(r.ctx, r.dialect.repeat(`SELECT namespace, name, holder, token, ttl_ms, acquired_at
+		FROM lease_holders WHERE (namespace, name) > (@, @) AND (namespace, name) <= (@, @)`, "", 1),
 		r.after.Namespace, r.after.Name, last.Namespace, last.Name)
 	if err != nil {
 		return nil, err
@@ -123,8 +145,8 @@ func scan(rows *sql.Rows) (h Holder, err error) {
 	return h, err
 }
 
-// kept is h as scan gives it back.
-func kept(h Holder) Holder {
+// scanned is h as scan gives it back.
+func scanned(h Holder) Holder {
 	h.TTL = h.TTL.Truncate(time.Millisecond)
 	h.AcquiredAt = h.AcquiredAt.UTC().Truncate(time.Microsecond)
 	h.Revision = 0

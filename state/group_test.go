@@ -245,11 +245,6 @@ func (k keyless) Apply(t *state.Turn, c state.Command) state.Reply {
 	return k.Register.Apply(t, c.(aboutNothing).Command)
 }
 
-func TestWhatIsAboutNoKeyStandsInAGroupAgain(t *testing.T) {
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{keyless{statetest.NewRegister()}} })
-	wantKinds(t, r.Do(1, group(set("a", "1"), set("b", "1"))), "")
-}
-
 func TestTheSizeOfAGroupIsNeverBelowItsBytes(t *testing.T) {
 	op := group(slices.Repeat([]state.Operation{{Table: 65535, Data: make([]byte, 200), Minted: make([]byte, state.MaxMinted)}}, state.MaxGroup)...)
 	if n := len(state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{op}})); op.Size() < n {

@@ -11,12 +11,10 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// openSQLite opens the file of lease holders. In WAL mode a commit need not be
-// on disk to be whole: after a power cut the copy resumes from the position
-// that it has kept. Other pragmas are the projection's business, which sets
-// them on each connection.
+// openSQLite opens the file of lease holders. Pragmas are the projection's
+// business, which sets them on each connection.
 func openSQLite(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=synchronous(NORMAL)")
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath())
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the SQLite database %s: %w", path, err)
 	}

@@ -1,0 +1,236 @@
+package projection
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// rollbackTimeout bounds the end of a transaction whose context is over.
+const rollbackTimeout = 5 * time.Second
+
+// database is the pool of a copy. SQLite's is opened again when another file
+// stands under its name, or none, or when it is damaged.
+type database struct {
+	dialect Dialect
+	open    func() (*sql.DB, error)
+
+	mu   sync.Mutex
+	db   *sql.DB     // nil: to be opened
+	path string      // of SQLite's file; empty: it has none
+	file os.FileInfo // what was opened
+	// compared says that this file has been checked and compared with the leases
+	// since it was opened: nothing else says that a power cut has spared it.
+	compared bool
+}
+
+// connect runs fn on a connection that is set up.
+func (d *database) connect(ctx context.Context, fn func(*sql.Conn) error) (err error) {
+	db, err := d.pool(ctx)
+	if err != nil {
+		return d.examine(err)
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return d.examine(err)
+	}
+	err = runAll(ctx, conn, d.dialect.connect())
+	if err == nil {
+		err = fn(conn)
+	}
+	return d.examine(errors.Join(err, ignoreGone(conn.Close())))
+}
+
+// transact runs fn in one transaction, which nobody else writes beside.
+func (d *database) transact(ctx context.Context, fn func(*sql.Conn) error) error {
+	return d.connect(ctx, func(conn *sql.Conn) error {
+		err := runAll(ctx, conn, d.dialect.begin())
+		if err == nil {
+			err = fn(conn)
+		}
+		if err == nil {
+			_, err = conn.ExecContext(ctx, "COMMIT")
+		}
+		if err != nil {
+			rollback(ctx, conn)
+		}
+		return err
+	})
+}
+
+// rollback ends a transaction that has failed, and else its connection.
+func rollback(ctx context.Context, conn *sql.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if _, err := conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}
+
+// pool gives the pool, which it opens if need be.
+func (d *database) pool(ctx context.Context) (*sql.DB, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.db != nil && d.moved() {
+		if err := d.drop(); err != nil {
+			return nil, err
+		}
+	}
+	if d.db != nil {
+		return d.db, nil
+	}
+	db, err := d.open()
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	d.db, d.compared = db, d.dialect != SQLite
+	if d.dialect == SQLite {
+		if err := d.openFile(ctx); err != nil {
+			return nil, errors.Join(err, d.drop())
+		}
+	}
+	return d.db, nil
+}
+
+// openFile makes SQLite open its file, and remembers which it was.
+func (d *database) openFile(ctx context.Context) error {
+	var sequence int
+	var name string
+	err := d.db.QueryRowContext(ctx, "PRAGMA database_list").Scan(&sequence, &name, &d.path) // the main one is first
+	if err != nil {
+		return err
+	}
+	for _, s := range []string{
+		"PRAGMA page_size = 1024",   // a change writes one page; only a new file takes it
+		"PRAGMA journal_mode = WAL", // others may read the file meanwhile; the file remembers
+	} {
+		if _, err := d.db.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	if d.path == "" {
+		return nil
+	}
+	d.file, err = os.Stat(d.path)
+	return err
+}
+
+// moved reports whether the file that was opened is not there any more, with
+// the lock held.
+func (d *database) moved() bool {
+	if d.file == nil {
+		return false
+	}
+	now, err := os.Stat(d.path)
+	return err != nil || !os.SameFile(now, d.file)
+}
+
+// drop closes the pool, with the lock held.
+func (d *database) drop() error {
+	if d.db == nil {
+		return nil
+	}
+	err := d.db.Close()
+	d.db, d.file, d.compared = nil, nil, false
+	return err
+}
+
+func (d *database) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.drop()
+}
+
+// trusted reports whether the copy has been compared since it was opened, and
+// trust says so.
+func (d *database) trusted() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.compared
+}
+
+func (d *database) trust() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.compared = d.db != nil
+}
+
+// examine sets a file aside whose damage an error tells of: the next use makes
+// a new one.
+func (d *database) examine(err error) error {
+	if err == nil || d.dialect != SQLite || !isDamage(err) {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.path == "" {
+		return err
+	}
+	aside := d.path + ".damaged"
+	closed := d.drop()
+	moved := os.Rename(d.path, aside)
+	if moved == nil {
+		moved = errors.Join(ignoreMissing(os.Remove(d.path+"-wal")), ignoreMissing(os.Remove(d.path+"-shm")))
+	}
+	if moved != nil {
+		return errors.Join(err, closed, moved)
+	}
+	return fmt.Errorf("the database was damaged, is %s now, and will be made again: %w", aside, err)
+}
+
+// isDamage knows SQLite's own words for it, which all drivers pass on.
+func isDamage(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "database disk image is malformed") || strings.Contains(text, "file is not a database")
+}
+
+// quickCheck reads the whole of an SQLite file.
+func quickCheck(ctx context.Context, conn *sql.Conn) error {
+	var found string
+	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
+		return err
+	}
+	if found != "ok" {
+		return fmt.Errorf("database disk image is malformed: %s", found)
+	}
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// ignoreGone drops the error of a connection that a rollback has given up.
+func ignoreGone(err error) error {
+	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) {
+		return nil
+	}
+	return err
+}
+
+func runAll(ctx context.Context, conn *sql.Conn, statements []string) error {
+	for _, s := range statements {
+		if _, err := conn.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changed says how many rows a statement changed.
+func changed(res sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}

@@ -1,0 +1,60 @@
+package projection
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/interrex/interrex"
+)
+
+// History says which cluster's leases a copy has, and of which of its epochs.
+type History struct {
+	Cluster string
+	Epoch   uint64 // counts the cluster's recoveries
+	Bits    uint64 // random: tells two recoveries of the same number apart
+}
+
+// String gives CLUSTER/EPOCH-BITS, as the database keeps it; of none it is empty.
+func (h History) String() string {
+	if h == (History{}) {
+		return ""
+	}
+	return fmt.Sprintf("%s/%d-%016x", h.Cluster, h.Epoch, h.Bits)
+}
+
+func parseHistory(s string) (h History, err error) {
+	if s == "" {
+		return h, nil
+	}
+	cluster, epoch, _ := strings.Cut(s, "/")
+	number, bits, _ := strings.Cut(epoch, "-")
+	h.Cluster = cluster
+	if h.Epoch, err = strconv.ParseUint(number, 10, 64); err == nil {
+		h.Bits, err = strconv.ParseUint(bits, 16, 64)
+	}
+	if err != nil {
+		return History{}, fmt.Errorf("the database says that it is of %q, which nobody here has written", s)
+	}
+	return h, nil
+}
+
+// mayReplace says why a copy of h must not take the place of one of kept, as
+// KindConflict.
+func (h History) mayReplace(kept History) error {
+	var whose string
+	switch {
+	case kept == (History{}) || kept == h:
+		return nil
+	case kept.Cluster != h.Cluster:
+		whose = fmt.Sprintf("of cluster %s, and this is cluster %s", kept.Cluster, h.Cluster)
+	case kept.Epoch > h.Epoch:
+		whose = fmt.Sprintf("of epoch %d, and this agent is in epoch %d: the cluster was recovered without it", kept.Epoch, h.Epoch)
+	case kept.Epoch == h.Epoch:
+		whose = fmt.Sprintf("of another recovery to epoch %d than this agent's", h.Epoch)
+	default:
+		return nil
+	}
+	return interrex.Errorf(interrex.KindConflict,
+		"the database is %s; nothing was changed: give each cluster its own, or drop the tables lease_holders and lease_holders_position there", whose)
+}
