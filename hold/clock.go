@@ -9,10 +9,11 @@ type Clock interface {
 	Now() time.Duration
 }
 
+// monotonic is Go's own clock, which stands still while the machine sleeps.
+type monotonic struct{ start time.Time }
+
 // Since is a clock that counts from a moment by Go's own time, which stands still
 // while the machine sleeps: for tests.
-func Since(start time.Time) Clock { return since{start} }
+func Since(start time.Time) Clock { return monotonic{start} }
 
-type since struct{ start time.Time }
-
-func (c since) Now() time.Duration { return time.Since(c.start) }
+func (c monotonic) Now() time.Duration { return time.Since(c.start) }

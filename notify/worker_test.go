@@ -294,7 +294,7 @@ func TestHangingTargetBlocksNobodyAndIsGivenUp(t *testing.T) {
 
 func TestEachCallOfATargetHasItsTime(t *testing.T) {
 	bubble(t, func(f *fixture) {
-		f.target.at.History = projection.History{Cluster: "another"} // so that it is compared
+		f.target.at.History = notify.History{} // so that it is compared
 		f.start()
 		f.world.claim("a", "ann")
 		f.wantInStep()
