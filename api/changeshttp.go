@@ -399,7 +399,7 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var body []byte
 	var err error
 	var large *http.MaxBytesError
-	tooLarge := r.ContentLength > maxPlainBody // whoever asks first need not send it
+	tooLarge := r.ContentLength > maxPlainBody && r.Header.Get("Expect") != "" // who asks first need not send it
 	if !tooLarge {
 		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxPlainBody))
 	}

@@ -34,14 +34,15 @@ func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, _, _ := strings.Cut(id, ".")
-		c.names.known[text].heard = -1
+		before := c.clock.Now() - time.Minute
+		c.names.known[text].heard = before
 		by := telling{}
 		if kind != "" {
 			by.err = interrex.Errorf(kind, "told so")
 		}
 		_, err = c.send(t.Context(), c.endpoint(), by, &request{}, &interrexv1.Operation{RequestId: id})
 		n := c.names.known[text]
-		if got := n.heard >= 0; interrex.KindOf(err) != kind || got != want.heard || n.stray != want.stray {
+		if got := n.heard > before; interrex.KindOf(err) != kind || got != want.heard || n.stray != want.stray {
 			t.Errorf("%q: heard %v, stray %v: %v", kind, got, n.stray, err)
 		}
 		_ = c.Close()

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/raft-wal/types"
-	"golang.org/x/sys/unix"
 )
 
 // The stamp in a raft directory. The version goes up when a store's files
@@ -74,17 +73,6 @@ func writeStamp(f files, dir string) error {
 		err = errors.Join(f.Rename(staged, path), f.SyncDir(dir))
 	}
 	return classify("stamp raft directory "+dir, err)
-}
-
-// fileOf names a file apart from its path: by its number in its file system and
-// when it was made, where that is known. Devices are numbered anew when a
-// machine starts, so they say nothing.
-func fileOf(path string) (string, error) {
-	var x unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &x); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("file %d of %d.%09d", x.Ino, x.Btime.Sec, x.Btime.Nsec), nil
 }
 
 // isCopy reports whether a directory's stamp is not the file that it names.

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package raftdir
+
+// fileOf knows nothing here, where no agent runs: no directory is taken for a copy.
+func fileOf(string) (string, error) { return "", nil }
