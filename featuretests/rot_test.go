@@ -180,6 +180,8 @@ func (r *rotting) fresh(i int, through ...int) *disk {
 		}
 		r.start(i)
 		r.answers(i)
+		r.write(40, through...) // another snapshot
+		pause(r.t.Context(), time.Second)
 	}
 	r.t.Fatal("each snapshot covers the log")
 	return nil

@@ -80,7 +80,7 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "restart this agent with a program whose state machine is mended: it is restored from snapshot and log; leases are not affected; until then this agent makes no snapshots, and its log grows"},
 		{Name: "halted", Look: s.halted,
 			Do: "run the version that the others run; if it is this agent's disk, give it an empty directory"},
-		{Name: "log-lost", Look: s.logLost, After: time.Minute, Keep: again, // raft is restarted each minute
+		{Name: "log-lost", Look: s.logLost, After: time.Minute, Keep: again,
 			Do: "start the members that are missing; if none of them has more, recover from the member whose log ends last: see 'interrex agent repair --help'"},
 		{Name: "limit-near", Look: s.limitNear,
 			Do: "find the clients that use so much, or raise the setting that the text names; beyond the limit they are refused as overloaded"},
@@ -472,10 +472,16 @@ func (s *Set) inQuarantine(time.Time) []alarm.Finding {
 }
 
 // logLost is for a majority that has met and may elect nobody, since the log of
-// none of them has what one of them has stored.
-func (s *Set) logLost(time.Time) []alarm.Finding {
+// none of them has what one of them has stored. It is found since there is no
+// leader, and not since this life of raft, which begins again each minute.
+func (s *Set) logLost(at time.Time) []alarm.Finding {
 	now, is := s.Present.now(), s.Leadership.Current()
-	if is.Leader || is.LeaderID != "" || now.running() == nil || now.transport == nil {
+	if is.Leader || is.LeaderID != "" {
+		s.leaderless.Store(nil)
+		return nil
+	}
+	s.leaderless.CompareAndSwap(nil, &at)
+	if now.running() == nil || now.transport == nil {
 		return nil
 	}
 	logs := map[string]transport.LogState{s.Present.ID(): now.transport.Self().Log}
@@ -483,7 +489,7 @@ func (s *Set) logLost(time.Time) []alarm.Finding {
 		logs[peer.ID] = peer.Log
 	}
 	if text := lostLog(s.members(now), logs); text != "" {
-		return alarm.Found(text)
+		return []alarm.Finding{{Text: text, Since: *s.leaderless.Load()}}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package manifolds
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/juju/clock"
@@ -33,6 +34,8 @@ type Set struct {
 	metrics  *agentMetrics
 	started  time.Time
 	visitors api.Visitors
+
+	leaderless atomic.Pointer[time.Time] // since when no leader is known; nil: one is
 
 	reloading sync.Mutex // one reload at a time
 }

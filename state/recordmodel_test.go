@@ -98,6 +98,7 @@ type modelRecord struct {
 
 type modelName struct {
 	mark    uint64
+	first   uint64 // the number under which it was opened
 	last    state.Time
 	records map[uint64]modelRecord
 }
@@ -123,7 +124,7 @@ type modelRecords struct {
 func (r *modelRecords) clone() *modelRecords {
 	c := &modelRecords{names: map[modelKey]*modelName{}, singles: slices.Clone(r.singles)}
 	for k, n := range r.names {
-		c.names[k] = &modelName{n.mark, n.last, maps.Clone(n.records)}
+		c.names[k] = &modelName{n.mark, n.first, n.last, maps.Clone(n.records)}
 	}
 	return c
 }
@@ -285,7 +286,7 @@ func (m *model) one(q *ask) (a answer) {
 		if len(m.records.names) >= m.number("names") {
 			return m.refuse(q, interrex.KindOverloaded)
 		}
-		n = &modelName{mark: q.mark, records: map[uint64]modelRecord{}}
+		n = &modelName{mark: q.mark, first: number, records: map[uint64]modelRecord{}}
 		m.records.names[modelKey{q.caller, name}] = n
 	}
 	n.last = m.now // every attempt that is new is a write

@@ -56,6 +56,9 @@ func checkSnapshot(t *testing.T, snapshot []byte, tables []state.Table, want *mo
 			t.Errorf("setting %s is %q, want %q", name, set[name], value)
 		}
 	}
+	s.number() // of a recovery: there was none
+	s.number()
+	s.time()
 	if got := s.number(); got != uint64(len(want.names)) {
 		t.Errorf("%d names, want %d", got, len(want.names))
 		return
@@ -66,8 +69,8 @@ func checkSnapshot(t *testing.T, snapshot []byte, tables []state.Table, want *mo
 	for _, k := range keys {
 		n := want.names[k]
 		got, wanted := s.key(), k
-		mark, last, count := s.number(), s.time(), s.number()
-		if got != wanted || mark != n.mark || last != n.last || count != uint64(len(n.records)) {
+		mark, first, last, count := s.number(), s.number(), s.time(), s.number()
+		if got != wanted || mark != n.mark || first != n.first || last != n.last || count != uint64(len(n.records)) {
 			t.Errorf("name %v has mark %d, last %d and %d records; want %v, %d, %d, %d", got, mark, last, count, wanted, n.mark, n.last, len(n.records))
 			return
 		}
