@@ -2,6 +2,7 @@ package featuretests
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -180,8 +181,14 @@ func (r *rotting) fresh(i int, through ...int) *disk {
 		}
 		r.start(i)
 		r.answers(i)
-		r.write(40, through...) // another snapshot
-		pause(r.t.Context(), time.Second)
+		before := r.disk(i).snapshot().index
+		eventually(r.t, "another snapshot", func() error {
+			if r.disk(i).snapshot().index == before {
+				r.write(10, through...)
+				return errors.New("there is none")
+			}
+			return nil
+		})
 	}
 	r.t.Fatal("each snapshot covers the log")
 	return nil
