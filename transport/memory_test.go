@@ -76,7 +76,7 @@ func TestWhatAnAgentHasStoredIsRememberedForItsNextLife(t *testing.T) {
 			m := newMemory(t, store)
 			m.introduced(t, of("1", 3, Place{3, 10}, 3))
 			hear(m)
-			if told := m.introduced(t, of("1", 3, Place{3, 50}, 3)); told.Stored.Index == 50 {
+			if told := m.introduced(t, of("1", 3, Place{3, 10}, 3)); told.Stored.Index == 50 {
 				t.Error("a life is told what it has said itself")
 			}
 			if err := m.save(store); err != nil {

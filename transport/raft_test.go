@@ -208,6 +208,19 @@ func TestPreVoteIsKept(t *testing.T) {
 	if strings.Contains(log.String(), "pre-vote is disabled") {
 		t.Error(log.String())
 	}
+
+	b, _ := w.agent("b")
+	c, _ := w.agent("c", func(config *Config) { config.Peers = map[string]string{"b": b.ListenAddr()} })
+	to, from := must(b.Raft(RaftConfig{})), must(c.Raft(RaftConfig{}))
+	go func() {
+		rpc := <-to.Consumer()
+		rpc.Respond(&raft.RequestPreVoteResponse{Term: rpc.Command.(*raft.RequestPreVoteRequest).Term, Granted: true}, nil)
+	}()
+	ask := &raft.RequestPreVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("c"), Addr: []byte("c")}, Term: 7}
+	var answer raft.RequestPreVoteResponse
+	if err := from.RequestPreVote("b", "b", ask, &answer); err != nil || !answer.Granted || answer.Term != 7 {
+		t.Errorf("asked for a pre-vote in term 7: %+v, %v", answer, err)
+	}
 }
 
 func TestPipelineIsNotOffered(t *testing.T) {

@@ -26,6 +26,9 @@ func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
 	if got, want := c.Address("a"), a.ListenAddr(); got != want {
 		t.Errorf("c knows a at %q, want %q", got, want)
 	}
+	if got, want := c.APIAddress("c"), c.Self().APIAddress; got != want || want == "" {
+		t.Errorf("c's own API address is %q, and it says %q", got, want)
+	}
 	if got := a.APIAddress("c"); got != "127.0.0.1:7400" {
 		t.Errorf("an API address without a host was completed to %q", got)
 	}
@@ -220,6 +223,9 @@ func TestAloneAgentReachesNobodyAndHasARaftTransport(t *testing.T) {
 	}
 	if got := r.LocalAddr(); got != "a" {
 		t.Errorf("raft's address is %q, want the ID", got)
+	}
+	if r.streams != nil {
+		t.Error("it has streams, and nobody to send anything to")
 	}
 	if _, err := a.Raft(RaftConfig{}); err == nil {
 		t.Error("two raft transports live at once")
