@@ -100,6 +100,25 @@ func TestHeldSaysWhoAndHowLongAndHowManyWait(t *testing.T) {
 	})
 }
 
+// Also where the log says it, of a claim that came before they did.
+func TestHeldByTheLogSaysHowManyWait(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.claim(db, "ann", time.Minute))
+		cat, bob := r.claim(db, "cat", time.Minute), r.waiting("bob", "b.1", 0, time.Hour, 0)
+		r.put(cat, bob)
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(10 * time.Millisecond)
+		var e *interrex.Error
+		if !errors.As(cat.result().Err, &e) || e.Kind != interrex.KindHeld || e.Waiting != 1 {
+			t.Errorf("%+v", e)
+		}
+		if !bob.isOpen() {
+			t.Error("bob does not wait")
+		}
+	})
+}
+
 func TestTakeoverByTheHolderPassesTheQueue(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
@@ -336,6 +355,19 @@ func TestWaiterWhoseClaimMayHaveHappenedIsToldSo(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.fate = func() error { m.fate = nil; return errors.New("boom") } })
 		r.do(r.revoke(db, ann.token())).want(interrex.KindOutcomeUnknown)
 		bob.want(interrex.KindOutcomeUnknown)
+	})
+}
+
+func TestWaiterWhoseClaimRaftDoesNotAnswerLeavesTheLine(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.revoke(db, ann.token()))
+		r.pass(DefaultAnswerTimeout + time.Second)
+		bob.want(interrex.KindOutcomeUnknown)
+		if n := r.applier.Waiting(db); n != 0 {
+			t.Errorf("%d still wait", n)
+		}
 	})
 }
 
