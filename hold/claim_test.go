@@ -164,6 +164,40 @@ func TestAnAgentThatHangsDoesNotGatherAttempts(t *testing.T) {
 	})
 }
 
+// Not even when its calls do not heed their contexts.
+func TestCallsThatDoNotReturnAreFew(t *testing.T) {
+	within(t, func(b *bench) {
+		backend := &stubborn{server: b.server, release: make(chan struct{})}
+		keeper := b.keeperOver(backend)
+		defer keeper.Close()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = keeper.Claim(b.Context(), interrex.ClaimRequest{Key: key, Holder: "me", TTL: interrex.MinTTL, Wait: time.Minute})
+		}()
+		time.Sleep(2 * time.Minute)
+		n := backend.calls.Load()
+		close(backend.release)
+		<-done
+		if n > 8 {
+			b.Errorf("%d calls were under way", n)
+		}
+	})
+}
+
+// stubborn does not return from a claim before it is released.
+type stubborn struct {
+	*server
+	calls   atomic.Int32
+	release chan struct{}
+}
+
+func (s *stubborn) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
+	s.calls.Add(1)
+	<-s.release
+	return interrex.LeaseAnswer{}, interrex.Errorf(interrex.KindUnavailable, "released")
+}
+
 type counting struct {
 	*server
 	ended func()

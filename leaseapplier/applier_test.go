@@ -671,6 +671,37 @@ func TestMetricOfWaitersFallsWithTheLastOne(t *testing.T) {
 	})
 }
 
+func TestTimeoutsHaveDefaults(t *testing.T) {
+	var c Config
+	c.setDefaults()
+	for name, is := range map[string][2]time.Duration{
+		"InitialApplyTimeout": {c.InitialApplyTimeout, 5 * time.Second},
+		"ApplyTimeout":        {c.ApplyTimeout, 2 * time.Second},
+		"AnswerTimeout":       {c.AnswerTimeout, 10 * time.Second},
+		"DrainTimeout":        {c.DrainTimeout, 200 * time.Millisecond},
+		"StuckAfter":          {c.StuckAfter, 30 * time.Second},
+	} {
+		if is[0] != is[1] {
+			t.Errorf("%s is %s, want %s", name, is[0], is[1])
+		}
+	}
+	if c.MaxInFlight != 4 {
+		t.Errorf("MaxInFlight is %d", c.MaxInFlight)
+	}
+}
+
+// Members of an earlier build apply what a leader of a later one writes.
+func TestAnEntryIsOfTheVersionThatEveryMemberKnows(t *testing.T) {
+	asked := 0
+	bubble(t, func(t *testing.T, r *rig) {
+		r.do(r.claim(db, "ann", time.Hour)).want("")
+		r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
+		if n := len(r.raft.written()); asked != n {
+			t.Errorf("%d entries were written, and the version was asked for %d times", n, asked)
+		}
+	}, func(c *Config) { c.EntryVersion = func() byte { asked++; return state.EntryVersion } })
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	whole := func() Config {
 		return Config{Raft: &memRaft{}, Queue: fakeQueue{}, State: &state.State{}, Clock: testClock, Logger: &logs{}}

@@ -371,6 +371,33 @@ func TestWaiterWhoseClaimRaftDoesNotAnswerLeavesTheLine(t *testing.T) {
 	})
 }
 
+// What raft says at last of an earlier term's claim answers nobody who has asked
+// again since.
+func TestALateAnswerDoesNotReachWhoAsksAgain(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.revoke(db, ann.token()))
+		var late []*memFuture
+		r.raft.set(func(m *memRaft) { late, m.log, m.holds, m.role = m.log, nil, false, raft.Follower })
+		r.applier.LeadershipChanged()
+		synctest.Wait()
+		bob.want(interrex.KindOutcomeUnknown)
+		r.raft.lead()
+		r.applier.LeadershipChanged()
+		r.pass(10 * time.Millisecond)
+		bob = r.put(r.waiting("bob", "b.1", 1, time.Hour, 0))
+		for _, f := range late {
+			f.err = raft.ErrLeadershipLost
+			close(f.done)
+		}
+		r.pass(10 * time.Millisecond)
+		if !bob.isOpen() {
+			t.Errorf("answered with %v", bob.result().Err)
+		}
+	})
+}
+
 func TestOneClaimOfAWaiterIsInTheLog(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
