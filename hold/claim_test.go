@@ -185,6 +185,42 @@ func TestCallsThatDoNotReturnAreFew(t *testing.T) {
 	})
 }
 
+func TestAClaimWaitsForAnHourAtMostAndIsThenMadeAgain(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, 90*time.Minute)
+		h := b.hold(2 * time.Hour)
+		for _, c := range b.server.got("claim") {
+			if c.wait > interrex.MaxWait {
+				b.Errorf("a claim waits for %s", c.wait)
+			}
+		}
+		if err := h.Release(b.Context()); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+func TestAClaimHeedsWhenItIsToBeTriedAgain(t *testing.T) {
+	within(t, func(b *bench) {
+		const after = 20 * time.Second
+		b.server.set(func(s *server) {
+			s.fault = func(c call) error {
+				s.fault = nil
+				e := interrex.Errorf(interrex.KindHeld, "others are in front")
+				e.RetryAfter = after
+				return e
+			}
+		})
+		h := b.hold(time.Hour)
+		if claims := b.server.got("claim"); len(claims) < 2 || claims[1].at-claims[0].at < after {
+			b.Errorf("claims were made at %+v", claims)
+		}
+		if err := h.Release(b.Context()); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
 // stubborn does not return from a claim before it is released.
 type stubborn struct {
 	*server
