@@ -39,7 +39,7 @@ func (l Leases) Service() Service {
 		Write(interrexv1.LeaseServiceTransferProcedure, state.LeaseTable, transfer, l.transferred),
 		Write(interrexv1.LeaseServicePinProcedure, state.LeaseTable, pin, l.pinned),
 		Write(interrexv1.LeaseServiceUnpinProcedure, state.LeaseTable, unpin, l.unpinned),
-		Read(interrexv1.LeaseServiceGetProcedure, l.get),
+		atOnce(Read(interrexv1.LeaseServiceGetProcedure, l.get)),
 		Read(interrexv1.LeaseServiceListProcedure, l.list),
 		Read(interrexv1.LeaseServiceHistoryProcedure, l.history),
 	}, Watches: []WatchMethod{

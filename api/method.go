@@ -55,6 +55,8 @@ type Method struct {
 	act     func(context.Context, *Server, *request) (proto.Message, error)         // of what does something here; see act
 	// eventual is how fresh a read is that does not say.
 	eventual bool
+	// quick is a read of one row: see atOnce.
+	quick bool
 	// await is a read that may wait, in place of read: until ctx ends, which it
 	// does when the server drains.
 	await func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error)
@@ -101,6 +103,13 @@ func Read[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, lo
 func ReadEventually[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
 	m := Read(procedure, look)
 	m.eventual = true
+	return m
+}
+
+// atOnce makes a read one that looks a single row up: what is asked of this
+// agent on a stream is answered where it arrives, before what follows it.
+func atOnce(m Method) Method {
+	m.quick = true
 	return m
 }
 

@@ -24,7 +24,7 @@ type Resources struct {
 // Service returns the methods.
 func (r Resources) Service() Service {
 	return Service{Off: r.Off, Data: r.data, Methods: []Method{
-		Read(interrexv1.ResourceServiceReadProcedure, r.read),
+		atOnce(Read(interrexv1.ResourceServiceReadProcedure, r.read)),
 		writeResource(),
 		Write(interrexv1.ResourceServiceDeleteProcedure, state.ResourceTable, deleteResource, resourceDeleted),
 		Write(interrexv1.ResourceServiceClearProcedure, state.ResourceTable, clearResources, resourcesCleared),

@@ -94,12 +94,13 @@ func (st *stream) room() error {
 }
 
 // accept begins the operations of one message: its writes as one batch, its
-// linearizable reads in one round, and its local reads one after the other.
+// linearizable reads in one round, and its local reads one after the other, the
+// quick ones here.
 func (st *stream) accept(m *interrexv1.OperateRequest) {
 	for _, id := range m.GetCancels() {
 		st.cancel(id)
 	}
-	var writes, local, strong []*request
+	var writes, quick, local, strong []*request
 	for _, in := range m.GetOperations() {
 		r, err := st.begin(in)
 		switch {
@@ -109,6 +110,8 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 			writes = append(writes, r)
 		case r.read.eventual && st.server.waits(r):
 			st.readHere(r)
+		case r.read.eventual && r.method.quick:
+			quick = append(quick, r)
 		case r.read.eventual:
 			local = append(local, r)
 		default:
@@ -116,7 +119,10 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 		}
 	}
 	st.courier.send(writes)
-	st.readNow(local)
+	st.readNow(quick)
+	if len(local) > 0 {
+		st.start(func() { st.readNow(local) })
+	}
 	st.readAll(strong)
 	if !st.sweeping.Load() && st.courier.isAbroad() {
 		st.poke() // the writer checks on it
@@ -207,13 +213,12 @@ func (st *stream) readNow(reads []*request) {
 	if len(reads) == 0 {
 		return
 	}
-	st.start(func() {
-		outcomes := make([]outcome, len(reads))
-		for i, r := range reads {
-			outcomes[i] = st.server.look(r, st.server.begun())
-		}
-		st.settleAll(reads, outcomes)
-	})
+	outcomes := make([]outcome, len(reads))
+	begun := st.server.begun()
+	for i, r := range reads {
+		outcomes[i] = st.server.look(r, begun)
+	}
+	st.settleAll(reads, outcomes)
 }
 
 // readHere answers one read that may have to wait for a revision.

@@ -16,7 +16,9 @@ import (
 // telling is a carrier that gives an error.
 type telling struct{ err error }
 
-func (s telling) Call(context.Context, *interrexv1.Operation) ([]byte, error) { return nil, s.err }
+func (s telling) call(context.Context, time.Duration, *interrexv1.Operation) ([]byte, error) {
+	return nil, s.err
+}
 
 func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
 	for kind, want := range map[interrex.Kind]struct{ heard, stray bool }{
@@ -40,7 +42,7 @@ func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
 		if kind != "" {
 			by.err = interrex.Errorf(kind, "told so")
 		}
-		_, err = c.send(t.Context(), c.endpoint(), by, &request{}, &interrexv1.Operation{RequestId: id})
+		_, err = c.send(t.Context(), time.Minute, c.endpoint(), by, &request{}, &interrexv1.Operation{RequestId: id})
 		n := c.names.known[text]
 		if got := n.heard > before; interrex.KindOf(err) != kind || got != want.heard || n.stray != want.stray {
 			t.Errorf("%q: heard %v, stray %v: %v", kind, got, n.stray, err)
@@ -69,6 +71,11 @@ func TestOfAReadNothingIsUnknown(t *testing.T) {
 		if err := r.known(test.ctx, told); interrex.KindOf(err) != test.want || told.Kind != test.kind {
 			t.Errorf("%v, %s: %v, want %s", test.class, test.kind, err, test.want)
 		}
+	}
+	read := &request{method: wire.Method{Class: interrexv1.Class_CLASS_READ}}
+	late := interrex.Errorf(interrex.KindOutcomeUnknown, "no answer").WithCause(context.DeadlineExceeded)
+	if err := read.known(t.Context(), late); interrex.KindOf(err) != interrex.KindTimeout {
+		t.Errorf("the attempt's time is over: %v", err)
 	}
 	if err := (&request{}).known(gone, errors.New("other")); err == nil || err.Error() != "other" {
 		t.Errorf("%v", err)

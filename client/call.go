@@ -89,19 +89,27 @@ func Call[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](ctx context.Context,
 type doer func(context.Context, *request) ([]byte, error)
 
 func ask[A any, PA wire.Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
+	out := PA(new(A))
+	if err := askInto(ctx, do, procedure, in, out, o); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// askInto merges the answer into out.
+func askInto(ctx context.Context, do doer, procedure string, in, out proto.Message, o Options) error {
 	r, err := newRequest(procedure, in, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	body, err := do(ctx, r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := PA(new(A))
-	if err := proto.Unmarshal(body, out); err != nil {
-		return nil, unreadable(err)
+	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(body, out); err != nil {
+		return unreadable(err)
 	}
-	return out, nil
+	return nil
 }
 
 // unreadable is the error of an answer that cannot be decoded: it says nothing
@@ -251,18 +259,19 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 // once makes one attempt at one agent. When nobody has answered in
 // attemptTimeout, or in what a request that waits at the agent says, it is over.
 func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *request, op *interrexv1.Operation) ([]byte, error) {
-	if soon := time.Now().Add(max(attemptTimeout, r.limit)); soon.Before(end) {
+	now := time.Now()
+	if soon := now.Add(max(attemptTimeout, r.limit)); soon.Before(end) {
 		end = soon
 	}
-	ctx, cancel := context.WithDeadline(ctx, end)
-	defer cancel()
-	if end, ok := ctx.Deadline(); ok {
-		op.TimeoutMs = early(time.Until(end))
+	limit := end.Sub(now)
+	if sooner, ok := ctx.Deadline(); ok {
+		limit = min(limit, sooner.Sub(now))
 	}
+	op.TimeoutMs = early(limit)
 	if c.config.OneShot {
-		return c.send(ctx, p, unary{p, r}, r, op)
+		return c.send(ctx, limit, p, unary{p, r}, r, op)
 	}
-	return c.send(ctx, p, p.stream, r, op)
+	return c.send(ctx, limit, p, p.stream, r, op)
 }
 
 // early is the time that an agent gets of the time that is left, in
@@ -309,21 +318,21 @@ func (c *Client) singleAt(ctx context.Context, p *endpoint, r *request) ([]byte,
 			op.TimeoutMs = early(limit)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return c.send(ctx, p, p.stream, r, op)
+	return c.send(ctx, limit, p, p.stream, r, op)
 }
 
 // carrier brings an operation to an agent: Stream does, and unary.
 type carrier interface {
-	Call(ctx context.Context, op *interrexv1.Operation) ([]byte, error)
+	// call waits for the answer until ctx ends, and for at most limit. Its errors
+	// are those of Stream.Call.
+	call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error)
 }
 
 // send puts the mark on an attempt that is numbered by a name, and notes when
 // the name was answered.
-func (c *Client) send(ctx context.Context, p *endpoint, by carrier, r *request, op *interrexv1.Operation) ([]byte, error) {
+func (c *Client) send(ctx context.Context, limit time.Duration, p *endpoint, by carrier, r *request, op *interrexv1.Operation) ([]byte, error) {
 	if op.RequestId == "" {
-		answer, err := by.Call(ctx, op)
+		answer, err := by.call(ctx, limit, op)
 		p.note(ctx, err)
 		return answer, r.known(ctx, err)
 	}
@@ -333,7 +342,7 @@ func (c *Client) send(ctx context.Context, p *endpoint, by carrier, r *request, 
 	}
 	op.Mark = mark
 	sent := c.clock.Now()
-	answer, err := by.Call(ctx, op)
+	answer, err := by.call(ctx, limit, op)
 	p.note(ctx, err)
 	switch {
 	case err == nil || final(err):
@@ -346,13 +355,16 @@ func (c *Client) send(ctx context.Context, p *endpoint, by carrier, r *request, 
 
 // known returns the error of an attempt: a read has no unknown outcome.
 func (r *request) known(ctx context.Context, err error) error {
+	if err == nil || r.method.Writes() {
+		return err
+	}
 	var e *interrex.Error
-	if r.method.Writes() || !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown {
+	if !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown {
 		return err
 	}
 	told := *e
 	told.Kind = interrex.KindUnavailable
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
 		told.Kind = interrex.KindTimeout
 	}
 	return &told

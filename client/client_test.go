@@ -230,6 +230,12 @@ func TestAnAgentHasLessTimeThanItsCaller(t *testing.T) {
 		if got := a.received()[0].TimeoutMs; got == 0 || got > atMost {
 			t.Errorf("of %v the agent gets %d ms, want at most %d", timeout, got, atMost)
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		_, err := dial(t, client.Config{Timeout: time.Hour}, a).Leases().Claim(ctx, interrex.ClaimRequest{Key: interrex.Key{Name: "n"}, TTL: time.Minute})
+		cancel()
+		if got := a.received()[1].TimeoutMs; err != nil || got == 0 || got > atMost {
+			t.Errorf("of its caller's %v the agent gets %d ms, want at most %d: %v", timeout, got, atMost, err)
+		}
 	}
 }
 

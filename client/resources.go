@@ -32,9 +32,10 @@ type resources struct {
 }
 
 func (r resources) Read(ctx context.Context, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, interrex.Revision, error) {
-	m, err := ask[interrexv1.ResourceServiceReadResponse](ctx, r.do, interrexv1.ResourceServiceReadProcedure, &interrexv1.ResourceServiceReadRequest{
+	m := interrexv1.ResourceServiceReadResponse{Resource: wire.BlankResource()}
+	err := askInto(ctx, r.do, interrexv1.ResourceServiceReadProcedure, &interrexv1.ResourceServiceReadRequest{
 		Id: wire.ResourceID(id), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision),
-	}, Options{})
+	}, &m, Options{})
 	if err != nil {
 		return interrex.Resource{}, 0, err
 	}

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -121,13 +122,25 @@ func (s *Stream) Close() error {
 // KindOutcomeUnknown; one that never left is KindUnavailable, or KindTimeout when
 // ctx ended. The agent is told when a caller has gone.
 func (s *Stream) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, error) {
+	return s.call(ctx, math.MaxInt64, op)
+}
+
+// call is Call with a limit: a context with a deadline takes six allocations.
+func (s *Stream) call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error) {
 	w := s.waits.Get().(*wait)
 	w.call = call{op: op, done: w.finish}
 	s.submit(&w.call)
+	w.limit.Reset(limit)
+	var cause error
 	select {
 	case <-w.done:
 	case <-ctx.Done():
-		s.abandon(&w.call, context.Cause(ctx))
+		cause = context.Cause(ctx)
+	case <-w.limit.C:
+		cause = context.DeadlineExceeded
+	}
+	if cause != nil {
+		s.abandon(&w.call, cause)
 		<-w.done
 		return w.body, w.err // and it may still be in line
 	}
@@ -145,10 +158,11 @@ type wait struct {
 	body   []byte
 	err    error
 	done   chan struct{} // has room for the one signal
+	limit  *time.Timer
 }
 
 func newWait() *wait {
-	w := &wait{done: make(chan struct{}, 1)}
+	w := &wait{done: make(chan struct{}, 1), limit: time.NewTimer(math.MaxInt64)}
 	w.finish = func(_ int, body []byte, err error) {
 		w.body, w.err = body, err
 		w.done <- struct{}{}
@@ -206,7 +220,10 @@ func (s *Stream) refusalOf() error {
 		e.RetryAfter = overloadPause
 		return e
 	}
-	if wait := time.Until(s.retryAt); s.refused != nil && wait > 0 {
+	if s.refused == nil {
+		return nil
+	}
+	if wait := time.Until(s.retryAt); wait > 0 {
 		return s.unavailable(s.refused, wait)
 	}
 	return nil

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -20,9 +21,10 @@ type unary struct {
 	request *request
 }
 
-// Call makes the call that an operation stands for. Its errors are those of
-// Stream.Call.
-func (u unary) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, error) {
+// call makes the call that an operation stands for.
+func (u unary) call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	m := proto.Clone(u.request.message)
 	err := u.request.put(m.ProtoReflect(), op)
 	if err != nil {

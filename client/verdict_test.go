@@ -145,5 +145,11 @@ func TestAnAgentThatHangsLeavesTimeForTheNext(t *testing.T) {
 			}
 		})
 	}
+	once := dial(t, client.Config{Timeout: time.Minute, OneShot: true, Addresses: []string{"http://" + mute.Addr().String(), well.URL}})
+	asking.Go(func() {
+		if _, err := claim(t, once); err != nil {
+			t.Errorf("a call of its own: %v", err)
+		}
+	})
 	asking.Wait()
 }

@@ -9,17 +9,33 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
+// resource is a resource's message with those in it, in one allocation.
+type resource struct {
+	resource interrexv1.Resource
+	id       resourceID
+	data     anypb.Any
+}
+
+// BlankResource makes an empty message of a resource, to read one into: what is
+// in it are empty messages too.
+func BlankResource() *interrexv1.Resource {
+	all := new(resource)
+	all.resource.Id, all.resource.Data = all.id.set(interrex.ResourceID{}), &all.data
+	return &all.resource
+}
+
 // Resource makes the message of a resource. It shares its metadata and data.
 func Resource(r interrex.Resource) *interrexv1.Resource {
-	m := &interrexv1.Resource{
-		Id: ResourceID(r.ID), OwnerLease: Fence(r.OwnerLease),
-		Version: r.Version, Generation: r.Generation, Metadata: r.Metadata,
-	}
+	all := new(resource)
+	m := &all.resource
+	m.Id, m.OwnerLease = all.id.set(r.ID), Fence(r.OwnerLease)
+	m.Version, m.Generation, m.Metadata = r.Version, r.Generation, r.Metadata
 	if r.Owner != (interrex.ResourceID{}) {
 		m.Owner = ResourceID(r.Owner)
 	}
 	if r.Data.TypeURL != "" || len(r.Data.Value) > 0 {
-		m.Data = &anypb.Any{TypeUrl: r.Data.TypeURL, Value: r.Data.Value}
+		m.Data = &all.data
+		m.Data.TypeUrl, m.Data.Value = r.Data.TypeURL, r.Data.Value
 	}
 	return m
 }
@@ -42,9 +58,23 @@ func FromResource(m *interrexv1.Resource) (interrex.Resource, error) {
 	return r, in.Err
 }
 
+// resourceID is an ID's message with those in it, in one allocation.
+type resourceID struct {
+	id      interrexv1.ResourceID
+	kind    interrexv1.ResourceType
+	tenancy interrexv1.Tenancy
+}
+
+func (m *resourceID) set(id interrex.ResourceID) *interrexv1.ResourceID {
+	m.kind.Group, m.kind.GroupVersion, m.kind.Kind = id.Type.Group, id.Type.GroupVersion, id.Type.Kind
+	m.tenancy.Partition, m.tenancy.Namespace = id.Tenancy.Partition, id.Tenancy.Namespace
+	m.id.Type, m.id.Tenancy, m.id.Name, m.id.Uid = &m.kind, &m.tenancy, id.Name, id.UID
+	return &m.id
+}
+
 // ResourceID makes the message of an ID.
 func ResourceID(id interrex.ResourceID) *interrexv1.ResourceID {
-	return &interrexv1.ResourceID{Type: ResourceType(id.Type), Tenancy: Tenancy(id.Tenancy), Name: id.Name, Uid: id.UID}
+	return new(resourceID).set(id)
 }
 
 // FromResourceID reads an ID, and fills in its tenancy.
