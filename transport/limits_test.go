@@ -220,6 +220,7 @@ func TestAStreamOfRaftEndsWithItsMembership(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	eventually(t, "b has let it in", func() bool { return len(b.Peers()) == 1 })
 	close(life.closed)
 	if _, err := conn.Write([]byte{0}); err != nil {
 		t.Fatal(err)

@@ -2,9 +2,12 @@ package transport
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -193,6 +196,116 @@ func TestNothingCountsBetweenTheHellosOfTwoLives(t *testing.T) {
 	}
 	if err := m.meet(of("2", 3, Place{3, 10}, 3)); err != nil || m.life("b") != "2" {
 		t.Errorf("%v, life %s", err, m.life("b"))
+	}
+}
+
+// living is a life of raft that keeps what it is told.
+type living struct {
+	free
+	log LogState
+
+	mu   sync.Mutex
+	told Remembered
+}
+
+func (l *living) Log() LogState { return l.log }
+
+func (l *living) Met(_ Hello, told *Remembered) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if told != nil {
+		l.told = *told
+	}
+	return nil
+}
+
+func (l *living) isTold() Remembered {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.told
+}
+
+type noDialer struct{}
+
+func (noDialer) DialContext(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("it does not dial")
+}
+
+func TestWhatIsRememberedReachesTheNextLifeWhoeverDials(t *testing.T) {
+	for name, c := range map[string]struct {
+		dialler string
+		heard   uint64 // the term in which b was heard; its disk has come to 5
+	}{
+		"it dials": {"b", 5}, "it is dialled": {"a", 5},
+		"an older disk dials": {"b", 9}, "an older disk is dialled": {"a", 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			mute := func(config *Config) {
+				if config.ID != c.dialler {
+					config.Dialer = noDialer{}
+				}
+			}
+			a, _ := w.agent("a", mute)
+			b, _ := w.agent("b", mute)
+			from, to := a, b
+			if c.dialler == "b" {
+				from, to = b, a
+			}
+			meet := func() error {
+				conn, _, err := from.dialAt(t.Context(), to.ListenAddr(), to.ID(), protocolHello)
+				if err == nil {
+					err = conn.Close()
+				}
+				return err
+			}
+			must(a.Raft(RaftConfig{Life: &living{log: LogState{Life: "a1", Term: 5}}}))
+			first := must(b.Raft(RaftConfig{Life: &living{log: LogState{Life: "b1", Term: 5, End: Place{3, 10}, Since: 3}}}))
+			if err := meet(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "a remembers b", func() bool { return a.memory.knows("b") })
+			a.memory.hear("b", c.heard, Place{5, 50}, 5)
+			if err := first.Close(); err != nil {
+				t.Fatal(err)
+			}
+			next := &living{log: LogState{Life: "b2", Term: 5, End: Place{3, 10}, Since: 3}}
+			must(b.Raft(RaftConfig{Life: next}))
+			if err := meet(); (err != nil) != (c.heard > 5) {
+				t.Errorf("the meeting ends with %v", err)
+			}
+			want := Remembered{Incarnation: "b-1", Stored: Place{5, 50}, In: 5, Term: c.heard}
+			eventually(t, "b is told", func() bool { return next.isTold() == want })
+			if c.heard > 5 {
+				return
+			}
+			conn, _, err := from.dialAt(t.Context(), to.ListenAddr(), to.ID(), protocolRaft)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if d := conn.(*dialledConn); d.peer != to.ID() || d.life != to.life().Log().Life {
+				t.Errorf("a stream is of life %q of %s", d.life, d.peer)
+			}
+		})
+	}
+}
+
+// Who is no member has no say on what this agent has stored.
+func TestAStrangersMemoryIsNotHeeded(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a", func(c *Config) { c.Dialer = noDialer{} })
+	b, _ := w.agent("b")
+	life := closedTo{stranger: "a", met: make(chan Hello, 10)}
+	must(a.Raft(RaftConfig{Life: &living{log: LogState{Life: "a1", Term: 5}}}))
+	must(b.Raft(RaftConfig{Life: life}))
+	a.memory.introduced(t, Hello{ID: "b", Incarnation: "b-1", Log: LogState{Life: "b0", Term: 3}})
+	a.memory.hear("b", 9, Place{}, 0) // b's disk has come to 3
+	if _, _, err := b.dialAt(t.Context(), a.ListenAddr(), "a", protocolHello); err == nil || !strings.Contains(err.Error(), "older copy") {
+		t.Fatalf("it is not refused: %v", err)
+	}
+	if len(life.met) > 0 {
+		t.Error("b's raft is told what a stranger remembers")
 	}
 }
 
