@@ -211,6 +211,9 @@ func TestWhoSaysNothingIsCutOff(t *testing.T) {
 }
 
 func TestWhoSaysNothingIsNotWaitedFor(t *testing.T) {
+	if handshakeTimeout != 5*time.Second {
+		t.Errorf("a handshake may take %s", handshakeTimeout)
+	}
 	w := newWorld(t)
 	a, _ := w.agent("a")
 	config := must(serverTLS(must(w.ca.TLS("b"))))
