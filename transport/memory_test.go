@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -309,6 +310,50 @@ func TestAStrangersMemoryIsNotHeeded(t *testing.T) {
 	}
 }
 
+func TestWhatIsHeardOfAgainInAnEarlierTermKeepsItsTerm(t *testing.T) {
+	m := newMemory(t, nil)
+	m.introduced(t, of("1", 3, Place{3, 10}, 3))
+	m.hear("b", 5, Place{3, 50}, 5)
+	m.hear("b", 5, Place{3, 50}, 4)
+	if is := m.of["b"]; is.In != 5 {
+		t.Errorf("%+v", is)
+	}
+}
+
+// channel is a Store that passes on what it is given.
+type channel chan []byte
+
+func (channel) Load() ([]byte, error) { return nil, nil }
+func (c channel) Save(b []byte) error { c <- b; return nil }
+
+func TestWhatIsRememberedIsSavedWithinASecond(t *testing.T) {
+	tr, now := listening()
+	saved := make(channel, 9)
+	tr.config.Memory, tr.config.Logger = saved, &notes{}
+	if err := tr.memory.load(saved); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	tr.ctx = ctx
+	tr.memory.introduced(t, of("1", 3, Place{3, 10}, 3))
+	over := make(chan struct{})
+	go func() { defer close(over); tr.saveLoop() }()
+	if err := now.WaitAdvance(time.Second, 10*time.Second, 1); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-saved:
+	case <-time.After(10 * time.Second):
+		t.Error("nothing was saved")
+	}
+	tr.memory.hear("b", 4, Place{}, 0)
+	cancel()
+	<-over
+	if len(saved) != 1 {
+		t.Errorf("at the end it was saved %d times", len(saved))
+	}
+}
+
 func TestMemoryIsBoundedAndTakesUpTheNewest(t *testing.T) {
 	m := newMemory(t, nil)
 	for i := range 2 * maxKnown {
@@ -335,8 +380,12 @@ func TestAMemoryThatCannotBeReadIsSaid(t *testing.T) {
 	if err := m.save(full); err == nil {
 		t.Error("no error")
 	}
-	full.err = nil
+	full.b, full.err = nil, nil
 	if err := m.save(full); err != nil || full.b == nil {
 		t.Errorf("it is not saved later: %v", err)
+	}
+	full.b = nil
+	if err := m.save(full); err != nil || full.b != nil {
+		t.Errorf("what is not new is saved again: %v", err)
 	}
 }
