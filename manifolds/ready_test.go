@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/interrex/interrex/transport"
 )
 
 func TestAgentIsReadyOnlyWhenItHasCaughtUp(t *testing.T) {
@@ -69,5 +71,14 @@ func TestWhoseDiskEndsHadBetterNotLead(t *testing.T) {
 	s.Alarms.Look()
 	if err := s.reluctant(); err == nil || !strings.Contains(err.Error(), "file system ends") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAMemberMayLeadThatSaysSo(t *testing.T) {
+	met := []transport.Hello{{ID: "b"}, {ID: "c", Log: transport.LogState{Unfit: "halted"}}}
+	for id, want := range map[string]bool{"b": true, "c": false, "d": false} {
+		if got := mayLead(id, met); got != want {
+			t.Errorf("%s may lead: %v", id, got)
+		}
 	}
 }
