@@ -229,6 +229,48 @@ func (c changing) OpenTo(Hello) error {
 	}
 }
 
+func TestForwardedRequestsAreOfMembers(t *testing.T) {
+	w := newWorld(t)
+	b, blog := w.agent("b")
+	in, err := b.Listener()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan net.Conn, 2)
+	go func() {
+		for c, err := in.Accept(); err == nil; c, err = in.Accept() {
+			taken <- c
+		}
+	}()
+	a, _ := w.agent("a")
+	early, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolAPI)
+	if err != nil {
+		t.Fatal(err) // raft does not run on b: a is told who leads
+	}
+	defer early.Close()
+	life := closedTo{stranger: "a", met: make(chan Hello, 100)}
+	if _, err := b.Raft(RaftConfig{Life: life}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := early.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := (<-taken).Read(make([]byte, 1)); n != 0 || err == nil || err.Error() != "agent a is not one of them" {
+		t.Errorf("of a stranger %d bytes arrived, %v", n, err)
+	}
+	_, _, err = a.dialAt(t.Context(), b.ListenAddr(), "b", protocolAPI)
+	if err == nil || err.Error() != "it refuses us: agent a is not one of them" {
+		t.Errorf("a was told %v", err)
+	}
+	eventually(t, "b says so", func() bool { return blog.has("of a: agent a is not one of them") })
+	c, _ := w.agent("c")
+	conn, _, err := c.dialAt(t.Context(), b.ListenAddr(), "b", protocolAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+}
+
 func TestAStreamOfRaftEndsWithItsMembership(t *testing.T) {
 	w := newWorld(t)
 	b, _ := w.agent("b")
