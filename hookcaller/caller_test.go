@@ -552,3 +552,13 @@ func TestHooksThatNobodyCanAskAnswerByTheirPolicy(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestCallsThatAreOverMakeRoomForOthers(t *testing.T) {
+	c, _ := newCaller(t)
+	h := hook(serve(t, func(http.ResponseWriter, *http.Request) {}))
+	for n := range MaxCalls + 1 {
+		if err := verdict(t, c, h); err != nil {
+			t.Fatalf("call %d: %v", n, err)
+		}
+	}
+}
