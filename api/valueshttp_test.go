@@ -90,7 +90,7 @@ func TestABlockingReadWaitsForItsKeyAlone(t *testing.T) {
 	nd.kv("PUT", "/kv/kk", "other")
 	select {
 	case r := <-answer:
-		t.Errorf("another key was written: %d %s", r.status, r.body)
+		t.Fatalf("another key was written: %d %s", r.status, r.body)
 	case <-time.After(50 * time.Millisecond):
 	}
 	nd.kv("DELETE", "/kv/k", "")
