@@ -89,16 +89,21 @@ func TestWhoseMachineIsStoppedHadBetterNotLead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	machine, err := fsm.New(fsm.Config{Machine: forgetful{}})
-	if err != nil {
-		t.Fatal(err)
+	replica := func() (*fsm.Table, *statetest.Replica) {
+		machine, err := fsm.New(fsm.Config{Machine: forgetful{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return machine, statetest.NewReplica(t, func() []state.Table { return []state.Table{machine} })
 	}
+	_, ahead := replica()
+	ahead.Do(1)
+	machine, behind := replica()
 	s.Present.change(func(p *parts) { p.machine = machine })
 	if err := s.reluctant(); err != nil {
 		t.Errorf("while it runs: %v", err)
 	}
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{machine} })
-	if err := r.Restore(r.Snapshot()); err != nil {
+	if err := behind.Restore(ahead.Snapshot()); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.reluctant(); err == nil || err.Error() != "its state machine is stopped" {

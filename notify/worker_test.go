@@ -116,19 +116,18 @@ func TestATargetThatIsNotWhereItWasIsFoundByALook(t *testing.T) {
 		"a power cut":    func(p *notify.Position) { p.Unproved = true },
 		"another's copy": func(p *notify.Position) { p.History.Cluster = "two" },
 	} {
-		bubble(t, func(f *fixture) {
-			f.start()
-			f.world.claim("a", "ann")
-			f.settle(notify.DefaultPause)
-			f.target.set(func(t *target) {
-				t.rows = map[interrex.Key]notify.Claimed{}
-				move(&t.at)
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(f *fixture) {
+				f.start()
+				f.world.claim("a", "ann")
+				f.settle(notify.DefaultPause)
+				f.target.set(func(t *target) {
+					t.rows = map[interrex.Key]notify.Claimed{}
+					move(&t.at)
+				})
+				f.settle(notify.DefaultLook)
+				f.wantInStep()
 			})
-			f.settle(notify.DefaultLook)
-			f.wantInStep()
-			if t.Failed() {
-				t.Fatal(name)
-			}
 		})
 	}
 }
