@@ -359,3 +359,16 @@ func TestATornFloorLeavesTheOneBefore(t *testing.T) {
 		t.Errorf("half written, it is %+v of turn %d, %v", f, turn, ok)
 	}
 }
+
+func TestTheFloorIsOnDiskOnceItIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := openTerm(t, t.TempDir(), Config{})
+		file := &broken{floorFile: d.floor.file}
+		d.floor.onto(file)
+		must(t, d.StoreLogs(entries(1, 10)))
+		must(t, d.Close())
+		if n := file.syncs.Load(); n != 1 {
+			t.Errorf("it was synced %d times", n)
+		}
+	})
+}
