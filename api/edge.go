@@ -57,7 +57,7 @@ func streams(r *http.Request) bool {
 	return strings.HasPrefix(t, "application/grpc") || strings.HasPrefix(t, "application/connect+")
 }
 
-// timedAnswer gives the peer so long to accept what is written at once.
+// timedAnswer limits how long the peer may take to accept each write.
 type timedAnswer struct {
 	http.ResponseWriter
 	controller *http.ResponseController

@@ -16,7 +16,7 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// follower gives the leader, and another.
+// follower returns the leader, and another.
 func follower(t *testing.T, nodes []*node) (l, f *node) {
 	t.Helper()
 	l = leader(t, nodes)

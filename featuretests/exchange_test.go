@@ -42,7 +42,7 @@ func (x exchange) path() string {
 	return "/" + interrexv1.LeaseServiceName + "/" + x.method
 }
 
-// known gives the descriptor of the request's method; nil: there is none.
+// known returns the descriptor of the request's method; nil: there is none.
 func (x exchange) known() protoreflect.MethodDescriptor {
 	service := interrexv1.File_interrex_v1_lease_proto.Services().ByName("LeaseService")
 	return service.Methods().ByName(protoreflect.Name(x.method))
@@ -300,7 +300,7 @@ func steadyDetail(b []byte) string {
 	return string(bytes.Replace(b, field(text), field(steady(text)), 1))
 }
 
-// steadyMessage gives the bytes of a message with another value in the place of
+// steadyMessage returns the bytes of a message with another value in the place of
 // each instant and each estimate. Everything else stays as it was sent.
 func steadyMessage(d protoreflect.MessageDescriptor, b []byte) []byte {
 	var out []byte

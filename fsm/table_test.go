@@ -341,7 +341,7 @@ func TestOneThatDisagreedWhileNobodyLookedIsStopped(t *testing.T) {
 	}
 }
 
-// raise gives a snapshot that is newer than every other replica.
+// raise returns a snapshot that is newer than every other replica.
 func raise(t *testing.T, r *replica) []byte {
 	r.Do(3)
 	return r.Snapshot()

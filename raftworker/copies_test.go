@@ -36,7 +36,7 @@ func copyOf(t *testing.T, dir string) (back func(inPlace bool)) {
 	}
 }
 
-// followers gives the two that do not lead.
+// followers returns the two that do not lead.
 func followers(all map[string]*running, first *running) (rest []*running) {
 	for _, r := range all {
 		if r != first {
@@ -128,7 +128,7 @@ func TestADirectoryThatWasCopiedWaitsForEveryMember(t *testing.T) {
 	old.w = old.start()
 	old.until("silence", func() bool {
 		why := old.w.Quarantine()
-		return why != nil && strings.HasSuffix(why.Error(), "missing are: "+other.name())
+		return why != nil && strings.HasSuffix(why.Error(), "still missing: "+other.name())
 	})
 	other.w = other.start()
 	old.until("trust", func() bool { return old.w.Quarantine() == nil })
