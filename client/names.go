@@ -89,7 +89,7 @@ func (s *names) use(waits bool) *name {
 	return s.fresh()
 }
 
-// old returns a name up that nobody has answered for too long: the state may have
+// old gives up a name that nobody has answered for too long: the state may have
 // dropped it, and a retry under it would then be done twice.
 func (s *names) old(n *name) bool {
 	if !n.over && s.clock.Now() < n.heard+renewAfter {

@@ -94,7 +94,7 @@ func (d Dialect) schema() []string {
 	}
 }
 
-// repeat returns n times a text, in which each @ is an argument.
+// repeat returns a text n times, in which each @ is an argument.
 func (d Dialect) repeat(unit, separator string, n int) string {
 	text := strings.TrimSuffix(strings.Repeat(unit+separator, n), separator)
 	if d == SQLite {
