@@ -188,7 +188,16 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 		t.Error("no vote for who has all that it has stored")
 	}
 	// The two are a quorum, and elect nobody: what was answered would be lost.
-	time.Sleep(3 * time.Second)
+	lost := func() (n int) {
+		for _, line := range late.log.all() {
+			if strings.Contains(line, "pre-vote campaign failed") {
+				n++
+			}
+		}
+		return n
+	}
+	before := lost()
+	late.until("three lost elections", func() bool { return lost() >= before+3 })
 	for _, r := range []*running{damaged, late} {
 		if is := r.tracker.Current(); is.Leader || is.LeaderID != "" {
 			t.Fatalf("somebody leads: %+v", is)
