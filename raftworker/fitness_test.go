@@ -167,9 +167,7 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	damageEnd(t, damaged.cfg.StorageDir, "entry-3")
 
 	for _, r := range []*running{damaged, late} {
-		r.state = newState(t, r.log) // another process
-		r.cfg.State = r.state
-		r.w = r.start()
+		r.startAnew()
 	}
 	if why := damaged.w.Quarantine(); why == nil || !strings.Contains(why.Error(), "serves no reads") {
 		t.Fatalf("no quarantine: %v; %v", why, damaged.log.all())
