@@ -249,6 +249,7 @@ func TestWhatIsNotAllowedIsNamed(t *testing.T) {
 		"on_failure: refuse":                func(s *webhook.Spec) { s.OnFailure = "" },
 		"timeout: 100 ms to 30 s":           func(s *webhook.Spec) { s.Timeout = time.Millisecond },
 		"kinds: lease.expired is never":     func(s *webhook.Spec) { s.When = interrex.WebhookBefore },
+		"kinds: fsm.applied is never":       func(s *webhook.Spec) { s.When, s.Kinds = interrex.WebhookBefore, []string{"fsm.applied"} },
 		"kinds: \"lease.taken\" is not one": func(s *webhook.Spec) { s.Kinds = []string{"lease.taken"} },
 		"kinds: user is given twice":        func(s *webhook.Spec) { s.Kinds = []string{"user", "user"} },
 		"prefixes: at most 16":              func(s *webhook.Spec) { s.Prefixes = make([]string, 17) },
