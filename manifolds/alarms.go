@@ -509,7 +509,7 @@ func lostLog(members []api.Member, logs map[string]transport.LogState) string {
 	if !short || len(met) <= voters/2 {
 		return ""
 	}
-	return "nobody may lead: " + strings.Join(met, "; ")
+	return "no member may lead: " + strings.Join(met, "; ")
 }
 
 func (s *Set) raftDown(time.Time) []alarm.Finding {

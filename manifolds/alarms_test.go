@@ -589,7 +589,7 @@ func TestAMajorityWhoseLogsAreShortIsSaid(t *testing.T) {
 		want string
 	}{
 		"both whole":               {log(5, 5), log(7, 7), ""},
-		"one short":                {log(5, 5), log(7, 9), "nobody may lead: a ends at index 5 of term 2, and has stored up to index 5 of term 2; b ends at index 7 of term 2, and has stored up to index 9 of term 2"},
+		"one short":                {log(5, 5), log(7, 9), "no member may lead: a ends at index 5 of term 2, and has stored up to index 5 of term 2; b ends at index 7 of term 2, and has stored up to index 9 of term 2"},
 		"one short, and no quorum": {transport.LogState{}, log(7, 9), ""},
 	} {
 		// Who is silent does not count, nor who has no vote.

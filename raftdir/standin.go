@@ -81,7 +81,7 @@ func (d *Directory) TermAt(index uint64) (uint64, error) {
 	}
 }
 
-// CutFor cuts the log from a position's index on if another entry stands there:
+// CutFor cuts the log from a position's index on if there is another entry:
 // the position's is committed, and no entry from there on is. Raft must have
 // ended.
 func (d *Directory) CutFor(p Position) error {

@@ -65,7 +65,7 @@ func (r *rules) fitness() string {
 	return shortened(err.Error(), maxFitness)
 }
 
-// maxFitness is how many bytes of a reason others hear.
+// maxFitness is the most bytes of a reason that others hear.
 const maxFitness = 300
 
 func shortened(text string, most int) string {

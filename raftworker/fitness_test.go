@@ -181,9 +181,7 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	damageEnd(t, damaged.cfg.StorageDir, "entry-3")
 
 	for _, r := range []*running{damaged, late} {
-		r.state = newState(t, r.log) // another process
-		r.cfg.State = r.state
-		r.w = r.start()
+		r.startAnew()
 	}
 	if why := damaged.w.Quarantine(); why == nil || !strings.Contains(why.Error(), "serves no reads") {
 		t.Fatalf("no quarantine: %v; %v", why, damaged.log.all())
@@ -206,7 +204,16 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 		t.Error("no vote for who has all that it has stored")
 	}
 	// The two are a quorum, and elect nobody: what was answered would be lost.
-	time.Sleep(3 * time.Second)
+	lost := func() (n int) {
+		for _, line := range late.log.all() {
+			if strings.Contains(line, "pre-vote campaign failed") {
+				n++
+			}
+		}
+		return n
+	}
+	before := lost()
+	late.until("three lost elections", func() bool { return lost() >= before+3 })
 	for _, r := range []*running{damaged, late} {
 		if is := r.tracker.Current(); is.Leader || is.LeaderID != "" {
 			t.Fatalf("somebody leads: %+v", is)

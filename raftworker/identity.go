@@ -41,7 +41,7 @@ type identityFile struct {
 	Check string `json:"check"`
 }
 
-// bytes gives the file's content, with its check.
+// bytes returns the file's content, with its check.
 func (f identityFile) bytes() ([]byte, error) {
 	f.Check = ""
 	data, err := json.MarshalIndent(f, "", "  ")
@@ -151,7 +151,7 @@ func (f identityFile) proved(data []byte) error {
 	}
 	want, err := f.bytes()
 	if err == nil && !bytes.Equal(data, want) {
-		err = errors.New("its check does not fit")
+		err = errors.New("its check does not match")
 	}
 	return err
 }

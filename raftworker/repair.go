@@ -85,7 +85,7 @@ func (e *Examination) look(dataDir string) error {
 	return nil
 }
 
-// knowsNobody reports whether no other agent was ever heard of here.
+// knowsNobody reports whether this directory has never heard of another agent.
 func knowsNobody(dataDir string) bool {
 	b, err := raftdir.CheckedFile{Path: filepath.Join(dataDir, PeersName)}.Load()
 	if err != nil {

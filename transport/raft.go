@@ -226,7 +226,7 @@ func deadStream(err error) bool {
 		errors.Is(err, errEarlierLife) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// LastAck gives when the newest AppendEntries left (heartbeats too) that a peer
+// LastAck returns when the newest AppendEntries left (heartbeats too) that a peer
 // has answered in the term of that request, and that term; the zero time when
 // there is none. Times of one process compare by its monotonic clock.
 func (r *RaftTransport) LastAck(peer raft.ServerID) (sent time.Time, term uint64) {
@@ -240,7 +240,7 @@ func (r *RaftTransport) MatchIndex(peer raft.ServerID, term uint64) uint64 {
 	return r.acks.match(peer, term)
 }
 
-// AckChanged gives a channel that is closed when the next LastAck changes. Ask
+// AckChanged returns a channel that is closed when the next LastAck changes. Ask
 // for it before looking, so that nothing falls in between.
 func (r *RaftTransport) AckChanged() <-chan struct{} { return r.acks.change() }
 

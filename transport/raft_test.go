@@ -443,7 +443,7 @@ func TestASnapshotIsAnsweredInRaftsPlace(t *testing.T) {
 	}{
 		{"taken", true, raft.InstallSnapshotResponse{Term: term, Success: true}, nil, index},
 		{"taken, not yet in its term", true, raft.InstallSnapshotResponse{Term: term - 1, Success: true}, nil, 0},
-		{"refused", true, raft.InstallSnapshotResponse{Term: term}, errors.New("another entry stands there"), 0},
+		{"refused", true, raft.InstallSnapshotResponse{Term: term}, errors.New("there is another entry"), 0},
 		{"left to raft", false, raft.InstallSnapshotResponse{}, nil, index},
 	} {
 		t.Run(c.name, func(t *testing.T) {
