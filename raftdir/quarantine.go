@@ -76,7 +76,7 @@ func (d *Directory) ends(p Position) {
 // in a term. If this agent has it not, and has not written its floor since, that
 // becomes its floor, on disk, and it is in quarantine.
 func (d *Directory) Promise(p Position, in uint64) error {
-	if f := d.floor.get(); in < f.Since || f.Position.Reaches(p) {
+	if d.floor.get().knows(p, in) {
 		return nil
 	}
 	err := d.disk.bounded("write the floor", func() error { return d.promise(p, in) })
@@ -91,7 +91,7 @@ func (d *Directory) promise(p Position, in uint64) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
 	f := d.floor.get()
-	if in < f.Since || f.Position.Reaches(p) {
+	if f.knows(p, in) {
 		return nil
 	}
 	if err := d.floor.set(p, f.Since); err != nil {

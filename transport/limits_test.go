@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -127,6 +128,30 @@ func TestTooManyConnectionsOfAnAgentAreRefusedInWords(t *testing.T) {
 		t.Errorf("a was told %v", err)
 	}
 	eventually(t, "b says so", func() bool { return log.has("of a: 64 connections are open from a") })
+}
+
+func TestAConnectionThatNobodyTakesIsClosed(t *testing.T) {
+	for name, hand := range map[string]func(*inlet, *peerConn) error{
+		"within its time": func(in *inlet, c *peerConn) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			return in.deliver(ctx, c)
+		},
+		"after the end": func(in *inlet, c *peerConn) error {
+			_ = in.Close()
+			_, err := in.hold(c)
+			return err
+		},
+	} {
+		ours, theirs := net.Pipe()
+		c := &peerConn{Conn: theirs, peer: "b", release: func() {}}
+		if err := hand(newInlet(idAddr("a")), c); err == nil {
+			t.Errorf("%s: it is taken", name)
+		}
+		if _, err := ours.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("%s: reading gives %v", name, err)
+		}
+	}
 }
 
 // closedTo is a life to which one agent is a stranger.
@@ -262,6 +287,7 @@ func TestAStreamOfRaftEndsWithItsMembership(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	eventually(t, "b has let it in", func() bool { return len(b.Peers()) == 1 })
 	close(life.closed)
 	if _, err := conn.Write([]byte{0}); err != nil {
 		t.Fatal(err)
