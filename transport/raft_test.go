@@ -574,10 +574,10 @@ func TestARequestIsOfTheAgentThatSentIt(t *testing.T) {
 		req := &raft.InstallSnapshotRequest{RPCHeader: header, SnapshotVersion: 1, Term: 9, Size: 1 << 20}
 		return from.InstallSnapshot("a", "a", req, &raft.InstallSnapshotResponse{}, bytes.NewReader(make([]byte, req.Size)))
 	}
-	forged := headerOf("b")
-	forged.Addr = []byte("c")
+	forged, named := headerOf("b"), headerOf("c")
+	forged.Addr, named.Addr = []byte("c"), []byte("b")
 	for name, send := range map[string]func(raft.RPCHeader) error{"vote": vote, "heartbeat": heartbeat, "snapshot": snapshot} {
-		for _, header := range []raft.RPCHeader{headerOf("c"), forged, headerOf("")} {
+		for _, header := range []raft.RPCHeader{headerOf("c"), forged, named, headerOf("")} {
 			if err := send(header); err == nil || !strings.Contains(err.Error(), "agent b sends requests of raft's in the name of") {
 				t.Errorf("a %s of %q at %q: %v", name, header.ID, header.Addr, err)
 			}
