@@ -43,7 +43,7 @@ type Examination struct {
 }
 
 // Examine says what a data directory can prove, and changes nothing. The agent
-// must not run: the error is ErrDirectoryInUse when it does.
+// must not run: the error is raftdir.ErrDirectoryInUse when it does.
 func Examine(dataDir string) (*Examination, error) {
 	if _, err := os.Stat(dataDir); err != nil {
 		return nil, fmt.Errorf("cannot look at data directory: %w", err)
