@@ -40,6 +40,10 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	open, err := get[*ports](ctx, s.name(PortsName))
+	if err != nil {
+		return nil, err
+	}
 	p := peers{
 		set: s, dir: dir, state: st, expect: section.BootstrapExpect,
 		tables: st.Versions(),
@@ -56,10 +60,6 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 	}
 	if c.TLS != nil {
 		c.Advertise, c.Join = section.Advertise, section.Join
-		open, err := get[*ports](ctx, s.name(PortsName))
-		if err != nil {
-			return nil, err
-		}
 		if c.Listener, err = s.listen(open, portCluster, section.Listen); err != nil {
 			return nil, fmt.Errorf("cannot listen for other agents: cluster.listen: %w", err)
 		}
