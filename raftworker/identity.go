@@ -80,16 +80,27 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 		return Identity{}, err
 	}
 	if kept.Incarnation == "" && !fresh {
-		return Identity{}, fmt.Errorf("cannot read identity: %s is missing, and raft's directory beside it is not empty: bring back a copy of the file, or move the whole data directory away", path)
+		return Identity{}, noIdentity(dataDir)
 	}
 	if fresh && kept.ClusterID != "" {
-		return Identity{}, fmt.Errorf("cannot use data directory %s: %w: agent %s was in the cluster %s, and raft's directory is missing or empty: bring back a copy of it, or move the whole data directory away", dataDir, raftdir.ErrForgotten, kept.ID, kept.ClusterID)
+		return Identity{}, noRaft(dataDir, kept)
 	}
 	if kept.Incarnation != "" {
 		return kept, nil
 	}
 	kept = Identity{ID: kept.ID, Incarnation: randomHex(16)}
 	return kept, SaveIdentity(dataDir, kept)
+}
+
+// noIdentity is the error of a raft directory without an identity beside it.
+func noIdentity(dataDir string) error {
+	return fmt.Errorf("cannot read identity: %s is missing, and raft's directory beside it is not empty: bring back a copy of the file, or move the whole data directory away", filepath.Join(dataDir, identityName))
+}
+
+// noRaft is the error of an identity that was in a cluster, without a raft
+// directory beside it.
+func noRaft(dataDir string, id Identity) error {
+	return fmt.Errorf("cannot use data directory %s: %w: agent %s was in the cluster %s, and raft's directory is missing or empty: bring back a copy of it, or move the whole data directory away", dataDir, raftdir.ErrForgotten, id.ID, id.ClusterID)
 }
 
 // LookUpID returns the ID that OpenIdentity would give, and changes nothing.

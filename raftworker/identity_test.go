@@ -64,6 +64,9 @@ func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 		if !errors.Is(err, raftdir.ErrForgotten) || !strings.Contains(err.Error(), "was in the cluster c1") {
 			t.Errorf("%s: %+v %v", how, fresh, err)
 		}
+		if _, err := Examine(dir); !errors.Is(err, raftdir.ErrForgotten) {
+			t.Errorf("%s: looked at, it says %v", how, err)
+		}
 		if err := os.Mkdir(raftDir, 0o700); err != nil && how == "missing" {
 			t.Fatal(err)
 		}

@@ -94,7 +94,7 @@ func (r *rules) checkTerm(peer string, heard uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if term := r.dir.Term(); heard > term && r.older == nil {
-		r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: give it an empty directory and take it in anew, or bring back the newest copy", peer, heard, term)
+		r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: bring back the newest copy; the other members refuse an empty directory", peer, heard, term)
 		r.cfg.Logger.Errorf("%v", r.older)
 	}
 }
