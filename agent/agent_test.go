@@ -125,14 +125,20 @@ func TestKilledAgentEndsWithoutDraining(t *testing.T) {
 	c.DataDir = t.TempDir()
 	a := newAgent(t, c)
 	start(t, a)
-	held, err := a.Leases().Hold(t.Context(), "app/db", interrex.HoldOptions{TTL: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
+	begun, over := make(chan interrex.Held, 1), make(chan error)
+	go func() {
+		over <- a.Leases().Run(t.Context(), "app/db", interrex.HoldOptions{TTL: time.Hour}, func(ctx context.Context, held interrex.Held) error {
+			begun <- held
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	held := <-begun
 	a.Kill()
 	if err := a.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	<-over
 	start(t, a)
 	got, _, err := a.Leases().Get(t.Context(), interrex.Key{Namespace: "app", Name: "db"}, interrex.ReadOptions{})
 	if err != nil || got.Token != held.Token() {
@@ -245,6 +251,7 @@ func TestHandlerServesTheAPI(t *testing.T) {
 	a := newAgent(t, quiet(t))
 	get := func() int {
 		w := httptest.NewRecorder()
+		w.Code = 0 // until something is answered
 		a.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 		return w.Code
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -394,14 +395,21 @@ func (p plainChanges) append(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// plainBody reads the body of a request.
+// plainBody reads the body of a request, which may be compressed.
 func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var body []byte
 	var err error
 	var large *http.MaxBytesError
+	encoding := r.Header.Get("Content-Encoding")
+	if encoding != "" && encoding != "identity" && encoding != "gzip" {
+		return nil, interrex.Errorf(interrex.KindInvalid, "Content-Encoding: %.80q is not known: send the body as it is, or with gzip", encoding)
+	}
 	tooLarge := r.ContentLength > maxPlainBody && r.Header.Get("Expect") != "" // who asks first need not send it
 	if !tooLarge {
 		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxPlainBody))
+	}
+	if err == nil && !tooLarge && encoding == "gzip" {
+		return unzipped(body)
 	}
 	if tooLarge || errors.As(err, &large) {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
@@ -411,6 +419,21 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "body: it ends too early: %v", err)
+	}
+	return body, nil
+}
+
+// unzipped gives what a body was before it was compressed.
+func unzipped(body []byte) ([]byte, error) {
+	from, err := gzip.NewReader(bytes.NewReader(body))
+	if err == nil {
+		body, err = io.ReadAll(io.LimitReader(from, maxPlainBody+1))
+	}
+	switch {
+	case err != nil:
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: the header Content-Encoding says gzip, and it cannot be unpacked: %v", err)
+	case len(body) > maxPlainBody:
+		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed, unpacked too", maxPlainBody)
 	}
 	return body, nil
 }

@@ -148,8 +148,8 @@ type Config struct {
 	// SendWait is how long a peer may take to accept one message of a stream, or
 	// what is written at once of another answer; 0: DefaultSendWait.
 	SendWait time.Duration
-	// BodyWait is how long the body of a request that is no stream may take; 0:
-	// DefaultBodyWait.
+	// BodyWait is how long the body of a request may take, unless that is a
+	// stream of messages; 0: DefaultBodyWait.
 	BodyWait time.Duration
 	// MaxOpen is how many operations may be open on one stream; more are
 	// KindOverloaded; 0: DefaultMaxOpen.

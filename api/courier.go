@@ -121,6 +121,10 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 			c.start(func() { c.landed(r, c.index(r)) })
 			continue
 		}
+		if !r.method.Writes() { // this agent has come to lead meanwhile
+			c.landed(r, outcome{})
+			continue
+		}
 		if err := r.mint(); err != nil {
 			c.landed(r, outcome{err: err})
 			continue

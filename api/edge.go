@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/interrex/interrex/wire"
 )
 
 // The headers that every answer carries.
@@ -38,10 +40,11 @@ func (s *Server) edge(d door, next http.Handler) http.Handler {
 		controller := http.NewResponseController(w)
 		ctx := context.WithValue(through(r.Context(), d), controllerKey{}, controller)
 		r = r.WithContext(ctx)
-		if !streams(r) {
+		asked, answered := streams(r)
+		if !answered {
 			w = &timedAnswer{ResponseWriter: w, controller: controller, wait: s.config.SendWait}
 		}
-		if !streams(r) && r.Body != nil && r.Body != http.NoBody {
+		if !asked && r.Body != nil && r.Body != http.NoBody {
 			// Where there is no such deadline, the connection has one of its own.
 			_ = controller.SetReadDeadline(time.Now().Add(s.config.BodyWait))
 			r.Body = &timedBody{ReadCloser: r.Body, controller: controller}
@@ -50,11 +53,15 @@ func (s *Server) edge(d door, next http.Handler) http.Handler {
 	})
 }
 
-// streams reports whether the request is of a protocol whose answers are no
-// plain HTTP, so that its body may take as long as it wants.
-func streams(r *http.Request) bool {
+// streams reports whether the messages that are asked, and those that answer,
+// are a stream, which may take as long as it wants. The answer of a method that
+// is not known here counts as one.
+func streams(r *http.Request) (asked, answered bool) {
 	t := r.Header.Get("Content-Type")
-	return strings.HasPrefix(t, "application/grpc") || strings.HasPrefix(t, "application/connect+")
+	if !strings.HasPrefix(t, "application/grpc") && !strings.HasPrefix(t, "application/connect+") {
+		return false, false
+	}
+	return wire.Streams(r.URL.Path)
 }
 
 // timedAnswer gives the peer so long to accept what is written at once.

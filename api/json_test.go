@@ -120,6 +120,9 @@ func TestErrorsOutsideTheServicesAreJSON(t *testing.T) {
 	if r := nd.get(nd.url + "/nowhere"); r.status != 404 || r.kind() != "not found" {
 		t.Errorf("nowhere: %d %s", r.status, r.body)
 	}
+	if r := nd.get(nd.url + "/interrex.v1.LeaseService/Clam"); r.status != 404 || !strings.Contains(string(r.body), "did you mean /interrex.v1.LeaseService/Claim?") {
+		t.Errorf("nearly a method: %d %s", r.status, r.body)
+	}
 	if r := nd.get(nd.url + "/interrex.v1.LeaseService/Claim"); r.status != 405 || r.kind() != "invalid" {
 		t.Errorf("GET of a method: %d %s", r.status, r.body)
 	}

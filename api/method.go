@@ -57,6 +57,9 @@ type Method struct {
 	eventual bool
 	// quick is a read of one row: see atOnce.
 	quick bool
+	// leads is a read whose answer has what only the agent that leads knows: see
+	// askLeader.
+	leads bool
 	// await is a read that may wait, in place of read: until ctx ends, which it
 	// does when the server drains.
 	await func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error)
@@ -110,6 +113,14 @@ func ReadEventually[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure 
 // agent on a stream is answered where it arrives, before what follows it.
 func atOnce(m Method) Method {
 	m.quick = true
+	return m
+}
+
+// atLeader makes a read one that the agent that leads answers, since it knows
+// more, unless the request takes what this agent has. Where it cannot be asked,
+// this agent answers.
+func atLeader(m Method) Method {
+	m.leads = true
 	return m
 }
 

@@ -2,7 +2,9 @@ package api
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -232,4 +234,25 @@ func TestWhatWaitsForChangesEndsWithTheServer(t *testing.T) {
 		t.Error(err)
 	}
 	all.Wait()
+}
+
+func TestABodyMayBeCompressed(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	zip := func(text string) string {
+		var b strings.Builder
+		w := gzip.NewWriter(&b)
+		_, err := w.Write([]byte(text))
+		nd.must(errors.Join(err, w.Close()))
+		return b.String()
+	}
+	const zipped = "Content-Encoding: gzip"
+	nd.expect(nd.kv("POST", "/changes", zip(`{"data":{"n":1}}`), isJSON, zipped), 200, `{"_id":1}`)
+	nd.expect(nd.kv("GET", "/changes", ""), 200, `"data":{"n":1}`)
+	nd.expect(nd.kv("PUT", "/kv/a", zip("hello"), zipped), 200, "version")
+	nd.expect(nd.kv("GET", "/kv/a", ""), 200, "hello")
+	nd.expect(nd.kv("POST", "/changes", "1", isJSON, "Content-Encoding: identity"), 200, "_id")
+	nd.expect(nd.kv("POST", "/changes", "1", isJSON, zipped), 400, "Content-Encoding says gzip, and it cannot be unpacked")
+	nd.expect(nd.kv("PUT", "/kv/b", zip("hello")[:20], zipped), 400, "cannot be unpacked")
+	nd.expect(nd.kv("POST", "/changes", "1", isJSON, "Content-Encoding: br"), 400, `br\" is not known`)
+	nd.expect(nd.kv("POST", "/changes", zip(`"`+strings.Repeat("x", maxPlainBody)+`"`), isJSON, zipped), 400, "too large: body: at most")
 }

@@ -106,9 +106,27 @@ func (s *Server) readAll(ctx context.Context, c caller, reads []*request) []outc
 		if failed == nil {
 			failed = s.reached(r.read.min)
 		}
+		if failed == nil && r.method.leads {
+			if o := s.askLeader(ctx, r); o.body != nil {
+				outcomes[i] = o
+				continue
+			}
+		}
 		outcomes[i] = s.look(r, failed)
 	}
 	return outcomes
+}
+
+// askLeader has the agent that leads answer a read. There is no body where that
+// is this agent, or where it could not be asked.
+func (s *Server) askLeader(ctx context.Context, r *request) outcome {
+	if r.caller.door == doorPeer || s.config.Leadership.Current().Leader {
+		return outcome{}
+	}
+	return s.call(ctx, &request{
+		method: r.method, caller: r.caller, envelope: &interrexv1.Operation{}, message: r.message,
+		errand: &errand{enter: s.config.Clock.Now().Add(s.config.ReadWait)},
+	})
 }
 
 // look reads the table as it is, or fails with err if it is not nil.

@@ -33,7 +33,7 @@ type plainValues struct {
 // route takes what is for /kv and gives next the rest. It stands before the mux,
 // which would redirect keys with empty parts.
 func (p plainValues) route(next http.Handler) http.Handler {
-	one, all := p.server.plain(p.resources.Off, p.one), p.server.plain(p.resources.Off, p.all)
+	one, all := p.handle(p.one), p.handle(p.all)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/kv":
@@ -43,6 +43,13 @@ func (p plainValues) route(next http.Handler) http.Handler {
 		default:
 			next.ServeHTTP(w, r)
 		}
+	})
+}
+
+// handle answers an error, which names keys as the caller does.
+func (p plainValues) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return p.server.plain(p.resources.Off, func(w http.ResponseWriter, r *http.Request) error {
+		return wire.KeyError(r.URL.Query().Get("namespace"), do(w, r))
 	})
 }
 

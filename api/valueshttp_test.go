@@ -90,7 +90,7 @@ func TestABlockingReadWaitsForItsKeyAlone(t *testing.T) {
 	nd.kv("PUT", "/kv/kk", "other")
 	select {
 	case r := <-answer:
-		t.Errorf("another key was written: %d %s", r.status, r.body)
+		t.Fatalf("another key was written: %d %s", r.status, r.body)
 	case <-time.After(50 * time.Millisecond):
 	}
 	nd.kv("DELETE", "/kv/k", "")
@@ -139,4 +139,11 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 	}
 	off := cluster(t, 1, func(c *Config) { c.Resources.Off = "features.resources" })[0]
 	off.expect(off.kv("GET", "/kv/k", ""), 501, "disabled")
+}
+
+func TestErrorsNameAKeyAsItsUserWroteIt(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	nd.expect(nd.kv("GET", "/kv/a/b?namespace=team", ""), 404, "not found: there is no key a/b at revision 0")
+	nd.expect(nd.kv("PUT", "/kv/a", "1", `If-Match: "9"`), 409, "cannot write key a: it does not exist")
+	nd.expect(nd.kv("POST", "/kv", `{"operations":[{"put":{"key":"x","value":"1"}},{"check":{"key":"a"}}]}`), 409, "operation 2: key a does not exist")
 }

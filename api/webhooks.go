@@ -38,8 +38,8 @@ func (w Webhooks) Service() Service {
 	return Service{Off: w.Off, Data: webhookData, Methods: []Method{
 		Write(interrexv1.WebhookServiceSetProcedure, state.WebhookTable, setWebhook, w.set),
 		Write(interrexv1.WebhookServiceDeleteProcedure, state.WebhookTable, deleteWebhook, webhookDeleted),
-		Read(interrexv1.WebhookServiceGetProcedure, w.get),
-		Read(interrexv1.WebhookServiceListProcedure, w.list),
+		atLeader(Read(interrexv1.WebhookServiceGetProcedure, w.get)),
+		atLeader(Read(interrexv1.WebhookServiceListProcedure, w.list)),
 		act(interrexv1.WebhookServiceTestProcedure, "test webhooks", w.test),
 	}}
 }
@@ -57,6 +57,9 @@ func setWebhook(m *interrexv1.WebhookServiceSetRequest) (state.Command, error) {
 		c.Headers = append(c.Headers, webhook.Header{Name: http.CanonicalHeaderKey(name), Value: webhook.Secret(value)})
 	}
 	slices.SortFunc(c.Headers, func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) })
+	if c.DryRun && c.When == interrex.WebhookAfter {
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "dry_run: it is for a hook that is called before: nothing is vetoed after an event"))
+	}
 	if u, err := url.Parse(c.URL); c.URL == "" {
 		// Validate says that it is missing.
 	} else if err != nil || u.Hostname() == "" {

@@ -33,7 +33,7 @@ const Absent = wire.AbsentValue
 func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value, error) {
 	r, _, err := ResourcesOf(kv.By).Read(ctx, wire.ValueID(kv.Namespace, key), o)
 	if err != nil {
-		return Value{}, err
+		return Value{}, kv.named(err)
 	}
 	return ValueOf(r)
 }
@@ -56,7 +56,7 @@ func (kv KV) Put(ctx context.Context, key string, value []byte, version string, 
 		q.Resource.Version = ""
 	}
 	a, err := ResourcesOf(kv.By).Write(ctx, q)
-	return Value{Key: key, Namespace: q.Resource.ID.Tenancy.Namespace, Value: slices.Clone(value), Version: a.Resource.Version}, err
+	return Value{Key: key, Namespace: q.Resource.ID.Tenancy.Namespace, Value: slices.Clone(value), Version: a.Resource.Version}, kv.named(err)
 }
 
 // Delete deletes a key: any version of it, or only that one. A key that is not
@@ -65,7 +65,7 @@ func (kv KV) Delete(ctx context.Context, key, version string, o Options) error {
 	_, err := ResourcesOf(kv.By).Delete(ctx, interrex.DeleteResourceRequest{
 		ID: wire.ValueID(kv.Namespace, key), Version: version, RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
 	})
-	return err
+	return kv.named(err)
 }
 
 // Clear deletes all keys with a prefix, or none: KindTooLarge when there are more
@@ -74,7 +74,7 @@ func (kv KV) Clear(ctx context.Context, prefix string, o Options) (int, error) {
 	a, err := ResourcesOf(kv.By).Clear(ctx, interrex.ClearResourcesRequest{
 		ResourceSelection: kv.selection(prefix), RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
 	})
-	return a.Deleted, err
+	return a.Deleted, kv.named(err)
 }
 
 // List returns all keys with a prefix and their values, in order, and the
@@ -105,6 +105,9 @@ func (kv KV) List(ctx context.Context, prefix string, o interrex.ReadOptions) ([
 func (kv KV) Watch(ctx context.Context, prefix string, since interrex.Revision) (interrex.ResourceWatch, error) {
 	return ResourcesOf(kv.By).Watch(ctx, interrex.WatchResourcesRequest{ResourceSelection: kv.selection(prefix), Since: since})
 }
+
+// named says an error with the keys as they are in the namespace.
+func (kv KV) named(err error) error { return wire.KeyError(kv.Namespace, err) }
 
 func (kv KV) selection(prefix string) interrex.ResourceSelection {
 	id := wire.ValueID(kv.Namespace, "")

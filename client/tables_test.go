@@ -198,3 +198,22 @@ func TestAListOfKeysGoesOnToItsEnd(t *testing.T) {
 		t.Errorf("%+v at %d, %v", all, revision, err)
 	}
 }
+
+func TestAnErrorNamesAKeyAsItsUserWroteIt(t *testing.T) {
+	a := startAgent(t)
+	a.set(func(a *agent) {
+		a.answer = func(*operation) *interrexv1.Answer {
+			e := interrex.Errorf(interrex.KindCASFailure, "cannot write %s: it is newer", wire.ValueID("team", "a/b"))
+			return &interrexv1.Answer{Result: &interrexv1.Answer_Error{Error: wire.Detail(e)}}
+		}
+	})
+	kv := client.KV{By: dial(t, client.Config{}, a), Namespace: "team"}
+	_, get := kv.Get(t.Context(), "a/b", interrex.ReadOptions{})
+	_, put := kv.Put(t.Context(), "a/b", nil, "", client.Options{})
+	_, cleared := kv.Clear(t.Context(), "a", client.Options{})
+	for what, err := range map[string]error{"get": get, "put": put, "delete": kv.Delete(t.Context(), "a/b", "", client.Options{}), "clear": cleared} {
+		if err == nil || err.Error() != "cas failure: cannot write key a/b: it is newer" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

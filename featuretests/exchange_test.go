@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -44,8 +45,13 @@ func (x exchange) path() string {
 
 // known gives the descriptor of the request's method; nil: there is none.
 func (x exchange) known() protoreflect.MethodDescriptor {
-	service := interrexv1.File_interrex_v1_lease_proto.Services().ByName("LeaseService")
-	return service.Methods().ByName(protoreflect.Name(x.method))
+	name := strings.ReplaceAll(strings.TrimPrefix(x.path(), "/"), "/", ".")
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+	if err != nil {
+		return nil
+	}
+	m, _ := d.(protoreflect.MethodDescriptor)
+	return m
 }
 
 // heard is what one exchange was answered over one protocol.
@@ -240,21 +246,11 @@ func (k *talker) learnMessage(x exchange, b []byte) {
 
 // newMessage makes an empty message of a type of the API.
 func newMessage(t testing.TB, d protoreflect.MessageDescriptor) proto.Message {
-	for _, m := range []proto.Message{
-		&interrexv1.ClaimRequest{}, &interrexv1.ExtendRequest{}, &interrexv1.RevokeRequest{},
-		&interrexv1.TransferRequest{}, &interrexv1.PinRequest{}, &interrexv1.UnpinRequest{},
-		&interrexv1.GetRequest{}, &interrexv1.ListRequest{}, &interrexv1.HistoryRequest{},
-		&interrexv1.WatchRequest{}, &interrexv1.WatchResponse{},
-		&interrexv1.ClaimResponse{}, &interrexv1.ExtendResponse{}, &interrexv1.RevokeResponse{},
-		&interrexv1.TransferResponse{}, &interrexv1.PinResponse{}, &interrexv1.UnpinResponse{},
-		&interrexv1.GetResponse{}, &interrexv1.ListResponse{}, &interrexv1.HistoryResponse{},
-	} {
-		if m.ProtoReflect().Descriptor().FullName() == d.FullName() {
-			return m
-		}
+	m, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("there is no message %s", d.FullName())
-	return nil
+	return m.New().Interface()
 }
 
 // compact takes the spaces out, which protobuf's JSON puts in at random.
@@ -276,6 +272,12 @@ var unsteady = []struct {
 	{regexp.MustCompile(`for another [0-9][0-9.]* [a-z]+( [0-9]+ [a-z]+)? (unless)`), `for another DURATION $2`},
 	{regexp.MustCompile(`in term \d+ at revision \d+`), `in term TERM at revision REVISION`},
 	{regexp.MustCompile(`agent n\d knows of no leader`), `agent N knows of no leader`},
+	{regexp.MustCompile(`"(uid|generation)":"[0-9A-Z]{26}"`), `"$1":"RANDOM"`},
+	{regexp.MustCompile(`"secret":"whsec_[^"]+"`), `"secret":"SECRET"`},
+	{regexp.MustCompile(`"_ts":\d+`), `"_ts":TIME`},
+	{regexp.MustCompile(`"(uptime|cluster_time|last_contact|duration)":"[0-9.]+s"`), `"$1":"DURATION"`},
+	{regexp.MustCompile(`"(term|last_term|applied_index|commit_index|first_index|last_index|match_index)":"\d+"`), `"$1":"NUMBER"`},
+	{regexp.MustCompile(`"cluster_id":"[0-9a-f]+","epoch":"0","version":"[^"]*"`), `"cluster_id":"ID","epoch":"0","version":"VERSION"`},
 	{regexp.MustCompile("\u00a0"), " "}, // protobuf's errors: so that nobody relies on them
 }
 
@@ -300,6 +302,28 @@ func steadyDetail(b []byte) string {
 	return string(bytes.Replace(b, field(text), field(steady(text)), 1))
 }
 
+// differs are the fields whose values are others in each run.
+var differs = map[protoreflect.Name]bool{
+	"remaining": true, "generation": true, "secret": true, "duration": true, "cluster_id": true,
+	"uptime": true, "cluster_time": true, "last_contact": true, "term": true, "last_term": true,
+	"applied_index": true, "commit_index": true, "first_index": true, "last_index": true, "match_index": true,
+}
+
+// steadyAny is steadyMessage of a message that names its type.
+func steadyAny(b []byte) []byte {
+	var packed anypb.Any
+	if proto.Unmarshal(b, &packed) != nil {
+		return b
+	}
+	typ, err := protoregistry.GlobalTypes.FindMessageByURL(packed.GetTypeUrl())
+	if err != nil {
+		return b
+	}
+	packed.Value = steadyMessage(typ.Descriptor(), packed.GetValue())
+	b, _ = proto.MarshalOptions{Deterministic: true}.Marshal(&packed)
+	return b
+}
+
 // steadyMessage gives the bytes of a message with another value in the place of
 // each instant and each estimate. Everything else stays as it was sent.
 func steadyMessage(d protoreflect.MessageDescriptor, b []byte) []byte {
@@ -314,11 +338,20 @@ func steadyMessage(d protoreflect.MessageDescriptor, b []byte) []byte {
 			return append(out, b...)
 		}
 		field, value := d.Fields().ByNumber(number), b[n:n+length]
-		if field != nil && kind == protowire.BytesType && field.Message() != nil && !field.IsMap() {
+		switch {
+		case field == nil || field.IsMap():
+		case differs[field.Name()] || field.Name() == "version" && d.Name() == "StatusResponse":
+			value = protowire.AppendBytes(nil, []byte("?"))
+			if kind == protowire.VarintType {
+				value = []byte{1}
+			}
+		case kind == protowire.BytesType && field.Message() != nil:
 			inner, _ := protowire.ConsumeBytes(value)
-			switch {
-			case field.Message().FullName() == "google.protobuf.Timestamp", field.Name() == "remaining":
+			switch field.Message().FullName() {
+			case "google.protobuf.Timestamp":
 				inner = []byte("?")
+			case "google.protobuf.Any":
+				inner = steadyAny(inner)
 			default:
 				inner = steadyMessage(field.Message(), inner)
 			}

@@ -64,9 +64,15 @@ func withAPI(edit func(*agent.Config)) agent.Config {
 // status and the details of every error, over Connect and gRPC.
 func TestRequestsAndAnswersOnTheWireStay(t *testing.T) {
 	t.Parallel()
+	stays(t, "wire", leaseExchanges())
+}
+
+// stays makes exchanges over every protocol, each of an agent of its own, and
+// compares them with a golden file.
+func stays(t *testing.T, name string, asked []exchange) {
+	t.Helper()
 	var answers [3][]heard
 	var running sync.WaitGroup
-	asked := leaseExchanges()
 	for p := range answers {
 		k := newTalker(t, apiOf(interrextest.Start(t, withAPI(nil))), protocol(p))
 		running.Go(func() { answers[p] = k.all(asked) })
@@ -76,7 +82,7 @@ func TestRequestsAndAnswersOnTheWireStay(t *testing.T) {
 	for i, x := range asked {
 		write(t, &out, x, answers[overJSON][i], answers[overProto][i], answers[overGRPC][i])
 	}
-	golden(t, "wire", out.String())
+	golden(t, name, out.String())
 }
 
 // all makes exchanges one after the other. The unusual ones are made as plain

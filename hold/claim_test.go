@@ -164,6 +164,76 @@ func TestAnAgentThatHangsDoesNotGatherAttempts(t *testing.T) {
 	})
 }
 
+// Not even when its calls do not heed their contexts.
+func TestCallsThatDoNotReturnAreFew(t *testing.T) {
+	within(t, func(b *bench) {
+		backend := &stubborn{server: b.server, release: make(chan struct{})}
+		keeper := b.keeperOver(backend)
+		defer keeper.Close()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = keeper.Claim(b.Context(), interrex.ClaimRequest{Key: key, Holder: "me", TTL: interrex.MinTTL, Wait: time.Minute})
+		}()
+		time.Sleep(2 * time.Minute)
+		n := backend.calls.Load()
+		close(backend.release)
+		<-done
+		if n > 8 {
+			b.Errorf("%d calls were under way", n)
+		}
+	})
+}
+
+func TestAClaimWaitsForAnHourAtMostAndIsThenMadeAgain(t *testing.T) {
+	within(t, func(b *bench) {
+		b.server.take(key, 90*time.Minute)
+		h := b.hold(2 * time.Hour)
+		for _, c := range b.server.got("claim") {
+			if c.wait > interrex.MaxWait {
+				b.Errorf("a claim waits for %s", c.wait)
+			}
+		}
+		if err := h.Release(b.Context()); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+func TestAClaimHeedsWhenItIsToBeTriedAgain(t *testing.T) {
+	within(t, func(b *bench) {
+		const after = 20 * time.Second
+		b.server.set(func(s *server) {
+			s.fault = func(c call) error {
+				s.fault = nil
+				e := interrex.Errorf(interrex.KindHeld, "others are in front")
+				e.RetryAfter = after
+				return e
+			}
+		})
+		h := b.hold(time.Hour)
+		if claims := b.server.got("claim"); len(claims) < 2 || claims[1].at-claims[0].at < after {
+			b.Errorf("claims were made at %+v", claims)
+		}
+		if err := h.Release(b.Context()); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// stubborn does not return from a claim before it is released.
+type stubborn struct {
+	*server
+	calls   atomic.Int32
+	release chan struct{}
+}
+
+func (s *stubborn) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
+	s.calls.Add(1)
+	<-s.release
+	return interrex.LeaseAnswer{}, interrex.Errorf(interrex.KindUnavailable, "released")
+}
+
 type counting struct {
 	*server
 	ended func()

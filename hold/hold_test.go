@@ -346,8 +346,8 @@ func TestAMachineThatSleptEndsItsHoldWhenItWakesUp(t *testing.T) {
 				b.Fatal(err)
 			}
 			done := h.Context().Done()
-			time.Sleep(time.Second)
-			b.clock.sleep(ttl) // as a suspend: timers have not moved
+			time.Sleep(1100 * time.Millisecond) // just after a second's timer
+			b.clock.sleep(ttl)                  // as a suspend: timers have not moved
 			woke := b.clock.Now()
 			<-done
 			if late := b.clock.Now() - woke; late > bound {
@@ -355,6 +355,50 @@ func TestAMachineThatSleptEndsItsHoldWhenItWakesUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An extend is tried again as soon as the cluster says, and at the latest when it
+// is due anyway.
+func TestAnExtendHeedsWhenItIsToBeTriedAgain(t *testing.T) {
+	for after, want := range map[time.Duration]time.Duration{ttl / 5: ttl / 5, time.Hour: ttl / 3} {
+		within(t, func(b *bench) {
+			b.server.set(func(s *server) {
+				s.fault = func(c call) error {
+					if c.op != "extend" {
+						return nil
+					}
+					e := interrex.Errorf(interrex.KindOverloaded, "not so fast")
+					e.RetryAfter = after
+					return e
+				}
+			})
+			h := b.hold(0)
+			b.ended(h.Context())
+			extends := b.server.got("extend")
+			if len(extends) < 2 {
+				b.Fatalf("%d extends", len(extends))
+			}
+			if got := extends[1].at - extends[0].at; got != want {
+				b.Errorf("asked to wait for %s, it tries again after %s, want %s", after, got, want)
+			}
+		})
+	}
+}
+
+// What an extend that was made good has failed with does not explain the end.
+func TestAnEndIsNotExplainedByAFailureThatIsMended(t *testing.T) {
+	within(t, func(b *bench) {
+		h := b.hold(0)
+		b.cut("extend")
+		time.Sleep(ttl / 2)
+		b.server.set(func(s *server) { s.fault = nil })
+		time.Sleep(ttl)
+		b.server.set(func(s *server) { s.deaf = func(c call) bool { return c.op == "extend" } })
+		b.ended(h.Context())
+		if err := context.Cause(h.Context()); err == nil || strings.Contains(err.Error(), "the line is cut") {
+			b.Errorf("it ended with %v", err)
+		}
+	})
 }
 
 func TestContextEndsBeforeRevokeAndTransferAreSent(t *testing.T) {

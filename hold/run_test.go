@@ -200,12 +200,17 @@ func TestRunEndsWhenItsKeeperIsClosed(t *testing.T) {
 
 func TestAPanicEndsTheHoldAndReleasesNothing(t *testing.T) {
 	within(t, func(b *bench) {
+		var hold context.Context
 		defer func() {
 			b.equal("panic", recover(), "boom")
 			synctest.Wait()
 			b.equal("holder", b.server.holder(key), "me")
+			if hold.Err() == nil {
+				b.Error("the hold goes on")
+			}
 		}()
 		_ = b.keeper.Run(b.Context(), key.String(), interrex.HoldOptions{TTL: ttl}, func(ctx context.Context, h interrex.Held) error {
+			hold = ctx
 			panic("boom")
 		})
 	})

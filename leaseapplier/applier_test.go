@@ -131,6 +131,18 @@ func TestWrongResponseIsAnErrorAndNoPanic(t *testing.T) {
 	}
 }
 
+// Raft answers with an error what it has not given to the state.
+func TestWhatRaftDidNotGiveToTheStateIsOutcomeUnknown(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.tamper = func(any) any { return errors.New("the disk has failed") } })
+		c := r.do(r.claim(db, "ann", time.Minute))
+		c.want(interrex.KindOutcomeUnknown)
+		if !strings.Contains(c.result().Err.Error(), "the disk has failed") || r.logs.count("critical") != 0 {
+			t.Errorf("%v, %d critical logs", c.result().Err, r.logs.count("critical"))
+		}
+	})
+}
+
 // A03: there is no target to notify. A Done that panics is the nearest: it
 // takes nobody else along.
 func TestDoneThatPanicsHarmsNobodyElse(t *testing.T) {
@@ -215,11 +227,14 @@ func TestEntryWithoutAnswerIsOutcomeUnknownInTime(t *testing.T) {
 			t.Fatal("answered early")
 		}
 		late.want(interrex.KindTimeout) // it never entered the log
-		r.pass(2 * time.Millisecond)
+		r.pass(time.Second)
 		c.want(interrex.KindOutcomeUnknown)
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(10 * time.Millisecond)
 		c.want(interrex.KindOutcomeUnknown) // still the one answer
+		if n := r.logs.count("warning"); n != 1 {
+			t.Errorf("%d warnings, want one", n)
+		}
 		r.do(r.claim(db, "cat", time.Minute)).want(interrex.KindHeld)
 	})
 }
@@ -427,6 +442,84 @@ func TestTransferThatEndsIsForgotten(t *testing.T) {
 	})
 }
 
+// Also where nobody asks for anything afterwards.
+func TestTransferThatEndsIsForgottenWithoutAnotherEntry(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
+		r.put(r.claim(db, "ann", time.Minute)).want(interrex.KindUnavailable)
+		r.raft.set(func(m *memRaft) { m.refusal = nil })
+		r.pass(2 * DefaultStuckAfter)
+		r.do(r.claim(db, "ann", time.Minute)).want("")
+	})
+}
+
+// An entry of an earlier term that raft never answers holds up no later one.
+func TestAFlightOfAnEarlierTermHoldsUpNoLaterEntry(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		lost := r.put(r.claim(db, "ann", time.Minute))
+		var never []*memFuture
+		r.raft.set(func(m *memRaft) { never, m.log, m.holds, m.role = m.log, nil, false, raft.Follower })
+		r.applier.LeadershipChanged()
+		synctest.Wait()
+		r.raft.lead()
+		r.applier.LeadershipChanged()
+		r.pass(10 * time.Millisecond)
+		lost.want(interrex.KindOutcomeUnknown)
+		r.do(r.claim(db, "bob", time.Minute)).want("")
+		for _, f := range never {
+			f.err = raft.ErrLeadershipLost
+			close(f.done)
+		}
+		synctest.Wait()
+		r.do(r.claim(db, "cat", time.Minute)).want(interrex.KindHeld)
+	})
+}
+
+// What the answer of a barrier says of an earlier term, or of a leader that is
+// none any more, counts for nothing.
+func TestABarrierCountsForItsOwnTermAlone(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		b := &builder{config: &r.config, shared: &shared{}, lead: leading{term: 7, barrier: true}}
+		b.endBarrier(barrierDone{term: 6})
+		if !b.lead.barrier || b.lead.ready {
+			t.Errorf("after that of an earlier term: %+v", b.lead)
+		}
+		r.raft.set(func(m *memRaft) { m.term, m.role = 7, raft.Follower })
+		b.endBarrier(barrierDone{term: 7})
+		if b.lead.ready || b.shared.readyTerm.Load() != 0 {
+			t.Errorf("after leadership has gone: %+v", b.lead)
+		}
+	})
+}
+
+// An index of raft's own entries is passed with the barrier behind them.
+func TestABarrierSaysHowFarTheLogIsApplied(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		if err := r.state.WaitApplied(t.Context(), 1); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// stepping is a raft whose term goes up between two looks at it.
+type stepping struct{ *memRaft }
+
+func (s stepping) State() raft.RaftState {
+	s.set(func(m *memRaft) { m.term++ })
+	return s.memRaft.State()
+}
+
+func TestATermIsOfOneMomentWithItsLeadership(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		c := r.config
+		c.Raft = stepping{r.raft}
+		if term := (&builder{config: &c}).observe(); term != 0 {
+			t.Errorf("it leads in term %d, and that is over", term)
+		}
+	})
+}
+
 func TestReadyTermFollowsLeadership(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		if got := r.applier.ReadyTerm(); got != 1 {
@@ -576,6 +669,37 @@ func TestMetricOfWaitersFallsWithTheLastOne(t *testing.T) {
 			t.Fatalf("%v after the last was granted, want 0", n)
 		}
 	})
+}
+
+func TestTimeoutsHaveDefaults(t *testing.T) {
+	var c Config
+	c.setDefaults()
+	for name, is := range map[string][2]time.Duration{
+		"InitialApplyTimeout": {c.InitialApplyTimeout, 5 * time.Second},
+		"ApplyTimeout":        {c.ApplyTimeout, 2 * time.Second},
+		"AnswerTimeout":       {c.AnswerTimeout, 10 * time.Second},
+		"DrainTimeout":        {c.DrainTimeout, 200 * time.Millisecond},
+		"StuckAfter":          {c.StuckAfter, 30 * time.Second},
+	} {
+		if is[0] != is[1] {
+			t.Errorf("%s is %s, want %s", name, is[0], is[1])
+		}
+	}
+	if c.MaxInFlight != 4 {
+		t.Errorf("MaxInFlight is %d", c.MaxInFlight)
+	}
+}
+
+// Members of an earlier build apply what a leader of a later one writes.
+func TestAnEntryIsOfTheVersionThatEveryMemberKnows(t *testing.T) {
+	asked := 0
+	bubble(t, func(t *testing.T, r *rig) {
+		r.do(r.claim(db, "ann", time.Hour)).want("")
+		r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
+		if n := len(r.raft.written()); asked != n {
+			t.Errorf("%d entries were written, and the version was asked for %d times", n, asked)
+		}
+	}, func(c *Config) { c.EntryVersion = func() byte { asked++; return state.EntryVersion } })
 }
 
 func TestConfigIsChecked(t *testing.T) {

@@ -270,6 +270,24 @@ func TestFinalTickStampsOnlyWhatCanExpire(t *testing.T) {
 	})
 }
 
+// A barrier in the midst of a term, after a transfer that came to nothing, takes
+// no time back.
+func TestTimeGoesOnThroughATransferThatEnds(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.do(r.claim(db, "ann", 10*time.Hour)).want("")
+		began, at := time.Now(), r.state.Now()
+		r.pass(30 * time.Second) // without a stamp
+		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
+		r.put(r.claim(db, "bob", time.Minute)).want(interrex.KindUnavailable)
+		r.raft.set(func(m *memRaft) { m.refusal = nil })
+		r.pass(time.Second)
+		r.do(r.claim(db, "bob", time.Minute)).want(interrex.KindHeld)
+		if passed, went := time.Since(began), r.state.Now().Sub(at); went < passed-time.Second {
+			t.Errorf("%s passed, and the state's time went on by %s", passed, went)
+		}
+	})
+}
+
 func TestFinalTickIsBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.do(r.claim(db, "ann", time.Minute)).want("")
@@ -284,6 +302,23 @@ func TestFinalTickIsBounded(t *testing.T) {
 		if err := r.applier.FinalTick(t.Context()); !IsNotLeaderError(err) {
 			t.Fatal(err)
 		}
+	})
+}
+
+// Who asked for a last stamp is told once, and may have gone.
+func TestALastStampThatIsAnsweredLateHoldsNobodyUp(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.do(r.claim(db, "ann", time.Hour)).want("")
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.applier.FinalTick(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		r.pass(2 * DefaultAnswerTimeout)
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(time.Second)
+		r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
 	})
 }
 

@@ -100,6 +100,25 @@ func TestHeldSaysWhoAndHowLongAndHowManyWait(t *testing.T) {
 	})
 }
 
+// Also where the log says it, of a claim that came before they did.
+func TestHeldByTheLogSaysHowManyWait(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.claim(db, "ann", time.Minute))
+		cat, bob := r.claim(db, "cat", time.Minute), r.waiting("bob", "b.1", 0, time.Hour, 0)
+		r.put(cat, bob)
+		r.raft.set(func(m *memRaft) { m.holds = false })
+		r.pass(10 * time.Millisecond)
+		var e *interrex.Error
+		if !errors.As(cat.result().Err, &e) || e.Kind != interrex.KindHeld || e.Waiting != 1 {
+			t.Errorf("%+v", e)
+		}
+		if !bob.isOpen() {
+			t.Error("bob does not wait")
+		}
+	})
+}
+
 func TestTakeoverByTheHolderPassesTheQueue(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
@@ -336,6 +355,46 @@ func TestWaiterWhoseClaimMayHaveHappenedIsToldSo(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.fate = func() error { m.fate = nil; return errors.New("boom") } })
 		r.do(r.revoke(db, ann.token())).want(interrex.KindOutcomeUnknown)
 		bob.want(interrex.KindOutcomeUnknown)
+	})
+}
+
+func TestWaiterWhoseClaimRaftDoesNotAnswerLeavesTheLine(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.revoke(db, ann.token()))
+		r.pass(DefaultAnswerTimeout + time.Second)
+		bob.want(interrex.KindOutcomeUnknown)
+		if n := r.applier.Waiting(db); n != 0 {
+			t.Errorf("%d still wait", n)
+		}
+	})
+}
+
+// What raft says at last of an earlier term's claim answers nobody who has asked
+// again since.
+func TestALateAnswerDoesNotReachWhoAsksAgain(t *testing.T) {
+	standing(t, func(t *testing.T, r *rig, ann *call) {
+		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
+		r.raft.set(func(m *memRaft) { m.holds = true })
+		r.put(r.revoke(db, ann.token()))
+		var late []*memFuture
+		r.raft.set(func(m *memRaft) { late, m.log, m.holds, m.role = m.log, nil, false, raft.Follower })
+		r.applier.LeadershipChanged()
+		synctest.Wait()
+		bob.want(interrex.KindOutcomeUnknown)
+		r.raft.lead()
+		r.applier.LeadershipChanged()
+		r.pass(10 * time.Millisecond)
+		bob = r.put(r.waiting("bob", "b.1", 1, time.Hour, 0))
+		for _, f := range late {
+			f.err = raft.ErrLeadershipLost
+			close(f.done)
+		}
+		r.pass(10 * time.Millisecond)
+		if !bob.isOpen() {
+			t.Errorf("answered with %v", bob.result().Err)
+		}
 	})
 }
 

@@ -4,10 +4,14 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/juju/clock/testclock"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
@@ -186,6 +190,38 @@ func TestTablesOfPeersAreAtMostOneVersionApart(t *testing.T) {
 		if err := (peers{tables: c.mine}).sameTables(c.theirs); (err == nil) != c.same {
 			t.Errorf("%v and %v: %v", c.mine, c.theirs, err)
 		}
+	}
+}
+
+func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
+	r := statetest.NewReplica(t, func() []state.Table { return nil })
+	path := t.TempDir()
+	id, err := raftworker.OpenIdentity(path, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// No time passes.
+	w := &stateWorker{state: r.State, dir: &dataDir{Identity: id, path: path}, clock: testclock.NewClock(time.Now())}
+	w.tomb.Go(w.keepIdentity)
+	c := &state.SetIdentity{Identity: state.Identity{ClusterID: here, Epoch: state.Epoch{Bits: 1}}}
+	if res := r.Do(1, state.Operation{Table: state.OwnTable, Data: c.Append(nil)}); res[0].Err != nil {
+		t.Fatal(res[0].Err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(filepath.Join(path, "identity.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), here) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("on disk is %s", b)
+		}
+	}
+	w.Kill()
+	if err := w.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

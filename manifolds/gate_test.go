@@ -324,3 +324,15 @@ func TestCampaignEndsWithTheEngine(t *testing.T) {
 }
 
 var _ gate.Flag = (*leaseHolder)(nil)
+
+func TestALostLeaseIsNoFlagBeforeItsWorkerHasSeenIt(t *testing.T) {
+	ctx, lose := context.WithCancel(t.Context())
+	w := &leaseHolder{held: &fakeHeld{ctx: ctx}}
+	if !w.Check() {
+		t.Error("the lease is held, and its flag says no")
+	}
+	lose()
+	if w.Check() {
+		t.Error("the lease was lost, and its flag says yes")
+	}
+}

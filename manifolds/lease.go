@@ -157,8 +157,9 @@ func (w *leaseHolder) Kill() { w.tomb.Kill(nil) }
 // Wait returns when the lease is released, or left to run out.
 func (w *leaseHolder) Wait() error { return w.tomb.Wait() }
 
-// Check is true: the worker lives only while the lease is held.
-func (w *leaseHolder) Check() bool { return true }
+// Check reports whether the lease is held still: after a pause the worker may
+// not have seen its end yet.
+func (w *leaseHolder) Check() bool { return w.held.Check() == nil }
 
 // Report shows what is held, and who uses it.
 func (w *leaseHolder) Report() map[string]any {

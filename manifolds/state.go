@@ -112,12 +112,7 @@ type stateWorker struct {
 // keepIdentity saves the cluster's identity once the state knows it.
 func (w *stateWorker) keepIdentity() error {
 	saved := w.dir.Identity
-	for {
-		select {
-		case <-w.tomb.Dying():
-			return nil
-		case <-w.clock.After(200 * time.Millisecond):
-		}
+	for first := saved.ClusterID == ""; w.wait(first); first = false {
 		known := w.state.Identity()
 		if known.ClusterID == "" || known.ClusterID == saved.ClusterID && known.Epoch == saved.Epoch {
 			continue
@@ -129,6 +124,22 @@ func (w *stateWorker) keepIdentity() error {
 			continue
 		}
 		saved = next
+	}
+	return nil
+}
+
+// wait waits until the next look at the state's identity: the first time until
+// the entry with it is applied, so that a crash soon after finds it on disk. It
+// reports false when the worker ends.
+func (w *stateWorker) wait(first bool) bool {
+	if first && w.state.WaitRevision(w.tomb.Context(nil), 1) == nil {
+		return true
+	}
+	select {
+	case <-w.tomb.Dying():
+		return false
+	case <-w.clock.After(200 * time.Millisecond):
+		return true
 	}
 }
 

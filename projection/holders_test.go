@@ -131,6 +131,8 @@ func TestOldNotesDoNotTouchNewerRows(t *testing.T) {
 		update(t, h, 9, step{"a", "new", 9})
 		update(t, h, 10, step{"a", "old", 3}, step{"a", "", 8})
 		wantRows(t, db, "a=new/9")
+		update(t, h, 11, step{"a", "old", 3})
+		wantRows(t, db, "a=new/9")
 	})
 }
 

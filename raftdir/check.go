@@ -278,7 +278,7 @@ func (c *check) describeEnd(p *piece) {
 		c.note("log segment %s is missing", p.name)
 		return
 	}
-	c.note("log segment %s ends too soon: what was behind that was cut off or cleared", p.name)
+	c.note("log segment %s holds nothing from index %d on", p.name, c.End.Index+1)
 }
 
 // mend makes the log hold what proves itself. What it takes away is set aside,

@@ -33,6 +33,10 @@ type Floor struct {
 	Since uint64 // term in which it was stored
 }
 
+// knows reports whether the floor was written after a position was heard of, in a
+// term, or is at or past it.
+func (f Floor) knows(p Position, in uint64) bool { return in < f.Since || f.Reaches(p) }
+
 // floor keeps the Floor on disk: in two checked slots of one file, written by
 // turns, so that a torn write leaves the other. A slot neither of whose copies
 // proves itself may have held a greater floor than the other one: it is lost.

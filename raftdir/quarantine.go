@@ -76,7 +76,7 @@ func (d *Directory) ends(p Position) {
 // in a term. If this agent has it not, and has not written its floor since, that
 // becomes its floor, on disk, and it is in quarantine.
 func (d *Directory) Promise(p Position, in uint64) error {
-	if d.kept(p, in) { // nearly always: without a wait
+	if d.floor.get().knows(p, in) {
 		return nil
 	}
 	err := d.disk.bounded("write the floor", func() error { return d.promise(p, in) })
@@ -87,20 +87,14 @@ func (d *Directory) Promise(p Position, in uint64) error {
 	return nil
 }
 
-// kept reports whether the floor knows of what was heard in a term: it is past
-// that, or was written since.
-func (d *Directory) kept(p Position, in uint64) bool {
-	f := d.floor.get()
-	return in < f.Since || f.Position.Reaches(p)
-}
-
 func (d *Directory) promise(p Position, in uint64) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
-	if d.kept(p, in) {
+	f := d.floor.get()
+	if f.knows(p, in) {
 		return nil
 	}
-	if err := d.floor.set(p, d.floor.get().Since); err != nil {
+	if err := d.floor.set(p, f.Since); err != nil {
 		return err
 	}
 	d.mu.Lock()

@@ -76,6 +76,7 @@ func newTransport(t *testing.T, ca *transport.CA, id string, join []string) *tra
 // muted drops the entries that a leader sends, and keeps its heartbeats.
 type muted struct {
 	Transport
+	answers
 	on *atomic.Bool
 }
 
@@ -93,7 +94,7 @@ func intercepted(a *agent, make func(transport.Life) (Transport, error)) func(tr
 		if err != nil {
 			return nil, err
 		}
-		return muted{tr, a.mute}, nil
+		return muted{tr, tr.(answers), a.mute}, nil
 	}
 }
 

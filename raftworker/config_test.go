@@ -128,6 +128,9 @@ func TestManifoldConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
 		if err := cfg.Validate(); err == nil || err.Error() != c.says {
 			t.Errorf("want %q: %v", c.says, err)
 		}
+		if _, err := Manifold(cfg).Start(nil); err == nil || err.Error() != c.says {
+			t.Errorf("started with %q: %v", c.says, err)
+		}
 	}
 }
 

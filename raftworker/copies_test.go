@@ -100,6 +100,9 @@ func TestACopyOfAnEarlierTermTakesPartInNothing(t *testing.T) {
 		why := old.w.Quarantine()
 		return why != nil && strings.Contains(why.Error(), "older copy")
 	})
+	if why := old.w.Quarantine().Error(); strings.Contains(why, "\n") || strings.Contains(why, "sent it") || !strings.HasSuffix(why, "bring back the newest copy of its directory, or its disk counts as lost") {
+		t.Errorf("an agent that nobody sends anything says %q", why)
+	}
 	if err := old.w.life.rules.MaySend(nil); err == nil {
 		t.Error("it says something")
 	}

@@ -1,7 +1,6 @@
 package raftworker
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -16,7 +15,16 @@ func (w *Worker) Quarantine() error {
 	if w.endError() != nil {
 		return nil
 	}
-	return errors.Join(w.life.rules.silent(), quarantine(w.life.dir))
+	return w.life.rules.quarantined()
+}
+
+// quarantined is why this life, or its log, is in quarantine. An agent that takes
+// part in nothing is sent nothing: it waits for no entries.
+func (r *rules) quarantined() error {
+	if err := r.silent(); err != nil {
+		return err
+	}
+	return quarantine(r.dir)
 }
 
 func quarantine(dir *raftdir.Directory) error {
@@ -31,7 +39,10 @@ func (r *rules) broken() error {
 	if err := r.dir.Failure(); err != nil {
 		return err
 	}
-	return errors.Join(r.silent(), quarantine(r.dir), r.cfg.State.Halted())
+	if err := r.quarantined(); err != nil {
+		return err
+	}
+	return r.cfg.State.Halted()
 }
 
 // unfit says why this agent must not be elected; nil: it may be.

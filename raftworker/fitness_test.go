@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,20 +102,33 @@ func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
 }
 
 func TestAReluctantLeaderHandsOverWhenItCan(t *testing.T) {
-	full := func() error { return errors.New("its disk is nearly full") }
+	var full sync.Map // the agents whose disk is nearly full, by ID
 	all := startCluster(t, func(a *agent, tr *transport.Transport) {
 		a.cfg.FitnessChanged = tr.Announce
 		a.cfg.FitMember = func(id string) bool {
 			return slices.ContainsFunc(tr.Peers(), func(h transport.Hello) bool { return h.ID == id && h.Log.Unfit == "" })
 		}
-		if a.cfg.LocalID != "c" {
-			a.cfg.Reluctant = full
+		a.cfg.Reluctant = func() error {
+			if _, is := full.Load(string(a.cfg.LocalID)); is {
+				return errors.New("its disk is nearly full")
+			}
+			return nil
 		}
 	}, "a", "b", "c")
-	all["c"].until("lead", func() bool { return all["c"].tracker.Current().Ready })
+	first := string(leader(t, all).cfg.LocalID)
+	rest := map[string]string{"a": "b", "b": "c", "c": "a"}
+	second, third := rest[first], rest[rest[first]]
+	full.Store(first, nil)
+	full.Store(second, nil)
+	all[third].until("lead", func() bool { return all[third].tracker.Current().Ready })
+	for _, a := range all {
+		for _, id := range []string{first, second} {
+			a.until("has heard of "+id, func() bool { return id == string(a.cfg.LocalID) || !a.cfg.FitMember(id) })
+		}
+	}
 	// Where nobody had better lead, one who had better not does.
-	all["c"].stop(all["c"].w)
-	delete(all, "c")
+	all[third].stop(all[third].w)
+	delete(all, third)
 	next := leader(t, all)
 	next.put(next.w, "two")
 	stopAll(all)

@@ -29,6 +29,7 @@ type testApplier struct {
 	killed chan struct{}
 	once   sync.Once
 	end    chan error
+	ending func() // if it is not nil, Wait waits for it
 }
 
 func newTestApplier(r *raft.Raft) *testApplier {
@@ -39,6 +40,9 @@ func (a *testApplier) Kill() { a.once.Do(func() { close(a.killed) }) }
 func (a *testApplier) Wait() error {
 	select {
 	case <-a.killed:
+		if a.ending != nil {
+			a.ending()
+		}
 		return nil
 	case err := <-a.end:
 		return err

@@ -21,7 +21,6 @@ type metrics struct {
 	contact  prometheus.Gauge
 	changes  prometheus.Counter
 	fsync    prometheus.Histogram
-	stayed   prometheus.Counter
 	collects []prometheus.Collector
 }
 
@@ -38,10 +37,8 @@ func newMetrics() *metrics {
 		fsync: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "interrex_log_fsync_duration_seconds", Help: "Duration of each fsync of the log.",
 			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 18)}),
-		stayed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "interrex_raft_overstayed_total", Help: "Users of raft that had not left when it ended."}),
 	}
-	m.collects = []prometheus.Collector{m.state, m.term, m.commit, m.applied, m.contact, m.changes, m.fsync, m.stayed}
+	m.collects = []prometheus.Collector{m.state, m.term, m.commit, m.applied, m.contact, m.changes, m.fsync}
 	return m
 }
 
@@ -73,8 +70,6 @@ func (m *metrics) unregister(cfg Config) {
 }
 
 func (m *metrics) synced(took time.Duration) { m.fsync.Observe(took.Seconds()) }
-
-func (m *metrics) overstayed(n int) { m.stayed.Add(float64(n)) }
 
 func (m *metrics) leaderChanged(before, now interrex.Leadership) {
 	if now.LeaderID != "" && (now.LeaderID != before.LeaderID || now.Term != before.Term) {

@@ -94,7 +94,7 @@ func (r *rules) checkTerm(peer string, heard uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if term := r.dir.Term(); heard > term && r.older == nil {
-		r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: bring back the newest copy; the other members refuse an empty directory", peer, heard, term)
+		r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: it takes part in nothing; bring back the newest copy of its directory, or its disk counts as lost", peer, heard, term)
 		r.cfg.Logger.Errorf("%v", r.older)
 	}
 }
@@ -113,7 +113,11 @@ func (r *rules) silent() error {
 	if running := r.raft.Load(); running != nil {
 		missing = r.unmet(running.GetConfiguration().Configuration())
 	}
-	return fmt.Errorf("the directory of this agent was copied or moved, and may be older than what it has promised: it takes part in nothing until it has met every other member; missing are: %s", strings.Join(missing, ", "))
+	text := "the directory of this agent was copied or moved, and may be older than what it has promised: it takes part in nothing until it has met every other member"
+	if len(missing) > 0 {
+		text += "; missing are: " + strings.Join(missing, ", ")
+	}
+	return errors.New(text)
 }
 
 // unmet are the other members that this life has not met.

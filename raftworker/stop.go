@@ -70,7 +70,6 @@ func (w *Worker) handOver(l *life) {
 func (w *Worker) seeVisitorsOut(l *life) {
 	w.within(l, w.cfg.VisitTimeout, func(ctx context.Context) { w.visits.Close(ctx) })
 	if names := w.visits.Visitors(); len(names) > 0 {
-		l.metrics.overstayed(len(names))
 		w.cfg.Logger.Errorf("raft ends although it is still in use by %s", strings.Join(names, ", "))
 	}
 }

@@ -247,6 +247,27 @@ func (a *agent) heard(w *Worker) time.Time {
 }
 
 // The times that a guard is told are made up: nothing here depends on the machine's.
+// A leader that has nothing to do commits nothing, and is well; and so is one that
+// does not lead and waits for the fate of its entries.
+func TestWhoHasNothingToCommitIsLeftAlone(t *testing.T) {
+	idle, waiting := newAgent(t, "a", "a"), newAgent(t, "a", "a", "b", "c")
+	for name, a := range map[string]*agent{"an idle leader": idle, "no leader": waiting} {
+		w := a.start()
+		if a == idle {
+			a.leads()
+			a.put(w, "one")
+		}
+		g := newGuard(w, w.life)
+		start := time.Now()
+		for i := range 4 {
+			if err := g.checkProgress(start.Add(time.Duration(i) * time.Hour)); err != nil || g.yielding != nil {
+				t.Errorf("%s, after %d hours: %v, and it hands over: %v", name, i, err, g.yielding != nil)
+			}
+		}
+		a.stop(w)
+	}
+}
+
 func TestContactWithALeaderIsCounted(t *testing.T) {
 	all := clusterOf(t, "a", "b", "c")
 	first := leader(t, all)
@@ -265,8 +286,9 @@ func TestContactWithALeaderIsCounted(t *testing.T) {
 				before := g.heard
 				other.until("another heartbeat", func() bool { return other.heard(other.w) != before })
 			}
-			if err := g.checkContact(start.Add(time.Duration(i) * time.Hour)); err != nil {
-				t.Errorf("%s, after %d hours: %v", name, i, err)
+			now := start.Add(time.Duration(i) * time.Hour)
+			if err := g.checkContact(now); err != nil || !g.contact.Equal(now) {
+				t.Errorf("%s, after %d hours: %v, and contact was at %v", name, i, err, g.contact)
 			}
 		}
 	}
@@ -411,6 +433,49 @@ func TestAVisitorKeepsRaftOpenForAWhile(t *testing.T) {
 	v.Leave()
 	if err := w.Wait(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// stuckTransport does not close well.
+type stuckTransport struct{ Transport }
+
+func (s stuckTransport) Close() error {
+	return errors.Join(s.Transport.Close(), errors.New("its port is stuck"))
+}
+
+func TestAStopThatFailsSaysWhy(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	make := a.cfg.Transport
+	a.cfg.Transport = func(l transport.Life) (Transport, error) {
+		tr, err := make(l)
+		return stuckTransport{tr}, err
+	}
+	w := a.start()
+	a.leads()
+	w.Kill()
+	if err := w.Wait(); err == nil || err.Error() != "raft shutdown failed: its port is stuck" {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// A visitor is asked to leave before anything else is done, since the rest of a
+// stop takes its time.
+func TestVisitorsAreAskedToLeaveFirst(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	v, err := w.Enter("visitor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It ends while the applier does.
+	a.applier.ending = func() {
+		<-v.Stopping()
+		v.Leave()
+	}
+	a.stop(w)
+	if slices.ContainsFunc(a.log.all(), func(l string) bool { return strings.Contains(l, "the applier has not ended") }) {
+		t.Error("a visitor was asked to leave after the applier had ended")
 	}
 }
 

@@ -114,15 +114,15 @@ type caller struct {
 	id, protocol string
 }
 
-// currentFor lets what is read of an agent's stream count. A stream of raft's
-// ends with that agent's life of raft, and with its membership.
+// currentFor lets what is read of an agent's stream count. A stream ends with
+// that agent's membership, and one of raft's with its life of raft here or there.
 func (t *Transport) currentFor(peer Hello, protocol string) func(int, error) (int, error) {
-	if protocol != protocolRaft {
-		return func(n int, err error) (int, error) { return n, err }
-	}
 	return func(n int, err error) (int, error) {
-		if reason := t.open(t.life(), peer); n > 0 && reason != nil {
+		if reason := t.openFor(protocol, peer); n > 0 && reason != nil {
 			return 0, reason
+		}
+		if protocol == protocolAPI {
+			return n, err
 		}
 		return t.memory.current(peer.ID, peer.Log.Life, n, err)
 	}
@@ -168,9 +168,11 @@ func (t *Transport) decide(c *caller, peer Hello) (*inlet, error) {
 		return nil, err
 	}
 	in, err := t.inletOf(c.protocol)
+	if err == nil && in != nil {
+		err = t.openFor(c.protocol, peer)
+	}
 	if err == nil && c.protocol == protocolRaft {
-		l := t.life()
-		err = errors.Join(t.open(l, peer), t.named(l, peer))
+		err = t.named(t.life(), peer)
 	}
 	return in, err
 }

@@ -37,4 +37,7 @@ func TestWhatTheLeaderHasCommittedIsThatOfASecondAgo(t *testing.T) {
 	want(2, 0)
 	tell(6*time.Second, 2, 9999) // of a leader that is none any more
 	want(3, 1100)
+	tell(6*time.Second, 3, 0) // a heartbeat
+	tell(7*time.Second, 3, 1200)
+	want(3, 1100)
 }

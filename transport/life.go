@@ -6,7 +6,7 @@ type Life interface {
 	// Log tells how the log is, for hellos.
 	Log() LogState
 	// OpenTo says why raft here is not open to an agent, which Config.Accept has
-	// let in; nil: it is. It is an ErrNotNow while that is not known.
+	// let in, nor this agent to requests that it forwards; nil: it is. It is an ErrNotNow while that is not known.
 	OpenTo(peer Hello) error
 	// MaySend says why a request of raft's (a *raft.RequestVoteRequest, ...) must
 	// not leave this agent; nil: it may.

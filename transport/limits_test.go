@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -129,6 +130,30 @@ func TestTooManyConnectionsOfAnAgentAreRefusedInWords(t *testing.T) {
 	eventually(t, "b says so", func() bool { return log.has("of a: 64 connections are open from a") })
 }
 
+func TestAConnectionThatNobodyTakesIsClosed(t *testing.T) {
+	for name, hand := range map[string]func(*inlet, *peerConn) error{
+		"within its time": func(in *inlet, c *peerConn) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			return in.deliver(ctx, c)
+		},
+		"after the end": func(in *inlet, c *peerConn) error {
+			_ = in.Close()
+			_, err := in.hold(c)
+			return err
+		},
+	} {
+		ours, theirs := net.Pipe()
+		c := &peerConn{Conn: theirs, peer: "b", release: func() {}}
+		if err := hand(newInlet(idAddr("a")), c); err == nil {
+			t.Errorf("%s: it is taken", name)
+		}
+		if _, err := ours.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("%s: reading gives %v", name, err)
+		}
+	}
+}
+
 // closedTo is a life to which one agent is a stranger.
 type closedTo struct {
 	free
@@ -204,6 +229,48 @@ func (c changing) OpenTo(Hello) error {
 	}
 }
 
+func TestForwardedRequestsAreOfMembers(t *testing.T) {
+	w := newWorld(t)
+	b, blog := w.agent("b")
+	in, err := b.Listener()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan net.Conn, 2)
+	go func() {
+		for c, err := in.Accept(); err == nil; c, err = in.Accept() {
+			taken <- c
+		}
+	}()
+	a, _ := w.agent("a")
+	early, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolAPI)
+	if err != nil {
+		t.Fatal(err) // raft does not run on b: a is told who leads
+	}
+	defer early.Close()
+	life := closedTo{stranger: "a", met: make(chan Hello, 100)}
+	if _, err := b.Raft(RaftConfig{Life: life}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := early.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := (<-taken).Read(make([]byte, 1)); n != 0 || err == nil || err.Error() != "agent a is not one of them" {
+		t.Errorf("of a stranger %d bytes arrived, %v", n, err)
+	}
+	_, _, err = a.dialAt(t.Context(), b.ListenAddr(), "b", protocolAPI)
+	if err == nil || err.Error() != "it refuses us: agent a is not one of them" {
+		t.Errorf("a was told %v", err)
+	}
+	eventually(t, "b says so", func() bool { return blog.has("of a: agent a is not one of them") })
+	c, _ := w.agent("c")
+	conn, _, err := c.dialAt(t.Context(), b.ListenAddr(), "b", protocolAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+}
+
 func TestAStreamOfRaftEndsWithItsMembership(t *testing.T) {
 	w := newWorld(t)
 	b, _ := w.agent("b")
@@ -220,6 +287,7 @@ func TestAStreamOfRaftEndsWithItsMembership(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	eventually(t, "b has let it in", func() bool { return len(b.Peers()) == 1 })
 	close(life.closed)
 	if _, err := conn.Write([]byte{0}); err != nil {
 		t.Fatal(err)

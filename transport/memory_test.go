@@ -2,10 +2,14 @@ package transport
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -76,7 +80,7 @@ func TestWhatAnAgentHasStoredIsRememberedForItsNextLife(t *testing.T) {
 			m := newMemory(t, store)
 			m.introduced(t, of("1", 3, Place{3, 10}, 3))
 			hear(m)
-			if told := m.introduced(t, of("1", 3, Place{3, 50}, 3)); told.Stored.Index == 50 {
+			if told := m.introduced(t, of("1", 3, Place{3, 10}, 3)); told.Stored.Index == 50 {
 				t.Error("a life is told what it has said itself")
 			}
 			if err := m.save(store); err != nil {
@@ -196,6 +200,160 @@ func TestNothingCountsBetweenTheHellosOfTwoLives(t *testing.T) {
 	}
 }
 
+// living is a life of raft that keeps what it is told.
+type living struct {
+	free
+	log LogState
+
+	mu   sync.Mutex
+	told Remembered
+}
+
+func (l *living) Log() LogState { return l.log }
+
+func (l *living) Met(_ Hello, told *Remembered) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if told != nil {
+		l.told = *told
+	}
+	return nil
+}
+
+func (l *living) isTold() Remembered {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.told
+}
+
+type noDialer struct{}
+
+func (noDialer) DialContext(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("it does not dial")
+}
+
+func TestWhatIsRememberedReachesTheNextLifeWhoeverDials(t *testing.T) {
+	for name, c := range map[string]struct {
+		dialler string
+		heard   uint64 // the term in which b was heard; its disk has come to 5
+	}{
+		"it dials": {"b", 5}, "it is dialled": {"a", 5},
+		"an older disk dials": {"b", 9}, "an older disk is dialled": {"a", 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			mute := func(config *Config) {
+				if config.ID != c.dialler {
+					config.Dialer = noDialer{}
+				}
+			}
+			a, _ := w.agent("a", mute)
+			b, _ := w.agent("b", mute)
+			from, to := a, b
+			if c.dialler == "b" {
+				from, to = b, a
+			}
+			meet := func() error {
+				conn, _, err := from.dialAt(t.Context(), to.ListenAddr(), to.ID(), protocolHello)
+				if err == nil {
+					err = conn.Close()
+				}
+				return err
+			}
+			must(a.Raft(RaftConfig{Life: &living{log: LogState{Life: "a1", Term: 5}}}))
+			first := must(b.Raft(RaftConfig{Life: &living{log: LogState{Life: "b1", Term: 5, End: Place{3, 10}, Since: 3}}}))
+			if err := meet(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "a remembers b", func() bool { return a.memory.knows("b") })
+			a.memory.hear("b", c.heard, Place{5, 50}, 5)
+			if err := first.Close(); err != nil {
+				t.Fatal(err)
+			}
+			next := &living{log: LogState{Life: "b2", Term: 5, End: Place{3, 10}, Since: 3}}
+			must(b.Raft(RaftConfig{Life: next}))
+			if err := meet(); (err != nil) != (c.heard > 5) {
+				t.Errorf("the meeting ends with %v", err)
+			}
+			want := Remembered{Incarnation: "b-1", Stored: Place{5, 50}, In: 5, Term: c.heard}
+			eventually(t, "b is told", func() bool { return next.isTold() == want })
+			if c.heard > 5 {
+				return
+			}
+			conn, _, err := from.dialAt(t.Context(), to.ListenAddr(), to.ID(), protocolRaft)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if d := conn.(*dialledConn); d.peer != to.ID() || d.life != to.life().Log().Life {
+				t.Errorf("a stream is of life %q of %s", d.life, d.peer)
+			}
+		})
+	}
+}
+
+// Who is no member has no say on what this agent has stored.
+func TestAStrangersMemoryIsNotHeeded(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a", func(c *Config) { c.Dialer = noDialer{} })
+	b, _ := w.agent("b")
+	life := closedTo{stranger: "a", met: make(chan Hello, 10)}
+	must(a.Raft(RaftConfig{Life: &living{log: LogState{Life: "a1", Term: 5}}}))
+	must(b.Raft(RaftConfig{Life: life}))
+	a.memory.introduced(t, Hello{ID: "b", Incarnation: "b-1", Log: LogState{Life: "b0", Term: 3}})
+	a.memory.hear("b", 9, Place{}, 0) // b's disk has come to 3
+	if _, _, err := b.dialAt(t.Context(), a.ListenAddr(), "a", protocolHello); err == nil || !strings.Contains(err.Error(), "older copy") {
+		t.Fatalf("it is not refused: %v", err)
+	}
+	if len(life.met) > 0 {
+		t.Error("b's raft is told what a stranger remembers")
+	}
+}
+
+func TestWhatIsHeardOfAgainInAnEarlierTermKeepsItsTerm(t *testing.T) {
+	m := newMemory(t, nil)
+	m.introduced(t, of("1", 3, Place{3, 10}, 3))
+	m.hear("b", 5, Place{3, 50}, 5)
+	m.hear("b", 5, Place{3, 50}, 4)
+	if is := m.of["b"]; is.In != 5 {
+		t.Errorf("%+v", is)
+	}
+}
+
+// channel is a Store that passes on what it is given.
+type channel chan []byte
+
+func (channel) Load() ([]byte, error) { return nil, nil }
+func (c channel) Save(b []byte) error { c <- b; return nil }
+
+func TestWhatIsRememberedIsSavedWithinASecond(t *testing.T) {
+	tr, now := listening()
+	saved := make(channel, 9)
+	tr.config.Memory, tr.config.Logger = saved, &notes{}
+	if err := tr.memory.load(saved); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	tr.ctx = ctx
+	tr.memory.introduced(t, of("1", 3, Place{3, 10}, 3))
+	over := make(chan struct{})
+	go func() { defer close(over); tr.saveLoop() }()
+	if err := now.WaitAdvance(time.Second, 10*time.Second, 1); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-saved:
+	case <-time.After(10 * time.Second):
+		t.Error("nothing was saved")
+	}
+	tr.memory.hear("b", 4, Place{}, 0)
+	cancel()
+	<-over
+	if len(saved) != 1 {
+		t.Errorf("at the end it was saved %d times", len(saved))
+	}
+}
+
 func TestMemoryIsBoundedAndTakesUpTheNewest(t *testing.T) {
 	m := newMemory(t, nil)
 	for i := range 2 * maxKnown {
@@ -222,8 +380,12 @@ func TestAMemoryThatCannotBeReadIsSaid(t *testing.T) {
 	if err := m.save(full); err == nil {
 		t.Error("no error")
 	}
-	full.err = nil
+	full.b, full.err = nil, nil
 	if err := m.save(full); err != nil || full.b == nil {
 		t.Errorf("it is not saved later: %v", err)
+	}
+	full.b = nil
+	if err := m.save(full); err != nil || full.b != nil {
+		t.Errorf("what is not new is saved again: %v", err)
 	}
 }

@@ -208,6 +208,19 @@ func TestPreVoteIsKept(t *testing.T) {
 	if strings.Contains(log.String(), "pre-vote is disabled") {
 		t.Error(log.String())
 	}
+
+	b, _ := w.agent("b")
+	c, _ := w.agent("c", func(config *Config) { config.Peers = map[string]string{"b": b.ListenAddr()} })
+	to, from := must(b.Raft(RaftConfig{})), must(c.Raft(RaftConfig{}))
+	go func() {
+		rpc := <-to.Consumer()
+		rpc.Respond(&raft.RequestPreVoteResponse{Term: rpc.Command.(*raft.RequestPreVoteRequest).Term, Granted: true}, nil)
+	}()
+	ask := &raft.RequestPreVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("c"), Addr: []byte("c")}, Term: 7}
+	var answer raft.RequestPreVoteResponse
+	if err := from.RequestPreVote("b", "b", ask, &answer); err != nil || !answer.Granted || answer.Term != 7 {
+		t.Errorf("asked for a pre-vote in term 7: %+v, %v", answer, err)
+	}
 }
 
 func TestPipelineIsNotOffered(t *testing.T) {
@@ -314,6 +327,83 @@ func TestNoRequestReachesRaftAfterDrain(t *testing.T) {
 	_ = to.Close()
 	if <-reached {
 		t.Error("a request reached raft")
+	}
+}
+
+// pair is two lives of raft that have met, b's to send and a's to get.
+func pair(t *testing.T, of Life) (a, b *Transport, to, from *RaftTransport) {
+	w := newWorld(t)
+	a, _ = w.agent("a")
+	b, _ = w.agent("b", func(c *Config) { c.Peers = map[string]string{"a": a.ListenAddr()} })
+	to = must(a.Raft(RaftConfig{Life: &living{log: LogState{Life: "a1", Term: 3}}}))
+	from = must(b.Raft(RaftConfig{Life: of}))
+	return a, b, to, from
+}
+
+func fromB() raft.RPCHeader {
+	return raft.RPCHeader{ProtocolVersion: 3, ID: []byte("b"), Addr: []byte("b")}
+}
+
+func TestBothEndsOfAnAppendTakeUpWhatItSays(t *testing.T) {
+	a, b, to, from := pair(t, &living{log: LogState{Life: "b1", Term: 3}})
+	to.SetHeartbeatHandler(func(rpc raft.RPC) { rpc.Respond(&raft.AppendEntriesResponse{Term: 9, Success: true}, nil) })
+	go func() {
+		rpc := <-to.Consumer()
+		rpc.Respond(&raft.AppendEntriesResponse{Term: 3, Success: true}, nil)
+	}()
+	append := &raft.AppendEntriesRequest{
+		RPCHeader: fromB(), Term: 3, PrevLogTerm: 3, PrevLogEntry: 49, LeaderCommitIndex: 40,
+		Entries: []*raft.Log{{Term: 3, Index: 50}},
+	}
+	if err := from.AppendEntries("a", "a", append, &raft.AppendEntriesResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	at := func(m *memory, id string) Remembered {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.of[id]
+	}
+	if is := at(&a.memory, "b"); is.Stored != (Place{3, 50}) {
+		t.Errorf("a remembers of b %+v", is)
+	}
+	if is := at(&b.memory, "a"); is.Stored != (Place{3, 50}) {
+		t.Errorf("b remembers of a %+v", is)
+	}
+	if got := to.Committed(3); got != 40 {
+		t.Errorf("%d is committed, a says", got)
+	}
+	if err := from.AppendEntries("a", "a", &raft.AppendEntriesRequest{RPCHeader: fromB(), Term: 9}, &raft.AppendEntriesResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	if is := at(&a.memory, "b"); is.Term != 9 {
+		t.Errorf("after a heartbeat in term 9 a remembers of b %+v", is)
+	}
+}
+
+// muzzled is a life that lets nothing leave.
+type muzzled struct{ *living }
+
+var errMuzzled = errors.New("nothing leaves here")
+
+func (muzzled) MaySend(any) error { return errMuzzled }
+
+func TestNothingLeavesThatMayNot(t *testing.T) {
+	_, _, to, from := pair(t, muzzled{&living{log: LogState{Life: "b1", Term: 3}}})
+	for name, err := range map[string]error{
+		"an append":    from.AppendEntries("a", "a", &raft.AppendEntriesRequest{RPCHeader: fromB(), Term: 3, PrevLogEntry: 1}, &raft.AppendEntriesResponse{}),
+		"a vote":       from.RequestVote("a", "a", &raft.RequestVoteRequest{RPCHeader: fromB(), Term: 3}, &raft.RequestVoteResponse{}),
+		"a pre-vote":   from.RequestPreVote("a", "a", &raft.RequestPreVoteRequest{RPCHeader: fromB(), Term: 3}, &raft.RequestPreVoteResponse{}),
+		"a snapshot":   from.InstallSnapshot("a", "a", &raft.InstallSnapshotRequest{RPCHeader: fromB(), Term: 3}, &raft.InstallSnapshotResponse{}, strings.NewReader("")),
+		"a succession": from.TimeoutNow("a", "a", &raft.TimeoutNowRequest{RPCHeader: fromB()}, &raft.TimeoutNowResponse{}),
+	} {
+		if !errors.Is(err, errMuzzled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	select {
+	case rpc := <-to.Consumer():
+		t.Errorf("%T has come", rpc.Command)
+	default:
 	}
 }
 

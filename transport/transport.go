@@ -266,6 +266,17 @@ func (t *Transport) open(l Life, peer Hello) error {
 	return l.OpenTo(peer)
 }
 
+// openFor says why this agent is not open to another one's streams; nil: it is.
+// While raft does not run here, whom it is open to is not known: a forwarded
+// request is then told that another agent leads.
+func (t *Transport) openFor(protocol string, peer Hello) error {
+	err := t.open(t.life(), peer)
+	if protocol == protocolAPI && errors.Is(err, ErrNotNow) {
+		return nil
+	}
+	return err
+}
+
 // recall gives what is remembered of an agent's log, and an error if its disk is
 // an older one.
 func (t *Transport) recall(peer Hello) (*Remembered, error) {

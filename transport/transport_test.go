@@ -2,12 +2,14 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +27,9 @@ func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
 	}
 	if got, want := c.Address("a"), a.ListenAddr(); got != want {
 		t.Errorf("c knows a at %q, want %q", got, want)
+	}
+	if got, want := c.APIAddress("c"), c.Self().APIAddress; got != want || want == "" {
+		t.Errorf("c's own API address is %q, and it says %q", got, want)
 	}
 	if got := a.APIAddress("c"); got != "127.0.0.1:7400" {
 		t.Errorf("an API address without a host was completed to %q", got)
@@ -205,6 +210,111 @@ func TestWhoSaysNothingIsCutOff(t *testing.T) {
 	}
 }
 
+func TestWhoSaysNothingIsNotWaitedFor(t *testing.T) {
+	if handshakeTimeout != 5*time.Second {
+		t.Errorf("a handshake may take %s", handshakeTimeout)
+	}
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	config := must(serverTLS(must(w.ca.TLS("b"))))
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	go func() {
+		for {
+			c, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = io.Copy(io.Discard, tls.Server(c, config))
+			}()
+		}
+	}()
+	done := make(chan error, 1)
+	go func() {
+		_, _, err := a.dialAt(t.Context(), silent.Addr().String(), "b", protocolHello)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("it has met nobody")
+		}
+	case <-time.After(6 * handshakeTimeout):
+		t.Error("it still waits")
+	}
+}
+
+// deadlined keeps the last deadline that a connection was given.
+type deadlined struct {
+	net.Conn
+	until *atomic.Pointer[time.Time]
+}
+
+func (d deadlined) SetDeadline(at time.Time) error {
+	d.until.Store(&at)
+	return d.Conn.SetDeadline(at)
+}
+
+type deadlining struct{ net.Listener }
+
+func (l deadlining) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return deadlined{c, new(atomic.Pointer[time.Time])}, nil
+}
+
+// The time for a handshake is over with it.
+func TestAConnectionThatWasLetInHasNoDeadline(t *testing.T) {
+	w := newWorld(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := w.agent("b", func(c *Config) { c.Listen, c.Listener = "", deadlining{listener} })
+	a, _ := w.agent("a", func(c *Config) { c.Peers = map[string]string{"b": b.ListenAddr()} })
+	in, err := b.Listener()
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, _ := in.Accept()
+		accepted <- c
+	}()
+	conn, err := a.DialAPI(t.Context(), "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	theirs := <-accepted
+	defer theirs.Close()
+	raw := theirs.(*heldConn).peerConn.Conn.(*tls.Conn).NetConn().(deadlined)
+	if at := raw.until.Load(); at == nil || !at.IsZero() {
+		t.Errorf("it ends at %v", at)
+	}
+}
+
+func TestAConnectionToWhoHasStoppedIsClosed(t *testing.T) {
+	w := newWorld(t)
+	tr, err := New(w.config("a", &notes{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, tr)
+	ours, theirs := net.Pipe()
+	tr.admit(theirs)
+	if _, err := ours.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("reading gives %v", err)
+	}
+}
+
 func TestAloneAgentReachesNobodyAndHasARaftTransport(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a", func(c *Config) { c.TLS, c.Listen = nil, "" })
@@ -220,6 +330,9 @@ func TestAloneAgentReachesNobodyAndHasARaftTransport(t *testing.T) {
 	}
 	if got := r.LocalAddr(); got != "a" {
 		t.Errorf("raft's address is %q, want the ID", got)
+	}
+	if r.streams != nil {
+		t.Error("it has streams, and nobody to send anything to")
 	}
 	if _, err := a.Raft(RaftConfig{}); err == nil {
 		t.Error("two raft transports live at once")

@@ -49,6 +49,17 @@ func find(procedure string) (protoreflect.MethodDescriptor, error) {
 	return m, nil
 }
 
+// Streams reports whether what a procedure takes, and what it answers, is a
+// stream of messages. One that no .proto here has takes one message and answers
+// with a stream.
+func Streams(procedure string) (takes, answers bool) {
+	d, err := find(procedure)
+	if err != nil {
+		return false, true
+	}
+	return d.IsStreamingClient(), d.IsStreamingServer()
+}
+
 // MethodsOf returns the declarations of the service that a procedure belongs to.
 func MethodsOf(procedure string) ([]Method, error) {
 	service, _, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")

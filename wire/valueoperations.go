@@ -119,6 +119,18 @@ func KeyID(namespace, key string) (interrex.ResourceID, error) {
 	return id, err
 }
 
+// KeyError names the keys of a namespace in an error as their user has written
+// them. A veto has the webhook's own words, and keeps them.
+func KeyError(namespace string, err error) error {
+	known, is := err.(*interrex.Error)
+	if !is || known.Kind == interrex.KindVetoed {
+		return err
+	}
+	named := *known
+	named.Message = strings.ReplaceAll(known.Message, ValueID(namespace, "").String(), "key ")
+	return &named
+}
+
 // WriteValue is the request to write a value: whatever is stored, only the
 // version, or only if there is none.
 func WriteValue(id interrex.ResourceID, value []byte, version string, create bool) (*interrexv1.ResourceServiceWriteRequest, error) {

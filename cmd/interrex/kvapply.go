@@ -53,7 +53,7 @@ func newKVApply(a *app) *cobra.Command {
 			return a.kv(c, namespace, func(ctx context.Context, kv client.KV) error {
 				answer, err := client.Group(ctx, kv.By, operations, client.Options{})
 				if err != nil {
-					return err
+					return wire.KeyError(namespace, err)
 				}
 				return a.printApplied(answer.Revision)
 			})

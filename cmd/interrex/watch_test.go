@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -141,6 +143,35 @@ func TestAWatchFromTheFutureEnds(t *testing.T) {
 		if !errors.As(err, &exit) || exit.ExitCode() != 2 || len(out) > 0 {
 			t.Errorf("%v ends with %v and prints %q", args, err, out)
 		}
+	}
+}
+
+func TestAWatchOfKeysPrintsALineForEachChange(t *testing.T) {
+	b := newBench(t)
+	kv := func(args ...string) {
+		t.Helper()
+		if out, err := program(append(append([]string{"kv"}, args...), "--addr", "http://"+b.addr)...).CombinedOutput(); err != nil {
+			t.Fatalf("kv %v: %v: %s", args, err, out)
+		}
+	}
+	kv("put", "watched/a", "1")
+	w := startProgram(t, "kv", "watch", "watched/", "-o", "json", "--addr", "http://"+b.addr)
+	w.shows(&w.out, `"operation":"end_of_snapshot"`)
+	kv("put", "watched/a", "2")
+	kv("put", "elsewhere", "3")
+	kv("delete", "watched/a")
+	w.shows(&w.out, `"operation":"delete"`)
+	var got []string
+	for _, text := range strings.Split(strings.TrimSpace(w.out.String()), "\n") {
+		var e struct{ Operation, Key, Value string }
+		if err := json.Unmarshal([]byte(text), &e); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		got = append(got, strings.TrimRight(e.Operation+" "+e.Key+" "+e.Value, " "))
+	}
+	want := []string{"upsert watched/a 1", "end_of_snapshot", "upsert watched/a 2", "delete watched/a 2"}
+	if !slices.Equal(got, want) {
+		t.Errorf("it prints %q, want %q", got, want)
 	}
 }
 

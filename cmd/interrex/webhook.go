@@ -168,7 +168,7 @@ func newWebhookList(a *app) *cobra.Command {
 		Use:   "list",
 		Short: "Show the webhooks, and how their calls go",
 		Long: `Show the webhooks, and how their calls go. That is known to the agent that
-leads: ask it ('interrex status' names it) for the column STATE.`,
+leads, which is asked for it, but not with --eventual.`,
 		Example: `  interrex webhook list
   interrex webhook list -o json`,
 		Args: arguments(0, "no arguments"),

@@ -57,7 +57,8 @@ type Webhook struct {
 	SkippedTo   uint64 `protobuf:"varint,13,opt,name=skipped_to,json=skippedTo,proto3" json:"skipped_to,omitempty"`
 	// How many revisions were skipped in all.
 	Skipped uint64 `protobuf:"varint,14,opt,name=skipped,proto3" json:"skipped,omitempty"`
-	// Only the agent that leads knows.
+	// Only the agent that leads knows: it is asked, unless the read is eventual.
+	// Absent: it could not be.
 	Health        *WebhookHealth `protobuf:"bytes,15,opt,name=health,proto3" json:"health,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

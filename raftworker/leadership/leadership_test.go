@@ -32,6 +32,9 @@ func follows(term uint64) interrex.Leadership {
 func TestAWatchReplaysThePresentAndCoalesces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tracker := new(Tracker)
+		if l, err := tracker.Watch().Next(t.Context()); err != nil || l != (interrex.Leadership{}) {
+			t.Fatalf("of what nobody was told yet: %+v %v", l, err)
+		}
 		tracker.Set(follows(3))
 		w := tracker.Watch()
 		if l, err := w.Next(t.Context()); err != nil || l != follows(3) {
