@@ -175,7 +175,7 @@ func (r *rotting) fresh(i int, through ...int) *disk {
 		r.write(12, through...)
 		r.kill(i)
 		d := r.disk(i)
-		if begin := d.frames()[0].index; len(d.entries(true)) > 8 && len(d.entries(false)) > 8 && (begin == 1 || d.olderSnapshot() >= begin) {
+		if begin := d.frames()[0].index; len(d.entries(true)) > 8 && len(d.entries(false)) > 8 && d.checked() && (begin == 1 || d.olderSnapshot() >= begin) {
 			return d
 		}
 		r.start(i)

@@ -205,6 +205,13 @@ func (d *disk) olderSnapshot() (older uint64) {
 	return older
 }
 
+// checked reports whether the newest snapshot has its check: one that was removed
+// is no harm, and stays so.
+func (d *disk) checked() bool {
+	_, err := os.Stat(d.path(filepath.Join(d.snapshot().name, "check")))
+	return err == nil
+}
+
 type snapshot struct {
 	name  string
 	index uint64

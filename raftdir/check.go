@@ -237,8 +237,8 @@ func (c *check) judge() {
 	for _, i := range bad {
 		c.describe(c.pieces[i])
 	}
-	if c.Short() && len(bad) == 0 && len(c.pieces) > 0 {
-		c.describeEnd(c.pieces[len(c.pieces)-1])
+	if n := len(c.pieces); c.Short() && n > 0 && !slices.Contains(bad, n-1) {
+		c.describeEnd(c.pieces[n-1])
 	}
 	if c.Short() {
 		c.note("the log can be proved up to %s, and this agent has stored more, up to %s", c.End, c.Floor.Position)
