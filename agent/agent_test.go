@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/interrextest"
 )
 
 // raft never answers what it applies while it shuts down (hashicorp/raft#145);
@@ -222,6 +223,36 @@ func TestLeadershipReplaysThePresent(t *testing.T) {
 			return
 		}
 	}
+}
+
+// What the work under a lease takes to stop holds up no election: leadership has
+// gone before.
+func TestStopHandsLeadershipOverBeforeItWaitsForWork(t *testing.T) {
+	c := interrextest.NewCluster(t, 3)
+	first := c.Leader()
+	a := c.Agent(first)
+	begun, released := make(chan struct{}), make(chan struct{})
+	over := make(chan error, 1)
+	go func() {
+		over <- a.Leases().Run(t.Context(), "mine/leader", interrex.HoldOptions{TTL: time.Hour}, func(ctx context.Context, _ interrex.Held) error {
+			close(begun)
+			<-ctx.Done()
+			<-released
+			return nil
+		})
+	}()
+	<-begun
+	stopped := make(chan error, 1)
+	go func() { stopped <- a.Stop(t.Context()) }()
+	next := c.Agent((first + 1) % 3)
+	for is := next.Status(); is.LeaderID == "" || is.LeaderID == a.ID(); is = next.Status() {
+		time.Sleep(5 * time.Millisecond) // a poll, which the drain's own time ends
+	}
+	close(released)
+	if err := <-stopped; err != nil {
+		t.Errorf("leadership stayed until the drain had given up: %v", err)
+	}
+	<-over
 }
 
 func TestStopReleasesWhatRunsUnderALease(t *testing.T) {

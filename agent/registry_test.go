@@ -184,3 +184,38 @@ func TestCollectorsOfTheProgramAreServedByTheAgent(t *testing.T) {
 	stop(t, a)
 	start(t, a)
 }
+
+// An agent syncs what it keeps, unless it is told not to, or keeps nothing.
+func TestAnAgentSyncsItsLog(t *testing.T) {
+	for name, c := range map[string]struct {
+		keeps, unsynced, syncs bool
+	}{"as usual": {true, false, true}, "told not to": {true, true, false}, "in memory": {false, false, false}} {
+		t.Run(name, func(t *testing.T) {
+			own := quiet(t)
+			registry := prometheus.NewRegistry()
+			own.Registry = registry
+			if c.keeps {
+				own.DataDir = t.TempDir()
+			}
+			own.Raft.NonSyncedWritesToRaftLog = c.unsynced
+			a := newAgent(t, own)
+			start(t, a)
+			if _, err := claim(t, a, "app/db", "ann"); err != nil {
+				t.Fatal(err)
+			}
+			families, err := registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var syncs uint64
+			for _, f := range families {
+				if f.GetName() == "interrex_log_fsync_duration_seconds" {
+					syncs = f.GetMetric()[0].GetHistogram().GetSampleCount()
+				}
+			}
+			if (syncs > 0) != c.syncs {
+				t.Errorf("%d fsyncs", syncs)
+			}
+		})
+	}
+}

@@ -30,9 +30,6 @@ func changeOf(e *state.Event, data []byte) ([]byte, error) {
 	if u, is := e.Value.(*change.User); is {
 		c.Tags = append(c.Tags, u.Tags...)
 	}
-	if c.Data == nil {
-		c.Data = json.RawMessage("null")
-	}
 	b, err := json.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("cannot show the event of revision %d: %w", e.Revision, err)

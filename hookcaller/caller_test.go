@@ -552,3 +552,31 @@ func TestHooksThatNobodyCanAskAnswerByTheirPolicy(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestCallsThatAreOverMakeRoomForOthers(t *testing.T) {
+	c, _ := newCaller(t)
+	h := hook(serve(t, func(http.ResponseWriter, *http.Request) {}))
+	for n := range MaxCalls + 1 {
+		if err := verdict(t, c, h); err != nil {
+			t.Fatalf("call %d: %v", n, err)
+		}
+	}
+}
+
+// A try that was not made leaves the next one to try.
+func TestAQuestionThatCannotBeShownSaysNothingOfTheHook(t *testing.T) {
+	c, _ := newCaller(t)
+	h := hook(serve(t, func(http.ResponseWriter, *http.Request) {}))
+	b := c.breaker(h)
+	b.failures = openAfter // half-open
+	call, err := c.Ask([]*webhook.Hook{h}, Question{Operations: []Operation{{Kind: interrex.LeaseClaimed, Key: "a/b", Request: json.RawMessage("{")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call.Wait(t.Context()); interrex.KindOf(err) != interrex.KindInvalid || c.Health(h).Failures != openAfter {
+		t.Errorf("%v, %+v", err, c.Health(h))
+	}
+	if err := verdict(t, c, h); err != nil || c.Health(h).Breaker != Closed {
+		t.Errorf("%v, %+v", err, c.Health(h))
+	}
+}

@@ -375,6 +375,20 @@ func TestAChangeIsToldWithItsTagsInUTC(t *testing.T) {
 	}
 }
 
+func TestAnEventWhoseDataIsNoJSONIsNotTold(t *testing.T) {
+	if b, err := changeOf(&state.Event{Revision: 7}, []byte("{")); err == nil || !strings.Contains(err.Error(), "the event of revision 7") {
+		t.Errorf("%s, %v", b, err)
+	}
+}
+
+func TestATellingThatReachesNobodyIsAFailure(t *testing.T) {
+	c, _ := newCaller(t)
+	h := hook("http://127.0.0.1:1/")
+	if err := c.tell(t.Context(), h, []byte("{}"), 7, 0); err == nil || c.Health(h).Failures != 1 {
+		t.Errorf("%v after %d failures", err, c.Health(h).Failures)
+	}
+}
+
 // A call that the agent ends says nothing of the hook.
 func TestATellingThatTheAgentEndsIsNoFailure(t *testing.T) {
 	c, _ := newCaller(t)

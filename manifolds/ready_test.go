@@ -1,6 +1,13 @@
 package manifolds
 
-import "testing"
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/interrex/interrex/transport"
+)
 
 func TestAgentIsReadyOnlyWhenItHasCaughtUp(t *testing.T) {
 	for _, c := range []struct {
@@ -18,6 +25,60 @@ func TestAgentIsReadyOnlyWhenItHasCaughtUp(t *testing.T) {
 	} {
 		if err := lag(c.committed, c.handed, c.applied, c.idle); (err == nil) != c.ready {
 			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func TestWhyAnAgentIsNotReadyIsSaid(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	says := func(name string) string {
+		for _, c := range s.ready() {
+			if c.Name == name && c.Err != nil {
+				return c.Err.Error()
+			}
+		}
+		return ""
+	}
+	if got := says("raft"); got != "raft does not run" {
+		t.Errorf("without raft: %q", got)
+	}
+	if got := says("log whole") + says("not draining"); got != "" || s.leaving() != nil || s.reluctant() != nil {
+		t.Errorf("of an agent that is well: %q", got)
+	}
+	s.Present.change(func(p *parts) { p.vitals = health{quarantine: errors.New("its log is short")} })
+	if got := says("log whole"); got != "its log is short" {
+		t.Errorf("in quarantine: %q", got)
+	}
+	if err := s.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := says("not draining"); got != "the agent stops" || s.leaving() == nil {
+		t.Errorf("while it drains: %q, leaving: %v", got, s.leaving())
+	}
+}
+
+func TestWhoseDiskEndsHadBetterNotLead(t *testing.T) {
+	c := Config{Prefix: DefaultPrefix}
+	c.Agent.DataDir = t.TempDir()
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Present.change(func(p *parts) { p.directory = filepath.Join(c.Agent.DataDir, "nowhere") }) // nobody can tell
+	s.Alarms.Look()
+	if err := s.reluctant(); err == nil || !strings.Contains(err.Error(), "file system ends") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAMemberMayLeadThatSaysSo(t *testing.T) {
+	met := []transport.Hello{{ID: "b"}, {ID: "c", Log: transport.LogState{Unfit: "halted"}}}
+	for id, want := range map[string]bool{"b": true, "c": false, "d": false} {
+		if got := mayLead(id, met); got != want {
+			t.Errorf("%s may lead: %v", id, got)
 		}
 	}
 }

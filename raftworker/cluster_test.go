@@ -332,6 +332,26 @@ func TestALeaderThatCommitsNothingStepsDown(t *testing.T) {
 	stopAll(all)
 }
 
+// A leader that always has something under way, and commits, is well.
+func TestALeaderThatCommitsIsLeftAlone(t *testing.T) {
+	all := clusterOf(t, "a", "b", "c")
+	first := leader(t, all)
+	first.mute.Store(true)
+	r := first.w.life.raft
+	r.Apply(first.entry("under way"), 0)
+	first.until("an entry under way", func() bool { return r.LastIndex() > r.CommitIndex() })
+	g := newGuard(first.w, first.w.life)
+	start := time.Now()
+	for i := range 4 {
+		g.committed = 1_000_000 + uint64(i) // another than now: it has gone on
+		if err := g.checkProgress(start.Add(time.Duration(i) * time.Hour)); err != nil || g.yielding != nil {
+			t.Errorf("after %d hours: %v, and it hands over: %v", i, err, g.yielding != nil)
+		}
+	}
+	first.mute.Store(false)
+	stopAll(all)
+}
+
 func TestAKilledLeaderHasASuccessorSoon(t *testing.T) {
 	all := clusterOf(t, "a", "b", "c")
 	first := leader(t, all)

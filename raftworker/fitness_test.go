@@ -198,6 +198,10 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	if vote, is := response.(*raft.RequestVoteResponse); !answered || !is || vote.Granted || vote.Term != term {
 		t.Errorf("a vote for who lacks what it has stored: %+v", response)
 	}
+	response, _, answered = rules.Answer(&raft.RequestPreVoteRequest{Term: term + 1, LastLogTerm: end.Term, LastLogIndex: end.Index})
+	if vote, is := response.(*raft.RequestPreVoteResponse); !answered || !is || vote.Granted || vote.Term != term {
+		t.Errorf("a pre-vote for who lacks what it has stored: %+v", response)
+	}
 	floor := damaged.w.life.dir.Floor()
 	if _, _, answered := rules.Answer(&raft.RequestVoteRequest{Term: term + 1, LastLogTerm: floor.Term, LastLogIndex: floor.Index}); answered {
 		t.Error("no vote for who has all that it has stored")

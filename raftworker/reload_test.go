@@ -10,6 +10,11 @@ func TestARunningRaftTakesUpItsReloadables(t *testing.T) {
 	w := a.start()
 	defer a.stop(w)
 	a.leads()
+	// Alone it was in a hurry.
+	a.until("the usual timeouts", func() bool {
+		is := w.life.raft.ReloadableConfig()
+		return is.HeartbeatTimeout == a.cfg.HeartbeatTimeout && is.ElectionTimeout == a.cfg.ElectionTimeout
+	})
 	next := a.cfg
 	next.HeartbeatTimeout, next.ElectionTimeout = 2*time.Second, 3*time.Second
 	next.SnapshotInterval, next.SnapshotThreshold = time.Hour, 7

@@ -3,11 +3,15 @@ package raftworker
 import (
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/fs"
 
 	"github.com/interrex/interrex/transport"
 )
@@ -66,3 +70,142 @@ func TestOtherWordsForUnfitnessAreNotAnnounced(t *testing.T) {
 		t.Errorf("others were told %d times", n)
 	}
 }
+
+func TestWhoIsLeavingStandsForNoElection(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	var leaving atomic.Bool
+	reason := errors.New(strings.Repeat("it stops ", 100))
+	a.cfg.Leaving = func() error {
+		if leaving.Load() {
+			return reason
+		}
+		return nil
+	}
+	w := a.start()
+	a.leads()
+	leaving.Store(true)
+	r := w.life.rules
+	for _, request := range []any{&raft.RequestVoteRequest{}, &raft.RequestPreVoteRequest{}} {
+		if err := r.MaySend(request); !errors.Is(err, reason) {
+			t.Errorf("%T may be sent: %v", request, err)
+		}
+	}
+	if err := r.MaySend(&raft.AppendEntriesRequest{}); err != nil {
+		t.Errorf("an append: %v", err)
+	}
+	if _, err, answered := r.Answer(&raft.TimeoutNowRequest{}); !answered || !errors.Is(err, reason) {
+		t.Errorf("it takes leadership over: %v, %v", err, answered)
+	}
+	if said := r.Log().Unfit; !strings.HasPrefix(said, "it stops") || len(said) > 300 {
+		t.Errorf("others hear %q", said)
+	}
+	a.stop(w)
+}
+
+func TestAloneIsTheOnlyVoterItself(t *testing.T) {
+	server := func(id string, s raft.ServerSuffrage) raft.Server {
+		return raft.Server{ID: raft.ServerID(id), Suffrage: s}
+	}
+	for name, c := range map[string]struct {
+		servers []raft.Server
+		want    bool
+	}{
+		"the only voter":       {[]raft.Server{server("a", raft.Voter)}, true},
+		"with others to learn": {[]raft.Server{server("a", raft.Voter), server("b", raft.Nonvoter)}, true},
+		"another":              {[]raft.Server{server("b", raft.Voter)}, false},
+		"of another's":         {[]raft.Server{server("b", raft.Voter), server("a", raft.Nonvoter)}, false},
+		"of two":               {[]raft.Server{server("a", raft.Voter), server("b", raft.Voter)}, false},
+		"of none":              {nil, false},
+	} {
+		if got := alone(raft.Configuration{Servers: c.servers}, "a"); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// noted is a transport that has noted an answer.
+type noted struct {
+	Transport
+	sent time.Time
+	term uint64
+}
+
+func (n noted) LastAck(raft.ServerID) (time.Time, uint64) { return n.sent, n.term }
+func (n noted) MatchIndex(raft.ServerID, uint64) uint64   { return 7 }
+
+func TestAnHeirHasAnsweredLatelyInThisTerm(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	term, now := w.life.raft.CurrentTerm(), a.cfg.Clock.Now()
+	for name, c := range map[string]struct {
+		sent   time.Time
+		term   uint64
+		lately bool
+	}{
+		"now": {now.Add(time.Hour), term, true}, "never": {}, "in an earlier term": {now.Add(time.Hour), term - 1, false},
+		"long ago": {now.Add(-2 * a.cfg.HeartbeatTimeout), term, false},
+	} {
+		l := &life{raft: w.life.raft, config: w.life.config, transport: noted{sent: c.sent, term: c.term}}
+		if match, lately := w.answered(l, "b"); lately != c.lately || match != 7 {
+			t.Errorf("%s: %v, up to %d", name, lately, match)
+		}
+	}
+	a.stop(w)
+}
+
+// A leader that had better not lead, and could not hand over, tries it again.
+func TestAReluctantLeaderTriesAgain(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	a.cfg.Reluctant = func() error { return errors.New("its disk is nearly full") }
+	w := a.start()
+	a.leads()
+	g := newGuard(w, w.life)
+	start := time.Now()
+	g.resigning, g.resigned = failed{ErrNoHeir}, start
+	for after, waits := range map[time.Duration]bool{resignPause: true, resignPause + 1: false} {
+		if err := g.checkFitness(start.Add(after)); err != nil || (g.resigning != nil) != waits {
+			t.Errorf("after %s: %v, it waits: %v", after, err, g.resigning != nil)
+		}
+		g.resigning = failed{ErrNoHeir}
+	}
+	a.stop(w)
+}
+
+func TestAFailedDiskGivesNothingToTheState(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	disk := &failingDisk{VFS: fs.New()}
+	a.cfg.files = disk
+	w := a.start()
+	a.leads()
+	disk.breaks(func() error { return syscall.EIO })
+	w.life.raft.Apply(a.entry("k"), 0)
+	_ = w.Wait()
+	told := &configurations{}
+	c := cutOff{told, w.life.dir}
+	failure := w.life.dir.Failure()
+	if err, is := c.Apply(&raft.Log{}).(error); !is || !errors.Is(err, failure) {
+		t.Errorf("an entry: %v", err)
+	}
+	if _, err := c.Snapshot(); !errors.Is(err, failure) {
+		t.Errorf("a snapshot of it: %v", err)
+	}
+	if err := c.Restore(nil); !errors.Is(err, failure) {
+		t.Errorf("a snapshot to restore: %v", err)
+	}
+	c.StoreConfiguration(1, raft.Configuration{})
+	if told.calls > 0 {
+		t.Errorf("the state was told %d times", told.calls)
+	}
+}
+
+// configurations is a state that counts what it is told.
+type configurations struct {
+	raft.ConfigurationStore
+	calls int
+}
+
+func (c *configurations) Apply(*raft.Log) any                           { c.calls++; return nil }
+func (c *configurations) Snapshot() (raft.FSMSnapshot, error)           { c.calls++; return nil, nil }
+func (c *configurations) Restore(io.ReadCloser) error                   { c.calls++; return nil }
+func (c *configurations) StoreConfiguration(uint64, raft.Configuration) { c.calls++ }

@@ -220,6 +220,9 @@ func TestAnApplierThatEndsEndsTheWorker(t *testing.T) {
 	if err := w.Wait(); !errors.Is(err, stuck) {
 		t.Fatal(err)
 	}
+	if slices.ContainsFunc(a.log.all(), func(l string) bool { return strings.Contains(l, "the applier has not ended") }) {
+		t.Error("it waited for an applier that had ended")
+	}
 	mustBeUnlocked(t, a.cfg.StorageDir)
 }
 
@@ -247,6 +250,22 @@ func (a *agent) heard(w *Worker) time.Time {
 }
 
 // The times that a guard is told are made up: nothing here depends on the machine's.
+// unready is an applier that has not applied its predecessors' entries.
+type unready struct{ *testApplier }
+
+func (unready) ReadyTerm() uint64 { return 0 }
+
+func TestALeaderIsReadyWhenItsApplierIs(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	a.cfg.NewApplier = func(r *raft.Raft, _ *queue.Queue) (LeaseApplier, error) { return unready{newTestApplier(r)}, nil }
+	w := a.start()
+	a.until("it leads", func() bool { return a.tracker.Current().Leader })
+	if a.tracker.Current().Ready {
+		t.Error("it is ready before its applier is")
+	}
+	a.stop(w)
+}
+
 // A leader that has nothing to do commits nothing, and is well; and so is one that
 // does not lead and waits for the fate of its entries.
 func TestWhoHasNothingToCommitIsLeftAlone(t *testing.T) {
@@ -531,6 +550,19 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	for _, name := range []string{"interrex_raft_term", "interrex_log_fsync_duration_seconds", "interrex_raft_state"} {
 		if !slices.Contains(names, name) {
 			t.Errorf("no %s in %v", name, names)
+		}
+	}
+	for _, family := range gathered {
+		m := family.GetMetric()[0]
+		switch family.GetName() {
+		case "interrex_raft_leader_changes_total", "interrex_raft_commit_index", "interrex_raft_applied_index":
+			if m.GetCounter().GetValue()+m.GetGauge().GetValue() < 1 {
+				t.Errorf("%s is 0", family.GetName())
+			}
+		case "interrex_log_fsync_duration_seconds":
+			if m.GetHistogram().GetSampleCount() == 0 || m.GetHistogram().GetSampleSum() == 0 {
+				t.Error("no fsync is measured")
+			}
 		}
 	}
 	if d, running := w.Disk(); !running || d.Err != nil || d.Slow {

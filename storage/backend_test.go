@@ -190,6 +190,69 @@ func (silent) DialLeader(context.Context) (net.Conn, error) {
 	return here, nil
 }
 
+// deaf is reached, and never answers. It notes what is closed.
+type deaf struct {
+	*replica
+	asked  chan struct{}
+	closed chan struct{}
+}
+
+func (d deaf) DialLeader(context.Context) (net.Conn, error) {
+	here, there := net.Pipe()
+	go func() {
+		buffer := make([]byte, 1<<10)
+		_, _ = there.Read(buffer)
+		close(d.asked)
+		for {
+			if _, err := there.Read(buffer); err != nil {
+				close(d.closed)
+				return
+			}
+		}
+	}()
+	return here, nil
+}
+
+func TestACallOfTheOldLeaderEndsWithIt(t *testing.T) {
+	d := deaf{newPair(t).follower, make(chan struct{}), make(chan struct{})}
+	b := storage.NewBackend(d, nil)
+	go func() {
+		<-d.asked
+		b.LeaderChanged()
+	}()
+	if _, err := b.Read(t.Context(), storage.StrongConsistency, thing("a").ID); !errors.Is(err, storage.ErrInconsistent) {
+		t.Errorf("%v", err)
+	}
+	<-d.closed
+}
+
+func TestConnectionsToTheOldLeaderAreClosed(t *testing.T) {
+	p := newPair(t)
+	noted := &noting{replica: p.follower, closed: make(chan struct{})}
+	b := storage.NewBackend(noted, nil)
+	write(t, b, thing("a"))
+	b.LeaderChanged()
+	<-noted.closed
+}
+
+// noting notes that its connection is closed.
+type noting struct {
+	*replica
+	closed chan struct{}
+}
+
+func (n *noting) DialLeader(ctx context.Context) (net.Conn, error) {
+	c, err := n.replica.DialLeader(ctx)
+	return &closing{Conn: c, closed: sync.OnceFunc(func() { close(n.closed) })}, err
+}
+
+type closing struct {
+	net.Conn
+	closed func()
+}
+
+func (c *closing) Close() error { c.closed(); return c.Conn.Close() }
+
 func TestAWriteWithoutAnAnswerMayHaveHappened(t *testing.T) {
 	p := newPair(t)
 	b := storage.NewBackend(silent{p.follower}, nil)

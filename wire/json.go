@@ -3,7 +3,9 @@ package wire
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -27,11 +29,19 @@ import (
 // feed makes of it, give up somewhere: none so early.
 const maxNesting = 1000
 
+// maxAnys is how many Anys stand in one another at most: protojson reads and
+// copies all that is in one again for each that it is in.
+const maxAnys = 16
+
 // AppendJSON appends a message as JSON.
-func AppendJSON(b []byte, m proto.Message) ([]byte, error) {
-	out, err := appendJSON(b, m, nobody)
-	if err == nil && !nestedBeyond(out[len(b):], maxNesting) {
-		return out, nil
+func AppendJSON(b []byte, m proto.Message) (out []byte, err error) {
+	deep := false
+	eachAny(m.ProtoReflect(), func(a *anypb.Any) { deep = deep || anysBeyond(a, maxAnys) })
+	if !deep {
+		out, err = appendJSON(b, m, nobody)
+		if err == nil && !nestedBeyond(out[len(b):], maxNesting) {
+			return out, nil
+		}
 	}
 	// A mark behind the type tells those that are shown as bytes from others of
 	// the type. It is random: nothing else in the text is like it.
@@ -39,11 +49,14 @@ func AppendJSON(b []byte, m proto.Message) ([]byte, error) {
 	sealed := proto.Clone(m)
 	some := false
 	eachAny(sealed.ProtoReflect(), func(a *anypb.Any) {
-		if text, err := appendJSON(nil, a, nobody); err != nil || nestedBeyond(text, maxNesting) {
-			some = true
-			a.TypeUrl += mark
-			a.Value, _ = proto.Marshal(wrapperspb.Bytes(a.Value)) // bytes have a form
+		if !anysBeyond(a, maxAnys) {
+			if text, err := appendJSON(nil, a, nobody); err == nil && !nestedBeyond(text, maxNesting) {
+				return
+			}
 		}
+		some = true
+		a.TypeUrl += mark
+		a.Value, _ = proto.Marshal(wrapperspb.Bytes(a.Value)) // bytes have a form
 	})
 	if !some {
 		return out, err
@@ -83,8 +96,89 @@ func nestedBeyond(text []byte, limit int) bool {
 	return false
 }
 
+// anysBeyond reports whether more than limit Anys stand in one another, this one
+// counted.
+func anysBeyond(a *anypb.Any, limit int) (beyond bool) {
+	if limit == 0 {
+		return true
+	}
+	typ, err := protoregistry.GlobalTypes.FindMessageByURL(a.GetTypeUrl())
+	if err != nil || !holdsMessages(typ.Descriptor()) {
+		return false
+	}
+	m := typ.New()
+	if proto.Unmarshal(a.GetValue(), m.Interface()) != nil {
+		return false
+	}
+	eachAny(m, func(inner *anypb.Any) { beyond = beyond || anysBeyond(inner, limit-1) })
+	return beyond
+}
+
+// holdsMessages reports whether there can be an Any in a message: those of
+// protobuf's own types but Any have none.
+func holdsMessages(d protoreflect.MessageDescriptor) bool {
+	if d.FullName().Parent() == "google.protobuf" {
+		return d.Name() == "Any"
+	}
+	for i := range d.Fields().Len() {
+		if d.Fields().Get(i).Message() != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// typesBeyond reports whether more than limit objects of a JSON text that name a
+// type, as an Any does, stand in one another. What is in a Struct is none.
+func typesBeyond(text []byte, limit int) bool {
+	if bytes.Count(text, []byte("@type"))+bytes.Count(text, []byte(`\u`)) <= limit { // names may have escapes
+		return false
+	}
+	type object struct {
+		typ   string
+		inner int // Anys in one another within it
+	}
+	open := []object{{}}
+	shut := func() {
+		o, last := open[len(open)-1], len(open)-1
+		switch {
+		case strings.HasPrefix(o.typ[strings.LastIndexByte(o.typ, '/')+1:], "google.protobuf.Struct"):
+			o.inner = 1
+		case o.typ != "":
+			o.inner++
+		}
+		open = open[:last]
+		open[last-1].inner = max(open[last-1].inner, o.inner)
+	}
+	in := json.NewDecoder(bytes.NewReader(text))
+	in.UseNumber()
+	for named := false; ; {
+		t, err := in.Token()
+		if err != nil { // the end, or what protojson says is wrong
+			for len(open) > 1 {
+				shut()
+			}
+			return open[0].inner > limit
+		}
+		switch t {
+		case json.Delim('{'), json.Delim('['):
+			open = append(open, object{})
+		case json.Delim('}'), json.Delim(']'):
+			shut()
+		default:
+			if o := &open[len(open)-1]; named && o.typ == "" {
+				o.typ = fmt.Sprint(t)
+			}
+		}
+		named = t == "@type"
+	}
+}
+
 // UnmarshalJSON reads a message from JSON: either spelling of a field's name.
 func UnmarshalJSON(text []byte, m proto.Message) error {
+	if typesBeyond(text, maxAnys) {
+		return fmt.Errorf("more than %d Anys stand in one another", maxAnys)
+	}
 	found := 0
 	unknown := func(url string) bool {
 		if knownType(url) {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -133,5 +134,63 @@ func TestAnAnyThatCannotBeReadIsAnError(t *testing.T) {
 	}
 	if err := wire.UnmarshalJSON([]byte(`{"data":`+strings.Repeat(`{"a":`, 100_000)), &interrexv1.Resource{}); err == nil {
 		t.Error("a deep text is read")
+	}
+}
+
+// nested gives so many Anys in one another, around a Struct, as JSON and as a
+// message.
+func nested(t *testing.T, n int, inner string) (text string, m *anypb.Any) {
+	t.Helper()
+	data, err := structpb.NewStruct(map[string]any{"@type": "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = anypb.New(data); err != nil {
+		t.Fatal(err)
+	}
+	for range n - 1 {
+		if m, err = anypb.New(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const before = `{"@type":"type.googleapis.com/google.protobuf.Any","value":`
+	return strings.Repeat(before, n-1) + `{"@type":"type.googleapis.com/google.protobuf.Struct","value":` + inner + `}` + strings.Repeat("}", n-1), m
+}
+
+// What stands in an Any is read again for each Any that it is in.
+func TestAnysInOneAnotherAreBounded(t *testing.T) {
+	const most = 16
+	escaped := func(s string) string { return strings.ReplaceAll(s, "@type", `\u0040type`) }
+	documents := strings.Repeat(`{"@type":"Thing","a":`, 40) + "1" + strings.Repeat("}", 40)
+	for n, good := range map[int]bool{1: true, most: true, most + 1: false, 1000: false} {
+		text, m := nested(t, n, documents) // as of JSON-LD, which are no Anys
+		for _, text := range []string{text, escaped(text)} {
+			err := wire.UnmarshalJSON([]byte(text), &anypb.Any{})
+			if bounded := err != nil && strings.Contains(err.Error(), "stand in one another"); bounded == good {
+				t.Errorf("%d: %v", n, err)
+			}
+		}
+		shown, err := wire.AppendJSON(nil, &interrexv1.GroupRequest{Operations: []*anypb.Any{m, m}})
+		if err != nil {
+			t.Errorf("%d: %v", n, err)
+		}
+		if whole := strings.Contains(string(shown), "Struct"); whole != good || strings.Contains(string(shown), `"value":"`) == good {
+			t.Errorf("%d: %.300s", n, shown)
+		}
+		var back interrexv1.GroupRequest
+		if err := wire.UnmarshalJSON(shown, &back); good && (err != nil || !proto.Equal(back.Operations[1], m)) {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+}
+
+func TestAnysTooDeepInOneAnotherAreNotReadToBeShown(t *testing.T) {
+	_, m := nested(t, 3000, `{}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := wire.AppendJSON(nil, m)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; err != nil || n > 16<<20 {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
