@@ -175,8 +175,7 @@ func (r *rotting) fresh(i int, through ...int) *disk {
 		r.write(12, through...)
 		r.kill(i)
 		d := r.disk(i)
-		all, _ := filepath.Glob(d.path("raft/snapshots/*-*-*[0-9]"))
-		if begin := d.frames()[0].index; len(d.entries(true)) > 8 && len(d.entries(false)) > 8 && len(all) > 0 && (begin == 1 || len(all) > 1) {
+		if begin := d.frames()[0].index; len(d.entries(true)) > 8 && len(d.entries(false)) > 8 && d.checked() && (begin == 1 || d.olderSnapshot() >= begin) {
 			return d
 		}
 		r.start(i)

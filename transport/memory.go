@@ -59,7 +59,7 @@ func (m *memory) load(s Store) error {
 	}
 	if err != nil || m.of == nil {
 		m.of = map[string]Remembered{}
-		return fmt.Errorf("cannot read what is remembered of other agents' logs: %w", err)
+		return fmt.Errorf("cannot read what is remembered of other agents' logs: %w: nothing of this agent's own is lost, and it is remembered anew as they are met; if one of their disks is replaced by an older copy before that, only the other agents notice it", err)
 	}
 	return nil
 }
