@@ -12,7 +12,7 @@ test: ## all tests, with what they need installed first
 quick: ## without what is long, in less than a minute
 	tools/quick.sh
 
-deep: ## the long forms of the long tests, about an hour
+deep: ## the long forms of the long tests, and all faults: some hours
 	tools/deep.sh
 
 race: ## all tests with the race detector

@@ -47,7 +47,7 @@ type Numbers struct {
 	Exit int    // exit code of the command line
 }
 
-// Numbers gives the kind's RPC code, HTTP status and exit code. A kind that is
+// Numbers returns the kind's RPC code, HTTP status and exit code. A kind that is
 // not known here counts as KindOutcomeUnknown.
 func (k Kind) Numbers() Numbers {
 	switch k {
@@ -102,7 +102,7 @@ type Error struct {
 	Remaining     time.Duration // for KindHeld: the estimate until it is due
 	Waiting       int           // for KindHeld: how many wait
 	FirstRevision Revision      // for KindCompacted: the first one to ask for
-	Lost          Revision      // for KindNameGone: what was done before it may have been under this request id
+	Lost          Revision      // for KindNameGone: this request id may have been used before this revision
 	RetryAfter    time.Duration // for kinds that are Retryable
 	Stored        []byte        // for KindGroupVersionMismatch: the stored resource
 	// RequestID, for KindOutcomeUnknown of a client.Config.OneShot client, is the
@@ -112,7 +112,7 @@ type Error struct {
 	cause error
 }
 
-// Error gives the kind and the message.
+// Error returns the kind and the message.
 func (e *Error) Error() string {
 	if e.Message == "" {
 		return string(e.Kind)
@@ -120,7 +120,7 @@ func (e *Error) Error() string {
 	return string(e.Kind) + ": " + e.Message
 }
 
-// Unwrap gives the cause, which does not cross the wire.
+// Unwrap returns the cause, which does not cross the wire.
 func (e *Error) Unwrap() error { return e.cause }
 
 // Is reports whether target is the sentinel of e's kind.
@@ -140,7 +140,7 @@ func Errorf(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
 }
 
-// KindOf gives the kind of the first *Error or sentinel in err's chain, or ""
+// KindOf returns the kind of the first *Error or sentinel in err's chain, or ""
 // when there is none.
 func KindOf(err error) Kind {
 	if err == nil { // most often

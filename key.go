@@ -103,14 +103,14 @@ func checkText(field, s string, limit int) error {
 // of one key strictly increase. 0 is no token.
 type Token uint64
 
-// String gives the token in decimal.
+// String returns the token in decimal.
 func (t Token) String() string { return strconv.FormatUint(uint64(t), 10) }
 
 // Revision counts the changes of the replicated state. It only grows. 0 is
 // before the first change.
 type Revision uint64
 
-// String gives the revision in decimal.
+// String returns the revision in decimal.
 func (r Revision) String() string { return strconv.FormatUint(uint64(r), 10) }
 
 // Fence makes a write conditional: it is refused with KindNotHeld unless the

@@ -32,7 +32,7 @@ func ValidateTTL(d time.Duration) error {
 	return nil
 }
 
-// ValidateWait says, as KindInvalid, that a claim may not wait for so long.
+// ValidateWait returns KindInvalid when a claim may not wait for that long.
 func ValidateWait(d time.Duration) error {
 	if d < 0 || d > MaxWait {
 		return Errorf(KindInvalid, "wait: 0 s to %s are allowed, not %v", FormatDuration(MaxWait), d)

@@ -77,7 +77,7 @@ func sources(t *testing.T) []source {
 	return found
 }
 
-// named gives the folder and the name of what an expression names in another
+// named returns the folder and the name of what an expression names in another
 // package of ours; empty: nothing.
 func (s source) named(e ast.Expr) (folder, name string) {
 	if star, is := e.(*ast.StarExpr); is {
@@ -93,7 +93,7 @@ func (s source) named(e ast.Expr) (folder, name string) {
 	return "", ""
 }
 
-// commands gives the types in the numbered list of the table of leases.
+// commands returns the types in the numbered list of the table of leases.
 func commands(t *testing.T) []string {
 	t.Helper()
 	var found []string
@@ -106,7 +106,7 @@ func commands(t *testing.T) []string {
 	return found
 }
 
-// leaseMethods gives the methods of LeaseService.
+// leaseMethods returns the methods of LeaseService.
 func leaseMethods() []protoreflect.MethodDescriptor {
 	var found []protoreflect.MethodDescriptor
 	methods := interrexv1.File_interrex_v1_lease_proto.Services().ByName("LeaseService").Methods()
@@ -116,12 +116,12 @@ func leaseMethods() []protoreflect.MethodDescriptor {
 	return found
 }
 
-// streams gives the methods of StreamService.
+// streams returns the methods of StreamService.
 func streams() protoreflect.MethodDescriptors {
 	return interrexv1.File_interrex_v1_stream_proto.Services().ByName("StreamService").Methods()
 }
 
-// generated gives what generated code calls the parts of operations on leases:
+// generated returns what generated code calls the parts of operations on leases:
 // ClaimRequest and ClaimResponse, LeaseServiceClaimProcedure, and the StreamClaim
 // and Operation_Claim that a stream would need which knew its operations.
 func generated() *regexp.Regexp {

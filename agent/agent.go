@@ -178,7 +178,7 @@ func (a *Agent) Wait() error {
 	return a.last
 }
 
-// ID gives the agent's ID; "" before its first start when the configuration
+// ID returns the agent's ID; "" before its first start when the configuration
 // has none.
 func (a *Agent) ID() string {
 	if r := a.running(); r != nil {
@@ -187,7 +187,7 @@ func (a *Agent) ID() string {
 	return a.config.ID
 }
 
-// Addrs gives what the agent listens on: "api", "cluster", "socket".
+// Addrs returns what the agent listens on: "api", "cluster", "socket".
 func (a *Agent) Addrs() map[string]string {
 	if r := a.running(); r != nil {
 		return r.set.Present.Addresses()

@@ -222,3 +222,38 @@ func TestADatabaseThatIsAwayIsAnAlarmAndNoFailedStart(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An agent that ended because of its disk could tell nobody why.
+func TestADamagedDiskIsAnAlarmAndNoFailedStart(t *testing.T) {
+	for file, text := range map[string]string{
+		"vote": "what this agent has promised is lost",
+		// All of the log, of which nobody else has anything.
+		"*.wal": "this agent is the only voter, and nobody else has what it lacks: its log ends at index 0,",
+	} {
+		config := quiet(t)
+		config.DataDir = t.TempDir()
+		config.API.Socket = filepath.Join(config.DataDir, "s")
+		a := newAgent(t, config)
+		start(t, a)
+		stop(t, a)
+		lost, err := filepath.Glob(filepath.Join(config.DataDir, "raft", file))
+		if err != nil || len(lost) == 0 {
+			t.Fatalf("%s: %v %v", file, lost, err)
+		}
+		for _, name := range append(lost, filepath.Join(config.DataDir, "raft", "snapshots")) {
+			if err := os.RemoveAll(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 6 { // raft's failure may come before or after what a start waits for
+			if err := a.Start(t.Context()); err != nil {
+				t.Fatalf("without %s: %v", file, err)
+			}
+			is := awaitAlarm(t, a, "raft-down", "", text)
+			if !strings.Contains(is.Do, "interrex agent repair") {
+				t.Errorf("it says to do: %s", is.Do)
+			}
+			stop(t, a)
+		}
+	}
+}

@@ -73,7 +73,7 @@ func TestWhatIsNoNumberOrConsistencyIsRefused(t *testing.T) {
 			_, err := a.Resources().ListByOwner(ctx, interrex.ListOwnedRequest{PageSize: -3})
 			return err
 		},
-		"consistency: -1 is none": func() error {
+		"consistency: -1 is not one of": func() error {
 			_, err := a.Leases().List(ctx, interrex.ListRequest{ReadOptions: weird})
 			return err
 		},

@@ -13,7 +13,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 )
 
-// starts gives the times between the starts of a worker that always ends with an
+// starts returns the times between the starts of a worker that always ends with an
 // error.
 func starts(t *testing.T, n int, end error) (pauses []time.Duration) {
 	t.Helper()

@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// snapshots gives the log indexes of an agent's snapshots.
+// snapshots returns the log indexes of an agent's snapshots.
 func snapshots(t *testing.T, dir string) map[uint64]bool {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dir, "*", "snapshots", "*[0-9]", "state.bin")) // .tmp: not whole yet

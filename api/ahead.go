@@ -32,7 +32,7 @@ func (s *Server) catchUp(ctx context.Context, c caller, to interrex.Revision) (e
 }
 
 // notAhead waits, for at most ReadWait, until this agent has reached a revision
-// after which something is asked for; the error is that of refuseFuture.
+// that a request continues from; the error is that of refuseFuture.
 func (s *Server) notAhead(ctx context.Context, c caller, since interrex.Revision) error {
 	if !s.ahead(since) {
 		return s.notLost(since)
@@ -40,7 +40,7 @@ func (s *Server) notAhead(ctx context.Context, c caller, since interrex.Revision
 	return s.refuseFuture(since, s.catchUp(ctx, c, since))
 }
 
-// refuseFuture returns why nothing can be said of what is after a revision that was ahead
+// refuseFuture returns why a request cannot continue from a revision that was ahead
 // of this agent, which has tried to catch up since, with the error lag; nil: it
 // has reached it.
 func (s *Server) refuseFuture(since interrex.Revision, lag error) error {
@@ -62,7 +62,7 @@ func (s *Server) notLost(since interrex.Revision) error {
 	if !loss.Lost(since) {
 		return nil
 	}
-	err := interrex.Errorf(interrex.KindCompacted, "since %d: the cluster was recovered, and what was behind revision %d has not happened: list again, or ask since %d", since, loss.From, loss.From)
+	err := interrex.Errorf(interrex.KindCompacted, "since %d: the cluster was recovered, and the changes after revision %d are lost: list again, or ask since %d", since, loss.From, loss.From)
 	err.FirstRevision = loss.From
 	return err
 }

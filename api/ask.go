@@ -127,7 +127,7 @@ type announced struct {
 	message   proto.Message
 }
 
-// announces gives what a request asks for, in order; nothing of it happens, or
+// announces returns what a request asks for, in order; nothing of it happens, or
 // all.
 func (r *request) announces() (all []announced) {
 	for i := range r.parts {
@@ -139,7 +139,7 @@ func (r *request) announces() (all []announced) {
 	return all
 }
 
-// hooksFor gives the hooks that are asked before a request; nil: none.
+// hooksFor returns the hooks that are asked before a request; nil: none.
 func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
 	hooks := s.config.Webhooks.Table.Hooks()
 	if len(hooks) == 0 {

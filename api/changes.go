@@ -87,7 +87,7 @@ func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, er
 }
 
 func errNotForAll() error {
-	return interrex.Errorf(interrex.KindInvalid, "data: not every reader can be shown it: no number beyond a double's range, no name twice in one object and no half of a surrogate pair is allowed")
+	return interrex.Errorf(interrex.KindInvalid, "data: not every reader could read it: a number beyond a double's range, a name twice in one object and half of a surrogate pair are not allowed")
 }
 
 func valueOf(text []byte) (*structpb.Value, error) {
@@ -227,13 +227,13 @@ func (c Changes) validFilter(m interface {
 	}
 	for _, kind := range m.GetKinds() {
 		if kind != interrex.Wildcard && !slices.Contains(changeKinds, kind) && (!c.Others || ofInterrex(kind)) {
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %.80q is none: there are %s, and %s for all", kind, strings.Join(changeKinds, ", "), interrex.Wildcard)
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %.80q is not one of %s, or %s for all", kind, strings.Join(changeKinds, ", "), interrex.Wildcard)
 		}
 	}
 	return nil
 }
 
-// kindsOf are the kinds of a filter; none: all.
+// kindsOf returns the kinds of a filter; empty: all.
 func kindsOf(m interface{ GetKinds() []string }) []string {
 	if slices.Contains(m.GetKinds(), interrex.Wildcard) {
 		return nil

@@ -49,8 +49,8 @@ type plainChange struct {
 	data string   // JSON, which may be shared with the feed
 }
 
-// write writes the JSON. The data is not copied: whoever does not read holds no
-// memory with it.
+// write writes the JSON. The data is not copied, so that a caller who does not
+// read keeps no memory in use.
 func (c plainChange) write(w io.Writer) error {
 	head, err := oneLine(c)
 	if err == nil {
@@ -65,7 +65,7 @@ func (c plainChange) write(w io.Writer) error {
 	return err
 }
 
-// oneLine gives the JSON of a value, with < > & as they are.
+// oneLine returns the JSON of a value, without escaping < > &.
 func oneLine(value any) ([]byte, error) {
 	var text bytes.Buffer
 	to := json.NewEncoder(&text)
@@ -179,18 +179,18 @@ func plainAnswer(w http.ResponseWriter, status int, answer any) {
 	_ = to.Encode(answer) // the caller has gone
 }
 
-// onlyQuery refuses parameters that mean nothing, and one that stands there
-// twice, unless its name has an asterisk here.
+// onlyQuery refuses unknown parameters, and one that is given twice, unless its
+// name has an asterisk here.
 func onlyQuery(q url.Values, names ...string) error {
 	for name, values := range q {
 		switch {
 		case slices.Contains(names, name+"*"):
 		case len(names) == 0:
-			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: there are none", name)
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: this path takes none", name)
 		case !slices.Contains(names, name):
-			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: there are %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: this path takes %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
 		case len(values) > 1:
-			return interrex.Errorf(interrex.KindInvalid, "?%s: it stands there %d times", name, len(values))
+			return interrex.Errorf(interrex.KindInvalid, "?%s: it is given %d times, and may be given once", name, len(values))
 		}
 	}
 	return nil
@@ -204,7 +204,7 @@ func number(q url.Values, name string, bits int) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(text, 10, bits)
 	if err != nil {
-		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is no number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
+		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is not a number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
 	}
 	return n, nil
 }
@@ -225,7 +225,7 @@ func period(q url.Values, name string) (time.Duration, error) {
 	return d, nil
 }
 
-// listOf reads a parameter that may stand there often, or has commas.
+// listOf reads a parameter that may be given several times, or has commas.
 func listOf(q url.Values, name string) (all []string) {
 	for _, text := range q[name] {
 		for _, one := range strings.Split(text, ",") {
@@ -415,7 +415,7 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, interrex.Errorf(interrex.KindInvalid, "body: not all of it has come in time")
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: not all of it arrived in time")
 	}
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "body: it ends too early: %v", err)
@@ -444,7 +444,7 @@ func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interre
 	if text := r.Header.Get(HeaderAttempt); text != "" {
 		n, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is no number", HeaderAttempt, text)
+			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is not a number", HeaderAttempt, text)
 		}
 		*attempt = uint32(n)
 	}
@@ -480,7 +480,7 @@ func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
 				return nil, interrex.Errorf(interrex.KindInvalid, "tags: a list of strings is allowed")
 			}
 		default:
-			return nil, interrex.Errorf(interrex.KindInvalid, "%.80q: an object with data has tags beside it and nothing else: put the object into data", name)
+			return nil, interrex.Errorf(interrex.KindInvalid, "%.80q: beside data only tags is allowed: if this object is the data, put it into data", name)
 		}
 	}
 	return m, nil

@@ -134,17 +134,17 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.appended(`1`)
 	for _, c := range []struct{ path, want string }{
-		{"?since=-1", `?since: "-1" is no number from 0 to 18446744073709551615`},
-		{"?since=x", `?since: "x" is no number`},
-		{"?limit=1.5", `?limit: "1.5" is no number from 0 to 4294967295`},
+		{"?since=-1", `?since: "-1" is not a number from 0 to 18446744073709551615`},
+		{"?since=x", `?since: "x" is not a number`},
+		{"?limit=1.5", `?limit: "1.5" is not a number from 0 to 4294967295`},
 		{"?limit=1001", `limit: at most 1000 is allowed, not 1001`},
 		{"?block=soon", `?block: "soon" is neither seconds nor a duration such as 30s`},
 		{"?block=-1", `?block: "-1" is neither seconds nor a duration such as 30s`},
 		{"?block=601", `block: at most 10 min is allowed, not 10m1s`},
-		{"?kind=lease.gone", `kinds: "lease.gone" is none: there are lease.claimed, lease.taken_over, `},
+		{"?kind=lease.gone", `kinds: "lease.gone" is not one of lease.claimed, lease.taken_over, `},
 		{"?prefix=" + strings.Repeat("x", 1025), `prefix: at most 1024 bytes are allowed, not 1025`},
 		{"?tag=" + strings.Repeat("x&tag=", 64), `at most 64 of each are asked for, not 65 and 1`},
-		{"?from=7", `?from: there is no such parameter: there are since, limit, block, tag, kind, prefix`},
+		{"?from=7", `?from: there is no such parameter: this path takes since, limit, block, tag, kind, prefix`},
 		{"/x", `change "x": its id is a number`},
 	} {
 		r := nd.plain(http.MethodGet, "/changes"+c.path, "")
@@ -156,15 +156,15 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		body, want string
 		headers    []string
 	}{
-		{`{"data":1,"user":2}`, `"user": an object with data has tags beside it and nothing else`, nil},
+		{`{"data":1,"user":2}`, `"user": beside data only tags is allowed`, nil},
 		{`{"data":1,"tags":"a"}`, "tags: a list of strings is allowed", nil},
 		{`{"data":1,"tags":[""]}`, "tags: each has 1 to 128 bytes", nil},
 		{`{"data":1`, "data: it is not JSON", nil},
 		{``, "data: missing: give any JSON", nil},
 		{"\"\xff\"", "data: it is not JSON", nil},
-		{`1e999`, "data: not every reader can be shown it", nil},
+		{`1e999`, "data: not every reader could read it", nil},
 		{strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "data: at most 100 lists and objects", nil},
-		{`1`, HeaderAttempt + `: "x" is no number`, []string{HeaderAttempt, "x"}},
+		{`1`, HeaderAttempt + `: "x" is not a number`, []string{HeaderAttempt, "x"}},
 		{`1`, HeaderFence + `: "jobs/a" is not KEY TOKEN`, []string{HeaderFence, "jobs/a"}},
 	} {
 		r := nd.plain(http.MethodPost, "/changes", c.body, c.headers...)
@@ -258,7 +258,7 @@ func TestABodyThatIsTooLargeIsNotRead(t *testing.T) {
 // serverEvent is one of server-sent events.
 type serverEvent struct{ id, kind, data string }
 
-// eventsOf gives the events of a stream, until it ends.
+// eventsOf returns the events of a stream, until it ends.
 func (nd *node) eventsOf(ctx context.Context, path string, headers ...string) <-chan serverEvent {
 	nd.t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, nd.url+path, nil)
@@ -320,7 +320,7 @@ func TestServerSentEventsFollowTheFeedAndResume(t *testing.T) {
 	if e := <-resumed; e.kind != interrex.LeaseClaimed || !strings.Contains(e.data, `"key":"jobs/a"`) {
 		t.Errorf("%+v", e)
 	}
-	if r := l.plain(http.MethodGet, "/changes", "", "Accept", "text/event-stream", "Last-Event-ID", "x"); r.status != http.StatusBadRequest || r.at("error") != `invalid: Last-Event-ID: "x" is no revision` {
+	if r := l.plain(http.MethodGet, "/changes", "", "Accept", "text/event-stream", "Last-Event-ID", "x"); r.status != http.StatusBadRequest || r.at("error") != `invalid: Last-Event-ID: "x" is not a revision` {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 	if r := l.plain(http.MethodGet, "/changes?since=99999", "", "Accept", "text/event-stream"); r.status != http.StatusBadRequest || !strings.Contains(r.body, "since 99999 is in the future") {
@@ -354,7 +354,7 @@ func TestHistoryThatIsGoneIs410(t *testing.T) {
 	}
 }
 
-// bubble gives a server without agents, for a test in virtual time, and follows
+// bubble returns a server without agents, for a test in virtual time, and follows
 // its events.
 func bubble(t *testing.T, ring *watch.Ring, match ...func(*state.Event) bool) *bufio.Reader {
 	s := &Server{calls: newCalls(), config: Config{Ring: ring, Clock: clock.WallClock}}

@@ -146,7 +146,7 @@ type Config struct {
 	// KindOutcomeUnknown; 0: DefaultAnswerWait.
 	AnswerWait time.Duration
 	// SendWait is how long a peer may take to accept one message of a stream, or
-	// what is written at once of another answer; 0: DefaultSendWait.
+	// one write of another answer; 0: DefaultSendWait.
 	SendWait time.Duration
 	// BodyWait is how long the body of a request may take, unless that is a
 	// stream of messages; 0: DefaultBodyWait.

@@ -64,7 +64,7 @@ func streams(r *http.Request) (asked, answered bool) {
 	return wire.Streams(r.URL.Path)
 }
 
-// timedAnswer gives the peer so long to accept what is written at once.
+// timedAnswer limits how long the peer may take to accept each write.
 type timedAnswer struct {
 	http.ResponseWriter
 	controller *http.ResponseController

@@ -20,8 +20,8 @@ import (
 // heartbeat is how often a stream of events without any sends a comment.
 const heartbeat = 15 * time.Second
 
-// sentEvent is one of server-sent events. Whoever comes again with its id, unless
-// that is 0, as Last-Event-ID has everything up to it.
+// sentEvent is one server-sent event. A caller that reconnects with its id as
+// Last-Event-ID has everything up to it, unless the id is 0.
 type sentEvent struct {
 	id   interrex.Revision
 	kind string
@@ -34,7 +34,7 @@ type eventSource struct {
 	match func(*state.Event) bool
 	// show makes what is sent of an event that matches; its id is set behind it.
 	show func(*state.Event) (sentEvent, error)
-	// present are the events that say what there is already; nil: there are none.
+	// present are the events that say what there already is; nil: there are none.
 	present iter.Seq2[sentEvent, error]
 }
 
@@ -44,7 +44,7 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		n, err := strconv.ParseUint(last, 10, 64)
 		if err != nil {
-			return 0, interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %.80q is no revision", last)
+			return 0, interrex.Errorf(interrex.KindInvalid, "Last-Event-ID: %.80q is not a revision", last)
 		}
 		since = interrex.Revision(n)
 	}
@@ -52,9 +52,9 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 }
 
 // events sends server-sent events: the last one of each revision has that as its
-// id, so that whoever comes again with Last-Event-ID misses nothing. A comment
-// comes where there is nothing for long, and the end is an event called after its
-// error's kind.
+// id, so that a caller that reconnects with Last-Event-ID misses nothing. A
+// comment is sent when nothing happens for long, and the last event is named
+// after the kind of the error that ends the stream.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource) error {
 	watcher, err := s.config.Ring.Watch(from.since, from.match)
 	if err != nil {

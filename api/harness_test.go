@@ -229,7 +229,7 @@ func (nd *node) listen(h http.Handler) string {
 	return l.Addr().String()
 }
 
-// forwarder gives one stream for each agent.
+// forwarder returns one stream for each agent.
 func (nd *node) forwarder(all []*node, id string) (Forwarder, error) {
 	for _, other := range all {
 		if other.id != id {
@@ -347,7 +347,7 @@ func (nd *node) send(r *http.Request) reply {
 	return out
 }
 
-// at gives a part of the JSON.
+// at returns a part of the JSON.
 func (r reply) at(path ...any) any {
 	var v any = r.json
 	for _, p := range path {
@@ -366,7 +366,7 @@ func (r reply) at(path ...any) any {
 	return v
 }
 
-// kind gives the kind in the detail of an error.
+// kind returns the kind in the detail of an error.
 func (r reply) kind() any { return r.at("details", 0, "debug", "kind") }
 
 // call does one operation as a call that came on no stream, for the operator, and

@@ -38,7 +38,7 @@ var unnamed = map[string]string{
 	interrexv1.StateServiceGroupProcedure:   "it takes the requests of other methods",
 }
 
-// declared gives the methods of all services of interrex.v1 that carry the
+// declared returns the methods of all services of interrex.v1 that carry the
 // option, with their descriptors.
 func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 	t.Helper()
@@ -72,7 +72,7 @@ func ours() []Service {
 	return []Service{stateService(), Leases{Table: lease.New(lease.Config{})}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New(webhook.Config{})}.Service()}
 }
 
-// served gives the unary methods that a server has, by procedure.
+// served returns the unary methods that a server has, by procedure.
 func served(t *testing.T) map[string]Method {
 	t.Helper()
 	found := map[string]Method{}

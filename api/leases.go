@@ -251,5 +251,5 @@ func parsePageToken(token string) (interrex.Key, error) {
 }
 
 func errPageToken(token string) error {
-	return interrex.Errorf(interrex.KindInvalid, "page_token: %q is none of this list: give back the next_page_token of the page before", token)
+	return interrex.Errorf(interrex.KindInvalid, "page_token: %q is not of this list: give back the next_page_token of the page before", token)
 }

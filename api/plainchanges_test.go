@@ -55,23 +55,23 @@ func TestWhatIsWrongWithARequestForChangesIsSaid(t *testing.T) {
 		status                     int
 		want                       string
 	}{
-		{"GET", "/changes?since=x", "", "", 400, `?since: \"x\" is no number`},
+		{"GET", "/changes?since=x", "", "", 400, `?since: \"x\" is not a number`},
 		{"GET", "/changes?limit=-1", "", "", 400, "?limit: "},
 		{"GET", "/changes?limit=1001", "", "", 400, "limit: at most 1000"},
 		{"GET", "/changes?block=soon", "", "", 400, "?block: "},
 		{"GET", "/changes?block=11m", "", "", 400, "block: at most 10 min"},
-		{"GET", "/changes?kind=lease.gone", "", "", 400, "there are lease.claimed, "},
+		{"GET", "/changes?kind=lease.gone", "", "", 400, "is not one of lease.claimed, "},
 		{"GET", "/changes?foo=1", "", "", 400, "?foo: there is no such parameter"},
 		{"GET", "/changes?since=1;limit=1", "", "", 400, "it cannot be read"},
 		{"DELETE", "/kv?namespace=%zz&prefix=", "", "", 400, "it cannot be read"},
-		{"GET", "/changes?since=1&since=0", "", "", 400, "?since: it stands there 2 times"},
+		{"GET", "/changes?since=1&since=0", "", "", 400, "?since: it is given 2 times, and may be given once"},
 		{"GET", "/changes?tag=a&tag=", "", "", 400, "tags: each has 1 to 128 bytes"},
-		{"GET", "/changes/1?tag=a", "", "", 400, "?tag: there is no such parameter: there are none"},
+		{"GET", "/changes/1?tag=a", "", "", 400, "?tag: there is no such parameter: this path takes none"},
 		{"GET", "/changes?since=99", "", "", 400, "since 99 is in the future"},
 		{"GET", "/changes?since=99&block=30", "", "", 400, "since 99 is in the future"},
-		{"POST", "/changes?tag=a", "1", isJSON, 400, "?tag: there is no such parameter: there are none"},
-		{"POST", "/changes", `{"data":1,"data":2}`, isJSON, 400, "no name twice"},
-		{"POST", "/changes", `{"data":1,"tags":["\ud800"]}`, isJSON, 400, "not every reader can be shown it"},
+		{"POST", "/changes?tag=a", "1", isJSON, 400, "?tag: there is no such parameter: this path takes none"},
+		{"POST", "/changes", `{"data":1,"data":2}`, isJSON, 400, "a name twice"},
+		{"POST", "/changes", `{"data":1,"tags":["\ud800"]}`, isJSON, 400, "not every reader could read it"},
 		{"POST", "/changes", "{\"data\":1,\"tags\":[\"\xff\"]}", isJSON, 400, "invalid: "},
 		{"POST", "/changes", `{"data":` + strings.Repeat("[", 101) + strings.Repeat("]", 101) + `}`, isJSON, 400, "at most 100 lists and objects"},
 		{"GET", "/changes/" + strings.Repeat("x", 10_000), "", "", 400, strings.Repeat("x", 80) + `\": its id`},
@@ -82,10 +82,10 @@ func TestWhatIsWrongWithARequestForChangesIsSaid(t *testing.T) {
 		{"POST", "/changes", "1", "Content-Type: text/plain", 415, "Content-Type"},
 		{"POST", "/changes", "{", isJSON, 400, "data: it is not JSON"},
 		{"POST", "/changes", deep, isJSON, 400, "at most 100 lists and objects"},
-		{"POST", "/changes", `{"data":1,"colour":"red"}`, isJSON, 400, `\"colour\": an object with data`},
+		{"POST", "/changes", `{"data":1,"colour":"red"}`, isJSON, 400, `\"colour\": beside data only tags is allowed`},
 		{"POST", "/changes", `{"data":1,"tags":"a"}`, isJSON, 400, "tags: a list"},
 		{"POST", "/changes", `"` + strings.Repeat("x", 600<<10) + `"`, isJSON, 400, "too large: "},
-		{"POST", "/changes", `"` + strings.Repeat("x", 2<<20) + `"`, isJSON, 400, "too large: body"},
+		{"POST", "/changes", `"` + strings.Repeat("x", maxPlainBody) + `"`, isJSON, 400, "too large: body"},
 	} {
 		var headers []string
 		if c.header != "" {

@@ -41,7 +41,7 @@ type reporting struct {
 	report map[string]any
 }
 
-// get gives a report that was asked for no earlier than the last one was
+// get returns a report that was asked for no earlier than the last one was
 // answered.
 func (r *reporter) get(ctx context.Context) (map[string]any, error) {
 	r.mu.Lock()

@@ -163,9 +163,9 @@ func TestWhatIsWrongWithARequestForResourcesIsSaid(t *testing.T) {
 		{"Delete", `{"id":{` + serverType + `,"name":"a\u0000b"}}`, "unprintable"},
 		{"List", `{` + serverType + `,"tenancy":{"partition":"a*"}}`, "tenancy: partition"},
 		{"List", `{` + serverType + `,"page_size":1001}`, "page_size: 1001 is more than 1000"},
-		{"List", `{` + serverType + `,"page_token":"%"}`, `page_token: "%" is none`},
-		{"List", `{` + serverType + `,"page_token":"garbage"}`, `page_token: "garbage" is none`},
-		{"List", `{` + serverType + `,"names_only":true,"page_token":"garbage"}`, `page_token: "garbage" is none`},
+		{"List", `{` + serverType + `,"page_token":"%"}`, `page_token: "%" is not of this list`},
+		{"List", `{` + serverType + `,"page_token":"garbage"}`, `page_token: "garbage" is not of this list`},
+		{"List", `{` + serverType + `,"names_only":true,"page_token":"garbage"}`, `page_token: "garbage" is not of this list`},
 		{"ListByOwner", `{"owner":{` + serverType + `,"name":"x"}}`, "owner: uid: missing"},
 	} {
 		if r := nd.curl("ResourceService/"+c.method, c.body); r.kind() != "invalid" || r.status != 400 || !strings.Contains(r.body, strings.ReplaceAll(c.want, `"`, `\"`)) {

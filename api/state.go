@@ -86,7 +86,7 @@ func proposeMethod() Method {
 	return m
 }
 
-// proposedTo gives the table of a proposal, which names it, or no table for the
+// proposedTo returns the table of a proposal, which names it, or no table for the
 // agents' own state machine.
 func proposedTo(table uint32, s *state.State) (state.TableID, error) {
 	switch {

@@ -343,7 +343,7 @@ func (p plainValues) remove(w http.ResponseWriter, r *http.Request, id interrex.
 		return err
 	}
 	if r.Header.Get("If-None-Match") != "" {
-		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: it is for PUT: leave it out")
+		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: it is for PUT only: leave it out")
 	}
 	m := &interrexv1.ResourceServiceDeleteRequest{Id: wire.ResourceID(id), Version: version}
 	if err := plainEnvelope(r, &m.RequestId, &m.Attempt, &m.Fence); err != nil {

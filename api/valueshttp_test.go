@@ -121,7 +121,7 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 		{"GET", "/kv/k?consistency=maybe", "", 400, "neither strong nor eventual"},
 		{"GET", "/kv/k?namespace=A", "", 400, "tenancy: namespace"},
 		{"PATCH", "/kv/k", "", 405, "GET, HEAD, PUT, DELETE"},
-		{"POST", "/kv", `{"operations":[{}]}`, 400, "operation 1: it is none of"},
+		{"POST", "/kv", `{"operations":[{}]}`, 400, "operation 1: give one of"},
 		{"POST", "/kv", `{"operations":[{"put":{"key":"k"}}]}`, 400, "give one of value and value_base64"},
 		{"POST", "/kv", "{\"operations\":[{\"put\":{\"key\":\"k\",\"value\":\"a\xff\"}}]}", 400, "UTF-8"},
 		{"POST", "/kv", `{"operations":[{"put":{"key":"k","value":"\ud800"}}]}`, 400, "body: it is not one"},

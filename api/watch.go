@@ -41,7 +41,7 @@ func (s *Server) watch(ctx context.Context, m *WatchMethod, f feed, unread error
 	return nil
 }
 
-// orCause gives the reason for which the server itself has ended ctx, else err.
+// orCause returns the reason for which the server itself has ended ctx, else err.
 func orCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); interrex.KindOf(cause) != "" {
 		return cause

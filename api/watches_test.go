@@ -123,7 +123,7 @@ func (s *wireWatches) receive() error {
 	return nil
 }
 
-// seen gives what a watch has got, by kind and key.
+// seen returns what a watch has got, by kind and key.
 func (s *wireWatches) seen(id uint64) (seen []string) {
 	for _, e := range s.events[id] {
 		seen = append(seen, e.GetKind()+" "+e.GetLease().GetKey())

@@ -158,7 +158,7 @@ func (c *cluster) ready() {
 	}
 }
 
-// leader gives the member that leads.
+// leader returns the member that leads.
 func (c *cluster) leader() (leader int) {
 	c.b.Helper()
 	eventually(c.b, "there is a leader", func() error {
@@ -173,7 +173,7 @@ func (c *cluster) leader() (leader int) {
 	return leader
 }
 
-// dial gives a client; its first address is the leader's.
+// dial returns a client; its first address is the leader's.
 func (c *cluster) dial(cfg client.Config) *client.Client {
 	c.b.Helper()
 	leader := c.leader()
@@ -196,7 +196,7 @@ func dial(b *testing.B, cfg client.Config) *client.Client {
 	return cl
 }
 
-// freePorts gives ports that nobody listens on now.
+// freePorts returns ports that nobody listens on now.
 func freePorts(b *testing.B, n int) []int {
 	b.Helper()
 	var ports []int
@@ -227,7 +227,7 @@ func eventually(b *testing.B, what string, check func() error) {
 	}
 }
 
-// numbered gives the nth key of a series.
+// numbered returns the nth key of a series.
 func numbered(series string, n int64) interrex.Key {
 	return interrex.Key{Namespace: "bench", Name: fmt.Sprintf("%s-%08d", series, n)}
 }

@@ -123,7 +123,7 @@ func jsonClaims(http2 bool) func(*testing.B, *cluster, int) func(int) error {
 	}
 }
 
-// newNames gives names that nobody has used.
+// newNames returns names that nobody has used.
 func newNames(b *testing.B) func() interrex.Key {
 	series := strconv.FormatInt(time.Now().UnixNano(), 36)
 	var n atomic.Int64

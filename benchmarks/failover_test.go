@@ -125,7 +125,7 @@ func (k *claimer) next(b *testing.B) time.Time {
 	}
 }
 
-// longest gives the longest time between two answers since a moment.
+// longest returns the longest time between two answers since a moment.
 func (k *claimer) longest(since time.Time) (gap time.Duration) {
 	for _, at := range k.seen {
 		if at.After(since) {

@@ -32,7 +32,7 @@ func BenchmarkIdle(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// logged gives the index of the last entry that is committed.
+// logged returns the index of the last entry that is committed.
 func (c *cluster) logged() uint64 {
 	c.b.Helper()
 	s, err := c.status(c.leader())
@@ -42,7 +42,7 @@ func (c *cluster) logged() uint64 {
 	return s.CommitIndex
 }
 
-// used gives the processor time of all members.
+// used returns the processor time of all members.
 func (c *cluster) used() (all time.Duration) {
 	c.b.Helper()
 	for _, m := range c.members {
@@ -55,7 +55,7 @@ func (c *cluster) used() (all time.Duration) {
 	return all
 }
 
-// processorTicks gives user and system time of a process: fields 14 and 15 of
+// processorTicks returns user and system time of a process: fields 14 and 15 of
 // its stat, the 12th and 13th behind the name in parentheses.
 func processorTicks(pid int) (ticks int, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -54,7 +54,7 @@ func closedLoop(callers int, d time.Duration, do func(caller int) error) Sample 
 	return s
 }
 
-// quantile gives a value of what is sorted; 0 of nothing.
+// quantile returns a value of what is sorted; 0 of nothing.
 func quantile[T any](sorted []T, q float64) (v T) {
 	if len(sorted) == 0 {
 		return v

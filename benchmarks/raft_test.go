@@ -164,7 +164,7 @@ func (r *rawRaft) start(setup peerSetup) {
 	}
 }
 
-// with gives the load of so many callers, in the process that leads.
+// with returns the load of so many callers, in the process that leads.
 func (r *rawRaft) with(callers int) load {
 	return func(d time.Duration) Sample { return r.lead(callers, d) }
 }
@@ -187,7 +187,7 @@ func (r *rawRaft) lead(callers int, d time.Duration) Sample {
 	return Sample{Err: "raw raft has no leader"}
 }
 
-// error gives why the load broke off.
+// error returns why the load broke off.
 func (s Sample) error() error {
 	if s.Err == "" {
 		return nil

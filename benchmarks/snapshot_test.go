@@ -113,7 +113,7 @@ func (r *replica) persist(store raft.SnapshotStore) <-chan struct{} {
 	return done
 }
 
-// snapshot gives the bytes of a snapshot.
+// snapshot returns the bytes of a snapshot.
 func (r *replica) snapshot() []byte {
 	r.b.Helper()
 	frozen, err := r.state.Snapshot()

@@ -66,7 +66,7 @@ func watchFanOut(b *testing.B, watchers int, every time.Duration) {
 	b.ReportMetric(ms(quantile(lags, 0.99)), "lag-p99-ms")
 }
 
-// ownTime gives the processor time of this process: of the writer and all
+// ownTime returns the processor time of this process: of the writer and all
 // watchers.
 func ownTime(b *testing.B) time.Duration {
 	b.Helper()

@@ -123,7 +123,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 // Check is part of state.Table: what Decode returned can always be done.
 func (t *Table) Check(_ state.Time, c state.Command) error {
 	if _, is := c.(*Append); !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check change command: %T is none", c)
+		return interrex.Errorf(interrex.KindInvalid, "cannot check change command: %T is not one", c)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (t *Tracker) TimedWait(target interrex.Revision, most time.Duration) interr
 	}
 }
 
-// join gives nil when there is nothing to wait for.
+// join returns nil when there is nothing to wait for.
 func (t *Tracker) join(target interrex.Revision) (*tracked, interrex.Revision) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -255,7 +255,7 @@ func (a *agent) set(change func(a *agent)) {
 	change(a)
 }
 
-// received gives the operations so far.
+// received returns the operations so far.
 func (a *agent) received() []*operation {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -47,7 +47,7 @@ func clientOf(ctx context.Context, by Caller) (*Client, error) {
 	return by.Client(ctx)
 }
 
-// count converts a number of a request, such as the size of a page.
+// count converts a number in a request, such as the size of a page.
 func count(field string, n int) (uint32, error) {
 	if n < 0 || n > math.MaxInt32 {
 		return 0, interrex.Errorf(interrex.KindInvalid, "%s: %d is not allowed; 0 is the default", field, n)
@@ -220,8 +220,7 @@ func (c *Client) number(ctx context.Context, end time.Time) (id string, done fun
 	}
 }
 
-// insist makes attempts under one id. unsure: one of them may have been done, for
-// all that is known.
+// insist makes attempts under one id. unsure: one of them may have been done.
 func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) (answer []byte, unsure bool, err error) {
 	disabled := 0  // agents in a row that do not serve the method
 	var said error // by an agent, most recently

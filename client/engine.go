@@ -17,7 +17,7 @@ import (
 // maxHealth bounds what Health reads.
 const maxHealth = 64 << 10
 
-// Status gives one agent's view of itself and of the cluster: of the first
+// Status returns one agent's view of itself and of the cluster: of the first
 // address that answers.
 func (c *Client) Status(ctx context.Context) (*interrexv1.StatusResponse, error) {
 	return anyAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.StatusResponse, error) {
@@ -25,7 +25,7 @@ func (c *Client) Status(ctx context.Context) (*interrexv1.StatusResponse, error)
 	})
 }
 
-// Report gives one agent's dependency engine, live: of the first address that
+// Report returns one agent's dependency engine, live: of the first address that
 // answers.
 func (c *Client) Report(ctx context.Context) (*interrexv1.ReportResponse, error) {
 	return anyAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.ReportResponse, error) {
@@ -42,7 +42,7 @@ func (c *Client) Health(ctx context.Context) error {
 	return err
 }
 
-// Config gives the effective configuration of the agent at the first address,
+// Config returns the effective configuration of the agent at the first address,
 // as YAML. It is there on the agent's socket alone.
 func (c *Client) Config(ctx context.Context) (string, error) {
 	m, err := firstAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.ConfigResponse, error) {

@@ -86,7 +86,7 @@ func (s *Stream) lost(err error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "the stream to %s broke before its answer: %s", s.config.BaseURL, reason(err)).WithCause(err)
 }
 
-// reason gives an error's text without the code that a library put before it.
+// reason returns an error's text without the code that a library put before it.
 func reason(err error) string {
 	if isMute(err) {
 		return errMute.Error()

@@ -71,7 +71,7 @@ func (s *names) Open(waits bool) (id string, done func(), err error) {
 	return n.text + "." + strconv.FormatUint(number, 10), done, nil
 }
 
-// use gives the name for a new request, a new one when the last has grown old.
+// use returns the name for a new request, a new one when the last has grown old.
 func (s *names) use(waits bool) *name {
 	if !waits {
 		if s.main == nil || s.old(s.main) {
@@ -89,7 +89,7 @@ func (s *names) use(waits bool) *name {
 	return s.fresh()
 }
 
-// old gives a name up that nobody has answered for too long: the state may have
+// old gives up a name that nobody has answered for too long: the state may have
 // dropped it, and a retry under it would then be done twice.
 func (s *names) old(n *name) bool {
 	if !n.over && s.clock.Now() < n.heard+renewAfter {
@@ -128,7 +128,7 @@ func (s *names) done(n *name, number uint64, waits bool) {
 	}
 }
 
-// sending gives the mark to send with an attempt. Under a name that was given
+// sending returns the mark to send with an attempt. Under a name that was given
 // up nothing is sent any more: the outcome is unknown. An id that is not of
 // this client has no mark.
 func (s *names) sending(id string) (mark uint64, err error) {

@@ -50,7 +50,7 @@ func (a *agent) watching() watchCount {
 	return a.counted
 }
 
-// opens gives the watches that were asked for.
+// opens returns the watches that were asked for.
 func (a *agent) opens() (all []*interrexv1.WatchOpen) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

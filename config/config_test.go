@@ -77,7 +77,7 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"cluster: {bootstrap-expect: 3, tls: {ca: a, cert: b, key: c}}", "cluster.join"},
 		{"cluster: {advertise: 0.0.0.0:1}", "cannot be dialled"},
 		{"cluster: {timing: fast}", "neither lan nor wan"},
-		{"logging: {level: loud}", "is none of"},
+		{"logging: {level: loud}", "is not one of"},
 		{"cluster: {bootstrap-expect: 2, join: [''], tls: {ca: a, cert: b, key: c}}", `cluster.join: "" is not HOST:PORT`},
 		{"features: {leases: perhaps}", "\"perhaps\" is not valid: use true or false"},
 		{"a: [", "did not find"},

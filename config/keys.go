@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// nearest gives the key whose path, or whose last part, is closest to path.
+// nearest returns the key whose path, or whose last part, is closest to path.
 func nearest(path string) string {
 	best, least := "", 1<<30
 	consider := func(known string) {

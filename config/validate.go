@@ -131,10 +131,10 @@ var (
 func (l Logging) validate() error {
 	var all []error
 	if l.Level != "" && !slices.Contains(levels, strings.ToLower(l.Level)) {
-		all = append(all, fmt.Errorf("logging.level: %q is none of %s", l.Level, strings.Join(levels, ", ")))
+		all = append(all, fmt.Errorf("logging.level: %q is not one of %s", l.Level, strings.Join(levels, ", ")))
 	}
 	if l.Format != "" && !slices.Contains(formats, l.Format) {
-		all = append(all, fmt.Errorf("logging.format: %q is none of %s", l.Format, strings.Join(formats, ", ")))
+		all = append(all, fmt.Errorf("logging.format: %q is not one of %s", l.Format, strings.Join(formats, ", ")))
 	}
 	return errors.Join(all...)
 }

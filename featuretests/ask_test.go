@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// client gives a client of the members named, of all when none is.
+// client returns a client of the members named, of all when none is.
 func (f *fleet) client(members ...int) *client.Client {
 	f.t.Helper()
 	if len(members) == 0 {
@@ -80,7 +80,7 @@ func (f *fleet) leader(members ...int) int {
 	return leader
 }
 
-// others gives all members but i.
+// others returns all members but i.
 func (f *fleet) others(i int) []int {
 	var rest []int
 	for j := range f.members {

@@ -16,7 +16,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// feed gives the whole feed of an agent, a line for each change.
+// feed returns the whole feed of an agent, a line for each change.
 func feed(t *testing.T, a *agent.Agent, min interrex.Revision) (all []string) {
 	t.Helper()
 	for since := interrex.Revision(0); ; {

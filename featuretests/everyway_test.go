@@ -78,7 +78,7 @@ func askEverything(t *testing.T, c *interrextest.Cluster, role string, i int, n 
 	return name, lines
 }
 
-// term gives the term in which an agent leads.
+// term returns the term in which an agent leads.
 func term(c *interrextest.Cluster, i int) (uint64, bool) {
 	watch, err := c.Agent(i).Leadership()
 	if err != nil {

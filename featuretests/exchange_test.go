@@ -43,7 +43,7 @@ func (x exchange) path() string {
 	return "/" + interrexv1.LeaseServiceName + "/" + x.method
 }
 
-// known gives the descriptor of the request's method; nil: there is none.
+// known returns the descriptor of the request's method; nil: there is none.
 func (x exchange) known() protoreflect.MethodDescriptor {
 	name := strings.ReplaceAll(strings.TrimPrefix(x.path(), "/"), "/", ".")
 	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
@@ -324,7 +324,7 @@ func steadyAny(b []byte) []byte {
 	return b
 }
 
-// steadyMessage gives the bytes of a message with another value in the place of
+// steadyMessage returns the bytes of a message with another value in the place of
 // each instant and each estimate. Everything else stays as it was sent.
 func steadyMessage(d protoreflect.MessageDescriptor, b []byte) []byte {
 	var out []byte

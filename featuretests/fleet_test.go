@@ -111,7 +111,7 @@ func (f *fleet) write(m *member) {
 	}
 }
 
-// freePorts gives ports that nobody listens on now.
+// freePorts returns ports that nobody listens on now.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	var ports []int
@@ -204,7 +204,7 @@ func (f *fleet) end() {
 	os.RemoveAll(f.dir)
 }
 
-// tail gives the last lines of a member's log.
+// tail returns the last lines of a member's log.
 func (f *fleet) tail(i, n int) string {
 	text, _ := os.ReadFile(f.members[i].log)
 	lines := strings.Split(string(text), "\n")

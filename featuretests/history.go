@@ -34,7 +34,7 @@ func (h *History) now() time.Duration {
 	return time.Since(h.began)
 }
 
-// call notes the beginning of a call; the function that it gives notes its end.
+// call records the beginning of a call; the function that it returns records its end.
 func (h *History) call(client int, in request) func(answer) {
 	in.sent = h.now()
 	return func(out answer) {
@@ -76,7 +76,7 @@ func (h *History) keep(told outcome, o porcupine.Operation) {
 // forever is later than any history.
 const forever = 1 << 62 * time.Nanosecond
 
-// told gives what an error tells a caller.
+// told returns what an error tells a caller.
 func told(err error) outcome {
 	switch kind := interrex.KindOf(err); {
 	case err == nil:

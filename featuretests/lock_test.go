@@ -42,7 +42,7 @@ func TestLockEndsItsCommandBeforeAnotherCanWin(t *testing.T) {
 	}
 }
 
-// lastBeat gives the last time that the command wrote down.
+// lastBeat returns the last time that the command wrote down.
 func lastBeat(t *testing.T, file string) time.Time {
 	t.Helper()
 	text, err := os.ReadFile(file)

@@ -35,7 +35,7 @@ var scratch string
 // seed begins what callers draw at random: INTERREX_SEED, or one of this run.
 var seed uint64
 
-// drawer gives what a caller draws from.
+// drawer returns what a caller draws from.
 func drawer(caller int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(caller))) }
 
 func TestMain(m *testing.M) {

@@ -95,7 +95,7 @@ func partition[K comparable](history []porcupine.Operation, about func(in any) K
 	return parts
 }
 
-// aged gives the states that time alone may have led to before the operation
+// aged returns the states that time alone may have led to before the operation
 // was answered.
 func (s leaseState) aged(in request) []leaseState {
 	if !s.held || in.answered < s.until {
@@ -106,7 +106,7 @@ func (s leaseState) aged(in request) []leaseState {
 
 func (s leaseState) free() leaseState { return leaseState{floor: s.floor} }
 
-// step gives the states in which the operation may leave the lease; none when
+// step returns the states in which the operation may leave the lease; none when
 // what the caller was told cannot be.
 func (s leaseState) step(in request, out answer) []leaseState {
 	switch {

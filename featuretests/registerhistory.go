@@ -59,7 +59,7 @@ func (r RegisterRecorder) Remove(ctx context.Context, name, version string) erro
 	return err
 }
 
-// begin notes the beginning of a call; the function that it gives notes its end.
+// begin records the beginning of a call; the function that it returns records its end.
 func (r RegisterRecorder) begin(in registerRequest) func(outcome, interrex.Resource) {
 	sent := r.History.now()
 	return func(told outcome, stored interrex.Resource) {

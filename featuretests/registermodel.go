@@ -64,7 +64,7 @@ func registerModel() porcupine.Model {
 	}).ToModel()
 }
 
-// step gives the states in which an operation may leave the register; none when
+// step returns the states in which an operation may leave the register; none when
 // what the caller was told cannot be.
 func (s registerState) step(in registerRequest, out registerAnswer) []registerState {
 	if in.verb == get {
@@ -88,8 +88,8 @@ func (s registerState) step(in registerRequest, out registerAnswer) []registerSt
 	return []registerState{s}
 }
 
-// matches reports whether the register has the version that is demanded. One
-// that is secret is none that anybody can demand: who has read it has shown it.
+// matches reports whether the register has the version that is demanded. Nobody
+// can demand a secret version: a caller that has read it has shown it.
 func (s registerState) matches(in registerRequest) bool {
 	switch {
 	case in.version == anyVersion, in.verb == remove && !s.there:

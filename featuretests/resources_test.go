@@ -31,7 +31,7 @@ func put(t *testing.T, a *agent.Agent, r interrex.Resource, port int) interrex.R
 	return answer.Resource
 }
 
-// listedServers gives the names and versions that an agent lists.
+// listedServers returns the names and versions that an agent lists.
 func listedServers(t *testing.T, a *agent.Agent, c interrex.Consistency) (all string) {
 	t.Helper()
 	p, err := a.Resources().List(t.Context(), interrex.ListResourcesRequest{

@@ -1,6 +1,9 @@
 package featuretests
 
-import "path/filepath"
+import (
+	"os"
+	"path/filepath"
+)
 
 // What becomes of an agent whose disk is damaged.
 const (
@@ -41,8 +44,8 @@ func rots() []rot {
 		{name: "log/block below the snapshot zeroed", do: func(d *disk) { d.block(d.entries(false)[0]) }, one: isNoted, three: isNoted, says: "log segment .* is damaged"},
 		{name: "log/cut", do: func(d *disk) { e := d.entry(true); d.cut(e.file, e.at+1+d.random.IntN(e.end-e.at-1)) }, one: isRefused, three: isHealed, says: stored},
 		{name: "log/cut at a commit", do: func(d *disk) { d.cut(d.tail(), d.commit().end) }, one: isRefused, three: isHealed, says: stored},
-		{name: "log/cut to its header", do: func(d *disk) { d.cut(d.tail(), 40) }, one: isRefused, three: isHealed, says: stored},
-		{name: "log/removed", do: func(d *disk) { d.remove(d.tail()) }, one: isRefused, three: isHealed, says: stored},
+		{name: "log/cut to its header", do: func(d *disk) { d.cut(d.tail(), 32) }, one: isRefused, three: isHealed, says: "log segment .* holds nothing from index"},
+		{name: "log/removed", do: func(d *disk) { d.remove(d.tail()) }, one: isRefused, three: isHealed, says: "log segment .* is missing"},
 		{name: "log/behind the end flipped", do: func(d *disk) { d.flip(d.tail(), d.end()+64, d.end()+4096) }, one: isUnharmed, three: isUnharmed},
 		{name: "floor/one copy flipped", do: func(d *disk) { d.flip(floorFile, 0, 40) }, one: isUnharmed, three: isUnharmed},
 		{name: "floor/block zeroed", do: func(d *disk) { d.zero(floorFile, 4096, 4608) }, one: isUnharmed, three: isUnharmed},
@@ -54,14 +57,22 @@ func rots() []rot {
 			d.flip(e.file, e.at, e.at+8)
 			d.flipIn(filepath.Join(d.snapshot().name, "state.bin"))
 		}, one: isRefused, three: isHealed, says: stored},
+		{name: "log and snapshots/all removed", do: func(d *disk) {
+			for _, name := range d.segments() {
+				d.remove(name)
+			}
+			d.remove("raft/snapshots")
+		}, one: isRefused, three: isHealed, says: "can be proved up to index 0, and this agent has stored more, up to"},
+		{name: "raft/removed", do: func(d *disk) { d.remove("raft") }, one: isRefused, three: isRefused, says: "raft's directory is missing or empty"},
+		{name: "raft/emptied", do: func(d *disk) { d.remove("raft"); d.must(os.Mkdir(d.path("raft"), 0o700)) }, one: isRefused, three: isRefused, says: "raft's directory is missing or empty"},
 		{name: "snapshot/removed", do: func(d *disk) { d.remove(d.snapshot().name) }, one: isUnharmed, three: isUnharmed},
 		{name: "snapshot/check removed", do: func(d *disk) { d.remove(filepath.Join(d.snapshot().name, "check")) }, one: isUnharmed, three: isUnharmed},
 		{name: "VERSION/version flipped", do: func(d *disk) { d.flip(stampFile, 0, 34) }, one: isRefused, three: isRefused, says: "cannot use raft directory"},
 		{name: "VERSION/file flipped", do: func(d *disk) { d.flip(stampFile, 40, 42) }, one: isNoted, three: isNoted, says: "was copied or moved", copied: true},
 		{name: "VERSION/removed", do: func(d *disk) { d.remove(stampFile) }, one: isRefused, three: isRefused, says: "no VERSION file"},
 		{name: "peers/removed", do: func(d *disk) { d.remove(peersFile) }, three: isUnharmed},
-		{name: "peers/flipped", do: func(d *disk) { d.flipIn(peersFile) }, three: isNoted, says: "remembered of other agents' logs"},
-		{name: "peers/cut", do: func(d *disk) { d.cut(peersFile, 9) }, three: isNoted, says: "remembered of other agents' logs"},
+		{name: "peers/flipped", do: func(d *disk) { d.flipIn(peersFile) }, three: isNoted, says: "remembered anew as they are met"},
+		{name: "peers/cut", do: func(d *disk) { d.cut(peersFile, 9) }, three: isNoted, says: "remembered anew as they are met"},
 	}
 	for _, f := range []struct {
 		kind, what string

@@ -185,24 +185,53 @@ func (d *disk) end() int {
 }
 
 // snapshot is the newest one.
-func (d *disk) snapshot() (newest struct {
+func (d *disk) snapshot() (newest snapshot) {
+	for _, s := range d.snapshots() {
+		if s.index >= newest.index {
+			newest = s
+		}
+	}
+	return newest
+}
+
+// olderSnapshot is the index of the newest one but one; 0: there is none.
+func (d *disk) olderSnapshot() (older uint64) {
+	newest := d.snapshot()
+	for _, s := range d.snapshots() {
+		if s.name != newest.name {
+			older = max(older, s.index)
+		}
+	}
+	return older
+}
+
+// checked reports whether the newest snapshot has its check: one that was removed
+// is no harm, and stays so.
+func (d *disk) checked() bool {
+	_, err := os.Stat(d.path(filepath.Join(d.snapshot().name, "check")))
+	return err == nil
+}
+
+type snapshot struct {
 	name  string
 	index uint64
-}) {
+}
+
+func (d *disk) snapshots() (all []snapshot) {
 	list, err := os.ReadDir(d.path("raft/snapshots"))
 	if err != nil {
-		return newest
+		return nil
 	}
 	for _, e := range list {
 		parts := strings.Split(e.Name(), "-") // term, index, milliseconds
 		if len(parts) != 3 || strings.HasSuffix(e.Name(), ".tmp") {
 			continue
 		}
-		if index, err := strconv.ParseUint(parts[1], 10, 64); err == nil && index >= newest.index {
-			newest.name, newest.index = "raft/snapshots/"+e.Name(), index
+		if index, err := strconv.ParseUint(parts[1], 10, 64); err == nil {
+			all = append(all, snapshot{"raft/snapshots/" + e.Name(), index})
 		}
 	}
-	return newest
+	return all
 }
 
 // promised is what an agent must not forget.

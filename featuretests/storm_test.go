@@ -176,7 +176,7 @@ func (s *storm) refused(i int, there interrex.Lease, again claimed) {
 	}
 }
 
-// listed gives what is held of the storm's names.
+// listed returns what is held of the storm's names.
 func (s *storm) listed(leases interrex.Leases) map[interrex.Key]interrex.Lease {
 	s.t.Helper()
 	there := map[interrex.Key]interrex.Lease{}

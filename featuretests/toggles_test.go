@@ -151,7 +151,7 @@ func TestReportKeepsWhyAWorkerFailed(t *testing.T) {
 	})
 }
 
-// worker gives what the report of member i says of a worker.
+// worker returns what the report of member i says of a worker.
 func (f *fleet) worker(i int, name string) *interrexv1.Worker {
 	f.t.Helper()
 	name = manifolds.Config{}.Name(name)

@@ -71,7 +71,7 @@ func TestWatchesLoseNothingAndDoubleNothingWhenTheirAgentsEnd(t *testing.T) {
 	}
 }
 
-// history gives what a watch shows, up to the last word.
+// history returns what a watch shows, up to the last word.
 func history(t *testing.T, c *client.Client, since interrex.Revision, prefix string) (seen []string) {
 	w, err := c.Leases().Watch(t.Context(), interrex.WatchRequest{Since: since, Namespace: "watched", Prefix: prefix})
 	if err != nil {

@@ -28,7 +28,7 @@ type way struct {
 	leases interrex.Leases
 }
 
-// ways gives all ways to an agent.
+// ways returns all ways to an agent.
 func ways(t *testing.T, a *agent.Agent) []way {
 	t.Helper()
 	url := apiOf(a)

@@ -48,7 +48,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// apiOf gives the URL of an agent's API port.
+// apiOf returns the URL of an agent's API port.
 func apiOf(a *agent.Agent) string { return "http://" + a.Addrs()["api"] }
 
 // withAPI is the configuration of an agent in memory with an API port.
@@ -182,7 +182,7 @@ func shorten(s, format string) string {
 	return out.String()
 }
 
-// header gives an edit that sets a header.
+// header returns an edit that sets a header.
 func header(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }

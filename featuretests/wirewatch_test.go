@@ -165,7 +165,7 @@ func (k *talker) frame(resp *http.Response) (texts []string, more bool) {
 	return texts, true
 }
 
-// end gives the JSON that ends a stream of Connect.
+// end returns the JSON that ends a stream of Connect.
 func (k *talker) end(b []byte) string {
 	var m struct {
 		Error struct{ Details []struct{ Value string } }

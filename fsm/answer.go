@@ -20,7 +20,7 @@ type Reply struct {
 	missing  error   // why there is none
 }
 
-// Answer gives what the machine answered: a result, or its refusal. missing is
+// Answer returns what the machine answered: a result, or its refusal. missing is
 // why this agent cannot say, as KindOutcomeUnknown.
 func (r *Reply) Answer() (result []byte, refused *interrex.Error, missing error) {
 	switch {
@@ -56,7 +56,7 @@ func answerOf(r interrex.Revision, result []byte, err error) *answer {
 	return &answer{revision: r, result: append([]byte(nil), result...)}
 }
 
-// refusal gives the kind and the text of a machine's error. A kind that says
+// refusal returns the kind and the text of a machine's error. A kind that says
 // that nothing has happened, or that nobody knows, would be untrue.
 func refusal(err error) (interrex.Kind, string) {
 	kind, text := interrex.KindConflict, err.Error()

@@ -28,7 +28,7 @@ type FSM interface {
 	// has happened. What was changed before an error stays changed. The result is
 	// copied. A panic stops the machine on this agent.
 	Apply(c Command) (result []byte, err error)
-	// Snapshot gives the whole state, of at most MaxSnapshot bytes; equal states
+	// Snapshot returns the whole state, of at most MaxSnapshot bytes; equal states
 	// give equal bytes. They are copied. After an error, or a panic, there is no
 	// snapshot: the log stays, grows, and it is tried again later.
 	Snapshot() ([]byte, error)

@@ -17,9 +17,8 @@ func (t *Table) Stopped() *Stop { return t.stopped.Load() }
 // none can; nil: it could, or none was made yet.
 func (t *Table) SnapshotFailed() *Stop { return t.failed.Load() }
 
-// Busy says for how long the machine has not returned from the call that it is
-// in; 0: it is in none. It never waits, as everything else on this agent does
-// that needs a table.
+// Busy returns how long the machine's call under way has taken; 0: none is. It
+// never waits, unlike everything else on this agent that needs a table.
 func (t *Table) Busy() time.Duration {
 	if since := t.called.Load(); since != nil {
 		return max(1, t.config.Clock.Now().Sub(*since))

@@ -118,7 +118,7 @@ func (c *command) Validate() error {
 // Append implements state.Command.
 func (c *command) Append(b []byte) []byte { return append(b, c.data...) }
 
-// Mint gives where the leader's machine stands, for the others to compare. A
+// Mint returns where the leader's machine stands, for the others to compare. A
 // leader whose machine is stopped takes no command: it could not answer.
 func (c *command) Mint(io.Reader) ([]byte, error) {
 	if s := c.table.Stopped(); s != nil {

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/juju/clock/testclock"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/fsm"
@@ -41,8 +44,6 @@ func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
 		return make([]byte, 64<<10), nil
 	case text == "gone":
 		return nil, interrex.Errorf(interrex.KindNotFound, "it is gone")
-	case text == "torn":
-		return nil, errors.New(strings.Repeat("\xff.", fsm.MaxError))
 	case text == "empty-handed":
 		return nil, (*mute)(nil)
 	case text == "nothing":
@@ -186,11 +187,32 @@ func TestAnErrorThatPanicsStopsTheMachineAlone(t *testing.T) {
 	}
 }
 
-func TestTheTextOfAnErrorIsCutInUTF8(t *testing.T) {
-	r := newReplica(t)
-	_, refused, _ := r.Do(1, state.Operation{Table: state.FSMTable, Data: []byte("torn")})[0].Reply.(*fsm.Reply).Answer()
-	if refused == nil || len(refused.Message) > fsm.MaxError || !utf8.ValidString(refused.Message) {
-		t.Errorf("the text has %d bytes", len(fmt.Sprint(refused)))
+// watched looks at its own table while it does a command, a second after it was
+// called and at once.
+type watched struct {
+	notebook
+	table *fsm.Table
+	clock *testclock.Clock
+	busy  []time.Duration
+}
+
+func (w *watched) Apply(fsm.Command) ([]byte, error) {
+	w.busy = append(w.busy, w.table.Busy())
+	w.clock.Advance(time.Second)
+	w.busy = append(w.busy, w.table.Busy())
+	return nil, nil
+}
+
+func TestAMachineIsBusyFromTheFirstMomentOfACallToItsEnd(t *testing.T) {
+	w := &watched{clock: testclock.NewClock(time.Unix(1, 0))}
+	var err error
+	if w.table, err = fsm.New(fsm.Config{Machine: w, Clock: w.clock}); err != nil {
+		t.Fatal(err)
+	}
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{w.table} })
+	r.Do(1, state.Operation{Table: state.FSMTable, Data: []byte("x")})
+	if want := []time.Duration{1, time.Second}; !slices.Equal(w.busy, want) || w.table.Busy() != 0 {
+		t.Errorf("it was busy for %v, then for %s", w.busy, w.table.Busy())
 	}
 }
 
@@ -341,7 +363,7 @@ func TestOneThatDisagreedWhileNobodyLookedIsStopped(t *testing.T) {
 	}
 }
 
-// raise gives a snapshot that is newer than every other replica.
+// raise returns a snapshot that is newer than every other replica.
 func raise(t *testing.T, r *replica) []byte {
 	r.Do(3)
 	return r.Snapshot()

@@ -55,7 +55,7 @@ func (g *Gate) Close(ctx context.Context) (overstayed []string) {
 	}
 }
 
-// Visitors gives the names of those who are inside, sorted.
+// Visitors returns the names of those who are inside, sorted.
 func (g *Gate) Visitors() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()

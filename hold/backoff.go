@@ -16,7 +16,7 @@ func Margin(ttl time.Duration) time.Duration {
 	return min(max(ttl/10, 50*time.Millisecond), ttl/2)
 }
 
-// jitter gives a random time from half of d to d.
+// jitter returns a random time from half of d to d.
 func jitter(d time.Duration) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }

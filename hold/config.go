@@ -25,7 +25,7 @@ type Backend interface {
 
 // IDs makes the ids of requests.
 type IDs interface {
-	// Open gives the id of a new request. done is called once, when the
+	// Open returns the id of a new request. done is called once, when the
 	// request has been answered or is given up: no attempt follows it.
 	Open(waits bool) (id string, done func(), err error)
 }

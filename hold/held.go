@@ -35,10 +35,10 @@ func newHeld(k *Keeper, r interrex.ClaimRequest, g grant) *held {
 	}
 }
 
-// Key gives the lease's key.
+// Key returns the lease's key.
 func (h *held) Key() interrex.Key { return h.key }
 
-// Token gives the token under which the lease is held.
+// Token returns the token under which the lease is held.
 func (h *held) Token() interrex.Token { return h.token }
 
 // Context ends a margin before the deadline: see interrex.Held. Its cause is an
@@ -60,7 +60,7 @@ func (h *held) Deadline() time.Time {
 }
 
 // leaseContext is the context of a hold. A process that was paused runs on before
-// any timer has ended that context, so whoever asks it looks at the clock first.
+// any timer has ended that context, so each of its methods looks at the clock first.
 type leaseContext struct {
 	context.Context
 	held *held
@@ -177,7 +177,7 @@ func (h *held) extended(sent time.Duration) {
 	h.failed = nil
 }
 
-// fail notes why an extend failed.
+// fail records why an extend failed.
 func (h *held) fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -247,7 +247,7 @@ func (s *server) free(k interrex.Key) {
 	s.change()
 }
 
-// present gives the lease of a name unless it is due.
+// present returns the lease of a name unless it is due.
 func (s *server) present(k interrex.Key) *interrex.Lease {
 	if l := s.leases[k]; l != nil && s.clock.Now() < s.expiry[k] {
 		return l
@@ -286,7 +286,7 @@ func (s *server) holder(k interrex.Key) string {
 	return ""
 }
 
-// got gives the attempts of one operation so far.
+// got returns the attempts of one operation so far.
 func (s *server) got(op string) []call {
 	s.mu.Lock()
 	defer s.mu.Unlock()

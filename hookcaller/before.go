@@ -117,7 +117,7 @@ func (c *Caller) take(hooks []*webhook.Hook) (taken []*breaker, err error) {
 }
 
 func (c *Caller) full(calls int, of string) error {
-	err := interrex.Errorf(interrex.KindOverloaded, "%d calls of %s are in flight on agent %s, which is the most; nothing has happened, try again", calls, of, c.config.Agent)
+	err := interrex.Errorf(interrex.KindOverloaded, "%d calls of %s are in flight on agent %s, which is the limit; nothing has happened, try again", calls, of, c.config.Agent)
 	err.RetryAfter = retryAfter
 	return err
 }

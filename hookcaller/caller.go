@@ -127,7 +127,7 @@ func (c *Caller) Health(h *webhook.Hook) interrex.WebhookHealth {
 	return c.breaker(h).health(c.config.Clock.Now())
 }
 
-// breaker gives a hook's breaker. A hook that was set again begins anew.
+// breaker returns a hook's breaker. A hook that was set again begins anew.
 func (c *Caller) breaker(h *webhook.Hook) *breaker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -235,7 +235,7 @@ func plain(err error) error {
 	return err
 }
 
-// clean gives the beginning of an answer as one line of printable UTF-8.
+// clean returns the beginning of an answer as one line of printable UTF-8.
 func clean(b []byte) string {
 	text := strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

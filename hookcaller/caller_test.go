@@ -89,7 +89,7 @@ func verdict(t testing.TB, c *Caller, hooks ...*webhook.Hook) error {
 	return call.Wait(t.Context())
 }
 
-// hung gives a handler that answers only when the test is over.
+// hung returns a handler that answers only when the test is over.
 func hung(t *testing.T) http.HandlerFunc {
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })

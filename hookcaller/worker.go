@@ -94,7 +94,7 @@ func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 // Wait waits until the worker has stopped.
 func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
-// Report gives how far each hook has been told.
+// Report returns how far each hook has been told.
 func (w *Worker) Report() map[string]any {
 	r := map[string]any{}
 	for _, p := range w.Progress() {
@@ -114,7 +114,7 @@ type Progress struct {
 	Skipped                uint64
 }
 
-// Progress gives that of all hooks. It never blocks for long.
+// Progress returns that of all hooks. It never blocks for long.
 func (w *Worker) Progress() []Progress {
 	w.mu.Lock()
 	defer w.mu.Unlock()

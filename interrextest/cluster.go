@@ -31,8 +31,8 @@ type ClusterConfig struct {
 	// Size is how many agents there are; 0: 3.
 	Size int
 	// Virtual is for a test within a bubble of testing/synctest: time passes when
-	// nobody has anything to do, so that minutes take a moment. The agents then
-	// talk within the process, and open no port of their own; Client reaches them.
+	// every goroutine is idle, so that minutes take a moment. The agents then
+	// talk within the process, and open no port; Client reaches them.
 	Virtual bool
 	// Configure changes the configuration of agent i. nil: nobody does.
 	Configure func(i int, c *agent.Config)
@@ -123,7 +123,7 @@ func id(i int) string { return fmt.Sprintf("n%d", i+1) }
 // dialer knows: its port may change at each start.
 func hostport(i int) string { return id(i) + ":1" }
 
-// address gives the present address of the agent that is reached at a hostport.
+// address returns the present address of the agent that is reached at a hostport.
 func (c *Cluster) address(hostport string) (i int, address string, known bool) {
 	for i, a := range c.agents {
 		if hostport == id(i)+":1" {
@@ -146,10 +146,10 @@ func (c *Cluster) api(i int) string {
 	return "unix://" + c.socket(i)
 }
 
-// Dir gives the data directory of agent i.
+// Dir returns the data directory of agent i.
 func (c *Cluster) Dir(i int) string { return filepath.Join(c.dir, id(i)) }
 
-// Agents gives the agents in their order, whether they run or not.
+// Agents returns the agents in their order, whether they run or not.
 func (c *Cluster) Agents() []*agent.Agent { return c.agents }
 
 // Agent gives agent i.
@@ -189,7 +189,7 @@ func (c *Cluster) Restart(i int) {
 	ready(c.t, c.agents[i])
 }
 
-// Leader gives the agent that leads and answers for the cluster, the one of
+// Leader returns the agent that leads and answers for the cluster, the one of
 // the highest term when two believe that they do. It waits until there is one.
 func (c *Cluster) Leader() int {
 	c.t.Helper()
@@ -208,7 +208,7 @@ func (c *Cluster) Leader() int {
 	return -1
 }
 
-// leads gives the term in which a leads the cluster.
+// leads returns the term in which a leads the cluster.
 func leads(a *agent.Agent) (term uint64, leads bool) {
 	watch, err := a.Leadership()
 	if err != nil {
@@ -218,7 +218,7 @@ func leads(a *agent.Agent) (term uint64, leads bool) {
 	return now.Term, err == nil && now.Ready
 }
 
-// Client gives a client of the agents named, of all when none is; it is closed
+// Client returns a client of the agents named, of all when none is; it is closed
 // at the test's end. It finds an agent again that was restarted.
 func (c *Cluster) Client(agents ...int) *client.Client {
 	c.t.Helper()

@@ -172,7 +172,7 @@ func (m *copied) do(commands []agent.FSMCommand) (*copied, error) {
 	return m, nil
 }
 
-// describe gives an answer as a caller gets it, in short.
+// describe returns an answer as a caller gets it, in short.
 func describe(result []byte, err error) string {
 	if err != nil {
 		return fmt.Sprintf("error %s (%s)", err.Error(), interrex.KindOf(err))

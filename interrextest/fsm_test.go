@@ -83,7 +83,7 @@ func (s *scores) Restore(b []byte) error {
 	return json.Unmarshal(b, s)
 }
 
-// looked gives what is found in a machine with a fault.
+// looked returns what is found in a machine with a fault.
 func looked(t *testing.T, fault string) error {
 	return interrextest.CheckFSMError(t, interrextest.FSMConfig{
 		New:     func() agent.FSM { return &scores{Words: map[string]int{}, fault: fault} },

@@ -62,7 +62,7 @@ func (n *network) dialInside(ctx context.Context, address string) (net.Conn, err
 	l := n.inside[address]
 	n.mu.Unlock()
 	if l == nil {
-		return nil, fmt.Errorf("cannot reach %s: nobody listens", address)
+		return nil, fmt.Errorf("cannot reach %s: nothing listens there", address)
 	}
 	return l.Dial(ctx, "", "")
 }
@@ -203,7 +203,7 @@ func (d dialer) DialContext(ctx context.Context, network, hostport string) (net.
 	return mine, nil
 }
 
-// pair gives the two ends of a connection of its own.
+// pair returns the two ends of a connection of its own.
 func pair() (net.Conn, net.Conn, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

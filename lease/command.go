@@ -65,7 +65,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 func (t *Table) Check(now state.Time, c state.Command) error {
 	own, is := c.(command)
 	if !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check lease command: %T is none", c)
+		return interrex.Errorf(interrex.KindInvalid, "cannot check lease command: %T is not one", c)
 	}
 	if refusal := own.check(t, now); refusal != nil {
 		return refusal

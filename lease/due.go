@@ -14,7 +14,7 @@ const (
 	byLapse                // Table.lapsing
 )
 
-// schedule gives the schedule of a keeper; nil for unkept.
+// schedule returns the schedule of a keeper; nil for unkept.
 func (t *Table) schedule(k keeper) *schedule {
 	switch k {
 	case byExpiry:

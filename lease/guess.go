@@ -131,7 +131,7 @@ func (a slot) compare(b slot) int {
 	return cmp.Compare(a.l.key, b.l.key)
 }
 
-// until gives the first slots up to now, in order, at most limit. It looks only
+// until returns the first slots up to now, in order, at most limit. It looks only
 // at those and their children.
 func (s *schedule) until(now state.Time, limit int) []slot {
 	var out []slot

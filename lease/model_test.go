@@ -227,7 +227,7 @@ func (m *model) recover() {
 	m.paused = max(m.paused, m.now.Add(pause))
 }
 
-// nextLapse gives the pin that is over first, by time, key and owner.
+// nextLapse returns the pin that is over first, by time, key and owner.
 func (m *model) nextLapse() (k interrex.Key, owner string, ok bool) {
 	var until state.Time
 	for _, l := range m.leases {

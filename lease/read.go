@@ -23,7 +23,7 @@ func (t *Table) Read(fn func(v ReadView)) {
 	fn(ReadView{t})
 }
 
-// Get gives the lease of k; false: nobody holds it.
+// Get returns the lease of k; false: nobody holds it.
 func (v ReadView) Get(k interrex.Key) (Record, bool) {
 	l, ok := v.t.rows.Get(join(k))
 	if !ok {

@@ -31,7 +31,7 @@ type PinRecord struct {
 // Pinned reports whether a pin keeps the lease from ending by time.
 func (r Record) Pinned() bool { return len(r.Pins) > 0 }
 
-// Lease gives the lease as users see it, by an agent that takes cluster time to
+// Lease returns the lease as users see it, by an agent that takes cluster time to
 // be now and whose own wall clock stands at wall. What remains is an estimate,
 // never below zero, and absent for a pinned lease; no deadline is computed from
 // it. Waiting is left nil.

@@ -7,11 +7,11 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// minRecoveryPause is for how long at least nothing is granted after a recovery.
+// minRecoveryPause is the least time for which nothing is granted after a recovery.
 const minRecoveryPause = 30 * time.Second
 
 // Recover ends every lease, pinned ones too, in the order of the keys, and grants
-// nothing for the longest time for which a holder that is known may go on.
+// nothing for as long as any known holder may go on.
 func (t *Table) Recover(turn *state.Turn) {
 	pause := minRecoveryPause
 	var all []*row
@@ -41,7 +41,7 @@ func (t *Table) checkPause(k interrex.Key, now state.Time) *interrex.Error {
 		return nil
 	}
 	left := t.paused.Sub(now)
-	e := interrex.Errorf(interrex.KindUnavailable, "cannot claim %s: the cluster was recovered, and for another %s nothing is granted: who held a lease before may not know yet that it has ended", k, interrex.FormatDuration(left))
+	e := interrex.Errorf(interrex.KindUnavailable, "cannot claim %s: the cluster was recovered, and for another %s nothing is granted: a former holder may not know yet that its lease has ended", k, interrex.FormatDuration(left))
 	e.RetryAfter = left
 	return e
 }

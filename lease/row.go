@@ -29,7 +29,7 @@ type row struct {
 	kept     keeper // which one that is
 }
 
-// join gives the form of a key that sorts as Key.Compare does: no character of
+// join returns the form of a key that sorts as Key.Compare does: no character of
 // a namespace is below or at the separator.
 func join(k interrex.Key) string { return k.Namespace + separator + k.Name }
 
@@ -56,14 +56,14 @@ func (l *row) namespace() string {
 // isDue is the rule: now >= expiry, and no pin.
 func (l *row) isDue(now state.Time) bool { return len(l.pins) == 0 && now >= l.expiry }
 
-// pinOf gives the place of an owner's pin, or where it belongs.
+// pinOf returns the place of an owner's pin, or where it belongs.
 func (l *row) pinOf(owner string) (int, bool) {
 	return slices.BinarySearchFunc(l.pins, owner, func(p PinRecord, owner string) int {
 		return strings.Compare(p.Owner, owner)
 	})
 }
 
-// firstLapse gives the pin that lifts itself first: the earliest, then by
+// firstLapse returns the pin that lifts itself first: the earliest, then by
 // owner; false: none does.
 func (l *row) firstLapse() (PinRecord, bool) {
 	var first PinRecord
@@ -75,7 +75,7 @@ func (l *row) firstLapse() (PinRecord, bool) {
 	return first, first.Until != 0
 }
 
-// record gives the immutable copy that leaves the table.
+// record returns the immutable copy that leaves the table.
 func (l *row) record() Record {
 	return Record{
 		Key: split(l.key), Holder: l.holder, Token: l.token, TTL: l.ttl,

@@ -22,7 +22,7 @@ func (a slot) before(b slot) bool {
 	return a.at < b.at || a.at == b.at && a.l.key < b.l.key
 }
 
-// top gives the first slot; false: there is none.
+// top returns the first slot; false: there is none.
 func (s *schedule) top() (slot, bool) {
 	if len(s.slots) == 0 {
 		return slot{}, false

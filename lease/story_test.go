@@ -90,7 +90,7 @@ func (a arguments) number(name string) int {
 	return must(strconv.Atoi(a[name]))
 }
 
-// key gives the key as written, valid or not.
+// key returns the key as written, valid or not.
 func (a arguments) key(name string) interrex.Key {
 	k, _ := interrex.ParseKey(a[name])
 	return k

@@ -107,7 +107,7 @@ func (w *world) finish(turn *state.Turn) {
 	w.events = append(w.events, turn.Events()...)
 }
 
-// snapshot gives the table's bytes.
+// snapshot returns the table's bytes.
 func (w *world) snapshot() []byte {
 	w.table.Lock()
 	v := w.table.Freeze()
@@ -137,7 +137,7 @@ func (w *world) restart() {
 	}
 }
 
-// must gives a command from the answer of a From function that may not fail.
+// must returns a command from the answer of a From function that may not fail.
 func must[C any](c C, err error) C {
 	if err != nil {
 		panic(err)

@@ -86,9 +86,9 @@ type Config struct {
 
 	// Metrics is optional.
 	Metrics ApplierMetrics
-	// Address gives the API address of an agent, "" when unknown. Optional.
+	// Address returns the API address of an agent, "" when unknown. Optional.
 	Address func(id string) string
-	// EntryVersion gives the newest version of a log entry that every member
+	// EntryVersion returns the newest version of a log entry that every member
 	// knows. nil: all know this build's.
 	EntryVersion func() byte
 

@@ -55,12 +55,12 @@ func (e *NotLeaderError) ServerAddress() string { return e.serverAddress }
 // ServerID is the leader's agent ID; empty: unknown.
 func (e *NotLeaderError) ServerID() string { return e.serverID }
 
-// AsMap gives the hints under "server-address" and "server-id".
+// AsMap returns the hints under "server-address" and "server-id".
 func (e *NotLeaderError) AsMap() map[string]string {
 	return map[string]string{"server-address": e.serverAddress, "server-id": e.serverID}
 }
 
-// Unwrap gives the *interrex.Error.
+// Unwrap returns the *interrex.Error.
 func (e *NotLeaderError) Unwrap() error { return e.kind }
 
 // IsNotLeaderError reports whether err is or wraps a *NotLeaderError.

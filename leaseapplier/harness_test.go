@@ -437,7 +437,7 @@ var testClock = clock.WallClock
 
 type fakeQueue struct{ Queue }
 
-// gather gives the metrics by name and labels; of histograms and summaries the
+// gather returns the metrics by name and labels; of histograms and summaries the
 // number of observations.
 func gather(t *testing.T, c prometheus.Collector) map[string]float64 {
 	t.Helper()

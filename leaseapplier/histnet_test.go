@@ -69,7 +69,7 @@ type link struct {
 	half [2]*half
 }
 
-// dialer gives the connections of a node, by the name in front of the port.
+// dialer returns the connections of a node, by the name in front of the port.
 func (n *network) dialer(from string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, _, address string) (net.Conn, error) {
 		to, _, _ := net.SplitHostPort(address)

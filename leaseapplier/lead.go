@@ -33,7 +33,7 @@ type barrierDone struct {
 	err   error
 }
 
-// observe gives the term in which this agent leads; 0: it does not. The term is
+// observe returns the term in which this agent leads; 0: it does not. The term is
 // read on both sides of the state, which raft does not give together.
 func (b *builder) observe() uint64 {
 	term := b.config.Raft.CurrentTerm()

@@ -155,14 +155,14 @@ func (m *Metrics) CountEvents(events []state.Event) {
 	}
 }
 
-// Describe gives the metrics' descriptions.
+// Describe returns the metrics' descriptions.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.collectors() {
 		c.Describe(ch)
 	}
 }
 
-// Collect gives their present values.
+// Collect returns their present values.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range m.collectors() {
 		c.Collect(ch)

@@ -26,7 +26,7 @@ func tickTime(newest, due state.Time) state.Time {
 	return min(due, newest.Add(min(max(age, minStampAge), maxStampAge)))
 }
 
-// tickDue gives the cluster time of the next tick; false: nothing can end by
+// tickDue returns the cluster time of the next tick; false: nothing can end by
 // time, or an entry is in flight, which does what a tick does.
 func (b *builder) tickDue() (state.Time, bool) {
 	due, can := b.config.State.Due()

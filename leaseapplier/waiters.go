@@ -181,7 +181,7 @@ func (s *waiters) look(k interrex.Key) {
 	}
 }
 
-// looked gives the lines whose name may be free, and forgets them.
+// looked returns the lines whose name may be free, and forgets them.
 func (s *waiters) looked() []*line {
 	out := s.looks
 	s.looks = nil
@@ -191,7 +191,7 @@ func (s *waiters) looked() []*line {
 	return out
 }
 
-// first gives the waiter whose claim is to be put behind what frees the name:
+// first returns the waiter whose claim is to be put behind what frees the name:
 // the first living one that is not in the log. When alone, nobody of the line
 // may be in the log.
 func (s *waiters) first(l *line, alone bool) *waiter {

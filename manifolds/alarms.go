@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
@@ -97,7 +98,7 @@ func (s *Set) conditions() []alarm.Condition {
 		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
 			Do: "start the agents that are silent, or mend the network to them: nothing can be written through this agent until then"},
 		{Name: "raft-down", Look: s.raftDown, After: restartGrace, Keep: again,
-			Do: "look at the log of this agent; it tries again by itself; if raft's log is damaged, keep the directory and bring back a copy from after the agent's last stop"},
+			Do: "see the log of this agent; it tries again by itself; if its directory is damaged, keep a copy of it, stop the agent, and see what 'interrex agent repair' can prove and do"},
 		{Name: "refused", Look: s.refused, After: refusalGrace, Keep: again,
 			Do: "mend this agent as the peer's words say: its directory, certificate, CA or version; an empty directory cannot take the place of a member's"},
 		{Name: "snapshot-loop", Look: s.snapshotLoop,
@@ -242,15 +243,15 @@ func (s *Set) diskEnded(kind error) []alarm.Finding {
 	return nil
 }
 
-func (s *Set) diskFailed(time.Time) []alarm.Finding { return s.diskEnded(raftworker.ErrDiskFailed) }
+func (s *Set) diskFailed(time.Time) []alarm.Finding { return s.diskEnded(raftdir.ErrDiskFailed) }
 
-func (s *Set) diskFull(time.Time) []alarm.Finding { return s.diskEnded(raftworker.ErrDiskFull) }
+func (s *Set) diskFull(time.Time) []alarm.Finding { return s.diskEnded(raftdir.ErrDiskFull) }
 
 func (s *Set) diskHung(time.Time) []alarm.Finding {
 	if d := s.disk(); d.Writing > hungAfter {
 		return alarm.Found("a write to raft's log has not returned yet")
 	}
-	return s.diskEnded(raftworker.ErrDiskHung)
+	return s.diskEnded(raftdir.ErrDiskHung)
 }
 
 func (s *Set) diskSlow(time.Time) []alarm.Finding {
@@ -509,7 +510,7 @@ func lostLog(members []api.Member, logs map[string]transport.LogState) string {
 	if !short || len(met) <= voters/2 {
 		return ""
 	}
-	return "nobody may lead: " + strings.Join(met, "; ")
+	return "no member may lead: " + strings.Join(met, "; ")
 }
 
 func (s *Set) raftDown(time.Time) []alarm.Finding {
@@ -517,7 +518,7 @@ func (s *Set) raftDown(time.Time) []alarm.Finding {
 		return nil
 	}
 	err := s.Starts.Down(s.name(RaftName))
-	for _, disk := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung} {
+	for _, disk := range []error{raftdir.ErrDiskFailed, raftdir.ErrDiskFull, raftdir.ErrDiskHung} {
 		if errors.Is(err, disk) {
 			return nil // an alarm of its own
 		}

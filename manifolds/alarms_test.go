@@ -29,6 +29,7 @@ import (
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
@@ -114,13 +115,13 @@ var troubles = map[string][]trouble{
 			}
 		}), "cannot use the pair of "},
 	},
-	"disk-failed": {{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskFailed)), "append: disk failed"}},
+	"disk-failed": {{fails(RaftName, fmt.Errorf("append: %w", raftdir.ErrDiskFailed)), "append: disk failed"}},
 	"disk-full": {
-		{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskFull)), "append: disk full"},
-		{ails(health{disk: raftworker.DiskState{Err: raftworker.ErrDiskFull}}), "disk full"},
+		{fails(RaftName, fmt.Errorf("append: %w", raftdir.ErrDiskFull)), "append: disk full"},
+		{ails(health{disk: raftworker.DiskState{Err: raftdir.ErrDiskFull}}), "disk full"},
 	},
 	"disk-hung": {
-		{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskHung)), "append: disk hung"},
+		{fails(RaftName, fmt.Errorf("append: %w", raftdir.ErrDiskHung)), "append: disk hung"},
 		{ails(health{disk: raftworker.DiskState{Writing: hungAfter + 1}}), "has not returned yet"},
 	},
 	"disk-low": {{func(t *testing.T, s *Set) func() {
@@ -435,7 +436,7 @@ func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung} {
+	for _, err := range []error{raftdir.ErrDiskFailed, raftdir.ErrDiskFull, raftdir.ErrDiskHung} {
 		s.Starts.started("raft", err)
 		if found := append(s.look("raft-down"), s.look("worker-failing")...); len(found) > 0 {
 			t.Errorf("%v: %v", err, found)
@@ -485,7 +486,7 @@ func TestOfARaftThatHasEndedItsEndSaysHowTheDiskIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Present.change(func(p *parts) { p.vitals = over{} })
-	s.Starts.started(s.name(RaftName), raftworker.ErrDiskFull)
+	s.Starts.started(s.name(RaftName), raftdir.ErrDiskFull)
 	if found := s.look("disk-full"); len(found) != 1 {
 		t.Errorf("got %v", found)
 	}
@@ -589,7 +590,7 @@ func TestAMajorityWhoseLogsAreShortIsSaid(t *testing.T) {
 		want string
 	}{
 		"both whole":               {log(5, 5), log(7, 7), ""},
-		"one short":                {log(5, 5), log(7, 9), "nobody may lead: a ends at index 5 of term 2, and has stored up to index 5 of term 2; b ends at index 7 of term 2, and has stored up to index 9 of term 2"},
+		"one short":                {log(5, 5), log(7, 9), "no member may lead: a ends at index 5 of term 2, and has stored up to index 5 of term 2; b ends at index 7 of term 2, and has stored up to index 9 of term 2"},
 		"one short, and no quorum": {transport.LogState{}, log(7, 9), ""},
 	} {
 		// Who is silent does not count, nor who has no vote.

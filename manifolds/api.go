@@ -159,7 +159,7 @@ func (s *Set) waiting(k interrex.Key) (n int, known bool) {
 // stopped without a drain before it.
 const serverTimeout = time.Second
 
-// forward gives the way to another agent.
+// forward returns the way to another agent.
 func (s *Set) forward(_ context.Context, id string) (api.Forwarder, error) {
 	f := s.Present.now().forwarder
 	if f == nil {

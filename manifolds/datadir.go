@@ -62,7 +62,7 @@ func (s *Set) openDataDir() (*dataDir, func() error, error) {
 	return &dataDir{Identity: id, path: path}, free, nil
 }
 
-// directory gives the data directory. An agent in memory has one in a file
+// directory returns the data directory. An agent in memory has one in a file
 // system that is memory, where there is one, and leaves nothing behind.
 func (c AgentConfig) directory() (path string, remove func() error, err error) {
 	if c.DataDir != "" {
@@ -79,7 +79,7 @@ func (c AgentConfig) directory() (path string, remove func() error, err error) {
 	return path, func() error { return os.RemoveAll(path) }, nil
 }
 
-// id gives the configured ID; the host's name for a directory without one.
+// id returns the configured ID; the host's name for a directory without one.
 func (c AgentConfig) id(path string) string {
 	if c.ID != "" {
 		return c.ID

@@ -62,9 +62,10 @@ func (s *Set) Handler() http.Handler {
 // Logger gives one of the agent's loggers.
 func (s *Set) Logger(module string) loggo.Logger { return s.logger(module) }
 
-// Extras are the workers that an agent can be without, by name: what they wait
-// for may come later.
-func (s *Set) Extras() []string { return s.names(ProjectionName, NotifyName) }
+// Extras are the workers without which an agent starts, by name: what they wait
+// for may come later, and alarms say why they do not run. A damaged disk is such
+// a reason: an agent that ended because of it could tell nobody.
+func (s *Set) Extras() []string { return s.names(ProjectionName, NotifyName, RaftName) }
 
 // Binders are the workers that take what others may have taken, addresses and the
 // embedder's registry of metrics, by name.

@@ -123,7 +123,7 @@ func (s *Set) forwarder() dependency.Manifold {
 	}, s.name(TransportName))
 }
 
-// to gives the stream to an agent.
+// to returns the stream to an agent.
 func (f *forwarder) to(id string) (api.Forwarder, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

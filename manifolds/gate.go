@@ -147,7 +147,7 @@ func (o *owner) empty() {
 // Kill asks the visitors to leave, then stops the worker.
 func (o *owner) Kill() { o.tomb.Kill(nil) }
 
-// Wait gives the worker's own error.
+// Wait returns the worker's own error.
 func (o *owner) Wait() error { return o.tomb.Wait() }
 
 // Report adds the visitors to what the worker says of itself.

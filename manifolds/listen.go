@@ -61,7 +61,7 @@ func (s *Set) apiListener() dependency.Manifold {
 	}
 }
 
-// apiTLS gives the API's TLS, nil for none. The certificate is read again when
+// apiTLS returns the API's TLS, nil for none. The certificate is read again when
 // its files have changed. callers are the authorities of client certificates,
 // nil for none.
 func apiTLS(section config.APITLS) (files *transport.Files, _ *tls.Config, callers *x509.CertPool, _ error) {
@@ -120,7 +120,7 @@ func (s *Set) apiSocket() dependency.Manifold {
 	}, s.name(IdentityName))
 }
 
-// listen gives a port.
+// listen returns a port.
 func (s *Set) listen(open *ports, name, address string) (net.Listener, error) {
 	if other := s.config.Agent.Listen; other != nil {
 		return other("tcp", address)

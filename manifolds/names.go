@@ -43,7 +43,7 @@ const (
 	WebhooksName       = DefaultPrefix + "webhooks"
 )
 
-// Name gives a name of this package under the configuration's prefix.
+// Name returns a name of this package under the configuration's prefix.
 func (c Config) Name(name string) string {
 	return c.Prefix + strings.TrimPrefix(name, DefaultPrefix)
 }

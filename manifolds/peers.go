@@ -39,8 +39,8 @@ func (p peers) hello() transport.Hello {
 	}
 }
 
-// entryVersion is the newest version of a log entry that all members know. One
-// that was not met may know the oldest alone.
+// entryVersion is the newest version of a log entry that all members know. A
+// member that was not met may know only the oldest.
 func entryVersion(members []raft.Server, self string, met []transport.Hello) byte {
 	known := map[string]byte{self: state.EntryVersion}
 	for _, peer := range met {

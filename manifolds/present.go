@@ -54,8 +54,8 @@ type parts struct {
 	step      string // of a drain: what it waits for
 }
 
-// longCall is how long a call of the embedder's machine takes at most for the
-// tables to be worth waiting for.
+// longCall is the longest that a call of the embedder's machine may have taken
+// for the tables to be worth waiting for.
 const longCall = 100 * time.Millisecond
 
 // readable reports whether the tables can be asked without a long wait: nothing can
@@ -118,10 +118,10 @@ func (p *Present) State() *state.State { return p.now().state }
 // Changes returns the feed, nil while the replicated state does not run.
 func (p *Present) Changes() *change.Table { return p.now().changes }
 
-// Server gives the API's server, nil while it does not run.
+// Server returns the API's server, nil while it does not run.
 func (p *Present) Server() *api.Server { return p.now().server }
 
-// ID gives the agent's ID, "" before its identity was read.
+// ID returns the agent's ID, "" before its identity was read.
 func (p *Present) ID() string {
 	if id := p.now().identity; id != nil {
 		return id.ID
@@ -140,7 +140,7 @@ func (p *Present) bound(name, address string) {
 	p.addresses[name] = address
 }
 
-// Addresses gives what is bound now: "api", "cluster", "socket".
+// Addresses returns what is bound now: "api", "cluster", "socket".
 func (p *Present) Addresses() map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -182,7 +182,7 @@ type acks interface {
 	Committed(term uint64) uint64
 }
 
-// acksOf gives what the transport of a life of raft has noted of answers.
+// acksOf returns what the transport of a life of raft has noted of answers.
 func acksOf(w *raftworker.Worker) (acks, error) {
 	t, err := w.Transport()
 	if err != nil {

@@ -54,7 +54,7 @@ func (s *Set) reluctant() error {
 		return errors.New("its state machine is stopped")
 	}
 	if slices.ContainsFunc(s.Alarms.Current(), func(a alarm.Alarm) bool { return a.Name == diskLowAlarm }) {
-		return errors.New("the space in its data directory's file system ends")
+		return errors.New("the file system of its data directory is running out of space")
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func newVersion(c config.Config) *version {
 	return &version{config: c, changed: make(chan struct{})}
 }
 
-// Current gives the configuration, and a channel that is closed when it has
+// Current returns the configuration, and a channel that is closed when it has
 // changed.
 func (c *Configuration) Current() (config.Config, <-chan struct{}) {
 	v := c.version()
@@ -82,7 +82,7 @@ type section[T any] struct {
 	value T
 }
 
-// sectionManifold gives a *T; pick takes the part from the whole. It leaves
+// sectionManifold returns a *T; pick takes the part from the whole. It leaves
 // out what its users take up without being restarted.
 func sectionManifold[T any](c *Configuration, pick func(config.Config) T) dependency.Manifold {
 	return dependency.Manifold{
@@ -122,7 +122,7 @@ func (s *section[T]) loop(pick func(config.Config) T, at *version) error {
 // Kill ends the worker.
 func (s *section[T]) Kill() { s.tomb.Kill(nil) }
 
-// Wait gives errChanged when the value has changed.
+// Wait returns errChanged when the value has changed.
 func (s *section[T]) Wait() error { return s.tomb.Wait() }
 
 // Report shows the value.

@@ -124,7 +124,7 @@ func (s *Set) all() dependency.Manifolds {
 	return all
 }
 
-// name gives a manifold's name in this set.
+// name returns a manifold's name in this set.
 func (s *Set) name(name string) string { return s.config.Name(name) }
 
 func (s *Set) names(names ...string) []string {

@@ -161,7 +161,7 @@ func (l *life) down() error {
 	return nil
 }
 
-// Failed gives the error of a worker whose last start failed for another reason
+// Failed returns the error of a worker whose last start failed for another reason
 // than a missing input, nil when there is none; changed is closed at the next
 // start of any worker. The workers named in except may fail.
 func (s *Starts) Failed(except ...string) (changed <-chan struct{}, err error) {

@@ -80,7 +80,7 @@ func ownTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Table) 
 	return lease.New(lease.Config{}), resource.New(), change.New(), webhook.New(webhook.Config{})
 }
 
-// NewState makes an empty state of interrex's own tables, for who reads an agent's
+// NewState makes an empty state of interrex's own tables, for reading an agent's
 // directory while the agent does not run.
 func NewState(logger state.Logger) (*state.State, error) {
 	leases, resources, changes, hooks := ownTables()

@@ -79,7 +79,7 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 	return own(give(w, t), patience, s.overstayed(TransportName)), nil
 }
 
-// certificates gives the agent's, from Go or from files; nil: it is alone.
+// certificates returns the agent's, from Go or from files; nil: it is alone.
 func (c AgentConfig) certificates(section config.Cluster) transport.TLS {
 	switch {
 	case c.TLS != nil:

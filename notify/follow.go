@@ -216,7 +216,7 @@ func (w *Worker) mend(ctx context.Context, kept Position, history History) (Posi
 	return kept, nil
 }
 
-// awaitHistory gives the history of the state once it has one.
+// awaitHistory returns the history of the state once it has one.
 func (w *Worker) awaitHistory(ctx context.Context) (History, error) {
 	for {
 		if history := w.history(); history != (History{}) {

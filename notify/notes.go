@@ -18,7 +18,7 @@ func grants(kind string) bool {
 	return kind == interrex.LeaseClaimed || kind == interrex.LeaseTakenOver || kind == interrex.LeaseTransferred
 }
 
-// ending gives how an event of that kind ends a lease; "": it does not.
+// ending returns how an event of that kind ends a lease; "": it does not.
 func ending(kind string) interrex.Ending {
 	switch kind {
 	case interrex.LeaseExpired:
@@ -66,7 +66,7 @@ func claimed(l lease.Record, revision interrex.Revision, kind string) Claimed {
 	}
 }
 
-// present gives all the leases that there are, page by page.
+// present returns all the leases that there are, page by page.
 func present(leases Leases) iter.Seq2[[]Claimed, error] {
 	return func(yield func([]Claimed, error) bool) {
 		var after interrex.Key

@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/watch"
 )
 
-// told gives how often the target was called.
+// told returns how often the target was called.
 func (f *fixture) told() (calls int) {
 	synctest.Wait()
 	f.target.set(func(t *target) { calls = t.calls })

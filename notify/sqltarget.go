@@ -13,7 +13,7 @@ type SQLTarget struct {
 	logger  Logger
 }
 
-// NewTarget gives the target that writes into holders: a claim inserts or
+// NewTarget returns the target that writes into holders: a claim inserts or
 // updates a row, an end removes it, each only where the token allows it. It
 // gives a *SQLTarget, whose NotifyTarget is bound late, to the transaction of
 // one batch. A nil logger is none; otherwise each note is logged with DEBUG.

@@ -46,7 +46,7 @@ func (s *status) enter(p phase) {
 	s.phase = p
 }
 
-// knows takes note that the target knows what had happened up to a time.
+// knows records that the target knows what had happened up to a time.
 func (s *status) knows(until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

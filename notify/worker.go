@@ -44,7 +44,7 @@ func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 // Wait waits until the worker has stopped.
 func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
-// Report gives how far the target is, by how many revisions it lags, and the
+// Report returns how far the target is, by how many revisions it lags, and the
 // last failure.
 func (w *Worker) Report() map[string]any { return w.status.report(w.config.State.Revision()) }
 

@@ -14,16 +14,16 @@ type Listener struct {
 	close  func()
 }
 
-// Listen makes one.
+// Listen returns a new listener.
 func Listen() *Listener {
 	l := &Listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	l.close = sync.OnceFunc(func() { close(l.closed) })
 	return l
 }
 
-// Dial connects to it: it waits until the connection is accepted, and fails with
-// net.ErrClosed when the listener is closed. Network and address are not looked
-// at.
+// Dial connects to the listener: it waits until the connection is accepted, and
+// fails with net.ErrClosed when the listener is closed. It ignores network and
+// address.
 func (l *Listener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	here, there := New()
 	var err error

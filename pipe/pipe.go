@@ -15,8 +15,8 @@ import (
 // buffer is how many bytes a direction holds before its writer waits.
 const buffer = 64 << 10
 
-// New makes both ends of a connection. What one end has written before it was
-// closed can still be read at the other.
+// New returns both ends of a connection. What one end wrote before it was closed
+// can still be read at the other.
 func New() (here, there net.Conn) {
 	a, b := newStream(), newStream()
 	return &conn{in: a, out: b, readBy: newDeadline(), writeBy: newDeadline()},
@@ -77,7 +77,7 @@ type stream struct {
 
 func newStream() *stream { return &stream{changed: make(chan struct{})} }
 
-// change wakes who waits. mu is held.
+// change wakes those who wait. mu is held.
 func (s *stream) change() {
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -111,7 +111,7 @@ func (s *stream) read(b []byte, by *deadline) (int, error) {
 	}
 }
 
-// take reads what is there; wait: nothing is yet.
+// take reads what is there; wait: nothing is there yet.
 func (s *stream) take(b []byte, passed <-chan struct{}) (n int, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +148,7 @@ func (s *stream) write(b []byte, by *deadline) (n int, err error) {
 	}
 }
 
-// put writes what there is room for; wait: there is no more of it yet.
+// put writes what there is room for; wait: there is no more room yet.
 func (s *stream) put(b []byte, passed <-chan struct{}) (n int, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,14 +174,14 @@ type deadline struct {
 
 func newDeadline() *deadline { return &deadline{over: make(chan struct{})} }
 
-// passed gives a channel that is closed when the deadline has passed.
+// passed returns a channel that is closed when the deadline has passed.
 func (d *deadline) passed() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.over
 }
 
-// set moves it; the zero time is none.
+// set moves the deadline; the zero time removes it.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

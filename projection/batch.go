@@ -47,7 +47,7 @@ func (b *Batch) add(c change) error {
 	return nil
 }
 
-// sorted gives the changes in the order of their keys, in which neighbours
+// sorted returns the changes in the order of their keys, in which neighbours
 // share a page of the database.
 func (b *Batch) sorted() []change {
 	b.at = nil
@@ -84,10 +84,10 @@ type writer struct {
 // write puts the holders in by a statement, and removes what has ended.
 func (w writer) write(put statement, changes []change) error {
 	if err := w.run(put, changes, false, appendRow); err != nil {
-		return fmt.Errorf("cannot put new ones into the lease holders: %w", err)
+		return fmt.Errorf("cannot write new lease holders: %w", err)
 	}
 	if err := w.run(remove, changes, true, appendEnd); err != nil {
-		return fmt.Errorf("cannot take what has ended out of the lease holders: %w", err)
+		return fmt.Errorf("cannot remove ended leases from the lease holders: %w", err)
 	}
 	return nil
 }
@@ -128,13 +128,13 @@ func (w writer) run(s statement, changes []change, ended bool, appendArgs func([
 	return err
 }
 
-// appendRow gives the arguments of put.
+// appendRow returns the arguments of put.
 func appendRow(args []any, h Holder) []any {
 	return append(args, h.Key.Namespace, h.Key.Name, h.Holder, int64(h.Token),
 		h.TTL.Milliseconds(), moment(h.AcquiredAt), int64(h.Revision))
 }
 
-// appendEnd gives the arguments of remove.
+// appendEnd returns the arguments of remove.
 func appendEnd(args []any, h Holder) []any {
 	return append(args, h.Key.Namespace, h.Key.Name, int64(h.Token))
 }

@@ -47,7 +47,7 @@ func (d *database) connect(ctx context.Context, fn func(*sql.Conn) error) (err e
 	return d.examine(errors.Join(err, ignoreGone(conn.Close())))
 }
 
-// transact runs fn in one transaction, which nobody else writes beside.
+// transact runs fn in one transaction, during which nobody else writes.
 func (d *database) transact(ctx context.Context, fn func(*sql.Conn) error) error {
 	return d.connect(ctx, func(conn *sql.Conn) error {
 		err := runAll(ctx, conn, d.dialect.begin())
@@ -73,7 +73,7 @@ func rollback(ctx context.Context, conn *sql.Conn) {
 	}
 }
 
-// pool gives the pool, which it opens if need be.
+// pool returns the pool, which it opens if need be.
 func (d *database) pool(ctx context.Context) (*sql.DB, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -162,8 +162,8 @@ func (d *database) trust() {
 	d.compared = d.db != nil
 }
 
-// examine sets a file aside whose damage an error tells of: the next use makes
-// a new one.
+// examine sets a file aside when an error says that it is damaged: the next use
+// makes a new one.
 func (d *database) examine(err error) error {
 	if err == nil || d.dialect != SQLite || !isDamage(err) {
 		return err
@@ -227,7 +227,7 @@ func runAll(ctx context.Context, conn *sql.Conn, statements []string) error {
 	return nil
 }
 
-// changed says how many rows a statement changed.
+// changed returns how many rows a statement changed.
 func changed(res sql.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, err

@@ -108,7 +108,7 @@ func holder(name, who string, revision int) projection.Holder {
 	}
 }
 
-// rows gives what others read: "name=holder/token ...", in order.
+// rows returns what others read: "name=holder/token ...", in order.
 func rows(t *testing.T, db *sql.DB) string {
 	t.Helper()
 	res, err := db.QueryContext(t.Context(), "SELECT key, namespace, name, holder, token FROM lease_holders ORDER BY namespace, name")

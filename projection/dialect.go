@@ -22,7 +22,7 @@ func (d Dialect) check() error {
 	return nil
 }
 
-// connect gives the statements that each connection needs before a transaction.
+// connect returns the statements that each connection needs before a transaction.
 func (d Dialect) connect() []string {
 	if d == PostgreSQL {
 		return nil
@@ -38,7 +38,7 @@ func (d Dialect) connect() []string {
 	}
 }
 
-// begin gives the statements that begin a transaction that nobody else writes
+// begin returns the statements that begin a transaction that nobody else writes
 // beside.
 func (d Dialect) begin() []string {
 	if d == PostgreSQL {
@@ -47,7 +47,7 @@ func (d Dialect) begin() []string {
 	return []string{"BEGIN IMMEDIATE"}
 }
 
-// there gives the query of whether a table is there.
+// there returns the query of whether a table is there.
 func (d Dialect) there(table string) string {
 	if d == PostgreSQL {
 		return "SELECT to_regclass('" + table + "') IS NOT NULL"
@@ -58,7 +58,7 @@ func (d Dialect) there(table string) string {
 // version is the schema's. A copy of an older one is built again.
 const version = 2
 
-// schema gives the statements that make an empty copy in the place of what is
+// schema returns the statements that make an empty copy in the place of what is
 // there. Names are compared bytewise in both dialects, as keys are. The columns
 // of lease_holders_position stay what they are in every version: they say whose
 // the copy is.
@@ -94,7 +94,7 @@ func (d Dialect) schema() []string {
 	}
 }
 
-// repeat gives n times a text, in which each @ is an argument.
+// repeat returns a text n times, in which each @ is an argument.
 func (d Dialect) repeat(unit, separator string, n int) string {
 	text := strings.TrimSuffix(strings.Repeat(unit+separator, n), separator)
 	if d == SQLite {

@@ -101,8 +101,8 @@ func (f fence) readsNothingOld() error {
 	return nil
 }
 
-// sqlite goes on where PostgreSQL's statement has failed. Whoever has read too
-// early there cannot write, unless uncommitted rows are read too.
+// sqlite goes on where PostgreSQL's statement has failed. A transaction that has
+// read too early there cannot write, unless it reads uncommitted rows too.
 func (f fence) sqlite(notPostgres error) error {
 	var dirty bool
 	if err := f.tx.QueryRowContext(f.ctx, "PRAGMA read_uncommitted").Scan(&dirty); err != nil {

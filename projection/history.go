@@ -15,7 +15,7 @@ type History struct {
 	Bits    uint64 // random: tells two recoveries of the same number apart
 }
 
-// String gives CLUSTER/EPOCH-BITS, as the database keeps it; of none it is empty.
+// String returns CLUSTER/EPOCH-BITS, as the database keeps it; of none it is empty.
 func (h History) String() string {
 	if h == (History{}) {
 		return ""
@@ -34,7 +34,7 @@ func parseHistory(s string) (h History, err error) {
 		h.Bits, err = strconv.ParseUint(bits, 16, 64)
 	}
 	if err != nil {
-		return History{}, fmt.Errorf("the database says that it is of %q, which nobody here has written", s)
+		return History{}, fmt.Errorf("the database has the history %q, which interrex has not written", s)
 	}
 	return h, nil
 }

@@ -140,7 +140,7 @@ func (h *Holders) look(ctx context.Context, conn *sql.Conn) (k kept, err error) 
 		return k, err
 	}
 	if found > version {
-		return k, fmt.Errorf("the database has version %d of the schema, and only %d is known here: a later interrex writes it", found, version)
+		return k, fmt.Errorf("the database has version %d of the schema, and only %d is known here: a later interrex has written it", found, version)
 	}
 	k.Revision, k.whole = interrex.Revision(revision), found == version && there["lease_holders"]
 	k.History, err = parseHistory(history)

@@ -64,7 +64,7 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// timeout gives the default deadline's distance in a lane.
+// timeout returns the default deadline's distance in a lane.
 func (c *Config) timeout(l state.Lane) time.Duration {
 	if l == state.LaneExtend {
 		return c.ExtendTimeout

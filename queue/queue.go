@@ -243,7 +243,7 @@ func (q *Queue) signal() {
 // Capacity is how many operations each lane holds.
 func (q *Queue) Capacity() int { return q.config.Capacity }
 
-// Depth gives how many operations wait in each lane.
+// Depth returns how many operations wait in each lane.
 func (q *Queue) Depth() (normal, extend int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

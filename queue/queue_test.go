@@ -41,7 +41,7 @@ func (a *answers) op(id string, lane state.Lane) *queue.Operation {
 	}
 }
 
-// err gives the one error that an operation was answered with.
+// err returns the one error that an operation was answered with.
 func (a *answers) err(t *testing.T, id string) error {
 	t.Helper()
 	a.mu.Lock()

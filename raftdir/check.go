@@ -237,6 +237,9 @@ func (c *check) judge() {
 	for _, i := range bad {
 		c.describe(c.pieces[i])
 	}
+	if n := len(c.pieces); c.Short() && n > 0 && !slices.Contains(bad, n-1) {
+		c.describeEnd(c.pieces[n-1])
+	}
 	if c.Short() {
 		c.note("the log can be proved up to %s, and this agent has stored more, up to %s", c.End, c.Floor.Position)
 	}
@@ -266,6 +269,16 @@ func (c *check) describe(p *piece) {
 	default:
 		c.note("log segment %s is damaged: of its entries, %d to %d are kept", p.name, p.kept[0].index, p.kept[len(p.kept)-1].index)
 	}
+}
+
+// describeEnd is for a newest segment that looks as one does to which nothing
+// more was written, where more was stored.
+func (c *check) describeEnd(p *piece) {
+	if p.missing {
+		c.note("log segment %s is missing", p.name)
+		return
+	}
+	c.note("log segment %s holds nothing from index %d on", p.name, c.End.Index+1)
 }
 
 // mend makes the log hold what proves itself. What it takes away is set aside,

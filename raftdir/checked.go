@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// The small files begin with four bytes that say what they are, and end with
-// the CRC-32C of all that is before it.
+// Small files begin with four bytes that say what they are, and end with the
+// CRC-32C of everything before it.
 
 func appendSum(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// checkSum gives what stands between the magic and the checksum.
+// checkSum returns what stands between the magic and the checksum.
 func checkSum(b []byte, magic string) ([]byte, error) {
 	body := len(b) - 4
 	switch {
 	case body < len(magic) || !strings.HasPrefix(string(b), magic):
-		return nil, errors.New("it is not such a file")
+		return nil, errors.New("it is not a file of this kind")
 	case crc32.Checksum(b[:body], castagnoli) != binary.LittleEndian.Uint32(b[body:]):
-		return nil, errors.New("its checksum does not fit")
+		return nil, errors.New("its checksum does not match")
 	}
 	return b[len(magic):body], nil
 }

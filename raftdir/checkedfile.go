@@ -4,13 +4,13 @@ import "fmt"
 
 const checkedMagic = "ixk1"
 
-// CheckedFile is a small file that proves itself.
+// CheckedFile is a small file with a checksum.
 type CheckedFile struct {
 	// Path of the file, and About: what it holds, for errors.
 	Path, About string
 }
 
-// Load gives what was saved last; nil and no error: nothing was.
+// Load returns what was saved last; nil and no error: nothing was.
 func (c CheckedFile) Load() ([]byte, error) {
 	b, err := ReadFile(c.Path)
 	if err != nil || b == nil {

@@ -245,16 +245,14 @@ func (d *Directory) LastIndex() (uint64, error) {
 // does not have it: see StandsIn.
 //
 // raft panics on any other error, and would take the process with it. So an
-// entry that does not prove itself fails the disk, which ends this life of raft;
-// the read waits until raft is cut off, and then gives an entry that does
-// nothing.
+// entry that does not prove itself, or that does not come within the disk's
+// deadline, fails the disk, which ends this life of raft; the read waits until
+// raft is cut off, and then gives an entry that does nothing.
 func (d *Directory) GetLog(index uint64, log *raft.Log) error {
-	if err := d.disk.readable(); err != nil {
-		return err
-	}
-	err := d.wal.GetLog(index, log)
+	read, err := d.read(index)
 	switch {
 	case err == nil:
+		*log = *read
 		return nil
 	case errors.Is(err, wal.ErrNotFound):
 		term, ok := d.standIn(index)
@@ -263,13 +261,20 @@ func (d *Directory) GetLog(index uint64, log *raft.Log) error {
 		}
 		*log = raft.Log{Index: index, Term: term, Type: raft.LogNoop, Extensions: standsIn}
 		return nil
-	case errors.Is(err, wal.ErrClosed):
+	case errors.Is(err, wal.ErrClosed), errors.Is(err, ErrStoreClosed):
 		return ErrStoreClosed
 	}
 	d.disk.fail(err)
 	<-d.disk.released
 	*log = raft.Log{Index: index, Term: d.End().Term, Type: raft.LogNoop}
 	return nil
+}
+
+// read reads an entry within the disk's deadline.
+func (d *Directory) read(index uint64) (*raft.Log, error) {
+	log := new(raft.Log) // which a read that is late still writes to
+	err := d.disk.bounded("read raft log", func() error { return d.wal.GetLog(index, log) })
+	return log, err
 }
 
 // StoreLog writes one entry.

@@ -92,7 +92,7 @@ func (d *disk) write(what string, f func() error) error {
 	if err := d.begin(); err != nil {
 		return fmt.Errorf("cannot %s: %w", what, err)
 	}
-	err := d.await(what, f)
+	err := d.await(d.timeout, what, f)
 	if errors.Is(err, ErrDiskHung) {
 		return err
 	}
@@ -109,7 +109,10 @@ func (d *disk) write(what string, f func() error) error {
 // bounded runs a call that is not one of the log's writes, beside others, and
 // returns at the deadline also when the call does not. Only a call that hangs
 // is a failure of the disk.
-func (d *disk) bounded(what string, f func() error) error {
+func (d *disk) bounded(what string, f func() error) error { return d.within(d.timeout, what, f) }
+
+// within is bounded with a deadline of its own.
+func (d *disk) within(timeout time.Duration, what string, f func() error) error {
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()
@@ -117,23 +120,23 @@ func (d *disk) bounded(what string, f func() error) error {
 	}
 	d.writing.Add(1)
 	d.mu.Unlock()
-	return d.await(what, f)
+	return d.await(timeout, what, f)
 }
 
 // await waits for a call that counts as under way, until the deadline.
-func (d *disk) await(what string, f func() error) error {
+func (d *disk) await(timeout time.Duration, what string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		defer d.writing.Done()
 		done <- f()
 	}()
-	timer := d.clock.NewTimer(d.timeout)
+	timer := d.clock.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-timer.Chan():
-		err := fmt.Errorf("cannot %s: %w: no answer for %s", what, ErrDiskHung, d.timeout)
+		err := fmt.Errorf("cannot %s: %w: no answer for %s", what, ErrDiskHung, timeout)
 		d.fail(err)
 		return err
 	}

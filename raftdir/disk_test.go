@@ -115,6 +115,7 @@ type faultyVFS struct {
 	syncs  *int
 	sync   func() error // before each fsync
 	create func() error
+	read   func() // before each read
 }
 
 func (f faultyVFS) Create(dir, name string, size uint64) (types.WritableFile, error) {
@@ -135,6 +136,13 @@ func (f faultyVFS) OpenWriter(dir, name string) (types.WritableFile, error) {
 type faultyFile struct {
 	types.WritableFile
 	vfs faultyVFS
+}
+
+func (f faultyFile) ReadAt(b []byte, at int64) (int, error) {
+	if f.vfs.read != nil {
+		f.vfs.read()
+	}
+	return f.WritableFile.ReadAt(b, at)
 }
 
 func (f faultyFile) Sync() error {

@@ -59,7 +59,7 @@ func (f filer) Open(info types.SegmentInfo) (types.SegmentReader, error) {
 	return reader{r}, nil
 }
 
-// List gives nothing: the log would delete every segment that its list does not
+// List returns nothing: the log would delete every segment that its list does not
 // name, which is the business of the check before it is opened.
 func (filer) List() (map[uint64]uint64, error) { return nil, nil }
 
@@ -104,7 +104,7 @@ func unsealed(r types.SegmentReader, index uint64) (*types.PooledBuffer, error) 
 	data, ok := unseal(index, b.Bs)
 	if !ok {
 		b.Close()
-		return nil, fmt.Errorf("cannot read log entry %d: %w: its checksum does not fit", index, ErrDamaged)
+		return nil, fmt.Errorf("cannot read log entry %d: %w: its checksum does not match", index, ErrDamaged)
 	}
 	b.Bs = data
 	return b, nil

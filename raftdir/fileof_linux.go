@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileOf names a file apart from its path: by its number in its file system and
-// when it was made, where that is known. Devices are numbered anew when a
-// machine starts, so they say nothing.
+// fileOf identifies a file independently of its path: by its inode number and,
+// where that is known, its birth time. The device number is left out: it may
+// change when the machine starts.
 func fileOf(path string) (string, error) {
 	var x unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &x); err != nil {

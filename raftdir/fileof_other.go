@@ -2,5 +2,5 @@
 
 package raftdir
 
-// fileOf knows nothing here, where no agent runs: no directory is taken for a copy.
+// fileOf knows nothing on systems where no agent runs: no directory is taken for a copy.
 func fileOf(string) (string, error) { return "", nil }

@@ -70,7 +70,7 @@ func (o osFiles) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// ReadFile gives a file's content; nil and no error: there is none.
+// ReadFile returns a file's content; nil and no error: there is none.
 func ReadFile(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -88,7 +88,7 @@ func (o *floor) read() error {
 	for at := 0; at < len(b); at += floorSlot {
 		value, turn, ok := decodeSlot(b[at:min(at+floorSlot, max(n, at))])
 		if !ok {
-			return fmt.Errorf("%w: its checksums do not fit", ErrForgotten)
+			return fmt.Errorf("%w: its checksums do not match", ErrForgotten)
 		}
 		if turn > o.turn {
 			o.turn = turn

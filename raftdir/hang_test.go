@@ -2,9 +2,15 @@ package raftdir
 
 import (
 	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/fs"
 )
 
@@ -135,4 +141,148 @@ func TestClosingWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 	<-d.closed
 	d = openTerm(t, dir, Config{SegmentSize: 4096, NoSync: true})
 	must(t, d.Close())
+}
+
+// raft panics on an error of a read of its log.
+func TestAReadOfTheLogThatHangsEndsThisLifeOfRaft(t *testing.T) {
+	syncs, stuck := 0, make(chan struct{})
+	var hang atomic.Bool
+	d := openTerm(t, t.TempDir(), Config{WriteTimeout: 2 * time.Second, Files: faultyVFS{VFS: fs.New(), syncs: &syncs, read: func() {
+		if hang.Load() {
+			<-stuck
+		}
+	}}})
+	must(t, d.StoreLogs(entries(1, 3)))
+	hang.Store(true)
+	if _, err := d.TermAt(2); !errors.Is(err, ErrDiskHung) {
+		t.Errorf("the term of an entry: %v", err)
+	}
+	read := make(chan raft.Log, 1)
+	go func() {
+		var log raft.Log
+		if err := d.GetLog(2, &log); err != nil {
+			t.Error(err)
+		}
+		read <- log
+	}()
+	<-d.Failed()
+	if err := d.Failure(); !errors.Is(err, ErrDiskHung) {
+		t.Errorf("it failed with %v", err)
+	}
+	answered(t, d)
+	d.Release()
+	if log := <-read; log.Type != raft.LogNoop || log.Index != 2 {
+		t.Errorf("raft has read %+v", log)
+	}
+	if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+		t.Errorf("closing: %v", err)
+	}
+	close(stuck)
+	<-d.closed
+}
+
+// aSnapshot makes one of index 1.
+func aSnapshot(t *testing.T, d *Directory) string {
+	t.Helper()
+	_, nowhere := raft.NewInmemTransport("a")
+	sink, err := d.Snapshots().Create(raft.SnapshotVersionMax, 1, 1, raft.Configuration{}, 1, nowhere)
+	must(t, err)
+	_, err = sink.Write([]byte("all of it"))
+	must(t, errors.Join(err, sink.Close()))
+	return sink.ID()
+}
+
+func TestASnapshotThatCannotBeReadIsGivenUpAtTheDeadline(t *testing.T) {
+	d := openTerm(t, t.TempDir(), Config{WriteTimeout: 2 * time.Second})
+	id := aSnapshot(t, d)
+	_, whole, err := d.Snapshots().Open(id)
+	must(t, err)
+	content, err := io.ReadAll(whole)
+	if err := errors.Join(err, whole.Close()); err != nil || string(content) != "all of it" {
+		t.Errorf("it holds %q: %v", content, err)
+	}
+	stuck := make(chan struct{})
+	_, late, err := d.Snapshots().Open(id)
+	must(t, err)
+	under := late.(*source).under
+	late.(*source).under = hungSource{stuck}
+	if n, err := late.Read(make([]byte, 9)); n != 0 || !errors.Is(err, ErrDiskHung) {
+		t.Errorf("%d bytes were read: %v", n, err)
+	}
+	close(stuck)
+	must(t, under.Close())
+
+	// Opening a pipe waits for the other end.
+	state := filepath.Join(d.path, snapshotsName, id, stateName)
+	must(t, errors.Join(os.Remove(state), syscall.Mkfifo(state, 0o600)))
+	if _, _, err := d.Snapshots().Open(id); !errors.Is(err, ErrDiskHung) {
+		t.Errorf("opening: %v", err)
+	}
+	answered(t, d)
+	if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+		t.Errorf("closing: %v", err)
+	}
+	end, err := os.OpenFile(state, os.O_WRONLY, 0)
+	must(t, errors.Join(err, end.Close()))
+	<-d.closed
+}
+
+type hungSource struct{ stuck <-chan struct{} }
+
+func (h hungSource) Read([]byte) (int, error) { <-h.stuck; return 0, io.EOF }
+func (h hungSource) Close() error             { <-h.stuck; return nil }
+
+// hungSink is a snapshot that is being written, on a disk that waits.
+type hungSink struct {
+	raft.SnapshotSink
+	stuck <-chan struct{}
+}
+
+func (h hungSink) Write(b []byte) (int, error) { <-h.stuck; return h.SnapshotSink.Write(b) }
+func (h hungSink) Close() error                { <-h.stuck; return h.SnapshotSink.Close() }
+func (h hungSink) Cancel() error               { <-h.stuck; return h.SnapshotSink.Cancel() }
+
+// hungStore is a store of snapshots, on a disk that waits.
+type hungStore struct {
+	raft.SnapshotStore
+	stuck <-chan struct{}
+}
+
+func (h hungStore) Create(raft.SnapshotVersion, uint64, uint64, raft.Configuration, uint64, raft.Transport) (raft.SnapshotSink, error) {
+	<-h.stuck
+	return nil, errors.New("too late")
+}
+
+func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
+	for what, act := range map[string]func(*Directory, raft.SnapshotSink, <-chan struct{}) error{
+		"begin": func(d *Directory, _ raft.SnapshotSink, stuck <-chan struct{}) error {
+			d.snapshots.SnapshotStore = hungStore{d.snapshots.SnapshotStore, stuck}
+			_, err := d.Snapshots().Create(raft.SnapshotVersionMax, 2, 1, raft.Configuration{}, 1, nil)
+			return err
+		},
+		"write": func(_ *Directory, s raft.SnapshotSink, _ <-chan struct{}) error {
+			_, err := s.Write([]byte("x"))
+			return err
+		},
+		"finish": func(_ *Directory, s raft.SnapshotSink, _ <-chan struct{}) error { return s.Close() },
+		"cancel": func(_ *Directory, s raft.SnapshotSink, _ <-chan struct{}) error { return s.Cancel() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			stuck := make(chan struct{})
+			d := openTerm(t, t.TempDir(), Config{WriteTimeout: 2 * time.Second})
+			_, nowhere := raft.NewInmemTransport("a")
+			made, err := d.Snapshots().Create(raft.SnapshotVersionMax, 1, 1, raft.Configuration{}, 1, nowhere)
+			must(t, err)
+			s := made.(*sink)
+			s.SnapshotSink = hungSink{s.SnapshotSink, stuck}
+			if err := act(d, s, stuck); !errors.Is(err, ErrDiskHung) || !errors.Is(d.Failure(), ErrDiskHung) {
+				t.Errorf("%v, and the disk has failed with: %v", err, d.Failure())
+			}
+			if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+				t.Errorf("the directory is given up while it may still be written to: %v", err)
+			}
+			close(stuck)
+			<-d.closed
+		})
+	}
 }

@@ -178,7 +178,7 @@ func (c *check) members(members *raft.Configuration) error {
 // file_snapshot.go).
 const stateName = "state.bin"
 
-// provenSnapshots gives the newest snapshot that proves itself, nil: there is
+// provenSnapshots returns the newest snapshot that proves itself, nil: there is
 // none, and the names of those that do not.
 func provenSnapshots(dir string) (newest *raft.SnapshotMeta, damaged []string, err error) {
 	entries, err := os.ReadDir(dir)

@@ -19,7 +19,12 @@ func (p Position) Compare(o Position) int {
 // Reaches reports whether p is at or past o.
 func (p Position) Reaches(o Position) bool { return p.Compare(o) >= 0 }
 
-func (p Position) String() string { return fmt.Sprintf("index %d of term %d", p.Index, p.Term) }
+func (p Position) String() string {
+	if p == (Position{}) {
+		return "index 0"
+	}
+	return fmt.Sprintf("index %d of term %d", p.Index, p.Term)
+}
 
 func later(a, b Position) Position {
 	if a.Reaches(b) {

@@ -33,7 +33,7 @@ type segments struct {
 
 var _ types.MetaStore = (*segments)(nil)
 
-// Load gives the list as it was checked.
+// Load returns the list as it was checked.
 func (s *segments) Load(string) (types.PersistentState, error) { return s.now(), nil }
 
 func (s *segments) now() types.PersistentState {
@@ -97,7 +97,7 @@ func decodeSegments(b []byte) (types.PersistentState, error) {
 	var s types.PersistentState
 	body, err := checkSum(b, segmentsMagic)
 	if err == nil && (len(body) < 8 || (len(body)-8)%segmentBytes != 0) {
-		err = errors.New("it has a length that no list has")
+		err = errors.New("it is too short or too long for a list")
 	}
 	if err != nil {
 		return s, err

@@ -11,7 +11,7 @@ func (d *Directory) Bytes() (n int64) {
 	return n
 }
 
-// Since gives the oldest index from which on the log has at most so many bytes,
+// Since returns the oldest index from which on the log has at most so many bytes,
 // as whole segments; the newest one is always among them.
 func (d *Directory) Since(bytes int64) (index uint64) {
 	for _, s := range slices.Backward(d.segments.now().Segments) {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -118,7 +120,8 @@ func (s *snapshots) proves(m *raft.SnapshotMeta) bool {
 	if err != nil || check != nil && string(check) != string(proofOf(meta)) {
 		return false
 	}
-	_, state, err := s.Open(m.ID)
+	// Without a deadline: a slow disk is no damage.
+	_, state, err := s.SnapshotStore.Open(m.ID)
 	return err == nil && state.Close() == nil
 }
 
@@ -138,6 +141,63 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, mem
 	}
 	return &sink{SnapshotSink: under, store: s, at: Position{Term: term, Index: index}}, nil
 }
+
+// slowRead is how many bytes of a snapshot each second has to read.
+const slowRead = 4 << 20
+
+// Open opens a snapshot to be read. All of it is read once before, to see that it
+// is whole, for which it has more time the larger it is.
+func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	var opened struct { // which a call that is late still writes to
+		size  int64
+		meta  *raft.SnapshotMeta
+		state io.ReadCloser
+	}
+	err := s.disk.bounded("open a snapshot", func() error {
+		file, err := os.Stat(filepath.Join(s.dir, id, stateName))
+		if err == nil {
+			opened.size = file.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	deadline := s.disk.timeout + time.Duration(opened.size/slowRead)*time.Second
+	err = s.disk.within(deadline, "read a snapshot", func() (err error) {
+		opened.meta, opened.state, err = s.SnapshotStore.Open(id)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return opened.meta, &source{under: opened.state, disk: s.disk}, nil
+}
+
+// source is a snapshot that is being read.
+type source struct {
+	under io.ReadCloser
+	disk  *disk
+	own   []byte // nil once a read has failed: one that is late still writes to it
+}
+
+func (s *source) Read(b []byte) (n int, err error) {
+	if len(s.own) < len(b) {
+		s.own = make([]byte, len(b))
+	}
+	own, read := s.own[:len(b)], 0
+	err = s.disk.bounded("read a snapshot", func() (err error) {
+		read, err = s.under.Read(own)
+		return err
+	})
+	if errors.Is(err, ErrDiskHung) {
+		s.own = nil
+		return 0, err
+	}
+	return copy(b, own[:read]), err
+}
+
+func (s *source) Close() error { return s.disk.bounded("close a snapshot", s.under.Close) }
 
 // sink is a snapshot that is being written.
 type sink struct {

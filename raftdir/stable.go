@@ -111,7 +111,7 @@ func (s *stableStore) SetUint64(key []byte, value uint64) error {
 	return fmt.Errorf("cannot save %q: raft keeps nothing but its term and its vote here", key)
 }
 
-// Get gives the candidate of the last vote; nil: there was none.
+// Get returns the candidate of the last vote; nil: there was none.
 func (s *stableStore) Get(key []byte) ([]byte, error) {
 	if string(key) != keyLastVoteCand {
 		return nil, nil

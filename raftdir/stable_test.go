@@ -64,7 +64,7 @@ func (c *crashing) SyncDir(string) error {
 	return nil
 }
 
-// after gives what may be on the disk after the crash.
+// after returns what may be on the disk after the crash.
 func (c *crashing) after() []map[string]string { return []map[string]string{c.disk, c.seen} }
 
 func openCrashed(t *testing.T, disk map[string]string) *stableStore {

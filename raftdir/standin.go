@@ -64,16 +64,13 @@ func (d *Directory) noteCleared() error {
 // TermAt gives the term of an entry of the log; the error is raft.ErrLogNotFound
 // when the log does not have it. It never waits for more than the disk.
 func (d *Directory) TermAt(index uint64) (uint64, error) {
-	if err := d.disk.readable(); err != nil {
-		return 0, err
-	}
-	var log raft.Log
-	switch err := d.wal.GetLog(index, &log); {
+	log, err := d.read(index)
+	switch {
 	case err == nil:
 		return log.Term, nil
 	case errors.Is(err, wal.ErrNotFound):
 		return 0, raft.ErrLogNotFound
-	case errors.Is(err, wal.ErrClosed):
+	case errors.Is(err, wal.ErrClosed), errors.Is(err, ErrStoreClosed):
 		return 0, ErrStoreClosed
 	default:
 		d.disk.fail(err)
@@ -81,7 +78,7 @@ func (d *Directory) TermAt(index uint64) (uint64, error) {
 	}
 }
 
-// CutFor cuts the log from a position's index on if another entry stands there:
+// CutFor cuts the log from a position's index on if there is another entry:
 // the position's is committed, and no entry from there on is. Raft must have
 // ended.
 func (d *Directory) CutFor(p Position) error {

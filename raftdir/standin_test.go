@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// answers gives what the log says of an entry: its term, and whether it has it
+// answers returns what the log says of an entry: its term, and whether it has it
 // or only stands for it.
 func answers(t *testing.T, d *Directory, index uint64) (term uint64, standsIn bool) {
 	t.Helper()
@@ -24,7 +24,7 @@ func answers(t *testing.T, d *Directory, index uint64) (term uint64, standsIn bo
 	return log.Term, StandsIn(&log)
 }
 
-// endOfASegment gives the last entry of a segment in the log's second term: what
+// endOfASegment returns the last entry of a segment in the log's second term: what
 // is deleted up to it is gone, and not only left out.
 func endOfASegment(t *testing.T, dir string) uint64 {
 	t.Helper()
@@ -141,7 +141,7 @@ func TestTheLogIsCutForACommittedEntry(t *testing.T) {
 		at   Position
 		end  Position
 	}{
-		{"another entry stands there", Position{Term: 2, Index: 150}, Position{Term: 1, Index: 149}},
+		{"there is another entry", Position{Term: 2, Index: 150}, Position{Term: 1, Index: 149}},
 		{"and is the oldest one", Position{Term: 2, Index: snapshotAt + 1}, Position{Term: 1, Index: snapshotAt}},
 		{"it is there", Position{Term: 1, Index: 150}, Position{Term: 2, Index: lastEntry}},
 		{"the log ends before", Position{Term: 3, Index: lastEntry + 1}, Position{Term: 2, Index: lastEntry}},

@@ -109,3 +109,40 @@ func TestWhatCouldNotBeWrittenLeavesNothing(t *testing.T) {
 		t.Errorf("of %d segments, there are %d", len(names), len(left))
 	}
 }
+
+// The list learns that a segment is sealed after the append that has sealed it. An
+// agent that ends in between finds nothing damaged, now and later.
+func TestASealedSegmentThatTheListDoesNotKnowIsNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	list := filepath.Join(dir, segmentsName)
+	d := openTerm(t, dir, Config{SegmentSize: smallSegment, NoSync: true})
+	before, err := os.ReadFile(list)
+	must(t, err)
+	first := filepath.Join(dir, segment.FileName(d.segments.now().Segments[0]))
+	last := uint64(0)
+	for sealed := false; !sealed; {
+		last++
+		must(t, d.StoreLogs(original(last, last)))
+		b, err := os.ReadFile(first)
+		must(t, err)
+		sealed = scanSegment(b).index > 0
+	}
+	must(t, d.Close())
+	must(t, os.WriteFile(list, before, 0o600))
+	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	for _, name := range names {
+		if name != first {
+			must(t, os.Remove(name))
+		}
+	}
+	for range 3 {
+		d := reopen(t, dir)
+		if d.End().Index != last || len(d.Report().Notes) > 0 {
+			t.Fatalf("it ends at %s, not at %d: %q", d.End(), last, d.Report().Notes)
+		}
+		last++
+		must(t, d.StoreLogs(original(last, last)))
+		must(t, d.Close())
+	}
+}

@@ -121,7 +121,7 @@ func checkStamp(dir, stamp string) error {
 	case !ours || err != nil:
 		return fmt.Errorf("cannot use raft directory %s: its %s file is not interrex's", dir, stampName)
 	case version > stampVersion:
-		return fmt.Errorf("cannot use raft directory %s: it is of version %d, and this interrex knows none above %d: run the interrex that wrote it, or a newer one", dir, version, stampVersion)
+		return fmt.Errorf("cannot use raft directory %s: it is of version %d, and this interrex reads none above %d: run the interrex that wrote it, or a newer one", dir, version, stampVersion)
 	case version < stampVersion:
 		return fmt.Errorf("cannot use raft directory %s: it is of version %d, and this interrex reads only %d", dir, version, stampVersion)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Transport gives the transport of this life of raft, for use during a visit:
+// Transport returns the transport of this life of raft, for use during a visit:
 // what it has noted of answers is what strong reads count by. Its errors are
 // Raft's.
 func (w *Worker) Transport() (Transport, error) {

@@ -19,7 +19,7 @@ func (r *rules) answerAppend(request *raft.AppendEntriesRequest) (response any, 
 		return nil, nil, false
 	}
 	term := r.dir.Term()
-	r.cfg.Logger.Debugf("spared entries %d to %d: this agent has applied them", request.Entries[0].Index, request.Entries[n-1].Index)
+	r.cfg.Logger.Debugf("entries %d to %d were not written: this agent has applied them", request.Entries[0].Index, request.Entries[n-1].Index)
 	return &raft.AppendEntriesResponse{
 		RPCHeader: r.header(), Term: term, LastLog: r.dir.End().Index, Success: request.Term == term,
 	}, nil, true

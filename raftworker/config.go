@@ -77,14 +77,14 @@ type Config struct {
 
 	// Leadership is told who leads; nil: nobody is.
 	Leadership *leadership.Tracker
-	// APIAddress gives the API address of an agent, empty when it is unknown;
+	// APIAddress returns the API address of an agent, empty when it is unknown;
 	// nil: they all are.
 	APIAddress func(id string) string
 	// Bootstrap is asked, as long as the log is empty, for the IDs of the
 	// first members; false: not yet. An error is logged and asked again. nil:
 	// this agent waits until others take it in.
 	Bootstrap func() (ids []string, decided bool, err error)
-	// Incarnations gives the incarnations of the agents that are known, by ID:
+	// Incarnations returns the incarnations of the agents that are known, by ID:
 	// a new cluster's first entry keeps them. nil: none.
 	Incarnations func() map[string]string
 

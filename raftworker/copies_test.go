@@ -36,7 +36,7 @@ func copyOf(t *testing.T, dir string) (back func(inPlace bool)) {
 	}
 }
 
-// followers gives the two that do not lead.
+// followers returns the two that do not lead.
 func followers(all map[string]*running, first *running) (rest []*running) {
 	for _, r := range all {
 		if r != first {
@@ -46,14 +46,28 @@ func followers(all map[string]*running, first *running) (rest []*running) {
 	return rest
 }
 
-func TestACopyOfThisTermIsInQuarantine(t *testing.T) {
-	all := fitCluster(t, "a", "b", "c")
-	first := leader(t, all)
+// copied starts three agents, of which old has an entry, is stopped, and was
+// copied: back puts the copy in its directory's place.
+func copied(t *testing.T) (all map[string]*running, first, old *running, back func(inPlace bool)) {
+	t.Helper()
+	all = fitCluster(t, "a", "b", "c")
+	first = leader(t, all)
 	first.put(first.w, "one")
-	old := followers(all, first)[0]
+	old = followers(all, first)[0]
 	old.until("the entry", func() bool { i, _ := old.state.Applied(); return i > 0 })
 	old.stop(old.w)
-	back := copyOf(t, old.cfg.StorageDir)
+	return all, first, old, copyOf(t, old.cfg.StorageDir)
+}
+
+// startAnew starts the worker as in another process: with an empty state.
+func (r *running) startAnew() {
+	r.state = newState(r.t, r.log)
+	r.cfg.State = r.state
+	r.w = r.start()
+}
+
+func TestACopyOfThisTermIsInQuarantine(t *testing.T) {
+	all, first, old, back := copied(t)
 	old.w = old.start()
 	for i := range 5 {
 		first.put(first.w, string(rune('k'+i)))
@@ -64,9 +78,7 @@ func TestACopyOfThisTermIsInQuarantine(t *testing.T) {
 	first.mute.Store(true)
 	old.stop(old.w)
 	back(true)
-	old.state = newState(t, old.log)
-	old.cfg.State = old.state
-	old.w = old.start()
+	old.startAnew()
 	old.until("quarantine", func() bool { return old.w.Quarantine() != nil })
 	if why := old.w.Quarantine(); !strings.Contains(why.Error(), "it has stored entries up to") {
 		t.Error(why)
@@ -77,13 +89,7 @@ func TestACopyOfThisTermIsInQuarantine(t *testing.T) {
 }
 
 func TestACopyOfAnEarlierTermTakesPartInNothing(t *testing.T) {
-	all := fitCluster(t, "a", "b", "c")
-	first := leader(t, all)
-	first.put(first.w, "one")
-	old := followers(all, first)[0]
-	old.until("the entry", func() bool { i, _ := old.state.Applied(); return i > 0 })
-	old.stop(old.w)
-	back := copyOf(t, old.cfg.StorageDir)
+	all, first, old, back := copied(t)
 	old.cfg.Leaving = func() error { return errors.New("it shall not lead") }
 	old.w = old.start()
 	old.until("a leader", func() bool { return old.tracker.Current().LeaderID != "" })
@@ -93,9 +99,7 @@ func TestACopyOfAnEarlierTermTakesPartInNothing(t *testing.T) {
 	second.put(second.w, "two")
 	old.stop(old.w)
 	back(true)
-	old.state = newState(t, old.log)
-	old.cfg.State = old.state
-	old.w = old.start()
+	old.startAnew()
 	old.until("silence", func() bool {
 		why := old.w.Quarantine()
 		return why != nil && strings.Contains(why.Error(), "older copy")
@@ -131,7 +135,7 @@ func TestADirectoryThatWasCopiedWaitsForEveryMember(t *testing.T) {
 	old.w = old.start()
 	old.until("silence", func() bool {
 		why := old.w.Quarantine()
-		return why != nil && strings.HasSuffix(why.Error(), "missing are: "+other.name())
+		return why != nil && strings.HasSuffix(why.Error(), "still missing: "+other.name())
 	})
 	other.w = other.start()
 	old.until("trust", func() bool { return old.w.Quarantine() == nil })

@@ -1,13 +1,9 @@
 package raftworker
 
-import (
-	"errors"
+import "errors"
 
-	"github.com/interrex/interrex/raftdir"
-)
-
-// What ends a worker, or is answered by its accessors. None of them is fatal
-// to an agent: the engine starts the worker again.
+// What ends a worker, or is answered by its accessors, beside raftdir's errors of
+// the disk. None of them is fatal to an agent: the engine starts the worker again.
 var (
 	// ErrWorkerStopped is answered by Raft and LogStore after a clean stop.
 	ErrWorkerStopped = errors.New("raft worker stopped")
@@ -31,24 +27,6 @@ var (
 	// ErrLogFull ends a worker whose state has halted and whose log has become
 	// too long.
 	ErrLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
-	// ErrDiskHung ends a worker one of whose calls on the disk has not returned
-	// within its deadline. Its directory stays locked until the call has returned.
-	ErrDiskHung = raftdir.ErrDiskHung
-	// ErrDiskFull ends a worker whose disk, or quota, has no room.
-	ErrDiskFull = raftdir.ErrDiskFull
-	// ErrDiskFailed ends a worker after any other failed write: what a store
-	// holds after one is only known once it has been opened again.
-	ErrDiskFailed = raftdir.ErrDiskFailed
-	// ErrDamaged ends a worker that has read what does not prove itself.
-	ErrDamaged = raftdir.ErrDamaged
-	// ErrForgotten is the error of a start without vote or floor: the disk counts
-	// as wiped.
-	ErrForgotten = raftdir.ErrForgotten
-	// ErrStoreClosed is answered by a store after its Close.
-	ErrStoreClosed = raftdir.ErrStoreClosed
-	// ErrDirectoryInUse is the error of opening a directory that another raft,
-	// of this process or another, has open.
-	ErrDirectoryInUse = raftdir.ErrDirectoryInUse
 )
 
 // errStarting is answered to a snapshot that arrives before raft runs.

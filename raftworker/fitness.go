@@ -2,6 +2,7 @@ package raftworker
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/hashicorp/raft"
 
@@ -65,7 +66,7 @@ func (r *rules) fitness() string {
 	return shortened(err.Error(), maxFitness)
 }
 
-// maxFitness is how many bytes of a reason others hear.
+// maxFitness is the most bytes of a reason that others hear.
 const maxFitness = 300
 
 func shortened(text string, most int) string {
@@ -83,7 +84,7 @@ func (w *Worker) onlyVoter(l *life) error {
 		return nil
 	}
 	members, err := l.members(w.cfg)
-	if err != nil || !alone(members, l.config.LocalID) {
+	if err != nil || !alone(members, l.config.LocalID) && !w.forgotAlone(l, members) {
 		return err
 	}
 	if l.dir.Copied() && len(members.Servers) == 1 { // nobody can know more
@@ -96,9 +97,15 @@ func (w *Worker) onlyVoter(l *life) error {
 		}
 	}
 	if l.dir.Quarantined() {
-		return fmt.Errorf("cannot start raft: this agent is the only voter, and nobody else has what it lacks: its log ends at %s, and it has stored entries up to %s: bring back the newest copy of its directory, or look at what `interrex agent repair` can do", l.dir.End(), l.dir.Floor().Position)
+		return fmt.Errorf("cannot start raft: this agent is the only voter, and nobody else has what it lacks: its log ends at %s, and it has stored entries up to %s: bring back the newest copy of its directory, or stop it and see what 'interrex agent repair' can do", l.dir.End(), l.dir.Floor().Position)
 	}
 	return fmt.Errorf("cannot start raft: this agent is the only voter: %w", broken)
+}
+
+// forgotAlone reports whether nothing is left of a log that nobody else has: its
+// members cannot be proved, and no other agent was ever heard of.
+func (w *Worker) forgotAlone(l *life, members raft.Configuration) bool {
+	return len(members.Servers) == 0 && l.dir.Quarantined() && knowsNobody(filepath.Dir(w.cfg.StorageDir))
 }
 
 // members reads raft's members before it runs.

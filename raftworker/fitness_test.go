@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -181,9 +182,7 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	damageEnd(t, damaged.cfg.StorageDir, "entry-3")
 
 	for _, r := range []*running{damaged, late} {
-		r.state = newState(t, r.log) // another process
-		r.cfg.State = r.state
-		r.w = r.start()
+		r.startAnew()
 	}
 	if why := damaged.w.Quarantine(); why == nil || !strings.Contains(why.Error(), "serves no reads") {
 		t.Fatalf("no quarantine: %v; %v", why, damaged.log.all())
@@ -206,7 +205,16 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 		t.Error("no vote for who has all that it has stored")
 	}
 	// The two are a quorum, and elect nobody: what was answered would be lost.
-	time.Sleep(3 * time.Second)
+	lost := func() (n int) {
+		for _, line := range late.log.all() {
+			if strings.Contains(line, "pre-vote campaign failed") {
+				n++
+			}
+		}
+		return n
+	}
+	before := lost()
+	late.until("three lost elections", func() bool { return lost() >= before+3 })
 	for _, r := range []*running{damaged, late} {
 		if is := r.tracker.Current(); is.Leader || is.LeaderID != "" {
 			t.Fatalf("somebody leads: %+v", is)
@@ -259,19 +267,19 @@ func TestAnEntryDamagedUnderARunningAgentNeverReachesTheState(t *testing.T) {
 		for i := uint64(1); i <= before && logs.GetLog(i, &entry) == nil && dir.Failure() == nil; i++ {
 		}
 	}()
-	if err := w.Wait(); !errors.Is(err, ErrDamaged) {
+	if err := w.Wait(); !errors.Is(err, raftdir.ErrDamaged) {
 		t.Fatalf("it ended with %v", err)
 	}
 	if answer := (cutOff{a.state, dir}).Apply(&raft.Log{Index: before + 1, Type: raft.LogCommand, Data: a.entry("x")}); answer == nil {
 		t.Error("an entry reaches the state")
-	} else if err, is := answer.(error); !is || !errors.Is(err, ErrDamaged) {
+	} else if err, is := answer.(error); !is || !errors.Is(err, raftdir.ErrDamaged) {
 		t.Errorf("the answer is %v", answer)
 	}
 	r := w.life.rules
-	if err := r.MaySend(&raft.AppendEntriesRequest{}); !errors.Is(err, ErrDamaged) {
+	if err := r.MaySend(&raft.AppendEntriesRequest{}); !errors.Is(err, raftdir.ErrDamaged) {
 		t.Errorf("an append may leave: %v", err)
 	}
-	if _, err, answered := r.Answer(&raft.AppendEntriesRequest{}); !answered || !errors.Is(err, ErrDamaged) {
+	if _, err, answered := r.Answer(&raft.AppendEntriesRequest{}); !answered || !errors.Is(err, raftdir.ErrDamaged) {
 		t.Errorf("an append is answered: %v", err)
 	}
 	if after, _ := a.state.Applied(); after != before {

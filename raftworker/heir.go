@@ -28,8 +28,8 @@ type failed struct{ err error }
 // Error implements raft.Future.
 func (f failed) Error() error { return f.err }
 
-// heir is the voter that may lead and has most of the log, of those that have
-// answered lately, if there is one.
+// heir returns the voter that may lead and has most of the log among those that
+// have answered lately, if there is one.
 func (w *Worker) heir(l *life) (heir raft.Server, found bool) {
 	var best uint64
 	for _, s := range l.raft.GetConfiguration().Configuration().Servers {

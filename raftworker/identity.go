@@ -41,7 +41,7 @@ type identityFile struct {
 	Check string `json:"check"`
 }
 
-// bytes gives the file's content, with its check.
+// bytes returns the file's content, with its check.
 func (f identityFile) bytes() ([]byte, error) {
 	f.Check = ""
 	data, err := json.MarshalIndent(f, "", "  ")
@@ -57,10 +57,12 @@ func (f identityFile) bytes() ([]byte, error) {
 // there, with directory (0700) and file (0600). An empty id takes the one that
 // is kept; another id than that is refused.
 //
-// The incarnation belongs to the raft directory: a directory that was wiped
-// has forgotten its votes, so that an agent whose raft directory is gone is a
-// new incarnation, in no cluster. A raft directory whose identity is gone is
-// refused: what is in it was promised under that identity.
+// The incarnation belongs to the raft directory. A raft directory whose identity
+// is gone is refused, since what is in it was promised under that identity; and
+// so is the identity of an agent that was in a cluster and has no raft directory
+// any more: the votes are forgotten, and an agent alone would begin anew and
+// grant the same tokens again. A data directory of which nothing is left is
+// another incarnation, in no cluster.
 func OpenIdentity(dataDir, id string) (Identity, error) {
 	if err := raftdir.MakePrivate(dataDir); err != nil {
 		return Identity{}, fmt.Errorf("cannot make data directory: %w", err)
@@ -78,13 +80,27 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 		return Identity{}, err
 	}
 	if kept.Incarnation == "" && !fresh {
-		return Identity{}, fmt.Errorf("cannot read identity: %s is missing, and raft's directory beside it is not empty: bring back a copy of the file, or move the whole data directory away", path)
+		return Identity{}, noIdentity(dataDir)
 	}
-	if kept.Incarnation != "" && !(fresh && kept.ClusterID != "") {
+	if fresh && kept.ClusterID != "" {
+		return Identity{}, noRaft(dataDir, kept)
+	}
+	if kept.Incarnation != "" {
 		return kept, nil
 	}
 	kept = Identity{ID: kept.ID, Incarnation: randomHex(16)}
 	return kept, SaveIdentity(dataDir, kept)
+}
+
+// noIdentity is the error of a raft directory without an identity beside it.
+func noIdentity(dataDir string) error {
+	return fmt.Errorf("cannot read identity: %s is missing, and raft's directory beside it is not empty: bring back a copy of the file, or move the whole data directory away", filepath.Join(dataDir, identityName))
+}
+
+// noRaft is the error of an identity that was in a cluster, without a raft
+// directory beside it.
+func noRaft(dataDir string, id Identity) error {
+	return fmt.Errorf("cannot use data directory %s: %w: agent %s was in the cluster %s, and raft's directory is missing or empty: bring back a copy of it, or move the whole data directory away", dataDir, raftdir.ErrForgotten, id.ID, id.ClusterID)
 }
 
 // LookUpID returns the ID that OpenIdentity would give, and changes nothing.
@@ -151,7 +167,7 @@ func (f identityFile) proved(data []byte) error {
 	}
 	want, err := f.bytes()
 	if err == nil && !bytes.Equal(data, want) {
-		err = errors.New("its check does not fit")
+		err = errors.New("its check does not match")
 	}
 	return err
 }

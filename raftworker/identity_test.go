@@ -2,11 +2,13 @@ package raftworker
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 )
 
@@ -33,7 +35,7 @@ func TestIdentityIsMadeOnceAndKept(t *testing.T) {
 	}
 }
 
-func TestAnAgentWithAWipedRaftDirectoryIsAnotherIncarnation(t *testing.T) {
+func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 	dir := t.TempDir()
 	id, err := OpenIdentity(dir, "a")
 	if err != nil {
@@ -57,9 +59,24 @@ func TestAnAgentWithAWipedRaftDirectoryIsAnotherIncarnation(t *testing.T) {
 	if err := os.RemoveAll(raftDir); err != nil {
 		t.Fatal(err)
 	}
+	for _, how := range []string{"missing", "empty"} {
+		fresh, err := OpenIdentity(dir, "a")
+		if !errors.Is(err, raftdir.ErrForgotten) || !strings.Contains(err.Error(), "was in the cluster c1") {
+			t.Errorf("%s: %+v %v", how, fresh, err)
+		}
+		if _, err := Examine(dir); !errors.Is(err, raftdir.ErrForgotten) {
+			t.Errorf("%s: looked at, it says %v", how, err)
+		}
+		if err := os.Mkdir(raftDir, 0o700); err != nil && how == "missing" {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, identityName)); err != nil {
+		t.Fatal(err)
+	}
 	fresh, err := OpenIdentity(dir, "a")
 	if err != nil || fresh.Incarnation == id.Incarnation || fresh.ClusterID != "" {
-		t.Fatalf("%+v %v", fresh, err)
+		t.Errorf("nothing is left: %+v %v", fresh, err)
 	}
 }
 

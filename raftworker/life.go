@@ -132,7 +132,7 @@ func hurryIfAlone(l *life) {
 	_ = l.raft.ReloadConfig(quick)
 }
 
-// wanted is what raft shall run with.
+// wanted returns the settings that raft should run with.
 func (l *life) wanted() raft.ReloadableConfig {
 	c := *l.usual.Load()
 	if most := l.trailing.Load(); most > 0 {
@@ -141,7 +141,7 @@ func (l *life) wanted() raft.ReloadableConfig {
 	return c
 }
 
-// reload gives raft what it shall run with, if that is something else.
+// reload gives raft the settings that it should run with, if they have changed.
 func (l *life) reload() error {
 	if wanted := l.wanted(); l.raft.ReloadableConfig() != wanted {
 		return l.raft.ReloadConfig(wanted)

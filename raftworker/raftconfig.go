@@ -26,7 +26,7 @@ const (
 // little can need a snapshot again and again (hashicorp/raft#697).
 const MinTrailingLogs = 10240
 
-// timeouts gives the timing's heartbeat and election timeout, and its lease.
+// timeouts returns the timing's heartbeat and election timeout, and its lease.
 func (t Timing) timeouts() (heartbeat, lease time.Duration, err error) {
 	switch t {
 	case "", TimingLAN:

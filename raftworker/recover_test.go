@@ -218,7 +218,7 @@ func TestAWipedDirectoryIsNotRepaired(t *testing.T) {
 		s.must(os.Remove(filepath.Join(s.raft(), file)))
 		s.examine(Wiped)
 		cfg, _ := s.config()
-		if _, err := Repair(cfg); !errors.Is(err, ErrForgotten) || !strings.Contains(err.Error(), file) {
+		if _, err := Repair(cfg); !errors.Is(err, raftdir.ErrForgotten) || !strings.Contains(err.Error(), file) {
 			t.Errorf("without %s: %v", file, err)
 		}
 	}
@@ -287,11 +287,11 @@ func TestWhatIsNoDataDirectoryIsRefused(t *testing.T) {
 	lock, err := raftdir.LockDir(s.dir, "agent a")
 	s.must(err)
 	defer lock.Unlock()
-	if _, err := Examine(s.dir); !errors.Is(err, ErrDirectoryInUse) || !strings.Contains(err.Error(), "agent a") {
+	if _, err := Examine(s.dir); !errors.Is(err, raftdir.ErrDirectoryInUse) || !strings.Contains(err.Error(), "agent a") {
 		t.Errorf("one in use: %v", err)
 	}
 	cfg, _ := s.config()
-	if _, err := Repair(cfg); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := Repair(cfg); !errors.Is(err, raftdir.ErrDirectoryInUse) {
 		t.Errorf("one in use: %v", err)
 	}
 }

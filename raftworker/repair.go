@@ -43,7 +43,7 @@ type Examination struct {
 }
 
 // Examine says what a data directory can prove, and changes nothing. The agent
-// must not run: the error is ErrDirectoryInUse when it does.
+// must not run: the error is raftdir.ErrDirectoryInUse when it does.
 func Examine(dataDir string) (*Examination, error) {
 	if _, err := os.Stat(dataDir); err != nil {
 		return nil, fmt.Errorf("cannot look at data directory: %w", err)
@@ -52,8 +52,16 @@ func Examine(dataDir string) (*Examination, error) {
 	if err != nil {
 		return nil, err
 	}
-	if id.ID == "" {
+	fresh, err := raftdir.IsFresh(filepath.Join(dataDir, RaftDir))
+	switch {
+	case err != nil:
+		return nil, err
+	case id.ID == "" && fresh:
 		return nil, fmt.Errorf("%s is no data directory of interrex: it has no %s", dataDir, identityName)
+	case id.ID == "":
+		return nil, noIdentity(dataDir)
+	case id.ClusterID != "" && fresh:
+		return nil, noRaft(dataDir, id)
 	}
 	free, err := raftdir.Unused(dataDir)
 	if err != nil {
@@ -85,7 +93,7 @@ func (e *Examination) look(dataDir string) error {
 	return nil
 }
 
-// knowsNobody reports whether no other agent was ever heard of here.
+// knowsNobody reports whether this directory has never heard of another agent.
 func knowsNobody(dataDir string) bool {
 	b, err := raftdir.CheckedFile{Path: filepath.Join(dataDir, PeersName)}.Load()
 	if err != nil {

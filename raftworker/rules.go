@@ -94,7 +94,7 @@ func (r *rules) checkTerm(peer string, heard uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if term := r.dir.Term(); heard > term && r.older == nil {
-		r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk has come to term %d: it takes part in nothing; bring back the newest copy of its directory, or its disk counts as lost", peer, heard, term)
+		r.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk knows only term %d: it takes part in nothing; bring back the newest copy of its directory, or its disk counts as lost", peer, heard, term)
 		r.cfg.Logger.Errorf("%v", r.older)
 	}
 }
@@ -115,7 +115,7 @@ func (r *rules) silent() error {
 	}
 	text := "the directory of this agent was copied or moved, and may be older than what it has promised: it takes part in nothing until it has met every other member"
 	if len(missing) > 0 {
-		text += "; missing are: " + strings.Join(missing, ", ")
+		text += "; still missing: " + strings.Join(missing, ", ")
 	}
 	return errors.New(text)
 }
@@ -160,7 +160,7 @@ func (r *rules) MaySend(request any) error {
 	switch request := request.(type) {
 	case *raft.AppendEntriesRequest:
 		if slices.ContainsFunc(request.Entries, raftdir.StandsIn) {
-			return errors.New("an entry has left the log while it was to be sent")
+			return errors.New("an entry was removed from the log before it was sent")
 		}
 	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest:
 		if err := r.unfit(); err != nil {

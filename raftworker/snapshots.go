@@ -46,7 +46,7 @@ func (o *offers) count(index uint64) {
 	}
 }
 
-// alarm gives the index whose snapshot arrives again and again; 0: none does.
+// alarm returns the index whose snapshot arrives again and again; 0: none does.
 func (o *offers) alarm() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -95,7 +95,7 @@ func (r *rules) answerSnapshot(request *raft.InstallSnapshotRequest) (response a
 	// The term is our own, which may be lower: nothing of the request is saved.
 	taken := &raft.InstallSnapshotResponse{RPCHeader: r.header(), Term: term, Success: true}
 	if at.Index <= running.AppliedIndex() {
-		r.cfg.Logger.Infof("spared a snapshot up to entry %d: this agent has applied it", at.Index)
+		r.cfg.Logger.Infof("a snapshot up to entry %d was not installed: this agent has applied it", at.Index)
 		return taken, nil, true
 	}
 	switch here, err := r.dir.TermAt(at.Index); {
@@ -104,7 +104,7 @@ func (r *rules) answerSnapshot(request *raft.InstallSnapshotRequest) (response a
 	case err != nil:
 		return nil, err, true
 	case here == at.Term:
-		r.cfg.Logger.Infof("spared a snapshot up to entry %d: this agent has that entry", at.Index)
+		r.cfg.Logger.Infof("a snapshot up to entry %d was not installed: this agent has that entry", at.Index)
 		return taken, nil, true
 	}
 	r.cut.CompareAndSwap(nil, &at)
@@ -133,7 +133,7 @@ func (r *rules) mayBegin(at raftdir.Position) error {
 		return err
 	}
 	if running := r.raft.Load(); running == nil || at.Index <= max(last, running.AppliedIndex()) {
-		return fmt.Errorf("the log has come to the snapshot's index %d meanwhile", at.Index)
+		return fmt.Errorf("the log has reached the snapshot's index %d meanwhile", at.Index)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (s lined) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, args *ra
 	return o.err
 }
 
-// snapshotCluster gives the leader, the two others and their lines.
+// snapshotCluster returns the leader, the two others and their lines.
 func snapshotCluster(t *testing.T) (first *running, rest []*running, lines map[*running]*line, all map[string]*running) {
 	t.Helper()
 	of := map[*agent]*line{}
@@ -167,7 +167,7 @@ func taken(from *running, offers <-chan *offer) *offer {
 	}
 }
 
-// recorded gives the snapshots that an agent has taken.
+// recorded returns the snapshots that an agent has taken.
 func recorded(l *line, to string) <-chan *offer {
 	offers := make(chan *offer, 100)
 	l.onSnapshot(to, func(o *offer) {
@@ -426,7 +426,7 @@ func TestWhatBecomesOfALeadersSnapshot(t *testing.T) {
 		{"stored", last, term, term, true, false},
 		{"ahead", last + 1, term, term, false, false},
 		{"of an old leader", applied, term, term - 1, false, false},
-		{"another entry stands there", last, term + 1, term + 1, false, true},
+		{"there is another entry", last, term + 1, term + 1, false, true},
 	} {
 		response, err, answered := rules.Answer(&raft.InstallSnapshotRequest{Term: c.request, LastLogIndex: c.index, LastLogTerm: c.of})
 		if answered != (c.taken || c.refused) || errors.Is(err, ErrConflict) != c.refused {

@@ -94,7 +94,7 @@ func (w *Worker) loop(raftConfig *raft.Config) error {
 	return w.bringDown(l, err)
 }
 
-// Raft gives the running raft, for use during a visit: see Enter. It never
+// Raft returns the running raft, for use during a visit: see Enter. It never
 // waits. After a clean stop the error is ErrWorkerStopped, after another end
 // what ended the worker.
 func (w *Worker) Raft() (*raft.Raft, error) {
@@ -104,7 +104,7 @@ func (w *Worker) Raft() (*raft.Raft, error) {
 	return w.life.raft, nil
 }
 
-// LogStore gives the open log, for use during a visit. Its errors are Raft's.
+// LogStore returns the open log, for use during a visit. Its errors are Raft's.
 func (w *Worker) LogStore() (LogStore, error) {
 	if err := w.endError(); err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (w *Worker) Stuck() uint64 {
 	return w.life.rules.offers.alarm()
 }
 
-// Applier gives the applier of this life of raft. Its errors are Raft's.
+// Applier returns the applier of this life of raft. Its errors are Raft's.
 func (w *Worker) Applier() (LeaseApplier, error) {
 	if err := w.endError(); err != nil {
 		return nil, err

@@ -181,7 +181,7 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	if waited := c.Now().Sub(began); err != ErrStartTimeout || waited < LoopTimeout+defaultStopTimeout {
 		t.Fatalf("after %s: %v", waited, err)
 	}
-	if _, err := raftdir.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := raftdir.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, raftdir.ErrDirectoryInUse) {
 		t.Fatalf("a second loop could open the first one's log: %v", err)
 	}
 	close(stuck)
@@ -599,10 +599,10 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	r.Apply(a.entry("k"), 0)
 	err := w.Wait()
 	disk.breaks(nil)
-	if !errors.Is(err, ErrDiskHung) {
+	if !errors.Is(err, raftdir.ErrDiskHung) {
 		t.Fatal(err)
 	}
-	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := NewWorker(a.cfg); !errors.Is(err, raftdir.ErrDirectoryInUse) {
 		t.Fatalf("started on a directory in which a write hangs: %v", err)
 	}
 	close(stuck)
@@ -635,13 +635,13 @@ func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 	go func() { ended <- w.Wait() }()
 	select {
 	case err := <-ended:
-		if !errors.Is(err, ErrDiskHung) {
+		if !errors.Is(err, raftdir.ErrDiskHung) {
 			t.Errorf("it ended with %v", err)
 		}
 	case <-time.After(time.Minute):
 		t.Error("the worker has not ended")
 	}
-	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := NewWorker(a.cfg); !errors.Is(err, raftdir.ErrDirectoryInUse) {
 		t.Errorf("started on a directory in which a call hangs: %v", err)
 	}
 	disk.makes(nil)
@@ -664,7 +664,7 @@ func TestAFullDiskEndsTheWorkerWithATypedError(t *testing.T) {
 	disk.breaks(func() error { return syscall.ENOSPC })
 	r, _ := w.Raft()
 	r.Apply(a.entry("k"), 0)
-	if err := w.Wait(); !errors.Is(err, ErrDiskFull) {
+	if err := w.Wait(); !errors.Is(err, raftdir.ErrDiskFull) {
 		t.Fatal(err)
 	}
 	disk.breaks(nil)

@@ -27,10 +27,10 @@ type Raft interface {
 
 // Acks tells which peers have answered; *transport.RaftTransport is one.
 type Acks interface {
-	// LastAck gives when the newest AppendEntries left that a peer has answered
+	// LastAck returns when the newest AppendEntries left that a peer has answered
 	// in that request's term, and the term.
 	LastAck(peer raft.ServerID) (sent time.Time, term uint64)
-	// AckChanged gives a channel that is closed at the next change.
+	// AckChanged returns a channel that is closed at the next change.
 	AckChanged() <-chan struct{}
 }
 
@@ -52,7 +52,7 @@ type Config struct {
 	Acks  Acks
 	State State
 
-	// ReadyTerm gives the term in which this agent, as leader, has applied an
+	// ReadyTerm returns the term in which this agent, as leader, has applied an
 	// entry of its own, 0 when there is none. Until then a leader does not know
 	// what its predecessors have committed (Raft thesis, section 6.4).
 	ReadyTerm func() uint64

@@ -35,7 +35,7 @@ type proof struct {
 	voters []raft.ServerID
 }
 
-// prove gives the log index that a read must wait for.
+// prove returns the log index that a read must wait for.
 func (r *Rounds) prove() (uint64, error) {
 	p, err := r.begin()
 	if err != nil {

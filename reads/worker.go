@@ -68,7 +68,7 @@ func (r *Rounds) Report() map[string]any {
 	}
 }
 
-// Index gives the log index that a linearizable read must have applied, on this
+// Index returns the log index that a linearizable read must have applied, on this
 // agent or on the follower that asked. Everything that was acknowledged before
 // the call is at or below it. It waits at most for the rest of the present
 // round and for one of its own, each bounded by Config.Timeout. Its errors are

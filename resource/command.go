@@ -79,7 +79,7 @@ func (t *Table) Check(_ state.Time, c state.Command) error {
 func (t *Table) allowed(c state.Command) (command, error) {
 	own, is := c.(command)
 	if !is {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is none", c)
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is not one", c)
 	}
 	if refusal := own.check(t); refusal != nil {
 		return nil, refusal

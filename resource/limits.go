@@ -58,7 +58,7 @@ type load struct {
 	leases       map[interrex.Key]int // resources that would come to each lease, less those that would leave it
 }
 
-// replace counts one resource in the place of another; nil: none.
+// replace counts one resource in place of another; nil: none.
 func (l *load) replace(old, fresh *Record) {
 	if old != nil {
 		l.count--

@@ -40,7 +40,7 @@ func (v ReadView) Get(id interrex.ResourceID) *Record {
 	return r
 }
 
-// Beginning is what the keys (see Record.Key) of all that a list gives begin with.
+// Beginning is the prefix of the keys (see Record.Key) of everything in a list.
 func Beginning(s interrex.ResourceSelection) string {
 	b := scope(s.Type.Group, s.Type.Kind)
 	if s.Tenancy.Partition == interrex.Wildcard {

@@ -16,7 +16,7 @@ const MaxEndings = 1000
 // Apply applies one log entry and gives a []Result, one for each operation in
 // their order. It gives nil for an entry at or below the log index that it has
 // applied, which raft brings again after a restart within the process, and for
-// one that cannot be decoded: whoever waits for it gets no answer here, and
+// one that cannot be decoded: its caller gets no answer here, and
 // calls its outcome unknown.
 //
 // The events are published, and then the new revision is shown, before the

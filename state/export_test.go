@@ -19,7 +19,7 @@ func Frame(h Header, sections []Section, contents [][]byte) []byte {
 	return b.Bytes()
 }
 
-// Unframe gives the contents of a snapshot's sections.
+// Unframe returns the contents of a snapshot's sections.
 func Unframe(snapshot []byte) (h Header, sections []Section, contents [][]byte) {
 	s, err := openSnapshot(bytes.NewReader(snapshot))
 	if err != nil {

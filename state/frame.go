@@ -117,7 +117,7 @@ func newFrameReader(r io.Reader) (*frameReader, error) {
 	return f, nil
 }
 
-// read gives the next n bytes, which stay until the next read.
+// read returns the next n bytes, which stay until the next read.
 func (f *frameReader) read(n int) ([]byte, error) {
 	if cap(f.buffer) < n {
 		f.buffer = make([]byte, n, max(n, chunkBytes+frameOverhead))
@@ -130,7 +130,7 @@ func (f *frameReader) read(n int) ([]byte, error) {
 	return f.buffer, err
 }
 
-// next gives the next frame, whose payload stays until the next call.
+// next returns the next frame, whose payload stays until the next call.
 func (f *frameReader) next() (kind byte, payload []byte, err error) {
 	const head = 5
 	b, err := f.r.Peek(head)

@@ -208,7 +208,7 @@ func (r *records) add(n *name) *name {
 	return n
 }
 
-// writable gives n, or what takes its place when a frozen view may read n.
+// writable returns n, or what takes its place when a frozen view may read n.
 func (r *records) writable(n *name) *name {
 	if n.generation == r.generation {
 		return n
@@ -243,13 +243,13 @@ func (r *records) restore(names []*name, singles []*single) error {
 	slices.SortStableFunc(names, func(a, b *name) int { return cmp.Compare(a.last, b.last) })
 	for _, n := range names {
 		if r.names[n.key] != nil {
-			return fmt.Errorf("the name %q stands there twice", n.key.id)
+			return fmt.Errorf("the name %q is in it twice", n.key.id)
 		}
 		r.add(n)
 	}
 	for _, s := range singles {
 		if r.singles[s.key] != nil {
-			return fmt.Errorf("the request id %q stands there twice", s.key.id)
+			return fmt.Errorf("the request id %q is in it twice", s.key.id)
 		}
 		r.singles[s.key] = s
 	}

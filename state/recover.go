@@ -8,7 +8,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// maxRevision is what no revision reaches: a number in JSON holds all below it.
+// maxRevision is above every revision: a number in JSON holds all below it.
 const maxRevision interrex.Revision = 1 << 53
 
 // A recovery raises the revision past everything that the lost part of the log
@@ -128,7 +128,7 @@ type Loss struct {
 	At       Time // of the recovery
 }
 
-// Loss says what the newest recovery has left behind.
+// Loss returns what the newest recovery has left behind.
 func (s *State) Loss() Loss { return s.at.Load().loss }
 
 // Lost reports whether a revision is of changes that a recovery has lost.

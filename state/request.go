@@ -27,7 +27,7 @@ type ticket struct {
 	name *name // of a numbered one
 }
 
-// find gives the name that an id belongs to, and the record of that id; nil:
+// find returns the name that an id belongs to, and the record of that id; nil:
 // there is none.
 func (r *records) find(ref reference) (*name, *record) {
 	if !ref.numbered {
@@ -188,7 +188,7 @@ func errWindow(number, mark uint64, limit int) error {
 }
 
 func errLost(op *Operation, l Loss) error {
-	e := interrex.Errorf(interrex.KindNameGone, "request_id %q: the cluster was recovered, and what was done under it before is not known any more; this attempt did nothing: look at what is there, and ask with a new request id", op.RequestID)
+	e := interrex.Errorf(interrex.KindNameGone, "request_id %q: the cluster was recovered, and whether it was done before is no longer known; this attempt did nothing: look at the current state, and send it again with a new request id", op.RequestID)
 	e.Lost = l.To
 	return e
 }

@@ -129,7 +129,7 @@ func (s *settings) add(c Configurable) {
 	slices.SortFunc(s.declared, func(a, b Setting) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// find gives a declared setting.
+// find returns a declared setting.
 func (s *settings) find(name string) (Setting, bool) {
 	i, found := slices.BinarySearchFunc(s.declared, name, func(d Setting, name string) int { return strings.Compare(d.Name, name) })
 	if !found {
@@ -138,7 +138,7 @@ func (s *settings) find(name string) (Setting, bool) {
 	return s.declared[i], true
 }
 
-// value gives a setting's value; empty for one that is not declared.
+// value returns a setting's value; empty for one that is not declared.
 func (s *settings) value(name string) string {
 	if v, is := s.set[name]; is {
 		return v
@@ -158,7 +158,7 @@ func (s *settings) configure() {
 func (s *settings) check(name, value string) error {
 	d, known := s.find(name)
 	if !known {
-		return interrex.Errorf(interrex.KindInvalid, "setting %q: there is none of that name: the names are %s", name, strings.Join(s.names(), ", "))
+		return interrex.Errorf(interrex.KindInvalid, "setting %q: there is no such name: the names are %s", name, strings.Join(s.names(), ", "))
 	}
 	if value == "" {
 		return nil
@@ -266,7 +266,7 @@ type SettingValue struct {
 	Value string
 }
 
-// Settings gives all settings, by name.
+// Settings returns all settings, by name.
 func (s *State) Settings() []SettingValue {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

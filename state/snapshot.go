@@ -137,7 +137,7 @@ func (s *State) collect(in *snapshotReader) ([]part, error) {
 		if i > 0 {
 			t := s.tables.find(p.Table)
 			if t == nil || p.Table <= parts[i-1].Table {
-				return nil, fmt.Errorf("table %d %q is not known here, or stands there twice", p.Table, p.Name)
+				return nil, fmt.Errorf("table %d %q is not known here, or is in it twice", p.Table, p.Name)
 			}
 			name, oldest, version = t.Name(), 0, t.Version()
 		}

@@ -178,7 +178,7 @@ func (s *State) halt(index uint64, err error) {
 	s.revision.fail(err)
 }
 
-// codec gives the codec of a table's events; nil: it has none.
+// codec returns the codec of a table's events; nil: it has none.
 func (s *State) codec(id TableID) EventCodec {
 	c, _ := s.tables.find(id).(EventCodec)
 	return c
@@ -187,7 +187,7 @@ func (s *State) codec(id TableID) EventCodec {
 // tableSet are tables in the order of their IDs.
 type tableSet []Table
 
-// find gives a table; nil: it is not known.
+// find returns a table; nil: it is not known.
 func (ts tableSet) find(id TableID) Table {
 	for _, t := range ts {
 		if t.ID() == id {

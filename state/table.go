@@ -27,10 +27,10 @@ const (
 // leader. It only grows, and decides everything.
 type Time int64
 
-// Add gives t moved by d.
+// Add returns t moved by d.
 func (t Time) Add(d time.Duration) Time { return t + Time(d) }
 
-// Sub gives the duration from u to t.
+// Sub returns the duration from u to t.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 
 // Reply is what an applied operation answers: an immutable value of the
@@ -104,10 +104,10 @@ type Replayer interface {
 // section of the snapshot, as one does whose replies may differ between agents.
 // It is for a table that is in no group: see Grouper.
 type Keeper interface {
-	// Keep gives what stands in the record of a request id in a reply's place. It
+	// Keep returns what stands in the record of a request id in a reply's place. It
 	// must be the same on every agent.
 	Keep(r Reply) Reply
-	// Kept gives the reply again, for what Keep gave.
+	// Kept returns the reply again, for what Keep gave.
 	Kept(r Reply) Reply
 }
 
@@ -235,7 +235,7 @@ func (t *Turn) Emit(kind, key string, value any, size int) {
 	})
 }
 
-// Events gives what was emitted in this turn, in order.
+// Events returns what was emitted in this turn, in order.
 func (t *Turn) Events() []Event { return t.events }
 
 // Operation is one command to one table, or a group of commands, in the envelope

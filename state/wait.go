@@ -43,7 +43,7 @@ func (w *waiters) wait(ctx context.Context, target uint64, reached func() uint64
 	return interrex.Errorf(interrex.KindTimeout, "state: %d was not reached in time, it stands at %d", target, reached()).WithCause(context.Cause(ctx))
 }
 
-// join gives nil when there is nothing to wait for.
+// join returns nil when there is nothing to wait for.
 func (w *waiters) join(target uint64, reached func() uint64) (*waiter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

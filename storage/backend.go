@@ -259,7 +259,7 @@ func (b *Backend) apply(ctx context.Context, c state.Command) (answer, error) {
 // and changes nothing.
 func (b *Backend) Apply(buf []byte, idx uint64) any {
 	if len(buf) == 0 || buf[0] != entryVersion {
-		return interrex.Errorf(interrex.KindInvalid, "storage: the entry at %d is none of a backend of this version", idx)
+		return interrex.Errorf(interrex.KindInvalid, "storage: the entry at %d was not written by a backend of this version", idx)
 	}
 	a, err := b.local.apply(buf[1:], interrex.Revision(idx))
 	if err != nil {

@@ -13,3 +13,5 @@ INTERREX_SEEDS=2000 long ./leaseapplier -run '^(TestEveryCallIsAnsweredOnceAndTr
 long ./lease -run '^TestTableDoesWhatTheRulesSay$' -rapid.checks 20000
 long ./state -run '^TestEntrySurvivesItsEncoding$' -rapid.checks 20000
 long ./featuretests -run '^TestRegistersAreLinearizable$' -race-for 10m
+long ./featuretests -run '^(TestRot|TestALogThatNobody)' -rot-all
+make mutate

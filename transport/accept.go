@@ -44,11 +44,10 @@ func (t *Transport) admit(raw net.Conn) {
 	t.conns.Go(func() { t.receive(p) })
 }
 
-// errCrowd is why a connection is closed that has not come to an end of its
-// handshake.
+// errCrowd is why a connection is closed before its handshake has ended.
 var errCrowd = fmt.Errorf("%d connections are in their handshake, the limit", maxHandshakes)
 
-// receive brings one connection from its first byte to whoever uses it.
+// receive brings one connection from its first byte to its user.
 func (t *Transport) receive(p *place) {
 	tune(p.conn)
 	_ = p.conn.SetDeadline(deadline())

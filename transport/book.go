@@ -67,8 +67,9 @@ func newBook(self string, given map[string]string) *book {
 	return &book{self: self, given: maps.Clone(given), met: map[string]meeting{}, reached: map[string]string{}}
 }
 
-// learn takes up a meeting and reports whether the agent says something new.
-// Where it was dialled goes before where it was seen; neither is news.
+// learn takes up a meeting and reports whether the agent says something new. The
+// address at which it was dialled takes precedence over the one from which it was
+// seen; neither is news.
 func (b *book) learn(m meeting) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,7 +84,7 @@ func (b *book) learn(m meeting) bool {
 	return !known || !old.said.equal(m.said)
 }
 
-// reach notes which agent was reached at an address.
+// reach records which agent was reached at an address.
 func (b *book) reach(address, id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,7 +95,7 @@ func (b *book) reach(address, id string) {
 	b.doubted(address, id)
 }
 
-// doubt notes that an address was dialled in vain: the agent may be elsewhere.
+// doubt records that dialling an address failed: the agent may be elsewhere.
 func (b *book) doubt(address string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -110,7 +111,7 @@ func (b *book) doubted(address, found string) {
 	}
 }
 
-// hellos gives the agents that were met, sorted by ID.
+// hellos returns the agents that were met, sorted by ID.
 func (b *book) hellos() []Hello {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -126,7 +127,7 @@ func (b *book) sorted() []Hello {
 	return all
 }
 
-// list gives the agents that were met as a hello names them.
+// list returns the agents that were met as a hello names them.
 func (b *book) list() []Met {
 	var met []Met
 	for _, h := range b.hellos() {
@@ -135,7 +136,7 @@ func (b *book) list() []Met {
 	return met
 }
 
-// hearsay gives the cluster addresses of agents that others have met, and this
+// hearsay returns the cluster addresses of agents that others have met, and this
 // one has not.
 func (b *book) hearsay() map[string]string {
 	said := map[string]string{}
@@ -153,7 +154,7 @@ func (b *book) hearsay() map[string]string {
 	return said
 }
 
-// address gives where an agent's cluster port is, "" when nobody said.
+// address returns where an agent's cluster port is, "" when nobody said.
 func (b *book) address(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -192,7 +193,7 @@ func (b *book) idAt(address string) string {
 	return ""
 }
 
-// apiAddress gives where an agent's API is, "" when it was not met.
+// apiAddress returns where an agent's API is, "" when it was not met.
 func (b *book) apiAddress(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

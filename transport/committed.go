@@ -51,7 +51,7 @@ func (c *committed) heard(request any, now time.Time) {
 	}
 }
 
-// Committed gives the commit index that the leader of a term has told with its
+// Committed returns the commit index that the leader of a term has told with its
 // appends, as of CommittedAge ago or of the first of them; 0: it has told none.
 func (r *RaftTransport) Committed(term uint64) (index uint64) {
 	c := &r.committed

@@ -45,7 +45,7 @@ type Config struct {
 
 	// Advertise is the host:port at which others reach this agent. Empty means
 	// the bound address; a bound address without a host (":7401", "0.0.0.0")
-	// is completed by whoever hears of it, from the connection it came over.
+	// is completed by its reader, from the connection it came over.
 	Advertise string
 
 	// Join are addresses, host:port, at which other agents may be. They are

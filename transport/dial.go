@@ -107,7 +107,7 @@ func orUnknown(id string) string {
 	return id
 }
 
-// dialling is whom a dial is for. An empty id takes whoever is there.
+// dialling is the agent that a dial is for. An empty id takes any agent.
 type dialling struct{ address, id, protocol string }
 
 // introduce is the dialling end of the handshake.

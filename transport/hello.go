@@ -91,7 +91,7 @@ func (h Hello) equal(o Hello) bool {
 
 func (m Met) same(o Met) bool { return m.ID == o.ID && m.Incarnation == o.Incarnation }
 
-// completed gives h with the host of the connection that it came over in
+// completed returns h with the host of the connection that it came over in
 // addresses that have none of their own, and the port, unless it is empty, in
 // such a cluster address.
 func (h Hello) completed(host, port string) Hello {

@@ -34,7 +34,7 @@ type place struct {
 }
 
 // admit counts a connection in its handshake. Where there is no room, the host
-// that has most of those of its kind loses its oldest one, which it gives.
+// with the most of that kind loses its oldest one, which admit returns.
 func (l *limits) admit(conn net.Conn, known bool) (p, lost *place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *limits) end(p *place) {
 	}
 }
 
-// open gives how many connections there are.
+// open returns how many connections there are.
 func (l *limits) open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 
 // Store keeps what a transport remembers of other agents' logs over restarts.
 type Store interface {
-	// Load gives what was saved last; nil and no error: nothing was.
+	// Load returns what was saved last; nil and no error: nothing was.
 	Load() ([]byte, error)
 	// Save replaces it, whole, and puts it on disk.
 	Save([]byte) error
@@ -59,7 +59,7 @@ func (m *memory) load(s Store) error {
 	}
 	if err != nil || m.of == nil {
 		m.of = map[string]Remembered{}
-		return fmt.Errorf("cannot read what is remembered of other agents' logs: %w", err)
+		return fmt.Errorf("cannot read what is remembered of other agents' logs: %w: nothing of this agent's own is lost, and it is remembered anew as they are met; if one of their disks is replaced by an older copy before that, only the other agents notice it", err)
 	}
 	return nil
 }
@@ -103,7 +103,7 @@ func (m *memory) compare(peer Hello) (told *Remembered, err error) {
 	}
 	is := m.turnTo(peer)
 	if is.told.Term > is.term {
-		return &is.told, fmt.Errorf("agent %s comes with an older copy of its disk: it was heard in term %d, and its disk has come to term %d: it may have forgotten a vote", peer.ID, is.told.Term, is.term)
+		return &is.told, fmt.Errorf("agent %s comes with an older copy of its disk: it was heard in term %d, and its disk knows only term %d: it may have forgotten a vote", peer.ID, is.told.Term, is.term)
 	}
 	return &is.told, nil
 }
@@ -220,7 +220,7 @@ func (m *memory) life(id string) string {
 	return ""
 }
 
-// errEarlierLife is why nothing more counts that comes over a stream.
+// errEarlierLife is why nothing more that comes over a stream counts.
 var errEarlierLife = errors.New("raft at the other agent has begun another life since")
 
 // current lets what was read of a stream count, unless it is of a life of raft

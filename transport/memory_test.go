@@ -146,7 +146,7 @@ func TestAnOlderDiskIsRefused(t *testing.T) {
 				t.Errorf("a late hello of the same life: %v", err)
 			}
 			told, err := m.compare(of("2", 6, Place{3, 10}, 3))
-			if err == nil || !strings.Contains(err.Error(), "older copy of its disk: it was heard in term 7, and its disk has come to term 6") || told.Term != 7 {
+			if err == nil || !strings.Contains(err.Error(), "older copy of its disk: it was heard in term 7, and its disk knows only term 6") || told.Term != 7 {
 				t.Errorf("%+v, %v", told, err)
 			}
 			if _, err := m.compare(of("2", 7, Place{3, 10}, 3)); err != nil {

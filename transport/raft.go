@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,7 +40,7 @@ type network interface {
 // the stores; raft closes the transport itself when it has shut down.
 type RaftTransport struct {
 	network
-	streams   *raft.NetworkTransport // nil when alone
+	streams   *raft.NetworkTransport // that this agent dials; nil when alone
 	stream    *stream
 	parent    *Transport
 	life      Life
@@ -47,6 +48,9 @@ type RaftTransport struct {
 	acks      acks
 	committed committed
 
+	logger   hclog.Logger
+	beats    atomic.Pointer[func(raft.RPC)] // raft's handler of heartbeats
+	taken    chan raft.RPC                  // from other agents, to the pump
 	consumer chan raft.RPC
 	drained  chan struct{} // closed by Drain
 	closed   chan struct{} // closed by Close
@@ -76,6 +80,7 @@ func (t *Transport) Raft(config RaftConfig) (*RaftTransport, error) {
 		stream:   newStream(t),
 		parent:   t,
 		life:     config.Life,
+		taken:    make(chan raft.RPC),
 		consumer: make(chan raft.RPC),
 		drained:  make(chan struct{}),
 		closed:   make(chan struct{}),
@@ -99,6 +104,8 @@ func (r *RaftTransport) connect(logger hclog.Logger) {
 	if logger == nil {
 		logger = hclog.NewNullLogger()
 	}
+	r.logger = logger
+	r.work.Go(r.accept)
 	r.streams = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:          r.stream,
 		MaxPool:         streamPool,
@@ -120,15 +127,16 @@ func (r *RaftTransport) Consumer() <-chan raft.RPC { return r.consumer }
 // SetHeartbeatHandler implements raft.Transport, with the gate in between.
 func (r *RaftTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	if handle == nil {
-		r.network.SetHeartbeatHandler(nil)
+		r.beats.Store(nil)
 		return
 	}
-	r.network.SetHeartbeatHandler(r.gate.guard(func(rpc raft.RPC) {
+	guarded := r.gate.guard(func(rpc raft.RPC) {
 		if !r.answer(rpc) {
 			r.parent.memory.hearRequest(rpc.Command)
 			handle(rpc)
 		}
-	}))
+	})
+	r.beats.Store(&guarded)
 }
 
 // AppendEntriesPipeline implements raft.Transport: there is none, since a
@@ -226,7 +234,7 @@ func deadStream(err error) bool {
 		errors.Is(err, errEarlierLife) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// LastAck gives when the newest AppendEntries left (heartbeats too) that a peer
+// LastAck returns when the newest AppendEntries left (heartbeats too) that a peer
 // has answered in the term of that request, and that term; the zero time when
 // there is none. Times of one process compare by its monotonic clock.
 func (r *RaftTransport) LastAck(peer raft.ServerID) (sent time.Time, term uint64) {
@@ -240,7 +248,7 @@ func (r *RaftTransport) MatchIndex(peer raft.ServerID, term uint64) uint64 {
 	return r.acks.match(peer, term)
 }
 
-// AckChanged gives a channel that is closed when the next LastAck changes. Ask
+// AckChanged returns a channel that is closed when the next LastAck changes. Ask
 // for it before looking, so that nothing falls in between.
 func (r *RaftTransport) AckChanged() <-chan struct{} { return r.acks.change() }
 
@@ -248,7 +256,7 @@ func (r *RaftTransport) AckChanged() <-chan struct{} { return r.acks.change() }
 func (r *RaftTransport) pump() {
 	for {
 		select {
-		case rpc := <-r.network.Consumer():
+		case rpc := <-r.taken:
 			r.hand(rpc)
 		case <-r.closed:
 			return
@@ -297,16 +305,19 @@ func (r *RaftTransport) passAndWait(rpc raft.RPC) {
 // answer answers a request in raft's place if this life does.
 func (r *RaftTransport) answer(rpc raft.RPC) bool {
 	response, err, answered := r.life.Answer(rpc.Command)
-	switch {
-	case !answered:
-		return false
-	case rpc.Reader == nil:
-		rpc.Respond(response, err)
-	default:
-		// Others must not wait for it; its stream's end bounds it.
-		r.work.Go(func() { drain(rpc, response, err) })
+	if answered {
+		r.respond(rpc, response, err)
 	}
-	return true
+	return answered
+}
+
+func (r *RaftTransport) respond(rpc raft.RPC, response any, err error) {
+	if rpc.Reader == nil {
+		rpc.Respond(response, err)
+		return
+	}
+	// Others must not wait for it; its stream's end bounds it.
+	r.work.Go(func() { drain(rpc, response, err) })
 }
 
 // drain reads a snapshot to its end, as its sender expects (hashicorp/raft#212),

@@ -319,7 +319,7 @@ func TestNoRequestReachesRaftAfterDrain(t *testing.T) {
 		}
 	}()
 	for range 20 {
-		req := &raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: 1}
+		req := &raft.RequestVoteRequest{RPCHeader: headerOf("b"), Term: 1}
 		if err := from.RequestVote("a", "a", req, &raft.RequestVoteResponse{}); err == nil {
 			t.Error("a request was answered")
 		}
@@ -443,7 +443,7 @@ func TestASnapshotIsAnsweredInRaftsPlace(t *testing.T) {
 	}{
 		{"taken", true, raft.InstallSnapshotResponse{Term: term, Success: true}, nil, index},
 		{"taken, not yet in its term", true, raft.InstallSnapshotResponse{Term: term - 1, Success: true}, nil, 0},
-		{"refused", true, raft.InstallSnapshotResponse{Term: term}, errors.New("another entry stands there"), 0},
+		{"refused", true, raft.InstallSnapshotResponse{Term: term}, errors.New("there is another entry"), 0},
 		{"left to raft", false, raft.InstallSnapshotResponse{}, nil, index},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -469,7 +469,7 @@ func TestASnapshotIsAnsweredInRaftsPlace(t *testing.T) {
 			}()
 			data := bytes.Repeat([]byte("x"), 16<<20) // more than the streams hold
 			req := &raft.InstallSnapshotRequest{
-				RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, SnapshotVersion: 1,
+				RPCHeader: headerOf("b"), SnapshotVersion: 1,
 				Term: term, LastLogIndex: index, Size: int64(len(data)),
 			}
 			var resp raft.InstallSnapshotResponse
@@ -512,12 +512,12 @@ func TestNothingReachesRaftWhileARequestIsFollowed(t *testing.T) {
 	answers := make(chan error, 2)
 	go func() {
 		var resp raft.AppendEntriesResponse
-		answers <- from.AppendEntries("a", "a", &raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: 4, PrevLogEntry: 7, PrevLogTerm: 4}, &resp)
+		answers <- from.AppendEntries("a", "a", &raft.AppendEntriesRequest{RPCHeader: headerOf("b"), Term: 4, PrevLogEntry: 7, PrevLogTerm: 4}, &resp)
 	}()
 	followed := <-to.Consumer()
 	go func() {
 		var resp raft.RequestVoteResponse
-		answers <- from.RequestVote("a", "a", &raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: 5}, &resp)
+		answers <- from.RequestVote("a", "a", &raft.RequestVoteRequest{RPCHeader: headerOf("b"), Term: 5}, &resp)
 	}()
 	select {
 	case rpc := <-to.Consumer():
@@ -541,6 +541,54 @@ func TestNothingReachesRaftWhileARequestIsFollowed(t *testing.T) {
 	}
 }
 
+// headerOf is the header of an agent's requests.
+func headerOf(id string) raft.RPCHeader {
+	return raft.RPCHeader{ProtocolVersion: 3, ID: []byte(id), Addr: []byte(id)}
+}
+
+// A member must not speak for another one: what is remembered of that one would
+// make its disk look like an older copy.
+func TestARequestIsOfTheAgentThatSentIt(t *testing.T) {
+	w := newWorld(t)
+	a, log := w.agent("a")
+	b, _ := w.agent("b", func(c *Config) { c.Peers = map[string]string{"a": a.ListenAddr()} })
+	to, from := must(a.Raft(RaftConfig{})), must(b.Raft(RaftConfig{}))
+	to.SetHeartbeatHandler(func(rpc raft.RPC) { rpc.Respond(&raft.AppendEntriesResponse{Term: 9}, nil) })
+	go func() { // raft's main loop
+		for {
+			select {
+			case rpc := <-to.Consumer():
+				rpc.Respond(&raft.RequestVoteResponse{Term: 9}, nil)
+			case <-to.closed:
+				return
+			}
+		}
+	}()
+	vote := func(header raft.RPCHeader) error {
+		return from.RequestVote("a", "a", &raft.RequestVoteRequest{RPCHeader: header, Term: 9}, &raft.RequestVoteResponse{})
+	}
+	heartbeat := func(header raft.RPCHeader) error {
+		return from.AppendEntries("a", "a", &raft.AppendEntriesRequest{RPCHeader: header, Term: 9}, &raft.AppendEntriesResponse{})
+	}
+	snapshot := func(header raft.RPCHeader) error {
+		req := &raft.InstallSnapshotRequest{RPCHeader: header, SnapshotVersion: 1, Term: 9, Size: 1 << 20}
+		return from.InstallSnapshot("a", "a", req, &raft.InstallSnapshotResponse{}, bytes.NewReader(make([]byte, req.Size)))
+	}
+	forged, named := headerOf("b"), headerOf("c")
+	forged.Addr, named.Addr = []byte("c"), []byte("b")
+	for name, send := range map[string]func(raft.RPCHeader) error{"vote": vote, "heartbeat": heartbeat, "snapshot": snapshot} {
+		for _, header := range []raft.RPCHeader{headerOf("c"), forged, named, headerOf("")} {
+			if err := send(header); err == nil || !strings.Contains(err.Error(), "agent b sends requests of raft's in the name of") {
+				t.Errorf("a %s of %q at %q: %v", name, header.ID, header.Addr, err)
+			}
+		}
+	}
+	if err := errors.Join(vote(headerOf("b")), heartbeat(headerOf("b"))); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "a says so", func() bool { return log.has(`in the name of agent "c" at "c"`) })
+}
+
 // After a peer's restart every pooled stream to it is dead; a vote that is
 // asked over one must not be lost.
 func TestDeadPooledStreamsCostNoRequest(t *testing.T) {
@@ -553,7 +601,7 @@ func TestDeadPooledStreamsCostNoRequest(t *testing.T) {
 		var asked sync.WaitGroup
 		for range streamPool {
 			asked.Go(func() {
-				req := &raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: 3}, Term: 1}
+				req := &raft.RequestVoteRequest{RPCHeader: headerOf("b"), Term: 1}
 				if err := from.RequestVote("a", "a", req, &raft.RequestVoteResponse{}); err != nil {
 					t.Errorf("life %d: %v", life, err)
 				}

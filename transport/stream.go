@@ -52,13 +52,11 @@ func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 	return c, nil
 }
 
-// Accept implements net.Listener.
+// Accept implements net.Listener: what comes in is not raft's to accept here, but
+// each stream's own transport's.
 func (s *stream) Accept() (net.Conn, error) {
-	conn, err := s.inlet.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &idleConn{conn}, nil
+	<-s.done
+	return nil, net.ErrClosed
 }
 
 // Close cuts every stream, in and out.

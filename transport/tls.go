@@ -25,7 +25,7 @@ type TLS interface {
 	Roots() (*x509.CertPool, error)
 }
 
-// IDOf gives the agent's ID that a certificate carries: the one among its DNS
+// IDOf returns the agent's ID that a certificate carries: the one among its DNS
 // names that has no dot and is not localhost. Other names may stand beside it.
 func IDOf(cert *x509.Certificate) (string, error) {
 	var id string

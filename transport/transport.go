@@ -130,10 +130,10 @@ func (t *Transport) closeListener() error {
 	return t.listener.Close()
 }
 
-// ID gives this agent's.
+// ID returns this agent's.
 func (t *Transport) ID() string { return t.config.ID }
 
-// ListenAddr gives the bound address, "" for an agent that is alone.
+// ListenAddr returns the bound address, "" for an agent that is alone.
 func (t *Transport) ListenAddr() string {
 	if t.listener == nil {
 		return ""
@@ -141,10 +141,10 @@ func (t *Transport) ListenAddr() string {
 	return t.listener.Addr().String()
 }
 
-// Peers gives what the agents that were met have said last, sorted by ID.
+// Peers returns what the agents that were met have said last, sorted by ID.
 func (t *Transport) Peers() []Hello { return t.book.hellos() }
 
-// Address gives the cluster address of an agent, "" when it is not known.
+// Address returns the cluster address of an agent, "" when it is not known.
 func (t *Transport) Address(id string) string {
 	if id == t.config.ID {
 		return t.self().ClusterAddress
@@ -152,7 +152,7 @@ func (t *Transport) Address(id string) string {
 	return t.book.address(id)
 }
 
-// APIAddress gives the API address of an agent, "" when it is not known.
+// APIAddress returns the API address of an agent, "" when it is not known.
 func (t *Transport) APIAddress(id string) string {
 	if id == t.config.ID {
 		return t.self().APIAddress
@@ -160,7 +160,7 @@ func (t *Transport) APIAddress(id string) string {
 	return t.book.apiAddress(id)
 }
 
-// Self gives the hello with which this agent describes itself now.
+// Self returns the hello with which this agent describes itself now.
 func (t *Transport) Self() Hello { return t.self() }
 
 func (t *Transport) self() Hello {
@@ -250,7 +250,7 @@ func (t *Transport) meet(peer Hello, told *Remembered, protocol string) error {
 	return nil
 }
 
-// named refuses a stream of raft's that no life of raft answers for.
+// named refuses a raft stream that no life of raft answers for.
 func (t *Transport) named(l Life, peer Hello) error {
 	if l != nil && l.Log().Life != "" && peer.Log.Life == "" {
 		return fmt.Errorf("raft is not running on %s %w", peer.ID, ErrNotNow)
@@ -277,7 +277,7 @@ func (t *Transport) openFor(protocol string, peer Hello) error {
 	return err
 }
 
-// recall gives what is remembered of an agent's log, and an error if its disk is
+// recall returns what is remembered of an agent's log, and an error if its disk is
 // an older one.
 func (t *Transport) recall(peer Hello) (*Remembered, error) {
 	if err := t.open(t.life(), peer); err != nil && !errors.Is(err, ErrNotNow) {
@@ -286,7 +286,7 @@ func (t *Transport) recall(peer Hello) (*Remembered, error) {
 	return t.memory.compare(peer)
 }
 
-// Listener gives the connections over which other agents forward requests:
+// Listener returns the connections over which other agents forward requests:
 // each is plain to its user, HTTP/2 with prior knowledge being what the other
 // end speaks. One listener lives at a time; closing it closes its connections,
 // and then the next may be asked for.
@@ -312,7 +312,7 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// PeerOf gives the ID of the agent that a request came from, "" when it did
+// PeerOf returns the ID of the agent that a request came from, "" when it did
 // not come from an agent.
 func PeerOf(ctx context.Context) string {
 	id, _ := ctx.Value(peerKey{}).(string)

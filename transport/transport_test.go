@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/juju/clock"
+
+	"github.com/interrex/interrex/pipe"
 )
 
 func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
@@ -179,20 +181,29 @@ func TestForwardedRequestsCarryTheirAgent(t *testing.T) {
 }
 
 func TestStopCutsWhatIsHalfOpen(t *testing.T) {
-	w := newWorld(t)
-	a, _ := w.agent("a")
-	for range 20 {
-		rawDial(t, a.ListenAddr()) // says nothing
-	}
-	eventually(t, "the connections are counted", func() bool { return a.limits.open() == 20 })
-	began := time.Now()
-	stop(t, a)
-	if took := time.Since(began); took > handshakeTimeout/2 {
-		t.Errorf("stopping took %s", took)
-	}
-	if n := a.limits.open(); n != 0 {
-		t.Errorf("%d connections are still counted", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w, port := newWorld(t), pipe.Listen()
+		a, _ := w.agent("a", func(c *Config) { c.Listener = port })
+		for range 20 {
+			c, err := port.Dial(t.Context(), "", "") // says nothing
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+		}
+		synctest.Wait()
+		if n := a.limits.open(); n != 20 {
+			t.Fatalf("%d connections are counted", n)
+		}
+		began := time.Now()
+		stop(t, a)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("stopping took %s", took)
+		}
+		if n := a.limits.open(); n != 0 {
+			t.Errorf("%d connections are still counted", n)
+		}
+	})
 }
 
 func TestWhoSaysNothingIsCutOff(t *testing.T) {

@@ -29,7 +29,7 @@ func (r *Ring) Cursor(since interrex.Revision) (*Cursor, error) {
 	return &Cursor{ring: r, era: era, at: since}, nil
 }
 
-// Read gives events that follow the cursor's position, which stays where it is.
+// Read returns events that follow the cursor's position, which stays where it is.
 // Where there are none, it gives the alarm that is closed when there may be
 // some.
 //

@@ -43,7 +43,7 @@ type Entries struct {
 // Len is how many events there are.
 func (e Entries) Len() int { return len(e.events) }
 
-// Event gives one event.
+// Event returns one event.
 func (e Entries) Event(i int) *state.Event { return &e.events[i] }
 
 // Encoded returns what an event is encoded as by a method. It is encoded once,

@@ -8,7 +8,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// after gives a run of events behind a revision; none: there is none yet.
+// after returns a run of events behind a revision; none: there is none yet.
 func (r *Ring) after(at interrex.Revision) Entries {
 	i := sort.Search(len(r.segments), func(i int) bool { return r.segments[i].last() > at })
 	if i == len(r.segments) {
@@ -51,7 +51,7 @@ func (r *Ring) leave() {
 	r.watchers--
 }
 
-// look gives the events that follow a position of an era, or else the alarm to
+// look returns the events that follow a position of an era, or else the alarm to
 // wait for.
 func (r *Ring) look(era uint64, at interrex.Revision) (Entries, <-chan struct{}, error) {
 	for caughtUp := false; ; {
@@ -96,7 +96,7 @@ func (r *Ring) lookHere(era uint64, at interrex.Revision, caughtUp bool) (Entrie
 // errBehind says that the backlog is to be looked at.
 var errBehind = errors.New("it is behind the ring")
 
-// backlog gives events that follow a position at which the ring has none; none:
+// backlog returns events that follow a position at which the ring has none; none:
 // there is none yet.
 func (r *Ring) backlog(at interrex.Revision) (Entries, error) {
 	events, kept := r.config.Backlog.Behind(at, batch)

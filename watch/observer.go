@@ -99,7 +99,7 @@ func (s *Observers) replace(all []*registration) {
 // Dropped is how many changes all observers together have lost.
 func (s *Observers) Dropped() uint64 { return s.dropped.Load() }
 
-// now gives the observers, and what is closed when there are others.
+// now returns the observers, and what is closed when there are others.
 func (s *Observers) now() ([]*registration, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

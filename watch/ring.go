@@ -164,7 +164,7 @@ type Stats struct {
 // MaxWatchers is how many watchers there may be at one time.
 func (r *Ring) MaxWatchers() int { return r.config.MaxWatchers }
 
-// Stats gives the ring's figures.
+// Stats returns the ring's figures.
 func (r *Ring) Stats() Stats {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -230,7 +230,7 @@ func (r *Ring) ring() {
 	}
 }
 
-// nextAlarm gives the alarm to ring, and puts a new one in its place.
+// nextAlarm returns the alarm to ring, and puts a new one in its place.
 func (r *Ring) nextAlarm() (alarm chan struct{}, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

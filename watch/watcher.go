@@ -82,7 +82,7 @@ func (w *Watcher) Close() {
 	})
 }
 
-// look gives the events that follow the watcher's position, or else the alarm
+// look returns the events that follow the watcher's position, or else the alarm
 // to wait for.
 func (w *Watcher) look() ([]state.Event, <-chan struct{}, error) {
 	select {

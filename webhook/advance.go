@@ -39,7 +39,7 @@ func (c *Advance) Validate() error {
 			return err
 		}
 		if s.Name <= last {
-			return interrex.Errorf(interrex.KindInvalid, "steps: %s stands there twice, or not in the order of the names", s.Name)
+			return interrex.Errorf(interrex.KindInvalid, "steps: %s is given twice, or is not in the order of the names", s.Name)
 		}
 		last = s.Name
 	}

@@ -55,7 +55,7 @@ func (t *Table) Decode(data []byte) (state.Command, error) {
 func (t *Table) Check(_ state.Time, c state.Command) error {
 	own, is := c.(command)
 	if !is {
-		return interrex.Errorf(interrex.KindInvalid, "cannot check webhook command: %T is none", c)
+		return interrex.Errorf(interrex.KindInvalid, "cannot check webhook command: %T is not one", c)
 	}
 	if refusal := own.check(t); refusal != nil {
 		return refusal

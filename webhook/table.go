@@ -60,10 +60,10 @@ func (t *Table) Due() (state.Time, bool) { return 0, false }
 // Tick has nothing to end.
 func (t *Table) Tick(*state.Turn, int) int { return 0 }
 
-// Hooks gives all hooks, by name. Nobody writes to them.
+// Hooks returns all hooks, by name. Nobody writes to them.
 func (t *Table) Hooks() []*Hook { return *t.hooks.Load() }
 
-// Get gives a hook; nil: there is none.
+// Get returns a hook; nil: there is none.
 func (t *Table) Get(name string) *Hook {
 	all := t.Hooks()
 	if i, found := find(all, name); found {
@@ -104,5 +104,5 @@ func emit(turn *state.Turn, kind string, h *Hook) {
 }
 
 func notFound(what, name string) *interrex.Error {
-	return interrex.Errorf(interrex.KindNotFound, "cannot %s webhook %q: there is none of that name: 'interrex webhook list' shows them", what, name)
+	return interrex.Errorf(interrex.KindNotFound, "cannot %s webhook %q: there is no such name: 'interrex webhook list' shows them", what, name)
 }

@@ -99,14 +99,14 @@ func (s *Spec) validateKinds() error {
 	for i, kind := range s.Kinds {
 		switch {
 		case slices.Contains(s.Kinds[:i], kind):
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %s stands there twice", kind)
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %s is given twice", kind)
 		case slices.Contains(announced, kind):
 		case slices.Contains(happening, kind):
 			if s.When == interrex.WebhookBefore {
 				return interrex.Errorf(interrex.KindInvalid, "kinds: %s is never sent before it happens: set a hook that is called after", kind)
 			}
 		default:
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is none of %s", shortened(kind), strings.Join(slices.Concat(announced, happening), ", "))
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is not one of %s", shortened(kind), strings.Join(slices.Concat(announced, happening), ", "))
 		}
 	}
 	return nil
@@ -121,7 +121,7 @@ func (s *Spec) validatePrefixes() error {
 			return interrex.Errorf(interrex.KindInvalid, "prefixes: 1 to %d bytes of UTF-8 are allowed, not %q", maxPrefix, shortened(p))
 		}
 		if slices.Contains(s.Prefixes[:i], p) {
-			return interrex.Errorf(interrex.KindInvalid, "prefixes: %q stands there twice", shortened(p))
+			return interrex.Errorf(interrex.KindInvalid, "prefixes: %q is given twice", shortened(p))
 		}
 	}
 	return nil
@@ -142,7 +142,7 @@ func (s *Spec) validateHeaders() error {
 		case slices.Contains(reserved, http.CanonicalHeaderKey(h.Name)) || strings.HasPrefix(http.CanonicalHeaderKey(h.Name), "Interrex-"):
 			return interrex.Errorf(interrex.KindInvalid, "headers: %s is set by the agent", h.Name)
 		case i > 0 && s.Headers[i-1].Name >= h.Name:
-			return interrex.Errorf(interrex.KindInvalid, "headers: %s stands there twice, or not in the order of the names", h.Name)
+			return interrex.Errorf(interrex.KindInvalid, "headers: %s is given twice, or is not in the order of the names", h.Name)
 		case len(h.Value) > interrex.MaxWebhookHeader:
 			return interrex.Errorf(interrex.KindTooLarge, "headers: the value of %s has %d bytes, at most %d are allowed", h.Name, len(h.Value), interrex.MaxWebhookHeader)
 		case strings.ContainsFunc(string(h.Value), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == utf8.RuneError }):

@@ -144,7 +144,7 @@ func Answered(err error) bool {
 	return errors.As(err, &e) && e.Unwrap() == nil
 }
 
-// detail gives the interrex.v1.Error that err carries, or nil.
+// detail returns the interrex.v1.Error that err carries, or nil.
 func detail(err *connect.Error) *interrexv1.Error {
 	for _, d := range err.Details() {
 		v, decodeErr := d.Value()
@@ -155,7 +155,7 @@ func detail(err *connect.Error) *interrexv1.Error {
 	return nil
 }
 
-// kindOfRead gives the kind of a code that came without a detail. A read that
+// kindOfRead returns the kind of a code that came without a detail. A read that
 // failed has changed nothing, so whatever may pass is KindUnavailable.
 func kindOfRead(c connect.Code) interrex.Kind {
 	switch c {
@@ -182,7 +182,7 @@ func known(k interrex.Kind) bool {
 	return k == interrex.KindOutcomeUnknown || k.Numbers() != interrex.KindOutcomeUnknown.Numbers()
 }
 
-// text gives err's whole text with the kind taken out: the kind stands beside
+// text returns err's whole text with the kind taken out: the kind stands beside
 // it on the wire, and in front of it when it is read back.
 func text(err error) string {
 	var e *interrex.Error
@@ -195,7 +195,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-// RetryAfter gives how long err asks its caller to wait before the next
+// RetryAfter returns how long err asks its caller to wait before the next
 // attempt, 0 when it does not say.
 func RetryAfter(err error) time.Duration {
 	var e *interrex.Error

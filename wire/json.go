@@ -24,9 +24,9 @@ import (
 // protobuf writes a google.protobuf.BytesValue, so for protojson such an Any
 // contains one.
 
-// maxNesting is how many lists and objects stand in one another at most where an
-// Any is written out. Readers of JSON, and of the google.protobuf.Value that the
-// feed makes of it, give up somewhere: none so early.
+// maxNesting is how deeply lists and objects may be nested where an Any is
+// written out. Readers of JSON, and of the google.protobuf.Value that the feed
+// makes of it, have limits of their own, all of them higher.
 const maxNesting = 1000
 
 // maxAnys is how many Anys stand in one another at most: protojson reads and
@@ -71,8 +71,8 @@ func appendJSON(b []byte, m proto.Message, opaque func(url string) bool) ([]byte
 	return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true, Resolver: resolver{protoregistry.GlobalTypes, opaque}}.MarshalAppend(b, m)
 }
 
-// nestedBeyond reports whether more than limit lists and objects of a JSON text
-// stand in one another.
+// nestedBeyond reports whether lists and objects of a JSON text are nested more
+// than limit deep.
 func nestedBeyond(text []byte, limit int) bool {
 	if bytes.Count(text, []byte{'['})+bytes.Count(text, []byte{'{'}) <= limit {
 		return false

@@ -127,7 +127,7 @@ func Optional(d time.Duration) *durationpb.Duration {
 	return durationpb.New(d)
 }
 
-// Count converts a number for the wire: the nearest that it has.
+// Count converts a number for the wire: to the nearest one that it can carry.
 func Count(n int) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }
 
 // Fence returns the message of a fence, nil for the zero Fence.
@@ -138,7 +138,7 @@ func Fence(f interrex.Fence) *interrexv1.Fence {
 	return &interrexv1.Fence{Key: f.Key.String(), Token: uint64(f.Token)}
 }
 
-// noConsistency is one that agents refuse.
+// noConsistency is a value that agents refuse.
 const noConsistency interrexv1.Consistency = -1
 
 // Consistency converts how fresh a read must be. Agents refuse an unknown one.

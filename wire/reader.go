@@ -92,7 +92,7 @@ func (r *Reader) Consistency(c interrexv1.Consistency) interrex.Consistency {
 	case interrexv1.Consistency_CONSISTENCY_STRONG:
 		return interrex.Strong
 	}
-	r.Fail(interrex.Errorf(interrex.KindInvalid, "consistency: %d is none: CONSISTENCY_EVENTUAL and CONSISTENCY_STRONG are", c))
+	r.Fail(interrex.Errorf(interrex.KindInvalid, "consistency: %d is not one of CONSISTENCY_EVENTUAL and CONSISTENCY_STRONG", c))
 	return interrex.Default
 }
 

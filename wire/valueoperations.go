@@ -17,7 +17,7 @@ import (
 // less what makes an interrex.v1.Value of them.
 const maxValue = interrex.MaxData - 4
 
-// AbsentValue, as a version, says that there must be no such key.
+// AbsentValue, as a version, demands that there is no such key.
 const AbsentValue = "0"
 
 // valueOperation is one operation of a group of keys as JSON.
@@ -42,7 +42,7 @@ type valueTarget struct {
 //	{"operations": [{"put": {"key", "value" or "value_base64", "version"}},
 //	                {"delete": {"key", "version"}}, {"check": {"key", "version"}}]}
 //
-// It gives the operations of a GroupRequest. The error is of kind KindInvalid or
+// It returns the operations of a GroupRequest. The error is of kind KindInvalid or
 // KindTooLarge, and names the operation, counted from 1.
 func ValueOperations(namespace string, document []byte) ([]proto.Message, error) {
 	var in struct {
@@ -68,7 +68,7 @@ func ValueOperations(namespace string, document []byte) ([]proto.Message, error)
 	return out, nil
 }
 
-// plainReason is why JSON cannot be read, at most 512 bytes of it.
+// plainReason returns why JSON cannot be read, in at most 512 bytes.
 func plainReason(err error) string {
 	const most = 512
 	why := strings.ReplaceAll(err.Error(), "\u00a0", " ")
@@ -105,11 +105,11 @@ func (o valueOperation) request(namespace string) (proto.Message, error) {
 		id, err := KeyID(namespace, o.Check.Key)
 		return &interrexv1.ResourceServiceCheckRequest{Id: ResourceID(id), Version: o.Check.Version}, err
 	}
-	return nil, interrex.Errorf(interrex.KindInvalid, "it is none of put, delete and check, or several")
+	return nil, interrex.Errorf(interrex.KindInvalid, "give one of put, delete and check")
 }
 
-// KeyID is the valid resource of a key. What is wrong with the key is said of the
-// key.
+// KeyID returns the resource of a valid key. Its error speaks of the key, not of
+// the resource's name.
 func KeyID(namespace, key string) (interrex.ResourceID, error) {
 	id := ValueID(namespace, key)
 	err := id.Validate()

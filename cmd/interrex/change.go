@@ -91,7 +91,7 @@ func changeData(c *cobra.Command, data string) (json.RawMessage, error) {
 	case strings.ContainsRune(`{["`, rune(text[0])):
 		return nil, fmt.Errorf("--data is not JSON: %w", err)
 	}
-	return nil, fmt.Errorf("--data is not JSON: a text stands in quotes, as in '\"%s\"'", shortened(string(text)))
+	return nil, fmt.Errorf("--data is not JSON: a string needs quotes, as in '\"%s\"'", shortened(string(text)))
 }
 
 func newChangeGet(a *app) *cobra.Command {
@@ -103,7 +103,7 @@ func newChangeGet(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			revision, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {
-				return usageError{fmt.Errorf("REVISION: %q is no number", args[0])}
+				return usageError{fmt.Errorf("REVISION: %q is not a number", args[0])}
 			}
 			return a.changes(c, 0, func(ctx context.Context, changes interrex.Changes) error {
 				found, err := changes.Get(ctx, interrex.Revision(revision))

@@ -45,7 +45,7 @@ func (a *app) completeFirst(names func(context.Context, session) ([]string, erro
 	}
 }
 
-// fixedFlag completes the value of a flag of c.
+// fixedFlag completes the value of one of c's flags.
 func fixedFlag(c *cobra.Command, name string, values ...string) {
 	_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 }

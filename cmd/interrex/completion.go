@@ -28,7 +28,7 @@ func newCompletion(a *app) *cobra.Command {
 			case "zsh":
 				return c.Root().GenZshCompletion(a.out)
 			}
-			return usageError{fmt.Errorf("shell %q is none of %s", args[0], strings.Join(shells, ", "))}
+			return usageError{fmt.Errorf("shell %q is not one of %s", args[0], strings.Join(shells, ", "))}
 		},
 	}
 }

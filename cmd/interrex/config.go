@@ -109,7 +109,7 @@ func aboveDefaults(text string) (string, error) {
 	return string(out), err
 }
 
-// without gives what is in a map of maps and differs from what is in another.
+// without returns what is in a map of maps and differs from what is in another.
 func without(given, known map[string]any) map[string]any {
 	left := maps.Clone(given)
 	for key, value := range given {

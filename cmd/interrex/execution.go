@@ -69,8 +69,8 @@ func (l *lock) execute(path string, held interrex.Held, r *reaper) error {
 	return e.code
 }
 
-// run returns when there is nothing to wait for any more. Whatever has woken it, it
-// looks at the lease: this process may have been stopped till now.
+// run returns when there is nothing more to wait for. Whatever wakes it, it looks
+// at the lease: this process may have been stopped until now.
 func (e *execution) run() {
 	for over := false; !over; {
 		select {

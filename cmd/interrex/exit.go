@@ -49,14 +49,14 @@ func (a *app) repeatable(err error) error {
 // usageError is what the command line itself got wrong.
 type usageError struct{ error }
 
-// Unwrap gives what is wrong.
+// Unwrap returns what is wrong.
 func (e usageError) Unwrap() error { return e.error }
 
 // exitUsage is the code of a usageError, the same as that of an invalid
 // request.
 const exitUsage = 2
 
-// exitCode gives the code of an error's kind (see interrex.Kind.Numbers), 2 for
+// exitCode returns the code of an error's kind (see interrex.Kind.Numbers), 2 for
 // what the command line got wrong, 1 for anything else, and the text to print.
 func exitCode(err error) (int, string) {
 	var code exit

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// readFile reads a file of at most so many bytes; - is standard input.
+// readFile reads a file of at most the given number of bytes; - is standard input.
 func readFile(file string, most int64) ([]byte, error) {
 	from := io.Reader(os.Stdin)
 	if file != "-" {
@@ -24,7 +24,7 @@ func readFile(file string, most int64) ([]byte, error) {
 	return b, err
 }
 
-// called is what a file is called.
+// called returns a file's name for messages.
 func called(file string) string {
 	if file == "-" {
 		return "standard input"

@@ -45,8 +45,8 @@ func (d *duration) String() string {
 // Type implements pflag.Value.
 func (d *duration) Type() string { return "duration" }
 
-// filled is a flag whose empty value is refused: in a script that is a variable
-// which has none, and the flag would count as left out.
+// filled is a flag that refuses an empty value: in a script that is an unset
+// variable, and the flag would count as left out.
 type filled string
 
 // Set implements pflag.Value.

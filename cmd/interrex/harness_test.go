@@ -80,7 +80,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// freePorts gives a port that is free together with those that dev would take
+// freePorts returns a port that is free together with those that dev would take
 // for three agents.
 func freePorts() (int, error) {
 	var err error

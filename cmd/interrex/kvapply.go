@@ -28,7 +28,7 @@ const groupForm = `FILE is JSON, as POST /kv takes it, of 1 to 64 operations:
 
 A version is the one that must be stored; "0" in put and check: there must be
 none. Left out, put and delete take any, and check demands that the key exists.
-Each key stands there once. Nothing is done unless everything is.`
+Each key is given once. Nothing is done unless everything is.`
 
 func newKVApply(a *app) *cobra.Command {
 	var namespace, file string

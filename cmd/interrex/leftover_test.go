@@ -158,7 +158,7 @@ func TestLockLeavesWhatItsCommandLeavesBehind(t *testing.T) {
 func TestALossEndsWhatHasLeftTheGroup(t *testing.T) {
 	b := newBench(t)
 	for _, rest := range []string{"wait", "exit 3"} {
-		l := b.lock("a", "--ttl", "3s", "--", "sh", "-c", deaf+rest)
+		l := b.lock("a", "--ttl", "6s", "--", "sh", "-c", deaf+rest)
 		l.line()
 		if _, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true}); err != nil {
 			t.Fatal(err)
@@ -171,7 +171,7 @@ func TestALossEndsWhatHasLeftTheGroup(t *testing.T) {
 func TestALossEndsWhatWouldBeLeft(t *testing.T) {
 	b := newBench(t)
 	// The command itself hears TERM, and ends before those that it leaves behind.
-	l := b.lock("a", "--ttl", "3s", "--leftover", "leave", "--", "sh", "-c", deaf+"trap - TERM; wait")
+	l := b.lock("a", "--ttl", "6s", "--leftover", "leave", "--", "sh", "-c", deaf+"trap - TERM; wait")
 	l.line()
 	if _, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true}); err != nil {
 		t.Fatal(err)

@@ -281,7 +281,7 @@ func TestLockEndsTheCommandBeforeAnybodyElseCouldHoldTheLease(t *testing.T) {
 
 func TestALockThatIsStoppedEndsItsCommandAtTheDeadline(t *testing.T) {
 	b := newBench(t)
-	l := b.lock("a", "--ttl", "4s", "--", "sh", "-c", "echo $$; exec sleep 1000")
+	l := b.lock("a", "--ttl", "6s", "--", "sh", "-c", "echo $$; exec sleep 1000")
 	command, err := strconv.Atoi(l.line())
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +305,7 @@ func TestALockThatIsStoppedEndsItsCommandAtTheDeadline(t *testing.T) {
 
 func TestLockRunsTheCommandAgainAtTheNextWin(t *testing.T) {
 	b := newBench(t)
-	l := b.lock("a", "--ttl", "3s", "--restart", "--", "sh", "-c", "echo $INTERREX_LEASE_TOKEN; exec sleep 1000")
+	l := b.lock("a", "--ttl", "6s", "--restart", "--", "sh", "-c", "echo $INTERREX_LEASE_TOKEN; exec sleep 1000")
 	first := l.line()
 	if _, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true}); err != nil {
 		t.Fatal(err)
@@ -322,7 +322,7 @@ func TestLockRunsTheCommandAgainAtTheNextWin(t *testing.T) {
 func TestALockThatWasToldToEndDoesNotCampaignAgain(t *testing.T) {
 	b := newBench(t)
 	for sig, ends := range map[syscall.Signal]bool{syscall.SIGTERM: true, syscall.SIGHUP: false} {
-		l := b.lock("a", "--ttl", "3s", "--restart", "--", "sh", "-c", `trap "echo told" TERM HUP; echo up; while :; do sleep 0.01; done`)
+		l := b.lock("a", "--ttl", "6s", "--restart", "--", "sh", "-c", `trap "echo told" TERM HUP; echo up; while :; do sleep 0.01; done`)
 		l.line()
 		if err := l.cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)

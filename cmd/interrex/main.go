@@ -14,7 +14,7 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-// run gives the exit code. The first INT or TERM ends the command's context,
+// run returns the exit code. The first INT or TERM ends the command's context,
 // which ends it politely; the second ends the process.
 func run(args []string) int {
 	ctx, stop := untilSignal(context.Background())

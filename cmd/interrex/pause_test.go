@@ -60,7 +60,7 @@ func TestACommandThatEndedInTimeKeepsItsCodeWhateverPauseFollows(t *testing.T) {
 // when somebody else held the lease.
 func TestACommandThatIsFoundEndedAfterAPauseHasLostItsLease(t *testing.T) {
 	b, path := newBench(t), fifo(t)
-	l, reaper := b.paused(t, "3s", path)
+	l, reaper := b.paused(t, "6s", path)
 	signalAll(t, syscall.SIGSTOP, l.cmd.Process.Pid, reaper)
 	b.runsOut()
 	if err := letGo(path); err != nil {
@@ -83,7 +83,7 @@ func TestACommandThatIsFoundEndedAfterAPauseHasLostItsLease(t *testing.T) {
 
 func TestACommandThatWasPausedWithItsLockIsKilled(t *testing.T) {
 	b, path := newBench(t), fifo(t)
-	l, reaper := b.paused(t, "3s", path)
+	l, reaper := b.paused(t, "6s", path)
 	all := append([]int{reaper, l.cmd.Process.Pid}, pids(descendants(reaper))...)
 	signalAll(t, syscall.SIGSTOP, all...)
 	b.runsOut()

@@ -27,7 +27,7 @@ type listing struct {
 	revision interrex.Revision
 }
 
-// MarshalJSON gives {"items":[...],"revision":"N"}.
+// MarshalJSON returns {"items":[...],"revision":"N"}.
 func (l listing) MarshalJSON() ([]byte, error) {
 	page := struct {
 		Items    []json.RawMessage `json:"items"`
@@ -63,7 +63,7 @@ func (a *app) print(document any, t table, names ...string) error {
 	return a.table(t)
 }
 
-// done says what was done: as a document to whoever wants one.
+// done says what was done, as a document if one is wanted.
 func (a *app) done(document any, format string, args ...any) error {
 	if !a.quiet && (a.output == "json" || a.output == "yaml") {
 		return a.print(document, table{})
@@ -72,7 +72,7 @@ func (a *app) done(document any, format string, args ...any) error {
 	return nil
 }
 
-// jsonOf gives a document as JSON on one line; a message of the API in the
+// jsonOf returns a document as JSON on one line; a message of the API in the
 // API's JSON.
 func jsonOf(document any) ([]byte, error) {
 	m, ok := document.(proto.Message)

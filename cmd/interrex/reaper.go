@@ -73,7 +73,7 @@ const (
 // command.
 const reaperTimeout = 10 * time.Second
 
-// errTooLate is that the command was not started: its end had come.
+// errTooLate says that the command was not started, because its end had passed.
 var errTooLate = errors.New("the lease has run out before the command was started")
 
 // startReaper starts one; ready waits for it.
@@ -186,8 +186,8 @@ func (r *reaper) order(told order, within time.Duration) error {
 
 // extend tells by when the command must have ended, half a margin before the
 // deadline, when that has moved by more than an eighth of the margin. When this
-// process is stopped meanwhile, it tells a time that is too early. A reaper that
-// does not hear of it kills too early too.
+// process is stopped meanwhile, the time is too early. A reaper that does not
+// hear of it kills too early as well.
 func (r *reaper) extend(held interrex.Held, margin time.Duration) {
 	at := sinceBoot() + time.Until(held.Deadline()) - margin/2
 	if at > r.known+margin/8 && r.order(order{End: at}, time.Second) == nil {

@@ -72,7 +72,7 @@ func (r *reaping) say(event string, number uint32) {
 
 // start starts the command in a group of its own, with the lock's standard files,
 // which are 3 to 5 here. From the foreground of the terminal it starts in the
-// foreground, or it could not read. It does not start when its end has come.
+// foreground, or it could not read. It does not start when its end has passed.
 func (r *reaping) start(told order) {
 	var files []*os.File
 	for fd := 3; fd < 6; fd++ {

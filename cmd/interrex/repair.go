@@ -88,7 +88,7 @@ func (a *app) repair(dir string) error {
 func would(e *raftworker.Examination) string {
 	switch e.Verdict {
 	case raftworker.Wiped:
-		return "nothing can be repaired: this agent does not know what it has promised, so the disk counts as wiped: bring back the newest copy of the directory, or give the agent an empty one"
+		return "nothing can be repaired: this agent does not know what it has promised, so the disk counts as wiped: " + wayOn(e)
 	case raftworker.Lost:
 		return fmt.Sprintf("a recovery: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the acknowledged entries %s are lost, and what was answered by them has not happened; the revision is raised, all leases end, and nothing is granted for a while", proved(e.End), missing(e))
 	case raftworker.Waits:
@@ -97,6 +97,14 @@ func would(e *raftworker.Examination) string {
 		return "what is damaged is set aside; nothing is missing without it"
 	}
 	return "nothing: all of it is sound"
+}
+
+// wayOn is what is left to do for an agent whose disk counts as wiped.
+func wayOn(e *raftworker.Examination) string {
+	if e.Alone {
+		return "bring back the newest copy of the directory, or begin a new cluster with an empty one"
+	}
+	return "bring back the newest copy of the directory; the other members refuse an empty one, and go on without this agent"
 }
 
 // proved names the end of what can be proved.
@@ -199,8 +207,10 @@ func (d *repairDocument) table(e *raftworker.Examination) (t table) {
 		row("members", "%s", strings.Join(d.Members, ", "))
 	}
 	row("only voter", "%s", yesOrNo(d.Alone))
-	row("term", "%s, last vote %s", d.Term, orNobody(d.Vote, d.VoteTerm))
-	row("has stored", "%s", proved(e.Floor.Position))
+	if d.Forgotten == "" {
+		row("term", "%s, last vote %s", d.Term, orNobody(d.Vote, d.VoteTerm))
+		row("has stored", "%s", proved(e.Floor.Position))
+	}
 	row("can prove", "%s", proved(e.End))
 	row("snapshot", "%s", proved(e.Snapshot))
 	if e.Last > 0 {

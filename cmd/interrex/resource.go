@@ -80,7 +80,7 @@ func typeAndName(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// resourceID reads TYPE and NAME, or an ID: that has no group version.
+// resourceID reads TYPE and NAME, or an ID, which has no group version.
 func resourceID(args []string, t interrex.Tenancy) (interrex.ResourceID, error) {
 	if len(args) == 1 {
 		return interrex.ParseResourceKey(args[0])
@@ -102,7 +102,7 @@ func readAny(ctx context.Context, r interrex.Resources, id interrex.ResourceID, 
 	if o.Consistency == interrex.Default {
 		o.Consistency = interrex.Strong
 	}
-	// Of the names that begin so, the one that is asked for is the first.
+	// Of the names with this prefix, the one that is asked for comes first.
 	page, err := r.List(ctx, interrex.ListResourcesRequest{
 		ResourceSelection: interrex.ResourceSelection{Type: id.Type, Tenancy: id.Tenancy, NamePrefix: id.Name}, PageSize: 1, ReadOptions: o,
 	})

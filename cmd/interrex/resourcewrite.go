@@ -109,7 +109,7 @@ func parseResource(text []byte) (interrex.Resource, error) {
 	in := yaml.NewDecoder(bytes.NewReader(text))
 	var wrong *yaml.TypeError
 	if err := in.Decode(&fields); errors.As(err, &wrong) {
-		return interrex.Resource{}, errors.New("it is no mapping of fields: see 'interrex resource write --help'")
+		return interrex.Resource{}, errors.New("it is not a mapping of fields: see 'interrex resource write --help'")
 	} else if err != nil && !errors.Is(err, io.EOF) {
 		return interrex.Resource{}, err
 	}

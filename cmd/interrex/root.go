@@ -139,7 +139,7 @@ func oneOf(what, value string, allowed []string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return usageError{fmt.Errorf("%s: %q is none of %s", what, value, strings.Join(allowed, ", "))}
+	return usageError{fmt.Errorf("%s: %q is not one of %s", what, value, strings.Join(allowed, ", "))}
 }
 
 // group makes c a command that only has others below it.

@@ -11,8 +11,8 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// openSQLite opens the file of lease holders. Pragmas are the projection's
-// business, which sets them on each connection.
+// openSQLite opens the file of lease holders. The projection sets its pragmas on
+// each connection.
 func openSQLite(path string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath())
 	if err != nil {

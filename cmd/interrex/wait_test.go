@@ -194,7 +194,7 @@ func TestALostLockSaysWhy(t *testing.T) {
 			return err
 		},
 	} {
-		l := b.lock("a", "--ttl", "3s", "--", "sh", "-c", "echo up; exec sleep 1000")
+		l := b.lock("a", "--ttl", "6s", "--", "sh", "-c", "echo up; exec sleep 1000")
 		l.line()
 		if err := lose(); err != nil {
 			t.Fatal(err)
@@ -204,7 +204,7 @@ func TestALostLockSaysWhy(t *testing.T) {
 			t.Errorf("want %q, it says: %s", why, said)
 		}
 	}
-	l := b.lock("b", "--ttl", "3s", "--", "sh", "-c", "echo up; exec sleep 1000")
+	l := b.lock("b", "--ttl", "6s", "--", "sh", "-c", "echo up; exec sleep 1000")
 	l.line()
 	if err := b.agent.end(syscall.SIGKILL); codeOf(err) == 0 {
 		t.Fatal(err)

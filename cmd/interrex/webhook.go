@@ -154,7 +154,7 @@ func (a *app) readHeaders(path string) (map[string]string, error) {
 			return nil, usageError{fmt.Errorf("--header-file: %s: line %d is not NAME: VALUE", path, n)}
 		}
 		if _, twice := headers[name]; twice {
-			return nil, usageError{fmt.Errorf("--header-file: %s: line %d: %s stands there twice", path, n, name)}
+			return nil, usageError{fmt.Errorf("--header-file: %s: line %d: %s is given twice", path, n, name)}
 		}
 		headers[name] = strings.TrimSpace(value)
 	}

@@ -135,7 +135,7 @@ func noSuchCommand(c *cobra.Command, word string) error {
 }
 
 // meantBy finds the command that was meant: what another tool calls so, one of
-// c's with nearly this name, the only one that stands elsewhere under this name.
+// c's with nearly this name, the only one elsewhere with this name.
 func meantBy(c *cobra.Command, word string) string {
 	path, known := otherWords[c.Name()][strings.ToLower(word)]
 	if !known && (!c.HasParent() || c.Name() == "lease" || c.Name() == "agent") {

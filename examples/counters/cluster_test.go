@@ -34,7 +34,7 @@ func cluster(t *testing.T) *interrextest.Cluster {
 // follower gives an agent that does not lead.
 func follower(c *interrextest.Cluster) int { return (c.Leader() + 1) % len(c.Agents()) }
 
-// oneShot gives a client of an agent that makes unary calls.
+// oneShot returns a client of an agent that makes unary calls.
 func oneShot(t *testing.T, a *agent.Agent) *client.Client {
 	t.Helper()
 	c, err := client.Dial(t.Context(), client.Config{Addresses: []string{"http://" + a.Addrs()["api"]}, OneShot: true})

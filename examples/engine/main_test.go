@@ -68,7 +68,7 @@ func TestWorkerOfAnotherProgramsEngineLivesWhileItsLeaseIsHeld(t *testing.T) {
 	}
 }
 
-// notStarted gives the workers that the report does not show as started.
+// notStarted returns the workers that the report does not show as started.
 func notStarted(t *testing.T, operator *client.Client, names ...string) []string {
 	t.Helper()
 	report, err := operator.Report(t.Context())

@@ -66,7 +66,7 @@ func (s *store) Apply(c agent.FSMCommand) ([]byte, error) {
 	return []byte(before), nil
 }
 
-// Snapshot gives all keys and values. JSON sorts them: equal stores, equal bytes.
+// Snapshot returns all keys and values. JSON sorts them: equal stores, equal bytes.
 func (s *store) Snapshot() ([]byte, error) { return json.Marshal(s.values) }
 
 // Restore replaces all of them.

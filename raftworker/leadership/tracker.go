@@ -41,7 +41,7 @@ func (t *Tracker) Lost() {
 	t.Set(interrex.Leadership{Term: t.Current().Term})
 }
 
-// Current gives what is known now.
+// Current returns what is known now.
 func (t *Tracker) Current() interrex.Leadership {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,7 +59,7 @@ type Watch struct {
 	seen    uint64
 }
 
-// Next gives the present at its first call, and after that waits for a
+// Next returns the present at its first call, and after that waits for a
 // change. Changes that nobody asked for in between are one: only the newest is
 // given. The error is ctx's.
 func (w *Watch) Next(ctx context.Context) (interrex.Leadership, error) {
@@ -76,7 +76,7 @@ func (w *Watch) Next(ctx context.Context) (interrex.Leadership, error) {
 	}
 }
 
-// poll gives what has not been seen, or a channel to wait on.
+// poll returns what has not been seen, or a channel to wait on.
 func (w *Watch) poll() (interrex.Leadership, <-chan struct{}) {
 	t := w.tracker
 	t.mu.Lock()

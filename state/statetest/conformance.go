@@ -23,7 +23,7 @@ type Config struct {
 	// and what earlier commands have made. seen are the last replies, for those
 	// commands that need something of an answer.
 	Command func(r *rand.Rand, seen []state.Reply) []byte
-	// Recorded gives what of a reply its encoding holds; nil: all of it, or what
+	// Recorded returns what of a reply its encoding holds; nil: all of it, or what
 	// the table Keeps.
 	Recorded func(state.Reply) state.Reply
 	// Alone says that the table refuses every group.
@@ -245,7 +245,7 @@ func testGroups(t *testing.T, c Config, seed uint64) {
 	}
 }
 
-// describe gives a result as text, the reply as its bytes.
+// describe returns a result as text, the reply as its bytes.
 func describe(codec state.Table, r state.Result) string {
 	var reply []byte
 	for _, one := range replies(r) {

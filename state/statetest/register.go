@@ -92,10 +92,10 @@ func (c *registerCommand) Append(b []byte) []byte {
 	return append(append(b, c.key...), c.text...)
 }
 
-// NewRegister gives an empty register with the ID RegisterTable.
+// NewRegister returns an empty register with the ID RegisterTable.
 func NewRegister() *Register { return NewRegisterAs(RegisterTable) }
 
-// NewRegisterAs gives an empty register with an ID of its own.
+// NewRegisterAs returns an empty register with an ID of its own.
 func NewRegisterAs(id state.TableID) *Register {
 	r := &Register{id: id}
 	r.clear()
@@ -115,7 +115,7 @@ func Set(key, text string, life time.Duration) []byte {
 // Delete is the command that removes a key.
 func Delete(key string) []byte { return (&registerCommand{key: key}).Append(nil) }
 
-// Get gives the value of a key.
+// Get returns the value of a key.
 func (r *Register) Get(key string) (Value, bool) {
 	r.Lock()
 	defer r.Unlock()

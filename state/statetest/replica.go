@@ -25,7 +25,7 @@ type Replica struct {
 	index  uint64
 }
 
-// NewReplica gives a replica of the tables that a function makes anew for it,
+// NewReplica returns a replica of the tables that a function makes anew for it,
 // and for each of its restarts.
 func NewReplica(t testing.TB, tables func() []state.Table) *Replica {
 	t.Helper()
@@ -76,7 +76,7 @@ func Wall(now state.Time) time.Time {
 	return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(now))
 }
 
-// Snapshot gives a snapshot of now.
+// Snapshot returns a snapshot of now.
 func (r *Replica) Snapshot() []byte {
 	r.t.Helper()
 	f, err := r.State.Snapshot()

@@ -93,7 +93,7 @@ func content(t *testing.T, table state.Table) []byte {
 	return b.Bytes()
 }
 
-// restored gives another table with what b holds.
+// restored returns another table with what b holds.
 func restored(c Config, b []byte) (state.Table, error) {
 	table := c.New()
 	return table, restore(table, b)
@@ -268,7 +268,7 @@ func restoreFlipped(c Config, r *rand.Rand, whole []byte) (err error) {
 	return nil
 }
 
-// flipped gives a copy with one bit changed.
+// flipped returns a copy with one bit changed.
 func flipped(r *rand.Rand, b []byte) []byte {
 	b = bytes.Clone(b)
 	if len(b) > 0 {

@@ -69,8 +69,8 @@ func (b *bench) overlay(f fault, dir string) (string, error) {
 	return overlay, os.WriteFile(overlay, list, 0o600)
 }
 
-// passes says whether the tests pass without any fault, a folder at a time: one
-// that fails anyway would kill everything.
+// passes reports whether the tests pass without any fault, a folder at a time: a
+// test that fails anyway would kill every fault.
 func passes(root string, faults []fault) error {
 	names := map[string][]string{}
 	for _, f := range faults {

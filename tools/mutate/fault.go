@@ -76,7 +76,7 @@ func parse(block []string) (fault, error) {
 		case name == "test":
 			f.folder, f.test, _ = strings.Cut(value, " ")
 		default:
-			return f, fmt.Errorf("%q is no line of a fault", line)
+			return f, fmt.Errorf("%q is not a line of a fault", line)
 		}
 	}
 	f.old, f.new = strings.Join(before, "\n"), strings.Join(after, "\n")
@@ -86,7 +86,7 @@ func parse(block []string) (fault, error) {
 	return f, nil
 }
 
-// check says whether the fault fits the tree.
+// check returns why the fault does not fit the tree; nil: it does.
 func (f *fault) check(root string) error {
 	code, err := os.ReadFile(filepath.Join(root, f.file))
 	if err != nil {

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// maxUnkilled is how many faults may stand in the file with a reason in place
-// of a test.
+// maxUnkilled is how many faults of the file may have a reason in place of a
+// test.
 const maxUnkilled = 10
 
-// perHour is how far a sample's beginning moves on in an hour: about what a
-// sample of 40 s takes.
+// perHour is how far the beginning of a sample moves in an hour: about as many
+// faults as a sample of 40 s tries.
 const perHour = 8
 
 func main() {
@@ -60,8 +60,7 @@ func run(sample time.Duration, from, workers int, only string) error {
 	return try(&bench{root: root}, faults, sample, workers)
 }
 
-// choose leaves out what stands in the file without a test, and what only does
-// not match.
+// choose leaves out the faults without a test, and those that only does not match.
 func choose(all []fault, only string) ([]fault, error) {
 	matches, err := regexp.Compile(only)
 	if err != nil {
@@ -77,7 +76,7 @@ func choose(all []fault, only string) ([]fault, error) {
 		}
 	}
 	if unkilled > maxUnkilled {
-		return nil, fmt.Errorf("%d faults survive by the file, and %d may: write tests for some", unkilled, maxUnkilled)
+		return nil, fmt.Errorf("the file has %d faults that no test notices, and %d are allowed: write tests for some", unkilled, maxUnkilled)
 	}
 	if len(faults) == 0 {
 		return nil, fmt.Errorf("no fault matches %q", only)
