@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/fs"
 
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -209,3 +212,34 @@ func (c *configurations) Apply(*raft.Log) any                           { c.call
 func (c *configurations) Snapshot() (raft.FSMSnapshot, error)           { c.calls++; return nil, nil }
 func (c *configurations) Restore(io.ReadCloser) error                   { c.calls++; return nil }
 func (c *configurations) StoreConfiguration(uint64, raft.Configuration) { c.calls++ }
+
+// A copied directory is trusted once every member was met, of which there is at
+// least this one, and nobody has heard this agent in a later term.
+func TestACopyKnowsAllOnlyByItsMembers(t *testing.T) {
+	home, copied := t.TempDir(), filepath.Join(t.TempDir(), "raft")
+	dir, err := raftdir.Open(home, raftdir.Config{})
+	if err == nil {
+		err = errors.Join(dir.Close(), os.CopyFS(copied, os.DirFS(home)))
+	}
+	if err == nil {
+		dir, err = raftdir.Open(copied, raftdir.Config{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRules(Config{LocalID: "a", Logger: &testLog{}}, dir, new(atomic.Pointer[raft.Raft]))
+	both := Members("a", "b")
+	if r.knowsAll(raft.Configuration{}) || r.knowsAll(both) {
+		t.Error("it knows all, and has met nobody")
+	}
+	if err := r.Met(transport.Hello{ID: "b"}, nil); err != nil || !r.knowsAll(both) {
+		t.Errorf("it does not know all when it has met the other one: %v", err)
+	}
+	r.checkTerm("b", 7)
+	if r.knowsAll(both) {
+		t.Error("it knows all where it is an older one")
+	}
+	if err := dir.Close(); err != nil {
+		t.Error(err)
+	}
+}
