@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -57,6 +61,53 @@ func TestWhyAnAgentIsNotReadyIsSaid(t *testing.T) {
 	}
 	if got := says("not draining"); got != "the agent stops" || s.leaving() == nil {
 		t.Errorf("while it drains: %q, leaving: %v", got, s.leaving())
+	}
+}
+
+func TestALeaderIsReadyOnceItHasAppliedWhatWasBeforeIt(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ready := range []bool{false, true} {
+		s.Leadership.Set(interrex.Leadership{Leader: true, LeaderID: "a", Term: 2, Ready: ready})
+		if err := s.behind(nil, s.Present.now()); (err == nil) != ready {
+			t.Errorf("ready %v: %v", ready, err)
+		}
+	}
+}
+
+// forgetful is a state machine that cannot be restored.
+type forgetful struct{}
+
+func (forgetful) Apply(fsm.Command) ([]byte, error) { return nil, nil }
+func (forgetful) Snapshot() ([]byte, error)         { return nil, nil }
+func (forgetful) Restore([]byte) error              { return errors.New("no") }
+
+func TestWhoseMachineIsStoppedHadBetterNotLead(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica := func() (*fsm.Table, *statetest.Replica) {
+		machine, err := fsm.New(fsm.Config{Machine: forgetful{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return machine, statetest.NewReplica(t, func() []state.Table { return []state.Table{machine} })
+	}
+	_, ahead := replica()
+	ahead.Do(1)
+	machine, behind := replica()
+	s.Present.change(func(p *parts) { p.machine = machine })
+	if err := s.reluctant(); err != nil {
+		t.Errorf("while it runs: %v", err)
+	}
+	if err := behind.Restore(ahead.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.reluctant(); err == nil || err.Error() != "its state machine is stopped" {
+		t.Errorf("stopped: %v", err)
 	}
 }
 

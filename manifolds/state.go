@@ -1,8 +1,8 @@
 package manifolds
 
 import (
-	"context"
 	"cmp"
+	"context"
 	"errors"
 	"time"
 

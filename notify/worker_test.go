@@ -109,6 +109,61 @@ func TestForgetfulTargetIsToldAgain(t *testing.T) {
 	})
 }
 
+// While nothing happens the worker looks now and then where the target is.
+func TestATargetThatIsNotWhereItWasIsFoundByALook(t *testing.T) {
+	for name, move := range map[string]func(*notify.Position){
+		"a backup":       func(p *notify.Position) { p.Revision = 0 },
+		"a power cut":    func(p *notify.Position) { p.Unproved = true },
+		"another's copy": func(p *notify.Position) { p.History.Cluster = "two" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(f *fixture) {
+				f.start()
+				f.world.claim("a", "ann")
+				f.settle(notify.DefaultPause)
+				f.target.set(func(t *target) {
+					t.rows = map[interrex.Key]notify.Claimed{}
+					move(&t.at)
+				})
+				f.settle(notify.DefaultLook)
+				f.wantInStep()
+			})
+		})
+	}
+}
+
+// The state may be restored while the target is called: nothing that comes later
+// says so.
+func TestAHistoryThatChangesWhileItIsToldIsMended(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.start()
+		f.target.set(func(t *target) { t.takes = time.Second })
+		f.world.claim("a", "ann")
+		f.settle(time.Second / 2)
+		f.world.join("two")
+		f.settle(time.Minute)
+		f.wantInStep()
+		if f.target.at.History.Cluster != "two" {
+			t.Errorf("the copy is of %+v", f.target.at)
+		}
+	})
+}
+
+func TestAHistoryThatChangesWhileItIsBehindIsMended(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.target.at.Revision, f.target.at.Unproved = 50, true
+		f.start()
+		f.world.claim("a", "ann")
+		f.settle(time.Second)
+		f.world.join("two")
+		f.settle(time.Minute)
+		f.wantInStep()
+		if f.target.at.History.Cluster != "two" {
+			t.Errorf("the copy is of %+v", f.target.at)
+		}
+	})
+}
+
 func TestRetriesBackOffAndWarnOnceAMinute(t *testing.T) {
 	bubble(t, func(f *fixture) {
 		f.target.set(func(t *target) { t.fail = 1 << 30 })

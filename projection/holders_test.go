@@ -374,6 +374,27 @@ func TestAFileThatWasMovedAwayIsMadeAgain(t *testing.T) {
 	}
 }
 
+// A second connection would wait for the first one's transaction.
+func TestTheCopyHasOneConnection(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		var used *sql.DB
+		h, err := projection.Open(t.Context(), func() (*sql.DB, error) {
+			db, err := d.pool()
+			used = db
+			return db, err
+		}, d.dialect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := used.Stats().MaxOpenConnections; n != 1 {
+			t.Errorf("it has up to %d", n)
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A power cut may leave any part of the file as it was before.
 func TestADamagedFileIsSetAsideAndMadeAgain(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
@@ -393,6 +414,11 @@ func TestADamagedFileIsSetAsideAndMadeAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			for _, beside := range []string{"-wal", "-shm"} { // of the same power cut
+				if err := os.WriteFile(path+beside, []byte("left"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 			d := database{projection.SQLite, "sqlite", path}
 			h, err = projection.Open(t.Context(), d.pool, d.dialect)
 			if err == nil {
@@ -401,6 +427,11 @@ func TestADamagedFileIsSetAsideAndMadeAgain(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(err.Error(), path+".damaged now") {
 				t.Errorf("the first use: %v", err)
+			}
+			for _, beside := range []string{"-wal", "-shm"} {
+				if _, err := os.Stat(path + beside); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("the new file would be read with %s: %v", beside, err)
+				}
 			}
 			h, db := holders(t, d)
 			replace(t, h, at(6), []projection.Holder{holder("b", "bob", 6)})

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/types"
 )
 
 const (
@@ -259,4 +260,111 @@ func TestANewestSegmentThatIsGoneOrEmptyIsNamed(t *testing.T) {
 			t.Errorf("it says:\n%s", notes)
 		}
 	}
+}
+
+// A list of segments that was put back from an older one is known by the segments
+// that it does not name.
+func TestAnOlderListOfSegmentsIsMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{SegmentSize: smallSegment, NoSync: true})
+	must(t, d.StoreLogs(original(1, 3)))
+	old, err := os.ReadFile(filepath.Join(dir, segmentsName))
+	must(t, err)
+	for i := uint64(4); i < 150; i += 3 {
+		must(t, d.StoreLogs(original(i, i+2)))
+	}
+	end := d.End()
+	must(t, d.Close())
+	must(t, os.WriteFile(filepath.Join(dir, segmentsName), old, 0o600))
+	d = reopen(t, dir)
+	if d.End() != end || d.Quarantined() || !strings.Contains(strings.Join(d.Report().Notes, ";"), "is an older one") {
+		t.Errorf("it ends at %s, not at %s, quarantined %v: %q", d.End(), end, d.Quarantined(), d.Report().Notes)
+	}
+	must(t, d.Close())
+}
+
+// A segment that the list does not name, and that has nothing of what is missing,
+// makes the list no older one.
+func TestAListThatLeadsAsFarAsItsSegmentsIsKept(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 30)))
+	must(t, d.Close())
+	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	changed(func(b []byte) []byte { b[bytes.Index(b, []byte("entry 20."))] ^= 1; return b })(t, files[0])
+	must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%020d-%016x.wal", 1000, 200)), nil, 0o600))
+	d, err = Open(dir, Config{NoSync: true})
+	must(t, err)
+	if notes := strings.Join(d.Report().Notes, ";"); d.End().Index != 19 || !d.Quarantined() || strings.Contains(notes, "list of log segments") {
+		t.Errorf("it ends at %s, quarantined %v: %s", d.End(), d.Quarantined(), notes)
+	}
+	must(t, d.Close())
+}
+
+// A log that has another entry where the snapshot is, is not what goes on from it.
+func TestALogThatDisagreesWithTheSnapshotIsNotKept(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 10)))
+	must(t, d.Stable().SetUint64([]byte(keyCurrentTerm), 2))
+	_, trans := raft.NewInmemTransport("a")
+	sink, err := d.Snapshots().Create(raft.SnapshotVersionMax, 5, 2, raft.Configuration{}, 0, trans)
+	must(t, err)
+	must(t, sink.Close())
+	must(t, d.Close())
+	d = reopen(t, dir)
+	if r := d.Report(); r.Last != 0 || d.End() != (Position{Term: 2, Index: 5}) {
+		t.Errorf("entries %d to %d go on from it, and it ends at %s", r.First, r.Last, d.End())
+	}
+	must(t, d.Close())
+}
+
+// Entries whose snapshot is lost go on from nothing: they are said, and set aside.
+func TestALogWhoseSnapshotIsLostIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 30)))
+	takeSnapshot(t, d, 20)
+	must(t, d.DeleteRange(1, 20))
+	must(t, d.Close())
+	must(t, os.RemoveAll(filepath.Join(dir, snapshotsName)))
+	d = reopen(t, dir)
+	aside, err := filepath.Glob(filepath.Join(dir, asideName, "*", "*.wal"))
+	must(t, err)
+	if !d.Quarantined() || len(d.Report().Notes) == 0 || len(aside) != 1 {
+		t.Errorf("quarantined %v, set aside %q: %q", d.Quarantined(), aside, d.Report().Notes)
+	}
+	must(t, d.Close())
+}
+
+func TestAnEntryIsOfItsIndex(t *testing.T) {
+	e := seal(types.LogEntry{Index: 5, Data: []byte("entry")})
+	for index, want := range map[uint64]bool{4: false, 5: true, 6: false} {
+		if _, ok := unseal(index, e.Data); ok != want {
+			t.Errorf("as entry %d: %v", index, ok)
+		}
+	}
+}
+
+func TestADamagedEntryWhoseTermIsAskedForFailsTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 30)))
+	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	changed(func(b []byte) []byte { b[bytes.Index(b, []byte("entry 20."))] ^= 1; return b })(t, files[0])
+	if _, err := d.TermAt(20); !errors.Is(err, ErrDamaged) || !errors.Is(d.Failure(), ErrDamaged) {
+		t.Errorf("%v, and the disk: %v", err, d.Failure())
+	}
+	must(t, d.Close())
+	if _, err := d.TermAt(1); !errors.Is(err, ErrStoreClosed) {
+		t.Errorf("once it is closed: %v", err)
+	}
+	d, err = Open(dir, Config{NoSync: true})
+	must(t, err)
+	if d.Term() != 1 {
+		t.Errorf("opened again, it is in term %d", d.Term())
+	}
+	must(t, d.Close())
 }

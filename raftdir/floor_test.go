@@ -5,7 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/types"
@@ -210,4 +213,162 @@ func TestALostFloorIsAWipedDisk(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestASnapshotRaisesTheFloorAndTakesNoEndBack(t *testing.T) {
+	d := openTerm(t, t.TempDir(), Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 10)))
+	takeSnapshot(t, d, 5)
+	d.mustFloor(t, Position{Term: 1, Index: 10})
+	if d.End().Index != 10 {
+		t.Errorf("after a snapshot of 5, it ends at %s", d.End())
+	}
+	takeSnapshot(t, d, 20) // a leader's
+	d.mustFloor(t, Position{Term: 1, Index: 20})
+	if d.End().Index != 20 {
+		t.Errorf("after a snapshot of 20, it ends at %s", d.End())
+	}
+	must(t, d.Close())
+}
+
+// Raft clears its log once a snapshot stands for all of it: nothing of that is a
+// conflict, and what others have heard still counts.
+func TestTheFloorStaysWhereASnapshotStandsForTheLog(t *testing.T) {
+	d := openTerm(t, t.TempDir(), Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 10)))
+	must(t, d.Stable().SetUint64([]byte(keyCurrentTerm), 3))
+	takeSnapshot(t, d, 10)
+	must(t, d.DeleteRange(1, 10))
+	if want := (Floor{Position: Position{Term: 1, Index: 10}, Since: 1}); d.Floor() != want {
+		t.Errorf("the floor is %+v, want %+v", d.Floor(), want)
+	}
+	must(t, d.Close())
+}
+
+func TestTheFloorIsNotLoweredBehindASnapshot(t *testing.T) {
+	d := openTerm(t, t.TempDir(), Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 10)))
+	takeSnapshot(t, d, 7)
+	must(t, d.DeleteRange(5, 10))
+	d.mustFloor(t, Position{Term: 1, Index: 7})
+	if d.End().Index != 7 {
+		t.Errorf("it ends at %s", d.End())
+	}
+	must(t, d.Close())
+}
+
+// The floor keeps the term in which this agent wrote it: what a second agent has
+// heard in an earlier term than the first one counts too.
+func TestEachPromiseIsTakenUp(t *testing.T) {
+	d := openTerm(t, t.TempDir(), Config{NoSync: true})
+	must(t, d.StoreLogs(entries(1, 10)))
+	must(t, d.Promise(Position{Term: 1, Index: 20}, 3))
+	must(t, d.Promise(Position{Term: 1, Index: 30}, 2))
+	d.mustFloor(t, Position{Term: 1, Index: 30})
+	must(t, d.Close())
+}
+
+// broken is a floor on a disk that fails.
+type broken struct {
+	floorFile
+	write, sync error
+	syncs       atomic.Int64
+}
+
+func (b *broken) WriteAt(p []byte, at int64) (int, error) {
+	if b.write != nil {
+		return 0, b.write
+	}
+	return b.floorFile.WriteAt(p, at)
+}
+
+func (b *broken) Sync() error {
+	b.syncs.Add(1)
+	return errors.Join(b.sync, b.floorFile.Sync())
+}
+
+func TestAPromiseThatCannotBeKeptFailsTheDisk(t *testing.T) {
+	d := openTerm(t, t.TempDir(), Config{NoSync: true})
+	full := errors.New("no space")
+	d.floor.onto(&broken{floorFile: d.floor.file, write: full})
+	if err := d.Promise(Position{Term: 1, Index: 9}, 1); !errors.Is(err, full) {
+		t.Errorf("it is taken up: %v", err)
+	}
+	if err := d.Failure(); !errors.Is(err, full) {
+		t.Errorf("the disk has not failed: %v", err)
+	}
+	must(t, d.Close())
+}
+
+func TestTheFloorIsSyncedOnceAPeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := openTerm(t, t.TempDir(), Config{})
+		file := &broken{floorFile: d.floor.file}
+		d.floor.onto(file)
+		for i := range 3 {
+			must(t, d.StoreLogs(entries(1+2*i, 1)))
+			must(t, d.StoreLogs(entries(2+2*i, 1)))
+			time.Sleep(2 * floorPeriod)
+			if n := file.syncs.Load(); n != int64(i+1) {
+				t.Errorf("after %d periods with entries, it was synced %d times", i+1, n)
+			}
+		}
+		must(t, d.Promise(Position{Term: 1, Index: 50}, 1))
+		if n := file.syncs.Load(); n != 4 {
+			t.Errorf("a promise is not on disk when it is taken up: synced %d times", n)
+		}
+		file.sync = errors.New("input/output error")
+		must(t, d.StoreLogs(entries(7, 45)))
+		time.Sleep(2 * floorPeriod)
+		if err := d.Failure(); !errors.Is(err, file.sync) {
+			t.Errorf("a floor that cannot be synced does not fail the disk: %v", err)
+		}
+		file.sync = nil
+		must(t, d.Close())
+	})
+}
+
+// A write that is torn leaves the floor before it: slots are written by turns, and
+// of a slot's two copies the newer one counts, or the one that is whole.
+func TestATornFloorLeavesTheOneBefore(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(entries(1, 9)))
+	must(t, d.StoreLogs(entries(10, 1)))
+	must(t, d.Close())
+	b, err := os.ReadFile(filepath.Join(dir, floorName))
+	must(t, err)
+	first, _, _ := decodeSlot(b[:floorSlot])
+	second, _, _ := decodeSlot(b[floorSlot:])
+	if min(first.Index, second.Index) != 9 || max(first.Index, second.Index) != 10 {
+		t.Errorf("its slots are of %s and %s", first.Position, second.Position)
+	}
+	for _, at := range []int{0, floorSector} {
+		torn := bytes.Clone(b)
+		torn[at+10] ^= 1
+		torn[floorSlot+at+10] ^= 1
+		must(t, os.WriteFile(filepath.Join(dir, floorName), torn, 0o600))
+		d, err := Open(dir, Config{NoSync: true})
+		must(t, err)
+		d.mustFloor(t, Position{Term: 1, Index: 10})
+		must(t, d.Close())
+	}
+	half := encodeSlot(Floor{Position: Position{Term: 1, Index: 9}}, 7)
+	copy(half, encodeFloor(Floor{Position: Position{Term: 1, Index: 10}}, 9))
+	if f, turn, ok := decodeSlot(half); f.Index != 10 || turn != 9 || !ok {
+		t.Errorf("half written, it is %+v of turn %d, %v", f, turn, ok)
+	}
+}
+
+func TestTheFloorIsOnDiskOnceItIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := openTerm(t, t.TempDir(), Config{})
+		file := &broken{floorFile: d.floor.file}
+		d.floor.onto(file)
+		must(t, d.StoreLogs(entries(1, 10)))
+		must(t, d.Close())
+		if n := file.syncs.Load(); n != 1 {
+			t.Errorf("it was synced %d times", n)
+		}
+	})
 }

@@ -295,3 +295,20 @@ func TestWhatIsNoDataDirectoryIsRefused(t *testing.T) {
 		t.Errorf("one in use: %v", err)
 	}
 }
+
+// An agent may have voted in a term of which its log has nothing.
+func TestARecoveryIsBehindTheTermOfAVote(t *testing.T) {
+	dir, err := raftdir.Open(t.TempDir(), raftdir.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.Stable().SetUint64([]byte("CurrentTerm"), 9); err != nil {
+		t.Fatal(err)
+	}
+	if at := (&recovery{dir: dir}).behind(); at.Term != 10 {
+		t.Errorf("it is of term %d", at.Term)
+	}
+	if err := dir.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -153,14 +153,16 @@ func (r *running) restart() {
 	r.w = r.start()
 }
 
-// taken waits until an agent has taken a snapshot, and gives it.
-func taken(t *testing.T, offers <-chan *offer) *offer {
-	t.Helper()
+// taken waits until an agent has taken a leader's snapshot, and gives it. Raft
+// pauses for up to 10 s after each try that fails, once an agent has been away for
+// 20 s, as it is while a slow machine writes entries: this waits for several.
+func taken(from *running, offers <-chan *offer) *offer {
+	from.t.Helper()
 	select {
 	case o := <-offers:
 		return o
-	case <-time.After(20 * time.Second):
-		t.Fatal("no snapshot was sent")
+	case <-time.After(2 * time.Minute):
+		from.t.Fatalf("no snapshot was sent: %+v\n%v", from.tracker.Current(), from.log.all())
 		return nil
 	}
 }
@@ -257,7 +259,7 @@ func TestALeaderThatHasItsWholeLogComesForwardAgain(t *testing.T) {
 					first.compact()
 					offers := recorded(lines[first], late.name())
 					late.restart()
-					taken(t, offers)
+					taken(first, offers)
 				}
 				late.catchesUp(first)
 				if behind == "some entries" {
@@ -358,7 +360,7 @@ func TestASnapshotThatComesAgainIsNotInstalled(t *testing.T) {
 	at := first.compact()
 	offers := recorded(lines[first], late.name())
 	late.restart()
-	o := taken(t, offers)
+	o := taken(first, offers)
 	if o.request.LastLogIndex != at {
 		t.Fatalf("it is of %d, not %d", o.request.LastLogIndex, at)
 	}
@@ -482,7 +484,7 @@ func TestWhatStandsForAnEntryIsNotSent(t *testing.T) {
 	first.compact()
 	offers := recorded(lines[first], late.name())
 	late.restart()
-	at := taken(t, offers).request.LastLogIndex
+	at := taken(first, offers).request.LastLogIndex
 	first.write(3)
 	late.catchesUp(first)
 	var entries []*raft.Log

@@ -199,3 +199,59 @@ func TestNewsIsToldAgainWhereADialWasUnderWay(t *testing.T) {
 		t.Errorf("still dialling %v", tr.dialling)
 	}
 }
+
+// Who is reached at an address is where it was met; another agent that was met
+// there is not any more.
+func TestAnAgentThatIsReachedIsNotDoubted(t *testing.T) {
+	b := newBook("a", nil)
+	const at = "10.0.0.3:7401"
+	b.learn(dialledAt(at, ip("10.0.0.3"), onAll("1")))
+	b.reach(at, "b")
+	if !b.metByDial("b") {
+		t.Error("it is doubted where it was reached")
+	}
+	b.reach("10.0.0.4:7401", "c")
+	b.doubt("10.0.0.4:7401")
+	if !b.metByDial("b") {
+		t.Error("it is doubted for another address")
+	}
+	b.reach(at, "c")
+	if b.metByDial("b") {
+		t.Error("it is not doubted where another one was reached")
+	}
+}
+
+func TestADialInVainDoubtsTheAddress(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a", func(c *Config) { c.Dialer = noDialer{} })
+	a.book.learn(dialledAt("10.0.0.3:7401", ip("10.0.0.3"), onAll("1")))
+	if _, _, err := a.dialAt(t.Context(), "10.0.0.3:7401", "b", protocolHello); err == nil {
+		t.Fatal("it is reached")
+	}
+	if a.book.metByDial("b") {
+		t.Error("it is not doubted where it was dialled in vain")
+	}
+}
+
+func TestTheLoopDialsSoManyAtOnceAndNoMore(t *testing.T) {
+	w := newWorld(t)
+	network := &slow{make(chan struct{}), make(chan struct{})}
+	tr := &Transport{ctx: t.Context(), config: w.config("a", &notes{}), book: newBook("a", nil), dialling: map[string]bool{},
+		contacts: contacts{failed: map[string]attempt{}}}
+	tr.config.Dialer = network
+	for i := range 2 * meetMost {
+		tr.meetSoon(fmt.Sprintf("b:%d", i+1), false)
+	}
+	tr.mu.Lock()
+	if n := len(tr.dialling); n != meetMost {
+		t.Errorf("it dials %d at once", n)
+	}
+	tr.mu.Unlock()
+	go func() {
+		for range network.begun {
+			network.let <- struct{}{}
+		}
+	}()
+	tr.meeting.Wait()
+	close(network.begun)
+}

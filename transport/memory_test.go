@@ -310,6 +310,19 @@ func TestAStrangersMemoryIsNotHeeded(t *testing.T) {
 	}
 }
 
+// What an agent remembers counts also while raft does not run on it.
+func TestAnOlderDiskIsRefusedWhereRaftDoesNotRun(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a", func(c *Config) { c.Dialer = noDialer{} })
+	b, _ := w.agent("b")
+	must(b.Raft(RaftConfig{Life: &living{log: LogState{Life: "b1", Term: 3}}}))
+	a.memory.introduced(t, Hello{ID: "b", Incarnation: "b-1", Log: LogState{Life: "b0", Term: 3}})
+	a.memory.hear("b", 9, Place{}, 0) // b's disk has come to 3
+	if _, _, err := b.dialAt(t.Context(), a.ListenAddr(), "a", protocolHello); err == nil || !strings.Contains(err.Error(), "older copy") {
+		t.Errorf("it is not refused: %v", err)
+	}
+}
+
 func TestWhatIsHeardOfAgainInAnEarlierTermKeepsItsTerm(t *testing.T) {
 	m := newMemory(t, nil)
 	m.introduced(t, of("1", 3, Place{3, 10}, 3))

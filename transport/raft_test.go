@@ -620,3 +620,14 @@ func TestDeadPooledStreamsCostNoRequest(t *testing.T) {
 		}
 	}
 }
+
+func TestASnapshotThatIsCutShortIsNotTaken(t *testing.T) {
+	req := &raft.InstallSnapshotRequest{Term: 4, Size: 10}
+	for _, sent := range []int{9, 10} {
+		answer := make(chan raft.RPCResponse, 1)
+		drain(raft.RPC{Command: req, Reader: strings.NewReader(strings.Repeat("x", sent)), RespChan: answer}, &raft.InstallSnapshotResponse{Success: true}, nil)
+		if a := <-answer; (a.Error == nil) != (sent == 10) {
+			t.Errorf("of %d bytes of 10: %v", sent, a.Error)
+		}
+	}
+}

@@ -274,3 +274,24 @@ func TestWhatAStrangerWritesIsOneShortLine(t *testing.T) {
 		}
 	}
 }
+
+func TestVersionsOfTheProtocolMayBeOneApart(t *testing.T) {
+	w := newWorld(t)
+	a, _ := w.agent("a")
+	for apart := -2; apart <= 2; apart++ {
+		err := a.check("b", Hello{ID: "b", Protocol: Protocol + apart})
+		if (err == nil) != (apart >= -1 && apart <= 1) {
+			t.Errorf("%d apart: %v", apart, err)
+		}
+	}
+}
+
+func TestALongReasonIsCutAndSent(t *testing.T) {
+	var frame bytes.Buffer
+	if err := writeGreeting(&frame, greeting{Hello: &Hello{ID: "a"}, Refused: strings.Repeat("x", 2*maxFrame)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readGreeting(&frame); err != nil || len(got.Refused) != maxReason {
+		t.Errorf("%d bytes of it, %v", len(got.Refused), err)
+	}
+}
