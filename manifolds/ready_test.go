@@ -120,7 +120,7 @@ func TestWhoseDiskEndsHadBetterNotLead(t *testing.T) {
 	}
 	s.Present.change(func(p *parts) { p.directory = filepath.Join(c.Agent.DataDir, "nowhere") }) // nobody can tell
 	s.Alarms.Look()
-	if err := s.reluctant(); err == nil || !strings.Contains(err.Error(), "file system ends") {
+	if err := s.reluctant(); err == nil || !strings.Contains(err.Error(), "running out of space") {
 		t.Errorf("%v", err)
 	}
 }

@@ -2,6 +2,7 @@ package manifolds
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"time"
 
@@ -132,7 +133,7 @@ func (w *stateWorker) keepIdentity() error {
 // the entry with it is applied, so that a crash soon after finds it on disk. It
 // reports false when the worker ends.
 func (w *stateWorker) wait(first bool) bool {
-	if first && w.state.WaitRevision(w.tomb.Context(nil), 1) == nil {
+	if first && w.state.WaitRevision(w.tomb.Context(context.Background()), 1) == nil {
 		return true
 	}
 	select {

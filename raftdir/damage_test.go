@@ -242,6 +242,26 @@ func heal(t *testing.T, dir, what string, end Position, snapshot uint64) {
 	must(t, d.Close())
 }
 
+// What looks like a newest segment to which nothing was written yet is named too.
+func TestANewestSegmentThatIsGoneOrEmptyIsNamed(t *testing.T) {
+	for want, do := range map[string]func(path string) error{
+		"is missing":               os.Remove,
+		"holds nothing from index": func(path string) error { return os.Truncate(path, fileHeader) },
+	} {
+		dir := t.TempDir()
+		d := openTerm(t, dir, Config{NoSync: true})
+		must(t, errors.Join(d.StoreLogs(entries(1, 5)), d.Close()))
+		names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+		must(t, errors.Join(err, do(names[0])))
+		f, err := Look(dir)
+		must(t, err)
+		notes := strings.Join(f.Notes, "\n")
+		if !strings.Contains(notes, "log segment "+filepath.Base(names[0])+" "+want) || !strings.Contains(notes, "can be proved up to index 0, and") {
+			t.Errorf("it says:\n%s", notes)
+		}
+	}
+}
+
 // A list of segments that was put back from an older one is known by the segments
 // that it does not name.
 func TestAnOlderListOfSegmentsIsMadeAgain(t *testing.T) {
@@ -347,24 +367,4 @@ func TestADamagedEntryWhoseTermIsAskedForFailsTheDisk(t *testing.T) {
 		t.Errorf("opened again, it is in term %d", d.Term())
 	}
 	must(t, d.Close())
-}
-
-// What looks like a newest segment to which nothing was written yet is named too.
-func TestANewestSegmentThatIsGoneOrEmptyIsNamed(t *testing.T) {
-	for want, do := range map[string]func(path string) error{
-		"is missing":               os.Remove,
-		"holds nothing from index": func(path string) error { return os.Truncate(path, fileHeader) },
-	} {
-		dir := t.TempDir()
-		d := openTerm(t, dir, Config{NoSync: true})
-		must(t, errors.Join(d.StoreLogs(entries(1, 5)), d.Close()))
-		names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
-		must(t, errors.Join(err, do(names[0])))
-		f, err := Look(dir)
-		must(t, err)
-		notes := strings.Join(f.Notes, "\n")
-		if !strings.Contains(notes, "log segment "+filepath.Base(names[0])+" "+want) || !strings.Contains(notes, "can be proved up to index 0, and") {
-			t.Errorf("it says:\n%s", notes)
-		}
-	}
 }

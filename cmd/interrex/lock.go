@@ -101,7 +101,7 @@ valid.`,
 		},
 	}
 	ttlFlag(c, &l.ttl, "")
-	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after so long; 0s tries once (default: wait for ever)")
+	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after this time, whatever --timeout is; 0s tries once (default: wait without a limit)")
 	c.Flags().StringVar(&l.leave, "leftover", leftoverWait, "what COMMAND leaves running when it ends: wait for it, kill it, or leave it")
 	fixedFlag(c, "leftover", leftoverWait, leftoverKill, leftoverLeave)
 	c.Flags().BoolVar(&l.restart, "restart", false, "campaign again after a loss, and run COMMAND again at each win")
