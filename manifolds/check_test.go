@@ -136,7 +136,7 @@ func peersOf(t *testing.T, disk, log string) peers {
 			t.Fatal(res[0].Err)
 		}
 	}
-	dir := &dataDir{Identity: raftworker.Identity{ClusterID: disk, Epoch: state.Epoch{Number: 2, Bits: 5}}}
+	dir := &dataDir{Identity: raftworker.Identity{ClusterID: disk, Epoch: state.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"}}}
 	return peers{dir: dir, state: r.State, tables: map[string]uint16{"lease": 3}}
 }
 
@@ -156,6 +156,9 @@ func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
 		{"one with another disk", here, here, func(h *transport.Hello) { h.Incarnation = "new" }, "another disk"},
 		{"one of whom the log says nothing", here, here, func(h *transport.Hello) { h.ID = "c" }, ""},
 		{"a member that has read nothing", here, here, func(h *transport.Hello) { h.ClusterID = "" }, ""},
+		{"a member that has read nothing, by the disk", here, "", func(h *transport.Hello) { h.ClusterID = "" }, ""},
+		{"a wiped member, by the disk", here, "", func(h *transport.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "another disk"},
+		{"a stranger, by the disk", here, "", func(h *transport.Hello) { h.ClusterID, h.ID = "", "c" }, "no member"},
 		{"a wiped member", here, here, func(h *transport.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "another disk"},
 		{"a stranger", here, here, func(h *transport.Hello) { h.ClusterID, h.ID = "", "c" }, "no member"},
 		{"anybody, while this agent is in no cluster", "", "", func(h *transport.Hello) { h.ClusterID = elsewhere }, ""},
@@ -203,7 +206,7 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 	// No time passes.
 	w := &stateWorker{state: r.State, dir: &dataDir{Identity: id, path: path}, clock: testclock.NewClock(time.Now())}
 	w.tomb.Go(w.keepIdentity)
-	c := &state.SetIdentity{Identity: state.Identity{ClusterID: here, Epoch: state.Epoch{Bits: 1}}}
+	c := &state.SetIdentity{Identity: state.Identity{ClusterID: here, Epoch: state.Epoch{Bits: 1}, Incarnations: map[string]string{"b": "disk b"}}}
 	if res := r.Do(1, state.Operation{Table: state.OwnTable, Data: c.Append(nil)}); res[0].Err != nil {
 		t.Fatal(res[0].Err)
 	}
@@ -212,7 +215,7 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(b), here) {
+		if strings.Contains(string(b), here) && strings.Contains(string(b), "disk b") {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -68,6 +68,9 @@ func (p peers) accept(peer transport.Hello) error {
 		return nil // it decides whether this agent fits
 	}
 	if peer.ClusterID == "" {
+		if incarnations == nil {
+			incarnations = p.dir.Incarnations
+		}
 		return member(peer, incarnations)
 	}
 	if peer.ClusterID != clusterID {

@@ -119,7 +119,7 @@ func (w *stateWorker) keepIdentity() error {
 			continue
 		}
 		next := saved
-		next.ClusterID, next.Epoch = known.ClusterID, known.Epoch
+		next.ClusterID, next.Epoch, next.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
 		if err := raftworker.SaveIdentity(w.dir.path, next); err != nil {
 			w.logger.Warningf("%v; it is tried again", err)
 			continue

@@ -26,6 +26,8 @@ type Identity struct {
 	Incarnation string // 32 hexadecimal digits, new with each new disk
 	ClusterID   string // empty: in no cluster yet
 	Epoch       state.Epoch
+	// Incarnations are those of the cluster's members, by ID, when it was made.
+	Incarnations map[string]string
 }
 
 // identityFile is Identity on disk. 64 random bits are no JSON number. Check is
@@ -38,7 +40,8 @@ type identityFile struct {
 		Number uint64 `json:"number"`
 		Bits   uint64 `json:"bits,string"`
 	} `json:"epoch"`
-	Check string `json:"check"`
+	Incarnations map[string]string `json:"incarnations,omitempty"`
+	Check        string            `json:"check"`
 }
 
 // bytes returns the file's content, with its check.
@@ -129,7 +132,7 @@ func agreed(dataDir, kept, id string) (string, error) {
 // SaveIdentity keeps an identity, whole and on disk, or leaves the one that is
 // there.
 func SaveIdentity(dataDir string, id Identity) error {
-	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID}
+	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID, Incarnations: id.Incarnations}
 	f.Epoch.Number, f.Epoch.Bits = id.Epoch.Number, id.Epoch.Bits
 	data, err := f.bytes()
 	if err != nil {
@@ -156,7 +159,7 @@ func readIdentity(path string) (Identity, error) {
 	}
 	return Identity{
 		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID,
-		Epoch: state.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits},
+		Epoch: state.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits}, Incarnations: f.Incarnations,
 	}, nil
 }
 

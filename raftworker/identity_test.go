@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ func TestIdentityIsMadeOnceAndKept(t *testing.T) {
 		t.Fatalf("%+v %v", made, err)
 	}
 	kept, err := OpenIdentity(dir, "")
-	if err != nil || kept != made {
+	if err != nil || !reflect.DeepEqual(kept, made) {
 		t.Fatalf("%+v %v", kept, err)
 	}
 	_, err = OpenIdentity(dir, "b")
@@ -41,7 +42,7 @@ func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id.ClusterID, id.Epoch = "c1", state.Epoch{Number: 3, Bits: 1<<63 + 1}
+	id.ClusterID, id.Epoch, id.Incarnations = "c1", state.Epoch{Number: 3, Bits: 1<<63 + 1}, map[string]string{"a": "disk"}
 	if err := SaveIdentity(dir, id); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := OpenIdentity(dir, "a"); err != nil || kept != id {
+	if kept, err := OpenIdentity(dir, "a"); err != nil || !reflect.DeepEqual(kept, id) {
 		t.Fatalf("%+v %v", kept, err)
 	}
 	if err := os.RemoveAll(raftDir); err != nil {

@@ -203,7 +203,7 @@ func TestAMemberOfSeveralIsNotRecovered(t *testing.T) {
 			t.Errorf("%+v, %v", r, err)
 		}
 		after := s.examine(Waits)
-		if after.Floor != before.Floor || after.Term != before.Term || after.End != before.End || after.Identity != s.before {
+		if after.Floor != before.Floor || after.Term != before.Term || after.End != before.End || !reflect.DeepEqual(after.Identity, s.before) {
 			t.Errorf("after it %+v, before %+v", after, before)
 		}
 		if aside, _ := filepath.Glob(filepath.Join(s.raft(), "damaged", "*", "*")); known && len(aside) == 0 {
