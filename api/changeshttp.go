@@ -423,7 +423,7 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// unzipped gives what a body was before it was compressed.
+// unzipped decompresses a body, up to the limit of one that is not compressed.
 func unzipped(body []byte) ([]byte, error) {
 	from, err := gzip.NewReader(bytes.NewReader(body))
 	if err == nil {

@@ -72,7 +72,7 @@ func TestAWatchOutlivesTheTimesForRequestAndAnswer(t *testing.T) {
 		w, err := interrexv1.NewChangeServiceClient(nd.http, nd.url, options...).Watch(t.Context(), connect.NewRequest(&interrexv1.ChangeServiceWatchRequest{Since: since}))
 		nd.must(err)
 		for n := range 2 {
-			time.Sleep(2 * wait) // it is idle
+			time.Sleep(2 * wait) // idle for longer than a body may take, in real time: the deadline is the connection's own
 			nd.kv("POST", "/changes", "1", isJSON)
 			if !w.Receive() {
 				t.Errorf("%s, event %d: %v", name, n, w.Err())
@@ -136,7 +136,7 @@ func TestAnIdleStreamOfEventsGoesOn(t *testing.T) {
 					t.Fatalf("%s, event %d: %v", name, n, err)
 				}
 			}
-			time.Sleep(2 * wait) // it is idle
+			time.Sleep(2 * wait) // idle for longer than a body may take, in real time: the deadline is the connection's own
 		}
 		_ = answer.Body.Close()
 	}

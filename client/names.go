@@ -89,7 +89,7 @@ func (s *names) use(waits bool) *name {
 	return s.fresh()
 }
 
-// old gives up a name that nobody has answered for too long: the state may have
+// old retires a name under which nothing was answered for too long: the state may have
 // dropped it, and a retry under it would then be done twice.
 func (s *names) old(n *name) bool {
 	if !n.over && s.clock.Now() < n.heard+renewAfter {

@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// of gives an exchange with a method of a service.
+// of returns an exchange with a method of a service.
 func of(service, method, name, body string) exchange {
 	return exchange{name: name, method: "/interrex.v1." + service + "/" + method, body: body}
 }

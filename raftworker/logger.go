@@ -29,8 +29,8 @@ func (discard) Warningf(string, ...any) {}
 func (discard) Errorf(string, ...any)   {}
 func (discard) IsTraceEnabled() bool    { return false }
 
-// NewHCLogger returns hashicorp's libraries a logger that writes to ours. Their
-// key and value pairs stand behind the message as key=value.
+// NewHCLogger returns a logger for hashicorp's libraries that writes to ours. Their
+// key and value pairs follow the message as key=value.
 func NewHCLogger(name string, to Logger) hclog.Logger {
 	return &hcLogger{name: name, to: to}
 }

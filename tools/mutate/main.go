@@ -1,4 +1,5 @@
-// Mutate shows that tests fail when the rule that they are cited for is broken.
+// Mutate owns the faults that tests must notice: it shows that tests fail when the
+// rule that they are cited for is broken.
 // It puts each fault of faults.txt into a copy of one file, runs the test that
 // must fail, and says whether the fault was killed or survived.
 package main
