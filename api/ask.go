@@ -60,11 +60,11 @@ func contentOf(op *state.Operation) (c content) {
 }
 
 // enter notes an attempt; nil: the request has no id. leave follows.
-func (v *Visitors) enter(op *state.Operation) *visit {
-	if op.RequestID == "" {
+func (v *Visitors) enter(caller, id string) *visit {
+	if id == "" {
 		return nil
 	}
-	k := visitorKey{op.Caller, op.RequestID}
+	k := visitorKey{caller, id}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.all == nil {
@@ -156,8 +156,8 @@ func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
 
 // question is what the hooks are asked about a request.
 func (r *request) question() (hookcaller.Question, error) {
-	q := hookcaller.Question{Caller: r.op.Caller, RequestID: r.op.RequestID, Attempt: r.op.Attempt}
-	if f := r.op.Fence; f != (interrex.Fence{}) {
+	q := hookcaller.Question{Caller: r.caller.name, RequestID: r.envelope.GetRequestId(), Attempt: r.envelope.GetAttempt()}
+	if f := r.fence; f != (interrex.Fence{}) {
 		q.Fence = &hookcaller.Fence{Key: f.Key.String(), Token: f.Token}
 	}
 	for _, a := range r.announces() {
@@ -181,7 +181,7 @@ func (r *request) question() (hookcaller.Question, error) {
 // What an earlier attempt was answered is answered again without a call. A waiting
 // claim that is asked for again while it stands in line is not asked about again.
 func (c *courier) ask(r *request, hooks []*webhook.Hook, v *visit) {
-	asked := queue.Operation{Operation: r.op}
+	asked := queue.Operation{Operation: r.addressed()}
 	r.load(&asked)
 	if res, found := c.server.config.State.Recorded(&asked.Operation); found {
 		c.recorded(r, v, res)

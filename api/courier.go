@@ -129,7 +129,7 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 			c.landed(r, outcome{err: err})
 			continue
 		}
-		v := c.server.config.Visitors.enter(&r.op)
+		v := c.server.config.Visitors.enter(r.caller.name, r.envelope.GetRequestId())
 		if hooks := c.server.hooksFor(r); len(hooks) > 0 {
 			c.ask(r, hooks, v)
 			continue

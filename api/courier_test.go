@@ -57,7 +57,7 @@ func newCouriered(t *testing.T, d door, edit ...func(*Config)) *couriered {
 func (c *couriered) request(hopped bool) *request {
 	return &request{
 		method: &Method{}, envelope: &interrexv1.Operation{},
-		errand: &errand{enter: c.begin.Add(time.Minute), stop: make(chan struct{}), sent: c.clock.now, hopped: hopped},
+		errand: &errand{enter: c.begin.Add(time.Minute), stop: make(chan struct{}), sent: c.clock.now}, hopped: hopped,
 	}
 }
 

@@ -68,7 +68,7 @@ func TestEveryFieldOfARequestIsInItsCommand(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", procedure, r.parts[0].command, w.command)
 		}
 		if r.parts[0].table != state.LeaseTable || string(r.operation(time.Now(), nil).Data) != string(w.command.Append(nil)) {
-			t.Errorf("%s: the log gets %+v", procedure, r.op)
+			t.Errorf("%s: the log gets %+v", procedure, r.addressed())
 		}
 		unset := 0
 		w.request.ProtoReflect().Range(func(protoreflect.FieldDescriptor, protoreflect.Value) bool { unset--; return true })

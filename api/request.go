@@ -29,13 +29,14 @@ type request struct {
 
 	mu      sync.Mutex
 	gone    bool
+	hopped  bool   // the newest attempt went to another agent
 	attempt int    // the newest one
 	abandon func() // withdraws it from where it is; nil: there is nothing to do
 }
 
 // errand is the part of a request that only the leader can do.
 type errand struct {
-	op     state.Operation
+	fence  interrex.Fence
 	parts  []part        // its commands: one, or those of a group
 	only   [1]part       // the memory of one
 	result state.Result  // from the log here
@@ -44,7 +45,6 @@ type errand struct {
 	stop   chan struct{} // closed when its caller has gone; nil: not used yet
 
 	sent    time.Time // the newest attempt
-	hopped  bool      // it went to another agent
 	retries *retries  // nil: none was needed yet
 }
 
@@ -120,19 +120,24 @@ func (r *request) write(s *Server, now time.Time) error {
 	return nil
 }
 
-// address copies what the envelope carries into the operation.
+// address checks and reads what the envelope carries.
 func (r *request) address() error {
 	e := r.envelope
-	r.op = state.Operation{Caller: r.caller.name, RequestID: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark()}
-	if err := interrex.ValidateRequestID(r.op.RequestID); err != nil {
+	if err := interrex.ValidateRequestID(e.GetRequestId()); err != nil {
 		return err
 	}
 	var in wire.Reader
-	r.op.Fence = in.Fence(e.GetFence())
+	r.fence = in.Fence(e.GetFence())
 	if in.Err == nil && r.parts[0].table == state.OwnTable && e.GetFence() != nil {
 		return interrex.Errorf(interrex.KindInvalid, "fence: %s takes none", r.method.Name())
 	}
 	return in.Err
+}
+
+// addressed is the operation without its commands: see load.
+func (r *request) addressed() state.Operation {
+	e := r.envelope
+	return state.Operation{Caller: r.caller.name, RequestID: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark(), Fence: r.fence}
 }
 
 // enterTimeout is how long an operation may wait to enter the log.
@@ -177,10 +182,9 @@ func (r *request) keep() error {
 	if n := proto.Size(r.message); n > MaxWaitBody {
 		return interrex.Errorf(interrex.KindTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, MaxWaitBody)
 	}
-	r.op.RequestID, r.op.Caller = strings.Clone(r.op.RequestID), strings.Clone(r.op.Caller)
-	r.caller.name = r.op.Caller
+	r.caller.name = strings.Clone(r.caller.name)
 	r.envelope = proto.CloneOf(r.envelope)
-	r.envelope.RequestId, r.envelope.Caller = r.op.RequestID, r.op.Caller
+	r.envelope.RequestId, r.envelope.Caller = strings.Clone(r.envelope.RequestId), r.caller.name
 	return nil
 }
 
@@ -199,7 +203,7 @@ func (r *request) last() time.Time {
 // makes its own.
 func (r *request) operation(now time.Time, done func(state.Result)) *queue.Operation {
 	op := &queue.Operation{
-		Operation: r.op, Lane: r.lane(),
+		Operation: r.addressed(), Lane: r.lane(),
 		Deadline: r.enter, Stop: r.stopped(), Done: done, Wait: r.wait,
 	}
 	r.load(op)

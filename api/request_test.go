@@ -104,14 +104,14 @@ func TestAClaimThatWaitsKeepsNothingOfItsMessageAlive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.op.RequestID != "ann.1" || r.op.Caller != "ann" || r.caller.name != "ann" {
-		t.Errorf("kept: %+v, %+v", r.op, r.caller)
+	if r.addressed().RequestID != "ann.1" || r.caller.name != "ann" {
+		t.Errorf("kept: %+v, %+v", r.addressed(), r.caller)
 	}
 	theirs := []*byte{unsafe.StringData(in.RequestId), unsafe.StringData(in.Caller), unsafe.SliceData(in.Body)}
 	e := r.envelope
 	for _, mine := range []*byte{
 		unsafe.StringData(e.RequestId), unsafe.StringData(e.Caller), unsafe.SliceData(e.Body),
-		unsafe.StringData(r.op.RequestID), unsafe.StringData(r.op.Caller), unsafe.StringData(r.caller.name),
+		unsafe.StringData(r.addressed().RequestID), unsafe.StringData(r.addressed().Caller), unsafe.StringData(r.caller.name),
 	} {
 		if slices.Contains(theirs, mine) {
 			t.Errorf("%q is the message's", unsafe.String(mine, 3))

@@ -62,8 +62,8 @@ func TestAProposalTakesWhatItsEnvelopeCarries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.op.RequestID != "ann.7" || r.op.Attempt != 2 || r.op.Mark != 3 || r.op.Fence != (interrex.Fence{Key: parse("a/b"), Token: 4}) {
-		t.Errorf("the log gets %+v", r.op)
+	if op := r.operation(time.Now(), nil); op.RequestID != "ann.7" || op.Attempt != 2 || op.Mark != 3 || op.Fence != (interrex.Fence{Key: parse("a/b"), Token: 4}) {
+		t.Errorf("the log gets %+v", op)
 	}
 	in.WaitMs = 10
 	if _, err := nd.opened(caller{operator: true}, in, time.Now()); !errors.Is(err, interrex.ErrInvalid) {

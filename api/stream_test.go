@@ -261,8 +261,8 @@ func TestPublicCallersCannotSpeakForOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 			hop, err := r.hop(time.Now())
-			if err != nil || r.op.Caller != test.want || hop.GetCaller() != test.want {
-				t.Errorf("door %d, wait %d ms: caller %q here and %q at the leader, want %q: %v", test.door, in.GetWaitMs(), r.op.Caller, hop.GetCaller(), test.want, err)
+			if err != nil || r.addressed().Caller != test.want || hop.GetCaller() != test.want {
+				t.Errorf("door %d, wait %d ms: caller %q here and %q at the leader, want %q: %v", test.door, in.GetWaitMs(), r.addressed().Caller, hop.GetCaller(), test.want, err)
 			}
 		}
 	}

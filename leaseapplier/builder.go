@@ -23,6 +23,8 @@ type builder struct {
 	sorted  batch              // of taken: what goes into the draft
 	draft   *flight            // not handed to raft yet, or just then
 	tidyAt  time.Time          // zero: nobody waits
+
+	written []state.Operation // empty: the memory in which send makes an entry
 }
 
 // shared is what the builder shares with the goroutines around it.
@@ -135,17 +137,20 @@ func (b *builder) propose() bool {
 
 // send gives an entry to raft.
 func (b *builder) send(f *flight, stamp state.Time) {
-	entry := state.Entry{Version: b.config.EntryVersion(), Stamp: stamp, Wall: b.config.Clock.Now().UTC(), Operations: make([]state.Operation, len(f.ops))}
-	for i, op := range f.ops {
-		entry.Operations[i] = op.Operation
+	for _, op := range f.ops {
+		b.written = append(b.written, op.Operation)
 	}
+	entry := state.Entry{Version: b.config.EntryVersion(), Stamp: stamp, Wall: b.config.Clock.Now().UTC(), Operations: b.written}
+	encoded := state.AppendEntry(make([]byte, 0, f.bytes+64), &entry)
+	clear(b.written) // what they point to is not kept
+	b.written = b.written[:0]
 	timeout := b.config.ApplyTimeout
 	if b.lead.first {
 		timeout = b.config.InitialApplyTimeout
 	}
 	b.lead.first = false
 	f.started = b.config.Clock.Now()
-	f.future = b.config.Raft.Apply(state.AppendEntry(make([]byte, 0, f.bytes+64), &entry), timeout)
+	f.future = b.config.Raft.Apply(encoded, timeout)
 	b.flights = append(b.flights, f)
 	b.draft, b.taken, b.sorted = nil, nil, batch{}
 	go b.land(f)
