@@ -2,7 +2,6 @@ package manifolds
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/hashicorp/raft"
 
@@ -41,21 +40,21 @@ func (p peers) hello() transport.Hello {
 
 // entryVersion is the newest version of a log entry that all members know. A
 // member that was not met may know only the oldest.
-func entryVersion(members []raft.Server, self string, met []transport.Hello) byte {
-	known := map[string]byte{self: state.EntryVersion}
-	for _, peer := range met {
-		known[peer.ID] = peer.Entries
-	}
+func entryVersion(members []raft.Server, self string, peer func(id string) (transport.Hello, bool)) byte {
 	version := byte(state.EntryVersion)
 	for _, m := range members {
-		version = min(version, max(known[string(m.ID)], state.OldestEntry))
+		if string(m.ID) != self {
+			said, _ := peer(string(m.ID))
+			version = min(version, max(said.Entries, state.OldestEntry))
+		}
 	}
 	return version
 }
 
 // mayLead reports whether a member says that it may lead.
-func mayLead(id string, met []transport.Hello) bool {
-	return slices.ContainsFunc(met, func(h transport.Hello) bool { return h.ID == id && h.Log.Unfit == "" })
+func mayLead(id string, peer func(id string) (transport.Hello, bool)) bool {
+	said, met := peer(id)
+	return met && said.Log.Unfit == ""
 }
 
 // accept refuses whoever does not belong to this agent's cluster, in words.

@@ -94,14 +94,14 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	template.Leadership, template.APIAddress = s.Leadership, t.APIAddress
 	template.Bootstrap, template.Incarnations = p.bootstrap, p.incarnations
 	template.Leaving, template.Reluctant = s.leaving, s.reluctant
-	template.FitMember = func(id string) bool { return mayLead(id, t.Peers()) }
+	template.FitMember = func(id string) bool { return mayLead(id, t.Peer) }
 	template.FitnessChanged = t.Announce
 	template.NewApplier = func(r *raft.Raft, q *queue.Queue) (raftworker.LeaseApplier, error) {
 		a, err := leaseapplier.NewApplier(leaseapplier.Config{
 			Raft: r, Queue: q, State: st, Clock: now, Logger: s.logger("applier"),
 			Metrics: s.metrics.applier, Address: t.APIAddress,
 			EntryVersion: func() byte {
-				return entryVersion(r.GetConfiguration().Configuration().Servers, dir.ID, t.Peers())
+				return entryVersion(r.GetConfiguration().Configuration().Servers, dir.ID, t.Peer)
 			},
 		})
 		life.applier = a

@@ -126,9 +126,10 @@ func TestWhoseDiskEndsHadBetterNotLead(t *testing.T) {
 }
 
 func TestAMemberMayLeadThatSaysSo(t *testing.T) {
-	met := []transport.Hello{{ID: "b"}, {ID: "c", Log: transport.LogState{Unfit: "halted"}}}
+	met := map[string]transport.Hello{"b": {}, "c": {Log: transport.LogState{Unfit: "halted"}}}
+	peer := func(id string) (transport.Hello, bool) { said, ok := met[id]; return said, ok }
 	for id, want := range map[string]bool{"b": true, "c": false, "d": false} {
-		if got := mayLead(id, met); got != want {
+		if got := mayLead(id, peer); got != want {
 			t.Errorf("%s may lead: %v", id, got)
 		}
 	}

@@ -333,6 +333,7 @@ func (d *Directory) Close() error {
 
 func (d *Directory) closeWhen(drained <-chan struct{}) {
 	<-drained
+	close(d.disk.writes)
 	close(d.stop)
 	<-d.synced
 	d.err = errors.Join(d.wal.Close(), d.closeFloor(), d.lock.Unlock())

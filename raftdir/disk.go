@@ -26,7 +26,10 @@ type disk struct {
 	released chan struct{} // closed when raft may go on after a failure
 	writing  sync.WaitGroup
 
-	turn sync.Mutex // held by the one write
+	turn     sync.Mutex        // held by the one write
+	deadline clock.Timer       // of that write; nil: there was none yet
+	writes   chan func() error // to writer, one at a time
+	written  chan error        // what came of it; of capacity 1
 
 	mu     sync.Mutex
 	err    error // the first failure, or ErrStoreClosed
@@ -80,6 +83,7 @@ func newDisk(c clock.Clock, timeout time.Duration) *disk {
 	return &disk{
 		clock: c, timeout: timeout,
 		failed: make(chan struct{}), released: make(chan struct{}),
+		writes: make(chan func() error), written: make(chan error, 1),
 	}
 }
 
@@ -92,7 +96,15 @@ func (d *disk) write(what string, f func() error) error {
 	if err := d.begin(); err != nil {
 		return fmt.Errorf("cannot %s: %w", what, err)
 	}
-	err := d.await(d.timeout, what, f)
+	if d.deadline == nil {
+		d.deadline = d.clock.NewTimer(d.timeout)
+		go d.writer()
+	} else {
+		d.deadline.Reset(d.timeout)
+	}
+	defer d.deadline.Stop()
+	d.writes <- f
+	err := d.await(d.written, d.deadline, d.timeout, what)
 	if errors.Is(err, ErrDiskHung) {
 		return err
 	}
@@ -120,22 +132,31 @@ func (d *disk) within(timeout time.Duration, what string, f func() error) error 
 	}
 	d.writing.Add(1)
 	d.mu.Unlock()
-	return d.await(timeout, what, f)
-}
-
-// await waits for a call that counts as under way, until the deadline.
-func (d *disk) await(timeout time.Duration, what string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		defer d.writing.Done()
 		done <- f()
 	}()
-	timer := d.clock.NewTimer(timeout)
-	defer timer.Stop()
+	deadline := d.clock.NewTimer(timeout)
+	defer deadline.Stop()
+	return d.await(done, deadline, timeout, what)
+}
+
+// writer runs the writes: each would need a goroutine with a deep stack. It ends
+// when the disk is closed and nothing is under way.
+func (d *disk) writer() {
+	for f := range d.writes {
+		d.written <- f()
+		d.writing.Done()
+	}
+}
+
+// await waits for a call that counts as under way, until the deadline.
+func (d *disk) await(done <-chan error, deadline clock.Timer, timeout time.Duration, what string) error {
 	select {
 	case err := <-done:
 		return err
-	case <-timer.Chan():
+	case <-deadline.Chan():
 		err := fmt.Errorf("cannot %s: %w: no answer for %s", what, ErrDiskHung, timeout)
 		d.fail(err)
 		return err

@@ -16,9 +16,20 @@ import (
 	"github.com/juju/clock"
 )
 
+// testDisk is a disk that is closed with the test.
+func testDisk(t *testing.T, timeout time.Duration) *disk {
+	d := newDisk(clock.WallClock, timeout)
+	t.Cleanup(func() {
+		d.close()
+		<-d.drained()
+		close(d.writes)
+	})
+	return d
+}
+
 func TestAWriteThatHangsIsReportedAtItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDisk(clock.WallClock, 5*time.Second)
+		d := testDisk(t, 5*time.Second)
 		stuck := make(chan struct{})
 		start := time.Now()
 		err := d.write("append", func() error { <-stuck; return nil })
@@ -43,7 +54,7 @@ func TestAWriteThatHangsIsReportedAtItsDeadline(t *testing.T) {
 
 func TestADiskIsSlowAfterSeveralSlowWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDisk(clock.WallClock, 5*time.Second)
+		d := testDisk(t, 5*time.Second)
 		write := func(took time.Duration) {
 			t.Helper()
 			if err := d.write("append", func() error { time.Sleep(took); return nil }); err != nil {
@@ -77,7 +88,7 @@ func TestADiskIsSlowAfterSeveralSlowWrites(t *testing.T) {
 }
 
 func TestTheFirstFailureIsFinal(t *testing.T) {
-	d := newDisk(clock.WallClock, 0)
+	d := testDisk(t, 0)
 	if err := d.write("append", func() error { return syscall.ENOSPC }); !errors.Is(err, ErrDiskFull) {
 		t.Fatal(err)
 	}

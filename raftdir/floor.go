@@ -49,7 +49,8 @@ type floor struct {
 
 	mu    sync.Mutex
 	turn  uint64 // of the newest slot
-	dirty bool   // it is not on disk yet
+	slot  [2 * floorSector]byte
+	dirty bool // it is not on disk yet
 
 	syncing sync.Mutex // held by the one sync
 }
@@ -114,22 +115,20 @@ func decodeSlot(b []byte) (value Floor, turn uint64, ok bool) {
 // freshFloor is the content of the file of a log that never held anything.
 func freshFloor() []byte {
 	b := make([]byte, 2*floorSlot)
-	copy(b, encodeSlot(Floor{}, 1))
-	copy(b[floorSlot:], encodeSlot(Floor{}, 2))
+	fillSlot(b, Floor{}, 1)
+	fillSlot(b[floorSlot:], Floor{}, 2)
 	return b
 }
 
-func encodeSlot(f Floor, turn uint64) []byte {
-	b := make([]byte, 2*floorSector)
-	one := encodeFloor(f, turn)
-	copy(b, one)
-	copy(b[floorSector:], one)
-	return b
+// fillSlot writes a floor into both sectors of a slot.
+func fillSlot(b []byte, f Floor, turn uint64) {
+	copy(b[floorSector:], appendFloor(b[:0], f, turn))
 }
 
-func encodeFloor(f Floor, turn uint64) []byte {
-	b := []byte(floorMagic)
-	for _, v := range []uint64{turn, f.Term, f.Index, f.Since} {
+// appendFloor appends a floor to nothing.
+func appendFloor(b []byte, f Floor, turn uint64) []byte {
+	b = append(b, floorMagic...)
+	for _, v := range [...]uint64{turn, f.Term, f.Index, f.Since} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return appendSum(b)
@@ -162,7 +161,8 @@ func (o *floor) set(p Position, since uint64) error {
 func (o *floor) write(f Floor) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, err := o.file.WriteAt(encodeSlot(f, o.turn+1), int64(o.turn%2)*floorSlot); err != nil {
+	fillSlot(o.slot[:], f, o.turn+1)
+	if _, err := o.file.WriteAt(o.slot[:], int64(o.turn%2)*floorSlot); err != nil {
 		return err
 	}
 	o.turn, o.dirty = o.turn+1, true

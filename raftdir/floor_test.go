@@ -353,8 +353,9 @@ func TestATornFloorLeavesTheOneBefore(t *testing.T) {
 		d.mustFloor(t, Position{Term: 1, Index: 10})
 		must(t, d.Close())
 	}
-	half := encodeSlot(Floor{Position: Position{Term: 1, Index: 9}}, 7)
-	copy(half, encodeFloor(Floor{Position: Position{Term: 1, Index: 10}}, 9))
+	half := make([]byte, floorSlot)
+	fillSlot(half, Floor{Position: Position{Term: 1, Index: 9}}, 7)
+	copy(half, appendFloor(nil, Floor{Position: Position{Term: 1, Index: 10}}, 9))
 	if f, turn, ok := decodeSlot(half); f.Index != 10 || turn != 9 || !ok {
 		t.Errorf("half written, it is %+v of turn %d, %v", f, turn, ok)
 	}

@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/juju/clock"
 )
 
 // crashing are files in memory, and on a disk that has only what was synced. A
@@ -75,7 +73,7 @@ func openCrashed(t *testing.T, disk map[string]string) *stableStore {
 			t.Fatal(err)
 		}
 	}
-	s, err := openStable(dir, newDisk(clock.WallClock, 0), osFiles{})
+	s, err := openStable(dir, testDisk(t, 0), osFiles{})
 	if err != nil {
 		t.Fatalf("a crash has left what cannot be opened: %v", err)
 	}
@@ -90,7 +88,7 @@ func TestACrashNeverLeavesHalfAVote(t *testing.T) {
 	votes := []vote{{currentTerm: 1, voteTerm: 1, candidate: []byte("ann")}, {currentTerm: 2, voteTerm: 2, candidate: []byte("bob")}}
 	for crashAt := 0; ; crashAt++ {
 		f := newCrashing(map[string]string{"/raft/vote": string(encodeVote(vote{}))}, crashAt)
-		d := newDisk(clock.WallClock, 0)
+		d := testDisk(t, 0)
 		d.release() // a crash ends raft, too
 		s := &stableStore{disk: d, files: f, path: "/raft/vote"}
 		answered := vote{}
@@ -129,7 +127,7 @@ func checkVote(t *testing.T, s *stableStore, votes []vote, answered vote, crashA
 
 func TestAVoteIsOneWrite(t *testing.T) {
 	f := newCrashing(nil, 1<<30)
-	s := &stableStore{disk: newDisk(clock.WallClock, 0), files: f, path: "/raft/vote"}
+	s := &stableStore{disk: testDisk(t, 0), files: f, path: "/raft/vote"}
 	const perWrite = 3 // file, name, directory
 	for i, set := range []func() error{
 		func() error { return s.SetUint64([]byte(keyCurrentTerm), 7) },
@@ -163,10 +161,10 @@ func TestADamagedVoteIsRefused(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, voteName), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStable(dir, newDisk(clock.WallClock, 0), osFiles{}); !errors.Is(err, ErrForgotten) {
+	if _, err := openStable(dir, testDisk(t, 0), osFiles{}); !errors.Is(err, ErrForgotten) {
 		t.Fatal(err)
 	}
-	if _, err := openStable(t.TempDir(), newDisk(clock.WallClock, 0), osFiles{}); !errors.Is(err, ErrForgotten) {
+	if _, err := openStable(t.TempDir(), testDisk(t, 0), osFiles{}); !errors.Is(err, ErrForgotten) {
 		t.Fatalf("a vote that is gone: %v", err)
 	}
 }
@@ -177,7 +175,7 @@ type failing struct{ osFiles }
 func (failing) WriteSync(string, []byte) error { return syscall.ENOSPC }
 
 func TestATermThatCannotBeSavedHoldsRaftUntilItIsCutOff(t *testing.T) {
-	d := newDisk(clock.WallClock, 0)
+	d := testDisk(t, 0)
 	s := &stableStore{disk: d, files: failing{}, path: filepath.Join(t.TempDir(), voteName)}
 	returned := make(chan error, 1)
 	go func() { returned <- s.SetUint64([]byte(keyCurrentTerm), 2) }()
@@ -200,7 +198,7 @@ func TestATermThatCannotBeSavedHoldsRaftUntilItIsCutOff(t *testing.T) {
 }
 
 func TestOnlyTermAndVoteAreKept(t *testing.T) {
-	s := &stableStore{disk: newDisk(clock.WallClock, 0), files: osFiles{}, path: filepath.Join(t.TempDir(), voteName)}
+	s := &stableStore{disk: testDisk(t, 0), files: osFiles{}, path: filepath.Join(t.TempDir(), voteName)}
 	if s.Set([]byte("else"), nil) == nil || s.SetUint64([]byte("else"), 1) == nil {
 		t.Fatal("an unknown key was taken")
 	}

@@ -113,12 +113,20 @@ type caller struct {
 	id, protocol string
 }
 
+// openPeriod is how long a stream of an agent whose membership has ended is read
+// at most.
+const openPeriod = 100 * time.Millisecond
+
 // currentFor lets what is read of an agent's stream count. A stream ends with
 // that agent's membership, and one of raft's with its life of raft here or there.
 func (t *Transport) currentFor(peer Hello, protocol string) func(int, error) (int, error) {
+	var looked time.Time
 	return func(n int, err error) (int, error) {
-		if reason := t.openFor(protocol, peer); n > 0 && reason != nil {
-			return 0, reason
+		if now := t.config.Clock.Now(); n > 0 && now.Sub(looked) >= openPeriod {
+			if reason := t.openFor(protocol, peer); reason != nil {
+				return 0, reason
+			}
+			looked = now
 		}
 		if protocol == protocolAPI {
 			return n, err

@@ -118,6 +118,14 @@ func (b *book) hellos() []Hello {
 	return b.sorted()
 }
 
+// said returns what an agent has said last, as it did; false: it was not met.
+func (b *book) said(id string) (Hello, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m, met := b.met[id]
+	return m.said, met
+}
+
 func (b *book) sorted() []Hello {
 	all := make([]Hello, 0, len(b.met))
 	for _, m := range b.met {

@@ -99,7 +99,7 @@ func (r *RaftTransport) serve(in *incoming) {
 		select {
 		case rpc := <-from.Consumer():
 			if r.isOf(peer, rpc) {
-				r.take(rpc)
+				r.hand(rpc)
 			}
 		case <-in.ended:
 			return
@@ -115,15 +115,7 @@ func (r *RaftTransport) beat(rpc raft.RPC) {
 		(*handle)(rpc)
 		return
 	}
-	r.take(rpc)
-}
-
-// take brings a request to the pump.
-func (r *RaftTransport) take(rpc raft.RPC) {
-	select {
-	case r.taken <- rpc:
-	case <-r.closed:
-	}
+	r.hand(rpc)
 }
 
 // isOf reports whether a request is of the agent by whose stream it came, and

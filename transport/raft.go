@@ -50,7 +50,7 @@ type RaftTransport struct {
 
 	logger   hclog.Logger
 	beats    atomic.Pointer[func(raft.RPC)] // raft's handler of heartbeats
-	taken    chan raft.RPC                  // from other agents, to the pump
+	handing  sync.Mutex                     // held while one request of another agent is handed to raft
 	consumer chan raft.RPC
 	drained  chan struct{} // closed by Drain
 	closed   chan struct{} // closed by Close
@@ -80,7 +80,6 @@ func (t *Transport) Raft(config RaftConfig) (*RaftTransport, error) {
 		stream:   newStream(t),
 		parent:   t,
 		life:     config.Life,
-		taken:    make(chan raft.RPC),
 		consumer: make(chan raft.RPC),
 		drained:  make(chan struct{}),
 		closed:   make(chan struct{}),
@@ -89,7 +88,6 @@ func (t *Transport) Raft(config RaftConfig) (*RaftTransport, error) {
 		r.life = free{}
 	}
 	r.connect(config.Logger)
-	r.work.Go(r.pump)
 	t.raft = r
 	return r, nil
 }
@@ -253,18 +251,10 @@ func (r *RaftTransport) MatchIndex(peer raft.ServerID, term uint64) uint64 {
 func (r *RaftTransport) AckChanged() <-chan struct{} { return r.acks.change() }
 
 // pump brings requests to raft's main loop until Drain.
-func (r *RaftTransport) pump() {
-	for {
-		select {
-		case rpc := <-r.taken:
-			r.hand(rpc)
-		case <-r.closed:
-			return
-		}
-	}
-}
-
+// hand gives raft a request of another agent, one at a time.
 func (r *RaftTransport) hand(rpc raft.RPC) {
+	r.handing.Lock()
+	defer r.handing.Unlock()
 	if r.isDrained() {
 		rpc.Respond(nil, raft.ErrRaftShutdown)
 		return

@@ -144,6 +144,10 @@ func (t *Transport) ListenAddr() string {
 // Peers returns what the agents that were met have said last, sorted by ID.
 func (t *Transport) Peers() []Hello { return t.book.hellos() }
 
+// Peer returns what an agent has said last, with its addresses as it said them;
+// false: it was not met.
+func (t *Transport) Peer(id string) (Hello, bool) { return t.book.said(id) }
+
 // Address returns the cluster address of an agent, "" when it is not known.
 func (t *Transport) Address(id string) string {
 	if id == t.config.ID {
