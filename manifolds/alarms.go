@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
@@ -112,12 +111,7 @@ func (s *Set) conditions() []alarm.Condition {
 	}
 }
 
-func (s *Set) watchAlarms() dependency.Manifold {
-	return dependency.Manifold{
-		Inputs: s.names(ClockName),
-		Start:  func(dependency.Context) (worker.Worker, error) { return s.Alarms.Watch(), nil },
-	}
-}
+func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.Alarms.Watch(), nil }
 
 func (s *Set) apiDown(time.Time) []alarm.Finding {
 	current, _ := s.Configuration.Current()

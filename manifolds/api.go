@@ -6,7 +6,6 @@ import (
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
@@ -20,21 +19,13 @@ import (
 	"github.com/interrex/interrex/webhook"
 )
 
-// leasesFeature lives while leases are switched on.
-func (s *Set) leasesFeature() dependency.Manifold {
-	return dependency.Manifold{
-		Inputs: s.names(FeaturesConfigName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			features, err := get[config.Features](ctx, s.name(FeaturesConfigName))
-			if err != nil {
-				return nil, err
-			}
-			if !features.Leases.On() {
-				return nil, errOff
-			}
-			return keep(nil, nil), nil
-		},
+// startLeasesFeature lives while leases are switched on.
+func (s *Set) startLeasesFeature(u *unit) (worker.Worker, error) {
+	features := need[config.Features](u, FeaturesConfigName)
+	if u.err == nil && !features.Leases.On() {
+		u.err = errOff
 	}
+	return nil, u.err
 }
 
 // off is the Service.Off of a feature.
@@ -45,97 +36,59 @@ func off(feature string, is config.Switch) string {
 	return "features." + feature
 }
 
-// api makes the server, which outlives every restart of raft: what it needs of
+// startAPI makes the server, which outlives every restart of raft: what it needs of
 // raft it looks up when it needs it.
-func (s *Set) api() dependency.Manifold {
-	return Gate(s.name(APIName), dependency.Manifold{
-		Inputs: s.names(ClockName, IdentityName, StateName, QueueName, FeaturesConfigName),
-		Start:  s.startAPI,
-		Output: owned(giveOutput),
-	}, s.names(StateName, QueueName)...)
-}
-
-func (s *Set) startAPI(ctx dependency.Context) (worker.Worker, error) {
+func (s *Set) startAPI(u *unit) (worker.Worker, error) {
+	dir, features := need[*dataDir](u, IdentityName), need[config.Features](u, FeaturesConfigName)
 	c := api.Config{
-		Version:        s.config.Agent.Version,
-		Leadership:     s.Leadership,
-		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next },
-		Reads: func() (api.Reads, bool) {
-			rounds := s.Present.now().rounds
-			return rounds, rounds != nil
-		},
-		Forward:    s.forward,
-		Engine:     engine{set: s, started: s.started},
-		Quarantine: s.quarantined,
-		Ready:      s.ready,
-		Metrics:    s.registry.own,
-		Requests:   s.metrics.requests,
-		Logger:     s.logger("api"),
+		Clock: need[clock.Clock](u, ClockName), State: need[*state.State](u, StateName),
+		Ring: need[*watch.Ring](u, StateName), Queue: need[*queue.Queue](u, QueueName),
+		Services:  need[[]api.Service](u, StateName),
+		Leases:    &api.Leases{Table: need[*lease.Table](u, StateName), Waiting: s.waiting, Off: off("leases", features.Leases)},
+		Resources: &api.Resources{Table: need[*resource.Table](u, StateName), Off: off("resources", features.Resources)},
+		Changes:   &api.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0, Off: off("changes", features.Changes)},
+		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), off("webhooks", features.Webhooks)),
 	}
-	dir, err := get[*dataDir](ctx, s.name(IdentityName))
-	if err != nil {
-		return nil, err
+	if u.err != nil {
+		return nil, u.err
 	}
 	c.ID = dir.ID
-	if c.Clock, err = get[clock.Clock](ctx, s.name(ClockName)); err != nil {
-		return nil, err
-	}
-	if c.State, err = get[*state.State](ctx, s.name(StateName)); err != nil {
-		return nil, err
-	}
-	table, err := get[*lease.Table](ctx, s.name(StateName))
-	if err != nil {
-		return nil, err
-	}
-	hooks, err := get[*webhook.Table](ctx, s.name(StateName))
-	if err != nil {
-		return nil, err
-	}
-	resources, err := get[*resource.Table](ctx, s.name(StateName))
-	if err != nil {
-		return nil, err
-	}
-	changes, err := get[*change.Table](ctx, s.name(StateName))
-	if err != nil {
-		return nil, err
-	}
-	services, err := get[[]api.Service](ctx, s.name(StateName))
-	if err != nil {
-		return nil, err
-	}
-	if c.Ring, err = get[*watch.Ring](ctx, s.name(StateName)); err != nil {
-		return nil, err
-	}
-	if c.Queue, err = get[*queue.Queue](ctx, s.name(QueueName)); err != nil {
-		return nil, err
-	}
-	features, err := get[config.Features](ctx, s.name(FeaturesConfigName))
-	if err != nil {
-		return nil, err
-	}
-	c.Leases = &api.Leases{Table: table, Waiting: s.waiting, Off: off("leases", features.Leases)}
-	c.Services = services
-	c.Resources = &api.Resources{Table: resources, Off: off("resources", features.Resources)}
-	c.Changes = &api.Changes{Table: changes, Others: len(s.config.Agent.Tables) > 0, Off: off("changes", features.Changes)}
-	c.Webhooks = s.webhookService(hooks, off("webhooks", features.Webhooks))
-	c.Visitors = &s.visitors
+	s.serves(&c)
 	server, err := api.New(c)
 	if err != nil {
 		return nil, err
 	}
-	end := s.Present.set(func(p *parts) { p.server = server }, func(p *parts) { p.server = nil })
-	w := keep(func() error {
-		end()
-		// The listeners wait for what is open: a client's stream ends only when
-		// its server does. Calls that take longer are the listeners' to cut.
-		ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
-		defer cancel()
-		if err := server.Drain(ctx); err != nil {
-			s.logger("api").Warningf("the API stops: %v", err)
-		}
-		return nil
-	}, s.reportAPI)
-	return own(give(w, server), patience, s.overstayed(APIName)), nil
+	u.free(func() error { return s.endServer(server) })
+	u.after(s.Present.set(func(p *parts) { p.server = server }, func(p *parts) { p.server = nil }))
+	u.give(server)
+	u.report = s.reportAPI
+	return nil, nil
+}
+
+// serves completes the configuration of the API with what the set knows.
+func (s *Set) serves(c *api.Config) {
+	c.Version, c.Logger, c.Visitors = s.config.Agent.Version, s.logger("api"), &s.visitors
+	c.Leadership = s.Leadership
+	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
+	c.Reads = func() (api.Reads, bool) {
+		rounds := s.Present.now().rounds
+		return rounds, rounds != nil
+	}
+	c.Forward, c.Engine = s.forward, engine{set: s, started: s.started}
+	c.Quarantine, c.Ready = s.quarantined, s.ready
+	c.Metrics, c.Requests = s.registry.own, s.metrics.requests
+}
+
+// endServer ends the streams of clients. The listeners wait for what is open: a
+// client's stream ends only when its server does. Calls that take longer are the
+// listeners' to cut.
+func (s *Set) endServer(server *api.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
+	defer cancel()
+	if err := server.Drain(ctx); err != nil {
+		s.logger("api").Warningf("the API stops: %v", err)
+	}
+	return nil
 }
 
 // reportAPI says what a drain waits for.

@@ -204,8 +204,7 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	// No time passes.
-	w := &stateWorker{state: r.State, dir: &dataDir{Identity: id, path: path}, clock: testclock.NewClock(time.Now())}
-	w.tomb.Go(w.keepIdentity)
+	w := run(identityKeeper{state: r.State, dir: &dataDir{Identity: id, path: path}, clock: testclock.NewClock(time.Now())}.run)
 	c := &state.SetIdentity{Identity: state.Identity{ClusterID: here, Epoch: state.Epoch{Bits: 1}, Incarnations: map[string]string{"b": "disk b"}}}
 	if res := r.Do(1, state.Operation{Table: state.OwnTable, Data: c.Append(nil)}); res[0].Err != nil {
 		t.Fatal(res[0].Err)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
@@ -33,25 +32,15 @@ func (c *ownClient) drain(ctx context.Context) error {
 	return errors.Join(c.DrainHolds(ctx), c.close())
 }
 
-// client outputs a *client.Client. It stops before the API and raft do, since
+// startClient gives a *client.Client. It stops before the API and raft do, since
 // the leases that are held through it are released last of all.
-func (s *Set) client() dependency.Manifold {
-	return Gate(s.name(ClientName), dependency.Manifold{
-		Inputs: s.names(APIName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			server, err := get[*api.Server](ctx, s.name(APIName))
-			if err != nil {
-				return nil, err
-			}
-			return s.startClient(server)
-		},
-		Output: owned(giveOutput),
-	}, s.name(APIName))
-}
-
-func (s *Set) startClient(server *api.Server) (worker.Worker, error) {
+func (s *Set) startClient(u *unit) (worker.Worker, error) {
+	server := need[*api.Server](u, APIName)
+	if u.err != nil {
+		return nil, u.err
+	}
 	inProcess := pipe.Listen()
-	serving, err := s.serve("", inProcess, server.Handler(), nil, nil)
+	serving, err := s.serve(u, "", inProcess, server.Handler(), nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -64,37 +53,31 @@ func (s *Set) startClient(server *api.Server) (worker.Worker, error) {
 		return nil, errors.Join(err, worker.Stop(serving))
 	}
 	mine := &ownClient{Client: c, close: sync.OnceValue(c.Close)}
-	end := s.Present.set(func(p *parts) { p.client = mine }, func(p *parts) { p.client = nil })
 	closed := make(chan struct{})
 	var visiting sync.WaitGroup
-	w := keep(func() error {
-		end()
+	u.free(func() error {
 		err := errors.Join(mine.close(), worker.Stop(serving))
 		close(closed)
 		visiting.Wait()
 		return err
-	}, nil)
-	o := own(give(w, c), patience, s.overstayed(ClientName))
-	visiting.Go(func() { s.visitRaft(o.tomb.Dying(), closed) })
-	return o, nil
+	})
+	u.after(s.Present.set(func(p *parts) { p.client = mine }, func(p *parts) { p.client = nil }))
+	u.give(c)
+	visiting.Go(func() { s.visitRaft(u.tomb.Dying(), closed) })
+	return nil, nil
 }
 
-// leases outputs interrex.Leases while they are switched on.
-func (s *Set) leases() dependency.Manifold {
-	return Gate(s.name(LeasesName), dependency.Manifold{
-		Inputs: s.names(ClientName, LeasesFeatureName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			if err := ctx.Get(s.name(LeasesFeatureName), nil); err != nil {
-				return nil, err
-			}
-			c, err := get[*client.Client](ctx, s.name(ClientName))
-			if err != nil {
-				return nil, err
-			}
-			return own(give(keep(nil, nil), c.Leases()), patience, s.overstayed(LeasesName)), nil
-		},
-		Output: owned(giveOutput),
-	}, s.name(ClientName))
+// startLeases gives interrex.Leases while they are switched on.
+func (s *Set) startLeases(u *unit) (worker.Worker, error) {
+	c := need[*client.Client](u, ClientName)
+	if u.err == nil {
+		u.err = u.ctx.Get(s.name(LeasesFeatureName), nil)
+	}
+	if u.err != nil {
+		return nil, u.err
+	}
+	u.give(c.Leases())
+	return nil, nil
 }
 
 // moment is how far apart workers may be killed that are killed together.

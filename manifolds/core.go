@@ -3,19 +3,14 @@ package manifolds
 import (
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/queue"
 )
 
-func (s *Set) clock() dependency.Manifold {
-	return dependency.Manifold{
-		Start: func(dependency.Context) (worker.Worker, error) {
-			return give(keep(nil, nil), s.config.Agent.Clock), nil
-		},
-		Output: giveOutput,
-	}
+func (s *Set) startClock(u *unit) (worker.Worker, error) {
+	u.give(s.config.Agent.Clock)
+	return nil, nil
 }
 
 // The parts of the configuration that workers live by. What is taken up
@@ -55,37 +50,16 @@ func pickRaft(c config.Config) raftSection {
 	return s
 }
 
-func (s *Set) queue() dependency.Manifold {
-	return dependency.Manifold{
-		Inputs: s.names(ClockName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			now, err := get[clock.Clock](ctx, s.name(ClockName))
-			if err != nil {
-				return nil, err
-			}
-			q, err := queue.New(queue.Config{Clock: now})
-			if err != nil {
-				return nil, err
-			}
-			end := s.Present.set(func(p *parts) { p.queue = q }, func(p *parts) { p.queue = nil })
-			w := &freed{Worker: q, free: end}
-			return own(give(w, q), patience, s.overstayed(QueueName)), nil
-		},
-		Output: owned(giveOutput),
+func (s *Set) startQueue(u *unit) (worker.Worker, error) {
+	now := need[clock.Clock](u, ClockName)
+	if u.err != nil {
+		return nil, u.err
 	}
+	q, err := queue.New(queue.Config{Clock: now})
+	if err != nil {
+		return nil, err
+	}
+	u.give(q)
+	u.after(s.Present.set(func(p *parts) { p.queue = q }, func(p *parts) { p.queue = nil }))
+	return q, nil
 }
-
-// freed runs free once the worker has ended, before its Wait returns.
-type freed struct {
-	worker.Worker
-	free func()
-}
-
-func (f *freed) Wait() error {
-	err := f.Worker.Wait()
-	f.free()
-	return err
-}
-
-// Report passes on what the worker says of itself.
-func (f *freed) Report() map[string]any { return report(f.Worker) }

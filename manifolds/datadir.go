@@ -6,10 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/raftdir"
@@ -23,27 +21,21 @@ type dataDir struct {
 	path string
 }
 
-func (s *Set) identity() dependency.Manifold {
-	return dependency.Manifold{
-		Start: func(dependency.Context) (worker.Worker, error) {
-			dir, free, err := s.openDataDir()
-			if err != nil {
-				return nil, err
-			}
-			end := s.Present.set(
-				func(p *parts) { p.identity, p.directory = &dir.Identity, dir.path },
-				func(p *parts) { p.identity, p.directory = nil, "" })
-			w := keep(func() error { end(); return free() }, func() map[string]any {
-				return map[string]any{"id": dir.ID, "incarnation": dir.Incarnation, "directory": dir.path}
-			})
-			return own(give(w, dir), patience, s.overstayed(IdentityName)), nil
-		},
-		Output: owned(giveOutput),
+func (s *Set) startIdentity(u *unit) (worker.Worker, error) {
+	dir, free, err := s.openDataDir()
+	if err != nil {
+		return nil, err
 	}
+	u.free(free)
+	u.after(s.Present.set(
+		func(p *parts) { p.identity, p.directory = &dir.Identity, dir.path },
+		func(p *parts) { p.identity, p.directory = nil, "" }))
+	u.give(dir)
+	u.report = func() map[string]any {
+		return map[string]any{"id": dir.ID, "incarnation": dir.Incarnation, "directory": dir.path}
+	}
+	return nil, nil
 }
-
-// patience is how long an owner waits for its visitors.
-const patience = 15 * time.Second
 
 func (s *Set) openDataDir() (*dataDir, func() error, error) {
 	path, remove, err := s.config.Agent.directory()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
@@ -101,26 +100,18 @@ const silence = 2 * time.Second
 // that another leader could have extended.
 const farewell = 250 * time.Millisecond
 
-func (s *Set) forwarder() dependency.Manifold {
-	return Gate(s.name(ForwarderName), dependency.Manifold{
-		Inputs: s.names(ClockName, TransportName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			now, err := get[clock.Clock](ctx, s.name(ClockName))
-			if err != nil {
-				return nil, err
-			}
-			t, err := get[*transport.Transport](ctx, s.name(TransportName))
-			if err != nil {
-				return nil, err
-			}
-			f := &forwarder{transport: t, logger: s.logger("forward"), clock: now, streams: map[string]way{}}
-			life, cancel := context.WithCancel(context.Background())
-			f.end = cancel
-			f.following.Go(func() { f.follow(life, s.Leadership.Watch()) })
-			end := s.Present.set(func(p *parts) { p.forwarder = f }, func(p *parts) { p.forwarder = nil })
-			return keep(func() error { end(); return f.close() }, nil), nil
-		},
-	}, s.name(TransportName))
+func (s *Set) startForwarder(u *unit) (worker.Worker, error) {
+	now, t := need[clock.Clock](u, ClockName), need[*transport.Transport](u, TransportName)
+	if u.err != nil {
+		return nil, u.err
+	}
+	f := &forwarder{transport: t, logger: s.logger("forward"), clock: now, streams: map[string]way{}}
+	life, cancel := context.WithCancel(context.Background())
+	f.end = cancel
+	f.following.Go(func() { f.follow(life, s.Leadership.Watch()) })
+	u.free(f.close)
+	u.after(s.Present.set(func(p *parts) { p.forwarder = f }, func(p *parts) { p.forwarder = nil }))
+	return nil, nil
 }
 
 // to returns the stream to an agent.

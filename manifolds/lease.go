@@ -45,8 +45,11 @@ func Lease(c LeaseConfig) dependency.Manifold {
 	}
 	return dependency.Manifold{
 		Inputs: []string{c.LeasesName},
-		Start:  c.start,
-		Output: leaseOutput,
+		Start: func(ctx dependency.Context) (worker.Worker, error) {
+			u := &unit{name: "lease " + c.Key, ctx: ctx}
+			return u.begin(nil, c.start)
+		},
+		Output: output,
 		Filter: func(err error) error {
 			if errors.Is(err, errLost) {
 				return dependency.ErrBounce
@@ -66,24 +69,23 @@ func WhileHeld(lease string, m dependency.Manifold) dependency.Manifold {
 // errLost ends the worker of a lease that is held no more.
 var errLost = errors.New("the lease is lost")
 
-func (c LeaseConfig) start(ctx dependency.Context) (worker.Worker, error) {
-	leases, err := get[interrex.Leases](ctx, c.LeasesName)
-	if err != nil {
+func (c LeaseConfig) start(u *unit) (worker.Worker, error) {
+	var leases interrex.Leases
+	if err := u.ctx.Get(c.LeasesName, &leases); err != nil {
 		return nil, err
 	}
 	// The agent's own leases wait for those who hold one; others need not.
-	visits, err := enter(ctx, "lease "+c.Key, []string{c.LeasesName})
-	if errors.Is(err, dependency.ErrMissing) {
+	if err := u.visit(c.LeasesName); errors.Is(err, dependency.ErrMissing) {
 		return nil, err
 	}
-	held, end, err := c.campaign(ctx, leases)
+	held, end, err := c.campaign(u.ctx, leases)
 	if err != nil {
-		leave(visits)
 		return nil, fmt.Errorf("cannot hold the lease %s: %w", c.Key, err)
 	}
 	w := &leaseHolder{config: c, held: held, end: end}
+	u.give(w.held, &w.gate, w)
 	w.tomb.Go(w.loop)
-	return visit(w, visits), nil
+	return w, nil
 }
 
 // campaign waits until the lease is won, or the engine aborts the start. end
@@ -168,9 +170,4 @@ func (w *leaseHolder) Report() map[string]any {
 		"token":    w.held.Token().String(),
 		"visitors": strings.Join(w.gate.Visitors(), ", "),
 	}
-}
-
-func leaseOutput(in worker.Worker, out any) error {
-	w := in.(*visitor).Worker.(*leaseHolder)
-	return outputs(out, w.held, &w.gate, w)
 }

@@ -13,52 +13,37 @@ import (
 	"path/filepath"
 
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/transport"
 )
 
-func (s *Set) apiListener() dependency.Manifold {
-	return dependency.Manifold{
-		Inputs: s.names(ClockName, APIName, APIConfigName, PortsName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			section, err := get[config.API](ctx, s.name(APIConfigName))
-			if err != nil {
-				return nil, err
-			}
-			if section.Listen == "" {
-				return nil, errOff
-			}
-			server, err := get[*api.Server](ctx, s.name(APIName))
-			if err != nil {
-				return nil, err
-			}
-			files, security, callers, err := apiTLS(section.TLS)
-			if err != nil {
-				return nil, err
-			}
-			handler := server.Handler()
-			if callers != nil {
-				handler = api.RequireClientCert(callers, handler)
-			}
-			open, err := get[*ports](ctx, s.name(PortsName))
-			if err != nil {
-				return nil, err
-			}
-			l, err := s.listen(open, portAPI, section.Listen)
-			if err != nil {
-				return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
-			}
-			w, err := s.serve(portAPI, l, handler, security, nil)
-			if err != nil || files == nil {
-				return w, err
-			}
-			end := s.Present.set(func(p *parts) { p.apiTLS = files }, func(p *parts) { p.apiTLS = nil })
-			return &freed{Worker: w, free: end}, nil
-		},
+func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
+	section, server := need[config.API](u, APIConfigName), need[*api.Server](u, APIName)
+	open := need[*ports](u, PortsName)
+	if u.err == nil && section.Listen == "" {
+		u.err = errOff
 	}
+	if u.err != nil {
+		return nil, u.err
+	}
+	files, security, callers, err := apiTLS(section.TLS)
+	if err != nil {
+		return nil, err
+	}
+	handler := server.Handler()
+	if callers != nil {
+		handler = api.RequireClientCert(callers, handler)
+	}
+	l, err := s.listen(open, portAPI, section.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
+	}
+	if files != nil {
+		u.after(s.Present.set(func(p *parts) { p.apiTLS = files }, func(p *parts) { p.apiTLS = nil }))
+	}
+	return s.serve(u, portAPI, l, handler, security, nil)
 }
 
 // apiTLS returns the API's TLS, nil for none. The certificate is read again when
@@ -91,33 +76,20 @@ func apiTLS(section config.APITLS) (files *transport.Files, _ *tls.Config, calle
 	return files, c, callers, nil
 }
 
-func (s *Set) apiSocket() dependency.Manifold {
-	return Gate(s.name(APISocketName), dependency.Manifold{
-		Inputs: s.names(ClockName, APIName, SocketConfigName, IdentityName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			section, err := get[socket](ctx, s.name(SocketConfigName))
-			if err != nil {
-				return nil, err
-			}
-			dir, err := get[*dataDir](ctx, s.name(IdentityName))
-			if err != nil {
-				return nil, err
-			}
-			path := socketPath(string(section), dir.path)
-			if section == "" && s.config.Agent.DataDir == "" {
-				return nil, errOff
-			}
-			server, err := get[*api.Server](ctx, s.name(APIName))
-			if err != nil {
-				return nil, err
-			}
-			l, err := s.listenSocket(path)
-			if err != nil {
-				return nil, err
-			}
-			return s.serve("socket", l, server.SocketHandler(), nil, nil)
-		},
-	}, s.name(IdentityName))
+func (s *Set) startAPISocket(u *unit) (worker.Worker, error) {
+	section, dir := need[socket](u, SocketConfigName), need[*dataDir](u, IdentityName)
+	if u.err == nil && section == "" && s.config.Agent.DataDir == "" {
+		u.err = errOff
+	}
+	server := need[*api.Server](u, APIName)
+	if u.err != nil {
+		return nil, u.err
+	}
+	l, err := s.listenSocket(socketPath(string(section), dir.path))
+	if err != nil {
+		return nil, err
+	}
+	return s.serve(u, "socket", l, server.SocketHandler(), nil, nil)
 }
 
 // listen returns a port.
@@ -169,42 +141,31 @@ func checkSocketPath(path string) error {
 	return nil
 }
 
-// apiPeers serves what other agents forward.
-func (s *Set) apiPeers() dependency.Manifold {
-	return Gate(s.name(APIPeersName), dependency.Manifold{
-		Inputs: s.names(ClockName, APIName, TransportName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			t, err := get[*transport.Transport](ctx, s.name(TransportName))
-			if err != nil {
-				return nil, err
-			}
-			server, err := get[*api.Server](ctx, s.name(APIName))
-			if err != nil {
-				return nil, err
-			}
-			l, err := t.Listener()
-			if err != nil {
-				return nil, err
-			}
-			return s.serve("", l, server.PeerHandler(), nil, transport.ConnContext)
-		},
-	}, s.name(TransportName))
-}
-
-// serve runs a listener; name is what Addresses calls it, "": nothing.
-func (s *Set) serve(name string, l net.Listener, h http.Handler, security *tls.Config, conn func(context.Context, net.Conn) context.Context) (worker.Worker, error) {
-	w, err := api.NewListener(api.ListenerConfig{
-		Listener: l, Handler: h, TLS: security, ConnContext: conn, Logger: s.logger("api"),
-	})
+// startAPIPeers serves what other agents forward.
+func (s *Set) startAPIPeers(u *unit) (worker.Worker, error) {
+	t, server := need[*transport.Transport](u, TransportName), need[*api.Server](u, APIName)
+	if u.err != nil {
+		return nil, u.err
+	}
+	l, err := t.Listener()
 	if err != nil {
 		return nil, err
 	}
-	if name == "" {
-		return w, nil
+	return s.serve(u, "", l, server.PeerHandler(), nil, transport.ConnContext)
+}
+
+// serve runs a listener; name is what Addresses calls it, "": nothing.
+func (s *Set) serve(u *unit, name string, l net.Listener, h http.Handler, security *tls.Config, conn func(context.Context, net.Conn) context.Context) (worker.Worker, error) {
+	w, err := api.NewListener(api.ListenerConfig{
+		Listener: l, Handler: h, TLS: security, ConnContext: conn, Logger: s.logger("api"),
+	})
+	if err != nil || name == "" {
+		return w, err
 	}
 	s.Present.bound(name, l.Addr().String())
 	s.announce()
-	return &freed{Worker: w, free: func() { s.Present.bound(name, "") }}, nil
+	u.after(func() { s.Present.bound(name, "") })
+	return w, nil
 }
 
 // announce tells other agents where this one's API is now.

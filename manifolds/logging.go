@@ -12,8 +12,6 @@ import (
 
 	"github.com/juju/loggo"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
-	"gopkg.in/tomb.v2"
 
 	"github.com/interrex/interrex/config"
 )
@@ -122,24 +120,14 @@ func slogLevel(l loggo.Level) slog.Level {
 	return slog.LevelDebug
 }
 
-// logging takes up changed levels while everything goes on.
-func (s *Set) logging() dependency.Manifold {
-	return dependency.Manifold{
-		Start: func(dependency.Context) (worker.Worker, error) {
-			w := &loggingWorker{}
-			w.tomb.Go(func() error { return w.loop(s) })
-			return w, nil
-		},
-	}
-}
+// startLogging takes up changed levels while everything goes on.
+func (s *Set) startLogging(*unit) (worker.Worker, error) { return run(s.followLevels), nil }
 
-type loggingWorker struct{ tomb tomb.Tomb }
-
-func (w *loggingWorker) loop(s *Set) error {
+func (s *Set) followLevels(ctx context.Context) error {
 	before, changed := s.Configuration.Current()
 	for {
 		select {
-		case <-w.tomb.Dying():
+		case <-ctx.Done():
 			return nil
 		case <-changed:
 		}
@@ -153,9 +141,3 @@ func (w *loggingWorker) loop(s *Set) error {
 		}
 	}
 }
-
-// Kill ends the worker.
-func (w *loggingWorker) Kill() { w.tomb.Kill(nil) }
-
-// Wait returns when it has ended.
-func (w *loggingWorker) Wait() error { return w.tomb.Wait() }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/notify"
@@ -19,31 +18,24 @@ import (
 // openTimeout bounds the opening of a database.
 const openTimeout = 10 * time.Second
 
-// projection keeps the table of lease holders in SQL. Every agent does it:
+// startProjection keeps the table of lease holders in SQL. Every agent does it:
 // writing the same twice into a database that they share is harmless.
-func (s *Set) projection() dependency.Manifold {
-	return dependency.Manifold{
-		Inputs: s.names(NotifyConfigName, IdentityName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			section, err := get[config.Notify](ctx, s.name(NotifyConfigName))
-			if err != nil {
-				return nil, err
-			}
-			dir, err := get[*dataDir](ctx, s.name(IdentityName))
-			if err != nil {
-				return nil, err
-			}
-			if section.LeaseHolders == config.NotifyOff {
-				return nil, errOff
-			}
-			w, err := s.openProjection(section, dir.path)
-			if err != nil {
-				s.metrics.projections.Inc()
-			}
-			return w, err
-		},
-		Output: owned(giveOutput),
+func (s *Set) startProjection(u *unit) (worker.Worker, error) {
+	section, dir := need[config.Notify](u, NotifyConfigName), need[*dataDir](u, IdentityName)
+	if u.err == nil && section.LeaseHolders == config.NotifyOff {
+		u.err = errOff
 	}
+	if u.err != nil {
+		return nil, u.err
+	}
+	holders, err := s.openProjection(section, dir.path)
+	if err != nil {
+		s.metrics.projections.Inc()
+		return nil, fmt.Errorf("notify.lease-holders: %w", err)
+	}
+	u.free(holders.Close)
+	u.give(notify.NewTarget(holders, s.logger("projection")))
+	return nil, nil
 }
 
 // holdersDatabase says how to open the database of lease holders, and what it is.
@@ -80,36 +72,30 @@ func isPostgresURL(url string) bool {
 	return end < 0 || !strings.Contains(rest[end+1:], "@")
 }
 
-func (s *Set) openProjection(section config.Notify, dir string) (worker.Worker, error) {
+func (s *Set) openProjection(section config.Notify, dir string) (*projection.Holders, error) {
 	open, dialect, err := s.config.Agent.holdersDatabase(section, dir)
 	if err != nil {
-		return nil, fmt.Errorf("notify.lease-holders: %w", err)
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	holders, err := projection.Open(ctx, open, dialect)
-	if err != nil {
-		return nil, fmt.Errorf("notify.lease-holders: %w", err)
-	}
-	target := notify.NewTarget(holders, s.logger("projection"))
-	return own(give(keep(holders.Close, nil), target), patience, s.overstayed(ProjectionName)), nil
+	return projection.Open(ctx, open, dialect)
 }
 
-func (s *Set) notify() dependency.Manifold {
+func (s *Set) notify() node {
 	m := notify.Manifold(notify.ManifoldConfig{
 		ClockName: s.name(ClockName), RingName: s.name(StateName), LeasesName: s.name(StateName),
 		StateName: s.name(StateName), TargetName: s.name(ProjectionName), Logger: s.logger("notify"),
 		Failed: s.metrics.projections.Inc,
 	})
-	m.Inputs = s.names(ClockName, StateName, ProjectionName)
-	start := m.Start
-	m.Start = func(ctx dependency.Context) (worker.Worker, error) {
-		w, err := start(ctx)
-		if err != nil {
-			return nil, err
-		}
-		end := s.Present.set(func(p *parts) { p.notifier = w.(*notify.Worker) }, func(p *parts) { p.notifier = nil })
-		return &freed{Worker: w, free: end}, nil
+	return node{
+		inputs: []string{ClockName}, visits: []string{StateName, ProjectionName},
+		start: func(u *unit) (worker.Worker, error) {
+			w, err := m.Start(u.ctx)
+			if notifier, is := w.(*notify.Worker); is && err == nil {
+				u.after(s.Present.set(func(p *parts) { p.notifier = notifier }, func(p *parts) { p.notifier = nil }))
+			}
+			return w, err
+		},
 	}
-	return Gate(s.name(NotifyName), m, s.names(StateName, ProjectionName)...)
 }

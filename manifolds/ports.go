@@ -15,7 +15,6 @@ import (
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,17 +75,15 @@ type port struct {
 	name    string
 }
 
-// manifold owns what is bound and not yet served.
-func (p *ports) manifold() dependency.Manifold {
-	return dependency.Manifold{
-		Start: func(dependency.Context) (worker.Worker, error) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.open = true
-			return give(keep(p.close, p.report), p), nil
-		},
-		Output: giveOutput,
-	}
+// start owns what is bound and not yet served.
+func (p *ports) start(u *unit) (worker.Worker, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = true
+	u.free(p.close)
+	u.report = p.report
+	u.give(p)
+	return nil, nil
 }
 
 // listen serves a port: the one that a reload has bound, or a new one.

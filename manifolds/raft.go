@@ -8,7 +8,6 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/leaseapplier"
@@ -19,84 +18,65 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// raft is owned: whoever releases a lease while everything stops still needs
-// it.
-func (s *Set) raft() dependency.Manifold {
-	return Gate(s.name(RaftName), dependency.Manifold{
-		Inputs: s.names(ClockName, RaftConfigName, IdentityName, StateName, QueueName, TransportName),
-		Start:  s.startRaft,
-		Output: owned(raftOutput),
-	}, s.names(IdentityName, StateName, QueueName, TransportName)...)
-}
-
 // raftLife is one life of raft and what it was made with.
 type raftLife struct {
 	*raftworker.Worker
 	acks    acks
 	applier *leaseapplier.Applier
-	end     func()
-
-	waited    sync.Once
-	ended     chan struct{}
-	following sync.WaitGroup
 }
 
-// Wait returns after raft has ended and is no more present.
-func (l *raftLife) Wait() error {
-	err := l.Worker.Wait()
-	l.waited.Do(func() {
-		close(l.ended)
-		l.following.Wait()
-		l.end()
-	})
-	return err
-}
-
-func raftOutput(in worker.Worker, out any) error {
-	l := in.(*raftLife)
-	if p, ok := out.(**raft.Raft); ok {
-		var err error
-		*p, err = l.Raft()
-		return err
+// startRaft is one life of raft. It is visited: a lease that is released while
+// everything stops still needs raft.
+func (s *Set) startRaft(u *unit) (worker.Worker, error) {
+	dir, t := need[*dataDir](u, IdentityName), need[*transport.Transport](u, TransportName)
+	if u.err == nil {
+		u.err = u.ctx.Get(s.name(RaftConfigName), nil)
 	}
-	return outputs(out, l, l.Worker, l.acks, l.applier)
-}
-
-func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
-	if err := ctx.Get(s.name(RaftConfigName), nil); err != nil {
-		return nil, err
+	if u.err != nil {
+		return nil, u.err
 	}
 	current, changed := s.Configuration.Current()
-	dir, err := get[*dataDir](ctx, s.name(IdentityName))
-	if err != nil {
-		return nil, err
-	}
-	t, err := get[*transport.Transport](ctx, s.name(TransportName))
-	if err != nil {
-		return nil, err
-	}
-	st, err := get[*state.State](ctx, s.name(StateName))
-	if err != nil {
-		return nil, err
-	}
-	now, err := get[clock.Clock](ctx, s.name(ClockName))
-	if err != nil {
-		return nil, err
-	}
 	life := &raftLife{}
-	p := peers{set: s, dir: dir, state: st}
-	template := raftConfig(raftOf(current))
-	if template.NonSyncedWritesToRaftLog {
+	m := raftworker.Manifold(raftworker.ManifoldConfig{
+		ClockName: s.name(ClockName), TransportName: s.name(TransportName),
+		StateName: s.name(StateName), QueueName: s.name(QueueName), Raft: s.raftTemplate(current, u, dir, t, life),
+		NewWorker: raftworker.NewWorkerShim, Logger: s.logger("raft"), PrometheusRegisterer: s.registry,
+	})
+	w, err := m.Start(u.ctx)
+	if err != nil {
+		return nil, err
+	}
+	life.Worker = w.(*raftworker.Worker)
+	if life.acks, err = acksOf(life.Worker); err != nil {
+		return nil, errors.Join(err, worker.Stop(w))
+	}
+	u.foreign = m.Output
+	u.give(life, life.acks, life.applier)
+	u.after(s.Present.set(
+		func(p *parts) {
+			p.raft, p.vitals, p.applier, p.acks, p.raftDoor = life.Worker, life.Worker, life.applier, life.acks, &u.door
+		},
+		func(p *parts) { p.raft, p.vitals, p.applier, p.acks, p.raftDoor = nil, nil, nil, nil, nil }))
+	u.after(s.followReloads(life, changed))
+	return life, nil
+}
+
+// raftTemplate is how raft is run.
+func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *transport.Transport, life *raftLife) raftworker.Config {
+	st, now := need[*state.State](u, StateName), need[clock.Clock](u, ClockName)
+	c := raftConfig(raftOf(current))
+	if c.NonSyncedWritesToRaftLog {
 		s.logger("raft").Warningf("raft.non-synced-writes-to-raft-log is on: a crash of this machine may lose leases that were granted")
 	}
-	template.StorageDir, template.LocalID = filepath.Join(dir.path, raftworker.RaftDir), raft.ServerID(dir.ID)
-	template.NonSyncedWritesToRaftLog = template.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
-	template.Leadership, template.APIAddress = s.Leadership, t.APIAddress
-	template.Bootstrap, template.Incarnations = p.bootstrap, p.incarnations
-	template.Leaving, template.Reluctant = s.leaving, s.reluctant
-	template.FitMember = func(id string) bool { return mayLead(id, t.Peer) }
-	template.FitnessChanged = t.Announce
-	template.NewApplier = func(r *raft.Raft, q *queue.Queue) (raftworker.LeaseApplier, error) {
+	p := peers{set: s, dir: dir, state: st}
+	c.StorageDir, c.LocalID = filepath.Join(dir.path, raftworker.RaftDir), raft.ServerID(dir.ID)
+	c.NonSyncedWritesToRaftLog = c.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
+	c.Leadership, c.APIAddress = s.Leadership, t.APIAddress
+	c.Bootstrap, c.Incarnations = p.bootstrap, p.incarnations
+	c.Leaving, c.Reluctant = s.leaving, s.reluctant
+	c.FitMember = func(id string) bool { return mayLead(id, t.Peer) }
+	c.FitnessChanged = t.Announce
+	c.NewApplier = func(r *raft.Raft, q *queue.Queue) (raftworker.LeaseApplier, error) {
 		a, err := leaseapplier.NewApplier(leaseapplier.Config{
 			Raft: r, Queue: q, State: st, Clock: now, Logger: s.logger("applier"),
 			Metrics: s.metrics.applier, Address: t.APIAddress,
@@ -107,30 +87,7 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 		life.applier = a
 		return a, err
 	}
-	m := raftworker.Manifold(raftworker.ManifoldConfig{
-		ClockName: s.name(ClockName), TransportName: s.name(TransportName),
-		StateName: s.name(StateName), QueueName: s.name(QueueName), Raft: template,
-		NewWorker: raftworker.NewWorkerShim, Logger: s.logger("raft"), PrometheusRegisterer: s.registry,
-	})
-	w, err := m.Start(ctx)
-	if err != nil {
-		return nil, err
-	}
-	life.Worker = w.(*raftworker.Worker)
-	if life.acks, err = acksOf(life.Worker); err != nil {
-		w.Kill()
-		return nil, errors.Join(err, w.Wait())
-	}
-	life.ended = make(chan struct{})
-	life.following.Go(func() { s.followReloads(life, changed) })
-	life.end = func() {
-		s.Present.change(func(p *parts) { p.raft, p.vitals, p.applier, p.acks, p.raftDoor = nil, nil, nil, nil, nil })
-	}
-	o := own(life, patience, s.overstayed(RaftName))
-	s.Present.change(func(p *parts) {
-		p.raft, p.vitals, p.applier, p.acks, p.raftDoor = life.Worker, life.Worker, life.applier, life.acks, &o.gate
-	})
-	return o, nil
+	return c
 }
 
 // raftConfig is what the configuration says of raft.
@@ -157,20 +114,26 @@ func InForce(c config.Config) config.Config {
 	return c
 }
 
-// followReloads gives a running raft what it takes up without a restart.
-func (s *Set) followReloads(life *raftLife, changed <-chan struct{}) {
-	for {
-		select {
-		case <-life.ended:
-			return
-		case <-changed:
+// followReloads gives a running raft what it takes up without a restart, until it
+// is ended.
+func (s *Set) followReloads(life *raftLife, changed <-chan struct{}) (end func()) {
+	ended := make(chan struct{})
+	var following sync.WaitGroup
+	following.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-changed:
+			}
+			var c config.Config
+			c, changed = s.Configuration.Current()
+			if err := life.Reload(raftConfig(raftOf(c))); err != nil {
+				s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
+			}
 		}
-		var c config.Config
-		c, changed = s.Configuration.Current()
-		if err := life.Reload(raftConfig(raftOf(c))); err != nil {
-			s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
-		}
-	}
+	})
+	return func() { close(ended); following.Wait() }
 }
 
 // acks is what the transport of a life of raft has noted of answers.

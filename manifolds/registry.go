@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -97,15 +96,12 @@ func (r *registry) withdraw() error {
 	return nil
 }
 
-// metricsWorker has the agent's metrics in the embedder's registry for as long as
-// it lives.
-func (s *Set) metricsWorker() dependency.Manifold {
-	return dependency.Manifold{
-		Start: func(dependency.Context) (worker.Worker, error) {
-			if err := s.registry.publish(); err != nil {
-				return nil, err
-			}
-			return keep(s.registry.withdraw, nil), nil
-		},
+// start has the agent's metrics in the embedder's registry for as long as the unit
+// lives.
+func (r *registry) start(u *unit) (worker.Worker, error) {
+	if err := r.publish(); err != nil {
+		return nil, err
 	}
+	u.free(r.withdraw)
+	return nil, nil
 }

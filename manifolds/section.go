@@ -1,6 +1,7 @@
 package manifolds
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
-	"gopkg.in/tomb.v2"
 
 	"github.com/interrex/interrex/config"
 )
@@ -76,58 +76,37 @@ func bounceWhenChanged(err error) error {
 	return err
 }
 
-// section is a worker whose life is one value of a part of the configuration.
-type section[T any] struct {
-	tomb  tomb.Tomb
-	value T
-}
-
-// sectionManifold returns a *T; pick takes the part from the whole. It leaves
-// out what its users take up without being restarted.
-func sectionManifold[T any](c *Configuration, pick func(config.Config) T) dependency.Manifold {
-	return dependency.Manifold{
-		Start: func(dependency.Context) (worker.Worker, error) {
-			current := c.version()
-			s := &section[T]{value: pick(current.config)}
-			s.tomb.Go(func() error { return s.loop(pick, current) })
-			return s, nil
+// sectionNode gives a T, which pick takes from the whole, and ends when it has
+// changed. pick leaves out what its users take up without being restarted.
+func sectionNode[T any](c *Configuration, pick func(config.Config) T) node {
+	return node{
+		start: func(u *unit) (worker.Worker, error) {
+			at := c.version()
+			value := pick(at.config)
+			u.give(value)
+			u.report = func() map[string]any { return map[string]any{"value": fmt.Sprintf("%+v", value)} }
+			return run(func(ctx context.Context) error {
+				return at.until(ctx, func(c config.Config) bool { return !reflect.DeepEqual(pick(c), value) })
+			}), nil
 		},
-		Output: func(in worker.Worker, out any) error {
-			p, ok := out.(*T)
-			if !ok {
-				return fmt.Errorf("expected output of %T, got %T", p, out)
-			}
-			*p = in.(*section[T]).value
-			return nil
-		},
-		Filter: bounceWhenChanged,
+		filter: bounceWhenChanged,
 	}
 }
 
-// loop looks at each configuration that follows: a part that changes and changes
-// back ends the worker too, so every reload that changes it restarts its users.
-func (s *section[T]) loop(pick func(config.Config) T, at *version) error {
+// until looks at each configuration that follows, and returns errChanged when one
+// differs: a part that changes and changes back ends its worker too, so every
+// reload that changes it restarts its users.
+func (v *version) until(ctx context.Context, differs func(config.Config) bool) error {
 	for {
 		select {
-		case <-s.tomb.Dying():
-			return tomb.ErrDying
-		case <-at.changed:
+		case <-ctx.Done():
+			return nil
+		case <-v.changed:
 		}
-		if at = at.next; !reflect.DeepEqual(pick(at.config), s.value) {
+		if v = v.next; differs(v.config) {
 			return errChanged
 		}
 	}
-}
-
-// Kill ends the worker.
-func (s *section[T]) Kill() { s.tomb.Kill(nil) }
-
-// Wait returns errChanged when the value has changed.
-func (s *section[T]) Wait() error { return s.tomb.Wait() }
-
-// Report shows the value.
-func (s *section[T]) Report() map[string]any {
-	return map[string]any{"value": fmt.Sprintf("%+v", s.value)}
 }
 
 // errOff is why a worker of a feature that is switched off does not run.

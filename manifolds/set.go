@@ -74,54 +74,15 @@ func New(c Config) (*Set, error) {
 	}
 	s.metrics = newAgentMetrics(s)
 	s.Manifolds = dependency.Manifolds{}
-	for name, m := range s.all() {
-		name = c.Name(name)
+	for name, n := range s.graph() {
+		m := n.manifold(name, s.name, s.overstayed(name))
+		name = s.name(name)
 		m.Start = guard(name, m.Start, s.Starts, s.metrics)
 		s.metrics.starts.WithLabelValues(name)
 		s.metrics.up.WithLabelValues(name)
 		s.Manifolds[name] = m
 	}
 	return s, nil
-}
-
-// all is the graph: one line a worker.
-func (s *Set) all() dependency.Manifolds {
-	all := dependency.Manifolds{
-		ClockName:          s.clock(),
-		LoggingName:        s.logging(),
-		AlarmsName:         s.watchAlarms(),
-		MetricsName:        s.metricsWorker(),
-		PortsName:          s.ports.manifold(),
-		APIConfigName:      sectionManifold(s.Configuration, pickAPI),
-		SocketConfigName:   sectionManifold(s.Configuration, pickSocket),
-		ClusterConfigName:  sectionManifold(s.Configuration, pickCluster),
-		RaftConfigName:     sectionManifold(s.Configuration, pickRaft),
-		FeaturesConfigName: sectionManifold(s.Configuration, pickFeatures),
-		NotifyConfigName:   sectionManifold(s.Configuration, pickNotify),
-		IdentityName:       s.identity(),
-		StateName:          s.state(),
-		QueueName:          s.queue(),
-		TransportName:      s.transport(),
-		RaftName:           s.raft(),
-		ReadsName:          s.reads(),
-		LeaderName:         s.leader(),
-		ForwarderName:      s.forwarder(),
-		LeasesFeatureName:  s.leasesFeature(),
-		APIName:            s.api(),
-		APIListenerName:    s.apiListener(),
-		APISocketName:      s.apiSocket(),
-		APIPeersName:       s.apiPeers(),
-		ClientName:         s.client(),
-		LeasesName:         s.leases(),
-		ProjectionName:     s.projection(),
-		NotifyName:         s.notify(),
-		HookCallerName:     s.hookCaller(),
-		WebhooksName:       s.webhooks(),
-	}
-	if s.config.Agent.Observers != nil {
-		all[ObserversName] = s.observers()
-	}
-	return all
 }
 
 // name returns a manifold's name in this set.

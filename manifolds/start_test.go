@@ -32,7 +32,7 @@ func TestAWorkerThatWaitsForItsNextStartShowsWhyItFailed(t *testing.T) {
 			if !runs.Load() {
 				return nil, errors.New("the port is taken")
 			}
-			return keep(nil, nil), nil
+			return idle(nil), nil
 		}, s.Starts, nil)
 		engine, err := dependency.NewEngine(dependency.EngineConfig{
 			IsFatal: func(error) bool { return false }, WorstError: func(a, _ error) error { return a },
@@ -144,7 +144,7 @@ func TestAWorkerIsUpAsLongAsItsNewestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		life := func(name string) worker.Worker {
-			w := keep(nil, func() map[string]any { return map[string]any{"life": name} })
+			w := idle(func() map[string]any { return map[string]any{"life": name} })
 			s.Starts.follow("port", s.Starts.started("port", nil), w, s.metrics)
 			return w
 		}
@@ -171,4 +171,11 @@ func TestAWorkerIsUpAsLongAsItsNewestRun(t *testing.T) {
 			t.Errorf("at the end up is %v", is)
 		}
 	})
+}
+
+// idle is a worker that does nothing.
+func idle(report func() map[string]any) worker.Worker {
+	u := &unit{report: report}
+	u.tomb.Go(u.loop)
+	return u
 }

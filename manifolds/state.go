@@ -8,8 +8,6 @@ import (
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
-	"gopkg.in/tomb.v2"
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
@@ -22,25 +20,11 @@ import (
 	"github.com/interrex/interrex/webhook"
 )
 
-func (s *Set) state() dependency.Manifold {
-	return dependency.Manifold{
-		Inputs: s.names(ClockName, IdentityName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			now, err := get[clock.Clock](ctx, s.name(ClockName))
-			if err != nil {
-				return nil, err
-			}
-			dir, err := get[*dataDir](ctx, s.name(IdentityName))
-			if err != nil {
-				return nil, err
-			}
-			return s.newState(now, dir)
-		},
-		Output: owned(giveOutput),
+func (s *Set) startState(u *unit) (worker.Worker, error) {
+	now, dir := need[clock.Clock](u, ClockName), need[*dataDir](u, IdentityName)
+	if u.err != nil {
+		return nil, u.err
 	}
-}
-
-func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 	table, resources, changes, hooks := ownTables()
 	tables, services := s.config.Agent.tables()
 	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
@@ -57,23 +41,21 @@ func (s *Set) newState(now clock.Clock, dir *dataDir) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := s.Present.set(
+	u.after(func() {
+		ring.Close()
+		changes.Close()
+		st.Close()
+	})
+	u.after(s.Present.set(
 		func(p *parts) {
 			p.state, p.leases, p.resources, p.changes, p.webhooks, p.machine, p.ring = st, table, resources, changes, hooks, machine, ring
 		},
 		func(p *parts) {
 			p.state, p.leases, p.resources, p.changes, p.webhooks, p.machine, p.ring = nil, nil, nil, nil, nil, nil, nil
-		})
-	w := &stateWorker{state: st, dir: dir, clock: now, logger: s.logger("state")}
-	w.tomb.Go(func() error {
-		err := w.keepIdentity()
-		end()
-		ring.Close()
-		changes.Close()
-		st.Close()
-		return err
-	})
-	return own(give(w, st, table, resources, changes, hooks, ring, services), patience, s.overstayed(StateName)), nil
+		}))
+	u.give(st, table, resources, changes, hooks, ring, services)
+	u.report = func() map[string]any { return reportState(st) }
+	return run(identityKeeper{state: st, dir: dir, clock: now, logger: s.logger("state")}.run), nil
 }
 
 // ownTables makes interrex's own tables, empty.
@@ -100,28 +82,26 @@ func (c AgentConfig) machine(now clock.Clock, logger fsm.Logger) (*fsm.Table, er
 	return fsm.New(fsm.Config{Machine: m, Clock: now, Logger: logger})
 }
 
-// stateWorker keeps the replicated state, and notes on disk which cluster it
-// has found itself in.
-type stateWorker struct {
-	tomb   tomb.Tomb
+// identityKeeper notes on disk which cluster the replicated state belongs to.
+type identityKeeper struct {
 	state  *state.State
 	dir    *dataDir
 	clock  clock.Clock
 	logger interface{ Warningf(string, ...any) }
 }
 
-// keepIdentity saves the cluster's identity once the state knows it.
-func (w *stateWorker) keepIdentity() error {
-	saved := w.dir.Identity
-	for first := saved.ClusterID == ""; w.wait(first); first = false {
-		known := w.state.Identity()
+// run saves the cluster's identity whenever the state knows another one.
+func (k identityKeeper) run(ctx context.Context) error {
+	saved := k.dir.Identity
+	for first := saved.ClusterID == ""; k.wait(ctx, first); first = false {
+		known := k.state.Identity()
 		if known.ClusterID == "" || known.ClusterID == saved.ClusterID && known.Epoch == saved.Epoch {
 			continue
 		}
 		next := saved
 		next.ClusterID, next.Epoch, next.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
-		if err := raftworker.SaveIdentity(w.dir.path, next); err != nil {
-			w.logger.Warningf("%v; it is tried again", err)
+		if err := raftworker.SaveIdentity(k.dir.path, next); err != nil {
+			k.logger.Warningf("%v; it is tried again", err)
 			continue
 		}
 		saved = next
@@ -132,33 +112,27 @@ func (w *stateWorker) keepIdentity() error {
 // wait waits until the next look at the state's identity: the first time until
 // the entry with it is applied, so that a crash soon after finds it on disk. It
 // reports false when the worker ends.
-func (w *stateWorker) wait(first bool) bool {
-	if first && w.state.WaitRevision(w.tomb.Context(context.Background()), 1) == nil {
+func (k identityKeeper) wait(ctx context.Context, first bool) bool {
+	if first && k.state.WaitRevision(ctx, 1) == nil {
 		return true
 	}
 	select {
-	case <-w.tomb.Dying():
+	case <-ctx.Done():
 		return false
-	case <-w.clock.After(200 * time.Millisecond):
+	case <-k.clock.After(200 * time.Millisecond):
 		return true
 	}
 }
 
-// Kill ends the worker.
-func (w *stateWorker) Kill() { w.tomb.Kill(nil) }
-
-// Wait returns when the state is closed.
-func (w *stateWorker) Wait() error { return w.tomb.Wait() }
-
-// Report shows where the state stands.
-func (w *stateWorker) Report() map[string]any {
-	index, term := w.state.Applied()
-	id := w.state.Identity()
+// reportState shows how far the state has come.
+func reportState(st *state.State) map[string]any {
+	index, term := st.Applied()
+	id := st.Identity()
 	r := map[string]any{
-		"revision": uint64(w.state.Revision()), "applied-index": index, "applied-term": term,
+		"revision": uint64(st.Revision()), "applied-index": index, "applied-term": term,
 		"cluster": cmp.Or(id.ClusterID, "none yet"), "epoch": id.Epoch.Number,
 	}
-	if err := w.state.Halted(); err != nil {
+	if err := st.Halted(); err != nil {
 		r["halted"] = err.Error()
 	}
 	return r

@@ -6,7 +6,6 @@ import (
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/raftdir"
@@ -15,34 +14,12 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-func (s *Set) transport() dependency.Manifold {
-	return dependency.Manifold{
-		Inputs: s.names(ClockName, PortsName, ClusterConfigName, IdentityName, StateName),
-		Start:  s.startTransport,
-		Output: owned(giveOutput),
-	}
-}
-
-func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
-	now, err := get[clock.Clock](ctx, s.name(ClockName))
-	if err != nil {
-		return nil, err
-	}
-	section, err := get[config.Cluster](ctx, s.name(ClusterConfigName))
-	if err != nil {
-		return nil, err
-	}
-	dir, err := get[*dataDir](ctx, s.name(IdentityName))
-	if err != nil {
-		return nil, err
-	}
-	st, err := get[*state.State](ctx, s.name(StateName))
-	if err != nil {
-		return nil, err
-	}
-	open, err := get[*ports](ctx, s.name(PortsName))
-	if err != nil {
-		return nil, err
+func (s *Set) startTransport(u *unit) (worker.Worker, error) {
+	now, section := need[clock.Clock](u, ClockName), need[config.Cluster](u, ClusterConfigName)
+	dir, st := need[*dataDir](u, IdentityName), need[*state.State](u, StateName)
+	open := need[*ports](u, PortsName)
+	if u.err != nil {
+		return nil, u.err
 	}
 	p := peers{
 		set: s, dir: dir, state: st, expect: section.BootstrapExpect,
@@ -60,23 +37,23 @@ func (s *Set) startTransport(ctx dependency.Context) (worker.Worker, error) {
 	}
 	if c.TLS != nil {
 		c.Advertise, c.Join = section.Advertise, section.Join
-		if c.Listener, err = s.listen(open, portCluster, section.Listen); err != nil {
+		l, err := s.listen(open, portCluster, section.Listen)
+		if err != nil {
 			return nil, fmt.Errorf("cannot listen for other agents: cluster.listen: %w", err)
 		}
+		c.Listener = l
 	}
 	t, err := transport.New(c)
 	if err != nil {
 		return nil, err
 	}
 	s.Present.bound(portCluster, t.ListenAddr())
-	end := s.Present.set(
+	u.after(func() { s.Present.bound(portCluster, "") })
+	u.after(s.Present.set(
 		func(p *parts) { p.transport, p.between = t, c.TLS },
-		func(p *parts) { p.transport, p.between = nil, nil })
-	w := &freed{Worker: t, free: func() {
-		end()
-		s.Present.bound(portCluster, "")
-	}}
-	return own(give(w, t), patience, s.overstayed(TransportName)), nil
+		func(p *parts) { p.transport, p.between = nil, nil }))
+	u.give(t)
+	return t, nil
 }
 
 // certificates returns the agent's, from Go or from files; nil: it is alone.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
@@ -27,78 +26,46 @@ const noteTimeout = 2 * time.Second
 // skippedShown is how long it is an alarm that a webhook was not told of something.
 const skippedShown = time.Hour
 
-// hookCaller makes the calls of webhooks, while they are switched on. Every agent
-// has one: any may be asked to test a webhook, and any may lead.
-func (s *Set) hookCaller() dependency.Manifold {
-	return Gate(s.name(HookCallerName), dependency.Manifold{
-		Inputs: s.names(ClockName, IdentityName, FeaturesConfigName),
-		Start: func(ctx dependency.Context) (worker.Worker, error) {
-			features, err := get[config.Features](ctx, s.name(FeaturesConfigName))
-			if err != nil {
-				return nil, err
-			}
-			if !features.Webhooks.On() {
-				return nil, errOff
-			}
-			dir, err := get[*dataDir](ctx, s.name(IdentityName))
-			if err != nil {
-				return nil, err
-			}
-			now, err := get[clock.Clock](ctx, s.name(ClockName))
-			if err != nil {
-				return nil, err
-			}
-			c, err := hookcaller.New(hookcaller.Config{
-				Agent: dir.ID, Version: s.config.Agent.Version, Clock: now, Logger: s.logger("webhooks"), Metrics: s.metrics.hooks,
-			})
-			if err != nil {
-				return nil, err
-			}
-			end := s.Present.set(func(p *parts) { p.hooks = c }, func(p *parts) { p.hooks = nil })
-			w := keep(func() error {
-				end()
-				c.Close()
-				return nil
-			}, nil)
-			return own(give(w, c), patience, s.overstayed(HookCallerName)), nil
-		},
-		Output: owned(giveOutput),
+// startHookCaller makes the calls of webhooks, while they are switched on. Every
+// agent has one: any may be asked to test a webhook, and any may lead.
+func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
+	now, dir := need[clock.Clock](u, ClockName), need[*dataDir](u, IdentityName)
+	features := need[config.Features](u, FeaturesConfigName)
+	if u.err == nil && !features.Webhooks.On() {
+		u.err = errOff
+	}
+	if u.err != nil {
+		return nil, u.err
+	}
+	c, err := hookcaller.New(hookcaller.Config{
+		Agent: dir.ID, Version: s.config.Agent.Version, Clock: now, Logger: s.logger("webhooks"), Metrics: s.metrics.hooks,
 	})
+	if err != nil {
+		return nil, err
+	}
+	u.after(c.Close)
+	u.after(s.Present.set(func(p *parts) { p.hooks = c }, func(p *parts) { p.hooks = nil }))
+	u.give(c)
+	return nil, nil
 }
 
-// webhooks tells webhooks what has happened, where this agent leads.
-func (s *Set) webhooks() dependency.Manifold {
-	return Flag(s.name(WebhooksName), s.name(LeaderName), Gate(s.name(WebhooksName), dependency.Manifold{
-		Inputs: s.names(ClockName, StateName, QueueName, APIName, HookCallerName),
-		Start:  s.startWebhooks,
-	}, s.names(StateName, QueueName, HookCallerName)...))
-}
-
-func (s *Set) startWebhooks(ctx dependency.Context) (worker.Worker, error) {
-	c := hookcaller.WorkerConfig{Logger: s.logger("webhooks")}
-	var err error
-	if c.Caller, err = get[*hookcaller.Caller](ctx, s.name(HookCallerName)); err != nil {
-		return nil, err
+// startWebhooks tells webhooks what has happened, where this agent leads.
+func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
+	c := hookcaller.WorkerConfig{
+		Logger: s.logger("webhooks"), Data: s.eventData,
+		Caller: need[*hookcaller.Caller](u, HookCallerName), Clock: need[clock.Clock](u, ClockName),
+		Table: need[*webhook.Table](u, StateName), Ring: need[*watch.Ring](u, StateName),
+		Queue: need[*queue.Queue](u, QueueName),
 	}
-	if c.Clock, err = get[clock.Clock](ctx, s.name(ClockName)); err != nil {
-		return nil, err
+	if u.err != nil {
+		return nil, u.err
 	}
-	if c.Table, err = get[*webhook.Table](ctx, s.name(StateName)); err != nil {
-		return nil, err
-	}
-	if c.Ring, err = get[*watch.Ring](ctx, s.name(StateName)); err != nil {
-		return nil, err
-	}
-	if c.Queue, err = get[*queue.Queue](ctx, s.name(QueueName)); err != nil {
-		return nil, err
-	}
-	c.Data = s.eventData
 	w, err := hookcaller.NewWorker(c)
 	if err != nil {
 		return nil, err
 	}
-	end := s.Present.set(func(p *parts) { p.teller = w }, func(p *parts) { p.teller = nil })
-	return &freed{Worker: w, free: end}, nil
+	u.after(s.Present.set(func(p *parts) { p.teller = w }, func(p *parts) { p.teller = nil }))
+	return w, nil
 }
 
 // eventData is the document of an event, which the API makes.

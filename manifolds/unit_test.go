@@ -3,6 +3,7 @@ package manifolds
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -86,20 +87,17 @@ func stop(t *testing.T, w worker.Worker) {
 	}
 }
 
-func ownerManifold(w func() worker.Worker, patience time.Duration, overstay func([]string)) dependency.Manifold {
-	return dependency.Manifold{
-		Start: func(dependency.Context) (worker.Worker, error) {
-			return own(w(), patience, overstay), nil
-		},
-		Output: owned(nil),
-	}
+func same(name string) string { return name }
+
+func ownerManifold(w func() worker.Worker, overstay func([]string)) dependency.Manifold {
+	return node{start: func(*unit) (worker.Worker, error) { return w(), nil }}.manifold("owner", same, overstay)
 }
 
 func TestOwnerIsStoppedAfterItsVisitors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &journal{}
 		engine := newEngine(t, dependency.Manifolds{
-			"owner": ownerManifold(func() worker.Worker { return newSlow(j, "owner", 0) }, time.Minute, nil),
+			"owner": ownerManifold(func() worker.Worker { return newSlow(j, "owner", 0) }, nil),
 			"user": Gate("user", dependency.Manifold{
 				Inputs: []string{"owner"},
 				Start: func(dependency.Context) (worker.Worker, error) {
@@ -121,11 +119,11 @@ func TestOwnerNamesWhoOverstays(t *testing.T) {
 		j := &journal{}
 		var stayed []string
 		engine := newEngine(t, dependency.Manifolds{
-			"owner": ownerManifold(func() worker.Worker { return newSlow(j, "owner", 0) }, time.Second, func(names []string) { stayed = names }),
+			"owner": ownerManifold(func() worker.Worker { return newSlow(j, "owner", 0) }, func(names []string) { stayed = names }),
 			"user": Gate("user", dependency.Manifold{
 				Inputs: []string{"owner"},
 				Start: func(dependency.Context) (worker.Worker, error) {
-					return newSlow(j, "user", 5*time.Second), nil
+					return newSlow(j, "user", 20*time.Second), nil
 				},
 			}, "owner"),
 		})
@@ -155,10 +153,10 @@ func TestASectionThatChangesAndChangesBackEndsItsWorker(t *testing.T) {
 	next.API.Listen = "127.0.0.1:1"
 	c.Swap(next)
 	c.Swap(config.Default())
-	s := &section[config.API]{value: config.Default().API}
-	s.Kill() // for a loop that sees nothing
+	ended, end := context.WithCancel(t.Context())
+	end() // for a loop that sees nothing
 	for range 100 {
-		if err := s.loop(pickAPI, began); errors.Is(err, errChanged) {
+		if err := began.until(ended, func(c config.Config) bool { return pickAPI(c) != config.Default().API }); errors.Is(err, errChanged) {
 			return
 		}
 	}
@@ -181,8 +179,8 @@ func TestReloadBouncesOnlyTheWorkersOfChangedSections(t *testing.T) {
 			}
 		}
 		engine := newEngine(t, dependency.Manifolds{
-			"config-api":    sectionManifold(c, func(c config.Config) config.API { return c.API }),
-			"config-notify": sectionManifold(c, func(c config.Config) config.Notify { return c.Notify }),
+			"config-api":    sectionNode(c, func(c config.Config) config.API { return c.API }).manifold("config-api", same, nil),
+			"config-notify": sectionNode(c, func(c config.Config) config.Notify { return c.Notify }).manifold("config-notify", same, nil),
 			"api":           user("api", "config-api"),
 			"notify":        user("notify", "config-notify"),
 		})
@@ -255,7 +253,10 @@ func leaseWorld(t *testing.T, stopping time.Duration, overstayed func(string, []
 		"leases": {
 			Start: func(dependency.Context) (worker.Worker, error) { return newSlow(&journal{}, "leases", 0), nil },
 			Output: func(_ worker.Worker, out any) error {
-				return outputs(out, f)
+				if !assign(out, f) {
+					return fmt.Errorf("cannot give a %T", out)
+				}
+				return nil
 			},
 		},
 		"lease": Lease(LeaseConfig{LeasesName: "leases", Key: "mine/nightly", Patience: 10 * time.Second, Overstayed: overstayed}),
