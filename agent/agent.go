@@ -132,7 +132,7 @@ func (a *Agent) Ready(ctx context.Context) error {
 
 // probe makes one strong read.
 func (a *Agent) probe(ctx context.Context, r *run) error {
-	c, st := r.set.Present.Client(), r.set.Present.State()
+	c, st := r.set.Client(), r.set.State()
 	if c == nil || st == nil {
 		return errors.New("its API does not run yet")
 	}
@@ -182,7 +182,7 @@ func (a *Agent) Wait() error {
 // has none.
 func (a *Agent) ID() string {
 	if r := a.running(); r != nil {
-		return r.set.Present.ID()
+		return r.set.ID()
 	}
 	return a.config.ID
 }
@@ -190,7 +190,7 @@ func (a *Agent) ID() string {
 // Addrs returns what the agent listens on: "api", "cluster", "socket".
 func (a *Agent) Addrs() map[string]string {
 	if r := a.running(); r != nil {
-		return r.set.Present.Addresses()
+		return r.set.Addresses()
 	}
 	return nil
 }
@@ -208,7 +208,7 @@ func (a *Agent) Changes() interrex.Changes { return client.ChangesOf(a) }
 // The error says that the agent does not run.
 func (a *Agent) Applied() (*change.Tracker, error) {
 	if r := a.running(); r != nil {
-		if feed := r.set.Present.Changes(); feed != nil {
+		if feed := r.set.Changes(); feed != nil {
 			return feed.Applied(), nil
 		}
 	}

@@ -31,7 +31,7 @@ func (a *Agent) Client(ctx context.Context) (*client.Client, error) {
 	defer cancel()
 	for {
 		changed, _ := r.set.Starts.Failed()
-		if c := r.set.Present.Client(); c != nil {
+		if c := r.set.Client(); c != nil {
 			return c, nil
 		}
 		select {

@@ -21,6 +21,8 @@ import (
 const (
 	KeyFailures  = "failures"   // int: how often it failed
 	KeyNextStart = "next-start" // time.Time: when it is started again
+	KeyOffers    = "offers"     // []string: the inputs that are slots which it fills
+	KeyUses      = "uses"       // []string: the inputs that are slots which others fill
 )
 
 // KeyDrain is what the API's worker says while the agent drains: what for.
@@ -89,6 +91,8 @@ func workerReport(name string, w map[string]any) *interrexv1.Worker {
 		Error: text(w[dependency.KeyError]),
 	}
 	m.Inputs, _ = w[dependency.KeyInputs].([]string)
+	m.Offers, _ = w[KeyOffers].([]string)
+	m.Uses, _ = w[KeyUses].([]string)
 	if starts, is := w[dependency.KeyStartCount].(int); is {
 		m.Starts = uint32(max(starts, 0))
 	}

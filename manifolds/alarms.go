@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
@@ -115,7 +116,7 @@ func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.Alarms.Watch(
 
 func (s *Set) apiDown(time.Time) []alarm.Finding {
 	current, _ := s.Configuration.Current()
-	if current.API.Listen == "" || s.Present.Addresses()["api"] != "" {
+	if current.API.Listen == "" || s.Addresses()["api"] != "" {
 		return nil
 	}
 	if err := s.Starts.Down(s.name(APIListenerName)); err != nil {
@@ -140,7 +141,7 @@ func (s *Set) section() config.Config {
 
 // bootstrapWaiting is for an agent that shall make a cluster with others.
 func (s *Set) bootstrapWaiting(time.Time) []alarm.Finding {
-	now, expect := s.Present.now(), s.section().Cluster.BootstrapExpect
+	now, expect := s.view(), s.section().Cluster.BootstrapExpect
 	if expect < 2 || now.transport == nil || now.state == nil || now.state.Identity().ClusterID != "" {
 		return nil
 	}
@@ -200,7 +201,7 @@ func (s *Set) certificateEnding(now time.Time) (found []alarm.Finding) {
 }
 
 func (s *Set) certificateUnusable(time.Time) (found []alarm.Finding) {
-	for which, source := range s.Present.now().certificates() {
+	for which, source := range s.view().certificates() {
 		files, is := source.(interface{ Problem() error })
 		if !is {
 			continue
@@ -221,7 +222,7 @@ type vitals interface {
 
 // disk says how raft's disk is: what a running raft knows, or why it ended.
 func (s *Set) disk() raftworker.DiskState {
-	if w := s.Present.now().vitals; w != nil {
+	if w := running[vitals](s, RaftName); w != nil {
 		if d, running := w.Disk(); running {
 			return d
 		}
@@ -256,16 +257,16 @@ func (s *Set) diskSlow(time.Time) []alarm.Finding {
 }
 
 func (s *Set) diskLow(time.Time) []alarm.Finding {
-	dir := s.Present.now().directory
-	if dir == "" || s.config.Agent.DataDir == "" {
+	dir := running[*dataDir](s, IdentityName)
+	if dir == nil || s.config.Agent.DataDir == "" {
 		return nil
 	}
-	free, size, err := space(dir)
+	free, size, err := space(dir.path)
 	switch {
 	case err != nil:
-		return alarm.Found(fmt.Sprintf("cannot tell how much is free at %s: %v", dir, err))
+		return alarm.Found(fmt.Sprintf("cannot tell how much is free at %s: %v", dir.path, err))
 	case low(free, size):
-		return alarm.Found(fmt.Sprintf("%d MiB of %d are free at %s", free>>20, size>>20, dir))
+		return alarm.Found(fmt.Sprintf("%d MiB of %d are free at %s", free>>20, size>>20, dir.path))
 	}
 	return nil
 }
@@ -282,14 +283,14 @@ func space(dir string) (free, size uint64, err error) {
 }
 
 func (s *Set) halted(time.Time) []alarm.Finding {
-	if st := s.Present.now().state; st != nil && st.Halted() != nil {
+	if st := s.State(); st != nil && st.Halted() != nil {
 		return alarm.Found(st.Halted().Error())
 	}
 	return nil
 }
 
 func (s *Set) fsmHung(now time.Time) []alarm.Finding {
-	m := s.Present.now().machine
+	m := running[*fsm.Table](s, StateName)
 	if m == nil {
 		return nil
 	}
@@ -302,7 +303,7 @@ func (s *Set) fsmHung(now time.Time) []alarm.Finding {
 }
 
 func (s *Set) fsmStopped(time.Time) []alarm.Finding {
-	m := s.Present.now().machine
+	m := running[*fsm.Table](s, StateName)
 	if m == nil || m.Stopped() == nil {
 		return nil
 	}
@@ -310,7 +311,7 @@ func (s *Set) fsmStopped(time.Time) []alarm.Finding {
 }
 
 func (s *Set) fsmSnapshotFailed(time.Time) []alarm.Finding {
-	m := s.Present.now().machine
+	m := running[*fsm.Table](s, StateName)
 	if m == nil || m.SnapshotFailed() == nil || m.Stopped() != nil {
 		return nil
 	}
@@ -322,7 +323,7 @@ func stopText(what string, stop *fsm.Stop) string {
 }
 
 func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
-	now := s.Present.now()
+	now := s.view()
 	readable := now.readable()
 	note := func(what string, is, limit int64) {
 		if float64(is) >= nearLimit*float64(limit) {
@@ -355,7 +356,7 @@ func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 }
 
 func (s *Set) memberSilent(time.Time) (found []alarm.Finding) {
-	now := s.Present.now()
+	now := s.view()
 	for _, m := range s.members(now) {
 		if !m.Silent {
 			continue
@@ -381,7 +382,7 @@ func (s *Set) memberSilent(time.Time) (found []alarm.Finding) {
 
 // verdicts returns the refusals of one side.
 func (s *Set) verdicts(ours bool) (found []alarm.Finding) {
-	t := s.Present.now().transport
+	t := running[*transport.Transport](s, TransportName)
 	if t == nil {
 		return nil
 	}
@@ -405,7 +406,7 @@ func (s *Set) refused(time.Time) []alarm.Finding { return s.verdicts(false) }
 func (s *Set) peerRefused(time.Time) []alarm.Finding { return s.verdicts(true) }
 
 func (s *Set) projectionBehind(now time.Time) []alarm.Finding {
-	w := s.Present.now().notifier
+	w := running[*notify.Worker](s, NotifyName)
 	if w == nil {
 		return nil
 	}
@@ -420,7 +421,7 @@ func (s *Set) projectionFailing(time.Time) []alarm.Finding {
 	if err := s.Starts.Down(s.name(ProjectionName)); err != nil {
 		return alarm.Found(err.Error())
 	}
-	w := s.Present.now().notifier
+	w := running[*notify.Worker](s, NotifyName)
 	if w == nil {
 		return nil
 	}
@@ -433,7 +434,7 @@ func (s *Set) projectionFailing(time.Time) []alarm.Finding {
 
 // quorumLost is for an agent that knows of no leader.
 func (s *Set) quorumLost(time.Time) []alarm.Finding {
-	now := s.Present.now()
+	now := s.view()
 	l := s.Leadership.Current()
 	if l.Leader || l.LeaderID != "" || now.running() == nil {
 		return nil
@@ -470,7 +471,7 @@ func (s *Set) inQuarantine(time.Time) []alarm.Finding {
 // none of them has what one of them has stored. It is found since there is no
 // leader, and not since this life of raft, which begins again each minute.
 func (s *Set) logLost(at time.Time) []alarm.Finding {
-	now, is := s.Present.now(), s.Leadership.Current()
+	now, is := s.view(), s.Leadership.Current()
 	if is.Leader || is.LeaderID != "" {
 		s.leaderless.Store(nil)
 		return nil
@@ -479,7 +480,7 @@ func (s *Set) logLost(at time.Time) []alarm.Finding {
 	if now.running() == nil || now.transport == nil {
 		return nil
 	}
-	logs := map[string]transport.LogState{s.Present.ID(): now.transport.Self().Log}
+	logs := map[string]transport.LogState{s.ID(): now.transport.Self().Log}
 	for _, peer := range now.transport.Peers() {
 		logs[peer.ID] = peer.Log
 	}
@@ -508,7 +509,7 @@ func lostLog(members []api.Member, logs map[string]transport.LogState) string {
 }
 
 func (s *Set) raftDown(time.Time) []alarm.Finding {
-	if s.Present.now().running() != nil {
+	if s.view().running() != nil {
 		return nil
 	}
 	err := s.Starts.Down(s.name(RaftName))
@@ -530,7 +531,7 @@ func (s *Set) raftDown(time.Time) []alarm.Finding {
 }
 
 func (s *Set) snapshotLoop(time.Time) []alarm.Finding {
-	w := s.Present.now().vitals
+	w := running[vitals](s, RaftName)
 	if w == nil || w.Stuck() == 0 {
 		return nil
 	}

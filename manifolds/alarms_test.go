@@ -50,8 +50,8 @@ type trouble struct {
 // fails makes a worker fail to start.
 func fails(name string, err error) func(*testing.T, *Set) func() {
 	return func(_ *testing.T, s *Set) func() {
-		s.Starts.started(name, err)
-		return func() { s.Starts.started(name, nil) }
+		s.Starts.started(name, nil, err)
+		return func() { s.Starts.started(name, nil, nil) }
 	}
 }
 
@@ -79,7 +79,7 @@ func (h health) Quarantine() error                  { return h.quarantine }
 
 func ails(h health) func(*testing.T, *Set) func() {
 	return func(_ *testing.T, s *Set) func() {
-		return s.Present.set(func(p *parts) { p.vitals = h }, func(p *parts) { p.vitals = nil })
+		return runs(s, RaftName, h)
 	}
 }
 
@@ -88,8 +88,8 @@ var troubles = map[string][]trouble{
 	"api-down": {
 		{fails(APIListenerName, errors.New("cannot listen: address in use")), "address in use"},
 		{func(_ *testing.T, s *Set) func() {
-			s.Present.bound("api", "")
-			return func() { s.Present.bound("api", "127.0.0.1:7400") }
+			s.ports.note("api", "")
+			return func() { s.ports.note("api", "127.0.0.1:7400") }
 		}, "nothing listens on 127.0.0.1:7400"},
 	},
 	"api-open": {{changed(func(c *config.Config) {
@@ -97,12 +97,12 @@ var troubles = map[string][]trouble{
 	}), "10.0.0.1:7400 takes requests of everybody"}},
 	"certificate-ending": {
 		{func(_ *testing.T, s *Set) func() {
-			use := func(end time.Time) { s.Present.change(func(p *parts) { p.between = ending(end) }) }
+			use := func(end time.Time) { runs(s, TransportName, ending(end)) }
 			use(time.Now().Add(29*24*time.Hour + time.Minute))
 			return func() { use(time.Now().Add(31 * 24 * time.Hour)) }
 		}, "it ends in 29 d"},
 		{func(_ *testing.T, s *Set) func() {
-			return s.Present.set(func(p *parts) { p.between = ending(time.Now().Add(-time.Minute)) }, func(p *parts) { p.between = nil })
+			return runs(s, TransportName, ending(time.Now().Add(-time.Minute)))
 		}, "it ended at "},
 	},
 	// A pair that is for another agent, or damaged, is not taken up, and the one
@@ -126,13 +126,12 @@ var troubles = map[string][]trouble{
 	},
 	"disk-low": {{func(t *testing.T, s *Set) func() {
 		s.config.Agent.DataDir = "/nowhere/there"
-		end := s.Present.set(func(p *parts) { p.directory = "/nowhere/there" }, func(p *parts) { p.directory = t.TempDir() })
-		return end
+		return runs(s, IdentityName, &dataDir{path: "/nowhere/there"})
 	}, "cannot tell how much is free at /nowhere/there: no such file"}},
 	"disk-slow": {{ails(health{disk: raftworker.DiskState{Slow: true}}), "more than 500 ms"}},
 	"halted": {{func(t *testing.T, s *Set) func() {
-		end := s.Present.set(func(p *parts) { p.state = newTestState(t) }, func(p *parts) { p.state = newTestState(t) })
-		s.Present.State().Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: []byte{99}})
+		end := runs(s, StateName, newTestState(t))
+		s.State().Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: []byte{99}})
 		return end
 	}, "halted at log index 1"}},
 	"limit-near": {
@@ -147,7 +146,7 @@ var troubles = map[string][]trouble{
 				}
 				watchers = append(watchers, w)
 			}
-			s.Present.change(func(p *parts) { p.ring = ring })
+			runs(s, StateName, ring)
 			return watchers[0].Close
 		}, "4 of 5"},
 		{func(t *testing.T, s *Set) func() {
@@ -162,7 +161,7 @@ var troubles = map[string][]trouble{
 					Deadline:  time.Now().Add(time.Hour), Done: func(state.Result) {},
 				})
 			}
-			s.Present.change(func(p *parts) { p.queue = q })
+			runs(s, QueueName, q)
 			return func() { q.Take(1, 1<<20) }
 		}, "8 of 10"},
 		{func(t *testing.T, s *Set) func() {
@@ -177,12 +176,12 @@ var troubles = map[string][]trouble{
 					Deadline: time.Now().Add(time.Hour), Done: func(state.Result) {},
 				})
 			}
-			s.Present.change(func(p *parts) { p.queue = q })
+			runs(s, QueueName, q)
 			return func() { q.Take(2, 1<<20) }
 		}, "9 of 10"},
 		{func(t *testing.T, s *Set) func() {
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New(lease.Config{})} })
-			s.Present.change(func(p *parts) { p.state = r.State })
+			runs(s, StateName, r.State)
 			_, limit := r.State.Names()
 			names := (8*limit + 9) / 10
 			var ops []state.Operation
@@ -199,7 +198,7 @@ var troubles = map[string][]trouble{
 		{func(t *testing.T, s *Set) func() {
 			table := resource.New()
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
-			s.Present.change(func(p *parts) { p.resources = table })
+			runs(s, StateName, table)
 			set := func(limit string) {
 				r.Do(1, state.Operation{Table: state.OwnTable, Data: (&state.SetSettings{Values: map[string]string{"resources.max-count": limit}}).Append(nil)})
 			}
@@ -248,7 +247,7 @@ func replaced(by func(t *testing.T, ca *transport.CA, dir string)) func(*testing
 		if _, err := files.Certificate(); err != nil {
 			t.Fatal(err)
 		}
-		s.Present.change(func(p *parts) { p.between = files })
+		runs(s, TransportName, files)
 		if found := s.look("certificate-unusable"); len(found) != 0 {
 			t.Fatalf("before: %v", found)
 		}
@@ -348,7 +347,7 @@ func runNotifyAt(t *testing.T, s *Set, target notify.Target, at far, clk clock.C
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = worker.Stop(w) })
-	s.Present.change(func(p *parts) { p.notifier = w })
+	runs(s, NotifyName, w)
 	return w
 }
 
@@ -395,9 +394,9 @@ func raiseAndClear(t *testing.T, name string, trouble trouble) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Present.bound("api", "127.0.0.1:7400")
+	s.ports.note("api", "127.0.0.1:7400")
 	if name == "api-down" && !strings.HasPrefix(trouble.want, "nothing") {
-		s.Present.bound("api", "")
+		s.ports.note("api", "")
 	}
 	if name != "raft-down" && name != "api-down" {
 		if found := s.look(name); len(found) != 0 {
@@ -410,7 +409,7 @@ func raiseAndClear(t *testing.T, name string, trouble trouble) {
 		return len(found) == 1 && strings.Contains(found[0].Text, trouble.want)
 	})
 	mend()
-	s.Present.bound("api", "127.0.0.1:7400")
+	s.ports.note("api", "127.0.0.1:7400")
 	eventually(t, "it is not over", func() bool {
 		found := s.look(name)
 		return len(found) == 0 || name == "raft-down" && !strings.Contains(found[0].Text, trouble.want)
@@ -437,7 +436,7 @@ func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, err := range []error{raftdir.ErrDiskFailed, raftdir.ErrDiskFull, raftdir.ErrDiskHung} {
-		s.Starts.started("raft", err)
+		s.Starts.started("raft", nil, err)
 		if found := append(s.look("raft-down"), s.look("worker-failing")...); len(found) > 0 {
 			t.Errorf("%v: %v", err, found)
 		}
@@ -456,7 +455,7 @@ func TestAnAPIThatIsAsItShouldBeIsNoAlarm(t *testing.T) {
 			t.Fatal(err)
 		}
 		if section.Listen != "" {
-			s.Present.bound("api", section.Listen)
+			s.ports.note("api", section.Listen)
 		}
 		if found := append(s.look("api-down"), s.look("api-open")...); len(found) > 0 {
 			t.Errorf("%s: %v", what, found)
@@ -469,7 +468,7 @@ func TestAnAgentInMemoryHasNoDiskToRunLow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Present.change(func(p *parts) { p.directory = "/nowhere/there" })
+	runs(s, IdentityName, &dataDir{path: "/nowhere/there"})
 	if found := s.look("disk-low"); len(found) > 0 {
 		t.Error(found)
 	}
@@ -485,8 +484,8 @@ func TestOfARaftThatHasEndedItsEndSaysHowTheDiskIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Present.change(func(p *parts) { p.vitals = over{} })
-	s.Starts.started(s.name(RaftName), raftdir.ErrDiskFull)
+	runs(s, RaftName, over{})
+	s.Starts.started(s.name(RaftName), nil, raftdir.ErrDiskFull)
 	if found := s.look("disk-full"); len(found) != 1 {
 		t.Errorf("got %v", found)
 	}

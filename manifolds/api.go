@@ -11,8 +11,10 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/reads"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -44,22 +46,24 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 		Clock: need[clock.Clock](u, ClockName), State: need[*state.State](u, StateName),
 		Ring: need[*watch.Ring](u, StateName), Queue: need[*queue.Queue](u, QueueName),
 		Services:  need[[]api.Service](u, StateName),
-		Leases:    &api.Leases{Table: need[*lease.Table](u, StateName), Waiting: s.waiting, Off: off("leases", features.Leases)},
+		Leases:    &api.Leases{Table: need[*lease.Table](u, StateName), Waiting: waiting(need[handle[*raftLife]](u, RaftSlotName)), Off: off("leases", features.Leases)},
 		Resources: &api.Resources{Table: need[*resource.Table](u, StateName), Off: off("resources", features.Resources)},
 		Changes:   &api.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0, Off: off("changes", features.Changes)},
-		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), off("webhooks", features.Webhooks)),
+		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), need[handle[*hookcaller.Caller]](u, HookCallerSlotName), off("webhooks", features.Webhooks)),
 	}
+	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forwarder]](u, ForwarderSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}
 	c.ID = dir.ID
+	c.Reads = func() (api.Reads, bool) { return rounds.now() }
+	c.Forward = forwardBy(forwarding)
 	s.serves(&c)
 	server, err := api.New(c)
 	if err != nil {
 		return nil, err
 	}
 	u.free(func() error { return s.endServer(server) })
-	u.after(s.Present.set(func(p *parts) { p.server = server }, func(p *parts) { p.server = nil }))
 	u.give(server)
 	u.report = s.reportAPI
 	return nil, nil
@@ -70,11 +74,7 @@ func (s *Set) serves(c *api.Config) {
 	c.Version, c.Logger, c.Visitors = s.config.Agent.Version, s.logger("api"), &s.visitors
 	c.Leadership = s.Leadership
 	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
-	c.Reads = func() (api.Reads, bool) {
-		rounds := s.Present.now().rounds
-		return rounds, rounds != nil
-	}
-	c.Forward, c.Engine = s.forward, engine{set: s, started: s.started}
+	c.Engine = engine{set: s, started: s.started}
 	c.Quarantine, c.Ready = s.quarantined, s.ready
 	c.Metrics, c.Requests = s.registry.own, s.metrics.requests
 }
@@ -93,30 +93,34 @@ func (s *Set) endServer(server *api.Server) error {
 
 // reportAPI says what a drain waits for.
 func (s *Set) reportAPI() map[string]any {
-	if step := s.Present.now().step; step != "" {
-		return map[string]any{api.KeyDrain: step}
+	if step := s.draining.Load(); step != nil {
+		return map[string]any{api.KeyDrain: *step}
 	}
 	return nil
 }
 
 // waiting counts the claims that wait for a key, where this agent leads.
-func (s *Set) waiting(k interrex.Key) (n int, known bool) {
-	applier := s.Present.now().applier
-	if applier == nil || applier.ReadyTerm() == 0 {
-		return 0, false
+func waiting(raft handle[*raftLife]) func(interrex.Key) (n int, known bool) {
+	return func(k interrex.Key) (int, bool) {
+		life, is := raft.now()
+		if !is || life.applier.ReadyTerm() == 0 {
+			return 0, false
+		}
+		return life.applier.Waiting(k), true
 	}
-	return applier.Waiting(k), true
 }
 
 // serverTimeout bounds the wait for open calls of an API that is restarted or
 // stopped without a drain before it.
 const serverTimeout = time.Second
 
-// forward returns the way to another agent.
-func (s *Set) forward(_ context.Context, id string) (api.Forwarder, error) {
-	f := s.Present.now().forwarder
-	if f == nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "cannot forward to %s: the transport is not running", id)
+// forwardBy finds the way to another agent.
+func forwardBy(way handle[*forwarder]) func(context.Context, string) (api.Forwarder, error) {
+	return func(_ context.Context, id string) (api.Forwarder, error) {
+		f, is := way.now()
+		if !is {
+			return nil, interrex.Errorf(interrex.KindUnavailable, "cannot forward to %s: the transport is not running", id)
+		}
+		return f.to(id)
 	}
-	return f.to(id)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juju/clock"
 	"github.com/juju/clock/testclock"
 
 	"github.com/interrex/interrex"
@@ -241,7 +242,15 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 		file.Cluster.BootstrapExpect = c.expect
 		s.Configuration = newConfiguration(file)
 		p := peers{set: s, dir: &dataDir{Identity: raftworker.Identity{ID: "a", ClusterID: c.disk}}}
-		members, now, err := p.bootstrap()
+		port, err := transport.New(transport.Config{
+			ID: "a", Hello: func() transport.Hello { return transport.Hello{Expect: c.expect} },
+			Accept: func(transport.Hello) error { return nil }, Clock: clock.WallClock, Logger: s.logger("transport"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		members, now, err := p.bootstrap(port)
+		stop(t, port)
 		if err != nil || now != c.alone || (len(members) == 1 && members[0] == "a") != c.alone {
 			t.Errorf("%+v: %v, %v, %v", c, members, now, err)
 		}
@@ -263,7 +272,7 @@ func TestAPortThatIsNotBoundYetIsNoAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := s.advertisedAPI()
-		s.Present.bound(portAPI, c.bound)
+		s.ports.note(portAPI, c.bound)
 		if after := s.advertisedAPI(); before != c.before || after != c.after {
 			t.Errorf("%+v: %q, then %q", c.section, before, after)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/pipe"
 )
 
@@ -35,7 +36,8 @@ func (c *ownClient) drain(ctx context.Context) error {
 // startClient gives a *client.Client. It stops before the API and raft do, since
 // the leases that are held through it are released last of all.
 func (s *Set) startClient(u *unit) (worker.Worker, error) {
-	server := need[*api.Server](u, APIName)
+	server, dir := need[*api.Server](u, APIName), need[*dataDir](u, IdentityName)
+	raft := need[handle[*raftLife]](u, RaftSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -45,7 +47,7 @@ func (s *Set) startClient(u *unit) (worker.Worker, error) {
 		return nil, err
 	}
 	c, err := client.Dial(context.Background(), client.Config{
-		Addresses: []string{"http://" + s.Present.ID()}, Dial: inProcess.Dial, Logger: s.logger("client"),
+		Addresses: []string{"http://" + dir.ID}, Dial: inProcess.Dial, Logger: s.logger("client"),
 		Clock:      s.config.Agent.HoldClock,
 		Overstayed: s.metrics.overstayed.Inc,
 	})
@@ -61,9 +63,8 @@ func (s *Set) startClient(u *unit) (worker.Worker, error) {
 		visiting.Wait()
 		return err
 	})
-	u.after(s.Present.set(func(p *parts) { p.client = mine }, func(p *parts) { p.client = nil }))
-	u.give(c)
-	visiting.Go(func() { s.visitRaft(u.tomb.Dying(), closed) })
+	u.give(c, mine)
+	visiting.Go(func() { s.visitRaft(raft, u.tomb.Dying(), closed) })
 	return nil, nil
 }
 
@@ -87,9 +88,13 @@ const moment = 50 * time.Millisecond
 // when everything stops at once: the engine kills all workers in the same
 // moment. It is a visit and not an input, since the client goes on when only
 // raft restarts; then it leaves at once.
-func (s *Set) visitRaft(dying, closed <-chan struct{}) {
+func (s *Set) visitRaft(raft handle[*raftLife], dying, closed <-chan struct{}) {
 	for {
-		visit, changed := s.Present.enterRaft(s.name(ClientName))
+		life, is, changed := raft.next()
+		var visit *gate.Visit
+		if is {
+			visit, _ = life.door.Enter(s.name(ClientName)) // nil: raft stops
+		}
 		if visit != nil {
 			select {
 			case <-closed:

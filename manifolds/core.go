@@ -60,6 +60,5 @@ func (s *Set) startQueue(u *unit) (worker.Worker, error) {
 		return nil, err
 	}
 	u.give(q)
-	u.after(s.Present.set(func(p *parts) { p.queue = q }, func(p *parts) { p.queue = nil }))
 	return q, nil
 }

@@ -27,9 +27,6 @@ func (s *Set) startIdentity(u *unit) (worker.Worker, error) {
 		return nil, err
 	}
 	u.free(free)
-	u.after(s.Present.set(
-		func(p *parts) { p.identity, p.directory = &dir.Identity, dir.path },
-		func(p *parts) { p.identity, p.directory = nil, "" }))
 	u.give(dir)
 	u.report = func() map[string]any {
 		return map[string]any{"id": dir.ID, "incarnation": dir.Incarnation, "directory": dir.path}

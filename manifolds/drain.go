@@ -8,6 +8,8 @@ import (
 	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/raftworker"
 )
 
 // Drain makes the agent ready to stop: it is not ready any more, hands
@@ -15,31 +17,32 @@ import (
 // what others have asked of it. Each step is bounded by ctx; the next one
 // follows in any case.
 func (s *Set) Drain(ctx context.Context) error {
-	step := func(what string) { s.Present.change(func(p *parts) { p.draining, p.step = true, what }) }
-	now := s.Present.now()
+	step := func(what string) { s.draining.Store(&what) }
+	teller, raft := running[*hookcaller.Worker](s, WebhooksName), running[*raftworker.Worker](s, RaftName)
+	own, server := running[*ownClient](s, ClientName), s.server()
 	var failed []error
-	if now.teller != nil {
+	if teller != nil {
 		step("the webhooks' positions to be noted")
 		bounded, cancel := context.WithTimeout(ctx, noteTimeout)
-		if err := now.teller.Note(bounded); err != nil { // who leads next tells some events twice
+		if err := teller.Note(bounded); err != nil { // who leads next tells some events twice
 			s.logger("webhooks").Infof("%v", err)
 		}
 		cancel()
 	}
 	step("another agent to lead")
-	if now.raft != nil {
+	if raft != nil {
 		// Others elect a leader by themselves, if later: no reason to fail.
-		if err := now.raft.HandOver(ctx); err != nil {
+		if err := raft.HandOver(ctx); err != nil {
 			s.logger("raft").Infof("%v", err)
 		}
 	}
 	step("the leases that are held through this agent to be released")
-	if now.client != nil {
-		failed = append(failed, now.client.drain(ctx))
+	if own != nil {
+		failed = append(failed, own.drain(ctx))
 	}
 	step("the calls that are open to be answered")
-	if now.server != nil {
-		failed = append(failed, now.server.Drain(ctx))
+	if server != nil {
+		failed = append(failed, server.Drain(ctx))
 	}
 	return errors.Join(failed...)
 }
@@ -50,7 +53,7 @@ func (s *Set) Status() api.Status { return engine{set: s, started: s.started}.St
 // Handler is the public API, 503 while it does not run.
 func (s *Set) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		server := s.Present.Server()
+		server := s.server()
 		if server == nil {
 			http.Error(w, "the API does not run", http.StatusServiceUnavailable)
 			return

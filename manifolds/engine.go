@@ -41,17 +41,17 @@ func (e engine) Drain(ctx context.Context) error {
 
 // Status is what is known without asking anybody.
 func (e engine) Status() api.Status {
-	now := e.set.Present.now()
+	now, draining := e.set.view(), e.set.draining.Load() != nil
 	status := api.Status{
-		ID: e.set.Present.ID(), Draining: now.draining, Alarms: e.set.Alarms.Current(),
+		ID: e.set.ID(), Draining: draining, Alarms: e.set.Alarms.Current(),
 		State: api.Stopped, Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
 		APIAddress: e.set.advertisedAPI(), Quorum: "raft does not run",
 	}
-	if now.draining {
+	if draining {
 		status.State = api.Stopping
 	}
-	if now.identity != nil {
-		status.ClusterID = now.identity.ClusterID
+	if now.dir != nil {
+		status.ClusterID = now.dir.ClusterID
 	}
 	if r := now.running(); r != nil {
 		e.raftStatus(&status, r, now)
@@ -59,7 +59,7 @@ func (e engine) Status() api.Status {
 	return status
 }
 
-func (e engine) raftStatus(status *api.Status, r *raft.Raft, now parts) {
+func (e engine) raftStatus(status *api.Status, r *raft.Raft, now view) {
 	leads := r.State() == raft.Leader
 	status.State = map[raft.RaftState]api.State{
 		raft.Follower: api.Follower, raft.Candidate: api.Candidate, raft.Leader: api.Leader, raft.Shutdown: status.State,
@@ -81,7 +81,7 @@ func (e engine) raftStatus(status *api.Status, r *raft.Raft, now parts) {
 }
 
 // log says how far raft's log has come.
-func (p parts) log(r *raft.Raft) api.Log {
+func (v view) log(r *raft.Raft) api.Log {
 	stats := r.Stats()
 	number := func(name string) uint64 {
 		n, _ := strconv.ParseUint(stats[name], 10, 64) // raft writes no other
@@ -94,11 +94,11 @@ func (p parts) log(r *raft.Raft) api.Log {
 	if at := number("last_snapshot_index"); at > l.LastIndex {
 		l.LastIndex, l.LastTerm = at, number("last_snapshot_term")
 	}
-	if store, err := p.raft.LogStore(); err == nil {
+	if store, err := v.raft.LogStore(); err == nil {
 		l.FirstIndex, _ = store.FirstIndex() // 0 when it has just been closed
 	}
-	if p.state != nil {
-		l.AppliedIndex, _ = p.state.Applied()
+	if v.state != nil {
+		l.AppliedIndex, _ = v.state.Applied()
 	}
 	return l
 }

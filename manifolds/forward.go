@@ -110,8 +110,7 @@ func (s *Set) startForwarder(u *unit) (worker.Worker, error) {
 	f.end = cancel
 	f.following.Go(func() { f.follow(life, s.Leadership.Watch()) })
 	u.free(f.close)
-	u.after(s.Present.set(func(p *parts) { p.forwarder = f }, func(p *parts) { p.forwarder = nil }))
-	return nil, nil
+	return nil, offer(u, ForwarderSlotName, f)
 }
 
 // to returns the stream to an agent.

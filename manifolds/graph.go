@@ -1,5 +1,10 @@
 package manifolds
 
+import (
+	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/reads"
+)
+
 // graph is the agent: a line a worker, with the inputs without which it does not
 // run, and those of them that it visits.
 func (s *Set) graph() map[string]node {
@@ -17,6 +22,10 @@ func (s *Set) graph() map[string]node {
 		NotifyConfigName:   sectionNode(s.Configuration, pickNotify),
 		IdentityName:       {start: s.startIdentity},
 		StateName:          {inputs: []string{ClockName, IdentityName}, start: s.startState},
+		RaftSlotName:       slotNode[*raftLife](),
+		ReadsSlotName:      slotNode[*reads.Rounds](),
+		ForwarderSlotName:  slotNode[*forwarder](),
+		HookCallerSlotName: slotNode[*hookcaller.Caller](),
 		QueueName:          {inputs: []string{ClockName}, start: s.startQueue},
 		TransportName: {
 			inputs: []string{ClockName, PortsName, ClusterConfigName, IdentityName, StateName},
@@ -24,14 +33,15 @@ func (s *Set) graph() map[string]node {
 		},
 		RaftName: {
 			inputs: []string{ClockName, RaftConfigName}, visits: []string{IdentityName, StateName, QueueName, TransportName},
-			start: s.startRaft,
+			offers: []string{RaftSlotName}, start: s.startRaft,
 		},
-		ReadsName:         {inputs: []string{ClockName, StateName}, visits: []string{RaftName}, start: s.startReads},
+		ReadsName:         {inputs: []string{ClockName, IdentityName, StateName}, visits: []string{RaftName}, offers: []string{ReadsSlotName}, start: s.startReads},
 		LeaderName:        s.leader(),
-		ForwarderName:     {inputs: []string{ClockName}, visits: []string{TransportName}, start: s.startForwarder},
+		ForwarderName:     {inputs: []string{ClockName}, visits: []string{TransportName}, offers: []string{ForwarderSlotName}, start: s.startForwarder},
 		LeasesFeatureName: {inputs: []string{FeaturesConfigName}, start: s.startLeasesFeature},
 		APIName: {
 			inputs: []string{ClockName, IdentityName, FeaturesConfigName}, visits: []string{StateName, QueueName},
+			uses:  []string{RaftSlotName, ReadsSlotName, ForwarderSlotName, HookCallerSlotName},
 			start: s.startAPI,
 		},
 		APIListenerName: {inputs: []string{ClockName, APIName, APIConfigName, PortsName}, start: s.startAPIListener},
@@ -40,11 +50,11 @@ func (s *Set) graph() map[string]node {
 			start: s.startAPISocket,
 		},
 		APIPeersName:   {inputs: []string{ClockName, APIName}, visits: []string{TransportName}, start: s.startAPIPeers},
-		ClientName:     {visits: []string{APIName}, start: s.startClient},
+		ClientName:     {inputs: []string{IdentityName}, visits: []string{APIName}, uses: []string{RaftSlotName}, start: s.startClient},
 		LeasesName:     {inputs: []string{LeasesFeatureName}, visits: []string{ClientName}, start: s.startLeases},
 		ProjectionName: {inputs: []string{NotifyConfigName, IdentityName}, start: s.startProjection},
 		NotifyName:     s.notify(),
-		HookCallerName: {inputs: []string{ClockName, IdentityName, FeaturesConfigName}, start: s.startHookCaller},
+		HookCallerName: {inputs: []string{ClockName, IdentityName, FeaturesConfigName}, offers: []string{HookCallerSlotName}, start: s.startHookCaller},
 		WebhooksName: {
 			flag: LeaderName, inputs: []string{ClockName, APIName}, visits: []string{StateName, QueueName, HookCallerName},
 			start: s.startWebhooks,

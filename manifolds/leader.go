@@ -26,7 +26,7 @@ func (s *Set) leader() node {
 
 func (s *Set) startReads(u *unit) (worker.Worker, error) {
 	now, st := need[clock.Clock](u, ClockName), need[*state.State](u, StateName)
-	life := need[*raftLife](u, RaftName)
+	dir, life := need[*dataDir](u, IdentityName), need[*raftLife](u, RaftName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -35,12 +35,11 @@ func (s *Set) startReads(u *unit) (worker.Worker, error) {
 		return nil, fmt.Errorf("%w: %w", err, dependency.ErrMissing)
 	}
 	rounds, err := reads.New(reads.Config{
-		ID: s.Present.ID(), Raft: r, Acks: life.acks, State: st, ReadyTerm: life.applier.ReadyTerm,
+		ID: dir.ID, Raft: r, Acks: life.acks, State: st, ReadyTerm: life.applier.ReadyTerm,
 		Clock: now, Logger: s.logger("reads"),
 	})
 	if err != nil {
 		return nil, err
 	}
-	u.after(s.Present.set(func(p *parts) { p.rounds = rounds }, func(p *parts) { p.rounds = nil }))
-	return rounds, nil
+	return rounds, offer(u, ReadsSlotName, rounds)
 }

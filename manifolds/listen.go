@@ -41,7 +41,7 @@ func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
 		return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
 	}
 	if files != nil {
-		u.after(s.Present.set(func(p *parts) { p.apiTLS = files }, func(p *parts) { p.apiTLS = nil }))
+		u.give(files)
 	}
 	return s.serve(u, portAPI, l, handler, security, nil)
 }
@@ -162,17 +162,9 @@ func (s *Set) serve(u *unit, name string, l net.Listener, h http.Handler, securi
 	if err != nil || name == "" {
 		return w, err
 	}
-	s.Present.bound(name, l.Addr().String())
-	s.announce()
-	u.after(func() { s.Present.bound(name, "") })
+	s.ports.note(name, l.Addr().String())
+	u.after(func() { s.ports.note(name, "") })
 	return w, nil
-}
-
-// announce tells other agents where this one's API is now.
-func (s *Set) announce() {
-	if t := s.Present.now().transport; t != nil {
-		t.Announce()
-	}
 }
 
 // advertisedAPI is the API address that others are told; empty: it is not known
@@ -182,7 +174,7 @@ func (s *Set) advertisedAPI() string {
 	if current.API.Advertise != "" {
 		return current.API.Advertise
 	}
-	if bound := s.Present.Addresses()[portAPI]; bound != "" {
+	if bound := s.Addresses()[portAPI]; bound != "" {
 		return bound
 	}
 	if _, port, err := net.SplitHostPort(current.API.Listen); err != nil || port == "0" {

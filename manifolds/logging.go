@@ -121,23 +121,17 @@ func slogLevel(l loggo.Level) slog.Level {
 }
 
 // startLogging takes up changed levels while everything goes on.
-func (s *Set) startLogging(*unit) (worker.Worker, error) { return run(s.followLevels), nil }
-
-func (s *Set) followLevels(ctx context.Context) error {
+func (s *Set) startLogging(u *unit) (worker.Worker, error) {
 	before, changed := s.Configuration.Current()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		}
-		var now config.Config
-		if now, changed = s.Configuration.Current(); now.Logging == before.Logging {
-			continue
+	u.follow(changed, func() <-chan struct{} {
+		now, next := s.Configuration.Current()
+		if now.Logging != before.Logging {
+			if err := SetLevels(s.loggers, now.Logging); err != nil {
+				s.logger("logging").Errorf("%v", err)
+			}
 		}
 		before = now
-		if err := SetLevels(s.loggers, now.Logging); err != nil {
-			s.logger("logging").Errorf("%v", err)
-		}
-	}
+		return next
+	})
+	return nil, nil
 }

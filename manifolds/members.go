@@ -12,11 +12,11 @@ import (
 const voter = "voter"
 
 // running returns the raft that runs; nil: none does.
-func (p parts) running() *raft.Raft {
-	if p.raft == nil {
+func (v view) running() *raft.Raft {
+	if v.raft == nil {
 		return nil
 	}
-	r, err := p.raft.Raft()
+	r, err := v.raft.Raft()
 	if err != nil {
 		return nil
 	}
@@ -24,7 +24,7 @@ func (p parts) running() *raft.Raft {
 }
 
 // members returns the members of raft's configuration, as this agent sees them.
-func (s *Set) members(now parts) []api.Member {
+func (s *Set) members(now view) []api.Member {
 	r := now.running()
 	if r == nil {
 		return nil
@@ -40,7 +40,7 @@ func (s *Set) members(now parts) []api.Member {
 			m.Address, m.APIAddress = now.transport.Address(m.ID), now.transport.APIAddress(m.ID)
 			s.hear(&m, r, now)
 		}
-		m.MatchIndex = now.match(m.ID, s.Present.ID(), r)
+		m.MatchIndex = now.match(m.ID, s.ID(), r)
 		all = append(all, m)
 	}
 	return all
@@ -48,21 +48,21 @@ func (s *Set) members(now parts) []api.Member {
 
 // match returns how far a member's log matches the leader's; nil: this agent
 // does not lead. The leader has all of it itself.
-func (p parts) match(id, own string, r *raft.Raft) *uint64 {
-	if r.State() != raft.Leader || p.acks == nil {
+func (v view) match(id, own string, r *raft.Raft) *uint64 {
+	if r.State() != raft.Leader || v.acks == nil {
 		return nil
 	}
 	at := r.LastIndex()
 	if id != own {
-		at = p.acks.MatchIndex(raft.ServerID(id), r.CurrentTerm())
+		at = v.acks.MatchIndex(raft.ServerID(id), r.CurrentTerm())
 	}
 	return &at
 }
 
 // hear says when a member was last heard of. A leader counts what raft has
 // answered it in its term; everybody else what arrives of any kind.
-func (s *Set) hear(m *api.Member, r *raft.Raft, now parts) {
-	if m.ID == s.Present.ID() {
+func (s *Set) hear(m *api.Member, r *raft.Raft, now view) {
+	if m.ID == s.ID() {
 		return
 	}
 	heard := now.transport.Contact(m.ID).Heard

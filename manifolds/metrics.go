@@ -107,7 +107,7 @@ func (c stateCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
-	now := c.set.Present.now()
+	now := c.set.view()
 	readable := now.readable()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -145,8 +145,8 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 			gauge(silentDesc, m.LastContact.Seconds(), m.ID)
 		}
 	}
-	if now.directory != "" {
-		c.disk(gauge, now.directory)
+	if now.dir != nil {
+		c.disk(gauge, now.dir.path)
 	}
 	if ends := slices.Collect(maps.Values(c.set.certificateEnds())); len(ends) > 0 {
 		gauge(certDesc, float64(slices.MinFunc(ends, time.Time.Compare).Unix()))
@@ -155,7 +155,7 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 
 // hooks are the figures of webhooks: what their calls are like is known where they
 // are made.
-func (c stateCollector) hooks(gauge func(*prometheus.Desc, float64, ...string), now parts) {
+func (c stateCollector) hooks(gauge func(*prometheus.Desc, float64, ...string), now view) {
 	if now.webhooks == nil {
 		return
 	}
@@ -224,13 +224,13 @@ func newestSnapshot(raft string) (newest time.Time) {
 
 // certificates are those in force, as long as they are used: "cluster" is the one
 // between agents.
-func (p parts) certificates() map[string]transport.TLS {
+func (v view) certificates() map[string]transport.TLS {
 	all := map[string]transport.TLS{}
-	if p.between != nil {
-		all["cluster"] = p.between
+	if v.between != nil {
+		all["cluster"] = v.between
 	}
-	if p.apiTLS != nil {
-		all["api"] = p.apiTLS
+	if v.apiTLS != nil {
+		all["api"] = v.apiTLS
 	}
 	return all
 }
@@ -238,7 +238,7 @@ func (p parts) certificates() map[string]transport.TLS {
 // certificateEnds says when each of the agent's certificates ends.
 func (s *Set) certificateEnds() map[string]time.Time {
 	ends := map[string]time.Time{}
-	for which, source := range s.Present.now().certificates() {
+	for which, source := range s.view().certificates() {
 		if cert, err := source.Certificate(); err == nil && cert.Leaf != nil {
 			ends[which] = cert.Leaf.NotAfter
 		}

@@ -101,15 +101,12 @@ func TestTheFirstCertificateThatEndsIsShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, use := range map[string]func(*parts){
-		"between agents": func(p *parts) { p.between = files },
-		"the API's":      func(p *parts) { p.apiTLS = files },
-	} {
+	for what, user := range map[string]string{"between agents": TransportName, "the API's": APIListenerName} {
 		s, err := New(Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Present.change(use)
+		runs(s, user, files)
 		if end, is := value(t, s, name); !is || time.Until(time.Unix(int64(end), 0)) < time.Hour {
 			t.Errorf("%s: it ends at %v (%v)", what, end, is)
 		}
@@ -174,16 +171,15 @@ func TestWhatIsThereIsMeasured(t *testing.T) {
 	}
 	target := &brokenTarget{hang: make(chan struct{})}
 	runNotify(t, s, target)
-	s.Present.change(func(p *parts) {
-		p.state, p.leases, p.resources, p.changes, p.ring, p.queue = newTestState(t), lease.New(lease.Config{}), resource.New(), change.New(), ring, q
-	})
-	s.Present.now().changes.Record(0, 1, []state.Event{{Revision: 1, Kind: interrex.UserChange}})
+	runs(s, StateName, newTestState(t), lease.New(lease.Config{}), resource.New(), change.New(), ring)
+	runs(s, QueueName, q)
+	s.view().changes.Record(0, 1, []state.Event{{Revision: 1, Kind: interrex.UserChange}})
 	write := &resource.Write{ID: wire.ValueID("", "k"), Overwrite: true}
 	minted, err := write.Mint(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Present.now().resources.Apply(&state.Turn{Revision: 1, Minted: minted}, write)
+	s.view().resources.Apply(&state.Turn{Revision: 1, Minted: minted}, write)
 	eventually(t, "the lag is not that of the notifier", func() bool { return measured(t, s)[lag] == 12345 })
 	is := measured(t, s)
 	for name, want := range map[string]float64{

@@ -28,9 +28,12 @@ const (
 	LeadershipName     = DefaultPrefix + "leadership"
 	TransportName      = DefaultPrefix + "transport"
 	RaftName           = DefaultPrefix + "raft"
+	RaftSlotName       = DefaultPrefix + "raft-slot"
 	ReadsName          = DefaultPrefix + "reads"
+	ReadsSlotName      = DefaultPrefix + "reads-slot"
 	LeaderName         = DefaultPrefix + "leader"
 	ForwarderName      = DefaultPrefix + "forwarder"
+	ForwarderSlotName  = DefaultPrefix + "forwarder-slot"
 	APIName            = DefaultPrefix + "api"
 	APIListenerName    = DefaultPrefix + "api-listener"
 	APISocketName      = DefaultPrefix + "api-socket"
@@ -40,6 +43,7 @@ const (
 	ProjectionName     = DefaultPrefix + "projection"
 	NotifyName         = DefaultPrefix + "lease-notify"
 	HookCallerName     = DefaultPrefix + "webhook-caller"
+	HookCallerSlotName = DefaultPrefix + "webhook-caller-slot"
 	WebhooksName       = DefaultPrefix + "webhooks"
 )
 

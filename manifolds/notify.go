@@ -93,7 +93,7 @@ func (s *Set) notify() node {
 		start: func(u *unit) (worker.Worker, error) {
 			w, err := m.Start(u.ctx)
 			if notifier, is := w.(*notify.Worker); is && err == nil {
-				u.after(s.Present.set(func(p *parts) { p.notifier = notifier }, func(p *parts) { p.notifier = nil }))
+				u.give(notifier)
 			}
 			return w, err
 		},

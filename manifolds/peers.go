@@ -117,7 +117,7 @@ func (p peers) sameTables(theirs map[string]uint16) error {
 }
 
 // bootstrap decides the first members of a new cluster.
-func (p peers) bootstrap() ([]string, bool, error) {
+func (p peers) bootstrap(t *transport.Transport) ([]string, bool, error) {
 	current, _ := p.set.Configuration.Current()
 	if p.dir.ClusterID != "" {
 		return nil, false, nil // it has been in a cluster
@@ -125,19 +125,13 @@ func (p peers) bootstrap() ([]string, bool, error) {
 	if current.Cluster.BootstrapExpect < 2 {
 		return []string{p.dir.ID}, true, nil
 	}
-	t := p.set.Present.now().transport
-	if t == nil {
-		return nil, false, nil
-	}
 	return transport.Decide(t.Self(), t.Peers(), current.Cluster.BootstrapExpect)
 }
 
-func (p peers) incarnations() map[string]string {
+func (p peers) incarnations(t *transport.Transport) map[string]string {
 	all := map[string]string{p.dir.ID: p.dir.Incarnation}
-	if t := p.set.Present.now().transport; t != nil {
-		for _, peer := range t.Peers() {
-			all[peer.ID] = peer.Incarnation
-		}
+	for _, peer := range t.Peers() {
+		all[peer.ID] = peer.Incarnation
 	}
 	return all
 }

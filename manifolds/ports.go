@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -18,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The names of the ports, as Present.Addresses calls them.
+// The names of the ports, as Set.Addresses calls them.
 const (
 	portAPI     = "api"
 	portCluster = "cluster"
@@ -38,10 +39,12 @@ const (
 type ports struct {
 	clock clock.Clock
 
-	mu   sync.Mutex // for no longer than a system call: Report takes it
-	open bool
-	live map[string]*port // what is served now
-	next map[string]bound // for the next start of the worker that serves it
+	mu    sync.Mutex // for no longer than a system call: Report takes it
+	open  bool
+	live  map[string]*port  // what is served now
+	at    map[string]string // where, sockets and the ports of others too
+	noted chan struct{}     // closed when at changes
+	next  map[string]bound  // for the next start of the worker that serves it
 }
 
 // bound is a port that nobody serves yet, under the address that is configured;
@@ -64,7 +67,7 @@ func (b bound) close() error {
 }
 
 func newPorts(c clock.Clock) *ports {
-	return &ports{clock: c, live: map[string]*port{}, next: map[string]bound{}}
+	return &ports{clock: c, live: map[string]*port{}, at: map[string]string{}, noted: make(chan struct{}), next: map[string]bound{}}
 }
 
 // port is a bound port that a worker serves.
@@ -84,6 +87,27 @@ func (p *ports) start(u *unit) (worker.Worker, error) {
 	u.report = p.report
 	u.give(p)
 	return nil, nil
+}
+
+// note notes an address that is listened on; "": that it is no more.
+func (p *ports) note(name, address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if address == "" {
+		delete(p.at, name)
+	} else {
+		p.at[name] = address
+	}
+	close(p.noted)
+	p.noted = make(chan struct{})
+}
+
+// addresses returns what is listened on, by name, and a channel that is closed
+// when that has changed.
+func (p *ports) addresses() (at map[string]string, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.at), p.noted
 }
 
 // listen serves a port: the one that a reload has bound, or a new one.

@@ -3,7 +3,6 @@ package manifolds
 import (
 	"errors"
 	"path/filepath"
-	"sync"
 
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
@@ -23,6 +22,7 @@ type raftLife struct {
 	*raftworker.Worker
 	acks    acks
 	applier *leaseapplier.Applier
+	door    Entrance
 }
 
 // startRaft is one life of raft. It is visited: a lease that is released while
@@ -51,14 +51,16 @@ func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 		return nil, errors.Join(err, worker.Stop(w))
 	}
 	u.foreign = m.Output
-	u.give(life, life.acks, life.applier)
-	u.after(s.Present.set(
-		func(p *parts) {
-			p.raft, p.vitals, p.applier, p.acks, p.raftDoor = life.Worker, life.Worker, life.applier, life.acks, &u.door
-		},
-		func(p *parts) { p.raft, p.vitals, p.applier, p.acks, p.raftDoor = nil, nil, nil, nil, nil }))
-	u.after(s.followReloads(life, changed))
-	return life, nil
+	u.give(life, life.Worker, life.acks, life.applier)
+	life.door = &u.door
+	u.follow(changed, func() <-chan struct{} {
+		c, next := s.Configuration.Current()
+		if err := life.Reload(raftConfig(raftOf(c))); err != nil {
+			s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
+		}
+		return next
+	})
+	return life, offer(u, RaftSlotName, life)
 }
 
 // raftTemplate is how raft is run.
@@ -72,7 +74,8 @@ func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *tran
 	c.StorageDir, c.LocalID = filepath.Join(dir.path, raftworker.RaftDir), raft.ServerID(dir.ID)
 	c.NonSyncedWritesToRaftLog = c.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
 	c.Leadership, c.APIAddress = s.Leadership, t.APIAddress
-	c.Bootstrap, c.Incarnations = p.bootstrap, p.incarnations
+	c.Bootstrap = func() ([]string, bool, error) { return p.bootstrap(t) }
+	c.Incarnations = func() map[string]string { return p.incarnations(t) }
 	c.Leaving, c.Reluctant = s.leaving, s.reluctant
 	c.FitMember = func(id string) bool { return mayLead(id, t.Peer) }
 	c.FitnessChanged = t.Announce
@@ -112,28 +115,6 @@ func InForce(c config.Config) config.Config {
 	}
 	c.Raft.HeartbeatTimeout, c.Raft.ElectionTimeout, c.Raft.LeaderLeaseTimeout = r.HeartbeatTimeout, r.ElectionTimeout, r.LeaderLeaseTimeout
 	return c
-}
-
-// followReloads gives a running raft what it takes up without a restart, until it
-// is ended.
-func (s *Set) followReloads(life *raftLife, changed <-chan struct{}) (end func()) {
-	ended := make(chan struct{})
-	var following sync.WaitGroup
-	following.Go(func() {
-		for {
-			select {
-			case <-ended:
-				return
-			case <-changed:
-			}
-			var c config.Config
-			c, changed = s.Configuration.Current()
-			if err := life.Reload(raftConfig(raftOf(c))); err != nil {
-				s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
-			}
-		}
-	})
-	return func() { close(ended); following.Wait() }
 }
 
 // acks is what the transport of a life of raft has noted of answers.

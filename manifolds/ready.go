@@ -13,7 +13,7 @@ import (
 
 // ready are the checks of readiness that only the agent knows.
 func (s *Set) ready() []api.Check {
-	now := s.Present.now()
+	now := s.view()
 	running := api.Check{Name: "raft"}
 	caughtUp := api.Check{Name: "caught up", Leader: true}
 	if now.raft == nil {
@@ -25,7 +25,7 @@ func (s *Set) ready() []api.Check {
 	}
 	whole := api.Check{Name: "log whole", Err: s.quarantined()}
 	drain := api.Check{Name: "not draining"}
-	if now.draining {
+	if s.draining.Load() != nil {
 		drain.Err = errors.New("the agent stops")
 	}
 	return []api.Check{running, caughtUp, whole, drain}
@@ -33,7 +33,7 @@ func (s *Set) ready() []api.Check {
 
 // quarantined says why nothing may be read from this agent.
 func (s *Set) quarantined() error {
-	if w := s.Present.now().vitals; w != nil {
+	if w := running[vitals](s, RaftName); w != nil {
 		return w.Quarantine()
 	}
 	return nil
@@ -41,7 +41,7 @@ func (s *Set) quarantined() error {
 
 // leaving says why this agent must not be elected.
 func (s *Set) leaving() error {
-	if s.Present.now().draining {
+	if s.draining.Load() != nil {
 		return errors.New("the agent stops")
 	}
 	return nil
@@ -49,7 +49,7 @@ func (s *Set) leaving() error {
 
 // reluctant says why another member had better lead.
 func (s *Set) reluctant() error {
-	now := s.Present.now()
+	now := s.view()
 	if now.machine != nil && now.machine.Stopped() != nil {
 		return errors.New("its state machine is stopped")
 	}
@@ -62,7 +62,7 @@ func (s *Set) reluctant() error {
 // behind says how far this agent is behind the cluster. One that was just
 // started knows of nothing committed until its leader has sent it entries, and
 // until then its state is as old as its last snapshot.
-func (s *Set) behind(r *raft.Raft, now parts) error {
+func (s *Set) behind(r *raft.Raft, now view) error {
 	if is := s.Leadership.Current(); is.Leader {
 		if !is.Ready {
 			return errors.New("this leader has not applied all entries of its predecessors yet")

@@ -52,7 +52,7 @@ func TestWhyAnAgentIsNotReadyIsSaid(t *testing.T) {
 	if got := says("log whole") + says("not draining"); got != "" || s.leaving() != nil || s.reluctant() != nil {
 		t.Errorf("of an agent that is well: %q", got)
 	}
-	s.Present.change(func(p *parts) { p.vitals = health{quarantine: errors.New("its log is short")} })
+	runs(s, RaftName, health{quarantine: errors.New("its log is short")})
 	if got := says("log whole"); got != "its log is short" {
 		t.Errorf("in quarantine: %q", got)
 	}
@@ -71,7 +71,7 @@ func TestALeaderIsReadyOnceItHasAppliedWhatWasBeforeIt(t *testing.T) {
 	}
 	for _, ready := range []bool{false, true} {
 		s.Leadership.Set(interrex.Leadership{Leader: true, LeaderID: "a", Term: 2, Ready: ready})
-		if err := s.behind(nil, s.Present.now()); (err == nil) != ready {
+		if err := s.behind(nil, s.view()); (err == nil) != ready {
 			t.Errorf("ready %v: %v", ready, err)
 		}
 	}
@@ -99,7 +99,7 @@ func TestWhoseMachineIsStoppedHadBetterNotLead(t *testing.T) {
 	_, ahead := replica()
 	ahead.Do(1)
 	machine, behind := replica()
-	s.Present.change(func(p *parts) { p.machine = machine })
+	runs(s, StateName, machine)
 	if err := s.reluctant(); err != nil {
 		t.Errorf("while it runs: %v", err)
 	}
@@ -118,7 +118,7 @@ func TestWhoseDiskEndsHadBetterNotLead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Present.change(func(p *parts) { p.directory = filepath.Join(c.Agent.DataDir, "nowhere") }) // nobody can tell
+	runs(s, IdentityName, &dataDir{path: filepath.Join(c.Agent.DataDir, "nowhere")}) // nobody can tell
 	s.Alarms.Look()
 	if err := s.reluctant(); err == nil || !strings.Contains(err.Error(), "running out of space") {
 		t.Errorf("%v", err)

@@ -57,9 +57,7 @@ func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) 
 	for name, l := range c.bound {
 		s.ports.pass(name, l)
 	}
-	changed := s.Configuration.Swap(next)
-	s.announce() // api.advertise has no worker of its own
-	return changed, nil
+	return s.Configuration.Swap(next), nil
 }
 
 // edit is one configuration that is about to follow another.
@@ -88,7 +86,7 @@ func (c edit) check(ctx context.Context) error {
 		found = append(found, checkSocket(c.to))
 	}
 	if differs(c, pickCluster) {
-		found = append(found, agent.checkClusterFiles(c.to.Cluster, c.set.Present.ID()))
+		found = append(found, agent.checkClusterFiles(c.to.Cluster, c.set.ID()))
 	}
 	if differs(c, pickNotify) {
 		found = append(found, agent.checkHolders(ctx, c.to.Notify))

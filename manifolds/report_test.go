@@ -37,7 +37,7 @@ func TestManifoldsInAnUnknownEngineReportThemselves(t *testing.T) {
 	if err := worker.Stop(w); err != nil {
 		t.Fatal(err)
 	}
-	s.Starts.started("logging", errors.New("no disk"))
+	s.Starts.started("logging", nil, errors.New("no disk"))
 	if r := reported(t, s, "logging"); r[dependency.KeyError] != "no disk" {
 		t.Errorf("after a start that failed: %v", r)
 	}

@@ -24,10 +24,9 @@ type Set struct {
 	Starts        *Starts
 	Leadership    *leadership.Tracker
 	Alarms        *alarm.Registry
-	// Present is what runs now, for those whose lives do not depend on it.
-	Present *Present
 
 	config   Config
+	nodes    map[string]node
 	ports    *ports
 	loggers  *loggo.Context
 	registry *registry
@@ -35,6 +34,7 @@ type Set struct {
 	started  time.Time
 	visitors api.Visitors
 
+	draining   atomic.Pointer[string]    // what a drain waits for; nil: there is none
 	leaderless atomic.Pointer[time.Time] // since when no leader is known; nil: one is
 
 	reloading sync.Mutex // one reload at a time
@@ -53,7 +53,6 @@ func New(c Config) (*Set, error) {
 		Configuration: newConfiguration(file),
 		Starts:        newStarts(),
 		Leadership:    new(leadership.Tracker),
-		Present:       &Present{addresses: map[string]string{}, changed: make(chan struct{})},
 		config:        c,
 		ports:         newPorts(c.Agent.Clock),
 		loggers:       c.Agent.Logger,
@@ -74,7 +73,8 @@ func New(c Config) (*Set, error) {
 	}
 	s.metrics = newAgentMetrics(s)
 	s.Manifolds = dependency.Manifolds{}
-	for name, n := range s.graph() {
+	s.nodes = s.graph()
+	for name, n := range s.nodes {
 		m := n.manifold(name, s.name, s.overstayed(name))
 		name = s.name(name)
 		m.Start = guard(name, m.Start, s.Starts, s.metrics)
@@ -104,13 +104,4 @@ func (s *Set) overstayed(owner string) func([]string) {
 		s.metrics.overstayed.Add(float64(len(names)))
 		s.logger("engine").Warningf("%v still use %s, which stops without waiting longer", names, owner)
 	}
-}
-
-// Present holds what runs now. Workers whose lives do not hang together reach
-// each other through it: the API goes on while raft is restarted.
-type Present struct {
-	mu        sync.Mutex
-	parts     parts
-	changed   chan struct{} // closed when parts have changed
-	addresses map[string]string
 }

@@ -71,13 +71,13 @@ func (s *Starts) Starting(name string) time.Time {
 }
 
 // started notes how a start ended. It returns which run it began.
-func (s *Starts) started(name string, err error) (run int) {
+func (s *Starts) started(name string, w worker.Worker, err error) (run int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(name)
 	l.tried, l.last, l.next, l.starting = true, err, time.Time{}, time.Time{}
 	if err == nil {
-		l.runs, l.end = l.runs+1, nil
+		l.runs, l.end, l.worker, l.began = l.runs+1, nil, w, time.Now()
 	}
 	if failed(err) {
 		l.failures++
@@ -87,13 +87,14 @@ func (s *Starts) started(name string, err error) (run int) {
 	return l.runs
 }
 
-// began notes that a run lives.
-func (s *Starts) began(name string, run int, w worker.Worker) {
+// worker returns the worker that runs; nil: none does.
+func (s *Starts) worker(name string) worker.Worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.of(name); l.runs == run {
-		l.worker, l.began = w, time.Now()
+	if l := s.lives[name]; l != nil {
+		return l.worker
 	}
+	return nil
 }
 
 // ended notes why a run ended, and reports whether it was the newest: it may come
@@ -249,15 +250,29 @@ func (s *Set) EngineLogger() dependency.Logger {
 
 // Report is that of the engine that these manifolds are in, or what they know of
 // themselves where none is given, with what an engine forgets.
-func (s *Set) Report() map[string]any {
+func (s *Set) Report() map[string]any { return s.slots(s.Starts.complete(s.report())) }
+
+func (s *Set) report() map[string]any {
 	if s.config.Engine != nil {
-		return s.Starts.complete(s.config.Engine.Report())
+		return s.config.Engine.Report()
 	}
 	workers := map[string]any{}
 	for name, m := range s.Manifolds {
 		workers[name] = s.Starts.report(name, m.Inputs)
 	}
-	return s.Starts.complete(map[string]any{dependency.KeyState: "started", dependency.KeyManifolds: workers})
+	return map[string]any{dependency.KeyState: "started", dependency.KeyManifolds: workers}
+}
+
+// slots adds to a report which inputs are slots: those that a worker offers
+// something in, and those that it uses.
+func (s *Set) slots(report map[string]any) map[string]any {
+	workers, _ := report[dependency.KeyManifolds].(map[string]any)
+	for name, n := range s.nodes {
+		if w, is := workers[s.name(name)].(map[string]any); is {
+			w[api.KeyOffers], w[api.KeyUses] = s.names(n.offers...), s.names(n.uses...)
+		}
+	}
+	return report
 }
 
 // guard makes a panic in a StartFunc an error of the worker (the engine has no
@@ -269,7 +284,7 @@ func guard(name string, start dependency.StartFunc, starts *Starts, m *agentMetr
 			if p := recover(); p != nil {
 				w, err = nil, fmt.Errorf("panic in the start of %s: %v\n%s", name, p, debug.Stack())
 			}
-			run := starts.started(name, err)
+			run := starts.started(name, w, err)
 			if err == nil {
 				starts.follow(name, run, w, m)
 			}
@@ -287,7 +302,6 @@ func (s *Starts) follow(name string, run int, w worker.Worker, m *agentMetrics) 
 		m.starts.WithLabelValues(name).Inc()
 		up = m.up.WithLabelValues(name).Set
 	}
-	s.began(name, run, w)
 	up(1)
 	go func() {
 		if err := w.Wait(); s.ended(name, run, err) {

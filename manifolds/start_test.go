@@ -73,8 +73,8 @@ func TestAWorkerThatWaitsForItsNextStartShowsWhyItFailed(t *testing.T) {
 
 func TestTheEndOfARunThatIsKnownLateIsNotTheNextOnes(t *testing.T) {
 	s := newStarts()
-	first := s.started("raft", nil)
-	second := s.started("raft", nil)
+	first := s.started("raft", nil, nil)
+	second := s.started("raft", nil, nil)
 	s.ended("raft", first, errors.New("long ago"))
 	if err := s.Down("raft"); err != nil {
 		t.Error(err)
@@ -94,7 +94,7 @@ func completed(s *Starts, name, state string) map[string]any {
 
 func TestWhatALifeHadBeforeItsNextStartIsForgotten(t *testing.T) {
 	s := newStarts()
-	s.ended("raft", s.started("raft", nil), errors.New("boom"))
+	s.ended("raft", s.started("raft", nil, nil), errors.New("boom"))
 	s.due("raft", time.Now())
 	if is := completed(s, "raft", "starting"); is[dependency.KeyError] != "boom" || is[api.KeyNextStart] == nil || is[api.KeyFailures] != 1 {
 		t.Errorf("while it waits: %v", is)
@@ -102,7 +102,7 @@ func TestWhatALifeHadBeforeItsNextStartIsForgotten(t *testing.T) {
 	if is := s.report("raft", nil); is[dependency.KeyError] != "boom" {
 		t.Errorf("without an engine: %v", is)
 	}
-	run := s.started("raft", nil)
+	run := s.started("raft", nil, nil)
 	if err := s.Down("raft"); err != nil {
 		t.Errorf("when it runs: %v", err)
 	}
@@ -115,7 +115,7 @@ func TestWhatALifeHadBeforeItsNextStartIsForgotten(t *testing.T) {
 func TestWhatTheEngineWantsIsNoFailure(t *testing.T) {
 	for _, end := range []error{nil, errChanged, dependency.ErrMissing, dependency.ErrBounce, dependency.ErrUninstall} {
 		s := newStarts()
-		s.ended("raft", s.started("raft", nil), end)
+		s.ended("raft", s.started("raft", nil, nil), end)
 		s.due("raft", time.Now())
 		if is := completed(s, "raft", "stopped"); len(is) != 1 {
 			t.Errorf("after %v: %v", end, is)
@@ -125,7 +125,7 @@ func TestWhatTheEngineWantsIsNoFailure(t *testing.T) {
 
 func TestWhatTheEngineSaysOfAWorkerStays(t *testing.T) {
 	s := newStarts()
-	s.started("raft", errors.New("boom"))
+	s.started("raft", nil, errors.New("boom"))
 	s.due("raft", time.Now())
 	if is := completed(s, "raft", "started"); is[dependency.KeyError] != nil || is[api.KeyNextStart] != nil {
 		t.Errorf("one that the engine has started: %v", is)
@@ -145,7 +145,7 @@ func TestAWorkerIsUpAsLongAsItsNewestRun(t *testing.T) {
 		}
 		life := func(name string) worker.Worker {
 			w := idle(func() map[string]any { return map[string]any{"life": name} })
-			s.Starts.follow("port", s.Starts.started("port", nil), w, s.metrics)
+			s.Starts.follow("port", s.Starts.started("port", w, nil), w, s.metrics)
 			return w
 		}
 		up := func() float64 {
@@ -162,7 +162,6 @@ func TestAWorkerIsUpAsLongAsItsNewestRun(t *testing.T) {
 		if is := up(); is != 1 {
 			t.Errorf("after the end of an older run up is %v", is)
 		}
-		s.Starts.began("port", 1, first) // which is known late
 		if is := s.Starts.report("port", nil); fmt.Sprint(is[dependency.KeyReport]) != "map[life:second]" {
 			t.Errorf("the report is of another run: %v", is)
 		}
@@ -178,4 +177,22 @@ func idle(report func() map[string]any) worker.Worker {
 	u := &unit{report: report}
 	u.tomb.Go(u.loop)
 	return u
+}
+
+// runs makes it seem that the worker of a name runs and gives values, beside what
+// it gave before.
+func runs(s *Set, name string, values ...any) (ends func()) {
+	s.Starts.mu.Lock()
+	defer s.Starts.mu.Unlock()
+	l := s.Starts.of(s.name(name))
+	before := l.worker
+	if u, is := before.(*unit); is {
+		values = append(values, u.values...)
+	}
+	l.worker = &unit{values: values}
+	return func() {
+		s.Starts.mu.Lock()
+		defer s.Starts.mu.Unlock()
+		l.worker = before
+	}
 }

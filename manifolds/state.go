@@ -46,14 +46,7 @@ func (s *Set) startState(u *unit) (worker.Worker, error) {
 		changes.Close()
 		st.Close()
 	})
-	u.after(s.Present.set(
-		func(p *parts) {
-			p.state, p.leases, p.resources, p.changes, p.webhooks, p.machine, p.ring = st, table, resources, changes, hooks, machine, ring
-		},
-		func(p *parts) {
-			p.state, p.leases, p.resources, p.changes, p.webhooks, p.machine, p.ring = nil, nil, nil, nil, nil, nil, nil
-		}))
-	u.give(st, table, resources, changes, hooks, ring, services)
+	u.give(st, table, resources, changes, hooks, machine, ring, services)
 	u.report = func() map[string]any { return reportState(st) }
 	return run(identityKeeper{state: st, dir: dir, clock: now, logger: s.logger("state")}.run), nil
 }

@@ -47,13 +47,26 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Present.bound(portCluster, t.ListenAddr())
-	u.after(func() { s.Present.bound(portCluster, "") })
-	u.after(s.Present.set(
-		func(p *parts) { p.transport, p.between = t, c.TLS },
-		func(p *parts) { p.transport, p.between = nil, nil }))
-	u.give(t)
+	s.ports.note(portCluster, t.ListenAddr())
+	u.after(func() { s.ports.note(portCluster, "") })
+	u.give(t, c.TLS)
+	s.announce(u, t)
 	return t, nil
+}
+
+// announce tells other agents where this one's API is whenever that may have
+// changed.
+func (s *Set) announce(u *unit, t *transport.Transport) {
+	for _, next := range []func() <-chan struct{}{
+		func() <-chan struct{} { _, changed := s.ports.addresses(); return changed },
+		func() <-chan struct{} { _, changed := s.Configuration.Current(); return changed }, // of api.advertise
+	} {
+		u.follow(next(), func() <-chan struct{} {
+			changed := next()
+			t.Announce()
+			return changed
+		})
+	}
 }
 
 // certificates returns the agent's, from Go or from files; nil: it is alone.

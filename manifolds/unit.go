@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/juju/worker/v3"
@@ -22,6 +23,9 @@ type node struct {
 	// visits are inputs that outlive the worker: they free what they own only
 	// when it has ended.
 	visits []string
+	// uses and offers are slots, inputs too: the worker goes on whatever is in those
+	// that it uses.
+	uses, offers []string
 	// flag is a visited input, too: the worker runs only while its gate.Flag is
 	// true. "": always.
 	flag string
@@ -34,7 +38,7 @@ type node struct {
 // the engine's.
 func (n node) manifold(name string, called func(string) string, overstayed func([]string)) dependency.Manifold {
 	var inputs, owners []string
-	for _, input := range n.inputs {
+	for _, input := range slices.Concat(n.inputs, n.uses, n.offers) {
 		inputs = append(inputs, called(input))
 	}
 	for _, owner := range n.visits {
@@ -101,6 +105,27 @@ func (u *unit) free(f func() error) { u.frees = append(u.frees, f) }
 
 // after is free for what cannot fail.
 func (u *unit) after(f func()) { u.free(func() error { f(); return nil }) }
+
+// follow calls do when changed is closed, and again when the channel is that do
+// has returned, until the worker has ended.
+func (u *unit) follow(changed <-chan struct{}, do func() (next <-chan struct{})) {
+	ended := make(chan struct{})
+	var following sync.WaitGroup
+	following.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			case <-changed:
+				changed = do()
+			}
+		}
+	})
+	u.after(func() {
+		close(ended)
+		following.Wait()
+	})
+}
 
 // Entrance is what an owner gives to its visitors.
 type Entrance interface {

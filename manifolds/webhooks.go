@@ -14,7 +14,6 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 	"github.com/interrex/interrex/webhook"
 )
@@ -44,15 +43,14 @@ func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
 		return nil, err
 	}
 	u.after(c.Close)
-	u.after(s.Present.set(func(p *parts) { p.hooks = c }, func(p *parts) { p.hooks = nil }))
 	u.give(c)
-	return nil, nil
+	return nil, offer(u, HookCallerSlotName, c)
 }
 
 // startWebhooks tells webhooks what has happened, where this agent leads.
 func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
 	c := hookcaller.WorkerConfig{
-		Logger: s.logger("webhooks"), Data: s.eventData,
+		Logger: s.logger("webhooks"), Data: need[*api.Server](u, APIName).Data,
 		Caller: need[*hookcaller.Caller](u, HookCallerName), Clock: need[clock.Clock](u, ClockName),
 		Table: need[*webhook.Table](u, StateName), Ring: need[*watch.Ring](u, StateName),
 		Queue: need[*queue.Queue](u, QueueName),
@@ -64,28 +62,19 @@ func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.after(s.Present.set(func(p *parts) { p.teller = w }, func(p *parts) { p.teller = nil }))
+	u.give(w)
 	return w, nil
 }
 
-// eventData is the document of an event, which the API makes.
-func (s *Set) eventData(e *state.Event) ([]byte, error) {
-	server := s.Present.Server()
-	if server == nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "the API does not run")
-	}
-	return server.Data(e)
-}
-
 // webhookService is WebhookService of this agent.
-func (s *Set) webhookService(table *webhook.Table, off string) *api.Webhooks {
+func (s *Set) webhookService(table *webhook.Table, caller handle[*hookcaller.Caller], off string) *api.Webhooks {
 	w := &api.Webhooks{Table: table, Health: s.webhookHealth, Off: off}
 	if off != "" {
 		return w
 	}
 	w.Ask = func(hooks []*webhook.Hook, q hookcaller.Question) (func(context.Context) error, error) {
-		c := s.Present.now().hooks
-		if c == nil {
+		c, is := caller.now()
+		if !is {
 			err := interrex.Errorf(interrex.KindUnavailable, "cannot ask the webhooks: they are not called here yet; nothing has happened, try again")
 			err.RetryAfter = restartGrace / 10
 			return nil, err
@@ -97,9 +86,9 @@ func (s *Set) webhookService(table *webhook.Table, off string) *api.Webhooks {
 		return call.Wait, nil
 	}
 	w.Test = func(ctx context.Context, h *webhook.Hook) interrex.WebhookTest {
-		c := s.Present.now().hooks
-		if c == nil {
-			return interrex.WebhookTest{Error: "webhooks are not called here yet: try again", Agent: s.Present.ID()}
+		c, is := caller.now()
+		if !is {
+			return interrex.WebhookTest{Error: "webhooks are not called here yet: try again", Agent: s.ID()}
 		}
 		return c.Test(ctx, h)
 	}
@@ -108,7 +97,7 @@ func (s *Set) webhookService(table *webhook.Table, off string) *api.Webhooks {
 
 // webhookHealth is how the calls of a hook go, where this agent leads.
 func (s *Set) webhookHealth(h *webhook.Hook) *interrex.WebhookHealth {
-	now := s.Present.now()
+	now := s.view()
 	if now.hooks == nil || !s.Leadership.Current().Leader {
 		return nil
 	}
@@ -117,7 +106,7 @@ func (s *Set) webhookHealth(h *webhook.Hook) *interrex.WebhookHealth {
 }
 
 func (s *Set) webhookFailing(time.Time) (found []alarm.Finding) {
-	now := s.Present.now()
+	now := s.view()
 	if now.webhooks == nil || !now.readable() {
 		return nil
 	}
@@ -140,7 +129,7 @@ func (s *Set) webhookFailing(time.Time) (found []alarm.Finding) {
 }
 
 func (s *Set) webhookSkipped(at time.Time) (found []alarm.Finding) {
-	w := s.Present.now().teller
+	w := running[*hookcaller.Worker](s, WebhooksName)
 	if w == nil {
 		return nil
 	}

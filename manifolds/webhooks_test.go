@@ -56,7 +56,8 @@ func failingHook(t *testing.T, s *Set) (mend func()) {
 	h := setHook(t, table, 1, interrex.WebhookBefore, server.URL)
 	c := newHookCaller(t, s)
 	s.Leadership.Set(interrex.Leadership{Term: 1, Leader: true})
-	s.Present.change(func(p *parts) { p.webhooks, p.hooks = table, c })
+	runs(s, StateName, table)
+	runs(s, HookCallerName, c)
 	ask := func() {
 		call, err := c.Ask([]*webhook.Hook{h}, hookcaller.Question{})
 		if err != nil {
@@ -100,7 +101,7 @@ func skippedHook(t *testing.T, s *Set) (mend func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = worker.Stop(w) })
-	s.Present.change(func(p *parts) { p.teller = w })
+	runs(s, WebhooksName, w)
 	return func() { setHook(t, table, 101, interrex.WebhookAfter, server.URL) }
 }
 
@@ -110,7 +111,7 @@ func TestWhatAFailingWebhookMeansIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	mend := failingHook(t, s)
-	h := s.Present.now().webhooks.Get("guard")
+	h := s.view().webhooks.Get("guard")
 	for _, c := range []struct {
 		edit func(*webhook.Spec)
 		want string
@@ -124,7 +125,7 @@ func TestWhatAFailingWebhookMeansIsSaid(t *testing.T) {
 		c.edit(&set.Spec)
 		table := webhook.New(webhook.Config{})
 		table.Apply(&state.Turn{Revision: 1, Table: state.WebhookTable}, set)
-		s.Present.change(func(p *parts) { p.webhooks = table })
+		runs(s, StateName, table)
 		if found := s.webhookFailing(time.Now()); len(found) != 1 || !strings.HasSuffix(found[0].Text, c.want) {
 			t.Errorf("%+v, want %q", found, c.want)
 		}
@@ -156,7 +157,8 @@ func TestWhatAWebhookWasNotToldOfIsShownForAnHour(t *testing.T) {
 	table := webhook.New(webhook.Config{})
 	setHook(t, table, 1, interrex.WebhookAfter, "http://x/")
 	table.Apply(&state.Turn{}, &webhook.Advance{Steps: []webhook.Step{{Name: "guard", Created: 1, To: 9, SkippedFrom: 2, SkippedTo: 4, Skipped: 3}}})
-	s.Present.change(func(p *parts) { p.webhooks, p.teller = table, nil })
+	runs(s, StateName, table)
+	s.Starts.of(s.name(WebhooksName)).worker = nil
 	if is := measured(t, s)["interrex_hook_skipped_revisions guard"]; is != 3 {
 		t.Errorf("the figure is %v", is)
 	}
@@ -167,7 +169,7 @@ func TestWebhooksThatAreOffAreAskedByNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := s.webhookService(webhook.New(webhook.Config{}), "webhooks are off"); w.Ask != nil || w.Test != nil || w.Off == "" {
+	if w := s.webhookService(webhook.New(webhook.Config{}), handle[*hookcaller.Caller]{}, "webhooks are off"); w.Ask != nil || w.Test != nil || w.Off == "" {
 		t.Errorf("%+v", w)
 	}
 }

@@ -64,7 +64,7 @@ func reportTable(m *interrexv1.ReportResponse) table {
 	for _, w := range m.GetWorkers() {
 		var inputs []string
 		for _, input := range w.GetInputs() {
-			inputs = append(inputs, strings.TrimPrefix(input, prefix))
+			inputs = append(inputs, by(w, input)+strings.TrimPrefix(input, prefix))
 		}
 		up := "-"
 		if w.GetState() == "started" && w.GetStartedAt() != nil {
@@ -77,6 +77,18 @@ func reportTable(m *interrexv1.ReportResponse) table {
 		t.notes = append(t.notes, reportedAlarms(w)...)
 	}
 	return t
+}
+
+// by says of an input that is a slot what the worker does there; "": it is a plain
+// input.
+func by(w *interrexv1.Worker, input string) string {
+	switch {
+	case slices.Contains(w.GetOffers(), input):
+		return "offers:"
+	case slices.Contains(w.GetUses(), input):
+		return "uses:"
+	}
+	return ""
 }
 
 // reportedAlarms are those that a worker's report has.
@@ -125,8 +137,8 @@ func firstLine(s string) string {
 	return line
 }
 
-// dot draws the engine for Graphviz: an arrow goes from an input to who needs
-// it.
+// dot draws the engine for Graphviz: an arrow goes from an input to the worker that
+// needs it, a dashed one to a slot and from there to its users.
 func dot(m *interrexv1.ReportResponse) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "digraph %q {\n", m.GetAgentId())
@@ -138,7 +150,14 @@ func dot(m *interrexv1.ReportResponse) string {
 	}
 	for _, w := range m.GetWorkers() {
 		for _, input := range slices.Sorted(slices.Values(w.GetInputs())) {
-			fmt.Fprintf(&b, "  %q -> %q;\n", input, w.GetName())
+			switch by(w, input) {
+			case "":
+				fmt.Fprintf(&b, "  %q -> %q;\n", input, w.GetName())
+			case "uses:":
+				fmt.Fprintf(&b, "  %q -> %q [style=dashed, label=\"uses\"];\n", input, w.GetName())
+			default:
+				fmt.Fprintf(&b, "  %q -> %q [style=dashed, label=\"offers\"];\n", w.GetName(), input)
+			}
 		}
 	}
 	b.WriteString("}")

@@ -18,6 +18,8 @@ func TestDotColoursWorkersByTheirState(t *testing.T) {
 		{Name: "leases", State: "stopped", Error: `off by configuration: "x"`},
 		{Name: "notify", State: "stopped", Error: "cannot open: why\ngoroutine 1"},
 		{Name: "transport", State: "stopping"},
+		{Name: "api", Inputs: []string{"raft-slot"}, Uses: []string{"raft-slot"}},
+		{Name: "raft-worker", Inputs: []string{"raft-slot"}, Offers: []string{"raft-slot"}},
 	}})
 	for _, want := range []string{
 		`"raft" [label="raft\nstarted, 2 starts", tooltip="started", fillcolor="palegreen"];`,
@@ -25,6 +27,8 @@ func TestDotColoursWorkersByTheirState(t *testing.T) {
 		`tooltip="cannot open: why", fillcolor="salmon"];`,
 		`fillcolor="khaki"];`,
 		"\"clock\" -> \"raft\";\n  \"transport\" -> \"raft\";",
+		`"raft-slot" -> "api" [style=dashed, label="uses"];`,
+		`"raft-worker" -> "raft-slot" [style=dashed, label="offers"];`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s in\n%s", want, text)

@@ -134,7 +134,8 @@ type Worker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// starting, started, stopping, stopped.
-	State  string   `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// All that it depends on. Those among uses may be empty while it runs.
 	Inputs []string `protobuf:"bytes,3,rep,name=inputs,proto3" json:"inputs,omitempty"`
 	// How often it has been started.
 	Starts    uint32                 `protobuf:"varint,4,opt,name=starts,proto3" json:"starts,omitempty"`
@@ -147,7 +148,11 @@ type Worker struct {
 	// How often a start failed, or the worker ended with an error.
 	Failures uint32 `protobuf:"varint,8,opt,name=failures,proto3" json:"failures,omitempty"`
 	// When it is started again, if it waits for that and the time is known.
-	NextStartAt   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_start_at,json=nextStartAt,proto3" json:"next_start_at,omitempty"`
+	NextStartAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_start_at,json=nextStartAt,proto3" json:"next_start_at,omitempty"`
+	// The inputs that are slots: those in which it offers what it has, and those
+	// from which it uses what is offered.
+	Offers        []string `protobuf:"bytes,10,rep,name=offers,proto3" json:"offers,omitempty"`
+	Uses          []string `protobuf:"bytes,11,rep,name=uses,proto3" json:"uses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +246,20 @@ func (x *Worker) GetFailures() uint32 {
 func (x *Worker) GetNextStartAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.NextStartAt
+	}
+	return nil
+}
+
+func (x *Worker) GetOffers() []string {
+	if x != nil {
+		return x.Offers
+	}
+	return nil
+}
+
+func (x *Worker) GetUses() []string {
+	if x != nil {
+		return x.Uses
 	}
 	return nil
 }
@@ -957,7 +976,7 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12-\n" +
-	"\aworkers\x18\x04 \x03(\v2\x13.interrex.v1.WorkerR\aworkers\"\xc0\x02\n" +
+	"\aworkers\x18\x04 \x03(\v2\x13.interrex.v1.WorkerR\aworkers\"\xec\x02\n" +
 	"\x06Worker\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x16\n" +
@@ -968,7 +987,10 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12/\n" +
 	"\x06report\x18\a \x01(\v2\x17.google.protobuf.StructR\x06report\x12\x1a\n" +
 	"\bfailures\x18\b \x01(\rR\bfailures\x12>\n" +
-	"\rnext_start_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vnextStartAt\"\x0f\n" +
+	"\rnext_start_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vnextStartAt\x12\x16\n" +
+	"\x06offers\x18\n" +
+	" \x03(\tR\x06offers\x12\x12\n" +
+	"\x04uses\x18\v \x03(\tR\x04uses\"\x0f\n" +
 	"\rStatusRequest\"\xd1\x06\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
