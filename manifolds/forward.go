@@ -102,6 +102,7 @@ const farewell = 250 * time.Millisecond
 
 func (s *Set) startForwarder(u *unit) (worker.Worker, error) {
 	now, t := need[clock.Clock](u, ClockName), need[*transport.Transport](u, TransportName)
+	slot := need[offerer[*forwarder]](u, ForwarderSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -110,7 +111,8 @@ func (s *Set) startForwarder(u *unit) (worker.Worker, error) {
 	f.end = cancel
 	f.following.Go(func() { f.follow(life, s.Leadership.Watch()) })
 	u.free(f.close)
-	return nil, offer(u, ForwarderSlotName, f)
+	slot.offer(u, f)
+	return nil, nil
 }
 
 // to returns the stream to an agent.

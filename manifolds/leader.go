@@ -27,6 +27,7 @@ func (s *Set) leader() node {
 func (s *Set) startReads(u *unit) (worker.Worker, error) {
 	now, st := need[clock.Clock](u, ClockName), need[*state.State](u, StateName)
 	dir, life := need[*dataDir](u, IdentityName), need[*raftLife](u, RaftName)
+	slot := need[offerer[*reads.Rounds]](u, ReadsSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -41,5 +42,6 @@ func (s *Set) startReads(u *unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rounds, offer(u, ReadsSlotName, rounds)
+	slot.offer(u, rounds)
+	return rounds, nil
 }

@@ -29,6 +29,7 @@ type raftLife struct {
 // everything stops still needs raft.
 func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 	dir, t := need[*dataDir](u, IdentityName), need[*transport.Transport](u, TransportName)
+	slot := need[offerer[*raftLife]](u, RaftSlotName)
 	if u.err == nil {
 		u.err = u.ctx.Get(s.name(RaftConfigName), nil)
 	}
@@ -60,7 +61,8 @@ func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 		}
 		return next
 	})
-	return life, offer(u, RaftSlotName, life)
+	slot.offer(u, life)
+	return life, nil
 }
 
 // raftTemplate is how raft is run.

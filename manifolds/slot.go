@@ -33,18 +33,13 @@ func startSlot[T any](u *unit) (worker.Worker, error) {
 // slotNode is the line of a slot in the graph.
 func slotNode[T any]() node { return node{start: startSlot[T]} }
 
-// offer offers a value in the slot of a name for as long as the unit runs.
-func offer[T any](u *unit, name string, value T) error {
-	to := need[offerer[T]](u, name)
-	if u.err != nil {
-		return u.err
-	}
-	to.slot.set(value, true)
+// offer offers a value for as long as the unit runs.
+func (o offerer[T]) offer(u *unit, value T) {
+	o.slot.set(value, true)
 	u.after(func() {
 		var none T
-		to.slot.set(none, false)
+		o.slot.set(none, false)
 	})
-	return nil
 }
 
 func (s *slot[T]) set(value T, present bool) {

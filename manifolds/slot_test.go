@@ -21,10 +21,15 @@ func TestASlotsUserGoesOnWhileItIsOfferedAnew(t *testing.T) {
 		nodes := map[string]node{
 			"slot": slotNode[int](),
 			"producer": {offers: []string{"slot"}, start: func(u *unit) (worker.Worker, error) {
+				slot := need[offerer[int]](u, "slot")
+				if u.err != nil {
+					return nil, u.err
+				}
 				number++
 				w := newSlow(j, "producer", 0)
 				producers <- w
-				return w, offer(u, "slot", number)
+				slot.offer(u, number)
+				return w, nil
 			}, filter: func(error) error { return dependency.ErrBounce }},
 			"user": {uses: []string{"slot"}, start: func(u *unit) (worker.Worker, error) {
 				is := need[handle[int]](u, "slot")

@@ -29,7 +29,7 @@ const skippedShown = time.Hour
 // agent has one: any may be asked to test a webhook, and any may lead.
 func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
 	now, dir := need[clock.Clock](u, ClockName), need[*dataDir](u, IdentityName)
-	features := need[config.Features](u, FeaturesConfigName)
+	features, slot := need[config.Features](u, FeaturesConfigName), need[offerer[*hookcaller.Caller]](u, HookCallerSlotName)
 	if u.err == nil && !features.Webhooks.On() {
 		u.err = errOff
 	}
@@ -44,7 +44,8 @@ func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
 	}
 	u.after(c.Close)
 	u.give(c)
-	return nil, offer(u, HookCallerSlotName, c)
+	slot.offer(u, c)
+	return nil, nil
 }
 
 // startWebhooks tells webhooks what has happened, where this agent leads.
