@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
@@ -144,5 +145,34 @@ func TestASealedSegmentThatTheListDoesNotKnowIsNoDamage(t *testing.T) {
 		last++
 		must(t, d.StoreLogs(original(last, last)))
 		must(t, d.Close())
+	}
+}
+
+// One byte far behind the last entry is looked at once, and not for every place
+// before it: that would take half an hour.
+func TestAByteFarBehindTheEntriesIsFoundAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 3)))
+	must(t, d.Close())
+	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	changed(func(b []byte) []byte { b[len(b)-1] = 1; return b })(t, names[0])
+	opened := make(chan *Directory, 1)
+	go func() {
+		d, err := Open(dir, Config{NoSync: true})
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- d
+	}()
+	select {
+	case d = <-opened:
+		if d.End().Index != 3 {
+			t.Errorf("it ends at %s", d.End())
+		}
+		must(t, d.Close())
+	case <-time.After(time.Minute):
+		t.Error("not within a minute")
 	}
 }

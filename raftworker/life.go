@@ -105,7 +105,11 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
-	r, err = raft.NewRaft(l.config, cutOff{cfg.State, l.dir}, newest, l.dir.Stable(), l.snapshots, l.transport)
+	replica := &cutOff{ConfigurationStore: cfg.State, dir: l.dir}
+	r, err = raft.NewRaft(l.config, replica, newest, l.dir.Stable(), l.snapshots, l.transport)
+	if err != nil && replica.unrestored != nil {
+		err = replica.unrestored // raft says only that there was an error
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}

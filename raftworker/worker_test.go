@@ -19,6 +19,8 @@ import (
 
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -433,6 +435,36 @@ func TestASnapshotIsRestoredInANewProcessAndNeverTakesAStateBack(t *testing.T) {
 		t.Fatal("no snapshot was restored into an empty state")
 	}
 	a.stop(w)
+}
+
+// laterRegister is a register of a later version.
+type laterRegister struct{ *statetest.Register }
+
+func (laterRegister) Version() uint16 { return 2 }
+
+func TestASnapshotThatIsNotReadSaysWhyRaftDoesNotStart(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	later, err := state.New(state.Config{Tables: []state.Table{laterRegister{statetest.NewRegister()}}, Logger: a.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier := a.cfg.State
+	a.state, a.cfg.State = later, later
+	w := a.start()
+	a.leads()
+	a.put(w, "one")
+	r, _ := w.Raft()
+	if err := r.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	a.stop(w)
+
+	a.cfg.State = earlier
+	_, err = NewWorker(a.cfg)
+	if err == nil || !strings.Contains(err.Error(), "version 2") || !strings.Contains(err.Error(), "run the interrex that wrote it") {
+		t.Errorf("started by the version before: %v", err)
+	}
+	mustBeUnlocked(t, a.cfg.StorageDir)
 }
 
 func TestAVisitorKeepsRaftOpenForAWhile(t *testing.T) {
