@@ -65,6 +65,9 @@ type floorFile interface {
 // openFloor reads the floor of a directory.
 func openFloor(dir string, noSync bool) (*floor, error) {
 	path := filepath.Join(dir, floorName)
+	if err := mustBeRegular(path); err != nil {
+		return nil, fmt.Errorf("cannot read the floor: %w", err)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("cannot read the floor: %w: %s is missing", ErrForgotten, path)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -30,8 +29,7 @@ const (
 // disk's deadline.
 type snapshots struct {
 	raft.SnapshotStore
-	all   raft.SnapshotStore // lists more than are kept
-	dir   string             // that has one directory for each
+	dir   string // that has one directory for each
 	files files
 	disk  *disk
 	whole func(Position) error // is told of each one that is whole
@@ -61,16 +59,11 @@ func openSnapshots(path string, cfg Config, own files, d *Directory) (*snapshots
 	if err := removeUnfinished(dir); err != nil {
 		return nil, fmt.Errorf("cannot open snapshot store: %w", err)
 	}
-	logger := cfg.Logger.Named("snapshot")
-	store, err := raft.NewFileSnapshotStoreWithLogger(path, cfg.Retain, logger)
+	store, err := raft.NewFileSnapshotStoreWithLogger(path, cfg.Retain, cfg.Logger.Named("snapshot"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot open snapshot store: %w", classify("make a snapshot", err))
 	}
-	all, err := raft.NewFileSnapshotStoreWithLogger(path, math.MaxInt32, logger)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open snapshot store: %w", classify("make a snapshot", err))
-	}
-	return &snapshots{SnapshotStore: store, all: all, dir: dir, files: own, disk: d.disk, whole: d.installed}, nil
+	return &snapshots{SnapshotStore: store, dir: dir, files: own, disk: d.disk, whole: d.installed}, nil
 }
 
 // removeUnfinished takes away what snapshots leave that could not be begun, or
@@ -86,43 +79,15 @@ func removeUnfinished(dir string) error {
 // newest gives the position of the newest snapshot that proves itself, and the
 // directories of those that do not.
 func (s *snapshots) newest() (at Position, damaged []string, err error) {
-	list, err := s.all.List()
+	newest, names, err := provenSnapshots(s.dir)
 	if err != nil {
-		return at, nil, fmt.Errorf("cannot list snapshots: %w", err)
+		return at, nil, err
 	}
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return at, nil, fmt.Errorf("cannot list snapshots: %w", err)
-	}
-	sound := map[string]bool{}
-	for _, m := range list {
-		if s.proves(m) {
-			sound[m.ID] = true
-			s.add(Position{Term: m.Term, Index: m.Index})
-		}
-	}
-	for _, e := range entries {
-		if e.IsDir() && filepath.Ext(e.Name()) != unfinished && !sound[e.Name()] {
-			damaged = append(damaged, filepath.Join(snapshotsName, e.Name()))
-		}
+	s.add(positionOf(newest))
+	for _, name := range names {
+		damaged = append(damaged, filepath.Join(snapshotsName, name))
 	}
 	return s.position(), damaged, nil
-}
-
-// proves reports whether a snapshot is what was written. One without a check is
-// of a process that ended just then: its log is whole.
-func (s *snapshots) proves(m *raft.SnapshotMeta) bool {
-	check, err := ReadFile(filepath.Join(s.dir, m.ID, checkName))
-	if err != nil {
-		return false
-	}
-	meta, err := ReadFile(filepath.Join(s.dir, m.ID, metaName))
-	if err != nil || check != nil && string(check) != string(proofOf(meta)) {
-		return false
-	}
-	// Without a deadline: a slow disk is no damage.
-	_, state, err := s.SnapshotStore.Open(m.ID)
-	return err == nil && state.Close() == nil
 }
 
 func proofOf(meta []byte) []byte {

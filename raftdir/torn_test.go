@@ -176,3 +176,37 @@ func TestAByteFarBehindTheEntriesIsFoundAtOnce(t *testing.T) {
 		t.Error("not within a minute")
 	}
 }
+
+// A named pipe in a file's place is no file, and nobody waits for what it says.
+func TestNoNamedPipeIsWaitedFor(t *testing.T) {
+	for name, opens := range map[string]bool{voteName: false, floorName: false, segmentsName: false, stampName: false, metaName: true, stateName: true, checkName: true} {
+		dir := filled(t, snapshotAt)
+		path := filepath.Join(dir, name)
+		if opens {
+			found, err := filepath.Glob(filepath.Join(dir, snapshotsName, "*", name))
+			must(t, err)
+			path = found[len(found)-1]
+		}
+		must(t, errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)))
+		done := make(chan error, 2)
+		go func() {
+			_, err := Look(dir)
+			done <- err
+			d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
+			if err == nil {
+				err = d.Close()
+			}
+			done <- err
+		}()
+		for range 2 {
+			select {
+			case err := <-done:
+				if opens != (err == nil) || !opens && !strings.Contains(err.Error(), name+" is no file") {
+					t.Errorf("%s: %v", name, err)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%s is waited for", name)
+			}
+		}
+	}
+}
