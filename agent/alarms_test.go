@@ -179,6 +179,15 @@ func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
+	for said, end := "", time.Now().Add(time.Minute); !strings.Contains(said, "[-] caught up: the leader has not said yet what is committed"); {
+		if time.Now().After(end) {
+			t.Fatalf("it says of itself:\n%s", said)
+		}
+		time.Sleep(10 * time.Millisecond) // a poll
+		w := httptest.NewRecorder()
+		a.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz?verbose", nil))
+		said = w.Body.String()
+	}
 }
 
 func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {
