@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -163,7 +164,9 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 	awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), "")
 }
 
-func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
+// lonely starts an agent that waits for another one, which never comes.
+func lonely(t *testing.T) *agent.Agent {
+	t.Helper()
 	ca, err := transport.DevCA()
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +181,41 @@ func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return a
+}
+
+func TestAWaitForAnAgentEndsWithTheAgent(t *testing.T) {
+	a := lonely(t)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.Ready(over); !errors.Is(err, context.Canceled) || err.Error() == "the agent is not ready: context canceled" {
+		t.Errorf("it does not say why it is not ready: %v", err)
+	}
+	ready := make(chan error, 1)
+	go func() { ready <- a.Ready(t.Context()) }()
+	a.Kill()
+	select {
+	case err := <-ready:
+		if !errors.Is(err, agent.ErrStopped) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(interrextest.Patience):
+		t.Error("it goes on")
+	}
+}
+
+func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
+	a := lonely(t)
 	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
+	for said, end := "", time.Now().Add(time.Minute); !strings.Contains(said, "[-] caught up: the leader has not said yet what is committed"); {
+		if time.Now().After(end) {
+			t.Fatalf("it says of itself:\n%s", said)
+		}
+		time.Sleep(10 * time.Millisecond) // a poll
+		w := httptest.NewRecorder()
+		a.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz?verbose", nil))
+		said = w.Body.String()
+	}
 }
 
 func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {

@@ -235,12 +235,17 @@ func (h hungSource) Close() error             { <-h.stuck; return nil }
 // hungSink is a snapshot that is being written, on a disk that waits.
 type hungSink struct {
 	raft.SnapshotSink
-	stuck <-chan struct{}
+	stuck   <-chan struct{}
+	written chan<- string
 }
 
-func (h hungSink) Write(b []byte) (int, error) { <-h.stuck; return h.SnapshotSink.Write(b) }
-func (h hungSink) Close() error                { <-h.stuck; return h.SnapshotSink.Close() }
-func (h hungSink) Cancel() error               { <-h.stuck; return h.SnapshotSink.Cancel() }
+func (h hungSink) Write(b []byte) (int, error) {
+	<-h.stuck
+	h.written <- string(b)
+	return h.SnapshotSink.Write(b)
+}
+func (h hungSink) Close() error  { <-h.stuck; return h.SnapshotSink.Close() }
+func (h hungSink) Cancel() error { <-h.stuck; return h.SnapshotSink.Cancel() }
 
 // hungStore is a store of snapshots, on a disk that waits.
 type hungStore struct {
@@ -261,7 +266,9 @@ func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
 			return err
 		},
 		"write": func(_ *Directory, s raft.SnapshotSink, _ <-chan struct{}) error {
-			_, err := s.Write([]byte("x"))
+			b := []byte("x")
+			_, err := s.Write(b)
+			b[0] = 'y' // raft uses it again
 			return err
 		},
 		"finish": func(_ *Directory, s raft.SnapshotSink, _ <-chan struct{}) error { return s.Close() },
@@ -274,7 +281,8 @@ func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
 			made, err := d.Snapshots().Create(raft.SnapshotVersionMax, 1, 1, raft.Configuration{}, 1, nowhere)
 			must(t, err)
 			s := made.(*sink)
-			s.SnapshotSink = hungSink{s.SnapshotSink, stuck}
+			written := make(chan string, 1)
+			s.SnapshotSink = hungSink{s.SnapshotSink, stuck, written}
 			if err := act(d, s, stuck); !errors.Is(err, ErrDiskHung) || !errors.Is(d.Failure(), ErrDiskHung) {
 				t.Errorf("%v, and the disk has failed with: %v", err, d.Failure())
 			}
@@ -283,6 +291,12 @@ func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
 			}
 			close(stuck)
 			<-d.closed
+			close(written)
+			for late := range written {
+				if late != "x" {
+					t.Errorf("%q is written late", late)
+				}
+			}
 		})
 	}
 }

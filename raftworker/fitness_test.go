@@ -38,6 +38,7 @@ func (r *running) halt() {
 func (r *running) name() string { return string(r.cfg.LocalID) }
 
 func TestAHaltedLeaderHandsOverToOneThatMayLead(t *testing.T) {
+	t.Parallel() // it waits for elections
 	all := fitCluster(t, "a", "b", "c")
 	first := leader(t, all)
 	first.put(first.w, "one")
@@ -85,6 +86,7 @@ func TestAHaltedLeaderHandsOverToOneThatMayLead(t *testing.T) {
 }
 
 func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
+	t.Parallel() // it waits for elections
 	all := startCluster(t, func(a *agent, _ *transport.Transport) {
 		a.cfg.FitMember = func(string) bool { return false }
 		a.cfg.HandoverTimeout = 100 * time.Millisecond
@@ -102,6 +104,7 @@ func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
 }
 
 func TestAReluctantLeaderHandsOverWhenItCan(t *testing.T) {
+	t.Parallel()      // it waits for elections
 	var full sync.Map // the agents whose disk is nearly full, by ID
 	all := startCluster(t, func(a *agent, tr *transport.Transport) {
 		a.cfg.FitnessChanged = tr.Announce
@@ -157,6 +160,7 @@ func damageEnd(t *testing.T, dir, text string) {
 }
 
 func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
+	t.Parallel() // it waits for elections
 	all := fitCluster(t, "a", "b", "c")
 	first := leader(t, all)
 	first.put(first.w, "early")
@@ -181,6 +185,7 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	first.stop(first.w)
 	damageEnd(t, damaged.cfg.StorageDir, "entry-3")
 
+	late.cfg.HeartbeatTimeout, late.cfg.ElectionTimeout, late.cfg.LeaderLeaseTimeout = 0, 0, 0 // it stands often
 	for _, r := range []*running{damaged, late} {
 		r.startAnew()
 	}

@@ -51,6 +51,31 @@ func TestALoneAgentLeadsAndKeepsWhatItCommitted(t *testing.T) {
 	a.stop(w)
 }
 
+// A state that has outlived an earlier raft is as new as the newest snapshot, and
+// is not made of it again; that of another process is.
+func TestAStateIsMadeOfASnapshotOnlyWhereItIsOlder(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	a.until("identity", func() bool { return a.state.Identity().ClusterID != "" })
+	a.put(w, "one")
+	if err := w.life.raft.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	at, _ := a.state.Applied()
+	a.stop(w)
+	kept, fresh := a.state, newState(t, a.log)
+	for s, restored := range map[*state.State]bool{kept: false, fresh: true} {
+		a.state, a.cfg.State = s, s
+		w := a.start()
+		if w.life.config.NoSnapshotRestoreOnStart == restored {
+			t.Errorf("a state that is kept %v: is it restored, %v", s == kept, !restored)
+		}
+		a.until("the entry", func() bool { i, _ := s.Applied(); return i >= at })
+		a.stop(w)
+	}
+}
+
 func TestAStopDrainsTheTransportBeforeItCloses(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	w := a.start()
