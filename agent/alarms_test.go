@@ -151,6 +151,18 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 			}
 		}
 	}
+	waitFor(t, nil, func() error {
+		for _, m := range leader.Status().Members {
+			if m.ID == c.Agent(wiped).ID() && m.Silent && strings.Contains(m.Refusal, "we refuse it: ") && strings.Contains(m.Refusal, why) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it has the members %+v", leader.Status().Members)
+	})
+	third := 3 - wiped - c.Leader()
+	c.Kill(third)
+	awaitAlarm(t, leader, "quorum-lost", "", "not connected: "+c.Agent(wiped).ID()+", we refuse it: ")
+	c.Start(third)
 	c.Stop(wiped)
 	if err := os.RemoveAll(c.Dir(wiped)); err != nil {
 		t.Fatal(err)
