@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/alarm"
@@ -96,6 +99,39 @@ func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
 	awaitAlarm(t, left, "member-silent", c.Agent(first).ID(), "")
 	awaitAlarm(t, c.Agent(first), "quorum-lost", "", "")
 }
+
+func TestAnAgentWithoutAQuorumDoesNotFloodItsLog(t *testing.T) {
+	var mu sync.Mutex
+	said := map[string]int{}
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3, Configure: func(i int, c *agent.Config) {
+		c.Logger = loggo.NewContext(loggo.INFO)
+		_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.HasSuffix(e.Module, "raft") {
+				said[c.ID+e.Message]++
+			}
+		}))
+	}})
+	left := c.Agent(c.Leader())
+	for i := range 3 {
+		if c.Agent(i) != left {
+			c.Kill(i)
+		}
+	}
+	// An election takes a second or two; the alarm comes after five.
+	awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must reach each other; silent: n")
+	mu.Lock()
+	defer mu.Unlock()
+	if n := said[left.ID()+"raft: Election timeout reached, restarting election"]; n != 1 {
+		t.Errorf("of %v said it %d times", said, n)
+	}
+}
+
+// writer is a function as a loggo.Writer.
+type writer func(loggo.Entry)
+
+func (w writer) Write(e loggo.Entry) { w(e) }
 
 func TestAMemberOfWhichNothingWasEverHeardIsSilentAfterAWhile(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)

@@ -110,7 +110,7 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	m := raftworker.Manifold(raftworker.ManifoldConfig{
 		ClockName: s.name(ClockName), TransportName: s.name(TransportName),
 		StateName: s.name(StateName), QueueName: s.name(QueueName), Raft: template,
-		NewWorker: raftworker.NewWorkerShim, Logger: s.logger("raft"), PrometheusRegisterer: s.registry,
+		NewWorker: raftworker.NewWorkerShim, Logger: s.raftLog, PrometheusRegisterer: s.registry,
 	})
 	w, err := m.Start(ctx)
 	if err != nil {

@@ -30,6 +30,7 @@ type Set struct {
 	config   Config
 	ports    *ports
 	loggers  *loggo.Context
+	raftLog  *repeats
 	registry *registry
 	metrics  *agentMetrics
 	started  time.Time
@@ -63,6 +64,7 @@ func New(c Config) (*Set, error) {
 	if s.loggers == nil {
 		s.loggers = defaultLoggers()
 	}
+	s.raftLog = newRepeats(c.Agent.Clock, s.logger("raft"))
 	var err error
 	if s.Alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
 		return nil, err
