@@ -33,10 +33,10 @@ and floor stay: the agent does not forget what it has promised. If something is
 missing that the other members have, they send it once the agent runs.
 
 For an agent alone nobody has what is missing. There --apply is a recovery: the
-cluster goes on from what is proved, in a new epoch. What was answered by the
-entries that are lost has not happened. The revision is raised, so that tokens
-still grow; every lease ends; and nothing is granted for the longest ttl that is
-known, 30s at least.`,
+cluster goes on from what is proved, in a new epoch. The operations of the entries
+that are missing are lost, although they were acknowledged. The revision is raised,
+so that tokens still grow; every lease ends; and nothing is granted for the longest
+ttl that is known, 30s at least.`,
 		Example: `  interrex agent repair --data-dir /var/lib/interrex
   interrex agent repair --data-dir /var/lib/interrex --apply`,
 		Args: arguments(0, "no arguments but --data-dir DIR"),
@@ -90,7 +90,7 @@ func would(e *raftworker.Examination) string {
 	case raftworker.Wiped:
 		return "nothing can be repaired: this agent does not know what it has promised, so the disk counts as wiped: " + wayOn(e)
 	case raftworker.Lost:
-		return fmt.Sprintf("a recovery: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the acknowledged entries %s are lost, and what was answered by them has not happened; the revision is raised, all leases end, and nothing is granted for a while", proved(e.End), missing(e))
+		return fmt.Sprintf("a recovery: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the operations that were acknowledged after that, in the entries %s, are lost. The revision is raised, so that tokens still grow; all leases end; and nothing is granted for the longest ttl that is known, 30s at least", proved(e.End), missing(e))
 	case raftworker.Waits:
 		return fmt.Sprintf("what is damaged is set aside, and nothing is recovered: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
 	case raftworker.Damaged:
