@@ -117,8 +117,8 @@ var (
 // Log and snapshots are checked first, whole. What does not prove itself is set
 // aside: Report says what, and whether the log is short of its floor.
 //
-// It has WriteTimeout, and a second for each 4 MiB that are read; the error is then
-// ErrDiskHung, and what is opened later is closed again.
+// It has WriteTimeout, and a second for each 2 MiB in the directory; the error is
+// then ErrDiskHung, and what is opened later is closed again.
 func Open(path string, cfg Config) (*Directory, error) {
 	cfg = cfg.withDefaults()
 	d := &Directory{path: path, disk: newDisk(cfg.Clock, cfg.WriteTimeout), stop: make(chan struct{}), synced: make(chan struct{}), closed: make(chan struct{})}
@@ -131,10 +131,10 @@ func Open(path string, cfg Config) (*Directory, error) {
 // take locks the directory and opens what is in it.
 func (d *Directory) take(cfg Config) error {
 	own := osFiles{noSync: cfg.NoSync}
-	fresh, err := lookAt(d.path)
-	if err == nil && fresh {
-		err = cfg.Earlier.mayBegin(d.path)
+	if err := cfg.Earlier.mayOpen(d.path); err != nil {
+		return err
 	}
+	fresh, err := lookAt(d.path)
 	if err != nil {
 		return err
 	}

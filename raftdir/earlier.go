@@ -15,13 +15,17 @@ type Earlier struct {
 	path    string     // that was opened last
 }
 
-// mayBegin refuses to begin anew where this process has had a directory open: what
-// it held is lost.
-func (e *Earlier) mayBegin(path string) error {
-	if e.path == path {
-		return lostDirectory(path)
+// mayOpen refuses to begin anew where this process has had a directory open: what
+// it held is lost. Nothing is made there, so that it can be put back.
+func (e *Earlier) mayOpen(path string) error {
+	if e.path != path {
+		return nil
 	}
-	return nil
+	fresh, err := IsFresh(path)
+	if err == nil && fresh {
+		err = lostDirectory(path)
+	}
+	return err
 }
 
 // open takes a directory within its deadline. One that is taken later is closed

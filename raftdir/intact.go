@@ -85,7 +85,7 @@ func (d *Directory) intact() error {
 		// A file that is replaced just now may be missing in the list.
 		_, err := os.Lstat(filepath.Join(d.path, name))
 		if errors.Is(err, os.ErrNotExist) && d.present.has(name) {
-			return fmt.Errorf("cannot go on in raft directory %s: %w: the file %s was removed while the agent ran: put it back; if it is lost, see 'interrex agent repair --help', and before you stop an agent that is alone save what it still shows by reads with --eventual", d.path, ErrDiskFailed, name)
+			return fmt.Errorf("cannot go on in raft directory %s: %w: the file %s was removed while the agent ran: put it back; if it is gone, see 'interrex agent repair --help', and before you stop an agent that is alone, save what it still shows by reads with --eventual", d.path, ErrDiskFailed, name)
 		}
 	}
 	return nil
@@ -94,5 +94,5 @@ func (d *Directory) intact() error {
 // lostDirectory is the error of a directory that was removed, or replaced by
 // another one, after it was opened.
 func lostDirectory(path string) error {
-	return fmt.Errorf("cannot go on in raft directory %s: %w: it was removed or replaced while the agent ran, and what it held could not be read again: put it back if it was moved; if it is lost, the disk counts as lost, and before you stop an agent that is alone save what it still shows by reads with --eventual", path, ErrDiskFailed)
+	return fmt.Errorf("cannot go on in raft directory %s: %w: it was removed or replaced while the agent ran, and what it held could not be read again: put it back if it was moved; if it is gone, the disk is lost: before you stop an agent that is alone, save what it still shows by reads with --eventual", path, ErrDiskFailed)
 }

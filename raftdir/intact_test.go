@@ -83,6 +83,9 @@ func TestADirectoryThatIsGoneIsNotBegunAnewByTheSameProcess(t *testing.T) {
 		if _, err := Open(dir, Config{Earlier: earlier}); !errors.Is(err, ErrDiskFailed) || !strings.Contains(err.Error(), "it was removed or replaced") {
 			t.Errorf("opened again: %v", err)
 		}
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("it is made: %v", err)
+		}
 	}
 	d := openTerm(t, filepath.Join(t.TempDir(), "raft"), Config{Earlier: earlier})
 	must(t, d.Close())
