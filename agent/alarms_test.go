@@ -128,6 +128,37 @@ func TestAnAgentWithoutAQuorumDoesNotFloodItsLog(t *testing.T) {
 	}
 }
 
+func TestAnAgentWhoseRaftDirectoryIsMovedAwaySaysSoAndGoesOnWhenItIsBack(t *testing.T) {
+	again := make(chan struct{}, 1)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1, Configure: func(_ int, c *agent.Config) {
+		c.Logger = loggo.NewContext(loggo.INFO)
+		_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
+			if strings.HasSuffix(e.Module, "raft") && strings.Contains(e.Message, "removed or replaced") {
+				select {
+				case again <- struct{}{}:
+				default:
+				}
+			}
+		}))
+	}})
+	a := c.Agent(c.Leader())
+	dir := filepath.Join(c.Dir(0), "raft")
+	if err := os.Rename(dir, dir+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	awaitAlarm(t, a, "disk-failed", "", "it was removed or replaced while the agent ran")
+	select { // the next life of raft has not begun anew
+	case <-again:
+	case <-time.After(interrextest.Patience):
+		t.Fatal("raft was not refused its directory")
+	}
+	if err := os.Rename(dir+".moved", dir); err != nil {
+		t.Fatal(err)
+	}
+	c.Leader()
+	awaitAlarm(t, a, "disk-failed", "", "")
+}
+
 // writer is a function as a loggo.Writer.
 type writer func(loggo.Entry)
 
