@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/alarm"
@@ -98,6 +101,70 @@ func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
 	awaitAlarm(t, c.Agent(first), "quorum-lost", "", "")
 }
 
+func TestAnAgentWithoutAQuorumDoesNotFloodItsLog(t *testing.T) {
+	var mu sync.Mutex
+	said := map[string]int{}
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3, Configure: func(i int, c *agent.Config) {
+		c.Logger = loggo.NewContext(loggo.INFO)
+		_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.HasSuffix(e.Module, "raft") {
+				said[c.ID+e.Message]++
+			}
+		}))
+	}})
+	left := c.Agent(c.Leader())
+	for i := range 3 {
+		if c.Agent(i) != left {
+			c.Kill(i)
+		}
+	}
+	// An election takes a second or two; the alarm comes after five.
+	awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must reach each other; silent: n")
+	mu.Lock()
+	defer mu.Unlock()
+	if n := said[left.ID()+"raft: Election timeout reached, restarting election"]; n != 1 {
+		t.Errorf("of %v said it %d times", said, n)
+	}
+}
+
+func TestAnAgentWhoseRaftDirectoryIsMovedAwaySaysSoAndGoesOnWhenItIsBack(t *testing.T) {
+	again := make(chan struct{}, 1)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1, Configure: func(_ int, c *agent.Config) {
+		c.Logger = loggo.NewContext(loggo.INFO)
+		_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
+			if strings.HasSuffix(e.Module, "raft") && strings.Contains(e.Message, "removed or replaced") {
+				select {
+				case again <- struct{}{}:
+				default:
+				}
+			}
+		}))
+	}})
+	a := c.Agent(c.Leader())
+	dir := filepath.Join(c.Dir(0), "raft")
+	if err := os.Rename(dir, dir+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	awaitAlarm(t, a, "disk-failed", "", "it was removed or replaced while the agent ran")
+	select { // the next life of raft has not begun anew
+	case <-again:
+	case <-time.After(interrextest.Patience):
+		t.Fatal("raft was not refused its directory")
+	}
+	if err := os.Rename(dir+".moved", dir); err != nil {
+		t.Fatal(err)
+	}
+	c.Leader()
+	awaitAlarm(t, a, "disk-failed", "", "")
+}
+
+// writer is a function as a loggo.Writer.
+type writer func(loggo.Entry)
+
+func (w writer) Write(e loggo.Entry) { w(e) }
+
 func TestAMemberOfWhichNothingWasEverHeardIsSilentAfterAWhile(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	for i := range 3 {
@@ -152,6 +219,18 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 			}
 		}
 	}
+	waitFor(t, nil, func() error {
+		for _, m := range leader.Status().Members {
+			if m.ID == c.Agent(wiped).ID() && m.Silent && strings.Contains(m.Refusal, "we refuse it: ") && strings.Contains(m.Refusal, why) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it has the members %+v", leader.Status().Members)
+	})
+	third := 3 - wiped - c.Leader()
+	c.Kill(third)
+	awaitAlarm(t, leader, "quorum-lost", "", "not connected: "+c.Agent(wiped).ID()+", we refuse it: ")
+	c.Start(third)
 	c.Stop(wiped)
 	if err := os.RemoveAll(c.Dir(wiped)); err != nil {
 		t.Fatal(err)

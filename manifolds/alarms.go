@@ -96,7 +96,7 @@ func (s *Set) conditions() []alarm.Condition {
 		{Name: "quarantine", Look: s.inQuarantine,
 			Do: "start the members that are missing: they send this agent what it lacks; if its disk is an older copy, bring back the newest one, or its disk counts as lost"},
 		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
-			Do: "start the agents that are silent, or mend the network to them: nothing can be written through this agent until then"},
+			Do: "start the agents that are silent, or mend the network to them; where one agent refuses another, mend what the refusal names; nothing can be written through this agent until then"},
 		{Name: "raft-down", Look: s.raftDown, After: restartGrace, Keep: again,
 			Do: "see the log of this agent; it tries again by itself; if its directory is damaged, keep a copy of it, stop the agent, and see what 'interrex agent repair' can prove and do"},
 		{Name: "refused", Look: s.refused, After: refusalGrace, Keep: again,
@@ -444,25 +444,37 @@ func (s *Set) quorumLost(time.Time) []alarm.Finding {
 	if l.Leader || l.LeaderID != "" || now.running() == nil {
 		return nil
 	}
-	var silent []string
+	if text := lostQuorum(s.members(now)); text != "" {
+		return alarm.Found(text)
+	}
+	return nil
+}
+
+// lostQuorum says who is missing. A silent agent is to be started; one that refuses
+// this one, or is refused, runs already.
+func lostQuorum(members []api.Member) string {
+	var silent, refusals []string
 	voters := 0
-	for _, m := range s.members(now) {
+	for _, m := range members {
 		if m.Suffrage != voter {
 			continue
 		}
 		voters++
-		if m.Silent {
+		switch {
+		case m.Refusal != "":
+			refusals = append(refusals, fmt.Sprintf("not connected: %s, %s", m.ID, m.Refusal))
+		case m.Silent:
 			silent = append(silent, m.ID)
 		}
 	}
 	if voters == 0 {
-		return nil
+		return ""
 	}
-	text := fmt.Sprintf("no leader is known here: %d of %s must reach each other", voters/2+1, plural(voters, "voter"))
+	text := []string{fmt.Sprintf("no leader is known here: %d of %s must reach each other", voters/2+1, plural(voters, "voter"))}
 	if len(silent) > 0 {
-		text += "; silent: " + strings.Join(silent, ", ")
+		text = append(text, "silent: "+strings.Join(silent, ", "))
 	}
-	return alarm.Found(text)
+	return strings.Join(append(text, refusals...), "; ")
 }
 
 func (s *Set) inQuarantine(time.Time) []alarm.Finding {

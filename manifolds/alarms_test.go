@@ -580,6 +580,22 @@ func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 	}
 }
 
+func TestALostQuorumTellsTheSilentFromThoseThatRefuse(t *testing.T) {
+	a, silent := api.Member{ID: "a", Suffrage: voter}, api.Member{ID: "b", Suffrage: voter, Silent: true}
+	refuses := api.Member{ID: "c", Suffrage: voter, Silent: true, Refusal: "it refuses us: old disk"}
+	const begins = "no leader is known here: 2 of 3 voters must reach each other; "
+	for want, members := range map[string][]api.Member{
+		"": {{ID: "d", Suffrage: "nonvoter", Silent: true}},
+		begins + "silent: b; not connected: c, it refuses us: old disk": {a, silent, refuses},
+		begins + "silent: b, b": {a, silent, silent},
+		begins + "not connected: c, it refuses us: old disk; not connected: c, it refuses us: old disk": {a, refuses, refuses},
+	} {
+		if got := lostQuorum(members); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestAMajorityWhoseLogsAreShortIsSaid(t *testing.T) {
 	log := func(end, floor uint64) transport.LogState {
 		return transport.LogState{Life: "x", End: transport.Place{Term: 2, Index: end}, Floor: transport.Place{Term: 2, Index: floor}}

@@ -91,6 +91,7 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	}
 	template.StorageDir, template.LocalID = filepath.Join(dir.path, raftworker.RaftDir), raft.ServerID(dir.ID)
 	template.NonSyncedWritesToRaftLog = template.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
+	template.Earlier = &s.raftDir
 	template.Leadership, template.APIAddress = s.Leadership, t.APIAddress
 	template.Bootstrap, template.Incarnations = p.bootstrap, p.incarnations
 	template.Leaving, template.Reluctant = s.leaving, s.reluctant
@@ -110,7 +111,7 @@ func (s *Set) startRaft(ctx dependency.Context) (worker.Worker, error) {
 	m := raftworker.Manifold(raftworker.ManifoldConfig{
 		ClockName: s.name(ClockName), TransportName: s.name(TransportName),
 		StateName: s.name(StateName), QueueName: s.name(QueueName), Raft: template,
-		NewWorker: raftworker.NewWorkerShim, Logger: s.logger("raft"), PrometheusRegisterer: s.registry,
+		NewWorker: raftworker.NewWorkerShim, Logger: s.raftLog, PrometheusRegisterer: s.registry,
 	})
 	w, err := m.Start(ctx)
 	if err != nil {

@@ -227,6 +227,43 @@ func TestASnapshotThatCannotBeReadIsGivenUpAtTheDeadline(t *testing.T) {
 	<-d.closed
 }
 
+// lateStore opens a snapshot when it may.
+type lateStore struct {
+	raft.SnapshotStore
+	stuck <-chan struct{}
+	state *closedOnce
+}
+
+func (l lateStore) Open(string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	<-l.stuck
+	return new(raft.SnapshotMeta), l.state, nil
+}
+
+type closedOnce struct {
+	io.Reader
+	closed chan struct{}
+}
+
+func (c *closedOnce) Close() error { close(c.closed); return nil }
+
+func TestASnapshotThatIsOpenedTooLateIsClosedAgain(t *testing.T) {
+	d := openTerm(t, t.TempDir(), Config{WriteTimeout: 2 * time.Second})
+	id := aSnapshot(t, d)
+	stuck, state := make(chan struct{}), &closedOnce{closed: make(chan struct{})}
+	d.snapshots.SnapshotStore = lateStore{d.snapshots.SnapshotStore, stuck, state}
+	if _, _, err := d.Snapshots().Open(id); !errors.Is(err, ErrDiskHung) {
+		t.Errorf("opening: %v", err)
+	}
+	close(stuck)
+	select {
+	case <-state.closed:
+	case <-time.After(20 * time.Second):
+		t.Error("it stays open")
+	}
+	_ = d.Close()
+	<-d.closed
+}
+
 type hungSource struct{ stuck <-chan struct{} }
 
 func (h hungSource) Read([]byte) (int, error) { <-h.stuck; return 0, io.EOF }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -113,30 +114,57 @@ const slowRead = 4 << 20
 // Open opens a snapshot to be read. All of it is read once before, to see that it
 // is whole, for which it has more time the larger it is.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
-	var opened struct { // which a call that is late still writes to
-		size  int64
-		meta  *raft.SnapshotMeta
-		state io.ReadCloser
-	}
+	var size atomic.Int64 // which a call that is late still writes to
 	err := s.disk.bounded("open a snapshot", func() error {
 		file, err := os.Stat(filepath.Join(s.dir, id, stateName))
 		if err == nil {
-			opened.size = file.Size()
+			size.Store(file.Size())
 		}
 		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	deadline := s.disk.timeout + time.Duration(opened.size/slowRead)*time.Second
-	err = s.disk.within(deadline, "read a snapshot", func() (err error) {
-		opened.meta, opened.state, err = s.SnapshotStore.Open(id)
-		return err
-	})
+	var o opening
+	deadline := s.disk.timeout + time.Duration(size.Load()/slowRead)*time.Second
+	err = s.disk.within(deadline, "read a snapshot", func() error { return o.open(s.SnapshotStore, id) })
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, o.giveUp())
 	}
-	return opened.meta, &source{under: opened.state, disk: s.disk}, nil
+	return o.meta, &source{under: o.state, disk: s.disk}, nil
+}
+
+// opening is a snapshot that is being opened.
+type opening struct {
+	mu    sync.Mutex
+	late  bool // nobody waits for it any more
+	meta  *raft.SnapshotMeta
+	state io.ReadCloser
+}
+
+func (o *opening) open(store raft.SnapshotStore, id string) error {
+	meta, state, err := store.Open(id)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.late {
+		return state.Close()
+	}
+	o.meta, o.state = meta, state
+	return nil
+}
+
+// giveUp closes the snapshot, now or when it is open.
+func (o *opening) giveUp() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.late = true
+	if o.state == nil {
+		return nil
+	}
+	return o.state.Close()
 }
 
 // source is a snapshot that is being read.

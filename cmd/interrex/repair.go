@@ -33,10 +33,10 @@ and floor stay: the agent does not forget what it has promised. If something is
 missing that the other members have, they send it once the agent runs.
 
 For an agent alone nobody has what is missing. There --apply is a recovery: the
-cluster goes on from what is proved, in a new epoch. What was answered by the
-entries that are lost has not happened. The revision is raised, so that tokens
-still grow; every lease ends; and nothing is granted for the longest ttl that is
-known, 30s at least.`,
+cluster goes on from what is proved, in a new epoch. The operations of the entries
+that are missing are lost, although they were acknowledged. The revision is raised,
+so that tokens still grow; every lease ends; and nothing is granted for the longest
+ttl that is known, 30s at least.`,
 		Example: `  interrex agent repair --data-dir /var/lib/interrex
   interrex agent repair --data-dir /var/lib/interrex --apply`,
 		Args: arguments(0, "no arguments but --data-dir DIR"),
@@ -90,13 +90,13 @@ func would(e *raftworker.Examination) string {
 	case raftworker.Wiped:
 		return "nothing can be repaired: this agent does not know what it has promised, so the disk counts as wiped: " + wayOn(e)
 	case raftworker.Lost:
-		return fmt.Sprintf("a recovery: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the acknowledged entries %s are lost, and what was answered by them has not happened; the revision is raised, all leases end, and nothing is granted for a while", proved(e.End), missing(e))
+		return fmt.Sprintf("a recovery, before which you should keep a copy of the directory: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the operations that were acknowledged after that, in the entries %s, are lost. The revision is raised, so that tokens still grow; all leases end; and nothing is granted for the longest ttl that is known, 30s at least", proved(e.End), missing(e))
 	case raftworker.Waits:
-		return fmt.Sprintf("what is damaged is set aside, and nothing is recovered: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
+		return fmt.Sprintf("what is damaged is set aside, in raft/damaged, and nothing is recovered: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
 	case raftworker.Damaged:
-		return "what is damaged is set aside; nothing is missing without it"
+		return "what is damaged is set aside, in raft/damaged; nothing is missing without it: start the agent"
 	}
-	return "nothing: all of it is sound"
+	return "nothing is to be done: start the agent"
 }
 
 // wayOn is what is left to do for an agent whose disk counts as wiped.
@@ -225,21 +225,22 @@ func (d *repairDocument) table(e *raftworker.Examination) (t table) {
 		row("lost", "%s", d.Forgotten)
 	}
 	if d.Copied {
-		row("place", "the directory was copied or moved")
+		row("place", "the directory was copied or moved, and may be an older copy%s", trustedAgain(d.Alone))
 	}
 	if r := d.Recovered; r != nil {
 		row("recovered", "epoch %s, from revision %s to %s", r.Epoch, r.From, r.Revision)
 	}
-	row("it", "%s", isA(e.Verdict))
+	row("verdict", "%s", e.Verdict)
 	row("--apply", "%s", d.Would)
 	return t
 }
 
-func isA(v raftworker.Verdict) string {
-	if v == raftworker.Sound || v == raftworker.Damaged {
-		return "is " + string(v)
+// trustedAgain says when a copy takes part again.
+func trustedAgain(alone bool) string {
+	if alone {
+		return ""
 	}
-	return string(v)
+	return ": the agent takes part again once it has met every other member"
 }
 
 func yesOrNo(b bool) string {

@@ -26,7 +26,8 @@ func newStatus(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "The cluster on one screen, as one agent sees it",
 		Long: `The cluster on one screen, as one agent sees it: the quorum in words, the
-members and since when one is silent, and every alarm with what to do about it.
+members, since when one is silent or why one refuses the other, and every alarm
+with what to do about it.
 
 The exit code is 1 when there is an alarm, or with --all when an agent does not
 answer.`,
@@ -113,7 +114,7 @@ func logLine(m *interrexv1.StatusResponse) string {
 // leader is asked.
 func lag(m *interrexv1.MemberStatus, last uint64) string {
 	switch {
-	case m.MatchIndex == nil || m.GetLeader():
+	case m.MatchIndex == nil || m.GetLeader() || m.GetRefusal() != "":
 		return ""
 	case m.GetMatchIndex() == 0:
 		return ", its log is not known yet"
@@ -129,6 +130,8 @@ func memberLine(m *interrexv1.MemberStatus) string {
 		line += ", leader"
 	}
 	switch contact := m.GetLastContact(); {
+	case m.GetRefusal() != "":
+		line += ", NOT CONNECTED: " + m.GetRefusal()
 	case contact == nil && m.GetSilent():
 		line += ", SILENT, never heard of"
 	case contact == nil:

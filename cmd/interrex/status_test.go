@@ -132,12 +132,13 @@ func matches(text, pattern string) bool { return regexp.MustCompile(pattern).Mat
 func TestAMembersLineSaysWhenItIsSilent(t *testing.T) {
 	ago := durationpb.New(7 * time.Second)
 	for want, m := range map[string]*interrexv1.MemberStatus{
-		"voter, leader":                   {Suffrage: "voter", Leader: true},
-		"voter":                           {Suffrage: "voter"},
-		"voter, heard 7 s ago":            {Suffrage: "voter", LastContact: ago},
-		"voter, SILENT for 7 s":           {Suffrage: "voter", LastContact: ago, Silent: true},
-		"voter, SILENT, never heard of":   {Suffrage: "voter", Silent: true},
-		"nonvoter, leader, heard 7 s ago": {Suffrage: "nonvoter", Leader: true, LastContact: ago},
+		"voter, leader":                 {Suffrage: "voter", Leader: true},
+		"voter":                         {Suffrage: "voter"},
+		"voter, heard 7 s ago":          {Suffrage: "voter", LastContact: ago},
+		"voter, SILENT for 7 s":         {Suffrage: "voter", LastContact: ago, Silent: true},
+		"voter, SILENT, never heard of": {Suffrage: "voter", Silent: true},
+		"voter, NOT CONNECTED: it refuses us: old disk": {Suffrage: "voter", LastContact: ago, Silent: true, Refusal: "it refuses us: old disk"},
+		"nonvoter, leader, heard 7 s ago":               {Suffrage: "nonvoter", Leader: true, LastContact: ago},
 	} {
 		if got := memberLine(m); got != want {
 			t.Errorf("got %q, want %q", got, want)
