@@ -3,6 +3,7 @@ package raftdir
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -77,6 +78,7 @@ type Directory struct {
 	segments  *segments
 	stable    *stableStore
 	floor     *floor
+	place     os.FileInfo // of the floor's file
 	snapshots *snapshots
 	report    Report
 	vouched   atomic.Pointer[vouched]
@@ -163,6 +165,9 @@ func (d *Directory) check(cfg Config, own files) (*check, error) {
 	}
 	if d.floor, err = openFloor(d.path, cfg.NoSync); err != nil {
 		return nil, err
+	}
+	if d.place, err = os.Stat(filepath.Join(d.path, floorName)); err != nil {
+		return nil, fmt.Errorf("cannot read the floor: %w", err)
 	}
 	if d.snapshots, err = openSnapshots(d.path, cfg, own, d); err != nil {
 		return nil, err

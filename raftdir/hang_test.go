@@ -5,9 +5,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -283,6 +285,53 @@ func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
 			}
 			close(stuck)
 			<-d.closed
+		})
+	}
+}
+
+// All of a snapshot is synced when it is finished, which takes a slow disk longer
+// the larger it is.
+func TestALargeSnapshotHasMoreTimeToBeFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		d := openTerm(t, t.TempDir(), Config{WriteTimeout: 2 * time.Second})
+		_, nowhere := raft.NewInmemTransport("a")
+		made, err := d.Snapshots().Create(raft.SnapshotVersionMax, 1, 1, raft.Configuration{}, 1, nowhere)
+		must(t, err)
+		_, err = made.Write(make([]byte, 3*slowDisk))
+		must(t, err)
+		s, began := made.(*sink), time.Now()
+		s.SnapshotSink = hungSink{s.SnapshotSink, stuck}
+		if err, took := s.Close(), time.Since(began); !errors.Is(err, ErrDiskHung) || took != 5*time.Second {
+			t.Errorf("it was given up after %s: %v", took, err)
+		}
+		close(stuck)
+		_ = d.Close()
+		<-d.closed
+	})
+}
+
+// What is written to files that are removed is lost with the process.
+func TestADirectoryThatIsRemovedWhileItIsOpenFailsTheDisk(t *testing.T) {
+	for what, act := range map[string]func(path string) error{
+		"removed": os.RemoveAll,
+		"moved":   func(path string) error { return os.Rename(path, path+".old") },
+		"replaced": func(path string) error {
+			return errors.Join(os.Rename(path, path+".old"), os.CopyFS(path, os.DirFS(path+".old")))
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "raft")
+			d := openTerm(t, path, Config{})
+			must(t, d.StoreLogs(entries(1, 3)))
+			time.Sleep(2 * floorPeriod)
+			must(t, d.Failure())
+			must(t, act(path))
+			time.Sleep(2 * floorPeriod)
+			if err := d.Failure(); !errors.Is(err, ErrDiskFailed) || !strings.Contains(err.Error(), "was removed or replaced while it was in use") {
+				t.Errorf("%s: %v", what, err)
+			}
+			_ = d.Close()
 		})
 	}
 }

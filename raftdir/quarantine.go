@@ -2,6 +2,8 @@ package raftdir
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/hashicorp/raft"
 )
@@ -144,6 +146,23 @@ func (d *Directory) lower(first, last uint64) error {
 	return d.floor.set(left, d.Term())
 }
 
+// keep puts the floor on disk, and fails once the directory's files are not those
+// that are open any more: what is written to removed files is lost with the
+// process, although it was answered.
+func (d *Directory) keep() error {
+	if err := d.floor.sync(); err != nil {
+		return err
+	}
+	is, err := os.Stat(filepath.Join(d.path, floorName))
+	if err == nil && !os.SameFile(is, d.place) {
+		err = fmt.Errorf("another file is at %s", filepath.Join(d.path, floorName))
+	}
+	if err != nil {
+		return fmt.Errorf("the directory %s was removed or replaced while it was in use: %w", d.path, err)
+	}
+	return nil
+}
+
 // syncFloor puts the floor on disk once a floorPeriod, so that no append waits
 // for it.
 func (d *Directory) syncFloor() {
@@ -156,7 +175,7 @@ func (d *Directory) syncFloor() {
 			return
 		case <-timer.Chan():
 		}
-		if err := d.disk.bounded("sync the floor", d.floor.sync); err != nil {
+		if err := d.disk.bounded("sync the floor", d.keep); err != nil {
 			d.disk.fail(classify("sync the floor", err))
 			<-d.stop
 			return

@@ -142,8 +142,13 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, mem
 	return &sink{SnapshotSink: under, store: s, at: Position{Term: term, Index: index}}, nil
 }
 
-// slowRead is how many bytes of a snapshot each second has to read.
-const slowRead = 4 << 20
+// slowDisk is how many bytes of a snapshot a slow disk reads or syncs in a second.
+const slowDisk = 4 << 20
+
+// allowed is how long a call may take that reads or syncs so many bytes.
+func (s *snapshots) allowed(bytes int64) time.Duration {
+	return s.disk.timeout + time.Duration(bytes/slowDisk)*time.Second
+}
 
 // Open opens a snapshot to be read. All of it is read once before, to see that it
 // is whole, for which it has more time the larger it is.
@@ -163,8 +168,7 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	deadline := s.disk.timeout + time.Duration(opened.size/slowRead)*time.Second
-	err = s.disk.within(deadline, "read a snapshot", func() (err error) {
+	err = s.disk.within(s.allowed(opened.size), "read a snapshot", func() (err error) {
 		opened.meta, opened.state, err = s.SnapshotStore.Open(id)
 		return err
 	})
@@ -204,24 +208,27 @@ type sink struct {
 	raft.SnapshotSink
 	store *snapshots
 	at    Position
+	size  int64 // of what was written
 }
 
-func (k *sink) Write(b []byte) (n int, err error) {
-	// A write that has not returned in time still reads its bytes.
-	mine := append([]byte(nil), b...)
-	err = k.store.disk.bounded("write a snapshot", func() (err error) {
+func (k *sink) Write(b []byte) (int, error) {
+	// A write that has not returned in time still reads and writes these.
+	mine, n := append([]byte(nil), b...), 0
+	err := k.store.disk.bounded("write a snapshot", func() (err error) {
 		n, err = k.SnapshotSink.Write(mine)
 		return err
 	})
 	if errors.Is(err, ErrDiskHung) {
 		return 0, err
 	}
+	k.size += int64(n)
 	return n, err
 }
 
-// Close puts the snapshot in its place, and what proves it beside it.
+// Close puts the snapshot in its place, and what proves it beside it. All that
+// was written is synced there, for which it has more time the more that is.
 func (k *sink) Close() error {
-	return k.store.disk.bounded("finish a snapshot", func() error {
+	return k.store.disk.within(k.store.allowed(k.size), "finish a snapshot", func() error {
 		if err := k.SnapshotSink.Close(); err != nil {
 			return err
 		}

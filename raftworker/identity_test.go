@@ -135,3 +135,27 @@ func TestARaftDirectoryWithoutItsIdentityIsRefused(t *testing.T) {
 		t.Errorf("%+v, %v", id, err)
 	}
 }
+
+// Without its vote an agent takes part in nothing, also when its directory was
+// removed while it ran.
+func TestNoNewDirectoryIsMadeForAnAgentThatWasInACluster(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	dir := t.TempDir()
+	a.cfg.StorageDir = filepath.Join(dir, RaftDir)
+	id := Identity{ID: "a", Incarnation: "i1"}
+	if err := SaveIdentity(dir, id); err != nil {
+		t.Fatal(err)
+	}
+	a.stop(a.start())
+	a.stop(a.start())
+	id.ClusterID = "c1"
+	if err := errors.Join(SaveIdentity(dir, id), os.RemoveAll(a.cfg.StorageDir)); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := NewWorker(a.cfg); !errors.Is(err, raftdir.ErrForgotten) || !strings.Contains(err.Error(), "was in the cluster c1") {
+		t.Errorf("%v %v", w, err)
+	}
+	if _, err := os.Stat(a.cfg.StorageDir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a new directory was made: %v", err)
+	}
+}
