@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -41,7 +42,7 @@ func webhookState(w interrex.WebhookState) string {
 	if w.Health == nil {
 		parts = append(parts, "known to the leader")
 	} else {
-		parts = append(parts, w.Health.Breaker)
+		parts = append(parts, breakerInWords(w.Health.Breaker))
 		if w.Health.Failures > 0 {
 			parts = append(parts, fmt.Sprintf("failures in a row: %d, the last: %s", w.Health.Failures, w.Health.Error))
 		}
@@ -53,6 +54,19 @@ func webhookState(w interrex.WebhookState) string {
 		parts = append(parts, fmt.Sprintf("skipped %d, last %d to %d", w.Skipped, w.SkippedFrom, w.SkippedTo))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// breakerInWords says what the state of a webhook's breaker means for its calls.
+func breakerInWords(state string) string {
+	switch state {
+	case hookcaller.Closed:
+		return "called"
+	case hookcaller.Open:
+		return "not called for now"
+	case hookcaller.HalfOpen:
+		return "about to be tried again"
+	}
+	return state
 }
 
 func (a *app) printWebhookTest(name string, t interrex.WebhookTest) error {
