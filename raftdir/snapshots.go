@@ -21,7 +21,7 @@ const (
 	metaName      = "meta.json"
 	unfinished    = ".tmp"
 	// checkName is the file that proves meta.json, which says of which entry a
-	// snapshot is; raft's own checksum there proves the state alone.
+	// snapshot is; raft's own checksum there proves only the state.
 	checkName  = "check"
 	checkMagic = "ixc1"
 )

@@ -90,9 +90,9 @@ func (w *Worker) stopRaft(l *life) error {
 	return nil
 }
 
-// endRaft waits for raft's goroutines. One of them may stand in a term that
-// could not be saved: it is let go, but only once nothing that raft says can
-// leave this agent.
+// endRaft waits for raft's goroutines. One of them may wait because a term could
+// not be saved: it is let go, but only once nothing that raft says can leave
+// this agent.
 func (w *Worker) endRaft(l *life) error {
 	shutdown := l.raft.Shutdown()
 	over := make(chan struct{})
