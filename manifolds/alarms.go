@@ -85,7 +85,7 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "start the members that are missing; if none of them has more, recover from the member whose log ends last: see 'interrex agent repair --help'"},
 		{Name: "limit-near", Look: s.limitNear,
 			Do: "find the clients that use so much, or raise the setting that the text names; beyond the limit they are refused as overloaded"},
-		{Name: "member-silent", Look: s.memberSilent,
+		{Name: "member-silent", Look: s.memberSilent, Unknown: s.betweenLives,
 			Do: "start or continue that agent, or mend the network to it"},
 		{Name: "peer-refused", Look: s.peerRefused, After: refusalGrace, Keep: again,
 			Do: "mend the side that is wrong, that agent or this one, as the text says: its directory, certificate, CA or version"},
@@ -93,9 +93,9 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "give the database of lease holders a faster disk, or this agent more of a processor; leases are not affected"},
 		{Name: "projection-failing", Look: s.projectionFailing, After: electionGrace,
 			Do: "mend the database of lease holders; it is filled again by itself; one of another cluster or epoch is left alone: give this one its own; leases are not affected"},
-		{Name: "quarantine", Look: s.inQuarantine,
+		{Name: "quarantine", Look: s.inQuarantine, Unknown: s.betweenLives,
 			Do: "start the members that are missing: they send this agent what it lacks; if its disk is an older copy, bring back the newest one, or its disk counts as lost"},
-		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
+		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace, Unknown: s.betweenLives,
 			Do: "start the agents that are silent, or mend the network to them; where one agent refuses another, mend what the refusal names; nothing can be written through this agent until then"},
 		{Name: "raft-down", Look: s.raftDown, After: restartGrace, Keep: again,
 			Do: "see the log of this agent; it tries again by itself; if its directory is damaged, keep a copy of it, stop the agent, and see what 'interrex agent repair' can prove and do"},
@@ -437,6 +437,13 @@ func (s *Set) projectionFailing(time.Time) []alarm.Finding {
 	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind after %s: %v", p.Lag, plural(p.Failures, "failure"), p.Err), Since: p.Since}}
 }
 
+// betweenLives reports whether raft is about to be started again because it
+// had no leader for too long, as happens again and again while there is no
+// quorum: what was wrong before still is.
+func (s *Set) betweenLives() bool {
+	return s.Present.now().running() == nil && errors.Is(s.Starts.Down(s.name(RaftName)), raftworker.ErrNoLeaderTimeout)
+}
+
 // quorumLost is for an agent that knows of no leader.
 func (s *Set) quorumLost(time.Time) []alarm.Finding {
 	now := s.Present.now()
@@ -530,8 +537,8 @@ func (s *Set) raftDown(time.Time) []alarm.Finding {
 		return nil
 	}
 	err := s.Starts.Down(s.name(RaftName))
-	for _, disk := range []error{raftdir.ErrDiskFailed, raftdir.ErrDiskFull, raftdir.ErrDiskHung} {
-		if errors.Is(err, disk) {
+	for _, told := range []error{raftdir.ErrDiskFailed, raftdir.ErrDiskFull, raftdir.ErrDiskHung, raftworker.ErrNoLeaderTimeout} {
+		if errors.Is(err, told) {
 			return nil // an alarm of its own
 		}
 	}

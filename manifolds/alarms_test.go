@@ -444,6 +444,35 @@ func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
 	}
 }
 
+// Without a leader raft is started anew each minute. That is no second alarm, and
+// no end of those that say what is wrong.
+func TestARestartForWantOfALeaderLeavesTheAlarms(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := func() (names []string) {
+		for _, c := range s.conditions() {
+			if c.Unknown != nil && c.Unknown() {
+				names = append(names, c.Name)
+			}
+		}
+		return names
+	}
+	s.Starts.started(s.name(RaftName), errors.New("boom"))
+	if got := unknown(); len(got) > 0 {
+		t.Errorf("after another failure: %v", got)
+	}
+	run := s.Starts.started(s.name(RaftName), nil)
+	s.Starts.ended(s.name(RaftName), run, raftworker.ErrNoLeaderTimeout)
+	if got, want := unknown(), []string{"member-silent", "quarantine", "quorum-lost"}; !slices.Equal(got, want) {
+		t.Errorf("between two lives these go on: %v, want %v", got, want)
+	}
+	if found := s.look("raft-down"); len(found) > 0 {
+		t.Errorf("raft-down: %v", found)
+	}
+}
+
 func TestAnAPIThatIsAsItShouldBeIsNoAlarm(t *testing.T) {
 	for what, section := range map[string]config.API{
 		"none": {},

@@ -175,7 +175,7 @@ func (d *Directory) open(cfg Config, own files) error {
 	return nil
 }
 
-// check opens what stands beside the log, and looks at the log.
+// check opens the files beside the log, and looks at the log.
 func (d *Directory) check(cfg Config, own files) (*check, error) {
 	var err error
 	if d.stable, err = openStable(d.path, d.disk, own); err != nil {

@@ -53,7 +53,7 @@ func (e *Earlier) open(d *Directory, cfg Config) error {
 	for {
 		select {
 		case size := <-sized:
-			allowed += time.Duration(2*size/slowRead) * time.Second // it is read twice at most
+			allowed += time.Duration(2*size/slowDisk) * time.Second // it is read twice at most
 			deadline.Reset(allowed)
 		case err := <-taken:
 			if err == nil {

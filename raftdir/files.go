@@ -41,7 +41,7 @@ func ReplaceFile(what, path string, data []byte) error {
 // that a crash has left is written over.
 const stagedSuffix = ".new"
 
-// osFiles are the files of this machine, readable by their owner alone.
+// osFiles are the files of this machine, readable only by their owner.
 type osFiles struct {
 	noSync bool
 }

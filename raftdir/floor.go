@@ -128,7 +128,8 @@ func fillSlot(b []byte, f Floor, turn uint64) {
 	copy(b[floorSector:], appendFloor(b[:0], f, turn))
 }
 
-// appendFloor appends a floor to nothing.
+// appendFloor encodes a floor into b, which has to be empty: the checksum is that
+// of all of b.
 func appendFloor(b []byte, f Floor, turn uint64) []byte {
 	b = append(b, floorMagic...)
 	for _, v := range [...]uint64{turn, f.Term, f.Index, f.Since} {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -336,4 +337,26 @@ func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
 			}
 		})
 	}
+}
+
+// All of a snapshot is synced when it is finished, which takes a slow disk longer
+// the larger it is.
+func TestALargeSnapshotHasMoreTimeToBeFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		d := openTerm(t, t.TempDir(), Config{WriteTimeout: 2 * time.Second})
+		_, nowhere := raft.NewInmemTransport("a")
+		made, err := d.Snapshots().Create(raft.SnapshotVersionMax, 1, 1, raft.Configuration{}, 1, nowhere)
+		must(t, err)
+		_, err = made.Write(make([]byte, 3*slowDisk))
+		must(t, err)
+		s, began := made.(*sink), time.Now()
+		s.SnapshotSink = hungSink{SnapshotSink: s.SnapshotSink, stuck: stuck}
+		if err, took := s.Close(), time.Since(began); !errors.Is(err, ErrDiskHung) || took != 5*time.Second {
+			t.Errorf("it was given up after %s: %v", took, err)
+		}
+		close(stuck)
+		_ = d.Close()
+		<-d.closed
+	})
 }

@@ -19,11 +19,11 @@ const (
 	frameHeader = 8
 )
 
-// found is an entry that proves itself, and where it stands in its file.
+// found is an entry that proves itself, and where it is in its file.
 type found struct {
 	index, term uint64
 	at          int // of its frame
-	length      int // of what stands in the frame, with the check
+	length      int // of the frame's content, with the check
 }
 
 func (e found) position() Position { return Position{Term: e.term, Index: e.index} }

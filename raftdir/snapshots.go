@@ -21,7 +21,7 @@ const (
 	metaName      = "meta.json"
 	unfinished    = ".tmp"
 	// checkName is the file that proves meta.json, which says of which entry a
-	// snapshot is; raft's own checksum there proves the state alone.
+	// snapshot is; raft's own checksum there proves only the state.
 	checkName  = "check"
 	checkMagic = "ixc1"
 )
@@ -108,8 +108,13 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, mem
 	return &sink{SnapshotSink: under, store: s, at: Position{Term: term, Index: index}}, nil
 }
 
-// slowRead is how many bytes of a snapshot each second has to read.
-const slowRead = 4 << 20
+// slowDisk is how many bytes of a snapshot a slow disk reads or syncs in a second.
+const slowDisk = 4 << 20
+
+// allowed is how long a call may take that reads or syncs so many bytes.
+func (s *snapshots) allowed(bytes int64) time.Duration {
+	return s.disk.timeout + time.Duration(bytes/slowDisk)*time.Second
+}
 
 // Open opens a snapshot to be read. All of it is read once before, to see that it
 // is whole, for which it has more time the larger it is.
@@ -126,8 +131,7 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		return nil, nil, err
 	}
 	var o opening
-	deadline := s.disk.timeout + time.Duration(size.Load()/slowRead)*time.Second
-	err = s.disk.within(deadline, "read a snapshot", func() error { return o.open(s.SnapshotStore, id) })
+	err = s.disk.within(s.allowed(size.Load()), "read a snapshot", func() error { return o.open(s.SnapshotStore, id) })
 	if err != nil {
 		return nil, nil, errors.Join(err, o.giveUp())
 	}
@@ -197,24 +201,27 @@ type sink struct {
 	raft.SnapshotSink
 	store *snapshots
 	at    Position
+	size  int64 // of what was written
 }
 
-func (k *sink) Write(b []byte) (n int, err error) {
+func (k *sink) Write(b []byte) (int, error) {
 	// A write that has not returned in time still reads its bytes.
 	mine := append([]byte(nil), b...)
-	err = k.store.disk.bounded("write a snapshot", func() error {
+	err := k.store.disk.bounded("write a snapshot", func() error {
 		_, err := k.SnapshotSink.Write(mine)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
+	k.size += int64(len(b))
 	return len(b), nil
 }
 
-// Close puts the snapshot in its place, and what proves it beside it.
+// Close puts the snapshot in its place, and what proves it beside it. All that
+// was written is synced there, for which it has more time the more that is.
 func (k *sink) Close() error {
-	return k.store.disk.bounded("finish a snapshot", func() error {
+	return k.store.disk.within(k.store.allowed(k.size), "finish a snapshot", func() error {
 		if err := k.SnapshotSink.Close(); err != nil {
 			return err
 		}

@@ -233,6 +233,11 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	damaged.until("healed", func() bool { return damaged.w.Quarantine() == nil })
 	last, _ = first.state.Applied()
 	damaged.until("all entries", func() bool { i, _ := damaged.state.Applied(); return i >= last })
+	damaged.until("a word that it is whole", func() bool {
+		return slices.ContainsFunc(damaged.log.all(), func(line string) bool {
+			return strings.Contains(line, "the log of this agent is whole again: it ends at ")
+		})
+	})
 	stopAll(all)
 }
 

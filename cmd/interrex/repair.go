@@ -36,7 +36,10 @@ For an agent alone nobody has what is missing. There --apply is a recovery: the
 cluster goes on from what is proved, in a new epoch. The operations of the entries
 that are missing are lost, although they were acknowledged. The revision is raised,
 so that tokens still grow; every lease ends; and nothing is granted for the longest
-ttl that is known, 30s at least.`,
+ttl that is known, 30s at least.
+
+The exit code is 0 whatever the verdict is; scripts read it from -o name. It is 1
+when the directory cannot be read or repaired, or an agent uses it.`,
 		Example: `  interrex agent repair --data-dir /var/lib/interrex
   interrex agent repair --data-dir /var/lib/interrex --apply`,
 		Args: arguments(0, "no arguments but --data-dir DIR"),
@@ -51,7 +54,7 @@ ttl that is known, 30s at least.`,
 			if err != nil {
 				return err
 			}
-			return a.printExamination(dir, e, nil)
+			return a.printExamination(dir, e, nil, "")
 		},
 	}
 	c.Flags().StringVar(&dir, "data-dir", "", "the agent's data directory")
@@ -69,6 +72,7 @@ func (a *app) repair(dir string) error {
 		a.say("%s", note)
 	}
 	a.say("%s", would(e))
+	is := done(e)
 	logger := loggo.GetLogger("interrex.repair")
 	st, err := manifolds.NewState(logger)
 	if err != nil {
@@ -81,7 +85,20 @@ func (a *app) repair(dir string) error {
 	if e, err = raftworker.Examine(dir); err != nil {
 		return err
 	}
-	return a.printExamination(dir, e, recovered)
+	return a.printExamination(dir, e, recovered, is)
+}
+
+// done says what --apply has done, and what is left to do.
+func done(e *raftworker.Examination) string {
+	switch e.Verdict {
+	case raftworker.Lost:
+		return "a recovery; start the agent: until the pause after a recovery is over it refuses claims, and says for how long"
+	case raftworker.Waits:
+		return fmt.Sprintf("files that were damaged are in raft/damaged; start the agent: the other members send it the entries %s", missing(e))
+	case raftworker.Damaged:
+		return "what was damaged is in raft/damaged; start the agent"
+	}
+	return "nothing: all of it was sound"
 }
 
 // would says what --apply does.
@@ -166,7 +183,9 @@ type recoveryDocument struct {
 	Revision string `json:"revision"`
 }
 
-func (a *app) printExamination(dir string, e *raftworker.Examination, r *raftworker.Recovery) error {
+// printExamination shows what a directory holds; after --apply also what was
+// recovered, if anything, and in place of what --apply would do what it has done.
+func (a *app) printExamination(dir string, e *raftworker.Examination, r *raftworker.Recovery, done string) error {
 	d := repairDocument{
 		DataDir: filepath.Clean(dir), ID: e.ID, Cluster: e.ClusterID, Epoch: number(e.Epoch.Number), Version: e.Version,
 		Term: number(e.Term), VoteTerm: number(e.VoteTerm), Vote: e.Candidate,
@@ -183,7 +202,7 @@ func (a *app) printExamination(dir string, e *raftworker.Examination, r *raftwor
 	if r != nil {
 		d.Recovered = &recoveryDocument{number(r.Epoch.Number), number(uint64(r.Loss.From)), number(uint64(r.Loss.To))}
 	}
-	return a.print(d, d.table(e), d.Verdict)
+	return a.print(d, d.table(e, done), d.Verdict)
 }
 
 func memberOf(s raft.Server) string {
@@ -194,7 +213,7 @@ func memberOf(s raft.Server) string {
 }
 
 // table says the same for people.
-func (d *repairDocument) table(e *raftworker.Examination) (t table) {
+func (d *repairDocument) table(e *raftworker.Examination, done string) (t table) {
 	row := func(name, format string, args ...any) {
 		t.rows = append(t.rows, []string{name, fmt.Sprintf(format, args...)})
 	}
@@ -230,8 +249,12 @@ func (d *repairDocument) table(e *raftworker.Examination) (t table) {
 	if r := d.Recovered; r != nil {
 		row("recovered", "epoch %s, from revision %s to %s", r.Epoch, r.From, r.Revision)
 	}
-	row("verdict", "%s", e.Verdict)
-	row("--apply", "%s", d.Would)
+	row("verdict", "%s", d.Verdict)
+	if done == "" {
+		row("--apply", "%s", d.Would)
+	} else {
+		row("done", "%s", done)
+	}
 	return t
 }
 

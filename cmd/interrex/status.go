@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -100,7 +101,11 @@ func revisionLine(m *interrexv1.StatusResponse) string {
 
 // logLine says what the log has.
 func logLine(m *interrexv1.StatusResponse) string {
-	if m.GetLastIndex() == 0 {
+	switch {
+	case m.GetLastIndex() > 0:
+	case m.GetState() == api.Stopped.String(), m.GetState() == api.Stopping.String():
+		return "not known while raft does not run"
+	default:
 		return "empty"
 	}
 	kept := fmt.Sprintf("entries %d to %d", m.GetFirstIndex(), m.GetLastIndex())
