@@ -83,7 +83,6 @@ func TestHashicorpsWordsReachTheLog(t *testing.T) {
 	h.Error("failed to heartbeat to", "peer", "c", "error", "boom")
 	h.Warn("failed to contact", "server-id", "c")
 	NewHCLogger(transportLogger, log).Error("failed to decode incoming command", "error", "boom")
-	h.Warn("Election timeout reached, restarting election")
 	h.Info("entering follower state")
 	h.Debug("not said below trace")
 	h.Named("snapshot").Log(hclog.Warn, "odd", "alone")
@@ -94,7 +93,6 @@ func TestHashicorpsWordsReachTheLog(t *testing.T) {
 		"DEBUG raft: failed to heartbeat to peer=b peer=c error=boom",
 		"DEBUG raft: failed to contact peer=b server-id=c",
 		"DEBUG transport: failed to decode incoming command error=boom",
-		"DEBUG raft: Election timeout reached, restarting election peer=b",
 		"DEBUG raft: entering follower state peer=b",
 		"INFO raft.snapshot: odd peer=b",
 		"DEBUG raft: from the standard library peer=b",

@@ -61,8 +61,8 @@ func (l *hcLogger) Log(level hclog.Level, msg string, args ...any) {
 // Everything goes one level down, since what makes raft useless here ends the
 // worker, and that is logged as the error it is. An error of a peer goes to debug:
 // it is repeated several times a second as long as the peer is away, which is an
-// alarm. Their info is no news to an operator, and their debug is far too much for
-// ours.
+// alarm.
+// Their info is no news to an operator, and their debug is far too much for ours.
 func (l *hcLogger) Trace(msg string, args ...any) {
 	if l.to.IsTraceEnabled() {
 		l.to.Tracef("%s", l.line(msg, args))
@@ -71,7 +71,7 @@ func (l *hcLogger) Trace(msg string, args ...any) {
 func (l *hcLogger) Debug(msg string, args ...any) { l.Trace(msg, args...) }
 func (l *hcLogger) Info(msg string, args ...any)  { l.to.Debugf("%s", l.line(msg, args)) }
 func (l *hcLogger) Warn(msg string, args ...any) {
-	if l.ofPeer(args) || msg == electionAgain {
+	if l.ofPeer(args) {
 		l.Info(msg, args...)
 		return
 	}
@@ -84,10 +84,6 @@ func (l *hcLogger) Error(msg string, args ...any) {
 	}
 	l.to.Warningf("%s", l.line(msg, args))
 }
-
-// electionAgain is what raft says about once a second as long as there is no
-// leader, which is an alarm.
-const electionAgain = "Election timeout reached, restarting election"
 
 // transportLogger names the logger of the streams between peers.
 const transportLogger = "transport"
