@@ -183,6 +183,11 @@ func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
+	w := httptest.NewRecorder()
+	a.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz?verbose", nil))
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "caught up") {
+		t.Errorf("an agent of no cluster says how ready it is: %d %s", w.Code, w.Body)
+	}
 }
 
 func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {
