@@ -21,6 +21,7 @@ import (
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/interrextest"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -199,6 +200,9 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	wiped := (c.Leader() + 1) % 3
 	c.Stop(wiped)
+	if _, err := os.Stat(filepath.Join(c.Dir(wiped), raftworker.PeersName)); err != nil {
+		t.Errorf("what the others have stored is not remembered on disk: %v", err)
+	}
 	kept := c.Dir(wiped) + ".kept"
 	if err := os.Rename(c.Dir(wiped), kept); err != nil {
 		t.Fatal(err)
