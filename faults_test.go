@@ -3,6 +3,7 @@ package interrex_test
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,4 +44,87 @@ func TestEveryRowThatNamesATestHasItsFault(t *testing.T) {
 	if rows < 250 {
 		t.Errorf("%d rows name a test: the pattern does not find them", rows)
 	}
+}
+
+// ruled finds what a fault breaks of docs/semantics.md: a heading, and words that
+// stand below it.
+var ruled = regexp.MustCompile(`semantics ([^"]+) "([^"]+)"`)
+
+// noRule is how those parts of docs/semantics.md begin that promise nothing which a
+// test could notice: they name things, lead over, or say what is not promised.
+var noRule = []string{
+	"This page is the contract for users.",
+	"A lease says that one holder has one key for a while.",
+	"A holder has three things,",
+	"The deadline is help.",
+	"What only the token protects from:",
+	"The holder's own deadline does not stretch.",
+	"Not caught:",
+	"Operations of the lost part are undone",
+}
+
+// TestEveryRuleOfTheContractHasItsFault: each paragraph, item and row of
+// docs/semantics.md is cited by a fault that its test notices.
+func TestEveryRuleOfTheContractHasItsFault(t *testing.T) {
+	parts := contract(t)
+	broken := map[rulePart]bool{}
+	for line := range strings.Lines(readText(t, "tools/mutate/faults.txt")) {
+		rule, is := strings.CutPrefix(line, "rule: ")
+		if !is {
+			continue
+		}
+		found := ruled.FindAllStringSubmatch(rule, -1)
+		if len(found) != strings.Count(rule, "semantics ") {
+			t.Errorf(`%q does not cite docs/semantics.md as semantics HEADING "WORDS"`, strings.TrimSpace(rule))
+		}
+		for _, m := range found {
+			i := slices.IndexFunc(parts, func(p rulePart) bool {
+				return p.heading == m[1] && strings.Contains(strings.ToLower(p.text), strings.ToLower(m[2]))
+			})
+			if i < 0 {
+				t.Errorf("docs/semantics.md does not say %q below %q", m[2], m[1])
+				continue
+			}
+			broken[parts[i]] = true
+		}
+	}
+	for _, p := range parts {
+		exempt := slices.ContainsFunc(noRule, func(begin string) bool { return strings.HasPrefix(p.text, begin) })
+		if exempt == broken[p] {
+			t.Errorf("%s: %.70q... has a fault: %t; stands in noRule: %t", p.heading, p.text, broken[p], exempt)
+		}
+	}
+	if len(parts) < 150 {
+		t.Errorf("docs/semantics.md has %d parts: not all are found", len(parts))
+	}
+}
+
+// rulePart is a paragraph, an item of a list, or a row of a table, without its
+// marks.
+type rulePart struct{ heading, text string }
+
+var (
+	linked    = regexp.MustCompile(`\[([^]]+)\]\([^)]*\)`)
+	itemMark  = regexp.MustCompile(`^(- |\d+\. |\| )`)
+	otherMark = strings.NewReplacer("`", "", "*", "")
+)
+
+// contract reads docs/semantics.md, whose parts are of one line each.
+func contract(t *testing.T) (parts []rulePart) {
+	heading, code := "", false
+	for line := range strings.Lines(readText(t, "docs/semantics.md")) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			code = !code
+		case strings.HasPrefix(line, "#"):
+			heading = strings.TrimLeft(line, "# ")
+		case strings.HasPrefix(line, "|---"):
+			parts = parts[:len(parts)-1] // the head of a table
+		case line != "" && !code:
+			text := otherMark.Replace(linked.ReplaceAllString(line, "$1"))
+			parts = append(parts, rulePart{heading, itemMark.ReplaceAllString(text, "")})
+		}
+	}
+	return parts
 }

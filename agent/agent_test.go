@@ -328,8 +328,9 @@ func TestReloadTogglesLeases(t *testing.T) {
 
 func TestReloadOfSnapshotSettingsDoesNotRestartRaft(t *testing.T) {
 	c := quiet(t)
-	next := config.Config{Agent: config.Agent{ID: "a1"}}.WithDefaults()
-	next.Raft.SnapshotThreshold = 100
+	c.DataDir, c.Raft.SnapshotInterval = t.TempDir(), time.Second
+	next := config.Config{Agent: config.Agent{ID: "a1", DataDir: c.DataDir}}.WithDefaults()
+	next.Raft.SnapshotInterval, next.Raft.SnapshotThreshold = time.Second, 1
 	c.Load = func() (config.Config, error) { return next, nil }
 	a := newAgent(t, c)
 	start(t, a)
@@ -340,6 +341,13 @@ func TestReloadOfSnapshotSettingsDoesNotRestartRaft(t *testing.T) {
 	if _, err := claim(t, a, "db", "ann"); err != nil || starts() != 1 {
 		t.Fatalf("raft was started %v times, %v", starts(), err)
 	}
+	made := errors.New("there is a snapshot")
+	waitFor(t, made, func() error { // by the raft that runs
+		if len(snapshots(t, c.DataDir)) > 0 {
+			return made
+		}
+		return nil
+	})
 	next.Raft.NoLeaderTimeout = 2 * time.Minute
 	if _, err := a.Reload(); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -10,13 +11,17 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/interrextest"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -97,6 +102,70 @@ func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
 	awaitAlarm(t, c.Agent(first), "quorum-lost", "", "")
 }
 
+func TestAnAgentWithoutAQuorumDoesNotFloodItsLog(t *testing.T) {
+	var mu sync.Mutex
+	said := map[string]int{}
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3, Configure: func(i int, c *agent.Config) {
+		c.Logger = loggo.NewContext(loggo.INFO)
+		_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.HasSuffix(e.Module, "raft") {
+				said[c.ID+e.Message]++
+			}
+		}))
+	}})
+	left := c.Agent(c.Leader())
+	for i := range 3 {
+		if c.Agent(i) != left {
+			c.Kill(i)
+		}
+	}
+	// An election takes a second or two; the alarm comes after five.
+	awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must reach each other; silent: n")
+	mu.Lock()
+	defer mu.Unlock()
+	if n := said[left.ID()+"raft: Election timeout reached, restarting election"]; n != 1 {
+		t.Errorf("of %v said it %d times", said, n)
+	}
+}
+
+func TestAnAgentWhoseRaftDirectoryIsMovedAwaySaysSoAndGoesOnWhenItIsBack(t *testing.T) {
+	again := make(chan struct{}, 1)
+	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1, Configure: func(_ int, c *agent.Config) {
+		c.Logger = loggo.NewContext(loggo.INFO)
+		_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
+			if strings.HasSuffix(e.Module, "raft") && strings.Contains(e.Message, "removed or replaced") {
+				select {
+				case again <- struct{}{}:
+				default:
+				}
+			}
+		}))
+	}})
+	a := c.Agent(c.Leader())
+	dir := filepath.Join(c.Dir(0), "raft")
+	if err := os.Rename(dir, dir+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	awaitAlarm(t, a, "disk-failed", "", "it was removed or replaced while the agent ran")
+	select { // the next life of raft has not begun anew
+	case <-again:
+	case <-time.After(interrextest.Patience):
+		t.Fatal("raft was not refused its directory")
+	}
+	if err := os.Rename(dir+".moved", dir); err != nil {
+		t.Fatal(err)
+	}
+	c.Leader()
+	awaitAlarm(t, a, "disk-failed", "", "")
+}
+
+// writer is a function as a loggo.Writer.
+type writer func(loggo.Entry)
+
+func (w writer) Write(e loggo.Entry) { w(e) }
+
 func TestAMemberOfWhichNothingWasEverHeardIsSilentAfterAWhile(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	for i := range 3 {
@@ -131,6 +200,9 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	wiped := (c.Leader() + 1) % 3
 	c.Stop(wiped)
+	if _, err := os.Stat(filepath.Join(c.Dir(wiped), raftworker.PeersName)); err != nil {
+		t.Errorf("what the others have stored is not remembered on disk: %v", err)
+	}
 	kept := c.Dir(wiped) + ".kept"
 	if err := os.Rename(c.Dir(wiped), kept); err != nil {
 		t.Fatal(err)
@@ -151,6 +223,18 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 			}
 		}
 	}
+	waitFor(t, nil, func() error {
+		for _, m := range leader.Status().Members {
+			if m.ID == c.Agent(wiped).ID() && m.Silent && strings.Contains(m.Refusal, "we refuse it: ") && strings.Contains(m.Refusal, why) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it has the members %+v", leader.Status().Members)
+	})
+	third := 3 - wiped - c.Leader()
+	c.Kill(third)
+	awaitAlarm(t, leader, "quorum-lost", "", "not connected: "+c.Agent(wiped).ID()+", we refuse it: ")
+	c.Start(third)
 	c.Stop(wiped)
 	if err := os.RemoveAll(c.Dir(wiped)); err != nil {
 		t.Fatal(err)
@@ -163,7 +247,9 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 	awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), "")
 }
 
-func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
+// lonely starts an agent that waits for another one, which never comes.
+func lonely(t *testing.T) *agent.Agent {
+	t.Helper()
 	ca, err := transport.DevCA()
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +264,41 @@ func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return a
+}
+
+func TestAWaitForAnAgentEndsWithTheAgent(t *testing.T) {
+	a := lonely(t)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.Ready(over); !errors.Is(err, context.Canceled) || err.Error() == "the agent is not ready: context canceled" {
+		t.Errorf("it does not say why it is not ready: %v", err)
+	}
+	ready := make(chan error, 1)
+	go func() { ready <- a.Ready(t.Context()) }()
+	a.Kill()
+	select {
+	case err := <-ready:
+		if !errors.Is(err, agent.ErrStopped) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(interrextest.Patience):
+		t.Error("it goes on")
+	}
+}
+
+func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
+	a := lonely(t)
 	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
+	for said, end := "", time.Now().Add(time.Minute); !strings.Contains(said, "[-] caught up: the leader has not said yet what is committed"); {
+		if time.Now().After(end) {
+			t.Fatalf("it says of itself:\n%s", said)
+		}
+		time.Sleep(10 * time.Millisecond) // a poll
+		w := httptest.NewRecorder()
+		a.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz?verbose", nil))
+		said = w.Body.String()
+	}
 }
 
 func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {

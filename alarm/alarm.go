@@ -33,6 +33,9 @@ type Condition struct {
 	// Look says what is wrong now; nothing when all is well. It is called by one
 	// goroutine, once a second, and should not block.
 	Look func(now time.Time) []Finding
+	// Unknown reports whether nothing can be told now: then Look is not called,
+	// and what was found last goes on. Nil: it can always be told.
+	Unknown func() bool
 	// After is how long it has to be wrong before it is an alarm.
 	After time.Duration
 	// Keep is how long it has to be well before the alarm is over: what fails,

@@ -135,6 +135,37 @@ func TestWhatPassesSoonIsNoAlarm(t *testing.T) {
 	})
 }
 
+// An alert that waits for a minute must see one alarm, however often the agent
+// cannot look meanwhile.
+func TestWhatCannotBeToldGoesOnAsItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, unknown := &world{}, false
+		r, err := New(clock.WallClock, w, Condition{Name: "broken", Do: "mend it", Look: w.look, Unknown: func() bool { return unknown }},
+			Condition{Name: "other", Do: "mend it too", Look: w.look})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		w.set(Finding{Text: "gone"})
+		r.Look()
+		w.set()
+		unknown = true
+		for range 10 {
+			time.Sleep(Period)
+			r.Look()
+		}
+		if got := r.Current(); len(got) != 1 || got[0].Name != "broken" || !got[0].Since.Equal(began) {
+			t.Errorf("while it cannot be told: %v", got)
+		}
+		unknown = false
+		time.Sleep(Period)
+		r.Look()
+		if got := r.Current(); len(got) != 0 {
+			t.Errorf("once it can be told: %v", got)
+		}
+	})
+}
+
 func TestWhatFailsAgainAndAgainIsOneAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}

@@ -124,6 +124,10 @@ func (r *Registry) Look() {
 		c := &r.conditions[i]
 		now := r.clock.Now()
 		r.mark(c.Name, now)
+		if c.Unknown != nil && c.Unknown() {
+			r.goOn(c.Name, now)
+			continue
+		}
 		findings := look(c, now)
 		r.mark("", now)
 		for _, f := range findings[:min(len(findings), MaxSubjects)] {
@@ -147,6 +151,15 @@ func (r *Registry) mark(name string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.looking, r.began = name, now
+}
+
+// goOn takes what was found of a condition for found again.
+func (r *Registry) goOn(name string, now time.Time) {
+	for k, s := range r.seen {
+		if k.name == name {
+			s.found = now
+		}
+	}
 }
 
 // note takes up a finding, and raises the alarm once it has lasted long enough.

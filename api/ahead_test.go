@@ -170,13 +170,13 @@ func TestWatchesAreToldHowFarTheyHaveCome(t *testing.T) {
 	s.open(1, 10, &interrexv1.WatchRequest{Since: 1, Prefix: "none"})
 	s.open(2, 0, &interrexv1.WatchRequest{Since: 1})
 	s.open(3, 10, &interrexv1.WatchRequest{Since: 1, Namespace: "none"})
-	nd.publish(2, progressEvery-1)
-	nd.publish(progressEvery, progressEvery)
+	nd.publish(2, 4096-1)
+	nd.publish(4096, 4096)
 	s.until(func() bool { return len(s.progress) == 1 })
-	if p := s.progress[0]; p.GetRevision() != progressEvery || !reflect.DeepEqual(p.GetExcept(), []uint64{2}) {
+	if p := s.progress[0]; p.GetRevision() != 4096 || !reflect.DeepEqual(p.GetExcept(), []uint64{2}) {
 		t.Errorf("progress: %v", p)
 	}
-	nd.publish(progressEvery+1, 3*progressEvery)
+	nd.publish(4096+1, 3*4096)
 	s.until(func() bool { return len(s.progress) >= 2 })
 	s.open(4, 0, &interrexv1.WatchRequest{Since: 2})
 	if n := len(s.progress); n > 3 || len(s.events) > 0 {
@@ -199,7 +199,7 @@ func TestProgressIsToldAfterAWhileToo(t *testing.T) {
 		pass time.Duration
 		last interrex.Revision
 		want uint64 // 0: nothing is told
-	}{{0, 5, 0}, {progressAfter - 1, 6, 0}, {1, 7, 7}, {progressAfter, 7, 0}, {0, 8, 8}, {0, 9, 0}} {
+	}{{0, 5, 0}, {10*time.Second - 1, 6, 0}, {1, 7, 7}, {10 * time.Second, 7, 0}, {0, 8, 8}, {0, 9, 0}} {
 		now.Advance(step.pass)
 		if got := told(step.last); got != step.want {
 			t.Errorf("%s later, at %d: told %d, want %d", step.pass, step.last, got, step.want)
@@ -213,18 +213,18 @@ func TestProgressIsNoFurtherThanWhatWasSent(t *testing.T) {
 	a := newAudience(nd.server, caller{})
 	defer a.close()
 	a.begin(openOf(t, 1, MaxWatchCredit, &interrexv1.WatchRequest{Since: 1}), &message{})
-	nd.publish(2, progressEvery)
+	nd.publish(2, 4096)
 	for sent := 0; ; {
 		var out message
 		_, idle := a.gather(&out)
 		for _, group := range out.GetEvents() {
 			sent += len(group.GetEvents())
 		}
-		if last := progressEvery - 1; sent < last && out.Progress != nil {
+		if last := 4096 - 1; sent < last && out.Progress != nil {
 			t.Fatalf("after %d of %d events it is told %v", sent, last, out.Progress)
 		}
 		if idle {
-			if out.Progress.GetRevision() != progressEvery {
+			if out.Progress.GetRevision() != 4096 {
 				t.Errorf("at the end it is told %v", out.Progress)
 			}
 			return
@@ -236,7 +236,7 @@ func TestProgressIsForWhoeverRuns(t *testing.T) {
 	a := newAudience(cluster(t, 1)[0].server, caller{})
 	defer a.close()
 	a.begin(openOf(t, 1, 0, &interrexv1.WatchRequest{Since: 1}), &message{})
-	a.server.config.Ring.Publish(nil, progressEvery)
+	a.server.config.Ring.Publish(nil, 4096)
 	var out message
 	if a.gather(&out); out.Progress != nil {
 		t.Errorf("nobody runs, and is told %v", out.Progress)

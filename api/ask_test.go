@@ -98,7 +98,7 @@ func (nd *node) setHook(name, url, more string) {
 }
 
 func TestAHookVetoesWhatItIsFor(t *testing.T) {
-	_, f := follower(t, cluster(t, 3, withHooks(t)))
+	l, f := follower(t, cluster(t, 3, withHooks(t)))
 	g := newGuard(t, func(q hookcaller.Question) int {
 		if strings.HasSuffix(q.Operations[0].Key, "bad") {
 			return 403
@@ -121,6 +121,17 @@ func TestAHookVetoesWhatItIsFor(t *testing.T) {
 		t.Fatalf("%d %s, asked %d times", granted.status, granted.body, g.asked.Load())
 	}
 	token := granted.at("lease", "token")
+	fenced := fmt.Sprintf(`{"key":"prod/bad","holder":"ann","fence":{"key":"prod/good","token":%q},"attempt":3,"request_id":"r2","wait":"2s"}`, token)
+	if r := l.curl("LeaseService/Claim", fenced); r.kind() != "vetoed" {
+		t.Errorf("a fenced claim: %d %s", r.status, r.body)
+	}
+	q = g.body(2)
+	if q.Fence == nil || q.Fence.Key != "prod/good" || q.Fence.Token.String() != token || q.Attempt != 3 {
+		t.Errorf("the question about a fenced claim was %+v", q)
+	}
+	if text := string(q.Operations[0].Request); strings.Contains(text, "prod/good") || strings.Contains(text, "r2") {
+		t.Errorf("the request says again what stands beside it: %s", text)
+	}
 	for method, body := range map[string]string{
 		"LeaseService/Extend": fmt.Sprintf(`{"key":"prod/good","token":%q}`, token),
 		"LeaseService/Pin":    `{"key":"prod/good","owner":"o"}`,
@@ -130,7 +141,7 @@ func TestAHookVetoesWhatItIsFor(t *testing.T) {
 			t.Errorf("%s: %d %s", method, r.status, r.body)
 		}
 	}
-	if n := g.asked.Load(); n != 2 {
+	if n := g.asked.Load(); n != 3 {
 		t.Errorf("the hook was asked %d times, about what it is not for", n)
 	}
 	if r := f.curl("LeaseService/Claim", `{"key":"prod/bad","holder":"ann","takeover":true}`); r.kind() != "vetoed" {

@@ -63,7 +63,7 @@ func (e engineService) Status(context.Context, *connect.Request[interrexv1.Statu
 func memberStatus(m Member) *interrexv1.MemberStatus {
 	out := &interrexv1.MemberStatus{
 		Id: m.ID, Address: m.Address, ApiAddress: m.APIAddress, Suffrage: m.Suffrage, Leader: m.Leader, Silent: m.Silent,
-		MatchIndex: m.MatchIndex,
+		Refusal: m.Refusal, MatchIndex: m.MatchIndex,
 	}
 	if m.LastContact != nil {
 		out.LastContact = durationpb.New(*m.LastContact)

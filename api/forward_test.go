@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/wire"
 )
 
 // follower returns the leader, and another.
@@ -277,28 +279,40 @@ func TestAWaitCrossesTheHopAndEndsWithItsCaller(t *testing.T) {
 }
 
 func TestNothingHasHappenedIsSaidBeforeTheCallersTimeIsOver(t *testing.T) {
-	nodes := cluster(t, 3)
-	_, f := follower(t, nodes)
-	for _, nd := range nodes {
-		if nd != f {
-			nd.must(nd.raft.Shutdown().Error())
+	theirs := time.Now().Add(time.Hour)
+	var ours []time.Time
+	nd := cluster(t, 1, func(c *Config) {
+		c.LeaderWait = 10 * time.Millisecond
+		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
+		c.Forward = func(ctx context.Context, _ string) (Forwarder, error) {
+			end, _ := ctx.Deadline()
+			ours = append(ours, end)
+			return nil, errors.New("no way")
 		}
+	})[0]
+	said := nd.claimedBy(theirs)
+	if len(ours) == 0 || slices.ContainsFunc(ours, func(end time.Time) bool { return !end.Equal(theirs.Add(-maxEarly)) }) {
+		t.Errorf("a caller's time ends at %v, and its operation's at %v: %s", theirs, ours, said)
 	}
-	f.waitFor(func() bool { return f.tracker.Current().LeaderID == "" })
-	leases := interrexv1.NewLeaseServiceClient(f.http, f.url)
-	var err error
-	said := 0
-	for range 30 { // an answer has 100 ms to get back, which a busy machine may exceed
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		_, err = leases.Claim(ctx, connect.NewRequest(&interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}))
-		cancel()
-		if interrex.KindOf(wire.FromError(err, true)) == interrex.KindNoLeader {
-			if said++; said == 3 {
-				return
-			}
-		}
+	nd = cluster(t, 1, func(c *Config) {
+		c.LeaderWait = time.Hour
+		c.Leadership = constant{interrex.Leadership{Term: 1}}
+	})[0]
+	if said := nd.claimedBy(time.Now().Add(50 * time.Millisecond)); !strings.Contains(said, string(interrex.KindNoLeader)) {
+		t.Errorf("where nobody leads: %s", said)
 	}
-	t.Errorf("it was said %d times; in the end: %v", said, err)
+}
+
+// claimedBy returns what the server answers to a claim whose caller's time ends
+// at end.
+func (nd *node) claimedBy(end time.Time) string {
+	ctx, cancel := context.WithDeadline(nd.t.Context(), end)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/interrex.v1.LeaseService/Claim", strings.NewReader(`{"key":"a/b","holder":"ann"}`))
+	r.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	nd.server.Handler().ServeHTTP(answer, r)
+	return answer.Body.String()
 }
 
 // silence is a forwarder that answers only what is abandoned.

@@ -2,10 +2,13 @@ package api
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -50,6 +53,28 @@ func TestOfAReadThatTheLeaderDidNotAnswerNothingIsUnknown(t *testing.T) {
 	})[0]
 	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindUnavailable {
 		t.Errorf("%v", err)
+	}
+}
+
+// A read of what this agent has asks nobody.
+func TestAnEventualReadNeedsNoRaft(t *testing.T) {
+	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (Reads, bool) { return nil, false } })[0]
+	nd.claimed("a/b", "ann")
+	get := op(1, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b", Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL})
+	if _, err := nd.call(t.Context(), get); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnAgentInQuarantineServesNoReads(t *testing.T) {
+	nd := cluster(t, 1, func(c *Config) { c.Quarantine = func() error { return errors.New("its log is too short") } })[0]
+	nd.claimed("a/b", "ann")
+	for _, c := range []interrexv1.Consistency{interrexv1.Consistency_CONSISTENCY_EVENTUAL, interrexv1.Consistency_CONSISTENCY_STRONG} {
+		get := op(1, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b", Consistency: c})
+		_, err := nd.call(t.Context(), get)
+		if interrex.KindOf(err) != interrex.KindUnavailable || !strings.Contains(err.Error(), "its log is too short") || wire.RetryAfter(err) <= 0 {
+			t.Errorf("%v: %v", c, err)
+		}
 	}
 }
 

@@ -157,7 +157,7 @@ func TestStatusIsOneScreen(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.claimed("a/b", "ann")
 	contact, match := 5*time.Millisecond, uint64(7)
-	nd.engine.status = Status{State: Leader, Quorum: "1 of 1", Members: []Member{{ID: "a", Suffrage: "voter", Leader: true, LastContact: &contact, APIAddress: "a:7400", Silent: true, MatchIndex: &match}, {ID: "b"}},
+	nd.engine.status = Status{State: Leader, Quorum: "1 of 1", Members: []Member{{ID: "a", Suffrage: "voter", Leader: true, LastContact: &contact, APIAddress: "a:7400", Silent: true, Refusal: "old disk", MatchIndex: &match}, {ID: "b"}},
 		Log:    Log{FirstIndex: 3, LastIndex: 9, LastTerm: 2, CommitIndex: 8},
 		Alarms: []alarm.Alarm{{Name: "member-silent", Subject: "b", Since: time.Unix(1, 0), Text: "gone", Do: "start it"}}}
 	r := nd.curl("EngineService/Status", `{}`)
@@ -181,7 +181,7 @@ func TestStatusIsOneScreen(t *testing.T) {
 			t.Errorf("the alarm's %s is %v, want %v", field, got, want)
 		}
 	}
-	if r.at("members", 0, "silent") != true || r.at("members", 0, "api_address") != "a:7400" {
+	if r.at("members", 0, "silent") != true || r.at("members", 0, "refusal") != "old disk" || r.at("members", 0, "api_address") != "a:7400" {
 		t.Errorf("%s", r.body)
 	}
 	// The probe names alarms to people, and is ready for all that.

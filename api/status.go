@@ -102,6 +102,9 @@ type Member struct {
 	LastContact *time.Duration
 	// Silent says that this is too long.
 	Silent bool
+	// Refusal says, of a silent one, that it refuses this agent or this agent
+	// refuses it, and why; empty: it just does not answer.
+	Refusal string
 	// MatchIndex is the log index up to which it has the leader's entries, as far
 	// as it has told the leader in its term. Only the leader knows it; nil
 	// elsewhere.

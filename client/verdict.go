@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -35,6 +36,8 @@ func silence(err error) string {
 	var call *connect.Error
 	var e *interrex.Error
 	switch {
+	case distrusted(err):
+		return "its certificate is signed by a CA that is not known here"
 	case errors.As(err, &errno):
 		return errno.Error()
 	case errors.Is(err, context.DeadlineExceeded), isMute(err):
@@ -45,6 +48,13 @@ func silence(err error) string {
 		return e.Message
 	}
 	return "no answer"
+}
+
+// distrusted reports whether an agent was reached, and its certificate is of an
+// unknown CA.
+func distrusted(err error) bool {
+	var unknown x509.UnknownAuthorityError
+	return errors.As(err, &unknown)
 }
 
 // verdict is the error of a request whose time is over: what an agent has said,
@@ -62,7 +72,7 @@ func (c *Client) verdict(said, last error) error {
 	}
 	told := *e
 	told.Message = "no agent answers at " + why
-	if e.Kind != interrex.KindOutcomeUnknown {
+	if e.Kind != interrex.KindOutcomeUnknown && !distrusted(last) {
 		told.Message += "; is an agent running?"
 	}
 	return told.WithCause(last)

@@ -2,8 +2,13 @@ package client_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -152,4 +157,22 @@ func TestAnAgentThatHangsLeavesTimeForTheNext(t *testing.T) {
 		}
 	})
 	asking.Wait()
+}
+
+func TestAnAgentWhoseCertificateIsNotTrustedIsSaidToBeThere(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	c, err := client.Dial(t.Context(), client.Config{Addresses: []string{server.URL}, Timeout: time.Second, OneShot: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	var unknown x509.UnknownAuthorityError
+	want := "unavailable: no agent answers at " + server.URL + ": its certificate is signed by a CA that is not known here"
+	if _, err := c.Status(t.Context()); !errors.As(err, &unknown) || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
 }

@@ -147,7 +147,6 @@ func (c *Caller) ask(h *webhook.Hook, q Question) error {
 	}
 	a := c.post(c.ctx, h, body, nil)
 	if a.err != nil && c.ctx.Err() != nil {
-		c.breaker(h).abandoned()
 		return errStops()
 	}
 	failure := ""

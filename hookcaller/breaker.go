@@ -76,7 +76,7 @@ func (b *breaker) left(now time.Time, problem string) (opened, closed bool) {
 	return b.failures == openAfter, false
 }
 
-// abandoned takes back an enter whose call has been ended by this agent.
+// abandoned takes back an enter whose call was not made.
 func (b *breaker) abandoned() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -563,6 +563,30 @@ func TestCallsThatAreOverMakeRoomForOthers(t *testing.T) {
 	}
 }
 
+func TestCallsInFlightAreCounted(t *testing.T) {
+	c, _ := newCaller(t)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c.config.Metrics.inFlight)
+	shown := func() float64 {
+		t.Helper()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return families[0].Metric[0].GetGauge().GetValue()
+	}
+	h := hook(serve(t, hung(t)))
+	for n := range 2 {
+		if _, err := c.Ask([]*webhook.Hook{h}, Question{}); err != nil || shown() != float64(n+1) {
+			t.Errorf("call %d: %v, and %v are in flight", n, err, shown())
+		}
+	}
+	c.Close()
+	if n := shown(); n != 0 {
+		t.Errorf("after Close %v are in flight", n)
+	}
+}
+
 // A try that was not made leaves the next one to try.
 func TestAQuestionThatCannotBeShownSaysNothingOfTheHook(t *testing.T) {
 	c, _ := newCaller(t)

@@ -402,3 +402,19 @@ func TestATellingThatTheAgentEndsIsNoFailure(t *testing.T) {
 		t.Errorf("%v after %d failures", err, c.Health(h).Failures)
 	}
 }
+
+func TestTimesAndLimitsAreThoseOfTheContract(t *testing.T) {
+	for name, bound := range map[string][2]int64{
+		"the first pause of a breaker": {int64(minOpen), int64(time.Second)},
+		"the longest":                  {int64(maxOpen), int64(time.Minute)},
+		"the first pause of a telling": {int64(minRetry), int64(200 * time.Millisecond)},
+		"the longest one":              {int64(maxRetry), int64(time.Minute)},
+		"a note in the log":            {int64(noteEvery), int64(time.Minute)},
+		"deliveries for a note":        {noteAfter, 1000},
+		"bytes of an answer":           {maxAnswer, 64 << 10},
+	} {
+		if bound[0] != bound[1] {
+			t.Errorf("%s: %d, and docs/semantics.md says %d", name, bound[0], bound[1])
+		}
+	}
+}

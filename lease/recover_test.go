@@ -13,15 +13,17 @@ import (
 // for as long as a holder that is known may go on.
 func TestARecoveryEndsEveryLeaseAndPauses(t *testing.T) {
 	for _, test := range []struct {
-		ttl, later, pause time.Duration
+		ttl, extended, later, pause time.Duration
 	}{
-		{time.Second, 0, 30 * time.Second},
-		{2 * time.Minute, 0, 2 * time.Minute},
-		{2 * time.Minute, time.Minute, 2 * time.Minute},
-		{time.Second, time.Hour, 30 * time.Second}, // overdue, and held by a pin
+		{time.Second, 0, 0, 30 * time.Second},
+		{2 * time.Minute, 0, 0, 2 * time.Minute},
+		{2 * time.Minute, 0, time.Minute, 2 * time.Minute},
+		{time.Second, 0, time.Hour, 30 * time.Second}, // overdue, and held by a pin
+		{time.Second, time.Hour, time.Minute, 59 * time.Minute},
 	} {
 		w := newWorld(t)
 		w.run((&lease.Claim{Key: key("db"), Holder: "ann", TTL: test.ttl}).Append(nil))
+		w.run((&lease.Extend{Key: key("db"), Token: 1, TTL: test.extended}).Append(nil))
 		w.run((&lease.Pin{Key: key("db"), Owner: "ops"}).Append(nil))
 		w.run((&lease.Claim{Key: key("api"), Holder: "bob", TTL: time.Second}).Append(nil))
 		w.now = w.now.Add(test.later)

@@ -104,7 +104,7 @@ func TestNobodyIsNamedWhenNoLeaderIsKnown(t *testing.T) {
 		r.raft.lose("", 0)
 		c := r.put(r.claim(db, "ann", time.Minute))
 		c.want(interrex.KindNoLeader)
-		if err := c.result().Err; err.Error() != `not currently the leader, try ""` || !errors.Is(err, interrex.ErrNoLeader) {
+		if err := c.result().Err; err.Error() != "not currently the leader, and no leader is known here" || !errors.Is(err, interrex.ErrNoLeader) {
 			t.Fatal(err)
 		}
 	})

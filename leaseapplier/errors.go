@@ -44,8 +44,11 @@ func NewNotLeaderError(serverAddress, serverID string) error {
 	return &NotLeaderError{serverAddress: serverAddress, serverID: serverID, kind: kind}
 }
 
-// Error names the server to try.
+// Error names the server to try, if one is known.
 func (e *NotLeaderError) Error() string {
+	if e.serverID == "" {
+		return "not currently the leader, and no leader is known here"
+	}
 	return fmt.Sprintf("not currently the leader, try %q", e.serverID)
 }
 

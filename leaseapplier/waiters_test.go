@@ -488,7 +488,7 @@ func TestWaiterStaysWhenItsClaimDidNotEnterTheLog(t *testing.T) {
 
 func TestLineOfANameIsLimited(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
-		for i := range maxWaitersPerKey {
+		for i := range 256 {
 			if c := r.put(r.waiting("w", fmt.Sprint("w.", i), 0, time.Hour, 0)); !c.isOpen() {
 				t.Fatal("refused early")
 			}
@@ -503,7 +503,7 @@ func TestLineOfANameIsLimited(t *testing.T) {
 
 func TestWaitersInAllAreLimited(t *testing.T) {
 	s := newWaiters(lonely{}, lease.New(lease.Config{}), newCensus())
-	for i := range maxWaiters {
+	for i := range 65_536 {
 		k := interrex.Key{Namespace: "default", Name: fmt.Sprint(i)}
 		op := &queue.Operation{Command: &lease.Claim{Key: k}, Wait: &queue.Wait{}, Done: func(state.Result) { t.Fatal("answered") }}
 		s.ask(op, time.Time{})

@@ -85,7 +85,7 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "start the members that are missing; if none of them has more, recover from the member whose log ends last: see 'interrex agent repair --help'"},
 		{Name: "limit-near", Look: s.limitNear,
 			Do: "find the clients that use so much, or raise the setting that the text names; beyond the limit they are refused as overloaded"},
-		{Name: "member-silent", Look: s.memberSilent,
+		{Name: "member-silent", Look: s.memberSilent, Unknown: s.betweenLives,
 			Do: "start or continue that agent, or mend the network to it"},
 		{Name: "peer-refused", Look: s.peerRefused, After: refusalGrace, Keep: again,
 			Do: "mend the side that is wrong, that agent or this one, as the text says: its directory, certificate, CA or version"},
@@ -93,10 +93,10 @@ func (s *Set) conditions() []alarm.Condition {
 			Do: "give the database of lease holders a faster disk, or this agent more of a processor; leases are not affected"},
 		{Name: "projection-failing", Look: s.projectionFailing, After: electionGrace,
 			Do: "mend the database of lease holders; it is filled again by itself; one of another cluster or epoch is left alone: give this one its own; leases are not affected"},
-		{Name: "quarantine", Look: s.inQuarantine,
+		{Name: "quarantine", Look: s.inQuarantine, Unknown: s.betweenLives,
 			Do: "start the members that are missing: they send this agent what it lacks; if its disk is an older copy, bring back the newest one, or its disk counts as lost"},
-		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace,
-			Do: "start the agents that are silent, or mend the network to them: nothing can be written through this agent until then"},
+		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace, Unknown: s.betweenLives,
+			Do: "start the agents that are silent, or mend the network to them; where one agent refuses another, mend what the refusal names; nothing can be written through this agent until then"},
 		{Name: "raft-down", Look: s.raftDown, After: restartGrace, Keep: again,
 			Do: "see the log of this agent; it tries again by itself; if its directory is damaged, keep a copy of it, stop the agent, and see what 'interrex agent repair' can prove and do"},
 		{Name: "refused", Look: s.refused, After: refusalGrace, Keep: again,
@@ -432,6 +432,13 @@ func (s *Set) projectionFailing(time.Time) []alarm.Finding {
 	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind after %s: %v", p.Lag, plural(p.Failures, "failure"), p.Err), Since: p.Since}}
 }
 
+// betweenLives reports whether raft is about to be started again because it
+// had no leader for too long, as happens again and again while there is no
+// quorum: what was wrong before still is.
+func (s *Set) betweenLives() bool {
+	return s.view().running() == nil && errors.Is(s.Starts.Down(s.name(RaftName)), raftworker.ErrNoLeaderTimeout)
+}
+
 // quorumLost is for an agent that knows of no leader.
 func (s *Set) quorumLost(time.Time) []alarm.Finding {
 	now := s.view()
@@ -439,25 +446,37 @@ func (s *Set) quorumLost(time.Time) []alarm.Finding {
 	if l.Leader || l.LeaderID != "" || now.running() == nil {
 		return nil
 	}
-	var silent []string
+	if text := lostQuorum(s.members(now)); text != "" {
+		return alarm.Found(text)
+	}
+	return nil
+}
+
+// lostQuorum says who is missing. A silent agent is to be started; one that refuses
+// this one, or is refused, runs already.
+func lostQuorum(members []api.Member) string {
+	var silent, refusals []string
 	voters := 0
-	for _, m := range s.members(now) {
+	for _, m := range members {
 		if m.Suffrage != voter {
 			continue
 		}
 		voters++
-		if m.Silent {
+		switch {
+		case m.Refusal != "":
+			refusals = append(refusals, fmt.Sprintf("not connected: %s, %s", m.ID, m.Refusal))
+		case m.Silent:
 			silent = append(silent, m.ID)
 		}
 	}
 	if voters == 0 {
-		return nil
+		return ""
 	}
-	text := fmt.Sprintf("no leader is known here: %d of %s must reach each other", voters/2+1, plural(voters, "voter"))
+	text := []string{fmt.Sprintf("no leader is known here: %d of %s must reach each other", voters/2+1, plural(voters, "voter"))}
 	if len(silent) > 0 {
-		text += "; silent: " + strings.Join(silent, ", ")
+		text = append(text, "silent: "+strings.Join(silent, ", "))
 	}
-	return alarm.Found(text)
+	return strings.Join(append(text, refusals...), "; ")
 }
 
 func (s *Set) inQuarantine(time.Time) []alarm.Finding {
@@ -513,8 +532,8 @@ func (s *Set) raftDown(time.Time) []alarm.Finding {
 		return nil
 	}
 	err := s.Starts.Down(s.name(RaftName))
-	for _, disk := range []error{raftdir.ErrDiskFailed, raftdir.ErrDiskFull, raftdir.ErrDiskHung} {
-		if errors.Is(err, disk) {
+	for _, told := range []error{raftdir.ErrDiskFailed, raftdir.ErrDiskFull, raftdir.ErrDiskHung, raftworker.ErrNoLeaderTimeout} {
+		if errors.Is(err, told) {
 			return nil // an alarm of its own
 		}
 	}

@@ -443,6 +443,35 @@ func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
 	}
 }
 
+// Without a leader raft is started anew each minute. That is no second alarm, and
+// no end of those that say what is wrong.
+func TestARestartForWantOfALeaderLeavesTheAlarms(t *testing.T) {
+	s, err := New(Config{Prefix: DefaultPrefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := func() (names []string) {
+		for _, c := range s.conditions() {
+			if c.Unknown != nil && c.Unknown() {
+				names = append(names, c.Name)
+			}
+		}
+		return names
+	}
+	s.Starts.started(s.name(RaftName), nil, errors.New("boom"))
+	if got := unknown(); len(got) > 0 {
+		t.Errorf("after another failure: %v", got)
+	}
+	run := s.Starts.started(s.name(RaftName), nil, nil)
+	s.Starts.ended(s.name(RaftName), run, raftworker.ErrNoLeaderTimeout)
+	if got, want := unknown(), []string{"member-silent", "quarantine", "quorum-lost"}; !slices.Equal(got, want) {
+		t.Errorf("between two lives these go on: %v, want %v", got, want)
+	}
+	if found := s.look("raft-down"); len(found) > 0 {
+		t.Errorf("raft-down: %v", found)
+	}
+}
+
 func TestAnAPIThatIsAsItShouldBeIsNoAlarm(t *testing.T) {
 	for what, section := range map[string]config.API{
 		"none": {},
@@ -575,6 +604,22 @@ func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 	for _, c := range s.conditions() {
 		if slices.Contains(waits, c.Name) != (c.After >= time.Second) {
 			t.Errorf("%s is an alarm after %s", c.Name, c.After)
+		}
+	}
+}
+
+func TestALostQuorumTellsTheSilentFromThoseThatRefuse(t *testing.T) {
+	a, silent := api.Member{ID: "a", Suffrage: voter}, api.Member{ID: "b", Suffrage: voter, Silent: true}
+	refuses := api.Member{ID: "c", Suffrage: voter, Silent: true, Refusal: "it refuses us: old disk"}
+	const begins = "no leader is known here: 2 of 3 voters must reach each other; "
+	for want, members := range map[string][]api.Member{
+		"": {{ID: "d", Suffrage: "nonvoter", Silent: true}},
+		begins + "silent: b; not connected: c, it refuses us: old disk": {a, silent, refuses},
+		begins + "silent: b, b": {a, silent, silent},
+		begins + "not connected: c, it refuses us: old disk; not connected: c, it refuses us: old disk": {a, refuses, refuses},
+	} {
+		if got := lostQuorum(members); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

@@ -31,7 +31,7 @@ const endsSoon = 30 * 24 * time.Hour
 // be run with this configuration on this machine, with a line for each problem;
 // and what is doubtful but does not stop it. It opens the files that are named, connects to the database for 5 s at
 // most, and binds the addresses for a moment unless an agent runs in the data
-// directory. It changes nothing.
+// directory. It changes nothing there, and does not read raft's log.
 func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
 	file := c.file()
 	found := []error{fit(file), c.validNotify(file.Notify), checkAPIFiles(file.API.TLS), checkSocket(file)}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 	"github.com/juju/clock/testclock"
 
@@ -197,6 +198,44 @@ func TestTablesOfPeersAreAtMostOneVersionApart(t *testing.T) {
 	}
 }
 
+// Each setting of the file's section raft is given to raft's worker, and starts it
+// again unless a running raft takes it up.
+func TestEachSettingOfRaftReachesItsWorker(t *testing.T) {
+	plain := config.Default()
+	plain.Cluster.Timing = "lan"
+	fields := reflect.TypeFor[config.Raft]()
+	for i := range fields.NumField() {
+		name, c := fields.Field(i).Name, plain
+		switch field := reflect.ValueOf(&c.Raft).Elem().Field(i); field.Kind() {
+		case reflect.Bool:
+			field.SetBool(true)
+		case reflect.Uint64:
+			field.SetUint(12_345)
+		default:
+			field.SetInt(12_345)
+		}
+		want := reflect.ValueOf(c.Raft).Field(i).Interface()
+		if got := reflect.ValueOf(raftConfig(raftOf(c))).FieldByName(name).Interface(); got != want {
+			t.Errorf("%s: the worker has %v, want %v", name, got, want)
+		}
+		_, reloaded := reflect.TypeFor[raft.ReloadableConfig]().FieldByName(name)
+		if same := pickRaft(c) == pickRaft(plain); same != reloaded {
+			t.Errorf("%s: a running raft takes it up: %t, and raft goes on: %t", name, reloaded, same)
+		}
+	}
+	if got := raftConfig(raftOf(plain)).Timing; got != raftworker.TimingLAN {
+		t.Errorf("the timing is %q", got)
+	}
+	other := plain
+	other.Cluster.Timing, other.API.Advertise, other.API.Socket = "wan", "h:1", "/s"
+	if !reflect.DeepEqual(pickCluster(other), pickCluster(plain)) || !reflect.DeepEqual(pickAPI(other), pickAPI(plain)) {
+		t.Error("what others use restarts the transport or the API")
+	}
+	if pickRaft(other) == pickRaft(plain) {
+		t.Error("another timing does not reach raft")
+	}
+}
+
 func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return nil })
 	path := t.TempDir()
@@ -204,14 +243,15 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// No time passes.
-	w := run(identityKeeper{state: r.State, dir: &dataDir{Identity: id, path: path}, clock: testclock.NewClock(time.Now())}.run)
+	now := testclock.NewClock(time.Now())
+	w := run(identityKeeper{state: r.State, dir: &dataDir{Identity: id, path: path}, clock: now}.run)
 	c := &state.SetIdentity{Identity: state.Identity{ClusterID: here, Epoch: state.Epoch{Bits: 1}, Incarnations: map[string]string{"b": "disk b"}}}
 	if res := r.Do(1, state.Operation{Table: state.OwnTable, Data: c.Append(nil)}); res[0].Err != nil {
 		t.Fatal(res[0].Err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		b, err := os.ReadFile(filepath.Join(path, "identity.json"))
+	file := filepath.Join(path, "identity.json")
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // no time of the worker's passes
+		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,6 +261,32 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("on disk is %s", b)
 		}
+	}
+	look := func() { // twice, so that the first look is over
+		t.Helper()
+		for range 2 {
+			if err := now.WaitAdvance(200*time.Millisecond, 20*time.Second, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := now.WaitAdvance(0, 20*time.Second, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what is on disk already is written again: %v", err)
+	}
+	epoch := &state.Recover{ClusterID: here, Bits: 7, Survivor: "a", Incarnation: id.Incarnation}
+	if res := r.Do(2, state.Operation{Table: state.OwnTable, Data: epoch.Append(nil)}); res[0].Err != nil {
+		t.Fatal(res[0].Err)
+	}
+	look()
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("the new epoch is not on disk: %v", err)
 	}
 	w.Kill()
 	if err := w.Wait(); err != nil {

@@ -45,7 +45,7 @@ func (e engine) Status() api.Status {
 	status := api.Status{
 		ID: e.set.ID(), Draining: draining, Alarms: e.set.Alarms.Current(),
 		State: api.Stopped, Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
-		APIAddress: e.set.advertisedAPI(), Quorum: "raft does not run",
+		APIAddress: e.set.advertisedAPI(), Quorum: e.set.withoutRaft().Error(),
 	}
 	if draining {
 		status.State = api.Stopping

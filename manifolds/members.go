@@ -59,13 +59,14 @@ func (v view) match(id, own string, r *raft.Raft) *uint64 {
 	return &at
 }
 
-// hear says when a member was last heard of. A leader counts what raft has
+// hear says when a member was last heard of, and whether that is a refusal. A leader counts what raft has
 // answered it in its term; everybody else what arrives of any kind.
 func (s *Set) hear(m *api.Member, r *raft.Raft, now view) {
 	if m.ID == s.ID() {
 		return
 	}
-	heard := now.transport.Contact(m.ID).Heard
+	contact := now.transport.Contact(m.ID)
+	heard := contact.Heard
 	if r.State() == raft.Leader && now.acks != nil {
 		if sent, term := now.acks.LastAck(raft.ServerID(m.ID)); term == r.CurrentTerm() && !sent.IsZero() {
 			heard = sent
@@ -74,8 +75,11 @@ func (s *Set) hear(m *api.Member, r *raft.Raft, now view) {
 	at := s.config.Agent.Clock.Now()
 	if heard.IsZero() {
 		m.Silent = at.Sub(now.transport.Began()) > silentAfter
-		return
+	} else {
+		ago := max(at.Sub(heard), time.Duration(0))
+		m.LastContact, m.Silent = &ago, ago > silentAfter
 	}
-	ago := max(at.Sub(heard), time.Duration(0))
-	m.LastContact, m.Silent = &ago, ago > silentAfter
+	if m.Silent && contact.Refused {
+		m.Refusal = contact.Err.Error()
+	}
 }

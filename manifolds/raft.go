@@ -41,7 +41,7 @@ func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 	m := raftworker.Manifold(raftworker.ManifoldConfig{
 		ClockName: s.name(ClockName), TransportName: s.name(TransportName),
 		StateName: s.name(StateName), QueueName: s.name(QueueName), Raft: s.raftTemplate(current, u, dir, t, life),
-		NewWorker: raftworker.NewWorkerShim, Logger: s.logger("raft"), PrometheusRegisterer: s.registry,
+		NewWorker: raftworker.NewWorkerShim, Logger: s.raftLog, PrometheusRegisterer: s.registry,
 	})
 	w, err := m.Start(u.ctx)
 	if err != nil {
@@ -75,6 +75,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *tran
 	p := peers{set: s, dir: dir, state: st}
 	c.StorageDir, c.LocalID = filepath.Join(dir.path, raftworker.RaftDir), raft.ServerID(dir.ID)
 	c.NonSyncedWritesToRaftLog = c.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
+	c.Earlier = &s.raftDir
 	c.Leadership, c.APIAddress = s.Leadership, t.APIAddress
 	c.Bootstrap = func() ([]string, bool, error) { return p.bootstrap(t) }
 	c.Incarnations = func() map[string]string { return p.incarnations(t) }

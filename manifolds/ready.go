@@ -17,7 +17,7 @@ func (s *Set) ready() []api.Check {
 	running := api.Check{Name: "raft"}
 	caughtUp := api.Check{Name: "caught up", Leader: true}
 	if now.raft == nil {
-		running.Err = errors.New("raft does not run")
+		running.Err = s.withoutRaft()
 	} else if r, err := now.raft.Raft(); err != nil {
 		running.Err = fmt.Errorf("raft does not run: %w", err)
 	} else if now.state != nil && now.acks != nil {
@@ -29,6 +29,14 @@ func (s *Set) ready() []api.Check {
 		drain.Err = errors.New("the agent stops")
 	}
 	return []api.Check{running, caughtUp, whole, drain}
+}
+
+// withoutRaft says that raft does not run here, and why it ended, if it did.
+func (s *Set) withoutRaft() error {
+	if err := s.Starts.Down(s.name(RaftName)); err != nil {
+		return fmt.Errorf("raft does not run: %w", err)
+	}
+	return errors.New("raft does not run")
 }
 
 // quarantined says why nothing may be read from this agent.

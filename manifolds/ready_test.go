@@ -49,6 +49,12 @@ func TestWhyAnAgentIsNotReadyIsSaid(t *testing.T) {
 	if got := says("raft"); got != "raft does not run" {
 		t.Errorf("without raft: %q", got)
 	}
+	s.Starts.started(s.name(RaftName), nil, errors.New("disk full"))
+	for what, got := range map[string]string{"the probe": says("raft"), "the status": (engine{set: s, started: s.config.Agent.Clock.Now()}).Status().Quorum} {
+		if got != "raft does not run: disk full" {
+			t.Errorf("%s: %q", what, got)
+		}
+	}
 	if got := says("log whole") + says("not draining"); got != "" || s.leaving() != nil || s.reluctant() != nil {
 		t.Errorf("of an agent that is well: %q", got)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
 
@@ -29,6 +30,8 @@ type Set struct {
 	nodes    map[string]node
 	ports    *ports
 	loggers  *loggo.Context
+	raftLog  *repeats
+	raftDir  raftdir.Earlier
 	registry *registry
 	metrics  *agentMetrics
 	started  time.Time
@@ -62,6 +65,7 @@ func New(c Config) (*Set, error) {
 	if s.loggers == nil {
 		s.loggers = defaultLoggers()
 	}
+	s.raftLog = newRepeats(c.Agent.Clock, s.logger("raft"))
 	var err error
 	if s.Alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
 		return nil, err

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/juju/clock"
-	"github.com/juju/loggo"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
@@ -225,7 +224,7 @@ func (s *Starts) complete(report map[string]any) map[string]any {
 // engineLogger hears of an engine when it will start a worker: the engine tells
 // nobody else.
 type engineLogger struct {
-	loggo.Logger
+	dependency.Logger
 	starts *Starts
 	clock  clock.Clock
 }
@@ -245,7 +244,7 @@ func (l engineLogger) Tracef(format string, args ...any) {
 
 // EngineLogger is the logger for the engine that these manifolds are in.
 func (s *Set) EngineLogger() dependency.Logger {
-	return engineLogger{s.logger("engine"), s.Starts, s.config.Agent.Clock}
+	return engineLogger{newRepeats(s.config.Agent.Clock, s.logger("engine")), s.Starts, s.config.Agent.Clock}
 }
 
 // Report is that of the engine that these manifolds are in, or what they know of

@@ -207,9 +207,11 @@ type fakeLeases struct {
 	j      *journal
 	holds  chan *fakeHeld
 	tokens interrex.Token
+	asked  interrex.HoldOptions
 }
 
-func (f *fakeLeases) Hold(ctx context.Context, key string, _ interrex.HoldOptions) (interrex.Held, error) {
+func (f *fakeLeases) Hold(ctx context.Context, key string, o interrex.HoldOptions) (interrex.Held, error) {
+	f.asked = o
 	k, err := interrex.ParseKey(key)
 	if err != nil {
 		return nil, err
@@ -259,7 +261,10 @@ func leaseWorld(t *testing.T, stopping time.Duration, overstayed func(string, []
 				return nil
 			},
 		},
-		"lease": Lease(LeaseConfig{LeasesName: "leases", Key: "mine/nightly", Patience: 10 * time.Second, Overstayed: overstayed}),
+		"lease": Lease(LeaseConfig{
+			LeasesName: "leases", Key: "mine/nightly", TTL: time.Minute, Holder: "ann",
+			Metadata: map[string]string{"host": "h"}, Overstayed: overstayed,
+		}),
 		"nightly": WhileHeld("lease", dependency.Manifold{Start: func(ctx dependency.Context) (worker.Worker, error) {
 			var held Held
 			if err := ctx.Get("lease", &held); err != nil {
@@ -281,6 +286,9 @@ func TestLeaseIsReleasedAfterItsUsersHaveStopped(t *testing.T) {
 		if got := j.all(); !slices.Equal(got, want) {
 			t.Fatalf("got %q, want %q", got, want)
 		}
+		if o := f.asked; o.TTL != time.Minute || o.Holder != "ann" || o.Metadata["host"] != "h" || o.Wait >= 0 {
+			t.Errorf("the lease was asked for with %+v", o)
+		}
 	})
 }
 
@@ -290,7 +298,11 @@ func TestLostLeaseStopsItsUsersAndTheNextHoldStartsThem(t *testing.T) {
 		h := <-f.holds
 		time.Sleep(time.Second)
 		h.lose(errors.New("not held"))
+		lost := time.Now()
 		<-f.holds
+		if pause := time.Since(lost); pause > 1500*time.Millisecond { // its user stops for a second, and no failure is waited for
+			t.Errorf("the next campaign begins %s after the loss", pause)
+		}
 		time.Sleep(time.Second)
 		stop(t, engine)
 		want := []string{"nightly 1 runs", "nightly 1 has stopped", "released 1", "nightly 2 runs", "nightly 2 has stopped", "released 2"}

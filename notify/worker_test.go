@@ -149,6 +149,38 @@ func TestAHistoryThatChangesWhileItIsToldIsMended(t *testing.T) {
 	})
 }
 
+// What happens in another history is not told to the copy of this one.
+func TestAHistoryThatHasChangedIsNotToldOn(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.start()
+		f.world.claim("a", "ann")
+		f.settle(time.Minute)
+		f.world.join("two")
+		f.world.claim("b", "bob")
+		f.settle(time.Minute)
+		f.wantInStep()
+		if slices.ContainsFunc(f.target.told, func(note string) bool { return strings.Contains(note, "b") }) {
+			t.Errorf("told %q", f.target.told)
+		}
+	})
+}
+
+// A target that has to prove itself is not taken back to a state that is behind.
+func TestACopyIsNotComparedWithAStateThatIsBehind(t *testing.T) {
+	bubble(t, func(f *fixture) {
+		f.target.at.Revision, f.target.at.Unproved = 2, true
+		f.start()
+		f.world.claim("a", "ann")
+		f.settle(time.Minute)
+		if f.target.calls != 0 {
+			t.Error("it is compared with a state that is behind")
+		}
+		f.world.claim("b", "bob")
+		f.settle(time.Minute)
+		f.wantInStep()
+	})
+}
+
 func TestAHistoryThatChangesWhileItIsBehindIsMended(t *testing.T) {
 	bubble(t, func(f *fixture) {
 		f.target.at.Revision, f.target.at.Unproved = 50, true

@@ -621,4 +621,42 @@ func TestAnotherProgramReadsWhileTheAgentWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRows(t, reader, "a=ann/1 b=bob/2")
+
+	// A reader that takes its time holds the agent up as little.
+	slow, err := reader.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := slow.QueryRow("SELECT count(*) FROM lease_holders").Scan(&n); err != nil || n != 2 {
+		t.Fatalf("%d rows, %v", n, err)
+	}
+	update(t, h, 3, step{"c", "cat", 3})
+	if err := slow.QueryRow("SELECT count(*) FROM lease_holders").Scan(&n); err != nil || n != 2 {
+		t.Errorf("later in the same transaction: %d rows, %v", n, err)
+	}
+	if err := slow.Commit(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheFileIsNeverSynced(t *testing.T) {
+	d := database{projection.SQLite, "sqlite", filepath.Join(t.TempDir(), "lease-holders.db")}
+	var pool *sql.DB
+	h, err := projection.Open(t.Context(), func() (*sql.DB, error) {
+		var err error
+		pool, err = d.pool()
+		return pool, err
+	}, d.dialect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, h, at(1))
+	var mode int
+	if err := pool.QueryRow("PRAGMA synchronous").Scan(&mode); err != nil || mode != 0 {
+		t.Errorf("the mode is %d, %v: want 0, which is OFF", mode, err)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
 }

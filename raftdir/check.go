@@ -461,7 +461,7 @@ func order(i types.SegmentInfo) string { return fmt.Sprintf("%020d", i.ID) }
 // inspect fills in what a segment's file tells of it.
 func inspect(dir string, info *types.SegmentInfo) error {
 	info.MinIndex, info.Codec, info.CreateTime, info.SizeLimit = info.BaseIndex, wal.CodecBinaryV1, time.Now(), DefaultSegmentSize
-	b, err := os.ReadFile(filepath.Join(dir, segment.FileName(*info)))
+	b, err := ReadFile(filepath.Join(dir, segment.FileName(*info)))
 	if err != nil {
 		return fmt.Errorf("cannot read log segment: %w", err)
 	}

@@ -37,6 +37,9 @@ type Config struct {
 	Retain int
 	// Files is the file system under the log; nil: this machine's.
 	Files types.VFS
+	// Earlier is what is known of the directory from earlier calls of Open; nil:
+	// nothing.
+	Earlier *Earlier
 }
 
 // DefaultSegmentSize is small beside raft-wal's own 64 MiB: a lease's entry is
@@ -62,6 +65,9 @@ func (c Config) withDefaults() Config {
 	if c.Files == nil {
 		c.Files = fs.New()
 	}
+	if c.Earlier == nil {
+		c.Earlier = new(Earlier)
+	}
 	return c
 }
 
@@ -78,6 +84,7 @@ type Directory struct {
 	stable    *stableStore
 	floor     *floor
 	snapshots *snapshots
+	present   present
 	report    Report
 	vouched   atomic.Pointer[vouched]
 	cleared   atomic.Uint64 // index of the snapshot that stands for all of the log; 0: the log is not empty
@@ -89,7 +96,7 @@ type Directory struct {
 	short  bool       // the end has not reached the floor yet
 	copied bool       // it may be an older copy, put back
 
-	stop    chan struct{} // ends syncFloor, which then closes
+	stop    chan struct{} // ends tend, which then closes
 	synced  chan struct{} // this one
 	closing sync.Once
 	closed  chan struct{} // closed when nothing of it is open any more
@@ -109,31 +116,44 @@ var (
 //
 // Log and snapshots are checked first, whole. What does not prove itself is set
 // aside: Report says what, and whether the log is short of its floor.
+//
+// It has WriteTimeout, and a second for each 2 MiB in the directory; the error is
+// then ErrDiskHung, and what is opened later is closed again.
 func Open(path string, cfg Config) (*Directory, error) {
 	cfg = cfg.withDefaults()
+	d := &Directory{path: path, disk: newDisk(cfg.Clock, cfg.WriteTimeout), stop: make(chan struct{}), synced: make(chan struct{}), closed: make(chan struct{})}
+	if err := cfg.Earlier.open(d, cfg); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// take locks the directory and opens what is in it.
+func (d *Directory) take(cfg Config) error {
 	own := osFiles{noSync: cfg.NoSync}
-	fresh, err := lookAt(path)
-	if err != nil {
-		return nil, err
+	if err := cfg.Earlier.mayOpen(d.path); err != nil {
+		return err
 	}
-	lock, err := LockDir(path, "raft log")
+	fresh, err := lookAt(d.path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	d := &Directory{path: path, lock: lock, disk: newDisk(cfg.Clock, cfg.WriteTimeout), stop: make(chan struct{}), synced: make(chan struct{}), closed: make(chan struct{})}
+	if d.lock, err = LockDir(d.path, "raft log"); err != nil {
+		return err
+	}
 	if fresh {
-		err = makeFresh(own, path)
+		err = makeFresh(own, d.path)
 	}
 	if err == nil {
-		d.copied, err = isCopy(path)
+		d.copied, err = isCopy(d.path)
 	}
 	if err == nil {
 		err = d.open(cfg, own)
 	}
 	if err != nil {
-		return nil, errors.Join(err, d.closeFloor(), lock.Unlock())
+		return errors.Join(err, d.closeFloor(), d.lock.Unlock())
 	}
-	return d, nil
+	return nil
 }
 
 func (d *Directory) open(cfg Config, own files) error {
@@ -151,11 +171,11 @@ func (d *Directory) open(cfg Config, own files) error {
 	if err := errors.Join(d.raise(d.end, d.end.Term), d.noteCleared()); err != nil {
 		return errors.Join(err, d.wal.Close())
 	}
-	go d.syncFloor()
+	go d.tend()
 	return nil
 }
 
-// check opens what stands beside the log, and looks at the log.
+// check opens the files beside the log, and looks at the log.
 func (d *Directory) check(cfg Config, own files) (*check, error) {
 	var err error
 	if d.stable, err = openStable(d.path, d.disk, own); err != nil {
@@ -187,7 +207,8 @@ func (d *Directory) check(cfg Config, own files) (*check, error) {
 
 func (d *Directory) openLog(cfg Config, own files, list types.PersistentState) error {
 	failed := func(what string, err error) { d.disk.fail(classify(what, err)) }
-	files := vfs{VFS: cfg.Files, noSync: cfg.NoSync, synced: cfg.Synced, failed: failed}
+	files := vfs{VFS: cfg.Files, noSync: cfg.NoSync, synced: cfg.Synced, failed: failed, present: &d.present}
+	d.present.begin(list)
 	d.segments = &segments{path: filepath.Join(d.path, segmentsName), files: own, failed: failed, rotated: d.floor.sync, state: list}
 	log, err := wal.Open(d.path,
 		wal.WithLogger(cfg.Logger.Named("wal")),

@@ -19,7 +19,11 @@ func TestADirectoryThatIsNotOursIsRefused(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, c.file), []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		before := Usable(dir)
 		_, err := Open(dir, Config{})
+		if before == nil || err == nil || before.Error() != err.Error() {
+			t.Errorf("%s: it said %v, and then %v", name, before, err)
+		}
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}

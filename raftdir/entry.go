@@ -10,7 +10,7 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// checkSize is how many bytes stand behind each entry: the CRC-32C of its index
+// checkSize is how many bytes follow each entry: the CRC-32C of its index
 // and of all that raft-wal has encoded of it, index, term, type and data.
 const checkSize = 4
 

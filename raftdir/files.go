@@ -2,6 +2,7 @@ package raftdir
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,7 +41,7 @@ func ReplaceFile(what, path string, data []byte) error {
 // that a crash has left is written over.
 const stagedSuffix = ".new"
 
-// osFiles are the files of this machine, readable by their owner alone.
+// osFiles are the files of this machine, readable only by their owner.
 type osFiles struct {
 	noSync bool
 }
@@ -72,11 +73,29 @@ func (o osFiles) SyncDir(dir string) error {
 
 // ReadFile returns a file's content; nil and no error: there is none.
 func ReadFile(path string) ([]byte, error) {
+	if err := mustBeRegular(path); err != nil {
+		return nil, err
+	}
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	return data, err
+}
+
+// mustBeRegular refuses what is there and no file: to open a named pipe is to
+// wait for its writer.
+func mustBeRegular(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no file", path)
+	}
+	return nil
 }
 
 // MakePrivate makes a directory, and those above it, for their owner alone.

@@ -65,6 +65,9 @@ type floorFile interface {
 // openFloor reads the floor of a directory.
 func openFloor(dir string, noSync bool) (*floor, error) {
 	path := filepath.Join(dir, floorName)
+	if err := mustBeRegular(path); err != nil {
+		return nil, fmt.Errorf("cannot read the floor: %w", err)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("cannot read the floor: %w: %s is missing", ErrForgotten, path)
@@ -125,7 +128,8 @@ func fillSlot(b []byte, f Floor, turn uint64) {
 	copy(b[floorSector:], appendFloor(b[:0], f, turn))
 }
 
-// appendFloor appends a floor to nothing.
+// appendFloor encodes a floor into b, which has to be empty: the checksum is that
+// of all of b.
 func appendFloor(b []byte, f Floor, turn uint64) []byte {
 	b = append(b, floorMagic...)
 	for _, v := range [...]uint64{turn, f.Term, f.Index, f.Since} {

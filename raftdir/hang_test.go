@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -227,6 +228,43 @@ func TestASnapshotThatCannotBeReadIsGivenUpAtTheDeadline(t *testing.T) {
 	<-d.closed
 }
 
+// lateStore opens a snapshot when it may.
+type lateStore struct {
+	raft.SnapshotStore
+	stuck <-chan struct{}
+	state *closedOnce
+}
+
+func (l lateStore) Open(string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	<-l.stuck
+	return new(raft.SnapshotMeta), l.state, nil
+}
+
+type closedOnce struct {
+	io.Reader
+	closed chan struct{}
+}
+
+func (c *closedOnce) Close() error { close(c.closed); return nil }
+
+func TestASnapshotThatIsOpenedTooLateIsClosedAgain(t *testing.T) {
+	d := openTerm(t, t.TempDir(), Config{WriteTimeout: 2 * time.Second})
+	id := aSnapshot(t, d)
+	stuck, state := make(chan struct{}), &closedOnce{closed: make(chan struct{})}
+	d.snapshots.SnapshotStore = lateStore{d.snapshots.SnapshotStore, stuck, state}
+	if _, _, err := d.Snapshots().Open(id); !errors.Is(err, ErrDiskHung) {
+		t.Errorf("opening: %v", err)
+	}
+	close(stuck)
+	select {
+	case <-state.closed:
+	case <-time.After(20 * time.Second):
+		t.Error("it stays open")
+	}
+	_ = d.Close()
+	<-d.closed
+}
+
 type hungSource struct{ stuck <-chan struct{} }
 
 func (h hungSource) Read([]byte) (int, error) { <-h.stuck; return 0, io.EOF }
@@ -235,12 +273,17 @@ func (h hungSource) Close() error             { <-h.stuck; return nil }
 // hungSink is a snapshot that is being written, on a disk that waits.
 type hungSink struct {
 	raft.SnapshotSink
-	stuck <-chan struct{}
+	stuck   <-chan struct{}
+	written chan<- string
 }
 
-func (h hungSink) Write(b []byte) (int, error) { <-h.stuck; return h.SnapshotSink.Write(b) }
-func (h hungSink) Close() error                { <-h.stuck; return h.SnapshotSink.Close() }
-func (h hungSink) Cancel() error               { <-h.stuck; return h.SnapshotSink.Cancel() }
+func (h hungSink) Write(b []byte) (int, error) {
+	<-h.stuck
+	h.written <- string(b)
+	return h.SnapshotSink.Write(b)
+}
+func (h hungSink) Close() error  { <-h.stuck; return h.SnapshotSink.Close() }
+func (h hungSink) Cancel() error { <-h.stuck; return h.SnapshotSink.Cancel() }
 
 // hungStore is a store of snapshots, on a disk that waits.
 type hungStore struct {
@@ -261,7 +304,9 @@ func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
 			return err
 		},
 		"write": func(_ *Directory, s raft.SnapshotSink, _ <-chan struct{}) error {
-			_, err := s.Write([]byte("x"))
+			b := []byte("x")
+			_, err := s.Write(b)
+			b[0] = 'y' // raft uses it again
 			return err
 		},
 		"finish": func(_ *Directory, s raft.SnapshotSink, _ <-chan struct{}) error { return s.Close() },
@@ -274,7 +319,8 @@ func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
 			made, err := d.Snapshots().Create(raft.SnapshotVersionMax, 1, 1, raft.Configuration{}, 1, nowhere)
 			must(t, err)
 			s := made.(*sink)
-			s.SnapshotSink = hungSink{s.SnapshotSink, stuck}
+			written := make(chan string, 1)
+			s.SnapshotSink = hungSink{s.SnapshotSink, stuck, written}
 			if err := act(d, s, stuck); !errors.Is(err, ErrDiskHung) || !errors.Is(d.Failure(), ErrDiskHung) {
 				t.Errorf("%v, and the disk has failed with: %v", err, d.Failure())
 			}
@@ -283,6 +329,34 @@ func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
 			}
 			close(stuck)
 			<-d.closed
+			close(written)
+			for late := range written {
+				if late != "x" {
+					t.Errorf("%q is written late", late)
+				}
+			}
 		})
 	}
+}
+
+// All of a snapshot is synced when it is finished, which takes a slow disk longer
+// the larger it is.
+func TestALargeSnapshotHasMoreTimeToBeFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		d := openTerm(t, t.TempDir(), Config{WriteTimeout: 2 * time.Second})
+		_, nowhere := raft.NewInmemTransport("a")
+		made, err := d.Snapshots().Create(raft.SnapshotVersionMax, 1, 1, raft.Configuration{}, 1, nowhere)
+		must(t, err)
+		_, err = made.Write(make([]byte, 3*slowDisk))
+		must(t, err)
+		s, began := made.(*sink), time.Now()
+		s.SnapshotSink = hungSink{SnapshotSink: s.SnapshotSink, stuck: stuck}
+		if err, took := s.Close(), time.Since(began); !errors.Is(err, ErrDiskHung) || took != 5*time.Second {
+			t.Errorf("it was given up after %s: %v", took, err)
+		}
+		close(stuck)
+		_ = d.Close()
+		<-d.closed
+	})
 }

@@ -59,6 +59,9 @@ func Look(dir string) (*Found, error) {
 // nothing in it. The error is ErrDirectoryInUse when somebody has it.
 func Unused(dir string) (free func() error, err error) {
 	path := filepath.Join(dir, lockName)
+	if err := mustBeRegular(path); err != nil {
+		return nil, fmt.Errorf("cannot lock directory %s: %w", dir, err)
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return func() error { return nil }, nil
@@ -126,7 +129,11 @@ func lookAtVote(dir string) (v vote, lost, err error) {
 
 // lookAtFloor reads the floor; lost: it does not prove itself.
 func lookAtFloor(dir string) (value Floor, lost, err error) {
-	file, err := os.Open(filepath.Join(dir, floorName))
+	path := filepath.Join(dir, floorName)
+	if err := mustBeRegular(path); err != nil {
+		return value, nil, fmt.Errorf("cannot read the floor: %w", err)
+	}
+	file, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return value, fmt.Errorf("%w: the file %s is missing", ErrForgotten, floorName), nil
 	}
@@ -207,14 +214,18 @@ func provenSnapshot(dir string) *raft.SnapshotMeta {
 		raft.SnapshotMeta
 		CRC []byte
 	}
-	text, err := os.ReadFile(filepath.Join(dir, metaName))
+	text, err := ReadFile(filepath.Join(dir, metaName))
 	if err != nil || json.Unmarshal(text, &meta) != nil {
 		return nil
 	}
 	if check, err := ReadFile(filepath.Join(dir, checkName)); err != nil || check != nil && !bytes.Equal(check, proofOf(text)) {
 		return nil
 	}
-	file, err := os.Open(filepath.Join(dir, stateName))
+	state := filepath.Join(dir, stateName)
+	if mustBeRegular(state) != nil {
+		return nil
+	}
+	file, err := os.Open(state)
 	if err != nil {
 		return nil
 	}

@@ -144,9 +144,9 @@ func (d *Directory) lower(first, last uint64) error {
 	return d.floor.set(left, d.Term())
 }
 
-// syncFloor puts the floor on disk once a floorPeriod, so that no append waits
-// for it.
-func (d *Directory) syncFloor() {
+// tend puts the floor on disk once a floorPeriod, so that no append waits for it,
+// and looks whether the directory is still there.
+func (d *Directory) tend() {
 	defer close(d.synced)
 	timer := d.disk.clock.NewTimer(floorPeriod)
 	defer timer.Stop()
@@ -156,8 +156,14 @@ func (d *Directory) syncFloor() {
 			return
 		case <-timer.Chan():
 		}
-		if err := d.disk.bounded("sync the floor", d.floor.sync); err != nil {
-			d.disk.fail(classify("sync the floor", err))
+		err := d.disk.bounded("sync the floor", d.floor.sync)
+		if err != nil {
+			err = classify("sync the floor", err)
+		} else {
+			err = d.disk.bounded("look at the raft directory", d.intact)
+		}
+		if err != nil {
+			d.disk.fail(err)
 			<-d.stop
 			return
 		}

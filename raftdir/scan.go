@@ -19,11 +19,11 @@ const (
 	frameHeader = 8
 )
 
-// found is an entry that proves itself, and where it stands in its file.
+// found is an entry that proves itself, and where it is in its file.
 type found struct {
 	index, term uint64
 	at          int // of its frame
-	length      int // of what stands in the frame, with the check
+	length      int // of the frame's content, with the check
 }
 
 func (e found) position() Position { return Position{Term: e.term, Index: e.index} }
@@ -54,7 +54,7 @@ type scanner struct {
 
 func scanSegment(b []byte) scan {
 	s := &scanner{b: b, at: min(fileHeader, len(b)), scan: scan{sound: true}}
-	for s.at+frameHeader <= len(b) && !zero(b[s.at:]) {
+	for end := written(b); s.at < end && s.at+frameHeader <= len(b); {
 		s.frame()
 	}
 	s.sound = s.sound && s.committed == len(s.entries)
@@ -64,14 +64,12 @@ func scanSegment(b []byte) scan {
 	return s.scan
 }
 
-func zero(b []byte) bool {
-	for len(b) >= 512 {
-		if !bytes.Equal(b[:512], zeros[:]) {
-			return false
-		}
-		b = b[512:]
+// written gives the end of what is not zero.
+func written(b []byte) int {
+	for len(b) >= len(zeros) && bytes.Equal(b[len(b)-len(zeros):], zeros[:]) {
+		b = b[:len(b)-len(zeros)]
 	}
-	return bytes.Equal(b, zeros[:len(b)])
+	return len(bytes.TrimRight(b, "\x00"))
 }
 
 var zeros [512]byte

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -21,7 +21,7 @@ const (
 	metaName      = "meta.json"
 	unfinished    = ".tmp"
 	// checkName is the file that proves meta.json, which says of which entry a
-	// snapshot is; raft's own checksum there proves the state alone.
+	// snapshot is; raft's own checksum there proves only the state.
 	checkName  = "check"
 	checkMagic = "ixc1"
 )
@@ -30,8 +30,7 @@ const (
 // disk's deadline.
 type snapshots struct {
 	raft.SnapshotStore
-	all   raft.SnapshotStore // lists more than are kept
-	dir   string             // that has one directory for each
+	dir   string // that has one directory for each
 	files files
 	disk  *disk
 	whole func(Position) error // is told of each one that is whole
@@ -61,16 +60,11 @@ func openSnapshots(path string, cfg Config, own files, d *Directory) (*snapshots
 	if err := removeUnfinished(dir); err != nil {
 		return nil, fmt.Errorf("cannot open snapshot store: %w", err)
 	}
-	logger := cfg.Logger.Named("snapshot")
-	store, err := raft.NewFileSnapshotStoreWithLogger(path, cfg.Retain, logger)
+	store, err := raft.NewFileSnapshotStoreWithLogger(path, cfg.Retain, cfg.Logger.Named("snapshot"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot open snapshot store: %w", classify("make a snapshot", err))
 	}
-	all, err := raft.NewFileSnapshotStoreWithLogger(path, math.MaxInt32, logger)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open snapshot store: %w", classify("make a snapshot", err))
-	}
-	return &snapshots{SnapshotStore: store, all: all, dir: dir, files: own, disk: d.disk, whole: d.installed}, nil
+	return &snapshots{SnapshotStore: store, dir: dir, files: own, disk: d.disk, whole: d.installed}, nil
 }
 
 // removeUnfinished takes away what snapshots leave that could not be begun, or
@@ -86,43 +80,15 @@ func removeUnfinished(dir string) error {
 // newest gives the position of the newest snapshot that proves itself, and the
 // directories of those that do not.
 func (s *snapshots) newest() (at Position, damaged []string, err error) {
-	list, err := s.all.List()
+	newest, names, err := provenSnapshots(s.dir)
 	if err != nil {
-		return at, nil, fmt.Errorf("cannot list snapshots: %w", err)
+		return at, nil, err
 	}
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return at, nil, fmt.Errorf("cannot list snapshots: %w", err)
-	}
-	sound := map[string]bool{}
-	for _, m := range list {
-		if s.proves(m) {
-			sound[m.ID] = true
-			s.add(Position{Term: m.Term, Index: m.Index})
-		}
-	}
-	for _, e := range entries {
-		if e.IsDir() && filepath.Ext(e.Name()) != unfinished && !sound[e.Name()] {
-			damaged = append(damaged, filepath.Join(snapshotsName, e.Name()))
-		}
+	s.add(positionOf(newest))
+	for _, name := range names {
+		damaged = append(damaged, filepath.Join(snapshotsName, name))
 	}
 	return s.position(), damaged, nil
-}
-
-// proves reports whether a snapshot is what was written. One without a check is
-// of a process that ended just then: its log is whole.
-func (s *snapshots) proves(m *raft.SnapshotMeta) bool {
-	check, err := ReadFile(filepath.Join(s.dir, m.ID, checkName))
-	if err != nil {
-		return false
-	}
-	meta, err := ReadFile(filepath.Join(s.dir, m.ID, metaName))
-	if err != nil || check != nil && string(check) != string(proofOf(meta)) {
-		return false
-	}
-	// Without a deadline: a slow disk is no damage.
-	_, state, err := s.SnapshotStore.Open(m.ID)
-	return err == nil && state.Close() == nil
 }
 
 func proofOf(meta []byte) []byte {
@@ -142,36 +108,67 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, mem
 	return &sink{SnapshotSink: under, store: s, at: Position{Term: term, Index: index}}, nil
 }
 
-// slowRead is how many bytes of a snapshot each second has to read.
-const slowRead = 4 << 20
+// slowDisk is how many bytes of a snapshot a slow disk reads or syncs in a second.
+const slowDisk = 4 << 20
+
+// allowed is how long a call may take that reads or syncs so many bytes.
+func (s *snapshots) allowed(bytes int64) time.Duration {
+	return s.disk.timeout + time.Duration(bytes/slowDisk)*time.Second
+}
 
 // Open opens a snapshot to be read. All of it is read once before, to see that it
 // is whole, for which it has more time the larger it is.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
-	var opened struct { // which a call that is late still writes to
-		size  int64
-		meta  *raft.SnapshotMeta
-		state io.ReadCloser
-	}
+	var size atomic.Int64 // which a call that is late still writes to
 	err := s.disk.bounded("open a snapshot", func() error {
 		file, err := os.Stat(filepath.Join(s.dir, id, stateName))
 		if err == nil {
-			opened.size = file.Size()
+			size.Store(file.Size())
 		}
 		return err
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	deadline := s.disk.timeout + time.Duration(opened.size/slowRead)*time.Second
-	err = s.disk.within(deadline, "read a snapshot", func() (err error) {
-		opened.meta, opened.state, err = s.SnapshotStore.Open(id)
-		return err
-	})
+	var o opening
+	err = s.disk.within(s.allowed(size.Load()), "read a snapshot", func() error { return o.open(s.SnapshotStore, id) })
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, o.giveUp())
 	}
-	return opened.meta, &source{under: opened.state, disk: s.disk}, nil
+	return o.meta, &source{under: o.state, disk: s.disk}, nil
+}
+
+// opening is a snapshot that is being opened.
+type opening struct {
+	mu    sync.Mutex
+	late  bool // nobody waits for it any more
+	meta  *raft.SnapshotMeta
+	state io.ReadCloser
+}
+
+func (o *opening) open(store raft.SnapshotStore, id string) error {
+	meta, state, err := store.Open(id)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.late {
+		return state.Close()
+	}
+	o.meta, o.state = meta, state
+	return nil
+}
+
+// giveUp closes the snapshot, now or when it is open.
+func (o *opening) giveUp() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.late = true
+	if o.state == nil {
+		return nil
+	}
+	return o.state.Close()
 }
 
 // source is a snapshot that is being read.
@@ -204,24 +201,27 @@ type sink struct {
 	raft.SnapshotSink
 	store *snapshots
 	at    Position
+	size  int64 // of what was written
 }
 
-func (k *sink) Write(b []byte) (n int, err error) {
+func (k *sink) Write(b []byte) (int, error) {
 	// A write that has not returned in time still reads its bytes.
 	mine := append([]byte(nil), b...)
-	err = k.store.disk.bounded("write a snapshot", func() (err error) {
-		n, err = k.SnapshotSink.Write(mine)
+	err := k.store.disk.bounded("write a snapshot", func() error {
+		_, err := k.SnapshotSink.Write(mine)
 		return err
 	})
-	if errors.Is(err, ErrDiskHung) {
+	if err != nil {
 		return 0, err
 	}
-	return n, err
+	k.size += int64(len(b))
+	return len(b), nil
 }
 
-// Close puts the snapshot in its place, and what proves it beside it.
+// Close puts the snapshot in its place, and what proves it beside it. All that
+// was written is synced there, for which it has more time the more that is.
 func (k *sink) Close() error {
-	return k.store.disk.bounded("finish a snapshot", func() error {
+	return k.store.disk.within(k.store.allowed(k.size), "finish a snapshot", func() error {
 		if err := k.SnapshotSink.Close(); err != nil {
 			return err
 		}

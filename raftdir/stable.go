@@ -53,18 +53,27 @@ var _ raft.StableStore = (*stableStore)(nil)
 
 func openStable(dir string, d *disk, f files) (*stableStore, error) {
 	s := &stableStore{disk: d, files: f, path: filepath.Join(dir, voteName)}
-	data, err := ReadFile(s.path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read term and vote: %w", err)
-	}
-	if data == nil {
-		return nil, fmt.Errorf("cannot read term and vote: %w: %s is missing", ErrForgotten, s.path)
-	}
-	if s.saved, err = decodeVote(data); err != nil {
-		return nil, fmt.Errorf("cannot read term and vote in %s: %w: %w", s.path, ErrForgotten, err)
+	var err error
+	if s.saved, err = readVote(s.path); err != nil {
+		return nil, err
 	}
 	s.term.Store(s.saved.currentTerm)
 	return s, nil
+}
+
+func readVote(path string) (vote, error) {
+	data, err := ReadFile(path)
+	if err != nil {
+		return vote{}, fmt.Errorf("cannot read term and vote: %w", err)
+	}
+	if data == nil {
+		return vote{}, fmt.Errorf("cannot read term and vote: %w: %s is missing", ErrForgotten, path)
+	}
+	v, err := decodeVote(data)
+	if err != nil {
+		return vote{}, fmt.Errorf("cannot read term and vote in %s: %w: %w", path, ErrForgotten, err)
+	}
+	return v, nil
 }
 
 // Set keeps raft's candidate, together with the vote's term that came before.

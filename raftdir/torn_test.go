@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
@@ -144,5 +145,68 @@ func TestASealedSegmentThatTheListDoesNotKnowIsNoDamage(t *testing.T) {
 		last++
 		must(t, d.StoreLogs(original(last, last)))
 		must(t, d.Close())
+	}
+}
+
+// One byte far behind the last entry is looked at once, and not for every place
+// before it: that would take half an hour.
+func TestAByteFarBehindTheEntriesIsFoundAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	d := openTerm(t, dir, Config{NoSync: true})
+	must(t, d.StoreLogs(original(1, 3)))
+	must(t, d.Close())
+	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+	must(t, err)
+	changed(func(b []byte) []byte { b[len(b)-1] = 1; return b })(t, names[0])
+	opened := make(chan *Directory, 1)
+	go func() {
+		d, err := Open(dir, Config{NoSync: true})
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- d
+	}()
+	select {
+	case d = <-opened:
+		if d.End().Index != 3 {
+			t.Errorf("it ends at %s", d.End())
+		}
+		must(t, d.Close())
+	case <-time.After(time.Minute):
+		t.Error("not within a minute")
+	}
+}
+
+// A named pipe in a file's place is no file, and nobody waits for what it says.
+func TestNoNamedPipeIsWaitedFor(t *testing.T) {
+	for name, opens := range map[string]bool{voteName: false, floorName: false, segmentsName: false, stampName: false, metaName: true, stateName: true, checkName: true} {
+		dir := filled(t, snapshotAt)
+		path := filepath.Join(dir, name)
+		if opens {
+			found, err := filepath.Glob(filepath.Join(dir, snapshotsName, "*", name))
+			must(t, err)
+			path = found[len(found)-1]
+		}
+		must(t, errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)))
+		done := make(chan error, 2)
+		go func() {
+			_, err := Look(dir)
+			done <- err
+			d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
+			if err == nil {
+				err = d.Close()
+			}
+			done <- err
+		}()
+		for range 2 {
+			select {
+			case err := <-done:
+				if opens != (err == nil) || !opens && !strings.Contains(err.Error(), name+" is no file") {
+					t.Errorf("%s: %v", name, err)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%s is waited for", name)
+			}
+		}
 	}
 }

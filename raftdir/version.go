@@ -28,6 +28,11 @@ func lookAt(dir string) (fresh bool, err error) {
 	if err := MakePrivate(dir); err != nil {
 		return false, fmt.Errorf("cannot make raft directory: %w", err)
 	}
+	return isOurs(dir)
+}
+
+// isOurs is lookAt for a directory that is there.
+func isOurs(dir string) (fresh bool, err error) {
 	stamp, err := ReadFile(filepath.Join(dir, stampName))
 	switch {
 	case err != nil:
@@ -36,6 +41,27 @@ func lookAt(dir string) (fresh bool, err error) {
 		return true, mustBeEmpty(dir)
 	}
 	return false, checkStamp(dir, string(stamp))
+}
+
+// Usable reports why Open would refuse a directory, as far as that shows without
+// reading its log and its snapshots: it is not interrex's, of another version, or
+// has lost its vote or its floor. It changes nothing, and the directory may be in
+// use.
+func Usable(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if fresh, err := isOurs(dir); err != nil || fresh {
+		return err
+	}
+	if _, err := readVote(filepath.Join(dir, voteName)); err != nil {
+		return err
+	}
+	f, err := openFloor(dir, true)
+	if err != nil {
+		return err
+	}
+	return f.close()
 }
 
 // makeFresh writes what a log that never held anything has, and the stamp last:

@@ -10,9 +10,10 @@ import (
 // out where the mode says so, and sees failures that the log only logs.
 type vfs struct {
 	types.VFS
-	noSync bool
-	synced func(took time.Duration) // after each fsync; may be nil
-	failed func(what string, err error)
+	noSync  bool
+	synced  func(took time.Duration) // after each fsync; may be nil
+	failed  func(what string, err error)
+	present *present
 }
 
 // Create makes a segment. The log makes the next one in the background and
@@ -24,7 +25,14 @@ func (v vfs) Create(dir, name string, size uint64) (types.WritableFile, error) {
 		v.failed("make log segment "+name, err)
 		return nil, err
 	}
+	v.present.add(name)
 	return vfsFile{WritableFile: f, vfs: v}, nil
+}
+
+// Delete removes a segment.
+func (v vfs) Delete(dir, name string) error {
+	v.present.remove(name)
+	return v.VFS.Delete(dir, name)
 }
 
 func (v vfs) OpenWriter(dir, name string) (types.WritableFile, error) {
@@ -32,6 +40,7 @@ func (v vfs) OpenWriter(dir, name string) (types.WritableFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.present.add(name)
 	return vfsFile{WritableFile: f, vfs: v}, nil
 }
 

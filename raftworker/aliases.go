@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex/queue"
 )
 
-// What stands in other folders here and stood in Juju's package of this name.
+// What is in other folders here and was in Juju's package of this name.
 type (
 	Applier        = leaseapplier.Applier
 	ApplierMetrics = leaseapplier.ApplierMetrics

@@ -11,7 +11,7 @@ import (
 )
 
 // Members is a configuration of voters, each at an address that is its ID,
-// sorted: all who decide on the same IDs write the same bytes.
+// sorted: all agents that decide on the same IDs write the same bytes.
 func Members(ids ...string) raft.Configuration {
 	var c raft.Configuration
 	for _, id := range slices.Sorted(slices.Values(ids)) {

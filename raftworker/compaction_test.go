@@ -91,7 +91,7 @@ func TestAHaltedAgentLeavesRaftWhenItsLogIsTooLong(t *testing.T) {
 	halted.halt()
 	ended := make(chan error, 1)
 	go func() { ended <- halted.w.Wait() }()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(within)
 	for over := false; !over; {
 		first.put(first.w, strings.Repeat("long", 250))
 		select {

@@ -143,6 +143,10 @@ type Config struct {
 	// hashicorp's own metrics are global to a process and are not touched.
 	PrometheusRegisterer prometheus.Registerer
 
+	// Earlier is what earlier lives of raft in this process know of StorageDir, and
+	// what this one adds; nil: this is the first.
+	Earlier *raftdir.Earlier
+
 	segment int       // bytes of a file of the log; 0: raftdir.DefaultSegmentSize
 	files   types.VFS // under the log; nil: this machine's
 }
@@ -220,7 +224,7 @@ func setDefault[T comparable](field *T, value T) {
 func (c Config) directory(synced func(time.Duration)) raftdir.Config {
 	return raftdir.Config{
 		Logger: NewHCLogger("raft", c.Logger), Clock: c.Clock, WriteTimeout: c.WriteTimeout,
-		NoSync: c.NonSyncedWritesToRaftLog, Synced: synced, Retain: c.SnapshotRetention, SegmentSize: c.segment, Files: c.files,
+		NoSync: c.NonSyncedWritesToRaftLog, Synced: synced, Retain: c.SnapshotRetention, SegmentSize: c.segment, Files: c.files, Earlier: c.Earlier,
 	}
 }
 

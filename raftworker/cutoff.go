@@ -12,11 +12,12 @@ import (
 // failed, nothing of that life reaches the state any more.
 type cutOff struct {
 	raft.ConfigurationStore
-	dir *raftdir.Directory
+	dir        *raftdir.Directory
+	unrestored error // of the first snapshot that could not be restored
 }
 
 // Apply implements raft.FSM. The answer is an error once the disk has failed.
-func (c cutOff) Apply(entry *raft.Log) any {
+func (c *cutOff) Apply(entry *raft.Log) any {
 	if err := c.dir.Failure(); err != nil {
 		return err
 	}
@@ -24,14 +25,14 @@ func (c cutOff) Apply(entry *raft.Log) any {
 }
 
 // StoreConfiguration implements raft.ConfigurationStore.
-func (c cutOff) StoreConfiguration(index uint64, members raft.Configuration) {
+func (c *cutOff) StoreConfiguration(index uint64, members raft.Configuration) {
 	if c.dir.Failure() == nil {
 		c.ConfigurationStore.StoreConfiguration(index, members)
 	}
 }
 
 // Snapshot implements raft.FSM.
-func (c cutOff) Snapshot() (raft.FSMSnapshot, error) {
+func (c *cutOff) Snapshot() (raft.FSMSnapshot, error) {
 	if err := c.dir.Failure(); err != nil {
 		return nil, err
 	}
@@ -39,9 +40,13 @@ func (c cutOff) Snapshot() (raft.FSMSnapshot, error) {
 }
 
 // Restore implements raft.FSM.
-func (c cutOff) Restore(snapshot io.ReadCloser) error {
+func (c *cutOff) Restore(snapshot io.ReadCloser) error {
 	if err := c.dir.Failure(); err != nil {
 		return err
 	}
-	return c.ConfigurationStore.Restore(snapshot)
+	err := c.ConfigurationStore.Restore(snapshot)
+	if c.unrestored == nil {
+		c.unrestored = err
+	}
+	return err
 }

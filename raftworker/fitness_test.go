@@ -38,6 +38,7 @@ func (r *running) halt() {
 func (r *running) name() string { return string(r.cfg.LocalID) }
 
 func TestAHaltedLeaderHandsOverToOneThatMayLead(t *testing.T) {
+	t.Parallel() // it waits for elections
 	all := fitCluster(t, "a", "b", "c")
 	first := leader(t, all)
 	first.put(first.w, "one")
@@ -85,6 +86,7 @@ func TestAHaltedLeaderHandsOverToOneThatMayLead(t *testing.T) {
 }
 
 func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
+	t.Parallel() // it waits for elections
 	all := startCluster(t, func(a *agent, _ *transport.Transport) {
 		a.cfg.FitMember = func(string) bool { return false }
 		a.cfg.HandoverTimeout = 100 * time.Millisecond
@@ -102,6 +104,7 @@ func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
 }
 
 func TestAReluctantLeaderHandsOverWhenItCan(t *testing.T) {
+	t.Parallel()      // it waits for elections
 	var full sync.Map // the agents whose disk is nearly full, by ID
 	all := startCluster(t, func(a *agent, tr *transport.Transport) {
 		a.cfg.FitnessChanged = tr.Announce
@@ -157,6 +160,7 @@ func damageEnd(t *testing.T, dir, text string) {
 }
 
 func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
+	t.Parallel() // it waits for elections
 	all := fitCluster(t, "a", "b", "c")
 	first := leader(t, all)
 	first.put(first.w, "early")
@@ -181,6 +185,7 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	first.stop(first.w)
 	damageEnd(t, damaged.cfg.StorageDir, "entry-3")
 
+	late.cfg.HeartbeatTimeout, late.cfg.ElectionTimeout, late.cfg.LeaderLeaseTimeout = 0, 0, 0 // it stands often
 	for _, r := range []*running{damaged, late} {
 		r.startAnew()
 	}
@@ -228,6 +233,11 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	damaged.until("healed", func() bool { return damaged.w.Quarantine() == nil })
 	last, _ = first.state.Applied()
 	damaged.until("all entries", func() bool { i, _ := damaged.state.Applied(); return i >= last })
+	damaged.until("a word that it is whole", func() bool {
+		return slices.ContainsFunc(damaged.log.all(), func(line string) bool {
+			return strings.Contains(line, "the log of this agent is whole again: it ends at ")
+		})
+	})
 	stopAll(all)
 }
 
@@ -270,7 +280,7 @@ func TestAnEntryDamagedUnderARunningAgentNeverReachesTheState(t *testing.T) {
 	if err := w.Wait(); !errors.Is(err, raftdir.ErrDamaged) {
 		t.Fatalf("it ended with %v", err)
 	}
-	if answer := (cutOff{a.state, dir}).Apply(&raft.Log{Index: before + 1, Type: raft.LogCommand, Data: a.entry("x")}); answer == nil {
+	if answer := (&cutOff{ConfigurationStore: a.state, dir: dir}).Apply(&raft.Log{Index: before + 1, Type: raft.LogCommand, Data: a.entry("x")}); answer == nil {
 		t.Error("an entry reaches the state")
 	} else if err, is := answer.(error); !is || !errors.Is(err, raftdir.ErrDamaged) {
 		t.Errorf("the answer is %v", answer)

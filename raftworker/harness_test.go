@@ -194,15 +194,19 @@ func (a *agent) stop(w *Worker) {
 	}
 }
 
-// until waits for what a watch of leadership is to show, 10 s at most.
+// within bounds what a test waits for. Raft pauses for up to 10 s after each try
+// that fails, once it has failed for long: this waits for several.
+const within = 2 * time.Minute
+
+// until waits for what a watch of leadership is to show.
 func (a *agent) until(what string, ok func() bool) {
 	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(a.t.Context(), within)
 	defer cancel()
 	for !ok() {
 		select {
 		case <-ctx.Done():
-			a.t.Fatalf("%s: not within 10 s: %+v\n%v", what, a.tracker.Current(), a.log.all())
+			a.t.Fatalf("%s: not within %s: %+v\n%v", what, within, a.tracker.Current(), a.log.all())
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
@@ -220,7 +224,7 @@ func (a *agent) put(w *Worker, key string) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	future := r.Apply(a.entry(key), time.Second)
+	future := r.Apply(a.entry(key), within)
 	if err := future.Error(); err != nil {
 		a.t.Fatal(err)
 	}

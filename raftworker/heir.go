@@ -13,7 +13,7 @@ type answers interface {
 }
 
 // transfer hands leadership over to a member that may lead. raft itself would
-// choose whoever has most of the log.
+// choose the member that has most of the log.
 func (w *Worker) transfer(l *life) raft.Future {
 	heir, found := w.heir(l)
 	if !found {

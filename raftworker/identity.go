@@ -70,8 +70,18 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 	if err := raftdir.MakePrivate(dataDir); err != nil {
 		return Identity{}, fmt.Errorf("cannot make data directory: %w", err)
 	}
-	path := filepath.Join(dataDir, identityName)
-	kept, err := readIdentity(path)
+	kept, err := lookUp(dataDir, id)
+	if err != nil || kept.Incarnation != "" {
+		return kept, err
+	}
+	kept = Identity{ID: kept.ID, Incarnation: randomHex(16)}
+	return kept, SaveIdentity(dataDir, kept)
+}
+
+// lookUp is OpenIdentity for what is there, without an incarnation where nothing
+// is, and changes nothing.
+func lookUp(dataDir, id string) (Identity, error) {
+	kept, err := readIdentity(filepath.Join(dataDir, identityName))
 	if err != nil {
 		return Identity{}, err
 	}
@@ -79,20 +89,15 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 		return Identity{}, err
 	}
 	fresh, err := raftdir.IsFresh(filepath.Join(dataDir, RaftDir))
-	if err != nil {
+	switch {
+	case err != nil:
 		return Identity{}, err
-	}
-	if kept.Incarnation == "" && !fresh {
+	case kept.Incarnation == "" && !fresh:
 		return Identity{}, noIdentity(dataDir)
-	}
-	if fresh && kept.ClusterID != "" {
+	case fresh && kept.ClusterID != "":
 		return Identity{}, noRaft(dataDir, kept)
 	}
-	if kept.Incarnation != "" {
-		return kept, nil
-	}
-	kept = Identity{ID: kept.ID, Incarnation: randomHex(16)}
-	return kept, SaveIdentity(dataDir, kept)
+	return kept, nil
 }
 
 // noIdentity is the error of a raft directory without an identity beside it.
@@ -106,13 +111,15 @@ func noRaft(dataDir string, id Identity) error {
 	return fmt.Errorf("cannot use data directory %s: %w: agent %s was in the cluster %s, and raft's directory is missing or empty: bring back a copy of it, or move the whole data directory away", dataDir, raftdir.ErrForgotten, id.ID, id.ClusterID)
 }
 
-// LookUpID returns the ID that OpenIdentity would give, and changes nothing.
+// LookUpID returns the ID that OpenIdentity would give, and changes nothing. It
+// refuses what OpenIdentity would, and a raft directory of which raftdir.Usable
+// says that it cannot be opened.
 func LookUpID(dataDir, id string) (string, error) {
-	kept, err := readIdentity(filepath.Join(dataDir, identityName))
-	if err != nil {
-		return "", err
+	kept, err := lookUp(dataDir, id)
+	if err == nil {
+		err = raftdir.Usable(filepath.Join(dataDir, RaftDir))
 	}
-	return agreed(dataDir, kept.ID, id)
+	return kept.ID, err
 }
 
 // agreed is the agent's ID, of the one that its directory keeps and the one

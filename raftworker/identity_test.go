@@ -3,6 +3,7 @@ package raftworker
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -78,6 +79,52 @@ func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 	fresh, err := OpenIdentity(dir, "a")
 	if err != nil || fresh.Incarnation == id.Incarnation || fresh.ClusterID != "" {
 		t.Errorf("nothing is left: %+v %v", fresh, err)
+	}
+}
+
+// What the start of an agent would refuse is said before, in the same words.
+func TestALookAtADirectorySaysWhatItsStartWouldSay(t *testing.T) {
+	for what, spoil := range map[string]func(dir string) error{
+		"nothing": func(string) error { return nil },
+		"a newer version": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, RaftDir, "VERSION"), []byte("interrex raft directory, version 99\n"), 0o600)
+		},
+		"no stamp":       func(dir string) error { return os.Remove(filepath.Join(dir, RaftDir, "VERSION")) },
+		"no vote":        func(dir string) error { return os.Remove(filepath.Join(dir, RaftDir, "vote")) },
+		"a damaged vote": func(dir string) error { return os.Truncate(filepath.Join(dir, RaftDir, "vote"), 3) },
+		"no floor":       func(dir string) error { return os.Remove(filepath.Join(dir, RaftDir, "floor")) },
+		"a cut floor":    func(dir string) error { return os.Truncate(filepath.Join(dir, RaftDir, "floor"), 9) },
+		"no raft":        func(dir string) error { return os.RemoveAll(filepath.Join(dir, RaftDir)) },
+		"no identity":    func(dir string) error { return os.Remove(filepath.Join(dir, identityName)) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			open := func() (err error) {
+				s, err := NewLogStore(filepath.Join(dir, RaftDir), SyncAfterWrite, LogStoreConfig{})
+				if err == nil {
+					err = s.Close()
+				}
+				return err
+			}
+			err := errors.Join(SaveIdentity(dir, Identity{ID: "a", Incarnation: "00", ClusterID: "c1"}), open(), spoil(dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, said := LookUpID(dir, "a")
+			_, err = OpenIdentity(dir, "a")
+			if err == nil {
+				err = open()
+			}
+			if (err == nil) != (what == "nothing") || fmt.Sprint(said) != fmt.Sprint(err) {
+				t.Errorf("it said %v, and the start says %v", said, err)
+			}
+			if err == nil && id != "a" {
+				t.Errorf("the ID is %q", id)
+			}
+		})
+	}
+	if id, err := LookUpID(filepath.Join(t.TempDir(), "none"), "a"); id != "a" || err != nil {
+		t.Errorf("of a directory that is not there: %q, %v", id, err)
 	}
 }
 

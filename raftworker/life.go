@@ -28,6 +28,7 @@ type life struct {
 	news      chan raft.Observation // of capacity 1: something has changed
 	metrics   *metrics
 	unfit     bool // as others should have heard it
+	short     bool // as the log of this agent last said
 }
 
 // bringUp opens the directory and starts raft and its applier on it. What it
@@ -35,12 +36,13 @@ type life struct {
 func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 	usual := reloadable(config)
 	l := &life{config: config, metrics: newMetrics(), ended: make(chan error, 1), news: make(chan raft.Observation, 1)}
-	var err error
 	l.usual.Store(&usual)
+	var err error
 	if l.dir, err = raftdir.Open(w.cfg.StorageDir, w.cfg.directory(l.metrics.synced)); err != nil {
 		return nil, err
 	}
 	w.tellDamage(l.dir.Report())
+	l.short = l.dir.Quarantined()
 	l.rules = newRules(w.cfg, l.dir, &l.running)
 	if l.transport, err = w.cfg.Transport(l.rules); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot start raft: %w", err), l.dir.Close())
@@ -105,7 +107,11 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
-	r, err = raft.NewRaft(l.config, cutOff{cfg.State, l.dir}, newest, l.dir.Stable(), l.snapshots, l.transport)
+	replica := &cutOff{ConfigurationStore: cfg.State, dir: l.dir}
+	r, err = raft.NewRaft(l.config, replica, newest, l.dir.Stable(), l.snapshots, l.transport)
+	if err != nil && replica.unrestored != nil {
+		err = replica.unrestored // raft says only that there was an error
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
@@ -117,6 +123,15 @@ func (w *Worker) tellDamage(r raftdir.Report) {
 	for _, note := range r.Notes {
 		w.cfg.Logger.Errorf("%s", note)
 	}
+}
+
+// tellWhole says in the log when what was missing has come.
+func (w *Worker) tellWhole(l *life) {
+	short := l.dir.Quarantined()
+	if l.short && !short {
+		w.cfg.Logger.Infof("the log of this agent is whole again: it ends at %s", l.dir.End())
+	}
+	l.short = short
 }
 
 // hurryIfAlone lets the only voter of a cluster lead soon: there is nobody

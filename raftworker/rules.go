@@ -29,7 +29,7 @@ type rules struct {
 	cut      atomic.Pointer[raftdir.Position] // the snapshot that conflicts with the log; nil: none
 
 	mu    sync.Mutex
-	met   map[string]bool // whom this life has met, by ID
+	met   map[string]bool // the agents that this life has met, by ID
 	older error           // this disk is an older copy
 }
 
@@ -52,8 +52,8 @@ func (r *rules) Log() transport.LogState {
 // OpenTo implements transport.Life: raft is open to the members in its newest
 // configuration, which has those that are being added. Their incarnations are
 // the transport's owner's to check. A log without any configuration is that of
-// an agent that waits for a leader to take it in, whom it cannot know: it is
-// open to all that were let in.
+// an agent that waits for a leader to take it in, and cannot know which one that
+// is: it is open to all that were let in.
 func (r *rules) OpenTo(peer transport.Hello) error {
 	running := r.raft.Load()
 	if running == nil {

@@ -185,7 +185,7 @@ func TestAFailedDiskGivesNothingToTheState(t *testing.T) {
 	w.life.raft.Apply(a.entry("k"), 0)
 	_ = w.Wait()
 	told := &configurations{}
-	c := cutOff{told, w.life.dir}
+	c := &cutOff{ConfigurationStore: told, dir: w.life.dir}
 	failure := w.life.dir.Failure()
 	if err, is := c.Apply(&raft.Log{}).(error); !is || !errors.Is(err, failure) {
 		t.Errorf("an entry: %v", err)

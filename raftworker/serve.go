@@ -68,6 +68,7 @@ func (w *Worker) look(l *life, f *founder) {
 		l.unfit = unfit
 		w.cfg.FitnessChanged()
 	}
+	w.tellWhole(l)
 	l.metrics.leaderChanged(before, is)
 	w.cfg.Leadership.Set(is)
 	w.refreshReport(l)

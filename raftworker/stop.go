@@ -90,35 +90,39 @@ func (w *Worker) stopRaft(l *life) error {
 	return nil
 }
 
-// endRaft waits for raft's goroutines. One of them may stand in a term that
-// could not be saved: it is let go, but only once nothing that raft says can
-// leave this agent.
+// endRaft waits for raft's goroutines. One of them may wait because a term could
+// not be saved: it is let go, but only once nothing that raft says can leave
+// this agent.
 func (w *Worker) endRaft(l *life) error {
 	shutdown := l.raft.Shutdown()
-	over := make(chan error, 1)
-	go func() { over <- shutdown.Error() }()
-	var err error
-	ended := false
-	wait := func(failed <-chan struct{}) {
+	over := make(chan struct{})
+	var err error // of raft's end; read after over
+	go func() {
+		defer close(over)
+		err = shutdown.Error()
+	}()
+	wait := func(failed <-chan struct{}) (ended bool) {
 		w.within(l, w.cfg.StopTimeout, func(ctx context.Context) {
 			select {
-			case err = <-over:
-				ended = true
+			case <-over:
 			case <-failed:
 			case <-ctx.Done():
 			}
 		})
+		select {
+		case <-over:
+			return true
+		default:
+			return false
+		}
 	}
-	wait(l.dir.Failed())
-	err = errors.Join(err, l.transport.Close())
+	ended := wait(l.dir.Failed())
+	closed := l.transport.Close()
 	l.dir.Release()
-	if !ended {
-		wait(nil)
+	if !ended && !wait(nil) {
+		return errors.Join(closed, fmt.Errorf("raft has not ended within %s", w.cfg.StopTimeout))
 	}
-	if !ended {
-		err = errors.Join(err, fmt.Errorf("raft has not ended within %s", w.cfg.StopTimeout))
-	}
-	return err
+	return errors.Join(err, closed)
 }
 
 // within runs one step of the end and waits for it, d at most; it reports

@@ -19,6 +19,8 @@ import (
 
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -47,6 +49,31 @@ func TestALoneAgentLeadsAndKeepsWhatItCommitted(t *testing.T) {
 		t.Fatalf("another cluster: %+v", again)
 	}
 	a.stop(w)
+}
+
+// A state that has outlived an earlier raft is as new as the newest snapshot, and
+// is not made of it again; that of another process is.
+func TestAStateIsMadeOfASnapshotOnlyWhereItIsOlder(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	w := a.start()
+	a.leads()
+	a.until("identity", func() bool { return a.state.Identity().ClusterID != "" })
+	a.put(w, "one")
+	if err := w.life.raft.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	at, _ := a.state.Applied()
+	a.stop(w)
+	kept, fresh := a.state, newState(t, a.log)
+	for s, restored := range map[*state.State]bool{kept: false, fresh: true} {
+		a.state, a.cfg.State = s, s
+		w := a.start()
+		if w.life.config.NoSnapshotRestoreOnStart == restored {
+			t.Errorf("a state that is kept %v: is it restored, %v", s == kept, !restored)
+		}
+		a.until("the entry", func() bool { i, _ := s.Applied(); return i >= at })
+		a.stop(w)
+	}
 }
 
 func TestAStopDrainsTheTransportBeforeItCloses(t *testing.T) {
@@ -433,6 +460,36 @@ func TestASnapshotIsRestoredInANewProcessAndNeverTakesAStateBack(t *testing.T) {
 		t.Fatal("no snapshot was restored into an empty state")
 	}
 	a.stop(w)
+}
+
+// laterRegister is a register of a later version.
+type laterRegister struct{ *statetest.Register }
+
+func (laterRegister) Version() uint16 { return 2 }
+
+func TestASnapshotThatIsNotReadSaysWhyRaftDoesNotStart(t *testing.T) {
+	a := newAgent(t, "a", "a")
+	later, err := state.New(state.Config{Tables: []state.Table{laterRegister{statetest.NewRegister()}}, Logger: a.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier := a.cfg.State
+	a.state, a.cfg.State = later, later
+	w := a.start()
+	a.leads()
+	a.put(w, "one")
+	r, _ := w.Raft()
+	if err := r.Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	a.stop(w)
+
+	a.cfg.State = earlier
+	_, err = NewWorker(a.cfg)
+	if err == nil || !strings.Contains(err.Error(), "version 2") || !strings.Contains(err.Error(), "run the interrex that wrote it") {
+		t.Errorf("started by the version before: %v", err)
+	}
+	mustBeUnlocked(t, a.cfg.StorageDir)
 }
 
 func TestAVisitorKeepsRaftOpenForAWhile(t *testing.T) {

@@ -142,7 +142,7 @@ func (s *State) collect(in *snapshotReader) ([]part, error) {
 			name, oldest, version = t.Name(), 0, t.Version()
 		}
 		if p.Name != name || p.Version < oldest || p.Version > version {
-			return nil, fmt.Errorf("table %d is %q in version %d there, and %q in version %d here", p.Table, p.Name, p.Version, name, version)
+			return nil, fmt.Errorf("table %d is %q in version %d there, and %q in version %d here: run the interrex that wrote it", p.Table, p.Name, p.Version, name, version)
 		}
 	}
 	return parts, nil

@@ -9,8 +9,7 @@ import (
 
 // acks notes, for each peer, when the newest AppendEntries left that it has
 // answered, and how far its log matches. raft.VerifyLeader counts answers to
-// requests that left before it was asked; who reads strongly counts these
-// instead.
+// requests that left before it was asked; strong reads count these instead.
 type acks struct {
 	mu      sync.Mutex
 	newest  map[raft.ServerID]ack

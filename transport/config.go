@@ -167,7 +167,7 @@ func unspecified(host string) bool {
 }
 
 // CheckID says what is wrong with an agent's ID: it is a DNS label, 1-63 of
-// a-z, 0-9 and '-', with a letter or digit at both ends. "localhost" is none,
+// a-z, 0-9 and '-', with a letter or digit at both ends. "localhost" is not one,
 // since certificates carry it for other reasons.
 func CheckID(id string) error {
 	if id == "" || len(id) > 63 || id[0] == '-' || id[len(id)-1] == '-' || id == "localhost" {

@@ -33,7 +33,7 @@ func (t *Transport) dial(ctx context.Context, id, protocol string) (net.Conn, er
 }
 
 // dialAt connects to an address and exchanges hellos. An empty id takes
-// whoever is there.
+// any agent that is there.
 func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (net.Conn, Hello, error) {
 	if t.config.TLS == nil {
 		return nil, Hello{}, errAlone

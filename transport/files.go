@@ -20,7 +20,7 @@ type Files struct {
 	CA   string // certificates of the authorities; empty: Roots fails, and the pair is not checked against any
 	Cert string // this agent's certificate, then those between it and the CA
 	Key  string // its key
-	// ID is whom the certificate must be for; empty: anybody.
+	// ID is the agent that the certificate must be for; empty: anybody.
 	ID string
 
 	mu      sync.Mutex

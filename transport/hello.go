@@ -127,8 +127,8 @@ func completeAddress(address, host, port string) string {
 type greeting struct {
 	Hello   *Hello `json:"hello,omitempty"`
 	Refused string `json:"refused,omitempty"`
-	// You is what is remembered of the log of who has greeted, where this is the
-	// first greeting with its life of raft.
+	// You is what is remembered of the log of the agent that has greeted, where this
+	// is the first greeting with its life of raft.
 	You *Remembered `json:"you,omitempty"`
 	// NotNow says that it is refused because something is not running just now.
 	NotNow bool `json:"not_now,omitempty"`

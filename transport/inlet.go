@@ -78,7 +78,7 @@ func newInlet(addr net.Addr) *inlet {
 	return &inlet{addr: addr, feed: make(chan *peerConn), done: make(chan struct{}), open: map[*heldConn]struct{}{}}
 }
 
-// deliver hands a connection to whoever accepts next, within ctx, or closes it.
+// deliver hands a connection to the next caller of Accept, within ctx, or closes it.
 func (in *inlet) deliver(ctx context.Context, c *peerConn) error {
 	select {
 	case in.feed <- c:

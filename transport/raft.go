@@ -250,8 +250,7 @@ func (r *RaftTransport) MatchIndex(peer raft.ServerID, term uint64) uint64 {
 // for it before looking, so that nothing falls in between.
 func (r *RaftTransport) AckChanged() <-chan struct{} { return r.acks.change() }
 
-// pump brings requests to raft's main loop until Drain.
-// hand gives raft a request of another agent, one at a time.
+// hand gives raft a request of another agent, one at a time, until Drain.
 func (r *RaftTransport) hand(rpc raft.RPC) {
 	r.handing.Lock()
 	defer r.handing.Unlock()
@@ -326,8 +325,8 @@ func drain(rpc raft.RPC, response any, err error) {
 // Drain closes the gate: after it no heartbeat and no request reaches raft, and
 // no heartbeat is in raft's handler any more. What raft's main loop has taken
 // is finished by raft.Shutdown's future. Drain waits for as long as the handler
-// does, which with a hung disk is until the disk answers; who cannot wait so
-// long calls it from a goroutine of its own.
+// does, which with a hung disk is until the disk answers: a caller that cannot
+// wait so long uses a goroutine of its own.
 func (r *RaftTransport) Drain() {
 	r.drain.Do(func() { close(r.drained) })
 	r.gate.close()

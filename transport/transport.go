@@ -41,7 +41,7 @@ type Transport struct {
 	incoming map[net.Conn]struct{} // TCP connections
 }
 
-// New binds the port and starts to answer. Whoever calls it must stop the
+// New binds the port and starts to answer. Its caller must stop the
 // transport.
 func New(config Config) (*Transport, error) {
 	if err := config.Validate(); err != nil {
@@ -271,8 +271,8 @@ func (t *Transport) open(l Life, peer Hello) error {
 }
 
 // openFor says why this agent is not open to another one's streams; nil: it is.
-// While raft does not run here, whom it is open to is not known: a forwarded
-// request is then told that another agent leads.
+// While raft does not run here, it is not known to which agents it is open: a
+// forwarded request is then told that another agent leads.
 func (t *Transport) openFor(protocol string, peer Hello) error {
 	err := t.open(t.life(), peer)
 	if protocol == protocolAPI && errors.Is(err, ErrNotNow) {

@@ -227,7 +227,6 @@ func readAnswers(b []byte, m *interrexv1.OperateResponse) error {
 	if err != nil {
 		return err
 	}
-	m.Reset()
 	all := make([]Answer, n)
 	m.Answers = make([]*interrexv1.Answer, 0, n)
 	return fields(b, func(f field) error {

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,14 @@ func FuzzStreamCodec(f *testing.F) {
 	f.Add([]byte{0x0a, 0x09, 0x3a, 0x03, 0x0a, 0x01, 'a', 0x3a, 0x02, 0x10, 0x04})      // a fence in two parts
 	f.Add([]byte{0x0a, 0x0a, 0x12, 0x03, 0x0a, 0x01, 'k', 0x12, 0x03, 0x12, 0x01, 'm'}) // an error in two parts
 	f.Add([]byte{0x80, 0x80, 0x80, 0x80, 0x10, 0x00})                                   // a number that no field has
+	f.Add([]byte{0x0a, 0x08})                                                           // bytes that are missing
+	f.Add([]byte{0x0a, 0x03, 0x5a, 0x01, 0xff})                                         // a caller that is not UTF-8
+	f.Add([]byte{0x0a, 0x04, 0x3a, 0x02, 0x0a, 0x05})                                   // a fence that is cut off
+	f.Add([]byte{0x08, 0x01})                                                           // a number where operations are
+	f.Add([]byte{0x0a, 0x05, 0x08, 0x05, 0x0a, 0x01, 'a'})                              // and a text in place of an ID,
+	f.Add([]byte{0x0a, 0x02, 0x10, 0x05})                                               // numbers in place of an error
+	f.Add([]byte{0x0a, 0x02, 0x18, 0x05})                                               // and of a body
+	f.Add(bytes.Repeat([]byte{0x08, 0x01}, wire.MaxOperations+1))                       // they are no operations
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, m := range []proto.Message{&interrexv1.OperateRequest{}, &interrexv1.OperateResponse{}} {
 			want := m.ProtoReflect().New().Interface()

@@ -23,7 +23,7 @@ func newConfig(a *app) *cobra.Command {
 		Use:   "config",
 		Short: "Show an agent's configuration, or check a file",
 		Long: "Shows what an agent's configuration sets other than the defaults.\n\n" + operatorLong +
-			"\nWith --check no agent is asked: the file is read, and the files, the database and\nthe addresses that it names are tried, as this user and under this environment.\nEach problem has a line; the exit code is then 2.",
+			"\nWith --check no agent is asked: the file is read, and the files, the database,\nthe data directory and the addresses that it names are tried, as this user and under\nthis environment. Nothing is changed, and the log is not read: 'agent repair' does that.\nEach problem has a line; the exit code is then 2.",
 		Example: `  interrex agent config --check node1.yaml
   interrex agent config --effective --addr unix:///var/lib/interrex/interrex.sock`,
 		Args: arguments(0, "no arguments but --check FILE"),

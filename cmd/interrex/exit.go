@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"syscall"
@@ -56,6 +57,15 @@ func (e usageError) Unwrap() error { return e.error }
 // request.
 const exitUsage = 2
 
+// trust says how to make the certificate of an agent known.
+func trust(err error) string {
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return ": set INTERREX_CACERT to the PEM file of that CA"
+	}
+	return ""
+}
+
 // exitCode returns the code of an error's kind (see interrex.Kind.Numbers), 2 for
 // what the command line got wrong, 1 for anything else, and the text to print.
 func exitCode(err error) (int, string) {
@@ -68,7 +78,7 @@ func exitCode(err error) (int, string) {
 		return exitUsage, err.Error()
 	}
 	if kind := interrex.KindOf(err); kind != "" {
-		return kind.Numbers().Exit, err.Error()
+		return kind.Numbers().Exit, err.Error() + trust(err)
 	}
 	return 1, err.Error()
 }

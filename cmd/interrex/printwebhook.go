@@ -35,24 +35,34 @@ func (a *app) listWebhooks(ctx context.Context, s session, o interrex.ReadOption
 
 func orAll(texts []string) string { return orDefault(strings.Join(texts, ","), "all") }
 
-// webhookState says how the calls go, and what was skipped.
+// webhookState says how the calls go, what is delivered, and what was skipped.
 func webhookState(w interrex.WebhookState) string {
-	var parts []string
-	if w.Health == nil {
-		parts = append(parts, "known to the leader")
-	} else {
-		parts = append(parts, w.Health.Breaker)
-		if w.Health.Failures > 0 {
-			parts = append(parts, fmt.Sprintf("failures in a row: %d, the last: %s", w.Health.Failures, w.Health.Error))
-		}
-	}
-	if w.Position > 0 {
-		parts = append(parts, fmt.Sprintf("told to %d", w.Position))
+	parts := []string{callsOf(w.Health)}
+	if w.When == interrex.WebhookAfter {
+		parts = append(parts, fmt.Sprintf("events are known to be delivered up to revision %d", w.Position))
 	}
 	if w.Skipped > 0 {
 		parts = append(parts, fmt.Sprintf("skipped %d, last %d to %d", w.Skipped, w.SkippedFrom, w.SkippedTo))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// callsOf says in words what a breaker's state means.
+func callsOf(h *interrex.WebhookHealth) string {
+	switch {
+	case h == nil:
+		return "how its calls go is known to the leader"
+	case h.Failures == 0:
+		return "no failures"
+	}
+	text := fmt.Sprintf("%d in a row have failed, the last: %s", h.Failures, h.Error)
+	switch h.Breaker {
+	case "open":
+		return "not called for a while: " + text
+	case "half-open":
+		return "one call will try again: " + text
+	}
+	return "called: " + text
 }
 
 func (a *app) printWebhookTest(name string, t interrex.WebhookTest) error {

@@ -6,12 +6,20 @@ import (
 	"github.com/interrex/interrex"
 )
 
-func TestTheStateOfAWebhookThatOnlyTheLeaderKnowsIsSaidToBeThere(t *testing.T) {
+func TestTheStateOfAWebhookIsSaidInWords(t *testing.T) {
+	failed := func(breaker string) *interrex.WebhookHealth {
+		return &interrex.WebhookHealth{Breaker: breaker, Failures: 5, Error: "refused"}
+	}
+	after := interrex.Webhook{When: interrex.WebhookAfter}
 	for want, w := range map[string]interrex.WebhookState{
-		"known to the leader":             {},
-		"known to the leader; told to 20": {Position: 20},
-		"closed":                          {Health: &interrex.WebhookHealth{Breaker: "closed"}},
-		"open; failures in a row: 5, the last: refused": {Health: &interrex.WebhookHealth{Breaker: "open", Failures: 5, Error: "refused"}},
+		"how its calls go is known to the leader":                                                     {},
+		"how its calls go is known to the leader; events are known to be delivered up to revision 20": {Webhook: after, Position: 20},
+		"no failures": {Health: &interrex.WebhookHealth{Breaker: "closed"}},
+		"called: 5 in a row have failed, the last: refused":                  {Health: failed("closed")},
+		"not called for a while: 5 in a row have failed, the last: refused":  {Health: failed("open")},
+		"one call will try again: 5 in a row have failed, the last: refused": {Health: failed("half-open")},
+		"no failures; events are known to be delivered up to revision 9; skipped 2, last 3 to 4": {
+			Webhook: after, Health: &interrex.WebhookHealth{Breaker: "closed"}, Position: 9, Skipped: 2, SkippedFrom: 3, SkippedTo: 4},
 	} {
 		if got := webhookState(w); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -33,10 +33,13 @@ and floor stay: the agent does not forget what it has promised. If something is
 missing that the other members have, they send it once the agent runs.
 
 For an agent alone nobody has what is missing. There --apply is a recovery: the
-cluster goes on from what is proved, in a new epoch. What was answered by the
-entries that are lost has not happened. The revision is raised, so that tokens
-still grow; every lease ends; and nothing is granted for the longest ttl that is
-known, 30s at least.`,
+cluster goes on from what is proved, in a new epoch. The operations of the entries
+that are missing are lost, although they were acknowledged. The revision is raised,
+so that tokens still grow; every lease ends; and nothing is granted for the longest
+ttl that is known, 30s at least.
+
+The exit code is 0 whatever the verdict is; scripts read it from -o name. It is 1
+when the directory cannot be read or repaired, or an agent uses it.`,
 		Example: `  interrex agent repair --data-dir /var/lib/interrex
   interrex agent repair --data-dir /var/lib/interrex --apply`,
 		Args: arguments(0, "no arguments but --data-dir DIR"),
@@ -51,7 +54,7 @@ known, 30s at least.`,
 			if err != nil {
 				return err
 			}
-			return a.printExamination(dir, e, nil)
+			return a.printExamination(dir, e, nil, "")
 		},
 	}
 	c.Flags().StringVar(&dir, "data-dir", "", "the agent's data directory")
@@ -69,6 +72,7 @@ func (a *app) repair(dir string) error {
 		a.say("%s", note)
 	}
 	a.say("%s", would(e))
+	is := done(e)
 	logger := loggo.GetLogger("interrex.repair")
 	st, err := manifolds.NewState(logger)
 	if err != nil {
@@ -81,7 +85,20 @@ func (a *app) repair(dir string) error {
 	if e, err = raftworker.Examine(dir); err != nil {
 		return err
 	}
-	return a.printExamination(dir, e, recovered)
+	return a.printExamination(dir, e, recovered, is)
+}
+
+// done says what --apply has done, and what is left to do.
+func done(e *raftworker.Examination) string {
+	switch e.Verdict {
+	case raftworker.Lost:
+		return "a recovery; start the agent: until the pause after a recovery is over it refuses claims, and says for how long"
+	case raftworker.Waits:
+		return fmt.Sprintf("files that were damaged are in raft/damaged; start the agent: the other members send it the entries %s", missing(e))
+	case raftworker.Damaged:
+		return "what was damaged is in raft/damaged; start the agent"
+	}
+	return "nothing: all of it was sound"
 }
 
 // would says what --apply does.
@@ -90,13 +107,13 @@ func would(e *raftworker.Examination) string {
 	case raftworker.Wiped:
 		return "nothing can be repaired: this agent does not know what it has promised, so the disk counts as wiped: " + wayOn(e)
 	case raftworker.Lost:
-		return fmt.Sprintf("a recovery: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the acknowledged entries %s are lost, and what was answered by them has not happened; the revision is raised, all leases end, and nothing is granted for a while", proved(e.End), missing(e))
+		return fmt.Sprintf("a recovery, before which you should keep a copy of the directory: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the operations that were acknowledged after that, in the entries %s, are lost. The revision is raised, so that tokens still grow; all leases end; and nothing is granted for the longest ttl that is known, 30s at least", proved(e.End), missing(e))
 	case raftworker.Waits:
-		return fmt.Sprintf("what is damaged is set aside, and nothing is recovered: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
+		return fmt.Sprintf("what is damaged is set aside, in raft/damaged, and nothing is recovered: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
 	case raftworker.Damaged:
-		return "what is damaged is set aside; nothing is missing without it"
+		return "what is damaged is set aside, in raft/damaged; nothing is missing without it: start the agent"
 	}
-	return "nothing: all of it is sound"
+	return "nothing is to be done: start the agent"
 }
 
 // wayOn is what is left to do for an agent whose disk counts as wiped.
@@ -166,7 +183,9 @@ type recoveryDocument struct {
 	Revision string `json:"revision"`
 }
 
-func (a *app) printExamination(dir string, e *raftworker.Examination, r *raftworker.Recovery) error {
+// printExamination shows what a directory holds; after --apply also what was
+// recovered, if anything, and in place of what --apply would do what it has done.
+func (a *app) printExamination(dir string, e *raftworker.Examination, r *raftworker.Recovery, done string) error {
 	d := repairDocument{
 		DataDir: filepath.Clean(dir), ID: e.ID, Cluster: e.ClusterID, Epoch: number(e.Epoch.Number), Version: e.Version,
 		Term: number(e.Term), VoteTerm: number(e.VoteTerm), Vote: e.Candidate,
@@ -183,7 +202,7 @@ func (a *app) printExamination(dir string, e *raftworker.Examination, r *raftwor
 	if r != nil {
 		d.Recovered = &recoveryDocument{number(r.Epoch.Number), number(uint64(r.Loss.From)), number(uint64(r.Loss.To))}
 	}
-	return a.print(d, d.table(e), d.Verdict)
+	return a.print(d, d.table(e, done), d.Verdict)
 }
 
 func memberOf(s raft.Server) string {
@@ -194,7 +213,7 @@ func memberOf(s raft.Server) string {
 }
 
 // table says the same for people.
-func (d *repairDocument) table(e *raftworker.Examination) (t table) {
+func (d *repairDocument) table(e *raftworker.Examination, done string) (t table) {
 	row := func(name, format string, args ...any) {
 		t.rows = append(t.rows, []string{name, fmt.Sprintf(format, args...)})
 	}
@@ -225,21 +244,26 @@ func (d *repairDocument) table(e *raftworker.Examination) (t table) {
 		row("lost", "%s", d.Forgotten)
 	}
 	if d.Copied {
-		row("place", "the directory was copied or moved")
+		row("place", "the directory was copied or moved, and may be an older copy%s", trustedAgain(d.Alone))
 	}
 	if r := d.Recovered; r != nil {
 		row("recovered", "epoch %s, from revision %s to %s", r.Epoch, r.From, r.Revision)
 	}
-	row("it", "%s", isA(e.Verdict))
-	row("--apply", "%s", d.Would)
+	row("verdict", "%s", d.Verdict)
+	if done == "" {
+		row("--apply", "%s", d.Would)
+	} else {
+		row("done", "%s", done)
+	}
 	return t
 }
 
-func isA(v raftworker.Verdict) string {
-	if v == raftworker.Sound || v == raftworker.Damaged {
-		return "is " + string(v)
+// trustedAgain says when a copy takes part again.
+func trustedAgain(alone bool) string {
+	if alone {
+		return ""
 	}
-	return string(v)
+	return ": the agent takes part again once it has met every other member"
 }
 
 func yesOrNo(b bool) string {

@@ -26,9 +26,33 @@ func TestWhatIsLostIsNotShownAsNothing(t *testing.T) {
 	lost := raftdir.Found{Forgotten: errors.New("the file vote is missing"), Members: raft.Configuration{}}
 	e := &raftworker.Examination{Found: lost, Verdict: raftworker.Wiped}
 	d := repairDocument{Forgotten: lost.Forgotten.Error()}
-	for _, row := range d.table(e).rows {
+	for _, row := range d.table(e, "").rows {
 		if row[0] == "term" || row[0] == "has stored" {
 			t.Errorf("it shows %q", row)
+		}
+	}
+}
+
+// Who has applied a repair wants to know what was done, not what would be.
+func TestARepairSaysWhatItHasDone(t *testing.T) {
+	var short raftdir.Found
+	short.End = raftdir.Position{Term: 2, Index: 5}
+	short.Floor.Position = raftdir.Position{Term: 2, Index: 9}
+	for verdict, want := range map[raftworker.Verdict]string{
+		raftworker.Sound:   "nothing: all of it was sound",
+		raftworker.Damaged: "what was damaged is in raft/damaged; start the agent",
+		raftworker.Waits:   "files that were damaged are in raft/damaged; start the agent: the other members send it the entries 6 to 9",
+		raftworker.Lost:    "a recovery; start the agent: until the pause after a recovery is over it refuses claims, and says for how long",
+	} {
+		e := &raftworker.Examination{Found: short, Verdict: verdict}
+		d := repairDocument{Verdict: string(verdict), Would: would(e)}
+		rows := d.table(e, done(e)).rows
+		if last := rows[len(rows)-1]; last[0] != "done" || last[1] != want {
+			t.Errorf("%s: %q, want %q", verdict, last, want)
+		}
+		rows = d.table(e, "").rows
+		if last := rows[len(rows)-1]; last[0] != "--apply" || last[1] != would(e) {
+			t.Errorf("%s, not applied: %q", verdict, last)
 		}
 	}
 }

@@ -93,6 +93,16 @@ func resourceID(args []string, t interrex.Tenancy) (interrex.ResourceID, error) 
 	return id, id.Validate()
 }
 
+// withUID adds what tells one resource from a later one of its name. A request
+// needs a group version too, which is not compared.
+func withUID(id interrex.ResourceID, uid string) interrex.ResourceID {
+	id.UID = uid
+	if id.Type.GroupVersion == "" {
+		id.Type.GroupVersion = "any"
+	}
+	return id
+}
+
 // readAny reads a resource: without a group version, in whatever one it is stored.
 func readAny(ctx context.Context, r interrex.Resources, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, error) {
 	if id.Type.GroupVersion != "" {
@@ -163,10 +173,7 @@ func newResourceDelete(a *app) *cobra.Command {
 			if q.ID, err = resourceID(args, t); err != nil {
 				return err
 			}
-			q.ID.UID = uid
-			if q.ID.Type.GroupVersion == "" {
-				q.ID.Type.GroupVersion = "any" // it is not compared
-			}
+			q.ID = withUID(q.ID, uid)
 			return a.resources(c, func(ctx context.Context, r interrex.Resources) error {
 				answer, err := r.Delete(ctx, q)
 				if err != nil {
@@ -231,11 +238,9 @@ func newResourceOwned(a *app) *cobra.Command {
 				return err
 			}
 			return a.resources(c, func(ctx context.Context, r interrex.Resources) error {
-				owner.UID = uid
-				if uid != "" && owner.Type.GroupVersion == "" {
-					owner.Type.GroupVersion = "any" // it is not compared
-				}
-				if uid == "" {
+				if uid != "" {
+					owner = withUID(owner, uid)
+				} else {
 					found, err := readAny(ctx, r, owner, f.read())
 					if errors.Is(err, interrex.ErrNotFound) {
 						err = fmt.Errorf("%w; for one that was deleted, give its --uid", err)

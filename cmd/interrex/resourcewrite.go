@@ -98,7 +98,7 @@ func readResource(file string) (interrex.Resource, error) {
 	}
 	r, err := parseResource(text)
 	if err != nil {
-		return interrex.Resource{}, fmt.Errorf("cannot read the resource of %s: %w", called(file), err)
+		return interrex.Resource{}, fmt.Errorf("cannot read the resource of %s: %w: see 'interrex resource write --help'", called(file), err)
 	}
 	return r, nil
 }
@@ -109,12 +109,12 @@ func parseResource(text []byte) (interrex.Resource, error) {
 	in := yaml.NewDecoder(bytes.NewReader(text))
 	var wrong *yaml.TypeError
 	if err := in.Decode(&fields); errors.As(err, &wrong) {
-		return interrex.Resource{}, errors.New("it is not a mapping of fields: see 'interrex resource write --help'")
+		return interrex.Resource{}, errors.New("it is not a mapping of fields")
 	} else if err != nil && !errors.Is(err, io.EOF) {
 		return interrex.Resource{}, err
 	}
 	if len(fields) == 0 {
-		return interrex.Resource{}, errors.New("it is empty: see 'interrex resource write --help'")
+		return interrex.Resource{}, errors.New("it is empty")
 	}
 	if err := in.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return interrex.Resource{}, errors.New("it has more than one document: write one resource at a time")

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -26,7 +27,8 @@ func newStatus(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "The cluster on one screen, as one agent sees it",
 		Long: `The cluster on one screen, as one agent sees it: the quorum in words, the
-members and since when one is silent, and every alarm with what to do about it.
+members, since when one is silent or why one refuses the other, and every alarm
+with what to do about it.
 
 The exit code is 1 when there is an alarm, or with --all when an agent does not
 answer.`,
@@ -99,7 +101,11 @@ func revisionLine(m *interrexv1.StatusResponse) string {
 
 // logLine says what the log has.
 func logLine(m *interrexv1.StatusResponse) string {
-	if m.GetLastIndex() == 0 {
+	switch {
+	case m.GetLastIndex() > 0:
+	case m.GetState() == api.Stopped.String(), m.GetState() == api.Stopping.String():
+		return "not known while raft does not run"
+	default:
 		return "empty"
 	}
 	kept := fmt.Sprintf("entries %d to %d", m.GetFirstIndex(), m.GetLastIndex())
@@ -113,7 +119,7 @@ func logLine(m *interrexv1.StatusResponse) string {
 // leader is asked.
 func lag(m *interrexv1.MemberStatus, last uint64) string {
 	switch {
-	case m.MatchIndex == nil || m.GetLeader():
+	case m.MatchIndex == nil || m.GetLeader() || m.GetRefusal() != "":
 		return ""
 	case m.GetMatchIndex() == 0:
 		return ", its log is not known yet"
@@ -129,6 +135,8 @@ func memberLine(m *interrexv1.MemberStatus) string {
 		line += ", leader"
 	}
 	switch contact := m.GetLastContact(); {
+	case m.GetRefusal() != "":
+		line += ", NOT CONNECTED: " + m.GetRefusal()
 	case contact == nil && m.GetSilent():
 		line += ", SILENT, never heard of"
 	case contact == nil:

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +17,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -132,12 +135,13 @@ func matches(text, pattern string) bool { return regexp.MustCompile(pattern).Mat
 func TestAMembersLineSaysWhenItIsSilent(t *testing.T) {
 	ago := durationpb.New(7 * time.Second)
 	for want, m := range map[string]*interrexv1.MemberStatus{
-		"voter, leader":                   {Suffrage: "voter", Leader: true},
-		"voter":                           {Suffrage: "voter"},
-		"voter, heard 7 s ago":            {Suffrage: "voter", LastContact: ago},
-		"voter, SILENT for 7 s":           {Suffrage: "voter", LastContact: ago, Silent: true},
-		"voter, SILENT, never heard of":   {Suffrage: "voter", Silent: true},
-		"nonvoter, leader, heard 7 s ago": {Suffrage: "nonvoter", Leader: true, LastContact: ago},
+		"voter, leader":                 {Suffrage: "voter", Leader: true},
+		"voter":                         {Suffrage: "voter"},
+		"voter, heard 7 s ago":          {Suffrage: "voter", LastContact: ago},
+		"voter, SILENT for 7 s":         {Suffrage: "voter", LastContact: ago, Silent: true},
+		"voter, SILENT, never heard of": {Suffrage: "voter", Silent: true},
+		"voter, NOT CONNECTED: it refuses us: old disk": {Suffrage: "voter", LastContact: ago, Silent: true, Refusal: "it refuses us: old disk"},
+		"nonvoter, leader, heard 7 s ago":               {Suffrage: "nonvoter", Leader: true, LastContact: ago},
 	} {
 		if got := memberLine(m); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -149,7 +153,8 @@ func TestStatusSaysWhatTheLogHas(t *testing.T) {
 	agent, at := tells(t, "n1")
 	match := func(index uint64) *uint64 { return &index }
 	for want, is := range map[string]*interrexv1.StatusResponse{
-		`log +empty\n`: {},
+		`log +empty\n`: {State: "waiting"},
+		`log +not known while raft does not run\n`:                                        {State: "stopped"},
 		`log +entries 3 to 90 of term 4, committed up to 88, membership stable\n`:         {FirstIndex: 3, LastIndex: 90, LastTerm: 4, CommitIndex: 88, Membership: "stable"},
 		`log +a snapshot up to entry 90 of term 4, committed up to 90, membership stable`: {LastIndex: 90, LastTerm: 4, CommitIndex: 90, Membership: "stable"},
 		`member n2 +voter at n2:1, up to date\n`:                                          {LastIndex: 90, Members: []*interrexv1.MemberStatus{{Id: "n2", Address: "n2:1", Suffrage: "voter", MatchIndex: match(80)}}},
@@ -163,4 +168,15 @@ func TestStatusSaysWhatTheLogHas(t *testing.T) {
 			t.Errorf("want %q in\n%s", want, text)
 		}
 	}
+}
+
+func TestAnUnknownCASaysWhichVariableNamesIt(t *testing.T) {
+	agent := httptest.NewUnstartedServer(http.NotFoundHandler())
+	agent.Config.ErrorLog = log.New(io.Discard, "", 0)
+	agent.EnableHTTP2 = true
+	agent.StartTLS()
+	t.Cleanup(agent.Close)
+	r := start(t, agent.URL, "status")
+	r.says("its certificate is signed by a CA that is not known here: set INTERREX_CACERT to the PEM file of that CA")
+	r.want(interrex.KindUnavailable.Numbers().Exit)
 }

@@ -168,7 +168,21 @@ func newWebhookList(a *app) *cobra.Command {
 		Use:   "list",
 		Short: "Show the webhooks, and how their calls go",
 		Long: `Show the webhooks, and how their calls go. That is known to the agent that
-leads, which is asked for it, but not with --eventual.`,
+leads, which is asked for it, but not with --eventual.
+
+The column STATE has:
+  no failures              its last call was answered, or it was not called since it
+                           was set or another agent leads
+  called: ...              its last calls had no answer; it is called for each operation
+                           or event all the same
+  not called for a while:  after 5 failures in a row: ON-FAILURE decides, or events wait
+  one call will try again: the same, and the next call is made to see whether it works
+  delivered up to ...      events up to that revision, which lags by a few seconds;
+                           at first it is the revision at which the hook was set
+  skipped ...              how many revisions it was never told, and the last ones
+
+In JSON these are the fields health.breaker (closed, open, half-open), failures,
+error, position and skipped.`,
 		Example: `  interrex webhook list
   interrex webhook list -o json`,
 		Args: arguments(0, "no arguments"),

@@ -554,13 +554,16 @@ type MemberStatus struct {
 	// How long ago the asked agent last heard of it; missing: never, or it is the
 	// asked agent itself.
 	LastContact *durationpb.Duration `protobuf:"bytes,5,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
-	// That this is too long.
+	// That this is too long, or that it never was.
 	Silent bool `protobuf:"varint,6,opt,name=silent,proto3" json:"silent,omitempty"`
 	// Where its API is; empty: unknown here.
 	ApiAddress string `protobuf:"bytes,7,opt,name=api_address,json=apiAddress,proto3" json:"api_address,omitempty"`
 	// The log index up to which it has told the leader to have its entries. Only
 	// the leader knows it.
-	MatchIndex    *uint64 `protobuf:"varint,8,opt,name=match_index,json=matchIndex,proto3,oneof" json:"match_index,omitempty"`
+	MatchIndex *uint64 `protobuf:"varint,8,opt,name=match_index,json=matchIndex,proto3,oneof" json:"match_index,omitempty"`
+	// Where silent: why it runs and is not connected all the same. One of the two
+	// agents refuses the other; in words. Empty: it just does not answer.
+	Refusal       string `protobuf:"bytes,9,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -649,6 +652,13 @@ func (x *MemberStatus) GetMatchIndex() uint64 {
 		return *x.MatchIndex
 	}
 	return 0
+}
+
+func (x *MemberStatus) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
 }
 
 // Alarm is something that is wrong now.
@@ -1024,7 +1034,7 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\tlast_term\x18\x18 \x01(\x04R\blastTerm\x12\x1e\n" +
 	"\n" +
 	"membership\x18\x19 \x01(\tR\n" +
-	"membership\"\x99\x02\n" +
+	"membership\"\xb3\x02\n" +
 	"\fMemberStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -1035,7 +1045,8 @@ const file_interrex_v1_engine_proto_rawDesc = "" +
 	"\vapi_address\x18\a \x01(\tR\n" +
 	"apiAddress\x12$\n" +
 	"\vmatch_index\x18\b \x01(\x04H\x00R\n" +
-	"matchIndex\x88\x01\x01B\x0e\n" +
+	"matchIndex\x88\x01\x01\x12\x18\n" +
+	"\arefusal\x18\t \x01(\tR\arefusalB\x0e\n" +
 	"\f_match_index\"\x8b\x01\n" +
 	"\x05Alarm\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +

@@ -1,0 +1,51 @@
+package interrex_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/notify"
+	"github.com/interrex/interrex/projection"
+	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/state"
+)
+
+// TestBoundsAreThoseOfTheContract: a constant that a test of its own package uses
+// would take that test along when it changes.
+func TestBoundsAreThoseOfTheContract(t *testing.T) {
+	for name, bound := range map[string][2]int64{
+		"bytes of metadata":                  {interrex.MaxMetadata, 4 << 10},
+		"pins of a lease":                    {interrex.MaxPins, 16},
+		"bytes of a pin's reason":            {interrex.MaxReason, 1 << 10},
+		"a default ttl":                      {int64(interrex.DefaultTTL), int64(15 * time.Second)},
+		"bytes of a request id":              {interrex.MaxRequestID, 64},
+		"operations of a group":              {state.MaxGroup, 64},
+		"endings of an entry":                {state.MaxEndings, 1000},
+		"resources that a clear deletes":     {resource.MaxCleared, 1000},
+		"resources of a lease":               {interrex.MaxLeaseResources, 1024},
+		"long polls":                         {change.MaxWaiting, 65_536},
+		"changes of a page":                  {api.MaxChanges, 1000},
+		"a wait for what is not applied yet": {int64(api.DefaultReadWait), int64(10 * time.Second)},
+		"webhook calls of an agent":          {hookcaller.MaxCalls, 64},
+		"webhook calls of a hook":            {hookcaller.MaxHookCalls, 32},
+		"bytes of a machine's error":         {fsm.MaxError, 4 << 10},
+		"bytes of a machine's command":       {fsm.MaxData, 1<<20 - 4<<10},
+		"bytes of a machine's result":        {fsm.MaxResult, 1<<20 - 4<<10},
+		"bytes of a machine's snapshot":      {fsm.MaxSnapshot, 256 << 20},
+		"answers of a machine":               {fsm.MaxAnswers, 4096},
+		"bytes of a machine's answers":       {fsm.MaxAnswerBytes, 16 << 20},
+		"entries in the log":                 {raftworker.MinTrailingLogs, 10_240},
+		"a look at the database":             {int64(notify.DefaultLook), int64(5 * time.Second)},
+		"a fence's wait":                     {int64(projection.FenceTimeout), int64(10 * time.Second)},
+	} {
+		if bound[0] != bound[1] {
+			t.Errorf("%s: %d, and docs/semantics.md says %d", name, bound[0], bound[1])
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package manifolds
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/raftworker"
+)
+
+// A line that is repeated is logged again after repeatFirst, and then after twice
+// as long each time, repeatMost at most. One that did not come for repeatCalm is
+// new again. So many lines are told apart before all are forgotten.
+const (
+	repeatFirst = time.Minute
+	repeatMost  = time.Hour
+	repeatCalm  = 10 * time.Minute
+	maxRepeats  = 256
+)
+
+// repeats is a logger for what is tried again every second or few, for as long as
+// its cause lasts: an election without a quorum, or the start of a worker. It
+// outlives the workers that log to it. Lines below INFO pass.
+type repeats struct {
+	raftworker.Logger
+	clock clock.Clock
+
+	mu    sync.Mutex
+	lines map[string]*repeated
+}
+
+// repeated is a line that was logged.
+type repeated struct {
+	logged, last time.Time // when it was logged, and when it came, last
+	pause        time.Duration
+	unsaid       int
+}
+
+func newRepeats(c clock.Clock, to raftworker.Logger) *repeats {
+	return &repeats{Logger: to, clock: c, lines: map[string]*repeated{}}
+}
+
+// Infof logs a line, or counts it.
+func (r *repeats) Infof(format string, args ...any) { r.log(r.Logger.Infof, format, args) }
+
+// Warningf logs a line, or counts it.
+func (r *repeats) Warningf(format string, args ...any) { r.log(r.Logger.Warningf, format, args) }
+
+// Errorf logs a line, or counts it.
+func (r *repeats) Errorf(format string, args ...any) { r.log(r.Logger.Errorf, format, args) }
+
+func (r *repeats) log(to func(string, ...any), format string, args []any) {
+	line := fmt.Sprintf(format, args...)
+	if suffix, due := r.due(line); due {
+		to("%s%s", line, suffix)
+	}
+}
+
+// due reports whether a line is to be logged now, and what to add to it.
+func (r *repeats) due(line string) (suffix string, due bool) {
+	now := r.clock.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	calm := func(_ string, l *repeated) bool { return now.Sub(l.last) >= repeatCalm }
+	l := r.lines[line]
+	if l == nil || calm(line, l) {
+		r.makeRoom(calm)
+		r.lines[line] = &repeated{logged: now, last: now, pause: repeatFirst}
+		return "", true
+	}
+	l.last = now
+	l.unsaid++
+	since := now.Sub(l.logged)
+	if since < l.pause {
+		return "", false
+	}
+	suffix = fmt.Sprintf(" (%d times in the last %s)", l.unsaid, interrex.FormatDuration(since.Round(time.Second)))
+	*l = repeated{logged: now, last: now, pause: min(2*l.pause, repeatMost)}
+	return suffix, true
+}
+
+func (r *repeats) makeRoom(calm func(string, *repeated) bool) {
+	if len(r.lines) < maxRepeats {
+		return
+	}
+	maps.DeleteFunc(r.lines, calm)
+	if len(r.lines) >= maxRepeats {
+		clear(r.lines)
+	}
+}
