@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -134,5 +135,16 @@ func TestACallerThatGoesAmidACallIsNoReasonEither(t *testing.T) {
 	r := &request{procedure: interrexv1.LeaseServiceGetProcedure, Options: Options{limit: time.Minute}}
 	if _, err := c.single(ctx, r); !moves(interrex.KindOf(err)) || c.endpoint() != p {
 		t.Errorf("the agent was left %v: %v", c.endpoint() != p, err)
+	}
+}
+
+func TestWhatAStoppingAgentHasNotReadHasNotHappened(t *testing.T) {
+	s := &Stream{config: StreamConfig{BaseURL: "http://a"}}
+	stops := interrex.Errorf(interrex.KindDraining, "this agent stops; nothing has happened")
+	if err := s.lost(wire.Error(stops)); !errors.Is(err, interrex.ErrDraining) {
+		t.Errorf("of an agent that stops: %v", err)
+	}
+	if err := s.lost(io.ErrUnexpectedEOF); !errors.Is(err, interrex.ErrOutcomeUnknown) {
+		t.Errorf("of a connection that broke: %v", err)
 	}
 }

@@ -81,8 +81,13 @@ func (s *Stream) refusal(err error) error {
 	return classified
 }
 
-// lost is the error of an operation that was sent on a connection that broke.
+// lost is the error of an operation that was sent on a connection that broke. An
+// agent that stops ends a stream when it has answered all that it has read there:
+// an operation without an answer has not happened.
 func (s *Stream) lost(err error) error {
+	if stops := wire.FromError(err, true); interrex.KindOf(stops) == interrex.KindDraining {
+		return stops
+	}
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "the stream to %s broke before its answer: %s", s.config.BaseURL, reason(err)).WithCause(err)
 }
 

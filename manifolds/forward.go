@@ -100,6 +100,10 @@ const silence = 2 * time.Second
 // that another leader could have extended.
 const farewell = 250 * time.Millisecond
 
+// waitersFarewell is the same for claims that wait, which are in no hurry: an agent
+// that answers late would leave them with an unknown outcome.
+const waitersFarewell = 5 * time.Second
+
 func (s *Set) startForwarder(u *unit) (worker.Worker, error) {
 	now, t := need[clock.Clock](u, ClockName), need[*transport.Transport](u, TransportName)
 	slot := need[offerer[*forwarder]](u, ForwarderSlotName)
@@ -171,11 +175,11 @@ func (f *forwarder) follow(ctx context.Context, watch *leadership.Watch) {
 		case <-ctx.Done():
 			return
 		}
-		f.leaveOthers(l.LeaderID)
+		f.leaveOthers(ctx, l.LeaderID)
 	}
 }
 
-func (f *forwarder) leaveOthers(leader string) {
+func (f *forwarder) leaveOthers(ctx context.Context, leader string) {
 	f.mu.Lock()
 	var left []way
 	for id, s := range f.streams {
@@ -186,9 +190,20 @@ func (f *forwarder) leaveOthers(leader string) {
 	}
 	f.mu.Unlock()
 	for _, s := range left {
-		if err := s.Close(); err != nil {
-			f.logger.Debugf("a stream to a former leader: %v", err)
-		}
+		f.leave(s.others)
+		f.following.Go(func() {
+			select {
+			case <-f.clock.After(waitersFarewell):
+			case <-ctx.Done():
+			}
+			f.leave(s.waits)
+		})
+	}
+}
+
+func (f *forwarder) leave(l *line) {
+	if err := l.Close(); err != nil {
+		f.logger.Debugf("a stream to a former leader: %v", err)
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/types"
 )
 
 // oldest is the file of the log's oldest segment, which is sealed.
@@ -91,26 +93,31 @@ func TestADirectoryThatIsGoneIsNotBegunAnewByTheSameProcess(t *testing.T) {
 	must(t, d.Close())
 }
 
+// slowFiles open no file for writing before they are let.
+type slowFiles struct {
+	types.VFS
+	let <-chan struct{}
+}
+
+func (f slowFiles) OpenWriter(dir, name string) (types.WritableFile, error) {
+	<-f.let
+	return f.VFS.OpenWriter(dir, name)
+}
+
 func TestADirectoryThatCannotBeReadIsGivenUpAtTheDeadline(t *testing.T) {
-	dir, earlier := t.TempDir(), new(Earlier)
+	dir, earlier, let := t.TempDir(), new(Earlier), make(chan struct{})
 	must(t, openTerm(t, dir, Config{SegmentSize: 4096}).Close())
-	// Opening a pipe waits for the other end.
-	vote := filepath.Join(dir, voteName)
-	content, err := os.ReadFile(vote)
-	must(t, errors.Join(err, os.Remove(vote), syscall.Mkfifo(vote, 0o600)))
-	cfg := Config{WriteTimeout: 2 * time.Second, SegmentSize: 4096, Earlier: earlier}
+	cfg := Config{WriteTimeout: 2 * time.Second, SegmentSize: 4096, Earlier: earlier, Files: slowFiles{fs.New(), let}}
 	if _, err := Open(dir, cfg); !errors.Is(err, ErrDiskHung) || !strings.Contains(err.Error(), "no answer for ") {
 		t.Fatalf("it says %v", err)
 	}
 	if _, err := Open(dir, cfg); !errors.Is(err, ErrDiskHung) || !strings.Contains(err.Error(), "an earlier attempt") {
 		t.Fatalf("again, it says %v", err)
 	}
-	end, err := os.OpenFile(vote, os.O_WRONLY, 0)
-	must(t, err)
-	must(t, errors.Join(os.Remove(vote), os.WriteFile(vote, content, 0o600)))
-	_, err = end.Write(content)
-	must(t, errors.Join(err, end.Close()))
-	earlier.opening.Lock() // when what was opened late is closed
+	close(let)
+	for !earlier.opening.TryLock() { // until what was opened late is closed
+		time.Sleep(time.Millisecond)
+	}
 	earlier.opening.Unlock()
 	d, err := Open(dir, cfg)
 	must(t, err)
