@@ -127,11 +127,16 @@ func (d *database) openFile(ctx context.Context) error {
 func (d *database) patiently(ctx context.Context, statement string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	var locked error
 	for {
 		_, err := d.db.ExecContext(ctx, statement)
-		if err == nil || !strings.Contains(err.Error(), "database is locked") {
-			return err
+		switch {
+		case err == nil:
+			return nil
+		case !strings.Contains(err.Error(), "database is locked"):
+			return errors.Join(err, locked) // ctx may have ended
 		}
+		locked = err
 		select {
 		case <-ctx.Done():
 			return err
