@@ -59,8 +59,9 @@ func (v view) match(id, own string, r *raft.Raft) *uint64 {
 	return &at
 }
 
-// hear says when a member was last heard of, and whether that is a refusal. A leader counts what raft has
-// answered it in its term; everybody else what arrives of any kind.
+// hear notes when a member was last heard of, and whether one refuses the other. A
+// leader counts what raft has answered it in its term; everybody else what arrives
+// of any kind.
 func (s *Set) hear(m *api.Member, r *raft.Raft, now view) {
 	if m.ID == s.ID() {
 		return

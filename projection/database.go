@@ -111,7 +111,7 @@ func (d *database) openFile(ctx context.Context) error {
 		"PRAGMA page_size = 1024",   // a change writes one page; only a new file takes it
 		"PRAGMA journal_mode = WAL", // others may read the file meanwhile; the file remembers
 	} {
-		if _, err := d.db.ExecContext(ctx, s); err != nil {
+		if err := d.patiently(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -120,6 +120,29 @@ func (d *database) openFile(ctx context.Context) error {
 	}
 	d.file, err = os.Stat(d.path)
 	return err
+}
+
+// patiently runs a statement that SQLite refuses while others open the same new
+// file, whatever busy_timeout is: for 5 s at most.
+func (d *database) patiently(ctx context.Context, statement string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var locked error
+	for {
+		_, err := d.db.ExecContext(ctx, statement)
+		switch {
+		case err == nil:
+			return nil
+		case !strings.Contains(err.Error(), "database is locked"):
+			return errors.Join(err, locked) // ctx may have ended
+		}
+		locked = err
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // moved reports whether the file that was opened is not there any more, with

@@ -231,6 +231,34 @@ func TestOpenAtOnceIsHarmless(t *testing.T) {
 	})
 }
 
+func TestOpenWaitsForAnotherThatOpens(t *testing.T) {
+	onEach(t, func(t *testing.T, d database) {
+		if d.dialect != projection.SQLite {
+			return // PostgreSQL has no file to open
+		}
+		other, err := d.pool()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		conn, err := other.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(50*time.Millisecond, func() { _, _ = conn.ExecContext(t.Context(), "ROLLBACK") })
+		h, err := projection.Open(t.Context(), d.pool, d.dialect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestOpenRefusesAnUnknownDialect(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		if _, err := projection.Open(t.Context(), d.pool, "oracle"); err == nil {

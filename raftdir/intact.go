@@ -58,10 +58,10 @@ func (p *present) all() []string {
 	return slices.Sorted(maps.Keys(p.names))
 }
 
-// intact reports that the directory, or a file in it, is not there any more, or
-// that another directory is in its place. Files that are open go on as if nothing
-// had happened, and nobody could read them again. An error of looking is none:
-// what it means for the log is found by writing.
+// intact returns an error when the directory, or a file in it, is not there any more, or
+// another directory is in its place. Files that are open go on as if nothing
+// had happened, and nobody could read them again. An error while looking does not
+// count: writing shows what it means for the log.
 func (d *Directory) intact() error {
 	held, err := d.lock.file.Stat()
 	if err != nil {

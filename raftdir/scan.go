@@ -64,7 +64,7 @@ func scanSegment(b []byte) scan {
 	return s.scan
 }
 
-// written gives the end of what is not zero.
+// written returns how long b is without the zeros at its end.
 func written(b []byte) int {
 	for len(b) >= len(zeros) && bytes.Equal(b[len(b)-len(zeros):], zeros[:]) {
 		b = b[:len(b)-len(zeros)]
