@@ -137,7 +137,7 @@ func (d *draft) claim(w *waiter) {
 	}
 	size := w.newest().Size()
 	if d.room <= 0 || d.space < size {
-		d.waiters.recheck(w.line.key)
+		d.waiters.reconsider(w)
 		return
 	}
 	d.entry.addClaim(w)

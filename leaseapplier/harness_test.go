@@ -33,25 +33,26 @@ func TestMain(m *testing.M) {
 type memRaft struct {
 	fsm func(*raft.Log) any
 
-	mu       sync.Mutex
-	role     raft.RaftState
-	term     uint64
-	leader   string
-	index    uint64
-	latency  time.Duration
-	refusal  error           // of Apply and Barrier, at once
-	fate     func() error    // of each entry once its turn has come; nil: applied
-	tamper   func(any) any   // of responses
-	panics   bool            // Apply does
-	holds    bool            // entries stay in the log
-	log      []*memFuture    // accepted, not yet answered
-	entries  []state.Entry   // of everything that was accepted
-	at       []time.Time     // when
-	bounds   []time.Duration // that Apply and Barrier were given
-	timeouts []time.Duration // that they came with
-	barriers int
-	wake     chan struct{}
-	stopped  chan struct{}
+	mu         sync.Mutex
+	role       raft.RaftState
+	term       uint64
+	leader     string
+	index      uint64
+	latency    time.Duration
+	refusal    error           // of Apply and Barrier, at once
+	refusesOne error           // of the next Apply
+	fate       func() error    // of each entry once its turn has come; nil: applied
+	tamper     func(any) any   // of responses
+	panics     bool            // Apply does
+	holds      bool            // entries stay in the log
+	log        []*memFuture    // accepted, not yet answered
+	entries    []state.Entry   // of everything that was accepted
+	at         []time.Time     // when
+	bounds     []time.Duration // that Apply and Barrier were given
+	timeouts   []time.Duration // that they came with
+	barriers   int
+	wake       chan struct{}
+	stopped    chan struct{}
 }
 
 type memFuture struct {
@@ -85,6 +86,12 @@ func (r *memRaft) Apply(cmd []byte, bound time.Duration) raft.ApplyFuture {
 		panic("raft panics")
 	}
 	r.bounds = append(r.bounds, bound)
+	if err := r.refusesOne; err != nil {
+		f := &memFuture{err: err, done: make(chan struct{})}
+		close(f.done)
+		r.refusesOne = nil
+		return f
+	}
 	f := r.accept(cmd)
 	if f.err == nil {
 		r.entries, r.at, r.timeouts = append(r.entries, e), append(r.at, time.Now()), append(r.timeouts, bound)

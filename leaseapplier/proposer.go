@@ -230,7 +230,9 @@ func (p *proposer) settle(e *proposal) {
 	for i, id := range e.waits {
 		// What never entered the log has decided nothing: the waiter stays,
 		// unless all of them go with this agent's leadership.
-		if e.err == nil || !nothingHappened(e.err) {
+		if nothingHappened(e.err) {
+			p.waiters.notApplied(id)
+		} else {
 			p.waiters.applied(id, e.results[i])
 		}
 	}

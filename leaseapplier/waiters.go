@@ -128,8 +128,7 @@ func (s *waiters) join(id request, op *queue.Operation, k interrex.Key, now time
 	l.waiters = append(l.waiters, w)
 	s.byID[id] = w
 	s.counts.set(k, len(l.waiters))
-	s.recheck(k)
-	s.takeovers = append(s.takeovers, w)
+	s.reconsider(w)
 }
 
 // retry takes a further attempt of a waiter's request. A caller believes a refusal
@@ -148,8 +147,7 @@ func (s *waiters) retry(w *waiter, op *queue.Operation, now time.Time) {
 		for _, o := range older {
 			s.answers.refuse(o, s.errHeld(w.line.key, "a later attempt of this request waits"))
 		}
-		s.recheck(w.line.key)
-		s.takeovers = append(s.takeovers, w) // a transfer may have made it the holder
+		s.reconsider(w) // a transfer may have made it the holder
 	case len(w.ops) >= maxSharers:
 		s.answers.refuse(op, errTooManyWaiters(w.line.key))
 	default:
@@ -232,12 +230,26 @@ func (s *waiters) next(k interrex.Key) *waiter {
 func (s *waiters) takeTakeovers() []*waiter {
 	var out []*waiter
 	for _, w := range s.takeovers {
-		if s.byID[w.id] == w && s.table.Passes(w.newest().Command) && !s.leader.inLog(w.id) {
+		if s.byID[w.id] == w && !slices.Contains(out, w) && s.table.Passes(w.newest().Command) && !s.leader.inLog(w.id) {
 			out = append(out, w)
 		}
 	}
 	s.takeovers = nil
 	return out
+}
+
+// reconsider has the next entry look whether w is to be claimed for.
+func (s *waiters) reconsider(w *waiter) {
+	s.recheck(w.line.key)
+	s.takeovers = append(s.takeovers, w)
+}
+
+// notApplied takes notice that a claim that was made for a request did not enter
+// the log.
+func (s *waiters) notApplied(id request) {
+	if w := s.byID[id]; w != nil {
+		s.reconsider(w)
+	}
 }
 
 // applied takes the result of a claim that was in the log for a request.
