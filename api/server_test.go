@@ -343,7 +343,7 @@ func TestEveryAnswerCarriesTheEpoch(t *testing.T) {
 	}
 	id := state.Identity{ClusterID: strings.Repeat("c", 32), Epoch: state.Epoch{Number: 3, Bits: 0xabc}}
 	entry := state.AppendEntry(nil, &state.Entry{Wall: time.Now(), Operations: []state.Operation{
-		{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)},
+		{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)},
 	}})
 	nd.must(nd.raft.Apply(entry, time.Second).Error())
 	const want = "3-0000000000000abc"

@@ -145,7 +145,7 @@ func (v *recovery) apply(at raftdir.Position) error {
 	}
 	entry := state.AppendEntry(nil, &state.Entry{
 		Stamp: v.State.Now(), Wall: v.Clock.Now().UTC(),
-		Operations: []state.Operation{{Table: state.OwnTable, Data: command.Append(nil)}},
+		Operations: []state.Operation{{Table: state.SystemTable, Data: command.Append(nil)}},
 	})
 	results, _ := v.State.Apply(&raft.Log{Index: at.Index, Term: at.Term, Type: raft.LogCommand, Data: entry}).([]state.Result)
 	if err := v.State.Halted(); err != nil || len(results) != 1 {

@@ -43,7 +43,7 @@ func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivo
 	for _, id := range members {
 		identity.Incarnations[id] = "disk"
 	}
-	entry := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
+	entry := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
 	logs := []*raft.Log{
 		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(Members(members...))},
 		{Index: 2, Term: 3, Type: raft.LogNoop},

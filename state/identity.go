@@ -57,17 +57,17 @@ func (c *SetIdentity) decode(args []byte) error {
 	return nil
 }
 
-func (c *SetIdentity) check(o *own, _ *Turn) error {
-	if mine := o.identity.ClusterID; mine != "" && mine != c.Identity.ClusterID {
+func (c *SetIdentity) check(sys *system, _ *Turn) error {
+	if mine := sys.identity.ClusterID; mine != "" && mine != c.Identity.ClusterID {
 		return interrex.Errorf(interrex.KindConflict, "identity: this is cluster %s, and cannot become %s", mine, c.Identity.ClusterID)
 	}
 	return nil
 }
 
 func (c *SetIdentity) apply(s *State, t *Turn, _ string) {
-	if o := s.own; o.identity.ClusterID == "" {
+	if sys := s.system; sys.identity.ClusterID == "" {
 		t.Next()
-		o.identity = c.Identity
+		sys.identity = c.Identity
 	}
 }
 

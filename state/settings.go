@@ -112,7 +112,7 @@ type settings struct {
 }
 
 // declare collects the settings of all tables. The state's own are added by
-// newOwn.
+// newSystem.
 func declare(tables tableSet) *settings {
 	s := &settings{}
 	for _, t := range tables {
@@ -211,9 +211,9 @@ func (c *SetSettings) decode(args []byte) error {
 	return nil
 }
 
-func (c *SetSettings) check(o *own, _ *Turn) error {
+func (c *SetSettings) check(sys *system, _ *Turn) error {
 	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
-		if err := o.settings.check(name, c.Values[name]); err != nil {
+		if err := sys.settings.check(name, c.Values[name]); err != nil {
 			return err
 		}
 	}
@@ -221,24 +221,24 @@ func (c *SetSettings) check(o *own, _ *Turn) error {
 }
 
 func (c *SetSettings) apply(s *State, t *Turn, _ string) {
-	o := s.own
-	next := maps.Clone(o.settings.set)
+	sys := s.system
+	next := maps.Clone(sys.settings.set)
 	if next == nil {
 		next = map[string]string{}
 	}
 	for name, value := range c.Values {
-		if d, _ := o.settings.find(name); value == "" || value == d.Default {
+		if d, _ := sys.settings.find(name); value == "" || value == d.Default {
 			delete(next, name)
 			continue
 		}
 		next[name] = value
 	}
-	if maps.Equal(next, o.settings.set) {
+	if maps.Equal(next, sys.settings.set) {
 		return
 	}
 	t.Next()
-	o.settings.set = next
-	o.settings.configure()
+	sys.settings.set = next
+	sys.settings.configure()
 }
 
 // appendTexts appends names and values, in the order of the names.
@@ -271,8 +271,8 @@ func (s *State) Settings() []SettingValue {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var all []SettingValue
-	for _, d := range s.own.settings.declared {
-		all = append(all, SettingValue{d, s.own.settings.value(d.Name)})
+	for _, d := range s.system.settings.declared {
+		all = append(all, SettingValue{d, s.system.settings.value(d.Name)})
 	}
 	return all
 }
