@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 )
@@ -26,7 +27,7 @@ type RecoverConfig struct {
 
 // Recovery says what a recovery has done.
 type Recovery struct {
-	Epoch state.Epoch
+	Epoch interrex.Epoch
 	Loss  state.Loss
 }
 

@@ -32,7 +32,7 @@ type survivor struct {
 func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivor {
 	t.Helper()
 	s := &survivor{t: t, dir: t.TempDir()}
-	s.before = Identity{ID: "a", Incarnation: "disk", ClusterID: clusterID, Epoch: state.Epoch{Number: 0, Bits: 5}}
+	s.before = Identity{ID: "a", Incarnation: "disk", ClusterID: clusterID, Epoch: interrex.Epoch{Bits: 5}}
 	s.must(SaveIdentity(s.dir, s.before))
 	a := newAgent(t, "a")
 	dir, err := raftdir.Open(s.raft(), raftdir.Config{NoSync: true, SegmentSize: 4096})

@@ -10,17 +10,10 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Epoch tells recoveries of one cluster apart. Agents only talk to agents of
-// the same epoch.
-type Epoch struct {
-	Number uint64
-	Bits   uint64 // random, new with each epoch
-}
-
 // Identity says which history a state belongs to.
 type Identity struct {
 	ClusterID    string // 32 hexadecimal digits; empty: not set yet
-	Epoch        Epoch
+	Epoch        interrex.Epoch
 	Incarnations map[string]string // of each member's disk, by agent ID
 }
 
@@ -87,7 +80,7 @@ func appendIdentity(b []byte, id Identity) []byte {
 func (d *decoder) identity() Identity {
 	var id Identity
 	id.ClusterID = strings.Clone(d.text())
-	id.Epoch = Epoch{d.uvarint(), d.uvarint()}
+	id.Epoch = interrex.Epoch{Number: d.uvarint(), Bits: d.uvarint()}
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		if id.Incarnations == nil {
 			id.Incarnations = map[string]string{}

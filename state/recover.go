@@ -96,7 +96,7 @@ func (c *Recover) apply(s *State, t *Turn, _ string) {
 	sys.records.lose(Loss{From: t.Revision, To: raised(t), At: t.Now})
 	t.Revision = sys.records.loss.To
 	sys.identity = Identity{
-		ClusterID: c.ClusterID, Epoch: Epoch{Number: max(sys.identity.Epoch.Number, c.Epoch) + 1, Bits: c.Bits},
+		ClusterID: c.ClusterID, Epoch: interrex.Epoch{Number: max(sys.identity.Epoch.Number, c.Epoch) + 1, Bits: c.Bits},
 		Incarnations: map[string]string{c.Survivor: c.Incarnation},
 	}
 	for _, table := range s.tables {

@@ -42,7 +42,7 @@ func TestARecoveryDrawsAnEpochAndRaisesTheRevision(t *testing.T) {
 	if want := (state.Loss{From: 3, To: to, At: 2}); r.State.Loss() != want {
 		t.Errorf("lost is %+v, want %+v", r.State.Loss(), want)
 	}
-	want := state.Identity{ClusterID: cluster, Epoch: state.Epoch{Number: 2, Bits: 0xbeef}, Incarnations: map[string]string{"two": "i2"}}
+	want := state.Identity{ClusterID: cluster, Epoch: interrex.Epoch{Number: 2, Bits: 0xbeef}, Incarnations: map[string]string{"two": "i2"}}
 	for range 2 {
 		if got := r.State.Identity(); !reflect.DeepEqual(got, want) {
 			t.Errorf("identity %+v, want %+v", got, want)

@@ -15,7 +15,7 @@ const cluster, elsewhere = "000102030405060708090a0b0c0d0e0f", "ffffffffffffffff
 
 func identity(clusterID string) state.Identity {
 	return state.Identity{
-		ClusterID: clusterID, Epoch: state.Epoch{Number: 1, Bits: 0xfeed},
+		ClusterID: clusterID, Epoch: interrex.Epoch{Number: 1, Bits: 0xfeed},
 		Incarnations: map[string]string{"one": "i1", "two": "i2", "three": "i3"},
 	}
 }
