@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func misreadField(text []byte, m protoreflect.Message, path string, depth int) e
 	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(text, &fields) != nil || fields == nil {
-		return wrongValue(strings.TrimSuffix(orElse(path, "body"), "."), text, objectOf(m.Descriptor()))
+		return wrongValue(strings.TrimSuffix(cmp.Or(path, "body"), "."), text, objectOf(m.Descriptor()))
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		f := fieldOf(m.Descriptor(), name)
@@ -103,7 +104,7 @@ func unknownField(path, name string, d protoreflect.MessageDescriptor) error {
 	for i := range d.Fields().Len() {
 		names = append(names, string(d.Fields().Get(i).Name()))
 	}
-	hint := "the fields are " + orElse(strings.Join(names, ", "), "none")
+	hint := "the fields are " + cmp.Or(strings.Join(names, ", "), "none")
 	if near := config.Nearest(name, names); near != "" {
 		hint = fmt.Sprintf("did you mean %q? ", near) + hint
 	}

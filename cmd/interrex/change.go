@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -207,7 +208,7 @@ func documentOfChange(c interrex.Change) changeDocument {
 var changeHeader = []string{"REVISION", "TIME", "KIND", "KEY", "TAGS", "DATA"}
 
 func changeRow(c interrex.Change) []string {
-	return []string{c.Revision.String(), stamp(c.Time), c.Kind, orDefault(c.Key, "-"), orDefault(strings.Join(c.Tags, ","), "-"), shortened(string(c.Data))}
+	return []string{c.Revision.String(), stamp(c.Time), c.Kind, cmp.Or(c.Key, "-"), cmp.Or(strings.Join(c.Tags, ","), "-"), shortened(string(c.Data))}
 }
 
 // printChange prints one change: its revision with `-q` and `-o name`.
