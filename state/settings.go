@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // Limits of settings.
@@ -40,28 +41,16 @@ func IntSetting(name, about string, standard, low, high int64) Setting {
 
 // DurationSetting is a duration from low to high.
 func DurationSetting(name, about string, standard, low, high time.Duration) Setting {
-	return Setting{Name: name, About: about, Default: shortDuration(standard), Check: func(value string) error {
+	return Setting{Name: name, About: about, Default: wording.Duration(standard), Check: func(value string) error {
 		v, err := time.ParseDuration(value)
 		if err == nil && v >= low && v <= high {
 			return nil
 		}
 		if _, err := strconv.ParseFloat(value, 64); err == nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %q has no unit: write %ss, %sm or %sh; %s to %s are allowed", name, value, value, value, value, shortDuration(low), shortDuration(high))
+			return interrex.Errorf(interrex.KindInvalid, "%s: %q has no unit: write %ss, %sm or %sh; %s to %s are allowed", name, value, value, value, value, wording.Duration(low), wording.Duration(high))
 		}
-		return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, with the unit s, m or h, and not %q", name, shortDuration(low), shortDuration(high), value)
+		return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, with the unit s, m or h, and not %q", name, wording.Duration(low), wording.Duration(high), value)
 	}}
-}
-
-// shortDuration writes a duration as a setting's value: 24h, not 24h0m0s.
-func shortDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // SettingInt reads a value that the Check of an IntSetting has allowed.
