@@ -636,12 +636,11 @@ func TestConfigIsChecked(t *testing.T) {
 		return Config{Raft: &memRaft{}, Queue: fakeQueue{}, State: &state.State{}, Clock: testClock, Logger: &logs{}}
 	}
 	for want, spoil := range map[string]func(*Config){
-		"nil Raft not valid":               func(c *Config) { c.Raft = nil },
-		"nil Queue not valid":              func(c *Config) { c.Queue = nil },
-		"nil State not valid":              func(c *Config) { c.State = nil },
-		"nil Clock not valid":              func(c *Config) { c.Clock = nil },
-		"nil Logger not valid":             func(c *Config) { c.Logger = nil },
-
+		"nil Raft not valid":   func(c *Config) { c.Raft = nil },
+		"nil Queue not valid":  func(c *Config) { c.Queue = nil },
+		"nil State not valid":  func(c *Config) { c.State = nil },
+		"nil Clock not valid":  func(c *Config) { c.Clock = nil },
+		"nil Logger not valid": func(c *Config) { c.Logger = nil },
 	} {
 		c := whole()
 		spoil(&c)

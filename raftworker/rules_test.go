@@ -177,11 +177,11 @@ func TestAReluctantLeaderTriesAgain(t *testing.T) {
 
 func TestAFailedDiskGivesNothingToTheState(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	disk := &failingDisk{VFS: fs.New()}
-	a.cfg.files = disk
+	broken := &failingDisk{VFS: fs.New()}
+	a.cfg.files = broken
 	w := a.start()
 	a.leads()
-	disk.breaks(func() error { return syscall.EIO })
+	broken.breaks(func() error { return syscall.EIO })
 	w.life.raft.Apply(a.entry("k"), 0)
 	_ = w.Wait()
 	told := &configurations{}
