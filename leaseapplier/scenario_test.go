@@ -336,7 +336,10 @@ func randomScenario(rnd *rand.Rand) *scenario {
 // random longer ones.
 func TestTheApplierDoesWhatTheModelDoes(t *testing.T) {
 	seed, n := Seeds(300, 100)
-	var all []*scenario
+	all := []*scenario{ // rare ones
+		{steps: parse("cat claim; hold; ann claim; cat wait to take over; cat retry; free")},
+		{steps: parse("ann claim; bob wait; refuse; ann wait to take over")},
+	}
 	for s := range everyScenario {
 		all = append(all, s)
 	}
