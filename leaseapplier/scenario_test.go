@@ -117,7 +117,6 @@ type modelRun struct {
 	tokens  map[string]interrex.Token
 	calls   []*call
 	sent    []*attempt
-	labels  map[string]string // by what is in the log
 }
 
 func newModelRun(t *testing.T) *modelRun {
