@@ -110,7 +110,7 @@ func (q *Queue) put(op *Operation, c *caller) *caller {
 	q.counts.enqueued++
 	q.expect(op.Deadline)
 	l := &q.lanes[op.Lane]
-	if l.held.len() == 0 && l.hasRoom(op, &q.config) {
+	if l.held.Len() == 0 && l.hasRoom(op, &q.config) {
 		l.push(op)
 		return c
 	}
@@ -118,7 +118,7 @@ func (q *Queue) put(op *Operation, c *caller) *caller {
 		c = &caller{free: make(chan struct{})}
 	}
 	c.left++
-	l.held.push(heldBack{op, c})
+	l.held.Push(heldBack{op, c})
 	return c
 }
 
@@ -132,7 +132,7 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 	var gone []failure
 	q.mu.Lock()
 	for i := range q.lanes {
-		q.lanes[i].held.keep(func(h heldBack) bool {
+		q.lanes[i].held.Keep(func(h heldBack) bool {
 			if h.caller != c {
 				return true
 			}
@@ -160,11 +160,11 @@ func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 	q.mu.Lock()
 	extends, normal := &q.lanes[state.LaneExtend], &q.lanes[state.LaneNormal]
 	var keptOps, keptBytes int // for the others
-	if normal.waiting.len() > 0 {
+	if normal.waiting.Len() > 0 {
 		keptOps, keptBytes = maxOps/4, maxBytes/4
 	}
 	t := taking{now: q.config.Clock.Now(), ops: maxOps - keptOps, bytes: maxBytes - keptBytes}
-	t.out = make([]*Operation, 0, min(maxOps, extends.waiting.len()+normal.waiting.len()))
+	t.out = make([]*Operation, 0, min(maxOps, extends.waiting.Len()+normal.waiting.Len()))
 	t.from(extends)
 	first := len(t.out)
 	t.ops += keptOps
@@ -203,8 +203,8 @@ type taking struct {
 
 // from takes what fits of a lane.
 func (t *taking) from(l *lane) {
-	for t.ops > 0 && l.waiting.len() > 0 {
-		op := l.waiting.first()
+	for t.ops > 0 && l.waiting.Len() > 0 {
+		op := l.waiting.First()
 		if err := op.unfit(t.now); err != nil {
 			t.failures = append(t.failures, failure{l.pop(), err})
 			continue
@@ -231,7 +231,7 @@ func (q *Queue) count(err error) {
 
 // signal says that operations wait, if some do. The lock is held.
 func (q *Queue) signal() {
-	if q.lanes[state.LaneNormal].waiting.len()+q.lanes[state.LaneExtend].waiting.len() == 0 {
+	if q.lanes[state.LaneNormal].waiting.Len()+q.lanes[state.LaneExtend].waiting.Len() == 0 {
 		return
 	}
 	select {
@@ -247,5 +247,5 @@ func (q *Queue) Capacity() int { return q.config.Capacity }
 func (q *Queue) Depth() (normal, extend int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lanes[state.LaneNormal].waiting.len(), q.lanes[state.LaneExtend].waiting.len()
+	return q.lanes[state.LaneNormal].waiting.Len(), q.lanes[state.LaneExtend].waiting.Len()
 }

@@ -21,9 +21,9 @@ func (q *Queue) Report() map[string]any {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return map[string]any{
-		"normal":    q.lanes[state.LaneNormal].waiting.len(),
-		"extend":    q.lanes[state.LaneExtend].waiting.len(),
-		"held-back": q.lanes[state.LaneNormal].held.len() + q.lanes[state.LaneExtend].held.len(),
+		"normal":    q.lanes[state.LaneNormal].waiting.Len(),
+		"extend":    q.lanes[state.LaneExtend].waiting.Len(),
+		"held-back": q.lanes[state.LaneNormal].held.Len() + q.lanes[state.LaneExtend].held.Len(),
 		"enqueued":  q.counts.enqueued,
 		"taken":     q.counts.taken,
 		"expired":   q.counts.expired,
@@ -95,7 +95,7 @@ func (q *Queue) sweep() {
 
 func (q *Queue) sweepLane(l *lane, fits func(*Operation) bool) {
 	l.bytes = 0
-	l.waiting.keep(func(op *Operation) bool {
+	l.waiting.Keep(func(op *Operation) bool {
 		if !fits(op) {
 			return false
 		}
@@ -103,7 +103,7 @@ func (q *Queue) sweepLane(l *lane, fits func(*Operation) bool) {
 		q.expect(op.Deadline)
 		return true
 	})
-	l.held.keep(func(h heldBack) bool {
+	l.held.Keep(func(h heldBack) bool {
 		if !fits(h.op) {
 			h.caller.release()
 			return false
@@ -122,11 +122,11 @@ func (q *Queue) drain() {
 	q.stopped = true
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		for l.waiting.len() > 0 {
+		for l.waiting.Len() > 0 {
 			failures = append(failures, failure{l.pop(), errStopped()})
 		}
-		for l.held.len() > 0 {
-			h := l.held.pop()
+		for l.held.Len() > 0 {
+			h := l.held.Pop()
 			h.caller.release()
 			failures = append(failures, failure{h.op, errStopped()})
 		}
