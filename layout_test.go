@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"alarm":                 0, // what is wrong with an agent now
 	"config":                0, // the configuration's types, file and validation
 	"gen/interrexv1":        0, // generated messages and handlers
+	"internal/backoff":      0, // the pause between an attempt that failed and the next
 	"internal/fifo":         0, // the queue that is as large as what is in it
 	"internal/wording":      0, // how values are written in messages
 	"state":                 1, // the replicated state: one log, many tables

@@ -156,7 +156,7 @@ func plainError(w http.ResponseWriter, err error) {
 	if detail.Kind == interrex.KindCompacted {
 		status = http.StatusGone
 	}
-	if wait := wire.RetryAfter(err); wait > 0 {
+	if wait := interrex.RetryAfter(err); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
 	}
 	plainAnswer(w, status, shownError(detail))

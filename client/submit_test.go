@@ -37,7 +37,7 @@ func TestWhatWaitsToBeSentTakesRoomAsWhatIsOpenDoes(t *testing.T) {
 		t.Fatal(*err)
 	}
 	third, err := s.submitted() // and one waits
-	if !errors.Is(*err, interrex.ErrOverloaded) || wire.RetryAfter(*err) <= 0 {
+	if !errors.Is(*err, interrex.ErrOverloaded) || interrex.RetryAfter(*err) <= 0 {
 		t.Errorf("the third: %v", *err)
 	}
 	*err = nil
@@ -140,7 +140,7 @@ func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
 func TestAnAgentThatWasNotReachedIsLeftAloneForAWhile(t *testing.T) {
 	s := lying(t, 2)
 	s.refused, s.retryAt = errors.New("no way"), time.Now().Add(time.Hour)
-	if _, err := s.submitted(); !errors.Is(*err, interrex.ErrUnavailable) || wire.RetryAfter(*err) <= 0 {
+	if _, err := s.submitted(); !errors.Is(*err, interrex.ErrUnavailable) || interrex.RetryAfter(*err) <= 0 {
 		t.Errorf("at once: %v", *err)
 	}
 	s.retryAt = time.Now()
@@ -209,7 +209,7 @@ func TestAnAgentThatRefusesAStreamSaysWhenToComeAgain(t *testing.T) {
 	refusal.RetryAfter = time.Minute
 	s := lying(t, 10)
 	for _, test := range []struct{ pause, want time.Duration }{{time.Second, time.Minute}, {time.Hour, time.Hour}} {
-		if got := wire.RetryAfter(s.unavailable(wire.Error(refusal), test.pause)); got != test.want {
+		if got := interrex.RetryAfter(s.unavailable(wire.Error(refusal), test.pause)); got != test.want {
 			t.Errorf("of a minute and %v: %v", test.pause, got)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/internal/fifo"
 	"github.com/interrex/interrex/wire"
 )
@@ -259,7 +260,7 @@ func (w *Watch[E]) run() error {
 		if began {
 			failures = 0
 		}
-		pause(w.life, max(backoff(failures), wire.RetryAfter(err)))
+		backoff.Pause(w.life, time.After(max(backoff.Next(minPause, maxPause, failures), interrex.RetryAfter(err))))
 	}
 }
 
@@ -366,15 +367,5 @@ func (w *Watch[E]) reached(s *subscription, r interrex.Revision) {
 	defer w.mu.Unlock()
 	if w.way == s && !w.present {
 		w.since = max(w.since, r)
-	}
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

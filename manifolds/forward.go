@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
 )
@@ -170,9 +171,7 @@ func (f *forwarder) follow(ctx context.Context, watch *leadership.Watch) {
 		if l.LeaderID == "" {
 			continue // nobody else could answer
 		}
-		select {
-		case <-f.clock.After(farewell):
-		case <-ctx.Done():
+		if !backoff.Pause(ctx, f.clock.After(farewell)) {
 			return
 		}
 		f.leaveOthers(ctx, l.LeaderID)
@@ -192,10 +191,7 @@ func (f *forwarder) leaveOthers(ctx context.Context, leader string) {
 	for _, s := range left {
 		f.leave(s.others)
 		f.following.Go(func() {
-			select {
-			case <-f.clock.After(waitersFarewell):
-			case <-ctx.Done():
-			}
+			backoff.Pause(ctx, f.clock.After(waitersFarewell))
 			f.leave(s.waits)
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/resource"
@@ -109,12 +110,7 @@ func (k identityKeeper) wait(ctx context.Context, first bool) bool {
 	if first && k.state.WaitRevision(ctx, 1) == nil {
 		return true
 	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-k.clock.After(200 * time.Millisecond):
-		return true
-	}
+	return backoff.Pause(ctx, k.clock.After(200*time.Millisecond))
 }
 
 // reportState shows how far the state has come.
