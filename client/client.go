@@ -6,6 +6,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -146,5 +147,5 @@ func (c *Client) leave(p *endpoint) bool {
 type plainIDs struct{ given string }
 
 func (i plainIDs) Open(bool) (string, func(), error) {
-	return cmp.Or(i.given, randomID()), func() {}, nil
+	return cmp.Or(i.given, rand.Text()), func() {}, nil
 }

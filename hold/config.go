@@ -3,7 +3,6 @@ package hold
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"os"
 	"strconv"
@@ -43,7 +42,7 @@ const DefaultTimeout = 30 * time.Second
 // Config says what a Keeper works with.
 type Config struct {
 	Backend Backend
-	IDs     IDs    // nil: 16 random bytes for each request
+	IDs     IDs    // nil: random ones
 	Clock   Clock  // nil: SystemClock()
 	Logger  Logger // nil: nothing is said
 	// Holder is the holder's name where HoldOptions give none; empty:
@@ -106,20 +105,14 @@ func DefaultHolder() string {
 	if err != nil || interrex.ValidateHolder(host) != nil || len(host) > interrex.MaxHolder/2 {
 		host = "unknown"
 	}
-	return host + "/" + strconv.Itoa(os.Getpid()) + "/" + randomHex(4)
+	return host + "/" + strconv.Itoa(os.Getpid()) + "/" + rand.Text()[:8]
 }
 
 // randomIDs are records by themselves: a retry is safe for as long as the
 // record is kept, ten minutes of cluster time.
 type randomIDs struct{}
 
-func (randomIDs) Open(bool) (string, func(), error) { return randomHex(16), func() {}, nil }
-
-func randomHex(bytes int) string {
-	b := make([]byte, bytes)
-	rand.Read(b) // never fails
-	return hex.EncodeToString(b)
-}
+func (randomIDs) Open(bool) (string, func(), error) { return rand.Text(), func() {}, nil }
 
 type silent struct{}
 
