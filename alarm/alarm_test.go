@@ -12,12 +12,15 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"github.com/interrex/interrex/internal/silent"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a condition that a test switches, and the log.
 type world struct {
+	silent.Logger
 	mu       sync.Mutex
 	findings []Finding
 	hang     chan struct{}

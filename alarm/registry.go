@@ -9,6 +9,8 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 	"gopkg.in/tomb.v2"
+
+	"github.com/interrex/interrex"
 )
 
 // Period is the time between two looks at the conditions.
@@ -25,17 +27,11 @@ const Stuck = 10 * time.Second
 // StuckName is the alarm of a look that does not end.
 const StuckName = "alarms-stuck"
 
-// Logger is what the registry needs of a loggo.Logger.
-type Logger interface {
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-}
-
 // Registry keeps the alarms of one agent. Its zero value is not usable.
 type Registry struct {
 	conditions []Condition
 	clock      clock.Clock
-	logger     Logger
+	logger     interrex.Logger
 	desc       *prometheus.Desc
 
 	mu      sync.Mutex
@@ -56,7 +52,7 @@ type sighting struct {
 }
 
 // New makes a registry of conditions. Names must differ.
-func New(c clock.Clock, l Logger, conditions ...Condition) (*Registry, error) {
+func New(c clock.Clock, l interrex.Logger, conditions ...Condition) (*Registry, error) {
 	names := map[string]bool{StuckName: true}
 	for _, condition := range conditions {
 		if condition.Name == "" || condition.Do == "" || condition.Look == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 // Client talks to the agents of one cluster. Any number of goroutines may use
@@ -46,7 +47,7 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 		c.Timeout = DefaultTimeout
 	}
 	if c.Logger == nil {
-		c.Logger = silent{}
+		c.Logger = silent.Logger{}
 	}
 	if c.Clock == nil {
 		c.Clock = hold.SystemClock()

@@ -269,8 +269,10 @@ func (r *reasons) Debugf(format string, args ...any) {
 	}
 }
 
-func (r *reasons) Infof(string, ...any)    {}
-func (r *reasons) Warningf(string, ...any) {}
+func (r *reasons) Criticalf(string, ...any) {}
+func (r *reasons) Errorf(string, ...any)    {}
+func (r *reasons) Infof(string, ...any)     {}
+func (r *reasons) Warningf(string, ...any)  {}
 
 func TestTimeThatIsOverIsNotTheReasonWhereAnotherIsKnown(t *testing.T) {
 	a := startAgent(t)

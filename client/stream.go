@@ -12,6 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -27,10 +28,10 @@ type StreamConfig struct {
 	// HTTP makes the requests. It has to speak HTTP/2, in the clear with prior
 	// knowledge for an http:// address.
 	HTTP    connect.HTTPClient
-	BaseURL string      // for example https://db1.example:7400
-	Header  http.Header // sent with the request; may be nil
-	Logger  Logger      // nil: nothing is said
-	MaxOpen int         // operations that may be open at a time; 0: DefaultMaxOpen
+	BaseURL string          // for example https://db1.example:7400
+	Header  http.Header     // sent with the request; may be nil
+	Logger  interrex.Logger // nil: nothing is said
+	MaxOpen int             // operations that may be open at a time; 0: DefaultMaxOpen
 	// Accept looks at the agent's headers before any operation is sent; its
 	// error ends the connection. nil: all headers will do.
 	Accept func(http.Header) error
@@ -87,7 +88,7 @@ func NewStream(c StreamConfig) (*Stream, error) {
 		return nil, err
 	}
 	if c.Logger == nil {
-		c.Logger = silent{}
+		c.Logger = silent.Logger{}
 	}
 	if c.MaxOpen == 0 {
 		c.MaxOpen = DefaultMaxOpen

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -110,7 +111,7 @@ func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
 		{"it was closed", true, 1, errClosed, interrex.ErrOutcomeUnknown, interrex.ErrUnavailable},
 	} {
 		s := lying(t, 10)
-		s.config.Logger = silent{}
+		s.config.Logger = silent.Logger{}
 		s.failures, s.refused = 3, errors.New("the one before")
 		ctx, cancel := context.WithCancel(t.Context())
 		if s.life = ctx; test.closed {
@@ -193,7 +194,7 @@ func TestACallIsAbandonedOnceAndNotAfterItsAnswer(t *testing.T) {
 
 func TestWhoHasGoneIsNotAnsweredByABreak(t *testing.T) {
 	s := lying(t, 10)
-	s.config.Logger = silent{}
+	s.config.Logger = silent.Logger{}
 	gone, answer := s.submitted()
 	s.abandon(gone, context.Canceled)
 	*answer = nil

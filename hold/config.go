@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 // Backend makes attempts. Each call is one attempt: it is never repeated
@@ -29,22 +30,15 @@ type IDs interface {
 	Open(waits bool) (id string, done func(), err error)
 }
 
-// Logger is what a Keeper says things to.
-type Logger interface {
-	Debugf(format string, args ...any)
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-}
-
 // DefaultTimeout bounds a claim that does not wait.
 const DefaultTimeout = 30 * time.Second
 
 // Config says what a Keeper works with.
 type Config struct {
 	Backend Backend
-	IDs     IDs    // nil: random ones
-	Clock   Clock  // nil: SystemClock()
-	Logger  Logger // nil: nothing is said
+	IDs     IDs             // nil: random ones
+	Clock   Clock           // nil: SystemClock()
+	Logger  interrex.Logger // nil: nothing is said
 	// Holder is the holder's name where HoldOptions give none; empty:
 	// DefaultHolder(), drawn once.
 	Holder string
@@ -78,7 +72,7 @@ func (c Config) withDefaults() Config {
 		c.Clock = SystemClock()
 	}
 	if c.Logger == nil {
-		c.Logger = silent{}
+		c.Logger = silent.Logger{}
 	}
 	if c.Holder == "" {
 		c.Holder = DefaultHolder()
@@ -113,9 +107,3 @@ func DefaultHolder() string {
 type randomIDs struct{}
 
 func (randomIDs) Open(bool) (string, func(), error) { return rand.Text(), func() {}, nil }
-
-type silent struct{}
-
-func (silent) Debugf(string, ...any)   {}
-func (silent) Infof(string, ...any)    {}
-func (silent) Warningf(string, ...any) {}

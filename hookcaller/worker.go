@@ -37,7 +37,7 @@ type WorkerConfig struct {
 	// tried again; after any other error the document is null.
 	Data   func(*state.Event) ([]byte, error)
 	Clock  clock.Clock
-	Logger Logger
+	Logger interrex.Logger
 }
 
 // Validate names the first field that is missing.

@@ -12,6 +12,7 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -24,7 +25,7 @@ import (
 // forwarded, and the one to the leader before it while that may still answer.
 type forwarder struct {
 	transport *transport.Transport
-	logger    client.Logger
+	logger    interrex.Logger
 	clock     clock.Clock
 	following sync.WaitGroup
 	end       context.CancelFunc // of following

@@ -9,6 +9,7 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/fsm"
@@ -59,13 +60,13 @@ func builtinTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Tab
 
 // NewState makes an empty state of interrex's own tables, for reading an agent's
 // directory while the agent does not run.
-func NewState(logger state.Logger) (*state.State, error) {
+func NewState(logger interrex.Logger) (*state.State, error) {
 	leases, resources, changes, hooks := builtinTables()
 	return state.New(state.Config{Tables: []state.Table{leases, resources, changes, hooks}, Logger: logger})
 }
 
 // machine makes the table of the embedder's own state machine; nil: there is none.
-func (c AgentConfig) machine(now clock.Clock, logger fsm.Logger) (*fsm.Table, error) {
+func (c AgentConfig) machine(now clock.Clock, logger interrex.Logger) (*fsm.Table, error) {
 	if c.FSM == nil {
 		return nil, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -39,14 +40,6 @@ type State interface {
 	Identity() state.Identity
 }
 
-// Logger is what the worker calls of a loggo.Logger.
-type Logger interface {
-	IsDebugEnabled() bool
-	Debugf(format string, args ...any)
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-}
-
 // Config is what a Worker is made of.
 type Config struct {
 	Source Source
@@ -54,7 +47,7 @@ type Config struct {
 	State  State
 	Target Target
 	Clock  clock.Clock
-	Logger Logger // nil: none
+	Logger interrex.Logger // nil: none
 	// Failed is called at each failure of the target. It must not block. nil:
 	// nothing is called.
 	Failed func()
@@ -107,17 +100,10 @@ func (c Config) withDefaults() Config {
 	or(&c.MendTimeout, DefaultMendTimeout)
 	c.MaxRetry = max(c.MaxRetry, c.MinRetry)
 	if c.Logger == nil {
-		c.Logger = discard{}
+		c.Logger = silent.Logger{}
 	}
 	if c.Failed == nil {
 		c.Failed = func() {}
 	}
 	return c
 }
-
-type discard struct{}
-
-func (discard) IsDebugEnabled() bool    { return false }
-func (discard) Debugf(string, ...any)   {}
-func (discard) Infof(string, ...any)    {}
-func (discard) Warningf(string, ...any) {}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
 )
 
 // DefaultTimeout bounds a round when Config does not say otherwise. A leader
@@ -40,11 +42,6 @@ type State interface {
 	WaitApplied(ctx context.Context, index uint64) error
 }
 
-// Logger is what the worker needs of a logger; a loggo.Logger is one.
-type Logger interface {
-	Debugf(format string, args ...any)
-}
-
 // Config is what Rounds are made of.
 type Config struct {
 	ID    string // this agent's
@@ -58,7 +55,7 @@ type Config struct {
 	ReadyTerm func() uint64
 
 	Clock  clock.Clock // the clock that Acks tells its times by
-	Logger Logger
+	Logger interrex.Logger
 
 	// Timeout bounds a round, and the wait of each reader for its round; 0 is
 	// DefaultTimeout.
