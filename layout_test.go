@@ -21,6 +21,7 @@ var floors = map[string]int{
 	"gate":                  0, // visits to what must outlive its users
 	"pipe":                  0, // connections within a process
 	"config":                0, // the configuration's types, file and validation
+	"internal/disk":         0, // calls on a disk, small files, directories with one user
 	"gen/interrexv1":        0, // generated messages and handlers
 	"internal/backoff":      0, // the pause between an attempt that failed and the next
 	"internal/fifo":         0, // the queue that is as large as what is in it
@@ -39,6 +40,7 @@ var floors = map[string]int{
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
+	"internal/raftlog":      1, // what the files of raft's log can prove
 	"raftdir":               2, // raft's log, vote, floor and snapshots on disk
 	"projection":            2, // lease holders in SQL
 	"leaseapplier":          3, // from queue to raft and back to the caller

@@ -210,16 +210,16 @@ type Config struct {
 	// Prefix begins every name. Empty: none. The constants of this package
 	// have DefaultPrefix.
 	Prefix string
-	// Engine is the dependency engine that the manifolds are installed in:
-	// "agent report" shows all of its workers, with the program's own. A
-	// dependency.Engine is a Reporter, and may be made before the manifolds. nil:
-	// the report shows these manifolds' workers alone.
-	Engine dependency.Reporter
 }
 
 // Manifolds are all workers of an agent, for anybody's dependency.Engine. To
 // leave one out, delete it: what needs it does not start. A configuration that
 // is wrong gives a single manifold, whose start says what is wrong.
+//
+// Put the engine among them, by dependency.SelfManifold(engine) as EngineName: then
+// "agent report" shows all of its workers, with the program's, and a worker that is
+// stopped knows whether everything is. Without it the report shows these workers
+// only, and whether everything stops is guessed.
 func Manifolds(c Config) dependency.Manifolds {
 	set, err := New(c)
 	if err == nil {

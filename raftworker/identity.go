@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -67,7 +68,7 @@ func (f identityFile) bytes() ([]byte, error) {
 // grant the same tokens again. A data directory of which nothing is left is
 // another incarnation, in no cluster.
 func OpenIdentity(dataDir, id string) (Identity, error) {
-	if err := raftdir.MakePrivate(dataDir); err != nil {
+	if err := disk.MakePrivate(dataDir); err != nil {
 		return Identity{}, fmt.Errorf("cannot make data directory: %w", err)
 	}
 	kept, err := lookUp(dataDir, id)
@@ -145,11 +146,11 @@ func SaveIdentity(dataDir string, id Identity) error {
 	if err != nil {
 		return fmt.Errorf("cannot save identity: %w", err)
 	}
-	return raftdir.ReplaceFile("save identity", filepath.Join(dataDir, identityName), data)
+	return disk.ReplaceFile("save identity", filepath.Join(dataDir, identityName), data)
 }
 
 func readIdentity(path string) (Identity, error) {
-	data, err := raftdir.ReadFile(path)
+	data, err := disk.ReadFile(path)
 	if err != nil {
 		return Identity{}, fmt.Errorf("cannot read identity: %w", err)
 	}
