@@ -1,12 +1,10 @@
 package queue
 
-import (
-	"github.com/interrex/interrex/internal/fifo"
-)
+import "github.com/interrex/interrex/internal/fifo"
 
-// lane is one line of operations, first in, first out, within its own limits,
-// and behind it what is held back until there is room. The queue's lock guards
-// it.
+// lane is operations of one priority, first in, first out, within limits of its
+// own, and behind them those that are held back until there is room. The queue's
+// lock guards it.
 type lane struct {
 	waiting fifo.Queue[*Operation]
 	bytes   int
@@ -31,6 +29,11 @@ func (c *caller) release() {
 	}
 }
 
+// hasRoom reports whether op fits. The largest operation fits an empty lane.
+func (l *lane) hasRoom(op *Operation) bool {
+	return l.waiting.Len() < Capacity && l.bytes+op.Size() <= laneBytes
+}
+
 func (l *lane) push(op *Operation) {
 	l.waiting.Push(op)
 	l.bytes += op.Size()
@@ -42,16 +45,9 @@ func (l *lane) pop() *Operation {
 	return op
 }
 
-// hasRoom reports whether op fits. A single operation always fits an empty
-// lane, or a large one would wait for ever.
-func (l *lane) hasRoom(op *Operation, c *Config) bool {
-	n := l.waiting.Len()
-	return n == 0 || n < c.Capacity && l.bytes+op.Size() <= c.Bytes
-}
-
 // admit lets in what is held back, in order, as far as there is room.
-func (l *lane) admit(c *Config) {
-	for l.held.Len() > 0 && l.hasRoom(l.held.First().op, c) {
+func (l *lane) admit() {
+	for l.held.Len() > 0 && l.hasRoom(l.held.First().op) {
 		h := l.held.Pop()
 		l.push(h.op)
 		h.caller.release()
