@@ -105,6 +105,8 @@ type Config struct {
 	Changes *Changes
 	// Webhooks serves WebhookService.
 	Webhooks *Webhooks
+	// Switches say which services are off. nil: all are on.
+	Switches *Switches
 	// Visitors are the requests that are in Queue. Optional: without it another
 	// Server of the same queue does not know of this one's.
 	Visitors *Visitors
@@ -198,6 +200,9 @@ func (c *Config) setDefaults() {
 	c.MaxOpen = orElse(c.MaxOpen, DefaultMaxOpen)
 	if c.Metrics == nil {
 		c.Metrics = prometheus.Gatherers{}
+	}
+	if c.Switches == nil {
+		c.Switches = NewSwitches()
 	}
 	if c.Visitors == nil {
 		c.Visitors = new(Visitors)

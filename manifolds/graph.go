@@ -19,8 +19,8 @@ func (s *Set) graph() map[string]node {
 		SocketConfigName:   sectionNode(s.Configuration, pickSocket),
 		ClusterConfigName:  sectionNode(s.Configuration, pickCluster),
 		RaftConfigName:     sectionNode(s.Configuration, pickRaft),
-		FeaturesConfigName: sectionNode(s.Configuration, pickFeatures),
 		NotifyConfigName:   sectionNode(s.Configuration, pickNotify),
+		SwitchesName:       {start: s.startSwitches},
 		IdentityName:       {start: s.startIdentity},
 		StateName:          {inputs: []string{ClockName, IdentityName}, start: s.startState},
 		RaftSlotName:       slotNode[*raftLife](),
@@ -39,10 +39,10 @@ func (s *Set) graph() map[string]node {
 		ReadsName:         {inputs: []string{ClockName, IdentityName, StateName}, visits: []string{RaftName}, offers: []string{ReadsSlotName}, start: s.startReads},
 		LeaderName:        s.leader(),
 		ForwarderName:     {inputs: []string{ClockName}, visits: []string{TransportName}, offers: []string{ForwarderSlotName}, start: s.startForwarder},
-		LeasesFeatureName: {inputs: []string{FeaturesConfigName}, start: s.startLeasesFeature},
+		LeasesFeatureName: {inputs: []string{LeasesConfigName}, start: s.startLeasesFeature},
 		APIName: {
-			inputs: []string{ClockName, EngineName, IdentityName, FeaturesConfigName}, visits: []string{StateName, QueueName},
-			uses:  []string{RaftSlotName, ReadsSlotName, ForwarderSlotName, HookCallerSlotName},
+			inputs: []string{ClockName, EngineName, IdentityName}, visits: []string{StateName, QueueName},
+			uses:  []string{RaftSlotName, ReadsSlotName, ForwarderSlotName, HookCallerSlotName, SwitchesName},
 			start: s.startAPI,
 		},
 		APIListenerName: {inputs: []string{ClockName, APIName, APIConfigName, PortsName}, start: s.startAPIListener},
@@ -51,15 +51,18 @@ func (s *Set) graph() map[string]node {
 			start: s.startAPISocket,
 		},
 		APIPeersName:   {inputs: []string{ClockName, APIName}, visits: []string{TransportName}, start: s.startAPIPeers},
-		ClientName:     {inputs: []string{EngineName, IdentityName}, visits: []string{APIName}, uses: []string{RaftSlotName}, start: s.startClient},
+		ClientName:     {inputs: []string{EngineName, IdentityName}, visits: []string{APIName, LeasesConfigName}, uses: []string{RaftSlotName}, start: s.startClient},
 		LeasesName:     {inputs: []string{LeasesFeatureName}, visits: []string{ClientName}, start: s.startLeases},
 		ProjectionName: {inputs: []string{NotifyConfigName, IdentityName}, start: s.startProjection},
 		NotifyName:     s.notify(),
-		HookCallerName: {inputs: []string{ClockName, IdentityName, FeaturesConfigName}, offers: []string{HookCallerSlotName}, start: s.startHookCaller},
+		HookCallerName: {inputs: []string{ClockName, IdentityName, WebhooksConfigName}, offers: []string{HookCallerSlotName}, start: s.startHookCaller},
 		WebhooksName: {
 			flag: LeaderName, inputs: []string{ClockName, APIName}, visits: []string{StateName, QueueName, HookCallerName},
 			start: s.startWebhooks,
 		},
+	}
+	for _, f := range features() {
+		nodes[f.name] = s.featureNode(f)
 	}
 	if s.config.Agent.Observers != nil {
 		nodes[ObserversName] = node{inputs: []string{StateName}, start: s.startObservers}

@@ -29,8 +29,8 @@ const skippedShown = time.Hour
 // agent has one: any may be asked to test a webhook, and any may lead.
 func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
 	now, dir := need[clock.Clock](u, ClockName), need[*dataDir](u, IdentityName)
-	features, slot := need[config.Features](u, FeaturesConfigName), need[offerer[*hookcaller.Caller]](u, HookCallerSlotName)
-	if u.err == nil && !features.Webhooks.On() {
+	on, slot := need[config.Switch](u, WebhooksConfigName), need[offerer[*hookcaller.Caller]](u, HookCallerSlotName)
+	if u.err == nil && !on.On() {
 		u.err = errOff
 	}
 	if u.err != nil {
@@ -68,11 +68,8 @@ func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
 }
 
 // webhookService is WebhookService of this agent.
-func (s *Set) webhookService(table *webhook.Table, caller handle[*hookcaller.Caller], off string) *api.Webhooks {
-	w := &api.Webhooks{Table: table, Health: s.webhookHealth, Off: off}
-	if off != "" {
-		return w
-	}
+func (s *Set) webhookService(table *webhook.Table, caller handle[*hookcaller.Caller]) *api.Webhooks {
+	w := &api.Webhooks{Table: table, Health: s.webhookHealth}
 	w.Ask = func(hooks []*webhook.Hook, q hookcaller.Question) (func(context.Context) error, error) {
 		c, is := caller.now()
 		if !is {
