@@ -100,7 +100,7 @@ type AgentConfig struct {
 // Table makes an embedder's own table, empty, and the service that it offers;
 // the zero Service means no service. It is called each time the replicated
 // state starts, and to check the configuration. The table's ID is
-// state.FirstOwnTable or above, and the numbers of its methods are the 256 from
+// state.FirstEmbedderTable or above, and the numbers of its methods are the 256 from
 // 256 times the ID on.
 type Table func() (state.Table, api.Service)
 
@@ -122,8 +122,8 @@ func (c AgentConfig) validTables() error {
 	}
 	tables, services := c.tables()
 	for _, t := range tables {
-		if t != nil && t.ID() < state.FirstOwnTable {
-			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstOwnTable)
+		if t != nil && t.ID() < state.FirstEmbedderTable {
+			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstEmbedderTable)
 		}
 	}
 	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}), webhook.New(webhook.Config{}))}).Validate(); err != nil {

@@ -73,12 +73,14 @@ func TestWorkerOfAnotherProgramsEngineLivesWhileItsLeaseIsHeld(t *testing.T) {
 func TestTheLeaseIsReleasedWhenTheProgramStops(t *testing.T) {
 	began := make(chan manifolds.Held, 1)
 	c := manifolds.AgentConfig{ID: "mine", DataDir: t.TempDir()}
-	engine, err := newEngine(c, func(held manifolds.Held) { began <- held })
+	done := make(chan struct{}) // the work takes a while to stop
+	engine, err := newEngine(c, func(held manifolds.Held) { began <- held; <-done })
 	if err != nil {
 		t.Fatal(err)
 	}
 	held := next(t, began)
 	engine.Kill()
+	time.AfterFunc(2*time.Second, func() { close(done) })
 	if err := engine.Wait(); err != nil {
 		t.Fatal(err)
 	}
