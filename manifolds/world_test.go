@@ -27,9 +27,9 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/pipe"
-	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
@@ -283,11 +283,11 @@ func freed(value any) bool {
 	var err error
 	switch v := value.(type) {
 	case *dataDir:
-		lock, err := raftdir.LockDir(v.path, "the test")
+		lock, err := disk.LockDir(v.path, "the test")
 		if err == nil {
 			err = lock.Unlock()
 		}
-		return !errors.Is(err, raftdir.ErrDirectoryInUse)
+		return !errors.Is(err, disk.ErrInUse)
 	case *state.State:
 		return errors.Is(v.WaitRevision(now, math.MaxInt64), interrex.ErrUnavailable)
 	case *watch.Ring:
