@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/reads"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
@@ -24,7 +25,7 @@ import (
 // startAPI makes the server, which outlives every restart of raft: what it needs of
 // raft it looks up when it needs it.
 func (s *Set) startAPI(u *unit) (worker.Worker, error) {
-	dir := need[*dataDir](u, IdentityName)
+	id := need[raftworker.Identity](u, IdentityName)
 	c := api.Config{
 		Clock: need[clock.Clock](u, ClockName), State: need[*state.State](u, StateName),
 		Ring: need[*watch.Ring](u, StateName), Queue: need[*queue.Queue](u, QueueName),
@@ -40,7 +41,7 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 	if u.err != nil {
 		return nil, u.err
 	}
-	c.ID = dir.ID
+	c.ID = id.ID
 	c.Reads = func() (api.Reads, bool) { return rounds.now() }
 	c.Forward = forwardBy(forwarding)
 	s.serves(&c, engine)
