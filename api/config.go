@@ -99,6 +99,8 @@ type Config struct {
 	Changes *Changes
 	// Webhooks serves WebhookService.
 	Webhooks *Webhooks
+	// Switches say which services are off. nil: all are on.
+	Switches *Switches
 	// Visitors are the requests that are in Queue. Optional: without it another
 	// Server of the same queue does not know of this one's.
 	Visitors *Visitors
@@ -192,6 +194,9 @@ func (c *Config) setDefaults() {
 	c.MaxOpen = cmp.Or(c.MaxOpen, DefaultMaxOpen)
 	if c.Metrics == nil {
 		c.Metrics = prometheus.Gatherers{}
+	}
+	if c.Switches == nil {
+		c.Switches = NewSwitches()
 	}
 	if c.Visitors == nil {
 		c.Visitors = new(Visitors)

@@ -54,7 +54,7 @@ func TestWhatTheQueueRefusedIsSentToTheNewLeader(t *testing.T) {
 }
 
 func TestAFeatureThatIsOffIsDisabled(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Leases.Off = "features.leases" })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Switches = NewSwitches(LeasesSetting) })[0]
 	if r := nd.curl("LeaseService/Claim", `{"key":"a/b","holder":"ann"}`); r.status != 501 || r.kind() != "disabled" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
