@@ -119,9 +119,7 @@ var leaking = []string{
 	"notify.Leases names lease.Record",
 	"notify.Source names watch.Watcher",
 	"raftworker.Config names raftdir.Earlier",
-	"raftworker.DiskState names raftdir.DiskState",
 	"raftworker.Examination names raftdir.Found",
-	"raftworker.LogStoreConfig names raftdir.Config",
 }
 
 // fromProto reports whether a room is made from .proto files.
