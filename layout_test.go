@@ -59,7 +59,7 @@ var floors = map[string]int{
 // public are the rooms that other programs import, with a promise: testdata/api
 // holds what they export. All others may change at any time.
 var public = []string{
-	"", "agent", "api", "client", "config", "fsm", "gate", "gen/interrexv1", "interrextest", "leaseapplier", "manifolds", "notify", "projection", "queue",
+	"", "agent", "api", "client", "config", "gate", "gen/interrexv1", "interrextest", "leaseapplier", "manifolds", "notify", "projection", "queue",
 	"raftworker", "raftworker/leadership", "state", "state/statetest", "storage", "storage/conformance", "transport",
 }
 
