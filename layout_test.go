@@ -59,6 +59,13 @@ var floors = map[string]int{
 	"featuretests":          7, // what a user can rely on
 }
 
+// public are the rooms that other programs import, with a promise: testdata/api
+// holds what they export. All others may change at any time.
+var public = []string{
+	"", "agent", "api", "client", "config", "gate", "gen/interrexv1", "interrextest", "leaseapplier", "manifolds", "notify", "projection", "queue",
+	"raftworker", "raftworker/leadership", "state", "state/statetest", "storage", "storage/conformance", "transport",
+}
+
 // sideways are the imports within one floor that are allowed: a folder and the
 // folder below it.
 var sideways = map[[2]string]bool{

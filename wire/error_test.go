@@ -23,7 +23,7 @@ var kinds = []interrex.Kind{
 	interrex.KindCASFailure, interrex.KindWrongUID, interrex.KindGroupVersionMismatch, interrex.KindConflict,
 	interrex.KindUnauthenticated, interrex.KindDenied, interrex.KindVetoed, interrex.KindNotLeader, interrex.KindNoLeader,
 	interrex.KindUnavailable, interrex.KindInconsistent, interrex.KindDraining, interrex.KindOverloaded, interrex.KindTimeout,
-	interrex.KindOutcomeUnknown, interrex.KindNameGone, interrex.KindCompacted, interrex.KindWatchClosed, interrex.KindRemoved, interrex.KindDisabled,
+	interrex.KindOutcomeUnknown, interrex.KindNameGone, interrex.KindCompacted, interrex.KindWatchClosed, interrex.KindDisabled,
 }
 
 func contains(err error, s string) bool { return err != nil && strings.Contains(err.Error(), s) }
