@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/backoff":      0, // the pause between an attempt that failed and the next
 	"internal/fifo":         0, // the queue that is as large as what is in it
 	"internal/silent":       0, // the logger that says nothing
+	"internal/waitlist":     0, // who waits until a number has reached theirs
 	"internal/wording":      0, // how values are written in messages
 	"alarm":                 1, // what is wrong with an agent now
 	"state":                 1, // the replicated state: one log, many tables

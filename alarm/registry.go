@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/juju/clock"
+	"github.com/juju/worker/v3/catacomb"
 	"github.com/prometheus/client_golang/prometheus"
-	"gopkg.in/tomb.v2"
 
 	"github.com/interrex/interrex"
 )
@@ -201,20 +201,22 @@ func (r *Registry) publish(began time.Time) {
 // Worker looks at a registry's conditions for as long as it lives.
 type Worker struct {
 	registry *Registry
-	tomb     tomb.Tomb
+	catacomb catacomb.Catacomb
 }
 
 // Watch starts a worker. A registry has one at a time.
-func (r *Registry) Watch() *Worker {
+func (r *Registry) Watch() (*Worker, error) {
 	w := &Worker{registry: r}
-	w.tomb.Go(w.loop)
-	return w
+	if err := catacomb.Invoke(catacomb.Plan{Site: &w.catacomb, Work: w.loop}); err != nil {
+		return nil, fmt.Errorf("cannot watch for alarms: %w", err)
+	}
+	return w, nil
 }
 
 func (w *Worker) loop() error {
 	for w.look() {
 		select {
-		case <-w.tomb.Dying():
+		case <-w.catacomb.Dying():
 			return nil
 		case <-w.registry.clock.After(Period):
 		}
@@ -233,7 +235,7 @@ func (w *Worker) look() bool {
 	select {
 	case <-done:
 		return true
-	case <-w.tomb.Dying():
+	case <-w.catacomb.Dying():
 	}
 	select {
 	case <-done:
@@ -243,10 +245,10 @@ func (w *Worker) look() bool {
 }
 
 // Kill implements worker.Worker.
-func (w *Worker) Kill() { w.tomb.Kill(nil) }
+func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 
 // Wait implements worker.Worker.
-func (w *Worker) Wait() error { return w.tomb.Wait() }
+func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
 // ReportKey is the key of a report that has the alarms, by name and subject.
 const ReportKey = "alarms"

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"sync"
@@ -37,15 +38,15 @@ type StreamConfig struct {
 	Accept func(http.Header) error
 }
 
-// Validate says what is missing.
+// Validate says which field is not valid.
 func (c StreamConfig) Validate() error {
 	switch {
 	case c.HTTP == nil:
-		return errors.New("stream: no HTTP client")
+		return errors.New("nil HTTP not valid")
 	case c.BaseURL == "":
-		return errors.New("stream: no BaseURL")
+		return errors.New("empty BaseURL not valid")
 	case c.MaxOpen < 0:
-		return errors.New("stream: MaxOpen is below zero")
+		return errors.New("negative MaxOpen not valid")
 	}
 	return nil
 }
@@ -85,7 +86,7 @@ func (c *call) answer(body []byte, err error) { c.done(c.place, body, err) }
 // NewStream makes a Stream. It does not connect yet. Close it.
 func NewStream(c StreamConfig) (*Stream, error) {
 	if err := c.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot make a stream: %w", err)
 	}
 	if c.Logger == nil {
 		c.Logger = silent.Logger{}

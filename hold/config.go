@@ -49,13 +49,13 @@ type Config struct {
 	Overstayed func()
 }
 
-// Validate says what is missing or malformed.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Backend == nil:
-		return errors.New("hold: no Backend")
+		return errors.New("nil Backend not valid")
 	case c.Timeout < 0:
-		return errors.New("hold: Timeout is below zero")
+		return errors.New("negative Timeout not valid")
 	}
 	if c.Holder != "" {
 		return interrex.ValidateHolder(c.Holder)

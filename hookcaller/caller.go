@@ -47,7 +47,7 @@ type Config struct {
 	Metrics *Metrics
 }
 
-// Validate names the first field that is missing.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Agent == "":

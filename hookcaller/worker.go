@@ -40,7 +40,7 @@ type WorkerConfig struct {
 	Logger interrex.Logger
 }
 
-// Validate names the first field that is missing.
+// Validate says which field is not valid.
 func (c WorkerConfig) Validate() error {
 	switch {
 	case c.Caller == nil:

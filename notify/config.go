@@ -2,6 +2,7 @@ package notify
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/juju/clock"
@@ -67,7 +68,7 @@ type Config struct {
 	NotifyTimeout, MendTimeout time.Duration
 }
 
-// Validate names the first field that is missing or wrong.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Source == nil:
@@ -80,8 +81,14 @@ func (c Config) Validate() error {
 		return errors.New("nil Target not valid")
 	case c.Clock == nil:
 		return errors.New("nil Clock not valid")
-	case c.Pause < 0 || c.Look < 0 || c.MinRetry < 0 || c.MaxRetry < 0 || c.NotifyTimeout < 0 || c.MendTimeout < 0:
-		return errors.New("negative time not valid")
+	}
+	for name, d := range map[string]time.Duration{
+		"Pause": c.Pause, "Look": c.Look, "MinRetry": c.MinRetry, "MaxRetry": c.MaxRetry,
+		"NotifyTimeout": c.NotifyTimeout, "MendTimeout": c.MendTimeout,
+	} {
+		if d < 0 {
+			return fmt.Errorf("negative %s not valid", name)
+		}
 	}
 	return nil
 }

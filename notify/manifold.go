@@ -25,7 +25,7 @@ type ManifoldConfig struct {
 	Failed func()          // see Config
 }
 
-// Validate names the first field that is missing.
+// Validate says which field is not valid.
 func (c ManifoldConfig) Validate() error {
 	switch {
 	case c.ClockName == "":

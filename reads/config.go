@@ -3,7 +3,6 @@ package reads
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -62,7 +61,7 @@ type Config struct {
 	Timeout time.Duration
 }
 
-// Validate says what is missing or wrong.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.ID == "":
@@ -80,7 +79,7 @@ func (c Config) Validate() error {
 	case c.Logger == nil:
 		return errors.New("nil Logger not valid")
 	case c.Timeout < 0:
-		return fmt.Errorf("negative Timeout %s not valid", c.Timeout)
+		return errors.New("negative Timeout not valid")
 	}
 	return nil
 }

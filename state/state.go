@@ -73,7 +73,7 @@ type Config struct {
 	Logger interrex.Logger
 }
 
-// Validate says what is wrong with the configuration.
+// Validate says what is not valid.
 func (c Config) Validate() error {
 	ids, names := map[TableID]bool{SystemTable: true}, map[string]bool{systemName: true}
 	for _, t := range c.Tables {
@@ -81,7 +81,7 @@ func (c Config) Validate() error {
 		case t == nil:
 			return errors.New("nil Table not valid")
 		case t.Name() == "":
-			return fmt.Errorf("table %d without a name not valid", t.ID())
+			return fmt.Errorf("empty Name of table %d not valid", t.ID())
 		case ids[t.ID()]:
 			return fmt.Errorf("table %q: its ID %d is in use", t.Name(), t.ID())
 		case names[t.Name()]:

@@ -80,7 +80,7 @@ type Config struct {
 	Timeout time.Duration
 }
 
-// Validate says what is missing or wrong.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Clock == nil:
@@ -90,7 +90,7 @@ func (c Config) Validate() error {
 	case c.Hello == nil:
 		return errors.New("nil Hello not valid")
 	case c.Timeout < 0:
-		return fmt.Errorf("negative Timeout %s not valid", c.Timeout)
+		return errors.New("negative Timeout not valid")
 	}
 	if err := CheckID(c.ID); err != nil {
 		return err

@@ -33,23 +33,42 @@ func TestAQueueIsFirstInFirstOut(t *testing.T) {
 	})
 }
 
+// held returns how many items a queue's memory still refers to.
+func held(q *Queue[*int]) (n int) {
+	for _, item := range q.items[:cap(q.items)] {
+		if item != nil {
+			n++
+		}
+	}
+	return n
+}
+
 func TestAQueueKeepsNothingThatWasTaken(t *testing.T) {
 	var q Queue[*int]
-	for range 3 {
+	for range 8 {
 		q.Push(new(int))
 	}
-	q.Pop()
+	for range 6 {
+		q.Pop()
+	}
+	if n := held(&q); n != 2 {
+		t.Errorf("after six of eight were taken %d are held", n)
+	}
+	q.Push(new(int)) // moves what is left to the front
+	if n := held(&q); n != 3 || q.head != 0 {
+		t.Errorf("after another push %d are held, the first at %d", n, q.head)
+	}
 	q.Keep(func(*int) bool { return false })
-	for i, item := range q.items[:cap(q.items)] {
-		if item != nil {
-			t.Errorf("item %d is still held", i)
-		}
+	if n := held(&q); n != 0 {
+		t.Errorf("of none %d are held", n)
 	}
 	for range 100_000 {
 		q.Push(new(int))
+		q.Push(new(int))
+		q.Pop()
 		q.Pop()
 	}
 	if cap(q.items) > 8 {
-		t.Errorf("there is room for %d items, and there was never more than one", cap(q.items))
+		t.Errorf("there is room for %d items, and there were never more than two", cap(q.items))
 	}
 }
