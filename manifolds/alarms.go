@@ -112,7 +112,7 @@ func (s *Set) conditions() []alarm.Condition {
 	}
 }
 
-func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.Alarms.Watch(), nil }
+func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.Alarms.Watch() }
 
 func (s *Set) apiDown(time.Time) []alarm.Finding {
 	current, _ := s.Configuration.Current()

@@ -1,12 +1,14 @@
 package queue
 
+import "github.com/interrex/interrex/internal/fifo"
+
 // lane is operations of one priority, first in, first out, within limits of its
 // own, and behind them those that are held back until there is room. The queue's
 // lock guards it.
 type lane struct {
-	waiting fifo[*Operation]
+	waiting fifo.Queue[*Operation]
 	bytes   int
-	held    fifo[heldBack]
+	held    fifo.Queue[heldBack]
 }
 
 // heldBack is an operation whose caller is held back.
@@ -29,24 +31,24 @@ func (c *caller) release() {
 
 // hasRoom reports whether op fits. The largest operation fits an empty lane.
 func (l *lane) hasRoom(op *Operation) bool {
-	return l.waiting.len() < Capacity && l.bytes+op.Size() <= laneBytes
+	return l.waiting.Len() < Capacity && l.bytes+op.Size() <= laneBytes
 }
 
 func (l *lane) push(op *Operation) {
-	l.waiting.push(op)
+	l.waiting.Push(op)
 	l.bytes += op.Size()
 }
 
 func (l *lane) pop() *Operation {
-	op := l.waiting.pop()
+	op := l.waiting.Pop()
 	l.bytes -= op.Size()
 	return op
 }
 
 // admit lets in what is held back, in order, as far as there is room.
 func (l *lane) admit() {
-	for l.held.len() > 0 && l.hasRoom(l.held.first().op) {
-		h := l.held.pop()
+	for l.held.Len() > 0 && l.hasRoom(l.held.First().op) {
+		h := l.held.Pop()
 		l.push(h.op)
 		h.caller.release()
 	}

@@ -122,7 +122,7 @@ func (q *Queue) put(op *Operation, c *caller) *caller {
 	q.counts.enqueued++
 	q.expect(op.Deadline)
 	l := &q.lanes[op.Lane]
-	if l.held.len() == 0 && l.hasRoom(op) {
+	if l.held.Len() == 0 && l.hasRoom(op) {
 		l.push(op)
 		return c
 	}
@@ -130,7 +130,7 @@ func (q *Queue) put(op *Operation, c *caller) *caller {
 		c = &caller{free: make(chan struct{})}
 	}
 	c.left++
-	l.held.push(heldBack{op, c})
+	l.held.Push(heldBack{op, c})
 	return c
 }
 
@@ -148,7 +148,7 @@ func (q *Queue) expect(deadline time.Time) {
 
 // signal says that operations wait, if some do. The lock is held.
 func (q *Queue) signal() {
-	if q.lanes[state.LaneNormal].waiting.len()+q.lanes[state.LaneExtend].waiting.len() == 0 {
+	if q.lanes[state.LaneNormal].waiting.Len()+q.lanes[state.LaneExtend].waiting.Len() == 0 {
 		return
 	}
 	select {
@@ -167,7 +167,7 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 	var gone []failure
 	q.mu.Lock()
 	for i := range q.lanes {
-		q.lanes[i].held.keep(func(h heldBack) bool {
+		q.lanes[i].held.Keep(func(h heldBack) bool {
 			if h.caller != c {
 				return true
 			}
@@ -196,11 +196,11 @@ func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 	q.mu.Lock()
 	extends, normal := &q.lanes[state.LaneExtend], &q.lanes[state.LaneNormal]
 	var keptOps, keptBytes int // for the others
-	if normal.waiting.len() > 0 {
+	if normal.waiting.Len() > 0 {
 		keptOps, keptBytes = maxOps/4, maxBytes/4
 	}
 	t := taking{now: q.clock.Now(), ops: maxOps - keptOps, bytes: maxBytes - keptBytes}
-	t.out = make([]*Operation, 0, min(maxOps, extends.waiting.len()+normal.waiting.len()))
+	t.out = make([]*Operation, 0, min(maxOps, extends.waiting.Len()+normal.waiting.Len()))
 	t.from(extends)
 	first := len(t.out)
 	t.ops += keptOps
@@ -233,7 +233,7 @@ func (q *Queue) took(t *taking) {
 func (q *Queue) Depth() (normal, extend int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lanes[state.LaneNormal].waiting.len(), q.lanes[state.LaneExtend].waiting.len()
+	return q.lanes[state.LaneNormal].waiting.Len(), q.lanes[state.LaneExtend].waiting.Len()
 }
 
 // Report describes the queue for the engine's report.
@@ -241,9 +241,9 @@ func (q *Queue) Report() map[string]any {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return map[string]any{
-		"normal":    q.lanes[state.LaneNormal].waiting.len(),
-		"extend":    q.lanes[state.LaneExtend].waiting.len(),
-		"held-back": q.lanes[state.LaneNormal].held.len() + q.lanes[state.LaneExtend].held.len(),
+		"normal":    q.lanes[state.LaneNormal].waiting.Len(),
+		"extend":    q.lanes[state.LaneExtend].waiting.Len(),
+		"held-back": q.lanes[state.LaneNormal].held.Len() + q.lanes[state.LaneExtend].held.Len(),
 		"enqueued":  q.counts.enqueued,
 		"taken":     q.counts.taken,
 		"expired":   q.counts.expired,
@@ -309,7 +309,7 @@ func (q *Queue) sweep() {
 
 func (q *Queue) sweepLane(l *lane, fits func(*Operation) bool) {
 	l.bytes = 0
-	l.waiting.keep(func(op *Operation) bool {
+	l.waiting.Keep(func(op *Operation) bool {
 		if !fits(op) {
 			return false
 		}
@@ -317,7 +317,7 @@ func (q *Queue) sweepLane(l *lane, fits func(*Operation) bool) {
 		q.expect(op.Deadline)
 		return true
 	})
-	l.held.keep(func(h heldBack) bool {
+	l.held.Keep(func(h heldBack) bool {
 		if !fits(h.op) {
 			h.caller.release()
 			return false
@@ -336,11 +336,11 @@ func (q *Queue) drain() {
 	q.stopped = true
 	for i := range q.lanes {
 		l := &q.lanes[i]
-		for l.waiting.len() > 0 {
+		for l.waiting.Len() > 0 {
 			failures = append(failures, failure{l.pop(), errStopped()})
 		}
-		for l.held.len() > 0 {
-			h := l.held.pop()
+		for l.held.Len() > 0 {
+			h := l.held.Pop()
 			h.caller.release()
 			failures = append(failures, failure{h.op, errStopped()})
 		}

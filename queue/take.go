@@ -12,8 +12,8 @@ type taking struct {
 
 // from takes what fits from a lane.
 func (t *taking) from(l *lane) {
-	for t.ops > 0 && l.waiting.len() > 0 {
-		op := l.waiting.first()
+	for t.ops > 0 && l.waiting.Len() > 0 {
+		op := l.waiting.First()
 		if err := op.unfit(t.now); err != nil {
 			t.failures = append(t.failures, failure{l.pop(), err})
 			continue
