@@ -12,6 +12,8 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"github.com/interrex/interrex"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,7 +91,7 @@ func TestAnAlarmLastsAsLongAsItsCause(t *testing.T) {
 		began := time.Now()
 		w.set(Finding{Subject: "n2", Text: "gone"}, Finding{Subject: "n1", Text: "slow", Since: began.Add(-time.Hour)})
 		pass(1)
-		want := []Alarm{
+		want := []interrex.Alarm{
 			{Name: "broken", Subject: "n1", Since: began.Add(-time.Hour), Text: "slow", Do: "mend it"},
 			{Name: "broken", Subject: "n2", Since: began.Add(Period), Text: "gone", Do: "mend it"},
 		}

@@ -9,6 +9,8 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 	"gopkg.in/tomb.v2"
+
+	"github.com/interrex/interrex"
 )
 
 // Period is the time between two looks at the conditions.
@@ -39,7 +41,7 @@ type Registry struct {
 	desc       *prometheus.Desc
 
 	mu      sync.Mutex
-	current []Alarm
+	current []interrex.Alarm
 	looking string    // the condition that is looked at
 	began   time.Time // when that look began
 
@@ -49,7 +51,7 @@ type Registry struct {
 
 // sighting is a finding over several looks.
 type sighting struct {
-	alarm  Alarm
+	alarm  interrex.Alarm
 	raised bool
 	found  time.Time // last
 	keep   time.Duration
@@ -78,15 +80,15 @@ func New(c clock.Clock, l Logger, conditions ...Condition) (*Registry, error) {
 
 // Current returns the alarms that are raised, by name and subject. It never
 // blocks, and is at most Period old.
-func (r *Registry) Current() []Alarm {
+func (r *Registry) Current() []interrex.Alarm {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := append([]Alarm(nil), r.current...)
+	all := append([]interrex.Alarm(nil), r.current...)
 	if r.looking == "" {
 		return all
 	}
 	if took := r.clock.Now().Sub(r.began); took > Stuck {
-		all = append(all, Alarm{
+		all = append(all, interrex.Alarm{
 			Name: StuckName, Since: r.began,
 			Text: fmt.Sprintf("the look at %s has not ended: other alarms may be old", r.looking),
 			Do:   "check the disk of the data directory: what asks it does not come back",
@@ -167,7 +169,7 @@ func (r *Registry) note(c *Condition, f Finding, now time.Time) {
 	k := key{c.Name, f.Subject}
 	s := r.seen[k]
 	if s == nil {
-		s = &sighting{alarm: Alarm{Name: c.Name, Subject: f.Subject, Since: now}}
+		s = &sighting{alarm: interrex.Alarm{Name: c.Name, Subject: f.Subject, Since: now}}
 		r.seen[k] = s
 	}
 	s.found, s.keep, s.alarm.Text, s.alarm.Do = now, c.Keep, f.Text, c.Do
@@ -184,7 +186,7 @@ func (r *Registry) note(c *Condition, f Finding, now time.Time) {
 // the round that began then, and is not kept any more.
 func (r *Registry) publish(began time.Time) {
 	now := r.clock.Now()
-	var all []Alarm
+	var all []interrex.Alarm
 	for k, s := range r.seen {
 		if s.found.Before(began) && (!s.raised || now.Sub(s.found) >= s.keep) {
 			delete(r.seen, k)

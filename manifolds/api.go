@@ -8,10 +8,14 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/reads"
@@ -42,13 +46,13 @@ func off(feature string, is config.Switch) string {
 // raft it looks up when it needs it.
 func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 	dir, features := need[*dataDir](u, IdentityName), need[config.Features](u, FeaturesConfigName)
-	c := api.Config{
+	c := apiserver.Config{
 		Clock: need[clock.Clock](u, ClockName), State: need[*state.State](u, StateName),
 		Ring: need[*watch.Ring](u, StateName), Queue: need[*queue.Queue](u, QueueName),
-		Services:  need[[]api.Service](u, StateName),
-		Leases:    &api.Leases{Table: need[*lease.Table](u, StateName), Waiting: waiting(need[handle[*raftLife]](u, RaftSlotName)), Off: off("leases", features.Leases)},
-		Resources: &api.Resources{Table: need[*resource.Table](u, StateName), Off: off("resources", features.Resources)},
-		Changes:   &api.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0, Off: off("changes", features.Changes)},
+		Services:  need[[]method.Service](u, StateName),
+		Leases:    &services.Leases{Table: need[*lease.Table](u, StateName), Waiting: waiting(need[handle[*raftLife]](u, RaftSlotName)), Off: off("leases", features.Leases)},
+		Resources: &services.Resources{Table: need[*resource.Table](u, StateName), Off: off("resources", features.Resources)},
+		Changes:   &services.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0, Off: off("changes", features.Changes)},
 		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), need[handle[*hookcaller.Caller]](u, HookCallerSlotName), off("webhooks", features.Webhooks)),
 	}
 	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forwarder]](u, ForwarderSlotName)
@@ -56,10 +60,10 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 		return nil, u.err
 	}
 	c.ID = dir.ID
-	c.Reads = func() (api.Reads, bool) { return rounds.now() }
+	c.Reads = func() (standing.Reads, bool) { return rounds.now() }
 	c.Forward = forwardBy(forwarding)
 	s.serves(&c)
-	server, err := api.New(c)
+	server, err := apiserver.New(c)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +74,7 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 }
 
 // serves completes the configuration of the API with what the set knows.
-func (s *Set) serves(c *api.Config) {
+func (s *Set) serves(c *apiserver.Config) {
 	c.Version, c.Logger, c.Visitors = s.config.Agent.Version, s.logger("api"), &s.visitors
 	c.Leadership = s.Leadership
 	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
@@ -82,7 +86,7 @@ func (s *Set) serves(c *api.Config) {
 // endServer ends the streams of clients. The listeners wait for what is open: a
 // client's stream ends only when its server does. Calls that take longer are the
 // listeners' to cut.
-func (s *Set) endServer(server *api.Server) error {
+func (s *Set) endServer(server *apiserver.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
 	defer cancel()
 	if err := server.Drain(ctx); err != nil {
@@ -94,7 +98,7 @@ func (s *Set) endServer(server *api.Server) error {
 // reportAPI says what a drain waits for.
 func (s *Set) reportAPI() map[string]any {
 	if step := s.draining.Load(); step != nil {
-		return map[string]any{api.KeyDrain: *step}
+		return map[string]any{apiserver.KeyDrain: *step}
 	}
 	return nil
 }
@@ -115,8 +119,8 @@ func waiting(raft handle[*raftLife]) func(interrex.Key) (n int, known bool) {
 const serverTimeout = time.Second
 
 // forwardBy finds the way to another agent.
-func forwardBy(way handle[*forwarder]) func(context.Context, string) (api.Forwarder, error) {
-	return func(_ context.Context, id string) (api.Forwarder, error) {
+func forwardBy(way handle[*forwarder]) func(context.Context, string) (operate.Forwarder, error) {
+	return func(_ context.Context, id string) (operate.Forwarder, error) {
 		f, is := way.now()
 		if !is {
 			return nil, interrex.Errorf(interrex.KindUnavailable, "cannot forward to %s: the transport is not running", id)

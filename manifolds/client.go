@@ -8,9 +8,9 @@ import (
 
 	"github.com/juju/worker/v3"
 
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/pipe"
 )
 
@@ -36,7 +36,7 @@ func (c *ownClient) drain(ctx context.Context) error {
 // startClient gives a *client.Client. It stops before the API and raft do, since
 // the leases that are held through it are released last of all.
 func (s *Set) startClient(u *unit) (worker.Worker, error) {
-	server, dir := need[*api.Server](u, APIName), need[*dataDir](u, IdentityName)
+	server, dir := need[*apiserver.Server](u, APIName), need[*dataDir](u, IdentityName)
 	raft := need[handle[*raftLife]](u, RaftSlotName)
 	if u.err != nil {
 		return nil, u.err

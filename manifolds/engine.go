@@ -9,7 +9,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 )
 
 // engine shows the agent to its operators; it is the API's view of it.
@@ -40,15 +39,15 @@ func (e engine) Drain(ctx context.Context) error {
 }
 
 // Status is what is known without asking anybody.
-func (e engine) Status() api.Status {
+func (e engine) Status() interrex.Status {
 	now, draining := e.set.view(), e.set.draining.Load() != nil
-	status := api.Status{
+	status := interrex.Status{
 		ID: e.set.ID(), Draining: draining, Alarms: e.set.Alarms.Current(),
-		State: api.Stopped, Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
+		State: interrex.Stopped, Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
 		APIAddress: e.set.advertisedAPI(), Quorum: e.set.withoutRaft().Error(),
 	}
 	if draining {
-		status.State = api.Stopping
+		status.State = interrex.Stopping
 	}
 	if now.dir != nil {
 		status.ClusterID = now.dir.ClusterID
@@ -59,10 +58,10 @@ func (e engine) Status() api.Status {
 	return status
 }
 
-func (e engine) raftStatus(status *api.Status, r *raft.Raft, now view) {
+func (e engine) raftStatus(status *interrex.Status, r *raft.Raft, now view) {
 	leads := r.State() == raft.Leader
-	status.State = map[raft.RaftState]api.State{
-		raft.Follower: api.Follower, raft.Candidate: api.Candidate, raft.Leader: api.Leader, raft.Shutdown: status.State,
+	status.State = map[raft.RaftState]interrex.AgentState{
+		raft.Follower: interrex.Follower, raft.Candidate: interrex.Candidate, raft.Leader: interrex.Leader, raft.Shutdown: status.State,
 	}[r.State()]
 	if heard := r.LastContact(); !leads && !heard.IsZero() {
 		status.LastContact = time.Since(heard)
@@ -73,21 +72,21 @@ func (e engine) raftStatus(status *api.Status, r *raft.Raft, now view) {
 	switch {
 	case len(status.Members) > 0:
 	case e.set.section().Cluster.BootstrapExpect > 1:
-		status.State = api.Waiting
+		status.State = interrex.Waiting
 	default:
-		status.State = api.Standalone
+		status.State = interrex.Standalone
 	}
 	status.Quorum = quorum(status.Members, leads)
 }
 
 // log says how far raft's log has come.
-func (v view) log(r *raft.Raft) api.Log {
+func (v view) log(r *raft.Raft) interrex.LogStatus {
 	stats := r.Stats()
 	number := func(name string) uint64 {
 		n, _ := strconv.ParseUint(stats[name], 10, 64) // raft writes no other
 		return n
 	}
-	l := api.Log{
+	l := interrex.LogStatus{
 		Term: r.CurrentTerm(), CommitIndex: r.CommitIndex(),
 		LastIndex: number("last_log_index"), LastTerm: number("last_log_term"),
 	}
@@ -104,7 +103,7 @@ func (v view) log(r *raft.Raft) api.Log {
 }
 
 // quorum says in words what may still fail.
-func quorum(members []api.Member, leads bool) string {
+func quorum(members []interrex.Member, leads bool) string {
 	voters, well, leader := 0, 0, ""
 	for _, m := range members {
 		if m.Leader {
