@@ -19,6 +19,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -50,7 +51,7 @@ func misread(text []byte, m protoreflect.Message, why error) error {
 		}
 	}
 	plain := strings.TrimPrefix(strings.ReplaceAll(why.Error(), "\u00a0", " "), "proto: ")
-	return interrex.Errorf(interrex.KindInvalid, "body: cannot read a %s: %s", name, shortened(plain, maxShownReason))
+	return interrex.Errorf(interrex.KindInvalid, "body: cannot read a %s: %s", name, wording.Excerpt(plain, maxShownReason))
 }
 
 // broken reports where a text stops being JSON.
@@ -192,17 +193,8 @@ func wrongValue(path string, value []byte, allowed string) error {
 	return interrex.Errorf(interrex.KindInvalid, "%s: %s is not valid: give %s", path, shown(value), allowed)
 }
 
-// shown shortens what an error repeats, and keeps it on one line.
-func shown(value []byte) string {
-	return shortened(strings.Join(strings.Fields(string(value[:min(len(value), 4*maxShownValue)])), " "), maxShownValue)
-}
-
-func shortened(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "..."
-}
+// shown is what an error repeats of a value.
+func shown(value []byte) string { return wording.Line(string(value), maxShownValue) }
 
 // allowed says what a field takes.
 func allowed(f protoreflect.FieldDescriptor, value []byte) string {

@@ -53,7 +53,7 @@ func TestAProposalIsNoWayAroundADoor(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	retire := (&state.Retire{Name: "ann"}).Append(nil)
 	for table, data := range map[state.TableID][]byte{
-		state.OwnTable: retire, state.LeaseTable: writes(t)[interrexv1.LeaseServiceClaimProcedure].command.Append(nil), state.FirstOwnTable - 1: nil,
+		state.SystemTable: retire, state.LeaseTable: writes(t)[interrexv1.LeaseServiceClaimProcedure].command.Append(nil), state.FirstEmbedderTable - 1: nil,
 	} {
 		if _, err := nd.opened(door.Caller{Operator: true}, proposeOp(table, data), time.Now()); !errors.Is(err, interrex.ErrInvalid) {
 			t.Errorf("table %d: %v, want invalid", table, err)
@@ -84,7 +84,7 @@ func TestAMethodThatCannotBeServedIsServedByNobody(t *testing.T) {
 	if err := services.Validate(service); err == nil || err != service.Methods[0].Err {
 		t.Errorf("beside the others: %v", err)
 	}
-	if err := service.Validate(state.FirstOwnTable); err == nil || err != service.Methods[0].Err {
+	if err := service.Validate(state.FirstEmbedderTable); err == nil || err != service.Methods[0].Err {
 		t.Errorf("alone: %v", err)
 	}
 }

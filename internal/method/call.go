@@ -119,7 +119,7 @@ func (r *Call) address() error {
 	}
 	var in wire.Reader
 	r.Fence = in.Fence(e.GetFence())
-	if in.Err == nil && r.parts[0].table == state.OwnTable && e.GetFence() != nil {
+	if in.Err == nil && r.parts[0].table == state.SystemTable && e.GetFence() != nil {
 		return interrex.Errorf(interrex.KindInvalid, "fence: %s takes none", r.Method.Name())
 	}
 	return in.Err

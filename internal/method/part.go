@@ -58,7 +58,7 @@ func (p *part) unpack(in *Registry, c door.Caller, m *anypb.Any) error {
 	if err := p.see(in); err != nil {
 		return err
 	}
-	if p.table == state.OwnTable || p.command.About().Lane == state.LaneExtend {
+	if p.table == state.SystemTable || p.command.About().Lane == state.LaneExtend {
 		return interrex.Errorf(interrex.KindInvalid, "%s is not done in a group: call it by itself", p.method.Name())
 	}
 	return nil

@@ -2,8 +2,8 @@ package plainhttp
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -91,8 +91,8 @@ func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListReq
 	since, e1 := number(q, "since", 64)
 	limit, e2 := number(q, "limit", 32)
 	block, e3 := period(q, "block")
-	if err := errors.Join(err, e1, e2, e3); err != nil {
-		return nil, firstOf(err, e1, e2, e3)
+	if err := cmp.Or(e1, e2, e3, err); err != nil {
+		return nil, err
 	}
 	m := &interrexv1.ChangeServiceListRequest{
 		Since: since, Limit: uint32(limit), Tags: q["tag"], Kinds: listOf(q, "kind"), Prefix: q.Get("prefix"),

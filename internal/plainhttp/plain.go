@@ -139,16 +139,6 @@ func listOf(q url.Values, name string) (all []string) {
 	return all
 }
 
-// firstOf returns the first of some errors, as it is.
-func firstOf(all error, some ...error) error {
-	for _, err := range some {
-		if err != nil {
-			return err
-		}
-	}
-	return all
-}
-
 // follows reports whether the caller asks for server-sent events.
 func follows(r *http.Request) bool {
 	return r.Method == http.MethodGet && accepts(r, "text/event-stream")

@@ -18,9 +18,9 @@ import (
 func State() method.Service {
 	return method.Service{Methods: []method.Method{
 		method.ReadIndex(),
-		method.Write(interrexv1.StateServiceRetireProcedure, state.OwnTable, retire, retired),
+		method.Write(interrexv1.StateServiceRetireProcedure, state.SystemTable, retire, retired),
 		method.Read(interrexv1.StateServiceGetSettingsProcedure, getSettings),
-		method.Write(interrexv1.StateServiceSetSettingsProcedure, state.OwnTable, setSettings, settingsSet),
+		method.Write(interrexv1.StateServiceSetSettingsProcedure, state.SystemTable, setSettings, settingsSet),
 		method.Propose(interrexv1.StateServiceProposeProcedure, propose, wasProposed),
 		method.Group(),
 	}}
@@ -86,8 +86,8 @@ func proposedTo(table uint32, s *state.State) (state.TableID, error) {
 		return state.FSMTable, nil
 	case table == 0:
 		return 0, interrex.Errorf(interrex.KindInvalid, "table: 0 is the agents' own state machine, and they have none: set agent.Config.FSM")
-	case table < uint32(state.FirstOwnTable) || table > math.MaxUint16:
-		return 0, interrex.Errorf(interrex.KindInvalid, "table: %d is no embedder's own: those have %d to %d", table, state.FirstOwnTable, math.MaxUint16)
+	case table < uint32(state.FirstEmbedderTable) || table > math.MaxUint16:
+		return 0, interrex.Errorf(interrex.KindInvalid, "table: %d is no embedder's own: those have %d to %d", table, state.FirstEmbedderTable, math.MaxUint16)
 	}
 	return state.TableID(table), nil
 }
