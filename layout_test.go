@@ -20,7 +20,7 @@ var floors = map[string]int{
 	"":                      0, // the vocabulary
 	"gate":                  0, // visits to what must outlive its users
 	"pipe":                  0, // connections within a process
-	"alarm":                 0, // what is wrong with an agent now
+	"alarm":                 1, // what is wrong with an agent now
 	"config":                0, // the configuration's types, file and validation
 	"internal/disk":         0, // calls on a disk, small files, directories with one user
 	"gen/interrexv1":        0, // generated messages and handlers
