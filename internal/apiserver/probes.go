@@ -16,29 +16,32 @@ import (
 	"github.com/interrex/interrex"
 )
 
+// probes answers who asks how the agent is.
+type probes struct{ server *Server }
+
 // livezTimeout is how long the engine may take to turn once.
 const livezTimeout = 2 * time.Second
 
 // livez says whether the process and its engine turn. It never asks for a
 // quorum: a restart would not bring one back.
-func (s *Server) livez(w http.ResponseWriter, r *http.Request) {
+func (p probes) livez(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), livezTimeout)
 	defer cancel()
-	_, err := s.reports.get(ctx)
+	_, err := p.server.reports.get(ctx)
 	writeChecks(w, []Check{{Name: "engine", Err: err}}, true, "")
 }
 
 // readyz says whether to send requests here.
-func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+func (p probes) readyz(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	checks := s.checks()
+	checks := p.checks()
 	if q.Has("leaderless") {
 		checks = slices.DeleteFunc(checks, func(c Check) bool { return c.Leader })
 	}
 	verbose := q.Has("verbose")
 	var notes bytes.Buffer
 	if verbose {
-		for _, a := range s.config.Engine.Status().Alarms {
+		for _, a := range p.server.config.Engine.Status().Alarms {
 			fmt.Fprintf(&notes, "[!] alarm %s; since %s; %s\n", a, a.Since.UTC().Format(time.RFC3339), a.Do)
 		}
 	}
@@ -46,27 +49,27 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 }
 
 // checks makes the readiness probe.
-func (s *Server) checks() []Check {
+func (p probes) checks() []Check {
 	var draining, leader error
-	if s.calls.Draining() {
+	if p.server.calls.Draining() {
 		draining = errors.New("the agent stops")
 	}
-	if l := s.config.Leadership.Current(); l.LeaderID == "" && !l.Leader {
+	if l := p.server.config.Leadership.Current(); l.LeaderID == "" && !l.Leader {
 		leader = fmt.Errorf("none is known in term %d", l.Term)
 	}
 	checks := []Check{
 		{Name: "serving", Err: draining},
 		{Name: "leader", Err: leader, Leader: true},
-		{Name: "state", Err: s.config.State.Halted()},
+		{Name: "state", Err: p.server.config.State.Halted()},
 	}
-	if s.config.Ready != nil {
-		checks = append(checks, s.config.Ready()...)
+	if p.server.config.Ready != nil {
+		checks = append(checks, p.server.config.Ready()...)
 	}
 	return checks
 }
 
-func (s *Server) ready() bool {
-	return !slices.ContainsFunc(s.checks(), func(c Check) bool { return c.Err != nil })
+func (p probes) ready() bool {
+	return !slices.ContainsFunc(p.checks(), func(c Check) bool { return c.Err != nil })
 }
 
 // writeChecks answers a probe: 200 and "ok", or 503 and what is wrong. Verbose
@@ -94,8 +97,8 @@ func writeChecks(w http.ResponseWriter, checks []Check, verbose bool, notes stri
 }
 
 // leaderProbe is 200 on the leader, so that a load balancer can find it.
-func (s *Server) leaderProbe(w http.ResponseWriter, _ *http.Request) {
-	l := s.config.Leadership.Current()
+func (p probes) leaderProbe(w http.ResponseWriter, _ *http.Request) {
+	l := p.server.config.Leadership.Current()
 	status := http.StatusServiceUnavailable
 	if l.Leader {
 		status = http.StatusOK
@@ -120,7 +123,7 @@ func (h *health) Check(_ context.Context, r *grpchealth.CheckRequest) (*grpcheal
 	if r.Service != "" && !slices.Contains(h.services, r.Service) {
 		return nil, connect.NewError(connect.CodeNotFound, interrex.Errorf(interrex.KindNotFound, "no service %q", r.Service))
 	}
-	if !h.server.ready() {
+	if !(probes{h.server}).ready() {
 		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
 	}
 	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil

@@ -162,15 +162,16 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	rpc.Handle(grpcreflect.NewHandlerV1Alpha(reflector, s.options()))
 	rpc.HandleFunc("/", notFound)
 
-	mux.HandleFunc("GET /livez", s.livez)
-	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.HandleFunc("GET /healthz", s.readyz)
-	mux.HandleFunc("GET /leader", s.leaderProbe)
+	ask := probes{s}
+	mux.HandleFunc("GET /livez", ask.livez)
+	mux.HandleFunc("GET /readyz", ask.readyz)
+	mux.HandleFunc("GET /healthz", ask.readyz)
+	mux.HandleFunc("GET /leader", ask.leaderProbe)
 	mux.Handle("GET /metrics", s.metrics)
 	if s.config.Changes != nil {
 		s.plain.Changes(mux, *s.config.Changes)
 	}
-	mux.Handle("/", s.tidy(rpc))
+	mux.Handle("/", refusals{s}.tidy(rpc))
 	if s.config.Resources == nil || s.config.Changes == nil {
 		return mux
 	}
@@ -193,7 +194,7 @@ func (s *Server) peerRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(interrexv1.StreamServiceOperateProcedure, s.operator.OperateHandler(s.options()))
 	mux.HandleFunc("/", notFound)
-	return s.tidy(mux)
+	return refusals{s}.tidy(mux)
 }
 
 // edge is what every request passes first. The headers of the answer say who leads.

@@ -18,6 +18,7 @@ type Calls struct {
 	idle chan struct{} // closed when the drain has begun and nothing is open
 }
 
+// NewCalls makes one with nothing open.
 func NewCalls() *Calls {
 	c := &Calls{idle: make(chan struct{})}
 	c.Ended, c.end = context.WithCancel(context.Background())
@@ -58,6 +59,7 @@ func (c *Calls) settle() {
 	}
 }
 
+// Draining reports whether a drain has begun.
 func (c *Calls) Draining() bool { return c.Ended.Err() != nil }
 
 // Drain refuses new calls and waits for the open ones.
@@ -75,6 +77,7 @@ func (c *Calls) Drain(ctx context.Context) error {
 	}
 }
 
+// DrainingError is what is answered to a call that comes during a drain.
 func DrainingError() error {
 	err := interrex.Errorf(interrex.KindDraining, "this agent stops; nothing has happened, try another agent")
 	err.RetryAfter = 100 * time.Millisecond

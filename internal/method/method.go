@@ -19,10 +19,10 @@ type Method struct {
 	wire.Method
 	Declared api.Method
 	Err      error  // why it cannot be served
-	off      string // see service.off
+	off      string // see Service.Off
 
 	Latency *Latency
-	group   bool // its request has the requests of others: see call.see
+	group   bool // its request has the requests of others: see Call.see
 	takes   protoreflect.FullName
 	Command func(proto.Message, *state.State) (state.TableID, state.Command, error)   // of a write
 	Answer  func(proto.Message, state.Result, *state.State) (proto.Message, error)    // of a write
@@ -32,10 +32,10 @@ type Method struct {
 	May     string                                                                    // what act does, which only operators may
 	// eventual is how fresh a read is that does not say.
 	eventual bool
-	// quick is a read of one row: see atOnce.
+	// quick is a read of one row: see AtOnce.
 	Quick bool
 	// leads is a read whose answer has what only the agent that leads knows: see
-	// atLeader.
+	// AtLeader.
 	Leads bool
 	// await is a read that may wait, in place of look: until ctx ends, which it
 	// does when the server drains.
@@ -187,7 +187,7 @@ type Watch struct {
 	wire.Method
 	Declared api.WatchMethod
 	Err      error  // why it cannot be served
-	Off      string // see service.off
+	Off      string // see Service.Off
 }
 
 // NewWatch joins the declaration of a watch to its .proto.

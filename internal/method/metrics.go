@@ -50,6 +50,7 @@ func (m *Metrics) Latency(procedure string) *Latency {
 	return l
 }
 
+// At returns the series of an RPC code; 0: success.
 func (l *Latency) At(code uint32) prometheus.Observer {
 	if o := l.codes[code].Load(); o != nil {
 		return *o

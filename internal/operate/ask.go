@@ -2,13 +2,11 @@ package operate
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/hookcaller"
-	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/webhook"
@@ -21,21 +19,6 @@ type asking struct {
 	courier *courier
 	request *request
 	visit   *visit
-}
-
-// hooksFor returns the hooks that are asked before a request; nil: none.
-func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
-	hooks := s.config.Hooks()
-	if len(hooks) == 0 {
-		return nil
-	}
-	all := r.Announces()
-	for _, h := range hooks {
-		if slices.ContainsFunc(all, func(a method.Announced) bool { return h.Asks(a.Announcement) }) {
-			wanted = append(wanted, h)
-		}
-	}
-	return wanted
 }
 
 // ask asks the hooks about a request, and lets it into the queue if none of them

@@ -17,26 +17,6 @@ import (
 	"github.com/interrex/interrex/internal/standing"
 )
 
-// operate serves one stream until its peer has closed it and everything is
-// answered, or until the server has drained.
-func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	st := &stream{
-		server: s, conn: conn, caller: door.CallerOf(ctx), ctx: ctx, end: cancel,
-		wake: make(chan struct{}, 1), taken: make(chan struct{}, 1), open: map[uint64]*request{},
-	}
-	st.courier = newCourier(ctx, s, st.caller, st.settle)
-	received := make(chan error, 1)
-	go func() { received <- st.guarded(st.receive) }()
-	err := st.guarded(func() error { return st.write(received) })
-	cancel(err)
-	if !st.received && door.StopReading(ctx) {
-		<-received // its read deadline has passed: it is about to return
-	}
-	st.close()
-	return s.standing.RPCError(err)
-}
-
 // stream is one client's or agent's stream of operations. One goroutine
 // receives, one writes; writes to the log have none of their own.
 type stream struct {

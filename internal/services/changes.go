@@ -35,7 +35,7 @@ type Changes struct {
 	Data Documents
 	// Others says that an embedder's tables have kinds that are not known here.
 	Others bool
-	// Off is service.off.
+	// Off is method.Service.Off.
 	Off string
 }
 
@@ -50,6 +50,7 @@ func (c Changes) Service() method.Service {
 	}}
 }
 
+// TagsOf returns the tags of a change.
 func TagsOf(e *state.Event) []string {
 	if u, is := e.Value.(*change.User); is {
 		return u.Tags
@@ -70,10 +71,12 @@ func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, er
 	return m, nil
 }
 
+// ErrNotForAll is what data is refused with that only some readers of JSON can read.
 func ErrNotForAll() error {
 	return interrex.Errorf(interrex.KindInvalid, "data: not every reader could read it: a number beyond a double's range, a name twice in one object and half of a surrogate pair are not allowed")
 }
 
+// ValueOf reads JSON.
 func ValueOf(text []byte) (*structpb.Value, error) {
 	v := &structpb.Value{}
 	if err := protojson.Unmarshal(text, v); err != nil {
@@ -155,6 +158,7 @@ func (c Changes) get(m *interrexv1.ChangeServiceGetRequest, s *state.State) (*in
 	return out, err
 }
 
+// Find returns the change of a revision, or why there is none.
 func (c Changes) Find(r interrex.Revision) (*state.Event, error) {
 	e, ok := c.Table.Get(r)
 	if ok {

@@ -30,7 +30,7 @@ type Leases struct {
 	// Waiting counts the claims that wait for a key; false: this agent does not
 	// know. Optional.
 	Waiting func(interrex.Key) (int, bool)
-	// Off is service.off.
+	// Off is method.Service.Off.
 	Off string
 }
 

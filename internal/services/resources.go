@@ -20,7 +20,7 @@ import (
 // Resources is ResourceService.
 type Resources struct {
 	Table *resource.Table
-	// Off is service.off.
+	// Off is method.Service.Off.
 	Off string
 }
 

@@ -29,7 +29,7 @@ type Webhooks struct {
 	Ask func([]*webhook.Hook, hookcaller.Question) (wait func(context.Context) error, err error)
 	// Test sends a sample to a hook. Optional.
 	Test func(context.Context, *webhook.Hook) interrex.WebhookTest
-	// Off is service.off.
+	// Off is method.Service.Off.
 	Off string
 }
 

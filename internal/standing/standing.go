@@ -71,6 +71,7 @@ func (s *Standing) Detail(err error) *interrexv1.Error {
 	return m
 }
 
+// NotLeader is what this agent answers where another one leads.
 func (s *Standing) NotLeader(l interrex.Leadership) error {
 	if l.LeaderID == "" || l.LeaderID == s.ID { // it is not ready to lead
 		return s.NoLeader()
@@ -80,6 +81,7 @@ func (s *Standing) NotLeader(l interrex.Leadership) error {
 	return err
 }
 
+// NoLeader is what this agent answers where it knows of no leader.
 func (s *Standing) NoLeader() error {
 	l := s.Leadership.Current()
 	err := interrex.Errorf(interrex.KindNoLeader, "agent %s knows of no leader in term %d at revision %d; nothing has happened, try again", s.ID, l.Term, s.State.Revision())

@@ -72,7 +72,7 @@ func pageOf(s *api.Snapshot[proto.Message], after string, most room) presentPage
 type watchable struct {
 	*method.Watch
 	state *state.State
-	guard func(procedure string, err *error) // see standing
+	guard func(procedure string, err *error) // see standing.Standing.Guard
 }
 
 // read reads a request.
