@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/operate"
 	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
@@ -91,11 +92,11 @@ func (h *history) newAgent(id string) *agent {
 		ID: id, State: st, Leases: &services.Leases{Table: a.leases}, Webhooks: &services.Webhooks{Table: hooks}, Visitors: new(operate.Visitors), Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
 		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return a.tracker.Watch().Next },
 		Reads:          func() (standing.Reads, bool) { return nil, false },
-		Forward:        a.forward, Engine: noEngine{}, Clock: a.clock, Logger: silent{},
+		Forward:        a.forward, Engine: noEngine{}, Clock: a.clock, Logger: silent.Logger{},
 	})
 	h.must(err)
 	for name, handler := range map[string]http.Handler{id: a.server.Handler(), id + "-peer": a.server.PeerHandler()} {
-		l, err := listener.New(listener.Config{Listener: h.net.listen(name), Handler: handler, Logger: silent{}, StopTimeout: 10 * time.Millisecond})
+		l, err := listener.New(listener.Config{Listener: h.net.listen(name), Handler: handler, Logger: silent.Logger{}, StopTimeout: 10 * time.Millisecond})
 		h.must(err)
 		a.doors = append(a.doors, l)
 	}
@@ -105,7 +106,7 @@ func (h *history) newAgent(id string) *agent {
 
 func (a *agent) startApplier() {
 	made, err := leaseapplier.NewApplier(leaseapplier.Config{
-		Raft: a.member, Queue: tap{a.queue, a.member}, State: a.state, Clock: a.clock, Logger: silent{},
+		Raft: a.member, Queue: tap{a.queue, a.member}, State: a.state, Clock: a.clock, Logger: silent.Logger{},
 	})
 	a.h.must(err)
 	a.mu.Lock()
@@ -164,14 +165,6 @@ func (a *agent) close() {
 	a.state.Close()
 	a.ring.Close()
 }
-
-type silent struct{}
-
-func (silent) Criticalf(string, ...any) {}
-func (silent) Errorf(string, ...any)    {}
-func (silent) Warningf(string, ...any)  {}
-func (silent) Infof(string, ...any)     {}
-func (silent) Debugf(string, ...any)    {}
 
 // noEngine is an engine that nobody asks.
 type noEngine struct{}

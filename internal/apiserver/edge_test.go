@@ -17,6 +17,8 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/wire"
 )
@@ -55,7 +57,7 @@ func TestWhatTheQueueRefusedIsSentToTheNewLeader(t *testing.T) {
 }
 
 func TestAFeatureThatIsOffIsDisabled(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Leases.Off = "features.leases" })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Switches = method.NewSwitches(method.LeasesSetting) })[0]
 	if r := nd.curl("LeaseService/Claim", `{"key":"a/b","holder":"ann"}`); r.status != 501 || r.kind() != "disabled" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
@@ -148,7 +150,7 @@ func TestListenerOffersHTTP2OverTLS(t *testing.T) {
 	pool.AddCert(like.Certificate())
 	like.Close()
 	w, err := listener.New(listener.Config{
-		Listener: l, Logger: quiet{}, TLS: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{server}},
+		Listener: l, Logger: silent.Logger{}, TLS: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{server}},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, r.Proto) }),
 	})
 	if err != nil {

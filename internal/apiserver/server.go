@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/grpcreflect"
 
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/door"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/operate"
@@ -21,6 +22,7 @@ import (
 	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/internal/watches"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/webhook"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -65,7 +67,7 @@ func New(c Config) (*Server, error) {
 	})
 	s.operator = operate.New(operate.Config{
 		Queue: c.Queue, Visitors: c.Visitors, NextLeadership: c.NextLeadership, Forward: c.Forward,
-		Hooks: c.Webhooks.Table.Hooks, Ask: c.Webhooks.Consult, Clock: c.Clock,
+		Hooks: c.Webhooks.Table.Hooks, Ask: s.ask, Clock: c.Clock,
 		LeaderWait: c.LeaderWait, AnswerWait: c.AnswerWait, SendWait: c.SendWait, MaxOpen: c.MaxOpen,
 	}, s.standing, s.methods, s.calls)
 	s.watches = watches.New(s.standing, s.methods, s.calls, c.Clock, c.SendWait)
@@ -89,11 +91,16 @@ func (s *Server) register() (err error) {
 		c.Changes.Data = all
 		all = append(all, c.Changes.Service())
 	}
-	s.methods, err = method.NewRegistry(c.ID, c.State, all...)
+	s.methods, err = method.NewRegistry(c.ID, c.State, c.Switches, all...)
 	if err == nil {
 		s.methods.Measure(c.Requests)
 	}
 	return err
+}
+
+// ask asks hooks before an operation.
+func (s *Server) ask(hooks []*webhook.Hook, q hookcaller.Question) (wait func(context.Context) error, err error) {
+	return s.config.Webhooks.Consult(s.config.Switches.IsOff(method.WebhooksSetting), hooks, q)
 }
 
 // askLeader asks the agent that leads for the log index of a linearizable read.

@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/door"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
@@ -287,7 +288,7 @@ func TestListenerRefusesConnectionsBeyondItsLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := listener.New(listener.Config{Listener: l, Handler: http.NotFoundHandler(), Logger: quiet{}, MaxConnections: 1})
+	w, err := listener.New(listener.Config{Listener: l, Handler: http.NotFoundHandler(), Logger: silent.Logger{}, MaxConnections: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +328,7 @@ func TestListenerEndsWithItsSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := listener.New(listener.Config{Listener: l, Handler: http.NotFoundHandler(), Logger: quiet{}})
+	w, err := listener.New(listener.Config{Listener: l, Handler: http.NotFoundHandler(), Logger: silent.Logger{}})
 	if err != nil {
 		t.Fatal(err)
 	}

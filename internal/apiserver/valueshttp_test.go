@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/interrex/interrex/internal/method"
 )
 
 // kv makes a request of plain HTTP; headers are NAME: VALUE.
@@ -137,7 +139,7 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 	} {
 		nd.expect(nd.kv(c.method, c.path, c.body), c.status, c.want)
 	}
-	off := cluster(t, 1, func(c *Config) { c.Resources.Off = "features.resources" })[0]
+	off := cluster(t, 1, func(c *Config) { c.Switches = method.NewSwitches(method.ResourcesSetting) })[0]
 	off.expect(off.kv("GET", "/kv/k", ""), 501, "disabled")
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/watches"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
@@ -453,7 +454,7 @@ func TestAStreamOfWatchesEndsWithItsClient(t *testing.T) {
 }
 
 func TestWatchesOfWhatIsOffAreRefused(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Leases.Off = "features.leases" })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Switches = method.NewSwitches(method.LeasesSetting) })[0]
 	s := nd.watches()
 	s.open(1, 10, &interrexv1.WatchRequest{})
 	if kind := s.refused[1].GetKind(); kind != "disabled" {

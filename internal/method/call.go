@@ -46,7 +46,7 @@ type write struct {
 // of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
 func (r *Call) Open(in *Registry, c door.Caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) error {
 	r.Method, r.Caller, r.Envelope, r.Message, r.Began = m, c.OnBehalf(e.GetCaller()), e, message, now
-	if err := in.Served(m.off, c); err != nil {
+	if err := in.Served(m.setting, c); err != nil {
 		return err
 	}
 	if m.Writes() {

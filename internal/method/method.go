@@ -19,7 +19,7 @@ type Method struct {
 	wire.Method
 	Declared api.Method
 	Err      error  // why it cannot be served
-	off      string // see Service.Off
+	setting  string // see Service.Setting
 
 	Latency *Latency
 	group   bool // its request has the requests of others: see Call.see
@@ -187,7 +187,7 @@ type Watch struct {
 	wire.Method
 	Declared api.WatchMethod
 	Err      error  // why it cannot be served
-	Off      string // see Service.Off
+	Setting  string // see Service.Setting
 }
 
 // NewWatch joins the declaration of a watch to its .proto.

@@ -43,7 +43,7 @@ func (p *part) unpack(in *Registry, c door.Caller, m *anypb.Any) error {
 	case p.method.group:
 		return interrex.Errorf(interrex.KindInvalid, "a group stands in no other")
 	}
-	err := in.Served(p.method.off, c)
+	err := in.Served(p.method.setting, c)
 	if err == nil {
 		p.message, err = p.method.Decode(m.GetValue())
 	}

@@ -17,10 +17,10 @@ import (
 type Service struct {
 	Methods []Method
 	Watches []Watch
-	// off is the setting that switches the service off here, for example
-	// "features.leases"; empty: it is on. Requests that other agents forward
-	// are served all the same: the service is on there.
-	Off string
+	// Setting is what switches the service, for example "features.leases"; see
+	// Switches. Empty: it is always on. Where it is off, requests that other agents
+	// forward are served all the same: the service is on there.
+	Setting string
 	// table is the table of a service without methods; of every other one the
 	// methods' numbers name it.
 	Table state.TableID
@@ -102,6 +102,7 @@ func (s Service) Validate(table state.TableID) error {
 // Registry has the methods that one agent serves.
 type Registry struct {
 	id         string // the agent's
+	Switches   *Switches
 	state      *state.State
 	Procedures []wire.Method // all, unary methods and watches
 	Methods    map[uint32]*Method
@@ -112,8 +113,8 @@ type Registry struct {
 
 // NewRegistry makes a registry. The error says which of the services' methods does
 // not fit.
-func NewRegistry(id string, s *state.State, services ...Service) (*Registry, error) {
-	r := &Registry{id: id, state: s, Methods: map[uint32]*Method{}, Watches: map[uint32]*Watch{}, takers: takers{}}
+func NewRegistry(id string, s *state.State, switches *Switches, services ...Service) (*Registry, error) {
+	r := &Registry{id: id, Switches: switches, state: s, Methods: map[uint32]*Method{}, Watches: map[uint32]*Watch{}, takers: takers{}}
 	for _, one := range services {
 		if err := r.add(one); err != nil {
 			return nil, err
@@ -133,7 +134,7 @@ func (r *Registry) add(s Service) error {
 		r.Procedures = append(r.Procedures, m.Method)
 	}
 	for _, m := range s.Methods {
-		m.off = s.Off
+		m.setting = s.Setting
 		r.Methods[m.Number] = &m
 		r.takers.add(&m)
 		if m.Index != nil {
@@ -141,7 +142,7 @@ func (r *Registry) add(s Service) error {
 		}
 	}
 	for _, m := range s.Watches {
-		m.Off = s.Off
+		m.Setting = s.Setting
 		r.Watches[m.Number] = &m
 	}
 	return nil
@@ -165,12 +166,12 @@ func (r *Registry) Method(procedure string) *Method {
 }
 
 // Served refuses the methods of a service that is switched off here.
-func (r *Registry) Served(off string, c door.Caller) error {
-	if off == "" || c.Door == door.Peer {
+func (r *Registry) Served(setting string, c door.Caller) error {
+	if c.Door == door.Peer || !r.Switches.IsOff(setting) {
 		return nil
 	}
 	return interrex.Errorf(interrex.KindDisabled, "%s are off by configuration on agent %s: set %s, or ask another agent",
-		strings.TrimPrefix(off, "features."), r.id, off)
+		strings.TrimPrefix(setting, "features."), r.id, setting)
 }
 
 // takers finds the methods that write by the types of their requests; one whose

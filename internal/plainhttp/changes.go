@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/state"
 )
@@ -81,7 +82,7 @@ func (p plainChanges) routes(mux *http.ServeMux) {
 
 // handle answers an error, which only then is the answer.
 func (p plainChanges) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
-	return p.server.plain(p.changes.Off, do)
+	return p.server.plain(method.ChangesSetting, do)
 }
 
 // request reads the parameters of a list.
@@ -250,7 +251,7 @@ func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Qu
 	if err != nil {
 		return err
 	}
-	return p.server.events(w, r, eventSource{since: since, match: q.Matches, show: func(e *state.Event) (sentEvent, error) {
+	return p.server.events(w, r, eventSource{setting: method.ChangesSetting, since: since, match: q.Matches, show: func(e *state.Event) (sentEvent, error) {
 		one, err := p.shown(e)
 		return sentEvent{kind: e.Kind, data: one}, err
 	}})

@@ -29,8 +29,9 @@ type sentEvent struct {
 
 // eventSource is what server-sent events are made of.
 type eventSource struct {
-	since interrex.Revision
-	match func(*state.Event) bool
+	setting string // see Service.Setting
+	since   interrex.Revision
+	match   func(*state.Event) bool
 	// show makes what is sent of an event that matches; its id is set behind it.
 	show func(*state.Event) (sentEvent, error)
 	// present are the events that say what there already is; nil: there are none.

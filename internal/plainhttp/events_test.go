@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -25,7 +26,11 @@ import (
 // bubble returns a server without agents, for a test in virtual time, and follows
 // its events.
 func bubble(t *testing.T, ring *watch.Ring, match ...func(*state.Event) bool) *bufio.Reader {
-	s := New(nil, standing.New(standing.Config{Ring: ring}), nil, door.NewCalls(), clock.WallClock, time.Minute)
+	methods, err := method.NewRegistry("a", nil, method.NewSwitches())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(nil, standing.New(standing.Config{Ring: ring}), methods, door.NewCalls(), clock.WallClock, time.Minute)
 	in, out := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/changes", nil)

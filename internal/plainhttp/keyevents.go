@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/watches"
 	"github.com/interrex/interrex/resource"
@@ -105,7 +106,7 @@ func (p valueEvents) follow(w http.ResponseWriter, r *http.Request, match func(*
 		return err
 	}
 	seen := &seenValues{since: since, SentRows: watches.NewSentRows(services.CompareResources)}
-	from := eventSource{show: valueEvent, match: func(e *state.Event) bool {
+	from := eventSource{setting: method.ResourcesSetting, show: valueEvent, match: func(e *state.Event) bool {
 		row, is := e.Value.(*resource.Record)
 		return is && row.ID.Type == interrex.ValueType && match(row) && !seen.Has(e)
 	}}

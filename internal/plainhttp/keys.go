@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
@@ -47,7 +48,7 @@ func (p plainValues) route(next http.Handler) http.Handler {
 
 // handle answers an error, which names keys as the caller does.
 func (p plainValues) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
-	return p.server.plain(p.resources.Off, func(w http.ResponseWriter, r *http.Request) error {
+	return p.server.plain(method.ResourcesSetting, func(w http.ResponseWriter, r *http.Request) error {
 		return wire.KeyError(r.URL.Query().Get("namespace"), do(w, r))
 	})
 }

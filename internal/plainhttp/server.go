@@ -45,9 +45,9 @@ func (s *Server) Values(of services.Resources, changes *change.Table, next http.
 
 // plain makes a handler of plain HTTP: it is off where its service is, ends with
 // the server, and answers an error as JSON.
-func (s *Server) plain(off string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		err := s.methods.Served(off, door.CallerOf(r.Context()))
+		err := s.methods.Served(setting, door.CallerOf(r.Context()))
 		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
 			err = interrex.Errorf(interrex.KindInvalid, "?%.80s: it cannot be read: %.80v", r.URL.RawQuery, bad)
 		}
@@ -109,9 +109,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
 		events, err := watcher.Next(ctx)
 		cancel()
+		off := s.methods.Served(from.setting, door.CallerOf(r.Context()))
 		switch {
 		case s.calls.Draining():
 			out.end(door.DrainingError())
+			return nil
+		case off != nil:
+			out.end(off)
 			return nil
 		case r.Context().Err() != nil:
 			return nil

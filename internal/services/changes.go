@@ -35,13 +35,11 @@ type Changes struct {
 	Data Documents
 	// Others says that an embedder's tables have kinds that are not known here.
 	Others bool
-	// Off is method.Service.Off.
-	Off string
 }
 
 // Service returns the methods.
 func (c Changes) Service() method.Service {
-	return method.Service{Off: c.Off, Methods: []method.Method{
+	return method.Service{Setting: method.ChangesSetting, Methods: []method.Method{
 		method.Echo(interrexv1.ChangeServiceAppendProcedure, state.ChangeTable, appendChange, appended),
 		method.Await(interrexv1.ChangeServiceListProcedure, c.list),
 		method.Read(interrexv1.ChangeServiceGetProcedure, c.get),

@@ -30,13 +30,11 @@ type Leases struct {
 	// Waiting counts the claims that wait for a key; false: this agent does not
 	// know. Optional.
 	Waiting func(interrex.Key) (int, bool)
-	// Off is method.Service.Off.
-	Off string
 }
 
 // Service returns the methods.
 func (l Leases) Service() method.Service {
-	return method.Service{Off: l.Off, Data: l.data, Methods: []method.Method{
+	return method.Service{Setting: method.LeasesSetting, Data: l.data, Methods: []method.Method{
 		method.Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable, claim, l.claimed),
 		method.Write(interrexv1.LeaseServiceExtendProcedure, state.LeaseTable, extend, l.extended),
 		method.Write(interrexv1.LeaseServiceRevokeProcedure, state.LeaseTable, revoke, l.revoked),

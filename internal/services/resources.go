@@ -20,13 +20,11 @@ import (
 // Resources is ResourceService.
 type Resources struct {
 	Table *resource.Table
-	// Off is method.Service.Off.
-	Off string
 }
 
 // Service returns the methods.
 func (r Resources) Service() method.Service {
-	return method.Service{Off: r.Off, Data: r.data, Methods: []method.Method{
+	return method.Service{Setting: method.ResourcesSetting, Data: r.data, Methods: []method.Method{
 		method.AtOnce(method.Read(interrexv1.ResourceServiceReadProcedure, r.read)),
 		method.Echo(interrexv1.ResourceServiceWriteProcedure, state.ResourceTable, resourceToWrite, resourceWritten),
 		method.Write(interrexv1.ResourceServiceDeleteProcedure, state.ResourceTable, deleteResource, resourceDeleted),

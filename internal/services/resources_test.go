@@ -48,7 +48,7 @@ func TestEveryFieldOfAResourceIsInItsCommand(t *testing.T) {
 }
 
 func TestListsOfResourcesAreEventualUnlessTheySayOtherwise(t *testing.T) {
-	in, err := method.NewRegistry("a", nil, Resources{}.Service())
+	in, err := method.NewRegistry("a", nil, method.NewSwitches(), Resources{}.Service())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,6 +129,6 @@ func (p proposed) About() state.About {
 // Validate reports which method of the services of embedders' tables conflicts with
 // another one.
 func Validate(embedders ...method.Service) error {
-	_, err := method.NewRegistry("", nil, append([]method.Service{State(), Leases{}.Service(), Resources{}.Service(), Changes{}.Service(), Webhooks{}.Service()}, embedders...)...)
+	_, err := method.NewRegistry("", nil, method.NewSwitches(), append([]method.Service{State(), Leases{}.Service(), Resources{}.Service(), Changes{}.Service(), Webhooks{}.Service()}, embedders...)...)
 	return err
 }

@@ -29,13 +29,11 @@ type Webhooks struct {
 	Ask func([]*webhook.Hook, hookcaller.Question) (wait func(context.Context) error, err error)
 	// Test sends a sample to a hook. Optional.
 	Test func(context.Context, *webhook.Hook) interrex.WebhookTest
-	// Off is method.Service.Off.
-	Off string
 }
 
 // Service returns the methods.
 func (w Webhooks) Service() method.Service {
-	return method.Service{Off: w.Off, Data: webhookData, Methods: []method.Method{
+	return method.Service{Setting: method.WebhooksSetting, Data: webhookData, Methods: []method.Method{
 		method.Write(interrexv1.WebhookServiceSetProcedure, state.WebhookTable, setWebhook, w.set),
 		method.Write(interrexv1.WebhookServiceDeleteProcedure, state.WebhookTable, deleteWebhook, webhookDeleted),
 		method.AtLeader(method.Read(interrexv1.WebhookServiceGetProcedure, w.get)),
@@ -97,9 +95,9 @@ func webhookDeleted(r state.Result, _ *state.State) (*interrexv1.WebhookServiceD
 	return &interrexv1.WebhookServiceDeleteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
-// Consult asks hooks before an operation: see Ask.
-func (w Webhooks) Consult(hooks []*webhook.Hook, q hookcaller.Question) (wait func(context.Context) error, err error) {
-	if w.Ask != nil {
+// Consult asks hooks before an operation, unless they are off: see Ask.
+func (w Webhooks) Consult(off bool, hooks []*webhook.Hook, q hookcaller.Question) (wait func(context.Context) error, err error) {
+	if w.Ask != nil && !off {
 		return w.Ask(hooks, q)
 	}
 	verdict := hookcaller.Unasked(hooks, "webhooks are off by configuration on the agent that leads")

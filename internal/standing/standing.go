@@ -268,7 +268,7 @@ func (s *Standing) RefuseFuture(since interrex.Revision, lag error) error {
 		return interrex.Errorf(interrex.KindInvalid, "since %d is in the future: the cluster is at revision %d", since, now)
 	}
 	err := interrex.Errorf(interrex.KindUnavailable, "since %d: agent %s is at revision %d, and cannot find out whether the cluster has got there: %v", since, s.ID, now, lag)
-	err.RetryAfter = max(MaxPause, wire.RetryAfter(lag))
+	err.RetryAfter = max(MaxPause, interrex.RetryAfter(lag))
 	return err.WithCause(lag)
 }
 

@@ -29,6 +29,8 @@ type audience struct {
 	showing []*watched // have credit, and take what is present; in turn
 	ahead   []*watched // have not begun: this agent is behind them
 
+	switched <-chan struct{} // closed when a service is switched off, or on
+
 	ids     []uint64          // reused: of the watches that get an event
 	untidy  bool              // running is out of order, or has watches that cannot go on
 	partway bool              // the last message was full
@@ -38,7 +40,7 @@ type audience struct {
 }
 
 func newAudience(s *Server, c door.Caller) *audience {
-	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.clock.Now()}
+	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.clock.Now(), switched: s.methods.Switches.Changed()}
 }
 
 // begin opens a watch, or reports in the message why it cannot. One that is
@@ -95,7 +97,7 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 	}
 	f, err := method.decode(o.GetBody())
 	if err == nil {
-		err = a.server.methods.Served(method.Off, a.caller)
+		err = a.server.methods.Served(method.Setting, a.caller)
 	}
 	return &watched{feed: f, method: method, id: o.GetId(), credit: int(o.GetCredit())}, err
 }
@@ -356,6 +358,16 @@ func (a *audience) send(takers []*watched, events watch.Entries, i int, out *mes
 func (a *audience) endAll(ids []uint64, err error, out *message) {
 	for _, id := range ids {
 		a.end(a.open[id], err, out)
+	}
+}
+
+// dismiss ends the watches of services that have been switched off.
+func (a *audience) dismiss(out *message) {
+	a.switched = a.server.methods.Switches.Changed()
+	for _, w := range a.open {
+		if err := a.server.methods.Served(w.method.Setting, a.caller); err != nil {
+			a.end(w, err, out)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func newViewed(t testing.TB, by ...clock.Clock) *viewed {
 	declared := method.ServiceOf(api.Service{Watches: []api.WatchMethod{
 		api.Watch[interrexv1.WatchResponse](interrexv1.LeaseServiceWatchProcedure, v.watch, event),
 	}})
-	methods, err := method.NewRegistry("a", st, declared)
+	methods, err := method.NewRegistry("a", st, method.NewSwitches(), declared)
 	v.must(err)
 	if len(by) == 0 {
 		by = append(by, clock.WallClock)

@@ -71,7 +71,7 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 	if unread != nil {
 		return wire.Error(unread)
 	}
-	if err := s.methods.Served(m.Off, door.CallerOf(ctx)); err != nil {
+	if err := s.methods.Served(m.Setting, door.CallerOf(ctx)); err != nil {
 		return wire.Error(err)
 	}
 	if err := s.calls.Enter(); err != nil {
@@ -112,6 +112,9 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error
 		return err
 	}
 	for {
+		if err := s.methods.Served(w.method.Setting, a.caller); err != nil {
+			return err
+		}
 		var out message
 		alarm, idle := a.gather(&out)
 		if len(out.Events) > 0 {
@@ -129,6 +132,8 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-alarm:
+		case <-a.switched:
+			a.switched = s.methods.Switches.Changed()
 		}
 	}
 }
