@@ -5,10 +5,11 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/raftworker"
@@ -30,8 +31,8 @@ func TestBoundsAreThoseOfTheContract(t *testing.T) {
 		"resources that a clear deletes":     {resource.MaxCleared, 1000},
 		"resources of a lease":               {interrex.MaxLeaseResources, 1024},
 		"long polls":                         {change.MaxWaiting, 65_536},
-		"changes of a page":                  {api.MaxChanges, 1000},
-		"a wait for what is not applied yet": {int64(api.DefaultReadWait), int64(10 * time.Second)},
+		"changes of a page":                  {services.MaxChanges, 1000},
+		"a wait for what is not applied yet": {int64(apiserver.DefaultReadWait), int64(10 * time.Second)},
 		"webhook calls of an agent":          {hookcaller.MaxCalls, 64},
 		"webhook calls of a hook":            {hookcaller.MaxHookCalls, 32},
 		"bytes of a machine's error":         {fsm.MaxError, 4 << 10},

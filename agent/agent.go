@@ -11,7 +11,6 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
@@ -243,10 +242,10 @@ func (a *Agent) RegisterObserver(o *Observer) { a.config.Observers.Register(o) }
 func (a *Agent) UnregisterObserver(o *Observer) { a.config.Observers.Unregister(o) }
 
 // Status says how the agent and its cluster are. It asks nobody.
-func (a *Agent) Status() api.Status {
+func (a *Agent) Status() interrex.Status {
 	r := a.running()
 	if r == nil {
-		return api.Status{ID: a.config.ID, State: api.Stopped}
+		return interrex.Status{ID: a.config.ID, State: interrex.Stopped}
 	}
 	return r.set.Status()
 }

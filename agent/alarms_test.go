@@ -18,16 +18,15 @@ import (
 
 	"github.com/juju/loggo"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
-	"github.com/interrex/interrex/alarm"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/interrextest"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
 
 // awaitAlarm waits until an alarm is raised, or is over when text is empty.
-func awaitAlarm(t *testing.T, a *agent.Agent, name, subject, text string) alarm.Alarm {
+func awaitAlarm(t *testing.T, a *agent.Agent, name, subject, text string) interrex.Alarm {
 	t.Helper()
 	for end := time.Now().Add(interrextest.Patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		raised := false
@@ -41,11 +40,11 @@ func awaitAlarm(t *testing.T, a *agent.Agent, name, subject, text string) alarm.
 			}
 		}
 		if text == "" && !raised {
-			return alarm.Alarm{}
+			return interrex.Alarm{}
 		}
 	}
 	t.Fatalf("agent %s: want alarm %s %s with %q, it has %v", a.ID(), name, subject, text, a.Status().Alarms)
-	return alarm.Alarm{}
+	return interrex.Alarm{}
 }
 
 func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
@@ -182,7 +181,7 @@ func TestAMemberOfWhichNothingWasEverHeardIsSilentAfterAWhile(t *testing.T) {
 		began := time.Now()
 		c.Start(0)
 		a := c.Agent(0)
-		members := func() []api.Member { return a.Status().Members }
+		members := func() []interrex.Member { return a.Status().Members }
 		waitFor(t, nil, func() error {
 			if n := len(members()); n != 3 {
 				return fmt.Errorf("it has %d members", n)

@@ -7,24 +7,9 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/interrex/interrex"
 )
-
-// Alarm is something that is wrong now, and that an operator should know of.
-type Alarm struct {
-	Name    string // of the condition: lower case with dashes, the metric's label
-	Subject string // whom or what it is about, such as a member's ID; may be empty
-	Since   time.Time
-	Text    string // what is wrong
-	Do      string // what to do about it
-}
-
-// String returns name, subject and text.
-func (a Alarm) String() string {
-	if a.Subject == "" {
-		return a.Name + ": " + a.Text
-	}
-	return a.Name + " " + a.Subject + ": " + a.Text
-}
 
 // Condition is one thing that can be wrong.
 type Condition struct {
@@ -56,12 +41,12 @@ func Found(text string) []Finding { return []Finding{{Text: text}} }
 // key tells alarms apart.
 type key struct{ name, subject string }
 
-func compare(a, b Alarm) int {
+func compare(a, b interrex.Alarm) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Subject, b.Subject))
 }
 
 // sorted returns alarms by name and subject.
-func sorted(all []Alarm) []Alarm {
+func sorted(all []interrex.Alarm) []interrex.Alarm {
 	slices.SortFunc(all, compare)
 	return all
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/silent"
 )
 
@@ -95,7 +96,7 @@ func TestAnAlarmLastsAsLongAsItsCause(t *testing.T) {
 		began := time.Now()
 		w.set(Finding{Subject: "n2", Text: "gone"}, Finding{Subject: "n1", Text: "slow", Since: began.Add(-time.Hour)})
 		pass(1)
-		want := []Alarm{
+		want := []interrex.Alarm{
 			{Name: "broken", Subject: "n1", Since: began.Add(-time.Hour), Text: "slow", Do: "mend it"},
 			{Name: "broken", Subject: "n2", Since: began.Add(Period), Text: "gone", Do: "mend it"},
 		}

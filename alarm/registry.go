@@ -35,7 +35,7 @@ type Registry struct {
 	desc       *prometheus.Desc
 
 	mu      sync.Mutex
-	current []Alarm
+	current []interrex.Alarm
 	looking string    // the condition that is looked at
 	began   time.Time // when that look began
 
@@ -45,7 +45,7 @@ type Registry struct {
 
 // sighting is a finding over several looks.
 type sighting struct {
-	alarm  Alarm
+	alarm  interrex.Alarm
 	raised bool
 	found  time.Time // last
 	keep   time.Duration
@@ -74,15 +74,15 @@ func New(c clock.Clock, l interrex.Logger, conditions ...Condition) (*Registry, 
 
 // Current returns the alarms that are raised, by name and subject. It never
 // blocks, and is at most Period old.
-func (r *Registry) Current() []Alarm {
+func (r *Registry) Current() []interrex.Alarm {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := append([]Alarm(nil), r.current...)
+	all := append([]interrex.Alarm(nil), r.current...)
 	if r.looking == "" {
 		return all
 	}
 	if took := r.clock.Now().Sub(r.began); took > Stuck {
-		all = append(all, Alarm{
+		all = append(all, interrex.Alarm{
 			Name: StuckName, Since: r.began,
 			Text: fmt.Sprintf("the look at %s has not ended: other alarms may be old", r.looking),
 			Do:   "check the disk of the data directory: what asks it does not come back",
@@ -163,7 +163,7 @@ func (r *Registry) note(c *Condition, f Finding, now time.Time) {
 	k := key{c.Name, f.Subject}
 	s := r.seen[k]
 	if s == nil {
-		s = &sighting{alarm: Alarm{Name: c.Name, Subject: f.Subject, Since: now}}
+		s = &sighting{alarm: interrex.Alarm{Name: c.Name, Subject: f.Subject, Since: now}}
 		r.seen[k] = s
 	}
 	s.found, s.keep, s.alarm.Text, s.alarm.Do = now, c.Keep, f.Text, c.Do
@@ -180,7 +180,7 @@ func (r *Registry) note(c *Condition, f Finding, now time.Time) {
 // the round that began then, and is not kept any more.
 func (r *Registry) publish(began time.Time) {
 	now := r.clock.Now()
-	var all []Alarm
+	var all []interrex.Alarm
 	for k, s := range r.seen {
 		if s.found.Before(began) && (!s.raised || now.Sub(s.found) >= s.keep) {
 			delete(r.seen, k)

@@ -1,4 +1,4 @@
-// Package api owns the server side of the API: how a request becomes an
-// operation and its result an answer, which agent does it, and how errors,
-// probes and metrics look from outside.
+// Package api owns how a table's service is declared: its methods that write,
+// read and watch, each as a few functions between messages and the table. An
+// agent serves what is declared here on streams, over gRPC, Connect and JSON.
 package api

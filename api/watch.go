@@ -2,96 +2,116 @@ package api
 
 import (
 	"context"
-	"math"
+	"iter"
+	"net/http"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/state"
 )
 
-// answers sends the messages of one watch.
-type answers interface {
-	begin() error
-	send([]*interrexv1.WatchEvents) error
+// Feed is what one request for events asks for, whose messages are E.
+type Feed[E proto.Message] struct {
+	// Since is exclusive. With 0, a feed that has a Snapshot begins with it.
+	Since interrex.Revision
+	// Match reports whether the watch covers an event, which may be of any
+	// table. It is called for every event, and must not write to it.
+	Match func(*state.Event) bool
+	// Snapshot is optional. Without it a watch since 0 begins with the first
+	// event, and is KindCompacted when that is not kept any more.
+	Snapshot *Snapshot[E]
 }
 
-// watch sends the events that a request asks for, unless that could not be
-// read, until its caller goes, the server drains, or the watch has to be begun
-// again.
-func (s *Server) watch(ctx context.Context, m *WatchMethod, f feed, unread error, to answers) error {
-	if unread != nil {
-		return wire.Error(unread)
-	}
-	if err := s.served(m.setting, callerOf(ctx)); err != nil {
-		return wire.Error(err)
-	}
-	if err := s.calls.enter(); err != nil {
-		return wire.Error(err)
-	}
-	defer s.calls.leave(1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(s.calls.ended, func() { cancel(drainingError()) })()
-	if err := s.notAhead(ctx, callerOf(ctx), f.since); err != nil {
-		return s.rpcError(orCause(ctx, err))
-	}
-	if err := s.watchAlone(ctx, &watched{feed: f, method: m, credit: math.MaxInt}, to); err != nil && ctx.Err() == nil || interrex.KindOf(context.Cause(ctx)) != "" {
-		return s.rpcError(orCause(ctx, err))
-	}
-	return nil
+// Snapshot is how a watch begins whose caller knows nothing yet: with what is
+// present.
+type Snapshot[E proto.Message] struct {
+	// Rows returns the first rows after a key, at most so many, of those that
+	// the watch covers; after the empty key the first of all.
+	Rows func(after string, most int) Rows[E]
+	// Compare orders keys as Rows does; nil: it compares them as strings.
+	Compare func(a, b string) int
+	// End makes the event that says that all rows up to a revision were sent.
+	End func(interrex.Revision) E
 }
 
-// orCause returns the reason for which the server itself has ended ctx, else err.
-func orCause(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); interrex.KindOf(cause) != "" {
-		return cause
-	}
-	return err
+// Rows are some rows of a table as of one revision, which is read while the
+// table cannot change.
+type Rows[E proto.Message] struct {
+	// All are the rows' keys, which are those of their events, in their order,
+	// and the event made of each. It runs once, outside the table's lock, and
+	// may be ended early.
+	All      iter.Seq2[string, E]
+	More     bool // there are others behind them
+	Revision interrex.Revision
 }
 
-// watchAlone serves one watch on a call of its own, with the call's flow
-// control.
-func (s *Server) watchAlone(ctx context.Context, w *watched, to answers) error {
-	a := newAudience(s, callerOf(ctx))
-	defer a.close()
-	if err := a.add(w); err != nil {
-		return err
+// WatchMethod declares a method that streams events. Watch makes one; its
+// fields are for the server.
+type WatchMethod struct {
+	// Procedure is its name in generated code: /interrex.v1.LeaseService/Watch.
+	Procedure string
+	// NewRequest, NewResponse and NewEvent make its messages, empty.
+	NewRequest, NewResponse, NewEvent func() proto.Message
+	// Feed reads a request.
+	Feed func(request proto.Message, s *state.State) (Feed[proto.Message], error)
+	// Event makes the message of an event that a feed of the method matches.
+	Event func(*state.Event, *state.State) (proto.Message, error)
+	// Handler serves the method on a call of its own. send sends a message of
+	// NewResponse, or, given nil, the headers.
+	Handler func(serve func(ctx context.Context, h http.Header, request proto.Message, send func(proto.Message) error) error, o ...connect.HandlerOption) http.Handler
+}
+
+// Watch returns a method that streams events, on the stream that a client has
+// for all its watches, and on a call of its own. procedure is its name in
+// generated code: /interrex.v1.LeaseService/Watch. Its .proto declares it as
+// CLASS_WATCH; the first field of its response A is "repeated E events = 1".
+//
+// read reads a request; its error is of KindInvalid and names the field. event
+// makes the message of an event that a feed of the method matches. It is called
+// once for all watches of the method, and so must not depend on the request.
+func Watch[A, Q, E any, PA Message[A], PQ Message[Q], PE Message[E]](procedure string, read func(PQ, *state.State) (Feed[PE], error), event func(*state.Event, *state.State) (PE, error)) WatchMethod {
+	return WatchMethod{
+		Procedure:   procedure,
+		NewRequest:  func() proto.Message { return PQ(new(Q)) },
+		NewResponse: func() proto.Message { return PA(new(A)) },
+		NewEvent:    func() proto.Message { return PE(new(E)) },
+		Feed: func(q proto.Message, s *state.State) (Feed[proto.Message], error) {
+			f, err := read(q.(PQ), s)
+			return f.untyped(), err
+		},
+		Event: func(e *state.Event, s *state.State) (proto.Message, error) { return event(e, s) },
+		Handler: func(serve func(context.Context, http.Header, proto.Message, func(proto.Message) error) error, o ...connect.HandlerOption) http.Handler {
+			return connect.NewServerStreamHandler(procedure, func(ctx context.Context, r *connect.Request[Q], to *connect.ServerStream[A]) error {
+				return serve(ctx, r.Header(), PQ(r.Msg), func(m proto.Message) error {
+					a, _ := m.(PA)
+					return to.Send((*A)(a))
+				})
+			}, o...)
+		},
 	}
-	send := s.sender(ctx)
-	// The headers say that it has begun: from then on nothing is missed.
-	if err := send(to.begin); err != nil {
-		return err
-	}
-	for {
-		if err := s.served(w.method.setting, a.caller); err != nil {
-			return err
+}
+
+// untyped returns the feed with messages of any type.
+func (f Feed[E]) untyped() Feed[proto.Message] {
+	out := Feed[proto.Message]{Since: f.Since, Match: f.Match}
+	if s := f.Snapshot; s != nil {
+		out.Snapshot = &Snapshot[proto.Message]{
+			Rows:    func(after string, most int) Rows[proto.Message] { return s.Rows(after, most).untyped() },
+			Compare: s.Compare,
+			End:     func(at interrex.Revision) proto.Message { return s.End(at) },
 		}
-		var out message
-		alarm, idle := a.gather(&out)
-		if len(out.Events) > 0 {
-			if err := send(func() error { return to.send(out.Events) }); err != nil {
-				return err
+	}
+	return out
+}
+
+func (r Rows[E]) untyped() Rows[proto.Message] {
+	return Rows[proto.Message]{More: r.More, Revision: r.Revision, All: func(yield func(string, proto.Message) bool) {
+		for key, e := range r.All {
+			if !yield(key, e) {
+				return
 			}
 		}
-		if len(out.Ended) > 0 {
-			return wire.FromDetail(out.Ended[0].GetError())
-		}
-		if !idle {
-			alarm = always()
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-alarm:
-		case <-a.switched:
-			a.switched = s.config.Switches.changed()
-		}
-	}
-}
-
-// always is a closed channel.
-func always() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
+	}}
 }

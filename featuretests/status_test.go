@@ -6,7 +6,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/interrextest"
 )
 
@@ -45,7 +44,7 @@ func TestTheLeaderKnowsHowFarEachLogMatches(t *testing.T) {
 	eventually(t, "all are at the end of the log", func() error { return caughtUp(leader) })
 
 	c.Stop(behind)
-	if is := c.Agent(behind).Status(); is.State != api.Stopped || is.Log != (api.Log{}) {
+	if is := c.Agent(behind).Status(); is.State != interrex.Stopped || is.Log != (interrex.LogStatus{}) {
 		t.Errorf("the agent that was stopped: %+v", is)
 	}
 	const claims = 40
@@ -59,14 +58,14 @@ func TestTheLeaderKnowsHowFarEachLogMatches(t *testing.T) {
 	if gap := is.Log.LastIndex - at[c.Agent(behind).ID()]; gap < claims {
 		t.Errorf("the log ends at %d, and %s is said to be %d behind: %v", is.Log.LastIndex, c.Agent(behind).ID(), gap, at)
 	}
-	if is.ID != leader.ID() || is.State != api.Leader || is.LeaderID != is.ID || is.Membership != api.Stable {
+	if is.ID != leader.ID() || is.State != interrex.Leader || is.LeaderID != is.ID || is.Membership != interrex.Stable {
 		t.Errorf("the leader: %+v", is)
 	}
 	log := is.Log
 	if log.FirstIndex == 0 || log.FirstIndex > log.AppliedIndex || log.AppliedIndex > log.CommitIndex || log.CommitIndex > log.LastIndex || log.LastTerm == 0 || log.LastTerm > log.Term {
 		t.Errorf("its log: %+v", log)
 	}
-	if at, _ := matches(other); len(at) != 0 || other.Status().State != api.Follower || other.Status().LeaderID != leader.ID() {
+	if at, _ := matches(other); len(at) != 0 || other.Status().State != interrex.Follower || other.Status().LeaderID != leader.ID() {
 		t.Errorf("a follower says how far logs match: %v; %+v", at, other.Status())
 	}
 

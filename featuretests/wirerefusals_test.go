@@ -12,7 +12,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/interrextest"
 )
@@ -71,7 +70,7 @@ func TestRefusalOfWhatIsSwitchedOffStays(t *testing.T) {
 	}
 	t.Cleanup(func() { a.Kill(); _ = a.Wait() })
 	eventually(t, "the agent leads", func() error {
-		if state := a.Status().State; state != api.Leader {
+		if state := a.Status().State; state != interrex.Leader {
 			return errors.New(state.String())
 		}
 		return nil

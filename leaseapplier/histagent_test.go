@@ -11,9 +11,13 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
@@ -63,8 +67,8 @@ type agent struct {
 	queue   *queue.Queue
 	applier *leaseapplier.Applier
 	tracker *leadership.Tracker
-	server  *api.Server
-	doors   []*api.Listener
+	server  *apiserver.Server
+	doors   []*listener.Listener
 	http    *http.Client
 
 	mu      sync.Mutex
@@ -84,15 +88,15 @@ func (h *history) newAgent(id string) *agent {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	a.http = &http.Client{Transport: &http.Transport{Protocols: protocols, DialContext: h.net.dialer(id)}}
-	a.server, err = api.New(api.Config{
-		ID: id, State: st, Leases: &api.Leases{Table: a.leases}, Webhooks: &api.Webhooks{Table: hooks}, Visitors: new(api.Visitors), Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
+	a.server, err = apiserver.New(apiserver.Config{
+		ID: id, State: st, Leases: &services.Leases{Table: a.leases}, Webhooks: &services.Webhooks{Table: hooks}, Visitors: new(operate.Visitors), Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
 		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return a.tracker.Watch().Next },
-		Reads:          func() (api.Reads, bool) { return nil, false },
+		Reads:          func() (standing.Reads, bool) { return nil, false },
 		Forward:        a.forward, Engine: noEngine{}, Clock: a.clock, Logger: silent.Logger{},
 	})
 	h.must(err)
 	for name, handler := range map[string]http.Handler{id: a.server.Handler(), id + "-peer": a.server.PeerHandler()} {
-		l, err := api.NewListener(api.ListenerConfig{Listener: h.net.listen(name), Handler: handler, Logger: silent.Logger{}, StopTimeout: 10 * time.Millisecond})
+		l, err := listener.New(listener.Config{Listener: h.net.listen(name), Handler: handler, Logger: silent.Logger{}, StopTimeout: 10 * time.Millisecond})
 		h.must(err)
 		a.doors = append(a.doors, l)
 	}
@@ -117,7 +121,7 @@ func (a *agent) restart() {
 	a.startApplier()
 }
 
-func (a *agent) forward(_ context.Context, id string) (api.Forwarder, error) {
+func (a *agent) forward(_ context.Context, id string) (operate.Forwarder, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s := a.streams[id]; s != nil {
@@ -168,7 +172,7 @@ type noEngine struct{}
 var errNoEngine = errors.New("there is no engine")
 
 func (noEngine) Report() map[string]any                   { return nil }
-func (noEngine) Status() api.Status                       { return api.Status{} }
+func (noEngine) Status() interrex.Status                  { return interrex.Status{} }
 func (noEngine) Config() (string, error)                  { return "", errNoEngine }
 func (noEngine) Reload(context.Context) ([]string, error) { return nil, errNoEngine }
 func (noEngine) Drain(context.Context) error              { return errNoEngine }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
@@ -454,7 +453,7 @@ func (s *Set) quorumLost(time.Time) []alarm.Finding {
 
 // lostQuorum says who is missing. A silent agent is to be started; one that refuses
 // this one, or is refused, runs already.
-func lostQuorum(members []api.Member) string {
+func lostQuorum(members []interrex.Member) string {
 	var silent, refusals []string
 	voters := 0
 	for _, m := range members {
@@ -509,7 +508,7 @@ func (s *Set) logLost(at time.Time) []alarm.Finding {
 	return nil
 }
 
-func lostLog(members []api.Member, logs map[string]transport.LogState) string {
+func lostLog(members []interrex.Member, logs map[string]transport.LogState) string {
 	voters, met, short := 0, []string{}, false
 	for _, m := range members {
 		if m.Suffrage != voter {

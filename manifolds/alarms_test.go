@@ -24,7 +24,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
@@ -608,10 +607,10 @@ func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 }
 
 func TestALostQuorumTellsTheSilentFromThoseThatRefuse(t *testing.T) {
-	a, silent := api.Member{ID: "a", Suffrage: voter}, api.Member{ID: "b", Suffrage: voter, Silent: true}
-	refuses := api.Member{ID: "c", Suffrage: voter, Silent: true, Refusal: "it refuses us: old disk"}
+	a, silent := interrex.Member{ID: "a", Suffrage: voter}, interrex.Member{ID: "b", Suffrage: voter, Silent: true}
+	refuses := interrex.Member{ID: "c", Suffrage: voter, Silent: true, Refusal: "it refuses us: old disk"}
 	const begins = "no leader is known here: 2 of 3 voters must reach each other; "
-	for want, members := range map[string][]api.Member{
+	for want, members := range map[string][]interrex.Member{
 		"": {{ID: "d", Suffrage: "nonvoter", Silent: true}},
 		begins + "silent: b; not connected: c, it refuses us: old disk": {a, silent, refuses},
 		begins + "silent: b, b": {a, silent, silent},
@@ -627,7 +626,7 @@ func TestAMajorityWhoseLogsAreShortIsSaid(t *testing.T) {
 	log := func(end, floor uint64) transport.LogState {
 		return transport.LogState{Life: "x", End: transport.Place{Term: 2, Index: end}, Floor: transport.Place{Term: 2, Index: floor}}
 	}
-	members := []api.Member{{ID: "a", Suffrage: voter}, {ID: "b", Suffrage: voter}, {ID: "c", Suffrage: voter, Silent: true}, {ID: "d", Suffrage: "nonvoter"}}
+	members := []interrex.Member{{ID: "a", Suffrage: voter}, {ID: "b", Suffrage: voter}, {ID: "c", Suffrage: voter, Silent: true}, {ID: "d", Suffrage: "nonvoter"}}
 	for name, c := range map[string]struct {
 		a, b transport.LogState
 		want string

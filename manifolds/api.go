@@ -9,9 +9,13 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
@@ -26,15 +30,15 @@ import (
 // raft it looks up when it needs it.
 func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 	id := need[raftworker.Identity](u, IdentityName)
-	c := api.Config{
+	c := apiserver.Config{
 		Clock: need[clock.Clock](u, ClockName), State: need[*state.State](u, StateName),
 		Ring: need[*watch.Ring](u, StateName), Queue: need[*queue.Queue](u, QueueName),
-		Services:  need[[]api.Service](u, StateName),
-		Leases:    &api.Leases{Table: need[*lease.Table](u, StateName), Waiting: waiting(need[handle[*raftLife]](u, RaftSlotName))},
-		Resources: &api.Resources{Table: need[*resource.Table](u, StateName)},
-		Changes:   &api.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0},
+		Services:  need[[]method.Service](u, StateName),
+		Leases:    &services.Leases{Table: need[*lease.Table](u, StateName), Waiting: waiting(need[handle[*raftLife]](u, RaftSlotName))},
+		Resources: &services.Resources{Table: need[*resource.Table](u, StateName)},
+		Changes:   &services.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0},
 		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), need[handle[*hookcaller.Caller]](u, HookCallerSlotName)),
-		Switches:  need[*api.Switches](u, SwitchesName),
+		Switches:  need[*method.Switches](u, SwitchesName),
 	}
 	engine := need[dependency.Reporter](u, EngineName)
 	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forwarder]](u, ForwarderSlotName)
@@ -42,10 +46,10 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 		return nil, u.err
 	}
 	c.ID = id.ID
-	c.Reads = func() (api.Reads, bool) { return rounds.now() }
+	c.Reads = func() (standing.Reads, bool) { return rounds.now() }
 	c.Forward = forwardBy(forwarding)
 	s.serves(&c, engine)
-	server, err := api.New(c)
+	server, err := apiserver.New(c)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +60,7 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 }
 
 // serves completes the configuration of the API with what the set knows.
-func (s *Set) serves(c *api.Config, engine dependency.Reporter) {
+func (s *Set) serves(c *apiserver.Config, engine dependency.Reporter) {
 	c.Version, c.Logger, c.Visitors = s.config.Agent.Version, s.logger("api"), &s.visitors
 	c.Leadership = s.Leadership
 	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
@@ -68,7 +72,7 @@ func (s *Set) serves(c *api.Config, engine dependency.Reporter) {
 // endServer ends the streams of clients. The listeners wait for what is open: a
 // client's stream ends only when its server does. Calls that take longer are the
 // listeners' to cut.
-func (s *Set) endServer(server *api.Server) error {
+func (s *Set) endServer(server *apiserver.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
 	defer cancel()
 	if err := server.Drain(ctx); err != nil {
@@ -80,7 +84,7 @@ func (s *Set) endServer(server *api.Server) error {
 // reportAPI says what a drain waits for.
 func (s *Set) reportAPI() map[string]any {
 	if step := s.draining.Load(); step != nil {
-		return map[string]any{api.KeyDrain: *step}
+		return map[string]any{apiserver.KeyDrain: *step}
 	}
 	return nil
 }
@@ -101,8 +105,8 @@ func waiting(raft handle[*raftLife]) func(interrex.Key) (n int, known bool) {
 const serverTimeout = time.Second
 
 // forwardBy finds the way to another agent.
-func forwardBy(way handle[*forwarder]) func(context.Context, string) (api.Forwarder, error) {
-	return func(_ context.Context, id string) (api.Forwarder, error) {
+func forwardBy(way handle[*forwarder]) func(context.Context, string) (operate.Forwarder, error) {
+	return func(_ context.Context, id string) (operate.Forwarder, error) {
 		f, is := way.now()
 		if !is {
 			return nil, interrex.Errorf(interrex.KindUnavailable, "cannot forward to %s: the transport is not running", id)

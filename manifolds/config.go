@@ -18,6 +18,8 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -105,12 +107,12 @@ type AgentConfig struct {
 type Table func() (state.Table, api.Service)
 
 // tables makes the embedder's own tables, and their services.
-func (c AgentConfig) tables() (tables []state.Table, services []api.Service) {
+func (c AgentConfig) tables() (tables []state.Table, served []method.Service) {
 	for _, make := range c.Tables {
 		table, service := make()
-		tables, services = append(tables, table), append(services, service)
+		tables, served = append(tables, table), append(served, method.ServiceOf(service))
 	}
-	return tables, services
+	return tables, served
 }
 
 // validTables reports what is wrong with the embedder's own tables.
@@ -120,7 +122,7 @@ func (c AgentConfig) validTables() error {
 			return fmt.Errorf("tables: number %d is nil", i)
 		}
 	}
-	tables, services := c.tables()
+	tables, served := c.tables()
 	for _, t := range tables {
 		if t != nil && t.ID() < state.FirstEmbedderTable {
 			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstEmbedderTable)
@@ -129,11 +131,11 @@ func (c AgentConfig) validTables() error {
 	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}), webhook.New(webhook.Config{}))}).Validate(); err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
-	if err := api.ValidateServices(services...); err != nil {
+	if err := services.Validate(served...); err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
 	for i, t := range tables {
-		if err := api.ValidateService(t.ID(), services[i]); err != nil {
+		if err := served[i].Validate(t.ID()); err != nil {
 			return fmt.Errorf("tables: the service of table %q: %w", t.Name(), err)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 )
 
 // console shows the agent to its operators, and takes their commands; it is the
@@ -42,15 +41,15 @@ func (c console) Drain(ctx context.Context) error {
 }
 
 // Status is what is known without asking anybody.
-func (c console) Status() api.Status {
+func (c console) Status() interrex.Status {
 	now, draining := c.set.view(), c.set.draining.Load() != nil
-	status := api.Status{
+	status := interrex.Status{
 		ID: c.set.ID(), Draining: draining, Alarms: c.set.Alarms.Current(),
-		State: api.Stopped, Uptime: c.set.config.Agent.Clock.Now().Sub(c.set.started),
+		State: interrex.Stopped, Uptime: c.set.config.Agent.Clock.Now().Sub(c.set.started),
 		APIAddress: c.set.advertisedAPI(), Quorum: c.set.withoutRaft().Error(),
 	}
 	if draining {
-		status.State = api.Stopping
+		status.State = interrex.Stopping
 	}
 	if now.dir != nil {
 		status.ClusterID = now.dir.ClusterID
@@ -61,10 +60,10 @@ func (c console) Status() api.Status {
 	return status
 }
 
-func (c console) raftStatus(status *api.Status, r *raft.Raft, now view) {
+func (c console) raftStatus(status *interrex.Status, r *raft.Raft, now view) {
 	leads := r.State() == raft.Leader
-	status.State = map[raft.RaftState]api.State{
-		raft.Follower: api.Follower, raft.Candidate: api.Candidate, raft.Leader: api.Leader, raft.Shutdown: status.State,
+	status.State = map[raft.RaftState]interrex.AgentState{
+		raft.Follower: interrex.Follower, raft.Candidate: interrex.Candidate, raft.Leader: interrex.Leader, raft.Shutdown: status.State,
 	}[r.State()]
 	if heard := r.LastContact(); !leads && !heard.IsZero() {
 		status.LastContact = time.Since(heard)
@@ -75,21 +74,21 @@ func (c console) raftStatus(status *api.Status, r *raft.Raft, now view) {
 	switch {
 	case len(status.Members) > 0:
 	case c.set.section().Cluster.BootstrapExpect > 1:
-		status.State = api.Waiting
+		status.State = interrex.Waiting
 	default:
-		status.State = api.Standalone
+		status.State = interrex.Standalone
 	}
 	status.Quorum = quorum(status.Members, leads)
 }
 
 // log says how far raft's log has come.
-func (v view) log(r *raft.Raft) api.Log {
+func (v view) log(r *raft.Raft) interrex.LogStatus {
 	stats := r.Stats()
 	number := func(name string) uint64 {
 		n, _ := strconv.ParseUint(stats[name], 10, 64) // raft writes no other
 		return n
 	}
-	l := api.Log{
+	l := interrex.LogStatus{
 		Term: r.CurrentTerm(), CommitIndex: r.CommitIndex(),
 		LastIndex: number("last_log_index"), LastTerm: number("last_log_term"),
 	}
@@ -106,7 +105,7 @@ func (v view) log(r *raft.Raft) api.Log {
 }
 
 // quorum says in words what may still fail.
-func quorum(members []api.Member, leads bool) string {
+func quorum(members []interrex.Member, leads bool) string {
 	voters, well, leader := 0, 0, ""
 	for _, m := range members {
 		if m.Leader {

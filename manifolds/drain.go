@@ -7,7 +7,7 @@ import (
 
 	"github.com/juju/loggo"
 
-	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/raftworker"
 )
@@ -48,7 +48,7 @@ func (s *Set) Drain(ctx context.Context) error {
 }
 
 // Status says how the agent and its cluster are. It asks nobody.
-func (s *Set) Status() api.Status { return console{set: s}.Status() }
+func (s *Set) Status() interrex.Status { return console{set: s}.Status() }
 
 // Handler is the public API, 503 while it does not run.
 func (s *Set) Handler() http.Handler {

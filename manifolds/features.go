@@ -3,8 +3,8 @@ package manifolds
 import (
 	"github.com/juju/worker/v3"
 
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/method"
 )
 
 // feature is one that can be switched off while the API serves the others.
@@ -16,10 +16,10 @@ type feature struct {
 
 func features() []feature {
 	return []feature{
-		{LeasesConfigName, api.LeasesSetting, func(c config.Config) config.Switch { return c.Features.Leases }},
-		{ResourcesConfigName, api.ResourcesSetting, func(c config.Config) config.Switch { return c.Features.Resources }},
-		{ChangesConfigName, api.ChangesSetting, func(c config.Config) config.Switch { return c.Features.Changes }},
-		{WebhooksConfigName, api.WebhooksSetting, func(c config.Config) config.Switch { return c.Features.Webhooks }},
+		{LeasesConfigName, method.LeasesSetting, func(c config.Config) config.Switch { return c.Features.Leases }},
+		{ResourcesConfigName, method.ResourcesSetting, func(c config.Config) config.Switch { return c.Features.Resources }},
+		{ChangesConfigName, method.ChangesSetting, func(c config.Config) config.Switch { return c.Features.Changes }},
+		{WebhooksConfigName, method.WebhooksSetting, func(c config.Config) config.Switch { return c.Features.Webhooks }},
 	}
 }
 
@@ -27,7 +27,7 @@ func features() []feature {
 // starts. The workers of the features move them.
 func (s *Set) startSwitches(u *unit) (worker.Worker, error) {
 	current := s.section()
-	switches := api.NewSwitches()
+	switches := method.NewSwitches()
 	for _, f := range features() {
 		switches.Switch(f.setting, f.pick(current).On())
 	}
@@ -44,7 +44,7 @@ func (s *Set) featureNode(f feature) node {
 	start := n.start
 	n.offers = []string{SwitchesName}
 	n.start = func(u *unit) (worker.Worker, error) {
-		switches := need[*api.Switches](u, SwitchesName)
+		switches := need[*method.Switches](u, SwitchesName)
 		if u.err != nil {
 			return nil, u.err
 		}

@@ -13,10 +13,10 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/operate"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
 )
@@ -53,7 +53,7 @@ func (l *line) Close() error {
 	return err
 }
 
-// Send implements api.Forwarder.
+// Send implements operate.Forwarder.
 func (w way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int)) {
 	var others, waits part
 	at := make([]struct {
@@ -122,7 +122,7 @@ func (s *Set) startForwarder(u *unit) (worker.Worker, error) {
 }
 
 // to returns the stream to an agent.
-func (f *forwarder) to(id string) (api.Forwarder, error) {
+func (f *forwarder) to(id string) (operate.Forwarder, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {

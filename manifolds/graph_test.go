@@ -14,12 +14,12 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/apiserver"
 )
 
 // harmless reports whether a worker may go on with what its owner has freed.
 func harmless(user string, value any) bool {
-	_, server := value.(*api.Server)
+	_, server := value.(*apiserver.Server)
 	return server && slices.Contains([]string{
 		// The server's end ends the streams that these wait for.
 		APIListenerName, APISocketName, APIPeersName,

@@ -15,13 +15,14 @@ import (
 
 	"github.com/juju/worker/v3"
 
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/transport"
 )
 
 func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
-	section, server := need[config.API](u, APIConfigName), need[*api.Server](u, APIName)
+	section, server := need[config.API](u, APIConfigName), need[*apiserver.Server](u, APIName)
 	open := need[*ports](u, PortsName)
 	if u.err == nil && section.Listen == "" {
 		u.err = errOff
@@ -35,7 +36,7 @@ func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
 	}
 	handler := server.Handler()
 	if callers != nil {
-		handler = api.RequireClientCert(callers, handler)
+		handler = listener.RequireClientCert(callers, handler)
 	}
 	l, err := s.listen(open, portAPI, section.Listen)
 	if err != nil {
@@ -82,7 +83,7 @@ func (s *Set) startAPISocket(u *unit) (worker.Worker, error) {
 	if u.err == nil && section == "" && s.config.Agent.DataDir == "" {
 		u.err = errOff
 	}
-	server := need[*api.Server](u, APIName)
+	server := need[*apiserver.Server](u, APIName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -144,7 +145,7 @@ func checkSocketPath(path string) error {
 
 // startAPIPeers serves what other agents forward.
 func (s *Set) startAPIPeers(u *unit) (worker.Worker, error) {
-	t, server := need[*transport.Transport](u, TransportName), need[*api.Server](u, APIName)
+	t, server := need[*transport.Transport](u, TransportName), need[*apiserver.Server](u, APIName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -157,7 +158,7 @@ func (s *Set) startAPIPeers(u *unit) (worker.Worker, error) {
 
 // serve runs a listener; name is what Addresses calls it, "": nothing.
 func (s *Set) serve(u *unit, name string, l net.Listener, h http.Handler, security *tls.Config, conn func(context.Context, net.Conn) context.Context) (worker.Worker, error) {
-	w, err := api.NewListener(api.ListenerConfig{
+	w, err := listener.New(listener.Config{
 		Listener: l, Handler: h, TLS: security, ConnContext: conn, Logger: s.logger("api"),
 	})
 	if err != nil || name == "" {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex"
 )
 
 // voter is the suffrage of members that decide.
@@ -24,15 +24,15 @@ func (v view) running() *raft.Raft {
 }
 
 // members returns the members of raft's configuration, as this agent sees them.
-func (s *Set) members(now view) []api.Member {
+func (s *Set) members(now view) []interrex.Member {
 	r := now.running()
 	if r == nil {
 		return nil
 	}
 	_, leader := r.LeaderWithID()
-	var all []api.Member
+	var all []interrex.Member
 	for _, server := range r.GetConfiguration().Configuration().Servers {
-		m := api.Member{ID: string(server.ID), Suffrage: voter, Leader: server.ID == leader}
+		m := interrex.Member{ID: string(server.ID), Suffrage: voter, Leader: server.ID == leader}
 		if server.Suffrage != raft.Voter {
 			m.Suffrage = "nonvoter"
 		}
@@ -62,7 +62,7 @@ func (v view) match(id, own string, r *raft.Raft) *uint64 {
 // hear notes when a member was last heard of, and whether one refuses the other. A
 // leader counts what raft has answered it in its term; everybody else what arrives
 // of any kind.
-func (s *Set) hear(m *api.Member, r *raft.Raft, now view) {
+func (s *Set) hear(m *interrex.Member, r *raft.Raft, now view) {
 	if m.ID == s.ID() {
 		return
 	}

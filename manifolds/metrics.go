@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -26,7 +26,7 @@ import (
 // lists all metrics.
 type agentMetrics struct {
 	applier     *leaseapplier.Metrics
-	requests    *api.Metrics
+	requests    *method.Metrics
 	overstayed  prometheus.Counter
 	projections prometheus.Counter
 	hooks       *hookcaller.Metrics
@@ -37,7 +37,7 @@ type agentMetrics struct {
 func newAgentMetrics(s *Set) *agentMetrics {
 	m := &agentMetrics{
 		applier:  leaseapplier.NewMetrics(s.config.Agent.Clock),
-		requests: api.NewMetrics(),
+		requests: method.NewMetrics(),
 		hooks:    hookcaller.NewMetrics(),
 		overstayed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "interrex_lease_overstayed_total", Help: "Users of a lease held through this agent, or of a worker, that had not stopped when they had to."}),

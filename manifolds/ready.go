@@ -7,15 +7,15 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/alarm"
-	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/apiserver"
 )
 
 // ready are the checks of readiness that only the agent knows.
-func (s *Set) ready() []api.Check {
+func (s *Set) ready() []apiserver.Check {
 	now := s.view()
-	running := api.Check{Name: "raft"}
-	caughtUp := api.Check{Name: "caught up", Leader: true}
+	running := apiserver.Check{Name: "raft"}
+	caughtUp := apiserver.Check{Name: "caught up", Leader: true}
 	if now.raft == nil {
 		running.Err = s.withoutRaft()
 	} else if r, err := now.raft.Raft(); err != nil {
@@ -23,12 +23,12 @@ func (s *Set) ready() []api.Check {
 	} else if now.state != nil && now.acks != nil {
 		caughtUp.Err = s.behind(r, now)
 	}
-	whole := api.Check{Name: "log whole", Err: s.quarantined()}
-	drain := api.Check{Name: "not draining"}
+	whole := apiserver.Check{Name: "log whole", Err: s.quarantined()}
+	drain := apiserver.Check{Name: "not draining"}
 	if s.draining.Load() != nil {
 		drain.Err = errors.New("the agent stops")
 	}
-	return []api.Check{running, caughtUp, whole, drain}
+	return []apiserver.Check{running, caughtUp, whole, drain}
 }
 
 // withoutRaft says that raft does not run here, and why it ended, if it did.
@@ -61,7 +61,7 @@ func (s *Set) reluctant() error {
 	if now.machine != nil && now.machine.Stopped() != nil {
 		return errors.New("its state machine is stopped")
 	}
-	if slices.ContainsFunc(s.Alarms.Current(), func(a alarm.Alarm) bool { return a.Name == diskLowAlarm }) {
+	if slices.ContainsFunc(s.Alarms.Current(), func(a interrex.Alarm) bool { return a.Name == diskLowAlarm }) {
 		return errors.New("the file system of its data directory is running out of space")
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/alarm"
-	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/operate"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
@@ -35,7 +35,7 @@ type Set struct {
 	registry *registry
 	metrics  *agentMetrics
 	started  time.Time
-	visitors api.Visitors
+	visitors operate.Visitors
 
 	draining   atomic.Pointer[string]    // what a drain waits for; nil: there is none
 	leaderless atomic.Pointer[time.Time] // since when no leader is known; nil: one is

@@ -9,7 +9,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
-	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/apiserver"
 )
 
 // The user of a slot goes on while what is offered there ends and begins again.
@@ -80,10 +80,10 @@ func TestTheReportTellsOffersFromUses(t *testing.T) {
 	}
 	workers := s.Report(noEngine{s})[dependency.KeyManifolds].(map[string]any)
 	raft, server := workers[RaftName].(map[string]any), workers[APIName].(map[string]any)
-	if offers := raft[api.KeyOffers].([]string); !slices.Equal(offers, []string{RaftSlotName}) {
+	if offers := raft[apiserver.KeyOffers].([]string); !slices.Equal(offers, []string{RaftSlotName}) {
 		t.Errorf("raft offers %q", offers)
 	}
-	if uses := server[api.KeyUses].([]string); !slices.Contains(uses, RaftSlotName) || slices.Contains(uses, StateName) {
+	if uses := server[apiserver.KeyUses].([]string); !slices.Contains(uses, RaftSlotName) || slices.Contains(uses, StateName) {
 		t.Errorf("the API uses %q", uses)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
-	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/apiserver"
 )
 
 // Starts remembers how the life of each worker goes, and wakes those who wait
@@ -206,7 +206,7 @@ func (s *Starts) complete(report map[string]any) map[string]any {
 			continue
 		}
 		if l.failures > 0 {
-			w[api.KeyFailures] = l.failures
+			w[apiserver.KeyFailures] = l.failures
 		}
 		if w[dependency.KeyState] == "started" {
 			continue
@@ -215,7 +215,7 @@ func (s *Starts) complete(report map[string]any) map[string]any {
 			w[dependency.KeyError] = err.Error()
 		}
 		if w[dependency.KeyError] != nil && !l.next.IsZero() {
-			w[api.KeyNextStart] = l.next
+			w[apiserver.KeyNextStart] = l.next
 		}
 	}
 	return report
@@ -259,7 +259,7 @@ func (s *Set) slots(report map[string]any) map[string]any {
 	workers, _ := report[dependency.KeyManifolds].(map[string]any)
 	for name, n := range s.nodes {
 		if w, is := workers[s.name(name)].(map[string]any); is {
-			w[api.KeyOffers], w[api.KeyUses] = s.names(n.offers...), s.names(n.uses...)
+			w[apiserver.KeyOffers], w[apiserver.KeyUses] = s.names(n.offers...), s.names(n.uses...)
 		}
 	}
 	return report

@@ -13,7 +13,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
-	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/apiserver"
 )
 
 // reportOf is what a report says of one worker.
@@ -47,21 +47,21 @@ func TestAWorkerThatWaitsForItsNextStartShowsWhyItFailed(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		is := reportOf(s.Report(engine), "port")
-		next, _ := is[api.KeyNextStart].(time.Time)
-		if is[dependency.KeyState] != "starting" || is[dependency.KeyError] != "the port is taken" || is[api.KeyFailures] != 1 {
+		next, _ := is[apiserver.KeyNextStart].(time.Time)
+		if is[dependency.KeyState] != "starting" || is[dependency.KeyError] != "the port is taken" || is[apiserver.KeyFailures] != 1 {
 			t.Errorf("while it waits: %v", is)
 		}
 		if left := time.Until(next); left < 40*time.Second || left > time.Minute {
 			t.Errorf("the next start is in %s", left)
 		}
 		time.Sleep(5 * time.Minute)
-		if is := reportOf(s.Report(engine), "port"); is[api.KeyFailures].(int) < 3 {
+		if is := reportOf(s.Report(engine), "port"); is[apiserver.KeyFailures].(int) < 3 {
 			t.Errorf("after five minutes: %v", is)
 		}
 		runs.Store(true)
 		time.Sleep(10 * time.Minute)
 		is = reportOf(s.Report(engine), "port")
-		if is[dependency.KeyState] != "started" || is[dependency.KeyError] != nil || is[api.KeyNextStart] != nil {
+		if is[dependency.KeyState] != "started" || is[dependency.KeyError] != nil || is[apiserver.KeyNextStart] != nil {
 			t.Errorf("when it runs: %v", is)
 		}
 		if err := worker.Stop(engine); err != nil {
@@ -95,7 +95,7 @@ func TestWhatALifeHadBeforeItsNextStartIsForgotten(t *testing.T) {
 	s := newStarts()
 	s.ended("raft", s.started("raft", nil, nil), errors.New("boom"))
 	s.due("raft", time.Now())
-	if is := completed(s, "raft", "starting"); is[dependency.KeyError] != "boom" || is[api.KeyNextStart] == nil || is[api.KeyFailures] != 1 {
+	if is := completed(s, "raft", "starting"); is[dependency.KeyError] != "boom" || is[apiserver.KeyNextStart] == nil || is[apiserver.KeyFailures] != 1 {
 		t.Errorf("while it waits: %v", is)
 	}
 	if is := s.report("raft", nil); is[dependency.KeyError] != "boom" {
@@ -106,7 +106,7 @@ func TestWhatALifeHadBeforeItsNextStartIsForgotten(t *testing.T) {
 		t.Errorf("when it runs: %v", err)
 	}
 	s.ended("raft", run, errors.New("boom again"))
-	if is := completed(s, "raft", "stopped"); is[dependency.KeyError] != "boom again" || is[api.KeyNextStart] != nil || is[api.KeyFailures] != 2 {
+	if is := completed(s, "raft", "stopped"); is[dependency.KeyError] != "boom again" || is[apiserver.KeyNextStart] != nil || is[apiserver.KeyFailures] != 2 {
 		t.Errorf("before it is known when it starts: %v", is)
 	}
 }
@@ -126,7 +126,7 @@ func TestWhatTheEngineSaysOfAWorkerStays(t *testing.T) {
 	s := newStarts()
 	s.started("raft", nil, errors.New("boom"))
 	s.due("raft", time.Now())
-	if is := completed(s, "raft", "started"); is[dependency.KeyError] != nil || is[api.KeyNextStart] != nil {
+	if is := completed(s, "raft", "started"); is[dependency.KeyError] != nil || is[apiserver.KeyNextStart] != nil {
 		t.Errorf("one that the engine has started: %v", is)
 	}
 	is := map[string]any{dependency.KeyState: "stopped", dependency.KeyError: "off"}

@@ -10,10 +10,10 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/resource"
@@ -28,13 +28,13 @@ func (s *Set) startState(u *unit) (worker.Worker, error) {
 		return nil, u.err
 	}
 	table, resources, changes, hooks := builtinTables()
-	tables, services := s.config.Agent.tables()
+	tables, served := s.config.Agent.tables()
 	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
 	if err != nil {
 		return nil, err
 	}
 	if machine != nil {
-		tables, services = append(tables, machine), append(services, api.Machine())
+		tables, served = append(tables, machine), append(served, services.Machine())
 	}
 	ring := watch.New(watch.Config{Backlog: changes})
 	st, err := state.New(state.Config{
@@ -48,7 +48,7 @@ func (s *Set) startState(u *unit) (worker.Worker, error) {
 		changes.Close()
 		st.Close()
 	})
-	u.give(st, table, resources, changes, hooks, machine, ring, services)
+	u.give(st, table, resources, changes, hooks, machine, ring, served)
 	u.report = func() map[string]any { return reportState(st) }
 	return run(identityKeeper{state: st, dir: dir, clock: now, logger: s.logger("state")}.run), nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/examples/counters"
 	"github.com/interrex/interrex/examples/counters/gen/countersv1"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/wire"
@@ -74,7 +74,11 @@ func served() api.Service {
 }
 
 // ours is a service that interrex has itself.
-func ours() api.Service { return api.Leases{Table: lease.New(lease.Config{})}.Service() }
+func ours() api.Service {
+	return api.Service{Methods: []api.Method{api.Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable,
+		func(*interrexv1.ClaimRequest) (state.Command, error) { return nil, nil },
+		func(state.Result, *state.State) (*interrexv1.ClaimResponse, error) { return nil, nil })}}
+}
 
 func TestTablesThatDoNotFitAreRefused(t *testing.T) {
 	for word, tables := range tablesThatDoNotFit {

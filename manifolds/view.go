@@ -3,11 +3,11 @@ package manifolds
 import (
 	"time"
 
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
@@ -117,7 +117,7 @@ func (s *Set) State() *state.State { return running[*state.State](s, StateName) 
 func (s *Set) Changes() *change.Table { return running[*change.Table](s, StateName) }
 
 // server returns the API's server, nil while it does not run.
-func (s *Set) server() *api.Server { return running[*api.Server](s, APIName) }
+func (s *Set) server() *apiserver.Server { return running[*apiserver.Server](s, APIName) }
 
 // Addresses returns what is bound now: "api", "cluster", "socket".
 func (s *Set) Addresses() map[string]string {

@@ -10,9 +10,10 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/watch"
@@ -52,7 +53,7 @@ func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
 // startWebhooks tells webhooks what has happened, where this agent leads.
 func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
 	c := hookcaller.WorkerConfig{
-		Logger: s.logger("webhooks"), Data: need[*api.Server](u, APIName).Data,
+		Logger: s.logger("webhooks"), Data: need[*apiserver.Server](u, APIName).Data,
 		Caller: need[*hookcaller.Caller](u, HookCallerName), Clock: need[clock.Clock](u, ClockName),
 		Table: need[*webhook.Table](u, StateName), Ring: need[*watch.Ring](u, StateName),
 		Queue: need[*queue.Queue](u, QueueName),
@@ -69,8 +70,8 @@ func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
 }
 
 // webhookService is WebhookService of this agent.
-func (s *Set) webhookService(table *webhook.Table, caller handle[*hookcaller.Caller]) *api.Webhooks {
-	w := &api.Webhooks{Table: table, Health: s.webhookHealth}
+func (s *Set) webhookService(table *webhook.Table, caller handle[*hookcaller.Caller]) *services.Webhooks {
+	w := &services.Webhooks{Table: table, Health: s.webhookHealth}
 	w.Ask = func(hooks []*webhook.Hook, q hookcaller.Question) (func(context.Context) error, error) {
 		c, is := caller.now()
 		if !is {

@@ -22,11 +22,11 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/pipe"
@@ -270,7 +270,7 @@ func (o offerer[T]) any() {}
 // frees reports whether a value is one that its owner frees.
 func frees(value any) bool {
 	switch value.(type) {
-	case *dataDir, *state.State, *watch.Ring, *hookcaller.Caller, *api.Server, *notify.SQLTarget, *client.Client, *forwarder, worker.Worker:
+	case *dataDir, *state.State, *watch.Ring, *hookcaller.Caller, *apiserver.Server, *notify.SQLTarget, *client.Client, *forwarder, worker.Worker:
 		return true
 	}
 	return false
@@ -298,7 +298,7 @@ func freed(value any) bool {
 		return errors.Is(err, interrex.ErrWatchClosed)
 	case *hookcaller.Caller:
 		_, err = v.Ask(nil, hookcaller.Question{})
-	case *api.Server:
+	case *apiserver.Server:
 		return v.Draining()
 	case *notify.SQLTarget:
 		_, err = v.Position(context.Background())

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/apiserver"
 )
 
 func newAgent(a *app) *cobra.Command {
@@ -73,7 +73,7 @@ func lookAtDrain(ctx context.Context, s session) (what, text string) {
 		return text, text
 	}
 	for _, w := range m.GetWorkers() {
-		if step := w.GetReport().GetFields()[api.KeyDrain]; step != nil {
+		if step := w.GetReport().GetFields()[apiserver.KeyDrain]; step != nil {
 			return step.GetStringValue(), step.GetStringValue()
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
@@ -104,7 +103,7 @@ func revisionLine(m *interrexv1.StatusResponse) string {
 func logLine(m *interrexv1.StatusResponse) string {
 	switch {
 	case m.GetLastIndex() > 0:
-	case m.GetState() == api.Stopped.String(), m.GetState() == api.Stopping.String():
+	case m.GetState() == interrex.Stopped.String(), m.GetState() == interrex.Stopping.String():
 		return "not known while raft does not run"
 	default:
 		return "empty"

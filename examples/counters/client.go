@@ -4,10 +4,12 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/examples/counters/gen/countersv1"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/gen/interrexv1"
 )
 
 // Client counts in a cluster. Its errors are *interrex.Error.
@@ -40,7 +42,7 @@ func (c Client) Increment(ctx context.Context, in Increment, o client.Options) (
 // Set sets a counter to a value.
 func (c Client) Set(ctx context.Context, in Set, o client.Options) (Answer, error) {
 	m, err := client.Call[countersv1.SetRequest, countersv1.SetResponse](ctx, c.By, countersv1.CounterServiceSetProcedure,
-		&countersv1.SetRequest{Key: in.Key.String(), Value: in.Value, Ttl: wire.Optional(in.TTL)}, o)
+		&countersv1.SetRequest{Key: in.Key.String(), Value: in.Value, Ttl: durationpb.New(in.TTL)}, o)
 	return answer(m, err)
 }
 
@@ -48,7 +50,7 @@ func (c Client) Set(ctx context.Context, in Set, o client.Options) (Answer, erro
 // does not exist is KindNotFound.
 func (c Client) Get(ctx context.Context, k interrex.Key, o interrex.ReadOptions) (Counter, interrex.Revision, error) {
 	m, err := client.Call[countersv1.GetRequest, countersv1.GetResponse](ctx, c.By, countersv1.CounterServiceGetProcedure,
-		&countersv1.GetRequest{Key: k.String(), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, client.Options{})
+		&countersv1.GetRequest{Key: k.String(), Consistency: consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, client.Options{})
 	if err != nil {
 		return Counter{}, 0, err
 	}
@@ -61,7 +63,7 @@ func (c Client) Get(ctx context.Context, k interrex.Key, o interrex.ReadOptions)
 // last.
 func (c Client) List(ctx context.Context, after string, o interrex.ReadOptions) (page []Counter, next string, err error) {
 	m, err := client.Call[countersv1.ListRequest, countersv1.ListResponse](ctx, c.By, countersv1.CounterServiceListProcedure,
-		&countersv1.ListRequest{After: after, Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, client.Options{})
+		&countersv1.ListRequest{After: after, Consistency: consistency(o.Consistency), MinRevision: uint64(o.MinRevision)}, client.Options{})
 	for _, item := range m.GetItems() {
 		counter, wrong := counterOf(item)
 		if wrong != nil {
@@ -86,10 +88,19 @@ func answer(m interface {
 }
 
 func counterOf(m *countersv1.Counter) (Counter, error) {
-	var in wire.Reader
-	c := Counter{Key: in.Key(m.GetKey()), Value: m.GetValue(), Remaining: in.Duration("remaining", m.GetRemaining())}
-	if in.Err != nil {
-		return Counter{}, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", in.Err)
+	k, err := interrex.ParseKey(m.GetKey())
+	if err != nil {
+		return Counter{}, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", err)
 	}
-	return c, nil
+	return Counter{Key: k, Value: m.GetValue(), Remaining: m.GetRemaining().AsDuration()}, nil
+}
+
+func consistency(c interrex.Consistency) interrexv1.Consistency {
+	switch c {
+	case interrex.Eventual:
+		return interrexv1.Consistency_CONSISTENCY_EVENTUAL
+	case interrex.Strong:
+		return interrexv1.Consistency_CONSISTENCY_STRONG
+	}
+	return interrexv1.Consistency_CONSISTENCY_UNSPECIFIED
 }

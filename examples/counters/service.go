@@ -3,11 +3,12 @@ package counters
 import (
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/examples/counters/gen/countersv1"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // service returns CounterService. A method that writes makes a command from the
@@ -24,8 +25,8 @@ func (t *table) service() api.Service {
 }
 
 func increment(m *countersv1.IncrementRequest) (state.Command, error) {
-	var in wire.Reader
-	return &Increment{Key: in.Key(m.GetKey()), By: m.GetBy(), Limit: m.GetLimit()}, in.Err
+	k, err := interrex.ParseKey(m.GetKey())
+	return &Increment{Key: k, By: m.GetBy(), Limit: m.GetLimit()}, err
 }
 
 func incremented(r state.Result, s *state.State) (*countersv1.IncrementResponse, error) {
@@ -33,8 +34,8 @@ func incremented(r state.Result, s *state.State) (*countersv1.IncrementResponse,
 }
 
 func set(m *countersv1.SetRequest) (state.Command, error) {
-	var in wire.Reader
-	return &Set{Key: in.Key(m.GetKey()), Value: m.GetValue(), TTL: in.Positive("ttl", m.GetTtl())}, in.Err
+	k, err := interrex.ParseKey(m.GetKey())
+	return &Set{Key: k, Value: m.GetValue(), TTL: m.GetTtl().AsDuration()}, err
 }
 
 func wasSet(r state.Result, s *state.State) (*countersv1.SetResponse, error) {
@@ -42,10 +43,9 @@ func wasSet(r state.Result, s *state.State) (*countersv1.SetResponse, error) {
 }
 
 func (t *table) answerGet(m *countersv1.GetRequest, s *state.State) (*countersv1.GetResponse, error) {
-	var in wire.Reader
-	k := in.Key(m.GetKey())
-	if in.Err != nil {
-		return nil, in.Err
+	k, err := interrex.ParseKey(m.GetKey())
+	if err != nil {
+		return nil, err
 	}
 	r, there, at := t.get(k, s)
 	if !there {
@@ -71,7 +71,7 @@ func present(r Record, s *state.State) *countersv1.Counter {
 	m := &countersv1.Counter{Key: r.Key.String(), Value: r.Value}
 	if r.Expiry != 0 {
 		now, _ := s.Estimate()
-		m.Remaining = wire.Optional(max(time.Nanosecond, r.Expiry.Sub(now)))
+		m.Remaining = durationpb.New(max(time.Nanosecond, r.Expiry.Sub(now)))
 	}
 	return m
 }

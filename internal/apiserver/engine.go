@@ -1,0 +1,121 @@
+package apiserver
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/wire"
+)
+
+// engineService is EngineService: one agent from inside.
+type engineService struct{ server *Server }
+
+var _ interrexv1.EngineServiceHandler = engineService{}
+
+// reportTimeout bounds the wait for the engine's report.
+const reportTimeout = 5 * time.Second
+
+func (e engineService) Report(ctx context.Context, _ *connect.Request[interrexv1.ReportRequest]) (*connect.Response[interrexv1.ReportResponse], error) {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	report, err := e.server.reports.get(ctx)
+	if err != nil {
+		return nil, wire.Error(err)
+	}
+	m := engineReport(report)
+	m.AgentId = e.server.config.ID
+	return connect.NewResponse(m), nil
+}
+
+func (e engineService) Status(context.Context, *connect.Request[interrexv1.StatusRequest]) (*connect.Response[interrexv1.StatusResponse], error) {
+	c := &e.server.config
+	own, l, identity := c.Engine.Status(), c.Leadership.Current(), c.State.Identity()
+	applied, _ := c.State.Applied()
+	m := &interrexv1.StatusResponse{
+		Id: c.ID, Version: c.Version, ApiAddress: own.APIAddress,
+		ClusterId: cmp.Or(identity.ClusterID, own.ClusterID), Epoch: identity.Epoch.Number,
+		State: own.State.String(), LeaderId: l.LeaderID, LeaderAddress: l.LeaderAddress, Term: l.Term,
+		Revision: uint64(c.State.Revision()), AppliedIndex: applied, CommitIndex: own.Log.CommitIndex,
+		FirstIndex: own.Log.FirstIndex, LastIndex: own.Log.LastIndex, LastTerm: own.Log.LastTerm, Membership: own.Membership.String(),
+		LastContact: durationpb.New(own.LastContact), Uptime: durationpb.New(own.Uptime),
+		ClusterTime: durationpb.New(time.Duration(c.State.Now())),
+		Quorum:      own.Quorum,
+		Ready:       (probes{e.server}).ready(), Draining: own.Draining || e.server.Draining(),
+		Leases: uint64(c.Leases.Table.Count()),
+	}
+	for _, member := range own.Members {
+		m.Members = append(m.Members, memberStatus(member))
+	}
+	for _, a := range own.Alarms {
+		m.Alarms = append(m.Alarms, &interrexv1.Alarm{
+			Name: a.Name, Subject: a.Subject, Since: timestamppb.New(a.Since), Text: a.Text, Do: a.Do,
+		})
+	}
+	return connect.NewResponse(m), nil
+}
+
+func memberStatus(m interrex.Member) *interrexv1.MemberStatus {
+	out := &interrexv1.MemberStatus{
+		Id: m.ID, Address: m.Address, ApiAddress: m.APIAddress, Suffrage: m.Suffrage, Leader: m.Leader, Silent: m.Silent,
+		Refusal: m.Refusal, MatchIndex: m.MatchIndex,
+	}
+	if m.LastContact != nil {
+		out.LastContact = durationpb.New(*m.LastContact)
+	}
+	return out
+}
+
+func (e engineService) Config(ctx context.Context, _ *connect.Request[interrexv1.ConfigRequest]) (*connect.Response[interrexv1.ConfigResponse], error) {
+	if err := door.CallerOf(ctx).MayManage("show the configuration"); err != nil {
+		return nil, wire.Error(err)
+	}
+	yaml, err := e.server.config.Engine.Config()
+	if err != nil {
+		return nil, managed("show the configuration", err)
+	}
+	return connect.NewResponse(&interrexv1.ConfigResponse{Yaml: yaml}), nil
+}
+
+func (e engineService) Reload(ctx context.Context, _ *connect.Request[interrexv1.ReloadRequest]) (*connect.Response[interrexv1.ReloadResponse], error) {
+	if err := door.CallerOf(ctx).MayManage("reload the configuration"); err != nil {
+		return nil, wire.Error(err)
+	}
+	changed, err := e.server.config.Engine.Reload(ctx)
+	if err != nil {
+		return nil, managed("reload the configuration", err)
+	}
+	return connect.NewResponse(&interrexv1.ReloadResponse{Changed: changed}), nil
+}
+
+func (e engineService) Drain(ctx context.Context, _ *connect.Request[interrexv1.DrainRequest]) (*connect.Response[interrexv1.DrainResponse], error) {
+	if err := door.CallerOf(ctx).MayManage("drain the agent"); err != nil {
+		return nil, wire.Error(err)
+	}
+	// The caller hears why, and not only that its time is up.
+	if end, is := ctx.Deadline(); is {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)*9/10)
+		defer cancel()
+	}
+	if err := e.server.config.Engine.Drain(ctx); err != nil {
+		return nil, managed("drain the agent", err)
+	}
+	return connect.NewResponse(&interrexv1.DrainResponse{}), nil
+}
+
+// managed makes the error of the agent's own doings, which mostly have no kind:
+// then it is the caller's to mend.
+func managed(what string, err error) error {
+	if interrex.KindOf(err) == "" {
+		err = interrex.Errorf(interrex.KindInvalid, "cannot %s: %v", what, err)
+	}
+	return wire.Error(err)
+}

@@ -1,0 +1,68 @@
+package apiserver
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// padded is a claim with a field that nobody knows, of so many bytes.
+func padded(id uint64, key string, bytes int) *interrexv1.Operation {
+	op := claimOp(id, key, "padded")
+	op.Body = protowire.AppendTag(op.Body, 1000, protowire.BytesType)
+	op.Body = protowire.AppendBytes(op.Body, make([]byte, bytes))
+	return op
+}
+
+// One that is too large for the hop would end the stream to the leader, which all
+// clients of an agent share.
+func TestOversizedOperationTouchesNobodyElse(t *testing.T) {
+	nodes := cluster(t, 3)
+	_, nd := follower(t, nodes)
+	nd.claimed("big/held", "holder")
+	other := nd.stream(t.Context(), nd.url)
+	other.send(waitOp(1, "big/held", "waiter", time.Minute))
+	l := leader(t, nodes)
+	nd.waitFor(func() bool { return l.applier.Waiting(interrex.Key{Namespace: "big", Name: "held"}) == 1 })
+
+	s := nd.stream(t.Context(), nd.url)
+	pad := maxMessage - 64 - (proto.Size(&interrexv1.OperateRequest{Operations: []*interrexv1.Operation{padded(1, "big/stream", maxMessage-64)}}) - maxMessage)
+	s.send(padded(1, "big/stream", pad))
+	if kind := s.answers(1)[1].GetError().GetKind(); kind != string(interrex.KindTooLarge) {
+		t.Errorf("on a stream: got %q", kind)
+	}
+	m := &interrexv1.ClaimRequest{Key: "big/unary", Holder: "padded"}
+	m.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 1000, protowire.BytesType), make([]byte, maxMessage-70)))
+	body, err := proto.Marshal(m)
+	nd.must(err)
+	if r := nd.post(nd.url+interrexv1.LeaseServiceClaimProcedure, "application/proto", body); r.status != 400 && r.status != 413 || r.kind() != string(interrex.KindTooLarge) {
+		t.Errorf("unary: got %d %.300s", r.status, r.body)
+	}
+	got := make(chan *interrexv1.OperateResponse, 1)
+	go func() {
+		m, _ := other.conn.Receive()
+		got <- m
+	}()
+	select {
+	case m := <-got:
+		t.Errorf("somebody else's waiting claim was answered: %v", m)
+	case <-time.After(time.Second):
+	}
+}
+
+// A claim that waits keeps what it came with for an hour.
+func TestALargeRequestDoesNotWait(t *testing.T) {
+	nd := cluster(t, 1)[0]
+	s := nd.stream(t.Context(), nd.url)
+	big := padded(1, "wait/big", (32 << 10))
+	big.WaitMs = 60_000
+	s.send(big)
+	if kind := s.answers(1)[1].GetError().GetKind(); kind != string(interrex.KindTooLarge) {
+		t.Errorf("got %q", kind)
+	}
+}

@@ -1,0 +1,230 @@
+package apiserver
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// refusals gives what the RPC library refuses by itself the shape that every error
+// has.
+type refusals struct{ server *Server }
+
+// tidy returns every error that has an HTTP status the one shape: those that the
+// RPC library makes by itself (malformed JSON, too large a body, a method that
+// does not exist) have no detail, and some no body. A stream that has begun ends
+// with status 200 and an error of its own.
+func (f refusals) tidy(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t := &tidyWriter{ResponseWriter: w}
+		next.ServeHTTP(t, r)
+		if t.status != 0 {
+			f.writeError(t, r)
+		}
+	})
+}
+
+// tidyWriter holds errors back; everything else passes.
+type tidyWriter struct {
+	http.ResponseWriter
+	status int // of the error; 0: none
+	body   bytes.Buffer
+}
+
+func (t *tidyWriter) WriteHeader(status int) {
+	if status < http.StatusBadRequest {
+		t.ResponseWriter.WriteHeader(status)
+		return
+	}
+	t.status = status
+}
+
+func (t *tidyWriter) Write(p []byte) (int, error) {
+	if t.status != 0 {
+		return t.body.Write(p)
+	}
+	return t.ResponseWriter.Write(p)
+}
+
+// Flush implements http.Flusher, for streams.
+func (t *tidyWriter) Flush() {
+	if f, can := t.ResponseWriter.(http.Flusher); can && t.status == 0 {
+		f.Flush()
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (t *tidyWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// rpcFailure is an error in the JSON of the Connect protocol.
+type rpcFailure struct {
+	Code    string      `json:"code"`
+	Message string      `json:"message,omitempty"`
+	Details []rpcDetail `json:"details,omitempty"`
+}
+
+type rpcDetail struct {
+	Type  string          `json:"type"`
+	Value string          `json:"value"`
+	Debug json.RawMessage `json:"debug,omitempty"`
+}
+
+// writeError writes an error that was held back.
+func (f refusals) writeError(t *tidyWriter, r *http.Request) {
+	w, body, status := t.ResponseWriter, t.body.Bytes(), t.status
+	var found rpcFailure
+	if json.Unmarshal(body, &found) != nil || found.Code == "" {
+		found = rpcFailure{}
+	}
+	if len(found.Details) == 0 {
+		err := f.classify(found, status, w.Header(), r)
+		numbers := err.Kind.Numbers()
+		if found.Code != "" {
+			status = numbers.HTTP
+		}
+		found = rpcFailure{Code: connect.Code(numbers.RPC).String(), Message: err.Error(), Details: details(f.server.standing.Detail(err))}
+		body, _ = json.Marshal(found) // of strings alone: it cannot fail
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Del("Content-Length")
+	w.Header().Del("Content-Encoding")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller has gone, if it fails
+}
+
+// details makes the details of the Connect protocol.
+func details(m *interrexv1.Error) []rpcDetail {
+	value, err := proto.Marshal(m)
+	if err != nil {
+		return nil // a text that is no UTF-8: the code and the message stay
+	}
+	text, _ := protojson.Marshal(m) // it was marshalled once already
+	return []rpcDetail{{
+		Type:  string(m.ProtoReflect().Descriptor().FullName()),
+		Value: base64.RawStdEncoding.EncodeToString(value),
+		Debug: text,
+	}}
+}
+
+// notFound answers what is served nowhere.
+func notFound(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
+
+// probePaths are what is served to GET.
+var probePaths = []string{"/livez", "/readyz", "/healthz", "/leader", "/metrics"}
+
+// plainPaths are those of plain HTTP, with any method.
+var plainPaths = []string{"/changes", "/kv"}
+
+// classify returns the error for a call that the RPC library refused, with an HTTP
+// status and no detail, before it reached a method: nothing has happened.
+func (f refusals) classify(found rpcFailure, status int, answer http.Header, r *http.Request) *interrex.Error {
+	header := r.Header.Get
+	switch {
+	case found.Code == "invalid_argument" && strings.HasPrefix(found.Message, "parse timeout"):
+		return interrex.Errorf(interrex.KindInvalid, "Connect-Timeout-Ms: %q is not valid: give milliseconds, such as 5000", header("Connect-Timeout-Ms"))
+	case found.Code == "invalid_argument":
+		text := strings.TrimPrefix(found.Message, "unmarshal message: ")
+		return interrex.Errorf(interrex.KindInvalid, "%s", strings.TrimPrefix(text, string(interrex.KindInvalid)+": "))
+	case found.Code == "resource_exhausted":
+		return interrex.Errorf(interrex.KindTooLarge, "%s", found.Message)
+	case found.Code == "deadline_exceeded":
+		return interrex.Errorf(interrex.KindTimeout, "the request's own time was over before it was read; nothing has happened")
+	case found.Code == "canceled":
+		return interrex.Errorf(interrex.KindTimeout, "%s", found.Message)
+	case found.Code == "unimplemented" && header("Content-Encoding") != "":
+		return interrex.Errorf(interrex.KindInvalid, "Content-Encoding: %q is not served: use gzip, or none", header("Content-Encoding"))
+	case status == http.StatusNotFound:
+		return f.nothingAt(r)
+	case status == http.StatusMethodNotAllowed:
+		return interrex.Errorf(interrex.KindInvalid, "%s is not served at %s: use POST", r.Method, r.URL.Path)
+	case status == http.StatusUnsupportedMediaType:
+		return unsupported(answer.Get("Accept-Post"), r)
+	case status == http.StatusHTTPVersionNotSupported:
+		return interrex.Errorf(interrex.KindInvalid, "%s is not served over %s: it streams both ways and needs HTTP/2", r.URL.Path, r.Proto)
+	}
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "%s", found.Message)
+}
+
+// nothingAt says what may have been meant by a path.
+func (f refusals) nothingAt(r *http.Request) *interrex.Error {
+	if slices.Contains(probePaths, r.URL.Path) {
+		return interrex.Errorf(interrex.KindNotFound, "%s is not served at %s: use GET", r.Method, r.URL.Path)
+	}
+	hint := ""
+	if near := f.nearestPath(r.URL.Path); near != "" {
+		hint = ": did you mean " + near + "?"
+	}
+	return interrex.Errorf(interrex.KindNotFound, "there is nothing at %s %s%s", r.Method, r.URL.Path, hint)
+}
+
+// nearestPath returns the path that is served whose last part is closest, and
+// of several the one that is closest as a whole; "" when none is close.
+func (f refusals) nearestPath(path string) string {
+	last := func(p string) string { return strings.ToLower(p[strings.LastIndexByte(p, '/')+1:]) }
+	path = strings.TrimSuffix(path, "/")
+	served := slices.Concat(f.paths(), probePaths, plainPaths)
+	var names []string
+	for _, p := range served {
+		names = append(names, last(p))
+	}
+	near, best := config.Nearest(last(path), names), ""
+	if last(path) == "" || near == "" {
+		return ""
+	}
+	for i, p := range served {
+		if names[i] == near && (best == "" || config.Distance(path, p) < config.Distance(path, best)) {
+			best = p
+		}
+	}
+	return best
+}
+
+// paths lists the methods that the API serves.
+func (f refusals) paths() (all []string) {
+	for _, name := range f.server.services() {
+		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+		if err != nil {
+			continue // health is not in the registry everywhere
+		}
+		methods := d.(protoreflect.ServiceDescriptor).Methods()
+		for i := range methods.Len() {
+			all = append(all, fmt.Sprintf("/%s/%s", name, methods.Get(i).Name()))
+		}
+	}
+	return all
+}
+
+// unsupported says which content types a method takes, and how a stream is
+// asked for in JSON. accepted are the types, separated by commas.
+func unsupported(accepted string, r *http.Request) *interrex.Error {
+	types := slices.DeleteFunc(strings.Split(accepted, ", "), func(t string) bool {
+		return strings.Contains(t, ";") || strings.HasPrefix(t, "application/grpc") && strings.Contains(t, "+")
+	})
+	what := fmt.Sprintf("content type %q is not served at %s", r.Header.Get("Content-Type"), r.URL.Path)
+	if slices.Contains(types, "application/json") {
+		return interrex.Errorf(interrex.KindInvalid, "%s: write Content-Type: application/json; served are %s", what, strings.Join(types, ", "))
+	}
+	easy := ""
+	if table, is := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/interrex.v1."), "Service/Watch"); is && !strings.Contains(table, "/") && table != "Stream" {
+		easy = fmt.Sprintf("; 'interrex %s watch -o json' does all that", strings.ToLower(table))
+	}
+	return interrex.Errorf(interrex.KindInvalid, "%s, which is a stream: write Content-Type: application/connect+json; %s%s; served are %s",
+		what, enveloping, easy, strings.Join(types, ", "))
+}
+
+// enveloping is how messages of a stream are told apart.
+const enveloping = `five bytes stand before each message, in both directions: a zero, and the length in four bytes, big-endian (the empty request is printf '\0\0\0\0\2{}')`

@@ -1,0 +1,230 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"strconv"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
+	"connectrpc.com/grpcreflect"
+
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/plainhttp"
+	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/standing"
+	"github.com/interrex/interrex/internal/watches"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/webhook"
+	"github.com/interrex/interrex/wire"
+)
+
+// The headers that every answer carries, beside wire.HeaderEpoch.
+const (
+	// HeaderLeader is the leader's ID; empty: none is known here.
+	HeaderLeader = "Interrex-Leader-Id"
+	// HeaderTerm is the newest term of raft that the agent knows of.
+	HeaderTerm = "Interrex-Term"
+)
+
+// Server answers the API of one agent. It listens nowhere: a Listener, or
+// anybody's own server, serves its handlers.
+type Server struct {
+	config    Config
+	methods   *method.Registry
+	documents services.Documents // of the events of all tables
+	standing  *standing.Standing
+	calls     *door.Calls
+	operator  *operate.Server
+	watches   *watches.Server
+	plain     *plainhttp.Server
+	reports   reporter
+	metrics   http.Handler
+
+	public, socket, peer http.Handler
+}
+
+// New makes a server.
+func New(c Config) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c.setDefaults()
+	s := &Server{config: c, calls: door.NewCalls(), metrics: newMetrics(c.Metrics)}
+	if err := s.register(); err != nil {
+		return nil, fmt.Errorf("cannot serve: %w", err)
+	}
+	s.standing = standing.New(standing.Config{
+		ID: c.ID, State: c.State, Ring: c.Ring, Leadership: c.Leadership, Reads: c.Reads, Quarantine: c.Quarantine,
+		AskLeader: s.askLeader, ReadWait: c.ReadWait, Logger: c.Logger,
+	})
+	s.operator = operate.New(operate.Config{
+		Queue: c.Queue, Visitors: c.Visitors, NextLeadership: c.NextLeadership, Forward: c.Forward,
+		Hooks: c.Webhooks.Table.Hooks, Ask: s.ask, Clock: c.Clock,
+		LeaderWait: c.LeaderWait, AnswerWait: c.AnswerWait, SendWait: c.SendWait, MaxOpen: c.MaxOpen,
+	}, s.standing, s.methods, s.calls)
+	s.watches = watches.New(s.standing, s.methods, s.calls, c.Clock, c.SendWait)
+	s.plain = plainhttp.New(s.operator, s.standing, s.methods, s.calls, c.Clock, c.SendWait)
+	s.reports.engine = c.Engine
+	s.public = s.edge(door.Public, s.routes(http.NewServeMux()))
+	s.socket = s.edge(door.Socket, s.routes(profiles()))
+	s.peer = s.edge(door.Peer, s.peerRoutes())
+	return s, nil
+}
+
+// register collects the methods of all services.
+func (s *Server) register() (err error) {
+	c := &s.config
+	all := append([]method.Service{services.State(), c.Leases.Service(), c.Webhooks.Service()}, c.Services...)
+	if c.Resources != nil {
+		all = append(all, c.Resources.Service())
+	}
+	s.documents = all
+	if c.Changes != nil {
+		c.Changes.Data = all
+		all = append(all, c.Changes.Service())
+	}
+	s.methods, err = method.NewRegistry(c.ID, c.State, c.Switches, all...)
+	if err == nil {
+		s.methods.Measure(c.Requests)
+	}
+	return err
+}
+
+// ask asks hooks before an operation.
+func (s *Server) ask(hooks []*webhook.Hook, q hookcaller.Question) (wait func(context.Context) error, err error) {
+	return s.config.Webhooks.Consult(s.config.Switches.IsOff(method.WebhooksSetting), hooks, q)
+}
+
+// askLeader asks the agent that leads for the log index of a linearizable read.
+func (s *Server) askLeader(ctx context.Context, c door.Caller) (uint64, error) {
+	return s.operator.LeaderIndex(ctx, c)
+}
+
+// Data makes the JSON document of an event, as webhooks are told it; null where
+// its table's service has none.
+func (s *Server) Data(e *state.Event) ([]byte, error) {
+	return s.documents.Of(e, s.config.State)
+}
+
+// Handler is the public API. Streams of many operations need HTTP/2.
+func (s *Server) Handler() http.Handler { return s.public }
+
+// SocketHandler is the API on the socket in the data directory: what Handler
+// serves, and what changes or profiles the agent itself. Its caller is the
+// operator.
+func (s *Server) SocketHandler() http.Handler { return s.socket }
+
+// PeerHandler is what other agents forward requests to, on the cluster port.
+// Only authenticated agents may reach it: it believes the caller that each
+// operation names. What arrives there goes no further: where this agent does
+// not lead it is KindNotLeader.
+func (s *Server) PeerHandler() http.Handler { return s.peer }
+
+// Drain refuses what is new (KindDraining), ends watches and waiting claims,
+// and waits until everything else is answered, or until ctx ends. There is no
+// way back.
+func (s *Server) Drain(ctx context.Context) error {
+	return s.calls.Drain(ctx)
+}
+
+// Draining reports whether Drain has been called.
+func (s *Server) Draining() bool { return s.calls.Draining() }
+
+// options are those of every RPC handler.
+func (s *Server) options() connect.HandlerOption {
+	return connect.WithHandlerOptions(
+		jsonCodecs(),
+		connect.WithInterceptors(explained{}),
+		connect.WithReadMaxBytes(maxMessage),
+		connect.WithCompressMinBytes(1<<10),
+		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, reason any) error {
+			return wire.Error(s.standing.Panicked(spec.Procedure, reason))
+		}),
+	)
+}
+
+// routes puts the API into mux.
+func (s *Server) routes(mux *http.ServeMux) http.Handler {
+	rpc := http.NewServeMux()
+	services := s.services()
+	for _, m := range s.methods.Methods {
+		rpc.Handle(m.Procedure, s.operator.Handler(m, s.options()))
+	}
+	for procedure, h := range s.watches.Handlers(s.options()) {
+		rpc.Handle(procedure, h)
+	}
+	rpc.Handle(interrexv1.StreamServiceOperateProcedure, s.operator.OperateHandler(s.options()))
+	rpc.Handle(interrexv1.NewEngineServiceHandler(engineService{s}, s.options(), timed(interrexv1.File_interrex_v1_engine_proto.Services().ByName("EngineService"), s.config.Requests, s.config.Clock)))
+	rpc.Handle(grpchealth.NewHandler(&health{s, services}, s.options()))
+	reflector := grpcreflect.NewStaticReflector(services...)
+	rpc.Handle(grpcreflect.NewHandlerV1(reflector, s.options()))
+	rpc.Handle(grpcreflect.NewHandlerV1Alpha(reflector, s.options()))
+	rpc.HandleFunc("/", notFound)
+
+	ask := probes{s}
+	mux.HandleFunc("GET /livez", ask.livez)
+	mux.HandleFunc("GET /readyz", ask.readyz)
+	mux.HandleFunc("GET /healthz", ask.readyz)
+	mux.HandleFunc("GET /leader", ask.leaderProbe)
+	mux.Handle("GET /metrics", s.metrics)
+	if s.config.Changes != nil {
+		s.plain.Changes(mux, *s.config.Changes)
+	}
+	mux.Handle("/", refusals{s}.tidy(rpc))
+	if s.config.Resources == nil || s.config.Changes == nil {
+		return mux
+	}
+	return s.plain.Values(*s.config.Resources, s.config.Changes.Table, mux)
+}
+
+// services are the names of all services.
+func (s *Server) services() []string {
+	names := []string{interrexv1.StreamServiceName, interrexv1.EngineServiceName, grpchealth.HealthV1ServiceName}
+	for _, m := range s.methods.Procedures {
+		if name := m.Service(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// peerRoutes is what an agent asks another for.
+func (s *Server) peerRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(interrexv1.StreamServiceOperateProcedure, s.operator.OperateHandler(s.options()))
+	mux.HandleFunc("/", notFound)
+	return refusals{s}.tidy(mux)
+}
+
+// edge is what every request passes first. The headers of the answer say who leads.
+func (s *Server) edge(d door.Door, next http.Handler) http.Handler {
+	return door.Limited(d, s.config.BodyWait, s.config.SendWait, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		l := s.config.Leadership.Current()
+		if id := s.config.State.Identity(); id.ClusterID != "" {
+			h.Set(wire.HeaderEpoch, id.Epoch.String())
+		}
+		h.Set(HeaderLeader, l.LeaderID)
+		h.Set(HeaderTerm, strconv.FormatUint(l.Term, 10))
+		next.ServeHTTP(w, r)
+	}))
+}
+
+// profiles are Go's own.
+func profiles() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}

@@ -1,0 +1,206 @@
+package listener
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/catacomb"
+
+	"github.com/interrex/interrex"
+)
+
+// Defaults and limits of a Listener.
+const (
+	DefaultMaxConnections = 16384
+	DefaultStopTimeout    = 5 * time.Second
+
+	maxHeaderBytes    = 64 << 10
+	maxStreams        = 1024 // requests at once on one HTTP/2 connection
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 2 * time.Minute
+	pingAfter         = 15 * time.Second // of silence on an HTTP/2 connection
+	pingTimeout       = 10 * time.Second
+	writeTimeout      = 30 * time.Second
+)
+
+// Config says what a Listener serves.
+type Config struct {
+	// Listener is the worker's own from NewListener on, also when that fails.
+	Listener net.Listener
+	Handler  http.Handler
+	// TLS is offered with ALPN for HTTP/2 and HTTP/1.1. nil: plain, where HTTP/2
+	// is spoken with prior knowledge.
+	TLS    *tls.Config
+	Logger interrex.Logger
+	// ConnContext, if it is given, adds to the context of a connection's
+	// requests.
+	ConnContext func(context.Context, net.Conn) context.Context
+	// MaxConnections is how many connections may be open; one more is closed at
+	// once. 0: DefaultMaxConnections.
+	MaxConnections int
+	// StopTimeout is how long Kill waits for requests that are under way before
+	// it closes their connections. 0: DefaultStopTimeout.
+	StopTimeout time.Duration
+}
+
+// Validate says which field cannot be used.
+func (c Config) Validate() error {
+	switch {
+	case c.Listener == nil:
+		return errors.New("nil Listener not valid")
+	case c.Handler == nil:
+		return errors.New("nil Handler not valid")
+	case c.Logger == nil:
+		return errors.New("nil Logger not valid")
+	case c.MaxConnections < 0:
+		return errors.New("negative MaxConnections not valid")
+	case c.StopTimeout < 0:
+		return errors.New("negative StopTimeout not valid")
+	}
+	return nil
+}
+
+// Listener is a worker.Worker that serves one net.Listener with HTTP/1.1 and
+// HTTP/2.
+type Listener struct {
+	catacomb catacomb.Catacomb
+	config   Config
+	server   *http.Server
+	limited  *limitedListener
+	handling context.CancelFunc // ends the requests that are under way
+}
+
+var _ worker.Worker = (*Listener)(nil)
+
+// New starts to serve.
+func New(c Config) (*Listener, error) {
+	if err := c.Validate(); err != nil {
+		if c.Listener != nil {
+			_ = c.Listener.Close() // the error that matters is the other one
+		}
+		return nil, err
+	}
+	c.StopTimeout = cmp.Or(c.StopTimeout, DefaultStopTimeout)
+	l := &Listener{
+		config:  c,
+		limited: &limitedListener{Listener: c.Listener, slots: make(chan struct{}, cmp.Or(c.MaxConnections, DefaultMaxConnections)), logger: c.Logger},
+	}
+	l.server = l.newServer()
+	if err := catacomb.Invoke(catacomb.Plan{Site: &l.catacomb, Work: l.loop}); err != nil {
+		_ = c.Listener.Close() // the error that matters is the other one
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Listener) newServer() *http.Server {
+	base, cancel := context.WithCancel(context.Background())
+	l.handling = cancel
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(l.config.TLS != nil)
+	protocols.SetUnencryptedHTTP2(l.config.TLS == nil)
+	return &http.Server{
+		Handler:           l.config.Handler,
+		TLSConfig:         withALPN(l.config.TLS),
+		Protocols:         protocols,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       l.config.ConnContext,
+		ErrorLog:          log.New(&lineLogger{l.config.Logger}, "", 0),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams,
+			SendPingTimeout:      pingAfter,
+			PingTimeout:          pingTimeout,
+			WriteByteTimeout:     writeTimeout,
+		},
+	}
+}
+
+// withALPN offers HTTP/2 and HTTP/1.1 where the configuration does not say what
+// to offer.
+func withALPN(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	c = c.Clone()
+	if !slices.Contains(c.NextProtos, "h2") {
+		c.NextProtos = append([]string{"h2", "http/1.1"}, c.NextProtos...)
+	}
+	return c
+}
+
+// Addr is where it listens.
+func (l *Listener) Addr() net.Addr { return l.config.Listener.Addr() }
+
+// Kill implements worker.Worker.
+func (l *Listener) Kill() { l.catacomb.Kill(nil) }
+
+// Wait implements worker.Worker.
+func (l *Listener) Wait() error { return l.catacomb.Wait() }
+
+// Report says where it listens and how many connections are open.
+func (l *Listener) Report() map[string]any {
+	return map[string]any{
+		"address":     l.Addr().String(),
+		"connections": len(l.limited.slots),
+		"tls":         l.config.TLS != nil,
+	}
+}
+
+func (l *Listener) loop() error {
+	served := make(chan error, 1)
+	go func() { served <- l.serve() }()
+	select {
+	case err := <-served:
+		l.handling()
+		_ = l.server.Close() // the error that matters is the other one
+		return fmt.Errorf("cannot serve %s: %w", l.Addr(), err)
+	case <-l.catacomb.Dying():
+	}
+	l.stop()
+	<-served
+	return l.catacomb.ErrDying()
+}
+
+func (l *Listener) serve() error {
+	if l.config.TLS == nil {
+		return l.server.Serve(l.limited)
+	}
+	return l.server.ServeTLS(l.limited, "", "")
+}
+
+// stop lets the requests finish that are under way, for a while.
+func (l *Listener) stop() {
+	defer l.handling()
+	ctx, cancel := context.WithTimeout(context.Background(), l.config.StopTimeout)
+	defer cancel()
+	if err := l.server.Shutdown(ctx); err == nil {
+		return
+	}
+	l.config.Logger.Warningf("requests on %s were still under way after %v: their connections are closed", l.Addr(), l.config.StopTimeout)
+	if err := l.server.Close(); err != nil {
+		l.config.Logger.Warningf("cannot close %s: %v", l.Addr(), err)
+	}
+}
+
+// lineLogger gives the HTTP server's lines to the logger: they are about
+// callers' mistakes, so they do not warn.
+type lineLogger struct{ logger interrex.Logger }
+
+func (l *lineLogger) Write(p []byte) (int, error) {
+	l.logger.Debugf("%s", strings.TrimSpace(string(p)))
+	return len(p), nil
+}

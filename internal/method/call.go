@@ -1,0 +1,382 @@
+package method
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// maxWaitBody is the largest request, in bytes, of a claim that waits: it is
+// kept in memory for as long as it waits.
+const maxWaitBody = 32 << 10
+
+// Call is one call of a method: what it asks for, the operation that it becomes,
+// and its answer.
+type Call struct {
+	Method   *Method
+	Caller   door.Caller
+	Envelope *interrexv1.Operation
+	Message  proto.Message // the method's own request
+	Began    time.Time     // when it arrived
+
+	Read   readOptions // of a read
+	*write             // of what only the leader can do
+}
+
+// write is the part of a call that only the leader can do.
+type write struct {
+	Fence  interrex.Fence
+	parts  []part       // its commands: one, or those of a group
+	only   [1]part      // the memory of one
+	Result state.Result // from the log here
+	Enter  time.Time    // the deadline for entering the log
+	Wait   *queue.Wait  // nil: it does not wait for its key
+}
+
+// Open prepares a call; e is nil if it did not come on a stream. The error is
+// of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
+func (r *Call) Open(in *Registry, c door.Caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) error {
+	r.Method, r.Caller, r.Envelope, r.Message, r.Began = m, c.OnBehalf(e.GetCaller()), e, message, now
+	if err := in.Served(m.setting, c); err != nil {
+		return err
+	}
+	if m.Writes() {
+		r.write = &write{}
+		return r.prepare(in, now)
+	}
+	if r.Envelope == nil {
+		r.Envelope = &interrexv1.Operation{}
+	}
+	var err error
+	if r.Read, err = readOptionsOf(m, message); err == nil {
+		err = r.fits()
+	}
+	r.Read.Eventual = r.Read.Eventual || m.Act != nil // nobody else's read waits for it
+	return err
+}
+
+// ToLeader makes a read that the leader answers, until a moment.
+func ToLeader(m *Method, c door.Caller, message proto.Message, until time.Time) Call {
+	return Call{Method: m, Caller: c, Envelope: &interrexv1.Operation{}, Message: message, write: &write{Enter: until}}
+}
+
+// fits checks that the method accepts what the envelope carries.
+func (r *Call) fits() error {
+	e, name := r.Envelope, r.Method.Name()
+	switch {
+	case r.Method.Class != interrexv1.Class_CLASS_RECORDED && (e.GetRequestId() != "" || e.GetMark() != 0):
+		return interrex.Errorf(interrex.KindInvalid, "request_id: %s takes none", name)
+	case !r.Method.Writes() && e.GetFence() != nil:
+		return interrex.Errorf(interrex.KindInvalid, "fence: %s changes nothing, and takes none", name)
+	case !r.Method.Writes() && e.GetWaitMs() != 0:
+		return interrex.Errorf(interrex.KindInvalid, "wait: %s does not wait", name)
+	}
+	return nil
+}
+
+// prepare makes the commands of a method that writes, and its times.
+func (r *Call) prepare(in *Registry, now time.Time) error {
+	err := r.see(in)
+	if err == nil && r.Envelope == nil {
+		r.Envelope, err = lift(r.Message)
+	}
+	if err == nil {
+		err = r.fits()
+	}
+	if err == nil {
+		err = r.address()
+	}
+	if err == nil {
+		err = r.admit()
+	}
+	if err != nil {
+		return err
+	}
+	r.Enter = now.Add(enterTimeout(r.lane(), r.Envelope))
+	if err := r.waitFor(in.state.Waitable(), now); err != nil {
+		return err
+	}
+	if r.Waits() {
+		return r.keep()
+	}
+	return nil
+}
+
+// address checks and reads what the envelope carries.
+func (r *Call) address() error {
+	e := r.Envelope
+	if err := interrex.ValidateRequestID(e.GetRequestId()); err != nil {
+		return err
+	}
+	var in wire.Reader
+	r.Fence = in.Fence(e.GetFence())
+	if in.Err == nil && r.parts[0].table == state.SystemTable && e.GetFence() != nil {
+		return interrex.Errorf(interrex.KindInvalid, "fence: %s takes none", r.Method.Name())
+	}
+	return in.Err
+}
+
+// Addressed is the operation without its commands: see load.
+func (r *Call) Addressed() state.Operation {
+	e := r.Envelope
+	return state.Operation{Caller: r.Caller.Name, RequestID: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark(), Fence: r.Fence}
+}
+
+// waitFor makes the operation wait for its key, if the envelope asks for it.
+func (r *Call) waitFor(table state.Waitable, now time.Time) error {
+	if r.Envelope.GetWaitMs() == 0 {
+		return nil
+	}
+	var every time.Duration
+	wants := false
+	if table != nil && !r.Method.group {
+		every, wants = table.Wants(r.parts[0].command)
+	}
+	if !wants {
+		return interrex.Errorf(interrex.KindInvalid, "wait: %s does not wait", r.Method.Name())
+	}
+	wait := millis(r.Envelope.GetWaitMs())
+	if err := interrex.ValidateWait(wait); err != nil {
+		return err
+	}
+	r.Wait = &queue.Wait{Until: now.Add(wait)}
+	if r.Envelope.GetAsksAgain() {
+		r.Wait.Every = every
+	}
+	return nil
+}
+
+// keep returns a request that may wait for long its own memory: one that came on
+// a stream shares that of its whole message.
+func (r *Call) keep() error {
+	if n := proto.Size(r.Message); n > maxWaitBody {
+		return interrex.Errorf(interrex.KindTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, maxWaitBody)
+	}
+	r.Caller.Name = strings.Clone(r.Caller.Name)
+	r.Envelope = proto.CloneOf(r.Envelope)
+	r.Envelope.RequestId, r.Envelope.Caller = strings.Clone(r.Envelope.RequestId), r.Caller.Name
+	return nil
+}
+
+// Waits reports whether the request may wait for its key.
+func (r *Call) Waits() bool { return r.write != nil && r.Wait != nil }
+
+// Last is the last moment at which the request may be sent to a leader.
+func (r *Call) Last() time.Time {
+	if r.Waits() && r.Wait.Until.After(r.Enter) {
+		return r.Wait.Until
+	}
+	return r.Enter
+}
+
+// Operation makes the queue's operation. Each is used once, so every attempt
+// makes its own.
+func (r *Call) Operation(now time.Time, stop <-chan struct{}, done func(state.Result)) *queue.Operation {
+	op := &queue.Operation{
+		Operation: r.Addressed(), Lane: r.lane(),
+		Deadline: r.Enter, Stop: stop, Done: done, Wait: r.Wait,
+	}
+	r.Load(op)
+	if r.Waits() && !r.Enter.After(now) { // sent again after it has stood in line elsewhere
+		op.Deadline = now.Add(queue.EnqueueTimeout)
+	}
+	return op
+}
+
+// Hop makes the operation to send to the leader: the same body, with the
+// caller's name and the times that are left.
+func (r *Call) Hop(now time.Time) (*interrexv1.Operation, error) {
+	body, err := r.body()
+	if err != nil {
+		return nil, err
+	}
+	left := r.Enter.Sub(now)
+	if r.Waits() && left <= 0 {
+		left = queue.EnqueueTimeout
+	}
+	e := r.Envelope
+	out := &interrexv1.Operation{
+		Method: r.Method.Number, Body: body, RequestId: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark(),
+		Fence: e.GetFence(), TimeoutMs: wire.Millis(left), AsksAgain: e.GetAsksAgain(), Caller: r.Caller.Name,
+	}
+	if r.Waits() {
+		out.WaitMs = wire.Millis(r.Wait.Until.Sub(now))
+	}
+	return out, nil
+}
+
+// body returns the method's own request as bytes: those received, if it came on
+// a stream.
+func (r *Call) body() ([]byte, error) {
+	if r.Envelope.Body == nil {
+		sink(r.Message)
+		body, err := proto.Marshal(r.Message)
+		if err != nil {
+			return nil, interrex.Errorf(interrex.KindInvalid, "request: %v", err)
+		}
+		r.Envelope.Body = body
+	}
+	return r.Envelope.Body, nil
+}
+
+// see makes the commands of the request. This is the one place where the door
+// looks into what is written.
+func (r *Call) see(in *Registry) error {
+	group, is := r.Message.(*interrexv1.GroupRequest)
+	if !is {
+		r.only[0] = part{method: r.Method, message: r.Message}
+		r.parts = r.only[:]
+		return r.parts[0].see(in)
+	}
+	n := len(group.GetOperations())
+	if n == 0 || n > state.MaxGroup {
+		return interrex.Errorf(interrex.KindInvalid, "operations: 1 to %d are allowed, not %d", state.MaxGroup, n)
+	}
+	r.parts = make([]part, n)
+	for i, m := range group.GetOperations() {
+		if err := r.parts[i].unpack(in, r.Caller, m); err != nil {
+			return state.InGroup(i, err)
+		}
+	}
+	return nil
+}
+
+// admit refuses commands that are not valid, or not allowed to the caller.
+func (r *Call) admit() error {
+	for i := range r.parts {
+		c := r.parts[i].command
+		err := c.Validate()
+		if err == nil {
+			if about := c.About(); about.Privileged {
+				err = r.Caller.MayDo(about.Name)
+			}
+		}
+		if err != nil {
+			return r.of(i, err)
+		}
+	}
+	return nil
+}
+
+// of is the error of one of the request's commands.
+func (r *Call) of(i int, err error) error {
+	if r.Method.group {
+		return state.InGroup(i, err)
+	}
+	return err
+}
+
+// lane is where the operation waits for the log.
+func (r *Call) lane() state.Lane {
+	if r.Method.group {
+		return state.LaneNormal
+	}
+	return r.parts[0].command.About().Lane
+}
+
+// Load puts the commands into the queue's operation.
+func (r *Call) Load(op *queue.Operation) {
+	if !r.Method.group {
+		p := &r.parts[0]
+		op.Table, op.Command, op.Data, op.Minted = p.table, p.command, p.command.Append(nil), p.minted
+		return
+	}
+	op.Group, op.Commands = make([]state.Part, len(r.parts)), make([]state.Command, len(r.parts))
+	for i := range r.parts {
+		p := &r.parts[i]
+		op.Group[i] = state.Part{Table: p.table, Data: p.command.Append(nil), Minted: p.minted}
+		op.Commands[i] = p.command
+	}
+}
+
+// Mint makes what the commands need from outside the log, once.
+func (r *Call) Mint() error {
+	for i := range r.parts {
+		if err := r.parts[i].mint(); err != nil {
+			return r.of(i, err)
+		}
+	}
+	return nil
+}
+
+// Answer makes the answer from the result.
+func (r *Call) Answer(s *state.State) (proto.Message, error) {
+	if !r.Method.group {
+		return r.Method.Answer(r.parts[0].message, r.Result, s)
+	}
+	replies, is := r.Result.Reply.(state.GroupReply)
+	if !is || len(replies) != len(r.parts) {
+		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Result.Reply)
+	}
+	out := &interrexv1.GroupResponse{Replayed: r.Result.Replayed, Revision: uint64(r.Result.Revision)}
+	for i, reply := range replies {
+		one := r.Result
+		one.Reply, one.Revision = reply.Reply, reply.Revision
+		m, err := r.parts[i].method.Answer(r.parts[i].message, one, s)
+		if err != nil {
+			return nil, state.InGroup(i, err)
+		}
+		packed, err := anypb.New(m)
+		if err != nil {
+			return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot answer operation %d: %v", i+1, err)
+		}
+		out.Answers = append(out.Answers, packed)
+	}
+	return out, nil
+}
+
+// Bounded returns KindTooLarge for a method's request that no hop could carry.
+func Bounded(field string, bytes int) error {
+	if bytes > wire.MaxBody {
+		return interrex.Errorf(interrex.KindTooLarge, "%s: %d bytes are more than %d", field, bytes, wire.MaxBody)
+	}
+	return nil
+}
+
+// enterTimeout is how long an operation may wait to enter the log.
+func enterTimeout(l state.Lane, e *interrexv1.Operation) time.Duration {
+	timeout := queue.EnqueueTimeout
+	if l == state.LaneExtend {
+		timeout = queue.ExtendTimeout
+	}
+	if e.GetTimeoutMs() == 0 {
+		return timeout
+	}
+	return min(timeout, millis(e.GetTimeoutMs()))
+}
+
+func millis(ms uint32) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// Announced is one operation of a call that webhooks may be asked about.
+type Announced struct {
+	state.Announcement
+	Procedure string
+	message   proto.Message
+}
+
+// Announces returns what a call asks for, in order; nothing of it happens, or all.
+func (r *Call) Announces() (all []Announced) {
+	for i := range r.parts {
+		p := &r.parts[i]
+		if a, is := p.command.(state.Announcer); is {
+			all = append(all, Announced{a.Announce(), p.method.Procedure, p.message})
+		}
+	}
+	return all
+}
+
+// JSON returns the request without what its envelope has.
+func (a Announced) JSON() ([]byte, error) {
+	m := proto.Clone(a.message)
+	sink(m)
+	return wire.AppendJSON(nil, m)
+}

@@ -1,0 +1,58 @@
+package method
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+func TestAnOperationHasSoLongToEnterTheLog(t *testing.T) {
+	for _, test := range []struct {
+		lane      state.Lane
+		timeoutMs uint32
+		want      time.Duration
+	}{
+		{state.LaneNormal, 0, queue.EnqueueTimeout},
+		{state.LaneNormal, 1000, time.Second},
+		{state.LaneNormal, 60_000, queue.EnqueueTimeout},
+		{state.LaneExtend, 0, queue.ExtendTimeout},
+		{state.LaneExtend, 4000, 4 * time.Second},
+		{state.LaneExtend, 60_000, queue.ExtendTimeout},
+	} {
+		if got := enterTimeout(test.lane, &interrexv1.Operation{TimeoutMs: test.timeoutMs}); got != test.want {
+			t.Errorf("lane %d, its caller has %d ms: %v, want %v", test.lane, test.timeoutMs, got, test.want)
+		}
+	}
+}
+
+func TestAZeroWaitIsNone(t *testing.T) {
+	e, err := lift(&interrexv1.ClaimRequest{Wait: durationpb.New(0)})
+	if err != nil || e.WaitMs != 0 {
+		t.Errorf("%v, %v", e, err)
+	}
+}
+
+func TestTheDoorLiftsWhatStandsInTheEnvelope(t *testing.T) {
+	fence := &interrexv1.Fence{Key: "a/c", Token: 3}
+	m := &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann", RequestId: "mine", Attempt: 2, Wait: durationpb.New(1500 * time.Millisecond), Fence: fence}
+	e, err := lift(m)
+	want := &interrexv1.Operation{RequestId: "mine", Attempt: 2, WaitMs: 1500, Fence: fence}
+	if err != nil || !proto.Equal(e, want) {
+		t.Fatalf("%v, %v", e, err)
+	}
+	if sink(m); !proto.Equal(m, &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}) || Unlifted(m) != nil {
+		t.Errorf("what crosses to the leader is %v", m)
+	}
+	for _, wait := range []time.Duration{-1, interrex.MaxWait + 1} {
+		if _, err := lift(&interrexv1.ClaimRequest{Wait: durationpb.New(wait)}); interrex.KindOf(err) != interrex.KindInvalid {
+			t.Errorf("a wait of %v: %v", wait, err)
+		}
+	}
+}

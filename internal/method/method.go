@@ -1,0 +1,231 @@
+package method
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// Method is a unary method that an agent serves: what its table declares, joined
+// to what its .proto says.
+type Method struct {
+	wire.Method
+	Declared api.Method
+	Err      error  // why it cannot be served
+	setting  string // see Service.Setting
+
+	Latency *Latency
+	group   bool // its request has the requests of others: see Call.see
+	takes   protoreflect.FullName
+	Command func(proto.Message, *state.State) (state.TableID, state.Command, error)   // of a write
+	Answer  func(proto.Message, state.Result, *state.State) (proto.Message, error)    // of a write
+	Look    func(proto.Message, *state.State) (proto.Message, error)                  // of a read
+	Index   func(logIndex uint64) proto.Message                                       // of the read of a log index
+	Act     func(context.Context, proto.Message, *state.State) (proto.Message, error) // of what does something here, and changes no state
+	May     string                                                                    // what act does, which only operators may
+	// eventual is how fresh a read is that does not say.
+	eventual bool
+	// quick is a read of one row: see AtOnce.
+	Quick bool
+	// leads is a read whose answer has what only the agent that leads knows: see
+	// AtLeader.
+	Leads bool
+	// await is a read that may wait, in place of look: until ctx ends, which it
+	// does when the server drains.
+	Await func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error)
+}
+
+// New joins a declaration to its .proto.
+func New(declared api.Method) Method {
+	m := Method{Declared: declared, Answer: declared.Answer, Look: declared.Look}
+	m.Method, m.Err = wire.MethodOf(declared.Procedure)
+	q := declared.NewRequest()
+	if m.Err == nil {
+		m.Err = m.Takes(q, declared.NewResponse())
+	}
+	m.takes = q.ProtoReflect().Descriptor().FullName()
+	if declared.Command != nil {
+		m.Command = func(q proto.Message, _ *state.State) (state.TableID, state.Command, error) {
+			c, err := declared.Command(q)
+			return declared.Table, c, err
+		}
+	}
+	switch {
+	case m.Err != nil:
+	case m.Command != nil && !m.Writes():
+		m.Err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it writes", m.Procedure)
+	case m.Look != nil && m.Class != interrexv1.Class_CLASS_READ:
+		m.Err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it reads", m.Procedure)
+	}
+	return m
+}
+
+// Write is Write for a table of interrex's own.
+func Write[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
+	return New(api.Write(procedure, table, command, answer))
+}
+
+// Read is Read for a table of interrex's own.
+func Read[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
+	return New(api.Read(procedure, look))
+}
+
+// special is a method with these messages that neither writes to one table nor
+// just looks: its user says what it does.
+func special[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string) Method {
+	declared := api.Read[Q, A, PQ, PA](procedure, nil)
+	declared.Look = nil
+	return New(declared)
+}
+
+// ReadIndex is the method that reads the log's index.
+func ReadIndex() Method {
+	m := special[interrexv1.ReadIndexRequest, interrexv1.ReadIndexResponse](interrexv1.StateServiceReadIndexProcedure)
+	m.Index = func(index uint64) proto.Message { return &interrexv1.ReadIndexResponse{LogIndex: index} }
+	return m
+}
+
+// Group is the method that does several operations in one.
+func Group() Method {
+	m := special[interrexv1.GroupRequest, interrexv1.GroupResponse](interrexv1.StateServiceGroupProcedure)
+	m.group = true
+	return m
+}
+
+// Propose returns a method whose request says which table its command is for.
+func Propose[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, command func(PQ, *state.State) (state.TableID, state.Command, error), answer func(PQ, state.Result, *state.State) (PA, error)) Method {
+	m := special[Q, A, PQ, PA](procedure)
+	m.Command = func(q proto.Message, s *state.State) (state.TableID, state.Command, error) { return command(q.(PQ), s) }
+	m.Answer = func(q proto.Message, r state.Result, s *state.State) (proto.Message, error) {
+		return answer(q.(PQ), r, s)
+	}
+	return m
+}
+
+// Echo makes the answer of a write of its request too: a record of a request
+// id, which does not have all of it, answers as well.
+func Echo[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(PQ, state.Result) (PA, error)) Method {
+	m := Write(procedure, table, command, func(state.Result, *state.State) (PA, error) { return nil, nil })
+	m.Answer = func(q proto.Message, r state.Result, _ *state.State) (proto.Message, error) { return answer(q.(PQ), r) }
+	return m
+}
+
+// Act returns a method of operators that changes nothing in the state, and may
+// take long. do runs once this agent has applied everything committed before.
+func Act[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure, what string, do func(context.Context, PQ, *state.State) (PA, error)) Method {
+	m := special[Q, A, PQ, PA](procedure)
+	m.May = what
+	m.Act = func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error) {
+		return do(ctx, q.(PQ), s)
+	}
+	return m
+}
+
+// Await returns an eventual read that may wait until ctx ends, which it does
+// when the server drains.
+func Await[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, wait func(context.Context, PQ, *state.State) (PA, error)) Method {
+	m := Eventually(special[Q, A, PQ, PA](procedure))
+	m.Await = func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error) {
+		return wait(ctx, q.(PQ), s)
+	}
+	return m
+}
+
+// Eventually makes a read answer with what this agent has, where a request does
+// not say how fresh the answer must be.
+func Eventually(m Method) Method {
+	m.eventual = true
+	return m
+}
+
+// AtOnce makes a read one that looks a single row up: what is asked of this
+// agent on a stream is answered where it arrives, before what follows it.
+func AtOnce(m Method) Method {
+	m.Quick = true
+	return m
+}
+
+// AtLeader makes a read one that the agent that leads answers, since it knows
+// more, unless the request takes what this agent has. Where it cannot be asked,
+// this agent answers.
+func AtLeader(m Method) Method {
+	m.Leads = true
+	return m
+}
+
+// Decode reads a request of the method.
+func (m *Method) Decode(body []byte) (proto.Message, error) {
+	q := m.Declared.NewRequest()
+	if err := proto.Unmarshal(body, q); err != nil {
+		return nil, unreadable(q, err)
+	}
+	return q, nil
+}
+
+// DecodeAnswer reads the answer that another agent has made.
+func (m *Method) DecodeAnswer(body []byte) (proto.Message, error) {
+	a := m.Declared.NewResponse()
+	if err := proto.Unmarshal(body, a); err != nil {
+		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the leader's answer: %v", err)
+	}
+	return a, nil
+}
+
+func unreadable(q proto.Message, err error) error {
+	return interrex.Errorf(interrex.KindInvalid, "body: it is not a %s: %v", q.ProtoReflect().Descriptor().Name(), err)
+}
+
+// Watch is a method that streams events.
+type Watch struct {
+	wire.Method
+	Declared api.WatchMethod
+	Err      error  // why it cannot be served
+	Setting  string // see Service.Setting
+}
+
+// NewWatch joins the declaration of a watch to its .proto.
+func NewWatch(declared api.WatchMethod) Watch {
+	m := Watch{Declared: declared}
+	m.Method, m.Err = wire.MethodOf(declared.Procedure)
+	a := declared.NewResponse()
+	if m.Err == nil {
+		m.Err = m.Takes(declared.NewRequest(), a)
+	}
+	if m.Err == nil {
+		m.Err = m.streams(a, declared.NewEvent())
+	}
+	return m
+}
+
+// EventsField is the number of the field of a response that has the events.
+const EventsField = 1
+
+// streams checks the class of the method, and that its response has the events
+// where Watch puts them.
+func (m *Watch) streams(response, event proto.Message) error {
+	if m.Class != interrexv1.Class_CLASS_WATCH {
+		return interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it is a watch", m.Procedure)
+	}
+	field := response.ProtoReflect().Descriptor().Fields().ByNumber(EventsField)
+	want := event.ProtoReflect().Descriptor()
+	if field == nil || field.Cardinality() != protoreflect.Repeated || field.Message() == nil || field.Message().FullName() != want.FullName() {
+		return interrex.Errorf(interrex.KindInvalid, "method %s: its response lacks the field 'repeated %s events = %d'", m.Procedure, want.Name(), EventsField)
+	}
+	return nil
+}
+
+// Decode reads a request of the watch.
+func (m *Watch) Decode(body []byte) (proto.Message, error) {
+	q := m.Declared.NewRequest()
+	if err := proto.Unmarshal(body, q); err != nil {
+		return nil, unreadable(q, err)
+	}
+	return q, nil
+}

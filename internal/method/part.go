@@ -1,0 +1,76 @@
+package method
+
+import (
+	"crypto/rand"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/state"
+)
+
+// part is one command of a request that writes: the only one, or one of a
+// group's.
+type part struct {
+	method  *Method
+	message proto.Message // the request of method
+	table   state.TableID
+	command state.Command
+	minted  []byte // for the command, where this agent leads
+}
+
+// see makes the command.
+func (p *part) see(in *Registry) (err error) {
+	p.table, p.command, err = p.method.Command(p.message, in.state)
+	if err == nil && (p.command == nil || !in.state.Knows(p.table)) {
+		err = interrex.Errorf(interrex.KindInvalid, "method %s makes no command of a table that is known here", p.method.Procedure)
+	}
+	return err
+}
+
+// unpack makes a part of a group's operation.
+func (p *part) unpack(in *Registry, c door.Caller, m *anypb.Any) error {
+	p.method = in.takers[m.MessageName()]
+	switch {
+	case m.MessageName() == "":
+		return interrex.Errorf(interrex.KindInvalid, `it has no type: give the request of a method that writes, as {"@type": "type.googleapis.com/PACKAGE.REQUEST", ...}`)
+	case p.method == nil:
+		return interrex.Errorf(interrex.KindInvalid, "no method of agent %s that writes takes a %s", in.id, m.MessageName())
+	case p.method.Err != nil:
+		return p.method.Err
+	case p.method.group:
+		return interrex.Errorf(interrex.KindInvalid, "a group stands in no other")
+	}
+	err := in.Served(p.method.setting, c)
+	if err == nil {
+		p.message, err = p.method.Decode(m.GetValue())
+	}
+	if err != nil {
+		return err
+	}
+	if field := liftedIn(p.message); field == "wait" {
+		return interrex.Errorf(interrex.KindInvalid, "wait: nothing waits in a group")
+	} else if field != "" {
+		return interrex.Errorf(interrex.KindInvalid, "%s: a group has one for all of its operations: leave it out here", field)
+	}
+	if err := p.see(in); err != nil {
+		return err
+	}
+	if p.table == state.SystemTable || p.command.About().Lane == state.LaneExtend {
+		return interrex.Errorf(interrex.KindInvalid, "%s is not done in a group: call it by itself", p.method.Name())
+	}
+	return nil
+}
+
+func (p *part) mint() (err error) {
+	m, is := p.command.(state.Minter)
+	if !is || p.minted != nil {
+		return nil
+	}
+	if p.minted, err = m.Mint(rand.Reader); err == nil && len(p.minted) > state.MaxMinted {
+		err = interrex.Errorf(interrex.KindUnavailable, "operation: what was made for %s has %d bytes, at most %d are allowed", p.method.Name(), len(p.minted), state.MaxMinted)
+	}
+	return err
+}

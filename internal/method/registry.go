@@ -1,0 +1,189 @@
+package method
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// Service has the methods of one service, or stands for a table that has none.
+type Service struct {
+	Methods []Method
+	Watches []Watch
+	// Setting is what switches the service, for example "features.leases"; see
+	// Switches. Empty: it is always on. Where it is off, requests that other agents
+	// forward are served all the same: the service is on there.
+	Setting string
+	// table is the table of a service without methods; of every other one the
+	// methods' numbers name it.
+	Table state.TableID
+	// data makes the JSON document of an event of the service's table, as the
+	// change feed and webhooks show it. nil: they show null.
+	Data func(*state.Event, *state.State) ([]byte, error)
+}
+
+// ServiceOf returns the service of an embedder's table.
+func ServiceOf(declared api.Service) Service {
+	s := Service{Data: declared.Data}
+	for _, m := range declared.Methods {
+		s.Methods = append(s.Methods, New(m))
+	}
+	for _, m := range declared.Watches {
+		s.Watches = append(s.Watches, NewWatch(m))
+	}
+	return s
+}
+
+// Of reports whether the service is that of a table.
+func (s Service) Of(table state.TableID) bool {
+	if len(s.Methods) == 0 {
+		return s.Table == table
+	}
+	return state.TableID(s.Methods[0].Number>>8) == table
+}
+
+// declaration is what unary methods and watches have in common.
+type declaration struct {
+	wire.Method
+	err error
+}
+
+func (s Service) declares() (all []declaration) {
+	for _, m := range s.Methods {
+		all = append(all, declaration{m.Method, m.Err})
+	}
+	for _, m := range s.Watches {
+		all = append(all, declaration{m.Method, m.Err})
+	}
+	return all
+}
+
+// Validate reports what is wrong with the service of an embedder's table: a method
+// that its .proto declares is missing, belongs to another table, or has a number
+// outside the table's range.
+func (s Service) Validate(table state.TableID) error {
+	declared := map[string]bool{}
+	first := uint32(table) << 8
+	for _, m := range s.declares() {
+		switch {
+		case m.err != nil:
+			return m.err
+		case m.Number&^0xff != first:
+			return interrex.Errorf(interrex.KindInvalid, "method %s has the number %d: this table's are %d to %d", m.Procedure, m.Number, first, first|0xff)
+		}
+		declared[m.Procedure] = true
+	}
+	for _, m := range s.Methods {
+		if m.Writes() && m.Declared.Table != table {
+			return interrex.Errorf(interrex.KindInvalid, "method %s writes to table %d, and is given by table %d", m.Procedure, m.Declared.Table, table)
+		}
+	}
+	for procedure := range declared {
+		all, err := wire.MethodsOf(procedure)
+		if err != nil {
+			return err
+		}
+		for _, other := range all {
+			if !declared[other.Procedure] {
+				return interrex.Errorf(interrex.KindInvalid, "method %s is declared in its .proto, and nothing serves it", other.Procedure)
+			}
+		}
+	}
+	return nil
+}
+
+// Registry has the methods that one agent serves.
+type Registry struct {
+	id         string // the agent's
+	Switches   *Switches
+	state      *state.State
+	Procedures []wire.Method // all, unary methods and watches
+	Methods    map[uint32]*Method
+	Watches    map[uint32]*Watch
+	takers     takers
+	ReadIndex  *Method
+}
+
+// NewRegistry makes a registry. The error says which of the services' methods does
+// not fit.
+func NewRegistry(id string, s *state.State, switches *Switches, services ...Service) (*Registry, error) {
+	r := &Registry{id: id, Switches: switches, state: s, Methods: map[uint32]*Method{}, Watches: map[uint32]*Watch{}, takers: takers{}}
+	for _, one := range services {
+		if err := r.add(one); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *Registry) add(s Service) error {
+	for _, m := range s.declares() {
+		if m.err != nil {
+			return m.err
+		}
+		if i := slices.IndexFunc(r.Procedures, func(other wire.Method) bool { return other.Number == m.Number }); i >= 0 {
+			return interrex.Errorf(interrex.KindInvalid, "method %s: its number %d is that of %s", m.Procedure, m.Number, r.Procedures[i].Procedure)
+		}
+		r.Procedures = append(r.Procedures, m.Method)
+	}
+	for _, m := range s.Methods {
+		m.setting = s.Setting
+		r.Methods[m.Number] = &m
+		r.takers.add(&m)
+		if m.Index != nil {
+			r.ReadIndex = &m
+		}
+	}
+	for _, m := range s.Watches {
+		m.Setting = s.Setting
+		r.Watches[m.Number] = &m
+	}
+	return nil
+}
+
+// Measure counts the requests of all methods.
+func (r *Registry) Measure(by *Metrics) {
+	for _, m := range r.Methods {
+		m.Latency = by.Latency(m.Procedure)
+	}
+}
+
+// Method returns a unary method by its procedure.
+func (r *Registry) Method(procedure string) *Method {
+	for _, m := range r.Methods {
+		if m.Procedure == procedure {
+			return m
+		}
+	}
+	return nil
+}
+
+// Served refuses the methods of a service that is switched off here.
+func (r *Registry) Served(setting string, c door.Caller) error {
+	if c.Door == door.Peer || !r.Switches.IsOff(setting) {
+		return nil
+	}
+	return interrex.Errorf(interrex.KindDisabled, "%s are off by configuration on agent %s: set %s, or ask another agent",
+		strings.TrimPrefix(setting, "features."), r.id, setting)
+}
+
+// takers finds the methods that write by the types of their requests; one whose
+// type several take says so.
+type takers map[protoreflect.FullName]*Method
+
+func (t takers) add(m *Method) {
+	if !m.Writes() {
+		return
+	}
+	if _, twice := t[m.takes]; twice {
+		m = &Method{Method: m.Method, takes: m.takes, Err: interrex.Errorf(interrex.KindInvalid, "several methods take a %s", m.takes)}
+	}
+	t[m.takes] = m
+}

@@ -1,0 +1,130 @@
+package plainhttp
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// heartbeat is how often a stream of events without any sends a comment.
+const heartbeat = 15 * time.Second
+
+// sentEvent is one server-sent event. A caller that reconnects with its id as
+// Last-Event-ID has everything up to it, unless the id is 0.
+type sentEvent struct {
+	id   interrex.Revision
+	kind string
+	data any
+}
+
+// eventSource is what server-sent events are made of.
+type eventSource struct {
+	setting string // see Service.Setting
+	since   interrex.Revision
+	match   func(*state.Event) bool
+	// show makes what is sent of an event that matches; its id is set behind it.
+	show func(*state.Event) (sentEvent, error)
+	// present are the events that say what there already is; nil: there are none.
+	present iter.Seq2[sentEvent, error]
+}
+
+// shown makes what is sent of events that match.
+func (from eventSource) shown(events []state.Event) iter.Seq2[sentEvent, error] {
+	return func(yield func(sentEvent, error) bool) {
+		for i := range events {
+			one, err := from.show(&events[i])
+			if i+1 == len(events) || events[i+1].Revision != events[i].Revision {
+				one.id = events[i].Revision
+			}
+			if !yield(one, err) {
+				return
+			}
+		}
+	}
+}
+
+// eventWriter writes server-sent events.
+type eventWriter struct {
+	w     io.Writer
+	send  func(func() error) error // see sender
+	flush func() error
+}
+
+// all sends events, each as soon as it is made.
+func (o eventWriter) all(ctx context.Context, events iter.Seq2[sentEvent, error]) error {
+	for one, err := range events {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			o.end(err)
+			return err
+		}
+		if err := o.send(func() error { return one.write(o.w) }); err != nil {
+			return err
+		}
+	}
+	return o.flushed()
+}
+
+// end says why there are no more events.
+func (o eventWriter) end(err error) {
+	last := sentEvent{kind: endKind(err), data: shownError(wire.FromDetail(wire.Detail(err)))}
+	_ = o.send(func() error { return errors.Join(last.write(o.w), o.flush()) }) // the caller may have gone
+}
+
+// beat shows that the stream lives, and how far it has come without an event,
+// if that is further than before.
+func (o eventWriter) beat(at interrex.Revision, further bool) error {
+	text := ": nothing\n\n"
+	if further {
+		text = fmt.Sprintf(": nothing\nid: %d\n\n", at)
+	}
+	return o.send(func() error {
+		_, err := io.WriteString(o.w, text)
+		return errors.Join(err, o.flush())
+	})
+}
+
+func (o eventWriter) flushed() error { return o.send(o.flush) }
+
+// endKind is the name of the event with which a stream ends.
+func endKind(err error) string {
+	return strings.ReplaceAll(string(cmp.Or(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
+}
+
+// write writes one event. Data that writes itself is not copied.
+func (e sentEvent) write(w io.Writer) error {
+	var head bytes.Buffer
+	if e.id > 0 {
+		fmt.Fprintf(&head, "id: %d\n", e.id)
+	}
+	fmt.Fprintf(&head, "event: %s\ndata: ", e.kind)
+	own, writes := e.data.(interface{ write(io.Writer) error })
+	if !writes {
+		text, err := oneLine(e.data)
+		if err != nil {
+			return err
+		}
+		head.Write(text)
+		head.WriteString("\n\n")
+	}
+	if _, err := w.Write(head.Bytes()); err != nil || !writes {
+		return err
+	}
+	if err := own.write(w); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n\n")
+	return err
+}

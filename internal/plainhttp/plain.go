@@ -1,0 +1,234 @@
+package plainhttp
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
+)
+
+// The headers of plain HTTP that say what a request of the API says in fields.
+const (
+	HeaderRequestID = "Interrex-Request-Id"
+	HeaderAttempt   = "Interrex-Attempt"
+	HeaderFence     = "Interrex-Fence" // KEY TOKEN
+	HeaderRevision  = "Interrex-Revision"
+	HeaderVersion   = "Interrex-Version" // of a value
+)
+
+// maxPlainBody is the largest body of a request of plain HTTP.
+const maxPlainBody = wire.MaxBody
+
+// oneLine returns the JSON of a value, without escaping < > &.
+func oneLine(value any) ([]byte, error) {
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	err := to.Encode(value)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}
+
+// onlyMethods refuses all methods but those that a path has.
+func onlyMethods(allowed string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allowed)
+		plainAnswer(w, http.StatusMethodNotAllowed, map[string]string{"error": "invalid: " + r.Method + ": " + r.URL.Path + " takes " + allowed})
+	}
+}
+
+// plainError answers an error.
+func plainError(w http.ResponseWriter, err error) {
+	detail := wire.FromDetail(wire.Detail(err))
+	if wait := interrex.RetryAfter(err); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
+	}
+	plainAnswer(w, detail.Kind.Numbers().HTTP, shownError(detail))
+}
+
+// shownError is an error as plain HTTP shows it.
+func shownError(detail *interrex.Error) map[string]any {
+	answer := map[string]any{"error": detail.Error()}
+	if detail.FirstRevision > 0 {
+		answer["first"] = uint64(detail.FirstRevision)
+	}
+	return answer
+}
+
+// plainAnswer answers with JSON.
+func plainAnswer(w http.ResponseWriter, status int, answer any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	to := json.NewEncoder(w)
+	to.SetEscapeHTML(false)
+	_ = to.Encode(answer) // the caller has gone
+}
+
+// onlyQuery refuses unknown parameters, and one that is given twice, unless its
+// name has an asterisk here.
+func onlyQuery(q url.Values, names ...string) error {
+	for name, values := range q {
+		switch {
+		case slices.Contains(names, name+"*"):
+		case len(names) == 0:
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: this path takes none", name)
+		case !slices.Contains(names, name):
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: this path takes %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
+		case len(values) > 1:
+			return interrex.Errorf(interrex.KindInvalid, "?%s: it is given %d times, and may be given once", name, len(values))
+		}
+	}
+	return nil
+}
+
+// number reads a parameter that is a number; 0: it is not there.
+func number(q url.Values, name string, bits int) (uint64, error) {
+	text := q.Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, bits)
+	if err != nil {
+		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is not a number from 0 to %d", name, text, uint64(1)<<(bits-1)-1+uint64(1)<<(bits-1))
+	}
+	return n, nil
+}
+
+// period reads a parameter that is seconds, or a duration.
+func period(q url.Values, name string) (time.Duration, error) {
+	text := q.Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		d, err = time.ParseDuration(text + "s")
+	}
+	if err != nil || d < 0 {
+		return 0, interrex.Errorf(interrex.KindInvalid, "?%s: %.80q is neither seconds nor a duration such as 30s", name, text)
+	}
+	return d, nil
+}
+
+// listOf reads a parameter that may be given several times, or has commas.
+func listOf(q url.Values, name string) (all []string) {
+	for _, text := range q[name] {
+		for _, one := range strings.Split(text, ",") {
+			if one != "" {
+				all = append(all, one)
+			}
+		}
+	}
+	return all
+}
+
+// follows reports whether the caller asks for server-sent events.
+func follows(r *http.Request) bool {
+	return r.Method == http.MethodGet && accepts(r, "text/event-stream")
+}
+
+// accepts reports whether the caller asks for a type of answer.
+func accepts(r *http.Request, want string) bool {
+	for _, one := range strings.Split(r.Header.Get("Accept"), ",") {
+		if t, _, err := mime.ParseMediaType(one); err == nil && t == want {
+			return true
+		}
+	}
+	return false
+}
+
+// plainBody reads the body of a request, which may be compressed.
+func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	var body []byte
+	var err error
+	var large *http.MaxBytesError
+	encoding := r.Header.Get("Content-Encoding")
+	if encoding != "" && encoding != "identity" && encoding != "gzip" {
+		return nil, interrex.Errorf(interrex.KindInvalid, "Content-Encoding: %.80q is not known: send the body as it is, or with gzip", encoding)
+	}
+	tooLarge := r.ContentLength > maxPlainBody && r.Header.Get("Expect") != "" // who asks first need not send it
+	if !tooLarge {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxPlainBody))
+	}
+	if err == nil && !tooLarge && encoding == "gzip" {
+		return unzipped(body)
+	}
+	if tooLarge || errors.As(err, &large) {
+		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: not all of it arrived in time")
+	}
+	if err != nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: it ends too early: %v", err)
+	}
+	return body, nil
+}
+
+// unzipped decompresses a body, up to the limit of one that is not compressed.
+func unzipped(body []byte) ([]byte, error) {
+	from, err := gzip.NewReader(bytes.NewReader(body))
+	if err == nil {
+		body, err = io.ReadAll(io.LimitReader(from, maxPlainBody+1))
+	}
+	switch {
+	case err != nil:
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: the header Content-Encoding says gzip, and it cannot be unpacked: %v", err)
+	case len(body) > maxPlainBody:
+		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed, unpacked too", maxPlainBody)
+	}
+	return body, nil
+}
+
+// plainEnvelope reads the headers that say what a request's fields say.
+func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interrexv1.Fence) error {
+	*id = r.Header.Get(HeaderRequestID)
+	if text := r.Header.Get(HeaderAttempt); text != "" {
+		n, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is not a number", HeaderAttempt, text)
+		}
+		*attempt = uint32(n)
+	}
+	if text := r.Header.Get(HeaderFence); text != "" {
+		key, token, both := strings.Cut(strings.TrimSpace(text), " ")
+		n, err := strconv.ParseUint(strings.TrimSpace(token), 10, 64)
+		if !both || err != nil {
+			return interrex.Errorf(interrex.KindInvalid, "%s: %.80q is not KEY TOKEN", HeaderFence, text)
+		}
+		*fence = &interrexv1.Fence{Key: key, Token: n}
+	}
+	return nil
+}
+
+func notAllowed(w http.ResponseWriter, allowed string) error {
+	w.Header().Set("Allow", allowed)
+	plainAnswer(w, http.StatusMethodNotAllowed, map[string]string{"error": "invalid: method: allowed are " + allowed})
+	return nil
+}
+
+// fresh reads how fresh a read must be.
+func fresh(q url.Values) (c interrexv1.Consistency, min uint64, err error) {
+	switch text := q.Get("consistency"); text {
+	case "", "strong":
+		c = interrexv1.Consistency_CONSISTENCY_STRONG
+	case "eventual":
+		c = interrexv1.Consistency_CONSISTENCY_EVENTUAL
+	default:
+		return c, 0, interrex.Errorf(interrex.KindInvalid, "?consistency: %q is neither strong nor eventual", text)
+	}
+	min, err = number(q, "min_revision", 64)
+	return c, min, err
+}

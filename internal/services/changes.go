@@ -1,0 +1,280 @@
+package services
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// The pages of the feed.
+const (
+	DefaultChanges = 100  // of a list that does not say
+	MaxChanges     = 1000 // of a list
+)
+
+// Changes is ChangeService, and /changes beside it.
+type Changes struct {
+	Table *change.Table
+	// Data are the documents of the events of all tables.
+	Data Documents
+	// Others says that an embedder's tables have kinds that are not known here.
+	Others bool
+}
+
+// Service returns the methods.
+func (c Changes) Service() method.Service {
+	return method.Service{Setting: method.ChangesSetting, Methods: []method.Method{
+		method.Echo(interrexv1.ChangeServiceAppendProcedure, state.ChangeTable, appendChange, appended),
+		method.Await(interrexv1.ChangeServiceListProcedure, c.list),
+		method.Read(interrexv1.ChangeServiceGetProcedure, c.get),
+	}, Watches: []method.Watch{
+		method.NewWatch(api.Watch[interrexv1.ChangeServiceWatchResponse](interrexv1.ChangeServiceWatchProcedure, c.watch, c.message)),
+	}}
+}
+
+// TagsOf returns the tags of a change.
+func TagsOf(e *state.Event) []string {
+	if u, is := e.Value.(*change.User); is {
+		return u.Tags
+	}
+	return nil
+}
+
+// message makes the message of a change.
+func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, error) {
+	m := &interrexv1.Change{Revision: uint64(e.Revision), Kind: e.Kind, Key: e.Key, Tags: TagsOf(e), Time: wire.Timestamp(e.Wall)}
+	text, err := c.Data.Of(e, s)
+	if err != nil {
+		return nil, err
+	}
+	if m.Data, err = ValueOf(text); err != nil {
+		m.Data = structpb.NewNullValue() // one that cannot be shown does not hide the others
+	}
+	return m, nil
+}
+
+// ErrNotForAll is what data is refused with that only some readers of JSON can read.
+func ErrNotForAll() error {
+	return interrex.Errorf(interrex.KindInvalid, "data: not every reader could read it: a number beyond a double's range, a name twice in one object and half of a surrogate pair are not allowed")
+}
+
+// ValueOf reads JSON.
+func ValueOf(text []byte) (*structpb.Value, error) {
+	v := &structpb.Value{}
+	if err := protojson.Unmarshal(text, v); err != nil {
+		return nil, interrex.Errorf(interrex.KindUnavailable, "changes: the data of one cannot be shown: %v", err)
+	}
+	return v, nil
+}
+
+// appended answers with the data of the request, which a record of a request id
+// does not have.
+func appended(m *interrexv1.ChangeServiceAppendRequest, r state.Result) (*interrexv1.ChangeServiceAppendResponse, error) {
+	reply, is := r.Reply.(*change.Reply)
+	if !is {
+		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+	}
+	asked, err := appendChange(m)
+	if err != nil {
+		return nil, err
+	}
+	a := asked.(*change.Append)
+	made := &interrexv1.Change{
+		Revision: uint64(r.Revision), Kind: interrex.UserChange, Tags: a.Tags,
+		Time: wire.Timestamp(time.Unix(0, reply.Time).UTC()),
+	}
+	if made.Data, err = ValueOf([]byte(a.Data)); err != nil {
+		return nil, err
+	}
+	return &interrexv1.ChangeServiceAppendResponse{Change: made, Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
+}
+
+func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, error) {
+	c := &change.Append{Tags: slices.Clone(m.GetTags())}
+	switch {
+	case m.GetData() != nil && m.GetJson() != "":
+		return c, interrex.Errorf(interrex.KindInvalid, "json: data is given too: leave one of them out")
+	case m.GetJson() != "":
+		if err := change.ValidateData(m.GetJson()); err != nil {
+			return c, err
+		}
+		var b bytes.Buffer
+		if err := json.Compact(&b, []byte(m.GetJson())); err != nil {
+			return c, interrex.Errorf(interrex.KindInvalid, "json: %v", err)
+		}
+		if _, err := ValueOf(b.Bytes()); err != nil {
+			return c, ErrNotForAll()
+		}
+		c.Data = b.String()
+	case m.GetData() == nil:
+		return c, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON, null too")
+	default:
+		b, err := compactJSON(m.GetData())
+		if err != nil {
+			return c, interrex.Errorf(interrex.KindInvalid, "data: %v", err)
+		}
+		c.Data = string(b)
+	}
+	return c, nil
+}
+
+// compactJSON makes one text of a value, the same on every agent: protojson varies
+// its spaces on purpose.
+func compactJSON(v *structpb.Value) ([]byte, error) {
+	text, err := protojson.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = json.Compact(&b, text)
+	return b.Bytes(), err
+}
+
+func (c Changes) get(m *interrexv1.ChangeServiceGetRequest, s *state.State) (*interrexv1.ChangeServiceGetResponse, error) {
+	e, err := c.Find(interrex.Revision(m.GetRevision()))
+	if err != nil {
+		return nil, err
+	}
+	out := &interrexv1.ChangeServiceGetResponse{}
+	out.Change, err = c.message(e, s)
+	return out, err
+}
+
+// Find returns the change of a revision, or why there is none.
+func (c Changes) Find(r interrex.Revision) (*state.Event, error) {
+	e, ok := c.Table.Get(r)
+	if ok {
+		return e, nil
+	}
+	if floor := c.Table.Floor(); r > 0 && r <= floor {
+		return nil, interrex.Errorf(interrex.KindNotFound, "change %d is not kept any more: the first kept is behind %d", r, floor)
+	}
+	return nil, interrex.Errorf(interrex.KindNotFound, "there is no change %d", r)
+}
+
+// Query reads what a list asks for.
+func (c Changes) Query(m *interrexv1.ChangeServiceListRequest) (q change.Query, block time.Duration, err error) {
+	var in wire.Reader
+	block = in.Duration("block", m.GetBlock())
+	switch {
+	case in.Err != nil:
+	case m.GetLimit() > MaxChanges:
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "limit: at most %d is allowed, not %d", MaxChanges, m.GetLimit()))
+	case block > interrex.MaxBlock:
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block))
+	}
+	in.Fail(c.validFilter(m))
+	return change.Query{
+		Since: interrex.Revision(m.GetSince()), Limit: cmp.Or(int(m.GetLimit()), DefaultChanges), Bytes: MaxPageBytes,
+		Tags: m.GetTags(), Kinds: kindsOf(m), Prefix: m.GetPrefix(),
+	}, block, in.Err
+}
+
+// maxFilter is how many tags, and how many kinds, a filter has.
+const maxFilter = 64
+
+func (c Changes) validFilter(m interface {
+	GetTags() []string
+	GetKinds() []string
+	GetPrefix() string
+}) error {
+	switch {
+	case len(m.GetTags()) > maxFilter, len(m.GetKinds()) > maxFilter:
+		return interrex.Errorf(interrex.KindInvalid, "tags, kinds: at most %d of each are asked for, not %d and %d", maxFilter, len(m.GetTags()), len(m.GetKinds()))
+	case len(m.GetPrefix()) > maxPrefix:
+		return interrex.Errorf(interrex.KindInvalid, "prefix: at most %d bytes are allowed, not %d", maxPrefix, len(m.GetPrefix()))
+	}
+	for _, tag := range m.GetTags() {
+		if err := change.ValidateTag(tag); err != nil {
+			return err
+		}
+	}
+	for _, kind := range m.GetKinds() {
+		if kind != interrex.Wildcard && !slices.Contains(changeKinds, kind) && (!c.Others || ofInterrex(kind)) {
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %.80q is not one of %s, or %s for all", kind, strings.Join(changeKinds, ", "), interrex.Wildcard)
+		}
+	}
+	return nil
+}
+
+// kindsOf returns the kinds of a filter; empty: all.
+func kindsOf(m interface{ GetKinds() []string }) []string {
+	if slices.Contains(m.GetKinds(), interrex.Wildcard) {
+		return nil
+	}
+	return m.GetKinds()
+}
+
+// maxPrefix is more than the bytes of any key.
+const maxPrefix = 1024
+
+// ofInterrex reports whether a kind is one of interrex's own, if it is one.
+func ofInterrex(kind string) bool {
+	family, _, _ := strings.Cut(kind, ".")
+	return slices.ContainsFunc(changeKinds, func(own string) bool { return own == family || strings.HasPrefix(own, family+".") })
+}
+
+// changeKinds are the kinds of interrex's own changes.
+var changeKinds = []string{
+	interrex.LeaseClaimed, interrex.LeaseTakenOver, interrex.LeaseTransferred, interrex.LeaseReleased, interrex.LeaseForced,
+	interrex.LeaseExpired, interrex.LeasePinned, interrex.LeaseUnpinned,
+	interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange, interrex.WebhookSet, interrex.WebhookDeleted, fsm.Applied,
+}
+
+// list reads the feed, and waits for it.
+func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListRequest, s *state.State) (*interrexv1.ChangeServiceListResponse, error) {
+	q, block, err := c.Query(m)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.Page(ctx, q, block)
+	if err != nil {
+		return nil, err
+	}
+	out := &interrexv1.ChangeServiceListResponse{
+		First: uint64(p.First), Last: uint64(p.Last), AtStart: p.AtStart, AtEnd: p.AtEnd, Revision: uint64(p.Revision),
+	}
+	for _, e := range p.Items {
+		item, err := c.message(e, s)
+		if err != nil {
+			return nil, err
+		}
+		out.Items = append(out.Items, item)
+	}
+	return out, nil
+}
+
+// Page reads a page of the feed. It waits for the first change for so long.
+func (c Changes) Page(ctx context.Context, q change.Query, block time.Duration) (change.Page, error) {
+	if block <= 0 {
+		return c.Table.Read(q)
+	}
+	ctx, cancel := context.WithTimeout(ctx, block)
+	defer cancel()
+	return c.Table.Await(ctx, q)
+}
+
+// watch reads a request to follow the feed.
+func (c Changes) watch(m *interrexv1.ChangeServiceWatchRequest, _ *state.State) (api.Feed[*interrexv1.Change], error) {
+	if err := c.validFilter(m); err != nil {
+		return api.Feed[*interrexv1.Change]{}, err
+	}
+	q := change.Query{Tags: m.GetTags(), Kinds: kindsOf(m), Prefix: m.GetPrefix()}
+	return api.Feed[*interrexv1.Change]{Since: interrex.Revision(m.GetSince()), Match: q.Matches}, nil
+}

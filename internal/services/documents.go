@@ -1,0 +1,23 @@
+package services
+
+import (
+	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/state"
+)
+
+// Documents make the JSON documents of events, each by the service of its table.
+type Documents []method.Service
+
+// Of returns the document of an event; null where its table's service has none.
+func (d Documents) Of(e *state.Event, s *state.State) ([]byte, error) {
+	if u, is := e.Value.(*change.User); is {
+		return []byte(u.Data), nil
+	}
+	for _, one := range d {
+		if one.Data != nil && e.Value != nil && one.Of(e.Table) {
+			return one.Data(e, s)
+		}
+	}
+	return []byte("null"), nil
+}

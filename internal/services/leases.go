@@ -1,0 +1,344 @@
+package services
+
+import (
+	"cmp"
+	"encoding/base64"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/codec"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// MaxPage is the largest number of items in a page.
+const MaxPage = 1000
+
+// MaxPageBytes is where a page ends early: a full one may be more than a client
+// takes in one message.
+const MaxPageBytes = 1 << 20
+
+// Leases is LeaseService.
+type Leases struct {
+	Table *lease.Table
+	// Waiting counts the claims that wait for a key; false: this agent does not
+	// know. Optional.
+	Waiting func(interrex.Key) (int, bool)
+}
+
+// Service returns the methods.
+func (l Leases) Service() method.Service {
+	return method.Service{Setting: method.LeasesSetting, Data: l.data, Methods: []method.Method{
+		method.Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable, claim, l.claimed),
+		method.Write(interrexv1.LeaseServiceExtendProcedure, state.LeaseTable, extend, l.extended),
+		method.Write(interrexv1.LeaseServiceRevokeProcedure, state.LeaseTable, revoke, l.revoked),
+		method.Write(interrexv1.LeaseServiceTransferProcedure, state.LeaseTable, transfer, l.transferred),
+		method.Write(interrexv1.LeaseServicePinProcedure, state.LeaseTable, pin, l.pinned),
+		method.Write(interrexv1.LeaseServiceUnpinProcedure, state.LeaseTable, unpin, l.unpinned),
+		method.AtOnce(method.Read(interrexv1.LeaseServiceGetProcedure, l.get)),
+		method.Read(interrexv1.LeaseServiceListProcedure, l.list),
+		method.Read(interrexv1.LeaseServiceHistoryProcedure, l.history),
+	}, Watches: []method.Watch{
+		method.NewWatch(api.Watch[interrexv1.WatchResponse](interrexv1.LeaseServiceWatchProcedure, l.watch, l.event)),
+	}}
+}
+
+// data is the JSON of the lease of an event, as of the event: the same on every
+// agent.
+func (l Leases) data(e *state.Event, _ *state.State) ([]byte, error) {
+	r, is := e.Value.(lease.Record)
+	if !is {
+		return []byte("null"), nil
+	}
+	return wire.AppendJSON(nil, wire.Lease(r.Lease(e.Now, e.Wall)))
+}
+
+func claim(m *interrexv1.ClaimRequest) (state.Command, error) {
+	var in wire.Reader
+	c := &lease.Claim{Key: in.Key(m.GetKey()), Holder: m.GetHolder(), TTL: in.Positive("ttl", m.GetTtl()), Takeover: m.GetTakeover()}
+	if c.TTL == 0 {
+		c.TTL = interrex.DefaultTTL
+	}
+	if in.Err == nil {
+		c.Metadata, in.Err = codec.NewMetadata(m.GetMetadata())
+	}
+	return c, in.Err
+}
+
+func (l Leases) claimed(r state.Result, s *state.State) (*interrexv1.ClaimResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.ClaimResponse{Lease: held, Attempt: r.Attempt, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
+}
+
+func extend(m *interrexv1.ExtendRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Extend{Key: in.Key(m.GetKey()), Token: interrex.Token(m.GetToken()), TTL: in.Positive("ttl", m.GetTtl())}, in.Err
+}
+
+func (l Leases) extended(r state.Result, s *state.State) (*interrexv1.ExtendResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.ExtendResponse{Lease: held, Revision: uint64(r.Revision)}, err
+}
+
+func revoke(m *interrexv1.RevokeRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Revoke{Key: in.Key(m.GetKey()), Token: interrex.Token(m.GetToken()), Force: m.GetForce()}, in.Err
+}
+
+func (l Leases) revoked(r state.Result, s *state.State) (*interrexv1.RevokeResponse, error) {
+	reply, err := replyOf(r)
+	m := &interrexv1.RevokeResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}
+	if err == nil && reply.HolderUntil != 0 {
+		now, wall := s.Estimate()
+		m.HolderUntil = wire.Timestamp(wall.Add(reply.HolderUntil.Sub(now)).UTC())
+	}
+	return m, err
+}
+
+func transfer(m *interrexv1.TransferRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Transfer{Key: in.Key(m.GetKey()), Token: interrex.Token(m.GetToken()), To: m.GetTo(), TTL: in.Positive("ttl", m.GetTtl())}, in.Err
+}
+
+func (l Leases) transferred(r state.Result, s *state.State) (*interrexv1.TransferResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.TransferResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
+}
+
+func pin(m *interrexv1.PinRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Pin{Key: in.Key(m.GetKey()), Owner: m.GetOwner(), Reason: m.GetReason(), For: in.Positive("for", m.GetFor())}, in.Err
+}
+
+func (l Leases) pinned(r state.Result, s *state.State) (*interrexv1.PinResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.PinResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
+}
+
+func unpin(m *interrexv1.UnpinRequest) (state.Command, error) {
+	var in wire.Reader
+	return &lease.Unpin{Key: in.Key(m.GetKey()), Owner: m.GetOwner()}, in.Err
+}
+
+// unpinned leaves out a lease that ended with its last pin.
+func (l Leases) unpinned(r state.Result, s *state.State) (*interrexv1.UnpinResponse, error) {
+	held, err := l.after(r, s)
+	return &interrexv1.UnpinResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
+}
+
+func (l Leases) get(m *interrexv1.GetRequest, s *state.State) (*interrexv1.GetResponse, error) {
+	var in wire.Reader
+	k := in.Key(m.GetKey())
+	if in.Err != nil {
+		return nil, in.Err
+	}
+	var r lease.Record
+	var held bool
+	revision := l.still(s, func(v lease.ReadView) { r, held = v.Get(k) })
+	if !held {
+		return nil, interrex.Errorf(interrex.KindNotFound, "nobody holds %s at revision %d", k, revision)
+	}
+	return &interrexv1.GetResponse{Lease: wire.Lease(l.present(r, s)), Revision: uint64(revision)}, nil
+}
+
+func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.ListResponse, error) {
+	var in wire.Reader
+	namespace := in.Namespace(m.GetNamespace())
+	if m.GetPageSize() > MaxPage {
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "page_size: %d is more than %d", m.GetPageSize(), MaxPage))
+	}
+	after, err := parsePageToken(m.GetPageToken())
+	in.Fail(err)
+	if in.Err != nil {
+		return nil, in.Err
+	}
+	var items []lease.Record
+	var more bool
+	revision := l.still(s, func(v lease.ReadView) {
+		items, more = v.List(namespace, m.GetPrefix(), after, cmp.Or(int(m.GetPageSize()), MaxPage))
+	})
+	page := &interrexv1.ListResponse{Revision: uint64(revision)}
+	bytes := 0
+	for i, item := range items {
+		held := wire.Lease(l.present(item, s))
+		page.Items = append(page.Items, held)
+		if bytes += proto.Size(held); bytes >= MaxPageBytes && i < len(items)-1 {
+			more = true
+			break
+		}
+	}
+	if more {
+		page.NextPageToken = pageToken(items[len(page.Items)-1].Key)
+	}
+	return page, nil
+}
+
+func (l Leases) history(m *interrexv1.HistoryRequest, s *state.State) (*interrexv1.HistoryResponse, error) {
+	var in wire.Reader
+	k := in.Key(m.GetKey())
+	if in.Err != nil {
+		return nil, in.Err
+	}
+	var past []interrex.PastLease
+	revision := l.still(s, func(v lease.ReadView) { past = v.History(k) })
+	out := &interrexv1.HistoryResponse{Revision: uint64(revision)}
+	for _, p := range past {
+		out.Items = append(out.Items, wire.PastLease(p))
+	}
+	return out, nil
+}
+
+func replyOf(r state.Result) (*lease.Reply, error) {
+	reply, is := r.Reply.(*lease.Reply)
+	if !is {
+		return nil, interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the reply: it is a %T", r.Reply)
+	}
+	return reply, nil
+}
+
+// after returns the lease as an operation has left it; nil when it has ended.
+func (l Leases) after(r state.Result, s *state.State) (*interrexv1.Lease, error) {
+	reply, err := replyOf(r)
+	if err != nil || reply.Ended {
+		return nil, err
+	}
+	return wire.Lease(l.present(reply.Lease, s)), nil
+}
+
+// present is a lease as users see it, with what this agent knows about it.
+func (l Leases) present(r lease.Record, s *state.State) interrex.Lease {
+	held := r.Lease(s.Estimate())
+	if l.Waiting != nil {
+		if n, known := l.Waiting(r.Key); known {
+			held.Waiting = &n
+		}
+	}
+	return held
+}
+
+// still calls fn while the table cannot change, and returns the table's
+// revision.
+func (l Leases) still(s *state.State, fn func(lease.ReadView)) (revision interrex.Revision) {
+	l.Table.Read(func(v lease.ReadView) {
+		fn(v)
+		revision = s.Revision()
+	})
+	return revision
+}
+
+// A page token is the last key of the page before it; nobody outside may rely
+// on that.
+func pageToken(last interrex.Key) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(last.String()))
+}
+
+func parsePageToken(token string) (interrex.Key, error) {
+	if token == "" {
+		return interrex.Key{}, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err == nil {
+		var k interrex.Key
+		if k, err = interrex.ParseKey(string(b)); err == nil {
+			return k, nil
+		}
+	}
+	return interrex.Key{}, errPageToken(token)
+}
+
+func errPageToken(token string) error {
+	return interrex.Errorf(interrex.KindInvalid, "page_token: %q is not of this list: give back the next_page_token of the page before", token)
+}
+
+// watch reads a request for lease events.
+func (l Leases) watch(m *interrexv1.WatchRequest, s *state.State) (api.Feed[*interrexv1.LeaseEvent], error) {
+	r, err := watchRequest(m)
+	if err != nil {
+		return api.Feed[*interrexv1.LeaseEvent]{}, err
+	}
+	return api.Feed[*interrexv1.LeaseEvent]{
+		Since: r.Since,
+		Match: matcher(r),
+		Snapshot: &api.Snapshot[*interrexv1.LeaseEvent]{
+			Rows:    func(after string, most int) api.Rows[*interrexv1.LeaseEvent] { return l.rows(r, s, after, most) },
+			Compare: compareKeys,
+			End: func(at interrex.Revision) *interrexv1.LeaseEvent {
+				return wire.LeaseEvent(interrex.LeaseEvent{Kind: interrex.EndOfSnapshot, Revision: at})
+			},
+		},
+	}, nil
+}
+
+func watchRequest(m *interrexv1.WatchRequest) (interrex.WatchRequest, error) {
+	var in wire.Reader
+	r := interrex.WatchRequest{Namespace: m.GetNamespace(), Prefix: m.GetPrefix(), Since: interrex.Revision(m.GetSince())}
+	if m.GetKey() != "" {
+		r.Key = in.Key(m.GetKey())
+	}
+	in.Fail(r.Validate())
+	return r, in.Err
+}
+
+// matcher reports whether a watch covers an event.
+func matcher(r interrex.WatchRequest) func(*state.Event) bool {
+	if r.Key == (interrex.Key{}) {
+		return func(e *state.Event) bool { return matchesLease(r, e) }
+	}
+	key := r.Key.String()
+	return func(e *state.Event) bool { return e.Table == state.LeaseTable && e.Key == key }
+}
+
+func matchesLease(r interrex.WatchRequest, e *state.Event) bool {
+	if e.Table != state.LeaseTable {
+		return false
+	}
+	if r.Namespace == "" && r.Prefix == "" {
+		return true
+	}
+	namespace, name, _ := strings.Cut(e.Key, "/")
+	return (r.Namespace == "" || namespace == r.Namespace) && strings.HasPrefix(name, r.Prefix)
+}
+
+// rows reads leases under the table's lock, and makes their events without it.
+func (l Leases) rows(r interrex.WatchRequest, s *state.State, after string, most int) (out api.Rows[*interrexv1.LeaseEvent]) {
+	from, _ := interrex.ParseKey(after) // the empty one is no key: from the start
+	var items []lease.Record
+	out.Revision = l.still(s, func(v lease.ReadView) {
+		if r.Key == (interrex.Key{}) {
+			items, out.More = v.List(r.Namespace, r.Prefix, from, most)
+		} else if item, held := v.Get(r.Key); held {
+			items = append(items, item)
+		}
+	})
+	out.All = func(yield func(string, *interrexv1.LeaseEvent) bool) {
+		for _, item := range items {
+			if !yield(item.Key.String(), wire.LeaseEvent(interrex.LeaseEvent{Kind: interrex.LeasePresent, Lease: l.present(item, s), Revision: out.Revision})) {
+				return
+			}
+		}
+	}
+	return out
+}
+
+// event makes the message of an event of the table of leases, with what this
+// agent knows about the lease now.
+func (l Leases) event(e *state.Event, s *state.State) (*interrexv1.LeaseEvent, error) {
+	out := interrex.LeaseEvent{Kind: e.Kind, Revision: e.Revision, Time: e.Wall}
+	if r, is := e.Value.(lease.Record); is {
+		out.Lease = l.present(r, s)
+	}
+	return wire.LeaseEvent(out), nil
+}
+
+// compareKeys orders keys as the table does.
+func compareKeys(a, b string) int {
+	x, _ := interrex.ParseKey(a)
+	y, _ := interrex.ParseKey(b)
+	return x.Compare(y)
+}

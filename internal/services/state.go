@@ -1,0 +1,134 @@
+package services
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/wire"
+)
+
+// State is StateService: the operations of the replicated state itself,
+// and the way to tables that have no service.
+func State() method.Service {
+	return method.Service{Methods: []method.Method{
+		method.ReadIndex(),
+		method.Write(interrexv1.StateServiceRetireProcedure, state.SystemTable, retire, retired),
+		method.Read(interrexv1.StateServiceGetSettingsProcedure, getSettings),
+		method.Write(interrexv1.StateServiceSetSettingsProcedure, state.SystemTable, setSettings, settingsSet),
+		method.Propose(interrexv1.StateServiceProposeProcedure, propose, wasProposed),
+		method.Group(),
+	}}
+}
+
+func retire(m *interrexv1.RetireRequest) (state.Command, error) {
+	return &state.Retire{Name: m.GetName()}, nil
+}
+
+func retired(state.Result, *state.State) (*interrexv1.RetireResponse, error) {
+	return &interrexv1.RetireResponse{}, nil
+}
+
+func getSettings(_ *interrexv1.GetSettingsRequest, s *state.State) (*interrexv1.GetSettingsResponse, error) {
+	m := &interrexv1.GetSettingsResponse{Revision: uint64(s.Revision())}
+	for _, v := range s.Settings() {
+		m.Items = append(m.Items, &interrexv1.Setting{Name: v.Name, Value: v.Value, Default: v.Default, About: v.About})
+	}
+	return m, nil
+}
+
+func setSettings(m *interrexv1.SetSettingsRequest) (state.Command, error) {
+	return &state.SetSettings{Values: m.GetValues()}, nil
+}
+
+func settingsSet(r state.Result, _ *state.State) (*interrexv1.SetSettingsResponse, error) {
+	return &interrexv1.SetSettingsResponse{Revision: uint64(r.Revision)}, nil
+}
+
+// propose is for what is the embedders' own: it must not bypass what the services
+// of interrex's tables check.
+func propose(m *interrexv1.ProposeRequest, s *state.State) (state.TableID, state.Command, error) {
+	table, err := proposedTo(m.GetTable(), s)
+	if err != nil {
+		return 0, nil, err
+	}
+	c, err := s.Decode(table, m.GetData())
+	return table, proposed{c}, err
+}
+
+func wasProposed(m *interrexv1.ProposeRequest, r state.Result, s *state.State) (*interrexv1.ProposeResponse, error) {
+	answer := &interrexv1.ProposeResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}
+	if reply, is := r.Reply.(*fsm.Reply); is {
+		var refused *interrex.Error
+		var err error
+		if answer.Reply, refused, err = reply.Answer(); refused != nil {
+			answer.Refused = wire.Detail(refused)
+		}
+		return answer, err
+	}
+	table, err := proposedTo(m.GetTable(), s)
+	if err == nil {
+		answer.Reply, err = s.AppendReply(nil, table, r.Reply)
+	}
+	return answer, err
+}
+
+// proposedTo returns the table of a proposal, which names it, or no table for the
+// agents' own state machine.
+func proposedTo(table uint32, s *state.State) (state.TableID, error) {
+	switch {
+	case table == 0 && s.Knows(state.FSMTable):
+		return state.FSMTable, nil
+	case table == 0:
+		return 0, interrex.Errorf(interrex.KindInvalid, "table: 0 is the agents' own state machine, and they have none: set agent.Config.FSM")
+	case table < uint32(state.FirstEmbedderTable) || table > math.MaxUint16:
+		return 0, interrex.Errorf(interrex.KindInvalid, "table: %d is no embedder's own: those have %d to %d", table, state.FirstEmbedderTable, math.MaxUint16)
+	}
+	return state.TableID(table), nil
+}
+
+// Machine is the service of an embedder's own state machine, which is reached
+// through StateService/Propose.
+func Machine() method.Service {
+	return method.Service{Table: state.FSMTable, Data: func(e *state.Event, _ *state.State) ([]byte, error) {
+		return json.Marshal(e.Value)
+	}}
+}
+
+// proposed is a command that only operators may propose.
+type proposed struct{ state.Command }
+
+// Mint implements state.Minter.
+func (p proposed) Mint(random io.Reader) ([]byte, error) {
+	if m, is := p.Command.(state.Minter); is {
+		return m.Mint(random)
+	}
+	return nil, nil
+}
+
+// Announce implements state.Announcer.
+func (p proposed) Announce() state.Announcement {
+	if a, is := p.Command.(state.Announcer); is {
+		return a.Announce()
+	}
+	return state.Announcement{}
+}
+
+// About implements state.Command.
+func (p proposed) About() state.About {
+	about := p.Command.About()
+	about.Privileged = true
+	return about
+}
+
+// Validate reports which method of the services of embedders' tables conflicts with
+// another one.
+func Validate(embedders ...method.Service) error {
+	_, err := method.NewRegistry("", nil, method.NewSwitches(), append([]method.Service{State(), Leases{}.Service(), Resources{}.Service(), Changes{}.Service(), Webhooks{}.Service()}, embedders...)...)
+	return err
+}

@@ -1,0 +1,379 @@
+package watches
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/standing"
+	"github.com/interrex/interrex/watch"
+)
+
+// Parts of a message, so that no watch fills it while others wait.
+const (
+	MaxPresent = 256 // leases read at once under the table's lock
+	maxRead    = 256 // events looked at for watches at the same position
+)
+
+// audience is the set of watches that one goroutine serves. Only that goroutine
+// calls its methods.
+type audience struct {
+	server  *Server
+	caller  door.Caller
+	open    map[uint64]*watched
+	running []*watched // have credit, and take from the ring; in the order of their positions
+	showing []*watched // have credit, and take what is present; in turn
+	ahead   []*watched // have not begun: this agent is behind them
+
+	switched <-chan struct{} // closed when a service is switched off, or on
+
+	ids     []uint64          // reused: of the watches that get an event
+	untidy  bool              // running is out of order, or has watches that cannot go on
+	partway bool              // the last message was full
+	behind  interrex.Revision // and the next continues with the watches after this position
+	told    interrex.Revision // the last progress that was sent, and
+	toldAt  time.Time         // when; or when the first watch may begin
+}
+
+func newAudience(s *Server, c door.Caller) *audience {
+	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.clock.Now(), switched: s.methods.Switches.Changed()}
+}
+
+// begin opens a watch, or reports in the message why it cannot. One that is
+// ahead of this agent has to wait.
+func (a *audience) begin(o *interrexv1.WatchOpen, out *message) {
+	w, err := a.read(o)
+	switch {
+	case err != nil:
+		a.refuse(o.GetId(), err, out)
+	case a.server.standing.Ahead(w.since):
+		a.open[w.id] = w
+		a.ahead = append(a.ahead, w)
+	default:
+		a.enter(w, a.server.standing.NotLost(w.since), out)
+	}
+}
+
+// enter begins a watch, unless there is an error already.
+func (a *audience) enter(w *watched, err error, out *message) {
+	if err == nil {
+		err = a.server.standing.Quarantined()
+	}
+	if err == nil {
+		err = a.add(w)
+	}
+	if err != nil {
+		a.forget(w.id)
+		a.refuse(w.id, err, out)
+		return
+	}
+	out.Opened = append(out.Opened, w.id)
+}
+
+func (a *audience) refuse(id uint64, err error, out *message) {
+	out.Refused = append(out.Refused, &interrexv1.WatchEnd{Id: id, Error: a.server.standing.Detail(err)})
+}
+
+// read reads what a watch asks for.
+func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
+	method := a.server.watches[o.GetMethod()]
+	switch {
+	case a.open[o.GetId()] != nil:
+		return nil, interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", o.GetId())
+	case len(a.open) >= MaxWatches:
+		err := interrex.Errorf(interrex.KindOverloaded, "%d watches are open on this stream: close some, or open another stream", len(a.open))
+		err.RetryAfter = standing.MaxPause
+		return nil, err
+	case o.GetCredit() > MaxWatchCredit:
+		return nil, creditError(int64(o.GetCredit()))
+	case len(o.GetBody()) > MaxWatchBody:
+		return nil, interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
+	case method == nil:
+		return nil, interrex.Errorf(interrex.KindDisabled, "method: %d is no watch that agent %s knows", o.GetMethod(), a.server.standing.ID)
+	}
+	f, err := method.decode(o.GetBody())
+	if err == nil {
+		err = a.server.methods.Served(method.Setting, a.caller)
+	}
+	return &watched{feed: f, method: method, id: o.GetId(), credit: int(o.GetCredit())}, err
+}
+
+// add begins a watch: it misses nothing that comes after.
+func (a *audience) add(w *watched) (err error) {
+	since := w.since
+	if since == 0 && w.present != nil {
+		since = a.server.standing.State.Revision()
+		w.showing = &snapshot{}
+		w.sent.compare = w.compare
+	}
+	if w.cursor, err = a.server.standing.Ring.Cursor(since); err != nil {
+		return err
+	}
+	a.open[w.id] = w
+	a.line(w)
+	return nil
+}
+
+// line queues a watch that can be sent something.
+func (a *audience) line(w *watched) {
+	switch {
+	case w.lined:
+	case w.runs():
+		w.lined, a.untidy = true, true
+		a.running = append(a.running, w)
+	case w.shows():
+		w.lined = true
+		a.showing = append(a.showing, w)
+	}
+}
+
+// allow adds to the credit of a watch. It does nothing for a watch that has ended.
+func (a *audience) allow(c *interrexv1.WatchCredit, out *message) {
+	w := a.open[c.GetId()]
+	if w == nil {
+		return
+	}
+	if sum := int64(w.credit) + int64(c.GetEvents()); sum > MaxWatchCredit {
+		a.end(w, creditError(sum), out)
+		return
+	}
+	w.credit += int(c.GetEvents())
+	a.line(w)
+}
+
+func creditError(n int64) error {
+	return interrex.Errorf(interrex.KindInvalid, "credit: %d events exceed the limit of %d", n, MaxWatchCredit)
+}
+
+// forget ends a watch whose reader has gone.
+func (a *audience) forget(id uint64) {
+	w := a.open[id]
+	if w == nil {
+		return
+	}
+	w.over, a.untidy = true, true
+	delete(a.open, id)
+	if w.cursor != nil {
+		w.cursor.Close()
+		return
+	}
+	a.ahead = slices.DeleteFunc(a.ahead, func(other *watched) bool { return other == w })
+}
+
+// end ends a watch, and says why.
+func (a *audience) end(w *watched, err error, out *message) {
+	a.forget(w.id)
+	out.Ended = append(out.Ended, &interrexv1.WatchEnd{Id: w.id, Error: a.server.standing.Detail(err)})
+}
+
+// gather fills a message. When there is nothing more to send it says so, and
+// returns a channel that is closed when there may be (nil: only more credit
+// helps).
+func (a *audience) gather(out *message) (alarm <-chan struct{}, idle bool) {
+	a.show(out)
+	published := a.server.standing.Ring.Stats().Last
+	if alarm, idle = a.run(out); idle {
+		a.progress(published, out)
+	}
+	return alarm, idle && len(a.showing) == 0
+}
+
+// A message of progress is sent after so many revisions, which are far less than
+// what a ring keeps, so that a watch that matches nothing does not lose its
+// place; or, when there are fewer, with the first event after so much time.
+const (
+	progressEvery = 4096
+	progressAfter = 10 * time.Second
+)
+
+// progress says that the running watches have come as far as a revision.
+func (a *audience) progress(to interrex.Revision, out *message) {
+	now := a.server.clock.Now()
+	soon := to > a.told && now.Sub(a.toldAt) >= progressAfter
+	if to < a.told+progressEvery && !soon || len(a.running) == 0 {
+		return
+	}
+	a.told, a.toldAt = to, now
+	out.Progress = &interrexv1.WatchProgress{Revision: uint64(to)}
+	for id, w := range a.open {
+		if !w.runs() {
+			out.Progress.Except = append(out.Progress.Except, id)
+		}
+	}
+}
+
+// show sends the next part of its snapshot to each watch that is still
+// receiving one, up to half a message; then it is the others' turn.
+func (a *audience) show(out *message) {
+	for range len(a.showing) {
+		most := room{events: min(MaxPresent, MaxWatchEvents/2-out.events), bytes: MaxWatchBytes/2 - out.bytes}
+		if most.events <= 0 || most.bytes <= 0 {
+			return
+		}
+		w := a.showing[0]
+		a.showing = a.showing[1:]
+		w.lined = false
+		if w.shows() {
+			a.showPart(w, most, out)
+		}
+		a.line(w)
+	}
+}
+
+func (a *audience) showPart(w *watched, most room, out *message) {
+	events, err := a.next(w, most)
+	for _, e := range events {
+		out.add([]uint64{w.id}, e)
+	}
+	if err != nil {
+		a.end(w, err, out)
+	}
+}
+
+// next returns the next part of a watch's snapshot. A panic there ends this watch
+// only: the stream may have many.
+func (a *audience) next(w *watched, most room) (events [][]byte, err error) {
+	defer a.server.standing.Guard(w.method.Procedure, &err)
+	return w.next(most)
+}
+
+// run sends what the ring has. Watches are served in the order of their
+// positions, and go on together from where they meet.
+func (a *audience) run(out *message) (alarm <-chan struct{}, idle bool) {
+	a.tidy()
+	first := a.first()
+	idle = first == 0
+	for at := first; at < len(a.running); {
+		if out.full() {
+			return nil, false
+		}
+		w := a.running[at]
+		events, news, err := w.cursor.Read()
+		switch {
+		case err != nil:
+			a.end(w, err, out)
+			at++
+		case events.Len() == 0:
+			alarm = cmp.Or(alarm, news) // the first: it misses nothing
+			at = a.beside(at)
+		default:
+			idle = false
+			at = a.serve(at, events, out)
+			a.partway, a.behind = true, w.cursor.Position()
+		}
+	}
+	a.partway = false
+	return alarm, idle
+}
+
+// first returns the index of the watch whose turn it is.
+func (a *audience) first() int {
+	if !a.partway {
+		return 0
+	}
+	return sort.Search(len(a.running), func(i int) bool { return a.running[i].cursor.Position() > a.behind })
+}
+
+// tidy removes the watches that cannot go on from running, and sorts the
+// others, which then stay in order while they advance.
+func (a *audience) tidy() {
+	if !a.untidy {
+		return
+	}
+	a.untidy = false
+	a.running = slices.DeleteFunc(a.running, func(w *watched) bool {
+		w.lined = w.runs()
+		return !w.lined
+	})
+	slices.SortFunc(a.running, func(v, w *watched) int {
+		return v.cursor.Compare(w.cursor)
+	})
+}
+
+// beside returns the index of the next watch that does not read the same
+// history as the one at index at: if there is nothing for that one, there is
+// nothing for those in between.
+func (a *audience) beside(at int) int {
+	c := a.running[at].cursor
+	for at < len(a.running) && c.Beside(a.running[at].cursor) {
+		at++
+	}
+	return at
+}
+
+// serve sends events to the watch at index at, and to each of those after it
+// once it reaches their position. It returns the index of the first that it did
+// not reach.
+func (a *audience) serve(at int, events watch.Entries, out *message) (next int) {
+	first := a.running[at].cursor
+	next = at
+	var takers []*watched
+	for i := range events.Len() {
+		e := events.Event(i)
+		if i > 0 && e.Revision != events.Event(i-1).Revision && (i >= maxRead || out.full()) {
+			break
+		}
+		for next < len(a.running) && a.running[next].cursor.Position() < e.Revision && first.Beside(a.running[next].cursor) {
+			next++
+		}
+		takers = takers[:0]
+		for _, w := range a.running[at:next] {
+			if !w.over && w.take(e) {
+				takers = append(takers, w)
+				a.untidy = a.untidy || !w.runs()
+			}
+		}
+		a.send(takers, events, i, out)
+	}
+	return next
+}
+
+// send puts an event into the message for those that take it: once for all of
+// the same method. It writes to takers.
+func (a *audience) send(takers []*watched, events watch.Entries, i int, out *message) {
+	for len(takers) > 0 {
+		m, others := takers[0].method, takers[:0]
+		a.ids = a.ids[:0]
+		for _, w := range takers {
+			if w.method == m {
+				a.ids = append(a.ids, w.id)
+			} else {
+				others = append(others, w)
+			}
+		}
+		b, err := events.Encoded(i, m.Number, m.encode)
+		if err == nil {
+			out.add(a.ids, b)
+		} else {
+			a.endAll(a.ids, err, out)
+		}
+		takers = others
+	}
+}
+
+func (a *audience) endAll(ids []uint64, err error, out *message) {
+	for _, id := range ids {
+		a.end(a.open[id], err, out)
+	}
+}
+
+// dismiss ends the watches of services that have been switched off.
+func (a *audience) dismiss(out *message) {
+	a.switched = a.server.methods.Switches.Changed()
+	for _, w := range a.open {
+		if err := a.server.methods.Served(w.method.Setting, a.caller); err != nil {
+			a.end(w, err, out)
+		}
+	}
+}
+
+// close ends all watches.
+func (a *audience) close() {
+	for id := range a.open {
+		a.forget(id)
+	}
+}

@@ -1,0 +1,170 @@
+package watches
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/juju/clock"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/standing"
+	"github.com/interrex/interrex/wire"
+)
+
+// Limits of the watches of one stream.
+const (
+	MaxWatches     = 4096      // that are open
+	MaxWatchCredit = 65_536    // events that one of them may be sent
+	MaxWatchEvents = 1024      // of one message
+	MaxWatchBytes  = 256 << 10 // of one message
+	MaxWatchBody   = 2 << 10   // bytes of one watch's request
+)
+
+// Server serves the watches of callers at one agent.
+type Server struct {
+	standing *standing.Standing
+	calls    *door.Calls
+	methods  *method.Registry
+	watches  map[uint32]*watchable // by number
+	clock    clock.Clock
+	sendWait time.Duration
+}
+
+// New makes a server. calls counts what is open, and sendWait is how long
+// a peer may take to accept one message.
+func New(standing *standing.Standing, methods *method.Registry, calls *door.Calls, by clock.Clock, sendWait time.Duration) *Server {
+	s := &Server{standing: standing, methods: methods, calls: calls, clock: by, sendWait: sendWait, watches: map[uint32]*watchable{}}
+	for number, m := range methods.Watches {
+		s.watches[number] = &watchable{m, standing.State, standing.Guard}
+	}
+	return s
+}
+
+// Handlers serve each watch on a call of its own, and all watches of a client on
+// a stream, by their procedures.
+func (s *Server) Handlers(o ...connect.HandlerOption) map[string]http.Handler {
+	all := map[string]http.Handler{
+		interrexv1.StreamServiceWatchProcedure: connect.NewBidiStreamHandler(interrexv1.StreamServiceWatchProcedure, s.watchAll, append(slices.Clone(o), connect.WithCodec(wire.StreamCodec{}))...),
+	}
+	for _, m := range s.watches {
+		all[m.Procedure] = m.Declared.Handler(func(ctx context.Context, h http.Header, q proto.Message, send func(proto.Message) error) error {
+			f, err := m.read(q)
+			return s.watch(ctx, m, f, err, responses{m.Declared.NewResponse, send, strings.Contains(h.Get("Content-Type"), "json")})
+		}, o...)
+	}
+	return all
+}
+
+// watch sends the events that a request asks for, unless that could not be
+// read, until its caller goes, the server drains, or the watch has to be begun
+// again.
+func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, to responses) error {
+	if unread != nil {
+		return wire.Error(unread)
+	}
+	if err := s.methods.Served(m.Setting, door.CallerOf(ctx)); err != nil {
+		return wire.Error(err)
+	}
+	if err := s.calls.Enter(); err != nil {
+		return wire.Error(err)
+	}
+	defer s.calls.Leave(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.calls.Ended, func() { cancel(door.DrainingError()) })()
+	if err := s.standing.NotAhead(ctx, door.CallerOf(ctx), f.since); err != nil {
+		return s.standing.RPCError(orCause(ctx, err))
+	}
+	if err := s.watchAlone(ctx, &watched{feed: f, method: m, credit: math.MaxInt}, to); err != nil && ctx.Err() == nil || interrex.KindOf(context.Cause(ctx)) != "" {
+		return s.standing.RPCError(orCause(ctx, err))
+	}
+	return nil
+}
+
+// orCause returns the reason for which the server itself has ended ctx, else err.
+func orCause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); interrex.KindOf(cause) != "" {
+		return cause
+	}
+	return err
+}
+
+// watchAlone serves one watch on a call of its own, with the call's flow
+// control.
+func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error {
+	a := newAudience(s, door.CallerOf(ctx))
+	defer a.close()
+	if err := a.add(w); err != nil {
+		return err
+	}
+	send := door.Sender(ctx, s.clock, s.sendWait)
+	// The headers say that it has begun: from then on nothing is missed.
+	if err := send(to.begin); err != nil {
+		return err
+	}
+	for {
+		if err := s.methods.Served(w.method.Setting, a.caller); err != nil {
+			return err
+		}
+		var out message
+		alarm, idle := a.gather(&out)
+		if len(out.Events) > 0 {
+			if err := send(func() error { return to.send(out.Events) }); err != nil {
+				return err
+			}
+		}
+		if len(out.Ended) > 0 {
+			return wire.FromDetail(out.Ended[0].GetError())
+		}
+		if !idle {
+			alarm = always()
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-alarm:
+		case <-a.switched:
+			a.switched = s.methods.Switches.Changed()
+		}
+	}
+}
+
+// always is a closed channel.
+func always() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// watchAll serves the watches of one client, until the client has closed its side
+// or the server drains.
+func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]) error {
+	if err := s.calls.Enter(); err != nil {
+		return s.standing.RPCError(err)
+	}
+	defer s.calls.Leave(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	st := &watchStream{
+		server: s, conn: conn, ctx: ctx, audience: newAudience(s, door.CallerOf(ctx)),
+		requests: make(chan *interrexv1.StreamServiceWatchRequest), received: make(chan error, 1),
+		caughtUp: make(chan error, 1),
+	}
+	defer st.audience.close()
+	go func() { st.received <- st.receive() }()
+	err := st.serve()
+	cancel(err)
+	st.work.Wait()
+	if !st.over && door.StopReading(ctx) {
+		<-st.received // its read deadline has passed: it is about to return
+	}
+	return s.standing.RPCError(err)
+}

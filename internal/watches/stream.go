@@ -1,0 +1,145 @@
+package watches
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/wire"
+)
+
+// watchStream is one client's stream of watches. One goroutine receives; the
+// other has the audience, and sends.
+type watchStream struct {
+	server   *Server
+	conn     *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]
+	ctx      context.Context
+	audience *audience
+	requests chan *interrexv1.StreamServiceWatchRequest
+	received chan error // why the receiver has returned; nil: the client has no more to say
+	over     bool       // that is known
+	catching []*watched // wait until this agent has caught up with the cluster
+	caughtUp chan error // why it could not
+	work     sync.WaitGroup
+}
+
+// receive takes in messages until the peer has no more. While nobody takes them
+// it reads none.
+func (st *watchStream) receive() (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = st.server.standing.Panicked(interrexv1.StreamServiceWatchProcedure, reason)
+		}
+	}()
+	for {
+		m, err := st.conn.Receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n := len(m.GetOpens()) + len(m.GetCredits()) + len(m.GetCloses()); n > wire.MaxOperations {
+			return interrex.Errorf(interrex.KindTooLarge, "opens, credits and closes: %d in one message are more than %d", n, wire.MaxOperations)
+		}
+		select {
+		case st.requests <- m:
+		case <-st.ctx.Done():
+			return context.Cause(st.ctx)
+		}
+	}
+}
+
+// serve sends what there is for the watches, all that waits in one message.
+func (st *watchStream) serve() error {
+	send := door.Sender(st.ctx, st.server.clock, st.server.sendWait)
+	// The headers go ahead: they tell the peer whom it talks to.
+	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
+		return err
+	}
+	out, busy := &message{}, always()
+	for !st.over {
+		st.catchUp()
+		alarm, idle := st.audience.gather(out)
+		if !out.empty() {
+			if err := send(func() error { return st.conn.Send(&out.StreamServiceWatchResponse) }); err != nil {
+				return err
+			}
+			out = &message{}
+		}
+		if !idle {
+			alarm = busy
+		}
+		if err := st.await(alarm, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits for a message of the client, which it handles, or for the alarm.
+func (st *watchStream) await(alarm <-chan struct{}, out *message) error {
+	select {
+	case m := <-st.requests:
+		st.do(m, out)
+	case lag := <-st.caughtUp:
+		st.settle(lag, out)
+	case <-alarm:
+	case <-st.audience.switched:
+		st.audience.dismiss(out)
+	case err := <-st.received:
+		st.over = true
+		return err
+	case <-st.server.calls.Ended.Done():
+		return door.DrainingError()
+	case <-st.ctx.Done():
+		return context.Cause(st.ctx)
+	}
+	return nil
+}
+
+// do handles a message of the client.
+func (st *watchStream) do(m *interrexv1.StreamServiceWatchRequest, out *message) {
+	for _, id := range m.GetCloses() {
+		st.audience.forget(id)
+	}
+	for _, o := range m.GetOpens() {
+		st.audience.begin(o, out)
+	}
+	for _, c := range m.GetCredits() {
+		st.audience.allow(c, out)
+	}
+}
+
+// catchUp asks the leader how far the cluster has come, for the watches that are
+// ahead of this agent. Those that arrive meanwhile wait for the next time: they
+// may have seen more.
+func (st *watchStream) catchUp() {
+	if len(st.catching) > 0 || len(st.audience.ahead) == 0 {
+		return
+	}
+	st.catching, st.audience.ahead = st.audience.ahead, nil
+	var to interrex.Revision
+	for _, w := range st.catching {
+		to = max(to, w.since)
+	}
+	st.work.Go(func() {
+		st.caughtUp <- st.server.standing.CatchUp(st.ctx, st.audience.caller, to)
+	})
+}
+
+// settle begins or refuses the watches that were ahead.
+func (st *watchStream) settle(lag error, out *message) {
+	for _, w := range st.catching {
+		if !w.over {
+			st.audience.enter(w, st.server.standing.RefuseFuture(w.since, lag), out)
+		}
+	}
+	st.catching = nil
+}

@@ -1,0 +1,73 @@
+package watches
+
+import (
+	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/watch"
+)
+
+// watched is one watch that is open.
+type watched struct {
+	feed
+	method  *watchable
+	id      uint64
+	cursor  *watch.Cursor // nil: it has not begun
+	credit  int           // events that may be sent; below zero: owed by the next credit
+	showing *snapshot     // nil: the snapshot is sent, or was not asked for
+	sent    SentRows      // of the snapshot
+	lined   bool          // it is in its audience's running or showing
+	over    bool
+}
+
+// snapshot is how much of a watch's initial snapshot has been sent.
+type snapshot struct {
+	after string // the next part starts after this key
+	sent  bool   // all but the event that ends it
+}
+
+// runs reports whether the watch takes events from the ring.
+func (w *watched) runs() bool { return w.cursor != nil && !w.over && w.credit > 0 && w.showing == nil }
+
+// shows reports whether the watch takes a part of its snapshot.
+func (w *watched) shows() bool { return !w.over && w.credit > 0 && w.showing != nil }
+
+// take moves the watch past an event, and reports whether to send it. A watch
+// that has used its credit stays where it is, between two revisions.
+func (w *watched) take(e *state.Event) bool {
+	if w.credit <= 0 && e.Revision != w.cursor.Position() {
+		return false
+	}
+	w.cursor.Move(e.Revision)
+	if !w.match(e) || w.sent.Has(e) {
+		return false
+	}
+	w.credit--
+	return true
+}
+
+// next returns the next part of the snapshot.
+func (w *watched) next(most room) ([][]byte, error) {
+	most.events = min(most.events, w.credit)
+	if w.showing.sent {
+		return w.finish()
+	}
+	p := w.present(w.showing.after, most)
+	if p.err != nil {
+		return nil, p.err
+	}
+	w.showing.after, w.showing.sent = p.last, !p.more
+	w.credit -= len(p.events)
+	w.sent.Add(p.last, p.more, p.revision)
+	if w.credit <= 0 || p.more || len(p.events) >= most.events {
+		return p.events, nil
+	}
+	last, err := w.finish()
+	return append(p.events, last...), err
+}
+
+// finish returns the event that ends the snapshot.
+func (w *watched) finish() ([][]byte, error) {
+	w.showing = nil
+	w.credit--
+	b, err := w.complete(w.cursor.Position())
+	return [][]byte{b}, err
+}

@@ -1,0 +1,127 @@
+package interrex
+
+import (
+	"fmt"
+	"time"
+)
+
+// AgentState is what an agent is in its cluster.
+type AgentState int
+
+// The states of an agent.
+const (
+	Follower AgentState = iota
+	Candidate
+	Leader
+	Standalone // it has no cluster yet, and makes none by itself
+	Stopping   // it has been told to stop, and raft does not run any more
+	Stopped    // it, or its raft, does not run
+	Waiting    // for the first members of its cluster
+)
+
+var states = [...]string{"follower", "candidate", "leader", "standalone", "stopping", "stopped", "waiting"}
+
+// String returns the state as the API writes it: follower.
+func (s AgentState) String() string {
+	if s < 0 || int(s) >= len(states) {
+		return fmt.Sprintf("AgentState(%d)", int(s))
+	}
+	return states[s]
+}
+
+// MembershipChangeMode is how far a change of the members has come.
+type MembershipChangeMode int
+
+// The modes of a membership. Members are added and removed one at a time, so
+// that two majorities of one change always overlap: there is no joint phase, and
+// the mode is Stable.
+const (
+	Stable MembershipChangeMode = iota
+	ProposedJointConsensus
+	ProposedFinalConsensus
+)
+
+var modes = [...]string{"stable", "proposed_joint_consensus", "proposed_final_consensus"}
+
+// String returns the mode as the API writes it: stable.
+func (m MembershipChangeMode) String() string {
+	if m < 0 || int(m) >= len(modes) {
+		return fmt.Sprintf("MembershipChangeMode(%d)", int(m))
+	}
+	return modes[m]
+}
+
+// Status is what an agent knows of itself, its log and its cluster, without
+// asking anybody.
+type Status struct {
+	ID        string // empty before its first start, when it is not configured
+	State     AgentState
+	ClusterID string // that the disk remembers; empty: none
+	Draining  bool   // it stops politely, and answers still
+	LeaderID  string // empty: none is known here
+	Log       LogStatus
+	// LastContact is how long ago this agent heard of the leader; 0 on the
+	// leader itself.
+	LastContact time.Duration
+	// Membership is the phase of the last change of Members.
+	Membership MembershipChangeMode
+	// Members are those that raft goes by now.
+	Members    []Member
+	Quorum     string // in words: what may still fail
+	Alarms     []Alarm
+	Uptime     time.Duration
+	APIAddress string
+}
+
+// LogStatus is how far an agent's log has come; all zero while raft does not run.
+type LogStatus struct {
+	Term uint64 // the newest that the agent knows of
+	// FirstIndex is that of the oldest entry that is kept; 0: none is, and what
+	// was in them is in the snapshot.
+	FirstIndex uint64
+	// LastIndex and LastTerm are those of the newest entry, or of the snapshot
+	// when that is newer.
+	LastIndex    uint64
+	LastTerm     uint64
+	CommitIndex  uint64 // up to which this agent knows entries to be committed
+	AppliedIndex uint64 // up to which its state has them
+}
+
+// Member is one member of the cluster, as this agent sees it.
+type Member struct {
+	ID       string
+	Address  string // where it is dialled; empty: unknown here
+	Suffrage string // voter, nonvoter
+	Leader   bool
+	// APIAddress is where its API is; empty: unknown here.
+	APIAddress string
+	// LastContact is how long ago this agent last heard of it; nil: never, or it
+	// is this agent itself.
+	LastContact *time.Duration
+	// Silent says that this is too long.
+	Silent bool
+	// Refusal says, of a silent one, that it refuses this agent or this agent
+	// refuses it, and why; empty: it just does not answer.
+	Refusal string
+	// MatchIndex is the log index up to which it has the leader's entries, as far
+	// as it has told the leader in its term. Only the leader knows it; nil
+	// elsewhere.
+	MatchIndex *uint64
+}
+
+// Alarm is something that is wrong now, and that an operator should know of.
+type Alarm struct {
+	Name    string // of the condition: lower case with dashes, the metric's label
+	Subject string // whom or what it is about, such as a member's ID; may be empty
+	Since   time.Time
+	Text    string // what is wrong
+	Do      string // what to do about it
+}
+
+// String returns name, subject and text.
+func (a Alarm) String() string {
+	if a.Subject == "" {
+		return a.Name + ": " + a.Text
+	}
+	return a.Name + " " + a.Subject + ": " + a.Text
+}
