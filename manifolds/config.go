@@ -126,7 +126,7 @@ func (c AgentConfig) validTables() error {
 			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstEmbedderTable)
 		}
 	}
-	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}), webhook.New(webhook.Config{}))}).Validate(); err != nil {
+	if err := (state.Config{Tables: append(tables, lease.New(), webhook.New())}).Validate(); err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
 	if err := api.ValidateServices(services...); err != nil {

@@ -74,7 +74,7 @@ func served() api.Service {
 }
 
 // ours is a service that interrex has itself.
-func ours() api.Service { return api.Leases{Table: lease.New(lease.Config{})}.Service() }
+func ours() api.Service { return api.Leases{Table: lease.New()}.Service() }
 
 func TestTablesThatDoNotFitAreRefused(t *testing.T) {
 	for word, tables := range tablesThatDoNotFit {

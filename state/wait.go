@@ -8,8 +8,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// MaxWaiters is how many may wait in WaitApplied, and as many in WaitRevision.
-const MaxWaiters = 65536
+// maxWaiters is how many may wait in WaitApplied, and as many in WaitRevision.
+const maxWaiters = 65536
 
 // waiters are callers who wait for a number to be reached, lowest first.
 type waiters struct {
@@ -52,8 +52,8 @@ func (w *waiters) join(target uint64, reached func() uint64) (*waiter, error) {
 		return nil, w.closed
 	case reached() >= target:
 		return nil, nil
-	case len(w.queue) >= MaxWaiters:
-		return nil, interrex.Errorf(interrex.KindOverloaded, "state: %d callers wait already", MaxWaiters)
+	case len(w.queue) >= maxWaiters:
+		return nil, interrex.Errorf(interrex.KindOverloaded, "state: %d callers wait already", maxWaiters)
 	}
 	me := &waiter{target: target, done: make(chan error, 1)}
 	heap.Push(&w.queue, me)
