@@ -71,13 +71,19 @@ type Options struct {
 	limit     time.Duration // of a single attempt; 0: attemptTimeout
 }
 
+// Message is a pointer to a generated message T.
+type Message[T any] interface {
+	*T
+	proto.Message
+}
+
 // Call calls a unary method of a service of an agent: interrex's own, or one
 // that an embedder has given to its agents. procedure is its name in generated
 // code: /example.v1.CounterService/Increment. Its errors are *interrex.Error.
 //
 // A method that reads, is harmless to repeat, or is recorded is tried at one
 // agent after another until it is answered, within Config.Timeout and ctx.
-func Call[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
+func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
 	c, err := clientOf(ctx, by)
 	if err != nil {
 		return nil, err
@@ -88,7 +94,7 @@ func Call[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](ctx context.Context,
 // doer makes the attempts of a request: see Client.do and Client.attempt.
 type doer func(context.Context, *request) ([]byte, error)
 
-func ask[A any, PA wire.Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
+func ask[A any, PA Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
 	out := PA(new(A))
 	if err := askInto(ctx, do, procedure, in, out, o); err != nil {
 		return nil, err

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hold"
 )
 
 // DefaultTimeout bounds a call with all its retries.
@@ -42,8 +41,8 @@ type Config struct {
 	// Holder is the holder's name where a request gives none; empty:
 	// $INTERREX_HOLDER, else HOST/PID/RANDOM.
 	Holder string
-	Logger Logger     // nil: nothing is said
-	Clock  hold.Clock // nil: the system's, which counts sleep
+	Logger Logger         // nil: nothing is said
+	Clock  interrex.Clock // nil: the system's, which counts sleep
 	// Dial makes the connections, as http.Transport.DialContext does; nil: TCP
 	// and Unix sockets. An agent reaches itself by it without a port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

@@ -17,7 +17,6 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -70,7 +69,7 @@ type AgentConfig struct {
 	// that runs on virtual time, where nothing may wait for a socket. nil: TCP and
 	// Unix sockets; the system's clock, which counts sleep.
 	Listen    func(network, address string) (net.Listener, error)
-	HoldClock hold.Clock
+	HoldClock interrex.Clock
 	// SQLite opens the database of lease holders at a path. nil: the agent
 	// has no driver, and Notify.LeaseHolders may not be "sqlite".
 	SQLite func(path string) (*sql.DB, error)
