@@ -137,6 +137,16 @@ func Errorf(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
 }
 
+// RetryAfter returns how long err asks its caller to wait before the next
+// attempt, 0 when it does not say.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
 // KindOf returns the kind of the first *Error or sentinel in err's chain, or ""
 // when there is none.
 func KindOf(err error) Kind {

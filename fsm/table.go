@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/codec"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/state"
 )
 
@@ -42,14 +43,8 @@ type content struct {
 // Config is what a Table is made of.
 type Config struct {
 	Machine interrex.FSM
-	Clock   clock.Clock // says since when something is wrong; nil: the wall clock
-	Logger  Logger      // is told of what goes wrong; nil: nobody is
-}
-
-// Logger is what a table needs of a loggo.Logger.
-type Logger interface {
-	Criticalf(format string, args ...any)
-	Errorf(format string, args ...any)
+	Clock   clock.Clock     // says since when something is wrong; nil: the wall clock
+	Logger  interrex.Logger // is told of what goes wrong; nil: nobody is
 }
 
 // Stop is why a machine, or its snapshots, came to an end on this agent.
@@ -67,15 +62,10 @@ func New(c Config) (*Table, error) {
 		c.Clock = clock.WallClock
 	}
 	if c.Logger == nil {
-		c.Logger = silent{}
+		c.Logger = silent.Logger{}
 	}
 	return &Table{config: c, content: content{marks: make([]mark, 1)}}, nil
 }
-
-type silent struct{}
-
-func (silent) Criticalf(string, ...any) {}
-func (silent) Errorf(string, ...any)    {}
 
 // Name is the table's name in hellos, reports and snapshots.
 func (t *Table) Name() string { return "fsm" }

@@ -167,10 +167,10 @@ func TestWhatAnAgentHasAnsweredIsItsOwn(t *testing.T) {
 }
 
 func TestRetryAfterIsFoundUnderItsWrapping(t *testing.T) {
-	if got := wire.RetryAfter(fmt.Errorf("x: %w", error(full(interrex.KindNoLeader)))); got != time.Millisecond {
+	if got := interrex.RetryAfter(fmt.Errorf("x: %w", error(full(interrex.KindNoLeader)))); got != time.Millisecond {
 		t.Errorf("got %s", got)
 	}
-	if got := wire.RetryAfter(errors.New("x")); got != 0 {
+	if got := interrex.RetryAfter(errors.New("x")); got != 0 {
 		t.Errorf("got %s", got)
 	}
 }
