@@ -102,8 +102,6 @@ var leaking = []string{
 	"agent.Observation names watch.Observation",
 	"agent.Observer names watch.Observer",
 	"agent.Observers names watch.Observers",
-	"client.Config names hold.Clock",
-	"manifolds.AgentConfig names hold.Clock",
 	"manifolds.AgentConfig names watch.Observers",
 	"manifolds.Set names alarm.Registry",
 	"manifolds.Set names change.Table",

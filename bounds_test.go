@@ -6,10 +6,12 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/raftworker"
@@ -21,15 +23,15 @@ import (
 // would take that test along when it changes.
 func TestBoundsAreThoseOfTheContract(t *testing.T) {
 	for name, bound := range map[string][2]int64{
-		"bytes of metadata":                  {interrex.MaxMetadata, 4 << 10},
-		"pins of a lease":                    {interrex.MaxPins, 16},
-		"bytes of a pin's reason":            {interrex.MaxReason, 1 << 10},
+		"bytes of metadata":                  {codec.MaxMetadata, 4 << 10},
+		"pins of a lease":                    {lease.MaxPins, 16},
+		"bytes of a pin's reason":            {lease.MaxReason, 1 << 10},
 		"a default ttl":                      {int64(interrex.DefaultTTL), int64(15 * time.Second)},
 		"bytes of a request id":              {interrex.MaxRequestID, 64},
 		"operations of a group":              {state.MaxGroup, 64},
 		"endings of an entry":                {state.MaxEndings, 1000},
 		"resources that a clear deletes":     {resource.MaxCleared, 1000},
-		"resources of a lease":               {interrex.MaxLeaseResources, 1024},
+		"resources of a lease":               {resource.MaxLeaseResources, 1024},
 		"long polls":                         {change.MaxWaiting, 65_536},
 		"changes of a page":                  {services.MaxChanges, 1000},
 		"a wait for what is not applied yet": {int64(apiserver.DefaultReadWait), int64(10 * time.Second)},

@@ -6,13 +6,8 @@ import (
 	"time"
 )
 
-// Limits of a user's change. Its data has at most MaxData bytes.
-const (
-	MaxTags        = 16
-	MaxTag         = 128              // bytes
-	MaxChangeDepth = 100              // lists and objects in one another
-	MaxBlock       = 10 * time.Minute // of a read that waits
-)
+// MaxBlock is how long a read may wait for a change.
+const MaxBlock = 10 * time.Minute
 
 // UserChange is the kind of the changes that users append.
 const UserChange = "user"
@@ -34,8 +29,8 @@ type Change struct {
 
 // AppendRequest appends a user's change.
 type AppendRequest struct {
-	Data      json.RawMessage // JSON of at most MaxData bytes
-	Tags      []string        // at most MaxTags
+	Data      json.RawMessage // JSON of at most MaxData bytes, 100 lists and objects in one another
+	Tags      []string        // at most 16, each of 1 to 128 bytes
 	RequestID string          // empty: a library fills one in
 	Attempt   uint32
 	Fence     Fence

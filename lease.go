@@ -9,13 +9,10 @@ import (
 
 // Limits of a lease.
 const (
-	MinTTL      = 200 * time.Millisecond
-	MaxTTL      = 24 * time.Hour
-	DefaultTTL  = 15 * time.Second
-	MaxWait     = time.Hour
-	MaxMetadata = 4 << 10 // bytes of all keys and values together
-	MaxPins     = 16      // pins of one lease
-	MaxReason   = 1 << 10 // bytes of a pin's reason
+	MinTTL     = 200 * time.Millisecond
+	MaxTTL     = 24 * time.Hour
+	DefaultTTL = 15 * time.Second
+	MaxWait    = time.Hour
 )
 
 // Limits of a request id.

@@ -9,13 +9,11 @@ import (
 )
 
 // Limits of a resource. Its name has at most MaxName bytes, as that of a lease,
-// and its metadata at most MaxMetadata.
+// and its metadata at most 4 KiB.
 const (
-	MaxTypePart       = 63        // bytes of each part of a type
-	MaxUID            = 64        // bytes of a uid, generation or version
-	MaxTypeURL        = 512       // bytes of the type URL of the data
-	MaxData           = 512 << 10 // bytes of the data; a replicated setting may lower it
-	MaxLeaseResources = 1024      // resources that one lease owns
+	MaxTypePart = 63        // bytes of each part of a type
+	MaxUID      = 64        // bytes of a uid, generation or version
+	MaxData     = 512 << 10 // bytes of the data; a replicated setting may lower it
 )
 
 // DefaultTenancy stands for an empty partition or namespace.

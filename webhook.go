@@ -32,16 +32,9 @@ const (
 
 // Limits of webhooks.
 const (
-	MaxWebhooks        = 16
-	MaxWebhookName     = 63      // bytes of a-z 0-9 . _ -
-	MaxWebhookURL      = 2 << 10 // bytes
-	MaxWebhookPrefixes = 16
-	MaxWebhookHeaders  = 16
-	MaxWebhookHeader   = 4 << 10 // bytes of a header's value
-	MinWebhookSecret   = 16      // bytes
-	MaxWebhookSecret   = 256     // bytes
-	MinWebhookTimeout  = 100 * time.Millisecond
-	MaxWebhookTimeout  = 30 * time.Second
+	MaxWebhooks       = 16
+	MinWebhookTimeout = 100 * time.Millisecond
+	MaxWebhookTimeout = 30 * time.Second
 	// DefaultWebhookTimeout is that of a hook that says nothing.
 	DefaultWebhookTimeout = 2 * time.Second
 )

@@ -26,7 +26,7 @@ type replica struct {
 
 func newReplica(b *testing.B) *replica {
 	b.Helper()
-	r := &replica{b: b, leases: lease.New(lease.Config{})}
+	r := &replica{b: b, leases: lease.New()}
 	var err error
 	if r.state, err = state.New(state.Config{Tables: []state.Table{r.leases}}); err != nil {
 		b.Fatal(err)

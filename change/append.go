@@ -22,6 +22,13 @@ type Append struct {
 	Tags []string
 }
 
+// Limits of a user's change.
+const (
+	MaxTags  = 16
+	MaxTag   = 128 // bytes
+	MaxDepth = 100 // lists and objects in one another
+)
+
 // opAppend is the first byte of the one command.
 const opAppend byte = 1
 
@@ -42,13 +49,13 @@ func (c *Append) Validate() error {
 }
 
 // ValidateData demands JSON of at most interrex.MaxData bytes, with at most
-// interrex.MaxChangeDepth lists and objects in one another.
+// MaxDepth lists and objects in one another.
 func ValidateData(data string) error {
 	switch {
 	case len(data) > interrex.MaxData:
 		return interrex.Errorf(interrex.KindTooLarge, "data: at most %d bytes are allowed, not %d", interrex.MaxData, len(data))
-	case depth(data) > interrex.MaxChangeDepth:
-		return interrex.Errorf(interrex.KindInvalid, "data: at most %d lists and objects may stand in one another", interrex.MaxChangeDepth)
+	case depth(data) > MaxDepth:
+		return interrex.Errorf(interrex.KindInvalid, "data: at most %d lists and objects may stand in one another", MaxDepth)
 	case !utf8.ValidString(data) || !json.Valid([]byte(data)):
 		return interrex.Errorf(interrex.KindInvalid, "data: it is not JSON")
 	}
@@ -75,11 +82,11 @@ func depth(data string) (deepest int) {
 	return deepest
 }
 
-// ValidateTags demands at most interrex.MaxTags, each of 1 to
-// interrex.MaxTag bytes of UTF-8.
+// ValidateTags demands at most MaxTags, each of 1 to
+// MaxTag bytes of UTF-8.
 func ValidateTags(tags []string) error {
-	if len(tags) > interrex.MaxTags {
-		return interrex.Errorf(interrex.KindInvalid, "tags: at most %d are allowed, not %d", interrex.MaxTags, len(tags))
+	if len(tags) > MaxTags {
+		return interrex.Errorf(interrex.KindInvalid, "tags: at most %d are allowed, not %d", MaxTags, len(tags))
 	}
 	for _, tag := range tags {
 		if err := ValidateTag(tag); err != nil {
@@ -89,10 +96,10 @@ func ValidateTags(tags []string) error {
 	return nil
 }
 
-// ValidateTag demands 1 to interrex.MaxTag bytes of UTF-8.
+// ValidateTag demands 1 to MaxTag bytes of UTF-8.
 func ValidateTag(tag string) error {
-	if len(tag) == 0 || len(tag) > interrex.MaxTag || !utf8.ValidString(tag) {
-		return interrex.Errorf(interrex.KindInvalid, "tags: each has 1 to %d bytes of UTF-8: %.80q has %d", interrex.MaxTag, tag, len(tag))
+	if len(tag) == 0 || len(tag) > MaxTag || !utf8.ValidString(tag) {
+		return interrex.Errorf(interrex.KindInvalid, "tags: each has 1 to %d bytes of UTF-8: %.80q has %d", MaxTag, tag, len(tag))
 	}
 	return nil
 }

@@ -233,7 +233,7 @@ func TestAViewStaysWhileTheFeedGoesOn(t *testing.T) {
 }
 
 func TestDataAndTagsAreChecked(t *testing.T) {
-	deep := strings.Repeat("[", interrex.MaxChangeDepth+1) + strings.Repeat("]", interrex.MaxChangeDepth+1)
+	deep := strings.Repeat("[", change.MaxDepth+1) + strings.Repeat("]", change.MaxDepth+1)
 	for text, c := range map[string]*change.Append{
 		"is not JSON":         {Data: "{"},
 		"it is not JSON":      {Data: "\"\xff\""},
@@ -248,8 +248,8 @@ func TestDataAndTagsAreChecked(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	fits := strings.Repeat("[", interrex.MaxChangeDepth) + `"[[[\"[["` + strings.Repeat("]", interrex.MaxChangeDepth)
-	flat := "[" + strings.Repeat("[],", interrex.MaxChangeDepth) + "{}]"
+	fits := strings.Repeat("[", change.MaxDepth) + `"[[[\"[["` + strings.Repeat("]", change.MaxDepth)
+	flat := "[" + strings.Repeat("[],", change.MaxDepth) + "{}]"
 	for _, data := range []string{fits, flat} {
 		if err := (&change.Append{Data: data, Tags: []string{"a"}}).Validate(); err != nil {
 			t.Error(err)

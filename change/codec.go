@@ -19,7 +19,7 @@ func appendUser(b []byte, u *User) []byte {
 func readUser(d *codec.Decoder) *User {
 	u := &User{Data: d.Text()}
 	for n := d.Uvarint(); n > 0 && !d.Failed(); n-- {
-		if len(u.Tags) == interrex.MaxTags {
+		if len(u.Tags) == MaxTags {
 			d.Fail()
 			break
 		}

@@ -94,7 +94,7 @@ func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller
 // doer makes the attempts of a request: see Client.do and Client.attempt.
 type doer func(context.Context, *request) ([]byte, error)
 
-func ask[A any, PA wire.Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
+func ask[A any, PA Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
 	out := PA(new(A))
 	if err := askInto(ctx, do, procedure, in, out, o); err != nil {
 		return nil, err

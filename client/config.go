@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hold"
 )
 
 // DefaultTimeout bounds a call with all its retries.
@@ -43,7 +42,7 @@ type Config struct {
 	// $INTERREX_HOLDER, else HOST/PID/RANDOM.
 	Holder string
 	Logger interrex.Logger // nil: nothing is said
-	Clock  hold.Clock      // nil: the system's, which counts sleep
+	Clock  interrex.Clock  // nil: the system's, which counts sleep
 	// Dial makes the connections, as http.Transport.DialContext does; nil: TCP
 	// and Unix sockets. An agent reaches itself by it without a port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

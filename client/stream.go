@@ -19,7 +19,7 @@ import (
 
 // What one stream carries at most.
 const (
-	DefaultMaxOpen = 4096    // operations that are open at a time; an agent takes no more
+	defaultMaxOpen = 4096    // operations that are open at a time; an agent takes no more
 	maxOperations  = 1024    // in one message
 	maxMessage     = 1 << 20 // bytes of one message; the server's limit is 4 MiB
 )
@@ -32,7 +32,7 @@ type StreamConfig struct {
 	BaseURL string          // for example https://db1.example:7400
 	Header  http.Header     // sent with the request; may be nil
 	Logger  interrex.Logger // nil: nothing is said
-	MaxOpen int             // operations that may be open at a time; 0: DefaultMaxOpen
+	MaxOpen int             // operations that may be open at a time; 0: 4096
 	// Accept looks at the agent's headers before any operation is sent; its
 	// error ends the connection. nil: all headers will do.
 	Accept func(http.Header) error
@@ -92,7 +92,7 @@ func NewStream(c StreamConfig) (*Stream, error) {
 		c.Logger = silent.Logger{}
 	}
 	if c.MaxOpen == 0 {
-		c.MaxOpen = DefaultMaxOpen
+		c.MaxOpen = defaultMaxOpen
 	}
 	s := &Stream{
 		config: c,

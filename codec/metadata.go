@@ -9,6 +9,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
+// MaxMetadata is how many bytes all keys and values together have at most.
+const MaxMetadata = 4 << 10
+
 // Metadata is a map of keys and values in one string, immutable. Equal metadata
 // are ==. The zero value is none.
 type Metadata struct {
@@ -16,7 +19,7 @@ type Metadata struct {
 }
 
 // NewMetadata packs a map. Keys may not be empty, all is UTF-8, and keys and
-// values together have at most interrex.MaxMetadata bytes; the error is of kind
+// values together have at most MaxMetadata bytes; the error is of kind
 // KindInvalid or KindTooLarge.
 func NewMetadata(m map[string]string) (Metadata, error) {
 	var b []byte
@@ -66,8 +69,8 @@ func (m Metadata) Validate() error {
 		last = k
 		total += len(k) + len(v)
 	}
-	if total > interrex.MaxMetadata {
-		return interrex.Errorf(interrex.KindTooLarge, "metadata: at most %d bytes of keys and values together are allowed, not %d", interrex.MaxMetadata, total)
+	if total > MaxMetadata {
+		return interrex.Errorf(interrex.KindTooLarge, "metadata: at most %d bytes of keys and values together are allowed, not %d", MaxMetadata, total)
 	}
 	return nil
 }

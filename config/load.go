@@ -13,12 +13,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// MaxFile is the largest configuration file, and the largest file that one
+// maxFile is the largest configuration file, and the largest file that one
 // names, in bytes.
-const MaxFile = 1 << 20
+const maxFile = 1 << 20
 
 // ReadFile reads a configuration file, or a file that one names: a regular file,
-// or a symbolic link to one, of MaxFile bytes at most. It never waits, as the
+// or a symbolic link to one, of 1 MiB at most. It never waits, as the
 // reader of a named pipe does.
 func ReadFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -33,9 +33,9 @@ func ReadFile(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-	if len(data) > MaxFile {
-		return nil, fmt.Errorf("%s has more than the %d bytes that are allowed", path, MaxFile)
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%s has more than the %d bytes that are allowed", path, maxFile)
 	}
 	return data, err
 }

@@ -10,15 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Parse overlays c with a YAML document. The error has a line for each key that
-// does not exist, with the nearest one that does, and for each value of the
-// wrong kind.
-func Parse(data []byte, c *Config) error {
-	_, err := parse(data, c)
-	return err
-}
-
-// parse is Parse, and returns the line of each key.
+// parse overlays c with a YAML document, and returns the line of each key. The
+// error has a line for each key that does not exist, with the nearest one that
+// does, and for each value of the wrong kind.
 func parse(data []byte, c *Config) (lines map[string]int, err error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {

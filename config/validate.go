@@ -11,8 +11,8 @@ import (
 
 // Limits of an agent's ID and of the number of agents that bootstrap.
 const (
-	MaxID              = 63
-	MaxBootstrapExpect = 9
+	maxID              = 63
+	maxBootstrapExpect = 9
 )
 
 // Validate says which values are wrong, and what is allowed: one line each.
@@ -29,8 +29,8 @@ func (a Agent) validate() error {
 
 // ValidateID says what is wrong with an agent's ID.
 func ValidateID(id string) error {
-	if len(id) == 0 || len(id) > MaxID {
-		return fmt.Errorf("agent.id: 1 to %d characters are allowed, not %d", MaxID, len(id))
+	if len(id) == 0 || len(id) > maxID {
+		return fmt.Errorf("agent.id: 1 to %d characters are allowed, not %d", maxID, len(id))
 	}
 	for i := range len(id) {
 		c := id[i]
@@ -65,8 +65,8 @@ func (c Cluster) validate() error {
 	if c.Timing != "" && c.Timing != TimingLAN && c.Timing != TimingWAN {
 		all = append(all, fmt.Errorf("cluster.timing: %q is neither %s nor %s", c.Timing, TimingLAN, TimingWAN))
 	}
-	if c.BootstrapExpect < 0 || c.BootstrapExpect > MaxBootstrapExpect {
-		all = append(all, fmt.Errorf("cluster.bootstrap-expect: 0 to %d are allowed, not %d", MaxBootstrapExpect, c.BootstrapExpect))
+	if c.BootstrapExpect < 0 || c.BootstrapExpect > maxBootstrapExpect {
+		all = append(all, fmt.Errorf("cluster.bootstrap-expect: 0 to %d are allowed, not %d", maxBootstrapExpect, c.BootstrapExpect))
 	}
 	all = append(all, c.validateOthers(), dialable("cluster.advertise", c.Advertise))
 	if c.Listen != "" {

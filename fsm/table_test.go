@@ -502,7 +502,7 @@ func TestLimitsAreChecked(t *testing.T) {
 		t.Error(err)
 	}
 	op := state.Operation{Table: state.FSMTable, Data: make([]byte, fsm.MaxData), Minted: make([]byte, state.MaxMinted),
-		Caller: strings.Repeat("c", state.MaxCaller), RequestID: strings.Repeat("r", interrex.MaxRequestID)}
+		Caller: strings.Repeat("c", 256), RequestID: strings.Repeat("r", interrex.MaxRequestID)}
 	if err := op.Validate(); err != nil {
 		t.Errorf("with all that goes with it: %v", err)
 	}

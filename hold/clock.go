@@ -1,13 +1,13 @@
 package hold
 
-import "time"
+import (
+	"time"
+
+	"github.com/interrex/interrex"
+)
 
 // Clock is the clock by which a holder keeps its deadlines.
-type Clock interface {
-	// Now is the time since some fixed moment. It never goes back, and should
-	// go on while the machine sleeps.
-	Now() time.Duration
-}
+type Clock = interrex.Clock
 
 // monotonic is Go's own clock, which stands still while the machine sleeps.
 type monotonic struct{ start time.Time }

@@ -59,7 +59,7 @@ func (m *manual) After(d time.Duration) <-chan time.Time {
 
 func newWorld(t *testing.T, limit int) *world {
 	t.Helper()
-	w := &world{t: t, table: webhook.New(webhook.Config{}), ring: watch.New(watch.Config{MaxEvents: limit}), log: &notes{}, clock: &manual{Clock: clock.WallClock}}
+	w := &world{t: t, table: webhook.New(), ring: watch.New(watch.Config{MaxEvents: limit}), log: &notes{}, clock: &manual{Clock: clock.WallClock}}
 	t.Cleanup(w.ring.Close)
 	var err error
 	if w.queue, err = queue.New(queue.Config{Clock: clock.WallClock}); err != nil {
@@ -258,7 +258,7 @@ func TestWhatIsNotNotedIsToldAgain(t *testing.T) {
 	stop()
 	w.mu.Lock() // the note was lost, as when a leader is killed
 	lost := before
-	restored := webhook.New(webhook.Config{})
+	restored := webhook.New()
 	restored.Apply(&state.Turn{Revision: lost.Created}, &webhook.Set{Spec: lost.Spec, Secret: lost.Secret})
 	restored.Apply(&state.Turn{}, &webhook.Advance{Steps: []webhook.Step{{Name: lost.Name, Created: lost.Created, To: lost.Position}}})
 	w.table = restored

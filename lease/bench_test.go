@@ -51,7 +51,7 @@ func BenchmarkMemoryOfLease(b *testing.B) {
 		before := heap()
 		w, _ := crowd(b, million)
 		b.ReportMetric(float64(heap()-before)/million, "bytes/lease")
-		fresh := lease.New(lease.Config{})
+		fresh := lease.New()
 		snapshot := w.snapshot()
 		w, before = nil, heap()
 		if err := fresh.Restore(1, bytes.NewReader(snapshot)); err != nil {
@@ -129,7 +129,7 @@ func BenchmarkMillion(b *testing.B) {
 	}
 	b.Run("Restore", func(b *testing.B) {
 		for b.Loop() {
-			if err := lease.New(lease.Config{}).Restore(1, bytes.NewReader(snapshot.Bytes())); err != nil {
+			if err := lease.New().Restore(1, bytes.NewReader(snapshot.Bytes())); err != nil {
 				b.Fatal(err)
 			}
 		}

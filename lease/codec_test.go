@@ -145,7 +145,7 @@ func TestMetadataMustBeUTF8(t *testing.T) {
 func TestRestoreRefusesDamage(t *testing.T) {
 	w := goldenWorld(t)
 	whole := w.snapshot()
-	keep := lease.New(lease.Config{})
+	keep := lease.New()
 	if err := keep.Restore(2, bytes.NewReader(whole)); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add(goldenWorld(f).snapshot())
 	f.Add([]byte{0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		table := lease.New(lease.Config{})
+		table := lease.New()
 		if table.Restore(1, bytes.NewReader(data)) != nil {
 			return
 		}

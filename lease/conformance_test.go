@@ -15,7 +15,7 @@ import (
 
 func TestTableConforms(t *testing.T) {
 	statetest.Run(t, statetest.Config{
-		New:     func() state.Table { return lease.New(lease.Config{}) },
+		New:     func() state.Table { return lease.New() },
 		Command: randomCommand,
 		Recorded: func(r state.Reply) state.Reply {
 			kept := *r.(*lease.Reply)

@@ -62,7 +62,7 @@ func (s *tally) add(p pinning, now state.Time) error {
 		return interrex.Errorf(interrex.KindNotFound, "%s is overdue, and an operation before this one lifts its last pin: it ends there", k)
 	}
 	s.owners[p.pinner()] = true
-	if s.pins += p.pins(s.l); s.pins > interrex.MaxPins {
+	if s.pins += p.pins(s.l); s.pins > MaxPins {
 		return errPins(k, s.pins-1)
 	}
 	return nil

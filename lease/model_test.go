@@ -155,7 +155,7 @@ func (m *model) pin(c *lease.Pin) (lease.Reply, interrex.Kind) {
 		return lease.Reply{}, interrex.KindNotFound
 	}
 	pins := without(l.Pins, c.Owner)
-	if len(pins) == interrex.MaxPins {
+	if len(pins) == lease.MaxPins {
 		return lease.Reply{}, interrex.KindConflict
 	}
 	pin := lease.PinRecord{Owner: c.Owner, Reason: c.Reason}

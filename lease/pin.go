@@ -21,6 +21,12 @@ type Pin struct {
 	For    time.Duration // 0: until its owner unpins
 }
 
+// Limits of pins.
+const (
+	MaxPins   = 16      // of one lease
+	MaxReason = 1 << 10 // bytes
+)
+
 // MaxPinFor is the longest time of a pin that lifts itself: ten years, so that
 // no sum with cluster time overflows. A pin without For has no limit.
 const MaxPinFor = 10 * 365 * 24 * time.Hour
@@ -39,8 +45,8 @@ func (c *Pin) Validate() error {
 	if err := interrex.ValidateOwner(c.Owner); err != nil {
 		return err
 	}
-	if len(c.Reason) > interrex.MaxReason {
-		return interrex.Errorf(interrex.KindTooLarge, "reason: at most %d bytes are allowed, not %d", interrex.MaxReason, len(c.Reason))
+	if len(c.Reason) > MaxReason {
+		return interrex.Errorf(interrex.KindTooLarge, "reason: at most %d bytes are allowed, not %d", MaxReason, len(c.Reason))
 	}
 	if !utf8.ValidString(c.Reason) {
 		return interrex.Errorf(interrex.KindInvalid, "reason: %q is not UTF-8", c.Reason)
@@ -67,7 +73,7 @@ func (c *Pin) check(t *Table, _ state.Time) *interrex.Error {
 		return refusal
 	}
 	l, _ := t.rows.Get(join(c.Key))
-	if _, renewed := l.pinOf(c.Owner); !renewed && len(l.pins) >= interrex.MaxPins {
+	if _, renewed := l.pinOf(c.Owner); !renewed && len(l.pins) >= MaxPins {
 		return errPins(c.Key, len(l.pins))
 	}
 	return nil

@@ -93,7 +93,7 @@ func readRecord(d *codec.Decoder) Record {
 		Metadata: codec.UnpackedMetadata(d.Text()),
 	}
 	pins := d.Uvarint()
-	if pins > interrex.MaxPins {
+	if pins > MaxPins {
 		d.Fail()
 	}
 	for range pins {

@@ -20,7 +20,7 @@ func (t *Table) Restore(version uint16, r io.Reader) error {
 	if version != t.Version() {
 		return fmt.Errorf("cannot restore leases: version %d is not known here, %d is", version, t.Version())
 	}
-	fresh := New(Config{})
+	fresh := New()
 	in := codec.NewItemReader(r, maxItem)
 	err := in.List(fresh.restorePause)
 	if err == nil {

@@ -11,12 +11,9 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Config is what a Table can be told. It is empty on purpose: everything that
-// Apply reads must be equal on every agent, and so is a constant or replicated.
-type Config struct{}
-
 // Table is the replicated table of leases. It implements state.Table,
-// state.Replayer, state.Fencer, state.Waitable and state.Grouper.
+// state.Replayer, state.Fencer, state.Waitable and state.Grouper. Everything that
+// Apply reads must be equal on every agent, and so is a constant or replicated.
 //
 // Lock and Unlock are for State, which takes the lock once an entry. Check,
 // Apply, Due, Tick, Freeze, Restore, Replay and Holds run under it; every other
@@ -45,7 +42,7 @@ var (
 )
 
 // New makes an empty table.
-func New(Config) *Table {
+func New() *Table {
 	return &Table{counts: map[string]int{}}
 }
 

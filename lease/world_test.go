@@ -18,7 +18,7 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 type command interface{ state.Command }
 
 // decode reads a command as the table does.
-func decode(data []byte) (state.Command, error) { return lease.New(lease.Config{}).Decode(data) }
+func decode(data []byte) (state.Command, error) { return lease.New().Decode(data) }
 
 // world drives one table as a log would: each call is an entry.
 type world struct {
@@ -30,7 +30,7 @@ type world struct {
 	scratch  state.Turn // of run
 }
 
-func newWorld(t testing.TB) *world { return &world{t: t, table: lease.New(lease.Config{})} }
+func newWorld(t testing.TB) *world { return &world{t: t, table: lease.New()} }
 
 // turn begins an entry at the world's time.
 func (w *world) turn() *state.Turn {
@@ -127,7 +127,7 @@ func written(v state.View) []byte {
 // restart puts a restored table in the place of the table.
 func (w *world) restart() {
 	before := w.snapshot()
-	fresh := lease.New(lease.Config{})
+	fresh := lease.New()
 	if err := fresh.Restore(fresh.Version(), bytes.NewReader(before)); err != nil {
 		w.t.Fatal(err)
 	}

@@ -274,7 +274,7 @@ func TestRaftIsGivenItsTimeForEachEntry(t *testing.T) {
 // An entry is full at state.BatchBytes, also when none waits for a lease.
 func TestAnEntryKeepsToItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(lease.Config{}), statetest.NewRegister()}})
+		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(), statetest.NewRegister()}})
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.claim(db, "ann", time.Hour)) // what comes behind it is taken together
 		var all []*call

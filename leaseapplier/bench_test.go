@@ -44,7 +44,7 @@ func BenchmarkEnqueueToDone(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			leases := lease.New(lease.Config{})
+			leases := lease.New()
 			s, err := state.New(state.Config{Tables: []state.Table{leases}})
 			if err != nil {
 				b.Fatal(err)

@@ -273,7 +273,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 // newRigPublishing is newRig with somebody who sees every event.
 func newRigPublishing(t *testing.T, p state.Publisher, change ...func(*Config)) *rig {
 	t.Helper()
-	leases := lease.New(lease.Config{})
+	leases := lease.New()
 	r := newRigOf(t, state.Config{Tables: []state.Table{leases}, Publisher: p}, change...)
 	r.leases = leases
 	return r

@@ -77,8 +77,8 @@ type agent struct {
 
 func (h *history) newAgent(id string) *agent {
 	a := &agent{h: h, clock: skewed{clock.WallClock, time.Now(), h.rate()}, streams: map[string]*client.Stream{}}
-	a.leases, a.ring, a.tracker = lease.New(lease.Config{}), watch.New(watch.Config{}), new(leadership.Tracker)
-	hooks := webhook.New(webhook.Config{})
+	a.leases, a.ring, a.tracker = lease.New(), watch.New(watch.Config{}), new(leadership.Tracker)
+	hooks := webhook.New()
 	st, err := state.New(state.Config{Tables: []state.Table{a.leases, hooks}, Publisher: publisher{a.ring, h.rules}, Clock: a.clock})
 	h.must(err)
 	a.member = &member{log: h.log, id: id, state: st, wake: make(chan struct{}, 1), stop: make(chan struct{}), told: a.follow}

@@ -56,7 +56,7 @@ func TestWithoutATableWhoseOperationsMayWaitNothingWaits(t *testing.T) {
 
 func TestCommandOfAnotherTableWithTheSameKeyNeitherWaitsNorFrees(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		leases := lease.New(lease.Config{})
+		leases := lease.New()
 		r := newRigOf(t, state.Config{Tables: []state.Table{leases, statetest.NewRegister()}})
 		ann := r.do(r.claim(db, "ann", time.Minute))
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
@@ -87,7 +87,7 @@ func TestCommandOfAnotherTableWithTheSameKeyNeitherWaitsNorFrees(t *testing.T) {
 // others come in the next one.
 func TestWaitersDoNotFillAnEntryBeyondItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(lease.Config{}), statetest.NewRegister()}})
+		r := newRigOf(t, state.Config{Tables: []state.Table{lease.New(), statetest.NewRegister()}})
 		var held, waiting []*call
 		for i := range 400 {
 			k := interrex.Key{Namespace: "short", Name: fmt.Sprint(i)}
@@ -123,7 +123,7 @@ func TestWaitersDoNotFillAnEntryBeyondItsBytes(t *testing.T) {
 // metadata is as long as it may be.
 func metadata(t *testing.T) codec.Metadata {
 	t.Helper()
-	m, err := codec.NewMetadata(map[string]string{"k": strings.Repeat("v", interrex.MaxMetadata-1)})
+	m, err := codec.NewMetadata(map[string]string{"k": strings.Repeat("v", codec.MaxMetadata-1)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -178,7 +178,7 @@ var troubles = map[string][]trouble{
 			return func() { q.Take(8000, 1<<30) }
 		}, "58983 of 65536"},
 		{func(t *testing.T, s *Set) func() {
-			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New(lease.Config{})} })
+			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New()} })
 			runs(s, StateName, r.State)
 			_, limit := r.State.Names()
 			names := (8*limit + 9) / 10
@@ -278,7 +278,7 @@ func (ending) Roots() (*x509.CertPool, error) { return nil, errors.New("none") }
 
 func newTestState(t *testing.T) *state.State {
 	t.Helper()
-	st, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{})}, Clock: clock.WallClock})
+	st, err := state.New(state.Config{Tables: []state.Table{lease.New()}, Clock: clock.WallClock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +339,7 @@ func runNotifyAt(t *testing.T, s *Set, target notify.Target, at far, clk clock.C
 	ring := watch.New(watch.Config{})
 	t.Cleanup(ring.Close)
 	w, err := notify.NewWorker(notify.Config{
-		Source: ring, Leases: lease.New(lease.Config{}), State: at, Target: target, Clock: clk,
+		Source: ring, Leases: lease.New(), State: at, Target: target, Clock: clk,
 	})
 	if err != nil {
 		t.Fatal(err)

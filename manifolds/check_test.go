@@ -129,7 +129,7 @@ const here, elsewhere = "000102030405060708090a0b0c0d0e0f", "fffffffffffffffffff
 // and whose log has named one (empty: none).
 func peersOf(t *testing.T, disk, log string) peers {
 	t.Helper()
-	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New(lease.Config{})} })
+	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New()} })
 	if log != "" {
 		c := &state.SetIdentity{Identity: state.Identity{
 			ClusterID: log, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"},

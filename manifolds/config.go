@@ -17,7 +17,6 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/lease"
@@ -72,7 +71,7 @@ type AgentConfig struct {
 	// that runs on virtual time, where nothing may wait for a socket. nil: TCP and
 	// Unix sockets; the system's clock, which counts sleep.
 	Listen    func(network, address string) (net.Listener, error)
-	HoldClock hold.Clock
+	HoldClock interrex.Clock
 	// SQLite opens the database of lease holders at a path. nil: the agent
 	// has no driver, and Notify.LeaseHolders may not be "sqlite".
 	SQLite func(path string) (*sql.DB, error)
@@ -128,7 +127,7 @@ func (c AgentConfig) validTables() error {
 			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstEmbedderTable)
 		}
 	}
-	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}), webhook.New(webhook.Config{}))}).Validate(); err != nil {
+	if err := (state.Config{Tables: append(tables, lease.New(), webhook.New())}).Validate(); err != nil {
 		return fmt.Errorf("tables: %w", err)
 	}
 	if err := services.Validate(served...); err != nil {

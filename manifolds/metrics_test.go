@@ -173,7 +173,7 @@ func TestWhatIsThereIsMeasured(t *testing.T) {
 	}
 	target := &brokenTarget{hang: make(chan struct{})}
 	runNotify(t, s, target)
-	runs(s, StateName, newTestState(t), lease.New(lease.Config{}), resource.New(), change.New(), ring)
+	runs(s, StateName, newTestState(t), lease.New(), resource.New(), change.New(), ring)
 	runs(s, QueueName, q)
 	s.view().changes.Record(0, 1, []state.Event{{Revision: 1, Kind: interrex.UserChange}})
 	write := &resource.Write{ID: wire.ValueID("", "k"), Overwrite: true}

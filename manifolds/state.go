@@ -55,7 +55,7 @@ func (s *Set) startState(u *unit) (worker.Worker, error) {
 
 // builtinTables makes interrex's own tables, empty.
 func builtinTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Table) {
-	return lease.New(lease.Config{}), resource.New(), change.New(), webhook.New(webhook.Config{})
+	return lease.New(), resource.New(), change.New(), webhook.New()
 }
 
 // NewState makes an empty state of interrex's own tables, for reading an agent's

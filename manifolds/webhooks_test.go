@@ -52,7 +52,7 @@ func failingHook(t *testing.T, s *Set) (mend func()) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	table := webhook.New(webhook.Config{})
+	table := webhook.New()
 	h := setHook(t, table, 1, interrex.WebhookBefore, server.URL)
 	c := newHookCaller(t, s)
 	s.Leadership.Set(interrex.Leadership{Term: 1, Leader: true})
@@ -81,7 +81,7 @@ func failingHook(t *testing.T, s *Set) (mend func()) {
 func skippedHook(t *testing.T, s *Set) (mend func()) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(server.Close)
-	table := webhook.New(webhook.Config{})
+	table := webhook.New()
 	setHook(t, table, 1, interrex.WebhookAfter, server.URL)
 	ring := watch.New(watch.Config{MaxEvents: 8})
 	t.Cleanup(ring.Close)
@@ -123,7 +123,7 @@ func TestWhatAFailingWebhookMeansIsSaid(t *testing.T) {
 	} {
 		set := &webhook.Set{Spec: h.Spec}
 		c.edit(&set.Spec)
-		table := webhook.New(webhook.Config{})
+		table := webhook.New()
 		table.Apply(&state.Turn{Revision: 1, Table: state.WebhookTable}, set)
 		runs(s, StateName, table)
 		if found := s.webhookFailing(time.Now()); len(found) != 1 || !strings.HasSuffix(found[0].Text, c.want) {
@@ -154,7 +154,7 @@ func TestWhatAWebhookWasNotToldOfIsShownForAnHour(t *testing.T) {
 	if found := s.webhookSkipped(time.Now().Add(skippedShown + time.Minute)); len(found) != 0 {
 		t.Errorf("after an hour: %+v", found)
 	}
-	table := webhook.New(webhook.Config{})
+	table := webhook.New()
 	setHook(t, table, 1, interrex.WebhookAfter, "http://x/")
 	table.Apply(&state.Turn{}, &webhook.Advance{Steps: []webhook.Step{{Name: "guard", Created: 1, To: 9, SkippedFrom: 2, SkippedTo: 4, Skipped: 3}}})
 	runs(s, StateName, table)

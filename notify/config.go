@@ -16,12 +16,12 @@ import (
 
 // The times of a worker that is configured with zeros.
 const (
-	DefaultPause         = 50 * time.Millisecond
+	defaultPause         = 50 * time.Millisecond
 	DefaultLook          = 5 * time.Second
-	DefaultMinRetry      = 200 * time.Millisecond
-	DefaultMaxRetry      = 30 * time.Second
-	DefaultNotifyTimeout = 30 * time.Second
-	DefaultMendTimeout   = 10 * time.Minute
+	defaultMinRetry      = 200 * time.Millisecond
+	defaultMaxRetry      = 30 * time.Second
+	defaultNotifyTimeout = 30 * time.Second
+	defaultMendTimeout   = 10 * time.Minute
 )
 
 // Source gives the events. It is a *watch.Ring.
@@ -99,12 +99,12 @@ func (c Config) withDefaults() Config {
 			*d = otherwise
 		}
 	}
-	or(&c.Pause, DefaultPause)
+	or(&c.Pause, defaultPause)
 	or(&c.Look, DefaultLook)
-	or(&c.MinRetry, DefaultMinRetry)
-	or(&c.MaxRetry, DefaultMaxRetry)
-	or(&c.NotifyTimeout, DefaultNotifyTimeout)
-	or(&c.MendTimeout, DefaultMendTimeout)
+	or(&c.MinRetry, defaultMinRetry)
+	or(&c.MaxRetry, defaultMaxRetry)
+	or(&c.NotifyTimeout, defaultNotifyTimeout)
+	or(&c.MendTimeout, defaultMendTimeout)
 	c.MaxRetry = max(c.MaxRetry, c.MinRetry)
 	if c.Logger == nil {
 		c.Logger = silent.Logger{}

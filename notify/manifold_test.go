@@ -22,7 +22,7 @@ var names = notify.ManifoldConfig{
 func TestManifoldStartsTheWorkerFromItsInputs(t *testing.T) {
 	ring := watch.New(watch.Config{})
 	defer ring.Close()
-	leases := lease.New(lease.Config{})
+	leases := lease.New()
 	st, err := state.New(state.Config{Tables: []state.Table{leases}, Publisher: ring})
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 // raft, across a restart of raft in a living process.
 func TestClaimsGoThroughTheWorker(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	leases := lease.New(lease.Config{})
+	leases := lease.New()
 	st, err := state.New(state.Config{Tables: []state.Table{leases}, Logger: a.log})
 	if err != nil {
 		t.Fatal(err)

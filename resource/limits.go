@@ -23,6 +23,9 @@ type limits struct {
 	reaped reaped
 }
 
+// MaxLeaseResources is how many resources one lease owns at most.
+const MaxLeaseResources = 1024
+
 func defaultLimits() limits {
 	return limits{data: interrex.MaxData, count: 1_000_000, bytes: 1 << 30}
 }
@@ -93,8 +96,8 @@ func (t *Table) fits(l *load) *interrex.Error {
 		return interrex.Errorf(interrex.KindOverloaded, "resources: they have %d bytes, and with %d more they would have more than %s allows, %d: delete some, or raise it", t.bytes, l.bytes, settingBytes, t.limits.bytes)
 	}
 	for _, key := range sortedKeys(l.leases) {
-		if n := t.presence.count(key); l.leases[key] > 0 && n+l.leases[key] > interrex.MaxLeaseResources {
-			return interrex.Errorf(interrex.KindConflict, "owner_lease: %s owns %d resources, and %d is the most: delete one, or use another lease", key, n, interrex.MaxLeaseResources)
+		if n := t.presence.count(key); l.leases[key] > 0 && n+l.leases[key] > MaxLeaseResources {
+			return interrex.Errorf(interrex.KindConflict, "owner_lease: %s owns %d resources, and %d is the most: delete one, or use another lease", key, n, MaxLeaseResources)
 		}
 	}
 	return nil

@@ -324,7 +324,7 @@ func TestALeaseOwnsSoMany(t *testing.T) {
 	l := fence("l", 1)
 	w.held[l] = true
 	name := func(i int) interrex.ResourceID { return id("test.v1.Server", fmt.Sprint("s", i)) }
-	for i := range interrex.MaxLeaseResources {
+	for i := range resource.MaxLeaseResources {
 		w.must(&resource.Write{ID: name(i), OwnerLease: &l})
 	}
 	w.refused(&resource.Write{ID: web, OwnerLease: &l}, interrex.KindConflict)
@@ -603,7 +603,7 @@ func TestPresenceFollowsTheTableOfLeases(t *testing.T) {
 			var table *resource.Table
 			r := statetest.NewReplica(t, func() []state.Table {
 				table = resource.New()
-				return []state.Table{table, lease.New(lease.Config{})}
+				return []state.Table{table, lease.New()}
 			})
 			op := func(id state.TableID, c state.Command) state.Operation {
 				return state.Operation{Table: id, Data: c.Append(nil)}
@@ -679,7 +679,7 @@ func TestAResourceWhoseLeaseEndsInItsGroupGoesBehindIt(t *testing.T) {
 	var table *resource.Table
 	r := statetest.NewReplica(t, func() []state.Table {
 		table = resource.New()
-		return []state.Table{table, lease.New(lease.Config{})}
+		return []state.Table{table, lease.New()}
 	})
 	k := interrex.Key{Namespace: "ns", Name: "l"}
 	op := func(id state.TableID, c state.Command) state.Operation {

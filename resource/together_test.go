@@ -54,7 +54,7 @@ type together struct {
 func newTogether(t *testing.T) *together {
 	g := &together{t: t}
 	g.Replica = statetest.NewReplica(t, func() []state.Table {
-		g.leases, g.table = lease.New(lease.Config{}), resource.New()
+		g.leases, g.table = lease.New(), resource.New()
 		return []state.Table{g.leases, g.table, change.New()}
 	})
 	g.Do(0, state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{

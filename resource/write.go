@@ -12,6 +12,9 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
+// maxTypeURL is how many bytes the type URL of the data has at most.
+const maxTypeURL = 512
+
 // Write creates a resource or replaces it.
 type Write struct {
 	ID         interrex.ResourceID
@@ -93,8 +96,8 @@ func validateVersion(v string) error {
 
 func validateData(d interrex.ResourceData) error {
 	switch {
-	case len(d.TypeURL) > interrex.MaxTypeURL || !utf8.ValidString(d.TypeURL):
-		return interrex.Errorf(interrex.KindInvalid, "data: its type URL has at most %d bytes of UTF-8, not %d", interrex.MaxTypeURL, len(d.TypeURL))
+	case len(d.TypeURL) > maxTypeURL || !utf8.ValidString(d.TypeURL):
+		return interrex.Errorf(interrex.KindInvalid, "data: its type URL has at most %d bytes of UTF-8, not %d", maxTypeURL, len(d.TypeURL))
 	case d.TypeURL == "" && len(d.Value) > 0:
 		return interrex.Errorf(interrex.KindInvalid, "data: it has a value and no type URL")
 	case len(d.Value) > interrex.MaxData:

@@ -19,7 +19,7 @@ const (
 	BatchBytes        = 1 << 20
 	MaxOperationBytes = 1 << 20
 	MaxEntryBytes     = BatchBytes + MaxOperationBytes + 64
-	MaxCaller         = 256 // bytes of a caller's name
+	maxCaller         = 256 // bytes of a caller's name
 	MaxMinted         = 64  // bytes of Operation.Minted
 )
 
@@ -61,8 +61,8 @@ func (o *Operation) Size() int {
 // Validate says, as KindInvalid or KindTooLarge, why the operation must not be
 // proposed. What it lets pass fits into an entry.
 func (o *Operation) Validate() error {
-	if len(o.Caller) > MaxCaller {
-		return interrex.Errorf(interrex.KindInvalid, "caller: at most %d bytes are allowed, not %d", MaxCaller, len(o.Caller))
+	if len(o.Caller) > maxCaller {
+		return interrex.Errorf(interrex.KindInvalid, "caller: at most %d bytes are allowed, not %d", maxCaller, len(o.Caller))
 	}
 	if err := validMinted(o.Minted); err != nil {
 		return err

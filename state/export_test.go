@@ -3,7 +3,34 @@ package state
 import (
 	"bytes"
 	"context"
+	"io"
 )
+
+// The limits of what the state keeps.
+const (
+	MaxCaller       = maxCaller
+	MaxSettings     = maxSettings
+	MaxSettingValue = maxSettingValue
+	MaxWaiters      = maxWaiters
+)
+
+type (
+	Header  = header
+	Section = section
+)
+
+// Inspect reads a whole snapshot, verifies every checksum, and says what is in
+// it.
+func Inspect(r io.Reader) (Header, []Section, error) {
+	s, err := openSnapshot(r)
+	if err != nil {
+		return Header{}, nil, err
+	}
+	var sections []Section
+	err = s.read(func(sec Section) { sections = append(sections, sec) },
+		func(p []byte) { sections[len(sections)-1].Bytes += int64(len(p)) })
+	return s.header, sections, err
+}
 
 // Frame makes a snapshot whose checksums are right of any contents.
 func Frame(h Header, sections []Section, contents [][]byte) []byte {

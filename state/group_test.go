@@ -341,7 +341,7 @@ func TestWhatChangesNothingTakesNoRevisionInAGroup(t *testing.T) {
 
 // leased are a table of leases and a register.
 func leased() []state.Table {
-	return []state.Table{lease.New(lease.Config{}), statetest.NewRegister()}
+	return []state.Table{lease.New(), statetest.NewRegister()}
 }
 
 func onLease(c state.Command) state.Operation {

@@ -11,8 +11,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Header says what a snapshot is of.
-type Header struct {
+// header says what a snapshot is of.
+type header struct {
 	ClusterID string // empty: of before the cluster had one
 	Epoch     interrex.Epoch
 	Index     uint64 // of the last entry in it, in raft's log
@@ -22,34 +22,18 @@ type Header struct {
 	Time      Time
 }
 
-// Section is one table's part of a snapshot.
-type Section struct {
+// section is one table's part of a snapshot.
+type section struct {
 	Table   TableID
 	Name    string
 	Version uint16
 	Bytes   int64
 }
 
-// Inspect reads a whole snapshot, verifies every checksum, and says what is in
-// it. The error says in plain words what is wrong with the file.
-func Inspect(r io.Reader) (Header, []Section, error) {
-	s, err := openSnapshot(r)
-	if err != nil {
-		return Header{}, nil, fmt.Errorf("cannot inspect snapshot: %w", err)
-	}
-	var sections []Section
-	err = s.read(func(sec Section) { sections = append(sections, sec) },
-		func(p []byte) { sections[len(sections)-1].Bytes += int64(len(p)) })
-	if err != nil {
-		return Header{}, nil, fmt.Errorf("cannot inspect snapshot: %w", err)
-	}
-	return s.header, sections, nil
-}
-
 // snapshotReader is a snapshot whose header has been read.
 type snapshotReader struct {
 	frames *frameReader
-	header Header
+	header header
 }
 
 func openSnapshot(r io.Reader) (*snapshotReader, error) {
@@ -73,7 +57,7 @@ func openSnapshot(r io.Reader) (*snapshotReader, error) {
 
 // read gives each section, and each part of its content, up to the trailer.
 // What chunk gets stays until it returns.
-func (s *snapshotReader) read(section func(Section), chunk func([]byte)) error {
+func (s *snapshotReader) read(section func(section), chunk func([]byte)) error {
 	const limit = math.MaxUint16
 	for n := 0; ; {
 		kind, payload, err := s.frames.next()
@@ -97,7 +81,7 @@ func (s *snapshotReader) read(section func(Section), chunk func([]byte)) error {
 	}
 }
 
-func appendHeader(b []byte, h Header) []byte {
+func appendHeader(b []byte, h header) []byte {
 	b = appendBytes(b, h.ClusterID)
 	b = binary.AppendUvarint(b, h.Epoch.Number)
 	b = binary.AppendUvarint(b, h.Epoch.Bits)
@@ -108,9 +92,9 @@ func appendHeader(b []byte, h Header) []byte {
 	return binary.AppendVarint(b, int64(h.Time))
 }
 
-func decodeHeader(b []byte) (Header, error) {
+func decodeHeader(b []byte) (header, error) {
 	d := decoder{b: b}
-	h := Header{ClusterID: strings.Clone(d.text())}
+	h := header{ClusterID: strings.Clone(d.text())}
 	h.Epoch.Number = d.uvarint()
 	h.Epoch.Bits = d.uvarint()
 	h.Index = d.uvarint()
@@ -121,15 +105,15 @@ func decodeHeader(b []byte) (Header, error) {
 	return h, d.end()
 }
 
-func appendSection(b []byte, s Section) []byte {
+func appendSection(b []byte, s section) []byte {
 	b = binary.AppendUvarint(b, uint64(s.Table))
 	b = binary.AppendUvarint(b, uint64(s.Version))
 	return appendBytes(b, s.Name)
 }
 
-func decodeSection(b []byte) (Section, error) {
+func decodeSection(b []byte) (section, error) {
 	d := decoder{b: b}
-	s := Section{Table: TableID(d.small(math.MaxUint16)), Version: uint16(d.small(math.MaxUint16))}
+	s := section{Table: TableID(d.small(math.MaxUint16)), Version: uint16(d.small(math.MaxUint16))}
 	s.Name = strings.Clone(d.text())
 	return s, d.end()
 }

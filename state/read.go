@@ -81,7 +81,7 @@ func (s *State) Recorded(op *Operation) (Result, bool) {
 }
 
 // WaitApplied waits until everything up to a log index is in the state. The
-// error is KindTimeout when ctx ends before, KindOverloaded when MaxWaiters
+// error is KindTimeout when ctx ends before, KindOverloaded when 65 536
 // wait, KindUnavailable when the state is closed or halted.
 func (s *State) WaitApplied(ctx context.Context, index uint64) error {
 	if err := s.Halted(); err != nil {

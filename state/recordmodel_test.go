@@ -506,7 +506,7 @@ func (shelf) DecodeReply(b []byte) (state.Reply, error) { return kept(b), nil }
 
 func modelTables() []state.Table {
 	return []state.Table{
-		lease.New(lease.Config{}), statetest.NewRegisterAs(plainTable), doubling{statetest.NewRegisterAs(twiceTable)},
+		lease.New(), statetest.NewRegisterAs(plainTable), doubling{statetest.NewRegisterAs(twiceTable)},
 		shelf{statetest.NewRegisterAs(shelfTable)}, idle{statetest.NewRegisterAs(stillTable)},
 	}
 }

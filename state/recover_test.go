@@ -25,7 +25,7 @@ func systemOperation(c state.Command) state.Operation {
 }
 
 func withLeases() []state.Table {
-	return []state.Table{lease.New(lease.Config{}), statetest.NewRegister()}
+	return []state.Table{lease.New(), statetest.NewRegister()}
 }
 
 func claim(name string, ttl time.Duration) state.Operation {

@@ -14,9 +14,9 @@ import (
 
 // Limits of settings.
 const (
-	MaxSettings     = 64      // values of one SetSettings
-	MaxSettingName  = 64      // bytes
-	MaxSettingValue = 4 << 10 // bytes
+	maxSettings     = 64      // values of one SetSettings
+	maxSettingName  = 64      // bytes
+	maxSettingValue = 4 << 10 // bytes
 )
 
 // Setting is one replicated setting: what Apply needs to know beside the
@@ -81,8 +81,8 @@ func validSettings(name string, user any) error {
 		return nil
 	}
 	for _, s := range c.Settings() {
-		if !strings.HasPrefix(s.Name, name+".") || len(s.Name) > MaxSettingName {
-			return interrex.Errorf(interrex.KindInvalid, "setting %q: its name does not begin with %q, or has more than %d bytes", s.Name, name+".", MaxSettingName)
+		if !strings.HasPrefix(s.Name, name+".") || len(s.Name) > maxSettingName {
+			return interrex.Errorf(interrex.KindInvalid, "setting %q: its name does not begin with %q, or has more than %d bytes", s.Name, name+".", maxSettingName)
 		}
 		if err := s.Check(s.Default); err != nil {
 			return interrex.Errorf(interrex.KindInvalid, "setting %q: its default is not allowed: %v", s.Name, err)
@@ -175,12 +175,12 @@ func (c *SetSettings) About() About { return About{Name: "set_settings", Privile
 // Validate is part of Command. Whether a name is known, and its value allowed,
 // is found out when it is applied.
 func (c *SetSettings) Validate() error {
-	if n := len(c.Values); n == 0 || n > MaxSettings {
-		return interrex.Errorf(interrex.KindInvalid, "settings: 1 to %d are set at once, not %d", MaxSettings, n)
+	if n := len(c.Values); n == 0 || n > maxSettings {
+		return interrex.Errorf(interrex.KindInvalid, "settings: 1 to %d are set at once, not %d", maxSettings, n)
 	}
 	for name, value := range c.Values {
-		if len(name) > MaxSettingName || len(value) > MaxSettingValue {
-			return interrex.Errorf(interrex.KindTooLarge, "settings: a name has at most %d bytes and a value %d, not %d and %d", MaxSettingName, MaxSettingValue, len(name), len(value))
+		if len(name) > maxSettingName || len(value) > maxSettingValue {
+			return interrex.Errorf(interrex.KindTooLarge, "settings: a name has at most %d bytes and a value %d, not %d and %d", maxSettingName, maxSettingValue, len(name), len(value))
 		}
 	}
 	return nil

@@ -12,9 +12,9 @@ import (
 
 // snapshot is a frozen state: one raft.FSMSnapshot.
 type snapshot struct {
-	header   Header
+	header   header
 	system   *systemView
-	sections []Section
+	sections []section
 	views    []View
 	release  sync.Once
 }
@@ -31,12 +31,12 @@ func (s *State) Snapshot() (raft.FSMSnapshot, error) {
 	s.tables.lock()
 	defer s.tables.unlock()
 	m := s.at.Load()
-	f := &snapshot{system: s.system.freeze(s.tables), header: Header{
+	f := &snapshot{system: s.system.freeze(s.tables), header: header{
 		ClusterID: s.system.identity.ClusterID, Epoch: s.system.identity.Epoch,
 		Index: m.index, Term: m.term, Revision: m.revision, Floor: m.floor, Time: m.now,
 	}}
 	for _, t := range s.tables {
-		f.sections = append(f.sections, Section{Table: t.ID(), Name: t.Name(), Version: t.Version()})
+		f.sections = append(f.sections, section{Table: t.ID(), Name: t.Name(), Version: t.Version()})
 		f.views = append(f.views, t.Freeze())
 	}
 	return f, nil
@@ -56,7 +56,7 @@ func (f *snapshot) Persist(sink raft.SnapshotSink) error {
 func (f *snapshot) write(w io.Writer) error {
 	out := newFrameWriter(w)
 	out.frame(frameHeader, appendHeader(nil, f.header))
-	out.frame(frameSection, appendSection(nil, Section{Table: SystemTable, Name: systemName, Version: systemVersion}))
+	out.frame(frameSection, appendSection(nil, section{Table: SystemTable, Name: systemName, Version: systemVersion}))
 	if err := f.system.write(out); err != nil {
 		return err
 	}
@@ -114,14 +114,14 @@ func (s *State) Restore(r io.ReadCloser) error {
 
 // part is a section with its content.
 type part struct {
-	Section
+	section
 	chunks [][]byte
 }
 
 // collect reads and verifies the whole stream, and whether all of it is known.
 func (s *State) collect(in *snapshotReader) ([]part, error) {
 	var parts []part
-	err := in.read(func(sec Section) { parts = append(parts, part{Section: sec}) },
+	err := in.read(func(sec section) { parts = append(parts, part{section: sec}) },
 		func(b []byte) {
 			p := &parts[len(parts)-1]
 			p.chunks = append(p.chunks, slices.Clone(b))
@@ -149,7 +149,7 @@ func (s *State) collect(in *snapshotReader) ([]part, error) {
 }
 
 // replace puts what is verified in place.
-func (s *State) replace(h Header, parts []part) error {
+func (s *State) replace(h header, parts []part) error {
 	sys, err := decodeSystem(parts[0].chunks, s.tables)
 	if err != nil {
 		return fmt.Errorf("the state's own section: %w", err)

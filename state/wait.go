@@ -8,8 +8,8 @@ import (
 	"github.com/interrex/interrex/internal/waitlist"
 )
 
-// MaxWaiters is how many may wait in WaitApplied, and as many in WaitRevision.
-const MaxWaiters = 65536
+// maxWaiters is how many may wait in WaitApplied, and as many in WaitRevision.
+const maxWaiters = 65536
 
 // waiters are callers who wait for a number to be reached.
 type waiters struct {
@@ -46,8 +46,8 @@ func (w *waiters) join(target uint64, reached func() uint64) (*waitlist.Waiter, 
 		return nil, w.closed
 	case reached() >= target:
 		return nil, nil
-	case w.list.Len() >= MaxWaiters:
-		return nil, interrex.Errorf(interrex.KindOverloaded, "state: %d callers wait already", MaxWaiters)
+	case w.list.Len() >= maxWaiters:
+		return nil, interrex.Errorf(interrex.KindOverloaded, "state: %d callers wait already", maxWaiters)
 	}
 	return w.list.Join(target), nil
 }

@@ -66,9 +66,9 @@ const maxKinds = 64
 func (d *decoder) spec() Spec {
 	s := Spec{
 		Name: d.Text(), URL: d.Text(), When: interrex.WebhookWhen(d.Text()),
-		Kinds: d.texts(maxKinds), Prefixes: d.texts(interrex.MaxWebhookPrefixes),
+		Kinds: d.texts(maxKinds), Prefixes: d.texts(maxPrefixes),
 	}
-	for n := d.count(interrex.MaxWebhookHeaders); n > 0; n-- {
+	for n := d.count(maxHeaders); n > 0; n-- {
 		s.Headers = append(s.Headers, Header{Name: d.Text(), Value: Secret(d.Text())})
 	}
 	s.Timeout = d.Duration()

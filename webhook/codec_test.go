@@ -46,7 +46,7 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 func TestEncodingOfCommandsStays(t *testing.T) {
-	table := webhook.New(webhook.Config{})
+	table := webhook.New()
 	for _, c := range goldenCommands() {
 		whole := c.Append(nil)
 		golden(t, c.About().Name, whole)
@@ -72,7 +72,7 @@ func TestEncodingOfSnapshotAndReplyStays(t *testing.T) {
 	w.must(goldenCommands()[2], "")
 	golden(t, "reply", w.table.AppendReply(nil, reply))
 	golden(t, "snapshot", snapshot(t, w.table))
-	other := webhook.New(webhook.Config{})
+	other := webhook.New()
 	if err := other.Restore(1, bytes.NewReader(snapshot(t, w.table))); err != nil || !reflect.DeepEqual(other.Hooks(), w.table.Hooks()) {
 		t.Errorf("it is restored as %v (%v)", other.Hooks(), err)
 	}
@@ -122,7 +122,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(c.Append(nil))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := webhook.New(webhook.Config{}).Decode(b)
+		c, err := webhook.New().Decode(b)
 		if err != nil {
 			return
 		}
@@ -137,7 +137,7 @@ func FuzzRestore(f *testing.F) {
 	w.must(goldenCommands()[0], "")
 	f.Add(snapshot(f, w.table))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		table := webhook.New(webhook.Config{})
+		table := webhook.New()
 		if err := table.Restore(1, bytes.NewReader(b)); err != nil {
 			return
 		}

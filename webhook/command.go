@@ -71,7 +71,7 @@ func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 // CheckGroup reports whether commands of one group can be done, each after those
 // before it. It implements state.Grouper.
 func (t *Table) CheckGroup(now state.Time, all []state.Command) error {
-	after := New(Config{})
+	after := New()
 	after.hooks.Store(t.hooks.Load())
 	for _, c := range all {
 		if err := after.Check(now, c); err != nil {

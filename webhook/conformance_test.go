@@ -14,7 +14,7 @@ import (
 
 func TestTableConforms(t *testing.T) {
 	statetest.Run(t, statetest.Config{
-		New:     func() state.Table { return webhook.New(webhook.Config{}) },
+		New:     func() state.Table { return webhook.New() },
 		Command: randomCommand,
 	})
 }

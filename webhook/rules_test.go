@@ -21,7 +21,7 @@ type world struct {
 	last  *state.Turn
 }
 
-func newWorld(t testing.TB) *world { return &world{t: t, table: webhook.New(webhook.Config{})} }
+func newWorld(t testing.TB) *world { return &world{t: t, table: webhook.New()} }
 
 // do runs a command as State would, by way of its encoding.
 func (w *world) do(c state.Command, minted string) (*webhook.Reply, error) {

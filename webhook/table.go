@@ -12,10 +12,6 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Config is what a Table can be told. It is empty on purpose: everything that
-// Apply reads must be equal on every agent.
-type Config struct{}
-
 // Table is the replicated table of webhooks. It implements state.Table,
 // state.EventCodec and state.Grouper.
 //
@@ -33,7 +29,7 @@ var (
 )
 
 // New makes an empty table.
-func New(Config) *Table {
+func New() *Table {
 	t := &Table{}
 	t.hooks.Store(new([]*Hook))
 	return t

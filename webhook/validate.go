@@ -10,6 +10,16 @@ import (
 	"github.com/interrex/interrex/internal/wording"
 )
 
+const (
+	maxName     = 63      // bytes
+	maxURL      = 2 << 10 // bytes
+	maxPrefixes = 16
+	maxHeaders  = 16
+	maxHeader   = 4 << 10 // bytes of a header's value
+	minSecret   = 16      // bytes
+	maxSecret   = 256     // bytes
+)
+
 // The kinds that a hook can be for: those that an operation is announced with,
 // and those that only happen.
 var (
@@ -58,8 +68,8 @@ func (s *Spec) Validate() error {
 }
 
 func validateName(name string) error {
-	if len(name) == 0 || len(name) > interrex.MaxWebhookName || strings.ContainsFunc(name, notOfName) {
-		return interrex.Errorf(interrex.KindInvalid, "name: 1 to %d of a-z 0-9 . _ - are allowed, not %q", interrex.MaxWebhookName, wording.Excerpt(name, maxShown))
+	if len(name) == 0 || len(name) > maxName || strings.ContainsFunc(name, notOfName) {
+		return interrex.Errorf(interrex.KindInvalid, "name: 1 to %d of a-z 0-9 . _ - are allowed, not %q", maxName, wording.Excerpt(name, maxShown))
 	}
 	return nil
 }
@@ -71,8 +81,8 @@ func notOfName(r rune) bool {
 // validateURL demands what every version of the binary sees alike; whether the
 // rest can be parsed is found out where the hook is set.
 func validateURL(url string) error {
-	if len(url) > interrex.MaxWebhookURL {
-		return interrex.Errorf(interrex.KindTooLarge, "url: at most %d bytes are allowed, not %d", interrex.MaxWebhookURL, len(url))
+	if len(url) > maxURL {
+		return interrex.Errorf(interrex.KindTooLarge, "url: at most %d bytes are allowed, not %d", maxURL, len(url))
 	}
 	scheme, rest, _ := strings.Cut(url, "://")
 	host, _, _ := strings.Cut(rest, "/")
@@ -108,8 +118,8 @@ func (s *Spec) validateKinds() error {
 }
 
 func (s *Spec) validatePrefixes() error {
-	if n := len(s.Prefixes); n > interrex.MaxWebhookPrefixes {
-		return interrex.Errorf(interrex.KindInvalid, "prefixes: at most %d are allowed, not %d", interrex.MaxWebhookPrefixes, n)
+	if n := len(s.Prefixes); n > maxPrefixes {
+		return interrex.Errorf(interrex.KindInvalid, "prefixes: at most %d are allowed, not %d", maxPrefixes, n)
 	}
 	for i, p := range s.Prefixes {
 		if len(p) == 0 || len(p) > maxPrefix || !utf8.ValidString(p) {
@@ -127,8 +137,8 @@ func (s *Spec) validatePrefixes() error {
 const maxPrefix = 1024
 
 func (s *Spec) validateHeaders() error {
-	if n := len(s.Headers); n > interrex.MaxWebhookHeaders {
-		return interrex.Errorf(interrex.KindInvalid, "headers: at most %d are allowed, not %d", interrex.MaxWebhookHeaders, n)
+	if n := len(s.Headers); n > maxHeaders {
+		return interrex.Errorf(interrex.KindInvalid, "headers: at most %d are allowed, not %d", maxHeaders, n)
 	}
 	for i, h := range s.Headers {
 		switch {
@@ -138,8 +148,8 @@ func (s *Spec) validateHeaders() error {
 			return interrex.Errorf(interrex.KindInvalid, "headers: %s is set by the agent", h.Name)
 		case i > 0 && s.Headers[i-1].Name >= h.Name:
 			return interrex.Errorf(interrex.KindInvalid, "headers: %s is given twice, or is not in the order of the names", h.Name)
-		case len(h.Value) > interrex.MaxWebhookHeader:
-			return interrex.Errorf(interrex.KindTooLarge, "headers: the value of %s has %d bytes, at most %d are allowed", h.Name, len(h.Value), interrex.MaxWebhookHeader)
+		case len(h.Value) > maxHeader:
+			return interrex.Errorf(interrex.KindTooLarge, "headers: the value of %s has %d bytes, at most %d are allowed", h.Name, len(h.Value), maxHeader)
 		case strings.ContainsFunc(string(h.Value), func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == utf8.RuneError }):
 			return interrex.Errorf(interrex.KindInvalid, "headers: the value of %s has control characters, or is not UTF-8", h.Name)
 		}
@@ -156,10 +166,10 @@ func validateSecret(s Secret) error {
 	if s == "" {
 		return nil
 	}
-	if len(s) < interrex.MinWebhookSecret || len(s) > interrex.MaxWebhookSecret ||
+	if len(s) < minSecret || len(s) > maxSecret ||
 		strings.ContainsFunc(string(s), func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return interrex.Errorf(interrex.KindInvalid, "secret: %d to %d bytes of printable ASCII are allowed; leave it out, and one is made",
-			interrex.MinWebhookSecret, interrex.MaxWebhookSecret)
+			minSecret, maxSecret)
 	}
 	return nil
 }

@@ -115,7 +115,7 @@ func leader(t testing.TB, nodes []*node) (found *node) {
 }
 
 func (nd *node) start(transport raft.Transport, servers []raft.Server, all []*node, edit []func(*Config)) {
-	nd.leases, nd.things, nd.hooks = lease.New(lease.Config{}), resource.New(), webhook.New(webhook.Config{})
+	nd.leases, nd.things, nd.hooks = lease.New(), resource.New(), webhook.New()
 	nd.changes = change.New()
 	nd.ring = watch.New(watch.Config{})
 	nd.ring.Publish(nil, 1) // so that a watch since 1 is not one from the future

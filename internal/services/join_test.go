@@ -70,7 +70,7 @@ func declared(t *testing.T) map[string]protoreflect.MethodDescriptor {
 
 // ours are the services of interrex itself.
 func ours() []method.Service {
-	return []method.Service{State(), Leases{Table: lease.New(lease.Config{})}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New(webhook.Config{})}.Service()}
+	return []method.Service{State(), Leases{Table: lease.New()}.Service(), Resources{Table: resource.New()}.Service(), Changes{Table: change.New()}.Service(), Webhooks{Table: webhook.New()}.Service()}
 }
 
 // served returns the unary methods that a server has, by procedure.
@@ -212,7 +212,7 @@ func TestEveryCommandIsReachedByAMethodOfItsName(t *testing.T) {
 // knows reports whether a table's list of operations has a number.
 func knows(t *testing.T, table state.TableID, number byte) bool {
 	t.Helper()
-	s, err := state.New(state.Config{Tables: []state.Table{lease.New(lease.Config{}), resource.New(), change.New(), webhook.New(webhook.Config{})}})
+	s, err := state.New(state.Config{Tables: []state.Table{lease.New(), resource.New(), change.New(), webhook.New()}})
 	if err != nil {
 		t.Fatal(err)
 	}
