@@ -14,9 +14,9 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
@@ -84,7 +84,7 @@ type AgentConfig struct {
 	// table. It is called each time the replicated state starts: the newest one is
 	// the one in use. All agents of a cluster have it, or none. agent.Propose, with
 	// no table, brings commands to it. nil: there is none.
-	FSM func() fsm.FSM
+	FSM func() interrex.FSM
 	// Observers see what this agent applies. nil: nobody does.
 	Observers *watch.Observers
 	// Load reads the configuration anew for a reload. nil: there is none.
