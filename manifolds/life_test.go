@@ -362,3 +362,24 @@ func TestADirectoryThatAnotherAgentHasIsWaitedFor(t *testing.T) {
 		stop(t, second.engine)
 	})
 }
+
+func TestWhatEndsByItselfIsFreedAfterItsVisitors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		owner := newSlow(j, "owner", 0)
+		engine := engineOf(t, map[string]node{
+			"owner": {start: func(u *unit) (worker.Worker, error) {
+				u.after(func() { j.add("owner is free") })
+				return owner, nil
+			}, filter: func(error) error { return dependency.ErrUninstall }},
+			"user": {visits: []string{"owner"}, start: func(*unit) (worker.Worker, error) { return newSlow(j, "user", time.Second), nil }},
+		}, nil)
+		time.Sleep(500 * time.Millisecond)
+		owner.Kill()
+		time.Sleep(2 * time.Second)
+		stop(t, engine)
+		if got, want := j.all(), []string{"owner runs", "user runs", "owner has stopped", "user has stopped", "owner is free"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}

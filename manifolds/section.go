@@ -2,7 +2,6 @@ package manifolds
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"sync"
@@ -65,12 +64,10 @@ func (c *Configuration) Swap(next config.Config) (changed []string) {
 	return changed
 }
 
-// errChanged ends a worker whose truth has changed.
-var errChanged = errors.New("changed")
-
-// bounceWhenChanged turns the end of such a worker into the engine's word.
-func bounceWhenChanged(err error) error {
-	if errors.Is(err, errChanged) {
+// startedAgain has the engine start a worker again that has ended without an error.
+// One that ended with an error would be started ever later if that happened often.
+func startedAgain(err error) error {
+	if err == nil {
 		return dependency.ErrBounce
 	}
 	return err
@@ -86,25 +83,26 @@ func sectionNode[T any](c *Configuration, pick func(config.Config) T) node {
 			u.give(value)
 			u.report = func() map[string]any { return map[string]any{"value": fmt.Sprintf("%+v", value)} }
 			return run(func(ctx context.Context) error {
-				return at.until(ctx, func(c config.Config) bool { return !reflect.DeepEqual(pick(c), value) })
+				at.until(ctx, func(c config.Config) bool { return !reflect.DeepEqual(pick(c), value) })
+				return nil
 			}), nil
 		},
-		filter: bounceWhenChanged,
+		filter: startedAgain,
 	}
 }
 
-// until looks at each configuration that follows, and returns errChanged when one
-// differs: a part that changes and changes back ends its worker too, so every
+// until looks at each configuration that follows, and reports whether one differs
+// before ctx ends: a part that changes and changes back ends its worker too, so every
 // reload that changes it restarts its users.
-func (v *version) until(ctx context.Context, differs func(config.Config) bool) error {
+func (v *version) until(ctx context.Context, differs func(config.Config) bool) (changed bool) {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return false
 		case <-v.changed:
 		}
 		if v = v.next; differs(v.config) {
-			return errChanged
+			return true
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (s *Starts) due(name string, at time.Time) {
 // failed reports whether err is a failure, and not the engine's word for
 // something else.
 func failed(err error) bool {
-	for _, other := range []error{nil, errChanged, dependency.ErrMissing, dependency.ErrBounce, dependency.ErrUninstall} {
+	for _, other := range []error{nil, dependency.ErrMissing, dependency.ErrBounce, dependency.ErrUninstall} {
 		if errors.Is(err, other) {
 			return false
 		}

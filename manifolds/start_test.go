@@ -112,7 +112,7 @@ func TestWhatALifeHadBeforeItsNextStartIsForgotten(t *testing.T) {
 }
 
 func TestWhatTheEngineWantsIsNoFailure(t *testing.T) {
-	for _, end := range []error{nil, errChanged, dependency.ErrMissing, dependency.ErrBounce, dependency.ErrUninstall} {
+	for _, end := range []error{nil, dependency.ErrMissing, dependency.ErrBounce, dependency.ErrUninstall} {
 		s := newStarts()
 		s.ended("raft", s.started("raft", nil, nil), end)
 		s.due("raft", time.Now())
