@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"alarm":                 0, // what is wrong with an agent now
 	"config":                0, // the configuration's types, file and validation
 	"internal/disk":         0, // calls on a disk, small files, directories with one user
+	"internal/hclogger":     0, // the words of hashicorp's libraries in our log
 	"gen/interrexv1":        0, // generated messages and handlers
 	"state":                 1, // the replicated state: one log, many tables
 	"hold":                  1, // the holder's side of a lease
@@ -39,6 +40,8 @@ var floors = map[string]int{
 	"internal/raftlog":      1, // what the files of raft's log can prove
 	"raftdir":               2, // raft's log, vote, floor and snapshots on disk
 	"projection":            2, // lease holders in SQL
+	"internal/raftrules":    3, // what one life of raft may say to other agents
+	"internal/datadir":      3, // an agent's data directory, and its repair
 	"leaseapplier":          3, // from queue to raft and back to the caller
 	"reads":                 3, // strong reads
 	"notify":                3, // lease changes into a target

@@ -20,8 +20,8 @@ import (
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/interrextest"
-	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -200,7 +200,7 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	wiped := (c.Leader() + 1) % 3
 	c.Stop(wiped)
-	if _, err := os.Stat(filepath.Join(c.Dir(wiped), raftworker.PeersName)); err != nil {
+	if _, err := os.Stat(filepath.Join(c.Dir(wiped), datadir.PeersName)); err != nil {
 		t.Errorf("what the others have stored is not remembered on disk: %v", err)
 	}
 	kept := c.Dir(wiped) + ".kept"

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -186,7 +186,7 @@ func (c AgentConfig) knownID() (string, error) {
 	if err := checkDataDir(c.DataDir); err != nil {
 		return "", err
 	}
-	id, err := raftworker.LookUpID(c.DataDir, c.id(c.DataDir))
+	id, err := datadir.LookUpID(c.DataDir, c.id(c.DataDir))
 	if err != nil {
 		return "", fmt.Errorf("agent.data-dir: %w", err)
 	}

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -54,7 +54,7 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	ofB := private(t)
-	if err := raftworker.SaveIdentity(ofB, raftworker.Identity{ID: "b", Incarnation: "00"}); err != nil {
+	if err := datadir.SaveIdentity(ofB, datadir.Identity{ID: "b", Incarnation: "00"}); err != nil {
 		t.Fatal(err)
 	}
 	for what, c := range map[string]struct {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/datadir"
 )
 
 // Transport returns the transport of this life of raft, for use during a visit:
@@ -25,7 +27,7 @@ func (w *Worker) HandOver(ctx context.Context) error {
 		return err
 	}
 	l := w.life
-	if l.raft.State() != raft.Leader || alone(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
+	if l.raft.State() != raft.Leader || datadir.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return nil
 	}
 	if err := l.applier.FinalTick(ctx); err != nil {

@@ -7,20 +7,9 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/raftdir"
 )
-
-// Members is a configuration of voters, each at an address that is its ID,
-// sorted: all agents that decide on the same IDs write the same bytes.
-func Members(ids ...string) raft.Configuration {
-	var c raft.Configuration
-	for _, id := range slices.Sorted(slices.Values(ids)) {
-		c.Servers = append(c.Servers, raft.Server{
-			Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(id),
-		})
-	}
-	return c
-}
 
 // Bootstrap makes StorageDir the log of a cluster of one, LocalID, without
 // starting raft. It needs Logger, StorageDir and LocalID, and refuses what it
@@ -64,7 +53,7 @@ func (c Config) validateBootstrap() error {
 
 func bootstrapDir(cfg Config, rc *raft.Config, dir *raftdir.Directory) error {
 	_, nowhere := raft.NewInmemTransport(raft.ServerAddress(cfg.LocalID))
-	err := raft.BootstrapCluster(rc, dir, dir.Stable(), dir.Snapshots(), nowhere, Members(string(cfg.LocalID)))
+	err := raft.BootstrapCluster(rc, dir, dir.Stable(), dir.Snapshots(), nowhere, datadir.Members(string(cfg.LocalID)))
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}
@@ -83,7 +72,7 @@ func (w *Worker) bootstrapEmpty(l *life) error {
 	if !decided {
 		return nil
 	}
-	err = raft.BootstrapCluster(l.config, l.dir, l.dir.Stable(), l.snapshots, l.transport, Members(ids...))
+	err = raft.BootstrapCluster(l.config, l.dir, l.dir.Stable(), l.snapshots, l.transport, datadir.Members(ids...))
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}

@@ -67,7 +67,7 @@ func stands(r, by *running) {
 		return
 	}
 	_ = by.w.life.transport.TimeoutNow(to, raft.ServerAddress(to),
-		&raft.TimeoutNowRequest{RPCHeader: by.w.life.rules.header()}, new(raft.TimeoutNowResponse))
+		&raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(by.cfg.LocalID), Addr: []byte(by.cfg.LocalID)}}, new(raft.TimeoutNowResponse))
 }
 
 type running struct {

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/hclogger"
+	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker/leadership"
@@ -224,8 +226,16 @@ func setDefault[T comparable](field *T, value T) {
 // directory is the configuration of the worker's directory.
 func (c Config) directory(synced func(time.Duration)) raftdir.Config {
 	return raftdir.Config{
-		Logger: NewHCLogger("raft", c.Logger), Clock: c.Clock, WriteTimeout: c.WriteTimeout,
+		Logger: hclogger.New("raft", c.Logger), Clock: c.Clock, WriteTimeout: c.WriteTimeout,
 		NoSync: c.NonSyncedWritesToRaftLog, Synced: synced, Retain: c.SnapshotRetention, SegmentSize: c.segment, Files: c.files, Earlier: c.Earlier,
+	}
+}
+
+// rules are what those of a life go by.
+func (c Config) rules() raftrules.Config {
+	return raftrules.Config{
+		LocalID: c.LocalID, StorageDir: c.StorageDir, Logger: c.Logger, Clock: c.Clock,
+		Halted: c.State.Halted, Leaving: c.Leaving, Reluctant: c.Reluctant,
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"github.com/juju/worker/v3"
 
@@ -72,33 +71,6 @@ func TestTimeoutsThatDoNotFitAreRefused(t *testing.T) {
 		if _, err := NewRaftConfig(cfg); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("want %q: %v", says, err)
 		}
-	}
-}
-
-func TestHashicorpsWordsReachTheLog(t *testing.T) {
-	log := &testLog{}
-	h := NewHCLogger("raft", log).With("peer", "b")
-	h.Warn("failed to contact", "time", hclog.Fmt("%d ms", 7))
-	h.Error("failed", "error", "boom")
-	h.Error("failed to heartbeat to", "peer", "c", "error", "boom")
-	h.Warn("failed to contact", "server-id", "c")
-	NewHCLogger(transportLogger, log).Error("failed to decode incoming command", "error", "boom")
-	h.Info("entering follower state")
-	h.Debug("not said below trace")
-	h.Named("snapshot").Log(hclog.Warn, "odd", "alone")
-	h.StandardLogger(nil).Print("from the standard library")
-	want := []string{
-		"INFO raft: failed to contact peer=b time=7 ms",
-		"WARNING raft: failed peer=b error=boom",
-		"DEBUG raft: failed to heartbeat to peer=b peer=c error=boom",
-		"DEBUG raft: failed to contact peer=b server-id=c",
-		"DEBUG transport: failed to decode incoming command error=boom",
-		"DEBUG raft: entering follower state peer=b",
-		"INFO raft.snapshot: odd peer=b",
-		"DEBUG raft: from the standard library peer=b",
-	}
-	if got := strings.Join(log.all(), "\n"); got != strings.Join(want, "\n") {
-		t.Error(got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftrules"
 )
 
 // What ends a worker, or is answered by its accessors. None of them is fatal to an agent: the engine starts the worker again.
@@ -26,7 +27,7 @@ var (
 	ErrNoHeir = errors.New("no other voter that answers may lead")
 	// ErrConflict ends a worker whose log has another entry than the leader's
 	// snapshot: the log is cut from there on before the next start.
-	ErrConflict = errors.New("the log has another entry than the leader's snapshot")
+	ErrConflict = raftrules.ErrConflict
 	// ErrLogFull ends a worker whose state has halted and whose log has become
 	// too long.
 	ErrLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
@@ -47,6 +48,3 @@ var (
 	// ErrStoreClosed is answered by a LogStore after its Close.
 	ErrStoreClosed = disk.ErrClosed
 )
-
-// errStarting is answered to a snapshot that arrives before raft runs.
-var errStarting = errors.New("raft is starting")

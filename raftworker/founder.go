@@ -1,14 +1,13 @@
 package raftworker
 
 import (
-	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"time"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/state"
 )
 
@@ -61,7 +60,7 @@ func (f *founder) bootstrap() {
 	f.cfg.Logger.Infof("bootstrapping a cluster of %v", ids)
 	answer := make(chan error, 1)
 	f.asked = answer
-	go func() { answer <- f.l.raft.BootstrapCluster(Members(ids...)).Error() }()
+	go func() { answer <- f.l.raft.BootstrapCluster(datadir.Members(ids...)).Error() }()
 }
 
 // propose puts the identity in front of everything else that this leader may
@@ -83,8 +82,8 @@ func (f *founder) propose() {
 const proposeAgain = 5 * time.Second
 
 func (f *founder) identityEntry() []byte {
-	id := state.Identity{ClusterID: randomHex(16), Incarnations: map[string]string{}}
-	id.Epoch.Bits = binary.LittleEndian.Uint64(random(8))
+	id := state.Identity{ClusterID: datadir.RandomHex(16), Incarnations: map[string]string{}}
+	id.Epoch.Bits = binary.LittleEndian.Uint64(datadir.Random(8))
 	known := f.cfg.Incarnations()
 	for _, s := range f.l.raft.GetConfiguration().Configuration().Servers {
 		if incarnation, ok := known[string(s.ID)]; ok {
@@ -99,11 +98,3 @@ func (f *founder) identityEntry() []byte {
 		Operations: []state.Operation{{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}},
 	})
 }
-
-func random(n int) []byte {
-	b := make([]byte, n)
-	rand.Read(b) // never fails: it ends the process instead
-	return b
-}
-
-func randomHex(n int) string { return hex.EncodeToString(random(n)) }

@@ -100,7 +100,7 @@ const resignPause = 5 * time.Second
 // life if that fails. One that had better not lead tries it again and again,
 // while there is a member that may.
 func (g *guard) checkFitness(now time.Time) error {
-	broken, reluctant := g.l.rules.broken(), g.cfg.Reluctant()
+	broken, reluctant := g.l.rules.Broken(), g.cfg.Reluctant()
 	if g.l.raft.State() != raft.Leader || broken == nil && reluctant == nil {
 		g.resigning = nil
 		return nil

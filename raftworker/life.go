@@ -8,7 +8,9 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/raftlog"
+	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -16,7 +18,7 @@ import (
 type life struct {
 	raft      *raft.Raft
 	running   atomic.Pointer[raft.Raft] // the same, for its rules, which are asked before it runs
-	rules     *rules
+	rules     *raftrules.Rules
 	transport Transport
 	config    *raft.Config
 	usual     atomic.Pointer[raft.ReloadableConfig] // what raft runs with, but for a hurry
@@ -44,7 +46,7 @@ func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 	}
 	w.tellDamage(l.dir.Report())
 	l.short = l.dir.Quarantined()
-	l.rules = newRules(w.cfg, l.dir, &l.running)
+	l.rules = raftrules.New(w.cfg.rules(), l.dir, &l.running)
 	if l.transport, err = w.cfg.Transport(l.rules); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot start raft: %w", err), l.dir.Close())
 	}
@@ -84,7 +86,7 @@ func (w *Worker) startRaft(l *life) error {
 }
 
 func (w *Worker) openSnapshots(l *life) {
-	l.snapshots = guardedSnapshots{l.dir.Snapshots(), l.rules}
+	l.snapshots = l.rules.Snapshots(l.dir.Snapshots())
 	newest := l.dir.Report().Snapshot.Index
 	// A state that has outlived an earlier raft is never taken back.
 	applied, _ := w.cfg.State.Applied()
@@ -138,7 +140,7 @@ func (w *Worker) tellWhole(l *life) {
 // hurryIfAlone lets the only voter of a cluster lead soon: there is nobody
 // whose heartbeat it could be waiting for.
 func hurryIfAlone(l *life) {
-	if !alone(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
+	if !datadir.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return
 	}
 	quick := l.raft.ReloadableConfig()
@@ -169,17 +171,6 @@ func (l *life) reload() error {
 func (l *life) calm() {
 	// An error leaves raft with the timeouts that it has.
 	_ = l.reload()
-}
-
-func alone(c raft.Configuration, id raft.ServerID) bool {
-	voters, mine := 0, false
-	for _, s := range c.Servers {
-		if s.Suffrage == raft.Voter {
-			voters++
-			mine = mine || s.ID == id
-		}
-	}
-	return voters == 1 && mine
 }
 
 // startApplier makes the applier and follows it. It is not the catacomb's

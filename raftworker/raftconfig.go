@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/hclogger"
 )
 
 // Timing is a named set of raft's timeouts.
@@ -48,7 +50,7 @@ func NewRaftConfig(cfg Config) (*raft.Config, error) {
 	rc.NoLegacyTelemetry = true
 	rc.PreVoteDisabled = false
 	if cfg.Logger != nil {
-		rc.Logger = NewHCLogger("raft", cfg.Logger)
+		rc.Logger = hclogger.New("raft", cfg.Logger)
 	}
 	rc.TrailingLogs = max(cfg.TrailingLogs, MinTrailingLogs)
 	overrideIf(&rc.SnapshotInterval, cfg.SnapshotInterval)

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -15,7 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/fs"
 
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -40,7 +38,7 @@ func TestRaftIsOpenToItsMembersAlone(t *testing.T) {
 	}
 	a.stop(w)
 
-	starting := newRules(a.cfg, nil, new(atomic.Pointer[raft.Raft]))
+	starting := raftrules.New(a.cfg.rules(), nil, new(atomic.Pointer[raft.Raft]))
 	if err := starting.OpenTo(transport.Hello{ID: "a"}); !errors.Is(err, transport.ErrNotNow) {
 		t.Errorf("before raft runs: %v", err)
 	}
@@ -103,27 +101,6 @@ func TestWhoIsLeavingStandsForNoElection(t *testing.T) {
 		t.Errorf("others hear %q", said)
 	}
 	a.stop(w)
-}
-
-func TestAloneIsTheOnlyVoterItself(t *testing.T) {
-	server := func(id string, s raft.ServerSuffrage) raft.Server {
-		return raft.Server{ID: raft.ServerID(id), Suffrage: s}
-	}
-	for name, c := range map[string]struct {
-		servers []raft.Server
-		want    bool
-	}{
-		"the only voter":       {[]raft.Server{server("a", raft.Voter)}, true},
-		"with others to learn": {[]raft.Server{server("a", raft.Voter), server("b", raft.Nonvoter)}, true},
-		"another":              {[]raft.Server{server("b", raft.Voter)}, false},
-		"of another's":         {[]raft.Server{server("b", raft.Voter), server("a", raft.Nonvoter)}, false},
-		"of two":               {[]raft.Server{server("a", raft.Voter), server("b", raft.Voter)}, false},
-		"of none":              {nil, false},
-	} {
-		if got := alone(raft.Configuration{Servers: c.servers}, "a"); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
 }
 
 // noted is a transport that has noted an answer.
@@ -212,34 +189,3 @@ func (c *configurations) Apply(*raft.Log) any                           { c.call
 func (c *configurations) Snapshot() (raft.FSMSnapshot, error)           { c.calls++; return nil, nil }
 func (c *configurations) Restore(io.ReadCloser) error                   { c.calls++; return nil }
 func (c *configurations) StoreConfiguration(uint64, raft.Configuration) { c.calls++ }
-
-// A copied directory is trusted once every member was met, of which there is at
-// least this one, and nobody has heard this agent in a later term.
-func TestACopyKnowsAllOnlyByItsMembers(t *testing.T) {
-	home, copied := t.TempDir(), filepath.Join(t.TempDir(), "raft")
-	dir, err := raftdir.Open(home, raftdir.Config{})
-	if err == nil {
-		err = errors.Join(dir.Close(), os.CopyFS(copied, os.DirFS(home)))
-	}
-	if err == nil {
-		dir, err = raftdir.Open(copied, raftdir.Config{})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newRules(Config{LocalID: "a", Logger: &testLog{}}, dir, new(atomic.Pointer[raft.Raft]))
-	both := Members("a", "b")
-	if r.knowsAll(raft.Configuration{}) || r.knowsAll(both) {
-		t.Error("it knows all, and has met nobody")
-	}
-	if err := r.Met(transport.Hello{ID: "b"}, nil); err != nil || !r.knowsAll(both) {
-		t.Errorf("it does not know all when it has met the other one: %v", err)
-	}
-	r.checkTerm("b", 7)
-	if r.knowsAll(both) {
-		t.Error("it knows all where it is an older one")
-	}
-	if err := dir.Close(); err != nil {
-		t.Error(err)
-	}
-}

@@ -29,7 +29,7 @@ func (w *Worker) serve(l *life) error {
 			return w.catacomb.ErrDying()
 		case <-l.dir.Failed():
 			return l.dir.Failure()
-		case <-l.rules.conflict:
+		case <-l.rules.Conflict():
 			return ErrConflict
 		case err := <-l.ended:
 			l.ended <- nil // bringDown waits for it too
@@ -61,10 +61,10 @@ func (w *Worker) look(l *life, f *founder) {
 	if before.Leader != is.Leader || before.Term != is.Term {
 		l.applier.LeadershipChanged()
 	}
-	if err := l.rules.settle(l.raft.GetConfiguration().Configuration()); err != nil {
+	if err := l.rules.Settle(l.raft.GetConfiguration().Configuration()); err != nil {
 		w.cfg.Logger.Errorf("%v", err)
 	}
-	if unfit := l.rules.fitness() != ""; unfit != l.unfit {
+	if unfit := l.rules.Fitness() != ""; unfit != l.unfit {
 		l.unfit = unfit
 		w.cfg.FitnessChanged()
 	}

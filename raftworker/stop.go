@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/datadir"
 )
 
 // bringDown ends a life in the order in which nothing is missed: this agent is
@@ -56,7 +58,7 @@ func (w *Worker) handOver(l *life) {
 			w.cfg.Logger.Debugf("no last stamp was written: %v", err)
 		}
 	})
-	if alone(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
+	if datadir.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return
 	}
 	w.within(l, w.cfg.HandoverTimeout, func(context.Context) {
@@ -82,7 +84,7 @@ func (w *Worker) stopRaft(l *life) error {
 	}
 	err := w.endRaft(l)
 	if err == nil {
-		err = l.rules.cutConflict()
+		err = l.rules.CutConflict()
 	}
 	if err = errors.Join(err, l.dir.Close()); err != nil {
 		return fmt.Errorf("raft shutdown failed: %w", err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -57,7 +58,7 @@ func NewSnapshotStore(dir string, retain int, logger Logger) (raft.SnapshotStore
 	if logger == nil {
 		logger = discard{}
 	}
-	store, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, NewHCLogger("snapshot", logger))
+	store, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, hclogger.New("snapshot", logger))
 	if err != nil {
 		return nil, fmt.Errorf("cannot open snapshot store: %w", err)
 	}

@@ -126,7 +126,7 @@ func (w *Worker) Stuck() uint64 {
 	if w.endError() != nil {
 		return 0
 	}
-	return w.life.rules.offers.alarm()
+	return w.life.rules.Stuck()
 }
 
 // Applier returns the applier of this life of raft. Its errors are Raft's.

@@ -625,8 +625,8 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	if d, running := w.Disk(); !running || d.Err != nil || d.Slow {
 		t.Errorf("while it runs: %+v, %v", d, running)
 	}
-	for range maxOffers + 1 {
-		w.life.rules.offers.count(300)
+	for range 4 {
+		w.life.rules.Answer(&raft.InstallSnapshotRequest{Term: w.life.dir.Term(), LastLogIndex: 300, LastLogTerm: 1})
 	}
 	if w.Stuck() != 300 {
 		t.Errorf("stuck at %d", w.Stuck())
@@ -728,31 +728,6 @@ func TestAFullDiskEndsTheWorkerWithATypedError(t *testing.T) {
 	again := a.start()
 	a.leads()
 	a.stop(again)
-}
-
-func TestASnapshotThatComesAgainAndAgainIsAnAlarm(t *testing.T) {
-	log := &testLog{}
-	at := testclock.NewClock(time.Now())
-	c := &offers{clock: at, logger: log}
-	for range maxOffers {
-		c.count(300)
-	}
-	if c.alarm() != 0 {
-		t.Fatal("an alarm too early")
-	}
-	c.count(300)
-	if c.alarm() != 300 || len(log.all()) != 1 {
-		t.Fatalf("%d %v", c.alarm(), log.all())
-	}
-	if at.Advance(offersApart + 1); c.alarm() != 0 {
-		t.Fatal("the alarm stays though none arrives any more")
-	}
-	if c.count(300); c.alarm() != 300 {
-		t.Fatal("the alarm does not come back")
-	}
-	if c.count(301); c.alarm() != 0 {
-		t.Fatal("the alarm stays after progress")
-	}
 }
 
 // failingDisk is the disk of this machine, whose fsyncs can be made to fail.

@@ -1,4 +1,4 @@
-package raftworker
+package datadir
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
@@ -21,7 +22,7 @@ type RecoverConfig struct {
 	DataDir string
 	// State is empty, and has the tables of the agent.
 	State  *state.State
-	Logger Logger
+	Logger hclogger.Logger
 	Clock  clock.Clock
 }
 
@@ -45,7 +46,7 @@ func Recover(cfg RecoverConfig) (r Recovery, err error) {
 	if err != nil {
 		return r, err
 	}
-	dir, err := raftdir.Open(filepath.Join(cfg.DataDir, RaftDir), raftdir.Config{Logger: NewHCLogger("raft", cfg.Logger), Clock: cfg.Clock})
+	dir, err := raftdir.Open(filepath.Join(cfg.DataDir, RaftDir), raftdir.Config{Logger: hclogger.New("raft", cfg.Logger), Clock: cfg.Clock})
 	if err != nil {
 		return r, err
 	}
@@ -139,9 +140,9 @@ func (v *recovery) behind() raftlog.Position {
 func (v *recovery) apply(at raftlog.Position) error {
 	// identity.json learns of the cluster a moment after the log; if both have lost
 	// it, this is another one.
-	v.id.ClusterID = cmp.Or(v.State.Identity().ClusterID, v.id.ClusterID, randomHex(16))
+	v.id.ClusterID = cmp.Or(v.State.Identity().ClusterID, v.id.ClusterID, RandomHex(16))
 	command := &state.Recover{
-		ClusterID: v.id.ClusterID, Epoch: v.id.Epoch.Number, Bits: binary.LittleEndian.Uint64(random(8)) | 1,
+		ClusterID: v.id.ClusterID, Epoch: v.id.Epoch.Number, Bits: binary.LittleEndian.Uint64(Random(8)) | 1,
 		Survivor: v.id.ID, Incarnation: v.id.Incarnation,
 	}
 	entry := state.AppendEntry(nil, &state.Entry{

@@ -1,4 +1,4 @@
-package raftworker
+package datadir
 
 import (
 	"errors"
@@ -9,15 +9,19 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
+	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
+	"github.com/interrex/interrex/state/statetest"
 )
 
 const clusterID = "000102030405060708090a0b0c0d0e0f"
@@ -36,23 +40,22 @@ func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivo
 	s := &survivor{t: t, dir: t.TempDir()}
 	s.before = Identity{ID: "a", Incarnation: "disk", ClusterID: clusterID, Epoch: state.Epoch{Number: 0, Bits: 5}}
 	s.must(SaveIdentity(s.dir, s.before))
-	a := newAgent(t, "a")
 	dir, err := raftdir.Open(s.raft(), raftdir.Config{NoSync: true, SegmentSize: 4096})
 	s.must(err)
 	s.must(dir.Stable().SetUint64([]byte("CurrentTerm"), 3))
-	st := newState(t, a.log)
+	st := newState(t)
 	identity := state.Identity{ClusterID: clusterID, Epoch: s.before.Epoch, Incarnations: map[string]string{}}
 	for _, id := range members {
 		identity.Incarnations[id] = "disk"
 	}
-	entry := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
+	founding := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
 	logs := []*raft.Log{
 		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(Members(members...))},
 		{Index: 2, Term: 3, Type: raft.LogNoop},
-		{Index: 3, Term: 3, Data: entry},
+		{Index: 3, Term: 3, Data: founding},
 	}
 	for i := range writes {
-		logs = append(logs, &raft.Log{Index: uint64(4 + i), Term: 3, Data: a.entry(fmt.Sprint("k", i))})
+		logs = append(logs, &raft.Log{Index: uint64(4 + i), Term: 3, Data: entry(st, fmt.Sprint("k", i))})
 	}
 	for i, l := range logs {
 		s.must(dir.StoreLog(l))
@@ -103,9 +106,8 @@ func (s *survivor) damage(n int) {
 }
 
 func (s *survivor) config() (RecoverConfig, *state.State) {
-	log := &testLog{}
-	st := newState(s.t, log)
-	return RecoverConfig{DataDir: s.dir, State: st, Logger: log, Clock: clock.WallClock}, st
+	st := newState(s.t)
+	return RecoverConfig{DataDir: s.dir, State: st, Logger: loggo.GetLogger("test"), Clock: clock.WallClock}, st
 }
 
 func (s *survivor) examine(want Verdict) *Examination {
@@ -144,18 +146,45 @@ func TestARecoveryGoesOnFromWhatIsProved(t *testing.T) {
 // leads starts raft on the directory.
 func (s *survivor) leads(want state.Identity, loss state.Loss) {
 	s.t.Helper()
-	a := newAgent(s.t, "a")
-	a.cfg.StorageDir = s.raft()
-	w := a.start()
-	a.leads()
-	if got := a.state.Identity(); !reflect.DeepEqual(got, want) || a.state.Loss() != loss {
-		s.t.Errorf("it goes on as %+v, %+v", got, a.state.Loss())
+	st := newState(s.t)
+	dir, err := raftdir.Open(s.raft(), raftdir.Config{NoSync: true})
+	s.must(err)
+	_, nowhere := raft.NewInmemTransport("a")
+	c := raft.DefaultConfig()
+	c.LocalID, c.Logger = "a", hclog.NewNullLogger()
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+	r, err := raft.NewRaft(c, st, dir, dir.Stable(), dir.Snapshots(), nowhere)
+	s.must(err)
+	select {
+	case <-r.LeaderCh():
+	case <-time.After(time.Minute):
+		s.t.Fatal("it does not lead within a minute")
 	}
-	a.put(w, "new")
-	if got := a.state.Revision(); got <= loss.To {
+	s.must(r.Apply(entry(st, "new"), time.Minute).Error())
+	if got := st.Identity(); !reflect.DeepEqual(got, want) || st.Loss() != loss {
+		s.t.Errorf("it goes on as %+v, %+v", got, st.Loss())
+	}
+	if got := st.Revision(); got <= loss.To {
 		s.t.Errorf("revision %d", got)
 	}
-	a.stop(w)
+	s.must(errors.Join(r.Shutdown().Error(), dir.Close()))
+}
+
+func newState(t *testing.T) *state.State {
+	t.Helper()
+	st, err := state.New(state.Config{Tables: []state.Table{statetest.NewRegister()}, Logger: loggo.GetLogger("test")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// entry writes one register.
+func entry(st *state.State, key string) []byte {
+	return state.AppendEntry(nil, &state.Entry{
+		Stamp: st.Now(), Wall: time.Now(),
+		Operations: []state.Operation{{Table: statetest.RegisterTable, Data: statetest.Set(key, "x", 0)}},
+	})
 }
 
 func TestARecoveryOfALogOfWhichNothingIsLeft(t *testing.T) {
@@ -289,11 +318,11 @@ func TestWhatIsNoDataDirectoryIsRefused(t *testing.T) {
 	lock, err := disk.LockDir(s.dir, "agent a")
 	s.must(err)
 	defer lock.Unlock()
-	if _, err := Examine(s.dir); !errors.Is(err, ErrDirectoryInUse) || !strings.Contains(err.Error(), "agent a") {
+	if _, err := Examine(s.dir); !errors.Is(err, disk.ErrInUse) || !strings.Contains(err.Error(), "agent a") {
 		t.Errorf("one in use: %v", err)
 	}
 	cfg, _ := s.config()
-	if _, err := Repair(cfg); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := Repair(cfg); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("one in use: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package raftworker
+package datadir
 
 import (
 	"encoding/json"
@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -44,7 +45,7 @@ type Examination struct {
 }
 
 // Examine says what a data directory can prove, and changes nothing. The agent
-// must not run: the error is ErrDirectoryInUse when it does.
+// must not run: the error is disk.ErrInUse when it does.
 func Examine(dataDir string) (*Examination, error) {
 	if _, err := os.Stat(dataDir); err != nil {
 		return nil, fmt.Errorf("cannot look at data directory: %w", err)
@@ -78,7 +79,7 @@ func (e *Examination) look(dataDir string) error {
 		return err
 	}
 	e.Found = *found
-	e.Alone = alone(e.Members, raft.ServerID(e.ID)) || len(e.Members.Servers) == 0 && knowsNobody(dataDir)
+	e.Alone = OnlyVoter(e.Members, raft.ServerID(e.ID)) || len(e.Members.Servers) == 0 && KnowsNobody(dataDir)
 	switch {
 	case e.Forgotten != nil:
 		e.Verdict = Wiped
@@ -94,8 +95,8 @@ func (e *Examination) look(dataDir string) error {
 	return nil
 }
 
-// knowsNobody reports whether this directory has never heard of another agent.
-func knowsNobody(dataDir string) bool {
+// KnowsNobody reports whether this directory has never heard of another agent.
+func KnowsNobody(dataDir string) bool {
 	b, err := disk.CheckedFile{Path: filepath.Join(dataDir, PeersName)}.Load()
 	if err != nil {
 		return false
@@ -133,7 +134,7 @@ func (e *Examination) repair(cfg RecoverConfig) (*Recovery, error) {
 		}
 		return &r, nil
 	}
-	dir, err := raftdir.Open(filepath.Join(cfg.DataDir, RaftDir), raftdir.Config{Logger: NewHCLogger("raft", cfg.Logger), Clock: cfg.Clock})
+	dir, err := raftdir.Open(filepath.Join(cfg.DataDir, RaftDir), raftdir.Config{Logger: hclogger.New("raft", cfg.Logger), Clock: cfg.Clock})
 	if err != nil {
 		return nil, err
 	}

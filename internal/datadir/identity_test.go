@@ -1,4 +1,4 @@
-package raftworker
+package datadir
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	raftDir := filepath.Join(dir, RaftDir)
-	s, err := NewLogStore(raftDir, SyncAfterWrite)
+	s, err := raftdir.Open(raftDir, raftdir.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestALookAtADirectorySaysWhatItsStartWouldSay(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			dir := t.TempDir()
 			open := func() (err error) {
-				s, err := NewLogStore(filepath.Join(dir, RaftDir), SyncAfterWrite)
+				s, err := raftdir.Open(filepath.Join(dir, RaftDir), raftdir.Config{})
 				if err == nil {
 					err = s.Close()
 				}
@@ -168,7 +168,7 @@ func TestARaftDirectoryWithoutItsIdentityIsRefused(t *testing.T) {
 	if _, err := OpenIdentity(dir, "a"); err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewLogStore(filepath.Join(dir, RaftDir), SyncAfterWrite)
+	s, err := raftdir.Open(filepath.Join(dir, RaftDir), raftdir.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

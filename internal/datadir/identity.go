@@ -1,4 +1,4 @@
-package raftworker
+package datadir
 
 import (
 	"bytes"
@@ -75,7 +75,7 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 	if err != nil || kept.Incarnation != "" {
 		return kept, err
 	}
-	kept = Identity{ID: kept.ID, Incarnation: randomHex(16)}
+	kept = Identity{ID: kept.ID, Incarnation: RandomHex(16)}
 	return kept, SaveIdentity(dataDir, kept)
 }
 
