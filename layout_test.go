@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"alarm":                 0, // what is wrong with an agent now
 	"config":                0, // the configuration's types, file and validation
 	"internal/disk":         0, // calls on a disk, small files, directories with one user
+	"internal/port":         0, // the connections that come in at one port
 	"internal/hclogger":     0, // the words of hashicorp's libraries in our log
 	"gen/interrexv1":        0, // generated messages and handlers
 	"state":                 1, // the replicated state: one log, many tables
@@ -37,6 +38,8 @@ var floors = map[string]int{
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
+	"internal/certificates": 1, // the certificates of agents
+	"internal/raftstream":   1, // raft's transport over streams between agents
 	"internal/raftlog":      1, // what the files of raft's log can prove
 	"raftdir":               2, // raft's log, vote, floor and snapshots on disk
 	"projection":            2, // lease holders in SQL

@@ -20,6 +20,7 @@ import (
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/interrextest"
 	"github.com/interrex/interrex/transport"
@@ -250,7 +251,7 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 // lonely starts an agent that waits for another one, which never comes.
 func lonely(t *testing.T) *agent.Agent {
 	t.Helper()
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +303,7 @@ func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 }
 
 func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

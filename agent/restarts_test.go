@@ -12,13 +12,13 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // The API and the leases that are held through the agent go on while raft and the
 // transport below it are restarted.
 func TestTheAPIAndHeldLeasesGoOnOverRestarts(t *testing.T) {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

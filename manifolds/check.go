@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
-	"github.com/interrex/interrex/transport"
 )
 
 // connectTimeout bounds the wait for a database or a socket that is checked.
@@ -102,7 +102,7 @@ func (c AgentConfig) checkClusterFiles(section config.Cluster, id string) error 
 	if given == nil {
 		return nil
 	}
-	if err := transport.CheckCertificate(given, id); err != nil {
+	if err := certificates.Check(given, id); err != nil {
 		return fmt.Errorf("cluster.tls: %w", err)
 	}
 	return nil

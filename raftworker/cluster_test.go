@@ -15,6 +15,7 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
@@ -29,7 +30,7 @@ func clusterOf(t *testing.T, ids ...string) map[string]*running {
 // startCluster lets wire change an agent before it starts.
 func startCluster(t *testing.T, wire func(*agent, *transport.Transport), ids ...string) map[string]*running {
 	t.Helper()
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,7 @@ type running struct {
 	w *Worker
 }
 
-func newTransport(t *testing.T, ca *transport.CA, id string, join []string) *transport.Transport {
+func newTransport(t *testing.T, ca *certificates.CA, id string, join []string) *transport.Transport {
 	t.Helper()
 	tls, err := ca.TLS(id)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/juju/clock"
+
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // DefaultTimeout bounds one read or write of a raft request when Config does
@@ -97,7 +99,7 @@ func (c Config) Validate() error {
 	case c.Timeout < 0:
 		return fmt.Errorf("negative Timeout %s not valid", c.Timeout)
 	}
-	if err := CheckID(c.ID); err != nil {
+	if err := certificates.CheckID(c.ID); err != nil {
 		return err
 	}
 	if c.TLS == nil {
@@ -136,7 +138,7 @@ func (c Config) validateAddresses() error {
 		}
 	}
 	for id, address := range c.Peers {
-		if err := CheckID(id); err != nil {
+		if err := certificates.CheckID(id); err != nil {
 			return err
 		}
 		if err := checkAddress(address); err != nil {
@@ -164,19 +166,4 @@ func checkAddress(address string) error {
 func unspecified(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || ip != nil && ip.IsUnspecified()
-}
-
-// CheckID says what is wrong with an agent's ID: it is a DNS label, 1-63 of
-// a-z, 0-9 and '-', with a letter or digit at both ends. "localhost" is not one,
-// since certificates carry it for other reasons.
-func CheckID(id string) error {
-	if id == "" || len(id) > 63 || id[0] == '-' || id[len(id)-1] == '-' || id == "localhost" {
-		return fmt.Errorf("agent ID %q not valid: want a DNS label, 1-63 of a-z 0-9 -, and not localhost", id)
-	}
-	for _, c := range []byte(id) {
-		if c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return fmt.Errorf("agent ID %q not valid: want a DNS label, 1-63 of a-z 0-9 -", id)
-		}
-	}
-	return nil
 }

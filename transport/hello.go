@@ -11,6 +11,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/interrex/interrex/internal/port"
 )
 
 // Protocol is the version of what agents say to each other. Agents of one
@@ -21,7 +23,6 @@ const Protocol = 5
 // refusal has its own share of the 4 KiB.
 const (
 	maxFrame         = 4 << 10
-	maxReason        = 512
 	handshakeTimeout = 5 * time.Second
 )
 
@@ -135,8 +136,8 @@ type greeting struct {
 }
 
 func writeGreeting(w io.Writer, g greeting) error {
-	if len(g.Refused) > maxReason {
-		g.Refused = g.Refused[:maxReason]
+	if len(g.Refused) > port.MaxReason {
+		g.Refused = g.Refused[:port.MaxReason]
 	}
 	text, err := g.marshal()
 	if err != nil {

@@ -1,5 +1,10 @@
 package transport
 
+import "github.com/interrex/interrex/internal/port"
+
+// ErrNotNow refuses a connection for what does not run yet, or no more.
+var ErrNotNow = port.ErrNotNow
+
 // Life is one life of raft, as its transport must know it. None of its methods
 // blocks.
 type Life interface {

@@ -3,12 +3,13 @@ package transport
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/raftstream"
 )
 
 // Store keeps what a transport remembers of other agents' logs over restarts.
@@ -147,7 +148,7 @@ func (m *memory) meet(peer Hello) error {
 	}
 	is := m.lives[peer.ID]
 	if is == nil || is.id != peer.Log.Life {
-		return errEarlierLife
+		return raftstream.ErrEarlierLife
 	}
 	now, known := m.of[peer.ID]
 	if !known && len(m.of) >= maxKnown {
@@ -210,8 +211,8 @@ func (m *memory) knows(id string) bool {
 	return known
 }
 
-// life is that of raft at an agent which was met last.
-func (m *memory) life(id string) string {
+// Life is that of raft at an agent which was met last.
+func (m *memory) Life(id string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if is := m.lives[id]; is != nil {
@@ -220,21 +221,18 @@ func (m *memory) life(id string) string {
 	return ""
 }
 
-// errEarlierLife is why nothing more that comes over a stream counts.
-var errEarlierLife = errors.New("raft at the other agent has begun another life since")
-
 // current lets what was read of a stream count, unless it is of a life of raft
 // that is over. Streams of other kinds have none.
 func (m *memory) current(peer, life string, n int, err error) (int, error) {
-	if n > 0 && life != "" && m.life(peer) != life {
-		return 0, errEarlierLife
+	if n > 0 && life != "" && m.Life(peer) != life {
+		return 0, raftstream.ErrEarlierLife
 	}
 	return n, err
 }
 
-// hearRequest takes up a request of raft's from another agent. Pre-votes say
+// HearRequest takes up a request of raft's from another agent. Pre-votes say
 // nothing: raft asks for them in a term that it has not stored.
-func (m *memory) hearRequest(request any) {
+func (m *memory) HearRequest(request any) {
 	switch r := request.(type) {
 	case *raft.AppendEntriesRequest:
 		m.hear(string(r.ID), r.Term, endOf(r), r.Term)
@@ -245,13 +243,13 @@ func (m *memory) hearRequest(request any) {
 	}
 }
 
-// hearAnswer takes up an agent's answer to a request of raft's, unless that went
+// HearAnswer takes up an agent's answer to a request of raft's, unless that went
 // to an earlier life of raft there than now counts; an empty life is the first.
-func (m *memory) hearAnswer(id, life string, request, answer any) error {
+func (m *memory) HearAnswer(id, life string, request, answer any) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if is := m.lives[id]; life != "" && (is == nil || is.id != life) {
-		return errEarlierLife
+		return raftstream.ErrEarlierLife
 	}
 	switch a := answer.(type) {
 	case *raft.AppendEntriesResponse:

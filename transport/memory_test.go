@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/raftstream"
 )
 
 // kept is a Store in memory.
@@ -64,14 +66,14 @@ func appended(term, index uint64) *raft.AppendEntriesRequest {
 func TestWhatAnAgentHasStoredIsRememberedForItsNextLife(t *testing.T) {
 	for name, hear := range map[string]func(*memory){
 		"it has acknowledged": func(m *memory) {
-			m.hearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
+			m.HearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
 		},
-		"it has led": func(m *memory) { m.hearRequest(appended(3, 50)) },
+		"it has led": func(m *memory) { m.HearRequest(appended(3, 50)) },
 		"it has taken a snapshot": func(m *memory) {
-			m.hearAnswer("b", "", &raft.InstallSnapshotRequest{Term: 3, LastLogTerm: 3, LastLogIndex: 50}, &raft.InstallSnapshotResponse{Term: 3, Success: true})
+			m.HearAnswer("b", "", &raft.InstallSnapshotRequest{Term: 3, LastLogTerm: 3, LastLogIndex: 50}, &raft.InstallSnapshotResponse{Term: 3, Success: true})
 		},
 		"it has sent a snapshot": func(m *memory) {
-			m.hearRequest(&raft.InstallSnapshotRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 3, LastLogTerm: 3, LastLogIndex: 50})
+			m.HearRequest(&raft.InstallSnapshotRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 3, LastLogTerm: 3, LastLogIndex: 50})
 		},
 		"it has said so in a hello": func(m *memory) { _ = m.meet(of("1", 3, Place{3, 50}, 3)) },
 	} {
@@ -98,11 +100,11 @@ func TestWhatAnAgentHasStoredIsRememberedForItsNextLife(t *testing.T) {
 func TestWhatSaysNothingIsNotRemembered(t *testing.T) {
 	m := newMemory(t, nil)
 	m.introduced(t, of("1", 3, Place{3, 10}, 3))
-	m.hearRequest(&raft.RequestPreVoteRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 9})
-	m.hearAnswer("b", "", &raft.RequestPreVoteRequest{Term: 9}, &raft.RequestPreVoteResponse{Term: 9})
-	m.hearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3})
-	m.hearRequest(heartbeat(3))
-	m.hearRequest(&raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ID: []byte("stranger")}, Term: 9})
+	m.HearRequest(&raft.RequestPreVoteRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 9})
+	m.HearAnswer("b", "", &raft.RequestPreVoteRequest{Term: 9}, &raft.RequestPreVoteResponse{Term: 9})
+	m.HearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3})
+	m.HearRequest(heartbeat(3))
+	m.HearRequest(&raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{ID: []byte("stranger")}, Term: 9})
 	if told := m.introduced(t, of("2", 3, Place{3, 10}, 3)); told.Stored != (Place{3, 10}) || told.Term != 3 {
 		t.Errorf("%+v", told)
 	}
@@ -120,7 +122,7 @@ func TestWhatSaysNothingIsNotRemembered(t *testing.T) {
 func TestWhatWasTruncatedRightlyIsForgotten(t *testing.T) {
 	m := newMemory(t, nil)
 	m.introduced(t, of("1", 3, Place{3, 10}, 3))
-	m.hearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
+	m.HearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
 	// Its floor was written in a later term than that in which it was heard.
 	if told := m.introduced(t, of("2", 5, Place{3, 20}, 5)); told.Stored != (Place{3, 20}) {
 		t.Errorf("%+v", told)
@@ -129,12 +131,12 @@ func TestWhatWasTruncatedRightlyIsForgotten(t *testing.T) {
 
 func TestAnOlderDiskIsRefused(t *testing.T) {
 	for name, hear := range map[string]func(*memory){
-		"a heartbeat": func(m *memory) { m.hearRequest(heartbeat(7)) },
+		"a heartbeat": func(m *memory) { m.HearRequest(heartbeat(7)) },
 		"a vote request": func(m *memory) {
-			m.hearRequest(&raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 7})
+			m.HearRequest(&raft.RequestVoteRequest{RPCHeader: raft.RPCHeader{ID: []byte("b")}, Term: 7})
 		},
 		"a vote": func(m *memory) {
-			m.hearAnswer("b", "", &raft.RequestVoteRequest{Term: 7}, &raft.RequestVoteResponse{Term: 7, Granted: true})
+			m.HearAnswer("b", "", &raft.RequestVoteRequest{Term: 7}, &raft.RequestVoteResponse{Term: 7, Granted: true})
 		},
 		"a hello": func(m *memory) { _ = m.meet(of("1", 7, Place{3, 10}, 3)) },
 	} {
@@ -163,16 +165,13 @@ func TestNothingOfAnEarlierLifeCounts(t *testing.T) {
 		t.Error(n, err)
 	}
 	m.introduced(t, of("2", 3, Place{3, 10}, 3))
-	if n, err := m.current("b", "1", 5, nil); n != 0 || !errors.Is(err, errEarlierLife) {
+	if n, err := m.current("b", "1", 5, nil); n != 0 || !errors.Is(err, raftstream.ErrEarlierLife) {
 		t.Error(n, err)
 	}
-	r := &RaftTransport{parent: &Transport{}}
-	r.parent.memory.of, r.parent.memory.lives = m.of, m.lives
-	err := r.sameLife("b", &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{}, func() error {
-		r.parent.memory.introduced(t, of("3", 3, Place{3, 10}, 3))
-		return nil
-	})
-	if !errors.Is(err, errEarlierLife) {
+	before := m.Life("b")
+	m.introduced(t, of("3", 3, Place{3, 10}, 3))
+	err := m.HearAnswer("b", before, &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{})
+	if !errors.Is(err, raftstream.ErrEarlierLife) {
 		t.Errorf("an answer across two lives: %v", err)
 	}
 }
@@ -184,19 +183,19 @@ func TestNothingCountsBetweenTheHellosOfTwoLives(t *testing.T) {
 	if err != nil || told.Stored != (Place{3, 10}) {
 		t.Fatalf("%+v, %v", told, err)
 	}
-	late := m.hearAnswer("b", "1", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
-	if !errors.Is(late, errEarlierLife) || m.of["b"].Stored != (Place{3, 10}) {
+	late := m.HearAnswer("b", "1", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
+	if !errors.Is(late, raftstream.ErrEarlierLife) || m.of["b"].Stored != (Place{3, 10}) {
 		t.Errorf("an answer of the life before counts: %v, %+v", late, m.of["b"])
 	}
-	if _, err := m.current("b", "1", 5, nil); !errors.Is(err, errEarlierLife) {
+	if _, err := m.current("b", "1", 5, nil); !errors.Is(err, raftstream.ErrEarlierLife) {
 		t.Errorf("a stream of the life before goes on: %v", err)
 	}
 	// The hello of the life before was read first, and is completed last.
-	if err := m.meet(of("1", 3, Place{3, 10}, 3)); !errors.Is(err, errEarlierLife) {
+	if err := m.meet(of("1", 3, Place{3, 10}, 3)); !errors.Is(err, raftstream.ErrEarlierLife) {
 		t.Errorf("a late hello: %v", err)
 	}
-	if err := m.meet(of("2", 3, Place{3, 10}, 3)); err != nil || m.life("b") != "2" {
-		t.Errorf("%v, life %s", err, m.life("b"))
+	if err := m.meet(of("2", 3, Place{3, 10}, 3)); err != nil || m.Life("b") != "2" {
+		t.Errorf("%v, life %s", err, m.Life("b"))
 	}
 }
 

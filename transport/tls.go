@@ -4,8 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"strings"
+
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // The protocols that share the port, told apart by ALPN.
@@ -23,25 +23,6 @@ type TLS interface {
 	Certificate() (*tls.Certificate, error)
 	// Roots are the authorities whose certificates are accepted.
 	Roots() (*x509.CertPool, error)
-}
-
-// IDOf returns the agent's ID that a certificate carries: the one among its DNS
-// names that has no dot and is not localhost. Other names may stand beside it.
-func IDOf(cert *x509.Certificate) (string, error) {
-	var id string
-	for _, name := range cert.DNSNames {
-		if strings.Contains(name, ".") || name == "localhost" {
-			continue
-		}
-		if id != "" {
-			return "", fmt.Errorf("its certificate carries two IDs, %s and %s, as DNS names: want one", id, name)
-		}
-		id = name
-	}
-	if id == "" {
-		return "", errors.New("its certificate carries no ID: want one DNS name that is a single label")
-	}
-	return id, CheckID(id)
 }
 
 // serverTLS is the configuration for one incoming handshake.
@@ -101,26 +82,10 @@ func verifyPeer(roots *x509.CertPool) func(tls.ConnectionState) error {
 		if len(state.PeerCertificates) == 0 {
 			return errors.New("no certificate was shown")
 		}
-		err := verifyChain(state.PeerCertificates[0], roots, state.PeerCertificates[1:])
+		err := certificates.Verify(state.PeerCertificates[0], roots, state.PeerCertificates[1:])
 		if err != nil {
 			return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 		}
 		return nil
 	}
-}
-
-// verifyChain checks a certificate for server and for client use: every agent
-// is both, and one that is good for half would fail only later.
-func verifyChain(leaf *x509.Certificate, roots *x509.CertPool, chain []*x509.Certificate) error {
-	between := x509.NewCertPool()
-	for _, cert := range chain {
-		between.AddCert(cert)
-	}
-	for _, use := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
-		_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{use}})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

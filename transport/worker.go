@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/interrex/interrex/internal/port"
 )
 
 // Agents look for each other at once and then ever more seldom: every 2 s for
@@ -49,9 +51,9 @@ func (t *Transport) Report() map[string]any {
 	}
 	report := map[string]any{
 		"id": t.config.ID, "listen": t.ListenAddr(), "alone": t.config.TLS == nil,
-		"connections": t.limits.open(), "peers": peers,
+		"connections": t.limits.Open(), "peers": peers,
 	}
-	if last := t.refusals.newest(); last != "" {
+	if last := t.refusals.Newest(); last != "" {
 		report["last-refusal"] = last
 	}
 	return report
@@ -70,7 +72,7 @@ func (t *Transport) loop() error {
 	_ = t.closeListener()
 	accepting.Wait()
 	t.stop()
-	if !waitFor(&saving, stopTimeout) {
+	if !port.WaitFor(&saving, stopTimeout) {
 		t.config.Logger.Warningf("what is remembered of other agents' logs has not been saved within %s", stopTimeout)
 	}
 	return t.catacomb.ErrDying()
@@ -90,7 +92,7 @@ func (t *Transport) stop() {
 	if api != nil {
 		_ = api.Close()
 	}
-	if !waitFor(&t.conns, stopTimeout) {
+	if !port.WaitFor(&t.conns, stopTimeout) {
 		t.config.Logger.Warningf("connections of other agents are still in use %s after they were cut", stopTimeout)
 	}
 }

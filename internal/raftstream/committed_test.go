@@ -1,4 +1,4 @@
-package transport
+package raftstream
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 )
 
 func TestWhatTheLeaderHasCommittedIsThatOfASecondAgo(t *testing.T) {
-	r := &RaftTransport{}
+	r := &Transport{}
 	start := time.Now()
 	tell := func(after time.Duration, term, index uint64) {
 		r.committed.heard(&raft.AppendEntriesRequest{Term: term, LeaderCommitIndex: index}, start.Add(after))

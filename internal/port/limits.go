@@ -1,4 +1,4 @@
-package transport
+package port
 
 import (
 	"fmt"
@@ -13,66 +13,66 @@ import (
 // agents have come, so that no flood of strangers keeps an agent out.
 const (
 	maxConns        = 1024 // of agents that were let in
-	maxConnsPerPeer = 64
-	maxHandshakes   = 256 // from hosts of agents that were met, and as many from others
+	MaxConnsPerPeer = 64
+	MaxHandshakes   = 256 // from hosts of agents that were met, and as many from others
 )
 
-// limits counts incoming connections. Its zero value counts from none.
-type limits struct {
+// Limits counts incoming connections. Its zero value counts from none.
+type Limits struct {
 	mu         sync.Mutex
-	handshakes map[bool][]*place // by known; the oldest first
+	handshakes map[bool][]*Place // by known; the oldest first
 	total      int               // of agents that were let in
 	byPeer     map[string]int
 }
 
-// place is what one incoming connection takes up.
-type place struct {
-	conn  net.Conn
-	host  string
+// Place is what one incoming connection takes up.
+type Place struct {
+	Conn  net.Conn
+	Host  string
 	known bool   // an agent was met at its host
 	peer  string // the agent that was let in; empty: it is in its handshake
 }
 
-// admit counts a connection in its handshake. Where there is no room, the host
+// Admit counts a connection in its handshake. Where there is no room, the host
 // with the most of that kind loses its oldest one, which admit returns.
-func (l *limits) admit(conn net.Conn, known bool) (p, lost *place) {
+func (l *Limits) Admit(conn net.Conn, known bool) (p, lost *Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.handshakes == nil {
-		l.handshakes, l.byPeer = map[bool][]*place{}, map[string]int{}
+		l.handshakes, l.byPeer = map[bool][]*Place{}, map[string]int{}
 	}
-	p = &place{conn: conn, host: hostOf(conn.RemoteAddr()), known: known}
-	if all := l.handshakes[known]; len(all) >= maxHandshakes {
+	p = &Place{Conn: conn, Host: HostOf(conn.RemoteAddr()), known: known}
+	if all := l.handshakes[known]; len(all) >= MaxHandshakes {
 		lost = oldestOfMost(all)
 		l.end(lost)
-		_ = lost.conn.Close()
+		_ = lost.Conn.Close()
 	}
 	l.handshakes[known] = append(l.handshakes[known], p)
 	return p, lost
 }
 
 // oldestOfMost picks the oldest connection of the host that has most.
-func oldestOfMost(all []*place) *place {
+func oldestOfMost(all []*Place) *Place {
 	counts := map[string]int{}
 	for _, p := range all {
-		counts[p.host]++
+		counts[p.Host]++
 	}
 	oldest := all[0]
 	for _, p := range all {
-		if counts[p.host] > counts[oldest.host] {
+		if counts[p.Host] > counts[oldest.Host] {
 			oldest = p
 		}
 	}
 	return oldest
 }
 
-// letIn counts a connection as an agent's, or says why there is no room for it.
-func (l *limits) letIn(p *place, id string) error {
+// LetIn counts a connection as an agent's, or says why there is no room for it.
+func (l *Limits) LetIn(p *Place, id string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.byPeer[id] >= maxConnsPerPeer:
-		return fmt.Errorf("%d connections are open from %s, the limit", maxConnsPerPeer, id)
+	case l.byPeer[id] >= MaxConnsPerPeer:
+		return fmt.Errorf("%d connections are open from %s, the limit", MaxConnsPerPeer, id)
 	case l.total >= maxConns:
 		return fmt.Errorf("%d connections of agents are open, the limit", maxConns)
 	}
@@ -83,8 +83,8 @@ func (l *limits) letIn(p *place, id string) error {
 	return nil
 }
 
-// leave gives a connection's place back.
-func (l *limits) leave(p *place) {
+// Leave gives a connection's place back.
+func (l *Limits) Leave(p *Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.peer == "" {
@@ -98,20 +98,21 @@ func (l *limits) leave(p *place) {
 }
 
 // end takes a connection from those in their handshake, if it is among them.
-func (l *limits) end(p *place) {
+func (l *Limits) end(p *Place) {
 	if i := slices.Index(l.handshakes[p.known], p); i >= 0 {
 		l.handshakes[p.known] = slices.Delete(l.handshakes[p.known], i, i+1)
 	}
 }
 
-// open returns how many connections there are.
-func (l *limits) open() int {
+// Open returns how many connections there are.
+func (l *Limits) Open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.total + len(l.handshakes[true]) + len(l.handshakes[false])
 }
 
-func hostOf(addr net.Addr) string {
+// HostOf returns the host of an address.
+func HostOf(addr net.Addr) string {
 	host, _, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		return addr.String()

@@ -1,4 +1,4 @@
-package transport
+package certificates
 
 import (
 	"crypto/ecdsa"
@@ -63,13 +63,17 @@ func newSerial() *big.Int {
 	return new(big.Int).SetBytes(b[:])
 }
 
-// TLS issues a certificate for an agent and gives it with the CA as its only
-// root.
-func (c *CA) TLS(id string) (TLS, error) {
+// TLS issues a certificate for an agent and returns it with the CA as its only
+// root. A change, for tests, is made to it before it is signed.
+func (c *CA) TLS(id string, change ...func(*x509.Certificate)) (Source, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	return c.issue(agentTemplate(id))
+	template := agentTemplate(id)
+	for _, do := range change {
+		do(template)
+	}
+	return c.issue(template)
 }
 
 func agentTemplate(id string) *x509.Certificate {
@@ -103,17 +107,17 @@ func (c *CA) issue(template *x509.Certificate) (*issued, error) {
 	return &issued{cert, roots, key}, nil
 }
 
-// issued is a TLS in memory.
+// issued is a Source in memory.
 type issued struct {
 	cert  *tls.Certificate
 	roots *x509.CertPool
 	key   *ecdsa.PrivateKey
 }
 
-// Certificate implements TLS.
+// Certificate implements Source.
 func (i *issued) Certificate() (*tls.Certificate, error) { return i.cert, nil }
 
-// Roots implements TLS.
+// Roots implements Source.
 func (i *issued) Roots() (*x509.CertPool, error) { return i.roots, nil }
 
 // Write issues a certificate for an agent and writes ca.pem, agent.pem and

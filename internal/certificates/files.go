@@ -1,4 +1,4 @@
-package transport
+package certificates
 
 import (
 	"crypto/tls"
@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// Files is a TLS that lives in PEM files. They are read again when one of them
+// Files is a Source that lives in PEM files. They are read again when one of them
 // has changed, which is looked for at each handshake. While the changed ones
 // are unfit (one of a pair has been written and the other not yet), those that
 // were read last stay in force, and Problem says what is wrong.
@@ -30,7 +30,7 @@ type Files struct {
 	problem error
 }
 
-var _ TLS = (*Files)(nil)
+var _ Source = (*Files)(nil)
 
 // stamp tells one version of a file from the next.
 type stamp struct {
@@ -38,7 +38,7 @@ type stamp struct {
 	size int64
 }
 
-// Certificate implements TLS.
+// Certificate implements Source.
 func (f *Files) Certificate() (*tls.Certificate, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -48,7 +48,7 @@ func (f *Files) Certificate() (*tls.Certificate, error) {
 	return f.cert, nil
 }
 
-// Roots implements TLS.
+// Roots implements Source.
 func (f *Files) Roots() (*x509.CertPool, error) {
 	// nil would mean the system's authorities.
 	if f.CA == "" {
@@ -166,7 +166,7 @@ func usable(leaf *x509.Certificate, roots *x509.CertPool, behind [][]byte) error
 		}
 		chain = append(chain, cert)
 	}
-	if err := verifyChain(leaf, roots, chain); err != nil {
+	if err := Verify(leaf, roots, chain); err != nil {
 		return adviseOn(err)
 	}
 	return nil

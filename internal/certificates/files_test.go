@@ -1,4 +1,4 @@
-package transport
+package certificates
 
 import (
 	"crypto/x509"
@@ -122,9 +122,7 @@ func write(t *testing.T, name, text string) {
 
 func reissue(t *testing.T, ca *CA, f *Files, change func(*x509.Certificate)) {
 	t.Helper()
-	template := agentTemplate("a")
-	change(template)
-	if err := must(ca.issue(template)).write(f); err != nil {
+	if err := must(ca.TLS("a", change)).(*issued).write(f); err != nil {
 		t.Fatal(err)
 	}
 }

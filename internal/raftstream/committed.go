@@ -1,4 +1,4 @@
-package transport
+package raftstream
 
 import (
 	"sync"
@@ -53,7 +53,7 @@ func (c *committed) heard(request any, now time.Time) {
 
 // Committed returns the commit index that the leader of a term has told with its
 // appends, as of CommittedAge ago or of the first of them; 0: it has told none.
-func (r *RaftTransport) Committed(term uint64) (index uint64) {
+func (r *Transport) Committed(term uint64) (index uint64) {
 	c := &r.committed
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,4 +1,4 @@
-package transport
+package raftstream
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/port"
 )
 
 // streamIdle is how long an incoming raft stream may be silent. A leader's are
@@ -19,23 +21,23 @@ const streamIdle = 2 * time.Minute
 
 // stream is the raft.StreamLayer of one life of raft.
 type stream struct {
-	*inlet
-	transport *Transport
+	*port.Inlet
+	dial func(ctx context.Context, id string) (net.Conn, error)
 
 	mu   sync.Mutex
 	shut bool
 	out  map[*outConn]struct{}
 }
 
-func newStream(t *Transport) *stream {
-	return &stream{inlet: newInlet(idAddr(t.config.ID)), transport: t, out: map[*outConn]struct{}{}}
+func newStream(config Config) *stream {
+	return &stream{Inlet: config.Incoming, dial: config.Dial, out: map[*outConn]struct{}{}}
 }
 
 // Dial implements raft.StreamLayer. The address is an agent's ID.
 func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	conn, err := s.transport.dial(ctx, string(address), protocolRaft)
+	conn, err := s.dial(ctx, string(address))
 	if err != nil {
 		// Without its chain: that a dial ended in io.EOF does not mean that a
 		// pooled stream was dead.
@@ -55,7 +57,7 @@ func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 // Accept implements net.Listener: what comes in is not raft's to accept here, but
 // each stream's own transport's.
 func (s *stream) Accept() (net.Conn, error) {
-	<-s.done
+	<-s.Done()
 	return nil, net.ErrClosed
 }
 
@@ -66,9 +68,9 @@ func (s *stream) Close() error {
 	out := slices.Collect(maps.Keys(s.out))
 	s.mu.Unlock()
 	for _, c := range out {
-		cut(c.Conn)
+		port.Cut(c.Conn)
 	}
-	return s.inlet.Close()
+	return s.Inlet.Close()
 }
 
 // outConn is a stream that raft has dialled.
@@ -99,7 +101,7 @@ func (c *idleConn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *idleConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(userTimeout)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(port.UserTimeout)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(p)

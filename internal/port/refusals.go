@@ -1,4 +1,4 @@
-package transport
+package port
 
 import (
 	"errors"
@@ -16,19 +16,28 @@ import (
 	"github.com/juju/clock"
 )
 
+// MaxReason is the most bytes of a reason.
+const MaxReason = 512
+
+// Logger is what is called of a loggo.Logger.
+type Logger interface {
+	Debugf(format string, args ...any)
+	Warningf(format string, args ...any)
+}
+
 // A reason to refuse a peer is logged at most this often, and so many reasons
 // of one peer are; so many peers are told apart before all are forgotten.
 const (
 	refusalEvery = time.Minute
-	maxReasons   = 8
+	MaxReasons   = 8
 	maxRefusals  = 1024
 )
 
-// refusals logs why agents and strangers were turned away, without letting
+// Refusals logs why agents and strangers were turned away, without letting
 // them fill the log.
-type refusals struct {
-	clock  clock.Clock
-	logger Logger
+type Refusals struct {
+	Clock  clock.Clock
+	Logger Logger
 
 	mu   sync.Mutex
 	told map[string]told
@@ -41,25 +50,25 @@ type told struct {
 	reasons []string
 }
 
-// note logs that who was refused for a reason, unless it did so within the last
+// Note logs that who was refused for a reason, unless it did so within the last
 // minute. The rest of the text may differ each time, as by a port. What is so while
 // one of the two starts or stops is no warning.
-func (r *refusals) note(who string, reason error, format string, args ...any) {
+func (r *Refusals) Note(who string, reason error, format string, args ...any) {
 	why := printable(reason.Error())
 	text := printable(fmt.Sprintf(format, args...)) + ": " + why
 	switch {
 	case passing(reason):
-		r.logger.Debugf("%s", text)
+		r.Logger.Debugf("%s", text)
 	case r.due(printable(who), why, text):
-		r.logger.Warningf("%s", text)
+		r.Logger.Warningf("%s", text)
 	}
 }
 
-// printable makes one line of at most maxReason bytes, and a little more, of what
+// printable makes one line of at most MaxReason bytes, and a little more, of what
 // a stranger may have written.
 func printable(text string) string {
-	if len(text) > maxReason {
-		text = text[:maxReason] + " ..."
+	if len(text) > MaxReason {
+		text = text[:MaxReason] + " ..."
 	}
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -83,8 +92,8 @@ func passing(reason error) bool {
 	return false
 }
 
-func (r *refusals) due(who, reason, text string) bool {
-	now := r.clock.Now()
+func (r *Refusals) due(who, reason, text string) bool {
+	now := r.Clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = text
@@ -93,7 +102,7 @@ func (r *refusals) due(who, reason, text string) bool {
 	if !known || old(who, t) {
 		t = told{since: now}
 	}
-	if len(t.reasons) >= maxReasons || slices.Contains(t.reasons, reason) {
+	if len(t.reasons) >= MaxReasons || slices.Contains(t.reasons, reason) {
 		return false
 	}
 	t.reasons = append(t.reasons, reason)
@@ -107,7 +116,8 @@ func (r *refusals) due(who, reason, text string) bool {
 	return true
 }
 
-func (r *refusals) newest() string {
+// Newest returns the last refusal that was logged, "" when there was none.
+func (r *Refusals) Newest() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last

@@ -1,4 +1,4 @@
-package transport
+package raftstream
 
 import (
 	"errors"
@@ -8,19 +8,21 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/port"
 )
 
 // incoming is the raft.StreamLayer of one stream that another agent has opened.
 // Each has a raft.NetworkTransport of its own: a request carries its sender's ID,
 // and only the stream that it came by says whose it is.
 type incoming struct {
-	held  *heldConn
+	held  *port.Held
 	feed  chan net.Conn // of capacity 1
 	done  chan struct{} // closed by Close
 	ended chan struct{} // closed when the stream is not used any more
 }
 
-func newIncoming(held *heldConn) *incoming {
+func newIncoming(held *port.Held) *incoming {
 	return &incoming{held: held, feed: make(chan net.Conn, 1), done: make(chan struct{}), ended: make(chan struct{})}
 }
 
@@ -52,7 +54,7 @@ func (i *incoming) Close() error {
 }
 
 // Addr implements net.Listener.
-func (i *incoming) Addr() net.Addr { return idAddr(i.held.peer) }
+func (i *incoming) Addr() net.Addr { return port.IDAddr(i.held.Peer) }
 
 // Dial implements raft.StreamLayer.
 func (i *incoming) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
@@ -72,21 +74,21 @@ func (c *endingConn) Close() error {
 }
 
 // accept serves the streams that other agents open.
-func (r *RaftTransport) accept() {
+func (r *Transport) accept() {
 	for {
-		conn, err := r.stream.inlet.Accept()
+		conn, err := r.stream.Inlet.Accept()
 		if err != nil {
 			return
 		}
-		r.work.Go(func() { r.serve(newIncoming(conn.(*heldConn))) })
+		r.work.Go(func() { r.serve(newIncoming(conn.(*port.Held))) })
 	}
 }
 
 // serve takes what comes by one stream, until it ends.
-func (r *RaftTransport) serve(in *incoming) {
-	peer := in.held.peer
+func (r *Transport) serve(in *incoming) {
+	peer := in.held.Peer
 	from := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: in, Timeout: r.parent.config.Timeout, Logger: r.logger,
+		Stream: in, Timeout: r.config.Timeout, Logger: r.config.Logger,
 	})
 	defer from.Close()
 	from.SetHeartbeatHandler(func(rpc raft.RPC) {
@@ -110,7 +112,7 @@ func (r *RaftTransport) serve(in *incoming) {
 }
 
 // beat gives a heartbeat to raft's handler, if it has set one.
-func (r *RaftTransport) beat(rpc raft.RPC) {
+func (r *Transport) beat(rpc raft.RPC) {
 	if handle := r.beats.Load(); handle != nil {
 		(*handle)(rpc)
 		return
@@ -120,13 +122,13 @@ func (r *RaftTransport) beat(rpc raft.RPC) {
 
 // isOf reports whether a request is of the agent by whose stream it came, and
 // answers one that is not.
-func (r *RaftTransport) isOf(peer string, rpc raft.RPC) bool {
+func (r *Transport) isOf(peer string, rpc raft.RPC) bool {
 	says := rpc.Command.(raft.WithRPCHeader).GetRPCHeader()
 	if string(says.ID) == peer && string(says.Addr) == peer {
 		return true
 	}
 	err := fmt.Errorf("agent %s sends requests of raft's in the name of agent %q at %q", peer, says.ID, says.Addr)
-	r.parent.refusals.note(peer, err, "refused a request")
+	r.config.Refused(peer, err)
 	r.respond(rpc, nil, err)
 	return false
 }
