@@ -30,6 +30,7 @@ var floors = map[string]int{
 	"hold":                  1, // the holder's side of a lease
 	"wire":                  1, // the vocabulary in the API's messages
 	"codec":                 1, // the encoding that tables share
+	"internal/founding":     2, // how a cluster begins
 	"lease":                 2, // the table of leases
 	"resource":              2, // the table of resources
 	"change":                2, // the feed of everything that was committed

@@ -19,7 +19,6 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/lease"
-	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
@@ -224,7 +223,7 @@ func TestEachSettingOfRaftReachesItsWorker(t *testing.T) {
 			t.Errorf("%s: a running raft takes it up: %t, and raft goes on: %t", name, reloaded, same)
 		}
 	}
-	if got := raftConfig(raftOf(plain)).Timing; got != raftworker.TimingLAN {
+	if got := raftConfig(raftOf(plain)).Timing; got != config.TimingLAN {
 		t.Errorf("the timing is %q", got)
 	}
 	other := plain

@@ -100,7 +100,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *tran
 // raftConfig is what the configuration says of raft.
 func raftConfig(section raftSection) raftworker.Config {
 	return raftworker.Config{
-		Timing: raftworker.Timing(section.Timing), ElectionTimeout: section.ElectionTimeout,
+		Timing: section.Timing, ElectionTimeout: section.ElectionTimeout,
 		HeartbeatTimeout: section.HeartbeatTimeout, LeaderLeaseTimeout: section.LeaderLeaseTimeout,
 		SnapshotInterval: section.SnapshotInterval, SnapshotThreshold: section.SnapshotThreshold,
 		SnapshotRetention: section.SnapshotRetention, NoLeaderTimeout: section.NoLeaderTimeout,

@@ -3,11 +3,10 @@ package raftworker
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -53,7 +52,7 @@ func (c Config) validateBootstrap() error {
 
 func bootstrapDir(cfg Config, rc *raft.Config, dir *raftdir.Directory) error {
 	_, nowhere := raft.NewInmemTransport(raft.ServerAddress(cfg.LocalID))
-	err := raft.BootstrapCluster(rc, dir, dir.Stable(), dir.Snapshots(), nowhere, datadir.Members(string(cfg.LocalID)))
+	err := raft.BootstrapCluster(rc, dir, dir.Stable(), dir.Snapshots(), nowhere, founding.Members(string(cfg.LocalID)))
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}
@@ -68,31 +67,17 @@ func (w *Worker) bootstrapEmpty(l *life) error {
 	if err != nil {
 		return fmt.Errorf("cannot look for an earlier raft: %w", err)
 	}
-	ids, decided := w.cfg.decide(has)
+	if has {
+		return nil
+	}
+	ids, decided := w.cfg.founding().Decide()
 	if !decided {
 		return nil
 	}
-	err = raft.BootstrapCluster(l.config, l.dir, l.dir.Stable(), l.snapshots, l.transport, datadir.Members(ids...))
+	err = raft.BootstrapCluster(l.config, l.dir, l.dir.Stable(), l.snapshots, l.transport, founding.Members(ids...))
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}
 	w.cfg.Logger.Infof("bootstrapped a cluster of %v", ids)
 	return nil
-}
-
-// decide asks for the first members, of an agent that has an empty log.
-func (c Config) decide(hasLog bool) (ids []string, decided bool) {
-	if hasLog || c.Bootstrap == nil {
-		return nil, false
-	}
-	ids, decided, err := c.Bootstrap()
-	switch {
-	case err != nil:
-		c.Logger.Warningf("no bootstrap: %v", err)
-		return nil, false
-	case decided && !slices.Contains(ids, string(c.LocalID)):
-		c.Logger.Errorf("no bootstrap: %v do not contain this agent, %s", ids, c.LocalID)
-		return nil, false
-	}
-	return ids, decided
 }

@@ -55,7 +55,7 @@ func startCluster(t *testing.T, wire func(*agent, *transport.Transport), ids ...
 // followers are late by a second goes on leading.
 func slowly(cfg *Config) {
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 4*time.Second, 4*time.Second, 3*time.Second
-	cfg.WriteTimeout, cfg.HandoverTimeout = time.Minute, 10*time.Second
+	cfg.writeTimeout, cfg.handoverTimeout = time.Minute, 10*time.Second
 }
 
 // stands lets an agent of a new cluster stand for election at once, as another
@@ -297,8 +297,8 @@ func TestALeaderThatCommitsNothingStepsDown(t *testing.T) {
 	all := clusterOf(t, "a", "b", "c")
 	first := leader(t, all)
 	first.stop(first.w)
-	first.cfg.StallTimeout, first.cfg.HandoverTimeout = 300*time.Millisecond, 300*time.Millisecond
-	first.cfg.CheckPeriod = 50 * time.Millisecond
+	first.cfg.stallTimeout, first.cfg.handoverTimeout = 300*time.Millisecond, 300*time.Millisecond
+	first.cfg.checkPeriod = 50 * time.Millisecond
 	delete(all, string(first.cfg.LocalID))
 	other := leader(t, all)
 	all[string(first.cfg.LocalID)] = &running{agent: first.agent, w: first.start()}

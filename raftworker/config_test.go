@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/worker/v3"
 
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/leaseapplier"
 )
 
@@ -42,7 +43,7 @@ func TestTheTimesForAnEntryAreTheAppliers(t *testing.T) {
 }
 
 func TestRaftsConfiguration(t *testing.T) {
-	rc, err := NewRaftConfig(Config{LocalID: "a", TrailingLogs: 5})
+	rc, err := NewRaftConfig(Config{LocalID: "a"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestRaftsConfiguration(t *testing.T) {
 	if rc.HeartbeatTimeout != 500*time.Millisecond || rc.ElectionTimeout != 500*time.Millisecond || rc.LeaderLeaseTimeout != 250*time.Millisecond {
 		t.Errorf("lan: %s %s %s", rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout)
 	}
-	rc, err = NewRaftConfig(Config{LocalID: "a", Timing: TimingWAN, ElectionTimeout: 3 * time.Second})
+	rc, err = NewRaftConfig(Config{LocalID: "a", Timing: config.TimingWAN, ElectionTimeout: 3 * time.Second})
 	if err != nil || rc.HeartbeatTimeout != time.Second || rc.ElectionTimeout != 3*time.Second || rc.LeaderLeaseTimeout != 500*time.Millisecond {
 		t.Errorf("wan: %+v %v", rc, err)
 	}
@@ -155,8 +156,8 @@ func TestAnAgentSyncsUnlessItIsToldNotTo(t *testing.T) {
 
 func TestALeaderIsLookedForOftenEnough(t *testing.T) {
 	for limit, most := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Second: 250 * time.Millisecond, 8 * time.Second: 2 * time.Second, time.Hour: 10 * time.Second} {
-		if c := (Config{NoLeaderTimeout: limit}).withDefaults(); c.CheckPeriod > most || c.CheckPeriod <= 0 {
-			t.Errorf("with NoLeaderTimeout %s it is looked every %s, want at most every %s", limit, c.CheckPeriod, most)
+		if c := (Config{NoLeaderTimeout: limit}).withDefaults(); c.checkPeriod > most || c.checkPeriod <= 0 {
+			t.Errorf("with NoLeaderTimeout %s it is looked every %s, want at most every %s", limit, c.checkPeriod, most)
 		}
 	}
 }

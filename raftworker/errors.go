@@ -5,6 +5,7 @@ import (
 
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/raftrules"
+	"github.com/interrex/interrex/leaseapplier"
 )
 
 // What ends a worker, or is answered by its accessors. None of them is fatal to an agent: the engine starts the worker again.
@@ -48,3 +49,14 @@ var (
 	// ErrStoreClosed is answered by a LogStore after its Close.
 	ErrStoreClosed = disk.ErrClosed
 )
+
+// NotLeaderError is leaseapplier.NotLeaderError.
+type NotLeaderError = leaseapplier.NotLeaderError
+
+// IsNotLeaderError is leaseapplier.IsNotLeaderError.
+func IsNotLeaderError(err error) bool { return leaseapplier.IsNotLeaderError(err) }
+
+// NewNotLeaderError is leaseapplier.NewNotLeaderError.
+func NewNotLeaderError(serverAddress, serverID string) error {
+	return leaseapplier.NewNotLeaderError(serverAddress, serverID)
+}

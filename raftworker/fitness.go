@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/founding"
 )
 
 // Quarantine says why this agent, whose log ends before what it has stored, is
@@ -26,7 +27,7 @@ func (w *Worker) onlyVoter(l *life) error {
 		return nil
 	}
 	members, err := l.members(w.cfg)
-	if err != nil || !datadir.OnlyVoter(members, l.config.LocalID) && !w.forgotAlone(l, members) {
+	if err != nil || !founding.OnlyVoter(members, l.config.LocalID) && !w.forgotAlone(l, members) {
 		return err
 	}
 	if l.dir.Copied() && len(members.Servers) == 1 { // nobody can know more

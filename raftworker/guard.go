@@ -44,7 +44,7 @@ func (g *guard) check() error {
 	if err := g.checkProgress(now); err != nil {
 		return err
 	}
-	if now.Sub(g.checked) < g.cfg.CheckPeriod {
+	if now.Sub(g.checked) < g.cfg.checkPeriod {
 		return nil
 	}
 	g.checked = now
@@ -80,13 +80,13 @@ func (g *guard) checkProgress(now time.Time) error {
 	}
 	stalled := now.Sub(g.progress)
 	switch {
-	case stalled <= g.cfg.StallTimeout:
+	case stalled <= g.cfg.stallTimeout:
 		return nil
 	case g.yielding == nil:
 		g.cfg.Logger.Warningf("this leader has committed nothing for %s: it hands leadership over", stalled.Round(time.Millisecond))
 		g.yielding, g.yielded = g.w.transfer(g.l), now
 		return nil
-	case now.Sub(g.yielded) > g.cfg.HandoverTimeout:
+	case now.Sub(g.yielded) > g.cfg.handoverTimeout:
 		return fmt.Errorf("%w: log index %d is committed, %d is written, for %s", ErrNoProgress, committed, g.l.raft.LastIndex(), stalled.Round(time.Millisecond))
 	}
 	return nil
@@ -112,7 +112,7 @@ func (g *guard) checkFitness(now time.Time) error {
 		}
 		g.cfg.Logger.Warningf("this leader hands leadership over: %v", cmp.Or(broken, reluctant))
 		g.resigning, g.resigned = g.w.transfer(g.l), now
-	case broken != nil && now.Sub(g.resigned) > g.cfg.HandoverTimeout:
+	case broken != nil && now.Sub(g.resigned) > g.cfg.handoverTimeout:
 		return fmt.Errorf("this leader must not lead, and nobody has taken leadership over: %w", broken)
 	case now.Sub(g.resigned) > resignPause:
 		g.resigning = nil

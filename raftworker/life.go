@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/raftdir"
@@ -110,10 +110,10 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
-	replica := &cutOff{ConfigurationStore: cfg.State, dir: l.dir}
+	replica := raftrules.NewReplica(cfg.State, l.dir)
 	r, err = raft.NewRaft(l.config, replica, newest, l.dir.Stable(), l.snapshots, l.transport)
-	if err != nil && replica.unrestored != nil {
-		err = replica.unrestored // raft says only that there was an error
+	if unrestored := replica.Unrestored(); err != nil && unrestored != nil {
+		err = unrestored // raft says only that there was an error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
@@ -140,7 +140,7 @@ func (w *Worker) tellWhole(l *life) {
 // hurryIfAlone lets the only voter of a cluster lead soon: there is nobody
 // whose heartbeat it could be waiting for.
 func hurryIfAlone(l *life) {
-	if !datadir.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
+	if !founding.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return
 	}
 	quick := l.raft.ReloadableConfig()

@@ -9,12 +9,3 @@ type Logger interface {
 	Errorf(format string, args ...any)
 	IsTraceEnabled() bool
 }
-
-type discard struct{}
-
-func (discard) Tracef(string, ...any)   {}
-func (discard) Debugf(string, ...any)   {}
-func (discard) Infof(string, ...any)    {}
-func (discard) Warningf(string, ...any) {}
-func (discard) Errorf(string, ...any)   {}
-func (discard) IsTraceEnabled() bool    { return false }

@@ -56,7 +56,7 @@ func TestAnAgentWithoutAConfigurationIsOpenToWhoeverTakesItIn(t *testing.T) {
 func TestOtherWordsForUnfitnessAreNotAnnounced(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	var asked, told atomic.Int64
-	a.cfg.CheckPeriod = 10 * time.Millisecond
+	a.cfg.checkPeriod = 10 * time.Millisecond
 	a.cfg.Reluctant = func() error { return fmt.Errorf("%d MiB are free", asked.Add(1)) }
 	a.cfg.FitnessChanged = func() { told.Add(1) }
 	w := a.start()
@@ -162,7 +162,7 @@ func TestAFailedDiskGivesNothingToTheState(t *testing.T) {
 	w.life.raft.Apply(a.entry("k"), 0)
 	_ = w.Wait()
 	told := &configurations{}
-	c := &cutOff{ConfigurationStore: told, dir: w.life.dir}
+	c := raftrules.NewReplica(told, w.life.dir)
 	failure := w.life.dir.Failure()
 	if err, is := c.Apply(&raft.Log{}).(error); !is || !errors.Is(err, failure) {
 		t.Errorf("an entry: %v", err)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/founding"
 )
 
 // The periods of the loop's looks at raft.
@@ -19,7 +21,7 @@ const (
 // raft but bounded.
 func (w *Worker) serve(l *life) error {
 	g := newGuard(w, l)
-	f := newFounder(w.cfg, l)
+	f := founding.New(w.cfg.founding(), l.raft)
 	c := &compaction{cfg: w.cfg, l: l}
 	timer := w.cfg.Clock.NewTimer(0)
 	defer timer.Stop()
@@ -51,8 +53,8 @@ func (w *Worker) serve(l *life) error {
 }
 
 // look publishes who leads, and does what comes with leading.
-func (w *Worker) look(l *life, f *founder) {
-	f.step()
+func (w *Worker) look(l *life, f *founding.Founder) {
+	f.Step()
 	is := w.leadership(l)
 	if is.Leader {
 		l.calm()
@@ -74,14 +76,14 @@ func (w *Worker) look(l *life, f *founder) {
 	w.refreshReport(l)
 }
 
-func (w *Worker) period(l *life, f *founder) time.Duration {
+func (w *Worker) period(l *life, f *founding.Founder) time.Duration {
 	switch {
 	case l.raft.State() == raft.Leader && !w.cfg.Leadership.Current().Ready:
 		return readyPeriod
-	case f.open():
+	case f.Open():
 		return foundPeriod
 	}
-	return min(samplePeriod, w.cfg.CheckPeriod)
+	return min(samplePeriod, w.cfg.checkPeriod)
 }
 
 func applierEnd(err error) error {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/founding"
 )
 
 // bringDown ends a life in the order in which nothing is missed: this agent is
@@ -20,10 +20,10 @@ import (
 func (w *Worker) bringDown(l *life, cause error) error {
 	w.visits.Close(ended()) // no new visits; those inside are asked to leave
 	w.publishLeaving(l)
-	w.handOver(l)
+	w.stepDown(l)
 	l.applier.Kill()
-	if !w.within(l, w.cfg.StopTimeout, func(context.Context) { <-l.ended }) {
-		w.cfg.Logger.Errorf("the applier has not ended within %s", w.cfg.StopTimeout)
+	if !w.within(l, w.cfg.stopTimeout, func(context.Context) { <-l.ended }) {
+		w.cfg.Logger.Errorf("the applier has not ended within %s", w.cfg.stopTimeout)
 	}
 	w.seeVisitorsOut(l)
 	err := w.stopRaft(l)
@@ -46,22 +46,18 @@ func ended() context.Context {
 	return ctx
 }
 
-// handOver gives leadership to another voter, so that callers wait for a
+// stepDown gives leadership to another voter, so that callers wait for a
 // message and not for an election. A leader whose disk has failed writes no
 // stamp; it steps down with that failure.
-func (w *Worker) handOver(l *life) {
+func (w *Worker) stepDown(l *life) {
 	if l.raft.State() != raft.Leader || l.dir.Failure() != nil {
 		return
 	}
-	w.within(l, w.cfg.HandoverTimeout, func(ctx context.Context) {
-		if err := l.applier.FinalTick(ctx); err != nil {
-			w.cfg.Logger.Debugf("no last stamp was written: %v", err)
-		}
-	})
-	if datadir.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
+	w.within(l, w.cfg.handoverTimeout, func(ctx context.Context) { w.lastStamp(ctx, l) })
+	if founding.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return
 	}
-	w.within(l, w.cfg.HandoverTimeout, func(context.Context) {
+	w.within(l, w.cfg.handoverTimeout, func(context.Context) {
 		if err := w.transfer(l).Error(); err != nil {
 			w.cfg.Logger.Infof("leadership was not handed over: %v", err)
 		}
@@ -70,7 +66,7 @@ func (w *Worker) handOver(l *life) {
 }
 
 func (w *Worker) seeVisitorsOut(l *life) {
-	w.within(l, w.cfg.VisitTimeout, func(ctx context.Context) { w.visits.Close(ctx) })
+	w.within(l, w.cfg.visitTimeout, func(ctx context.Context) { w.visits.Close(ctx) })
 	if names := w.visits.Visitors(); len(names) > 0 {
 		w.cfg.Logger.Errorf("raft ends although it is still in use by %s", strings.Join(names, ", "))
 	}
@@ -79,8 +75,8 @@ func (w *Worker) seeVisitorsOut(l *life) {
 // stopRaft cuts raft off from everybody, ends it, and closes its directory.
 func (w *Worker) stopRaft(l *life) error {
 	l.raft.DeregisterObserver(l.observer)
-	if !w.within(l, w.cfg.StopTimeout, func(context.Context) { l.transport.Drain() }) {
-		w.cfg.Logger.Errorf("the raft transport has not drained within %s", w.cfg.StopTimeout)
+	if !w.within(l, w.cfg.stopTimeout, func(context.Context) { l.transport.Drain() }) {
+		w.cfg.Logger.Errorf("the raft transport has not drained within %s", w.cfg.stopTimeout)
 	}
 	err := w.endRaft(l)
 	if err == nil {
@@ -104,7 +100,7 @@ func (w *Worker) endRaft(l *life) error {
 		err = shutdown.Error()
 	}()
 	wait := func(failed <-chan struct{}) (ended bool) {
-		w.within(l, w.cfg.StopTimeout, func(ctx context.Context) {
+		w.within(l, w.cfg.stopTimeout, func(ctx context.Context) {
 			select {
 			case <-over:
 			case <-failed:
@@ -122,7 +118,7 @@ func (w *Worker) endRaft(l *life) error {
 	closed := l.transport.Close()
 	l.dir.Release()
 	if !ended && !wait(nil) {
-		return errors.Join(closed, fmt.Errorf("raft has not ended within %s", w.cfg.StopTimeout))
+		return errors.Join(closed, fmt.Errorf("raft has not ended within %s", w.cfg.stopTimeout))
 	}
 	return errors.Join(err, closed)
 }

@@ -69,7 +69,7 @@ func (w *Worker) awaitServing() error {
 	}
 	select {
 	case <-w.catacomb.Dead():
-	case <-w.cfg.Clock.After(w.cfg.StopTimeout):
+	case <-w.cfg.Clock.After(w.cfg.stopTimeout):
 		w.cfg.Logger.Errorf("the loop that has not come to serve has not ended either: its directory stays locked until it has")
 	}
 	return ErrStartTimeout
@@ -135,6 +135,16 @@ func (w *Worker) Applier() (LeaseApplier, error) {
 		return nil, err
 	}
 	return w.life.applier, nil
+}
+
+// Transport returns the transport of this life of raft, for use during a visit:
+// what it has noted of answers is what strong reads count by. Its errors are
+// Raft's.
+func (w *Worker) Transport() (Transport, error) {
+	if err := w.endError(); err != nil {
+		return nil, err
+	}
+	return w.life.transport, nil
 }
 
 // Enter begins a visit: as long as it lasts, a worker that stops keeps raft

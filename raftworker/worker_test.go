@@ -255,7 +255,7 @@ func TestAnApplierThatEndsEndsTheWorker(t *testing.T) {
 
 func TestAWorkerWithoutALeaderEnds(t *testing.T) {
 	a := newAgent(t, "a", "a", "b", "c") // the others never come
-	a.cfg.NoLeaderTimeout, a.cfg.CheckPeriod = 200*time.Millisecond, 20*time.Millisecond
+	a.cfg.NoLeaderTimeout, a.cfg.checkPeriod = 200*time.Millisecond, 20*time.Millisecond
 	start := time.Now()
 	w := a.start()
 	if err := w.Wait(); err != ErrNoLeaderTimeout || err.Error() != "timed out waiting for leader contact" {
@@ -355,7 +355,7 @@ func TestContactWithALeaderIsCounted(t *testing.T) {
 
 func TestAnAgentOfNoClusterWaits(t *testing.T) {
 	a := newAgent(t, "a")
-	a.cfg.NoLeaderTimeout, a.cfg.CheckPeriod = 50*time.Millisecond, 10*time.Millisecond
+	a.cfg.NoLeaderTimeout, a.cfg.checkPeriod = 50*time.Millisecond, 10*time.Millisecond
 	w := a.start()
 	select {
 	case <-w.catacomb.Dying():
@@ -557,7 +557,7 @@ func TestVisitorsAreAskedToLeaveFirst(t *testing.T) {
 
 func TestWhoOverstaysIsNamed(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	a.cfg.VisitTimeout = 20 * time.Millisecond
+	a.cfg.visitTimeout = 20 * time.Millisecond
 	w := a.start()
 	if _, err := w.Enter("sleeper"); err != nil {
 		t.Fatal(err)
@@ -645,7 +645,7 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 
 func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	a.cfg.WriteTimeout = 2 * time.Second // far above what this disk takes
+	a.cfg.writeTimeout = 2 * time.Second // far above what this disk takes
 	broken := &failingDisk{VFS: fs.New()}
 	a.cfg.files = broken
 	w := a.start()
@@ -676,7 +676,7 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 // for that.
 func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	a.cfg.WriteTimeout, a.cfg.segment = 2*time.Second, 64<<10
+	a.cfg.writeTimeout, a.cfg.segment = 2*time.Second, 64<<10
 	broken := &failingDisk{VFS: fs.New()}
 	a.cfg.files = broken
 	w := a.start()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 )
@@ -75,7 +76,7 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 	if err != nil || kept.Incarnation != "" {
 		return kept, err
 	}
-	kept = Identity{ID: kept.ID, Incarnation: RandomHex(16)}
+	kept = Identity{ID: kept.ID, Incarnation: founding.RandomHex(16)}
 	return kept, SaveIdentity(dataDir, kept)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
@@ -140,9 +141,9 @@ func (v *recovery) behind() raftlog.Position {
 func (v *recovery) apply(at raftlog.Position) error {
 	// identity.json learns of the cluster a moment after the log; if both have lost
 	// it, this is another one.
-	v.id.ClusterID = cmp.Or(v.State.Identity().ClusterID, v.id.ClusterID, RandomHex(16))
+	v.id.ClusterID = cmp.Or(v.State.Identity().ClusterID, v.id.ClusterID, founding.RandomHex(16))
 	command := &state.Recover{
-		ClusterID: v.id.ClusterID, Epoch: v.id.Epoch.Number, Bits: binary.LittleEndian.Uint64(Random(8)) | 1,
+		ClusterID: v.id.ClusterID, Epoch: v.id.Epoch.Number, Bits: binary.LittleEndian.Uint64(founding.Random(8)) | 1,
 		Survivor: v.id.ID, Incarnation: v.id.Incarnation,
 	}
 	entry := state.AppendEntry(nil, &state.Entry{
@@ -167,7 +168,7 @@ func (v *recovery) snapshot(at raftlog.Position) error {
 	}
 	defer frozen.Release()
 	_, nowhere := raft.NewInmemTransport(raft.ServerAddress(v.id.ID))
-	sink, err := v.dir.Snapshots().Create(raft.SnapshotVersionMax, at.Index, at.Term, Members(v.id.ID), at.Index, nowhere)
+	sink, err := v.dir.Snapshots().Create(raft.SnapshotVersionMax, at.Index, at.Term, founding.Members(v.id.ID), at.Index, nowhere)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
@@ -48,11 +49,11 @@ func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivo
 	for _, id := range members {
 		identity.Incarnations[id] = "disk"
 	}
-	founding := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
+	opening := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
 	logs := []*raft.Log{
-		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(Members(members...))},
+		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(founding.Members(members...))},
 		{Index: 2, Term: 3, Type: raft.LogNoop},
-		{Index: 3, Term: 3, Data: founding},
+		{Index: 3, Term: 3, Data: opening},
 	}
 	for i := range writes {
 		logs = append(logs, &raft.Log{Index: uint64(4 + i), Term: 3, Data: entry(st, fmt.Sprint("k", i))})
@@ -74,7 +75,7 @@ func (s *survivor) snapshot(dir *raftdir.Directory, st *state.State, members []s
 	s.must(err)
 	index, term := st.Applied()
 	_, nowhere := raft.NewInmemTransport("a")
-	sink, err := dir.Snapshots().Create(raft.SnapshotVersionMax, index, term, Members(members...), 1, nowhere)
+	sink, err := dir.Snapshots().Create(raft.SnapshotVersionMax, index, term, founding.Members(members...), 1, nowhere)
 	s.must(err)
 	s.must(frozen.Persist(sink))
 }
@@ -136,7 +137,7 @@ func TestARecoveryGoesOnFromWhatIsProved(t *testing.T) {
 		if !after.End.Reaches(before.Floor.Position) || after.End.Term <= before.Term || after.End.Index <= before.Floor.Index || after.Term != after.End.Term || after.Snapshot != after.End || after.Last != 0 {
 			t.Errorf("%+v: after it %+v, before %+v", test, after, before)
 		}
-		if !reflect.DeepEqual(after.Members, Members("a")) || after.Identity.Epoch != r.Epoch || after.Identity.Incarnation != "disk" {
+		if !reflect.DeepEqual(after.Members, founding.Members("a")) || after.Identity.Epoch != r.Epoch || after.Identity.Incarnation != "disk" {
 			t.Errorf("%+v: %+v", test, after)
 		}
 		s.leads(st.Identity(), r.Loss)

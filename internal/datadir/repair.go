@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/raftdir"
 )
@@ -79,7 +80,7 @@ func (e *Examination) look(dataDir string) error {
 		return err
 	}
 	e.Found = *found
-	e.Alone = OnlyVoter(e.Members, raft.ServerID(e.ID)) || len(e.Members.Servers) == 0 && KnowsNobody(dataDir)
+	e.Alone = founding.OnlyVoter(e.Members, raft.ServerID(e.ID)) || len(e.Members.Servers) == 0 && KnowsNobody(dataDir)
 	switch {
 	case e.Forgotten != nil:
 		e.Verdict = Wiped

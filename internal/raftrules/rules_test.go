@@ -12,7 +12,7 @@ import (
 	"github.com/juju/clock/testclock"
 	"github.com/juju/loggo"
 
-	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/transport"
 )
@@ -32,7 +32,7 @@ func TestACopyKnowsAllOnlyByItsMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := New(Config{LocalID: "a", Logger: loggo.GetLogger("test")}, dir, new(atomic.Pointer[raft.Raft]))
-	both := datadir.Members("a", "b")
+	both := founding.Members("a", "b")
 	if r.copies.knowsAll(raft.Configuration{}) || r.copies.knowsAll(both) {
 		t.Error("it knows all, and has met nobody")
 	}

@@ -1,10 +1,47 @@
 package raftworker
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/founding"
 )
+
+// HandOver writes a last stamp and gives leadership to another voter, if this
+// agent leads and there is one. The worker goes on, as a follower. It returns
+// with ctx at the latest.
+func (w *Worker) HandOver(ctx context.Context) error {
+	if err := w.endError(); err != nil {
+		return err
+	}
+	l := w.life
+	if l.raft.State() != raft.Leader || founding.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
+		return nil
+	}
+	w.lastStamp(ctx, l)
+	done := make(chan error, 1)
+	// Raft bounds a transfer by its election timeout.
+	go func() { done <- w.transfer(l).Error() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("cannot hand leadership over: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("cannot hand leadership over: %w", ctx.Err())
+	}
+}
+
+// lastStamp lets a leader that will not lead any more write the time once more.
+func (w *Worker) lastStamp(ctx context.Context, l *life) {
+	if err := l.applier.FinalTick(ctx); err != nil {
+		w.cfg.Logger.Debugf("no last stamp was written: %v", err)
+	}
+}
 
 // answers is what a transport may have noted of its peers' answers.
 type answers interface {
