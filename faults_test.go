@@ -54,12 +54,12 @@ var ruled = regexp.MustCompile(`semantics ([^"]+) "([^"]+)"`)
 // test could notice: they name things, lead over, or say what is not promised.
 var noRule = []string{
 	"This page is the contract for users.",
-	"A lease says that one holder has one key for a while.",
-	"A holder has three things,",
-	"The deadline is help.",
-	"What only the token protects from:",
-	"The holder's own deadline does not stretch.",
-	"Not caught:",
+	"A lease gives one holder exclusive hold of one key",
+	"A holder has three guarantees,",
+	"The deadline is best effort.",
+	"What only the token protects against:",
+	"The holder's own deadline is not extended.",
+	"Not detected:",
 	"Operations of the lost part are undone",
 }
 

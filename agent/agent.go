@@ -279,7 +279,7 @@ func (a *Agent) Handler() http.Handler {
 // Report is the dependency engine, live.
 func (a *Agent) Report() map[string]any {
 	if r := a.running(); r != nil {
-		return r.set.Report()
+		return r.set.Report(r.engine)
 	}
 	return map[string]any{"state": "stopped"}
 }

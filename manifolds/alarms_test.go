@@ -192,7 +192,7 @@ var troubles = map[string][]trouble{
 				r.Do(1, some...)
 			}
 			return func() {
-				r.Do(2, state.Operation{Table: state.OwnTable, Data: (&state.Retire{Name: "n0"}).Append(nil)})
+				r.Do(2, state.Operation{Table: state.SystemTable, Data: (&state.Retire{Name: "n0"}).Append(nil)})
 			}
 		}, "52429 of 65536"},
 		{func(t *testing.T, s *Set) func() {
@@ -200,7 +200,7 @@ var troubles = map[string][]trouble{
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
 			runs(s, StateName, table)
 			set := func(limit string) {
-				r.Do(1, state.Operation{Table: state.OwnTable, Data: (&state.SetSettings{Values: map[string]string{"resources.max-count": limit}}).Append(nil)})
+				r.Do(1, state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{"resources.max-count": limit}}).Append(nil)})
 			}
 			for _, name := range []string{"a", "b", "c", "d"} {
 				id := interrex.ResourceID{Type: interrex.ResourceType{Group: "test", GroupVersion: "v1", Kind: "A"}, Name: name}.WithDefaults()

@@ -97,7 +97,7 @@ func TestWhoIsLeavingStandsForNoElection(t *testing.T) {
 	if _, err, answered := r.Answer(&raft.TimeoutNowRequest{}); !answered || !errors.Is(err, reason) {
 		t.Errorf("it takes leadership over: %v, %v", err, answered)
 	}
-	if said := r.Log().Unfit; !strings.HasPrefix(said, "it stops") || len(said) > 300 {
+	if said := r.Log().Unfit; !strings.HasPrefix(said, "it stops") || len(said) > 303 {
 		t.Errorf("others hear %q", said)
 	}
 	a.stop(w)

@@ -8,10 +8,10 @@ import (
 	"hash/crc32"
 	"path/filepath"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/raftdir"
-	"github.com/interrex/interrex/state"
 )
 
 // identityName is the file in an agent's data directory, and RaftDir the raft
@@ -27,7 +27,7 @@ type Identity struct {
 	ID          string
 	Incarnation string // 32 hexadecimal digits, new with each new disk
 	ClusterID   string // empty: in no cluster yet
-	Epoch       state.Epoch
+	Epoch       interrex.Epoch
 	// Incarnations are those of the cluster's members, by ID, when it was made.
 	Incarnations map[string]string
 }
@@ -168,7 +168,7 @@ func readIdentity(path string) (Identity, error) {
 	}
 	return Identity{
 		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID,
-		Epoch: state.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits}, Incarnations: f.Incarnations,
+		Epoch: interrex.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits}, Incarnations: f.Incarnations,
 	}, nil
 }
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/raftdir"
-	"github.com/interrex/interrex/state"
 )
 
 func TestIdentityIsMadeOnceAndKept(t *testing.T) {
@@ -43,7 +43,7 @@ func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id.ClusterID, id.Epoch, id.Incarnations = "c1", state.Epoch{Number: 3, Bits: 1<<63 + 1}, map[string]string{"a": "disk"}
+	id.ClusterID, id.Epoch, id.Incarnations = "c1", interrex.Epoch{Number: 3, Bits: 1<<63 + 1}, map[string]string{"a": "disk"}
 	if err := SaveIdentity(dir, id); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestADamagedIdentityIsRefused(t *testing.T) {
 func TestAnIdentityThatWasChangedIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, identityName)
-	id := Identity{ID: "a", Incarnation: "00", ClusterID: "c1", Epoch: state.Epoch{Number: 3, Bits: 1<<63 + 1}}
+	id := Identity{ID: "a", Incarnation: "00", ClusterID: "c1", Epoch: interrex.Epoch{Number: 3, Bits: 1<<63 + 1}}
 	if err := SaveIdentity(dir, id); err != nil {
 		t.Fatal(err)
 	}

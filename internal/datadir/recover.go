@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/internal/raftlog"
@@ -29,7 +30,7 @@ type RecoverConfig struct {
 
 // Recovery says what a recovery has done.
 type Recovery struct {
-	Epoch state.Epoch
+	Epoch interrex.Epoch
 	Loss  state.Loss
 }
 
@@ -148,7 +149,7 @@ func (v *recovery) apply(at raftlog.Position) error {
 	}
 	entry := state.AppendEntry(nil, &state.Entry{
 		Stamp: v.State.Now(), Wall: v.Clock.Now().UTC(),
-		Operations: []state.Operation{{Table: state.OwnTable, Data: command.Append(nil)}},
+		Operations: []state.Operation{{Table: state.SystemTable, Data: command.Append(nil)}},
 	})
 	results, _ := v.State.Apply(&raft.Log{Index: at.Index, Term: at.Term, Type: raft.LogCommand, Data: entry}).([]state.Result)
 	if err := v.State.Halted(); err != nil || len(results) != 1 {

@@ -39,7 +39,7 @@ type survivor struct {
 func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivor {
 	t.Helper()
 	s := &survivor{t: t, dir: t.TempDir()}
-	s.before = Identity{ID: "a", Incarnation: "disk", ClusterID: clusterID, Epoch: state.Epoch{Number: 0, Bits: 5}}
+	s.before = Identity{ID: "a", Incarnation: "disk", ClusterID: clusterID, Epoch: interrex.Epoch{Bits: 5}}
 	s.must(SaveIdentity(s.dir, s.before))
 	dir, err := raftdir.Open(s.raft(), raftdir.Config{NoSync: true, SegmentSize: 4096})
 	s.must(err)
@@ -49,7 +49,7 @@ func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivo
 	for _, id := range members {
 		identity.Incarnations[id] = "disk"
 	}
-	opening := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
+	opening := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
 	logs := []*raft.Log{
 		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(founding.Members(members...))},
 		{Index: 2, Term: 3, Type: raft.LogNoop},

@@ -15,6 +15,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex/internal/raftlog"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/transport"
 )
@@ -232,18 +233,11 @@ func (r *Rules) Fitness() string {
 	if err == nil {
 		return ""
 	}
-	return shortened(err.Error(), maxFitness)
+	return wording.Excerpt(err.Error(), maxFitness)
 }
 
-// maxFitness is the most bytes of a reason that others hear.
+// maxFitness is how many bytes of a reason others hear.
 const maxFitness = 300
-
-func shortened(text string, most int) string {
-	if len(text) > most {
-		return text[:most]
-	}
-	return text
-}
 
 // Settle ends the silence of a copied directory once every member was met, and
 // nobody knows of more than it has.
