@@ -41,6 +41,7 @@ var floors = map[string]int{
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
 	"internal/certificates": 1, // the certificates of agents
+	"internal/peerlogs":     1, // what is remembered of other agents' logs
 	"internal/raftstream":   1, // raft's transport over streams between agents
 	"internal/raftlog":      1, // what the files of raft's log can prove
 	"raftdir":               2, // raft's log, vote, floor and snapshots on disk

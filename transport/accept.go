@@ -84,7 +84,7 @@ func (t *Transport) leave(p *port.Place) {
 
 // handshake identifies the agent at the other end and exchanges hellos with it.
 func (t *Transport) handshake(ctx context.Context, p *port.Place) (*port.Conn, *port.Inlet, error) {
-	config, err := serverTLS(t.config.TLS)
+	config, err := certificates.Server(t.config.TLS, protocolRaft, protocolAPI, protocolHello)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -134,7 +134,7 @@ func (t *Transport) currentFor(peer Hello, protocol string) func(int, error) (in
 		if protocol == protocolAPI {
 			return n, err
 		}
-		return t.memory.current(peer.ID, peer.Log.Life, n, err)
+		return t.memory.Current(peer.ID, peer.Log.Life, n, err)
 	}
 }
 

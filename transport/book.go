@@ -157,7 +157,7 @@ func (b *book) hearsay() map[string]string {
 			if first || m.ID == b.self || said[m.ID] != "" || len(said) >= maxKnown {
 				continue
 			}
-			if certificates.CheckID(m.ID) == nil && checkAddress(m.Address) == nil {
+			if certificates.CheckID(m.ID) == nil && port.CheckAddress(m.Address) == nil {
 				said[m.ID] = m.Address
 			}
 		}

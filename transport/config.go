@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // DefaultTimeout bounds one read or write of a raft request when Config does
@@ -128,12 +128,12 @@ func (c Config) validateAlone() error {
 
 func (c Config) validateAddresses() error {
 	if c.Advertise != "" {
-		if err := checkAddress(c.Advertise); err != nil {
+		if err := port.CheckAddress(c.Advertise); err != nil {
 			return fmt.Errorf("advertised address %q not valid: %w", c.Advertise, err)
 		}
 	}
 	for _, address := range c.Join {
-		if err := checkAddress(address); err != nil {
+		if err := port.CheckAddress(address); err != nil {
 			return fmt.Errorf("address to join %q not valid: %w", address, err)
 		}
 	}
@@ -141,29 +141,9 @@ func (c Config) validateAddresses() error {
 		if err := certificates.CheckID(id); err != nil {
 			return err
 		}
-		if err := checkAddress(address); err != nil {
+		if err := port.CheckAddress(address); err != nil {
 			return fmt.Errorf("address %q of %s not valid: %w", address, id, err)
 		}
 	}
 	return nil
-}
-
-// checkAddress wants a host that others can dial and a port.
-func checkAddress(address string) error {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("want host:port: %w", err)
-	}
-	if unspecified(host) {
-		return errors.New("others cannot reach an unspecified host")
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("port %q is not a number from 1 to 65535", port)
-	}
-	return nil
-}
-
-func unspecified(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "" || ip != nil && ip.IsUnspecified()
 }

@@ -115,7 +115,7 @@ type dialling struct{ address, id, protocol string }
 
 // introduce is the dialling end of the handshake.
 func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*tls.Conn, Hello, error) {
-	config, err := clientTLS(t.config.TLS, to.id, to.protocol)
+	config, err := certificates.Client(t.config.TLS, to.id, to.protocol)
 	if err != nil {
 		return nil, Hello{}, err
 	}

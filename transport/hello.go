@@ -1,14 +1,12 @@
 package transport
 
 import (
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"slices"
 	"time"
 
@@ -87,33 +85,15 @@ func (h Hello) equal(o Hello) bool {
 func (m Met) same(o Met) bool { return m.ID == o.ID && m.Incarnation == o.Incarnation }
 
 // completed returns h with the host of the connection that it came over in
-// addresses that have none of their own, and the port, unless it is empty, in
-// such a cluster address.
-func (h Hello) completed(host, port string) Hello {
-	h.ClusterAddress = completeAddress(h.ClusterAddress, host, port)
-	h.APIAddress = completeAddress(h.APIAddress, host, "")
-	if onLoopback(h.APIAddress) && !isLoopback(host) {
+// addresses that have none of their own, and the port that was dialled, unless it
+// is empty, in such a cluster address.
+func (h Hello) completed(host, dialled string) Hello {
+	h.ClusterAddress = port.CompleteAddress(h.ClusterAddress, host, dialled)
+	h.APIAddress = port.CompleteAddress(h.APIAddress, host, "")
+	if port.OnLoopback(h.APIAddress) && !port.IsLoopback(host) {
 		h.APIAddress = "" // nobody else reaches it
 	}
 	return h
-}
-
-func onLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	return err == nil && isLoopback(host)
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-func completeAddress(address, host, port string) string {
-	own, listens, err := net.SplitHostPort(address)
-	if err != nil || !unspecified(own) {
-		return address
-	}
-	return net.JoinHostPort(host, cmp.Or(port, listens))
 }
 
 // greeting is the one frame that agents exchange before a connection is used:

@@ -13,6 +13,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/peerlogs"
 )
 
 // node is one agent with raft on it, over real TLS.
@@ -362,15 +364,10 @@ func TestBothEndsOfAnAppendTakeUpWhatItSays(t *testing.T) {
 	if err := from.AppendEntries("a", "a", append, &raft.AppendEntriesResponse{}); err != nil {
 		t.Fatal(err)
 	}
-	at := func(m *memory, id string) Remembered {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.of[id]
-	}
-	if is := at(&a.memory, "b"); is.Stored != (Place{3, 50}) {
+	if is, _ := a.memory.Of("b"); is.Stored != (peerlogs.Place{Term: 3, Index: 50}) {
 		t.Errorf("a remembers of b %+v", is)
 	}
-	if is := at(&b.memory, "a"); is.Stored != (Place{3, 50}) {
+	if is, _ := b.memory.Of("a"); is.Stored != (peerlogs.Place{Term: 3, Index: 50}) {
 		t.Errorf("b remembers of a %+v", is)
 	}
 	if got := to.Committed(3); got != 40 {
@@ -379,7 +376,7 @@ func TestBothEndsOfAnAppendTakeUpWhatItSays(t *testing.T) {
 	if err := from.AppendEntries("a", "a", &raft.AppendEntriesRequest{RPCHeader: fromB(), Term: 9}, &raft.AppendEntriesResponse{}); err != nil {
 		t.Fatal(err)
 	}
-	if is := at(&a.memory, "b"); is.Term != 9 {
+	if is := remembers(a, "b"); is.Term != 9 {
 		t.Errorf("after a heartbeat in term 9 a remembers of b %+v", is)
 	}
 }
@@ -653,4 +650,10 @@ func TestAnAckIsOfWhenItsRequestLeft(t *testing.T) {
 	if left, term := from.LastAck("a"); term != 1 || left.IsZero() || !left.Before(read) {
 		t.Errorf("a request that left before %s counts as of %s, in term %d", read, left, term)
 	}
+}
+
+// remembers returns what a transport remembers of another agent.
+func remembers(t *Transport, id string) peerlogs.Remembered {
+	is, _ := t.memory.Of(id)
+	return is
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/juju/worker/v3/catacomb"
 
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/peerlogs"
 	"github.com/interrex/interrex/internal/port"
 )
 
@@ -25,7 +26,7 @@ type Transport struct {
 	config   Config
 	instance string // tells this transport from a clone of its agent
 	book     *book
-	memory   memory
+	memory   peerlogs.Memory
 	limits   port.Limits
 	contacts contacts
 	began    time.Time
@@ -68,7 +69,7 @@ func New(config Config) (*Transport, error) {
 		incoming: map[net.Conn]struct{}{},
 		dialling: map[string]bool{},
 	}
-	if err := t.memory.load(config.Memory); err != nil {
+	if err := t.memory.Load(config.Memory); err != nil {
 		config.Logger.Warningf("%v", err)
 	}
 	if err := t.bind(); err != nil {
@@ -225,8 +226,9 @@ func (t *Transport) meet(peer Hello, told *Remembered, protocol string) error {
 	if err == nil && peer.Log.Life != "" {
 		err = l.Met(peer, told)
 	}
-	if err == nil || errors.Is(err, ErrNotNow) && t.memory.knows(peer.ID) {
-		err = errors.Join(err, t.memory.meet(peer))
+	_, known := t.memory.Of(peer.ID)
+	if err == nil || errors.Is(err, ErrNotNow) && known {
+		err = errors.Join(err, t.memory.Meet(peer.ofLog()))
 	}
 	if protocol == protocolRaft {
 		return errors.Join(err, t.named(l, peer))
@@ -267,7 +269,8 @@ func (t *Transport) recall(peer Hello) (*Remembered, error) {
 	if err := t.open(t.life(), peer); err != nil && !errors.Is(err, ErrNotNow) {
 		return nil, nil
 	}
-	return t.memory.compare(peer)
+	told, err := t.memory.Compare(peer.ofLog())
+	return remembered(told), err
 }
 
 // Listener returns the connections over which other agents forward requests:

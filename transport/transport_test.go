@@ -16,6 +16,7 @@ import (
 
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/port"
 	"github.com/interrex/interrex/pipe"
 )
@@ -228,7 +229,7 @@ func TestWhoSaysNothingIsNotWaitedFor(t *testing.T) {
 	}
 	w := newWorld(t)
 	a, _ := w.agent("a")
-	config := must(serverTLS(must(w.ca.TLS("b"))))
+	config := must(certificates.Server(must(w.ca.TLS("b")), protocolRaft, protocolAPI, protocolHello))
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -30,6 +30,9 @@ const (
 // for the handshake: one that was not heard of for longer is silent.
 const ProbeTime = probeAfter + probeAfter
 
+// savePeriod is how long what is remembered waits to be saved.
+const savePeriod = time.Second
+
 // stopTimeout bounds the wait for users of connections that have been cut.
 const stopTimeout = 5 * time.Second
 
@@ -265,4 +268,18 @@ func (t *Transport) untrack(c net.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.incoming, c)
+}
+
+// saveLoop saves what is remembered until the transport stops, and then once
+// more.
+func (t *Transport) saveLoop() {
+	failed := false
+	for going := true; going; {
+		going = t.pause(savePeriod)
+		err := t.memory.Save(t.config.Memory)
+		if err != nil && !failed {
+			t.config.Logger.Warningf("%v", err)
+		}
+		failed = err != nil
+	}
 }

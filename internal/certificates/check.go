@@ -77,9 +77,9 @@ func CheckID(id string) error {
 	return nil
 }
 
-// Verify checks a certificate for server and for client use: every agent
+// verifyChain checks a certificate for server and for client use: every agent
 // is both, and one that is good for half would fail only later.
-func Verify(leaf *x509.Certificate, roots *x509.CertPool, chain []*x509.Certificate) error {
+func verifyChain(leaf *x509.Certificate, roots *x509.CertPool, chain []*x509.Certificate) error {
 	between := x509.NewCertPool()
 	for _, cert := range chain {
 		between.AddCert(cert)

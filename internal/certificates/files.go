@@ -166,7 +166,7 @@ func usable(leaf *x509.Certificate, roots *x509.CertPool, behind [][]byte) error
 		}
 		chain = append(chain, cert)
 	}
-	if err := Verify(leaf, roots, chain); err != nil {
+	if err := verifyChain(leaf, roots, chain); err != nil {
 		return adviseOn(err)
 	}
 	return nil

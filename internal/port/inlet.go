@@ -2,6 +2,7 @@ package port
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -41,6 +42,9 @@ func (c *Conn) Close() error {
 	})
 	return c.err
 }
+
+// ErrEarlierLife is why nothing more that comes over a stream counts.
+var ErrEarlierLife = errors.New("raft at the other agent has begun another life since")
 
 // Inlet is a net.Listener that is fed with connections of one protocol. It
 // closes with it every connection that it has handed out, and can be waited

@@ -110,12 +110,3 @@ func (l *Limits) Open() int {
 	defer l.mu.Unlock()
 	return l.total + len(l.handshakes[true]) + len(l.handshakes[false])
 }
-
-// HostOf returns the host of an address.
-func HostOf(addr net.Addr) string {
-	host, _, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return addr.String()
-	}
-	return host
-}

@@ -52,9 +52,6 @@ type Memory interface {
 	HearAnswer(id, life string, request, answer any) error
 }
 
-// ErrEarlierLife is why nothing more that comes over a stream counts.
-var ErrEarlierLife = errors.New("raft at the other agent has begun another life since")
-
 // Config is what one life of raft's transport is made of.
 type Config struct {
 	// ID is this agent's, and its address in raft.
@@ -259,7 +256,7 @@ func (r *Transport) sameLife(id raft.ServerID, request, answer any, call func() 
 
 func deadStream(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, ErrEarlierLife) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+		errors.Is(err, port.ErrEarlierLife) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // LastAck returns when the newest AppendEntries left (heartbeats too) that a peer

@@ -21,7 +21,7 @@ func (l *lives) Life(string) string { return l.now }
 func (l *lives) HearRequest(any)    {}
 func (l *lives) HearAnswer(_, life string, _, _ any) error {
 	if life != l.now {
-		return ErrEarlierLife
+		return port.ErrEarlierLife
 	}
 	return nil
 }
@@ -47,7 +47,7 @@ func TestAnAnswerAcrossTwoLivesDoesNotCount(t *testing.T) {
 		t.Errorf("within one life: %v", err)
 	}
 	err := r.sameLife("b", request, answer, func() error { l.now = "2"; return nil })
-	if !errors.Is(err, ErrEarlierLife) {
+	if !errors.Is(err, port.ErrEarlierLife) {
 		t.Errorf("across two: %v", err)
 	}
 }

@@ -1,15 +1,16 @@
-package transport
+// Package peerlogs owns what an agent remembers of the logs of others, over
+// restarts, and of which of their lives of raft it has heard.
+package peerlogs
 
 import (
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/internal/raftstream"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // Store keeps what a transport remembers of other agents' logs over restarts.
@@ -20,9 +21,6 @@ type Store interface {
 	Save([]byte) error
 }
 
-// savePeriod is how long what is remembered waits to be saved.
-const savePeriod = time.Second
-
 // Remembered is what was heard of the log of one agent's disk.
 type Remembered struct {
 	Incarnation string `json:"incarnation"`
@@ -31,9 +29,28 @@ type Remembered struct {
 	Term        uint64 `json:"term"`   // the greatest in which it was heard at all
 }
 
-// memory is what an agent remembers of the others' logs, and of which of their
+// maxKnown limits how many agents are remembered; it is far above any cluster of one
+// raft log.
+const maxKnown = 256
+
+// Place is a place in raft's log.
+type Place struct {
+	Term  uint64 `json:"term"`
+	Index uint64 `json:"index"`
+}
+
+// Hello is what an agent says of its log.
+type Hello struct {
+	ID, Incarnation string
+	Life            string // of raft; empty: it does not run
+	Term            uint64
+	End             Place
+	Since           uint64 // the term in which its floor was written
+}
+
+// Memory is what an agent remembers of the others' logs, and of which of their
 // lives it has heard: it tells a disk that was put back from an older copy.
-type memory struct {
+type Memory struct {
 	mu    sync.Mutex
 	of    map[string]Remembered // by ID
 	lives map[string]*life      // of raft at the agents that were met, by ID
@@ -48,8 +65,8 @@ type life struct {
 	met  bool
 }
 
-// load takes up what was saved.
-func (m *memory) load(s Store) error {
+// Load takes up what was saved.
+func (m *Memory) Load(s Store) error {
 	m.of, m.lives = map[string]Remembered{}, map[string]*life{}
 	if s == nil {
 		return nil
@@ -65,8 +82,8 @@ func (m *memory) load(s Store) error {
 	return nil
 }
 
-// save keeps what is new.
-func (m *memory) save(s Store) error {
+// Save keeps what is new.
+func (m *Memory) Save(s Store) error {
 	m.mu.Lock()
 	if !m.dirty || s == nil {
 		m.mu.Unlock()
@@ -93,13 +110,13 @@ func (p Place) Compare(o Place) int {
 	return cmp.Or(cmp.Compare(p.Term, o.Term), cmp.Compare(p.Index, o.Index))
 }
 
-// compare holds a hello against what was remembered before that life of raft,
+// Compare holds a hello against what was remembered before that life of raft,
 // and gives what the other side has to know; and an error if its disk is an
 // older one.
-func (m *memory) compare(peer Hello) (told *Remembered, err error) {
+func (m *Memory) Compare(peer Hello) (told *Remembered, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if peer.Log.Life == "" {
+	if peer.Life == "" {
 		return nil, nil
 	}
 	is := m.turnTo(peer)
@@ -111,9 +128,9 @@ func (m *memory) compare(peer Hello) (told *Remembered, err error) {
 
 // turnTo makes the life of a hello the one that counts. From then on nothing of
 // the one before does: what is told to this one would not have it.
-func (m *memory) turnTo(peer Hello) *life {
+func (m *Memory) turnTo(peer Hello) *life {
 	is, known := m.lives[peer.ID]
-	if known && is.met && is.id == peer.Log.Life {
+	if known && is.met && is.id == peer.Life {
 		return is
 	}
 	if !known && len(m.lives) >= maxKnown {
@@ -125,30 +142,30 @@ func (m *memory) turnTo(peer Hello) *life {
 }
 
 // begin fixes what is told to a life of raft that was not met yet.
-func (m *memory) begin(peer Hello) *life {
-	is := &life{id: peer.Log.Life, term: peer.Log.Term}
+func (m *Memory) begin(peer Hello) *life {
+	is := &life{id: peer.Life, term: peer.Term}
 	known := m.of[peer.ID]
 	if known.Incarnation == peer.Incarnation {
 		is.told = known
 	}
 	is.told.Incarnation = peer.Incarnation
-	if is.told.In < peer.Log.Since { // it has had that, or dropped it rightly
-		is.told.Stored, is.told.In = peer.Log.End, peer.Log.Since
+	if is.told.In < peer.Since { // it has had that, or dropped it rightly
+		is.told.Stored, is.told.In = peer.End, peer.Since
 	}
 	return is
 }
 
-// meet takes up a hello that was compared and completed. Another life of raft may
+// Meet takes up a hello that was compared and completed. Another life of raft may
 // have begun since.
-func (m *memory) meet(peer Hello) error {
+func (m *Memory) Meet(peer Hello) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if peer.Log.Life == "" {
+	if peer.Life == "" {
 		return nil
 	}
 	is := m.lives[peer.ID]
-	if is == nil || is.id != peer.Log.Life {
-		return raftstream.ErrEarlierLife
+	if is == nil || is.id != peer.Life {
+		return port.ErrEarlierLife
 	}
 	now, known := m.of[peer.ID]
 	if !known && len(m.of) >= maxKnown {
@@ -157,8 +174,8 @@ func (m *memory) meet(peer Hello) error {
 	if !is.met {
 		now, is.met = is.told, true
 	}
-	now.note(peer.Log.End, peer.Log.Since)
-	now.Term = max(now.Term, peer.Log.Term)
+	now.note(peer.End, peer.Since)
+	now.Term = max(now.Term, peer.Term)
 	m.set(peer.ID, now)
 	return nil
 }
@@ -171,7 +188,7 @@ func forgetAny[V any](of map[string]V) {
 	}
 }
 
-func (m *memory) set(id string, r Remembered) {
+func (m *Memory) set(id string, r Remembered) {
 	if m.of[id] != r {
 		m.of[id], m.dirty = r, true
 	}
@@ -185,13 +202,13 @@ func (r *Remembered) note(p Place, in uint64) {
 
 // hear takes up that an agent was heard in a term; and that it has stored its
 // log up to a place, unless that is zero, as was heard in the term of a leader.
-func (m *memory) hear(id string, term uint64, stored Place, in uint64) {
+func (m *Memory) hear(id string, term uint64, stored Place, in uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.heard(id, term, stored, in)
 }
 
-func (m *memory) heard(id string, term uint64, stored Place, in uint64) {
+func (m *Memory) heard(id string, term uint64, stored Place, in uint64) {
 	known, met := m.of[id]
 	if !met {
 		return
@@ -203,16 +220,16 @@ func (m *memory) heard(id string, term uint64, stored Place, in uint64) {
 	m.set(id, known)
 }
 
-// knows reports whether an agent is remembered.
-func (m *memory) knows(id string) bool {
+// Of returns what is remembered of an agent; false: nothing is.
+func (m *Memory) Of(id string) (Remembered, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, known := m.of[id]
-	return known
+	r, known := m.of[id]
+	return r, known
 }
 
 // Life is that of raft at an agent which was met last.
-func (m *memory) Life(id string) string {
+func (m *Memory) Life(id string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if is := m.lives[id]; is != nil {
@@ -221,18 +238,18 @@ func (m *memory) Life(id string) string {
 	return ""
 }
 
-// current lets what was read of a stream count, unless it is of a life of raft
+// Current lets what was read of a stream count, unless it is of a life of raft
 // that is over. Streams of other kinds have none.
-func (m *memory) current(peer, life string, n int, err error) (int, error) {
+func (m *Memory) Current(peer, life string, n int, err error) (int, error) {
 	if n > 0 && life != "" && m.Life(peer) != life {
-		return 0, raftstream.ErrEarlierLife
+		return 0, port.ErrEarlierLife
 	}
 	return n, err
 }
 
 // HearRequest takes up a request of raft's from another agent. Pre-votes say
 // nothing: raft asks for them in a term that it has not stored.
-func (m *memory) HearRequest(request any) {
+func (m *Memory) HearRequest(request any) {
 	switch r := request.(type) {
 	case *raft.AppendEntriesRequest:
 		m.hear(string(r.ID), r.Term, endOf(r), r.Term)
@@ -245,11 +262,11 @@ func (m *memory) HearRequest(request any) {
 
 // HearAnswer takes up an agent's answer to a request of raft's, unless that went
 // to an earlier life of raft there than now counts; an empty life is the first.
-func (m *memory) HearAnswer(id, life string, request, answer any) error {
+func (m *Memory) HearAnswer(id, life string, request, answer any) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if is := m.lives[id]; life != "" && (is == nil || is.id != life) {
-		return raftstream.ErrEarlierLife
+		return port.ErrEarlierLife
 	}
 	switch a := answer.(type) {
 	case *raft.AppendEntriesResponse:
@@ -277,18 +294,4 @@ func endOf(r *raft.AppendEntriesRequest) Place {
 		return Place{r.Entries[n-1].Term, r.Entries[n-1].Index}
 	}
 	return Place{r.PrevLogTerm, r.PrevLogEntry}
-}
-
-// saveLoop saves what is remembered until the transport stops, and then once
-// more.
-func (t *Transport) saveLoop() {
-	failed := false
-	for going := true; going; {
-		going = t.pause(savePeriod)
-		err := t.memory.save(t.config.Memory)
-		if err != nil && !failed {
-			t.config.Logger.Warningf("%v", err)
-		}
-		failed = err != nil
-	}
 }
