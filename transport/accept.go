@@ -148,7 +148,7 @@ func (t *Transport) greet(c *caller) (*port.Inlet, Hello, error) {
 	met := seenAt(c.RemoteAddr(), *theirs.Hello)
 	peer := met.hello()
 	in, reason := t.decide(c, peer)
-	self := t.self()
+	self := t.Self()
 	answer := greeting{Hello: &self}
 	if reason == nil {
 		answer.You, reason = t.recall(peer)

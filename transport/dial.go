@@ -131,7 +131,7 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*
 	if err != nil {
 		return nil, Hello{}, &refusedError{err.Error(), true}
 	}
-	self := t.self()
+	self := t.Self()
 	if err := writeGreeting(conn, greeting{Hello: &self}); err != nil {
 		return nil, Hello{}, err
 	}

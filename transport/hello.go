@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/peerlogs"
 	"github.com/interrex/interrex/internal/port"
 )
 
@@ -60,6 +61,10 @@ type Place struct {
 	Term  uint64 `json:"term"`
 	Index uint64 `json:"index"`
 }
+
+// Compare is negative when p is behind o: by term first, as raft compares the
+// ends of logs.
+func (p Place) Compare(o Place) int { return peerlogs.Place(p).Compare(peerlogs.Place(o)) }
 
 // LogState is how raft's log of an agent is.
 type LogState struct {

@@ -132,7 +132,7 @@ func (t *Transport) Peer(id string) (Hello, bool) { return t.book.said(id) }
 // Address returns the cluster address of an agent, "" when it is not known.
 func (t *Transport) Address(id string) string {
 	if id == t.config.ID {
-		return t.self().ClusterAddress
+		return t.Self().ClusterAddress
 	}
 	return t.book.address(id)
 }
@@ -140,15 +140,13 @@ func (t *Transport) Address(id string) string {
 // APIAddress returns the API address of an agent, "" when it is not known.
 func (t *Transport) APIAddress(id string) string {
 	if id == t.config.ID {
-		return t.self().APIAddress
+		return t.Self().APIAddress
 	}
 	return t.book.apiAddress(id)
 }
 
 // Self returns the hello with which this agent describes itself now.
-func (t *Transport) Self() Hello { return t.self() }
-
-func (t *Transport) self() Hello {
+func (t *Transport) Self() Hello {
 	h := t.config.Hello()
 	h.Protocol, h.ID, h.Instance = Protocol, t.config.ID, t.instance
 	h.ClusterAddress = cmp.Or(h.ClusterAddress, t.config.Advertise, t.ListenAddr())
