@@ -62,7 +62,7 @@ func bootstrapDir(cfg Config, rc *raft.Config, dir *raftdir.Directory) error {
 // bootstrapEmpty writes the first members into an empty log before raft
 // starts, when they are decided already: raft then need not find out that it
 // has none.
-func (w *Worker) bootstrapEmpty(l *life) error {
+func (l *life) bootstrapEmpty() error {
 	has, err := raft.HasExistingState(l.dir, l.dir.Stable(), l.snapshots)
 	if err != nil {
 		return fmt.Errorf("cannot look for an earlier raft: %w", err)
@@ -70,7 +70,7 @@ func (w *Worker) bootstrapEmpty(l *life) error {
 	if has {
 		return nil
 	}
-	ids, decided := w.cfg.founding().Decide()
+	ids, decided := l.cfg.founding().Decide()
 	if !decided {
 		return nil
 	}
@@ -78,6 +78,6 @@ func (w *Worker) bootstrapEmpty(l *life) error {
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}
-	w.cfg.Logger.Infof("bootstrapped a cluster of %v", ids)
+	l.cfg.Logger.Infof("bootstrapped a cluster of %v", ids)
 	return nil
 }

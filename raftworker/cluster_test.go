@@ -354,7 +354,7 @@ func TestALeaderThatCommitsIsLeftAlone(t *testing.T) {
 	r := first.w.life.raft
 	r.Apply(first.entry("under way"), 0)
 	first.until("an entry under way", func() bool { return r.LastIndex() > r.CommitIndex() })
-	g := newGuard(first.w, first.w.life)
+	g := newGuard(first.w.life)
 	start := time.Now()
 	for i := range 4 {
 		g.committed = 1_000_000 + uint64(i) // another than now: it has gone on

@@ -76,9 +76,9 @@ func (l *life) leave(entries uint64) {
 
 // overfull says why a halted agent, whose log can only grow, takes no further
 // part in raft.
-func (w *Worker) overfull(l *life) error {
-	halted := w.cfg.State.Halted()
-	if bytes := l.dir.Bytes(); halted != nil && bytes > 2*w.cfg.logBytes {
+func (l *life) overfull() error {
+	halted := l.cfg.State.Halted()
+	if bytes := l.dir.Bytes(); halted != nil && bytes > 2*l.cfg.logBytes {
 		return fmt.Errorf("%w, of which it cannot make a snapshot: it has %d MiB: %w", ErrLogFull, bytes>>20, halted)
 	}
 	return nil

@@ -68,8 +68,8 @@ type Config struct {
 	NonSyncedWritesToRaftLog bool
 	// LocalID is the agent's ID, and its address in raft too.
 	LocalID raft.ServerID
-	// Transport makes the transport of this life of raft, which keeps its rules.
-	// The worker closes it.
+	// Transport makes the transport of this life of raft, which keeps its rules:
+	// TransportOf, for one. The worker closes it.
 	Transport func(transport.Life) (Transport, error)
 	// Clock is the one of all of the worker's own waits and deadlines.
 	Clock clock.Clock
@@ -86,7 +86,7 @@ type Config struct {
 	APIAddress func(id string) string
 	// Bootstrap is asked, as long as the log is empty, for the IDs of the
 	// first members; false: not yet. An error is logged and asked again. nil:
-	// this agent waits until others take it in.
+	// this agent waits until others take it in. BootstrapExpect is one.
 	Bootstrap func() (ids []string, decided bool, err error)
 	// Incarnations returns the incarnations of the agents that are known, by ID:
 	// a new cluster's first entry keeps them. nil: none.

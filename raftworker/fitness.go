@@ -21,17 +21,17 @@ func (w *Worker) Quarantine() error {
 
 // onlyVoter refuses to run raft where its only voter must not lead: nothing would
 // keep it from electing itself.
-func (w *Worker) onlyVoter(l *life) error {
+func (l *life) onlyVoter() error {
 	broken := l.rules.Broken()
 	if broken == nil {
 		return nil
 	}
-	members, err := l.members(w.cfg)
-	if err != nil || !founding.OnlyVoter(members, l.config.LocalID) && !w.forgotAlone(l, members) {
+	members, err := l.members()
+	if err != nil || !founding.OnlyVoter(members, l.config.LocalID) && !l.forgotAlone(members) {
 		return err
 	}
 	if l.dir.Copied() && len(members.Servers) == 1 { // nobody can know more
-		w.cfg.Logger.Warningf("the directory %s was copied or moved: if it is older than what this agent has done, leases that it has granted are forgotten", w.cfg.StorageDir)
+		l.cfg.Logger.Warningf("the directory %s was copied or moved: if it is older than what this agent has done, leases that it has granted are forgotten", l.cfg.StorageDir)
 		if err := l.dir.Trust(); err != nil {
 			return err
 		}
@@ -47,16 +47,16 @@ func (w *Worker) onlyVoter(l *life) error {
 
 // forgotAlone reports whether nothing is left of a log that nobody else has: its
 // members cannot be proved, and no other agent was ever heard of.
-func (w *Worker) forgotAlone(l *life, members raft.Configuration) bool {
-	return len(members.Servers) == 0 && l.dir.Quarantined() && datadir.KnowsNobody(filepath.Dir(w.cfg.StorageDir))
+func (l *life) forgotAlone(members raft.Configuration) bool {
+	return len(members.Servers) == 0 && l.dir.Quarantined() && datadir.KnowsNobody(filepath.Dir(l.cfg.StorageDir))
 }
 
 // members reads raft's members before it runs.
-func (l *life) members(cfg Config) (raft.Configuration, error) {
+func (l *life) members() (raft.Configuration, error) {
 	only := *l.config
 	only.NoSnapshotRestoreOnStart = true
-	_, nowhere := raft.NewInmemTransport(raft.ServerAddress(cfg.LocalID))
-	members, err := raft.GetConfiguration(&only, cfg.State, l.dir, l.dir.Stable(), l.snapshots, nowhere)
+	_, nowhere := raft.NewInmemTransport(raft.ServerAddress(l.cfg.LocalID))
+	members, err := raft.GetConfiguration(&only, l.cfg.State, l.dir, l.dir.Stable(), l.snapshots, nowhere)
 	if err != nil {
 		return members, fmt.Errorf("cannot read raft's members: %w", err)
 	}

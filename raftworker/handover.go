@@ -21,10 +21,10 @@ func (w *Worker) HandOver(ctx context.Context) error {
 	if l.raft.State() != raft.Leader || founding.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return nil
 	}
-	w.lastStamp(ctx, l)
+	l.lastStamp(ctx)
 	done := make(chan error, 1)
 	// Raft bounds a transfer by its election timeout.
-	go func() { done <- w.transfer(l).Error() }()
+	go func() { done <- l.transfer().Error() }()
 	select {
 	case err := <-done:
 		if err != nil {
@@ -37,9 +37,9 @@ func (w *Worker) HandOver(ctx context.Context) error {
 }
 
 // lastStamp lets a leader that will not lead any more write the time once more.
-func (w *Worker) lastStamp(ctx context.Context, l *life) {
+func (l *life) lastStamp(ctx context.Context) {
 	if err := l.applier.FinalTick(ctx); err != nil {
-		w.cfg.Logger.Debugf("no last stamp was written: %v", err)
+		l.cfg.Logger.Debugf("no last stamp was written: %v", err)
 	}
 }
 
@@ -51,8 +51,8 @@ type answers interface {
 
 // transfer hands leadership over to a member that may lead. raft itself would
 // choose the member that has most of the log.
-func (w *Worker) transfer(l *life) raft.Future {
-	heir, found := w.heir(l)
+func (l *life) transfer() raft.Future {
+	heir, found := l.heir()
 	if !found {
 		return failed{ErrNoHeir}
 	}
@@ -67,13 +67,13 @@ func (f failed) Error() error { return f.err }
 
 // heir returns the voter that may lead and has most of the log among those that
 // have answered lately, if there is one.
-func (w *Worker) heir(l *life) (heir raft.Server, found bool) {
+func (l *life) heir() (heir raft.Server, found bool) {
 	var best uint64
 	for _, s := range l.raft.GetConfiguration().Configuration().Servers {
-		if s.Suffrage != raft.Voter || s.ID == l.config.LocalID || !w.cfg.FitMember(string(s.ID)) {
+		if s.Suffrage != raft.Voter || s.ID == l.config.LocalID || !l.cfg.FitMember(string(s.ID)) {
 			continue
 		}
-		has, lately := w.answered(l, s.ID)
+		has, lately := l.answered(s.ID)
 		if lately && (!found || has > best) {
 			heir, best, found = s, has, true
 		}
@@ -83,12 +83,12 @@ func (w *Worker) heir(l *life) (heir raft.Server, found bool) {
 
 // answered says how much of the log a member has, and whether it has answered
 // within the time after which raft calls a member gone.
-func (w *Worker) answered(l *life, id raft.ServerID) (match uint64, lately bool) {
+func (l *life) answered(id raft.ServerID) (match uint64, lately bool) {
 	noted, is := l.transport.(answers)
 	if !is {
 		return 0, true
 	}
 	term := l.raft.CurrentTerm()
 	sent, in := noted.LastAck(id)
-	return noted.MatchIndex(id, term), in == term && w.cfg.Clock.Now().Sub(sent) < 2*l.config.HeartbeatTimeout
+	return noted.MatchIndex(id, term), in == term && l.cfg.Clock.Now().Sub(sent) < 2*l.config.HeartbeatTimeout
 }

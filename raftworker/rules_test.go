@@ -126,8 +126,8 @@ func TestAnHeirHasAnsweredLatelyInThisTerm(t *testing.T) {
 		"now": {now.Add(time.Hour), term, true}, "never": {}, "in an earlier term": {now.Add(time.Hour), term - 1, false},
 		"long ago": {now.Add(-2 * a.cfg.HeartbeatTimeout), term, false},
 	} {
-		l := &life{raft: w.life.raft, config: w.life.config, transport: noted{sent: c.sent, term: c.term}}
-		if match, lately := w.answered(l, "b"); lately != c.lately || match != 7 {
+		l := &life{cfg: w.life.cfg, raft: w.life.raft, config: w.life.config, transport: noted{sent: c.sent, term: c.term}}
+		if match, lately := l.answered("b"); lately != c.lately || match != 7 {
 			t.Errorf("%s: %v, up to %d", name, lately, match)
 		}
 	}
@@ -140,7 +140,7 @@ func TestAReluctantLeaderTriesAgain(t *testing.T) {
 	a.cfg.Reluctant = func() error { return errors.New("its disk is nearly full") }
 	w := a.start()
 	a.leads()
-	g := newGuard(w, w.life)
+	g := newGuard(w.life)
 	start := time.Now()
 	g.resigning, g.resigned = failed{ErrNoHeir}, start
 	for after, waits := range map[time.Duration]bool{resignPause: true, resignPause + 1: false} {

@@ -20,7 +20,7 @@ const (
 // serve follows raft until it, or the worker, ends. Nothing in it waits for
 // raft but bounded.
 func (w *Worker) serve(l *life) error {
-	g := newGuard(w, l)
+	g := newGuard(l)
 	f := founding.New(w.cfg.founding(), l.raft)
 	c := &compaction{cfg: w.cfg, l: l}
 	timer := w.cfg.Clock.NewTimer(0)
@@ -48,14 +48,14 @@ func (w *Worker) serve(l *life) error {
 			return err
 		}
 		// Also after news: a leader that is not ready yet is looked at soon.
-		timer.Reset(w.period(l, f))
+		timer.Reset(l.period(f))
 	}
 }
 
 // look publishes who leads, and does what comes with leading.
 func (w *Worker) look(l *life, f *founding.Founder) {
 	f.Step()
-	is := w.leadership(l)
+	is := l.leadership()
 	if is.Leader {
 		l.calm()
 	}
@@ -70,20 +70,20 @@ func (w *Worker) look(l *life, f *founding.Founder) {
 		l.unfit = unfit
 		w.cfg.FitnessChanged()
 	}
-	w.tellWhole(l)
+	l.tellWhole()
 	l.metrics.leaderChanged(before, is)
 	w.cfg.Leadership.Set(is)
 	w.refreshReport(l)
 }
 
-func (w *Worker) period(l *life, f *founding.Founder) time.Duration {
+func (l *life) period(f *founding.Founder) time.Duration {
 	switch {
-	case l.raft.State() == raft.Leader && !w.cfg.Leadership.Current().Ready:
+	case l.raft.State() == raft.Leader && !l.cfg.Leadership.Current().Ready:
 		return readyPeriod
 	case f.Open():
 		return foundPeriod
 	}
-	return min(samplePeriod, w.cfg.checkPeriod)
+	return min(samplePeriod, l.cfg.checkPeriod)
 }
 
 func applierEnd(err error) error {

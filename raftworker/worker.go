@@ -1,6 +1,8 @@
-// Package raftworker owns the supervised raft.Raft: its bring-up and its
-// orderly end, its log, vote and snapshots on disk, its first members, and the
-// guards against what makes a raft useless while it seems to live.
+// Package raftworker owns the supervised raft.Raft: its bring-up, its orderly end,
+// the handing over of leadership, and the guards against what makes a raft useless
+// while it seems to live.
+//
+// It has the names of Juju's package; NewTarget and NotifyTarget are in notify.
 package raftworker
 
 import (

@@ -303,7 +303,7 @@ func TestWhoHasNothingToCommitIsLeftAlone(t *testing.T) {
 			a.leads()
 			a.put(w, "one")
 		}
-		g := newGuard(w, w.life)
+		g := newGuard(w.life)
 		start := time.Now()
 		for i := range 4 {
 			if err := g.checkProgress(start.Add(time.Duration(i) * time.Hour)); err != nil || g.yielding != nil {
@@ -326,7 +326,7 @@ func TestContactWithALeaderIsCounted(t *testing.T) {
 	other.until("a leader", func() bool { return !other.heard(other.w).IsZero() })
 	start := time.Now()
 	for name, r := range map[string]*running{"a leader": first, "one who hears of a leader": other} {
-		g := newGuard(r.w, r.w.life)
+		g := newGuard(r.w.life)
 		for i := range 3 {
 			if i > 0 && r == other {
 				before := g.heard
@@ -341,7 +341,7 @@ func TestContactWithALeaderIsCounted(t *testing.T) {
 	stopAll(all)
 	alone := newAgent(t, "a", "a", "b", "c") // the others never come
 	w := alone.start()
-	g := newGuard(w, w.life)
+	g := newGuard(w.life)
 	for _, step := range []struct {
 		after time.Duration
 		want  error
