@@ -26,7 +26,7 @@ func timeouts(timing string) (heartbeat, lease time.Duration, err error) {
 	case config.TimingWAN:
 		return time.Second, 500 * time.Millisecond, nil
 	}
-	return 0, 0, fmt.Errorf("Timing %q is neither %q nor %q", timing, config.TimingLAN, config.TimingWAN)
+	return 0, 0, fmt.Errorf("timing %q is neither %q nor %q", timing, config.TimingLAN, config.TimingWAN)
 }
 
 // NewRaftConfig makes raft's configuration out of the worker's, checked. It

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -14,15 +13,6 @@ import (
 
 	"github.com/interrex/interrex/internal/peerlogs"
 )
-
-// kept is a Store in memory.
-type kept struct {
-	b   []byte
-	err error
-}
-
-func (k *kept) Load() ([]byte, error) { return k.b, k.err }
-func (k *kept) Save(b []byte) error   { k.b = bytes.Clone(b); return k.err }
 
 // introduced takes up a hello as one that is met.
 func introduced(t *testing.T, m *peerlogs.Memory, h Hello) {
@@ -204,5 +194,22 @@ func TestWhatIsRememberedIsSavedWithinASecond(t *testing.T) {
 	<-over
 	if len(saved) != 1 {
 		t.Errorf("at the end it was saved %d times", len(saved))
+	}
+}
+
+// What the memory knows of a log is what its agent has said in a hello, and what an
+// agent is told is what the memory knows.
+func TestTheMemoryIsToldWhatAHelloSays(t *testing.T) {
+	h := Hello{ID: "b", Incarnation: "disk", Log: LogState{Life: "1", Term: 2, End: Place{3, 4}, Floor: Place{5, 6}, Since: 7}}
+	want := peerlogs.Hello{ID: "b", Incarnation: "disk", Life: "1", Term: 2, End: peerlogs.Place{Term: 3, Index: 4}, Since: 7}
+	if got := h.ofLog(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	told := remembered(&peerlogs.Remembered{Incarnation: "disk", Stored: peerlogs.Place{Term: 1, Index: 2}, In: 3, Term: 4})
+	if *told != (Remembered{Incarnation: "disk", Stored: Place{1, 2}, In: 3, Term: 4}) {
+		t.Errorf("%+v", *told)
+	}
+	if remembered(nil) != nil {
+		t.Error("something of nothing")
 	}
 }
