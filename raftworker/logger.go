@@ -1,11 +1,11 @@
 package raftworker
 
-// Logger is what is called of a loggo.Logger.
+import "github.com/interrex/interrex"
+
+// Logger is an interrex.Logger that takes what hashicorp/raft traces, too. A
+// loggo.Logger is one.
 type Logger interface {
+	interrex.Logger
 	Tracef(format string, args ...any)
-	Debugf(format string, args ...any)
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-	Errorf(format string, args ...any)
 	IsTraceEnabled() bool
 }

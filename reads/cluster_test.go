@@ -16,6 +16,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -158,7 +159,7 @@ func (m *member) start(t *testing.T, ca *certificates.CA, l net.Listener, peers 
 	}
 	port, err := transport.New(transport.Config{
 		ID: m.id, TLS: given, Listener: l, Peers: peers, Dialer: m.valve,
-		Clock: clock.WallClock, Logger: quiet{}, Timeout: 2 * time.Second,
+		Clock: clock.WallClock, Logger: silent.Logger{}, Timeout: 2 * time.Second,
 		Hello: func() transport.Hello { return transport.Hello{Incarnation: m.id} },
 	})
 	if err != nil {
@@ -178,7 +179,7 @@ func (m *member) start(t *testing.T, ca *certificates.CA, l net.Listener, peers 
 		t.Fatal(err)
 	}
 	m.rounds, err = New(Config{
-		ID: m.id, Raft: m.raft, Acks: streams, State: m, ReadyTerm: m.ready, Clock: clock.WallClock, Logger: quiet{},
+		ID: m.id, Raft: m.raft, Acks: streams, State: m, ReadyTerm: m.ready, Clock: clock.WallClock, Logger: silent.Logger{},
 	})
 	if err != nil {
 		t.Fatal(err)
