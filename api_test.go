@@ -107,8 +107,6 @@ var leaking = []string{
 	"manifolds.Set names change.Table",
 	"notify.Leases names lease.Record",
 	"notify.Source names watch.Watcher",
-	"raftworker.Config names raftdir.Earlier",
-	"raftworker.Examination names raftdir.Found",
 }
 
 // fromProto reports whether a room is made from .proto files.

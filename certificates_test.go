@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // TestTheRecipeForCertificatesWorks does what docs/certificates.md says, and
@@ -38,12 +38,12 @@ func TestTheRecipeForCertificatesWorks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files := transport.Files{CA: c.Cluster.TLS.CA, Cert: c.Cluster.TLS.Cert, Key: c.Cluster.TLS.Key}
+		files := certificates.Files{CA: c.Cluster.TLS.CA, Cert: c.Cluster.TLS.Cert, Key: c.Cluster.TLS.Key}
 		cert, err := files.Certificate()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if named, err := transport.IDOf(cert.Leaf); err != nil || named != id || c.Agent.ID != id {
+		if named, err := certificates.IDOf(cert.Leaf); err != nil || named != id || c.Agent.ID != id {
 			t.Errorf("the certificate of %s is of %s, %v", c.Agent.ID, named, err)
 		}
 	}

@@ -22,6 +22,8 @@ var floors = map[string]int{
 	"pipe":                  0, // connections within a process
 	"config":                0, // the configuration's types, file and validation
 	"internal/disk":         0, // calls on a disk, small files, directories with one user
+	"internal/port":         0, // the connections that come in at one port
+	"internal/hclogger":     0, // the words of hashicorp's libraries in our log
 	"gen/interrexv1":        0, // generated messages and handlers
 	"internal/backoff":      0, // the pause between an attempt that failed and the next
 	"internal/fifo":         0, // the queue that is as large as what is in it
@@ -33,6 +35,7 @@ var floors = map[string]int{
 	"hold":                  1, // the holder's side of a lease
 	"wire":                  1, // the vocabulary in the API's messages
 	"codec":                 1, // the encoding that tables share
+	"internal/founding":     2, // how a cluster begins
 	"lease":                 2, // the table of leases
 	"resource":              2, // the table of resources
 	"change":                2, // the feed of everything that was committed
@@ -41,9 +44,14 @@ var floors = map[string]int{
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
+	"internal/certificates": 1, // the certificates of agents
+	"internal/peerlogs":     1, // what is remembered of other agents' logs
+	"internal/raftstream":   1, // raft's transport over streams between agents
 	"internal/raftlog":      1, // what the files of raft's log can prove
 	"raftdir":               2, // raft's log, vote, floor and snapshots on disk
 	"projection":            2, // lease holders in SQL
+	"internal/raftrules":    3, // what one life of raft may say to other agents
+	"internal/datadir":      3, // an agent's data directory, and its repair
 	"leaseapplier":          3, // from queue to raft and back to the caller
 	"reads":                 3, // strong reads
 	"notify":                3, // lease changes into a target
@@ -83,6 +91,7 @@ var public = []string{
 var sideways = map[[2]string]bool{
 	{"raftworker", "raftworker/leadership"}: true,
 	{"featuretests", "interrextest"}:        true,
+	{"internal/port", "internal/wording"}:   true, // both are below all that has a meaning
 }
 
 func TestImportsGoDown(t *testing.T) {

@@ -20,8 +20,11 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
+	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/interrextest"
-	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -209,7 +212,7 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 		c := interrextest.StartCluster(t, interrextest.ClusterConfig{Virtual: true})
 		wiped := (c.Leader() + 1) % 3
 		c.Stop(wiped)
-		if _, err := os.Stat(filepath.Join(c.Dir(wiped), raftworker.PeersName)); err != nil {
+		if _, err := os.Stat(filepath.Join(c.Dir(wiped), datadir.PeersName)); err != nil {
 			t.Errorf("what the others have stored is not remembered on disk: %v", err)
 		}
 		kept := c.Dir(wiped) + ".kept"
@@ -260,7 +263,7 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 // lonely starts an agent that waits for another one, which never comes.
 func lonely(t *testing.T) *agent.Agent {
 	t.Helper()
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +315,7 @@ func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 }
 
 func TestAnAgentSaysWhomItHasMetAndWhoExpectsAnotherCluster(t *testing.T) {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/interrextest"
-	"github.com/interrex/interrex/transport"
 )
 
 // notes is a machine that keeps what it was told, but "no", and answers with it.
@@ -402,7 +402,7 @@ func TestAMachineThatIsNilIsNamed(t *testing.T) {
 }
 
 func TestAgentsWithAndWithoutAMachineRefuseEachOther(t *testing.T) {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // reloadable is an agent that listens on a port of its own, and the file that it
@@ -127,7 +127,7 @@ func TestAReloadThatFailsLeavesNoPortBound(t *testing.T) {
 }
 
 func TestAReloadTriesTheClusterAddressAndTheDatabaseToo(t *testing.T) {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ var errGone = errors.New("gone")
 func TestAnAddressThatStaysIsBoundThroughAReload(t *testing.T) {
 	a, write := reloadable(t)
 	address := a.Addrs()["api"] // of port 0, which would be another one if it was bound again
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,13 +14,13 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // What a client does on a stream, and the leases that are held through the agent,
 // go on while each section of the configuration is taken up.
 func TestStreamsAndHeldLeasesGoOnOverAReloadOfEachSection(t *testing.T) {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // cluster is agents as an operator runs them: `interrex agent run`, one
@@ -40,7 +40,7 @@ func newCluster(b *testing.B, n int, notify string) *cluster {
 	b.Helper()
 	c := &cluster{b: b, dir: shortDir(b)}
 	b.Cleanup(c.end)
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func newCluster(b *testing.B, n int, notify string) *cluster {
 	return c
 }
 
-func (c *cluster) certify(ca *transport.CA, id string) config.TLSFiles {
+func (c *cluster) certify(ca *certificates.CA, id string) config.TLSFiles {
 	c.b.Helper()
 	dir := filepath.Join(c.dir, id+"-tls")
 	if err := os.MkdirAll(dir, 0o700); err != nil {

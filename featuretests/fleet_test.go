@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // patience bounds every wait for what should come soon.
@@ -47,7 +47,7 @@ func newFleet(t *testing.T, n int, change func(i int, c *config.Config)) *fleet 
 	}
 	f := &fleet{t: t, dir: dir}
 	t.Cleanup(f.end)
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func newFleet(t *testing.T, n int, change func(i int, c *config.Config)) *fleet 
 	return f
 }
 
-func (f *fleet) member(ca *transport.CA, i, port int, join []string, change func(int, *config.Config)) *member {
+func (f *fleet) member(ca *certificates.CA, i, port int, join []string, change func(int, *config.Config)) *member {
 	f.t.Helper()
 	id := fmt.Sprintf("n%d", i+1)
 	dir := filepath.Join(f.dir, id)

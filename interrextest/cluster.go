@@ -11,7 +11,7 @@ import (
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/hold"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // Cluster is agents of one process that talk over TCP and TLS on loopback, each
@@ -21,7 +21,7 @@ type Cluster struct {
 	t       testing.TB
 	dir     string
 	config  ClusterConfig
-	ca      *transport.CA
+	ca      *certificates.CA
 	network *network
 	agents  []*agent.Agent
 }
@@ -58,7 +58,7 @@ func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

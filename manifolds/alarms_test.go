@@ -25,6 +25,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
@@ -106,8 +107,8 @@ var troubles = map[string][]trouble{
 	// A pair that is for another agent, or damaged, is not taken up, and the one
 	// in force is spoken of.
 	"certificate-unusable": {
-		{replaced(func(t *testing.T, ca *transport.CA, dir string) { write(t, ca, dir, "n2") }), "it is for n2, and this agent is n1"},
-		{replaced(func(t *testing.T, _ *transport.CA, dir string) {
+		{replaced(func(t *testing.T, ca *certificates.CA, dir string) { write(t, ca, dir, "n2") }), "it is for n2, and this agent is n1"},
+		{replaced(func(t *testing.T, _ *certificates.CA, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, "agent.pem"), []byte("garbage"), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -233,9 +234,9 @@ var troubles = map[string][]trouble{
 }
 
 // replaced is a pair of files that is in force and is replaced by something else.
-func replaced(by func(t *testing.T, ca *transport.CA, dir string)) func(*testing.T, *Set) func() {
+func replaced(by func(t *testing.T, ca *certificates.CA, dir string)) func(*testing.T, *Set) func() {
 	return func(t *testing.T, s *Set) func() {
-		ca, err := transport.DevCA()
+		ca, err := certificates.DevCA()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +260,7 @@ func replaced(by func(t *testing.T, ca *transport.CA, dir string)) func(*testing
 	}
 }
 
-func write(t *testing.T, ca *transport.CA, dir, id string) *transport.Files {
+func write(t *testing.T, ca *certificates.CA, dir, id string) *certificates.Files {
 	t.Helper()
 	files, err := ca.Write(dir, id)
 	if err != nil {

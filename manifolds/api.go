@@ -12,13 +12,13 @@ import (
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/operate"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/reads"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
@@ -29,7 +29,7 @@ import (
 // startAPI makes the server, which outlives every restart of raft: what it needs of
 // raft it looks up when it needs it.
 func (s *Set) startAPI(u *unit) (worker.Worker, error) {
-	id := need[raftworker.Identity](u, IdentityName)
+	id := need[datadir.Identity](u, IdentityName)
 	c := apiserver.Config{
 		Clock: need[clock.Clock](u, ClockName), State: need[*state.State](u, StateName),
 		Ring: need[*watch.Ring](u, StateName), Queue: need[*queue.Queue](u, QueueName),

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/datadir"
 )
 
 // connectTimeout bounds the wait for a database or a socket that is checked.
@@ -102,7 +102,7 @@ func (c AgentConfig) checkClusterFiles(section config.Cluster, id string) error 
 	if given == nil {
 		return nil
 	}
-	if err := transport.CheckCertificate(given, id); err != nil {
+	if err := certificates.Check(given, id); err != nil {
 		return fmt.Errorf("cluster.tls: %w", err)
 	}
 	return nil
@@ -186,7 +186,7 @@ func (c AgentConfig) knownID() (string, error) {
 	if err := checkDataDir(c.DataDir); err != nil {
 		return "", err
 	}
-	id, err := raftworker.LookUpID(c.DataDir, c.id(c.DataDir))
+	id, err := datadir.LookUpID(c.DataDir, c.id(c.DataDir))
 	if err != nil {
 		return "", fmt.Errorf("agent.data-dir: %w", err)
 	}

@@ -17,8 +17,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/lease"
-	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
@@ -138,7 +138,7 @@ func peersOf(t *testing.T, disk, log string) peers {
 			t.Fatal(res[0].Err)
 		}
 	}
-	dir := &dataDir{Identity: raftworker.Identity{ClusterID: disk, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"}}}
+	dir := &dataDir{Identity: datadir.Identity{ClusterID: disk, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"}}}
 	return peers{dir: dir, state: r.State, tables: map[string]uint16{"lease": 3}}
 }
 
@@ -223,7 +223,7 @@ func TestEachSettingOfRaftReachesItsWorker(t *testing.T) {
 			t.Errorf("%s: a running raft takes it up: %t, and raft goes on: %t", name, reloaded, same)
 		}
 	}
-	if got := raftConfig(raftOf(plain)).Timing; got != raftworker.TimingLAN {
+	if got := raftConfig(raftOf(plain)).Timing; got != config.TimingLAN {
 		t.Errorf("the timing is %q", got)
 	}
 	other := plain
@@ -239,7 +239,7 @@ func TestEachSettingOfRaftReachesItsWorker(t *testing.T) {
 func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 	r := statetest.NewReplica(t, func() []state.Table { return nil })
 	path := t.TempDir()
-	id, err := raftworker.OpenIdentity(path, "a")
+	id, err := datadir.OpenIdentity(path, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 		file := config.Default()
 		file.Cluster.BootstrapExpect = c.expect
 		s.Configuration = newConfiguration(file)
-		p := peers{set: s, dir: &dataDir{Identity: raftworker.Identity{ID: "a", ClusterID: c.disk}}}
+		p := peers{set: s, dir: &dataDir{Identity: datadir.Identity{ID: "a", ClusterID: c.disk}}}
 		port, err := transport.New(transport.Config{
 			ID: "a", Hello: func() transport.Hello { return transport.Hello{Expect: c.expect} },
 			Accept: func(transport.Hello) error { return nil }, Clock: clock.WallClock, Logger: s.logger("transport"),

@@ -12,8 +12,8 @@ import (
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/pipe"
-	"github.com/interrex/interrex/raftworker"
 )
 
 // ownClient is the agent's own client of its API: the same code, retries and
@@ -38,7 +38,7 @@ func (c *ownClient) drain(ctx context.Context) error {
 // startClient gives a *client.Client. It stops before the API and raft do, since
 // the leases that are held through it are released last of all.
 func (s *Set) startClient(u *unit) (worker.Worker, error) {
-	server, id := need[*apiserver.Server](u, APIName), need[raftworker.Identity](u, IdentityName)
+	server, id := need[*apiserver.Server](u, APIName), need[datadir.Identity](u, IdentityName)
 	raft, engine := need[handle[*raftLife]](u, RaftSlotName), need[dependency.Reporter](u, EngineName)
 	if u.err != nil {
 		return nil, u.err

@@ -10,14 +10,14 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
-	"github.com/interrex/interrex/raftworker"
 )
 
 // dataDir is an agent's directory and identity, locked for as long as the
 // worker lives.
 type dataDir struct {
-	raftworker.Identity
+	datadir.Identity
 	path string
 }
 
@@ -39,7 +39,7 @@ func (s *Set) openDataDir() (*dataDir, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	id, err := raftworker.OpenIdentity(path, s.config.Agent.id(path))
+	id, err := datadir.OpenIdentity(path, s.config.Agent.id(path))
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("agent.data-dir: %w", err), remove())
 	}

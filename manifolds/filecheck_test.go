@@ -20,12 +20,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/datadir"
 )
 
 // certified is the configuration of an agent "a", of a new CA's.
-func certified(t *testing.T, ca *transport.CA, id string) config.TLSFiles {
+func certified(t *testing.T, ca *certificates.CA, id string) config.TLSFiles {
 	t.Helper()
 	files, err := ca.Write(t.TempDir(), id)
 	if err != nil {
@@ -35,11 +35,11 @@ func certified(t *testing.T, ca *transport.CA, id string) config.TLSFiles {
 }
 
 func TestACheckOpensWhatTheFileNames(t *testing.T) {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
-	strangers, err := transport.DevCA()
+	strangers, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	ofB := private(t)
-	if err := raftworker.SaveIdentity(ofB, raftworker.Identity{ID: "b", Incarnation: "00"}); err != nil {
+	if err := datadir.SaveIdentity(ofB, datadir.Identity{ID: "b", Incarnation: "00"}); err != nil {
 		t.Fatal(err)
 	}
 	for what, c := range map[string]struct {
@@ -178,7 +178,7 @@ func TestPortsAreNotTriedWhereAnAgentAnswers(t *testing.T) {
 }
 
 func TestAKeyThatOthersCanReadIsWarnedOf(t *testing.T) {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

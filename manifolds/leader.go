@@ -7,7 +7,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
-	"github.com/interrex/interrex/raftworker"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/reads"
 	"github.com/interrex/interrex/state"
@@ -27,7 +27,7 @@ func (s *Set) leader() node {
 
 func (s *Set) startReads(u *unit) (worker.Worker, error) {
 	now, st := need[clock.Clock](u, ClockName), need[*state.State](u, StateName)
-	id, life := need[raftworker.Identity](u, IdentityName), need[*raftLife](u, RaftName)
+	id, life := need[datadir.Identity](u, IdentityName), need[*raftLife](u, RaftName)
 	slot := need[offerer[*reads.Rounds]](u, ReadsSlotName)
 	if u.err != nil {
 		return nil, u.err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/transport"
 )
@@ -51,11 +52,11 @@ func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
 // apiTLS returns the API's TLS, nil for none. The certificate is read again when
 // its files have changed. callers are the authorities of client certificates,
 // nil for none.
-func apiTLS(section config.APITLS) (files *transport.Files, _ *tls.Config, callers *x509.CertPool, _ error) {
+func apiTLS(section config.APITLS) (files *certificates.Files, _ *tls.Config, callers *x509.CertPool, _ error) {
 	if section.Cert == "" {
 		return nil, nil, nil, nil
 	}
-	files = &transport.Files{Cert: section.Cert, Key: section.Key}
+	files = &certificates.Files{Cert: section.Cert, Key: section.Key}
 	if _, err := files.Certificate(); err != nil {
 		return nil, nil, nil, fmt.Errorf("cannot serve the API: %w", err)
 	}

@@ -14,9 +14,9 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/leaseapplier"
-	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
@@ -184,7 +184,7 @@ func (c stateCollector) disk(gauge func(*prometheus.Desc, float64, ...string), d
 	if free, _, err := space(directory); err == nil {
 		gauge(diskDesc, float64(free))
 	}
-	raft := filepath.Join(directory, raftworker.RaftDir)
+	raft := filepath.Join(directory, datadir.RaftDir)
 	gauge(logDesc, float64(logBytes(raft)))
 	if taken := newestSnapshot(raft); !taken.IsZero() {
 		gauge(snapshotDesc, time.Since(taken).Seconds())

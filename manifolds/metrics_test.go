@@ -18,11 +18,11 @@ import (
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gate"
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
 	"github.com/interrex/interrex/wire"
 )
@@ -95,7 +95,7 @@ func TestADatabaseThatCannotBeOpenedIsAFailure(t *testing.T) {
 
 func TestTheFirstCertificateThatEndsIsShown(t *testing.T) {
 	const name = "interrex_tls_cert_expiry_timestamp_seconds"
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

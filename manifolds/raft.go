@@ -9,6 +9,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
@@ -73,7 +74,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *tran
 		s.logger("raft").Warningf("raft.non-synced-writes-to-raft-log is on: a crash of this machine may lose leases that were granted")
 	}
 	p := peers{set: s, dir: dir, state: st}
-	c.StorageDir, c.LocalID = filepath.Join(dir.path, raftworker.RaftDir), raft.ServerID(dir.ID)
+	c.StorageDir, c.LocalID = filepath.Join(dir.path, datadir.RaftDir), raft.ServerID(dir.ID)
 	c.NonSyncedWritesToRaftLog = c.NonSyncedWritesToRaftLog || s.config.Agent.DataDir == ""
 	c.Earlier = &s.raftDir
 	c.Leadership, c.APIAddress = s.Leadership, t.APIAddress
@@ -99,7 +100,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *tran
 // raftConfig is what the configuration says of raft.
 func raftConfig(section raftSection) raftworker.Config {
 	return raftworker.Config{
-		Timing: raftworker.Timing(section.Timing), ElectionTimeout: section.ElectionTimeout,
+		Timing: section.Timing, ElectionTimeout: section.ElectionTimeout,
 		HeartbeatTimeout: section.HeartbeatTimeout, LeaderLeaseTimeout: section.LeaderLeaseTimeout,
 		SnapshotInterval: section.SnapshotInterval, SnapshotThreshold: section.SnapshotThreshold,
 		SnapshotRetention: section.SnapshotRetention, NoLeaderTimeout: section.NoLeaderTimeout,

@@ -13,7 +13,7 @@ import (
 
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/internal/operate"
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
 
@@ -31,7 +31,7 @@ type Set struct {
 	ports    *ports
 	loggers  *loggo.Context
 	raftLog  *repeats
-	raftDir  raftdir.Earlier
+	raftDir  raftworker.Earlier
 	registry *registry
 	metrics  *agentMetrics
 	started  time.Time

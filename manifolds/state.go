@@ -13,9 +13,9 @@ import (
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/lease"
-	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -95,7 +95,7 @@ func (k identityKeeper) run(ctx context.Context) error {
 		}
 		next := saved
 		next.ClusterID, next.Epoch, next.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
-		if err := raftworker.SaveIdentity(k.dir.path, next); err != nil {
+		if err := datadir.SaveIdentity(k.dir.path, next); err != nil {
 			k.logger.Warningf("%v; it is tried again", err)
 			continue
 		}

@@ -8,8 +8,9 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
-	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
@@ -30,9 +31,9 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
 	}
 	if s.config.Agent.DataDir != "" {
-		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.path, raftworker.PeersName), About: "what is remembered of other agents' logs"}
+		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.path, datadir.PeersName), About: "what is remembered of other agents' logs"}
 	}
-	if files, is := c.TLS.(*transport.Files); is {
+	if files, is := c.TLS.(*certificates.Files); is {
 		files.ID = dir.ID
 	}
 	if c.TLS != nil {
@@ -75,7 +76,7 @@ func (c AgentConfig) certificates(section config.Cluster) transport.TLS {
 	case c.TLS != nil:
 		return c.TLS
 	case section.TLS.Present():
-		return &transport.Files{CA: section.TLS.CA, Cert: section.TLS.Cert, Key: section.TLS.Key}
+		return &certificates.Files{CA: section.TLS.CA, Cert: section.TLS.Cert, Key: section.TLS.Key}
 	}
 	return nil
 }

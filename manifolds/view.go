@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
@@ -51,8 +52,8 @@ type view struct {
 	hooks     *hookcaller.Caller
 	teller    *hookcaller.Worker
 	transport *transport.Transport
-	between   transport.TLS    // the transport's; nil: the agent is alone
-	apiTLS    *transport.Files // of the API that is served; nil: none
+	between   transport.TLS       // the transport's; nil: the agent is alone
+	apiTLS    *certificates.Files // of the API that is served; nil: none
 	raft      *raftworker.Worker
 	vitals    vitals // the same
 	acks      acks
@@ -74,7 +75,7 @@ func (s *Set) view() view {
 		teller:    running[*hookcaller.Worker](s, WebhooksName),
 		transport: running[*transport.Transport](s, TransportName),
 		between:   running[transport.TLS](s, TransportName),
-		apiTLS:    running[*transport.Files](s, APIListenerName),
+		apiTLS:    running[*certificates.Files](s, APIListenerName),
 		raft:      running[*raftworker.Worker](s, RaftName),
 		vitals:    running[vitals](s, RaftName),
 		acks:      running[acks](s, RaftName),

@@ -13,9 +13,9 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/watch"
 	"github.com/interrex/interrex/webhook"
 )
@@ -30,7 +30,7 @@ const skippedShown = time.Hour
 // startHookCaller makes the calls of webhooks, while they are switched on. Every
 // agent has one: any may be asked to test a webhook, and any may lead.
 func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
-	now, id := need[clock.Clock](u, ClockName), need[raftworker.Identity](u, IdentityName)
+	now, id := need[clock.Clock](u, ClockName), need[datadir.Identity](u, IdentityName)
 	on, slot := need[config.Switch](u, WebhooksConfigName), need[offerer[*hookcaller.Caller]](u, HookCallerSlotName)
 	if u.err == nil && !on.On() {
 		u.err = errOff

@@ -27,11 +27,11 @@ import (
 	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/pipe"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/transport"
 	"github.com/interrex/interrex/watch"
 )
 
@@ -76,7 +76,7 @@ func (r recorder) Get(name string, out any) error {
 // within the process.
 func whole(t *testing.T) AgentConfig {
 	t.Helper()
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

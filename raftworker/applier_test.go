@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
@@ -24,7 +25,9 @@ func TestClaimsGoThroughTheWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.state, a.cfg.State = st, st
-	a.cfg.NewApplier = ApplierOf(leaseapplier.Config{State: st, Clock: clock.WallClock, Logger: a.log})
+	a.cfg.NewApplier = func(r *raft.Raft, q *queue.Queue) (LeaseApplier, error) {
+		return NewApplier(leaseapplier.Config{Raft: r, Queue: q, State: st, Clock: clock.WallClock, Logger: a.log})
+	}
 	var last interrex.Token
 	for _, name := range []string{"one", "two"} {
 		w := a.start()

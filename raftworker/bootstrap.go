@@ -3,24 +3,12 @@ package raftworker
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/raftdir"
 )
-
-// Members is a configuration of voters, each at an address that is its ID,
-// sorted: all agents that decide on the same IDs write the same bytes.
-func Members(ids ...string) raft.Configuration {
-	var c raft.Configuration
-	for _, id := range slices.Sorted(slices.Values(ids)) {
-		c.Servers = append(c.Servers, raft.Server{
-			Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(id),
-		})
-	}
-	return c
-}
 
 // Bootstrap makes StorageDir the log of a cluster of one, LocalID, without
 // starting raft. It needs Logger, StorageDir and LocalID, and refuses what it
@@ -64,7 +52,7 @@ func (c Config) validateBootstrap() error {
 
 func bootstrapDir(cfg Config, rc *raft.Config, dir *raftdir.Directory) error {
 	_, nowhere := raft.NewInmemTransport(raft.ServerAddress(cfg.LocalID))
-	err := raft.BootstrapCluster(rc, dir, dir.Stable(), dir.Snapshots(), nowhere, Members(string(cfg.LocalID)))
+	err := raft.BootstrapCluster(rc, dir, dir.Stable(), dir.Snapshots(), nowhere, founding.Members(string(cfg.LocalID)))
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}
@@ -74,36 +62,22 @@ func bootstrapDir(cfg Config, rc *raft.Config, dir *raftdir.Directory) error {
 // bootstrapEmpty writes the first members into an empty log before raft
 // starts, when they are decided already: raft then need not find out that it
 // has none.
-func (w *Worker) bootstrapEmpty(l *life) error {
+func (l *life) bootstrapEmpty() error {
 	has, err := raft.HasExistingState(l.dir, l.dir.Stable(), l.snapshots)
 	if err != nil {
 		return fmt.Errorf("cannot look for an earlier raft: %w", err)
 	}
-	ids, decided := w.cfg.decide(has)
+	if has {
+		return nil
+	}
+	ids, decided := l.cfg.founding().Decide()
 	if !decided {
 		return nil
 	}
-	err = raft.BootstrapCluster(l.config, l.dir, l.dir.Stable(), l.snapshots, l.transport, Members(ids...))
+	err = raft.BootstrapCluster(l.config, l.dir, l.dir.Stable(), l.snapshots, l.transport, founding.Members(ids...))
 	if err != nil {
 		return fmt.Errorf("bootstrapping raft cluster: %w", err)
 	}
-	w.cfg.Logger.Infof("bootstrapped a cluster of %v", ids)
+	l.cfg.Logger.Infof("bootstrapped a cluster of %v", ids)
 	return nil
-}
-
-// decide asks for the first members, of an agent that has an empty log.
-func (c Config) decide(hasLog bool) (ids []string, decided bool) {
-	if hasLog || c.Bootstrap == nil {
-		return nil, false
-	}
-	ids, decided, err := c.Bootstrap()
-	switch {
-	case err != nil:
-		c.Logger.Warningf("no bootstrap: %v", err)
-		return nil, false
-	case decided && !slices.Contains(ids, string(c.LocalID)):
-		c.Logger.Errorf("no bootstrap: %v do not contain this agent, %s", ids, c.LocalID)
-		return nil, false
-	}
-	return ids, decided
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
@@ -29,7 +30,7 @@ func clusterOf(t *testing.T, ids ...string) map[string]*running {
 // startCluster lets wire change an agent before it starts.
 func startCluster(t *testing.T, wire func(*agent, *transport.Transport), ids ...string) map[string]*running {
 	t.Helper()
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func startCluster(t *testing.T, wire func(*agent, *transport.Transport), ids ...
 // followers are late by a second goes on leading.
 func slowly(cfg *Config) {
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 4*time.Second, 4*time.Second, 3*time.Second
-	cfg.WriteTimeout, cfg.HandoverTimeout = time.Minute, 10*time.Second
+	cfg.writeTimeout, cfg.handoverTimeout = time.Minute, 10*time.Second
 }
 
 // stands lets an agent of a new cluster stand for election at once, as another
@@ -67,7 +68,7 @@ func stands(r, by *running) {
 		return
 	}
 	_ = by.w.life.transport.TimeoutNow(to, raft.ServerAddress(to),
-		&raft.TimeoutNowRequest{RPCHeader: by.w.life.rules.header()}, new(raft.TimeoutNowResponse))
+		&raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(by.cfg.LocalID), Addr: []byte(by.cfg.LocalID)}}, new(raft.TimeoutNowResponse))
 }
 
 type running struct {
@@ -75,7 +76,7 @@ type running struct {
 	w *Worker
 }
 
-func newTransport(t *testing.T, ca *transport.CA, id string, join []string) *transport.Transport {
+func newTransport(t *testing.T, ca *certificates.CA, id string, join []string) *transport.Transport {
 	t.Helper()
 	tls, err := ca.TLS(id)
 	if err != nil {
@@ -296,8 +297,8 @@ func TestALeaderThatCommitsNothingStepsDown(t *testing.T) {
 	all := clusterOf(t, "a", "b", "c")
 	first := leader(t, all)
 	first.stop(first.w)
-	first.cfg.StallTimeout, first.cfg.HandoverTimeout = 300*time.Millisecond, 300*time.Millisecond
-	first.cfg.CheckPeriod = 50 * time.Millisecond
+	first.cfg.stallTimeout, first.cfg.handoverTimeout = 300*time.Millisecond, 300*time.Millisecond
+	first.cfg.checkPeriod = 50 * time.Millisecond
 	delete(all, string(first.cfg.LocalID))
 	other := leader(t, all)
 	all[string(first.cfg.LocalID)] = &running{agent: first.agent, w: first.start()}
@@ -353,7 +354,7 @@ func TestALeaderThatCommitsIsLeftAlone(t *testing.T) {
 	r := first.w.life.raft
 	r.Apply(first.entry("under way"), 0)
 	first.until("an entry under way", func() bool { return r.LastIndex() > r.CommitIndex() })
-	g := newGuard(first.w, first.w.life)
+	g := newGuard(first.w.life)
 	start := time.Now()
 	for i := range 4 {
 		g.committed = 1_000_000 + uint64(i) // another than now: it has gone on

@@ -8,9 +8,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// DefaultLogBytes is how much of the disk the log may have before a snapshot is
+// maxLogBytes is how much of the disk the log may have before a snapshot is
 // made for that alone.
-const DefaultLogBytes = 256 << 20
+const maxLogBytes = 256 << 20
 
 // compactPause is the least time between two snapshots for the log's bytes.
 const compactPause = 10 * time.Second
@@ -33,7 +33,7 @@ func (c *compaction) step() {
 		c.end(err)
 	default:
 	}
-	if c.under != nil || c.l.dir.Bytes() <= c.cfg.LogBytes || !c.began.IsZero() && now.Sub(c.began) < compactPause {
+	if c.under != nil || c.l.dir.Bytes() <= c.cfg.logBytes || !c.began.IsZero() && now.Sub(c.began) < compactPause {
 		return
 	}
 	c.begin(now)
@@ -45,7 +45,7 @@ func (c *compaction) step() {
 func (c *compaction) begin(now time.Time) {
 	c.began = now
 	last := c.l.raft.LastIndex()
-	since := c.l.dir.Since(c.cfg.LogBytes / 2)
+	since := c.l.dir.Since(c.cfg.logBytes / 2)
 	if since > last {
 		return
 	}
@@ -63,7 +63,7 @@ func (c *compaction) end(err error) {
 		c.warned = false
 	case !c.warned:
 		c.warned = true
-		c.cfg.Logger.Errorf("the log has %d MiB, more than %d, and cannot be made shorter: %v", c.l.dir.Bytes()>>20, c.cfg.LogBytes>>20, err)
+		c.cfg.Logger.Errorf("the log has %d MiB, more than %d, and cannot be made shorter: %v", c.l.dir.Bytes()>>20, c.cfg.logBytes>>20, err)
 	}
 }
 
@@ -76,9 +76,9 @@ func (l *life) leave(entries uint64) {
 
 // overfull says why a halted agent, whose log can only grow, takes no further
 // part in raft.
-func (w *Worker) overfull(l *life) error {
-	halted := w.cfg.State.Halted()
-	if bytes := l.dir.Bytes(); halted != nil && bytes > 2*w.cfg.LogBytes {
+func (l *life) overfull() error {
+	halted := l.cfg.State.Halted()
+	if bytes := l.dir.Bytes(); halted != nil && bytes > 2*l.cfg.logBytes {
 		return fmt.Errorf("%w, of which it cannot make a snapshot: it has %d MiB: %w", ErrLogFull, bytes>>20, halted)
 	}
 	return nil

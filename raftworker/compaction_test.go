@@ -35,7 +35,7 @@ func (a *agent) fill(w *Worker, segments int) {
 
 func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	a.cfg.segment, a.cfg.LogBytes = 64<<10, 6*64<<10
+	a.cfg.segment, a.cfg.logBytes = 64<<10, 6*64<<10
 	w := a.start()
 	a.leads()
 	a.fill(w, 6)
@@ -77,7 +77,7 @@ func TestThresholdAndTrailingGoDownTogether(t *testing.T) {
 
 func TestAHaltedAgentLeavesRaftWhenItsLogIsTooLong(t *testing.T) {
 	all := startCluster(t, func(a *agent, _ *transport.Transport) {
-		a.cfg.segment, a.cfg.LogBytes = 64<<10, 4*64<<10
+		a.cfg.segment, a.cfg.logBytes = 64<<10, 4*64<<10
 	}, "a", "b", "c")
 	first := leader(t, all)
 	first.put(first.w, "one")

@@ -11,6 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/founding"
+	"github.com/interrex/interrex/internal/hclogger"
+	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker/leadership"
@@ -65,15 +68,15 @@ type Config struct {
 	NonSyncedWritesToRaftLog bool
 	// LocalID is the agent's ID, and its address in raft too.
 	LocalID raft.ServerID
-	// Transport makes the transport of this life of raft, which keeps its rules.
-	// The worker closes it.
+	// Transport makes the transport of this life of raft, which keeps its rules:
+	// TransportOf, for one. The worker closes it.
 	Transport func(transport.Life) (Transport, error)
 	// Clock is the one of all of the worker's own waits and deadlines.
 	Clock clock.Clock
 	// Queue is handed to NewApplier; it outlives the worker.
 	Queue *queue.Queue
-	// NewApplier makes the applier on a raft that has just started: ApplierOf,
-	// for one. The worker owns it.
+	// NewApplier makes the applier on a raft that has just started. The worker
+	// owns it.
 	NewApplier func(*raft.Raft, *queue.Queue) (LeaseApplier, error)
 
 	// Leadership is told who leads; nil: nobody is.
@@ -83,7 +86,7 @@ type Config struct {
 	APIAddress func(id string) string
 	// Bootstrap is asked, as long as the log is empty, for the IDs of the
 	// first members; false: not yet. An error is logged and asked again. nil:
-	// this agent waits until others take it in.
+	// this agent waits until others take it in. BootstrapExpect is one.
 	Bootstrap func() (ids []string, decided bool, err error)
 	// Incarnations returns the incarnations of the agents that are known, by ID:
 	// a new cluster's first entry keeps them. nil: none.
@@ -100,8 +103,10 @@ type Config struct {
 	// It must not block. nil: nobody is told.
 	FitnessChanged func()
 
-	// Timing is where a zero timeout below comes from; empty: TimingLAN.
-	Timing Timing
+	// Timing is where a zero timeout below comes from: config.TimingLAN (heartbeat
+	// and election 500 ms, leader's lease 250 ms: a killed leader has a successor
+	// after about a second) or config.TimingWAN (1 s, 1 s, 500 ms); empty: the first.
+	Timing string
 	// ElectionTimeout, HeartbeatTimeout and LeaderLeaseTimeout are raft's;
 	// zero: that of Timing. The lease must be shorter than the heartbeat.
 	ElectionTimeout    time.Duration
@@ -113,32 +118,9 @@ type Config struct {
 	SnapshotThreshold uint64
 	// SnapshotRetention is how many snapshots are kept; zero: 2.
 	SnapshotRetention int
-	// TrailingLogs is how many entries stay behind a snapshot; less than
-	// MinTrailingLogs is raised to it.
-	TrailingLogs uint64
-
-	// LogBytes is how much of the disk the log may have before a snapshot is made
-	// for that alone; zero: DefaultLogBytes. A halted agent, which makes none,
-	// leaves raft at twice that.
-	LogBytes int64
-
 	// NoLeaderTimeout is how long the worker goes on without hearing of a
-	// leader; zero: 1 m. CheckPeriod is how often it looks; zero: a quarter of
-	// that, at most 10 s.
+	// leader; zero: 1 m.
 	NoLeaderTimeout time.Duration
-	CheckPeriod     time.Duration
-	// StallTimeout is how long a leader with entries under way may commit none
-	// before it hands leadership over; zero: 10 s.
-	StallTimeout time.Duration
-	// WriteTimeout is how long a write to the disk may take; zero: 5 s.
-	WriteTimeout time.Duration
-	// HandoverTimeout bounds each of the last stamp and the transfer of
-	// leadership at a stop; zero: 2 s.
-	HandoverTimeout time.Duration
-	// VisitTimeout bounds the wait for visitors at a stop, zero: 10 s, and
-	// StopTimeout the wait for raft itself, zero: 10 s.
-	VisitTimeout time.Duration
-	StopTimeout  time.Duration
 
 	// PrometheusRegisterer takes the worker's metrics; nil: nobody does.
 	// hashicorp's own metrics are global to a process and are not touched.
@@ -146,11 +128,24 @@ type Config struct {
 
 	// Earlier is what earlier lives of raft in this process know of StorageDir, and
 	// what this one adds; nil: this is the first.
-	Earlier *raftdir.Earlier
+	Earlier *Earlier
+
+	checkPeriod     time.Duration // between two looks for a leader; zero: a quarter of NoLeaderTimeout, at most 10 s
+	stallTimeout    time.Duration // how long a leader with entries under way may commit none before it hands over; zero: 10 s
+	writeTimeout    time.Duration // of a write to the disk; zero: 5 s
+	handoverTimeout time.Duration // of each of the last stamp and the transfer at a stop; zero: 2 s
+	visitTimeout    time.Duration // of the wait for visitors at a stop; zero: 10 s
+	stopTimeout     time.Duration // of the wait for raft itself at a stop; zero: 10 s
+	logBytes        int64         // of the log before a snapshot is made for that; zero: maxLogBytes
 
 	segment int       // bytes of a file of the log; 0: raftlog.DefaultSegmentSize
 	files   types.VFS // under the log; nil: this machine's
 }
+
+// Earlier is what lives of raft in one process, one after the other, know of their
+// StorageDir: one that was removed meanwhile is not begun anew. The zero value knows
+// of none.
+type Earlier struct{ dir raftdir.Earlier }
 
 // Validate says what is missing, in a fixed order.
 func (c Config) Validate() error {
@@ -179,15 +174,14 @@ func (c Config) Validate() error {
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.NoLeaderTimeout, defaultNoLeaderTimeout)
-	setDefault(&c.CheckPeriod, min(defaultCheckPeriod, c.NoLeaderTimeout/4))
-	setDefault(&c.StallTimeout, defaultStallTimeout)
-	setDefault(&c.HandoverTimeout, defaultHandoverTimeout)
-	setDefault(&c.VisitTimeout, defaultVisitTimeout)
-	setDefault(&c.StopTimeout, defaultStopTimeout)
-	setDefault(&c.WriteTimeout, disk.DefaultTimeout)
+	setDefault(&c.checkPeriod, min(defaultCheckPeriod, c.NoLeaderTimeout/4))
+	setDefault(&c.stallTimeout, defaultStallTimeout)
+	setDefault(&c.handoverTimeout, defaultHandoverTimeout)
+	setDefault(&c.visitTimeout, defaultVisitTimeout)
+	setDefault(&c.stopTimeout, defaultStopTimeout)
+	setDefault(&c.writeTimeout, disk.DefaultTimeout)
 	setDefault(&c.SnapshotRetention, defaultSnapshotRetention)
-	setDefault(&c.LogBytes, DefaultLogBytes)
-	setDefault(&c.TrailingLogs, MinTrailingLogs)
+	setDefault(&c.logBytes, maxLogBytes)
 	if c.Leadership == nil {
 		c.Leadership = new(leadership.Tracker)
 	}
@@ -223,9 +217,29 @@ func setDefault[T comparable](field *T, value T) {
 
 // directory is the configuration of the worker's directory.
 func (c Config) directory(synced func(time.Duration)) raftdir.Config {
+	var earlier *raftdir.Earlier
+	if c.Earlier != nil {
+		earlier = &c.Earlier.dir
+	}
 	return raftdir.Config{
-		Logger: NewHCLogger("raft", c.Logger), Clock: c.Clock, WriteTimeout: c.WriteTimeout,
-		NoSync: c.NonSyncedWritesToRaftLog, Synced: synced, Retain: c.SnapshotRetention, SegmentSize: c.segment, Files: c.files, Earlier: c.Earlier,
+		Logger: hclogger.New("raft", c.Logger), Clock: c.Clock, WriteTimeout: c.writeTimeout,
+		NoSync: c.NonSyncedWritesToRaftLog, Synced: synced, Retain: c.SnapshotRetention, SegmentSize: c.segment, Files: c.files, Earlier: earlier,
+	}
+}
+
+// rules are what those of a life go by.
+func (c Config) rules() raftrules.Config {
+	return raftrules.Config{
+		LocalID: c.LocalID, StorageDir: c.StorageDir, Logger: c.Logger, Clock: c.Clock,
+		Halted: c.State.Halted, Leaving: c.Leaving, Reluctant: c.Reluctant,
+	}
+}
+
+// founding is what the founding of a cluster goes by.
+func (c Config) founding() founding.Config {
+	return founding.Config{
+		LocalID: c.LocalID, State: c.State, Clock: c.Clock, Logger: c.Logger,
+		ApplyTimeout: ApplyTimeout, Bootstrap: c.Bootstrap, Incarnations: c.Incarnations,
 	}
 }
 

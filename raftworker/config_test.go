@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"github.com/juju/worker/v3"
 
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/leaseapplier"
 )
 
@@ -43,7 +43,7 @@ func TestTheTimesForAnEntryAreTheAppliers(t *testing.T) {
 }
 
 func TestRaftsConfiguration(t *testing.T) {
-	rc, err := NewRaftConfig(Config{LocalID: "a", TrailingLogs: 5})
+	rc, err := NewRaftConfig(Config{LocalID: "a"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestRaftsConfiguration(t *testing.T) {
 	if rc.HeartbeatTimeout != 500*time.Millisecond || rc.ElectionTimeout != 500*time.Millisecond || rc.LeaderLeaseTimeout != 250*time.Millisecond {
 		t.Errorf("lan: %s %s %s", rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout)
 	}
-	rc, err = NewRaftConfig(Config{LocalID: "a", Timing: TimingWAN, ElectionTimeout: 3 * time.Second})
+	rc, err = NewRaftConfig(Config{LocalID: "a", Timing: config.TimingWAN, ElectionTimeout: 3 * time.Second})
 	if err != nil || rc.HeartbeatTimeout != time.Second || rc.ElectionTimeout != 3*time.Second || rc.LeaderLeaseTimeout != 500*time.Millisecond {
 		t.Errorf("wan: %+v %v", rc, err)
 	}
@@ -66,39 +66,12 @@ func TestTimeoutsThatDoNotFitAreRefused(t *testing.T) {
 		"LeaderLeaseTimeout (250ms) cannot be larger":         {HeartbeatTimeout: 200 * time.Millisecond},
 		"must be shorter than HeartbeatTimeout":               {LeaderLeaseTimeout: 500 * time.Millisecond},
 		"ElectionTimeout (100ms) must be equal or greater":    {ElectionTimeout: 100 * time.Millisecond},
-		`Timing "moon" is neither "lan" nor "wan"`:            {Timing: "moon"},
+		`timing "moon" is neither "lan" nor "wan"`:            {Timing: "moon"},
 	} {
 		cfg.LocalID = "a"
 		if _, err := NewRaftConfig(cfg); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("want %q: %v", says, err)
 		}
-	}
-}
-
-func TestHashicorpsWordsReachTheLog(t *testing.T) {
-	log := &testLog{}
-	h := NewHCLogger("raft", log).With("peer", "b")
-	h.Warn("failed to contact", "time", hclog.Fmt("%d ms", 7))
-	h.Error("failed", "error", "boom")
-	h.Error("failed to heartbeat to", "peer", "c", "error", "boom")
-	h.Warn("failed to contact", "server-id", "c")
-	NewHCLogger(transportLogger, log).Error("failed to decode incoming command", "error", "boom")
-	h.Info("entering follower state")
-	h.Debug("not said below trace")
-	h.Named("snapshot").Log(hclog.Warn, "odd", "alone")
-	h.StandardLogger(nil).Print("from the standard library")
-	want := []string{
-		"INFO raft: failed to contact peer=b time=7 ms",
-		"WARNING raft: failed peer=b error=boom",
-		"DEBUG raft: failed to heartbeat to peer=b peer=c error=boom",
-		"DEBUG raft: failed to contact peer=b server-id=c",
-		"DEBUG transport: failed to decode incoming command error=boom",
-		"DEBUG raft: entering follower state peer=b",
-		"INFO raft.snapshot: odd peer=b",
-		"DEBUG raft: from the standard library peer=b",
-	}
-	if got := strings.Join(log.all(), "\n"); got != strings.Join(want, "\n") {
-		t.Error(got)
 	}
 }
 
@@ -183,8 +156,8 @@ func TestAnAgentSyncsUnlessItIsToldNotTo(t *testing.T) {
 
 func TestALeaderIsLookedForOftenEnough(t *testing.T) {
 	for limit, most := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Second: 250 * time.Millisecond, 8 * time.Second: 2 * time.Second, time.Hour: 10 * time.Second} {
-		if c := (Config{NoLeaderTimeout: limit}).withDefaults(); c.CheckPeriod > most || c.CheckPeriod <= 0 {
-			t.Errorf("with NoLeaderTimeout %s it is looked every %s, want at most every %s", limit, c.CheckPeriod, most)
+		if c := (Config{NoLeaderTimeout: limit}).withDefaults(); c.checkPeriod > most || c.checkPeriod <= 0 {
+			t.Errorf("with NoLeaderTimeout %s it is looked every %s, want at most every %s", limit, c.checkPeriod, most)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftrules"
+	"github.com/interrex/interrex/leaseapplier"
 )
 
 // What ends a worker, or is answered by its accessors. None of them is fatal to an agent: the engine starts the worker again.
@@ -26,7 +28,7 @@ var (
 	ErrNoHeir = errors.New("no other voter that answers may lead")
 	// ErrConflict ends a worker whose log has another entry than the leader's
 	// snapshot: the log is cut from there on before the next start.
-	ErrConflict = errors.New("the log has another entry than the leader's snapshot")
+	ErrConflict = raftrules.ErrConflict
 	// ErrLogFull ends a worker whose state has halted and whose log has become
 	// too long.
 	ErrLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
@@ -48,5 +50,13 @@ var (
 	ErrStoreClosed = disk.ErrClosed
 )
 
-// errStarting is answered to a snapshot that arrives before raft runs.
-var errStarting = errors.New("raft is starting")
+// NotLeaderError is leaseapplier.NotLeaderError.
+type NotLeaderError = leaseapplier.NotLeaderError
+
+// IsNotLeaderError is leaseapplier.IsNotLeaderError.
+func IsNotLeaderError(err error) bool { return leaseapplier.IsNotLeaderError(err) }
+
+// NewNotLeaderError is leaseapplier.NewNotLeaderError.
+func NewNotLeaderError(serverAddress, serverID string) error {
+	return leaseapplier.NewNotLeaderError(serverAddress, serverID)
+}

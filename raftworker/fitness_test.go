@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -89,7 +90,7 @@ func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
 	t.Parallel() // it waits for elections
 	all := startCluster(t, func(a *agent, _ *transport.Transport) {
 		a.cfg.FitMember = func(string) bool { return false }
-		a.cfg.HandoverTimeout = 100 * time.Millisecond
+		a.cfg.handoverTimeout = 100 * time.Millisecond
 	}, "a", "b", "c")
 	first := leader(t, all)
 	first.put(first.w, "one")
@@ -280,7 +281,7 @@ func TestAnEntryDamagedUnderARunningAgentNeverReachesTheState(t *testing.T) {
 	if err := w.Wait(); !errors.Is(err, disk.ErrDamaged) {
 		t.Fatalf("it ended with %v", err)
 	}
-	if answer := (&cutOff{ConfigurationStore: a.state, dir: dir}).Apply(&raft.Log{Index: before + 1, Type: raft.LogCommand, Data: a.entry("x")}); answer == nil {
+	if answer := raftrules.NewReplica(a.state, dir).Apply(&raft.Log{Index: before + 1, Type: raft.LogCommand, Data: a.entry("x")}); answer == nil {
 		t.Error("an entry reaches the state")
 	} else if err, is := answer.(error); !is || !errors.Is(err, disk.ErrDamaged) {
 		t.Errorf("the answer is %v", answer)

@@ -11,7 +11,6 @@ import (
 // guard ends a worker whose raft lives and is of no use. Its times are all of
 // the worker's clock: what raft says of time is only compared with itself.
 type guard struct {
-	w   *Worker
 	cfg Config
 	l   *life
 
@@ -28,14 +27,14 @@ type guard struct {
 	resigned  time.Time
 }
 
-func newGuard(w *Worker, l *life) *guard {
-	now := w.cfg.Clock.Now()
-	return &guard{w: w, cfg: w.cfg, l: l, checked: now, contact: now, progress: now}
+func newGuard(l *life) *guard {
+	now := l.cfg.Clock.Now()
+	return &guard{cfg: l.cfg, l: l, checked: now, contact: now, progress: now}
 }
 
 func (g *guard) check() error {
 	now := g.cfg.Clock.Now()
-	if err := g.w.overfull(g.l); err != nil {
+	if err := g.l.overfull(); err != nil {
 		return err
 	}
 	if err := g.checkFitness(now); err != nil {
@@ -44,7 +43,7 @@ func (g *guard) check() error {
 	if err := g.checkProgress(now); err != nil {
 		return err
 	}
-	if now.Sub(g.checked) < g.cfg.CheckPeriod {
+	if now.Sub(g.checked) < g.cfg.checkPeriod {
 		return nil
 	}
 	g.checked = now
@@ -80,13 +79,13 @@ func (g *guard) checkProgress(now time.Time) error {
 	}
 	stalled := now.Sub(g.progress)
 	switch {
-	case stalled <= g.cfg.StallTimeout:
+	case stalled <= g.cfg.stallTimeout:
 		return nil
 	case g.yielding == nil:
 		g.cfg.Logger.Warningf("this leader has committed nothing for %s: it hands leadership over", stalled.Round(time.Millisecond))
-		g.yielding, g.yielded = g.w.transfer(g.l), now
+		g.yielding, g.yielded = g.l.transfer(), now
 		return nil
-	case now.Sub(g.yielded) > g.cfg.HandoverTimeout:
+	case now.Sub(g.yielded) > g.cfg.handoverTimeout:
 		return fmt.Errorf("%w: log index %d is committed, %d is written, for %s", ErrNoProgress, committed, g.l.raft.LastIndex(), stalled.Round(time.Millisecond))
 	}
 	return nil
@@ -100,19 +99,19 @@ const resignPause = 5 * time.Second
 // life if that fails. One that had better not lead tries it again and again,
 // while there is a member that may.
 func (g *guard) checkFitness(now time.Time) error {
-	broken, reluctant := g.l.rules.broken(), g.cfg.Reluctant()
+	broken, reluctant := g.l.rules.Broken(), g.cfg.Reluctant()
 	if g.l.raft.State() != raft.Leader || broken == nil && reluctant == nil {
 		g.resigning = nil
 		return nil
 	}
 	switch {
 	case g.resigning == nil:
-		if _, found := g.w.heir(g.l); !found && broken == nil {
+		if _, found := g.l.heir(); !found && broken == nil {
 			return nil
 		}
 		g.cfg.Logger.Warningf("this leader hands leadership over: %v", cmp.Or(broken, reluctant))
-		g.resigning, g.resigned = g.w.transfer(g.l), now
-	case broken != nil && now.Sub(g.resigned) > g.cfg.HandoverTimeout:
+		g.resigning, g.resigned = g.l.transfer(), now
+	case broken != nil && now.Sub(g.resigned) > g.cfg.handoverTimeout:
 		return fmt.Errorf("this leader must not lead, and nobody has taken leadership over: %w", broken)
 	case now.Sub(g.resigned) > resignPause:
 		g.resigning = nil

@@ -8,15 +8,18 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/raftlog"
+	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/raftdir"
 )
 
 // life is what exists from bring-up to bring-down.
 type life struct {
+	cfg       Config
 	raft      *raft.Raft
 	running   atomic.Pointer[raft.Raft] // the same, for its rules, which are asked before it runs
-	rules     *rules
+	rules     *raftrules.Rules
 	transport Transport
 	config    *raft.Config
 	usual     atomic.Pointer[raft.ReloadableConfig] // what raft runs with, but for a hurry
@@ -36,58 +39,58 @@ type life struct {
 // has opened when it fails is closed again.
 func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 	usual := reloadable(config)
-	l := &life{config: config, metrics: newMetrics(), ended: make(chan error, 1), news: make(chan raft.Observation, 1)}
+	l := &life{cfg: w.cfg, config: config, metrics: newMetrics(), ended: make(chan error, 1), news: make(chan raft.Observation, 1)}
 	l.usual.Store(&usual)
 	var err error
 	if l.dir, err = raftdir.Open(w.cfg.StorageDir, w.cfg.directory(l.metrics.synced)); err != nil {
 		return nil, err
 	}
-	w.tellDamage(l.dir.Report())
+	l.tellDamage(l.dir.Report())
 	l.short = l.dir.Quarantined()
-	l.rules = newRules(w.cfg, l.dir, &l.running)
+	l.rules = raftrules.New(w.cfg.rules(), l.dir, &l.running)
 	if l.transport, err = w.cfg.Transport(l.rules); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot start raft: %w", err), l.dir.Close())
 	}
-	if err := w.startRaft(l); err != nil {
+	if err := l.startRaft(); err != nil {
 		return nil, errors.Join(err, l.transport.Close(), l.dir.Close())
 	}
-	if err := w.startApplier(l); err != nil {
-		return nil, errors.Join(err, w.stopRaft(l))
+	if err := l.startApplier(); err != nil {
+		return nil, errors.Join(err, l.stopRaft())
 	}
 	l.metrics.register(w.cfg)
 	return l, nil
 }
 
-func (w *Worker) startRaft(l *life) error {
-	if err := w.cfg.checkAddress(l.transport); err != nil {
+func (l *life) startRaft() error {
+	if err := l.cfg.checkAddress(l.transport); err != nil {
 		return fmt.Errorf("cannot start raft: %w", err)
 	}
-	w.openSnapshots(l)
-	if err := w.bootstrapEmpty(l); err != nil {
+	l.openSnapshots()
+	if err := l.bootstrapEmpty(); err != nil {
 		return err
 	}
-	if err := w.onlyVoter(l); err != nil {
+	if err := l.onlyVoter(); err != nil {
 		return err
 	}
-	if err := w.overfull(l); err != nil {
+	if err := l.overfull(); err != nil {
 		return err
 	}
 	var err error
-	if l.raft, err = newRaft(l, w.cfg); err != nil {
+	if l.raft, err = l.newRaft(); err != nil {
 		return err
 	}
 	l.running.Store(l.raft)
 	l.observer = raft.NewObserver(l.news, false, nil)
 	l.raft.RegisterObserver(l.observer)
-	hurryIfAlone(l)
+	l.hurryIfAlone()
 	return nil
 }
 
-func (w *Worker) openSnapshots(l *life) {
-	l.snapshots = guardedSnapshots{l.dir.Snapshots(), l.rules}
+func (l *life) openSnapshots() {
+	l.snapshots = l.rules.Snapshots(l.dir.Snapshots())
 	newest := l.dir.Report().Snapshot.Index
 	// A state that has outlived an earlier raft is never taken back.
-	applied, _ := w.cfg.State.Applied()
+	applied, _ := l.cfg.State.Applied()
 	l.config.NoSnapshotRestoreOnStart = newest > 0 && applied >= newest
 }
 
@@ -98,7 +101,7 @@ const cachedEntries = 32
 
 // newRaft keeps a panic of raft's on reading its own log from ending the
 // process.
-func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
+func (l *life) newRaft() (r *raft.Raft, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("cannot start raft: panic: %v", p)
@@ -108,10 +111,10 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
 	}
-	replica := &cutOff{ConfigurationStore: cfg.State, dir: l.dir}
+	replica := raftrules.NewReplica(l.cfg.State, l.dir)
 	r, err = raft.NewRaft(l.config, replica, newest, l.dir.Stable(), l.snapshots, l.transport)
-	if err != nil && replica.unrestored != nil {
-		err = replica.unrestored // raft says only that there was an error
+	if unrestored := replica.Unrestored(); err != nil && unrestored != nil {
+		err = unrestored // raft says only that there was an error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
@@ -120,25 +123,25 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 }
 
 // tellDamage says in the log what the directory has found damaged.
-func (w *Worker) tellDamage(r raftlog.Report) {
+func (l *life) tellDamage(r raftlog.Report) {
 	for _, note := range r.Notes {
-		w.cfg.Logger.Errorf("%s", note)
+		l.cfg.Logger.Errorf("%s", note)
 	}
 }
 
 // tellWhole says in the log when what was missing has come.
-func (w *Worker) tellWhole(l *life) {
+func (l *life) tellWhole() {
 	short := l.dir.Quarantined()
 	if l.short && !short {
-		w.cfg.Logger.Infof("the log of this agent is whole again: it ends at %s", l.dir.End())
+		l.cfg.Logger.Infof("the log of this agent is whole again: it ends at %s", l.dir.End())
 	}
 	l.short = short
 }
 
 // hurryIfAlone lets the only voter of a cluster lead soon: there is nobody
 // whose heartbeat it could be waiting for.
-func hurryIfAlone(l *life) {
-	if !alone(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
+func (l *life) hurryIfAlone() {
+	if !founding.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return
 	}
 	quick := l.raft.ReloadableConfig()
@@ -171,22 +174,11 @@ func (l *life) calm() {
 	_ = l.reload()
 }
 
-func alone(c raft.Configuration, id raft.ServerID) bool {
-	voters, mine := 0, false
-	for _, s := range c.Servers {
-		if s.Suffrage == raft.Voter {
-			voters++
-			mine = mine || s.ID == id
-		}
-	}
-	return voters == 1 && mine
-}
-
 // startApplier makes the applier and follows it. It is not the catacomb's
 // child: a catacomb kills its children in the moment in which it begins to
 // die, and a leader still has a last stamp to write then.
-func (w *Worker) startApplier(l *life) error {
-	applier, err := w.cfg.NewApplier(l.raft, w.cfg.Queue)
+func (l *life) startApplier() error {
+	applier, err := l.cfg.NewApplier(l.raft, l.cfg.Queue)
 	if err != nil {
 		return fmt.Errorf("cannot start applier: %w", err)
 	}
@@ -196,13 +188,13 @@ func (w *Worker) startApplier(l *life) error {
 }
 
 // leadership is what this agent knows of who leads.
-func (w *Worker) leadership(l *life) interrex.Leadership {
+func (l *life) leadership() interrex.Leadership {
 	// The term is read before and after: a pair of one moment.
 	for {
 		term := l.raft.CurrentTerm()
 		_, leader := l.raft.LeaderWithID()
 		is := interrex.Leadership{
-			Term: term, LeaderID: string(leader), LeaderAddress: w.cfg.APIAddress(string(leader)),
+			Term: term, LeaderID: string(leader), LeaderAddress: l.cfg.APIAddress(string(leader)),
 			Leader: l.raft.State() == raft.Leader,
 		}
 		is.Ready = is.Leader && l.applier.ReadyTerm() == term

@@ -10,6 +10,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
@@ -103,7 +104,7 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 // TransportOf makes the transport of each life of raft out of the agent's.
 func TransportOf(t *transport.Transport, logger Logger) func(transport.Life) (Transport, error) {
 	return func(l transport.Life) (Transport, error) {
-		rt, err := t.Raft(transport.RaftConfig{Life: l, Logger: NewHCLogger(transportLogger, logger)})
+		rt, err := t.Raft(transport.RaftConfig{Life: l, Logger: hclogger.New(hclogger.Transport, logger)})
 		if err != nil {
 			return nil, err
 		}

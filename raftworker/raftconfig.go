@@ -5,20 +5,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-)
 
-// Timing is a named set of raft's timeouts.
-type Timing string
-
-// The timings.
-//
-// TimingLAN is heartbeat 500 ms, election 500 ms, leader's lease 250 ms: a
-// killed leader has a successor after about a second. Pre-vote keeps an agent
-// that only missed some heartbeats from ending a term, so that times this
-// short are safe. TimingWAN is hashicorp's: 1 s, 1 s, 500 ms.
-const (
-	TimingLAN Timing = "lan"
-	TimingWAN Timing = "wan"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/hclogger"
 )
 
 // MinTrailingLogs is the least number of entries that stay in the log behind a
@@ -26,15 +15,18 @@ const (
 // little can need a snapshot again and again (hashicorp/raft#697).
 const MinTrailingLogs = 10240
 
-// timeouts returns the timing's heartbeat and election timeout, and its lease.
-func (t Timing) timeouts() (heartbeat, lease time.Duration, err error) {
-	switch t {
-	case "", TimingLAN:
+// timeouts returns a timing's heartbeat and election timeout, and its lease.
+// Pre-vote keeps an agent that only missed some heartbeats from ending a term, so
+// that times as short as those of TimingLAN are safe. Those of TimingWAN are
+// hashicorp's.
+func timeouts(timing string) (heartbeat, lease time.Duration, err error) {
+	switch timing {
+	case "", config.TimingLAN:
 		return 500 * time.Millisecond, 250 * time.Millisecond, nil
-	case TimingWAN:
+	case config.TimingWAN:
 		return time.Second, 500 * time.Millisecond, nil
 	}
-	return 0, 0, fmt.Errorf("Timing %q is neither %q nor %q", t, TimingLAN, TimingWAN)
+	return 0, 0, fmt.Errorf("timing %q is neither %q nor %q", timing, config.TimingLAN, config.TimingWAN)
 }
 
 // NewRaftConfig makes raft's configuration out of the worker's, checked. It
@@ -48,9 +40,9 @@ func NewRaftConfig(cfg Config) (*raft.Config, error) {
 	rc.NoLegacyTelemetry = true
 	rc.PreVoteDisabled = false
 	if cfg.Logger != nil {
-		rc.Logger = NewHCLogger("raft", cfg.Logger)
+		rc.Logger = hclogger.New("raft", cfg.Logger)
 	}
-	rc.TrailingLogs = max(cfg.TrailingLogs, MinTrailingLogs)
+	rc.TrailingLogs = MinTrailingLogs
 	overrideIf(&rc.SnapshotInterval, cfg.SnapshotInterval)
 	overrideIf(&rc.SnapshotThreshold, cfg.SnapshotThreshold)
 	if err := setTimeouts(rc, cfg); err != nil {
@@ -60,7 +52,7 @@ func NewRaftConfig(cfg Config) (*raft.Config, error) {
 }
 
 func setTimeouts(rc *raft.Config, cfg Config) error {
-	heartbeat, lease, err := cfg.Timing.timeouts()
+	heartbeat, lease, err := timeouts(cfg.Timing)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 
 // Reload gives the running raft the timeouts and snapshot settings of another
 // configuration, without a restart: HeartbeatTimeout, ElectionTimeout,
-// SnapshotInterval, SnapshotThreshold and TrailingLogs, or what Timing says of
+// SnapshotInterval and SnapshotThreshold, or what Timing says of
 // them. The leader's lease and everything else stay. An error changes nothing.
 func (w *Worker) Reload(cfg Config) error {
 	if err := w.endError(); err != nil {

@@ -47,7 +47,7 @@ func (w *Worker) refreshReport(l *life) {
 	if state != raft.Leader {
 		report["last-contact"] = lastContact(l.raft.LastContact())
 	}
-	if index := l.rules.offers.alarm(); index != 0 {
+	if index := l.rules.Stuck(); index != 0 {
 		report["alarm"] = fmt.Sprintf("the snapshot of log index %d arrives again and again", index)
 	}
 	if names := w.visits.Visitors(); len(names) > 0 {

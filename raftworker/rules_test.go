@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -15,7 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/fs"
 
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/raftrules"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -40,7 +38,7 @@ func TestRaftIsOpenToItsMembersAlone(t *testing.T) {
 	}
 	a.stop(w)
 
-	starting := newRules(a.cfg, nil, new(atomic.Pointer[raft.Raft]))
+	starting := raftrules.New(a.cfg.rules(), nil, new(atomic.Pointer[raft.Raft]))
 	if err := starting.OpenTo(transport.Hello{ID: "a"}); !errors.Is(err, transport.ErrNotNow) {
 		t.Errorf("before raft runs: %v", err)
 	}
@@ -58,7 +56,7 @@ func TestAnAgentWithoutAConfigurationIsOpenToWhoeverTakesItIn(t *testing.T) {
 func TestOtherWordsForUnfitnessAreNotAnnounced(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	var asked, told atomic.Int64
-	a.cfg.CheckPeriod = 10 * time.Millisecond
+	a.cfg.checkPeriod = 10 * time.Millisecond
 	a.cfg.Reluctant = func() error { return fmt.Errorf("%d MiB are free", asked.Add(1)) }
 	a.cfg.FitnessChanged = func() { told.Add(1) }
 	w := a.start()
@@ -105,27 +103,6 @@ func TestWhoIsLeavingStandsForNoElection(t *testing.T) {
 	a.stop(w)
 }
 
-func TestAloneIsTheOnlyVoterItself(t *testing.T) {
-	server := func(id string, s raft.ServerSuffrage) raft.Server {
-		return raft.Server{ID: raft.ServerID(id), Suffrage: s}
-	}
-	for name, c := range map[string]struct {
-		servers []raft.Server
-		want    bool
-	}{
-		"the only voter":       {[]raft.Server{server("a", raft.Voter)}, true},
-		"with others to learn": {[]raft.Server{server("a", raft.Voter), server("b", raft.Nonvoter)}, true},
-		"another":              {[]raft.Server{server("b", raft.Voter)}, false},
-		"of another's":         {[]raft.Server{server("b", raft.Voter), server("a", raft.Nonvoter)}, false},
-		"of two":               {[]raft.Server{server("a", raft.Voter), server("b", raft.Voter)}, false},
-		"of none":              {nil, false},
-	} {
-		if got := alone(raft.Configuration{Servers: c.servers}, "a"); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
 // noted is a transport that has noted an answer.
 type noted struct {
 	Transport
@@ -149,8 +126,8 @@ func TestAnHeirHasAnsweredLatelyInThisTerm(t *testing.T) {
 		"now": {now.Add(time.Hour), term, true}, "never": {}, "in an earlier term": {now.Add(time.Hour), term - 1, false},
 		"long ago": {now.Add(-2 * a.cfg.HeartbeatTimeout), term, false},
 	} {
-		l := &life{raft: w.life.raft, config: w.life.config, transport: noted{sent: c.sent, term: c.term}}
-		if match, lately := w.answered(l, "b"); lately != c.lately || match != 7 {
+		l := &life{cfg: w.life.cfg, raft: w.life.raft, config: w.life.config, transport: noted{sent: c.sent, term: c.term}}
+		if match, lately := l.answered("b"); lately != c.lately || match != 7 {
 			t.Errorf("%s: %v, up to %d", name, lately, match)
 		}
 	}
@@ -163,7 +140,7 @@ func TestAReluctantLeaderTriesAgain(t *testing.T) {
 	a.cfg.Reluctant = func() error { return errors.New("its disk is nearly full") }
 	w := a.start()
 	a.leads()
-	g := newGuard(w, w.life)
+	g := newGuard(w.life)
 	start := time.Now()
 	g.resigning, g.resigned = failed{ErrNoHeir}, start
 	for after, waits := range map[time.Duration]bool{resignPause: true, resignPause + 1: false} {
@@ -185,7 +162,7 @@ func TestAFailedDiskGivesNothingToTheState(t *testing.T) {
 	w.life.raft.Apply(a.entry("k"), 0)
 	_ = w.Wait()
 	told := &configurations{}
-	c := &cutOff{ConfigurationStore: told, dir: w.life.dir}
+	c := raftrules.NewReplica(told, w.life.dir)
 	failure := w.life.dir.Failure()
 	if err, is := c.Apply(&raft.Log{}).(error); !is || !errors.Is(err, failure) {
 		t.Errorf("an entry: %v", err)
@@ -212,34 +189,3 @@ func (c *configurations) Apply(*raft.Log) any                           { c.call
 func (c *configurations) Snapshot() (raft.FSMSnapshot, error)           { c.calls++; return nil, nil }
 func (c *configurations) Restore(io.ReadCloser) error                   { c.calls++; return nil }
 func (c *configurations) StoreConfiguration(uint64, raft.Configuration) { c.calls++ }
-
-// A copied directory is trusted once every member was met, of which there is at
-// least this one, and nobody has heard this agent in a later term.
-func TestACopyKnowsAllOnlyByItsMembers(t *testing.T) {
-	home, copied := t.TempDir(), filepath.Join(t.TempDir(), "raft")
-	dir, err := raftdir.Open(home, raftdir.Config{})
-	if err == nil {
-		err = errors.Join(dir.Close(), os.CopyFS(copied, os.DirFS(home)))
-	}
-	if err == nil {
-		dir, err = raftdir.Open(copied, raftdir.Config{})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newRules(Config{LocalID: "a", Logger: &testLog{}}, dir, new(atomic.Pointer[raft.Raft]))
-	both := Members("a", "b")
-	if r.knowsAll(raft.Configuration{}) || r.knowsAll(both) {
-		t.Error("it knows all, and has met nobody")
-	}
-	if err := r.Met(transport.Hello{ID: "b"}, nil); err != nil || !r.knowsAll(both) {
-		t.Errorf("it does not know all when it has met the other one: %v", err)
-	}
-	r.checkTerm("b", 7)
-	if r.knowsAll(both) {
-		t.Error("it knows all where it is an older one")
-	}
-	if err := dir.Close(); err != nil {
-		t.Error(err)
-	}
-}

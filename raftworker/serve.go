@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/founding"
 )
 
 // The periods of the loop's looks at raft.
@@ -18,8 +20,8 @@ const (
 // serve follows raft until it, or the worker, ends. Nothing in it waits for
 // raft but bounded.
 func (w *Worker) serve(l *life) error {
-	g := newGuard(w, l)
-	f := newFounder(w.cfg, l)
+	g := newGuard(l)
+	f := founding.New(w.cfg.founding(), l.raft)
 	c := &compaction{cfg: w.cfg, l: l}
 	timer := w.cfg.Clock.NewTimer(0)
 	defer timer.Stop()
@@ -29,7 +31,7 @@ func (w *Worker) serve(l *life) error {
 			return w.catacomb.ErrDying()
 		case <-l.dir.Failed():
 			return l.dir.Failure()
-		case <-l.rules.conflict:
+		case <-l.rules.Conflict():
 			return ErrConflict
 		case err := <-l.ended:
 			l.ended <- nil // bringDown waits for it too
@@ -46,14 +48,14 @@ func (w *Worker) serve(l *life) error {
 			return err
 		}
 		// Also after news: a leader that is not ready yet is looked at soon.
-		timer.Reset(w.period(l, f))
+		timer.Reset(l.period(f))
 	}
 }
 
 // look publishes who leads, and does what comes with leading.
-func (w *Worker) look(l *life, f *founder) {
-	f.step()
-	is := w.leadership(l)
+func (w *Worker) look(l *life, f *founding.Founder) {
+	f.Step()
+	is := l.leadership()
 	if is.Leader {
 		l.calm()
 	}
@@ -61,27 +63,27 @@ func (w *Worker) look(l *life, f *founder) {
 	if before.Leader != is.Leader || before.Term != is.Term {
 		l.applier.LeadershipChanged()
 	}
-	if err := l.rules.settle(l.raft.GetConfiguration().Configuration()); err != nil {
+	if err := l.rules.Settle(l.raft.GetConfiguration().Configuration()); err != nil {
 		w.cfg.Logger.Errorf("%v", err)
 	}
-	if unfit := l.rules.fitness() != ""; unfit != l.unfit {
+	if unfit := l.rules.Fitness() != ""; unfit != l.unfit {
 		l.unfit = unfit
 		w.cfg.FitnessChanged()
 	}
-	w.tellWhole(l)
+	l.tellWhole()
 	l.metrics.leaderChanged(before, is)
 	w.cfg.Leadership.Set(is)
 	w.refreshReport(l)
 }
 
-func (w *Worker) period(l *life, f *founder) time.Duration {
+func (l *life) period(f *founding.Founder) time.Duration {
 	switch {
-	case l.raft.State() == raft.Leader && !w.cfg.Leadership.Current().Ready:
+	case l.raft.State() == raft.Leader && !l.cfg.Leadership.Current().Ready:
 		return readyPeriod
-	case f.open():
+	case f.Open():
 		return foundPeriod
 	}
-	return min(samplePeriod, w.cfg.CheckPeriod)
+	return min(samplePeriod, l.cfg.checkPeriod)
 }
 
 func applierEnd(err error) error {

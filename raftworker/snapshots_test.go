@@ -387,7 +387,7 @@ func TestASnapshotThatComesAgainIsNotInstalled(t *testing.T) {
 			t.Errorf("the log ended at %d, and ends at %d", last, now)
 		}
 	}
-	sent(maxOffers)
+	sent(3)
 	if late.w.Stuck() != at {
 		t.Errorf("stuck at %d, want %d", late.w.Stuck(), at)
 	}

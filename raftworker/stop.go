@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/founding"
 )
 
 // bringDown ends a life in the order in which nothing is missed: this agent is
@@ -17,14 +19,14 @@ import (
 // is closed. Each step has a bound, and the next one follows in any case.
 func (w *Worker) bringDown(l *life, cause error) error {
 	w.visits.Close(ended()) // no new visits; those inside are asked to leave
-	w.publishLeaving(l)
-	w.handOver(l)
+	l.publishLeaving()
+	l.stepDown()
 	l.applier.Kill()
-	if !w.within(l, w.cfg.StopTimeout, func(context.Context) { <-l.ended }) {
-		w.cfg.Logger.Errorf("the applier has not ended within %s", w.cfg.StopTimeout)
+	if !l.within(w.cfg.stopTimeout, func(context.Context) { <-l.ended }) {
+		w.cfg.Logger.Errorf("the applier has not ended within %s", w.cfg.stopTimeout)
 	}
 	w.seeVisitorsOut(l)
-	err := w.stopRaft(l)
+	err := l.stopRaft()
 	w.cfg.Leadership.Lost()
 	l.metrics.unregister(w.cfg)
 	w.refreshReport(l)
@@ -44,45 +46,41 @@ func ended() context.Context {
 	return ctx
 }
 
-// handOver gives leadership to another voter, so that callers wait for a
+// stepDown gives leadership to another voter, so that callers wait for a
 // message and not for an election. A leader whose disk has failed writes no
 // stamp; it steps down with that failure.
-func (w *Worker) handOver(l *life) {
+func (l *life) stepDown() {
 	if l.raft.State() != raft.Leader || l.dir.Failure() != nil {
 		return
 	}
-	w.within(l, w.cfg.HandoverTimeout, func(ctx context.Context) {
-		if err := l.applier.FinalTick(ctx); err != nil {
-			w.cfg.Logger.Debugf("no last stamp was written: %v", err)
-		}
-	})
-	if alone(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
+	l.within(l.cfg.handoverTimeout, func(ctx context.Context) { l.lastStamp(ctx) })
+	if founding.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return
 	}
-	w.within(l, w.cfg.HandoverTimeout, func(context.Context) {
-		if err := w.transfer(l).Error(); err != nil {
-			w.cfg.Logger.Infof("leadership was not handed over: %v", err)
+	l.within(l.cfg.handoverTimeout, func(context.Context) {
+		if err := l.transfer().Error(); err != nil {
+			l.cfg.Logger.Infof("leadership was not handed over: %v", err)
 		}
 	})
-	w.publishLeaving(l)
+	l.publishLeaving()
 }
 
 func (w *Worker) seeVisitorsOut(l *life) {
-	w.within(l, w.cfg.VisitTimeout, func(ctx context.Context) { w.visits.Close(ctx) })
+	l.within(w.cfg.visitTimeout, func(ctx context.Context) { w.visits.Close(ctx) })
 	if names := w.visits.Visitors(); len(names) > 0 {
 		w.cfg.Logger.Errorf("raft ends although it is still in use by %s", strings.Join(names, ", "))
 	}
 }
 
 // stopRaft cuts raft off from everybody, ends it, and closes its directory.
-func (w *Worker) stopRaft(l *life) error {
+func (l *life) stopRaft() error {
 	l.raft.DeregisterObserver(l.observer)
-	if !w.within(l, w.cfg.StopTimeout, func(context.Context) { l.transport.Drain() }) {
-		w.cfg.Logger.Errorf("the raft transport has not drained within %s", w.cfg.StopTimeout)
+	if !l.within(l.cfg.stopTimeout, func(context.Context) { l.transport.Drain() }) {
+		l.cfg.Logger.Errorf("the raft transport has not drained within %s", l.cfg.stopTimeout)
 	}
-	err := w.endRaft(l)
+	err := l.endRaft()
 	if err == nil {
-		err = l.rules.cutConflict()
+		err = l.rules.CutConflict()
 	}
 	if err = errors.Join(err, l.dir.Close()); err != nil {
 		return fmt.Errorf("raft shutdown failed: %w", err)
@@ -93,7 +91,7 @@ func (w *Worker) stopRaft(l *life) error {
 // endRaft waits for raft's goroutines. One of them may wait because a term could
 // not be saved: it is let go, but only once nothing that raft says can leave
 // this agent.
-func (w *Worker) endRaft(l *life) error {
+func (l *life) endRaft() error {
 	shutdown := l.raft.Shutdown()
 	over := make(chan struct{})
 	var err error // of raft's end; read after over
@@ -102,7 +100,7 @@ func (w *Worker) endRaft(l *life) error {
 		err = shutdown.Error()
 	}()
 	wait := func(failed <-chan struct{}) (ended bool) {
-		w.within(l, w.cfg.StopTimeout, func(ctx context.Context) {
+		l.within(l.cfg.stopTimeout, func(ctx context.Context) {
 			select {
 			case <-over:
 			case <-failed:
@@ -120,7 +118,7 @@ func (w *Worker) endRaft(l *life) error {
 	closed := l.transport.Close()
 	l.dir.Release()
 	if !ended && !wait(nil) {
-		return errors.Join(closed, fmt.Errorf("raft has not ended within %s", w.cfg.StopTimeout))
+		return errors.Join(closed, fmt.Errorf("raft has not ended within %s", l.cfg.stopTimeout))
 	}
 	return errors.Join(err, closed)
 }
@@ -128,7 +126,7 @@ func (w *Worker) endRaft(l *life) error {
 // within runs one step of the end and waits for it, d at most; it reports
 // whether the step has returned. Meanwhile it goes on telling who leads, so
 // that requests which come here still find the new leader.
-func (w *Worker) within(l *life, d time.Duration, step func(context.Context)) bool {
+func (l *life) within(d time.Duration, step func(context.Context)) bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan struct{})
@@ -136,7 +134,7 @@ func (w *Worker) within(l *life, d time.Duration, step func(context.Context)) bo
 		defer close(done)
 		step(ctx)
 	}()
-	timer := w.cfg.Clock.NewTimer(d)
+	timer := l.cfg.Clock.NewTimer(d)
 	defer timer.Stop()
 	for {
 		select {
@@ -145,14 +143,14 @@ func (w *Worker) within(l *life, d time.Duration, step func(context.Context)) bo
 		case <-timer.Chan():
 			return false
 		case <-l.news:
-			w.publishLeaving(l)
+			l.publishLeaving()
 		}
 	}
 }
 
 // publishLeaving tells who leads; this agent is not ready, whatever it is.
-func (w *Worker) publishLeaving(l *life) {
-	is := w.leadership(l)
+func (l *life) publishLeaving() {
+	is := l.leadership()
 	is.Ready = false
-	w.cfg.Leadership.Set(is)
+	l.cfg.Leadership.Set(is)
 }

@@ -5,9 +5,10 @@ import (
 	"io"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/hclogger"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -55,10 +56,11 @@ func NewLogStore(dir string, mode SyncMode) (LogStore, error) {
 // NewSnapshotStore opens raft's snapshots under a directory, which it makes
 // (0700) when it is not there, and keeps the newest retain of them.
 func NewSnapshotStore(dir string, retain int, logger Logger) (raft.SnapshotStore, error) {
-	if logger == nil {
-		logger = silent.Logger{}
+	words := hclog.NewNullLogger()
+	if logger != nil {
+		words = hclogger.New("snapshot", logger)
 	}
-	store, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, NewHCLogger("snapshot", logger))
+	store, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, words)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open snapshot store: %w", err)
 	}

@@ -1,6 +1,8 @@
-// Package raftworker owns the supervised raft.Raft: its bring-up and its
-// orderly end, its log, vote and snapshots on disk, its first members, and the
-// guards against what makes a raft useless while it seems to live.
+// Package raftworker owns the supervised raft.Raft: its bring-up, its orderly end,
+// the handing over of leadership, and the guards against what makes a raft useless
+// while it seems to live.
+//
+// It has the names of Juju's package; NewTarget and NotifyTarget are in notify.
 package raftworker
 
 import (
@@ -69,7 +71,7 @@ func (w *Worker) awaitServing() error {
 	}
 	select {
 	case <-w.catacomb.Dead():
-	case <-w.cfg.Clock.After(w.cfg.StopTimeout):
+	case <-w.cfg.Clock.After(w.cfg.stopTimeout):
 		w.cfg.Logger.Errorf("the loop that has not come to serve has not ended either: its directory stays locked until it has")
 	}
 	return ErrStartTimeout
@@ -126,7 +128,7 @@ func (w *Worker) Stuck() uint64 {
 	if w.endError() != nil {
 		return 0
 	}
-	return w.life.rules.offers.alarm()
+	return w.life.rules.Stuck()
 }
 
 // Applier returns the applier of this life of raft. Its errors are Raft's.
@@ -135,6 +137,16 @@ func (w *Worker) Applier() (LeaseApplier, error) {
 		return nil, err
 	}
 	return w.life.applier, nil
+}
+
+// Transport returns the transport of this life of raft, for use during a visit:
+// what it has noted of answers is what strong reads count by. Its errors are
+// Raft's.
+func (w *Worker) Transport() (Transport, error) {
+	if err := w.endError(); err != nil {
+		return nil, err
+	}
+	return w.life.transport, nil
 }
 
 // Enter begins a visit: as long as it lasts, a worker that stops keeps raft

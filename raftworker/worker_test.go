@@ -255,7 +255,7 @@ func TestAnApplierThatEndsEndsTheWorker(t *testing.T) {
 
 func TestAWorkerWithoutALeaderEnds(t *testing.T) {
 	a := newAgent(t, "a", "a", "b", "c") // the others never come
-	a.cfg.NoLeaderTimeout, a.cfg.CheckPeriod = 200*time.Millisecond, 20*time.Millisecond
+	a.cfg.NoLeaderTimeout, a.cfg.checkPeriod = 200*time.Millisecond, 20*time.Millisecond
 	start := time.Now()
 	w := a.start()
 	if err := w.Wait(); err != ErrNoLeaderTimeout || err.Error() != "timed out waiting for leader contact" {
@@ -303,7 +303,7 @@ func TestWhoHasNothingToCommitIsLeftAlone(t *testing.T) {
 			a.leads()
 			a.put(w, "one")
 		}
-		g := newGuard(w, w.life)
+		g := newGuard(w.life)
 		start := time.Now()
 		for i := range 4 {
 			if err := g.checkProgress(start.Add(time.Duration(i) * time.Hour)); err != nil || g.yielding != nil {
@@ -326,7 +326,7 @@ func TestContactWithALeaderIsCounted(t *testing.T) {
 	other.until("a leader", func() bool { return !other.heard(other.w).IsZero() })
 	start := time.Now()
 	for name, r := range map[string]*running{"a leader": first, "one who hears of a leader": other} {
-		g := newGuard(r.w, r.w.life)
+		g := newGuard(r.w.life)
 		for i := range 3 {
 			if i > 0 && r == other {
 				before := g.heard
@@ -341,7 +341,7 @@ func TestContactWithALeaderIsCounted(t *testing.T) {
 	stopAll(all)
 	alone := newAgent(t, "a", "a", "b", "c") // the others never come
 	w := alone.start()
-	g := newGuard(w, w.life)
+	g := newGuard(w.life)
 	for _, step := range []struct {
 		after time.Duration
 		want  error
@@ -355,7 +355,7 @@ func TestContactWithALeaderIsCounted(t *testing.T) {
 
 func TestAnAgentOfNoClusterWaits(t *testing.T) {
 	a := newAgent(t, "a")
-	a.cfg.NoLeaderTimeout, a.cfg.CheckPeriod = 50*time.Millisecond, 10*time.Millisecond
+	a.cfg.NoLeaderTimeout, a.cfg.checkPeriod = 50*time.Millisecond, 10*time.Millisecond
 	w := a.start()
 	select {
 	case <-w.catacomb.Dying():
@@ -557,7 +557,7 @@ func TestVisitorsAreAskedToLeaveFirst(t *testing.T) {
 
 func TestWhoOverstaysIsNamed(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	a.cfg.VisitTimeout = 20 * time.Millisecond
+	a.cfg.visitTimeout = 20 * time.Millisecond
 	w := a.start()
 	if _, err := w.Enter("sleeper"); err != nil {
 		t.Fatal(err)
@@ -625,8 +625,8 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 	if d, running := w.Disk(); !running || d.Err != nil || d.Slow {
 		t.Errorf("while it runs: %+v, %v", d, running)
 	}
-	for range maxOffers + 1 {
-		w.life.rules.offers.count(300)
+	for range 4 {
+		w.life.rules.Answer(&raft.InstallSnapshotRequest{Term: w.life.dir.Term(), LastLogIndex: 300, LastLogTerm: 1})
 	}
 	if w.Stuck() != 300 {
 		t.Errorf("stuck at %d", w.Stuck())
@@ -645,7 +645,7 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 
 func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	a.cfg.WriteTimeout = 2 * time.Second // far above what this disk takes
+	a.cfg.writeTimeout = 2 * time.Second // far above what this disk takes
 	broken := &failingDisk{VFS: fs.New()}
 	a.cfg.files = broken
 	w := a.start()
@@ -676,7 +676,7 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 // for that.
 func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	a.cfg.WriteTimeout, a.cfg.segment = 2*time.Second, 64<<10
+	a.cfg.writeTimeout, a.cfg.segment = 2*time.Second, 64<<10
 	broken := &failingDisk{VFS: fs.New()}
 	a.cfg.files = broken
 	w := a.start()
@@ -728,31 +728,6 @@ func TestAFullDiskEndsTheWorkerWithATypedError(t *testing.T) {
 	again := a.start()
 	a.leads()
 	a.stop(again)
-}
-
-func TestASnapshotThatComesAgainAndAgainIsAnAlarm(t *testing.T) {
-	log := &testLog{}
-	at := testclock.NewClock(time.Now())
-	c := &offers{clock: at, logger: log}
-	for range maxOffers {
-		c.count(300)
-	}
-	if c.alarm() != 0 {
-		t.Fatal("an alarm too early")
-	}
-	c.count(300)
-	if c.alarm() != 300 || len(log.all()) != 1 {
-		t.Fatalf("%d %v", c.alarm(), log.all())
-	}
-	if at.Advance(offersApart + 1); c.alarm() != 0 {
-		t.Fatal("the alarm stays though none arrives any more")
-	}
-	if c.count(300); c.alarm() != 300 {
-		t.Fatal("the alarm does not come back")
-	}
-	if c.count(301); c.alarm() != 0 {
-		t.Fatal("the alarm stays after progress")
-	}
 }
 
 // failingDisk is the disk of this machine, whose fsyncs can be made to fail.

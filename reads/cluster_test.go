@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/transport"
 )
@@ -123,7 +124,7 @@ func (m *member) WaitApplied(context.Context, uint64) error { return nil }
 
 // newMembers starts a cluster of n.
 func newMembers(t *testing.T, n int) []*member {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func newMembers(t *testing.T, n int) []*member {
 	return all
 }
 
-func (m *member) start(t *testing.T, ca *transport.CA, l net.Listener, peers map[string]string) {
+func (m *member) start(t *testing.T, ca *certificates.CA, l net.Listener, peers map[string]string) {
 	given, err := ca.TLS(m.id)
 	if err != nil {
 		t.Fatal(err)

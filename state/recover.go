@@ -23,7 +23,7 @@ const (
 // what this log has lost may have been answered to others. It draws a new epoch,
 // raises the revision, ends every name and record of request ids, and lets every
 // Recoverer end what others may rely on. It is no method of the API: only
-// raftworker.Recover writes it, while no raft runs.
+// datadir.Recover writes it, while no raft runs.
 type Recover struct {
 	// ClusterID and Epoch are what the survivor's disk knows beside the log, for a
 	// log that has lost them.

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // acceptDelay is the pause after a failed accept, which is mostly a lack of
@@ -21,7 +24,7 @@ func (t *Transport) acceptLoop() {
 			return
 		}
 		if err != nil {
-			t.refusals.note("accept", err, "cannot accept connections of other agents")
+			t.refusals.Note("accept", err, "cannot accept connections of other agents")
 			if !t.pause(acceptDelay) {
 				return
 			}
@@ -37,29 +40,29 @@ func (t *Transport) admit(raw net.Conn) {
 		_ = raw.Close()
 		return
 	}
-	p, lost := t.limits.admit(raw, t.book.metAt(hostOf(raw.RemoteAddr())))
+	p, lost := t.limits.Admit(raw, t.book.metAt(port.HostOf(raw.RemoteAddr())))
 	if lost != nil {
-		t.refusals.note("handshakes", errCrowd, "closed the oldest connection from %s", lost.host)
+		t.refusals.Note("handshakes", errCrowd, "closed the oldest connection from %s", lost.Host)
 	}
 	t.conns.Go(func() { t.receive(p) })
 }
 
 // errCrowd is why a connection is closed before its handshake has ended.
-var errCrowd = fmt.Errorf("%d connections are in their handshake, the limit", maxHandshakes)
+var errCrowd = fmt.Errorf("%d connections are in their handshake, the limit", port.MaxHandshakes)
 
 // receive brings one connection from its first byte to its user.
-func (t *Transport) receive(p *place) {
-	tune(p.conn)
-	_ = p.conn.SetDeadline(deadline())
+func (t *Transport) receive(p *port.Place) {
+	port.Tune(p.Conn)
+	_ = p.Conn.SetDeadline(deadline())
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
 
 	c, in, err := t.handshake(ctx, p)
 	if err != nil {
 		if !errors.Is(err, errMyself) {
-			t.refusals.note(p.host, err, "refused a connection from %s", p.conn.RemoteAddr())
+			t.refusals.Note(p.Host, err, "refused a connection from %s", p.Conn.RemoteAddr())
 		}
-		_ = p.conn.Close()
+		_ = p.Conn.Close()
 		t.leave(p)
 		return
 	}
@@ -68,29 +71,29 @@ func (t *Transport) receive(p *place) {
 		_ = c.Close()
 		return
 	}
-	if err := in.deliver(ctx, c); err != nil {
+	if err := in.Deliver(ctx, c); err != nil {
 		t.config.Logger.Debugf("%v", err)
 	}
 }
 
 // leave forgets a connection that is closed.
-func (t *Transport) leave(p *place) {
-	t.untrack(p.conn)
-	t.limits.leave(p)
+func (t *Transport) leave(p *port.Place) {
+	t.untrack(p.Conn)
+	t.limits.Leave(p)
 }
 
 // handshake identifies the agent at the other end and exchanges hellos with it.
-func (t *Transport) handshake(ctx context.Context, p *place) (*peerConn, *inlet, error) {
-	config, err := serverTLS(t.config.TLS)
+func (t *Transport) handshake(ctx context.Context, p *port.Place) (*port.Conn, *port.Inlet, error) {
+	config, err := certificates.Server(t.config.TLS, protocolRaft, protocolAPI, protocolHello)
 	if err != nil {
 		return nil, nil, err
 	}
-	conn := tls.Server(p.conn, config)
+	conn := tls.Server(p.Conn, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, nil, explainTLS(err)
 	}
 	state := conn.ConnectionState()
-	id, err := IDOf(state.PeerCertificates[0])
+	id, err := certificates.IDOf(state.PeerCertificates[0])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -100,16 +103,16 @@ func (t *Transport) handshake(ctx context.Context, p *place) (*peerConn, *inlet,
 		return nil, nil, fmt.Errorf("of %s: %w", id, err)
 	}
 	note := t.contacts.of(id)
-	return &peerConn{
-		Conn: conn, peer: id, hear: func() { t.hear(note) }, release: func() { t.leave(p) },
-		current: t.currentFor(peer, c.protocol),
+	return &port.Conn{
+		Conn: conn, Peer: id, Hear: func() { t.hear(note) }, Release: func() { t.leave(p) },
+		Current: t.currentFor(peer, c.protocol),
 	}, in, nil
 }
 
 // caller is an agent that has dialled, as its certificate has it.
 type caller struct {
 	*tls.Conn
-	place        *place
+	place        *port.Place
 	id, protocol string
 }
 
@@ -131,13 +134,13 @@ func (t *Transport) currentFor(peer Hello, protocol string) func(int, error) (in
 		if protocol == protocolAPI {
 			return n, err
 		}
-		return t.memory.current(peer.ID, peer.Log.Life, n, err)
+		return t.memory.Current(peer.ID, peer.Log.Life, n, err)
 	}
 }
 
 // greet is the accepting end of the hellos. It gives the inlet that the
 // connection is for, nil when the hellos were all, and who dials.
-func (t *Transport) greet(c *caller) (*inlet, Hello, error) {
+func (t *Transport) greet(c *caller) (*port.Inlet, Hello, error) {
 	theirs, err := readHello(c)
 	if err != nil {
 		return nil, Hello{}, err
@@ -145,7 +148,7 @@ func (t *Transport) greet(c *caller) (*inlet, Hello, error) {
 	met := seenAt(c.RemoteAddr(), *theirs.Hello)
 	peer := met.hello()
 	in, reason := t.decide(c, peer)
-	self := t.self()
+	self := t.Self()
 	answer := greeting{Hello: &self}
 	if reason == nil {
 		answer.You, reason = t.recall(peer)
@@ -167,11 +170,11 @@ func (t *Transport) greet(c *caller) (*inlet, Hello, error) {
 	return in, peer, t.learn(met, verdict.You, c.protocol)
 }
 
-func (t *Transport) decide(c *caller, peer Hello) (*inlet, error) {
+func (t *Transport) decide(c *caller, peer Hello) (*port.Inlet, error) {
 	if err := t.check(c.id, peer); err != nil {
 		return nil, err
 	}
-	if err := t.limits.letIn(c.place, c.id); err != nil {
+	if err := t.limits.LetIn(c.place, c.id); err != nil {
 		return nil, err
 	}
 	in, err := t.inletOf(c.protocol)
@@ -185,19 +188,19 @@ func (t *Transport) decide(c *caller, peer Hello) (*inlet, error) {
 }
 
 // inletOf finds who takes connections of a protocol.
-func (t *Transport) inletOf(protocol string) (*inlet, error) {
+func (t *Transport) inletOf(protocol string) (*port.Inlet, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch protocol {
 	case protocolHello:
 		return nil, nil
 	case protocolRaft:
-		if t.raft != nil && !t.raft.stream.isClosed() {
-			return t.raft.stream.inlet, nil
+		if !t.raft.over() {
+			return t.raft.in, nil
 		}
 		return nil, fmt.Errorf("raft is not running on %s %w", t.config.ID, ErrNotNow)
 	case protocolAPI:
-		if t.api != nil && !t.api.isClosed() {
+		if t.api != nil && !t.api.IsClosed() {
 			return t.api, nil
 		}
 		return nil, fmt.Errorf("%s does not serve forwarded requests %w", t.config.ID, ErrNotNow)

@@ -6,6 +6,9 @@ import (
 	"net"
 	"slices"
 	"sync"
+
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // maxKnown limits how many agents are remembered; it is far above any cluster
@@ -26,7 +29,7 @@ type meeting struct {
 
 // seenAt is a meeting with an agent that has dialled.
 func seenAt(remote net.Addr, said Hello) meeting {
-	return meeting{said: said, host: hostOf(remote), from: hostOf(remote)}
+	return meeting{said: said, host: port.HostOf(remote), from: port.HostOf(remote)}
 }
 
 // dialledAt is a meeting with an agent that was dialled.
@@ -154,7 +157,7 @@ func (b *book) hearsay() map[string]string {
 			if first || m.ID == b.self || said[m.ID] != "" || len(said) >= maxKnown {
 				continue
 			}
-			if CheckID(m.ID) == nil && checkAddress(m.Address) == nil {
+			if certificates.CheckID(m.ID) == nil && port.CheckAddress(m.Address) == nil {
 				said[m.ID] = m.Address
 			}
 		}

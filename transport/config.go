@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // DefaultTimeout bounds one read or write of a raft request when Config does
@@ -92,7 +93,7 @@ func (c Config) Validate() error {
 	case c.Timeout < 0:
 		return errors.New("negative Timeout not valid")
 	}
-	if err := CheckID(c.ID); err != nil {
+	if err := certificates.CheckID(c.ID); err != nil {
 		return err
 	}
 	if c.TLS == nil {
@@ -121,56 +122,21 @@ func (c Config) validateAlone() error {
 
 func (c Config) validateAddresses() error {
 	if c.Advertise != "" {
-		if err := checkAddress(c.Advertise); err != nil {
+		if err := port.CheckAddress(c.Advertise); err != nil {
 			return fmt.Errorf("advertised address %q not valid: %w", c.Advertise, err)
 		}
 	}
 	for _, address := range c.Join {
-		if err := checkAddress(address); err != nil {
+		if err := port.CheckAddress(address); err != nil {
 			return fmt.Errorf("address to join %q not valid: %w", address, err)
 		}
 	}
 	for id, address := range c.Peers {
-		if err := CheckID(id); err != nil {
+		if err := certificates.CheckID(id); err != nil {
 			return err
 		}
-		if err := checkAddress(address); err != nil {
+		if err := port.CheckAddress(address); err != nil {
 			return fmt.Errorf("address %q of %s not valid: %w", address, id, err)
-		}
-	}
-	return nil
-}
-
-// checkAddress wants a host that others can dial and a port.
-func checkAddress(address string) error {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("want host:port: %w", err)
-	}
-	if unspecified(host) {
-		return errors.New("others cannot reach an unspecified host")
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("port %q is not a number from 1 to 65535", port)
-	}
-	return nil
-}
-
-func unspecified(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "" || ip != nil && ip.IsUnspecified()
-}
-
-// CheckID says what is wrong with an agent's ID: it is a DNS label, 1-63 of
-// a-z, 0-9 and '-', with a letter or digit at both ends. "localhost" is not one,
-// since certificates carry it for other reasons.
-func CheckID(id string) error {
-	if id == "" || len(id) > 63 || id[0] == '-' || id[len(id)-1] == '-' || id == "localhost" {
-		return fmt.Errorf("agent ID %q not valid: want a DNS label, 1-63 of a-z 0-9 -, and not localhost", id)
-	}
-	for _, c := range []byte(id) {
-		if c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return fmt.Errorf("agent ID %q not valid: want a DNS label, 1-63 of a-z 0-9 -", id)
 		}
 	}
 	return nil

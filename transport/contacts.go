@@ -158,5 +158,5 @@ func (c *dialledConn) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.transport.hear(c.heard)
 	}
-	return c.transport.memory.current(c.peer, c.life, n, err)
+	return c.transport.memory.Current(c.peer, c.life, n, err)
 }

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // errAlone is why an agent without certificates reaches nobody.
@@ -45,7 +48,7 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 		t.book.doubt(address)
 		return nil, Hello{}, err
 	}
-	tune(raw)
+	port.Tune(raw)
 	// A ctx that ends cuts the handshake and the hellos short.
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	conn, peer, err := t.introduce(ctx, raw, dialling{address, id, protocol})
@@ -96,7 +99,7 @@ func ours(err error) bool {
 func (t *Transport) noteRefusal(id, address string, err error) {
 	var refused *refusedError
 	if errors.As(err, &refused) {
-		t.refusals.note(id+address, err, "cannot talk to %s at %s", orUnknown(id), address)
+		t.refusals.Note(id+address, err, "cannot talk to %s at %s", orUnknown(id), address)
 	}
 }
 
@@ -112,7 +115,7 @@ type dialling struct{ address, id, protocol string }
 
 // introduce is the dialling end of the handshake.
 func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*tls.Conn, Hello, error) {
-	config, err := clientTLS(t.config.TLS, to.id, to.protocol)
+	config, err := certificates.Client(t.config.TLS, to.id, to.protocol)
 	if err != nil {
 		return nil, Hello{}, err
 	}
@@ -124,11 +127,11 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*
 		return nil, Hello{}, err
 	}
 	state := conn.ConnectionState()
-	certID, err := IDOf(state.PeerCertificates[0])
+	certID, err := certificates.IDOf(state.PeerCertificates[0])
 	if err != nil {
 		return nil, Hello{}, &refusedError{err.Error(), true}
 	}
-	self := t.self()
+	self := t.Self()
 	if err := writeGreeting(conn, greeting{Hello: &self}); err != nil {
 		return nil, Hello{}, err
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/juju/clock/testclock"
+
+	"github.com/interrex/interrex/internal/port"
 )
 
 // listening is a transport that only keeps its contacts, by a test's clock.
@@ -127,8 +129,8 @@ func TestWhateverArrivesOfAnAgentIsHeard(t *testing.T) {
 	note := new(heard)
 	ours.(*dialledConn).heard = note
 	noted := 0
-	hear := theirs.(*heldConn).hear
-	theirs.(*heldConn).hear = func() { noted++ }
+	hear := theirs.(*port.Held).Hear
+	theirs.(*port.Held).Hear = func() { noted++ }
 	for _, way := range [][2]net.Conn{{ours, theirs}, {theirs, ours}} {
 		if _, err := way[0].Write([]byte("x")); err != nil {
 			t.Fatal(err)

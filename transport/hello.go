@@ -1,18 +1,18 @@
 package transport
 
 import (
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"slices"
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/peerlogs"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // Protocol is the version of what agents say to each other. Agents of one
@@ -23,7 +23,6 @@ const Protocol = 5
 // refusal has its own share of the 4 KiB.
 const (
 	maxFrame         = 4 << 10
-	maxReason        = 512
 	handshakeTimeout = 5 * time.Second
 )
 
@@ -63,6 +62,10 @@ type Place struct {
 	Index uint64 `json:"index"`
 }
 
+// Compare is negative when p is behind o: by term first, as raft compares the
+// ends of logs.
+func (p Place) Compare(o Place) int { return peerlogs.Place(p).Compare(peerlogs.Place(o)) }
+
 // LogState is how raft's log of an agent is.
 type LogState struct {
 	Life  string `json:"life,omitempty"`  // random, of one life of raft; empty: it does not run
@@ -87,33 +90,15 @@ func (h Hello) equal(o Hello) bool {
 func (m Met) same(o Met) bool { return m.ID == o.ID && m.Incarnation == o.Incarnation }
 
 // completed returns h with the host of the connection that it came over in
-// addresses that have none of their own, and the port, unless it is empty, in
-// such a cluster address.
-func (h Hello) completed(host, port string) Hello {
-	h.ClusterAddress = completeAddress(h.ClusterAddress, host, port)
-	h.APIAddress = completeAddress(h.APIAddress, host, "")
-	if onLoopback(h.APIAddress) && !isLoopback(host) {
+// addresses that have none of their own, and the port that was dialled, unless it
+// is empty, in such a cluster address.
+func (h Hello) completed(host, dialled string) Hello {
+	h.ClusterAddress = port.CompleteAddress(h.ClusterAddress, host, dialled)
+	h.APIAddress = port.CompleteAddress(h.APIAddress, host, "")
+	if port.OnLoopback(h.APIAddress) && !port.IsLoopback(host) {
 		h.APIAddress = "" // nobody else reaches it
 	}
 	return h
-}
-
-func onLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	return err == nil && isLoopback(host)
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-func completeAddress(address, host, port string) string {
-	own, listens, err := net.SplitHostPort(address)
-	if err != nil || !unspecified(own) {
-		return address
-	}
-	return net.JoinHostPort(host, cmp.Or(port, listens))
 }
 
 // greeting is the one frame that agents exchange before a connection is used:
@@ -130,8 +115,8 @@ type greeting struct {
 }
 
 func writeGreeting(w io.Writer, g greeting) error {
-	if len(g.Refused) > maxReason {
-		g.Refused = g.Refused[:maxReason]
+	if len(g.Refused) > port.MaxReason {
+		g.Refused = g.Refused[:port.MaxReason]
 	}
 	text, err := g.marshal()
 	if err != nil {

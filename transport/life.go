@@ -1,5 +1,44 @@
 package transport
 
+import (
+	"github.com/interrex/interrex/internal/peerlogs"
+	"github.com/interrex/interrex/internal/port"
+)
+
+// ErrNotNow refuses a connection for what does not run yet, or no more.
+var ErrNotNow = port.ErrNotNow
+
+// Store keeps what a transport remembers of other agents' logs over restarts.
+type Store interface {
+	// Load returns what was saved last; nil and no error: nothing was.
+	Load() ([]byte, error)
+	// Save replaces it, whole, and puts it on disk.
+	Save([]byte) error
+}
+
+// Remembered is what was heard of the log of one agent's disk.
+type Remembered struct {
+	Incarnation string `json:"incarnation"`
+	Stored      Place  `json:"stored"` // the greatest place that it has stored, and
+	In          uint64 `json:"in"`     // the term in which that was heard
+	Term        uint64 `json:"term"`   // the greatest in which it was heard at all
+}
+
+// remembered returns what another agent is told.
+func remembered(r *peerlogs.Remembered) *Remembered {
+	if r == nil {
+		return nil
+	}
+	return &Remembered{Incarnation: r.Incarnation, Stored: Place(r.Stored), In: r.In, Term: r.Term}
+}
+
+// ofLog is what a hello says of the log.
+func (h Hello) ofLog() peerlogs.Hello {
+	return peerlogs.Hello{
+		ID: h.ID, Incarnation: h.Incarnation, Life: h.Log.Life, Term: h.Log.Term, End: peerlogs.Place(h.Log.End), Since: h.Log.Since,
+	}
+}
+
 // Life is one life of raft, as its transport must know it. None of its methods
 // blocks.
 type Life interface {

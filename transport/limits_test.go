@@ -1,13 +1,14 @@
 package transport
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/interrex/interrex/internal/port"
 )
 
 // from is a connection that comes from a host.
@@ -20,92 +21,13 @@ type from struct {
 func (f *from) RemoteAddr() net.Addr { return ip(f.host) }
 func (f *from) Close() error         { f.closed = true; return nil }
 
-func TestOnePeerCannotTakeAllConnections(t *testing.T) {
-	var l limits
-	enter := func(id string) (*place, error) {
-		p, _ := l.admit(&from{host: "10.0.0.1"}, true)
-		return p, l.letIn(p, id)
-	}
-	var first *place
-	for range maxConnsPerPeer {
-		p, err := enter("a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		first = p
-	}
-	p, err := enter("a")
-	if err == nil || err.Error() != "64 connections are open from a, the limit" {
-		t.Errorf("a peer went beyond its limit: %v", err)
-	}
-	l.leave(p)
-	if _, err := enter("b"); err != nil {
-		t.Errorf("another peer was refused for it: %v", err)
-	}
-	l.leave(first)
-	if _, err := enter("a"); err != nil {
-		t.Errorf("a place was not given back: %v", err)
-	}
-	if n := l.open(); n != maxConnsPerPeer+1 {
-		t.Errorf("%d are open", n)
-	}
-}
-
-func TestAFloodOfStrangersKeepsNoAgentOut(t *testing.T) {
-	var l limits
-	known := &from{host: "10.0.0.1"}
-	if _, lost := l.admit(known, true); lost != nil {
-		t.Fatal("the first one had no room")
-	}
-	quiet := &from{host: "10.0.0.2"}
-	l.admit(quiet, false)
-	var flood []*from
-	for range 3 * maxHandshakes { // of one host
-		f := &from{host: "10.0.0.3"}
-		flood = append(flood, f)
-		l.admit(f, false)
-	}
-	if known.closed || quiet.closed {
-		t.Errorf("closed: the known agent %v, the stranger of another host %v", known.closed, quiet.closed)
-	}
-	if !flood[0].closed || flood[len(flood)-1].closed {
-		t.Error("it is not the oldest that were closed")
-	}
-	for i := range 3 * maxHandshakes { // of as many hosts
-		l.admit(&from{host: fmt.Sprint("10.1.", i/250, ".", i%250)}, false)
-	}
-	if known.closed {
-		t.Error("the known agent was closed")
-	}
-	if n := l.open(); n != maxHandshakes+1 {
-		t.Errorf("%d are open", n)
-	}
-}
-
-func TestAgentsThatWereLetInKeepNoStrangerOut(t *testing.T) {
-	var l limits
-	for i := range maxConns {
-		p, _ := l.admit(&from{host: "10.0.0.1"}, true)
-		if err := l.letIn(p, fmt.Sprint(i/maxConnsPerPeer)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p, lost := l.admit(&from{host: "10.0.0.1"}, false)
-	if lost != nil {
-		t.Error("a stranger had no room")
-	}
-	if err := l.letIn(p, "x"); err == nil || !strings.Contains(err.Error(), "1024 connections of agents are open, the limit") {
-		t.Errorf("one more agent: %v", err)
-	}
-}
-
 func TestAnAgentComesInThroughAFloodOfItsHost(t *testing.T) {
 	w := newWorld(t)
 	b, log := w.agent("b")
-	for range maxHandshakes {
+	for range port.MaxHandshakes {
 		rawDial(t, b.ListenAddr())
 	}
-	eventually(t, "all are counted", func() bool { return b.limits.open() == maxHandshakes })
+	eventually(t, "all are counted", func() bool { return b.limits.Open() == port.MaxHandshakes })
 	oldest := rawDial(t, b.ListenAddr()) // one more than there is room for
 	eventually(t, "the log says so", func() bool { return log.has("256 connections are in their handshake, the limit") })
 	a, _ := w.agent("a", joining(b))
@@ -117,9 +39,9 @@ func TestTooManyConnectionsOfAnAgentAreRefusedInWords(t *testing.T) {
 	w := newWorld(t)
 	b, log := w.agent("b")
 	a, _ := w.agent("a")
-	for range maxConnsPerPeer {
-		p, _ := b.limits.admit(&from{host: "10.0.0.1"}, false)
-		if err := b.limits.letIn(p, "a"); err != nil {
+	for range port.MaxConnsPerPeer {
+		p, _ := b.limits.Admit(&from{host: "10.0.0.1"}, false)
+		if err := b.limits.LetIn(p, "a"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,30 +50,6 @@ func TestTooManyConnectionsOfAnAgentAreRefusedInWords(t *testing.T) {
 		t.Errorf("a was told %v", err)
 	}
 	eventually(t, "b says so", func() bool { return log.has("of a: 64 connections are open from a") })
-}
-
-func TestAConnectionThatNobodyTakesIsClosed(t *testing.T) {
-	for name, hand := range map[string]func(*inlet, *peerConn) error{
-		"within its time": func(in *inlet, c *peerConn) error {
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			return in.deliver(ctx, c)
-		},
-		"after the end": func(in *inlet, c *peerConn) error {
-			_ = in.Close()
-			_, err := in.hold(c)
-			return err
-		},
-	} {
-		ours, theirs := net.Pipe()
-		c := &peerConn{Conn: theirs, peer: "b", release: func() {}}
-		if err := hand(newInlet(idAddr("a")), c); err == nil {
-			t.Errorf("%s: it is taken", name)
-		}
-		if _, err := ours.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("%s: reading gives %v", name, err)
-		}
-	}
 }
 
 // closedTo is a life to which one agent is a stranger.
@@ -204,9 +102,9 @@ func TestRaftIsClosedToStrangersInWordsAtBothEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	eventually(t, "c is remembered", func() bool { return b.memory.knows("c") })
-	if met := <-life.met; met.ID != "c" || b.memory.knows("a") {
-		t.Errorf("raft has met %s; a is remembered: %v", met.ID, b.memory.knows("a"))
+	eventually(t, "c is remembered", func() bool { _, known := b.memory.Of("c"); return known })
+	if _, known := b.memory.Of("a"); (<-life.met).ID != "c" || known {
+		t.Errorf("raft has met another one than c, or a is remembered: %v", known)
 	}
 	nobody, _ := w.agent("d") // raft does not run there
 	if _, _, err = nobody.dialAt(t.Context(), b.ListenAddr(), "b", protocolRaft); err == nil || !strings.Contains(err.Error(), "raft is not running on d") {

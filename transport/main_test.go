@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/silent"
 )
 
@@ -49,12 +50,12 @@ func (n *notes) count() int {
 // world is an authority and the agents that it has certified.
 type world struct {
 	*testing.T
-	ca *CA
+	ca *certificates.CA
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	ca, err := DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,9 +92,7 @@ func (w *world) config(id string, log interrex.Logger) Config {
 // with gives an agent another certificate, made from a changed template.
 func (w *world) with(id string, change func(*x509.Certificate)) func(*Config) {
 	return func(c *Config) {
-		template := agentTemplate(id)
-		change(template)
-		given, err := w.ca.issue(template)
+		given, err := w.ca.TLS(id, change)
 		if err != nil {
 			w.Fatal(err)
 		}

@@ -8,13 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/juju/clock"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // Each case is a dialler that does not fit, what it is told, and what stands in
@@ -154,7 +152,7 @@ func TestWhatIsNotAnAgentIsTurnedAway(t *testing.T) {
 			b, log := w.agent("b")
 			c.say(w, b)
 			eventually(t, "the log says "+c.written, func() bool { return log.has(c.written) })
-			eventually(t, "the connection is closed", func() bool { return b.limits.open() == 0 })
+			eventually(t, "the connection is closed", func() bool { return b.limits.Open() == 0 })
 		})
 	}
 }
@@ -171,24 +169,9 @@ func TestAnAgentThatStartsOrStopsIsNoWarning(t *testing.T) {
 		}
 	}
 	_ = rawDial(t, b.ListenAddr()).Close() // it goes in the midst of its handshake
-	eventually(t, "the connections are closed", func() bool { return b.limits.open() == 0 })
+	eventually(t, "the connections are closed", func() bool { return b.limits.Open() == 0 })
 	if alog.count()+blog.count() > 0 {
 		t.Errorf("a logs %q, b %q", alog.lines, blog.lines)
-	}
-}
-
-func TestWhatPassesByItselfIsNoWarning(t *testing.T) {
-	log := &notes{}
-	r := refusals{clock: clock.WallClock, logger: log}
-	for _, reason := range []error{ErrNotNow, io.EOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
-		r.note("b", fmt.Errorf("in the midst: %w", reason), "refused")
-	}
-	if log.count() > 0 {
-		t.Errorf("it warns: %q", log.lines)
-	}
-	r.note("b", errors.New("a stranger"), "refused")
-	if log.count() != 1 {
-		t.Errorf("of a stranger it warns %d times", log.count())
 	}
 }
 
@@ -252,26 +235,11 @@ func TestEachReasonOfOneHostIsLogged(t *testing.T) {
 	if !log.has("cannot decode the hello: invalid") || !log.has("it is missing") || log.count() != 2 {
 		t.Errorf("want two reasons once each: %q", log.lines)
 	}
-	for version := range 2 * maxReasons {
+	for version := range 2 * port.MaxReasons {
 		w.say(b, frame(fmt.Sprintf(`{"hello":{"protocol":%d,"id":"a"}}`, 100+version)))
 	}
-	if n := log.count(); n != maxReasons {
-		t.Errorf("%d lines, want no more than %d within a minute", n, maxReasons)
-	}
-}
-
-func TestWhatAStrangerWritesIsOneShortLine(t *testing.T) {
-	log := &notes{}
-	r := refusals{clock: clock.WallClock, logger: log}
-	r.note("b", errors.New("one\nWARNING two\x1b[2J"+strings.Repeat("x", 10*maxReason)), "refused %s", strings.Repeat("y", 10*maxReason))
-	line := log.lines[0]
-	if strings.ContainsAny(line, "\n\x1b") || !strings.Contains(line, "one WARNING two") || len(line) > 3*maxReason {
-		t.Errorf("%d bytes: %.80q", len(line), line)
-	}
-	for who, told := range r.told {
-		if len(who)+len(strings.Join(told.reasons, "")) > 3*maxReason {
-			t.Error("all of it is remembered")
-		}
+	if n := log.count(); n != port.MaxReasons {
+		t.Errorf("%d lines, want no more than %d within a minute", n, port.MaxReasons)
 	}
 }
 
@@ -291,7 +259,7 @@ func TestALongReasonIsCutAndSent(t *testing.T) {
 	if err := writeGreeting(&frame, greeting{Hello: &Hello{ID: "a"}, Refused: strings.Repeat("x", 2*maxFrame)}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := readGreeting(&frame); err != nil || len(got.Refused) != maxReason {
+	if got, err := readGreeting(&frame); err != nil || len(got.Refused) != port.MaxReason {
 		t.Errorf("%d bytes of it, %v", len(got.Refused), err)
 	}
 }

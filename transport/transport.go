@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/juju/worker/v3/catacomb"
+
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/peerlogs"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // Transport is the port between agents. It is a worker: Kill and Wait stop it
@@ -22,11 +26,11 @@ type Transport struct {
 	config   Config
 	instance string // tells this transport from a clone of its agent
 	book     *book
-	memory   memory
-	limits   limits
+	memory   peerlogs.Memory
+	limits   port.Limits
 	contacts contacts
 	began    time.Time
-	refusals refusals
+	refusals port.Refusals
 	listener net.Listener // nil when alone
 	wake     chan struct{}
 	conns    sync.WaitGroup // goroutines of incoming connections
@@ -36,8 +40,8 @@ type Transport struct {
 
 	mu       sync.Mutex
 	dialling map[string]bool // addresses that the meetLoop dials now; true: and then again
-	raft     *RaftTransport  // the one that lives
-	api      *inlet
+	raft     *raftLife       // nil: there was none yet
+	api      *port.Inlet
 	incoming map[net.Conn]struct{} // TCP connections
 }
 
@@ -49,7 +53,7 @@ func New(config Config) (*Transport, error) {
 	}
 	config.Timeout = cmp.Or(config.Timeout, DefaultTimeout)
 	if config.Dialer == nil {
-		config.Dialer = &net.Dialer{KeepAlive: -1} // tune sets it
+		config.Dialer = &net.Dialer{KeepAlive: -1} // port.Tune sets it
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &Transport{
@@ -60,12 +64,12 @@ func New(config Config) (*Transport, error) {
 		book:     newBook(config.ID, config.Peers),
 		contacts: contacts{heard: map[string]*heard{}, failed: map[string]attempt{}},
 		began:    config.Clock.Now(),
-		refusals: refusals{clock: config.Clock, logger: config.Logger},
+		refusals: port.Refusals{Clock: config.Clock, Logger: config.Logger},
 		wake:     make(chan struct{}, 1),
 		incoming: map[net.Conn]struct{}{},
 		dialling: map[string]bool{},
 	}
-	if err := t.memory.load(config.Memory); err != nil {
+	if err := t.memory.Load(config.Memory); err != nil {
 		config.Logger.Warningf("%v", err)
 	}
 	if err := t.bind(); err != nil {
@@ -86,7 +90,7 @@ func (t *Transport) bind() error {
 	}
 	// Wrong files are found now, by the one who can mend them, and not by the
 	// first peer.
-	if err := CheckCertificate(t.config.TLS, t.config.ID); err != nil {
+	if err := certificates.Check(t.config.TLS, t.config.ID); err != nil {
 		return fmt.Errorf("cannot start the transport: %w", err)
 	}
 	t.listener = t.config.Listener
@@ -96,29 +100,6 @@ func (t *Transport) bind() error {
 	var err error
 	if t.listener, err = net.Listen("tcp", t.config.Listen); err != nil {
 		return fmt.Errorf("cannot listen for other agents: %w", err)
-	}
-	return nil
-}
-
-// CheckCertificate reports why an agent cannot use a certificate, with what to
-// do: it must be good for both uses, and carry the agent's ID.
-func CheckCertificate(given TLS, id string) error {
-	cert, err := given.Certificate()
-	if err != nil {
-		return err
-	}
-	if _, err := given.Roots(); err != nil {
-		return err
-	}
-	if cert.Leaf == nil {
-		return errors.New("cannot use the agent's certificate: it has not been parsed (Leaf is nil)")
-	}
-	carried, err := IDOf(cert.Leaf)
-	if err != nil {
-		return fmt.Errorf("cannot use the agent's certificate: %w", err)
-	}
-	if carried != id {
-		return fmt.Errorf("cannot use the agent's certificate: it is for %s, and this agent is %s", carried, id)
 	}
 	return nil
 }
@@ -151,7 +132,7 @@ func (t *Transport) Peer(id string) (Hello, bool) { return t.book.said(id) }
 // Address returns the cluster address of an agent, "" when it is not known.
 func (t *Transport) Address(id string) string {
 	if id == t.config.ID {
-		return t.self().ClusterAddress
+		return t.Self().ClusterAddress
 	}
 	return t.book.address(id)
 }
@@ -159,15 +140,13 @@ func (t *Transport) Address(id string) string {
 // APIAddress returns the API address of an agent, "" when it is not known.
 func (t *Transport) APIAddress(id string) string {
 	if id == t.config.ID {
-		return t.self().APIAddress
+		return t.Self().APIAddress
 	}
 	return t.book.apiAddress(id)
 }
 
 // Self returns the hello with which this agent describes itself now.
-func (t *Transport) Self() Hello { return t.self() }
-
-func (t *Transport) self() Hello {
+func (t *Transport) Self() Hello {
 	h := t.config.Hello()
 	h.Protocol, h.ID, h.Instance = Protocol, t.config.ID, t.instance
 	h.ClusterAddress = cmp.Or(h.ClusterAddress, t.config.Advertise, t.ListenAddr())
@@ -188,10 +167,10 @@ func (t *Transport) log() LogState {
 func (t *Transport) life() Life {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.raft == nil || t.raft.stream.isClosed() {
+	if t.raft.over() {
 		return nil
 	}
-	return t.raft.life
+	return t.raft.rules
 }
 
 // errMyself says that a connection came back to where it began.
@@ -245,8 +224,9 @@ func (t *Transport) meet(peer Hello, told *Remembered, protocol string) error {
 	if err == nil && peer.Log.Life != "" {
 		err = l.Met(peer, told)
 	}
-	if err == nil || errors.Is(err, ErrNotNow) && t.memory.knows(peer.ID) {
-		err = errors.Join(err, t.memory.meet(peer))
+	_, known := t.memory.Of(peer.ID)
+	if err == nil || errors.Is(err, ErrNotNow) && known {
+		err = errors.Join(err, t.memory.Meet(peer.ofLog()))
 	}
 	if protocol == protocolRaft {
 		return errors.Join(err, t.named(l, peer))
@@ -287,7 +267,8 @@ func (t *Transport) recall(peer Hello) (*Remembered, error) {
 	if err := t.open(t.life(), peer); err != nil && !errors.Is(err, ErrNotNow) {
 		return nil, nil
 	}
-	return t.memory.compare(peer)
+	told, err := t.memory.Compare(peer.ofLog())
+	return remembered(told), err
 }
 
 // Listener returns the connections over which other agents forward requests:
@@ -297,10 +278,10 @@ func (t *Transport) recall(peer Hello) (*Remembered, error) {
 func (t *Transport) Listener() (net.Listener, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.api != nil && !t.api.isClosed() {
+	if t.api != nil && !t.api.IsClosed() {
 		return nil, errors.New("cannot listen for forwarded requests: the previous listener is not closed")
 	}
-	t.api = newInlet(idAddr(t.config.ID))
+	t.api = port.NewInlet(port.IDAddr(t.config.ID))
 	if t.ctx.Err() != nil {
 		_ = t.api.Close()
 	}
@@ -310,8 +291,8 @@ func (t *Transport) Listener() (net.Listener, error) {
 // ConnContext is for http.Server.ConnContext: requests over a connection of
 // Listener carry the ID of the agent that sent them.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	if held, ok := c.(*heldConn); ok {
-		return context.WithValue(ctx, peerKey{}, held.peer)
+	if held, ok := c.(*port.Held); ok {
+		return context.WithValue(ctx, peerKey{}, held.Peer)
 	}
 	return ctx
 }
@@ -324,12 +305,6 @@ func PeerOf(ctx context.Context) string {
 }
 
 type peerKey struct{}
-
-// idAddr is an agent's ID as a net.Addr: the address that raft knows.
-type idAddr string
-
-func (idAddr) Network() string  { return "interrex" }
-func (a idAddr) String() string { return string(a) }
 
 // deadline bounds a handshake on the wall clock: sockets know no other.
 func deadline() time.Time { return time.Now().Add(handshakeTimeout) }

@@ -16,6 +16,8 @@ import (
 
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/port"
 	"github.com/interrex/interrex/pipe"
 )
 
@@ -192,7 +194,7 @@ func TestStopCutsWhatIsHalfOpen(t *testing.T) {
 			defer func() { _ = c.Close() }()
 		}
 		synctest.Wait()
-		if n := a.limits.open(); n != 20 {
+		if n := a.limits.Open(); n != 20 {
 			t.Fatalf("%d connections are counted", n)
 		}
 		began := time.Now()
@@ -200,7 +202,7 @@ func TestStopCutsWhatIsHalfOpen(t *testing.T) {
 		if took := time.Since(began); took != 0 {
 			t.Errorf("stopping took %s", took)
 		}
-		if n := a.limits.open(); n != 0 {
+		if n := a.limits.Open(); n != 0 {
 			t.Errorf("%d connections are still counted", n)
 		}
 	})
@@ -227,7 +229,7 @@ func TestWhoSaysNothingIsNotWaitedFor(t *testing.T) {
 	}
 	w := newWorld(t)
 	a, _ := w.agent("a")
-	config := must(serverTLS(must(w.ca.TLS("b"))))
+	config := must(certificates.Server(must(w.ca.TLS("b")), protocolRaft, protocolAPI, protocolHello))
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -306,7 +308,7 @@ func TestAConnectionThatWasLetInHasNoDeadline(t *testing.T) {
 	defer conn.Close()
 	theirs := <-accepted
 	defer theirs.Close()
-	raw := theirs.(*heldConn).peerConn.Conn.(*tls.Conn).NetConn().(deadlined)
+	raw := theirs.(*port.Held).Conn.Conn.(*tls.Conn).NetConn().(deadlined)
 	if at := raw.until.Load(); at == nil || !at.IsZero() {
 		t.Errorf("it ends at %v", at)
 	}
@@ -341,9 +343,6 @@ func TestAloneAgentReachesNobodyAndHasARaftTransport(t *testing.T) {
 	}
 	if got := r.LocalAddr(); got != "a" {
 		t.Errorf("raft's address is %q, want the ID", got)
-	}
-	if r.streams != nil {
-		t.Error("it has streams, and nobody to send anything to")
 	}
 	if _, err := a.Raft(RaftConfig{}); err == nil {
 		t.Error("two raft transports live at once")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/port"
 )
 
 // Agents look for each other at once and then ever more seldom: every 2 s for
@@ -28,6 +29,9 @@ const (
 // ProbeTime is the longest time between two sounds of an agent that is well, but
 // for the handshake: one that was not heard of for longer is silent.
 const ProbeTime = probeAfter + probeAfter
+
+// savePeriod is how long what is remembered waits to be saved.
+const savePeriod = time.Second
 
 // stopTimeout bounds the wait for users of connections that have been cut.
 const stopTimeout = 5 * time.Second
@@ -50,9 +54,9 @@ func (t *Transport) Report() map[string]any {
 	}
 	report := map[string]any{
 		"id": t.config.ID, "listen": t.ListenAddr(), "alone": t.config.TLS == nil,
-		"connections": t.limits.open(), "peers": peers,
+		"connections": t.limits.Open(), "peers": peers,
 	}
-	if last := t.refusals.newest(); last != "" {
+	if last := t.refusals.Newest(); last != "" {
 		report["last-refusal"] = last
 	}
 	return report
@@ -71,7 +75,7 @@ func (t *Transport) loop() error {
 	_ = t.closeListener()
 	accepting.Wait()
 	t.stop()
-	if !waitFor(&saving, stopTimeout) {
+	if !port.WaitFor(&saving, stopTimeout) {
 		t.config.Logger.Warningf("what is remembered of other agents' logs has not been saved within %s", stopTimeout)
 	}
 	return t.catacomb.ErrDying()
@@ -91,7 +95,7 @@ func (t *Transport) stop() {
 	if api != nil {
 		_ = api.Close()
 	}
-	if !waitFor(&t.conns, stopTimeout) {
+	if !port.WaitFor(&t.conns, stopTimeout) {
 		t.config.Logger.Warningf("connections of other agents are still in use %s after they were cut", stopTimeout)
 	}
 }
@@ -238,7 +242,7 @@ func (t *Transport) meetAt(ctx context.Context, address string) error {
 func (t *Transport) addresses() []string {
 	all := append(t.book.addresses(), t.config.Join...)
 	slices.Sort(all)
-	own := t.self().ClusterAddress
+	own := t.Self().ClusterAddress
 	return slices.DeleteFunc(slices.Compact(all), func(a string) bool { return a == "" || a == own })
 }
 
@@ -257,4 +261,18 @@ func (t *Transport) untrack(c net.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.incoming, c)
+}
+
+// saveLoop saves what is remembered until the transport stops, and then once
+// more.
+func (t *Transport) saveLoop() {
+	failed := false
+	for going := true; going; {
+		going = t.pause(savePeriod)
+		err := t.memory.Save(t.config.Memory)
+		if err != nil && !failed {
+			t.config.Logger.Warningf("%v", err)
+		}
+		failed = err != nil
+	}
 }

@@ -8,7 +8,7 @@ import (
 	"strconv"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // portStep is how many ports the APIs of dev's agents are apart.
@@ -69,7 +69,7 @@ func certify(all []config.Config) error {
 	if certified(all) {
 		return nil
 	}
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func certified(all []config.Config) bool {
 			Cert: filepath.Join(c.Agent.DataDir, "agent.pem"),
 			Key:  filepath.Join(c.Agent.DataDir, "agent.key"),
 		}
-		files := transport.Files{CA: c.Cluster.TLS.CA, Cert: c.Cluster.TLS.Cert, Key: c.Cluster.TLS.Key}
+		files := certificates.Files{CA: c.Cluster.TLS.CA, Cert: c.Cluster.TLS.Cert, Key: c.Cluster.TLS.Key}
 		if _, err := files.Certificate(); err != nil {
 			return false
 		}

@@ -13,9 +13,9 @@ import (
 	"github.com/juju/loggo"
 	"github.com/spf13/cobra"
 
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/manifolds"
-	"github.com/interrex/interrex/raftworker"
 )
 
 func newRepair(a *app) *cobra.Command {
@@ -50,7 +50,7 @@ when the directory cannot be read or repaired, or an agent uses it.`,
 			if apply {
 				return a.repair(dir)
 			}
-			e, err := raftworker.Examine(dir)
+			e, err := datadir.Examine(dir)
 			if err != nil {
 				return err
 			}
@@ -64,7 +64,7 @@ when the directory cannot be read or repaired, or an agent uses it.`,
 
 // repair says what it is about to do, does it, and shows what is there then.
 func (a *app) repair(dir string) error {
-	e, err := raftworker.Examine(dir)
+	e, err := datadir.Examine(dir)
 	if err != nil {
 		return err
 	}
@@ -78,46 +78,46 @@ func (a *app) repair(dir string) error {
 	if err != nil {
 		return err
 	}
-	recovered, err := raftworker.Repair(raftworker.RecoverConfig{DataDir: dir, State: st, Logger: logger, Clock: clock.WallClock})
+	recovered, err := datadir.Repair(datadir.RecoverConfig{DataDir: dir, State: st, Logger: logger, Clock: clock.WallClock})
 	if err != nil {
 		return err
 	}
-	if e, err = raftworker.Examine(dir); err != nil {
+	if e, err = datadir.Examine(dir); err != nil {
 		return err
 	}
 	return a.printExamination(dir, e, recovered, is)
 }
 
 // done says what --apply has done, and what is left to do.
-func done(e *raftworker.Examination) string {
+func done(e *datadir.Examination) string {
 	switch e.Verdict {
-	case raftworker.Lost:
+	case datadir.Lost:
 		return "a recovery; start the agent: until the pause after a recovery is over it refuses claims, and says for how long"
-	case raftworker.Waits:
+	case datadir.Waits:
 		return fmt.Sprintf("files that were damaged are in raft/damaged; start the agent: the other members send it the entries %s", missing(e))
-	case raftworker.Damaged:
+	case datadir.Damaged:
 		return "what was damaged is in raft/damaged; start the agent"
 	}
 	return "nothing: all of it was sound"
 }
 
 // would says what --apply does.
-func would(e *raftworker.Examination) string {
+func would(e *datadir.Examination) string {
 	switch e.Verdict {
-	case raftworker.Wiped:
+	case datadir.Wiped:
 		return "nothing can be repaired: this agent does not know what it has promised, so the disk counts as wiped: " + wayOn(e)
-	case raftworker.Lost:
+	case datadir.Lost:
 		return fmt.Sprintf("a recovery, before which you should keep a copy of the directory: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the operations that were acknowledged after that, in the entries %s, are lost. The revision is raised, so that tokens still grow; all leases end; and nothing is granted for the longest ttl that is known, 30s at least", proved(e.End), missing(e))
-	case raftworker.Waits:
+	case datadir.Waits:
 		return fmt.Sprintf("what is damaged is set aside, in raft/damaged, and nothing is recovered: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
-	case raftworker.Damaged:
+	case datadir.Damaged:
 		return "what is damaged is set aside, in raft/damaged; nothing is missing without it: start the agent"
 	}
 	return "nothing is to be done: start the agent"
 }
 
 // wayOn is what is left to do for an agent whose disk counts as wiped.
-func wayOn(e *raftworker.Examination) string {
+func wayOn(e *datadir.Examination) string {
 	if e.Alone {
 		return "bring back the newest copy of the directory, or begin a new cluster with an empty one"
 	}
@@ -133,7 +133,7 @@ func proved(p raftlog.Position) string {
 }
 
 // missing names the entries between what can be proved and the floor.
-func missing(e *raftworker.Examination) string {
+func missing(e *datadir.Examination) string {
 	if first := e.End.Index + 1; first < e.Floor.Index {
 		return fmt.Sprintf("%d to %d", first, e.Floor.Index)
 	}
@@ -185,7 +185,7 @@ type recoveryDocument struct {
 
 // printExamination shows what a directory holds; after --apply also what was
 // recovered, if anything, and in place of what --apply would do what it has done.
-func (a *app) printExamination(dir string, e *raftworker.Examination, r *raftworker.Recovery, done string) error {
+func (a *app) printExamination(dir string, e *datadir.Examination, r *datadir.Recovery, done string) error {
 	d := repairDocument{
 		DataDir: filepath.Clean(dir), ID: e.ID, Cluster: e.ClusterID, Epoch: number(e.Epoch.Number), Version: e.Version,
 		Term: number(e.Term), VoteTerm: number(e.VoteTerm), Vote: e.Candidate,
@@ -213,7 +213,7 @@ func memberOf(s raft.Server) string {
 }
 
 // table says the same for people.
-func (d *repairDocument) table(e *raftworker.Examination, done string) (t table) {
+func (d *repairDocument) table(e *datadir.Examination, done string) (t table) {
 	row := func(name, format string, args ...any) {
 		t.rows = append(t.rows, []string{name, fmt.Sprintf(format, args...)})
 	}

@@ -7,15 +7,15 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
-	"github.com/interrex/interrex/raftworker"
 )
 
 // Other members refuse an empty directory in the place of one that they know.
 func TestAnEmptyDirectoryIsAdvisedToAnAgentAloneOnly(t *testing.T) {
 	for _, alone := range []bool{true, false} {
-		e := &raftworker.Examination{Alone: alone, Verdict: raftworker.Wiped}
+		e := &datadir.Examination{Alone: alone, Verdict: datadir.Wiped}
 		if says := would(e); strings.Contains(says, "begin a new cluster with an empty one") != alone || strings.Contains(says, "refuse an empty one") == alone {
 			t.Errorf("alone %t: %s", alone, says)
 		}
@@ -25,7 +25,7 @@ func TestAnEmptyDirectoryIsAdvisedToAnAgentAloneOnly(t *testing.T) {
 // Without its vote or floor nothing is known of either.
 func TestWhatIsLostIsNotShownAsNothing(t *testing.T) {
 	lost := raftdir.Found{Forgotten: errors.New("the file vote is missing"), Members: raft.Configuration{}}
-	e := &raftworker.Examination{Found: lost, Verdict: raftworker.Wiped}
+	e := &datadir.Examination{Found: lost, Verdict: datadir.Wiped}
 	d := repairDocument{Forgotten: lost.Forgotten.Error()}
 	for _, row := range d.table(e, "").rows {
 		if row[0] == "term" || row[0] == "has stored" {
@@ -39,13 +39,13 @@ func TestARepairSaysWhatItHasDone(t *testing.T) {
 	var short raftdir.Found
 	short.End = raftlog.Position{Term: 2, Index: 5}
 	short.Floor.Position = raftlog.Position{Term: 2, Index: 9}
-	for verdict, want := range map[raftworker.Verdict]string{
-		raftworker.Sound:   "nothing: all of it was sound",
-		raftworker.Damaged: "what was damaged is in raft/damaged; start the agent",
-		raftworker.Waits:   "files that were damaged are in raft/damaged; start the agent: the other members send it the entries 6 to 9",
-		raftworker.Lost:    "a recovery; start the agent: until the pause after a recovery is over it refuses claims, and says for how long",
+	for verdict, want := range map[datadir.Verdict]string{
+		datadir.Sound:   "nothing: all of it was sound",
+		datadir.Damaged: "what was damaged is in raft/damaged; start the agent",
+		datadir.Waits:   "files that were damaged are in raft/damaged; start the agent: the other members send it the entries 6 to 9",
+		datadir.Lost:    "a recovery; start the agent: until the pause after a recovery is over it refuses claims, and says for how long",
 	} {
-		e := &raftworker.Examination{Found: short, Verdict: verdict}
+		e := &datadir.Examination{Found: short, Verdict: verdict}
 		d := repairDocument{Verdict: string(verdict), Would: would(e)}
 		rows := d.table(e, done(e)).rows
 		if last := rows[len(rows)-1]; last[0] != "done" || last[1] != want {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/examples/counters"
-	"github.com/interrex/interrex/transport"
+	"github.com/interrex/interrex/internal/certificates"
 )
 
 // notes is what an agent has logged.
@@ -33,7 +33,7 @@ func (n *notes) has(words *regexp.Regexp) bool {
 }
 
 // member starts one of two agents of a cluster that is to be.
-func member(t *testing.T, ca *transport.CA, id string, join []string, tables ...agent.Table) (*agent.Agent, *notes) {
+func member(t *testing.T, ca *certificates.CA, id string, join []string, tables ...agent.Table) (*agent.Agent, *notes) {
 	t.Helper()
 	certificates, err := ca.TLS(id)
 	if err != nil {
@@ -55,7 +55,7 @@ func member(t *testing.T, ca *transport.CA, id string, join []string, tables ...
 }
 
 func TestAgentsWithOtherTablesRefuseEachOther(t *testing.T) {
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/transport"
 )
 
 // certificate makes one of a new authority.
 func certificate(t *testing.T) transport.TLS {
 	t.Helper()
-	ca, err := transport.DevCA()
+	ca, err := certificates.DevCA()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -206,7 +206,7 @@ func (c *Check) stays(i int) bool {
 	case tail && len(p.entries) == 0:
 		// Empty, or not there yet: the next entry must be its first one.
 		return (p.missing || p.sound) && (c.Last == 0 && !p.missing || c.Last+1 == p.info.BaseIndex)
-	case p.missing || !p.sound || len(p.kept) != len(p.entries):
+	case !p.sound || len(p.kept) != len(p.entries): // nor is a missing one sound
 		return false
 	}
 	return tail || p.sealed() && len(p.kept) > 0
@@ -348,7 +348,7 @@ func (c *Check) sealTail(s *types.PersistentState) (changed bool) {
 	tail := &s.Segments[len(s.Segments)-1]
 	if tail.SealTime.IsZero() {
 		p := c.pieces[len(c.pieces)-1]
-		if p.index == 0 || len(p.kept) == 0 {
+		if p.index == 0 {
 			return false
 		}
 		tail.SealTime, tail.MaxIndex, tail.IndexStart = time.Now(), c.Last, uint64(p.index)

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -91,4 +92,63 @@ func TestALogEndsWhereItsTermsFall(t *testing.T) {
 		t.Errorf("it ends at %s, not at %s, quarantined %v", d.End(), want, d.Quarantined())
 	}
 	must(t, d.Close())
+}
+
+// A segment that the list does not name is no part of a log that has all that was
+// stored.
+func TestAListThatLeadsToAllThatWasStoredIsKept(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir, 1, raftdir.Config{SegmentSize: 4096})
+	must(t, d.StoreLogs(entries(1, 3)))
+	old := segmentsOf(t, dir)
+	for i := uint64(4); i < 200; i++ {
+		must(t, d.StoreLogs(entries(i, i)))
+	}
+	must(t, d.Close())
+	rotated := segmentsOf(t, dir).Segments[0].MaxIndex
+	must(t, os.WriteFile(filepath.Join(dir, raftlog.SegmentsName), raftlog.EncodeSegments(old), 0o600))
+	end := raftlog.Position{Term: 1, Index: rotated}
+	c, err := raftlog.Inspect(dir, raftlog.Position{}, raftlog.Floor{Position: end})
+	must(t, err)
+	if c.End != end || len(c.Notes) > 0 {
+		t.Errorf("it ends at %s, not at %s: %q", c.End, end, c.Notes)
+	}
+	if c, err = raftlog.Inspect(dir, raftlog.Position{}, raftlog.Floor{Position: raftlog.Position{Term: 1, Index: 199}}); err != nil || c.End.Index != 199 || len(c.Notes) == 0 {
+		t.Errorf("where more was stored, it ends at %s: %q, %v", c.End, c.Notes, err)
+	}
+}
+
+// What is behind a segment that is written anew is written anew too, whatever is
+// between them, and a segment keeps the size that the next ones are to have.
+func TestSegmentsBehindOneThatIsWrittenAnewAreLater(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir, 1, raftdir.Config{SegmentSize: 4096})
+	for i := uint64(1); i < 200; i++ {
+		must(t, d.StoreLogs(entries(i, i)))
+	}
+	must(t, d.Close())
+	list := segmentsOf(t, dir)
+	if len(list.Segments) < 3 {
+		t.Fatalf("%d segments are too few", len(list.Segments))
+	}
+	change(t, filepath.Join(dir, segment.FileName(list.Segments[0])), func(b []byte) { b[8] ^= 1 })
+	gone := list.Segments[1]
+	gone.ID, gone.SealTime, gone.MaxIndex = list.NextSegmentID, time.Time{}, 0 // nothing was ever written to it
+	list.NextSegmentID++
+	list.Segments = slices.Insert(list.Segments, 1, gone)
+	must(t, os.WriteFile(filepath.Join(dir, raftlog.SegmentsName), raftlog.EncodeSegments(list), 0o600))
+	for round := range 2 {
+		d := open(t, dir, 1, raftdir.Config{SegmentSize: 4096})
+		if d.End().Index != 199 || d.Quarantined() {
+			t.Errorf("it ends at %s: %q", d.End(), d.Report().Notes)
+		}
+		mustHold(t, d)
+		must(t, d.Close())
+		for _, info := range segmentsOf(t, dir).Segments {
+			if round == 0 && info.SizeLimit != list.Segments[0].SizeLimit {
+				t.Errorf("segment %d has %d bytes, not %d", info.ID, info.SizeLimit, list.Segments[0].SizeLimit)
+			}
+		}
+		must(t, os.Remove(filepath.Join(dir, raftlog.SegmentsName)))
+	}
 }

@@ -110,7 +110,6 @@ func listAgain(dir string) (types.PersistentState, error) {
 			return s, fmt.Errorf("cannot make a list of log segments: %s has no segment's name: move it away", path)
 		}
 		s.Segments = append(s.Segments, info)
-		s.NextSegmentID = max(s.NextSegmentID, info.ID+1)
 	}
 	slices.SortFunc(s.Segments, func(a, b types.SegmentInfo) int { return strings.Compare(order(a), order(b)) })
 	kept := s.Segments[:0]

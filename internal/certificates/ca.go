@@ -1,0 +1,157 @@
+package certificates
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// What a development CA issues is good from an hour ago, for clocks that
+// differ, and for a year.
+const (
+	issuedBefore = time.Hour
+	issuedFor    = 365 * 24 * time.Hour
+)
+
+// CA issues certificates for agents. Its key is in memory and goes with it.
+type CA struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// DevCA makes an authority on the spot, for a cluster that lives in one process
+// or on a developer's machine. Its keys are ECDSA P-256.
+func DevCA() (*CA, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the CA's key: %w", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          newSerial(),
+		Subject:               pkix.Name{CommonName: "interrex dev CA"},
+		NotBefore:             time.Now().Add(-issuedBefore),
+		NotAfter:              time.Now().Add(issuedFor),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the CA's certificate: %w", err)
+	}
+	return &CA{cert, key}, nil
+}
+
+func newSerial() *big.Int {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return new(big.Int).SetBytes(b[:])
+}
+
+// TLS issues a certificate for an agent and returns it with the CA as its only
+// root. A change, for tests, is made to it before it is signed.
+func (c *CA) TLS(id string, change ...func(*x509.Certificate)) (Source, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	template := agentTemplate(id)
+	for _, do := range change {
+		do(template)
+	}
+	return c.issue(template)
+}
+
+func agentTemplate(id string) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: newSerial(),
+		Subject:      pkix.Name{CommonName: id},
+		DNSNames:     []string{id},
+		NotBefore:    time.Now().Add(-issuedBefore),
+		NotAfter:     time.Now().Add(issuedFor),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+}
+
+func (c *CA) issue(template *x509.Certificate) (*issued, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make an agent's key: %w", err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, c.cert, key.Public(), c.key)
+	if err != nil {
+		return nil, fmt.Errorf("cannot issue an agent's certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("cannot issue an agent's certificate: %w", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(c.cert)
+	cert := &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	return &issued{cert, roots, key}, nil
+}
+
+// issued is a Source in memory.
+type issued struct {
+	cert  *tls.Certificate
+	roots *x509.CertPool
+	key   *ecdsa.PrivateKey
+}
+
+// Certificate implements Source.
+func (i *issued) Certificate() (*tls.Certificate, error) { return i.cert, nil }
+
+// Roots implements Source.
+func (i *issued) Roots() (*x509.CertPool, error) { return i.roots, nil }
+
+// Write issues a certificate for an agent and writes ca.pem, agent.pem and
+// agent.key (0600) into dir, which must exist. It does not write the CA's key.
+func (c *CA) Write(dir, id string) (*Files, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	i, err := c.issue(agentTemplate(id))
+	if err != nil {
+		return nil, err
+	}
+	f := &Files{
+		CA:   filepath.Join(dir, "ca.pem"),
+		Cert: filepath.Join(dir, "agent.pem"),
+		Key:  filepath.Join(dir, "agent.key"),
+	}
+	if err := errors.Join(writePEM(f.CA, "CERTIFICATE", c.cert.Raw, 0o644), i.write(f)); err != nil {
+		return nil, fmt.Errorf("cannot write an agent's certificate: %w", err)
+	}
+	return f, nil
+}
+
+func (i *issued) write(f *Files) error {
+	key, err := x509.MarshalPKCS8PrivateKey(i.key)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		writePEM(f.Cert, "CERTIFICATE", i.cert.Certificate[0], 0o644),
+		writePEM(f.Key, "PRIVATE KEY", key, 0o600),
+	)
+}
+
+func writePEM(name, kind string, der []byte, mode os.FileMode) error {
+	return os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+}

@@ -1,0 +1,147 @@
+package certificates
+
+import (
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestCertificateFilesAreTakenUpWhenTheyChange(t *testing.T) {
+	ca, dir := must(DevCA()), t.TempDir()
+	files := must(ca.Write(dir, "a"))
+	first := must(files.Certificate())
+	if again := must(files.Certificate()); again != first {
+		t.Error("unchanged files were read again")
+	}
+	old := must(os.ReadFile(files.Key))
+
+	must(ca.Write(dir, "a"))
+	touch(t, dir)
+	second := must(files.Certificate())
+	if second.Leaf.SerialNumber.Cmp(first.Leaf.SerialNumber) == 0 {
+		t.Error("the new certificate was not taken up")
+	}
+
+	// Half of a new pair: the old one stays in force.
+	if err := os.WriteFile(files.Key, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	touch(t, dir)
+	if got, err := files.Certificate(); err != nil || got != second {
+		t.Errorf("half a pair took the old one away: %v", err)
+	}
+	if err := files.Problem(); err == nil || !strings.Contains(err.Error(), "agent.key") {
+		t.Errorf("Problem says %v", err)
+	}
+	if _, err := files.Roots(); err != nil {
+		t.Error(err)
+	}
+}
+
+// touch makes a change visible on file systems with coarse times.
+func touch(t *testing.T, dir string) {
+	t.Helper()
+	at := time.Now().Add(time.Hour)
+	for _, name := range must(filepath.Glob(filepath.Join(dir, "*"))) {
+		if err := os.Chtimes(name, at, at.Add(time.Duration(must(os.Stat(name)).ModTime().Nanosecond()))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestANamedPipeIsNotWaitedFor(t *testing.T) {
+	ca := must(DevCA())
+	for name, pick := range map[string]func(*Files) *string{
+		"ca": func(f *Files) *string { return &f.CA }, "cert": func(f *Files) *string { return &f.Cert }, "key": func(f *Files) *string { return &f.Key },
+	} {
+		files := must(ca.Write(t.TempDir(), "a"))
+		pipe := filepath.Join(t.TempDir(), "pipe")
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		*pick(files) = pipe
+		problem := make(chan error, 1)
+		go func() { problem <- files.Problem() }()
+		select {
+		case err := <-problem:
+			if err == nil || !strings.Contains(err.Error(), pipe+" is not a regular file") {
+				t.Errorf("%s: got %v", name, err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: the reader hangs", name)
+		}
+	}
+}
+
+func TestUnfitFilesSayWhichAndWhatToDo(t *testing.T) {
+	ca, other := must(DevCA()), must(DevCA())
+	for want, spoil := range map[string]func(t *testing.T, f *Files){
+		"cannot read a TLS file":             func(t *testing.T, f *Files) { f.CA = f.CA + ".gone" },
+		"ca.pem: no certificate in PEM":      func(t *testing.T, f *Files) { write(t, f.CA, "not PEM") },
+		"agent.key: ":                        func(t *testing.T, f *Files) { write(t, f.Key, "not PEM") },
+		"it must be issued by the CA of the": func(t *testing.T, f *Files) { f.CA = must(other.Write(t.TempDir(), "a")).CA },
+		"issue a new one, or set the clock": func(t *testing.T, f *Files) {
+			reissue(t, ca, f, func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) })
+		},
+		"extendedKeyUsage serverAuth and": func(t *testing.T, f *Files) {
+			reissue(t, ca, f, func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] })
+		},
+		"cannot use the pair of " + os.TempDir(): func(t *testing.T, f *Files) { f.Key = must(ca.Write(t.TempDir(), "a")).Key },
+	} {
+		t.Run(want, func(t *testing.T) {
+			files := must(ca.Write(t.TempDir(), "a"))
+			spoil(t, files)
+			if _, err := files.Certificate(); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("want %q in: %v", want, err)
+			}
+		})
+	}
+}
+
+func TestFilesWithoutACAGiveAPairAndTrustNobody(t *testing.T) {
+	files := must(must(DevCA()).Write(t.TempDir(), "a"))
+	files.CA = ""
+	if _, err := files.Certificate(); err != nil {
+		t.Error(err)
+	}
+	if roots, err := files.Roots(); err == nil {
+		t.Errorf("got roots %v", roots)
+	}
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func reissue(t *testing.T, ca *CA, f *Files, change func(*x509.Certificate)) {
+	t.Helper()
+	if err := must(ca.TLS("a", change)).(*issued).write(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCertificateCarriesOneID(t *testing.T) {
+	for _, c := range []struct {
+		names []string
+		id    string
+	}{
+		{[]string{"a"}, "a"},
+		{[]string{"a.example.org", "localhost", "a"}, "a"},
+		{[]string{"a", "b"}, ""},
+		{[]string{"a.example.org"}, ""},
+		{[]string{"A"}, ""},
+		{nil, ""},
+	} {
+		id, err := IDOf(&x509.Certificate{DNSNames: c.names})
+		if (err == nil) != (c.id != "") || err == nil && id != c.id {
+			t.Errorf("%q: got %q, %v", c.names, id, err)
+		}
+	}
+}

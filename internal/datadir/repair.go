@@ -1,0 +1,143 @@
+package datadir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/founding"
+	"github.com/interrex/interrex/internal/hclogger"
+	"github.com/interrex/interrex/raftdir"
+)
+
+// PeersName is the file in a data directory that holds what is remembered of
+// other agents' logs.
+const PeersName = "peers"
+
+// Verdict is what is to be done with a data directory.
+type Verdict string
+
+// The verdicts.
+const (
+	// Sound: nothing is to be done.
+	Sound Verdict = "sound"
+	// Damaged: what is damaged is set aside, and nothing is missing without it.
+	Damaged Verdict = "damaged"
+	// Waits: something is missing that the other members have.
+	Waits Verdict = "waits for the other members"
+	// Lost: something is missing that nobody else has: a recovery goes on without
+	// it.
+	Lost Verdict = "needs a recovery"
+	// Wiped: vote or floor is lost, and nothing can be repaired.
+	Wiped Verdict = "counts as wiped"
+)
+
+// Examination is what a data directory can prove.
+type Examination struct {
+	Identity
+	raftdir.Found
+	Alone bool // this agent is the only voter
+	Verdict
+}
+
+// Examine says what a data directory can prove, and changes nothing. The agent
+// must not run: the error is disk.ErrInUse when it does.
+func Examine(dataDir string) (*Examination, error) {
+	if _, err := os.Stat(dataDir); err != nil {
+		return nil, fmt.Errorf("cannot look at data directory: %w", err)
+	}
+	id, err := readIdentity(filepath.Join(dataDir, identityName))
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := raftdir.IsFresh(filepath.Join(dataDir, RaftDir))
+	switch {
+	case err != nil:
+		return nil, err
+	case id.ID == "" && fresh:
+		return nil, fmt.Errorf("%s is no data directory of interrex: it has no %s", dataDir, identityName)
+	case id.ID == "":
+		return nil, noIdentity(dataDir)
+	case id.ClusterID != "" && fresh:
+		return nil, noRaft(dataDir, id)
+	}
+	free, err := disk.Unused(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	e := &Examination{Identity: id}
+	return e, errors.Join(e.look(dataDir), free())
+}
+
+func (e *Examination) look(dataDir string) error {
+	found, err := raftdir.Look(filepath.Join(dataDir, RaftDir))
+	if err != nil {
+		return err
+	}
+	e.Found = *found
+	e.Alone = founding.OnlyVoter(e.Members, raft.ServerID(e.ID)) || len(e.Members.Servers) == 0 && KnowsNobody(dataDir)
+	switch {
+	case e.Forgotten != nil:
+		e.Verdict = Wiped
+	case e.Short() && e.Alone:
+		e.Verdict = Lost
+	case e.Short():
+		e.Verdict = Waits
+	case len(e.Notes) > 0:
+		e.Verdict = Damaged
+	default:
+		e.Verdict = Sound
+	}
+	return nil
+}
+
+// KnowsNobody reports whether this directory has never heard of another agent.
+func KnowsNobody(dataDir string) bool {
+	b, err := disk.CheckedFile{Path: filepath.Join(dataDir, PeersName)}.Load()
+	if err != nil {
+		return false
+	}
+	var others map[string]json.RawMessage
+	return b == nil || json.Unmarshal(b, &others) == nil && len(others) == 0
+}
+
+// Repair does what the verdict of an Examination says: it sets aside what is
+// damaged, and for an agent alone that lacks what it has stored it is a recovery;
+// then recovered says what became of it. It keeps stamp, vote and floor.
+func Repair(cfg RecoverConfig) (recovered *Recovery, err error) {
+	e, err := Examine(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := disk.LockDir(cfg.DataDir, "interrex agent repair")
+	if err != nil {
+		return nil, err
+	}
+	recovered, err = e.repair(cfg)
+	return recovered, errors.Join(err, lock.Unlock())
+}
+
+func (e *Examination) repair(cfg RecoverConfig) (*Recovery, error) {
+	switch e.Verdict {
+	case Wiped:
+		return nil, fmt.Errorf("cannot repair %s: %w", cfg.DataDir, e.Forgotten)
+	case Sound:
+		return nil, nil
+	case Lost:
+		r, err := Recover(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return &r, nil
+	}
+	dir, err := raftdir.Open(filepath.Join(cfg.DataDir, RaftDir), raftdir.Config{Logger: hclogger.New("raft", cfg.Logger), Clock: cfg.Clock})
+	if err != nil {
+		return nil, err
+	}
+	return nil, dir.Close()
+}

@@ -1,0 +1,61 @@
+package raftrules
+
+import (
+	"io"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/raftdir"
+)
+
+// Replica is the replicated state as one life of raft sees it: once its disk has
+// failed, nothing of that life reaches the state any more.
+type Replica struct {
+	raft.ConfigurationStore
+	dir        *raftdir.Directory
+	unrestored error // of the first snapshot that could not be restored
+}
+
+// NewReplica returns the state for a life of raft on a directory.
+func NewReplica(state raft.ConfigurationStore, dir *raftdir.Directory) *Replica {
+	return &Replica{ConfigurationStore: state, dir: dir}
+}
+
+// Unrestored returns why the first snapshot that could not be restored was not; nil:
+// there was none.
+func (r *Replica) Unrestored() error { return r.unrestored }
+
+// Apply implements raft.FSM. The answer is an error once the disk has failed.
+func (r *Replica) Apply(entry *raft.Log) any {
+	if err := r.dir.Failure(); err != nil {
+		return err
+	}
+	return r.ConfigurationStore.Apply(entry)
+}
+
+// StoreConfiguration implements raft.ConfigurationStore.
+func (r *Replica) StoreConfiguration(index uint64, members raft.Configuration) {
+	if r.dir.Failure() == nil {
+		r.ConfigurationStore.StoreConfiguration(index, members)
+	}
+}
+
+// Snapshot implements raft.FSM.
+func (r *Replica) Snapshot() (raft.FSMSnapshot, error) {
+	if err := r.dir.Failure(); err != nil {
+		return nil, err
+	}
+	return r.ConfigurationStore.Snapshot()
+}
+
+// Restore implements raft.FSM.
+func (r *Replica) Restore(snapshot io.ReadCloser) error {
+	if err := r.dir.Failure(); err != nil {
+		return err
+	}
+	err := r.ConfigurationStore.Restore(snapshot)
+	if r.unrestored == nil {
+		r.unrestored = err
+	}
+	return err
+}

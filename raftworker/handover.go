@@ -1,0 +1,94 @@
+package raftworker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/founding"
+)
+
+// HandOver writes a last stamp and gives leadership to another voter, if this
+// agent leads and there is one. The worker goes on, as a follower. It returns
+// with ctx at the latest.
+func (w *Worker) HandOver(ctx context.Context) error {
+	if err := w.endError(); err != nil {
+		return err
+	}
+	l := w.life
+	if l.raft.State() != raft.Leader || founding.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
+		return nil
+	}
+	l.lastStamp(ctx)
+	done := make(chan error, 1)
+	// Raft bounds a transfer by its election timeout.
+	go func() { done <- l.transfer().Error() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("cannot hand leadership over: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("cannot hand leadership over: %w", ctx.Err())
+	}
+}
+
+// lastStamp lets a leader that will not lead any more write the time once more.
+func (l *life) lastStamp(ctx context.Context) {
+	if err := l.applier.FinalTick(ctx); err != nil {
+		l.cfg.Logger.Debugf("no last stamp was written: %v", err)
+	}
+}
+
+// answers is what a transport may have noted of its peers' answers.
+type answers interface {
+	LastAck(peer raft.ServerID) (sent time.Time, term uint64)
+	MatchIndex(peer raft.ServerID, term uint64) uint64
+}
+
+// transfer hands leadership over to a member that may lead. raft itself would
+// choose the member that has most of the log.
+func (l *life) transfer() raft.Future {
+	heir, found := l.heir()
+	if !found {
+		return failed{ErrNoHeir}
+	}
+	return l.raft.LeadershipTransferToServer(heir.ID, heir.Address)
+}
+
+// failed is a future that has failed.
+type failed struct{ err error }
+
+// Error implements raft.Future.
+func (f failed) Error() error { return f.err }
+
+// heir returns the voter that may lead and has most of the log among those that
+// have answered lately, if there is one.
+func (l *life) heir() (heir raft.Server, found bool) {
+	var best uint64
+	for _, s := range l.raft.GetConfiguration().Configuration().Servers {
+		if s.Suffrage != raft.Voter || s.ID == l.config.LocalID || !l.cfg.FitMember(string(s.ID)) {
+			continue
+		}
+		has, lately := l.answered(s.ID)
+		if lately && (!found || has > best) {
+			heir, best, found = s, has, true
+		}
+	}
+	return heir, found
+}
+
+// answered says how much of the log a member has, and whether it has answered
+// within the time after which raft calls a member gone.
+func (l *life) answered(id raft.ServerID) (match uint64, lately bool) {
+	noted, is := l.transport.(answers)
+	if !is {
+		return 0, true
+	}
+	term := l.raft.CurrentTerm()
+	sent, in := noted.LastAck(id)
+	return noted.MatchIndex(id, term), in == term && l.cfg.Clock.Now().Sub(sent) < 2*l.config.HeartbeatTimeout
+}
