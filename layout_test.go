@@ -24,8 +24,10 @@ var floors = map[string]int{
 	"config":                0, // the configuration's types, file and validation
 	"internal/disk":         0, // calls on a disk, small files, directories with one user
 	"gen/interrexv1":        0, // generated messages and handlers
+	"internal/ports":        0, // the ports that an agent listens on
 	"internal/wording":      0, // how values are written in messages
 	"state":                 1, // the replicated state: one log, many tables
+	"internal/logs":         1, // how an agent logs
 	"hold":                  1, // the holder's side of a lease
 	"wire":                  1, // the vocabulary in the API's messages
 	"codec":                 1, // the encoding that tables share
@@ -46,6 +48,7 @@ var floors = map[string]int{
 	"storage":               3, // resources as a storage backend
 	"hookcaller":            3, // the calls of webhooks
 	"client":                3, // what programs import to talk to agents
+	"internal/forward":      4, // the way to the agent that leads
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
 	"raftworker":            4, // the supervised raft.Raft
 	"api":                   4, // the server

@@ -7,6 +7,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/manifolds"
 )
 
@@ -36,4 +37,4 @@ type FSM = fsm.FSM
 type FSMCommand = fsm.Command
 
 // Slog makes Config.Logger out of a slog.Logger.
-func Slog(to *slog.Logger) *loggo.Context { return manifolds.Slog(to) }
+func Slog(to *slog.Logger) *loggo.Context { return logs.Slog(to) }

@@ -12,6 +12,7 @@ import (
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
@@ -37,7 +38,7 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 		Switches:  need[*api.Switches](u, SwitchesName),
 	}
 	engine := need[dependency.Reporter](u, EngineName)
-	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forwarder]](u, ForwarderSlotName)
+	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forward.Forwarder]](u, ForwarderSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -99,14 +100,3 @@ func waiting(raft handle[*raftLife]) func(interrex.Key) (n int, known bool) {
 // serverTimeout bounds the wait for open calls of an API that is restarted or
 // stopped without a drain before it.
 const serverTimeout = time.Second
-
-// forwardBy finds the way to another agent.
-func forwardBy(way handle[*forwarder]) func(context.Context, string) (api.Forwarder, error) {
-	return func(_ context.Context, id string) (api.Forwarder, error) {
-		f, is := way.now()
-		if !is {
-			return nil, interrex.Errorf(interrex.KindUnavailable, "cannot forward to %s: the transport is not running", id)
-		}
-		return f.to(id)
-	}
-}

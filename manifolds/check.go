@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
@@ -216,7 +217,7 @@ func tryPort(ctx context.Context, key, address string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil // none, or Validate has said so
 	}
-	numeric, err := resolve(ctx, address)
+	numeric, err := ports.Resolve(ctx, address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
@@ -338,7 +339,7 @@ func TestAPortThatIsNotBoundYetIsNoAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := s.advertisedAPI()
-		s.ports.note(portAPI, c.bound)
+		s.ports.Note(ports.API, c.bound)
 		if after := s.advertisedAPI(); before != c.before || after != c.after {
 			t.Errorf("%+v: %q, then %q", c.section, before, after)
 		}

@@ -17,12 +17,13 @@ import (
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/transport"
 )
 
 func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
 	section, server := need[config.API](u, APIConfigName), need[*api.Server](u, APIName)
-	open := need[*ports](u, PortsName)
+	open := need[*ports.Ports](u, PortsName)
 	if u.err == nil && section.Listen == "" {
 		u.err = errOff
 	}
@@ -37,14 +38,14 @@ func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
 	if callers != nil {
 		handler = api.RequireClientCert(callers, handler)
 	}
-	l, err := s.listen(open, portAPI, section.Listen)
+	l, err := s.listen(open, ports.API, section.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
 	}
 	if files != nil {
 		u.give(files)
 	}
-	return s.serve(u, portAPI, l, handler, security, nil)
+	return s.serve(u, ports.API, l, handler, security, nil)
 }
 
 // apiTLS returns the API's TLS, nil for none. The certificate is read again when
@@ -94,11 +95,11 @@ func (s *Set) startAPISocket(u *unit) (worker.Worker, error) {
 }
 
 // listen returns a port.
-func (s *Set) listen(open *ports, name, address string) (net.Listener, error) {
+func (s *Set) listen(open *ports.Ports, name, address string) (net.Listener, error) {
 	if other := s.config.Agent.Listen; other != nil {
 		return other("tcp", address)
 	}
-	return open.listen(name, address)
+	return open.Listen(name, address)
 }
 
 // socketPath is where the operator's socket is.
@@ -163,8 +164,8 @@ func (s *Set) serve(u *unit, name string, l net.Listener, h http.Handler, securi
 	if err != nil || name == "" {
 		return w, err
 	}
-	s.ports.note(name, l.Addr().String())
-	u.after(func() { s.ports.note(name, "") })
+	s.ports.Note(name, l.Addr().String())
+	u.after(func() { s.ports.Note(name, "") })
 	return w, nil
 }
 
@@ -175,11 +176,20 @@ func (s *Set) advertisedAPI() string {
 	if current.API.Advertise != "" {
 		return current.API.Advertise
 	}
-	if bound := s.Addresses()[portAPI]; bound != "" {
+	if bound := s.Addresses()[ports.API]; bound != "" {
 		return bound
 	}
 	if _, port, err := net.SplitHostPort(current.API.Listen); err != nil || port == "0" {
 		return ""
 	}
 	return current.API.Listen
+}
+
+// startPorts owns what is bound and not yet served.
+func (s *Set) startPorts(u *unit) (worker.Worker, error) {
+	s.ports.Open()
+	u.free(s.ports.Close)
+	u.report = s.ports.Report
+	u.give(s.ports)
+	return nil, nil
 }

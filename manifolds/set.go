@@ -13,6 +13,8 @@ import (
 
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/internal/logs"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
@@ -28,9 +30,9 @@ type Set struct {
 
 	config   Config
 	nodes    map[string]node
-	ports    *ports
+	ports    *ports.Ports
 	loggers  *loggo.Context
-	raftLog  *repeats
+	raftLog  *logs.Repeats
 	raftDir  raftdir.Earlier
 	registry *registry
 	metrics  *agentMetrics
@@ -57,15 +59,15 @@ func New(c Config) (*Set, error) {
 		Starts:        newStarts(),
 		Leadership:    new(leadership.Tracker),
 		config:        c,
-		ports:         newPorts(c.Agent.Clock),
+		ports:         ports.New(c.Agent.Clock),
 		loggers:       c.Agent.Logger,
 		registry:      &registry{own: prometheus.NewRegistry(), theirs: c.Agent.Registry},
 		started:       c.Agent.Clock.Now(),
 	}
 	if s.loggers == nil {
-		s.loggers = defaultLoggers()
+		s.loggers = logs.Default()
 	}
-	s.raftLog = newRepeats(c.Agent.Clock, s.logger("raft"))
+	s.raftLog = logs.NewRepeats(c.Agent.Clock, s.logger("raft"))
 	var err error
 	if s.Alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
 		return nil, err

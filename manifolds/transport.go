@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
@@ -17,7 +18,7 @@ import (
 func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	now, section := need[clock.Clock](u, ClockName), need[config.Cluster](u, ClusterConfigName)
 	dir, st := need[*dataDir](u, IdentityName), need[*state.State](u, StateName)
-	open := need[*ports](u, PortsName)
+	open := need[*ports.Ports](u, PortsName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -37,7 +38,7 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	}
 	if c.TLS != nil {
 		c.Advertise, c.Join = section.Advertise, section.Join
-		l, err := s.listen(open, portCluster, section.Listen)
+		l, err := s.listen(open, ports.Cluster, section.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("cannot listen for other agents: cluster.listen: %w", err)
 		}
@@ -47,8 +48,8 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.ports.note(portCluster, t.ListenAddr())
-	u.after(func() { s.ports.note(portCluster, "") })
+	s.ports.Note(ports.Cluster, t.ListenAddr())
+	u.after(func() { s.ports.Note(ports.Cluster, "") })
 	u.give(t, c.TLS)
 	s.announce(u, t)
 	return t, nil
@@ -58,7 +59,7 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 // changed.
 func (s *Set) announce(u *unit, t *transport.Transport) {
 	for _, next := range []func() <-chan struct{}{
-		func() <-chan struct{} { _, changed := s.ports.addresses(); return changed },
+		func() <-chan struct{} { _, changed := s.ports.Addresses(); return changed },
 		func() <-chan struct{} { _, changed := s.Configuration.Current(); return changed }, // of api.advertise
 	} {
 		u.follow(next(), func() <-chan struct{} {

@@ -121,6 +121,6 @@ func (s *Set) server() *api.Server { return running[*api.Server](s, APIName) }
 
 // Addresses returns what is bound now: "api", "cluster", "socket".
 func (s *Set) Addresses() map[string]string {
-	at, _ := s.ports.addresses()
+	at, _ := s.ports.Addresses()
 	return at
 }

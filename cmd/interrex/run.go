@@ -21,6 +21,7 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/manifolds"
 )
 
@@ -153,7 +154,7 @@ func agentConfig(file config.Config) agent.Config {
 // otherwise, unless the configuration says it.
 func newLoggers(w io.Writer, l config.Logging) (*loggo.Context, error) {
 	asJSON := l.Format == "json" || l.Format != "text" && !isTerminal(w)
-	loggers, err := manifolds.NewLoggers(w, asJSON, l)
+	loggers, err := logs.New(w, asJSON, l)
 	if err != nil {
 		return nil, fmt.Errorf("cannot log: %w", err)
 	}
