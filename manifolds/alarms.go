@@ -558,9 +558,9 @@ func (s *Set) snapshotLoop(time.Time) []alarm.Finding {
 
 // workerFailing is for the workers that have no condition of their own.
 func (s *Set) workerFailing(time.Time) (found []alarm.Finding) {
-	own := s.names(RaftName, APIListenerName, ProjectionName)
+	told := s.names(RaftName, APIListenerName, ProjectionName)
 	for _, name := range slices.Sorted(maps.Keys(s.Manifolds)) {
-		if slices.Contains(own, name) {
+		if slices.Contains(told, name) {
 			continue
 		}
 		if err := s.Starts.Down(name); err != nil {

@@ -63,7 +63,7 @@ func (s *Set) serves(c *api.Config, engine dependency.Reporter) {
 	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
 	c.Engine = console{s, engine}
 	c.Quarantine, c.Ready = s.quarantined, s.ready
-	c.Metrics, c.Requests = s.registry.own, s.metrics.requests
+	c.Metrics, c.Requests = s.registry.served, s.metrics.requests
 }
 
 // endServer ends the streams of clients. The listeners wait for what is open: a

@@ -82,7 +82,7 @@ func (s *Set) behind(r *raft.Raft, now view) error {
 }
 
 // lag compares what the leader has committed with what raft has handed to the
-// state here, and what that has applied. raft's own entries never reach the
+// state here, and what that has applied. raft's internal entries never reach the
 // state: before them it is there when nothing is under way to it.
 func lag(committed, handed, applied uint64, idle bool) error {
 	switch {

@@ -61,7 +61,7 @@ func New(c Config) (*Set, error) {
 		config:        c,
 		ports:         ports.New(c.Agent.Clock),
 		loggers:       c.Agent.Logger,
-		registry:      &registry{own: prometheus.NewRegistry(), theirs: c.Agent.Registry},
+		registry:      &registry{served: prometheus.NewRegistry(), theirs: c.Agent.Registry},
 		started:       c.Agent.Clock.Now(),
 	}
 	if s.loggers == nil {
@@ -73,8 +73,8 @@ func New(c Config) (*Set, error) {
 		return nil, err
 	}
 	for _, extra := range c.Agent.Collectors {
-		if err := s.registry.own.Register(extra); err != nil {
-			return nil, fmt.Errorf("cannot register a collector of AgentConfig.Collectors: %w", err)
+		if err := s.registry.served.Register(extra); err != nil {
+			return nil, fmt.Errorf("cannot register a collector of Config.Collectors: %w", err)
 		}
 	}
 	s.metrics = newAgentMetrics(s)

@@ -18,7 +18,7 @@ import (
 )
 
 // Starts remembers how the life of each worker goes, and wakes those who wait
-// for one. The engine's own report is polled, and forgets why a worker failed
+// for one. The engine's report is polled, and forgets why a worker failed
 // while it waits for its next start; this does neither.
 type Starts struct {
 	mu      sync.Mutex

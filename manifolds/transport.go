@@ -22,20 +22,8 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	if u.err != nil {
 		return nil, u.err
 	}
-	p := peers{
-		set: s, dir: dir, state: st, expect: section.BootstrapExpect,
-		tables: st.Versions(),
-	}
-	c := transport.Config{
-		ID: dir.ID, Hello: p.hello, Accept: p.accept, Clock: now, Logger: s.logger("transport"),
-		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
-	}
-	if s.config.Agent.DataDir != "" {
-		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.path, raftworker.PeersName), About: "what is remembered of other agents' logs"}
-	}
-	if files, is := c.TLS.(*transport.Files); is {
-		files.ID = dir.ID
-	}
+	c := s.transportConfig(section, dir, st)
+	c.Clock = now
 	if c.TLS != nil {
 		c.Advertise, c.Join = section.Advertise, section.Join
 		l, err := s.listen(open, ports.Cluster, section.Listen)
@@ -53,6 +41,22 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	u.give(t, c.TLS)
 	s.announce(u, t)
 	return t, nil
+}
+
+// transportConfig is the transport's, without what it listens on.
+func (s *Set) transportConfig(section config.Cluster, dir *dataDir, st *state.State) transport.Config {
+	p := peers{set: s, dir: dir, state: st, expect: section.BootstrapExpect, tables: st.Versions()}
+	c := transport.Config{
+		ID: dir.ID, Hello: p.hello, Accept: p.accept, Logger: s.logger("transport"),
+		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
+	}
+	if s.config.Agent.DataDir != "" {
+		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.path, raftworker.PeersName), About: "what is remembered of other agents' logs"}
+	}
+	if files, is := c.TLS.(*transport.Files); is {
+		files.ID = dir.ID
+	}
+	return c
 }
 
 // announce tells other agents where this one's API is whenever that may have

@@ -107,7 +107,7 @@ func (s *Set) ID() string {
 	return ""
 }
 
-// Client returns this agent's own client, nil while it does not run.
+// Client returns the agent's client of its API, nil while it does not run.
 func (s *Set) Client() *client.Client { return running[*client.Client](s, ClientName) }
 
 // State returns the replicated state, nil while it does not run.

@@ -22,7 +22,6 @@ import (
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/logs"
-	"github.com/interrex/interrex/manifolds"
 )
 
 // defaultConfig is read when nobody names a file, if it is there.
@@ -141,7 +140,7 @@ func oneLine(text string) string {
 
 // agentConfig gives an agent what only the binary has.
 func agentConfig(file config.Config) agent.Config {
-	c := manifolds.FromFile(file)
+	c := agent.FromFile(file)
 	c.SQLite, c.Postgres = openSQLite, openPostgres
 	c.Version = readBuild().Version
 	c.Collectors = []prometheus.Collector{
