@@ -174,7 +174,7 @@ type Config struct {
 // leave one out, delete it: what needs it does not start. A configuration that
 // is wrong gives a single manifold, whose start says what is wrong.
 //
-// Put the engine among them, by dependency.SelfManifold(engine) as EngineName: then
+// Put the engine among them, by Engine(engine) as EngineName: then
 // "agent report" shows all of its workers, with the program's, and a worker that is
 // stopped knows whether everything is. Without it the report shows these workers
 // only, and whether everything stops is guessed.

@@ -11,7 +11,7 @@ import (
 func (s *Set) graph() map[string]node {
 	nodes := map[string]node{
 		ClockName:          {start: s.startClock},
-		EngineName:         {start: s.startEngine},
+		EngineName:         engineNode(noEngine{s}),
 		LoggingName:        {start: s.startLogging},
 		AlarmsName:         {start: s.startAlarms},
 		MetricsName:        {start: s.registry.start},

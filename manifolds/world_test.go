@@ -121,7 +121,7 @@ func newWorld(t *testing.T, change ...func(*AgentConfig)) *world {
 			t.Fatal(err)
 		}
 	}
-	if err := w.engine.Install(EngineName, dependency.SelfManifold(w.engine)); err != nil {
+	if err := w.engine.Install(EngineName, Engine(w.engine)); err != nil {
 		t.Fatal(err)
 	}
 	return w

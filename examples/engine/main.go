@@ -57,7 +57,7 @@ func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*depend
 	set := manifolds.Manifolds(manifolds.Config{Agent: agent, Prefix: manifolds.DefaultPrefix})
 	// So that the agent's workers know when everything stops, and "interrex agent
 	// report" shows the program's workers too.
-	set[manifolds.EngineName] = dependency.SelfManifold(engine)
+	set[manifolds.EngineName] = manifolds.Engine(engine)
 	set["nightly-lease"] = manifolds.Lease(manifolds.LeaseConfig{
 		LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: 15 * time.Second,
 	})
