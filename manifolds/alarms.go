@@ -111,10 +111,10 @@ func (s *Set) conditions() []alarm.Condition {
 	}
 }
 
-func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.Alarms.Watch(), nil }
+func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.alarms.Watch(), nil }
 
 func (s *Set) apiDown(time.Time) []alarm.Finding {
-	current, _ := s.Configuration.Current()
+	current, _ := s.configuration.Current()
 	if current.API.Listen == "" || s.Addresses()["api"] != "" {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (s *Set) apiOpen(time.Time) []alarm.Finding {
 }
 
 func (s *Set) section() config.Config {
-	current, _ := s.Configuration.Current()
+	current, _ := s.configuration.Current()
 	return current
 }
 

@@ -60,8 +60,8 @@ func changed(change func(*config.Config)) func(*testing.T, *Set) func() {
 		before := s.section()
 		next := before
 		change(&next)
-		s.Configuration.Swap(next)
-		return func() { s.Configuration.Swap(before) }
+		s.configuration.Swap(next)
+		return func() { s.configuration.Swap(before) }
 	}
 }
 

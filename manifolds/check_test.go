@@ -112,7 +112,7 @@ func TestReloadOfWhatAWorkerWouldRefuseChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		spoil(&next)
-		_, changed := set.Configuration.Current()
+		_, changed := set.configuration.Current()
 		if _, err := set.Reload(t.Context()); !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: got %v", word, err)
 		}
@@ -307,7 +307,7 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 		}
 		file := config.Default()
 		file.Cluster.BootstrapExpect = c.expect
-		s.Configuration = newConfiguration(file)
+		s.configuration = newSections(file)
 		p := peers{set: s, dir: &dataDir{Identity: raftworker.Identity{ID: "a", ClusterID: c.disk}}}
 		port, err := transport.New(transport.Config{
 			ID: "a", Hello: func() transport.Hello { return transport.Hello{Expect: c.expect} },

@@ -74,7 +74,7 @@ func (s *Set) Extras() []string { return s.names(ProjectionName, NotifyName, Raf
 // embedder's registry of metrics, by name.
 func (s *Set) Binders() []string {
 	names := s.names(TransportName, MetricsName)
-	current, _ := s.Configuration.Current()
+	current, _ := s.configuration.Current()
 	if current.API.Listen != "" {
 		names = append(names, s.name(APIListenerName))
 	}

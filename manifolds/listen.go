@@ -172,7 +172,7 @@ func (s *Set) serve(u *unit, name string, l net.Listener, h http.Handler, securi
 // advertisedAPI is the API address that others are told; empty: it is not known
 // before the port is bound.
 func (s *Set) advertisedAPI() string {
-	current, _ := s.Configuration.Current()
+	current, _ := s.configuration.Current()
 	if current.API.Advertise != "" {
 		return current.API.Advertise
 	}

@@ -8,9 +8,9 @@ import (
 
 // startLogging takes up changed levels while everything goes on.
 func (s *Set) startLogging(u *unit) (worker.Worker, error) {
-	before, changed := s.Configuration.Current()
+	before, changed := s.configuration.Current()
 	u.follow(changed, func() <-chan struct{} {
-		now, next := s.Configuration.Current()
+		now, next := s.configuration.Current()
 		if now.Logging != before.Logging {
 			if err := logs.SetLevels(s.loggers, now.Logging); err != nil {
 				s.logger("logging").Errorf("%v", err)

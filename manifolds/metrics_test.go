@@ -83,7 +83,7 @@ func TestADatabaseThatCannotBeOpenedIsAFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	section, _ := s.Configuration.Current()
+	section, _ := s.configuration.Current()
 	inputs := given{"config-notify": {section.Notify}, "identity": {&dataDir{}, new(gate.Gate)}}
 	if _, err := s.Manifolds["projection"].Start(inputs); err == nil || err.Error() != "notify.lease-holders: cannot open the lease holders: no such disk" {
 		t.Fatalf("its start says %v", err)

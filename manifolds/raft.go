@@ -37,7 +37,7 @@ func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 	if u.err != nil {
 		return nil, u.err
 	}
-	current, changed := s.Configuration.Current()
+	current, changed := s.configuration.Current()
 	life := &raftLife{}
 	m := raftworker.Manifold(raftworker.ManifoldConfig{
 		ClockName: s.name(ClockName), TransportName: s.name(TransportName),
@@ -79,7 +79,7 @@ func (l *raftLife) take(w worker.Worker) error {
 
 // reloadRaft takes up what a running raft can.
 func (s *Set) reloadRaft(life *raftLife) (next <-chan struct{}) {
-	c, next := s.Configuration.Current()
+	c, next := s.configuration.Current()
 	if err := life.Reload(raftConfig(raftOf(c))); err != nil {
 		s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
 	}

@@ -61,7 +61,7 @@ func (s *Set) reluctant() error {
 	if now.machine != nil && now.machine.Stopped() != nil {
 		return errors.New("its state machine is stopped")
 	}
-	if slices.ContainsFunc(s.Alarms.Current(), func(a alarm.Alarm) bool { return a.Name == diskLowAlarm }) {
+	if slices.ContainsFunc(s.alarms.Current(), func(a alarm.Alarm) bool { return a.Name == diskLowAlarm }) {
 		return errors.New("the file system of its data directory is running out of space")
 	}
 	return nil

@@ -47,7 +47,7 @@ func list(err error) string {
 // takeUp makes next the configuration, or changes nothing.
 func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) {
 	next = next.WithDefaults()
-	current, _ := s.Configuration.Current()
+	current, _ := s.configuration.Current()
 	c := edit{set: s, from: current, to: next, bound: map[string]ports.Bound{}}
 	if err := errors.Join(c.check(ctx), c.bind(ctx)); err != nil {
 		for _, l := range c.bound {
@@ -58,7 +58,7 @@ func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) 
 	for name, l := range c.bound {
 		s.ports.Pass(name, l)
 	}
-	return s.Configuration.Swap(next), nil
+	return s.configuration.Swap(next), nil
 }
 
 // edit is one configuration that is about to follow another.

@@ -22,22 +22,22 @@ import (
 // Set is an agent's manifolds together with what lives as long as they all
 // do, and what they tell about themselves.
 type Set struct {
-	Manifolds     dependency.Manifolds
-	Configuration *Configuration
-	Starts        *Starts
-	Leadership    *leadership.Tracker
-	Alarms        *alarm.Registry
+	Manifolds  dependency.Manifolds
+	Starts     *Starts
+	Leadership *leadership.Tracker
 
-	config   Config
-	nodes    map[string]node
-	ports    *ports.Ports
-	loggers  *loggo.Context
-	raftLog  *logs.Repeats
-	raftDir  raftdir.Earlier
-	registry *registry
-	metrics  *agentMetrics
-	started  time.Time
-	visitors api.Visitors
+	configuration *sections
+	alarms        *alarm.Registry
+	config        Config
+	nodes         map[string]node
+	ports         *ports.Ports
+	loggers       *loggo.Context
+	raftLog       *logs.Repeats
+	raftDir       raftdir.Earlier
+	registry      *registry
+	metrics       *agentMetrics
+	started       time.Time
+	visitors      api.Visitors
 
 	draining   atomic.Pointer[string]    // what a drain waits for; nil: there is none
 	leaderless atomic.Pointer[time.Time] // since when no leader is known; nil: one is
@@ -55,7 +55,7 @@ func New(c Config) (*Set, error) {
 		c.Agent.Clock = clock.WallClock
 	}
 	s := &Set{
-		Configuration: newConfiguration(file),
+		configuration: newSections(file),
 		Starts:        newStarts(),
 		Leadership:    new(leadership.Tracker),
 		config:        c,
@@ -69,7 +69,7 @@ func New(c Config) (*Set, error) {
 	}
 	s.raftLog = logs.NewRepeats(c.Agent.Clock, s.logger("raft"))
 	var err error
-	if s.Alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
+	if s.alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
 		return nil, err
 	}
 	for _, extra := range c.Agent.Collectors {

@@ -64,7 +64,7 @@ func (s *Set) transportConfig(section config.Cluster, dir *dataDir, st *state.St
 func (s *Set) announce(u *unit, t *transport.Transport) {
 	for _, next := range []func() <-chan struct{}{
 		func() <-chan struct{} { _, changed := s.ports.Addresses(); return changed },
-		func() <-chan struct{} { _, changed := s.Configuration.Current(); return changed }, // of api.advertise
+		func() <-chan struct{} { _, changed := s.configuration.Current(); return changed }, // of api.advertise
 	} {
 		u.follow(next(), func() <-chan struct{} {
 			changed := next()
