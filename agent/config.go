@@ -10,8 +10,8 @@ import (
 	"github.com/juju/loggo"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/manifolds"
@@ -120,11 +120,11 @@ type (
 // Table makes an embedder's own table: see manifolds.Table.
 type Table = manifolds.Table
 
-// FSM is a state machine of the embedder's own: see fsm.FSM.
-type FSM = fsm.FSM
+// FSM is a state machine of the embedder's own: see interrex.FSM.
+type FSM = interrex.FSM
 
-// FSMCommand is a command to it: see fsm.Command.
-type FSMCommand = fsm.Command
+// FSMCommand is a command to it: see interrex.FSMCommand.
+type FSMCommand = interrex.FSMCommand
 
 // Slog makes Config.Logger out of a slog.Logger.
 func Slog(to *slog.Logger) *loggo.Context { return logs.Slog(to) }

@@ -148,18 +148,13 @@ func onlyMethods(allowed string) http.HandlerFunc {
 	}
 }
 
-// plainError answers an error. One that is compacted is 410, so that curl can
-// tell it from a bad request.
+// plainError answers an error.
 func plainError(w http.ResponseWriter, err error) {
 	detail := wire.FromDetail(wire.Detail(err))
-	status := detail.Kind.Numbers().HTTP
-	if detail.Kind == interrex.KindCompacted {
-		status = http.StatusGone
-	}
-	if wait := wire.RetryAfter(err); wait > 0 {
+	if wait := interrex.RetryAfter(err); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
 	}
-	plainAnswer(w, status, shownError(detail))
+	plainAnswer(w, detail.Kind.Numbers().HTTP, shownError(detail))
 }
 
 // shownError is an error as plain HTTP shows it.

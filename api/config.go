@@ -81,13 +81,6 @@ type Check struct {
 	Leader bool  // it cannot pass without a leader: ?leaderless leaves it out
 }
 
-// Logger is what the server needs of a loggo.Logger.
-type Logger interface {
-	Errorf(format string, args ...any)
-	Warningf(format string, args ...any)
-	Debugf(format string, args ...any)
-}
-
 // Config says what a Server serves. Everything is needed unless it is said to
 // be optional.
 type Config struct {
@@ -136,7 +129,7 @@ type Config struct {
 	Requests *Metrics
 
 	Clock  clock.Clock
-	Logger Logger
+	Logger interrex.Logger
 
 	// LeaderWait is how long a request waits for a leader to be elected, so
 	// that callers do not see every election; 0: DefaultLeaderWait.

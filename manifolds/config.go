@@ -14,9 +14,9 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
@@ -48,7 +48,7 @@ type AgentConfig struct {
 	SQLite     func(path string) (*sql.DB, error)
 	Postgres   func(url string) (*sql.DB, error)
 	Tables     []Table
-	FSM        func() fsm.FSM
+	FSM        func() interrex.FSM
 	Observers  *watch.Observers
 	Load       func() (config.Config, error)
 	Drain      func(context.Context) error

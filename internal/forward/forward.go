@@ -16,6 +16,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -23,7 +24,7 @@ import (
 // forwarded, and the one to the leader before it while that may still answer.
 type Forwarder struct {
 	transport *transport.Transport
-	logger    client.Logger
+	logger    interrex.Logger
 	clock     clock.Clock
 	following sync.WaitGroup
 	end       context.CancelFunc // of following
@@ -106,7 +107,7 @@ const waitersFarewell = 5 * time.Second
 
 // New returns a forwarder, which follows who leads: next returns the present at its
 // first call, and waits for a change at every later one.
-func New(t *transport.Transport, c clock.Clock, l client.Logger, next func(context.Context) (interrex.Leadership, error)) *Forwarder {
+func New(t *transport.Transport, c clock.Clock, l interrex.Logger, next func(context.Context) (interrex.Leadership, error)) *Forwarder {
 	life, cancel := context.WithCancel(context.Background())
 	f := &Forwarder{transport: t, logger: l, clock: c, streams: map[string]Way{}, end: cancel}
 	f.following.Go(func() { f.follow(life, next) })
@@ -164,9 +165,7 @@ func (f *Forwarder) follow(ctx context.Context, next func(context.Context) (inte
 		if l.LeaderID == "" {
 			continue // nobody else could answer
 		}
-		select {
-		case <-f.clock.After(farewell):
-		case <-ctx.Done():
+		if !backoff.Pause(ctx, f.clock.After(farewell)) {
 			return
 		}
 		f.leaveOthers(ctx, l.LeaderID)
@@ -186,10 +185,7 @@ func (f *Forwarder) leaveOthers(ctx context.Context, leader string) {
 	for _, s := range left {
 		f.leave(s.others)
 		f.following.Go(func() {
-			select {
-			case <-f.clock.After(waitersFarewell):
-			case <-ctx.Done():
-			}
+			backoff.Pause(ctx, f.clock.After(waitersFarewell))
 			f.leave(s.waits)
 		})
 	}
