@@ -103,7 +103,6 @@ var leaking = []string{
 	"agent.Observer names watch.Observer",
 	"agent.Observers names watch.Observers",
 	"manifolds.AgentConfig names watch.Observers",
-	"manifolds.Set names alarm.Registry",
 	"manifolds.Set names change.Table",
 	"notify.Leases names lease.Record",
 	"notify.Source names watch.Watcher",

@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"internal/port":         0, // the connections that come in at one port
 	"internal/hclogger":     0, // the words of hashicorp's libraries in our log
 	"gen/interrexv1":        0, // generated messages and handlers
+	"internal/ports":        0, // the ports that an agent listens on
 	"internal/backoff":      0, // the pause between an attempt that failed and the next
 	"internal/fifo":         0, // the queue that is as large as what is in it
 	"internal/silent":       0, // the logger that says nothing
@@ -32,6 +33,7 @@ var floors = map[string]int{
 	"internal/wording":      0, // how values are written in messages
 	"alarm":                 1, // what is wrong with an agent now
 	"state":                 1, // the replicated state: one log, many tables
+	"internal/logs":         1, // how an agent logs
 	"hold":                  1, // the holder's side of a lease
 	"wire":                  1, // the vocabulary in the API's messages
 	"codec":                 1, // the encoding that tables share
@@ -58,6 +60,7 @@ var floors = map[string]int{
 	"storage":               3, // resources as a storage backend
 	"hookcaller":            3, // the calls of webhooks
 	"client":                3, // what programs import to talk to agents
+	"internal/forward":      4, // the way to the agent that leads
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
 	"raftworker":            4, // the supervised raft.Raft
 	// The server of the API: what a table declares, then one call of it, then what

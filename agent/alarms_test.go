@@ -20,8 +20,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
-	"github.com/interrex/interrex/alarm"
-	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/interrextest"

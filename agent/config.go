@@ -1,18 +1,108 @@
 package agent
 
 import (
+	"context"
+	"database/sql"
 	"log/slog"
+	"net"
 
+	"github.com/juju/clock"
 	"github.com/juju/loggo"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/manifolds"
+	"github.com/interrex/interrex/transport"
 )
 
-// Config is what an agent is made of; see manifolds.AgentConfig. An agent with
-// a data directory and nothing else is a cluster of one.
-type Config = manifolds.AgentConfig
+// Config is what an agent is made of: what an operator sets (see package config
+// for each section; zero values are defaults), and below it what only Go can give.
+// An agent with a data directory and nothing else is a cluster of one.
+type Config struct {
+	// ID is this agent's. Empty: what the data directory keeps, else the
+	// host's name.
+	ID string
+	// DataDir is where the agent keeps its identity, log and snapshots. Empty:
+	// in memory, and nothing outlives the agent.
+	DataDir string
+	// API.Listen empty opens no port; API.Socket empty opens none in memory,
+	// else DataDir/interrex.sock.
+	API      config.API
+	Cluster  config.Cluster
+	Raft     config.Raft
+	Features config.Features
+	Notify   config.Notify
+	Logging  config.Logging
+
+	// Logger is the context whose loggers the agent uses: modules
+	// "interrex.raft" and the like. nil: warnings and errors on standard error.
+	Logger *loggo.Context
+	// Clock of every wait and deadline but the holder's own. nil: the wall
+	// clock.
+	Clock clock.Clock
+	// Registry takes the agent's metrics while it runs: they are registered when
+	// it starts, and unregistered when it has stopped or could not start. It takes
+	// one agent at a time; for several, wrap it: prometheus.WrapRegistererWith with
+	// a label that tells them apart. nil: only /metrics serves them, as it always
+	// does.
+	Registry prometheus.Registerer
+	// Collectors are served by /metrics beside the agent's metrics, and are not
+	// put into Registry.
+	Collectors []prometheus.Collector
+	// TLS gives the certificates between agents in place of the files of
+	// Cluster.TLS. nil: the files.
+	TLS transport.TLS
+	// Dialer connects to other agents. nil: TCP.
+	Dialer transport.Dialer
+	// Listen makes listeners in place of the machine's, and HoldClock is the clock
+	// by which leases that are held through this agent are kept: a test gives them
+	// that runs on virtual time, where nothing may wait for a socket. nil: TCP and
+	// Unix sockets; the system's clock, which counts sleep.
+	Listen    func(network, address string) (net.Listener, error)
+	HoldClock interrex.Clock
+	// SQLite opens the database of lease holders at a path. nil: the agent
+	// has no driver, and Notify.LeaseHolders may not be "sqlite".
+	SQLite func(path string) (*sql.DB, error)
+	// Postgres opens a database by its URL. Its errors are shown to operators:
+	// they must not hold the URL, which has a password. nil: as above.
+	Postgres func(url string) (*sql.DB, error)
+	// Tables are the embedder's own, beside interrex's. All agents of a cluster
+	// have the same ones.
+	Tables []manifolds.Table
+	// FSM makes a state machine of the embedder's own, empty, for what needs no
+	// table. It is called each time the replicated state starts: the newest one is
+	// the one in use. All agents of a cluster have it, or none. Agent.Propose, with
+	// no table, brings commands to it. nil: there is none.
+	FSM func() FSM
+	// Observers see what this agent applies. nil: nobody does.
+	Observers *Observers
+	// Load reads the configuration anew for a reload. nil: there is none.
+	Load func() (config.Config, error)
+	// Drain is called by the operator's wish to stop the agent politely; it
+	// returns when it is drained. nil: an engine of somebody else's is his to
+	// stop.
+	Drain func(context.Context) error
+	// Version is shown in status, hellos and metrics.
+	Version string
+}
+
+// FromFile makes a Config of what an operator has set.
+func FromFile(c config.Config) Config { return Config(manifolds.FromFile(c)) }
+
+// Validate reports which values are wrong, one line each.
+func (c Config) Validate() error { return manifolds.AgentConfig(c).Validate() }
+
+// Check reports, beyond what Validate of the file sees, why an agent could not be
+// run with this configuration on this machine, with a line for each problem; and
+// what is doubtful but does not stop it. It opens the files that are named, connects
+// to the database for 5 s at most, and binds the addresses for a moment unless an
+// agent runs in the data directory. It changes nothing there, and does not read
+// raft's log.
+func (c Config) Check(ctx context.Context) (warnings []string, err error) {
+	return manifolds.AgentConfig(c).Check(ctx)
+}
 
 // The sections of a Config.
 type (
@@ -36,4 +126,4 @@ type FSM = interrex.FSM
 type FSMCommand = interrex.FSMCommand
 
 // Slog makes Config.Logger out of a slog.Logger.
-func Slog(to *slog.Logger) *loggo.Context { return manifolds.Slog(to) }
+func Slog(to *slog.Logger) *loggo.Context { return logs.Slog(to) }

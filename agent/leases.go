@@ -20,7 +20,7 @@ const restartPause = 100 * time.Millisecond
 
 var _ client.Caller = (*Agent)(nil)
 
-// Client implements client.Caller: it returns the agent's own client, which lives
+// Client implements client.Caller: it returns the agent's client of its API, which lives
 // as long as the agent's API. Typed clients of embedders' services take the Agent.
 func (a *Agent) Client(ctx context.Context) (*client.Client, error) {
 	end := a.end()

@@ -24,7 +24,7 @@ func (a *Agent) newRun() (*run, error) {
 		c.Drain = func(ctx context.Context) error { return r.drain(ctx) }
 	}
 	var err error
-	wanted := manifolds.Config{Agent: c}
+	wanted := manifolds.Config{Agent: manifolds.AgentConfig(c)}
 	if r.set, err = manifolds.New(wanted); err != nil {
 		return nil, err
 	}

@@ -111,10 +111,10 @@ func (s *Set) conditions() []alarm.Condition {
 	}
 }
 
-func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.Alarms.Watch() }
+func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.alarms.Watch() }
 
 func (s *Set) apiDown(time.Time) []alarm.Finding {
-	current, _ := s.Configuration.Current()
+	current, _ := s.configuration.Current()
 	if current.API.Listen == "" || s.Addresses()["api"] != "" {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (s *Set) apiOpen(time.Time) []alarm.Finding {
 }
 
 func (s *Set) section() config.Config {
-	current, _ := s.Configuration.Current()
+	current, _ := s.configuration.Current()
 	return current
 }
 
@@ -558,9 +558,9 @@ func (s *Set) snapshotLoop(time.Time) []alarm.Finding {
 
 // workerFailing is for the workers that have no condition of their own.
 func (s *Set) workerFailing(time.Time) (found []alarm.Finding) {
-	own := s.names(RaftName, APIListenerName, ProjectionName)
+	told := s.names(RaftName, APIListenerName, ProjectionName)
 	for _, name := range slices.Sorted(maps.Keys(s.Manifolds)) {
-		if slices.Contains(own, name) {
+		if slices.Contains(told, name) {
 			continue
 		}
 		if err := s.Starts.Down(name); err != nil {

@@ -60,8 +60,8 @@ func changed(change func(*config.Config)) func(*testing.T, *Set) func() {
 		before := s.section()
 		next := before
 		change(&next)
-		s.Configuration.Swap(next)
-		return func() { s.Configuration.Swap(before) }
+		s.configuration.Swap(next)
+		return func() { s.configuration.Swap(before) }
 	}
 }
 
@@ -87,8 +87,8 @@ var troubles = map[string][]trouble{
 	"api-down": {
 		{fails(APIListenerName, errors.New("cannot listen: address in use")), "address in use"},
 		{func(_ *testing.T, s *Set) func() {
-			s.ports.note("api", "")
-			return func() { s.ports.note("api", "127.0.0.1:7400") }
+			s.ports.Note("api", "")
+			return func() { s.ports.Note("api", "127.0.0.1:7400") }
 		}, "nothing listens on 127.0.0.1:7400"},
 	},
 	"api-open": {{changed(func(c *config.Config) {
@@ -393,9 +393,9 @@ func raiseAndClear(t *testing.T, name string, trouble trouble) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.ports.note("api", "127.0.0.1:7400")
+	s.ports.Note("api", "127.0.0.1:7400")
 	if name == "api-down" && !strings.HasPrefix(trouble.want, "nothing") {
-		s.ports.note("api", "")
+		s.ports.Note("api", "")
 	}
 	if name != "raft-down" && name != "api-down" {
 		if found := s.look(name); len(found) != 0 {
@@ -408,7 +408,7 @@ func raiseAndClear(t *testing.T, name string, trouble trouble) {
 		return len(found) == 1 && strings.Contains(found[0].Text, trouble.want)
 	})
 	mend()
-	s.ports.note("api", "127.0.0.1:7400")
+	s.ports.Note("api", "127.0.0.1:7400")
 	eventually(t, "it is not over", func() bool {
 		found := s.look(name)
 		return len(found) == 0 || name == "raft-down" && !strings.Contains(found[0].Text, trouble.want)
@@ -483,7 +483,7 @@ func TestAnAPIThatIsAsItShouldBeIsNoAlarm(t *testing.T) {
 			t.Fatal(err)
 		}
 		if section.Listen != "" {
-			s.ports.note("api", section.Listen)
+			s.ports.Note("api", section.Listen)
 		}
 		if found := append(s.look("api-down"), s.look("api-open")...); len(found) > 0 {
 			t.Errorf("%s: %v", what, found)

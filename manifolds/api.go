@@ -13,8 +13,8 @@ import (
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/internal/operate"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/lease"
@@ -41,7 +41,7 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 		Switches:  need[*method.Switches](u, SwitchesName),
 	}
 	engine := need[dependency.Reporter](u, EngineName)
-	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forwarder]](u, ForwarderSlotName)
+	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forward.Forwarder]](u, ForwarderSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -66,7 +66,7 @@ func (s *Set) serves(c *apiserver.Config, engine dependency.Reporter) {
 	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
 	c.Engine = console{s, engine}
 	c.Quarantine, c.Ready = s.quarantined, s.ready
-	c.Metrics, c.Requests = s.registry.own, s.metrics.requests
+	c.Metrics, c.Requests = s.registry.served, s.metrics.requests
 }
 
 // endServer ends the streams of clients. The listeners wait for what is open: a
@@ -103,14 +103,3 @@ func waiting(raft handle[*raftLife]) func(interrex.Key) (n int, known bool) {
 // serverTimeout bounds the wait for open calls of an API that is restarted or
 // stopped without a drain before it.
 const serverTimeout = time.Second
-
-// forwardBy finds the way to another agent.
-func forwardBy(way handle[*forwarder]) func(context.Context, string) (operate.Forwarder, error) {
-	return func(_ context.Context, id string) (operate.Forwarder, error) {
-		f, is := way.now()
-		if !is {
-			return nil, interrex.Errorf(interrex.KindUnavailable, "cannot forward to %s: the transport is not running", id)
-		}
-		return f.to(id)
-	}
-}

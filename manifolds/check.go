@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/ports"
 )
 
 // connectTimeout bounds the wait for a database or a socket that is checked.
@@ -27,11 +28,7 @@ const connectTimeout = 5 * time.Second
 // endsSoon is how long before its end a certificate is warned of.
 const endsSoon = 30 * 24 * time.Hour
 
-// Check reports, beyond what Validate of the file sees, why an agent could not
-// be run with this configuration on this machine, with a line for each problem;
-// and what is doubtful but does not stop it. It opens the files that are named, connects to the database for 5 s at
-// most, and binds the addresses for a moment unless an agent runs in the data
-// directory. It changes nothing there, and does not read raft's log.
+// Check is agent.Config's.
 func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
 	file := c.file()
 	found := []error{fit(file), c.validNotify(file.Notify), checkAPIFiles(file.API.TLS), checkSocket(file)}
@@ -216,7 +213,7 @@ func tryPort(ctx context.Context, key, address string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil // none, or Validate has said so
 	}
-	numeric, err := resolve(ctx, address)
+	numeric, err := ports.Resolve(ctx, address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}

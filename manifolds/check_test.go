@@ -18,6 +18,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
@@ -111,7 +112,7 @@ func TestReloadOfWhatAWorkerWouldRefuseChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		spoil(&next)
-		_, changed := set.Configuration.Current()
+		_, changed := set.configuration.Current()
 		if _, err := set.Reload(t.Context()); !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: got %v", word, err)
 		}
@@ -306,7 +307,7 @@ func TestOnlyAnAgentOfNoClusterMakesOne(t *testing.T) {
 		}
 		file := config.Default()
 		file.Cluster.BootstrapExpect = c.expect
-		s.Configuration = newConfiguration(file)
+		s.configuration = newSections(file)
 		p := peers{set: s, dir: &dataDir{Identity: datadir.Identity{ID: "a", ClusterID: c.disk}}}
 		port, err := transport.New(transport.Config{
 			ID: "a", Hello: func() transport.Hello { return transport.Hello{Expect: c.expect} },
@@ -338,7 +339,7 @@ func TestAPortThatIsNotBoundYetIsNoAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := s.advertisedAPI()
-		s.ports.note(portAPI, c.bound)
+		s.ports.Note(ports.API, c.bound)
 		if after := s.advertisedAPI(); before != c.before || after != c.after {
 			t.Errorf("%+v: %q, then %q", c.section, before, after)
 		}

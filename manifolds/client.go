@@ -16,9 +16,9 @@ import (
 	"github.com/interrex/interrex/pipe"
 )
 
-// ownClient is the agent's own client of its API: the same code, retries and
+// localClient is the agent's client of its API: the same code, retries and
 // request ids as everybody's, over connections that never leave the process.
-type ownClient struct {
+type localClient struct {
 	*client.Client
 	close func() error // once, however often it is called
 }
@@ -29,7 +29,7 @@ const releaseTimeout = 10 * time.Second
 
 // drain ends what is held, waits until the holders have released it, and gives
 // back the names of the client's requests while the API still answers.
-func (c *ownClient) drain(ctx context.Context) error {
+func (c *localClient) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	return errors.Join(c.DrainHolds(ctx), c.close())
@@ -56,7 +56,7 @@ func (s *Set) startClient(u *unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, errors.Join(err, worker.Stop(serving))
 	}
-	mine := &ownClient{Client: c, close: sync.OnceValue(c.Close)}
+	mine := &localClient{Client: c, close: sync.OnceValue(c.Close)}
 	closed := make(chan struct{})
 	var visiting sync.WaitGroup
 	u.free(func() error {

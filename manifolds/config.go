@@ -27,75 +27,33 @@ import (
 	"github.com/interrex/interrex/webhook"
 )
 
-// AgentConfig is what an agent is made of: what an operator sets (see package
-// config for each section; zero values are defaults), and below it what only
-// Go can give.
+// AgentConfig is what an agent is made of: the fields of agent.Config, which says
+// what each is, and converts to it.
 type AgentConfig struct {
-	// ID is this agent's. Empty: what the data directory keeps, else the
-	// host's name.
-	ID string
-	// DataDir is where the agent keeps its identity, log and snapshots. Empty:
-	// in memory, and nothing outlives the agent.
-	DataDir string
-	// API.Listen empty opens no port; API.Socket empty opens none in memory,
-	// else DataDir/interrex.sock.
-	API      config.API
-	Cluster  config.Cluster
-	Raft     config.Raft
-	Features config.Features
-	Notify   config.Notify
-	Logging  config.Logging
-
-	// Logger is the context whose loggers the agent uses: modules
-	// "interrex.raft" and the like. nil: warnings and errors on standard error.
-	Logger *loggo.Context
-	// Clock of every wait and deadline but the holder's own. nil: the wall
-	// clock.
-	Clock clock.Clock
-	// Registry takes the agent's metrics while it runs: they are registered when
-	// it starts, and unregistered when it has stopped or could not start. It takes
-	// one agent at a time; for several, wrap it: prometheus.WrapRegistererWith with
-	// a label that tells them apart. nil: only /metrics serves them, as it always
-	// does.
-	Registry prometheus.Registerer
-	// Collectors are served by /metrics beside the agent's own metrics, and are not
-	// put into Registry.
+	ID         string
+	DataDir    string
+	API        config.API
+	Cluster    config.Cluster
+	Raft       config.Raft
+	Features   config.Features
+	Notify     config.Notify
+	Logging    config.Logging
+	Logger     *loggo.Context
+	Clock      clock.Clock
+	Registry   prometheus.Registerer
 	Collectors []prometheus.Collector
-	// TLS gives the certificates between agents in place of the files of
-	// Cluster.TLS. nil: the files.
-	TLS transport.TLS
-	// Dialer connects to other agents. nil: TCP.
-	Dialer transport.Dialer
-	// Listen makes listeners in place of the machine's, and HoldClock is the clock
-	// by which leases that are held through this agent are kept: a test gives them
-	// that runs on virtual time, where nothing may wait for a socket. nil: TCP and
-	// Unix sockets; the system's clock, which counts sleep.
-	Listen    func(network, address string) (net.Listener, error)
-	HoldClock interrex.Clock
-	// SQLite opens the database of lease holders at a path. nil: the agent
-	// has no driver, and Notify.LeaseHolders may not be "sqlite".
-	SQLite func(path string) (*sql.DB, error)
-	// Postgres opens a database by its URL. Its errors are shown to operators:
-	// they must not hold the URL, which has a password. nil: as above.
-	Postgres func(url string) (*sql.DB, error)
-	// Tables are the embedder's own, beside interrex's. All agents of a cluster
-	// have the same ones.
-	Tables []Table
-	// FSM makes a state machine of the embedder's own, empty, for what needs no
-	// table. It is called each time the replicated state starts: the newest one is
-	// the one in use. All agents of a cluster have it, or none. agent.Propose, with
-	// no table, brings commands to it. nil: there is none.
-	FSM func() interrex.FSM
-	// Observers see what this agent applies. nil: nobody does.
-	Observers *watch.Observers
-	// Load reads the configuration anew for a reload. nil: there is none.
-	Load func() (config.Config, error)
-	// Drain is called by the operator's wish to stop the agent politely; it
-	// returns when it is drained. nil: an engine of somebody else's is his to
-	// stop.
-	Drain func(context.Context) error
-	// Version is shown in status, hellos and metrics.
-	Version string
+	TLS        transport.TLS
+	Dialer     transport.Dialer
+	Listen     func(network, address string) (net.Listener, error)
+	HoldClock  interrex.Clock
+	SQLite     func(path string) (*sql.DB, error)
+	Postgres   func(url string) (*sql.DB, error)
+	Tables     []Table
+	FSM        func() interrex.FSM
+	Observers  *watch.Observers
+	Load       func() (config.Config, error)
+	Drain      func(context.Context) error
+	Version    string
 }
 
 // Table makes an embedder's own table, empty, and the service that it offers;
@@ -179,11 +137,11 @@ func (c AgentConfig) validNotify(section config.Notify) error {
 	case strings.Contains(section.LeaseHolders, "://"):
 		return errors.New("notify.lease-holders: give the path of a file that holds the URL, not the URL, which has a password")
 	case section.LeaseHolders != config.NotifySQLite && c.Postgres == nil:
-		return errors.New("notify.lease-holders: no PostgreSQL driver is linked: set AgentConfig.Postgres")
+		return errors.New("notify.lease-holders: no PostgreSQL driver is linked: set Config.Postgres")
 	case section.LeaseHolders != config.NotifySQLite:
 		return nil
 	case c.SQLite == nil:
-		return errors.New("notify.lease-holders: no SQLite driver is linked: set AgentConfig.SQLite")
+		return errors.New("notify.lease-holders: no SQLite driver is linked: set Config.SQLite")
 	case c.DataDir == "":
 		return errors.New("notify.lease-holders: an agent in memory has no directory for a SQLite file")
 	}

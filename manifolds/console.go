@@ -24,7 +24,7 @@ func (c console) Report() map[string]any { return c.set.Report(c.engine) }
 
 // Config is the effective configuration.
 func (c console) Config() (string, error) {
-	current, _ := c.set.Configuration.Current()
+	current, _ := c.set.configuration.Current()
 	text, err := InForce(current).YAML()
 	return string(text), err
 }
@@ -44,7 +44,7 @@ func (c console) Drain(ctx context.Context) error {
 func (c console) Status() interrex.Status {
 	now, draining := c.set.view(), c.set.draining.Load() != nil
 	status := interrex.Status{
-		ID: c.set.ID(), Draining: draining, Alarms: c.set.Alarms.Current(),
+		ID: c.set.ID(), Draining: draining, Alarms: c.set.alarms.Current(),
 		State: interrex.Stopped, Uptime: c.set.config.Agent.Clock.Now().Sub(c.set.started),
 		APIAddress: c.set.advertisedAPI(), Quorum: c.set.withoutRaft().Error(),
 	}

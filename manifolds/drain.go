@@ -19,7 +19,7 @@ import (
 func (s *Set) Drain(ctx context.Context) error {
 	step := func(what string) { s.draining.Store(&what) }
 	teller, raft := running[*hookcaller.Worker](s, WebhooksName), running[*raftworker.Worker](s, RaftName)
-	own, server := running[*ownClient](s, ClientName), s.server()
+	client, server := running[*localClient](s, ClientName), s.server()
 	var failed []error
 	if teller != nil {
 		step("the webhooks' positions to be noted")
@@ -37,8 +37,8 @@ func (s *Set) Drain(ctx context.Context) error {
 		}
 	}
 	step("the leases that are held through this agent to be released")
-	if own != nil {
-		failed = append(failed, own.drain(ctx))
+	if client != nil {
+		failed = append(failed, client.drain(ctx))
 	}
 	step("the calls that are open to be answered")
 	if server != nil {
@@ -74,7 +74,7 @@ func (s *Set) Extras() []string { return s.names(ProjectionName, NotifyName, Raf
 // embedder's registry of metrics, by name.
 func (s *Set) Binders() []string {
 	names := s.names(TransportName, MetricsName)
-	current, _ := s.Configuration.Current()
+	current, _ := s.configuration.Current()
 	if current.API.Listen != "" {
 		names = append(names, s.name(APIListenerName))
 	}

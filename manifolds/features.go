@@ -40,7 +40,7 @@ func (s *Set) startSwitches(u *unit) (worker.Worker, error) {
 // before has ended after its visitors, so that leases that are held through the
 // agent are released before the API refuses that.
 func (s *Set) featureNode(f feature) node {
-	n := sectionNode(s.Configuration, f.pick)
+	n := sectionNode(s.configuration, f.pick)
 	start := n.start
 	n.offers = []string{SwitchesName}
 	n.start = func(u *unit) (worker.Worker, error) {

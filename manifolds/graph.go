@@ -2,6 +2,7 @@ package manifolds
 
 import (
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/reads"
 )
 
@@ -14,18 +15,18 @@ func (s *Set) graph() map[string]node {
 		LoggingName:        {start: s.startLogging},
 		AlarmsName:         {start: s.startAlarms},
 		MetricsName:        {start: s.registry.start},
-		PortsName:          {start: s.ports.start},
-		APIConfigName:      sectionNode(s.Configuration, pickAPI),
-		SocketConfigName:   sectionNode(s.Configuration, pickSocket),
-		ClusterConfigName:  sectionNode(s.Configuration, pickCluster),
-		RaftConfigName:     sectionNode(s.Configuration, pickRaft),
-		NotifyConfigName:   sectionNode(s.Configuration, pickNotify),
+		PortsName:          {start: s.startPorts},
+		APIConfigName:      sectionNode(s.configuration, pickAPI),
+		SocketConfigName:   sectionNode(s.configuration, pickSocket),
+		ClusterConfigName:  sectionNode(s.configuration, pickCluster),
+		RaftConfigName:     sectionNode(s.configuration, pickRaft),
+		NotifyConfigName:   sectionNode(s.configuration, pickNotify),
 		SwitchesName:       {start: s.startSwitches},
 		IdentityName:       {start: s.startIdentity},
 		StateName:          {inputs: []string{ClockName}, visits: []string{IdentityName}, start: s.startState},
 		RaftSlotName:       slotNode[*raftLife](),
 		ReadsSlotName:      slotNode[*reads.Rounds](),
-		ForwarderSlotName:  slotNode[*forwarder](),
+		ForwarderSlotName:  slotNode[*forward.Forwarder](),
 		HookCallerSlotName: slotNode[*hookcaller.Caller](),
 		QueueName:          {inputs: []string{ClockName}, start: s.startQueue},
 		TransportName: {

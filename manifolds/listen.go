@@ -19,12 +19,13 @@ import (
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/listener"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/transport"
 )
 
 func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
 	section, server := need[config.API](u, APIConfigName), need[*apiserver.Server](u, APIName)
-	open := need[*ports](u, PortsName)
+	open := need[*ports.Ports](u, PortsName)
 	if u.err == nil && section.Listen == "" {
 		u.err = errOff
 	}
@@ -39,14 +40,14 @@ func (s *Set) startAPIListener(u *unit) (worker.Worker, error) {
 	if callers != nil {
 		handler = listener.RequireClientCert(callers, handler)
 	}
-	l, err := s.listen(open, portAPI, section.Listen)
+	l, err := s.listen(open, ports.API, section.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen for the API: api.listen: %w", err)
 	}
 	if files != nil {
 		u.give(files)
 	}
-	return s.serve(u, portAPI, l, handler, security, nil)
+	return s.serve(u, ports.API, l, handler, security, nil)
 }
 
 // apiTLS returns the API's TLS, nil for none. The certificate is read again when
@@ -96,11 +97,11 @@ func (s *Set) startAPISocket(u *unit) (worker.Worker, error) {
 }
 
 // listen returns a port.
-func (s *Set) listen(open *ports, name, address string) (net.Listener, error) {
+func (s *Set) listen(open *ports.Ports, name, address string) (net.Listener, error) {
 	if other := s.config.Agent.Listen; other != nil {
 		return other("tcp", address)
 	}
-	return open.listen(name, address)
+	return open.Listen(name, address)
 }
 
 // socketPath is where the operator's socket is.
@@ -165,23 +166,32 @@ func (s *Set) serve(u *unit, name string, l net.Listener, h http.Handler, securi
 	if err != nil || name == "" {
 		return w, err
 	}
-	s.ports.note(name, l.Addr().String())
-	u.after(func() { s.ports.note(name, "") })
+	s.ports.Note(name, l.Addr().String())
+	u.after(func() { s.ports.Note(name, "") })
 	return w, nil
 }
 
 // advertisedAPI is the API address that others are told; empty: it is not known
 // before the port is bound.
 func (s *Set) advertisedAPI() string {
-	current, _ := s.Configuration.Current()
+	current, _ := s.configuration.Current()
 	if current.API.Advertise != "" {
 		return current.API.Advertise
 	}
-	if bound := s.Addresses()[portAPI]; bound != "" {
+	if bound := s.Addresses()[ports.API]; bound != "" {
 		return bound
 	}
 	if _, port, err := net.SplitHostPort(current.API.Listen); err != nil || port == "0" {
 		return ""
 	}
 	return current.API.Listen
+}
+
+// startPorts owns what is bound and not yet served.
+func (s *Set) startPorts(u *unit) (worker.Worker, error) {
+	s.ports.Open()
+	u.free(s.ports.Close)
+	u.report = s.ports.Report
+	u.give(s.ports)
+	return nil, nil
 }

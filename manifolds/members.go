@@ -48,12 +48,12 @@ func (s *Set) members(now view) []interrex.Member {
 
 // match returns how far a member's log matches the leader's; nil: this agent
 // does not lead. The leader has all of it itself.
-func (v view) match(id, own string, r *raft.Raft) *uint64 {
+func (v view) match(id, self string, r *raft.Raft) *uint64 {
 	if r.State() != raft.Leader || v.acks == nil {
 		return nil
 	}
 	at := r.LastIndex()
-	if id != own {
+	if id != self {
 		at = v.acks.MatchIndex(raft.ServerID(id), r.CurrentTerm())
 	}
 	return &at

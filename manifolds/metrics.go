@@ -52,7 +52,7 @@ func newAgentMetrics(s *Set) *agentMetrics {
 		Name: "interrex_build_info", Help: "1, with the version as labels.",
 		ConstLabels: prometheus.Labels{"version": s.config.Agent.Version, "go": runtime.Version()}})
 	build.Set(1)
-	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.hooks, m.starts, m.up, build, stateCollector{s}, s.Alarms)
+	s.registry.MustRegister(m.applier, m.requests, m.overstayed, m.projections, m.hooks, m.starts, m.up, build, stateCollector{s}, s.alarms)
 	return m
 }
 

@@ -30,7 +30,7 @@ import (
 // value returns a metric without labels; false: it has none.
 func value(t *testing.T, s *Set, name string) (float64, bool) {
 	t.Helper()
-	families, err := s.registry.own.Gather()
+	families, err := s.registry.served.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func value(t *testing.T, s *Set, name string) (float64, bool) {
 // measured returns all gauges by name and labels.
 func measured(t *testing.T, s *Set) map[string]float64 {
 	t.Helper()
-	families, err := s.registry.own.Gather()
+	families, err := s.registry.served.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestADatabaseThatCannotBeOpenedIsAFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	section, _ := s.Configuration.Current()
+	section, _ := s.configuration.Current()
 	inputs := given{"config-notify": {section.Notify}, "identity": {&dataDir{}, new(gate.Gate)}}
 	if _, err := s.Manifolds["projection"].Start(inputs); err == nil || err.Error() != "notify.lease-holders: cannot open the lease holders: no such disk" {
 		t.Fatalf("its start says %v", err)

@@ -119,7 +119,7 @@ func (p peers) sameTables(theirs map[string]uint16) error {
 
 // bootstrap decides the first members of a new cluster.
 func (p peers) bootstrap(t *transport.Transport) ([]string, bool, error) {
-	current, _ := p.set.Configuration.Current()
+	current, _ := p.set.configuration.Current()
 	if p.dir.ClusterID != "" {
 		return nil, false, nil // it has been in a cluster
 	}

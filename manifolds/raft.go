@@ -2,6 +2,7 @@ package manifolds
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"github.com/hashicorp/raft"
@@ -37,7 +38,7 @@ func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 	if u.err != nil {
 		return nil, u.err
 	}
-	current, changed := s.Configuration.Current()
+	current, changed := s.configuration.Current()
 	life := &raftLife{}
 	m := raftworker.Manifold(raftworker.ManifoldConfig{
 		ClockName: s.name(ClockName), TransportName: s.name(TransportName),
@@ -48,22 +49,42 @@ func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	life.Worker = w.(*raftworker.Worker)
-	if life.acks, err = acksOf(life.Worker); err != nil {
+	if err := life.take(w); err != nil {
 		return nil, errors.Join(err, worker.Stop(w))
 	}
 	u.foreign = m.Output
 	u.give(&u.door, life, life.Worker, life.acks, life.applier)
 	life.door = &u.door
-	u.follow(changed, func() <-chan struct{} {
-		c, next := s.Configuration.Current()
-		if err := life.Reload(raftConfig(raftOf(c))); err != nil {
-			s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
-		}
-		return next
-	})
+	u.follow(changed, func() <-chan struct{} { return s.reloadRaft(life) })
 	slot.offer(u, life)
 	return life, nil
+}
+
+// take completes a life with its worker, and what that notes of answers.
+func (l *raftLife) take(w worker.Worker) error {
+	raft, is := w.(*raftworker.Worker)
+	if !is {
+		return fmt.Errorf("raft is run by a %T", w)
+	}
+	t, err := raft.Transport()
+	if err != nil {
+		return err
+	}
+	noted, is := t.(acks)
+	if !is {
+		return fmt.Errorf("raft has a %T, which notes no answers", t)
+	}
+	l.Worker, l.acks = raft, noted
+	return nil
+}
+
+// reloadRaft takes up what a running raft can.
+func (s *Set) reloadRaft(life *raftLife) (next <-chan struct{}) {
+	c, next := s.configuration.Current()
+	if err := life.Reload(raftConfig(raftOf(c))); err != nil {
+		s.logger("raft").Warningf("the running raft keeps its settings: %v", err)
+	}
+	return next
 }
 
 // raftTemplate is how raft is run.
@@ -128,13 +149,4 @@ type acks interface {
 	MatchIndex(peer raft.ServerID, term uint64) uint64
 	// Committed returns the commit index that the leader of a term has told.
 	Committed(term uint64) uint64
-}
-
-// acksOf returns what the transport of a life of raft has noted of answers.
-func acksOf(w *raftworker.Worker) (acks, error) {
-	t, err := w.Transport()
-	if err != nil {
-		return nil, err
-	}
-	return t.(acks), nil
 }

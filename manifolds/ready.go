@@ -61,7 +61,7 @@ func (s *Set) reluctant() error {
 	if now.machine != nil && now.machine.Stopped() != nil {
 		return errors.New("its state machine is stopped")
 	}
-	if slices.ContainsFunc(s.Alarms.Current(), func(a interrex.Alarm) bool { return a.Name == diskLowAlarm }) {
+	if slices.ContainsFunc(s.alarms.Current(), func(a interrex.Alarm) bool { return a.Name == diskLowAlarm }) {
 		return errors.New("the file system of its data directory is running out of space")
 	}
 	return nil
@@ -82,7 +82,7 @@ func (s *Set) behind(r *raft.Raft, now view) error {
 }
 
 // lag compares what the leader has committed with what raft has handed to the
-// state here, and what that has applied. raft's own entries never reach the
+// state here, and what that has applied. raft's internal entries never reach the
 // state: before them it is there when nothing is under way to it.
 func lag(committed, handed, applied uint64, idle bool) error {
 	switch {

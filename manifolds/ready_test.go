@@ -125,7 +125,7 @@ func TestWhoseDiskEndsHadBetterNotLead(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs(s, IdentityName, &dataDir{path: filepath.Join(c.Agent.DataDir, "nowhere")}) // nobody can tell
-	s.Alarms.Look()
+	s.alarms.Look()
 	if err := s.reluctant(); err == nil || !strings.Contains(err.Error(), "running out of space") {
 		t.Errorf("%v", err)
 	}

@@ -10,10 +10,10 @@ import (
 )
 
 // registry takes an agent's collectors, also those that come and go with a
-// worker. /metrics serves them from a registry of the agent's own; the embedder's
-// has them while the metrics worker runs.
+// worker. /metrics shows those in served; the embedder's registry has them while
+// the metrics worker runs.
 type registry struct {
-	own    *prometheus.Registry
+	served *prometheus.Registry
 	theirs prometheus.Registerer // nil: there is none
 
 	mu         sync.Mutex
@@ -27,12 +27,12 @@ var _ prometheus.Registerer = (*registry)(nil)
 func (r *registry) Register(c prometheus.Collector) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.own.Register(c); err != nil {
+	if err := r.served.Register(c); err != nil {
 		return err
 	}
 	if r.open {
 		if err := r.theirs.Register(c); err != nil {
-			r.own.Unregister(c)
+			r.served.Unregister(c)
 			return err
 		}
 	}
@@ -61,7 +61,7 @@ func (r *registry) Unregister(c prometheus.Collector) bool {
 	if r.open {
 		r.theirs.Unregister(c)
 	}
-	return r.own.Unregister(c)
+	return r.served.Unregister(c)
 }
 
 // publish puts the collectors into the embedder's registry: all of them, or none.
@@ -76,7 +76,7 @@ func (r *registry) publish() error {
 			for _, done := range r.collectors[:i] {
 				r.theirs.Unregister(done)
 			}
-			return fmt.Errorf(`cannot register the agent's metrics: %w: a registry takes one agent at a time; for several, give each AgentConfig.Registry labels of its own: prometheus.WrapRegistererWith(prometheus.Labels{"agent": ID}, registry)`, err)
+			return fmt.Errorf(`cannot register the agent's metrics: %w: a registry takes one agent at a time; for several, give each Config.Registry labels of its own: prometheus.WrapRegistererWith(prometheus.Labels{"agent": ID}, registry)`, err)
 		}
 	}
 	r.open = true

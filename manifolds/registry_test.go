@@ -28,8 +28,8 @@ func TestTheProgramsRegistryHasWhatTheAgentsHasWhileItIsOpen(t *testing.T) {
 	gauge := func(name string) prometheus.Collector {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name})
 	}
-	own, theirs := prometheus.NewRegistry(), prometheus.NewRegistry()
-	r := &registry{own: own, theirs: theirs}
+	served, theirs := prometheus.NewRegistry(), prometheus.NewRegistry()
+	r := &registry{served: served, theirs: theirs}
 	b, inTheWay := gauge("b"), gauge("b")
 	r.MustRegister(gauge("a"), b)
 	theirs.MustRegister(inTheWay)
@@ -48,7 +48,7 @@ func TestTheProgramsRegistryHasWhatTheAgentsHasWhileItIsOpen(t *testing.T) {
 	if err := r.Register(gauge("c")); err == nil {
 		t.Error("a second c was taken")
 	}
-	has(t, "without what theirs refuses", own, "a", "b")
+	has(t, "without what theirs refuses", served, "a", "b")
 	theirs.Unregister(inTheWay)
 
 	if !r.Unregister(b) || r.Unregister(b) || r.Unregister(gauge("a")) {
@@ -60,7 +60,7 @@ func TestTheProgramsRegistryHasWhatTheAgentsHasWhileItIsOpen(t *testing.T) {
 	}
 	r.MustRegister(gauge("d"))
 	has(t, "when it is closed", theirs)
-	has(t, "the agent's own", own, "a", "d")
+	has(t, "the agent's served", served, "a", "d")
 	if err := r.publish(); err != nil {
 		t.Fatal(err)
 	}

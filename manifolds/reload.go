@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/ports"
 )
 
 // Reload takes up the configuration that Load reads, and returns the sections
@@ -46,25 +47,25 @@ func list(err error) string {
 // takeUp makes next the configuration, or changes nothing.
 func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) {
 	next = next.WithDefaults()
-	current, _ := s.Configuration.Current()
-	c := edit{set: s, from: current, to: next, bound: map[string]bound{}}
+	current, _ := s.configuration.Current()
+	c := edit{set: s, from: current, to: next, bound: map[string]ports.Bound{}}
 	if err := errors.Join(c.check(ctx), c.bind(ctx)); err != nil {
 		for _, l := range c.bound {
-			_ = l.close()
+			_ = l.Close()
 		}
 		return nil, err
 	}
 	for name, l := range c.bound {
-		s.ports.pass(name, l)
+		s.ports.Pass(name, l)
 	}
-	return s.Configuration.Swap(next), nil
+	return s.configuration.Swap(next), nil
 }
 
 // edit is one configuration that is about to follow another.
 type edit struct {
 	set      *Set
 	from, to config.Config
-	bound    map[string]bound // of each worker that is restarted
+	bound    map[string]ports.Bound // of each worker that is restarted
 }
 
 // differs reports whether a part of the configuration changes.
@@ -95,24 +96,24 @@ func (c edit) check(ctx context.Context) error {
 func (c edit) bind(ctx context.Context) error {
 	var failed []error
 	if differs(c, pickAPI) {
-		failed = append(failed, c.bindOne(ctx, portAPI, "api.listen", c.to.API.Listen))
+		failed = append(failed, c.bindOne(ctx, ports.API, "api.listen", c.to.API.Listen))
 	}
 	if differs(c, pickCluster) {
 		address := c.to.Cluster.Listen
 		if c.set.config.Agent.certificates(c.to.Cluster) == nil {
 			address = "" // it is alone
 		}
-		failed = append(failed, c.bindOne(ctx, portCluster, "cluster.listen", address))
+		failed = append(failed, c.bindOne(ctx, ports.Cluster, "cluster.listen", address))
 	}
 	return errors.Join(failed...)
 }
 
 func (c edit) bindOne(ctx context.Context, name, key, address string) error {
-	c.bound[name] = bound{}
+	c.bound[name] = ports.Bound{}
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil // none, or check has said so
 	}
-	l, err := c.set.ports.bind(ctx, name, address)
+	l, err := c.set.ports.Bind(ctx, name, address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}

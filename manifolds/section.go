@@ -12,9 +12,9 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// Configuration is an agent's configuration while it runs: read by the workers
+// sections are an agent's configuration while it runs: read by the workers
 // of its sections, swapped whole by a reload.
-type Configuration struct {
+type sections struct {
 	mu      sync.Mutex
 	current *version
 }
@@ -26,8 +26,8 @@ type version struct {
 	next    *version
 }
 
-func newConfiguration(c config.Config) *Configuration {
-	return &Configuration{current: newVersion(c)}
+func newSections(c config.Config) *sections {
+	return &sections{current: newVersion(c)}
 }
 
 func newVersion(c config.Config) *version {
@@ -36,19 +36,19 @@ func newVersion(c config.Config) *version {
 
 // Current returns the configuration, and a channel that is closed when it has
 // changed.
-func (c *Configuration) Current() (config.Config, <-chan struct{}) {
+func (c *sections) Current() (config.Config, <-chan struct{}) {
 	v := c.version()
 	return v.config, v.changed
 }
 
-func (c *Configuration) version() *version {
+func (c *sections) version() *version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.current
 }
 
 // Swap takes up a validated configuration and names the sections that differ.
-func (c *Configuration) Swap(next config.Config) (changed []string) {
+func (c *sections) Swap(next config.Config) (changed []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old, now := reflect.ValueOf(c.current.config), reflect.ValueOf(next)
@@ -75,7 +75,7 @@ func startedAgain(err error) error {
 
 // sectionNode gives a T, which pick takes from the whole, and ends when it has
 // changed. pick leaves out what its users take up without being restarted.
-func sectionNode[T any](c *Configuration, pick func(config.Config) T) node {
+func sectionNode[T any](c *sections, pick func(config.Config) T) node {
 	return node{
 		start: func(u *unit) (worker.Worker, error) {
 			at := c.version()

@@ -12,7 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/raftworker/leadership"
 )
@@ -20,22 +22,22 @@ import (
 // Set is an agent's manifolds together with what lives as long as they all
 // do, and what they tell about themselves.
 type Set struct {
-	Manifolds     dependency.Manifolds
-	Configuration *Configuration
-	Starts        *Starts
-	Leadership    *leadership.Tracker
-	Alarms        *alarm.Registry
+	Manifolds  dependency.Manifolds
+	Starts     *Starts
+	Leadership *leadership.Tracker
 
-	config   Config
-	nodes    map[string]node
-	ports    *ports
-	loggers  *loggo.Context
-	raftLog  *repeats
-	raftDir  raftworker.Earlier
-	registry *registry
-	metrics  *agentMetrics
-	started  time.Time
-	visitors operate.Visitors
+	configuration *sections
+	alarms        *alarm.Registry
+	config        Config
+	nodes         map[string]node
+	ports         *ports.Ports
+	loggers       *loggo.Context
+	raftLog       *logs.Repeats
+	raftDir       raftworker.Earlier
+	registry      *registry
+	metrics       *agentMetrics
+	started       time.Time
+	visitors      operate.Visitors
 
 	draining   atomic.Pointer[string]    // what a drain waits for; nil: there is none
 	leaderless atomic.Pointer[time.Time] // since when no leader is known; nil: one is
@@ -53,26 +55,26 @@ func New(c Config) (*Set, error) {
 		c.Agent.Clock = clock.WallClock
 	}
 	s := &Set{
-		Configuration: newConfiguration(file),
+		configuration: newSections(file),
 		Starts:        newStarts(),
 		Leadership:    new(leadership.Tracker),
 		config:        c,
-		ports:         newPorts(c.Agent.Clock),
+		ports:         ports.New(c.Agent.Clock),
 		loggers:       c.Agent.Logger,
-		registry:      &registry{own: prometheus.NewRegistry(), theirs: c.Agent.Registry},
+		registry:      &registry{served: prometheus.NewRegistry(), theirs: c.Agent.Registry},
 		started:       c.Agent.Clock.Now(),
 	}
 	if s.loggers == nil {
-		s.loggers = defaultLoggers()
+		s.loggers = logs.Default()
 	}
-	s.raftLog = newRepeats(c.Agent.Clock, s.logger("raft"))
+	s.raftLog = logs.NewRepeats(c.Agent.Clock, s.logger("raft"))
 	var err error
-	if s.Alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
+	if s.alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
 		return nil, err
 	}
 	for _, extra := range c.Agent.Collectors {
-		if err := s.registry.own.Register(extra); err != nil {
-			return nil, fmt.Errorf("cannot register a collector of AgentConfig.Collectors: %w", err)
+		if err := s.registry.served.Register(extra); err != nil {
+			return nil, fmt.Errorf("cannot register a collector of Config.Collectors: %w", err)
 		}
 	}
 	s.metrics = newAgentMetrics(s)

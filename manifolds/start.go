@@ -14,10 +14,11 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/logs"
 )
 
 // Starts remembers how the life of each worker goes, and wakes those who wait
-// for one. The engine's own report is polled, and forgets why a worker failed
+// for one. The engine's report is polled, and forgets why a worker failed
 // while it waits for its next start; this does neither.
 type Starts struct {
 	mu      sync.Mutex
@@ -244,7 +245,7 @@ func (l engineLogger) Tracef(format string, args ...any) {
 
 // EngineLogger is the logger for the engine that these manifolds are in.
 func (s *Set) EngineLogger() dependency.Logger {
-	return engineLogger{newRepeats(s.config.Agent.Clock, s.logger("engine")), s.Starts, s.config.Agent.Clock}
+	return engineLogger{logs.NewRepeats(s.config.Agent.Clock, s.logger("engine")), s.Starts, s.config.Agent.Clock}
 }
 
 // Report is that of the engine that these manifolds are in, with what an engine

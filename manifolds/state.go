@@ -53,12 +53,12 @@ func (s *Set) startState(u *unit) (worker.Worker, error) {
 	return run(identityKeeper{state: st, dir: dir, clock: now, logger: s.logger("state")}.run), nil
 }
 
-// builtinTables makes interrex's own tables, empty.
+// builtinTables makes the tables of interrex, empty.
 func builtinTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Table) {
 	return lease.New(), resource.New(), change.New(), webhook.New()
 }
 
-// NewState makes an empty state of interrex's own tables, for reading an agent's
+// NewState makes an empty state of the tables of interrex, for reading an agent's
 // directory while the agent does not run.
 func NewState(logger interrex.Logger) (*state.State, error) {
 	leases, resources, changes, hooks := builtinTables()

@@ -11,6 +11,7 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
@@ -18,27 +19,15 @@ import (
 func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	now, section := need[clock.Clock](u, ClockName), need[config.Cluster](u, ClusterConfigName)
 	dir, st := need[*dataDir](u, IdentityName), need[*state.State](u, StateName)
-	open := need[*ports](u, PortsName)
+	open := need[*ports.Ports](u, PortsName)
 	if u.err != nil {
 		return nil, u.err
 	}
-	p := peers{
-		set: s, dir: dir, state: st, expect: section.BootstrapExpect,
-		tables: st.Versions(),
-	}
-	c := transport.Config{
-		ID: dir.ID, Hello: p.hello, Accept: p.accept, Clock: now, Logger: s.logger("transport"),
-		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
-	}
-	if s.config.Agent.DataDir != "" {
-		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.path, datadir.PeersName), About: "what is remembered of other agents' logs"}
-	}
-	if files, is := c.TLS.(*certificates.Files); is {
-		files.ID = dir.ID
-	}
+	c := s.transportConfig(section, dir, st)
+	c.Clock = now
 	if c.TLS != nil {
 		c.Advertise, c.Join = section.Advertise, section.Join
-		l, err := s.listen(open, portCluster, section.Listen)
+		l, err := s.listen(open, ports.Cluster, section.Listen)
 		if err != nil {
 			return nil, fmt.Errorf("cannot listen for other agents: cluster.listen: %w", err)
 		}
@@ -48,19 +37,35 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.ports.note(portCluster, t.ListenAddr())
-	u.after(func() { s.ports.note(portCluster, "") })
+	s.ports.Note(ports.Cluster, t.ListenAddr())
+	u.after(func() { s.ports.Note(ports.Cluster, "") })
 	u.give(t, c.TLS)
 	s.announce(u, t)
 	return t, nil
+}
+
+// transportConfig is the transport's, without what it listens on.
+func (s *Set) transportConfig(section config.Cluster, dir *dataDir, st *state.State) transport.Config {
+	p := peers{set: s, dir: dir, state: st, expect: section.BootstrapExpect, tables: st.Versions()}
+	c := transport.Config{
+		ID: dir.ID, Hello: p.hello, Accept: p.accept, Logger: s.logger("transport"),
+		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
+	}
+	if s.config.Agent.DataDir != "" {
+		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.path, datadir.PeersName), About: "what is remembered of other agents' logs"}
+	}
+	if files, is := c.TLS.(*certificates.Files); is {
+		files.ID = dir.ID
+	}
+	return c
 }
 
 // announce tells other agents where this one's API is whenever that may have
 // changed.
 func (s *Set) announce(u *unit, t *transport.Transport) {
 	for _, next := range []func() <-chan struct{}{
-		func() <-chan struct{} { _, changed := s.ports.addresses(); return changed },
-		func() <-chan struct{} { _, changed := s.Configuration.Current(); return changed }, // of api.advertise
+		func() <-chan struct{} { _, changed := s.ports.Addresses(); return changed },
+		func() <-chan struct{} { _, changed := s.configuration.Current(); return changed }, // of api.advertise
 	} {
 		u.follow(next(), func() <-chan struct{} {
 			changed := next()

@@ -148,7 +148,7 @@ func TestPanicInStartIsAnErrorOfTheWorker(t *testing.T) {
 }
 
 func TestASectionThatChangesAndChangesBackEndsItsWorker(t *testing.T) {
-	c := newConfiguration(config.Default())
+	c := newSections(config.Default())
 	began, next := c.version(), config.Default()
 	next.API.Listen = "127.0.0.1:1"
 	c.Swap(next)
@@ -165,7 +165,7 @@ func TestASectionThatChangesAndChangesBackEndsItsWorker(t *testing.T) {
 
 func TestReloadBouncesOnlyTheWorkersOfChangedSections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newConfiguration(config.Default())
+		c := newSections(config.Default())
 		j := &journal{}
 		user := func(name, section string) dependency.Manifold {
 			return dependency.Manifold{
@@ -352,7 +352,7 @@ func TestALostLeaseIsNoFlagBeforeItsWorkerHasSeenIt(t *testing.T) {
 
 func TestTheThirtiethReloadIsTakenUpAsSoonAsTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newConfiguration(config.Default())
+		c := newSections(config.Default())
 		j := &journal{}
 		section := sectionNode(c, pickNotify)
 		start := section.start

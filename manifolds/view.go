@@ -108,7 +108,7 @@ func (s *Set) ID() string {
 	return ""
 }
 
-// Client returns this agent's own client, nil while it does not run.
+// Client returns the agent's client of its API, nil while it does not run.
 func (s *Set) Client() *client.Client { return running[*client.Client](s, ClientName) }
 
 // State returns the replicated state, nil while it does not run.
@@ -122,6 +122,6 @@ func (s *Set) server() *apiserver.Server { return running[*apiserver.Server](s, 
 
 // Addresses returns what is bound now: "api", "cluster", "socket".
 func (s *Set) Addresses() map[string]string {
-	at, _ := s.ports.addresses()
+	at, _ := s.ports.Addresses()
 	return at
 }

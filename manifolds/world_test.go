@@ -29,6 +29,7 @@ import (
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/pipe"
 	"github.com/interrex/interrex/state"
@@ -270,7 +271,7 @@ func (o offerer[T]) any() {}
 // frees reports whether a value is one that its owner frees.
 func frees(value any) bool {
 	switch value.(type) {
-	case *dataDir, *state.State, *watch.Ring, *hookcaller.Caller, *apiserver.Server, *notify.SQLTarget, *client.Client, *forwarder, worker.Worker:
+	case *dataDir, *state.State, *watch.Ring, *hookcaller.Caller, *apiserver.Server, *notify.SQLTarget, *client.Client, *forward.Forwarder, worker.Worker:
 		return true
 	}
 	return false
@@ -306,8 +307,8 @@ func freed(value any) bool {
 		soon, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_, err = v.Leases().List(soon, interrex.ListRequest{})
-	case *forwarder:
-		_, err = v.to("a2")
+	case *forward.Forwarder:
+		_, err = v.To("a2")
 	case worker.Worker:
 		return ended(v)
 	}

@@ -21,7 +21,7 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/manifolds"
+	"github.com/interrex/interrex/internal/logs"
 )
 
 // defaultConfig is read when nobody names a file, if it is there.
@@ -140,7 +140,7 @@ func oneLine(text string) string {
 
 // agentConfig gives an agent what only the binary has.
 func agentConfig(file config.Config) agent.Config {
-	c := manifolds.FromFile(file)
+	c := agent.FromFile(file)
 	c.SQLite, c.Postgres = openSQLite, openPostgres
 	c.Version = readBuild().Version
 	c.Collectors = []prometheus.Collector{
@@ -153,7 +153,7 @@ func agentConfig(file config.Config) agent.Config {
 // otherwise, unless the configuration says it.
 func newLoggers(w io.Writer, l config.Logging) (*loggo.Context, error) {
 	asJSON := l.Format == "json" || l.Format != "text" && !isTerminal(w)
-	loggers, err := manifolds.NewLoggers(w, asJSON, l)
+	loggers, err := logs.New(w, asJSON, l)
 	if err != nil {
 		return nil, fmt.Errorf("cannot log: %w", err)
 	}

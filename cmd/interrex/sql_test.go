@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/manifolds"
 )
 
 func TestNoErrorRepeatsTheDatabaseURL(t *testing.T) {
@@ -28,7 +28,7 @@ func TestNoErrorRepeatsTheDatabaseURL(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := manifolds.AgentConfig{
+		_, err := agent.Config{
 			ID: "a", Notify: config.Notify{LeaseHolders: file}, Postgres: openPostgres,
 		}.Check(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "notify.lease-holders: ") || strings.Contains(err.Error(), "s3cr3t") {
@@ -38,7 +38,7 @@ func TestNoErrorRepeatsTheDatabaseURL(t *testing.T) {
 }
 
 func TestAURLInPlaceOfItsFileIsRefusedUnrepeated(t *testing.T) {
-	_, err := manifolds.AgentConfig{ID: "a", Notify: config.Notify{LeaseHolders: "postgres://bob:s3cr3t@h/db"}, Postgres: openPostgres}.Check(t.Context())
+	_, err := agent.Config{ID: "a", Notify: config.Notify{LeaseHolders: "postgres://bob:s3cr3t@h/db"}, Postgres: openPostgres}.Check(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "the path of a file") || strings.Contains(err.Error(), "s3cr3t") {
 		t.Errorf("got %v", err)
 	}

@@ -1,4 +1,4 @@
-package manifolds
+package logs
 
 import (
 	"fmt"
@@ -22,7 +22,7 @@ func TestARepeatedLineIsSaidOnceAndThenCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := testclock.NewClock(time.Now())
-	r := newRepeats(now, loggers.GetLogger("raft"))
+	r := NewRepeats(now, loggers.GetLogger("raft"))
 	for range 10 * 3600 { // ten hours without a quorum
 		r.Infof("%s", "restarting election")
 		now.Advance(time.Second)
@@ -57,26 +57,5 @@ func TestARepeatedLineIsSaidOnceAndThenCounted(t *testing.T) {
 	}
 	if last := log[len(log)-1]; last != fmt.Sprintf("INFO line %d", 3*maxRepeats-1) {
 		t.Errorf("the last line is %q", last)
-	}
-}
-
-// Raft's lives and the engine log through it.
-func TestARaftThatIsStartedAgainDoesNotFloodTheLog(t *testing.T) {
-	var log written
-	loggers := loggo.NewContext(loggo.INFO)
-	if err := loggers.AddWriter("test", &log); err != nil {
-		t.Fatal(err)
-	}
-	s, err := New(Config{Agent: AgentConfig{Logger: loggers}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	engine := s.EngineLogger()
-	for range 9 {
-		engine.Errorf("%q manifold worker returned unexpected error: %v", "raft", "disk full")
-		s.raftLog.Errorf("disk full")
-	}
-	if len(log) != 2 {
-		t.Errorf("it has logged %q", log)
 	}
 }

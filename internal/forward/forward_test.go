@@ -1,4 +1,4 @@
-package manifolds
+package forward
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 // answer them.
 func TestWaitersHaveTimeToBeAnsweredByAFormerLeader(t *testing.T) {
 	now := testclock.NewClock(time.Now())
-	f := &forwarder{clock: now, logger: loggo.NewContext(loggo.CRITICAL).GetLogger("forward"), streams: map[string]way{}}
+	f := &Forwarder{clock: now, logger: loggo.NewContext(loggo.CRITICAL).GetLogger("forward"), streams: map[string]Way{}}
 	made := func() *line {
 		l, err := f.stream("a")
 		if err != nil {
@@ -28,7 +28,7 @@ func TestWaitersHaveTimeToBeAnsweredByAFormerLeader(t *testing.T) {
 		}
 		return l
 	}
-	left := way{others: made(), waits: made()}
+	left := Way{others: made(), waits: made()}
 	f.streams["a"] = left
 	answers := map[string]chan error{"others": make(chan error, 1), "waits": make(chan error, 1)}
 	send := func(which string, by *line) {

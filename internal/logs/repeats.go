@@ -1,4 +1,4 @@
-package manifolds
+package logs
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/juju/clock"
+	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/raftworker"
 )
 
 // A line that is repeated is logged again after repeatFirst, and then after twice
@@ -22,11 +22,11 @@ const (
 	maxRepeats  = 256
 )
 
-// repeats is a logger for what is tried again every second or few, for as long as
+// Repeats is a logger for what is tried again every second or few, for as long as
 // its cause lasts: an election without a quorum, or the start of a worker. It
 // outlives the workers that log to it. Lines below INFO pass.
-type repeats struct {
-	raftworker.Logger
+type Repeats struct {
+	loggo.Logger
 	clock clock.Clock
 
 	mu    sync.Mutex
@@ -40,20 +40,21 @@ type repeated struct {
 	unsaid       int
 }
 
-func newRepeats(c clock.Clock, to raftworker.Logger) *repeats {
-	return &repeats{Logger: to, clock: c, lines: map[string]*repeated{}}
+// NewRepeats returns a logger that logs to another one.
+func NewRepeats(c clock.Clock, to loggo.Logger) *Repeats {
+	return &Repeats{Logger: to, clock: c, lines: map[string]*repeated{}}
 }
 
 // Infof logs a line, or counts it.
-func (r *repeats) Infof(format string, args ...any) { r.log(r.Logger.Infof, format, args) }
+func (r *Repeats) Infof(format string, args ...any) { r.log(r.Logger.Infof, format, args) }
 
 // Warningf logs a line, or counts it.
-func (r *repeats) Warningf(format string, args ...any) { r.log(r.Logger.Warningf, format, args) }
+func (r *Repeats) Warningf(format string, args ...any) { r.log(r.Logger.Warningf, format, args) }
 
 // Errorf logs a line, or counts it.
-func (r *repeats) Errorf(format string, args ...any) { r.log(r.Logger.Errorf, format, args) }
+func (r *Repeats) Errorf(format string, args ...any) { r.log(r.Logger.Errorf, format, args) }
 
-func (r *repeats) log(to func(string, ...any), format string, args []any) {
+func (r *Repeats) log(to func(string, ...any), format string, args []any) {
 	line := fmt.Sprintf(format, args...)
 	if suffix, due := r.due(line); due {
 		to("%s%s", line, suffix)
@@ -61,7 +62,7 @@ func (r *repeats) log(to func(string, ...any), format string, args []any) {
 }
 
 // due reports whether a line is to be logged now, and what to add to it.
-func (r *repeats) due(line string) (suffix string, due bool) {
+func (r *Repeats) due(line string) (suffix string, due bool) {
 	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,7 +84,7 @@ func (r *repeats) due(line string) (suffix string, due bool) {
 	return suffix, true
 }
 
-func (r *repeats) makeRoom(calm func(string, *repeated) bool) {
+func (r *Repeats) makeRoom(calm func(string, *repeated) bool) {
 	if len(r.lines) < maxRepeats {
 		return
 	}

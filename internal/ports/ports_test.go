@@ -1,4 +1,4 @@
-package manifolds
+package ports
 
 import (
 	"context"
@@ -13,19 +13,15 @@ import (
 
 	"github.com/juju/clock"
 	"github.com/juju/clock/testclock"
-	"github.com/juju/worker/v3"
 )
 
 // openPorts are ports of an agent that runs.
-func openPorts(t *testing.T) *ports {
+func openPorts(t *testing.T) *Ports {
 	t.Helper()
-	p := newPorts(clock.WallClock)
-	w, err := node{start: p.start}.manifold("ports", same, nil).Start(given(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := New(clock.WallClock)
+	p.Open()
 	t.Cleanup(func() {
-		if err := worker.Stop(w); err != nil {
+		if err := p.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -43,23 +39,23 @@ func listens(address string) bool {
 
 func TestAPortIsPassedFromOneLifeToTheNext(t *testing.T) {
 	p := openPorts(t)
-	first, err := p.listen("api", "127.0.0.1:0")
+	first, err := p.Listen("api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := first.Addr().String()
-	next, err := p.bind(t.Context(), "api", "127.0.0.1:0")
+	next, err := p.Bind(t.Context(), "api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.pass("api", next)
+	p.Pass("api", next)
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if !listens(address) {
 		t.Error("the port is free between two lives")
 	}
-	second, err := p.listen("api", "127.0.0.1:0")
+	second, err := p.Listen("api", "127.0.0.1:0")
 	if err != nil || second.Addr().String() != address {
 		t.Fatalf("the next life has %v, %v", second.Addr(), err)
 	}
@@ -69,32 +65,29 @@ func TestAPortIsPassedFromOneLifeToTheNext(t *testing.T) {
 }
 
 func TestABoundPortThatNobodyTakesIsClosedWithTheAgent(t *testing.T) {
-	p := newPorts(clock.WallClock)
-	w, err := node{start: p.start}.manifold("ports", same, nil).Start(given(nil))
+	p := New(clock.WallClock)
+	p.Open()
+	replaced, err := p.Bind(t.Context(), "api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	replaced, err := p.bind(t.Context(), "api", "127.0.0.1:0")
+	p.Pass("api", replaced)
+	left, err := p.Bind(t.Context(), "api", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.pass("api", replaced)
-	left, err := p.bind(t.Context(), "api", "localhost:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.pass("api", left)
+	p.Pass("api", left)
 	if listens(replaced.Addr().String()) || !listens(left.Addr().String()) {
 		t.Error("the last one that was bound is the one that waits")
 	}
-	if err := worker.Stop(w); err != nil {
+	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	late, err := p.bind(t.Context(), "api", "127.0.0.1:0")
+	late, err := p.Bind(t.Context(), "api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.pass("api", late)
+	p.Pass("api", late)
 	if listens(left.Addr().String()) || listens(late.Addr().String()) {
 		t.Error("a port is bound after the end")
 	}
@@ -102,25 +95,25 @@ func TestABoundPortThatNobodyTakesIsClosedWithTheAgent(t *testing.T) {
 
 func TestWhatWaitsIsBoundAgainAndDroppedWithItsConfiguration(t *testing.T) {
 	p := openPorts(t)
-	live, err := p.listen("api", "127.0.0.1:0")
+	live, err := p.Listen("api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer live.Close()
-	first, err := p.bind(t.Context(), "api", "localhost:0")
+	first, err := p.Bind(t.Context(), "api", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.pass("api", first)
+	p.Pass("api", first)
 	address := first.Addr().String()
 	for _, same := range []string{"localhost:0", address} {
-		again, err := p.bind(t.Context(), "api", same)
+		again, err := p.Bind(t.Context(), "api", same)
 		if err != nil || again.Addr().String() != address {
 			t.Fatalf("%s: a second reload has %v, %v", same, again.Listener, err)
 		}
-		p.pass("api", again)
+		p.Pass("api", again)
 	}
-	dated, err := p.listen("api", "127.0.0.1:0") // under the configuration before
+	dated, err := p.Listen("api", "127.0.0.1:0") // under the configuration before
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +121,7 @@ func TestWhatWaitsIsBoundAgainAndDroppedWithItsConfiguration(t *testing.T) {
 	if !listens(address) {
 		t.Error("a start under another address took what waits")
 	}
-	p.pass("api", bound{})
+	p.Pass("api", Bound{})
 	if listens(address) || len(p.next) != 0 {
 		t.Error("a configuration without the address left it bound")
 	}
@@ -136,16 +129,16 @@ func TestWhatWaitsIsBoundAgainAndDroppedWithItsConfiguration(t *testing.T) {
 
 func TestABoundPortThatIsNotTakenOverInTimeIsClosed(t *testing.T) {
 	c := testclock.NewClock(time.Now())
-	p := newPorts(c)
+	p := New(c)
 	p.open = true
 	for range 2 { // the first is taken over, the second is not
-		next, err := p.bind(t.Context(), "api", "127.0.0.1:0")
+		next, err := p.Bind(t.Context(), "api", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.pass("api", next)
+		p.Pass("api", next)
 		if len(p.live) == 0 {
-			if _, err := p.listen("api", "127.0.0.1:0"); err != nil {
+			if _, err := p.Listen("api", "127.0.0.1:0"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -153,11 +146,11 @@ func TestABoundPortThatIsNotTakenOverInTimeIsClosed(t *testing.T) {
 	served := p.live["api"]
 	address := served.Addr().String()
 	c.Advance(takeoverTimeout)
-	for start := time.Now(); time.Since(start) < time.Minute && p.report()["next-api"] != nil; {
+	for start := time.Now(); time.Since(start) < time.Minute && p.Report()["next-api"] != nil; {
 		runtime.Gosched() // the clock calls in a goroutine of its own
 	}
-	if p.report()["next-api"] != nil || !listens(address) {
-		t.Errorf("what is left: %v", p.report())
+	if p.Report()["next-api"] != nil || !listens(address) {
+		t.Errorf("what is left: %v", p.Report())
 	}
 	_ = served.Close()
 	if listens(address) {
@@ -178,7 +171,7 @@ func (w watched) Close() error {
 
 func TestAPortThatIsBeingClosedIsNotTakenForSomebodyElses(t *testing.T) {
 	p := openPorts(t)
-	served, err := p.listen("api", "127.0.0.1:0")
+	served, err := p.Listen("api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,13 +212,13 @@ func TestNothingWaitsForALookup(t *testing.T) {
 	if _, err := (&net.Resolver{PreferGo: true}).LookupHost(t.Context(), "localhost"); err != nil {
 		t.Fatal(err)
 	}
-	for what, use := range map[string]func(*ports) error{
-		"bind": func(p *ports) error {
-			_, err := p.bind(context.Background(), "api", "host.example:80")
+	for what, use := range map[string]func(*Ports) error{
+		"bind": func(p *Ports) error {
+			_, err := p.Bind(context.Background(), "api", "host.example:80")
 			return err
 		},
-		"listen": func(p *ports) error {
-			_, err := p.listen("api", "host.example:80")
+		"listen": func(p *Ports) error {
+			_, err := p.Listen("api", "host.example:80")
 			return err
 		},
 	} {
@@ -236,7 +229,7 @@ func TestNothingWaitsForALookup(t *testing.T) {
 }
 
 // lookUp uses ports while no name server answers.
-func lookUp(t *testing.T, use func(*ports) error) {
+func lookUp(t *testing.T, use func(*Ports) error) {
 	p, asked := openPorts(t), silentDNS(t)
 	began := time.Now()
 	used := make(chan error, 1)
@@ -254,16 +247,16 @@ func lookUp(t *testing.T, use func(*ports) error) {
 
 func TestAnAddressThatCollidesWithTheAgentsOwnIsSaidToBe(t *testing.T) {
 	p := openPorts(t)
-	l, err := p.listen("api", "127.0.0.1:0")
+	l, err := p.Listen("api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	if _, err := p.bind(t.Context(), "api", "0.0.0.0:"+port); err == nil || !strings.Contains(err.Error(), "this agent itself listens on") {
+	if _, err := p.Bind(t.Context(), "api", "0.0.0.0:"+port); err == nil || !strings.Contains(err.Error(), "this agent itself listens on") {
 		t.Errorf("got %v", err)
 	}
-	same, err := p.bind(t.Context(), "api", "localhost:"+port) // another name for the same
+	same, err := p.Bind(t.Context(), "api", "localhost:"+port) // another name for the same
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,39 +265,39 @@ func TestAnAddressThatCollidesWithTheAgentsOwnIsSaidToBe(t *testing.T) {
 
 func TestThePortThatIsServedIsTheNewest(t *testing.T) {
 	p := openPorts(t)
-	first, err := p.listen("api", "127.0.0.1:0")
+	first, err := p.Listen("api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := p.listen("api", "127.0.0.1:0")
+	second, err := p.Listen("api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.report()["api"]; got != second.Addr().String() {
+	if got := p.Report()["api"]; got != second.Addr().String() {
 		t.Errorf("after the end of the first it is %v, want %s", got, second.Addr())
 	}
-	next, err := p.bind(t.Context(), "api", "127.0.0.2:0")
+	next, err := p.Bind(t.Context(), "api", "127.0.0.2:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.pass("api", next)
-	if got := p.report()["next-api"]; got != next.Addr().String() {
+	p.Pass("api", next)
+	if got := p.Report()["next-api"]; got != next.Addr().String() {
 		t.Errorf("the next is %v, want %s", got, next.Addr())
 	}
 	if err := second.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got, is := p.report()["api"]; is {
+	if got, is := p.Report()["api"]; is {
 		t.Errorf("when none is served it is %v", got)
 	}
 }
 
 func TestAnAddressThatSomebodyElseHasIsSaidToBeTheirs(t *testing.T) {
 	p := openPorts(t)
-	l, err := p.listen("api", "127.0.0.1:0")
+	l, err := p.Listen("api", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +307,7 @@ func TestAnAddressThatSomebodyElseHasIsSaidToBeTheirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	if _, err := p.bind(t.Context(), "api", taken.Addr().String()); err == nil || strings.Contains(err.Error(), "this agent itself") {
+	if _, err := p.Bind(t.Context(), "api", taken.Addr().String()); err == nil || strings.Contains(err.Error(), "this agent itself") {
 		t.Errorf("got %v", err)
 	}
 }

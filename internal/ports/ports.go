@@ -1,4 +1,6 @@
-package manifolds
+// Package ports owns the TCP ports that an agent listens on: which are bound, and
+// how one is passed from the worker that served it to the next one.
+package ports
 
 import (
 	"context"
@@ -15,14 +17,13 @@ import (
 	"time"
 
 	"github.com/juju/clock"
-	"github.com/juju/worker/v3"
 	"golang.org/x/sys/unix"
 )
 
-// The names of the ports, as Set.Addresses calls them.
+// The names of the ports.
 const (
-	portAPI     = "api"
-	portCluster = "cluster"
+	API     = "api"
+	Cluster = "cluster"
 )
 
 const (
@@ -33,10 +34,10 @@ const (
 	takeoverTimeout = time.Minute
 )
 
-// ports knows which TCP ports are bound, and passes them on: a reload binds a
+// Ports knows which TCP ports are bound, and passes them on: a reload binds a
 // port before it changes anything, and the worker that serves it takes it over
 // when it is restarted. An address that stays the same stays bound meanwhile.
-type ports struct {
+type Ports struct {
 	clock clock.Clock
 
 	mu    sync.Mutex // for no longer than a system call: Report takes it
@@ -44,19 +45,19 @@ type ports struct {
 	live  map[string]*port  // what is served now
 	at    map[string]string // where, sockets and the ports of others too
 	noted chan struct{}     // closed when at changes
-	next  map[string]bound  // for the next start of the worker that serves it
+	next  map[string]Bound  // for the next start of the worker that serves it
 }
 
-// bound is a port that nobody serves yet, under the address that is configured;
+// Bound is a port that nobody serves yet, under the address that is configured;
 // a nil Listener: none is to be bound.
-type bound struct {
+type Bound struct {
 	net.Listener
 	address string
 	expiry  clock.Timer // nil: it is not in next
 }
 
-// close closes a port that nobody has accepted from.
-func (b bound) close() error {
+// Close closes a port that nobody has accepted from.
+func (b Bound) Close() error {
 	if b.expiry != nil {
 		b.expiry.Stop()
 	}
@@ -66,31 +67,28 @@ func (b bound) close() error {
 	return b.Listener.Close()
 }
 
-func newPorts(c clock.Clock) *ports {
-	return &ports{clock: c, live: map[string]*port{}, at: map[string]string{}, noted: make(chan struct{}), next: map[string]bound{}}
+// New returns ports of which none may be passed yet: see Open.
+func New(c clock.Clock) *Ports {
+	return &Ports{clock: c, live: map[string]*port{}, at: map[string]string{}, noted: make(chan struct{}), next: map[string]Bound{}}
 }
 
 // port is a bound port that a worker serves.
 type port struct {
 	net.Listener
 	address string // as it is configured: a port 0 is another one once it is bound
-	among   *ports
+	among   *Ports
 	name    string
 }
 
-// start owns what is bound and not yet served.
-func (p *ports) start(u *unit) (worker.Worker, error) {
+// Open keeps what is bound and not yet served, until Close.
+func (p *Ports) Open() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open = true
-	u.free(p.close)
-	u.report = p.report
-	u.give(p)
-	return nil, nil
 }
 
-// note notes an address that is listened on; "": that it is no more.
-func (p *ports) note(name, address string) {
+// Note notes an address that is listened on; "": that it is no more.
+func (p *Ports) Note(name, address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if address == "" {
@@ -102,34 +100,34 @@ func (p *ports) note(name, address string) {
 	p.noted = make(chan struct{})
 }
 
-// addresses returns what is listened on, by name, and a channel that is closed
+// Addresses returns what is listened on, by name, and a channel that is closed
 // when that has changed.
-func (p *ports) addresses() (at map[string]string, changed <-chan struct{}) {
+func (p *Ports) Addresses() (at map[string]string, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.at), p.noted
 }
 
-// listen serves a port: the one that a reload has bound, or a new one.
-func (p *ports) listen(name, address string) (net.Listener, error) {
+// Listen serves a port: the one that a reload has bound, or a new one.
+func (p *Ports) Listen(name, address string) (net.Listener, error) {
 	if served := p.take(name, address); served != nil {
 		return served, nil
 	}
-	numeric, err := resolve(context.Background(), address)
+	numeric, err := Resolve(context.Background(), address)
 	if err != nil {
 		return nil, err
 	}
 	return p.takeOrBind(name, address, numeric)
 }
 
-func (p *ports) take(name, address string) net.Listener {
+func (p *Ports) take(name, address string) net.Listener {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.passed(name, address)
 }
 
 // takeOrBind looks once more: a reload may have come during the lookup.
-func (p *ports) takeOrBind(name, address, numeric string) (net.Listener, error) {
+func (p *Ports) takeOrBind(name, address, numeric string) (net.Listener, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if served := p.passed(name, address); served != nil {
@@ -144,7 +142,7 @@ func (p *ports) takeOrBind(name, address, numeric string) (net.Listener, error) 
 
 // passed serves the port that a reload has bound; nil: there is none. One under
 // another address is left: its configuration is about to come. The lock is held.
-func (p *ports) passed(name, address string) net.Listener {
+func (p *Ports) passed(name, address string) net.Listener {
 	next, is := p.next[name]
 	if !is || next.address != address {
 		return nil
@@ -155,7 +153,7 @@ func (p *ports) passed(name, address string) net.Listener {
 }
 
 // serve notes what is served now. The lock is held.
-func (p *ports) serve(name, address string, l net.Listener) net.Listener {
+func (p *Ports) serve(name, address string, l net.Listener) net.Listener {
 	served := &port{Listener: l, address: address, among: p, name: name}
 	p.live[name] = served
 	return served
@@ -171,29 +169,29 @@ func (l *port) Close() error {
 	return l.Listener.Close()
 }
 
-// bind binds an address for the next start of who serves name, beside what is
+// Bind binds an address for the next start of who serves name, beside what is
 // served now, and what waits for that start already. pass, or the caller, closes it.
-func (p *ports) bind(ctx context.Context, name, address string) (bound, error) {
-	l, err := p.again(name, func(b bound) bool { return b.address == address })
+func (p *Ports) Bind(ctx context.Context, name, address string) (Bound, error) {
+	l, err := p.again(name, func(b Bound) bool { return b.address == address })
 	if l != nil || err != nil {
-		return bound{Listener: l, address: address}, err
+		return Bound{Listener: l, address: address}, err
 	}
-	numeric, err := resolve(ctx, address)
+	numeric, err := Resolve(ctx, address)
 	if err != nil {
-		return bound{}, err
+		return Bound{}, err
 	}
-	l, err = p.again(name, func(b bound) bool { return b.Addr().String() == numeric })
+	l, err = p.again(name, func(b Bound) bool { return b.Addr().String() == numeric })
 	if l == nil && err == nil {
 		l, err = net.Listen("tcp", numeric)
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		err = p.explain(name, numeric, err)
 	}
-	return bound{Listener: l, address: address}, err
+	return Bound{Listener: l, address: address}, err
 }
 
 // again duplicates a port of name's that is bound already; nil: there is none.
-func (p *ports) again(name string, is func(bound) bool) (net.Listener, error) {
+func (p *Ports) again(name string, is func(Bound) bool) (net.Listener, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range p.of(name) {
@@ -205,9 +203,9 @@ func (p *ports) again(name string, is func(bound) bool) (net.Listener, error) {
 }
 
 // of returns what is bound for name. The lock is held.
-func (p *ports) of(name string) (all []bound) {
+func (p *Ports) of(name string) (all []Bound) {
 	if live := p.live[name]; live != nil {
-		all = append(all, bound{Listener: live.Listener, address: live.address})
+		all = append(all, Bound{Listener: live.Listener, address: live.address})
 	}
 	if next, is := p.next[name]; is {
 		all = append(all, next)
@@ -216,7 +214,7 @@ func (p *ports) of(name string) (all []bound) {
 }
 
 // explain says so when the port is in use by this agent.
-func (p *ports) explain(name, numeric string, err error) error {
+func (p *Ports) explain(name, numeric string, err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range p.of(name) {
@@ -227,8 +225,8 @@ func (p *ports) explain(name, numeric string, err error) error {
 	return err
 }
 
-// resolve returns the numeric form of an address to bind, which takes no lookup.
-func resolve(ctx context.Context, address string) (string, error) {
+// Resolve returns the numeric form of an address to bind, which takes no lookup.
+func Resolve(ctx context.Context, address string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", err
@@ -277,9 +275,9 @@ func duplicate(l net.Listener) (net.Listener, error) {
 	return net.FileListener(file)
 }
 
-// pass leaves a bound port to the next start of who serves name, in place of one
+// Pass leaves a bound port to the next start of who serves name, in place of one
 // that waits for it already.
-func (p *ports) pass(name string, next bound) {
+func (p *Ports) Pass(name string, next Bound) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drop(name)
@@ -287,7 +285,7 @@ func (p *ports) pass(name string, next bound) {
 		return
 	}
 	if !p.open {
-		_ = next.close() // the agent stops
+		_ = next.Close() // the agent stops
 		return
 	}
 	next.expiry = p.clock.AfterFunc(takeoverTimeout, func() { p.expire(name, next.Listener) })
@@ -295,13 +293,13 @@ func (p *ports) pass(name string, next bound) {
 }
 
 // drop closes what waits for the next start of who serves name. The lock is held.
-func (p *ports) drop(name string) {
-	_ = p.next[name].close()
+func (p *Ports) drop(name string) {
+	_ = p.next[name].Close()
 	delete(p.next, name)
 }
 
 // expire closes a port that nobody has taken over in time.
-func (p *ports) expire(name string, l net.Listener) {
+func (p *Ports) expire(name string, l net.Listener) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.next[name].Listener == l {
@@ -309,8 +307,8 @@ func (p *ports) expire(name string, l net.Listener) {
 	}
 }
 
-// close closes what nobody has taken over.
-func (p *ports) close() error {
+// Close closes what nobody has taken over.
+func (p *Ports) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open = false
@@ -320,7 +318,8 @@ func (p *ports) close() error {
 	return nil
 }
 
-func (p *ports) report() map[string]any {
+// Report shows what is bound.
+func (p *Ports) Report() map[string]any {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := map[string]any{}

@@ -74,7 +74,7 @@ func (c LeaseConfig) start(u *unit) (worker.Worker, error) {
 	if err := u.ctx.Get(c.LeasesName, &leases); err != nil {
 		return nil, err
 	}
-	// The agent's own leases wait for those who hold one; others need not.
+	// Those of these manifolds wait for those who hold one; others need not.
 	if err := u.visit(c.LeasesName); errors.Is(err, dependency.ErrMissing) {
 		return nil, err
 	}
@@ -100,8 +100,7 @@ func (c LeaseConfig) campaign(ctx dependency.Context, leases interrex.Leases) (h
 		case <-campaign.Done():
 		}
 	}()
-	// The hold outlives this call: its context is its own, and its end that of
-	// the worker.
+	// The hold outlives this call: its context ends with the worker.
 	life, end := context.WithCancelCause(context.Background())
 	stop := context.AfterFunc(campaign, func() { end(dependency.ErrMissing) })
 	held, err = leases.Hold(life, c.Key, interrex.HoldOptions{TTL: c.TTL, Holder: c.Holder, Metadata: c.Metadata, Wait: -1})

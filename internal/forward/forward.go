@@ -1,0 +1,212 @@
+// Package forward owns the way to the agent that leads: the streams on which
+// requests are forwarded to it.
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/transport"
+)
+
+// Forwarder keeps the connection to the current leader, to which requests are
+// forwarded, and the one to the leader before it while that may still answer.
+type Forwarder struct {
+	transport *transport.Transport
+	logger    interrex.Logger
+	clock     clock.Clock
+	following sync.WaitGroup
+	end       context.CancelFunc // of following
+
+	mu      sync.Mutex
+	closed  bool
+	streams map[string]Way
+}
+
+// Way has the streams to one agent. Claims that wait have a stream of their
+// own: each is open for up to an hour, and together they would leave no room
+// for anything else.
+type Way struct{ others, waits *line }
+
+// line is a stream with the connection that it runs over.
+type line struct {
+	*client.Stream
+	connection *http.Transport
+}
+
+// Close closes the stream, and then its connection.
+func (l *line) Close() error {
+	err := l.Stream.Close()
+	l.connection.CloseIdleConnections()
+	return err
+}
+
+// Send implements api.Forwarder.
+func (w Way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int)) {
+	var others, waits part
+	at := make([]struct {
+		of    *part
+		place int
+	}, len(ops))
+	for i, op := range ops {
+		at[i].of = &others
+		if op.GetWaitMs() > 0 {
+			at[i].of = &waits
+		}
+		at[i].place = at[i].of.add(i, op)
+	}
+	others.send(w.others, done)
+	waits.send(w.waits, done)
+	return func(i int) { at[i].of.abandon(at[i].place) }
+}
+
+// Close closes both streams.
+func (w Way) Close() error { return errors.Join(w.others.Close(), w.waits.Close()) }
+
+// part has the operations that go by one stream.
+type part struct {
+	ops     []*interrexv1.Operation
+	among   []int // their indexes among all
+	abandon func(place int)
+}
+
+func (p *part) add(i int, op *interrexv1.Operation) (place int) {
+	p.ops, p.among = append(p.ops, op), append(p.among, i)
+	return len(p.ops) - 1
+}
+
+func (p *part) send(by *line, done func(i int, body []byte, err error)) {
+	if len(p.ops) > 0 {
+		p.abandon = by.Send(p.ops, func(place int, body []byte, err error) { done(p.among[place], body, err) })
+	}
+}
+
+// silence is how long a leader may be silent until it is asked whether it lives,
+// and how long it has to answer.
+const silence = 2 * time.Second
+
+// farewell is how long an agent that no longer leads has to answer what it was
+// asked. A leader that was paused never does: its silence must cost no lease
+// that another leader could have extended.
+const farewell = 250 * time.Millisecond
+
+// waitersFarewell is the same for claims that wait, which are in no hurry: an agent
+// that answers late would leave them with an unknown outcome.
+const waitersFarewell = 5 * time.Second
+
+// New returns a forwarder, which follows who leads: next returns the present at its
+// first call, and waits for a change at every later one.
+func New(t *transport.Transport, c clock.Clock, l interrex.Logger, next func(context.Context) (interrex.Leadership, error)) *Forwarder {
+	life, cancel := context.WithCancel(context.Background())
+	f := &Forwarder{transport: t, logger: l, clock: c, streams: map[string]Way{}, end: cancel}
+	f.following.Go(func() { f.follow(life, next) })
+	return f
+}
+
+// To returns the streams to an agent.
+func (f *Forwarder) To(id string) (Way, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return Way{}, errors.New("cannot forward: the transport stops")
+	}
+	if w, found := f.streams[id]; found {
+		return w, nil
+	}
+	var w Way
+	var err error
+	if w.others, err = f.stream(id); err != nil {
+		return Way{}, fmt.Errorf("cannot forward to %s: %w", id, err)
+	}
+	if w.waits, err = f.stream(id); err != nil {
+		return Way{}, fmt.Errorf("cannot forward to %s: %w", id, errors.Join(err, w.others.Close()))
+	}
+	f.streams[id] = w
+	return w, nil
+}
+
+// stream makes one stream to an agent. It connects when it is used.
+func (f *Forwarder) stream(id string) (*line, error) {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true) // the transport's connection is TLS already
+	connection := &http.Transport{
+		Protocols: protocols,
+		// A leader that is paused, or cut off, must not hold a write up for ever.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: silence},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return f.transport.DialAPI(ctx, id)
+		},
+	}
+	s, err := client.NewStream(client.StreamConfig{
+		HTTP: &http.Client{Transport: connection}, BaseURL: "http://" + id, Logger: f.logger,
+	})
+	return &line{s, connection}, err
+}
+
+// follow leaves each agent that another one follows as leader. What it had not
+// answered has an unknown outcome: its caller asks again, at the new leader.
+func (f *Forwarder) follow(ctx context.Context, next func(context.Context) (interrex.Leadership, error)) {
+	for {
+		l, err := next(ctx)
+		if err != nil {
+			return
+		}
+		if l.LeaderID == "" {
+			continue // nobody else could answer
+		}
+		if !backoff.Pause(ctx, f.clock.After(farewell)) {
+			return
+		}
+		f.leaveOthers(ctx, l.LeaderID)
+	}
+}
+
+func (f *Forwarder) leaveOthers(ctx context.Context, leader string) {
+	f.mu.Lock()
+	var left []Way
+	for id, s := range f.streams {
+		if id != leader {
+			left = append(left, s)
+			delete(f.streams, id)
+		}
+	}
+	f.mu.Unlock()
+	for _, s := range left {
+		f.leave(s.others)
+		f.following.Go(func() {
+			backoff.Pause(ctx, f.clock.After(waitersFarewell))
+			f.leave(s.waits)
+		})
+	}
+}
+
+func (f *Forwarder) leave(l *line) {
+	if err := l.Close(); err != nil {
+		f.logger.Debugf("a stream to a former leader: %v", err)
+	}
+}
+
+// Close ends the streams.
+func (f *Forwarder) Close() error {
+	f.end()
+	f.following.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	var failed []error
+	for _, s := range f.streams {
+		failed = append(failed, s.Close())
+	}
+	return errors.Join(failed...)
+}
