@@ -15,7 +15,7 @@ import (
 func TestAnEmptyDirectoryIsAdvisedToAnAgentAloneOnly(t *testing.T) {
 	for _, alone := range []bool{true, false} {
 		e := &raftworker.Examination{Alone: alone, Verdict: raftworker.Wiped}
-		if says := would(e); strings.Contains(says, "begin a new cluster with an empty one") != alone || strings.Contains(says, "refuse an empty one") == alone {
+		if says := would(e); strings.Contains(says, "start a new cluster with an empty one") != alone || strings.Contains(says, "reject an empty one") == alone {
 			t.Errorf("alone %t: %s", alone, says)
 		}
 	}
@@ -39,10 +39,10 @@ func TestARepairSaysWhatItHasDone(t *testing.T) {
 	short.End = raftdir.Position{Term: 2, Index: 5}
 	short.Floor.Position = raftdir.Position{Term: 2, Index: 9}
 	for verdict, want := range map[raftworker.Verdict]string{
-		raftworker.Sound:   "nothing: all of it was sound",
-		raftworker.Damaged: "what was damaged is in raft/damaged; start the agent",
-		raftworker.Waits:   "files that were damaged are in raft/damaged; start the agent: the other members send it the entries 6 to 9",
-		raftworker.Lost:    "a recovery; start the agent: until the pause after a recovery is over it refuses claims, and says for how long",
+		raftworker.Sound:   "nothing: everything was sound",
+		raftworker.Damaged: "damaged files are in raft/damaged; start the agent",
+		raftworker.Waits:   "damaged files are in raft/damaged; start the agent: the other members send it the entries 6 to 9",
+		raftworker.Lost:    "recovered; start the agent: until the pause after a recovery is over it rejects claims, and says for how long",
 	} {
 		e := &raftworker.Examination{Found: short, Verdict: verdict}
 		d := repairDocument{Verdict: string(verdict), Would: would(e)}
