@@ -29,7 +29,7 @@ type (
 // Table makes an embedder's own table: see manifolds.Table.
 type Table = manifolds.Table
 
-// FSM is a state machine of the embedder's own: see fsm.FSM.
+// FSM is an embedder's own state machine: see fsm.FSM.
 type FSM = fsm.FSM
 
 // FSMCommand is a command to it: see fsm.Command.

@@ -42,7 +42,7 @@ type Leadership interface {
 	Current() interrex.Leadership
 }
 
-// Reads gives strong reads their place in the log.
+// Reads supplies strong reads with their log index.
 type Reads interface {
 	// Index is the log index that a linearizable read has to wait for.
 	Index(ctx context.Context) (uint64, error)
@@ -114,9 +114,9 @@ type Config struct {
 	// returns the present at its first call, and waits for a change at every
 	// later one, until its context ends.
 	NextLeadership func() func(context.Context) (interrex.Leadership, error)
-	// Reads gives the strong reads of this agent; false while raft is down.
+	// Reads returns the strong reads of this agent; false while raft is down.
 	Reads func() (Reads, bool)
-	// Forward gives the way to another agent. Optional: without it a request
+	// Forward returns the way to another agent. Optional: without it a request
 	// that only the leader can do is KindNotLeader elsewhere.
 	Forward func(ctx context.Context, id string) (Forwarder, error)
 
@@ -124,7 +124,7 @@ type Config struct {
 	// Quarantine says why nothing may be read from this agent's state; nil: it
 	// may. Optional.
 	Quarantine func() error
-	// Ready gives the checks of the readiness probe beyond those that the server
+	// Ready returns the checks of the readiness probe beyond those that the server
 	// makes itself (a leader is known, not draining, not halted). Optional.
 	Ready func() []Check
 	// Metrics is what /metrics shows. Optional.

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// putValue writes a key and gives the revision.
+// putValue writes a key and returns the revision.
 func (nd *node) putValue(key, value string) uint64 {
 	nd.t.Helper()
 	r := nd.kv("PUT", "/kv/"+key, value)

@@ -52,7 +52,7 @@ func (c *Client) Config(ctx context.Context) (string, error) {
 }
 
 // Reload makes the agent at the first address take up its configuration file,
-// and gives the sections whose workers restart. It is there on the agent's
+// and returns the sections whose workers restart. It is there on the agent's
 // socket alone.
 func (c *Client) Reload(ctx context.Context) ([]string, error) {
 	m, err := firstAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.ReloadResponse, error) {

@@ -30,7 +30,7 @@ func (f *fleet) alarms(i int, names ...string) {
 	})
 }
 
-// says runs a command of the binary at member i, and gives its output and exit
+// says runs a command of the binary at member i, and returns its output and exit
 // code.
 func (f *fleet) says(i int, args ...string) (string, int) {
 	f.t.Helper()

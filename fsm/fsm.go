@@ -21,7 +21,7 @@ import (
 // Snapshot. They must return, and must not call the agent. Reads by the program
 // beside them need a lock of the machine's own.
 type FSM interface {
-	// Apply does one command, and gives its result, of at most MaxResult bytes,
+	// Apply does one command, and returns its result, of at most MaxResult bytes,
 	// or its refusal. Either is the answer: kept, and given again to a repeated
 	// request. An *interrex.Error keeps its kind and its message, any other error
 	// is interrex.KindConflict with its text; so is a kind that says that nothing

@@ -67,7 +67,7 @@ func (g *Gate) Visitors() []string {
 	return names
 }
 
-// shut closes the gate, and gives a channel that is closed when nobody is
+// shut closes the gate, and returns a channel that is closed when nobody is
 // inside.
 func (g *Gate) shut() <-chan struct{} {
 	g.mu.Lock()

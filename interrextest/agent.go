@@ -15,7 +15,7 @@ import (
 // What takes longer ends the test.
 const Patience = time.Minute
 
-// New gives one agent in memory that is ready, and stops at the test's end. It
+// New returns one agent in memory that is ready, and stops at the test's end. It
 // opens no port.
 func New(t testing.TB) *agent.Agent {
 	t.Helper()

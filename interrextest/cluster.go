@@ -152,7 +152,7 @@ func (c *Cluster) Dir(i int) string { return filepath.Join(c.dir, id(i)) }
 // Agents returns the agents in their order, whether they run or not.
 func (c *Cluster) Agents() []*agent.Agent { return c.agents }
 
-// Agent gives agent i.
+// Agent returns agent i.
 func (c *Cluster) Agent(i int) *agent.Agent { return c.agents[i] }
 
 // Start starts agent i, and does not wait until it is ready.

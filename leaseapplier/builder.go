@@ -113,7 +113,7 @@ func (b *builder) mayPropose() bool {
 	return normal+extend > state.MaxOperations && len(b.flights) < b.config.MaxInFlight
 }
 
-// propose makes an entry of what waits and gives it to raft; false: there was
+// propose makes an entry of what waits and returns it to raft; false: there was
 // nothing to propose.
 func (b *builder) propose() bool {
 	b.draft = &flight{term: b.lead.term}
@@ -135,7 +135,7 @@ func (b *builder) propose() bool {
 	return true
 }
 
-// send gives an entry to raft.
+// send passes an entry to raft.
 func (b *builder) send(f *flight, stamp state.Time) {
 	for _, op := range f.ops {
 		b.written = append(b.written, op.Operation)

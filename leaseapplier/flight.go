@@ -92,7 +92,7 @@ func (b *builder) read(f *flight) {
 
 var errInvalidResponse = errors.New("invalid FSM response")
 
-// fail gives every operation of f the same error.
+// fail answers every operation of f with the same error.
 func (b *builder) fail(f *flight, err error) {
 	f.err = err
 	f.results = make([]state.Result, len(f.ops))
@@ -102,7 +102,7 @@ func (b *builder) fail(f *flight, err error) {
 	b.config.Metrics.Record(f.started, resultFailure)
 }
 
-// translate gives raft's error the kind that says what is known: that nothing
+// translate maps raft's error to the kind that says what is known: that nothing
 // has happened, or nothing at all.
 func (b *builder) translate(err error) error {
 	switch {

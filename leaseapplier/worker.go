@@ -83,7 +83,7 @@ func (b *builder) wake() time.Duration {
 	return max(d, time.Millisecond)
 }
 
-// drain gives the entries in flight a little time: an answer is better than an
+// drain allows the entries in flight a little time: an answer is better than an
 // outcome that nobody knows.
 func (b *builder) drain(c clock.Clock) {
 	deadline := c.NewTimer(b.config.DrainTimeout)

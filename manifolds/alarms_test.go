@@ -41,7 +41,7 @@ import (
 // elsewhereTested are the conditions that need other agents: see package agent.
 var elsewhereTested = []string{"bootstrap-waiting", "fsm-hung", "fsm-snapshot-failed", "fsm-stopped", "log-lost", "member-silent", "peer-refused", "quorum-lost", "refused"}
 
-// trouble makes something wrong, and gives what mends it.
+// trouble makes something wrong, and returns what mends it.
 type trouble struct {
 	make func(t *testing.T, s *Set) (mend func())
 	want string // of the finding
@@ -555,7 +555,7 @@ func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
 func TestWhyAnAgentIsNotReachedIsSaidInWords(t *testing.T) {
 	for want, c := range map[string]transport.Contact{
 		"n1:1 refuses the connection":   {Err: fmt.Errorf("dial: %w", unix.ECONNREFUSED)},
-		"n1:1 does not respond":          {Err: fmt.Errorf("read: %w", os.ErrDeadlineExceeded)},
+		"n1:1 does not respond":         {Err: fmt.Errorf("read: %w", os.ErrDeadlineExceeded)},
 		"n1:1: lookup n1: no such host": {Err: errors.New("lookup n1: no such host")},
 	} {
 		c.Address = "n1:1"

@@ -60,7 +60,7 @@ type AgentConfig struct {
 	// Collectors are served by /metrics beside the agent's own metrics, and are not
 	// put into Registry.
 	Collectors []prometheus.Collector
-	// TLS gives the certificates between agents in place of the files of
+	// TLS supplies the certificates between agents in place of the files of
 	// Cluster.TLS. nil: the files.
 	TLS transport.TLS
 	// Dialer connects to other agents. nil: TCP.

@@ -30,7 +30,7 @@ func NewLoggers(w io.Writer, asJSON bool, l config.Logging) (*loggo.Context, err
 	return loggers, SetLevels(loggers, l)
 }
 
-// SetLevels gives a context the levels of a configuration.
+// SetLevels sets the levels of a context from a configuration.
 func SetLevels(loggers *loggo.Context, l config.Logging) error {
 	level, ok := loggo.ParseLevel(orDefault(l.Level, "info"))
 	if !ok {

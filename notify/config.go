@@ -22,12 +22,12 @@ const (
 	DefaultMendTimeout   = 10 * time.Minute
 )
 
-// Source gives the events. It is a *watch.Ring.
+// Source supplies the events. It is a *watch.Ring.
 type Source interface {
 	Watch(since interrex.Revision, match func(*state.Event) bool) (*watch.Watcher, error)
 }
 
-// Leases gives the leases that there are, in the order of their keys. It is a
+// Leases lists the existing leases, in the order of their keys. It is a
 // *lease.Table.
 type Leases interface {
 	List(namespace, prefix string, after interrex.Key, limit int) (items []lease.Record, more bool)

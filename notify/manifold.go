@@ -14,11 +14,11 @@ import (
 
 // ManifoldConfig says what the worker's manifold is wired to.
 type ManifoldConfig struct {
-	ClockName  string // gives a clock.Clock
-	RingName   string // gives a *watch.Ring
-	LeasesName string // gives a *lease.Table
-	StateName  string // gives a *state.State
-	TargetName string // gives a notify.Target
+	ClockName  string // provides a clock.Clock
+	RingName   string // provides a *watch.Ring
+	LeasesName string // provides a *lease.Table
+	StateName  string // provides a *state.State
+	TargetName string // provides a notify.Target
 
 	Logger Logger // nil: none
 	Failed func() // see Config

@@ -39,7 +39,7 @@ type Holders struct{ database }
 
 // Open opens the copy: the tables lease_holders, for everybody to read, and
 // lease_holders_position. What is missing of them, Replace makes. The function
-// open gives a pool that Holders closes; it is called again when SQLite's file
+// open returns a pool that Holders closes; it is called again when SQLite's file
 // was moved away or is damaged.
 func Open(ctx context.Context, open func() (*sql.DB, error), dialect Dialect) (*Holders, error) {
 	h := &Holders{database{dialect: dialect, open: open}}

@@ -63,7 +63,7 @@ func (op *Operation) Each(yield func(int, state.Command) bool) {
 	}
 }
 
-// Answer gives the operation its result and reports whether it did: the second
+// Answer sets the operation's result and reports whether it did: the second
 // and later results are dropped, so that a caller is answered once whatever
 // happens to those who carry its operation.
 func (op *Operation) Answer(r state.Result) bool {

@@ -61,7 +61,7 @@ func New(c Config) (*Queue, error) {
 	return q, nil
 }
 
-// Enqueue gives operations to the queue, in order. It returns when all are in
+// Enqueue adds operations to the queue, in order. It returns when all are in
 // the queue or answered: a caller is held back while the queue is full, until
 // there is room, the operation's deadline, or the end of ctx. Every result comes
 // by Operation.Done; ctx does not reach further than this call.

@@ -87,7 +87,7 @@ func newDisk(c clock.Clock, timeout time.Duration) *disk {
 	}
 }
 
-// write runs one write, and gives its classified error. It returns at the
+// write runs one write, and returns its classified error. It returns at the
 // deadline also when the write does not; the write then goes on alone, and
 // drained tells when it has returned.
 func (d *disk) write(what string, f func() error) error {
@@ -186,7 +186,7 @@ func (d *disk) fail(err error) {
 	}
 }
 
-// failure gives the first failure, nil as long as all went well.
+// failure returns the first failure, nil as long as all went well.
 func (d *disk) failure() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -26,7 +26,7 @@ func seal(e types.LogEntry) types.LogEntry {
 	return e
 }
 
-// unseal gives an entry without its check, if it is the entry of that index.
+// unseal returns an entry without its check, if it is the entry of that index.
 func unseal(index uint64, b []byte) ([]byte, bool) {
 	n := len(b) - checkSize
 	if n < 0 || checksum(index, b[:n]) != binary.LittleEndian.Uint32(b[n:]) {

@@ -19,7 +19,7 @@ type files interface {
 	SyncDir(dir string) error
 }
 
-// replaceFile gives a file new content, whole or not at all.
+// replaceFile replaces a file's content atomically.
 func replaceFile(f files, path string, data []byte) error {
 	staged := path + stagedSuffix
 	if err := f.WriteSync(staged, data); err != nil {
@@ -31,7 +31,7 @@ func replaceFile(f files, path string, data []byte) error {
 	return f.SyncDir(filepath.Dir(path))
 }
 
-// ReplaceFile gives a file new content, whole and on disk, or leaves the one
+// ReplaceFile replaces a file's content, whole and on disk, or leaves the one
 // that is there. The error is one of the disk's, and says what was to be done.
 func ReplaceFile(what, path string, data []byte) error {
 	return classify(what, replaceFile(osFiles{}, path, data))

@@ -52,6 +52,6 @@ func refused(dir, user string, err error) error {
 	return fmt.Errorf("cannot lock directory %s: %w by %s: stop that one, or choose another directory", dir, ErrDirectoryInUse, user)
 }
 
-// Unlock gives up the directory. The file stays: removing it would let two
+// Unlock releases the directory. The file stays: removing it would let two
 // users lock two files of one name.
 func (l *DirLock) Unlock() error { return l.file.Close() }

@@ -77,7 +77,7 @@ func removeUnfinished(dir string) error {
 	return err
 }
 
-// newest gives the position of the newest snapshot that proves itself, and the
+// newest returns the position of the newest snapshot that proves itself, and the
 // directories of those that do not.
 func (s *snapshots) newest() (at Position, damaged []string, err error) {
 	newest, names, err := provenSnapshots(s.dir)
@@ -238,7 +238,7 @@ func (k *sink) Close() error {
 	})
 }
 
-// Cancel gives a snapshot up.
+// Cancel discards a snapshot.
 func (k *sink) Cancel() error {
 	return k.store.disk.bounded("give up a snapshot", k.SnapshotSink.Cancel)
 }

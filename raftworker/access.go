@@ -17,7 +17,7 @@ func (w *Worker) Transport() (Transport, error) {
 	return w.life.transport, nil
 }
 
-// HandOver writes a last stamp and gives leadership to another voter, if this
+// HandOver writes a last stamp and transfers leadership to another voter, if this
 // agent leads and there is one. The worker goes on, as a follower. It returns
 // with ctx at the latest.
 func (w *Worker) HandOver(ctx context.Context) error {

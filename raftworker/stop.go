@@ -44,7 +44,7 @@ func ended() context.Context {
 	return ctx
 }
 
-// handOver gives leadership to another voter, so that callers wait for a
+// handOver transfers leadership to another voter, so that callers wait for a
 // message and not for an election. A leader whose disk has failed writes no
 // stamp; it steps down with that failure.
 func (w *Worker) handOver(l *life) {

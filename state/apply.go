@@ -13,7 +13,7 @@ import (
 // MaxEndings is how many due things one entry ends, over all tables.
 const MaxEndings = 1000
 
-// Apply applies one log entry and gives a []Result, one for each operation in
+// Apply applies one log entry and returns a []Result, one for each operation in
 // their order. It gives nil for an entry at or below the log index that it has
 // applied, which raft brings again after a restart within the process, and for
 // one that cannot be decoded: its caller gets no answer here, and
@@ -227,7 +227,7 @@ func (s *State) do(t *Turn, op *Operation) Result {
 	return res
 }
 
-// follow gives the events from first on to the tables that follow, in their
+// follow passes the events from first on to the tables that follow, in their
 // order; each sees also what those before it have added.
 func (s *State) follow(t *Turn, first int) {
 	if first == len(t.events) {

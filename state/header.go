@@ -71,7 +71,7 @@ func openSnapshot(r io.Reader) (*snapshotReader, error) {
 	return &snapshotReader{frames: f, header: h}, nil
 }
 
-// read gives each section, and each part of its content, up to the trailer.
+// read yields each section, and each part of its content, up to the trailer.
 // What chunk gets stays until it returns.
 func (s *snapshotReader) read(section func(Section), chunk func([]byte)) error {
 	const limit = math.MaxUint16

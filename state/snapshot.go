@@ -71,7 +71,7 @@ func (f *snapshot) write(w io.Writer) error {
 	return out.close()
 }
 
-// Release gives the views back.
+// Release releases the views.
 func (f *snapshot) Release() {
 	f.release.Do(func() {
 		for _, v := range f.views {

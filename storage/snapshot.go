@@ -138,7 +138,7 @@ func (r *Restoration) Commit() error {
 	return r.local.replace(list(items...))
 }
 
-// Abort gives up the restoration. It does nothing after a Commit or an Abort.
+// Abort abandons the restoration. It does nothing after a Commit or an Abort.
 func (r *Restoration) Abort() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

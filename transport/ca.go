@@ -63,7 +63,7 @@ func newSerial() *big.Int {
 	return new(big.Int).SetBytes(b[:])
 }
 
-// TLS issues a certificate for an agent and gives it with the CA as its only
+// TLS issues a certificate for an agent and returns it with the CA as its only
 // root.
 func (c *CA) TLS(id string) (TLS, error) {
 	if err := CheckID(id); err != nil {

@@ -109,7 +109,7 @@ func (r *RaftTransport) serve(in *incoming) {
 	}
 }
 
-// beat gives a heartbeat to raft's handler, if it has set one.
+// beat passes a heartbeat to raft's handler, if it has set one.
 func (r *RaftTransport) beat(rpc raft.RPC) {
 	if handle := r.beats.Load(); handle != nil {
 		(*handle)(rpc)

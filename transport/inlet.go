@@ -129,7 +129,7 @@ func (in *inlet) Close() error {
 	return nil
 }
 
-// shut lets nothing more out and gives what is still open.
+// shut lets nothing more out and returns what is still open.
 func (in *inlet) shut() []*heldConn {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -83,7 +83,7 @@ func (l *limits) letIn(p *place, id string) error {
 	return nil
 }
 
-// leave gives a connection's place back.
+// leave releases a connection's slot.
 func (l *limits) leave(p *place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

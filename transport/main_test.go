@@ -86,7 +86,7 @@ func (w *world) config(id string, log Logger) Config {
 	}
 }
 
-// with gives an agent another certificate, made from a changed template.
+// with replaces an agent's certificate by one made from a changed template.
 func (w *world) with(id string, change func(*x509.Certificate)) func(*Config) {
 	return func(c *Config) {
 		template := agentTemplate(id)

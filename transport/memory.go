@@ -93,7 +93,7 @@ func (p Place) Compare(o Place) int {
 }
 
 // compare holds a hello against what was remembered before that life of raft,
-// and gives what the other side has to know; and an error if its disk is an
+// and returns what the other side has to know; and an error if its disk is an
 // older one.
 func (m *memory) compare(peer Hello) (told *Remembered, err error) {
 	m.mu.Lock()

@@ -37,7 +37,7 @@ func newMemory(t *testing.T, s Store) *memory {
 	return m
 }
 
-// introduced compares and meets, and gives what the other side is told.
+// introduced compares and meets, and returns what the other side is told.
 func (m *memory) introduced(t *testing.T, h Hello) Remembered {
 	t.Helper()
 	told, err := m.compare(h)

@@ -250,7 +250,7 @@ func (r *RaftTransport) MatchIndex(peer raft.ServerID, term uint64) uint64 {
 // for it before looking, so that nothing falls in between.
 func (r *RaftTransport) AckChanged() <-chan struct{} { return r.acks.change() }
 
-// hand gives raft a request of another agent, one at a time, until Drain.
+// hand passes raft a request of another agent, one at a time, until Drain.
 func (r *RaftTransport) hand(rpc raft.RPC) {
 	r.handing.Lock()
 	defer r.handing.Unlock()

@@ -12,11 +12,11 @@ func TestTheStateOfAWebhookIsSaidInWords(t *testing.T) {
 	}
 	after := interrex.Webhook{When: interrex.WebhookAfter}
 	for want, w := range map[string]interrex.WebhookState{
-		"state of its calls known only to the leader":                                                     {},
+		"state of its calls known only to the leader":                                     {},
 		"state of its calls known only to the leader; events delivered up to revision 20": {Webhook: after, Position: 20},
 		"no failures": {Health: &interrex.WebhookHealth{Breaker: "closed"}},
-		"called: 5 consecutive failures, the last: refused":                  {Health: failed("closed")},
-		"not called for now: 5 consecutive failures, the last: refused":  {Health: failed("open")},
+		"called: 5 consecutive failures, the last: refused":                 {Health: failed("closed")},
+		"not called for now: 5 consecutive failures, the last: refused":     {Health: failed("open")},
 		"one trial call is next: 5 consecutive failures, the last: refused": {Health: failed("half-open")},
 		"no failures; events delivered up to revision 9; skipped 2, last 3 to 4": {
 			Webhook: after, Health: &interrex.WebhookHealth{Breaker: "closed"}, Position: 9, Skipped: 2, SkippedFrom: 3, SkippedTo: 4},

@@ -137,7 +137,7 @@ func oneLine(text string) string {
 	return strings.Replace(strings.Join(lines, "; "), ":; ", ": ", 1)
 }
 
-// agentConfig gives an agent what only the binary has.
+// agentConfig adds what only the binary has to an agent's configuration.
 func agentConfig(file config.Config) agent.Config {
 	c := manifolds.FromFile(file)
 	c.SQLite, c.Postgres = openSQLite, openPostgres

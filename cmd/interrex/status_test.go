@@ -31,7 +31,7 @@ func (t *told) Status(context.Context, *connect.Request[interrexv1.StatusRequest
 	return connect.NewResponse(t.status), nil
 }
 
-// tells starts such an agent, and gives it and its API address.
+// tells starts such an agent, and returns it and its API address.
 func tells(t *testing.T, id string) (*told, string) {
 	t.Helper()
 	a := &told{status: &interrexv1.StatusResponse{Id: id, ClusterId: "mine", State: "follower"}}
@@ -45,7 +45,7 @@ func tells(t *testing.T, id string) (*told, string) {
 	return a, server.Listener.Addr().String()
 }
 
-// asked runs status, and gives what it prints and its exit code.
+// asked runs status, and returns what it prints and its exit code.
 func asked(t *testing.T, args ...string) (string, int) {
 	t.Helper()
 	for _, line := range os.Environ() {
@@ -95,7 +95,7 @@ func TestStatusSaysWhereTheStateStands(t *testing.T) {
 	agent, at := tells(t, "n1")
 	for want, is := range map[string]*interrexv1.StatusResponse{
 		`revision +7 at log index 9\n`:                        {Revision: 7, AppliedIndex: 9, CommitIndex: 12},
-		`revision +7 at log index 9, 91 entries behind\n`:    {Revision: 7, AppliedIndex: 9, CommitIndex: 100},
+		`revision +7 at log index 9, 91 entries behind\n`:     {Revision: 7, AppliedIndex: 9, CommitIndex: 100},
 		`revision +none yet: the log is applied once a leade`: {ClusterId: "mine"},
 		`revision +0 at log index 0\n`:                        {},
 	} {
@@ -135,10 +135,10 @@ func matches(text, pattern string) bool { return regexp.MustCompile(pattern).Mat
 func TestAMembersLineSaysWhenItIsSilent(t *testing.T) {
 	ago := durationpb.New(7 * time.Second)
 	for want, m := range map[string]*interrexv1.MemberStatus{
-		"voter, leader":                 {Suffrage: "voter", Leader: true},
-		"voter":                         {Suffrage: "voter"},
-		"voter, heard 7 s ago":          {Suffrage: "voter", LastContact: ago},
-		"voter, SILENT for 7 s":         {Suffrage: "voter", LastContact: ago, Silent: true},
+		"voter, leader":                   {Suffrage: "voter", Leader: true},
+		"voter":                           {Suffrage: "voter"},
+		"voter, heard 7 s ago":            {Suffrage: "voter", LastContact: ago},
+		"voter, SILENT for 7 s":           {Suffrage: "voter", LastContact: ago, Silent: true},
 		"voter, SILENT, never heard from": {Suffrage: "voter", Silent: true},
 		"voter, NOT CONNECTED: it refuses us: old disk": {Suffrage: "voter", LastContact: ago, Silent: true, Refusal: "it refuses us: old disk"},
 		"nonvoter, leader, heard 7 s ago":               {Suffrage: "nonvoter", Leader: true, LastContact: ago},

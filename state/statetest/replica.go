@@ -51,13 +51,13 @@ func (r *Replica) Publish(events []state.Event, last interrex.Revision) {
 // Reset is part of state.Publisher.
 func (r *Replica) Reset(last interrex.Revision) { r.Resets, r.Last = r.Resets+1, last }
 
-// Apply applies one entry, and gives its results.
+// Apply applies one entry, and returns its results.
 func (r *Replica) Apply(e *state.Entry) []state.Result {
 	r.t.Helper()
 	return r.ApplyBytes(state.AppendEntry(nil, e))
 }
 
-// ApplyBytes applies one entry as it stands in the log, and gives its results.
+// ApplyBytes applies one entry as it stands in the log, and returns its results.
 func (r *Replica) ApplyBytes(b []byte) []state.Result {
 	r.t.Helper()
 	r.index++
