@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// EpochHeader carries the cluster's epoch on every answer: its number in
+// EpochHeader carries the cluster's epoch on every response: its number in
 // decimal, then its random bits.
 const EpochHeader = "Interrex-Epoch"
 
@@ -27,7 +27,7 @@ type epochs struct {
 	bits   string
 }
 
-// accept looks at the header of an answer. Its error is KindOtherCluster: another
+// accept checks the header of a response. Its error is KindOtherCluster: another
 // agent may do.
 func (e *epochs) accept(h http.Header) error {
 	text := h.Get(EpochHeader)
@@ -51,7 +51,7 @@ func (e *epochs) accept(h http.Header) error {
 	return nil
 }
 
-// unary looks at the header of unary answers.
+// unary checks the header of unary responses.
 func (e *epochs) unary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
 		answer, err := next(ctx, r)

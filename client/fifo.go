@@ -17,7 +17,7 @@ func (q *fifo[E]) push(e *E) {
 	q.events = append(q.events, e)
 }
 
-// pop returns nil when there is none.
+// pop returns nil if the queue is empty.
 func (q *fifo[E]) pop() *E {
 	if q.len() == 0 {
 		return nil

@@ -10,9 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Parse overlays c with a YAML document. The error has a line for each key that
-// does not exist, with the nearest one that does, and for each value of the
-// wrong kind.
+// Parse overlays c with a YAML document. The error has a line for each unknown
+// key, with the nearest known one, and for each value of the wrong kind.
 func Parse(data []byte, c *Config) error {
 	_, err := parse(data, c)
 	return err
@@ -96,7 +95,7 @@ func shown(n *yaml.Node) string {
 	return fmt.Sprintf("%q", n.Value)
 }
 
-// wanted says which values a field takes.
+// wanted describes the values that a field accepts.
 func wanted(field reflect.Value) string {
 	switch field.Interface().(type) {
 	case time.Duration:

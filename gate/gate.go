@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// ErrClosed is the error of Enter once the owner is stopping.
+// ErrClosed is returned by Enter once the owner is stopping.
 var ErrClosed = errors.New("gate is closed")
 
 // Gate lets visitors in until its owner closes it. The owner of a resource

@@ -41,8 +41,8 @@ func (c ManifoldConfig) Validate() error {
 	return nil
 }
 
-// Manifold runs the worker in a dependency engine. Raft is no input of it, and
-// it is no input of anybody.
+// Manifold runs the worker in a dependency engine. Raft is not an input of it,
+// and nothing depends on it.
 func Manifold(cfg ManifoldConfig) dependency.Manifold {
 	return dependency.Manifold{
 		Inputs: []string{cfg.ClockName, cfg.RingName, cfg.LeasesName, cfg.StateName, cfg.TargetName},
@@ -61,7 +61,7 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 		st     *state.State
 		target Target
 	)
-	// One worker may give several of them, so the names may be equal.
+	// One worker may provide several of them, so the names may be equal.
 	for _, input := range []struct {
 		name string
 		out  any
