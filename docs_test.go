@@ -84,8 +84,8 @@ func TestEveryDependencyHasItsLine(t *testing.T) {
 func TestTheMapNamesEveryFolder(t *testing.T) {
 	readme, architecture := readText(t, "README.md"), readText(t, "ARCHITECTURE.md")
 	for dir := range floors {
-		top, _, _ := strings.Cut(dir, "/")
-		if !strings.Contains(readme, "]("+top) || !strings.Contains(architecture, top) {
+		top, below, _ := strings.Cut(dir, "/")
+		if !strings.Contains(readme, "]("+top) || !strings.Contains(architecture, top) || !strings.Contains(architecture, below) {
 			t.Errorf("README.md or ARCHITECTURE.md does not name %s", dir)
 		}
 	}

@@ -22,7 +22,9 @@ var floors = map[string]int{
 	"pipe":                  0, // connections within a process
 	"alarm":                 0, // what is wrong with an agent now
 	"config":                0, // the configuration's types, file and validation
+	"internal/disk":         0, // calls on a disk, small files, directories with one user
 	"gen/interrexv1":        0, // generated messages and handlers
+	"internal/wording":      0, // how values are written in messages
 	"state":                 1, // the replicated state: one log, many tables
 	"hold":                  1, // the holder's side of a lease
 	"wire":                  1, // the vocabulary in the API's messages
@@ -35,6 +37,7 @@ var floors = map[string]int{
 	"queue":                 2, // operations waiting for the log
 	"watch":                 2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
+	"internal/raftlog":      1, // what the files of raft's log can prove
 	"raftdir":               2, // raft's log, vote, floor and snapshots on disk
 	"projection":            2, // lease holders in SQL
 	"leaseapplier":          3, // from queue to raft and back to the caller

@@ -281,7 +281,7 @@ func (a *Agent) Handler() http.Handler {
 // Report returns the current state of the dependency engine.
 func (a *Agent) Report() map[string]any {
 	if r := a.running(); r != nil {
-		return r.set.Report()
+		return r.set.Report(r.engine)
 	}
 	return map[string]any{"state": "stopped"}
 }

@@ -24,12 +24,14 @@ func (a *Agent) newRun() (*run, error) {
 		c.Drain = func(ctx context.Context) error { return r.drain(ctx) }
 	}
 	var err error
-	if r.set, err = manifolds.New(manifolds.Config{Agent: c, Engine: r}); err != nil {
+	wanted := manifolds.Config{Agent: c}
+	if r.set, err = manifolds.New(wanted); err != nil {
 		return nil, err
 	}
 	if r.engine, err = dependency.NewEngine(engineConfig(c.Clock, r.set.EngineLogger())); err != nil {
 		return nil, err
 	}
+	r.set.Manifolds[wanted.Name(manifolds.EngineName)] = dependency.SelfManifold(r.engine)
 	if err := dependency.Install(r.engine, r.set.Manifolds); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot install the workers: %w", err), worker.Stop(r.engine))
 	}
@@ -53,9 +55,6 @@ func engineConfig(c clock.Clock, logger dependency.Logger) dependency.EngineConf
 		Logger:           logger,
 	}
 }
-
-// Report is the engine's, which is made after the manifolds.
-func (r *run) Report() map[string]any { return r.engine.Report() }
 
 // drain serves an operator's drain request: the agent drains, then stops.
 func (r *run) drain(ctx context.Context) error {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -201,7 +202,7 @@ func (c Changes) query(m *interrexv1.ChangeServiceListRequest) (q change.Query, 
 	}
 	in.Fail(c.validFilter(m))
 	return change.Query{
-		Since: interrex.Revision(m.GetSince()), Limit: orElse(int(m.GetLimit()), DefaultChanges), Bytes: maxPageBytes,
+		Since: interrex.Revision(m.GetSince()), Limit: cmp.Or(int(m.GetLimit()), DefaultChanges), Bytes: maxPageBytes,
 		Tags: m.GetTags(), Kinds: kindsOf(m), Prefix: m.GetPrefix(),
 	}, block, in.Err
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -244,8 +245,8 @@ func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListReq
 	since, e1 := number(q, "since", 64)
 	limit, e2 := number(q, "limit", 32)
 	block, e3 := period(q, "block")
-	if err := errors.Join(err, e1, e2, e3); err != nil {
-		return nil, firstOf(err, e1, e2, e3)
+	if err := cmp.Or(e1, e2, e3, err); err != nil {
+		return nil, err
 	}
 	m := &interrexv1.ChangeServiceListRequest{
 		Since: since, Limit: uint32(limit), Tags: q["tag"], Kinds: listOf(q, "kind"), Prefix: q.Get("prefix"),
@@ -257,16 +258,6 @@ func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListReq
 		m.Kinds = []string{interrex.UserChange}
 	}
 	return m, nil
-}
-
-// firstOf returns the first of some errors, as it is.
-func firstOf(all error, some ...error) error {
-	for _, err := range some {
-		if err != nil {
-			return err
-		}
-	}
-	return all
 }
 
 func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {

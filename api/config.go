@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -190,12 +191,12 @@ func (c Config) Validate() error {
 }
 
 func (c *Config) setDefaults() {
-	c.LeaderWait = orElse(c.LeaderWait, DefaultLeaderWait)
-	c.ReadWait = orElse(c.ReadWait, DefaultReadWait)
-	c.AnswerWait = orElse(c.AnswerWait, DefaultAnswerWait)
-	c.SendWait = orElse(c.SendWait, DefaultSendWait)
-	c.BodyWait = orElse(c.BodyWait, DefaultBodyWait)
-	c.MaxOpen = orElse(c.MaxOpen, DefaultMaxOpen)
+	c.LeaderWait = cmp.Or(c.LeaderWait, DefaultLeaderWait)
+	c.ReadWait = cmp.Or(c.ReadWait, DefaultReadWait)
+	c.AnswerWait = cmp.Or(c.AnswerWait, DefaultAnswerWait)
+	c.SendWait = cmp.Or(c.SendWait, DefaultSendWait)
+	c.BodyWait = cmp.Or(c.BodyWait, DefaultBodyWait)
+	c.MaxOpen = cmp.Or(c.MaxOpen, DefaultMaxOpen)
 	if c.Metrics == nil {
 		c.Metrics = prometheus.Gatherers{}
 	}
@@ -205,12 +206,4 @@ func (c *Config) setDefaults() {
 	if c.Requests == nil {
 		c.Requests = NewMetrics()
 	}
-}
-
-func orElse[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
 }

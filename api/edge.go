@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -13,11 +12,8 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// The headers that every answer carries.
+// The headers that every answer carries, beside wire.HeaderEpoch.
 const (
-	// HeaderEpoch is the cluster's epoch: its number, a dash, and its random
-	// bits as 16 hexadecimal digits. An agent that is in no cluster yet has none.
-	HeaderEpoch = "Interrex-Epoch"
 	// HeaderLeader is the leader's ID; empty: none is known here.
 	HeaderLeader = "Interrex-Leader-Id"
 	// HeaderTerm is the newest term of raft that the agent knows of.
@@ -33,7 +29,7 @@ func (s *Server) edge(d door, next http.Handler) http.Handler {
 		h := w.Header()
 		l := s.config.Leadership.Current()
 		if id := s.config.State.Identity(); id.ClusterID != "" {
-			h.Set(HeaderEpoch, fmt.Sprintf("%d-%016x", id.Epoch.Number, id.Epoch.Bits))
+			h.Set(wire.HeaderEpoch, id.Epoch.String())
 		}
 		h.Set(HeaderLeader, l.LeaderID)
 		h.Set(HeaderTerm, strconv.FormatUint(l.Term, 10))

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -39,7 +40,7 @@ func (e engineService) Status(context.Context, *connect.Request[interrexv1.Statu
 	applied, _ := c.State.Applied()
 	m := &interrexv1.StatusResponse{
 		Id: c.ID, Version: c.Version, ApiAddress: own.APIAddress,
-		ClusterId: orElse(identity.ClusterID, own.ClusterID), Epoch: identity.Epoch.Number,
+		ClusterId: cmp.Or(identity.ClusterID, own.ClusterID), Epoch: identity.Epoch.Number,
 		State: own.State.String(), LeaderId: l.LeaderID, LeaderAddress: l.LeaderAddress, Term: l.Term,
 		Revision: uint64(c.State.Revision()), AppliedIndex: applied, CommitIndex: own.Log.CommitIndex,
 		FirstIndex: own.Log.FirstIndex, LastIndex: own.Log.LastIndex, LastTerm: own.Log.LastTerm, Membership: own.Membership.String(),

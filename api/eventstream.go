@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,7 +164,7 @@ func (o eventWriter) flushed() error { return o.send(o.flush) }
 
 // endKind is the name of the event with which a stream ends.
 func endKind(err error) string {
-	return strings.ReplaceAll(string(orElse(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
+	return strings.ReplaceAll(string(cmp.Or(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
 }
 
 // write writes one event. Data that writes itself is not copied.

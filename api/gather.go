@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"time"
@@ -128,7 +129,7 @@ func (a *audience) run(out *message) (alarm <-chan struct{}, idle bool) {
 			a.end(w, err, out)
 			at++
 		case events.Len() == 0:
-			alarm = orElse(alarm, news) // the first: it misses nothing
+			alarm = cmp.Or(alarm, news) // the first: it misses nothing
 			at = a.beside(at)
 		default:
 			idle = false

@@ -103,7 +103,7 @@ func (p *part) unpack(s *Server, c caller, m *anypb.Any) error {
 	if err := p.see(s); err != nil {
 		return err
 	}
-	if p.table == state.OwnTable || p.command.About().Lane == state.LaneExtend {
+	if p.table == state.SystemTable || p.command.About().Lane == state.LaneExtend {
 		return interrex.Errorf(interrex.KindInvalid, "%s is not done in a group: call it by itself", p.method.Name())
 	}
 	return nil

@@ -23,13 +23,13 @@ import (
 
 // tables are the tables with a service here, by how their commands begin: what is
 // before a command's number.
-var tables = map[state.TableID][]byte{state.OwnTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil}
+var tables = map[state.TableID][]byte{state.SystemTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil}
 
 // unreached are the commands that no method makes: by SetIdentity a leader notes
 // which cluster this is, and by Advance how far webhooks were told; Recover is done
 // on a directory that no agent uses.
 var unreached = map[state.TableID][]state.Command{
-	state.OwnTable: {&state.SetIdentity{}, &state.Recover{}}, state.WebhookTable: {&webhook.Advance{}},
+	state.SystemTable: {&state.SetIdentity{}, &state.Recover{}}, state.WebhookTable: {&webhook.Advance{}},
 }
 
 // unnamed are the methods that make commands of other names, with the reason.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/base64"
 
 	"google.golang.org/protobuf/proto"
@@ -159,7 +160,7 @@ func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.Lis
 	var items []lease.Record
 	var more bool
 	revision := l.still(s, func(v lease.ReadView) {
-		items, more = v.List(namespace, m.GetPrefix(), after, orElse(int(m.GetPageSize()), MaxPage))
+		items, more = v.List(namespace, m.GetPrefix(), after, cmp.Or(int(m.GetPageSize()), MaxPage))
 	})
 	page := &interrexv1.ListResponse{Revision: uint64(revision)}
 	bytes := 0

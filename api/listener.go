@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log"
@@ -85,10 +86,10 @@ func NewListener(c ListenerConfig) (*Listener, error) {
 		}
 		return nil, errors.Trace(err)
 	}
-	c.StopTimeout = orElse(c.StopTimeout, DefaultStopTimeout)
+	c.StopTimeout = cmp.Or(c.StopTimeout, DefaultStopTimeout)
 	l := &Listener{
 		config:  c,
-		limited: &limitedListener{Listener: c.Listener, slots: make(chan struct{}, orElse(c.MaxConnections, DefaultMaxConnections)), logger: c.Logger},
+		limited: &limitedListener{Listener: c.Listener, slots: make(chan struct{}, cmp.Or(c.MaxConnections, DefaultMaxConnections)), logger: c.Logger},
 	}
 	l.server = l.newServer()
 	if err := catacomb.Invoke(catacomb.Plan{Site: &l.catacomb, Work: l.loop}); err != nil {

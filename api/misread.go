@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -49,7 +51,7 @@ func misread(text []byte, m protoreflect.Message, why error) error {
 		}
 	}
 	plain := strings.TrimPrefix(strings.ReplaceAll(why.Error(), "\u00a0", " "), "proto: ")
-	return interrex.Errorf(interrex.KindInvalid, "body: cannot read a %s: %s", name, shortened(plain, maxShownReason))
+	return interrex.Errorf(interrex.KindInvalid, "body: cannot read a %s: %s", name, wording.Excerpt(plain, maxShownReason))
 }
 
 // broken reports where a text stops being JSON.
@@ -76,7 +78,7 @@ func misreadField(text []byte, m protoreflect.Message, path string, depth int) e
 	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(text, &fields) != nil || fields == nil {
-		return wrongValue(strings.TrimSuffix(orElse(path, "body"), "."), text, objectOf(m.Descriptor()))
+		return wrongValue(strings.TrimSuffix(cmp.Or(path, "body"), "."), text, objectOf(m.Descriptor()))
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		f := fieldOf(m.Descriptor(), name)
@@ -103,7 +105,7 @@ func unknownField(path, name string, d protoreflect.MessageDescriptor) error {
 	for i := range d.Fields().Len() {
 		names = append(names, string(d.Fields().Get(i).Name()))
 	}
-	hint := "the fields are " + orElse(strings.Join(names, ", "), "none")
+	hint := "the fields are " + cmp.Or(strings.Join(names, ", "), "none")
 	if near := config.Nearest(name, names); near != "" {
 		hint = fmt.Sprintf("did you mean %q? ", near) + hint
 	}
@@ -191,17 +193,8 @@ func wrongValue(path string, value []byte, allowed string) error {
 	return interrex.Errorf(interrex.KindInvalid, "%s: %s is not valid: give %s", path, shown(value), allowed)
 }
 
-// shown shortens what an error repeats, and keeps it on one line.
-func shown(value []byte) string {
-	return shortened(strings.Join(strings.Fields(string(value[:min(len(value), 4*maxShownValue)])), " "), maxShownValue)
-}
-
-func shortened(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "..."
-}
+// shown is what an error repeats of a value.
+func shown(value []byte) string { return wording.Line(string(value), maxShownValue) }
 
 // allowed says what a field takes.
 func allowed(f protoreflect.FieldDescriptor, value []byte) string {

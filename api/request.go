@@ -128,7 +128,7 @@ func (r *request) address() error {
 	}
 	var in wire.Reader
 	r.fence = in.Fence(e.GetFence())
-	if in.Err == nil && r.parts[0].table == state.OwnTable && e.GetFence() != nil {
+	if in.Err == nil && r.parts[0].table == state.SystemTable && e.GetFence() != nil {
 		return interrex.Errorf(interrex.KindInvalid, "fence: %s takes none", r.method.Name())
 	}
 	return in.Err

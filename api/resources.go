@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/base64"
 	"strings"
 
@@ -185,7 +186,7 @@ func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s *state.State
 	}
 	var rows []*resource.Record
 	var more bool
-	revision := r.still(s, func(v resource.ReadView) { rows, more = v.List(what, after, orElse(int(m.GetPageSize()), MaxPage)) })
+	revision := r.still(s, func(v resource.ReadView) { rows, more = v.List(what, after, cmp.Or(int(m.GetPageSize()), MaxPage)) })
 	items, next := resourcePage(rows, more)
 	return &interrexv1.ResourceServiceListResponse{Items: items, NextPageToken: next, Revision: uint64(revision)}, nil
 }
@@ -206,7 +207,7 @@ func validateNames(m *interrexv1.ResourceServiceListRequest) error {
 func (r Resources) names(m *interrexv1.ResourceServiceListRequest, what interrex.ResourceSelection, after string, s *state.State) *interrexv1.ResourceServiceListResponse {
 	const behind = "\xff" // everything that goes on: no name has it
 	out := &interrexv1.ResourceServiceListResponse{}
-	size, bytes := orElse(int(m.GetPageSize()), MaxPage), 0
+	size, bytes := cmp.Or(int(m.GetPageSize()), MaxPage), 0
 	out.Revision = uint64(r.still(s, func(v resource.ReadView) {
 		for {
 			rows, _ := v.List(what, after, 1)
@@ -247,7 +248,7 @@ func (r Resources) listByOwner(m *interrexv1.ResourceServiceListByOwnerRequest, 
 	var rows []*resource.Record
 	var more bool
 	revision := r.still(s, func(v resource.ReadView) {
-		rows, more = v.ListByOwner(owner, after, orElse(int(m.GetPageSize()), MaxPage))
+		rows, more = v.ListByOwner(owner, after, cmp.Or(int(m.GetPageSize()), MaxPage))
 	})
 	items, next := resourcePage(rows, more)
 	return &interrexv1.ResourceServiceListByOwnerResponse{Items: items, NextPageToken: next, Revision: uint64(revision)}, nil

@@ -338,12 +338,12 @@ func TestListenerEndsWithItsSocket(t *testing.T) {
 
 func TestEveryAnswerCarriesTheEpoch(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	if r := nd.get(nd.url + "/livez"); r.header.Get(HeaderEpoch) != "" {
-		t.Errorf("an agent of no cluster is in epoch %s", r.header.Get(HeaderEpoch))
+	if r := nd.get(nd.url + "/livez"); r.header.Get(wire.HeaderEpoch) != "" {
+		t.Errorf("an agent of no cluster is in epoch %s", r.header.Get(wire.HeaderEpoch))
 	}
-	id := state.Identity{ClusterID: strings.Repeat("c", 32), Epoch: state.Epoch{Number: 3, Bits: 0xabc}}
+	id := state.Identity{ClusterID: strings.Repeat("c", 32), Epoch: interrex.Epoch{Number: 3, Bits: 0xabc}}
 	entry := state.AppendEntry(nil, &state.Entry{Wall: time.Now(), Operations: []state.Operation{
-		{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)},
+		{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)},
 	}})
 	nd.must(nd.raft.Apply(entry, time.Second).Error())
 	const want = "3-0000000000000abc"
@@ -351,13 +351,13 @@ func TestEveryAnswerCarriesTheEpoch(t *testing.T) {
 		nd.get(nd.url + "/livez"), nd.get(nd.url + "/nowhere"), nd.curl("LeaseService/List", `{}`),
 		nd.curl("LeaseService/Claim", `{`), nd.curl("LeaseService/Get", `{"key":"a/free"}`),
 	} {
-		if got := r.header.Get(HeaderEpoch); got != want {
+		if got := r.header.Get(wire.HeaderEpoch); got != want {
 			t.Errorf("epoch %q on a %d, want %q", got, r.status, want)
 		}
 	}
 	w := nd.watch(&interrexv1.WatchRequest{})
 	w.expect("end_of_snapshot", "")
-	if got := w.s.ResponseHeader().Get(HeaderEpoch); got != want {
+	if got := w.s.ResponseHeader().Get(wire.HeaderEpoch); got != want {
 		t.Errorf("epoch %q on a watch", got)
 	}
 }

@@ -19,9 +19,9 @@ import (
 func stateService() Service {
 	return Service{Methods: []Method{
 		indexMethod(),
-		Write(interrexv1.StateServiceRetireProcedure, state.OwnTable, retire, retired),
+		Write(interrexv1.StateServiceRetireProcedure, state.SystemTable, retire, retired),
 		Read(interrexv1.StateServiceGetSettingsProcedure, getSettings),
-		Write(interrexv1.StateServiceSetSettingsProcedure, state.OwnTable, setSettings, settingsSet),
+		Write(interrexv1.StateServiceSetSettingsProcedure, state.SystemTable, setSettings, settingsSet),
 		proposeMethod(),
 		groupMethod(),
 	}}
@@ -94,8 +94,8 @@ func proposedTo(table uint32, s *state.State) (state.TableID, error) {
 		return state.FSMTable, nil
 	case table == 0:
 		return 0, interrex.Errorf(interrex.KindInvalid, "table: 0 is the agents' own state machine, and they have none: set agent.Config.FSM")
-	case table < uint32(state.FirstOwnTable) || table > math.MaxUint16:
-		return 0, interrex.Errorf(interrex.KindInvalid, "table: %d is no embedder's own: those have %d to %d", table, state.FirstOwnTable, math.MaxUint16)
+	case table < uint32(state.FirstEmbedderTable) || table > math.MaxUint16:
+		return 0, interrex.Errorf(interrex.KindInvalid, "table: %d is no embedder's own: those have %d to %d", table, state.FirstEmbedderTable, math.MaxUint16)
 	}
 	return state.TableID(table), nil
 }

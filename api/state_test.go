@@ -46,7 +46,7 @@ func TestAProposalIsNoWayAroundADoor(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	retire := (&state.Retire{Name: "ann"}).Append(nil)
 	for table, data := range map[state.TableID][]byte{
-		state.OwnTable: retire, state.LeaseTable: writes(t)[interrexv1.LeaseServiceClaimProcedure].command.Append(nil), state.FirstOwnTable - 1: nil,
+		state.SystemTable: retire, state.LeaseTable: writes(t)[interrexv1.LeaseServiceClaimProcedure].command.Append(nil), state.FirstEmbedderTable - 1: nil,
 	} {
 		if _, err := nd.opened(caller{operator: true}, proposeOp(table, data), time.Now()); !errors.Is(err, interrex.ErrInvalid) {
 			t.Errorf("table %d: %v, want invalid", table, err)
@@ -77,7 +77,7 @@ func TestAMethodThatCannotBeServedIsServedByNobody(t *testing.T) {
 	if err := ValidateServices(service); unknown.err == nil || err != unknown.err {
 		t.Errorf("beside the others: %v", err)
 	}
-	if err := ValidateService(state.FirstOwnTable, service); unknown.err == nil || err != unknown.err {
+	if err := ValidateService(state.FirstEmbedderTable, service); unknown.err == nil || err != unknown.err {
 		t.Errorf("alone: %v", err)
 	}
 }

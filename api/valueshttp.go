@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -148,7 +149,7 @@ func (p plainValues) get(w http.ResponseWriter, r *http.Request, id interrex.Res
 	c, min, e1 := fresh(q)
 	since, e2 := number(q, "since", 64)
 	block, e3 := period(q, "block")
-	if err := firstOf(err, err, e1, e2, e3); err != nil {
+	if err := cmp.Or(err, e1, e2, e3); err != nil {
 		return err
 	}
 	switch {
@@ -251,7 +252,7 @@ func (p plainValues) list(w http.ResponseWriter, r *http.Request) error {
 	err := onlyQuery(q, "namespace", "prefix", "separator", "page_size", "page_token", "consistency", "min_revision")
 	c, min, e1 := fresh(q)
 	size, e2 := number(q, "page_size", 32)
-	if err := firstOf(err, err, e1, e2); err != nil {
+	if err := cmp.Or(err, e1, e2); err != nil {
 		return err
 	}
 	id := wire.ValueID(q.Get("namespace"), "")

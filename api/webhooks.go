@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -48,10 +49,10 @@ func setWebhook(m *interrexv1.WebhookServiceSetRequest) (state.Command, error) {
 	var in wire.Reader
 	q := m.GetWebhook()
 	c := &webhook.Set{Secret: webhook.Secret(m.GetSecret()), Spec: webhook.Spec{
-		Name: q.GetName(), URL: q.GetUrl(), When: orElse(interrex.WebhookWhen(q.GetWhen()), interrex.WebhookBefore),
+		Name: q.GetName(), URL: q.GetUrl(), When: cmp.Or(interrex.WebhookWhen(q.GetWhen()), interrex.WebhookBefore),
 		Kinds: q.GetKinds(), Prefixes: q.GetPrefixes(), DryRun: q.GetDryRun(),
-		Timeout:   orElse(in.Positive("timeout", q.GetTimeout()), interrex.DefaultWebhookTimeout),
-		OnFailure: orElse(interrex.WebhookPolicy(q.GetOnFailure()), interrex.WebhookRefuse),
+		Timeout:   cmp.Or(in.Positive("timeout", q.GetTimeout()), interrex.DefaultWebhookTimeout),
+		OnFailure: cmp.Or(interrex.WebhookPolicy(q.GetOnFailure()), interrex.WebhookRefuse),
 	}}
 	for name, value := range q.GetHeaders() {
 		c.Headers = append(c.Headers, webhook.Header{Name: http.CanonicalHeaderKey(name), Value: webhook.Secret(value)})

@@ -40,7 +40,7 @@ func newWorld(t testing.TB, settings ...string) *world {
 func (w *world) set(name, value string) {
 	w.t.Helper()
 	c := &state.SetSettings{Values: map[string]string{name: value}}
-	if res := w.do(state.Operation{Table: state.OwnTable, Data: c.Append(nil)}); res.Err != nil {
+	if res := w.do(state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res.Err != nil {
 		w.t.Fatal(res.Err)
 	}
 }

@@ -59,7 +59,7 @@ func newAgent(t testing.TB) *agent {
 	})
 	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.mu.Lock(); a.epoch != "" {
-			w.Header().Set(client.EpochHeader, a.epoch)
+			w.Header().Set(wire.HeaderEpoch, a.epoch)
 		}
 		a.mu.Unlock()
 		mux.ServeHTTP(w, r)

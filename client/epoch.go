@@ -11,11 +11,8 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/wire"
 )
-
-// EpochHeader carries the cluster's epoch on every response: its number in
-// decimal, then its random bits.
-const EpochHeader = "Interrex-Epoch"
 
 // epochs remembers the highest epoch that an agent has answered with. A client
 // never goes to a lower one, nor between two of one number: that agent is of
@@ -30,7 +27,7 @@ type epochs struct {
 // accept checks the header of a response. Its error is KindOtherCluster: another
 // agent may do.
 func (e *epochs) accept(h http.Header) error {
-	text := h.Get(EpochHeader)
+	text := h.Get(wire.HeaderEpoch)
 	digits := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 	if digits < 0 {
 		digits = len(text)

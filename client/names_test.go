@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/wire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -231,11 +232,11 @@ func TestEpochsAreReadFromTheirNumberAndTheirBits(t *testing.T) {
 		{"2-a", "1-a", false}, {"2-a", "2-b", false}, {"10-a", "9-a", false}, {"9-a", "10-a", true},
 	} {
 		e := &epochs{}
-		h := map[string][]string{EpochHeader: {c.seen}}
+		h := map[string][]string{wire.HeaderEpoch: {c.seen}}
 		if err := e.accept(h); err != nil {
 			t.Fatal(err)
 		}
-		h[EpochHeader] = []string{c.then}
+		h[wire.HeaderEpoch] = []string{c.then}
 		if err := e.accept(h); (err == nil) != c.taken {
 			t.Errorf("%q after %q: %v", c.then, c.seen, err)
 		}

@@ -12,14 +12,13 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/webhook"
 )
 
@@ -223,7 +222,7 @@ func (c *Caller) exchange(ctx context.Context, h *webhook.Hook, body []byte, mor
 	if err != nil {
 		return 0, "", fmt.Errorf("its answer is cut short: %w", plain(err))
 	}
-	return response.StatusCode, clean(read), nil
+	return response.StatusCode, wording.Line(string(read), maxReason), nil
 }
 
 // plain takes the URL out of an error: its query may be a secret.
@@ -233,21 +232,6 @@ func plain(err error) error {
 		return wrapped.Err
 	}
 	return err
-}
-
-// clean returns the beginning of an answer as one line of printable UTF-8.
-func clean(b []byte) string {
-	text := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(string(b[:min(len(b), 2*maxReason)]), ""))
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxReason {
-		text = strings.ToValidUTF8(text[:maxReason], "") + "..."
-	}
-	return text
 }
 
 // Test sends a sample to a hook.

@@ -530,18 +530,6 @@ func TestAnOverloadedCallerLeavesABreakerToTheNext(t *testing.T) {
 	}
 }
 
-func TestAReasonIsShort(t *testing.T) {
-	for _, c := range []struct{ body, want string }{
-		{strings.Repeat("x", maxReason), strings.Repeat("x", maxReason)},
-		{strings.Repeat("x", maxReason-1) + "é", strings.Repeat("x", maxReason-1) + "..."},
-		{" a\t\x00b\xff ", "a b"},
-	} {
-		if got := clean([]byte(c.body)); got != c.want {
-			t.Errorf("%q becomes %q", c.body, got)
-		}
-	}
-}
-
 func TestHooksThatNobodyCanAskAnswerByTheirPolicy(t *testing.T) {
 	allow := hook("http://x/", func(h *webhook.Hook) { h.OnFailure = interrex.WebhookAllow })
 	dry := hook("http://x/", func(h *webhook.Hook) { h.DryRun = true })

@@ -66,8 +66,8 @@ func TestMoreEntriesAreInFlightOnlyWhenMoreThanABatchWaits(t *testing.T) {
 			r.queue.Enqueue(t.Context(), r.claim(k, "ann", time.Minute).Operation)
 		}
 		synctest.Wait()
-		if n := len(r.raft.written()); n != DefaultMaxInFlight {
-			t.Fatalf("%d entries in flight, want %d", n, DefaultMaxInFlight)
+		if n := len(r.raft.written()); n != maxInFlight {
+			t.Fatalf("%d entries in flight, want %d", n, maxInFlight)
 		}
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(time.Second)
@@ -217,17 +217,18 @@ func TestErrorsOfRaftAreToldApart(t *testing.T) {
 // A06.
 func TestEntryWithoutAnswerIsOutcomeUnknownInTime(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
+		r.pass(300 * time.Millisecond) // not when it happens to look
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		c := r.claim(db, "ann", time.Minute)
 		late := r.claim(db, "bob", time.Minute)
 		r.put(c)
 		r.put(late)
-		r.pass(DefaultAnswerTimeout - time.Millisecond)
+		r.pass(10*time.Second - time.Millisecond)
 		if !c.isOpen() {
 			t.Fatal("answered early")
 		}
 		late.want(interrex.KindTimeout) // it never entered the log
-		r.pass(time.Second)
+		r.pass(2 * time.Millisecond)
 		c.want(interrex.KindOutcomeUnknown)
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(10 * time.Millisecond)
@@ -243,7 +244,7 @@ func TestEntryWithoutAnswerIsOutcomeUnknownInTime(t *testing.T) {
 // entry that it has refused.
 func TestRaftIsGivenItsTimeForEachEntry(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		const long, short = DefaultInitialApplyTimeout, DefaultApplyTimeout
+		const long, short = InitialApplyTimeout, ApplyTimeout
 		r.do(r.claim(db, "ann", time.Hour)).want("")
 		r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
 		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrEnqueueTimeout })
@@ -267,59 +268,6 @@ func TestRaftIsGivenItsTimeForEachEntry(t *testing.T) {
 		if !slices.Equal(r.raft.bounds, want) {
 			t.Errorf("raft was given\n%v, want\n%v", r.raft.bounds, want)
 		}
-	})
-}
-
-func TestEachTimeoutIsConfigured(t *testing.T) {
-	t.Run("to accept", func(t *testing.T) {
-		bubble(t, func(t *testing.T, r *rig) {
-			r.do(r.claim(db, "ann", time.Hour)).want("")
-			r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
-			r.raft.mu.Lock()
-			defer r.raft.mu.Unlock()
-			if want := []time.Duration{7 * time.Second, 7 * time.Second, 3 * time.Second}; !slices.Equal(r.raft.bounds, want) {
-				t.Errorf("raft was given %v, want %v", r.raft.bounds, want)
-			}
-		}, func(c *Config) { c.InitialApplyTimeout, c.ApplyTimeout = 7*time.Second, 3*time.Second })
-	})
-	t.Run("to answer", func(t *testing.T) {
-		bubble(t, func(t *testing.T, r *rig) {
-			r.raft.set(func(m *memRaft) { m.holds = true })
-			c := r.put(r.claim(db, "ann", time.Hour))
-			r.pass(30 * time.Second)
-			if !c.isOpen() {
-				t.Fatal("answered early")
-			}
-			r.pass(500 * time.Millisecond) // not when it happens to look next
-			c.want(interrex.KindOutcomeUnknown)
-		}, func(c *Config) { c.AnswerTimeout = 30*time.Second + 300*time.Millisecond })
-	})
-	t.Run("to stop", func(t *testing.T) {
-		bubble(t, func(t *testing.T, r *rig) {
-			r.raft.set(func(m *memRaft) { m.holds = true })
-			r.put(r.claim(db, "ann", time.Hour))
-			start := time.Now()
-			r.applier.Kill()
-			if err := r.applier.Wait(); err != nil {
-				t.Fatal(err)
-			}
-			if d := time.Since(start); d != 5*time.Second {
-				t.Errorf("the stop took %v", d)
-			}
-		}, func(c *Config) { c.DrainTimeout = 5 * time.Second })
-	})
-	t.Run("to hand over", func(t *testing.T) {
-		bubble(t, func(t *testing.T, r *rig) {
-			start := time.Now()
-			r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
-			r.put(r.claim(db, "ann", time.Hour)).want(interrex.KindUnavailable)
-			if err := r.applier.Wait(); !errors.Is(err, ErrTransferStuck) {
-				t.Fatal(err)
-			}
-			if d := time.Since(start); d < time.Minute || d > time.Minute+time.Second {
-				t.Errorf("it ended after %v", d)
-			}
-		}, func(c *Config) { c.StuckAfter = time.Minute })
 	})
 }
 
@@ -362,7 +310,7 @@ func TestStopAnswersWhatIsInTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.want(interrex.KindOutcomeUnknown)
-		if d := time.Since(start); d > DefaultDrainTimeout {
+		if d := time.Since(start); d != 200*time.Millisecond {
 			t.Fatalf("it took %v", d)
 		}
 		if r.applier.ReadyTerm() != 0 {
@@ -409,14 +357,14 @@ func TestTransferThatNeverEndsEndsTheApplier(t *testing.T) {
 		r.put(r.claim(db, "ann", time.Minute)).want(interrex.KindUnavailable)
 		done := make(chan error, 1)
 		go func() { done <- r.applier.Wait() }()
-		r.pass(DefaultStuckAfter - time.Second)
+		r.pass(30*time.Second - time.Second)
 		select {
 		case err := <-done:
 			t.Fatalf("ended early: %v", err)
 		default:
 		}
 		r.pass(3 * time.Second)
-		if err := <-done; !errors.Is(err, ErrTransferStuck) {
+		if err := <-done; !errors.Is(err, errTransferStuck) {
 			t.Fatal(err)
 		}
 	})
@@ -448,7 +396,7 @@ func TestTransferThatEndsIsForgottenWithoutAnotherEntry(t *testing.T) {
 		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })
 		r.put(r.claim(db, "ann", time.Minute)).want(interrex.KindUnavailable)
 		r.raft.set(func(m *memRaft) { m.refusal = nil })
-		r.pass(2 * DefaultStuckAfter)
+		r.pass(2 * stuckAfter)
 		r.do(r.claim(db, "ann", time.Minute)).want("")
 	})
 }
@@ -480,15 +428,15 @@ func TestAFlightOfAnEarlierTermHoldsUpNoLaterEntry(t *testing.T) {
 // none any more, counts for nothing.
 func TestABarrierCountsForItsOwnTermAlone(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
-		b := &builder{config: &r.config, shared: &shared{}, lead: leading{term: 7, barrier: true}}
-		b.endBarrier(barrierDone{term: 6})
-		if !b.lead.barrier || b.lead.ready {
-			t.Errorf("after that of an earlier term: %+v", b.lead)
+		l := &leadership{config: &r.config, tenure: tenure{term: 7, barrier: true}}
+		l.endBarrier(barrierResult{term: 6})
+		if !l.barrier || l.ready {
+			t.Errorf("after that of an earlier term: %+v", l.tenure)
 		}
 		r.raft.set(func(m *memRaft) { m.term, m.role = 7, raft.Follower })
-		b.endBarrier(barrierDone{term: 7})
-		if b.lead.ready || b.shared.readyTerm.Load() != 0 {
-			t.Errorf("after leadership has gone: %+v", b.lead)
+		l.endBarrier(barrierResult{term: 7})
+		if l.ready || l.readyTerm.Load() != 0 {
+			t.Errorf("after leadership has gone: %+v", l.tenure)
 		}
 	})
 }
@@ -514,7 +462,7 @@ func TestATermIsOfOneMomentWithItsLeadership(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		c := r.config
 		c.Raft = stepping{r.raft}
-		if term := (&builder{config: &c}).observe(); term != 0 {
+		if term := (&leadership{config: &c}).observe(); term != 0 {
 			t.Errorf("it leads in term %d, and that is over", term)
 		}
 	})
@@ -671,25 +619,6 @@ func TestMetricOfWaitersFallsWithTheLastOne(t *testing.T) {
 	})
 }
 
-func TestTimeoutsHaveDefaults(t *testing.T) {
-	var c Config
-	c.setDefaults()
-	for name, is := range map[string][2]time.Duration{
-		"InitialApplyTimeout": {c.InitialApplyTimeout, 5 * time.Second},
-		"ApplyTimeout":        {c.ApplyTimeout, 2 * time.Second},
-		"AnswerTimeout":       {c.AnswerTimeout, 10 * time.Second},
-		"DrainTimeout":        {c.DrainTimeout, 200 * time.Millisecond},
-		"StuckAfter":          {c.StuckAfter, 30 * time.Second},
-	} {
-		if is[0] != is[1] {
-			t.Errorf("%s is %s, want %s", name, is[0], is[1])
-		}
-	}
-	if c.MaxInFlight != 4 {
-		t.Errorf("MaxInFlight is %d", c.MaxInFlight)
-	}
-}
-
 // Members of an earlier build apply what a leader of a later one writes.
 func TestAnEntryIsOfTheVersionThatEveryMemberKnows(t *testing.T) {
 	asked := 0
@@ -707,18 +636,11 @@ func TestConfigIsChecked(t *testing.T) {
 		return Config{Raft: &memRaft{}, Queue: fakeQueue{}, State: &state.State{}, Clock: testClock, Logger: &logs{}}
 	}
 	for want, spoil := range map[string]func(*Config){
-		"nil Raft not valid":               func(c *Config) { c.Raft = nil },
-		"nil Queue not valid":              func(c *Config) { c.Queue = nil },
-		"nil State not valid":              func(c *Config) { c.State = nil },
-		"nil Clock not valid":              func(c *Config) { c.Clock = nil },
-		"nil Logger not valid":             func(c *Config) { c.Logger = nil },
-		"negative MaxInFlight not valid":   func(c *Config) { c.MaxInFlight = -1 },
-		"negative AnswerTimeout not valid": func(c *Config) { c.AnswerTimeout = -1 },
-		"negative ApplyTimeout not valid":  func(c *Config) { c.ApplyTimeout = -1 },
-		"negative DrainTimeout not valid":  func(c *Config) { c.DrainTimeout = -1 },
-		"negative StuckAfter not valid":    func(c *Config) { c.StuckAfter = -1 },
-
-		"negative InitialApplyTimeout not valid": func(c *Config) { c.InitialApplyTimeout = -1 },
+		"nil Raft not valid":   func(c *Config) { c.Raft = nil },
+		"nil Queue not valid":  func(c *Config) { c.Queue = nil },
+		"nil State not valid":  func(c *Config) { c.State = nil },
+		"nil Clock not valid":  func(c *Config) { c.Clock = nil },
+		"nil Logger not valid": func(c *Config) { c.Logger = nil },
 	} {
 		c := whole()
 		spoil(&c)

@@ -1,24 +1,36 @@
 package leaseapplier
 
 import (
+	"errors"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
-	"github.com/juju/errors"
 
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
 
-// The defaults of a Config.
+// How long raft may take to accept an entry: the first one of a term, and each
+// later one.
 const (
-	DefaultMaxInFlight         = 4
-	DefaultInitialApplyTimeout = 5 * time.Second
-	DefaultApplyTimeout        = 2 * time.Second
-	DefaultAnswerTimeout       = 10 * time.Second
-	DefaultDrainTimeout        = 200 * time.Millisecond
-	DefaultStuckAfter          = 30 * time.Second
+	InitialApplyTimeout = 5 * time.Second
+	ApplyTimeout        = 2 * time.Second
+)
+
+const (
+	// maxInFlight is how many entries may be in the log unanswered while more
+	// than a batch waits. Below that load it is one.
+	maxInFlight = 4
+	// answerTimeout is how long an accepted entry may go without an answer until
+	// its callers are told that the outcome is unknown: raft itself may never
+	// answer (hashicorp/raft#145).
+	answerTimeout = 10 * time.Second
+	// drainTimeout is how long a stop waits for the entries in flight.
+	drainTimeout = 200 * time.Millisecond
+	// stuckAfter is how long raft may answer "leadership transfer in progress"
+	// before the Applier ends with errTransferStuck.
+	stuckAfter = 30 * time.Second
 )
 
 // Raft is what the Applier needs of a *raft.Raft.
@@ -91,55 +103,26 @@ type Config struct {
 	// EntryVersion returns the newest version of a log entry that every member
 	// knows. nil: all know this build's.
 	EntryVersion func() byte
-
-	// MaxInFlight is how many entries may be in the log unanswered while more
-	// than a batch waits; 0: DefaultMaxInFlight. Below that load it is one.
-	MaxInFlight int
-	// InitialApplyTimeout is how long raft may take to accept the first entry
-	// of a term; 0: DefaultInitialApplyTimeout.
-	InitialApplyTimeout time.Duration
-	// ApplyTimeout is the same for every later entry; 0: DefaultApplyTimeout.
-	ApplyTimeout time.Duration
-	// AnswerTimeout is how long an accepted entry may go without an answer
-	// until its callers are told that the outcome is unknown: raft itself may
-	// never answer (hashicorp/raft#145). 0: DefaultAnswerTimeout.
-	AnswerTimeout time.Duration
-	// DrainTimeout is how long a stop waits for the entries in flight; 0:
-	// DefaultDrainTimeout.
-	DrainTimeout time.Duration
-	// StuckAfter is how long raft may answer "leadership transfer in progress"
-	// before the Applier ends with ErrTransferStuck; 0: DefaultStuckAfter.
-	StuckAfter time.Duration
 }
 
-// Validate says which field cannot be used, as a juju NotValid error.
+// Validate says which field is missing.
 func (c Config) Validate() error {
 	switch {
 	case c.Raft == nil:
-		return errors.NotValidf("nil Raft")
+		return errors.New("nil Raft not valid")
 	case c.Queue == nil:
-		return errors.NotValidf("nil Queue")
+		return errors.New("nil Queue not valid")
 	case c.State == nil:
-		return errors.NotValidf("nil State")
+		return errors.New("nil State not valid")
 	case c.Clock == nil:
-		return errors.NotValidf("nil Clock")
+		return errors.New("nil Clock not valid")
 	case c.Logger == nil:
-		return errors.NotValidf("nil Logger")
-	case c.MaxInFlight < 0:
-		return errors.NotValidf("negative MaxInFlight")
-	}
-	for _, d := range c.timeouts() {
-		if *d.field < 0 {
-			return errors.NotValidf("negative %s", d.name)
-		}
+		return errors.New("nil Logger not valid")
 	}
 	return nil
 }
 
 func (c *Config) setDefaults() {
-	if c.MaxInFlight == 0 {
-		c.MaxInFlight = DefaultMaxInFlight
-	}
 	if c.Metrics == nil {
 		c.Metrics = noMetrics{}
 	}
@@ -149,25 +132,27 @@ func (c *Config) setDefaults() {
 	if c.EntryVersion == nil {
 		c.EntryVersion = func() byte { return state.EntryVersion }
 	}
-	for _, d := range c.timeouts() {
-		if *d.field == 0 {
-			*d.field = d.preset
-		}
-	}
 }
 
-type timeout struct {
-	name   string
-	field  *time.Duration
-	preset time.Duration
+// errNotLeader says where the leader may be.
+func (c *Config) errNotLeader() error {
+	_, id := c.Raft.LeaderWithID()
+	if id == "" {
+		return NewNotLeaderError("", "")
+	}
+	return NewNotLeaderError(c.Address(string(id)), string(id))
 }
 
-func (c *Config) timeouts() []timeout {
-	return []timeout{
-		{"InitialApplyTimeout", &c.InitialApplyTimeout, DefaultInitialApplyTimeout},
-		{"ApplyTimeout", &c.ApplyTimeout, DefaultApplyTimeout},
-		{"AnswerTimeout", &c.AnswerTimeout, DefaultAnswerTimeout},
-		{"DrainTimeout", &c.DrainTimeout, DefaultDrainTimeout},
-		{"StuckAfter", &c.StuckAfter, DefaultStuckAfter},
+// translate returns raft's error with the kind that says what is known: that
+// nothing has happened, or nothing at all.
+func (c *Config) translate(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader):
+		return c.errNotLeader()
+	case errors.Is(err, raft.ErrEnqueueTimeout):
+		return errEnqueueTimeout(err)
+	case isTransfer(err):
+		return errTransfer(err)
 	}
+	return errUnknown(err.Error(), err)
 }

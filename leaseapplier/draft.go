@@ -7,183 +7,189 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// claimsRoom is the part of an entry's operations that is kept for waiters'
-// claims, while somebody waits.
+// claimsRoom is the part of an entry's operations that is reserved for claims of
+// waiters while there are any.
 const claimsRoom = state.MaxOperations / 4
 
-// take takes a batch from the queue, with room left for waiters' claims.
-func (b *builder) take() []*queue.Operation {
+// draft makes an entry of what waits in the queue and of the waiters' claims.
+// What it has taken and not yet handed to raft is answered if the Applier fails.
+type draft struct {
+	config  *Config
+	table   state.Waitable
+	waiters *waiters
+
+	entry *proposal          // nil: none is being made
+	taken []*queue.Operation // from the queue
+	batch batch              // of taken: what goes into the entry
+	room  int                // operations left for claims of waiters
+	space int                // bytes left for the same
+}
+
+// begin starts an entry with a batch from the queue.
+func (d *draft) begin(term uint64) {
+	d.entry = &proposal{term: term}
+	d.take()
+	d.sort()
+}
+
+// take takes a batch from the queue.
+func (d *draft) take() {
 	ops := state.MaxOperations
-	if b.waiters.len() > 0 {
+	if d.waiters.len() > 0 {
 		ops -= claimsRoom
 	}
-	return b.config.Queue.Take(ops, state.BatchBytes)
+	d.taken = d.config.Queue.Take(ops, state.BatchBytes)
 }
 
-// batch is what was taken from the queue, less what stands in line or was
-// refused.
-type batch struct {
-	all      []*queue.Operation
-	count    int              // of their commands
-	bytes    int              // at most as many in an entry
-	alone    int              // so many, at the front, were sorted while nobody waited
-	requests map[request]bool // of all; made when somebody asks
-}
-
-// sort puts claims that wait into their lines, and refuses those that may not
-// pass them. The rest is b.sorted.
-func (b *builder) sort(ops []*queue.Operation) {
-	b.sorted = batch{all: ops[:0:0]}
-	out := &b.sorted
-	now := b.config.Clock.Now()
-	for i, op := range ops {
-		if op.Wait == nil && b.waiters.len() == 0 {
-			if out.alone == len(out.all) {
-				out.alone++
+// sort hands claims that may wait to the waiters, and refuses those that may not
+// pass them. The rest is the batch.
+func (d *draft) sort() {
+	now := d.config.Clock.Now()
+	for i, op := range d.taken {
+		if op.Wait == nil && d.waiters.len() == 0 {
+			if d.batch.unaffected == len(d.batch.ops) {
+				d.batch.unaffected++
 			}
-			out.add(op, len(ops)-i)
+			d.batch.add(op, len(d.taken)-i)
 			continue
 		}
-		if b.passes(op, now) {
-			out.add(op, len(ops)-i)
+		if d.passes(op, now) {
+			d.batch.add(op, len(d.taken)-i)
 		}
 	}
 }
 
-// passes reports whether an operation may go to the log now; if not, it stands
-// in line, or has been answered.
-func (b *builder) passes(op *queue.Operation, now time.Time) bool {
+// passes reports whether an operation goes to the log now; if not, it waits or
+// has been answered.
+func (d *draft) passes(op *queue.Operation, now time.Time) bool {
 	for i, c := range op.Each {
-		_, wants := b.table.Wants(c)
+		_, wants := d.table.Wants(c)
 		switch {
 		case !wants:
 		case op.Wait != nil: // a group has none
-			b.waiters.ask(op, now)
+			d.waiters.add(op, now)
 			return false
-		case !b.waiters.passes(op, i, c):
+		case !d.waiters.pass(op, i, c):
 			return false
 		}
 	}
 	return true
 }
 
-func (r *batch) add(op *queue.Operation, left int) {
-	if r.all == nil {
-		r.all = make([]*queue.Operation, 0, left)
+// fill puts the batch into the entry: extends first, then claims for keys that
+// are free or end at the stamp, then the rest, with a waiter's claim directly
+// behind each operation that frees its key.
+func (d *draft) fill(stamp state.Time) {
+	ops, extends := d.batch.ops, 0
+	for extends < len(ops) && ops[extends].Lane == state.LaneExtend {
+		d.entry.add(ops[extends])
+		extends++
 	}
-	r.all = append(r.all, op)
-	r.count += op.Count()
-	r.bytes += op.Size()
-	if r.requests != nil {
-		r.note(op)
+	if d.waiters.len() == 0 {
+		for _, op := range ops[extends:] {
+			d.entry.add(op)
+		}
+		return
+	}
+	d.room, d.space = state.MaxOperations-d.batch.count, state.MaxEntryBytes-64-d.batch.bytes
+	d.claimFree(stamp)
+	var before []state.Command
+	for i := extends; i < len(ops); i++ {
+		d.entry.add(ops[i])
+		if i < d.batch.unaffected {
+			continue
+		}
+		for _, c := range ops[i].Each {
+			frees := d.table.Frees(before, c, stamp)
+			before = append(before, c)
+			if frees {
+				d.claim(d.waiters.next(c.About().Key))
+			}
+		}
+	}
+}
+
+// claimFree adds the claims for keys that are free, or will be at the stamp, and
+// those that pass the other waiters.
+func (d *draft) claimFree(stamp state.Time) {
+	if due, can := d.config.State.Due(); can && due <= stamp {
+		for _, k := range d.table.Ends(stamp, state.MaxEndings) {
+			d.waiters.recheck(k)
+		}
+	}
+	for _, l := range d.waiters.takeRechecks() {
+		if free, until := d.table.Free(l.key, stamp); free {
+			d.claim(d.waiters.only(l))
+		} else {
+			l.freeAt = until
+		}
+	}
+	for _, w := range d.waiters.takeTakeovers() {
+		d.claim(w)
+	}
+}
+
+// claim adds a waiter's claim. When there is no room left, the next entry tries
+// again.
+func (d *draft) claim(w *waiter) {
+	if w == nil {
+		return
+	}
+	size := w.newest().Size()
+	if d.room <= 0 || d.space < size {
+		d.waiters.recheck(w.line.key)
+		return
+	}
+	d.entry.addClaim(w)
+	d.room--
+	d.space -= size
+}
+
+// has reports whether an attempt of a request is in the entry, or will be.
+func (d *draft) has(id request) bool {
+	return d.entry != nil && d.entry.claimsFor(id) || d.batch.has(id)
+}
+
+// reset forgets the entry: raft has it, or there is nothing in it.
+func (d *draft) reset() {
+	d.entry, d.taken, d.batch = nil, nil, batch{}
+}
+
+// batch is what was taken from the queue, without what waits or was refused.
+type batch struct {
+	ops        []*queue.Operation
+	count      int              // of their commands
+	bytes      int              // no fewer than they have in an entry
+	unaffected int              // so many, at the front, came while nobody waited
+	requests   map[request]bool // of ops; made when needed
+}
+
+// add appends an operation; left is how many may still come, with it.
+func (b *batch) add(op *queue.Operation, left int) {
+	if b.ops == nil {
+		b.ops = make([]*queue.Operation, 0, left)
+	}
+	b.ops = append(b.ops, op)
+	b.count += op.Count()
+	b.bytes += op.Size()
+	if b.requests != nil {
+		b.note(op)
 	}
 }
 
 // has reports whether an attempt of a request is in the batch.
-func (r *batch) has(id request) bool {
-	if r.requests == nil && len(r.all) > 0 {
-		r.requests = make(map[request]bool, len(r.all))
-		for _, op := range r.all {
-			r.note(op)
+func (b *batch) has(id request) bool {
+	if b.requests == nil && len(b.ops) > 0 {
+		b.requests = make(map[request]bool, len(b.ops))
+		for _, op := range b.ops {
+			b.note(op)
 		}
 	}
-	return r.requests[id]
+	return b.requests[id]
 }
 
-func (r *batch) note(op *queue.Operation) {
+func (b *batch) note(op *queue.Operation) {
 	if op.RequestID != "" {
-		r.requests[requestOf(&op.Operation)] = true
+		b.requests[requestOf(&op.Operation)] = true
 	}
-}
-
-// fill puts the batch into the draft: extends first, then claims for names that
-// are free or end at the stamp, then the rest, each claim of a waiter directly
-// behind what frees its name.
-func (b *builder) fill(r batch, stamp state.Time) {
-	extends := 0
-	for extends < len(r.all) && r.all[extends].Lane == state.LaneExtend {
-		b.draft.add(r.all[extends])
-		extends++
-	}
-	if b.waiters.len() == 0 {
-		for _, op := range r.all[extends:] {
-			b.draft.add(op)
-		}
-		return
-	}
-	b.draft.room, b.draft.space = state.MaxOperations-r.count, state.MaxEntryBytes-64-r.bytes
-	b.claimFreed(stamp)
-	var before []state.Command
-	for i := extends; i < len(r.all); i++ {
-		op := r.all[i]
-		b.draft.add(op)
-		if i < r.alone {
-			continue
-		}
-		for _, c := range op.Each {
-			frees := b.table.Frees(before, c, stamp)
-			before = append(before, c)
-			if !frees {
-				continue
-			}
-			if l := b.waiters.lines[c.About().Key]; l != nil {
-				b.claim(b.waiters.first(l, false))
-			}
-		}
-	}
-}
-
-// claimFreed puts in the claims for names that are free, or will be at the
-// stamp, and those that pass their lines.
-func (b *builder) claimFreed(stamp state.Time) {
-	if due, can := b.config.State.Due(); can && due <= stamp {
-		for _, k := range b.table.Ends(stamp, state.MaxEndings) {
-			b.waiters.look(k)
-		}
-	}
-	for _, l := range b.waiters.looked() {
-		if free, until := b.table.Free(l.key, stamp); free {
-			b.claim(b.waiters.first(l, true))
-		} else {
-			l.next = until
-		}
-	}
-	for _, w := range b.waiters.jumping() {
-		b.claim(w)
-	}
-}
-
-// claim puts a waiter's claim into the draft. Without room its name is looked at
-// again for the next entry.
-func (b *builder) claim(w *waiter) {
-	if w == nil {
-		return
-	}
-	op := w.newest()
-	if b.draft.room <= 0 || b.draft.space < op.Size() {
-		b.waiters.look(w.line.key)
-		return
-	}
-	if b.draft.waits == nil {
-		b.draft.waits = map[int]request{}
-	}
-	b.draft.waits[len(b.draft.ops)] = w.id
-	b.draft.add(op)
-	b.draft.room--
-	b.draft.space -= op.Size()
-}
-
-func (f *flight) add(op *queue.Operation) {
-	f.ops = append(f.ops, op)
-	f.bytes += op.Size()
-}
-
-// awaits reports whether a claim for that waiter is in the draft.
-func (f *flight) awaits(id request) bool {
-	for _, w := range f.waits {
-		if w == id {
-			return true
-		}
-	}
-	return false
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// retryAfter is what refusals tell callers to wait before they try again: about
-// as long as a leader needs to settle.
+// retryAfter is the delay before a retry that refusals ask for: about as long as a
+// new leader needs to become ready.
 const retryAfter = 100 * time.Millisecond
 
-// ErrTransferStuck ends the Applier when raft has answered "leadership transfer
-// in progress" for longer than Config.StuckAfter: it may do so for ever
-// (hashicorp/raft#696), and only a new raft helps.
-var ErrTransferStuck = errors.New("raft has been in a leadership transfer for too long")
+// errTransferStuck ends the Applier when raft has answered "leadership transfer
+// in progress" for stuckAfter: it may do so for ever (hashicorp/raft#696), and
+// only a new raft helps.
+var errTransferStuck = errors.New("raft has been in a leadership transfer for too long")
 
 // NotLeaderError says that an operation was not proposed because this agent does
 // not lead. Nothing has happened. Its address and ID are hints: the leader may
@@ -98,4 +98,24 @@ func errTransfer(err error) error {
 func errUnknown(why string, cause error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown,
 		"operation may or may not have happened: %s; ask again with the same request id", why).WithCause(cause)
+}
+
+func errStopped() error {
+	e := interrex.Errorf(interrex.KindUnavailable, "cannot wait here: raft stops on this agent; nothing has happened, ask another")
+	e.RetryAfter = retryAfter
+	return e
+}
+
+func errTooManyWaiters(k interrex.Key) error {
+	e := interrex.Errorf(interrex.KindOverloaded,
+		"cannot wait for %s: at most %d claims may wait for a key, and %d in all", k, maxWaitersPerKey, maxWaiters)
+	e.RetryAfter = time.Second
+	return e
+}
+
+func errMissed(k interrex.Key) error {
+	e := interrex.Errorf(interrex.KindUnavailable,
+		"cannot wait for %s any longer: its caller has missed %d retries; nothing has happened, try again", k, missedRetries)
+	e.RetryAfter = retryAfter
+	return e
 }

@@ -107,7 +107,7 @@ func (w *world) act() {
 		w.raft.set(func(m *memRaft) { m.latency = time.Duration(w.rnd.IntN(200)) * time.Millisecond })
 	case n < 90:
 		w.applier.Kill()
-		if err := w.applier.Wait(); err != nil && !errors.Is(err, ErrTransferStuck) {
+		if err := w.applier.Wait(); err != nil && !errors.Is(err, errTransferStuck) {
 			w.t.Fatal(err)
 		}
 		w.start()

@@ -105,7 +105,7 @@ func TestWaitersDoNotFillAnEntryBeyondItsBytes(t *testing.T) {
 		r.pass(2 * time.Second)
 		n := len(r.raft.written())
 		r.raft.set(func(m *memRaft) { m.holds = false })
-		r.pass(patrol / 2) // before they are looked after
+		r.pass(sweepInterval / 2) // before they are looked after
 		next := r.raft.written()[n:]
 		if len(next) < 2 {
 			t.Fatalf("%d entries", len(next))

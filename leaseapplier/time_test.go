@@ -315,7 +315,7 @@ func TestALastStampThatIsAnsweredLateHoldsNobodyUp(t *testing.T) {
 		if err := r.applier.FinalTick(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
 		}
-		r.pass(2 * DefaultAnswerTimeout)
+		r.pass(2 * answerTimeout)
 		r.raft.set(func(m *memRaft) { m.holds = false })
 		r.pass(time.Second)
 		r.do(r.claim(db, "bob", time.Hour)).want(interrex.KindHeld)
@@ -370,7 +370,7 @@ func TestFinalTickIsAnsweredWhateverHappens(t *testing.T) {
 		},
 		"raft never answers": {
 			func(r *rig) { r.raft.set(func(m *memRaft) { m.holds = true }) },
-			func(r *rig) { r.pass(DefaultAnswerTimeout + time.Second) },
+			func(r *rig) { r.pass(answerTimeout + time.Second) },
 			func(err error) bool { return interrex.KindOf(err) == interrex.KindOutcomeUnknown },
 		},
 		"the applier stops": {

@@ -2,6 +2,7 @@ package leaseapplier
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,24 +18,73 @@ const (
 	maxSharers       = 16 // calls that share one attempt's answer
 )
 
-// missedAskings is how many askings a waiter may miss.
-const missedAskings = 3
+// missedRetries is how many retries a waiter may miss.
+const missedRetries = 3
 
-// surroundings is what the waiters need to know of the leader around them.
-type surroundings interface {
+const (
+	// sweepInterval is how often the waiters are looked at while nothing else
+	// happens.
+	sweepInterval = 100 * time.Millisecond
+	// minSweepInterval keeps waits that end close together from a sweep each.
+	minSweepInterval = 5 * time.Millisecond
+)
+
+// leader is what the waiters need of the leader that they wait on.
+type leader interface {
 	// inLog reports whether an attempt of a request is in the log, and not yet
 	// known to be applied.
 	inLog(request) bool
-	// unheard reports whether there may be askings that ask has not been told.
-	unheard() bool
-	// recorded looks for the record of an operation's request.
-	recorded(*queue.Operation) (state.Result, bool)
 	clusterNow() state.Time
-	answer(*queue.Operation, state.Result)
 }
 
-// request tells requests apart: by caller and request id, or, where there is
-// none, by a number of its own.
+// waiters is the claims that wait for a key that is taken: a line for each key,
+// first come first served. They are in the leader's memory only, and belong to
+// one goroutine. The rules are those of a claim with `wait` in docs/semantics.md;
+// the model in model_test.go shows why each is needed.
+type waiters struct {
+	config  *Config
+	table   state.Waitable
+	counts  *waiterCounts
+	answers *answers
+	leader  leader
+
+	lines     map[interrex.Key]*line
+	byID      map[request]*waiter
+	rechecks  []*line   // whose key may be free
+	takeovers []*waiter // that have sent an attempt, and may be takeovers by the holder
+	serial    uint64
+}
+
+// line is the waiters for one key, in the order in which they came.
+type line struct {
+	key     interrex.Key
+	waiters []*waiter
+	recheck bool       // it is in rechecks
+	freeAt  state.Time // the key is not free before, as far as is known
+}
+
+// waiter is a claim that waits.
+type waiter struct {
+	id       request
+	line     *line
+	ops      []*queue.Operation // the calls of its newest attempt, at least one
+	lastSeen time.Time          // when its newest attempt came
+}
+
+func (w *waiter) newest() *queue.Operation { return w.ops[0] }
+
+// endsAt returns when its wait has run out, or it has missed too many retries.
+func (w *waiter) endsAt() time.Time {
+	wait := w.newest().Wait
+	missed := w.lastSeen.Add(missedRetries * wait.Every)
+	if wait.Every > 0 && missed.Before(wait.Until) {
+		return missed
+	}
+	return wait.Until
+}
+
+// request identifies a request by its caller and request id, or by a number of
+// its own when it has no id.
 type request struct {
 	caller, id string
 	serial     uint64
@@ -42,50 +92,12 @@ type request struct {
 
 func requestOf(op *state.Operation) request { return request{caller: op.Caller, id: op.RequestID} }
 
-// waiters are the claims that wait for a name that is taken: a line for each
-// name, first come first served. They live in the leader's memory alone; one
-// goroutine owns them. The rules are those of a waiting claim in the contract;
-// why each is needed can be tried there on a model.
-type waiters struct {
-	around surroundings
-	table  state.Waitable
-	census *census
-	lines  map[interrex.Key]*line
-	byID   map[request]*waiter
-	looks  []*line   // whose name may be free
-	jumps  []*waiter // have asked, and may pass the line
-	serial uint64
-}
-
-// line is the waiters of one name.
-type line struct {
-	key     interrex.Key
-	waiters []*waiter
-	looking bool       // it is in looks
-	next    state.Time // the name is not free before, as far as is known
-}
-
-// waiter is a claim that waits: the newest attempt, and whoever shares its
-// answer.
-type waiter struct {
-	id    request
-	line  *line
-	ops   []*queue.Operation // at least one
-	asked time.Time
-}
-
-func (w *waiter) newest() *queue.Operation { return w.ops[0] }
-
-func newWaiters(around surroundings, table state.Waitable, c *census) *waiters {
-	return &waiters{around: around, table: table, census: c, lines: map[interrex.Key]*line{}, byID: map[request]*waiter{}}
-}
-
 func (s *waiters) len() int { return len(s.byID) }
 
-// ask takes one asking of a claim that waits.
-func (s *waiters) ask(op *queue.Operation, now time.Time) {
-	if r, found := s.around.recorded(op); found {
-		s.around.answer(op, r)
+// add takes one attempt of a claim that waits.
+func (s *waiters) add(op *queue.Operation, now time.Time) {
+	if r, found := s.config.State.Recorded(&op.Operation); found {
+		s.answers.answer(op, r)
 		return
 	}
 	id := requestOf(&op.Operation)
@@ -94,164 +106,281 @@ func (s *waiters) ask(op *queue.Operation, now time.Time) {
 		id = request{serial: s.serial}
 	}
 	if w := s.byID[id]; w != nil {
-		s.askAgain(w, op, now)
+		s.retry(w, op, now)
 		return
 	}
 	k := op.Command.About().Key
 	l := s.lines[k]
 	if s.len() >= maxWaiters || l != nil && len(l.waiters) >= maxWaitersPerKey {
-		s.refuse(op, errCrowded(k))
+		s.answers.refuse(op, errTooManyWaiters(k))
 		return
 	}
-	s.jumps = append(s.jumps, s.join(id, op, k, now))
+	s.join(id, op, k, now)
 }
 
-func (s *waiters) join(id request, op *queue.Operation, k interrex.Key, now time.Time) *waiter {
+func (s *waiters) join(id request, op *queue.Operation, k interrex.Key, now time.Time) {
 	l := s.lines[k]
 	if l == nil {
 		l = &line{key: k}
 		s.lines[k] = l
 	}
-	w := &waiter{id: id, line: l, ops: []*queue.Operation{op}, asked: now}
+	w := &waiter{id: id, line: l, ops: []*queue.Operation{op}, lastSeen: now}
 	l.waiters = append(l.waiters, w)
 	s.byID[id] = w
-	s.census.set(k, len(l.waiters))
-	s.look(k)
-	return w
+	s.counts.set(k, len(l.waiters))
+	s.recheck(k)
+	s.takeovers = append(s.takeovers, w)
 }
 
-// askAgain is an asking of a request that stands in line already. A caller
-// believes a refusal of its newest attempt only, so an older one may be `held`.
-func (s *waiters) askAgain(w *waiter, op *queue.Operation, now time.Time) {
+// retry takes a further attempt of a waiter's request. A caller believes a refusal
+// of its newest attempt only, so an older one may be answered `held`.
+func (s *waiters) retry(w *waiter, op *queue.Operation, now time.Time) {
 	newest := w.newest()
 	switch {
 	case !bytes.Equal(op.Data, newest.Data):
-		s.refuse(op, interrex.Errorf(interrex.KindInvalid,
-			"request_id: %q stands for another claim already", op.RequestID))
+		s.answers.refuse(op, interrex.Errorf(interrex.KindInvalid,
+			"request_id: %q is the id of another claim that waits", op.RequestID))
 	case op.Attempt < newest.Attempt:
-		s.refuse(op, s.errHeld(w.line.key, "a later attempt of this request waits"))
+		s.answers.refuse(op, s.errHeld(w.line.key, "a later attempt of this request waits"))
 	case op.Attempt > newest.Attempt:
 		older := w.ops
-		w.ops, w.asked = []*queue.Operation{op}, now
+		w.ops, w.lastSeen = []*queue.Operation{op}, now
 		for _, o := range older {
-			s.refuse(o, s.errHeld(w.line.key, "a later attempt of this request waits"))
+			s.answers.refuse(o, s.errHeld(w.line.key, "a later attempt of this request waits"))
 		}
-		s.look(w.line.key)
-		s.jumps = append(s.jumps, w) // it may have become the holder by a transfer
+		s.recheck(w.line.key)
+		s.takeovers = append(s.takeovers, w) // a transfer may have made it the holder
 	case len(w.ops) >= maxSharers:
-		s.refuse(op, errCrowded(w.line.key))
+		s.answers.refuse(op, errTooManyWaiters(w.line.key))
 	default:
 		w.ops = append(w.ops, op)
 	}
 }
 
-// passes reports whether an operation may go to the log with a claim that does
-// not wait, its command at index i; if not, it has been answered. While somebody
-// waits for the name the claim is `held`, but not while an attempt of it is in
-// the log, which may be granted yet.
-func (s *waiters) passes(op *queue.Operation, i int, c state.Command) bool {
+// pass reports whether an operation with a claim that does not wait, its command
+// at index i, goes to the log; if not, it has been answered. While others wait
+// for the key the claim is `held`, unless an attempt of it is in the log: that one
+// may be granted yet.
+func (s *waiters) pass(op *queue.Operation, i int, c state.Command) bool {
 	k := c.About().Key
 	l := s.lines[k]
 	if l == nil || !s.isAlive(l) {
 		return true
 	}
-	if r, found := s.around.recorded(op); found {
-		s.around.answer(op, r)
+	if r, found := s.config.State.Recorded(&op.Operation); found {
+		s.answers.answer(op, r)
 		return false
 	}
 	if s.table.Passes(c) {
 		return true
 	}
-	if op.RequestID != "" && s.around.inLog(requestOf(&op.Operation)) {
+	if op.RequestID != "" && s.leader.inLog(requestOf(&op.Operation)) {
 		return true
 	}
 	err := s.errHeld(k, "others wait for it")
 	if len(op.Group) > 0 {
 		err = state.InGroup(i, err)
 	}
-	s.refuse(op, err)
+	s.answers.refuse(op, err)
 	return false
 }
 
-// look notes that the name may be free.
-func (s *waiters) look(k interrex.Key) {
-	if l := s.lines[k]; l != nil && !l.looking {
-		l.looking = true
-		s.looks = append(s.looks, l)
+// recheck notes that a key may be free.
+func (s *waiters) recheck(k interrex.Key) {
+	if l := s.lines[k]; l != nil && !l.recheck {
+		l.recheck = true
+		s.rechecks = append(s.rechecks, l)
 	}
 }
 
-// looked returns the lines whose name may be free, and forgets them.
-func (s *waiters) looked() []*line {
-	out := s.looks
-	s.looks = nil
+// takeRechecks returns the lines whose key may be free, and forgets them.
+func (s *waiters) takeRechecks() []*line {
+	out := s.rechecks
+	s.rechecks = nil
 	for _, l := range out {
-		l.looking = false
+		l.recheck = false
 	}
 	return out
 }
 
-// first returns the waiter whose claim is to be put behind what frees the name:
-// the first living one that is not in the log. When alone, nobody of the line
-// may be in the log.
-func (s *waiters) first(l *line, alone bool) *waiter {
-	s.isAlive(l)
+// only returns the first waiter of a line, for a key that is free, if no claim of
+// the line is in the log.
+func (s *waiters) only(l *line) *waiter {
+	if s.isAlive(l) && !s.leader.inLog(l.waiters[0].id) {
+		return l.waiters[0]
+	}
+	return nil
+}
+
+// next returns the first waiter for a key that is not in the log, for a claim
+// behind what frees the key.
+func (s *waiters) next(k interrex.Key) *waiter {
+	l := s.lines[k]
+	if l == nil || !s.isAlive(l) {
+		return nil
+	}
 	for _, w := range l.waiters {
-		if !s.around.inLog(w.id) {
+		if !s.leader.inLog(w.id) {
 			return w
-		}
-		if alone {
-			return nil
 		}
 	}
 	return nil
 }
 
-// jumping returns, once, the waiters that have asked and pass the line:
-// takeovers by the name's holder.
-func (s *waiters) jumping() []*waiter {
+// takeTakeovers returns, once, the waiters that pass their lines: takeovers by
+// the holder.
+func (s *waiters) takeTakeovers() []*waiter {
 	var out []*waiter
-	for _, w := range s.jumps {
-		if s.byID[w.id] == w && s.table.Passes(w.newest().Command) && !s.around.inLog(w.id) {
+	for _, w := range s.takeovers {
+		if s.byID[w.id] == w && s.table.Passes(w.newest().Command) && !s.leader.inLog(w.id) {
 			out = append(out, w)
 		}
 	}
-	s.jumps = nil
+	s.takeovers = nil
 	return out
 }
 
-// isAlive lets whoever has gone leave the line, and reports whether somebody
-// stays.
-func (s *waiters) isAlive(l *line) bool {
-	for _, w := range slices.Clone(l.waiters) {
-		s.dropGone(w)
-	}
-	return len(l.waiters) > 0
-}
-
-// applied takes what became of a claim that was put into the log for a request.
+// applied takes the result of a claim that was in the log for a request.
 func (s *waiters) applied(id request, r state.Result) {
 	w := s.byID[id]
 	if w == nil {
 		return
 	}
 	if interrex.KindOf(r.Err) != interrex.KindHeld {
-		s.leave(w, r)
+		s.remove(w, r)
 	}
 }
 
-func (s *waiters) refuse(op *queue.Operation, err error) {
-	s.around.answer(op, state.Result{Attempt: op.Attempt, Err: err})
+// sweep ends the waits that are over, finds keys that have become free, and
+// returns when it is to be called again.
+func (s *waiters) sweep(now time.Time) time.Time {
+	next := now.Add(sweepInterval)
+	for _, w := range s.byID {
+		s.dropCanceled(w)
+		if s.byID[w.id] != w {
+			continue
+		}
+		if end := w.endsAt(); now.Before(end) {
+			next = earlier(next, end)
+			continue
+		}
+		s.end(w, now)
+	}
+	cluster := s.leader.clusterNow()
+	for k, l := range s.lines {
+		if l.freeAt <= cluster {
+			s.recheck(k)
+		}
+	}
+	if soonest := now.Add(minSweepInterval); next.Before(soonest) {
+		return soonest
+	}
+	return next
 }
 
-// errHeld says who holds the name, for how long, and how many wait.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// end removes a waiter whose wait is over, unless an attempt of it is in the log:
+// that one may be granted yet. No retry has been missed while the queue may have
+// one.
+func (s *waiters) end(w *waiter, now time.Time) {
+	switch {
+	case s.leader.inLog(w.id):
+	case !now.Before(w.newest().Wait.Until):
+		s.remove(w, state.Result{Err: s.errHeld(w.line.key, "the wait has run out")})
+	case !s.hasBacklog():
+		s.remove(w, state.Result{Err: errMissed(w.line.key)})
+	}
+}
+
+// hasBacklog reports whether attempts may wait in the queue.
+func (s *waiters) hasBacklog() bool {
+	normal, _ := s.config.Queue.Depth()
+	return normal > 0
+}
+
+// isAlive removes the waiters of a line whose callers have gone, and reports
+// whether any is left.
+func (s *waiters) isAlive(l *line) bool {
+	for _, w := range slices.Clone(l.waiters) {
+		s.dropCanceled(w)
+	}
+	return len(l.waiters) > 0
+}
+
+// dropCanceled answers the calls of w whose callers have gone; with the last one
+// it removes w.
+func (s *waiters) dropCanceled(w *waiter) {
+	if !slices.ContainsFunc(w.ops, (*queue.Operation).Gone) {
+		return
+	}
+	var gone, stay []*queue.Operation
+	for _, op := range w.ops {
+		if op.Gone() {
+			gone = append(gone, op)
+		} else {
+			stay = append(stay, op)
+		}
+	}
+	err := s.errRemoved(w, interrex.Errorf(interrex.KindTimeout, "cannot claim %s: its caller went", w.line.key).WithCause(queue.ErrCanceled))
+	if len(stay) == 0 {
+		s.remove(w, state.Result{Err: err})
+		return
+	}
+	w.ops = stay
+	for _, op := range gone {
+		s.answers.refuse(op, err)
+	}
+}
+
+// remove takes w out of its line and answers it.
+func (s *waiters) remove(w *waiter, r state.Result) {
+	l := w.line
+	l.waiters = slices.DeleteFunc(l.waiters, func(o *waiter) bool { return o == w })
+	delete(s.byID, w.id)
+	if len(l.waiters) == 0 {
+		delete(s.lines, l.key)
+	} else {
+		s.recheck(l.key)
+	}
+	s.counts.set(l.key, len(l.waiters))
+	for _, op := range w.ops {
+		s.answers.answer(op, r)
+	}
+}
+
+// removeAll ends every line: this agent no longer leads. What is in the log may
+// be granted yet.
+func (s *waiters) removeAll(err error) {
+	for _, w := range s.byID {
+		s.remove(w, state.Result{Err: s.errRemoved(w, err)})
+	}
+	s.rechecks, s.takeovers = nil, nil
+}
+
+// errRemoved is err, unless a claim of w is in the log: then nobody can say that
+// nothing happened. It quotes err and does not wrap it: a NotLeaderError or
+// queue.ErrCanceled in an error is taken for that promise.
+func (s *waiters) errRemoved(w *waiter, err error) error {
+	if s.leader.inLog(w.id) {
+		return errUnknown(fmt.Sprintf("its claim is in the log, and then: %v", err), nil)
+	}
+	return err
+}
+
+// errHeld says who holds the key, for how long, and how many wait.
 func (s *waiters) errHeld(k interrex.Key, why string) error {
-	e := s.table.Taken(k, s.around.clusterNow(), why)
-	e.Waiting = s.census.waiting(k)
+	e := s.table.Taken(k, s.leader.clusterNow(), why)
+	e.Waiting = s.counts.of(k)
 	return e
 }
 
-// nothingWaits stands in when no table's operations may wait.
+// nothingWaits replaces the table where there is none whose operations may wait.
 type nothingWaits struct{}
 
 func (nothingWaits) Wants(state.Command) (time.Duration, bool)             { return 0, false }

@@ -363,7 +363,7 @@ func TestWaiterWhoseClaimRaftDoesNotAnswerLeavesTheLine(t *testing.T) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
 		r.raft.set(func(m *memRaft) { m.holds = true })
 		r.put(r.revoke(db, ann.token()))
-		r.pass(DefaultAnswerTimeout + time.Second)
+		r.pass(answerTimeout + time.Second)
 		bob.want(interrex.KindOutcomeUnknown)
 		if n := r.applier.Waiting(db); n != 0 {
 			t.Errorf("%d still wait", n)
@@ -447,7 +447,7 @@ func TestCallThatEndsLeavesTheQueueAtOnce(t *testing.T) {
 		cat.want("")
 		dan := r.put(r.waiting("dan", "", 0, time.Hour, 0))
 		close(dan.stop)
-		r.pass(2 * patrol)
+		r.pass(2 * sweepInterval)
 		if r.applier.Waiting(db) != 0 {
 			t.Fatal("dan is counted still")
 		}
@@ -502,27 +502,20 @@ func TestLineOfANameIsLimited(t *testing.T) {
 }
 
 func TestWaitersInAllAreLimited(t *testing.T) {
-	s := newWaiters(lonely{}, lease.New(lease.Config{}), newCensus())
-	for i := range 65_536 {
-		k := interrex.Key{Namespace: "default", Name: fmt.Sprint(i)}
-		op := &queue.Operation{Command: &lease.Claim{Key: k}, Wait: &queue.Wait{}, Done: func(state.Result) { t.Fatal("answered") }}
-		s.ask(op, time.Time{})
-	}
-	var got error
-	op := &queue.Operation{Command: &lease.Claim{Key: db}, Wait: &queue.Wait{}, Done: func(r state.Result) { got = r.Err }}
-	if s.ask(op, time.Time{}); !errors.Is(got, interrex.ErrOverloaded) {
-		t.Fatal(got)
-	}
+	bubble(t, func(t *testing.T, r *rig) {
+		s := newProposer(&r.config).waiters
+		for i := range 65_536 {
+			k := interrex.Key{Namespace: "default", Name: fmt.Sprint(i)}
+			op := &queue.Operation{Command: &lease.Claim{Key: k}, Wait: &queue.Wait{}, Done: func(state.Result) { t.Fatal("answered") }}
+			s.add(op, time.Time{})
+		}
+		var got error
+		op := &queue.Operation{Command: &lease.Claim{Key: db}, Wait: &queue.Wait{}, Done: func(r state.Result) { got = r.Err }}
+		if s.add(op, time.Time{}); !errors.Is(got, interrex.ErrOverloaded) {
+			t.Fatal(got)
+		}
+	})
 }
-
-// lonely are surroundings in which nothing happens.
-type lonely struct{}
-
-func (lonely) unheard() bool                                  { return false }
-func (lonely) inLog(request) bool                             { return false }
-func (lonely) recorded(*queue.Operation) (state.Result, bool) { return state.Result{}, false }
-func (lonely) clusterNow() state.Time                         { return 0 }
-func (lonely) answer(op *queue.Operation, r state.Result)     { op.Answer(r) }
 
 func TestRetryInTheSameBatchIsNotRefusedFromMemory(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
@@ -547,7 +540,7 @@ func TestWaiterThatMayBeGrantedIsNeverToldThatNothingHappened(t *testing.T) {
 		revoke := newCall(t, &lease.Revoke{Key: db, Force: true})
 		r.put(r.revoke(db, ann.token()), revoke) // one claim behind each
 		close(bob.stop)
-		r.pass(2 * patrol)
+		r.pass(2 * sweepInterval)
 		bob.want(interrex.KindOutcomeUnknown)
 		if queue.IsCanceled(bob.result().Err) {
 			t.Error("bob is told that it has left the queue")
@@ -631,7 +624,7 @@ func waitersFillAnEntry(t *testing.T, others func(*testing.T, *rig) []*call) {
 		r.pass(2 * time.Second)
 		n := len(r.raft.written())
 		r.raft.set(func(m *memRaft) { m.holds = false })
-		r.pass(patrol / 2) // before they are looked after
+		r.pass(sweepInterval / 2) // before they are looked after
 		next := r.raft.written()[n:]
 		if len(next) == 0 {
 			t.Fatal("no other entry")
@@ -679,10 +672,11 @@ func TestNextInLineIsNotClaimedForWhileTheFirstIsInTheLog(t *testing.T) {
 
 func TestNameIsNotLookedAtBeforeItMayBeFree(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, _ *call) {
-		b := &builder{config: &r.config, table: r.leases, draft: &flight{}, waiters: newWaiters(lonely{}, r.leases, newCensus())}
-		b.waiters.ask(r.waiting("bob", "b.1", 0, time.Hour, 0).Operation, time.Now())
-		b.claimFreed(0)
-		if b.waiters.tidy(time.Now()); len(b.waiters.looks) > 0 {
+		p := newProposer(&r.config)
+		p.leadership.base, p.leadership.since = r.state.Now(), time.Now()
+		p.waiters.add(r.waiting("bob", "b.1", 0, time.Hour, 0).Operation, time.Now())
+		p.draft.claimFree(0)
+		if p.waiters.sweep(time.Now()); len(p.waiters.rechecks) > 0 {
 			t.Error("ann holds it, and it is looked at again")
 		}
 	})

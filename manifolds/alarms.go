@@ -19,7 +19,6 @@ import (
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/notify"
-	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
@@ -238,15 +237,15 @@ func (s *Set) diskEnded(kind error) []alarm.Finding {
 	return nil
 }
 
-func (s *Set) diskFailed(time.Time) []alarm.Finding { return s.diskEnded(raftdir.ErrDiskFailed) }
+func (s *Set) diskFailed(time.Time) []alarm.Finding { return s.diskEnded(raftworker.ErrDiskFailed) }
 
-func (s *Set) diskFull(time.Time) []alarm.Finding { return s.diskEnded(raftdir.ErrDiskFull) }
+func (s *Set) diskFull(time.Time) []alarm.Finding { return s.diskEnded(raftworker.ErrDiskFull) }
 
 func (s *Set) diskHung(time.Time) []alarm.Finding {
 	if d := s.disk(); d.Writing > hungAfter {
 		return alarm.Found("a write to raft's log has not returned yet")
 	}
-	return s.diskEnded(raftdir.ErrDiskHung)
+	return s.diskEnded(raftworker.ErrDiskHung)
 }
 
 func (s *Set) diskSlow(time.Time) []alarm.Finding {
@@ -532,7 +531,7 @@ func (s *Set) raftDown(time.Time) []alarm.Finding {
 		return nil
 	}
 	err := s.Starts.Down(s.name(RaftName))
-	for _, told := range []error{raftdir.ErrDiskFailed, raftdir.ErrDiskFull, raftdir.ErrDiskHung, raftworker.ErrNoLeaderTimeout} {
+	for _, told := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung, raftworker.ErrNoLeaderTimeout} {
 		if errors.Is(err, told) {
 			return nil // an alarm of its own
 		}

@@ -29,7 +29,6 @@ import (
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
@@ -115,13 +114,13 @@ var troubles = map[string][]trouble{
 			}
 		}), "cannot use the pair of "},
 	},
-	"disk-failed": {{fails(RaftName, fmt.Errorf("append: %w", raftdir.ErrDiskFailed)), "append: disk failed"}},
+	"disk-failed": {{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskFailed)), "append: disk failed"}},
 	"disk-full": {
-		{fails(RaftName, fmt.Errorf("append: %w", raftdir.ErrDiskFull)), "append: disk full"},
-		{ails(health{disk: raftworker.DiskState{Err: raftdir.ErrDiskFull}}), "disk full"},
+		{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskFull)), "append: disk full"},
+		{ails(health{disk: raftworker.DiskState{Err: raftworker.ErrDiskFull}}), "disk full"},
 	},
 	"disk-hung": {
-		{fails(RaftName, fmt.Errorf("append: %w", raftdir.ErrDiskHung)), "append: disk hung"},
+		{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskHung)), "append: disk hung"},
 		{ails(health{disk: raftworker.DiskState{Writing: hungAfter + 1}}), "has not returned yet"},
 	},
 	"disk-low": {{func(t *testing.T, s *Set) func() {
@@ -192,7 +191,7 @@ var troubles = map[string][]trouble{
 				r.Do(1, some...)
 			}
 			return func() {
-				r.Do(2, state.Operation{Table: state.OwnTable, Data: (&state.Retire{Name: "n0"}).Append(nil)})
+				r.Do(2, state.Operation{Table: state.SystemTable, Data: (&state.Retire{Name: "n0"}).Append(nil)})
 			}
 		}, "52429 of 65536"},
 		{func(t *testing.T, s *Set) func() {
@@ -200,7 +199,7 @@ var troubles = map[string][]trouble{
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
 			runs(s, StateName, table)
 			set := func(limit string) {
-				r.Do(1, state.Operation{Table: state.OwnTable, Data: (&state.SetSettings{Values: map[string]string{"resources.max-count": limit}}).Append(nil)})
+				r.Do(1, state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{"resources.max-count": limit}}).Append(nil)})
 			}
 			for _, name := range []string{"a", "b", "c", "d"} {
 				id := interrex.ResourceID{Type: interrex.ResourceType{Group: "test", GroupVersion: "v1", Kind: "A"}, Name: name}.WithDefaults()
@@ -435,7 +434,7 @@ func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range []error{raftdir.ErrDiskFailed, raftdir.ErrDiskFull, raftdir.ErrDiskHung} {
+	for _, err := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung} {
 		s.Starts.started("raft", nil, err)
 		if found := append(s.look("raft-down"), s.look("worker-failing")...); len(found) > 0 {
 			t.Errorf("%v: %v", err, found)
@@ -514,7 +513,7 @@ func TestOfARaftThatHasEndedItsEndSaysHowTheDiskIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs(s, RaftName, over{})
-	s.Starts.started(s.name(RaftName), nil, raftdir.ErrDiskFull)
+	s.Starts.started(s.name(RaftName), nil, raftworker.ErrDiskFull)
 	if found := s.look("disk-full"); len(found) != 1 {
 		t.Errorf("got %v", found)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
@@ -51,6 +52,7 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 		Changes:   &api.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0, Off: off("changes", features.Changes)},
 		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), need[handle[*hookcaller.Caller]](u, HookCallerSlotName), off("webhooks", features.Webhooks)),
 	}
+	engine := need[dependency.Reporter](u, EngineName)
 	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forwarder]](u, ForwarderSlotName)
 	if u.err != nil {
 		return nil, u.err
@@ -58,7 +60,7 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 	c.ID = dir.ID
 	c.Reads = func() (api.Reads, bool) { return rounds.now() }
 	c.Forward = forwardBy(forwarding)
-	s.serves(&c)
+	s.serves(&c, engine)
 	server, err := api.New(c)
 	if err != nil {
 		return nil, err
@@ -70,11 +72,11 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 }
 
 // serves completes the configuration of the API with what the set knows.
-func (s *Set) serves(c *api.Config) {
+func (s *Set) serves(c *api.Config, engine dependency.Reporter) {
 	c.Version, c.Logger, c.Visitors = s.config.Agent.Version, s.logger("api"), &s.visitors
 	c.Leadership = s.Leadership
 	c.NextLeadership = func() func(context.Context) (interrex.Leadership, error) { return s.Leadership.Watch().Next }
-	c.Engine = engine{set: s, started: s.started}
+	c.Engine = console{s, engine}
 	c.Quarantine, c.Ready = s.quarantined, s.ready
 	c.Metrics, c.Requests = s.registry.own, s.metrics.requests
 }

@@ -132,19 +132,19 @@ func peersOf(t *testing.T, disk, log string) peers {
 	r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New(lease.Config{})} })
 	if log != "" {
 		c := &state.SetIdentity{Identity: state.Identity{
-			ClusterID: log, Epoch: state.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"},
+			ClusterID: log, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"},
 		}}
-		if res := r.Do(1, state.Operation{Table: state.OwnTable, Data: c.Append(nil)}); res[0].Err != nil {
+		if res := r.Do(1, state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
 			t.Fatal(res[0].Err)
 		}
 	}
-	dir := &dataDir{Identity: raftworker.Identity{ClusterID: disk, Epoch: state.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"}}}
+	dir := &dataDir{Identity: raftworker.Identity{ClusterID: disk, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnations: map[string]string{"b": "disk b"}}}
 	return peers{dir: dir, state: r.State, tables: map[string]uint16{"lease": 3}}
 }
 
 func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
 	tables := map[string]uint16{"lease": 3}
-	mine := transport.Hello{ID: "b", ClusterID: here, Epoch: transport.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: tables}
+	mine := transport.Hello{ID: "b", ClusterID: here, Epoch: interrex.Epoch{Number: 2, Bits: 5}, Incarnation: "disk b", Tables: tables}
 	for _, c := range []struct {
 		name, disk, log string
 		edit            func(*transport.Hello)
@@ -245,8 +245,8 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 	}
 	now := testclock.NewClock(time.Now())
 	w := run(identityKeeper{state: r.State, dir: &dataDir{Identity: id, path: path}, clock: now}.run)
-	c := &state.SetIdentity{Identity: state.Identity{ClusterID: here, Epoch: state.Epoch{Bits: 1}, Incarnations: map[string]string{"b": "disk b"}}}
-	if res := r.Do(1, state.Operation{Table: state.OwnTable, Data: c.Append(nil)}); res[0].Err != nil {
+	c := &state.SetIdentity{Identity: state.Identity{ClusterID: here, Epoch: interrex.Epoch{Bits: 1}, Incarnations: map[string]string{"b": "disk b"}}}
+	if res := r.Do(1, state.Operation{Table: state.SystemTable, Data: c.Append(nil)}); res[0].Err != nil {
 		t.Fatal(res[0].Err)
 	}
 	file := filepath.Join(path, "identity.json")
@@ -281,7 +281,7 @@ func TestTheClusterIsOnDiskOnceItIsKnown(t *testing.T) {
 		t.Errorf("what is on disk already is written again: %v", err)
 	}
 	epoch := &state.Recover{ClusterID: here, Bits: 7, Survivor: "a", Incarnation: id.Incarnation}
-	if res := r.Do(2, state.Operation{Table: state.OwnTable, Data: epoch.Append(nil)}); res[0].Err != nil {
+	if res := r.Do(2, state.Operation{Table: state.SystemTable, Data: epoch.Append(nil)}); res[0].Err != nil {
 		t.Fatal(res[0].Err)
 	}
 	look()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
@@ -37,7 +38,7 @@ func (c *ownClient) drain(ctx context.Context) error {
 // the leases that are held through it are released last of all.
 func (s *Set) startClient(u *unit) (worker.Worker, error) {
 	server, dir := need[*api.Server](u, APIName), need[*dataDir](u, IdentityName)
-	raft := need[handle[*raftLife]](u, RaftSlotName)
+	raft, engine := need[handle[*raftLife]](u, RaftSlotName), need[dependency.Reporter](u, EngineName)
 	if u.err != nil {
 		return nil, u.err
 	}
@@ -64,7 +65,8 @@ func (s *Set) startClient(u *unit) (worker.Worker, error) {
 		return err
 	})
 	u.give(c, mine)
-	visiting.Go(func() { s.visitRaft(raft, u.tomb.Dying(), closed) })
+	together := togetherness{engine: engine, clock: s.config.Agent.Clock, names: s.names(ClientName, APIName), dying: u.tomb.Dying()}
+	visiting.Go(func() { s.visitRaft(raft, together.known, closed) })
 	return nil, nil
 }
 
@@ -81,14 +83,10 @@ func (s *Set) startLeases(u *unit) (worker.Worker, error) {
 	return nil, nil
 }
 
-// moment is how far apart workers may be killed that are killed together.
-const moment = 50 * time.Millisecond
-
 // visitRaft keeps raft from stopping before the client's leases are released,
-// when everything stops at once: the engine kills all workers in the same
-// moment. It is a visit and not an input, since the client goes on when only
-// raft restarts; then it leaves at once.
-func (s *Set) visitRaft(raft handle[*raftLife], dying, closed <-chan struct{}) {
+// when they are stopped together. It is a visit and not an input, since the client
+// goes on when only raft restarts; then it leaves at once.
+func (s *Set) visitRaft(raft handle[*raftLife], together func() bool, closed <-chan struct{}) {
 	for {
 		life, is, changed := raft.next()
 		var visit *gate.Visit
@@ -99,10 +97,8 @@ func (s *Set) visitRaft(raft handle[*raftLife], dying, closed <-chan struct{}) {
 			select {
 			case <-closed:
 			case <-visit.Stopping():
-				select {
-				case <-dying:
+				if together() {
 					<-closed
-				case <-s.config.Agent.Clock.After(moment):
 				}
 			}
 			visit.Leave()

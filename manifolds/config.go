@@ -100,7 +100,7 @@ type AgentConfig struct {
 // Table makes an embedder's own table, empty, and the service that it offers;
 // the zero Service means no service. It is called each time the replicated
 // state starts, and to check the configuration. The table's ID is
-// state.FirstOwnTable or above, and the numbers of its methods are the 256 from
+// state.FirstEmbedderTable or above, and the numbers of its methods are the 256 from
 // 256 times the ID on.
 type Table func() (state.Table, api.Service)
 
@@ -122,8 +122,8 @@ func (c AgentConfig) validTables() error {
 	}
 	tables, services := c.tables()
 	for _, t := range tables {
-		if t != nil && t.ID() < state.FirstOwnTable {
-			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstOwnTable)
+		if t != nil && t.ID() < state.FirstEmbedderTable {
+			return fmt.Errorf("tables: table %q has the ID %d: an embedder's own begin at %d", t.Name(), t.ID(), state.FirstEmbedderTable)
 		}
 	}
 	if err := (state.Config{Tables: append(tables, lease.New(lease.Config{}), webhook.New(webhook.Config{}))}).Validate(); err != nil {
@@ -210,16 +210,16 @@ type Config struct {
 	// Prefix begins every name. Empty: none. The constants of this package
 	// have DefaultPrefix.
 	Prefix string
-	// Engine is the dependency engine that the manifolds are installed in:
-	// "agent report" shows all of its workers, with the program's own. A
-	// dependency.Engine is a Reporter, and may be made before the manifolds. nil:
-	// the report shows these manifolds' workers alone.
-	Engine dependency.Reporter
 }
 
 // Manifolds are all workers of an agent, for anybody's dependency.Engine. To
 // leave one out, delete it: what needs it does not start. A configuration that
 // is wrong gives a single manifold, whose start says what is wrong.
+//
+// Put the engine among them, by dependency.SelfManifold(engine) as EngineName: then
+// "agent report" shows all of its workers, with the program's, and a worker that is
+// stopped knows whether everything is. Without it the report shows these workers
+// only, and whether everything stops is guessed.
 func Manifolds(c Config) dependency.Manifolds {
 	set, err := New(c)
 	if err == nil {

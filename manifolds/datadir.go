@@ -10,7 +10,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/raftworker"
 )
 
@@ -43,7 +43,7 @@ func (s *Set) openDataDir() (*dataDir, func() error, error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("agent.data-dir: %w", err), remove())
 	}
-	lock, err := raftdir.LockDir(path, "agent "+id.ID)
+	lock, err := disk.LockDir(path, "agent "+id.ID)
 	if err != nil {
 		return nil, nil, errors.Join(err, remove())
 	}

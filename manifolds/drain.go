@@ -48,7 +48,7 @@ func (s *Set) Drain(ctx context.Context) error {
 }
 
 // Status says how the agent and its cluster are. It asks nobody.
-func (s *Set) Status() api.Status { return engine{set: s, started: s.started}.Status() }
+func (s *Set) Status() api.Status { return console{set: s}.Status() }
 
 // Handler is the public API, 503 while it does not run.
 func (s *Set) Handler() http.Handler {

@@ -10,6 +10,7 @@ import (
 func (s *Set) graph() map[string]node {
 	nodes := map[string]node{
 		ClockName:          {start: s.startClock},
+		EngineName:         {start: s.startEngine},
 		LoggingName:        {start: s.startLogging},
 		AlarmsName:         {inputs: []string{ClockName}, start: s.startAlarms},
 		MetricsName:        {start: s.registry.start},
@@ -40,7 +41,7 @@ func (s *Set) graph() map[string]node {
 		ForwarderName:     {inputs: []string{ClockName}, visits: []string{TransportName}, offers: []string{ForwarderSlotName}, start: s.startForwarder},
 		LeasesFeatureName: {inputs: []string{FeaturesConfigName}, start: s.startLeasesFeature},
 		APIName: {
-			inputs: []string{ClockName, IdentityName, FeaturesConfigName}, visits: []string{StateName, QueueName},
+			inputs: []string{ClockName, EngineName, IdentityName, FeaturesConfigName}, visits: []string{StateName, QueueName},
 			uses:  []string{RaftSlotName, ReadsSlotName, ForwarderSlotName, HookCallerSlotName},
 			start: s.startAPI,
 		},
@@ -50,7 +51,7 @@ func (s *Set) graph() map[string]node {
 			start: s.startAPISocket,
 		},
 		APIPeersName:   {inputs: []string{ClockName, APIName}, visits: []string{TransportName}, start: s.startAPIPeers},
-		ClientName:     {inputs: []string{IdentityName}, visits: []string{APIName}, uses: []string{RaftSlotName}, start: s.startClient},
+		ClientName:     {inputs: []string{EngineName, IdentityName}, visits: []string{APIName}, uses: []string{RaftSlotName}, start: s.startClient},
 		LeasesName:     {inputs: []string{LeasesFeatureName}, visits: []string{ClientName}, start: s.startLeases},
 		ProjectionName: {inputs: []string{NotifyConfigName, IdentityName}, start: s.startProjection},
 		NotifyName:     s.notify(),

@@ -1,6 +1,7 @@
 package manifolds
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -102,7 +103,7 @@ func (s *Set) listen(open *ports, name, address string) (net.Listener, error) {
 
 // socketPath is where the operator's socket is.
 func socketPath(configured, dataDir string) string {
-	return orDefault(configured, filepath.Join(dataDir, "interrex.sock"))
+	return cmp.Or(configured, filepath.Join(dataDir, "interrex.sock"))
 }
 
 // maxSocketPath is how long the path of a socket may be, in bytes.

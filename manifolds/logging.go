@@ -1,6 +1,7 @@
 package manifolds
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -32,7 +33,7 @@ func NewLoggers(w io.Writer, asJSON bool, l config.Logging) (*loggo.Context, err
 
 // SetLevels sets the levels of a context from a configuration.
 func SetLevels(loggers *loggo.Context, l config.Logging) error {
-	level, ok := loggo.ParseLevel(orDefault(l.Level, "info"))
+	level, ok := loggo.ParseLevel(cmp.Or(l.Level, "info"))
 	if !ok {
 		return fmt.Errorf("logging.level: %q is no level", l.Level)
 	}
@@ -53,13 +54,6 @@ func SetLevels(loggers *loggo.Context, l config.Logging) error {
 		loggers.ApplyConfig(loggo.Config{module: set})
 	}
 	return nil
-}
-
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 func defaultLoggers() *loggo.Context {

@@ -10,6 +10,7 @@ const DefaultPrefix = "interrex-"
 const (
 	ConfigName         = DefaultPrefix + "config"
 	ClockName          = DefaultPrefix + "clock"
+	EngineName         = DefaultPrefix + "engine"
 	LoggingName        = DefaultPrefix + "logging"
 	AlarmsName         = DefaultPrefix + "alarms"
 	MetricsName        = DefaultPrefix + "metrics"

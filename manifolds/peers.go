@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
@@ -21,7 +22,7 @@ type peers struct {
 
 // known is the cluster that this agent belongs to: what the log says, or,
 // until the log has been read, what the disk remembers.
-func (p peers) known() (clusterID string, epoch state.Epoch, incarnations map[string]string) {
+func (p peers) known() (clusterID string, epoch interrex.Epoch, incarnations map[string]string) {
 	id := p.state.Identity()
 	if id.ClusterID == "" {
 		return p.dir.ClusterID, p.dir.Epoch, nil
@@ -32,7 +33,7 @@ func (p peers) known() (clusterID string, epoch state.Epoch, incarnations map[st
 func (p peers) hello() transport.Hello {
 	clusterID, epoch, _ := p.known()
 	return transport.Hello{
-		ClusterID: clusterID, Epoch: transport.Epoch(epoch), Incarnation: p.dir.Incarnation,
+		ClusterID: clusterID, Epoch: epoch, Incarnation: p.dir.Incarnation,
 		APIAddress: p.set.advertisedAPI(), Expect: p.expect, Version: p.set.config.Agent.Version,
 		Tables: p.tables, Entries: state.EntryVersion,
 	}
@@ -75,7 +76,7 @@ func (p peers) accept(peer transport.Hello) error {
 	if peer.ClusterID != clusterID {
 		return fmt.Errorf("agent %s belongs to the cluster %s, this one to %s: an agent's data directory belongs to one cluster for good", peer.ID, peer.ClusterID, clusterID)
 	}
-	if state.Epoch(peer.Epoch) != epoch {
+	if peer.Epoch != epoch {
 		return fmt.Errorf("agent %s is in epoch %d of the cluster, this one in %d: the cluster was recovered, and one of them was not part of it", peer.ID, peer.Epoch.Number, epoch.Number)
 	}
 	if is := incarnations[peer.ID]; is != "" && is != peer.Incarnation {

@@ -11,7 +11,7 @@ import (
 // reported returns what the report says of one worker.
 func reported(t *testing.T, s *Set, name string) map[string]any {
 	t.Helper()
-	workers := engine{set: s}.Report()[dependency.KeyManifolds].(map[string]any)
+	workers := console{s, noEngine{s}}.Report()[dependency.KeyManifolds].(map[string]any)
 	r, is := workers[name].(map[string]any)
 	if !is {
 		t.Fatalf("%s is not among %v", name, workers)
@@ -41,17 +41,17 @@ func TestManifoldsInAnUnknownEngineReportThemselves(t *testing.T) {
 	if r := reported(t, s, "logging"); r[dependency.KeyError] != "no disk" {
 		t.Errorf("after a start that failed: %v", r)
 	}
-	if len(s.Manifolds) != len(engine{set: s}.Report()[dependency.KeyManifolds].(map[string]any)) {
+	if len(s.Manifolds) != len(console{s, noEngine{s}}.Report()[dependency.KeyManifolds].(map[string]any)) {
 		t.Error("not every manifold is in the report")
 	}
 }
 
 func TestAKnownEngineReportsAllOfItsWorkers(t *testing.T) {
-	s, err := New(Config{Engine: known{"state": "started", "manifolds": map[string]any{"mine": nil}}})
+	s, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, is := (engine{set: s}).Report()[dependency.KeyManifolds].(map[string]any)["mine"]; !is {
+	if _, is := (console{s, known{"state": "started", "manifolds": map[string]any{"mine": nil}}}).Report()[dependency.KeyManifolds].(map[string]any)["mine"]; !is {
 		t.Error("the program's worker is missing")
 	}
 }

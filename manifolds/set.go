@@ -82,8 +82,10 @@ func New(c Config) (*Set, error) {
 		m := n.manifold(name, s.name, s.overstayed(name))
 		name = s.name(name)
 		m.Start = guard(name, m.Start, s.Starts, s.metrics)
-		s.metrics.starts.WithLabelValues(name)
-		s.metrics.up.WithLabelValues(name)
+		if name != s.name(EngineName) { // the embedder's takes its place unseen
+			s.metrics.starts.WithLabelValues(name)
+			s.metrics.up.WithLabelValues(name)
+		}
 		s.Manifolds[name] = m
 	}
 	return s, nil

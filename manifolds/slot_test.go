@@ -78,7 +78,7 @@ func TestTheReportTellsOffersFromUses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	workers := s.Report()[dependency.KeyManifolds].(map[string]any)
+	workers := s.Report(noEngine{s})[dependency.KeyManifolds].(map[string]any)
 	raft, server := workers[RaftName].(map[string]any), workers[APIName].(map[string]any)
 	if offers := raft[api.KeyOffers].([]string); !slices.Equal(offers, []string{RaftSlotName}) {
 		t.Errorf("raft offers %q", offers)

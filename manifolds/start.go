@@ -247,19 +247,10 @@ func (s *Set) EngineLogger() dependency.Logger {
 	return engineLogger{newRepeats(s.config.Agent.Clock, s.logger("engine")), s.Starts, s.config.Agent.Clock}
 }
 
-// Report is that of the engine that these manifolds are in, or what they know of
-// themselves where none is given, with what an engine forgets.
-func (s *Set) Report() map[string]any { return s.slots(s.Starts.complete(s.report())) }
-
-func (s *Set) report() map[string]any {
-	if s.config.Engine != nil {
-		return s.config.Engine.Report()
-	}
-	workers := map[string]any{}
-	for name, m := range s.Manifolds {
-		workers[name] = s.Starts.report(name, m.Inputs)
-	}
-	return map[string]any{dependency.KeyState: "started", dependency.KeyManifolds: workers}
+// Report is that of the engine that these manifolds are in, with what an engine
+// forgets.
+func (s *Set) Report(engine dependency.Reporter) map[string]any {
+	return s.slots(s.Starts.complete(engine.Report()))
 }
 
 // slots adds to a report which inputs are slots: those that a worker offers

@@ -42,12 +42,11 @@ func TestAWorkerThatWaitsForItsNextStartShowsWhyItFailed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.config.Engine = engine
 		if err := dependency.Install(engine, dependency.Manifolds{"port": {Start: start}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)
-		is := reportOf(s.Report(), "port")
+		is := reportOf(s.Report(engine), "port")
 		next, _ := is[api.KeyNextStart].(time.Time)
 		if is[dependency.KeyState] != "starting" || is[dependency.KeyError] != "the port is taken" || is[api.KeyFailures] != 1 {
 			t.Errorf("while it waits: %v", is)
@@ -56,12 +55,12 @@ func TestAWorkerThatWaitsForItsNextStartShowsWhyItFailed(t *testing.T) {
 			t.Errorf("the next start is in %s", left)
 		}
 		time.Sleep(5 * time.Minute)
-		if is := reportOf(s.Report(), "port"); is[api.KeyFailures].(int) < 3 {
+		if is := reportOf(s.Report(engine), "port"); is[api.KeyFailures].(int) < 3 {
 			t.Errorf("after five minutes: %v", is)
 		}
 		runs.Store(true)
 		time.Sleep(10 * time.Minute)
-		is = reportOf(s.Report(), "port")
+		is = reportOf(s.Report(engine), "port")
 		if is[dependency.KeyState] != "started" || is[dependency.KeyError] != nil || is[api.KeyNextStart] != nil {
 			t.Errorf("when it runs: %v", is)
 		}

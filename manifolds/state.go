@@ -25,7 +25,7 @@ func (s *Set) startState(u *unit) (worker.Worker, error) {
 	if u.err != nil {
 		return nil, u.err
 	}
-	table, resources, changes, hooks := ownTables()
+	table, resources, changes, hooks := builtinTables()
 	tables, services := s.config.Agent.tables()
 	machine, err := s.config.Agent.machine(now, s.logger("fsm"))
 	if err != nil {
@@ -51,15 +51,15 @@ func (s *Set) startState(u *unit) (worker.Worker, error) {
 	return run(identityKeeper{state: st, dir: dir, clock: now, logger: s.logger("state")}.run), nil
 }
 
-// ownTables makes interrex's own tables, empty.
-func ownTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Table) {
+// builtinTables makes interrex's own tables, empty.
+func builtinTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Table) {
 	return lease.New(lease.Config{}), resource.New(), change.New(), webhook.New(webhook.Config{})
 }
 
 // NewState makes an empty state of interrex's own tables, for reading an agent's
 // directory while the agent does not run.
 func NewState(logger state.Logger) (*state.State, error) {
-	leases, resources, changes, hooks := ownTables()
+	leases, resources, changes, hooks := builtinTables()
 	return state.New(state.Config{Tables: []state.Table{leases, resources, changes, hooks}, Logger: logger})
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
@@ -30,7 +30,7 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
 	}
 	if s.config.Agent.DataDir != "" {
-		c.Memory = raftdir.CheckedFile{Path: filepath.Join(dir.path, raftworker.PeersName), About: "what is remembered of other agents' logs"}
+		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.path, raftworker.PeersName), About: "what is remembered of other agents' logs"}
 	}
 	if files, is := c.TLS.(*transport.Files); is {
 		files.ID = dir.ID

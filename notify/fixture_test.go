@@ -53,7 +53,7 @@ func (w *world) Revision() interrex.Revision {
 func (w *world) Identity() state.Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return state.Identity{ClusterID: w.cluster, Epoch: state.Epoch{Number: w.epoch}}
+	return state.Identity{ClusterID: w.cluster, Epoch: interrex.Epoch{Number: w.epoch}}
 }
 
 func (w *world) List(_, _ string, after interrex.Key, _ int) (items []lease.Record, more bool) {

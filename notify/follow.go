@@ -249,5 +249,5 @@ func (w *Worker) history() History {
 	if id.ClusterID == "" {
 		return History{}
 	}
-	return History{Cluster: id.ClusterID, Epoch: id.Epoch.Number, Bits: id.Epoch.Bits}
+	return History{Cluster: id.ClusterID, Epoch: id.Epoch}
 }

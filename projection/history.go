@@ -11,8 +11,7 @@ import (
 // History says which cluster's leases a copy has, and of which of its epochs.
 type History struct {
 	Cluster string
-	Epoch   uint64 // counts the cluster's recoveries
-	Bits    uint64 // random: tells two recoveries of the same number apart
+	Epoch   interrex.Epoch
 }
 
 // String returns CLUSTER/EPOCH-BITS, as the database keeps it; of none it is empty.
@@ -20,7 +19,7 @@ func (h History) String() string {
 	if h == (History{}) {
 		return ""
 	}
-	return fmt.Sprintf("%s/%d-%016x", h.Cluster, h.Epoch, h.Bits)
+	return h.Cluster + "/" + h.Epoch.String()
 }
 
 func parseHistory(s string) (h History, err error) {
@@ -30,8 +29,8 @@ func parseHistory(s string) (h History, err error) {
 	cluster, epoch, _ := strings.Cut(s, "/")
 	number, bits, _ := strings.Cut(epoch, "-")
 	h.Cluster = cluster
-	if h.Epoch, err = strconv.ParseUint(number, 10, 64); err == nil {
-		h.Bits, err = strconv.ParseUint(bits, 16, 64)
+	if h.Epoch.Number, err = strconv.ParseUint(number, 10, 64); err == nil {
+		h.Epoch.Bits, err = strconv.ParseUint(bits, 16, 64)
 	}
 	if err != nil {
 		return History{}, fmt.Errorf("the database has the history %q, which interrex has not written", s)
@@ -48,10 +47,10 @@ func (h History) mayReplace(kept History) error {
 		return nil
 	case kept.Cluster != h.Cluster:
 		whose = fmt.Sprintf("of cluster %s, and this is cluster %s", kept.Cluster, h.Cluster)
-	case kept.Epoch > h.Epoch:
-		whose = fmt.Sprintf("of epoch %d, and this agent is in epoch %d: the cluster was recovered without it", kept.Epoch, h.Epoch)
-	case kept.Epoch == h.Epoch:
-		whose = fmt.Sprintf("of another recovery to epoch %d than this agent's", h.Epoch)
+	case kept.Epoch.Number > h.Epoch.Number:
+		whose = fmt.Sprintf("of epoch %d, and this agent is in epoch %d: the cluster was recovered without it", kept.Epoch.Number, h.Epoch.Number)
+	case kept.Epoch.Number == h.Epoch.Number:
+		whose = fmt.Sprintf("of another recovery to epoch %d than this agent's", h.Epoch.Number)
 	default:
 		return nil
 	}

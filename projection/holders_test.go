@@ -17,8 +17,8 @@ import (
 
 // one is a history, and recovered the same cluster's next one.
 var (
-	one       = projection.History{Cluster: "one", Epoch: 1, Bits: 0xa1}
-	recovered = projection.History{Cluster: "one", Epoch: 2, Bits: 0xa2}
+	one       = projection.History{Cluster: "one", Epoch: interrex.Epoch{Number: 1, Bits: 0xa1}}
+	recovered = projection.History{Cluster: "one", Epoch: interrex.Epoch{Number: 2, Bits: 0xa2}}
 )
 
 func at(revision int) projection.Position {
@@ -326,9 +326,9 @@ func TestADroppedTableIsMadeAgain(t *testing.T) {
 // stay as they are, whole or not, of this version or an older one.
 func TestTheCopyOfAnotherIsNeverTouched(t *testing.T) {
 	for name, mine := range map[string]projection.History{
-		"another cluster":  {Cluster: "two", Epoch: 9, Bits: 1},
-		"an earlier epoch": {Cluster: "one", Epoch: 0, Bits: 0},
-		"another recovery": {Cluster: "one", Epoch: 1, Bits: 0xb1},
+		"another cluster":  {Cluster: "two", Epoch: interrex.Epoch{Number: 9, Bits: 1}},
+		"an earlier epoch": {Cluster: "one", Epoch: interrex.Epoch{}},
+		"another recovery": {Cluster: "one", Epoch: interrex.Epoch{Number: 1, Bits: 0xb1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEach(t, func(t *testing.T, d database) {

@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
-	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 const (
@@ -142,7 +144,7 @@ func kindOf(file string) string {
 func allFiles(t *testing.T, dir string) (files []string) {
 	t.Helper()
 	must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && e.Name() != lockName && filepath.Base(filepath.Dir(path)) != snapshotsName {
+		if err == nil && !e.IsDir() && e.Name() != disk.LockName && filepath.Base(filepath.Dir(path)) != snapshotsName {
 			name, _ := filepath.Rel(dir, path)
 			files = append(files, name)
 		}
@@ -217,7 +219,7 @@ func mustHold(t *testing.T, d *Directory, what string, snapshot uint64) {
 }
 
 // heal opens the directory again and brings back what is missing.
-func heal(t *testing.T, dir, what string, end Position, snapshot uint64) {
+func heal(t *testing.T, dir, what string, end raftlog.Position, snapshot uint64) {
 	t.Helper()
 	d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
 	if err != nil || d.End() != end {
@@ -246,7 +248,7 @@ func heal(t *testing.T, dir, what string, end Position, snapshot uint64) {
 func TestANewestSegmentThatIsGoneOrEmptyIsNamed(t *testing.T) {
 	for want, do := range map[string]func(path string) error{
 		"is missing":               os.Remove,
-		"holds nothing from index": func(path string) error { return os.Truncate(path, fileHeader) },
+		"holds nothing from index": func(path string) error { return os.Truncate(path, 32) },
 	} {
 		dir := t.TempDir()
 		d := openTerm(t, dir, Config{NoSync: true})
@@ -268,14 +270,14 @@ func TestAnOlderListOfSegmentsIsMadeAgain(t *testing.T) {
 	dir := t.TempDir()
 	d := openTerm(t, dir, Config{SegmentSize: smallSegment, NoSync: true})
 	must(t, d.StoreLogs(original(1, 3)))
-	old, err := os.ReadFile(filepath.Join(dir, segmentsName))
+	old, err := os.ReadFile(filepath.Join(dir, raftlog.SegmentsName))
 	must(t, err)
 	for i := uint64(4); i < 150; i += 3 {
 		must(t, d.StoreLogs(original(i, i+2)))
 	}
 	end := d.End()
 	must(t, d.Close())
-	must(t, os.WriteFile(filepath.Join(dir, segmentsName), old, 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, raftlog.SegmentsName), old, 0o600))
 	d = reopen(t, dir)
 	if d.End() != end || d.Quarantined() || !strings.Contains(strings.Join(d.Report().Notes, ";"), "is an older one") {
 		t.Errorf("it ends at %s, not at %s, quarantined %v: %q", d.End(), end, d.Quarantined(), d.Report().Notes)
@@ -314,7 +316,7 @@ func TestALogThatDisagreesWithTheSnapshotIsNotKept(t *testing.T) {
 	must(t, sink.Close())
 	must(t, d.Close())
 	d = reopen(t, dir)
-	if r := d.Report(); r.Last != 0 || d.End() != (Position{Term: 2, Index: 5}) {
+	if r := d.Report(); r.Last != 0 || d.End() != (raftlog.Position{Term: 2, Index: 5}) {
 		t.Errorf("entries %d to %d go on from it, and it ends at %s", r.First, r.Last, d.End())
 	}
 	must(t, d.Close())
@@ -330,21 +332,12 @@ func TestALogWhoseSnapshotIsLostIsSetAside(t *testing.T) {
 	must(t, d.Close())
 	must(t, os.RemoveAll(filepath.Join(dir, snapshotsName)))
 	d = reopen(t, dir)
-	aside, err := filepath.Glob(filepath.Join(dir, asideName, "*", "*.wal"))
+	aside, err := filepath.Glob(filepath.Join(dir, "damaged", "*", "*.wal"))
 	must(t, err)
 	if !d.Quarantined() || len(d.Report().Notes) == 0 || len(aside) != 1 {
 		t.Errorf("quarantined %v, set aside %q: %q", d.Quarantined(), aside, d.Report().Notes)
 	}
 	must(t, d.Close())
-}
-
-func TestAnEntryIsOfItsIndex(t *testing.T) {
-	e := seal(types.LogEntry{Index: 5, Data: []byte("entry")})
-	for index, want := range map[uint64]bool{4: false, 5: true, 6: false} {
-		if _, ok := unseal(index, e.Data); ok != want {
-			t.Errorf("as entry %d: %v", index, ok)
-		}
-	}
 }
 
 func TestADamagedEntryWhoseTermIsAskedForFailsTheDisk(t *testing.T) {
@@ -354,11 +347,11 @@ func TestADamagedEntryWhoseTermIsAskedForFailsTheDisk(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	must(t, err)
 	changed(func(b []byte) []byte { b[bytes.Index(b, []byte("entry 20."))] ^= 1; return b })(t, files[0])
-	if _, err := d.TermAt(20); !errors.Is(err, ErrDamaged) || !errors.Is(d.Failure(), ErrDamaged) {
+	if _, err := d.TermAt(20); !errors.Is(err, disk.ErrDamaged) || !errors.Is(d.Failure(), disk.ErrDamaged) {
 		t.Errorf("%v, and the disk: %v", err, d.Failure())
 	}
 	must(t, d.Close())
-	if _, err := d.TermAt(1); !errors.Is(err, ErrStoreClosed) {
+	if _, err := d.TermAt(1); !errors.Is(err, disk.ErrClosed) {
 		t.Errorf("once it is closed: %v", err)
 	}
 	d, err = Open(dir, Config{NoSync: true})

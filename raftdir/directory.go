@@ -15,16 +15,19 @@ import (
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 	"github.com/juju/clock"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // Config is what is optional about a directory.
 type Config struct {
 	Logger hclog.Logger // of raft-wal and raft's snapshots; nil: nothing is logged
 	Clock  clock.Clock  // of the deadlines; nil: the wall clock
-	// WriteTimeout is how long a call on the disk may take; 0: DefaultWriteTimeout.
+	// WriteTimeout is how long a call on the disk may take; 0: disk.DefaultTimeout.
 	WriteTimeout time.Duration
 	// SegmentSize is how many bytes a file of the log has, reserved when it is
-	// made; 0: DefaultSegmentSize.
+	// made; 0: raftlog.DefaultSegmentSize.
 	SegmentSize int
 	// NoSync leaves fsync out. A crash of the machine (not of the process) may
 	// then lose entries that were answered: a cluster may forget a lease that it
@@ -42,11 +45,6 @@ type Config struct {
 	Earlier *Earlier
 }
 
-// DefaultSegmentSize is small beside raft-wal's own 64 MiB: a lease's entry is
-// some hundred bytes, and an idle agent should not reserve more than it will
-// fill in a day.
-const DefaultSegmentSize = 16 << 20
-
 const defaultRetain = 2
 
 func (c Config) withDefaults() Config {
@@ -57,7 +55,7 @@ func (c Config) withDefaults() Config {
 		c.Clock = clock.WallClock
 	}
 	if c.SegmentSize <= 0 {
-		c.SegmentSize = DefaultSegmentSize
+		c.SegmentSize = raftlog.DefaultSegmentSize
 	}
 	if c.Retain <= 0 {
 		c.Retain = defaultRetain
@@ -74,27 +72,27 @@ func (c Config) withDefaults() Config {
 // Directory is an open raft directory: lock, log, term and vote, floor and
 // snapshots, behind one deadline. It is raft's log store itself: no gap between
 // entries is tolerated (raft.MonotonicLogStore), and all of it may be used by
-// several goroutines. After Close every call answers ErrStoreClosed.
+// several goroutines. After Close every call answers disk.ErrClosed.
 type Directory struct {
 	path      string
-	lock      *DirLock
-	disk      *disk
+	lock      *disk.DirLock
+	disk      *disk.Disk
 	wal       *wal.WAL
 	segments  *segments
 	stable    *stableStore
 	floor     *floor
 	snapshots *snapshots
 	present   present
-	report    Report
+	report    raftlog.Report
 	vouched   atomic.Pointer[vouched]
 	cleared   atomic.Uint64 // index of the snapshot that stands for all of the log; 0: the log is not empty
 
 	floors sync.Mutex // held while the floor changes, for as long as that takes the disk
 
-	mu     sync.Mutex // never held while the disk is waited for
-	end    Position   // of log or snapshot, whichever is later
-	short  bool       // the end has not reached the floor yet
-	copied bool       // it may be an older copy, put back
+	mu     sync.Mutex       // never held while the disk is waited for
+	end    raftlog.Position // of log or snapshot, whichever is later
+	short  bool             // the end has not reached the floor yet
+	copied bool             // it may be an older copy, put back
 
 	stop    chan struct{} // ends tend, which then closes
 	synced  chan struct{} // this one
@@ -110,7 +108,7 @@ var (
 
 // Open opens raft's directory, which it makes (0700) when it is not there. The
 // directory is the caller's alone until Close has returned; the error is
-// ErrDirectoryInUse when somebody has it. A directory that is not interrex's,
+// disk.ErrInUse when somebody has it. A directory that is not interrex's,
 // or of another version, is refused with a sentence that says so, and one that
 // has lost its vote or its floor with ErrForgotten.
 //
@@ -118,10 +116,10 @@ var (
 // aside: Report says what, and whether the log is short of its floor.
 //
 // It has WriteTimeout, and a second for each 2 MiB in the directory; the error is
-// then ErrDiskHung, and what is opened later is closed again.
+// then disk.ErrHung, and what is opened later is closed again.
 func Open(path string, cfg Config) (*Directory, error) {
 	cfg = cfg.withDefaults()
-	d := &Directory{path: path, disk: newDisk(cfg.Clock, cfg.WriteTimeout), stop: make(chan struct{}), synced: make(chan struct{}), closed: make(chan struct{})}
+	d := &Directory{path: path, disk: disk.New(cfg.Clock, cfg.WriteTimeout), stop: make(chan struct{}), synced: make(chan struct{}), closed: make(chan struct{})}
 	if err := cfg.Earlier.open(d, cfg); err != nil {
 		return nil, err
 	}
@@ -130,7 +128,7 @@ func Open(path string, cfg Config) (*Directory, error) {
 
 // take locks the directory and opens what is in it.
 func (d *Directory) take(cfg Config) error {
-	own := osFiles{noSync: cfg.NoSync}
+	own := disk.OS{NoSync: cfg.NoSync}
 	if err := cfg.Earlier.mayOpen(d.path); err != nil {
 		return err
 	}
@@ -138,7 +136,7 @@ func (d *Directory) take(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if d.lock, err = LockDir(d.path, "raft log"); err != nil {
+	if d.lock, err = disk.LockDir(d.path, "raft log"); err != nil {
 		return err
 	}
 	if fresh {
@@ -156,16 +154,16 @@ func (d *Directory) take(cfg Config) error {
 	return nil
 }
 
-func (d *Directory) open(cfg Config, own files) error {
+func (d *Directory) open(cfg Config, own disk.Files) error {
 	c, err := d.check(cfg, own)
 	if err != nil {
 		return err
 	}
-	if err := c.mend(own); err != nil {
+	if err := c.Mend(own, cfg.Files); err != nil {
 		return err
 	}
 	d.report, d.end, d.short = c.Report, c.End, c.Short()
-	if err := d.openLog(cfg, own, c.list); err != nil {
+	if err := d.openLog(cfg, own, c.List()); err != nil {
 		return err
 	}
 	if err := errors.Join(d.raise(d.end, d.end.Term), d.noteCleared()); err != nil {
@@ -176,7 +174,7 @@ func (d *Directory) open(cfg Config, own files) error {
 }
 
 // check opens the files beside the log, and looks at the log.
-func (d *Directory) check(cfg Config, own files) (*check, error) {
+func (d *Directory) check(cfg Config, own disk.Files) (*raftlog.Check, error) {
 	var err error
 	if d.stable, err = openStable(d.path, d.disk, own); err != nil {
 		return nil, err
@@ -191,39 +189,36 @@ func (d *Directory) check(cfg Config, own files) (*check, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := checkLog(d.path, newest, d.floor.get())
+	c, err := raftlog.Inspect(d.path, newest, d.floor.get())
 	if err != nil {
 		return nil, err
 	}
 	if term := d.stable.saved.currentTerm; term < max(c.End.Term, c.Floor.Term) {
 		return nil, fmt.Errorf("cannot use raft directory %s: %w: its vote is of term %d, and its log is of term %d", d.path, ErrForgotten, term, max(c.End.Term, c.Floor.Term))
 	}
-	c.setAside, c.under = damaged, cfg.Files
-	for _, name := range damaged {
-		c.note("snapshot %s is damaged", filepath.Base(name))
-	}
+	c.Damaged(damaged...)
 	return c, nil
 }
 
-func (d *Directory) openLog(cfg Config, own files, list types.PersistentState) error {
-	failed := func(what string, err error) { d.disk.fail(classify(what, err)) }
+func (d *Directory) openLog(cfg Config, own disk.Files, list types.PersistentState) error {
+	failed := func(what string, err error) { d.disk.Fail(disk.Classify(what, err)) }
 	files := vfs{VFS: cfg.Files, noSync: cfg.NoSync, synced: cfg.Synced, failed: failed, present: &d.present}
 	d.present.begin(list)
-	d.segments = &segments{path: filepath.Join(d.path, segmentsName), files: own, failed: failed, rotated: d.floor.sync, state: list}
+	d.segments = &segments{path: filepath.Join(d.path, raftlog.SegmentsName), files: own, failed: failed, rotated: d.floor.sync, state: list}
 	log, err := wal.Open(d.path,
 		wal.WithLogger(cfg.Logger.Named("wal")),
 		wal.WithSegmentSize(cfg.SegmentSize),
 		wal.WithSegmentFiler(filer{segment.NewFiler(d.path, files)}),
 		wal.WithMetaStore(d.segments))
 	if err != nil {
-		return fmt.Errorf("cannot open raft log in %s: %w", d.path, classify("read it", err))
+		return fmt.Errorf("cannot open raft log in %s: %w", d.path, disk.Classify("read it", err))
 	}
 	d.wal = log
 	return nil
 }
 
 // Report says what was found when the directory was opened.
-func (d *Directory) Report() Report { return d.report }
+func (d *Directory) Report() raftlog.Report { return d.report }
 
 // Stable is the store of raft's term and vote.
 func (d *Directory) Stable() raft.StableStore { return d.stable }
@@ -233,21 +228,21 @@ func (d *Directory) Snapshots() raft.SnapshotStore { return d.snapshots }
 
 // Failed is closed with the first failure of the disk, which is final: what a
 // store holds after one is only known once it has been opened again.
-func (d *Directory) Failed() <-chan struct{} { return d.disk.failed }
+func (d *Directory) Failed() <-chan struct{} { return d.disk.Failed() }
 
 // Failure is the first failure of the disk; nil: there was none.
-func (d *Directory) Failure() error { return d.disk.failure() }
+func (d *Directory) Failure() error { return d.disk.Failure() }
 
 // Release lets raft go on after a failure, once nothing that it says can leave
 // this agent any more, and nothing that it reads reaches the state.
-func (d *Directory) Release() { d.disk.release() }
+func (d *Directory) Release() { d.disk.Release() }
 
 // Disk says how the disk is.
-func (d *Directory) Disk() DiskState { return d.disk.state() }
+func (d *Directory) Disk() disk.State { return d.disk.State() }
 
 // FirstIndex returns the index of the oldest entry; 0: there is none.
 func (d *Directory) FirstIndex() (uint64, error) {
-	if err := d.disk.readable(); err != nil {
+	if err := d.disk.Readable(); err != nil {
 		return 0, err
 	}
 	return d.wal.FirstIndex()
@@ -255,7 +250,7 @@ func (d *Directory) FirstIndex() (uint64, error) {
 
 // LastIndex returns the index of the newest entry; 0: there is none.
 func (d *Directory) LastIndex() (uint64, error) {
-	if err := d.disk.readable(); err != nil {
+	if err := d.disk.Readable(); err != nil {
 		return 0, err
 	}
 	return d.wal.LastIndex()
@@ -282,11 +277,11 @@ func (d *Directory) GetLog(index uint64, log *raft.Log) error {
 		}
 		*log = raft.Log{Index: index, Term: term, Type: raft.LogNoop, Extensions: standsIn}
 		return nil
-	case errors.Is(err, wal.ErrClosed), errors.Is(err, ErrStoreClosed):
-		return ErrStoreClosed
+	case errors.Is(err, wal.ErrClosed), errors.Is(err, disk.ErrClosed):
+		return disk.ErrClosed
 	}
-	d.disk.fail(err)
-	<-d.disk.released
+	d.disk.Fail(err)
+	<-d.disk.Released()
 	*log = raft.Log{Index: index, Term: d.End().Term, Type: raft.LogNoop}
 	return nil
 }
@@ -294,7 +289,7 @@ func (d *Directory) GetLog(index uint64, log *raft.Log) error {
 // read reads an entry within the disk's deadline.
 func (d *Directory) read(index uint64) (*raft.Log, error) {
 	log := new(raft.Log) // which a read that is late still writes to
-	err := d.disk.bounded("read raft log", func() error { return d.wal.GetLog(index, log) })
+	err := d.disk.Bounded("read raft log", func() error { return d.wal.GetLog(index, log) })
 	return log, err
 }
 
@@ -305,18 +300,18 @@ func (d *Directory) StoreLog(log *raft.Log) error { return d.StoreLogs([]*raft.L
 // knows of them. After an error nothing is written any more until the store is
 // opened again.
 func (d *Directory) StoreLogs(logs []*raft.Log) error {
-	return d.disk.write("append to raft log", func() error {
+	return d.disk.Write("append to raft log", func() error {
 		if err := d.wal.StoreLogs(logs); err != nil || len(logs) == 0 {
 			return err
 		}
 		last := logs[len(logs)-1]
-		return d.reach(Position{Term: last.Term, Index: last.Index})
+		return d.reach(raftlog.Position{Term: last.Term, Index: last.Index})
 	})
 }
 
 // DeleteRange removes the oldest or the newest entries.
 func (d *Directory) DeleteRange(first, last uint64) error {
-	return d.disk.write("truncate raft log", func() error {
+	return d.disk.Write("truncate raft log", func() error {
 		if err := d.lower(first, last); err != nil {
 			return err
 		}
@@ -331,30 +326,30 @@ func (d *Directory) DeleteRange(first, last uint64) error {
 func (d *Directory) IsMonotonic() bool { return d.wal.IsMonotonic() }
 
 // Close refuses every later call, closes the files and returns the directory up.
-// While a call on the disk hangs it returns ErrDiskHung within the deadline; the
+// While a call on the disk hangs it returns disk.ErrHung within the deadline; the
 // directory is given up as soon as that call has returned, and not before.
 func (d *Directory) Close() error {
-	d.disk.close()
-	d.disk.release()
-	drained := d.disk.drained()
+	d.disk.Close()
+	d.disk.Release()
+	drained := d.disk.Drained()
 	d.closing.Do(func() { go d.closeWhen(drained) })
-	deadline := d.disk.timeout
-	if errors.Is(d.disk.failure(), ErrDiskHung) {
+	deadline := d.disk.Timeout
+	if errors.Is(d.disk.Failure(), disk.ErrHung) {
 		deadline = 0
 	}
-	timer := d.disk.clock.NewTimer(deadline)
+	timer := d.disk.Clock.NewTimer(deadline)
 	defer timer.Stop()
 	select {
 	case <-d.closed:
 		return d.err
 	case <-timer.Chan():
-		return fmt.Errorf("cannot close raft log: %w: a call has not returned", ErrDiskHung)
+		return fmt.Errorf("cannot close raft log: %w: a call has not returned", disk.ErrHung)
 	}
 }
 
 func (d *Directory) closeWhen(drained <-chan struct{}) {
 	<-drained
-	close(d.disk.writes)
+	d.disk.End()
 	close(d.stop)
 	<-d.synced
 	d.err = errors.Join(d.wal.Close(), d.closeFloor(), d.lock.Unlock())

@@ -1,7 +1,6 @@
 package raftdir
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,27 +29,5 @@ func TestADirectoryThatIsNotOursIsRefused(t *testing.T) {
 		if left, _ := os.ReadDir(dir); len(left) != 1 {
 			t.Errorf("%s: it was written into: %v", name, left)
 		}
-	}
-}
-
-func TestADirectoryHasOneUser(t *testing.T) {
-	dir := t.TempDir()
-	lock, err := LockDir(dir, "agent a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = LockDir(dir, "agent b")
-	if !errors.Is(err, ErrDirectoryInUse) || !strings.Contains(err.Error(), "by agent a, process ") {
-		t.Fatal(err)
-	}
-	if err := lock.Unlock(); err != nil {
-		t.Fatal(err)
-	}
-	lock, err = LockDir(dir, "agent b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := lock.Unlock(); err != nil {
-		t.Fatal(err)
 	}
 }

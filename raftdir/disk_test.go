@@ -7,117 +7,14 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/types"
-	"github.com/juju/clock"
+
+	"github.com/interrex/interrex/internal/disk"
 )
-
-// testDisk is a disk that is closed with the test.
-func testDisk(t *testing.T, timeout time.Duration) *disk {
-	d := newDisk(clock.WallClock, timeout)
-	t.Cleanup(func() {
-		d.close()
-		<-d.drained()
-		close(d.writes)
-	})
-	return d
-}
-
-func TestAWriteThatHangsIsReportedAtItsDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := testDisk(t, 5*time.Second)
-		stuck := make(chan struct{})
-		start := time.Now()
-		err := d.write("append", func() error { <-stuck; return nil })
-		if !errors.Is(err, ErrDiskHung) || time.Since(start) != 5*time.Second {
-			t.Fatalf("after %s: %v", time.Since(start), err)
-		}
-		if err := d.write("append", func() error { return nil }); !errors.Is(err, ErrDiskHung) {
-			t.Fatalf("a write after one that hangs: %v", err)
-		}
-		if s := d.state(); !errors.Is(s.Err, ErrDiskHung) {
-			t.Errorf("the state is %+v", s)
-		}
-		select {
-		case <-d.drained():
-			t.Fatal("drained while a write is under way")
-		case <-time.After(time.Minute):
-		}
-		close(stuck)
-		<-d.drained()
-	})
-}
-
-func TestADiskIsSlowAfterSeveralSlowWrites(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := testDisk(t, 5*time.Second)
-		write := func(took time.Duration) {
-			t.Helper()
-			if err := d.write("append", func() error { time.Sleep(took); return nil }); err != nil {
-				t.Error(err)
-			}
-		}
-		for i := range slowWrites {
-			if d.state().Slow {
-				t.Fatalf("slow after %d slow writes", i)
-			}
-			write(slowWrite)
-			write(slowWrite - time.Millisecond)
-		}
-		if s := d.state(); !s.Slow || s.Err != nil || s.Writing != 0 {
-			t.Fatalf("%+v", s)
-		}
-		write(slowWrite)
-		if !d.state().Slow {
-			t.Error("one more slow write, and it is not slow")
-		}
-		go write(time.Second)
-		time.Sleep(400 * time.Millisecond)
-		if s := d.state(); s.Writing != 400*time.Millisecond {
-			t.Errorf("while a write is under way: %+v", s)
-		}
-		time.Sleep(slowWithin)
-		if s := d.state(); s.Slow || s.Writing != 0 {
-			t.Errorf("a minute later: %+v", s)
-		}
-	})
-}
-
-func TestTheFirstFailureIsFinal(t *testing.T) {
-	d := testDisk(t, 0)
-	if err := d.write("append", func() error { return syscall.ENOSPC }); !errors.Is(err, ErrDiskFull) {
-		t.Fatal(err)
-	}
-	<-d.failed
-	ran := false
-	if err := d.write("append", func() error { ran = true; return nil }); !errors.Is(err, ErrDiskFull) || ran {
-		t.Fatalf("ran %v: %v", ran, err)
-	}
-}
-
-func TestFailedWritesAreClassified(t *testing.T) {
-	for _, c := range []struct{ from, is error }{
-		{&os.PathError{Op: "write", Err: syscall.ENOSPC}, ErrDiskFull},
-		{syscall.EDQUOT, ErrDiskFull},
-		{syscall.EFBIG, ErrDiskFull},
-		{syscall.EIO, ErrDiskFailed},
-		{errors.New("non-monotonic"), ErrDiskFailed},
-		{ErrDiskHung, ErrDiskHung},
-		{ErrStoreClosed, ErrStoreClosed},
-	} {
-		got := classify("append", c.from)
-		if !errors.Is(got, c.is) || !errors.Is(got, c.from) {
-			t.Errorf("%v: %v", c.from, got)
-		}
-	}
-	if err := classify("append", nil); err != nil {
-		t.Error(err)
-	}
-}
 
 // faultyVFS is the real file system with an fsync that can be made to block or
 // fail, and a counter.
@@ -223,13 +120,13 @@ func TestAHungDirectoryStaysLockedUntilTheWriteHasReturned(t *testing.T) {
 		return nil
 	}}})
 	hang = true
-	if err := d.StoreLogs(entries(1, 1)); !errors.Is(err, ErrDiskHung) {
+	if err := d.StoreLogs(entries(1, 1)); !errors.Is(err, disk.ErrHung) {
 		t.Fatal(err)
 	}
-	if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+	if err := d.Close(); !errors.Is(err, disk.ErrHung) {
 		t.Fatalf("closing while a write hangs: %v", err)
 	}
-	if _, err := Open(dir, Config{}); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := Open(dir, Config{}); !errors.Is(err, disk.ErrInUse) {
 		t.Fatalf("opened while a write hangs: %v", err)
 	}
 	close(stuck)
@@ -258,7 +155,7 @@ func TestAFullDiskIsATypedErrorAndHeals(t *testing.T) {
 		}
 		stored = i
 	}
-	if !errors.Is(err, ErrDiskFull) || !errors.Is(err, syscall.ENOSPC) {
+	if !errors.Is(err, disk.ErrFull) || !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("after %d entries: %v", stored, err)
 	}
 	if err := d.Close(); err != nil {
@@ -303,7 +200,7 @@ func TestAClosedStoreIsNotReached(t *testing.T) {
 	_, first := s.FirstIndex()
 	_, last := s.LastIndex()
 	for _, err := range []error{first, last, s.GetLog(1, new(raft.Log)), s.StoreLog(entries(2, 1)[0]), s.DeleteRange(1, 1)} {
-		if !errors.Is(err, ErrStoreClosed) {
+		if !errors.Is(err, disk.ErrClosed) {
 			t.Error(err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/interrex/interrex/internal/disk"
 )
 
 // Earlier is what calls of Open, one after the other, know of each other. The zero
@@ -32,7 +34,7 @@ func (e *Earlier) mayOpen(path string) error {
 // again, and until then no other is tried.
 func (e *Earlier) open(d *Directory, cfg Config) error {
 	if !e.opening.TryLock() {
-		return fmt.Errorf("cannot open raft directory %s: %w: an earlier attempt has not returned yet", d.path, ErrDiskHung)
+		return fmt.Errorf("cannot open raft directory %s: %w: an earlier attempt has not returned yet", d.path, disk.ErrHung)
 	}
 	sized, taken, late := make(chan int64, 1), make(chan error), make(chan struct{})
 	go func() {
@@ -47,7 +49,7 @@ func (e *Earlier) open(d *Directory, cfg Config) error {
 			e.opening.Unlock()
 		}
 	}()
-	allowed := d.disk.timeout
+	allowed := d.disk.Timeout
 	deadline := cfg.Clock.NewTimer(allowed)
 	defer deadline.Stop()
 	for {
@@ -63,7 +65,7 @@ func (e *Earlier) open(d *Directory, cfg Config) error {
 			return err
 		case <-deadline.Chan():
 			close(late)
-			return fmt.Errorf("cannot open raft directory %s: %w: no answer for %s; it is tried again once that call has returned", d.path, ErrDiskHung, allowed)
+			return fmt.Errorf("cannot open raft directory %s: %w: no answer for %s; it is tried again once that call has returned", d.path, disk.ErrHung, allowed)
 		}
 	}
 }

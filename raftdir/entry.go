@@ -1,39 +1,13 @@
 package raftdir
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// checkSize is how many bytes follow each entry: the CRC-32C of its index
-// and of all that raft-wal has encoded of it, index, term, type and data.
-const checkSize = 4
-
-func checksum(index uint64, data []byte) uint32 {
-	var i [8]byte
-	binary.LittleEndian.PutUint64(i[:], index)
-	return crc32.Update(crc32.Checksum(i[:], castagnoli), castagnoli, data)
-}
-
-// seal puts the check behind an entry.
-func seal(e types.LogEntry) types.LogEntry {
-	e.Data = binary.LittleEndian.AppendUint32(e.Data, checksum(e.Index, e.Data))
-	return e
-}
-
-// unseal returns an entry without its check, if it is the entry of that index.
-func unseal(index uint64, b []byte) ([]byte, bool) {
-	n := len(b) - checkSize
-	if n < 0 || checksum(index, b[:n]) != binary.LittleEndian.Uint32(b[n:]) {
-		return nil, false
-	}
-	return b[:n], true
-}
 
 // filer puts a check on every entry that is written, and takes it off again
 // where one is read.
@@ -84,7 +58,7 @@ func sealing(w types.SegmentWriter) types.SegmentWriter {
 
 func (w writer) Append(entries []types.LogEntry) error {
 	for i := range entries {
-		entries[i] = seal(entries[i])
+		entries[i] = raftlog.Seal(entries[i])
 	}
 	return w.SegmentWriter.Append(entries)
 }
@@ -99,12 +73,12 @@ func unsealed(r types.SegmentReader, index uint64) (*types.PooledBuffer, error) 
 		return nil, err // raft and raft-wal compare
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read log entry %d: %w: %w", index, ErrDamaged, err)
+		return nil, fmt.Errorf("cannot read log entry %d: %w: %w", index, disk.ErrDamaged, err)
 	}
-	data, ok := unseal(index, b.Bs)
+	data, ok := raftlog.Unseal(index, b.Bs)
 	if !ok {
 		b.Close()
-		return nil, fmt.Errorf("cannot read log entry %d: %w: its checksum does not match", index, ErrDamaged)
+		return nil, fmt.Errorf("cannot read log entry %d: %w: its checksum does not match", index, disk.ErrDamaged)
 	}
 	b.Bs = data
 	return b, nil

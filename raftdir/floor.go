@@ -10,6 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 const (
@@ -26,17 +29,6 @@ const (
 	floorPeriod = time.Second
 )
 
-// Floor is the greatest position that this agent has stored, and the term in
-// which it was.
-type Floor struct {
-	Position
-	Since uint64 // term in which it was stored
-}
-
-// knows reports whether the floor was written after a position was heard of, in a
-// term, or is at or past it.
-func (f Floor) knows(p Position, in uint64) bool { return in < f.Since || f.Reaches(p) }
-
 // floor keeps the Floor on disk: in two checked slots of one file, written by
 // turns, so that a torn write leaves the other. A slot neither of whose copies
 // proves itself may have held a greater floor than the other one: it is lost.
@@ -45,7 +37,7 @@ func (f Floor) knows(p Position, in uint64) bool { return in < f.Since || f.Reac
 type floor struct {
 	noSync bool
 	file   floorFile
-	value  atomic.Pointer[Floor]
+	value  atomic.Pointer[raftlog.Floor]
 
 	mu    sync.Mutex
 	turn  uint64 // of the newest slot
@@ -65,7 +57,7 @@ type floorFile interface {
 // openFloor reads the floor of a directory.
 func openFloor(dir string, noSync bool) (*floor, error) {
 	path := filepath.Join(dir, floorName)
-	if err := mustBeRegular(path); err != nil {
+	if err := disk.MustBeRegular(path); err != nil {
 		return nil, fmt.Errorf("cannot read the floor: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
@@ -103,7 +95,7 @@ func (o *floor) read() error {
 }
 
 // decodeSlot returns the newer of a slot's copies.
-func decodeSlot(b []byte) (value Floor, turn uint64, ok bool) {
+func decodeSlot(b []byte) (value raftlog.Floor, turn uint64, ok bool) {
 	for _, at := range []int{0, floorSector} {
 		if at+floorBytes > len(b) {
 			continue
@@ -118,51 +110,51 @@ func decodeSlot(b []byte) (value Floor, turn uint64, ok bool) {
 // freshFloor is the content of the file of a log that never held anything.
 func freshFloor() []byte {
 	b := make([]byte, 2*floorSlot)
-	fillSlot(b, Floor{}, 1)
-	fillSlot(b[floorSlot:], Floor{}, 2)
+	fillSlot(b, raftlog.Floor{}, 1)
+	fillSlot(b[floorSlot:], raftlog.Floor{}, 2)
 	return b
 }
 
 // fillSlot writes a floor into both sectors of a slot.
-func fillSlot(b []byte, f Floor, turn uint64) {
+func fillSlot(b []byte, f raftlog.Floor, turn uint64) {
 	copy(b[floorSector:], appendFloor(b[:0], f, turn))
 }
 
 // appendFloor encodes a floor into b, which has to be empty: the checksum is that
 // of all of b.
-func appendFloor(b []byte, f Floor, turn uint64) []byte {
+func appendFloor(b []byte, f raftlog.Floor, turn uint64) []byte {
 	b = append(b, floorMagic...)
 	for _, v := range [...]uint64{turn, f.Term, f.Index, f.Since} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
-	return appendSum(b)
+	return disk.AppendSum(b)
 }
 
-func decodeFloor(b []byte) (f Floor, turn uint64, err error) {
-	body, err := checkSum(b, floorMagic)
+func decodeFloor(b []byte) (f raftlog.Floor, turn uint64, err error) {
+	body, err := disk.CheckSum(b, floorMagic)
 	if err != nil {
-		return Floor{}, 0, err
+		return raftlog.Floor{}, 0, err
 	}
 	at := func(n int) uint64 { return binary.LittleEndian.Uint64(body[8*n:]) }
-	return Floor{Position: Position{Term: at(1), Index: at(2)}, Since: at(3)}, at(0), nil
+	return raftlog.Floor{Position: raftlog.Position{Term: at(1), Index: at(2)}, Since: at(3)}, at(0), nil
 }
 
-func (o *floor) get() Floor { return *o.value.Load() }
+func (o *floor) get() raftlog.Floor { return *o.value.Load() }
 
 // raise notes a position that is stored, in a term, if it is past the floor.
-func (o *floor) raise(p Position, since uint64) error {
+func (o *floor) raise(p raftlog.Position, since uint64) error {
 	if o.get().Reaches(p) {
 		return nil
 	}
-	return o.write(Floor{Position: p, Since: since})
+	return o.write(raftlog.Floor{Position: p, Since: since})
 }
 
 // set writes a floor, also one that is behind, and puts it on disk.
-func (o *floor) set(p Position, since uint64) error {
-	return errors.Join(o.write(Floor{Position: p, Since: since}), o.sync())
+func (o *floor) set(p raftlog.Position, since uint64) error {
+	return errors.Join(o.write(raftlog.Floor{Position: p, Since: since}), o.sync())
 }
 
-func (o *floor) write(f Floor) error {
+func (o *floor) write(f raftlog.Floor) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	fillSlot(o.slot[:], f, o.turn+1)

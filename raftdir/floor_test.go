@@ -12,9 +12,12 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
-func (d *Directory) mustFloor(t *testing.T, want Position) {
+func (d *Directory) mustFloor(t *testing.T, want raftlog.Position) {
 	t.Helper()
 	if got := d.Floor().Position; got != want {
 		t.Errorf("the floor is %s, want %s", got, want)
@@ -24,16 +27,16 @@ func (d *Directory) mustFloor(t *testing.T, want Position) {
 func TestTheFloorFollowsAConflictAndNotAQuarantine(t *testing.T) {
 	d := openTerm(t, t.TempDir(), Config{NoSync: true})
 	must(t, d.StoreLogs(entries(1, 10)))
-	d.mustFloor(t, Position{Term: 1, Index: 10})
+	d.mustFloor(t, raftlog.Position{Term: 1, Index: 10})
 	must(t, d.DeleteRange(8, 10)) // they conflict with a leader's
-	d.mustFloor(t, Position{Term: 1, Index: 7})
+	d.mustFloor(t, raftlog.Position{Term: 1, Index: 7})
 	if d.Quarantined() {
 		t.Error("what was cut rightly is missing")
 	}
 	// It has stored more, as another agent says.
-	must(t, d.Promise(Position{Term: 1, Index: 20}, 1))
+	must(t, d.Promise(raftlog.Position{Term: 1, Index: 20}, 1))
 	must(t, d.DeleteRange(5, 7))
-	d.mustFloor(t, Position{Term: 1, Index: 20})
+	d.mustFloor(t, raftlog.Position{Term: 1, Index: 20})
 	if !d.Quarantined() || d.End().Index != 4 {
 		t.Errorf("it ends at %s, quarantined: %v", d.End(), d.Quarantined())
 	}
@@ -52,24 +55,24 @@ func TestAPromiseIsTakenUpUnlessItIsOld(t *testing.T) {
 	dir := t.TempDir()
 	d := openTerm(t, dir, Config{})
 	must(t, d.StoreLogs(entries(1, 10)))
-	must(t, d.Promise(Position{Term: 1, Index: 9}, 1)) // it has that
+	must(t, d.Promise(raftlog.Position{Term: 1, Index: 9}, 1)) // it has that
 	must(t, d.Stable().SetUint64([]byte(keyCurrentTerm), 3))
 	must(t, d.DeleteRange(6, 10))
 	// Heard before the floor was written, in term 3: it was cut since.
-	must(t, d.Promise(Position{Term: 1, Index: 10}, 2))
-	d.mustFloor(t, Position{Term: 1, Index: 5})
+	must(t, d.Promise(raftlog.Position{Term: 1, Index: 10}, 2))
+	d.mustFloor(t, raftlog.Position{Term: 1, Index: 5})
 	if d.Quarantined() {
 		t.Error("what was cut rightly is missing")
 	}
-	must(t, d.Promise(Position{Term: 3, Index: 8}, 3))
-	d.mustFloor(t, Position{Term: 3, Index: 8})
+	must(t, d.Promise(raftlog.Position{Term: 3, Index: 8}, 3))
+	d.mustFloor(t, raftlog.Position{Term: 3, Index: 8})
 	if !d.Quarantined() {
 		t.Error("no quarantine")
 	}
 	must(t, d.Close())
 	d, err := Open(dir, Config{})
 	must(t, err)
-	d.mustFloor(t, Position{Term: 3, Index: 8})
+	d.mustFloor(t, raftlog.Position{Term: 3, Index: 8})
 	if !d.Quarantined() {
 		t.Error("no quarantine after a restart")
 	}
@@ -132,7 +135,7 @@ func TestADamagedEntryFailsTheDisk(t *testing.T) {
 		read <- errors.New("the damage was read as an entry")
 	}()
 	<-d.Failed()
-	if err := d.Failure(); !errors.Is(err, ErrDamaged) {
+	if err := d.Failure(); !errors.Is(err, disk.ErrDamaged) {
 		t.Error(err)
 	}
 	select {
@@ -146,9 +149,9 @@ func TestADamagedEntryFailsTheDisk(t *testing.T) {
 }
 
 func TestTheListOfSegmentsWaitsForTheFloor(t *testing.T) {
-	path, broken := filepath.Join(t.TempDir(), segmentsName), errors.New("the floor cannot be synced")
+	path, broken := filepath.Join(t.TempDir(), raftlog.SegmentsName), errors.New("the floor cannot be synced")
 	failed := 0
-	s := &segments{path: path, files: osFiles{}, failed: func(string, error) { failed++ }, rotated: func() error { return broken }}
+	s := &segments{path: path, files: disk.OS{}, failed: func(string, error) { failed++ }, rotated: func() error { return broken }}
 	if err := s.CommitState(types.PersistentState{NextSegmentID: 7}); !errors.Is(err, broken) || failed != 1 {
 		t.Errorf("%v, reported %d times", err, failed)
 	}
@@ -173,7 +176,7 @@ func TestALogThatEndsBeforeItsFloorIsInQuarantine(t *testing.T) {
 	for range 2 { // and at the second start
 		d, err = Open(dir, Config{NoSync: true})
 		must(t, err)
-		d.mustFloor(t, Position{Term: 1, Index: 30})
+		d.mustFloor(t, raftlog.Position{Term: 1, Index: 30})
 		if !d.Quarantined() || d.End().Index != 19 || len(d.Report().Notes) == 0 {
 			t.Errorf("it ends at %s, quarantined: %v: %q", d.End(), d.Quarantined(), d.Report().Notes)
 		}
@@ -187,7 +190,7 @@ func TestADamagedListOfSegmentsIsMadeAgain(t *testing.T) {
 	d := openTerm(t, dir, Config{NoSync: true})
 	must(t, d.StoreLogs(original(1, 30)))
 	must(t, d.Close())
-	changed(func(b []byte) []byte { b[6] ^= 1; return b })(t, filepath.Join(dir, segmentsName))
+	changed(func(b []byte) []byte { b[6] ^= 1; return b })(t, filepath.Join(dir, raftlog.SegmentsName))
 	d, err := Open(dir, Config{NoSync: true})
 	must(t, err)
 	if d.Quarantined() || d.End().Index != 30 || len(d.Report().Notes) == 0 {
@@ -219,12 +222,12 @@ func TestASnapshotRaisesTheFloorAndTakesNoEndBack(t *testing.T) {
 	d := openTerm(t, t.TempDir(), Config{NoSync: true})
 	must(t, d.StoreLogs(original(1, 10)))
 	takeSnapshot(t, d, 5)
-	d.mustFloor(t, Position{Term: 1, Index: 10})
+	d.mustFloor(t, raftlog.Position{Term: 1, Index: 10})
 	if d.End().Index != 10 {
 		t.Errorf("after a snapshot of 5, it ends at %s", d.End())
 	}
 	takeSnapshot(t, d, 20) // a leader's
-	d.mustFloor(t, Position{Term: 1, Index: 20})
+	d.mustFloor(t, raftlog.Position{Term: 1, Index: 20})
 	if d.End().Index != 20 {
 		t.Errorf("after a snapshot of 20, it ends at %s", d.End())
 	}
@@ -239,7 +242,7 @@ func TestTheFloorStaysWhereASnapshotStandsForTheLog(t *testing.T) {
 	must(t, d.Stable().SetUint64([]byte(keyCurrentTerm), 3))
 	takeSnapshot(t, d, 10)
 	must(t, d.DeleteRange(1, 10))
-	if want := (Floor{Position: Position{Term: 1, Index: 10}, Since: 1}); d.Floor() != want {
+	if want := (raftlog.Floor{Position: raftlog.Position{Term: 1, Index: 10}, Since: 1}); d.Floor() != want {
 		t.Errorf("the floor is %+v, want %+v", d.Floor(), want)
 	}
 	must(t, d.Close())
@@ -250,7 +253,7 @@ func TestTheFloorIsNotLoweredBehindASnapshot(t *testing.T) {
 	must(t, d.StoreLogs(original(1, 10)))
 	takeSnapshot(t, d, 7)
 	must(t, d.DeleteRange(5, 10))
-	d.mustFloor(t, Position{Term: 1, Index: 7})
+	d.mustFloor(t, raftlog.Position{Term: 1, Index: 7})
 	if d.End().Index != 7 {
 		t.Errorf("it ends at %s", d.End())
 	}
@@ -262,9 +265,9 @@ func TestTheFloorIsNotLoweredBehindASnapshot(t *testing.T) {
 func TestEachPromiseIsTakenUp(t *testing.T) {
 	d := openTerm(t, t.TempDir(), Config{NoSync: true})
 	must(t, d.StoreLogs(entries(1, 10)))
-	must(t, d.Promise(Position{Term: 1, Index: 20}, 3))
-	must(t, d.Promise(Position{Term: 1, Index: 30}, 2))
-	d.mustFloor(t, Position{Term: 1, Index: 30})
+	must(t, d.Promise(raftlog.Position{Term: 1, Index: 20}, 3))
+	must(t, d.Promise(raftlog.Position{Term: 1, Index: 30}, 2))
+	d.mustFloor(t, raftlog.Position{Term: 1, Index: 30})
 	must(t, d.Close())
 }
 
@@ -291,7 +294,7 @@ func TestAPromiseThatCannotBeKeptFailsTheDisk(t *testing.T) {
 	d := openTerm(t, t.TempDir(), Config{NoSync: true})
 	full := errors.New("no space")
 	d.floor.onto(&broken{floorFile: d.floor.file, write: full})
-	if err := d.Promise(Position{Term: 1, Index: 9}, 1); !errors.Is(err, full) {
+	if err := d.Promise(raftlog.Position{Term: 1, Index: 9}, 1); !errors.Is(err, full) {
 		t.Errorf("it is taken up: %v", err)
 	}
 	if err := d.Failure(); !errors.Is(err, full) {
@@ -313,7 +316,7 @@ func TestTheFloorIsSyncedOnceAPeriod(t *testing.T) {
 				t.Errorf("after %d periods with entries, it was synced %d times", i+1, n)
 			}
 		}
-		must(t, d.Promise(Position{Term: 1, Index: 50}, 1))
+		must(t, d.Promise(raftlog.Position{Term: 1, Index: 50}, 1))
 		if n := file.syncs.Load(); n != 4 {
 			t.Errorf("a promise is not on disk when it is taken up: synced %d times", n)
 		}
@@ -350,12 +353,12 @@ func TestATornFloorLeavesTheOneBefore(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, floorName), torn, 0o600))
 		d, err := Open(dir, Config{NoSync: true})
 		must(t, err)
-		d.mustFloor(t, Position{Term: 1, Index: 10})
+		d.mustFloor(t, raftlog.Position{Term: 1, Index: 10})
 		must(t, d.Close())
 	}
 	half := make([]byte, floorSlot)
-	fillSlot(half, Floor{Position: Position{Term: 1, Index: 9}}, 7)
-	copy(half, appendFloor(nil, Floor{Position: Position{Term: 1, Index: 10}}, 9))
+	fillSlot(half, raftlog.Floor{Position: raftlog.Position{Term: 1, Index: 9}}, 7)
+	copy(half, appendFloor(nil, raftlog.Floor{Position: raftlog.Position{Term: 1, Index: 10}}, 9))
 	if f, turn, ok := decodeSlot(half); f.Index != 10 || turn != 9 || !ok {
 		t.Errorf("half written, it is %+v of turn %d, %v", f, turn, ok)
 	}

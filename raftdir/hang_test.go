@@ -13,6 +13,9 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/fs"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // hungFloor is a floor on a disk whose writes or syncs wait.
@@ -77,14 +80,14 @@ func TestAHungFloorHoldsUpNobodyWhoAsks(t *testing.T) {
 			d.floor.onto(h)
 			for _, act := range []func() error{
 				func() error { return d.DeleteRange(3, 3) },
-				func() error { return d.Promise(Position{Term: 9, Index: 9}, 9) },
+				func() error { return d.Promise(raftlog.Position{Term: 9, Index: 9}, 9) },
 			} {
-				if err := act(); !errors.Is(err, ErrDiskHung) {
+				if err := act(); !errors.Is(err, disk.ErrHung) {
 					t.Errorf("on a disk that hangs: %v", err)
 				}
 				answered(t, d)
 			}
-			if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+			if err := d.Close(); !errors.Is(err, disk.ErrHung) {
 				t.Errorf("closing: %v", err)
 			}
 			close(stuck)
@@ -99,7 +102,7 @@ func TestAnAppendDoesNotWaitForTheFloorsSync(t *testing.T) {
 	syncing := make(chan error, 1)
 	must(t, d.StoreLogs(entries(1, 1)))
 	d.floor.onto(hungFloor{floorFile: d.floor.file, sync: stuck})
-	go func() { syncing <- d.floor.set(Position{Term: 1, Index: 1}, 1) }()
+	go func() { syncing <- d.floor.set(raftlog.Position{Term: 1, Index: 1}, 1) }()
 	for d.floor.syncing.TryLock() {
 		d.floor.syncing.Unlock()
 		time.Sleep(time.Millisecond)
@@ -132,10 +135,10 @@ func TestClosingWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 		}
 	}
 	answered(t, d)
-	if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+	if err := d.Close(); !errors.Is(err, disk.ErrHung) {
 		t.Errorf("closing: %v", err)
 	}
-	if _, err := Open(dir, Config{}); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := Open(dir, Config{}); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("opened while the rotation hangs: %v", err)
 	}
 	close(stuck)
@@ -155,7 +158,7 @@ func TestAReadOfTheLogThatHangsEndsThisLifeOfRaft(t *testing.T) {
 	}}})
 	must(t, d.StoreLogs(entries(1, 3)))
 	hang.Store(true)
-	if _, err := d.TermAt(2); !errors.Is(err, ErrDiskHung) {
+	if _, err := d.TermAt(2); !errors.Is(err, disk.ErrHung) {
 		t.Errorf("the term of an entry: %v", err)
 	}
 	read := make(chan raft.Log, 1)
@@ -167,7 +170,7 @@ func TestAReadOfTheLogThatHangsEndsThisLifeOfRaft(t *testing.T) {
 		read <- log
 	}()
 	<-d.Failed()
-	if err := d.Failure(); !errors.Is(err, ErrDiskHung) {
+	if err := d.Failure(); !errors.Is(err, disk.ErrHung) {
 		t.Errorf("it failed with %v", err)
 	}
 	answered(t, d)
@@ -175,7 +178,7 @@ func TestAReadOfTheLogThatHangsEndsThisLifeOfRaft(t *testing.T) {
 	if log := <-read; log.Type != raft.LogNoop || log.Index != 2 {
 		t.Errorf("raft has read %+v", log)
 	}
-	if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+	if err := d.Close(); !errors.Is(err, disk.ErrHung) {
 		t.Errorf("closing: %v", err)
 	}
 	close(stuck)
@@ -207,20 +210,20 @@ func TestASnapshotThatCannotBeReadIsGivenUpAtTheDeadline(t *testing.T) {
 	must(t, err)
 	under := late.(*source).under
 	late.(*source).under = hungSource{stuck}
-	if n, err := late.Read(make([]byte, 9)); n != 0 || !errors.Is(err, ErrDiskHung) {
+	if n, err := late.Read(make([]byte, 9)); n != 0 || !errors.Is(err, disk.ErrHung) {
 		t.Errorf("%d bytes were read: %v", n, err)
 	}
 	close(stuck)
 	must(t, under.Close())
 
 	// Opening a pipe waits for the other end.
-	state := filepath.Join(d.path, snapshotsName, id, stateName)
+	state := filepath.Join(d.path, snapshotsName, id, raftlog.StateName)
 	must(t, errors.Join(os.Remove(state), syscall.Mkfifo(state, 0o600)))
-	if _, _, err := d.Snapshots().Open(id); !errors.Is(err, ErrDiskHung) {
+	if _, _, err := d.Snapshots().Open(id); !errors.Is(err, disk.ErrHung) {
 		t.Errorf("opening: %v", err)
 	}
 	answered(t, d)
-	if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+	if err := d.Close(); !errors.Is(err, disk.ErrHung) {
 		t.Errorf("closing: %v", err)
 	}
 	end, err := os.OpenFile(state, os.O_WRONLY, 0)
@@ -252,7 +255,7 @@ func TestASnapshotThatIsOpenedTooLateIsClosedAgain(t *testing.T) {
 	id := aSnapshot(t, d)
 	stuck, state := make(chan struct{}), &closedOnce{closed: make(chan struct{})}
 	d.snapshots.SnapshotStore = lateStore{d.snapshots.SnapshotStore, stuck, state}
-	if _, _, err := d.Snapshots().Open(id); !errors.Is(err, ErrDiskHung) {
+	if _, _, err := d.Snapshots().Open(id); !errors.Is(err, disk.ErrHung) {
 		t.Errorf("opening: %v", err)
 	}
 	close(stuck)
@@ -321,10 +324,10 @@ func TestASnapshotThatCannotBeWrittenIsGivenUpAtTheDeadline(t *testing.T) {
 			s := made.(*sink)
 			written := make(chan string, 1)
 			s.SnapshotSink = hungSink{s.SnapshotSink, stuck, written}
-			if err := act(d, s, stuck); !errors.Is(err, ErrDiskHung) || !errors.Is(d.Failure(), ErrDiskHung) {
+			if err := act(d, s, stuck); !errors.Is(err, disk.ErrHung) || !errors.Is(d.Failure(), disk.ErrHung) {
 				t.Errorf("%v, and the disk has failed with: %v", err, d.Failure())
 			}
-			if err := d.Close(); !errors.Is(err, ErrDiskHung) {
+			if err := d.Close(); !errors.Is(err, disk.ErrHung) {
 				t.Errorf("the directory is given up while it may still be written to: %v", err)
 			}
 			close(stuck)
@@ -352,7 +355,7 @@ func TestALargeSnapshotHasMoreTimeToBeFinished(t *testing.T) {
 		must(t, err)
 		s, began := made.(*sink), time.Now()
 		s.SnapshotSink = hungSink{SnapshotSink: s.SnapshotSink, stuck: stuck}
-		if err, took := s.Close(), time.Since(began); !errors.Is(err, ErrDiskHung) || took != 5*time.Second {
+		if err, took := s.Close(), time.Since(began); !errors.Is(err, disk.ErrHung) || took != 5*time.Second {
 			t.Errorf("it was given up after %s: %v", took, err)
 		}
 		close(stuck)

@@ -11,6 +11,9 @@ import (
 
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // present are the names of the files that are in the directory, as far as this
@@ -25,7 +28,7 @@ type present struct {
 func (p *present) begin(list types.PersistentState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.names = map[string]bool{stampName: true, voteName: true, floorName: true, segmentsName: true}
+	p.names = map[string]bool{stampName: true, voteName: true, floorName: true, raftlog.SegmentsName: true}
 	for _, info := range list.Segments {
 		if !info.SealTime.IsZero() {
 			p.names[segment.FileName(info)] = true
@@ -63,11 +66,11 @@ func (p *present) all() []string {
 // had happened, and nobody could read them again. An error while looking does not
 // count: writing shows what it means for the log.
 func (d *Directory) intact() error {
-	held, err := d.lock.file.Stat()
+	held, err := d.lock.Stat()
 	if err != nil {
 		return nil
 	}
-	switch is, err := os.Stat(filepath.Join(d.path, lockName)); {
+	switch is, err := os.Stat(filepath.Join(d.path, disk.LockName)); {
 	case errors.Is(err, os.ErrNotExist), err == nil && !os.SameFile(is, held):
 		return lostDirectory(d.path)
 	case err != nil:
@@ -85,7 +88,7 @@ func (d *Directory) intact() error {
 		// A file that is replaced just now may be missing in the list.
 		_, err := os.Lstat(filepath.Join(d.path, name))
 		if errors.Is(err, os.ErrNotExist) && d.present.has(name) {
-			return fmt.Errorf("cannot go on in raft directory %s: %w: the file %s was removed while the agent ran: put it back; if it is gone, see 'interrex agent repair --help', and before you stop an agent that is alone, save what it still shows by reads with --eventual", d.path, ErrDiskFailed, name)
+			return fmt.Errorf("cannot go on in raft directory %s: %w: the file %s was removed while the agent ran: put it back; if it is gone, see 'interrex agent repair --help', and before you stop an agent that is alone, save what it still shows by reads with --eventual", d.path, disk.ErrFailed, name)
 		}
 	}
 	return nil
@@ -94,5 +97,5 @@ func (d *Directory) intact() error {
 // lostDirectory is the error of a directory that was removed, or replaced by
 // another one, after it was opened.
 func lostDirectory(path string) error {
-	return fmt.Errorf("cannot go on in raft directory %s: %w: it was removed or replaced while the agent ran, and what it held could not be read again: put it back if it was moved; if it is gone, the disk is lost: before you stop an agent that is alone, save what it still shows by reads with --eventual", path, ErrDiskFailed)
+	return fmt.Errorf("cannot go on in raft directory %s: %w: it was removed or replaced while the agent ran, and what it held could not be read again: put it back if it was moved; if it is gone, the disk is lost: before you stop an agent that is alone, save what it still shows by reads with --eventual", path, disk.ErrFailed)
 }

@@ -10,6 +10,9 @@ import (
 
 	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // oldest is the file of the log's oldest segment, which is sealed.
@@ -40,7 +43,7 @@ func TestADirectoryThatIsRemovedUnderARunningAgentFailsTheDisk(t *testing.T) {
 		}, "it was removed or replaced"},
 		"the vote":  {func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, voteName))) }, "the file vote was removed"},
 		"the floor": {func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, floorName))) }, "the file floor was removed"},
-		"the list":  {func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, segmentsName))) }, "the file segments was removed"},
+		"the list":  {func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, raftlog.SegmentsName))) }, "the file segments was removed"},
 		"the stamp": {func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, stampName))) }, "the file VERSION was removed"},
 		"a segment": {func(t *testing.T, dir string) { must(t, os.Remove(oldest(t, dir))) }, ".wal was removed"},
 	} {
@@ -63,10 +66,10 @@ func TestADirectoryThatIsRemovedUnderARunningAgentFailsTheDisk(t *testing.T) {
 			case <-time.After(20 * time.Second):
 				t.Fatal("nobody has noticed")
 			}
-			if err := d.Failure(); !errors.Is(err, ErrDiskFailed) || !strings.Contains(err.Error(), c.says) {
+			if err := d.Failure(); !errors.Is(err, disk.ErrFailed) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("it failed with %v", err)
 			}
-			if err := d.StoreLogs(entries(1000, 1)); !errors.Is(err, ErrDiskFailed) {
+			if err := d.StoreLogs(entries(1000, 1)); !errors.Is(err, disk.ErrFailed) {
 				t.Errorf("it still stores: %v", err)
 			}
 			_ = d.Close()
@@ -82,7 +85,7 @@ func TestADirectoryThatIsGoneIsNotBegunAnewByTheSameProcess(t *testing.T) {
 	}
 	must(t, os.RemoveAll(dir))
 	for range 2 {
-		if _, err := Open(dir, Config{Earlier: earlier}); !errors.Is(err, ErrDiskFailed) || !strings.Contains(err.Error(), "it was removed or replaced") {
+		if _, err := Open(dir, Config{Earlier: earlier}); !errors.Is(err, disk.ErrFailed) || !strings.Contains(err.Error(), "it was removed or replaced") {
 			t.Errorf("opened again: %v", err)
 		}
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
@@ -108,10 +111,10 @@ func TestADirectoryThatCannotBeReadIsGivenUpAtTheDeadline(t *testing.T) {
 	dir, earlier, let := t.TempDir(), new(Earlier), make(chan struct{})
 	must(t, openTerm(t, dir, Config{SegmentSize: 4096}).Close())
 	cfg := Config{WriteTimeout: 2 * time.Second, SegmentSize: 4096, Earlier: earlier, Files: slowFiles{fs.New(), let}}
-	if _, err := Open(dir, cfg); !errors.Is(err, ErrDiskHung) || !strings.Contains(err.Error(), "no answer for ") {
+	if _, err := Open(dir, cfg); !errors.Is(err, disk.ErrHung) || !strings.Contains(err.Error(), "no answer for ") {
 		t.Fatalf("it says %v", err)
 	}
-	if _, err := Open(dir, cfg); !errors.Is(err, ErrDiskHung) || !strings.Contains(err.Error(), "an earlier attempt") {
+	if _, err := Open(dir, cfg); !errors.Is(err, disk.ErrHung) || !strings.Contains(err.Error(), "an earlier attempt") {
 		t.Fatalf("again, it says %v", err)
 	}
 	close(let)

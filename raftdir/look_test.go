@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/disk"
 )
 
 // contents are all files of a directory.
@@ -72,7 +74,7 @@ func TestLookRefusesWhatItDoesNotKnow(t *testing.T) {
 	d, err := Open(used, Config{NoSync: true})
 	must(t, err)
 	defer d.Close()
-	if _, err := Look(used); !errors.Is(err, ErrDirectoryInUse) {
+	if _, err := Look(used); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("one in use: %v", err)
 	}
 	for name, want := range map[string]string{"": "not interrex's", "somebody's": "not interrex's", "interrex raft directory, version 1\n": "version 1", "interrex raft directory, version 99\n": "version 99"} {

@@ -4,17 +4,20 @@ import (
 	"fmt"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // End is the end of log or newest snapshot, whichever is later.
-func (d *Directory) End() Position {
+func (d *Directory) End() raftlog.Position {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.end
 }
 
 // Floor is the greatest position that this agent has stored.
-func (d *Directory) Floor() Floor { return d.floor.get() }
+func (d *Directory) Floor() raftlog.Floor { return d.floor.get() }
 
 // Term is raft's current term, as it is on disk.
 func (d *Directory) Term() uint64 { return d.stable.term.Load() }
@@ -38,7 +41,7 @@ func (d *Directory) Copied() bool {
 
 // Trust makes this place of the directory its own: it is no older copy.
 func (d *Directory) Trust() error {
-	err := d.disk.bounded("stamp the raft directory", func() error { return writeStamp(osFiles{}, d.path) })
+	err := d.disk.Bounded("stamp the raft directory", func() error { return writeStamp(disk.OS{}, d.path) })
 	if err != nil {
 		return err
 	}
@@ -49,7 +52,7 @@ func (d *Directory) Trust() error {
 }
 
 // reach notes that entries up to a position are stored.
-func (d *Directory) reach(p Position) error {
+func (d *Directory) reach(p raftlog.Position) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
 	d.ends(p)
@@ -57,15 +60,15 @@ func (d *Directory) reach(p Position) error {
 }
 
 // installed notes a snapshot that is whole.
-func (d *Directory) installed(p Position) error {
+func (d *Directory) installed(p raftlog.Position) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
-	d.ends(later(d.End(), p))
+	d.ends(raftlog.Later(d.End(), p))
 	return d.raise(p, d.Term())
 }
 
 // ends notes where log or snapshot end, which may end the quarantine.
-func (d *Directory) ends(p Position) {
+func (d *Directory) ends(p raftlog.Position) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.end = p
@@ -75,23 +78,23 @@ func (d *Directory) ends(p Position) {
 // Promise takes up what another agent knows this one to have stored, as was heard
 // in a term. If this agent has it not, and has not written its floor since, that
 // becomes its floor, on disk, and it is in quarantine.
-func (d *Directory) Promise(p Position, in uint64) error {
-	if d.floor.get().knows(p, in) {
+func (d *Directory) Promise(p raftlog.Position, in uint64) error {
+	if d.floor.get().Knows(p, in) {
 		return nil
 	}
-	err := d.disk.bounded("write the floor", func() error { return d.promise(p, in) })
+	err := d.disk.Bounded("write the floor", func() error { return d.promise(p, in) })
 	if err != nil {
-		d.disk.fail(classify("write the floor", err))
+		d.disk.Fail(disk.Classify("write the floor", err))
 		return fmt.Errorf("cannot write the floor: %w", err)
 	}
 	return nil
 }
 
-func (d *Directory) promise(p Position, in uint64) error {
+func (d *Directory) promise(p raftlog.Position, in uint64) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
 	f := d.floor.get()
-	if f.knows(p, in) {
+	if f.Knows(p, in) {
 		return nil
 	}
 	if err := d.floor.set(p, f.Since); err != nil {
@@ -103,7 +106,7 @@ func (d *Directory) promise(p Position, in uint64) error {
 	return nil
 }
 
-func (d *Directory) raise(p Position, since uint64) error {
+func (d *Directory) raise(p raftlog.Position, since uint64) error {
 	if err := d.floor.raise(p, since); err != nil {
 		return fmt.Errorf("cannot write the floor: %w", err)
 	}
@@ -130,7 +133,7 @@ func (d *Directory) lower(first, last uint64) error {
 		if err := d.wal.GetLog(first-1, &log); err != nil {
 			return err
 		}
-		left = later(left, Position{Term: log.Term, Index: log.Index})
+		left = raftlog.Later(left, raftlog.Position{Term: log.Term, Index: log.Index})
 	}
 	d.floors.Lock()
 	defer d.floors.Unlock()
@@ -148,7 +151,7 @@ func (d *Directory) lower(first, last uint64) error {
 // and looks whether the directory is still there.
 func (d *Directory) tend() {
 	defer close(d.synced)
-	timer := d.disk.clock.NewTimer(floorPeriod)
+	timer := d.disk.Clock.NewTimer(floorPeriod)
 	defer timer.Stop()
 	for {
 		select {
@@ -156,14 +159,14 @@ func (d *Directory) tend() {
 			return
 		case <-timer.Chan():
 		}
-		err := d.disk.bounded("sync the floor", d.floor.sync)
+		err := d.disk.Bounded("sync the floor", d.floor.sync)
 		if err != nil {
-			err = classify("sync the floor", err)
+			err = disk.Classify("sync the floor", err)
 		} else {
-			err = d.disk.bounded("look at the raft directory", d.intact)
+			err = d.disk.Bounded("look at the raft directory", d.intact)
 		}
 		if err != nil {
-			d.disk.fail(err)
+			d.disk.Fail(err)
 			<-d.stop
 			return
 		}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/disk"
 )
 
 // The keys under which raft keeps its term and its vote. They are private to
@@ -39,8 +41,8 @@ type vote struct {
 // (hashicorp/raft#661). Here the term waits for the candidate, and all three
 // are one file that is replaced whole and is on disk when Set returns.
 type stableStore struct {
-	disk  *disk
-	files files
+	disk  *disk.Disk
+	files disk.Files
 	path  string
 	term  atomic.Uint64 // the current one, as it is on disk
 
@@ -51,7 +53,7 @@ type stableStore struct {
 
 var _ raft.StableStore = (*stableStore)(nil)
 
-func openStable(dir string, d *disk, f files) (*stableStore, error) {
+func openStable(dir string, d *disk.Disk, f disk.Files) (*stableStore, error) {
 	s := &stableStore{disk: d, files: f, path: filepath.Join(dir, voteName)}
 	var err error
 	if s.saved, err = readVote(s.path); err != nil {
@@ -62,7 +64,7 @@ func openStable(dir string, d *disk, f files) (*stableStore, error) {
 }
 
 func readVote(path string) (vote, error) {
-	data, err := ReadFile(path)
+	data, err := disk.ReadFile(path)
 	if err != nil {
 		return vote{}, fmt.Errorf("cannot read term and vote: %w", err)
 	}
@@ -112,7 +114,7 @@ func (s *stableStore) SetUint64(key []byte, value uint64) error {
 		err := s.save(next)
 		s.mu.Unlock()
 		if err != nil {
-			<-s.disk.released
+			<-s.disk.Released()
 		}
 		return nil
 	}
@@ -149,7 +151,7 @@ func (s *stableStore) save(next vote) error {
 		return nil
 	}
 	data := encodeVote(next)
-	err := s.disk.write("save term and vote", func() error { return replaceFile(s.files, s.path, data) })
+	err := s.disk.Write("save term and vote", func() error { return disk.Replace(s.files, s.path, data) })
 	if err != nil {
 		return err
 	}
@@ -166,11 +168,11 @@ func encodeVote(v vote) []byte {
 	b := []byte(voteMagic)
 	b = binary.LittleEndian.AppendUint64(b, v.currentTerm)
 	b = binary.LittleEndian.AppendUint64(b, v.voteTerm)
-	return appendSum(append(b, v.candidate...))
+	return disk.AppendSum(append(b, v.candidate...))
 }
 
 func decodeVote(b []byte) (vote, error) {
-	body, err := checkSum(b, voteMagic)
+	body, err := disk.CheckSum(b, voteMagic)
 	if err == nil && len(body) < 16 {
 		err = errors.New("it is too short")
 	}

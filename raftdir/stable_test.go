@@ -9,6 +9,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex/internal/disk"
 )
 
 // crashing are files in memory, and on a disk that has only what was synced. A
@@ -65,15 +69,26 @@ func (c *crashing) SyncDir(string) error {
 // after returns what may be on the disk after the crash.
 func (c *crashing) after() []map[string]string { return []map[string]string{c.disk, c.seen} }
 
-func openCrashed(t *testing.T, disk map[string]string) *stableStore {
+// testDisk is a disk that is closed with the test.
+func testDisk(t *testing.T, timeout time.Duration) *disk.Disk {
+	d := disk.New(clock.WallClock, timeout)
+	t.Cleanup(func() {
+		d.Close()
+		<-d.Drained()
+		d.End()
+	})
+	return d
+}
+
+func openCrashed(t *testing.T, left map[string]string) *stableStore {
 	t.Helper()
 	dir := t.TempDir()
-	for name, data := range disk {
+	for name, data := range left {
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s, err := openStable(dir, testDisk(t, 0), osFiles{})
+	s, err := openStable(dir, testDisk(t, 0), disk.OS{})
 	if err != nil {
 		t.Fatalf("a crash has left what cannot be opened: %v", err)
 	}
@@ -89,7 +104,7 @@ func TestACrashNeverLeavesHalfAVote(t *testing.T) {
 	for crashAt := 0; ; crashAt++ {
 		f := newCrashing(map[string]string{"/raft/vote": string(encodeVote(vote{}))}, crashAt)
 		d := testDisk(t, 0)
-		d.release() // a crash ends raft, too
+		d.Release() // a crash ends raft, too
 		s := &stableStore{disk: d, files: f, path: "/raft/vote"}
 		answered := vote{}
 		for _, v := range votes {
@@ -99,8 +114,8 @@ func TestACrashNeverLeavesHalfAVote(t *testing.T) {
 				answered = v
 			}
 		}
-		for _, disk := range f.after() {
-			checkVote(t, openCrashed(t, disk), votes, answered, crashAt)
+		for _, left := range f.after() {
+			checkVote(t, openCrashed(t, left), votes, answered, crashAt)
 		}
 		if crashAt > f.steps {
 			return
@@ -161,16 +176,16 @@ func TestADamagedVoteIsRefused(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, voteName), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openStable(dir, testDisk(t, 0), osFiles{}); !errors.Is(err, ErrForgotten) {
+	if _, err := openStable(dir, testDisk(t, 0), disk.OS{}); !errors.Is(err, ErrForgotten) {
 		t.Fatal(err)
 	}
-	if _, err := openStable(t.TempDir(), testDisk(t, 0), osFiles{}); !errors.Is(err, ErrForgotten) {
+	if _, err := openStable(t.TempDir(), testDisk(t, 0), disk.OS{}); !errors.Is(err, ErrForgotten) {
 		t.Fatalf("a vote that is gone: %v", err)
 	}
 }
 
 // failing are files of a full disk.
-type failing struct{ osFiles }
+type failing struct{ disk.OS }
 
 func (failing) WriteSync(string, []byte) error { return syscall.ENOSPC }
 
@@ -179,7 +194,7 @@ func TestATermThatCannotBeSavedHoldsRaftUntilItIsCutOff(t *testing.T) {
 	s := &stableStore{disk: d, files: failing{}, path: filepath.Join(t.TempDir(), voteName)}
 	returned := make(chan error, 1)
 	go func() { returned <- s.SetUint64([]byte(keyCurrentTerm), 2) }()
-	<-d.failed
+	<-d.Failed()
 	select {
 	case err := <-returned:
 		t.Fatalf("raft may go on, and panic or answer: %v", err)
@@ -188,17 +203,17 @@ func TestATermThatCannotBeSavedHoldsRaftUntilItIsCutOff(t *testing.T) {
 	if term, _ := s.GetUint64([]byte(keyCurrentTerm)); term != 0 {
 		t.Fatalf("term %d counts although it was not saved", term)
 	}
-	d.release()
+	d.Release()
 	if err := <-returned; err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Set([]byte(keyLastVoteCand), []byte("ann")); !errors.Is(err, ErrDiskFull) {
+	if err := s.Set([]byte(keyLastVoteCand), []byte("ann")); !errors.Is(err, disk.ErrFull) {
 		t.Fatalf("a vote after that: %v", err)
 	}
 }
 
 func TestOnlyTermAndVoteAreKept(t *testing.T) {
-	s := &stableStore{disk: testDisk(t, 0), files: osFiles{}, path: filepath.Join(t.TempDir(), voteName)}
+	s := &stableStore{disk: testDisk(t, 0), files: disk.OS{}, path: filepath.Join(t.TempDir(), voteName)}
 	if s.Set([]byte("else"), nil) == nil || s.SetUint64([]byte("else"), 1) == nil {
 		t.Fatal("an unknown key was taken")
 	}

@@ -5,6 +5,9 @@ import (
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // standsIn marks a no-op that stands for an entry which the log does not have.
@@ -70,10 +73,10 @@ func (d *Directory) TermAt(index uint64) (uint64, error) {
 		return log.Term, nil
 	case errors.Is(err, wal.ErrNotFound):
 		return 0, raft.ErrLogNotFound
-	case errors.Is(err, wal.ErrClosed), errors.Is(err, ErrStoreClosed):
-		return 0, ErrStoreClosed
+	case errors.Is(err, wal.ErrClosed), errors.Is(err, disk.ErrClosed):
+		return 0, disk.ErrClosed
 	default:
-		d.disk.fail(err)
+		d.disk.Fail(err)
 		return 0, err
 	}
 }
@@ -81,7 +84,7 @@ func (d *Directory) TermAt(index uint64) (uint64, error) {
 // CutFor cuts the log from a position's index on if there is another entry:
 // the position's is committed, and no entry from there on is. Raft must have
 // ended.
-func (d *Directory) CutFor(p Position) error {
+func (d *Directory) CutFor(p raftlog.Position) error {
 	term, err := d.TermAt(p.Index)
 	if errors.Is(err, raft.ErrLogNotFound) || err == nil && term == p.Term {
 		return nil

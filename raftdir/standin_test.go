@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // answers returns what the log says of an entry: its term, and whether it has it
@@ -138,13 +140,13 @@ func TestWhatALeaderSaysStandsForEntriesUntilItIsDone(t *testing.T) {
 func TestTheLogIsCutForACommittedEntry(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		at   Position
-		end  Position
+		at   raftlog.Position
+		end  raftlog.Position
 	}{
-		{"there is another entry", Position{Term: 2, Index: 150}, Position{Term: 1, Index: 149}},
-		{"and is the oldest one", Position{Term: 2, Index: snapshotAt + 1}, Position{Term: 1, Index: snapshotAt}},
-		{"it is there", Position{Term: 1, Index: 150}, Position{Term: 2, Index: lastEntry}},
-		{"the log ends before", Position{Term: 3, Index: lastEntry + 1}, Position{Term: 2, Index: lastEntry}},
+		{"there is another entry", raftlog.Position{Term: 2, Index: 150}, raftlog.Position{Term: 1, Index: 149}},
+		{"and is the oldest one", raftlog.Position{Term: 2, Index: snapshotAt + 1}, raftlog.Position{Term: 1, Index: snapshotAt}},
+		{"it is there", raftlog.Position{Term: 1, Index: 150}, raftlog.Position{Term: 2, Index: lastEntry}},
+		{"the log ends before", raftlog.Position{Term: 3, Index: lastEntry + 1}, raftlog.Position{Term: 2, Index: lastEntry}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filled(t, snapshotAt)

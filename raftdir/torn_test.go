@@ -1,9 +1,11 @@
 package raftdir
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,6 +13,9 @@ import (
 
 	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // What an append leaves that a crash tore is no damage: nothing of it was
@@ -26,16 +31,16 @@ func TestATornAppendIsNotSaidAndDamageOfACommitIs(t *testing.T) {
 	path := filepath.Join(dir, segment.FileName(d.segments.now().Segments[0]))
 	whole, err := os.ReadFile(path)
 	must(t, err)
-	s := scanSegment(whole)
-	end := s.entries[8].at + frameHeader + (s.entries[8].length+7)/8*8
+	appended := frames(whole)
+	last, end := appended[len(appended)-2].at, appended[len(appended)-1].at
 	for what, c := range map[string]struct {
 		change func(b []byte)
 		said   bool
 	}{
 		"nothing":                    {func([]byte) {}, false},
-		"half an entry behind it":    {func(b []byte) { copy(b[end+frameHeader:], whole[s.entries[8].at:s.entries[8].at+30]) }, false},
+		"half an entry behind it":    {func(b []byte) { copy(b[end+8:], whole[last:last+30]) }, false},
 		"a block far behind the end": {func(b []byte) { copy(b[end+4096:], "some bytes") }, false},
-		"the first commit":           {func(b []byte) { b[s.entries[1].at-4] ^= 1 }, true},
+		"the first commit":           {func(b []byte) { b[appended[1].at+4] ^= 1 }, true},
 		"the last commit":            {func(b []byte) { b[end+4] ^= 1 }, true},
 		"the header":                 {func(b []byte) { b[8] ^= 1 }, true},
 	} {
@@ -74,7 +79,7 @@ func TestAListIsMadeAgainAfterSegmentsWereWrittenAnew(t *testing.T) {
 				t.Errorf("%s: the log ends at %s: %q", filepath.Base(name), d.End(), d.Report().Notes)
 			}
 			mustHold(t, d, name, snapshotAt)
-			must(t, errors.Join(d.Close(), os.Remove(filepath.Join(dir, segmentsName))))
+			must(t, errors.Join(d.Close(), os.Remove(filepath.Join(dir, raftlog.SegmentsName))))
 		}
 		must(t, os.RemoveAll(dir))
 	}
@@ -87,12 +92,12 @@ func TestWhatCouldNotBeWrittenLeavesNothing(t *testing.T) {
 	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	must(t, err)
 	changed(func(b []byte) []byte { b[8] ^= 1; return b })(t, names[0])
-	begun := filepath.Join(dir, snapshotsName, "2-7-1795752323562"+unfinished)
-	must(t, MakePrivate(begun))
+	begun := filepath.Join(dir, snapshotsName, "2-7-1795752323562"+raftlog.Unfinished)
+	must(t, disk.MakePrivate(begun))
 	d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
 	must(t, errors.Join(err, d.Close()))
 	if _, err := os.Stat(begun); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("an unfinished snapshot is still there: %v", err)
+		t.Errorf("an raftlog.Unfinished snapshot is still there: %v", err)
 	}
 
 	names, err = filepath.Glob(filepath.Join(dir, "*.wal"))
@@ -101,7 +106,7 @@ func TestWhatCouldNotBeWrittenLeavesNothing(t *testing.T) {
 	syncs := 0
 	full := faultyVFS{VFS: fs.New(), syncs: &syncs, sync: func() error { return syscall.ENOSPC }}
 	_, err = Open(dir, Config{SegmentSize: smallSegment, NoSync: true, Files: full})
-	if !errors.Is(err, ErrDiskFull) {
+	if !errors.Is(err, disk.ErrFull) {
 		t.Errorf("opened on a full disk: %v", err)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*.wal"))
@@ -115,7 +120,7 @@ func TestWhatCouldNotBeWrittenLeavesNothing(t *testing.T) {
 // agent that ends in between finds nothing damaged, now and later.
 func TestASealedSegmentThatTheListDoesNotKnowIsNoDamage(t *testing.T) {
 	dir := t.TempDir()
-	list := filepath.Join(dir, segmentsName)
+	list := filepath.Join(dir, raftlog.SegmentsName)
 	d := openTerm(t, dir, Config{SegmentSize: smallSegment, NoSync: true})
 	before, err := os.ReadFile(list)
 	must(t, err)
@@ -126,7 +131,7 @@ func TestASealedSegmentThatTheListDoesNotKnowIsNoDamage(t *testing.T) {
 		must(t, d.StoreLogs(original(last, last)))
 		b, err := os.ReadFile(first)
 		must(t, err)
-		sealed = scanSegment(b).index > 0
+		sealed = slices.ContainsFunc(frames(b), func(f frame) bool { return f.kind == segment.FrameIndex })
 	}
 	must(t, d.Close())
 	must(t, os.WriteFile(list, before, 0o600))
@@ -179,7 +184,7 @@ func TestAByteFarBehindTheEntriesIsFoundAtOnce(t *testing.T) {
 
 // A named pipe in a file's place is no file, and nobody waits for what it says.
 func TestNoNamedPipeIsWaitedFor(t *testing.T) {
-	for name, opens := range map[string]bool{voteName: false, floorName: false, segmentsName: false, stampName: false, metaName: true, stateName: true, checkName: true} {
+	for name, opens := range map[string]bool{voteName: false, floorName: false, raftlog.SegmentsName: false, stampName: false, raftlog.MetaName: true, raftlog.StateName: true, raftlog.CheckName: true} {
 		dir := filled(t, snapshotAt)
 		path := filepath.Join(dir, name)
 		if opens {
@@ -209,4 +214,51 @@ func TestNoNamedPipeIsWaitedFor(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A snapshot proves itself by its state too, and needs no check: its process may
+// have ended just before that was written.
+func TestASnapshotProvesItself(t *testing.T) {
+	for file, c := range map[string]struct {
+		change func(path string) error
+		sound  bool
+	}{
+		raftlog.CheckName: {os.Remove, true},
+		raftlog.StateName: {func(path string) error { return os.WriteFile(path, []byte("the state at 7"), 0o600) }, false},
+		raftlog.MetaName: {func(path string) error {
+			b, err := os.ReadFile(path)
+			return errors.Join(err, os.WriteFile(path, append(b, ' '), 0o600))
+		}, false},
+	} {
+		dir := t.TempDir()
+		d := openTerm(t, dir, Config{NoSync: true})
+		must(t, d.StoreLogs(original(1, 9)))
+		takeSnapshot(t, d, 5)
+		must(t, d.Close())
+		files, err := filepath.Glob(filepath.Join(dir, snapshotsName, "*", file))
+		must(t, errors.Join(err, c.change(files[0])))
+		d = reopen(t, dir)
+		if r := d.Report(); (r.Snapshot.Index == 5) != c.sound || (len(r.Notes) == 0) != c.sound || d.End().Index != 9 {
+			t.Errorf("with another %s the snapshot is %s, and the log ends at %s: %q", file, r.Snapshot, d.End(), r.Notes)
+		}
+		must(t, d.Close())
+	}
+}
+
+// frame is a frame of a segment's file: its kind and where it is.
+type frame struct {
+	kind    byte
+	at, end int
+}
+
+// frames are those of a sound segment.
+func frames(b []byte) (all []frame) {
+	for at := 32; at < len(b) && b[at] != 0; {
+		f := frame{b[at], at, at + 8}
+		if f.kind != segment.FrameCommit {
+			f.end += (int(binary.LittleEndian.Uint32(b[at+4:])) + 7) / 8 * 8
+		}
+		all, at = append(all, f), f.end
+	}
+	return all
 }

@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 // The stamp in a raft directory. The version goes up when a store's files
@@ -25,7 +28,7 @@ const (
 // store that meets a strange file can only say that it is damaged. It reports
 // whether the directory has no stamp yet.
 func lookAt(dir string) (fresh bool, err error) {
-	if err := MakePrivate(dir); err != nil {
+	if err := disk.MakePrivate(dir); err != nil {
 		return false, fmt.Errorf("cannot make raft directory: %w", err)
 	}
 	return isOurs(dir)
@@ -33,7 +36,7 @@ func lookAt(dir string) (fresh bool, err error) {
 
 // isOurs is lookAt for a directory that is there.
 func isOurs(dir string) (fresh bool, err error) {
-	stamp, err := ReadFile(filepath.Join(dir, stampName))
+	stamp, err := disk.ReadFile(filepath.Join(dir, stampName))
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("cannot read the stamp of raft directory %s: %w", dir, err)
@@ -66,17 +69,17 @@ func Usable(dir string) error {
 
 // makeFresh writes what a log that never held anything has, and the stamp last:
 // from then on, what is missing was lost.
-func makeFresh(f files, dir string) error {
+func makeFresh(f disk.Files, dir string) error {
 	for _, file := range []struct {
 		name    string
 		content []byte
 	}{
 		{voteName, encodeVote(vote{})},
 		{floorName, freshFloor()},
-		{segmentsName, encodeSegments(types.PersistentState{})},
+		{raftlog.SegmentsName, raftlog.EncodeSegments(types.PersistentState{})},
 	} {
-		if err := replaceFile(f, filepath.Join(dir, file.name), file.content); err != nil {
-			return classify("make raft directory "+dir, err)
+		if err := disk.Replace(f, filepath.Join(dir, file.name), file.content); err != nil {
+			return disk.Classify("make raft directory "+dir, err)
 		}
 	}
 	return writeStamp(f, dir)
@@ -84,31 +87,31 @@ func makeFresh(f files, dir string) error {
 
 // writeStamp replaces the stamp by one that names its own file. It is known
 // again by that: one that was copied, with its directory, names another.
-func writeStamp(f files, dir string) error {
+func writeStamp(f disk.Files, dir string) error {
 	path := filepath.Join(dir, stampName)
-	staged := path + stagedSuffix
+	staged := path + disk.Staged
 	if err := f.WriteSync(staged, nil); err != nil {
-		return classify("stamp raft directory "+dir, err)
+		return disk.Classify("stamp raft directory "+dir, err)
 	}
-	self, err := fileOf(staged)
+	self, err := disk.FileOf(staged)
 	if err != nil {
-		return classify("stamp raft directory "+dir, err)
+		return disk.Classify("stamp raft directory "+dir, err)
 	}
 	err = f.WriteSync(staged, fmt.Appendf(nil, "%s%d\n%s\n", stampPrefix, stampVersion, self))
 	if err == nil {
 		err = errors.Join(f.Rename(staged, path), f.SyncDir(dir))
 	}
-	return classify("stamp raft directory "+dir, err)
+	return disk.Classify("stamp raft directory "+dir, err)
 }
 
 // isCopy reports whether a directory's stamp is not the file that it names.
 func isCopy(dir string) (bool, error) {
 	path := filepath.Join(dir, stampName)
-	stamp, err := ReadFile(path)
+	stamp, err := disk.ReadFile(path)
 	if err != nil {
 		return false, fmt.Errorf("cannot read the stamp of raft directory %s: %w", dir, err)
 	}
-	self, err := fileOf(path)
+	self, err := disk.FileOf(path)
 	if err != nil {
 		return false, fmt.Errorf("cannot look at the stamp of raft directory %s: %w", dir, err)
 	}
@@ -119,7 +122,7 @@ func isCopy(dir string) (bool, error) {
 // IsFresh reports whether nothing has ever been written to a raft directory, or
 // it is not there.
 func IsFresh(dir string) (bool, error) {
-	stamp, err := ReadFile(filepath.Join(dir, stampName))
+	stamp, err := disk.ReadFile(filepath.Join(dir, stampName))
 	if err != nil {
 		return false, fmt.Errorf("cannot look into raft directory: %w", err)
 	}
@@ -136,7 +139,7 @@ func IsFresh(dir string) (bool, error) {
 // ofMaking reports whether a crash between making a directory and stamping it
 // may leave a file of that name.
 func ofMaking(name string) bool {
-	return slices.Contains([]string{lockName, stampName, voteName, floorName, segmentsName}, strings.TrimSuffix(name, stagedSuffix))
+	return slices.Contains([]string{disk.LockName, stampName, voteName, floorName, raftlog.SegmentsName}, strings.TrimSuffix(name, disk.Staged))
 }
 
 func checkStamp(dir, stamp string) error {

@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
 )
@@ -285,7 +284,7 @@ func TestAPoliteStopHasAnOrder(t *testing.T) {
 	if got := slices.Compact(stops[first.name()].all); !slices.Equal(got, want) {
 		t.Errorf("it stops so: %q", got)
 	}
-	if err := first.w.life.dir.StoreLogs(nil); !errors.Is(err, raftdir.ErrStoreClosed) {
+	if err := first.w.life.dir.StoreLogs(nil); !errors.Is(err, ErrStoreClosed) {
 		t.Errorf("the directory is open: %v", err)
 	}
 	delete(all, first.name())

@@ -10,6 +10,7 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker/leadership"
@@ -147,7 +148,7 @@ type Config struct {
 	// what this one adds; nil: this is the first.
 	Earlier *raftdir.Earlier
 
-	segment int       // bytes of a file of the log; 0: raftdir.DefaultSegmentSize
+	segment int       // bytes of a file of the log; 0: raftlog.DefaultSegmentSize
 	files   types.VFS // under the log; nil: this machine's
 }
 
@@ -183,7 +184,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HandoverTimeout, defaultHandoverTimeout)
 	setDefault(&c.VisitTimeout, defaultVisitTimeout)
 	setDefault(&c.StopTimeout, defaultStopTimeout)
-	setDefault(&c.WriteTimeout, raftdir.DefaultWriteTimeout)
+	setDefault(&c.WriteTimeout, disk.DefaultTimeout)
 	setDefault(&c.SnapshotRetention, defaultSnapshotRetention)
 	setDefault(&c.LogBytes, DefaultLogBytes)
 	setDefault(&c.TrailingLogs, MinTrailingLogs)

@@ -37,7 +37,7 @@ func TestConfigNamesTheFirstFieldThatIsMissing(t *testing.T) {
 }
 
 func TestTheTimesForAnEntryAreTheAppliers(t *testing.T) {
-	if InitialApplyTimeout != leaseapplier.DefaultInitialApplyTimeout || ApplyTimeout != leaseapplier.DefaultApplyTimeout {
+	if InitialApplyTimeout != leaseapplier.InitialApplyTimeout || ApplyTimeout != leaseapplier.ApplyTimeout {
 		t.Errorf("%s and %s", InitialApplyTimeout, ApplyTimeout)
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"gopkg.in/tomb.v2"
 
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )
@@ -87,7 +86,7 @@ func engineWith(t *testing.T, a *agent, newWorker func(Config) (worker.Worker, e
 // errors: the engine logs it, starts the worker again, and goes on.
 func TestNoErrorOfTheWorkerIsFinalToTheEngine(t *testing.T) {
 	for _, end := range []error{
-		ErrNoLeaderTimeout, ErrRaftShutdown, ErrNoProgress, raftdir.ErrDiskHung, raftdir.ErrDiskFull, raftdir.ErrDiskFailed,
+		ErrNoLeaderTimeout, ErrRaftShutdown, ErrNoProgress, ErrDiskHung, ErrDiskFull, ErrDiskFailed,
 		errors.New("applier: leadership transfer in progress"),
 	} {
 		t.Run(end.Error(), func(t *testing.T) {

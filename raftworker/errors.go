@@ -1,9 +1,12 @@
 package raftworker
 
-import "errors"
+import (
+	"errors"
 
-// What ends a worker, or is answered by its accessors, beside raftdir's errors of
-// the disk. None of them is fatal to an agent: the engine starts the worker again.
+	"github.com/interrex/interrex/internal/disk"
+)
+
+// What ends a worker, or is answered by its accessors. None of them is fatal to an agent: the engine starts the worker again.
 var (
 	// ErrWorkerStopped is answered by Raft and LogStore after a clean stop.
 	ErrWorkerStopped = errors.New("raft worker stopped")
@@ -27,6 +30,22 @@ var (
 	// ErrLogFull ends a worker whose state has halted and whose log has become
 	// too long.
 	ErrLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
+)
+
+// What ends a worker, or keeps it from starting, because of its disk.
+var (
+	// ErrDiskHung: a call on the disk has not returned within its deadline. The
+	// directory stays locked until it has.
+	ErrDiskHung = disk.ErrHung
+	// ErrDiskFull: the disk, or a quota, has no room for a write.
+	ErrDiskFull = disk.ErrFull
+	// ErrDiskFailed: another write has failed.
+	ErrDiskFailed = disk.ErrFailed
+	// ErrDirectoryInUse: another worker, of this process or another, has the
+	// directory.
+	ErrDirectoryInUse = disk.ErrInUse
+	// ErrStoreClosed is answered by a LogStore after its Close.
+	ErrStoreClosed = disk.ErrClosed
 )
 
 // errStarting is answered to a snapshot that arrives before raft runs.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -63,18 +64,11 @@ func (r *rules) fitness() string {
 	if err == nil {
 		return ""
 	}
-	return shortened(err.Error(), maxFitness)
+	return wording.Excerpt(err.Error(), maxFitness)
 }
 
-// maxFitness is the most bytes of a reason that others hear.
+// maxFitness is how many bytes of a reason others hear.
 const maxFitness = 300
-
-func shortened(text string, most int) string {
-	if len(text) > most {
-		return text[:most]
-	}
-	return text
-}
 
 // onlyVoter refuses to run raft where its only voter must not lead: nothing would
 // keep it from electing itself.

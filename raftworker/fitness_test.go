@@ -15,7 +15,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -277,19 +277,19 @@ func TestAnEntryDamagedUnderARunningAgentNeverReachesTheState(t *testing.T) {
 		for i := uint64(1); i <= before && logs.GetLog(i, &entry) == nil && dir.Failure() == nil; i++ {
 		}
 	}()
-	if err := w.Wait(); !errors.Is(err, raftdir.ErrDamaged) {
+	if err := w.Wait(); !errors.Is(err, disk.ErrDamaged) {
 		t.Fatalf("it ended with %v", err)
 	}
 	if answer := (&cutOff{ConfigurationStore: a.state, dir: dir}).Apply(&raft.Log{Index: before + 1, Type: raft.LogCommand, Data: a.entry("x")}); answer == nil {
 		t.Error("an entry reaches the state")
-	} else if err, is := answer.(error); !is || !errors.Is(err, raftdir.ErrDamaged) {
+	} else if err, is := answer.(error); !is || !errors.Is(err, disk.ErrDamaged) {
 		t.Errorf("the answer is %v", answer)
 	}
 	r := w.life.rules
-	if err := r.MaySend(&raft.AppendEntriesRequest{}); !errors.Is(err, raftdir.ErrDamaged) {
+	if err := r.MaySend(&raft.AppendEntriesRequest{}); !errors.Is(err, disk.ErrDamaged) {
 		t.Errorf("an append may leave: %v", err)
 	}
-	if _, err, answered := r.Answer(&raft.AppendEntriesRequest{}); !answered || !errors.Is(err, raftdir.ErrDamaged) {
+	if _, err, answered := r.Answer(&raft.AppendEntriesRequest{}); !answered || !errors.Is(err, disk.ErrDamaged) {
 		t.Errorf("an append is answered: %v", err)
 	}
 	if after, _ := a.state.Applied(); after != before {

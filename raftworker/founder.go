@@ -96,7 +96,7 @@ func (f *founder) identityEntry() []byte {
 		// its first leader's first tick.
 		Stamp:      f.cfg.State.Now(),
 		Wall:       f.cfg.Clock.Now().UTC(),
-		Operations: []state.Operation{{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}},
+		Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}},
 	})
 }
 

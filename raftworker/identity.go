@@ -8,8 +8,9 @@ import (
 	"hash/crc32"
 	"path/filepath"
 
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/raftdir"
-	"github.com/interrex/interrex/state"
 )
 
 // identityName is the file in an agent's data directory, and RaftDir the raft
@@ -25,7 +26,7 @@ type Identity struct {
 	ID          string
 	Incarnation string // 32 hexadecimal digits, new with each new disk
 	ClusterID   string // empty: in no cluster yet
-	Epoch       state.Epoch
+	Epoch       interrex.Epoch
 	// Incarnations are those of the cluster's members, by ID, when it was made.
 	Incarnations map[string]string
 }
@@ -67,7 +68,7 @@ func (f identityFile) bytes() ([]byte, error) {
 // grant the same tokens again. A data directory of which nothing is left is
 // another incarnation, in no cluster.
 func OpenIdentity(dataDir, id string) (Identity, error) {
-	if err := raftdir.MakePrivate(dataDir); err != nil {
+	if err := disk.MakePrivate(dataDir); err != nil {
 		return Identity{}, fmt.Errorf("cannot make data directory: %w", err)
 	}
 	kept, err := lookUp(dataDir, id)
@@ -145,11 +146,11 @@ func SaveIdentity(dataDir string, id Identity) error {
 	if err != nil {
 		return fmt.Errorf("cannot save identity: %w", err)
 	}
-	return raftdir.ReplaceFile("save identity", filepath.Join(dataDir, identityName), data)
+	return disk.ReplaceFile("save identity", filepath.Join(dataDir, identityName), data)
 }
 
 func readIdentity(path string) (Identity, error) {
-	data, err := raftdir.ReadFile(path)
+	data, err := disk.ReadFile(path)
 	if err != nil {
 		return Identity{}, fmt.Errorf("cannot read identity: %w", err)
 	}
@@ -166,7 +167,7 @@ func readIdentity(path string) (Identity, error) {
 	}
 	return Identity{
 		ID: f.ID, Incarnation: f.Incarnation, ClusterID: f.ClusterID,
-		Epoch: state.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits}, Incarnations: f.Incarnations,
+		Epoch: interrex.Epoch{Number: f.Epoch.Number, Bits: f.Epoch.Bits}, Incarnations: f.Incarnations,
 	}, nil
 }
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/raftdir"
-	"github.com/interrex/interrex/state"
 )
 
 func TestIdentityIsMadeOnceAndKept(t *testing.T) {
@@ -43,12 +43,12 @@ func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id.ClusterID, id.Epoch, id.Incarnations = "c1", state.Epoch{Number: 3, Bits: 1<<63 + 1}, map[string]string{"a": "disk"}
+	id.ClusterID, id.Epoch, id.Incarnations = "c1", interrex.Epoch{Number: 3, Bits: 1<<63 + 1}, map[string]string{"a": "disk"}
 	if err := SaveIdentity(dir, id); err != nil {
 		t.Fatal(err)
 	}
 	raftDir := filepath.Join(dir, RaftDir)
-	s, err := NewLogStore(raftDir, SyncAfterWrite, LogStoreConfig{})
+	s, err := NewLogStore(raftDir, SyncAfterWrite)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestALookAtADirectorySaysWhatItsStartWouldSay(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			dir := t.TempDir()
 			open := func() (err error) {
-				s, err := NewLogStore(filepath.Join(dir, RaftDir), SyncAfterWrite, LogStoreConfig{})
+				s, err := NewLogStore(filepath.Join(dir, RaftDir), SyncAfterWrite)
 				if err == nil {
 					err = s.Close()
 				}
@@ -143,7 +143,7 @@ func TestADamagedIdentityIsRefused(t *testing.T) {
 func TestAnIdentityThatWasChangedIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, identityName)
-	id := Identity{ID: "a", Incarnation: "00", ClusterID: "c1", Epoch: state.Epoch{Number: 3, Bits: 1<<63 + 1}}
+	id := Identity{ID: "a", Incarnation: "00", ClusterID: "c1", Epoch: interrex.Epoch{Number: 3, Bits: 1<<63 + 1}}
 	if err := SaveIdentity(dir, id); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestARaftDirectoryWithoutItsIdentityIsRefused(t *testing.T) {
 	if _, err := OpenIdentity(dir, "a"); err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewLogStore(filepath.Join(dir, RaftDir), SyncAfterWrite, LogStoreConfig{})
+	s, err := NewLogStore(filepath.Join(dir, RaftDir), SyncAfterWrite)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -119,7 +120,7 @@ func newRaft(l *life, cfg Config) (r *raft.Raft, err error) {
 }
 
 // tellDamage says in the log what the directory has found damaged.
-func (w *Worker) tellDamage(r raftdir.Report) {
+func (w *Worker) tellDamage(r raftlog.Report) {
 	for _, note := range r.Notes {
 		w.cfg.Logger.Errorf("%s", note)
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 )
@@ -26,7 +28,7 @@ type RecoverConfig struct {
 
 // Recovery says what a recovery has done.
 type Recovery struct {
-	Epoch state.Epoch
+	Epoch interrex.Epoch
 	Loss  state.Loss
 }
 
@@ -127,15 +129,15 @@ func (v *recovery) replay() error {
 }
 
 // behind is a position that is past all that the directory knows of.
-func (v *recovery) behind() raftdir.Position {
+func (v *recovery) behind() raftlog.Position {
 	end, floor := v.dir.End(), v.dir.Floor()
-	return raftdir.Position{
+	return raftlog.Position{
 		Index: max(end.Index, floor.Index) + 1,
 		Term:  max(end.Term, floor.Term, floor.Since, v.dir.Term()) + 1,
 	}
 }
 
-func (v *recovery) apply(at raftdir.Position) error {
+func (v *recovery) apply(at raftlog.Position) error {
 	// identity.json learns of the cluster a moment after the log; if both have lost
 	// it, this is another one.
 	v.id.ClusterID = cmp.Or(v.State.Identity().ClusterID, v.id.ClusterID, randomHex(16))
@@ -145,7 +147,7 @@ func (v *recovery) apply(at raftdir.Position) error {
 	}
 	entry := state.AppendEntry(nil, &state.Entry{
 		Stamp: v.State.Now(), Wall: v.Clock.Now().UTC(),
-		Operations: []state.Operation{{Table: state.OwnTable, Data: command.Append(nil)}},
+		Operations: []state.Operation{{Table: state.SystemTable, Data: command.Append(nil)}},
 	})
 	results, _ := v.State.Apply(&raft.Log{Index: at.Index, Term: at.Term, Type: raft.LogCommand, Data: entry}).([]state.Result)
 	if err := v.State.Halted(); err != nil || len(results) != 1 {
@@ -158,7 +160,7 @@ func (v *recovery) vote(term uint64) error {
 	return errors.Join(v.dir.Stable().SetUint64([]byte("CurrentTerm"), term), v.dir.Failure())
 }
 
-func (v *recovery) snapshot(at raftdir.Position) error {
+func (v *recovery) snapshot(at raftlog.Position) error {
 	frozen, err := v.State.Snapshot()
 	if err != nil {
 		return err

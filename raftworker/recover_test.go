@@ -14,6 +14,8 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/disk"
+	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 )
@@ -32,7 +34,7 @@ type survivor struct {
 func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivor {
 	t.Helper()
 	s := &survivor{t: t, dir: t.TempDir()}
-	s.before = Identity{ID: "a", Incarnation: "disk", ClusterID: clusterID, Epoch: state.Epoch{Number: 0, Bits: 5}}
+	s.before = Identity{ID: "a", Incarnation: "disk", ClusterID: clusterID, Epoch: interrex.Epoch{Bits: 5}}
 	s.must(SaveIdentity(s.dir, s.before))
 	a := newAgent(t, "a")
 	dir, err := raftdir.Open(s.raft(), raftdir.Config{NoSync: true, SegmentSize: 4096})
@@ -43,7 +45,7 @@ func newSurvivor(t *testing.T, writes, snapshot int, members ...string) *survivo
 	for _, id := range members {
 		identity.Incarnations[id] = "disk"
 	}
-	entry := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
+	entry := state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: identity}).Append(nil)}}})
 	logs := []*raft.Log{
 		{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(Members(members...))},
 		{Index: 2, Term: 3, Type: raft.LogNoop},
@@ -171,7 +173,7 @@ func recoverNothing(t *testing.T, cluster string) {
 	for _, name := range names {
 		s.must(os.Remove(name))
 	}
-	if e := s.examine(Lost); e.End != (raftdir.Position{}) || !e.Alone {
+	if e := s.examine(Lost); e.End != (raftlog.Position{}) || !e.Alone {
 		t.Errorf("%+v", e)
 	}
 	cfg, st := s.config()
@@ -188,7 +190,7 @@ func TestAMemberOfSeveralIsNotRecovered(t *testing.T) {
 	for _, known := range []bool{true, false} {
 		s := newSurvivor(t, 30, 0, "a", "b", "c")
 		if !known { // not even the members are left
-			s.must(raftdir.CheckedFile{Path: filepath.Join(s.dir, PeersName)}.Save([]byte(`{"b":{}}`)))
+			s.must(disk.CheckedFile{Path: filepath.Join(s.dir, PeersName)}.Save([]byte(`{"b":{}}`)))
 			names, err := filepath.Glob(filepath.Join(s.raft(), "*.wal"))
 			s.must(err)
 			for _, name := range names {
@@ -230,13 +232,13 @@ func TestARecoveryThatIsCutShort(t *testing.T) {
 	s := newSurvivor(t, 60, 20, "a")
 	s.damage(40)
 	floor := s.examine(Lost).Floor
-	steps := []func(v *recovery, at raftdir.Position) error{
-		func(v *recovery, at raftdir.Position) error { return v.vote(at.Term) },
-		func(v *recovery, at raftdir.Position) error {
+	steps := []func(v *recovery, at raftlog.Position) error{
+		func(v *recovery, at raftlog.Position) error { return v.vote(at.Term) },
+		func(v *recovery, at raftlog.Position) error {
 			v.id.Epoch = v.State.Identity().Epoch
 			return SaveIdentity(v.DataDir, v.id)
 		},
-		func(v *recovery, at raftdir.Position) error { return v.snapshot(at) },
+		func(v *recovery, at raftlog.Position) error { return v.snapshot(at) },
 	}
 	for n := range len(steps) + 1 {
 		c := &survivor{t: t, dir: t.TempDir(), before: s.before}
@@ -284,14 +286,14 @@ func TestWhatIsNoDataDirectoryIsRefused(t *testing.T) {
 		t.Errorf("it has %v now", entries)
 	}
 	s := newSurvivor(t, 1, 0, "a")
-	lock, err := raftdir.LockDir(s.dir, "agent a")
+	lock, err := disk.LockDir(s.dir, "agent a")
 	s.must(err)
 	defer lock.Unlock()
-	if _, err := Examine(s.dir); !errors.Is(err, raftdir.ErrDirectoryInUse) || !strings.Contains(err.Error(), "agent a") {
+	if _, err := Examine(s.dir); !errors.Is(err, ErrDirectoryInUse) || !strings.Contains(err.Error(), "agent a") {
 		t.Errorf("one in use: %v", err)
 	}
 	cfg, _ := s.config()
-	if _, err := Repair(cfg); !errors.Is(err, raftdir.ErrDirectoryInUse) {
+	if _, err := Repair(cfg); !errors.Is(err, ErrDirectoryInUse) {
 		t.Errorf("one in use: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -43,7 +44,7 @@ type Examination struct {
 }
 
 // Examine says what a data directory can prove, and changes nothing. The agent
-// must not run: the error is raftdir.ErrDirectoryInUse when it does.
+// must not run: the error is ErrDirectoryInUse when it does.
 func Examine(dataDir string) (*Examination, error) {
 	if _, err := os.Stat(dataDir); err != nil {
 		return nil, fmt.Errorf("cannot look at data directory: %w", err)
@@ -63,7 +64,7 @@ func Examine(dataDir string) (*Examination, error) {
 	case id.ClusterID != "" && fresh:
 		return nil, noRaft(dataDir, id)
 	}
-	free, err := raftdir.Unused(dataDir)
+	free, err := disk.Unused(dataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func (e *Examination) look(dataDir string) error {
 
 // knowsNobody reports whether this directory has never heard of another agent.
 func knowsNobody(dataDir string) bool {
-	b, err := raftdir.CheckedFile{Path: filepath.Join(dataDir, PeersName)}.Load()
+	b, err := disk.CheckedFile{Path: filepath.Join(dataDir, PeersName)}.Load()
 	if err != nil {
 		return false
 	}
@@ -111,7 +112,7 @@ func Repair(cfg RecoverConfig) (recovered *Recovery, err error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := raftdir.LockDir(cfg.DataDir, "interrex agent repair")
+	lock, err := disk.LockDir(cfg.DataDir, "interrex agent repair")
 	if err != nil {
 		return nil, err
 	}

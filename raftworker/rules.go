@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/transport"
 )
@@ -24,9 +25,9 @@ type rules struct {
 	raft *atomic.Pointer[raft.Raft] // nil in it: raft does not run yet
 
 	offers   offers
-	coming   atomic.Pointer[raftdir.Position] // the leader's snapshot that raft has been given; nil: none
+	coming   atomic.Pointer[raftlog.Position] // the leader's snapshot that raft has been given; nil: none
 	conflict chan struct{}                    // of capacity 1: this life must end, so that the log can be cut
-	cut      atomic.Pointer[raftdir.Position] // the snapshot that conflicts with the log; nil: none
+	cut      atomic.Pointer[raftlog.Position] // the snapshot that conflicts with the log; nil: none
 
 	mu    sync.Mutex
 	met   map[string]bool // the agents that this life has met, by ID
@@ -78,7 +79,7 @@ func (r *rules) Met(peer transport.Hello, told *transport.Remembered) error {
 	if told != nil {
 		r.checkTerm(peer.ID, told.Term)
 		// Without the lock: this waits for the disk.
-		if err := r.dir.Promise(raftdir.Position(told.Stored), told.In); err != nil {
+		if err := r.dir.Promise(raftlog.Position(told.Stored), told.In); err != nil {
 			return err
 		}
 	}
@@ -215,7 +216,7 @@ func (r *rules) Handing(request any) (answered func()) {
 // behindFloor reports whether a candidate's log lacks what this agent in
 // quarantine has stored: undamaged it would have refused its vote.
 func (r *rules) behindFloor(term, index uint64) bool {
-	return r.dir.Quarantined() && !raftdir.Position{Term: term, Index: index}.Reaches(r.dir.Floor().Position)
+	return r.dir.Quarantined() && !raftlog.Position{Term: term, Index: index}.Reaches(r.dir.Floor().Position)
 }
 
 func (r *rules) header() raft.RPCHeader {

@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/raftlog"
 )
 
 const (
@@ -65,7 +65,7 @@ type guardedSnapshots struct {
 
 // Create begins a snapshot, of raft's own or of the leader's.
 func (g guardedSnapshots) Create(version raft.SnapshotVersion, index, term uint64, members raft.Configuration, membersIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
-	if err := g.rules.mayBegin(raftdir.Position{Term: term, Index: index}); err != nil {
+	if err := g.rules.mayBegin(raftlog.Position{Term: term, Index: index}); err != nil {
 		return nil, err
 	}
 	return g.SnapshotStore.Create(version, index, term, members, membersIndex, trans)
@@ -90,7 +90,7 @@ func (r *rules) answerSnapshot(request *raft.InstallSnapshotRequest) (response a
 	if running == nil {
 		return nil, errStarting, true
 	}
-	at := raftdir.Position{Term: request.LastLogTerm, Index: request.LastLogIndex}
+	at := raftlog.Position{Term: request.LastLogTerm, Index: request.LastLogIndex}
 	r.offers.count(at.Index)
 	// The term is our own, which may be lower: nothing of the request is saved.
 	taken := &raft.InstallSnapshotResponse{RPCHeader: r.header(), Term: term, Success: true}
@@ -118,13 +118,13 @@ func (r *rules) answerSnapshot(request *raft.InstallSnapshotRequest) (response a
 // handSnapshot notes which snapshot raft is about to be given, so that it is
 // told from raft's own ones.
 func (r *rules) handSnapshot(request *raft.InstallSnapshotRequest) (answered func()) {
-	r.coming.Store(&raftdir.Position{Term: request.LastLogTerm, Index: request.LastLogIndex})
+	r.coming.Store(&raftlog.Position{Term: request.LastLogTerm, Index: request.LastLogIndex})
 	return func() { r.coming.Store(nil) }
 }
 
 // mayBegin looks at a leader's snapshot again when raft has begun to install it:
 // raft may have been storing entries while the request was looked at.
-func (r *rules) mayBegin(at raftdir.Position) error {
+func (r *rules) mayBegin(at raftlog.Position) error {
 	if coming := r.coming.Load(); coming == nil || *coming != at {
 		return nil // raft's own
 	}

@@ -3,6 +3,7 @@ package raftworker
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -25,23 +26,25 @@ const (
 //
 // It tolerates no gap between entries (raft.MonotonicLogStore), and all of it
 // may be used by several goroutines. After Close every call answers
-// raftdir.ErrStoreClosed.
+// ErrStoreClosed.
 type LogStore interface {
 	raft.LogStore
 	raft.MonotonicLogStore
 	io.Closer
 }
 
-// LogStoreConfig is what is optional about a log store.
-type LogStoreConfig = raftdir.Config
-
 // DiskState says how the disk behind raft's log is.
-type DiskState = raftdir.DiskState
+type DiskState struct {
+	Err     error         // why nothing is written any more; nil: all is well
+	Writing time.Duration // how long the write under way has taken so far; 0: none is
+	Slow    bool          // several of the last minute's writes took over 500 ms
+}
 
-// NewLogStore opens raft's directory as raftdir.Open does, for its log alone.
-func NewLogStore(dir string, mode SyncMode, cfg LogStoreConfig) (LogStore, error) {
-	cfg.NoSync = mode == NoSyncAfterWrite
-	d, err := raftdir.Open(dir, cfg)
+// NewLogStore opens the log in a directory, which it makes (0700) when it is not
+// there. The directory is the store's alone until its Close has returned; the
+// error is ErrDirectoryInUse when somebody has it.
+func NewLogStore(dir string, mode SyncMode) (LogStore, error) {
+	d, err := raftdir.Open(dir, raftdir.Config{NoSync: mode == NoSyncAfterWrite})
 	if err != nil {
 		return nil, err
 	}

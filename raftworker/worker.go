@@ -117,7 +117,7 @@ func (w *Worker) Disk() (DiskState, bool) {
 	if w.endError() != nil {
 		return DiskState{}, false
 	}
-	return w.life.dir.Disk(), true
+	return DiskState(w.life.dir.Disk()), true
 }
 
 // Stuck returns the index of a snapshot that arrives again and again; 0: none

@@ -17,8 +17,8 @@ import (
 	"github.com/juju/clock/testclock"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
@@ -178,7 +178,7 @@ func failingApplier(*raft.Raft, *queue.Queue) (LeaseApplier, error) {
 
 func mustBeUnlocked(t *testing.T, dir string) {
 	t.Helper()
-	lock, err := raftdir.LockDir(dir, "test")
+	lock, err := disk.LockDir(dir, "test")
 	if err != nil {
 		t.Error(err)
 		return
@@ -208,12 +208,12 @@ func TestAStartThatHangsTimesOutAndKeepsItsDirectory(t *testing.T) {
 	if waited := c.Now().Sub(began); err != ErrStartTimeout || waited < LoopTimeout+defaultStopTimeout {
 		t.Fatalf("after %s: %v", waited, err)
 	}
-	if _, err := raftdir.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, raftdir.ErrDirectoryInUse) {
+	if _, err := disk.LockDir(a.cfg.StorageDir, "test"); !errors.Is(err, ErrDirectoryInUse) {
 		t.Fatalf("a second loop could open the first one's log: %v", err)
 	}
 	close(stuck)
 	a.until("end", func() bool {
-		lock, err := raftdir.LockDir(a.cfg.StorageDir, "test")
+		lock, err := disk.LockDir(a.cfg.StorageDir, "test")
 		if err == nil {
 			lock.Unlock()
 		}
@@ -646,25 +646,25 @@ func TestReportSaysHowRaftIs(t *testing.T) {
 func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	a.cfg.WriteTimeout = 2 * time.Second // far above what this disk takes
-	disk := &failingDisk{VFS: fs.New()}
-	a.cfg.files = disk
+	broken := &failingDisk{VFS: fs.New()}
+	a.cfg.files = broken
 	w := a.start()
 	a.leads()
 	stuck := make(chan struct{})
-	disk.breaks(func() error { <-stuck; return nil })
+	broken.breaks(func() error { <-stuck; return nil })
 	r, _ := w.Raft()
 	r.Apply(a.entry("k"), 0)
 	err := w.Wait()
-	disk.breaks(nil)
-	if !errors.Is(err, raftdir.ErrDiskHung) {
+	broken.breaks(nil)
+	if !errors.Is(err, ErrDiskHung) {
 		t.Fatal(err)
 	}
-	if _, err := NewWorker(a.cfg); !errors.Is(err, raftdir.ErrDirectoryInUse) {
+	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
 		t.Fatalf("started on a directory in which a write hangs: %v", err)
 	}
 	close(stuck)
 	a.until("the directory is free", func() bool {
-		lock, err := raftdir.LockDir(a.cfg.StorageDir, "test")
+		lock, err := disk.LockDir(a.cfg.StorageDir, "test")
 		return err == nil && lock.Unlock() == nil
 	})
 	again := a.start()
@@ -677,12 +677,12 @@ func TestAHungDiskEndsTheWorkerAndNotTheProcess(t *testing.T) {
 func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	a.cfg.WriteTimeout, a.cfg.segment = 2*time.Second, 64<<10
-	disk := &failingDisk{VFS: fs.New()}
-	a.cfg.files = disk
+	broken := &failingDisk{VFS: fs.New()}
+	a.cfg.files = broken
 	w := a.start()
 	a.leads()
 	began, stuck := make(chan struct{}, 99), make(chan struct{})
-	disk.makes(func() { began <- struct{}{}; <-stuck })
+	broken.makes(func() { began <- struct{}{}; <-stuck })
 	r, _ := w.Raft()
 	for len(began) == 0 {
 		_ = r.Apply(a.entry(strings.Repeat("long", 250)), 0).Error() // the last one may not be answered
@@ -692,19 +692,19 @@ func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 	go func() { ended <- w.Wait() }()
 	select {
 	case err := <-ended:
-		if !errors.Is(err, raftdir.ErrDiskHung) {
+		if !errors.Is(err, ErrDiskHung) {
 			t.Errorf("it ended with %v", err)
 		}
 	case <-time.After(time.Minute):
 		t.Error("the worker has not ended")
 	}
-	if _, err := NewWorker(a.cfg); !errors.Is(err, raftdir.ErrDirectoryInUse) {
+	if _, err := NewWorker(a.cfg); !errors.Is(err, ErrDirectoryInUse) {
 		t.Errorf("started on a directory in which a call hangs: %v", err)
 	}
-	disk.makes(nil)
+	broken.makes(nil)
 	close(stuck)
 	a.until("the directory is free", func() bool {
-		lock, err := raftdir.LockDir(a.cfg.StorageDir, "test")
+		lock, err := disk.LockDir(a.cfg.StorageDir, "test")
 		return err == nil && lock.Unlock() == nil
 	})
 	again := a.start()
@@ -714,17 +714,17 @@ func TestAWorkerStopsWhileTheLogRotatesOnAHungDisk(t *testing.T) {
 
 func TestAFullDiskEndsTheWorkerWithATypedError(t *testing.T) {
 	a := newAgent(t, "a", "a")
-	disk := &failingDisk{VFS: fs.New()}
-	a.cfg.files = disk
+	broken := &failingDisk{VFS: fs.New()}
+	a.cfg.files = broken
 	w := a.start()
 	a.leads()
-	disk.breaks(func() error { return syscall.ENOSPC })
+	broken.breaks(func() error { return syscall.ENOSPC })
 	r, _ := w.Raft()
 	r.Apply(a.entry("k"), 0)
-	if err := w.Wait(); !errors.Is(err, raftdir.ErrDiskFull) {
+	if err := w.Wait(); !errors.Is(err, ErrDiskFull) {
 		t.Fatal(err)
 	}
-	disk.breaks(nil)
+	broken.breaks(nil)
 	again := a.start()
 	a.leads()
 	a.stop(again)

@@ -1,6 +1,7 @@
 package reads
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -82,7 +83,7 @@ func (r *Rounds) begin() (proof, error) {
 func (r *Rounds) enough(p proof) (bool, error) {
 	voters, err := r.voters()
 	if err != nil || !r.quorum(p, p.voters) || !r.quorum(p, voters) {
-		return false, firstError(err, r.leading(p.term))
+		return false, cmp.Or(err, r.leading(p.term))
 	}
 	// Read last: a term that is still the same now was it at every answer.
 	return true, r.leading(p.term)
@@ -148,13 +149,4 @@ func retryable(kind interrex.Kind, format string, args ...any) error {
 	err := interrex.Errorf(kind, "cannot read strongly: %s", fmt.Sprintf(format, args...))
 	err.RetryAfter = retryAfter
 	return err
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -57,7 +57,7 @@ func newTogether(t *testing.T) *together {
 		g.leases, g.table = lease.New(lease.Config{}), resource.New()
 		return []state.Table{g.leases, g.table, change.New()}
 	})
-	g.Do(0, state.Operation{Table: state.OwnTable, Data: (&state.SetSettings{Values: map[string]string{
+	g.Do(0, state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{
 		"resources.owner-deletion": "test.Even", "resources.max-count": "12"}}).Append(nil)})
 	return g
 }
@@ -104,7 +104,7 @@ func (g *together) entry(r *rand.Rand, now state.Time) *state.Entry {
 	e := &state.Entry{Stamp: now, Wall: statetest.Wall(now)}
 	if r.IntN(120) == 0 {
 		c := &state.Recover{ClusterID: strings.Repeat("ab", 16), Bits: r.Uint64() | 1, Survivor: "me", Incarnation: "disk"}
-		e.Operations = append(e.Operations, state.Operation{Table: state.OwnTable, Data: c.Append(nil)})
+		e.Operations = append(e.Operations, state.Operation{Table: state.SystemTable, Data: c.Append(nil)})
 	}
 	for range r.IntN(4) {
 		if r.IntN(3) > 0 {

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"encoding/binary"
 	"io"
 	"strings"
@@ -228,7 +229,7 @@ func (c *Write) record(t *Table, turn *state.Turn) *Record {
 	}
 	old := t.find(c.ID)
 	if old == nil {
-		r.ID.UID = strings.Clone(orElse(c.ID.UID, ids.uid()))
+		r.ID.UID = strings.Clone(cmp.Or(c.ID.UID, ids.uid()))
 		if r.Owner != nil && r.Owner.UID == "" {
 			r.Owner = &t.find(*r.Owner).ID
 		}
@@ -240,11 +241,4 @@ func (c *Write) record(t *Table, turn *state.Turn) *Record {
 		r.Generation = old.Generation
 	}
 	return r
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

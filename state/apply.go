@@ -88,10 +88,10 @@ func (s *State) known(e *Entry) error {
 			}
 			continue
 		}
-		if op.Table == OwnTable && !ownKnown(op.Data) {
+		if op.Table == SystemTable && !knownSystemCommand(op.Data) {
 			return fmt.Errorf("operation %d: unknown command of the state's own", i)
 		}
-		if op.Table != OwnTable && s.tables.find(op.Table) == nil {
+		if op.Table != SystemTable && s.tables.find(op.Table) == nil {
 			return fmt.Errorf("operation %d: unknown table %d", i, op.Table)
 		}
 	}
@@ -130,15 +130,15 @@ func (s *State) run(l *raft.Log, results []Result) (err error) {
 		Revision: m.revision, Now: max(m.now, s.entry.Stamp),
 		Wall: s.entry.Wall, events: t.events[:0],
 	}
-	s.own.records.age(t.Now)
+	s.system.records.age(t.Now)
 	s.tick(t)
 	for i := range s.entry.Operations {
 		results[i] = s.one(t, &s.entry.Operations[i])
 	}
-	m.index, m.term, m.revision, m.now, m.loss = l.Index, l.Term, t.Revision, t.Now, s.own.records.loss
+	m.index, m.term, m.revision, m.now, m.loss = l.Index, l.Term, t.Revision, t.Now, s.system.records.loss
 	m.since = s.clock.Now()
 	m.due, m.hasDue = s.tables.due()
-	m.identity = s.own.identity
+	m.identity = s.system.identity
 	// The events go to another's memory, and the scratch is used again.
 	events := slices.Clone(t.events)
 	if s.recorder != nil {
@@ -169,8 +169,8 @@ func (s *State) tick(t *Turn) {
 // one does one operation, or answers from its record, or refuses it.
 func (s *State) one(t *Turn, op *Operation) (res Result) {
 	switch {
-	case op.Table == OwnTable && len(op.Group) == 0:
-		res = s.ownOperation(t, op)
+	case op.Table == SystemTable && len(op.Group) == 0:
+		res = s.systemOperation(t, op)
 	case op.RequestID == "":
 		res = s.do(t, op)
 	default:
@@ -184,13 +184,13 @@ func (s *State) one(t *Turn, op *Operation) (res Result) {
 
 // once does an operation that has a request id.
 func (s *State) once(t *Turn, op *Operation) Result {
-	ticket, res, done := s.own.records.admit(op, t.Now, s.tables)
+	ticket, res, done := s.system.records.admit(op, t.Now, s.tables)
 	if done {
 		return res
 	}
 	before := t.Revision
 	if res = s.do(t, op); res.Err == nil && t.Revision > before {
-		s.own.records.keep(ticket, op, t.Now, &res, s.tables)
+		s.system.records.keep(ticket, op, t.Now, &res, s.tables)
 	}
 	return res
 }

@@ -134,7 +134,7 @@ var halting = map[string][]byte{
 		set("a", "drift"), {Table: 77},
 	}}),
 	"unknown command": state.AppendEntry(nil, &state.Entry{Operations: []state.Operation{
-		set("a", "drift"), {Table: state.OwnTable, Data: []byte{1, 99}},
+		set("a", "drift"), {Table: state.SystemTable, Data: []byte{1, 99}},
 	}}),
 }
 

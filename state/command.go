@@ -66,12 +66,12 @@ const (
 	LaneExtend
 )
 
-// Decode decodes an operation's data for a table, which may be OwnTable. The
+// Decode decodes an operation's data for a table, which may be SystemTable. The
 // error is the table's, or KindInvalid for an unknown table or an unknown
 // operation of the state's own.
 func (s *State) Decode(table TableID, data []byte) (Command, error) {
-	if table == OwnTable {
-		return decodeCommand(data)
+	if table == SystemTable {
+		return decodeSystemCommand(data)
 	}
 	t := s.tables.find(table)
 	if t == nil {

@@ -52,7 +52,7 @@ func exampleEntry() *state.Entry {
 				Fence: interrex.Fence{Key: interrex.Key{Namespace: "mine", Name: "leader"}, Token: 9},
 				Data:  statetest.Set("b", "all of the envelope", time.Minute),
 			},
-			{Table: state.OwnTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)},
+			{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)},
 		},
 	}
 }
@@ -220,7 +220,7 @@ func TestOperationIsValidatedBeforeItIsProposed(t *testing.T) {
 		{state.Operation{Data: make([]byte, state.MaxOperationBytes)}, interrex.KindTooLarge},
 		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, state.MaxGroup)}, ""},
 		{state.Operation{Group: slices.Repeat([]state.Part{{Table: 1}}, state.MaxGroup+1)}, interrex.KindInvalid},
-		{state.Operation{Group: []state.Part{{Table: 1}, {Table: state.OwnTable}}}, interrex.KindInvalid},
+		{state.Operation{Group: []state.Part{{Table: 1}, {Table: state.SystemTable}}}, interrex.KindInvalid},
 		{state.Operation{Table: 1, Group: []state.Part{{Table: 1}}}, interrex.KindInvalid},
 		{state.Operation{Data: []byte{1}, Group: []state.Part{{Table: 1}}}, interrex.KindInvalid},
 		{state.Operation{Group: []state.Part{{Table: 1, Minted: make([]byte, state.MaxMinted+1)}}}, interrex.KindInvalid},

@@ -70,12 +70,12 @@ func (o *Operation) validateGroup() error {
 	if len(o.Group) > MaxGroup {
 		return errGroupSize(len(o.Group))
 	}
-	if o.Table != OwnTable || len(o.Data)+len(o.Minted) > 0 {
+	if o.Table != SystemTable || len(o.Data)+len(o.Minted) > 0 {
 		return interrex.Errorf(interrex.KindInvalid, "operation: it is a group, and has a command of its own")
 	}
 	for i := range o.Group {
 		p := &o.Group[i]
-		if p.Table == OwnTable {
+		if p.Table == SystemTable {
 			return InGroup(i, interrex.Errorf(interrex.KindInvalid, "the state's own operations are not done in a group"))
 		}
 		if err := validMinted(p.Minted); err != nil {
@@ -106,7 +106,7 @@ func (s *State) group(t *Turn, op *Operation) Result {
 	}
 	first := len(t.events)
 	reply := make(GroupReply, len(members))
-	shared := OwnTable // the table that the present revision is of, if it shares it
+	shared := SystemTable // the table that the present revision is of, if it shares it
 	for i, m := range members {
 		reply[i].Table = m.table.ID()
 		if idler, is := m.table.(Idler); is {
@@ -118,7 +118,7 @@ func (s *State) group(t *Turn, op *Operation) Result {
 		t.Table, t.Minted = m.table.ID(), op.Group[i].Minted
 		if shared != t.Table {
 			t.Next()
-			shared = OwnTable
+			shared = SystemTable
 		}
 		if sharer, is := m.table.(Sharer); is && sharer.SharesRevision() {
 			shared = t.Table
@@ -249,7 +249,7 @@ func (d *decoder) group() []Part {
 // group, of each operation's.
 func (ts tableSet) appendReply(b []byte, table TableID, r Reply) []byte {
 	group, is := r.(GroupReply)
-	if !is || table != OwnTable {
+	if !is || table != SystemTable {
 		return ts.find(table).AppendReply(b, r)
 	}
 	b = binary.AppendUvarint(b, uint64(len(group)))
@@ -263,7 +263,7 @@ func (ts tableSet) appendReply(b []byte, table TableID, r Reply) []byte {
 
 // decodeReply reads what appendReply wrote, into memory of its own.
 func (ts tableSet) decodeReply(b []byte, table TableID) (Reply, error) {
-	if table == OwnTable {
+	if table == SystemTable {
 		return ts.decodeGroupReply(b)
 	}
 	t := ts.find(table)
@@ -290,7 +290,7 @@ func (ts tableSet) decodeGroupReply(b []byte) (Reply, error) {
 		if d.err != nil {
 			break
 		}
-		if p.Table == OwnTable {
+		if p.Table == SystemTable {
 			return nil, errors.New("a record is of a group in a group")
 		}
 		var err error
@@ -305,7 +305,7 @@ func (ts tableSet) decodeGroupReply(b []byte) (Reply, error) {
 // replayable returns why a recorded reply must not be given again.
 func (ts tableSet) replayable(table TableID, r Reply) error {
 	group, is := r.(GroupReply)
-	if !is || table != OwnTable {
+	if !is || table != SystemTable {
 		if t, may := ts.find(table).(Replayer); may {
 			return t.Replay(r)
 		}

@@ -14,7 +14,7 @@ import (
 // Header says what a snapshot is of.
 type Header struct {
 	ClusterID string // empty: of before the cluster had one
-	Epoch     Epoch
+	Epoch     interrex.Epoch
 	Index     uint64 // of the last entry in it, in raft's log
 	Term      uint64
 	Revision  interrex.Revision

@@ -10,17 +10,10 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Epoch tells recoveries of one cluster apart. Agents only talk to agents of
-// the same epoch.
-type Epoch struct {
-	Number uint64
-	Bits   uint64 // random, new with each epoch
-}
-
 // Identity says which history a state belongs to.
 type Identity struct {
 	ClusterID    string // 32 hexadecimal digits; empty: not set yet
-	Epoch        Epoch
+	Epoch        interrex.Epoch
 	Incarnations map[string]string // of each member's disk, by agent ID
 }
 
@@ -57,17 +50,17 @@ func (c *SetIdentity) decode(args []byte) error {
 	return nil
 }
 
-func (c *SetIdentity) check(o *own, _ *Turn) error {
-	if mine := o.identity.ClusterID; mine != "" && mine != c.Identity.ClusterID {
+func (c *SetIdentity) check(sys *system, _ *Turn) error {
+	if mine := sys.identity.ClusterID; mine != "" && mine != c.Identity.ClusterID {
 		return interrex.Errorf(interrex.KindConflict, "identity: this is cluster %s, and cannot become %s", mine, c.Identity.ClusterID)
 	}
 	return nil
 }
 
 func (c *SetIdentity) apply(s *State, t *Turn, _ string) {
-	if o := s.own; o.identity.ClusterID == "" {
+	if sys := s.system; sys.identity.ClusterID == "" {
 		t.Next()
-		o.identity = c.Identity
+		sys.identity = c.Identity
 	}
 }
 
@@ -87,7 +80,7 @@ func appendIdentity(b []byte, id Identity) []byte {
 func (d *decoder) identity() Identity {
 	var id Identity
 	id.ClusterID = strings.Clone(d.text())
-	id.Epoch = Epoch{d.uvarint(), d.uvarint()}
+	id.Epoch = interrex.Epoch{Number: d.uvarint(), Bits: d.uvarint()}
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		if id.Incarnations == nil {
 			id.Incarnations = map[string]string{}

@@ -62,7 +62,7 @@ func (s *State) Identity() Identity { return s.at.Load().identity.clone() }
 func (s *State) Names() (kept, limit int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.own.records.names), s.own.limits.Names
+	return len(s.system.records.names), s.system.limits.Names
 }
 
 // Recorded reports whether a mark or a record decides now what op is answered,
@@ -73,7 +73,7 @@ func (s *State) Recorded(op *Operation) (Result, bool) {
 	tables := s.tables.of(op)
 	tables.lock()
 	defer tables.unlock()
-	res, found := s.own.records.recorded(op, s.tables)
+	res, found := s.system.records.recorded(op, s.tables)
 	if res.Err != nil && res.Revision == 0 {
 		res.Revision = s.Revision()
 	}
@@ -103,7 +103,7 @@ func (s *State) WaitRevision(ctx context.Context, r interrex.Revision) error {
 
 // Knows reports whether the table exists here: an entry for an unknown one
 // would halt every replica.
-func (s *State) Knows(table TableID) bool { return table == OwnTable || s.tables.find(table) != nil }
+func (s *State) Knows(table TableID) bool { return table == SystemTable || s.tables.find(table) != nil }
 
 // Versions returns the version of each table's encoding, by the table's name
 // and number: "counters(256)".

@@ -19,7 +19,7 @@ type record struct {
 	revision interrex.Revision
 	reply    Reply
 	attempt  uint32
-	table    TableID // OwnTable: it is a group's
+	table    TableID // SystemTable: it is a group's
 }
 
 // recordKey is a caller and its NAME, or a caller and its whole request id.

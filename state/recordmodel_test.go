@@ -21,10 +21,10 @@ import (
 
 // The model's tables.
 const (
-	plainTable = state.FirstOwnTable     // a register
-	twiceTable = state.FirstOwnTable + 1 // each change takes two revisions
-	shelfTable = state.FirstOwnTable + 2 // it keeps its replies itself
-	stillTable = state.FirstOwnTable + 3 // a delete of what is not there changes nothing
+	plainTable = state.FirstEmbedderTable     // a register
+	twiceTable = state.FirstEmbedderTable + 1 // each change takes two revisions
+	shelfTable = state.FirstEmbedderTable + 2 // it keeps its replies itself
+	stillTable = state.FirstEmbedderTable + 3 // a delete of what is not there changes nothing
 )
 
 // act is one command.
@@ -513,7 +513,7 @@ func modelTables() []state.Table {
 
 // operation is an ask as it goes into an entry.
 func (q *ask) operation() state.Operation {
-	op := state.Operation{Table: state.OwnTable, Caller: q.caller, RequestID: q.id, Attempt: q.attempt, Mark: q.mark}
+	op := state.Operation{Table: state.SystemTable, Caller: q.caller, RequestID: q.id, Attempt: q.attempt, Mark: q.mark}
 	switch {
 	case q.retire != "":
 		op.Data = (&state.Retire{Name: q.retire}).Append(nil)

@@ -130,7 +130,7 @@ func (s *section) checkRecord(t *testing.T, wantNumber uint64, want modelRecord,
 
 // decodedReply reads a recorded reply by the tables' codec.
 func decodedReply(table state.TableID, b []byte, tables []state.Table) string {
-	if table == state.OwnTable {
+	if table == state.SystemTable {
 		s := &section{b}
 		var parts []string
 		for range s.number() {

@@ -75,11 +75,11 @@ func (c *Recover) decode(args []byte) error {
 	return nil
 }
 
-func (c *Recover) check(o *own, t *Turn) error {
-	if mine := o.identity.ClusterID; mine != "" && mine != c.ClusterID {
+func (c *Recover) check(sys *system, t *Turn) error {
+	if mine := sys.identity.ClusterID; mine != "" && mine != c.ClusterID {
 		return interrex.Errorf(interrex.KindConflict, "recovery: this is cluster %s, and not %s", mine, c.ClusterID)
 	}
-	if is := o.identity.Incarnations[c.Survivor]; is != "" && is != c.Incarnation {
+	if is := sys.identity.Incarnations[c.Survivor]; is != "" && is != c.Incarnation {
 		return interrex.Errorf(interrex.KindConflict, "recovery: %s is a member with another disk than this one", c.Survivor)
 	}
 	if t.Revision+recoveryStep >= maxRevision {
@@ -89,14 +89,14 @@ func (c *Recover) check(o *own, t *Turn) error {
 }
 
 func (c *Recover) apply(s *State, t *Turn, _ string) {
-	o := s.own
-	if o.identity.Epoch.Bits == c.Bits {
+	sys := s.system
+	if sys.identity.Epoch.Bits == c.Bits {
 		return // it is done again
 	}
-	o.records.lose(Loss{From: t.Revision, To: raised(t), At: t.Now})
-	t.Revision = o.records.loss.To
-	o.identity = Identity{
-		ClusterID: c.ClusterID, Epoch: Epoch{Number: max(o.identity.Epoch.Number, c.Epoch) + 1, Bits: c.Bits},
+	sys.records.lose(Loss{From: t.Revision, To: raised(t), At: t.Now})
+	t.Revision = sys.records.loss.To
+	sys.identity = Identity{
+		ClusterID: c.ClusterID, Epoch: interrex.Epoch{Number: max(sys.identity.Epoch.Number, c.Epoch) + 1, Bits: c.Bits},
 		Incarnations: map[string]string{c.Survivor: c.Incarnation},
 	}
 	for _, table := range s.tables {

@@ -20,8 +20,8 @@ func recovery() *state.Recover {
 	return &state.Recover{ClusterID: cluster, Bits: 0xbeef, Survivor: "two", Incarnation: "i2"}
 }
 
-func ownOperation(c state.Command) state.Operation {
-	return state.Operation{Table: state.OwnTable, Data: c.Append(nil)}
+func systemOperation(c state.Command) state.Operation {
+	return state.Operation{Table: state.SystemTable, Data: c.Append(nil)}
 }
 
 func withLeases() []state.Table {
@@ -36,13 +36,13 @@ func claim(name string, ttl time.Duration) state.Operation {
 func TestARecoveryDrawsAnEpochAndRaisesTheRevision(t *testing.T) {
 	r := statetest.NewReplica(t, withLeases)
 	r.Do(1, setIdentity(identity(cluster)), claim("a", time.Minute), set("a", "1"))
-	results := r.Do(2, ownOperation(recovery()))
+	results := r.Do(2, systemOperation(recovery()))
 	wantKinds(t, results, "")
 	to := interrex.Revision(statetest.Wall(2).Unix()) * seconds
 	if want := (state.Loss{From: 3, To: to, At: 2}); r.State.Loss() != want {
 		t.Errorf("lost is %+v, want %+v", r.State.Loss(), want)
 	}
-	want := state.Identity{ClusterID: cluster, Epoch: state.Epoch{Number: 2, Bits: 0xbeef}, Incarnations: map[string]string{"two": "i2"}}
+	want := state.Identity{ClusterID: cluster, Epoch: interrex.Epoch{Number: 2, Bits: 0xbeef}, Incarnations: map[string]string{"two": "i2"}}
 	for range 2 {
 		if got := r.State.Identity(); !reflect.DeepEqual(got, want) {
 			t.Errorf("identity %+v, want %+v", got, want)
@@ -53,13 +53,13 @@ func TestARecoveryDrawsAnEpochAndRaisesTheRevision(t *testing.T) {
 		r.Restart()
 	}
 	// Done again it changes nothing.
-	if wantKinds(t, r.Do(3, ownOperation(recovery())), ""); r.State.Revision() != to+1 || r.State.Identity().Epoch.Number != 2 {
+	if wantKinds(t, r.Do(3, systemOperation(recovery())), ""); r.State.Revision() != to+1 || r.State.Identity().Epoch.Number != 2 {
 		t.Errorf("done again: revision %d, epoch %d", r.State.Revision(), r.State.Identity().Epoch.Number)
 	}
 	// The clock has not moved: the revision grows all the same.
 	second := recovery()
 	second.Bits++
-	if wantKinds(t, r.Do(3, ownOperation(second)), ""); r.State.Revision() != to+1+1<<40 {
+	if wantKinds(t, r.Do(3, systemOperation(second)), ""); r.State.Revision() != to+1+1<<40 {
 		t.Errorf("revision %d, want %d", r.State.Revision(), to+1+1<<40)
 	}
 }
@@ -67,7 +67,7 @@ func TestARecoveryDrawsAnEpochAndRaisesTheRevision(t *testing.T) {
 func TestAWallClockThatIsFarOffUsesNoRevisionsUp(t *testing.T) {
 	for _, wall := range []time.Time{{}, time.Unix(-5, 0), time.Unix(1<<33, 0), time.Unix(5, 0)} {
 		r := statetest.NewReplica(t, register)
-		r.Apply(&state.Entry{Stamp: 1, Wall: wall, Operations: []state.Operation{ownOperation(recovery())}})
+		r.Apply(&state.Entry{Stamp: 1, Wall: wall, Operations: []state.Operation{systemOperation(recovery())}})
 		if got := r.State.Revision(); got != 1<<40 {
 			t.Errorf("%v: revision %d", wall, got)
 		}
@@ -79,11 +79,11 @@ func TestARevisionIsRaisedWhileThereAreSome(t *testing.T) {
 	for n := range uint64(9000) {
 		c := recovery()
 		c.Bits = n + 1
-		if r.Do(1, ownOperation(c))[0].Err != nil {
+		if r.Do(1, systemOperation(c))[0].Err != nil {
 			if n < 1000 {
 				t.Errorf("only %d recoveries", n)
 			}
-			wantKinds(t, r.Do(1, ownOperation(c)), interrex.KindConflict)
+			wantKinds(t, r.Do(1, systemOperation(c)), interrex.KindConflict)
 			break
 		}
 		if r.State.Revision() >= 1<<53 {
@@ -96,7 +96,7 @@ func TestARecoveryOfALogThatHasLostItsIdentity(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	c := recovery()
 	c.Epoch = 7
-	r.Do(1, ownOperation(c))
+	r.Do(1, systemOperation(c))
 	if got := r.State.Identity(); got.ClusterID != cluster || got.Epoch.Number != 8 {
 		t.Errorf("identity %+v", got)
 	}
@@ -116,7 +116,7 @@ func TestARecoveryOfSomethingElseIsRefused(t *testing.T) {
 		r.Do(1, setIdentity(identity(cluster)))
 		c := recovery()
 		change(c)
-		if res := r.Do(1, ownOperation(c)); res[0].Err == nil || r.State.Revision() != 1 {
+		if res := r.Do(1, systemOperation(c)); res[0].Err == nil || r.State.Revision() != 1 {
 			t.Errorf("%s: %v, revision %d", why, res[0].Err, r.State.Revision())
 		}
 	}
@@ -131,7 +131,7 @@ func TestARequestOfBeforeARecoveryIsNotDoneAgain(t *testing.T) {
 		if name != "unheard of" { // that has been done in what is lost
 			r.Do(1, op)
 		}
-		r.Do(2, ownOperation(recovery()))
+		r.Do(2, systemOperation(recovery()))
 		before := r.State.Revision()
 		op.Attempt = 1
 		for range 2 {
@@ -166,7 +166,7 @@ func TestAfterItsTimeARecordWouldBeGoneAnyway(t *testing.T) {
 		kept time.Duration
 	}{{marked("cli.7", 5), 24 * time.Hour}, {request("plain", "k"), 10 * time.Minute}} {
 		r := statetest.NewReplica(t, register)
-		r.Do(1, ownOperation(recovery()))
+		r.Do(1, systemOperation(recovery()))
 		test.op.Attempt = 1
 		end := state.Time(1).Add(test.kept)
 		wantKinds(t, r.Do(end-1, test.op), interrex.KindNameGone)
@@ -181,7 +181,7 @@ func TestAClaimThatAsksAgainIsDoneAfterARecovery(t *testing.T) {
 	op := claim("a", time.Minute)
 	op.Caller, op.RequestID, op.Mark = "ann", "w.1", 1
 	r.Do(1, setIdentity(identity(cluster)), op)
-	r.Do(2, ownOperation(recovery()))
+	r.Do(2, systemOperation(recovery()))
 	op.Attempt = 9
 	wantKinds(t, r.Do(3, op), interrex.KindUnavailable)
 	res := r.Do(state.Time(2*time.Minute), op)
@@ -214,7 +214,7 @@ func TestTokensGrowOverRecoveries(t *testing.T) {
 					now = r.State.Now()
 					c := recovery()
 					c.Bits = uint64(i + 1)
-					wantKinds(t, r.Apply(&state.Entry{Stamp: now, Wall: statetest.Wall(state.Time(i)), Operations: []state.Operation{ownOperation(c)}}), "")
+					wantKinds(t, r.Apply(&state.Entry{Stamp: now, Wall: statetest.Wall(state.Time(i)), Operations: []state.Operation{systemOperation(c)}}), "")
 					paused, kept = now.Add(30*time.Second), r.Snapshot()
 				default:
 					res := r.Do(now, claim(k, time.Duration(1+random.IntN(10))*time.Second))[0]

@@ -141,7 +141,7 @@ func TestNamesAreLimitedAndNothingIsDroppedForRoom(t *testing.T) {
 		r.Do(1, ops...)
 	}
 	wantKinds(t, r.Do(2, marked("more.1", 1), marked("n0.1", 1), marked("n7.2", 1)), interrex.KindOverloaded, "", "")
-	retire := state.Operation{Table: state.OwnTable, Caller: "ann", Data: (&state.Retire{Name: "n5"}).Append(nil)}
+	retire := state.Operation{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: "n5"}).Append(nil)}
 	wantKinds(t, r.Do(3, retire, marked("more.1", 1), marked("another.1", 1)), "", "", interrex.KindOverloaded)
 }
 
@@ -168,7 +168,7 @@ func TestANameIsDroppedADayAfterItsLastWrite(t *testing.T) {
 func TestNamesStayInSnapshotsWhileOthersGo(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	retire := func(name string) state.Operation {
-		return state.Operation{Table: state.OwnTable, Caller: "ann", Data: (&state.Retire{Name: name}).Append(nil)}
+		return state.Operation{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: name}).Append(nil)}
 	}
 	r.Do(1, marked("a.1", 1), marked("b.1", 1), marked("c.1", 1))
 	wantKinds(t, r.Do(2, retire("a"), retire("c")), "", "")
@@ -232,7 +232,7 @@ func TestANameThatIsGivenBackIsForgotten(t *testing.T) {
 	r := statetest.NewReplica(t, register)
 	r.Do(1, marked("n.5", 5))
 	before := r.State.Revision()
-	others := state.Operation{Table: state.OwnTable, Caller: "bob", Data: (&state.Retire{Name: "n"}).Append(nil)}
+	others := state.Operation{Table: state.SystemTable, Caller: "bob", Data: (&state.Retire{Name: "n"}).Append(nil)}
 	mine := others
 	mine.Caller = "ann"
 	r.Do(2, others)

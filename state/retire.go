@@ -23,6 +23,6 @@ func (c *Retire) decode(args []byte) error {
 	return nil
 }
 
-func (c *Retire) check(*own, *Turn) error { return nil }
+func (c *Retire) check(*system, *Turn) error { return nil }
 
-func (c *Retire) apply(s *State, _ *Turn, caller string) { s.own.records.retire(caller, c.Name) }
+func (c *Retire) apply(s *State, _ *Turn, caller string) { s.system.records.retire(caller, c.Name) }

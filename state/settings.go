@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // Limits of settings.
@@ -40,28 +41,16 @@ func IntSetting(name, about string, standard, low, high int64) Setting {
 
 // DurationSetting is a duration from low to high.
 func DurationSetting(name, about string, standard, low, high time.Duration) Setting {
-	return Setting{Name: name, About: about, Default: shortDuration(standard), Check: func(value string) error {
+	return Setting{Name: name, About: about, Default: wording.Duration(standard), Check: func(value string) error {
 		v, err := time.ParseDuration(value)
 		if err == nil && v >= low && v <= high {
 			return nil
 		}
 		if _, err := strconv.ParseFloat(value, 64); err == nil {
-			return interrex.Errorf(interrex.KindInvalid, "%s: %q has no unit: write %ss, %sm or %sh; %s to %s are allowed", name, value, value, value, value, shortDuration(low), shortDuration(high))
+			return interrex.Errorf(interrex.KindInvalid, "%s: %q has no unit: write %ss, %sm or %sh; %s to %s are allowed", name, value, value, value, value, wording.Duration(low), wording.Duration(high))
 		}
-		return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, with the unit s, m or h, and not %q", name, shortDuration(low), shortDuration(high), value)
+		return interrex.Errorf(interrex.KindInvalid, "%s: %s to %s are allowed, with the unit s, m or h, and not %q", name, wording.Duration(low), wording.Duration(high), value)
 	}}
-}
-
-// shortDuration writes a duration as a setting's value: 24h, not 24h0m0s.
-func shortDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // SettingInt reads a value that the Check of an IntSetting has allowed.
@@ -112,7 +101,7 @@ type settings struct {
 }
 
 // declare collects the settings of all tables. The state's own are added by
-// newOwn.
+// newSystem.
 func declare(tables tableSet) *settings {
 	s := &settings{}
 	for _, t := range tables {
@@ -211,9 +200,9 @@ func (c *SetSettings) decode(args []byte) error {
 	return nil
 }
 
-func (c *SetSettings) check(o *own, _ *Turn) error {
+func (c *SetSettings) check(sys *system, _ *Turn) error {
 	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
-		if err := o.settings.check(name, c.Values[name]); err != nil {
+		if err := sys.settings.check(name, c.Values[name]); err != nil {
 			return err
 		}
 	}
@@ -221,24 +210,24 @@ func (c *SetSettings) check(o *own, _ *Turn) error {
 }
 
 func (c *SetSettings) apply(s *State, t *Turn, _ string) {
-	o := s.own
-	next := maps.Clone(o.settings.set)
+	sys := s.system
+	next := maps.Clone(sys.settings.set)
 	if next == nil {
 		next = map[string]string{}
 	}
 	for name, value := range c.Values {
-		if d, _ := o.settings.find(name); value == "" || value == d.Default {
+		if d, _ := sys.settings.find(name); value == "" || value == d.Default {
 			delete(next, name)
 			continue
 		}
 		next[name] = value
 	}
-	if maps.Equal(next, o.settings.set) {
+	if maps.Equal(next, sys.settings.set) {
 		return
 	}
 	t.Next()
-	o.settings.set = next
-	o.settings.configure()
+	sys.settings.set = next
+	sys.settings.configure()
 }
 
 // appendTexts appends names and values, in the order of the names.
@@ -271,8 +260,8 @@ func (s *State) Settings() []SettingValue {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var all []SettingValue
-	for _, d := range s.own.settings.declared {
-		all = append(all, SettingValue{d, s.own.settings.value(d.Name)})
+	for _, d := range s.system.settings.declared {
+		all = append(all, SettingValue{d, s.system.settings.value(d.Name)})
 	}
 	return all
 }

@@ -62,7 +62,7 @@ func newTuned() *tuned {
 }
 
 func setSettings(values map[string]string) state.Operation {
-	return state.Operation{Table: state.OwnTable, Data: (&state.SetSettings{Values: values}).Append(nil)}
+	return state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: values}).Append(nil)}
 }
 
 func settingsOf(s *state.State) map[string]string {

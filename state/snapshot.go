@@ -13,7 +13,7 @@ import (
 // snapshot is a frozen state: one raft.FSMSnapshot.
 type snapshot struct {
 	header   Header
-	own      *ownView
+	system   *systemView
 	sections []Section
 	views    []View
 	release  sync.Once
@@ -31,8 +31,8 @@ func (s *State) Snapshot() (raft.FSMSnapshot, error) {
 	s.tables.lock()
 	defer s.tables.unlock()
 	m := s.at.Load()
-	f := &snapshot{own: s.own.freeze(s.tables), header: Header{
-		ClusterID: s.own.identity.ClusterID, Epoch: s.own.identity.Epoch,
+	f := &snapshot{system: s.system.freeze(s.tables), header: Header{
+		ClusterID: s.system.identity.ClusterID, Epoch: s.system.identity.Epoch,
 		Index: m.index, Term: m.term, Revision: m.revision, Floor: m.floor, Time: m.now,
 	}}
 	for _, t := range s.tables {
@@ -56,8 +56,8 @@ func (f *snapshot) Persist(sink raft.SnapshotSink) error {
 func (f *snapshot) write(w io.Writer) error {
 	out := newFrameWriter(w)
 	out.frame(frameHeader, appendHeader(nil, f.header))
-	out.frame(frameSection, appendSection(nil, Section{Table: OwnTable, Name: ownName, Version: ownVersion}))
-	if err := f.own.write(out); err != nil {
+	out.frame(frameSection, appendSection(nil, Section{Table: SystemTable, Name: systemName, Version: systemVersion}))
+	if err := f.system.write(out); err != nil {
 		return err
 	}
 	out.flush()
@@ -129,11 +129,11 @@ func (s *State) collect(in *snapshotReader) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(parts) == 0 || parts[0].Table != OwnTable {
+	if len(parts) == 0 || parts[0].Table != SystemTable {
 		return nil, errors.New("it does not begin with the state's own section")
 	}
 	for i, p := range parts {
-		name, oldest, version := ownName, uint16(oldestOwn), uint16(ownVersion)
+		name, oldest, version := systemName, uint16(oldestSystem), uint16(systemVersion)
 		if i > 0 {
 			t := s.tables.find(p.Table)
 			if t == nil || p.Table <= parts[i-1].Table {
@@ -150,14 +150,14 @@ func (s *State) collect(in *snapshotReader) ([]part, error) {
 
 // replace puts what is verified in place.
 func (s *State) replace(h Header, parts []part) error {
-	o, err := decodeOwn(parts[0].chunks, s.tables)
+	sys, err := decodeSystem(parts[0].chunks, s.tables)
 	if err != nil {
 		return fmt.Errorf("the state's own section: %w", err)
 	}
-	if o.identity.ClusterID != h.ClusterID || o.identity.Epoch != h.Epoch {
+	if sys.identity.ClusterID != h.ClusterID || sys.identity.Epoch != h.Epoch {
 		return errors.New("its header and its content are of different histories")
 	}
-	if err := s.own.identity.same(o.identity); err != nil {
+	if err := s.system.identity.same(sys.identity); err != nil {
 		return err
 	}
 	s.tables.lock()
@@ -171,9 +171,9 @@ func (s *State) replace(h Header, parts []part) error {
 	if s.recorder != nil && !slices.ContainsFunc(parts, func(p part) bool { return p.Table == s.recorder.ID() }) {
 		s.recorder.Skip(h.Revision)
 	}
-	s.own = o
-	o.settings.configure()
-	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, loss: o.records.loss, now: h.Time, since: s.clock.Now(), identity: o.identity}
+	s.system = sys
+	sys.settings.configure()
+	m := moment{index: h.Index, term: h.Term, revision: h.Revision, floor: h.Floor, loss: sys.records.loss, now: h.Time, since: s.clock.Now(), identity: sys.identity}
 	m.due, m.hasDue = s.tables.due()
 	s.publisher.Reset(h.Revision)
 	s.at.Store(&m)

@@ -25,7 +25,7 @@ func exampleReplica(t testing.TB) *statetest.Replica {
 func TestSnapshotEncodingIsFixed(t *testing.T) {
 	r := exampleReplica(t)
 	golden(t, "snapshot.golden", r.Snapshot())
-	r.Do(state.Time(time.Minute), ownOperation(recovery()), marked("cli.9", 6))
+	r.Do(state.Time(time.Minute), systemOperation(recovery()), marked("cli.9", 6))
 	golden(t, "recovered.golden", r.Snapshot())
 }
 
@@ -227,7 +227,7 @@ func TestRecordsStayAsTheyWereFrozen(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Do(state.Time(2*time.Second), marked("cli.8", 8), marked("cli.12", 9), marked("new.1", 1), request("plain2", "x"))
-	retire := state.Operation{Table: state.OwnTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)}
+	retire := state.Operation{Table: state.SystemTable, Caller: "ann", Data: (&state.Retire{Name: "cli"}).Append(nil)}
 	r.Do(state.Time(3*time.Second), retire)
 	r.Do(state.Time(48 * time.Hour))
 	var sink statetest.Sink

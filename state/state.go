@@ -38,10 +38,10 @@ type State struct {
 
 	// mu guards what follows. Who takes it and tables' locks takes it first,
 	// then the tables' in their order.
-	mu    sync.RWMutex
-	own   *own
-	entry Entry // scratch
-	turn  Turn  // scratch
+	mu     sync.RWMutex
+	system *system
+	entry  Entry // scratch
+	turn   Turn  // scratch
 }
 
 // moment is where a state stands after an entry. It is never changed.
@@ -80,7 +80,7 @@ type Config struct {
 
 // Validate says what is wrong with the configuration.
 func (c Config) Validate() error {
-	ids, names := map[TableID]bool{OwnTable: true}, map[string]bool{ownName: true}
+	ids, names := map[TableID]bool{SystemTable: true}, map[string]bool{systemName: true}
 	for _, t := range c.Tables {
 		switch {
 		case t == nil:
@@ -136,8 +136,8 @@ func New(c Config) (*State, error) {
 	}
 	s.tables.lock()
 	defer s.tables.unlock()
-	s.own = newOwn(declare(s.tables))
-	s.own.settings.configure()
+	s.system = newSystem(declare(s.tables))
+	s.system.settings.configure()
 	m := moment{since: s.clock.Now()}
 	m.due, m.hasDue = s.tables.due()
 	s.at.Store(&m)

@@ -11,16 +11,17 @@ import (
 // TableID names a table in entries and snapshots. An ID is never reused.
 type TableID uint16
 
-// The IDs of the tables that are known here. An embedder's own begin at
-// FirstOwnTable.
+// The IDs of the tables that are known here. SystemTable is the state itself:
+// where its own operations go. An embedder's tables begin at FirstEmbedderTable.
 const (
-	LeaseTable    TableID = 1
-	ResourceTable TableID = 2
-	ChangeTable   TableID = 3
-	WebhookTable  TableID = 4
-	MemberTable   TableID = 5
-	FSMTable      TableID = 6
-	FirstOwnTable TableID = 256
+	SystemTable        TableID = 0
+	LeaseTable         TableID = 1
+	ResourceTable      TableID = 2
+	ChangeTable        TableID = 3
+	WebhookTable       TableID = 4
+	MemberTable        TableID = 5
+	FSMTable           TableID = 6
+	FirstEmbedderTable TableID = 256
 )
 
 // Time is cluster time: nanoseconds since bootstrap, stamped on entries by the

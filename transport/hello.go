@@ -11,6 +11,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"github.com/interrex/interrex"
 )
 
 // Protocol is the version of what agents say to each other. Agents of one
@@ -25,13 +27,6 @@ const (
 	handshakeTimeout = 5 * time.Second
 )
 
-// Epoch numbers a cluster's recoveries: a number and random bits, so that two
-// recoveries of one cluster are never taken for the same.
-type Epoch struct {
-	Number uint64 `json:"number"`
-	Bits   uint64 `json:"bits"`
-}
-
 // Met is an agent that another agent has met itself.
 type Met struct {
 	ID          string `json:"id"`
@@ -43,9 +38,9 @@ type Met struct {
 // Fields that a reader does not know are ignored, so that the next version may
 // add some.
 type Hello struct {
-	Protocol  int    `json:"protocol"`
-	ClusterID string `json:"cluster_id,omitempty"` // empty: in no cluster yet
-	Epoch     Epoch  `json:"epoch"`
+	Protocol  int            `json:"protocol"`
+	ClusterID string         `json:"cluster_id,omitempty"` // empty: in no cluster yet
+	Epoch     interrex.Epoch `json:"epoch"`
 
 	ID          string `json:"id"`
 	Incarnation string `json:"incarnation"` // one life of the data directory

@@ -7,13 +7,13 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/juju/clock"
+
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // A reason to refuse a peer is logged at most this often, and so many reasons
@@ -45,28 +45,14 @@ type told struct {
 // minute. The rest of the text may differ each time, as by a port. What is so while
 // one of the two starts or stops is no warning.
 func (r *refusals) note(who string, reason error, format string, args ...any) {
-	why := printable(reason.Error())
-	text := printable(fmt.Sprintf(format, args...)) + ": " + why
+	why := wording.Line(reason.Error(), maxReason)
+	text := wording.Line(fmt.Sprintf(format, args...), maxReason) + ": " + why
 	switch {
 	case passing(reason):
 		r.logger.Debugf("%s", text)
-	case r.due(printable(who), why, text):
+	case r.due(wording.Line(who, maxReason), why, text):
 		r.logger.Warningf("%s", text)
 	}
-}
-
-// printable makes one line of at most maxReason bytes, and a little more, of what
-// a stranger may have written.
-func printable(text string) string {
-	if len(text) > maxReason {
-		text = text[:maxReason] + " ..."
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, ""))
 }
 
 // ErrNotNow refuses a connection for what does not run yet, or no more.

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // The kinds that a hook can be for: those that an operation is announced with,
@@ -22,8 +23,10 @@ var (
 	}
 )
 
-// maxHeaderName is in bytes.
-const maxHeaderName = 128
+const (
+	maxHeaderName = 128 // bytes
+	maxShown      = 80  // bytes of what an error repeats
+)
 
 // reserved are headers that a call has of its own.
 var reserved = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Upgrade", "Te", "Keep-Alive", "Proxy-Connection"}
@@ -56,21 +59,13 @@ func (s *Spec) Validate() error {
 
 func validateName(name string) error {
 	if len(name) == 0 || len(name) > interrex.MaxWebhookName || strings.ContainsFunc(name, notOfName) {
-		return interrex.Errorf(interrex.KindInvalid, "name: 1 to %d of a-z 0-9 . _ - are allowed, not %q", interrex.MaxWebhookName, shortened(name))
+		return interrex.Errorf(interrex.KindInvalid, "name: 1 to %d of a-z 0-9 . _ - are allowed, not %q", interrex.MaxWebhookName, wording.Excerpt(name, maxShown))
 	}
 	return nil
 }
 
 func notOfName(r rune) bool {
 	return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789._-", r)
-}
-
-// shortened keeps an error's text short.
-func shortened(s string) string {
-	if len(s) <= 80 {
-		return s
-	}
-	return strings.ToValidUTF8(s[:80], "") + "..."
 }
 
 // validateURL demands what every version of the binary sees alike; whether the
@@ -106,7 +101,7 @@ func (s *Spec) validateKinds() error {
 				return interrex.Errorf(interrex.KindInvalid, "kinds: %s is never sent before it happens: set a hook that is called after", kind)
 			}
 		default:
-			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is not one of %s", shortened(kind), strings.Join(slices.Concat(announced, happening), ", "))
+			return interrex.Errorf(interrex.KindInvalid, "kinds: %q is not one of %s", wording.Excerpt(kind, maxShown), strings.Join(slices.Concat(announced, happening), ", "))
 		}
 	}
 	return nil
@@ -118,10 +113,10 @@ func (s *Spec) validatePrefixes() error {
 	}
 	for i, p := range s.Prefixes {
 		if len(p) == 0 || len(p) > maxPrefix || !utf8.ValidString(p) {
-			return interrex.Errorf(interrex.KindInvalid, "prefixes: 1 to %d bytes of UTF-8 are allowed, not %q", maxPrefix, shortened(p))
+			return interrex.Errorf(interrex.KindInvalid, "prefixes: 1 to %d bytes of UTF-8 are allowed, not %q", maxPrefix, wording.Excerpt(p, maxShown))
 		}
 		if slices.Contains(s.Prefixes[:i], p) {
-			return interrex.Errorf(interrex.KindInvalid, "prefixes: %q is given twice", shortened(p))
+			return interrex.Errorf(interrex.KindInvalid, "prefixes: %q is given twice", wording.Excerpt(p, maxShown))
 		}
 	}
 	return nil
@@ -138,7 +133,7 @@ func (s *Spec) validateHeaders() error {
 	for i, h := range s.Headers {
 		switch {
 		case len(h.Name) == 0 || len(h.Name) > maxHeaderName || strings.ContainsFunc(h.Name, func(r rune) bool { return !tokenRune(r) }):
-			return interrex.Errorf(interrex.KindInvalid, "headers: %q is no name of a header", shortened(h.Name))
+			return interrex.Errorf(interrex.KindInvalid, "headers: %q is no name of a header", wording.Excerpt(h.Name, maxShown))
 		case slices.Contains(reserved, http.CanonicalHeaderKey(h.Name)) || strings.HasPrefix(http.CanonicalHeaderKey(h.Name), "Interrex-"):
 			return interrex.Errorf(interrex.KindInvalid, "headers: %s is set by the agent", h.Name)
 		case i > 0 && s.Headers[i-1].Name >= h.Name:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // maxValue is how many bytes a value has at most: those of a resource's data,
@@ -68,15 +69,11 @@ func ValueOperations(namespace string, document []byte) ([]proto.Message, error)
 	return out, nil
 }
 
-// plainReason returns why JSON cannot be read, in at most 512 bytes.
+// plainReason returns why JSON cannot be read, in about 512 bytes at most.
 func plainReason(err error) string {
-	const most = 512
 	why := strings.ReplaceAll(err.Error(), "\u00a0", " ")
 	why = strings.TrimPrefix(strings.TrimPrefix(why, "proto: "), "json: ")
-	if len(why) > most {
-		why = strings.ToValidUTF8(why[:most], "") + "..."
-	}
-	return why
+	return wording.Excerpt(why, 512)
 }
 
 // request makes the request of an operation.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -38,7 +39,7 @@ func newReload(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				t := table{rows: [][]string{{"changed: " + orDefault(strings.Join(changed, ", "), "nothing")}}}
+				t := table{rows: [][]string{{"changed: " + cmp.Or(strings.Join(changed, ", "), "nothing")}}}
 				return a.print(&interrexv1.ReloadResponse{Changed: changed}, t, changed...)
 			})
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 func newChange(a *app) *cobra.Command {
@@ -91,7 +93,7 @@ func changeData(c *cobra.Command, data string) (json.RawMessage, error) {
 	case strings.ContainsRune(`{["`, rune(text[0])):
 		return nil, fmt.Errorf("--data is not JSON: %w", err)
 	}
-	return nil, fmt.Errorf("--data is not JSON: a string needs quotes, as in '\"%s\"'", shortened(string(text)))
+	return nil, fmt.Errorf("--data is not JSON: a string needs quotes, as in '\"%s\"'", wording.Excerpt(string(text), shownData))
 }
 
 func newChangeGet(a *app) *cobra.Command {
@@ -207,7 +209,7 @@ func documentOfChange(c interrex.Change) changeDocument {
 var changeHeader = []string{"REVISION", "TIME", "KIND", "KEY", "TAGS", "DATA"}
 
 func changeRow(c interrex.Change) []string {
-	return []string{c.Revision.String(), stamp(c.Time), c.Kind, orDefault(c.Key, "-"), orDefault(strings.Join(c.Tags, ","), "-"), shortened(string(c.Data))}
+	return []string{c.Revision.String(), stamp(c.Time), c.Kind, cmp.Or(c.Key, "-"), cmp.Or(strings.Join(c.Tags, ","), "-"), wording.Excerpt(string(c.Data), shownData)}
 }
 
 // printChange prints one change: its revision with `-q` and `-o name`.

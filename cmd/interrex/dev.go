@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func (d *dev) base() (config.Config, error) {
 	}
 	return config.Source{Environ: environ, Flags: func(c *config.Config) {
 		c.Agent.DataDir = d.dataDir
-		c.API.Listen = orDefault(d.api, c.API.Listen)
+		c.API.Listen = cmp.Or(d.api, c.API.Listen)
 	}, FlagNames: map[string]string{"api.listen": "--api"}}.Load()
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // duration is a flag that says which durations are allowed.
@@ -26,9 +26,9 @@ func (d *duration) Set(text string) error {
 	v, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
-		return fmt.Errorf("give a number with its unit, such as 30s; %s to %s are allowed", shortDuration(d.least), shortDuration(d.most))
+		return fmt.Errorf("give a number with its unit, such as 30s; %s to %s are allowed", wording.Duration(d.least), wording.Duration(d.most))
 	case (v < d.least || v > d.most) && !(d.none && v == 0):
-		return fmt.Errorf("%s to %s are allowed", shortDuration(d.least), shortDuration(d.most))
+		return fmt.Errorf("%s to %s are allowed", wording.Duration(d.least), wording.Duration(d.most))
 	}
 	*d.to = v
 	return nil
@@ -39,7 +39,7 @@ func (d *duration) String() string {
 	if d.to == nil || *d.to == 0 {
 		return ""
 	}
-	return shortDuration(*d.to)
+	return wording.Duration(*d.to)
 }
 
 // Type implements pflag.Value.
@@ -63,18 +63,6 @@ func (f *filled) String() string { return string(*f) }
 
 // Type implements pflag.Value.
 func (f *filled) Type() string { return "string" }
-
-// shortDuration leaves out the zeros at the end: 24h, not 24h0m0s.
-func shortDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
 
 // ttlFlag is --ttl; a usage ends with what it is when it is left out.
 func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func tokenFlag(c *cobra.Command, text *string) {
 }
 
 func readToken(text string) (interrex.Token, error) {
-	text = orDefault(text, os.Getenv("INTERREX_LEASE_TOKEN"))
+	text = cmp.Or(text, os.Getenv("INTERREX_LEASE_TOKEN"))
 	if text == "" {
 		return 0, usageError{errors.New("--lease-token is missing, and $INTERREX_LEASE_TOKEN is not set: it is the number that the claim was answered with")}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ func (a *app) printHistory(items []interrex.PastLease, revision interrex.Revisio
 	var tokens []string
 	for _, p := range items {
 		list.items = append(list.items, wire.PastLease(p))
-		t.rows = append(t.rows, []string{p.Holder, p.Token.String(), stamp(p.AcquiredAt), stamp(p.EndedAt), orDefault(string(p.How), "held")})
+		t.rows = append(t.rows, []string{p.Holder, p.Token.String(), stamp(p.AcquiredAt), stamp(p.EndedAt), cmp.Or(string(p.How), "held")})
 		tokens = append(tokens, p.Token.String())
 	}
 	return a.print(list, t, tokens...)

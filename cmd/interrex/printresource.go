@@ -3,11 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/wording"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -83,17 +83,10 @@ func (a *app) printResources(all []interrex.Resource, revision interrex.Revision
 	var names []string
 	for _, r := range all {
 		list.items = append(list.items, resourceDocument(r))
-		t.rows = append(t.rows, append(resourceRow(r), shortened(dataText(r.Data))))
+		t.rows = append(t.rows, append(resourceRow(r), wording.Excerpt(dataText(r.Data), shownData)))
 		names = append(names, r.ID.Name)
 	}
 	return a.print(list, t, names...)
-}
-
-func shortened(s string) string {
-	if len(s) <= shownData {
-		return s
-	}
-	return strings.ToValidUTF8(s[:shownData], "") + "..."
 }
 
 // resourceEvent prints one event of resources.
@@ -116,5 +109,5 @@ func (a *app) resourceEvent(e interrex.ResourceEvent) error {
 		return a.printEvent(document, "", begin...)
 	}
 	id := e.Resource.ID
-	return a.printEvent(document, id.Name, append(begin, id.Tenancy.Partition+"/"+id.Tenancy.Namespace, id.Name, shortened(dataText(e.Resource.Data)))...)
+	return a.printEvent(document, id.Name, append(begin, id.Tenancy.Partition+"/"+id.Tenancy.Namespace, id.Name, wording.Excerpt(dataText(e.Resource.Data), shownData))...)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/wording"
 )
 
 // valueDocument is a key with its value as JSON.
@@ -43,7 +44,7 @@ func valueRow(all bool, v client.Value) []string {
 }
 
 func onLine(value []byte) string {
-	return shortened(strings.ReplaceAll(strings.ToValidUTF8(string(value), "?"), "\n", " "))
+	return wording.Excerpt(strings.ReplaceAll(strings.ToValidUTF8(string(value), "?"), "\n", " "), shownData)
 }
 
 // printValue prints one key: `-q` its version, `-o name` its name.

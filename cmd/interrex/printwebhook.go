@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -33,7 +34,7 @@ func (a *app) listWebhooks(ctx context.Context, s session, o interrex.ReadOption
 	return a.print(page, t, names...)
 }
 
-func orAll(texts []string) string { return orDefault(strings.Join(texts, ","), "all") }
+func orAll(texts []string) string { return cmp.Or(strings.Join(texts, ","), "all") }
 
 // webhookState says how the calls go, what is delivered, and what was skipped.
 func webhookState(w interrex.WebhookState) string {
@@ -73,10 +74,10 @@ func (a *app) printWebhookTest(name string, t interrex.WebhookTest) error {
 	document := map[string]any{"status": t.Status, "duration": t.Duration.String(), "body": t.Body, "error": t.Error, "agent": t.Agent}
 	err := a.print(document, table{
 		header: []string{"STATUS", "DURATION", "AGENT", "RESPONSE"},
-		rows:   [][]string{{status, t.Duration.Round(time.Millisecond).String(), t.Agent, orDefault(t.Body, "-")}},
+		rows:   [][]string{{status, t.Duration.Round(time.Millisecond).String(), t.Agent, cmp.Or(t.Body, "-")}},
 	}, status)
 	if err == nil && (t.Status < 200 || t.Status > 299) {
-		err = fmt.Errorf("webhook %s: %s", name, orDefault(t.Error, "it responded with "+status))
+		err = fmt.Errorf("webhook %s: %s", name, cmp.Or(t.Error, "it responded with "+status))
 	}
 	return err
 }

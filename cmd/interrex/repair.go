@@ -13,8 +13,8 @@ import (
 	"github.com/juju/loggo"
 	"github.com/spf13/cobra"
 
+	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/manifolds"
-	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker"
 )
 
@@ -125,8 +125,8 @@ func wayOn(e *raftworker.Examination) string {
 }
 
 // proved names the end of what can be proved.
-func proved(p raftdir.Position) string {
-	if p == (raftdir.Position{}) {
+func proved(p raftlog.Position) string {
+	if p == (raftlog.Position{}) {
 		return "nothing"
 	}
 	return p.String()
@@ -148,7 +148,7 @@ type placeDocument struct {
 	Index string `json:"index"`
 }
 
-func placeOf(p raftdir.Position) placeDocument {
+func placeOf(p raftlog.Position) placeDocument {
 	return placeDocument{number(p.Term), number(p.Index)}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/raftworker"
 )
@@ -36,8 +37,8 @@ func TestWhatIsLostIsNotShownAsNothing(t *testing.T) {
 // Who has applied a repair wants to know what was done, not what would be.
 func TestARepairSaysWhatItHasDone(t *testing.T) {
 	var short raftdir.Found
-	short.End = raftdir.Position{Term: 2, Index: 5}
-	short.Floor.Position = raftdir.Position{Term: 2, Index: 9}
+	short.End = raftlog.Position{Term: 2, Index: 5}
+	short.Floor.Position = raftlog.Position{Term: 2, Index: 9}
 	for verdict, want := range map[raftworker.Verdict]string{
 		raftworker.Sound:   "nothing: everything was sound",
 		raftworker.Damaged: "damaged files are in raft/damaged; start the agent",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -40,7 +41,7 @@ func newReport(a *app) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "text"), "text, json, yaml or dot")
+	c.Flags().StringVarP(&output, "output", "o", cmp.Or(os.Getenv("INTERREX_OUTPUT"), "text"), "text, json, yaml or dot")
 	fixedFlag(c, "output", reportOutputs...)
 	return c
 }
@@ -72,7 +73,7 @@ func reportTable(m *interrexv1.ReportResponse) table {
 		}
 		t.rows = append(t.rows, []string{
 			w.GetName(), w.GetState(), fmt.Sprint(w.GetStarts()), up,
-			orDefault(strings.Join(inputs, " "), "-"), orDefault(trouble(w), "-"),
+			cmp.Or(strings.Join(inputs, " "), "-"), cmp.Or(trouble(w), "-"),
 		})
 		t.notes = append(t.notes, reportedAlarms(w)...)
 	}
@@ -146,7 +147,7 @@ func dot(m *interrexv1.ReportResponse) string {
 	for _, w := range m.GetWorkers() {
 		label := fmt.Sprintf("%s\n%s, %d starts", w.GetName(), w.GetState(), w.GetStarts())
 		fmt.Fprintf(&b, "  %q [label=%q, tooltip=%q, fillcolor=%q];\n",
-			w.GetName(), label, orDefault(trouble(w), w.GetState()), colour(w))
+			w.GetName(), label, cmp.Or(trouble(w), w.GetState()), colour(w))
 	}
 	for _, w := range m.GetWorkers() {
 		for _, input := range slices.Sorted(slices.Values(w.GetInputs())) {

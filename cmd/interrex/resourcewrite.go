@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -87,7 +88,7 @@ func onlyOne(what, file, flag string) (string, error) {
 	if file != "" && flag != "" && file != flag {
 		return "", usageError{fmt.Errorf("--%s is %q, and the file's %s is %q: leave one of them out", what, flag, what, file)}
 	}
-	return orDefault(file, flag), nil
+	return cmp.Or(file, flag), nil
 }
 
 // readResource reads a resource from a file.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -90,7 +91,7 @@ var quietly = map[string]string{
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.addr, "addr", "", "agents to connect to, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
-	flags.StringVarP(&a.output, "output", "o", orDefault(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
+	flags.StringVarP(&a.output, "output", "o", cmp.Or(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
 	fixedFlag(root, "output", outputs...)
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only names, or the one value that a script needs")
 	flags.BoolVar(&a.noHeaders, "no-headers", false, "tables without a header line")
@@ -179,13 +180,6 @@ func atMostOne(name string) cobra.PositionalArgs {
 		}
 		return arguments(1, "at most one "+name)(c, args)
 	}
-}
-
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 // usageTemplate is what --help prints: the examples first.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ the log says why.`,
 // source is where the configuration is read from, also by a reload.
 func (r *running) source() config.Source {
 	return config.Source{
-		Path: orDefault(r.path, defaultConfig), Optional: r.path == "",
+		Path: cmp.Or(r.path, defaultConfig), Optional: r.path == "",
 		Environ: os.Environ(), Flags: r.overlay, FlagNames: map[string]string{
 			"agent.id": "--id", "agent.data-dir": "--data-dir", "api.listen": "--api", "cluster.listen": "--cluster", "cluster.join": "--join",
 		},
@@ -74,10 +75,10 @@ func (r *running) source() config.Source {
 }
 
 func (r *running) overlay(c *config.Config) {
-	c.Agent.ID = orDefault(r.id, c.Agent.ID)
-	c.Agent.DataDir = orDefault(r.dataDir, c.Agent.DataDir)
-	c.API.Listen = orDefault(r.api, c.API.Listen)
-	c.Cluster.Listen = orDefault(r.cluster, c.Cluster.Listen)
+	c.Agent.ID = cmp.Or(r.id, c.Agent.ID)
+	c.Agent.DataDir = cmp.Or(r.dataDir, c.Agent.DataDir)
+	c.API.Listen = cmp.Or(r.api, c.API.Listen)
+	c.Cluster.Listen = cmp.Or(r.cluster, c.Cluster.Listen)
 	if len(r.join) > 0 {
 		c.Cluster.Join = r.join
 	}

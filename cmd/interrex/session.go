@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -66,7 +67,7 @@ func (a *app) dial(ctx context.Context, oneShot bool, do func(session) error) er
 
 // clientConfig is flags above environment above default.
 func (a *app) clientConfig() client.Config {
-	addresses := orDefault(a.addr, os.Getenv("INTERREX_ADDR"))
+	addresses := cmp.Or(a.addr, os.Getenv("INTERREX_ADDR"))
 	if addresses == "" {
 		addresses = defaultAddress
 		if _, err := os.Stat(defaultSocket); err == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,9 +67,9 @@ func alarmed(is bool) error {
 func statusTable(m *interrexv1.StatusResponse) table {
 	t := table{rows: [][]string{
 		{"agent", m.GetId() + ", " + m.GetState() + ready(m)},
-		{"cluster", orDefault(m.GetClusterId(), "none yet") + fmt.Sprintf(", epoch %d", m.GetEpoch())},
+		{"cluster", cmp.Or(m.GetClusterId(), "none yet") + fmt.Sprintf(", epoch %d", m.GetEpoch())},
 		{"quorum", m.GetQuorum()},
-		{"leader", orDefault(m.GetLeaderId(), "none known") + at(m.GetLeaderAddress()) + fmt.Sprintf(", term %d", m.GetTerm())},
+		{"leader", cmp.Or(m.GetLeaderId(), "none known") + at(m.GetLeaderAddress()) + fmt.Sprintf(", term %d", m.GetTerm())},
 		{"revision", revisionLine(m)},
 		{"log", logLine(m)},
 		{"leases", fmt.Sprint(m.GetLeases())},
@@ -193,7 +194,7 @@ func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse)
 			s.status, s.err = a.statusAt(ctx, s.address)
 			if s.err == nil && (s.status.GetId() != s.id || strangers(s.status, first)) {
 				s.err = fmt.Errorf("agent %[3]s of cluster %[4]s responds at %[1]s, the address that %[2]s announces: set api.listen or api.advertise of %[2]s to an address that can be reached from here",
-					s.address, s.id, s.status.GetId(), orDefault(s.status.GetClusterId(), "none"))
+					s.address, s.id, s.status.GetId(), cmp.Or(s.status.GetClusterId(), "none"))
 			}
 		})
 	}
@@ -225,7 +226,7 @@ func (a *app) statusAt(ctx context.Context, address string) (m *interrexv1.Statu
 		return nil, errors.New("it announces no API address that can be reached from here: see api.listen and api.advertise")
 	}
 	schemes := []string{"http://", "https://"}
-	if os.Getenv("INTERREX_CACERT") != "" || strings.Contains(orDefault(a.addr, os.Getenv("INTERREX_ADDR")), "https://") {
+	if os.Getenv("INTERREX_CACERT") != "" || strings.Contains(cmp.Or(a.addr, os.Getenv("INTERREX_ADDR")), "https://") {
 		slices.Reverse(schemes)
 	}
 	// Each agent decides by itself whether its API speaks TLS.
@@ -263,7 +264,7 @@ func tableOfAll(all []agentStatus) table {
 		}
 		m := s.status
 		t.rows = append(t.rows, []string{
-			s.id, m.GetState() + ready(m), orDefault(m.GetLeaderId(), "none"), fmt.Sprint(m.GetTerm()),
+			s.id, m.GetState() + ready(m), cmp.Or(m.GetLeaderId(), "none"), fmt.Sprint(m.GetTerm()),
 			fmt.Sprint(m.GetRevision()), upFor(m), fmt.Sprint(len(m.GetAlarms())),
 		})
 		for _, row := range alarmRows(m) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 
@@ -50,7 +51,7 @@ func buildOf(info *debug.BuildInfo) build {
 		settings[s.Key] = s.Value
 	}
 	return build{
-		Version:  orDefault(info.Main.Version, "(devel)"),
+		Version:  cmp.Or(info.Main.Version, "(devel)"),
 		Revision: settings["vcs.revision"],
 		Time:     settings["vcs.time"],
 		Modified: settings["vcs.modified"] == "true",
@@ -64,7 +65,7 @@ func buildOf(info *debug.BuildInfo) build {
 func (b build) String() string {
 	text := "interrex " + b.Version
 	if b.Revision != "" {
-		text += fmt.Sprintf(", commit %.12s of %s", b.Revision, orDefault(b.Time, "an unknown time"))
+		text += fmt.Sprintf(", commit %.12s of %s", b.Revision, cmp.Or(b.Time, "an unknown time"))
 	}
 	if b.Modified {
 		text += ", modified"

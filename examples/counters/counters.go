@@ -16,7 +16,7 @@ import (
 
 // ID is the table's ID in log and snapshots. It must never be reused for
 // another table.
-const ID = state.FirstOwnTable
+const ID = state.FirstEmbedderTable
 
 // MaxCounters is the largest number of counters.
 const MaxCounters = 65536

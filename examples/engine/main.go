@@ -54,10 +54,10 @@ func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*depend
 	if err != nil {
 		return nil, err
 	}
-	set := manifolds.Manifolds(manifolds.Config{
-		Agent: agent, Prefix: manifolds.DefaultPrefix,
-		Engine: engine, // so that "interrex agent report" shows the program's own workers too
-	})
+	set := manifolds.Manifolds(manifolds.Config{Agent: agent, Prefix: manifolds.DefaultPrefix})
+	// So that the agent's workers know when everything stops, and "interrex agent
+	// report" shows the program's workers too.
+	set[manifolds.EngineName] = dependency.SelfManifold(engine)
 	set["nightly-lease"] = manifolds.Lease(manifolds.LeaseConfig{
 		LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: 15 * time.Second,
 	})

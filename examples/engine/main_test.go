@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -65,6 +67,33 @@ func TestWorkerOfAnotherProgramsEngineLivesWhileItsLeaseIsHeld(t *testing.T) {
 	}
 	if second.Token() <= first.Token() {
 		t.Errorf("the work runs under token %s after %s", second.Token(), first.Token())
+	}
+}
+
+func TestTheLeaseIsReleasedWhenTheProgramStops(t *testing.T) {
+	began := make(chan manifolds.Held, 1)
+	c := manifolds.AgentConfig{ID: "mine", DataDir: t.TempDir()}
+	done := make(chan struct{}) // the work takes a while to stop
+	engine, err := newEngine(c, func(held manifolds.Held) { began <- held; <-done })
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := next(t, began)
+	engine.Kill()
+	time.AfterFunc(2*time.Second, func() { close(done) })
+	if err := engine.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := agent.New(agent.Config{ID: "mine", DataDir: c.DataDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = a.Stop(context.Background()) }()
+	if l, _, err := a.Leases().Get(t.Context(), held.Key(), interrex.ReadOptions{}); !errors.Is(err, interrex.ErrNotFound) {
+		t.Errorf("there is %+v (%v)", l, err)
 	}
 }
 

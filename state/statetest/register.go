@@ -17,7 +17,7 @@ import (
 )
 
 // RegisterTable is the ID of a Register.
-const RegisterTable = state.FirstOwnTable
+const RegisterTable = state.FirstEmbedderTable
 
 // The kinds of a Register's events.
 const (

@@ -1,4 +1,4 @@
-package raftdir
+package raftlog
 
 import (
 	"bytes"
@@ -110,7 +110,7 @@ func (s *scanner) entry(n int) bool {
 	if i <= 0 {
 		return false
 	}
-	data, ok := unseal(index, frame)
+	data, ok := Unseal(index, frame)
 	if !ok {
 		return false
 	}

@@ -7,45 +7,47 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 )
 
-// engine shows the agent to its operators; it is the API's view of it.
-type engine struct {
-	set     *Set
-	started time.Time
+// console shows the agent to its operators, and takes their commands; it is the
+// API's view of it.
+type console struct {
+	set    *Set
+	engine dependency.Reporter
 }
 
 // Report is the dependency engine's: see Set.Report.
-func (e engine) Report() map[string]any { return e.set.Report() }
+func (c console) Report() map[string]any { return c.set.Report(c.engine) }
 
 // Config is the effective configuration.
-func (e engine) Config() (string, error) {
-	current, _ := e.set.Configuration.Current()
+func (c console) Config() (string, error) {
+	current, _ := c.set.Configuration.Current()
 	text, err := InForce(current).YAML()
 	return string(text), err
 }
 
 // Reload takes up the configuration file.
-func (e engine) Reload(ctx context.Context) ([]string, error) { return e.set.Reload(ctx) }
+func (c console) Reload(ctx context.Context) ([]string, error) { return c.set.Reload(ctx) }
 
 // Drain stops the agent politely.
-func (e engine) Drain(ctx context.Context) error {
-	if e.set.config.Agent.Drain == nil {
+func (c console) Drain(ctx context.Context) error {
+	if c.set.config.Agent.Drain == nil {
 		return interrex.Errorf(interrex.KindDisabled, "cannot drain: the engine that this agent runs in belongs to another program, stop that one")
 	}
-	return e.set.config.Agent.Drain(ctx)
+	return c.set.config.Agent.Drain(ctx)
 }
 
 // Status is what is known without asking anybody.
-func (e engine) Status() api.Status {
-	now, draining := e.set.view(), e.set.draining.Load() != nil
+func (c console) Status() api.Status {
+	now, draining := c.set.view(), c.set.draining.Load() != nil
 	status := api.Status{
-		ID: e.set.ID(), Draining: draining, Alarms: e.set.Alarms.Current(),
-		State: api.Stopped, Uptime: e.set.config.Agent.Clock.Now().Sub(e.started),
-		APIAddress: e.set.advertisedAPI(), Quorum: e.set.withoutRaft().Error(),
+		ID: c.set.ID(), Draining: draining, Alarms: c.set.Alarms.Current(),
+		State: api.Stopped, Uptime: c.set.config.Agent.Clock.Now().Sub(c.set.started),
+		APIAddress: c.set.advertisedAPI(), Quorum: c.set.withoutRaft().Error(),
 	}
 	if draining {
 		status.State = api.Stopping
@@ -54,12 +56,12 @@ func (e engine) Status() api.Status {
 		status.ClusterID = now.dir.ClusterID
 	}
 	if r := now.running(); r != nil {
-		e.raftStatus(&status, r, now)
+		c.raftStatus(&status, r, now)
 	}
 	return status
 }
 
-func (e engine) raftStatus(status *api.Status, r *raft.Raft, now view) {
+func (c console) raftStatus(status *api.Status, r *raft.Raft, now view) {
 	leads := r.State() == raft.Leader
 	status.State = map[raft.RaftState]api.State{
 		raft.Follower: api.Follower, raft.Candidate: api.Candidate, raft.Leader: api.Leader, raft.Shutdown: status.State,
@@ -69,10 +71,10 @@ func (e engine) raftStatus(status *api.Status, r *raft.Raft, now view) {
 	}
 	_, leader := r.LeaderWithID()
 	status.LeaderID, status.Log = string(leader), now.log(r)
-	status.Members = e.set.members(now)
+	status.Members = c.set.members(now)
 	switch {
 	case len(status.Members) > 0:
-	case e.set.section().Cluster.BootstrapExpect > 1:
+	case c.set.section().Cluster.BootstrapExpect > 1:
 		status.State = api.Waiting
 	default:
 		status.State = api.Standalone

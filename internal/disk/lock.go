@@ -1,8 +1,10 @@
-package raftdir
+package disk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockName is the name of the lock file in a locked directory.
-const lockName = "LOCK"
+// LockName is the name of the lock file in a locked directory.
+const LockName = "LOCK"
 
 // DirLock keeps a directory for one user: two processes, or two workers of one
 // process, never have it together. The kernel lifts it when the process ends,
@@ -21,10 +23,10 @@ type DirLock struct {
 }
 
 // LockDir locks a directory that exists. It does not wait: the error is
-// ErrDirectoryInUse, with what the present user says of itself, when somebody
+// ErrInUse, with what the present user says of itself, when somebody
 // has it. owner is that line, for people.
 func LockDir(dir, owner string) (*DirLock, error) {
-	path := filepath.Join(dir, lockName)
+	path := filepath.Join(dir, LockName)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock directory %s: %w", dir, err)
@@ -49,9 +51,33 @@ func refused(dir, user string, err error) error {
 	if user == "" {
 		user = "somebody"
 	}
-	return fmt.Errorf("cannot lock directory %s: %w by %s: stop that one, or choose another directory", dir, ErrDirectoryInUse, user)
+	return fmt.Errorf("cannot lock directory %s: %w by %s: stop that one, or choose another directory", dir, ErrInUse, user)
 }
+
+// Stat returns what is known of the lock's file, wherever it is now.
+func (l *DirLock) Stat() (os.FileInfo, error) { return l.file.Stat() }
 
 // Unlock releases the directory. The file stays: removing it would let two
 // users lock two files of one name.
 func (l *DirLock) Unlock() error { return l.file.Close() }
+
+// Unused keeps a directory from being used until free is called, and changes
+// nothing in it. The error is ErrInUse when somebody has it.
+func Unused(dir string) (free func() error, err error) {
+	path := filepath.Join(dir, LockName)
+	if err := MustBeRegular(path); err != nil {
+		return nil, fmt.Errorf("cannot lock directory %s: %w", dir, err)
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return func() error { return nil }, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock directory %s: %w", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		user, _ := io.ReadAll(f)
+		return nil, errors.Join(refused(dir, string(bytes.TrimSpace(user)), err), f.Close())
+	}
+	return f.Close, nil
+}

@@ -1,4 +1,4 @@
-package raftdir
+package disk
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// files are the steps of replacing a small file so that a crash leaves the
+// Files are the steps of replacing a small file so that a crash leaves the
 // old content or the new. A test crashes between any two of them.
-type files interface {
+type Files interface {
 	// WriteSync writes a file from its beginning; its content is on disk when
 	// it returns.
 	WriteSync(path string, data []byte) error
@@ -19,9 +19,9 @@ type files interface {
 	SyncDir(dir string) error
 }
 
-// replaceFile replaces a file's content atomically.
-func replaceFile(f files, path string, data []byte) error {
-	staged := path + stagedSuffix
+// Replace returns a file new content, whole or not at all.
+func Replace(f Files, path string, data []byte) error {
+	staged := path + Staged
 	if err := f.WriteSync(staged, data); err != nil {
 		return err
 	}
@@ -34,34 +34,37 @@ func replaceFile(f files, path string, data []byte) error {
 // ReplaceFile replaces a file's content, whole and on disk, or leaves the one
 // that is there. The error is one of the disk's, and says what was to be done.
 func ReplaceFile(what, path string, data []byte) error {
-	return classify(what, replaceFile(osFiles{}, path, data))
+	return Classify(what, Replace(OS{}, path, data))
 }
 
-// stagedSuffix is the end of the name of a file that is being written. One
+// Staged is the end of the name of a file that is being written. One
 // that a crash has left is written over.
-const stagedSuffix = ".new"
+const Staged = ".new"
 
-// osFiles are the files of this machine, readable only by their owner.
-type osFiles struct {
-	noSync bool
+// OS are the files of this machine, readable only by their owner.
+type OS struct {
+	NoSync bool // leaves fsync out
 }
 
-func (o osFiles) WriteSync(path string, data []byte) error {
+// WriteSync implements Files.
+func (o OS) WriteSync(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil && !o.noSync {
+	if err == nil && !o.NoSync {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
 }
 
-func (o osFiles) Rename(from, to string) error { return os.Rename(from, to) }
+// Rename implements Files.
+func (o OS) Rename(from, to string) error { return os.Rename(from, to) }
 
-func (o osFiles) SyncDir(dir string) error {
-	if o.noSync {
+// SyncDir implements Files.
+func (o OS) SyncDir(dir string) error {
+	if o.NoSync {
 		return nil
 	}
 	d, err := os.Open(dir)
@@ -73,7 +76,7 @@ func (o osFiles) SyncDir(dir string) error {
 
 // ReadFile returns a file's content; nil and no error: there is none.
 func ReadFile(path string) ([]byte, error) {
-	if err := mustBeRegular(path); err != nil {
+	if err := MustBeRegular(path); err != nil {
 		return nil, err
 	}
 	data, err := os.ReadFile(path)
@@ -83,9 +86,9 @@ func ReadFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// mustBeRegular refuses what is there and no file: to open a named pipe is to
+// MustBeRegular refuses what is there and no file: to open a named pipe is to
 // wait for its writer.
-func mustBeRegular(path string) error {
+func MustBeRegular(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

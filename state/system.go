@@ -6,18 +6,15 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// OwnTable is where the state's own operations go.
-const OwnTable TableID = 0
-
-// The names under which the state's own section stands in a snapshot.
+// The name and the versions of the system's section of a snapshot.
 const (
-	ownName    = "state"
-	ownVersion = 4
-	oldestOwn  = 4 // an older one is refused
+	systemName    = "state"
+	systemVersion = 4
+	oldestSystem  = 4 // an older one is refused
 )
 
-// The state's own operations begin with a version, then one of these, which
-// are never reused.
+// A system command begins with a version, then one of these numbers, which are
+// never reused.
 const (
 	commandVersion     = 1
 	commandSetIdentity = 1
@@ -26,23 +23,23 @@ const (
 	commandRecover     = 4
 )
 
-// ownCommands are the state's own operations by number.
-var ownCommands = [...]func() ownCommand{
-	commandSetIdentity: func() ownCommand { return new(SetIdentity) },
-	commandRetire:      func() ownCommand { return new(Retire) },
-	commandSetSettings: func() ownCommand { return new(SetSettings) },
-	commandRecover:     func() ownCommand { return new(Recover) },
+// systemCommands are the constructors of the commands, by number.
+var systemCommands = [...]func() systemCommand{
+	commandSetIdentity: func() systemCommand { return new(SetIdentity) },
+	commandRetire:      func() systemCommand { return new(Retire) },
+	commandSetSettings: func() systemCommand { return new(SetSettings) },
+	commandRecover:     func() systemCommand { return new(Recover) },
 }
 
-// ownCommand is one of the state's own operations. No record of it is kept:
+// systemCommand is an operation on the state itself. No record of it is kept:
 // doing one again is harmless.
-type ownCommand interface {
+type systemCommand interface {
 	Command
 	// decode reads what Append wrote behind version and number; the error is of
 	// kind KindInvalid.
 	decode(args []byte) error
 	// check returns why it cannot be done now, as an *interrex.Error.
-	check(o *own, t *Turn) error
+	check(sys *system, t *Turn) error
 	// apply does what check has allowed, for a caller.
 	apply(s *State, t *Turn, caller string)
 }
@@ -85,35 +82,35 @@ func (l *limits) Configure(value func(name string) string) {
 	}
 }
 
-// own is the state's own section.
-type own struct {
+// system is what the state keeps beside its tables.
+type system struct {
 	identity Identity
 	settings *settings
 	limits   *limits
 	records  *records
 }
 
-// newOwn makes an empty section with the settings that tables have declared.
-func newOwn(s *settings) *own {
-	o := &own{settings: s, limits: &limits{}}
-	s.add(o.limits)
-	o.records = newRecords(o.limits)
-	return o
+// newSystem makes an empty one, with the settings that tables have declared.
+func newSystem(s *settings) *system {
+	sys := &system{settings: s, limits: &limits{}}
+	s.add(sys.limits)
+	sys.records = newRecords(sys.limits)
+	return sys
 }
 
-// ownKnown reports whether this build knows the own operation's version and
+// knownSystemCommand reports whether this build knows the command's version and
 // number.
-func ownKnown(data []byte) bool {
+func knownSystemCommand(data []byte) bool {
 	return len(data) >= 2 && data[0] == commandVersion &&
-		int(data[1]) < len(ownCommands) && ownCommands[data[1]] != nil
+		int(data[1]) < len(systemCommands) && systemCommands[data[1]] != nil
 }
 
-// decodeCommand decodes one own operation. The error is of kind KindInvalid.
-func decodeCommand(data []byte) (ownCommand, error) {
-	if !ownKnown(data) {
+// decodeSystemCommand decodes a command. The error is of kind KindInvalid.
+func decodeSystemCommand(data []byte) (systemCommand, error) {
+	if !knownSystemCommand(data) {
 		return nil, interrex.Errorf(interrex.KindInvalid, "operation: unknown command of the state's own")
 	}
-	c := ownCommands[data[1]]()
+	c := systemCommands[data[1]]()
 	err := c.decode(data[2:])
 	if err == nil {
 		err = c.Validate()
@@ -124,11 +121,11 @@ func decodeCommand(data []byte) (ownCommand, error) {
 	return c, nil
 }
 
-// ownOperation does one of the state's own operations, or refuses it.
-func (s *State) ownOperation(t *Turn, op *Operation) Result {
-	c, err := decodeCommand(op.Data)
+// systemOperation does an operation on the state itself, or refuses it.
+func (s *State) systemOperation(t *Turn, op *Operation) Result {
+	c, err := decodeSystemCommand(op.Data)
 	if err == nil {
-		err = c.check(s.own, t)
+		err = c.check(s.system, t)
 	}
 	if err != nil {
 		return refuse(op, err)

@@ -1,4 +1,4 @@
-package raftdir
+package raftlog
 
 import (
 	"encoding/binary"
@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/interrex/interrex/internal/disk"
 )
 
 // Report says what a directory can prove.
@@ -35,9 +37,9 @@ type Report struct {
 // Short reports whether less is left than this agent has once stored.
 func (r Report) Short() bool { return !r.End.Reaches(r.Floor.Position) }
 
-// check is a look at the segments of a log before it is opened, and what is to
+// Check is a look at the segments of a log before it is opened, and what is to
 // be done so that the log holds what proves itself and nothing else.
-type check struct {
+type Check struct {
 	Report
 	dir      string
 	under    types.VFS // under segments that are written anew
@@ -60,16 +62,16 @@ type piece struct {
 	kept    []found
 }
 
-// checkLog looks at a directory whose newest sound snapshot and floor are known,
+// Inspect looks at a directory whose newest sound snapshot and floor are known,
 // and changes nothing. A list of segments that does not prove itself, or that
 // leads to less than there once was beside segments that it does not name, is
 // made again.
-func checkLog(dir string, snapshot Position, f Floor) (*check, error) {
+func Inspect(dir string, snapshot Position, f Floor) (*Check, error) {
 	list, damage := readSegments(dir)
-	if damage != nil && !errors.Is(damage, ErrDamaged) {
+	if damage != nil && !errors.Is(damage, disk.ErrDamaged) {
 		return nil, damage
 	}
-	c := &check{dir: dir, list: list, Report: Report{Snapshot: snapshot, Floor: f}}
+	c := &Check{dir: dir, list: list, Report: Report{Snapshot: snapshot, Floor: f}}
 	if err := c.look(); err != nil {
 		return nil, err
 	}
@@ -84,7 +86,7 @@ func checkLog(dir string, snapshot Position, f Floor) (*check, error) {
 	if damage == nil && c.End.Reaches(again.End) {
 		again = c
 	} else if damage == nil {
-		damage = fmt.Errorf("the list of log segments is an older one: %w", ErrDamaged)
+		damage = fmt.Errorf("the list of log segments is an older one: %w", disk.ErrDamaged)
 	}
 	if damage != nil {
 		again.note("%v: it is made again from the segments", damage)
@@ -93,16 +95,16 @@ func checkLog(dir string, snapshot Position, f Floor) (*check, error) {
 	return again, nil
 }
 
-func (c *check) rebuild() (*check, error) {
+func (c *Check) rebuild() (*Check, error) {
 	list, err := listAgain(c.dir)
 	if err != nil {
 		return nil, err
 	}
-	again := &check{dir: c.dir, list: list, rebuilt: true, Report: Report{Snapshot: c.Snapshot, Floor: c.Floor}}
+	again := &Check{dir: c.dir, list: list, rebuilt: true, Report: Report{Snapshot: c.Snapshot, Floor: c.Floor}}
 	return again, again.look()
 }
 
-func (c *check) look() error {
+func (c *Check) look() error {
 	for _, info := range c.list.Segments {
 		p, err := readPiece(c.dir, info)
 		if err != nil {
@@ -114,13 +116,24 @@ func (c *check) look() error {
 	return c.findOrphans()
 }
 
-func (c *check) note(format string, args ...any) {
+// List is the list of segments, as Mend has left it.
+func (c *Check) List() types.PersistentState { return c.list }
+
+// Damaged takes up snapshots that do not prove themselves, by their directories.
+func (c *Check) Damaged(snapshots ...string) {
+	for _, name := range snapshots {
+		c.note("snapshot %s is damaged", filepath.Base(name))
+	}
+	c.setAside = append(c.setAside, snapshots...)
+}
+
+func (c *Check) note(format string, args ...any) {
 	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
 }
 
 func readPiece(dir string, info types.SegmentInfo) (*piece, error) {
 	p := &piece{info: info, name: segment.FileName(info)}
-	b, err := ReadFile(filepath.Join(dir, p.name))
+	b, err := disk.ReadFile(filepath.Join(dir, p.name))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read log segment: %w", err)
 	}
@@ -151,7 +164,7 @@ func headed(b []byte, info types.SegmentInfo) bool {
 }
 
 // choose finds the entries that go on from the snapshot without a gap.
-func (c *check) choose() {
+func (c *Check) choose() {
 	var run []found
 	take := func() {
 		if len(run) > 0 && c.connects(run) {
@@ -169,7 +182,7 @@ func (c *check) choose() {
 		}
 	}
 	take()
-	c.End = later(c.End, c.Snapshot)
+	c.End = Later(c.End, c.Snapshot)
 	for _, p := range c.pieces {
 		p.kept = scan{entries: p.entries}.within(c.First, c.Last)
 	}
@@ -177,7 +190,7 @@ func (c *check) choose() {
 
 // connects reports whether entries go on from the snapshot: a log ends no
 // sooner than it, begins no later than behind it, and agrees with it.
-func (c *check) connects(run []found) bool {
+func (c *Check) connects(run []found) bool {
 	first, last, at := run[0].index, run[len(run)-1].index, c.Snapshot.Index
 	if first > at+1 || last < at {
 		return false
@@ -186,7 +199,7 @@ func (c *check) connects(run []found) bool {
 }
 
 // stays reports whether a segment's file is what it should be.
-func (c *check) stays(i int) bool {
+func (c *Check) stays(i int) bool {
 	p := c.pieces[i]
 	tail := i == len(c.pieces)-1 && !p.sealed()
 	switch {
@@ -199,7 +212,7 @@ func (c *check) stays(i int) bool {
 	return tail || p.sealed() && len(p.kept) > 0
 }
 
-func (c *check) findOrphans() error {
+func (c *Check) findOrphans() error {
 	names, err := filepath.Glob(filepath.Join(c.dir, "*.wal"))
 	if err != nil {
 		return err
@@ -224,7 +237,7 @@ func segmentID(name string) (id uint64) {
 }
 
 // judge says in words what is wrong.
-func (c *check) judge() {
+func (c *Check) judge() {
 	var bad []int
 	for i := range c.pieces {
 		if !c.stays(i) {
@@ -247,20 +260,20 @@ func (c *check) judge() {
 
 // torn reports whether a segment is what a process leaves that ended amid an
 // append: it is the newest one, and what was acknowledged is before the damage.
-func (c *check) torn(i int) bool {
+func (c *Check) torn(i int) bool {
 	p := c.pieces[i]
 	if i != len(c.pieces)-1 || p.sealed() || c.Short() {
 		return false
 	}
-	whole := later(c.Snapshot, p.proved)
+	whole := Later(c.Snapshot, p.proved)
 	if i > 0 && len(c.pieces[i-1].kept) > 0 {
 		before := c.pieces[i-1].kept
-		whole = later(whole, before[len(before)-1].position())
+		whole = Later(whole, before[len(before)-1].position())
 	}
 	return whole.Reaches(c.Floor.Position)
 }
 
-func (c *check) describe(p *piece) {
+func (c *Check) describe(p *piece) {
 	switch {
 	case p.missing:
 		c.note("log segment %s is missing", p.name)
@@ -273,7 +286,7 @@ func (c *check) describe(p *piece) {
 
 // describeEnd is for a newest segment that looks as one does to which nothing
 // more was written, where more was stored.
-func (c *check) describeEnd(p *piece) {
+func (c *Check) describeEnd(p *piece) {
 	if p.missing {
 		c.note("log segment %s is missing", p.name)
 		return
@@ -281,10 +294,11 @@ func (c *check) describeEnd(p *piece) {
 	c.note("log segment %s holds nothing from index %d on", p.name, c.End.Index+1)
 }
 
-// mend makes the log hold what proves itself. What it takes away is set aside,
+// Mend makes the log hold what proves itself. What it takes away is set aside,
 // unless it is what a crash leaves. Nothing is taken away before the list that
 // does without it is on disk.
-func (c *check) mend(f files) error {
+func (c *Check) Mend(f disk.Files, under types.VFS) error {
+	c.under = under
 	next := types.PersistentState{NextSegmentID: c.list.NextSegmentID}
 	gone, changed, anew := c.orphans, c.rebuilt, false
 	var copied []string // sound segments that are written anew too
@@ -311,14 +325,14 @@ func (c *check) mend(f files) error {
 		if err != nil {
 			// Else each try would leave another one.
 			_ = os.Remove(filepath.Join(c.dir, segment.FileName(info)))
-			return classify("write log segment "+p.name+" anew", err)
+			return disk.Classify("write log segment "+p.name+" anew", err)
 		}
 		next.Segments = append(next.Segments, info)
 		next.NextSegmentID++
 	}
 	if c.sealTail(&next) || changed {
-		if err := replaceFile(f, filepath.Join(c.dir, segmentsName), encodeSegments(next)); err != nil {
-			return classify("write the list of log segments", err)
+		if err := disk.Replace(f, filepath.Join(c.dir, SegmentsName), EncodeSegments(next)); err != nil {
+			return disk.Classify("write the list of log segments", err)
 		}
 	}
 	c.list = next
@@ -327,7 +341,7 @@ func (c *check) mend(f files) error {
 
 // sealTail notes that the newest segment is sealed, which the list learns after
 // the append that sealed it, and puts an empty one behind it.
-func (c *check) sealTail(s *types.PersistentState) (changed bool) {
+func (c *Check) sealTail(s *types.PersistentState) (changed bool) {
 	if len(s.Segments) == 0 {
 		return false
 	}
@@ -348,7 +362,7 @@ func (c *check) sealTail(s *types.PersistentState) (changed bool) {
 }
 
 // rewrite makes a sealed segment of the entries of another that are kept.
-func (c *check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
+func (c *Check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
 	b, err := os.ReadFile(filepath.Join(c.dir, p.name))
 	if err != nil {
 		return types.SegmentInfo{}, err
@@ -379,7 +393,7 @@ func (c *check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
 }
 
 // remove takes away what the log does not need any more.
-func (c *check) remove(f files, names []string) error {
+func (c *Check) remove(f disk.Files, names []string) error {
 	if len(c.Notes) == 0 {
 		return c.drop(names)
 	}
@@ -394,10 +408,10 @@ func (c *check) remove(f files, names []string) error {
 	return err
 }
 
-func (c *check) drop(names []string) error {
+func (c *Check) drop(names []string) error {
 	for _, name := range names {
 		if err := os.Remove(filepath.Join(c.dir, name)); err != nil {
-			return classify("remove an old log segment", err)
+			return disk.Classify("remove an old log segment", err)
 		}
 	}
 	return nil
@@ -407,75 +421,46 @@ func (c *check) drop(names []string) error {
 // time that something was.
 const asideName = "damaged"
 
-func setAside(f files, dir string, names ...string) (to string, err error) {
+func setAside(f disk.Files, dir string, names ...string) (to string, err error) {
 	to = filepath.Join(dir, asideName, time.Now().UTC().Format("20060102T150405.000000000"))
-	if err := MakePrivate(to); err != nil {
-		return "", classify("set aside what is damaged", err)
+	if err := disk.MakePrivate(to); err != nil {
+		return "", disk.Classify("set aside what is damaged", err)
 	}
 	for _, name := range names {
 		if err := f.Rename(filepath.Join(dir, name), filepath.Join(to, filepath.Base(name))); err != nil {
-			return "", classify("set aside "+name, err)
+			return "", disk.Classify("set aside "+name, err)
 		}
 	}
-	return to, classify("set aside what is damaged", errors.Join(f.SyncDir(to), f.SyncDir(dir)))
+	return to, disk.Classify("set aside what is damaged", errors.Join(f.SyncDir(to), f.SyncDir(dir)))
 }
 
-// listAgain makes a list of segments out of the files that are there. One that
-// came later is right about the entries from its beginning on. A segment that
-// had been taken out of the list just before does no harm: its entries are an
-// older log's, and the floor says whether more is missing.
-func listAgain(dir string) (types.PersistentState, error) {
-	var s types.PersistentState
-	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
-	if err != nil {
-		return s, err
-	}
-	for _, path := range names {
-		var info types.SegmentInfo
-		if n, err := fmt.Sscanf(filepath.Base(path), "%020d-%016x.wal", &info.BaseIndex, &info.ID); n != 2 || err != nil {
-			return s, fmt.Errorf("cannot make a list of log segments: %s has no segment's name: move it away", path)
+// Members reads the newest configuration that the entries behind the snapshot
+// hold, if they hold one.
+func (c *Check) Members(members *raft.Configuration) error {
+	for _, p := range c.pieces {
+		if len(p.kept) == 0 {
+			continue
 		}
-		s.Segments = append(s.Segments, info)
-		s.NextSegmentID = max(s.NextSegmentID, info.ID+1)
-	}
-	slices.SortFunc(s.Segments, func(a, b types.SegmentInfo) int { return strings.Compare(order(a), order(b)) })
-	kept := s.Segments[:0]
-	for _, info := range s.Segments {
-		for len(kept) > 0 && kept[len(kept)-1].BaseIndex >= info.BaseIndex {
-			kept = kept[:len(kept)-1]
+		b, err := os.ReadFile(filepath.Join(c.dir, p.name))
+		if err != nil {
+			return fmt.Errorf("cannot read log segment: %w", err)
 		}
-		if n := len(kept); n > 0 {
-			cut(&kept[n-1], info.BaseIndex-1)
+		for _, e := range p.kept {
+			if e.index <= c.Snapshot.Index {
+				continue
+			}
+			data, ok := Unseal(e.index, b[e.at+frameHeader:e.at+frameHeader+e.length])
+			if !ok {
+				return fmt.Errorf("cannot read log entry %d: %w", e.index, disk.ErrDamaged)
+			}
+			var log raft.Log
+			if err := new(wal.BinaryCodec).Decode(data, &log); err != nil {
+				return fmt.Errorf("cannot read log entry %d: %w", e.index, err)
+			}
+			if log.Type == raft.LogConfiguration {
+				*members = raft.DecodeConfiguration(log.Data)
+			}
 		}
-		if err := inspect(dir, &info); err != nil {
-			return s, err
-		}
-		kept = append(kept, info)
-	}
-	s.Segments = kept
-	return s, nil
-}
-
-func order(i types.SegmentInfo) string { return fmt.Sprintf("%020d", i.ID) }
-
-// inspect fills in what a segment's file tells of it.
-func inspect(dir string, info *types.SegmentInfo) error {
-	info.MinIndex, info.Codec, info.CreateTime, info.SizeLimit = info.BaseIndex, wal.CodecBinaryV1, time.Now(), DefaultSegmentSize
-	b, err := ReadFile(filepath.Join(dir, segment.FileName(*info)))
-	if err != nil {
-		return fmt.Errorf("cannot read log segment: %w", err)
-	}
-	if s := scanSegment(b); s.index > 0 && len(s.entries) > 0 {
-		info.SealTime, info.IndexStart, info.MaxIndex = time.Now(), uint64(s.index), s.entries[len(s.entries)-1].index
 	}
 	return nil
-}
-
-func cut(info *types.SegmentInfo, last uint64) {
-	if info.SealTime.IsZero() {
-		info.SealTime = time.Now() // and has no index: it is written anew
-		info.MaxIndex = last
-		return
-	}
-	info.MaxIndex = min(info.MaxIndex, last)
 }

@@ -1,4 +1,4 @@
-package raftdir
+package disk
 
 import (
 	"encoding/binary"
@@ -7,15 +7,18 @@ import (
 	"strings"
 )
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // Small files begin with four bytes that say what they are, and end with the
 // CRC-32C of everything before it.
 
-func appendSum(b []byte) []byte {
+// AppendSum puts the checksum behind what b holds.
+func AppendSum(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// checkSum returns what stands between the magic and the checksum.
-func checkSum(b []byte, magic string) ([]byte, error) {
+// CheckSum returns what stands between the magic and the checksum.
+func CheckSum(b []byte, magic string) ([]byte, error) {
 	body := len(b) - 4
 	switch {
 	case body < len(magic) || !strings.HasPrefix(string(b), magic):

@@ -13,9 +13,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// ownView is the frozen own section. Records are immutable, and a name is
+// systemView is a frozen system. Records are immutable, and a name is
 // replaced, not changed, while a view that is older may read it.
-type ownView struct {
+type systemView struct {
 	identity Identity
 	settings map[string]string
 	loss     Loss
@@ -26,12 +26,12 @@ type ownView struct {
 	reply    []byte
 }
 
-func (o *own) freeze(tables tableSet) *ownView {
-	r := o.records
+func (s *system) freeze(tables tableSet) *systemView {
+	r := s.records
 	r.generation++
-	return &ownView{
-		identity: o.identity,     // its map is never changed
-		settings: o.settings.set, // nor is this
+	return &systemView{
+		identity: s.identity,     // its map is never changed
+		settings: s.settings.set, // nor is this
 		loss:     r.loss,
 		names:    slices.Clone(r.all),
 		singles:  slices.Clone(r.queue[r.head:]),
@@ -39,7 +39,7 @@ func (o *own) freeze(tables tableSet) *ownView {
 	}
 }
 
-func (v *ownView) write(w io.Writer) error {
+func (v *systemView) write(w io.Writer) error {
 	slices.SortFunc(v.names, func(a, b *name) int {
 		return cmp.Or(strings.Compare(a.key.caller, b.key.caller), strings.Compare(a.key.id, b.key.id))
 	})
@@ -68,7 +68,7 @@ func (v *ownView) write(w io.Writer) error {
 	return nil
 }
 
-func (v *ownView) appendName(b []byte, n *name) []byte {
+func (v *systemView) appendName(b []byte, n *name) []byte {
 	live := n.records.live()
 	b = appendBytes(b, n.key.caller)
 	b = appendBytes(b, n.key.id)
@@ -83,7 +83,7 @@ func (v *ownView) appendName(b []byte, n *name) []byte {
 	return b
 }
 
-func (v *ownView) appendSingle(b []byte, s *single) []byte {
+func (v *systemView) appendSingle(b []byte, s *single) []byte {
 	b = appendBytes(b, s.key.caller)
 	b = appendBytes(b, s.key.id)
 	b = binary.AppendVarint(b, int64(s.at))
@@ -92,7 +92,7 @@ func (v *ownView) appendSingle(b []byte, s *single) []byte {
 	return b
 }
 
-func (v *ownView) appendRecord(b []byte, r *record) []byte {
+func (v *systemView) appendRecord(b []byte, r *record) []byte {
 	b = binary.AppendUvarint(b, r.number)
 	b = binary.AppendUvarint(b, uint64(r.table))
 	b = binary.AppendUvarint(b, uint64(r.attempt))
@@ -102,13 +102,13 @@ func (v *ownView) appendRecord(b []byte, r *record) []byte {
 	return appendBytes(b, v.reply)
 }
 
-// decodeOwn reads an own section into a new one.
-func decodeOwn(chunks [][]byte, tables tableSet) (*own, error) {
+// decodeSystem reads a system that a view has written.
+func decodeSystem(chunks [][]byte, tables tableSet) (*system, error) {
 	d := decoder{b: bytes.Join(chunks, nil)}
-	o := newOwn(declare(tables))
-	o.identity = d.identity()
-	o.settings.set = d.texts()
-	o.records.loss = Loss{From: interrex.Revision(d.uvarint()), To: interrex.Revision(d.uvarint()), At: Time(d.varint())}
+	sys := newSystem(declare(tables))
+	sys.identity = d.identity()
+	sys.settings.set = d.texts()
+	sys.records.loss = Loss{From: interrex.Revision(d.uvarint()), To: interrex.Revision(d.uvarint()), At: Time(d.varint())}
 	var names []*name
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		names = append(names, d.name(tables))
@@ -122,7 +122,7 @@ func decodeOwn(chunks [][]byte, tables tableSet) (*own, error) {
 	if err := d.end(); err != nil {
 		return nil, err
 	}
-	return o, o.records.restore(names, singles)
+	return sys, sys.records.restore(names, singles)
 }
 
 func (d *decoder) recordKey() recordKey {

@@ -15,17 +15,17 @@ const cluster, elsewhere = "000102030405060708090a0b0c0d0e0f", "ffffffffffffffff
 
 func identity(clusterID string) state.Identity {
 	return state.Identity{
-		ClusterID: clusterID, Epoch: state.Epoch{Number: 1, Bits: 0xfeed},
+		ClusterID: clusterID, Epoch: interrex.Epoch{Number: 1, Bits: 0xfeed},
 		Incarnations: map[string]string{"one": "i1", "two": "i2", "three": "i3"},
 	}
 }
 
 func setIdentity(id state.Identity) state.Operation {
-	return state.Operation{Table: state.OwnTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}
+	return state.Operation{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}
 }
 
-// ownBytes are the state's own operations as they stand in logs.
-var ownBytes = map[string]state.Command{
+// systemBytes are the state's own operations as they stand in logs.
+var systemBytes = map[string]state.Command{
 	"010120303030313032303330343035303630373038303930613062306330643065306601edfd0303036f6e650269310574687265650269330374776f026932": &state.SetIdentity{Identity: identity(cluster)},
 	"0102636c69":             &state.Retire{Name: "cli"},
 	"0103020161013101620132": &state.SetSettings{Values: map[string]string{"a": "1", "b": "2"}},
@@ -34,12 +34,12 @@ var ownBytes = map[string]state.Command{
 
 func TestEncodingOfTheStatesOwnOperationsStays(t *testing.T) {
 	s := statetest.NewReplica(t, register).State
-	for want, c := range ownBytes {
+	for want, c := range systemBytes {
 		b := c.Append(nil)
 		if got := hex.EncodeToString(b); got != want {
 			t.Errorf("%s is %s, and was %s", c.About().Name, got, want)
 		}
-		if back, err := s.Decode(state.OwnTable, b); err != nil || !reflect.DeepEqual(back, c) {
+		if back, err := s.Decode(state.SystemTable, b); err != nil || !reflect.DeepEqual(back, c) {
 			t.Errorf("%+v comes back as %+v, %v", c, back, err)
 		}
 	}
@@ -55,10 +55,10 @@ func TestDecodeFindsTheTable(t *testing.T) {
 	for why, op := range map[string]state.Operation{
 		"no table 77":               {Table: 77, Data: statetest.Delete("a")},
 		"malformed":                 {Table: statetest.RegisterTable, Data: []byte{9}},
-		"unknown command":           {Table: state.OwnTable, Data: []byte{1, 99}},
-		"unknown command of the":    {Table: state.OwnTable, Data: []byte{2, 1}},
-		"identity: it has a malfor": {Table: state.OwnTable, Data: []byte{1, 1}},
-		"identity: a count is la":   {Table: state.OwnTable, Data: cut[:len(cut)-1]},
+		"unknown command":           {Table: state.SystemTable, Data: []byte{1, 99}},
+		"unknown command of the":    {Table: state.SystemTable, Data: []byte{2, 1}},
+		"identity: it has a malfor": {Table: state.SystemTable, Data: []byte{1, 1}},
+		"identity: a count is la":   {Table: state.SystemTable, Data: cut[:len(cut)-1]},
 		`cluster ID "short"`:        setIdentity(identity("short")),
 	} {
 		c, err := s.Decode(op.Table, op.Data)
@@ -67,7 +67,7 @@ func TestDecodeFindsTheTable(t *testing.T) {
 		}
 	}
 	for _, data := range [][]byte{nil, {1}, {1, 0}, {1, 5}} { // too short, and beside the numbers
-		if c, err := s.Decode(state.OwnTable, data); c != nil || interrex.KindOf(err) != interrex.KindInvalid {
+		if c, err := s.Decode(state.SystemTable, data); c != nil || interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("%v is %v, %v", data, c, err)
 		}
 	}

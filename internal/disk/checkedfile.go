@@ -1,4 +1,4 @@
-package raftdir
+package disk
 
 import "fmt"
 
@@ -16,7 +16,7 @@ func (c CheckedFile) Load() ([]byte, error) {
 	if err != nil || b == nil {
 		return nil, err
 	}
-	content, err := checkSum(b, checkedMagic)
+	content, err := CheckSum(b, checkedMagic)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", c.Path, ErrDamaged, err)
 	}
@@ -25,5 +25,5 @@ func (c CheckedFile) Load() ([]byte, error) {
 
 // Save replaces the content, whole, and puts it on disk.
 func (c CheckedFile) Save(content []byte) error {
-	return ReplaceFile("save "+c.About, c.Path, appendSum(append([]byte(checkedMagic), content...)))
+	return ReplaceFile("save "+c.About, c.Path, AppendSum(append([]byte(checkedMagic), content...)))
 }

@@ -6,15 +6,15 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// census counts waiters for those who only want to know how many.
-type census struct {
+// waiterCounts is how many claims wait for each key, for any goroutine.
+type waiterCounts struct {
 	mu    sync.RWMutex
 	byKey map[interrex.Key]int
 }
 
-func newCensus() *census { return &census{byKey: map[interrex.Key]int{}} }
+func newWaiterCounts() *waiterCounts { return &waiterCounts{byKey: map[interrex.Key]int{}} }
 
-func (c *census) set(k interrex.Key, n int) {
+func (c *waiterCounts) set(k interrex.Key, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n == 0 {
@@ -24,13 +24,13 @@ func (c *census) set(k interrex.Key, n int) {
 	c.byKey[k] = n
 }
 
-func (c *census) waiting(k interrex.Key) int {
+func (c *waiterCounts) of(k interrex.Key) int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.byKey[k]
 }
 
-func (c *census) empty() bool {
+func (c *waiterCounts) empty() bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return len(c.byKey) == 0

@@ -1,4 +1,4 @@
-package raftdir
+package disk
 
 import (
 	"fmt"
@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileOf identifies a file independently of its path: by its inode number and,
+// FileOf identifies a file independently of its path: by its inode number and,
 // where that is known, its birth time. The device number is left out: it may
 // change when the machine starts.
-func fileOf(path string) (string, error) {
+func FileOf(path string) (string, error) {
 	var x unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &x); err != nil {
 		return "", err

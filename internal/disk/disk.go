@@ -1,4 +1,4 @@
-package raftdir
+package disk
 
 import (
 	"errors"
@@ -9,18 +9,18 @@ import (
 	"github.com/juju/clock"
 )
 
-// DefaultWriteTimeout is how long a write to the log may take before the disk
+// DefaultTimeout is how long a write to the log may take before the disk
 // counts as hung. It is far above a slow disk's fsync, and a cluster is
 // without a leader for that long when the leader's disk hangs
 // (hashicorp/raft#503: a leader goes on with its heartbeats meanwhile).
-const DefaultWriteTimeout = 5 * time.Second
+const DefaultTimeout = 5 * time.Second
 
-// disk puts a deadline on every write of one raft directory, one at a time.
+// Disk puts a deadline on every write of one directory, one at a time.
 // The first failure is final: what a store holds after one is only known once
 // it has been opened again, so every later write is refused.
-type disk struct {
-	clock   clock.Clock
-	timeout time.Duration
+type Disk struct {
+	Clock   clock.Clock
+	Timeout time.Duration // of each call
 
 	failed   chan struct{} // closed with the first failure
 	released chan struct{} // closed when raft may go on after a failure
@@ -32,7 +32,7 @@ type disk struct {
 	written  chan error        // what came of it; of capacity 1
 
 	mu     sync.Mutex
-	err    error // the first failure, or ErrStoreClosed
+	err    error // the first failure, or ErrClosed
 	closed bool
 	began  time.Time   // when the write under way began; zero: none is
 	slow   []time.Time // when the newest slow writes ended, at most slowWrites
@@ -46,18 +46,31 @@ const (
 	slowWithin = time.Minute
 )
 
-// DiskState says how the disk behind raft's log is.
-type DiskState struct {
+// State says how the disk behind raft's log is.
+type State struct {
 	Err     error         // why nothing is written any more; nil: all is well
 	Writing time.Duration // how long the write under way has taken so far; 0: none is
 	Slow    bool          // several of the last minute's writes took over 500 ms
 }
 
-func (d *disk) state() DiskState {
+// New returns a disk whose calls have a timeout each; 0: DefaultTimeout.
+func New(c clock.Clock, timeout time.Duration) *Disk {
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	return &Disk{
+		Clock: c, Timeout: timeout,
+		failed: make(chan struct{}), released: make(chan struct{}),
+		writes: make(chan func() error), written: make(chan error, 1),
+	}
+}
+
+// State returns how the disk is now.
+func (d *Disk) State() State {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock.Now()
-	s := DiskState{Err: d.err, Slow: len(d.slow) == slowWrites && now.Sub(d.slow[0]) < slowWithin}
+	now := d.Clock.Now()
+	s := State{Err: d.err, Slow: len(d.slow) == slowWrites && now.Sub(d.slow[0]) < slowWithin}
 	if !d.began.IsZero() {
 		s.Writing = now.Sub(d.began)
 	}
@@ -65,10 +78,10 @@ func (d *disk) state() DiskState {
 }
 
 // end notes that the write under way has returned in time.
-func (d *disk) end() {
+func (d *Disk) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := d.clock.Now()
+	now := d.Clock.Now()
 	if now.Sub(d.began) >= slowWrite {
 		d.slow = append(d.slow, now)
 		d.slow = d.slow[max(0, len(d.slow)-slowWrites):]
@@ -76,36 +89,25 @@ func (d *disk) end() {
 	d.began = time.Time{}
 }
 
-func newDisk(c clock.Clock, timeout time.Duration) *disk {
-	if timeout <= 0 {
-		timeout = DefaultWriteTimeout
-	}
-	return &disk{
-		clock: c, timeout: timeout,
-		failed: make(chan struct{}), released: make(chan struct{}),
-		writes: make(chan func() error), written: make(chan error, 1),
-	}
-}
-
-// write runs one write, and returns its classified error. It returns at the
+// Write runs one write, and returns its classified error. It returns at the
 // deadline also when the write does not; the write then goes on alone, and
-// drained tells when it has returned.
-func (d *disk) write(what string, f func() error) error {
+// Drained tells when it has returned.
+func (d *Disk) Write(what string, f func() error) error {
 	d.turn.Lock()
 	defer d.turn.Unlock()
 	if err := d.begin(); err != nil {
 		return fmt.Errorf("cannot %s: %w", what, err)
 	}
 	if d.deadline == nil {
-		d.deadline = d.clock.NewTimer(d.timeout)
+		d.deadline = d.Clock.NewTimer(d.Timeout)
 		go d.writer()
 	} else {
-		d.deadline.Reset(d.timeout)
+		d.deadline.Reset(d.Timeout)
 	}
 	defer d.deadline.Stop()
 	d.writes <- f
-	err := d.await(d.written, d.deadline, d.timeout, what)
-	if errors.Is(err, ErrDiskHung) {
+	err := d.await(d.written, d.deadline, d.Timeout, what)
+	if errors.Is(err, ErrHung) {
 		return err
 	}
 	d.end()
@@ -114,21 +116,21 @@ func (d *disk) write(what string, f func() error) error {
 	}
 	// The log says that a segment is sealed where an earlier failure to
 	// make the next one is the reason: the first failure explains.
-	d.fail(classify(what, err))
-	return d.failure()
+	d.Fail(Classify(what, err))
+	return d.Failure()
 }
 
-// bounded runs a call that is not one of the log's writes, beside others, and
+// Bounded runs a call that is not one of the log's writes, beside others, and
 // returns at the deadline also when the call does not. Only a call that hangs
 // is a failure of the disk.
-func (d *disk) bounded(what string, f func() error) error { return d.within(d.timeout, what, f) }
+func (d *Disk) Bounded(what string, f func() error) error { return d.Within(d.Timeout, what, f) }
 
-// within is bounded with a deadline of its own.
-func (d *disk) within(timeout time.Duration, what string, f func() error) error {
+// Within is bounded with a deadline of its own.
+func (d *Disk) Within(timeout time.Duration, what string, f func() error) error {
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()
-		return fmt.Errorf("cannot %s: %w", what, ErrStoreClosed)
+		return fmt.Errorf("cannot %s: %w", what, ErrClosed)
 	}
 	d.writing.Add(1)
 	d.mu.Unlock()
@@ -137,14 +139,14 @@ func (d *disk) within(timeout time.Duration, what string, f func() error) error 
 		defer d.writing.Done()
 		done <- f()
 	}()
-	deadline := d.clock.NewTimer(timeout)
+	deadline := d.Clock.NewTimer(timeout)
 	defer deadline.Stop()
 	return d.await(done, deadline, timeout, what)
 }
 
 // writer runs the writes: each would need a goroutine with a deep stack. It ends
 // when the disk is closed and nothing is under way.
-func (d *disk) writer() {
+func (d *Disk) writer() {
 	for f := range d.writes {
 		d.written <- f()
 		d.writing.Done()
@@ -152,32 +154,39 @@ func (d *disk) writer() {
 }
 
 // await waits for a call that counts as under way, until the deadline.
-func (d *disk) await(done <-chan error, deadline clock.Timer, timeout time.Duration, what string) error {
+func (d *Disk) await(done <-chan error, deadline clock.Timer, timeout time.Duration, what string) error {
 	select {
 	case err := <-done:
 		return err
 	case <-deadline.Chan():
-		err := fmt.Errorf("cannot %s: %w: no answer for %s", what, ErrDiskHung, timeout)
-		d.fail(err)
+		err := fmt.Errorf("cannot %s: %w: no answer for %s", what, ErrHung, timeout)
+		d.Fail(err)
 		return err
 	}
 }
 
-func (d *disk) begin() error {
+func (d *Disk) begin() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.closed:
-		return ErrStoreClosed
+		return ErrClosed
 	case d.err != nil:
 		return d.err
 	}
 	d.writing.Add(1)
-	d.began = d.clock.Now()
+	d.began = d.Clock.Now()
 	return nil
 }
 
-func (d *disk) fail(err error) {
+// Failed is closed with the first failure.
+func (d *Disk) Failed() <-chan struct{} { return d.failed }
+
+// Released is closed by Release.
+func (d *Disk) Released() <-chan struct{} { return d.released }
+
+// Fail notes a failure; only the first one counts.
+func (d *Disk) Fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err == nil {
@@ -186,34 +195,33 @@ func (d *disk) fail(err error) {
 	}
 }
 
-// failure returns the first failure, nil as long as all went well.
-func (d *disk) failure() error {
+// Failure returns the first failure, nil as long as all went well.
+func (d *Disk) Failure() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.err
 }
 
-// readable is nil until the stores are closed: a late heartbeat must not
+// Readable returns an error once the disk is closed: a late heartbeat must not
 // reach a closed store (hashicorp/raft#717).
-func (d *disk) readable() error {
+func (d *Disk) Readable() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return ErrStoreClosed
+		return ErrClosed
 	}
 	return nil
 }
 
-// close refuses every later use. It does not wait for a write that hangs.
-func (d *disk) close() {
+// Close refuses every later use. It does not wait for a write that hangs.
+func (d *Disk) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
 }
 
-// release lets raft go on after a failed save of its term, once nothing that
-// it says can leave this agent any more: see stableStore.
-func (d *disk) release() {
+// Release lets go on what waits after a failure: see Released.
+func (d *Disk) Release() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	select {
@@ -223,8 +231,8 @@ func (d *disk) release() {
 	}
 }
 
-// drained is closed when no write is under way.
-func (d *disk) drained() <-chan struct{} {
+// Drained returns a channel that is closed when no call is under way.
+func (d *Disk) Drained() <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		d.writing.Wait()
@@ -232,3 +240,7 @@ func (d *disk) drained() <-chan struct{} {
 	}()
 	return done
 }
+
+// End ends the goroutine of the writes. The disk is closed then, and no call is
+// under way.
+func (d *Disk) End() { close(d.writes) }

@@ -1,4 +1,4 @@
-package raftdir
+package raftlog
 
 import (
 	"cmp"
@@ -26,9 +26,21 @@ func (p Position) String() string {
 	return fmt.Sprintf("index %d of term %d", p.Index, p.Term)
 }
 
-func later(a, b Position) Position {
+// Later returns the later one of two.
+func Later(a, b Position) Position {
 	if a.Reaches(b) {
 		return a
 	}
 	return b
 }
+
+// Floor is the greatest position that this agent has stored, and the term in
+// which it was.
+type Floor struct {
+	Position
+	Since uint64 // term in which it was stored
+}
+
+// Knows reports whether the floor was written after a position was heard of, in a
+// term, or is at or past it.
+func (f Floor) Knows(p Position, in uint64) bool { return in < f.Since || f.Reaches(p) }

@@ -1,0 +1,13 @@
+package interrex
+
+import "fmt"
+
+// Epoch tells the recoveries of one cluster apart. Agents only talk to agents of
+// the same epoch.
+type Epoch struct {
+	Number uint64 `json:"number"` // counts the recoveries
+	Bits   uint64 `json:"bits"`   // random: tells two of the same number apart
+}
+
+// String returns the number, a dash, and the bits as 16 hexadecimal digits.
+func (e Epoch) String() string { return fmt.Sprintf("%d-%016x", e.Number, e.Bits) }

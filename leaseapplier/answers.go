@@ -1,0 +1,51 @@
+package leaseapplier
+
+import (
+	"runtime/debug"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+// answers hands results to callers, on any goroutine.
+type answers struct {
+	config *Config
+	table  state.Waitable
+	counts *waiterCounts
+}
+
+// answer hands out one result. A Done that panics is the failure of its own
+// caller, not of the others in the batch.
+func (a *answers) answer(op *queue.Operation, r state.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.config.Logger.Errorf("an operation's Done panics: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if e, is := r.Err.(*interrex.Error); is && e.Kind == interrex.KindHeld {
+		r.Err = a.withWaiting(op, e)
+	}
+	if op.Answer(r) {
+		a.config.Metrics.RecordOperation(op, &r)
+	}
+}
+
+// refuse answers an operation that was not done.
+func (a *answers) refuse(op *queue.Operation, err error) {
+	a.answer(op, state.Result{Attempt: op.Attempt, Err: err})
+}
+
+// withWaiting adds the number of waiters to a `held`. The error may be shared, so
+// it is copied. That of a group does not say which of its claims is meant.
+func (a *answers) withWaiting(op *queue.Operation, e *interrex.Error) error {
+	if e.Waiting != 0 || op.Command == nil || a.counts.empty() {
+		return e
+	}
+	if _, wants := a.table.Wants(op.Command); !wants {
+		return e
+	}
+	told := *e
+	told.Waiting = a.counts.of(op.Command.About().Key)
+	return &told
+}
