@@ -11,7 +11,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Header says what a snapshot is of.
+// Header describes a snapshot.
 type Header struct {
 	ClusterID string // empty: of before the cluster had one
 	Epoch     interrex.Epoch
@@ -30,8 +30,8 @@ type Section struct {
 	Bytes   int64
 }
 
-// Inspect reads a whole snapshot, verifies every checksum, and says what is in
-// it. The error says in plain words what is wrong with the file.
+// Inspect reads a whole snapshot, verifies every checksum, and returns what is in
+// it. The error says what is wrong with the file.
 func Inspect(r io.Reader) (Header, []Section, error) {
 	s, err := openSnapshot(r)
 	if err != nil {
