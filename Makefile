@@ -24,11 +24,12 @@ mutate: ## faults that tests must notice, all of tools/mutate/faults.txt
 bench: ## all benchmarks
 	go test -run '^$$' -bench . -benchmem -timeout 1h ./...
 
-lint: ## gofmt, vet and staticcheck
+lint: ## gofmt, vet, staticcheck, and deadcode: what nothing uses
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	go vet ./...
-	cd tools && go vet ./mutate && go build -o bin/ honnef.co/go/tools/cmd/staticcheck
+	cd tools && go vet ./mutate ./unused && go build -o bin/ honnef.co/go/tools/cmd/staticcheck golang.org/x/tools/cmd/deadcode ./unused
 	tools/bin/staticcheck ./...
+	tools/bin/unused tools/bin/deadcode
 
 generate: ## the code of gen/ from proto/
 	tools/generate.sh

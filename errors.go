@@ -36,14 +36,13 @@ const (
 	KindNameGone             Kind = "name gone"
 	KindCompacted            Kind = "compacted"
 	KindWatchClosed          Kind = "watch closed"
-	KindRemoved              Kind = "removed from cluster"
 	KindDisabled             Kind = "disabled"
 )
 
 // Numbers are the codes of a kind outside Go.
 type Numbers struct {
 	RPC  uint32 // gRPC status code
-	HTTP int    // HTTP status of Connect's JSON
+	HTTP int    // HTTP status; Connect answers 400 where it is 410
 	Exit int    // exit code of the command line
 }
 
@@ -68,11 +67,9 @@ func (k Kind) Numbers() Numbers {
 	case KindTimeout:
 		return Numbers{4, 504, 6}
 	case KindCompacted, KindWatchClosed:
-		return Numbers{11, 400, 8}
+		return Numbers{11, 410, 8}
 	case KindNameGone:
 		return Numbers{9, 400, 7}
-	case KindRemoved:
-		return Numbers{9, 400, 1}
 	case KindDisabled:
 		return Numbers{12, 501, 1}
 	}
@@ -139,6 +136,16 @@ func Errorf(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...)}
 }
 
+// RetryAfter returns how long err asks its caller to wait before the next
+// attempt, 0 when it does not say.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
 // KindOf returns the kind of the first *Error or sentinel in err's chain, or ""
 // if there is none.
 func KindOf(err error) Kind {
@@ -186,6 +193,5 @@ const (
 	ErrNameGone             = sentinel(KindNameGone)
 	ErrCompacted            = sentinel(KindCompacted)
 	ErrWatchClosed          = sentinel(KindWatchClosed)
-	ErrRemoved              = sentinel(KindRemoved)
 	ErrDisabled             = sentinel(KindDisabled)
 )

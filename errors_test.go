@@ -4,9 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
+	"connectrpc.com/connect"
+
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/wire"
 )
 
 // kinds is the contract's table, row by row.
@@ -38,9 +43,8 @@ var kinds = []struct {
 	{interrex.KindTimeout, interrex.ErrTimeout, interrex.Numbers{RPC: 4, HTTP: 504, Exit: 6}, true},
 	{interrex.KindOutcomeUnknown, interrex.ErrOutcomeUnknown, interrex.Numbers{RPC: 2, HTTP: 500, Exit: 7}, false},
 	{interrex.KindNameGone, interrex.ErrNameGone, interrex.Numbers{RPC: 9, HTTP: 400, Exit: 7}, false},
-	{interrex.KindCompacted, interrex.ErrCompacted, interrex.Numbers{RPC: 11, HTTP: 400, Exit: 8}, false},
-	{interrex.KindWatchClosed, interrex.ErrWatchClosed, interrex.Numbers{RPC: 11, HTTP: 400, Exit: 8}, false},
-	{interrex.KindRemoved, interrex.ErrRemoved, interrex.Numbers{RPC: 9, HTTP: 400, Exit: 1}, false},
+	{interrex.KindCompacted, interrex.ErrCompacted, interrex.Numbers{RPC: 11, HTTP: 410, Exit: 8}, false},
+	{interrex.KindWatchClosed, interrex.ErrWatchClosed, interrex.Numbers{RPC: 11, HTTP: 410, Exit: 8}, false},
 	{interrex.KindDisabled, interrex.ErrDisabled, interrex.Numbers{RPC: 12, HTTP: 501, Exit: 1}, false},
 }
 
@@ -51,6 +55,24 @@ func TestEachKindHasItsNumbers(t *testing.T) {
 		}
 		if got := row.kind.Retryable(); got != row.retryable {
 			t.Errorf("%s: retryable is %t", row.kind, got)
+		}
+	}
+}
+
+func TestTheStatusIsThatOfTheAnswer(t *testing.T) {
+	post := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/interrex.v1.LeaseService/Get", nil)
+	post.Header.Set("Content-Type", "application/json")
+	for _, row := range kinds {
+		answer := httptest.NewRecorder()
+		if err := connect.NewErrorWriter().Write(answer, post, wire.Error(row.sentinel)); err != nil {
+			t.Fatal(err)
+		}
+		want := row.kind.Numbers().HTTP
+		if want == http.StatusGone { // Connect has no code for it
+			want = http.StatusBadRequest
+		}
+		if answer.Code != want {
+			t.Errorf("%s is answered with %d, not with %d", row.kind, answer.Code, want)
 		}
 	}
 }

@@ -20,11 +20,15 @@ var floors = map[string]int{
 	"":                      0, // the vocabulary
 	"gate":                  0, // visits to what must outlive its users
 	"pipe":                  0, // connections within a process
-	"alarm":                 0, // what is wrong with an agent now
 	"config":                0, // the configuration's types, file and validation
 	"internal/disk":         0, // calls on a disk, small files, directories with one user
 	"gen/interrexv1":        0, // generated messages and handlers
+	"internal/backoff":      0, // the pause between an attempt that failed and the next
+	"internal/fifo":         0, // the queue that is as large as what is in it
+	"internal/silent":       0, // the logger that says nothing
+	"internal/waitlist":     0, // who waits until a number has reached theirs
 	"internal/wording":      0, // how values are written in messages
+	"alarm":                 1, // what is wrong with an agent now
 	"state":                 1, // the replicated state: one log, many tables
 	"hold":                  1, // the holder's side of a lease
 	"wire":                  1, // the vocabulary in the API's messages
@@ -54,6 +58,13 @@ var floors = map[string]int{
 	"cmd/interrex":          7, // the binary
 	"interrextest":          7, // the test kit for embedders
 	"featuretests":          7, // what a user can rely on
+}
+
+// public are the rooms that other programs import, with a promise: testdata/api
+// holds what they export. All others may change at any time.
+var public = []string{
+	"", "agent", "api", "client", "config", "gate", "gen/interrexv1", "interrextest", "leaseapplier", "manifolds", "notify", "projection", "queue",
+	"raftworker", "raftworker/leadership", "state", "state/statetest", "storage", "storage/conformance", "transport",
 }
 
 // sideways are the imports within one floor that are allowed: a folder and the

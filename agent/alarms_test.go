@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/juju/loggo"
@@ -48,117 +49,123 @@ func awaitAlarm(t *testing.T, a *agent.Agent, name, subject, text string) alarm.
 }
 
 func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
-	left, second, first := c.Agent(c.Leader()), (c.Leader()+1)%3, (c.Leader()+2)%3
-	began := time.Now()
-	c.Kill(first)
-	for _, i := range []int{c.Leader(), second} {
-		a := c.Agent(i)
-		is := awaitAlarm(t, a, "member-silent", c.Agent(first).ID(), c.Agent(first).ID()+":1")
-		if is.Do == "" || is.Since.Before(began.Add(-5*time.Second)) || time.Since(is.Since) < time.Second {
-			t.Errorf("agent %s: %+v", a.ID(), is)
-		}
-		for _, m := range a.Status().Members {
-			if m.Silent != (m.ID == c.Agent(first).ID()) {
-				t.Errorf("agent %s: %+v", a.ID(), m)
+	synctest.Test(t, func(t *testing.T) {
+		c := interrextest.StartCluster(t, interrextest.ClusterConfig{Virtual: true})
+		left, second, first := c.Agent(c.Leader()), (c.Leader()+1)%3, (c.Leader()+2)%3
+		began := time.Now()
+		c.Kill(first)
+		for _, i := range []int{c.Leader(), second} {
+			a := c.Agent(i)
+			is := awaitAlarm(t, a, "member-silent", c.Agent(first).ID(), c.Agent(first).ID()+":1")
+			if is.Do == "" || is.Since.Before(began.Add(-5*time.Second)) || time.Since(is.Since) < time.Second {
+				t.Errorf("agent %s: %+v", a.ID(), is)
+			}
+			for _, m := range a.Status().Members {
+				if m.Silent != (m.ID == c.Agent(first).ID()) {
+					t.Errorf("agent %s: %+v", a.ID(), m)
+				}
+			}
+			if q := a.Status().Quorum; !strings.Contains(q, "2 responding, tolerates no failure") {
+				t.Errorf("agent %s: quorum: %s", a.ID(), q)
 			}
 		}
-		if q := a.Status().Quorum; !strings.Contains(q, "2 responding, tolerates no failure") {
-			t.Errorf("agent %s: quorum: %s", a.ID(), q)
-		}
-	}
-	for _, i := range []int{c.Leader(), second} {
-		for _, is := range c.Agent(i).Status().Alarms {
-			if is.Name != "member-silent" {
-				t.Errorf("agent %s has the alarm %s", c.Agent(i).ID(), is)
+		for _, i := range []int{c.Leader(), second} {
+			for _, is := range c.Agent(i).Status().Alarms {
+				if is.Name != "member-silent" {
+					t.Errorf("agent %s has the alarm %s", c.Agent(i).ID(), is)
+				}
 			}
 		}
-	}
-	w := httptest.NewRecorder()
-	left.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	silent := func(id string) float64 {
-		t.Helper()
-		_, rest, _ := strings.Cut(w.Body.String(), `interrex_member_silent_seconds{member="`+id+`"} `)
-		line, _, _ := strings.Cut(rest, "\n")
-		n, err := strconv.ParseFloat(line, 64)
-		if err != nil {
-			t.Errorf("how long %s is silent: %v", id, err)
+		w := httptest.NewRecorder()
+		left.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		silent := func(id string) float64 {
+			t.Helper()
+			_, rest, _ := strings.Cut(w.Body.String(), `interrex_member_silent_seconds{member="`+id+`"} `)
+			line, _, _ := strings.Cut(rest, "\n")
+			n, err := strconv.ParseFloat(line, 64)
+			if err != nil {
+				t.Errorf("how long %s is silent: %v", id, err)
+			}
+			return n
 		}
-		return n
-	}
-	if n := silent(c.Agent(first).ID()); n < transport.ProbeTime.Seconds() || silent(c.Agent(second).ID()) >= n {
-		t.Errorf("it is silent for %v s, and the other one for %v s", n, silent(c.Agent(second).ID()))
-	}
-	if text := `member="` + left.ID() + `"`; strings.Contains(w.Body.String(), text) {
-		t.Errorf("an agent is silent to itself: %s", text)
-	}
-	c.Kill(second)
-	awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must be able to reach each other; silent: n")
-	c.Start(second)
-	awaitAlarm(t, left, "quorum-lost", "", "")
-	awaitAlarm(t, left, "member-silent", c.Agent(second).ID(), "")
-	c.Start(first)
-	awaitAlarm(t, left, "member-silent", c.Agent(first).ID(), "")
-	awaitAlarm(t, c.Agent(first), "quorum-lost", "", "")
+		if n := silent(c.Agent(first).ID()); n < transport.ProbeTime.Seconds() || silent(c.Agent(second).ID()) >= n {
+			t.Errorf("it is silent for %v s, and the other one for %v s", n, silent(c.Agent(second).ID()))
+		}
+		if text := `member="` + left.ID() + `"`; strings.Contains(w.Body.String(), text) {
+			t.Errorf("an agent is silent to itself: %s", text)
+		}
+		c.Kill(second)
+		awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must be able to reach each other; silent: n")
+		c.Start(second)
+		awaitAlarm(t, left, "quorum-lost", "", "")
+		awaitAlarm(t, left, "member-silent", c.Agent(second).ID(), "")
+		c.Start(first)
+		awaitAlarm(t, left, "member-silent", c.Agent(first).ID(), "")
+		awaitAlarm(t, c.Agent(first), "quorum-lost", "", "")
+	})
 }
 
 func TestAnAgentWithoutAQuorumDoesNotFloodItsLog(t *testing.T) {
-	var mu sync.Mutex
-	said := map[string]int{}
-	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 3, Configure: func(i int, c *agent.Config) {
-		c.Logger = loggo.NewContext(loggo.INFO)
-		_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
-			mu.Lock()
-			defer mu.Unlock()
-			if strings.HasSuffix(e.Module, "raft") {
-				said[c.ID+e.Message]++
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		said := map[string]int{}
+		c := interrextest.StartCluster(t, interrextest.ClusterConfig{Virtual: true, Configure: func(i int, c *agent.Config) {
+			c.Logger = loggo.NewContext(loggo.INFO)
+			_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
+				mu.Lock()
+				defer mu.Unlock()
+				if strings.HasSuffix(e.Module, "raft") {
+					said[c.ID+e.Message]++
+				}
+			}))
+		}})
+		left := c.Agent(c.Leader())
+		for i := range 3 {
+			if c.Agent(i) != left {
+				c.Kill(i)
 			}
-		}))
-	}})
-	left := c.Agent(c.Leader())
-	for i := range 3 {
-		if c.Agent(i) != left {
-			c.Kill(i)
 		}
-	}
-	// An election takes a second or two; the alarm comes after five.
-	awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must be able to reach each other; silent: n")
-	mu.Lock()
-	defer mu.Unlock()
-	if n := said[left.ID()+"raft: Election timeout reached, restarting election"]; n != 1 {
-		t.Errorf("of %v said it %d times", said, n)
-	}
+		// An election takes a second or two; the alarm comes after five.
+		awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must be able to reach each other; silent: n")
+		mu.Lock()
+		defer mu.Unlock()
+		if n := said[left.ID()+"raft: Election timeout reached, restarting election"]; n != 1 {
+			t.Errorf("of %v said it %d times", said, n)
+		}
+	})
 }
 
 func TestAnAgentWhoseRaftDirectoryIsMovedAwaySaysSoAndGoesOnWhenItIsBack(t *testing.T) {
-	again := make(chan struct{}, 1)
-	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1, Configure: func(_ int, c *agent.Config) {
-		c.Logger = loggo.NewContext(loggo.INFO)
-		_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
-			if strings.HasSuffix(e.Module, "raft") && strings.Contains(e.Message, "removed or replaced") {
-				select {
-				case again <- struct{}{}:
-				default:
+	synctest.Test(t, func(t *testing.T) {
+		again := make(chan struct{}, 1)
+		c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1, Virtual: true, Configure: func(_ int, c *agent.Config) {
+			c.Logger = loggo.NewContext(loggo.INFO)
+			_ = c.Logger.AddWriter("test", writer(func(e loggo.Entry) {
+				if strings.HasSuffix(e.Module, "raft") && strings.Contains(e.Message, "removed or replaced") {
+					select {
+					case again <- struct{}{}:
+					default:
+					}
 				}
-			}
-		}))
-	}})
-	a := c.Agent(c.Leader())
-	dir := filepath.Join(c.Dir(0), "raft")
-	if err := os.Rename(dir, dir+".moved"); err != nil {
-		t.Fatal(err)
-	}
-	awaitAlarm(t, a, "disk-failed", "", "it was removed or replaced while the agent ran")
-	select { // the next life of raft has not begun anew
-	case <-again:
-	case <-time.After(interrextest.Patience):
-		t.Fatal("raft was not refused its directory")
-	}
-	if err := os.Rename(dir+".moved", dir); err != nil {
-		t.Fatal(err)
-	}
-	c.Leader()
-	awaitAlarm(t, a, "disk-failed", "", "")
+			}))
+		}})
+		a := c.Agent(c.Leader())
+		dir := filepath.Join(c.Dir(0), "raft")
+		if err := os.Rename(dir, dir+".moved"); err != nil {
+			t.Fatal(err)
+		}
+		awaitAlarm(t, a, "disk-failed", "", "it was removed or replaced while the agent ran")
+		select { // the next life of raft has not begun anew
+		case <-again:
+		case <-time.After(interrextest.Patience):
+			t.Fatal("raft was not refused its directory")
+		}
+		if err := os.Rename(dir+".moved", dir); err != nil {
+			t.Fatal(err)
+		}
+		c.Leader()
+		awaitAlarm(t, a, "disk-failed", "", "")
+	})
 }
 
 // writer is a function as a loggo.Writer.
@@ -167,84 +174,88 @@ type writer func(loggo.Entry)
 func (w writer) Write(e loggo.Entry) { w(e) }
 
 func TestAMemberOfWhichNothingWasEverHeardIsSilentAfterAWhile(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
-	for i := range 3 {
-		c.Kill(i)
-	}
-	began := time.Now()
-	c.Start(0)
-	a := c.Agent(0)
-	members := func() []api.Member { return a.Status().Members }
-	waitFor(t, nil, func() error {
-		if n := len(members()); n != 3 {
-			return fmt.Errorf("it has %d members", n)
+	synctest.Test(t, func(t *testing.T) {
+		c := interrextest.StartCluster(t, interrextest.ClusterConfig{Virtual: true})
+		for i := range 3 {
+			c.Kill(i)
 		}
-		return nil
+		began := time.Now()
+		c.Start(0)
+		a := c.Agent(0)
+		members := func() []api.Member { return a.Status().Members }
+		waitFor(t, nil, func() error {
+			if n := len(members()); n != 3 {
+				return fmt.Errorf("it has %d members", n)
+			}
+			return nil
+		})
+		for _, m := range members() {
+			if m.Silent && time.Since(began) < transport.ProbeTime {
+				t.Errorf("at once: %+v", m)
+			}
+		}
+		for _, id := range []string{"n2", "n3"} {
+			awaitAlarm(t, a, "member-silent", id, "n")
+		}
+		for _, m := range members() {
+			if m.LastContact != nil || m.Silent != (m.ID != "n1") {
+				t.Errorf("after a while: %+v", m)
+			}
+		}
 	})
-	for _, m := range members() {
-		if m.Silent && time.Since(began) < transport.ProbeTime {
-			t.Errorf("at once: %+v", m)
-		}
-	}
-	for _, id := range []string{"n2", "n3"} {
-		awaitAlarm(t, a, "member-silent", id, "n")
-	}
-	for _, m := range members() {
-		if m.LastContact != nil || m.Silent != (m.ID != "n1") {
-			t.Errorf("after a while: %+v", m)
-		}
-	}
 }
 
 func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
-	c := interrextest.NewCluster(t, 3)
-	wiped := (c.Leader() + 1) % 3
-	c.Stop(wiped)
-	if _, err := os.Stat(filepath.Join(c.Dir(wiped), raftworker.PeersName)); err != nil {
-		t.Errorf("what the others have stored is not remembered on disk: %v", err)
-	}
-	kept := c.Dir(wiped) + ".kept"
-	if err := os.Rename(c.Dir(wiped), kept); err != nil {
-		t.Fatal(err)
-	}
-	c.Start(wiped)
-	leader := c.Agent(c.Leader())
-	const why = "comes with another disk"
-	awaitAlarm(t, c.Agent(wiped), "refused", leader.ID()+":1", why)
-	awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), why)
-	// One trouble is one alarm: the member is silent, and the other waits, because
-	// of the refusal.
-	awaitAlarm(t, leader, "member-silent", c.Agent(wiped).ID(), "")
-	awaitAlarm(t, c.Agent(wiped), "bootstrap-waiting", "", "")
-	for a, others := range map[*agent.Agent]string{leader: "refused", c.Agent(wiped): "peer-refused"} {
-		for _, is := range a.Status().Alarms {
-			if is.Name == others {
-				t.Errorf("agent %s has the alarm of the other side: %s", a.ID(), is)
+	synctest.Test(t, func(t *testing.T) {
+		c := interrextest.StartCluster(t, interrextest.ClusterConfig{Virtual: true})
+		wiped := (c.Leader() + 1) % 3
+		c.Stop(wiped)
+		if _, err := os.Stat(filepath.Join(c.Dir(wiped), raftworker.PeersName)); err != nil {
+			t.Errorf("what the others have stored is not remembered on disk: %v", err)
+		}
+		kept := c.Dir(wiped) + ".kept"
+		if err := os.Rename(c.Dir(wiped), kept); err != nil {
+			t.Fatal(err)
+		}
+		c.Start(wiped)
+		leader := c.Agent(c.Leader())
+		const why = "comes with another disk"
+		awaitAlarm(t, c.Agent(wiped), "refused", leader.ID()+":1", why)
+		awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), why)
+		// One trouble is one alarm: the member is silent, and the other waits, because
+		// of the refusal.
+		awaitAlarm(t, leader, "member-silent", c.Agent(wiped).ID(), "")
+		awaitAlarm(t, c.Agent(wiped), "bootstrap-waiting", "", "")
+		for a, others := range map[*agent.Agent]string{leader: "refused", c.Agent(wiped): "peer-refused"} {
+			for _, is := range a.Status().Alarms {
+				if is.Name == others {
+					t.Errorf("agent %s has the alarm of the other side: %s", a.ID(), is)
+				}
 			}
 		}
-	}
-	waitFor(t, nil, func() error {
-		for _, m := range leader.Status().Members {
-			if m.ID == c.Agent(wiped).ID() && m.Silent && strings.Contains(m.Refusal, "we refuse it: ") && strings.Contains(m.Refusal, why) {
-				return nil
+		waitFor(t, nil, func() error {
+			for _, m := range leader.Status().Members {
+				if m.ID == c.Agent(wiped).ID() && m.Silent && strings.Contains(m.Refusal, "we refuse it: ") && strings.Contains(m.Refusal, why) {
+					return nil
+				}
 			}
+			return fmt.Errorf("it has the members %+v", leader.Status().Members)
+		})
+		third := 3 - wiped - c.Leader()
+		c.Kill(third)
+		awaitAlarm(t, leader, "quorum-lost", "", "not connected: "+c.Agent(wiped).ID()+", we refuse it: ")
+		c.Start(third)
+		c.Stop(wiped)
+		if err := os.RemoveAll(c.Dir(wiped)); err != nil {
+			t.Fatal(err)
 		}
-		return fmt.Errorf("it has the members %+v", leader.Status().Members)
+		if err := os.Rename(kept, c.Dir(wiped)); err != nil {
+			t.Fatal(err)
+		}
+		c.Start(wiped)
+		awaitAlarm(t, c.Agent(wiped), "refused", leader.ID()+":1", "")
+		awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), "")
 	})
-	third := 3 - wiped - c.Leader()
-	c.Kill(third)
-	awaitAlarm(t, leader, "quorum-lost", "", "not connected: "+c.Agent(wiped).ID()+", we refuse it: ")
-	c.Start(third)
-	c.Stop(wiped)
-	if err := os.RemoveAll(c.Dir(wiped)); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(kept, c.Dir(wiped)); err != nil {
-		t.Fatal(err)
-	}
-	c.Start(wiped)
-	awaitAlarm(t, c.Agent(wiped), "refused", leader.ID()+":1", "")
-	awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), "")
 }
 
 // lonely starts an agent that waits for another one, which never comes.
@@ -350,30 +361,26 @@ func TestADamagedDiskIsAnAlarmAndNoFailedStart(t *testing.T) {
 		// All of the log, of which nobody else has anything.
 		"*.wal": "this agent is the only voter, and nobody else has what it lacks: its log ends at index 0,",
 	} {
-		config := quiet(t)
-		config.DataDir = t.TempDir()
-		config.API.Socket = filepath.Join(config.DataDir, "s")
-		a := newAgent(t, config)
-		start(t, a)
-		stop(t, a)
-		lost, err := filepath.Glob(filepath.Join(config.DataDir, "raft", file))
-		if err != nil || len(lost) == 0 {
-			t.Fatalf("%s: %v %v", file, lost, err)
-		}
-		for _, name := range append(lost, filepath.Join(config.DataDir, "raft", "snapshots")) {
-			if err := os.RemoveAll(name); err != nil {
-				t.Fatal(err)
+		synctest.Test(t, func(t *testing.T) {
+			c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1, Virtual: true})
+			c.Stop(0)
+			lost, err := filepath.Glob(filepath.Join(c.Dir(0), "raft", file))
+			if err != nil || len(lost) == 0 {
+				t.Fatalf("%s: %v %v", file, lost, err)
 			}
-		}
-		for range 6 { // raft's failure may come before or after what a start waits for
-			if err := a.Start(t.Context()); err != nil {
-				t.Fatalf("without %s: %v", file, err)
+			for _, name := range append(lost, filepath.Join(c.Dir(0), "raft", "snapshots")) {
+				if err := os.RemoveAll(name); err != nil {
+					t.Fatal(err)
+				}
 			}
-			is := awaitAlarm(t, a, "raft-down", "", text)
-			if !strings.Contains(is.Do, "interrex agent repair") {
-				t.Errorf("it says to do: %s", is.Do)
+			for range 6 { // raft's failure may come before or after what a start waits for
+				c.Start(0)
+				is := awaitAlarm(t, c.Agent(0), "raft-down", "", text)
+				if !strings.Contains(is.Do, "interrex agent repair") {
+					t.Errorf("it says to do: %s", is.Do)
+				}
+				c.Stop(0)
 			}
-			stop(t, a)
-		}
+		})
 	}
 }

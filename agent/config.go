@@ -5,8 +5,8 @@ import (
 
 	"github.com/juju/loggo"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/manifolds"
 )
 
@@ -29,11 +29,11 @@ type (
 // Table makes an embedder's own table: see manifolds.Table.
 type Table = manifolds.Table
 
-// FSM is an embedder's own state machine: see fsm.FSM.
-type FSM = fsm.FSM
+// FSM is a state machine of the embedder's own: see interrex.FSM.
+type FSM = interrex.FSM
 
-// FSMCommand is a command to it: see fsm.Command.
-type FSMCommand = fsm.Command
+// FSMCommand is a command to it: see interrex.FSMCommand.
+type FSMCommand = interrex.FSMCommand
 
 // Slog makes Config.Logger out of a slog.Logger.
 func Slog(to *slog.Logger) *loggo.Context { return manifolds.Slog(to) }

@@ -8,6 +8,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/backoff"
 )
 
 // restartWait is how long a call waits for a client that is about to start,
@@ -57,10 +58,8 @@ func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn 
 		if !errors.Is(err, hold.ErrClosed) || ctx.Err() == nil && l.agent.Status().Draining {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !backoff.Pause(ctx, time.After(restartPause)) {
 			return context.Cause(ctx)
-		case <-time.After(restartPause):
 		}
 	}
 }

@@ -41,7 +41,7 @@ func TestObserversOfEveryAgentSeeEveryChange(t *testing.T) {
 	}
 	for i := range all {
 		first, second, third := observed(t, all[i]), observed(t, all[i]), observed(t, all[i])
-		if first.Revision != told.Revision || first.Kind != fsm.Applied || string(first.Value.(fsm.Event).Data) != "a" || first.Wall.IsZero() {
+		if first.Revision != told.Revision || first.Kind != fsm.Applied || string(first.Value.(interrex.FSMEvent).Data) != "a" || first.Wall.IsZero() {
 			t.Errorf("agent %d: %+v", i, first)
 		}
 		if second.Kind != interrex.LeaseClaimed || second.Key != "mine/leader" || third.Kind != interrex.LeaseReleased || third.Revision <= second.Revision {
@@ -53,14 +53,14 @@ func TestObserversOfEveryAgentSeeEveryChange(t *testing.T) {
 	for again := true; again; { // what a restart does again is seen again
 		tell(t, c.Agent(0), "b")
 		o := observed(t, all[0])
-		again = o.Kind != fsm.Applied || string(o.Value.(fsm.Event).Data) != "b"
+		again = o.Kind != fsm.Applied || string(o.Value.(interrex.FSMEvent).Data) != "b"
 	}
 	c.Agent(0).UnregisterObserver(observers[0])
 	for len(all[0]) > 0 {
 		<-all[0]
 	}
 	tell(t, c.Agent(1), "c")
-	for o := observed(t, all[1]); o.Kind != fsm.Applied || string(o.Value.(fsm.Event).Data) != "c"; {
+	for o := observed(t, all[1]); o.Kind != fsm.Applied || string(o.Value.(interrex.FSMEvent).Data) != "c"; {
 		o = observed(t, all[1])
 	}
 	if len(all[0]) != 0 {

@@ -166,24 +166,6 @@ func TestAReloadOfTheSameChangesNothing(t *testing.T) {
 	}
 }
 
-func TestTheAPIStaysWhereItIsWhenAFeatureIsSwitched(t *testing.T) {
-	a, write := reloadable(t)
-	address, before := a.Addrs()["api"], starts(a, "api-listener")
-	write(func(c *config.Config) { c.Features.Leases = config.Off })
-	if _, err := a.Reload(); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, nil, func() error {
-		if starts(a, "api-listener") == before || a.Addrs()["api"] == "" {
-			return errors.New("the listener was not started again")
-		}
-		return nil
-	})
-	if got := a.Addrs()["api"]; got != address {
-		t.Errorf("the API is at %s, it was at %s", got, address)
-	}
-}
-
 func TestAReloadMovesTheAPI(t *testing.T) {
 	a, write := reloadable(t)
 	old := a.Addrs()["api"]

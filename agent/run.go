@@ -31,7 +31,7 @@ func (a *Agent) newRun() (*run, error) {
 	if r.engine, err = dependency.NewEngine(engineConfig(c.Clock, r.set.EngineLogger())); err != nil {
 		return nil, err
 	}
-	r.set.Manifolds[wanted.Name(manifolds.EngineName)] = dependency.SelfManifold(r.engine)
+	r.set.Manifolds[wanted.Name(manifolds.EngineName)] = manifolds.Engine(r.engine)
 	if err := dependency.Install(r.engine, r.set.Manifolds); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot install the workers: %w", err), worker.Stop(r.engine))
 	}

@@ -12,12 +12,15 @@ import (
 	"github.com/juju/clock"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"github.com/interrex/interrex/internal/silent"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a condition that a test switches, and the log.
 type world struct {
+	silent.Logger
 	mu       sync.Mutex
 	findings []Finding
 	hang     chan struct{}
@@ -65,7 +68,10 @@ func run(t *testing.T, after time.Duration, test func(w *world, r *Registry, sto
 		if err != nil {
 			t.Fatal(err)
 		}
-		worker := r.Watch()
+		worker, err := r.Watch()
+		if err != nil {
+			t.Fatal(err)
+		}
 		synctest.Wait()
 		stop := func() {
 			worker.Kill()
@@ -173,7 +179,10 @@ func TestWhatFailsAgainAndAgainIsOneAlarm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		worker := r.Watch()
+		worker, err := r.Watch()
+		if err != nil {
+			t.Fatal(err)
+		}
 		began := time.Now()
 		for range 3 {
 			w.set(Finding{Text: "no room"})
@@ -217,8 +226,11 @@ func TestALookThatHangsIsAnAlarmAndHoldsUpNothing(t *testing.T) {
 		if got := r.Current(); len(got) != 1 || got[0].Name != StuckName || got[0].Since != began || !strings.Contains(got[0].Text, "broken") {
 			t.Fatalf("stuck: %v", got)
 		}
-		stop()             // while the look hangs
-		again := r.Watch() // it leaves the conditions alone
+		stop()                  // while the look hangs
+		again, err := r.Watch() // it leaves the conditions alone
+		if err != nil {
+			t.Fatal(err)
+		}
 		synctest.Wait()
 		again.Kill()
 		if err := again.Wait(); err != nil {
@@ -302,7 +314,10 @@ func TestTheReportNamesTheAlarms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := r.Watch()
+		w, err := r.Watch()
+		if err != nil {
+			t.Fatal(err)
+		}
 		synctest.Wait()
 		got := fmt.Sprint(w.Report())
 		if want := "map[alarms:map[a n2:map[do:mend it since:2000-01-01T00:00:00Z text:gone]]]"; got != want {

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/juju/clock"
+	"github.com/juju/worker/v3/catacomb"
 	"github.com/prometheus/client_golang/prometheus"
-	"gopkg.in/tomb.v2"
+
+	"github.com/interrex/interrex"
 )
 
 // Period is the time between two looks at the conditions.
@@ -25,17 +27,11 @@ const Stuck = 10 * time.Second
 // StuckName is the alarm of a look that does not end.
 const StuckName = "alarms-stuck"
 
-// Logger is what the registry needs of a loggo.Logger.
-type Logger interface {
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-}
-
 // Registry keeps the alarms of one agent. Its zero value is not usable.
 type Registry struct {
 	conditions []Condition
 	clock      clock.Clock
-	logger     Logger
+	logger     interrex.Logger
 	desc       *prometheus.Desc
 
 	mu      sync.Mutex
@@ -56,7 +52,7 @@ type sighting struct {
 }
 
 // New makes a registry of conditions. Names must differ.
-func New(c clock.Clock, l Logger, conditions ...Condition) (*Registry, error) {
+func New(c clock.Clock, l interrex.Logger, conditions ...Condition) (*Registry, error) {
 	names := map[string]bool{StuckName: true}
 	for _, condition := range conditions {
 		if condition.Name == "" || condition.Do == "" || condition.Look == nil {
@@ -205,20 +201,22 @@ func (r *Registry) publish(began time.Time) {
 // Worker looks at a registry's conditions for as long as it lives.
 type Worker struct {
 	registry *Registry
-	tomb     tomb.Tomb
+	catacomb catacomb.Catacomb
 }
 
 // Watch starts a worker. A registry has one at a time.
-func (r *Registry) Watch() *Worker {
+func (r *Registry) Watch() (*Worker, error) {
 	w := &Worker{registry: r}
-	w.tomb.Go(w.loop)
-	return w
+	if err := catacomb.Invoke(catacomb.Plan{Site: &w.catacomb, Work: w.loop}); err != nil {
+		return nil, fmt.Errorf("cannot watch for alarms: %w", err)
+	}
+	return w, nil
 }
 
 func (w *Worker) loop() error {
 	for w.look() {
 		select {
-		case <-w.tomb.Dying():
+		case <-w.catacomb.Dying():
 			return nil
 		case <-w.registry.clock.After(Period):
 		}
@@ -237,7 +235,7 @@ func (w *Worker) look() bool {
 	select {
 	case <-done:
 		return true
-	case <-w.tomb.Dying():
+	case <-w.catacomb.Dying():
 	}
 	select {
 	case <-done:
@@ -247,10 +245,10 @@ func (w *Worker) look() bool {
 }
 
 // Kill implements worker.Worker.
-func (w *Worker) Kill() { w.tomb.Kill(nil) }
+func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 
 // Wait implements worker.Worker.
-func (w *Worker) Wait() error { return w.tomb.Wait() }
+func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
 // ReportKey is the key of a report that has the alarms, by name and subject.
 const ReportKey = "alarms"

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
 )
 
 // ahead reports whether a watch is to begin after a revision that this agent has
@@ -52,7 +51,7 @@ func (s *Server) refuseFuture(since interrex.Revision, lag error) error {
 		return interrex.Errorf(interrex.KindInvalid, "since %d is in the future: the cluster is at revision %d", since, now)
 	}
 	err := interrex.Errorf(interrex.KindUnavailable, "since %d: agent %s is at revision %d, and cannot find out whether the cluster has got there: %v", since, s.config.ID, now, lag)
-	err.RetryAfter = max(maxPause, wire.RetryAfter(lag))
+	err.RetryAfter = max(maxPause, interrex.RetryAfter(lag))
 	return err.WithCause(lag)
 }
 

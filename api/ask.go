@@ -198,7 +198,7 @@ func (c *courier) ask(r *request, hooks []*webhook.Hook, v *visit) {
 		c.turnAway(r, v, err)
 		return
 	}
-	wait, err := c.server.config.Webhooks.ask(hooks, q)
+	wait, err := c.server.askHooks(hooks, q)
 	if err != nil {
 		c.turnAway(r, v, err)
 		return

@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/webhook"
@@ -27,7 +28,7 @@ import (
 // withHooks lets a node's server call webhooks.
 func withHooks(t testing.TB) func(*Config) {
 	return func(c *Config) {
-		caller, err := hookcaller.New(hookcaller.Config{Agent: c.ID, Clock: clock.WallClock, Logger: quiet{}, Metrics: hookcaller.NewMetrics()})
+		caller, err := hookcaller.New(hookcaller.Config{Agent: c.ID, Clock: clock.WallClock, Logger: silent.Logger{}, Metrics: hookcaller.NewMetrics()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,6 +27,8 @@ type audience struct {
 	showing []*watched // have credit, and take what is present; in turn
 	ahead   []*watched // have not begun: this agent is behind them
 
+	switched <-chan struct{} // closed when a service is switched off, or on
+
 	ids     []uint64          // reused: of the watches that get an event
 	untidy  bool              // running is out of order, or has watches that cannot go on
 	partway bool              // the last message was full
@@ -36,7 +38,7 @@ type audience struct {
 }
 
 func newAudience(s *Server, c caller) *audience {
-	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.config.Clock.Now()}
+	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.config.Clock.Now(), switched: s.config.Switches.changed()}
 }
 
 // begin opens a watch, or reports in the message why it cannot. One that is
@@ -160,6 +162,16 @@ func (a *audience) forget(id uint64) {
 func (a *audience) end(w *watched, err error, out *message) {
 	a.forget(w.id)
 	out.Ended = append(out.Ended, &interrexv1.WatchEnd{Id: w.id, Error: a.server.detail(err)})
+}
+
+// dismiss ends the watches of services that have been switched off.
+func (a *audience) dismiss(out *message) {
+	a.switched = a.server.config.Switches.changed()
+	for _, w := range a.open {
+		if err := a.server.served(w.method.setting, a.caller); err != nil {
+			a.end(w, err, out)
+		}
+	}
 }
 
 // close ends all watches.

@@ -34,8 +34,6 @@ type Changes struct {
 	Services []Service
 	// Others says that an embedder's tables have kinds that are not known here.
 	Others bool
-	// Off is Service.Off.
-	Off string
 }
 
 // Service returns the methods.
@@ -46,7 +44,7 @@ func (c Changes) Service() Service {
 	list.await = func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error) {
 		return c.list(ctx, q.(*interrexv1.ChangeServiceListRequest), s)
 	}
-	return Service{Off: c.Off, Methods: []Method{
+	return Service{Setting: ChangesSetting, Methods: []Method{
 		c.append(), list,
 		Read(interrexv1.ChangeServiceGetProcedure, c.get),
 	}, Watches: []WatchMethod{

@@ -109,14 +109,14 @@ func (p plainChanges) routes(mux *http.ServeMux) {
 
 // handle answers an error, which only then is the answer.
 func (p plainChanges) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
-	return p.server.plain(p.changes.Off, do)
+	return p.server.plain(ChangesSetting, do)
 }
 
 // plain makes a handler of plain HTTP: it is off where its service is, ends with
 // the server, and answers an error as JSON.
-func (s *Server) plain(off string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		err := s.served(off, callerOf(r.Context()))
+		err := s.served(setting, callerOf(r.Context()))
 		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
 			err = interrex.Errorf(interrex.KindInvalid, "?%.80s: it cannot be read: %.80v", r.URL.RawQuery, bad)
 		}
@@ -148,18 +148,13 @@ func onlyMethods(allowed string) http.HandlerFunc {
 	}
 }
 
-// plainError answers an error. One that is compacted is 410, so that curl can
-// tell it from a bad request.
+// plainError answers an error.
 func plainError(w http.ResponseWriter, err error) {
 	detail := wire.FromDetail(wire.Detail(err))
-	status := detail.Kind.Numbers().HTTP
-	if detail.Kind == interrex.KindCompacted {
-		status = http.StatusGone
-	}
-	if wait := wire.RetryAfter(err); wait > 0 {
+	if wait := interrex.RetryAfter(err); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(max(1, wait.Round(time.Second)/time.Second))))
 	}
-	plainAnswer(w, status, shownError(detail))
+	plainAnswer(w, detail.Kind.Numbers().HTTP, shownError(detail))
 }
 
 // shownError is an error as plain HTTP shows it.
@@ -499,7 +494,7 @@ func (p plainChanges) stream(w http.ResponseWriter, r *http.Request, q change.Qu
 	if err != nil {
 		return err
 	}
-	return p.server.events(w, r, eventSource{since: since, match: q.Matches, show: func(e *state.Event) (sentEvent, error) {
+	return p.server.events(w, r, eventSource{setting: ChangesSetting, since: since, match: q.Matches, show: func(e *state.Event) (sentEvent, error) {
 		one, err := p.changes.plain(e, p.server.config.State)
 		return sentEvent{kind: e.Kind, data: one}, err
 	}})

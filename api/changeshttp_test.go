@@ -357,7 +357,7 @@ func TestHistoryThatIsGoneIs410(t *testing.T) {
 // bubble returns a server without agents, for a test in virtual time, and follows
 // its events.
 func bubble(t *testing.T, ring *watch.Ring, match ...func(*state.Event) bool) *bufio.Reader {
-	s := &Server{calls: newCalls(), config: Config{Ring: ring, Clock: clock.WallClock}}
+	s := &Server{calls: newCalls(), config: Config{Ring: ring, Clock: clock.WallClock, Switches: NewSwitches()}}
 	in, out := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/changes", nil)

@@ -81,13 +81,6 @@ type Check struct {
 	Leader bool  // it cannot pass without a leader: ?leaderless leaves it out
 }
 
-// Logger is what the server needs of a loggo.Logger.
-type Logger interface {
-	Errorf(format string, args ...any)
-	Warningf(format string, args ...any)
-	Debugf(format string, args ...any)
-}
-
 // Config says what a Server serves. Everything is needed unless it is said to
 // be optional.
 type Config struct {
@@ -106,6 +99,8 @@ type Config struct {
 	Changes *Changes
 	// Webhooks serves WebhookService.
 	Webhooks *Webhooks
+	// Switches say which services are off. nil: all are on.
+	Switches *Switches
 	// Visitors are the requests that are in Queue. Optional: without it another
 	// Server of the same queue does not know of this one's.
 	Visitors *Visitors
@@ -134,7 +129,7 @@ type Config struct {
 	Requests *Metrics
 
 	Clock  clock.Clock
-	Logger Logger
+	Logger interrex.Logger
 
 	// LeaderWait is how long a request waits for a leader to be elected, so
 	// that callers do not see every election; 0: DefaultLeaderWait.
@@ -199,6 +194,9 @@ func (c *Config) setDefaults() {
 	c.MaxOpen = cmp.Or(c.MaxOpen, DefaultMaxOpen)
 	if c.Metrics == nil {
 		c.Metrics = prometheus.Gatherers{}
+	}
+	if c.Switches == nil {
+		c.Switches = NewSwitches()
 	}
 	if c.Visitors == nil {
 		c.Visitors = new(Visitors)

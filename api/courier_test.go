@@ -11,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -290,7 +291,7 @@ func TestACourierThatIsClosedBeginsNothing(t *testing.T) {
 
 func TestAPanicOfARaftIsOneRequestsFailure(t *testing.T) {
 	c := newCouriered(t, doorPublic, func(config *Config) {
-		config.Reads, config.Logger = func() (Reads, bool) { return panics{}, true }, quiet{}
+		config.Reads, config.Logger = func() (Reads, bool) { return panics{}, true }, silent.Logger{}
 	})
 	r := c.request(false)
 	m := indexMethod()

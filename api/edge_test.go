@@ -16,6 +16,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -53,7 +54,7 @@ func TestWhatTheQueueRefusedIsSentToTheNewLeader(t *testing.T) {
 }
 
 func TestAFeatureThatIsOffIsDisabled(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Leases.Off = "features.leases" })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Switches = NewSwitches(LeasesSetting) })[0]
 	if r := nd.curl("LeaseService/Claim", `{"key":"a/b","holder":"ann"}`); r.status != 501 || r.kind() != "disabled" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
@@ -146,7 +147,7 @@ func TestListenerOffersHTTP2OverTLS(t *testing.T) {
 	pool.AddCert(like.Certificate())
 	like.Close()
 	w, err := NewListener(ListenerConfig{
-		Listener: l, Logger: quiet{}, TLS: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{server}},
+		Listener: l, Logger: silent.Logger{}, TLS: &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{server}},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, r.Proto) }),
 	})
 	if err != nil {

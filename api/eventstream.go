@@ -31,8 +31,9 @@ type sentEvent struct {
 
 // eventSource is what server-sent events are made of.
 type eventSource struct {
-	since interrex.Revision
-	match func(*state.Event) bool
+	setting string // see Service.Setting
+	since   interrex.Revision
+	match   func(*state.Event) bool
 	// show makes what is sent of an event that matches; its id is set behind it.
 	show func(*state.Event) (sentEvent, error)
 	// present are the events that say what there already is; nil: there are none.
@@ -79,9 +80,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
 		events, err := watcher.Next(ctx)
 		cancel()
+		off := s.served(from.setting, callerOf(r.Context()))
 		switch {
 		case s.calls.draining():
 			out.end(drainingError())
+			return nil
+		case off != nil:
+			out.end(off)
 			return nil
 		case r.Context().Err() != nil:
 			return nil

@@ -88,7 +88,7 @@ func (p *part) unpack(s *Server, c caller, m *anypb.Any) error {
 	case p.method.group:
 		return interrex.Errorf(interrex.KindInvalid, "a group stands in no other")
 	}
-	err := s.served(p.method.off, c)
+	err := s.served(p.method.setting, c)
 	if err == nil {
 		p.message, err = p.method.decode(m.GetValue())
 	}

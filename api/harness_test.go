@@ -22,6 +22,7 @@ import (
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
@@ -138,7 +139,7 @@ func (nd *node) startRaft(transport raft.Transport, servers []raft.Server, all [
 	nd.must(err)
 	nd.raft = r
 	nd.applier, err = leaseapplier.NewApplier(leaseapplier.Config{
-		Raft: r, Queue: nd.queue, State: nd.state, Clock: clock.WallClock, Logger: quiet{},
+		Raft: r, Queue: nd.queue, State: nd.state, Clock: clock.WallClock, Logger: silent.Logger{},
 		Address: func(id string) string { return addressOf(all, id) },
 	})
 	nd.must(err)
@@ -194,7 +195,7 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 		Reads:          func() (Reads, bool) { return barrier{nd.raft}, true },
 		Forward:        func(_ context.Context, id string) (Forwarder, error) { return nd.forwarder(all, id) },
 		Engine:         nd.engine,
-		Clock:          clock.WallClock, Logger: quiet{},
+		Clock:          clock.WallClock, Logger: silent.Logger{},
 	}
 	config.Webhooks = &Webhooks{Table: nd.hooks}
 	config.Leases = &Leases{Table: nd.leases, Waiting: func(k interrex.Key) (int, bool) {
@@ -218,7 +219,7 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 func (nd *node) listen(h http.Handler) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	nd.must(err)
-	w, err := NewListener(ListenerConfig{Listener: l, Handler: h, Logger: quiet{}, StopTimeout: 50 * time.Millisecond})
+	w, err := NewListener(ListenerConfig{Listener: l, Handler: h, Logger: silent.Logger{}, StopTimeout: 50 * time.Millisecond})
 	nd.must(err)
 	nd.t.Cleanup(func() {
 		w.Kill()
@@ -275,16 +276,6 @@ func (b barrier) Index(context.Context) (uint64, error) {
 	}
 	return b.raft.CommitIndex(), nil
 }
-
-// quiet is a logger.
-type quiet struct{}
-
-func (quiet) Criticalf(string, ...any) {}
-func (quiet) Errorf(string, ...any)    {}
-func (quiet) Warningf(string, ...any)  {}
-func (quiet) Infof(string, ...any)     {}
-func (quiet) Debugf(string, ...any)    {}
-func (quiet) Tracef(string, ...any)    {}
 
 // fakeEngine is an agent's engine that does what it is told.
 type fakeEngine struct {

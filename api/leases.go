@@ -27,13 +27,11 @@ type Leases struct {
 	// Waiting counts the claims that wait for a key; false: this agent does not
 	// know. Optional.
 	Waiting func(interrex.Key) (int, bool)
-	// Off is Service.Off.
-	Off string
 }
 
 // Service returns the methods.
 func (l Leases) Service() Service {
-	return Service{Off: l.Off, Data: l.data, Methods: []Method{
+	return Service{Setting: LeasesSetting, Data: l.data, Methods: []Method{
 		Write(interrexv1.LeaseServiceClaimProcedure, state.LeaseTable, claim, l.claimed),
 		Write(interrexv1.LeaseServiceExtendProcedure, state.LeaseTable, extend, l.extended),
 		Write(interrexv1.LeaseServiceRevokeProcedure, state.LeaseTable, revoke, l.revoked),

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/interrex/interrex"
 )
 
 // limitedListener closes connections beyond its slots at once: a caller that
@@ -12,7 +14,7 @@ import (
 type limitedListener struct {
 	net.Listener
 	slots  chan struct{}
-	logger Logger
+	logger interrex.Logger
 	warned atomic.Int64 // when, in unix seconds
 }
 

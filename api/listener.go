@@ -14,6 +14,8 @@ import (
 	"github.com/juju/errors"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/catacomb"
+
+	"github.com/interrex/interrex"
 )
 
 // Defaults and limits of a Listener.
@@ -37,7 +39,7 @@ type ListenerConfig struct {
 	// TLS is offered with ALPN for HTTP/2 and HTTP/1.1. nil: plain, where HTTP/2
 	// is spoken with prior knowledge.
 	TLS    *tls.Config
-	Logger Logger
+	Logger interrex.Logger
 	// ConnContext, if it is given, adds to the context of a connection's
 	// requests.
 	ConnContext func(context.Context, net.Conn) context.Context
@@ -194,7 +196,7 @@ func (l *Listener) stop() {
 
 // lineLogger passes the HTTP server's lines to the logger: they are about
 // callers' mistakes, so they do not warn.
-type lineLogger struct{ logger Logger }
+type lineLogger struct{ logger interrex.Logger }
 
 func (l *lineLogger) Write(p []byte) (int, error) {
 	l.logger.Debugf("%s", strings.TrimSpace(string(p)))

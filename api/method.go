@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -24,10 +23,10 @@ type Service struct {
 	Methods []Method
 	// Watches are the methods that stream events; see Watch.
 	Watches []WatchMethod
-	// Off is the setting that switches the service off here, for example
-	// "features.leases"; empty: it is on. Requests that other agents forward
-	// are served all the same: the service is on there.
-	Off string
+	// Setting is what switches the service, for example "features.leases"; see
+	// Config.Switches. Empty: it is always on. Where it is off, requests that other
+	// agents forward are served all the same: the service is on there.
+	Setting string
 	// Table is the table of a service without methods; of every other one the
 	// methods' numbers name it.
 	Table state.TableID
@@ -40,8 +39,8 @@ type Service struct {
 // request, and how it answers. Write and Read make one.
 type Method struct {
 	wire.Method
-	err error  // why it cannot be served
-	off string // see Service.Off
+	err     error  // why it cannot be served
+	setting string // see Service.Setting
 
 	latency *latency
 	table   state.TableID // of a write
@@ -258,7 +257,7 @@ func (s *Server) take(services []Service) error {
 			s.procedures = append(s.procedures, m.Method)
 		}
 		for _, m := range service.Methods {
-			m.off = service.Off
+			m.setting = service.Setting
 			s.methods[m.Number] = &m
 			s.takers.add(&m)
 			if m.index != nil {
@@ -266,7 +265,7 @@ func (s *Server) take(services []Service) error {
 			}
 		}
 		for _, m := range service.Watches {
-			m.off = service.Off
+			m.setting = service.Setting
 			m.encode = func(e *state.Event) (b []byte, err error) {
 				defer s.guard(m.Number, &err)
 				return m.event(e, s.config.State)
@@ -281,13 +280,4 @@ func (s *Server) take(services []Service) error {
 // its table's service has none.
 func (s *Server) Data(e *state.Event) ([]byte, error) {
 	return s.documents.data(e, s.config.State)
-}
-
-// served refuses the methods of a service that is switched off here.
-func (s *Server) served(off string, c caller) error {
-	if off == "" || c.door == doorPeer {
-		return nil
-	}
-	return interrex.Errorf(interrex.KindDisabled, "%s are off by configuration on agent %s: set %s, or ask another agent",
-		strings.TrimPrefix(off, "features."), s.config.ID, off)
 }

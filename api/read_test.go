@@ -9,7 +9,6 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/wire"
 )
 
 // indexes is a raft that gives indexes as it is told.
@@ -72,7 +71,7 @@ func TestAnAgentInQuarantineServesNoReads(t *testing.T) {
 	for _, c := range []interrexv1.Consistency{interrexv1.Consistency_CONSISTENCY_EVENTUAL, interrexv1.Consistency_CONSISTENCY_STRONG} {
 		get := op(1, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b", Consistency: c})
 		_, err := nd.call(t.Context(), get)
-		if interrex.KindOf(err) != interrex.KindUnavailable || !strings.Contains(err.Error(), "its log is too short") || wire.RetryAfter(err) <= 0 {
+		if interrex.KindOf(err) != interrex.KindUnavailable || !strings.Contains(err.Error(), "its log is too short") || interrex.RetryAfter(err) <= 0 {
 			t.Errorf("%v: %v", c, err)
 		}
 	}
@@ -80,7 +79,7 @@ func TestAnAgentInQuarantineServesNoReads(t *testing.T) {
 
 func TestAReadWithoutRaftSaysWhenToComeAgain(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (Reads, bool) { return nil, false } })[0]
-	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindUnavailable || wire.RetryAfter(err) <= 0 {
+	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindUnavailable || interrex.RetryAfter(err) <= 0 {
 		t.Errorf("%v", err)
 	}
 }

@@ -52,7 +52,7 @@ type errand struct {
 // of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
 func (s *Server) open(c caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) (*request, error) {
 	r := &request{method: m, caller: c.onBehalf(e.GetCaller()), envelope: e, message: message, began: now}
-	if err := s.served(m.off, c); err != nil {
+	if err := s.served(m.setting, c); err != nil {
 		return nil, err
 	}
 	if !m.Writes() {

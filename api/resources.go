@@ -18,13 +18,11 @@ import (
 // Resources is ResourceService.
 type Resources struct {
 	Table *resource.Table
-	// Off is Service.Off.
-	Off string
 }
 
 // Service returns the methods.
 func (r Resources) Service() Service {
-	return Service{Off: r.Off, Data: r.data, Methods: []Method{
+	return Service{Setting: ResourcesSetting, Data: r.data, Methods: []Method{
 		atOnce(Read(interrexv1.ResourceServiceReadProcedure, r.read)),
 		writeResource(),
 		Write(interrexv1.ResourceServiceDeleteProcedure, state.ResourceTable, deleteResource, resourceDeleted),

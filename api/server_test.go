@@ -17,6 +17,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/wire"
 )
@@ -286,7 +287,7 @@ func TestListenerRefusesConnectionsBeyondItsLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := NewListener(ListenerConfig{Listener: l, Handler: http.NotFoundHandler(), Logger: quiet{}, MaxConnections: 1})
+	w, err := NewListener(ListenerConfig{Listener: l, Handler: http.NotFoundHandler(), Logger: silent.Logger{}, MaxConnections: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,7 +327,7 @@ func TestListenerEndsWithItsSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := NewListener(ListenerConfig{Listener: l, Handler: http.NotFoundHandler(), Logger: quiet{}})
+	w, err := NewListener(ListenerConfig{Listener: l, Handler: http.NotFoundHandler(), Logger: silent.Logger{}})
 	if err != nil {
 		t.Fatal(err)
 	}

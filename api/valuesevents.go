@@ -92,7 +92,7 @@ func (p plainValues) follow(w http.ResponseWriter, r *http.Request, match func(*
 		return err
 	}
 	seen := &watched{feed: feed{since: since, compare: compareResources}}
-	from := eventSource{show: valueEvent, match: func(e *state.Event) bool {
+	from := eventSource{setting: ResourcesSetting, show: valueEvent, match: func(e *state.Event) bool {
 		row, is := e.Value.(*resource.Record)
 		return is && row.ID.Type == interrex.ValueType && match(row) && !seen.known(e)
 	}}

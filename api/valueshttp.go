@@ -49,7 +49,7 @@ func (p plainValues) route(next http.Handler) http.Handler {
 
 // handle answers an error, which names keys as the caller does.
 func (p plainValues) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
-	return p.server.plain(p.resources.Off, func(w http.ResponseWriter, r *http.Request) error {
+	return p.server.plain(ResourcesSetting, func(w http.ResponseWriter, r *http.Request) error {
 		return wire.KeyError(r.URL.Query().Get("namespace"), do(w, r))
 	})
 }

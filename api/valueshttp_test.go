@@ -137,7 +137,7 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 	} {
 		nd.expect(nd.kv(c.method, c.path, c.body), c.status, c.want)
 	}
-	off := cluster(t, 1, func(c *Config) { c.Resources.Off = "features.resources" })[0]
+	off := cluster(t, 1, func(c *Config) { c.Switches = NewSwitches(ResourcesSetting) })[0]
 	off.expect(off.kv("GET", "/kv/k", ""), 501, "disabled")
 }
 

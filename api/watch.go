@@ -22,7 +22,7 @@ func (s *Server) watch(ctx context.Context, m *WatchMethod, f feed, unread error
 	if unread != nil {
 		return wire.Error(unread)
 	}
-	if err := s.served(m.off, callerOf(ctx)); err != nil {
+	if err := s.served(m.setting, callerOf(ctx)); err != nil {
 		return wire.Error(err)
 	}
 	if err := s.calls.enter(); err != nil {
@@ -63,6 +63,9 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to answers) error {
 		return err
 	}
 	for {
+		if err := s.served(w.method.setting, a.caller); err != nil {
+			return err
+		}
 		var out message
 		alarm, idle := a.gather(&out)
 		if len(out.Events) > 0 {
@@ -80,6 +83,8 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to answers) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-alarm:
+		case <-a.switched:
+			a.switched = s.config.Switches.changed()
 		}
 	}
 }

@@ -452,7 +452,7 @@ func TestAStreamOfWatchesEndsWithItsClient(t *testing.T) {
 }
 
 func TestWatchesOfWhatIsOffAreRefused(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Leases.Off = "features.leases" })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Switches = NewSwitches(LeasesSetting) })[0]
 	s := nd.watches()
 	s.open(1, 10, &interrexv1.WatchRequest{})
 	if kind := s.refused[1].GetKind(); kind != "disabled" {

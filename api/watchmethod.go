@@ -56,8 +56,8 @@ type Rows[E proto.Message] struct {
 // WatchMethod is a method that streams events. Watch makes one.
 type WatchMethod struct {
 	wire.Method
-	err error  // why it cannot be served
-	off string // see Service.Off
+	err     error  // why it cannot be served
+	setting string // see Service.Setting
 
 	// feed reads the bytes of a request.
 	feed func(body []byte, s *state.State) (feed, error)
@@ -190,7 +190,7 @@ func (m *WatchMethod) ask(s *Server, c caller, body []byte) (f feed, err error) 
 	if err != nil {
 		return feed{}, err
 	}
-	return f, s.served(m.off, c)
+	return f, s.served(m.setting, c)
 }
 
 // eventsField is the number of the field of a response that has the events.

@@ -30,13 +30,11 @@ type Webhooks struct {
 	Ask func([]*webhook.Hook, hookcaller.Question) (wait func(context.Context) error, err error)
 	// Test sends a sample to a hook. Optional.
 	Test func(context.Context, *webhook.Hook) interrex.WebhookTest
-	// Off is Service.Off.
-	Off string
 }
 
 // Service returns the methods.
 func (w Webhooks) Service() Service {
-	return Service{Off: w.Off, Data: webhookData, Methods: []Method{
+	return Service{Setting: WebhooksSetting, Data: webhookData, Methods: []Method{
 		Write(interrexv1.WebhookServiceSetProcedure, state.WebhookTable, setWebhook, w.set),
 		Write(interrexv1.WebhookServiceDeleteProcedure, state.WebhookTable, deleteWebhook, webhookDeleted),
 		atLeader(Read(interrexv1.WebhookServiceGetProcedure, w.get)),
@@ -98,9 +96,10 @@ func webhookDeleted(r state.Result, _ *state.State) (*interrexv1.WebhookServiceD
 	return &interrexv1.WebhookServiceDeleteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
-func (w Webhooks) ask(hooks []*webhook.Hook, q hookcaller.Question) (wait func(context.Context) error, err error) {
-	if w.Ask != nil {
-		return w.Ask(hooks, q)
+// askHooks asks hooks before an operation.
+func (s *Server) askHooks(hooks []*webhook.Hook, q hookcaller.Question) (wait func(context.Context) error, err error) {
+	if ask := s.config.Webhooks.Ask; ask != nil && !s.config.Switches.isOff(WebhooksSetting) {
+		return ask(hooks, q)
 	}
 	verdict := hookcaller.Unasked(hooks, "webhooks are off by configuration on the agent that leads")
 	return func(context.Context) error { return verdict }, nil

@@ -4,20 +4,21 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/waitlist"
 	"github.com/interrex/interrex/state"
 )
 
 func TestWhoGivesUpLeavesNothingBehind(t *testing.T) {
 	tracker := NewTracker()
-	var all []*tracked
+	var all []*waitlist.Waiter
 	for _, target := range []interrex.Revision{5, 3, 4} { // each turns the heap round
 		me, _ := tracker.join(target)
 		all = append(all, me)
 	}
 	tracker.leave(all[0])
 	tracker.Update(4)
-	if len(all[1].done) != 1 || len(all[2].done) != 1 || len(tracker.queue) != 0 {
-		t.Errorf("%d and %d are told, %d are left", len(all[1].done), len(all[2].done), len(tracker.queue))
+	if len(all[1].Done) != 1 || len(all[2].Done) != 1 || tracker.list.Len() != 0 {
+		t.Errorf("%d and %d are told, %d are left", len(all[1].Done), len(all[2].Done), tracker.list.Len())
 	}
 
 	f := New()

@@ -1,12 +1,12 @@
 package change
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/waitlist"
 )
 
 // Tracker is a number that only rises, and those who wait for it to reach
@@ -14,14 +14,8 @@ import (
 type Tracker struct {
 	mu     sync.Mutex
 	last   interrex.Revision
-	queue  trackHeap
+	list   waitlist.List
 	closed bool
-}
-
-type tracked struct {
-	target interrex.Revision
-	place  int // in the heap; negative: not in it any more
-	done   chan interrex.Revision
 }
 
 // NewTracker makes a tracker at 0.
@@ -36,9 +30,7 @@ func (t *Tracker) Update(to interrex.Revision) {
 		return
 	}
 	t.last = to
-	for len(t.queue) > 0 && t.queue[0].target <= to {
-		heap.Pop(&t.queue).(*tracked).done <- to
-	}
+	t.list.Release(uint64(to))
 }
 
 // Last is the present number.
@@ -56,8 +48,8 @@ func (t *Tracker) Wait(ctx context.Context, target interrex.Revision) interrex.R
 		return last
 	}
 	select {
-	case last := <-me.done:
-		return last
+	case <-me.Done:
+		return t.Last()
 	case <-ctx.Done():
 		return t.leave(me)
 	}
@@ -73,31 +65,27 @@ func (t *Tracker) TimedWait(target interrex.Revision, most time.Duration) interr
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
-	case last := <-me.done:
-		return last
+	case <-me.Done:
+		return t.Last()
 	case <-timer.C:
 		return t.leave(me)
 	}
 }
 
 // join returns nil when there is nothing to wait for.
-func (t *Tracker) join(target interrex.Revision) (*tracked, interrex.Revision) {
+func (t *Tracker) join(target interrex.Revision) (*waitlist.Waiter, interrex.Revision) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed || t.last >= target {
 		return nil, t.last
 	}
-	me := &tracked{target: target, done: make(chan interrex.Revision, 1)}
-	heap.Push(&t.queue, me)
-	return me, t.last
+	return t.list.Join(uint64(target)), t.last
 }
 
-func (t *Tracker) leave(me *tracked) interrex.Revision {
+func (t *Tracker) leave(me *waitlist.Waiter) interrex.Revision {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if me.place >= 0 {
-		heap.Remove(&t.queue, me.place)
-	}
+	t.list.Leave(me)
 	return t.last
 }
 
@@ -107,9 +95,7 @@ func (t *Tracker) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
-	for len(t.queue) > 0 {
-		heap.Pop(&t.queue).(*tracked).done <- t.last
-	}
+	t.list.Fail(nil)
 }
 
 // MaxTrackers is how many trackers Trackers has at most.
@@ -155,29 +141,4 @@ func (t *Tracker) isClosed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.closed
-}
-
-type trackHeap []*tracked
-
-func (h trackHeap) Len() int           { return len(h) }
-func (h trackHeap) Less(i, j int) bool { return h[i].target < h[j].target }
-
-func (h trackHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
-}
-
-func (h *trackHeap) Push(x any) {
-	w := x.(*tracked)
-	w.place = len(*h)
-	*h = append(*h, w)
-}
-
-func (h *trackHeap) Pop() any {
-	last := len(*h) - 1
-	w := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	w.place = -1
-	return w
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"math/rand/v2"
 	"time"
 	"unicode/utf8"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -193,7 +193,7 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 		answer, unsure, err := c.insist(ctx, end, r, id)
 		done()
 		// A recovery has dropped the name of an id under which nothing was done.
-		if unsure || interrex.KindOf(err) != interrex.KindNameGone || !c.sleep(ctx, end, backoff(0)) {
+		if unsure || interrex.KindOf(err) != interrex.KindNameGone || !c.sleep(ctx, end, backoff.Next(minPause, maxPause, 0)) {
 			return answer, c.repeatable(err, id)
 		}
 	}
@@ -212,7 +212,7 @@ func (c *Client) begin(ctx context.Context, r *request) error {
 func (c *Client) number(ctx context.Context, end time.Time) (id string, done func(), err error) {
 	for {
 		id, done, err = c.ids.Open(false)
-		if err == nil || !c.sleep(ctx, end, wire.RetryAfter(err)) {
+		if err == nil || !c.sleep(ctx, end, interrex.RetryAfter(err)) {
 			return id, done, err
 		}
 	}
@@ -242,7 +242,7 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 		if kind == interrex.KindTimeout && said != nil {
 			err = said // more informative than that the time is over
 		}
-		pause := max(backoff(n), wire.RetryAfter(err))
+		pause := max(backoff.Next(minPause, maxPause, n), interrex.RetryAfter(err))
 		if moves(kind) && c.leave(p) && (n+1)%len(c.endpoints) != 0 {
 			pause = 0 // the next one was not tried yet
 		}
@@ -385,12 +385,6 @@ func final(err error) bool {
 // moves reports whether another agent may succeed.
 func moves(k interrex.Kind) bool {
 	return k != interrex.KindOverloaded && (k.Retryable() || k == interrex.KindOutcomeUnknown || k == interrex.KindDisabled)
-}
-
-// backoff is a jittered pause before the attempt after the nth.
-func backoff(n int) time.Duration {
-	d := min(maxPause, minPause<<min(n, 10))
-	return d/2 + rand.N(d/2)
 }
 
 // sleep waits for d, and reports whether there is time for another attempt: not

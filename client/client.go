@@ -6,6 +6,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 // Client talks to the agents of one cluster. It is safe for concurrent use.
@@ -44,7 +46,7 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 		c.Timeout = DefaultTimeout
 	}
 	if c.Logger == nil {
-		c.Logger = silent{}
+		c.Logger = silent.Logger{}
 	}
 	if c.Clock == nil {
 		c.Clock = hold.SystemClock()
@@ -145,5 +147,5 @@ func (c *Client) leave(p *endpoint) bool {
 type plainIDs struct{ given string }
 
 func (i plainIDs) Open(bool) (string, func(), error) {
-	return cmp.Or(i.given, randomID()), func() {}, nil
+	return cmp.Or(i.given, rand.Text()), func() {}, nil
 }

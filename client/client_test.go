@@ -269,8 +269,10 @@ func (r *reasons) Debugf(format string, args ...any) {
 	}
 }
 
-func (r *reasons) Infof(string, ...any)    {}
-func (r *reasons) Warningf(string, ...any) {}
+func (r *reasons) Criticalf(string, ...any) {}
+func (r *reasons) Errorf(string, ...any)    {}
+func (r *reasons) Infof(string, ...any)     {}
+func (r *reasons) Warningf(string, ...any)  {}
 
 func TestTimeThatIsOverIsNotTheReasonWhereAnotherIsKnown(t *testing.T) {
 	a := startAgent(t)
@@ -363,7 +365,7 @@ func TestOneShotCallsAreUnaryWithPlainIDs(t *testing.T) {
 	if answer, err := claim(t, dial(t, client.Config{OneShot: true}, a)); err != nil || answer.Attempt != 1 {
 		t.Errorf("got %+v, %v", answer, err)
 	}
-	plain := regexp.MustCompile("^[0-9a-f]{32}$")
+	plain := regexp.MustCompile("^[A-Z2-7]{26}$")
 	for _, op := range a.received() {
 		if !plain.MatchString(op.RequestId) {
 			t.Errorf("the id is %q", op.RequestId)

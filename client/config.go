@@ -41,8 +41,8 @@ type Config struct {
 	// Holder is the holder's name for requests without one; empty:
 	// $INTERREX_HOLDER, else HOST/PID/RANDOM.
 	Holder string
-	Logger Logger     // nil: nothing is logged
-	Clock  hold.Clock // nil: the system's, which counts sleep
+	Logger interrex.Logger // nil: nothing is logged
+	Clock  hold.Clock      // nil: the system's, which counts sleep
 	// Dial makes the connections, as http.Transport.DialContext does; nil: TCP and
 	// Unix sockets. An agent uses it to reach itself without a port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -57,19 +57,6 @@ type TLSFiles struct {
 	Cert string // the client's own certificate; empty: none
 	Key  string // its key; empty: none
 }
-
-// Logger is what a Client logs to. A loggo.Logger satisfies it.
-type Logger interface {
-	Debugf(format string, args ...any)
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-}
-
-type silent struct{}
-
-func (silent) Debugf(string, ...any)   {}
-func (silent) Infof(string, ...any)    {}
-func (silent) Warningf(string, ...any) {}
 
 // Validate checks the configuration; the error is KindInvalid.
 func (c Config) Validate() error {

@@ -2,12 +2,12 @@ package client
 
 import (
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -27,8 +27,7 @@ func (s *Stream) broken(err error, answered int) {
 			s.wake()
 		}
 	} else {
-		pause := min(maxReconnect, minReconnect<<min(s.failures, 10))
-		pause = pause/2 + rand.N(pause/2)
+		pause := backoff.Next(minReconnect, maxReconnect, s.failures)
 		s.failures++
 		s.refused, s.retryAt = err, time.Now().Add(pause)
 		never = s.unavailable(err, pause)
@@ -109,6 +108,6 @@ func (s *Stream) unavailable(err error, wait time.Duration) error {
 		return refusal
 	}
 	e := interrex.Errorf(interrex.KindUnavailable, "%s cannot be reached: %s", s.config.BaseURL, reason(err)).WithCause(err)
-	e.RetryAfter = max(wire.RetryAfter(wire.FromError(err, false)), wait)
+	e.RetryAfter = max(interrex.RetryAfter(wire.FromError(err, false)), wait)
 	return e
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"strconv"
 	"strings"
 	"sync"
@@ -108,7 +107,7 @@ func (s *names) forget(n *name) {
 }
 
 func (s *names) fresh() *name {
-	n := &name{text: randomID(), next: 1, mark: 1, heard: s.clock.Now()}
+	n := &name{text: rand.Text(), next: 1, mark: 1, heard: s.clock.Now()}
 	s.known[n.text] = n
 	return n
 }
@@ -185,11 +184,4 @@ func (s *names) retire() []string {
 	}
 	s.main, s.idle = nil, nil
 	return texts
-}
-
-// randomID is 16 random bytes in hexadecimal: a name, or an id without a name.
-func randomID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
 }

@@ -161,14 +161,14 @@ func TestANameThatNobodyAnswersIsGivenUp(t *testing.T) {
 	}
 	s.heard(old, time.Hour) // what was sent in the first hour was answered
 	clock.now = renewAfter + time.Hour - 1
-	if id, d, _ := s.Open(false); id[:32] != old[:32] {
+	if id, d, _ := s.Open(false); id[:26] != old[:26] {
 		t.Errorf("%s, then %s", old, id)
 	} else {
 		d()
 	}
 	clock.now++
 	id, _, _ := s.Open(false)
-	if id[:32] == old[:32] {
+	if id[:26] == old[:26] {
 		t.Error("the name is used on")
 	}
 	if _, err := s.sending(old); !errors.Is(err, interrex.ErrOutcomeUnknown) {

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -27,24 +29,24 @@ type StreamConfig struct {
 	// HTTP makes the requests. It has to speak HTTP/2, in the clear with prior
 	// knowledge for an http:// address.
 	HTTP    connect.HTTPClient
-	BaseURL string      // for example https://db1.example:7400
-	Header  http.Header // sent with the request; may be nil
-	Logger  Logger      // nil: nothing is logged
-	MaxOpen int         // operations that may be open at a time; 0: DefaultMaxOpen
+	BaseURL string          // for example https://db1.example:7400
+	Header  http.Header     // sent with the request; may be nil
+	Logger  interrex.Logger // nil: nothing is logged
+	MaxOpen int             // operations that may be open at a time; 0: DefaultMaxOpen
 	// Accept checks the agent's headers before any operation is sent; its error
 	// ends the connection. nil: all headers are accepted.
 	Accept func(http.Header) error
 }
 
-// Validate names a missing field.
+// Validate says which field is not valid.
 func (c StreamConfig) Validate() error {
 	switch {
 	case c.HTTP == nil:
-		return errors.New("stream: no HTTP client")
+		return errors.New("nil HTTP not valid")
 	case c.BaseURL == "":
-		return errors.New("stream: no BaseURL")
+		return errors.New("empty BaseURL not valid")
 	case c.MaxOpen < 0:
-		return errors.New("stream: MaxOpen is below zero")
+		return errors.New("negative MaxOpen not valid")
 	}
 	return nil
 }
@@ -84,10 +86,10 @@ func (c *call) answer(body []byte, err error) { c.done(c.place, body, err) }
 // NewStream returns a Stream. It does not connect yet. The caller must Close it.
 func NewStream(c StreamConfig) (*Stream, error) {
 	if err := c.Validate(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot make a stream: %w", err)
 	}
 	if c.Logger == nil {
-		c.Logger = silent{}
+		c.Logger = silent.Logger{}
 	}
 	if c.MaxOpen == 0 {
 		c.MaxOpen = DefaultMaxOpen

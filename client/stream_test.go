@@ -146,8 +146,8 @@ func TestWithoutAnAgentACallIsUnavailableAtOnce(t *testing.T) {
 	s := newStream(t, url, nil)
 	for range 3 {
 		_, err = s.Call(t.Context(), revoke(1))
-		if !errors.Is(err, interrex.ErrUnavailable) || wire.RetryAfter(err) <= 0 {
-			t.Errorf("got %v, again after %s", err, wire.RetryAfter(err))
+		if !errors.Is(err, interrex.ErrUnavailable) || interrex.RetryAfter(err) <= 0 {
+			t.Errorf("got %v, again after %s", err, interrex.RetryAfter(err))
 		}
 	}
 }

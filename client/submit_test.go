@@ -9,6 +9,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -37,7 +38,7 @@ func TestWhatWaitsToBeSentTakesRoomAsWhatIsOpenDoes(t *testing.T) {
 		t.Fatal(*err)
 	}
 	third, err := s.submitted() // and one waits
-	if !errors.Is(*err, interrex.ErrOverloaded) || wire.RetryAfter(*err) <= 0 {
+	if !errors.Is(*err, interrex.ErrOverloaded) || interrex.RetryAfter(*err) <= 0 {
 		t.Errorf("the third: %v", *err)
 	}
 	*err = nil
@@ -110,7 +111,7 @@ func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
 		{"it was closed", true, 1, errClosed, interrex.ErrOutcomeUnknown, interrex.ErrUnavailable},
 	} {
 		s := lying(t, 10)
-		s.config.Logger = silent{}
+		s.config.Logger = silent.Logger{}
 		s.failures, s.refused = 3, errors.New("the one before")
 		ctx, cancel := context.WithCancel(t.Context())
 		if s.life = ctx; test.closed {
@@ -140,7 +141,7 @@ func TestABreakEndsWhatWaitsIfTheStreamIsClosedOrNobodyAnswered(t *testing.T) {
 func TestAnAgentThatWasNotReachedIsLeftAloneForAWhile(t *testing.T) {
 	s := lying(t, 2)
 	s.refused, s.retryAt = errors.New("no way"), time.Now().Add(time.Hour)
-	if _, err := s.submitted(); !errors.Is(*err, interrex.ErrUnavailable) || wire.RetryAfter(*err) <= 0 {
+	if _, err := s.submitted(); !errors.Is(*err, interrex.ErrUnavailable) || interrex.RetryAfter(*err) <= 0 {
 		t.Errorf("at once: %v", *err)
 	}
 	s.retryAt = time.Now()
@@ -193,7 +194,7 @@ func TestACallIsAbandonedOnceAndNotAfterItsAnswer(t *testing.T) {
 
 func TestWhoHasGoneIsNotAnsweredByABreak(t *testing.T) {
 	s := lying(t, 10)
-	s.config.Logger = silent{}
+	s.config.Logger = silent.Logger{}
 	gone, answer := s.submitted()
 	s.abandon(gone, context.Canceled)
 	*answer = nil
@@ -209,7 +210,7 @@ func TestAnAgentThatRefusesAStreamSaysWhenToComeAgain(t *testing.T) {
 	refusal.RetryAfter = time.Minute
 	s := lying(t, 10)
 	for _, test := range []struct{ pause, want time.Duration }{{time.Second, time.Minute}, {time.Hour, time.Hour}} {
-		if got := wire.RetryAfter(s.unavailable(wire.Error(refusal), test.pause)); got != test.want {
+		if got := interrex.RetryAfter(s.unavailable(wire.Error(refusal), test.pause)); got != test.want {
 			t.Errorf("of a minute and %v: %v", test.pause, got)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/fifo"
 	"github.com/interrex/interrex/wire"
 )
 
@@ -58,13 +60,13 @@ type Watch[E any] struct {
 	ready   chan struct{} // has room for the one signal that there is something to read
 
 	mu      sync.Mutex
-	since   interrex.Revision   // that of the next connection
-	present bool                // amid what was present at the beginning
-	queue   fifo[event[E]]      // not read yet
-	way     *subscription       // nil: there is none now
-	read    int                 // events that were read since the last credit
-	lost    time.Time           // when the last way broke, or the watch was asked for
-	said    map[*endpoint]error // why each agent does not serve it, since then
+	since   interrex.Revision     // that of the next connection
+	present bool                  // amid what was present at the beginning
+	queue   fifo.Queue[*event[E]] // not read yet
+	way     *subscription         // nil: there is none now
+	read    int                   // events that were read since the last credit
+	lost    time.Time             // when the last way broke, or the watch was asked for
+	said    map[*endpoint]error   // why each agent does not serve it, since then
 	over    bool
 	err     error // why, once it is over
 }
@@ -190,8 +192,10 @@ func (w *Watch[E]) pop() (*event[E], error) {
 func (w *Watch[E]) popLocked() (e *event[E], way *subscription, credit int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e = w.queue.pop()
-	if w.over || w.queue.len() > 0 {
+	if w.queue.Len() > 0 {
+		e = w.queue.Pop()
+	}
+	if w.over || w.queue.Len() > 0 {
 		w.signal() // others may wait too
 	}
 	if e == nil {
@@ -256,7 +260,7 @@ func (w *Watch[E]) run() error {
 		if began {
 			failures = 0
 		}
-		pause(w.life, max(backoff(failures), wire.RetryAfter(err)))
+		backoff.Pause(w.life, time.After(max(backoff.Next(minPause, maxPause, failures), interrex.RetryAfter(err))))
 	}
 }
 
@@ -294,7 +298,7 @@ func (w *Watch[E]) subscribe(s *subscription) (*interrexv1.WatchOpen, error) {
 	if len(body) > maxWatchBody {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "the request for a watch has %d bytes, at most %d are allowed", len(body), maxWatchBody)
 	}
-	room := watchBuffer - w.queue.len()
+	room := watchBuffer - w.queue.Len()
 	w.way, w.read = s, min(0, room)
 	s.to = w
 	return &interrexv1.WatchOpen{Method: w.method.Number, Body: body, Credit: uint32(max(0, room))}, nil
@@ -348,7 +352,7 @@ func (w *Watch[E]) take(s *subscription, events []any) {
 	}
 	for _, v := range events {
 		e := v.(*event[E])
-		w.queue.push(e)
+		w.queue.Push(e)
 		w.present = e.at.Present
 		if !w.present {
 			w.since = e.at.Revision
@@ -363,15 +367,5 @@ func (w *Watch[E]) reached(s *subscription, r interrex.Revision) {
 	defer w.mu.Unlock()
 	if w.way == s && !w.present {
 		w.since = max(w.since, r)
-	}
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

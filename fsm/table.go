@@ -15,6 +15,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/codec"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/state"
 )
 
@@ -41,15 +42,9 @@ type content struct {
 
 // Config configures a Table.
 type Config struct {
-	Machine FSM
-	Clock   clock.Clock // for the times of failures; nil: the wall clock
-	Logger  Logger      // logs failures; nil: none
-}
-
-// Logger is what a table needs of a loggo.Logger.
-type Logger interface {
-	Criticalf(format string, args ...any)
-	Errorf(format string, args ...any)
+	Machine interrex.FSM
+	Clock   clock.Clock     // for the times of failures; nil: the wall clock
+	Logger  interrex.Logger // logs failures; nil: none
 }
 
 // Stop is why a machine, or its snapshots, came to an end on this agent.
@@ -67,15 +62,10 @@ func New(c Config) (*Table, error) {
 		c.Clock = clock.WallClock
 	}
 	if c.Logger == nil {
-		c.Logger = silent{}
+		c.Logger = silent.Logger{}
 	}
 	return &Table{config: c, content: content{marks: make([]mark, 1)}}, nil
 }
-
-type silent struct{}
-
-func (silent) Criticalf(string, ...any) {}
-func (silent) Errorf(string, ...any)    {}
 
 // Name is the table's name in hellos, reports and snapshots.
 func (t *Table) Name() string { return "fsm" }
@@ -144,7 +134,7 @@ func (t *Table) CheckGroup(state.Time, []state.Command) error {
 // the machine is stopped, so that revisions stay the same on all agents.
 func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 	data := bytes.Clone(c.(*command).data)
-	turn.Emit(Applied, "", Event{Data: data}, 64+len(data))
+	turn.Emit(Applied, "", interrex.FSMEvent{Data: data}, 64+len(data))
 	t.compare(turn.Minted)
 	reply := &Reply{Revision: turn.Revision}
 	if t.Stopped() == nil {
@@ -161,7 +151,7 @@ func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
 // do lets the machine do one command; nil: it has panicked, and is stopped.
 func (t *Table) do(turn *state.Turn, data []byte) (a *answer) {
 	t.guarded(fmt.Sprintf("applying the command at revision %d", turn.Revision), func() {
-		result, err := t.config.Machine.Apply(Command{
+		result, err := t.config.Machine.Apply(interrex.FSMCommand{
 			Data: bytes.Clone(data), Revision: turn.Revision, Time: time.Duration(turn.Now), Wall: turn.Wall})
 		a = answerOf(turn.Revision, result, err) // it calls the error's methods, which are the machine's
 	})
@@ -239,10 +229,14 @@ func (t *Table) DecodeReply(b []byte) (state.Reply, error) {
 }
 
 // AppendEvent implements state.EventCodec.
-func (t *Table) AppendEvent(b []byte, value any) []byte { return append(b, value.(Event).Data...) }
+func (t *Table) AppendEvent(b []byte, value any) []byte {
+	return append(b, value.(interrex.FSMEvent).Data...)
+}
 
 // DecodeEvent implements state.EventCodec.
-func (t *Table) DecodeEvent(b []byte) (any, error) { return Event{Data: bytes.Clone(b)}, nil }
+func (t *Table) DecodeEvent(b []byte) (any, error) {
+	return interrex.FSMEvent{Data: bytes.Clone(b)}, nil
+}
 
 var (
 	_ state.Table      = (*Table)(nil)

@@ -28,10 +28,10 @@ type notebook struct {
 	bad   error  // of Snapshot
 	huge  bool   // is Snapshot
 	last  []byte // what was answered last, which is used again
-	got   fsm.Command
+	got   interrex.FSMCommand
 }
 
-func (n *notebook) Apply(c fsm.Command) ([]byte, error) {
+func (n *notebook) Apply(c interrex.FSMCommand) ([]byte, error) {
 	n.got = c
 	text := string(c.Data)
 	defer clear(c.Data) // it is the machine's own
@@ -89,7 +89,7 @@ func (n *notebook) Restore(b []byte) error {
 	return nil
 }
 
-func table(m fsm.FSM) *fsm.Table {
+func table(m interrex.FSM) *fsm.Table {
 	t, err := fsm.New(fsm.Config{Machine: m})
 	if err != nil {
 		panic(err)
@@ -164,7 +164,7 @@ func TestEveryAnswerTakesOneRevisionAndHasOneEvent(t *testing.T) {
 		if got := answer(res); !strings.HasPrefix(got, c.want) || res.Err != nil || res.Revision != interrex.Revision(i+1) {
 			t.Errorf("%s is answered %q (%v) at %d, want %q at %d", c.text, got, res.Err, res.Revision, c.want, i+1)
 		}
-		if e := r.Events[len(r.Events)-1]; len(r.Events) != i+1 || e.Kind != fsm.Applied || e.Revision != res.Revision || string(e.Value.(fsm.Event).Data) != c.text {
+		if e := r.Events[len(r.Events)-1]; len(r.Events) != i+1 || e.Kind != fsm.Applied || e.Revision != res.Revision || string(e.Value.(interrex.FSMEvent).Data) != c.text {
 			t.Errorf("after %s: %d events, the last %+v", c.text, len(r.Events), e)
 		}
 	}
@@ -196,7 +196,7 @@ type watched struct {
 	busy  []time.Duration
 }
 
-func (w *watched) Apply(fsm.Command) ([]byte, error) {
+func (w *watched) Apply(interrex.FSMCommand) ([]byte, error) {
 	w.busy = append(w.busy, w.table.Busy())
 	w.clock.Advance(time.Second)
 	w.busy = append(w.busy, w.table.Busy())

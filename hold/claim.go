@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/backoff"
 )
 
 // grant is a lease that was granted, and the send time of the attempt that the
@@ -134,7 +135,7 @@ func (c *claiming) attempt(ctx context.Context) {
 	} else {
 		every = min(every, c.k.config.Timeout/4)
 	}
-	c.ask = now + jitter(every)
+	c.ask = now + backoff.Jittered(every)
 	limit := c.giveUp - now
 	t, sent := c.attempts.send(ctx, func(ctx context.Context, number uint32) (interrex.LeaseAnswer, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit) // the agent answers before
@@ -172,7 +173,7 @@ func (c *claiming) hear(a attempt[interrex.LeaseAnswer]) (g grant, err error, fi
 	}
 	c.k.config.Logger.Debugf("claim of %s, attempt %d: %v", c.request.Key, a.number, a.err)
 	now := c.k.config.Clock.Now()
-	c.ask = min(c.ask, now+max(backoff(c.failures, time.Second), retryAfter(a.err)))
+	c.ask = min(c.ask, now+max(backoff.Next(minPause, time.Second, c.failures), interrex.RetryAfter(a.err)))
 	c.failures++
 	return grant{}, nil, false
 }

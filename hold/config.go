@@ -3,13 +3,13 @@ package hold
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"os"
 	"strconv"
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 // Backend makes attempts. Each call is one attempt: it is never repeated
@@ -30,22 +30,15 @@ type IDs interface {
 	Open(waits bool) (id string, done func(), err error)
 }
 
-// Logger is what a Keeper says things to.
-type Logger interface {
-	Debugf(format string, args ...any)
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-}
-
 // DefaultTimeout bounds a claim that does not wait.
 const DefaultTimeout = 30 * time.Second
 
 // Config says what a Keeper works with.
 type Config struct {
 	Backend Backend
-	IDs     IDs    // nil: 16 random bytes for each request
-	Clock   Clock  // nil: SystemClock()
-	Logger  Logger // nil: nothing is said
+	IDs     IDs             // nil: random ones
+	Clock   Clock           // nil: SystemClock()
+	Logger  interrex.Logger // nil: nothing is said
 	// Holder is the holder's name where HoldOptions give none; empty:
 	// DefaultHolder(), drawn once.
 	Holder string
@@ -56,13 +49,13 @@ type Config struct {
 	Overstayed func()
 }
 
-// Validate says what is missing or malformed.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Backend == nil:
-		return errors.New("hold: no Backend")
+		return errors.New("nil Backend not valid")
 	case c.Timeout < 0:
-		return errors.New("hold: Timeout is below zero")
+		return errors.New("negative Timeout not valid")
 	}
 	if c.Holder != "" {
 		return interrex.ValidateHolder(c.Holder)
@@ -79,7 +72,7 @@ func (c Config) withDefaults() Config {
 		c.Clock = SystemClock()
 	}
 	if c.Logger == nil {
-		c.Logger = silent{}
+		c.Logger = silent.Logger{}
 	}
 	if c.Holder == "" {
 		c.Holder = DefaultHolder()
@@ -106,23 +99,11 @@ func DefaultHolder() string {
 	if err != nil || interrex.ValidateHolder(host) != nil || len(host) > interrex.MaxHolder/2 {
 		host = "unknown"
 	}
-	return host + "/" + strconv.Itoa(os.Getpid()) + "/" + randomHex(4)
+	return host + "/" + strconv.Itoa(os.Getpid()) + "/" + rand.Text()[:8]
 }
 
 // randomIDs are records by themselves: a retry is safe for as long as the
 // record is kept, ten minutes of cluster time.
 type randomIDs struct{}
 
-func (randomIDs) Open(bool) (string, func(), error) { return randomHex(16), func() {}, nil }
-
-func randomHex(bytes int) string {
-	b := make([]byte, bytes)
-	rand.Read(b) // never fails
-	return hex.EncodeToString(b)
-}
-
-type silent struct{}
-
-func (silent) Debugf(string, ...any)   {}
-func (silent) Infof(string, ...any)    {}
-func (silent) Warningf(string, ...any) {}
+func (randomIDs) Open(bool) (string, func(), error) { return rand.Text(), func() {}, nil }

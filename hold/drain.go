@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/interrex/interrex/internal/backoff"
 )
 
 // sweepEvery bounds how many holds are remembered after their end.
@@ -26,7 +28,7 @@ func (k *Keeper) Drain(ctx context.Context) error {
 		if left == 0 {
 			return nil
 		}
-		if !sleep(ctx, drainPeriod) {
+		if !backoff.Pause(ctx, time.After(drainPeriod)) {
 			return fmt.Errorf("%d leases were not released in time, they run out by themselves: %w", left, context.Cause(ctx))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/backoff"
 )
 
 // held is one lease that is held until over.
@@ -162,7 +163,7 @@ func (p *keeping) hear(a attempt[interrex.LeaseAnswer]) {
 			p.k.config.Logger.Warningf("the lease %s under token %d cannot be extended: %v; unless it can be, its work is told to stop in %s",
 				p.key, p.token, a.err, interrex.FormatDuration(max(p.left(), 0).Round(time.Second/10)))
 		}
-		pause := max(backoff(p.failures, p.ttl/6), retryAfter(a.err))
+		pause := max(backoff.Next(minPause, p.ttl/6, p.failures), interrex.RetryAfter(a.err))
 		p.extend = min(p.extend, now+pause)
 		p.failures++
 		p.k.config.Logger.Debugf("cannot extend %s: %v", p.key, a.err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 const (
@@ -55,11 +56,10 @@ func within(t *testing.T, test func(b *bench)) {
 
 // lines are what a keeper has logged.
 type lines struct {
+	silent.Logger
 	mu         sync.Mutex
 	warn, info []string
 }
-
-func (l *lines) Debugf(string, ...any) {}
 
 func (l *lines) Infof(format string, args ...any) {
 	l.mu.Lock()

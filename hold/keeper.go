@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/backoff"
 )
 
 // ErrReleased is the cause with which a hold's context ends when its holder
@@ -127,11 +128,11 @@ func (k *Keeper) campaign(ctx context.Context, r interrex.ClaimRequest, wait tim
 			said = tellsMore(said, err)
 			err = said
 		}
-		pause := max(backoff(failures, 5*time.Second), retryAfter(err))
+		pause := max(backoff.Next(minPause, 5*time.Second, failures), interrex.RetryAfter(err))
 		if wait >= 0 && k.config.Clock.Now()+pause >= until {
 			return nil, err
 		}
-		if !sleep(alive, pause) {
+		if !backoff.Pause(alive, time.After(pause)) {
 			return nil, because(err, context.Cause(alive))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/backoff"
 )
 
 // A lease is given up within these bounds. Later it has run out by itself, or
@@ -109,7 +110,7 @@ func (k *Keeper) insist(ctx context.Context, what string, attempt func(ctx conte
 		if err == nil || !again(interrex.KindOf(err)) {
 			return err
 		}
-		if !sleep(ctx, max(backoff(int(n), time.Second), retryAfter(err))) {
+		if !backoff.Pause(ctx, time.After(max(backoff.Next(minPause, time.Second, int(n)), interrex.RetryAfter(err)))) {
 			return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot %s in time: %v", what, err).WithCause(errors.Join(context.Cause(ctx), err))
 		}
 	}

@@ -6,11 +6,15 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/backoff"
 )
 
 // steady is how long fn must have run for the next campaign to begin with the
-// shortest backoff again.
+// shortest pause again.
 const steady = 10 * time.Second
+
+// minPause is about how long the pause after a first failure is.
+const minPause = 100 * time.Millisecond
 
 // Run campaigns for key, runs fn under the hold's context, waits for fn,
 // releases, and campaigns again: see interrex.Leases. The lease is never released
@@ -41,7 +45,7 @@ func (k *Keeper) Run(ctx context.Context, key string, o interrex.HoldOptions, fn
 		if k.config.Clock.Now()-began >= steady {
 			failures = 0
 		}
-		if !sleep(ctx, backoff(failures, 5*time.Second)) {
+		if !backoff.Pause(ctx, time.After(backoff.Next(minPause, 5*time.Second, failures))) {
 			return context.Cause(ctx)
 		}
 	}

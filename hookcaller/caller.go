@@ -38,22 +38,16 @@ const (
 // retryAfter is when a caller that is refused as overloaded may ask again.
 const retryAfter = 100 * time.Millisecond
 
-// Logger is what a Caller needs of a loggo.Logger.
-type Logger interface {
-	Warningf(format string, args ...any)
-	Infof(format string, args ...any)
-}
-
 // Config says who calls.
 type Config struct {
 	Agent   string // its ID
 	Version string
 	Clock   clock.Clock
-	Logger  Logger
+	Logger  interrex.Logger
 	Metrics *Metrics
 }
 
-// Validate names the first field that is missing.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Agent == "":

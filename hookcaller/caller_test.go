@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/webhook"
 )
 
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // notes keeps what is logged.
 type notes struct {
+	silent.Logger
 	mu    sync.Mutex
 	lines []string
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 	"github.com/interrex/interrex/webhook"
@@ -76,20 +77,10 @@ func (t *teller) run(ctx context.Context) {
 				t.worker.config.Logger.Warningf("webhook %s: the events cannot be read, it is tried again: %v", t.hook.Name, err)
 			}
 		}
-		if !t.sleep(ctx, pause) {
+		if !backoff.Pause(ctx, t.worker.config.Clock.After(pause)) {
 			return
 		}
 		pause = min(2*pause, maxRetry)
-	}
-}
-
-// sleep waits; false: ctx has ended.
-func (t *teller) sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.worker.config.Clock.After(d):
-		return true
 	}
 }
 
@@ -170,7 +161,7 @@ func (t *teller) tell(ctx context.Context, e *state.Event, nth int) error {
 			t.worker.delivered()
 			return nil
 		}
-		if !t.sleep(ctx, pause) {
+		if !backoff.Pause(ctx, t.worker.config.Clock.After(pause)) {
 			return context.Cause(ctx)
 		}
 		pause = min(2*pause, maxRetry)

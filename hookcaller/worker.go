@@ -37,10 +37,10 @@ type WorkerConfig struct {
 	// tried again; after any other error the document is null.
 	Data   func(*state.Event) ([]byte, error)
 	Clock  clock.Clock
-	Logger Logger
+	Logger interrex.Logger
 }
 
-// Validate names the first field that is missing.
+// Validate says which field is not valid.
 func (c WorkerConfig) Validate() error {
 	switch {
 	case c.Caller == nil:

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )
@@ -59,15 +60,6 @@ type State interface {
 	Waitable() state.Waitable
 }
 
-// Logger is what the Applier needs of a loggo.Logger.
-type Logger interface {
-	Criticalf(string, ...any)
-	Errorf(string, ...any)
-	Warningf(string, ...any)
-	Infof(string, ...any)
-	Debugf(string, ...any)
-}
-
 // ApplierMetrics takes the Applier's figures. Metrics is the one for
 // Prometheus. It is called from several goroutines and must not block.
 type ApplierMetrics interface {
@@ -94,7 +86,7 @@ type Config struct {
 	Queue  Queue
 	State  State
 	Clock  clock.Clock
-	Logger Logger
+	Logger interrex.Logger
 
 	// Metrics is optional.
 	Metrics ApplierMetrics

@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
@@ -87,11 +88,11 @@ func (h *history) newAgent(id string) *agent {
 		ID: id, State: st, Leases: &api.Leases{Table: a.leases}, Webhooks: &api.Webhooks{Table: hooks}, Visitors: new(api.Visitors), Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
 		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return a.tracker.Watch().Next },
 		Reads:          func() (api.Reads, bool) { return nil, false },
-		Forward:        a.forward, Engine: noEngine{}, Clock: a.clock, Logger: silent{},
+		Forward:        a.forward, Engine: noEngine{}, Clock: a.clock, Logger: silent.Logger{},
 	})
 	h.must(err)
 	for name, handler := range map[string]http.Handler{id: a.server.Handler(), id + "-peer": a.server.PeerHandler()} {
-		l, err := api.NewListener(api.ListenerConfig{Listener: h.net.listen(name), Handler: handler, Logger: silent{}, StopTimeout: 10 * time.Millisecond})
+		l, err := api.NewListener(api.ListenerConfig{Listener: h.net.listen(name), Handler: handler, Logger: silent.Logger{}, StopTimeout: 10 * time.Millisecond})
 		h.must(err)
 		a.doors = append(a.doors, l)
 	}
@@ -101,7 +102,7 @@ func (h *history) newAgent(id string) *agent {
 
 func (a *agent) startApplier() {
 	made, err := leaseapplier.NewApplier(leaseapplier.Config{
-		Raft: a.member, Queue: tap{a.queue, a.member}, State: a.state, Clock: a.clock, Logger: silent{},
+		Raft: a.member, Queue: tap{a.queue, a.member}, State: a.state, Clock: a.clock, Logger: silent.Logger{},
 	})
 	a.h.must(err)
 	a.mu.Lock()
@@ -160,14 +161,6 @@ func (a *agent) close() {
 	a.state.Close()
 	a.ring.Close()
 }
-
-type silent struct{}
-
-func (silent) Criticalf(string, ...any) {}
-func (silent) Errorf(string, ...any)    {}
-func (silent) Warningf(string, ...any)  {}
-func (silent) Infof(string, ...any)     {}
-func (silent) Debugf(string, ...any)    {}
 
 // noEngine is an engine that nobody asks.
 type noEngine struct{}

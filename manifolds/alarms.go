@@ -19,6 +19,7 @@ import (
 	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/notify"
+	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/transport"
 )
@@ -111,7 +112,7 @@ func (s *Set) conditions() []alarm.Condition {
 	}
 }
 
-func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.Alarms.Watch(), nil }
+func (s *Set) startAlarms(*unit) (worker.Worker, error) { return s.Alarms.Watch() }
 
 func (s *Set) apiDown(time.Time) []alarm.Finding {
 	current, _ := s.Configuration.Current()
@@ -335,7 +336,7 @@ func (s *Set) limitNear(time.Time) (found []alarm.Finding) {
 	}
 	if now.queue != nil {
 		normal, extend := now.queue.Depth()
-		note("queue", int64(max(normal, extend)), int64(now.queue.Capacity()))
+		note("queue", int64(max(normal, extend)), queue.Capacity)
 	}
 	if now.ring != nil {
 		note("watchers", int64(now.ring.Stats().Watchers), int64(now.ring.MaxWatchers()))

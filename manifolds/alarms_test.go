@@ -149,12 +149,12 @@ var troubles = map[string][]trouble{
 			return watchers[0].Close
 		}, "4 of 5"},
 		{func(t *testing.T, s *Set) func() {
-			q, err := queue.New(queue.Config{Clock: clock.WallClock, Capacity: 10})
+			q, err := queue.New(queue.Config{Clock: clock.WallClock})
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = worker.Stop(q) })
-			for i := range 8 {
+			for i := range 52429 {
 				q.Enqueue(t.Context(), &queue.Operation{
 					Operation: state.Operation{Table: state.LeaseTable, Caller: fmt.Sprint(i)},
 					Deadline:  time.Now().Add(time.Hour), Done: func(state.Result) {},
@@ -162,22 +162,22 @@ var troubles = map[string][]trouble{
 			}
 			runs(s, QueueName, q)
 			return func() { q.Take(1, 1<<20) }
-		}, "8 of 10"},
+		}, "52429 of 65536"},
 		{func(t *testing.T, s *Set) func() {
-			q, err := queue.New(queue.Config{Clock: clock.WallClock, Capacity: 10})
+			q, err := queue.New(queue.Config{Clock: clock.WallClock})
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = worker.Stop(q) })
-			for range 9 {
+			for range 58983 {
 				q.Enqueue(t.Context(), &queue.Operation{
 					Operation: state.Operation{Table: state.LeaseTable}, Lane: state.LaneExtend,
 					Deadline: time.Now().Add(time.Hour), Done: func(state.Result) {},
 				})
 			}
 			runs(s, QueueName, q)
-			return func() { q.Take(2, 1<<20) }
-		}, "9 of 10"},
+			return func() { q.Take(8000, 1<<30) }
+		}, "58983 of 65536"},
 		{func(t *testing.T, s *Set) func() {
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New(lease.Config{})} })
 			runs(s, StateName, r.State)

@@ -11,10 +11,10 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/reads"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
@@ -22,42 +22,26 @@ import (
 	"github.com/interrex/interrex/webhook"
 )
 
-// startLeasesFeature lives while leases are switched on.
-func (s *Set) startLeasesFeature(u *unit) (worker.Worker, error) {
-	features := need[config.Features](u, FeaturesConfigName)
-	if u.err == nil && !features.Leases.On() {
-		u.err = errOff
-	}
-	return nil, u.err
-}
-
-// off is the Service.Off of a feature.
-func off(feature string, is config.Switch) string {
-	if is.On() {
-		return ""
-	}
-	return "features." + feature
-}
-
 // startAPI makes the server, which outlives every restart of raft: what it needs of
 // raft it looks up when it needs it.
 func (s *Set) startAPI(u *unit) (worker.Worker, error) {
-	dir, features := need[*dataDir](u, IdentityName), need[config.Features](u, FeaturesConfigName)
+	id := need[raftworker.Identity](u, IdentityName)
 	c := api.Config{
 		Clock: need[clock.Clock](u, ClockName), State: need[*state.State](u, StateName),
 		Ring: need[*watch.Ring](u, StateName), Queue: need[*queue.Queue](u, QueueName),
 		Services:  need[[]api.Service](u, StateName),
-		Leases:    &api.Leases{Table: need[*lease.Table](u, StateName), Waiting: waiting(need[handle[*raftLife]](u, RaftSlotName)), Off: off("leases", features.Leases)},
-		Resources: &api.Resources{Table: need[*resource.Table](u, StateName), Off: off("resources", features.Resources)},
-		Changes:   &api.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0, Off: off("changes", features.Changes)},
-		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), need[handle[*hookcaller.Caller]](u, HookCallerSlotName), off("webhooks", features.Webhooks)),
+		Leases:    &api.Leases{Table: need[*lease.Table](u, StateName), Waiting: waiting(need[handle[*raftLife]](u, RaftSlotName))},
+		Resources: &api.Resources{Table: need[*resource.Table](u, StateName)},
+		Changes:   &api.Changes{Table: need[*change.Table](u, StateName), Others: len(s.config.Agent.Tables) > 0},
+		Webhooks:  s.webhookService(need[*webhook.Table](u, StateName), need[handle[*hookcaller.Caller]](u, HookCallerSlotName)),
+		Switches:  need[*api.Switches](u, SwitchesName),
 	}
 	engine := need[dependency.Reporter](u, EngineName)
 	rounds, forwarding := need[handle[*reads.Rounds]](u, ReadsSlotName), need[handle[*forwarder]](u, ForwarderSlotName)
 	if u.err != nil {
 		return nil, u.err
 	}
-	c.ID = dir.ID
+	c.ID = id.ID
 	c.Reads = func() (api.Reads, bool) { return rounds.now() }
 	c.Forward = forwardBy(forwarding)
 	s.serves(&c, engine)

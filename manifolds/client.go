@@ -13,6 +13,7 @@ import (
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/pipe"
+	"github.com/interrex/interrex/raftworker"
 )
 
 // ownClient is the agent's own client of its API: the same code, retries and
@@ -37,7 +38,7 @@ func (c *ownClient) drain(ctx context.Context) error {
 // startClient provides a *client.Client. It stops before the API and raft do, since
 // the leases that are held through it are released last of all.
 func (s *Set) startClient(u *unit) (worker.Worker, error) {
-	server, dir := need[*api.Server](u, APIName), need[*dataDir](u, IdentityName)
+	server, id := need[*api.Server](u, APIName), need[raftworker.Identity](u, IdentityName)
 	raft, engine := need[handle[*raftLife]](u, RaftSlotName), need[dependency.Reporter](u, EngineName)
 	if u.err != nil {
 		return nil, u.err
@@ -48,7 +49,7 @@ func (s *Set) startClient(u *unit) (worker.Worker, error) {
 		return nil, err
 	}
 	c, err := client.Dial(context.Background(), client.Config{
-		Addresses: []string{"http://" + dir.ID}, Dial: inProcess.Dial, Logger: s.logger("client"),
+		Addresses: []string{"http://" + id.ID}, Dial: inProcess.Dial, Logger: s.logger("client"),
 		Clock:      s.config.Agent.HoldClock,
 		Overstayed: s.metrics.overstayed.Inc,
 	})

@@ -14,9 +14,9 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
@@ -84,7 +84,7 @@ type AgentConfig struct {
 	// table. It is called each time the replicated state starts: the newest one is
 	// the one in use. All agents of a cluster have it, or none. agent.Propose, with
 	// no table, brings commands to it. nil: there is none.
-	FSM func() fsm.FSM
+	FSM func() interrex.FSM
 	// Observers see what this agent applies. nil: nobody does.
 	Observers *watch.Observers
 	// Load reads the configuration anew for a reload. nil: there is none.
@@ -216,7 +216,7 @@ type Config struct {
 // leave one out, delete it: what needs it does not start. A configuration that
 // is wrong gives a single manifold, whose start says what is wrong.
 //
-// Put the engine among them, by dependency.SelfManifold(engine) as EngineName: then
+// Put the engine among them, by Engine(engine) as EngineName: then
 // "agent report" shows all of its workers, with the program's, and a worker that is
 // stopped knows whether everything is. Without it the report shows these workers
 // only, and whether everything stops is guessed.

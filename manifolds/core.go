@@ -16,8 +16,7 @@ func (s *Set) startClock(u *unit) (worker.Worker, error) {
 // The parts of the configuration that workers live by. What is taken up
 // without a restart is left out.
 
-func pickFeatures(c config.Config) config.Features { return c.Features }
-func pickNotify(c config.Config) config.Notify     { return c.Notify }
+func pickNotify(c config.Config) config.Notify { return c.Notify }
 
 // pickAPI leaves out what its listener does not serve.
 func pickAPI(c config.Config) config.API {

@@ -27,7 +27,7 @@ func (s *Set) startIdentity(u *unit) (worker.Worker, error) {
 		return nil, err
 	}
 	u.free(free)
-	u.give(dir)
+	u.give(dir, dir.Identity)
 	u.report = func() map[string]any {
 		return map[string]any{"id": dir.ID, "incarnation": dir.Incarnation, "directory": dir.path}
 	}

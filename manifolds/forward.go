@@ -12,9 +12,11 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/transport"
 )
@@ -23,7 +25,7 @@ import (
 // forwarded, and the one to the leader before it while that may still answer.
 type forwarder struct {
 	transport *transport.Transport
-	logger    client.Logger
+	logger    interrex.Logger
 	clock     clock.Clock
 	following sync.WaitGroup
 	end       context.CancelFunc // of following
@@ -170,9 +172,7 @@ func (f *forwarder) follow(ctx context.Context, watch *leadership.Watch) {
 		if l.LeaderID == "" {
 			continue // nobody else could answer
 		}
-		select {
-		case <-f.clock.After(farewell):
-		case <-ctx.Done():
+		if !backoff.Pause(ctx, f.clock.After(farewell)) {
 			return
 		}
 		f.leaveOthers(ctx, l.LeaderID)
@@ -192,10 +192,7 @@ func (f *forwarder) leaveOthers(ctx context.Context, leader string) {
 	for _, s := range left {
 		f.leave(s.others)
 		f.following.Go(func() {
-			select {
-			case <-f.clock.After(waitersFarewell):
-			case <-ctx.Done():
-			}
+			backoff.Pause(ctx, f.clock.After(waitersFarewell))
 			f.leave(s.waits)
 		})
 	}

@@ -10,59 +10,62 @@ import (
 func (s *Set) graph() map[string]node {
 	nodes := map[string]node{
 		ClockName:          {start: s.startClock},
-		EngineName:         {start: s.startEngine},
+		EngineName:         engineNode(noEngine{s}),
 		LoggingName:        {start: s.startLogging},
-		AlarmsName:         {inputs: []string{ClockName}, start: s.startAlarms},
+		AlarmsName:         {start: s.startAlarms},
 		MetricsName:        {start: s.registry.start},
 		PortsName:          {start: s.ports.start},
 		APIConfigName:      sectionNode(s.Configuration, pickAPI),
 		SocketConfigName:   sectionNode(s.Configuration, pickSocket),
 		ClusterConfigName:  sectionNode(s.Configuration, pickCluster),
 		RaftConfigName:     sectionNode(s.Configuration, pickRaft),
-		FeaturesConfigName: sectionNode(s.Configuration, pickFeatures),
 		NotifyConfigName:   sectionNode(s.Configuration, pickNotify),
+		SwitchesName:       {start: s.startSwitches},
 		IdentityName:       {start: s.startIdentity},
-		StateName:          {inputs: []string{ClockName, IdentityName}, start: s.startState},
+		StateName:          {inputs: []string{ClockName}, visits: []string{IdentityName}, start: s.startState},
 		RaftSlotName:       slotNode[*raftLife](),
 		ReadsSlotName:      slotNode[*reads.Rounds](),
 		ForwarderSlotName:  slotNode[*forwarder](),
 		HookCallerSlotName: slotNode[*hookcaller.Caller](),
 		QueueName:          {inputs: []string{ClockName}, start: s.startQueue},
 		TransportName: {
-			inputs: []string{ClockName, PortsName, ClusterConfigName, IdentityName, StateName},
-			start:  s.startTransport,
+			inputs: []string{ClockName, PortsName, ClusterConfigName}, visits: []string{IdentityName, StateName},
+			start: s.startTransport,
 		},
 		RaftName: {
 			inputs: []string{ClockName, RaftConfigName}, visits: []string{IdentityName, StateName, QueueName, TransportName},
 			offers: []string{RaftSlotName}, start: s.startRaft,
 		},
-		ReadsName:         {inputs: []string{ClockName, IdentityName, StateName}, visits: []string{RaftName}, offers: []string{ReadsSlotName}, start: s.startReads},
+		ReadsName:         {inputs: []string{ClockName, IdentityName}, visits: []string{StateName, RaftName}, offers: []string{ReadsSlotName}, start: s.startReads},
 		LeaderName:        s.leader(),
 		ForwarderName:     {inputs: []string{ClockName}, visits: []string{TransportName}, offers: []string{ForwarderSlotName}, start: s.startForwarder},
-		LeasesFeatureName: {inputs: []string{FeaturesConfigName}, start: s.startLeasesFeature},
+		LeasesFeatureName: {inputs: []string{LeasesConfigName}, start: s.startLeasesFeature},
 		APIName: {
-			inputs: []string{ClockName, EngineName, IdentityName, FeaturesConfigName}, visits: []string{StateName, QueueName},
-			uses:  []string{RaftSlotName, ReadsSlotName, ForwarderSlotName, HookCallerSlotName},
+			inputs: []string{ClockName, EngineName, IdentityName}, visits: []string{StateName, QueueName},
+			uses:  []string{RaftSlotName, ReadsSlotName, ForwarderSlotName, HookCallerSlotName, SwitchesName},
 			start: s.startAPI,
 		},
-		APIListenerName: {inputs: []string{ClockName, APIName, APIConfigName, PortsName}, start: s.startAPIListener},
+		APIListenerName: {inputs: []string{APIName, APIConfigName, PortsName}, start: s.startAPIListener},
 		APISocketName: {
-			inputs: []string{ClockName, APIName, SocketConfigName}, visits: []string{IdentityName},
+			inputs: []string{APIName, SocketConfigName}, visits: []string{IdentityName},
 			start: s.startAPISocket,
 		},
-		APIPeersName:   {inputs: []string{ClockName, APIName}, visits: []string{TransportName}, start: s.startAPIPeers},
-		ClientName:     {inputs: []string{EngineName, IdentityName}, visits: []string{APIName}, uses: []string{RaftSlotName}, start: s.startClient},
+		APIPeersName:   {inputs: []string{APIName}, visits: []string{TransportName}, start: s.startAPIPeers},
+		ClientName:     {inputs: []string{EngineName, IdentityName}, visits: []string{APIName, LeasesConfigName}, uses: []string{RaftSlotName}, start: s.startClient},
 		LeasesName:     {inputs: []string{LeasesFeatureName}, visits: []string{ClientName}, start: s.startLeases},
-		ProjectionName: {inputs: []string{NotifyConfigName, IdentityName}, start: s.startProjection},
+		ProjectionName: {inputs: []string{NotifyConfigName}, visits: []string{IdentityName}, start: s.startProjection},
 		NotifyName:     s.notify(),
-		HookCallerName: {inputs: []string{ClockName, IdentityName, FeaturesConfigName}, offers: []string{HookCallerSlotName}, start: s.startHookCaller},
+		HookCallerName: {inputs: []string{ClockName, IdentityName, WebhooksConfigName}, offers: []string{HookCallerSlotName}, start: s.startHookCaller},
 		WebhooksName: {
 			flag: LeaderName, inputs: []string{ClockName, APIName}, visits: []string{StateName, QueueName, HookCallerName},
 			start: s.startWebhooks,
 		},
 	}
+	for _, f := range features() {
+		nodes[f.name] = s.featureNode(f)
+	}
 	if s.config.Agent.Observers != nil {
-		nodes[ObserversName] = node{inputs: []string{StateName}, start: s.startObservers}
+		nodes[ObserversName] = node{visits: []string{StateName}, start: s.startObservers}
 	}
 	return nodes
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/reads"
 	"github.com/interrex/interrex/state"
@@ -26,7 +27,7 @@ func (s *Set) leader() node {
 
 func (s *Set) startReads(u *unit) (worker.Worker, error) {
 	now, st := need[clock.Clock](u, ClockName), need[*state.State](u, StateName)
-	dir, life := need[*dataDir](u, IdentityName), need[*raftLife](u, RaftName)
+	id, life := need[raftworker.Identity](u, IdentityName), need[*raftLife](u, RaftName)
 	slot := need[offerer[*reads.Rounds]](u, ReadsSlotName)
 	if u.err != nil {
 		return nil, u.err
@@ -36,7 +37,7 @@ func (s *Set) startReads(u *unit) (worker.Worker, error) {
 		return nil, fmt.Errorf("%w: %w", err, dependency.ErrMissing)
 	}
 	rounds, err := reads.New(reads.Config{
-		ID: dir.ID, Raft: r, Acks: life.acks, State: st, ReadyTerm: life.applier.ReadyTerm,
+		ID: id.ID, Raft: r, Acks: life.acks, State: st, ReadyTerm: life.applier.ReadyTerm,
 		Clock: now, Logger: s.logger("reads"),
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/resource"
@@ -62,12 +64,12 @@ func measured(t *testing.T, s *Set) map[string]float64 {
 }
 
 // given are the inputs of a start.
-type given map[string]any
+type given map[string][]any
 
 func (g given) Abort() <-chan struct{} { return nil }
 
 func (g given) Get(name string, out any) error {
-	if !assign(out, g[name]) {
+	if !slices.ContainsFunc(g[name], func(value any) bool { return assign(out, value) }) {
 		return errors.New("no " + name)
 	}
 	return nil
@@ -82,8 +84,8 @@ func TestADatabaseThatCannotBeOpenedIsAFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	section, _ := s.Configuration.Current()
-	inputs := map[string]any{"config-notify": section.Notify, "identity": &dataDir{}}
-	if _, err := s.Manifolds["projection"].Start(given(inputs)); err == nil || err.Error() != "notify.lease-holders: cannot open the lease holders: no such disk" {
+	inputs := given{"config-notify": {section.Notify}, "identity": {&dataDir{}, new(gate.Gate)}}
+	if _, err := s.Manifolds["projection"].Start(inputs); err == nil || err.Error() != "notify.lease-holders: cannot open the lease holders: no such disk" {
 		t.Fatalf("its start says %v", err)
 	}
 	if n, _ := value(t, s, "interrex_projection_failures_total"); n != 1 {

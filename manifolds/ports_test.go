@@ -20,7 +20,7 @@ import (
 func openPorts(t *testing.T) *ports {
 	t.Helper()
 	p := newPorts(clock.WallClock)
-	w, err := node{start: p.start}.manifold("ports", same, nil).Start(nil)
+	w, err := node{start: p.start}.manifold("ports", same, nil).Start(given(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func TestAPortIsPassedFromOneLifeToTheNext(t *testing.T) {
 
 func TestABoundPortThatNobodyTakesIsClosedWithTheAgent(t *testing.T) {
 	p := newPorts(clock.WallClock)
-	w, err := node{start: p.start}.manifold("ports", same, nil).Start(nil)
+	w, err := node{start: p.start}.manifold("ports", same, nil).Start(given(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

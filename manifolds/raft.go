@@ -52,7 +52,7 @@ func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 		return nil, errors.Join(err, worker.Stop(w))
 	}
 	u.foreign = m.Output
-	u.give(life, life.Worker, life.acks, life.applier)
+	u.give(&u.door, life, life.Worker, life.acks, life.applier)
 	life.door = &u.door
 	u.follow(changed, func() <-chan struct{} {
 		c, next := s.Configuration.Current()

@@ -86,9 +86,9 @@ func TestALeaderIsReadyOnceItHasAppliedWhatWasBeforeIt(t *testing.T) {
 // forgetful is a state machine that cannot be restored.
 type forgetful struct{}
 
-func (forgetful) Apply(fsm.Command) ([]byte, error) { return nil, nil }
-func (forgetful) Snapshot() ([]byte, error)         { return nil, nil }
-func (forgetful) Restore([]byte) error              { return errors.New("no") }
+func (forgetful) Apply(interrex.FSMCommand) ([]byte, error) { return nil, nil }
+func (forgetful) Snapshot() ([]byte, error)                 { return nil, nil }
+func (forgetful) Restore([]byte) error                      { return errors.New("no") }
 
 func TestWhoseMachineIsStoppedHadBetterNotLead(t *testing.T) {
 	s, err := New(Config{Prefix: DefaultPrefix})

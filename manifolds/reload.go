@@ -72,14 +72,11 @@ func differs[T any](c edit, pick func(config.Config) T) bool {
 	return !reflect.DeepEqual(pick(c.from), pick(c.to))
 }
 
-// restartsAPI reports whether the API's listener is restarted.
-func (c edit) restartsAPI() bool { return differs(c, pickAPI) || differs(c, pickFeatures) }
-
 // check says what the workers that are restarted would fail of.
 func (c edit) check(ctx context.Context) error {
 	agent := c.set.config.Agent
 	found := []error{fixed(c.from, c.to), agent.validate(c.to)}
-	if c.restartsAPI() {
+	if differs(c, pickAPI) {
 		found = append(found, checkAPIFiles(c.to.API.TLS))
 	}
 	if differs(c, pickSocket) {
@@ -97,7 +94,7 @@ func (c edit) check(ctx context.Context) error {
 // bind binds the ports of the workers that are restarted.
 func (c edit) bind(ctx context.Context) error {
 	var failed []error
-	if c.restartsAPI() {
+	if differs(c, pickAPI) {
 		failed = append(failed, c.bindOne(ctx, portAPI, "api.listen", c.to.API.Listen))
 	}
 	if differs(c, pickCluster) {

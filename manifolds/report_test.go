@@ -27,7 +27,7 @@ func TestManifoldsInAnUnknownEngineReportThemselves(t *testing.T) {
 	if r := reported(t, s, "logging"); r[dependency.KeyState] != "stopped" || r[dependency.KeyStartCount] != nil {
 		t.Errorf("before its start: %v", r)
 	}
-	w, err := s.Manifolds["logging"].Start(nil)
+	w, err := s.Manifolds["logging"].Start(given(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

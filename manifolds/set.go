@@ -79,7 +79,7 @@ func New(c Config) (*Set, error) {
 	s.Manifolds = dependency.Manifolds{}
 	s.nodes = s.graph()
 	for name, n := range s.nodes {
-		m := n.manifold(name, s.name, s.overstayed(name))
+		m := n.manifold(name, s.name, s.overstayed(s.name(name)))
 		name = s.name(name)
 		m.Start = guard(name, m.Start, s.Starts, s.metrics)
 		if name != s.name(EngineName) { // the embedder's takes its place unseen

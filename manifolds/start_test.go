@@ -173,7 +173,7 @@ func TestAWorkerIsUpAsLongAsItsNewestRun(t *testing.T) {
 
 // idle is a worker that does nothing.
 func idle(report func() map[string]any) worker.Worker {
-	u := &unit{report: report}
+	u := &unit{report: report, ended: make(chan struct{})}
 	u.tomb.Go(u.loop)
 	return u
 }

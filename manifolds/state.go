@@ -9,9 +9,11 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/resource"
@@ -58,13 +60,13 @@ func builtinTables() (*lease.Table, *resource.Table, *change.Table, *webhook.Tab
 
 // NewState makes an empty state of interrex's own tables, for reading an agent's
 // directory while the agent does not run.
-func NewState(logger state.Logger) (*state.State, error) {
+func NewState(logger interrex.Logger) (*state.State, error) {
 	leases, resources, changes, hooks := builtinTables()
 	return state.New(state.Config{Tables: []state.Table{leases, resources, changes, hooks}, Logger: logger})
 }
 
 // machine makes the table of the embedder's own state machine; nil: there is none.
-func (c AgentConfig) machine(now clock.Clock, logger fsm.Logger) (*fsm.Table, error) {
+func (c AgentConfig) machine(now clock.Clock, logger interrex.Logger) (*fsm.Table, error) {
 	if c.FSM == nil {
 		return nil, nil
 	}
@@ -109,12 +111,7 @@ func (k identityKeeper) wait(ctx context.Context, first bool) bool {
 	if first && k.state.WaitRevision(ctx, 1) == nil {
 		return true
 	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-k.clock.After(200 * time.Millisecond):
-		return true
-	}
+	return backoff.Pause(ctx, k.clock.After(200*time.Millisecond))
 }
 
 // reportState shows how far the state has come.

@@ -2,6 +2,7 @@ package manifolds
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/juju/clock"
@@ -71,11 +72,20 @@ const started = "started"
 // put the engine in its place.
 type noEngine struct{ set *Set }
 
-// startEngine returns what reports in place of an engine.
-func (s *Set) startEngine(u *unit) (worker.Worker, error) {
-	u.give(noEngine{s})
-	u.report = func() map[string]any { return nil }
-	return nil, nil
+// Engine is the manifold by which an agent's workers ask the engine that they are
+// in: see Manifolds. (dependency.SelfManifold does for them, too, but leaves a
+// goroutine behind when the engine ends before that has seen it.)
+func Engine(engine dependency.Reporter) dependency.Manifold {
+	return engineNode(engine).manifold(EngineName, strings.Clone, nil)
+}
+
+// engineNode returns what reports for an engine, or in place of one.
+func engineNode(engine dependency.Reporter) node {
+	return node{start: func(u *unit) (worker.Worker, error) {
+		u.give(engine)
+		u.report = func() map[string]any { return nil }
+		return nil, nil
+	}}
 }
 
 // Report implements dependency.Reporter.

@@ -69,7 +69,7 @@ const patience = 15 * time.Second
 // neither on behalf of the other.) A unit that is killed asks its visitors to
 // leave. When they have left, or have overstayed, it stops its worker, frees what
 // it owns, and ends its own visits. It is killed when one of those that it visits
-// asks it to leave.
+// asks it to leave, which aborts a start that is under way.
 type unit struct {
 	name       string
 	ctx        dependency.Context  // of its start
@@ -83,6 +83,7 @@ type unit struct {
 	report  func() map[string]any // nil: inner's
 
 	tomb   tomb.Tomb
+	ended  chan struct{} // closed when everything is free
 	inner  worker.Worker // nil: none
 	visits []*gate.Visit
 	door   gate.Gate
@@ -144,39 +145,58 @@ func (u *unit) visit(owners ...string) error {
 			return fmt.Errorf("cannot visit %s: %w: %w", owner, err, dependency.ErrMissing)
 		}
 		u.visits = append(u.visits, v)
+		u.endWith(v.Stopping())
 	}
 	return nil
 }
 
-// begin starts the unit as a visitor of owners.
-func (u *unit) begin(owners []string, start func(*unit) (worker.Worker, error)) (worker.Worker, error) {
-	err := u.visit(owners...)
-	if err == nil {
-		u.inner, err = start(u)
-	}
-	if err != nil {
-		if failed := u.leave(); failed != nil {
-			err = errors.Join(err, failed)
+// endWith kills the unit when asked is closed.
+func (u *unit) endWith(asked <-chan struct{}) {
+	u.tomb.Go(func() error {
+		select {
+		case <-asked:
+			u.tomb.Kill(nil)
+			<-u.ended
+		case <-u.ended:
 		}
+		return nil
+	})
+}
+
+// aborted is the context of a start that ends with its unit, too.
+type aborted struct {
+	dependency.Context
+	abort <-chan struct{}
+}
+
+// Abort implements dependency.Context.
+func (c aborted) Abort() <-chan struct{} { return c.abort }
+
+// begin starts the unit as a visitor of owners. A start that fails, or panics,
+// leaves nothing behind.
+func (u *unit) begin(owners []string, start func(*unit) (worker.Worker, error)) (_ worker.Worker, err error) {
+	u.ended = make(chan struct{})
+	u.endWith(u.ctx.Abort())
+	u.ctx = aborted{u.ctx, u.tomb.Dying()}
+	began := false
+	defer func() {
+		if !began {
+			err = errors.Join(err, u.leave())
+			_ = u.tomb.Wait()
+		}
+	}()
+	if err := u.visit(owners...); err != nil {
 		return nil, err
 	}
+	if u.inner, err = start(u); err != nil {
+		return nil, err
+	}
+	began = true
 	u.tomb.Go(u.loop)
 	return u, nil
 }
 
 func (u *unit) loop() error {
-	ended := make(chan struct{})
-	defer close(ended)
-	for _, v := range u.visits {
-		u.tomb.Go(func() error {
-			select {
-			case <-v.Stopping():
-				u.tomb.Kill(nil)
-			case <-ended:
-			}
-			return nil
-		})
-	}
 	dead := make(chan error, 1)
 	if u.inner != nil {
 		go func() { dead <- u.inner.Wait() }()
@@ -192,10 +212,7 @@ func (u *unit) loop() error {
 			err = <-dead
 		}
 	}
-	if failed := u.leave(); failed != nil {
-		err = errors.Join(err, failed)
-	}
-	return err
+	return errors.Join(err, u.leave())
 }
 
 // empty asks the visitors to leave, and waits for them.
@@ -216,6 +233,7 @@ func (u *unit) leave() error {
 	for _, v := range u.visits {
 		v.Leave()
 	}
+	close(u.ended)
 	return errors.Join(failed...)
 }
 
@@ -269,13 +287,19 @@ func output(in worker.Worker, out any) error {
 	if !is {
 		return fmt.Errorf("expected a worker of package manifolds, got %T", in)
 	}
-	for _, value := range append(u.values, Entrance(&u.door)) {
+	for _, value := range u.values {
 		if assign(out, value) {
 			return nil
 		}
 	}
+	if within, is := u.inner.(*unit); is {
+		return output(within, out) // that one is asked to leave, too, and waits for the visitors
+	}
+	if assign(out, Entrance(&u.door)) {
+		return nil
+	}
 	if u.foreign == nil {
-		return fmt.Errorf("%s gives no %T", u.name, out)
+		return fmt.Errorf("%s has no output of type %s", u.name, wanted(out))
 	}
 	return u.foreign(u.inner, out)
 }
@@ -288,7 +312,7 @@ func Gate(name string, m dependency.Manifold, owners ...string) dependency.Manif
 	start, foreign := m.Start, m.Output
 	m.Start = func(ctx dependency.Context) (worker.Worker, error) {
 		u := &unit{name: name, ctx: ctx, foreign: foreign}
-		return u.begin(owners, func(*unit) (worker.Worker, error) { return start(ctx) })
+		return u.begin(owners, func(u *unit) (worker.Worker, error) { return start(u.ctx) })
 	}
 	m.Output = output
 	return m

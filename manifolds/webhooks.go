@@ -14,6 +14,7 @@ import (
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/watch"
 	"github.com/interrex/interrex/webhook"
 )
@@ -28,16 +29,16 @@ const skippedShown = time.Hour
 // startHookCaller makes the calls of webhooks, while they are switched on. Every
 // agent has one: any may be asked to test a webhook, and any may lead.
 func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
-	now, dir := need[clock.Clock](u, ClockName), need[*dataDir](u, IdentityName)
-	features, slot := need[config.Features](u, FeaturesConfigName), need[offerer[*hookcaller.Caller]](u, HookCallerSlotName)
-	if u.err == nil && !features.Webhooks.On() {
+	now, id := need[clock.Clock](u, ClockName), need[raftworker.Identity](u, IdentityName)
+	on, slot := need[config.Switch](u, WebhooksConfigName), need[offerer[*hookcaller.Caller]](u, HookCallerSlotName)
+	if u.err == nil && !on.On() {
 		u.err = errOff
 	}
 	if u.err != nil {
 		return nil, u.err
 	}
 	c, err := hookcaller.New(hookcaller.Config{
-		Agent: dir.ID, Version: s.config.Agent.Version, Clock: now, Logger: s.logger("webhooks"), Metrics: s.metrics.hooks,
+		Agent: id.ID, Version: s.config.Agent.Version, Clock: now, Logger: s.logger("webhooks"), Metrics: s.metrics.hooks,
 	})
 	if err != nil {
 		return nil, err
@@ -68,11 +69,8 @@ func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
 }
 
 // webhookService is WebhookService of this agent.
-func (s *Set) webhookService(table *webhook.Table, caller handle[*hookcaller.Caller], off string) *api.Webhooks {
-	w := &api.Webhooks{Table: table, Health: s.webhookHealth, Off: off}
-	if off != "" {
-		return w
-	}
+func (s *Set) webhookService(table *webhook.Table, caller handle[*hookcaller.Caller]) *api.Webhooks {
+	w := &api.Webhooks{Table: table, Health: s.webhookHealth}
 	w.Ask = func(hooks []*webhook.Hook, q hookcaller.Question) (func(context.Context) error, error) {
 		c, is := caller.now()
 		if !is {

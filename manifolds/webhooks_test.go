@@ -163,13 +163,3 @@ func TestWhatAWebhookWasNotToldOfIsShownForAnHour(t *testing.T) {
 		t.Errorf("the figure is %v", is)
 	}
 }
-
-func TestWebhooksThatAreOffAreAskedByNobody(t *testing.T) {
-	s, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w := s.webhookService(webhook.New(webhook.Config{}), handle[*hookcaller.Caller]{}, "webhooks are off"); w.Ask != nil || w.Test != nil || w.Off == "" {
-		t.Errorf("%+v", w)
-	}
-}

@@ -2,11 +2,13 @@ package notify
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -39,14 +41,6 @@ type State interface {
 	Identity() state.Identity
 }
 
-// Logger is what the worker calls of a loggo.Logger.
-type Logger interface {
-	IsDebugEnabled() bool
-	Debugf(format string, args ...any)
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-}
-
 // Config is what a Worker is made of.
 type Config struct {
 	Source Source
@@ -54,7 +48,7 @@ type Config struct {
 	State  State
 	Target Target
 	Clock  clock.Clock
-	Logger Logger // nil: none
+	Logger interrex.Logger // nil: none
 	// Failed is called at each failure of the target. It must not block. May be
 	// nil.
 	Failed func()
@@ -74,7 +68,7 @@ type Config struct {
 	NotifyTimeout, MendTimeout time.Duration
 }
 
-// Validate names the first field that is missing or wrong.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Source == nil:
@@ -87,8 +81,14 @@ func (c Config) Validate() error {
 		return errors.New("nil Target not valid")
 	case c.Clock == nil:
 		return errors.New("nil Clock not valid")
-	case c.Pause < 0 || c.Look < 0 || c.MinRetry < 0 || c.MaxRetry < 0 || c.NotifyTimeout < 0 || c.MendTimeout < 0:
-		return errors.New("negative time not valid")
+	}
+	for name, d := range map[string]time.Duration{
+		"Pause": c.Pause, "Look": c.Look, "MinRetry": c.MinRetry, "MaxRetry": c.MaxRetry,
+		"NotifyTimeout": c.NotifyTimeout, "MendTimeout": c.MendTimeout,
+	} {
+		if d < 0 {
+			return fmt.Errorf("negative %s not valid", name)
+		}
 	}
 	return nil
 }
@@ -107,17 +107,10 @@ func (c Config) withDefaults() Config {
 	or(&c.MendTimeout, DefaultMendTimeout)
 	c.MaxRetry = max(c.MaxRetry, c.MinRetry)
 	if c.Logger == nil {
-		c.Logger = discard{}
+		c.Logger = silent.Logger{}
 	}
 	if c.Failed == nil {
 		c.Failed = func() {}
 	}
 	return c
 }
-
-type discard struct{}
-
-func (discard) IsDebugEnabled() bool    { return false }
-func (discard) Debugf(string, ...any)   {}
-func (discard) Infof(string, ...any)    {}
-func (discard) Warningf(string, ...any) {}

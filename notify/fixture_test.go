@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/state"
@@ -256,6 +257,7 @@ func (n *notes) Expirations(ended []notify.Expired) error {
 
 // logs counts what is logged.
 type logs struct {
+	silent.Logger
 	mu    sync.Mutex
 	lines map[string]int
 }
@@ -269,7 +271,6 @@ func (l *logs) add(level string) {
 	l.lines[level]++
 }
 
-func (l *logs) IsDebugEnabled() bool    { return true }
 func (l *logs) Debugf(string, ...any)   { l.add("debug") }
 func (l *logs) Infof(string, ...any)    { l.add("info") }
 func (l *logs) Warningf(string, ...any) { l.add("warning") }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 )
@@ -155,10 +156,7 @@ func (w *Worker) next(ctx context.Context, watcher *watch.Watcher, at Position) 
 func (w *Worker) rest(ctx context.Context, began time.Time) {
 	w.status.enter(phaseResting)
 	took := w.config.Clock.Now().Sub(began)
-	select {
-	case <-ctx.Done():
-	case <-w.config.Clock.After(max(w.config.Pause, min(restFor*took, maxRest))):
-	}
+	backoff.Pause(ctx, w.config.Clock.After(max(w.config.Pause, min(restFor*took, maxRest))))
 }
 
 func (w *Worker) notify(ctx context.Context, to Position, events []state.Event) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/dependency"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
@@ -20,11 +21,11 @@ type ManifoldConfig struct {
 	StateName  string // provides a *state.State
 	TargetName string // provides a notify.Target
 
-	Logger Logger // nil: none
-	Failed func() // see Config
+	Logger interrex.Logger // nil: none
+	Failed func()          // see Config
 }
 
-// Validate names the first field that is missing.
+// Validate says which field is not valid.
 func (c ManifoldConfig) Validate() error {
 	switch {
 	case c.ClockName == "":

@@ -4,13 +4,15 @@ import (
 	"context"
 	"iter"
 
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/projection"
 )
 
 // SQLTarget is a Target over the copy of lease holders in a database.
 type SQLTarget struct {
 	holders *projection.Holders
-	logger  Logger
+	logger  interrex.Logger
 }
 
 // NewTarget returns the target that writes into holders: a claim inserts or
@@ -18,9 +20,9 @@ type SQLTarget struct {
 // provides a *SQLTarget, whose NotifyTarget is bound late, to the transaction of
 // one batch. With a nil logger nothing is logged; otherwise each note is logged
 // with DEBUG.
-func NewTarget(holders *projection.Holders, logger Logger) *SQLTarget {
+func NewTarget(holders *projection.Holders, logger interrex.Logger) *SQLTarget {
 	if logger == nil {
-		logger = discard{}
+		logger = silent.Logger{}
 	}
 	return &SQLTarget{holders: holders, logger: logger}
 }
@@ -64,23 +66,19 @@ func (c Claimed) row() projection.Holder {
 // sqlNotes is the NotifyTarget of one transaction.
 type sqlNotes struct {
 	batch  *projection.Batch
-	logger Logger
+	logger interrex.Logger
 }
 
 // Claimed implements NotifyTarget.
 func (n sqlNotes) Claimed(c Claimed) error {
-	if n.logger.IsDebugEnabled() {
-		n.logger.Debugf("%s of %s by %s, token %d", c.Kind, c.Key, c.Holder, c.Token)
-	}
+	n.logger.Debugf("%s of %s by %s, token %d", c.Kind, c.Key, c.Holder, c.Token)
 	return n.batch.Claimed(c.row())
 }
 
 // Expirations implements NotifyTarget.
 func (n sqlNotes) Expirations(ended []Expired) error {
 	for _, e := range ended {
-		if n.logger.IsDebugEnabled() {
-			n.logger.Debugf("%s was %s by %s, token %d", e.Key, e.How, e.Holder, e.Token)
-		}
+		n.logger.Debugf("%s was %s by %s, token %d", e.Key, e.How, e.Holder, e.Token)
 		if err := n.batch.Ended(e.Key, e.Token); err != nil {
 			return err
 		}

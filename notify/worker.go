@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/juju/worker/v3/catacomb"
+
+	"github.com/interrex/interrex/internal/backoff"
 )
 
 // logEvery is the least time between two warnings of one row of failures.
@@ -66,12 +68,10 @@ func (w *Worker) loop() error {
 			continue
 		}
 		w.failed(err)
-		select {
-		case <-w.catacomb.Dying():
+		if !backoff.Pause(ctx, w.config.Clock.After(w.delay)) {
 			return w.catacomb.ErrDying()
-		case <-w.config.Clock.After(w.delay):
-			w.delay = min(2*w.delay, w.config.MaxRetry)
 		}
+		w.delay = min(2*w.delay, w.config.MaxRetry)
 	}
 }
 

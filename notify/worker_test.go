@@ -445,12 +445,12 @@ func TestConfigNamesWhatIsMissing(t *testing.T) {
 		t.Errorf("Validate of a full one: %v", err)
 	}
 	for want, breakIt := range map[string]func(*notify.Config){
-		"nil Source not valid":    func(c *notify.Config) { c.Source = nil },
-		"nil Leases not valid":    func(c *notify.Config) { c.Leases = nil },
-		"nil State not valid":     func(c *notify.Config) { c.State = nil },
-		"nil Target not valid":    func(c *notify.Config) { c.Target = nil },
-		"nil Clock not valid":     func(c *notify.Config) { c.Clock = nil },
-		"negative time not valid": func(c *notify.Config) { c.MaxRetry = -1 },
+		"nil Source not valid":        func(c *notify.Config) { c.Source = nil },
+		"nil Leases not valid":        func(c *notify.Config) { c.Leases = nil },
+		"nil State not valid":         func(c *notify.Config) { c.State = nil },
+		"nil Target not valid":        func(c *notify.Config) { c.Target = nil },
+		"nil Clock not valid":         func(c *notify.Config) { c.Clock = nil },
+		"negative MaxRetry not valid": func(c *notify.Config) { c.MaxRetry = -1 },
 	} {
 		c := full
 		breakIt(&c)

@@ -77,3 +77,18 @@ func TestAConnectionWhoseTransactionDoesNotEndIsNotUsedAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestAClosedCopyIsNotOpenedAgain(t *testing.T) {
+	f := &failing{}
+	opened := 0
+	h := &Holders{database{dialect: PostgreSQL, open: func() (*sql.DB, error) { opened++; return sql.OpenDB(f), nil }}}
+	if _, err := h.Position(t.Context()); !errors.Is(err, errNot) {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Position(t.Context()); err == nil || !strings.Contains(err.Error(), "it is closed") || opened != 1 {
+		t.Errorf("it was opened %d times: %v", opened, err)
+	}
+}

@@ -21,10 +21,11 @@ type database struct {
 	dialect Dialect
 	open    func() (*sql.DB, error)
 
-	mu   sync.Mutex
-	db   *sql.DB     // nil: to be opened
-	path string      // of SQLite's file; empty: it has none
-	file os.FileInfo // what was opened
+	mu    sync.Mutex
+	db    *sql.DB     // nil: to be opened
+	ended bool        // it is not opened again
+	path  string      // of SQLite's file; empty: it has none
+	file  os.FileInfo // what was opened
 	// compared reports whether this file has been checked and compared with the
 	// leases since it was opened: only that shows that a power cut has not damaged
 	// it.
@@ -85,6 +86,9 @@ func (d *database) pool(ctx context.Context) (*sql.DB, error) {
 	}
 	if d.db != nil {
 		return d.db, nil
+	}
+	if d.ended {
+		return nil, errors.New("it is closed")
 	}
 	db, err := d.open()
 	if err != nil {
@@ -169,6 +173,7 @@ func (d *database) drop() error {
 func (d *database) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.ended = true
 	return d.drop()
 }
 

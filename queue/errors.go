@@ -12,15 +12,13 @@ type enqueueError string
 
 func (e enqueueError) Error() string { return string(e) }
 
-// The causes of a result of a queue. Each comes as an *interrex.Error of a kind
-// that says that nothing has happened: KindTimeout, KindTimeout, KindDraining.
+// The causes of an *interrex.Error of KindTimeout with which a queue answers:
+// nothing has happened.
 const (
 	// ErrDeadlineExceeded: the operation's deadline passed while it waited.
 	ErrDeadlineExceeded = enqueueError("enqueueing deadline exceeded")
 	// ErrCanceled: the caller went while the operation waited.
 	ErrCanceled = enqueueError("enqueueing canceled")
-	// ErrStopped: the queue was killed while the operation waited.
-	ErrStopped = enqueueError("queue stopped")
 )
 
 // IsDeadlineExceeded reports whether err says that an operation's deadline
@@ -45,8 +43,7 @@ func errCanceled() error {
 
 func errStopped() error {
 	err := interrex.Errorf(interrex.KindDraining,
-		"cannot propose operation: this agent stops; nothing has happened, try another agent").
-		WithCause(ErrStopped)
+		"cannot propose operation: this agent stops; nothing has happened, try another agent")
 	err.RetryAfter = 100 * time.Millisecond
 	return err
 }

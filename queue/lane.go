@@ -1,12 +1,14 @@
 package queue
 
-// lane is one line of operations, first in, first out, within its own limits,
-// and behind it what is held back until there is room. The queue's lock guards
-// it.
+import "github.com/interrex/interrex/internal/fifo"
+
+// lane is operations of one priority, first in, first out, within limits of its
+// own, and behind them those that are held back until there is room. The queue's
+// lock guards it.
 type lane struct {
-	waiting fifo[*Operation]
+	waiting fifo.Queue[*Operation]
 	bytes   int
-	held    fifo[heldBack]
+	held    fifo.Queue[heldBack]
 }
 
 // heldBack is an operation whose caller is held back.
@@ -27,71 +29,27 @@ func (c *caller) release() {
 	}
 }
 
+// hasRoom reports whether op fits. The largest operation fits an empty lane.
+func (l *lane) hasRoom(op *Operation) bool {
+	return l.waiting.Len() < Capacity && l.bytes+op.Size() <= laneBytes
+}
+
 func (l *lane) push(op *Operation) {
-	l.waiting.push(op)
+	l.waiting.Push(op)
 	l.bytes += op.Size()
 }
 
 func (l *lane) pop() *Operation {
-	op := l.waiting.pop()
+	op := l.waiting.Pop()
 	l.bytes -= op.Size()
 	return op
 }
 
-// hasRoom reports whether op fits. A single operation always fits an empty
-// lane, or a large one would wait for ever.
-func (l *lane) hasRoom(op *Operation, c *Config) bool {
-	n := l.waiting.len()
-	return n == 0 || n < c.Capacity && l.bytes+op.Size() <= c.Bytes
-}
-
 // admit lets in what is held back, in order, as far as there is room.
-func (l *lane) admit(c *Config) {
-	for l.held.len() > 0 && l.hasRoom(l.held.first().op, c) {
-		h := l.held.pop()
+func (l *lane) admit() {
+	for l.held.Len() > 0 && l.hasRoom(l.held.First().op) {
+		h := l.held.Pop()
 		l.push(h.op)
 		h.caller.release()
 	}
-}
-
-// fifo is a slice that is read from its front without moving the rest each
-// time.
-type fifo[T any] struct {
-	items []T
-	head  int
-}
-
-func (f *fifo[T]) len() int { return len(f.items) - f.head }
-
-func (f *fifo[T]) first() T { return f.items[f.head] }
-
-func (f *fifo[T]) push(v T) {
-	if f.head > 0 && len(f.items) == cap(f.items) && f.head >= len(f.items)/2 {
-		n := copy(f.items, f.items[f.head:])
-		clear(f.items[n:])
-		f.items, f.head = f.items[:n], 0
-	}
-	f.items = append(f.items, v)
-}
-
-func (f *fifo[T]) pop() T {
-	var zero T
-	v := f.items[f.head]
-	f.items[f.head] = zero
-	if f.head++; f.head == len(f.items) {
-		f.items, f.head = f.items[:0], 0
-	}
-	return v
-}
-
-// keep drops, in order, whatever the function does not want.
-func (f *fifo[T]) keep(wanted func(T) bool) {
-	out := f.items[:0]
-	for _, v := range f.items[f.head:] {
-		if wanted(v) {
-			out = append(out, v)
-		}
-	}
-	clear(f.items[len(out):])
-	f.items, f.head = out, 0
 }

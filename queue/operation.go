@@ -10,13 +10,13 @@ import (
 // lanes is the number of lanes.
 const lanes = state.LaneExtend + 1
 
-// Operation is a state.Operation on its way to the log. It belongs to the queue
-// from Enqueue on; nobody writes to it after that, and it is used once.
+// Operation is a state.Operation on its way to the log. It is used once, and must
+// not be changed after it was enqueued.
 type Operation struct {
 	state.Operation
 
-	// Command is Data, decoded; nil of a group, whose commands Commands has. The
-	// operation's maker sets both. Who looks at any operation uses Each.
+	// Command is Data, decoded; nil for a group, whose commands are in Commands.
+	// The caller sets both. Each reads either.
 	Command  state.Command
 	Commands []state.Command
 	// Lane is that of Command.About.
@@ -28,11 +28,11 @@ type Operation struct {
 	// Stop, when closed, says that the caller has gone: an operation that still
 	// waits is answered with ErrCanceled and never enters the log. Optional.
 	Stop <-chan struct{}
-	// Done gets the one result, on any goroutine. It must not block, nor call
-	// Enqueue.
+	// Done is called with the one result, on any goroutine. It must not block, nor
+	// call Enqueue.
 	Done func(state.Result)
 	// Wait makes a claim, or another command that wants its key, wait while the
-	// key is taken; nil: it does not.
+	// key is taken. nil: it does not wait.
 	Wait *Wait
 
 	answered atomic.Bool
@@ -42,8 +42,8 @@ type Operation struct {
 type Wait struct {
 	// Until is the end of the wait, by the queue's clock.
 	Until time.Time
-	// Every is how often its caller asks again (ttl/4); a claim is dropped
-	// after three missed times. 0: the caller does not ask again, and the claim
+	// Every is how often the caller retries (ttl/4); after three missed retries
+	// the claim no longer waits. 0: the caller does not retry, and the claim
 	// waits until Stop is closed.
 	Every time.Duration
 }
@@ -63,9 +63,9 @@ func (op *Operation) Each(yield func(int, state.Command) bool) {
 	}
 }
 
-// Answer sets the operation's result and reports whether it did: the second
-// and later results are dropped, so that a caller is answered once whatever
-// happens to those who carry its operation.
+// Answer calls Done with the operation's result and reports whether it did: second
+// and later results are dropped, so that a caller is answered once even if what
+// handles its operation fails half-way.
 func (op *Operation) Answer(r state.Result) bool {
 	if !op.answered.CompareAndSwap(false, true) {
 		return false
@@ -84,8 +84,7 @@ func (op *Operation) Gone() bool {
 	}
 }
 
-// unfit says why an operation that waits may not enter the log any more; nil:
-// it may.
+// unfit returns why an operation may no longer enter the log; nil: it may.
 func (op *Operation) unfit(now time.Time) error {
 	if op.Gone() {
 		return errCanceled()

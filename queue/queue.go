@@ -6,21 +6,21 @@ import (
 	"sync"
 	"time"
 
-	"github.com/juju/errors"
+	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
 	"github.com/juju/worker/v3/catacomb"
 
 	"github.com/interrex/interrex/state"
 )
 
-// Queue is the operations that wait for the log. Every operation that is given
-// to Enqueue is either handed out by Take, once, or answered by the queue.
+// Queue holds the operations that wait for the log. Every operation is either
+// returned by Take, once, or answered by the queue.
 //
 // It is a worker.Worker because one goroutine of its own answers operations
 // whose deadline passes while nobody takes them.
 type Queue struct {
 	catacomb catacomb.Catacomb
-	config   Config
+	clock    clock.Clock
 	ready    chan struct{}
 	sooner   chan struct{} // the earliest deadline has come nearer
 
@@ -32,6 +32,9 @@ type Queue struct {
 }
 
 var _ worker.Worker = (*Queue)(nil)
+
+// minSweep keeps deadlines that are close together from a sweep each.
+const minSweep = 10 * time.Millisecond
 
 // counts are totals since the start.
 type counts struct{ enqueued, taken, expired, canceled uint64 }
@@ -51,28 +54,27 @@ func fail(failures []failure) {
 // New makes a queue and starts its goroutine, which Kill ends.
 func New(c Config) (*Queue, error) {
 	if err := c.Validate(); err != nil {
-		return nil, errors.Trace(err)
+		return nil, err
 	}
-	c.setDefaults()
-	q := &Queue{config: c, ready: make(chan struct{}, 1), sooner: make(chan struct{}, 1)}
+	q := &Queue{clock: c.Clock, ready: make(chan struct{}, 1), sooner: make(chan struct{}, 1)}
 	if err := catacomb.Invoke(catacomb.Plan{Site: &q.catacomb, Work: q.loop}); err != nil {
-		return nil, errors.Trace(err)
+		return nil, err
 	}
 	return q, nil
 }
 
-// Enqueue adds operations to the queue, in order. It returns when all are in
-// the queue or answered: a caller is held back while the queue is full, until
-// there is room, the operation's deadline, or the end of ctx. Every result comes
-// by Operation.Done; ctx does not reach further than this call.
+// Enqueue adds operations, in order. It returns when all are in the queue or
+// answered: a caller is held back while the queue is full, until there is room,
+// the operation's deadline, or the end of ctx. Every result is passed to
+// Operation.Done; ctx bounds this call only.
 func (q *Queue) Enqueue(ctx context.Context, ops ...*Operation) {
-	now := q.config.Clock.Now()
+	now := q.clock.Now()
 	var refused []failure
 	var c *caller
 	q.mu.Lock()
 	for _, op := range ops {
 		if op.Deadline.IsZero() {
-			op.Deadline = now.Add(q.config.timeout(op.Lane))
+			op.Deadline = now.Add(timeout(op.Lane))
 		}
 		switch err := q.unfit(ctx, op, now); {
 		case err != nil:
@@ -89,7 +91,7 @@ func (q *Queue) Enqueue(ctx context.Context, ops ...*Operation) {
 	}
 }
 
-// unfit says why op may not come in; nil: it may.
+// unfit returns why op may not be added; nil: it may.
 func (q *Queue) unfit(ctx context.Context, op *Operation, now time.Time) error {
 	if q.stopped {
 		return errStopped()
@@ -105,12 +107,22 @@ func (q *Queue) unfit(ctx context.Context, op *Operation, now time.Time) error {
 	return err
 }
 
-// put lets op in, or holds it back, for c, which is made if need be.
+// count counts an operation that the queue answers. The lock is held.
+func (q *Queue) count(err error) {
+	switch {
+	case IsDeadlineExceeded(err):
+		q.counts.expired++
+	case IsCanceled(err):
+		q.counts.canceled++
+	}
+}
+
+// put adds op, or holds it back for c, which it makes if there is none.
 func (q *Queue) put(op *Operation, c *caller) *caller {
 	q.counts.enqueued++
 	q.expect(op.Deadline)
 	l := &q.lanes[op.Lane]
-	if l.held.len() == 0 && l.hasRoom(op, &q.config) {
+	if l.held.Len() == 0 && l.hasRoom(op) {
 		l.push(op)
 		return c
 	}
@@ -118,11 +130,34 @@ func (q *Queue) put(op *Operation, c *caller) *caller {
 		c = &caller{free: make(chan struct{})}
 	}
 	c.left++
-	l.held.push(heldBack{op, c})
+	l.held.Push(heldBack{op, c})
 	return c
 }
 
-// holdBack waits until nothing of c is held back any more.
+// expect notes a deadline. The lock is held.
+func (q *Queue) expect(deadline time.Time) {
+	if !q.earliest.IsZero() && !deadline.Before(q.earliest) {
+		return
+	}
+	q.earliest = deadline
+	select {
+	case q.sooner <- struct{}{}:
+	default:
+	}
+}
+
+// signal says that operations wait, if some do. The lock is held.
+func (q *Queue) signal() {
+	if q.lanes[state.LaneNormal].waiting.Len()+q.lanes[state.LaneExtend].waiting.Len() == 0 {
+		return
+	}
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+// holdBack waits until all operations of c are in the queue or answered.
 func (q *Queue) holdBack(ctx context.Context, c *caller) {
 	select {
 	case <-c.free:
@@ -132,7 +167,7 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 	var gone []failure
 	q.mu.Lock()
 	for i := range q.lanes {
-		q.lanes[i].held.keep(func(h heldBack) bool {
+		q.lanes[i].held.Keep(func(h heldBack) bool {
 			if h.caller != c {
 				return true
 			}
@@ -145,14 +180,15 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 	fail(gone)
 }
 
-// Ready yields a value when operations may wait. After a Take that left some
-// behind it yields again.
+// Ready receives a value when operations may wait, and again after a Take that
+// left some behind.
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
-// Take hands out at most maxOps operations of at most maxBytes together (a
-// single one may be larger), a group counted as its operations, extends first: those take up to three quarters of
-// the room while others wait, and all of it otherwise. What is past its
-// deadline, or whose caller has gone, is answered and does not count.
+// Take removes and returns at most maxOps operations of at most maxBytes together.
+// A group counts as its operations; a single operation may be larger. Extends come
+// first: they get up to three quarters of the room while others wait, and all of
+// it otherwise. An operation that is past its deadline, or whose caller has gone,
+// is answered instead.
 func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 	if maxOps <= 0 {
 		return nil
@@ -160,11 +196,11 @@ func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 	q.mu.Lock()
 	extends, normal := &q.lanes[state.LaneExtend], &q.lanes[state.LaneNormal]
 	var keptOps, keptBytes int // for the others
-	if normal.waiting.len() > 0 {
+	if normal.waiting.Len() > 0 {
 		keptOps, keptBytes = maxOps/4, maxBytes/4
 	}
-	t := taking{now: q.config.Clock.Now(), ops: maxOps - keptOps, bytes: maxBytes - keptBytes}
-	t.out = make([]*Operation, 0, min(maxOps, extends.waiting.len()+normal.waiting.len()))
+	t := taking{now: q.clock.Now(), ops: maxOps - keptOps, bytes: maxBytes - keptBytes}
+	t.out = make([]*Operation, 0, min(maxOps, extends.waiting.Len()+normal.waiting.Len()))
 	t.from(extends)
 	first := len(t.out)
 	t.ops += keptOps
@@ -181,71 +217,134 @@ func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 	return t.out
 }
 
-// took settles a Take. The lock is held.
+// took ends a Take. The lock is held.
 func (q *Queue) took(t *taking) {
 	for _, f := range t.failures {
 		q.count(f.err)
 	}
 	q.counts.taken += uint64(len(t.out))
 	for i := range q.lanes {
-		q.lanes[i].admit(&q.config)
+		q.lanes[i].admit()
 	}
 	q.signal()
 }
-
-// taking is one Take: the room that it has left, and what it has taken.
-type taking struct {
-	now        time.Time
-	ops, bytes int
-	out        []*Operation
-	failures   []failure
-}
-
-// from takes what fits of a lane.
-func (t *taking) from(l *lane) {
-	for t.ops > 0 && l.waiting.len() > 0 {
-		op := l.waiting.first()
-		if err := op.unfit(t.now); err != nil {
-			t.failures = append(t.failures, failure{l.pop(), err})
-			continue
-		}
-		size, count := op.Size(), op.Count()
-		if (size > t.bytes || count > t.ops) && len(t.out) > 0 {
-			break
-		}
-		t.out = append(t.out, l.pop())
-		t.ops -= count
-		t.bytes -= size
-	}
-}
-
-// count adds an operation that the queue answers. The lock is held.
-func (q *Queue) count(err error) {
-	switch {
-	case IsDeadlineExceeded(err):
-		q.counts.expired++
-	case IsCanceled(err):
-		q.counts.canceled++
-	}
-}
-
-// signal says that operations wait, if some do. The lock is held.
-func (q *Queue) signal() {
-	if q.lanes[state.LaneNormal].waiting.len()+q.lanes[state.LaneExtend].waiting.len() == 0 {
-		return
-	}
-	select {
-	case q.ready <- struct{}{}:
-	default:
-	}
-}
-
-// Capacity is how many operations each lane holds.
-func (q *Queue) Capacity() int { return q.config.Capacity }
 
 // Depth returns how many operations wait in each lane.
 func (q *Queue) Depth() (normal, extend int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lanes[state.LaneNormal].waiting.len(), q.lanes[state.LaneExtend].waiting.len()
+	return q.lanes[state.LaneNormal].waiting.Len(), q.lanes[state.LaneExtend].waiting.Len()
+}
+
+// Report describes the queue for the engine's report.
+func (q *Queue) Report() map[string]any {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return map[string]any{
+		"normal":    q.lanes[state.LaneNormal].waiting.Len(),
+		"extend":    q.lanes[state.LaneExtend].waiting.Len(),
+		"held-back": q.lanes[state.LaneNormal].held.Len() + q.lanes[state.LaneExtend].held.Len(),
+		"enqueued":  q.counts.enqueued,
+		"taken":     q.counts.taken,
+		"expired":   q.counts.expired,
+		"canceled":  q.counts.canceled,
+	}
+}
+
+// Kill stops the queue: what waits, and what is enqueued later, is answered with
+// an error of interrex.KindDraining.
+func (q *Queue) Kill() { q.catacomb.Kill(nil) }
+
+// Wait waits until everything that was in the queue is answered.
+func (q *Queue) Wait() error { return q.catacomb.Wait() }
+
+// loop sweeps at the earliest deadline. Not each deadline is followed: that of an
+// operation that was taken in time stays, and the sweep then finds the next one.
+func (q *Queue) loop() error {
+	defer q.drain()
+	timer := q.clock.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		var alarm <-chan time.Time
+		if at := q.next(); !at.IsZero() {
+			timer.Reset(max(minSweep, at.Sub(q.clock.Now())))
+			alarm = timer.Chan()
+		}
+		select {
+		case <-q.catacomb.Dying():
+			return q.catacomb.ErrDying()
+		case <-q.sooner:
+		case <-alarm:
+			q.sweep()
+		}
+	}
+}
+
+func (q *Queue) next() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.earliest
+}
+
+// sweep answers what may not enter the log any more.
+func (q *Queue) sweep() {
+	now := q.clock.Now()
+	var failures []failure
+	fits := func(op *Operation) bool {
+		err := op.unfit(now)
+		if err != nil {
+			q.count(err)
+			failures = append(failures, failure{op, err})
+		}
+		return err == nil
+	}
+	q.mu.Lock()
+	q.earliest = time.Time{}
+	for i := range q.lanes {
+		q.sweepLane(&q.lanes[i], fits)
+	}
+	q.mu.Unlock()
+	fail(failures)
+}
+
+func (q *Queue) sweepLane(l *lane, fits func(*Operation) bool) {
+	l.bytes = 0
+	l.waiting.Keep(func(op *Operation) bool {
+		if !fits(op) {
+			return false
+		}
+		l.bytes += op.Size()
+		q.expect(op.Deadline)
+		return true
+	})
+	l.held.Keep(func(h heldBack) bool {
+		if !fits(h.op) {
+			h.caller.release()
+			return false
+		}
+		q.expect(h.op.Deadline)
+		return true
+	})
+	l.admit()
+	q.signal()
+}
+
+// drain answers everything, and makes Enqueue refuse what comes later.
+func (q *Queue) drain() {
+	var failures []failure
+	q.mu.Lock()
+	q.stopped = true
+	for i := range q.lanes {
+		l := &q.lanes[i]
+		for l.waiting.Len() > 0 {
+			failures = append(failures, failure{l.pop(), errStopped()})
+		}
+		for l.held.Len() > 0 {
+			h := l.held.Pop()
+			h.caller.release()
+			failures = append(failures, failure{h.op, errStopped()})
+		}
+	}
+	q.mu.Unlock()
+	fail(failures)
 }

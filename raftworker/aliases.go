@@ -3,6 +3,7 @@ package raftworker
 import (
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/projection"
@@ -32,7 +33,7 @@ func NewNotLeaderError(serverAddress, serverID string) error {
 func NewApplier(cfg leaseapplier.Config) (*Applier, error) { return leaseapplier.NewApplier(cfg) }
 
 // NewTarget is notify.NewTarget.
-func NewTarget(holders *projection.Holders, logger notify.Logger) *notify.SQLTarget {
+func NewTarget(holders *projection.Holders, logger interrex.Logger) *notify.SQLTarget {
 	return notify.NewTarget(holders, logger)
 }
 

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
@@ -116,6 +117,7 @@ type agent struct {
 }
 
 type testLog struct {
+	silent.Logger
 	mu    sync.Mutex
 	lines []string
 }
@@ -125,8 +127,6 @@ func (l *testLog) add(level, f string, a []any) {
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, level+" "+fmt.Sprintf(f, a...))
 }
-func (l *testLog) Tracef(string, ...any)        {}
-func (l *testLog) IsTraceEnabled() bool         { return false }
 func (l *testLog) Debugf(f string, a ...any)    { l.add("DEBUG", f, a) }
 func (l *testLog) Infof(f string, a ...any)     { l.add("INFO", f, a) }
 func (l *testLog) Warningf(f string, a ...any)  { l.add("WARNING", f, a) }

@@ -8,26 +8,17 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/interrex/interrex"
 )
 
-// Logger is what is called of a loggo.Logger.
+// Logger is an interrex.Logger that takes what hashicorp/raft traces, too. A
+// loggo.Logger is one.
 type Logger interface {
+	interrex.Logger
 	Tracef(format string, args ...any)
-	Debugf(format string, args ...any)
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-	Errorf(format string, args ...any)
 	IsTraceEnabled() bool
 }
-
-type discard struct{}
-
-func (discard) Tracef(string, ...any)   {}
-func (discard) Debugf(string, ...any)   {}
-func (discard) Infof(string, ...any)    {}
-func (discard) Warningf(string, ...any) {}
-func (discard) Errorf(string, ...any)   {}
-func (discard) IsTraceEnabled() bool    { return false }
 
 // NewHCLogger returns a logger for hashicorp's libraries that writes to ours. Their
 // key and value pairs follow the message as key=value.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/raftdir"
 )
 
@@ -55,7 +56,7 @@ func NewLogStore(dir string, mode SyncMode) (LogStore, error) {
 // (0700) when it is not there, and keeps the newest retain of them.
 func NewSnapshotStore(dir string, retain int, logger Logger) (raft.SnapshotStore, error) {
 	if logger == nil {
-		logger = discard{}
+		logger = silent.Logger{}
 	}
 	store, err := raft.NewFileSnapshotStoreWithLogger(dir, retain, NewHCLogger("snapshot", logger))
 	if err != nil {

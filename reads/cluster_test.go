@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -157,7 +158,7 @@ func (m *member) start(t *testing.T, ca *transport.CA, l net.Listener, peers map
 	}
 	port, err := transport.New(transport.Config{
 		ID: m.id, TLS: given, Listener: l, Peers: peers, Dialer: m.valve,
-		Clock: clock.WallClock, Logger: quiet{}, Timeout: 2 * time.Second,
+		Clock: clock.WallClock, Logger: silent.Logger{}, Timeout: 2 * time.Second,
 		Hello: func() transport.Hello { return transport.Hello{Incarnation: m.id} },
 	})
 	if err != nil {
@@ -177,7 +178,7 @@ func (m *member) start(t *testing.T, ca *transport.CA, l net.Listener, peers map
 		t.Fatal(err)
 	}
 	m.rounds, err = New(Config{
-		ID: m.id, Raft: m.raft, Acks: streams, State: m, ReadyTerm: m.ready, Clock: clock.WallClock, Logger: quiet{},
+		ID: m.id, Raft: m.raft, Acks: streams, State: m, ReadyTerm: m.ready, Clock: clock.WallClock, Logger: silent.Logger{},
 	})
 	if err != nil {
 		t.Fatal(err)

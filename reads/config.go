@@ -3,11 +3,12 @@ package reads
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
 )
 
 // DefaultTimeout bounds a round when Config does not say otherwise. A leader
@@ -40,11 +41,6 @@ type State interface {
 	WaitApplied(ctx context.Context, index uint64) error
 }
 
-// Logger is what the worker needs of a logger; a loggo.Logger is one.
-type Logger interface {
-	Debugf(format string, args ...any)
-}
-
 // Config is what Rounds are made of.
 type Config struct {
 	ID    string // this agent's
@@ -58,14 +54,14 @@ type Config struct {
 	ReadyTerm func() uint64
 
 	Clock  clock.Clock // the clock that Acks tells its times by
-	Logger Logger
+	Logger interrex.Logger
 
 	// Timeout bounds a round, and the wait of each reader for its round; 0 is
 	// DefaultTimeout.
 	Timeout time.Duration
 }
 
-// Validate says what is missing or wrong.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.ID == "":
@@ -83,7 +79,7 @@ func (c Config) Validate() error {
 	case c.Logger == nil:
 		return errors.New("nil Logger not valid")
 	case c.Timeout < 0:
-		return fmt.Errorf("negative Timeout %s not valid", c.Timeout)
+		return errors.New("negative Timeout not valid")
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -115,12 +116,6 @@ func (q *quorum) answers(id raft.ServerID, term uint64, sent time.Time) {
 	})
 }
 
-type quiet struct{}
-
-func (quiet) Debugf(string, ...any)   {}
-func (quiet) Infof(string, ...any)    {}
-func (quiet) Warningf(string, ...any) {}
-
 // answer is what a reader got.
 type answer struct {
 	index uint64
@@ -139,7 +134,7 @@ func inBubble(t *testing.T, test func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQuorum()
 		rounds, err := New(Config{
-			ID: "a", Raft: q, Acks: q, State: q, ReadyTerm: q.readyTerm, Clock: clock.WallClock, Logger: quiet{},
+			ID: "a", Raft: q, Acks: q, State: q, ReadyTerm: q.readyTerm, Clock: clock.WallClock, Logger: silent.Logger{},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 )
@@ -168,6 +169,7 @@ func TestAReplicaHaltsRatherThanDrifts(t *testing.T) {
 
 // critical counts what a state logs, and keeps the last.
 type critical struct {
+	silent.Logger
 	n    int
 	last string
 }
@@ -176,7 +178,6 @@ func (c *critical) Criticalf(format string, args ...any) {
 	c.n++
 	c.last = fmt.Sprintf(format, args...)
 }
-func (c *critical) Infof(string, ...any) {}
 
 // failing is a table whose Apply panics.
 type failing struct{ *statetest.Register }

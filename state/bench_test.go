@@ -10,19 +10,19 @@ import (
 	"github.com/interrex/interrex/state/statetest"
 )
 
-// silent is a table that stores nothing and answers nothing, so that what is
+// inert is a table that stores nothing and answers nothing, so that what is
 // measured is the state's own.
-type silent struct{ *statetest.Register }
+type inert struct{ *statetest.Register }
 
-func (silent) Decode([]byte) (state.Command, error)         { return nil, nil }
-func (silent) Check(state.Time, state.Command) error        { return nil }
-func (silent) Apply(*state.Turn, state.Command) state.Reply { return nil }
-func (silent) AppendReply(b []byte, _ state.Reply) []byte   { return b }
-func (silent) DecodeReply(b []byte) (state.Reply, error)    { return nil, nil }
+func (inert) Decode([]byte) (state.Command, error)         { return nil, nil }
+func (inert) Check(state.Time, state.Command) error        { return nil }
+func (inert) Apply(*state.Turn, state.Command) state.Reply { return nil }
+func (inert) AppendReply(b []byte, _ state.Reply) []byte   { return b }
+func (inert) DecodeReply(b []byte) (state.Reply, error)    { return nil, nil }
 
 // BenchmarkApply: time and allocations are of one operation, in entries of 256.
 func BenchmarkApply(b *testing.B) {
-	quiet := func() []state.Table { return []state.Table{silent{statetest.NewRegister()}} }
+	quiet := func() []state.Table { return []state.Table{inert{statetest.NewRegister()}} }
 	for name, tables := range map[string]func() []state.Table{"nothing stored": quiet, "register": register} {
 		b.Run(name+"/no request id", func(b *testing.B) { benchmarkApply(b, tables, func(int, *state.Operation) {}) })
 		b.Run(name+"/counted", func(b *testing.B) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/fifo"
 )
 
 // record is the reply to one operation that changed something.
@@ -127,8 +128,7 @@ type records struct {
 	newest     *name
 	generation uint64
 	singles    map[recordKey]*single
-	queue      []*single // oldest first, from head on
-	head       int
+	queue      fifo.Queue[*single] // oldest first
 	loss       Loss
 }
 
@@ -141,21 +141,12 @@ func (r *records) age(now Time) {
 	for n := r.oldest; n != nil && now >= n.last.Add(r.limits.NameAge); n = r.oldest {
 		r.remove(n)
 	}
-	for r.head < len(r.queue) && now >= r.queue[r.head].at.Add(r.limits.RecordAge) {
+	for r.queue.Len() > 0 && now >= r.queue.First().at.Add(r.limits.RecordAge) {
 		r.dropSingle()
 	}
 }
 
-func (r *records) dropSingle() {
-	delete(r.singles, r.queue[r.head].key)
-	r.queue[r.head] = nil
-	r.head++
-	if 2*r.head >= len(r.queue) {
-		n := copy(r.queue, r.queue[r.head:])
-		clear(r.queue[n:])
-		r.queue, r.head = r.queue[:n], 0
-	}
-}
+func (r *records) dropSingle() { delete(r.singles, r.queue.Pop().key) }
 
 // lose drops every name and every record in a recovery.
 func (r *records) lose(l Loss) {
@@ -252,7 +243,7 @@ func (r *records) restore(names []*name, singles []*single) error {
 			return fmt.Errorf("the request id %q is in it twice", s.key.id)
 		}
 		r.singles[s.key] = s
+		r.queue.Push(s)
 	}
-	r.queue = singles
 	return nil
 }

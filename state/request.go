@@ -147,7 +147,7 @@ func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables ta
 	}
 	s := &single{key: t.ref.key.clone(), at: now, record: rec}
 	r.singles[s.key] = s
-	r.queue = append(r.queue, s)
+	r.queue.Push(s)
 }
 
 // retire drops a name that its caller has released.

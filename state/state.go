@@ -14,6 +14,7 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 // State is the replicated state. It outlives restarts of raft within a process,
@@ -27,7 +28,7 @@ type State struct {
 	recorder  Recorder
 	publisher Publisher
 	clock     clock.Clock
-	logger    Logger
+	logger    interrex.Logger
 
 	at       atomic.Pointer[moment]
 	passed   atomic.Uint64
@@ -57,12 +58,6 @@ type moment struct {
 	identity Identity // its map is never changed
 }
 
-// Logger is what a state needs of a loggo.Logger.
-type Logger interface {
-	Criticalf(format string, args ...any)
-	Infof(format string, args ...any)
-}
-
 // Config configures a State.
 type Config struct {
 	// Tables are the tables, in any order: everything that is done table by
@@ -74,10 +69,10 @@ type Config struct {
 	// replicated; nil: the wall clock.
 	Clock clock.Clock
 	// Logger logs halts and restores; may be nil.
-	Logger Logger
+	Logger interrex.Logger
 }
 
-// Validate checks the configuration.
+// Validate says what is not valid.
 func (c Config) Validate() error {
 	ids, names := map[TableID]bool{SystemTable: true}, map[string]bool{systemName: true}
 	for _, t := range c.Tables {
@@ -85,7 +80,7 @@ func (c Config) Validate() error {
 		case t == nil:
 			return errors.New("nil Table not valid")
 		case t.Name() == "":
-			return fmt.Errorf("table %d without a name not valid", t.ID())
+			return fmt.Errorf("empty Name of table %d not valid", t.ID())
 		case ids[t.ID()]:
 			return fmt.Errorf("table %q: its ID %d is in use", t.Name(), t.ID())
 		case names[t.Name()]:
@@ -131,7 +126,7 @@ func New(c Config) (*State, error) {
 		s.clock = clock.WallClock
 	}
 	if s.logger == nil {
-		s.logger = discard{}
+		s.logger = silent.Logger{}
 	}
 	s.tables.lock()
 	defer s.tables.unlock()
@@ -218,13 +213,11 @@ func (ts tableSet) due() (at Time, found bool) {
 	return at, found
 }
 
-// discard is the publisher, and the logger, of a state that was given none.
+// discard is the publisher of a state that was given none.
 type discard struct{}
 
 func (discard) Publish([]Event, interrex.Revision) {}
 func (discard) Reset(interrex.Revision)            {}
-func (discard) Criticalf(string, ...any)           {}
-func (discard) Infof(string, ...any)               {}
 
 var (
 	_ raft.FSM                = (*State)(nil)

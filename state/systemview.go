@@ -34,7 +34,7 @@ func (s *system) freeze(tables tableSet) *systemView {
 		settings: s.settings.set, // nor is this
 		loss:     r.loss,
 		names:    slices.Clone(r.all),
-		singles:  slices.Clone(r.queue[r.head:]),
+		singles:  slices.Clone(r.queue.Items()),
 		tables:   tables,
 	}
 }

@@ -1,27 +1,21 @@
 package state
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/waitlist"
 )
 
 // MaxWaiters is how many may wait in WaitApplied, and as many in WaitRevision.
 const MaxWaiters = 65536
 
-// waiters are callers who wait for a number to be reached, lowest first.
+// waiters are callers who wait for a number to be reached.
 type waiters struct {
 	mu     sync.Mutex
-	queue  waiterHeap
+	list   waitlist.List
 	closed error
-}
-
-type waiter struct {
-	target uint64
-	place  int        // in the heap; negative: not in it any more
-	done   chan error // of room one
 }
 
 // wait waits until reached returns target or more. After raising the value of
@@ -35,7 +29,7 @@ func (w *waiters) wait(ctx context.Context, target uint64, reached func() uint64
 		return err
 	}
 	select {
-	case err := <-me.done:
+	case err := <-me.Done:
 		return err
 	case <-ctx.Done():
 	}
@@ -44,7 +38,7 @@ func (w *waiters) wait(ctx context.Context, target uint64, reached func() uint64
 }
 
 // join returns nil if there is nothing to wait for.
-func (w *waiters) join(target uint64, reached func() uint64) (*waiter, error) {
+func (w *waiters) join(target uint64, reached func() uint64) (*waitlist.Waiter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -52,38 +46,30 @@ func (w *waiters) join(target uint64, reached func() uint64) (*waiter, error) {
 		return nil, w.closed
 	case reached() >= target:
 		return nil, nil
-	case len(w.queue) >= MaxWaiters:
+	case w.list.Len() >= MaxWaiters:
 		return nil, interrex.Errorf(interrex.KindOverloaded, "state: %d callers wait already", MaxWaiters)
 	}
-	me := &waiter{target: target, done: make(chan error, 1)}
-	heap.Push(&w.queue, me)
-	return me, nil
+	return w.list.Join(target), nil
 }
 
-func (w *waiters) leave(me *waiter) {
+func (w *waiters) leave(me *waitlist.Waiter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if me.place >= 0 {
-		heap.Remove(&w.queue, me.place)
-	}
+	w.list.Leave(me)
 }
 
 // release wakes the waiters whose target has been reached.
 func (w *waiters) release(reached uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.queue) > 0 && w.queue[0].target <= reached {
-		heap.Pop(&w.queue).(*waiter).done <- nil
-	}
+	w.list.Release(reached)
 }
 
 // fail wakes all current waiters with an error.
 func (w *waiters) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.queue) > 0 {
-		heap.Pop(&w.queue).(*waiter).done <- err
-	}
+	w.list.Fail(err)
 }
 
 // close is like fail, for later waiters too.
@@ -92,29 +78,4 @@ func (w *waiters) close(err error) {
 	w.closed = err
 	w.mu.Unlock()
 	w.fail(err)
-}
-
-type waiterHeap []*waiter
-
-func (h waiterHeap) Len() int           { return len(h) }
-func (h waiterHeap) Less(i, j int) bool { return h[i].target < h[j].target }
-
-func (h waiterHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
-}
-
-func (h *waiterHeap) Push(x any) {
-	w := x.(*waiter)
-	w.place = len(*h)
-	*h = append(*h, w)
-}
-
-func (h *waiterHeap) Pop() any {
-	last := len(*h) - 1
-	w := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	w.place = -1
-	return w
 }

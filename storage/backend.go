@@ -11,16 +11,11 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/codec"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/watch"
 )
-
-// Logger is what a Backend needs of a loggo.Logger.
-type Logger interface {
-	Debugf(format string, args ...any)
-	Warningf(format string, args ...any)
-}
 
 // Backend is a Store. With an agent's Handle (see Through) it is a view of the
 // agent's resources. With another Handle it keeps the resources itself: the
@@ -31,7 +26,7 @@ type Logger interface {
 // Its methods are safe for concurrent use, also before Run.
 type Backend struct {
 	handle Handle
-	logger Logger
+	logger interrex.Logger
 	local  *local
 	agent  interrex.Resources // nil: the resources are in local
 	leader leader
@@ -41,9 +36,9 @@ type Backend struct {
 var _ Store = (*Backend)(nil)
 
 // NewBackend returns an empty Backend. logger may be nil.
-func NewBackend(h Handle, logger Logger) *Backend {
+func NewBackend(h Handle, logger interrex.Logger) *Backend {
 	if logger == nil {
-		logger = silent{}
+		logger = silent.Logger{}
 	}
 	b := &Backend{handle: h, logger: logger, local: newLocal()}
 	if t, is := h.(through); is {
@@ -53,11 +48,6 @@ func NewBackend(h Handle, logger Logger) *Backend {
 	b.leader.backend = b
 	return b
 }
-
-type silent struct{}
-
-func (silent) Debugf(string, ...any)   {}
-func (silent) Warningf(string, ...any) {}
 
 // Run serves requests that other replicas forward, until ctx ends. Then watches
 // end, and connections are closed. It must be called once; its error is nil.

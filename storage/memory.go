@@ -4,11 +4,13 @@ import (
 	"context"
 	"net"
 	"sync"
+
+	"github.com/interrex/interrex"
 )
 
 // NewMemory returns a Backend without other replicas that keeps everything in
 // memory, for tests and experiments. logger may be nil.
-func NewMemory(logger Logger) *Backend {
+func NewMemory(logger interrex.Logger) *Backend {
 	m := &memory{}
 	m.backend = NewBackend(m, logger)
 	return m.backend

@@ -9,19 +9,14 @@ import (
 	"time"
 
 	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
 )
 
 // DefaultTimeout bounds one read or write of a raft request when Config does
 // not say otherwise. It equals TCP_USER_TIMEOUT: a peer that has acknowledged
 // nothing for so long is gone for both.
 const DefaultTimeout = 10 * time.Second
-
-// Logger is what the transport needs of a logger; a loggo.Logger is one.
-type Logger interface {
-	Debugf(format string, args ...any)
-	Infof(format string, args ...any)
-	Warningf(format string, args ...any)
-}
 
 // Dialer makes the TCP connection below TLS. A *net.Dialer is one; tests put a
 // proxy in between with it.
@@ -75,7 +70,7 @@ type Config struct {
 	Memory Store
 
 	Clock  clock.Clock
-	Logger Logger
+	Logger interrex.Logger
 
 	// Dialer makes connections; nil is a *net.Dialer.
 	Dialer Dialer
@@ -85,7 +80,7 @@ type Config struct {
 	Timeout time.Duration
 }
 
-// Validate says what is missing or wrong.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Clock == nil:
@@ -95,7 +90,7 @@ func (c Config) Validate() error {
 	case c.Hello == nil:
 		return errors.New("nil Hello not valid")
 	case c.Timeout < 0:
-		return fmt.Errorf("negative Timeout %s not valid", c.Timeout)
+		return errors.New("negative Timeout not valid")
 	}
 	if err := CheckID(c.ID); err != nil {
 		return err

@@ -12,12 +12,16 @@ import (
 
 	"github.com/juju/clock"
 	"go.uber.org/goleak"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/silent"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // notes is a Logger that keeps what it is told.
 type notes struct {
+	silent.Logger
 	mu    sync.Mutex
 	lines []string
 }
@@ -28,8 +32,6 @@ func (n *notes) add(format string, args ...any) {
 	n.lines = append(n.lines, fmt.Sprintf(format, args...))
 }
 
-func (n *notes) Debugf(string, ...any)               {}
-func (n *notes) Infof(string, ...any)                {}
 func (n *notes) Warningf(format string, args ...any) { n.add(format, args...) }
 
 func (n *notes) has(part string) bool {
@@ -75,7 +77,7 @@ func (w *world) agent(id string, change ...func(*Config)) (*Transport, *notes) {
 	return t, log
 }
 
-func (w *world) config(id string, log Logger) Config {
+func (w *world) config(id string, log interrex.Logger) Config {
 	given, err := w.ca.TLS(id)
 	if err != nil {
 		w.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/wording"
 )
 
@@ -28,7 +29,7 @@ const (
 // them fill the log.
 type refusals struct {
 	clock  clock.Clock
-	logger Logger
+	logger interrex.Logger
 
 	mu   sync.Mutex
 	told map[string]told

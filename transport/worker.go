@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/interrex/interrex/internal/backoff"
 )
 
 // Agents look for each other at once and then ever more seldom: every 2 s for
@@ -157,7 +158,7 @@ func (t *Transport) pauseOrNews(delay time.Duration) (news, alive bool) {
 	}
 	// Half of it is by chance, so that agents that start together do not stay
 	// in step.
-	timer := t.config.Clock.NewTimer(delay/2 + rand.N(delay/2+1))
+	timer := t.config.Clock.NewTimer(backoff.Jittered(delay))
 	defer timer.Stop()
 	select {
 	case <-t.ctx.Done():
@@ -184,14 +185,7 @@ func (p *pace) wait(now time.Time) time.Duration {
 
 // pause waits for d and reports whether the transport still lives.
 func (t *Transport) pause(d time.Duration) bool {
-	timer := t.config.Clock.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-t.ctx.Done():
-		return false
-	case <-timer.Chan():
-		return true
-	}
+	return backoff.Pause(t.ctx, t.config.Clock.After(d))
 }
 
 // Announce tells the other agents soon what has changed in this one's hello. It

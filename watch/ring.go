@@ -43,14 +43,6 @@ type Backlog interface {
 	Floor() interrex.Revision
 }
 
-// Validate says which limit is negative.
-func (c Config) Validate() error {
-	if c.MaxEvents < 0 || c.MaxBytes < 0 || c.MaxWatchers < 0 {
-		return interrex.Errorf(interrex.KindInvalid, "watch: a limit is negative: %+v", c)
-	}
-	return nil
-}
-
 // Ring keeps the newest events of a state, for any number of watchers. It is
 // the state's Publisher. Publishing never waits for a watcher, and a watcher
 // costs neither a goroutine nor memory that grows.

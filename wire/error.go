@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -193,14 +192,4 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-// RetryAfter returns how long err asks its caller to wait before the next
-// attempt, 0 when it does not say.
-func RetryAfter(err error) time.Duration {
-	var e *interrex.Error
-	if errors.As(err, &e) {
-		return e.RetryAfter
-	}
-	return 0
 }

@@ -23,7 +23,7 @@ var kinds = []interrex.Kind{
 	interrex.KindCASFailure, interrex.KindWrongUID, interrex.KindGroupVersionMismatch, interrex.KindConflict,
 	interrex.KindUnauthenticated, interrex.KindDenied, interrex.KindVetoed, interrex.KindNotLeader, interrex.KindNoLeader,
 	interrex.KindUnavailable, interrex.KindInconsistent, interrex.KindDraining, interrex.KindOverloaded, interrex.KindTimeout,
-	interrex.KindOutcomeUnknown, interrex.KindNameGone, interrex.KindCompacted, interrex.KindWatchClosed, interrex.KindRemoved, interrex.KindDisabled,
+	interrex.KindOutcomeUnknown, interrex.KindNameGone, interrex.KindCompacted, interrex.KindWatchClosed, interrex.KindDisabled,
 }
 
 func contains(err error, s string) bool { return err != nil && strings.Contains(err.Error(), s) }
@@ -167,10 +167,10 @@ func TestWhatAnAgentHasAnsweredIsItsOwn(t *testing.T) {
 }
 
 func TestRetryAfterIsFoundUnderItsWrapping(t *testing.T) {
-	if got := wire.RetryAfter(fmt.Errorf("x: %w", error(full(interrex.KindNoLeader)))); got != time.Millisecond {
+	if got := interrex.RetryAfter(fmt.Errorf("x: %w", error(full(interrex.KindNoLeader)))); got != time.Millisecond {
 		t.Errorf("got %s", got)
 	}
-	if got := wire.RetryAfter(errors.New("x")); got != 0 {
+	if got := interrex.RetryAfter(errors.New("x")); got != 0 {
 		t.Errorf("got %s", got)
 	}
 }

@@ -90,14 +90,20 @@ func (a *app) clientConfig() client.Config {
 // holds.
 type talker struct{ *app }
 
-// Debugf implements client.Logger.
-func (talker) Debugf(string, ...any) {}
+// Criticalf implements interrex.Logger.
+func (t talker) Criticalf(format string, args ...any) { t.say("interrex: "+format, args...) }
 
-// Infof implements client.Logger.
+// Errorf implements interrex.Logger.
+func (t talker) Errorf(format string, args ...any) { t.say("interrex: "+format, args...) }
+
+// Warningf implements interrex.Logger.
+func (t talker) Warningf(format string, args ...any) { t.say("interrex: "+format, args...) }
+
+// Infof implements interrex.Logger.
 func (t talker) Infof(format string, args ...any) { t.say("interrex: "+format, args...) }
 
-// Warningf implements client.Logger.
-func (t talker) Warningf(format string, args ...any) { t.say("interrex: "+format, args...) }
+// Debugf implements interrex.Logger.
+func (talker) Debugf(string, ...any) {}
 
 // A command that waits first says for what after firstLook, and then looks every
 // nextLook whether that has changed. A look has lookTimeout.

@@ -15,8 +15,8 @@ import (
 	"github.com/juju/clock"
 	"github.com/juju/loggo"
 	"github.com/juju/worker/v3"
+	"github.com/juju/worker/v3/catacomb"
 	"github.com/juju/worker/v3/dependency"
-	"gopkg.in/tomb.v2"
 
 	"github.com/interrex/interrex/manifolds"
 )
@@ -57,7 +57,7 @@ func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*depend
 	set := manifolds.Manifolds(manifolds.Config{Agent: agent, Prefix: manifolds.DefaultPrefix})
 	// So that the agent's workers know when everything stops, and "interrex agent
 	// report" shows the program's workers too.
-	set[manifolds.EngineName] = dependency.SelfManifold(engine)
+	set[manifolds.EngineName] = manifolds.Engine(engine)
 	set["nightly-lease"] = manifolds.Lease(manifolds.LeaseConfig{
 		LeasesName: manifolds.LeasesName, Key: "mine/nightly", TTL: 15 * time.Second,
 	})
@@ -67,7 +67,7 @@ func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*depend
 			if err := ctx.Get("nightly-lease", &held); err != nil {
 				return nil, err
 			}
-			return newNightly(held, began), nil
+			return newNightly(held, began)
 		},
 	})
 	if err := dependency.Install(engine, set); err != nil {
@@ -78,20 +78,19 @@ func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*depend
 
 // nightly is the program's own worker. It works until it is killed; the lease
 // is released after its Wait has returned.
-type nightly struct{ tomb tomb.Tomb }
+type nightly struct{ catacomb catacomb.Catacomb }
 
-func newNightly(held manifolds.Held, began func(manifolds.Held)) *nightly {
+func newNightly(held manifolds.Held, began func(manifolds.Held)) (*nightly, error) {
 	n := &nightly{}
-	n.tomb.Go(func() error {
+	return n, catacomb.Invoke(catacomb.Plan{Site: &n.catacomb, Work: func() error {
 		began(held)
-		<-n.tomb.Dying()
+		<-n.catacomb.Dying()
 		return nil
-	})
-	return n
+	}})
 }
 
 // Kill asks the work to stop.
-func (n *nightly) Kill() { n.tomb.Kill(nil) }
+func (n *nightly) Kill() { n.catacomb.Kill(nil) }
 
 // Wait returns when the work has stopped.
-func (n *nightly) Wait() error { return n.tomb.Wait() }
+func (n *nightly) Wait() error { return n.catacomb.Wait() }

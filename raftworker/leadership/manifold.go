@@ -17,7 +17,7 @@ type ManifoldConfig struct {
 	Tracker  *Tracker
 }
 
-// Validate names the first field that is missing.
+// Validate says which field is not valid.
 func (c ManifoldConfig) Validate() error {
 	if c.RaftName == "" {
 		return errors.New("empty RaftName not valid")

@@ -19,7 +19,7 @@ type Config struct {
 	Tracker *Tracker
 }
 
-// Validate names the first field that is missing.
+// Validate says which field is not valid.
 func (c Config) Validate() error {
 	if c.Tracker == nil {
 		return errors.New("nil Tracker not valid")

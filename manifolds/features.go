@@ -1,0 +1,63 @@
+package manifolds
+
+import (
+	"github.com/juju/worker/v3"
+
+	"github.com/interrex/interrex/api"
+	"github.com/interrex/interrex/config"
+)
+
+// feature is one that can be switched off while the API serves the others.
+type feature struct {
+	name    string // of its section's worker
+	setting string // as the API calls it
+	pick    func(config.Config) config.Switch
+}
+
+func features() []feature {
+	return []feature{
+		{LeasesConfigName, api.LeasesSetting, func(c config.Config) config.Switch { return c.Features.Leases }},
+		{ResourcesConfigName, api.ResourcesSetting, func(c config.Config) config.Switch { return c.Features.Resources }},
+		{ChangesConfigName, api.ChangesSetting, func(c config.Config) config.Switch { return c.Features.Changes }},
+		{WebhooksConfigName, api.WebhooksSetting, func(c config.Config) config.Switch { return c.Features.Webhooks }},
+	}
+}
+
+// startSwitches returns the API's switches, as the configuration has them when it
+// starts. The workers of the features move them.
+func (s *Set) startSwitches(u *unit) (worker.Worker, error) {
+	current := s.section()
+	switches := api.NewSwitches()
+	for _, f := range features() {
+		switches.Switch(f.setting, f.pick(current).On())
+	}
+	u.give(switches)
+	u.report = func() map[string]any { return map[string]any{"off": switches.Off()} }
+	return nil, nil
+}
+
+// featureNode is the section of a feature: each life moves the switch. The one
+// before has ended after its visitors, so that leases that are held through the
+// agent are released before the API refuses that.
+func (s *Set) featureNode(f feature) node {
+	n := sectionNode(s.Configuration, f.pick)
+	start := n.start
+	n.offers = []string{SwitchesName}
+	n.start = func(u *unit) (worker.Worker, error) {
+		switches := need[*api.Switches](u, SwitchesName)
+		if u.err != nil {
+			return nil, u.err
+		}
+		switches.Switch(f.setting, f.pick(s.section()).On())
+		return start(u)
+	}
+	return n
+}
+
+// startLeasesFeature lives while leases are switched on.
+func (s *Set) startLeasesFeature(u *unit) (worker.Worker, error) {
+	if on := need[config.Switch](u, LeasesConfigName); u.err == nil && !on.On() {
+		u.err = errOff
+	}
+	return nil, u.err
+}
