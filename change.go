@@ -14,16 +14,16 @@ const UserChange = "user"
 
 // Change is one committed change of anything.
 type Change struct {
-	// Revision is its place in the feed. Several changes have the same where one
-	// operation made them.
+	// Revision is its position in the feed. Changes made by one operation may share
+	// it.
 	Revision Revision
 	Kind     string
-	Key      string // of what was changed; empty for UserChange
+	Key      string // of the changed object; empty for UserChange
 	Tags     []string
-	// Time is the wall clock (UTC) of the leader: information, no rule reads it.
+	// Time is the wall clock (UTC) of the leader, for information only.
 	Time time.Time
-	// Data is what the user appended, or the lease or resource as it was left. Its
-	// numbers are those of JSON: what is beyond 2^53 has lost its last digits.
+	// Data is what the user appended, or the lease or resource after the change.
+	// Its numbers are those of JSON: above 2^53 they have lost precision.
 	Data json.RawMessage
 }
 
@@ -36,30 +36,30 @@ type AppendRequest struct {
 	Fence     Fence
 }
 
-// AppendAnswer answers it.
+// AppendAnswer is the response.
 type AppendAnswer struct {
 	Change   Change
-	Replayed bool // an earlier attempt had done it; nothing was done again
+	Replayed bool // an earlier attempt did it; nothing was done again
 	Revision Revision
 }
 
-// ChangeFilter says which changes are wanted. What is empty is any.
+// ChangeFilter selects changes. An empty field matches any.
 type ChangeFilter struct {
 	Tags   []string // with one of them
 	Kinds  []string // of one of them
 	Prefix string   // of the key
 }
 
-// ListChangesRequest reads a part of the feed of the agent that is asked.
+// ListChangesRequest requests a part of the feed of the agent that receives it.
 type ListChangesRequest struct {
 	ChangeFilter
-	// Since is exclusive; 0: from the first that is kept. An agent that is behind
+	// Since is exclusive; 0: from the oldest that is kept. An agent that is behind
 	// it waits until it has caught up; one that the cluster has not reached is
 	// KindInvalid.
 	Since Revision
 	Limit int // 0: 100; at most 1 000
-	// Block is how long to wait for the first change when there is none, at most
-	// MaxBlock; 0: not at all.
+	// Block is how long to wait for the first change if there is none yet, at most
+	// MaxBlock; 0: do not wait.
 	Block       time.Duration
 	MinRevision Revision // the agent waits until it has applied it
 }
@@ -67,14 +67,15 @@ type ListChangesRequest struct {
 // ChangePage is a part of the feed.
 type ChangePage struct {
 	Items []Change
-	// First and Last are the first and the last revision that is kept; 0: there is
-	// none.
+	// First and Last are the oldest and the newest revision that is kept; 0: none
+	// is.
 	First, Last Revision
-	// AtStart says that no change that is kept and matches comes before the first
-	// item (of what is before Since the nearest 10 000 are looked at; where there
-	// are more, it is false), AtEnd that none came behind the last.
+	// AtStart reports whether no kept change that matches precedes the first item
+	// (only the nearest 10 000 changes before Since are searched; if there are
+	// more, it is false), AtEnd whether none follows the last.
 	AtStart, AtEnd bool
-	// Revision is where the agent stood. If AtEnd, the next read may begin there.
+	// Revision is the agent's revision at the read. If AtEnd, the next read may
+	// begin there.
 	Revision Revision
 }
 
@@ -84,25 +85,25 @@ type WatchChangesRequest struct {
 	Since Revision // exclusive; 0: from the first that is kept
 }
 
-// Changes is what an agent and a client both offer. Errors are *Error.
+// Changes is implemented by agents and clients. Errors are *Error.
 type Changes interface {
 	Append(ctx context.Context, r AppendRequest) (AppendAnswer, error)
-	// Get returns the change of a revision, the first where it has several;
-	// KindNotFound when there is none or it is not kept any more.
+	// Get returns the change of a revision, the first if there are several;
+	// KindNotFound if there is none or it is no longer kept.
 	Get(ctx context.Context, r Revision) (Change, error)
-	// List reads a part of the feed: KindCompacted, with the FirstRevision to ask
-	// for, when what follows since is not kept any more.
+	// List reads a part of the feed. The error is KindCompacted, with the
+	// FirstRevision to request, if what follows since is no longer kept.
 	List(ctx context.Context, r ListChangesRequest) (ChangePage, error)
 	Watch(ctx context.Context, r WatchChangesRequest) (ChangeWatch, error)
 }
 
 // ChangeWatch yields changes in the order of their revisions.
 type ChangeWatch interface {
-	// Next blocks until a change is there: see LeaseWatch.
+	// Next blocks until there is a change: see LeaseWatch.
 	Next(ctx context.Context) (Change, error)
-	// Disconnected reports since when no agent serves the watch, and what each
-	// agent said last: see LeaseWatch.
+	// Disconnected reports since when no agent has served the watch, and the last
+	// error of each: see LeaseWatch.
 	Disconnected() (since time.Time, why error)
-	// Close ends the watch and waits for what it owns.
+	// Close ends the watch and waits for its goroutines.
 	Close() error
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// FormatDuration writes a duration for people: "150 ms", "1.5 s", "59 s",
-// "1 h 30 min", "3 d 4 h". It rounds to what is shown, so it is not read back.
+// FormatDuration formats a duration for display: "150 ms", "1.5 s", "59 s", "1 h
+// 30 min", "3 d 4 h". It rounds, so the result cannot be parsed back.
 func FormatDuration(d time.Duration) string {
 	if d < 0 {
 		return "-" + FormatDuration(-max(d, -1<<63+1))
@@ -39,7 +39,7 @@ func decimal(d, step, unit time.Duration) string {
 	return strconv.FormatFloat(float64(d.Round(step))/float64(unit), 'f', -1, 64)
 }
 
-// two writes d in two units, and leaves the smaller one out when there is none.
+// two writes d in two units, without the smaller one if it is zero.
 func two(d, large time.Duration, largeName string, small time.Duration, smallName string) string {
 	text := fmt.Sprintf("%d %s", d/large, largeName)
 	if rest := d % large / small; rest > 0 {

@@ -10,7 +10,7 @@ import (
 // RPC details, in JSON and in the exit code. Its text is stable.
 type Kind string
 
-// The kinds. What each means for a caller stands in the table of Numbers.
+// The kinds. The table of Numbers says what each means for a caller.
 const (
 	KindInvalid              Kind = "invalid"
 	KindTooLarge             Kind = "too large"
@@ -39,15 +39,15 @@ const (
 	KindDisabled             Kind = "disabled"
 )
 
-// Numbers are a kind's faces outside Go.
+// Numbers are the codes of a kind outside Go.
 type Numbers struct {
 	RPC  uint32 // gRPC status code
 	HTTP int    // HTTP status; Connect answers 400 where it is 410
 	Exit int    // exit code of the command line
 }
 
-// Numbers returns the kind's RPC code, HTTP status and exit code. A kind that is
-// not known here counts as KindOutcomeUnknown.
+// Numbers returns the kind's RPC code, HTTP status and exit code. An unknown kind
+// counts as KindOutcomeUnknown.
 func (k Kind) Numbers() Numbers {
 	switch k {
 	case KindInvalid, KindTooLarge:
@@ -76,8 +76,8 @@ func (k Kind) Numbers() Numbers {
 	return Numbers{2, 500, 7}
 }
 
-// Retryable reports whether the same request may succeed later with nothing
-// else changed, and that nothing has happened yet.
+// Retryable reports whether nothing has happened and the same request may succeed
+// later.
 func (k Kind) Retryable() bool {
 	switch k {
 	case KindNotLeader, KindNoLeader, KindUnavailable, KindInconsistent, KindOtherCluster, KindDraining, KindOverloaded, KindTimeout:
@@ -86,24 +86,23 @@ func (k Kind) Retryable() bool {
 	return false
 }
 
-// Error is every error that a caller may tell apart. Fields that a kind does
-// not speak of are zero.
+// Error is an error with a kind. Fields that do not apply to the kind are zero.
 type Error struct {
 	Kind    Kind
 	Message string // what failed, what is known, what to do next
 
-	LeaderID      string // the leader that is known here
+	LeaderID      string // the leader known to the agent
 	LeaderAddress string // its API address
-	Holder        string // for KindHeld: who holds it
+	Holder        string // for KindHeld: the current holder
 	HeldSince     time.Time
 	Remaining     time.Duration // for KindHeld: the estimate until it is due
-	Waiting       int           // for KindHeld: how many wait
-	FirstRevision Revision      // for KindCompacted: the first one to ask for
+	Waiting       int           // for KindHeld: number of waiters
+	FirstRevision Revision      // for KindCompacted: the first one to request
 	Lost          Revision      // for KindNameGone: this request id may have been used before this revision
 	RetryAfter    time.Duration // for kinds that are Retryable
 	Stored        []byte        // for KindGroupVersionMismatch: the stored resource
 	// RequestID, for KindOutcomeUnknown of a client.Config.OneShot client, is the
-	// id under which the request can be made again: it is not done twice.
+	// id with which the request can be repeated without being done twice.
 	RequestID string
 
 	cause error
@@ -148,7 +147,7 @@ func RetryAfter(err error) time.Duration {
 }
 
 // KindOf returns the kind of the first *Error or sentinel in err's chain, or ""
-// when there is none.
+// if there is none.
 func KindOf(err error) Kind {
 	if err == nil { // most often
 		return ""

@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of what names a lease and its holder.
+// Limits of the names of leases and holders.
 const (
 	MaxNamespace = 63  // bytes of a namespace
 	MaxName      = 512 // bytes of a name
 	MaxHolder    = 256 // bytes of a holder's name, or of a pin's owner
 )
 
-// DefaultNamespace is the namespace of a key that is written without one.
+// DefaultNamespace is the namespace of a key without one.
 const DefaultNamespace = "default"
 
 // Key names a lease: NAMESPACE/NAME.
@@ -29,7 +29,7 @@ type Key struct {
 	Name      string
 }
 
-// ParseKey reads NAMESPACE/NAME; a text without a slash is a name in the
+// ParseKey parses NAMESPACE/NAME; a string without a slash is a name in the
 // namespace "default". The error is of kind KindInvalid.
 func ParseKey(s string) (Key, error) {
 	k := Key{Namespace: DefaultNamespace, Name: s}
@@ -39,7 +39,7 @@ func ParseKey(s string) (Key, error) {
 	return k, k.Validate()
 }
 
-// String gives NAMESPACE/NAME, which ParseKey reads back.
+// String returns NAMESPACE/NAME, which ParseKey parses.
 func (k Key) String() string { return k.Namespace + "/" + k.Name }
 
 // Compare orders keys by namespace, then by name, bytewise.
@@ -50,7 +50,8 @@ func (k Key) Compare(o Key) int {
 	return cmp.Compare(k.Name, o.Name)
 }
 
-// Validate says which part of the key is malformed, as KindInvalid.
+// Validate returns a KindInvalid error that says which part of the key is
+// malformed.
 func (k Key) Validate() error {
 	if err := ValidateNamespace(k.Namespace); err != nil {
 		return err
@@ -58,7 +59,7 @@ func (k Key) Validate() error {
 	return checkText("key: name", k.Name, MaxName)
 }
 
-// ValidateNamespace says what is wrong with a namespace, as KindInvalid.
+// ValidateNamespace checks a namespace; the error is KindInvalid.
 func ValidateNamespace(s string) error {
 	if len(s) == 0 || len(s) > MaxNamespace {
 		return Errorf(KindInvalid, "key: a namespace has 1 to %d bytes, not %d: write NAMESPACE/NAME, or NAME alone for the namespace %q", MaxNamespace, len(s), DefaultNamespace)
@@ -73,17 +74,17 @@ func ValidateNamespace(s string) error {
 	return nil
 }
 
-// ValidateHolder says what is wrong with a holder's name, as KindInvalid.
+// ValidateHolder checks a holder's name; the error is KindInvalid.
 func ValidateHolder(s string) error { return checkText("holder", s, MaxHolder) }
 
-// ValidateNewHolder says what is wrong with the holder that a transfer names,
-// as KindInvalid.
+// ValidateNewHolder checks the new holder of a transfer; the error is
+// KindInvalid.
 func ValidateNewHolder(s string) error { return checkText("to", s, MaxHolder) }
 
-// ValidateOwner says what is wrong with a pin's owner, as KindInvalid.
+// ValidateOwner checks a pin's owner; the error is KindInvalid.
 func ValidateOwner(s string) error { return checkText("owner", s, MaxHolder) }
 
-// checkText demands 1 to limit bytes of printable UTF-8.
+// checkText requires 1 to limit bytes of printable UTF-8.
 func checkText(field, s string, limit int) error {
 	if len(s) == 0 || len(s) > limit {
 		return Errorf(KindInvalid, "%s: 1 to %d bytes are allowed, not %d", field, limit, len(s))
@@ -99,29 +100,29 @@ func checkText(field, s string, limit int) error {
 	return nil
 }
 
-// Token is a fencing token: the revision of the grant of a lease. The tokens
-// of one key strictly increase. 0 is no token.
+// Token is a fencing token: the revision of the grant of a lease. The tokens of
+// one key strictly increase. 0 is not a token.
 type Token uint64
 
 // String returns the token in decimal.
 func (t Token) String() string { return strconv.FormatUint(uint64(t), 10) }
 
-// Revision counts the changes of the replicated state. It only grows. 0 is
+// Revision counts the changes of the replicated state. It never decreases. 0 is
 // before the first change.
 type Revision uint64
 
 // String returns the revision in decimal.
 func (r Revision) String() string { return strconv.FormatUint(uint64(r), 10) }
 
-// Fence makes a write conditional: it is refused with KindNotHeld unless the
-// lease of Key is held under Token when the write's turn comes. The zero Fence
-// is none.
+// Fence makes a write conditional: it fails with KindNotHeld unless the lease of
+// Key is held under Token when the write is applied. The zero Fence means no
+// fence.
 type Fence struct {
 	Key   Key
 	Token Token
 }
 
-// Validate says, as KindInvalid, what a fence lacks. The zero Fence is allowed.
+// Validate checks a fence; the error is KindInvalid. The zero Fence is valid.
 func (f Fence) Validate() error {
 	if f == (Fence{}) {
 		return nil

@@ -1,16 +1,16 @@
 package interrex
 
-// Leadership is who leads the cluster, as one agent sees it.
+// Leadership is one agent's view of who leads the cluster.
 type Leadership struct {
-	// Term is the newest term of raft that this agent knows of; it only grows.
+	// Term is the newest raft term that this agent knows of; it never decreases.
 	Term uint64
-	// LeaderID is the leader's agent ID; empty: none is known here.
+	// LeaderID is the leader's agent ID; empty: unknown.
 	LeaderID string
-	// LeaderAddress is the leader's API address; empty: unknown here.
+	// LeaderAddress is the leader's API address; empty: unknown.
 	LeaderAddress string
-	// Leader says that this agent leads.
+	// Leader reports whether this agent leads.
 	Leader bool
-	// Ready says that this agent leads and has applied every entry of its
-	// predecessors, so that it answers for the cluster.
+	// Ready reports whether this agent leads and has applied every entry of its
+	// predecessors, so that its state is authoritative.
 	Ready bool
 }

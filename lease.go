@@ -20,8 +20,8 @@ const (
 	MaxRequestID = 64 // bytes
 )
 
-// ValidateTTL says, as KindInvalid, that a ttl is not allowed. 0, which in most
-// requests stands for another value, is not.
+// ValidateTTL checks a ttl; the error is KindInvalid. 0, which in most requests
+// means a default, is not allowed.
 func ValidateTTL(d time.Duration) error {
 	if d < MinTTL || d > MaxTTL {
 		return Errorf(KindInvalid, "ttl: %s to %s are allowed, not %v", FormatDuration(MinTTL), FormatDuration(MaxTTL), d)
@@ -37,8 +37,8 @@ func ValidateWait(d time.Duration) error {
 	return nil
 }
 
-// ValidateRequestID says, as KindInvalid, what is wrong with a request id. An
-// empty one is none, and is allowed.
+// ValidateRequestID checks a request id; the error is KindInvalid. An empty one
+// means no id, and is allowed.
 func ValidateRequestID(id string) error {
 	if len(id) > MaxRequestID {
 		return Errorf(KindInvalid, "request_id: at most %d bytes are allowed, not %d", MaxRequestID, len(id))
@@ -55,36 +55,35 @@ type Lease struct {
 	Holder string
 	Token  Token
 	TTL    time.Duration
-	// AcquiredAt is the wall clock (UTC) of the leader that granted it:
-	// information, no rule reads it.
+	// AcquiredAt is the wall clock (UTC) of the leader that granted it, for
+	// information only.
 	AcquiredAt time.Time
-	// Remaining is the answering agent's estimate of the time until it is due,
-	// never below zero. No deadline is computed from it: a holder's deadline
-	// counts from its own send time. Zero for a pinned lease.
+	// Remaining is the estimate, by the agent that returned the lease, of the time
+	// until it is due, never below zero. No deadline is computed from it: a
+	// holder's deadline counts from its own send time. Zero for a pinned lease.
 	Remaining time.Duration
-	// ExpiresAt is the answering agent's wall clock plus Remaining; zero for a
-	// pinned lease.
+	// ExpiresAt is that agent's wall clock plus Remaining; zero for a pinned lease.
 	ExpiresAt time.Time
 	Metadata  map[string]string
 	Pins      []Pin
-	// Waiting counts the claims that wait for the name. Only the leader knows;
-	// nil: unknown here.
+	// Waiting is the number of claims that wait for the key. Only the leader knows
+	// it; nil: unknown.
 	Waiting *int
 }
 
-// Pinned reports whether a pin keeps the lease from ending by time.
+// Pinned reports whether a pin keeps the lease from expiring.
 func (l Lease) Pinned() bool { return len(l.Pins) > 0 }
 
-// Pin keeps a lease from ending by time, until its owner lifts it.
+// Pin keeps a lease from expiring until its owner removes the pin.
 type Pin struct {
 	Owner  string
 	Reason string
-	// Until is the answering agent's estimate (wall clock) of when the pin
-	// lifts itself; zero: only its owner lifts it.
+	// Until is the estimate (wall clock) of when the pin ends by itself; zero: only
+	// its owner removes it.
 	Until time.Time
 }
 
-// PastLease is one line of a key's history.
+// PastLease is one entry of a key's history.
 type PastLease struct {
 	Holder     string
 	Token      Token
@@ -119,32 +118,32 @@ const (
 
 // LeaseEvent is one committed change of a lease. An extend publishes none.
 type LeaseEvent struct {
-	// Kind is one of the constants above; "lease.present" for a lease that was
-	// there when the watch began; "end_of_snapshot" after the last of those.
+	// Kind is one of the constants above; "lease.present" for a lease that existed
+	// when the watch began; "end_of_snapshot" after the last of those.
 	Kind     string
 	Lease    Lease
 	Revision Revision
-	// Time is the wall clock (UTC) of the leader at the change: information, no
-	// rule reads it. Zero for LeasePresent and EndOfSnapshot.
+	// Time is the wall clock (UTC) of the leader at the change, for information
+	// only. Zero for LeasePresent and EndOfSnapshot.
 	Time time.Time
 }
 
-// The kinds of event that a watch from revision 0 begins with.
+// The kinds of event with which a watch from revision 0 begins.
 const (
 	LeasePresent  = "lease.present"
 	EndOfSnapshot = "end_of_snapshot"
 )
 
-// ClaimRequest asks for a lease.
+// ClaimRequest requests a lease.
 type ClaimRequest struct {
 	Key    Key
 	Holder string
 	TTL    time.Duration // 0: DefaultTTL
-	// Wait is how long the claim may stand in the queue of a name that is
-	// taken, at most MaxWait; 0: it is answered at once.
+	// Wait is how long the claim may wait if the key is held, at most MaxWait; 0:
+	// it returns at once.
 	Wait time.Duration
-	// Takeover re-issues a lease that the same holder name has, under a new
-	// token: the caller says thereby that its predecessor has stopped.
+	// Takeover re-issues a lease of the same holder name under a new token: the
+	// caller asserts by this that its predecessor has stopped.
 	Takeover  bool
 	Metadata  map[string]string
 	RequestID string // empty: a library fills one in
@@ -163,7 +162,7 @@ type ExtendRequest struct {
 type RevokeRequest struct {
 	Key   Key
 	Token Token
-	// Force ends it whoever holds it: the name is free before the holder
+	// Force ends it regardless of the token: the key is free before the holder
 	// knows, and only the token protects.
 	Force     bool
 	RequestID string
@@ -180,44 +179,44 @@ type TransferRequest struct {
 	Attempt   uint32
 }
 
-// PinRequest pins a lease, or lifts the pin of an owner.
+// PinRequest pins a lease, or removes the pin of an owner.
 type PinRequest struct {
 	Key       Key
 	Owner     string
 	Reason    string        // for a pin: why
-	For       time.Duration // for a pin: it lifts itself then; 0: at will
+	For       time.Duration // for a pin: its time limit; 0: none
 	RequestID string
 	Attempt   uint32
 }
 
-// LeaseAnswer answers a claim, extend, transfer, pin or unpin.
+// LeaseAnswer is the response to a claim, extend, transfer, pin or unpin.
 type LeaseAnswer struct {
 	Lease Lease
 	// Attempt names the attempt of a claim that was granted: the holder's
 	// deadline counts from that attempt's send time.
 	Attempt  uint32
-	Replayed bool // an earlier attempt had done it; nothing was done again
+	Replayed bool // an earlier attempt did it; nothing was done again
 	Revision Revision
 }
 
-// RevokeAnswer answers a revoke.
+// RevokeAnswer is the response to a revoke.
 type RevokeAnswer struct {
-	// HolderUntil says, after a forced revoke, until when (wall clock) the
-	// holder may go on by its own deadline.
+	// HolderUntil is, after a forced revoke, until when (wall clock) the holder may
+	// continue by its own deadline.
 	HolderUntil time.Time
 	Replayed    bool
 	Revision    Revision
 }
 
-// Consistency says how fresh a read is.
+// Consistency is how fresh a read is.
 type Consistency int
 
-// The consistencies. The default is Strong, but for lists of resources, where it
-// is Eventual.
+// The consistencies. The default is Strong, except for lists of resources, where
+// it is Eventual.
 const (
 	Default  Consistency = iota
-	Eventual             // this agent, now; it may lag
-	Strong               // linearizable: one round to a quorum
+	Eventual             // what this agent has now; it may lag
+	Strong               // linearizable: one round trip to a quorum
 )
 
 // ReadOptions say how fresh a read is.
@@ -228,11 +227,11 @@ type ReadOptions struct {
 	MinRevision Revision
 }
 
-// ListRequest asks for a page of leases, in the order of their keys.
+// ListRequest requests a page of leases, in the order of their keys.
 type ListRequest struct {
 	Namespace string // empty: all
 	Prefix    string // of the name
-	PageSize  int    // 0: 1 000, which is the most
+	PageSize  int    // 0: 1 000, the maximum
 	PageToken string
 	ReadOptions
 }
@@ -244,14 +243,14 @@ type LeasePage struct {
 	Revision      Revision
 }
 
-// WatchRequest asks for lease events.
+// WatchRequest requests lease events.
 type WatchRequest struct {
 	Namespace string // empty: all
 	Prefix    string // of the name
-	// Key asks for one lease; Namespace and Prefix are empty then.
+	// Key selects one lease; Namespace and Prefix must then be empty.
 	Key Key
-	// Since is exclusive. 0: the present leases first, then EndOfSnapshot,
-	// then what changes. One that the cluster has not reached is KindInvalid.
+	// Since is exclusive. 0: the current leases first, then EndOfSnapshot, then
+	// changes. A revision that the cluster has not reached is KindInvalid.
 	Since Revision
 }
 
@@ -261,7 +260,7 @@ type WatchRequest struct {
 // error of the release, if the lease could not be released.
 var ErrStopCampaign = errors.New("stop the campaign")
 
-// Validate says what is wrong with a request, as KindInvalid.
+// Validate checks a request; the error is KindInvalid.
 func (r WatchRequest) Validate() error {
 	if r.Key != (Key{}) {
 		if r.Namespace != "" || r.Prefix != "" {
@@ -275,19 +274,19 @@ func (r WatchRequest) Validate() error {
 	return nil
 }
 
-// Leases is what an agent and a client both offer. Errors are *Error; compare
-// them with errors.Is and the sentinels of this package.
+// Leases is implemented by agents and clients. Errors are *Error; compare them
+// with errors.Is and the sentinels of this package.
 type Leases interface {
-	// Hold claims the lease of key and keeps it extended until Release, loss,
-	// or the end of ctx. When ctx has ended before, it is KindTimeout and nothing
-	// has happened; when ctx ends the claim, Hold gives back what it was granted,
-	// if it hears of it within half a second.
+	// Hold claims the lease of key and keeps it extended until Release, loss, or
+	// the end of ctx. If ctx has already ended, the error is KindTimeout and
+	// nothing has happened; if ctx ends during the claim, Hold releases a lease
+	// that it was granted, if it learns of it within half a second.
 	Hold(ctx context.Context, key string, o HoldOptions) (Held, error)
 	// Run campaigns for key, runs fn under the hold's context, waits for fn,
-	// releases, and campaigns again with backoff until ctx ends; then it
-	// returns the cause of ctx. An error of fn is logged as a warning and does
-	// not end Run, unless it is or wraps ErrStopCampaign. An error that no retry
-	// can mend (KindInvalid, KindDenied and the like) ends it earlier.
+	// releases, and campaigns again with backoff until ctx ends; then it returns
+	// the cause of ctx. An error of fn is logged as a warning and does not end Run,
+	// unless it is or wraps ErrStopCampaign. An error that a retry cannot fix
+	// (KindInvalid, KindDenied and the like) ends it earlier.
 	Run(ctx context.Context, key string, o HoldOptions, fn func(ctx context.Context, held Held) error) error
 
 	Claim(ctx context.Context, r ClaimRequest) (LeaseAnswer, error)
@@ -305,16 +304,17 @@ type Leases interface {
 
 // LeaseWatch yields lease events in the order of their revisions.
 type LeaseWatch interface {
-	// Next blocks until an event is there. When ctx ends before, it is
-	// KindTimeout, and the watch goes on; after any other error there are no
-	// more. KindCompacted and KindWatchClosed ask for a new list, KindOtherCluster
-	// for a new client, because every address leads to another cluster now.
+	// Next blocks until there is an event. If ctx ends first, the error is
+	// KindTimeout, and the watch continues; after any other error there are no more
+	// events. After KindCompacted and KindWatchClosed list again; after
+	// KindOtherCluster make a new client, because every address now leads to
+	// another cluster.
 	Next(ctx context.Context) (LeaseEvent, error)
-	// Disconnected reports since when no agent serves the watch, and what each
-	// agent said last. The zero time: one does. Meanwhile the watch keeps
-	// trying, and Next waits.
+	// Disconnected reports since when no agent has served the watch, and the last
+	// error of each; the zero time if one does. The watch keeps trying, and Next
+	// waits.
 	Disconnected() (since time.Time, why error)
-	// Close ends the watch and waits for what it owns.
+	// Close ends the watch and waits for its goroutines.
 	Close() error
 }
 
@@ -323,11 +323,11 @@ type HoldOptions struct {
 	TTL      time.Duration // 0: DefaultTTL
 	Holder   string        // empty: $INTERREX_HOLDER, else HOST/PID/RANDOM
 	Metadata map[string]string
-	// Wait is how long Hold stands in line for a lease that is taken. 0: not at
-	// all, and it is answered within client.Config.Timeout. Negative: as long as ctx
-	// lives. Run always waits so.
+	// Wait is how long Hold waits for a lease that is held by another. 0: it does
+	// not wait, and returns within client.Config.Timeout. Negative: until ctx ends,
+	// as Run always does.
 	Wait time.Duration
-	// Takeover claims a lease that the same holder name has: see ClaimRequest.
+	// Takeover claims a lease of the same holder name: see ClaimRequest.
 	Takeover bool
 }
 
@@ -337,22 +337,23 @@ type Held interface {
 	Token() Token
 	// Context ends one margin before Deadline (see hold.Margin), at once when the
 	// lease is known to be lost, and before a release. Its cause says why. Err and
-	// Done look at the clock first: they are right from the first call after a
-	// pause of the process or the machine. A channel that Done has returned before
-	// the pause, and a context that is derived from this one, end when a timer has
-	// run, up to a quarter of the margin after the pause, at most 1 s.
+	// Done read the clock first: they are correct from the first call after a pause
+	// of the process or the machine. A channel that Done returned before the pause,
+	// and a context derived from this one, end when a timer has run, up to a
+	// quarter of the margin after the pause, at most 1 s.
 	Context() context.Context
-	// Check returns nil while the context goes on, and its cause after. Call it
-	// right before each effect, however old the context is that the work runs
-	// under. It looks at this process's clock and asks no agent. A pause between
-	// Check and the effect remains: only a token that goes with the effect, or a
-	// fence, protects from that.
+	// Check returns nil while the context has not ended, and its cause after. Call
+	// it right before each effect, even if the work already runs under the context.
+	// It reads this process's clock and contacts no agent. A pause between Check
+	// and the effect is still possible: only a token sent along with the effect, or
+	// a fence, protects against that.
 	Check() error
 	// Deadline is the send time of the last attempt that was answered, plus the
 	// ttl: nobody else is granted the key before it. The context ends one margin
 	// earlier, and the work must have ended half a margin earlier. It moves with
-	// each extend. The time that is returned is right when it is returned: one
-	// that is kept does not count how long the machine sleeps, so call it again.
+	// each extend. The result is correct only when it is returned: it does not
+	// account for later sleep of the machine, so call Deadline again instead of
+	// storing it.
 	Deadline() time.Time
 	// Release ends the context, then revokes. The caller's work must have
 	// stopped. It is safe to call it again.

@@ -7,19 +7,20 @@ type Proposal struct {
 	Table uint16
 	// Data is the command, in the table's own encoding.
 	Data []byte
-	// RequestID is the caller's own: then there is one attempt, and the caller
-	// counts them. Empty: a library fills one in, and retries by itself.
+	// RequestID is the caller's own: then one attempt is made, and the caller
+	// counts the attempts. Empty: a library fills one in, and retries
+	// automatically.
 	RequestID string
 	Attempt   uint32
 	Fence     Fence
 }
 
-// ProposalAnswer answers a Proposal. When a state machine refuses a command, it
-// comes with the error: that took a revision too.
+// ProposalAnswer is the response to a Proposal. It is set also beside the error
+// of a state machine that refused the command: that took a revision too.
 type ProposalAnswer struct {
-	// Reply is the state machine's result, or what the table answers in its own
+	// Reply is the state machine's result, or the table's reply in its own
 	// encoding.
 	Reply    []byte
-	Replayed bool // an earlier attempt had done it; nothing was done again
+	Replayed bool // an earlier attempt did it; nothing was done again
 	Revision Revision
 }

@@ -16,10 +16,10 @@ const (
 	MaxData     = 512 << 10 // bytes of the data; a replicated setting may lower it
 )
 
-// DefaultTenancy stands for an empty partition or namespace.
+// DefaultTenancy replaces an empty partition or namespace.
 const DefaultTenancy = "default"
 
-// Wildcard, as a whole partition or namespace of a list or watch, is any.
+// Wildcard, as a whole partition or namespace of a list or watch, matches any.
 const Wildcard = "*"
 
 // ResourceType is the type of a resource. Each part has 1 to 63 of
@@ -27,7 +27,7 @@ const Wildcard = "*"
 // dots too.
 type ResourceType struct {
 	Group        string
-	GroupVersion string // no part of what makes a resource unique
+	GroupVersion string // not part of a resource's identity
 	Kind         string
 }
 
@@ -58,7 +58,8 @@ func cutLast(s string) (before, after string, found bool) {
 // String returns GROUP.VERSION.KIND, which ParseResourceType reads.
 func (t ResourceType) String() string { return t.Group + "." + t.GroupVersion + "." + t.Kind }
 
-// Validate says which part of the type is malformed, as KindInvalid.
+// Validate returns a KindInvalid error that says which part of the type is
+// malformed.
 func (t ResourceType) Validate() error {
 	if err := validateWord("type: group", t.Group, "._-", true); err != nil {
 		return err
@@ -69,7 +70,7 @@ func (t ResourceType) Validate() error {
 	return validateWord("type: kind", t.Kind, "_-", true)
 }
 
-// validateWord demands 1 to MaxTypePart letters, digits and other characters,
+// validateWord requires 1 to MaxTypePart letters, digits and other characters,
 // the first one a letter or digit.
 func validateWord(field, s, others string, capitals bool) error {
 	if len(s) == 0 || len(s) > MaxTypePart {
@@ -89,19 +90,20 @@ func validateWord(field, s, others string, capitals bool) error {
 	return nil
 }
 
-// Tenancy says whose a resource is. Partition and namespace are like the
+// Tenancy is the scope of a resource. Partition and namespace are like the
 // namespace of a lease; empty is DefaultTenancy.
 type Tenancy struct {
 	Partition string
 	Namespace string
 }
 
-// WithDefaults puts DefaultTenancy in the place of what is empty.
+// WithDefaults replaces empty fields with DefaultTenancy.
 func (t Tenancy) WithDefaults() Tenancy {
 	return Tenancy{Partition: cmp.Or(t.Partition, DefaultTenancy), Namespace: cmp.Or(t.Namespace, DefaultTenancy)}
 }
 
-// Validate says which part is malformed, as KindInvalid. An empty one is, too.
+// Validate returns a KindInvalid error that says which part is malformed. An
+// empty part is malformed too.
 func (t Tenancy) Validate() error {
 	if err := validateWord("tenancy: partition", t.Partition, "._-", false); err != nil {
 		return err
@@ -109,8 +111,8 @@ func (t Tenancy) Validate() error {
 	return validateWord("tenancy: namespace", t.Namespace, "._-", false)
 }
 
-// ResourceID names a resource. Group, kind, tenancy and name make it unique;
-// UID tells one life of that name from the next.
+// ResourceID names a resource. Group, kind, tenancy and name make it unique; UID
+// distinguishes successive resources of the same name.
 type ResourceID struct {
 	Type    ResourceType
 	Tenancy Tenancy
@@ -140,11 +142,11 @@ func ParseResourceKey(s string) (ResourceID, error) {
 	}
 	id := ResourceID{Type: ResourceType{Group: group, Kind: kind}, Tenancy: Tenancy{Partition: parts[1], Namespace: parts[2]}, Name: parts[3]}
 	whole := id
-	whole.Type.GroupVersion = kind // any word: it is no part of the key
+	whole.Type.GroupVersion = kind // any word: it is not part of the key
 	return id, whole.Validate()
 }
 
-// Validate says which part is malformed, as KindInvalid.
+// Validate returns a KindInvalid error that says which part is malformed.
 func (id ResourceID) Validate() error {
 	if err := id.Type.Validate(); err != nil {
 		return err
@@ -161,7 +163,7 @@ func (id ResourceID) Validate() error {
 	return checkText("uid", id.UID, MaxUID)
 }
 
-// Same reports whether two IDs name the same resource, whatever its group
+// Same reports whether two IDs name the same resource, regardless of group
 // version and uid.
 func (id ResourceID) Same(o ResourceID) bool {
 	return id.Type.Group == o.Type.Group && id.Type.Kind == o.Type.Kind && id.Tenancy == o.Tenancy && id.Name == o.Name
@@ -179,18 +181,17 @@ func (d ResourceData) Equal(o ResourceData) bool {
 	return d.TypeURL == o.TypeURL && slices.Equal(d.Value, o.Value)
 }
 
-// Resource is a resource as it was at one moment. Nobody writes to its metadata
-// and data.
+// Resource is a resource as it was at one moment. Its metadata and data must not
+// be modified.
 type Resource struct {
 	ID ResourceID
-	// Owner is the resource that it belongs to, set when it is created; zero:
-	// none. In a write, an empty UID stands for the owner that is there now.
+	// Owner is the resource that it belongs to, set when it is created; zero: none.
+	// In a write, an empty UID means the owner that exists now.
 	Owner ResourceID
-	// OwnerLease is the lease that it goes with, in the moment in which that
+	// OwnerLease is the lease that it is tied to: it is deleted the moment that
 	// token ends; zero: none.
 	OwnerLease Fence
-	// Version changes with each write. Only whether two are equal means
-	// something.
+	// Version changes with each write. Versions may only be compared for equality.
 	Version string
 	// Generation changes with each write that changes something.
 	Generation string
@@ -213,55 +214,54 @@ const (
 // ResourceEvent is one event of a watch.
 type ResourceEvent struct {
 	// Operation is ResourceUpsert, ResourceDelete, or EndOfSnapshot after the
-	// resources that were there when the watch began.
+	// resources that existed when the watch began.
 	Operation string
-	// Resource is as it was written; of a delete, as it was last. Zero at
+	// Resource is as it was written, or for a delete as it last was. Zero at
 	// EndOfSnapshot.
 	Resource Resource
 	Revision Revision
-	// Time is the wall clock (UTC) of the leader at the change: information, no
-	// rule reads it. Zero for what was there when the watch began.
+	// Time is the wall clock (UTC) of the leader at the change, for information
+	// only. Zero for resources that existed when the watch began.
 	Time time.Time
 }
 
 // WriteResourceRequest creates or replaces a resource.
 type WriteResourceRequest struct {
-	// Resource is the whole of it. An empty Version demands that it does not
-	// exist; else the stored one must be the same. An empty UID is the stored
-	// one, or a new one. The Generation is not read.
+	// Resource is the whole resource. An empty Version requires that it does not
+	// exist; else the stored version must be equal. An empty UID means the stored
+	// one, or a new one. The Generation is ignored.
 	Resource  Resource
 	RequestID string // empty: a library fills one in
 	Attempt   uint32
 	Fence     Fence
-	// Strict takes the resource as it is, as a storage backend does: an empty UID
-	// is another than the stored one, and uid, generation and owner are stored as
-	// they are given.
+	// Strict is for storage backends: an empty UID does not match the stored one,
+	// and uid, generation and owner are stored as given.
 	Strict bool
-	// Overwrite writes whatever is stored; no Version is given then.
+	// Overwrite writes unconditionally; Version must then be empty.
 	Overwrite bool
 }
 
-// WriteResourceAnswer answers a write.
+// WriteResourceAnswer is the response to a write.
 type WriteResourceAnswer struct {
 	Resource Resource // as it is stored
-	Replayed bool     // an earlier attempt had done it; nothing was done again
+	Replayed bool     // an earlier attempt did it; nothing was done again
 	Revision Revision
 }
 
-// DeleteResourceRequest deletes a resource. One that is not there, or that has
-// another UID, is no error, and changes nothing.
+// DeleteResourceRequest deletes a resource. If it does not exist, or has another
+// UID, nothing changes, and there is no error.
 type DeleteResourceRequest struct {
-	ID        ResourceID // an empty UID is any
+	ID        ResourceID // an empty UID matches any
 	Version   string     // empty: any
 	RequestID string
 	Attempt   uint32
 	Fence     Fence
-	// Strict is as a storage backend deletes: an empty UID is another than the
-	// stored one, and so is an empty Version.
+	// Strict is for storage backends: an empty UID does not match the stored one,
+	// nor does an empty Version.
 	Strict bool
 }
 
-// DeleteResourceAnswer answers a delete.
+// DeleteResourceAnswer is the response to a delete.
 type DeleteResourceAnswer struct {
 	Replayed bool
 	Revision Revision
@@ -275,21 +275,21 @@ type ClearResourcesRequest struct {
 	Fence             Fence
 }
 
-// ClearResourcesAnswer answers it.
+// ClearResourcesAnswer is the response.
 type ClearResourcesAnswer struct {
 	Deleted  int
 	Replayed bool
 	Revision Revision
 }
 
-// ResourceSelection says which resources a list or watch is about.
+// ResourceSelection selects the resources of a list or watch.
 type ResourceSelection struct {
-	Type       ResourceType // its GroupVersion is not read: every one is listed
+	Type       ResourceType // its GroupVersion is ignored: all are listed
 	Tenancy    Tenancy      // either part may be Wildcard
 	NamePrefix string
 }
 
-// Validate says which part is malformed, as KindInvalid.
+// Validate returns a KindInvalid error that says which part is malformed.
 func (s ResourceSelection) Validate() error {
 	if err := validateWord("type: group", s.Type.Group, "._-", true); err != nil {
 		return err
@@ -318,20 +318,20 @@ func (s ResourceSelection) Matches(id ResourceID) bool {
 		strings.HasPrefix(id.Name, s.NamePrefix)
 }
 
-// ListResourcesRequest asks for a page of resources, in the order of partition,
+// ListResourcesRequest requests a page of resources, in the order of partition,
 // namespace and name.
 type ListResourcesRequest struct {
 	ResourceSelection
-	PageSize  int // 0: 1 000, which is the most
+	PageSize  int // 0: 1 000, the maximum
 	PageToken string
 	ReadOptions
 }
 
-// ListOwnedRequest asks for a page of the resources that an owner has, in the
+// ListOwnedRequest requests a page of the resources that an owner has, in the
 // order of type, tenancy and name. They may be of any type.
 type ListOwnedRequest struct {
 	Owner     ResourceID // with its UID; it need not exist any more
-	PageSize  int        // 0: 1 000, which is the most
+	PageSize  int        // 0: 1 000, the maximum
 	PageToken string
 	ReadOptions
 }
@@ -343,31 +343,31 @@ type ResourcePage struct {
 	Revision      Revision
 }
 
-// WatchResourcesRequest asks for the events of resources.
+// WatchResourcesRequest requests the events of resources.
 type WatchResourcesRequest struct {
 	ResourceSelection
-	// Since is exclusive. 0: the present resources first, then EndOfSnapshot,
-	// then what changes. One that the cluster has not reached is KindInvalid.
+	// Since is exclusive. 0: the current resources first, then EndOfSnapshot, then
+	// changes. A revision that the cluster has not reached is KindInvalid.
 	Since Revision
 }
 
-// Resources is what an agent and a client both offer. Errors are *Error; compare
-// them with errors.Is and the sentinels of this package. An empty partition or
+// Resources is implemented by agents and clients. Errors are *Error; compare them
+// with errors.Is and the sentinels of this package. An empty partition or
 // namespace is "default" everywhere.
 type Resources interface {
-	// Read returns one resource. An ID with a UID is KindNotFound unless it has
-	// that one; one that is stored under another group version is
-	// KindGroupVersionMismatch, with the stored resource as a message of the API
-	// in Error.Stored.
+	// Read returns one resource. If the ID has a UID, it must match, else the error
+	// is KindNotFound; if the resource is stored in another group version, it is
+	// KindGroupVersionMismatch, with the stored resource as a message of the API in
+	// Error.Stored.
 	Read(ctx context.Context, id ResourceID, o ReadOptions) (Resource, Revision, error)
-	// Write creates or replaces a resource: KindCASFailure when its version is
-	// not the stored one, KindWrongUID when its uid is not.
+	// Write creates or replaces a resource: KindCASFailure if its version is not
+	// the stored one, KindWrongUID if its uid is not.
 	Write(ctx context.Context, r WriteResourceRequest) (WriteResourceAnswer, error)
-	// Delete deletes a resource: KindCASFailure when a version is given that is
-	// not the stored one.
+	// Delete deletes a resource: KindCASFailure if a version is given that is not
+	// the stored one.
 	Delete(ctx context.Context, r DeleteResourceRequest) (DeleteResourceAnswer, error)
-	// Clear deletes all resources that are selected, or none: KindTooLarge when
-	// there are more than 1 000.
+	// Clear deletes all selected resources atomically; KindTooLarge if there are
+	// more than 1 000.
 	Clear(ctx context.Context, r ClearResourcesRequest) (ClearResourcesAnswer, error)
 	List(ctx context.Context, r ListResourcesRequest) (ResourcePage, error)
 	ListByOwner(ctx context.Context, r ListOwnedRequest) (ResourcePage, error)
@@ -376,11 +376,11 @@ type Resources interface {
 
 // ResourceWatch yields resource events in the order of their revisions.
 type ResourceWatch interface {
-	// Next blocks until an event is there: see LeaseWatch.
+	// Next blocks until there is an event: see LeaseWatch.
 	Next(ctx context.Context) (ResourceEvent, error)
-	// Disconnected reports since when no agent serves the watch, and what each
-	// agent said last: see LeaseWatch.
+	// Disconnected reports since when no agent has served the watch, and the last
+	// error of each: see LeaseWatch.
 	Disconnected() (since time.Time, why error)
-	// Close ends the watch and waits for what it owns.
+	// Close ends the watch and waits for its goroutines.
 	Close() error
 }

@@ -20,11 +20,11 @@ const (
 	WebhookAfter  WebhookWhen = "after"
 )
 
-// WebhookPolicy says what becomes of an operation when a webhook that is asked
-// before it cannot be asked.
+// WebhookPolicy says what happens to an operation when the call of a webhook
+// before it fails.
 type WebhookPolicy string
 
-// The operation is refused, as ErrVetoed, or goes on.
+// The operation fails with ErrVetoed, or proceeds.
 const (
 	WebhookRefuse WebhookPolicy = "refuse"
 	WebhookAllow  WebhookPolicy = "allow"
@@ -39,71 +39,74 @@ const (
 	DefaultWebhookTimeout = 2 * time.Second
 )
 
-// Webhook says what is called, and when. A call is a POST of JSON: before an
-// operation a hookcaller.Question, after an event a Change as the feed has it. Its
-// signature is that of hookcaller.Sign, in the header Interrex-Signature. A status
-// of 200 to 299 is yes; docs/semantics.md has the whole contract.
+// Webhook is a URL that is called before operations or after events. A call is a
+// POST of JSON: before an operation a hookcaller.Question, after an event a
+// Change as the feed has it. Its signature is that of hookcaller.Sign, in the
+// header Interrex-Signature. A status of 200 to 299 means yes; docs/semantics.md
+// has the full contract.
 type Webhook struct {
 	Name string      // 1 to 63 of a-z 0-9 . _ -
 	URL  string      // http or https, without a user
 	When WebhookWhen // empty: before
-	// Kinds are the kinds of event that it is for. None: all that are sent.
+	// Kinds are the kinds of event to be called for. None: all that are sent.
 	Kinds []string
-	// Prefixes are those of the keys (NAMESPACE/NAME) that it is for. None: all.
+	// Prefixes are prefixes of the keys (NAMESPACE/NAME) to be called for. None:
+	// all.
 	Prefixes []string
-	// Headers are sent with each call. What a webhook is read as has their names
-	// with empty values.
+	// Headers are sent with each call. Reads return their names with empty values.
 	Headers   map[string]string
 	Timeout   time.Duration // of one call, 100 ms to 30 s; 0: 2 s
-	OnFailure WebhookPolicy // of a hook that is asked before; empty: refuse
-	DryRun    bool          // it is called and counted, and vetoes nothing
+	OnFailure WebhookPolicy // of a hook that is called before; empty: refuse
+	DryRun    bool          // it is called and counted, but vetoes nothing
 }
 
-// WebhookRequest sets a webhook. One of that name is replaced, headers included;
-// its secret stays unless Secret is set, and as long as it is called after
-// events, its position too.
+// WebhookRequest sets a webhook. An existing one of that name is replaced,
+// headers included; it keeps its secret unless Secret is set, and its position as
+// long as it is called after events.
 type WebhookRequest struct {
 	Webhook
-	// Secret is the key of the calls' signatures, 16 to 256 bytes of printable
-	// ASCII. Empty: the hook keeps the one that it has, or gets a random one.
+	// Secret is the key that signs the calls, 16 to 256 bytes of printable ASCII.
+	// Empty: the hook keeps its current one, or gets a random one.
 	Secret string
-	// RequestID is the caller's own: then there is one attempt, and the caller
-	// counts them. Empty: a library fills one in, and retries by itself.
+	// RequestID is the caller's own: then one attempt is made, and the caller
+	// counts the attempts. Empty: a library fills one in, and retries
+	// automatically.
 	RequestID string
 	Attempt   uint32
 	Fence     Fence
 }
 
-// WebhookAnswer answers a WebhookRequest.
+// WebhookAnswer is the response to a WebhookRequest.
 type WebhookAnswer struct {
 	Webhook WebhookState
-	// Secret is the one that was made for the hook. It is never shown again.
-	// Empty: it has the one that was given, or that it had.
+	// Secret is the one generated for the hook. It is never shown again. Empty:
+	// none was generated.
 	Secret   string
-	Replayed bool // an earlier attempt had done it; nothing was done again
+	Replayed bool // an earlier attempt did it; nothing was done again
 	Revision Revision
 }
 
-// WebhookState is a webhook as it is read.
+// WebhookState is a webhook as reads return it.
 type WebhookState struct {
 	Webhook
 	Revision Revision // of its last set
-	// Position, of one that is called after events, is the revision up to which
-	// they are known to be delivered. It lags: events behind it may have been.
+	// Position is, for a hook that is called after events, the revision up to which
+	// they are known to be delivered. It lags: later ones may have been delivered
+	// too.
 	Position Revision
-	// SkippedFrom and SkippedTo are the revisions that were skipped last, since
-	// they were no longer kept when their turn came; Skipped is how many
-	// revisions that were in all. 0: none.
+	// SkippedFrom and SkippedTo are the last range of revisions that was skipped,
+	// because they were no longer kept when their turn came; Skipped is the total
+	// number of skipped revisions.
 	SkippedFrom, SkippedTo Revision
 	Skipped                uint64
-	// Health is known to the agent that leads; nil elsewhere.
+	// Health is known only to the leader; nil elsewhere.
 	Health *WebhookHealth
 }
 
-// WebhookHealth is how the calls of a webhook go, on the agent that makes them.
+// WebhookHealth is the state of a webhook's calls, on the agent that makes them.
 type WebhookHealth struct {
-	// Breaker is "closed", "open" (the hook is not called, its policy answers)
-	// or "half-open" (one call tries whether it works again).
+	// Breaker is "closed", "open" (the hook is not called, its policy applies) or
+	// "half-open" (one trial call is made).
 	Breaker  string
 	Failures int    // in a row
 	Error    string // the last one's; empty: none
@@ -118,13 +121,13 @@ type WebhookDeletion struct {
 	Fence     Fence
 }
 
-// WebhookTest is what a webhook has answered to a sample.
+// WebhookTest is a webhook's response to a sample.
 type WebhookTest struct {
-	Status   int           // of HTTP; 0: there was no answer
+	Status   int           // of HTTP; 0: there was no response
 	Duration time.Duration // of the call
 	Body     string        // its beginning, without control characters
-	Error    string        // why there was no answer
-	Agent    string        // that has called
+	Error    string        // why there was no response
+	Agent    string        // that made the call
 }
 
 // Webhooks sets and reads webhooks: the same on every agent.
@@ -137,7 +140,7 @@ type Webhooks interface {
 	Get(ctx context.Context, name string, o ReadOptions) (WebhookState, Revision, error)
 	// List returns all webhooks by name.
 	List(ctx context.Context, o ReadOptions) ([]WebhookState, Revision, error)
-	// Test sends a sample to one webhook, from the agent that is asked. It is
-	// for operators, and changes nothing.
+	// Test sends a sample to one webhook, from the agent that receives the request.
+	// It is for operators, and changes nothing.
 	Test(ctx context.Context, name string) (WebhookTest, error)
 }

@@ -24,29 +24,29 @@ const (
 	StopTimeout  = 30 * time.Second
 )
 
-// ErrStopped is what is asked of an agent that does not run.
+// ErrStopped is returned by methods of an agent that is not running.
 var ErrStopped = errors.New("the agent does not run")
 
-// Agent is one agent. It may be started again after it was stopped. Its
-// methods may be called from several goroutines.
+// Agent is one agent. It may be restarted after Stop. Its methods are safe for
+// concurrent use.
 type Agent struct {
 	config   Config
 	trackers change.Trackers
 
 	life sync.Mutex // held by Start and Stop
 	mu   sync.Mutex
-	run  *run // nil: it does not run
+	run  *run // nil: not running
 	last error
-	dead chan struct{} // closed while it does not run
+	dead chan struct{} // closed while it is not running
 }
 
-// run is one life between Start and Stop.
+// run is one run, from Start to Stop.
 type run struct {
 	set    *manifolds.Set
 	engine *dependency.Engine
 }
 
-// New checks the configuration. Nothing runs yet.
+// New checks the configuration. It starts nothing.
 func New(c Config) (*Agent, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot make the agent: %w", err)
@@ -60,7 +60,7 @@ func New(c Config) (*Agent, error) {
 }
 
 // Start binds the addresses and starts the workers. It does not wait for a
-// quorum: Ready does. An agent that runs already is left alone.
+// quorum: Ready does. On a running agent it does nothing.
 func (a *Agent) Start(ctx context.Context) error {
 	a.life.Lock()
 	defer a.life.Unlock()
@@ -85,7 +85,7 @@ func (a *Agent) Start(ctx context.Context) error {
 	return nil
 }
 
-// follow notes the end of a life.
+// follow records the end of a run.
 func (a *Agent) follow(r *run, dead chan struct{}) {
 	err := r.engine.Wait()
 	a.mu.Lock()
@@ -94,7 +94,7 @@ func (a *Agent) follow(r *run, dead chan struct{}) {
 	close(dead)
 }
 
-// end is closed while the agent does not run.
+// end is closed while the agent is not running.
 func (a *Agent) end() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -107,8 +107,8 @@ func (a *Agent) running() *run {
 	return a.run
 }
 
-// Ready waits until this agent knows a leader, answers for it, and has a
-// quorum behind it.
+// Ready waits until this agent knows a leader, is ready to serve requests, and a
+// strong read has confirmed a quorum.
 func (a *Agent) Ready(ctx context.Context) error {
 	r := a.running()
 	if r == nil {
@@ -144,10 +144,10 @@ func (a *Agent) probe(ctx context.Context, r *run) error {
 	return st.WaitApplied(ctx, at.GetLogIndex())
 }
 
-// Stop drains: the agent is not ready any more, hands leadership over, finishes
-// what was forwarded to it, releases the leases that are held through it, and
-// stops. It is safe on an agent that does not run. When ctx ends, it stops
-// without further waiting.
+// Stop drains: the agent becomes unready, hands leadership over, finishes
+// forwarded requests, releases the leases that are held through it, and stops. It
+// is safe on an agent that is not running. When ctx ends, it stops without
+// further waiting.
 func (a *Agent) Stop(ctx context.Context) error {
 	a.life.Lock()
 	defer a.life.Unlock()
@@ -169,7 +169,7 @@ func (a *Agent) Kill() {
 	}
 }
 
-// Wait returns when the agent does not run, with what ended it.
+// Wait waits until the agent has stopped, and returns the error that ended it.
 func (a *Agent) Wait() error {
 	<-a.end()
 	a.mu.Lock()
@@ -177,8 +177,8 @@ func (a *Agent) Wait() error {
 	return a.last
 }
 
-// ID returns the agent's ID; "" before its first start when the configuration
-// has none.
+// ID returns the agent's ID; "" before its first start if the configuration has
+// none.
 func (a *Agent) ID() string {
 	if r := a.running(); r != nil {
 		return r.set.ID()
@@ -194,17 +194,18 @@ func (a *Agent) Addrs() map[string]string {
 	return nil
 }
 
-// Leases are the leases of the cluster, through this agent. They may be asked
-// for once the agent is started, and outlive restarts of it.
+// Leases returns the leases of the cluster, through this agent. It may be called
+// before the agent is started; the result remains valid across restarts.
 func (a *Agent) Leases() interrex.Leases { return leases{client.LeasesOf(a), a} }
 
-// Changes are the feed of the cluster's changes, through this agent. They may be
-// asked for once the agent is started, and outlive restarts of it.
+// Changes returns the feed of the cluster's changes, through this agent. It may
+// be called before the agent is started; the result remains valid across
+// restarts.
 func (a *Agent) Changes() interrex.Changes { return client.ChangesOf(a) }
 
-// Applied is the tracker of the revision that this agent has applied: it rises
-// with each change, and is closed when this life of the replicated state ends.
-// The error says that the agent does not run.
+// Applied returns the tracker of the revision that this agent has applied: it
+// increases with each change, and is closed when the replicated state is stopped
+// or restarted. The error is ErrStopped if the agent is not running.
 func (a *Agent) Applied() (*change.Tracker, error) {
 	if r := a.running(); r != nil {
 		if feed := r.set.Changes(); feed != nil {
@@ -214,34 +215,35 @@ func (a *Agent) Applied() (*change.Tracker, error) {
 	return nil, ErrStopped
 }
 
-// Tracker returns the tracker of a name, which is the same for all who ask this
-// agent for it. They outlive restarts of it.
+// Tracker returns the tracker of a name, the same one for every caller. It
+// remains valid across restarts of the agent.
 func (a *Agent) Tracker(name string) (*change.Tracker, error) { return a.trackers.Named(name) }
 
-// Resources are the resources of the cluster, through this agent. They may be
-// asked for once the agent is started, and outlive restarts of it.
+// Resources returns the resources of the cluster, through this agent. It may be
+// called before the agent is started; the result remains valid across restarts.
 func (a *Agent) Resources() interrex.Resources { return client.ResourcesOf(a) }
 
-// Webhooks sets and reads webhooks, through this agent.
+// Webhooks returns the API for webhooks, through this agent.
 func (a *Agent) Webhooks() interrex.Webhooks { return client.WebhooksOf(a) }
 
-// Propose puts a command of an embedder's own state machine or table into the log,
-// from any agent, and returns what it answers. What a state machine refuses has
-// an answer, with its revision, and the machine's error.
+// Propose appends a command of an embedder's own state machine or table to the
+// log, from any agent, and returns the reply. If the state machine refuses the
+// command, the answer has its revision, and the error is the machine's.
 func (a *Agent) Propose(ctx context.Context, p interrex.Proposal) (interrex.ProposalAnswer, error) {
 	return client.Propose(ctx, a, p)
 }
 
 // RegisterObserver lets an observer see what this agent applies, from the next
-// change on, and after restarts of the agent too. One that is registered already
-// is registered once. A filter may call it.
+// change on, and also after restarts of the agent. Registering an observer again
+// has no effect. A filter may call it.
 func (a *Agent) RegisterObserver(o *Observer) { a.config.Observers.Register(o) }
 
 // UnregisterObserver ends that: nothing is sent to its channel after it returns.
-// One that is not registered is left alone. A filter may call it.
+// It has no effect on an observer that is not registered. A filter may call it.
 func (a *Agent) UnregisterObserver(o *Observer) { a.config.Observers.Unregister(o) }
 
-// Status says how the agent and its cluster are. It asks nobody.
+// Status returns the state of the agent and of its cluster, as known to this
+// agent.
 func (a *Agent) Status() interrex.Status {
 	r := a.running()
 	if r == nil {
@@ -250,8 +252,8 @@ func (a *Agent) Status() interrex.Status {
 	return r.set.Status()
 }
 
-// Leadership begins a watch of who leads: it replays the present, coalesces,
-// and carries the term.
+// Leadership begins a watch of who leads: it starts with the current state,
+// coalesces changes, and carries the term.
 func (a *Agent) Leadership() (*leadership.Watch, error) {
 	r := a.running()
 	if r == nil {
@@ -260,10 +262,10 @@ func (a *Agent) Leadership() (*leadership.Watch, error) {
 	return r.set.Leadership.Watch(), nil
 }
 
-// Handler is the API, for one's own mux. Every caller that reaches it is the
-// operator. The Go client, gRPC and what streams need a server that speaks
-// HTTP/2: over TLS an http.Server does, in the clear once SetUnencryptedHTTP2 of
-// its Protocols is on. JSON is content with HTTP/1.1.
+// Handler is the API, for your own mux. Every caller that reaches it is treated
+// as the operator. The Go client, gRPC and streams need a server that speaks
+// HTTP/2: an http.Server does over TLS, and without TLS if SetUnencryptedHTTP2 of
+// its Protocols is on. JSON works over HTTP/1.1.
 func (a *Agent) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r := a.running()
@@ -275,7 +277,7 @@ func (a *Agent) Handler() http.Handler {
 	})
 }
 
-// Report is the dependency engine, live.
+// Report returns the current state of the dependency engine.
 func (a *Agent) Report() map[string]any {
 	if r := a.running(); r != nil {
 		return r.set.Report(r.engine)
@@ -283,10 +285,10 @@ func (a *Agent) Report() map[string]any {
 	return map[string]any{"state": "stopped"}
 }
 
-// Reload takes up the configuration that Config.Load reads, and names the
-// sections that have changed. Only their workers are restarted. What can be
-// checked is checked first: an error changes nothing, and has a line for each
-// problem.
+// Reload applies the configuration that Config.Load reads, and returns the names
+// of the sections that have changed. Only their workers are restarted. The
+// configuration is checked first: on an error, which has a line for each problem,
+// nothing changes.
 func (a *Agent) Reload() ([]string, error) {
 	r := a.running()
 	if r == nil {

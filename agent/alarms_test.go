@@ -65,7 +65,7 @@ func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
 					t.Errorf("agent %s: %+v", a.ID(), m)
 				}
 			}
-			if q := a.Status().Quorum; !strings.Contains(q, "2 answer, none may fail") {
+			if q := a.Status().Quorum; !strings.Contains(q, "2 responding, tolerates no failure") {
 				t.Errorf("agent %s: quorum: %s", a.ID(), q)
 			}
 		}
@@ -95,7 +95,7 @@ func TestASilentMemberAndALostQuorumAreAlarmsOnEveryAgent(t *testing.T) {
 			t.Errorf("an agent is silent to itself: %s", text)
 		}
 		c.Kill(second)
-		awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must reach each other; silent: n")
+		awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must be able to reach each other; silent: n")
 		c.Start(second)
 		awaitAlarm(t, left, "quorum-lost", "", "")
 		awaitAlarm(t, left, "member-silent", c.Agent(second).ID(), "")
@@ -126,7 +126,7 @@ func TestAnAgentWithoutAQuorumDoesNotFloodItsLog(t *testing.T) {
 			}
 		}
 		// An election takes a second or two; the alarm comes after five.
-		awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must reach each other; silent: n")
+		awaitAlarm(t, left, "quorum-lost", "", "2 of 3 voters must be able to reach each other; silent: n")
 		mu.Lock()
 		defer mu.Unlock()
 		if n := said[left.ID()+"raft: Election timeout reached, restarting election"]; n != 1 {

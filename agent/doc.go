@@ -1,3 +1,3 @@
-// Package agent owns one agent: the dependency engine that runs its workers,
-// and its life from New to Stop. It is what a program imports that embeds one.
+// Package agent owns one agent: the dependency engine that runs its workers, and
+// its life from New to Stop. Programs that embed an agent import it.
 package agent

@@ -371,7 +371,7 @@ func TestAMachineThatDoesNotReturnIsAnAlarm(t *testing.T) {
 		_, err := a.Propose(t.Context(), interrex.Proposal{Data: []byte("a")})
 		t.Log(err) // it may have given up
 	})
-	awaitAlarm(t, a, "fsm-hung", "", "has not returned from a call for")
+	awaitAlarm(t, a, "fsm-hung", "", "has not returned for")
 	for _, path := range []string{"/readyz?verbose", "/metrics"} {
 		w := httptest.NewRecorder()
 		a.Handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))

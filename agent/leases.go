@@ -11,8 +11,8 @@ import (
 	"github.com/interrex/interrex/internal/backoff"
 )
 
-// restartWait is how long a call waits for a client that is about to start: that
-// of an agent that has just been started, or whose API a reload restarts.
+// restartWait is how long a call waits for a client that is about to start,
+// because the agent has just been started or a reload restarts its API.
 const restartWait = 5 * time.Second
 
 // restartPause is what a campaign leaves the worker that it runs on for its end.
@@ -45,13 +45,13 @@ func (a *Agent) Client(ctx context.Context) (*client.Client, error) {
 	}
 }
 
-// leases are those of the agent's present life.
+// leases are those of the agent's current run.
 type leases struct {
 	interrex.Leases
 	agent *Agent
 }
 
-// Run goes on campaigning when the client behind it was restarted.
+// Run continues to campaign when its client is restarted.
 func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn func(ctx context.Context, held interrex.Held) error) error {
 	for {
 		err := l.Leases.Run(ctx, key, o, fn)

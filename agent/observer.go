@@ -6,7 +6,7 @@ import "github.com/interrex/interrex/watch"
 // watch.Observer.
 type Observer = watch.Observer
 
-// Observers are those who observe one agent: see watch.Observers.
+// Observers are the observers of one agent: see watch.Observers.
 type Observers = watch.Observers
 
 // Observation is one change that an agent has applied: see watch.Observation.

@@ -24,7 +24,7 @@ import (
 // register is an embedder's table without a service.
 func register() (state.Table, api.Service) { return statetest.NewRegister(), api.Service{} }
 
-// withRegister starts three agents with the table, and gives one that does not
+// withRegister starts three agents with the table, and returns one that does not
 // lead.
 func withRegister(t *testing.T, change func(*agent.Config)) (c *interrextest.Cluster, follower int) {
 	t.Helper()

@@ -56,7 +56,7 @@ func engineConfig(c clock.Clock, logger dependency.Logger) dependency.EngineConf
 	}
 }
 
-// drain is the operator's wish: the agent drains, then stops.
+// drain serves an operator's drain request: the agent drains, then stops.
 func (r *run) drain(ctx context.Context) error {
 	err := r.set.Drain(ctx)
 	r.engine.Kill()
@@ -66,8 +66,9 @@ func (r *run) drain(ctx context.Context) error {
 	return nil
 }
 
-// bound waits until the workers that bind addresses have started. What keeps
-// one of them from it is the error; what only waits for an input is not.
+// bound waits until the workers that bind addresses have started. The error is
+// that of a worker that failed to start; a worker that only waits for an input is
+// not an error.
 func (r *run) bound(ctx context.Context) error {
 	for _, name := range r.set.Binders() {
 		if err := r.started(ctx, name); err != nil {

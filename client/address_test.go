@@ -55,7 +55,7 @@ func TestAnAddressMayBeHostAndPort(t *testing.T) {
 	}
 }
 
-// failure makes one request to an address as an endpoint does, and gives what
+// failure makes one request to an address as an endpoint does, and returns what
 // it failed with.
 func failure(t *testing.T, scheme, host string, ping time.Duration) error {
 	t.Helper()

@@ -15,11 +15,11 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// attemptTimeout is how long one attempt may take before another agent is
-// asked. An agent waits for a leader itself for less than that.
+// attemptTimeout is how long one attempt may take before another agent is tried.
+// An agent waits less than that for a leader.
 const attemptTimeout = 3 * time.Second
 
-// hurry is how long before the end of a call an agent gives up: its answer
+// hurry is how long before the end of a call an agent gives up: its response
 // still has to arrive.
 const hurry = 100 * time.Millisecond
 
@@ -39,7 +39,7 @@ type Caller interface {
 // Client implements Caller.
 func (c *Client) Client(context.Context) (*Client, error) { return c, nil }
 
-// clientOf returns the client of a Caller, which an embedder may have left out.
+// clientOf returns the client of a Caller; an embedder may have passed nil.
 func clientOf(ctx context.Context, by Caller) (*Client, error) {
 	if by == nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call an agent: the Caller is nil; give a *client.Client or an *agent.Agent")
@@ -55,12 +55,11 @@ func count(field string, n int) (uint32, error) {
 	return uint32(n), nil
 }
 
-// Options say how a method is called. Leave the fields that they replace out of
-// its request.
+// Options of a call. Leave the corresponding fields of the request empty.
 type Options struct {
-	// RequestID is the caller's own id for a recorded method: then Call makes
-	// one attempt, and the caller counts the attempts. Empty: the Client
-	// chooses one, and makes attempts until one is answered.
+	// RequestID is the caller's own id for a recorded method: then Call makes one
+	// attempt, and the caller counts the attempts. Empty: the Client chooses one,
+	// and retries until an attempt is answered.
 	RequestID string
 	Attempt   uint32
 	// Fence makes a write conditional: see interrex.Fence.
@@ -81,7 +80,7 @@ type Message[T any] interface {
 // that an embedder has given to its agents. procedure is its name in generated
 // code: /example.v1.CounterService/Increment. Its errors are *interrex.Error.
 //
-// A method that reads, is harmless to repeat, or is recorded is tried at one
+// A method that reads, is harmless to repeat, or is recorded is retried at one
 // agent after another until it is answered, within Config.Timeout and ctx.
 func Call[Q, A any, PQ Message[Q], PA Message[A]](ctx context.Context, by Caller, procedure string, in PQ, o Options) (PA, error) {
 	c, err := clientOf(ctx, by)
@@ -118,13 +117,13 @@ func askInto(ctx context.Context, do doer, procedure string, in, out proto.Messa
 	return nil
 }
 
-// unreadable is the error of an answer that cannot be decoded: it says nothing
-// about what happened.
+// unreadable is the error for a response that cannot be decoded: the outcome is
+// unknown.
 func unreadable(err error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", err)
 }
 
-// request is one request: what all its attempts have in common.
+// request is what all attempts of one request have in common.
 type request struct {
 	procedure string
 	method    wire.Method // of procedure; see Client.prepare
@@ -148,7 +147,7 @@ func newRequest(procedure string, in proto.Message, o Options) (*request, error)
 	return &request{procedure: procedure, message: in, body: body, fence: wire.Fence(o.Fence), Options: o}, nil
 }
 
-// prepare looks the request's method up: once for each method.
+// prepare looks up the request's method, once for each method.
 func (c *Client) prepare(r *request) error {
 	if found, is := c.methods.Load(r.procedure); is {
 		r.method = found.(wire.Method)
@@ -176,10 +175,10 @@ func (r *request) attempt(id string, attempt uint32) *interrexv1.Operation {
 	return op
 }
 
-// do makes attempts until one is answered for good. A request that may have
-// happened is asked again under its id, or again as it is when repeating it is
-// harmless. When the time is over before, the outcome is unknown if any attempt
-// may have happened, else the error is the one that says most: see verdict.
+// do makes attempts until one has a final response. A request that may have
+// happened is retried under its id, or as it is if repeating it is harmless. When
+// the time is over first, the outcome is unknown if any attempt may have
+// happened, else the error is the most informative one: see verdict.
 func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 	if err := c.begin(ctx, r); err != nil {
 		return nil, err
@@ -206,8 +205,7 @@ func (c *Client) do(ctx context.Context, r *request) ([]byte, error) {
 	}
 }
 
-// begin prepares a request, and refuses it when nobody waits for its answer any
-// more.
+// begin prepares a request, and fails if ctx has ended.
 func (c *Client) begin(ctx context.Context, r *request) error {
 	if ctx.Err() != nil {
 		return interrex.Errorf(interrex.KindTimeout, "cannot call %s: nothing was sent and nothing has happened: %v", r.procedure, context.Cause(ctx)).
@@ -226,9 +224,9 @@ func (c *Client) number(ctx context.Context, end time.Time) (id string, done fun
 	}
 }
 
-// insist makes attempts under one id. unsure: one of them may have been done.
+// insist makes attempts under one id. unsure: one of them may have taken effect.
 func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) (answer []byte, unsure bool, err error) {
-	disabled := 0  // agents in a row that do not serve the method
+	disabled := 0  // consecutive agents that do not serve the method
 	var said error // by an agent, most recently
 	for n := 0; ; n++ {
 		p := c.endpoint()
@@ -248,11 +246,11 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 			said = err
 		}
 		if kind == interrex.KindTimeout && said != nil {
-			err = said // it says more than that the time is over
+			err = said // more informative than that the time is over
 		}
 		pause := max(backoff.Next(minPause, maxPause, n), interrex.RetryAfter(err))
 		if moves(kind) && c.leave(p) && (n+1)%len(c.endpoints) != 0 {
-			pause = 0 // the next one was not asked yet
+			pause = 0 // the next one was not tried yet
 		}
 		if !c.sleep(ctx, end, pause) {
 			return nil, unsure, late(c.verdict(said, err), unsure)
@@ -261,8 +259,8 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 	}
 }
 
-// once makes one attempt at one agent. When nobody has answered in
-// attemptTimeout, or in what a request that waits at the agent says, it is over.
+// once makes one attempt at one agent. It ends after attemptTimeout, or after the
+// request's own limit if it waits at the agent.
 func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *request, op *interrexv1.Operation) ([]byte, error) {
 	now := time.Now()
 	if soon := now.Add(max(attemptTimeout, r.limit)); soon.Before(end) {
@@ -279,15 +277,15 @@ func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *reques
 	return c.send(ctx, limit, p, p.stream, r, op)
 }
 
-// early is the time that an agent gets of the time that is left, in
-// milliseconds: its word that nothing has happened arrives before the end.
+// early is the part of the remaining time that an agent gets, in milliseconds, so
+// that its error that nothing has happened arrives before the end.
 func early(left time.Duration) uint32 {
 	return wire.Millis(left - min(left/10, hurry))
 }
 
-// single makes one attempt over the stream, for callers that retry by
-// themselves. After a failure the next attempt goes to another agent. An agent
-// that does not serve the method has done nothing: the others are asked too.
+// single makes one attempt over the stream, for callers that retry themselves.
+// After a failure the next attempt goes to another agent. An agent that does not
+// serve the method has done nothing, so the others are tried too.
 func (c *Client) single(ctx context.Context, r *request) (answer []byte, err error) {
 	if err := c.begin(ctx, r); err != nil {
 		return nil, err
@@ -309,7 +307,7 @@ func (c *Client) single(ctx context.Context, r *request) (answer []byte, err err
 	return answer, c.verdict(nil, err)
 }
 
-// singleAt is bounded so that each of the agents can be asked before ctx ends.
+// singleAt is bounded so that each of the agents can be tried before ctx ends.
 func (c *Client) singleAt(ctx context.Context, p *endpoint, r *request) ([]byte, error) {
 	limit := attemptTimeout
 	if r.limit > 0 {
@@ -326,14 +324,14 @@ func (c *Client) singleAt(ctx context.Context, p *endpoint, r *request) ([]byte,
 	return c.send(ctx, limit, p, p.stream, r, op)
 }
 
-// carrier brings an operation to an agent: Stream does, and unary.
+// carrier sends an operation to an agent; Stream and unary implement it.
 type carrier interface {
-	// call waits for the answer until ctx ends, and for at most limit. Its errors
+	// call waits for the response until ctx ends, and at most for limit. Its errors
 	// are those of Stream.Call.
 	call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error)
 }
 
-// send puts the mark on an attempt that is numbered by a name, and notes when
+// send sets the mark of an attempt that is numbered by a name, and records when
 // the name was answered.
 func (c *Client) send(ctx context.Context, limit time.Duration, p *endpoint, by carrier, r *request, op *interrexv1.Operation) ([]byte, error) {
 	if op.RequestId == "" {
@@ -358,7 +356,7 @@ func (c *Client) send(ctx context.Context, limit time.Duration, p *endpoint, by 
 	return answer, err
 }
 
-// known returns the error of an attempt: a read has no unknown outcome.
+// known returns the error of an attempt: the outcome of a read is never unknown.
 func (r *request) known(ctx context.Context, err error) error {
 	if err == nil || r.method.Writes() {
 		return err
@@ -383,19 +381,20 @@ func late(err error, unsure bool) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "an attempt was not answered, and the last one says: %v", err).WithCause(err)
 }
 
-// final reports whether an error answers its request: no other attempt is made.
+// final reports whether an error is final for its request: no other attempt is
+// made.
 func final(err error) bool {
 	kind := interrex.KindOf(err)
 	return !kind.Retryable() && kind != interrex.KindOutcomeUnknown
 }
 
-// moves reports whether another agent may do better.
+// moves reports whether another agent may succeed.
 func moves(k interrex.Kind) bool {
 	return k != interrex.KindOverloaded && (k.Retryable() || k == interrex.KindOutcomeUnknown || k == interrex.KindDisabled)
 }
 
 // sleep waits for d, and reports whether there is time for another attempt: not
-// after end, nor when ctx or the Client has ended.
+// after end, nor if ctx or the Client has ended.
 func (c *Client) sleep(ctx context.Context, end time.Time, d time.Duration) bool {
 	if d >= time.Until(end) || ctx.Err() != nil || c.life.Err() != nil {
 		return false

@@ -16,9 +16,9 @@ import (
 // Changes returns the cluster's feed of changes: see ChangesOf.
 func (c *Client) Changes() interrex.Changes { return ChangesOf(c) }
 
-// ChangesOf returns the feed of the cluster that by makes calls to. An append
-// without a RequestID is retried until it is answered; one with a RequestID is
-// one attempt, and the caller counts the attempts.
+// ChangesOf returns the feed of the cluster that by calls. An append without a
+// RequestID is retried until it is answered; one with a RequestID is one attempt,
+// and the caller counts the attempts.
 func ChangesOf(by Caller) interrex.Changes { return changes{by} }
 
 type changes struct{ by Caller }
@@ -78,7 +78,7 @@ func (c changes) List(ctx context.Context, r interrex.ListChangesRequest) (inter
 	return p, nil
 }
 
-// Watch follows the feed, and resumes by itself: see interrex.ChangeWatch.
+// Watch follows the feed, and resumes automatically: see interrex.ChangeWatch.
 func (c changes) Watch(ctx context.Context, r interrex.WatchChangesRequest) (interrex.ChangeWatch, error) {
 	w, err := NewWatch(ctx, c.by, WatchConfig[interrex.Change, *interrexv1.Change]{
 		Procedure: interrexv1.ChangeServiceWatchProcedure, Since: r.Since,

@@ -1,6 +1,6 @@
-// Package client is what programs import to talk to agents: leases with calls
-// that are safe to retry, holds that end in time, and watches that resume. It
-// never drags in the agents' own machinery.
+// Package client is the library for programs that talk to agents: leases with
+// calls that are safe to retry, holds that end in time, and watches that resume.
+// It does not import the agents' own machinery.
 package client
 
 import (
@@ -18,8 +18,7 @@ import (
 	"github.com/interrex/interrex/internal/silent"
 )
 
-// Client talks to the agents of one cluster. Any number of goroutines may use
-// it.
+// Client talks to the agents of one cluster. It is safe for concurrent use.
 type Client struct {
 	config    Config
 	clock     hold.Clock
@@ -37,8 +36,8 @@ type Client struct {
 	watches sync.WaitGroup
 }
 
-// Dial makes a Client. It connects at the first call, so that an agent may come
-// up later; ctx bounds only what Dial does itself. Close it.
+// Dial returns a Client. It connects at the first call, so that an agent may come
+// up later; ctx bounds only Dial itself. The caller must Close it.
 func Dial(_ context.Context, c Config) (*Client, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -74,7 +73,7 @@ func Dial(_ context.Context, c Config) (*Client, error) {
 	return d, nil
 }
 
-// open makes the ways to the agents.
+// open makes the endpoints.
 func (c *Client) open() error {
 	tlsConfig, err := c.config.TLS.load()
 	if err != nil {
@@ -90,8 +89,8 @@ func (c *Client) open() error {
 	return nil
 }
 
-// Close ends the contexts of all holds without releasing them, and all watches,
-// gives the names of the client's requests back, within a second, and closes the
+// Close ends the contexts of all holds without releasing them, ends all watches,
+// releases the names of the client's requests, within a second, and closes the
 // connections.
 func (c *Client) Close() error {
 	c.keeper.Close()
@@ -113,7 +112,7 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// retire returns back a name that no request will use any more.
+// retire releases a name that no request will use any more.
 func (c *Client) retire(ctx context.Context, name string) error {
 	r, err := newRequest(interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: name}, Options{})
 	if err != nil {
@@ -126,16 +125,16 @@ func (c *Client) retire(ctx context.Context, name string) error {
 	return err
 }
 
-// DrainHolds ends the contexts of all holds, begins no other, and waits until each
-// lease was released by its holder, or has run out, or ctx ends. Close the
-// Client after.
+// DrainHolds ends the contexts of all holds, starts no new one, and waits until
+// each lease was released by its holder, or has expired, or ctx ends. Close the
+// Client afterwards.
 func (c *Client) DrainHolds(ctx context.Context) error { return c.keeper.Drain(ctx) }
 
-// endpoint is the agent that is used now.
+// endpoint returns the agent in use.
 func (c *Client) endpoint() *endpoint { return c.endpoints[c.at.Load()] }
 
-// leave goes from an agent that failed to the next, unless somebody has done so
-// already. It reports whether there is another one.
+// leave moves from an agent that failed to the next, unless another caller has
+// already done so. It reports whether there is another one.
 func (c *Client) leave(p *endpoint) bool {
 	at := c.at.Load()
 	if c.endpoints[at] == p {
@@ -144,7 +143,7 @@ func (c *Client) leave(p *endpoint) bool {
 	return len(c.endpoints) > 1
 }
 
-// plainIDs are records by themselves: the one that is given, else random ones.
+// plainIDs are ids without a name: the one that is given, else random ones.
 type plainIDs struct{ given string }
 
 func (i plainIDs) Open(bool) (string, func(), error) {

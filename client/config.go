@@ -16,50 +16,48 @@ import (
 // DefaultTimeout bounds a call with all its retries.
 const DefaultTimeout = 30 * time.Second
 
-// Config says which agents a Client talks to, and how.
+// Config configures a Client.
 type Config struct {
-	// Addresses of one or more agents of one cluster: HOST:PORT,
-	// http://HOST:PORT, https://HOST:PORT or unix:///PATH. HOST:PORT is the same
-	// as http://HOST:PORT. Any of them will do: an agent hands on what is the
-	// leader's. The first is used until it fails.
+	// Addresses of one or more agents of one cluster: HOST:PORT, http://HOST:PORT,
+	// https://HOST:PORT or unix:///PATH. HOST:PORT is the same as http://HOST:PORT.
+	// Any of them will do: an agent forwards to the leader. The first is used until
+	// it fails.
 	Addresses []string
 	// TLS is for https:// addresses.
 	TLS TLSFiles
 	// Timeout bounds a call with all its retries, and a Hold that does not wait,
-	// where its context does not end before; 0: DefaultTimeout. A claim that
-	// waits is bounded by its wait.
+	// unless its context ends first; 0: DefaultTimeout. A claim that waits is
+	// bounded by its wait.
 	Timeout time.Duration
-	// OneShot is for programs that make one or two requests and end: their
-	// request ids are records by themselves, and calls are unary, so that
-	// nothing is left behind. Hold, Run and claims that wait keep a stream all
-	// the same.
+	// OneShot is for programs that make one or two requests and exit: their request
+	// ids do not use a name, and calls are unary, so that nothing is left behind.
+	// Hold, Run and claims that wait use a stream nevertheless.
 	OneShot bool
-	// RequestID is for a OneShot client: the id of the one recorded request that
+	// RequestID, for a OneShot client, is the id of the one recorded request that
 	// it makes, to repeat one whose outcome is unknown: see
 	// interrex.Error.RequestID. Empty: a random one for each request.
 	RequestID string
-	// Holder is the holder's name where a request gives none; empty:
+	// Holder is the holder's name for requests without one; empty:
 	// $INTERREX_HOLDER, else HOST/PID/RANDOM.
 	Holder string
-	Logger interrex.Logger // nil: nothing is said
+	Logger interrex.Logger // nil: nothing is logged
 	Clock  interrex.Clock  // nil: the system's, which counts sleep
 	// Dial makes the connections, as http.Transport.DialContext does; nil: TCP
 	// and Unix sockets. An agent reaches itself by it without a port.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Overstayed is called for each function of Leases.Run that ended later than
-	// it had to: see interrex.Held.Deadline. It must not block. nil: nothing is
-	// called.
+	// Overstayed is called for each function of Leases.Run that returned too late:
+	// see interrex.Held.Deadline. It must not block. nil: nothing is called.
 	Overstayed func()
 }
 
 // TLSFiles names PEM files.
 type TLSFiles struct {
-	CA   string // who may have signed the agents' certificates; empty: the system's roots
+	CA   string // the CA of the agents' certificates; empty: the system's roots
 	Cert string // the client's own certificate; empty: none
 	Key  string // its key; empty: none
 }
 
-// Validate says what is missing or malformed, as KindInvalid.
+// Validate checks the configuration; the error is KindInvalid.
 func (c Config) Validate() error {
 	switch {
 	case len(c.Addresses) == 0:
@@ -83,7 +81,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// load reads the files. A CA that is given is the only one.
+// load reads the files. If a CA is given, it is the only one that is trusted.
 func (f TLSFiles) load() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.CA != "" {

@@ -25,16 +25,16 @@ func (c *Client) Status(ctx context.Context) (*interrexv1.StatusResponse, error)
 	})
 }
 
-// Report returns one agent's dependency engine, live: of the first address that
-// answers.
+// Report returns the current state of one agent's dependency engine: of the first
+// address that answers.
 func (c *Client) Report(ctx context.Context) (*interrexv1.ReportResponse, error) {
 	return anyAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.ReportResponse, error) {
 		return one(ctx, p.engine.Report, &interrexv1.ReportRequest{}, false)
 	})
 }
 
-// Health asks whether one agent is ready: of the first address that is. The
-// error of one that is not, KindUnavailable, says what is missing.
+// Health reports whether any agent is ready, trying one address after another.
+// The error is KindUnavailable, and says what is missing.
 func (c *Client) Health(ctx context.Context) error {
 	_, err := anyAgent(ctx, c, func(ctx context.Context, p *endpoint) (struct{}, error) {
 		return struct{}{}, p.ready(ctx)
@@ -43,7 +43,7 @@ func (c *Client) Health(ctx context.Context) error {
 }
 
 // Config returns the effective configuration of the agent at the first address,
-// as YAML. It is there on the agent's socket alone.
+// as YAML. It is available only over the agent's socket.
 func (c *Client) Config(ctx context.Context) (string, error) {
 	m, err := firstAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.ConfigResponse, error) {
 		return one(ctx, p.engine.Config, &interrexv1.ConfigRequest{}, false)
@@ -51,9 +51,9 @@ func (c *Client) Config(ctx context.Context) (string, error) {
 	return m.GetYaml(), err
 }
 
-// Reload makes the agent at the first address take up its configuration file,
-// and gives the sections whose workers restart. It is there on the agent's
-// socket alone.
+// Reload makes the agent at the first address read its configuration file again,
+// and returns the sections whose workers restart. It is available only over the
+// agent's socket.
 func (c *Client) Reload(ctx context.Context) ([]string, error) {
 	m, err := firstAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.ReloadResponse, error) {
 		return one(ctx, p.engine.Reload, &interrexv1.ReloadRequest{}, true)
@@ -61,8 +61,8 @@ func (c *Client) Reload(ctx context.Context) ([]string, error) {
 	return m.GetChanged(), err
 }
 
-// Drain stops the agent at the first address politely, and returns when it is
-// drained. It is there on the agent's socket alone.
+// Drain stops the agent at the first address gracefully, and returns when it is
+// drained. It is available only over the agent's socket.
 func (c *Client) Drain(ctx context.Context) error {
 	_, err := firstAgent(ctx, c, func(ctx context.Context, p *endpoint) (*interrexv1.DrainResponse, error) {
 		return one(ctx, p.engine.Drain, &interrexv1.DrainRequest{}, true)
@@ -70,7 +70,7 @@ func (c *Client) Drain(ctx context.Context) error {
 	return err
 }
 
-// firstAgent asks the agent at the first address, once.
+// firstAgent calls the agent at the first address, once.
 func firstAgent[A any](ctx context.Context, c *Client, ask func(context.Context, *endpoint) (A, error)) (A, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
@@ -83,8 +83,8 @@ func firstAgent[A any](ctx context.Context, c *Client, ask func(context.Context,
 	return a, c.verdict(nil, err)
 }
 
-// anyAgent asks one agent after the other, each once, until one answers. Each has
-// its part of the time that is left.
+// anyAgent calls one agent after the other, each once, until one answers. Each
+// gets its share of the remaining time.
 func anyAgent[A any](ctx context.Context, c *Client, ask func(context.Context, *endpoint) (A, error)) (a A, err error) {
 	end := time.Now().Add(c.config.Timeout)
 	if earlier, ok := ctx.Deadline(); ok && earlier.Before(end) {

@@ -24,7 +24,7 @@ type epochs struct {
 	bits   string
 }
 
-// accept looks at the header of an answer. Its error is KindOtherCluster: another
+// accept checks the header of a response. Its error is KindOtherCluster: another
 // agent may do.
 func (e *epochs) accept(h http.Header) error {
 	text := h.Get(wire.HeaderEpoch)
@@ -48,7 +48,7 @@ func (e *epochs) accept(h http.Header) error {
 	return nil
 }
 
-// unary looks at the header of unary answers.
+// unary checks the header of unary responses.
 func (e *epochs) unary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
 		answer, err := next(ctx, r)

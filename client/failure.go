@@ -71,7 +71,8 @@ func (s *Stream) takeWaiting() (calls []*call) {
 	return calls
 }
 
-// refusal is the agent's refusal, for good, of a whole stream; nil: it is none.
+// refusal returns the agent's final rejection of a whole stream; nil if err is
+// not one.
 func (s *Stream) refusal(err error) error {
 	classified := wire.FromError(err, true)
 	if kind := interrex.KindOf(classified); kind.Retryable() || kind == interrex.KindOutcomeUnknown {

@@ -10,21 +10,21 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// GroupAnswer answers a Group.
+// GroupAnswer is the response to a Group.
 type GroupAnswer struct {
 	// Answers are those of the operations' methods, in order: of an
 	// interrexv1.PinRequest an *interrexv1.PinResponse, with its own revision.
 	Answers  []proto.Message
-	Replayed bool              // an earlier attempt had done it; nothing was done again
+	Replayed bool              // an earlier attempt did it; nothing was done again
 	Revision interrex.Revision // of the last operation
 }
 
-// Group does several operations, of any tables, all or none. Each is the request
-// of a method that writes, of interrex's own or of an embedder's service, or an
-// interrexv1.ProposeRequest; 1 to 64 of them. They are checked together against
-// the state before them, so none finds what another one does, and each key stands
-// among them once. Leave out their request ids, fences and waits: the group has
-// one id and one fence, in o. Extends stand alone.
+// Group applies several operations, of any tables, atomically. Each is the
+// request of a method that writes, of interrex's own or of an embedder's service,
+// or an interrexv1.ProposeRequest; 1 to 64 of them. They are checked together
+// against the state before the group, so none sees the effect of another, and
+// each key may appear once. Leave out their request ids, fences and waits: the
+// group has one id and one fence, in o. Extends cannot be grouped.
 //
 // The error is that of one operation: its text begins with "operation N: ",
 // counted from 1, and nothing has happened.

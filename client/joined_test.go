@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// pieces gives one piece at each Read, as a pipe does.
+// pieces returns one piece at each Read, as a pipe does.
 type pieces [][]byte
 
 func (p *pieces) Read(b []byte) (int, error) {

@@ -23,13 +23,13 @@ type Value struct {
 	Key       string
 	Namespace string
 	Value     []byte
-	Version   string // to be given to Put and Delete
+	Version   string // for Put and Delete
 }
 
-// Absent, as a version, says that there must be no such key.
+// Absent, as a version, means that the key must not exist.
 const Absent = wire.AbsentValue
 
-// Get returns the value of a key; KindNotFound: there is none.
+// Get returns the value of a key; KindNotFound if it does not exist.
 func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value, error) {
 	r, _, err := ResourcesOf(kv.By).Read(ctx, wire.ValueID(kv.Namespace, key), o)
 	if err != nil {
@@ -38,8 +38,9 @@ func (kv KV) Get(ctx context.Context, key string, o interrex.ReadOptions) (Value
 	return ValueOf(r)
 }
 
-// Put writes a value: whatever is stored, or only if version is the stored one,
-// or Absent. Otherwise it is KindCASFailure.
+// Put writes a value: with an empty version unconditionally, else only if version
+// is the stored one, or is Absent and there is none. Otherwise the error is
+// KindCASFailure.
 func (kv KV) Put(ctx context.Context, key string, value []byte, version string, o Options) (Value, error) {
 	data, err := wire.Value(value)
 	if err != nil {
@@ -59,8 +60,8 @@ func (kv KV) Put(ctx context.Context, key string, value []byte, version string, 
 	return Value{Key: key, Namespace: q.Resource.ID.Tenancy.Namespace, Value: slices.Clone(value), Version: a.Resource.Version}, kv.named(err)
 }
 
-// Delete deletes a key: any version of it, or only that one. A key that is not
-// there is no error.
+// Delete deletes a key: any version of it, or only that one. Deleting a missing
+// key is not an error.
 func (kv KV) Delete(ctx context.Context, key, version string, o Options) error {
 	_, err := ResourcesOf(kv.By).Delete(ctx, interrex.DeleteResourceRequest{
 		ID: wire.ValueID(kv.Namespace, key), Version: version, RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
@@ -68,8 +69,8 @@ func (kv KV) Delete(ctx context.Context, key, version string, o Options) error {
 	return kv.named(err)
 }
 
-// Clear deletes all keys with a prefix, or none: KindTooLarge when there are more
-// than 1 000. It returns how many there were.
+// Clear deletes all keys with a prefix atomically, and returns their number;
+// KindTooLarge if there are more than 1 000.
 func (kv KV) Clear(ctx context.Context, prefix string, o Options) (int, error) {
 	a, err := ResourcesOf(kv.By).Clear(ctx, interrex.ClearResourcesRequest{
 		ResourceSelection: kv.selection(prefix), RequestID: o.RequestID, Attempt: o.Attempt, Fence: o.Fence,
@@ -106,7 +107,7 @@ func (kv KV) Watch(ctx context.Context, prefix string, since interrex.Revision) 
 	return ResourcesOf(kv.By).Watch(ctx, interrex.WatchResourcesRequest{ResourceSelection: kv.selection(prefix), Since: since})
 }
 
-// named says an error with the keys as they are in the namespace.
+// named rewrites an error with the keys as they are in the namespace.
 func (kv KV) named(err error) error { return wire.KeyError(kv.Namespace, err) }
 
 func (kv KV) selection(prefix string) interrex.ResourceSelection {

@@ -14,13 +14,12 @@ import (
 // Leases returns the cluster's leases: see LeasesOf.
 func (c *Client) Leases() interrex.Leases { return LeasesOf(c) }
 
-// LeasesOf returns the leases of the cluster that by makes calls to. A request
-// without a RequestID is retried until it is answered; one with a RequestID is
-// one attempt, and the caller counts the attempts.
+// LeasesOf returns the leases of the cluster that by calls. A request without a
+// RequestID is retried until it is answered; one with a RequestID is one attempt,
+// and the caller counts the attempts.
 //
-// An answer that a wait has waited for is as old as the attempt it names: who
-// wants to hold the lease calls Hold, or believes it from the answer of an
-// Extend that is sent first.
+// The grant of a claim that waited is as old as the attempt it names: to hold the
+// lease call Hold, or rely on it only after the response of an Extend.
 func LeasesOf(by Caller) interrex.Leases {
 	return leases{by: by, leaseCalls: func(ctx context.Context, r *request) ([]byte, error) {
 		c, err := clientOf(ctx, by)
@@ -52,7 +51,7 @@ func (l leases) Run(ctx context.Context, key string, o interrex.HoldOptions, fn 
 	return c.keeper.Run(ctx, key, o, fn)
 }
 
-// Claim fills in the holder. A claim that waits asks again by itself.
+// Claim fills in the holder. A claim that waits is retried automatically.
 func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
 	c, err := clientOf(ctx, l.by)
 	if err != nil {
@@ -76,9 +75,9 @@ func (l leases) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.Le
 // Watch yields lease events, and resumes by itself after the last one when the
 // connection or the agent is lost; ctx ends it. When the events after the last
 // one are gone it ends with KindCompacted, and when it is lost amid the present
-// leases of its beginning with KindWatchClosed: then a new watch, from 0, tells
-// everything. It ends with KindOtherCluster when every agent of Config.Addresses
-// belongs to another cluster than before: then that takes a new client.
+// leases of its beginning with KindWatchClosed: then start a new watch, from 0.
+// It ends with KindOtherCluster when every agent of Config.Addresses belongs to
+// another cluster than before: then make a new client.
 func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.LeaseWatch, error) {
 	return newLeaseWatch(ctx, l.by, r)
 }

@@ -21,9 +21,9 @@ const (
 	renewAfter = 12 * time.Hour
 )
 
-// names numbers the requests of one client: NAME.N. One name is for requests
-// that are answered at once; each waiting claim that stands has a name of its
-// own, so that it never holds the others' mark, which is used again later.
+// names numbers the requests of one client: NAME.N. One name is for requests that
+// are answered at once; each waiting claim has its own name, so that it does not
+// hold back the mark of the others. Names are reused.
 type names struct {
 	clock hold.Clock
 
@@ -51,8 +51,8 @@ func newNames(c hold.Clock) *names {
 	return &names{clock: c, known: map[string]*name{}}
 }
 
-// Open numbers a new request: see hold.IDs. When the name's window is full, of
-// numbers above one that is still open, it is KindOverloaded.
+// Open numbers a new request: see hold.IDs. If the name's window is full of
+// numbers above one that is still open, the error is KindOverloaded.
 func (s *names) Open(waits bool) (id string, done func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *names) Open(waits bool) (id string, done func(), err error) {
 	return n.text + "." + strconv.FormatUint(number, 10), done, nil
 }
 
-// use returns the name for a new request, a new one when the last has grown old.
+// use returns the name for a new request, a new one if the last is too old.
 func (s *names) use(waits bool) *name {
 	if !waits {
 		if s.main == nil || s.old(s.main) {
@@ -144,7 +144,7 @@ func (s *names) sending(id string) (mark uint64, err error) {
 	return n.mark, nil
 }
 
-// heard notes that an attempt was answered which was sent at a time.
+// heard records that an attempt that was sent at a time was answered.
 func (s *names) heard(id string, sent time.Duration) {
 	text, _, _ := strings.Cut(id, ".")
 	s.mu.Lock()
@@ -154,8 +154,8 @@ func (s *names) heard(id string, sent time.Duration) {
 	}
 }
 
-// unheard notes that an attempt has gone without an answer: a copy of it may
-// reach the log later.
+// unheard records that an attempt got no response: a copy of it may reach the log
+// later.
 func (s *names) unheard(id string) {
 	text, _, _ := strings.Cut(id, ".")
 	s.mu.Lock()
@@ -165,10 +165,10 @@ func (s *names) unheard(id string) {
 	}
 }
 
-// retire takes the names out that nothing is open under, and returns those that
-// the state may know, to give them back. One
-// under which a copy of an attempt may be under way is left to age: without its
-// mark that copy would be done, perhaps a second time.
+// retire removes the names without open requests, and returns those that the
+// state may know, to release them. A name under which a copy of an attempt may
+// still be in flight is left to expire: without its mark that copy would be
+// executed, perhaps a second time.
 func (s *names) retire() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

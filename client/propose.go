@@ -8,9 +8,9 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// Propose puts a command of an embedder's own state machine or table into the
-// log, and returns the answer. A command that the state machine refuses has an
-// answer, and its error. It is for operators and the agent's own process.
+// Propose appends a command of an embedder's own state machine or table to the
+// log, and returns the answer. If the state machine refuses the command, both the
+// answer and the error are set. It is for operators and the agent's own process.
 func Propose(ctx context.Context, by Caller, p interrex.Proposal) (interrex.ProposalAnswer, error) {
 	m, err := Call[interrexv1.ProposeRequest, interrexv1.ProposeResponse](ctx, by, interrexv1.StateServiceProposeProcedure,
 		&interrexv1.ProposeRequest{Table: uint32(p.Table), Data: p.Data},

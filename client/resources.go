@@ -13,9 +13,9 @@ import (
 // Resources returns the cluster's resources: see ResourcesOf.
 func (c *Client) Resources() interrex.Resources { return ResourcesOf(c) }
 
-// ResourcesOf returns the resources of the cluster that by makes calls to. A
-// request without a RequestID is retried until it is answered; one with a
-// RequestID is one attempt, and the caller counts the attempts.
+// ResourcesOf returns the resources of the cluster that by calls. A request
+// without a RequestID is retried until it is answered; one with a RequestID is
+// one attempt, and the caller counts the attempts.
 func ResourcesOf(by Caller) interrex.Resources {
 	return resources{by: by, do: func(ctx context.Context, r *request) ([]byte, error) {
 		c, err := clientOf(ctx, by)
@@ -130,7 +130,7 @@ func NewDocument(fields map[string]any) (interrex.ResourceData, error) {
 	return wire.Document(s)
 }
 
-// Document reads the data of a plain document. false: it is of another type.
+// Document decodes the data of a plain document; false if it is of another type.
 func Document(d interrex.ResourceData) (fields map[string]any, is bool) {
 	s, is := wire.FromDocument(d)
 	return s.AsMap(), is

@@ -10,7 +10,8 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// Watch yields resource events, and resumes by itself: see the Watch of leases.
+// Watch yields resource events, and resumes automatically: see the Watch of
+// leases.
 func (r resources) Watch(ctx context.Context, q interrex.WatchResourcesRequest) (interrex.ResourceWatch, error) {
 	q.Tenancy = q.Tenancy.WithDefaults()
 	if err := q.Validate(); err != nil {

@@ -20,7 +20,7 @@ func Settings(ctx context.Context, by Caller, o interrex.ReadOptions) ([]interre
 	return all, interrex.Revision(m.GetRevision()), err
 }
 
-// SetSettings sets replicated settings, all or none; an empty value is the
+// SetSettings sets replicated settings atomically; an empty value restores the
 // default. It is for operators. A name that no table has, or a value that is not
 // allowed, is KindInvalid.
 func SetSettings(ctx context.Context, by Caller, values map[string]string) (interrex.Revision, error) {

@@ -24,17 +24,17 @@ const (
 	maxMessage     = 1 << 20 // bytes of one message; the server's limit is 4 MiB
 )
 
-// StreamConfig says where a Stream leads.
+// StreamConfig configures a Stream.
 type StreamConfig struct {
 	// HTTP makes the requests. It has to speak HTTP/2, in the clear with prior
 	// knowledge for an http:// address.
 	HTTP    connect.HTTPClient
 	BaseURL string          // for example https://db1.example:7400
 	Header  http.Header     // sent with the request; may be nil
-	Logger  interrex.Logger // nil: nothing is said
-	MaxOpen int             // operations that may be open at a time; 0: 4096
-	// Accept looks at the agent's headers before any operation is sent; its
-	// error ends the connection. nil: all headers will do.
+	Logger  interrex.Logger // nil: nothing is logged
+	MaxOpen int             // operations that may be open at a time; 0: DefaultMaxOpen
+	// Accept checks the agent's headers before any operation is sent; its error
+	// ends the connection. nil: all headers are accepted.
 	Accept func(http.Header) error
 }
 
@@ -51,9 +51,9 @@ func (c StreamConfig) Validate() error {
 	return nil
 }
 
-// Stream carries operations to one agent over one bidirectional stream, all
-// that wait in one message. It connects at the first call, and again, with
-// backoff, after the connection broke. Any number of goroutines may call it.
+// Stream carries operations to one agent over one bidirectional stream, all that
+// wait in one message. It connects at the first call, and again, with backoff,
+// after the connection broke. It is safe for concurrent use.
 type Stream struct {
 	config  StreamConfig
 	service interrexv1.StreamServiceClient
@@ -70,20 +70,20 @@ type Stream struct {
 	cancels  []uint64         // calls whose callers have gone
 	answered []*call          // the receiver's own: scratch
 	failures int              // connections in a row that answered nothing
-	refused  error            // why the last connection failed, and
-	retryAt  time.Time        // until when none is tried
+	refused  error            // why the last connection failed
+	retryAt  time.Time        // no new connection before this time
 }
 
-// call is one operation that waits for its answer.
+// call is one operation that waits for its response.
 type call struct {
-	op    *interrexv1.Operation // nil: it is answered, or its caller went away before it was sent
+	op    *interrexv1.Operation // nil: answered, or abandoned by its caller before it was sent
 	place int                   // among those that done is for
 	done  func(place int, body []byte, err error)
 }
 
 func (c *call) answer(body []byte, err error) { c.done(c.place, body, err) }
 
-// NewStream makes a Stream. It does not connect yet. Close it.
+// NewStream returns a Stream. It does not connect yet. The caller must Close it.
 func NewStream(c StreamConfig) (*Stream, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot make a stream: %w", err)
@@ -116,8 +116,8 @@ func (s *Stream) Close() error {
 	return nil
 }
 
-// Call sends one operation and waits for its answer. It is one attempt. The
-// id of op is set here; op must not be changed by anybody afterwards.
+// Call sends one operation and waits for its answer. It is one attempt. Call sets
+// the id of op; op must not be changed afterwards.
 //
 // An answer that is an error is returned as an *interrex.Error. When the
 // connection breaks, or ctx ends, an operation that was sent is
@@ -144,7 +144,7 @@ func (s *Stream) call(ctx context.Context, limit time.Duration, op *interrexv1.O
 	if cause != nil {
 		s.abandon(&w.call, cause)
 		<-w.done
-		return w.body, w.err // and it may still be in line
+		return w.body, w.err // and it may still be queued
 	}
 	body, err := w.body, w.err
 	w.body, w.err = nil, nil
@@ -242,7 +242,7 @@ func (s *Stream) abandon(c *call, cause error) {
 	err := interrex.Errorf(interrex.KindTimeout, "no answer from %s in time, and nothing was sent to it", s.config.BaseURL)
 	if s.open[op.Id] == c {
 		delete(s.open, op.Id)
-		// The cancel is a help: without it the answer goes nowhere.
+		// The cancel only saves work: without it the response is dropped.
 		if len(s.cancels) < s.config.MaxOpen {
 			s.cancels = append(s.cancels, op.Id)
 			s.wake()
@@ -262,8 +262,8 @@ func (s *Stream) wake() {
 	}
 }
 
-// deliver hands out the answers of one message. One that nobody waits for any
-// more is dropped.
+// deliver hands out the responses of one message. A response whose caller has
+// gone is dropped.
 func (s *Stream) deliver(answers []*interrexv1.Answer) {
 	s.mu.Lock()
 	for i, a := range answers {

@@ -65,7 +65,7 @@ func get() *interrexv1.Operation {
 	return request(interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b"})
 }
 
-// inFlight makes calls and gives their errors once all are answered.
+// inFlight makes calls and returns their errors once all are answered.
 func inFlight(t testing.TB, s *client.Stream, n int, op func(n int) *interrexv1.Operation) func() []error {
 	errs := make([]error, n)
 	var all sync.WaitGroup

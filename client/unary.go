@@ -90,8 +90,7 @@ func (bytesCodec) Unmarshal(data []byte, m any) error {
 	return nil
 }
 
-// one makes one unary call that the agent answers itself, and gives its error a
-// kind.
+// one makes one unary call that the agent handles itself; its error has a kind.
 func one[Q, A any](ctx context.Context, call func(context.Context, *connect.Request[Q]) (*connect.Response[A], error), m *Q, write bool) (*A, error) {
 	answer, err := call(ctx, connect.NewRequest(m))
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/interrex/interrex/wire"
 )
 
-// watchBuffer is how many events a watch takes in before its reader has asked;
-// beyond them the agent holds the rest back.
+// watchBuffer is how many events a watch buffers for its reader; beyond that the
+// agent holds the rest back.
 const watchBuffer = 64
 
 // Position is where a watch stands with an event.
@@ -30,7 +30,7 @@ type Position struct {
 	Present bool
 }
 
-// WatchConfig says what a Watch of events E asks for, whose messages are M.
+// WatchConfig configures a Watch of events E, whose messages are M.
 type WatchConfig[E any, M proto.Message] struct {
 	// Procedure is the method's name in generated code:
 	// /example.v1.CounterService/Watch.
@@ -49,7 +49,7 @@ type WatchConfig[E any, M proto.Message] struct {
 // Watch yields the events of a method that streams them, and resumes by itself
 // after the last one when the connection or the agent is lost. One goroutine
 // resumes, and the one that receives for all watches of an agent brings the
-// events. Any number of goroutines may use it.
+// events. It is safe for concurrent use.
 type Watch[E any] struct {
 	c       *Client
 	method  wire.Method
@@ -77,8 +77,8 @@ type event[E any] struct {
 	at    Position
 }
 
-// NewWatch begins a watch, which ctx ends; Close it. It returns before an agent
-// has begun to serve it.
+// NewWatch begins a watch that ends with ctx; the caller must Close it. It
+// returns before an agent has begun to serve it.
 func NewWatch[E any, M proto.Message](ctx context.Context, by Caller, w WatchConfig[E, M]) (*Watch[E], error) {
 	c, err := clientOf(ctx, by)
 	if err != nil {
@@ -112,12 +112,12 @@ func (w *Watch[E]) start(ctx context.Context) error {
 	return nil
 }
 
-// Next blocks until an event is there. Watches of the client that get the same
-// event share it: do not write to what it refers to. When ctx ends before, it is
-// KindTimeout, and the watch goes on; after any other error there are no more:
-// KindCompacted when the events after the last one are gone, KindWatchClosed
-// when the watch was closed or has lost its beginning, KindOtherCluster when
-// every address leads to another cluster now.
+// Next blocks until there is an event. Watches of the client that get the same
+// event share it: do not modify it. If ctx ends first, the error is KindTimeout,
+// and the watch continues; after any other error there are no more: KindCompacted
+// when the events after the last one are gone, KindWatchClosed when the watch was
+// closed or has lost its beginning, KindOtherCluster when every address leads to
+// another cluster now.
 func (w *Watch[E]) Next(ctx context.Context) (next E, err error) {
 	for {
 		e, err := w.pop()
@@ -143,8 +143,8 @@ func (w *Watch[E]) late(cause error) error {
 	return interrex.Errorf(interrex.KindTimeout, "no event in time").WithCause(cause)
 }
 
-// Disconnected reports since when no agent serves the watch, and what each agent
-// said last. The zero time: one does. Meanwhile the watch keeps trying, and Next
+// Disconnected reports since when no agent has served the watch, and the last
+// error of each; the zero time if one does. The watch keeps trying, and Next
 // waits.
 func (w *Watch[E]) Disconnected() (since time.Time, why error) {
 	w.mu.Lock()
@@ -207,7 +207,7 @@ func (w *Watch[E]) popLocked() (e *event[E], way *subscription, credit int, err 
 	return e, w.way, credit, nil
 }
 
-// signal says that there is something to read.
+// signal wakes a reader.
 func (w *Watch[E]) signal() {
 	select {
 	case w.ready <- struct{}{}:

@@ -11,9 +11,9 @@ import (
 // Webhooks returns the cluster's webhooks: see WebhooksOf.
 func (c *Client) Webhooks() interrex.Webhooks { return WebhooksOf(c) }
 
-// WebhooksOf returns the webhooks of the cluster that by makes calls to. A
-// request without a RequestID is retried until it is answered; one with a
-// RequestID is one attempt, and the caller counts the attempts.
+// WebhooksOf returns the webhooks of the cluster that by calls. A request without
+// a RequestID is retried until it is answered; one with a RequestID is one
+// attempt, and the caller counts the attempts.
 func WebhooksOf(by Caller) interrex.Webhooks { return webhooks{by} }
 
 type webhooks struct{ by Caller }
@@ -65,7 +65,7 @@ func (w webhooks) List(ctx context.Context, o interrex.ReadOptions) ([]interrex.
 	return all, interrex.Revision(m.GetRevision()), nil
 }
 
-// Test takes as long as the webhook may, and so is not asked of a second agent
+// Test may take as long as the webhook's timeout, so no second agent is tried
 // before that.
 func (w webhooks) Test(ctx context.Context, name string) (interrex.WebhookTest, error) {
 	m, err := Call[interrexv1.WebhookServiceTestRequest, interrexv1.WebhookServiceTestResponse](ctx, w.by, interrexv1.WebhookServiceTestProcedure,

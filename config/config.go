@@ -2,8 +2,8 @@ package config
 
 import "time"
 
-// Config is everything that an operator sets. The zero value of every field
-// is its default, which WithDefaults fills in.
+// Config is an agent's configuration. The zero value of a field means its
+// default, which WithDefaults fills in.
 type Config struct {
 	Agent    Agent    `yaml:"agent"`
 	API      API      `yaml:"api"`
@@ -14,17 +14,17 @@ type Config struct {
 	Logging  Logging  `yaml:"logging"`
 }
 
-// Agent says who this agent is. A change of it needs a restart.
+// Agent identifies this agent. Changing it needs a restart.
 type Agent struct {
-	// ID is a DNS label: 1 to 63 of `a-z 0-9 -`. Empty: the ID that the data
-	// directory keeps, else the host's name.
+	// ID is a DNS label: 1 to 63 of `a-z 0-9 -`. Empty: the ID stored in the data
+	// directory, else the host's name.
 	ID string `yaml:"id"`
 	// DataDir is where the agent keeps its identity, log and snapshots. In Go,
-	// empty is an agent in memory.
+	// empty means an agent in memory.
 	DataDir string `yaml:"data-dir"`
 }
 
-// API says where programs reach this agent.
+// API is where programs reach this agent.
 type API struct {
 	// Listen is HOST:PORT; a host beyond loopback needs TLS.
 	Listen string `yaml:"listen"`
@@ -37,15 +37,15 @@ type API struct {
 	TLS    APITLS `yaml:"tls"`
 }
 
-// APITLS are the PEM files of the API's certificate. With ClientCA, callers
-// must show a certificate of that authority.
+// APITLS are the PEM files of the API's certificate. With ClientCA, callers must
+// present a certificate of that CA.
 type APITLS struct {
 	Cert     string `yaml:"cert"`
 	Key      string `yaml:"key"`
 	ClientCA string `yaml:"client-ca"`
 }
 
-// Cluster says how agents reach each other.
+// Cluster is how agents reach each other.
 type Cluster struct {
 	Listen string `yaml:"listen"`
 	// Advertise is the address that other agents dial. Empty: the address it
@@ -53,58 +53,58 @@ type Cluster struct {
 	Advertise string `yaml:"advertise"`
 	// Join are cluster addresses of other agents.
 	Join []string `yaml:"join"`
-	// BootstrapExpect is how many agents make the cluster, the same number on
-	// all of them. 0, or 1: this agent alone.
+	// BootstrapExpect is how many agents create the cluster, the same number on all
+	// of them. 0 or 1: only this agent.
 	BootstrapExpect int `yaml:"bootstrap-expect"`
 	// Timing is "lan" or "wan".
 	Timing string   `yaml:"timing"`
 	TLS    TLSFiles `yaml:"tls"`
 }
 
-// TLSFiles are PEM files: the cluster's authority, and this agent's
-// certificate, whose one DNS name is the agent's ID. Without them an agent is
-// alone.
+// TLSFiles are PEM files: the cluster's CA, and this agent's certificate, whose
+// one DNS name is the agent's ID. Without them an agent has no peers.
 type TLSFiles struct {
 	CA   string `yaml:"ca"`
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
 }
 
-// Present reports whether any of the files is named.
+// Present reports whether any of the files is set.
 func (t TLSFiles) Present() bool { return t != TLSFiles{} }
 
-// Raft tunes the replicated log. A timeout of 0 is that of Cluster.Timing.
+// Raft tunes the replicated log. A timeout of 0 means that of Cluster.Timing.
 type Raft struct {
 	HeartbeatTimeout   time.Duration `yaml:"heartbeat-timeout"`
 	ElectionTimeout    time.Duration `yaml:"election-timeout"`
 	LeaderLeaseTimeout time.Duration `yaml:"leader-lease-timeout"`
-	// NoLeaderTimeout restarts raft after so long without a leader.
+	// NoLeaderTimeout is how long raft may be without a leader before it is
+	// restarted.
 	NoLeaderTimeout time.Duration `yaml:"no-leader-timeout"`
 	// SnapshotRetention is how many snapshots are kept, the newest ones: 1 to 100.
 	SnapshotRetention int `yaml:"snapshot-retention"`
 	// SnapshotInterval is how often it is checked whether a snapshot is due: 1 s
 	// to 1 h.
 	SnapshotInterval time.Duration `yaml:"snapshot-interval"`
-	// SnapshotThreshold is how many entries since the last one make it due; with
-	// fewer there is none.
+	// SnapshotThreshold is how many entries since the last snapshot make the next
+	// one due; with fewer none is made.
 	SnapshotThreshold uint64 `yaml:"snapshot-threshold"`
-	// NonSyncedWritesToRaftLog leaves fsync out: a crash of the machine may
-	// lose what was answered.
+	// NonSyncedWritesToRaftLog omits fsync: a crash of the machine may lose
+	// acknowledged writes.
 	NonSyncedWritesToRaftLog bool `yaml:"non-synced-writes-to-raft-log"`
 }
 
-// Features switches parts of the agent. A table stays in the replicated state
-// when its feature is off; its API and workers go.
+// Features switches parts of the agent on and off. A table stays in the
+// replicated state when its feature is off; its API and workers do not run.
 type Features struct {
 	Leases    Switch `yaml:"leases"`
 	Resources Switch `yaml:"resources"`
 	Changes   Switch `yaml:"changes"`
-	// Webhooks, when they are off on the agent that leads, are not called: those
-	// that are asked before operations answer by their policy, and events wait.
+	// Webhooks are not called if this is off on the leader: before operations their
+	// policy applies, and events wait.
 	Webhooks Switch `yaml:"webhooks"`
 }
 
-// Notify says where changes of leases are carried to.
+// Notify is where changes of leases are copied to.
 type Notify struct {
 	// LeaseHolders is "sqlite" (DATA-DIR/lease-holders.db), "off", or the path
 	// of a file that holds a PostgreSQL URL.
@@ -117,12 +117,12 @@ const (
 	NotifyOff    = "off"
 )
 
-// Logging says what is logged and how.
+// Logging is what is logged and how.
 type Logging struct {
 	// Level of the whole agent: critical, error, warning, info, debug, trace.
 	Level string `yaml:"level"`
 	// Config sets levels by module, for example "<root>=INFO;raft=DEBUG". It
-	// stands above Level where both speak of a module.
+	// overrides Level for these modules.
 	Config string `yaml:"config"`
 	// Format is "text", "json", or "auto": text on a terminal.
 	Format string `yaml:"format"`
@@ -134,7 +134,7 @@ const (
 	TimingWAN = "wan"
 )
 
-// Default is the configuration of an agent that says nothing.
+// Default returns the configuration of an agent that sets nothing.
 func Default() Config {
 	return Config{
 		Agent:   Agent{DataDir: "/var/lib/interrex"},
@@ -152,9 +152,9 @@ func Default() Config {
 	}
 }
 
-// WithDefaults fills in what a program that embeds an agent left zero, except
-// what means something when it is empty: the data directory and the addresses
-// to listen on.
+// WithDefaults fills in the fields that a program that embeds an agent left zero,
+// except those for which empty has a meaning: the data directory and the
+// addresses to listen on.
 func (c Config) WithDefaults() Config {
 	d := Default()
 	if c.Cluster.Timing == "" {

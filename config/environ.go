@@ -32,8 +32,8 @@ func variables(environ []string) map[string]string {
 	return given
 }
 
-// overlay sets what the environment gives, and returns the variables that it
-// took, by key.
+// overlay sets the values from the environment, and returns the variables that it
+// used, by key.
 func overlay(c *Config, environ []string) (taken map[string]string, err error) {
 	given, taken := variables(environ), map[string]string{}
 	var wrong []error
@@ -56,10 +56,10 @@ func overlay(c *Config, environ []string) (taken map[string]string, err error) {
 	return taken, errors.Join(wrong...)
 }
 
-// CheckEnviron refuses the variables of environ that begin with INTERREX_ and
-// mean nothing: they are neither a key's nor among others. The error has a line
-// for each, with the nearest name that means something. What Kubernetes puts
-// into a pod for a service whose name begins with "interrex" is let through.
+// CheckEnviron rejects unknown variables of environ that begin with INTERREX_:
+// they belong to no key and are not among others. The error has a line for each,
+// with the nearest known name. Variables that Kubernetes sets in a pod for a
+// service whose name begins with "interrex" are allowed.
 func CheckEnviron(environ []string, others ...string) error {
 	known := slices.Clone(others)
 	c := Config{}
@@ -74,7 +74,7 @@ func CheckEnviron(environ []string, others ...string) error {
 	return errors.Join(wrong...)
 }
 
-// The variables that Kubernetes makes of a service: its host and its ports, and
+// The variables that Kubernetes sets for a service: its host and its ports, and
 // those that Docker's links once made. The last ones have an address as value.
 var (
 	serviceVariable = regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$`)

@@ -30,8 +30,8 @@ func nearest(path string) string {
 
 func lastPart(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
-// Distance is Levenshtein's: how many bytes have to be put in, taken out or
-// changed to make b of a. It is what a suggestion is found by.
+// Distance returns the edit distance (Levenshtein) of a and b in bytes. It is
+// used to find suggestions.
 func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

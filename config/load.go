@@ -40,30 +40,30 @@ func ReadFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// Source says where a configuration is read from. Flag stands above
-// environment, environment above file, file above default.
+// Source is where a configuration is read from. Flags override the environment,
+// the environment overrides the file, and the file overrides the defaults.
 type Source struct {
 	// Path of the file. Empty: none.
 	Path string
 	// Optional lets the file be absent.
 	Optional bool
-	// Environ is as os.Environ gives it.
+	// Environ is as returned by os.Environ.
 	Environ []string
-	// Flags sets what the command line gave. May be nil.
+	// Flags sets the values from the command line. May be nil.
 	Flags func(*Config)
 	// FlagNames are the names of the flags, by key, for errors.
 	FlagNames map[string]string
 }
 
-// InvalidError is Load's error when everything could be read, and a value is
-// not allowed. The Config beside it is as it was read.
+// InvalidError is Load's error if everything could be read, but a value is not
+// allowed. The Config returned with it is as it was read.
 type InvalidError struct{ error }
 
 // Unwrap returns what is wrong.
 func (e InvalidError) Unwrap() error { return e.error }
 
-// Load reads, overlays and validates the configuration. The error has a line
-// for each value that is wrong, with where it was set.
+// Load reads, overlays and validates the configuration. The error has a line for
+// each invalid value, with where it was set.
 func (s Source) Load() (Config, error) {
 	c := Default()
 	lines, err := s.file(&c)
@@ -94,8 +94,8 @@ func flags(before, after Config) map[string]bool {
 	return given
 }
 
-// where puts before each line of an error where the key was set that the line
-// begins with.
+// where prefixes each line of an error with where the key that the line begins
+// with was set.
 func (s Source) where(err error, lines map[string]int, taken map[string]string, given map[string]bool) error {
 	if err == nil {
 		return nil

@@ -2,8 +2,8 @@ package config
 
 import "strings"
 
-// Nearest returns the one of names that is closest to word, or that word is the
-// beginning of; "" when more than half of the word would have to change.
+// Nearest returns the name that is closest to word, or that begins with word; ""
+// if more than half of the word would have to change.
 func Nearest(word string, names []string) string {
 	best, least := "", len(word)/2+1
 	for _, name := range names {

@@ -90,7 +90,7 @@ func shown(n *yaml.Node) string {
 	return fmt.Sprintf("%q", n.Value)
 }
 
-// wanted says which values a field takes.
+// wanted describes the values that a field accepts.
 func wanted(field reflect.Value) string {
 	switch field.Interface().(type) {
 	case time.Duration:

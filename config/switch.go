@@ -6,7 +6,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Switch is a feature's position. The zero value is the feature's default.
+// Switch is a feature's setting. The zero value means the feature's default.
 type Switch int8
 
 // The positions of a Switch.

@@ -15,7 +15,8 @@ const (
 	maxBootstrapExpect = 9
 )
 
-// Validate says which values are wrong, and what is allowed: one line each.
+// Validate returns an error with one line for each invalid value, with what is
+// allowed.
 func (c Config) Validate() error {
 	return errors.Join(c.Agent.validate(), c.API.validate(), c.Cluster.validate(), c.Raft.validate(), c.Logging.validate())
 }
@@ -27,7 +28,7 @@ func (a Agent) validate() error {
 	return ValidateID(a.ID)
 }
 
-// ValidateID says what is wrong with an agent's ID.
+// ValidateID checks an agent's ID.
 func ValidateID(id string) error {
 	if len(id) == 0 || len(id) > maxID {
 		return fmt.Errorf("agent.id: 1 to %d characters are allowed, not %d", maxID, len(id))
@@ -82,7 +83,7 @@ func (c Cluster) validate() error {
 	return errors.Join(all...)
 }
 
-// validateOthers says what is missing where there are other agents.
+// validateOthers checks what is needed if there are other agents.
 func (c Cluster) validateOthers() error {
 	switch {
 	case c.TLS.Present() && (c.TLS.CA == "" || c.TLS.Cert == "" || c.TLS.Key == ""):
@@ -150,8 +151,8 @@ func address(key, text string) (host string, err error) {
 	return host, nil
 }
 
-// dialable refuses addresses that nobody can dial. Empty means the one that is
-// bound.
+// dialable rejects addresses that cannot be dialled. Empty means the bound
+// address.
 func dialable(key, text string) error {
 	if text == "" {
 		return nil
@@ -166,7 +167,7 @@ func dialable(key, text string) error {
 	return nil
 }
 
-// Loopback reports whether only this machine reaches a host.
+// Loopback reports whether a host can be reached only from this machine.
 func Loopback(host string) bool {
 	if host == "localhost" {
 		return true

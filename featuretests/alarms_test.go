@@ -30,7 +30,7 @@ func (f *fleet) alarms(i int, names ...string) {
 	})
 }
 
-// says runs a command of the binary at member i, and gives its output and exit
+// says runs a command of the binary at member i, and returns its output and exit
 // code.
 func (f *fleet) says(i int, args ...string) (string, int) {
 	f.t.Helper()
@@ -55,8 +55,8 @@ func TestTheFirstScreenSaysWhatIsWrong(t *testing.T) {
 		f.alarms(i, "member-silent")
 		text, code := f.says(i, "status")
 		for _, want := range []string{
-			`3 voters, 2 answer, none may fail`, `member ` + f.id(dead) + ` +voter, SILENT for `,
-			`ALARM member-silent +` + f.id(dead) + `: \S+ refuses the connection, for `, `to do +start or continue that agent`,
+			`3 voters, 2 responding, tolerates no failure`, `member ` + f.id(dead) + ` +voter, SILENT for `,
+			`ALARM member-silent +` + f.id(dead) + `: \S+ refuses the connection, for `, `to do +start or resume that agent`,
 		} {
 			if !regexp.MustCompile(want).MatchString(text) {
 				t.Errorf("%s does not say %q:\n%s", f.id(i), want, text)
@@ -72,7 +72,7 @@ func TestTheFirstScreenSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("status --all does not say %q:\n%s", want, text)
 		}
 	}
-	if code != 1 || !regexp.MustCompile(f.id(dead)+" +does not answer").MatchString(text) {
+	if code != 1 || !regexp.MustCompile(f.id(dead)+" +no response").MatchString(text) {
 		t.Errorf("status --all: exit code %d\n%s", code, text)
 	}
 	if text, _ := f.says(rest[0], "status", "--all", "-o", "json"); strings.Count(text, `"cluster_id"`) != 2 || strings.Count(text, `"error"`) != 1 {

@@ -18,7 +18,7 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// smallDisk gives member i a disk of its own, of some MiB.
+// smallDisk puts member i on a disk of its own, of some MiB.
 func smallDisk(t *testing.T, size string) func(i int, c *config.Config) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -48,7 +48,7 @@ func TestLeaderThatIsDrainedHandsOverAtOnce(t *testing.T) {
 	t.Logf("the longest waits for an answer were %s", gaps)
 }
 
-// longest repeats a call until done is closed, and gives how long the slowest
+// longest repeats a call until done is closed, and returns how long the slowest
 // took.
 func longest(done <-chan struct{}, call func()) time.Duration {
 	var most time.Duration

@@ -161,7 +161,7 @@ func (f *fleet) signal(i int, s syscall.Signal) {
 	}
 }
 
-// exit waits for the end of member i's process and gives its exit code, -1
+// exit waits for the end of member i's process and returns its exit code, -1
 // after a signal.
 func (f *fleet) exit(i int) int {
 	f.t.Helper()

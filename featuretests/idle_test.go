@@ -49,7 +49,7 @@ func TestIdleClusterWritesNothing(t *testing.T) {
 	})
 }
 
-// unclaim gives back a lease that the operators pinned.
+// unclaim releases a lease that the operators pinned.
 func unclaim(t *testing.T, leases interrex.Leases, l interrex.Lease) error {
 	_, err := leases.Unpin(t.Context(), interrex.PinRequest{Key: l.Key, Owner: "ops"})
 	if err == nil {

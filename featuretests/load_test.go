@@ -62,7 +62,7 @@ func (l *load) call(ctx context.Context, r Recorder) {
 	}
 }
 
-// use extends a lease a few times, reads it, and gives most of them back.
+// use extends a lease a few times, reads it, and returns most of them back.
 func (l *load) use(ctx context.Context, r Recorder, d *rand.Rand, k interrex.Key, token interrex.Token) {
 	for range d.IntN(4) {
 		pause(ctx, time.Duration(d.IntN(20))*time.Millisecond)

@@ -65,7 +65,7 @@ func TestALoneAgentIsRecoveredFromADamagedLog(t *testing.T) {
 	}
 }
 
-// repair runs the command and gives what it says.
+// repair runs the command and returns what it says.
 func repair(t *testing.T, dir string, more ...string) (string, error) {
 	t.Helper()
 	path, err := binary()

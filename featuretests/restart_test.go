@@ -21,7 +21,7 @@ type switchboard struct {
 	files []config.Config
 }
 
-// configure gives agent i a file to reload.
+// configure writes a file for agent i to reload.
 func (s *switchboard) configure(i int, c *agent.Config) {
 	s.files = append(s.files, config.Config{
 		Agent: config.Agent{ID: c.ID, DataDir: c.DataDir}, API: c.API, Cluster: c.Cluster, Raft: c.Raft,

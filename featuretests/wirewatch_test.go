@@ -94,7 +94,7 @@ func watched() []watchedFor {
 	}
 }
 
-// watch opens a watch and gives its first events, with words for what differs. How
+// watch opens a watch and returns its first events, with words for what differs. How
 // many of them share a message is the agent's business.
 func (k *talker) watch(body string, events int) []string {
 	k.t.Helper()

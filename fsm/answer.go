@@ -17,11 +17,11 @@ import (
 type Reply struct {
 	Revision interrex.Revision
 	answer   *answer // nil: the machine is stopped here, or it is kept no more
-	missing  error   // why there is none
+	missing  error   // why there is no answer
 }
 
-// Answer returns what the machine answered: a result, or its refusal. missing is
-// why this agent cannot say, as KindOutcomeUnknown.
+// Answer returns the machine's reply: a result or an error. missing is why this
+// agent does not have it, as KindOutcomeUnknown.
 func (r *Reply) Answer() (result []byte, refused *interrex.Error, missing error) {
 	switch {
 	case r.answer == nil:
@@ -103,7 +103,7 @@ func (m mark) append(b []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(m.revision)), m.digest[:]...)
 }
 
-// readMark reads what append wrote; false: it is none.
+// readMark reads what append wrote; false if it is malformed.
 func readMark(b []byte) (m mark, ok bool) {
 	revision, n := binary.Uvarint(b)
 	if n <= 0 || len(b) != n+len(m.digest) {

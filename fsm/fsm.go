@@ -1,24 +1,23 @@
 // Package fsm owns the table of an embedder's own state machine: commands and
-// answers as bytes, the answers that are kept for repeated requests, and the
-// stop of a machine that panics or disagrees with others.
+// replies as bytes, the replies that are kept for repeated requests, and stopping
+// a machine that panics or disagrees with others.
 package fsm
 
 import "github.com/interrex/interrex/state"
 
 // The limits of a machine.
 const (
-	// MaxData is how many bytes a command has at most: 1 MiB, less what goes with
-	// it in the log.
+	// MaxData is the maximum size of a command in bytes: 1 MiB, less what is stored
+	// with it in the log.
 	MaxData = state.MaxOperationBytes - 4<<10
-	// MaxResult is how many bytes a result has at most.
+	// MaxResult is the maximum size of a result in bytes.
 	MaxResult = MaxData
 	// MaxError is how many bytes of an error's text are kept.
 	MaxError = 4 << 10
-	// MaxSnapshot is how many bytes a snapshot has at most.
+	// MaxSnapshot is the maximum size of a snapshot in bytes.
 	MaxSnapshot = 256 << 20
-	// MaxAnswers and MaxAnswerBytes are how many answers are kept for repeated
-	// requests, the newest ones, and how many bytes of them. The newest one is
-	// always kept.
+	// MaxAnswers and MaxAnswerBytes limit the number and the bytes of the replies
+	// that are kept for repeated requests. The newest one is always kept.
 	MaxAnswers     = 4096
 	MaxAnswerBytes = 16 << 20
 )

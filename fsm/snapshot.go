@@ -15,7 +15,7 @@ import (
 // The snapshot is the mark, the answers by revision, and what the machine gave,
 // each with its length before it.
 
-// view is the frozen content, or why there is none.
+// view is the frozen content, or the error of freezing it.
 type view struct {
 	table   *Table
 	mark    mark
@@ -24,9 +24,9 @@ type view struct {
 	err     error
 }
 
-// Freeze asks the machine for its snapshot. A machine that is stopped gives none:
-// what it has not done is in the log, which stays as long as there is no newer
-// snapshot.
+// Freeze asks the machine for its snapshot. A stopped machine makes no snapshot:
+// the commands that it has not executed are in the log, which is kept until there
+// is a newer snapshot.
 func (t *Table) Freeze() state.View {
 	v := &view{table: t, mark: t.mark(), answers: t.answers[:len(t.answers):len(t.answers)]}
 	if s := t.Stopped(); s != nil {

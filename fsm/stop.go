@@ -8,17 +8,17 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Stopped says why the machine is stopped on this agent, and since when; nil: it
-// runs. It goes on after a restart of the program, which restores it from
-// snapshot and log, or when the leader sends a snapshot.
+// Stopped returns why the machine is stopped on this agent, and since when; nil
+// if it runs. It runs again after a restart of the program, which restores it
+// from snapshot and log, or when the leader sends a snapshot.
 func (t *Table) Stopped() *Stop { return t.stopped.Load() }
 
-// SnapshotFailed says why the newest snapshot could not be made, and since when
-// none can; nil: it could, or none was made yet.
+// SnapshotFailed returns why the newest snapshot failed, and since when snapshots
+// have failed; nil if it succeeded, or none was made yet.
 func (t *Table) SnapshotFailed() *Stop { return t.failed.Load() }
 
-// Busy returns how long the machine's call under way has taken; 0: none is. It
-// never waits, unlike everything else on this agent that needs a table.
+// Busy returns how long the machine's current call has taken; 0 if there is none.
+// It never blocks, unlike everything else on this agent that needs a table.
 func (t *Table) Busy() time.Duration {
 	if since := t.called.Load(); since != nil {
 		return max(1, t.config.Clock.Now().Sub(*since))

@@ -40,11 +40,11 @@ type content struct {
 	bytes   int       // of the answers
 }
 
-// Config is what a Table is made of.
+// Config configures a Table.
 type Config struct {
 	Machine interrex.FSM
-	Clock   clock.Clock     // says since when something is wrong; nil: the wall clock
-	Logger  interrex.Logger // is told of what goes wrong; nil: nobody is
+	Clock   clock.Clock     // for the times of failures; nil: the wall clock
+	Logger  interrex.Logger // logs failures; nil: none
 }
 
 // Stop is why a machine, or its snapshots, came to an end on this agent.
@@ -53,7 +53,7 @@ type Stop struct {
 	Since  time.Time
 }
 
-// New makes the table of a machine that is empty.
+// New returns the table of an empty machine.
 func New(c Config) (*Table, error) {
 	if c.Machine == nil {
 		return nil, errors.New("cannot make the table of a state machine: nil Machine not valid")
@@ -120,8 +120,8 @@ func (c *command) Mint(io.Reader) ([]byte, error) {
 	return c.table.mark().append(nil), nil
 }
 
-// Check refuses nothing: whatever the machine answers, a command takes its
-// revision.
+// Check refuses nothing: a command takes its revision regardless of the machine's
+// reply.
 func (t *Table) Check(state.Time, state.Command) error { return nil }
 
 // CheckGroup refuses: a group is done whole or not at all, and a machine may
@@ -158,7 +158,7 @@ func (t *Table) do(turn *state.Turn, data []byte) (a *answer) {
 	return a
 }
 
-// note keeps an answer, and forgets what is beyond the limits.
+// note keeps a reply, and drops those beyond the limits.
 func (c *content) note(a *answer) {
 	c.marks = append(c.marks, mark{a.revision, c.mark().digest.next(a)})
 	if len(c.marks) >= 2*maxMarks {

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// ErrClosed is the error of Enter once the owner is stopping.
+// ErrClosed is returned by Enter once the owner is stopping.
 var ErrClosed = errors.New("gate is closed")
 
 // Gate lets visitors in until its owner closes it. The owner of a resource
@@ -67,7 +67,7 @@ func (g *Gate) Visitors() []string {
 	return names
 }
 
-// shut closes the gate, and gives a channel that is closed when nobody is
+// shut closes the gate, and returns a channel that is closed when nobody is
 // inside.
 func (g *Gate) shut() <-chan struct{} {
 	g.mu.Lock()

@@ -7,8 +7,8 @@ type Visit struct {
 	stopping chan struct{}
 }
 
-// Leave ends the visit: from now on the visitor touches nothing that the
-// owner of the gate owns. Only the first call counts.
+// Leave ends the visit: afterwards the visitor must not use anything that the
+// owner of the gate owns. Only the first call has an effect.
 func (v *Visit) Leave() { v.gate.leave(v) }
 
 // Stopping is closed when the owner asks its visitors to leave.

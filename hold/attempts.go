@@ -37,7 +37,7 @@ func newAttempts[A any](c Clock) *attempts[A] {
 	return &attempts[A]{clock: c, heard: make(chan attempt[A], maxUnheard)}
 }
 
-// send makes the next attempt and gives its number and its send time. It makes
+// send makes the next attempt and returns its number and its send time. It makes
 // none, and says so, while too many calls have not returned.
 func (a *attempts[A]) send(ctx context.Context, call func(ctx context.Context, number uint32) (A, error)) (attempt[A], bool) {
 	sent := a.clock.Now() // before anything else: the deadline counts from here
@@ -68,7 +68,7 @@ func (a *attempts[A]) take() { a.unheard-- }
 // newest reports whether no attempt was sent after this one.
 func (a *attempts[A]) newest(t attempt[A]) bool { return t.number+1 == a.next }
 
-// close cancels what is under way, waits for it, and gives what it answered.
+// close cancels what is under way, waits for it, and returns what it answered.
 func (a *attempts[A]) close() []attempt[A] {
 	for _, cancel := range a.live {
 		cancel()

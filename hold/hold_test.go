@@ -103,7 +103,7 @@ func (b *bench) cut(ops ...string) {
 	})
 }
 
-// ended waits for the end of a context and gives the time of it.
+// ended waits for the end of a context and returns the time of it.
 func (b *bench) ended(ctx context.Context) time.Duration {
 	<-ctx.Done()
 	return b.clock.Now()

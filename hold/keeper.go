@@ -56,7 +56,7 @@ func (k *Keeper) Close() {
 	k.holds.Wait()
 }
 
-// bound gives a context that ends with ctx and with the Keeper.
+// bound returns a context that ends with ctx and with the Keeper.
 func (k *Keeper) bound(ctx context.Context) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(k.life, func() { cancel(ErrClosed) })

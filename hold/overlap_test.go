@@ -82,7 +82,7 @@ func TestNoTwoHoldersOverlap(t *testing.T) {
 	}
 }
 
-// campaign runs three holders and gives what they did.
+// campaign runs three holders and returns what they did.
 func campaign(t *testing.T, s *server, w *weather) []term {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

@@ -276,7 +276,7 @@ func (s *server) take(k interrex.Key, ttl time.Duration) {
 	s.grant(k, "somebody", ttl)
 }
 
-// holder gives who has a name now.
+// holder returns who has a name now.
 func (s *server) holder(k interrex.Key) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,18 +12,18 @@ import (
 )
 
 // Patience bounds each wait of this package: for a start, a leader, a stop.
-// What takes longer ends the test.
+// Exceeding it fails the test.
 const Patience = time.Minute
 
-// New gives one agent in memory that is ready, and stops at the test's end. It
-// opens no port.
+// New returns one agent in memory that is ready, and is stopped at the end of the
+// test. It opens no port.
 func New(t testing.TB) *agent.Agent {
 	t.Helper()
 	return Start(t, agent.Config{})
 }
 
-// Start is New with a configuration. Its warnings go to the test's log unless
-// the configuration has a Logger.
+// Start is like New, with a configuration. The agent's warnings go to the test's
+// log unless the configuration has a Logger.
 func Start(t testing.TB, c agent.Config) *agent.Agent {
 	t.Helper()
 	a := start(t, c)

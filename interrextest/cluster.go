@@ -14,9 +14,10 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 )
 
-// Cluster is agents of one process that talk over TCP and TLS on loopback, each
-// with a data directory. Agents count from 0; agent 0 has the ID "n1". Its
-// methods are for the test's own goroutine, and end the test when they fail.
+// Cluster is a cluster of agents in one process that talk over TCP and TLS on
+// loopback, each with a data directory. Agents are numbered from 0; agent 0 has
+// the ID "n1". Its methods must be called from the test's goroutine, and fail the
+// test on errors.
 type Cluster struct {
 	t       testing.TB
 	dir     string
@@ -26,26 +27,26 @@ type Cluster struct {
 	agents  []*agent.Agent
 }
 
-// ClusterConfig says what a cluster is made of.
+// ClusterConfig configures a cluster.
 type ClusterConfig struct {
-	// Size is how many agents there are; 0: 3.
+	// Size is the number of agents; 0: 3.
 	Size int
-	// Virtual is for a test within a bubble of testing/synctest: time passes when
-	// every goroutine is idle, so that minutes take a moment. The agents then
-	// talk within the process, and open no port; Client reaches them.
+	// Virtual is for a test within a bubble of testing/synctest: time advances when
+	// every goroutine is idle, so that minutes pass in an instant. The agents then
+	// talk within the process, and open no port; use Client to reach them.
 	Virtual bool
-	// Configure changes the configuration of agent i. nil: nobody does.
+	// Configure changes the configuration of agent i. May be nil.
 	Configure func(i int, c *agent.Config)
 }
 
-// NewCluster starts a cluster of n agents, all ready. At the test's end it is
-// stopped, and its directories are removed.
+// NewCluster starts a cluster of n agents, and waits until all are ready. At the
+// end of the test it is stopped, and its directories are removed.
 func NewCluster(t testing.TB, n int) *Cluster {
 	t.Helper()
 	return StartCluster(t, ClusterConfig{Size: n})
 }
 
-// StartCluster is NewCluster with a configuration.
+// StartCluster is like NewCluster, with a configuration.
 func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
 	t.Helper()
 	if config.Size == 0 {
@@ -149,10 +150,10 @@ func (c *Cluster) api(i int) string {
 // Dir returns the data directory of agent i.
 func (c *Cluster) Dir(i int) string { return filepath.Join(c.dir, id(i)) }
 
-// Agents returns the agents in their order, whether they run or not.
+// Agents returns the agents in order, running or not.
 func (c *Cluster) Agents() []*agent.Agent { return c.agents }
 
-// Agent gives agent i.
+// Agent returns agent i.
 func (c *Cluster) Agent(i int) *agent.Agent { return c.agents[i] }
 
 // Start starts agent i, and does not wait until it is ready.
@@ -171,8 +172,8 @@ func (c *Cluster) Stop(i int) {
 	stop(c.t, c.agents[i])
 }
 
-// Kill stops agent i without a drain. Cut it off first for an end in which it
-// says nothing to the others.
+// Kill stops agent i without draining it. Isolate it first if it should not
+// announce its end to the others.
 func (c *Cluster) Kill(i int) {
 	c.t.Helper()
 	c.agents[i].Kill()
@@ -189,8 +190,8 @@ func (c *Cluster) Restart(i int) {
 	ready(c.t, c.agents[i])
 }
 
-// Leader returns the agent that leads and answers for the cluster, the one of
-// the highest term when two believe that they do. It waits until there is one.
+// Leader returns the agent that leads and is ready, the one with the highest term
+// if two believe that they lead. It waits until there is one.
 func (c *Cluster) Leader() int {
 	c.t.Helper()
 	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
@@ -218,8 +219,8 @@ func leads(a *agent.Agent) (term uint64, leads bool) {
 	return now.Term, err == nil && now.Ready
 }
 
-// Client returns a client of the agents named, of all when none is; it is closed
-// at the test's end. It finds an agent again that was restarted.
+// Client returns a client of the given agents, or of all agents if none is given;
+// it is closed at the end of the test. It also finds agents that were restarted.
 func (c *Cluster) Client(agents ...int) *client.Client {
 	c.t.Helper()
 	var config client.Config
@@ -246,18 +247,18 @@ func (c *Cluster) Client(agents ...int) *client.Client {
 	return cl
 }
 
-// Cut lets nothing through any more from one agent to another; the way back
-// stays open. What is on its way waits, as packets do that are sent again, and
+// Cut blocks the traffic from one agent to another; the opposite direction stays
+// open. Data in flight is held back, like packets that are retransmitted, and
 // arrives after Heal.
 func (c *Cluster) Cut(from, to int) { c.network.cut(from, to) }
 
-// Isolate cuts agent i off, both ways.
+// Isolate cuts agent i off, in both directions.
 func (c *Cluster) Isolate(i int) {
 	c.network.isolate(i, len(c.agents))
 }
 
-// Partition cuts the agents into groups that hear nothing of each other, both
-// ways, until Heal. Who is in no group is alone.
+// Partition splits the agents into groups that cannot reach each other, in both
+// directions, until Heal. An agent that is in no group is isolated.
 func (c *Cluster) Partition(groups ...[]int) {
 	of := map[int]int{}
 	for n, group := range groups {
@@ -274,10 +275,10 @@ func (c *Cluster) Partition(groups ...[]int) {
 	}
 }
 
-// Crash ends agent i as a loss of power does for the others: it hands nothing
-// over, releases nothing, and nothing more of it arrives anywhere, what it was
-// about to send included. What it has written stays, synced or not: that is the
-// kernel's. Start brings it back.
+// Crash ends agent i as a power loss would, as seen by the others: it hands
+// nothing over, releases nothing, and nothing that it was about to send arrives.
+// What it has written stays, synced or not, since the kernel has it. Start brings
+// it back.
 func (c *Cluster) Crash(i int) {
 	c.t.Helper()
 	restore := c.network.isolate(i, len(c.agents))
@@ -286,7 +287,7 @@ func (c *Cluster) Crash(i int) {
 	restore()
 }
 
-// Heal ends all cuts.
+// Heal removes all cuts.
 func (c *Cluster) Heal() { c.network.heal() }
 
 // stop ends all agents at once, so that none waits for a quorum.

@@ -1,7 +1,7 @@
-// Package interrextest owns the test kit for programs that embed agents or
-// speak to them: one agent in memory, a cluster on loopback whose agents can be
-// stopped, killed, crashed and cut apart, also one way, and a check of one's own
-// state machine.
+// Package interrextest owns the test kit for programs that embed agents or talk
+// to them: one agent in memory, a cluster on loopback whose agents can be
+// stopped, killed, crashed and partitioned, also in one direction, and a check of
+// your own state machine.
 //
 //	func TestReconcilerRunsOnOneAgent(t *testing.T) {
 //		a := interrextest.New(t)
@@ -10,7 +10,7 @@
 //	}
 //
 // A cluster may run on virtual time, within a bubble of testing/synctest: an hour
-// of leases, cuts, crashes and restarts takes some seconds.
+// of leases, cuts, crashes and restarts takes a few seconds.
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		c := interrextest.StartCluster(t, interrextest.ClusterConfig{Virtual: true})
@@ -19,5 +19,5 @@
 //		...
 //	})
 //
-// Everything that is started here has ended when the test has.
+// Everything that is started here is stopped at the end of the test.
 package interrextest

@@ -14,24 +14,24 @@ import (
 	"github.com/interrex/interrex/fsm"
 )
 
-// FSMConfig says which state machine is looked at, and with what.
+// FSMConfig configures CheckFSM.
 type FSMConfig struct {
-	// New makes an empty machine: agent.Config.FSM.
+	// New returns an empty machine, as agent.Config.FSM does.
 	New func() agent.FSM
-	// Command makes a random command of at most fsm.MaxData bytes; r is of
-	// math/rand/v2. Few names and many changes find most.
+	// Command returns a random command of at most fsm.MaxData bytes; r is of
+	// math/rand/v2. Few names and many changes find the most faults.
 	Command func(r *rand.Rand) []byte
-	// Commands is how many are done in each round; 0: 200.
+	// Commands is the number of commands in each round; 0: 200.
 	Commands int
-	// Rounds is how many times, each from a seed of its own; 0: 5.
+	// Rounds is the number of rounds, each with its own seed; 0: 5.
 	Rounds int
 }
 
-// CheckFSM looks for what would make the machines of a cluster differ: what
-// depends on a clock, on random numbers or on the order of a map; state that is
-// missing from the snapshot; a Restore that leaves some of the state before; a
-// Snapshot that changes the machine; a panic; a result or a snapshot that is too
-// long. It runs in a bubble of testing/synctest, on its own time, so it is not for
+// CheckFSM looks for faults that would make the machines of a cluster diverge: a
+// dependency on a clock, on random numbers or on map iteration order; state that
+// is missing from the snapshot; a Restore that leaves some of the previous state;
+// a Snapshot that changes the machine; a panic; a result or a snapshot that is
+// too long. It runs in its own bubble of testing/synctest, so it cannot be called
 // within another one.
 func CheckFSM(t *testing.T, c FSMConfig) {
 	t.Helper()
@@ -106,7 +106,7 @@ func (c FSMConfig) restored(commands []agent.FSMCommand, at int, first *copied, 
 		return err
 	}
 	if back, err := taker.snapshot(); err != nil || !bytes.Equal(back, snapshot) {
-		return fmt.Errorf("a machine that was restored gives another snapshot than it was restored from: Restore leaves some of the state before, or loses some (%v):\n%.200q\n%.200q", err, snapshot, back)
+		return fmt.Errorf("a restored machine has another snapshot than the one it was restored from: Restore leaves some of the previous state, or loses some (%v):\n%.200q\n%.200q", err, snapshot, back)
 	}
 	taker.answers = append([]string(nil), giver.answers...)
 	if _, err := giver.do(commands[at:]); err != nil {

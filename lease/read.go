@@ -32,7 +32,7 @@ func (v ReadView) Get(k interrex.Key) (Record, bool) {
 	return l.record(), true
 }
 
-// List gives up to limit leases in the order of their keys, from the first one
+// List returns up to limit leases in the order of their keys, from the first one
 // behind after (zero: from the start), and whether there are more. An empty
 // namespace is all of them; prefix is of the name. A limit below 1 is 1 000.
 func (v ReadView) List(namespace, prefix string, after interrex.Key, limit int) (items []Record, more bool) {
@@ -58,7 +58,7 @@ func (v ReadView) List(namespace, prefix string, after interrex.Key, limit int) 
 	return items, more
 }
 
-// scan gives fn the matching rows of one stretch, and says where the next
+// scan passes fn the matching rows of one stretch, and says where the next
 // stretch begins; false: there is none. A stretch ends where a namespace has no
 // more names with the prefix, so that the rest of it is jumped over.
 func (v ReadView) scan(from, namespace, prefix string, fn func(l *row) bool) (next string, ok bool) {
@@ -79,7 +79,7 @@ func (v ReadView) scan(from, namespace, prefix string, fn func(l *row) bool) (ne
 	return next, ok
 }
 
-// History gives who held k: the endings, oldest first, then the present holder
+// History returns who held k: the endings, oldest first, then the present holder
 // with an empty How; at most 16 in all, the newest. Empty: nothing is known.
 func (v ReadView) History(k interrex.Key) []interrex.PastLease {
 	var out []interrex.PastLease

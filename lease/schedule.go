@@ -35,7 +35,7 @@ func (s *schedule) push(at state.Time, l *row) {
 	s.up(len(s.slots) - 1)
 }
 
-// move gives the row at place i another time.
+// move changes the time of the row at index i.
 func (s *schedule) move(i int, at state.Time) {
 	s.slots[i].at = at
 	s.settle(i)

@@ -58,7 +58,7 @@ func (t *Table) Version() uint16 { return 2 }
 // Lock takes the table for writing.
 func (t *Table) Lock() { t.mu.Lock() }
 
-// Unlock gives the table back.
+// Unlock releases the table.
 func (t *Table) Unlock() { t.mu.Unlock() }
 
 // Replay refuses, as KindNotHeld, to repeat the grant of a claim whose token is
@@ -97,7 +97,7 @@ func (t *Table) remove(l *row) {
 	}
 }
 
-// writable gives the row to write to in place of l: l itself, or a copy of it
+// writable returns the row to write to in place of l: l itself, or a copy of it
 // when a frozen view may be reading l.
 func (t *Table) writable(l *row) *row {
 	if l.freezing == t.freezing {

@@ -304,7 +304,7 @@ func (p *proposer) wakeIn() time.Duration {
 	return max(d, time.Millisecond)
 }
 
-// drain gives the entries in flight a little time: an answer is better than an
+// drain allows the entries in flight a little time: an answer is better than an
 // outcome that nobody knows.
 func (p *proposer) drain() {
 	deadline := p.config.Clock.NewTimer(drainTimeout)

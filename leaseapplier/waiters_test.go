@@ -603,7 +603,7 @@ func TestWaitersFillAnEntryOfGroupsToItsLimitAndNotBeyond(t *testing.T) {
 	})
 }
 
-// waitersFillAnEntry gives names free for which others wait, while as many
+// waitersFillAnEntry returns names free for which others wait, while as many
 // operations as an entry holds are there.
 func waitersFillAnEntry(t *testing.T, others func(*testing.T, *rig) []*call) {
 	const names = claimsRoom + 44

@@ -53,61 +53,61 @@ const diskLowAlarm = "disk-low"
 func (s *Set) conditions() []alarm.Condition {
 	return []alarm.Condition{
 		{Name: "api-down", Look: s.apiDown, After: restartGrace,
-			Do: "free the address or mend the files that the text names; the agent tries again by itself"},
+			Do: "free the address or fix the files that the text names; the agent retries automatically"},
 		{Name: "api-open", Look: s.apiOpen,
-			Do: "set api.tls.client-ca, or listen on 127.0.0.1: whoever reaches this port may do everything"},
+			Do: "set api.tls.client-ca, or listen on 127.0.0.1: everyone who can reach this port may do everything"},
 		{Name: "bootstrap-waiting", Look: s.bootstrapWaiting, After: electionGrace,
-			Do: "start the agents that are missing, with this one's address or theirs in cluster.join, and the same cluster.bootstrap-expect"},
+			Do: "start the missing agents, with this one's address or theirs in cluster.join, and the same cluster.bootstrap-expect"},
 		{Name: "certificate-ending", Look: s.certificateEnding,
 			Do: "issue a new certificate and replace the files: they are read again without a restart"},
 		{Name: "certificate-unusable", Look: s.certificateUnusable, After: restartGrace,
-			Do: "mend the files: those that were read before stay in force until then, and the next start would fail"},
+			Do: "fix the files: the previous ones stay in use until then, but the next start would fail"},
 		{Name: "disk-failed", Look: s.diskFailed, Keep: again,
-			Do: "look at the system's log; the agent opens its log again by itself when the disk works; if files of the log are damaged or gone, bring back a copy from after the agent's last stop"},
+			Do: "check the system's log; the agent reopens its log automatically when the disk works; if files of the log are damaged or gone, restore a copy made after the agent's last stop"},
 		{Name: "disk-full", Look: s.diskFull, Keep: again,
-			Do: "free space in the data directory's file system; the agent goes on by itself"},
+			Do: "free space in the data directory's file system; the agent continues automatically"},
 		{Name: "disk-hung", Look: s.diskHung, Keep: again,
-			Do: "look at the system's log and the storage: a write to the log has not returned"},
+			Do: "check the system's log and the storage: a write to the log has not returned"},
 		{Name: diskLowAlarm, Look: s.diskLow,
-			Do: "free space in the data directory's file system, before raft's log has none"},
+			Do: "free space in the data directory's file system before raft's log runs out"},
 		{Name: "disk-slow", Look: s.diskSlow,
-			Do: "give the data directory a faster disk, or one that it has for itself: each write waits for it"},
+			Do: "put the data directory on a faster disk, or on one of its own: each write waits for it"},
 		{Name: "fsm-hung", Look: s.fsmHung,
-			Do: "mend the program's state machine, whose methods must return, and restart this agent: until the call returns nothing is applied here, leases included"},
+			Do: "fix the program's state machine, whose methods must return, and restart this agent: until the call returns nothing is applied here, leases included"},
 		{Name: "fsm-snapshot-failed", Look: s.fsmSnapshotFailed,
-			Do: "mend the program's state machine: until a snapshot succeeds raft's log grows, and nothing is lost"},
+			Do: "fix the program's state machine: until a snapshot succeeds raft's log grows, but nothing is lost"},
 		{Name: "fsm-stopped", Look: s.fsmStopped,
-			Do: "restart this agent with a program whose state machine is mended: it is restored from snapshot and log; leases are not affected; until then this agent makes no snapshots, and its log grows"},
+			Do: "restart this agent with a fixed state machine: it is restored from snapshot and log; leases are not affected; until then this agent makes no snapshots, and its log grows"},
 		{Name: "halted", Look: s.halted,
-			Do: "run the version that the others run; if it is this agent's disk, bring back a copy of its directory from after its last stop, or its disk counts as lost"},
+			Do: "run the version that the others run; if this agent's disk is the cause, restore a copy of its directory made after its last stop, or its disk counts as lost"},
 		{Name: "log-lost", Look: s.logLost, After: time.Minute, Keep: again,
-			Do: "start the members that are missing; if none of them has more, recover from the member whose log ends last: see 'interrex agent repair --help'"},
+			Do: "start the missing members; if none of them has more, recover from the member with the longest log: see 'interrex agent repair --help'"},
 		{Name: "limit-near", Look: s.limitNear,
-			Do: "find the clients that use so much, or raise the setting that the text names; beyond the limit they are refused as overloaded"},
+			Do: "find the clients that use so much, or raise the setting that the text names; beyond the limit requests fail as overloaded"},
 		{Name: "member-silent", Look: s.memberSilent, Unknown: s.betweenLives,
-			Do: "start or continue that agent, or mend the network to it"},
+			Do: "start or resume that agent, or fix the network to it"},
 		{Name: "peer-refused", Look: s.peerRefused, After: refusalGrace, Keep: again,
-			Do: "mend the side that is wrong, that agent or this one, as the text says: its directory, certificate, CA or version"},
+			Do: "fix that agent or this one, as the text says: its directory, certificate, CA or version"},
 		{Name: "projection-behind", Look: s.projectionBehind, After: behindGrace,
-			Do: "give the database of lease holders a faster disk, or this agent more of a processor; leases are not affected"},
+			Do: "put the database of lease holders on a faster disk, or give this agent more CPU; leases are not affected"},
 		{Name: "projection-failing", Look: s.projectionFailing, After: electionGrace,
-			Do: "mend the database of lease holders; it is filled again by itself; one of another cluster or epoch is left alone: give this one its own; leases are not affected"},
+			Do: "fix the database of lease holders; it is refilled automatically; one of another cluster or epoch is left untouched: configure a separate one for this cluster; leases are not affected"},
 		{Name: "quarantine", Look: s.inQuarantine, Unknown: s.betweenLives,
-			Do: "start the members that are missing: they send this agent what it lacks; if its disk is an older copy, bring back the newest one, or its disk counts as lost"},
+			Do: "start the missing members: they send this agent what it lacks; if its disk is an older copy, restore the newest one, or its disk counts as lost"},
 		{Name: "quorum-lost", Look: s.quorumLost, After: electionGrace, Unknown: s.betweenLives,
-			Do: "start the agents that are silent, or mend the network to them; where one agent refuses another, mend what the refusal names; nothing can be written through this agent until then"},
+			Do: "start the silent agents, or fix the network to them; where one agent rejects another, fix the reason that it gives; nothing can be written through this agent until then"},
 		{Name: "raft-down", Look: s.raftDown, After: restartGrace, Keep: again,
-			Do: "see the log of this agent; it tries again by itself; if its directory is damaged, keep a copy of it, stop the agent, and see what 'interrex agent repair' can prove and do"},
+			Do: "see the log of this agent; it retries automatically; if its directory is damaged, stop the agent, keep a copy of the directory, and run 'interrex agent repair'"},
 		{Name: "refused", Look: s.refused, After: refusalGrace, Keep: again,
-			Do: "mend this agent as the peer's words say: its directory, certificate, CA or version; an empty directory cannot take the place of a member's"},
+			Do: "fix this agent as the peer's reason says: its directory, certificate, CA or version; an empty directory cannot replace a member's"},
 		{Name: "snapshot-loop", Look: s.snapshotLoop,
-			Do: "if it goes on, restart this agent, and the leader"},
+			Do: "if it persists, restart this agent, then the leader"},
 		{Name: "webhook-failing", Look: s.webhookFailing,
-			Do: "mend what the webhook calls, and see 'interrex webhook test NAME'; or delete the webhook"},
+			Do: "fix the service that the webhook calls, and try 'interrex webhook test NAME'; or delete the webhook"},
 		{Name: "webhook-skipped", Look: s.webhookSkipped,
-			Do: "bring what the webhook calls in step by hand: these events are not told again; the alarm ends after an hour, or when the webhook is set again"},
+			Do: "bring the service that the webhook calls up to date by hand: these events are not sent again; the alarm ends after an hour, or when the webhook is set again"},
 		{Name: "worker-failing", Look: s.workerFailing, After: restartGrace, Keep: again,
-			Do: "see interrex agent report; the worker is started again by itself"},
+			Do: "see 'interrex agent report'; the worker is restarted automatically"},
 	}
 }
 
@@ -130,7 +130,7 @@ func (s *Set) apiOpen(time.Time) []alarm.Finding {
 	if err != nil || config.Loopback(host) || api.TLS.ClientCA != "" {
 		return nil
 	}
-	return alarm.Found(fmt.Sprintf("the API at %s takes requests of everybody, operators' too, for it asks for no client certificate", api.Listen))
+	return alarm.Found(fmt.Sprintf("the API at %s accepts requests from everyone, operators' too, because it requires no client certificate", api.Listen))
 }
 
 func (s *Set) section() config.Config {
@@ -177,7 +177,7 @@ func unreached(c transport.Contact) string {
 	case errors.Is(c.Err, unix.ECONNREFUSED):
 		return c.Address + " refuses the connection"
 	case isTimeout(c.Err):
-		return c.Address + " does not answer"
+		return c.Address + " does not respond"
 	}
 	return c.Address + ": " + c.Err.Error()
 }
@@ -191,9 +191,9 @@ func (s *Set) certificateEnding(now time.Time) (found []alarm.Finding) {
 	for which, end := range s.certificateEnds() {
 		switch left := end.Sub(now); {
 		case left <= 0:
-			found = append(found, alarm.Finding{Subject: which, Text: "it ended at " + end.UTC().Format(time.RFC3339)})
+			found = append(found, alarm.Finding{Subject: which, Text: "it expired at " + end.UTC().Format(time.RFC3339)})
 		case left <= certificateNotice:
-			found = append(found, alarm.Finding{Subject: which, Text: fmt.Sprintf("it ends in %s, at %s", interrex.FormatDuration(left), end.UTC().Format(time.RFC3339))})
+			found = append(found, alarm.Finding{Subject: which, Text: fmt.Sprintf("it expires in %s, at %s", interrex.FormatDuration(left), end.UTC().Format(time.RFC3339))})
 		}
 	}
 	return found
@@ -298,7 +298,7 @@ func (s *Set) fsmHung(now time.Time) []alarm.Finding {
 		return nil
 	}
 	return []alarm.Finding{{Since: now.Add(-busy),
-		Text: fmt.Sprintf("the program's state machine has not returned from a call for %s, and everything on this agent waits for it", interrex.FormatDuration(busy.Truncate(time.Second)))}}
+		Text: fmt.Sprintf("a call of the program's state machine has not returned for %s, and everything on this agent waits for it", interrex.FormatDuration(busy.Truncate(time.Second)))}}
 }
 
 func (s *Set) fsmStopped(time.Time) []alarm.Finding {
@@ -360,9 +360,9 @@ func (s *Set) memberSilent(time.Time) (found []alarm.Finding) {
 		if !m.Silent {
 			continue
 		}
-		f := alarm.Finding{Subject: m.ID, Text: "it was not met at any of cluster.join yet"}
+		f := alarm.Finding{Subject: m.ID, Text: "not reached yet at any address of cluster.join"}
 		if m.Address != "" {
-			f.Text = "nothing is heard of it at " + m.Address
+			f.Text = "nothing heard from it at " + m.Address
 		}
 		f.Since = now.transport.Began()
 		if m.LastContact != nil {
@@ -471,7 +471,7 @@ func lostQuorum(members []interrex.Member) string {
 	if voters == 0 {
 		return ""
 	}
-	text := []string{fmt.Sprintf("no leader is known here: %d of %s must reach each other", voters/2+1, plural(voters, "voter"))}
+	text := []string{fmt.Sprintf("this agent knows of no leader: %d of %s must be able to reach each other", voters/2+1, plural(voters, "voter"))}
 	if len(silent) > 0 {
 		text = append(text, "silent: "+strings.Join(silent, ", "))
 	}
@@ -516,7 +516,7 @@ func lostLog(members []interrex.Member, logs map[string]transport.LogState) stri
 		}
 		voters++
 		if log := logs[m.ID]; log.Life != "" && !m.Silent {
-			met = append(met, fmt.Sprintf("%s ends at index %d of term %d, and has stored up to index %d of term %d", m.ID, log.End.Index, log.End.Term, log.Floor.Index, log.Floor.Term))
+			met = append(met, fmt.Sprintf("the log of %s ends at index %d of term %d, and it had stored entries up to index %d of term %d", m.ID, log.End.Index, log.End.Term, log.Floor.Index, log.Floor.Term))
 			short = short || log.End.Compare(log.Floor) < 0
 		}
 	}
@@ -541,11 +541,11 @@ func (s *Set) raftDown(time.Time) []alarm.Finding {
 	}
 	switch since := s.Starts.Starting(s.name(RaftName)); {
 	case since.IsZero():
-		return alarm.Found("raft does not run: what it needs is not there")
+		return alarm.Found("raft is not running: a worker that it needs is missing")
 	case time.Since(since) < readGrace:
 		return nil
 	}
-	return alarm.Found("raft does not run yet: it still reads its snapshot and its log")
+	return alarm.Found("raft is not running yet: it is still reading its snapshot and its log")
 }
 
 func (s *Set) snapshotLoop(time.Time) []alarm.Finding {
@@ -553,7 +553,7 @@ func (s *Set) snapshotLoop(time.Time) []alarm.Finding {
 	if w == nil || w.Stuck() == 0 {
 		return nil
 	}
-	return alarm.Found(fmt.Sprintf("the snapshot of log index %d is installed again and again", w.Stuck()))
+	return alarm.Found(fmt.Sprintf("the snapshot of log index %d is installed repeatedly", w.Stuck()))
 }
 
 // workerFailing is for the workers that have no condition of their own.

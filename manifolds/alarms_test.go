@@ -40,7 +40,7 @@ import (
 // elsewhereTested are the conditions that need other agents: see package agent.
 var elsewhereTested = []string{"bootstrap-waiting", "fsm-hung", "fsm-snapshot-failed", "fsm-stopped", "log-lost", "member-silent", "peer-refused", "quorum-lost", "refused"}
 
-// trouble makes something wrong, and gives what mends it.
+// trouble makes something wrong, and returns what mends it.
 type trouble struct {
 	make func(t *testing.T, s *Set) (mend func())
 	want string // of the finding
@@ -93,16 +93,16 @@ var troubles = map[string][]trouble{
 	},
 	"api-open": {{changed(func(c *config.Config) {
 		c.API.Listen, c.API.TLS = "10.0.0.1:7400", config.APITLS{Cert: "c.pem", Key: "k.pem"}
-	}), "10.0.0.1:7400 takes requests of everybody"}},
+	}), "10.0.0.1:7400 accepts requests from everyone"}},
 	"certificate-ending": {
 		{func(_ *testing.T, s *Set) func() {
 			use := func(end time.Time) { runs(s, TransportName, ending(end)) }
 			use(time.Now().Add(29*24*time.Hour + time.Minute))
 			return func() { use(time.Now().Add(31 * 24 * time.Hour)) }
-		}, "it ends in 29 d"},
+		}, "it expires in 29 d"},
 		{func(_ *testing.T, s *Set) func() {
 			return runs(s, TransportName, ending(time.Now().Add(-time.Minute)))
-		}, "it ended at "},
+		}, "it expired at "},
 	},
 	// A pair that is for another agent, or damaged, is not taken up, and the one
 	// in force is spoken of.
@@ -554,7 +554,7 @@ func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
 func TestWhyAnAgentIsNotReachedIsSaidInWords(t *testing.T) {
 	for want, c := range map[string]transport.Contact{
 		"n1:1 refuses the connection":   {Err: fmt.Errorf("dial: %w", unix.ECONNREFUSED)},
-		"n1:1 does not answer":          {Err: fmt.Errorf("read: %w", os.ErrDeadlineExceeded)},
+		"n1:1 does not respond":         {Err: fmt.Errorf("read: %w", os.ErrDeadlineExceeded)},
 		"n1:1: lookup n1: no such host": {Err: errors.New("lookup n1: no such host")},
 	} {
 		c.Address = "n1:1"
@@ -610,7 +610,7 @@ func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
 func TestALostQuorumTellsTheSilentFromThoseThatRefuse(t *testing.T) {
 	a, silent := interrex.Member{ID: "a", Suffrage: voter}, interrex.Member{ID: "b", Suffrage: voter, Silent: true}
 	refuses := interrex.Member{ID: "c", Suffrage: voter, Silent: true, Refusal: "it refuses us: old disk"}
-	const begins = "no leader is known here: 2 of 3 voters must reach each other; "
+	const begins = "this agent knows of no leader: 2 of 3 voters must be able to reach each other; "
 	for want, members := range map[string][]interrex.Member{
 		"": {{ID: "d", Suffrage: "nonvoter", Silent: true}},
 		begins + "silent: b; not connected: c, it refuses us: old disk": {a, silent, refuses},

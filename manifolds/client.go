@@ -35,7 +35,7 @@ func (c *localClient) drain(ctx context.Context) error {
 	return errors.Join(c.DrainHolds(ctx), c.close())
 }
 
-// startClient gives a *client.Client. It stops before the API and raft do, since
+// startClient provides a *client.Client. It stops before the API and raft do, since
 // the leases that are held through it are released last of all.
 func (s *Set) startClient(u *unit) (worker.Worker, error) {
 	server, id := need[*apiserver.Server](u, APIName), need[datadir.Identity](u, IdentityName)
@@ -71,7 +71,7 @@ func (s *Set) startClient(u *unit) (worker.Worker, error) {
 	return nil, nil
 }
 
-// startLeases gives interrex.Leases while they are switched on.
+// startLeases provides interrex.Leases while they are switched on.
 func (s *Set) startLeases(u *unit) (worker.Worker, error) {
 	c := need[*client.Client](u, ClientName)
 	if u.err == nil {

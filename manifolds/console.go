@@ -124,24 +124,25 @@ func quorum(members []interrex.Member, leads bool) string {
 	case voters == 0:
 		return "no members yet"
 	case !leads && leader == "":
-		return fmt.Sprintf("%s, no leader is known here: %d must reach each other", all, need)
+		return fmt.Sprintf("%s, no leader known: %d must be able to reach each other", all, need)
 	case voters == 1 && leads:
-		return "1 voter, this agent: none may fail"
+		return "1 voter, this agent: tolerates no failure"
 	case well < need:
-		return fmt.Sprintf("%s, %d answer: quorum is lost", all, well)
+		return fmt.Sprintf("%s, %d responding: quorum lost", all, well)
 	}
-	text := fmt.Sprintf("%s, %d answer, %s may fail", all, well, orNone(well-need))
+	text := fmt.Sprintf("%s, %d responding, tolerates %s", all, well, failures(well-need))
 	if !leads {
 		text += ", led by " + leader
 	}
 	return text
 }
 
-func orNone(n int) string {
+// failures says how many failures are tolerated.
+func failures(n int) string {
 	if n == 0 {
-		return "none"
+		return "no failure"
 	}
-	return fmt.Sprint(n)
+	return plural(n, "failure")
 }
 
 func plural(n int, word string) string {

@@ -62,7 +62,7 @@ func (s *Set) Handler() http.Handler {
 	})
 }
 
-// Logger gives one of the agent's loggers.
+// Logger returns one of the agent's loggers.
 func (s *Set) Logger(module string) loggo.Logger { return s.logger(module) }
 
 // Extras are the workers without which an agent starts, by name: what they wait

@@ -23,7 +23,7 @@ func features() []feature {
 	}
 }
 
-// startSwitches gives the API's switches, as the configuration has them when it
+// startSwitches returns the API's switches, as the configuration has them when it
 // starts. The workers of the features move them.
 func (s *Set) startSwitches(u *unit) (worker.Worker, error) {
 	current := s.section()

@@ -73,7 +73,7 @@ func startedAgain(err error) error {
 	return err
 }
 
-// sectionNode gives a T, which pick takes from the whole, and ends when it has
+// sectionNode provides a T, which pick takes from the whole, and ends when it has
 // changed. pick leaves out what its users take up without being restarted.
 func sectionNode[T any](c *sections, pick func(config.Config) T) node {
 	return node{

@@ -178,7 +178,7 @@ func idle(report func() map[string]any) worker.Worker {
 	return u
 }
 
-// runs makes it seem that the worker of a name runs and gives values, beside what
+// runs makes it seem that the worker of a name runs and returns values, beside what
 // it gave before.
 func runs(s *Set, name string, values ...any) (ends func()) {
 	s.Starts.mu.Lock()

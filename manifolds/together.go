@@ -79,7 +79,7 @@ func Engine(engine dependency.Reporter) dependency.Manifold {
 	return engineNode(engine).manifold(EngineName, strings.Clone, nil)
 }
 
-// engineNode gives what reports for an engine, or in place of one.
+// engineNode returns what reports for an engine, or in place of one.
 func engineNode(engine dependency.Reporter) node {
 	return node{start: func(u *unit) (worker.Worker, error) {
 		u.give(engine)

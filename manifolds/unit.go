@@ -63,7 +63,7 @@ func (n node) manifold(name string, called func(string) string, overstayed func(
 const patience = 15 * time.Second
 
 // unit is a worker in its place in the graph: what it takes from its inputs, what
-// it gives to its dependents, whom it visits, and who visits it.
+// it provides to its dependents, whom it visits, and who visits it.
 //
 // (The engine kills an input and its dependents in the same moment, and waits for
 // neither on behalf of the other.) A unit that is killed asks its visitors to

@@ -24,18 +24,18 @@ const (
 	defaultMendTimeout   = 10 * time.Minute
 )
 
-// Source gives the events. It is a *watch.Ring.
+// Source supplies the events. It is a *watch.Ring.
 type Source interface {
 	Watch(since interrex.Revision, match func(*state.Event) bool) (*watch.Watcher, error)
 }
 
-// Leases gives the leases that there are, in the order of their keys. It is a
+// Leases lists the existing leases, in the order of their keys. It is a
 // *lease.Table.
 type Leases interface {
 	List(namespace, prefix string, after interrex.Key, limit int) (items []lease.Record, more bool)
 }
 
-// State says where the replicated state is. It is a *state.State.
+// State is the position of the replicated state. It is a *state.State.
 type State interface {
 	Revision() interrex.Revision
 	Identity() state.Identity
@@ -49,21 +49,21 @@ type Config struct {
 	Target Target
 	Clock  clock.Clock
 	Logger interrex.Logger // nil: none
-	// Failed is called at each failure of the target. It must not block. nil:
-	// nothing is called.
+	// Failed is called at each failure of the target. It must not block. May be
+	// nil.
 	Failed func()
 
-	// Pause is the least time from one telling to the next: what happens meanwhile
-	// is told together. It is longer under load. What happens after a rest is told
-	// at once. 0: 50 ms.
+	// Pause is the minimum time between two notifications: what happens in between
+	// is sent together. It is longer under load. The first event after a quiet time
+	// is sent at once. 0: 50 ms.
 	Pause time.Duration
-	// Look is how often the worker looks, while nothing happens, whether the
-	// target is still there and where it was left. 0: 5 s.
+	// Look is how often the worker checks, while nothing happens, that the target
+	// still exists and is at its last position. 0: 5 s.
 	Look time.Duration
-	// MinRetry is the delay before the first try after a failure; it doubles
-	// with each failure in a row, up to MaxRetry. 0: 200 ms and 30 s.
+	// MinRetry is the delay before the first retry; it doubles with each
+	// consecutive failure, up to MaxRetry. 0: 200 ms and 30 s.
 	MinRetry, MaxRetry time.Duration
-	// NotifyTimeout bounds each call of the target but Replace, which
+	// NotifyTimeout bounds each call of the target except Replace, which
 	// MendTimeout bounds. 0: 30 s and 10 min.
 	NotifyTimeout, MendTimeout time.Duration
 }

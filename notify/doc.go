@@ -1,8 +1,7 @@
-// Package notify owns the lease-notify worker, which tells a target who holds
-// which lease: at least once, in order, on from where the target is, and in
-// step again after any failure.
+// Package notify owns the lease-notify worker, which keeps a target up to date on
+// who holds which lease: at least once, in order, from the target's own position
+// on, and also after any failure.
 //
-// The worker stands behind the ring of events. It never touches raft, and
-// nobody waits for it: a target that is slow, broken or gone costs its own
-// users a copy that is late.
+// The worker reads the ring of events. It never touches raft, and nothing waits
+// for it: a slow, broken or missing target only makes its own copy late.
 package notify

@@ -180,7 +180,7 @@ func (w *Worker) position(ctx context.Context) (Position, error) {
 }
 
 // mend brings the target, which is at a position, in step with all the leases
-// that there are, and gives the position to go on from. The revision is read
+// that there are, and returns the position to go on from. The revision is read
 // before the list: what happens in between is told again.
 func (w *Worker) mend(ctx context.Context, kept Position, history History) (Position, error) {
 	// A copy does not go back: the state of an agent that has just started may.

@@ -15,11 +15,11 @@ import (
 
 // ManifoldConfig says what the worker's manifold is wired to.
 type ManifoldConfig struct {
-	ClockName  string // gives a clock.Clock
-	RingName   string // gives a *watch.Ring
-	LeasesName string // gives a *lease.Table
-	StateName  string // gives a *state.State
-	TargetName string // gives a notify.Target
+	ClockName  string // provides a clock.Clock
+	RingName   string // provides a *watch.Ring
+	LeasesName string // provides a *lease.Table
+	StateName  string // provides a *state.State
+	TargetName string // provides a notify.Target
 
 	Logger interrex.Logger // nil: none
 	Failed func()          // see Config
@@ -42,8 +42,8 @@ func (c ManifoldConfig) Validate() error {
 	return nil
 }
 
-// Manifold runs the worker in a dependency engine. Raft is no input of it, and
-// it is no input of anybody.
+// Manifold runs the worker in a dependency engine. Raft is not an input of it,
+// and nothing depends on it.
 func Manifold(cfg ManifoldConfig) dependency.Manifold {
 	return dependency.Manifold{
 		Inputs: []string{cfg.ClockName, cfg.RingName, cfg.LeasesName, cfg.StateName, cfg.TargetName},
@@ -62,7 +62,7 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 		st     *state.State
 		target Target
 	)
-	// One worker may give several of them, so the names may be equal.
+	// One worker may provide several of them, so the names may be equal.
 	for _, input := range []struct {
 		name string
 		out  any

@@ -17,8 +17,9 @@ type SQLTarget struct {
 
 // NewTarget returns the target that writes into holders: a claim inserts or
 // updates a row, an end removes it, each only where the token allows it. It
-// gives a *SQLTarget, whose NotifyTarget is bound late, to the transaction of
-// one batch. A nil logger is none; otherwise each note is logged with DEBUG.
+// provides a *SQLTarget, whose NotifyTarget is bound late, to the transaction of
+// one batch. With a nil logger nothing is logged; otherwise each note is logged
+// with DEBUG.
 func NewTarget(holders *projection.Holders, logger interrex.Logger) *SQLTarget {
 	if logger == nil {
 		logger = silent.Logger{}

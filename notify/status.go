@@ -19,7 +19,7 @@ const (
 	phaseFailing  phase = "waiting to try again"
 )
 
-// status is what Report gives. Nobody holds its lock for long.
+// status is what Report returns. Its lock is never held for long.
 type status struct {
 	mu       sync.Mutex
 	phase    phase
@@ -31,11 +31,11 @@ type status struct {
 	since    time.Time // when the first of the row happened
 }
 
-// Progress says how the telling goes.
+// Progress returns the progress of the notifications.
 type Progress struct {
 	Lag      uint64    // revisions that the target has not been told of
-	Fresh    time.Time // since when it has not been told of all of them
-	Failures int       // in a row; 0: all is well
+	Fresh    time.Time // since when it has been behind
+	Failures int       // consecutive; 0: all is well
 	Since    time.Time // when the first of them happened
 	Err      error     // the newest of them
 }

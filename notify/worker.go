@@ -13,8 +13,9 @@ import (
 // logEvery is the least time between two warnings of one row of failures.
 const logEvery = time.Minute
 
-// Worker tells a target who holds which lease. A target's failure is not the
-// worker's: it is logged, and tried again from what the target has kept.
+// Worker notifies a target of who holds which lease. A failure of the target does
+// not end the worker: it is logged, and retried from the position that the target
+// has stored.
 type Worker struct {
 	config   Config
 	catacomb catacomb.Catacomb
@@ -46,11 +47,11 @@ func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 // Wait waits until the worker has stopped.
 func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
-// Report returns how far the target is, by how many revisions it lags, and the
-// last failure.
+// Report returns the target's position, its lag in revisions, and the last
+// failure.
 func (w *Worker) Report() map[string]any { return w.status.report(w.config.State.Revision()) }
 
-// Progress says how the telling goes. It never blocks.
+// Progress returns the progress of the notifications. It never blocks.
 func (w *Worker) Progress() Progress { return w.status.progress(w.config.State.Revision()) }
 
 func (w *Worker) loop() error {

@@ -11,8 +11,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Batch gathers one update: of each key, the last that was told of it. It lives
-// as long as the call that it was given to.
+// Batch collects one update: the last change of each key. It is valid during the
+// call that it is passed to.
 type Batch struct {
 	changes []change
 	at      map[interrex.Key]int // where a key's change is
@@ -24,12 +24,12 @@ type change struct {
 	ended bool
 }
 
-// Claimed says that a lease has a new holder: by claim, takeover or transfer.
-// It changes nothing where a row stands with that token or a higher one.
+// Claimed records that a lease has a new holder: by claim, takeover or transfer.
+// It changes nothing if the row has that token or a higher one.
 func (b *Batch) Claimed(h Holder) error { return b.add(change{Holder: h}) }
 
-// Ended says that the lease of key that had this token is over. It changes
-// nothing where none stands, or one with a higher token.
+// Ended records that the lease of key under this token has ended. It changes
+// nothing if there is no row, or one with a higher token.
 func (b *Batch) Ended(key interrex.Key, token interrex.Token) error {
 	return b.add(change{Holder: Holder{Key: key, Token: token}, ended: true})
 }

@@ -15,8 +15,8 @@ import (
 // rollbackTimeout bounds the end of a transaction whose context is over.
 const rollbackTimeout = 5 * time.Second
 
-// database is the pool of a copy. SQLite's is opened again when another file
-// stands under its name, or none, or when it is damaged.
+// database is the pool of a copy. SQLite's is reopened when its file was
+// replaced, removed or damaged.
 type database struct {
 	dialect Dialect
 	open    func() (*sql.DB, error)
@@ -26,8 +26,9 @@ type database struct {
 	ended bool        // it is not opened again
 	path  string      // of SQLite's file; empty: it has none
 	file  os.FileInfo // what was opened
-	// compared says that this file has been checked and compared with the leases
-	// since it was opened: nothing else says that a power cut has spared it.
+	// compared reports whether this file has been checked and compared with the
+	// leases since it was opened: only that shows that a power cut has not damaged
+	// it.
 	compared bool
 }
 

@@ -58,7 +58,7 @@ func onEach(t *testing.T, test func(t *testing.T, d database)) {
 	})
 }
 
-// schemaOf makes a schema for one test, and gives the URL that ends there.
+// schemaOf makes a schema for one test, and returns the URL that ends there.
 func schemaOf(t *testing.T, server string) string {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text())

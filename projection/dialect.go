@@ -30,8 +30,8 @@ func (d Dialect) connect() []string {
 	return []string{
 		// Those who share the database take turns.
 		"PRAGMA busy_timeout = 5000",
-		// The copy never waits for the disk that the log needs: what a power cut
-		// leaves is checked and compared before it is used.
+		// The copy never waits for the disk that the log needs: after a power cut
+		// it is checked and compared before it is used.
 		"PRAGMA synchronous = OFF",
 		"PRAGMA cache_size = -8192",         // KiB: a large transaction writes a page once
 		"PRAGMA wal_autocheckpoint = 16384", // pages: and several write it back once

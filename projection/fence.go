@@ -10,8 +10,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// FenceTimeout bounds Fence, which may have to wait for a transaction under
-// another token.
+// FenceTimeout bounds Fence, which may wait for a transaction under another
+// token.
 const FenceTimeout = 10 * time.Second
 
 const createFences = `CREATE TABLE IF NOT EXISTS interrex_fences (
@@ -24,21 +24,20 @@ const raise = `INSERT INTO interrex_fences (key, token) VALUES ($1, $2)
 	ON CONFLICT (key) DO UPDATE SET token = excluded.token WHERE excluded.token >= interrex_fences.token`
 
 // Fence makes a transaction of the caller's own database that of the holder of
-// key under token: it is KindNotHeld when a transaction under a higher token
-// has been committed there, and remembers the highest, in the table
-// interrex_fences, which it makes if need be. Of two that race, the one with
-// the lower token commits first or not at all, and the other one has read
-// nothing that is older.
+// key under token: it fails with KindNotHeld if a transaction under a higher
+// token has been committed there, and stores the highest token, in the table
+// interrex_fences, which it creates if needed. If two race, the one with the
+// lower token commits first or not at all, and the other has read nothing older.
 //
 // It works with SQLite and PostgreSQL, and the caller rolls back on any error,
 // also one of Commit. Call it first, once for each transaction. At READ
 // COMMITTED, PostgreSQL's default, anything else is KindInvalid, because what was
 // read before may be old. At REPEATABLE READ and SERIALIZABLE, and in SQLite, it
-// may stand anywhere and be called for several keys; what was read too early is
-// then an error of Fence or of Commit.
+// may come anywhere and be called for several keys; if something was read too
+// early, Fence or Commit fails.
 //
 // The token stays behind when the lease ends: never delete a row of a key that
-// will be leased again. Fence gives up after FenceTimeout; in SQLite the
+// will be leased again. Fence fails after FenceTimeout; in SQLite the
 // connection's busy_timeout counts too.
 func Fence(tx *sql.Tx, key interrex.Key, token interrex.Token) error {
 	ctx, cancel := context.WithTimeout(context.Background(), FenceTimeout)
@@ -79,8 +78,8 @@ type fence struct {
 	key interrex.Key
 }
 
-// readsNothingOld refuses a transaction that may have read what somebody else
-// has changed since, unless the database itself refuses to go on from there.
+// readsNothingOld rejects a transaction that may have read rows that were changed
+// since, unless the database itself fails such a transaction.
 func (f fence) readsNothingOld() error {
 	var level string
 	if err := f.tx.QueryRowContext(f.ctx, "SHOW transaction_isolation").Scan(&level); err != nil {

@@ -8,13 +8,14 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// History says which cluster's leases a copy has, and of which of its epochs.
+// History identifies the cluster whose leases a copy has, and its epoch.
 type History struct {
 	Cluster string
 	Epoch   interrex.Epoch
 }
 
-// String returns CLUSTER/EPOCH-BITS, as the database keeps it; of none it is empty.
+// String returns CLUSTER/EPOCH-BITS, as stored in the database; empty for the
+// zero History.
 func (h History) String() string {
 	if h == (History{}) {
 		return ""
@@ -38,8 +39,8 @@ func parseHistory(s string) (h History, err error) {
 	return h, nil
 }
 
-// mayReplace says why a copy of h must not take the place of one of kept, as
-// KindConflict.
+// mayReplace returns a KindConflict error if a copy of h must not replace one of
+// kept.
 func (h History) mayReplace(kept History) error {
 	var whose string
 	switch {

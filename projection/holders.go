@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Holder is one row: a lease and who holds it.
+// Holder is one row: a lease and its holder.
 //
 // There is no time of expiry: an extend moves it and publishes nothing, so a
 // copy of it would be wrong within a ttl.
@@ -23,12 +23,12 @@ type Holder struct {
 	Revision   interrex.Revision // of the change that made the row so
 }
 
-// Position says how far the copy has come, in which history. The zero
-// Position is that of a copy that Replace has to make.
+// Position is how far the copy has advanced, and in which history. The zero
+// Position is that of a copy that Replace has to create.
 type Position struct {
 	Revision interrex.Revision
 	History  History
-	// Unproved says that Replace has not compared the copy since it was opened:
+	// Unproved reports that Replace has not compared the copy since it was opened:
 	// SQLite's file is not synced.
 	Unproved bool
 }
@@ -37,9 +37,9 @@ type Position struct {
 // database, also in several processes: they take turns.
 type Holders struct{ database }
 
-// Open opens the copy: the tables lease_holders, for everybody to read, and
-// lease_holders_position. What is missing of them, Replace makes. The function
-// open gives a pool that Holders closes; it is called again when SQLite's file
+// Open opens the copy: the tables lease_holders, for anyone to read, and
+// lease_holders_position. Replace creates them if they are missing. The function
+// open returns a pool that Holders closes; it is called again when SQLite's file
 // was moved away or is damaged.
 func Open(ctx context.Context, open func() (*sql.DB, error), dialect Dialect) (*Holders, error) {
 	h := &Holders{database{dialect: dialect, open: open}}
@@ -56,7 +56,7 @@ func Open(ctx context.Context, open func() (*sql.DB, error), dialect Dialect) (*
 // Close closes the database.
 func (h *Holders) Close() error { return h.close() }
 
-// Position says how far the copy has come.
+// Position returns how far the copy has advanced.
 func (h *Holders) Position(ctx context.Context) (p Position, err error) {
 	err = h.connect(ctx, func(conn *sql.Conn) error {
 		kept, err := h.look(ctx, conn)
@@ -72,12 +72,12 @@ func (h *Holders) Position(ctx context.Context) (p Position, err error) {
 	return p, nil
 }
 
-// Update moves the copy on to a position: fn tells what happened since the
-// one that is kept, in order and without a gap. Rows and position change in
-// one transaction. It is harmless to tell again what has been told, alone or
-// with more behind it. An update to where the copy is, or before, does
-// nothing. Of another history than the copy's, or before the first Replace, it
-// is KindConflict: Replace.
+// Update advances the copy to a position: fn reports what happened since the
+// stored one, in order and without a gap. Rows and position change in one
+// transaction. Repeating an update, also with further changes, is harmless. An
+// update to the copy's position or an earlier one does nothing. If its history is
+// not the copy's, or before the first Replace, the error is KindConflict: call
+// Replace.
 func (h *Holders) Update(ctx context.Context, to Position, fn func(*Batch) error) error {
 	b := &Batch{at: map[interrex.Key]int{}}
 	err := fn(b)

@@ -10,16 +10,15 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Replace brings the copy in step with all the leases that there are: it
-// makes what is missing of it, or is of an older version, compares page by page,
-// writes what differs and removes what is gone, in one transaction, and says how
-// many rows that were. A copy of another cluster or of a later epoch stays as it
-// is: that is KindConflict.
+// Replace makes the copy equal to all existing leases: it creates tables that are
+// missing or of an older version, compares page by page, writes what differs and
+// removes what is gone, in one transaction, and returns the number of changed
+// rows. A copy of another cluster or of a later epoch is left untouched, and the
+// error is KindConflict.
 //
-// The pages have the leases in the order of their keys; at is the position as
-// it was before the first of them was read, and a later page may show a later
-// state: the events after at, told again, mend that. Going back within a
-// history does nothing.
+// The pages have the leases in the order of their keys; at is the position before
+// the first page was read, and a later page may show a later state: repeating the
+// events after at corrects that. Going back within a history does nothing.
 func (h *Holders) Replace(ctx context.Context, at Position, pages iter.Seq2[[]Holder, error]) (mended int, err error) {
 	err = h.transact(ctx, func(conn *sql.Conn) error {
 		later, err := h.prepare(ctx, conn, at)
@@ -145,7 +144,7 @@ func scan(rows *sql.Rows) (h Holder, err error) {
 	return h, err
 }
 
-// scanned is h as scan gives it back.
+// scanned is h as scan returns it.
 func scanned(h Holder) Holder {
 	h.TTL = h.TTL.Truncate(time.Millisecond)
 	h.AcquiredAt = h.AcquiredAt.UTC().Truncate(time.Microsecond)

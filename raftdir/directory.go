@@ -240,7 +240,7 @@ func (d *Directory) Release() { d.disk.Release() }
 // Disk says how the disk is.
 func (d *Directory) Disk() disk.State { return d.disk.State() }
 
-// FirstIndex gives the index of the oldest entry; 0: there is none.
+// FirstIndex returns the index of the oldest entry; 0: there is none.
 func (d *Directory) FirstIndex() (uint64, error) {
 	if err := d.disk.Readable(); err != nil {
 		return 0, err
@@ -248,7 +248,7 @@ func (d *Directory) FirstIndex() (uint64, error) {
 	return d.wal.FirstIndex()
 }
 
-// LastIndex gives the index of the newest entry; 0: there is none.
+// LastIndex returns the index of the newest entry; 0: there is none.
 func (d *Directory) LastIndex() (uint64, error) {
 	if err := d.disk.Readable(); err != nil {
 		return 0, err
@@ -325,7 +325,7 @@ func (d *Directory) DeleteRange(first, last uint64) error {
 // IsMonotonic says that the store tolerates no gap.
 func (d *Directory) IsMonotonic() bool { return d.wal.IsMonotonic() }
 
-// Close refuses every later call, closes the files and gives the directory up.
+// Close refuses every later call, closes the files and returns the directory up.
 // While a call on the disk hangs it returns disk.ErrHung within the deadline; the
 // directory is given up as soon as that call has returned, and not before.
 func (d *Directory) Close() error {

@@ -94,7 +94,7 @@ func (o *floor) read() error {
 	return nil
 }
 
-// decodeSlot gives the newer of a slot's copies.
+// decodeSlot returns the newer of a slot's copies.
 func decodeSlot(b []byte) (value raftlog.Floor, turn uint64, ok bool) {
 	for _, at := range []int{0, floorSector} {
 		if at+floorBytes > len(b) {

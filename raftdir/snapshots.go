@@ -71,7 +71,7 @@ func removeUnfinished(dir string) error {
 	return err
 }
 
-// newest gives the position of the newest snapshot that proves itself, and the
+// newest returns the position of the newest snapshot that proves itself, and the
 // directories of those that do not.
 func (s *snapshots) newest() (at raftlog.Position, damaged []string, err error) {
 	newest, names, err := raftlog.ProvenSnapshots(s.dir)
@@ -228,7 +228,7 @@ func (k *sink) Close() error {
 	})
 }
 
-// Cancel gives a snapshot up.
+// Cancel discards a snapshot.
 func (k *sink) Cancel() error {
 	return k.store.disk.Bounded("give up a snapshot", k.SnapshotSink.Cancel)
 }

@@ -34,7 +34,7 @@ func (d *Directory) Vouch(first uint64, terms []uint64) (done func()) {
 	return func() { d.vouched.Store(nil) }
 }
 
-// standIn gives the term of an entry that the log does not have: raft compares
+// standIn returns the term of an entry that the log does not have: raft compares
 // the terms of the entry before those that it is sent, and of those, with what
 // the log has, and looks nowhere else.
 //
@@ -64,7 +64,7 @@ func (d *Directory) noteCleared() error {
 	return err
 }
 
-// TermAt gives the term of an entry of the log; the error is raft.ErrLogNotFound
+// TermAt returns the term of an entry of the log; the error is raft.ErrLogNotFound
 // when the log does not have it. It never waits for more than the disk.
 func (d *Directory) TermAt(index uint64) (uint64, error) {
 	log, err := d.read(index)

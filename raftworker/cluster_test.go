@@ -51,7 +51,7 @@ func startCluster(t *testing.T, wire func(*agent, *transport.Transport), ids ...
 	return all
 }
 
-// slowly gives an agent timeouts that a slow machine keeps: a leader whose
+// slowly sets an agent's timeouts to ones that a slow machine keeps: a leader whose
 // followers are late by a second goes on leading.
 func slowly(cfg *Config) {
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 4*time.Second, 4*time.Second, 3*time.Second

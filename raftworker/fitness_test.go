@@ -31,7 +31,7 @@ func fitCluster(t *testing.T, ids ...string) map[string]*running {
 	}, ids...)
 }
 
-// halt gives a state an entry that it does not know.
+// halt applies an entry that a state does not know.
 func (r *running) halt() {
 	r.state.Apply(&raft.Log{Index: math.MaxUint32, Type: raft.LogCommand, Data: []byte{99}})
 }

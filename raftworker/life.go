@@ -160,7 +160,7 @@ func (l *life) wanted() raft.ReloadableConfig {
 	return c
 }
 
-// reload gives raft the settings that it should run with, if they have changed.
+// reload applies to raft the settings that it should run with, if they have changed.
 func (l *life) reload() error {
 	if wanted := l.wanted(); l.raft.ReloadableConfig() != wanted {
 		return l.raft.ReloadConfig(wanted)
@@ -168,7 +168,7 @@ func (l *life) reload() error {
 	return nil
 }
 
-// calm gives raft its usual timeouts back once it leads.
+// calm restores raft's usual timeouts once it leads.
 func (l *life) calm() {
 	// An error leaves raft with the timeouts that it has.
 	_ = l.reload()

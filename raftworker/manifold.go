@@ -20,10 +20,10 @@ import (
 // Juju's had and that are no worker here (agent, a database) are not among
 // them: raft must not stop because one of those does.
 type ManifoldConfig struct {
-	ClockName     string // gives a clock.Clock
-	TransportName string // gives a *transport.Transport
-	StateName     string // gives a *state.State, the replicated state
-	QueueName     string // gives a *queue.Queue
+	ClockName     string // provides a clock.Clock
+	TransportName string // provides a *transport.Transport
+	StateName     string // provides a *state.State, the replicated state
+	QueueName     string // provides a *queue.Queue
 
 	// Raft is the template of the worker's Config: everything but State, Clock,
 	// Transport and Queue, which come from the inputs.

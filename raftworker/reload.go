@@ -6,7 +6,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Reload gives the running raft the timeouts and snapshot settings of another
+// Reload sets in the running raft the timeouts and snapshot settings of another
 // configuration, without a restart: HeartbeatTimeout, ElectionTimeout,
 // SnapshotInterval and SnapshotThreshold, or what Timing says of
 // them. The leader's lease and everything else stay. An error changes nothing.

@@ -153,7 +153,7 @@ func (r *running) restart() {
 	r.w = r.start()
 }
 
-// taken waits until an agent has taken a leader's snapshot, and gives it.
+// taken waits until an agent has taken a leader's snapshot, and returns it.
 func taken(from *running, offers <-chan *offer) *offer {
 	from.t.Helper()
 	select {

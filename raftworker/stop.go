@@ -46,7 +46,7 @@ func ended() context.Context {
 	return ctx
 }
 
-// stepDown gives leadership to another voter, so that callers wait for a
+// handOver transfers leadership to another voter, so that callers wait for a
 // message and not for an election. A leader whose disk has failed writes no
 // stamp; it steps down with that failure.
 func (l *life) stepDown() {

@@ -166,7 +166,7 @@ func (w *Worker) Enter(name string) (*gate.Visit, error) {
 // Kill asks the worker to stop; leadership is handed over first.
 func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 
-// Wait waits for the end of raft, and gives what ended it.
+// Wait waits for the end of raft, and returns what ended it.
 func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
 // endError is nil while the worker lives.

@@ -10,19 +10,20 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// MaxEndings is how many due things one entry ends, over all tables.
+// MaxEndings is the maximum number of due items that one entry ends, over all
+// tables.
 const MaxEndings = 1000
 
-// Apply applies one log entry and gives a []Result, one for each operation in
-// their order. It gives nil for an entry at or below the log index that it has
-// applied, which raft brings again after a restart within the process, and for
-// one that cannot be decoded: its caller gets no answer here, and
-// calls its outcome unknown.
+// Apply applies one log entry and returns a []Result, one for each operation in
+// their order. It returns nil for an entry at or below the applied log index,
+// which raft replays after a restart within the process, and for an entry that
+// cannot be decoded: its caller gets no reply, and must treat its outcome as
+// unknown.
 //
-// The events are published, and then the new revision is shown, before the
-// tables' locks are given back. So a reader that takes Revision with a table's
-// lock held sees the table exactly at that revision, and a watch since it gets
-// everything that comes after and nothing that it has seen.
+// The events are published, and then the new revision becomes visible, before the
+// tables' locks are released. So a reader that reads Revision with a table's lock
+// held sees the table exactly at that revision, and a watch since then gets
+// everything that follows and nothing that it has seen.
 func (s *State) Apply(l *raft.Log) any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,16 +53,16 @@ func (s *State) Apply(l *raft.Log) any {
 	return results
 }
 
-// StoreConfiguration takes note of the place of a membership change in the
-// log. The members themselves are raft's.
+// StoreConfiguration records the log position of a membership change. The members
+// themselves are raft's.
 func (s *State) StoreConfiguration(index uint64, _ raft.Configuration) {
 	s.Passed(index)
 }
 
-// Passed says that everything up to a log index has been applied here. raft
-// does not tell an FSM of barriers and of a leader's first entry: whoever gets
-// a barrier's answer says so here, or WaitApplied would wait for an index at
-// which nothing comes. It has no part in what Apply ignores.
+// Passed reports that everything up to a log index has been applied. raft does
+// not pass barriers and a leader's first entry to an FSM: the caller of a barrier
+// must report it here, or WaitApplied would wait for an index that never arrives.
+// It does not affect what Apply ignores.
 func (s *State) Passed(index uint64) {
 	for {
 		old := s.passed.Load()
@@ -227,7 +228,7 @@ func (s *State) do(t *Turn, op *Operation) Result {
 	return res
 }
 
-// follow gives the events from first on to the tables that follow, in their
+// follow passes the events from first on to the tables that follow, in their
 // order; each sees also what those before it have added.
 func (s *State) follow(t *Turn, first int) {
 	if first == len(t.events) {

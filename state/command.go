@@ -6,35 +6,34 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Command is one decoded operation of a table. It must not change once it is
-// made, so it may be read at any time. Only its table looks further into it
-// than this interface.
+// Command is one decoded operation of a table. It must be immutable. Only its
+// table looks further into it than this interface.
 type Command interface {
-	// About returns what code outside the table may know of it.
+	// About returns what code outside the table may know about it.
 	About() About
-	// Validate reports, as KindInvalid or KindTooLarge, which field is not
-	// allowed, whatever the table holds. It does not check About().Key:
-	// ParseKey has done so for a request, and Table.Decode does for the log.
+	// Validate checks the fields, regardless of the table's content; the error is
+	// KindInvalid or KindTooLarge. It does not check About().Key: ParseKey has done
+	// so for a request, and Table.Decode does for the log.
 	Validate() error
 	// Append appends its encoding for the log, which Table.Decode reads.
 	Append(b []byte) []byte
 }
 
-// Minter is an optional power of a Command. Mint makes what Apply must not make,
-// such as random bits: once, where the leader takes the operation in. Apply
-// finds it in Turn.Minted. It is at most MaxMinted bytes.
+// Minter is an optional interface of a Command. Mint generates what Apply must
+// not generate, such as random bits: once, when the leader accepts the operation.
+// Apply finds it in Turn.Minted. It has at most MaxMinted bytes.
 type Minter interface {
 	Mint(random io.Reader) ([]byte, error)
 }
 
-// Announcer is an optional power of a Command: webhooks may be asked about it
-// before it enters the log. A command without it is never sent to a webhook, nor
-// is one that announces no kinds.
+// Announcer is an optional interface of a Command: webhooks may be called before
+// it enters the log. A command without it is never sent to a webhook, nor is one
+// that announces no kinds.
 type Announcer interface {
 	Announce() Announcement
 }
 
-// Announcement is what a command may publish.
+// Announcement describes the events that a command may publish.
 type Announcement struct {
 	Kinds []string // of event; first what the command asks for
 	Key   string   // of the events
@@ -51,12 +50,11 @@ type About struct {
 	Key interrex.Key
 	// Lane is the lane in which it waits for the log.
 	Lane Lane
-	// Privileged reports that only an operator may do it, such as a revoke by
-	// force.
+	// Privileged reports whether it is for operators only, such as a forced revoke.
 	Privileged bool
 }
 
-// Lane is the line in which an operation waits for the log.
+// Lane is the queue in which an operation waits for the log.
 type Lane int
 
 // The lanes. An extend keeps a lease from being lost, so it passes the others:

@@ -12,8 +12,8 @@ var (
 	errTooMany = errors.New("a count is larger than what follows")
 )
 
-// decoder takes values off the front of b. After its first error it gives zero
-// values, so that a caller looks at err once.
+// decoder takes values off the front of b. After its first error it returns zero
+// values, so that a caller checks err once.
 type decoder struct {
 	b   []byte
 	err error
@@ -67,7 +67,7 @@ func (d *decoder) small(limit uint64) uint64 {
 }
 
 // count reads a number of things that take at least one byte each, so that a
-// lie cannot make its reader allocate more than it was given.
+// wrong count cannot make the reader allocate more than its input.
 func (d *decoder) count() int {
 	v := d.uvarint()
 	if v > uint64(len(d.b)) {

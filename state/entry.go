@@ -58,8 +58,8 @@ func (o *Operation) Size() int {
 	return size
 }
 
-// Validate says, as KindInvalid or KindTooLarge, why the operation must not be
-// proposed. What it lets pass fits into an entry.
+// Validate reports, as KindInvalid or KindTooLarge, why the operation must not be
+// proposed. An operation that passes fits into an entry.
 func (o *Operation) Validate() error {
 	if len(o.Caller) > maxCaller {
 		return interrex.Errorf(interrex.KindInvalid, "caller: at most %d bytes are allowed, not %d", maxCaller, len(o.Caller))
@@ -88,8 +88,8 @@ func validMinted(b []byte) error {
 	return nil
 }
 
-// AppendEntry appends the encoding of e to b. The caller keeps the limits: see
-// Operation.Validate and Operation.Size.
+// AppendEntry appends the encoding of e to b. The caller must respect the limits:
+// see Operation.Validate and Operation.Size.
 func AppendEntry(b []byte, e *Entry) []byte {
 	b = append(b, cmp.Or(e.Version, EntryVersion))
 	b = binary.AppendVarint(b, int64(e.Stamp))

@@ -11,7 +11,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// MaxGroup is how many operations a group has at most.
+// MaxGroup is the maximum number of operations in a group.
 const MaxGroup = 64
 
 // Part is one operation of a group: what a single one has of its own. The
@@ -25,14 +25,14 @@ type Part struct {
 // GroupReply is the Reply of a group: one for each of its operations, in order.
 type GroupReply []PartReply
 
-// PartReply is what one operation of a group is answered.
+// PartReply is the reply to one operation of a group.
 type PartReply struct {
 	Table    TableID
 	Revision interrex.Revision // of its own change
 	Reply    Reply
 }
 
-// Grouper is an optional power of a table: it checks its operations of one
+// Grouper is an optional interface of a table: it checks its operations of one
 // group together, each with those before it counted; a refusal is that of the
 // last one. What it lets pass is applied in the same order, with what other
 // tables do in between, and before any Follower sees an event of it; nothing of
@@ -43,7 +43,7 @@ type Grouper interface {
 	CheckGroup(now Time, all []Command) error
 }
 
-// Sharer is an optional power of a table. SharesRevision reports that its
+// Sharer is an optional interface of a table. SharesRevision reports that its
 // operations of a group, as far as they stand side by side, share one revision,
 // that of the first.
 type Sharer interface {

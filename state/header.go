@@ -11,7 +11,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// header says what a snapshot is of.
+// header describes a snapshot.
 type header struct {
 	ClusterID string // empty: of before the cluster had one
 	Epoch     interrex.Epoch
@@ -55,7 +55,7 @@ func openSnapshot(r io.Reader) (*snapshotReader, error) {
 	return &snapshotReader{frames: f, header: h}, nil
 }
 
-// read gives each section, and each part of its content, up to the trailer.
+// read yields each section, and each part of its content, up to the trailer.
 // What chunk gets stays until it returns.
 func (s *snapshotReader) read(section func(section), chunk func([]byte)) error {
 	const limit = math.MaxUint16

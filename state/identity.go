@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Identity says which history a state belongs to.
+// Identity is the history that a state belongs to.
 type Identity struct {
 	ClusterID    string // 32 hexadecimal digits; empty: not set yet
 	Epoch        interrex.Epoch
@@ -18,7 +18,7 @@ type Identity struct {
 }
 
 // SetIdentity is the operation that a new cluster's first leader proposes: it
-// says which cluster this is. Repeated with the same cluster ID it changes
+// sets the cluster's identity. Repeated with the same cluster ID it changes
 // nothing and takes no revision; with another it is KindConflict.
 type SetIdentity struct {
 	Identity Identity

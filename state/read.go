@@ -8,41 +8,40 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Revision is the revision at which the state stands.
+// Revision returns the state's revision.
 func (s *State) Revision() interrex.Revision { return s.at.Load().revision }
 
-// Floor is the revision that no feed reaches before: what was before it is
-// another history. 0: there is none.
+// Floor returns the revision before which no feed reaches, because what precedes
+// it is another history; 0 if there is none.
 func (s *State) Floor() interrex.Revision { return s.at.Load().floor }
 
-// Applied is the log index, and its term, of the last entry that is in the
-// state. raft's own count may be higher: see Passed.
+// Applied returns the log index and term of the last entry that is in the state.
+// raft's own count may be higher: see Passed.
 func (s *State) Applied() (index, term uint64) {
 	m := s.at.Load()
 	return m.index, m.term
 }
 
-// Now is cluster time as of the last entry.
+// Now returns cluster time as of the last entry.
 func (s *State) Now() Time { return s.at.Load().now }
 
-// NewestStamp is cluster time as of the last entry, and when, by this agent's
-// own clock, that entry was applied here.
+// NewestStamp returns cluster time as of the last entry, and when, by this
+// agent's clock, that entry was applied.
 func (s *State) NewestStamp() (stamp Time, applied time.Time) {
 	m := s.at.Load()
 	return m.now, m.since
 }
 
-// Estimate is what cluster time may be now: that of the last entry and this
-// agent's own time since it was applied; and its wall clock. For users' eyes:
-// no rule reads it.
+// Estimate returns an estimate of cluster time: that of the last entry plus this
+// agent's time since it was applied; and its wall clock. It is for display only.
 func (s *State) Estimate() (now Time, wall time.Time) {
 	m := s.at.Load()
 	wall = s.clock.Now()
 	return m.now.Add(max(0, wall.Sub(m.since))), wall
 }
 
-// Due is the earliest cluster time at which a table wants a tick, as of the
-// last entry; false: none does, or the replica has halted.
+// Due returns the earliest cluster time at which a table wants a tick, as of the
+// last entry; false if none does, or the replica has halted.
 func (s *State) Due() (Time, bool) {
 	if s.Halted() != nil {
 		return 0, false
@@ -55,18 +54,19 @@ func (s *State) Due() (Time, bool) {
 // there is none.
 func (s *State) Waitable() Waitable { return s.waitable }
 
-// Identity says which history this is. It waits for no entry.
+// Identity returns the state's history. It never waits for an entry.
 func (s *State) Identity() Identity { return s.at.Load().identity.clone() }
 
-// Names returns how many names of request ids are kept, and how many may be.
+// Names returns the number of names of request ids that are kept, and their
+// limit.
 func (s *State) Names() (kept, limit int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return len(s.system.records.names), s.system.limits.Names
 }
 
-// Recorded reports whether a mark or a record decides now what op is answered,
-// and how. A leader asks it about a waiting claim, at every asking.
+// Recorded reports whether a mark or a record determines the reply to op, and
+// returns it. A leader calls it for a waiting claim at every retry.
 func (s *State) Recorded(op *Operation) (Result, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -80,9 +80,9 @@ func (s *State) Recorded(op *Operation) (Result, bool) {
 	return res, found
 }
 
-// WaitApplied waits until everything up to a log index is in the state. The
-// error is KindTimeout when ctx ends before, KindOverloaded when 65 536
-// wait, KindUnavailable when the state is closed or halted.
+// WaitApplied waits until everything up to a log index is in the state. The error
+// is KindTimeout if ctx ends first, KindOverloaded if MaxWaiters already wait,
+// KindUnavailable if the state is closed or halted.
 func (s *State) WaitApplied(ctx context.Context, index uint64) error {
 	if err := s.Halted(); err != nil {
 		return err
@@ -92,8 +92,8 @@ func (s *State) WaitApplied(ctx context.Context, index uint64) error {
 	})
 }
 
-// WaitRevision waits until the state stands at a revision or after it. Its
-// errors are those of WaitApplied.
+// WaitRevision waits until the state has reached a revision. Its errors are those
+// of WaitApplied.
 func (s *State) WaitRevision(ctx context.Context, r interrex.Revision) error {
 	if err := s.Halted(); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex/internal/fifo"
 )
 
-// record is the answer of one operation that changed something.
+// record is the reply to one operation that changed something.
 type record struct {
 	number   uint64 // N of NAME.N
 	content  uint64 // of the operation: see contentOf
@@ -45,8 +45,8 @@ func splitRequestID(id string) (name string, number uint64, ok bool) {
 	return id[:i], number, err == nil
 }
 
-// contentOf tells operations under one request id apart. It is a checksum, not
-// a secret: who makes two of one sum deceives itself alone.
+// contentOf distinguishes operations under one request id. It is a checksum, not
+// a secret: a caller that forges a collision only deceives itself.
 func contentOf(op *Operation) uint64 {
 	var sum uint64
 	if len(op.Group) > 0 {
@@ -136,7 +136,7 @@ func newRecords(l *limits) *records {
 	return &records{limits: l, names: map[recordKey]*name{}, singles: map[recordKey]*single{}}
 }
 
-// age drops what has had its time.
+// age drops what has expired.
 func (r *records) age(now Time) {
 	for n := r.oldest; n != nil && now >= n.last.Add(r.limits.NameAge); n = r.oldest {
 		r.remove(n)
@@ -148,7 +148,7 @@ func (r *records) age(now Time) {
 
 func (r *records) dropSingle() { delete(r.singles, r.queue.Pop().key) }
 
-// lose ends every name and every record in a recovery.
+// lose drops every name and every record in a recovery.
 func (r *records) lose(l Loss) {
 	next := newRecords(r.limits)
 	next.generation, next.loss = r.generation, l

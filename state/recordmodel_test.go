@@ -434,7 +434,7 @@ func (m *model) refusal(a act) interrex.Kind {
 	return ""
 }
 
-// act does what refusal lets pass, and gives its reply.
+// act does what refusal lets pass, and returns its reply.
 func (m *model) act(a act) string {
 	if a.table == state.LeaseTable {
 		return m.lease(a)

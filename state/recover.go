@@ -19,11 +19,11 @@ const (
 	secondStep   interrex.Revision = 1 << 20
 )
 
-// Recover is the operation with which one survivor becomes a cluster of one:
-// what this log has lost may have been answered to others. It draws a new epoch,
-// raises the revision, ends every name and record of request ids, and lets every
-// Recoverer end what others may rely on. It is no method of the API: only
-// datadir.Recover writes it, while no raft runs.
+// Recover is the operation with which one survivor becomes a cluster of one: what
+// this log has lost may have been acknowledged to callers. It sets a new epoch,
+// raises the revision, drops every name and record of request ids, and lets every
+// Recoverer end what others may rely on. It is not a method of the API: only
+// raftworker.Recover writes it, while raft is not running.
 type Recover struct {
 	// ClusterID and Epoch are what the survivor's disk knows beside the log, for a
 	// log that has lost them.
@@ -35,7 +35,7 @@ type Recover struct {
 	Survivor, Incarnation string
 }
 
-// Recoverer is an optional power of a table: in a recovery it ends what was
+// Recoverer is an optional interface of a table: in a recovery it ends what was
 // granted before and calls t.Next for each single ending. It is called in table
 // order, with the locks held; followers see its events.
 type Recoverer interface {
@@ -120,18 +120,18 @@ func raised(t *Turn) interrex.Revision {
 	return max(least, interrex.Revision(seconds)*secondStep)
 }
 
-// Loss is what the newest recovery has left behind: the changes after revision
-// From, as far as there were any, have not happened. To is the revision that it
-// raised the state to; 0: there was no recovery.
+// Loss is what the newest recovery has lost: changes after revision From, if
+// there were any, are undone. To is the revision to which it raised the state; 0:
+// there was no recovery.
 type Loss struct {
 	From, To interrex.Revision
 	At       Time // of the recovery
 }
 
-// Loss returns what the newest recovery has left behind.
+// Loss returns what the newest recovery has lost.
 func (s *State) Loss() Loss { return s.at.Load().loss }
 
-// Lost reports whether a revision is of changes that a recovery has lost.
+// Lost reports whether a revision belongs to changes that a recovery has lost.
 func (l Loss) Lost(r interrex.Revision) bool { return l.From < r && r < l.To }
 
 // wants reports whether an operation is a command by itself that may wait for

@@ -11,9 +11,9 @@ type reference struct {
 	numbered bool // the id is NAME.N
 }
 
-// refer reads an operation's request id. One of the form NAME.N is numbered
-// when a mark comes with it, which is at least 1: whoever sends no marks means
-// an id of his own by "job.20261121".
+// refer reads an operation's request id. One of the form NAME.N is numbered when
+// a mark comes with it, which is at least 1: a caller that sends no marks may use
+// an id such as "job.20261121".
 func refer(op *Operation) reference {
 	if id, number, ok := splitRequestID(op.RequestID); ok && op.Mark > 0 {
 		return reference{recordKey{op.Caller, id}, number, true}
@@ -21,14 +21,13 @@ func refer(op *Operation) reference {
 	return reference{key: recordKey{op.Caller, op.RequestID}}
 }
 
-// ticket is where the answer of an admitted operation goes.
+// ticket is where the reply to an admitted operation goes.
 type ticket struct {
 	ref  reference
 	name *name // of a numbered one
 }
 
-// find returns the name that an id belongs to, and the record of that id; nil:
-// there is none.
+// find returns the name that an id belongs to, and the record of that id, or nil.
 func (r *records) find(ref reference) (*name, *record) {
 	if !ref.numbered {
 		if s := r.singles[ref.key]; s != nil {
@@ -46,9 +45,9 @@ func (r *records) find(ref reference) (*name, *record) {
 	return n, nil
 }
 
-// admit is the look-up before everything else, of an operation with a request
-// id. done: the result stands in a mark, a record or a limit, and the operation
-// is not done (again). It begins with raising the mark, as the operation says.
+// admit is the look-up, before everything else, for an operation with a request
+// id. done: a mark, a record or a limit determines the result, and the operation
+// is not applied (again). It first raises the mark to that of the operation.
 func (r *records) admit(op *Operation, now Time, tables tableSet) (t ticket, res Result, done bool) {
 	// Not ValidateRequestID: what is in a log is applied as it always was.
 	if len(op.RequestID) > interrex.MaxRequestID {
@@ -102,8 +101,8 @@ func (r *records) mayBeLost(op *Operation, ref reference, n *name, now Time, tab
 	return !tables.wants(op)
 }
 
-// recorded reports whether a mark or a record decides what op is answered. It
-// changes nothing. A table that is asked for a replay has its lock held.
+// recorded reports whether a mark or a record determines the reply to op. It
+// changes nothing. The lock of a table that is asked for a replay is held.
 func (r *records) recorded(op *Operation, tables tableSet) (Result, bool) {
 	if op.RequestID == "" {
 		return Result{}, false
@@ -128,7 +127,7 @@ func settled(op *Operation, ref reference, n *name, rec *record, tables tableSet
 	return replay(op, rec, tables), true
 }
 
-// keep puts the answer of an admitted operation on record.
+// keep records the reply to an admitted operation.
 func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables tableSet) {
 	rec := record{
 		number: t.ref.number, content: contentOf(op), revision: res.Revision,
@@ -142,8 +141,8 @@ func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables ta
 		return
 	}
 	for len(r.singles) >= r.limits.Records {
-		// The end of a single record touches nobody else's: the oldest makes room,
-		// and more of them when the limit has been lowered.
+		// Dropping a single record affects no other: the oldest is dropped, and
+		// more of them if the limit was lowered.
 		r.dropSingle()
 	}
 	s := &single{key: t.ref.key.clone(), at: now, record: rec}
@@ -151,7 +150,7 @@ func (r *records) keep(t ticket, op *Operation, now Time, res *Result, tables ta
 	r.queue.Push(s)
 }
 
-// retire forgets a name that its caller gives back.
+// retire drops a name that its caller has released.
 func (r *records) retire(caller, id string) {
 	if n := r.names[recordKey{caller, id}]; n != nil {
 		r.remove(n)
@@ -174,7 +173,7 @@ func replay(op *Operation, rec *record, tables tableSet) Result {
 	return res
 }
 
-// refuse is the result of an operation that changes nothing.
+// refuse returns the result of an operation that changes nothing.
 func refuse(op *Operation, err error) Result {
 	return Result{Attempt: op.Attempt, Err: err}
 }

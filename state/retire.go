@@ -1,8 +1,8 @@
 package state
 
-// Retire is the operation with which a caller gives up the NAME of its request
-// ids: its mark and its records are forgotten. It takes no revision, and an
-// unknown name is no error.
+// Retire is the operation with which a caller releases the NAME of its request
+// ids: its mark and its records are dropped. It takes no revision, and an unknown
+// name is not an error.
 type Retire struct {
 	Name string
 }
@@ -10,7 +10,7 @@ type Retire struct {
 // About is part of Command.
 func (c *Retire) About() About { return About{Name: "retire"} }
 
-// Validate is part of Command: any name may be given up.
+// Validate is part of Command: any name may be released.
 func (c *Retire) Validate() error { return nil }
 
 // Append is part of Command.

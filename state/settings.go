@@ -19,8 +19,8 @@ const (
 	maxSettingValue = 4 << 10 // bytes
 )
 
-// Setting is one replicated setting: what Apply needs to know beside the
-// state's content. Every agent has the same value.
+// Setting is one replicated setting: a parameter of Apply. Every agent has the
+// same value.
 type Setting struct {
 	Name    string // the table's name, a dot and its own: "changes.keep-count"
 	About   string // one line for users, with the unit
@@ -65,9 +65,9 @@ func SettingDuration(value string) time.Duration {
 	return v
 }
 
-// Configurable is an optional power of a table: it has settings. Configure is
+// Configurable is an optional interface of a table with settings. Configure is
 // called with the table's lock held: at the beginning, after each change, and
-// after a Restore. value gives a setting of any table.
+// after a Restore. value returns a setting of any table.
 type Configurable interface {
 	Settings() []Setting
 	Configure(value func(name string) string)
@@ -163,8 +163,8 @@ func (s *settings) names() []string {
 	return all
 }
 
-// SetSettings sets replicated settings. An empty value is the default. What
-// changes nothing takes no revision.
+// SetSettings sets replicated settings. An empty value restores the default. If
+// nothing changes, it takes no revision.
 type SetSettings struct {
 	Values map[string]string // by name
 }

@@ -19,9 +19,9 @@ type snapshot struct {
 	release  sync.Once
 }
 
-// Snapshot freezes the state as of the last entry, for raft to write beside
-// further Applies. A halted replica makes none: raft takes it to be further
-// than it is, and would forget the entry that it has halted at.
+// Snapshot freezes the state as of the last entry, for raft to write concurrently
+// with further Applies. A halted replica makes none: raft believes it has
+// advanced further than it has, and would drop the entry at which it halted.
 func (s *State) Snapshot() (raft.FSMSnapshot, error) {
 	if err := s.Halted(); err != nil {
 		return nil, fmt.Errorf("cannot make snapshot: %w", err)
@@ -71,7 +71,7 @@ func (f *snapshot) write(w io.Writer) error {
 	return out.close()
 }
 
-// Release gives the views back.
+// Release releases the views.
 func (f *snapshot) Release() {
 	f.release.Do(func() {
 		for _, v := range f.views {
@@ -80,12 +80,12 @@ func (f *snapshot) Release() {
 	})
 }
 
-// Restore replaces everything by a snapshot of the same history. One at or
-// below the log index that is applied changes nothing: raft sends such ones
-// too, and nothing takes a state back. The whole stream is read into memory
-// and verified before anything is replaced; a table that cannot restore what
-// is verified leaves the state halted. A table of which the snapshot knows
-// nothing is left as it is: it is newer than the snapshot, and empty.
+// Restore replaces everything by a snapshot of the same history. A snapshot at or
+// below the applied log index changes nothing: raft sends such snapshots too, and
+// a state never goes back. The whole stream is read into memory and verified
+// before anything is replaced; if a table cannot restore verified content, the
+// state halts. A table that the snapshot does not contain is left as it is: it is
+// newer than the snapshot, and empty.
 func (s *State) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	in, err := openSnapshot(r)

@@ -1,6 +1,5 @@
-// Package state owns the replicated state: one log that many tables are
-// changed by, its revisions, its time, its records of request ids, and its
-// snapshots.
+// Package state owns the replicated state: many tables changed by one log, its
+// revisions, its time, its records of request ids, and its snapshots.
 package state
 
 import (
@@ -18,10 +17,10 @@ import (
 	"github.com/interrex/interrex/internal/silent"
 )
 
-// State is the replicated state. It outlives restarts of raft within a
-// process, belongs to one history, and never goes back. Apply, Snapshot,
-// Restore and StoreConfiguration are raft's to call; everything else is safe
-// for anybody at any time.
+// State is the replicated state. It outlives restarts of raft within a process,
+// belongs to one history, and never goes back. Apply, Snapshot, Restore and
+// StoreConfiguration are called by raft; everything else is safe for concurrent
+// use.
 type State struct {
 	tables    tableSet
 	fencer    Fencer
@@ -37,15 +36,15 @@ type State struct {
 	applied  waiters
 	revision waiters
 
-	// mu guards what follows. Who takes it and tables' locks takes it first,
-	// then the tables' in their order.
+	// mu guards what follows. It is locked before tables' locks, which are locked
+	// in order.
 	mu     sync.RWMutex
 	system *system
 	entry  Entry // scratch
 	turn   Turn  // scratch
 }
 
-// moment is where a state stands after an entry. It is never changed.
+// moment is a state's position after an entry. It is immutable.
 type moment struct {
 	index    uint64
 	term     uint64
@@ -59,17 +58,17 @@ type moment struct {
 	identity Identity // its map is never changed
 }
 
-// Config is what a State is made of.
+// Config configures a State.
 type Config struct {
 	// Tables are the tables, in any order: everything that is done table by
 	// table is done in the order of their IDs.
 	Tables []Table
-	// Publisher takes the events; nil: nobody does.
+	// Publisher receives the events; may be nil.
 	Publisher Publisher
 	// Clock serves estimates of the present cluster time, and nothing that is
 	// replicated; nil: the wall clock.
 	Clock clock.Clock
-	// Logger is told of a halt and of restores; nil: nobody is.
+	// Logger logs halts and restores; may be nil.
 	Logger interrex.Logger
 }
 
@@ -95,7 +94,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// New makes an empty state. The tables must be empty, and are the state's own
+// New returns an empty state. The tables must be empty, and belong to the state
 // from now on.
 func New(c Config) (*State, error) {
 	if err := c.Validate(); err != nil {
@@ -139,17 +138,17 @@ func New(c Config) (*State, error) {
 	return s, nil
 }
 
-// Close releases everybody who waits, now and later, with KindUnavailable.
+// Close ends all waits, now and later, with KindUnavailable.
 func (s *State) Close() {
 	err := interrex.Errorf(interrex.KindUnavailable, "state: it is closed")
 	s.applied.close(err)
 	s.revision.close(err)
 }
 
-// Halted says why this replica has stopped applying; nil: it has not. It stops
-// rather than drift when an entry needs a version, a table or a kind that this
-// build does not know, or when a table fails. It goes on after a restart of
-// the process with a build that can, or after the restore of a newer snapshot.
+// Halted returns why this replica has stopped applying, or nil. It stops rather
+// than diverge if an entry needs a version, a table or a kind that this build
+// does not know, or if a table fails. It continues after a restart with a build
+// that can apply the entry, or after the restore of a newer snapshot.
 func (s *State) Halted() error {
 	if err := s.halted.Load(); err != nil {
 		return *err

@@ -25,7 +25,7 @@ const (
 )
 
 // Time is cluster time: nanoseconds since bootstrap, stamped on entries by the
-// leader. It only grows, and decides everything.
+// leader. It never decreases, and all expiry is decided by it.
 type Time int64
 
 // Add returns t moved by d.
@@ -34,54 +34,54 @@ func (t Time) Add(d time.Duration) Time { return t + Time(d) }
 // Sub returns the duration from u to t.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 
-// Reply is what an applied operation answers: an immutable value of the
-// table's own.
+// Reply is the reply to an applied operation: an immutable value of the table.
 type Reply any
 
-// Table is one part of the replicated state. State calls everything but the
+// Table is one part of the replicated state. State calls all methods except the
 // table's own typed reads; Check, Apply, Due, Tick, Freeze and Restore run with
 // the table's lock held, which State takes once an entry. Name, ID, Version,
 // Decode and the codec of replies run with or without it.
 //
-// Nothing in Check, Apply and Tick may depend on anything but the table, the
-// Turn and the operation: no clock, no map order, no random number. A panic where
-// the log is applied halts the whole agent, leases too, and after a restart again.
+// Check, Apply and Tick must depend only on the table, the Turn and the
+// operation: no clock, no map iteration order, no random number. A panic while
+// the log is applied halts the whole agent, leases too, and again after a
+// restart.
 type Table interface {
 	Name() string
 	ID() TableID
 	Version() uint16
 	sync.Locker
 
-	// Decode reads one operation and validates it; the result depends on data
-	// only. A refusal is an *interrex.Error. data is a part of the log entry
-	// and never changes; a table clones what it keeps of it, or it keeps the
-	// whole entry alive.
+	// Decode reads one operation and validates it; the result depends on data only.
+	// The error is an *interrex.Error. data is a part of the log entry and never
+	// changes; a table must clone what it keeps of it, or it keeps the whole entry
+	// alive.
 	Decode(data []byte) (Command, error)
-	// Check reports whether a command that Decode returned can be done now. It
-	// changes nothing. A refusal is an *interrex.Error; it may carry Remaining
-	// and the like, as of now.
+	// Check reports whether a command that Decode returned can be applied now. It
+	// changes nothing. The error is an *interrex.Error; it may carry Remaining and
+	// the like, as of now.
 	Check(now Time, c Command) error
-	// Apply does what Check has allowed; it cannot fail. It always changes
-	// something (see Idler): t.Revision is the operation's revision.
+	// Apply applies a command that Check has allowed; it cannot fail. It always
+	// changes something (see Idler): t.Revision is the operation's revision.
 	Apply(t *Turn, c Command) Reply
 
-	// Due is the earliest cluster time at which the table wants a Tick; false:
-	// never, as things stand.
+	// Due returns the earliest cluster time at which the table wants a Tick; false
+	// if it currently wants none.
 	Due() (Time, bool)
-	// Tick ends what is due at t.Now, at most limit of it, calling t.Next for
-	// each single ending, and says how many it ended.
+	// Tick ends at most limit items that are due at t.Now, calling t.Next for each,
+	// and returns their number.
 	Tick(t *Turn, limit int) int
 
-	// Freeze makes a view that later changes do not touch. It is quick: the
-	// work is done while the view is written, beside further Applies.
+	// Freeze returns a view that later changes do not affect. It must be quick: the
+	// work is done while the view is written, concurrently with further Applies.
 	Freeze() View
-	// Restore replaces the table by what a View of the given version wrote, up
-	// to the end of r. What is cut, or goes on behind its end, is an error. On an
-	// error it has changed nothing.
+	// Restore replaces the table by what a View of the given version wrote, up to
+	// the end of r. A truncated view, or trailing bytes, are an error. On an error
+	// it has changed nothing.
 	Restore(version uint16, r io.Reader) error
 
 	// AppendReply and DecodeReply are the codec of the replies that stand in
-	// records of request ids. They are safe beside everything else.
+	// records of request ids. They are safe for concurrent use.
 	AppendReply(b []byte, r Reply) []byte
 	DecodeReply(b []byte) (Reply, error)
 }
@@ -94,36 +94,36 @@ type View interface {
 	Release()
 }
 
-// Replayer is an optional power of a table: it decides whether a recorded
-// reply may still be given. A grant whose token is no longer in force is
+// Replayer is an optional interface of a table that decides whether a recorded
+// reply may still be returned. A grant whose token is no longer in force is
 // refused with KindNotHeld.
 type Replayer interface {
 	Replay(r Reply) error
 }
 
-// Keeper is an optional power of a table: it keeps its replies itself, in its own
-// section of the snapshot, as one does whose replies may differ between agents.
-// It is for a table that is in no group: see Grouper.
+// Keeper is an optional interface of a table that keeps its replies itself, in
+// its own section of the snapshot, because they may differ between agents. It is
+// for a table that refuses groups: see Grouper.
 type Keeper interface {
-	// Keep returns what stands in the record of a request id in a reply's place. It
+	// Keep returns what the record of a request id stores in place of a reply. It
 	// must be the same on every agent.
 	Keep(r Reply) Reply
-	// Kept returns the reply again, for what Keep gave.
+	// Kept returns the reply for what Keep returned.
 	Kept(r Reply) Reply
 }
 
-// Follower is an optional power of a table: after each operation or group, and
-// after each table's Tick, it gets the events of that, in table order, and may change
-// itself in the same entry, calling t.Next for each change. It sees what the
-// followers before it have added, and must not keep the slice.
+// Follower is an optional interface of a table: after each operation or group,
+// and after each table's Tick, it receives their events, in table order, and may
+// change itself in the same entry, calling t.Next for each change. It sees what
+// the followers before it have added, and must not keep the slice.
 type Follower interface {
 	Follow(t *Turn, events []Event)
 }
 
-// Recorder is an optional power of one table, which keeps events: after each
-// entry, also one without any, it gets all events of it, those of followers
-// too. It takes no revision and emits nothing. The Publisher gets the same
-// slice: nobody writes to it.
+// Recorder is an optional interface of one table, which keeps events: after each
+// entry, also one without any, it receives all its events, those of followers
+// too. It takes no revision and emits nothing. The Publisher gets the same slice,
+// so it must not be modified.
 type Recorder interface {
 	Table
 	Record(now Time, last interrex.Revision, events []Event)
@@ -135,9 +135,9 @@ type Recorder interface {
 	UseCodecs(of func(TableID) EventCodec)
 }
 
-// EventCodec is an optional power of a table: the codec of Event.Value, with
+// EventCodec is an optional interface of a table: the codec of Event.Value, with
 // which a Recorder keeps its events in snapshots. Without it their values are
-// Lost there. It is safe beside everything else.
+// Lost there. It is safe for concurrent use.
 type EventCodec interface {
 	AppendEvent(b []byte, value any) []byte
 	DecodeEvent(b []byte) (any, error)
@@ -147,24 +147,24 @@ type EventCodec interface {
 // table has no EventCodec.
 type Lost struct{}
 
-// Fencer is the power of the table of leases that fences are checked with.
+// Fencer is the interface of the table of leases with which fences are checked.
 // It is called with the table's lock held.
 type Fencer interface {
 	Holds(k interrex.Key, token interrex.Token) bool
 }
 
-// Fenced is an optional power of a table: it asks the Fencer itself, in Check,
-// Apply and Follow, where State holds the locks of all tables. UseFencer is
-// called once, before everything else; nil: no table is one.
+// Fenced is an optional interface of a table that uses the Fencer itself, in
+// Check, Apply and Follow, where State holds the locks of all tables. UseFencer
+// is called once, before everything else; nil: no table is one.
 type Fenced interface {
 	UseFencer(f Fencer)
 }
 
-// Idler is an optional power of a table. Idle reports that a command, which
+// Idler is an optional interface of a table. Idle reports that a command, which
 // Check has allowed, would change nothing, as the delete of what is not there.
-// Then it takes no revision and leaves no record of its request id: repeating
-// it is harmless. It is answered with the reply that Idle returns, and Apply is
-// not called.
+// Then it takes no revision and leaves no record of its request id: repeating it
+// is harmless. It is answered with the reply that Idle returns, and Apply is not
+// called.
 type Idler interface {
 	Idle(c Command) (Reply, bool)
 }
@@ -175,9 +175,8 @@ type Idler interface {
 // table's lock themselves, and may be called with commands of any table: it
 // knows its own.
 type Waitable interface {
-	// Wants reports whether c wants its key for itself, so that it may wait
-	// while the key is taken, and the longest time after which a caller that
-	// asks again does so.
+	// Wants reports whether c wants its key exclusively, so that it may wait while
+	// the key is taken, and the maximum interval between retries of its caller.
 	Wants(c Command) (every time.Duration, wants bool)
 	// Passes reports whether c, which wants its key, goes ahead of those that
 	// wait for it, as a takeover by the holder does.
@@ -191,13 +190,12 @@ type Waitable interface {
 	// Ends returns the keys that a Tick with the same now and limit would free,
 	// in its order.
 	Ends(now Time, limit int) []interrex.Key
-	// Taken returns the refusal, of kind KindHeld, of a command that wants k:
-	// who holds it, since when, and for how much longer as of now. Its text
-	// ends with why.
+	// Taken returns the KindHeld error for a command that wants k: the holder,
+	// since when, and the remaining time as of now. Its text ends with why.
 	Taken(k interrex.Key, now Time, why string) *interrex.Error
 }
 
-// Event is what an applied operation, or the passing of time, did. It is
+// Event is one change by an applied operation or by the passing of time. It is
 // published on every agent in the order of revisions, and is immutable.
 type Event struct {
 	Revision interrex.Revision
@@ -205,13 +203,12 @@ type Event struct {
 	Kind     string // for example interrex.LeaseClaimed
 	Key      string // for example NAMESPACE/NAME
 	Now      Time
-	Wall     time.Time // the leader's clock, information only
+	Wall     time.Time // the leader's wall clock, for information only
 	Value    any       // the table's own record, immutable
 	Size     int       // approximate bytes, for the ring's limit
 }
 
-// Turn is the moment at which one operation, or one pass of time, takes
-// place.
+// Turn is the context in which one operation or Tick is applied.
 type Turn struct {
 	Revision interrex.Revision // of the present change
 	Now      Time
@@ -228,7 +225,7 @@ func (t *Turn) Next() interrex.Revision {
 	return t.Revision
 }
 
-// Emit publishes an event at the present revision.
+// Emit publishes an event at the current revision.
 func (t *Turn) Emit(kind, key string, value any, size int) {
 	t.events = append(t.events, Event{
 		Revision: t.Revision, Table: t.Table, Kind: kind, Key: key,
@@ -251,22 +248,22 @@ type Operation struct {
 	Mark  uint64
 	Fence interrex.Fence
 	Data  []byte // the command, in the table's encoding
-	// Minted is what was made for the operation once, where the leader took it
-	// in: see Minter. It is no part of the content that a request id stands for:
-	// a repeated attempt brings another, and gets the recorded answer. At most
+	// Minted was generated for the operation when the leader accepted it: see
+	// Minter. It is not part of the content that a request id identifies: a
+	// repeated attempt brings another, and gets the recorded reply. At most
 	// MaxMinted bytes.
 	Minted []byte
-	// Group makes it a group: several commands, all or none, under this envelope.
-	// Then Table, Data and Minted are empty.
+	// Group makes it a group: several commands, applied atomically, under this
+	// envelope. Then Table, Data and Minted are empty.
 	Group []Part
 }
 
-// Result answers one operation.
+// Result is the result of one operation.
 type Result struct {
 	Reply    Reply             // of a group a GroupReply
 	Revision interrex.Revision // of the change, of a group's last; of a refusal: where it was refused
 	Attempt  uint32            // the attempt that the answer names
-	Replayed bool              // an earlier attempt had done it
+	Replayed bool              // an earlier attempt did it
 	Err      error             // a refusal, an *interrex.Error
 }
 
@@ -278,11 +275,11 @@ type Entry struct {
 	Operations []Operation
 }
 
-// Publisher takes the events of each entry, under Apply. It must not block.
+// Publisher receives the events of each entry, during Apply. It must not block.
 type Publisher interface {
-	// Publish takes the events of one entry, which may be none, and the
-	// revision after it. The slice is the Publisher's own from then on.
+	// Publish receives the events of one entry, possibly none, and the revision
+	// after it. The slice then belongs to the Publisher.
 	Publish(events []Event, last interrex.Revision)
-	// Reset says that history before last is gone: a snapshot was restored.
+	// Reset reports that history before last is gone: a snapshot was restored.
 	Reset(last interrex.Revision)
 }

@@ -18,8 +18,8 @@ type waiters struct {
 	closed error
 }
 
-// wait waits until reached gives target or more. Whoever raises what reached
-// gives calls release afterwards.
+// wait waits until reached returns target or more. After raising the value of
+// reached, release must be called.
 func (w *waiters) wait(ctx context.Context, target uint64, reached func() uint64) error {
 	if reached() >= target {
 		return nil
@@ -37,7 +37,7 @@ func (w *waiters) wait(ctx context.Context, target uint64, reached func() uint64
 	return interrex.Errorf(interrex.KindTimeout, "state: %d was not reached in time, it stands at %d", target, reached()).WithCause(context.Cause(ctx))
 }
 
-// join returns nil when there is nothing to wait for.
+// join returns nil if there is nothing to wait for.
 func (w *waiters) join(target uint64, reached func() uint64) (*waitlist.Waiter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,21 +58,21 @@ func (w *waiters) leave(me *waitlist.Waiter) {
 	w.list.Leave(me)
 }
 
-// release lets go those whose target has been reached.
+// release wakes the waiters whose target has been reached.
 func (w *waiters) release(reached uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.list.Release(reached)
 }
 
-// fail lets go everybody who waits now, with an error.
+// fail wakes all current waiters with an error.
 func (w *waiters) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.list.Fail(err)
 }
 
-// close is fail, for those who come later too.
+// close is like fail, for later waiters too.
 func (w *waiters) close(err error) {
 	w.mu.Lock()
 	w.closed = err

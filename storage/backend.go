@@ -17,13 +17,13 @@ import (
 	"github.com/interrex/interrex/watch"
 )
 
-// Backend is a Store. With an agent's Handle (see Through) it is a face of the
+// Backend is a Store. With an agent's Handle (see Through) it is a view of the
 // agent's resources. With another Handle it keeps the resources itself: the
-// embedder's FSM passes every entry to Apply, and where this replica does not
-// lead, the Backend forwards writes and strong reads to the leader's. With no
-// Handle it serves Restore and Snapshot alone.
+// embedder's FSM passes every entry to Apply, and if this replica does not lead,
+// the Backend forwards writes and strong reads to the leader's. Without a Handle
+// it serves only Restore and Snapshot.
 //
-// Its methods may be called from several goroutines, and before Run.
+// Its methods are safe for concurrent use, also before Run.
 type Backend struct {
 	handle Handle
 	logger interrex.Logger
@@ -35,7 +35,7 @@ type Backend struct {
 
 var _ Store = (*Backend)(nil)
 
-// NewBackend makes an empty Backend. logger may be nil.
+// NewBackend returns an empty Backend. logger may be nil.
 func NewBackend(h Handle, logger interrex.Logger) *Backend {
 	if logger == nil {
 		logger = silent.Logger{}
@@ -49,8 +49,8 @@ func NewBackend(h Handle, logger interrex.Logger) *Backend {
 	return b
 }
 
-// Run serves what other replicas forward, until ctx ends. Then watches end, and
-// connections are closed. It is called once; its error is nil.
+// Run serves requests that other replicas forward, until ctx ends. Then watches
+// end, and connections are closed. It must be called once; its error is nil.
 func (b *Backend) Run(ctx context.Context) error {
 	b.server.run(ctx)
 	b.leader.drop()
@@ -58,22 +58,23 @@ func (b *Backend) Run(ctx context.Context) error {
 	return nil
 }
 
-// LeaderChanged says that another replica may lead now: the connection to the
-// one before is closed. Without it the next call that fails finds that out.
+// LeaderChanged reports that another replica may lead now: the connection to the
+// previous leader is closed. Without it, that is noticed by the next call that
+// fails.
 func (b *Backend) LeaderChanged() { b.leader.drop() }
 
-// HandleConnection takes a connection of another replica's DialLeader. It returns
-// once Run has it. When Run has ended, or does not begin within 10 s, the
+// HandleConnection accepts a connection of another replica's DialLeader. It
+// returns once Run has it. If Run has ended, or does not begin within 10 s, the
 // connection is closed.
 func (b *Backend) HandleConnection(c net.Conn) { b.server.take(c) }
 
-// Handle returns what NewBackend was given; nil: nothing.
+// Handle returns the Handle given to NewBackend; it may be nil.
 func (b *Backend) Handle() Handle { return b.handle }
 
-// usable refuses what needs a Handle.
+// usable returns an error if there is no Handle.
 func (b *Backend) usable() error {
 	if b.handle == nil {
-		return interrex.Errorf(interrex.KindDisabled, "storage: this backend has no handle, and serves Restore and Snapshot alone")
+		return interrex.Errorf(interrex.KindDisabled, "storage: this backend has no handle, and serves only Restore and Snapshot")
 	}
 	return nil
 }
@@ -243,10 +244,10 @@ func (b *Backend) apply(ctx context.Context, c state.Command) (answer, error) {
 }
 
 // Apply is for the embedder's FSM, which calls it with each entry that a Handle
-// has put into the log, on every replica, one at a time, and returns its result
-// by Handle.Apply. idx is the entry's place in the log: it becomes the version
-// of what is written. An entry that cannot be done has an error for its result,
-// and changes nothing.
+// has appended to the log, on every replica, one at a time, and returns its
+// result through Handle.Apply. idx is the entry's log index: it becomes the
+// version of what is written. If an entry cannot be applied, the result is an
+// error, and nothing changes.
 func (b *Backend) Apply(buf []byte, idx uint64) any {
 	if len(buf) == 0 || buf[0] != entryVersion {
 		return interrex.Errorf(interrex.KindInvalid, "storage: the entry at %d was not written by a backend of this version", idx)

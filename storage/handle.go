@@ -7,11 +7,11 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Handle is what a Backend needs of the replicated log that it stands on: an
-// agent's (see Through), or somebody else's raft.
+// Handle is what a Backend needs of its replicated log: an agent's (see Through),
+// or another raft.
 type Handle interface {
-	// Apply puts msg through the log, and returns what Backend.Apply has returned
-	// for it here. An error value that Backend.Apply has returned is its error.
+	// Apply appends msg to the log, and returns the result of Backend.Apply on this
+	// replica; if that is an error, as its error.
 	Apply(msg []byte) (any, error)
 	// IsLeader reports whether this replica leads.
 	IsLeader() bool
@@ -19,13 +19,13 @@ type Handle interface {
 	// confirmed, and has applied everything that was committed before the call.
 	EnsureStrongConsistency(ctx context.Context) error
 	// DialLeader opens a connection to the leader, whose Backend gets it by
-	// HandleConnection. Encryption is its business. Its error says that no leader
-	// is known, or that it cannot be reached.
+	// HandleConnection. It is responsible for encryption. The error says that no
+	// leader is known, or that it cannot be reached.
 	DialLeader(ctx context.Context) (net.Conn, error)
 }
 
-// Through is the Handle of an agent, or of a client of agents: everything goes
-// by its Resources, which find the leader by themselves. Through(nil) is nil.
+// Through returns the Handle of an agent, or of a client of agents: everything
+// goes through its Resources, which find the leader. Through(nil) is nil.
 func Through(resources interrex.Resources) Handle {
 	if resources == nil {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// NewMemory makes a Backend that stands alone and keeps everything in memory,
-// for tests and for trying things out. logger may be nil.
+// NewMemory returns a Backend without other replicas that keeps everything in
+// memory, for tests and experiments. logger may be nil.
 func NewMemory(logger interrex.Logger) *Backend {
 	m := &memory{}
 	m.backend = NewBackend(m, logger)

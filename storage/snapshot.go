@@ -14,17 +14,17 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Snapshot is what was stored at one moment. One goroutine reads it; it needs
-// no closing.
+// Snapshot is the content at one moment. It is read by one goroutine, and need
+// not be closed.
 type Snapshot struct {
 	view state.View // nil: its bytes are in rest
 	rest []byte     // items not yet given
 	left uint64
 }
 
-// Snapshot freezes what is stored: at once, whatever the size. Many may be read
-// beside writes. It is for the embedder's own FSM; an agent makes its own, and
-// refuses.
+// Snapshot freezes the content, instantly at any size. Several snapshots may be
+// read concurrently with writes. It is for the embedder's own FSM; an agent makes
+// its own, and returns an error.
 func (b *Backend) Snapshot() (*Snapshot, error) {
 	if b.agent != nil {
 		return nil, errThrough()
@@ -35,8 +35,7 @@ func (b *Backend) Snapshot() (*Snapshot, error) {
 }
 
 // Next returns the next resource, encoded for Restoration.Apply, in the order of
-// the keys; nil after the last one, again and again. Equal contents give equal
-// bytes.
+// the keys; nil after the last one. Equal contents have equal bytes.
 func (s *Snapshot) Next() ([]byte, error) {
 	if s.view != nil {
 		if err := s.open(); err != nil {
@@ -81,8 +80,8 @@ func cut(b []byte) (item, rest []byte, err error) {
 	return b[used:end:end], b[end:], nil
 }
 
-// Restoration replaces everything that is stored, once it is committed. Until
-// then reads find what was there before.
+// Restoration replaces the whole content when it is committed. Until then reads
+// see the old content.
 type Restoration struct {
 	local *local
 
@@ -91,8 +90,8 @@ type Restoration struct {
 	over  bool
 }
 
-// Restore begins to replace everything that is stored. An agent refuses it: a
-// restore of its resources goes through its log.
+// Restore begins to replace the whole content. With an agent's Handle it returns
+// an error: its resources are restored through its log.
 func (b *Backend) Restore() (*Restoration, error) {
 	if b.agent != nil {
 		return nil, interrex.Errorf(interrex.KindDisabled, "storage: the resources are an agent's: a restore goes through its log")
@@ -121,8 +120,8 @@ func (r *Restoration) Apply(item []byte) error {
 	return nil
 }
 
-// Commit puts what was applied in the place of everything else. All watches end
-// with ErrWatchClosed. It does nothing after a Commit or an Abort.
+// Commit replaces the content by what was applied. All watches end with
+// ErrWatchClosed. It does nothing after a Commit or an Abort.
 func (r *Restoration) Commit() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,7 +137,7 @@ func (r *Restoration) Commit() error {
 	return r.local.replace(list(items...))
 }
 
-// Abort gives up the restoration. It does nothing after a Commit or an Abort.
+// Abort abandons the restoration. It does nothing after a Commit or an Abort.
 func (r *Restoration) Abort() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,7 +1,7 @@
-// Package storage gives resources the shape of a storage backend: a store with
-// compare-and-set that is replicated by whoever embeds it, with local reads,
-// lists and watches. It stands on the table of resources, and speaks the words
-// of such stores: Backend, Handle, Snapshot, Restoration.
+// Package storage offers resources as a storage backend: a store with
+// compare-and-set that its embedder replicates, with local reads, lists and
+// watches. It uses the table of resources, and the terms of such stores: Backend,
+// Handle, Snapshot, Restoration.
 package storage
 
 import (
@@ -20,17 +20,16 @@ var (
 	ErrCASFailure = interrex.ErrCASFailure
 	// ErrWrongUid: the resource has another uid.
 	ErrWrongUid = interrex.ErrWrongUID
-	// ErrInconsistent: the consistency that was asked for cannot be had now: there
-	// is no leader or no quorum, this agent stops, or nobody knows that
-	// consistency. A write may have happened if the error is
-	// interrex.ErrOutcomeUnknown too.
+	// ErrInconsistent: the requested consistency is not available now: there is no
+	// leader or no quorum, this agent is stopping, or the consistency is unknown. A
+	// write may have happened if the error is interrex.ErrOutcomeUnknown too.
 	ErrInconsistent = interrex.ErrInconsistent
 	// ErrWatchClosed: a restore has replaced everything; watch again.
 	ErrWatchClosed = interrex.ErrWatchClosed
 )
 
-// GroupVersionMismatchError is the error of a Read of a resource that is stored
-// under another group version. It carries the stored one, for the caller to
+// GroupVersionMismatchError is returned by a Read of a resource that is stored in
+// another group version. It carries the stored resource, for the caller to
 // translate.
 type GroupVersionMismatchError struct {
 	RequestedType interrex.ResourceType
@@ -53,8 +52,8 @@ type ReadConsistency int
 
 // The consistencies.
 const (
-	// EventualConsistency reads what is here. It never goes back on one agent,
-	// and needs neither leader nor quorum.
+	// EventualConsistency reads what this replica has. It never goes back on one
+	// replica, and needs neither leader nor quorum.
 	EventualConsistency ReadConsistency = iota
 	// StrongConsistency is linearizable.
 	StrongConsistency
@@ -71,8 +70,7 @@ func (c ReadConsistency) String() string {
 	return fmt.Sprintf("ReadConsistency(%d)", int(c))
 }
 
-// Validate returns an error that is ErrInconsistent for a value that is none of
-// the two.
+// Validate returns ErrInconsistent for an unknown value.
 func (c ReadConsistency) Validate() error {
 	if c == EventualConsistency || c == StrongConsistency {
 		return nil
@@ -80,7 +78,7 @@ func (c ReadConsistency) Validate() error {
 	return interrex.Errorf(interrex.KindInconsistent, "%v is not valid: give EventualConsistency or StrongConsistency", c)
 }
 
-// Wildcard is any partition, or any namespace, in a List or WatchList.
+// Wildcard matches any partition, or any namespace, in a List or WatchList.
 const Wildcard = "*"
 
 // UnversionedType names a type in all its group versions.
@@ -91,16 +89,16 @@ func UnversionedTypeFrom(t interrex.ResourceType) UnversionedType {
 	return UnversionedType{t.Group, t.Kind}
 }
 
-// Store keeps resources. What it returns belongs to the caller, and what it is
-// given is not changed.
+// Store keeps resources. Its results belong to the caller, and its arguments are
+// not modified.
 //
-// A uid or a version that is empty is one that differs from every stored one; an
-// empty tenancy is not completed. That is stricter than interrex.Resources.
+// An empty uid or version differs from every stored one; an empty tenancy is not
+// defaulted. That is stricter than interrex.Resources.
 type Store interface {
 	// Read returns a resource. The uid of id may be empty: any.
 	//
-	// Errors: ErrNotFound, also when the uid is another; then
-	// GroupVersionMismatchError; ErrInconsistent of a strong read.
+	// Errors: ErrNotFound, also if the uid differs; then GroupVersionMismatchError;
+	// ErrInconsistent for a strong read.
 	Read(ctx context.Context, consistency ReadConsistency, id interrex.ResourceID) (interrex.Resource, error)
 	// WriteCAS creates a resource, when res.Version is empty, or replaces the one
 	// with that version, and returns it with its new version.
@@ -109,8 +107,8 @@ type Store interface {
 	// ErrWrongUid when the uid is not the stored one; ErrCASFailure when the
 	// version is not; ErrInconsistent.
 	WriteCAS(ctx context.Context, res interrex.Resource) (interrex.Resource, error)
-	// DeleteCAS deletes a resource. One that is not there, or has another uid, is
-	// no error, and nothing is deleted.
+	// DeleteCAS deletes a resource. If it does not exist, or has another uid,
+	// nothing is deleted, and there is no error.
 	//
 	// Errors: ErrCASFailure when the version is not the stored one;
 	// ErrInconsistent.
@@ -119,19 +117,20 @@ type Store interface {
 	// stood at one moment. Partition and namespace may each be Wildcard. The
 	// result is never nil.
 	List(ctx context.Context, consistency ReadConsistency, t UnversionedType, tenancy interrex.Tenancy, namePrefix string) ([]interrex.Resource, error)
-	// ListByOwner returns what id owns; its uid counts, its group version does
-	// not. It is eventual, and never behind an event that a watch here has given.
+	// ListByOwner returns what id owns; the owner's uid must match, its group
+	// version is ignored. The result is eventual, but never older than an event
+	// that a watch of this replica has returned.
 	ListByOwner(ctx context.Context, id interrex.ResourceID) ([]interrex.Resource, error)
-	// WatchList begins with an event for each resource that is there, and goes on
-	// with each change, in order. It watches what is here.
+	// WatchList begins with an event for each existing resource, and continues with
+	// each change, in order. It watches this replica.
 	WatchList(ctx context.Context, t UnversionedType, tenancy interrex.Tenancy, namePrefix string) (Watch, error)
 }
 
-// Watch yields events. One goroutine calls Next at a time; Close may be called
-// by any, and again.
+// Watch yields events. Next must be called from one goroutine at a time; Close
+// may be called from any, and repeatedly.
 type Watch interface {
-	// Next waits for an event. Its error is that of ctx; ErrWatchClosed after a
-	// restore; after Close, or the end of the store, another one.
+	// Next waits for an event. The error is that of ctx, ErrWatchClosed after a
+	// restore, or another one after Close or the end of the store.
 	Next(ctx context.Context) (interrex.ResourceEvent, error)
 	Close()
 }

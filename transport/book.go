@@ -215,7 +215,7 @@ func (b *book) apiAddress(id string) string {
 	return m.hello().APIAddress
 }
 
-// addresses gives every cluster address that is known.
+// addresses returns every cluster address that is known.
 func (b *book) addresses() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -30,7 +30,7 @@ type Config struct {
 	// ID is this agent's: a DNS label, the one that its certificate carries.
 	ID string
 
-	// TLS gives the certificates. Without it the agent is alone: it opens no
+	// TLS supplies the certificates. Without it the agent is alone: it opens no
 	// port, dials nobody, and its raft transport is in memory.
 	TLS TLS
 

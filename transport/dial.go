@@ -146,7 +146,7 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*
 	return conn, met.hello(), nil
 }
 
-// conclude gives our verdict to the other end, unless it has refused already.
+// conclude sends our verdict to the other end, unless it has refused already.
 func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs greeting, protocol string) error {
 	peer := met.hello()
 	reason := t.check(certID, peer)

@@ -89,7 +89,7 @@ func (w *world) config(id string, log interrex.Logger) Config {
 	}
 }
 
-// with gives an agent another certificate, made from a changed template.
+// with replaces an agent's certificate by one made from a changed template.
 func (w *world) with(id string, change func(*x509.Certificate)) func(*Config) {
 	return func(c *Config) {
 		given, err := w.ca.TLS(id, change)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// everywhere listens on all addresses of this machine, and gives its address on
+// everywhere listens on all addresses of this machine, and returns its address on
 // 127.0.0.2, from which nobody is seen to come.
 func everywhere(t *testing.T) (net.Listener, string) {
 	t.Helper()

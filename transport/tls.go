@@ -12,7 +12,7 @@ const (
 	protocolHello = "interrex-hello/1"
 )
 
-// TLS gives the certificates. Both methods are called at each handshake, from
+// TLS supplies the certificates. Both methods are called at each handshake, from
 // many goroutines, so that new certificates are taken up without a restart.
 type TLS interface {
 	// Certificate is this agent's, with its key, good for server and client

@@ -59,7 +59,7 @@ func (c *Cursor) Compare(d *Cursor) int {
 // between their beginnings.
 func (c *Cursor) Beside(d *Cursor) bool { return c.era == d.era }
 
-// Close gives the cursor back. It may be called again.
+// Close releases the cursor. It may be called again.
 func (c *Cursor) Close() {
 	if c.closed {
 		return

@@ -140,7 +140,7 @@ func (s *Observers) follow(ctx context.Context, ring *Ring) error {
 	}
 }
 
-// read shows what comes after a revision, and gives how far it has come.
+// read shows what comes after a revision, and returns how far it has come.
 func (s *Observers) read(ctx context.Context, ring *Ring, since interrex.Revision) (reached interrex.Revision, err error) {
 	w, err := ring.Watch(since, nil)
 	if err != nil {
@@ -173,7 +173,7 @@ func (s *Observers) lose(n uint64) {
 	}
 }
 
-// show gives one change to one observer.
+// show passes one change to one observer.
 func (s *Observers) show(r *registration, e *Observation) {
 	if r.filter != nil && !r.filter(e) || r.to == nil {
 		return

@@ -39,7 +39,7 @@ func (r *Ring) Watch(since interrex.Revision, match func(*state.Event) bool) (*W
 	return &Watcher{ring: r, match: match, era: era, at: since, done: make(chan struct{})}, nil
 }
 
-// Next blocks until events are there that match, and gives them in the order
+// Next blocks until events are there that match, and returns them in the order
 // of their revisions, all events of a revision together. They are shared with
 // other watchers: nobody writes to them.
 //
@@ -94,7 +94,7 @@ func (w *Watcher) look() ([]state.Event, <-chan struct{}, error) {
 	return e.events, alarm, err
 }
 
-// take moves the position over events, up to a full batch, and gives those
+// take moves the position over events, up to a full batch, and returns those
 // that match: without a copy, as long as they stand side by side.
 func (w *Watcher) take(events []state.Event) (found []state.Event) {
 	first, copied := 0, false

@@ -67,7 +67,7 @@ func (c *Advance) decode(d *decoder) {
 	}
 }
 
-// moves gives the hook that a step moves on; nil: none.
+// moves returns the hook that a step moves on; nil: none.
 func (s Step) moves(t *Table) *Hook {
 	h := t.Get(s.Name)
 	if h == nil || h.Created != s.Created || h.When != interrex.WebhookAfter || s.To <= h.Position {

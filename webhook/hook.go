@@ -69,7 +69,7 @@ func (h *Hook) Asks(a state.Announcement) bool {
 	return kind && h.When == interrex.WebhookBefore && (within || h.wantsKey(a.Key))
 }
 
-// Plain gives the hook without its secrets: of its headers it has the names.
+// Plain returns the hook without its secrets: of its headers it has the names.
 func (h *Hook) Plain() *Hook {
 	plain := *h
 	plain.Secret = ""
@@ -80,7 +80,7 @@ func (h *Hook) Plain() *Hook {
 	return &plain
 }
 
-// State gives the hook as it is read, without its secrets.
+// State returns the hook as it is read, without its secrets.
 func (h *Hook) State() interrex.WebhookState {
 	s := interrex.WebhookState{
 		Webhook: interrex.Webhook{

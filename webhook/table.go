@@ -47,7 +47,7 @@ func (t *Table) Version() uint16 { return 1 }
 // Lock takes the table for writing.
 func (t *Table) Lock() { t.mu.Lock() }
 
-// Unlock gives the table back.
+// Unlock releases the table.
 func (t *Table) Unlock() { t.mu.Unlock() }
 
 // Due reports that time ends nothing here.

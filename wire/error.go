@@ -87,7 +87,7 @@ func FromDetail(m *interrexv1.Error) *interrex.Error {
 	return e
 }
 
-// FromError gives every error of a call its kind; nil of nil. The detail
+// FromError converts any error of a call to one with a kind; nil to nil. The detail
 // decides. A code without one was made by a library on the way: a write may
 // have happened all the same (KindOutcomeUnknown), unless the call provably
 // never left, which is KindUnavailable; a read gets the kind of the code.

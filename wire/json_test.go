@@ -137,7 +137,7 @@ func TestAnAnyThatCannotBeReadIsAnError(t *testing.T) {
 	}
 }
 
-// nested gives so many Anys in one another, around a Struct, as JSON and as a
+// nested returns that many Anys in one another, around a Struct, as JSON and as a
 // message.
 func nested(t *testing.T, n int, inner string) (text string, m *anypb.Any) {
 	t.Helper()

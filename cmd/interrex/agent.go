@@ -14,7 +14,7 @@ import (
 func newAgent(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "agent",
-		Short: "Run an agent, and look after one that runs",
+		Short: "Run an agent, or manage a running one",
 		Example: `  interrex agent run --config /etc/interrex/interrex.yaml
   interrex agent report
   interrex agent reload --addr unix:///var/lib/interrex/interrex.sock`,
@@ -24,13 +24,13 @@ func newAgent(a *app) *cobra.Command {
 }
 
 // operatorLong says where the commands of operators are answered.
-const operatorLong = "It is answered on the agent's socket alone: --addr unix://DATA-DIR/interrex.sock."
+const operatorLong = "This works only over the agent's socket: --addr unix://DATA-DIR/interrex.sock."
 
 func newReload(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "reload",
 		Short:   "Make an agent read its configuration again",
-		Long:    "Makes an agent read its configuration again, and prints the sections that have\nchanged: only their workers are restarted. What can be checked is checked first:\nwhen anything is wrong, each problem has a line, the exit code is 2, and nothing\nchanges.\n\n" + operatorLong,
+		Long:    "Makes an agent read its configuration again, and prints the sections that have\nchanged: only their workers are restarted. The configuration is checked first:\nif anything is wrong, each problem is printed on its own line, the exit code is 2,\nand nothing changes.\n\n" + operatorLong,
 		Example: `  interrex agent reload --addr unix:///var/lib/interrex/interrex.sock`,
 		Args:    arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -49,8 +49,8 @@ func newReload(a *app) *cobra.Command {
 func newDrain(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "drain",
-		Short: "Stop an agent politely",
-		Long: "The agent is not ready any more, hands leadership over, releases its own leases,\nfinishes what was asked of it, and stops. The command says so when that is done,\nand before that what it waits for; --timeout bounds it, and then the agent stops\nas it is.\n\n" +
+		Short: "Stop an agent gracefully",
+		Long: "The agent becomes unready, hands leadership over, releases its own leases,\nfinishes the requests in progress, and stops. The command shows what it is waiting\nfor and reports when the agent has stopped. After --timeout the agent stops without\nwaiting further.\n\n" +
 			operatorLong,
 		Example: `  interrex agent drain --addr unix:///var/lib/interrex/interrex.sock`,
 		Args:    arguments(0, "no arguments"),

@@ -11,18 +11,18 @@ import (
 
 // environment is what the help says of it.
 const environment = `Environment:
-  INTERREX_ADDR         agents to ask, as --addr (default: the socket
-                        ` + defaultSocket + ` if it is there, else
+  INTERREX_ADDR         agents to connect to, like --addr (default: the socket
+                        ` + defaultSocket + ` if it exists, else
                         ` + defaultAddress + `)
-  INTERREX_CACERT       PEM file of the CA that has signed the agents'
+  INTERREX_CACERT       PEM file of the CA that signed the agents'
                         certificates, for https:// (default: the system's)
   INTERREX_CERT         PEM file of this caller's own certificate
   INTERREX_KEY          PEM file of its key
-  INTERREX_OUTPUT       as --output
-  INTERREX_HOLDER       who holds what is claimed (default HOST/PID/RANDOM)
-  INTERREX_LEASE_TOKEN  as --lease-token; 'interrex lock' sets it for its command,
+  INTERREX_OUTPUT       like --output
+  INTERREX_HOLDER       the holder's name for claims (default HOST/PID/RANDOM)
+  INTERREX_LEASE_TOKEN  like --lease-token; 'interrex lock' sets it for its command,
                         with INTERREX_LEASE_KEY
-  INTERREX_...          values of an agent's configuration, for 'interrex agent run'
+  INTERREX_...          configuration values of an agent, for 'interrex agent run'
                         and 'interrex dev': INTERREX_API_LISTEN is api.listen`
 
 // keyForm is the form of a KEY, as interrex.ParseKey reads it.
@@ -40,11 +40,11 @@ NAME has 1 to %d bytes of printable UTF-8; / and spaces are allowed.`,
 
 // valueForm is the form of a KEY of a value.
 var valueForm = fmt.Sprintf(`KEY has 1 to %d bytes of printable UTF-8, such as config/port; / and spaces are
-allowed, and no part of it is a namespace: that is --namespace.`, interrex.MaxName)
+allowed. It does not contain a namespace: use --namespace.`, interrex.MaxName)
 
 // typeForm is the form of a TYPE and a NAME of a resource.
 var typeForm = fmt.Sprintf(`TYPE is GROUP.VERSION.KIND, such as demo.v1.Server or example.com.v1.Server: each
-part has 1 to %d of a-z A-Z 0-9 _ -, a group dots too. A NAME has 1 to %d bytes
+part has 1 to %d of a-z A-Z 0-9 _ -, and a group may contain dots. A NAME has 1 to %d bytes
 of printable UTF-8; / and spaces are allowed.`, interrex.MaxTypePart, interrex.MaxName)
 
 // idForm is the form of an ID of a resource, as interrex.ParseResourceKey reads it.

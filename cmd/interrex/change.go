@@ -22,7 +22,7 @@ import (
 func newChange(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "change",
-		Short: "The feed of everything that was committed",
+		Short: "The feed of committed changes",
 		Example: `  interrex change append --tag deploy --data '{"app":"web","version":7}'
   interrex change list --tag deploy
   interrex change watch --kind lease.expired -o json`,
@@ -38,9 +38,9 @@ func (a *app) changes(c *cobra.Command, wait time.Duration, do func(context.Cont
 
 // filterFlags are the flags of which changes are wanted.
 func filterFlags(c *cobra.Command, f *interrex.ChangeFilter) {
-	c.Flags().StringArrayVar(&f.Tags, "tag", nil, "with this tag; several: with any of them")
-	c.Flags().StringSliceVar(&f.Kinds, "kind", nil, "of this kind, such as lease.claimed, resource.written or user; several: of any of them (default all, also *)")
-	c.Flags().StringVar(&f.Prefix, "prefix", "", "of the key")
+	c.Flags().StringArrayVar(&f.Tags, "tag", nil, "only changes with this tag; several: with any of them")
+	c.Flags().StringSliceVar(&f.Kinds, "kind", nil, "only changes of this kind, such as lease.claimed, resource.written or user; several: of any of them (default all, like *)")
+	c.Flags().StringVar(&f.Prefix, "prefix", "", "only keys with this prefix")
 }
 
 func newChangeAppend(a *app) *cobra.Command {
@@ -67,7 +67,7 @@ func newChangeAppend(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&data, "data", "", "any JSON; - reads it from standard input")
-	c.Flags().StringArrayVar(&r.Tags, "tag", nil, "a tag to find it by; may be given again")
+	c.Flags().StringArrayVar(&r.Tags, "tag", nil, "a tag to find it by; may be repeated")
 	a.requestIDFlag(c)
 	return c
 }
@@ -151,9 +151,9 @@ func newChangeList(a *app) *cobra.Command {
 		},
 	}
 	filterFlags(c, &r.ChangeFilter)
-	c.Flags().Uint64Var((*uint64)(&r.Since), "since", 0, "after this revision (default: from the first that is kept)")
-	c.Flags().Uint16Var(&limit, "limit", 0, "how many at most, up to 1000 (default 100)")
-	c.Flags().Var(&duration{to: &r.Block, least: time.Millisecond, most: interrex.MaxBlock}, "block", "how long to wait for the first one when there is none (default: not at all)")
+	c.Flags().Uint64Var((*uint64)(&r.Since), "since", 0, "after this revision (default: from the oldest that is kept)")
+	c.Flags().Uint16Var(&limit, "limit", 0, "maximum number of changes, up to 1000 (default 100)")
+	c.Flags().Var(&duration{to: &r.Block, least: time.Millisecond, most: interrex.MaxBlock}, "block", "how long to wait for the first change if there is none yet (default: do not wait)")
 	return c
 }
 
@@ -170,7 +170,7 @@ func newChangeWatch(a *app) *cobra.Command {
 		},
 	}
 	filterFlags(c, &r.ChangeFilter)
-	c.Flags().Uint64Var((*uint64)(&r.Since), "since", 0, "after this revision (default: from the first that is kept)")
+	c.Flags().Uint64Var((*uint64)(&r.Since), "since", 0, "after this revision (default: from the oldest that is kept)")
 	return c
 }
 

@@ -44,13 +44,13 @@ func newClaim(a *app) *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&r.Holder, "holder", "", "who holds it (default $INTERREX_HOLDER, else HOST/PID/RANDOM)")
+	flags.StringVar(&r.Holder, "holder", "", "the holder's name (default $INTERREX_HOLDER, else HOST/PID/RANDOM)")
 	ttlFlag(c, &r.TTL, "")
-	flags.Var(&duration{to: &r.Wait, most: interrex.MaxWait}, "wait", "stand in line for so long, at most 1h (default: not at all)")
-	flags.BoolVar(&r.Takeover, "takeover", false, "re-issue a lease that the same holder has, under a new token: its predecessor has stopped")
+	flags.Var(&duration{to: &r.Wait, most: interrex.MaxWait}, "wait", "how long to wait if the lease is held, at most 1h (default: do not wait)")
+	flags.BoolVar(&r.Takeover, "takeover", false, "re-issue a lease of the same holder under a new token; only if its predecessor has stopped")
 	flags.StringArrayVar(&meta, "meta", nil, "k=v, for example the holder's address; may be repeated")
 	a.requestIDFlag(c)
-	flags.BoolVar(&keep, "keep", false, "stay, extend it, and release it on INT or TERM; exit 4 when it is lost")
+	flags.BoolVar(&keep, "keep", false, "keep extending the lease, and release it on INT or TERM; exit 4 if it is lost")
 	return c
 }
 
@@ -96,7 +96,7 @@ func (a *app) keep(ctx context.Context, r interrex.ClaimRequest) error {
 			return err
 		}
 		if err := a.showHeld(ctx, s, held); err != nil {
-			a.say("interrex: the lease %s is held under token %s, but cannot be shown: %v", held.Key(), held.Token(), err)
+			a.say("interrex: the lease %s is held under token %s, but reading it failed: %v", held.Key(), held.Token(), err)
 		}
 		<-held.Context().Done()
 		if ctx.Err() == nil {

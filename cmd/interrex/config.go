@@ -22,15 +22,15 @@ func newConfig(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
 		Short: "Show an agent's configuration, or check a file",
-		Long: "Shows what an agent's configuration sets other than the defaults.\n\n" + operatorLong +
-			"\nWith --check no agent is asked: the file is read, and the files, the database,\nthe data directory and the addresses that it names are tried, as this user and under\nthis environment. Nothing is changed, and the log is not read: 'agent repair' does that.\nEach problem has a line; the exit code is then 2.",
+		Long: "Shows the settings of an agent's configuration that differ from the defaults.\n\n" + operatorLong +
+			"\n--check needs no agent: it reads the file, and tries the files, the database, the\ndata directory and the addresses that it names, as this user and in this environment.\nIt changes nothing, and does not read the log: 'agent repair' does that. Each problem\nis printed on its own line; the exit code is then 2.",
 		Example: `  interrex agent config --check node1.yaml
   interrex agent config --effective --addr unix:///var/lib/interrex/interrex.sock`,
 		Args: arguments(0, "no arguments but --check FILE"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("check") {
 				if effective {
-					return usageError{errors.New("--check and --effective do not go together: one looks at a file, the other at an agent")}
+					return usageError{errors.New("--check and --effective do not go together: one checks a file, the other queries an agent")}
 				}
 				return a.checkConfig(c.Context(), check)
 			}
@@ -39,8 +39,8 @@ func newConfig(a *app) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVar(&effective, "effective", false, "all of it: the defaults, and the timings in force")
-	c.Flags().StringVar(&check, "check", "", "say whether an agent could be run with this file")
+	c.Flags().BoolVar(&effective, "effective", false, "show everything: the defaults, and the timings in effect")
+	c.Flags().StringVar(&check, "check", "", "check whether an agent can run with this file")
 	return c
 }
 

@@ -37,9 +37,9 @@ func newDev(a *app) *cobra.Command {
 		Example: `  interrex dev
   interrex dev --nodes 3
   interrex dev --data-dir ./data --api 127.0.0.1:7500`,
-		Long: `Runs agents in this process until it is interrupted. Several are a real cluster:
-TCP, mutual TLS and disks, only the process is shared. Their APIs listen 10 ports
-apart, and each agent's cluster port is its API's plus one.`,
+		Long: `Runs agents in this process until it is interrupted. Several agents form a real
+cluster with TCP, mutual TLS and disks; only the process is shared. Their APIs listen
+10 ports apart, and each agent's cluster port is its API port plus one.`,
 		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if d.nodes != 1 && d.nodes != 3 && d.nodes != 5 {

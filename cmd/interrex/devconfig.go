@@ -62,7 +62,7 @@ func splitPort(address string) (host string, port int, err error) {
 
 func joinPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
-// certify gives each agent a certificate. Those of an earlier run are used
+// certify issues a certificate to each agent. Those of an earlier run are used
 // again when all of them are still good; else all are made anew, by a CA whose
 // key is forgotten at once.
 func certify(all []config.Config) error {

@@ -130,9 +130,9 @@ func (e *execution) inherit() (over bool) {
 	e.events = nil
 	e.inherited = time.Tick(leftoverGrace)
 	e.reaper.inherit()
-	const killed = "interrex: the process that watches over the command was killed: "
+	const killed = "interrex: the process that supervises the command was killed: "
 	if e.exited {
-		e.app.say(killed + "what the command has left behind lives on if lock is killed now")
+		e.app.say(killed + "what the command has left running would survive if lock were killed now")
 		return false
 	}
 	e.app.say(killed + "the command is killed too")
@@ -165,7 +165,7 @@ func (e *execution) look() {
 		text = "they are ended"
 		e.end(hold.Margin(e.ttl) / 2)
 	}
-	e.app.say("interrex: the command has left %s behind: the lease %s is held until %s", strings.Join(names, ", "), e.key, text)
+	e.app.say("interrex: the command has left %s running: the lease %s is held until %s", strings.Join(names, ", "), e.key, text)
 }
 
 // end asks everything to end, and kills it after a time.

@@ -26,7 +26,7 @@ func (d *duration) Set(text string) error {
 	v, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
-		return fmt.Errorf("write a number with its unit, such as 30s; %s to %s are allowed", wording.Duration(d.least), wording.Duration(d.most))
+		return fmt.Errorf("give a number with its unit, such as 30s; %s to %s are allowed", wording.Duration(d.least), wording.Duration(d.most))
 	case (v < d.least || v > d.most) && !(d.none && v == 0):
 		return fmt.Errorf("%s to %s are allowed", wording.Duration(d.least), wording.Duration(d.most))
 	}

@@ -63,7 +63,7 @@ func newKVGet(a *app) *cobra.Command {
 	var f freshness
 	c := &cobra.Command{
 		Use:   "get KEY",
-		Short: "Print the value of a key as it is",
+		Short: "Print the value of a key",
 		Example: `  interrex kv get config/port
   interrex kv get config/port -o json        with its version`,
 		Args:              arguments(1, "KEY"),
@@ -91,10 +91,10 @@ func newKVPut(a *app) *cobra.Command {
 	var namespace, version, file string
 	c := &cobra.Command{
 		Use:   "put KEY VALUE|-",
-		Short: "Write a key, whatever is stored",
+		Short: "Write a key unconditionally, or with --version",
 		Example: `  interrex kv put config/port 8080
   interrex kv put config/port 8081 --version 17       only if that is stored
-  interrex kv put config/port 8080 --version 0        only if there is none
+  interrex kv put config/port 8080 --version 0        only if it does not exist
   interrex kv put config/app --file app.yaml`,
 		Args: func(c *cobra.Command, args []string) error {
 			if file != "" {
@@ -118,8 +118,8 @@ func newKVPut(a *app) *cobra.Command {
 		},
 	}
 	namespaceFlag(c, &namespace, "")
-	c.Flags().Var((*filled)(&version), "version", "only if this is stored; 0: only if there is none (default any)")
-	c.Flags().StringVar(&file, "file", "", "the file that has the value; - is standard input")
+	c.Flags().Var((*filled)(&version), "version", "only if this version is stored; 0: only if the key does not exist (default any)")
+	c.Flags().StringVar(&file, "file", "", "read the value from this file; - is standard input")
 	a.requestIDFlag(c)
 	return c
 }
@@ -144,10 +144,10 @@ func newKVDelete(a *app) *cobra.Command {
 	var namespace, version, prefix string
 	c := &cobra.Command{
 		Use:   "delete KEY | --prefix P",
-		Short: "Delete a key, or all with a prefix; one that is not there is no error",
+		Short: "Delete a key, or all keys with a prefix; a missing key is not an error",
 		Example: `  interrex kv delete config/port
   interrex kv delete config/port --version 17      only this version
-  interrex kv delete --prefix config/              all or none, at most 1 000`,
+  interrex kv delete --prefix config/              atomically, at most 1 000`,
 		Args:              atMostOne("KEY"),
 		ValidArgsFunction: a.completeValue,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -175,7 +175,7 @@ func newKVDelete(a *app) *cobra.Command {
 	}
 	namespaceFlag(c, &namespace, "")
 	c.Flags().Var((*filled)(&version), "version", "only this version (default any)")
-	c.Flags().StringVar(&prefix, "prefix", "", "all keys that begin so")
+	c.Flags().StringVar(&prefix, "prefix", "", "all keys with this prefix")
 	a.requestIDFlag(c)
 	return c
 }
@@ -187,7 +187,7 @@ func newKVList(a *app) *cobra.Command {
 		Use:   "list [PREFIX]",
 		Short: "List keys with their values, in order",
 		Example: `  interrex kv list
-  interrex kv list config/ -o name           the keys alone`,
+  interrex kv list config/ -o name           only the keys`,
 		Args: atMostOne("PREFIX"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.kv(c, namespace, func(ctx context.Context, kv client.KV) error {
@@ -225,6 +225,6 @@ func newKVWatch(a *app) *cobra.Command {
 		},
 	}
 	namespaceFlag(c, &namespace, "; '*' for all")
-	c.Flags().Uint64Var((*uint64)(&since), "since", 0, "after this revision (default: the present keys first)")
+	c.Flags().Uint64Var((*uint64)(&since), "since", 0, "after this revision (default: the current keys first)")
 	return c
 }

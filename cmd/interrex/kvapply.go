@@ -17,7 +17,7 @@ import (
 const maxGroupFile = 8 << 20
 
 // groupForm is the form of a group's file.
-const groupForm = `FILE is JSON, as POST /kv takes it, of 1 to 64 operations:
+const groupForm = `FILE is JSON with 1 to 64 operations, as for POST /kv:
 
   {"operations": [
     {"check":  {"key": "config/lock", "version": "0"}},
@@ -26,15 +26,15 @@ const groupForm = `FILE is JSON, as POST /kv takes it, of 1 to 64 operations:
     {"delete": {"key": "config/old"}}
   ]}
 
-A version is the one that must be stored; "0" in put and check: there must be
-none. Left out, put and delete take any, and check demands that the key exists.
-Each key is given once. Nothing is done unless everything is.`
+version is the version that must be stored; "0" in put and check means that the key
+must not exist. Without a version, put and delete accept any, and check requires
+that the key exists. Each key may appear once. The operations are atomic.`
 
 func newKVApply(a *app) *cobra.Command {
 	var namespace, file string
 	c := &cobra.Command{
 		Use:   "apply [-f FILE]",
-		Short: "Put, delete and check several keys, all or none",
+		Short: "Put, delete and check several keys atomically",
 		Example: `  interrex kv apply -f change.json
   echo '{"operations":[{"put":{"key":"a","value":"1"}},{"delete":{"key":"b"}}]}' | interrex kv apply`,
 		Args: arguments(0, "no arguments but -f FILE"),

@@ -88,7 +88,7 @@ func TestLockWaitsOnWhenTheReaperIsKilled(t *testing.T) {
 	leftHeld(t, "exit 3", 3, func(r *speaking, reaper string) {
 		r.says("the command has left cat (pid ")
 		killProcess(t, reaper)
-		r.says("what the command has left behind lives on if lock is killed now")
+		r.says("what the command has left running would survive if lock were killed now")
 	})
 }
 

@@ -39,7 +39,7 @@ const (
 )
 
 // errWaitedOut ends a claim whose answer does not come.
-var errWaitedOut = errors.New("no answer by the end of the wait")
+var errWaitedOut = errors.New("no response by the end of the wait")
 
 // lock is one `interrex lock`.
 type lock struct {
@@ -63,23 +63,23 @@ func newLock(a *app) *cobra.Command {
 		Short: "Run a command while a lease is held",
 		Example: `  interrex lock nightly -- ./backup.sh
   interrex lock nightly --wait 0s -- ./backup.sh       only if nobody else does
-  interrex lock web/leader --restart -- ./serve        again at each win`,
+  interrex lock web/leader --restart -- ./serve        again each time it wins`,
 		Long: `Runs COMMAND while it holds the lease, with INTERREX_LEASE_KEY and
 INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
-time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half the
-margin later; it goes too when lock itself is killed, or stopped until then.
-INT, TERM, HUP and QUIT are passed on; those that were ignored when lock was
-started, as by nohup, COMMAND ignores too. The lease is released after COMMAND
-has ended, and by default after everything it started has: a process that is
-left behind may still be writing, and nobody else should hold the lease
-meanwhile, nor should it be cut off. --leftover kill ends it instead (SIGTERM,
-and SIGKILL half a margin later); --leftover leave releases at once.
+time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half a
+margin later, also if lock itself is killed, or stopped until then.
+INT, TERM, HUP and QUIT are passed on; COMMAND ignores those that were ignored
+when lock was started, for example by nohup. The lease is released when COMMAND
+has ended, and by default also every process that it started: a process that is
+left behind may still be writing, and should not be cut off, nor should anyone
+else hold the lease until it has ended. --leftover kill ends such processes
+instead (SIGTERM, and SIGKILL half a margin later); --leftover leave releases the
+lease at once.
 
-The exit code is COMMAND's own; 120 when the lease was lost and COMMAND was
-ended, 124 when the wait ran out, also one of 0s, and also because no agent or
-leader answered, 125 when interrex itself failed, 126 and 127 when COMMAND
-cannot be run or found, 2 when an argument, a flag or the environment is not
-valid.`,
+The exit code is COMMAND's own; 120 if the lease was lost and COMMAND was ended;
+124 if the wait timed out, also with --wait 0s, and also because no agent or
+leader responded; 125 if interrex itself failed; 126 or 127 if COMMAND cannot be
+run or found; 2 if an argument, a flag or the environment is not valid.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if wrong := wrongLine(args, c.ArgsLenAtDash()); wrong != "" {
 				return usageError{fmt.Errorf("lock takes KEY -- COMMAND [ARG ...]: %s: see 'interrex lock --help'", wrong)}
@@ -101,10 +101,10 @@ valid.`,
 		},
 	}
 	ttlFlag(c, &l.ttl, "")
-	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after this time, whatever --timeout is; 0s tries once (default: wait without a limit)")
-	c.Flags().StringVar(&l.leave, "leftover", leftoverWait, "what COMMAND leaves running when it ends: wait for it, kill it, or leave it")
+	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after this time, regardless of --timeout; 0s tries once (default: wait without limit)")
+	c.Flags().StringVar(&l.leave, "leftover", leftoverWait, "what to do with processes that COMMAND leaves running: wait, kill or leave")
 	fixedFlag(c, "leftover", leftoverWait, leftoverKill, leftoverLeave)
-	c.Flags().BoolVar(&l.restart, "restart", false, "campaign again after a loss, and run COMMAND again at each win")
+	c.Flags().BoolVar(&l.restart, "restart", false, "campaign again after a loss, and run COMMAND again each time it wins")
 	return c
 }
 
@@ -119,7 +119,7 @@ func wrongLine(args []string, keys int) string {
 	case keys < 0:
 		return "write -- before COMMAND"
 	case keys > 1:
-		return fmt.Sprintf("%q stands before the --, where only KEY does", args[1])
+		return fmt.Sprintf("%q is before the --, where only KEY belongs", args[1])
 	}
 	return ""
 }
@@ -168,7 +168,7 @@ func (l *lock) ended(err error) error {
 	l.app.say("interrex: %v", err)
 	kind := interrex.KindOf(err)
 	if kind == interrex.KindOutcomeUnknown {
-		l.app.say("interrex: 'interrex lease get %[1]s' tells who holds it; if that is %[2]s, 'interrex lease revoke %[1]s --force' ends it", l.key, l.holder)
+		l.app.say("interrex: 'interrex lease get %[1]s' shows the holder; if that is %[2]s, 'interrex lease revoke %[1]s --force' ends it", l.key, l.holder)
 	}
 	if kind == interrex.KindHeld || l.wait >= 0 && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
 		return exit(exitWaitedOut)
@@ -210,7 +210,7 @@ func (l *lock) release(held interrex.Held) {
 	defer cancel()
 	lost := interrex.KindOf(context.Cause(held.Context())) != ""
 	if err := held.Release(ctx); err != nil && !lost {
-		l.app.say("interrex: cannot release %s, it runs out by itself: %v", l.key, err)
+		l.app.say("interrex: cannot release %s, it will expire: %v", l.key, err)
 	}
 }
 

@@ -99,7 +99,7 @@ func pids(of []descendant) (all []int) {
 	return all
 }
 
-// tell gives a reaper its orders, and returns what it says until it ends.
+// tell sends a reaper its orders, and returns what it says until it ends.
 func tell(t *testing.T, orders ...order) (said []string) {
 	t.Helper()
 	c := program(reaperName)

@@ -40,7 +40,7 @@ func orAll(texts []string) string { return cmp.Or(strings.Join(texts, ","), "all
 func webhookState(w interrex.WebhookState) string {
 	parts := []string{callsOf(w.Health)}
 	if w.When == interrex.WebhookAfter {
-		parts = append(parts, fmt.Sprintf("events are known to be delivered up to revision %d", w.Position))
+		parts = append(parts, fmt.Sprintf("events delivered up to revision %d", w.Position))
 	}
 	if w.Skipped > 0 {
 		parts = append(parts, fmt.Sprintf("skipped %d, last %d to %d", w.Skipped, w.SkippedFrom, w.SkippedTo))
@@ -52,16 +52,16 @@ func webhookState(w interrex.WebhookState) string {
 func callsOf(h *interrex.WebhookHealth) string {
 	switch {
 	case h == nil:
-		return "how its calls go is known to the leader"
+		return "state of its calls known only to the leader"
 	case h.Failures == 0:
 		return "no failures"
 	}
-	text := fmt.Sprintf("%d in a row have failed, the last: %s", h.Failures, h.Error)
+	text := fmt.Sprintf("%d consecutive failures, the last: %s", h.Failures, h.Error)
 	switch h.Breaker {
 	case "open":
-		return "not called for a while: " + text
+		return "not called for now: " + text
 	case "half-open":
-		return "one call will try again: " + text
+		return "one trial call is next: " + text
 	}
 	return "called: " + text
 }
@@ -73,11 +73,11 @@ func (a *app) printWebhookTest(name string, t interrex.WebhookTest) error {
 	}
 	document := map[string]any{"status": t.Status, "duration": t.Duration.String(), "body": t.Body, "error": t.Error, "agent": t.Agent}
 	err := a.print(document, table{
-		header: []string{"STATUS", "DURATION", "AGENT", "ANSWER"},
+		header: []string{"STATUS", "DURATION", "AGENT", "RESPONSE"},
 		rows:   [][]string{{status, t.Duration.Round(time.Millisecond).String(), t.Agent, cmp.Or(t.Body, "-")}},
 	}, status)
 	if err == nil && (t.Status < 200 || t.Status > 299) {
-		err = fmt.Errorf("webhook %s: %s", name, cmp.Or(t.Error, "it answers "+status))
+		err = fmt.Errorf("webhook %s: %s", name, cmp.Or(t.Error, "it responded with "+status))
 	}
 	return err
 }

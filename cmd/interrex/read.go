@@ -14,7 +14,7 @@ import (
 // readFlags are the flags of a read.
 func readFlags(c *cobra.Command, o *interrex.ReadOptions, eventual *bool) {
 	c.Flags().BoolVar(eventual, "eventual", false, "what this agent has now, which may lag (default: linearizable)")
-	c.Flags().Uint64Var((*uint64)(&o.MinRevision), "min-revision", 0, "with --eventual: wait until this revision is there")
+	c.Flags().Uint64Var((*uint64)(&o.MinRevision), "min-revision", 0, "with --eventual: wait until this agent has this revision")
 }
 
 func consistency(eventual bool) interrex.Consistency {
@@ -76,7 +76,7 @@ func newList(a *app) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&r.Prefix, "prefix", "", "of the name")
+	c.Flags().StringVar(&r.Prefix, "prefix", "", "only names with this prefix")
 	readFlags(c, &r.ReadOptions, &eventual)
 	return c
 }

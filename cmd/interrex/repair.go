@@ -23,23 +23,23 @@ func newRepair(a *app) *cobra.Command {
 	var apply bool
 	c := &cobra.Command{
 		Use:   "repair",
-		Short: "Show what a damaged data directory can prove, and repair it",
-		Long: `Shows what the data directory of an agent that does not run can prove: its log,
+		Short: "Examine a damaged data directory, and repair it",
+		Long: `Shows what can be verified in the data directory of a stopped agent: its log,
 snapshots, term and vote, what is damaged, and what --apply would do. Without
 --apply nothing is changed.
 
---apply sets aside what is damaged, in raft/damaged, and keeps the rest. Term, vote
-and floor stay: the agent does not forget what it has promised. If something is
+--apply moves damaged files to raft/damaged, and keeps the rest. Term, vote and
+floor stay: the agent does not forget what it has promised. If something is
 missing that the other members have, they send it once the agent runs.
 
-For an agent alone nobody has what is missing. There --apply is a recovery: the
-cluster goes on from what is proved, in a new epoch. The operations of the entries
-that are missing are lost, although they were acknowledged. The revision is raised,
-so that tokens still grow; every lease ends; and nothing is granted for the longest
-ttl that is known, 30s at least.
+For a single agent nobody else has what is missing, so --apply performs a recovery:
+the cluster continues from what can be verified, in a new epoch. The operations of
+the missing entries are lost, although they were acknowledged. The revision is
+raised, so that tokens still increase; every lease ends; and nothing is granted for
+the longest known ttl, at least 30s.
 
-The exit code is 0 whatever the verdict is; scripts read it from -o name. It is 1
-when the directory cannot be read or repaired, or an agent uses it.`,
+The exit code is 0 for every verdict; scripts read the verdict from -o name. It is
+1 if the directory cannot be read or repaired, or an agent uses it.`,
 		Example: `  interrex agent repair --data-dir /var/lib/interrex
   interrex agent repair --data-dir /var/lib/interrex --apply`,
 		Args: arguments(0, "no arguments but --data-dir DIR"),
@@ -58,7 +58,7 @@ when the directory cannot be read or repaired, or an agent uses it.`,
 		},
 	}
 	c.Flags().StringVar(&dir, "data-dir", "", "the agent's data directory")
-	c.Flags().BoolVar(&apply, "apply", false, "set aside what is damaged; for an agent alone that lacks entries, recover")
+	c.Flags().BoolVar(&apply, "apply", false, "move damaged files aside; for a single agent with missing entries, recover")
 	return c
 }
 
@@ -92,36 +92,36 @@ func (a *app) repair(dir string) error {
 func done(e *datadir.Examination) string {
 	switch e.Verdict {
 	case datadir.Lost:
-		return "a recovery; start the agent: until the pause after a recovery is over it refuses claims, and says for how long"
+		return "recovered; start the agent: until the pause after a recovery is over it rejects claims, and says for how long"
 	case datadir.Waits:
-		return fmt.Sprintf("files that were damaged are in raft/damaged; start the agent: the other members send it the entries %s", missing(e))
+		return fmt.Sprintf("damaged files are in raft/damaged; start the agent: the other members send it the entries %s", missing(e))
 	case datadir.Damaged:
-		return "what was damaged is in raft/damaged; start the agent"
+		return "damaged files are in raft/damaged; start the agent"
 	}
-	return "nothing: all of it was sound"
+	return "nothing: everything was sound"
 }
 
 // would says what --apply does.
 func would(e *datadir.Examination) string {
 	switch e.Verdict {
 	case datadir.Wiped:
-		return "nothing can be repaired: this agent does not know what it has promised, so the disk counts as wiped: " + wayOn(e)
+		return "nothing can be repaired: this agent no longer knows what it has promised, so the disk counts as wiped: " + wayOn(e)
 	case datadir.Lost:
-		return fmt.Sprintf("a recovery, before which you should keep a copy of the directory: this agent is the only voter, and nobody else has what is missing. The cluster goes on from %s in a new epoch; the operations that were acknowledged after that, in the entries %s, are lost. The revision is raised, so that tokens still grow; all leases end; and nothing is granted for the longest ttl that is known, 30s at least", proved(e.End), missing(e))
+		return fmt.Sprintf("a recovery; keep a copy of the directory first: this agent is the only voter, and nobody else has what is missing. The cluster continues from %s in a new epoch; the operations that were acknowledged after that, in the entries %s, are lost. The revision is raised, so that tokens still increase; all leases end; and nothing is granted for the longest known ttl, at least 30s", proved(e.End), missing(e))
 	case datadir.Waits:
-		return fmt.Sprintf("what is damaged is set aside, in raft/damaged, and nothing is recovered: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
+		return fmt.Sprintf("damaged files are moved to raft/damaged, and no recovery is made: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
 	case datadir.Damaged:
-		return "what is damaged is set aside, in raft/damaged; nothing is missing without it: start the agent"
+		return "damaged files are moved to raft/damaged; none of them is needed: start the agent"
 	}
-	return "nothing is to be done: start the agent"
+	return "there is nothing to do: start the agent"
 }
 
 // wayOn is what is left to do for an agent whose disk counts as wiped.
 func wayOn(e *datadir.Examination) string {
 	if e.Alone {
-		return "bring back the newest copy of the directory, or begin a new cluster with an empty one"
+		return "restore the newest copy of the directory, or start a new cluster with an empty one"
 	}
-	return "bring back the newest copy of the directory; the other members refuse an empty one, and go on without this agent"
+	return "restore the newest copy of the directory; the other members reject an empty one, and continue without this agent"
 }
 
 // proved names the end of what can be proved.
@@ -209,7 +209,7 @@ func memberOf(s raft.Server) string {
 	if s.Suffrage == raft.Voter {
 		return string(s.ID)
 	}
-	return string(s.ID) + " (no voter)"
+	return string(s.ID) + " (not a voter)"
 }
 
 // table says the same for people.
@@ -221,7 +221,7 @@ func (d *repairDocument) table(e *datadir.Examination, done string) (t table) {
 	row("agent", "%s, epoch %s of cluster %s", d.ID, d.Epoch, cmp.Or(d.Cluster, "none yet"))
 	switch {
 	case len(d.Members) == 0:
-		row("members", "none can be proved")
+		row("members", "none can be verified")
 	default:
 		row("members", "%s", strings.Join(d.Members, ", "))
 	}
@@ -230,7 +230,7 @@ func (d *repairDocument) table(e *datadir.Examination, done string) (t table) {
 		row("term", "%s, last vote %s", d.Term, orNobody(d.Vote, d.VoteTerm))
 		row("has stored", "%s", proved(e.Floor.Position))
 	}
-	row("can prove", "%s", proved(e.End))
+	row("verified", "%s", proved(e.End))
 	row("snapshot", "%s", proved(e.Snapshot))
 	if e.Last > 0 {
 		row("entries", "%s to %s", d.First, d.Last)
@@ -263,7 +263,7 @@ func trustedAgain(alone bool) string {
 	if alone {
 		return ""
 	}
-	return ": the agent takes part again once it has met every other member"
+	return ": the agent takes part again once it has connected to every other member"
 }
 
 func yesOrNo(b bool) string {

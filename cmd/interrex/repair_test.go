@@ -16,7 +16,7 @@ import (
 func TestAnEmptyDirectoryIsAdvisedToAnAgentAloneOnly(t *testing.T) {
 	for _, alone := range []bool{true, false} {
 		e := &datadir.Examination{Alone: alone, Verdict: datadir.Wiped}
-		if says := would(e); strings.Contains(says, "begin a new cluster with an empty one") != alone || strings.Contains(says, "refuse an empty one") == alone {
+		if says := would(e); strings.Contains(says, "start a new cluster with an empty one") != alone || strings.Contains(says, "reject an empty one") == alone {
 			t.Errorf("alone %t: %s", alone, says)
 		}
 	}
@@ -40,10 +40,10 @@ func TestARepairSaysWhatItHasDone(t *testing.T) {
 	short.End = raftlog.Position{Term: 2, Index: 5}
 	short.Floor.Position = raftlog.Position{Term: 2, Index: 9}
 	for verdict, want := range map[datadir.Verdict]string{
-		datadir.Sound:   "nothing: all of it was sound",
-		datadir.Damaged: "what was damaged is in raft/damaged; start the agent",
-		datadir.Waits:   "files that were damaged are in raft/damaged; start the agent: the other members send it the entries 6 to 9",
-		datadir.Lost:    "a recovery; start the agent: until the pause after a recovery is over it refuses claims, and says for how long",
+		datadir.Sound:   "nothing: everything was sound",
+		datadir.Damaged: "damaged files are in raft/damaged; start the agent",
+		datadir.Waits:   "damaged files are in raft/damaged; start the agent: the other members send it the entries 6 to 9",
+		datadir.Lost:    "recovered; start the agent: until the pause after a recovery is over it rejects claims, and says for how long",
 	} {
 		e := &datadir.Examination{Found: short, Verdict: verdict}
 		d := repairDocument{Verdict: string(verdict), Would: would(e)}

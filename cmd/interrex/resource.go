@@ -40,7 +40,7 @@ type freshness struct {
 func (f *freshness) flags(c *cobra.Command, standard string) {
 	c.Flags().BoolVar(&f.strong, "strong", false, "linearizable"+isDefault(standard == "strong"))
 	c.Flags().BoolVar(&f.eventual, "eventual", false, "what this agent has now, which may lag"+isDefault(standard == "eventual"))
-	c.Flags().Uint64Var((*uint64)(&f.options.MinRevision), "min-revision", 0, "with --eventual: wait until this revision is there")
+	c.Flags().Uint64Var((*uint64)(&f.options.MinRevision), "min-revision", 0, "with --eventual: wait until this agent has this revision")
 	c.PreRunE = func(*cobra.Command, []string) error {
 		if f.strong && f.eventual {
 			return usageError{errors.New("--strong and --eventual: leave one of them out")}
@@ -138,7 +138,7 @@ func newResourceRead(a *app) *cobra.Command {
 		Short: "Show a resource",
 		Example: `  interrex resource read demo.v1.Server web
   interrex resource read demo.v1.Server web -o yaml > web.yaml
-  interrex resource read demo.Server/default/default/web     in whatever version`,
+  interrex resource read demo.Server/default/default/web     in any version`,
 		Args: typeAndName,
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := resourceID(args, t)
@@ -164,7 +164,7 @@ func newResourceDelete(a *app) *cobra.Command {
 	var t interrex.Tenancy
 	c := &cobra.Command{
 		Use:   "delete TYPE NAME | ID",
-		Short: "Delete a resource; one that is not there is no error",
+		Short: "Delete a resource; a missing one is not an error",
 		Example: `  interrex resource delete demo.v1.Server web
   interrex resource delete demo.v1.Server web --version 17     only this version`,
 		Args: typeAndName,
@@ -202,7 +202,7 @@ func newResourceList(a *app) *cobra.Command {
 	var f freshness
 	c := &cobra.Command{
 		Use:   "list TYPE",
-		Short: "List resources of a kind, of every version, by partition, namespace and name",
+		Short: "List resources of a kind, in every version, ordered by partition, namespace and name",
 		Example: `  interrex resource list demo.v1.Server
   interrex resource list demo.v1.Server --namespace '*' --prefix web-`,
 		Args: arguments(1, "TYPE"),
@@ -217,7 +217,7 @@ func newResourceList(a *app) *cobra.Command {
 		},
 	}
 	tenancyFlags(c, &q.Tenancy, "; '*' for all")
-	c.Flags().StringVar(&q.NamePrefix, "prefix", "", "of the name")
+	c.Flags().StringVar(&q.NamePrefix, "prefix", "", "only names with this prefix")
 	f.flags(c, "eventual")
 	return c
 }
@@ -298,7 +298,7 @@ func newResourceWatch(a *app) *cobra.Command {
 		},
 	}
 	tenancyFlags(c, &q.Tenancy, "; '*' for all")
-	c.Flags().StringVar(&q.NamePrefix, "prefix", "", "of the name")
-	c.Flags().Uint64Var((*uint64)(&q.Since), "since", 0, "after this revision (default: the present resources first)")
+	c.Flags().StringVar(&q.NamePrefix, "prefix", "", "only names with this prefix")
+	c.Flags().Uint64Var((*uint64)(&q.Since), "since", 0, "after this revision (default: the current resources first)")
 	return c
 }

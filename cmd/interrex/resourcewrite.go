@@ -25,15 +25,15 @@ const maxResourceFile = 4 << 20
 
 // resourceForm is the form of a resource's file.
 const resourceForm = `FILE is YAML or JSON, as 'interrex resource read -o yaml' prints it,
-where a type may also be written as one word:
+except that a type may be written as one word:
 
   id: {type: demo.v1.Server, name: web}
   metadata: {team: infra}
   data: {port: 8080}
 
-Its version is that of the resource that it replaces; without one, the resource
-must not exist yet. Data with an "@type" is of that Protobuf type; other data is
-a document, google.protobuf.Struct.`
+The version is that of the resource to replace; without one, the resource must not
+exist yet. Data with an "@type" is of that Protobuf type; other data is a document,
+google.protobuf.Struct.`
 
 func newResourceWrite(a *app) *cobra.Command {
 	var q interrex.WriteResourceRequest

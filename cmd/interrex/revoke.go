@@ -16,7 +16,7 @@ func newRevoke(a *app) *cobra.Command {
 		Use:   "revoke KEY",
 		Short: "End a lease",
 		Example: `  interrex lease revoke db --lease-token 17
-  interrex lease revoke db --force          whoever holds it`,
+  interrex lease revoke db --force          regardless of the holder`,
 		Args: arguments(1, "KEY"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if r.Key, err = interrex.ParseKey(args[0]); err != nil {
@@ -32,7 +32,7 @@ func newRevoke(a *app) *cobra.Command {
 	}
 	tokenFlag(c, &token)
 	a.requestIDFlag(c)
-	c.Flags().BoolVar(&r.Force, "force", false, "end it without the token: the name is free before the holder knows")
+	c.Flags().BoolVar(&r.Force, "force", false, "end it without the token: the key is free before the holder knows")
 	return c
 }
 

@@ -47,7 +47,7 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	group(root)
-	showVersion := root.Flags().Bool("version", false, "the binary's version, as 'interrex version' prints it")
+	showVersion := root.Flags().Bool("version", false, "print the version, like 'interrex version'")
 	root.RunE = func(c *cobra.Command, _ []string) error {
 		if *showVersion {
 			return a.version()
@@ -80,20 +80,20 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 // quietly says what --quiet prints below each command at the top, where that is
 // more than names.
 var quietly = map[string]string{
-	"change":   "print revisions alone",
-	"kv":       "print keys alone, of a single one its version",
-	"lease":    "print keys alone, of a single lease its token",
-	"resource": "print names alone, of a single resource its version",
-	"settings": "print names alone, of a single setting its value",
-	"webhook":  "print names alone, of a new webhook its secret, of a test the status",
+	"change":   "print only revisions",
+	"kv":       "print only keys, or the version of a single key",
+	"lease":    "print only keys, or the token of a single lease",
+	"resource": "print only names, or the version of a single resource",
+	"settings": "print only names, or the value of a single setting",
+	"webhook":  "print only names, the secret of a new webhook, or the status of a test",
 }
 
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addr, "addr", "", "agents to ask, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
+	flags.StringVar(&a.addr, "addr", "", "agents to connect to, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
 	flags.StringVarP(&a.output, "output", "o", cmp.Or(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
 	fixedFlag(root, "output", outputs...)
-	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print names alone, or the one value that a script wants")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only names, or the one value that a script needs")
 	flags.BoolVar(&a.noHeaders, "no-headers", false, "tables without a header line")
 	a.timeout = 15 * time.Second
 	flags.Var(&duration{to: &a.timeout, least: time.Millisecond, most: time.Hour}, "timeout", "how long to try before giving up")

@@ -41,13 +41,13 @@ func newRun(a *app) *cobra.Command {
 	r := &running{app: a}
 	c := &cobra.Command{
 		Use:   "run",
-		Short: "Run an agent until it is told to end",
+		Short: "Run an agent until it is told to stop",
 		Example: `  interrex agent run
   interrex agent run --config node1.yaml
   interrex agent run --data-dir ./data --api 127.0.0.1:7500`,
 		Long: `Runs an agent. TERM and INT drain it, a second one ends it at once; HUP makes it
-read its configuration again. Flags stand above the environment (INTERREX_ and
-the path of a key in capitals), that above the file, that above the defaults.
+read its configuration again. Flags override the environment (INTERREX_ and the
+path of a key in capitals), which overrides the file, which overrides the defaults.
 
 What HUP takes up is checked first: when anything is wrong, nothing changes, and
 the log says why.`,
@@ -55,7 +55,7 @@ the log says why.`,
 		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context()) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&r.path, "config", "", "the configuration file (default "+defaultConfig+", if it is there)")
+	flags.StringVar(&r.path, "config", "", "the configuration file (default "+defaultConfig+", if it exists)")
 	flags.StringVar(&r.id, "id", "", "agent.id: a DNS label")
 	flags.StringVar(&r.dataDir, "data-dir", "", "agent.data-dir")
 	flags.StringVar(&r.api, "api", "", "api.listen: HOST:PORT")
@@ -138,7 +138,7 @@ func oneLine(text string) string {
 	return strings.Replace(strings.Join(lines, "; "), ":; ", ": ", 1)
 }
 
-// agentConfig gives an agent what only the binary has.
+// agentConfig adds what only the binary has to an agent's configuration.
 func agentConfig(file config.Config) agent.Config {
 	c := agent.FromFile(file)
 	c.SQLite, c.Postgres = openSQLite, openPostgres

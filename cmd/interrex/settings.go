@@ -33,7 +33,7 @@ func newSettingsGet(a *app) *cobra.Command {
 		Use:   "get [NAME]",
 		Short: "Show the settings, or one of them",
 		Example: `  interrex settings get
-  interrex settings get requests.names -q          the value alone`,
+  interrex settings get requests.names -q          only the value`,
 		Args:              atMostOne("NAME"),
 		ValidArgsFunction: a.completeFirst(settingNames),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -26,12 +26,12 @@ func newStatus(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "The cluster on one screen, as one agent sees it",
-		Long: `The cluster on one screen, as one agent sees it: the quorum in words, the
-members, since when one is silent or why one refuses the other, and every alarm
-with what to do about it.
+		Long: `Shows the cluster on one screen, as one agent sees it: the quorum, the members,
+for how long one has been silent or why one rejects another, and every alarm with
+what to do about it.
 
-The exit code is 1 when there is an alarm, or with --all when an agent does not
-answer.`,
+The exit code is 1 if there is an alarm, or with --all if an agent does not
+respond.`,
 		Example: `  interrex status
   interrex status --all
   interrex status --addr http://127.0.0.1:7410 -o json`,
@@ -92,9 +92,9 @@ const few = 16
 func revisionLine(m *interrexv1.StatusResponse) string {
 	switch {
 	case m.GetAppliedIndex() == 0 && m.GetClusterId() != "":
-		return "none yet: the log is applied when a leader has said what is committed"
+		return "none yet: the log is applied once a leader has said what is committed"
 	case m.GetCommitIndex() > m.GetAppliedIndex()+few:
-		return fmt.Sprintf("%d at log index %d, which is %d behind", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex()-m.GetAppliedIndex())
+		return fmt.Sprintf("%d at log index %d, %d entries behind", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex()-m.GetAppliedIndex())
 	}
 	return fmt.Sprintf("%d at log index %d", m.GetRevision(), m.GetAppliedIndex())
 }
@@ -104,7 +104,7 @@ func logLine(m *interrexv1.StatusResponse) string {
 	switch {
 	case m.GetLastIndex() > 0:
 	case m.GetState() == interrex.Stopped.String(), m.GetState() == interrex.Stopping.String():
-		return "not known while raft does not run"
+		return "unknown while raft is not running"
 	default:
 		return "empty"
 	}
@@ -138,7 +138,7 @@ func memberLine(m *interrexv1.MemberStatus) string {
 	case m.GetRefusal() != "":
 		line += ", NOT CONNECTED: " + m.GetRefusal()
 	case contact == nil && m.GetSilent():
-		line += ", SILENT, never heard of"
+		line += ", SILENT, never heard from"
 	case contact == nil:
 	case m.GetSilent():
 		line += ", SILENT for " + interrex.FormatDuration(contact.AsDuration())
@@ -192,7 +192,7 @@ func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse)
 		asking.Go(func() {
 			s.status, s.err = a.statusAt(ctx, s.address)
 			if s.err == nil && (s.status.GetId() != s.id || strangers(s.status, first)) {
-				s.err = fmt.Errorf("at %s, which %s announces, agent %s of cluster %s answers: set its api.listen or api.advertise to an address that is reached from here",
+				s.err = fmt.Errorf("agent %[3]s of cluster %[4]s responds at %[1]s, the address that %[2]s announces: set api.listen or api.advertise of %[2]s to an address that can be reached from here",
 					s.address, s.id, s.status.GetId(), cmp.Or(s.status.GetClusterId(), "none"))
 			}
 		})
@@ -222,7 +222,7 @@ const oneAgent = 3 * time.Second
 func (a *app) statusAt(ctx context.Context, address string) (m *interrexv1.StatusResponse, err error) {
 	var failed []error
 	if address == "" {
-		return nil, errors.New("it announces no API address that is reached from here: see api.listen and api.advertise")
+		return nil, errors.New("it announces no API address that can be reached from here: see api.listen and api.advertise")
 	}
 	schemes := []string{"http://", "https://"}
 	if os.Getenv("INTERREX_CACERT") != "" || strings.Contains(cmp.Or(a.addr, os.Getenv("INTERREX_ADDR")), "https://") {
@@ -257,7 +257,7 @@ func tableOfAll(all []agentStatus) table {
 	var alarms [][]string
 	for _, s := range all {
 		if s.err != nil {
-			t.rows = append(t.rows, []string{s.id, "does not answer", "-", "-", "-", "-", "-"})
+			t.rows = append(t.rows, []string{s.id, "no response", "-", "-", "-", "-", "-"})
 			alarms = append(alarms, []string{s.id, s.err.Error()})
 			continue
 		}

@@ -31,7 +31,7 @@ func (t *told) Status(context.Context, *connect.Request[interrexv1.StatusRequest
 	return connect.NewResponse(t.status), nil
 }
 
-// tells starts such an agent, and gives it and its API address.
+// tells starts such an agent, and returns it and its API address.
 func tells(t *testing.T, id string) (*told, string) {
 	t.Helper()
 	a := &told{status: &interrexv1.StatusResponse{Id: id, ClusterId: "mine", State: "follower"}}
@@ -45,7 +45,7 @@ func tells(t *testing.T, id string) (*told, string) {
 	return a, server.Listener.Addr().String()
 }
 
-// asked runs status, and gives what it prints and its exit code.
+// asked runs status, and returns what it prints and its exit code.
 func asked(t *testing.T, args ...string) (string, int) {
 	t.Helper()
 	for _, line := range os.Environ() {
@@ -79,13 +79,13 @@ func TestStatusOfAllTellsWhoAnswersForWhom(t *testing.T) {
 		member *interrexv1.MemberStatus
 		says   string
 	}{
-		"the asked agent itself answers": {&interrexv1.MemberStatus{Id: "n2", ApiAddress: at}, "which n2 announces, agent n1 of cluster mine answers"},
-		"another cluster answers":        {&interrexv1.MemberStatus{Id: "n3", ApiAddress: stranger}, "agent n3 of cluster another answers"},
+		"the asked agent itself answers": {&interrexv1.MemberStatus{Id: "n2", ApiAddress: at}, "agent n1 of cluster mine responds at "},
+		"another cluster answers":        {&interrexv1.MemberStatus{Id: "n3", ApiAddress: stranger}, "agent n3 of cluster another responds"},
 		"no address is known":            {&interrexv1.MemberStatus{Id: "n2"}, "it announces no API address"},
 		"nobody answers":                 {&interrexv1.MemberStatus{Id: "n2", ApiAddress: "127.0.0.1:1"}, "connection refused"},
 	} {
 		first.status.Members = []*interrexv1.MemberStatus{{Id: "n1", ApiAddress: at}, c.member}
-		if text, code := asked(t, "--all", "--addr", at); code != 1 || !strings.Contains(text, c.says) || !strings.Contains(text, c.member.GetId()+"     does not answer") {
+		if text, code := asked(t, "--all", "--addr", at); code != 1 || !strings.Contains(text, c.says) || !strings.Contains(text, c.member.GetId()+"     no response") {
 			t.Errorf("%s: exit code %d\n%s", what, code, text)
 		}
 	}
@@ -95,8 +95,8 @@ func TestStatusSaysWhereTheStateStands(t *testing.T) {
 	agent, at := tells(t, "n1")
 	for want, is := range map[string]*interrexv1.StatusResponse{
 		`revision +7 at log index 9\n`:                        {Revision: 7, AppliedIndex: 9, CommitIndex: 12},
-		`revision +7 at log index 9, which is 91 behind\n`:    {Revision: 7, AppliedIndex: 9, CommitIndex: 100},
-		`revision +none yet: the log is applied when a leade`: {ClusterId: "mine"},
+		`revision +7 at log index 9, 91 entries behind\n`:     {Revision: 7, AppliedIndex: 9, CommitIndex: 100},
+		`revision +none yet: the log is applied once a leade`: {ClusterId: "mine"},
 		`revision +0 at log index 0\n`:                        {},
 	} {
 		agent.status = is
@@ -112,7 +112,7 @@ func TestStatusShowsEachAlarmWithWhatToDo(t *testing.T) {
 	agent.status.Members = []*interrexv1.MemberStatus{{Id: "n2", Suffrage: "voter", Silent: true}}
 	text, code := asked(t, "--addr", at)
 	for _, want := range []string{
-		`ALARM disk-full +no room, for `, `to do +free it\n`, `ALARM member-silent +n2: gone, for `, `member n2 +voter, SILENT, never heard of\n`,
+		`ALARM disk-full +no room, for `, `to do +free it\n`, `ALARM member-silent +n2: gone, for `, `member n2 +voter, SILENT, never heard from\n`,
 	} {
 		if !matches(text, want) {
 			t.Errorf("want %q in\n%s", want, text)
@@ -135,11 +135,11 @@ func matches(text, pattern string) bool { return regexp.MustCompile(pattern).Mat
 func TestAMembersLineSaysWhenItIsSilent(t *testing.T) {
 	ago := durationpb.New(7 * time.Second)
 	for want, m := range map[string]*interrexv1.MemberStatus{
-		"voter, leader":                 {Suffrage: "voter", Leader: true},
-		"voter":                         {Suffrage: "voter"},
-		"voter, heard 7 s ago":          {Suffrage: "voter", LastContact: ago},
-		"voter, SILENT for 7 s":         {Suffrage: "voter", LastContact: ago, Silent: true},
-		"voter, SILENT, never heard of": {Suffrage: "voter", Silent: true},
+		"voter, leader":                   {Suffrage: "voter", Leader: true},
+		"voter":                           {Suffrage: "voter"},
+		"voter, heard 7 s ago":            {Suffrage: "voter", LastContact: ago},
+		"voter, SILENT for 7 s":           {Suffrage: "voter", LastContact: ago, Silent: true},
+		"voter, SILENT, never heard from": {Suffrage: "voter", Silent: true},
 		"voter, NOT CONNECTED: it refuses us: old disk": {Suffrage: "voter", LastContact: ago, Silent: true, Refusal: "it refuses us: old disk"},
 		"nonvoter, leader, heard 7 s ago":               {Suffrage: "nonvoter", Leader: true, LastContact: ago},
 	} {
@@ -154,7 +154,7 @@ func TestStatusSaysWhatTheLogHas(t *testing.T) {
 	match := func(index uint64) *uint64 { return &index }
 	for want, is := range map[string]*interrexv1.StatusResponse{
 		`log +empty\n`: {State: "waiting"},
-		`log +not known while raft does not run\n`:                                        {State: "stopped"},
+		`log +unknown while raft is not running\n`:                                        {State: "stopped"},
 		`log +entries 3 to 90 of term 4, committed up to 88, membership stable\n`:         {FirstIndex: 3, LastIndex: 90, LastTerm: 4, CommitIndex: 88, Membership: "stable"},
 		`log +a snapshot up to entry 90 of term 4, committed up to 90, membership stable`: {LastIndex: 90, LastTerm: 4, CommitIndex: 90, Membership: "stable"},
 		`member n2 +voter at n2:1, up to date\n`:                                          {LastIndex: 90, Members: []*interrexv1.MemberStatus{{Id: "n2", Address: "n2:1", Suffrage: "voter", MatchIndex: match(80)}}},

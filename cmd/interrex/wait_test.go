@@ -152,7 +152,7 @@ func TestALockOfUnknownOutcomeAdvisesToEndItsOwnLeaseAlone(t *testing.T) {
 	said := newSpoken()
 	l := &lock{app: &app{talk: said}, key: mustKey("mx"), holder: "box/7/ab"}
 	_ = l.ended(interrex.Errorf(interrex.KindOutcomeUnknown, "no answer"))
-	const want = "'interrex lease get default/mx' tells who holds it; if that is box/7/ab, 'interrex lease revoke default/mx --force' ends it\n"
+	const want = "'interrex lease get default/mx' shows the holder; if that is box/7/ab, 'interrex lease revoke default/mx --force' ends it\n"
 	if !strings.HasSuffix(said.String(), want) {
 		t.Errorf("it says: %s", said)
 	}

@@ -33,8 +33,8 @@ func newWatch(a *app) *cobra.Command {
 			return a.withLong(c.Context(), func(s session) error { return a.watch(c.Context(), s, r) })
 		},
 	}
-	c.Flags().StringVar(&r.Prefix, "prefix", "", "of the name")
-	c.Flags().Uint64Var((*uint64)(&r.Since), "since", 0, "after this revision (default: the present leases first)")
+	c.Flags().StringVar(&r.Prefix, "prefix", "", "only names with this prefix")
+	c.Flags().Uint64Var((*uint64)(&r.Since), "since", 0, "after this revision (default: the current leases first)")
 	return c
 }
 

@@ -20,7 +20,7 @@ import (
 func newWebhook(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "webhook",
-		Short: "What is called before operations and after events",
+		Short: "Calls to other services before operations and after events",
 		Example: `  interrex webhook set guard --url https://guard.example/check --kind lease.claimed --prefix prod/
   interrex webhook set audit --url https://audit.example/in --when after --header-file audit.headers
   interrex webhook test audit
@@ -35,10 +35,10 @@ func newWebhookSet(a *app) *cobra.Command {
 	when, policy, headers, secret := "", "", "", ""
 	c := &cobra.Command{
 		Use:   "set NAME --url URL",
-		Short: "Make a webhook, or replace the one of that name",
-		Long: `Make a webhook, or replace the one of that name: what is not given is the
-default again, but for its secret and, of one that is called after events, its
-position. The secret of a new webhook is printed once, and never shown again.`,
+		Short: "Create a webhook, or replace the one of that name",
+		Long: `Creates a webhook, or replaces the one of that name: flags that are not given are
+reset to their defaults, except the secret and, for a webhook that is called after
+events, its position. The secret of a new webhook is printed once, and never again.`,
 		Example: `  interrex webhook set guard --url https://guard.example/check --kind lease.claimed --prefix prod/
   interrex webhook set audit --url https://audit.example/in --when after --header-file audit.headers
 
@@ -48,7 +48,7 @@ In the file of --header-file, which only you should be able to read (chmod 600):
 		ValidArgsFunction: a.completeFirst(webhookNames),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if r.URL == "" {
-				return usageError{errors.New("--url is missing: say what is called")}
+				return usageError{errors.New("--url is missing: give the URL to call")}
 			}
 			if c.Flags().Changed("kind") && len(r.Kinds) == 0 {
 				return usageError{errors.New("--kind is empty: give one, or leave the flag out")}
@@ -69,16 +69,16 @@ In the file of --header-file, which only you should be able to read (chmod 600):
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&r.URL, "url", "", "what is called: http or https")
+	flags.StringVar(&r.URL, "url", "", "the URL to call: http or https")
 	flags.StringVar(&when, "when", string(interrex.WebhookBefore), "before an operation, which it may veto, or after an event")
-	flags.StringSliceVar(&r.Kinds, "kind", nil, "a kind of event that it is for, such as lease.claimed; may be repeated (default all)")
-	flags.StringArrayVar(&r.Prefixes, "prefix", nil, "the beginning of a key that it is for, such as prod/; may be repeated (default all)")
+	flags.StringSliceVar(&r.Kinds, "kind", nil, "a kind of event to be called for, such as lease.claimed; may be repeated (default all)")
+	flags.StringArrayVar(&r.Prefixes, "prefix", nil, "a prefix of keys to be called for, such as prod/; may be repeated (default all)")
 	r.Timeout = interrex.DefaultWebhookTimeout
-	flags.Var(&duration{to: &r.Timeout, least: interrex.MinWebhookTimeout, most: interrex.MaxWebhookTimeout}, "timeout", "how long one call of the webhook may take; this command itself has the usual 15s")
-	flags.StringVar(&policy, "on-failure", string(interrex.WebhookRefuse), "refuse or allow operations when it cannot be asked")
-	flags.BoolVar(&r.DryRun, "dry-run", false, "call and count, and veto nothing")
+	flags.Var(&duration{to: &r.Timeout, least: interrex.MinWebhookTimeout, most: interrex.MaxWebhookTimeout}, "timeout", "how long one call of the webhook may take; this command itself waits at most 15s")
+	flags.StringVar(&policy, "on-failure", string(interrex.WebhookRefuse), "refuse or allow operations when a call fails")
+	flags.BoolVar(&r.DryRun, "dry-run", false, "call it and count the results, but veto nothing")
 	flags.StringVar(&headers, "header-file", "", "a file with headers to send, one NAME: VALUE a line")
-	flags.StringVar(&secret, "secret-file", "", "a file with the key of the signatures (default: its own, or a new one)")
+	flags.StringVar(&secret, "secret-file", "", "a file with the secret that signs the calls (default: its current one, or a new one)")
 	fixedFlag(c, "when", string(interrex.WebhookBefore), string(interrex.WebhookAfter))
 	fixedFlag(c, "on-failure", string(interrex.WebhookRefuse), string(interrex.WebhookAllow))
 	a.requestIDFlag(c)
@@ -166,20 +166,19 @@ func newWebhookList(a *app) *cobra.Command {
 	var o interrex.ReadOptions
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "Show the webhooks, and how their calls go",
-		Long: `Show the webhooks, and how their calls go. That is known to the agent that
-leads, which is asked for it, but not with --eventual.
+		Short: "Show the webhooks, and the state of their calls",
+		Long: `Shows the webhooks, and the state of their calls. Only the leader knows that state;
+it is not shown with --eventual.
 
 The column STATE has:
-  no failures              its last call was answered, or it was not called since it
-                           was set or another agent leads
-  called: ...              its last calls had no answer; it is called for each operation
-                           or event all the same
-  not called for a while:  after 5 failures in a row: ON-FAILURE decides, or events wait
-  one call will try again: the same, and the next call is made to see whether it works
-  delivered up to ...      events up to that revision, which lags by a few seconds;
-                           at first it is the revision at which the hook was set
-  skipped ...              how many revisions it was never told, and the last ones
+  no failures             the last call got a response, or there was no call since the
+                          webhook was set or the leader changed
+  called: ...             the last calls got no response; calls continue
+  not called for now: ... after 5 consecutive failures: ON-FAILURE applies, or events wait
+  one trial call is next: ... as above, and the next call is made to see whether it works
+  events delivered ...    up to that revision, which lags by a few seconds; at first
+                          it is the revision at which the webhook was set
+  skipped ...             number of revisions that were never sent, and the last of them
 
 In JSON these are the fields health.breaker (closed, open, half-open), failures,
 error, position and skipped.`,
@@ -219,8 +218,8 @@ func newWebhookDelete(a *app) *cobra.Command {
 func newWebhookTest(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "test NAME",
-		Short:             "Send a sample to a webhook, and show what it answers",
-		Long:              "Send a sample to a webhook, from the agent that is asked, and show what it\nanswers. The exit code is 0 when that is a status of 200 to 299.",
+		Short:             "Send a sample to a webhook, and show the response",
+		Long:              "Sends a sample to a webhook, from the agent that is contacted, and shows the\nresponse. The exit code is 0 if that is a status of 200 to 299.",
 		Example:           `  interrex webhook test guard`,
 		Args:              arguments(1, "NAME"),
 		ValidArgsFunction: a.completeFirst(webhookNames),

@@ -31,7 +31,7 @@ func cluster(t *testing.T) *interrextest.Cluster {
 	}})
 }
 
-// follower gives an agent that does not lead.
+// follower returns an agent that does not lead.
 func follower(c *interrextest.Cluster) int { return (c.Leader() + 1) % len(c.Agents()) }
 
 // oneShot returns a client of an agent that makes unary calls.

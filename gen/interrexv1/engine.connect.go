@@ -49,7 +49,7 @@ type EngineServiceClient interface {
 	// Report is the dependency engine, live.
 	Report(context.Context, *connect.Request[ReportRequest]) (*connect.Response[ReportResponse], error)
 	Status(context.Context, *connect.Request[StatusRequest]) (*connect.Response[StatusResponse], error)
-	// Config gives the effective configuration, as YAML.
+	// Config returns the effective configuration, as YAML.
 	Config(context.Context, *connect.Request[ConfigRequest]) (*connect.Response[ConfigResponse], error)
 	// Reload takes up the configuration file.
 	Reload(context.Context, *connect.Request[ReloadRequest]) (*connect.Response[ReloadResponse], error)
@@ -140,7 +140,7 @@ type EngineServiceHandler interface {
 	// Report is the dependency engine, live.
 	Report(context.Context, *connect.Request[ReportRequest]) (*connect.Response[ReportResponse], error)
 	Status(context.Context, *connect.Request[StatusRequest]) (*connect.Response[StatusResponse], error)
-	// Config gives the effective configuration, as YAML.
+	// Config returns the effective configuration, as YAML.
 	Config(context.Context, *connect.Request[ConfigRequest]) (*connect.Response[ConfigResponse], error)
 	// Reload takes up the configuration file.
 	Reload(context.Context, *connect.Request[ReloadRequest]) (*connect.Response[ReloadResponse], error)

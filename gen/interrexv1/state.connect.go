@@ -52,7 +52,7 @@ const (
 type StateServiceClient interface {
 	// ReadIndex returns the log index that a linearizable read has to wait for.
 	ReadIndex(context.Context, *connect.Request[ReadIndexRequest]) (*connect.Response[ReadIndexResponse], error)
-	// Retire gives up the NAME of request ids NAME.N: its mark and its records
+	// Retire releases the NAME of request ids NAME.N: its mark and its records
 	// are forgotten. An unknown name is no error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
 	// GetSettings returns the replicated settings.
@@ -160,7 +160,7 @@ func (c *stateServiceClient) Group(ctx context.Context, req *connect.Request[Gro
 type StateServiceHandler interface {
 	// ReadIndex returns the log index that a linearizable read has to wait for.
 	ReadIndex(context.Context, *connect.Request[ReadIndexRequest]) (*connect.Response[ReadIndexResponse], error)
-	// Retire gives up the NAME of request ids NAME.N: its mark and its records
+	// Retire releases the NAME of request ids NAME.N: its mark and its records
 	// are forgotten. An unknown name is no error.
 	Retire(context.Context, *connect.Request[RetireRequest]) (*connect.Response[RetireResponse], error)
 	// GetSettings returns the replicated settings.

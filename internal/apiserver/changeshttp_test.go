@@ -32,7 +32,7 @@ func (nd *node) plain(method, path, body string, headers ...string) reply {
 	return nd.send(r)
 }
 
-// appended appends a change and gives its revision.
+// appended appends a change and returns its revision.
 func (nd *node) appended(body string, headers ...string) uint64 {
 	nd.t.Helper()
 	r := nd.plain(http.MethodPost, "/changes", body, headers...)

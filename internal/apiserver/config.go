@@ -93,7 +93,7 @@ type Config struct {
 	// Quarantine says why nothing may be read from this agent's state; nil: it
 	// may. Optional.
 	Quarantine func() error
-	// Ready gives the checks of the readiness probe beyond those that the server
+	// Ready returns the checks of the readiness probe beyond those that the server
 	// makes itself (a leader is known, not draining, not halted). Optional.
 	Ready func() []Check
 	// Metrics is what /metrics shows. Optional.

@@ -100,7 +100,7 @@ func cluster(t testing.TB, n int, edit ...func(*Config)) []*node {
 	return nodes
 }
 
-// leader waits until some agent leads, and gives it.
+// leader waits until some agent leads, and returns it.
 func leader(t testing.TB, nodes []*node) (found *node) {
 	t.Helper()
 	nodes[0].waitFor(func() bool {
@@ -403,7 +403,7 @@ func op(id uint64, procedure string, m proto.Message) *interrexv1.Operation {
 	return &interrexv1.Operation{Id: id, Method: method.Number, Body: body}
 }
 
-// claimed claims a lease and gives its token.
+// claimed claims a lease and returns its token.
 func (nd *node) claimed(key, holder string) uint64 {
 	nd.t.Helper()
 	a, err := nd.call(nd.t.Context(), claimOp(0, key, holder))

@@ -42,7 +42,7 @@ func (s wireStream) send(ops ...*interrexv1.Operation) {
 	}
 }
 
-// answers receives until n answers are there, and gives them by id.
+// answers receives until n answers are there, and returns them by id.
 func (s wireStream) answers(n int) map[uint64]*interrexv1.Answer {
 	s.t.Helper()
 	got := map[uint64]*interrexv1.Answer{}

@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/internal/watches"
 )
 
-// putValue writes a key and gives the revision.
+// putValue writes a key and returns the revision.
 func (nd *node) putValue(key, value string) uint64 {
 	nd.t.Helper()
 	r := nd.kv("PUT", "/kv/"+key, value)

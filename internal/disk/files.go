@@ -19,7 +19,7 @@ type Files interface {
 	SyncDir(dir string) error
 }
 
-// Replace gives a file new content, whole or not at all.
+// Replace returns a file new content, whole or not at all.
 func Replace(f Files, path string, data []byte) error {
 	staged := path + Staged
 	if err := f.WriteSync(staged, data); err != nil {
@@ -31,7 +31,7 @@ func Replace(f Files, path string, data []byte) error {
 	return f.SyncDir(filepath.Dir(path))
 }
 
-// ReplaceFile gives a file new content, whole and on disk, or leaves the one
+// ReplaceFile replaces a file's content, whole and on disk, or leaves the one
 // that is there. The error is one of the disk's, and says what was to be done.
 func ReplaceFile(what, path string, data []byte) error {
 	return Classify(what, Replace(OS{}, path, data))

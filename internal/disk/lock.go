@@ -57,7 +57,7 @@ func refused(dir, user string, err error) error {
 // Stat returns what is known of the lock's file, wherever it is now.
 func (l *DirLock) Stat() (os.FileInfo, error) { return l.file.Stat() }
 
-// Unlock gives up the directory. The file stays: removing it would let two
+// Unlock releases the directory. The file stays: removing it would let two
 // users lock two files of one name.
 func (l *DirLock) Unlock() error { return l.file.Close() }
 

@@ -44,7 +44,7 @@ func (l *limitedListener) warn() {
 	}
 }
 
-// limitedConn gives its slot back when it is closed.
+// limitedConn releases its slot when it is closed.
 type limitedConn struct {
 	net.Conn
 	slots chan struct{}

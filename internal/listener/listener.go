@@ -196,7 +196,7 @@ func (l *Listener) stop() {
 	}
 }
 
-// lineLogger gives the HTTP server's lines to the logger: they are about
+// lineLogger passes the HTTP server's lines to the logger: they are about
 // callers' mistakes, so they do not warn.
 type lineLogger struct{ logger interrex.Logger }
 

@@ -227,7 +227,7 @@ func (c *courier) isAbroad() bool {
 	return len(c.abroad) > 0
 }
 
-// sweep gives up what another agent has not answered in time, and reports
+// sweep abandons what another agent has not answered in time, and reports
 // whether it still has something.
 func (c *courier) sweep() bool {
 	now := c.server.config.Clock.Now()

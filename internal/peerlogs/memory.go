@@ -110,8 +110,8 @@ func (p Place) Compare(o Place) int {
 	return cmp.Or(cmp.Compare(p.Term, o.Term), cmp.Compare(p.Index, o.Index))
 }
 
-// Compare holds a hello against what was remembered before that life of raft,
-// and gives what the other side has to know; and an error if its disk is an
+// compare holds a hello against what was remembered before that life of raft,
+// and returns what the other side has to know; and an error if its disk is an
 // older one.
 func (m *Memory) Compare(peer Hello) (told *Remembered, err error) {
 	m.mu.Lock()

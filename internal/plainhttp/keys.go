@@ -30,7 +30,7 @@ type plainValues struct {
 	changes   *change.Table
 }
 
-// route takes what is for /kv and gives next the rest. It stands before the mux,
+// route takes what is for /kv and returns next the rest. It stands before the mux,
 // which would redirect keys with empty parts.
 func (p plainValues) route(next http.Handler) http.Handler {
 	one, all := p.handle(p.one), p.handle(p.all)

@@ -25,7 +25,7 @@ func Seal(e types.LogEntry) types.LogEntry {
 	return e
 }
 
-// Unseal gives an entry without its check, if it is the entry of that index.
+// Unseal returns an entry without its check, if it is the entry of that index.
 func Unseal(index uint64, b []byte) ([]byte, bool) {
 	n := len(b) - checkSize
 	if n < 0 || checksum(index, b[:n]) != binary.LittleEndian.Uint32(b[n:]) {

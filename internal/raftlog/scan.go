@@ -130,7 +130,7 @@ func (s *scanner) placesFit() bool {
 	return bytes.Equal(s.places, want)
 }
 
-// within gives the entries from one index to another.
+// within returns the entries from one index to another.
 func (s scan) within(first, last uint64) []found {
 	return slices.DeleteFunc(slices.Clone(s.entries), func(e found) bool { return e.index < first || e.index > last })
 }

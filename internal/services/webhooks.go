@@ -72,7 +72,7 @@ func deleteWebhook(m *interrexv1.WebhookServiceDeleteRequest) (state.Command, er
 	return &webhook.Delete{Name: m.GetName()}, nil
 }
 
-// hookReply gives what the table answered.
+// hookReply returns what the table answered.
 func hookReply(r state.Result) (*webhook.Reply, error) {
 	reply, is := r.Reply.(*webhook.Reply)
 	if !is || reply.Hook == nil {

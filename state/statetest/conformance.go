@@ -1,4 +1,5 @@
-// Package statetest owns what every table must pass, and an example of one.
+// Package statetest owns the tests that every table must pass, and an example of
+// a table.
 package statetest
 
 import (
@@ -13,26 +14,25 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Config says what is tested, and with what.
+// Config configures Run.
 type Config struct {
-	// New makes an empty table.
+	// New returns an empty table.
 	New func() state.Table
-	// Command makes a random command, as it stands in an operation's data; r is of
-	// math/rand/v2.
-	// Half of them or more should be such that the table does them: few names,
-	// and what earlier commands have made. seen are the last replies, for those
-	// commands that need something of an answer.
+	// Command returns a random command, encoded as in an operation's data; r is of
+	// math/rand/v2. The table should accept half of them or more: use few names,
+	// and what earlier commands have created. seen are the last replies, for
+	// commands that need something from a reply.
 	Command func(r *rand.Rand, seen []state.Reply) []byte
-	// Recorded returns what of a reply its encoding holds; nil: all of it, or what
-	// the table Keeps.
+	// Recorded returns the part of a reply that its encoding holds; nil: all of it,
+	// or what the table Keeps.
 	Recorded func(state.Reply) state.Reply
-	// Alone says that the table refuses every group.
+	// Alone reports that the table refuses every group.
 	Alone bool
 	// Step is the mean cluster time between two entries; 0: 1 s.
 	Step time.Duration
-	// Entries is how many are applied in each round; 0: 200.
+	// Entries is the number of entries in each round; 0: 200.
 	Entries int
-	// Rounds is how many times, each from a seed of its own; 0: 5.
+	// Rounds is the number of rounds, each with its own seed; 0: 5.
 	Rounds int
 }
 
@@ -51,14 +51,14 @@ func (c Config) withDefaults() Config {
 
 func (c Config) tables() []state.Table { return []state.Table{c.New()} }
 
-// Run puts a table to the test: the same commands give the same replies, events
-// and snapshots on every copy, also on one that is restarted midway; a group is
-// done as a whole or not at all, and only if its operations could be done one
-// after the other; frozen views stay; Check changes nothing, and the
-// operation's data stays as it is; Due and Tick agree; commands, replies and
-// snapshots survive their encoding; what is no command is refused; a snapshot
-// replaces all that a table held, and a cut one is refused and changes nothing.
-// Replies are compared by reflect.DeepEqual.
+// Run tests a table: the same commands have the same replies, events and
+// snapshots on every copy, also on one that is restarted midway; a group is
+// applied atomically, and only if its operations could be applied one after the
+// other; frozen views do not change; Check changes nothing, and does not modify
+// the operation's data; Due and Tick agree; commands, replies and snapshots
+// survive their encoding; malformed commands are rejected; a snapshot replaces
+// the whole content of a table, and a truncated one is rejected and changes
+// nothing. Replies are compared by reflect.DeepEqual.
 func Run(t *testing.T, c Config) {
 	if c.New == nil || c.Command == nil {
 		t.Fatal("statetest.Config: New and Command are needed")

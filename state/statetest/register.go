@@ -26,9 +26,9 @@ const (
 	RegisterExpired = "register.expired"
 )
 
-// Register is the smallest table that does all that a table can: values of a
-// few bytes by key, each for ever or for a time. It is an example, and what
-// the tests of package state stand on.
+// Register is the smallest table that uses everything that a table can do: values
+// of a few bytes by key, each permanent or for a limited time. It is an example,
+// and the tests of package state are based on it.
 type Register struct {
 	mu     sync.Mutex
 	id     state.TableID
@@ -36,14 +36,14 @@ type Register struct {
 	due    *btree.BTreeG[deadline]
 }
 
-// Value is what stands under a key.
+// Value is the value of a key.
 type Value struct {
 	Text     string
 	Revision interrex.Revision // of its write
 	Expiry   state.Time        // 0: it stays
 }
 
-// RegisterReply answers a Set and a Delete.
+// RegisterReply is the reply to a Set or Delete.
 type RegisterReply struct {
 	Value Value // as it is now, or, when deleted, as it was
 }
@@ -64,8 +64,7 @@ type registerCommand struct {
 	life      time.Duration
 }
 
-// About is part of state.Command. A register's keys stand in the default
-// namespace.
+// About is part of state.Command. A register's keys are in the default namespace.
 func (c *registerCommand) About() state.About {
 	about := state.About{Name: "delete", Key: interrex.Key{Namespace: interrex.DefaultNamespace, Name: c.key}}
 	if c.set {
@@ -95,7 +94,7 @@ func (c *registerCommand) Append(b []byte) []byte {
 // NewRegister returns an empty register with the ID RegisterTable.
 func NewRegister() *Register { return NewRegisterAs(RegisterTable) }
 
-// NewRegisterAs returns an empty register with an ID of its own.
+// NewRegisterAs returns an empty register with another ID.
 func NewRegisterAs(id state.TableID) *Register {
 	r := &Register{id: id}
 	r.clear()
@@ -107,12 +106,13 @@ func (r *Register) clear() {
 	r.due = btree.NewBTreeGOptions(deadline.before, btree.Options{NoLocks: true})
 }
 
-// Set is the command that writes text under a key, for life (0: for ever).
+// Set returns the command that writes text under a key, for life (0:
+// permanently).
 func Set(key, text string, life time.Duration) []byte {
 	return (&registerCommand{set: true, key: key, text: text, life: life}).Append(nil)
 }
 
-// Delete is the command that removes a key.
+// Delete returns the command that removes a key.
 func Delete(key string) []byte { return (&registerCommand{key: key}).Append(nil) }
 
 // Get returns the value of a key.

@@ -12,8 +12,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Replica is a state that is driven by hand, as one raft would drive it, with
-// everything that it publishes.
+// Replica is a state that a test drives as raft would, with everything that it
+// publishes.
 type Replica struct {
 	State  *state.State
 	Events []state.Event     // all that were published
@@ -25,8 +25,8 @@ type Replica struct {
 	index  uint64
 }
 
-// NewReplica returns a replica of the tables that a function makes anew for it,
-// and for each of its restarts.
+// NewReplica returns a replica. The function makes its tables, again for each
+// restart.
 func NewReplica(t testing.TB, tables func() []state.Table) *Replica {
 	t.Helper()
 	r := &Replica{t: t, tables: tables}
@@ -51,13 +51,13 @@ func (r *Replica) Publish(events []state.Event, last interrex.Revision) {
 // Reset is part of state.Publisher.
 func (r *Replica) Reset(last interrex.Revision) { r.Resets, r.Last = r.Resets+1, last }
 
-// Apply applies one entry, and gives its results.
+// Apply applies one entry, and returns its results.
 func (r *Replica) Apply(e *state.Entry) []state.Result {
 	r.t.Helper()
 	return r.ApplyBytes(state.AppendEntry(nil, e))
 }
 
-// ApplyBytes applies one entry as it stands in the log, and gives its results.
+// ApplyBytes applies one encoded entry, and returns its results.
 func (r *Replica) ApplyBytes(b []byte) []state.Result {
 	r.t.Helper()
 	r.index++
@@ -65,18 +65,18 @@ func (r *Replica) ApplyBytes(b []byte) []state.Result {
 	return results
 }
 
-// Do applies an entry of these operations at a time.
+// Do applies an entry of these operations at the given time.
 func (r *Replica) Do(now state.Time, ops ...state.Operation) []state.Result {
 	r.t.Helper()
 	return r.Apply(&state.Entry{Stamp: now, Wall: Wall(now), Operations: ops})
 }
 
-// Wall is the leader's wall clock that goes with a cluster time here.
+// Wall returns the leader's wall clock for a cluster time.
 func Wall(now state.Time) time.Time {
 	return time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(now))
 }
 
-// Snapshot returns a snapshot of now.
+// Snapshot returns a snapshot of the current state.
 func (r *Replica) Snapshot() []byte {
 	r.t.Helper()
 	f, err := r.State.Snapshot()
@@ -91,8 +91,7 @@ func (r *Replica) Snapshot() []byte {
 	return sink.Bytes()
 }
 
-// Restart puts a new state, restored from a snapshot, in the place of the
-// present one.
+// Restart replaces the state by a new one, restored from a snapshot.
 func (r *Replica) Restart() {
 	r.t.Helper()
 	b := r.Snapshot()
@@ -103,7 +102,7 @@ func (r *Replica) Restart() {
 	}
 }
 
-// Restore restores a snapshot; what is applied next comes behind it.
+// Restore restores a snapshot; further entries follow it.
 func (r *Replica) Restore(snapshot []byte) error {
 	err := r.State.Restore(io.NopCloser(bytes.NewReader(snapshot)))
 	applied, _ := r.State.Applied()

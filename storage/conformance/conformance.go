@@ -1,4 +1,4 @@
-// Package conformance owns what every storage.Store must pass.
+// Package conformance owns the tests that every storage.Store must pass.
 package conformance
 
 import (
@@ -10,20 +10,19 @@ import (
 	"github.com/interrex/interrex/storage"
 )
 
-// Config says what is tested.
+// Config configures Run.
 type Config struct {
-	// New returns an empty store. It lives until the test ends.
+	// New returns an empty store, which must live until the test ends.
 	New func(t *testing.T) storage.Store
-	// Restart replaces everything by what is stored now, as a restore does, so that
-	// watches end with ErrWatchClosed. nil: this store has no restore.
+	// Restart replaces the content by itself, as a restore does, so that watches
+	// end with ErrWatchClosed. nil: the store has no restore.
 	Restart func(t *testing.T, s storage.Store)
 }
 
-// Patience is how long an eventual read, or a watch, has to show what was
-// written.
+// Patience is how long an eventual read, or a watch, may take to show a write.
 const Patience = 30 * time.Second
 
-// Run puts a store to the test.
+// Run tests a store.
 func Run(t *testing.T, c Config) {
 	t.Run("Read", func(t *testing.T) { testRead(t, c) })
 	t.Run("WriteCAS", func(t *testing.T) { testWrite(t, c) })

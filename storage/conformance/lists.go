@@ -90,7 +90,7 @@ func same(got []interrex.Resource, err error, want []interrex.Resource) error {
 	return nil
 }
 
-// sown writes the seed, and gives it as it is stored.
+// sown writes the seed, and returns it as it is stored.
 func sown(t *testing.T, s storage.Store) []interrex.Resource {
 	t.Helper()
 	all := seed()

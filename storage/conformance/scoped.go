@@ -9,8 +9,8 @@ import (
 	"github.com/interrex/interrex/storage"
 )
 
-// Scoped returns a store that is empty, on one that need not be: a suffix of its
-// own stands behind the groups of its resources. So many tests share a cluster.
+// Scoped returns an empty store on top of one that need not be empty: it adds its
+// own suffix to the groups of its resources. So tests can share a cluster.
 func Scoped(s storage.Store, suffix string) storage.Store { return scoped{s, suffix} }
 
 type scoped struct {
