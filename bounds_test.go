@@ -5,17 +5,17 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
-	"github.com/interrex/interrex/codec"
-	"github.com/interrex/interrex/fsm"
-	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/projection"
 	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 )
 

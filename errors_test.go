@@ -11,7 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // kinds is the contract's table, row by row.

@@ -19,10 +19,10 @@ const module = "github.com/interrex/interrex"
 var floors = map[string]int{
 	"":                      0, // the vocabulary
 	"gate":                  0, // visits to what must outlive its users
-	"pipe":                  0, // connections within a process
+	"internal/pipe":         0, // connections within a process
 	"config":                0, // the configuration's types, file and validation
 	"internal/disk":         0, // calls on a disk, small files, directories with one user
-	"internal/port":         0, // the connections that come in at one port
+	"internal/inbound":      0, // the connections that come in at one port
 	"internal/hclogger":     0, // the words of hashicorp's libraries in our log
 	"gen/interrexv1":        0, // generated messages and handlers
 	"internal/ports":        0, // the ports that an agent listens on
@@ -31,55 +31,55 @@ var floors = map[string]int{
 	"internal/silent":       0, // the logger that says nothing
 	"internal/waitlist":     0, // who waits until a number has reached theirs
 	"internal/wording":      0, // how values are written in messages
-	"alarm":                 1, // what is wrong with an agent now
+	"internal/alarm":        1, // what is wrong with an agent now
 	"state":                 1, // the replicated state: one log, many tables
 	"internal/logs":         1, // how an agent logs
-	"hold":                  1, // the holder's side of a lease
-	"wire":                  1, // the vocabulary in the API's messages
-	"codec":                 1, // the encoding that tables share
+	"internal/hold":         1, // the holder's side of a lease
+	"internal/wire":         1, // the vocabulary in the API's messages
+	"internal/codec":        1, // the encoding that tables share
 	"internal/founding":     2, // how a cluster begins
-	"lease":                 2, // the table of leases
-	"resource":              2, // the table of resources
-	"change":                2, // the feed of everything that was committed
-	"webhook":               2, // the table of webhooks
-	"fsm":                   2, // the table of an embedder's own state machine
+	"internal/lease":        2, // the table of leases
+	"internal/resource":     2, // the table of resources
+	"internal/change":       2, // the feed of everything that was committed
+	"internal/webhook":      2, // the table of webhooks
+	"internal/fsm":          2, // the table of an embedder's own state machine
 	"queue":                 2, // operations waiting for the log
-	"watch":                 2, // events to any number of watchers
+	"internal/watch":        2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
 	"internal/certificates": 1, // the certificates of agents
 	"internal/peerlogs":     1, // what is remembered of other agents' logs
 	"internal/raftstream":   1, // raft's transport over streams between agents
 	"internal/raftlog":      1, // what the files of raft's log can prove
-	"raftdir":               2, // raft's log, vote, floor and snapshots on disk
+	"internal/raftdir":      2, // raft's log, vote, floor and snapshots on disk
 	"projection":            2, // lease holders in SQL
 	"internal/raftrules":    3, // what one life of raft may say to other agents
 	"internal/datadir":      3, // an agent's data directory, and its repair
 	"leaseapplier":          3, // from queue to raft and back to the caller
-	"reads":                 3, // strong reads
+	"internal/reads":        3, // strong reads
 	"notify":                3, // lease changes into a target
 	"storage":               3, // resources as a storage backend
-	"hookcaller":            3, // the calls of webhooks
+	"internal/hookcaller":   3, // the calls of webhooks
 	"client":                3, // what programs import to talk to agents
 	"internal/forward":      4, // the way to the agent that leads
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
 	"raftworker":            4, // the supervised raft.Raft
 	// The server of the API: what a table declares, then one call of it, then what
 	// serves many, then what puts it together.
-	"api":                2, // how a table's service is declared
-	"internal/door":      2, // who asks, what is open, how long a peer may take
-	"internal/listener":  2, // the worker that serves HTTP on a listener
-	"internal/method":    3, // the methods that are served, and one call of one
-	"internal/standing":  3, // who leads, how fresh the state is, and errors that say so
-	"internal/operate":   4, // a call on its way to its answer
-	"internal/watches":   4, // the watches of callers
-	"internal/services":  4, // the services of interrex's own tables
-	"internal/plainhttp": 5, // /changes and /kv
-	"internal/apiserver": 6, // the API of one agent
-	"manifolds":          7, // the dependency graph
-	"agent":              8, // one agent
-	"cmd/interrex":       9, // the binary
-	"interrextest":       9, // the test kit for embedders
-	"featuretests":       9, // what a user can rely on
+	"api":                  2, // how a table's service is declared
+	"internal/admission":   2, // who asks, what is open, how long a peer may take
+	"internal/listener":    2, // the worker that serves HTTP on a listener
+	"internal/method":      3, // the methods that are served, and one call of one
+	"internal/consistency": 3, // who leads, how fresh the state is, and errors that say so
+	"internal/operations":  4, // a call on its way to its answer
+	"internal/watches":     4, // the watches of callers
+	"internal/services":    4, // the services of interrex's own tables
+	"internal/plainhttp":   5, // /changes and /kv
+	"internal/apiserver":   6, // the API of one agent
+	"manifolds":            7, // the dependency graph
+	"agent":                8, // one agent
+	"cmd/interrex":         9, // the binary
+	"interrextest":         9, // the test kit for embedders
+	"featuretests":         9, // what a user can rely on
 }
 
 // public are the rooms that other programs import, with a promise: testdata/api
@@ -92,9 +92,9 @@ var public = []string{
 // sideways are the imports within one floor that are allowed: a folder and the
 // folder below it.
 var sideways = map[[2]string]bool{
-	{"raftworker", "raftworker/leadership"}: true,
-	{"featuretests", "interrextest"}:        true,
-	{"internal/port", "internal/wording"}:   true, // both are below all that has a meaning
+	{"raftworker", "raftworker/leadership"}:  true,
+	{"featuretests", "interrextest"}:         true,
+	{"internal/inbound", "internal/wording"}: true, // both are below all that has a meaning
 }
 
 func TestImportsGoDown(t *testing.T) {
@@ -161,7 +161,7 @@ func packages(t *testing.T) map[string][]string {
 
 // forbidden says which modules must not be linked by which folders, and why.
 var forbidden = []struct{ folder, module, why string }{
-	{"hold", "github.com/hashicorp/raft", "a program that only holds leases needs no consensus"},
+	{"internal/hold", "github.com/hashicorp/raft", "a program that only holds leases needs no consensus"},
 	{"client", "github.com/hashicorp/raft", "a program that only talks to agents needs no consensus"},
 	{"agent", "modernc.org/sqlite", "an embedder chooses his SQL driver"},
 	{"agent", "github.com/jackc/pgx", "an embedder chooses his SQL driver"},

@@ -20,7 +20,7 @@ import (
 // An operation stands in its table's folder, and in one file each of services, client
 // and proto; the watch of a table in one more of client. What lies between knows that there are operations, and not which:
 // otherwise a further one would have to be written in all of it.
-var home = []string{"lease/", "internal/services/leases.go", "client/leases.go", "client/leasewatch.go"}
+var home = []string{"internal/lease/", "internal/services/leases.go", "client/leases.go", "client/leasewatch.go"}
 
 // leaseProto is the .proto of the same.
 const leaseProto = "interrex/v1/lease.proto"
@@ -97,11 +97,11 @@ func (s source) named(e ast.Expr) (folder, name string) {
 func commands(t *testing.T) []string {
 	t.Helper()
 	var found []string
-	for _, m := range regexp.MustCompile(`func\(\) command \{ return new\((\w+)\) \}`).FindAllStringSubmatch(readText(t, "lease/command.go"), -1) {
+	for _, m := range regexp.MustCompile(`func\(\) command \{ return new\((\w+)\) \}`).FindAllStringSubmatch(readText(t, "internal/lease/command.go"), -1) {
 		found = append(found, m[1])
 	}
 	if len(found) < 6 {
-		t.Fatalf("lease/command.go lists only %q: the pattern does not find them", found)
+		t.Fatalf("internal/lease/command.go lists only %q: the pattern does not find them", found)
 	}
 	return found
 }
@@ -202,7 +202,7 @@ func TestNobodyTellsOperationsApart(t *testing.T) {
 		carries[string(streams().Get(i).Input().Name())], carries[string(streams().Get(i).Output().Name())] = true, true
 	}
 	for _, s := range sources(t) {
-		if strings.HasPrefix(s.path, "lease/") {
+		if strings.HasPrefix(s.path, "internal/lease/") {
 			continue
 		}
 		ast.Inspect(s.file, func(n ast.Node) bool {

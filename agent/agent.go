@@ -11,9 +11,9 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/manifolds"
 	"github.com/interrex/interrex/raftworker/leadership"
 )

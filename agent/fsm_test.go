@@ -15,8 +15,8 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/interrextest"
 )
 

@@ -7,8 +7,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/hold"
 )
 
 // restartWait is how long a call waits for a client that is about to start,

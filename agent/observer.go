@@ -1,6 +1,6 @@
 package agent
 
-import "github.com/interrex/interrex/watch"
+import "github.com/interrex/interrex/internal/watch"
 
 // Observer sees changes as an agent applies them, and may lose some: see
 // watch.Observer.

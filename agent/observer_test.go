@@ -6,7 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/agent"
-	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/interrextest"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/internal/silent"
 )
 

@@ -19,7 +19,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 func claim(t testing.TB, c *client.Client) (interrex.LeaseAnswer, error) {

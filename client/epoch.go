@@ -11,7 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // epochs remembers the highest epoch that an agent has answered with. A client

@@ -8,7 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // broken ends the calls that were sent on a connection that is gone. When it

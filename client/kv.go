@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // KV are keys and their values: resources of the type interrex.ValueType, in the

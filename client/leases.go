@@ -7,8 +7,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/hold"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/hold"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // Leases returns the cluster's leases: see LeasesOf.

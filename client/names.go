@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/hold"
 )
 
 // The rules of request ids, as the contract has them.

@@ -12,7 +12,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // asking is a client of agents that are never asked.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // unary sends operations of one request to an agent, each by a call of its own.

@@ -11,7 +11,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // maxNamed is how many addresses an error names.

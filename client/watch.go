@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 	"github.com/interrex/interrex/internal/backoff"
 	"github.com/interrex/interrex/internal/fifo"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // watchBuffer is how many events a watch buffers for its reader; beyond that the

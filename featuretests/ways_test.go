@@ -19,7 +19,7 @@ import (
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // way is one way to an agent's leases.

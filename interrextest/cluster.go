@@ -10,8 +10,8 @@ import (
 
 	"github.com/interrex/interrex/agent"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/hold"
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/hold"
 )
 
 // Cluster is a cluster of agents in one process that talk over TCP and TLS on

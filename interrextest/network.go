@@ -7,7 +7,7 @@ import (
 	"net"
 	"sync"
 
-	"github.com/interrex/interrex/pipe"
+	"github.com/interrex/interrex/internal/pipe"
 )
 
 // network carries the connections between the agents of a cluster, and can be

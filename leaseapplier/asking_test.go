@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/lease"
 )
 
 // What a fallen leader has left in the log is done by the next, who must not do

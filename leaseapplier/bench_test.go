@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 )

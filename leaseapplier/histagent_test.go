@@ -13,18 +13,18 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/listener"
-	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/silent"
-	"github.com/interrex/interrex/internal/standing"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/webhook"
 )
 
 // skewed is a clock that runs at a rate of its own.
@@ -89,9 +89,9 @@ func (h *history) newAgent(id string) *agent {
 	protocols.SetUnencryptedHTTP2(true)
 	a.http = &http.Client{Transport: &http.Transport{Protocols: protocols, DialContext: h.net.dialer(id)}}
 	a.server, err = apiserver.New(apiserver.Config{
-		ID: id, State: st, Leases: &services.Leases{Table: a.leases}, Webhooks: &services.Webhooks{Table: hooks}, Visitors: new(operate.Visitors), Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
+		ID: id, State: st, Leases: &services.Leases{Table: a.leases}, Webhooks: &services.Webhooks{Table: hooks}, Visitors: new(operations.Visitors), Queue: a.queue, Ring: a.ring, Leadership: a.tracker,
 		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return a.tracker.Watch().Next },
-		Reads:          func() (standing.Reads, bool) { return nil, false },
+		Reads:          func() (consistency.Reads, bool) { return nil, false },
 		Forward:        a.forward, Engine: noEngine{}, Clock: a.clock, Logger: silent.Logger{},
 	})
 	h.must(err)
@@ -121,7 +121,7 @@ func (a *agent) restart() {
 	a.startApplier()
 }
 
-func (a *agent) forward(_ context.Context, id string) (operate.Forwarder, error) {
+func (a *agent) forward(_ context.Context, id string) (operations.Forwarder, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s := a.streams[id]; s != nil {

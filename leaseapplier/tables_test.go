@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/codec"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"

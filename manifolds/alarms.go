@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/fsm"
-	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"

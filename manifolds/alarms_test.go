@@ -23,18 +23,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/certificates"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"
-	"github.com/interrex/interrex/watch"
 )
 
 // elsewhereTested are the conditions that need other agents: see package agent.

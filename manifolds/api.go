@@ -9,21 +9,21 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
-	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/forward"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/reads"
+	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/internal/standing"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/reads"
-	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/webhook"
 )
 
 // startAPI makes the server, which outlives every restart of raft: what it needs of
@@ -46,7 +46,7 @@ func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 		return nil, u.err
 	}
 	c.ID = id.ID
-	c.Reads = func() (standing.Reads, bool) { return rounds.now() }
+	c.Reads = func() (consistency.Reads, bool) { return rounds.now() }
 	c.Forward = forwardBy(forwarding)
 	s.serves(&c, engine)
 	server, err := apiserver.New(c)

@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/datadir"
-	"github.com/interrex/interrex/pipe"
+	"github.com/interrex/interrex/internal/pipe"
 )
 
 // localClient is the agent's client of its API: the same code, retries and

@@ -17,14 +17,14 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/webhook"
 )
 
 // AgentConfig is what an agent is made of: the fields of agent.Config, which says

@@ -8,7 +8,7 @@ import (
 	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/raftworker"
 )
 

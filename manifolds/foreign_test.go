@@ -14,7 +14,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/hold"
 	"github.com/interrex/interrex/manifolds"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/forward"
-	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/transport"
 )
 
@@ -25,8 +25,8 @@ func (s *Set) startForwarder(u *unit) (worker.Worker, error) {
 }
 
 // forwardBy finds the way to another agent.
-func forwardBy(way handle[*forward.Forwarder]) func(context.Context, string) (operate.Forwarder, error) {
-	return func(_ context.Context, id string) (operate.Forwarder, error) {
+func forwardBy(way handle[*forward.Forwarder]) func(context.Context, string) (operations.Forwarder, error) {
+	return func(_ context.Context, id string) (operations.Forwarder, error) {
 		f, is := way.now()
 		if !is {
 			return nil, interrex.Errorf(interrex.KindUnavailable, "cannot forward to %s: the transport is not running", id)

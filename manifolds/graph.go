@@ -1,9 +1,9 @@
 package manifolds
 
 import (
-	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/forward"
-	"github.com/interrex/interrex/reads"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/reads"
 )
 
 // graph is the agent: a line a worker, with the inputs without which it does not

@@ -8,8 +8,8 @@ import (
 	"github.com/juju/worker/v3/dependency"
 
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/raftworker/leadership"
-	"github.com/interrex/interrex/reads"
 	"github.com/interrex/interrex/state"
 )
 

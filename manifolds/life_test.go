@@ -19,7 +19,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gate"
-	"github.com/interrex/interrex/pipe"
+	"github.com/interrex/interrex/internal/pipe"
 )
 
 // owns is a node whose worker frees something, which is noted.

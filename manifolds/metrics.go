@@ -13,13 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
-	"github.com/interrex/interrex/watch"
 )
 
 // agentMetrics are the figures that live as long as the agent. docs/metrics.md

@@ -15,16 +15,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gate"
 	"github.com/interrex/interrex/internal/certificates"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/wire"
 )
 
 // value returns a metric without labels; false: it has none.

@@ -7,7 +7,7 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/internal/watch"
 )
 
 // startObservers shows the embedder's observers what this agent applies.

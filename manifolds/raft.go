@@ -11,10 +11,10 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/reads"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/reads"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
 )

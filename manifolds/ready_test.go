@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/fsm"
+	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
 	"github.com/interrex/interrex/transport"

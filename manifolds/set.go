@@ -11,9 +11,9 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/interrex/interrex/alarm"
+	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/logs"
-	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/raftworker"
 	"github.com/interrex/interrex/raftworker/leadership"
@@ -37,7 +37,7 @@ type Set struct {
 	registry      *registry
 	metrics       *agentMetrics
 	started       time.Time
-	visitors      operate.Visitors
+	visitors      operations.Visitors
 
 	draining   atomic.Pointer[string]    // what a drain waits for; nil: there is none
 	leaderless atomic.Pointer[time.Time] // since when no leader is known; nil: one is

@@ -10,16 +10,16 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
-	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/lease"
-	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/webhook"
 )
 
 func (s *Set) startState(u *unit) (worker.Worker, error) {

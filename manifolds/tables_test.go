@@ -8,9 +8,9 @@ import (
 	"github.com/interrex/interrex/examples/counters"
 	"github.com/interrex/interrex/examples/counters/gen/countersv1"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
-	"github.com/interrex/interrex/wire"
 )
 
 // tablesThatDoNotFit are tables of an embedder's, by a word of what is said.

@@ -3,21 +3,21 @@ package manifolds
 import (
 	"time"
 
-	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/fsm"
-	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
-	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/transport"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/webhook"
 )
 
 // running returns what the worker of a name gives by its type; the zero value if

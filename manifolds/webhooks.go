@@ -9,15 +9,15 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/alarm"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/alarm"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/services"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/webhook"
 )
 
 // noteTimeout bounds how long a drain waits until the webhooks' positions are in

@@ -13,11 +13,11 @@ import (
 	"github.com/juju/worker/v3"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/webhook"
 )
 
 // setHook sets a hook in a table, at revision 1.

@@ -24,16 +24,16 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/hold"
-	"github.com/interrex/interrex/hookcaller"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/forward"
+	"github.com/interrex/interrex/internal/hold"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/pipe"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
-	"github.com/interrex/interrex/pipe"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 // world is an agent's whole graph in an engine, in a bubble of testing/synctest.

@@ -8,10 +8,10 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/silent"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 // The times of a worker that is configured with zeros.

@@ -17,11 +17,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/silent"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/backoff"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 // identityPoll is how often a worker that knows of no cluster looks for one.

@@ -9,10 +9,10 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	dt "github.com/juju/worker/v3/dependency/testing"
 
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 var names = notify.ManifoldConfig{

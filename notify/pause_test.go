@@ -6,8 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
-	"github.com/interrex/interrex/watch"
 )
 
 // told returns how often the target was called.

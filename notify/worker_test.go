@@ -12,8 +12,8 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
-	"github.com/interrex/interrex/watch"
 )
 
 func TestTargetIsToldInOrderAndEndsTogether(t *testing.T) {

@@ -9,9 +9,9 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/founding"
+	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/internal/raftrules"
-	"github.com/interrex/interrex/raftdir"
 )
 
 // life is what exists from bring-up to bring-down.

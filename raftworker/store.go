@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/hclogger"
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/raftdir"
 )
 
 // SyncMode says whether a write to the log is on disk when it is answered.

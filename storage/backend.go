@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/codec"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/silent"
-	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 // Backend is a Store. With an agent's Handle (see Through) it is a view of the

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/storage"
-	"github.com/interrex/interrex/watch"
 )
 
 var (

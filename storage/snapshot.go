@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/state"
 )
 

@@ -6,9 +6,9 @@ import (
 	"math"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 // errClosed is the error of a watch that its reader has closed.

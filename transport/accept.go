@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/internal/certificates"
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // acceptDelay is the pause after a failed accept, which is mostly a lack of
@@ -40,7 +40,7 @@ func (t *Transport) admit(raw net.Conn) {
 		_ = raw.Close()
 		return
 	}
-	p, lost := t.limits.Admit(raw, t.book.metAt(port.HostOf(raw.RemoteAddr())))
+	p, lost := t.limits.Admit(raw, t.book.metAt(inbound.HostOf(raw.RemoteAddr())))
 	if lost != nil {
 		t.refusals.Note("handshakes", errCrowd, "closed the oldest connection from %s", lost.Host)
 	}
@@ -48,11 +48,11 @@ func (t *Transport) admit(raw net.Conn) {
 }
 
 // errCrowd is why a connection is closed before its handshake has ended.
-var errCrowd = fmt.Errorf("%d connections are in their handshake, the limit", port.MaxHandshakes)
+var errCrowd = fmt.Errorf("%d connections are in their handshake, the limit", inbound.MaxHandshakes)
 
 // receive brings one connection from its first byte to its user.
-func (t *Transport) receive(p *port.Place) {
-	port.Tune(p.Conn)
+func (t *Transport) receive(p *inbound.Place) {
+	inbound.Tune(p.Conn)
 	_ = p.Conn.SetDeadline(deadline())
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
@@ -77,13 +77,13 @@ func (t *Transport) receive(p *port.Place) {
 }
 
 // leave forgets a connection that is closed.
-func (t *Transport) leave(p *port.Place) {
+func (t *Transport) leave(p *inbound.Place) {
 	t.untrack(p.Conn)
 	t.limits.Leave(p)
 }
 
 // handshake identifies the agent at the other end and exchanges hellos with it.
-func (t *Transport) handshake(ctx context.Context, p *port.Place) (*port.Conn, *port.Inlet, error) {
+func (t *Transport) handshake(ctx context.Context, p *inbound.Place) (*inbound.Conn, *inbound.Inlet, error) {
 	config, err := certificates.Server(t.config.TLS, protocolRaft, protocolAPI, protocolHello)
 	if err != nil {
 		return nil, nil, err
@@ -103,7 +103,7 @@ func (t *Transport) handshake(ctx context.Context, p *port.Place) (*port.Conn, *
 		return nil, nil, fmt.Errorf("of %s: %w", id, err)
 	}
 	note := t.contacts.of(id)
-	return &port.Conn{
+	return &inbound.Conn{
 		Conn: conn, Peer: id, Hear: func() { t.hear(note) }, Release: func() { t.leave(p) },
 		Current: t.currentFor(peer, c.protocol),
 	}, in, nil
@@ -112,7 +112,7 @@ func (t *Transport) handshake(ctx context.Context, p *port.Place) (*port.Conn, *
 // caller is an agent that has dialled, as its certificate has it.
 type caller struct {
 	*tls.Conn
-	place        *port.Place
+	place        *inbound.Place
 	id, protocol string
 }
 
@@ -140,7 +140,7 @@ func (t *Transport) currentFor(peer Hello, protocol string) func(int, error) (in
 
 // greet is the accepting end of the hellos. It gives the inlet that the
 // connection is for, nil when the hellos were all, and who dials.
-func (t *Transport) greet(c *caller) (*port.Inlet, Hello, error) {
+func (t *Transport) greet(c *caller) (*inbound.Inlet, Hello, error) {
 	theirs, err := readHello(c)
 	if err != nil {
 		return nil, Hello{}, err
@@ -170,7 +170,7 @@ func (t *Transport) greet(c *caller) (*port.Inlet, Hello, error) {
 	return in, peer, t.learn(met, verdict.You, c.protocol)
 }
 
-func (t *Transport) decide(c *caller, peer Hello) (*port.Inlet, error) {
+func (t *Transport) decide(c *caller, peer Hello) (*inbound.Inlet, error) {
 	if err := t.check(c.id, peer); err != nil {
 		return nil, err
 	}
@@ -188,7 +188,7 @@ func (t *Transport) decide(c *caller, peer Hello) (*port.Inlet, error) {
 }
 
 // inletOf finds who takes connections of a protocol.
-func (t *Transport) inletOf(protocol string) (*port.Inlet, error) {
+func (t *Transport) inletOf(protocol string) (*inbound.Inlet, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch protocol {

@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/interrex/interrex/internal/certificates"
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // maxKnown limits how many agents are remembered; it is far above any cluster
@@ -29,7 +29,7 @@ type meeting struct {
 
 // seenAt is a meeting with an agent that has dialled.
 func seenAt(remote net.Addr, said Hello) meeting {
-	return meeting{said: said, host: port.HostOf(remote), from: port.HostOf(remote)}
+	return meeting{said: said, host: inbound.HostOf(remote), from: inbound.HostOf(remote)}
 }
 
 // dialledAt is a meeting with an agent that was dialled.
@@ -157,7 +157,7 @@ func (b *book) hearsay() map[string]string {
 			if first || m.ID == b.self || said[m.ID] != "" || len(said) >= maxKnown {
 				continue
 			}
-			if certificates.CheckID(m.ID) == nil && port.CheckAddress(m.Address) == nil {
+			if certificates.CheckID(m.ID) == nil && inbound.CheckAddress(m.Address) == nil {
 				said[m.ID] = m.Address
 			}
 		}

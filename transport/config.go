@@ -11,7 +11,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/certificates"
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // DefaultTimeout bounds one read or write of a raft request when Config does
@@ -122,12 +122,12 @@ func (c Config) validateAlone() error {
 
 func (c Config) validateAddresses() error {
 	if c.Advertise != "" {
-		if err := port.CheckAddress(c.Advertise); err != nil {
+		if err := inbound.CheckAddress(c.Advertise); err != nil {
 			return fmt.Errorf("advertised address %q not valid: %w", c.Advertise, err)
 		}
 	}
 	for _, address := range c.Join {
-		if err := port.CheckAddress(address); err != nil {
+		if err := inbound.CheckAddress(address); err != nil {
 			return fmt.Errorf("address to join %q not valid: %w", address, err)
 		}
 	}
@@ -135,7 +135,7 @@ func (c Config) validateAddresses() error {
 		if err := certificates.CheckID(id); err != nil {
 			return err
 		}
-		if err := port.CheckAddress(address); err != nil {
+		if err := inbound.CheckAddress(address); err != nil {
 			return fmt.Errorf("address %q of %s not valid: %w", address, id, err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // stuck is a network in which one address never answers.
@@ -124,7 +124,7 @@ func TestAnAddressThatOthersCannotReachIsNotTakenUp(t *testing.T) {
 		{"127.0.0.1:7400", far, ""}, {"127.0.0.1:7400", near, "127.0.0.1:7400"}, {"localhost:7400", far, ""},
 		{"[::1]:7400", far, ""}, {"10.0.0.2:7400", far, "10.0.0.2:7400"}, {":7400", far, "10.0.0.2:7400"}, {"", far, ""},
 	} {
-		if got := (Hello{APIAddress: c.api}).completed(port.HostOf(c.from), "").APIAddress; got != c.become {
+		if got := (Hello{APIAddress: c.api}).completed(inbound.HostOf(c.from), "").APIAddress; got != c.become {
 			t.Errorf("%q from %s becomes %q, want %q", c.api, c.from, got, c.become)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/internal/certificates"
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // errAlone is why an agent without certificates reaches nobody.
@@ -48,7 +48,7 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 		t.book.doubt(address)
 		return nil, Hello{}, err
 	}
-	port.Tune(raw)
+	inbound.Tune(raw)
 	// A ctx that ends cuts the handshake and the hellos short.
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	conn, peer, err := t.introduce(ctx, raw, dialling{address, id, protocol})

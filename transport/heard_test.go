@@ -11,7 +11,7 @@ import (
 
 	"github.com/juju/clock/testclock"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // listening is a transport that only keeps its contacts, by a test's clock.
@@ -129,8 +129,8 @@ func TestWhateverArrivesOfAnAgentIsHeard(t *testing.T) {
 	note := new(heard)
 	ours.(*dialledConn).heard = note
 	noted := 0
-	hear := theirs.(*port.Held).Hear
-	theirs.(*port.Held).Hear = func() { noted++ }
+	hear := theirs.(*inbound.Held).Hear
+	theirs.(*inbound.Held).Hear = func() { noted++ }
 	for _, way := range [][2]net.Conn{{ours, theirs}, {theirs, ours}} {
 		if _, err := way[0].Write([]byte("x")); err != nil {
 			t.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/peerlogs"
-	"github.com/interrex/interrex/internal/port"
 )
 
 // Protocol is the version of what agents say to each other. Agents of one
@@ -93,9 +93,9 @@ func (m Met) same(o Met) bool { return m.ID == o.ID && m.Incarnation == o.Incarn
 // addresses that have none of their own, and the port that was dialled, unless it
 // is empty, in such a cluster address.
 func (h Hello) completed(host, dialled string) Hello {
-	h.ClusterAddress = port.CompleteAddress(h.ClusterAddress, host, dialled)
-	h.APIAddress = port.CompleteAddress(h.APIAddress, host, "")
-	if port.OnLoopback(h.APIAddress) && !port.IsLoopback(host) {
+	h.ClusterAddress = inbound.CompleteAddress(h.ClusterAddress, host, dialled)
+	h.APIAddress = inbound.CompleteAddress(h.APIAddress, host, "")
+	if inbound.OnLoopback(h.APIAddress) && !inbound.IsLoopback(host) {
 		h.APIAddress = "" // nobody else reaches it
 	}
 	return h
@@ -115,8 +115,8 @@ type greeting struct {
 }
 
 func writeGreeting(w io.Writer, g greeting) error {
-	if len(g.Refused) > port.MaxReason {
-		g.Refused = g.Refused[:port.MaxReason]
+	if len(g.Refused) > inbound.MaxReason {
+		g.Refused = g.Refused[:inbound.MaxReason]
 	}
 	text, err := g.marshal()
 	if err != nil {

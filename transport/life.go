@@ -1,12 +1,12 @@
 package transport
 
 import (
+	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/peerlogs"
-	"github.com/interrex/interrex/internal/port"
 )
 
 // ErrNotNow refuses a connection for what does not run yet, or no more.
-var ErrNotNow = port.ErrNotNow
+var ErrNotNow = inbound.ErrNotNow
 
 // Store keeps what a transport remembers of other agents' logs over restarts.
 type Store interface {

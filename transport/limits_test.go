@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // from is a connection that comes from a host.
@@ -24,10 +24,10 @@ func (f *from) Close() error         { f.closed = true; return nil }
 func TestAnAgentComesInThroughAFloodOfItsHost(t *testing.T) {
 	w := newWorld(t)
 	b, log := w.agent("b")
-	for range port.MaxHandshakes {
+	for range inbound.MaxHandshakes {
 		rawDial(t, b.ListenAddr())
 	}
-	eventually(t, "all are counted", func() bool { return b.limits.Open() == port.MaxHandshakes })
+	eventually(t, "all are counted", func() bool { return b.limits.Open() == inbound.MaxHandshakes })
 	oldest := rawDial(t, b.ListenAddr()) // one more than there is room for
 	eventually(t, "the log says so", func() bool { return log.has("256 connections are in their handshake, the limit") })
 	a, _ := w.agent("a", joining(b))
@@ -39,7 +39,7 @@ func TestTooManyConnectionsOfAnAgentAreRefusedInWords(t *testing.T) {
 	w := newWorld(t)
 	b, log := w.agent("b")
 	a, _ := w.agent("a")
-	for range port.MaxConnsPerPeer {
+	for range inbound.MaxConnsPerPeer {
 		p, _ := b.limits.Admit(&from{host: "10.0.0.1"}, false)
 		if err := b.limits.LetIn(p, "a"); err != nil {
 			t.Fatal(err)

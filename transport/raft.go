@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/raftstream"
 )
 
@@ -51,7 +51,7 @@ type RaftTransport interface {
 // raftLife is raft's transport while one life of raft lasts.
 type raftLife struct {
 	RaftTransport
-	in    *port.Inlet
+	in    *inbound.Inlet
 	rules Life
 }
 
@@ -68,7 +68,7 @@ func (t *Transport) Raft(config RaftConfig) (RaftTransport, error) {
 	if !t.raft.over() {
 		return nil, errors.New("cannot make a raft transport: the previous one is not closed")
 	}
-	life := &raftLife{in: port.NewInlet(port.IDAddr(t.config.ID)), rules: config.Life}
+	life := &raftLife{in: inbound.NewInlet(inbound.IDAddr(t.config.ID)), rules: config.Life}
 	if life.rules == nil {
 		life.rules = free{}
 	}

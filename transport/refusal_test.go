@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // Each case is a dialler that does not fit, what it is told, and what stands in
@@ -235,11 +235,11 @@ func TestEachReasonOfOneHostIsLogged(t *testing.T) {
 	if !log.has("cannot decode the hello: invalid") || !log.has("it is missing") || log.count() != 2 {
 		t.Errorf("want two reasons once each: %q", log.lines)
 	}
-	for version := range 2 * port.MaxReasons {
+	for version := range 2 * inbound.MaxReasons {
 		w.say(b, frame(fmt.Sprintf(`{"hello":{"protocol":%d,"id":"a"}}`, 100+version)))
 	}
-	if n := log.count(); n != port.MaxReasons {
-		t.Errorf("%d lines, want no more than %d within a minute", n, port.MaxReasons)
+	if n := log.count(); n != inbound.MaxReasons {
+		t.Errorf("%d lines, want no more than %d within a minute", n, inbound.MaxReasons)
 	}
 }
 
@@ -259,7 +259,7 @@ func TestALongReasonIsCutAndSent(t *testing.T) {
 	if err := writeGreeting(&frame, greeting{Hello: &Hello{ID: "a"}, Refused: strings.Repeat("x", 2*maxFrame)}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := readGreeting(&frame); err != nil || len(got.Refused) != port.MaxReason {
+	if got, err := readGreeting(&frame); err != nil || len(got.Refused) != inbound.MaxReason {
 		t.Errorf("%d bytes of it, %v", len(got.Refused), err)
 	}
 }

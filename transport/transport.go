@@ -13,8 +13,8 @@ import (
 	"github.com/juju/worker/v3/catacomb"
 
 	"github.com/interrex/interrex/internal/certificates"
+	"github.com/interrex/interrex/internal/inbound"
 	"github.com/interrex/interrex/internal/peerlogs"
-	"github.com/interrex/interrex/internal/port"
 )
 
 // Transport is the port between agents. It is a worker: Kill and Wait stop it
@@ -27,10 +27,10 @@ type Transport struct {
 	instance string // tells this transport from a clone of its agent
 	book     *book
 	memory   peerlogs.Memory
-	limits   port.Limits
+	limits   inbound.Limits
 	contacts contacts
 	began    time.Time
-	refusals port.Refusals
+	refusals inbound.Refusals
 	listener net.Listener // nil when alone
 	wake     chan struct{}
 	conns    sync.WaitGroup // goroutines of incoming connections
@@ -41,7 +41,7 @@ type Transport struct {
 	mu       sync.Mutex
 	dialling map[string]bool // addresses that the meetLoop dials now; true: and then again
 	raft     *raftLife       // nil: there was none yet
-	api      *port.Inlet
+	api      *inbound.Inlet
 	incoming map[net.Conn]struct{} // TCP connections
 }
 
@@ -53,7 +53,7 @@ func New(config Config) (*Transport, error) {
 	}
 	config.Timeout = cmp.Or(config.Timeout, DefaultTimeout)
 	if config.Dialer == nil {
-		config.Dialer = &net.Dialer{KeepAlive: -1} // port.Tune sets it
+		config.Dialer = &net.Dialer{KeepAlive: -1} // inbound.Tune sets it
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &Transport{
@@ -64,7 +64,7 @@ func New(config Config) (*Transport, error) {
 		book:     newBook(config.ID, config.Peers),
 		contacts: contacts{heard: map[string]*heard{}, failed: map[string]attempt{}},
 		began:    config.Clock.Now(),
-		refusals: port.Refusals{Clock: config.Clock, Logger: config.Logger},
+		refusals: inbound.Refusals{Clock: config.Clock, Logger: config.Logger},
 		wake:     make(chan struct{}, 1),
 		incoming: map[net.Conn]struct{}{},
 		dialling: map[string]bool{},
@@ -281,7 +281,7 @@ func (t *Transport) Listener() (net.Listener, error) {
 	if t.api != nil && !t.api.IsClosed() {
 		return nil, errors.New("cannot listen for forwarded requests: the previous listener is not closed")
 	}
-	t.api = port.NewInlet(port.IDAddr(t.config.ID))
+	t.api = inbound.NewInlet(inbound.IDAddr(t.config.ID))
 	if t.ctx.Err() != nil {
 		_ = t.api.Close()
 	}
@@ -291,7 +291,7 @@ func (t *Transport) Listener() (net.Listener, error) {
 // ConnContext is for http.Server.ConnContext: requests over a connection of
 // Listener carry the ID of the agent that sent them.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	if held, ok := c.(*port.Held); ok {
+	if held, ok := c.(*inbound.Held); ok {
 		return context.WithValue(ctx, peerKey{}, held.Peer)
 	}
 	return ctx

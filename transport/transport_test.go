@@ -17,8 +17,8 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex/internal/certificates"
-	"github.com/interrex/interrex/internal/port"
-	"github.com/interrex/interrex/pipe"
+	"github.com/interrex/interrex/internal/inbound"
+	"github.com/interrex/interrex/internal/pipe"
 )
 
 func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
@@ -308,7 +308,7 @@ func TestAConnectionThatWasLetInHasNoDeadline(t *testing.T) {
 	defer conn.Close()
 	theirs := <-accepted
 	defer theirs.Close()
-	raw := theirs.(*port.Held).Conn.Conn.(*tls.Conn).NetConn().(deadlined)
+	raw := theirs.(*inbound.Held).Conn.Conn.(*tls.Conn).NetConn().(deadlined)
 	if at := raw.until.Load(); at == nil || !at.IsZero() {
 		t.Errorf("it ends at %v", at)
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex/internal/backoff"
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // Agents look for each other at once and then ever more seldom: every 2 s for
@@ -75,7 +75,7 @@ func (t *Transport) loop() error {
 	_ = t.closeListener()
 	accepting.Wait()
 	t.stop()
-	if !port.WaitFor(&saving, stopTimeout) {
+	if !inbound.WaitFor(&saving, stopTimeout) {
 		t.config.Logger.Warningf("what is remembered of other agents' logs has not been saved within %s", stopTimeout)
 	}
 	return t.catacomb.ErrDying()
@@ -95,7 +95,7 @@ func (t *Transport) stop() {
 	if api != nil {
 		_ = api.Close()
 	}
-	if !port.WaitFor(&t.conns, stopTimeout) {
+	if !inbound.WaitFor(&t.conns, stopTimeout) {
 		t.config.Logger.Warningf("connections of other agents are still in use %s after they were cut", stopTimeout)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/hold"
 )
 
 func newClaim(a *app) *cobra.Command {

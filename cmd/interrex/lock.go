@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/hold"
 )
 
 // The exit codes of lock that are not the command's own.

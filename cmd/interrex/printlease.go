@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // printLease prints one lease: `-q` its token, `-o name` its key.

@@ -7,8 +7,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/internal/wording"
-	"github.com/interrex/interrex/wire"
 )
 
 // shownData is how many bytes of data a row of a list shows.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 func TestEventsOfKeysAreKeysAndValues(t *testing.T) {

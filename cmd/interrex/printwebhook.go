@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 func (a *app) listWebhooks(ctx context.Context, s session, o interrex.ReadOptions) error {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/hold"
 )
 
 // reaper is a second process, which starts the command and inherits everything

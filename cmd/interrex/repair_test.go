@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/interrex/interrex/internal/datadir"
+	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
-	"github.com/interrex/interrex/raftdir"
 )
 
 // Other members refuse an empty directory in the place of one that they know.

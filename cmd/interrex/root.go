@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex/config"
-	"github.com/interrex/interrex/hold"
+	"github.com/interrex/interrex/internal/hold"
 )
 
 // app is what every command shares: the global flags and where to print.

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 func newWatch(a *app) *cobra.Command {

@@ -11,8 +11,8 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/standing"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 func TestAWatchFromTheFutureIsInvalid(t *testing.T) {
@@ -44,7 +44,7 @@ func TestAWatchFromTheFutureIsInvalid(t *testing.T) {
 
 // paused lets nobody read before it is opened.
 type paused struct {
-	standing.Reads
+	consistency.Reads
 	asked, opened chan struct{}
 }
 
@@ -64,7 +64,7 @@ func pausing(t *testing.T) (*node, paused) {
 	return cluster(t, 1, func(c *Config) {
 		c.ReadWait = time.Hour
 		reads := c.Reads
-		c.Reads = func() (standing.Reads, bool) {
+		c.Reads = func() (consistency.Reads, bool) {
 			inner, running := reads()
 			return paused{inner, p.asked, p.opened}, running
 		}
@@ -133,7 +133,7 @@ func TestWatchesThatAreAheadWaitForTheFurthest(t *testing.T) {
 }
 
 func TestAnAgentThatCannotCatchUpCallsNoRevisionFuture(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (standing.Reads, bool) { return nil, false } })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (consistency.Reads, bool) { return nil, false } })[0]
 	nd.claimed("jobs/one", "ann")
 	s := nd.watches()
 	s.open(1, 10, &interrexv1.WatchRequest{Since: 7})

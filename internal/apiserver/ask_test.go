@@ -19,12 +19,12 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/silent"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/webhook"
 )
 
 // withHooks lets a node's server call webhooks.

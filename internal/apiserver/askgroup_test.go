@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/hookcaller"
 )
 
 func TestAHookIsAskedOnceAboutAGroupAndVetoesAllOfIt(t *testing.T) {

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/plainhttp"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 // plain makes a request of plain HTTP with headers, NAME and value in turn.

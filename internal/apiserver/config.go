@@ -10,13 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/internal/standing"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 // maxMessage is the largest request message, in bytes.
@@ -76,18 +76,18 @@ type Config struct {
 	Switches *method.Switches
 	// Visitors are the requests that are in Queue. Optional: without it another
 	// Server of the same queue does not know of this one's.
-	Visitors *operate.Visitors
+	Visitors *operations.Visitors
 
-	Leadership standing.Leadership
+	Leadership consistency.Leadership
 	// NextLeadership begins a watch of Leadership: the function that it gives
 	// returns the present at its first call, and waits for a change at every
 	// later one, until its context ends.
 	NextLeadership func() func(context.Context) (interrex.Leadership, error)
 	// Reads gives the strong reads of this agent; false while raft is down.
-	Reads func() (standing.Reads, bool)
+	Reads func() (consistency.Reads, bool)
 	// Forward gives the way to another agent. Optional: without it a request
 	// that only the leader can do is KindNotLeader elsewhere.
-	Forward func(ctx context.Context, id string) (operate.Forwarder, error)
+	Forward func(ctx context.Context, id string) (operations.Forwarder, error)
 
 	Engine Engine
 	// Quarantine says why nothing may be read from this agent's state; nil: it
@@ -172,7 +172,7 @@ func (c *Config) setDefaults() {
 		c.Switches = method.NewSwitches()
 	}
 	if c.Visitors == nil {
-		c.Visitors = new(operate.Visitors)
+		c.Visitors = new(operations.Visitors)
 	}
 	if c.Requests == nil {
 		c.Requests = method.NewMetrics()

@@ -16,16 +16,16 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/silent"
-	"github.com/interrex/interrex/internal/standing"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // stale says that its agent leads for as long as old is set.
 type stale struct {
-	standing.Leadership
+	consistency.Leadership
 	old atomic.Bool
 }
 
@@ -117,7 +117,7 @@ type panics struct{}
 func (panics) Index(context.Context) (uint64, error) { panic("no index") }
 
 func TestAPanicIsOneCallsFailure(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (standing.Reads, bool) { return panics{}, true } })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (consistency.Reads, bool) { return panics{}, true } })[0]
 	if r := nd.curl("LeaseService/Get", `{"key":"a/b"}`); r.status != 500 || r.kind() != "outcome unknown" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
@@ -132,7 +132,7 @@ func TestAPanicIsOneCallsFailure(t *testing.T) {
 }
 
 func TestReadsWithoutRaftAreUnavailable(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (standing.Reads, bool) { return nil, false } })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (consistency.Reads, bool) { return nil, false } })[0]
 	if r := nd.curl("LeaseService/Get", `{"key":"a/b"}`); r.status != 503 || r.kind() != "unavailable" {
 		t.Errorf("%d %s", r.status, r.body)
 	}

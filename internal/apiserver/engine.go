@@ -11,8 +11,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // engineService is EngineService: one agent from inside.
@@ -74,7 +74,7 @@ func memberStatus(m interrex.Member) *interrexv1.MemberStatus {
 }
 
 func (e engineService) Config(ctx context.Context, _ *connect.Request[interrexv1.ConfigRequest]) (*connect.Response[interrexv1.ConfigResponse], error) {
-	if err := door.CallerOf(ctx).MayManage("show the configuration"); err != nil {
+	if err := admission.CallerOf(ctx).MayManage("show the configuration"); err != nil {
 		return nil, wire.Error(err)
 	}
 	yaml, err := e.server.config.Engine.Config()
@@ -85,7 +85,7 @@ func (e engineService) Config(ctx context.Context, _ *connect.Request[interrexv1
 }
 
 func (e engineService) Reload(ctx context.Context, _ *connect.Request[interrexv1.ReloadRequest]) (*connect.Response[interrexv1.ReloadResponse], error) {
-	if err := door.CallerOf(ctx).MayManage("reload the configuration"); err != nil {
+	if err := admission.CallerOf(ctx).MayManage("reload the configuration"); err != nil {
 		return nil, wire.Error(err)
 	}
 	changed, err := e.server.config.Engine.Reload(ctx)
@@ -96,7 +96,7 @@ func (e engineService) Reload(ctx context.Context, _ *connect.Request[interrexv1
 }
 
 func (e engineService) Drain(ctx context.Context, _ *connect.Request[interrexv1.DrainRequest]) (*connect.Response[interrexv1.DrainResponse], error) {
-	if err := door.CallerOf(ctx).MayManage("drain the agent"); err != nil {
+	if err := admission.CallerOf(ctx).MayManage("drain the agent"); err != nil {
 		return nil, wire.Error(err)
 	}
 	// The caller hears why, and not only that its time is up.

@@ -16,8 +16,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
-	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/operations"
 )
 
 // follower returns the leader, and another.
@@ -189,7 +189,7 @@ func TestOnlyWhatHasNotHappenedIsSentAgain(t *testing.T) {
 			to := &script{answers: []error{interrex.Errorf(test.kind, "told so")}}
 			nd := cluster(t, 1, func(c *Config) {
 				c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
-				c.Forward = func(context.Context, string) (operate.Forwarder, error) { return to, nil }
+				c.Forward = func(context.Context, string) (operations.Forwarder, error) { return to, nil }
 			})[0]
 			_, err := nd.call(t.Context(), claimOp(0, "a/b", "ann"))
 			if again := len(to.calls) == 2; again != test.again {
@@ -206,7 +206,7 @@ func TestAClaimThatIsPassedOverIsNotPutInLineAgain(t *testing.T) {
 	to := &script{answers: []error{interrex.Errorf(interrex.KindUnavailable, "its caller has not asked again")}}
 	nd := cluster(t, 1, func(c *Config) {
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
-		c.Forward = func(context.Context, string) (operate.Forwarder, error) { return to, nil }
+		c.Forward = func(context.Context, string) (operations.Forwarder, error) { return to, nil }
 	})[0]
 	op := claimOp(0, "a/b", "ann")
 	op.AsksAgain, op.RequestId, op.WaitMs = true, "ann.1", 60_000
@@ -230,7 +230,7 @@ func TestSendingAgainEndsWithTheCallersTime(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) {
 		c.LeaderWait = 100 * time.Millisecond
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
-		c.Forward = func(context.Context, string) (operate.Forwarder, error) { return to, nil }
+		c.Forward = func(context.Context, string) (operations.Forwarder, error) { return to, nil }
 	})[0]
 	_, err := nd.call(t.Context(), claimOp(0, "a/b", "ann"))
 	if interrex.KindOf(err) != interrex.KindNotLeader || len(to.calls) < 2 || len(to.calls) > 10 {
@@ -241,10 +241,10 @@ func TestSendingAgainEndsWithTheCallersTime(t *testing.T) {
 func TestForcedRevokeIsTheOperators(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	in := op(0, interrexv1.LeaseServiceRevokeProcedure, &interrexv1.RevokeRequest{Key: "a/b", Force: true})
-	if _, err := nd.opened(door.Caller{Name: "somebody"}, in, time.Now()); interrex.KindOf(err) != interrex.KindDenied {
+	if _, err := nd.opened(admission.Caller{Name: "somebody"}, in, time.Now()); interrex.KindOf(err) != interrex.KindDenied {
 		t.Errorf("%v", err)
 	}
-	if _, err := nd.opened(door.Caller{Operator: true}, in, time.Now()); err != nil {
+	if _, err := nd.opened(admission.Caller{Operator: true}, in, time.Now()); err != nil {
 		t.Error(err)
 	}
 }
@@ -288,7 +288,7 @@ func TestNothingHasHappenedIsSaidBeforeTheCallersTimeIsOver(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) {
 		c.LeaderWait = 10 * time.Millisecond
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
-		c.Forward = func(ctx context.Context, _ string) (operate.Forwarder, error) {
+		c.Forward = func(ctx context.Context, _ string) (operations.Forwarder, error) {
 			end, _ := ctx.Deadline()
 			ours = append(ours, end)
 			return nil, errors.New("no way")
@@ -334,7 +334,7 @@ func TestWhatAnotherAgentNeverAnswersIsUnknown(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) {
 		c.AnswerWait = 50 * time.Millisecond
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
-		c.Forward = func(context.Context, string) (operate.Forwarder, error) { return to, nil }
+		c.Forward = func(context.Context, string) (operations.Forwarder, error) { return to, nil }
 	})[0]
 	s := nd.stream(t.Context(), nd.url)
 	for id := range uint64(3) { // also when nothing else happens on the stream
@@ -351,7 +351,7 @@ func TestWhatCannotBeForwardedHasNotHappened(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) {
 		c.LeaderWait = 50 * time.Millisecond
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
-		c.Forward = func(context.Context, string) (operate.Forwarder, error) { return nil, errors.New("no way") }
+		c.Forward = func(context.Context, string) (operations.Forwarder, error) { return nil, errors.New("no way") }
 	})[0]
 	if _, err := nd.call(t.Context(), claimOp(0, "a/b", "ann")); interrex.KindOf(err) != interrex.KindUnavailable {
 		t.Errorf("%v", err)
@@ -362,7 +362,7 @@ func TestABatchIsForwardedAsABatch(t *testing.T) {
 	to := &batches{}
 	nd := cluster(t, 1, func(c *Config) {
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
-		c.Forward = func(context.Context, string) (operate.Forwarder, error) { return to, nil }
+		c.Forward = func(context.Context, string) (operations.Forwarder, error) { return to, nil }
 	})[0]
 	s := nd.stream(t.Context(), nd.url)
 	var ops []*interrexv1.Operation

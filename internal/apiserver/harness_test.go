@@ -21,24 +21,24 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/listener"
-	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/operations"
+	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/silent"
-	"github.com/interrex/interrex/internal/standing"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/webhook"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker/leadership"
-	"github.com/interrex/interrex/resource"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/webhook"
-	"github.com/interrex/interrex/wire"
 )
 
 // raft never answers what it applies while it shuts down (hashicorp/raft#145);
@@ -198,8 +198,8 @@ func (nd *node) startServer(all []*node, edit []func(*Config)) {
 		State: nd.state, Queue: nd.queue, Ring: nd.ring,
 		Leadership:     nd.tracker,
 		NextLeadership: func() func(context.Context) (interrex.Leadership, error) { return nd.tracker.Watch().Next },
-		Reads:          func() (standing.Reads, bool) { return barrier{nd.raft}, true },
-		Forward:        func(_ context.Context, id string) (operate.Forwarder, error) { return nd.forwarder(all, id) },
+		Reads:          func() (consistency.Reads, bool) { return barrier{nd.raft}, true },
+		Forward:        func(_ context.Context, id string) (operations.Forwarder, error) { return nd.forwarder(all, id) },
 		Engine:         nd.engine,
 		Clock:          clock.WallClock, Logger: silent.Logger{},
 	}
@@ -237,13 +237,13 @@ func (nd *node) listen(h http.Handler) string {
 }
 
 // forwarder returns one stream for each agent.
-func (nd *node) forwarder(all []*node, id string) (operate.Forwarder, error) {
+func (nd *node) forwarder(all []*node, id string) (operations.Forwarder, error) {
 	for _, other := range all {
 		if other.id != id {
 			continue
 		}
 		if s, found := nd.streams.Load(id); found {
-			return s.(operate.Forwarder), nil
+			return s.(operations.Forwarder), nil
 		}
 		s, err := client.NewStream(client.StreamConfig{HTTP: nd.http, BaseURL: other.peer})
 		if err != nil {
@@ -251,7 +251,7 @@ func (nd *node) forwarder(all []*node, id string) (operate.Forwarder, error) {
 		}
 		if first, found := nd.streams.LoadOrStore(id, s); found {
 			_ = s.Close()
-			return first.(operate.Forwarder), nil
+			return first.(operations.Forwarder), nil
 		}
 		nd.t.Cleanup(func() { _ = s.Close() })
 		return s, nil

@@ -13,11 +13,11 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/lease"
 	"github.com/interrex/interrex/state"
 )
 
@@ -62,7 +62,7 @@ func writes(t *testing.T) map[string]struct {
 func TestEveryFieldOfARequestIsInItsCommand(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	for procedure, w := range writes(t) {
-		r, err := nd.opened(door.Caller{Operator: true}, op(1, procedure, w.request), time.Now())
+		r, err := nd.opened(admission.Caller{Operator: true}, op(1, procedure, w.request), time.Now())
 		if err != nil {
 			t.Errorf("%s: %v", procedure, err)
 			continue
@@ -94,7 +94,7 @@ func isLifted(name string) bool {
 
 func TestWhatARequestLeavesOutIsTheDefault(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	r, err := nd.opened(door.Caller{}, claimOp(1, "a", "ann"), time.Now())
+	r, err := nd.opened(admission.Caller{}, claimOp(1, "a", "ann"), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestAMalformedFieldIsNamed(t *testing.T) {
 		{"owner: 1 to", interrexv1.LeaseServiceUnpinProcedure, &interrexv1.UnpinRequest{Key: "a/b"}},
 		{"consistency: 7", interrexv1.LeaseServiceListProcedure, &interrexv1.ListRequest{Consistency: 7}},
 	} {
-		_, err := nd.opened(door.Caller{Operator: true}, op(1, c.procedure, c.m), time.Now())
+		_, err := nd.opened(admission.Caller{Operator: true}, op(1, c.procedure, c.m), time.Now())
 		if kind := interrex.KindOf(err); kind != interrex.KindInvalid || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", c.text, err)
 		}

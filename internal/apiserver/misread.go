@@ -19,8 +19,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/internal/wording"
-	"github.com/interrex/interrex/wire"
 )
 
 const (

@@ -9,8 +9,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/operate"
-	"github.com/interrex/interrex/internal/standing"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/operations"
 )
 
 // indexes is a raft that gives indexes as it is told.
@@ -21,7 +21,7 @@ func (f indexes) Index(context.Context) (uint64, error) { return f() }
 func TestAReadAsksTheNextLeaderWhenItsOwnAgentLeadsNoMore(t *testing.T) {
 	asked := 0
 	nd := cluster(t, 1, func(c *Config) {
-		c.Reads = func() (standing.Reads, bool) {
+		c.Reads = func() (consistency.Reads, bool) {
 			return indexes(func() (uint64, error) {
 				if asked++; asked == 1 {
 					return 0, interrex.Errorf(interrex.KindNotLeader, "no more")
@@ -38,7 +38,7 @@ func TestAReadAsksTheNextLeaderWhenItsOwnAgentLeadsNoMore(t *testing.T) {
 func TestAReadWaitsForWhatIsCommitted(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) {
 		c.ReadWait = 30 * time.Millisecond
-		c.Reads = func() (standing.Reads, bool) { return indexes(func() (uint64, error) { return 1 << 40, nil }), true }
+		c.Reads = func() (consistency.Reads, bool) { return indexes(func() (uint64, error) { return 1 << 40, nil }), true }
 	})[0]
 	if a, err := nd.call(t.Context(), getOp(0, "a/b")); err == nil || interrex.KindOf(err) == interrex.KindNotFound {
 		t.Errorf("answered before: %v, %v", a, err)
@@ -48,7 +48,7 @@ func TestAReadWaitsForWhatIsCommitted(t *testing.T) {
 func TestOfAReadThatTheLeaderDidNotAnswerNothingIsUnknown(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) {
 		c.Leadership = constant{interrex.Leadership{Term: 1, LeaderID: "far"}}
-		c.Forward = func(context.Context, string) (operate.Forwarder, error) {
+		c.Forward = func(context.Context, string) (operations.Forwarder, error) {
 			return &script{answers: []error{interrex.Errorf(interrex.KindOutcomeUnknown, "it broke")}}, nil
 		}
 	})[0]
@@ -59,7 +59,7 @@ func TestOfAReadThatTheLeaderDidNotAnswerNothingIsUnknown(t *testing.T) {
 
 // A read of what this agent has asks nobody.
 func TestAnEventualReadNeedsNoRaft(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (standing.Reads, bool) { return nil, false } })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (consistency.Reads, bool) { return nil, false } })[0]
 	nd.claimed("a/b", "ann")
 	get := op(1, interrexv1.LeaseServiceGetProcedure, &interrexv1.GetRequest{Key: "a/b", Consistency: interrexv1.Consistency_CONSISTENCY_EVENTUAL})
 	if _, err := nd.call(t.Context(), get); err != nil {
@@ -80,7 +80,7 @@ func TestAnAgentInQuarantineServesNoReads(t *testing.T) {
 }
 
 func TestAReadWithoutRaftSaysWhenToComeAgain(t *testing.T) {
-	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (standing.Reads, bool) { return nil, false } })[0]
+	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (consistency.Reads, bool) { return nil, false } })[0]
 	if _, err := nd.call(t.Context(), getOp(0, "a/b")); interrex.KindOf(err) != interrex.KindUnavailable || interrex.RetryAfter(err) <= 0 {
 		t.Errorf("%v", err)
 	}

@@ -12,10 +12,10 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/queue"
-	"github.com/interrex/interrex/wire"
 )
 
 func TestTheHopCarriesWhatItsOperationCarries(t *testing.T) {
@@ -24,7 +24,7 @@ func TestTheHopCarriesWhatItsOperationCarries(t *testing.T) {
 	in := waitOp(7, "a/b", "ann", time.Minute)
 	in.RequestId, in.Attempt, in.Mark, in.Fence = "ann.9", 2, 4, &interrexv1.Fence{Key: "a/c", Token: 5}
 	in.TimeoutMs, in.AsksAgain = 1000, true
-	r, err := nd.opened(door.Caller{Name: "ann"}, in, now)
+	r, err := nd.opened(admission.Caller{Name: "ann"}, in, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestACallThatCameAloneGoesOnAsOneOfAStream(t *testing.T) {
 	want := waitOp(0, "a/b", "ann", time.Minute)
 	want.RequestId, want.Attempt, want.Fence, want.TimeoutMs = "mine", 2, fence, wire.Millis(queue.EnqueueTimeout)
 	r := &method.Call{}
-	if err := r.Open(nd.server.methods, door.Caller{}, nd.server.methods.Methods[want.Method], nil, alone, now); err != nil {
+	if err := r.Open(nd.server.methods, admission.Caller{}, nd.server.methods.Methods[want.Method], nil, alone, now); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // it may be sent again
@@ -59,7 +59,7 @@ func TestAClaimThatHasStoodInLineElsewhereHasTimeToEnterTheLog(t *testing.T) {
 	now := time.Now()
 	in := waitOp(1, "a/b", "ann", time.Minute)
 	in.TimeoutMs = 1000
-	r, err := nd.opened(door.Caller{}, in, now)
+	r, err := nd.opened(admission.Caller{}, in, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestAClaimThatWaitsKeepsNothingOfItsMessageAlive(t *testing.T) {
 	in := waitOp(1, "a/b", "ann", time.Minute)
 	in.RequestId, in.Caller = strings.Clone("ann.1"), strings.Clone("ann")
 	in.Fence = &interrexv1.Fence{Key: "a/c", Token: 1}
-	r, err := nd.opened(door.Caller{Door: door.Peer}, in, time.Now())
+	r, err := nd.opened(admission.Caller{Door: admission.Peer}, in, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestAnEnvelopeIsRefusedBeforeItGoesAnywhere(t *testing.T) {
 	fenced := op(1, interrexv1.StateServiceRetireProcedure, &interrexv1.RetireRequest{Name: "ann"})
 	fenced.Fence = &interrexv1.Fence{Key: "a/b", Token: 1}
 	for _, in := range []*interrexv1.Operation{long, marked, fenced} {
-		if _, err := nd.opened(door.Caller{Operator: true}, in, time.Now()); interrex.KindOf(err) != interrex.KindInvalid {
+		if _, err := nd.opened(admission.Caller{Operator: true}, in, time.Now()); interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("%v: %v", in, err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestOnlyWhoAsksAgainMayMissAnAsking(t *testing.T) {
 	for _, asksAgain := range []bool{false, true} {
 		in := waitOp(1, "a/b", "ann", time.Minute)
 		in.AsksAgain = asksAgain
-		r, err := nd.opened(door.Caller{}, in, time.Now())
+		r, err := nd.opened(admission.Caller{}, in, time.Now())
 		if err != nil || (r.Operation(time.Now(), nil, nil).Wait.Every != 0) != asksAgain {
 			t.Errorf("one who asks again (%v) does so every %v: %v", asksAgain, r.Operation(time.Now(), nil, nil).Wait.Every, err)
 		}

@@ -11,10 +11,10 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 const serverType = `"type":{"group":"demo","group_version":"v1","kind":"Server"}`

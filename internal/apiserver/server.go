@@ -13,17 +13,17 @@ import (
 	"connectrpc.com/grpcreflect"
 
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/hookcaller"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/plainhttp"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/internal/standing"
 	"github.com/interrex/interrex/internal/watches"
+	"github.com/interrex/interrex/internal/webhook"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/webhook"
-	"github.com/interrex/interrex/wire"
 )
 
 // The headers that every answer carries, beside wire.HeaderEpoch.
@@ -40,9 +40,9 @@ type Server struct {
 	config    Config
 	methods   *method.Registry
 	documents services.Documents // of the events of all tables
-	standing  *standing.Standing
-	calls     *door.Calls
-	operator  *operate.Server
+	standing  *consistency.Standing
+	calls     *admission.Calls
+	operator  *operations.Server
 	watches   *watches.Server
 	plain     *plainhttp.Server
 	reports   reporter
@@ -57,15 +57,15 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	c.setDefaults()
-	s := &Server{config: c, calls: door.NewCalls(), metrics: newMetrics(c.Metrics)}
+	s := &Server{config: c, calls: admission.NewCalls(), metrics: newMetrics(c.Metrics)}
 	if err := s.register(); err != nil {
 		return nil, fmt.Errorf("cannot serve: %w", err)
 	}
-	s.standing = standing.New(standing.Config{
+	s.standing = consistency.New(consistency.Config{
 		ID: c.ID, State: c.State, Ring: c.Ring, Leadership: c.Leadership, Reads: c.Reads, Quarantine: c.Quarantine,
 		AskLeader: s.askLeader, ReadWait: c.ReadWait, Logger: c.Logger,
 	})
-	s.operator = operate.New(operate.Config{
+	s.operator = operations.New(operations.Config{
 		Queue: c.Queue, Visitors: c.Visitors, NextLeadership: c.NextLeadership, Forward: c.Forward,
 		Hooks: c.Webhooks.Table.Hooks, Ask: s.ask, Clock: c.Clock,
 		LeaderWait: c.LeaderWait, AnswerWait: c.AnswerWait, SendWait: c.SendWait, MaxOpen: c.MaxOpen,
@@ -73,9 +73,9 @@ func New(c Config) (*Server, error) {
 	s.watches = watches.New(s.standing, s.methods, s.calls, c.Clock, c.SendWait)
 	s.plain = plainhttp.New(s.operator, s.standing, s.methods, s.calls, c.Clock, c.SendWait)
 	s.reports.engine = c.Engine
-	s.public = s.edge(door.Public, s.routes(http.NewServeMux()))
-	s.socket = s.edge(door.Socket, s.routes(profiles()))
-	s.peer = s.edge(door.Peer, s.peerRoutes())
+	s.public = s.edge(admission.Public, s.routes(http.NewServeMux()))
+	s.socket = s.edge(admission.Socket, s.routes(profiles()))
+	s.peer = s.edge(admission.Peer, s.peerRoutes())
 	return s, nil
 }
 
@@ -104,7 +104,7 @@ func (s *Server) ask(hooks []*webhook.Hook, q hookcaller.Question) (wait func(co
 }
 
 // askLeader asks the agent that leads for the log index of a linearizable read.
-func (s *Server) askLeader(ctx context.Context, c door.Caller) (uint64, error) {
+func (s *Server) askLeader(ctx context.Context, c admission.Caller) (uint64, error) {
 	return s.operator.LeaderIndex(ctx, c)
 }
 
@@ -205,8 +205,8 @@ func (s *Server) peerRoutes() http.Handler {
 }
 
 // edge is what every request passes first. The headers of the answer say who leads.
-func (s *Server) edge(d door.Door, next http.Handler) http.Handler {
-	return door.Limited(d, s.config.BodyWait, s.config.SendWait, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
+	return admission.Limited(d, s.config.BodyWait, s.config.SendWait, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		l := s.config.Leadership.Current()
 		if id := s.config.State.Identity(); id.ClusterID != "" {

@@ -16,11 +16,11 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/listener"
 	"github.com/interrex/interrex/internal/silent"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 func TestProbes(t *testing.T) {
@@ -237,7 +237,7 @@ func TestDrainFinishesWhatIsOpen(t *testing.T) {
 }
 
 func TestDrainGivesUpWithItsContext(t *testing.T) {
-	c := door.NewCalls()
+	c := admission.NewCalls()
 	if err := c.Enter(); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/state"
@@ -28,13 +28,13 @@ func TestOnlyOperatorsPropose(t *testing.T) {
 	in := proposeOp(statetest.RegisterTable, statetest.Set("key", "text", 0))
 	for _, test := range []struct {
 		name   string
-		caller door.Caller
+		caller admission.Caller
 		want   error
 	}{
-		{"anybody", door.Caller{Name: "ann"}, interrex.ErrDenied},
-		{"anybody at the socket", door.Caller{Name: "ann", Door: door.Socket}, interrex.ErrDenied},
-		{"an operator", door.Caller{Operator: true}, nil},
-		{"another agent, which has decided it", door.Caller{Operator: true, Door: door.Peer}, nil},
+		{"anybody", admission.Caller{Name: "ann"}, interrex.ErrDenied},
+		{"anybody at the socket", admission.Caller{Name: "ann", Door: admission.Socket}, interrex.ErrDenied},
+		{"an operator", admission.Caller{Operator: true}, nil},
+		{"another agent, which has decided it", admission.Caller{Operator: true, Door: admission.Peer}, nil},
 	} {
 		r, err := nd.opened(test.caller, in, time.Now())
 		if !errors.Is(err, test.want) {
@@ -55,7 +55,7 @@ func TestAProposalIsNoWayAroundADoor(t *testing.T) {
 	for table, data := range map[state.TableID][]byte{
 		state.SystemTable: retire, state.LeaseTable: writes(t)[interrexv1.LeaseServiceClaimProcedure].command.Append(nil), state.FirstEmbedderTable - 1: nil,
 	} {
-		if _, err := nd.opened(door.Caller{Operator: true}, proposeOp(table, data), time.Now()); !errors.Is(err, interrex.ErrInvalid) {
+		if _, err := nd.opened(admission.Caller{Operator: true}, proposeOp(table, data), time.Now()); !errors.Is(err, interrex.ErrInvalid) {
 			t.Errorf("table %d: %v, want invalid", table, err)
 		}
 	}
@@ -65,7 +65,7 @@ func TestAProposalTakesWhatItsEnvelopeCarries(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	in := proposeOp(statetest.RegisterTable, statetest.Set("key", "text", 0))
 	in.RequestId, in.Attempt, in.Mark, in.Fence = "ann.7", 2, 3, &interrexv1.Fence{Key: "a/b", Token: 4}
-	r, err := nd.opened(door.Caller{Operator: true}, in, time.Now())
+	r, err := nd.opened(admission.Caller{Operator: true}, in, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestAProposalTakesWhatItsEnvelopeCarries(t *testing.T) {
 		t.Errorf("the log gets %+v", op)
 	}
 	in.WaitMs = 10
-	if _, err := nd.opened(door.Caller{Operator: true}, in, time.Now()); !errors.Is(err, interrex.ErrInvalid) {
+	if _, err := nd.opened(admission.Caller{Operator: true}, in, time.Now()); !errors.Is(err, interrex.ErrInvalid) {
 		t.Errorf("a proposal that waits: %v", err)
 	}
 }
@@ -111,20 +111,20 @@ func TestAGroupIsForOperatorsWhenAPartOfItIs(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	claim := &interrexv1.ClaimRequest{Key: "a/b", Holder: "ann"}
 	force := &interrexv1.RevokeRequest{Key: "a/c", Force: true}
-	if _, err := nd.opened(door.Caller{Name: "ann"}, groupOp(t, claim), time.Now()); err != nil {
+	if _, err := nd.opened(admission.Caller{Name: "ann"}, groupOp(t, claim), time.Now()); err != nil {
 		t.Errorf("a claim: %v", err)
 	}
-	_, err := nd.opened(door.Caller{Name: "ann"}, groupOp(t, claim, force), time.Now())
+	_, err := nd.opened(admission.Caller{Name: "ann"}, groupOp(t, claim, force), time.Now())
 	if !errors.Is(err, interrex.ErrDenied) || !strings.Contains(err.Error(), "operation 2: ") {
 		t.Errorf("with a revoke by force: %v, want denied", err)
 	}
-	r, err := nd.opened(door.Caller{Operator: true}, groupOp(t, claim, force), time.Now())
+	r, err := nd.opened(admission.Caller{Operator: true}, groupOp(t, claim, force), time.Now())
 	if err != nil || len(r.Operation(time.Now(), nil, nil).Group) != 2 || r.Operation(time.Now(), nil, nil).Lane != state.LaneNormal {
 		t.Errorf("by an operator: %+v, %v", r, err)
 	}
 	waits := groupOp(t, claim)
 	waits.WaitMs = 1000
-	if _, err := nd.opened(door.Caller{Name: "ann"}, waits, time.Now()); !errors.Is(err, interrex.ErrInvalid) {
+	if _, err := nd.opened(admission.Caller{Name: "ann"}, waits, time.Now()); !errors.Is(err, interrex.ErrInvalid) {
 		t.Errorf("one that waits: %v, want invalid", err)
 	}
 }

@@ -16,10 +16,10 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // wireStream is a stream as it is on the wire.
@@ -241,7 +241,7 @@ func TestAReplayIsMarkedOnTheStream(t *testing.T) {
 }
 
 // opened makes a call ready, of a caller.
-func (nd *node) opened(c door.Caller, in *interrexv1.Operation, now time.Time) (*method.Call, error) {
+func (nd *node) opened(c admission.Caller, in *interrexv1.Operation, now time.Time) (*method.Call, error) {
 	m := nd.server.methods.Methods[in.GetMethod()]
 	message, err := m.Decode(in.GetBody())
 	nd.must(err)
@@ -254,10 +254,10 @@ func TestPublicCallersCannotSpeakForOthers(t *testing.T) {
 	for _, in := range []*interrexv1.Operation{claimOp(1, "a/b", "ann"), waitOp(1, "a/b", "ann", time.Minute)} {
 		in.Caller, in.RequestId = "mallory", "one"
 		for _, test := range []struct {
-			door door.Door
+			door admission.Door
 			want string
-		}{{door.Public, "bob"}, {door.Socket, "bob"}, {door.Peer, "mallory"}} {
-			c := door.CallerOf(door.Through(t.Context(), test.door))
+		}{{admission.Public, "bob"}, {admission.Socket, "bob"}, {admission.Peer, "mallory"}} {
+			c := admission.CallerOf(admission.Through(t.Context(), test.door))
 			c.Name = "bob"
 			r, err := nd.opened(c, in, time.Now())
 			if err != nil {
@@ -277,7 +277,7 @@ func TestAWriteGoesToTheLogOnceItIsChecked(t *testing.T) {
 	in := waitOp(1, "a/b", "ann", time.Minute)
 	in.AsksAgain, in.TimeoutMs = true, 1000
 	body := slices.Clone(in.Body)
-	r, err := nd.opened(door.Caller{}, in, now)
+	r, err := nd.opened(admission.Caller{}, in, now)
 	if err != nil {
 		t.Fatal(err)
 	}

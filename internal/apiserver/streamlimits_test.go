@@ -7,7 +7,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // A peer that does not read is not read from: what it was refused is not kept

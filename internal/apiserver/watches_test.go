@@ -14,11 +14,11 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/watches"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // wireWatches is a stream of watches as it is on the wire.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
-	"github.com/interrex/interrex/webhook"
+	"github.com/interrex/interrex/internal/webhook"
 )
 
 // How calls go is known to the agent that leads, whichever is asked.

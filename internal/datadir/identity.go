@@ -11,7 +11,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/founding"
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/raftdir"
 )
 
 // identityName is the file in an agent's data directory, and RaftDir the raft

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/raftdir"
 )
 
 func TestIdentityIsMadeOnceAndKept(t *testing.T) {

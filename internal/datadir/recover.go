@@ -13,8 +13,8 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/hclogger"
+	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
-	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/state"
 )
 

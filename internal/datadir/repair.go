@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 	"github.com/interrex/interrex/internal/founding"
 	"github.com/interrex/interrex/internal/hclogger"
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/raftdir"
 )
 
 // PeersName is the file in a data directory that holds what is remembered of

@@ -9,10 +9,10 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // maxWaitBody is the largest request, in bytes, of a claim that waits: it is
@@ -23,7 +23,7 @@ const maxWaitBody = 32 << 10
 // and its answer.
 type Call struct {
 	Method   *Method
-	Caller   door.Caller
+	Caller   admission.Caller
 	Envelope *interrexv1.Operation
 	Message  proto.Message // the method's own request
 	Began    time.Time     // when it arrived
@@ -44,7 +44,7 @@ type write struct {
 
 // Open prepares a call; e is nil if it did not come on a stream. The error is
 // of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
-func (r *Call) Open(in *Registry, c door.Caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) error {
+func (r *Call) Open(in *Registry, c admission.Caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) error {
 	r.Method, r.Caller, r.Envelope, r.Message, r.Began = m, c.OnBehalf(e.GetCaller()), e, message, now
 	if err := in.Served(m.setting, c); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (r *Call) Open(in *Registry, c door.Caller, m *Method, e *interrexv1.Operat
 }
 
 // ToLeader makes a read that the leader answers, until a moment.
-func ToLeader(m *Method, c door.Caller, message proto.Message, until time.Time) Call {
+func ToLeader(m *Method, c admission.Caller, message proto.Message, until time.Time) Call {
 	return Call{Method: m, Caller: c, Envelope: &interrexv1.Operation{}, Message: message, write: &write{Enter: until}}
 }
 

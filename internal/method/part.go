@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/state"
 )
 
@@ -31,7 +31,7 @@ func (p *part) see(in *Registry) (err error) {
 }
 
 // unpack makes a part of a group's operation.
-func (p *part) unpack(in *Registry, c door.Caller, m *anypb.Any) error {
+func (p *part) unpack(in *Registry, c admission.Caller, m *anypb.Any) error {
 	p.method = in.takers[m.MessageName()]
 	switch {
 	case m.MessageName() == "":

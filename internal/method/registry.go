@@ -8,9 +8,9 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // Service has the methods of one service, or stands for a table that has none.
@@ -166,8 +166,8 @@ func (r *Registry) Method(procedure string) *Method {
 }
 
 // Served refuses the methods of a service that is switched off here.
-func (r *Registry) Served(setting string, c door.Caller) error {
-	if c.Door == door.Peer || !r.Switches.IsOff(setting) {
+func (r *Registry) Served(setting string, c admission.Caller) error {
+	if c.Door == admission.Peer || !r.Switches.IsOff(setting) {
 		return nil
 	}
 	return interrex.Errorf(interrex.KindDisabled, "%s are off by configuration on agent %s: set %s, or ask another agent",

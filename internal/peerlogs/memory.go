@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // Store keeps what a transport remembers of other agents' logs over restarts.
@@ -165,7 +165,7 @@ func (m *Memory) Meet(peer Hello) error {
 	}
 	is := m.lives[peer.ID]
 	if is == nil || is.id != peer.Life {
-		return port.ErrEarlierLife
+		return inbound.ErrEarlierLife
 	}
 	now, known := m.of[peer.ID]
 	if !known && len(m.of) >= maxKnown {
@@ -242,7 +242,7 @@ func (m *Memory) Life(id string) string {
 // that is over. Streams of other kinds have none.
 func (m *Memory) Current(peer, life string, n int, err error) (int, error) {
 	if n > 0 && life != "" && m.Life(peer) != life {
-		return 0, port.ErrEarlierLife
+		return 0, inbound.ErrEarlierLife
 	}
 	return n, err
 }
@@ -266,7 +266,7 @@ func (m *Memory) HearAnswer(id, life string, request, answer any) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if is := m.lives[id]; life != "" && (is == nil || is.id != life) {
-		return port.ErrEarlierLife
+		return inbound.ErrEarlierLife
 	}
 	switch a := answer.(type) {
 	case *raft.AppendEntriesResponse:

@@ -9,7 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // kept is a Store in memory.
@@ -166,13 +166,13 @@ func TestNothingOfAnEarlierLifeCounts(t *testing.T) {
 		t.Error(n, err)
 	}
 	m.introduced(t, of("2", 3, Place{3, 10}, 3))
-	if n, err := m.Current("b", "1", 5, nil); n != 0 || !errors.Is(err, port.ErrEarlierLife) {
+	if n, err := m.Current("b", "1", 5, nil); n != 0 || !errors.Is(err, inbound.ErrEarlierLife) {
 		t.Error(n, err)
 	}
 	before := m.Life("b")
 	m.introduced(t, of("3", 3, Place{3, 10}, 3))
 	err := m.HearAnswer("b", before, &raft.TimeoutNowRequest{}, &raft.TimeoutNowResponse{})
-	if !errors.Is(err, port.ErrEarlierLife) {
+	if !errors.Is(err, inbound.ErrEarlierLife) {
 		t.Errorf("an answer across two lives: %v", err)
 	}
 }
@@ -185,14 +185,14 @@ func TestNothingCountsBetweenTheHellosOfTwoLives(t *testing.T) {
 		t.Fatalf("%+v, %v", told, err)
 	}
 	late := m.HearAnswer("b", "1", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
-	if !errors.Is(late, port.ErrEarlierLife) || m.of["b"].Stored != (Place{3, 10}) {
+	if !errors.Is(late, inbound.ErrEarlierLife) || m.of["b"].Stored != (Place{3, 10}) {
 		t.Errorf("an answer of the life before counts: %v, %+v", late, m.of["b"])
 	}
-	if _, err := m.Current("b", "1", 5, nil); !errors.Is(err, port.ErrEarlierLife) {
+	if _, err := m.Current("b", "1", 5, nil); !errors.Is(err, inbound.ErrEarlierLife) {
 		t.Errorf("a stream of the life before goes on: %v", err)
 	}
 	// The hello of the life before was read first, and is completed last.
-	if err := m.Meet(of("1", 3, Place{3, 10}, 3)); !errors.Is(err, port.ErrEarlierLife) {
+	if err := m.Meet(of("1", 3, Place{3, 10}, 3)); !errors.Is(err, inbound.ErrEarlierLife) {
 		t.Errorf("a late hello: %v", err)
 	}
 	if err := m.Meet(of("2", 3, Place{3, 10}, 3)); err != nil || m.Life("b") != "2" {

@@ -13,9 +13,9 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/state"
@@ -122,7 +122,7 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if err := p.server.standing.Begun(); err != nil {
 		return err
 	}
-	if err := p.server.standing.NotAhead(r.Context(), door.CallerOf(r.Context()), q.Since); err != nil {
+	if err := p.server.standing.NotAhead(r.Context(), admission.CallerOf(r.Context()), q.Since); err != nil {
 		return err
 	}
 	page, err := p.changes.Page(r.Context(), q, block)
@@ -170,7 +170,7 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return interrex.Errorf(interrex.KindInvalid, "change %.80q: its id is a number", r.PathValue("id"))
 	}
-	if err := p.server.standing.Current(r.Context(), door.CallerOf(r.Context())); err != nil {
+	if err := p.server.standing.Current(r.Context(), admission.CallerOf(r.Context())); err != nil {
 		return err
 	}
 	e, err := p.changes.Find(interrex.Revision(id))

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // heartbeat is how often a stream of events without any sends a comment.

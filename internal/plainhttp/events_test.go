@@ -15,12 +15,12 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/internal/standing"
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 // bubble returns a server without agents, for a test in virtual time, and follows
@@ -30,7 +30,7 @@ func bubble(t *testing.T, ring *watch.Ring, match ...func(*state.Event) bool) *b
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(nil, standing.New(standing.Config{Ring: ring}), methods, door.NewCalls(), clock.WallClock, time.Minute)
+	s := New(nil, consistency.New(consistency.Config{Ring: ring}), methods, admission.NewCalls(), clock.WallClock, time.Minute)
 	in, out := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/changes", nil)

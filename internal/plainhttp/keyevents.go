@@ -7,13 +7,13 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
 	"github.com/interrex/interrex/internal/watches"
-	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // The kinds of server-sent events about keys, beside the errors that end them.
@@ -123,7 +123,7 @@ func (p valueEvents) follow(w http.ResponseWriter, r *http.Request, match func(*
 
 // freshen waits until this agent is as fresh as the request wants.
 func (p valueEvents) freshen(r *http.Request) error {
-	s, c := p.server, door.CallerOf(r.Context())
+	s, c := p.server, admission.CallerOf(r.Context())
 	consistency, min, err := fresh(r.URL.Query())
 	if err != nil {
 		return err

@@ -13,14 +13,14 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // plainValues serves /kv.
@@ -193,7 +193,7 @@ func showValue(w http.ResponseWriter, m *interrexv1.ResourceServiceReadResponse,
 // exists. false: it was not.
 func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interrex.Revision, block time.Duration) (changed bool, err error) {
 	s := p.server
-	if err := s.standing.NotAhead(r.Context(), door.CallerOf(r.Context()), since); err != nil {
+	if err := s.standing.NotAhead(r.Context(), admission.CallerOf(r.Context()), since); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), block)

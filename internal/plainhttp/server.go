@@ -11,27 +11,27 @@ import (
 	"github.com/juju/clock"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/internal/operate"
+	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/services"
-	"github.com/interrex/interrex/internal/standing"
 )
 
 // Server serves plain HTTP at one agent.
 type Server struct {
-	operator *operate.Server
-	standing *standing.Standing
+	operator *operations.Server
+	standing *consistency.Standing
 	methods  *method.Registry
-	calls    *door.Calls
+	calls    *admission.Calls
 	clock    clock.Clock
 	sendWait time.Duration
 }
 
 // New makes a server. calls counts what is open, and sendWait is how long
 // a peer may take to accept one write.
-func New(by *operate.Server, standing *standing.Standing, methods *method.Registry, calls *door.Calls, clock clock.Clock, sendWait time.Duration) *Server {
+func New(by *operations.Server, standing *consistency.Standing, methods *method.Registry, calls *admission.Calls, clock clock.Clock, sendWait time.Duration) *Server {
 	return &Server{operator: by, standing: standing, methods: methods, calls: calls, clock: clock, sendWait: sendWait}
 }
 
@@ -47,7 +47,7 @@ func (s *Server) Values(of services.Resources, changes *change.Table, next http.
 // the server, and answers an error as JSON.
 func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		err := s.methods.Served(setting, door.CallerOf(r.Context()))
+		err := s.methods.Served(setting, admission.CallerOf(r.Context()))
 		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
 			err = interrex.Errorf(interrex.KindInvalid, "?%.80s: it cannot be read: %.80v", r.URL.RawQuery, bad)
 		}
@@ -64,7 +64,7 @@ func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Reques
 		defer context.AfterFunc(s.calls.Ended, cancel)()
 		if err := do(w, r.WithContext(ctx)); err != nil {
 			if s.calls.Draining() && errors.Is(err, context.Canceled) {
-				err = door.DrainingError()
+				err = admission.DrainingError()
 			}
 			plainError(w, err)
 		}
@@ -81,7 +81,7 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 		}
 		since = interrex.Revision(n)
 	}
-	return since, s.standing.NotAhead(r.Context(), door.CallerOf(r.Context()), since)
+	return since, s.standing.NotAhead(r.Context(), admission.CallerOf(r.Context()), since)
 }
 
 // events sends server-sent events: the last one of each revision has that as its
@@ -94,11 +94,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 		return err
 	}
 	defer watcher.Close()
-	w = door.Unlimited(w) // the sender bounds what is sent here, and nothing else
+	w = admission.Unlimited(w) // the sender bounds what is sent here, and nothing else
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	out := eventWriter{w: w, send: door.Sender(r.Context(), s.clock, s.sendWait), flush: http.NewResponseController(w).Flush}
+	out := eventWriter{w: w, send: admission.Sender(r.Context(), s.clock, s.sendWait), flush: http.NewResponseController(w).Flush}
 	if out.flushed() != nil {
 		return nil
 	}
@@ -109,10 +109,10 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
 		events, err := watcher.Next(ctx)
 		cancel()
-		off := s.methods.Served(from.setting, door.CallerOf(r.Context()))
+		off := s.methods.Served(from.setting, admission.CallerOf(r.Context()))
 		switch {
 		case s.calls.Draining():
-			out.end(door.DrainingError())
+			out.end(admission.DrainingError())
 			return nil
 		case off != nil:
 			out.end(off)

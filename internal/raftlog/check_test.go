@@ -14,8 +14,8 @@ import (
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 
+	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
-	"github.com/interrex/interrex/raftdir"
 )
 
 // short makes a directory of a log of nine entries in one segment, and returns

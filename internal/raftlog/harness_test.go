@@ -11,8 +11,8 @@ import (
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 
+	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
-	"github.com/interrex/interrex/raftdir"
 )
 
 func must(t *testing.T, err error) {

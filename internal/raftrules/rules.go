@@ -14,9 +14,9 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
+	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/internal/raftlog"
 	"github.com/interrex/interrex/internal/wording"
-	"github.com/interrex/interrex/raftdir"
 	"github.com/interrex/interrex/transport"
 )
 

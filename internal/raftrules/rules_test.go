@@ -13,7 +13,7 @@ import (
 	"github.com/juju/loggo"
 
 	"github.com/interrex/interrex/internal/founding"
-	"github.com/interrex/interrex/raftdir"
+	"github.com/interrex/interrex/internal/raftdir"
 	"github.com/interrex/interrex/transport"
 )
 

@@ -9,20 +9,20 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // incoming is the raft.StreamLayer of one stream that another agent has opened.
 // Each has a raft.NetworkTransport of its own: a request carries its sender's ID,
 // and only the stream that it came by says whose it is.
 type incoming struct {
-	held  *port.Held
+	held  *inbound.Held
 	feed  chan net.Conn // of capacity 1
 	done  chan struct{} // closed by Close
 	ended chan struct{} // closed when the stream is not used any more
 }
 
-func newIncoming(held *port.Held) *incoming {
+func newIncoming(held *inbound.Held) *incoming {
 	return &incoming{held: held, feed: make(chan net.Conn, 1), done: make(chan struct{}), ended: make(chan struct{})}
 }
 
@@ -54,7 +54,7 @@ func (i *incoming) Close() error {
 }
 
 // Addr implements net.Listener.
-func (i *incoming) Addr() net.Addr { return port.IDAddr(i.held.Peer) }
+func (i *incoming) Addr() net.Addr { return inbound.IDAddr(i.held.Peer) }
 
 // Dial implements raft.StreamLayer.
 func (i *incoming) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
@@ -80,7 +80,7 @@ func (r *Transport) accept() {
 		if err != nil {
 			return
 		}
-		r.work.Go(func() { r.serve(newIncoming(conn.(*port.Held))) })
+		r.work.Go(func() { r.serve(newIncoming(conn.(*inbound.Held))) })
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // streamIdle is how long an incoming raft stream may be silent. A leader's are
@@ -21,7 +21,7 @@ const streamIdle = 2 * time.Minute
 
 // stream is the raft.StreamLayer of one life of raft.
 type stream struct {
-	*port.Inlet
+	*inbound.Inlet
 	dial func(ctx context.Context, id string) (net.Conn, error)
 
 	mu   sync.Mutex
@@ -68,7 +68,7 @@ func (s *stream) Close() error {
 	out := slices.Collect(maps.Keys(s.out))
 	s.mu.Unlock()
 	for _, c := range out {
-		port.Cut(c.Conn)
+		inbound.Cut(c.Conn)
 	}
 	return s.Inlet.Close()
 }
@@ -101,7 +101,7 @@ func (c *idleConn) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *idleConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(port.UserTimeout)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(inbound.UserTimeout)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(p)

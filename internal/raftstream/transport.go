@@ -17,7 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 // stopTimeout bounds the wait for users of streams that have been cut.
@@ -60,7 +60,7 @@ type Config struct {
 	// transport is in memory.
 	Dial func(ctx context.Context, id string) (net.Conn, error)
 	// Incoming are the streams that other agents open. The transport closes it.
-	Incoming *port.Inlet
+	Incoming *inbound.Inlet
 	// Timeout bounds each read and write of a request.
 	Timeout time.Duration
 	Clock   clock.Clock
@@ -256,7 +256,7 @@ func (r *Transport) sameLife(id raft.ServerID, request, answer any, call func() 
 
 func deadStream(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, port.ErrEarlierLife) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+		errors.Is(err, inbound.ErrEarlierLife) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // LastAck returns when the newest AppendEntries left (heartbeats too) that a peer
@@ -375,7 +375,7 @@ func (r *Transport) closeOnce() error {
 	if r.streams != nil {
 		r.streams.CloseStreams() // empties the pool
 	}
-	if !r.stream.Wait(stopTimeout) || !port.WaitFor(&r.work, stopTimeout) {
+	if !r.stream.Wait(stopTimeout) || !inbound.WaitFor(&r.work, stopTimeout) {
 		return fmt.Errorf("cannot close the raft transport: its streams are still in use %s after they were cut", stopTimeout)
 	}
 	return err

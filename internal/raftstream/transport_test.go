@@ -9,7 +9,7 @@ import (
 	"github.com/juju/clock"
 	"go.uber.org/goleak"
 
-	"github.com/interrex/interrex/internal/port"
+	"github.com/interrex/interrex/internal/inbound"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -21,7 +21,7 @@ func (l *lives) Life(string) string { return l.now }
 func (l *lives) HearRequest(any)    {}
 func (l *lives) HearAnswer(_, life string, _, _ any) error {
 	if life != l.now {
-		return port.ErrEarlierLife
+		return inbound.ErrEarlierLife
 	}
 	return nil
 }
@@ -37,7 +37,7 @@ func (unruly) Handing(any) func()            { return nil }
 // for the one before.
 func TestAnAnswerAcrossTwoLivesDoesNotCount(t *testing.T) {
 	l := &lives{now: "1"}
-	r := New(Config{ID: "a", Incoming: port.NewInlet(port.IDAddr("a")), Clock: clock.WallClock, Rules: unruly{}, Memory: l})
+	r := New(Config{ID: "a", Incoming: inbound.NewInlet(inbound.IDAddr("a")), Clock: clock.WallClock, Rules: unruly{}, Memory: l})
 	defer r.Close()
 	if r.streams != nil {
 		t.Error("an agent alone has streams")
@@ -47,7 +47,7 @@ func TestAnAnswerAcrossTwoLivesDoesNotCount(t *testing.T) {
 		t.Errorf("within one life: %v", err)
 	}
 	err := r.sameLife("b", request, answer, func() error { l.now = "2"; return nil })
-	if !errors.Is(err, port.ErrEarlierLife) {
+	if !errors.Is(err, inbound.ErrEarlierLife) {
 		t.Errorf("across two: %v", err)
 	}
 }

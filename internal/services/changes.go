@@ -14,12 +14,12 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
-	"github.com/interrex/interrex/change"
-	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // The pages of the feed.

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/state"
 )
 

@@ -1,7 +1,7 @@
 package services
 
 import (
-	"github.com/interrex/interrex/change"
+	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/state"
 )

@@ -9,14 +9,14 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	"github.com/interrex/interrex/change"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/change"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/lease"
-	"github.com/interrex/interrex/resource"
+	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/webhook"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/webhook"
-	"github.com/interrex/interrex/wire"
 )
 
 // A method is declared to callers in its .proto and to the log by its command.

@@ -9,12 +9,12 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
-	"github.com/interrex/interrex/codec"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // MaxPage is the largest number of items in a page.

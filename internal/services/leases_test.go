@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/lease"
+	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/state"
 )
 

@@ -11,10 +11,10 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/resource"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // whole is a resource with every field.
@@ -54,7 +54,7 @@ func TestListsOfResourcesAreEventualUnlessTheySayOtherwise(t *testing.T) {
 	}
 	eventual := func(m *method.Method, consistency interrexv1.Consistency) (bool, error) {
 		r := &method.Call{}
-		err := r.Open(in, door.Caller{}, m, nil, &interrexv1.ResourceServiceListRequest{Consistency: consistency}, time.Now())
+		err := r.Open(in, admission.Caller{}, m, nil, &interrexv1.ResourceServiceListRequest{Consistency: consistency}, time.Now())
 		return r.Read.Eventual, err
 	}
 	for _, m := range in.Methods {

@@ -6,11 +6,11 @@ import (
 	"math"
 
 	"github.com/interrex/interrex"
-	"github.com/interrex/interrex/fsm"
 	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/wire"
 )
 
 // State is StateService: the operations of the replicated state itself,

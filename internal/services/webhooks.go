@@ -11,11 +11,11 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/hookcaller"
+	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/webhook"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/webhook"
-	"github.com/interrex/interrex/wire"
 )
 
 // Webhooks is WebhookService.

@@ -8,9 +8,9 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
-	"github.com/interrex/interrex/internal/standing"
-	"github.com/interrex/interrex/watch"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/watch"
 )
 
 // Parts of a message, so that no watch fills it while others wait.
@@ -23,7 +23,7 @@ const (
 // calls its methods.
 type audience struct {
 	server  *Server
-	caller  door.Caller
+	caller  admission.Caller
 	open    map[uint64]*watched
 	running []*watched // have credit, and take from the ring; in the order of their positions
 	showing []*watched // have credit, and take what is present; in turn
@@ -39,7 +39,7 @@ type audience struct {
 	toldAt  time.Time         // when; or when the first watch may begin
 }
 
-func newAudience(s *Server, c door.Caller) *audience {
+func newAudience(s *Server, c admission.Caller) *audience {
 	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.clock.Now(), switched: s.methods.Switches.Changed()}
 }
 
@@ -86,7 +86,7 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 		return nil, interrex.Errorf(interrex.KindInvalid, "id: %d is open on this stream already", o.GetId())
 	case len(a.open) >= MaxWatches:
 		err := interrex.Errorf(interrex.KindOverloaded, "%d watches are open on this stream: close some, or open another stream", len(a.open))
-		err.RetryAfter = standing.MaxPause
+		err.RetryAfter = consistency.MaxPause
 		return nil, err
 	case o.GetCredit() > MaxWatchCredit:
 		return nil, creditError(int64(o.GetCredit()))

@@ -16,12 +16,12 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/internal/standing"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/wire"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
-	"github.com/interrex/interrex/wire"
 )
 
 // viewed is a server whose only watch is that of leases, over a table that has
@@ -50,8 +50,8 @@ func newViewed(t testing.TB, by ...clock.Clock) *viewed {
 	if len(by) == 0 {
 		by = append(by, clock.WallClock)
 	}
-	stands := standing.New(standing.Config{ID: "a", State: st, Ring: ring, Leadership: nobody{}, Logger: hushed{}})
-	v.server = New(stands, methods, door.NewCalls(), by[0], time.Minute)
+	stands := consistency.New(consistency.Config{ID: "a", State: st, Ring: ring, Leadership: nobody{}, Logger: hushed{}})
+	v.server = New(stands, methods, admission.NewCalls(), by[0], time.Minute)
 	m, err := wire.MethodOf(interrexv1.LeaseServiceWatchProcedure)
 	v.must(err)
 	v.method = v.server.watches[m.Number]
@@ -136,7 +136,7 @@ type nobody struct{}
 func (nobody) Current() interrex.Leadership { return interrex.Leadership{} }
 
 func TestAWatchThatIsAheadAndClosedLeavesNothing(t *testing.T) {
-	a := newAudience(newViewed(t).server, door.Caller{})
+	a := newAudience(newViewed(t).server, admission.Caller{})
 	defer a.close()
 	for id := uint64(1); id <= 3; id++ {
 		a.begin(opening(t, id, 1, &interrexv1.WatchRequest{Since: 900}), &message{})
@@ -150,7 +150,7 @@ func TestAWatchThatIsAheadAndClosedLeavesNothing(t *testing.T) {
 
 func TestProgressIsToldAfterAWhileToo(t *testing.T) {
 	now := testclock.NewClock(time.Unix(1, 0))
-	a := newAudience(newViewed(t, now).server, door.Caller{})
+	a := newAudience(newViewed(t, now).server, admission.Caller{})
 	defer a.close()
 	a.begin(opening(t, 1, 10, &interrexv1.WatchRequest{Since: 1, Namespace: "none"}), &message{})
 	told := func(last interrex.Revision) uint64 {
@@ -174,7 +174,7 @@ func TestProgressIsToldAfterAWhileToo(t *testing.T) {
 func TestProgressIsNoFurtherThanWhatWasSent(t *testing.T) {
 	nd := newViewed(t)
 	nd.hold("jobs/one")
-	a := newAudience(nd.server, door.Caller{})
+	a := newAudience(nd.server, admission.Caller{})
 	defer a.close()
 	a.begin(opening(t, 1, MaxWatchCredit, &interrexv1.WatchRequest{Since: 1}), &message{})
 	nd.publish(2, 4096)
@@ -197,7 +197,7 @@ func TestProgressIsNoFurtherThanWhatWasSent(t *testing.T) {
 }
 
 func TestProgressIsForWhoeverRuns(t *testing.T) {
-	a := newAudience(newViewed(t).server, door.Caller{})
+	a := newAudience(newViewed(t).server, admission.Caller{})
 	defer a.close()
 	a.begin(opening(t, 1, 0, &interrexv1.WatchRequest{Since: 1}), &message{})
 	a.server.standing.Ring.Publish(nil, 4096)
@@ -208,7 +208,7 @@ func TestProgressIsForWhoeverRuns(t *testing.T) {
 }
 
 func TestAWatchThatWasAheadAndIsRefusedLeavesNothing(t *testing.T) {
-	a := newAudience(newViewed(t).server, door.Caller{})
+	a := newAudience(newViewed(t).server, admission.Caller{})
 	defer a.close()
 	open := opening(t, 1, 1, &interrexv1.WatchRequest{Since: 900})
 	a.begin(open, &message{})
@@ -223,7 +223,7 @@ func TestAWatchThatWasAheadAndIsRefusedLeavesNothing(t *testing.T) {
 
 func TestAnIdleWatchSleeps(t *testing.T) {
 	nd := newViewed(t)
-	a := newAudience(nd.server, door.Caller{})
+	a := newAudience(nd.server, admission.Caller{})
 	defer a.close()
 	f := nd.asks(&interrexv1.WatchRequest{})
 	nd.must(a.add(&watched{feed: f, method: nd.method, credit: 10}))
@@ -237,7 +237,7 @@ func TestAnIdleWatchSleeps(t *testing.T) {
 // fromNothing is a watch that begins with what is present.
 func fromNothing(t *testing.T, nd *viewed, credit int) *watched {
 	t.Helper()
-	a := newAudience(nd.server, door.Caller{})
+	a := newAudience(nd.server, admission.Caller{})
 	t.Cleanup(a.close)
 	f := nd.asks(&interrexv1.WatchRequest{})
 	w := &watched{feed: f, method: nd.method, credit: credit}
@@ -295,7 +295,7 @@ func TestPagesOfASnapshotAbsorbTheirEvents(t *testing.T) {
 func TestWhoHasGoneIsShownNothing(t *testing.T) {
 	nd := newViewed(t)
 	nd.hold("jobs/one")
-	a := newAudience(nd.server, door.Caller{})
+	a := newAudience(nd.server, admission.Caller{})
 	f := nd.asks(&interrexv1.WatchRequest{})
 	nd.must(a.add(&watched{feed: f, method: nd.method, id: 1, credit: 10}))
 	a.forget(1)
@@ -310,7 +310,7 @@ func TestWhatIsPresentTakesHalfAMessage(t *testing.T) {
 	for i := range MaxPresent {
 		nd.hold(fmt.Sprintf("jobs/%03d", i))
 	}
-	a := newAudience(nd.server, door.Caller{})
+	a := newAudience(nd.server, admission.Caller{})
 	defer a.close()
 	f := nd.asks(&interrexv1.WatchRequest{})
 	for id := range uint64(4) {
@@ -324,7 +324,7 @@ func TestWhatIsPresentTakesHalfAMessage(t *testing.T) {
 
 func TestARevisionLargerThanAPartIsSentWhole(t *testing.T) {
 	nd := newViewed(t)
-	a := newAudience(nd.server, door.Caller{})
+	a := newAudience(nd.server, admission.Caller{})
 	defer a.close()
 	f := nd.asks(&interrexv1.WatchRequest{Since: 1})
 	nd.must(a.add(&watched{feed: f, method: nd.method, id: 1, credit: 1000}))
@@ -347,7 +347,7 @@ func TestARevisionLargerThanAPartIsSentWhole(t *testing.T) {
 func TestAnEventIsEncodedOnce(t *testing.T) {
 	encodings := map[interrex.Revision]int{}
 	nd := newViewed(t)
-	a, b := newAudience(nd.server, door.Caller{}), newAudience(nd.server, door.Caller{})
+	a, b := newAudience(nd.server, admission.Caller{}), newAudience(nd.server, admission.Caller{})
 	defer a.close()
 	defer b.close()
 	f := nd.asks(&interrexv1.WatchRequest{Since: 1})
@@ -390,7 +390,7 @@ func TestAnEventThatCannotBeEncodedEndsItsWatches(t *testing.T) {
 		"a panic":  func(*state.Event, *state.State) (proto.Message, error) { panic("no letters") },
 	} {
 		nd := newViewed(t)
-		a := newAudience(nd.server, door.Caller{})
+		a := newAudience(nd.server, admission.Caller{})
 		defer a.close()
 		f := nd.asks(&interrexv1.WatchRequest{Since: 1})
 		nd.method.Declared.Event = event
@@ -409,7 +409,7 @@ func TestAnEventThatCannotBeEncodedEndsItsWatches(t *testing.T) {
 
 func TestASnapshotThatPanicsEndsItsWatchAlone(t *testing.T) {
 	nd := newViewed(t)
-	a := newAudience(nd.server, door.Caller{})
+	a := newAudience(nd.server, admission.Caller{})
 	defer a.close()
 	f := nd.asks(&interrexv1.WatchRequest{})
 	nd.must(a.add(&watched{feed: f, method: nd.method, id: 1, credit: 100}))
@@ -426,7 +426,7 @@ func TestASnapshotThatPanicsEndsItsWatchAlone(t *testing.T) {
 // arrive.
 func TestWhoIsFarBehindHoldsUpNobody(t *testing.T) {
 	nd := newViewed(t)
-	a := newAudience(nd.server, door.Caller{})
+	a := newAudience(nd.server, admission.Caller{})
 	defer a.close()
 	nd.publish(2, 20_000)
 	add := func(id uint64, since int) {
@@ -473,7 +473,7 @@ func BenchmarkAudience(b *testing.B) {
 		for name, prefix := range map[string]string{"all": "", "none": "x"} {
 			b.Run(fmt.Sprintf("watches=%d/%s", watches, name), func(b *testing.B) {
 				nd := newViewed(b)
-				a := newAudience(nd.server, door.Caller{})
+				a := newAudience(nd.server, admission.Caller{})
 				defer a.close()
 				f := nd.asks(&interrexv1.WatchRequest{Since: 1, Prefix: prefix})
 				for id := range watches {

@@ -14,10 +14,10 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
 	"github.com/interrex/interrex/internal/method"
-	"github.com/interrex/interrex/internal/standing"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // Limits of the watches of one stream.
@@ -31,8 +31,8 @@ const (
 
 // Server serves the watches of callers at one agent.
 type Server struct {
-	standing *standing.Standing
-	calls    *door.Calls
+	standing *consistency.Standing
+	calls    *admission.Calls
 	methods  *method.Registry
 	watches  map[uint32]*watchable // by number
 	clock    clock.Clock
@@ -41,7 +41,7 @@ type Server struct {
 
 // New makes a server. calls counts what is open, and sendWait is how long
 // a peer may take to accept one message.
-func New(standing *standing.Standing, methods *method.Registry, calls *door.Calls, by clock.Clock, sendWait time.Duration) *Server {
+func New(standing *consistency.Standing, methods *method.Registry, calls *admission.Calls, by clock.Clock, sendWait time.Duration) *Server {
 	s := &Server{standing: standing, methods: methods, calls: calls, clock: by, sendWait: sendWait, watches: map[uint32]*watchable{}}
 	for number, m := range methods.Watches {
 		s.watches[number] = &watchable{m, standing.State, standing.Guard}
@@ -71,7 +71,7 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 	if unread != nil {
 		return wire.Error(unread)
 	}
-	if err := s.methods.Served(m.Setting, door.CallerOf(ctx)); err != nil {
+	if err := s.methods.Served(m.Setting, admission.CallerOf(ctx)); err != nil {
 		return wire.Error(err)
 	}
 	if err := s.calls.Enter(); err != nil {
@@ -80,8 +80,8 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 	defer s.calls.Leave(1)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(s.calls.Ended, func() { cancel(door.DrainingError()) })()
-	if err := s.standing.NotAhead(ctx, door.CallerOf(ctx), f.since); err != nil {
+	defer context.AfterFunc(s.calls.Ended, func() { cancel(admission.DrainingError()) })()
+	if err := s.standing.NotAhead(ctx, admission.CallerOf(ctx), f.since); err != nil {
 		return s.standing.RPCError(orCause(ctx, err))
 	}
 	if err := s.watchAlone(ctx, &watched{feed: f, method: m, credit: math.MaxInt}, to); err != nil && ctx.Err() == nil || interrex.KindOf(context.Cause(ctx)) != "" {
@@ -101,12 +101,12 @@ func orCause(ctx context.Context, err error) error {
 // watchAlone serves one watch on a call of its own, with the call's flow
 // control.
 func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error {
-	a := newAudience(s, door.CallerOf(ctx))
+	a := newAudience(s, admission.CallerOf(ctx))
 	defer a.close()
 	if err := a.add(w); err != nil {
 		return err
 	}
-	send := door.Sender(ctx, s.clock, s.sendWait)
+	send := admission.Sender(ctx, s.clock, s.sendWait)
 	// The headers say that it has begun: from then on nothing is missed.
 	if err := send(to.begin); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrex
 	defer s.calls.Leave(1)
 	ctx, cancel := context.WithCancelCause(ctx)
 	st := &watchStream{
-		server: s, conn: conn, ctx: ctx, audience: newAudience(s, door.CallerOf(ctx)),
+		server: s, conn: conn, ctx: ctx, audience: newAudience(s, admission.CallerOf(ctx)),
 		requests: make(chan *interrexv1.StreamServiceWatchRequest), received: make(chan error, 1),
 		caughtUp: make(chan error, 1),
 	}
@@ -163,7 +163,7 @@ func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrex
 	err := st.serve()
 	cancel(err)
 	st.work.Wait()
-	if !st.over && door.StopReading(ctx) {
+	if !st.over && admission.StopReading(ctx) {
 		<-st.received // its read deadline has passed: it is about to return
 	}
 	return s.standing.RPCError(err)

@@ -10,8 +10,8 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/internal/door"
-	"github.com/interrex/interrex/wire"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/wire"
 )
 
 // watchStream is one client's stream of watches. One goroutine receives; the
@@ -58,7 +58,7 @@ func (st *watchStream) receive() (err error) {
 
 // serve sends what there is for the watches, all that waits in one message.
 func (st *watchStream) serve() error {
-	send := door.Sender(st.ctx, st.server.clock, st.server.sendWait)
+	send := admission.Sender(st.ctx, st.server.clock, st.server.sendWait)
 	// The headers go ahead: they tell the peer whom it talks to.
 	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (st *watchStream) await(alarm <-chan struct{}, out *message) error {
 		st.over = true
 		return err
 	case <-st.server.calls.Ended.Done():
-		return door.DrainingError()
+		return admission.DrainingError()
 	case <-st.ctx.Done():
 		return context.Cause(st.ctx)
 	}

@@ -1,8 +1,8 @@
 package watches
 
 import (
+	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/state"
-	"github.com/interrex/interrex/watch"
 )
 
 // watched is one watch that is open.

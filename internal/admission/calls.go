@@ -1,0 +1,85 @@
+package admission
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/interrex/interrex"
+)
+
+// Calls counts what is open on a server, so that a drain can wait for it.
+type Calls struct {
+	Ended context.Context // done from the beginning of a drain on
+	end   context.CancelFunc
+
+	mu   sync.Mutex
+	open int
+	idle chan struct{} // closed when the drain has begun and nothing is open
+}
+
+// NewCalls makes one with nothing open.
+func NewCalls() *Calls {
+	c := &Calls{idle: make(chan struct{})}
+	c.Ended, c.end = context.WithCancel(context.Background())
+	return c
+}
+
+// Enter opens one call, which leave closes. The error is KindDraining.
+func (c *Calls) Enter() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.Draining() {
+		return DrainingError()
+	}
+	c.open++
+	return nil
+}
+
+// Leave closes n calls.
+func (c *Calls) Leave(n int) {
+	if n == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open -= n
+	c.settle()
+}
+
+// settle says that nothing is open any more. The lock is held.
+func (c *Calls) settle() {
+	if c.open > 0 || !c.Draining() {
+		return
+	}
+	select {
+	case <-c.idle:
+	default:
+		close(c.idle)
+	}
+}
+
+// Draining reports whether a drain has begun.
+func (c *Calls) Draining() bool { return c.Ended.Err() != nil }
+
+// Drain refuses new calls and waits for the open ones.
+func (c *Calls) Drain(ctx context.Context) error {
+	c.mu.Lock()
+	c.end()
+	c.settle()
+	open := c.open
+	c.mu.Unlock()
+	select {
+	case <-c.idle:
+		return nil
+	case <-ctx.Done():
+		return interrex.Errorf(interrex.KindTimeout, "cannot finish the %d calls that were open: %v", open, context.Cause(ctx))
+	}
+}
+
+// DrainingError is what is answered to a call that comes during a drain.
+func DrainingError() error {
+	err := interrex.Errorf(interrex.KindDraining, "this agent stops; nothing has happened, try another agent")
+	err.RetryAfter = 100 * time.Millisecond
+	return err
+}

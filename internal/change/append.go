@@ -1,0 +1,160 @@
+package change
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/state"
+)
+
+// User is what a user's change carries: the Value of its event. It is immutable.
+type User struct {
+	Data string // JSON
+	Tags []string
+}
+
+// Append appends a change of a user's.
+type Append struct {
+	Data string // JSON, without white space around it
+	Tags []string
+}
+
+// Limits of a user's change.
+const (
+	MaxTags  = 16
+	MaxTag   = 128 // bytes
+	MaxDepth = 100 // lists and objects in one another
+)
+
+// opAppend is the first byte of the one command.
+const opAppend byte = 1
+
+// About is part of state.Command.
+func (c *Append) About() state.About { return state.About{Name: "append"} }
+
+// Announce is part of state.Announcer.
+func (c *Append) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.UserChange}}
+}
+
+// Validate reports which field is not allowed.
+func (c *Append) Validate() error {
+	if err := ValidateData(c.Data); err != nil {
+		return err
+	}
+	return ValidateTags(c.Tags)
+}
+
+// ValidateData demands JSON of at most interrex.MaxData bytes, with at most
+// MaxDepth lists and objects in one another.
+func ValidateData(data string) error {
+	switch {
+	case len(data) > interrex.MaxData:
+		return interrex.Errorf(interrex.KindTooLarge, "data: at most %d bytes are allowed, not %d", interrex.MaxData, len(data))
+	case depth(data) > MaxDepth:
+		return interrex.Errorf(interrex.KindInvalid, "data: at most %d lists and objects may stand in one another", MaxDepth)
+	case !utf8.ValidString(data) || !json.Valid([]byte(data)):
+		return interrex.Errorf(interrex.KindInvalid, "data: it is not JSON")
+	}
+	return nil
+}
+
+// depth is how deep the lists and objects of JSON are nested.
+func depth(data string) (deepest int) {
+	now, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			now++
+			deepest = max(deepest, now)
+		case c == '}' || c == ']':
+			now--
+		}
+	}
+	return deepest
+}
+
+// ValidateTags demands at most MaxTags, each of 1 to
+// MaxTag bytes of UTF-8.
+func ValidateTags(tags []string) error {
+	if len(tags) > MaxTags {
+		return interrex.Errorf(interrex.KindInvalid, "tags: at most %d are allowed, not %d", MaxTags, len(tags))
+	}
+	for _, tag := range tags {
+		if err := ValidateTag(tag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ValidateTag demands 1 to MaxTag bytes of UTF-8.
+func ValidateTag(tag string) error {
+	if len(tag) == 0 || len(tag) > MaxTag || !utf8.ValidString(tag) {
+		return interrex.Errorf(interrex.KindInvalid, "tags: each has 1 to %d bytes of UTF-8: %.80q has %d", MaxTag, tag, len(tag))
+	}
+	return nil
+}
+
+// Append encodes the command.
+func (c *Append) Append(b []byte) []byte {
+	return appendUser(append(b, opAppend), &User{c.Data, c.Tags})
+}
+
+// Decode reads a command, an *Append. The error is of kind KindInvalid or
+// KindTooLarge.
+func (t *Table) Decode(data []byte) (state.Command, error) {
+	if len(data) == 0 {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change command: it is empty")
+	}
+	if data[0] != opAppend {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change command: %d is no operation known here", data[0])
+	}
+	d := codec.NewDecoder(string(data[1:]))
+	u := readUser(&d)
+	if !d.Done() {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode change command: it is malformed")
+	}
+	c := &Append{u.Data, u.Tags}
+	return c, c.Validate()
+}
+
+// Check is part of state.Table: what Decode returned can always be done.
+func (t *Table) Check(_ state.Time, c state.Command) error {
+	if _, is := c.(*Append); !is {
+		return interrex.Errorf(interrex.KindInvalid, "cannot check change command: %T is not one", c)
+	}
+	return nil
+}
+
+// Reply answers an append: *Reply is the table's state.Reply.
+type Reply struct{ Time int64 } // the leader's wall clock, in nanoseconds
+
+// Apply publishes the change. The feed gets it with all other events.
+func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
+	const fixed = 200
+	a := c.(*Append)
+	u := &User{Data: strings.Clone(a.Data), Tags: cloneTags(a.Tags)}
+	size := fixed + len(u.Data)
+	for _, tag := range u.Tags {
+		size += len(tag) + 16
+	}
+	turn.Emit(interrex.UserChange, "", u, size)
+	return &Reply{turn.Wall.UnixNano()}
+}
+
+func cloneTags(tags []string) []string {
+	var own []string
+	for _, tag := range tags {
+		own = append(own, strings.Clone(tag))
+	}
+	return own
+}

@@ -1,0 +1,284 @@
+package consistency
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/watch"
+	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/state"
+)
+
+// MaxPause is how long a caller is asked to wait before it tries again what this
+// agent cannot do now.
+const MaxPause = 160 * time.Millisecond
+
+// Leadership tells who leads; the agent's leadership tracker does.
+type Leadership interface {
+	// Current never blocks.
+	Current() interrex.Leadership
+}
+
+// Reads gives strong reads their place in the log.
+type Reads interface {
+	// Index is the log index that a linearizable read has to wait for.
+	Index(ctx context.Context) (uint64, error)
+}
+
+// Config says where a Standing looks. Everything is needed unless it is
+// said to be optional.
+type Config struct {
+	ID         string
+	State      *state.State
+	Ring       *watch.Ring
+	Leadership Leadership
+	// Reads gives the strong reads of this agent; false while raft is down.
+	Reads func() (Reads, bool)
+	// AskLeader asks the agent that leads for the log index of a linearizable read.
+	AskLeader func(context.Context, admission.Caller) (uint64, error)
+	// Quarantine says why nothing may be read from this agent's state; nil: it
+	// may. Optional.
+	Quarantine func() error
+	// ReadWait bounds a wait for a revision or a log index.
+	ReadWait time.Duration
+	Logger   interface {
+		Errorf(format string, args ...any)
+	}
+}
+
+// Standing is where one agent stands.
+type Standing struct{ Config }
+
+// New makes a standing.
+func New(c Config) *Standing { return &Standing{c} }
+
+// Detail makes the detail of an error, and names the leader where that helps.
+func (s *Standing) Detail(err error) *interrexv1.Error {
+	m := wire.Detail(err)
+	kind := interrex.Kind(m.Kind)
+	if m.LeaderId == "" && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
+		l := s.Leadership.Current()
+		m.LeaderId, m.LeaderAddress = l.LeaderID, l.LeaderAddress
+	}
+	return m
+}
+
+// NotLeader is what this agent answers where another one leads.
+func (s *Standing) NotLeader(l interrex.Leadership) error {
+	if l.LeaderID == "" || l.LeaderID == s.ID { // it is not ready to lead
+		return s.NoLeader()
+	}
+	err := interrex.Errorf(interrex.KindNotLeader, "agent %s does not lead in term %d, %s does; nothing has happened, ask there", s.ID, l.Term, l.LeaderID)
+	err.LeaderID, err.LeaderAddress, err.RetryAfter = l.LeaderID, l.LeaderAddress, MaxPause
+	return err
+}
+
+// NoLeader is what this agent answers where it knows of no leader.
+func (s *Standing) NoLeader() error {
+	l := s.Leadership.Current()
+	err := interrex.Errorf(interrex.KindNoLeader, "agent %s knows of no leader in term %d at revision %d; nothing has happened, try again", s.ID, l.Term, s.State.Revision())
+	err.RetryAfter = 500 * time.Millisecond
+	return err
+}
+
+// RPCError makes the error that ends a stream; nil of nil.
+func (s *Standing) RPCError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var answered *connect.Error
+	if interrex.KindOf(err) == "" && errors.As(err, &answered) {
+		return answered
+	}
+	return wire.Error(wire.FromDetail(s.Detail(err)))
+}
+
+// Guard turns a panic in a method's own code into an error.
+func (s *Standing) Guard(procedure string, err *error) {
+	if reason := recover(); reason != nil {
+		*err = s.Panicked(procedure, reason)
+	}
+}
+
+// Panicked makes the error of a call that failed in the worst way.
+func (s *Standing) Panicked(procedure string, reason any) error {
+	s.Logger.Errorf("panic in %s: %v\n%s", procedure, reason, debug.Stack())
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "agent %s failed while it answered: %v", s.ID, reason)
+}
+
+// Current waits until this agent has applied everything that was committed when
+// it was called.
+func (s *Standing) Current(ctx context.Context, c admission.Caller) error {
+	if err := s.Quarantined(); err != nil {
+		return err
+	}
+	index, err := s.Index(ctx, c)
+	if err != nil {
+		return err
+	}
+	return s.State.WaitApplied(ctx, index)
+}
+
+// Index returns the log index that a linearizable read has to wait for.
+func (s *Standing) Index(ctx context.Context, c admission.Caller) (uint64, error) {
+	if s.Leadership.Current().Leader {
+		if index, err := s.IndexHere(ctx); c.Door == admission.Peer || !Elsewhere(interrex.KindOf(err)) {
+			return index, err
+		}
+	}
+	return s.AskLeader(ctx, c)
+}
+
+// Elsewhere reports whether an error says that another agent leads.
+func Elsewhere(k interrex.Kind) bool {
+	return k == interrex.KindNotLeader || k == interrex.KindNoLeader
+}
+
+// IndexHere is index where this agent leads.
+func (s *Standing) IndexHere(ctx context.Context) (uint64, error) {
+	reads, running := s.Reads()
+	if !running {
+		err := interrex.Errorf(interrex.KindUnavailable, "cannot read: raft is not running on agent %s", s.ID)
+		err.RetryAfter = MaxPause
+		return 0, err
+	}
+	index, err := reads.Index(ctx)
+	if err == nil {
+		err = s.State.WaitApplied(ctx, index)
+	}
+	if err != nil {
+		return 0, err
+	}
+	// The commit index may be that of one of raft's own entries, which no
+	// follower's state sees. The newest entry in this state is a real one, and
+	// everything that the commit index covers comes before it.
+	index, _ = s.State.Applied()
+	return index, nil
+}
+
+// Reached refuses a revision that the state, which is current, does not stand
+// at: nobody can have seen it.
+func (s *Standing) Reached(min interrex.Revision) error {
+	if now := s.State.Revision(); now < min {
+		return interrex.Errorf(interrex.KindInvalid, "min_revision: %d has not been reached by the cluster, which stands at %d", min, now)
+	}
+	return nil
+}
+
+// Begun refuses to read a state that has not applied anything yet: an agent that
+// was restarted has not read its log, and would say that nothing is there.
+func (s *Standing) Begun() error {
+	if err := s.Quarantined(); err != nil {
+		return err
+	}
+	if index, _ := s.State.Applied(); index > 0 {
+		return nil
+	}
+	return interrex.Errorf(interrex.KindUnavailable, "cannot read: agent %s has not applied its log yet: it waits for a leader to say what is committed", s.ID)
+}
+
+// Quarantined refuses to read a state that lacks what this agent has stored.
+func (s *Standing) Quarantined() error {
+	if s.Quarantine == nil {
+		return nil
+	}
+	why := s.Quarantine()
+	if why == nil {
+		return nil
+	}
+	err := interrex.Errorf(interrex.KindUnavailable, "cannot read from agent %s: %v", s.ID, why)
+	err.RetryAfter = MaxPause
+	return err
+}
+
+// Reach waits until a revision is applied here. The leader is asked whether
+// there is such a revision at all; with no leader, the wait alone decides.
+func (s *Standing) Reach(ctx context.Context, c admission.Caller, min interrex.Revision) error {
+	if s.State.Revision() >= min {
+		return s.Begun()
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel(nil)
+	asking.Go(func() {
+		if s.Current(ctx, c) != nil {
+			return
+		}
+		if err := s.Reached(min); err != nil {
+			cancel(err)
+		}
+	})
+	err := s.State.WaitRevision(ctx, min)
+	if err != nil && interrex.KindOf(context.Cause(ctx)) == interrex.KindInvalid {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// Ahead reports whether a watch is to begin after a revision that this agent has
+// not reached. The ring knows of a revision just before the state does.
+func (s *Standing) Ahead(since interrex.Revision) bool {
+	return since > max(s.State.Revision(), s.Ring.Stats().Last)
+}
+
+// CatchUp waits, for at most ReadWait, until this agent has applied everything
+// that was committed when it was called, or a revision. The error is why it has
+// done neither, or that it no longer waits for the first.
+func (s *Standing) CatchUp(ctx context.Context, c admission.Caller, to interrex.Revision) (err error) {
+	defer s.Guard(interrexv1.StateServiceReadIndexProcedure, &err)
+	ctx, cancel := context.WithTimeout(ctx, s.ReadWait)
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	defer cancel()
+	waiting.Go(func() {
+		if s.State.WaitRevision(ctx, to) == nil {
+			cancel()
+		}
+	})
+	return s.Current(ctx, c)
+}
+
+// NotAhead waits, for at most ReadWait, until this agent has reached a revision
+// that a request continues from; the error is that of refuseFuture.
+func (s *Standing) NotAhead(ctx context.Context, c admission.Caller, since interrex.Revision) error {
+	if !s.Ahead(since) {
+		return s.NotLost(since)
+	}
+	return s.RefuseFuture(since, s.CatchUp(ctx, c, since))
+}
+
+// RefuseFuture returns why a request cannot continue from a revision that was ahead
+// of this agent, which has tried to catch up since, with the error lag; nil: it
+// has reached it.
+func (s *Standing) RefuseFuture(since interrex.Revision, lag error) error {
+	now := s.State.Revision()
+	switch {
+	case !s.Ahead(since):
+		return s.NotLost(since)
+	case lag == nil:
+		return interrex.Errorf(interrex.KindInvalid, "since %d is in the future: the cluster is at revision %d", since, now)
+	}
+	err := interrex.Errorf(interrex.KindUnavailable, "since %d: agent %s is at revision %d, and cannot find out whether the cluster has got there: %v", since, s.ID, now, lag)
+	err.RetryAfter = max(MaxPause, interrex.RetryAfter(lag))
+	return err.WithCause(lag)
+}
+
+// NotLost refuses to read on after a revision that a recovery has lost.
+func (s *Standing) NotLost(since interrex.Revision) error {
+	loss := s.State.Loss()
+	if !loss.Lost(since) {
+		return nil
+	}
+	err := interrex.Errorf(interrex.KindCompacted, "since %d: the cluster was recovered, and the changes after revision %d are lost: list again, or ask since %d", since, loss.From, loss.From)
+	err.FirstRevision = loss.From
+	return err
+}

@@ -1,0 +1,115 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+)
+
+// Reply is the table's reply to a command. Only the revision stands in records
+// of request ids and has an encoding: answers may differ between agents, and are
+// the machine's own.
+type Reply struct {
+	Revision interrex.Revision
+	answer   *answer // nil: the machine is stopped here, or it is kept no more
+	missing  error   // why there is no answer
+}
+
+// Answer returns the machine's reply: a result or an error. missing is why this
+// agent does not have it, as KindOutcomeUnknown.
+func (r *Reply) Answer() (result []byte, refused *interrex.Error, missing error) {
+	switch {
+	case r.answer == nil:
+		return nil, nil, r.missing
+	case r.answer.kind != "":
+		return nil, interrex.Errorf(r.answer.kind, "%s", r.answer.text), nil
+	}
+	return r.answer.result, nil, nil
+}
+
+// answer is what the machine said to one command. It never changes.
+type answer struct {
+	revision interrex.Revision
+	result   []byte
+	kind     interrex.Kind // of a refusal; empty: it has done it
+	text     string
+}
+
+// answerOf makes the answer of what a machine gave.
+func answerOf(r interrex.Revision, result []byte, err error) *answer {
+	if e, is := err.(*interrex.Error); is && e == nil {
+		err = nil // a function that returns *interrex.Error has found nothing wrong
+	}
+	switch {
+	case err != nil:
+		kind, text := refusal(err)
+		return &answer{revision: r, kind: kind, text: text}
+	case len(result) > MaxResult:
+		return &answer{revision: r, kind: interrex.KindTooLarge,
+			text: fmt.Sprintf("result: the state machine gave %d bytes, at most %d are allowed", len(result), MaxResult)}
+	}
+	return &answer{revision: r, result: append([]byte(nil), result...)}
+}
+
+// refusal returns the kind and the text of a machine's error. A kind that says
+// that nothing has happened, or that nobody knows, would be untrue.
+func refusal(err error) (interrex.Kind, string) {
+	kind, text := interrex.KindConflict, err.Error()
+	if e := (*interrex.Error)(nil); errors.As(err, &e) && !e.Kind.Retryable() && e.Kind.Numbers() != interrex.KindOutcomeUnknown.Numbers() {
+		kind, text = e.Kind, e.Message
+	}
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) > MaxError {
+		text = strings.ToValidUTF8(text[:MaxError], "") // without half a character
+	}
+	return kind, text
+}
+
+func (a *answer) size() int { return len(a.result) + len(a.text) }
+
+func (a *answer) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(a.revision))
+	b = codec.AppendText(codec.AppendText(b, string(a.kind)), a.text)
+	return append(binary.AppendUvarint(b, uint64(len(a.result))), a.result...)
+}
+
+func readAnswer(d *codec.Decoder) *answer {
+	return &answer{
+		revision: interrex.Revision(d.Uvarint()), kind: interrex.Kind(strings.Clone(d.Text())),
+		text: strings.Clone(d.Text()), result: []byte(d.Text()),
+	}
+}
+
+// digest is a chain over all answers up to one.
+type digest [sha256.Size]byte
+
+// next is the chain with one more answer.
+func (d digest) next(a *answer) digest {
+	return sha256.Sum256(a.append(d[:]))
+}
+
+// mark is where a machine stands: what it has answered up to a revision.
+type mark struct {
+	revision interrex.Revision // of the newest command; 0: there was none
+	digest   digest
+}
+
+func (m mark) append(b []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(m.revision)), m.digest[:]...)
+}
+
+// readMark reads what append wrote; false if it is malformed.
+func readMark(b []byte) (m mark, ok bool) {
+	revision, n := binary.Uvarint(b)
+	if n <= 0 || len(b) != n+len(m.digest) {
+		return m, false
+	}
+	m.revision = interrex.Revision(revision)
+	copy(m.digest[:], b[n:])
+	return m, true
+}

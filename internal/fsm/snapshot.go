@@ -1,0 +1,137 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/state"
+)
+
+// The snapshot is the mark, the answers by revision, and what the machine gave,
+// each with its length before it.
+
+// view is the frozen content, or the error of freezing it.
+type view struct {
+	table   *Table
+	mark    mark
+	answers []*answer
+	machine []byte
+	err     error
+}
+
+// Freeze asks the machine for its snapshot. A stopped machine makes no snapshot:
+// the commands that it has not executed are in the log, which is kept until there
+// is a newer snapshot.
+func (t *Table) Freeze() state.View {
+	v := &view{table: t, mark: t.mark(), answers: t.answers[:len(t.answers):len(t.answers)]}
+	if s := t.Stopped(); s != nil {
+		v.err = fmt.Errorf("the state machine is stopped on this agent: %s", s.Reason)
+		return v
+	}
+	v.machine, v.err = t.machineSnapshot()
+	t.noteSnapshot(v.err)
+	return v
+}
+
+// machineSnapshot takes a panic for an error: Snapshot should change nothing.
+func (t *Table) machineSnapshot() (b []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the state machine's snapshot panicked: %v", p)
+		}
+	}()
+	defer t.enter()()
+	b, err = t.config.Machine.Snapshot()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the state machine's snapshot: %w", err)
+	case len(b) > MaxSnapshot:
+		return nil, fmt.Errorf("the state machine's snapshot has %d bytes, at most %d are allowed", len(b), MaxSnapshot)
+	}
+	return bytes.Clone(b), nil
+}
+
+// noteSnapshot keeps since when snapshots fail.
+func (t *Table) noteSnapshot(err error) {
+	if err == nil {
+		t.failed.Store(nil)
+		return
+	}
+	t.config.Logger.Errorf("there is no snapshot: %v; the log grows", err)
+	s := &Stop{Reason: err.Error(), Since: t.config.Clock.Now()}
+	if old := t.failed.Load(); old != nil {
+		s.Since = old.Since
+	}
+	t.failed.Store(s)
+}
+
+// Write writes the content; equal tables write equal bytes.
+func (v *view) Write(w io.Writer) error {
+	if v.err != nil {
+		return v.err
+	}
+	b := binary.AppendUvarint(v.mark.append(nil), uint64(len(v.answers)))
+	for _, a := range v.answers {
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		b = a.append(b[:0])
+	}
+	if _, err := w.Write(binary.AppendUvarint(b, uint64(len(v.machine)))); err != nil {
+		return err
+	}
+	_, err := w.Write(v.machine)
+	return err
+}
+
+// Release lets go of the content.
+func (v *view) Release() { v.answers, v.machine = nil, nil }
+
+// Restore replaces the table, and the machine, by what a View wrote. A machine
+// that cannot take its part is stopped, and the rest is as the snapshot says.
+func (t *Table) Restore(version uint16, r io.Reader) error {
+	if version != t.Version() {
+		return fmt.Errorf("cannot restore the state machine: version %d is not known here, %d is", version, t.Version())
+	}
+	var text bytes.Buffer
+	if _, err := text.ReadFrom(r); err != nil {
+		return fmt.Errorf("cannot restore the state machine: %w", err)
+	}
+	fresh, machine, err := readContent(text.String())
+	if err != nil {
+		return fmt.Errorf("cannot restore the state machine: %w", err)
+	}
+	t.content = fresh
+	t.stopped.Store(nil)
+	t.guarded("restoring a snapshot", func() {
+		if err := t.config.Machine.Restore([]byte(machine)); err != nil {
+			t.stop(fmt.Sprintf("it cannot restore its snapshot at revision %d: %v", t.mark().revision, err))
+		}
+	})
+	return nil
+}
+
+// readContent reads a snapshot.
+func readContent(s string) (c content, machine string, err error) {
+	d := codec.NewDecoder(s)
+	m := mark{revision: interrex.Revision(d.Uvarint())}
+	copy(m.digest[:], d.Bytes(len(m.digest)))
+	c.marks = []mark{m}
+	for n := d.Uvarint(); n > 0 && !d.Failed(); n-- {
+		a := readAnswer(&d)
+		if last := len(c.answers); a.revision > m.revision || last > 0 && c.answers[last-1].revision >= a.revision {
+			d.Fail()
+		}
+		c.answers = append(c.answers, a)
+		c.bytes += a.size()
+	}
+	if machine = d.Text(); !d.Done() {
+		return c, "", errors.New("it is malformed")
+	}
+	return c, machine, nil
+}

@@ -1,0 +1,261 @@
+// Package hookcaller owns the calls of webhooks: before operations, whose answer
+// may be a veto, after events, and to try one.
+package hookcaller
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/webhook"
+	"github.com/interrex/interrex/internal/wording"
+)
+
+// MaxCalls is how many calls before operations an agent makes at one time, and
+// MaxHookCalls how many of them are of one hook, so that one that hangs leaves room
+// for the others.
+const (
+	MaxCalls     = 64
+	MaxHookCalls = 32
+)
+
+const (
+	maxAnswer = 64 << 10 // bytes of an answer that are read
+	maxReason = 256      // bytes of an answer that are shown
+)
+
+// retryAfter is when a caller that is refused as overloaded may ask again.
+const retryAfter = 100 * time.Millisecond
+
+// Config says who calls.
+type Config struct {
+	Agent   string // its ID
+	Version string
+	Clock   clock.Clock
+	Logger  interrex.Logger
+	Metrics *Metrics
+}
+
+// Validate says which field is not valid.
+func (c Config) Validate() error {
+	switch {
+	case c.Agent == "":
+		return errors.New("empty Agent not valid")
+	case c.Clock == nil:
+		return errors.New("nil Clock not valid")
+	case c.Logger == nil:
+		return errors.New("nil Logger not valid")
+	case c.Metrics == nil:
+		return errors.New("nil Metrics not valid")
+	}
+	return nil
+}
+
+// Caller makes the calls of one agent. Close ends them.
+type Caller struct {
+	config    Config
+	client    *http.Client
+	transport *http.Transport
+	ctx       context.Context
+	end       context.CancelFunc
+
+	mu       sync.Mutex
+	closed   bool
+	calls    int // before operations, in flight
+	breakers map[string]*breaker
+	work     sync.WaitGroup
+}
+
+// New makes a Caller.
+func New(c Config) (*Caller, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("cannot call webhooks: %w", err)
+	}
+	t := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: interrex.MaxWebhookTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // an answer is as large as what is read of it
+		MaxIdleConns:           MaxCalls,
+		MaxIdleConnsPerHost:    MaxCalls / 2,
+		IdleConnTimeout:        time.Minute,
+		MaxResponseHeaderBytes: maxAnswer,
+	}
+	caller := &Caller{config: c, transport: t, breakers: map[string]*breaker{}}
+	caller.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	caller.ctx, caller.end = context.WithCancel(context.Background())
+	return caller, nil
+}
+
+// Close ends all calls and waits for them. It may be called again.
+func (c *Caller) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.end()
+	c.work.Wait()
+	c.transport.CloseIdleConnections()
+}
+
+// Calls is how many calls before operations are in flight.
+func (c *Caller) Calls() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls
+}
+
+// Health says how a hook's calls go.
+func (c *Caller) Health(h *webhook.Hook) interrex.WebhookHealth {
+	return c.breaker(h).health(c.config.Clock.Now())
+}
+
+// breaker returns a hook's breaker. A hook that was set again begins anew.
+func (c *Caller) breaker(h *webhook.Hook) *breaker {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.breakerLocked(h)
+}
+
+func (c *Caller) breakerLocked(h *webhook.Hook) *breaker {
+	b := c.breakers[h.Name]
+	if b == nil || b.revision < h.Revision {
+		b = &breaker{revision: h.Revision}
+		c.breakers[h.Name] = b
+	}
+	return b
+}
+
+// Forget drops what is known of hooks that are not among those that there are.
+func (c *Caller) Forget(present []*webhook.Hook) {
+	names := map[string]bool{}
+	for _, h := range present {
+		names[h.Name] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range c.breakers {
+		if !names[name] {
+			delete(c.breakers, name)
+			c.config.Metrics.forget(name)
+		}
+	}
+}
+
+// answer is what a call has come to.
+type answer struct {
+	status int
+	body   string // its beginning, cleaned
+	err    error  // there was no answer
+	took   time.Duration
+}
+
+func (a answer) ok() bool { return a.err == nil && a.status >= 200 && a.status < 300 }
+
+// problem says why the answer is not the right one; "" if it is.
+func (a answer) problem() string {
+	switch {
+	case a.err != nil:
+		return a.err.Error()
+	case a.ok():
+		return ""
+	case a.body == "":
+		return fmt.Sprintf("it answers %d", a.status)
+	}
+	return fmt.Sprintf("it answers %d: %s", a.status, a.body)
+}
+
+// post makes one call. Its timeout bounds all of it.
+func (c *Caller) post(ctx context.Context, h *webhook.Hook, body []byte, more http.Header) (a answer) {
+	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
+	defer cancel()
+	began := c.config.Clock.Now()
+	a.status, a.body, a.err = c.exchange(ctx, h, body, more, began)
+	a.took = c.config.Clock.Now().Sub(began)
+	if a.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		a.err = fmt.Errorf("no answer within %s", interrex.FormatDuration(h.Timeout))
+	}
+	c.config.Metrics.called(h.Name, a)
+	return a
+}
+
+func (c *Caller) exchange(ctx context.Context, h *webhook.Hook, body []byte, more http.Header, now time.Time) (status int, text string, err error) {
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(body))
+	if err != nil {
+		return 0, "", plain(err)
+	}
+	q.Header.Set("Content-Type", "application/json")
+	q.Header.Set("User-Agent", "interrex/"+c.config.Version)
+	for _, header := range h.Headers {
+		q.Header.Set(header.Name, string(header.Value))
+	}
+	for name, values := range more {
+		q.Header[name] = values
+	}
+	q.Header.Set("Interrex-Webhook", h.Name)
+	q.Header.Set(SignatureHeader, Sign(string(h.Secret), now, body))
+	response, err := c.client.Do(q)
+	if err != nil {
+		return 0, "", plain(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols { // no end of ctx ends the connection that it leaves
+		return response.StatusCode, "", nil
+	}
+	read, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return 0, "", fmt.Errorf("its answer is cut short: %w", plain(err))
+	}
+	return response.StatusCode, wording.Line(string(read), maxReason), nil
+}
+
+// plain takes the URL out of an error: its query may be a secret.
+func plain(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}
+
+// Test sends a sample to a hook.
+func (c *Caller) Test(ctx context.Context, h *webhook.Hook) interrex.WebhookTest {
+	t := interrex.WebhookTest{Agent: c.config.Agent}
+	if !c.begin() {
+		t.Error = "this agent stops"
+		return t
+	}
+	defer c.work.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	a := c.post(ctx, h, c.sample(h), http.Header{"Interrex-Test": {"true"}})
+	t.Status, t.Duration, t.Body = a.status, a.took, a.body
+	if a.err != nil {
+		t.Error = a.err.Error()
+	}
+	return t
+}
+
+// begin counts one more that Close waits for; false: it is closed.
+func (c *Caller) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.work.Add(1)
+	return true
+}
+
+func revisionText(r interrex.Revision) string { return strconv.FormatUint(uint64(r), 10) }

@@ -1,0 +1,90 @@
+package lease
+
+import (
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/state"
+)
+
+// command is an operation of this table: *Claim, *Extend, *Revoke, *Transfer,
+// *Pin or *Unpin. Each has a file of its own, with everything that only it has.
+type command interface {
+	state.Command
+	// decode reads what Append wrote after the number, and returns the codec.Decoder
+	// after that. The codec.Decoder is passed by value: a pointer passed to an
+	// interface's method would be allocated for each command.
+	decode(d codec.Decoder) codec.Decoder
+	// check returns why the command cannot be done at now; nil: apply may
+	// follow.
+	check(t *Table, now state.Time) *interrex.Error
+	// apply does what check has allowed; it cannot fail.
+	apply(t *Table, turn *state.Turn) *Reply
+}
+
+// The first byte of an encoded command. A number is never reused.
+const (
+	opClaim byte = iota + 1
+	opExtend
+	opRevoke
+	opTransfer
+	opPin
+	opUnpin
+)
+
+// operations has the constructors of the commands, by number.
+var operations = [...]func() command{
+	opClaim:    func() command { return new(Claim) },
+	opExtend:   func() command { return new(Extend) },
+	opRevoke:   func() command { return new(Revoke) },
+	opTransfer: func() command { return new(Transfer) },
+	opPin:      func() command { return new(Pin) },
+	opUnpin:    func() command { return new(Unpin) },
+}
+
+// Decode reads a command: a *Claim, *Extend, *Revoke, *Transfer, *Pin or
+// *Unpin. The error is of kind KindInvalid or KindTooLarge.
+func (t *Table) Decode(data []byte) (state.Command, error) {
+	if len(data) == 0 {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: it is empty")
+	}
+	op := data[0]
+	if int(op) >= len(operations) || operations[op] == nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: %d is no operation known here", op)
+	}
+	c := operations[op]()
+	if d := c.decode(codec.NewDecoder(string(data[1:]))); !d.Done() {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode lease command: operation %d is malformed", op)
+	}
+	if err := validate(c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Check reports whether a command that Decode returned can be done at now.
+func (t *Table) Check(now state.Time, c state.Command) error {
+	own, is := c.(command)
+	if !is {
+		return interrex.Errorf(interrex.KindInvalid, "cannot check lease command: %T is not one", c)
+	}
+	if refusal := own.check(t, now); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+// Apply does what Check has allowed, and returns a *Reply. Where the operation
+// also ends a lease (a claim one that is due, an unpin one that is overdue),
+// that is a change of its own, and the turn is at the last revision afterwards.
+func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
+	t.history.forget(turn.Now)
+	return c.(command).apply(t, turn)
+}
+
+// validate is Validate with the key.
+func validate(c state.Command) error {
+	if err := c.About().Key.Validate(); err != nil {
+		return err
+	}
+	return c.Validate()
+}

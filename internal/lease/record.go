@@ -1,0 +1,66 @@
+package lease
+
+import (
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/state"
+)
+
+// Record is a lease as it stood at one moment: the value of every lease event,
+// and what reads and replies give. It is immutable: nobody writes to its Pins.
+type Record struct {
+	Key      interrex.Key
+	Holder   string
+	Token    interrex.Token
+	TTL      time.Duration
+	Acquired time.Time  // the wall clock (UTC) of the leader that granted it
+	Expiry   state.Time // it is due from here on, unless it is pinned
+	Metadata codec.Metadata
+	Pins     []PinRecord // by owner
+}
+
+// PinRecord is a pin as it stood at one moment.
+type PinRecord struct {
+	Owner  string
+	Reason string
+	Until  state.Time // it lifts itself then; 0: at its owner's will
+}
+
+// Pinned reports whether a pin keeps the lease from ending by time.
+func (r Record) Pinned() bool { return len(r.Pins) > 0 }
+
+// Lease returns the lease as users see it, by an agent that takes cluster time to
+// be now and whose own wall clock stands at wall. What remains is an estimate,
+// never below zero, and absent for a pinned lease; no deadline is computed from
+// it. Waiting is left nil.
+func (r Record) Lease(now state.Time, wall time.Time) interrex.Lease {
+	l := interrex.Lease{
+		Key: r.Key, Holder: r.Holder, Token: r.Token, TTL: r.TTL,
+		AcquiredAt: r.Acquired, Metadata: r.Metadata.Map(),
+	}
+	if !r.Pinned() {
+		l.Remaining = max(0, r.Expiry.Sub(now))
+		l.ExpiresAt = wall.UTC().Add(l.Remaining)
+	}
+	for _, p := range r.Pins {
+		pin := interrex.Pin{Owner: p.Owner, Reason: p.Reason}
+		if p.Until != 0 {
+			pin.Until = wall.UTC().Add(max(0, p.Until.Sub(now)))
+		}
+		l.Pins = append(l.Pins, pin)
+	}
+	return l
+}
+
+// size estimates the record's bytes in memory, for the limit of the ring of
+// events.
+func (r Record) size() int {
+	const fixed, pin = 320, 48
+	n := fixed + 2*(len(r.Key.Namespace)+len(r.Key.Name)) + len(r.Holder) + len(r.Metadata.Packed())
+	for _, p := range r.Pins {
+		n += pin + len(p.Owner) + len(p.Reason)
+	}
+	return n
+}

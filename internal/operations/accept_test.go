@@ -1,0 +1,54 @@
+package operations
+
+import (
+	"testing"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/queue"
+)
+
+func TestAMessageStartsTheLookForWhatIsNeverAnswered(t *testing.T) {
+	c := newCouriered(t, admission.Public)
+	st := &stream{server: c.server, courier: c.courier, wake: make(chan struct{}, 1)}
+	st.accept(&interrexv1.OperateRequest{})
+	if len(st.wake) != 0 {
+		t.Fatal("the writer is woken for nothing")
+	}
+	st.courier.abroad[&batch{}] = true
+	st.accept(&interrexv1.OperateRequest{})
+	if len(st.wake) != 1 {
+		t.Fatal("nobody looks, and the writer is not told")
+	}
+	<-st.wake
+	st.sweeping.Store(true)
+	st.accept(&interrexv1.OperateRequest{})
+	if len(st.wake) != 0 {
+		t.Error("the writer is told though it looks anyway")
+	}
+}
+
+func TestAStreamThatEndsTakesNothingMore(t *testing.T) {
+	c := newCouriered(t, admission.Public, func(config *Config, _ *consistency.Config) { config.MaxOpen = 1 })
+	st := &stream{server: c.server, open: map[uint64]*request{}}
+	if err := st.mayOpen(1); err != nil {
+		t.Fatal(err)
+	}
+	st.closed = true
+	if err := st.mayOpen(1); interrex.KindOf(err) != interrex.KindDraining {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestADrainEndsWaitsAndNothingElse(t *testing.T) {
+	c := newCouriered(t, admission.Public)
+	waits, enters, reads := c.request(false), c.request(false), &request{}
+	waits.Wait = &queue.Wait{Until: c.begin}
+	st := &stream{open: map[uint64]*request{1: waits, 2: enters, 3: reads}}
+	st.endWaits()
+	if !waits.isGone() || enters.isGone() || reads.isGone() {
+		t.Errorf("a claim that waits: %v, one that enters the log: %v, a read: %v", waits.isGone(), enters.isGone(), reads.isGone())
+	}
+}

@@ -1,0 +1,151 @@
+package operations
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/webhook"
+	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+// asking asks webhooks about a request where the leader takes it in, before it
+// enters the queue.
+type asking struct {
+	courier *courier
+	request *request
+	visit   *visit
+}
+
+// ask asks the hooks about a request, and lets it into the queue if none of them
+// vetoes. It holds up this request alone.
+//
+// What an earlier attempt was answered is answered again without a call. A waiting
+// claim that is asked for again while it stands in line is not asked about again.
+func (a asking) ask(hooks []*webhook.Hook) {
+	c, r, v := a.courier, a.request, a.visit
+	asked := queue.Operation{Operation: r.Addressed()}
+	r.Load(&asked)
+	if res, found := c.server.standing.State.Recorded(&asked.Operation); found {
+		c.recorded(r, v, res)
+		return
+	}
+	if v.allowed(contentOf(&asked.Operation)) {
+		if !c.start(func() { c.admit(r, v) }) {
+			v.leave()
+		}
+		return
+	}
+	q, err := a.question()
+	if err != nil {
+		c.turnAway(r, v, err)
+		return
+	}
+	wait, err := c.server.config.Ask(hooks, q)
+	if err != nil {
+		c.turnAway(r, v, err)
+		return
+	}
+	if !c.start(func() { a.heard(a.verdict(wait), &asked.Operation) }) {
+		v.leave()
+	}
+}
+
+// heard does what the hooks' verdict says.
+func (a asking) heard(verdict error, asked *state.Operation) {
+	c, r, v := a.courier, a.request, a.visit
+	if interrex.KindOf(verdict) == interrex.KindVetoed && v != nil {
+		res, found, err := a.veto(asked, verdict)
+		if found {
+			c.recorded(r, v, res)
+			return
+		}
+		verdict = err
+	}
+	if verdict != nil {
+		c.turnAway(r, v, verdict)
+		return
+	}
+	v.allow(contentOf(asked))
+	c.admit(r, v)
+}
+
+// verdict waits for what the hooks say, as long as the request may wait for the
+// log.
+func (a asking) verdict(wait func(context.Context) error) error {
+	c, r := a.courier, a.request
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	defer cancel(nil)
+	late := c.server.config.Clock.AfterFunc(r.Last().Sub(c.server.config.Clock.Now()), func() { cancel(errSlowHooks()) })
+	defer late.Stop()
+	gone := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-r.stopped():
+			cancel(errGone())
+		case <-gone:
+		}
+	})
+	err := wait(ctx)
+	close(gone)
+	watching.Wait()
+	if err != nil && interrex.KindOf(err) == "" { // the stream or the call has ended
+		err = errGone()
+	}
+	return err
+}
+
+// question is what the hooks are asked.
+func (a asking) question() (hookcaller.Question, error) {
+	r := a.request
+	q := hookcaller.Question{Caller: r.Caller.Name, RequestID: r.Envelope.GetRequestId(), Attempt: r.Envelope.GetAttempt()}
+	if f := r.Fence; f != (interrex.Fence{}) {
+		q.Fence = &hookcaller.Fence{Key: f.Key.String(), Token: f.Token}
+	}
+	for _, one := range r.Announces() {
+		if len(one.Kinds) == 0 {
+			continue
+		}
+		body, err := one.JSON()
+		if err != nil {
+			return q, interrex.Errorf(interrex.KindInvalid, "request: it cannot be shown to webhooks: %v", err)
+		}
+		q.Operations = append(q.Operations, hookcaller.Operation{Method: strings.TrimPrefix(one.Procedure, "/"), Kind: one.Kinds[0], Key: one.Key, Request: body})
+	}
+	return q, nil
+}
+
+func errSlowHooks() error {
+	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: the webhooks that are asked about it have not answered in time; nothing has happened, try again")
+}
+
+func errGone() error {
+	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: its caller went while the webhooks were asked about it; nothing has happened")
+}
+
+// veto looks whether a request with an id may be answered that it was vetoed: not
+// while an earlier attempt of it may be in the log, or its record says that it was
+// done. found: the record decides.
+func (a asking) veto(op *state.Operation, veto error) (res state.Result, found bool, err error) {
+	s := a.courier.server
+	if !a.visit.alone() {
+		return res, false, interrex.Errorf(interrex.KindOutcomeUnknown,
+			"request_id %q: an earlier attempt is not answered yet, and this one was vetoed (%s); ask again with the same request id", op.RequestID, wire.Detail(veto).GetMessage())
+	}
+	bounded, cancel := context.WithTimeout(a.courier.ctx, s.standing.ReadWait)
+	defer cancel()
+	// An earlier attempt that another leader has put into the log is applied here
+	// after that, or never will be.
+	if _, err := s.standing.IndexHere(bounded); err != nil {
+		return res, false, err
+	}
+	if res, found := s.standing.State.Recorded(op); found {
+		return res, true, nil
+	}
+	return res, false, veto
+}

@@ -1,0 +1,406 @@
+package operations
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+// courier sends the requests that only the leader can handle to the leader, and
+// answers each of them once. Every stream, and every call outside a stream, has
+// its own. Nothing else in this package knows about other agents.
+//
+// While there is no leader it waits, so that callers do not see every election.
+// It retries a request that an agent refused because it does not lead, and one
+// that provably never reached the leader; it never retries one that may have
+// happened. It does not forward a request that another agent forwarded here.
+type courier struct {
+	server *Server
+	caller admission.Caller
+	ctx    context.Context
+	end    context.CancelFunc
+	// done is called once for each request, with its outcome, on any goroutine;
+	// it does not block.
+	done func(*request, outcome)
+	work sync.WaitGroup
+	wake chan struct{} // again has changed
+
+	mu      sync.Mutex
+	closed  bool
+	running bool            // run does
+	again   []*request      // to be sent once more
+	abroad  map[*batch]bool // at another agent
+}
+
+// outcome is what became of a request.
+type outcome struct {
+	err     error
+	message proto.Message // the answer, if it was made here
+	body    []byte        // the answer, if another agent has made it
+	logged  bool          // the answer is to be made of the request's result
+}
+
+// retries are a request's further attempts; the courier's lock guards them.
+type retries struct {
+	limit time.Time     // of finding a leader
+	pause time.Duration // before the next one
+	at    time.Time     // of the next one; limit: as soon as there is a leader
+	last  outcome
+}
+
+// batch is a set of requests that went to another agent together.
+type batch struct {
+	requests []*request // nil once it is answered; the courier's lock guards them
+	open     int
+}
+
+// minPause is the time between the first two attempts, which grows to maxPause: after an agent has answered that it does not
+// lead, it takes about an election until there is a leader.
+const minPause = 10 * time.Millisecond
+
+func newCourier(ctx context.Context, s *Server, c admission.Caller, done func(*request, outcome)) *courier {
+	d := &courier{server: s, caller: c, done: done, wake: make(chan struct{}, 1), abroad: map[*batch]bool{}}
+	d.ctx, d.end = context.WithCancel(ctx)
+	return d
+}
+
+// close waits for what the courier has begun. What is unanswered by then stays
+// so.
+func (c *courier) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.end()
+	c.work.Wait()
+}
+
+// send passes requests to the current leader.
+func (c *courier) send(requests []*request) {
+	if len(requests) == 0 {
+		return
+	}
+	s := c.server
+	l, now := s.standing.Leadership.Current(), s.config.Clock.Now()
+	for _, r := range requests {
+		r.sent, r.hopped = now, false
+	}
+	switch {
+	case l.Leader:
+		c.enqueue(requests, now)
+	case c.caller.Door == admission.Peer, s.config.Forward == nil:
+		c.refuse(requests, s.standing.NotLeader(l))
+	case l.LeaderID == "", l.LeaderID == s.standing.ID:
+		c.refuse(requests, s.standing.NoLeader())
+	default:
+		c.forward(l.LeaderID, requests, now)
+	}
+}
+
+func (c *courier) refuse(requests []*request, err error) {
+	for _, r := range requests {
+		c.landed(r, outcome{err: err})
+	}
+}
+
+// enqueue adds requests to this agent's own queue, once the webhooks that are for
+// them let them in. This agent leads.
+func (c *courier) enqueue(requests []*request, now time.Time) {
+	ops := make([]*queue.Operation, 0, len(requests))
+	for _, r := range requests {
+		if r.Method.Index != nil {
+			c.start(func() { c.landed(r, c.index(r)) })
+			continue
+		}
+		if !r.Method.Writes() { // this agent has come to lead meanwhile
+			c.landed(r, outcome{})
+			continue
+		}
+		if err := r.Mint(); err != nil {
+			c.landed(r, outcome{err: err})
+			continue
+		}
+		v := c.server.config.Visitors.enter(r.Caller.Name, r.Envelope.GetRequestId())
+		if hooks := c.server.hooksFor(r); len(hooks) > 0 {
+			asking{c, r, v}.ask(hooks)
+			continue
+		}
+		ops = append(ops, c.operation(r, v, now))
+	}
+	c.server.config.Queue.Enqueue(c.ctx, ops...)
+}
+
+// admit puts a request into the queue.
+func (c *courier) admit(r *request, v *visit) {
+	c.server.config.Queue.Enqueue(c.ctx, c.operation(r, v, c.server.config.Clock.Now()))
+}
+
+// operation makes the queue's operation, whose answer ends the visit.
+func (c *courier) operation(r *request, v *visit, now time.Time) *queue.Operation {
+	return r.Operation(now, r.stopped(), func(res state.Result) { c.recorded(r, v, res) })
+}
+
+// recorded answers a request with a result of the log.
+func (c *courier) recorded(r *request, v *visit, res state.Result) {
+	v.leave()
+	r.Result = res
+	c.landed(r, outcome{err: res.Err, logged: true})
+}
+
+// turnAway answers a request that does not get as far as the queue.
+func (c *courier) turnAway(r *request, v *visit, err error) {
+	v.leave()
+	c.landed(r, outcome{err: err})
+}
+
+// index asks this agent's own raft for a log index. A panic there is the one
+// request's failure.
+func (c *courier) index(r *request) (o outcome) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			o = outcome{err: c.server.standing.Panicked(r.Method.Procedure, reason)}
+		}
+	}()
+	index, err := c.server.standing.IndexHere(c.ctx)
+	return outcome{message: r.Method.Index(index), err: err}
+}
+
+// forward sends requests to another agent, which leads.
+func (c *courier) forward(id string, requests []*request, now time.Time) {
+	b := &batch{}
+	var ops []*interrexv1.Operation
+	var attempts []int
+	for _, r := range requests {
+		r.hopped = true
+		op, err := r.Hop(now)
+		if err != nil {
+			c.landed(r, outcome{err: err})
+			continue
+		}
+		b.requests, ops, attempts = append(b.requests, r), append(ops, op), append(attempts, r.another())
+	}
+	b.open = len(b.requests)
+	f, err := c.server.config.Forward(c.ctx, id)
+	if err != nil { // nothing has left
+		if interrex.KindOf(err) == "" {
+			err = interrex.Errorf(interrex.KindUnavailable, "%v", err).WithCause(err)
+		}
+		c.refuse(b.requests, err)
+		return
+	}
+	c.mu.Lock()
+	c.abroad[b] = true
+	c.mu.Unlock()
+	sent := slices.Clone(b.requests)
+	abandon := f.Send(ops, func(i int, body []byte, err error) {
+		c.returned(b, i)
+		c.landed(sent[i], outcome{body: body, err: err})
+	})
+	for i, r := range sent {
+		r.onCancel(attempts[i], func() { abandon(i) })
+	}
+}
+
+// returned notes that a request of a batch is answered.
+func (c *courier) returned(b *batch, i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.requests[i] = nil
+	if b.open--; b.open == 0 {
+		delete(c.abroad, b)
+	}
+}
+
+// isAbroad reports whether another agent still has something to answer.
+func (c *courier) isAbroad() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.abroad) > 0
+}
+
+// sweep abandons what another agent has not answered in time, and reports
+// whether it still has something.
+func (c *courier) sweep() bool {
+	now := c.server.config.Clock.Now()
+	var late []*request
+	c.mu.Lock()
+	for b := range c.abroad {
+		for _, r := range b.requests {
+			if r != nil && now.After(r.Last().Add(c.server.config.AnswerWait)) {
+				late = append(late, r)
+			}
+		}
+	}
+	left := len(c.abroad) > 0
+	c.mu.Unlock()
+	for _, r := range late {
+		r.cancel()
+	}
+	return left
+}
+
+// landed handles the outcome of one attempt.
+func (c *courier) landed(r *request, o outcome) {
+	if o.err == nil || !c.retry(r, o) {
+		c.done(r, o)
+	}
+}
+
+// retry schedules another attempt of a request that provably has not happened,
+// if one is allowed, and reports whether it did.
+func (c *courier) retry(r *request, o outcome) bool {
+	now, wait := c.server.config.Clock.Now(), c.server.config.LeaderWait
+	kind := interrex.KindOf(o.err)
+	if c.caller.Door == admission.Peer || !consistency.Elsewhere(kind) && !(r.hopped && away(kind, r, now.Sub(r.sent), wait)) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.retries == nil {
+		r.retries = &retries{}
+	}
+	a := r.retries
+	if a.limit.IsZero() || now.Sub(r.sent) > wait { // it waited in line there, until that leader stopped
+		a.limit, a.pause = now.Add(wait), minPause
+		if last := r.Last(); last.Before(a.limit) {
+			a.limit = last
+		}
+	}
+	a.at, a.last = now.Add(a.pause), o
+	a.pause = min(2*a.pause, consistency.MaxPause)
+	if kind == interrex.KindNoLeader && !c.led() {
+		a.at = a.limit // or when there is a leader
+	}
+	if c.closed || r.isGone() || a.at.After(a.limit) || !now.Before(a.limit) {
+		return false
+	}
+	c.again = append(c.again, r)
+	if !c.running {
+		c.running = true
+		c.work.Go(c.run)
+	}
+	c.poke()
+	return true
+}
+
+// away reports whether an error says that the agent is unreachable or stopping,
+// so that another will lead soon. A claim that has waited in line gets this
+// error for another reason. A caller that asks again retries by itself: a claim
+// retried here could be for a caller that has gone.
+func away(k interrex.Kind, r *request, after, wait time.Duration) bool {
+	return (k == interrex.KindUnavailable || k == interrex.KindDraining) && !r.Envelope.GetAsksAgain() && after < wait
+}
+
+// run makes the scheduled attempts, until none is left.
+func (c *courier) run() {
+	changed, stop := c.leaders()
+	defer stop()
+	timer := c.server.config.Clock.NewTimer(consistency.MaxPause)
+	defer timer.Stop()
+	for {
+		due, next, more := c.due()
+		c.send(due)
+		if !more && len(due) == 0 {
+			return
+		}
+		timer.Reset(max(next, time.Millisecond))
+		select {
+		case <-c.wake:
+		case <-timer.Chan():
+		case <-changed:
+		case <-c.ctx.Done():
+			c.giveUp()
+			return
+		}
+	}
+}
+
+// led reports whether a leader is known.
+func (c *courier) led() bool {
+	l := c.server.standing.Leadership.Current()
+	return l.Leader || l.LeaderID != "" && l.LeaderID != c.server.standing.ID
+}
+
+// due removes and returns the requests to send now, and how long to wait before
+// looking again. When nothing was due and nothing is left, it marks run as
+// ended.
+func (c *courier) due() (due []*request, next time.Duration, more bool) {
+	now, led := c.server.config.Clock.Now(), c.led()
+	next = consistency.MaxPause
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again = slices.DeleteFunc(c.again, func(r *request) bool {
+		a := r.retries
+		leaderless := a.at.Equal(a.limit)
+		if led && leaderless || !now.Before(a.at) || r.isGone() {
+			due = append(due, r)
+			return true
+		}
+		next = min(next, a.at.Sub(now))
+		return false
+	})
+	more = len(c.again) > 0
+	if !more && len(due) == 0 {
+		c.running = false
+	}
+	return due, next, more
+}
+
+// giveUp answers the requests that wait for another attempt: the stream or call
+// has ended.
+func (c *courier) giveUp() {
+	c.mu.Lock()
+	left := c.again
+	c.again, c.closed = nil, true
+	c.mu.Unlock()
+	for _, r := range left {
+		c.done(r, r.retries.last)
+	}
+}
+
+// leaders tells of each change of leadership until stop is called.
+func (c *courier) leaders() (changed <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	next := c.server.config.NextLeadership()
+	told := make(chan struct{}, 1)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			if _, err := next(ctx); err != nil {
+				return
+			}
+			select {
+			case told <- struct{}{}:
+			default:
+			}
+		}
+	})
+	return told, func() { cancel(); watching.Wait() }
+}
+
+func (c *courier) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// start runs what may have to wait for others; close waits for it. It reports
+// whether it did: after close it does not.
+func (c *courier) start(fn func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.work.Go(fn)
+	}
+	return !c.closed
+}

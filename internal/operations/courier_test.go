@@ -1,0 +1,343 @@
+package operations
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/juju/clock"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/queue"
+	"github.com/interrex/interrex/state"
+)
+
+// fixedLeader is a clock that is put forward by hand.
+type fixedLeader struct {
+	clock.Clock
+	now time.Time
+}
+
+func (c *fixedLeader) Now() time.Time { return c.now }
+
+// couriered is a courier, and what it has answered. It sends nothing again itself.
+type couriered struct {
+	*courier
+	clock *fixedLeader
+	done  []outcome
+	begin time.Time
+}
+
+func newCouriered(t *testing.T, d admission.Door, edit ...func(*Config, *consistency.Config)) *couriered {
+	t.Helper()
+	st, err := state.New(state.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(st.Close)
+	begin := time.Unix(1000, 0)
+	c := &couriered{clock: &fixedLeader{clock.WallClock, begin}, begin: begin}
+	config := Config{
+		Clock: c.clock, LeaderWait: 2 * time.Second, AnswerWait: 10 * time.Second,
+	}
+	stands := consistency.Config{ID: "a", State: st, Leadership: fixed{interrex.Leadership{Term: 1}}, Logger: silent{}}
+	for _, fn := range edit {
+		fn(&config, &stands)
+	}
+	c.courier = newCourier(t.Context(), New(config, consistency.New(stands), &method.Registry{}, admission.NewCalls()), admission.Caller{Door: d}, func(_ *request, o outcome) { c.done = append(c.done, o) })
+	c.running = true
+	t.Cleanup(c.close)
+	return c
+}
+
+// request is one that was sent just now, and may enter the log for a minute.
+func (c *couriered) request(hopped bool) *request {
+	return &request{
+		Call: method.ToLeader(&method.Method{}, admission.Caller{}, nil, c.begin.Add(time.Minute)), stop: make(chan struct{}), sent: c.clock.now, hopped: hopped,
+	}
+}
+
+// dueWhere is due, where another agent leads or nobody does.
+func (c *couriered) dueWhere(led bool) (due []*request, next time.Duration, more bool) {
+	l := interrex.Leadership{Term: 1}
+	if led {
+		l.LeaderID = "b"
+	}
+	c.server.standing.Leadership = fixed{l}
+	return c.due()
+}
+
+func told(k interrex.Kind) outcome { return outcome{err: interrex.Errorf(k, "told so")} }
+
+func TestWhatIsSentAgain(t *testing.T) {
+	const (
+		here  = false
+		there = true
+	)
+	for _, test := range []struct {
+		what   string
+		door   admission.Door
+		kind   interrex.Kind
+		hopped bool
+		change func(*couriered, *request)
+		again  bool
+	}{
+		{"another leads", admission.Public, interrex.KindNotLeader, here, nil, true},
+		{"another leads, says one that was asked", admission.Public, interrex.KindNotLeader, there, nil, true},
+		{"nobody leads", admission.Public, interrex.KindNoLeader, here, nil, true},
+		{"an agent's", admission.Peer, interrex.KindNotLeader, here, nil, false},
+		{"an agent's, and nobody leads", admission.Peer, interrex.KindNoLeader, here, nil, false},
+		{"this agent's own refusal", admission.Public, interrex.KindUnavailable, here, nil, false},
+		{"this agent stops", admission.Public, interrex.KindDraining, here, nil, false},
+		{"the leader is not there", admission.Public, interrex.KindUnavailable, there, nil, true},
+		{"the leader stops", admission.Public, interrex.KindDraining, there, nil, true},
+		{"the caller asks again himself", admission.Public, interrex.KindUnavailable, there, func(_ *couriered, r *request) { r.Envelope.AsksAgain = true }, false},
+		{"it has stood in line there", admission.Public, interrex.KindUnavailable, there, func(c *couriered, _ *request) { c.clock.now = c.begin.Add(2 * time.Second) }, false},
+		{"it has nearly stood in line there", admission.Public, interrex.KindUnavailable, there, func(c *couriered, _ *request) { c.clock.now = c.begin.Add(2*time.Second - 1) }, true},
+		{"its caller has gone", admission.Public, interrex.KindNotLeader, here, func(_ *couriered, r *request) { r.cancel() }, false},
+		{"its stream has ended", admission.Public, interrex.KindNotLeader, here, func(c *couriered, _ *request) { c.closed = true }, false},
+		{"its time is over", admission.Public, interrex.KindNotLeader, there, func(c *couriered, r *request) { r.Enter = c.begin.Add(minPause - 1) }, false},
+		{"its time is nearly over", admission.Public, interrex.KindNotLeader, there, func(c *couriered, r *request) { r.Enter = c.begin.Add(minPause) }, true},
+		{"its time is over, and nobody leads", admission.Public, interrex.KindNoLeader, here, func(c *couriered, r *request) { r.Enter = c.begin }, false},
+	} {
+		c := newCouriered(t, test.door)
+		r := c.request(test.hopped)
+		if test.change != nil {
+			test.change(c, r)
+		}
+		c.landed(r, told(test.kind))
+		if again := slices.Contains(c.again, r); again != test.again || len(c.done) == 1 == again || len(c.wake) == 1 != again {
+			t.Errorf("%s: sent again: %v, and answered %v", test.what, again, c.done)
+		}
+	}
+}
+
+func TestThePausesOfOneRequestGrowUntilItsTimeIsOver(t *testing.T) {
+	c := newCouriered(t, admission.Public)
+	r := c.request(true)
+	var waited time.Duration
+	for i, want := range []time.Duration{10, 20, 40, 80, 160, 160} {
+		r.sent = c.clock.now
+		o := told(interrex.KindNotLeader)
+		c.landed(r, o)
+		want *= time.Millisecond
+		if due, next, more := c.dueWhere(true); len(due) > 0 || next != want || !more {
+			t.Errorf("attempt %d: due %v, next in %v, want %v", i, due, next, want)
+		}
+		c.clock.now = c.clock.now.Add(want)
+		waited += want
+		if due, _, more := c.dueWhere(false); len(due) != 1 || more {
+			t.Errorf("attempt %d: nothing is due after %v", i, want)
+		}
+		if r.retries.last.err != o.err || !r.retries.limit.Equal(c.begin.Add(2*time.Second)) {
+			t.Errorf("attempt %d: %v, until %v", i, r.retries.last, r.retries.limit.Sub(c.begin))
+		}
+	}
+	if waited >= 2*time.Second {
+		t.Fatal("the limit was never ahead")
+	}
+}
+
+func TestALeaderIsLookedForAnewOnceAClaimHasStoodInLine(t *testing.T) {
+	c := newCouriered(t, admission.Public)
+	r := c.request(true)
+	r.Wait = &queue.Wait{Until: c.begin.Add(time.Hour)}
+	c.landed(r, told(interrex.KindNotLeader))
+	c.clock.now = c.begin.Add(10 * time.Millisecond)
+	c.dueWhere(false)
+	r.sent = c.clock.now
+	c.clock.now = c.begin.Add(30 * time.Minute) // and now that leader goes
+	c.landed(r, told(interrex.KindNotLeader))
+	if len(c.again) != 1 || len(c.done) != 0 || !r.retries.limit.Equal(c.clock.now.Add(2*time.Second)) || !r.retries.at.Equal(c.clock.now.Add(minPause)) {
+		t.Errorf("sent again: %v, answered %v", c.again, c.done)
+	}
+}
+
+func TestWhereNobodyLeadsARequestWaitsForALeader(t *testing.T) {
+	c := newCouriered(t, admission.Public)
+	r := c.request(false)
+	c.landed(r, told(interrex.KindNoLeader))
+	c.clock.now = c.begin.Add(2*time.Second - 1)
+	if due, _, more := c.dueWhere(false); len(due) > 0 || !more {
+		t.Fatalf("due before its time, and before somebody leads: %v", due)
+	}
+	if due, _, more := c.dueWhere(true); len(due) != 1 || more || !c.running {
+		t.Errorf("somebody leads: due %v", due)
+	}
+	if due, _, more := c.dueWhere(true); len(due) > 0 || more || c.running {
+		t.Errorf("nothing is left: due %v, running %v", due, c.running)
+	}
+	c.running = true
+	gone := c.request(false)
+	c.landed(gone, told(interrex.KindNoLeader))
+	gone.cancel()
+	if due, _, _ := c.dueWhere(false); len(due) != 1 {
+		t.Error("one who has gone waits on")
+	}
+}
+
+func TestWhoWaitsForALeaderIsToldWhyWhenTheStreamEnds(t *testing.T) {
+	c := newCouriered(t, admission.Public)
+	o := told(interrex.KindNoLeader)
+	c.landed(c.request(false), o)
+	c.giveUp()
+	if len(c.done) != 1 || c.done[0].err != o.err || len(c.again) != 0 {
+		t.Errorf("%v", c.done)
+	}
+	c.landed(c.request(false), o)
+	if len(c.done) != 2 || len(c.again) != 0 {
+		t.Error("it is to be sent again, by nobody")
+	}
+	c.start(func() { t.Error("something was begun after the end") })
+}
+
+func TestALeaderIsAnotherAgent(t *testing.T) {
+	forward := func(config *Config, stands *consistency.Config) {
+		config.Forward = func(context.Context, string) (Forwarder, error) { return &scripted{}, nil }
+	}
+	for _, test := range []struct {
+		id   string
+		edit func(*Config, *consistency.Config)
+		led  bool
+		kind interrex.Kind
+	}{
+		{"", forward, false, interrex.KindNoLeader},
+		{"a", forward, false, interrex.KindNoLeader}, // it leads, and is not ready for it
+		{"", unforwarded, false, interrex.KindNoLeader},
+		{"a", unforwarded, false, interrex.KindNoLeader},
+		{"b", unforwarded, true, interrex.KindNotLeader},
+	} {
+		c := newCouriered(t, admission.Public, test.edit, func(config *Config, stands *consistency.Config) {
+			stands.Leadership = fixed{interrex.Leadership{Term: 1, LeaderID: test.id}}
+		})
+		r := c.request(true)
+		c.send([]*request{r})
+		if c.led() != test.led || interrex.KindOf(r.retries.last.err) != test.kind || r.hopped {
+			t.Errorf("leader %q: leads %v, %v", test.id, c.led(), r.retries.last.err)
+		}
+	}
+}
+
+func TestAPeerIsNotSentToTheAgentThatItAsks(t *testing.T) {
+	for id, want := range map[string]interrex.Kind{"": interrex.KindNoLeader, "a": interrex.KindNoLeader, "b": interrex.KindNotLeader} {
+		c := newCouriered(t, admission.Peer, func(config *Config, stands *consistency.Config) {
+			stands.Leadership = fixed{interrex.Leadership{Term: 1, LeaderID: id}}
+			config.Forward = func(context.Context, string) (Forwarder, error) { return &scripted{}, nil }
+		})
+		r := c.request(false)
+		r.Envelope.Body = []byte{}
+		c.send([]*request{r})
+		if len(c.done) != 1 || interrex.KindOf(c.done[0].err) != want {
+			t.Errorf("leader %q: %v", id, c.done)
+		}
+	}
+}
+
+func TestWhatIsAbroadIsGivenUpWhenItsTimeIsOverAndNotBefore(t *testing.T) {
+	c := newCouriered(t, admission.Public, func(config *Config, stands *consistency.Config) {
+		config.Forward = func(context.Context, string) (Forwarder, error) { return &mute{}, nil }
+	})
+	early, late := c.request(false), c.request(false)
+	late.Wait = &queue.Wait{Until: c.begin.Add(time.Hour)}
+	for _, r := range []*request{early, late} {
+		r.Envelope.Body = []byte{}
+	}
+	c.forward("b", []*request{early, late}, c.begin)
+	c.clock.now = early.Enter.Add(10 * time.Second)
+	if !c.sweep() || len(c.done) != 0 {
+		t.Fatalf("given up before: %v", c.done)
+	}
+	c.clock.now = c.clock.now.Add(1)
+	if !c.sweep() || len(c.done) != 1 || !early.isGone() || late.isGone() {
+		t.Fatalf("the first: %v", c.done)
+	}
+	c.clock.now = late.Wait.Until.Add(10*time.Second + 1)
+	if !c.sweep() || len(c.done) != 2 || !late.isGone() {
+		t.Errorf("the second: %v", c.done)
+	}
+	if c.sweep() || len(c.abroad) != 0 {
+		t.Error("all is answered, and it is looked after on")
+	}
+}
+
+func TestAnAgentThatCannotBeReachedIsUnavailable(t *testing.T) {
+	c := newCouriered(t, admission.Public, func(config *Config, stands *consistency.Config) {
+		config.Forward = func(context.Context, string) (Forwarder, error) { return nil, errors.New("no way") }
+	})
+	r := c.request(false)
+	r.Envelope.Body = []byte{}
+	c.forward("b", []*request{r}, c.begin)
+	if len(c.again) != 1 || interrex.KindOf(r.retries.last.err) != interrex.KindUnavailable {
+		t.Errorf("sent again: %v, answered %v", c.again, c.done)
+	}
+}
+
+func TestACourierThatIsClosedBeginsNothing(t *testing.T) {
+	c := newCouriered(t, admission.Public)
+	c.close()
+	began := false
+	c.start(func() { began = true })
+	c.work.Wait()
+	if began {
+		t.Error("nobody waits for what it has begun")
+	}
+}
+
+func TestAPanicOfARaftIsOneRequestsFailure(t *testing.T) {
+	c := newCouriered(t, admission.Public, func(config *Config, stands *consistency.Config) {
+		stands.Reads = func() (consistency.Reads, bool) { return panicking{}, true }
+	})
+	r := c.request(false)
+	m := method.ReadIndex()
+	r.Method = &m
+	if o := c.index(r); interrex.KindOf(o.err) != interrex.KindOutcomeUnknown {
+		t.Errorf("%v", o.err)
+	}
+}
+
+// hasty refuses the first attempt, which is followed by a second before its own
+// Send has returned.
+type hasty struct {
+	again    func() // makes the second attempt
+	sends    int
+	canceled []int // attempts
+}
+
+func (h *hasty) Send(_ []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {
+	h.sends++
+	attempt := h.sends
+	if attempt == 1 {
+		done(0, nil, told(interrex.KindNotLeader).err)
+		h.again()
+	}
+	return func(int) { h.canceled = append(h.canceled, attempt) }
+}
+
+func TestACancelReachesTheNewestAttempt(t *testing.T) {
+	h := &hasty{}
+	c := newCouriered(t, admission.Public, func(config *Config, stands *consistency.Config) {
+		config.Forward = func(context.Context, string) (Forwarder, error) { return h, nil }
+	})
+	r := c.request(false)
+	r.Envelope.Body = []byte{}
+	h.again = func() { c.forward("b", []*request{r}, c.begin) }
+	c.forward("b", []*request{r}, c.begin)
+	r.cancel()
+	if !slices.Equal(h.canceled, []int{2}) {
+		t.Errorf("of attempts 1 and 2 these were canceled: %v", h.canceled)
+	}
+}
+
+// silent is a logger.
+type silent struct{}
+
+func (silent) Errorf(string, ...any) {}
+
+// unforwarded is without a way to other agents.
+func unforwarded(config *Config, _ *consistency.Config) { config.Forward = nil }

@@ -1,0 +1,56 @@
+package operations
+
+import (
+	"context"
+	"sync"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+// fixed is who leads.
+type fixed struct{ l interrex.Leadership }
+
+func (c fixed) Current() interrex.Leadership { return c.l }
+
+// panicking gives no log index.
+type panicking struct{}
+
+func (panicking) Index(context.Context) (uint64, error) { panic("no index") }
+
+// scripted is a forwarder that answers what it is told to, in order, and then with
+// nothing wrong.
+type scripted struct {
+	mu      sync.Mutex
+	answers []error
+	calls   []*interrexv1.Operation
+}
+
+func (s *scripted) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {
+	for i, op := range ops {
+		done(i, nil, s.next(op))
+	}
+	return func(int) {}
+}
+
+func (s *scripted) next(op *interrexv1.Operation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, op)
+	if len(s.answers) == 0 {
+		return nil
+	}
+	err := s.answers[0]
+	s.answers = s.answers[1:]
+	return err
+}
+
+// mute answers only what is abandoned.
+type mute struct{ scripted }
+
+func (s *mute) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {
+	for _, op := range ops {
+		_ = s.next(op)
+	}
+	return func(i int) { done(i, nil, interrex.Errorf(interrex.KindOutcomeUnknown, "abandoned")) }
+}

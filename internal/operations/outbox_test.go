@@ -1,0 +1,107 @@
+package operations
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/juju/clock"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/method"
+)
+
+// outcomeOf makes an outcome of each sort in turn, and what its answer holds.
+func outcomeOf(id uint64) (o outcome, want string) {
+	switch id % 3 {
+	case 0:
+		return outcome{err: interrex.Errorf(interrex.KindHeld, "held %d", id)}, fmt.Sprint("held ", id)
+	case 1:
+		return outcome{body: fmt.Append(nil, "body ", id)}, fmt.Sprint("body ", id)
+	}
+	m := &interrexv1.RetireRequest{Name: fmt.Sprint(id)}
+	b, _ := proto.Marshal(m)
+	return outcome{message: m}, string(b)
+}
+
+// newTestOperator makes one that has no state.
+func newTestOperator() *Server {
+	stands := consistency.New(consistency.Config{Leadership: fixed{}, Logger: silent{}})
+	return New(Config{Clock: clock.WallClock}, stands, &method.Registry{}, admission.NewCalls())
+}
+
+// answerable is a request that an answer can be made for.
+func answerable(id uint64) *request {
+	r := &request{Call: method.ToLeader(&method.Method{}, admission.Caller{}, nil, time.Time{})}
+	r.Envelope.Id = id
+	return r
+}
+
+func TestAnOutboxAnswersEachOnceInMessagesThatHaveABound(t *testing.T) {
+	out := outbox{server: newTestOperator()}
+	const settle, refuse = maxMessages + 100, 50
+	for round := range 2 { // its memory is used again
+		want := map[uint64]string{}
+		for id := uint64(round); id < settle; id++ { // another sort in each place
+			o, text := outcomeOf(id)
+			out.settled = append(out.settled, settled{answerable(id), o})
+			want[id] = text
+		}
+		for id := uint64(settle); id < settle+refuse; id++ {
+			out.refused = append(out.refused, refused{id, 0, interrex.Errorf(interrex.KindInvalid, "refused %d", id)})
+			want[id] = fmt.Sprint("refused ", id)
+		}
+		for n := 0; out.next(); n++ {
+			if got := len(out.message.Answers); got == 0 || got > maxMessages || n > 1 {
+				t.Fatalf("message %d has %d answers", n, got)
+			}
+			for _, a := range out.message.Answers {
+				if got := a.GetError().GetMessage() + string(a.GetBody()); got != want[a.Id] || want[a.Id] == "" {
+					t.Fatalf("round %d: operation %d is answered %q, want %q", round, a.Id, got, want[a.Id])
+				}
+				delete(want, a.Id)
+			}
+		}
+		if len(want) > 0 {
+			t.Errorf("round %d: %d are not answered", round, len(want))
+		}
+		for _, s := range out.settled[:cap(out.settled)] {
+			if s.r != nil {
+				t.Fatal("what is answered is kept alive")
+			}
+		}
+	}
+}
+
+func TestAMessageOfLargeAnswersEndsEarly(t *testing.T) {
+	const size, all = 10_000, 500 // 5 MB
+	for what, fill := range map[string]func(*outbox, uint64){
+		"bodies": func(out *outbox, id uint64) {
+			r := answerable(id)
+			out.settled = append(out.settled, settled{r, outcome{body: make([]byte, size)}})
+		},
+		"errors": func(out *outbox, id uint64) {
+			out.refused = append(out.refused, refused{id, 0, interrex.Errorf(interrex.KindInvalid, "%s", strings.Repeat("x", size))})
+		},
+	} {
+		out := outbox{server: newTestOperator()}
+		for id := range uint64(all) {
+			fill(&out, id)
+		}
+		answers := 0
+		for out.next() {
+			answers += len(out.message.Answers)
+			if n := proto.Size(&out.message); n > maxAnswerBytes+2*size {
+				t.Errorf("%s: a message of %d bytes", what, n)
+			}
+		}
+		if answers != all {
+			t.Errorf("%s: %d answers", what, answers)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package operations
+
+import (
+	"sync"
+	"time"
+
+	"github.com/interrex/interrex/internal/method"
+)
+
+// request is a call on its way to its answer.
+type request struct {
+	method.Call
+
+	mu      sync.Mutex
+	gone    bool
+	hopped  bool   // the newest attempt went to another agent
+	attempt int    // the newest one
+	abandon func() // withdraws it from where it is; nil: there is nothing to do
+
+	stop    chan struct{} // closed when its caller has gone; nil: not used yet
+	sent    time.Time     // the newest attempt
+	retries *retries      // nil: none was needed yet
+}
+
+// cancel notes that the caller has gone.
+func (r *request) cancel() {
+	r.mu.Lock()
+	if r.gone {
+		r.mu.Unlock()
+		return
+	}
+	r.gone = true
+	if r.stop != nil {
+		close(r.stop)
+	}
+	abandon := r.abandon
+	r.mu.Unlock()
+	if abandon != nil {
+		abandon()
+	}
+}
+
+// stopped returns a channel that is closed when the caller has gone.
+func (r *request) stopped() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop == nil {
+		r.stop = make(chan struct{})
+		if r.gone {
+			close(r.stop)
+		}
+	}
+	return r.stop
+}
+
+// another counts an attempt.
+func (r *request) another() (attempt int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.attempt++
+	return r.attempt
+}
+
+// onCancel sets how to withdraw an attempt. It ignores one that has failed
+// already and was followed by another.
+func (r *request) onCancel(attempt int, abandon func()) {
+	r.mu.Lock()
+	if attempt != r.attempt {
+		r.mu.Unlock()
+		return
+	}
+	r.abandon = abandon
+	gone := r.gone
+	r.mu.Unlock()
+	if gone && abandon != nil {
+		abandon()
+	}
+}
+
+func (r *request) isGone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gone
+}

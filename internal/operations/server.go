@@ -1,0 +1,376 @@
+package operations
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/juju/clock"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/gen/interrexv1"
+	"github.com/interrex/interrex/internal/admission"
+	"github.com/interrex/interrex/internal/consistency"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/method"
+	"github.com/interrex/interrex/internal/webhook"
+	"github.com/interrex/interrex/internal/wire"
+	"github.com/interrex/interrex/queue"
+)
+
+// maxMessages is the largest number of operations of one message of a stream.
+const maxMessages = wire.MaxOperations
+
+// Forwarder carries operations to one other agent, many at once.
+type Forwarder interface {
+	// Send sends operations, together where they fit into a message. done is
+	// called once for each, with its index in ops and its answer, on any
+	// goroutine, and does not block: the answer's bytes, or an *interrex.Error,
+	// of KindOutcomeUnknown when the operation may have happened. abandon ends
+	// the wait for an answer.
+	Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int))
+}
+
+// Config says with what a Server works. Everything is needed, unless it
+// is said to be optional.
+type Config struct {
+	Queue    *queue.Queue
+	Visitors *Visitors
+	// NextLeadership begins a watch of who leads: the function that it returns
+	// returns the present at its first call, and waits for a change at every
+	// later one, until its context ends.
+	NextLeadership func() func(context.Context) (interrex.Leadership, error)
+	// Forward returns the way to another agent. Optional: without it a request
+	// that only the leader can do is KindNotLeader elsewhere.
+	Forward func(ctx context.Context, id string) (Forwarder, error)
+	// Hooks are all webhooks.
+	Hooks func() []*webhook.Hook
+	// Ask asks webhooks before an operation; wait waits for their verdict.
+	Ask func([]*webhook.Hook, hookcaller.Question) (wait func(context.Context) error, err error)
+
+	Clock clock.Clock
+	// LeaderWait is how long a request waits for a leader to be elected, AnswerWait
+	// bounds the time between an operation's last moment to enter the log, or the
+	// end of its wait, and its answer, and SendWait is how long the peer of a stream
+	// may take to accept a message.
+	LeaderWait, AnswerWait, SendWait time.Duration
+	// MaxOpen is how many operations may be open on one stream.
+	MaxOpen int
+}
+
+// Server does the requests of callers at one agent.
+type Server struct {
+	config   Config
+	standing *consistency.Standing
+	methods  *method.Registry
+	calls    *admission.Calls
+}
+
+// New makes a Server. standing and methods are those of the agent, and
+// calls counts what is open.
+func New(c Config, standing *consistency.Standing, methods *method.Registry, calls *admission.Calls) *Server {
+	return &Server{config: c, standing: standing, methods: methods, calls: calls}
+}
+
+// OperateHandler serves StreamService/Operate.
+func (s *Server) OperateHandler(o ...connect.HandlerOption) http.Handler {
+	return connect.NewBidiStreamHandler(interrexv1.StreamServiceOperateProcedure, s.operate, append(o, connect.WithCodec(wire.StreamCodec{}))...)
+}
+
+// operate serves one stream until its peer has closed it and everything is
+// answered, or until the server has drained.
+func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	st := &stream{
+		server: s, conn: conn, caller: admission.CallerOf(ctx), ctx: ctx, end: cancel,
+		wake: make(chan struct{}, 1), taken: make(chan struct{}, 1), open: map[uint64]*request{},
+	}
+	st.courier = newCourier(ctx, s, st.caller, st.settle)
+	received := make(chan error, 1)
+	go func() { received <- st.guarded(st.receive) }()
+	err := st.guarded(func() error { return st.write(received) })
+	cancel(err)
+	if !st.received && admission.StopReading(ctx) {
+		<-received // its read deadline has passed: it is about to return
+	}
+	st.close()
+	return s.standing.RPCError(err)
+}
+
+// Do calls a method by its procedure for what does not come as an RPC, and returns
+// its answer.
+func (s *Server) Do(ctx context.Context, procedure string, q proto.Message) (proto.Message, error) {
+	return s.made(ctx, s.methods.Method(procedure), q)
+}
+
+// made calls a method, and returns its answer, made here or elsewhere.
+func (s *Server) made(ctx context.Context, m *method.Method, q proto.Message) (proto.Message, error) {
+	o := s.alone(ctx, admission.CallerOf(ctx), m, q)
+	if o.err == nil && o.message == nil {
+		return m.DecodeAnswer(o.body)
+	}
+	return o.message, o.err
+}
+
+// Handler serves a method outside a stream: gRPC, Connect, and JSON over HTTP.
+func (s *Server) Handler(m *method.Method, o ...connect.HandlerOption) http.Handler {
+	return m.Declared.Handler(func(ctx context.Context, q proto.Message) (proto.Message, error) {
+		ctx, cancel := early(ctx)
+		defer cancel()
+		a, err := s.made(ctx, m, q)
+		if err != nil {
+			return nil, wire.Error(wire.FromDetail(s.standing.Detail(err)))
+		}
+		return a, nil
+	}, o...)
+}
+
+// alone handles one call that did not come on a stream.
+func (s *Server) alone(ctx context.Context, c admission.Caller, m *method.Method, message proto.Message) outcome {
+	began := s.config.Clock.Now()
+	o := s.unary(ctx, c, m, message, began)
+	m.Latency.Answered(s.config.Clock.Now().Sub(began), o.err)
+	return o
+}
+
+func (s *Server) unary(ctx context.Context, c admission.Caller, m *method.Method, message proto.Message, now time.Time) outcome {
+	if err := s.calls.Enter(); err != nil {
+		return outcome{err: err}
+	}
+	defer s.calls.Leave(1)
+	if err := method.Bounded("request", proto.Size(message)); err != nil {
+		return outcome{err: err}
+	}
+	r := &request{}
+	if err := r.Open(s.methods, c, m, nil, message, now); err != nil {
+		return outcome{err: err}
+	}
+	if !m.Writes() {
+		return s.readAlone(ctx, r)
+	}
+	if r.Waits() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(s.calls.Ended, cancel)()
+	}
+	return s.call(ctx, r)
+}
+
+// call takes one request to the leader, and waits for its outcome.
+func (s *Server) call(ctx context.Context, r *request) outcome {
+	outcomes := make(chan outcome, 1)
+	courier := newCourier(ctx, s, r.Caller, func(_ *request, o outcome) { outcomes <- o })
+	defer courier.close()
+	bound := s.config.Clock.NewTimer(r.Last().Sub(s.config.Clock.Now()) + s.config.LeaderWait + s.config.AnswerWait)
+	defer bound.Stop()
+	courier.send([]*request{r})
+	select {
+	case o := <-outcomes:
+		return s.answered(r, o)
+	case <-bound.Chan():
+		r.cancel()
+		return outcome{err: errUnanswered()}
+	case <-ctx.Done():
+	}
+	// The caller has gone, or the server drains. An operation that has not
+	// entered the log leaves the queue: the caller should learn that, rather
+	// than that the outcome is unknown.
+	r.cancel()
+	grace := s.config.Clock.NewTimer(cancelGrace)
+	defer grace.Stop()
+	select {
+	case o := <-outcomes:
+		return s.answered(r, o)
+	case <-grace.Chan():
+		return outcome{err: errUnanswered()}
+	}
+}
+
+// answered makes the answer from the log's result. A panic there fails only
+// this request: the operation has happened, and the stream may be another
+// agent's, with the requests of many.
+func (s *Server) answered(r *request, o outcome) (made outcome) {
+	defer s.standing.Guard(r.Method.Procedure, &made.err)
+	if s.calls.Draining() && queue.IsCanceled(o.err) {
+		o.err = admission.DrainingError()
+	}
+	if o.err == nil && o.logged {
+		o.message, o.err = r.Answer(s.standing.State)
+	}
+	return o
+}
+
+// cancelGrace is how long a call that has ended waits to learn that its
+// operation has left the queue.
+const cancelGrace = 250 * time.Millisecond
+
+func errUnanswered() error {
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot say whether it happened: the operation was not answered in time; ask again with the same request id")
+}
+
+// maxEarly is the most of a caller's time that is reserved for the answer to
+// get back.
+const maxEarly = 100 * time.Millisecond
+
+// early returns a context that ends a little before ctx does: the answer that
+// nothing has happened must arrive while the caller is still there, or it must
+// take the outcome for unknown.
+func early(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(maxEarly, time.Until(deadline)/5)))
+}
+
+// hooksFor returns the hooks that are asked before a request; nil: none.
+func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
+	hooks := s.config.Hooks()
+	if len(hooks) == 0 {
+		return nil
+	}
+	all := r.Announces()
+	for _, h := range hooks {
+		if slices.ContainsFunc(all, func(a method.Announced) bool { return h.Asks(a.Announcement) }) {
+			wanted = append(wanted, h)
+		}
+	}
+	return wanted
+}
+
+// readAlone answers one read.
+func (s *Server) readAlone(ctx context.Context, r *request) outcome {
+	if !r.Read.Eventual {
+		return s.readAll(ctx, r.Caller, []*request{r})[0]
+	}
+	return s.readHere(ctx, r)
+}
+
+// waits reports whether an eventual read may have to wait: for a revision, for
+// what it asks for, or for what its method does.
+func (s *Server) waits(r *request) bool {
+	return r.Method.Await != nil || r.Method.Act != nil || s.standing.State.Revision() < r.Read.Min
+}
+
+// readHere answers an eventual read from this agent's state, or does what a method
+// does here.
+func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
+	if r.Method.Act != nil {
+		return s.act(ctx, r)
+	}
+	reaching, cancel := context.WithTimeout(ctx, s.standing.ReadWait)
+	err := s.standing.Reach(reaching, r.Caller, r.Read.Min)
+	cancel()
+	if r.Method.Await == nil || err != nil {
+		return s.look(r, err)
+	}
+	if q, is := r.Message.(interface{ GetSince() uint64 }); is {
+		err = s.standing.NotAhead(ctx, r.Caller, interrex.Revision(q.GetSince()))
+	}
+	if err != nil {
+		return outcome{err: err}
+	}
+	return s.await(ctx, r)
+}
+
+// act does what a method does here, for an operator, once this agent has applied
+// everything that was committed when it was called.
+func (s *Server) act(ctx context.Context, r *request) (o outcome) {
+	defer s.standing.Guard(r.Method.Procedure, &o.err)
+	if err := r.Caller.MayDo(r.Method.May); err != nil {
+		return outcome{err: err}
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.standing.ReadWait)
+	defer cancel()
+	if err := s.standing.Current(bounded, r.Caller); err != nil {
+		return outcome{err: err}
+	}
+	o.message, o.err = r.Method.Act(ctx, r.Message, s.standing.State)
+	return o
+}
+
+// await answers a read that may wait.
+func (s *Server) await(ctx context.Context, r *request) (o outcome) {
+	defer s.standing.Guard(r.Method.Procedure, &o.err)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.calls.Ended, cancel)()
+	o.message, o.err = r.Method.Await(ctx, r.Message, s.standing.State)
+	return o
+}
+
+// readAll answers linearizable reads, all with one request to the leader.
+func (s *Server) readAll(ctx context.Context, c admission.Caller, reads []*request) []outcome {
+	ctx, cancel := context.WithTimeout(ctx, s.standing.ReadWait)
+	defer cancel()
+	index, err := s.standing.Index(ctx, c)
+	applied, waited := err, err != nil
+	outcomes := make([]outcome, len(reads))
+	for i, r := range reads {
+		if r.Method.Index != nil {
+			outcomes[i] = outcome{err: err}
+			if err == nil {
+				outcomes[i].message = r.Method.Index(index)
+			}
+			continue
+		}
+		if !waited {
+			if applied = s.standing.Quarantined(); applied == nil {
+				applied = s.standing.State.WaitApplied(ctx, index)
+			}
+			waited = true
+		}
+		failed := applied
+		if failed == nil {
+			failed = s.standing.Reached(r.Read.Min)
+		}
+		if failed == nil && r.Method.Leads {
+			if o := s.askLeader(ctx, r); o.body != nil {
+				outcomes[i] = o
+				continue
+			}
+		}
+		outcomes[i] = s.look(r, failed)
+	}
+	return outcomes
+}
+
+// askLeader has the agent that leads answer a read. There is no body where that
+// is this agent, or where it could not be asked.
+func (s *Server) askLeader(ctx context.Context, r *request) outcome {
+	if r.Caller.Door == admission.Peer || s.standing.Leadership.Current().Leader {
+		return outcome{}
+	}
+	return s.call(ctx, &request{Call: method.ToLeader(r.Method, r.Caller, r.Message, s.config.Clock.Now().Add(s.standing.ReadWait))})
+}
+
+// look reads the table as it is, or fails with err if it is not nil.
+func (s *Server) look(r *request, err error) (o outcome) {
+	if err != nil {
+		return outcome{err: err}
+	}
+	defer s.standing.Guard(r.Method.Procedure, &o.err)
+	o.message, o.err = r.Method.Look(r.Message, s.standing.State)
+	return o
+}
+
+// LeaderIndex asks the agent that leads for the log index that a linearizable read
+// has to wait for.
+func (s *Server) LeaderIndex(ctx context.Context, c admission.Caller) (uint64, error) {
+	m := s.methods.ReadIndex
+	o := s.call(ctx, &request{Call: method.ToLeader(m, c, &interrexv1.ReadIndexRequest{}, s.config.Clock.Now().Add(s.standing.ReadWait))})
+	if o.err == nil && o.message == nil {
+		o.message, o.err = m.DecodeAnswer(o.body)
+	}
+	if interrex.KindOf(o.err) == interrex.KindOutcomeUnknown { // a read has no unknown outcome
+		err := wire.FromDetail(wire.Detail(o.err))
+		err.Kind = interrex.KindUnavailable
+		o.err = err
+	}
+	index, _ := o.message.(*interrexv1.ReadIndexResponse)
+	return index.GetLogIndex(), o.err
+}

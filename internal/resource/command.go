@@ -1,0 +1,136 @@
+package resource
+
+import (
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/state"
+)
+
+// command is an operation of this table: *Write, *Delete, *Clear or *Check. Each has
+// a file of its own, with everything that only it has.
+type command interface {
+	state.Command
+	// decode reads what Append wrote after the number.
+	decode(d codec.Decoder) codec.Decoder
+	// target is the key of the resource.
+	target() string
+	// check returns why the command cannot be done, limits of the whole table
+	// aside; nil: apply may follow.
+	check(t *Table) *interrex.Error
+	// weigh adds what the command would change to a load.
+	weigh(t *Table, l *load)
+	// idle reports whether the command, which check has allowed, changes nothing.
+	idle(t *Table) bool
+	// apply does what check has allowed; it cannot fail.
+	apply(t *Table, turn *state.Turn) *Reply
+}
+
+// The first byte of an encoded command. A number is never reused.
+const (
+	opWrite byte = iota + 1
+	opDelete
+	opClear
+	opCheck
+)
+
+// operations has the constructors of the commands, by number.
+var operations = [...]func() command{
+	opWrite:  func() command { return new(Write) },
+	opDelete: func() command { return new(Delete) },
+	opClear:  func() command { return new(Clear) },
+	opCheck:  func() command { return new(Check) },
+}
+
+// Decode reads a command: a *Write, *Delete, *Clear or *Check. The error is of
+// kind KindInvalid or KindTooLarge.
+func (t *Table) Decode(data []byte) (state.Command, error) {
+	if len(data) == 0 {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: it is empty")
+	}
+	op := data[0]
+	if int(op) >= len(operations) || operations[op] == nil {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: %d is no operation known here", op)
+	}
+	c := operations[op]()
+	if d := c.decode(codec.NewDecoder(string(data[1:]))); !d.Done() {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot decode resource command: operation %d is malformed", op)
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Check reports whether a command that Decode returned can be done now.
+func (t *Table) Check(_ state.Time, c state.Command) error {
+	own, err := t.allowed(c)
+	if err != nil {
+		return err
+	}
+	var l load
+	own.weigh(t, &l)
+	if refusal := t.fits(&l); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+// allowed is Check without the limits of the whole table.
+func (t *Table) allowed(c state.Command) (command, error) {
+	own, is := c.(command)
+	if !is {
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot check resource command: %T is not one", c)
+	}
+	if refusal := own.check(t); refusal != nil {
+		return nil, refusal
+	}
+	return own, nil
+}
+
+// CheckGroup is Check of commands that are done together: no resource is named
+// twice, and the limits count all of them. Each finds the table as it is before
+// the first.
+func (t *Table) CheckGroup(_ state.Time, all []state.Command) error {
+	var l load
+	named, gone := map[string]bool{}, map[string]bool{}
+	for _, c := range all {
+		own, err := t.allowed(c)
+		if err != nil {
+			return err
+		}
+		if _, is := c.(*Clear); is && len(all) > 1 {
+			return interrex.Errorf(interrex.KindInvalid, "group: a delete by prefix is no part of a group with other resources")
+		}
+		switch c := c.(type) {
+		case *Delete:
+			gone[c.target()] = true
+		case *Write:
+			if c.Owner != nil && gone[join(*c.Owner)] {
+				return interrex.Errorf(interrex.KindInvalid, "owner: %s is deleted before in this group", *c.Owner)
+			}
+		}
+		if named[own.target()] {
+			return interrex.Errorf(interrex.KindInvalid, "group: %s is named twice: each resource is written or deleted once", split(own.target()))
+		}
+		named[own.target()] = true
+		own.weigh(t, &l)
+	}
+	if refusal := t.fits(&l); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+// Idle is part of state.Idler: a delete of what is not there changes nothing, and
+// a Check never does.
+func (t *Table) Idle(c state.Command) (state.Reply, bool) {
+	if !c.(command).idle(t) {
+		return nil, false
+	}
+	return &Reply{}, true
+}
+
+// Apply does what Check has allowed, and returns a *Reply.
+func (t *Table) Apply(turn *state.Turn, c state.Command) state.Reply {
+	return c.(command).apply(t, turn)
+}

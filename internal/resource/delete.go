@@ -1,0 +1,76 @@
+package resource
+
+import (
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/state"
+)
+
+// Delete removes a resource. One that is not there, or that has another uid, is
+// no error, and nothing changes.
+type Delete struct {
+	ID      interrex.ResourceID // an empty UID is any
+	Version string              // empty: any
+	// Strict is as a storage backend deletes: an empty UID is another than the
+	// stored one, and an empty version too.
+	Strict bool
+}
+
+// About is part of state.Command.
+func (c *Delete) About() state.About { return state.About{Name: "delete"} }
+
+// Announce is part of state.Announcer.
+func (c *Delete) Announce() state.Announcement {
+	return state.Announcement{Kinds: []string{interrex.ResourceDeleted}, Key: c.ID.String()}
+}
+
+// Validate reports which field is not allowed, whatever the table holds.
+func (c *Delete) Validate() error {
+	if err := c.ID.Validate(); err != nil {
+		return err
+	}
+	return validateVersion(c.Version)
+}
+
+// Append encodes the command.
+func (c *Delete) Append(b []byte) []byte {
+	b = codec.AppendText(appendID(append(b, opDelete), c.ID), c.Version)
+	return codec.AppendBool(b, c.Strict)
+}
+
+func (c *Delete) decode(d codec.Decoder) codec.Decoder {
+	*c = Delete{ID: readID(&d), Version: d.Text(), Strict: d.Bool()}
+	return d
+}
+
+func (c *Delete) target() string { return join(c.ID) }
+
+// meant returns the resource that is to go; nil: there is none.
+func (c *Delete) meant(t *Table) *Record {
+	r := t.find(c.ID)
+	if r == nil || c.ID.UID != r.ID.UID && (c.Strict || c.ID.UID != "") {
+		return nil
+	}
+	return r
+}
+
+func (c *Delete) check(t *Table) *interrex.Error {
+	r := c.meant(t)
+	if r == nil || c.Version == r.Version() || c.Version == "" && !c.Strict {
+		return nil
+	}
+	return interrex.Errorf(interrex.KindCASFailure, "cannot delete %s: version %q was given, and %s is stored: read it again", c.ID, c.Version, r.Version())
+}
+
+func (c *Delete) weigh(t *Table, l *load) {
+	l.replace(c.meant(t), nil)
+}
+
+func (c *Delete) idle(t *Table) bool { return c.meant(t) == nil }
+
+func (c *Delete) apply(t *Table, turn *state.Turn) *Reply {
+	if r := c.meant(t); r != nil {
+		t.end(turn, r)
+	}
+	return &Reply{}
+}

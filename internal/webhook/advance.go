@@ -1,0 +1,102 @@
+package webhook
+
+import (
+	"encoding/binary"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/codec"
+	"github.com/interrex/interrex/state"
+)
+
+// Advance notes how far hooks have been told, many at once. Only the agent that
+// leads proposes it. It publishes no event: that would have to be told too.
+type Advance struct{ Steps []Step }
+
+// Step is one hook's.
+type Step struct {
+	Name    string
+	Created interrex.Revision // of the hook that was told: one of its name may have followed
+	To      interrex.Revision // everything up to here is delivered or skipped
+	// SkippedFrom to SkippedTo were skipped since the last Step, at the latest of
+	// several times; 0: nothing was.
+	SkippedFrom, SkippedTo interrex.Revision
+	Skipped                uint64 // revisions since the last Step
+}
+
+// About is part of state.Command.
+func (c *Advance) About() state.About {
+	return state.About{Name: "advance", Privileged: true}
+}
+
+// Validate reports which field is not allowed.
+func (c *Advance) Validate() error {
+	if n := len(c.Steps); n == 0 || n > interrex.MaxWebhooks {
+		return interrex.Errorf(interrex.KindInvalid, "steps: 1 to %d are allowed, not %d", interrex.MaxWebhooks, n)
+	}
+	last := ""
+	for _, s := range c.Steps {
+		if err := validateName(s.Name); err != nil {
+			return err
+		}
+		if s.Name <= last {
+			return interrex.Errorf(interrex.KindInvalid, "steps: %s is given twice, or is not in the order of the names", s.Name)
+		}
+		last = s.Name
+	}
+	return nil
+}
+
+// Append encodes the command.
+func (c *Advance) Append(b []byte) []byte {
+	b = binary.AppendUvarint(append(b, opAdvance), uint64(len(c.Steps)))
+	for _, s := range c.Steps {
+		b = codec.AppendText(b, s.Name)
+		for _, n := range []uint64{uint64(s.Created), uint64(s.To), uint64(s.SkippedFrom), uint64(s.SkippedTo), s.Skipped} {
+			b = binary.AppendUvarint(b, n)
+		}
+	}
+	return b
+}
+
+func (c *Advance) decode(d *decoder) {
+	for n := d.count(interrex.MaxWebhooks); n > 0; n-- {
+		c.Steps = append(c.Steps, Step{
+			Name: d.Text(), Created: d.revision(), To: d.revision(),
+			SkippedFrom: d.revision(), SkippedTo: d.revision(), Skipped: d.Uvarint(),
+		})
+	}
+}
+
+// moves returns the hook that a step moves on; nil: none.
+func (s Step) moves(t *Table) *Hook {
+	h := t.Get(s.Name)
+	if h == nil || h.Created != s.Created || h.When != interrex.WebhookAfter || s.To <= h.Position {
+		return nil
+	}
+	return h
+}
+
+func (c *Advance) check(t *Table) *interrex.Error {
+	for _, s := range c.Steps {
+		if s.moves(t) != nil {
+			return nil
+		}
+	}
+	return interrex.Errorf(interrex.KindConflict, "no webhook has been told further than is known")
+}
+
+func (c *Advance) apply(t *Table, _ *state.Turn) *Reply {
+	for _, s := range c.Steps {
+		h := s.moves(t)
+		if h == nil {
+			continue
+		}
+		next := *h
+		next.Position = s.To
+		if s.Skipped > 0 {
+			next.SkippedFrom, next.SkippedTo, next.Skipped = s.SkippedFrom, s.SkippedTo, next.Skipped+s.Skipped
+		}
+		t.put(&next)
+	}
+	return &Reply{}
+}
