@@ -48,7 +48,7 @@ func (e engineService) Status(context.Context, *connect.Request[interrexv1.Statu
 		LastContact: durationpb.New(own.LastContact), Uptime: durationpb.New(own.Uptime),
 		ClusterTime: durationpb.New(time.Duration(c.State.Now())),
 		Quorum:      own.Quorum,
-		Ready:       (probes{e.server}).ready(), Draining: own.Draining || e.server.Draining(),
+		Ready:       probes(e).ready(), Draining: own.Draining || e.server.Draining(),
 		Leases: uint64(c.Leases.Table.Count()),
 	}
 	for _, member := range own.Members {
