@@ -265,9 +265,6 @@ func (h handle[T]) any() (value any, present bool) {
 	return nil, false
 }
 
-// any tells it from a handle.
-func (o offerer[T]) any() {}
-
 // frees reports whether a value is one that its owner frees.
 func frees(value any) bool {
 	switch value.(type) {

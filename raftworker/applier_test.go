@@ -61,3 +61,13 @@ func claim(t *testing.T, q *queue.Queue, name string) interrex.Token {
 	}
 	return result.Reply.(*lease.Reply).Lease.Token
 }
+
+func TestErrorsOfALeaderElsewhereAreTheAppliers(t *testing.T) {
+	err := NewNotLeaderError("b", "b")
+	if !IsNotLeaderError(err) || !leaseapplier.IsNotLeaderError(err) {
+		t.Errorf("%v is not a NotLeaderError", err)
+	}
+	if IsNotLeaderError(ErrDiskFull) {
+		t.Error("any error is a NotLeaderError")
+	}
+}
