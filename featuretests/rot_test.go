@@ -376,7 +376,7 @@ func TestALogThatNobodyHasIsSaidByEachMember(t *testing.T) {
 		d.cut(d.tail(), d.commit().end)
 		r.start(i)
 	}
-	ends := regexp.MustCompile(`no member may lead: n. ends at index \d+ of term \d+, and has stored up to index \d+ of term \d+; n. ends at`)
+	ends := regexp.MustCompile(`no member may lead: the log of n. ends at index \d+ of term \d+, and it had stored entries up to index \d+ of term \d+; the log of n. ends at`)
 	for i := range 2 {
 		said := ""
 		for end := time.Now().Add(4 * patience); !ends.MatchString(said); pause(t.Context(), time.Second) {

@@ -533,7 +533,7 @@ func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
 			t.Errorf("got %v, want %q", found, want)
 		}
 	}
-	look("what it needs is not there")
+	look("a worker that it needs is missing")
 	start := func(during func(), err error) {
 		_, _ = guard(name, func(dependency.Context) (worker.Worker, error) {
 			during()
@@ -541,11 +541,11 @@ func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
 		}, s.Starts, nil)(nil)
 	}
 	start(func() {}, dependency.ErrMissing)
-	look("what it needs is not there")
+	look("a worker that it needs is missing")
 	start(func() {
 		look("")
 		s.Starts.of(name).starting = time.Now().Add(-time.Hour)
-		look("it still reads its snapshot")
+		look("it is still reading its snapshot")
 	}, errors.New("boom"))
 	look("boom")
 	start(func() { look("boom") }, dependency.ErrMissing) // it is tried again
@@ -633,7 +633,7 @@ func TestAMajorityWhoseLogsAreShortIsSaid(t *testing.T) {
 		want string
 	}{
 		"both whole":               {log(5, 5), log(7, 7), ""},
-		"one short":                {log(5, 5), log(7, 9), "no member may lead: a ends at index 5 of term 2, and has stored up to index 5 of term 2; b ends at index 7 of term 2, and has stored up to index 9 of term 2"},
+		"one short":                {log(5, 5), log(7, 9), "no member may lead: the log of a ends at index 5 of term 2, and it had stored entries up to index 5 of term 2; the log of b ends at index 7 of term 2, and it had stored entries up to index 9 of term 2"},
 		"one short, and no quorum": {transport.LogState{}, log(7, 9), ""},
 	} {
 		// Who is silent does not count, nor who has no vote.
