@@ -301,7 +301,7 @@ func TestAWaitForAnAgentEndsWithTheAgent(t *testing.T) {
 func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 	a := lonely(t)
 	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
-	for said, end := "", time.Now().Add(time.Minute); !strings.Contains(said, "[-] caught up: the leader has not said yet what is committed"); {
+	for said, end := "", time.Now().Add(time.Minute); !strings.Contains(said, "[-] caught up: the leader has not yet said what is committed"); {
 		if time.Now().After(end) {
 			t.Fatalf("it says of itself:\n%s", said)
 		}

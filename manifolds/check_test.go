@@ -44,6 +44,9 @@ func TestWhatAWorkerWouldRefuseIsRefusedBefore(t *testing.T) {
 		if err := a.Validate(); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: got %v", word, err)
 		}
+		if _, err := a.Check(t.Context()); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: the check says %v", word, err)
+		}
 	}
 }
 
@@ -342,6 +345,16 @@ func TestAPortThatIsNotBoundYetIsNoAddress(t *testing.T) {
 		s.ports.Note(ports.API, c.bound)
 		if after := s.advertisedAPI(); before != c.before || after != c.after {
 			t.Errorf("%+v: %q, then %q", c.section, before, after)
+		}
+	}
+}
+
+func TestAMemberMayLeadThatSaysSo(t *testing.T) {
+	met := map[string]transport.Hello{"b": {}, "c": {Log: transport.LogState{Unfit: "halted"}}}
+	peer := func(id string) (transport.Hello, bool) { said, ok := met[id]; return said, ok }
+	for id, want := range map[string]bool{"b": true, "c": false, "d": false} {
+		if got := mayLead(id, peer); got != want {
+			t.Errorf("%s may lead: %v", id, got)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 
 	"github.com/juju/clock"
 	"github.com/juju/loggo"
@@ -17,6 +16,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
@@ -126,26 +126,20 @@ func (c AgentConfig) validate(file config.Config) error {
 		// Certificates that Go gives stand for the files.
 		file.Cluster.TLS = config.TLSFiles{CA: "given", Cert: "given", Key: "given"}
 	}
-	return errors.Join(file.Validate(), fit(file), c.validNotify(file.Notify))
+	return errors.Join(file.Validate(), fit(file), c.checked().Notify(file))
 }
 
-// validNotify says what is missing for a database of lease holders.
-func (c AgentConfig) validNotify(section config.Notify) error {
-	switch {
-	case section.LeaseHolders == config.NotifyOff:
-		return nil
-	case strings.Contains(section.LeaseHolders, "://"):
-		return errors.New("notify.lease-holders: give the path of a file that holds the URL, not the URL, which has a password")
-	case section.LeaseHolders != config.NotifySQLite && c.Postgres == nil:
-		return errors.New("notify.lease-holders: no PostgreSQL driver is linked: set Config.Postgres")
-	case section.LeaseHolders != config.NotifySQLite:
-		return nil
-	case c.SQLite == nil:
-		return errors.New("notify.lease-holders: no SQLite driver is linked: set Config.SQLite")
-	case c.DataDir == "":
-		return errors.New("notify.lease-holders: an agent in memory has no directory for a SQLite file")
-	}
-	return nil
+// checked returns what the examination of a configuration needs of this agent.
+func (c AgentConfig) checked() check.Agent {
+	return check.Agent{TLS: c.TLS, SQLite: c.SQLite, Postgres: c.Postgres}
+}
+
+// Check reports, beyond what Validate does, why an agent could not be run: see
+// agent.Config.Check.
+func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
+	file := c.file()
+	warnings, err = c.checked().All(ctx, file)
+	return warnings, errors.Join(fit(file), err)
 }
 
 // fit says what the workers of some sections would refuse, before they have to.

@@ -47,8 +47,8 @@ func (s *Set) Drain(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// Status says how the agent and its cluster are. It asks nobody.
-func (s *Set) Status() interrex.Status { return console{set: s}.Status() }
+// Status returns the state of the agent and of its cluster, without asking another agent.
+func (s *Set) Status() interrex.Status { return s.health.Status() }
 
 // Handler is the public API, 503 while it does not run.
 func (s *Set) Handler() http.Handler {

@@ -1,6 +1,8 @@
 package manifolds
 
 import (
+	"github.com/juju/worker/v3"
+
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/reads"
@@ -13,7 +15,7 @@ func (s *Set) graph() map[string]node {
 		ClockName:          {start: s.startClock},
 		EngineName:         engineNode(noEngine{s}),
 		LoggingName:        {start: s.startLogging},
-		AlarmsName:         {start: s.startAlarms},
+		AlarmsName:         {start: func(*unit) (worker.Worker, error) { return s.health.Watch() }},
 		MetricsName:        {start: s.registry.start},
 		PortsName:          {start: s.startPorts},
 		APIConfigName:      sectionNode(s.configuration, pickAPI),

@@ -11,7 +11,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
-	"github.com/interrex/interrex/internal/reads"
+	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
@@ -22,7 +22,7 @@ import (
 // raftLife is one life of raft and what it was made with.
 type raftLife struct {
 	*raftworker.Worker
-	acks    acks
+	acks    health.Acks
 	applier *leaseapplier.Applier
 	door    Entrance
 }
@@ -70,7 +70,7 @@ func (l *raftLife) take(w worker.Worker) error {
 	if err != nil {
 		return err
 	}
-	noted, is := t.(acks)
+	noted, is := t.(health.Acks)
 	if !is {
 		return fmt.Errorf("raft has a %T, which notes no answers", t)
 	}
@@ -101,7 +101,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *tran
 	c.Leadership, c.APIAddress = s.Leadership, t.APIAddress
 	c.Bootstrap = func() ([]string, bool, error) { return p.bootstrap(t) }
 	c.Incarnations = func() map[string]string { return p.incarnations(t) }
-	c.Leaving, c.Reluctant = s.leaving, s.reluctant
+	c.Leaving, c.Reluctant = s.leaving, s.health.Reluctant
 	c.FitMember = func(id string) bool { return mayLead(id, t.Peer) }
 	c.FitnessChanged = t.Announce
 	c.NewApplier = func(r *raft.Raft, q *queue.Queue) (raftworker.LeaseApplier, error) {
@@ -140,13 +140,4 @@ func InForce(c config.Config) config.Config {
 	}
 	c.Raft.HeartbeatTimeout, c.Raft.ElectionTimeout, c.Raft.LeaderLeaseTimeout = r.HeartbeatTimeout, r.ElectionTimeout, r.LeaderLeaseTimeout
 	return c
-}
-
-// acks is what the transport of a life of raft has noted of answers.
-type acks interface {
-	reads.Acks
-	// MatchIndex returns how far a peer's log matches, as it has said in a term.
-	MatchIndex(peer raft.ServerID, term uint64) uint64
-	// Committed returns the commit index that the leader of a term has told.
-	Committed(term uint64) uint64
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/ports"
 )
 
@@ -78,16 +79,16 @@ func (c edit) check(ctx context.Context) error {
 	agent := c.set.config.Agent
 	found := []error{fixed(c.from, c.to), agent.validate(c.to)}
 	if differs(c, pickAPI) {
-		found = append(found, checkAPIFiles(c.to.API.TLS))
+		found = append(found, check.APIFiles(c.to.API.TLS))
 	}
 	if differs(c, pickSocket) {
-		found = append(found, checkSocket(c.to))
+		found = append(found, check.Socket(c.to))
 	}
 	if differs(c, pickCluster) {
-		found = append(found, agent.checkClusterFiles(c.to.Cluster, c.set.ID()))
+		found = append(found, agent.checked().ClusterFiles(c.to.Cluster, c.set.ID()))
 	}
 	if differs(c, pickNotify) {
-		found = append(found, agent.checkHolders(ctx, c.to.Notify))
+		found = append(found, agent.checked().Holders(ctx, c.to))
 	}
 	return errors.Join(found...)
 }
@@ -100,7 +101,7 @@ func (c edit) bind(ctx context.Context) error {
 	}
 	if differs(c, pickCluster) {
 		address := c.to.Cluster.Listen
-		if c.set.config.Agent.certificates(c.to.Cluster) == nil {
+		if c.set.config.Agent.checked().Certificates(c.to.Cluster) == nil {
 			address = "" // it is alone
 		}
 		failed = append(failed, c.bindOne(ctx, ports.Cluster, "cluster.listen", address))
