@@ -219,7 +219,7 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 		}
 		c.Start(wiped)
 		leader := c.Agent(c.Leader())
-		const why = "comes with another disk"
+		const why = "has a different disk"
 		awaitAlarm(t, c.Agent(wiped), "refused", leader.ID()+":1", why)
 		awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), why)
 		// One trouble is one alarm: the member is silent, and the other waits, because

@@ -8,7 +8,7 @@ import (
 	"github.com/interrex/interrex/internal/reads"
 )
 
-// graph is the agent: a line a worker, with the inputs without which it does not
+// graph returns the agent: a line for each worker, with the inputs that it needs to
 // run, and those of them that it visits.
 func (s *Set) graph() map[string]node {
 	nodes := map[string]node{

@@ -63,7 +63,7 @@ func (s *Set) startAPISocket(u *unit) (worker.Worker, error) {
 	return s.serve(u, "socket", l, server.SocketHandler(), nil, nil)
 }
 
-// listen returns a port.
+// listen binds a port.
 func (s *Set) listen(open *ports.Ports, name, address string) (net.Listener, error) {
 	if other := s.config.Agent.Listen; other != nil {
 		return other("tcp", address)
@@ -71,8 +71,8 @@ func (s *Set) listen(open *ports.Ports, name, address string) (net.Listener, err
 	return open.Listen(name, address)
 }
 
-// listenSocket takes the place of a socket that a killed process has left
-// behind: the data directory is locked, so nobody else listens on it.
+// listenSocket replaces a socket that a killed process has left behind: the data
+// directory is locked, so no other process listens on it.
 func (s *Set) listenSocket(path string) (net.Listener, error) {
 	if other := s.config.Agent.Listen; other != nil {
 		return other("unix", path)
@@ -106,7 +106,7 @@ func (s *Set) startAPIPeers(u *unit) (worker.Worker, error) {
 	return s.serve(u, "", l, server.PeerHandler(), nil, transport.ConnContext)
 }
 
-// serve runs a listener; name is what Addresses calls it, "": nothing.
+// serve runs a listener; name is its name in Addresses, "": it is not listed.
 func (s *Set) serve(u *unit, name string, l net.Listener, h http.Handler, security *tls.Config, conn func(context.Context, net.Conn) context.Context) (worker.Worker, error) {
 	w, err := listener.New(listener.Config{
 		Listener: l, Handler: h, TLS: security, ConnContext: conn, Logger: s.logger("api"),
@@ -119,8 +119,8 @@ func (s *Set) serve(u *unit, name string, l net.Listener, h http.Handler, securi
 	return w, nil
 }
 
-// advertisedAPI is the API address that others are told; empty: it is not known
-// before the port is bound.
+// advertisedAPI returns the address of the API for other agents; empty: there is none,
+// or it is not known before the port is bound.
 func (s *Set) advertisedAPI() string {
 	current, _ := s.configuration.Current()
 	if current.API.Advertise != "" {

@@ -15,8 +15,8 @@ import (
 // openTimeout bounds the opening of a database.
 const openTimeout = 10 * time.Second
 
-// startProjection keeps the table of lease holders in SQL. Every agent does it:
-// writing the same twice into a database that they share is harmless.
+// startProjection opens the table of lease holders in SQL. Every agent does: writing
+// the same twice to a shared database is harmless.
 func (s *Set) startProjection(u *unit) (worker.Worker, error) {
 	section, dir := need[config.Notify](u, NotifyConfigName), need[*dataDir](u, IdentityName)
 	if u.err == nil && section.LeaseHolders == config.NotifyOff {

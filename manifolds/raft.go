@@ -19,7 +19,7 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// raftLife is one life of raft and what it was made with.
+// raftLife is one life of raft with what it was made of.
 type raftLife struct {
 	*raftworker.Worker
 	acks    health.Acks
@@ -27,7 +27,7 @@ type raftLife struct {
 	door    Entrance
 }
 
-// startRaft is one life of raft. It is visited: a lease that is released while
+// startRaft starts one life of raft. It is visited: a lease that is released while
 // everything stops still needs raft.
 func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 	dir, t := need[*dataDir](u, IdentityName), need[*transport.Transport](u, TransportName)
@@ -60,7 +60,7 @@ func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 	return life, nil
 }
 
-// take completes a life with its worker, and what that notes of answers.
+// take completes a life with its worker and with the acks of its transport.
 func (l *raftLife) take(w worker.Worker) error {
 	raft, is := w.(*raftworker.Worker)
 	if !is {
@@ -78,7 +78,7 @@ func (l *raftLife) take(w worker.Worker) error {
 	return nil
 }
 
-// reloadRaft takes up what a running raft can.
+// reloadRaft applies what a running raft can change.
 func (s *Set) reloadRaft(life *raftLife) (next <-chan struct{}) {
 	c, next := s.configuration.Current()
 	if err := life.Reload(raftConfig(raftOf(c))); err != nil {
@@ -87,7 +87,7 @@ func (s *Set) reloadRaft(life *raftLife) (next <-chan struct{}) {
 	return next
 }
 
-// raftTemplate is how raft is run.
+// raftTemplate returns the configuration of raft's worker.
 func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *transport.Transport, life *raftLife) raftworker.Config {
 	st, now := need[*state.State](u, StateName), need[clock.Clock](u, ClockName)
 	c := raftConfig(raftOf(current))
@@ -118,7 +118,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *tran
 	return c
 }
 
-// raftConfig is what the configuration says of raft.
+// raftConfig returns raft's part of the configuration, for its worker.
 func raftConfig(section raftSection) raftworker.Config {
 	return raftworker.Config{
 		Timing: section.Timing, ElectionTimeout: section.ElectionTimeout,

@@ -14,10 +14,10 @@ import (
 	"github.com/interrex/interrex/internal/ports"
 )
 
-// Reload takes up the configuration that Load reads, and returns the sections
-// that have changed: only their workers are restarted. What can be checked is
-// checked first, and new addresses are bound; when anything fails, nothing
-// changes, and the error (KindInvalid) has a line for each problem.
+// Reload applies the configuration that Load reads, and returns the sections that
+// have changed: only their workers are restarted. The configuration is checked and
+// new addresses are bound first; if anything fails, nothing changes, and the error
+// (KindInvalid) has a line for each problem.
 func (s *Set) Reload(ctx context.Context) ([]string, error) {
 	if s.config.Agent.Load == nil {
 		return nil, interrex.Errorf(interrex.KindDisabled, "cannot reload: this agent was not started from a configuration file")
@@ -27,7 +27,7 @@ func (s *Set) Reload(ctx context.Context) ([]string, error) {
 	next, err := s.config.Agent.Load()
 	var changed []string
 	if err == nil {
-		changed, err = s.takeUp(ctx, next)
+		changed, err = s.apply(ctx, next)
 	}
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot reload, the present configuration stays:%s", list(err))
@@ -45,8 +45,8 @@ func list(err error) string {
 	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
 }
 
-// takeUp makes next the configuration, or changes nothing.
-func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) {
+// apply makes next the configuration, or changes nothing.
+func (s *Set) apply(ctx context.Context, next config.Config) ([]string, error) {
 	next = next.WithDefaults()
 	current, _ := s.configuration.Current()
 	c := edit{set: s, from: current, to: next, bound: map[string]ports.Bound{}}
@@ -74,7 +74,7 @@ func differs[T any](c edit, pick func(config.Config) T) bool {
 	return !reflect.DeepEqual(pick(c.from), pick(c.to))
 }
 
-// check says what the workers that are restarted would fail of.
+// check reports what would make the restarted workers fail.
 func (c edit) check(ctx context.Context) error {
 	agent := c.set.config.Agent
 	found := []error{fixed(c.from, c.to), agent.validate(c.to)}
@@ -112,7 +112,7 @@ func (c edit) bind(ctx context.Context) error {
 func (c edit) bindOne(ctx context.Context, name, key, address string) error {
 	c.bound[name] = ports.Bound{}
 	if _, _, err := net.SplitHostPort(address); err != nil {
-		return nil // none, or check has said so
+		return nil // there is none, or check has reported it
 	}
 	l, err := c.set.ports.Bind(ctx, name, address)
 	if err != nil {
@@ -134,7 +134,7 @@ func fixed(from, to config.Config) error {
 		{"logging.format", from.Logging.Format, to.Logging.Format},
 	} {
 		if f.from != f.to {
-			all = append(all, fmt.Errorf("%s: it changes from %q to %q with a restart of the agent only", f.key, f.from, f.to))
+			all = append(all, fmt.Errorf("%s: changing it from %q to %q needs a restart of the agent", f.key, f.from, f.to))
 		}
 	}
 	return errors.Join(all...)

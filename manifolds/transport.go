@@ -44,7 +44,7 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	return t, nil
 }
 
-// transportConfig is the transport's, without what it listens on.
+// transportConfig returns the configuration of the transport, without its listener.
 func (s *Set) transportConfig(section config.Cluster, dir *dataDir, st *state.State) transport.Config {
 	p := peers{set: s, dir: dir, state: st, expect: section.BootstrapExpect, tables: st.Versions()}
 	c := transport.Config{
@@ -60,7 +60,7 @@ func (s *Set) transportConfig(section config.Cluster, dir *dataDir, st *state.St
 	return c
 }
 
-// announce tells other agents where this one's API is whenever that may have
+// announce sends other agents the address of this one's API whenever it may have
 // changed.
 func (s *Set) announce(u *unit, t *transport.Transport) {
 	for _, next := range []func() <-chan struct{}{

@@ -45,7 +45,8 @@ func (s *Set) startHookCaller(u *unit) (worker.Worker, error) {
 	return nil, nil
 }
 
-// startWebhooks tells webhooks what has happened, where this agent leads.
+// startWebhooks sends events to the webhooks that are called after them, where this
+// agent leads.
 func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
 	c := hookcaller.WorkerConfig{
 		Logger: s.logger("webhooks"), Data: need[*apiserver.Server](u, APIName).Data,
@@ -64,7 +65,7 @@ func (s *Set) startWebhooks(u *unit) (worker.Worker, error) {
 	return w, nil
 }
 
-// webhookService is WebhookService of this agent.
+// webhookService returns this agent's WebhookService.
 func (s *Set) webhookService(table *webhook.Table, caller handle[*hookcaller.Caller]) *services.Webhooks {
 	w := &services.Webhooks{Table: table, Health: func(h *webhook.Hook) *interrex.WebhookHealth { return s.view().Webhook(h) }}
 	w.Ask = func(hooks []*webhook.Hook, q hookcaller.Question) (func(context.Context) error, error) {
