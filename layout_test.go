@@ -60,6 +60,8 @@ var floors = map[string]int{
 	"storage":               3, // resources as a storage backend
 	"internal/hookcaller":   3, // the calls of webhooks
 	"client":                3, // what programs import to talk to agents
+	"internal/check":        4, // the examination of a configuration
+	"internal/health":       5, // what can be known of an agent by looking at what runs
 	"internal/forward":      4, // the way to the agent that leads
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
 	"raftworker":            4, // the supervised raft.Raft

@@ -219,7 +219,7 @@ func TestAWipedMemberIsRefusedAndBothSidesSayWhy(t *testing.T) {
 		}
 		c.Start(wiped)
 		leader := c.Agent(c.Leader())
-		const why = "comes with another disk"
+		const why = "has a different disk"
 		awaitAlarm(t, c.Agent(wiped), "refused", leader.ID()+":1", why)
 		awaitAlarm(t, leader, "peer-refused", c.Agent(wiped).ID(), why)
 		// One trouble is one alarm: the member is silent, and the other waits, because
@@ -301,7 +301,7 @@ func TestAWaitForAnAgentEndsWithTheAgent(t *testing.T) {
 func TestAnAgentSaysForWhomItsClusterWaits(t *testing.T) {
 	a := lonely(t)
 	awaitAlarm(t, a, "bootstrap-waiting", "", "waiting for 1 of 2; 127.0.0.1:9 refuses the connection")
-	for said, end := "", time.Now().Add(time.Minute); !strings.Contains(said, "[-] caught up: the leader has not said yet what is committed"); {
+	for said, end := "", time.Now().Add(time.Minute); !strings.Contains(said, "[-] caught up: the leader has not yet said what is committed"); {
 		if time.Now().After(end) {
 			t.Fatalf("it says of itself:\n%s", said)
 		}

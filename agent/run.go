@@ -39,14 +39,15 @@ func (a *Agent) newRun() (*run, error) {
 }
 
 // engineConfig says when the engine starts a worker again: 3 s after an error, 20 %
-// later after each further one up to 5 s, and 10 ms after a bounce. Nothing that
+// later after each further one up to 5 s, and 2 ms after a bounce, which each level of
+// the graph takes when the agent starts. Nothing that
 // ends a worker ends the engine.
 func engineConfig(c clock.Clock, logger dependency.Logger) dependency.EngineConfig {
 	return dependency.EngineConfig{
 		IsFatal:          func(error) bool { return false },
 		WorstError:       func(err, _ error) error { return err },
 		ErrorDelay:       3 * time.Second,
-		BounceDelay:      10 * time.Millisecond,
+		BounceDelay:      2 * time.Millisecond,
 		BackoffFactor:    1.2,
 		BackoffResetTime: time.Minute,
 		MaxDelay:         5 * time.Second,
@@ -61,7 +62,7 @@ func (r *run) drain(ctx context.Context) error {
 	err := r.set.Drain(ctx)
 	r.engine.Kill()
 	if err != nil {
-		return fmt.Errorf("the agent stops, and is not drained: %w", err)
+		return fmt.Errorf("the agent is stopping without having been drained: %w", err)
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func TestWipedFollowerIsRefusedInWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.start(wiped)
-	f.logged(wiped, "comes with another disk than the member of that name")
+	f.logged(wiped, "has a different disk from the member of that name")
 	leases := f.client(f.others(wiped)...).Leases()
 	if _, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann"}); err != nil {
 		t.Errorf("the others do not go on: %v", err)

@@ -26,8 +26,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// startAPI makes the server, which outlives every restart of raft: what it needs of
-// raft it looks up when it needs it.
+// startAPI starts the server, which outlives every restart of raft: it looks up what
+// it needs of raft when it needs it.
 func (s *Set) startAPI(u *unit) (worker.Worker, error) {
 	id := need[datadir.Identity](u, IdentityName)
 	c := apiserver.Config{
@@ -69,19 +69,18 @@ func (s *Set) serves(c *apiserver.Config, engine dependency.Reporter) {
 	c.Metrics, c.Requests = s.registry.served, s.metrics.requests
 }
 
-// endServer ends the streams of clients. The listeners wait for what is open: a
-// client's stream ends only when its server does. Calls that take longer are the
-// listeners' to cut.
+// endServer ends the streams of clients, for which the listeners would wait. Calls
+// that take longer are cut by the listeners.
 func (s *Set) endServer(server *apiserver.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
 	defer cancel()
 	if err := server.Drain(ctx); err != nil {
-		s.logger("api").Warningf("the API stops: %v", err)
+		s.logger("api").Warningf("the API is stopping: %v", err)
 	}
 	return nil
 }
 
-// reportAPI says what a drain waits for.
+// reportAPI reports what a drain is waiting for.
 func (s *Set) reportAPI() map[string]any {
 	if step := s.draining.Load(); step != nil {
 		return map[string]any{apiserver.KeyDrain: *step}

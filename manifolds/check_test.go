@@ -44,6 +44,9 @@ func TestWhatAWorkerWouldRefuseIsRefusedBefore(t *testing.T) {
 		if err := a.Validate(); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: got %v", word, err)
 		}
+		if _, err := a.Check(t.Context()); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: the check says %v", word, err)
+		}
 	}
 }
 
@@ -156,14 +159,14 @@ func TestOnlyWhoBelongsToTheClusterIsLetIn(t *testing.T) {
 		{"one of another cluster, by the disk", here, "", func(h *transport.Hello) { h.ClusterID = elsewhere }, "belongs to the cluster"},
 		{"one of an older epoch", here, here, func(h *transport.Hello) { h.Epoch.Number = 1 }, "is in epoch 1"},
 		{"one of another recovery", here, here, func(h *transport.Hello) { h.Epoch.Bits = 6 }, "is in epoch 2"},
-		{"one with another disk", here, here, func(h *transport.Hello) { h.Incarnation = "new" }, "another disk"},
+		{"one with another disk", here, here, func(h *transport.Hello) { h.Incarnation = "new" }, "a different disk"},
 		{"one of whom the log says nothing", here, here, func(h *transport.Hello) { h.ID = "c" }, ""},
 		{"a member that has read nothing", here, here, func(h *transport.Hello) { h.ClusterID = "" }, ""},
 		{"a member that has read nothing, by the disk", here, "", func(h *transport.Hello) { h.ClusterID = "" }, ""},
-		{"a wiped member, by the disk", here, "", func(h *transport.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "another disk"},
-		{"a stranger, by the disk", here, "", func(h *transport.Hello) { h.ClusterID, h.ID = "", "c" }, "no member"},
-		{"a wiped member", here, here, func(h *transport.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "another disk"},
-		{"a stranger", here, here, func(h *transport.Hello) { h.ClusterID, h.ID = "", "c" }, "no member"},
+		{"a wiped member, by the disk", here, "", func(h *transport.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "a different disk"},
+		{"a stranger, by the disk", here, "", func(h *transport.Hello) { h.ClusterID, h.ID = "", "c" }, "not a member"},
+		{"a wiped member", here, here, func(h *transport.Hello) { h.ClusterID, h.Incarnation = "", "new" }, "a different disk"},
+		{"a stranger", here, here, func(h *transport.Hello) { h.ClusterID, h.ID = "", "c" }, "not a member"},
 		{"anybody, while this agent is in no cluster", "", "", func(h *transport.Hello) { h.ClusterID = elsewhere }, ""},
 		{"other tables, while this agent is in no cluster", "", "", func(h *transport.Hello) { h.Tables = nil }, "its tables are"},
 		{"what the log says goes before the disk", elsewhere, here, func(*transport.Hello) {}, ""},
@@ -342,6 +345,16 @@ func TestAPortThatIsNotBoundYetIsNoAddress(t *testing.T) {
 		s.ports.Note(ports.API, c.bound)
 		if after := s.advertisedAPI(); before != c.before || after != c.after {
 			t.Errorf("%+v: %q, then %q", c.section, before, after)
+		}
+	}
+}
+
+func TestAMemberMayLeadThatSaysSo(t *testing.T) {
+	met := map[string]transport.Hello{"b": {}, "c": {Log: transport.LogState{Unfit: "halted"}}}
+	peer := func(id string) (transport.Hello, bool) { said, ok := met[id]; return said, ok }
+	for id, want := range map[string]bool{"b": true, "c": false, "d": false} {
+		if got := mayLead(id, peer); got != want {
+			t.Errorf("%s may lead: %v", id, got)
 		}
 	}
 }

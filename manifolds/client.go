@@ -17,26 +17,26 @@ import (
 )
 
 // localClient is the agent's client of its API: the same code, retries and
-// request ids as everybody's, over connections that never leave the process.
+// request ids as every other client's, over connections that never leave the process.
 type localClient struct {
 	*client.Client
-	close func() error // once, however often it is called
+	close func() error // may be called again
 }
 
 // releaseTimeout bounds how long a drain waits for work that runs under leases
 // to stop.
 const releaseTimeout = 10 * time.Second
 
-// drain ends what is held, waits until the holders have released it, and gives
-// back the names of the client's requests while the API still answers.
+// drain ends the holds, waits until the leases are released, and retires the names
+// of the client's requests while the API still answers.
 func (c *localClient) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	return errors.Join(c.DrainHolds(ctx), c.close())
 }
 
-// startClient provides a *client.Client. It stops before the API and raft do, since
-// the leases that are held through it are released last of all.
+// startClient provides a *client.Client. It stops before the API and raft do, so that
+// the leases that are held through it can still be released.
 func (s *Set) startClient(u *unit) (worker.Worker, error) {
 	server, id := need[*apiserver.Server](u, APIName), need[datadir.Identity](u, IdentityName)
 	raft, engine := need[handle[*raftLife]](u, RaftSlotName), need[dependency.Reporter](u, EngineName)
@@ -85,8 +85,8 @@ func (s *Set) startLeases(u *unit) (worker.Worker, error) {
 }
 
 // visitRaft keeps raft from stopping before the client's leases are released,
-// when they are stopped together. It is a visit and not an input, since the client
-// goes on when only raft restarts; then it leaves at once.
+// when they are stopped together. It is a visit and not an input, because the
+// client continues when only raft restarts; then it leaves at once.
 func (s *Set) visitRaft(raft handle[*raftLife], together func() bool, closed <-chan struct{}) {
 	for {
 		life, is, changed := raft.next()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 
 	"github.com/juju/clock"
 	"github.com/juju/loggo"
@@ -17,6 +16,7 @@ import (
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/api"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/method"
 	"github.com/interrex/interrex/internal/services"
@@ -27,8 +27,8 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// AgentConfig is what an agent is made of: the fields of agent.Config, which says
-// what each is, and converts to it.
+// AgentConfig is what an agent is made of. It has the fields of agent.Config, which
+// documents each of them and converts to it.
 type AgentConfig struct {
 	ID         string
 	DataDir    string
@@ -107,7 +107,7 @@ func FromFile(c config.Config) AgentConfig {
 	}
 }
 
-// file is the part that an operator sets, with its defaults.
+// file returns the part that an operator sets, with its defaults.
 func (c AgentConfig) file() config.Config {
 	return config.Config{
 		Agent: config.Agent{ID: c.ID, DataDir: c.DataDir}, API: c.API, Cluster: c.Cluster, Raft: c.Raft,
@@ -115,45 +115,39 @@ func (c AgentConfig) file() config.Config {
 	}.WithDefaults()
 }
 
-// Validate says which values are wrong, one line each.
+// Validate reports which values are wrong, one line each.
 func (c AgentConfig) Validate() error {
 	return errors.Join(c.validate(c.file()), c.validTables())
 }
 
-// validate says which values of a configuration file are wrong for this agent.
+// validate reports which values of a configuration file are wrong for this agent.
 func (c AgentConfig) validate(file config.Config) error {
 	if c.TLS != nil {
-		// Certificates that Go gives stand for the files.
+		// Certificates from Go replace the files.
 		file.Cluster.TLS = config.TLSFiles{CA: "given", Cert: "given", Key: "given"}
 	}
-	return errors.Join(file.Validate(), fit(file), c.validNotify(file.Notify))
+	return errors.Join(file.Validate(), fit(file), c.checked().Notify(file))
 }
 
-// validNotify says what is missing for a database of lease holders.
-func (c AgentConfig) validNotify(section config.Notify) error {
-	switch {
-	case section.LeaseHolders == config.NotifyOff:
-		return nil
-	case strings.Contains(section.LeaseHolders, "://"):
-		return errors.New("notify.lease-holders: give the path of a file that holds the URL, not the URL, which has a password")
-	case section.LeaseHolders != config.NotifySQLite && c.Postgres == nil:
-		return errors.New("notify.lease-holders: no PostgreSQL driver is linked: set Config.Postgres")
-	case section.LeaseHolders != config.NotifySQLite:
-		return nil
-	case c.SQLite == nil:
-		return errors.New("notify.lease-holders: no SQLite driver is linked: set Config.SQLite")
-	case c.DataDir == "":
-		return errors.New("notify.lease-holders: an agent in memory has no directory for a SQLite file")
-	}
-	return nil
+// checked returns what the examination of a configuration needs of this agent.
+func (c AgentConfig) checked() check.Agent {
+	return check.Agent{TLS: c.TLS, SQLite: c.SQLite, Postgres: c.Postgres}
 }
 
-// fit says what the workers of some sections would refuse, before they have to.
+// Check reports, beyond what Validate does, why an agent could not be run: see
+// agent.Config.Check.
+func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
+	file := c.file()
+	warnings, err = c.checked().All(ctx, file)
+	return warnings, errors.Join(fit(file), err)
+}
+
+// fit reports what the workers of some sections would refuse.
 func fit(c config.Config) error {
 	wanted := raftConfig(raftOf(c))
 	wanted.LocalID = "any"
 	var all []error
-	// What is wrong for itself has been said; only the whole is left.
+	// Validate reports what is wrong with single values; this is about their combination.
 	if _, err := raftworker.NewRaftConfig(wanted); err != nil && c.Validate() == nil {
 		all = append(all, fmt.Errorf("raft: %w", err))
 	}
@@ -163,7 +157,7 @@ func fit(c config.Config) error {
 	return errors.Join(all...)
 }
 
-// Config says which agent's manifolds are wanted, and under which names.
+// Config describes an agent's manifolds and their names.
 type Config struct {
 	Agent AgentConfig
 	// Prefix begins every name. Empty: none. The constants of this package
@@ -171,9 +165,9 @@ type Config struct {
 	Prefix string
 }
 
-// Manifolds are all workers of an agent, for anybody's dependency.Engine. To
-// leave one out, delete it: what needs it does not start. A configuration that
-// is wrong gives a single manifold, whose start says what is wrong.
+// Manifolds returns all workers of an agent, for any dependency.Engine. To leave one
+// out, delete it: the workers that need it do not start. For a configuration that is
+// not valid it returns a single manifold, whose start fails and says why.
 //
 // Put the engine among them, by Engine(engine) as EngineName: then
 // "agent report" shows all of its workers, with the program's, and a worker that is

@@ -13,12 +13,12 @@ func (s *Set) startClock(u *unit) (worker.Worker, error) {
 	return nil, nil
 }
 
-// The parts of the configuration that workers live by. What is taken up
+// The parts of the configuration whose changes restart workers. What is applied
 // without a restart is left out.
 
 func pickNotify(c config.Config) config.Notify { return c.Notify }
 
-// pickAPI leaves out what its listener does not serve.
+// pickAPI leaves out what does not concern the listener.
 func pickAPI(c config.Config) config.API {
 	c.API.Advertise, c.API.Socket = "", ""
 	return c.API
@@ -34,7 +34,7 @@ func pickCluster(c config.Config) config.Cluster {
 	return c.Cluster
 }
 
-// raftSection is raft's part: the timing stands with the cluster in the file.
+// raftSection is raft's part, with the timing, which the file has under cluster.
 type raftSection struct {
 	config.Raft
 	Timing string
@@ -42,7 +42,7 @@ type raftSection struct {
 
 func raftOf(c config.Config) raftSection { return raftSection{Raft: c.Raft, Timing: c.Cluster.Timing} }
 
-// pickRaft leaves out what a running raft takes up: see followReloads.
+// pickRaft leaves out what a running raft can change: see reloadRaft.
 func pickRaft(c config.Config) raftSection {
 	s := raftOf(c)
 	s.HeartbeatTimeout, s.ElectionTimeout, s.SnapshotInterval, s.SnapshotThreshold = 0, 0, 0, 0

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/juju/worker/v3"
 
-	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/disk"
 )
@@ -39,7 +37,7 @@ func (s *Set) openDataDir() (*dataDir, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	id, err := datadir.OpenIdentity(path, s.config.Agent.id(path))
+	id, err := datadir.OpenIdentity(path, check.ID(s.config.Agent.ID, path))
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("agent.data-dir: %w", err), remove())
 	}
@@ -66,20 +64,4 @@ func (c AgentConfig) directory() (path string, remove func() error, err error) {
 		return "", nil, fmt.Errorf("cannot make a directory for an agent in memory: %w", err)
 	}
 	return path, func() error { return os.RemoveAll(path) }, nil
-}
-
-// id returns the configured ID; the host's name for a directory without one.
-func (c AgentConfig) id(path string) string {
-	if c.ID != "" {
-		return c.ID
-	}
-	if _, err := os.Stat(filepath.Join(path, "identity.json")); err == nil {
-		return ""
-	}
-	host, _ := os.Hostname()
-	host, _, _ = strings.Cut(strings.ToLower(host), ".")
-	if host == "localhost" || config.ValidateID(host) != nil {
-		return "agent"
-	}
-	return host
 }

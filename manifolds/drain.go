@@ -12,10 +12,9 @@ import (
 	"github.com/interrex/interrex/raftworker"
 )
 
-// Drain makes the agent ready to stop: it is not ready any more, hands
-// leadership over, releases the leases that are held through it, and finishes
-// what others have asked of it. Each step is bounded by ctx; the next one
-// follows in any case.
+// Drain prepares the agent to stop: it becomes unready, hands leadership over,
+// releases the leases that are held through it, and finishes the requests in
+// progress. ctx bounds each step; after a step that fails the next one follows.
 func (s *Set) Drain(ctx context.Context) error {
 	step := func(what string) { s.draining.Store(&what) }
 	teller, raft := running[*hookcaller.Worker](s, WebhooksName), running[*raftworker.Worker](s, RaftName)
@@ -24,14 +23,14 @@ func (s *Set) Drain(ctx context.Context) error {
 	if teller != nil {
 		step("the webhooks' positions to be noted")
 		bounded, cancel := context.WithTimeout(ctx, noteTimeout)
-		if err := teller.Note(bounded); err != nil { // who leads next tells some events twice
+		if err := teller.Note(bounded); err != nil { // the next leader sends some events twice
 			s.logger("webhooks").Infof("%v", err)
 		}
 		cancel()
 	}
 	step("another agent to lead")
 	if raft != nil {
-		// Others elect a leader by themselves, if later: no reason to fail.
+		// The others elect a leader anyway, if later: this is not a failure.
 		if err := raft.HandOver(ctx); err != nil {
 			s.logger("raft").Infof("%v", err)
 		}
@@ -47,10 +46,10 @@ func (s *Set) Drain(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// Status says how the agent and its cluster are. It asks nobody.
-func (s *Set) Status() interrex.Status { return console{set: s}.Status() }
+// Status returns the state of the agent and of its cluster, without asking another agent.
+func (s *Set) Status() interrex.Status { return s.health.Status() }
 
-// Handler is the public API, 503 while it does not run.
+// Handler returns the public API, which answers 503 while it does not run.
 func (s *Set) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		server := s.server()
@@ -65,13 +64,13 @@ func (s *Set) Handler() http.Handler {
 // Logger returns one of the agent's loggers.
 func (s *Set) Logger(module string) loggo.Logger { return s.logger(module) }
 
-// Extras are the workers without which an agent starts, by name: what they wait
-// for may come later, and alarms say why they do not run. A damaged disk is such
-// a reason: an agent that ended because of it could tell nobody.
+// Extras returns the names of the workers without which an agent starts: what they
+// wait for may come later, and alarms say why they do not run. A damaged disk must
+// not end the agent, which then could not report it.
 func (s *Set) Extras() []string { return s.names(ProjectionName, NotifyName, RaftName) }
 
-// Binders are the workers that take what others may have taken, addresses and the
-// embedder's registry of metrics, by name.
+// Binders returns the names of the workers that take what may be in use already:
+// addresses, and the embedder's registry of metrics.
 func (s *Set) Binders() []string {
 	names := s.names(TransportName, MetricsName)
 	current, _ := s.configuration.Current()

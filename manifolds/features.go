@@ -7,7 +7,7 @@ import (
 	"github.com/interrex/interrex/internal/method"
 )
 
-// feature is one that can be switched off while the API serves the others.
+// feature is a feature that can be switched off while the API serves the others.
 type feature struct {
 	name    string // of its section's worker
 	setting string // as the API calls it
@@ -23,8 +23,8 @@ func features() []feature {
 	}
 }
 
-// startSwitches returns the API's switches, as the configuration has them when it
-// starts. The workers of the features move them.
+// startSwitches provides the API's switches, as configured when it starts. The
+// features' workers change them.
 func (s *Set) startSwitches(u *unit) (worker.Worker, error) {
 	current := s.section()
 	switches := method.NewSwitches()
@@ -36,9 +36,9 @@ func (s *Set) startSwitches(u *unit) (worker.Worker, error) {
 	return nil, nil
 }
 
-// featureNode is the section of a feature: each life moves the switch. The one
-// before has ended after its visitors, so that leases that are held through the
-// agent are released before the API refuses that.
+// featureNode is the section of a feature, each run of which sets the switch. The
+// run before it has ended after its visitors, so that leases that are held through
+// the agent are released before the API refuses that.
 func (s *Set) featureNode(f feature) node {
 	n := sectionNode(s.configuration, f.pick)
 	start := n.start
@@ -54,7 +54,7 @@ func (s *Set) featureNode(f feature) node {
 	return n
 }
 
-// startLeasesFeature lives while leases are switched on.
+// startLeasesFeature runs while leases are switched on.
 func (s *Set) startLeasesFeature(u *unit) (worker.Worker, error) {
 	if on := need[config.Switch](u, LeasesConfigName); u.err == nil && !on.On() {
 		u.err = errOff

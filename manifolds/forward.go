@@ -24,7 +24,7 @@ func (s *Set) startForwarder(u *unit) (worker.Worker, error) {
 	return nil, nil
 }
 
-// forwardBy finds the way to another agent.
+// forwardBy returns a function that returns the forwarder to an agent.
 func forwardBy(way handle[*forward.Forwarder]) func(context.Context, string) (operations.Forwarder, error) {
 	return func(_ context.Context, id string) (operations.Forwarder, error) {
 		f, is := way.now()

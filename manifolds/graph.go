@@ -1,19 +1,21 @@
 package manifolds
 
 import (
+	"github.com/juju/worker/v3"
+
 	"github.com/interrex/interrex/internal/forward"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/reads"
 )
 
-// graph is the agent: a line a worker, with the inputs without which it does not
+// graph returns the agent: a line for each worker, with the inputs that it needs to
 // run, and those of them that it visits.
 func (s *Set) graph() map[string]node {
 	nodes := map[string]node{
 		ClockName:          {start: s.startClock},
 		EngineName:         engineNode(noEngine{s}),
 		LoggingName:        {start: s.startLogging},
-		AlarmsName:         {start: s.startAlarms},
+		AlarmsName:         {start: func(*unit) (worker.Worker, error) { return s.health.Watch() }},
 		MetricsName:        {start: s.registry.start},
 		PortsName:          {start: s.startPorts},
 		APIConfigName:      sectionNode(s.configuration, pickAPI),

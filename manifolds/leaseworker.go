@@ -15,28 +15,28 @@ import (
 	"github.com/interrex/interrex/gate"
 )
 
-// Held is what a worker gets that runs while a lease is held: key, token,
-// context.
+// Held is what a worker that runs while a lease is held gets: key, token, context.
 type Held = interrex.Held
 
 // LeaseConfig describes a manifold that campaigns for a lease and holds it.
 type LeaseConfig struct {
-	// LeasesName is the manifold that gives interrex.Leases: LeasesName.
+	// LeasesName is the manifold that provides interrex.Leases: LeasesName.
 	LeasesName string
 	Key        string
 	TTL        time.Duration // 0: interrex.DefaultTTL
 	Holder     string        // empty: one for this process
 	Metadata   map[string]string
-	// Patience is how long those who depend on the lease have to stop before
-	// it is released. 0: 10 s. A lease whose user overstays is not released:
-	// it runs out by itself.
+	// Patience is how long the dependents have to stop before the lease is
+	// released. 0: 10 s. If one has not stopped by then, the lease is not released:
+	// it expires.
 	Patience time.Duration
-	// Overstayed is told who did not stop in time. May be nil.
+	// Overstayed is called with the names of the dependents that did not stop in
+	// time. May be nil.
 	Overstayed func(key string, names []string)
 }
 
-// Lease is a manifold whose worker lives as long as one hold of a lease.
-// Until the lease is won it is starting. Dependents (see WhileHeld) are
+// Lease returns a manifold whose worker lives as long as one hold of a lease. Until
+// the lease is granted the worker is starting. Dependents (see WhileHeld) are
 // stopped and waited for before the lease is released, and are stopped when it
 // is lost; then the next campaign begins.
 func Lease(c LeaseConfig) dependency.Manifold {
@@ -66,7 +66,7 @@ func WhileHeld(lease string, m dependency.Manifold) dependency.Manifold {
 	return Gate("worker of "+lease, m, lease)
 }
 
-// errLost ends the worker of a lease that is held no more.
+// errLost ends the worker of a lease that is no longer held.
 var errLost = errors.New("the lease is lost")
 
 func (c LeaseConfig) start(u *unit) (worker.Worker, error) {
@@ -74,7 +74,7 @@ func (c LeaseConfig) start(u *unit) (worker.Worker, error) {
 	if err := u.ctx.Get(c.LeasesName, &leases); err != nil {
 		return nil, err
 	}
-	// Those of these manifolds wait for those who hold one; others need not.
+	// The leases of these manifolds wait for their holders; others need not.
 	if err := u.visit(c.LeasesName); errors.Is(err, dependency.ErrMissing) {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (c LeaseConfig) start(u *unit) (worker.Worker, error) {
 	return w, nil
 }
 
-// campaign waits until the lease is won, or the engine aborts the start. end
+// campaign waits until the lease is granted, or the engine aborts the start. end
 // ends the hold's context.
 func (c LeaseConfig) campaign(ctx dependency.Context, leases interrex.Leases) (held interrex.Held, end context.CancelCauseFunc, err error) {
 	campaign, cancel := context.WithCancel(context.Background())
@@ -137,7 +137,7 @@ func (w *leaseHolder) loop() error {
 		if w.config.Overstayed != nil {
 			w.config.Overstayed(w.config.Key, names)
 		}
-		overstayed := fmt.Errorf("%s overstayed; the lease %s is not released: it runs out by itself", strings.Join(names, ", "), w.held.Key())
+		overstayed := fmt.Errorf("%s did not stop in time; the lease %s is not released: it expires by itself", strings.Join(names, ", "), w.held.Key())
 		return errors.Join(result, overstayed)
 	}
 	if err := release(w.held, w.config.Patience); err != nil && result == nil {
@@ -155,14 +155,14 @@ func release(held interrex.Held, patience time.Duration) error {
 // Kill stops the dependents, then releases the lease.
 func (w *leaseHolder) Kill() { w.tomb.Kill(nil) }
 
-// Wait returns when the lease is released, or left to run out.
+// Wait returns when the lease is released, or left to expire.
 func (w *leaseHolder) Wait() error { return w.tomb.Wait() }
 
-// Check reports whether the lease is held still: after a pause the worker may
-// not have seen its end yet.
+// Check reports whether the lease is still held: after a pause the worker may not
+// have noticed its end yet.
 func (w *leaseHolder) Check() bool { return w.held.Check() == nil }
 
-// Report shows what is held, and who uses it.
+// Report shows the lease and the workers that use it.
 func (w *leaseHolder) Report() map[string]any {
 	return map[string]any{
 		"key":      w.held.Key().String(),

@@ -209,7 +209,7 @@ func TestWhoOverstaysIsReportedLoggedAndCounted(t *testing.T) {
 		if want := "[the test] still use my-queue, which stops without waiting longer"; !said.has(want) {
 			t.Errorf("the log says %q", said.lines)
 		}
-		if n, _ := value(t, s, "interrex_lease_overstayed_total"); n != 1 {
+		if n := measured(t, s)["interrex_lease_overstayed_total"]; n != 1 {
 			t.Errorf("%v are counted", n)
 		}
 	})

@@ -6,7 +6,7 @@ import (
 	"github.com/interrex/interrex/internal/logs"
 )
 
-// startLogging takes up changed levels while everything goes on.
+// startLogging applies changed levels without a restart.
 func (s *Set) startLogging(u *unit) (worker.Worker, error) {
 	before, changed := s.configuration.Current()
 	u.follow(changed, func() <-chan struct{} {

@@ -5,8 +5,8 @@ import "strings"
 // DefaultPrefix begins the names below.
 const DefaultPrefix = "interrex-"
 
-// The names of the manifolds, under DefaultPrefix. Config.Name gives them
-// under another prefix.
+// The names of the manifolds, under DefaultPrefix. Config.Name returns
+// them under another prefix.
 const (
 	ConfigName          = DefaultPrefix + "config"
 	ClockName           = DefaultPrefix + "clock"

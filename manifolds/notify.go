@@ -2,10 +2,7 @@ package manifolds
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/juju/worker/v3"
@@ -18,8 +15,8 @@ import (
 // openTimeout bounds the opening of a database.
 const openTimeout = 10 * time.Second
 
-// startProjection keeps the table of lease holders in SQL. Every agent does it:
-// writing the same twice into a database that they share is harmless.
+// startProjection opens the table of lease holders in SQL. Every agent does: writing
+// the same twice to a shared database is harmless.
 func (s *Set) startProjection(u *unit) (worker.Worker, error) {
 	section, dir := need[config.Notify](u, NotifyConfigName), need[*dataDir](u, IdentityName)
 	if u.err == nil && section.LeaseHolders == config.NotifyOff {
@@ -38,42 +35,8 @@ func (s *Set) startProjection(u *unit) (worker.Worker, error) {
 	return nil, nil
 }
 
-// holdersDatabase says how to open the database of lease holders, and what it is.
-func (c AgentConfig) holdersDatabase(section config.Notify, dir string) (func() (*sql.DB, error), projection.Dialect, error) {
-	if section.LeaseHolders == config.NotifySQLite {
-		return func() (*sql.DB, error) { return c.SQLite(filepath.Join(dir, "lease-holders.db")) }, projection.SQLite, nil
-	}
-	text, err := config.ReadFile(section.LeaseHolders)
-	if err != nil {
-		return nil, "", fmt.Errorf("cannot read the PostgreSQL URL: %w", err)
-	}
-	url := strings.TrimSpace(string(text))
-	if !isPostgresURL(url) {
-		return nil, "", fmt.Errorf("%s holds no PostgreSQL URL: write postgres://USER:PASSWORD@HOST/DATABASE, where any other @ / ? # is %%40 %%2F %%3F %%23", section.LeaseHolders)
-	}
-	return func() (*sql.DB, error) {
-		db, err := c.Postgres(url)
-		if err != nil {
-			err = fmt.Errorf("%s: %w", section.LeaseHolders, err)
-		}
-		return db, err
-	}, projection.PostgreSQL, nil
-}
-
-// isPostgresURL reports whether it is certain where a URL's password is: the
-// errors of a driver hide the password, and show a part of one that it took for
-// the host or the database.
-func isPostgresURL(url string) bool {
-	scheme, rest, _ := strings.Cut(url, "://")
-	if scheme != "postgres" && scheme != "postgresql" {
-		return false
-	}
-	end := strings.IndexAny(rest, "@/?#")
-	return end < 0 || !strings.Contains(rest[end+1:], "@")
-}
-
 func (s *Set) openProjection(section config.Notify, dir string) (*projection.Holders, error) {
-	open, dialect, err := s.config.Agent.holdersDatabase(section, dir)
+	open, dialect, err := s.config.Agent.checked().HoldersDatabase(section, dir)
 	if err != nil {
 		return nil, err
 	}

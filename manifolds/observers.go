@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/internal/watch"
 )
 
-// startObservers shows the embedder's observers what this agent applies.
+// startObservers sends the embedder's observers what this agent applies.
 func (s *Set) startObservers(u *unit) (worker.Worker, error) {
 	ring := need[*watch.Ring](u, StateName)
 	if u.err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// peers decides how this agent describes itself to others, and whom it lets
-// in.
+// peers decides how this agent describes itself to others, and which of them it
+// accepts.
 type peers struct {
 	set    *Set
 	dir    *dataDir
@@ -20,8 +20,8 @@ type peers struct {
 	tables map[string]uint16 // versions by name
 }
 
-// known is the cluster that this agent belongs to: what the log says, or,
-// until the log has been read, what the disk remembers.
+// known returns the cluster that this agent belongs to: as the log has it or, until
+// the log has been read, the disk.
 func (p peers) known() (clusterID string, epoch interrex.Epoch, incarnations map[string]string) {
 	id := p.state.Identity()
 	if id.ClusterID == "" {
@@ -39,7 +39,7 @@ func (p peers) hello() transport.Hello {
 	}
 }
 
-// entryVersion is the newest version of a log entry that all members know. A
+// entryVersion returns the newest version of a log entry that all members know. A
 // member that was not met may know only the oldest.
 func entryVersion(members []raft.Server, self string, peer func(id string) (transport.Hello, bool)) byte {
 	version := byte(state.EntryVersion)
@@ -58,14 +58,14 @@ func mayLead(id string, peer func(id string) (transport.Hello, bool)) bool {
 	return met && said.Log.Unfit == ""
 }
 
-// accept refuses whoever does not belong to this agent's cluster, in words.
+// accept reports why a peer does not belong to this agent's cluster; nil: it does.
 func (p peers) accept(peer transport.Hello) error {
 	clusterID, epoch, incarnations := p.known()
 	if err := p.sameTables(peer.Tables); err != nil {
 		return err
 	}
 	if clusterID == "" {
-		return nil // it decides whether this agent fits
+		return nil // the peer decides whether this agent fits
 	}
 	if peer.ClusterID == "" {
 		if incarnations == nil {
@@ -85,23 +85,24 @@ func (p peers) accept(peer transport.Hello) error {
 	return nil
 }
 
-// member lets in an agent that has not read the cluster's first entry yet, if
-// its disk is the one that was there when the cluster was made.
+// member accepts an agent that has not read the cluster's first entry yet, if its
+// disk is the one that it had when the cluster was founded.
 func member(peer transport.Hello, incarnations map[string]string) error {
 	switch is := incarnations[peer.ID]; is {
 	case peer.Incarnation:
 		return nil
 	case "":
-		return fmt.Errorf("agent %s is no member of this cluster", peer.ID)
+		return fmt.Errorf("agent %s is not a member of this cluster", peer.ID)
 	}
 	return wiped(peer)
 }
 
 func wiped(peer transport.Hello) error {
-	return fmt.Errorf("agent %s comes with another disk than the member of that name: its data directory was wiped or copied, and may have forgotten a vote", peer.ID)
+	return fmt.Errorf("agent %s has a different disk from the member of that name: its data directory was wiped or copied, and may have forgotten a vote", peer.ID)
 }
 
-// sameTables demands the same tables, in versions at most one apart.
+// sameTables reports how the tables of two agents differ: both need the same ones, in
+// versions at most one apart.
 func (p peers) sameTables(theirs map[string]uint16) error {
 	for name, version := range p.tables {
 		their, found := theirs[name]
@@ -111,7 +112,7 @@ func (p peers) sameTables(theirs map[string]uint16) error {
 	}
 	for name := range theirs {
 		if _, found := p.tables[name]; !found {
-			return fmt.Errorf("it has a table %q, this agent has none: both need the same ones", name)
+			return fmt.Errorf("it has a table %q, which this agent does not have: both need the same ones", name)
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 
 	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/datadir"
-	"github.com/interrex/interrex/internal/reads"
+	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/leaseapplier"
 	"github.com/interrex/interrex/queue"
 	"github.com/interrex/interrex/raftworker"
@@ -19,15 +19,15 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// raftLife is one life of raft and what it was made with.
+// raftLife is one life of raft with what it was made of.
 type raftLife struct {
 	*raftworker.Worker
-	acks    acks
+	acks    health.Acks
 	applier *leaseapplier.Applier
 	door    Entrance
 }
 
-// startRaft is one life of raft. It is visited: a lease that is released while
+// startRaft starts one life of raft. It is visited: a lease that is released while
 // everything stops still needs raft.
 func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 	dir, t := need[*dataDir](u, IdentityName), need[*transport.Transport](u, TransportName)
@@ -60,7 +60,7 @@ func (s *Set) startRaft(u *unit) (worker.Worker, error) {
 	return life, nil
 }
 
-// take completes a life with its worker, and what that notes of answers.
+// take completes a life with its worker and with the acks of its transport.
 func (l *raftLife) take(w worker.Worker) error {
 	raft, is := w.(*raftworker.Worker)
 	if !is {
@@ -70,7 +70,7 @@ func (l *raftLife) take(w worker.Worker) error {
 	if err != nil {
 		return err
 	}
-	noted, is := t.(acks)
+	noted, is := t.(health.Acks)
 	if !is {
 		return fmt.Errorf("raft has a %T, which notes no answers", t)
 	}
@@ -78,7 +78,7 @@ func (l *raftLife) take(w worker.Worker) error {
 	return nil
 }
 
-// reloadRaft takes up what a running raft can.
+// reloadRaft applies what a running raft can change.
 func (s *Set) reloadRaft(life *raftLife) (next <-chan struct{}) {
 	c, next := s.configuration.Current()
 	if err := life.Reload(raftConfig(raftOf(c))); err != nil {
@@ -87,7 +87,7 @@ func (s *Set) reloadRaft(life *raftLife) (next <-chan struct{}) {
 	return next
 }
 
-// raftTemplate is how raft is run.
+// raftTemplate returns the configuration of raft's worker.
 func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *transport.Transport, life *raftLife) raftworker.Config {
 	st, now := need[*state.State](u, StateName), need[clock.Clock](u, ClockName)
 	c := raftConfig(raftOf(current))
@@ -101,7 +101,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *tran
 	c.Leadership, c.APIAddress = s.Leadership, t.APIAddress
 	c.Bootstrap = func() ([]string, bool, error) { return p.bootstrap(t) }
 	c.Incarnations = func() map[string]string { return p.incarnations(t) }
-	c.Leaving, c.Reluctant = s.leaving, s.reluctant
+	c.Leaving, c.Reluctant = s.leaving, s.health.Reluctant
 	c.FitMember = func(id string) bool { return mayLead(id, t.Peer) }
 	c.FitnessChanged = t.Announce
 	c.NewApplier = func(r *raft.Raft, q *queue.Queue) (raftworker.LeaseApplier, error) {
@@ -118,7 +118,7 @@ func (s *Set) raftTemplate(current config.Config, u *unit, dir *dataDir, t *tran
 	return c
 }
 
-// raftConfig is what the configuration says of raft.
+// raftConfig returns raft's part of the configuration, for its worker.
 func raftConfig(section raftSection) raftworker.Config {
 	return raftworker.Config{
 		Timing: section.Timing, ElectionTimeout: section.ElectionTimeout,
@@ -140,13 +140,4 @@ func InForce(c config.Config) config.Config {
 	}
 	c.Raft.HeartbeatTimeout, c.Raft.ElectionTimeout, c.Raft.LeaderLeaseTimeout = r.HeartbeatTimeout, r.ElectionTimeout, r.LeaderLeaseTimeout
 	return c
-}
-
-// acks is what the transport of a life of raft has noted of answers.
-type acks interface {
-	reads.Acks
-	// MatchIndex returns how far a peer's log matches, as it has said in a term.
-	MatchIndex(peer raft.ServerID, term uint64) uint64
-	// Committed returns the commit index that the leader of a term has told.
-	Committed(term uint64) uint64
 }

@@ -10,13 +10,14 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/check"
 	"github.com/interrex/interrex/internal/ports"
 )
 
-// Reload takes up the configuration that Load reads, and returns the sections
-// that have changed: only their workers are restarted. What can be checked is
-// checked first, and new addresses are bound; when anything fails, nothing
-// changes, and the error (KindInvalid) has a line for each problem.
+// Reload applies the configuration that Load reads, and returns the sections that
+// have changed: only their workers are restarted. The configuration is checked and
+// new addresses are bound first; if anything fails, nothing changes, and the error
+// (KindInvalid) has a line for each problem.
 func (s *Set) Reload(ctx context.Context) ([]string, error) {
 	if s.config.Agent.Load == nil {
 		return nil, interrex.Errorf(interrex.KindDisabled, "cannot reload: this agent was not started from a configuration file")
@@ -26,7 +27,7 @@ func (s *Set) Reload(ctx context.Context) ([]string, error) {
 	next, err := s.config.Agent.Load()
 	var changed []string
 	if err == nil {
-		changed, err = s.takeUp(ctx, next)
+		changed, err = s.apply(ctx, next)
 	}
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot reload, the present configuration stays:%s", list(err))
@@ -44,8 +45,8 @@ func list(err error) string {
 	return "\n  " + strings.ReplaceAll(text, "\n", "\n  ")
 }
 
-// takeUp makes next the configuration, or changes nothing.
-func (s *Set) takeUp(ctx context.Context, next config.Config) ([]string, error) {
+// apply makes next the configuration, or changes nothing.
+func (s *Set) apply(ctx context.Context, next config.Config) ([]string, error) {
 	next = next.WithDefaults()
 	current, _ := s.configuration.Current()
 	c := edit{set: s, from: current, to: next, bound: map[string]ports.Bound{}}
@@ -73,21 +74,21 @@ func differs[T any](c edit, pick func(config.Config) T) bool {
 	return !reflect.DeepEqual(pick(c.from), pick(c.to))
 }
 
-// check says what the workers that are restarted would fail of.
+// check reports what would make the restarted workers fail.
 func (c edit) check(ctx context.Context) error {
 	agent := c.set.config.Agent
 	found := []error{fixed(c.from, c.to), agent.validate(c.to)}
 	if differs(c, pickAPI) {
-		found = append(found, checkAPIFiles(c.to.API.TLS))
+		found = append(found, check.APIFiles(c.to.API.TLS))
 	}
 	if differs(c, pickSocket) {
-		found = append(found, checkSocket(c.to))
+		found = append(found, check.Socket(c.to))
 	}
 	if differs(c, pickCluster) {
-		found = append(found, agent.checkClusterFiles(c.to.Cluster, c.set.ID()))
+		found = append(found, agent.checked().ClusterFiles(c.to.Cluster, c.set.ID()))
 	}
 	if differs(c, pickNotify) {
-		found = append(found, agent.checkHolders(ctx, c.to.Notify))
+		found = append(found, agent.checked().Holders(ctx, c.to))
 	}
 	return errors.Join(found...)
 }
@@ -100,7 +101,7 @@ func (c edit) bind(ctx context.Context) error {
 	}
 	if differs(c, pickCluster) {
 		address := c.to.Cluster.Listen
-		if c.set.config.Agent.certificates(c.to.Cluster) == nil {
+		if c.set.config.Agent.checked().Certificates(c.to.Cluster) == nil {
 			address = "" // it is alone
 		}
 		failed = append(failed, c.bindOne(ctx, ports.Cluster, "cluster.listen", address))
@@ -111,7 +112,7 @@ func (c edit) bind(ctx context.Context) error {
 func (c edit) bindOne(ctx context.Context, name, key, address string) error {
 	c.bound[name] = ports.Bound{}
 	if _, _, err := net.SplitHostPort(address); err != nil {
-		return nil // none, or check has said so
+		return nil // there is none, or check has reported it
 	}
 	l, err := c.set.ports.Bind(ctx, name, address)
 	if err != nil {
@@ -133,7 +134,7 @@ func fixed(from, to config.Config) error {
 		{"logging.format", from.Logging.Format, to.Logging.Format},
 	} {
 		if f.from != f.to {
-			all = append(all, fmt.Errorf("%s: it changes from %q to %q with a restart of the agent only", f.key, f.from, f.to))
+			all = append(all, fmt.Errorf("%s: changing it from %q to %q needs a restart of the agent", f.key, f.from, f.to))
 		}
 	}
 	return errors.Join(all...)

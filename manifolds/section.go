@@ -19,7 +19,7 @@ type sections struct {
 	current *version
 }
 
-// version is one configuration of those that follow each other.
+// version is one of the configurations that follow each other.
 type version struct {
 	config  config.Config
 	changed chan struct{} // closed when next is set
@@ -47,7 +47,8 @@ func (c *sections) version() *version {
 	return c.current
 }
 
-// Swap takes up a validated configuration and names the sections that differ.
+// Swap makes next, which must be valid, the configuration, and returns the names of
+// the sections that differ.
 func (c *sections) Swap(next config.Config) (changed []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,8 +65,8 @@ func (c *sections) Swap(next config.Config) (changed []string) {
 	return changed
 }
 
-// startedAgain has the engine start a worker again that has ended without an error.
-// One that ended with an error would be started ever later if that happened often.
+// startedAgain makes the engine restart a worker that has ended without an error.
+// After an error it would wait longer each time.
 func startedAgain(err error) error {
 	if err == nil {
 		return dependency.ErrBounce
@@ -73,8 +74,8 @@ func startedAgain(err error) error {
 	return err
 }
 
-// sectionNode provides a T, which pick takes from the whole, and ends when it has
-// changed. pick leaves out what its users take up without being restarted.
+// sectionNode provides a T, which pick takes from the whole; its worker ends when that
+// has changed. pick leaves out what its users apply without a restart.
 func sectionNode[T any](c *sections, pick func(config.Config) T) node {
 	return node{
 		start: func(u *unit) (worker.Worker, error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/juju/worker/v3/dependency"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/logs"
 	"github.com/interrex/interrex/internal/operations"
 	"github.com/interrex/interrex/internal/ports"
@@ -19,15 +19,14 @@ import (
 	"github.com/interrex/interrex/raftworker/leadership"
 )
 
-// Set is an agent's manifolds together with what lives as long as they all
-// do, and what they tell about themselves.
+// Set is an agent's manifolds together with what lives as long as all of them do.
 type Set struct {
 	Manifolds  dependency.Manifolds
 	Starts     *Starts
 	Leadership *leadership.Tracker
 
 	configuration *sections
-	alarms        *alarm.Registry
+	health        *health.Health
 	config        Config
 	nodes         map[string]node
 	ports         *ports.Ports
@@ -39,10 +38,8 @@ type Set struct {
 	started       time.Time
 	visitors      operations.Visitors
 
-	draining   atomic.Pointer[string]    // what a drain waits for; nil: there is none
-	leaderless atomic.Pointer[time.Time] // since when no leader is known; nil: one is
-
-	reloading sync.Mutex // one reload at a time
+	draining  atomic.Pointer[string] // what a drain waits for; nil: there is none
+	reloading sync.Mutex             // one reload at a time
 }
 
 // New makes the manifolds of one agent.
@@ -69,7 +66,7 @@ func New(c Config) (*Set, error) {
 	}
 	s.raftLog = logs.NewRepeats(c.Agent.Clock, s.logger("raft"))
 	var err error
-	if s.alarms, err = alarm.New(c.Agent.Clock, s.logger("alarm"), s.conditions()...); err != nil {
+	if s.health, err = health.New(s.view, c.Agent.Clock, s.logger("alarm")); err != nil {
 		return nil, err
 	}
 	for _, extra := range c.Agent.Collectors {
@@ -106,7 +103,7 @@ func (s *Set) names(names ...string) []string {
 
 func (s *Set) logger(module string) loggo.Logger { return s.loggers.GetLogger("interrex." + module) }
 
-// overstayed logs and counts who did not leave an owner in time.
+// overstayed logs and counts the visitors that did not leave an owner in time.
 func (s *Set) overstayed(owner string) func([]string) {
 	return func(names []string) {
 		s.metrics.overstayed.Add(float64(len(names)))

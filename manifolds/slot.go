@@ -6,10 +6,9 @@ import (
 	"github.com/juju/worker/v3"
 )
 
-// slot holds what may be absent while its users live. Its worker has no inputs,
-// and lives as long as the engine: it gives an offerer to the one who has what is
-// offered, and a handle to its users, which go on while it is withdrawn and offered
-// anew.
+// slot holds a value that may be absent while its users run. Its worker has no inputs
+// and lives as long as the engine. It provides an offerer for the producer, and a
+// handle for the users, which continue while the value is withdrawn and offered again.
 type slot[T any] struct {
 	mu      sync.Mutex
 	value   T

@@ -17,9 +17,9 @@ import (
 	"github.com/interrex/interrex/internal/logs"
 )
 
-// Starts remembers how the life of each worker goes, and wakes those who wait
-// for one. The engine's report is polled, and forgets why a worker failed
-// while it waits for its next start; this does neither.
+// Starts records the life of each worker, and wakes the callers that wait for one. An
+// engine's report has to be polled, and is without the error of a worker that waits
+// for its next start.
 type Starts struct {
 	mu      sync.Mutex
 	lives   map[string]*life
@@ -60,7 +60,7 @@ func (s *Starts) starting(name string) {
 	s.of(name).starting = time.Now()
 }
 
-// Starting says since when a start of a worker is under way; zero: none is.
+// Starting returns when the start of a worker began that is under way; zero: none is.
 func (s *Starts) Starting(name string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *Starts) Starting(name string) time.Time {
 	return time.Time{}
 }
 
-// started notes how a start ended. It returns which run it began.
+// started notes how a start ended, and returns the number of the run that it began.
 func (s *Starts) started(name string, w worker.Worker, err error) (run int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,8 +120,7 @@ func (s *Starts) due(name string, at time.Time) {
 	s.of(name).next = at
 }
 
-// failed reports whether err is a failure, and not the engine's word for
-// something else.
+// failed reports whether err is a failure: the engine has errors with other meanings.
 func failed(err error) bool {
 	for _, other := range []error{nil, dependency.ErrMissing, dependency.ErrBounce, dependency.ErrUninstall} {
 		if errors.Is(err, other) {
@@ -131,7 +130,8 @@ func failed(err error) bool {
 	return true
 }
 
-// Last says whether a worker has been started, or has failed to.
+// Last reports whether a worker has been started or has failed to start, and the error
+// of its last start.
 func (s *Starts) Last(name string) (tried bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,8 +141,8 @@ func (s *Starts) Last(name string) (tried bool, err error) {
 	return false, nil
 }
 
-// Down says why a worker that does not run ended, or could not start; nil: it
-// runs, or only waits for an input.
+// Down returns why a worker that does not run ended or could not start; nil: it runs,
+// or only waits for an input.
 func (s *Starts) Down(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,15 +222,15 @@ func (s *Starts) complete(report map[string]any) map[string]any {
 	return report
 }
 
-// engineLogger hears of an engine when it will start a worker: the engine tells
-// nobody else.
+// engineLogger learns from an engine's log when it will start a worker: it is reported
+// nowhere else.
 type engineLogger struct {
 	dependency.Logger
 	starts *Starts
 	clock  clock.Clock
 }
 
-// startingFormat is what the engine says of each start.
+// startingFormat is what the engine logs before each start.
 const startingFormat = "starting %q manifold worker in %s..."
 
 // Tracef implements dependency.Logger.
@@ -243,13 +243,13 @@ func (l engineLogger) Tracef(format string, args ...any) {
 	l.Logger.Tracef(format, args...)
 }
 
-// EngineLogger is the logger for the engine that these manifolds are in.
+// EngineLogger returns the logger for the engine that these manifolds are in.
 func (s *Set) EngineLogger() dependency.Logger {
 	return engineLogger{logs.NewRepeats(s.config.Agent.Clock, s.logger("engine")), s.Starts, s.config.Agent.Clock}
 }
 
-// Report is that of the engine that these manifolds are in, with what an engine
-// forgets.
+// Report returns the report of the engine that these manifolds are in, with what an
+// engine leaves out.
 func (s *Set) Report(engine dependency.Reporter) map[string]any {
 	return s.slots(s.Starts.complete(engine.Report()))
 }

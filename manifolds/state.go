@@ -96,7 +96,7 @@ func (k identityKeeper) run(ctx context.Context) error {
 		next := saved
 		next.ClusterID, next.Epoch, next.Incarnations = known.ClusterID, known.Epoch, known.Incarnations
 		if err := datadir.SaveIdentity(k.dir.path, next); err != nil {
-			k.logger.Warningf("%v; it is tried again", err)
+			k.logger.Warningf("%v; retrying", err)
 			continue
 		}
 		saved = next

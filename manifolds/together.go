@@ -10,8 +10,8 @@ import (
 	"github.com/juju/worker/v3/dependency"
 )
 
-// togetherness tells a worker that is asked to leave another one whether both are
-// stopped, or only the other one is.
+// togetherness finds out for a worker that is asked to leave another one whether both
+// are being stopped, or only the other one.
 type togetherness struct {
 	engine dependency.Reporter
 	clock  clock.Clock
@@ -19,8 +19,8 @@ type togetherness struct {
 	dying  <-chan struct{} // closed when the worker is stopped
 }
 
-// answerTimeout bounds the wait for an engine's report: a worker of the embedder's
-// that does not report holds it up.
+// answerTimeout bounds the wait for an engine's report, which a worker of the
+// embedder's may delay.
 const answerTimeout = 5 * time.Second
 
 // guess is how long the worker waits to be stopped itself where no engine can be

@@ -44,12 +44,12 @@ func (s *Set) startTransport(u *unit) (worker.Worker, error) {
 	return t, nil
 }
 
-// transportConfig is the transport's, without what it listens on.
+// transportConfig returns the configuration of the transport, without its listener.
 func (s *Set) transportConfig(section config.Cluster, dir *dataDir, st *state.State) transport.Config {
 	p := peers{set: s, dir: dir, state: st, expect: section.BootstrapExpect, tables: st.Versions()}
 	c := transport.Config{
 		ID: dir.ID, Hello: p.hello, Accept: p.accept, Logger: s.logger("transport"),
-		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.certificates(section),
+		Dialer: s.config.Agent.Dialer, TLS: s.config.Agent.checked().Certificates(section),
 	}
 	if s.config.Agent.DataDir != "" {
 		c.Memory = disk.CheckedFile{Path: filepath.Join(dir.path, datadir.PeersName), About: "what is remembered of other agents' logs"}
@@ -60,7 +60,7 @@ func (s *Set) transportConfig(section config.Cluster, dir *dataDir, st *state.St
 	return c
 }
 
-// announce tells other agents where this one's API is whenever that may have
+// announce sends other agents the address of this one's API whenever it may have
 // changed.
 func (s *Set) announce(u *unit, t *transport.Transport) {
 	for _, next := range []func() <-chan struct{}{
@@ -73,15 +73,4 @@ func (s *Set) announce(u *unit, t *transport.Transport) {
 			return changed
 		})
 	}
-}
-
-// certificates returns the agent's, from Go or from files; nil: it is alone.
-func (c AgentConfig) certificates(section config.Cluster) transport.TLS {
-	switch {
-	case c.TLS != nil:
-		return c.TLS
-	case section.TLS.Present():
-		return &certificates.Files{CA: section.TLS.CA, Cert: section.TLS.Cert, Key: section.TLS.Key}
-	}
-	return nil
 }

@@ -97,11 +97,11 @@ func need[T any](u *unit, name string) (value T) {
 	return value
 }
 
-// give offers values to the dependents that ask for their types.
+// give provides values to the dependents, which get them by type.
 func (u *unit) give(values ...any) { u.values = append(u.values, values...) }
 
-// free has f called when the worker has ended, or could not start; what was
-// given to it last is called first.
+// free registers f to be called when the worker has ended or could not start. The
+// functions are called in reverse order.
 func (u *unit) free(f func() error) { u.frees = append(u.frees, f) }
 
 // after is free for what cannot fail.
@@ -128,7 +128,7 @@ func (u *unit) follow(changed <-chan struct{}, do func() (next <-chan struct{}))
 	})
 }
 
-// Entrance is what an owner gives to its visitors.
+// Entrance is what an owner provides to its visitors.
 type Entrance interface {
 	Enter(name string) (*gate.Visit, error)
 }
@@ -243,7 +243,7 @@ func (u *unit) Kill() { u.tomb.Kill(nil) }
 // Wait returns the worker's own error, when everything is free.
 func (u *unit) Wait() error { return u.tomb.Wait() }
 
-// Report adds the visitors to what the worker says of itself.
+// Report adds the visitors to the worker's report.
 func (u *unit) Report() map[string]any {
 	r := map[string]any{}
 	if u.report != nil {
@@ -273,7 +273,7 @@ func (w *loop) Kill() { w.tomb.Kill(nil) }
 // Wait returns when the function has.
 func (w *loop) Wait() error { return w.tomb.Wait() }
 
-// report is what a worker says of itself; nil: nothing.
+// report returns a worker's report; nil: it has none.
 func report(w worker.Worker) map[string]any {
 	if r, ok := w.(dependency.Reporter); ok {
 		return r.Report()
@@ -281,7 +281,7 @@ func report(w worker.Worker) map[string]any {
 	return nil
 }
 
-// output is the Output of every unit: what it gives, or its entrance.
+// output is the Output of every unit: what it provides, or its entrance.
 func output(in worker.Worker, out any) error {
 	u, is := in.(*unit)
 	if !is {

@@ -1,15 +1,19 @@
 package manifolds
 
 import (
-	"time"
+	"errors"
+	"slices"
 
 	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/internal/apiserver"
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/change"
 	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/health"
 	"github.com/interrex/interrex/internal/hookcaller"
 	"github.com/interrex/interrex/internal/lease"
+	"github.com/interrex/interrex/internal/ports"
 	"github.com/interrex/interrex/internal/resource"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
@@ -20,8 +24,8 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// running returns what the worker of a name gives by its type; the zero value if
-// it does not run, or stops. It is for those who look at an agent from outside:
+// running returns the value of a type that a worker provides; the zero value if the
+// worker does not run, or is stopping. It is for looking at an agent from outside:
 // a worker names its inputs in the graph.
 func running[T any](s *Set, name string) (value T) {
 	u, is := s.Starts.worker(s.name(name)).(*unit)
@@ -36,68 +40,79 @@ func running[T any](s *Set, name string) (value T) {
 	return value
 }
 
-// view is what runs now, for alarms, metrics, status and readiness; nil: it does
-// not run.
-type view struct {
-	dir       *dataDir
-	state     *state.State
-	leases    *lease.Table
-	resources *resource.Table
-	changes   *change.Table
-	webhooks  *webhook.Table
-	machine   *fsm.Table // nil also where the embedder has none
-	ring      *watch.Ring
-	queue     *queue.Queue
-	notifier  *notify.Worker
-	hooks     *hookcaller.Caller
-	teller    *hookcaller.Worker
-	transport *transport.Transport
-	between   transport.TLS       // the transport's; nil: the agent is alone
-	apiTLS    *certificates.Files // of the API that is served; nil: none
-	raft      *raftworker.Worker
-	vitals    vitals // the same
-	acks      acks
+// view returns what runs now.
+func (s *Set) view() health.View {
+	v := health.View{
+		At: s.config.Agent.Clock.Now(), Started: s.started, Config: s.section(), Leadership: s.Leadership.Current(),
+		Draining: s.draining.Load() != nil, InMemory: s.config.Agent.DataDir == "",
+		BoundAPI: s.Addresses()[ports.API], AdvertisedAPI: s.advertisedAPI(), Observers: s.config.Agent.Observers,
+
+		State:      running[*state.State](s, StateName),
+		Leases:     running[*lease.Table](s, StateName),
+		Resources:  running[*resource.Table](s, StateName),
+		Changes:    running[*change.Table](s, StateName),
+		Webhooks:   running[*webhook.Table](s, StateName),
+		Machine:    running[*fsm.Table](s, StateName),
+		Ring:       running[*watch.Ring](s, StateName),
+		Queue:      running[*queue.Queue](s, QueueName),
+		Notifier:   running[*notify.Worker](s, NotifyName),
+		Caller:     running[*hookcaller.Caller](s, HookCallerName),
+		Teller:     running[*hookcaller.Worker](s, WebhooksName),
+		Transport:  running[*transport.Transport](s, TransportName),
+		ClusterTLS: running[transport.TLS](s, TransportName),
+		APITLS:     running[*certificates.Files](s, APIListenerName),
+		Raft:       running[*raftworker.Worker](s, RaftName),
+		Vitals:     running[health.Vitals](s, RaftName),
+		Acks:       running[health.Acks](s, RaftName),
+	}
+	if dir := running[*dataDir](s, IdentityName); dir != nil {
+		v.ID, v.ClusterID, v.Directory = dir.ID, dir.ClusterID, dir.path
+	}
+	s.viewDown(&v)
+	return v
 }
 
-func (s *Set) view() view {
-	return view{
-		dir:       running[*dataDir](s, IdentityName),
-		state:     running[*state.State](s, StateName),
-		leases:    running[*lease.Table](s, StateName),
-		resources: running[*resource.Table](s, StateName),
-		changes:   running[*change.Table](s, StateName),
-		webhooks:  running[*webhook.Table](s, StateName),
-		machine:   running[*fsm.Table](s, StateName),
-		ring:      running[*watch.Ring](s, StateName),
-		queue:     running[*queue.Queue](s, QueueName),
-		notifier:  running[*notify.Worker](s, NotifyName),
-		hooks:     running[*hookcaller.Caller](s, HookCallerName),
-		teller:    running[*hookcaller.Worker](s, WebhooksName),
-		transport: running[*transport.Transport](s, TransportName),
-		between:   running[transport.TLS](s, TransportName),
-		apiTLS:    running[*certificates.Files](s, APIListenerName),
-		raft:      running[*raftworker.Worker](s, RaftName),
-		vitals:    running[vitals](s, RaftName),
-		acks:      running[acks](s, RaftName),
+// viewDown notes which workers are down.
+func (s *Set) viewDown(v *health.View) {
+	raft, api, projection := s.name(RaftName), s.name(APIListenerName), s.name(ProjectionName)
+	v.RaftDown, v.APIDown, v.ProjectionDown = s.Starts.Down(raft), s.Starts.Down(api), s.Starts.Down(projection)
+	v.RaftStarting = s.Starts.Starting(raft)
+	v.Failing = map[string]error{}
+	for name := range s.Manifolds {
+		if err := s.Starts.Down(name); err != nil && !slices.Contains([]string{raft, api, projection}, name) {
+			v.Failing[name] = err
+		}
 	}
 }
 
-// longCall is the longest that a call of the embedder's machine may have taken
-// for the tables to be worth waiting for.
-const longCall = 100 * time.Millisecond
+// quarantined says why nothing may be read from this agent; nil: it may.
+func (s *Set) quarantined() error {
+	if raft := running[health.Vitals](s, RaftName); raft != nil {
+		return raft.Quarantine()
+	}
+	return nil
+}
 
-// readable reports whether the tables can be asked without a long wait: nothing can
-// while the embedder's machine does not return.
-func (v view) readable() bool {
-	if v.machine == nil {
-		return true
+// leaving says why this agent must not be elected; nil: it may be.
+func (s *Set) leaving() error {
+	if s.draining.Load() != nil {
+		return errors.New("the agent is stopping")
 	}
-	busy := v.machine.Busy()
-	if busy > 0 && busy < longCall {
-		time.Sleep(longCall - busy)
-		busy = v.machine.Busy()
+	return nil
+}
+
+// ready returns the checks of readiness that only the agent can make.
+func (s *Set) ready() (checks []apiserver.Check) {
+	for _, check := range s.health.Ready() {
+		checks = append(checks, apiserver.Check(check))
 	}
-	return busy < longCall
+	return checks
+}
+
+// section returns the present configuration.
+func (s *Set) section() config.Config {
+	current, _ := s.configuration.Current()
+	return current
 }
 
 // ID returns the agent's ID, "" before its identity was read.

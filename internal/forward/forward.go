@@ -1,5 +1,5 @@
-// Package forward owns the way to the agent that leads: the streams on which
-// requests are forwarded to it.
+// Package forward owns the streams on which requests are forwarded to the agent that
+// leads.
 package forward
 
 import (
@@ -39,7 +39,7 @@ type Forwarder struct {
 // for anything else.
 type Way struct{ others, waits *line }
 
-// line is a stream with the connection that it runs over.
+// line is a stream with its connection.
 type line struct {
 	*client.Stream
 	connection *http.Transport
@@ -52,7 +52,7 @@ func (l *line) Close() error {
 	return err
 }
 
-// Send implements api.Forwarder.
+// Send implements operations.Forwarder.
 func (w Way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int)) {
 	var others, waits part
 	at := make([]struct {
@@ -74,7 +74,7 @@ func (w Way) Send(ops []*interrexv1.Operation, done func(i int, body []byte, err
 // Close closes both streams.
 func (w Way) Close() error { return errors.Join(w.others.Close(), w.waits.Close()) }
 
-// part has the operations that go by one stream.
+// part has the operations that go over one stream.
 type part struct {
 	ops     []*interrexv1.Operation
 	among   []int // their indexes among all
@@ -92,21 +92,21 @@ func (p *part) send(by *line, done func(i int, body []byte, err error)) {
 	}
 }
 
-// silence is how long a leader may be silent until it is asked whether it lives,
-// and how long it has to answer.
+// silence is how long a leader may be silent before it is pinged, and how long it has
+// to answer.
 const silence = 2 * time.Second
 
-// farewell is how long an agent that no longer leads has to answer what it was
-// asked. A leader that was paused never does: its silence must cost no lease
-// that another leader could have extended.
+// farewell is how long an agent that no longer leads has to answer its open requests.
+// A leader that was paused never does: its silence must not cost a lease that another
+// leader could have extended.
 const farewell = 250 * time.Millisecond
 
-// waitersFarewell is the same for claims that wait, which are in no hurry: an agent
-// that answers late would leave them with an unknown outcome.
+// waitersFarewell is the same for claims that wait, which can wait longer: closed too
+// early, they would have an unknown outcome.
 const waitersFarewell = 5 * time.Second
 
-// New returns a forwarder, which follows who leads: next returns the present at its
-// first call, and waits for a change at every later one.
+// New returns a forwarder that follows the leader: next returns the present leadership
+// at its first call, and waits for a change at every later one.
 func New(t *transport.Transport, c clock.Clock, l interrex.Logger, next func(context.Context) (interrex.Leadership, error)) *Forwarder {
 	life, cancel := context.WithCancel(context.Background())
 	f := &Forwarder{transport: t, logger: l, clock: c, streams: map[string]Way{}, end: cancel}
@@ -119,7 +119,7 @@ func (f *Forwarder) To(id string) (Way, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return Way{}, errors.New("cannot forward: the transport stops")
+		return Way{}, errors.New("cannot forward: the transport is stopping")
 	}
 	if w, found := f.streams[id]; found {
 		return w, nil
@@ -142,7 +142,7 @@ func (f *Forwarder) stream(id string) (*line, error) {
 	protocols.SetUnencryptedHTTP2(true) // the transport's connection is TLS already
 	connection := &http.Transport{
 		Protocols: protocols,
-		// A leader that is paused, or cut off, must not hold a write up for ever.
+		// A leader that is paused, or cut off, must not block a write for ever.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: silence},
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return f.transport.DialAPI(ctx, id)
@@ -154,8 +154,9 @@ func (f *Forwarder) stream(id string) (*line, error) {
 	return &line{s, connection}, err
 }
 
-// follow leaves each agent that another one follows as leader. What it had not
-// answered has an unknown outcome: its caller asks again, at the new leader.
+// follow closes the streams to each agent that another one has followed as leader.
+// Requests that it had not answered have an unknown outcome: their callers retry them
+// at the new leader.
 func (f *Forwarder) follow(ctx context.Context, next func(context.Context) (interrex.Leadership, error)) {
 	for {
 		l, err := next(ctx)
@@ -163,7 +164,7 @@ func (f *Forwarder) follow(ctx context.Context, next func(context.Context) (inte
 			return
 		}
 		if l.LeaderID == "" {
-			continue // nobody else could answer
+			continue // no other agent could answer
 		}
 		if !backoff.Pause(ctx, f.clock.After(farewell)) {
 			return

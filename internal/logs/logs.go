@@ -1,5 +1,5 @@
-// Package logs owns how an agent logs: its levels, its lines, and that a line that
-// is repeated does not flood the log.
+// Package logs owns how an agent logs: levels, the format of lines, and the limit on
+// repeated lines.
 package logs
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// New makes a context of its own that writes to w: text, or one JSON
-// object a line. Levels are those of l.
+// New returns a new context that writes to w: text, or one JSON object per line. Its
+// levels are those of l.
 func New(w io.Writer, asJSON bool, l config.Logging) (*loggo.Context, error) {
 	loggers := loggo.NewContext(loggo.INFO)
 	writer := loggo.Writer(loggo.NewSimpleWriter(w, textLine))
@@ -32,11 +32,11 @@ func New(w io.Writer, asJSON bool, l config.Logging) (*loggo.Context, error) {
 	return loggers, SetLevels(loggers, l)
 }
 
-// SetLevels gives a context the levels of a configuration.
+// SetLevels sets the levels of a context to those of a configuration.
 func SetLevels(loggers *loggo.Context, l config.Logging) error {
 	level, ok := loggo.ParseLevel(cmp.Or(l.Level, "info"))
 	if !ok {
-		return fmt.Errorf("logging.level: %q is no level", l.Level)
+		return fmt.Errorf("logging.level: %q is not a level", l.Level)
 	}
 	levels, err := loggo.ParseConfigString(l.Config)
 	if err != nil {
@@ -45,7 +45,7 @@ func SetLevels(loggers *loggo.Context, l config.Logging) error {
 	loggers.ResetLoggerLevels()
 	loggers.ApplyConfig(loggo.Config{"": level})
 	for module, set := range levels {
-		// The default of logging.config says nothing that level has not said.
+		// The default of logging.config adds nothing to level.
 		if module == "" && set == loggo.INFO {
 			continue
 		}
@@ -82,8 +82,8 @@ func jsonLine(e loggo.Entry) string {
 	return string(line)
 }
 
-// Slog makes a context that hands everything to a slog.Logger, whose handler
-// decides what is shown. The module is an attribute.
+// Slog returns a context that passes everything to a slog.Logger, whose handler decides
+// what is shown. The module is an attribute.
 func Slog(to *slog.Logger) *loggo.Context {
 	loggers := loggo.NewContext(loggo.TRACE)
 	_ = loggers.AddWriter("slog", slogWriter{to.Handler()})
@@ -92,7 +92,7 @@ func Slog(to *slog.Logger) *loggo.Context {
 
 type slogWriter struct{ to slog.Handler }
 
-// Write hands one entry on.
+// Write passes one entry on.
 func (w slogWriter) Write(e loggo.Entry) {
 	level := slogLevel(e.Level)
 	if !w.to.Enabled(context.Background(), level) {

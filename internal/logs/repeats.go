@@ -13,8 +13,8 @@ import (
 )
 
 // A line that is repeated is logged again after repeatFirst, and then after twice
-// as long each time, repeatMost at most. One that did not come for repeatCalm is
-// new again. So many lines are told apart before all are forgotten.
+// as long each time, repeatMost at most. One that was absent for repeatCalm
+// is new again. At most maxRepeats lines are remembered; then all are forgotten.
 const (
 	repeatFirst = time.Minute
 	repeatMost  = time.Hour
@@ -22,8 +22,8 @@ const (
 	maxRepeats  = 256
 )
 
-// Repeats is a logger for what is tried again every second or few, for as long as
-// its cause lasts: an election without a quorum, or the start of a worker. It
+// Repeats is a logger for what is retried every few seconds as long as its cause
+// lasts: an election without a quorum, or the start of a worker. It
 // outlives the workers that log to it. Lines below INFO pass.
 type Repeats struct {
 	loggo.Logger
@@ -33,9 +33,9 @@ type Repeats struct {
 	lines map[string]*repeated
 }
 
-// repeated is a line that was logged.
+// repeated is a line that was logged before.
 type repeated struct {
-	logged, last time.Time // when it was logged, and when it came, last
+	logged, last time.Time // when it was last logged, and when it last came
 	pause        time.Duration
 	unsaid       int
 }

@@ -30,11 +30,11 @@ const (
 	// lookupTimeout bounds the lookup of the address to bind.
 	lookupTimeout = 5 * time.Second
 	// takeoverTimeout is how long a bound port waits for the worker that is to
-	// serve it. Afterwards it is closed: callers are refused and do not hang.
+	// serve it. Then it is closed, so that callers are refused and do not hang.
 	takeoverTimeout = time.Minute
 )
 
-// Ports knows which TCP ports are bound, and passes them on: a reload binds a
+// Ports records which TCP ports are bound, and passes them on: a reload binds a
 // port before it changes anything, and the worker that serves it takes it over
 // when it is restarted. An address that stays the same stays bound meanwhile.
 type Ports struct {
@@ -48,15 +48,15 @@ type Ports struct {
 	next  map[string]Bound  // for the next start of the worker that serves it
 }
 
-// Bound is a port that nobody serves yet, under the address that is configured;
-// a nil Listener: none is to be bound.
+// Bound is a port that no worker serves yet, under its configured address; a nil
+// Listener: none is to be bound.
 type Bound struct {
 	net.Listener
 	address string
 	expiry  clock.Timer // nil: it is not in next
 }
 
-// Close closes a port that nobody has accepted from.
+// Close closes a port that was not taken over.
 func (b Bound) Close() error {
 	if b.expiry != nil {
 		b.expiry.Stop()
@@ -67,7 +67,7 @@ func (b Bound) Close() error {
 	return b.Listener.Close()
 }
 
-// New returns ports of which none may be passed yet: see Open.
+// New returns Ports that do not keep passed ports before Open is called.
 func New(c clock.Clock) *Ports {
 	return &Ports{clock: c, live: map[string]*port{}, at: map[string]string{}, noted: make(chan struct{}), next: map[string]Bound{}}
 }
@@ -87,7 +87,7 @@ func (p *Ports) Open() {
 	p.open = true
 }
 
-// Note notes an address that is listened on; "": that it is no more.
+// Note notes an address that is listened on; "": it no longer is.
 func (p *Ports) Note(name, address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,7 +126,7 @@ func (p *Ports) take(name, address string) net.Listener {
 	return p.passed(name, address)
 }
 
-// takeOrBind looks once more: a reload may have come during the lookup.
+// takeOrBind tries to take the port once more: a reload may have come during the lookup.
 func (p *Ports) takeOrBind(name, address, numeric string) (net.Listener, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,7 +141,7 @@ func (p *Ports) takeOrBind(name, address, numeric string) (net.Listener, error) 
 }
 
 // passed serves the port that a reload has bound; nil: there is none. One under
-// another address is left: its configuration is about to come. The lock is held.
+// another address stays: its configuration is about to be applied. The lock is held.
 func (p *Ports) passed(name, address string) net.Listener {
 	next, is := p.next[name]
 	if !is || next.address != address {
@@ -152,7 +152,7 @@ func (p *Ports) passed(name, address string) net.Listener {
 	return p.serve(name, address, next.Listener)
 }
 
-// serve notes what is served now. The lock is held.
+// serve notes that a port is served. The lock is held.
 func (p *Ports) serve(name, address string, l net.Listener) net.Listener {
 	served := &port{Listener: l, address: address, among: p, name: name}
 	p.live[name] = served
@@ -169,8 +169,9 @@ func (l *port) Close() error {
 	return l.Listener.Close()
 }
 
-// Bind binds an address for the next start of who serves name, beside what is
-// served now, and what waits for that start already. pass, or the caller, closes it.
+// Bind binds an address for the next start of the worker that serves name, beside the
+// port served now and one that already waits for that start. The caller passes it to
+// Pass, or closes it.
 func (p *Ports) Bind(ctx context.Context, name, address string) (Bound, error) {
 	l, err := p.again(name, func(b Bound) bool { return b.address == address })
 	if l != nil || err != nil {
@@ -190,7 +191,7 @@ func (p *Ports) Bind(ctx context.Context, name, address string) (Bound, error) {
 	return Bound{Listener: l, address: address}, err
 }
 
-// again duplicates a port of name's that is bound already; nil: there is none.
+// again duplicates a port that is already bound for name; nil: there is none.
 func (p *Ports) again(name string, is func(Bound) bool) (net.Listener, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -213,7 +214,7 @@ func (p *Ports) of(name string) (all []Bound) {
 	return all
 }
 
-// explain says so when the port is in use by this agent.
+// explain adds to err that this agent itself uses the port, if it does.
 func (p *Ports) explain(name, numeric string, err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -225,7 +226,7 @@ func (p *Ports) explain(name, numeric string, err error) error {
 	return err
 }
 
-// Resolve returns the numeric form of an address to bind, which takes no lookup.
+// Resolve returns the numeric form of an address to bind, which needs no lookup.
 func Resolve(ctx context.Context, address string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -275,8 +276,8 @@ func duplicate(l net.Listener) (net.Listener, error) {
 	return net.FileListener(file)
 }
 
-// Pass leaves a bound port to the next start of who serves name, in place of one
-// that waits for it already.
+// Pass leaves a bound port to the next start of the worker that serves name, in place
+// of one that already waits for it.
 func (p *Ports) Pass(name string, next Bound) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -285,20 +286,21 @@ func (p *Ports) Pass(name string, next Bound) {
 		return
 	}
 	if !p.open {
-		_ = next.Close() // the agent stops
+		_ = next.Close() // the agent is stopping
 		return
 	}
 	next.expiry = p.clock.AfterFunc(takeoverTimeout, func() { p.expire(name, next.Listener) })
 	p.next[name] = next
 }
 
-// drop closes what waits for the next start of who serves name. The lock is held.
+// drop closes the port that waits for the next start of the worker that serves name.
+// The lock is held.
 func (p *Ports) drop(name string) {
 	_ = p.next[name].Close()
 	delete(p.next, name)
 }
 
-// expire closes a port that nobody has taken over in time.
+// expire closes a port that was not taken over in time.
 func (p *Ports) expire(name string, l net.Listener) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -307,7 +309,7 @@ func (p *Ports) expire(name string, l net.Listener) {
 	}
 }
 
-// Close closes what nobody has taken over.
+// Close closes the ports that were not taken over.
 func (p *Ports) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,4 +1,4 @@
-package manifolds
+package check
 
 import (
 	"context"
@@ -23,6 +23,21 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 )
+
+// subject is an agent with its configuration.
+type subject struct {
+	ID, DataDir string
+	API         config.API
+	Cluster     config.Cluster
+	Notify      config.Notify
+	Postgres    func(string) (*sql.DB, error)
+}
+
+// Check examines it.
+func (s subject) Check(ctx context.Context) (warnings []string, err error) {
+	c := config.Config{Agent: config.Agent{ID: s.ID, DataDir: s.DataDir}, API: s.API, Cluster: s.Cluster, Notify: s.Notify}
+	return Agent{Postgres: s.Postgres}.All(ctx, c.WithDefaults())
+}
 
 // certified is the configuration of an agent "a", of a new CA's.
 func certified(t *testing.T, ca *certificates.CA, id string) config.TLSFiles {
@@ -58,34 +73,33 @@ func TestACheckOpensWhatTheFileNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, c := range map[string]struct {
-		change  func(*AgentConfig)
+		change  func(*subject)
 		why     string // empty: nothing is wrong
 		warning string
 	}{
-		"nothing":                {func(*AgentConfig) {}, "", ""},
-		"a directory to be made": {func(c *AgentConfig) { c.DataDir = filepath.Join(t.TempDir(), "a", "b") }, "", ""},
-		"a file as directory":    {func(c *AgentConfig) { c.DataDir = file }, "agent.data-dir: " + file + " is not a directory", ""},
-		"another's directory":    {func(c *AgentConfig) { c.DataDir = ofB }, "agent.data-dir: cannot use data directory", ""},
-		"a certificate of another": {func(c *AgentConfig) {
+		"nothing":                {func(*subject) {}, "", ""},
+		"a directory to be made": {func(c *subject) { c.DataDir = filepath.Join(t.TempDir(), "a", "b") }, "", ""},
+		"a file as directory":    {func(c *subject) { c.DataDir = file }, "agent.data-dir: " + file + " is not a directory", ""},
+		"another's directory":    {func(c *subject) { c.DataDir = ofB }, "agent.data-dir: cannot use data directory", ""},
+		"a certificate of another": {func(c *subject) {
 			c.Cluster.TLS.Cert, c.Cluster.TLS.Key = others.Cert, others.Key
 		}, "it is for b, and this agent is a", ""},
-		"a key of another": {func(c *AgentConfig) { c.Cluster.TLS.Key = others.Key }, "private key does not match", ""},
-		"another's CA":     {func(c *AgentConfig) { c.Cluster.TLS.CA = stranger.CA }, "it must be issued by the CA", ""},
-		"no CA":            {func(c *AgentConfig) { c.Cluster.TLS.CA = "/nosuch" }, "cluster.tls.ca: open /nosuch", ""},
-		"no API key": {func(c *AgentConfig) {
+		"a key of another": {func(c *subject) { c.Cluster.TLS.Key = others.Key }, "private key does not match", ""},
+		"another's CA":     {func(c *subject) { c.Cluster.TLS.CA = stranger.CA }, "it must be issued by the CA", ""},
+		"no CA":            {func(c *subject) { c.Cluster.TLS.CA = "/nosuch" }, "cluster.tls.ca: open /nosuch", ""},
+		"no API key": {func(c *subject) {
 			c.API.TLS = config.APITLS{Cert: mine.Cert, Key: "/nosuch"}
 		}, "api.tls.key: open /nosuch", ""},
-		"a CA of callers that is none": {func(c *AgentConfig) {
+		"a CA of callers that is none": {func(c *subject) {
 			c.API.TLS = config.APITLS{Cert: mine.Cert, Key: mine.Key, ClientCA: file}
 		}, "has no certificate in PEM", ""},
-		"a port that is taken":         {func(c *AgentConfig) { c.API.Listen = taken.Addr().String() }, "api.listen: listen tcp", ""},
-		"a cluster port that is taken": {func(c *AgentConfig) { c.Cluster.Listen = taken.Addr().String() }, "cluster.listen: listen tcp", ""},
-		"a socket in no directory":     {func(c *AgentConfig) { c.API.Socket = "/nosuch/s" }, "api.socket: stat /nosuch", ""},
-		"no database URL":              {func(c *AgentConfig) { c.Notify.LeaseHolders = "/nosuch" }, "notify.lease-holders: cannot read", ""},
-		"a database that is not there": {func(c *AgentConfig) { c.Notify.LeaseHolders = file }, "notify.lease-holders: " + file + ": no such database", "notify.lease-holders: others can read"},
-		"a log level":                  {func(c *AgentConfig) { c.Logging.Config = "x=LOUD" }, "logging.config", ""},
+		"a port that is taken":         {func(c *subject) { c.API.Listen = taken.Addr().String() }, "api.listen: listen tcp", ""},
+		"a cluster port that is taken": {func(c *subject) { c.Cluster.Listen = taken.Addr().String() }, "cluster.listen: listen tcp", ""},
+		"a socket in no directory":     {func(c *subject) { c.API.Socket = "/nosuch/s" }, "api.socket: stat /nosuch", ""},
+		"no database URL":              {func(c *subject) { c.Notify.LeaseHolders = "/nosuch" }, "notify.lease-holders: cannot read", ""},
+		"a database that is not there": {func(c *subject) { c.Notify.LeaseHolders = file }, "notify.lease-holders: " + file + ": no such database", "notify.lease-holders: others can read"},
 	} {
-		a := AgentConfig{
+		a := subject{
 			ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"},
 			Cluster:  config.Cluster{Listen: "127.0.0.1:0", TLS: mine},
 			Notify:   config.Notify{LeaseHolders: config.NotifyOff},
@@ -111,14 +125,14 @@ func TestACheckDoesNotWaitForANamedPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	cert, key := issue(t, time.Now().Add(1000*time.Hour))
-	for what, change := range map[string]func(*AgentConfig){
-		"api.tls.cert":         func(c *AgentConfig) { c.API.TLS = config.APITLS{Cert: pipe, Key: key} },
-		"api.tls.key":          func(c *AgentConfig) { c.API.TLS = config.APITLS{Cert: cert, Key: pipe} },
-		"api.tls.client-ca":    func(c *AgentConfig) { c.API.TLS = config.APITLS{Cert: cert, Key: key, ClientCA: pipe} },
-		"cluster.tls.ca":       func(c *AgentConfig) { c.Cluster.TLS = config.TLSFiles{CA: pipe, Cert: cert, Key: key} },
-		"notify.lease-holders": func(c *AgentConfig) { c.Notify.LeaseHolders = pipe },
+	for what, change := range map[string]func(*subject){
+		"api.tls.cert":         func(c *subject) { c.API.TLS = config.APITLS{Cert: pipe, Key: key} },
+		"api.tls.key":          func(c *subject) { c.API.TLS = config.APITLS{Cert: cert, Key: pipe} },
+		"api.tls.client-ca":    func(c *subject) { c.API.TLS = config.APITLS{Cert: cert, Key: key, ClientCA: pipe} },
+		"cluster.tls.ca":       func(c *subject) { c.Cluster.TLS = config.TLSFiles{CA: pipe, Cert: cert, Key: key} },
+		"notify.lease-holders": func(c *subject) { c.Notify.LeaseHolders = pipe },
 	} {
-		a := AgentConfig{
+		a := subject{
 			ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"}, Notify: config.Notify{LeaseHolders: config.NotifyOff},
 			Postgres: func(string) (*sql.DB, error) { return nil, errors.New("no database") },
 		}
@@ -150,7 +164,7 @@ func private(t *testing.T) string {
 }
 
 func TestADirectoryThatOthersCanLookIntoIsWarnedOf(t *testing.T) {
-	a := AgentConfig{ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"}, Notify: config.Notify{LeaseHolders: config.NotifyOff}}
+	a := subject{ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0"}, Notify: config.Notify{LeaseHolders: config.NotifyOff}}
 	if err := os.Chmod(a.DataDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +174,7 @@ func TestADirectoryThatOthersCanLookIntoIsWarnedOf(t *testing.T) {
 }
 
 func TestPortsAreNotTriedWhereAnAgentAnswers(t *testing.T) {
-	a := AgentConfig{ID: "a", DataDir: private(t), Notify: config.Notify{LeaseHolders: config.NotifyOff}}
+	a := subject{ID: "a", DataDir: private(t), Notify: config.Notify{LeaseHolders: config.NotifyOff}}
 	agent, err := net.Listen("unix", filepath.Join(a.DataDir, "interrex.sock"))
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +196,7 @@ func TestAKeyThatOthersCanReadIsWarnedOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := AgentConfig{ID: "a", DataDir: private(t), Cluster: config.Cluster{Listen: "127.0.0.1:0", TLS: certified(t, ca, "a")}}
+	a := subject{ID: "a", DataDir: private(t), Cluster: config.Cluster{Listen: "127.0.0.1:0", TLS: certified(t, ca, "a")}}
 	if err := os.Chmod(a.Cluster.TLS.Key, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -222,9 +236,9 @@ func TestACertificateThatHasEndedIsRefusedAndOneThatEndsSoonWarnedOf(t *testing.
 	for _, c := range []struct {
 		end          time.Duration
 		why, warning string
-	}{{-time.Hour, "api.tls.cert: ", ""}, {49 * time.Hour, "", "ends in 2 days"}, {1000 * time.Hour, "", ""}} {
+	}{{-time.Hour, "api.tls.cert: ", ""}, {49 * time.Hour, "", "expires in 2 days"}, {1000 * time.Hour, "", ""}} {
 		cert, key := issue(t, time.Now().Add(c.end))
-		a := AgentConfig{ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0", TLS: config.APITLS{Cert: cert, Key: key}}}
+		a := subject{ID: "a", DataDir: private(t), API: config.API{Listen: "127.0.0.1:0", TLS: config.APITLS{Cert: cert, Key: key}}}
 		warnings, err := a.Check(t.Context())
 		if (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
 			t.Errorf("it ends in %s: %v", c.end, err)

@@ -1,4 +1,6 @@
-package manifolds
+// Package check owns the examination of a configuration: the files, directory, ports
+// and database that it names, and whether an agent can use them.
+package check
 
 import (
 	"context"
@@ -20,35 +22,42 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/datadir"
 	"github.com/interrex/interrex/internal/ports"
+	"github.com/interrex/interrex/transport"
 )
 
 // connectTimeout bounds the wait for a database or a socket that is checked.
 const connectTimeout = 5 * time.Second
 
-// endsSoon is how long before its end a certificate is warned of.
+// endsSoon is how long before its end there is a warning about a certificate.
 const endsSoon = 30 * 24 * time.Hour
 
-// Check is agent.Config's.
-func (c AgentConfig) Check(ctx context.Context) (warnings []string, err error) {
-	file := c.file()
-	found := []error{fit(file), c.validNotify(file.Notify), checkAPIFiles(file.API.TLS), checkSocket(file)}
-	id, err := c.knownID()
+// Agent is the agent whose configurations are examined, as far as only Go can set it.
+type Agent struct {
+	TLS              transport.TLS // between agents; nil: the files of cluster.tls
+	SQLite, Postgres func(string) (*sql.DB, error)
+}
+
+// All reports why an agent could not be run with a valid configuration, a line for
+// each problem, and what is doubtful but does not stop it. It changes nothing.
+func (a Agent) All(ctx context.Context, c config.Config) (warnings []string, err error) {
+	found := []error{a.Notify(c), APIFiles(c.API.TLS), Socket(c)}
+	id, err := knownID(c.Agent)
 	if found = append(found, err); err == nil {
-		found = append(found, c.checkClusterFiles(file.Cluster, id))
+		found = append(found, a.ClusterFiles(c.Cluster, id))
 	}
-	warnings = c.warnings()
-	if path := socketPath(file.API.Socket, c.DataDir); answers(path) {
-		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: they were not tried, since an agent answers at %s: a reload will say whether they are free", path))
+	warnings = doubtful(c)
+	if path := SocketPath(c); answers(path) {
+		warnings = append(warnings, fmt.Sprintf("api.listen, cluster.listen: they were not tried, because an agent answers at %s: a reload will say whether they are free", path))
 	} else {
-		found = append(found, c.tryPorts(ctx, file))
+		found = append(found, a.tryPorts(ctx, c))
 	}
-	return warnings, errors.Join(append(found, c.checkHolders(ctx, file.Notify))...)
+	return warnings, errors.Join(append(found, a.Holders(ctx, c))...)
 }
 
 // keyFiles are files that a configuration names, by key.
 type keyFiles []struct{ key, path string }
 
-// readable reports which files cannot be read.
+// readable reports the files that cannot be read.
 func (files keyFiles) readable() error {
 	var failed []error
 	for _, f := range files {
@@ -70,32 +79,32 @@ func clusterFiles(section config.TLSFiles) keyFiles {
 	return keyFiles{{"cluster.tls.ca", section.CA}, {"cluster.tls.cert", section.Cert}, {"cluster.tls.key", section.Key}}
 }
 
-// checkAPIFiles reports why the API's TLS files cannot be used.
-func checkAPIFiles(section config.APITLS) error {
+// APIFiles reports why the API's TLS files cannot be used.
+func APIFiles(section config.APITLS) error {
 	if err := apiFiles(section).readable(); err != nil || section.Cert == "" || section.Key == "" {
 		return err
 	}
-	if _, _, _, err := apiTLS(section); err != nil {
+	if _, _, _, err := APITLS(section); err != nil {
 		return fmt.Errorf("api.tls: %w", err)
 	}
 	if leaf := certificateIn(section.Cert); leaf != nil && time.Now().After(leaf.NotAfter) {
-		return fmt.Errorf("api.tls.cert: %s ended at %s: issue a new one, or set the clock right", section.Cert, leaf.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Errorf("api.tls.cert: %s expired at %s: issue a new one, or correct the clock", section.Cert, leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
 
-// checkClusterFiles reports why an agent of this ID cannot use the certificates
-// between agents.
-func (c AgentConfig) checkClusterFiles(section config.Cluster, id string) error {
-	if c.TLS == nil {
+// ClusterFiles reports why an agent of this ID cannot use the certificates between
+// agents.
+func (a Agent) ClusterFiles(section config.Cluster, id string) error {
+	if a.TLS == nil {
 		if err := clusterFiles(section.TLS).readable(); err != nil {
 			return err
 		}
 		if t := section.TLS; t.CA == "" || t.Cert == "" || t.Key == "" {
-			return nil // none, or Validate has said so
+			return nil // there are none, or Validate has reported it
 		}
 	}
-	given := c.certificates(section)
+	given := a.Certificates(section)
 	if given == nil {
 		return nil
 	}
@@ -105,16 +114,18 @@ func (c AgentConfig) checkClusterFiles(section config.Cluster, id string) error 
 	return nil
 }
 
-// checkHolders reports why the database of lease holders cannot be used.
-func (c AgentConfig) checkHolders(ctx context.Context, section config.Notify) error {
-	if section.LeaseHolders == config.NotifyOff || section.LeaseHolders == config.NotifySQLite || c.validNotify(section) != nil {
+// Holders reports why the database of lease holders cannot be used. It connects for
+// 5 s at most.
+func (a Agent) Holders(ctx context.Context, c config.Config) error {
+	section := c.Notify
+	if section.LeaseHolders == config.NotifyOff || section.LeaseHolders == config.NotifySQLite || a.Notify(c) != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	open, _, err := c.holdersDatabase(section, c.DataDir)
+	open, _, err := a.HoldersDatabase(section, c.Agent.DataDir)
 	if err == nil {
-		err = reach(ctx, open)
+		err = connect(ctx, open)
 	}
 	if err != nil {
 		return fmt.Errorf("notify.lease-holders: %w", oneLine(err))
@@ -122,8 +133,8 @@ func (c AgentConfig) checkHolders(ctx context.Context, section config.Notify) er
 	return nil
 }
 
-// reach reports why a database does not answer.
-func reach(ctx context.Context, open func() (*sql.DB, error)) error {
+// connect reports why a database does not answer.
+func connect(ctx context.Context, open func() (*sql.DB, error)) error {
 	db, err := open()
 	if err != nil {
 		return err
@@ -131,30 +142,30 @@ func reach(ctx context.Context, open func() (*sql.DB, error)) error {
 	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
-// oneLine makes one line of what a driver says in several.
+// oneLine puts a driver's error of several lines on one.
 func oneLine(err error) error {
 	return errors.New(strings.Join(strings.Fields(err.Error()), " "))
 }
 
-// checkSocket reports why the operator's socket cannot be where it is set.
-func checkSocket(file config.Config) error {
-	if file.API.Socket == "" && file.Agent.DataDir == "" {
+// Socket reports why the operator's socket cannot be where it is set.
+func Socket(c config.Config) error {
+	if c.API.Socket == "" && c.Agent.DataDir == "" {
 		return nil
 	}
-	if err := checkSocketPath(socketPath(file.API.Socket, file.Agent.DataDir)); err != nil {
+	if err := SocketFile(SocketPath(c)); err != nil {
 		return fmt.Errorf("api.socket: %w", err)
 	}
-	if file.API.Socket == "" {
+	if c.API.Socket == "" {
 		return nil
 	}
-	if _, err := os.Stat(filepath.Dir(file.API.Socket)); err != nil {
+	if _, err := os.Stat(filepath.Dir(c.API.Socket)); err != nil {
 		return fmt.Errorf("api.socket: %w", err)
 	}
 	return nil
 }
 
-// checkDataDir reports why the data directory can be neither used nor made.
-func checkDataDir(path string) error {
+// dataDirectory reports why the data directory can be neither used nor made.
+func dataDirectory(path string) error {
 	info, err := os.Stat(path)
 	for errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path {
 		path = filepath.Dir(path)
@@ -174,16 +185,16 @@ func checkDataDir(path string) error {
 	return nil
 }
 
-// knownID is the ID that the agent will have. The error says why it cannot use
-// its data directory: it may belong to another agent.
-func (c AgentConfig) knownID() (string, error) {
+// knownID returns the ID that the agent will have. The error says why it cannot use
+// its data directory, which may belong to another agent.
+func knownID(c config.Agent) (string, error) {
 	if c.DataDir == "" {
-		return c.id(""), nil
+		return ID(c.ID, ""), nil
 	}
-	if err := checkDataDir(c.DataDir); err != nil {
+	if err := dataDirectory(c.DataDir); err != nil {
 		return "", err
 	}
-	id, err := datadir.LookUpID(c.DataDir, c.id(c.DataDir))
+	id, err := datadir.LookUpID(c.DataDir, ID(c.ID, c.DataDir))
 	if err != nil {
 		return "", fmt.Errorf("agent.data-dir: %w", err)
 	}
@@ -201,17 +212,17 @@ func answers(path string) bool {
 }
 
 // tryPorts binds the ports for a moment.
-func (c AgentConfig) tryPorts(ctx context.Context, file config.Config) error {
-	failed := []error{tryPort(ctx, "api.listen", file.API.Listen)}
-	if c.certificates(file.Cluster) != nil {
-		failed = append(failed, tryPort(ctx, "cluster.listen", file.Cluster.Listen))
+func (a Agent) tryPorts(ctx context.Context, c config.Config) error {
+	failed := []error{tryPort(ctx, "api.listen", c.API.Listen)}
+	if a.Certificates(c.Cluster) != nil {
+		failed = append(failed, tryPort(ctx, "cluster.listen", c.Cluster.Listen))
 	}
 	return errors.Join(failed...)
 }
 
 func tryPort(ctx context.Context, key, address string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
-		return nil // none, or Validate has said so
+		return nil // there is none, or Validate has reported it
 	}
 	numeric, err := ports.Resolve(ctx, address)
 	if err != nil {
@@ -224,8 +235,8 @@ func tryPort(ctx context.Context, key, address string) error {
 	return l.Close()
 }
 
-// warnings are what does not keep the agent from running, and should not be so.
-func (c AgentConfig) warnings() []string {
+// doubtful returns what should not be so, and does not keep the agent from running.
+func doubtful(c config.Config) []string {
 	secrets := keyFiles{{"cluster.tls.key", c.Cluster.TLS.Key}, {"api.tls.key", c.API.TLS.Key}}
 	if h := c.Notify.LeaseHolders; h != config.NotifyOff && h != config.NotifySQLite {
 		secrets = append(secrets, keyFiles{{"notify.lease-holders", h}}...)
@@ -236,8 +247,8 @@ func (c AgentConfig) warnings() []string {
 			all = append(all, fmt.Sprintf("%s: others can read %s, its mode is %04o: run 'chmod 600 %s'", f.key, f.path, info.Mode().Perm(), f.path))
 		}
 	}
-	if info, err := os.Stat(c.DataDir); err == nil && info.IsDir() && info.Mode().Perm()&0o077 != 0 {
-		all = append(all, fmt.Sprintf("agent.data-dir: others can look into %s, its mode is %04o: run 'chmod 700 %s'", c.DataDir, info.Mode().Perm(), c.DataDir))
+	if info, err := os.Stat(c.Agent.DataDir); err == nil && info.IsDir() && info.Mode().Perm()&0o077 != 0 {
+		all = append(all, fmt.Sprintf("agent.data-dir: others can look into %s, its mode is %04o: run 'chmod 700 %s'", c.Agent.DataDir, info.Mode().Perm(), c.Agent.DataDir))
 	}
 	for _, f := range append(apiFiles(c.API.TLS), clusterFiles(c.Cluster.TLS)...) {
 		leaf := certificateIn(f.path)
@@ -245,13 +256,13 @@ func (c AgentConfig) warnings() []string {
 			continue
 		}
 		if left := time.Until(leaf.NotAfter); left > 0 && left < endsSoon {
-			all = append(all, fmt.Sprintf("%s: %s ends in %d days, at %s: issue a new one", f.key, f.path, int(left.Hours()/24), leaf.NotAfter.UTC().Format(time.RFC3339)))
+			all = append(all, fmt.Sprintf("%s: %s expires in %d days, at %s: issue a new one", f.key, f.path, int(left.Hours()/24), leaf.NotAfter.UTC().Format(time.RFC3339)))
 		}
 	}
 	return all
 }
 
-// certificateIn is the first certificate of a file; nil: there is none.
+// certificateIn returns the first certificate of a file; nil: there is none.
 func certificateIn(path string) *x509.Certificate {
 	text, err := config.ReadFile(path)
 	if err != nil {

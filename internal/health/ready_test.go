@@ -1,4 +1,4 @@
-package manifolds
+package health
 
 import (
 	"errors"
@@ -10,7 +10,6 @@ import (
 	"github.com/interrex/interrex/internal/fsm"
 	"github.com/interrex/interrex/state"
 	"github.com/interrex/interrex/state/statetest"
-	"github.com/interrex/interrex/transport"
 )
 
 func TestAgentIsReadyOnlyWhenItHasCaughtUp(t *testing.T) {
@@ -34,50 +33,42 @@ func TestAgentIsReadyOnlyWhenItHasCaughtUp(t *testing.T) {
 }
 
 func TestWhyAnAgentIsNotReadyIsSaid(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := newAgent(t)
 	says := func(name string) string {
-		for _, c := range s.ready() {
+		for _, c := range a.health.Ready() {
 			if c.Name == name && c.Err != nil {
 				return c.Err.Error()
 			}
 		}
 		return ""
 	}
-	if got := says("raft"); got != "raft does not run" {
+	if got := says("raft"); got != "raft is not running" {
 		t.Errorf("without raft: %q", got)
 	}
-	s.Starts.started(s.name(RaftName), nil, errors.New("disk full"))
-	for what, got := range map[string]string{"the probe": says("raft"), "the status": s.Status().Quorum} {
-		if got != "raft does not run: disk full" {
+	a.view.RaftDown = errors.New("disk full")
+	for what, got := range map[string]string{"the probe": says("raft"), "the status": a.health.Status().Quorum} {
+		if got != "raft is not running: disk full" {
 			t.Errorf("%s: %q", what, got)
 		}
 	}
-	if got := says("log whole") + says("not draining"); got != "" || s.leaving() != nil || s.reluctant() != nil {
+	if got := says("log whole") + says("not draining"); got != "" || a.health.Reluctant() != nil {
 		t.Errorf("of an agent that is well: %q", got)
 	}
-	runs(s, RaftName, health{quarantine: errors.New("its log is short")})
+	a.view.Vitals = vitals{quarantine: errors.New("its log is short")}
 	if got := says("log whole"); got != "its log is short" {
 		t.Errorf("in quarantine: %q", got)
 	}
-	if err := s.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := says("not draining"); got != "the agent stops" || s.leaving() == nil {
-		t.Errorf("while it drains: %q, leaving: %v", got, s.leaving())
+	a.view.Draining = true
+	if got := says("not draining"); got != "the agent is stopping" {
+		t.Errorf("while it drains: %q", got)
 	}
 }
 
 func TestALeaderIsReadyOnceItHasAppliedWhatWasBeforeIt(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := newAgent(t)
 	for _, ready := range []bool{false, true} {
-		s.Leadership.Set(interrex.Leadership{Leader: true, LeaderID: "a", Term: 2, Ready: ready})
-		if err := s.behind(nil, s.view()); (err == nil) != ready {
+		a.view.Leadership = interrex.Leadership{Leader: true, LeaderID: "a", Term: 2, Ready: ready}
+		if err := a.view.behind(nil); (err == nil) != ready {
 			t.Errorf("ready %v: %v", ready, err)
 		}
 	}
@@ -91,10 +82,7 @@ func (forgetful) Snapshot() ([]byte, error)                 { return nil, nil }
 func (forgetful) Restore([]byte) error                      { return errors.New("no") }
 
 func TestWhoseMachineIsStoppedHadBetterNotLead(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := newAgent(t)
 	replica := func() (*fsm.Table, *statetest.Replica) {
 		machine, err := fsm.New(fsm.Config{Machine: forgetful{}})
 		if err != nil {
@@ -105,38 +93,23 @@ func TestWhoseMachineIsStoppedHadBetterNotLead(t *testing.T) {
 	_, ahead := replica()
 	ahead.Do(1)
 	machine, behind := replica()
-	runs(s, StateName, machine)
-	if err := s.reluctant(); err != nil {
+	a.view.Machine = machine
+	if err := a.health.Reluctant(); err != nil {
 		t.Errorf("while it runs: %v", err)
 	}
 	if err := behind.Restore(ahead.Snapshot()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.reluctant(); err == nil || err.Error() != "its state machine is stopped" {
+	if err := a.health.Reluctant(); err == nil || err.Error() != "its state machine is stopped" {
 		t.Errorf("stopped: %v", err)
 	}
 }
 
 func TestWhoseDiskEndsHadBetterNotLead(t *testing.T) {
-	c := Config{Prefix: DefaultPrefix}
-	c.Agent.DataDir = t.TempDir()
-	s, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	runs(s, IdentityName, &dataDir{path: filepath.Join(c.Agent.DataDir, "nowhere")}) // nobody can tell
-	s.alarms.Look()
-	if err := s.reluctant(); err == nil || !strings.Contains(err.Error(), "running out of space") {
+	a := newAgent(t)
+	a.view.Directory = filepath.Join(t.TempDir(), "nowhere") // its space cannot be told
+	a.health.alarms.Look()
+	if err := a.health.Reluctant(); err == nil || !strings.Contains(err.Error(), "running out of space") {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestAMemberMayLeadThatSaysSo(t *testing.T) {
-	met := map[string]transport.Hello{"b": {}, "c": {Log: transport.LogState{Unfit: "halted"}}}
-	peer := func(id string) (transport.Hello, bool) { said, ok := met[id]; return said, ok }
-	for id, want := range map[string]bool{"b": true, "c": false, "d": false} {
-		if got := mayLead(id, peer); got != want {
-			t.Errorf("%s may lead: %v", id, got)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package manifolds
+package health
 
 import (
 	"fmt"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/internal/webhook"
 	"github.com/interrex/interrex/queue"
@@ -33,9 +34,9 @@ func setHook(t *testing.T, table *webhook.Table, at interrex.Revision, when inte
 	return table.Get("guard")
 }
 
-func newHookCaller(t *testing.T, s *Set) *hookcaller.Caller {
+func newHookCaller(t *testing.T) *hookcaller.Caller {
 	t.Helper()
-	c, err := hookcaller.New(hookcaller.Config{Agent: "n1", Clock: clock.WallClock, Logger: s.logger("webhooks"), Metrics: s.metrics.hooks})
+	c, err := hookcaller.New(hookcaller.Config{Agent: "n1", Clock: clock.WallClock, Logger: silent.Logger{}, Metrics: hookcaller.NewMetrics()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func newHookCaller(t *testing.T, s *Set) *hookcaller.Caller {
 }
 
 // failingHook is one that hangs up, until it is mended.
-func failingHook(t *testing.T, s *Set) (mend func()) {
+func failingHook(t *testing.T, a *agent) (mend func()) {
 	var works atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		if !works.Load() {
@@ -54,10 +55,9 @@ func failingHook(t *testing.T, s *Set) (mend func()) {
 	t.Cleanup(server.Close)
 	table := webhook.New()
 	h := setHook(t, table, 1, interrex.WebhookBefore, server.URL)
-	c := newHookCaller(t, s)
-	s.Leadership.Set(interrex.Leadership{Term: 1, Leader: true})
-	runs(s, StateName, table)
-	runs(s, HookCallerName, c)
+	c := newHookCaller(t)
+	a.view.Leadership = interrex.Leadership{Term: 1, Leader: true}
+	a.view.Webhooks, a.view.Caller = table, c
 	ask := func() {
 		call, err := c.Ask([]*webhook.Hook{h}, hookcaller.Question{})
 		if err != nil {
@@ -78,7 +78,7 @@ func failingHook(t *testing.T, s *Set) (mend func()) {
 }
 
 // skippedHook is one whose events are gone, until it is set again.
-func skippedHook(t *testing.T, s *Set) (mend func()) {
+func skippedHook(t *testing.T, a *agent) (mend func()) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(server.Close)
 	table := webhook.New()
@@ -94,24 +94,21 @@ func skippedHook(t *testing.T, s *Set) (mend func()) {
 	}
 	t.Cleanup(func() { _ = worker.Stop(q) })
 	w, err := hookcaller.NewWorker(hookcaller.WorkerConfig{
-		Caller: newHookCaller(t, s), Table: table, Ring: ring, Queue: q, Clock: clock.WallClock, Logger: s.logger("webhooks"),
+		Caller: newHookCaller(t), Table: table, Ring: ring, Queue: q, Clock: clock.WallClock, Logger: silent.Logger{},
 		Data: func(*state.Event) ([]byte, error) { return nil, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = worker.Stop(w) })
-	runs(s, WebhooksName, w)
+	a.view.Teller = w
 	return func() { setHook(t, table, 101, interrex.WebhookAfter, server.URL) }
 }
 
 func TestWhatAFailingWebhookMeansIsSaid(t *testing.T) {
-	s, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	mend := failingHook(t, s)
-	h := s.view().webhooks.Get("guard")
+	a := newAgent(t)
+	mend := failingHook(t, a)
+	h := a.view.Webhooks.Get("guard")
 	for _, c := range []struct {
 		edit func(*webhook.Spec)
 		want string
@@ -125,41 +122,40 @@ func TestWhatAFailingWebhookMeansIsSaid(t *testing.T) {
 		c.edit(&set.Spec)
 		table := webhook.New()
 		table.Apply(&state.Turn{Revision: 1, Table: state.WebhookTable}, set)
-		runs(s, StateName, table)
-		if found := s.webhookFailing(time.Now()); len(found) != 1 || !strings.HasSuffix(found[0].Text, c.want) {
+		a.view.Webhooks = table
+		if found := a.find("webhook-failing"); len(found) != 1 || !strings.HasSuffix(found[0].Text, c.want) {
 			t.Errorf("%+v, want %q", found, c.want)
 		}
 	}
-	if is := measured(t, s)["interrex_hook_breaker_open guard"]; is != 1 {
+	if is := measured(t, a.health)["interrex_hook_breaker_open guard"]; is != 1 {
 		t.Errorf("the figure of an open breaker is %v", is)
 	}
-	s.Leadership.Set(interrex.Leadership{Term: 2})
-	if found := s.webhookFailing(time.Now()); len(found) != 0 {
+	a.view.Leadership = interrex.Leadership{Term: 2}
+	if found := a.find("webhook-failing"); len(found) != 0 {
 		t.Errorf("where it is not called: %+v", found)
 	}
-	s.Leadership.Set(interrex.Leadership{Term: 3, Leader: true})
+	a.view.Leadership = interrex.Leadership{Term: 3, Leader: true}
 	mend()
-	if is, there := measured(t, s)["interrex_hook_breaker_open guard"]; is != 0 || !there {
+	if is, there := measured(t, a.health)["interrex_hook_breaker_open guard"]; is != 0 || !there {
 		t.Errorf("the figure of one that is closed is %v, %v", is, there)
 	}
 }
 
 func TestWhatAWebhookWasNotToldOfIsShownForAnHour(t *testing.T) {
-	s, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	skippedHook(t, s)
-	eventually(t, "it is not said", func() bool { return len(s.webhookSkipped(time.Now())) == 1 })
-	if found := s.webhookSkipped(time.Now().Add(skippedShown + time.Minute)); len(found) != 0 {
+	a := newAgent(t)
+	skippedHook(t, a)
+	eventually(t, "it is not said", func() bool { return len(a.find("webhook-skipped")) == 1 })
+	later := a.view
+	later.At = time.Now().Add(skippedShown + time.Minute)
+	if found := later.webhookSkipped(); len(found) != 0 {
 		t.Errorf("after an hour: %+v", found)
 	}
 	table := webhook.New()
 	setHook(t, table, 1, interrex.WebhookAfter, "http://x/")
 	table.Apply(&state.Turn{}, &webhook.Advance{Steps: []webhook.Step{{Name: "guard", Created: 1, To: 9, SkippedFrom: 2, SkippedTo: 4, Skipped: 3}}})
-	runs(s, StateName, table)
-	s.Starts.of(s.name(WebhooksName)).worker = nil
-	if is := measured(t, s)["interrex_hook_skipped_revisions guard"]; is != 3 {
+	a.view.Webhooks = table
+	a.view.Teller = nil
+	if is := measured(t, a.health)["interrex_hook_skipped_revisions guard"]; is != 3 {
 		t.Errorf("the figure is %v", is)
 	}
 }

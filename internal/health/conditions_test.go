@@ -1,4 +1,4 @@
-package manifolds
+package health
 
 import (
 	"context"
@@ -19,7 +19,6 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/juju/clock"
 	"github.com/juju/worker/v3"
-	"github.com/juju/worker/v3/dependency"
 	"golang.org/x/sys/unix"
 
 	"github.com/interrex/interrex"
@@ -28,6 +27,7 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 	"github.com/interrex/interrex/internal/lease"
 	"github.com/interrex/interrex/internal/resource"
+	"github.com/interrex/interrex/internal/silent"
 	"github.com/interrex/interrex/internal/watch"
 	"github.com/interrex/interrex/notify"
 	"github.com/interrex/interrex/queue"
@@ -42,66 +42,91 @@ var elsewhereTested = []string{"bootstrap-waiting", "fsm-hung", "fsm-snapshot-fa
 
 // trouble makes something wrong, and returns what mends it.
 type trouble struct {
-	make func(t *testing.T, s *Set) (mend func())
+	make func(t *testing.T, a *agent) (mend func())
 	want string // of the finding
 }
 
+// agent is one whose view a test makes.
+type agent struct {
+	view   View
+	health *Health
+}
+
+func newAgent(t *testing.T) *agent {
+	t.Helper()
+	a := &agent{}
+	look := func() View {
+		v := a.view
+		v.At = time.Now()
+		return v
+	}
+	var err error
+	if a.health, err = New(look, clock.WallClock, silent.Logger{}); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // fails makes a worker fail to start.
-func fails(name string, err error) func(*testing.T, *Set) func() {
-	return func(_ *testing.T, s *Set) func() {
-		s.Starts.started(name, nil, err)
-		return func() { s.Starts.started(name, nil, nil) }
+func fails(worker func(*View) *error, err error) func(*testing.T, *agent) func() {
+	return func(_ *testing.T, a *agent) func() {
+		*worker(&a.view) = err
+		return func() { *worker(&a.view) = nil }
 	}
 }
+
+func ofRaft(v *View) *error       { return &v.RaftDown }
+func ofAPI(v *View) *error        { return &v.APIDown }
+func ofProjection(v *View) *error { return &v.ProjectionDown }
 
 // changed sets what the configuration says.
-func changed(change func(*config.Config)) func(*testing.T, *Set) func() {
-	return func(_ *testing.T, s *Set) func() {
-		before := s.section()
-		next := before
-		change(&next)
-		s.configuration.Swap(next)
-		return func() { s.configuration.Swap(before) }
+func changed(change func(*config.Config)) func(*testing.T, *agent) func() {
+	return func(_ *testing.T, a *agent) func() {
+		before := a.view.Config
+		change(&a.view.Config)
+		return func() { a.view.Config = before }
 	}
 }
 
-// health is what a running raft knows of its disk.
-type health struct {
+// vitals are what a running raft knows of its disk.
+type vitals struct {
 	disk       raftworker.DiskState
 	stuck      uint64
 	quarantine error
 }
 
-func (h health) Disk() (raftworker.DiskState, bool) { return h.disk, true }
-func (h health) Stuck() uint64                      { return h.stuck }
-func (h health) Quarantine() error                  { return h.quarantine }
+func (h vitals) Disk() (raftworker.DiskState, bool) { return h.disk, true }
+func (h vitals) Stuck() uint64                      { return h.stuck }
+func (h vitals) Quarantine() error                  { return h.quarantine }
 
-func ails(h health) func(*testing.T, *Set) func() {
-	return func(_ *testing.T, s *Set) func() {
-		return runs(s, RaftName, h)
+func ails(h vitals) func(*testing.T, *agent) func() {
+	return func(_ *testing.T, a *agent) func() {
+		a.view.Vitals = h
+		return func() { a.view.Vitals = nil }
 	}
 }
 
 // troubles are what is wrong for each condition.
 var troubles = map[string][]trouble{
 	"api-down": {
-		{fails(APIListenerName, errors.New("cannot listen: address in use")), "address in use"},
-		{func(_ *testing.T, s *Set) func() {
-			s.ports.Note("api", "")
-			return func() { s.ports.Note("api", "127.0.0.1:7400") }
+		{fails(ofAPI, errors.New("cannot listen: address in use")), "address in use"},
+		{func(_ *testing.T, a *agent) func() {
+			a.view.BoundAPI = ""
+			return func() { a.view.BoundAPI = "127.0.0.1:7400" }
 		}, "nothing listens on 127.0.0.1:7400"},
 	},
 	"api-open": {{changed(func(c *config.Config) {
 		c.API.Listen, c.API.TLS = "10.0.0.1:7400", config.APITLS{Cert: "c.pem", Key: "k.pem"}
 	}), "10.0.0.1:7400 accepts requests from everyone"}},
 	"certificate-ending": {
-		{func(_ *testing.T, s *Set) func() {
-			use := func(end time.Time) { runs(s, TransportName, ending(end)) }
+		{func(_ *testing.T, a *agent) func() {
+			use := func(end time.Time) { a.view.ClusterTLS = ending(end) }
 			use(time.Now().Add(29*24*time.Hour + time.Minute))
 			return func() { use(time.Now().Add(31 * 24 * time.Hour)) }
 		}, "it expires in 29 d"},
-		{func(_ *testing.T, s *Set) func() {
-			return runs(s, TransportName, ending(time.Now().Add(-time.Minute)))
+		{func(_ *testing.T, a *agent) func() {
+			a.view.ClusterTLS = ending(time.Now().Add(-time.Minute))
+			return func() { a.view.ClusterTLS = nil }
 		}, "it expired at "},
 	},
 	// A pair that is for another agent, or damaged, is not taken up, and the one
@@ -114,27 +139,27 @@ var troubles = map[string][]trouble{
 			}
 		}), "cannot use the pair of "},
 	},
-	"disk-failed": {{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskFailed)), "append: disk failed"}},
+	"disk-failed": {{fails(ofRaft, fmt.Errorf("append: %w", raftworker.ErrDiskFailed)), "append: disk failed"}},
 	"disk-full": {
-		{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskFull)), "append: disk full"},
-		{ails(health{disk: raftworker.DiskState{Err: raftworker.ErrDiskFull}}), "disk full"},
+		{fails(ofRaft, fmt.Errorf("append: %w", raftworker.ErrDiskFull)), "append: disk full"},
+		{ails(vitals{disk: raftworker.DiskState{Err: raftworker.ErrDiskFull}}), "disk full"},
 	},
 	"disk-hung": {
-		{fails(RaftName, fmt.Errorf("append: %w", raftworker.ErrDiskHung)), "append: disk hung"},
-		{ails(health{disk: raftworker.DiskState{Writing: hungAfter + 1}}), "has not returned yet"},
+		{fails(ofRaft, fmt.Errorf("append: %w", raftworker.ErrDiskHung)), "append: disk hung"},
+		{ails(vitals{disk: raftworker.DiskState{Writing: hungAfter + 1}}), "has not returned yet"},
 	},
-	"disk-low": {{func(t *testing.T, s *Set) func() {
-		s.config.Agent.DataDir = "/nowhere/there"
-		return runs(s, IdentityName, &dataDir{path: "/nowhere/there"})
+	"disk-low": {{func(t *testing.T, a *agent) func() {
+		a.view.Directory = "/nowhere/there"
+		return func() { a.view.Directory = "" }
 	}, "cannot tell how much is free at /nowhere/there: no such file"}},
-	"disk-slow": {{ails(health{disk: raftworker.DiskState{Slow: true}}), "more than 500 ms"}},
-	"halted": {{func(t *testing.T, s *Set) func() {
-		end := runs(s, StateName, newTestState(t))
-		s.State().Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: []byte{99}})
-		return end
+	"disk-slow": {{ails(vitals{disk: raftworker.DiskState{Slow: true}}), "more than 500 ms"}},
+	"halted": {{func(t *testing.T, a *agent) func() {
+		a.view.State = newTestState(t)
+		a.view.State.Apply(&raft.Log{Index: 1, Type: raft.LogCommand, Data: []byte{99}})
+		return func() { a.view.State = nil }
 	}, "halted at log index 1"}},
 	"limit-near": {
-		{func(t *testing.T, s *Set) func() {
+		{func(t *testing.T, a *agent) func() {
 			ring := watch.New(watch.Config{MaxWatchers: 5})
 			t.Cleanup(ring.Close)
 			var watchers []*watch.Watcher
@@ -145,10 +170,10 @@ var troubles = map[string][]trouble{
 				}
 				watchers = append(watchers, w)
 			}
-			runs(s, StateName, ring)
+			a.view.Ring = ring
 			return watchers[0].Close
 		}, "4 of 5"},
-		{func(t *testing.T, s *Set) func() {
+		{func(t *testing.T, a *agent) func() {
 			q, err := queue.New(queue.Config{Clock: clock.WallClock})
 			if err != nil {
 				t.Fatal(err)
@@ -160,10 +185,10 @@ var troubles = map[string][]trouble{
 					Deadline:  time.Now().Add(time.Hour), Done: func(state.Result) {},
 				})
 			}
-			runs(s, QueueName, q)
+			a.view.Queue = q
 			return func() { q.Take(1, 1<<20) }
 		}, "52429 of 65536"},
-		{func(t *testing.T, s *Set) func() {
+		{func(t *testing.T, a *agent) func() {
 			q, err := queue.New(queue.Config{Clock: clock.WallClock})
 			if err != nil {
 				t.Fatal(err)
@@ -175,12 +200,12 @@ var troubles = map[string][]trouble{
 					Deadline: time.Now().Add(time.Hour), Done: func(state.Result) {},
 				})
 			}
-			runs(s, QueueName, q)
+			a.view.Queue = q
 			return func() { q.Take(8000, 1<<30) }
 		}, "58983 of 65536"},
-		{func(t *testing.T, s *Set) func() {
+		{func(t *testing.T, a *agent) func() {
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{lease.New()} })
-			runs(s, StateName, r.State)
+			a.view.State = r.State
 			_, limit := r.State.Names()
 			names := (8*limit + 9) / 10
 			var ops []state.Operation
@@ -194,10 +219,10 @@ var troubles = map[string][]trouble{
 				r.Do(2, state.Operation{Table: state.SystemTable, Data: (&state.Retire{Name: "n0"}).Append(nil)})
 			}
 		}, "52429 of 65536"},
-		{func(t *testing.T, s *Set) func() {
+		{func(t *testing.T, a *agent) func() {
 			table := resource.New()
 			r := statetest.NewReplica(t, func() []state.Table { return []state.Table{table} })
-			runs(s, StateName, table)
+			a.view.Resources = table
 			set := func(limit string) {
 				r.Do(1, state.Operation{Table: state.SystemTable, Data: (&state.SetSettings{Values: map[string]string{"resources.max-count": limit}}).Append(nil)})
 			}
@@ -210,32 +235,35 @@ var troubles = map[string][]trouble{
 		}, "4 of 5"},
 	},
 	"projection-failing": {
-		{fails(ProjectionName, errors.New("cannot open: no such host")), "no such host"},
-		{func(t *testing.T, s *Set) func() {
+		{fails(ofProjection, errors.New("cannot open: no such host")), "no such host"},
+		{func(t *testing.T, a *agent) func() {
 			target := &brokenTarget{}
 			target.broken.Store(true)
-			runNotify(t, s, target)
+			runNotify(t, a, target)
 			return func() { target.broken.Store(false) }
 		}, "no such database"},
 	},
-	"projection-behind": {{func(t *testing.T, s *Set) func() {
+	"projection-behind": {{func(t *testing.T, a *agent) func() {
 		target := &brokenTarget{hang: make(chan struct{})}
-		runNotifyAt(t, s, target, 12345, anHourAgo{clock.WallClock})
+		runNotifyAt(t, a, target, 12345, anHourAgo{clock.WallClock})
 		return func() { close(target.hang) }
 	}, "12345 revisions behind"}},
-	"quarantine": {{ails(health{quarantine: errors.New("its log ends early")}), "its log ends early"}},
+	"quarantine": {{ails(vitals{quarantine: errors.New("its log ends early")}), "its log ends early"}},
 	"raft-down": {
-		{fails(RaftName, errors.New("no leader")), "no leader"},
+		{fails(ofRaft, errors.New("no leader")), "no leader"},
 	},
-	"snapshot-loop":   {{ails(health{stuck: 77}), "log index 77"}},
+	"snapshot-loop":   {{ails(vitals{stuck: 77}), "log index 77"}},
 	"webhook-failing": {{failingHook, "5 failures in a row, the last: "}},
 	"webhook-skipped": {{skippedHook, "it was not told of revisions 2 to "}},
-	"worker-failing":  {{fails(QueueName, errors.New("boom")), "boom"}},
+	"worker-failing": {{func(_ *testing.T, a *agent) func() {
+		a.view.Failing = map[string]error{"queue": errors.New("boom")}
+		return func() { a.view.Failing = nil }
+	}, "boom"}},
 }
 
 // replaced is a pair of files that is in force and is replaced by something else.
-func replaced(by func(t *testing.T, ca *certificates.CA, dir string)) func(*testing.T, *Set) func() {
-	return func(t *testing.T, s *Set) func() {
+func replaced(by func(t *testing.T, ca *certificates.CA, dir string)) func(*testing.T, *agent) func() {
+	return func(t *testing.T, a *agent) func() {
 		ca, err := certificates.DevCA()
 		if err != nil {
 			t.Fatal(err)
@@ -246,13 +274,13 @@ func replaced(by func(t *testing.T, ca *certificates.CA, dir string)) func(*test
 		if _, err := files.Certificate(); err != nil {
 			t.Fatal(err)
 		}
-		runs(s, TransportName, files)
-		if found := s.look("certificate-unusable"); len(found) != 0 {
+		a.view.ClusterTLS = files
+		if found := a.find("certificate-unusable"); len(found) != 0 {
 			t.Fatalf("before: %v", found)
 		}
 		by(t, ca, dir)
 		return func() {
-			if ends := s.certificateEnds(); ends["cluster"].IsZero() {
+			if ends := a.view.certificateEnds(); ends["cluster"].IsZero() {
 				t.Error("the end of the certificate in force is not known any more")
 			}
 			write(t, ca, dir, "n1")
@@ -321,13 +349,15 @@ func (b *brokenTarget) Replace(ctx context.Context, at notify.Position, _ iter.S
 // far is a state that stands at a revision.
 type far interrex.Revision
 
-func (far) Identity() state.Identity      { return state.Identity{ClusterID: here} }
+func (far) Identity() state.Identity {
+	return state.Identity{ClusterID: "000102030405060708090a0b0c0d0e0f"}
+}
 func (r far) Revision() interrex.Revision { return interrex.Revision(r) }
 
 // runNotify runs a lease-notify worker at revision 12345.
-func runNotify(t *testing.T, s *Set, target notify.Target) {
+func runNotify(t *testing.T, a *agent, target notify.Target) {
 	t.Helper()
-	runNotifyAt(t, s, target, 12345, clock.WallClock)
+	runNotifyAt(t, a, target, 12345, clock.WallClock)
 }
 
 // anHourAgo is a clock that is late.
@@ -335,7 +365,7 @@ type anHourAgo struct{ clock.Clock }
 
 func (c anHourAgo) Now() time.Time { return c.Clock.Now().Add(-time.Hour) }
 
-func runNotifyAt(t *testing.T, s *Set, target notify.Target, at far, clk clock.Clock) *notify.Worker {
+func runNotifyAt(t *testing.T, a *agent, target notify.Target, at far, clk clock.Clock) *notify.Worker {
 	t.Helper()
 	ring := watch.New(watch.Config{})
 	t.Cleanup(ring.Close)
@@ -346,13 +376,13 @@ func runNotifyAt(t *testing.T, s *Set, target notify.Target, at far, clk clock.C
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = worker.Stop(w) })
-	runs(s, NotifyName, w)
+	a.view.Notifier = w
 	return w
 }
 
-// look returns what a condition finds.
-func (s *Set) look(name string) []alarm.Finding {
-	for _, c := range s.conditions() {
+// find returns what a condition finds.
+func (a *agent) find(name string) []alarm.Finding {
+	for _, c := range a.health.conditions() {
 		if c.Name == name {
 			return c.Look(time.Now())
 		}
@@ -371,11 +401,8 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 func TestEachAlarmIsRaisedAndCleared(t *testing.T) {
-	set, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range set.conditions() {
+	a := newAgent(t)
+	for _, c := range a.health.conditions() {
 		_, known := troubles[c.Name]
 		if elsewhere := slices.Contains(elsewhereTested, c.Name); known == elsewhere {
 			t.Errorf("%s has no test that raises it, or two", c.Name)
@@ -389,28 +416,25 @@ func TestEachAlarmIsRaisedAndCleared(t *testing.T) {
 }
 
 func raiseAndClear(t *testing.T, name string, trouble trouble) {
-	s, err := New(Config{Prefix: DefaultPrefix, Agent: AgentConfig{API: config.API{Listen: "127.0.0.1:7400"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.ports.Note("api", "127.0.0.1:7400")
+	a := newAgent(t)
+	a.view.Config.API.Listen, a.view.BoundAPI = "127.0.0.1:7400", "127.0.0.1:7400"
 	if name == "api-down" && !strings.HasPrefix(trouble.want, "nothing") {
-		s.ports.Note("api", "")
+		a.view.BoundAPI = ""
 	}
 	if name != "raft-down" && name != "api-down" {
-		if found := s.look(name); len(found) != 0 {
+		if found := a.find(name); len(found) != 0 {
 			t.Fatalf("before: %v", found)
 		}
 	}
-	mend := trouble.make(t, s)
+	mend := trouble.make(t, a)
 	eventually(t, "nothing is found that says "+trouble.want, func() bool {
-		found := s.look(name)
+		found := a.find(name)
 		return len(found) == 1 && strings.Contains(found[0].Text, trouble.want)
 	})
 	mend()
-	s.ports.Note("api", "127.0.0.1:7400")
+	a.view.BoundAPI = "127.0.0.1:7400"
 	eventually(t, "it is not over", func() bool {
-		found := s.look(name)
+		found := a.find(name)
 		return len(found) == 0 || name == "raft-down" && !strings.Contains(found[0].Text, trouble.want)
 	})
 }
@@ -430,13 +454,10 @@ func TestASmallDiskIsLowAtATenth(t *testing.T) {
 }
 
 func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
-	s, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := newAgent(t)
 	for _, err := range []error{raftworker.ErrDiskFailed, raftworker.ErrDiskFull, raftworker.ErrDiskHung} {
-		s.Starts.started("raft", nil, err)
-		if found := append(s.look("raft-down"), s.look("worker-failing")...); len(found) > 0 {
+		a.view.RaftDown = err
+		if found := append(a.find("raft-down"), a.find("worker-failing")...); len(found) > 0 {
 			t.Errorf("%v: %v", err, found)
 		}
 	}
@@ -445,28 +466,24 @@ func TestAFailureThatADiskExplainsIsOneAlarm(t *testing.T) {
 // Without a leader raft is started anew each minute. That is no second alarm, and
 // no end of those that say what is wrong.
 func TestARestartForWantOfALeaderLeavesTheAlarms(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := newAgent(t)
 	unknown := func() (names []string) {
-		for _, c := range s.conditions() {
+		for _, c := range a.health.conditions() {
 			if c.Unknown != nil && c.Unknown() {
 				names = append(names, c.Name)
 			}
 		}
 		return names
 	}
-	s.Starts.started(s.name(RaftName), nil, errors.New("boom"))
+	a.view.RaftDown = errors.New("boom")
 	if got := unknown(); len(got) > 0 {
 		t.Errorf("after another failure: %v", got)
 	}
-	run := s.Starts.started(s.name(RaftName), nil, nil)
-	s.Starts.ended(s.name(RaftName), run, raftworker.ErrNoLeaderTimeout)
+	a.view.RaftDown = raftworker.ErrNoLeaderTimeout
 	if got, want := unknown(), []string{"member-silent", "quarantine", "quorum-lost"}; !slices.Equal(got, want) {
 		t.Errorf("between two lives these go on: %v, want %v", got, want)
 	}
-	if found := s.look("raft-down"); len(found) > 0 {
+	if found := a.find("raft-down"); len(found) > 0 {
 		t.Errorf("raft-down: %v", found)
 	}
 }
@@ -478,77 +495,52 @@ func TestAnAPIThatIsAsItShouldBeIsNoAlarm(t *testing.T) {
 			Listen: "10.0.0.1:7400", TLS: config.APITLS{Cert: "c.pem", Key: "k.pem", ClientCA: "ca.pem"},
 		},
 	} {
-		s, err := New(Config{Prefix: DefaultPrefix, Agent: AgentConfig{API: section}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if section.Listen != "" {
-			s.ports.Note("api", section.Listen)
-		}
-		if found := append(s.look("api-down"), s.look("api-open")...); len(found) > 0 {
+		a := newAgent(t)
+		a.view.Config.API, a.view.BoundAPI = section, section.Listen
+		if found := append(a.find("api-down"), a.find("api-open")...); len(found) > 0 {
 			t.Errorf("%s: %v", what, found)
 		}
 	}
 }
 
 func TestAnAgentInMemoryHasNoDiskToRunLow(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
-	runs(s, IdentityName, &dataDir{path: "/nowhere/there"})
-	if found := s.look("disk-low"); len(found) > 0 {
+	a := newAgent(t)
+	a.view.Directory, a.view.InMemory = "/nowhere/there", true
+	if found := a.find("disk-low"); len(found) > 0 {
 		t.Error(found)
 	}
 }
 
-// over is a raft that has ended, before it is taken out of what is present.
-type over struct{ health }
+// over is a raft that has ended, before the view is without it.
+type over struct{ vitals }
 
 func (over) Disk() (raftworker.DiskState, bool) { return raftworker.DiskState{}, false }
 
 func TestOfARaftThatHasEndedItsEndSaysHowTheDiskIs(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
-	runs(s, RaftName, over{})
-	s.Starts.started(s.name(RaftName), nil, raftworker.ErrDiskFull)
-	if found := s.look("disk-full"); len(found) != 1 {
+	a := newAgent(t)
+	a.view.Vitals, a.view.RaftDown = over{}, raftworker.ErrDiskFull
+	if found := a.find("disk-full"); len(found) != 1 {
 		t.Errorf("got %v", found)
 	}
 }
 
 // Raft reads its snapshot while it starts, which takes long when it is large.
 func TestARaftThatReadsItsSnapshotIsNotDown(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := s.name(RaftName)
+	a := newAgent(t)
 	look := func(want string) {
 		t.Helper()
-		found := s.look("raft-down")
+		found := a.find("raft-down")
 		if want == "" && len(found) > 0 || want != "" && (len(found) != 1 || !strings.Contains(found[0].Text, want)) {
 			t.Errorf("got %v, want %q", found, want)
 		}
 	}
 	look("a worker that it needs is missing")
-	start := func(during func(), err error) {
-		_, _ = guard(name, dependency.Manifold{Start: func(dependency.Context) (worker.Worker, error) {
-			during()
-			return nil, err
-		}}, s.Starts, nil)(nil)
-	}
-	start(func() {}, dependency.ErrMissing)
-	look("a worker that it needs is missing")
-	start(func() {
-		look("")
-		s.Starts.of(name).starting = time.Now().Add(-time.Hour)
-		look("it is still reading its snapshot")
-	}, errors.New("boom"))
+	a.view.RaftStarting = time.Now()
+	look("")
+	a.view.RaftStarting = time.Now().Add(-time.Hour)
+	look("it is still reading its snapshot")
+	a.view.RaftDown = errors.New("boom") // it is tried again
 	look("boom")
-	start(func() { look("boom") }, dependency.ErrMissing) // it is tried again
 }
 
 func TestWhyAnAgentIsNotReachedIsSaidInWords(t *testing.T) {
@@ -565,42 +557,33 @@ func TestWhyAnAgentIsNotReachedIsSaidInWords(t *testing.T) {
 }
 
 func TestATableOfHoldersThatFailsIsNotBehindToo(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := newAgent(t)
 	target := &brokenTarget{}
 	target.broken.Store(true)
-	w := runNotifyAt(t, s, target, 12345, clock.WallClock)
+	w := runNotifyAt(t, a, target, 12345, clock.WallClock)
 	eventually(t, "it does not fail", func() bool { return w.Progress().Failures > 0 })
-	if found := s.look("projection-behind"); len(found) > 0 {
+	if found := a.find("projection-behind"); len(found) > 0 {
 		t.Errorf("one that fails is behind: %v", found)
 	}
-	if found := s.look("projection-failing"); len(found) != 1 || found[0].Since.IsZero() || !found[0].Since.Equal(w.Progress().Since) {
+	if found := a.find("projection-failing"); len(found) != 1 || found[0].Since.IsZero() || !found[0].Since.Equal(w.Progress().Since) {
 		t.Errorf("it fails since %v: %v", w.Progress().Since, found)
 	}
 }
 
 func TestATableOfHoldersMayBeBehindForAMoment(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := runNotifyAt(t, s, &brokenTarget{hang: make(chan struct{})}, 1_000_000, clock.WallClock)
+	a := newAgent(t)
+	w := runNotifyAt(t, a, &brokenTarget{hang: make(chan struct{})}, 1_000_000, clock.WallClock)
 	eventually(t, "it is not behind", func() bool { return w.Progress().Lag == 1_000_000 })
-	if found := s.look("projection-behind"); len(found) > 0 {
+	if found := a.find("projection-behind"); len(found) > 0 {
 		t.Error(found)
 	}
 }
 
 // An election, a restart and a round of hellos take a moment.
 func TestWhatPassesByItselfIsNoAlarmAtOnce(t *testing.T) {
-	s, err := New(Config{Prefix: DefaultPrefix})
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := newAgent(t)
 	waits := []string{"api-down", "bootstrap-waiting", "certificate-unusable", "log-lost", "peer-refused", "projection-behind", "projection-failing", "quorum-lost", "raft-down", "refused", "worker-failing"}
-	for _, c := range s.conditions() {
+	for _, c := range a.health.conditions() {
 		if slices.Contains(waits, c.Name) != (c.After >= time.Second) {
 			t.Errorf("%s is an alarm after %s", c.Name, c.After)
 		}

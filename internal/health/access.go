@@ -1,0 +1,55 @@
+package health
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/config"
+	"github.com/interrex/interrex/internal/alarm"
+)
+
+func (v View) apiDown() []alarm.Finding {
+	if v.Config.API.Listen == "" || v.BoundAPI != "" {
+		return nil
+	}
+	if v.APIDown != nil {
+		return alarm.Found(v.APIDown.Error())
+	}
+	return alarm.Found("nothing listens on " + v.Config.API.Listen)
+}
+
+func (v View) apiOpen() []alarm.Finding {
+	api := v.Config.API
+	host, _, err := net.SplitHostPort(api.Listen)
+	if err != nil || config.Loopback(host) || api.TLS.ClientCA != "" {
+		return nil
+	}
+	return alarm.Found(fmt.Sprintf("the API at %s accepts requests from everyone, operators' too, because it requires no client certificate", api.Listen))
+}
+
+func (v View) certificateEnding() (found []alarm.Finding) {
+	for which, end := range v.certificateEnds() {
+		switch left := end.Sub(v.At); {
+		case left <= 0:
+			found = append(found, alarm.Finding{Subject: which, Text: "it expired at " + end.UTC().Format(time.RFC3339)})
+		case left <= certificateNotice:
+			found = append(found, alarm.Finding{Subject: which, Text: fmt.Sprintf("it expires in %s, at %s", interrex.FormatDuration(left), end.UTC().Format(time.RFC3339))})
+		}
+	}
+	return found
+}
+
+func (v View) certificateUnusable() (found []alarm.Finding) {
+	for which, source := range v.certificates() {
+		files, is := source.(interface{ Problem() error })
+		if !is {
+			continue
+		}
+		if err := files.Problem(); err != nil {
+			found = append(found, alarm.Finding{Subject: which, Text: err.Error()})
+		}
+	}
+	return found
+}

@@ -1,0 +1,73 @@
+package health
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+)
+
+// voter is the suffrage of members that vote.
+const voter = "voter"
+
+// members returns the members of raft's configuration, as this agent sees them.
+func (v View) members() []interrex.Member {
+	r := v.running()
+	if r == nil {
+		return nil
+	}
+	_, leader := r.LeaderWithID()
+	var all []interrex.Member
+	for _, server := range r.GetConfiguration().Configuration().Servers {
+		m := interrex.Member{ID: string(server.ID), Suffrage: voter, Leader: server.ID == leader}
+		if server.Suffrage != raft.Voter {
+			m.Suffrage = "nonvoter"
+		}
+		if v.Transport != nil {
+			m.Address, m.APIAddress = v.Transport.Address(m.ID), v.Transport.APIAddress(m.ID)
+			v.noteContact(&m, r)
+		}
+		m.MatchIndex = v.match(m.ID, r)
+		all = append(all, m)
+	}
+	return all
+}
+
+// match returns how far a member's log matches the leader's; nil: this agent
+// does not lead.
+func (v View) match(id string, r *raft.Raft) *uint64 {
+	if r.State() != raft.Leader || v.Acks == nil {
+		return nil
+	}
+	at := r.LastIndex()
+	if id != v.ID {
+		at = v.Acks.MatchIndex(raft.ServerID(id), r.CurrentTerm())
+	}
+	return &at
+}
+
+// noteContact notes when a member was last heard from, and whether one of the two
+// refuses the other. A leader counts the answers to raft in its term; every other
+// agent counts whatever arrives.
+func (v View) noteContact(m *interrex.Member, r *raft.Raft) {
+	if m.ID == v.ID {
+		return
+	}
+	contact := v.Transport.Contact(m.ID)
+	heard := contact.Heard
+	if r.State() == raft.Leader && v.Acks != nil {
+		if sent, term := v.Acks.LastAck(raft.ServerID(m.ID)); term == r.CurrentTerm() && !sent.IsZero() {
+			heard = sent
+		}
+	}
+	if heard.IsZero() {
+		m.Silent = v.At.Sub(v.Transport.Began()) > silentAfter
+	} else {
+		ago := max(v.At.Sub(heard), time.Duration(0))
+		m.LastContact, m.Silent = &ago, ago > silentAfter
+	}
+	if m.Silent && contact.Refused {
+		m.Refusal = contact.Err.Error()
+	}
+}

@@ -1,0 +1,119 @@
+package health
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/interrex/interrex"
+)
+
+// Status returns what is known without asking another agent.
+func (h *Health) Status() interrex.Status {
+	v := h.look()
+	status := interrex.Status{
+		ID: v.ID, ClusterID: v.ClusterID, Draining: v.Draining, Alarms: h.alarms.Current(),
+		State: interrex.Stopped, Uptime: v.At.Sub(v.Started),
+		APIAddress: v.AdvertisedAPI, Quorum: v.withoutRaft().Error(),
+	}
+	if v.Draining {
+		status.State = interrex.Stopping
+	}
+	if r := v.running(); r != nil {
+		v.raftStatus(&status, r)
+	}
+	return status
+}
+
+func (v View) raftStatus(status *interrex.Status, r *raft.Raft) {
+	leads := r.State() == raft.Leader
+	status.State = map[raft.RaftState]interrex.AgentState{
+		raft.Follower: interrex.Follower, raft.Candidate: interrex.Candidate, raft.Leader: interrex.Leader, raft.Shutdown: status.State,
+	}[r.State()]
+	if heard := r.LastContact(); !leads && !heard.IsZero() {
+		status.LastContact = time.Since(heard)
+	}
+	_, leader := r.LeaderWithID()
+	status.LeaderID, status.Log = string(leader), v.log(r)
+	status.Members = v.members()
+	switch {
+	case len(status.Members) > 0:
+	case v.Config.Cluster.BootstrapExpect > 1:
+		status.State = interrex.Waiting
+	default:
+		status.State = interrex.Standalone
+	}
+	status.Quorum = quorum(status.Members, leads)
+}
+
+// log returns how far raft's log has come.
+func (v View) log(r *raft.Raft) interrex.LogStatus {
+	stats := r.Stats()
+	number := func(name string) uint64 {
+		n, _ := strconv.ParseUint(stats[name], 10, 64) // raft writes nothing else
+		return n
+	}
+	l := interrex.LogStatus{
+		Term: r.CurrentTerm(), CommitIndex: r.CommitIndex(),
+		LastIndex: number("last_log_index"), LastTerm: number("last_log_term"),
+	}
+	if at := number("last_snapshot_index"); at > l.LastIndex {
+		l.LastIndex, l.LastTerm = at, number("last_snapshot_term")
+	}
+	if store, err := v.Raft.LogStore(); err == nil {
+		l.FirstIndex, _ = store.FirstIndex() // 0 when it has just been closed
+	}
+	if v.State != nil {
+		l.AppliedIndex, _ = v.State.Applied()
+	}
+	return l
+}
+
+// quorum says in words how many failures are tolerated.
+func quorum(members []interrex.Member, leads bool) string {
+	voters, well, leader := 0, 0, ""
+	for _, m := range members {
+		if m.Leader {
+			leader = m.ID
+		}
+		if m.Suffrage != voter {
+			continue
+		}
+		voters++
+		if !m.Silent {
+			well++
+		}
+	}
+	need, all := voters/2+1, plural(voters, "voter")
+	switch {
+	case voters == 0:
+		return "no members yet"
+	case !leads && leader == "":
+		return fmt.Sprintf("%s, no leader known: %d must be able to reach each other", all, need)
+	case voters == 1 && leads:
+		return "1 voter, this agent: tolerates no failure"
+	case well < need:
+		return fmt.Sprintf("%s, %d responding: quorum lost", all, well)
+	}
+	text := fmt.Sprintf("%s, %d responding, tolerates %s", all, well, failures(well-need))
+	if !leads {
+		text += ", led by " + leader
+	}
+	return text
+}
+
+func failures(n int) string {
+	if n == 0 {
+		return "no failure"
+	}
+	return plural(n, "failure")
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}

@@ -1,0 +1,106 @@
+package health
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/alarm"
+	"github.com/interrex/interrex/internal/fsm"
+	"github.com/interrex/interrex/internal/hookcaller"
+	"github.com/interrex/interrex/queue"
+)
+
+func (v View) halted() []alarm.Finding {
+	if v.State != nil && v.State.Halted() != nil {
+		return alarm.Found(v.State.Halted().Error())
+	}
+	return nil
+}
+
+func (v View) fsmHung() []alarm.Finding {
+	if v.Machine == nil {
+		return nil
+	}
+	busy := v.Machine.Busy()
+	if busy < hungAfter {
+		return nil
+	}
+	return []alarm.Finding{{Since: v.At.Add(-busy),
+		Text: fmt.Sprintf("a call of the program's state machine has not returned for %s, and everything on this agent waits for it", interrex.FormatDuration(busy.Truncate(time.Second)))}}
+}
+
+func (v View) fsmStopped() []alarm.Finding {
+	if v.Machine == nil || v.Machine.Stopped() == nil {
+		return nil
+	}
+	return alarm.Found(stopText("the program's state machine is stopped on this agent", v.Machine.Stopped()))
+}
+
+func (v View) fsmSnapshotFailed() []alarm.Finding {
+	if v.Machine == nil || v.Machine.SnapshotFailed() == nil || v.Machine.Stopped() != nil {
+		return nil
+	}
+	return alarm.Found(stopText("no snapshot can be made", v.Machine.SnapshotFailed()))
+}
+
+func stopText(what string, stop *fsm.Stop) string {
+	return fmt.Sprintf("%s since %s: %s", what, stop.Since.UTC().Format(time.RFC3339), stop.Reason)
+}
+
+func (v View) limitNear() (found []alarm.Finding) {
+	readable := v.readable()
+	note := func(what string, is, limit int64) {
+		if float64(is) >= nearLimit*float64(limit) {
+			found = append(found, alarm.Finding{Subject: what, Text: fmt.Sprintf("%d of %d", is, limit)})
+		}
+	}
+	if v.State != nil && readable {
+		names, limit := v.State.Names()
+		note("request-names", int64(names), int64(limit))
+	}
+	if v.Queue != nil {
+		normal, extend := v.Queue.Depth()
+		note("queue", int64(max(normal, extend)), queue.Capacity)
+	}
+	if v.Ring != nil {
+		note("watchers", int64(v.Ring.Stats().Watchers), int64(v.Ring.MaxWatchers()))
+	}
+	if v.Resources != nil && readable {
+		used := v.Resources.Usage()
+		note("resources.max-count", used.Count, used.MaxCount)
+		note("resources.max-bytes", used.Bytes, used.MaxBytes)
+	}
+	if v.Webhooks != nil && readable {
+		note("webhooks", int64(len(v.Webhooks.Hooks())), interrex.MaxWebhooks)
+	}
+	if v.Caller != nil {
+		note("webhook-calls", int64(v.Caller.Calls()), hookcaller.MaxCalls)
+	}
+	return found
+}
+
+func (v View) projectionBehind() []alarm.Finding {
+	if v.Notifier == nil {
+		return nil
+	}
+	p := v.Notifier.Progress()
+	if p.Failures > 0 || p.Lag == 0 || v.At.Sub(p.Fresh) < behindGrace {
+		return nil
+	}
+	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind", p.Lag), Since: p.Fresh}}
+}
+
+func (v View) projectionFailing() []alarm.Finding {
+	if v.ProjectionDown != nil {
+		return alarm.Found(v.ProjectionDown.Error())
+	}
+	if v.Notifier == nil {
+		return nil
+	}
+	p := v.Notifier.Progress()
+	if p.Failures == 0 {
+		return nil
+	}
+	return []alarm.Finding{{Text: fmt.Sprintf("the table of lease holders is %d revisions behind after %s: %v", p.Lag, plural(p.Failures, "failure"), p.Err), Since: p.Since}}
+}
