@@ -56,15 +56,8 @@ type lock struct {
 	told    bool // a signal has asked the command to end
 }
 
-func newLock(a *app) *cobra.Command {
-	l := &lock{app: a, ttl: interrex.DefaultTTL}
-	c := &cobra.Command{
-		Use:   "lock KEY -- COMMAND [ARG ...]",
-		Short: "Run a command while a lease is held",
-		Example: `  interrex lock nightly -- ./backup.sh
-  interrex lock nightly --wait 0s -- ./backup.sh       only if nobody else does
-  interrex lock web/leader --restart -- ./serve        again each time it wins`,
-		Long: `Runs COMMAND while it holds the lease, with INTERREX_LEASE_KEY and
+// lockLong is the help of lock.
+const lockLong = `Runs COMMAND while it holds the lease, with INTERREX_LEASE_KEY and
 INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
 time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half a
 margin later, also if lock itself is killed, or stopped until then.
@@ -79,7 +72,17 @@ lease at once.
 The exit code is COMMAND's own; 120 if the lease was lost and COMMAND was ended;
 124 if the wait timed out, also with --wait 0s, and also because no agent or
 leader responded; 125 if interrex itself failed; 126 or 127 if COMMAND cannot be
-run or found; 2 if an argument, a flag or the environment is not valid.`,
+run or found; 2 if an argument, a flag or the environment is not valid.`
+
+func newLock(a *app) *cobra.Command {
+	l := &lock{app: a, ttl: interrex.DefaultTTL}
+	c := &cobra.Command{
+		Use:   "lock KEY -- COMMAND [ARG ...]",
+		Short: "Run a command while a lease is held",
+		Example: `  interrex lock nightly -- ./backup.sh
+  interrex lock nightly --wait 0s -- ./backup.sh       only if nobody else does
+  interrex lock web/leader --restart -- ./serve        again each time it wins`,
+		Long: lockLong,
 		Args: func(c *cobra.Command, args []string) error {
 			if wrong := wrongLine(args, c.ArgsLenAtDash()); wrong != "" {
 				return usageError{fmt.Errorf("lock takes KEY -- COMMAND [ARG ...]: %s: see 'interrex lock --help'", wrong)}

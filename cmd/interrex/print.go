@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/proto"
@@ -149,6 +150,14 @@ func (a *app) grid(rows [][]string) error {
 	return w.Flush()
 }
 
+// columns prints one row by itself: a watch has no end at which all of them
+// could be aligned.
+func (a *app) columns(cells ...string) error {
+	w := tabwriter.NewWriter(a.out, 22, 4, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(cells, "\t"))
+	return w.Flush()
+}
+
 func (a *app) line(s string) error {
 	_, err := fmt.Fprintln(a.out, s)
 	return err
@@ -157,4 +166,11 @@ func (a *app) line(s string) error {
 // say talks to the person at the terminal, beside the data.
 func (a *app) say(format string, args ...any) {
 	fmt.Fprintf(a.talk, format+"\n", args...)
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
@@ -87,27 +86,4 @@ func (a *app) printResources(all []interrex.Resource, revision interrex.Revision
 		names = append(names, r.ID.Name)
 	}
 	return a.print(list, t, names...)
-}
-
-// resourceEvent prints one event of resources.
-func (a *app) resourceEvent(e interrex.ResourceEvent) error {
-	document := struct {
-		Operation string            `json:"operation"`
-		Resource  *resourceDocument `json:"resource,omitempty"`
-		Revision  interrex.Revision `json:"revision,string"`
-		Time      *time.Time        `json:"time,omitempty"`
-	}{Operation: e.Operation, Revision: e.Revision}
-	end := e.Operation == interrex.EndOfSnapshot
-	if !end {
-		document.Resource = (*resourceDocument)(&e.Resource)
-	}
-	if !e.Time.IsZero() {
-		document.Time = &e.Time
-	}
-	begin := []string{e.Revision.String(), stamp(e.Time), e.Operation}
-	if end {
-		return a.printEvent(document, "", begin...)
-	}
-	id := e.Resource.ID
-	return a.printEvent(document, id.Name, append(begin, id.Tenancy.Partition+"/"+id.Tenancy.Namespace, id.Name, wording.Excerpt(dataText(e.Resource.Data), shownData))...)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -77,17 +76,6 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 	return root
 }
 
-// quietly says what --quiet prints below each command at the top, where that is
-// more than names.
-var quietly = map[string]string{
-	"change":   "print only revisions",
-	"kv":       "print only keys, or the version of a single key",
-	"lease":    "print only keys, or the token of a single lease",
-	"resource": "print only names, or the version of a single resource",
-	"settings": "print only names, or the value of a single setting",
-	"webhook":  "print only names, the secret of a new webhook, or the status of a test",
-}
-
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.addr, "addr", "", "agents to connect to, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
@@ -136,13 +124,6 @@ func oneOutput(value string, allowed []string) error {
 	return oneOf("--output (or $INTERREX_OUTPUT)", value, allowed)
 }
 
-func oneOf(what, value string, allowed []string) error {
-	if slices.Contains(allowed, value) {
-		return nil
-	}
-	return usageError{fmt.Errorf("%s: %q is not one of %s", what, value, strings.Join(allowed, ", "))}
-}
-
 // group makes c a command that only has others below it.
 func group(c *cobra.Command) *cobra.Command {
 	c.Args = func(c *cobra.Command, args []string) error {
@@ -154,56 +135,3 @@ func group(c *cobra.Command) *cobra.Command {
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return c
 }
-
-// arguments demands n arguments and names them when they are not there.
-func arguments(n int, names string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		wrong := ""
-		switch {
-		case len(args) == n:
-			return nil
-		case len(args) < n:
-			wrong = "which is missing"
-		default:
-			wrong = fmt.Sprintf("and %q is too much", args[n])
-		}
-		return usageError{fmt.Errorf("%s takes %s, %s: see '%s --help'",
-			strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "), names, wrong, c.CommandPath())}
-	}
-}
-
-// atMostOne allows one argument or none.
-func atMostOne(name string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) <= 1 {
-			return nil
-		}
-		return arguments(1, "at most one "+name)(c, args)
-	}
-}
-
-// usageTemplate is what --help prints: the examples first.
-const usageTemplate = `{{if .HasExample}}Examples:
-{{.Example}}
-
-{{end}}{{with or .Long .Short}}{{.}}
-
-{{end}}Usage:{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} COMMAND{{else}}
-  {{.UseLine}}{{end}}{{with .Annotations.arguments}}
-
-{{.}}{{end}}{{if .HasAvailableSubCommands}}
-
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
-
-Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
-
-Global flags:
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if not .HasParent}}
-
-` + environment + `{{end}}{{if .HasAvailableSubCommands}}
-
-See '{{.CommandPath}} COMMAND --help' for more about a command.{{end}}
-`

@@ -5,11 +5,45 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/wire"
 )
+
+func newWebhookList(a *app) *cobra.Command {
+	var eventual bool
+	var o interrex.ReadOptions
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "Show the webhooks, and the state of their calls",
+		Long: `Shows the webhooks, and the state of their calls. Only the leader knows that state;
+it is not shown with --eventual.
+
+The column STATE has:
+  no failures             the last call got a response, or there was no call since the
+                          webhook was set or the leader changed
+  called: ...             the last calls got no response; calls continue
+  not called for now: ... after 5 consecutive failures: ON-FAILURE applies, or events wait
+  one trial call is next: ... as above, and the next call is made to see whether it works
+  events delivered ...    up to that revision, which lags by a few seconds; at first
+                          it is the revision at which the webhook was set
+  skipped ...             number of revisions that were never sent, and the last of them
+
+In JSON these are the fields health.breaker (closed, open, half-open), failures,
+error, position and skipped.`,
+		Example: `  interrex webhook list
+  interrex webhook list -o json`,
+		Args: arguments(0, "no arguments"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.Consistency = consistency(eventual)
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.listWebhooks(ctx, s, o) })
+		},
+	}
+	readFlags(c, &o, &eventual)
+	return c
+}
 
 func (a *app) listWebhooks(ctx context.Context, s session, o interrex.ReadOptions) error {
 	all, revision, err := s.client.Webhooks().List(ctx, o)
@@ -64,20 +98,4 @@ func callsOf(h *interrex.WebhookHealth) string {
 		return "one trial call is next: " + text
 	}
 	return "called: " + text
-}
-
-func (a *app) printWebhookTest(name string, t interrex.WebhookTest) error {
-	status := fmt.Sprint(t.Status)
-	if t.Status == 0 {
-		status = "-"
-	}
-	document := map[string]any{"status": t.Status, "duration": t.Duration.String(), "body": t.Body, "error": t.Error, "agent": t.Agent}
-	err := a.print(document, table{
-		header: []string{"STATUS", "DURATION", "AGENT", "RESPONSE"},
-		rows:   [][]string{{status, t.Duration.Round(time.Millisecond).String(), t.Agent, cmp.Or(t.Body, "-")}},
-	}, status)
-	if err == nil && (t.Status < 200 || t.Status > 299) {
-		err = fmt.Errorf("webhook %s: %s", name, cmp.Or(t.Error, "it responded with "+status))
-	}
-	return err
 }

@@ -9,10 +9,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
 )
 
 // completeTimeout bounds what a shell waits for the agent.
 const completeTimeout = time.Second
+
+// fixedFlag completes the value of one of c's flags.
+func fixedFlag(c *cobra.Command, name string, values ...string) {
+	_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+}
 
 // completeArgument completes the first argument with keys, namespaces or both,
 // as an agent has them; what follows a KEY in lock is a command, which the shell
@@ -27,50 +33,6 @@ func (a *app) completeArgument(keys, namespaces bool) cobra.CompletionFunc {
 		}
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-}
-
-// completeFirst completes the first argument with the names that an agent has.
-func (a *app) completeFirst(names func(context.Context, session) ([]string, error)) cobra.CompletionFunc {
-	return func(c *cobra.Command, args []string, begun string) (found []string, _ cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
-		defer cancel()
-		_ = a.dial(ctx, true, func(s session) (err error) { // a shell has no place for an error
-			found, err = names(ctx, s)
-			return err
-		})
-		return slices.DeleteFunc(found, func(name string) bool { return !strings.HasPrefix(name, begun) }), cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-// fixedFlag completes the value of one of c's flags.
-func fixedFlag(c *cobra.Command, name string, values ...string) {
-	_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
-}
-
-// completeName completes the NAME of a resource of a TYPE, in the partition and
-// namespace of the flags.
-func (a *app) completeName(c *cobra.Command, args []string, begun string) (found []string, _ cobra.ShellCompDirective) {
-	if len(args) != 1 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var r interrex.ListResourcesRequest
-	r.Type, _ = interrex.ParseResourceType(args[0])
-	r.Tenancy.Partition, _ = c.Flags().GetString("partition")
-	r.Tenancy.Namespace, _ = c.Flags().GetString("namespace")
-	r.NamePrefix = begun
-	ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
-	defer cancel()
-	_ = a.dial(ctx, true, func(s session) error { // a shell has no place for an error
-		page, err := s.client.Resources().List(ctx, r)
-		for _, item := range page.Items {
-			found = append(found, item.ID.Name)
-		}
-		return err
-	})
-	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
 // complete returns what begins with begun: nothing when no agent answers in time.
@@ -104,4 +66,61 @@ func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool)
 		}
 	}
 	return found
+}
+
+// completeFirst completes the first argument with the names that an agent has.
+func (a *app) completeFirst(names func(context.Context, session) ([]string, error)) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, begun string) (found []string, _ cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
+		defer cancel()
+		_ = a.dial(ctx, true, func(s session) (err error) { // a shell has no place for an error
+			found, err = names(ctx, s)
+			return err
+		})
+		return slices.DeleteFunc(found, func(name string) bool { return !strings.HasPrefix(name, begun) }), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeName completes the NAME of a resource of a TYPE, in the partition and
+// namespace of the flags.
+func (a *app) completeName(c *cobra.Command, args []string, begun string) (found []string, _ cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var r interrex.ListResourcesRequest
+	r.Type, _ = interrex.ParseResourceType(args[0])
+	r.Tenancy.Partition, _ = c.Flags().GetString("partition")
+	r.Tenancy.Namespace, _ = c.Flags().GetString("namespace")
+	r.NamePrefix = begun
+	ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
+	defer cancel()
+	_ = a.dial(ctx, true, func(s session) error { // a shell has no place for an error
+		page, err := s.client.Resources().List(ctx, r)
+		for _, item := range page.Items {
+			found = append(found, item.ID.Name)
+		}
+		return err
+	})
+	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeValue completes a KEY.
+func (a *app) completeValue(c *cobra.Command, args []string, begun string) (found []string, _ cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	namespace, _ := c.Flags().GetString("namespace")
+	ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
+	defer cancel()
+	_ = a.dial(ctx, true, func(s session) error { // a shell has no place for an error
+		all, _, err := client.KV{By: s.client, Namespace: namespace}.List(ctx, begun, interrex.ReadOptions{Consistency: interrex.Eventual})
+		for _, v := range all {
+			found = append(found, v.Key)
+		}
+		return err
+	})
+	return found, cobra.ShellCompDirectiveNoFileComp
 }

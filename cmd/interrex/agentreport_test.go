@@ -7,9 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/interrex/interrex/config"
 	"github.com/interrex/interrex/gen/interrexv1"
-	"github.com/interrex/interrex/manifolds"
 )
 
 func TestDotColoursWorkersByTheirState(t *testing.T) {
@@ -33,38 +31,6 @@ func TestDotColoursWorkersByTheirState(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s in\n%s", want, text)
 		}
-	}
-}
-
-func TestConfigShowsWhatDiffersFromTheDefaultsAlone(t *testing.T) {
-	c := manifolds.InForce(config.Default())
-	plain, err := c.YAML()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := aboveDefaults(string(plain)); got != "{}\n" || err != nil {
-		t.Errorf("of the defaults %q is left, %v", got, err)
-	}
-	c.Raft.SnapshotRetention, c.API.TLS.Cert = 5, "a.pem"
-	changed, err := c.YAML()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "api:\n    tls:\n        cert: a.pem\nraft:\n    snapshot-retention: 5\n"
-	if got, err := aboveDefaults(string(changed)); got != want || err != nil {
-		t.Errorf("%q is left, %v", got, err)
-	}
-}
-
-func TestConfigLeavesOutTheTimingsThatComeWithTheCluster(t *testing.T) {
-	c := config.Default()
-	c.Cluster.Timing = config.TimingWAN
-	text, err := manifolds.InForce(c).YAML()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := aboveDefaults(string(text)); got != "cluster:\n    timing: wan\n" || err != nil {
-		t.Errorf("%q is left, %v", got, err)
 	}
 }
 
