@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/execution"
 	"github.com/interrex/interrex/internal/hold"
 )
 
@@ -48,13 +49,15 @@ type lock struct {
 	ttl     time.Duration
 	wait    time.Duration // below 0: for ever
 	restart bool
-	leave   string // what is done with what the command leaves behind
+	leave   string // --leftover
 	command []string
 
 	holder  string // of the newest claim
 	signals chan os.Signal
-	told    bool // a signal has asked the command to end
 }
+
+// leftovers are the values of --leftover.
+var leftovers = []string{string(execution.Wait), string(execution.Kill), string(execution.Leave)}
 
 // lockLong is the help of lock.
 const lockLong = `Runs COMMAND while it holds the lease, with INTERREX_LEASE_KEY and
@@ -93,7 +96,7 @@ func newLock(a *app) *cobra.Command {
 			if l.key, err = interrex.ParseKey(args[0]); err != nil {
 				return err
 			}
-			if err := oneLeftover(l.leave); err != nil {
+			if err := oneOf("--leftover", l.leave, leftovers); err != nil {
 				return err
 			}
 			if !c.Flags().Changed("wait") {
@@ -105,8 +108,8 @@ func newLock(a *app) *cobra.Command {
 	}
 	ttlFlag(c, &l.ttl, "")
 	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after this time, regardless of --timeout; 0s tries once (default: wait without limit)")
-	c.Flags().StringVar(&l.leave, "leftover", leftoverWait, "what to do with processes that COMMAND leaves running: wait, kill or leave")
-	fixedFlag(c, "leftover", leftoverWait, leftoverKill, leftoverLeave)
+	c.Flags().StringVar(&l.leave, "leftover", string(execution.Wait), "what to do with processes that COMMAND leaves running: wait, kill or leave")
+	fixedFlag(c, "leftover", leftovers...)
 	c.Flags().BoolVar(&l.restart, "restart", false, "campaign again after a loss, and run COMMAND again each time it wins")
 	return c
 }
@@ -134,7 +137,7 @@ func (l *lock) run() error {
 		return l.cannotRun(err)
 	}
 	l.signals = make(chan os.Signal, 16)
-	notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	execution.Notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(l.signals)
 	claims := *l.app
 	if l.wait == 0 {
@@ -142,8 +145,8 @@ func (l *lock) run() error {
 	}
 	return l.ended(claims.withLong(context.Background(), func(s session) error {
 		for {
-			err := l.once(s, path)
-			if !l.restart || l.told || err != exit(exitLost) {
+			told, err := l.once(s, path)
+			if !l.restart || told || err != exit(exitLost) {
 				return err
 			}
 		}
@@ -179,22 +182,46 @@ func (l *lock) ended(err error) error {
 	return exit(exitOurs)
 }
 
-// once waits for the lease, runs the command, and releases. An exit is the
-// command's code, or that of the loss.
-func (l *lock) once(s session, path string) error {
-	r, err := startReaper()
+// once waits for the lease, runs the command, and releases. It reports whether a
+// signal told the command to end. An exit is the command's code, or that of the
+// loss.
+func (l *lock) once(s session, path string) (told bool, err error) {
+	r, err := execution.Start()
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer r.close()
+	defer r.Close()
 	held, err := l.acquire(s)
 	if err != nil {
-		return err
+		return false, err
 	}
-	err = l.execute(path, held, r)
-	r.close()
+	told, err = l.execute(path, held, r)
+	r.Close()
 	l.release(held)
-	return err
+	return told, err
+}
+
+func (l *lock) execute(path string, held interrex.Held, r *execution.Reaper) (told bool, err error) {
+	result, err := r.Run(execution.Command{
+		Path: path, Args: l.command,
+		Env:  append(os.Environ(), "INTERREX_LEASE_KEY="+held.Key().String(), "INTERREX_LEASE_TOKEN="+held.Token().String()),
+		Held: held, TTL: l.ttl, Leftover: execution.Leftover(l.leave), Signals: l.signals,
+		Say: func(format string, args ...any) { l.app.say("interrex: "+format, args...) },
+	})
+	var cannot execution.StartError
+	switch {
+	case errors.Is(err, execution.ErrLost):
+		return false, l.lost(held, "not started")
+	case errors.As(err, &cannot):
+		return false, l.cannotRun(cannot)
+	case err != nil:
+		return false, err
+	case result.Lost:
+		return result.Told, l.lost(held, "ended")
+	case result.Code != 0:
+		return result.Told, exit(result.Code)
+	}
+	return result.Told, nil
 }
 
 // lost says that and why a lease was lost, and what was done to the command.

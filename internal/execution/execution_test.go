@@ -1,108 +1,46 @@
-package main
+package execution
 
 import (
 	"encoding/json"
-	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/interrex/interrex"
 )
 
-// paused is a lock whose command reads from a file, and the pid of its reaper.
-func (b *bench) paused(t *testing.T, ttl, path string) (l *locking, reaper int) {
+// patience bounds every wait of these tests.
+const patience = time.Minute
+
+// TestMain makes a reaper of this program when it is started as one.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == ReaperName {
+		if err := Serve(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func reaperProcess(t *testing.T) *exec.Cmd {
 	t.Helper()
-	l = b.lock("a", "--ttl", ttl, "--", "sh", "-c", `echo up; cat $0; exit 7`, path)
-	l.line()
-	for _, p := range descendants(l.cmd.Process.Pid) {
-		if p.parent == l.cmd.Process.Pid {
-			return l, p.pid
-		}
-	}
-	t.Fatal("there is no reaper")
-	return nil, 0
-}
-
-func signalAll(t *testing.T, sig syscall.Signal, pids ...int) {
-	t.Helper()
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, sig); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// runsOut waits until the lease has run out.
-func (b *bench) runsOut() {
-	b.t.Helper()
-	if err := eventually(func() error { return b.free("a") }); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func TestACommandThatEndedInTimeKeepsItsCodeWhateverPauseFollows(t *testing.T) {
-	b, path := newBench(t), fifo(t)
-	l, _ := b.paused(t, "6s", path)
-	signalAll(t, syscall.SIGSTOP, l.cmd.Process.Pid)
-	if err := letGo(path); err != nil {
+	self, err := os.Executable()
+	if err != nil {
 		t.Fatal(err)
 	}
-	b.runsOut()
-	signalAll(t, syscall.SIGCONT, l.cmd.Process.Pid)
-	l.want(7)
-}
-
-// Nobody could end the command, and nobody saw when it ended: it may have worked
-// when somebody else held the lease.
-func TestACommandThatIsFoundEndedAfterAPauseHasLostItsLease(t *testing.T) {
-	b, path := newBench(t), fifo(t)
-	l, reaper := b.paused(t, "6s", path)
-	signalAll(t, syscall.SIGSTOP, l.cmd.Process.Pid, reaper)
-	b.runsOut()
-	if err := letGo(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := eventually(func() error {
-		if len(descendants(reaper)) > 0 {
-			return errors.New("the command lives")
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	signalAll(t, syscall.SIGCONT, reaper, l.cmd.Process.Pid)
-	l.want(exitLost)
-	if said := l.stderr.String(); !strings.Contains(said, "was not extended in time") {
-		t.Errorf("it says %s", said)
-	}
-}
-
-func TestACommandThatWasPausedWithItsLockIsKilled(t *testing.T) {
-	b, path := newBench(t), fifo(t)
-	l, reaper := b.paused(t, "6s", path)
-	all := append([]int{reaper, l.cmd.Process.Pid}, pids(descendants(reaper))...)
-	signalAll(t, syscall.SIGSTOP, all...)
-	b.runsOut()
-	signalAll(t, syscall.SIGCONT, all...)
-	l.silence()
-	l.want(exitLost)
-}
-
-func pids(of []descendant) (all []int) {
-	for _, p := range of {
-		all = append(all, p.pid)
-	}
-	return all
+	return exec.Command(self, ReaperName)
 }
 
 // tell sends a reaper its orders, and returns what it says until it ends.
 func tell(t *testing.T, orders ...order) (said []string) {
 	t.Helper()
-	c := program(reaperName)
+	c := reaperProcess(t)
 	in, err := c.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +102,7 @@ func (stopped) Check() error        { return interrex.ErrNotHeld }
 func (stopped) Deadline() time.Time { return time.Now() } // half a margin later than the command's end
 
 func TestACommandWhoseEndHasPassedIsKilledAtOnce(t *testing.T) {
-	e := &execution{lock: &lock{ttl: interrex.MaxTTL}, held: stopped{}, reaper: &reaper{root: -1}, lose: make(chan struct{})}
+	e := &execution{Command: Command{TTL: interrex.MaxTTL, Held: stopped{}}, reaper: &Reaper{root: -1}, lose: make(chan struct{})}
 	e.check()
 	select {
 	case <-e.kill:
@@ -188,10 +126,10 @@ func TestTheEndOfACommandIsHalfAMarginBeforeTheDeadline(t *testing.T) {
 	}
 	defer func() { _ = out.Close() }()
 	defer func() { _ = in.Close() }()
-	r := &reaper{pipe: in}
+	r := &Reaper{pipe: in}
 	r.extend(held{deadline: time.Now().Add(24 * time.Hour)}, 4*time.Hour)
 	var told order
-	if r.known == 0 {
+	if r.endsAt == 0 {
 		t.Fatal("nothing is told")
 	}
 	if err := json.NewDecoder(out).Decode(&told); err != nil {
@@ -206,12 +144,12 @@ func TestTheEndOfACommandIsHalfAMarginBeforeTheDeadline(t *testing.T) {
 func TestOnlyAnEndInTimeKeepsItsCode(t *testing.T) {
 	const known = time.Minute
 	for at, lost := range map[time.Duration]bool{known: false, known + 1: true} {
-		r := &reaper{root: -1, known: known} // nobody is left
-		e := &execution{lock: &lock{ttl: interrex.DefaultTTL, leave: leftoverWait}, held: stopped{}, reaper: r, lose: make(chan struct{})}
+		r := &Reaper{root: -1, endsAt: known} // nobody is left
+		e := &execution{Command: Command{TTL: interrex.DefaultTTL, Leftover: Wait, Held: stopped{}}, reaper: r, lose: make(chan struct{})}
 		e.check() // before it has heard of the end
-		e.hear(report{Event: commandExited, At: at})
-		if e.lost != lost {
-			t.Errorf("it ended at %s, and had to by %s: lost: %v", at, known, e.lost)
+		e.handle(report{Event: commandExited, At: at})
+		if e.result.Lost != lost {
+			t.Errorf("it ended at %s, and had to by %s: lost: %v", at, known, e.result.Lost)
 		}
 		if e.kill == nil {
 			t.Error("what is there is not ended")

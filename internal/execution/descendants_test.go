@@ -1,4 +1,4 @@
-package main
+package execution
 
 import (
 	"bufio"
@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestDescendantsAreTheChildrensChildrenToo(t *testing.T) {
@@ -31,11 +32,11 @@ func TestDescendantsAreTheChildrensChildrenToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[int]descendant{}
-	for _, p := range descendants(os.Getpid()) {
-		found[p.pid] = p
+	found := map[int]Process{}
+	for _, p := range Descendants(os.Getpid()) {
+		found[p.PID] = p
 	}
-	if p := found[grandchild]; p.parent != c.Process.Pid || p.name != "sh" || found[c.Process.Pid].parent != os.Getpid() {
+	if p := found[grandchild]; p.Parent != c.Process.Pid || p.Name != "sh" || found[c.Process.Pid].Parent != os.Getpid() {
 		t.Errorf("%d of %d is not among %v", grandchild, c.Process.Pid, found)
 	}
 	_ = in.Close()
@@ -50,18 +51,17 @@ func TestAZombieDoesNotLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := fmt.Sprintf("/proc/%d/stat", c.Process.Pid)
-	err := eventually(func() error {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		text, err := os.ReadFile(file)
-		if err == nil && !strings.Contains(string(text), ") Z ") {
-			err = fmt.Errorf("it runs: %s", text)
+		if err == nil && strings.Contains(string(text), ") Z ") {
+			break
 		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("it runs: %s, %v", text, err)
+		}
 	}
-	for _, p := range descendants(os.Getpid()) {
-		if p.pid == c.Process.Pid {
+	for _, p := range Descendants(os.Getpid()) {
+		if p.PID == c.Process.Pid {
 			t.Errorf("%s is taken for alive", p)
 		}
 	}
