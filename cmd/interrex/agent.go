@@ -16,5 +16,5 @@ func newAgent(a *app) *cobra.Command {
 	return c
 }
 
-// operatorLong says where the commands of operators are answered.
+// operatorLong says where agents accept the commands of operators.
 const operatorLong = "This works only over the agent's socket: --addr unix://DATA-DIR/interrex.sock."

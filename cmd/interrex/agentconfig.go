@@ -26,7 +26,7 @@ func newConfig(a *app) *cobra.Command {
 			"\n--check needs no agent: it reads the file, and tries the files, the database, the\ndata directory and the addresses that it names, as this user and in this environment.\nIt changes nothing, and does not read the log: 'agent repair' does that. Each problem\nis printed on its own line; the exit code is then 2.",
 		Example: `  interrex agent config --check node1.yaml
   interrex agent config --effective --addr unix:///var/lib/interrex/interrex.sock`,
-		Args: arguments(0, "no arguments but --check FILE"),
+		Args: arguments(0, "no arguments except --check FILE"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("check") {
 				if effective {
@@ -44,8 +44,8 @@ func newConfig(a *app) *cobra.Command {
 	return c
 }
 
-// checkConfig says whether an agent could be run with a file: one line for each
-// problem.
+// checkConfig checks whether an agent can run with a file; the error has a line for
+// each problem.
 func (a *app) checkConfig(ctx context.Context, path string) error {
 	file, wrong := config.Source{Path: path, Environ: os.Environ()}.Load()
 	if wrong != nil && !errors.As(wrong, new(config.InvalidError)) {
@@ -58,11 +58,11 @@ func (a *app) checkConfig(ctx context.Context, path string) error {
 	if err := errors.Join(wrong, err); err != nil {
 		return usageError{fmt.Errorf("%s cannot be used:\n%w", path, err)}
 	}
-	a.say("%s is right", path)
+	a.say("%s is valid", path)
 	return nil
 }
 
-// showConfig prints what the agent says, in YAML as its file is.
+// showConfig prints the agent's configuration, in YAML like its file.
 func (a *app) showConfig(ctx context.Context, s session, effective bool) error {
 	text, err := s.client.Config(ctx)
 	if err != nil {
@@ -87,8 +87,8 @@ func (a *app) showConfig(ctx context.Context, s session, effective bool) error {
 	return a.print(&interrexv1.ConfigResponse{Yaml: text}, table{}, "config")
 }
 
-// aboveDefaults leaves out of a configuration what is so by default, also the
-// timings that come with its cluster.timing.
+// aboveDefaults removes the defaults from a configuration, also the timings that
+// its cluster.timing implies.
 func aboveDefaults(text string) (string, error) {
 	var given, byDefault map[string]any
 	usual := config.Default()

@@ -17,7 +17,7 @@ func newDrain(a *app) *cobra.Command {
 		Example: `  interrex agent drain --addr unix:///var/lib/interrex/interrex.sock`,
 		Args:    arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.within(c.Context(), a.timeout, lookAtDrain, func(ctx context.Context, s session) error {
+			return a.within(c.Context(), a.timeout, probeDrain, func(ctx context.Context, s session) error {
 				if err := s.client.Drain(ctx); err != nil {
 					return err
 				}
@@ -28,10 +28,10 @@ func newDrain(a *app) *cobra.Command {
 	}
 }
 
-// lookAtDrain says what a drain waits for; "" when the agent does not say.
-func lookAtDrain(ctx context.Context, s session) (what, text string) {
+// probeDrain says what a drain waits for; "" if the agent does not report it.
+func probeDrain(ctx context.Context, s session) (what, text string) {
 	m, err := s.client.Report(ctx)
-	if text = unasked(err); text != "" {
+	if text = whyUnreachable(err); text != "" {
 		return text, text
 	}
 	for _, w := range m.GetWorkers() {

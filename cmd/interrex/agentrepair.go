@@ -32,7 +32,7 @@ snapshots, term and vote, what is damaged, and what --apply would do. Without
 floor stay: the agent does not forget what it has promised. If something is
 missing that the other members have, they send it once the agent runs.
 
-For a single agent nobody else has what is missing, so --apply performs a recovery:
+No other agent has what a single agent is missing, so --apply performs a recovery:
 the cluster continues from what can be verified, in a new epoch. The operations of
 the missing entries are lost, although they were acknowledged. The revision is
 raised, so that tokens still increase; every lease ends; and nothing is granted for
@@ -42,10 +42,10 @@ The exit code is 0 for every verdict; scripts read the verdict from -o name. It 
 1 if the directory cannot be read or repaired, or an agent uses it.`,
 		Example: `  interrex agent repair --data-dir /var/lib/interrex
   interrex agent repair --data-dir /var/lib/interrex --apply`,
-		Args: arguments(0, "no arguments but --data-dir DIR"),
+		Args: arguments(0, "no arguments except --data-dir DIR"),
 		RunE: func(*cobra.Command, []string) error {
 			if dir == "" {
-				return usageError{errors.New("--data-dir is missing: name the data directory of the agent")}
+				return usageError{errors.New("--data-dir is missing: give the data directory of the agent")}
 			}
 			if apply {
 				return a.repair(dir)
@@ -62,7 +62,7 @@ The exit code is 0 for every verdict; scripts read the verdict from -o name. It 
 	return c
 }
 
-// repair says what it is about to do, does it, and shows what is there then.
+// repair says what it is about to do, does it, and shows the result.
 func (a *app) repair(dir string) error {
 	e, err := datadir.Examine(dir)
 	if err != nil {
@@ -71,7 +71,7 @@ func (a *app) repair(dir string) error {
 	for _, note := range e.Notes {
 		a.say("%s", note)
 	}
-	a.say("%s", would(e))
+	a.say("%s", planned(e))
 	is := done(e)
 	logger := loggo.GetLogger("interrex.repair")
 	st, err := manifolds.NewState(logger)
@@ -88,7 +88,7 @@ func (a *app) repair(dir string) error {
 	return a.printExamination(dir, e, recovered, is)
 }
 
-// done says what --apply has done, and what is left to do.
+// done says what --apply has done, and what remains to be done.
 func done(e *datadir.Examination) string {
 	switch e.Verdict {
 	case datadir.Lost:
@@ -98,33 +98,33 @@ func done(e *datadir.Examination) string {
 	case datadir.Damaged:
 		return "damaged files are in raft/damaged; start the agent"
 	}
-	return "nothing: everything was sound"
+	return "nothing: no damage was found"
 }
 
-// would says what --apply does.
-func would(e *datadir.Examination) string {
+// planned says what --apply would do.
+func planned(e *datadir.Examination) string {
 	switch e.Verdict {
 	case datadir.Wiped:
-		return "nothing can be repaired: this agent no longer knows what it has promised, so the disk counts as wiped: " + wayOn(e)
+		return "nothing can be repaired: this agent no longer knows what it has promised (its term, vote and floor), so the disk counts as wiped: " + withWipedDisk(e)
 	case datadir.Lost:
-		return fmt.Sprintf("a recovery; keep a copy of the directory first: this agent is the only voter, and nobody else has what is missing. The cluster continues from %s in a new epoch; the operations that were acknowledged after that, in the entries %s, are lost. The revision is raised, so that tokens still increase; all leases end; and nothing is granted for the longest known ttl, at least 30s", proved(e.End), missing(e))
+		return fmt.Sprintf("a recovery; keep a copy of the directory first: this agent is the only voter, and no other agent has what is missing. The cluster continues from %s in a new epoch; the operations that were acknowledged after that, in the entries %s, are lost. The revision is raised, so that tokens still increase; all leases end; and nothing is granted for the longest known ttl, at least 30s", proved(e.End), missing(e))
 	case datadir.Waits:
-		return fmt.Sprintf("damaged files are moved to raft/damaged, and no recovery is made: the other members have the entries %s. Start the agent: it is in quarantine until they have sent it those, usually within seconds", missing(e))
+		return fmt.Sprintf("damaged files are moved to raft/damaged, and no recovery is made: the other members have the entries %s. Start the agent: it is in quarantine until they have sent them, usually within seconds", missing(e))
 	case datadir.Damaged:
 		return "damaged files are moved to raft/damaged; none of them is needed: start the agent"
 	}
 	return "there is nothing to do: start the agent"
 }
 
-// wayOn is what is left to do for an agent whose disk counts as wiped.
-func wayOn(e *datadir.Examination) string {
+// withWipedDisk says what to do with an agent whose disk counts as wiped.
+func withWipedDisk(e *datadir.Examination) string {
 	if e.Alone {
 		return "restore the newest copy of the directory, or start a new cluster with an empty one"
 	}
 	return "restore the newest copy of the directory; the other members reject an empty one, and continue without this agent"
 }
 
-// proved names the end of what can be proved.
+// proved names the last entry that can be verified.
 func proved(p raftlog.Position) string {
 	if p == (raftlog.Position{}) {
 		return "nothing"
@@ -132,7 +132,7 @@ func proved(p raftlog.Position) string {
 	return p.String()
 }
 
-// missing names the entries between what can be proved and the floor.
+// missing names the entries between the last that can be verified and the floor.
 func missing(e *datadir.Examination) string {
 	if first := e.End.Index + 1; first < e.Floor.Index {
 		return fmt.Sprintf("%d to %d", first, e.Floor.Index)
@@ -191,7 +191,7 @@ func (a *app) printExamination(dir string, e *datadir.Examination, r *datadir.Re
 		Term: number(e.Term), VoteTerm: number(e.VoteTerm), Vote: e.Candidate,
 		Floor: placeOf(e.Floor.Position), End: placeOf(e.End), Snapshot: placeOf(e.Snapshot), First: number(e.First), Last: number(e.Last),
 		Members: []string{}, Alone: e.Alone, Short: e.Short(), Copied: e.Copied, Damage: append([]string{}, e.Notes...),
-		Verdict: string(e.Verdict), Would: would(e),
+		Verdict: string(e.Verdict), Would: planned(e),
 	}
 	for _, s := range e.Members.Servers {
 		d.Members = append(d.Members, memberOf(s))
@@ -212,7 +212,7 @@ func memberOf(s raft.Server) string {
 	return string(s.ID) + " (not a voter)"
 }
 
-// table says the same for people.
+// table returns the same in words.
 func (d *repairDocument) table(e *datadir.Examination, done string) (t table) {
 	row := func(name, format string, args ...any) {
 		t.rows = append(t.rows, []string{name, fmt.Sprintf(format, args...)})
@@ -227,7 +227,7 @@ func (d *repairDocument) table(e *datadir.Examination, done string) (t table) {
 	}
 	row("only voter", "%s", yesOrNo(d.Alone))
 	if d.Forgotten == "" {
-		row("term", "%s, last vote %s", d.Term, orNobody(d.Vote, d.VoteTerm))
+		row("term", "%s, last vote %s", d.Term, voteText(d.Vote, d.VoteTerm))
 		row("has stored", "%s", proved(e.Floor.Position))
 	}
 	row("verified", "%s", proved(e.End))
@@ -273,7 +273,7 @@ func yesOrNo(b bool) string {
 	return "no"
 }
 
-func orNobody(vote, term string) string {
+func voteText(vote, term string) string {
 	if vote == "" {
 		return "none"
 	}

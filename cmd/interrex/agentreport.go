@@ -23,7 +23,7 @@ func newReport(a *app) *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use:   "report",
-		Short: "The dependency engine, live: every worker, its state, inputs, starts, last error",
+		Short: "Show the dependency engine: every worker, its state, inputs, starts and last error",
 		Example: `  interrex agent report
   interrex agent report -o dot | dot -Tsvg > engine.svg`,
 		Args: arguments(0, "no arguments"),
@@ -57,15 +57,15 @@ func (a *app) report(m *interrexv1.ReportResponse) error {
 	return a.print(m, reportTable(m), names...)
 }
 
-// reportTable has one line for each worker, its inputs without the prefix that
-// all names share.
+// reportTable returns a row for each worker, its inputs without the prefix that all
+// names share.
 func reportTable(m *interrexv1.ReportResponse) table {
 	t := table{header: []string{"WORKER", "STATE", "STARTS", "UP", "INPUTS", "ERROR"}}
 	prefix := sharedPrefix(m.GetWorkers())
 	for _, w := range m.GetWorkers() {
 		var inputs []string
 		for _, input := range w.GetInputs() {
-			inputs = append(inputs, by(w, input)+strings.TrimPrefix(input, prefix))
+			inputs = append(inputs, slotRole(w, input)+strings.TrimPrefix(input, prefix))
 		}
 		up := "-"
 		if w.GetState() == "started" && w.GetStartedAt() != nil {
@@ -80,9 +80,8 @@ func reportTable(m *interrexv1.ReportResponse) table {
 	return t
 }
 
-// by says of an input that is a slot what the worker does there; "": it is a plain
-// input.
-func by(w *interrexv1.Worker, input string) string {
+// slotRole says what the worker does with an input that is a slot; "" for a plain input.
+func slotRole(w *interrexv1.Worker, input string) string {
 	switch {
 	case slices.Contains(w.GetOffers(), input):
 		return "offers:"
@@ -92,7 +91,7 @@ func by(w *interrexv1.Worker, input string) string {
 	return ""
 }
 
-// reportedAlarms are those that a worker's report has.
+// reportedAlarms returns two rows for each alarm in a worker's report.
 func reportedAlarms(w *interrexv1.Worker) (rows [][]string) {
 	raised := w.GetReport().GetFields()[alarm.ReportKey].GetStructValue().GetFields()
 	for _, name := range slices.Sorted(maps.Keys(raised)) {
@@ -104,7 +103,7 @@ func reportedAlarms(w *interrexv1.Worker) (rows [][]string) {
 	return rows
 }
 
-// sharedPrefix is what all names begin with, up to a dash.
+// sharedPrefix returns the prefix up to a dash that all names share.
 func sharedPrefix(workers []*interrexv1.Worker) string {
 	if len(workers) == 0 {
 		return ""
@@ -119,8 +118,8 @@ func sharedPrefix(workers []*interrexv1.Worker) string {
 	return prefix
 }
 
-// trouble is why a worker does not run, how often it has failed, and when it is
-// started again.
+// trouble says why a worker does not run, how often it has failed, and when it
+// will be started again.
 func trouble(w *interrexv1.Worker) string {
 	text := firstLine(w.GetError())
 	if text != "" && w.GetFailures() > 0 {
@@ -132,7 +131,7 @@ func trouble(w *interrexv1.Worker) string {
 	return text
 }
 
-// firstLine leaves out the stack of a panic.
+// firstLine drops the stack of a panic.
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
 	return line
@@ -151,7 +150,7 @@ func dot(m *interrexv1.ReportResponse) string {
 	}
 	for _, w := range m.GetWorkers() {
 		for _, input := range slices.Sorted(slices.Values(w.GetInputs())) {
-			switch by(w, input) {
+			switch slotRole(w, input) {
 			case "":
 				fmt.Fprintf(&b, "  %q -> %q;\n", input, w.GetName())
 			case "uses:":
@@ -165,8 +164,8 @@ func dot(m *interrexv1.ReportResponse) string {
 	return b.String()
 }
 
-// colour is green for what runs, yellow for what is on its way, red for what
-// has failed, grey for what does not run for a good reason.
+// colour is green for a worker that runs, yellow for one that is starting or
+// stopping, red for one that has failed, grey for one that is off for a good reason.
 func colour(w *interrexv1.Worker) string {
 	switch {
 	case w.GetState() == "started":

@@ -24,7 +24,7 @@ import (
 	"github.com/interrex/interrex/internal/logs"
 )
 
-// defaultConfig is read when nobody names a file, if it is there.
+// defaultConfig is read if it exists and --config is not given.
 const defaultConfig = "/etc/interrex/interrex.yaml"
 
 // running is one `interrex agent run`.
@@ -32,7 +32,7 @@ type running struct {
 	app  *app
 	path string
 
-	// What the flags say, above file and environment.
+	// The flags, which override file and environment.
 	id, dataDir, api, cluster string
 	join                      []string
 }
@@ -41,7 +41,7 @@ func newRun(a *app) *cobra.Command {
 	r := &running{app: a}
 	c := &cobra.Command{
 		Use:   "run",
-		Short: "Run an agent until it is told to stop",
+		Short: "Run an agent until it is stopped",
 		Example: `  interrex agent run
   interrex agent run --config node1.yaml
   interrex agent run --data-dir ./data --api 127.0.0.1:7500`,
@@ -49,9 +49,9 @@ func newRun(a *app) *cobra.Command {
 read its configuration again. Flags override the environment (INTERREX_ and the
 path of a key in capitals), which overrides the file, which overrides the defaults.
 
-What HUP takes up is checked first: when anything is wrong, nothing changes, and
+HUP checks the new configuration first: if anything is wrong, nothing changes, and
 the log says why.`,
-		Args: arguments(0, "no arguments but --config FILE"),
+		Args: arguments(0, "no arguments except --config FILE"),
 		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context()) },
 	}
 	flags := c.Flags()
@@ -110,7 +110,7 @@ func (r *running) run(ctx context.Context) error {
 	return stay(ctx, one, hup, logger)
 }
 
-// stay lets an agent run until it ends or ctx does, which drains it.
+// stay runs an agent until it ends, or drains it when ctx ends.
 func stay(ctx context.Context, one *agent.Agent, hup <-chan os.Signal, logger loggo.Logger) error {
 	ended := make(chan error, 1)
 	go func() { ended <- one.Wait() }()
@@ -129,7 +129,7 @@ func stay(ctx context.Context, one *agent.Agent, hup <-chan os.Signal, logger lo
 	}
 }
 
-// oneLine puts several problems on one line, as a log has it.
+// oneLine puts several problems on one line of the log.
 func oneLine(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {
@@ -138,7 +138,7 @@ func oneLine(text string) string {
 	return strings.Replace(strings.Join(lines, "; "), ":; ", ": ", 1)
 }
 
-// agentConfig adds what only the binary has to an agent's configuration.
+// agentConfig adds what only the binary has: drivers, version and metrics.
 func agentConfig(file config.Config) agent.Config {
 	c := agent.FromFile(file)
 	c.SQLite, c.Postgres = openSQLite, openPostgres
@@ -149,8 +149,8 @@ func agentConfig(file config.Config) agent.Config {
 	return c
 }
 
-// newLoggers makes an agent's own context: text on a terminal and JSON
-// otherwise, unless the configuration says it.
+// newLoggers returns the loggers of one agent. Unless the format is configured, they
+// write text to a terminal, and JSON otherwise.
 func newLoggers(w io.Writer, l config.Logging) (*loggo.Context, error) {
 	asJSON := l.Format == "json" || l.Format != "text" && !isTerminal(w)
 	loggers, err := logs.New(w, asJSON, l)

@@ -8,17 +8,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// arguments demands n arguments and names them when they are not there.
+// arguments requires n arguments, and an error names them.
 func arguments(n int, names string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		wrong := ""
 		switch {
 		case len(args) == n:
 			return nil
-		case len(args) < n:
+		case len(args) == 0:
 			wrong = "which is missing"
+		case len(args) < n:
+			wrong = fmt.Sprintf("but only %q is given", strings.Join(args, " "))
 		default:
-			wrong = fmt.Sprintf("and %q is too much", args[n])
+			wrong = fmt.Sprintf("but %q is an extra argument", args[n])
 		}
 		return usageError{fmt.Errorf("%s takes %s, %s: see '%s --help'",
 			strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "), names, wrong, c.CommandPath())}

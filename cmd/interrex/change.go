@@ -16,7 +16,7 @@ import (
 func newChange(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "change",
-		Short: "The feed of committed changes",
+		Short: "Read, watch and append to the feed of committed changes",
 		Example: `  interrex change append --tag deploy --data '{"app":"web","version":7}'
   interrex change list --tag deploy
   interrex change watch --kind lease.expired -o json`,
@@ -25,15 +25,15 @@ func newChange(a *app) *cobra.Command {
 	return c
 }
 
-// changes runs one command about changes, which may take as long as it waits.
+// changes runs one command about changes, which may take wait longer than --timeout.
 func (a *app) changes(c *cobra.Command, wait time.Duration, do func(context.Context, interrex.Changes) error) error {
 	return a.with(c.Context(), a.timeout+wait, func(ctx context.Context, s session) error { return do(ctx, s.client.Changes()) })
 }
 
-// filterFlags are the flags of which changes are wanted.
+// filterFlags adds the flags that select changes.
 func filterFlags(c *cobra.Command, f *interrex.ChangeFilter) {
-	c.Flags().StringArrayVar(&f.Tags, "tag", nil, "only changes with this tag; several: with any of them")
-	c.Flags().StringSliceVar(&f.Kinds, "kind", nil, "only changes of this kind, such as lease.claimed, resource.written or user; several: of any of them (default all, like *)")
+	c.Flags().StringArrayVar(&f.Tags, "tag", nil, "only changes with this tag; if repeated, with any of them")
+	c.Flags().StringSliceVar(&f.Kinds, "kind", nil, "only changes of this kind, such as lease.claimed, resource.written or user; if repeated, of any of them (default all, like *)")
 	c.Flags().StringVar(&f.Prefix, "prefix", "", "only keys with this prefix")
 }
 

@@ -24,7 +24,7 @@ func newChangeAppend(a *app) *cobra.Command {
 		Short: "Append a change of your own",
 		Example: `  interrex change append --data '{"app":"web"}' --tag deploy
   date | jq -R . | interrex change append --data -`,
-		Args: arguments(0, "no arguments but --data"),
+		Args: arguments(0, "no arguments except --data"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
 			if r.Data, err = changeData(c, data); err != nil {
@@ -45,7 +45,7 @@ func newChangeAppend(a *app) *cobra.Command {
 	return c
 }
 
-// changeData reads what is appended.
+// changeData reads the data to append.
 func changeData(c *cobra.Command, data string) (json.RawMessage, error) {
 	if !c.Flags().Changed("data") {
 		return nil, errors.New("--data is missing: give any JSON, or - for standard input")

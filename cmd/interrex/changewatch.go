@@ -25,7 +25,7 @@ func newChangeWatch(a *app) *cobra.Command {
 	return c
 }
 
-// watchChanges prints until the command is told to end.
+// watchChanges prints changes until it is interrupted.
 func (a *app) watchChanges(ctx context.Context, s session, r interrex.WatchChangesRequest) error {
 	w, err := s.client.Changes().Watch(ctx, r)
 	if err != nil {

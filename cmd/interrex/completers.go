@@ -12,10 +12,10 @@ import (
 	"github.com/interrex/interrex/client"
 )
 
-// completeTimeout bounds what a shell waits for the agent.
+// completeTimeout bounds how long a shell waits for the agent.
 const completeTimeout = time.Second
 
-// fixedFlag completes the value of one of c's flags.
+// fixedFlag completes a flag of c with fixed values.
 func fixedFlag(c *cobra.Command, name string, values ...string) {
 	_ = c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 }
@@ -35,7 +35,8 @@ func (a *app) completeArgument(keys, namespaces bool) cobra.CompletionFunc {
 	}
 }
 
-// complete returns what begins with begun: nothing when no agent answers in time.
+// complete returns the keys and namespaces that begin with begun: none if no agent
+// responds in time.
 func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool) (found []string) {
 	r := interrex.ListRequest{ReadOptions: interrex.ReadOptions{Consistency: interrex.Eventual}}
 	if namespace, name, has := strings.Cut(begun, "/"); has {
@@ -44,7 +45,7 @@ func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool)
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	var items []interrex.Lease
-	_ = a.dial(ctx, true, func(s session) error { // a shell has no place for an error
+	_ = a.dial(ctx, true, func(s session) error { // a shell cannot show an error
 		page, err := s.leases.List(ctx, r)
 		items = page.Items
 		return err
@@ -68,7 +69,7 @@ func (a *app) complete(ctx context.Context, begun string, keys, namespaces bool)
 	return found
 }
 
-// completeFirst completes the first argument with the names that an agent has.
+// completeFirst completes the first argument with the names that names returns.
 func (a *app) completeFirst(names func(context.Context, session) ([]string, error)) cobra.CompletionFunc {
 	return func(c *cobra.Command, args []string, begun string) (found []string, _ cobra.ShellCompDirective) {
 		if len(args) > 0 {
@@ -76,7 +77,7 @@ func (a *app) completeFirst(names func(context.Context, session) ([]string, erro
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
 		defer cancel()
-		_ = a.dial(ctx, true, func(s session) (err error) { // a shell has no place for an error
+		_ = a.dial(ctx, true, func(s session) (err error) { // a shell cannot show an error
 			found, err = names(ctx, s)
 			return err
 		})
@@ -97,7 +98,7 @@ func (a *app) completeName(c *cobra.Command, args []string, begun string) (found
 	r.NamePrefix = begun
 	ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
 	defer cancel()
-	_ = a.dial(ctx, true, func(s session) error { // a shell has no place for an error
+	_ = a.dial(ctx, true, func(s session) error { // a shell cannot show an error
 		page, err := s.client.Resources().List(ctx, r)
 		for _, item := range page.Items {
 			found = append(found, item.ID.Name)
@@ -115,7 +116,7 @@ func (a *app) completeValue(c *cobra.Command, args []string, begun string) (foun
 	namespace, _ := c.Flags().GetString("namespace")
 	ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
 	defer cancel()
-	_ = a.dial(ctx, true, func(s session) error { // a shell has no place for an error
+	_ = a.dial(ctx, true, func(s session) error { // a shell cannot show an error
 		all, _, err := client.KV{By: s.client, Namespace: namespace}.List(ctx, begun, interrex.ReadOptions{Consistency: interrex.Eventual})
 		for _, v := range all {
 			found = append(found, v.Key)

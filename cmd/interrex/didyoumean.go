@@ -9,9 +9,8 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// otherWords are the words of other tools, and the commands that do here what
-// they do there: below each group, and, under "", at the root, below lease and
-// below agent.
+// otherWords maps the commands of other tools to ours: below each group, and, under
+// "", at the root, below lease and below agent.
 var otherWords = map[string]map[string]string{
 	"": {
 		"acquire":   "lease claim",
@@ -124,18 +123,18 @@ var otherWords = map[string]map[string]string{
 	},
 }
 
-// noSuchCommand is the error of a word below c that is no command.
+// noSuchCommand returns the error for a word below c that is not a command.
 func noSuchCommand(c *cobra.Command, word string) error {
 	hint := ""
 	if meant := meantBy(c, word); meant != "" {
 		hint = fmt.Sprintf(" did you mean '%s'?", meant)
 	}
 	path := strings.TrimPrefix(c.CommandPath()+" "+word, c.Root().Name()+" ")
-	return usageError{fmt.Errorf("%s: there is no such command:%s see '%s --help'", path, hint, c.CommandPath())}
+	return usageError{fmt.Errorf("%s: unknown command:%s see '%s --help'", path, hint, c.CommandPath())}
 }
 
-// meantBy finds the command that was meant: what another tool calls so, one of
-// c's with nearly this name, the only one elsewhere with this name.
+// meantBy returns the command that was probably meant: that of another tool's word, a
+// command of c with a similar name, or the only command elsewhere with this name.
 func meantBy(c *cobra.Command, word string) string {
 	path, known := otherWords[c.Name()][strings.ToLower(word)]
 	if !known && (!c.HasParent() || c.Name() == "lease" || c.Name() == "agent") {

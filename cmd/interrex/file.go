@@ -24,7 +24,7 @@ func readFile(file string, most int64) ([]byte, error) {
 	return b, err
 }
 
-// called returns a file's name for messages.
+// called returns the name of a file in messages.
 func called(file string) string {
 	if file == "-" {
 		return "standard input"

@@ -21,7 +21,7 @@ type watched[E any] interface {
 
 // follow prints what w delivers, in a table below the header, and closes w.
 func follow[E any](ctx context.Context, a *app, w watched[E], header []string, print func(E) error) error {
-	// The command ends with the watch: nothing is lost that was not printed.
+	// The command ends with the watch, and every event that it got is printed.
 	defer func() { _ = w.Close() }()
 	defer a.tellConnection(ctx, w)()
 	headed := a.output != "table" || a.noHeaders || a.quiet
@@ -45,7 +45,7 @@ func follow[E any](ctx context.Context, a *app, w watched[E], header []string, p
 	}
 }
 
-// A watch that no agent serves says so after firstSilence, and then looks every
+// A watch that no agent serves says so after firstSilence, and checks every
 // nextSilence whether that has changed.
 const (
 	firstSilence = 2 * time.Second
@@ -71,10 +71,10 @@ func (a *app) tellConnection(ctx context.Context, w interface {
 			since, why := w.Disconnected()
 			switch {
 			case since.IsZero() && said != "":
-				a.say("connected: the watch goes on")
+				a.say("connected: the watch continues")
 				said = ""
 			case !since.IsZero() && time.Since(since) >= firstSilence && why.Error() != said:
-				a.say("waiting for an agent: %s", unreached(why))
+				a.say("waiting for an agent: %s", unreachable(why))
 				said = why.Error()
 			}
 		}
@@ -85,8 +85,8 @@ func (a *app) tellConnection(ctx context.Context, w interface {
 	}
 }
 
-// unreached says why no agent is reached, and asks about the likeliest reason.
-func unreached(why error) string {
+// unreachable says why no agent can be reached, with a hint at the likeliest reason.
+func unreachable(why error) string {
 	text := strings.TrimPrefix(why.Error(), string(interrex.KindUnavailable)+": ")
 	if errors.Is(why, syscall.ECONNREFUSED) || errors.Is(why, fs.ErrNotExist) {
 		text += "; is an agent running?"

@@ -99,7 +99,7 @@ func TestAWatchSaysWhatItWaitsForAndEndsAtAnotherCluster(t *testing.T) {
 		})
 		return p
 	}
-	const waiting, back = "waiting for an agent: ", "connected: the watch goes on\n"
+	const waiting, back = "waiting for an agent: ", "connected: the watch continues\n"
 	w := startWatch(t, "http://"+addr, "default/db")
 	w.shows(&w.talk, waiting+"http://"+addr+": ")
 	w.shows(&w.talk, "connection refused; is an agent running?\n")
@@ -218,7 +218,7 @@ func TestAWatchSaysOnceThatItsAgentsCameOrWent(t *testing.T) {
 		l.set(began, errors.New("unavailable: n1 is back, and n2 is gone"))
 		next(nextSilence, "waiting for an agent: n1 is back, and n2 is gone\n")
 		l.set(time.Time{}, nil)
-		next(nextSilence, "connected: the watch goes on\n")
+		next(nextSilence, "connected: the watch continues\n")
 		next(time.Minute, "")
 		l.set(time.Now(), errors.New("unavailable: n1 is gone"))
 		next(time.Second, "") // a short silence

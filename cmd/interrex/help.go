@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// usageTemplate is what --help prints: the examples first.
+// usageTemplate is the text of --help: the examples first.
 const usageTemplate = `{{if .HasExample}}Examples:
 {{.Example}}
 
@@ -35,7 +35,7 @@ Global flags:
 See '{{.CommandPath}} COMMAND --help' for more about a command.{{end}}
 `
 
-// environment is what the help says of it.
+// environment is the help on environment variables.
 const environment = `Environment:
   INTERREX_ADDR         agents to connect to, like --addr (default: the socket
                         ` + defaultSocket + ` if it exists, else
@@ -88,8 +88,8 @@ of printable UTF-8; / and spaces are allowed.`, interrex.MaxTypePart, interrex.M
 const idForm = `An ID is GROUP.KIND/PARTITION/NAMESPACE/NAME, as errors and changes show it, such
 as demo.Server/default/default/web.`
 
-// describe adds to every command below c what its arguments are, and how a shell
-// completes them and --output.
+// describe adds to c and every command below it the form of its arguments, and how a
+// shell completes them.
 func (a *app) describe(c *cobra.Command) {
 	key, namespace := strings.Contains(c.Use, "KEY"), strings.Contains(c.Use, "NAMESPACE")
 	ofValue := c.HasParent() && c.Parent().Name() == "kv"

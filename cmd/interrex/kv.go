@@ -9,13 +9,13 @@ import (
 	"github.com/interrex/interrex/client"
 )
 
-// maxValue is more than the bytes of any value.
+// maxValue is an upper bound of the bytes of a value.
 const maxValue = 1 << 20
 
 func newKV(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "kv",
-		Short: "Keys and values: resources of the type interrex.v1.Value",
+		Short: "Read, write and watch keys: resources of the type interrex.v1.Value",
 		Example: `  interrex kv put config/port 8080
   interrex kv get config/port
   interrex kv list config/

@@ -24,9 +24,9 @@ func newKVDelete(a *app) *cobra.Command {
 			all := c.Flags().Changed("prefix")
 			switch {
 			case all && (len(args) > 0 || version != ""):
-				return usageError{errors.New("--prefix: neither KEY nor --version goes with it")}
+				return usageError{errors.New("--prefix does not go with KEY or --version: leave it or them out")}
 			case !all && len(args) == 0:
-				return usageError{errors.New("KEY is missing: name one, or give --prefix")}
+				return usageError{errors.New("KEY is missing: give a key, or --prefix")}
 			}
 			return a.kv(c, namespace, func(ctx context.Context, kv client.KV) error {
 				if all {

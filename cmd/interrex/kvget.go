@@ -10,7 +10,7 @@ import (
 
 func newKVGet(a *app) *cobra.Command {
 	var namespace string
-	var f freshness
+	var f consistencyFlags
 	c := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Print the value of a key",

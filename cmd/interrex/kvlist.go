@@ -12,7 +12,7 @@ import (
 
 func newKVList(a *app) *cobra.Command {
 	var namespace string
-	var f freshness
+	var f consistencyFlags
 	c := &cobra.Command{
 		Use:   "list [PREFIX]",
 		Short: "List keys with their values, in order",

@@ -46,7 +46,7 @@ func newKVPut(a *app) *cobra.Command {
 	return c
 }
 
-// valueFrom reads the value that a command is given.
+// valueFrom reads the value from the arguments or a file.
 func valueFrom(args []string, file string) (b []byte, err error) {
 	switch {
 	case file != "":

@@ -28,7 +28,7 @@ func newLease(a *app) *cobra.Command {
 	return c
 }
 
-// tokenFlag is --lease-token, or the environment.
+// tokenFlag adds --lease-token; readToken reads it, or the environment.
 func tokenFlag(c *cobra.Command, text *string) {
 	c.Flags().StringVar(text, "lease-token", "", "the lease's token (default $INTERREX_LEASE_TOKEN)")
 }
@@ -36,11 +36,11 @@ func tokenFlag(c *cobra.Command, text *string) {
 func readToken(text string) (interrex.Token, error) {
 	text = cmp.Or(text, os.Getenv("INTERREX_LEASE_TOKEN"))
 	if text == "" {
-		return 0, usageError{errors.New("--lease-token is missing, and $INTERREX_LEASE_TOKEN is not set: it is the number that the claim was answered with")}
+		return 0, usageError{errors.New("--lease-token is missing, and $INTERREX_LEASE_TOKEN is not set: give the token that the claim returned")}
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n == 0 {
-		return 0, usageError{fmt.Errorf("--lease-token (or $INTERREX_LEASE_TOKEN): %q is not a token: a number above 0 is allowed", text)}
+		return 0, usageError{fmt.Errorf("--lease-token (or $INTERREX_LEASE_TOKEN): %q is not a token: give a number above 0", text)}
 	}
 	return interrex.Token(n), nil
 }
@@ -59,7 +59,7 @@ func namespaceOrKey(args []string, prefix string) (namespace string, key interre
 	return "", key, err
 }
 
-// write runs one write whose answer is the lease.
+// write runs one write that returns a lease, and prints it.
 func (a *app) write(ctx context.Context, do func(context.Context, interrex.Leases) (interrex.LeaseAnswer, error)) error {
 	return a.with(ctx, a.timeout, func(ctx context.Context, s session) error {
 		answer, err := do(ctx, s.leases)

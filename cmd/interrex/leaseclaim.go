@@ -35,7 +35,7 @@ func newClaim(a *app) *cobra.Command {
 				a.repeatWith = "--holder " + r.Holder + " "
 			}
 			if keep && a.requestID != "" {
-				return usageError{errors.New("--request-id repeats one claim: leave --keep out")}
+				return usageError{errors.New("--request-id repeats a single claim: leave --keep out")}
 			}
 			if keep {
 				return a.keep(c.Context(), r)
@@ -48,7 +48,7 @@ func newClaim(a *app) *cobra.Command {
 	ttlFlag(c, &r.TTL, "")
 	flags.Var(&duration{to: &r.Wait, most: interrex.MaxWait}, "wait", "how long to wait if the lease is held, at most 1h (default: do not wait)")
 	flags.BoolVar(&r.Takeover, "takeover", false, "re-issue a lease of the same holder under a new token; only if its predecessor has stopped")
-	flags.StringArrayVar(&meta, "meta", nil, "k=v, for example the holder's address; may be repeated")
+	flags.StringArrayVar(&meta, "meta", nil, "metadata as k=v, such as the holder's address; may be repeated")
 	a.requestIDFlag(c)
 	flags.BoolVar(&keep, "keep", false, "keep extending the lease, and release it on INT or TERM; exit 4 if it is lost")
 	return c
@@ -63,7 +63,7 @@ func metadata(pairs []string) (map[string]string, error) {
 	for _, pair := range pairs {
 		k, v, found := strings.Cut(pair, "=")
 		if !found || k == "" {
-			return nil, usageError{fmt.Errorf("--meta: %q is not k=v", pair)}
+			return nil, usageError{fmt.Errorf("--meta: %q is not valid: give k=v", pair)}
 		}
 		m[k] = v
 	}
@@ -71,7 +71,7 @@ func metadata(pairs []string) (map[string]string, error) {
 }
 
 func (a *app) claim(ctx context.Context, r interrex.ClaimRequest) error {
-	return a.within(ctx, a.timeout+r.Wait, lookOf(r), func(ctx context.Context, s session) error {
+	return a.within(ctx, a.timeout+r.Wait, probeOf(r), func(ctx context.Context, s session) error {
 		answer, err := s.leases.Claim(ctx, r)
 		if err != nil {
 			return err
@@ -80,15 +80,15 @@ func (a *app) claim(ctx context.Context, r interrex.ClaimRequest) error {
 	})
 }
 
-// lookOf says what a claim waits for.
-func lookOf(r interrex.ClaimRequest) look {
+// probeOf returns what a claim waits for.
+func probeOf(r interrex.ClaimRequest) probe {
 	if r.Wait > 0 {
-		return lookAtLease(r.Key)
+		return probeLease(r.Key)
 	}
-	return lookAtAgents
+	return probeAgents
 }
 
-// keep holds the lease until the command is told to end.
+// keep holds the lease until it is interrupted.
 func (a *app) keep(ctx context.Context, r interrex.ClaimRequest) error {
 	return a.withLong(ctx, func(s session) error {
 		held, err := a.hold(ctx, s, r)
@@ -110,7 +110,7 @@ func (a *app) keep(ctx context.Context, r interrex.ClaimRequest) error {
 }
 
 func (a *app) hold(ctx context.Context, s session, r interrex.ClaimRequest) (interrex.Held, error) {
-	defer s.tell(ctx, lookOf(r))()
+	defer s.tell(ctx, probeOf(r))()
 	held, err := s.leases.Hold(ctx, r.Key.String(), interrex.HoldOptions{
 		TTL: r.TTL, Holder: r.Holder, Metadata: r.Metadata, Wait: r.Wait, Takeover: r.Takeover,
 	})

@@ -28,7 +28,7 @@ func newExtend(a *app) *cobra.Command {
 			return a.write(c.Context(), func(ctx context.Context, l interrex.Leases) (interrex.LeaseAnswer, error) {
 				answer, err := l.Extend(ctx, r)
 				if errors.Is(err, interrex.ErrOutcomeUnknown) {
-					err = fmt.Errorf("%w; repeat the command: an extend does no harm when it is done twice", err)
+					err = fmt.Errorf("%w; repeat the command: extending twice is harmless", err)
 				}
 				return answer, err
 			})

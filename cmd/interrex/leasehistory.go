@@ -13,7 +13,7 @@ import (
 func newHistory(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "history KEY",
-		Short:   "Who held a lease, under which token, and how it ended",
+		Short:   "Show who held a lease, under which tokens, and how each ended",
 		Example: `  interrex lease history db`,
 		Args:    arguments(1, "KEY"),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -39,8 +39,8 @@ func newList(a *app) *cobra.Command {
 	return c
 }
 
-// listOne prints the lease of a key, if it is held, as a list. It is the first of
-// those that begin with its name.
+// listOne prints a list with the lease of a key, if it is held. Of the names with
+// that prefix it comes first.
 func (a *app) listOne(ctx context.Context, s session, key interrex.Key, r interrex.ListRequest) error {
 	r.Namespace, r.Prefix, r.PageSize = key.Namespace, key.Name, 1
 	page, err := s.leases.List(ctx, r)
@@ -51,7 +51,7 @@ func (a *app) listOne(ctx context.Context, s session, key interrex.Key, r interr
 	return a.printLeases(slices.DeleteFunc(page.Items, others), page.Revision)
 }
 
-// list prints all pages as one.
+// list prints all pages as one list.
 func (a *app) list(ctx context.Context, s session, r interrex.ListRequest) error {
 	var all []interrex.Lease
 	for {

@@ -36,7 +36,7 @@ func newRevoke(a *app) *cobra.Command {
 	return c
 }
 
-// revoked is the API's answer to a revoke.
+// revoked returns the API's answer to a revoke, for JSON and YAML.
 func revoked(r interrex.RevokeAnswer) any {
 	document := struct {
 		HolderUntil *time.Time        `json:"holder_until,omitempty"`
@@ -55,7 +55,7 @@ func (a *app) revoke(ctx context.Context, s session, r interrex.RevokeRequest) e
 		return err
 	}
 	if until := answer.HolderUntil; !until.IsZero() {
-		a.say("the holder may go on until %s: only the token protects till then", until.UTC().Format(time.RFC3339))
+		a.say("the former holder may continue until %s: until then only checking the token excludes it", until.UTC().Format(time.RFC3339))
 	}
 	return a.print(revoked(answer), table{
 		header: []string{"KEY", "REVISION"},

@@ -25,7 +25,7 @@ func newTransfer(a *app) *cobra.Command {
 				return err
 			}
 			if r.To == "" {
-				return usageError{errors.New("--to is missing: name the new holder")}
+				return usageError{errors.New("--to is missing: give the name of the new holder")}
 			}
 			return a.write(c.Context(), func(ctx context.Context, l interrex.Leases) (interrex.LeaseAnswer, error) {
 				return l.Transfer(ctx, r)

@@ -21,13 +21,13 @@ func newUnpin(a *app) *cobra.Command {
 				return err
 			}
 			if r.Owner == "" {
-				return usageError{errors.New("--owner is missing: name whose pin it is")}
+				return usageError{errors.New("--owner is missing: give the name of the pin's owner")}
 			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return a.unpin(ctx, s, r) })
 		},
 	}
 	a.requestIDFlag(c)
-	c.Flags().StringVar(&r.Owner, "owner", "", "whose pin")
+	c.Flags().StringVar(&r.Owner, "owner", "", "the owner of the pin")
 	return c
 }
 

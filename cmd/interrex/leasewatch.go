@@ -30,7 +30,7 @@ func newWatch(a *app) *cobra.Command {
 	return c
 }
 
-// watch prints until the command is told to end.
+// watch prints events until it is interrupted.
 func (a *app) watch(ctx context.Context, s session, r interrex.WatchRequest) error {
 	w, err := s.leases.Watch(ctx, r)
 	if err != nil {

@@ -28,18 +28,17 @@ const (
 	exitNotFound  = 127
 )
 
-// longestWait is the longest --wait of lock, a year: who wants more leaves it
-// out.
+// longestWait is the longest --wait of lock, a year; without --wait it has no limit.
 const longestWait = 365 * 24 * time.Hour
 
-// The bounds of a lock's claim: tryTime is that of a claim that does not wait,
-// answerTime is how long after the wait its answer may come.
+// The bounds of a lock's claim: tryTime bounds a claim that does not wait,
+// answerTime is how long after the wait the answer may arrive.
 const (
 	tryTime    = 800 * time.Millisecond
 	answerTime = 400 * time.Millisecond
 )
 
-// errWaitedOut ends a claim whose answer does not come.
+// errWaitedOut ends a claim whose answer does not arrive.
 var errWaitedOut = errors.New("no response by the end of the wait")
 
 // lock is one `interrex lock`.
@@ -47,7 +46,7 @@ type lock struct {
 	app     *app
 	key     interrex.Key
 	ttl     time.Duration
-	wait    time.Duration // below 0: for ever
+	wait    time.Duration // below 0: without limit
 	restart bool
 	leave   string // --leftover
 	command []string
@@ -114,8 +113,8 @@ func newLock(a *app) *cobra.Command {
 	return c
 }
 
-// wrongLine says what is wrong with lock's arguments, of which keys stand before
-// the --; below 0: there is none.
+// wrongLine says what is wrong with lock's arguments, of which the first keys are
+// before the --; below 0 if there is no --.
 func wrongLine(args []string, keys int) string {
 	switch {
 	case len(args) == 0 || keys == 0:
@@ -123,14 +122,15 @@ func wrongLine(args []string, keys int) string {
 	case len(args) == 1:
 		return "COMMAND is missing"
 	case keys < 0:
-		return "write -- before COMMAND"
+		return "-- is missing before COMMAND"
 	case keys > 1:
 		return fmt.Sprintf("%q is before the --, where only KEY belongs", args[1])
 	}
 	return ""
 }
 
-// run holds and runs. Signals are not its own: they are the command's.
+// run holds the lease and runs the command. Signals are passed on to the command
+// rather than ending lock.
 func (l *lock) run() error {
 	path, err := exec.LookPath(l.command[0])
 	if err != nil {
@@ -153,7 +153,7 @@ func (l *lock) run() error {
 	}))
 }
 
-// cannotRun tells a command that is not there from one that is no command.
+// cannotRun distinguishes a command that was not found from one that cannot be run.
 func (l *lock) cannotRun(err error) error {
 	l.app.say("interrex: cannot run the command: %v", err)
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
@@ -162,7 +162,7 @@ func (l *lock) cannotRun(err error) error {
 	return exit(exitCannotRun)
 }
 
-// ended turns an error into lock's own codes.
+// ended turns an error into one of lock's own exit codes.
 func (l *lock) ended(err error) error {
 	var code exit
 	switch {
@@ -224,7 +224,7 @@ func (l *lock) execute(path string, held interrex.Held, r *execution.Reaper) (to
 	return result.Told, nil
 }
 
-// lost says that and why a lease was lost, and what was done to the command.
+// lost says why the lease was lost, and what was done to the command.
 func (l *lock) lost(held interrex.Held, command string) error {
 	err := held.Check()
 	if err == nil {
@@ -234,7 +234,7 @@ func (l *lock) lost(held interrex.Held, command string) error {
 	return exit(exitLost)
 }
 
-// release is of no use for a lease that was lost, and does no harm.
+// release releases the lease. For a lease that was lost it is harmless.
 func (l *lock) release(held interrex.Held) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.app.timeout)
 	defer cancel()
@@ -258,7 +258,7 @@ func (l *lock) acquire(s session) (interrex.Held, error) {
 		held, err := s.leases.Hold(ctx, l.key.String(), interrex.HoldOptions{TTL: l.ttl, Wait: l.wait, Holder: l.holder})
 		won <- result{held, err}
 	}()
-	defer s.tell(ctx, lookAtLease(l.key))()
+	defer s.tell(ctx, probeLease(l.key))()
 	var late <-chan time.Time
 	if l.wait > 0 {
 		late = time.After(l.wait + answerTime)
@@ -277,15 +277,15 @@ func (l *lock) acquire(s session) (interrex.Held, error) {
 		cancel(interrupt(sig.(syscall.Signal)))
 	}
 	r := <-won
-	if r.held != nil { // in this very moment
+	if r.held != nil { // won just now
 		l.release(r.held)
 		r.err = interrex.Errorf(interrex.KindHeld, "cannot hold %s: %v", l.key, context.Cause(ctx))
 	}
 	return nil, l.app.interrupted(ctx, r.err)
 }
 
-// holderOfLock always ends in a random part, so that two locks of one holder's
-// name exclude each other.
+// holderOfLock returns a name with a random part, so that two locks with the same
+// $INTERREX_HOLDER exclude each other.
 func holderOfLock() string {
 	name := hold.DefaultHolder()
 	if os.Getenv(hold.HolderVariable) != "" {

@@ -13,7 +13,7 @@ type valueDocument struct {
 	Key       string  `json:"key"`
 	Namespace string  `json:"namespace"`
 	Value     *string `json:"value,omitempty"`
-	Base64    []byte  `json:"value_base64,omitempty"` // of one that is no UTF-8
+	Base64    []byte  `json:"value_base64,omitempty"` // of a value that is not UTF-8
 	Version   string  `json:"version"`
 }
 
@@ -27,7 +27,7 @@ func documentOf(v client.Value) valueDocument {
 	return d
 }
 
-// keyCells name a key in a row: with its namespace, where all of them are shown.
+// keyCells returns the cells of a key: with its namespace if all are listed.
 func keyCells(all bool, namespace, key string) []string {
 	if all {
 		return []string{namespace, key}

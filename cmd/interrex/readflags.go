@@ -8,9 +8,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// readFlags are the flags of a read.
+// readFlags adds the flags of a read that is linearizable by default.
 func readFlags(c *cobra.Command, o *interrex.ReadOptions, eventual *bool) {
-	c.Flags().BoolVar(eventual, "eventual", false, "what this agent has now, which may lag (default: linearizable)")
+	c.Flags().BoolVar(eventual, "eventual", false, "read what this agent has now, which may lag (default: linearizable)")
 	c.Flags().Uint64Var((*uint64)(&o.MinRevision), "min-revision", 0, "with --eventual: wait until this agent has this revision")
 }
 
@@ -21,15 +21,15 @@ func consistency(eventual bool) interrex.Consistency {
 	return interrex.Strong
 }
 
-// freshness are the flags of a read of resources.
-type freshness struct {
+// consistencyFlags holds the flags of a read of resources or keys.
+type consistencyFlags struct {
 	strong, eventual bool
 	options          interrex.ReadOptions
 }
 
-func (f *freshness) flags(c *cobra.Command, standard string) {
-	c.Flags().BoolVar(&f.strong, "strong", false, "linearizable"+isDefault(standard == "strong"))
-	c.Flags().BoolVar(&f.eventual, "eventual", false, "what this agent has now, which may lag"+isDefault(standard == "eventual"))
+func (f *consistencyFlags) flags(c *cobra.Command, standard string) {
+	c.Flags().BoolVar(&f.strong, "strong", false, "read linearizably"+isDefault(standard == "strong"))
+	c.Flags().BoolVar(&f.eventual, "eventual", false, "read what this agent has now, which may lag"+isDefault(standard == "eventual"))
 	c.Flags().Uint64Var((*uint64)(&f.options.MinRevision), "min-revision", 0, "with --eventual: wait until this agent has this revision")
 	c.PreRunE = func(*cobra.Command, []string) error {
 		if f.strong && f.eventual {
@@ -46,7 +46,7 @@ func isDefault(is bool) string {
 	return ""
 }
 
-func (f *freshness) read() interrex.ReadOptions {
+func (f *consistencyFlags) read() interrex.ReadOptions {
 	o := f.options
 	switch {
 	case f.strong:

@@ -29,20 +29,20 @@ func (a *app) resources(c *cobra.Command, do func(context.Context, interrex.Reso
 	return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error { return do(ctx, s.client.Resources()) })
 }
 
-// tenancyFlags are the flags of whose a resource is.
+// tenancyFlags adds --partition and --namespace.
 func tenancyFlags(c *cobra.Command, t *interrex.Tenancy, usage string) {
 	c.Flags().StringVar(&t.Partition, "partition", interrex.DefaultTenancy, "the partition"+usage)
 	c.Flags().StringVar(&t.Namespace, "namespace", interrex.DefaultTenancy, "the namespace"+usage)
 }
 
-// typeAndName are the arguments that name a resource: TYPE NAME, or its ID.
+// typeAndName requires the arguments that name a resource: TYPE NAME, or its ID.
 func typeAndName(c *cobra.Command, args []string) error {
 	if len(args) != 1 || !strings.Contains(args[0], "/") {
 		return arguments(2, "TYPE NAME or ID")(c, args)
 	}
 	for _, flag := range []string{"partition", "namespace"} {
 		if c.Flags().Changed(flag) {
-			return usageError{fmt.Errorf("--%s goes with TYPE NAME: an ID has it", flag)}
+			return usageError{fmt.Errorf("--%s goes with TYPE NAME: an ID contains it, leave the flag out", flag)}
 		}
 	}
 	return nil
@@ -61,8 +61,8 @@ func resourceID(args []string, t interrex.Tenancy) (interrex.ResourceID, error) 
 	return id, id.Validate()
 }
 
-// withUID adds what tells one resource from a later one of its name. A request
-// needs a group version too, which is not compared.
+// withUID adds the UID, which distinguishes a resource from a later one of the same
+// name. A request also needs a group version, which is not compared.
 func withUID(id interrex.ResourceID, uid string) interrex.ResourceID {
 	id.UID = uid
 	if id.Type.GroupVersion == "" {
@@ -71,7 +71,7 @@ func withUID(id interrex.ResourceID, uid string) interrex.ResourceID {
 	return id
 }
 
-// readAny reads a resource: without a group version, in whatever one it is stored.
+// readAny reads a resource; without a group version, in the one that is stored.
 func readAny(ctx context.Context, r interrex.Resources, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, error) {
 	if id.Type.GroupVersion != "" {
 		found, _, err := r.Read(ctx, id, o)
@@ -80,7 +80,7 @@ func readAny(ctx context.Context, r interrex.Resources, id interrex.ResourceID, 
 	if o.Consistency == interrex.Default {
 		o.Consistency = interrex.Strong
 	}
-	// Of the names with this prefix, the one that is asked for comes first.
+	// Of the names with this prefix, the requested one comes first.
 	page, err := r.List(ctx, interrex.ListResourcesRequest{
 		ResourceSelection: interrex.ResourceSelection{Type: id.Type, Tenancy: id.Tenancy, NamePrefix: id.Name}, PageSize: 1, ReadOptions: o,
 	})
@@ -93,7 +93,7 @@ func readAny(ctx context.Context, r interrex.Resources, id interrex.ResourceID, 
 	return page.Items[0], nil
 }
 
-// listResources prints all pages as one.
+// listResources prints all pages as one list.
 func (a *app) listResources(token *string, page func() (interrex.ResourcePage, error)) error {
 	var all []interrex.Resource
 	for {

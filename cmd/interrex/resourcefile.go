@@ -17,7 +17,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// maxResourceFile is the largest file, in bytes, that holds a resource.
+// maxResourceFile is the largest file of a resource, in bytes.
 const maxResourceFile = 4 << 20
 
 // resourceForm is the form of a resource's file.
@@ -59,12 +59,12 @@ func parseResource(text []byte) (interrex.Resource, error) {
 		return interrex.Resource{}, errors.New("it is empty")
 	}
 	if err := in.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return interrex.Resource{}, errors.New("it has more than one document: write one resource at a time")
+		return interrex.Resource{}, errors.New("it has more than one document: give one resource at a time")
 	}
 	var data *interrex.ResourceData
 	plain, is := fields["data"].(map[string]any)
 	if !is && fields["data"] != nil {
-		return interrex.Resource{}, errors.New("data: a mapping is expected, such as {port: 8080}")
+		return interrex.Resource{}, errors.New("data: it is not a mapping: give one, such as {port: 8080}")
 	}
 	if is && plain["@type"] == nil {
 		document, err := client.NewDocument(plainValues(plain).(map[string]any))
@@ -77,7 +77,7 @@ func parseResource(text []byte) (interrex.Resource, error) {
 	return fromFields(fields, data)
 }
 
-// fromFields reads a resource without its plain document.
+// fromFields reads a resource whose plain document, if any, is data.
 func fromFields(fields map[string]any, data *interrex.ResourceData) (interrex.Resource, error) {
 	if v, is := fields["version"].(int); is {
 		fields["version"] = fmt.Sprint(v)
@@ -106,7 +106,7 @@ func fromFields(fields map[string]any, data *interrex.ResourceData) (interrex.Re
 	return r, nil
 }
 
-// spellType replaces the type of an ID that is written GROUP.VERSION.KIND.
+// spellType replaces a type that is written GROUP.VERSION.KIND by its parts.
 func spellType(id any) error {
 	fields, _ := id.(map[string]any)
 	text, is := fields["type"].(string)
@@ -122,9 +122,9 @@ func spellType(id any) error {
 }
 
 var (
-	// place is where protojson finds an error: in the JSON that was made of the file.
+	// place is the position in an error of protojson: in the JSON made from the file.
 	place = regexp.MustCompile(`^proto:.\(line \d+:\d+\): | \(line \d+:\d+\)`)
-	// notText is what it says of a number where a text belongs.
+	// notText is its error for a number in place of a string.
 	notText = regexp.MustCompile(`^invalid value for string .*: (-?[0-9.e+]+|true|false)$`)
 )
 
@@ -132,12 +132,12 @@ func plainError(err error) error {
 	text := place.ReplaceAllString(strings.ReplaceAll(err.Error(), "\u00a0", " "), "")
 	text = strings.TrimPrefix(text, "proto: ")
 	if found := notText.FindStringSubmatch(text); found != nil {
-		text += fmt.Sprintf(": a text is expected: write %q", found[1])
+		text += fmt.Sprintf(": a string is expected: give %q", found[1])
 	}
 	return errors.New(text)
 }
 
-// plainValues makes of YAML's values those that a document can have.
+// plainValues converts the values of YAML to those that a document can have.
 func plainValues(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

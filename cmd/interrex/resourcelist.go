@@ -10,7 +10,7 @@ import (
 
 func newResourceList(a *app) *cobra.Command {
 	var q interrex.ListResourcesRequest
-	var f freshness
+	var f consistencyFlags
 	c := &cobra.Command{
 		Use:   "list TYPE",
 		Short: "List resources of a kind, in every version, ordered by partition, namespace and name",

@@ -12,7 +12,7 @@ import (
 
 func newResourceOwned(a *app) *cobra.Command {
 	var t interrex.Tenancy
-	var f freshness
+	var f consistencyFlags
 	var uid string
 	c := &cobra.Command{
 		Use:   "owned TYPE NAME | ID",

@@ -10,7 +10,7 @@ import (
 
 func newResourceRead(a *app) *cobra.Command {
 	var t interrex.Tenancy
-	var f freshness
+	var f consistencyFlags
 	c := &cobra.Command{
 		Use:   "read TYPE NAME | ID",
 		Short: "Show a resource",

@@ -21,10 +21,10 @@ func newResourceWrite(a *app) *cobra.Command {
 		Example: `  interrex resource write -f web.yaml
   interrex resource write -f web.yaml --version 17             only if that is stored
   interrex resource read demo.v1.Server web -o yaml | sed s/80/81/ | interrex resource write -f -`,
-		Args: arguments(0, "no arguments but -f FILE"),
+		Args: arguments(0, "no arguments except -f FILE"),
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if file == "" {
-				return usageError{errors.New("-f is missing: name the file of the resource, or - for standard input")}
+				return usageError{errors.New("-f is missing: give the file of the resource, or - for standard input")}
 			}
 			if q.Resource, err = readResource(file); err != nil {
 				return usageError{err}
@@ -59,7 +59,7 @@ func newResourceWrite(a *app) *cobra.Command {
 	return c
 }
 
-// onlyOne takes a part of the tenancy from the file or the flag.
+// onlyOne returns a part of the tenancy from the file or the flag, which must agree.
 func onlyOne(what, file, flag string) (string, error) {
 	if file != "" && flag != "" && file != flag {
 		return "", usageError{fmt.Errorf("--%s is %q, and the file's %s is %q: leave one of them out", what, flag, what, file)}

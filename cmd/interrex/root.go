@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/internal/hold"
 )
 
-// app is what every command shares: the global flags and where to print.
+// app is shared by all commands: the global flags, and where to print.
 type app struct {
 	out, talk io.Writer
 
@@ -24,7 +24,7 @@ type app struct {
 	noHeaders bool
 	timeout   time.Duration
 
-	requestID  string // of the command's one recorded request; "": a random one
+	requestID  string // of the command's recorded request; a random one if empty
 	repeatWith string // more flags that repeat it
 }
 
@@ -82,27 +82,27 @@ func (a *app) globalFlags(root *cobra.Command) {
 	flags.StringVarP(&a.output, "output", "o", cmp.Or(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
 	fixedFlag(root, "output", outputs...)
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only names, or the one value that a script needs")
-	flags.BoolVar(&a.noHeaders, "no-headers", false, "tables without a header line")
+	flags.BoolVar(&a.noHeaders, "no-headers", false, "print tables without a header line")
 	a.timeout = 15 * time.Second
 	flags.Var(&duration{to: &a.timeout, least: time.Millisecond, most: time.Hour}, "timeout", "how long to try before giving up")
 }
 
-// variables are those of the environment that a command may look at, or lock
-// sets, beside those of an agent's configuration.
+// variables are the environment variables that commands read or lock sets, apart
+// from those of an agent's configuration.
 var variables = []string{
 	"INTERREX_ADDR", "INTERREX_CACERT", "INTERREX_CERT", "INTERREX_KEY",
 	"INTERREX_OUTPUT", hold.HolderVariable, "INTERREX_LEASE_KEY", "INTERREX_LEASE_TOKEN",
 }
 
-// reserved are the variables of access tokens, which nothing reads yet: they are
-// let through, and never advised.
+// reserved are variables for access tokens, which nothing reads yet: they are allowed,
+// and never suggested.
 var reserved = []string{"INTERREX_TOKEN", "INTERREX_TOKEN_FILE"}
 
-// withoutEnvironment are the commands that look at no variable.
+// withoutEnvironment are the commands that read no variable.
 var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
 
-// check refuses an environment that is misspelt, and what no command can print.
-// A command with an --output of its own checks that itself.
+// check rejects misspelt environment variables, and an unknown --output. A command
+// with an --output of its own checks that itself.
 func (a *app) check(c *cobra.Command) error {
 	if !slices.Contains(withoutEnvironment, c.Name()) {
 		environ := slices.DeleteFunc(os.Environ(), func(line string) bool {
@@ -124,7 +124,7 @@ func oneOutput(value string, allowed []string) error {
 	return oneOf("--output (or $INTERREX_OUTPUT)", value, allowed)
 }
 
-// group makes c a command that only has others below it.
+// group makes c a command that only has subcommands.
 func group(c *cobra.Command) *cobra.Command {
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/client"
 )
 
-// Whom to ask when nobody says it: the socket if it is there.
+// The agent to contact by default: at the socket if it exists, else at the address.
 const (
 	defaultSocket  = "/var/lib/interrex/interrex.sock"
 	defaultAddress = "http://127.0.0.1:7400"
@@ -27,21 +27,21 @@ type session struct {
 
 // with runs one command of one or two requests, bounded by limit.
 func (a *app) with(ctx context.Context, limit time.Duration, do func(context.Context, session) error) error {
-	return a.within(ctx, limit, lookAtAgents, do)
+	return a.within(ctx, limit, probeAgents, do)
 }
 
-// within is with for a command that waits for what look says.
-func (a *app) within(ctx context.Context, limit time.Duration, look look, do func(context.Context, session) error) error {
+// within is like with, for a command that waits for what probe returns.
+func (a *app) within(ctx context.Context, limit time.Duration, probe probe, do func(context.Context, session) error) error {
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := a.dial(bounded, true, func(s session) error {
-		defer s.tell(bounded, look)()
+		defer s.tell(bounded, probe)()
 		return do(bounded, s)
 	})
 	return a.interrupted(ctx, a.repeatable(err))
 }
 
-// withLong runs a command that stays, until ctx ends.
+// withLong runs a command that continues until ctx ends.
 func (a *app) withLong(ctx context.Context, do func(session) error) error {
 	return a.dial(ctx, false, do)
 }
@@ -59,12 +59,13 @@ func (a *app) dial(ctx context.Context, oneShot bool, do func(session) error) er
 	if err != nil {
 		return err
 	}
-	// What was asked has been answered: a failing goodbye changes nothing.
+	// All answers have arrived: an error of Close changes nothing.
 	defer func() { _ = c.Close() }()
 	return do(session{app: a, client: c, leases: c.Leases()})
 }
 
-// clientConfig is flags above environment above default.
+// clientConfig returns the client's configuration: flags override the environment,
+// which overrides the defaults.
 func (a *app) clientConfig() client.Config {
 	addresses := cmp.Or(a.addr, os.Getenv("INTERREX_ADDR"))
 	if addresses == "" {
@@ -85,8 +86,7 @@ func (a *app) clientConfig() client.Config {
 	}
 }
 
-// talker says on standard error what a client has to say about the leases that it
-// holds.
+// talker prints on standard error what a client logs about the leases that it holds.
 type talker struct{ *app }
 
 // Criticalf implements interrex.Logger.

@@ -12,7 +12,7 @@ import (
 func newSettings(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "settings",
-		Short: "The replicated limits, the same on every agent",
+		Short: "Show and change the replicated limits, the same on every agent",
 		Example: `  interrex settings get
   interrex settings set requests.record-age 30m`,
 	})
@@ -20,7 +20,7 @@ func newSettings(a *app) *cobra.Command {
 	return c
 }
 
-// settingNames are for the completion of a NAME.
+// settingNames returns the names for completion.
 func settingNames(ctx context.Context, s session) (names []string, err error) {
 	all, _, err := client.Settings(ctx, s.client, interrex.ReadOptions{Consistency: interrex.Eventual})
 	for _, v := range all {

@@ -15,7 +15,7 @@ func newSettingsSet(a *app) *cobra.Command {
 	var standard bool
 	c := &cobra.Command{
 		Use:   "set NAME VALUE",
-		Short: "Set one of them, on every agent",
+		Short: "Set a setting, on every agent",
 		Example: `  interrex settings set requests.record-age 30m
   interrex settings set requests.record-age --default`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -28,7 +28,7 @@ func newSettingsSet(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			value := strings.Join(args[1:], "")
 			if value == "" && !standard {
-				return usageError{errors.New("VALUE is empty: give one, or --default")}
+				return usageError{errors.New("VALUE is empty: give a value, or --default")}
 			}
 			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
 				at, err := client.SetSettings(ctx, s.client, map[string]string{args[0]: value})

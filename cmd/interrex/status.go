@@ -12,14 +12,14 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// exitAlarm is the code of status when something is wrong.
+// exitAlarm is the exit code of status when there is an alarm.
 const exitAlarm = exit(1)
 
 func newStatus(a *app) *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "The cluster on one screen, as one agent sees it",
+		Short: "Show the cluster on one screen, as one agent sees it",
 		Long: `Shows the cluster on one screen, as one agent sees it: the quorum, the members,
 for how long one has been silent or why one rejects another, and every alarm with
 what to do about it.
@@ -46,7 +46,7 @@ respond.`,
 			})
 		},
 	}
-	c.Flags().BoolVar(&all, "all", false, "ask every member of the cluster")
+	c.Flags().BoolVar(&all, "all", false, "query every member of the cluster")
 	return c
 }
 
@@ -78,22 +78,22 @@ func statusTable(m *interrexv1.StatusResponse) table {
 	return t
 }
 
-// few is how many entries are no lag: the newest entries of the log are often
-// raft's own, which no state sees, or on their way.
+// few is how many entries do not count as lag: the newest entries of the log are
+// often raft's own, which are not applied to the state, or in flight.
 const few = 16
 
-// revisionLine says where the state stands.
+// revisionLine says how far the state is.
 func revisionLine(m *interrexv1.StatusResponse) string {
 	switch {
 	case m.GetAppliedIndex() == 0 && m.GetClusterId() != "":
-		return "none yet: the log is applied once a leader has said what is committed"
+		return "none yet: the log is applied once a leader confirms what is committed"
 	case m.GetCommitIndex() > m.GetAppliedIndex()+few:
 		return fmt.Sprintf("%d at log index %d, %d entries behind", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex()-m.GetAppliedIndex())
 	}
 	return fmt.Sprintf("%d at log index %d", m.GetRevision(), m.GetAppliedIndex())
 }
 
-// logLine says what the log has.
+// logLine says which entries the log has.
 func logLine(m *interrexv1.StatusResponse) string {
 	switch {
 	case m.GetLastIndex() > 0:
@@ -109,8 +109,7 @@ func logLine(m *interrexv1.StatusResponse) string {
 	return fmt.Sprintf("%s of term %d, committed up to %d, membership %s", kept, m.GetLastTerm(), m.GetCommitIndex(), m.GetMembership())
 }
 
-// lag says how far a member is behind the last entry of the leader, where the
-// leader is asked.
+// lag says how far a member is behind the leader's last entry; only the leader knows.
 func lag(m *interrexv1.MemberStatus, last uint64) string {
 	switch {
 	case m.MatchIndex == nil || m.GetLeader() || m.GetRefusal() != "":

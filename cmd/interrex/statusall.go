@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// agentStatus is what one agent says of itself, or why it says nothing.
+// agentStatus is the status of one agent, or why it did not respond.
 type agentStatus struct {
 	id, address string
 	status      *interrexv1.StatusResponse
@@ -30,7 +30,7 @@ func (s agentStatus) MarshalJSON() ([]byte, error) {
 	return jsonOf(s.status)
 }
 
-// statusOfAll asks every member that the first answer names.
+// statusOfAll queries every member that the first response names.
 func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse) error {
 	all := []agentStatus{{id: first.GetId(), status: first}}
 	for _, m := range first.GetMembers() {
@@ -38,18 +38,18 @@ func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse)
 			all = append(all, agentStatus{id: m.GetId(), address: m.GetApiAddress()})
 		}
 	}
-	var asking sync.WaitGroup
+	var queries sync.WaitGroup
 	for i := range all[1:] {
 		s := &all[1+i]
-		asking.Go(func() {
+		queries.Go(func() {
 			s.status, s.err = a.statusAt(ctx, s.address)
-			if s.err == nil && (s.status.GetId() != s.id || strangers(s.status, first)) {
+			if s.err == nil && (s.status.GetId() != s.id || inOtherClusters(s.status, first)) {
 				s.err = fmt.Errorf("agent %[3]s of cluster %[4]s responds at %[1]s, the address that %[2]s announces: set api.listen or api.advertise of %[2]s to an address that can be reached from here",
 					s.address, s.id, s.status.GetId(), cmp.Or(s.status.GetClusterId(), "none"))
 			}
 		})
 	}
-	asking.Wait()
+	queries.Wait()
 	var names []string
 	wrong := false
 	for _, s := range all {
@@ -62,19 +62,19 @@ func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse)
 	return alarmed(wrong)
 }
 
-// strangers reports whether two agents know that they are in different clusters.
-func strangers(a, b *interrexv1.StatusResponse) bool {
+// inOtherClusters reports whether two agents know that they are in different clusters.
+func inOtherClusters(a, b *interrexv1.StatusResponse) bool {
 	return a.GetClusterId() != b.GetClusterId() && a.GetClusterId() != "" && b.GetClusterId() != ""
 }
 
-// oneAgent bounds the question to one of several agents, so that those that
-// answer are shown.
+// oneAgent bounds the query of one of several agents, so that those that respond
+// are shown.
 const oneAgent = 3 * time.Second
 
 func (a *app) statusAt(ctx context.Context, address string) (m *interrexv1.StatusResponse, err error) {
 	var failed []error
 	if address == "" {
-		return nil, errors.New("it announces no API address that can be reached from here: see api.listen and api.advertise")
+		return nil, errors.New("it announces no API address that can be reached from here: set its api.listen or api.advertise")
 	}
 	schemes := []string{"http://", "https://"}
 	if os.Getenv("INTERREX_CACERT") != "" || strings.Contains(cmp.Or(a.addr, os.Getenv("INTERREX_ADDR")), "https://") {
@@ -91,7 +91,7 @@ func (a *app) statusAt(ctx context.Context, address string) (m *interrexv1.Statu
 	return nil, failed[0]
 }
 
-// statusOf asks the agent at one address, in oneAgent.
+// statusOf queries the agent at one address, within oneAgent.
 func (a *app) statusOf(ctx context.Context, address string) (m *interrexv1.StatusResponse, err error) {
 	ctx, cancel := context.WithTimeout(ctx, oneAgent)
 	defer cancel()

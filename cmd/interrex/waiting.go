@@ -10,31 +10,32 @@ import (
 	"github.com/interrex/interrex/client"
 )
 
-// A command that waits first says for what after firstLook, and then looks every
-// nextLook whether that has changed. A look has lookTimeout.
+// A command that waits says for what after firstProbe, and checks every nextProbe
+// whether that has changed. A probe takes at most probeTimeout.
 const (
-	firstLook   = 500 * time.Millisecond
-	nextLook    = 5 * time.Second
-	lookTimeout = time.Second
+	firstProbe   = 500 * time.Millisecond
+	nextProbe    = 5 * time.Second
+	probeTimeout = time.Second
 )
 
-// look says what a command waits for; what tells one such fact from the next.
-type look func(context.Context, session) (what, text string)
+// probe returns what a command waits for, as text; it is printed again only when what
+// has changed.
+type probe func(context.Context, session) (what, text string)
 
 // tell says on standard error what the command waits for, until the returned
-// function is called. It looks over connections of its own.
-func (s session) tell(ctx context.Context, look look) func() {
+// function is called.
+func (s session) tell(ctx context.Context, probe probe) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
 		said := ""
-		for delay := firstLook; ; delay = nextLook {
+		for delay := firstProbe; ; delay = nextProbe {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(delay):
 			}
-			what, text := s.look(ctx, look)
+			what, text := s.probe(ctx, probe)
 			if ctx.Err() == nil && what != said && what != "" {
 				s.app.say("waiting for %s", text)
 			}
@@ -47,9 +48,9 @@ func (s session) tell(ctx context.Context, look look) func() {
 	}
 }
 
-// look looks once.
-func (s session) look(ctx context.Context, look look) (what, text string) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+// probe probes once, over a connection of its own.
+func (s session) probe(ctx context.Context, probe probe) (what, text string) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	config := s.app.clientConfig()
 	config.OneShot = true
@@ -57,25 +58,25 @@ func (s session) look(ctx context.Context, look look) (what, text string) {
 	if err != nil {
 		return "", ""
 	}
-	// A look changes nothing, and leaves nothing behind.
+	// A probe changes nothing: an error of Close does not matter.
 	defer func() { _ = c.Close() }()
-	return look(ctx, session{app: s.app, client: c, leases: c.Leases()})
+	return probe(ctx, session{app: s.app, client: c, leases: c.Leases()})
 }
 
-// lookAtAgents says why no agent can answer, or else that one should.
-func lookAtAgents(ctx context.Context, s session) (what, text string) {
-	text = hindrance(ctx, s)
+// probeAgents says why no agent can respond, or else that a response is due.
+func probeAgents(ctx context.Context, s session) (what, text string) {
+	text = whyNoResponse(ctx, s)
 	if text == "" {
-		text = "an answer"
+		text = "a response"
 	}
 	return text, text
 }
 
-// hindrance says why no agent can answer; "" when one knows a leader, or cannot be
-// asked.
-func hindrance(ctx context.Context, s session) string {
+// whyNoResponse says why no agent can respond; "" if one knows a leader, or its status
+// cannot be read.
+func whyNoResponse(ctx context.Context, s session) string {
 	m, err := s.client.Status(ctx)
-	if text := unasked(err); text != "" {
+	if text := whyUnreachable(err); text != "" {
 		return text
 	}
 	if err == nil && m.GetLeaderId() == "" {
@@ -84,9 +85,9 @@ func hindrance(ctx context.Context, s session) string {
 	return ""
 }
 
-// unasked says why no agent could be asked, of the error of asking; "" when one
-// could.
-func unasked(err error) string {
+// whyUnreachable says why no agent could be reached, given the error of a request; "" if
+// one was.
+func whyUnreachable(err error) string {
 	var e *interrex.Error
 	if errors.As(err, &e) && (e.Kind == interrex.KindUnavailable || e.Kind == interrex.KindTimeout) {
 		return "an agent: " + e.Message
@@ -94,11 +95,11 @@ func unasked(err error) string {
 	return ""
 }
 
-// lookAtLease says who holds the lease that a command waits for, and for how
+// probeLease says who holds the lease that a command waits for, and for how
 // long.
-func lookAtLease(key interrex.Key) look {
+func probeLease(key interrex.Key) probe {
 	return func(ctx context.Context, s session) (what, text string) {
-		if text = hindrance(ctx, s); text != "" {
+		if text = whyNoResponse(ctx, s); text != "" {
 			return text, text
 		}
 		l, _, err := s.leases.Get(ctx, key, interrex.ReadOptions{Consistency: interrex.Eventual})

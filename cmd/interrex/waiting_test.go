@@ -233,7 +233,7 @@ func TestWhatACommandWaitsForIsSaidWhenItChanges(t *testing.T) {
 			seen++
 			return looks[seen-1].what, looks[seen-1].text
 		})
-		time.Sleep(firstLook + time.Duration(len(looks)-1)*nextLook)
+		time.Sleep(firstProbe + time.Duration(len(looks)-1)*nextProbe)
 		synctest.Wait()
 		stop()
 		if took := time.Since(began); seen != len(looks) {
@@ -243,7 +243,7 @@ func TestWhatACommandWaitsForIsSaidWhenItChanges(t *testing.T) {
 		if got := strings.Split(said.String(), "\n"); !slices.Equal(got, want) {
 			t.Errorf("it said %q", got)
 		}
-		time.Sleep(nextLook)
+		time.Sleep(nextProbe)
 		if seen != len(looks) {
 			t.Error("it looks still, after its end")
 		}
@@ -255,7 +255,7 @@ func TestALookAtALeaseSaysHowLongItIsHeld(t *testing.T) {
 	client := c.Client(0)
 	leases, key := client.Leases(), mustKey("app/db")
 	look := func() (what, text string) {
-		return lookAtLease(key)(t.Context(), session{client: client, leases: leases})
+		return probeLease(key)(t.Context(), session{client: client, leases: leases})
 	}
 	if what, text := look(); what != "" || text != "" {
 		t.Errorf("of one that is free: %q, %q", what, text)

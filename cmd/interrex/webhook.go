@@ -11,7 +11,7 @@ import (
 func newWebhook(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "webhook",
-		Short: "Calls to other services before operations and after events",
+		Short: "Manage calls to other services before operations and after events",
 		Example: `  interrex webhook set guard --url https://guard.example/check --kind lease.claimed --prefix prod/
   interrex webhook set audit --url https://audit.example/in --when after --header-file audit.headers
   interrex webhook test audit
@@ -21,7 +21,7 @@ func newWebhook(a *app) *cobra.Command {
 	return c
 }
 
-// webhookNames are for the completion of a NAME.
+// webhookNames returns the names for completion.
 func webhookNames(ctx context.Context, s session) (names []string, err error) {
 	all, _, err := s.client.Webhooks().List(ctx, interrex.ReadOptions{Consistency: interrex.Eventual})
 	for _, w := range all {

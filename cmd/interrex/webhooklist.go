@@ -70,7 +70,7 @@ func (a *app) listWebhooks(ctx context.Context, s session, o interrex.ReadOption
 
 func orAll(texts []string) string { return cmp.Or(strings.Join(texts, ","), "all") }
 
-// webhookState says how the calls go, what is delivered, and what was skipped.
+// webhookState says whether calls succeed, what is delivered, and what was skipped.
 func webhookState(w interrex.WebhookState) string {
 	parts := []string{callsOf(w.Health)}
 	if w.When == interrex.WebhookAfter {

@@ -77,7 +77,7 @@ func (w *webhookSet) read(c *cobra.Command, name string) (err error) {
 		return usageError{errors.New("--url is missing: give the URL to call")}
 	}
 	if c.Flags().Changed("kind") && len(r.Kinds) == 0 {
-		return usageError{errors.New("--kind is empty: give one, or leave the flag out")}
+		return usageError{errors.New("--kind is empty: give a value, or leave the flag out")}
 	}
 	for _, flag := range []string{"dry-run", "on-failure"} {
 		if r.When == interrex.WebhookAfter && c.Flags().Changed(flag) {
@@ -116,8 +116,8 @@ func (a *app) readSecret(path string) (string, error) {
 	return strings.TrimSpace(text), err
 }
 
-// readHeaders reads lines NAME: VALUE. Empty ones, and those that begin with #,
-// do not count. No error shows a value.
+// readHeaders reads lines NAME: VALUE. Empty lines and those that begin with # are
+// skipped. No error shows a value.
 func (a *app) readHeaders(path string) (map[string]string, error) {
 	if path == "" {
 		return nil, nil
@@ -146,7 +146,8 @@ func (a *app) readHeaders(path string) (map[string]string, error) {
 	return headers, nil
 }
 
-// readSecretFile reads a file whose content is nobody else's business.
+// readSecretFile reads a file that only its owner should be able to read, and warns
+// if others can.
 func (a *app) readSecretFile(flag, path string) (string, error) {
 	text, err := config.ReadFile(path)
 	if err != nil {
