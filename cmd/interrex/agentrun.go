@@ -92,7 +92,7 @@ func (r *running) run(ctx context.Context) error {
 	}
 	c := agentConfig(file)
 	c.Load = source.Load
-	if c.Logger, err = newLoggers(r.app.talk, file.Logging); err != nil {
+	if c.Logger, err = newLoggers(r.app.messages, file.Logging); err != nil {
 		return usageError{err}
 	}
 	one, err := agent.New(c)

@@ -82,7 +82,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	if err := d.tell(agents, base.Agent.DataDir); err != nil {
+	if err := d.welcome(agents, base.Agent.DataDir); err != nil {
 		return err
 	}
 	return waitAny(ctx, agents)
@@ -110,7 +110,7 @@ func (d *dev) agents(configs []config.Config) ([]*agent.Agent, error) {
 	var agents []*agent.Agent
 	for _, file := range configs {
 		c := agentConfig(file)
-		out := d.app.talk
+		out := d.app.messages
 		if len(configs) > 1 && isTerminal(out) {
 			out = prefixed{out, file.Agent.ID + " "}
 			file.Logging.Format = "text"
@@ -183,8 +183,8 @@ func waitAny(ctx context.Context, agents []*agent.Agent) error {
 	}
 }
 
-// tell prints where the agents listen, and what to try.
-func (d *dev) tell(agents []*agent.Agent, dir string) error {
+// welcome prints where the agents listen, and what to try.
+func (d *dev) welcome(agents []*agent.Agent, dir string) error {
 	var b strings.Builder
 	b.WriteString("interrex dev is ready\n\n")
 	for _, one := range agents {

@@ -57,8 +57,8 @@ func (e usageError) Unwrap() error { return e.error }
 // request.
 const exitUsage = 2
 
-// trust says how to make an agent's CA known, if that is what is wrong.
-func trust(err error) string {
+// caHint says how to make an agent's CA known, if that is what is wrong.
+func caHint(err error) string {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return ": set INTERREX_CACERT to the PEM file of that CA"
@@ -78,7 +78,7 @@ func exitCode(err error) (int, string) {
 		return exitUsage, err.Error()
 	}
 	if kind := interrex.KindOf(err); kind != "" {
-		return kind.Numbers().Exit, err.Error() + trust(err)
+		return kind.Numbers().Exit, err.Error() + caHint(err)
 	}
 	return 1, err.Error()
 }

@@ -45,24 +45,24 @@ func (d *duration) String() string {
 // Type implements pflag.Value.
 func (d *duration) Type() string { return "duration" }
 
-// filled is a flag that rejects an empty value, which in a script is often an unset
+// nonEmpty is a flag that rejects an empty value, which in a script is often an unset
 // variable: it would count as if the flag were left out.
-type filled string
+type nonEmpty string
 
 // Set implements pflag.Value.
-func (f *filled) Set(text string) error {
+func (f *nonEmpty) Set(text string) error {
 	if text == "" {
 		return errors.New("it is empty: give a value, or leave the flag out")
 	}
-	*f = filled(text)
+	*f = nonEmpty(text)
 	return nil
 }
 
 // String implements pflag.Value.
-func (f *filled) String() string { return string(*f) }
+func (f *nonEmpty) String() string { return string(*f) }
 
 // Type implements pflag.Value.
-func (f *filled) Type() string { return "string" }
+func (f *nonEmpty) Type() string { return "string" }
 
 // ttlFlag adds --ttl; usage names its default.
 func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {
@@ -71,7 +71,7 @@ func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {
 
 // requestIDFlag adds --request-id to a command that makes one recorded request.
 func (a *app) requestIDFlag(c *cobra.Command) {
-	c.Flags().Var((*filled)(&a.requestID), "request-id", "repeat a request whose outcome is unknown: it is not done twice")
+	c.Flags().Var((*nonEmpty)(&a.requestID), "request-id", "repeat a request whose outcome is unknown: it is not done twice")
 }
 
 // flagError returns the error of a flag, with what is allowed.

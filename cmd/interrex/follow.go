@@ -23,7 +23,7 @@ type watched[E any] interface {
 func follow[E any](ctx context.Context, a *app, w watched[E], header []string, print func(E) error) error {
 	// The command ends with the watch, and every event that it got is printed.
 	defer func() { _ = w.Close() }()
-	defer a.tellConnection(ctx, w)()
+	defer a.sayDisconnected(ctx, w)()
 	headed := a.output != "table" || a.noHeaders || a.quiet
 	for {
 		e, err := w.Next(ctx)
@@ -52,9 +52,9 @@ const (
 	nextSilence  = 200 * time.Millisecond
 )
 
-// tellConnection says on standard error that no agent serves the watch, and why,
+// sayDisconnected says on standard error that no agent serves the watch, and why,
 // until the returned function is called.
-func (a *app) tellConnection(ctx context.Context, w interface {
+func (a *app) sayDisconnected(ctx context.Context, w interface {
 	Disconnected() (since time.Time, why error)
 }) func() {
 	ctx, cancel := context.WithCancel(ctx)

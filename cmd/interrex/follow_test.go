@@ -198,7 +198,7 @@ func (l *line) set(since time.Time, why error) {
 func TestAWatchSaysOnceThatItsAgentsCameOrWent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said, l, heard := newSpoken(), &line{}, 0
-		defer (&app{talk: said}).tellConnection(t.Context(), l)()
+		defer (&app{messages: said}).sayDisconnected(t.Context(), l)()
 		next := func(pass time.Duration, want string) {
 			t.Helper()
 			time.Sleep(pass)

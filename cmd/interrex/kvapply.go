@@ -45,7 +45,7 @@ func newKVApply(a *app) *cobra.Command {
 			}
 			operations, err := wire.ValueOperations(namespace, document)
 			if err != nil {
-				return usageError{fmt.Errorf("cannot read the operations of %s: %s", called(file), wire.FromDetail(wire.Detail(err)).Message)}
+				return usageError{fmt.Errorf("cannot read the operations of %s: %s", displayName(file), wire.FromDetail(wire.Detail(err)).Message)}
 			}
 			if len(operations) == 0 {
 				return usageError{errors.New("there are no operations: see 'interrex kv apply --help'")}

@@ -110,7 +110,7 @@ func (a *app) keep(ctx context.Context, r interrex.ClaimRequest) error {
 }
 
 func (a *app) hold(ctx context.Context, s session, r interrex.ClaimRequest) (interrex.Held, error) {
-	defer s.tell(ctx, probeOf(r))()
+	defer s.sayWaiting(ctx, probeOf(r))()
 	held, err := s.leases.Hold(ctx, r.Key.String(), interrex.HoldOptions{
 		TTL: r.TTL, Holder: r.Holder, Metadata: r.Metadata, Wait: r.Wait, Takeover: r.Takeover,
 	})

@@ -258,7 +258,7 @@ func (l *lock) acquire(s session) (interrex.Held, error) {
 		held, err := s.leases.Hold(ctx, l.key.String(), interrex.HoldOptions{TTL: l.ttl, Wait: l.wait, Holder: l.holder})
 		won <- result{held, err}
 	}()
-	defer s.tell(ctx, probeLease(l.key))()
+	defer s.sayWaiting(ctx, probeLease(l.key))()
 	var late <-chan time.Time
 	if l.wait > 0 {
 		late = time.After(l.wait + answerTime)

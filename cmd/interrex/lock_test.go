@@ -370,7 +370,7 @@ func TestTheEndOfALockHasItsCode(t *testing.T) {
 		{-1, interrex.Errorf(interrex.KindNoLeader, "x"), exit(exitOurs), false},
 	} {
 		said := newSpoken()
-		l := &lock{app: &app{talk: said}, key: mustKey("a"), wait: end.wait}
+		l := &lock{app: &app{messages: said}, key: mustKey("a"), wait: end.wait}
 		if got := l.ended(end.err); got != end.want {
 			t.Errorf("%v after a wait of %s: %v, want %v", end.err, end.wait, got, end.want)
 		}

@@ -164,7 +164,7 @@ func (a *app) line(s string) error {
 
 // say prints a message for people, apart from the data.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.talk, format+"\n", args...)
+	fmt.Fprintf(a.messages, format+"\n", args...)
 }
 
 func stamp(t time.Time) string {

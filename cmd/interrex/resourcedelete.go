@@ -40,8 +40,8 @@ func newResourceDelete(a *app) *cobra.Command {
 		},
 	}
 	tenancyFlags(c, &t, "")
-	c.Flags().Var((*filled)(&q.Version), "version", "only this version (default any)")
-	c.Flags().Var((*filled)(&q.ID.UID), "uid", "only the one with this uid (default any)")
+	c.Flags().Var((*nonEmpty)(&q.Version), "version", "only this version (default any)")
+	c.Flags().Var((*nonEmpty)(&q.ID.UID), "uid", "only the one with this uid (default any)")
 	a.requestIDFlag(c)
 	return c
 }

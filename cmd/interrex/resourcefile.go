@@ -40,7 +40,7 @@ func readResource(file string) (interrex.Resource, error) {
 	}
 	r, err := parseResource(text)
 	if err != nil {
-		return interrex.Resource{}, fmt.Errorf("cannot read the resource of %s: %w: see 'interrex resource write --help'", called(file), err)
+		return interrex.Resource{}, fmt.Errorf("cannot read the resource of %s: %w: see 'interrex resource write --help'", displayName(file), err)
 	}
 	return r, nil
 }

@@ -44,7 +44,7 @@ func newResourceOwned(a *app) *cobra.Command {
 		},
 	}
 	tenancyFlags(c, &t, "")
-	c.Flags().Var((*filled)(&uid), "uid", "the owner's uid (default that of the owner that is there now)")
+	c.Flags().Var((*nonEmpty)(&uid), "uid", "the owner's uid (default that of the owner that is there now)")
 	f.flags(c, "eventual")
 	return c
 }

@@ -16,7 +16,7 @@ import (
 
 // app is shared by all commands: the global flags, and where to print.
 type app struct {
-	out, talk io.Writer
+	out, messages io.Writer
 
 	addr      string
 	output    string
@@ -31,8 +31,8 @@ type app struct {
 // outputs are the values of --output.
 var outputs = []string{"table", "json", "yaml", "name"}
 
-func newRoot(out, talk io.Writer) *cobra.Command {
-	a := &app{out: out, talk: talk}
+func newRoot(out, messages io.Writer) *cobra.Command {
+	a := &app{out: out, messages: messages}
 	root := &cobra.Command{
 		Use:   "interrex",
 		Short: "Leases, leadership and small replicated state",
@@ -54,7 +54,7 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 		return c.Help()
 	}
 	root.SetOut(out)
-	root.SetErr(talk)
+	root.SetErr(messages)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate("{{.UsageString}}")
 	root.SetFlagErrorFunc(flagError)

@@ -35,7 +35,7 @@ func (a *app) within(ctx context.Context, limit time.Duration, probe probe, do f
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := a.dial(bounded, true, func(s session) error {
-		defer s.tell(bounded, probe)()
+		defer s.sayWaiting(bounded, probe)()
 		return do(bounded, s)
 	})
 	return a.interrupted(ctx, a.repeatable(err))
@@ -82,24 +82,24 @@ func (a *app) clientConfig() client.Config {
 			Key:  os.Getenv("INTERREX_KEY"),
 		},
 		Timeout: a.timeout,
-		Logger:  talker{a},
+		Logger:  clientLogger{a},
 	}
 }
 
-// talker prints on standard error what a client logs about the leases that it holds.
-type talker struct{ *app }
+// clientLogger prints on standard error what a client logs about the leases that it holds.
+type clientLogger struct{ *app }
 
 // Criticalf implements interrex.Logger.
-func (t talker) Criticalf(format string, args ...any) { t.say("interrex: "+format, args...) }
+func (t clientLogger) Criticalf(format string, args ...any) { t.say("interrex: "+format, args...) }
 
 // Errorf implements interrex.Logger.
-func (t talker) Errorf(format string, args ...any) { t.say("interrex: "+format, args...) }
+func (t clientLogger) Errorf(format string, args ...any) { t.say("interrex: "+format, args...) }
 
 // Warningf implements interrex.Logger.
-func (t talker) Warningf(format string, args ...any) { t.say("interrex: "+format, args...) }
+func (t clientLogger) Warningf(format string, args ...any) { t.say("interrex: "+format, args...) }
 
 // Infof implements interrex.Logger.
-func (t talker) Infof(format string, args ...any) { t.say("interrex: "+format, args...) }
+func (t clientLogger) Infof(format string, args ...any) { t.say("interrex: "+format, args...) }
 
 // Debugf implements interrex.Logger.
-func (talker) Debugf(string, ...any) {}
+func (clientLogger) Debugf(string, ...any) {}

@@ -78,16 +78,16 @@ func statusTable(m *interrexv1.StatusResponse) table {
 	return t
 }
 
-// few is how many entries do not count as lag: the newest entries of the log are
+// noLag is how many entries do not count as lag: the newest entries of the log are
 // often raft's own, which are not applied to the state, or in flight.
-const few = 16
+const noLag = 16
 
 // revisionLine says how far the state is.
 func revisionLine(m *interrexv1.StatusResponse) string {
 	switch {
 	case m.GetAppliedIndex() == 0 && m.GetClusterId() != "":
 		return "none yet: the log is applied once a leader confirms what is committed"
-	case m.GetCommitIndex() > m.GetAppliedIndex()+few:
+	case m.GetCommitIndex() > m.GetAppliedIndex()+noLag:
 		return fmt.Sprintf("%d at log index %d, %d entries behind", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex()-m.GetAppliedIndex())
 	}
 	return fmt.Sprintf("%d at log index %d", m.GetRevision(), m.GetAppliedIndex())
@@ -116,7 +116,7 @@ func lag(m *interrexv1.MemberStatus, last uint64) string {
 		return ""
 	case m.GetMatchIndex() == 0:
 		return ", its log is not known yet"
-	case last > m.GetMatchIndex()+few:
+	case last > m.GetMatchIndex()+noLag:
 		return fmt.Sprintf(", %d entries behind", last-m.GetMatchIndex())
 	}
 	return ", up to date"

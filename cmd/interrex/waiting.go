@@ -22,9 +22,9 @@ const (
 // has changed.
 type probe func(context.Context, session) (what, text string)
 
-// tell says on standard error what the command waits for, until the returned
+// sayWaiting says on standard error what the command waits for, until the returned
 // function is called.
-func (s session) tell(ctx context.Context, probe probe) func() {
+func (s session) sayWaiting(ctx context.Context, probe probe) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {

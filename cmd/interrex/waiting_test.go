@@ -154,7 +154,7 @@ func TestAnExtendOfUnknownOutcomeMayBeRepeated(t *testing.T) {
 func TestALockOfUnknownOutcomeAdvisesToEndItsOwnLeaseAlone(t *testing.T) {
 	t.Parallel()
 	said := newSpoken()
-	l := &lock{app: &app{talk: said}, key: mustKey("mx"), holder: "box/7/ab"}
+	l := &lock{app: &app{messages: said}, key: mustKey("mx"), holder: "box/7/ab"}
 	_ = l.ended(interrex.Errorf(interrex.KindOutcomeUnknown, "no answer"))
 	const want = "'interrex lease get default/mx' shows the holder; if that is box/7/ab, 'interrex lease revoke default/mx --force' ends it\n"
 	if !strings.HasSuffix(said.String(), want) {
@@ -224,12 +224,12 @@ func TestALostLockSaysWhy(t *testing.T) {
 func TestWhatACommandWaitsForIsSaidWhenItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := newSpoken()
-		s := session{app: &app{addr: "127.0.0.1:1", talk: said, timeout: time.Second}}
+		s := session{app: &app{addr: "127.0.0.1:1", messages: said, timeout: time.Second}}
 		looks := []struct{ what, text string }{
 			{"", "nothing"}, {"n1", "n1, for 3 s"}, {"n1", "n1, for 8 s"}, {"n2", "n2"}, {"", ""}, {"n2", "n2 again"},
 		}
 		began, seen := time.Now(), 0
-		stop := s.tell(t.Context(), func(context.Context, session) (what, text string) {
+		stop := s.sayWaiting(t.Context(), func(context.Context, session) (what, text string) {
 			seen++
 			return looks[seen-1].what, looks[seen-1].text
 		})
@@ -291,7 +291,7 @@ func TestASignalsEndSaysWhatMayBeLeft(t *testing.T) {
 		{t.Context(), unknown, unknown, ""},
 	} {
 		said := newSpoken()
-		if got := (&app{talk: said}).interrupted(end.ctx, end.err); got != end.want || said.String() != end.said {
+		if got := (&app{messages: said}).interrupted(end.ctx, end.err); got != end.want || said.String() != end.said {
 			t.Errorf("%v ends with %v, and says %q", end.err, got, said)
 		}
 	}
