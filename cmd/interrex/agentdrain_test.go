@@ -15,14 +15,14 @@ import (
 	"github.com/interrex/interrex/agent"
 )
 
-// talk is what a command says, read while it runs.
-type talk struct {
+// output is what a command says, read while it runs.
+type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 	more chan struct{}
 }
 
-func (w *talk) Write(p []byte) (int, error) {
+func (w *output) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	select {
@@ -32,7 +32,7 @@ func (w *talk) Write(p []byte) (int, error) {
 	return w.text.Write(p)
 }
 
-func (w *talk) String() string {
+func (w *output) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.text.String()
@@ -66,7 +66,7 @@ func TestADrainSaysWhatItWaitsFor(t *testing.T) {
 		})
 	}()
 	<-held
-	said := &talk{more: make(chan struct{}, 1)}
+	said := &output{more: make(chan struct{}, 1)}
 	ended := make(chan error, 1)
 	drain := program("agent", "drain", "--timeout", "1m", "--addr", "unix://"+filepath.Join(dir, "s"))
 	drain.Stdout, drain.Stderr = said, said

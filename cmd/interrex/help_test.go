@@ -46,7 +46,7 @@ func TestEveryCommandThatTakesAKeySaysItsForm(t *testing.T) {
 	}
 }
 
-// The form that the help gives is the one that is checked.
+// The form in the help is the one that is checked.
 func TestTheFormOfAKeyIsTheOneThatIsChecked(t *testing.T) {
 	for key, allowed := range map[string]bool{
 		"mine/nightly": true, "nightly": true, "mine/a/b": true, "mine/a b": true, "0/x": true, "a.b_c-d/x": true,

@@ -21,7 +21,7 @@ func fifo(t *testing.T) string {
 	return path
 }
 
-// letGo ends the reading of a fifo. It fails when nobody reads.
+// letGo ends the reading of a fifo. It fails when no process reads.
 func letGo(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -50,7 +50,7 @@ func TestLockWaitsForWhatItsCommandLeavesBehind(t *testing.T) {
 }
 
 // deaf leaves two processes behind that print as long as they live, one of which
-// has left the group; neither hears TERM.
+// has left the group; both ignore TERM.
 const deaf = `trap "" TERM; beat='while :; do echo beat; sleep 0.02; done'; sh -c "$beat" & setsid sh -c "$beat" & `
 
 // killProcess kills the process of a pid that a command has printed.
@@ -170,7 +170,7 @@ func TestALossEndsWhatHasLeftTheGroup(t *testing.T) {
 
 func TestALossEndsWhatWouldBeLeft(t *testing.T) {
 	b := newBench(t)
-	// The command itself hears TERM, and ends before those that it leaves behind.
+	// The command itself ends at TERM before those that it leaves behind.
 	l := b.lock("a", "--ttl", "6s", "--leftover", "leave", "--", "sh", "-c", deaf+"trap - TERM; wait")
 	l.line()
 	if _, err := b.leases.Revoke(t.Context(), interrex.RevokeRequest{Key: mustKey("a"), Force: true}); err != nil {

@@ -52,8 +52,8 @@ func TestACommandThatEndedInTimeKeepsItsCodeWhateverPauseFollows(t *testing.T) {
 	l.want(7)
 }
 
-// Nobody could end the command, and nobody saw when it ended: it may have worked
-// when somebody else held the lease.
+// Neither lock nor its reaper could end the command or saw when it ended: it may have
+// been running while another holder held the lease.
 func TestACommandThatIsFoundEndedAfterAPauseHasLostItsLease(t *testing.T) {
 	b, path := newBench(t), fifo(t)
 	l, reaper := b.paused(t, "6s", path)

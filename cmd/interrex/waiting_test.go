@@ -52,7 +52,7 @@ func (r *speaking) want(code int) {
 	}
 }
 
-// refusing is an address at which nobody listens.
+// refusing returns an address at which nothing listens.
 func refusing(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +63,7 @@ func refusing(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-// mute is an address at which nobody answers.
+// mute returns an address that accepts connections and never responds.
 func mute(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -277,7 +277,7 @@ func TestALookAtALeaseSaysHowLongItIsHeld(t *testing.T) {
 }
 
 func TestASignalsEndSaysWhatMayBeLeft(t *testing.T) {
-	told, cancel := context.WithCancelCause(t.Context())
+	signalled, cancel := context.WithCancelCause(t.Context())
 	cancel(interrupt(syscall.SIGINT))
 	unknown := interrex.Errorf(interrex.KindOutcomeUnknown, "it may be granted")
 	for _, end := range []struct {
@@ -285,9 +285,9 @@ func TestASignalsEndSaysWhatMayBeLeft(t *testing.T) {
 		err, want error
 		said      string
 	}{
-		{told, nil, nil, ""},
-		{told, unknown, exit(130), "interrex: " + unknown.Error() + "\n"},
-		{told, interrex.Errorf(interrex.KindTimeout, "x"), exit(130), ""},
+		{signalled, nil, nil, ""},
+		{signalled, unknown, exit(130), "interrex: " + unknown.Error() + "\n"},
+		{signalled, interrex.Errorf(interrex.KindTimeout, "x"), exit(130), ""},
 		{t.Context(), unknown, unknown, ""},
 	} {
 		said := newSpoken()

@@ -144,9 +144,9 @@ func TestTheEndOfACommandIsHalfAMarginBeforeTheDeadline(t *testing.T) {
 func TestOnlyAnEndInTimeKeepsItsCode(t *testing.T) {
 	const known = time.Minute
 	for at, lost := range map[time.Duration]bool{known: false, known + 1: true} {
-		r := &Reaper{root: -1, endsAt: known} // nobody is left
+		r := &Reaper{root: -1, endsAt: known} // no process is left
 		e := &execution{Command: Command{TTL: interrex.DefaultTTL, Leftover: Wait, Held: stopped{}}, reaper: r, lose: make(chan struct{})}
-		e.check() // before it has heard of the end
+		e.check() // before the exit is reported
 		e.handle(report{Event: commandExited, At: at})
 		if e.result.Lost != lost {
 			t.Errorf("it ended at %s, and had to by %s: lost: %v", at, known, e.result.Lost)
