@@ -43,6 +43,7 @@ var floors = map[string]int{
 	"internal/change":       2, // the feed of everything that was committed
 	"internal/webhook":      2, // the table of webhooks
 	"internal/fsm":          2, // the table of an embedder's own state machine
+	"internal/execution":    2, // a command under a lease, and every process that comes of it
 	"queue":                 2, // operations waiting for the log
 	"internal/watch":        2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents

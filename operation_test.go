@@ -143,7 +143,7 @@ func TestAnOperationStandsInItsFilesAlone(t *testing.T) {
 				return true
 			}
 			folder, name := s.named(e)
-			if !(folder == "lease" && slices.Contains(types, name) || folder == "gen/interrexv1" && parts.MatchString(name)) {
+			if !(folder == "internal/lease" && slices.Contains(types, name) || folder == "gen/interrexv1" && parts.MatchString(name)) {
 				return true
 			}
 			if seen++; !slices.ContainsFunc(home, func(h string) bool { return strings.HasPrefix(s.path, h) }) {
@@ -213,7 +213,7 @@ func TestNobodyTellsOperationsApart(t *testing.T) {
 			for _, e := range c.List {
 				folder, name := s.named(e)
 				requests := folder == "." || strings.Contains("/"+folder, "/gen/")
-				if folder == "lease" && slices.Contains(types, name) || requests && !carries[name] && (message.MatchString(name) || parts.MatchString(name)) {
+				if folder == "internal/lease" && slices.Contains(types, name) || requests && !carries[name] && (message.MatchString(name) || parts.MatchString(name)) {
 					t.Errorf("%s: a case for %s: let each operation say it by itself", s.set.Position(e.Pos()), name)
 				}
 			}

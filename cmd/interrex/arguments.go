@@ -2,82 +2,44 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/interrex/interrex"
 )
 
-// environment is what the help says of it.
-const environment = `Environment:
-  INTERREX_ADDR         agents to connect to, like --addr (default: the socket
-                        ` + defaultSocket + ` if it exists, else
-                        ` + defaultAddress + `)
-  INTERREX_CACERT       PEM file of the CA that signed the agents'
-                        certificates, for https:// (default: the system's)
-  INTERREX_CERT         PEM file of this caller's own certificate
-  INTERREX_KEY          PEM file of its key
-  INTERREX_OUTPUT       like --output
-  INTERREX_HOLDER       the holder's name for claims (default HOST/PID/RANDOM)
-  INTERREX_LEASE_TOKEN  like --lease-token; 'interrex lock' sets it for its command,
-                        with INTERREX_LEASE_KEY
-  INTERREX_...          configuration values of an agent, for 'interrex agent run'
-                        and 'interrex dev': INTERREX_API_LISTEN is api.listen`
-
-// keyForm is the form of a KEY, as interrex.ParseKey reads it.
-var keyForm = fmt.Sprintf(`KEY is NAMESPACE/NAME, such as mine/nightly; a key without / is in the
-namespace %q. A namespace has 1 to %d of a-z 0-9 . _ - and begins with a
-letter or a digit. A name has 1 to %d bytes of printable UTF-8; / and spaces are
-allowed.`,
-	interrex.DefaultNamespace, interrex.MaxNamespace, interrex.MaxName)
-
-// eitherForm is the form of a NAMESPACE or KEY.
-var eitherForm = fmt.Sprintf(`Without a / it is a NAMESPACE: 1 to %d of a-z 0-9 . _ -, beginning with a letter
-or a digit. With one it is a KEY, NAMESPACE/NAME, also in the namespace %q: a
-NAME has 1 to %d bytes of printable UTF-8; / and spaces are allowed.`,
-	interrex.MaxNamespace, interrex.DefaultNamespace, interrex.MaxName)
-
-// valueForm is the form of a KEY of a value.
-var valueForm = fmt.Sprintf(`KEY has 1 to %d bytes of printable UTF-8, such as config/port; / and spaces are
-allowed. It does not contain a namespace: use --namespace.`, interrex.MaxName)
-
-// typeForm is the form of a TYPE and a NAME of a resource.
-var typeForm = fmt.Sprintf(`TYPE is GROUP.VERSION.KIND, such as demo.v1.Server or example.com.v1.Server: each
-part has 1 to %d of a-z A-Z 0-9 _ -, and a group may contain dots. A NAME has 1 to %d bytes
-of printable UTF-8; / and spaces are allowed.`, interrex.MaxTypePart, interrex.MaxName)
-
-// idForm is the form of an ID of a resource, as interrex.ParseResourceKey reads it.
-const idForm = `An ID is GROUP.KIND/PARTITION/NAMESPACE/NAME, as errors and changes show it, such
-as demo.Server/default/default/web.`
-
-// describe adds to every command below c what its arguments are, and how a shell
-// completes them and --output.
-func (a *app) describe(c *cobra.Command) {
-	key, namespace := strings.Contains(c.Use, "KEY"), strings.Contains(c.Use, "NAMESPACE")
-	ofValue := c.HasParent() && c.Parent().Name() == "kv"
-	switch {
-	case key && ofValue:
-		c.Annotations = map[string]string{"arguments": valueForm}
-	case strings.Contains(c.Use, "TYPE NAME | ID"):
-		c.Annotations = map[string]string{"arguments": typeForm + "\n\n" + idForm}
-	case strings.Contains(c.Use, "TYPE"):
-		c.Annotations = map[string]string{"arguments": typeForm}
-	case key && namespace:
-		c.Annotations = map[string]string{"arguments": eitherForm}
-	case key:
-		c.Annotations = map[string]string{"arguments": keyForm}
+// arguments requires n arguments, and an error names them.
+func arguments(n int, names string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		wrong := ""
+		switch {
+		case len(args) == n:
+			return nil
+		case len(args) == 0:
+			wrong = "which is missing"
+		case len(args) < n:
+			wrong = fmt.Sprintf("but only %q is given", strings.Join(args, " "))
+		default:
+			wrong = fmt.Sprintf("but %q is an extra argument", args[n])
+		}
+		return usageError{fmt.Errorf("%s takes %s, %s: see '%s --help'",
+			strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "), names, wrong, c.CommandPath())}
 	}
-	switch {
-	case c.ValidArgsFunction != nil:
-	case strings.Contains(c.Use, "TYPE NAME"):
-		c.ValidArgsFunction = a.completeName
-	case key || namespace:
-		c.ValidArgsFunction = a.completeArgument(key, namespace)
-	case len(c.ValidArgs) == 0:
-		c.ValidArgsFunction = cobra.NoFileCompletions
+}
+
+// atMostOne allows one argument or none.
+func atMostOne(name string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) <= 1 {
+			return nil
+		}
+		return arguments(1, "at most one "+name)(c, args)
 	}
-	for _, sub := range c.Commands() {
-		a.describe(sub)
+}
+
+func oneOf(what, value string, allowed []string) error {
+	if slices.Contains(allowed, value) {
+		return nil
 	}
+	return usageError{fmt.Errorf("%s: %q is not one of %s", what, value, strings.Join(allowed, ", "))}
 }

@@ -12,7 +12,7 @@ var shells = []string{"bash", "fish", "powershell", "zsh"}
 func newCompletion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion SHELL",
-		Short: "Print what a shell needs to complete commands: bash, fish, powershell or zsh",
+		Short: "Print the completion script for a shell: bash, fish, powershell or zsh",
 		Example: `  source <(interrex completion bash)
   interrex completion zsh > "${fpath[1]}/_interrex"`,
 		Args:      arguments(1, "SHELL"),

@@ -43,13 +43,13 @@ cluster with TCP, mutual TLS and disks; only the process is shared. Their APIs l
 		Args: arguments(0, "no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if d.nodes != 1 && d.nodes != 3 && d.nodes != 5 {
-				return usageError{fmt.Errorf("--nodes: 1, 3 or 5 are allowed, not %d", d.nodes)}
+				return usageError{fmt.Errorf("--nodes: %d is not valid: give 1, 3 or 5", d.nodes)}
 			}
 			return d.run(c.Context())
 		},
 	}
-	c.Flags().IntVar(&d.nodes, "nodes", 1, "1, 3 or 5 agents")
-	c.Flags().StringVar(&d.dataDir, "data-dir", "", "keep the data here (default: a temporary folder, removed at the end)")
+	c.Flags().IntVar(&d.nodes, "nodes", 1, "the number of agents: 1, 3 or 5")
+	c.Flags().StringVar(&d.dataDir, "data-dir", "", "keep the data here (default: a temporary directory, removed at the end)")
 	c.Flags().StringVar(&d.api, "api", "", "HOST:PORT of the first agent's API (default 127.0.0.1:7400)")
 	return c
 }
@@ -62,7 +62,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	if d.dataDir == "" {
 		dir, err := os.MkdirTemp("", "interrex-dev-")
 		if err != nil {
-			return fmt.Errorf("cannot make a folder for the data: %w", err)
+			return fmt.Errorf("cannot create a directory for the data: %w", err)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		base.Agent.DataDir = dir
@@ -82,14 +82,14 @@ func (d *dev) run(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	if err := d.tell(agents, base.Agent.DataDir); err != nil {
+	if err := d.welcome(agents, base.Agent.DataDir); err != nil {
 		return err
 	}
 	return waitAny(ctx, agents)
 }
 
-// base is the configuration that all agents share: the environment's, and what
-// the flags say.
+// base returns the configuration that all agents share: the environment's, then
+// the flags'.
 func (d *dev) base() (config.Config, error) {
 	environ := os.Environ()
 	if os.Getenv("INTERREX_LOGGING_LEVEL") == "" && os.Getenv("INTERREX_LOGGING_CONFIG") == "" {
@@ -101,15 +101,16 @@ func (d *dev) base() (config.Config, error) {
 	}, FlagNames: map[string]string{"api.listen": "--api"}}.Load()
 }
 
-// quiet is how dev logs when the environment does not speak of it.
+// quiet is how dev logs unless the environment says otherwise.
 const quiet = "INTERREX_LOGGING_LEVEL=warning"
 
-// agents makes one agent for each configuration; their lines are told apart.
+// agents makes an agent for each configuration. On a terminal their log lines begin
+// with their IDs.
 func (d *dev) agents(configs []config.Config) ([]*agent.Agent, error) {
 	var agents []*agent.Agent
 	for _, file := range configs {
 		c := agentConfig(file)
-		out := d.app.talk
+		out := d.app.messages
 		if len(configs) > 1 && isTerminal(out) {
 			out = prefixed{out, file.Agent.ID + " "}
 			file.Logging.Format = "text"
@@ -127,7 +128,7 @@ func (d *dev) agents(configs []config.Config) ([]*agent.Agent, error) {
 	return agents, nil
 }
 
-// prefixed begins every line, which is one Write, with whose it is.
+// prefixed puts a prefix before every line, which is one Write.
 type prefixed struct {
 	to     io.Writer
 	prefix string
@@ -141,7 +142,7 @@ func (p prefixed) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// startAll starts the agents side by side and waits until all answer.
+// startAll starts the agents concurrently and waits until all are ready.
 func startAll(ctx context.Context, agents []*agent.Agent) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -157,7 +158,7 @@ func stopAll(ctx context.Context, agents []*agent.Agent) error {
 	return each(agents, func(one *agent.Agent) error { return one.Stop(ctx) })
 }
 
-// each does one thing with all agents at once.
+// each calls do for all agents concurrently.
 func each(agents []*agent.Agent, do func(*agent.Agent) error) error {
 	failed := make([]error, len(agents))
 	var all sync.WaitGroup
@@ -182,8 +183,8 @@ func waitAny(ctx context.Context, agents []*agent.Agent) error {
 	}
 }
 
-// tell prints what listens where, and what to try.
-func (d *dev) tell(agents []*agent.Agent, dir string) error {
+// welcome prints where the agents listen, and what to try.
+func (d *dev) welcome(agents []*agent.Agent, dir string) error {
 	var b strings.Builder
 	b.WriteString("interrex dev is ready\n\n")
 	for _, one := range agents {
@@ -206,11 +207,11 @@ func (d *dev) tell(agents []*agent.Agent, dir string) error {
 	for _, try := range []string{"lease claim db --ttl 1m", "lock nightly -- sleep 10", "status"} {
 		fmt.Fprintf(&b, "  %s %s\n", command, try)
 	}
-	b.WriteString("\nCtrl-C ends it.")
+	b.WriteString("\nPress Ctrl-C to stop.")
 	return d.app.line(b.String())
 }
 
-// programName is how this program can be called again.
+// programName returns the command that runs this program again.
 func programName() string {
 	self, err := os.Executable()
 	switch {

@@ -11,22 +11,22 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 )
 
-// portStep is how many ports the APIs of dev's agents are apart.
+// portStep is the distance between the API ports of dev's agents.
 const portStep = 10
 
-// devConfigs makes the configurations of n agents out of what they share. One
-// alone uses the data folder itself; of several each has a folder below it, and
-// a certificate that is kept there.
+// devConfigs returns the configurations of n agents, made from the one that they
+// share. A single agent uses the data directory itself; several have a directory each
+// below it, with their certificates.
 func devConfigs(base config.Config, n int) ([]config.Config, error) {
 	host, first, err := splitPort(base.API.Listen)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	if first == 0 && n > 1 {
-		return nil, usageError{fmt.Errorf("--api: %s has no fixed port: several agents need one that they can be counted from", base.API.Listen)}
+		return nil, usageError{fmt.Errorf("--api: %s has no fixed port: give the port of the first agent, from which those of the others are counted", base.API.Listen)}
 	}
 	if last := first + (n-1)*portStep + 1; last > 65535 {
-		return nil, usageError{fmt.Errorf("--api: %s is too high: %d agents go up to port %d", base.API.Listen, n, last)}
+		return nil, usageError{fmt.Errorf("--api: %s is too high: %d agents need ports up to %d", base.API.Listen, n, last)}
 	}
 	var all []config.Config
 	var clusters []string
@@ -62,9 +62,9 @@ func splitPort(address string) (host string, port int, err error) {
 
 func joinPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
-// certify issues a certificate to each agent. Those of an earlier run are used
-// again when all of them are still good; else all are made anew, by a CA whose
-// key is forgotten at once.
+// certify gives each agent a certificate. Those of an earlier run are reused if all
+// of them are still valid; otherwise all are issued again, by a CA whose key is not
+// kept.
 func certify(all []config.Config) error {
 	if certified(all) {
 		return nil
@@ -75,19 +75,19 @@ func certify(all []config.Config) error {
 	}
 	for _, c := range all {
 		if err := os.MkdirAll(c.Agent.DataDir, 0o700); err != nil {
-			return fmt.Errorf("cannot make a folder for the data: %w", err)
+			return fmt.Errorf("cannot create a directory for the data: %w", err)
 		}
 		if _, err := ca.Write(c.Agent.DataDir, c.Agent.ID); err != nil {
 			return err
 		}
 	}
 	if !certified(all) {
-		return fmt.Errorf("cannot use the certificates that were just made in %s", filepath.Dir(all[0].Agent.DataDir))
+		return fmt.Errorf("cannot use the certificates that were just issued in %s", filepath.Dir(all[0].Agent.DataDir))
 	}
 	return nil
 }
 
-// certified names the files, and says whether all of them are good.
+// certified sets the files of each agent, and reports whether all of them are valid.
 func certified(all []config.Config) bool {
 	for i := range all {
 		c := &all[i]

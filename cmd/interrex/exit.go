@@ -10,13 +10,13 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// exit ends the process with a code, and says nothing more.
+// exit is an error that ends the process with a code and prints nothing.
 type exit int
 
 // Error implements error.
 func (exit) Error() string { return "exit" }
 
-// exitSignal and a signal's number are the code of what a signal has ended.
+// exitSignal plus a signal's number is the exit code after that signal.
 const exitSignal = 128
 
 // interrupt is a signal that told the command to end.
@@ -25,8 +25,8 @@ type interrupt syscall.Signal
 // Error implements error.
 func (i interrupt) Error() string { return "ended by a signal: " + syscall.Signal(i).String() }
 
-// interrupted is the end of a command that had something to do when a signal told
-// it to end; err, when none did. What may be left behind is said.
+// interrupted returns the exit of a command that a signal ended before it was done,
+// and otherwise err. An outcome that is unknown is printed.
 func (a *app) interrupted(ctx context.Context, err error) error {
 	var by interrupt
 	if err == nil || !errors.As(context.Cause(ctx), &by) {
@@ -44,10 +44,10 @@ func (a *app) repeatable(err error) error {
 	if !errors.As(err, &e) || e.RequestID == "" {
 		return err
 	}
-	return fmt.Errorf("%w; to learn it, repeat the command within 10 minutes with %s--request-id %s: it is not done twice", err, a.repeatWith, e.RequestID)
+	return fmt.Errorf("%w; to learn the outcome, repeat the command within 10 minutes with %s--request-id %s: it is not done twice", err, a.repeatWith, e.RequestID)
 }
 
-// usageError is what the command line itself got wrong.
+// usageError is an error of the command line itself.
 type usageError struct{ error }
 
 // Unwrap returns what is wrong.
@@ -57,8 +57,8 @@ func (e usageError) Unwrap() error { return e.error }
 // request.
 const exitUsage = 2
 
-// trust says how to make the certificate of an agent known.
-func trust(err error) string {
+// caHint says how to make an agent's CA known, if that is what is wrong.
+func caHint(err error) string {
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
 		return ": set INTERREX_CACERT to the PEM file of that CA"
@@ -67,7 +67,7 @@ func trust(err error) string {
 }
 
 // exitCode returns the code of an error's kind (see interrex.Kind.Numbers), 2 for
-// what the command line got wrong, 1 for anything else, and the text to print.
+// a usageError, 1 for anything else, and the text to print.
 func exitCode(err error) (int, string) {
 	var code exit
 	if errors.As(err, &code) {
@@ -78,7 +78,7 @@ func exitCode(err error) (int, string) {
 		return exitUsage, err.Error()
 	}
 	if kind := interrex.KindOf(err); kind != "" {
-		return kind.Numbers().Exit, err.Error() + trust(err)
+		return kind.Numbers().Exit, err.Error() + caHint(err)
 	}
 	return 1, err.Error()
 }

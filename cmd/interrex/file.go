@@ -19,13 +19,13 @@ func readFile(file string, most int64) ([]byte, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(from, most+1))
 	if err == nil && int64(len(b)) > most {
-		err = fmt.Errorf("%s has more than %d bytes", called(file), most)
+		err = fmt.Errorf("%s has more than %d bytes", displayName(file), most)
 	}
 	return b, err
 }
 
-// called returns a file's name for messages.
-func called(file string) string {
+// displayName returns the name of a file in messages.
+func displayName(file string) string {
 	if file == "-" {
 		return "standard input"
 	}

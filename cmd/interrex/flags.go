@@ -13,11 +13,11 @@ import (
 	"github.com/interrex/interrex/internal/wording"
 )
 
-// duration is a flag that says which durations are allowed.
+// duration is a flag whose errors say which durations are allowed.
 type duration struct {
 	to          *time.Duration
 	least, most time.Duration
-	// none allows 0 beside least to most: the flag's default.
+	// none also allows 0, the flag's default.
 	none bool
 }
 
@@ -45,36 +45,36 @@ func (d *duration) String() string {
 // Type implements pflag.Value.
 func (d *duration) Type() string { return "duration" }
 
-// filled is a flag that refuses an empty value: in a script that is an unset
-// variable, and the flag would count as left out.
-type filled string
+// nonEmpty is a flag that rejects an empty value, which in a script is often an unset
+// variable: it would count as if the flag were left out.
+type nonEmpty string
 
 // Set implements pflag.Value.
-func (f *filled) Set(text string) error {
+func (f *nonEmpty) Set(text string) error {
 	if text == "" {
-		return errors.New("it is empty: give one, or leave the flag out")
+		return errors.New("it is empty: give a value, or leave the flag out")
 	}
-	*f = filled(text)
+	*f = nonEmpty(text)
 	return nil
 }
 
 // String implements pflag.Value.
-func (f *filled) String() string { return string(*f) }
+func (f *nonEmpty) String() string { return string(*f) }
 
 // Type implements pflag.Value.
-func (f *filled) Type() string { return "string" }
+func (f *nonEmpty) Type() string { return "string" }
 
-// ttlFlag is --ttl; a usage ends with what it is when it is left out.
+// ttlFlag adds --ttl; usage names its default.
 func ttlFlag(c *cobra.Command, to *time.Duration, usage string) {
-	c.Flags().Var(&duration{to: to, least: interrex.MinTTL, most: interrex.MaxTTL}, "ttl", "200ms to 24h"+usage)
+	c.Flags().Var(&duration{to: to, least: interrex.MinTTL, most: interrex.MaxTTL}, "ttl", "how long the lease lasts unless it is extended, 200ms to 24h"+usage)
 }
 
-// requestIDFlag is --request-id, for a command that makes one recorded request.
+// requestIDFlag adds --request-id to a command that makes one recorded request.
 func (a *app) requestIDFlag(c *cobra.Command) {
-	c.Flags().Var((*filled)(&a.requestID), "request-id", "repeat a request whose outcome is unknown: it is not done twice")
+	c.Flags().Var((*nonEmpty)(&a.requestID), "request-id", "repeat a request whose outcome is unknown: it is not done twice")
 }
 
-// flagError is every error of a flag: it says what is allowed.
+// flagError returns the error of a flag, with what is allowed.
 func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
@@ -84,7 +84,7 @@ func flagError(c *cobra.Command, err error) error {
 	case c.HasSubCommands() && len(words) > 0: // its flags are not known here
 		return noSuchCommand(c, words[0])
 	case errors.As(err, &unknown) && unknown.GetSpecifiedName() == "token":
-		return usageError{errors.New("there is no --token: the token of a lease is --lease-token (or $INTERREX_LEASE_TOKEN), and access tokens are never in flags")}
+		return usageError{errors.New("there is no flag --token: give the token of a lease as --lease-token or $INTERREX_LEASE_TOKEN; access tokens are never given in flags")}
 	case errors.As(err, &unknown):
 		text = unknownFlag(c, unknown)
 	case errors.As(err, &missing):
@@ -108,7 +108,7 @@ func unknownFlag(c *cobra.Command, unknown *pflag.NotExistError) string {
 	return fmt.Sprintf("there is no flag --%s:", name)
 }
 
-// wanted says what a flag takes.
+// wanted says which values a flag takes.
 func wanted(invalid *pflag.InvalidValueError) string {
 	switch invalid.GetFlag().Value.Type() {
 	case "int", "uint16", "uint64":

@@ -24,8 +24,8 @@ import (
 const patience = time.Minute
 
 // The race detector sleeps for a second at the end of each process, unless it
-// is told otherwise.
-const hurry, hurried = "GORACE", "atexit_sleep_ms=0"
+// is configured otherwise.
+const raceVariable, raceNoSleep = "GORACE", "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "interrex" {
@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values["agent"] = new(slot)
-			env.Setenv(hurry, hurried)
+			env.Setenv(raceVariable, raceNoSleep)
 			hooks := httptest.NewServer(http.HandlerFunc(answerHook))
 			env.Defer(hooks.Close)
 			env.Setenv("HOOK", hooks.URL)
@@ -122,7 +122,7 @@ func program(args ...string) *exec.Cmd {
 			c.Env = append(c.Env, line)
 		}
 	}
-	c.Env = append(c.Env, hurry+"="+hurried)
+	c.Env = append(c.Env, raceVariable+"="+raceNoSleep)
 	return c
 }
 
@@ -130,7 +130,7 @@ func program(args ...string) *exec.Cmd {
 type process struct {
 	cmd    *exec.Cmd
 	log    bytes.Buffer
-	exited chan error    // gives its end once
+	exited chan error    // receives its end once
 	over   chan struct{} // closed at its end
 }
 
@@ -316,7 +316,7 @@ func scriptEnvOf(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 }
 
-// scriptUntil is `until ARGS`: interrex is asked again until it succeeds.
+// scriptUntil is `until ARGS`: interrex is run again until it succeeds.
 func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 	var err error
 	for end := time.Now().Add(patience); time.Now().Before(end); {

@@ -12,8 +12,8 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// maxGroupFile is the largest file, in bytes, that holds a group of operations:
-// escaped, they may be longer than the request.
+// maxGroupFile is the largest file of a group of operations, in bytes. Escapes can
+// make it longer than the request.
 const maxGroupFile = 8 << 20
 
 // groupForm is the form of a group's file.
@@ -37,7 +37,7 @@ func newKVApply(a *app) *cobra.Command {
 		Short: "Put, delete and check several keys atomically",
 		Example: `  interrex kv apply -f change.json
   echo '{"operations":[{"put":{"key":"a","value":"1"}},{"delete":{"key":"b"}}]}' | interrex kv apply`,
-		Args: arguments(0, "no arguments but -f FILE"),
+		Args: arguments(0, "no arguments except -f FILE"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			document, err := readFile(file, maxGroupFile)
 			if err != nil {
@@ -45,7 +45,7 @@ func newKVApply(a *app) *cobra.Command {
 			}
 			operations, err := wire.ValueOperations(namespace, document)
 			if err != nil {
-				return usageError{fmt.Errorf("cannot read the operations of %s: %s", called(file), wire.FromDetail(wire.Detail(err)).Message)}
+				return usageError{fmt.Errorf("cannot read the operations of %s: %s", displayName(file), wire.FromDetail(wire.Detail(err)).Message)}
 			}
 			if len(operations) == 0 {
 				return usageError{errors.New("there are no operations: see 'interrex kv apply --help'")}

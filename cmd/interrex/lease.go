@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ func newLease(a *app) *cobra.Command {
 	return c
 }
 
-// tokenFlag is --lease-token, or the environment.
+// tokenFlag adds --lease-token; readToken reads it, or the environment.
 func tokenFlag(c *cobra.Command, text *string) {
 	c.Flags().StringVar(text, "lease-token", "", "the lease's token (default $INTERREX_LEASE_TOKEN)")
 }
@@ -35,16 +36,30 @@ func tokenFlag(c *cobra.Command, text *string) {
 func readToken(text string) (interrex.Token, error) {
 	text = cmp.Or(text, os.Getenv("INTERREX_LEASE_TOKEN"))
 	if text == "" {
-		return 0, usageError{errors.New("--lease-token is missing, and $INTERREX_LEASE_TOKEN is not set: it is the number that the claim was answered with")}
+		return 0, usageError{errors.New("--lease-token is missing, and $INTERREX_LEASE_TOKEN is not set: give the token that the claim returned")}
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n == 0 {
-		return 0, usageError{fmt.Errorf("--lease-token (or $INTERREX_LEASE_TOKEN): %q is not a token: a number above 0 is allowed", text)}
+		return 0, usageError{fmt.Errorf("--lease-token (or $INTERREX_LEASE_TOKEN): %q is not a token: give a number above 0", text)}
 	}
 	return interrex.Token(n), nil
 }
 
-// write runs one write whose answer is the lease.
+// namespaceOrKey reads the argument of a command about all leases, those of a
+// namespace, or one.
+func namespaceOrKey(args []string, prefix string) (namespace string, key interrex.Key, err error) {
+	text := strings.Join(args, "")
+	if !strings.Contains(text, "/") {
+		return text, key, nil
+	}
+	if prefix != "" {
+		return "", key, usageError{fmt.Errorf("--prefix is for the leases of a namespace, and %q is one lease: leave one of them out", text)}
+	}
+	key, err = interrex.ParseKey(text)
+	return "", key, err
+}
+
+// write runs one write that returns a lease, and prints it.
 func (a *app) write(ctx context.Context, do func(context.Context, interrex.Leases) (interrex.LeaseAnswer, error)) error {
 	return a.with(ctx, a.timeout, func(ctx context.Context, s session) error {
 		answer, err := do(ctx, s.leases)
@@ -53,63 +68,4 @@ func (a *app) write(ctx context.Context, do func(context.Context, interrex.Lease
 		}
 		return a.printLease(answer.Lease)
 	})
-}
-
-func newExtend(a *app) *cobra.Command {
-	var r interrex.ExtendRequest
-	var token string
-	c := &cobra.Command{
-		Use:     "extend KEY",
-		Short:   "Move a lease's expiry to now + ttl",
-		Example: `  interrex lease extend db --lease-token 17 --ttl 1m`,
-		Args:    arguments(1, "KEY"),
-		RunE: func(c *cobra.Command, args []string) (err error) {
-			if r.Key, err = interrex.ParseKey(args[0]); err != nil {
-				return err
-			}
-			if r.Token, err = readToken(token); err != nil {
-				return err
-			}
-			return a.write(c.Context(), func(ctx context.Context, l interrex.Leases) (interrex.LeaseAnswer, error) {
-				answer, err := l.Extend(ctx, r)
-				if errors.Is(err, interrex.ErrOutcomeUnknown) {
-					err = fmt.Errorf("%w; repeat the command: an extend does no harm when it is done twice", err)
-				}
-				return answer, err
-			})
-		},
-	}
-	tokenFlag(c, &token)
-	ttlFlag(c, &r.TTL, " (default the lease's own)")
-	return c
-}
-
-func newTransfer(a *app) *cobra.Command {
-	var r interrex.TransferRequest
-	var token string
-	c := &cobra.Command{
-		Use:     "transfer KEY --to HOLDER",
-		Short:   "Hand a lease to another holder under a new token",
-		Example: `  interrex lease transfer db --lease-token 17 --to bob`,
-		Args:    arguments(1, "KEY"),
-		RunE: func(c *cobra.Command, args []string) (err error) {
-			if r.Key, err = interrex.ParseKey(args[0]); err != nil {
-				return err
-			}
-			if r.Token, err = readToken(token); err != nil {
-				return err
-			}
-			if r.To == "" {
-				return usageError{errors.New("--to is missing: name the new holder")}
-			}
-			return a.write(c.Context(), func(ctx context.Context, l interrex.Leases) (interrex.LeaseAnswer, error) {
-				return l.Transfer(ctx, r)
-			})
-		},
-	}
-	tokenFlag(c, &token)
-	a.requestIDFlag(c)
-	c.Flags().StringVar(&r.To, "to", "", "the new holder")
-	ttlFlag(c, &r.TTL, " (default the lease's own)")
-	return c
 }

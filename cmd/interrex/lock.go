@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/internal/execution"
 	"github.com/interrex/interrex/internal/hold"
 )
 
@@ -27,18 +28,17 @@ const (
 	exitNotFound  = 127
 )
 
-// longestWait is the longest --wait of lock, a year: who wants more leaves it
-// out.
+// longestWait is the longest --wait of lock, a year; without --wait it has no limit.
 const longestWait = 365 * 24 * time.Hour
 
-// The bounds of a lock's claim: tryTime is that of a claim that does not wait,
-// answerTime is how long after the wait its answer may come.
+// The bounds of a lock's claim: tryTime bounds a claim that does not wait,
+// answerTime is how long after the wait the answer may arrive.
 const (
 	tryTime    = 800 * time.Millisecond
 	answerTime = 400 * time.Millisecond
 )
 
-// errWaitedOut ends a claim whose answer does not come.
+// errWaitedOut ends a claim whose answer does not arrive.
 var errWaitedOut = errors.New("no response by the end of the wait")
 
 // lock is one `interrex lock`.
@@ -46,25 +46,20 @@ type lock struct {
 	app     *app
 	key     interrex.Key
 	ttl     time.Duration
-	wait    time.Duration // below 0: for ever
+	wait    time.Duration // below 0: without limit
 	restart bool
-	leave   string // what is done with what the command leaves behind
+	leave   string // --leftover
 	command []string
 
 	holder  string // of the newest claim
 	signals chan os.Signal
-	told    bool // a signal has asked the command to end
 }
 
-func newLock(a *app) *cobra.Command {
-	l := &lock{app: a, ttl: interrex.DefaultTTL}
-	c := &cobra.Command{
-		Use:   "lock KEY -- COMMAND [ARG ...]",
-		Short: "Run a command while a lease is held",
-		Example: `  interrex lock nightly -- ./backup.sh
-  interrex lock nightly --wait 0s -- ./backup.sh       only if nobody else does
-  interrex lock web/leader --restart -- ./serve        again each time it wins`,
-		Long: `Runs COMMAND while it holds the lease, with INTERREX_LEASE_KEY and
+// leftovers are the values of --leftover.
+var leftovers = []string{string(execution.Wait), string(execution.Kill), string(execution.Leave)}
+
+// lockLong is the help of lock.
+const lockLong = `Runs COMMAND while it holds the lease, with INTERREX_LEASE_KEY and
 INTERREX_LEASE_TOKEN set. When the lease is lost, or cannot be extended in
 time, COMMAND's process group gets SIGTERM at the margin and SIGKILL half a
 margin later, also if lock itself is killed, or stopped until then.
@@ -79,7 +74,17 @@ lease at once.
 The exit code is COMMAND's own; 120 if the lease was lost and COMMAND was ended;
 124 if the wait timed out, also with --wait 0s, and also because no agent or
 leader responded; 125 if interrex itself failed; 126 or 127 if COMMAND cannot be
-run or found; 2 if an argument, a flag or the environment is not valid.`,
+run or found; 2 if an argument, a flag or the environment is not valid.`
+
+func newLock(a *app) *cobra.Command {
+	l := &lock{app: a, ttl: interrex.DefaultTTL}
+	c := &cobra.Command{
+		Use:   "lock KEY -- COMMAND [ARG ...]",
+		Short: "Run a command while a lease is held",
+		Example: `  interrex lock nightly -- ./backup.sh
+  interrex lock nightly --wait 0s -- ./backup.sh       only if nobody else does
+  interrex lock web/leader --restart -- ./serve        again each time it wins`,
+		Long: lockLong,
 		Args: func(c *cobra.Command, args []string) error {
 			if wrong := wrongLine(args, c.ArgsLenAtDash()); wrong != "" {
 				return usageError{fmt.Errorf("lock takes KEY -- COMMAND [ARG ...]: %s: see 'interrex lock --help'", wrong)}
@@ -90,7 +95,7 @@ run or found; 2 if an argument, a flag or the environment is not valid.`,
 			if l.key, err = interrex.ParseKey(args[0]); err != nil {
 				return err
 			}
-			if err := oneLeftover(l.leave); err != nil {
+			if err := oneOf("--leftover", l.leave, leftovers); err != nil {
 				return err
 			}
 			if !c.Flags().Changed("wait") {
@@ -102,14 +107,14 @@ run or found; 2 if an argument, a flag or the environment is not valid.`,
 	}
 	ttlFlag(c, &l.ttl, "")
 	c.Flags().Var(&duration{to: &l.wait, most: longestWait}, "wait", "give up after this time, regardless of --timeout; 0s tries once (default: wait without limit)")
-	c.Flags().StringVar(&l.leave, "leftover", leftoverWait, "what to do with processes that COMMAND leaves running: wait, kill or leave")
-	fixedFlag(c, "leftover", leftoverWait, leftoverKill, leftoverLeave)
+	c.Flags().StringVar(&l.leave, "leftover", string(execution.Wait), "what to do with processes that COMMAND leaves running: wait, kill or leave")
+	fixedFlag(c, "leftover", leftovers...)
 	c.Flags().BoolVar(&l.restart, "restart", false, "campaign again after a loss, and run COMMAND again each time it wins")
 	return c
 }
 
-// wrongLine says what is wrong with lock's arguments, of which keys stand before
-// the --; below 0: there is none.
+// wrongLine says what is wrong with lock's arguments, of which the first keys are
+// before the --; below 0 if there is no --.
 func wrongLine(args []string, keys int) string {
 	switch {
 	case len(args) == 0 || keys == 0:
@@ -117,21 +122,22 @@ func wrongLine(args []string, keys int) string {
 	case len(args) == 1:
 		return "COMMAND is missing"
 	case keys < 0:
-		return "write -- before COMMAND"
+		return "-- is missing before COMMAND"
 	case keys > 1:
 		return fmt.Sprintf("%q is before the --, where only KEY belongs", args[1])
 	}
 	return ""
 }
 
-// run holds and runs. Signals are not its own: they are the command's.
+// run holds the lease and runs the command. Signals are passed on to the command
+// rather than ending lock.
 func (l *lock) run() error {
 	path, err := exec.LookPath(l.command[0])
 	if err != nil {
 		return l.cannotRun(err)
 	}
 	l.signals = make(chan os.Signal, 16)
-	notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	execution.Notify(l.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer signal.Stop(l.signals)
 	claims := *l.app
 	if l.wait == 0 {
@@ -139,15 +145,15 @@ func (l *lock) run() error {
 	}
 	return l.ended(claims.withLong(context.Background(), func(s session) error {
 		for {
-			err := l.once(s, path)
-			if !l.restart || l.told || err != exit(exitLost) {
+			told, err := l.once(s, path)
+			if !l.restart || told || err != exit(exitLost) {
 				return err
 			}
 		}
 	}))
 }
 
-// cannotRun tells a command that is not there from one that is no command.
+// cannotRun distinguishes a command that was not found from one that cannot be run.
 func (l *lock) cannotRun(err error) error {
 	l.app.say("interrex: cannot run the command: %v", err)
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
@@ -156,7 +162,7 @@ func (l *lock) cannotRun(err error) error {
 	return exit(exitCannotRun)
 }
 
-// ended turns an error into lock's own codes.
+// ended turns an error into one of lock's own exit codes.
 func (l *lock) ended(err error) error {
 	var code exit
 	switch {
@@ -176,25 +182,49 @@ func (l *lock) ended(err error) error {
 	return exit(exitOurs)
 }
 
-// once waits for the lease, runs the command, and releases. An exit is the
-// command's code, or that of the loss.
-func (l *lock) once(s session, path string) error {
-	r, err := startReaper()
+// once waits for the lease, runs the command, and releases. It reports whether a
+// signal told the command to end. An exit is the command's code, or that of the
+// loss.
+func (l *lock) once(s session, path string) (told bool, err error) {
+	r, err := execution.Start()
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer r.close()
+	defer r.Close()
 	held, err := l.acquire(s)
 	if err != nil {
-		return err
+		return false, err
 	}
-	err = l.execute(path, held, r)
-	r.close()
+	told, err = l.execute(path, held, r)
+	r.Close()
 	l.release(held)
-	return err
+	return told, err
 }
 
-// lost says that and why a lease was lost, and what was done to the command.
+func (l *lock) execute(path string, held interrex.Held, r *execution.Reaper) (told bool, err error) {
+	result, err := r.Run(execution.Command{
+		Path: path, Args: l.command,
+		Env:  append(os.Environ(), "INTERREX_LEASE_KEY="+held.Key().String(), "INTERREX_LEASE_TOKEN="+held.Token().String()),
+		Held: held, TTL: l.ttl, Leftover: execution.Leftover(l.leave), Signals: l.signals,
+		Say: func(format string, args ...any) { l.app.say("interrex: "+format, args...) },
+	})
+	var cannot execution.StartError
+	switch {
+	case errors.Is(err, execution.ErrLost):
+		return false, l.lost(held, "not started")
+	case errors.As(err, &cannot):
+		return false, l.cannotRun(cannot)
+	case err != nil:
+		return false, err
+	case result.Lost:
+		return result.Told, l.lost(held, "ended")
+	case result.Code != 0:
+		return result.Told, exit(result.Code)
+	}
+	return result.Told, nil
+}
+
+// lost says why the lease was lost, and what was done to the command.
 func (l *lock) lost(held interrex.Held, command string) error {
 	err := held.Check()
 	if err == nil {
@@ -204,7 +234,7 @@ func (l *lock) lost(held interrex.Held, command string) error {
 	return exit(exitLost)
 }
 
-// release is of no use for a lease that was lost, and does no harm.
+// release releases the lease. For a lease that was lost it is harmless.
 func (l *lock) release(held interrex.Held) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.app.timeout)
 	defer cancel()
@@ -228,7 +258,7 @@ func (l *lock) acquire(s session) (interrex.Held, error) {
 		held, err := s.leases.Hold(ctx, l.key.String(), interrex.HoldOptions{TTL: l.ttl, Wait: l.wait, Holder: l.holder})
 		won <- result{held, err}
 	}()
-	defer s.tell(ctx, lookAtLease(l.key))()
+	defer s.sayWaiting(ctx, probeLease(l.key))()
 	var late <-chan time.Time
 	if l.wait > 0 {
 		late = time.After(l.wait + answerTime)
@@ -247,15 +277,15 @@ func (l *lock) acquire(s session) (interrex.Held, error) {
 		cancel(interrupt(sig.(syscall.Signal)))
 	}
 	r := <-won
-	if r.held != nil { // in this very moment
+	if r.held != nil { // won just now
 		l.release(r.held)
 		r.err = interrex.Errorf(interrex.KindHeld, "cannot hold %s: %v", l.key, context.Cause(ctx))
 	}
 	return nil, l.app.interrupted(ctx, r.err)
 }
 
-// holderOfLock always ends in a random part, so that two locks of one holder's
-// name exclude each other.
+// holderOfLock returns a name with a random part, so that two locks with the same
+// $INTERREX_HOLDER exclude each other.
 func holderOfLock() string {
 	name := hold.DefaultHolder()
 	if os.Getenv(hold.HolderVariable) != "" {

@@ -104,15 +104,15 @@ func (l *locking) line() string {
 	return l.lines.Text()
 }
 
-// silence waits until nobody of the command's group is left to print, and gives
-// the time of the last line.
+// silence waits until no process of the command's group is left to print, and
+// returns the time of the last line.
 func (l *locking) silence() (last time.Time) {
 	l.t.Helper()
 	for l.lines.Scan() {
 		last = time.Now()
 	}
 	if err := l.lines.Err(); err != nil {
-		l.t.Fatalf("somebody of the command's group lives on: %v", err)
+		l.t.Fatalf("a process of the command's group is still running: %v", err)
 	}
 	return last
 }
@@ -148,7 +148,7 @@ func mustKey(text string) interrex.Key {
 	return k
 }
 
-// stubborn prints as long as its child lives; neither hears TERM.
+// stubborn prints as long as its child lives; both ignore TERM.
 const stubborn = `trap "" TERM; (while :; do echo beat; sleep 0.02; done) & while :; do wait; done`
 
 func TestLockGivesTheCommandsCodeAndReleases(t *testing.T) {
@@ -258,7 +258,7 @@ func TestLockEndsAStubbornCommandHalfAMarginAfterALoss(t *testing.T) {
 	}
 	took := l.silence().Sub(began)
 	l.want(exitLost)
-	// It is told at the next extend, within a third of the ttl, and has half of
+	// It learns of it at the next extend, within a third of the ttl, and has half of
 	// a margin of 2 s. By the ttl alone it would be killed after 11 s at the earliest.
 	if took < time.Second || took > 11*time.Second {
 		t.Errorf("the command was killed %s after the loss", took)
@@ -338,7 +338,7 @@ func TestALockThatWasToldToEndDoesNotCampaignAgain(t *testing.T) {
 			l.want(exitLost)
 			continue
 		}
-		for l.line() != "up" { // it is told that the lease was lost
+		for l.line() != "up" { // its TERM after the loss
 		}
 		if err := l.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
@@ -370,7 +370,7 @@ func TestTheEndOfALockHasItsCode(t *testing.T) {
 		{-1, interrex.Errorf(interrex.KindNoLeader, "x"), exit(exitOurs), false},
 	} {
 		said := newSpoken()
-		l := &lock{app: &app{talk: said}, key: mustKey("a"), wait: end.wait}
+		l := &lock{app: &app{messages: said}, key: mustKey("a"), wait: end.wait}
 		if got := l.ended(end.err); got != end.want {
 			t.Errorf("%v after a wait of %s: %v, want %v", end.err, end.wait, got, end.want)
 		}

@@ -1,5 +1,7 @@
 // Command interrex runs agents and speaks to them. It owns flags, printing and
-// exit codes, and links the SQL drivers.
+// exit codes, and links the SQL drivers. Each command is in a file of its name:
+// `interrex lease claim` is in leaseclaim.go, what all commands of leases share in
+// lease.go.
 package main
 
 import (
@@ -8,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/interrex/interrex/internal/execution"
 )
 
 func main() {
@@ -37,7 +41,7 @@ func run(args []string) int {
 func untilSignal(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
-	notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	execution.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		defer signal.Stop(signals)
 		select {
@@ -47,21 +51,4 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 		}
 	}()
 	return ctx, func() { cancel(nil) }
-}
-
-// notify is signal.Notify for those of the signals that were not ignored when the
-// process was started; the others stay ignored. Go tells that of INT and HUP
-// alone: QUIT goes with INT, as in what a script starts in the background.
-func notify(c chan<- os.Signal, signals ...os.Signal) {
-	for _, sig := range signals {
-		known := sig
-		if sig == syscall.SIGQUIT {
-			known = syscall.SIGINT
-		}
-		if signal.Ignored(known) {
-			signal.Ignore(sig)
-		} else {
-			signal.Notify(c, sig)
-		}
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/proto"
@@ -14,14 +15,14 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// table is what `--output table` prints.
+// table is the output of `--output table`.
 type table struct {
 	header []string
 	rows   [][]string
 	notes  [][]string // below the rows, in columns of their own
 }
 
-// listing is how a list is printed as JSON, however many pages it came in.
+// listing is a list as JSON, all its pages together.
 type listing struct {
 	items    []any // documents
 	revision interrex.Revision
@@ -43,8 +44,8 @@ func (l listing) MarshalJSON() ([]byte, error) {
 	return json.Marshal(page)
 }
 
-// print writes a document in the chosen form: as a table, as JSON or YAML, or
-// its names alone, one a line.
+// print writes a document in the chosen form: as a table, as JSON or YAML, or only
+// its names, one per line.
 func (a *app) print(document any, t table, names ...string) error {
 	if a.quiet || a.output == "name" {
 		for _, name := range names {
@@ -63,7 +64,7 @@ func (a *app) print(document any, t table, names ...string) error {
 	return a.table(t)
 }
 
-// done says what was done, as a document if one is wanted.
+// done says what was done, or prints the document with -o json or yaml.
 func (a *app) done(document any, format string, args ...any) error {
 	if !a.quiet && (a.output == "json" || a.output == "yaml") {
 		return a.print(document, table{})
@@ -83,7 +84,7 @@ func jsonOf(document any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// protojson varies its spaces on purpose.
+	// protojson varies its spaces deliberately.
 	var plain bytes.Buffer
 	err = json.Compact(&plain, text)
 	return plain.Bytes(), err
@@ -118,8 +119,7 @@ func (a *app) yaml(document any) error {
 	return a.line(strings.TrimSuffix(string(out), "\n"))
 }
 
-// blockStyle undoes what reading JSON has left on a node. Strings are quoted
-// again where they must be.
+// blockStyle removes JSON's style from a node. Marshal quotes strings where needed.
 func blockStyle(n *yaml.Node) {
 	n.Style = 0
 	for _, child := range n.Content {
@@ -149,12 +149,27 @@ func (a *app) grid(rows [][]string) error {
 	return w.Flush()
 }
 
+// columns prints a single row: a watch has no end at which all rows could be
+// aligned.
+func (a *app) columns(cells ...string) error {
+	w := tabwriter.NewWriter(a.out, 22, 4, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(cells, "\t"))
+	return w.Flush()
+}
+
 func (a *app) line(s string) error {
 	_, err := fmt.Fprintln(a.out, s)
 	return err
 }
 
-// say talks to the person at the terminal, beside the data.
+// say prints a message for people, apart from the data.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.talk, format+"\n", args...)
+	fmt.Fprintf(a.messages, format+"\n", args...)
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
 }

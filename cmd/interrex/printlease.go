@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/internal/wire"
@@ -53,25 +51,6 @@ func (a *app) printLeases(leases []interrex.Lease, revision interrex.Revision) e
 		names = append(names, l.Key.String())
 	}
 	return a.print(list, leaseTable(leases), names...)
-}
-
-func (a *app) printHistory(items []interrex.PastLease, revision interrex.Revision) error {
-	list := listing{revision: revision}
-	t := table{header: []string{"HOLDER", "TOKEN", "ACQUIRED", "ENDED", "HOW"}}
-	var tokens []string
-	for _, p := range items {
-		list.items = append(list.items, wire.PastLease(p))
-		t.rows = append(t.rows, []string{p.Holder, p.Token.String(), stamp(p.AcquiredAt), stamp(p.EndedAt), cmp.Or(string(p.How), "held")})
-		tokens = append(tokens, p.Token.String())
-	}
-	return a.print(list, t, tokens...)
-}
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.UTC().Format(time.RFC3339)
 }
 
 // pinOwners names the owners of a lease's pins.

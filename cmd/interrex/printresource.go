@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"time"
 
 	"github.com/interrex/interrex"
 	"github.com/interrex/interrex/client"
@@ -14,8 +13,8 @@ import (
 // shownData is how many bytes of data a row of a list shows.
 const shownData = 60
 
-// resourceDocument is a resource as JSON, whose data is the document itself
-// where it is a plain one.
+// resourceDocument is a resource as JSON. A plain document is shown as it is, without
+// its Protobuf type.
 type resourceDocument interrex.Resource
 
 // MarshalJSON implements json.Marshaler.
@@ -33,8 +32,8 @@ func (d resourceDocument) MarshalJSON() ([]byte, error) {
 	return append(append(text, plain...), '}'), nil
 }
 
-// plainData is the JSON of a plain document. One with an "@type" of its own is
-// not shown as such: it would be read as another type.
+// plainData returns the JSON of a plain document. One with a field "@type" does not
+// count: it would be read as another type.
 func plainData(d interrex.ResourceData) ([]byte, bool) {
 	fields, is := client.Document(d)
 	if _, typed := fields["@type"]; !is || typed {
@@ -44,7 +43,7 @@ func plainData(d interrex.ResourceData) ([]byte, bool) {
 	return text, err == nil
 }
 
-// dataText is the data on one line; empty: there is none.
+// dataText returns the data on one line; empty if there is none.
 func dataText(d interrex.ResourceData) string {
 	if text, is := plainData(d); is {
 		return string(text)
@@ -87,27 +86,4 @@ func (a *app) printResources(all []interrex.Resource, revision interrex.Revision
 		names = append(names, r.ID.Name)
 	}
 	return a.print(list, t, names...)
-}
-
-// resourceEvent prints one event of resources.
-func (a *app) resourceEvent(e interrex.ResourceEvent) error {
-	document := struct {
-		Operation string            `json:"operation"`
-		Resource  *resourceDocument `json:"resource,omitempty"`
-		Revision  interrex.Revision `json:"revision,string"`
-		Time      *time.Time        `json:"time,omitempty"`
-	}{Operation: e.Operation, Revision: e.Revision}
-	end := e.Operation == interrex.EndOfSnapshot
-	if !end {
-		document.Resource = (*resourceDocument)(&e.Resource)
-	}
-	if !e.Time.IsZero() {
-		document.Time = &e.Time
-	}
-	begin := []string{e.Revision.String(), stamp(e.Time), e.Operation}
-	if end {
-		return a.printEvent(document, "", begin...)
-	}
-	id := e.Resource.ID
-	return a.printEvent(document, id.Name, append(begin, id.Tenancy.Partition+"/"+id.Tenancy.Namespace, id.Name, wording.Excerpt(dataText(e.Resource.Data), shownData))...)
 }

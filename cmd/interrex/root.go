@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -15,9 +14,9 @@ import (
 	"github.com/interrex/interrex/internal/hold"
 )
 
-// app is what every command shares: the global flags and where to print.
+// app is shared by all commands: the global flags, and where to print.
 type app struct {
-	out, talk io.Writer
+	out, messages io.Writer
 
 	addr      string
 	output    string
@@ -25,15 +24,15 @@ type app struct {
 	noHeaders bool
 	timeout   time.Duration
 
-	requestID  string // of the command's one recorded request; "": a random one
+	requestID  string // of the command's recorded request; a random one if empty
 	repeatWith string // more flags that repeat it
 }
 
 // outputs are the values of --output.
 var outputs = []string{"table", "json", "yaml", "name"}
 
-func newRoot(out, talk io.Writer) *cobra.Command {
-	a := &app{out: out, talk: talk}
+func newRoot(out, messages io.Writer) *cobra.Command {
+	a := &app{out: out, messages: messages}
 	root := &cobra.Command{
 		Use:   "interrex",
 		Short: "Leases, leadership and small replicated state",
@@ -55,7 +54,7 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 		return c.Help()
 	}
 	root.SetOut(out)
-	root.SetErr(talk)
+	root.SetErr(messages)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate("{{.UsageString}}")
 	root.SetFlagErrorFunc(flagError)
@@ -77,44 +76,33 @@ func newRoot(out, talk io.Writer) *cobra.Command {
 	return root
 }
 
-// quietly says what --quiet prints below each command at the top, where that is
-// more than names.
-var quietly = map[string]string{
-	"change":   "print only revisions",
-	"kv":       "print only keys, or the version of a single key",
-	"lease":    "print only keys, or the token of a single lease",
-	"resource": "print only names, or the version of a single resource",
-	"settings": "print only names, or the value of a single setting",
-	"webhook":  "print only names, the secret of a new webhook, or the status of a test",
-}
-
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.addr, "addr", "", "agents to connect to, comma separated: HOST:PORT, http://, https:// or unix:///PATH (default $INTERREX_ADDR, else "+defaultAddress+")")
 	flags.StringVarP(&a.output, "output", "o", cmp.Or(os.Getenv("INTERREX_OUTPUT"), "table"), "table, json, yaml or name")
 	fixedFlag(root, "output", outputs...)
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only names, or the one value that a script needs")
-	flags.BoolVar(&a.noHeaders, "no-headers", false, "tables without a header line")
+	flags.BoolVar(&a.noHeaders, "no-headers", false, "print tables without a header line")
 	a.timeout = 15 * time.Second
 	flags.Var(&duration{to: &a.timeout, least: time.Millisecond, most: time.Hour}, "timeout", "how long to try before giving up")
 }
 
-// variables are those of the environment that a command may look at, or lock
-// sets, beside those of an agent's configuration.
+// variables are the environment variables that commands read or lock sets, apart
+// from those of an agent's configuration.
 var variables = []string{
 	"INTERREX_ADDR", "INTERREX_CACERT", "INTERREX_CERT", "INTERREX_KEY",
 	"INTERREX_OUTPUT", hold.HolderVariable, "INTERREX_LEASE_KEY", "INTERREX_LEASE_TOKEN",
 }
 
-// reserved are the variables of access tokens, which nothing reads yet: they are
-// let through, and never advised.
+// reserved are variables for access tokens, which nothing reads yet: they are allowed,
+// and never suggested.
 var reserved = []string{"INTERREX_TOKEN", "INTERREX_TOKEN_FILE"}
 
-// withoutEnvironment are the commands that look at no variable.
+// withoutEnvironment are the commands that read no variable.
 var withoutEnvironment = []string{"version", "completion", "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
 
-// check refuses an environment that is misspelt, and what no command can print.
-// A command with an --output of its own checks that itself.
+// check rejects misspelt environment variables, and an unknown --output. A command
+// with an --output of its own checks that itself.
 func (a *app) check(c *cobra.Command) error {
 	if !slices.Contains(withoutEnvironment, c.Name()) {
 		environ := slices.DeleteFunc(os.Environ(), func(line string) bool {
@@ -136,14 +124,7 @@ func oneOutput(value string, allowed []string) error {
 	return oneOf("--output (or $INTERREX_OUTPUT)", value, allowed)
 }
 
-func oneOf(what, value string, allowed []string) error {
-	if slices.Contains(allowed, value) {
-		return nil
-	}
-	return usageError{fmt.Errorf("%s: %q is not one of %s", what, value, strings.Join(allowed, ", "))}
-}
-
-// group makes c a command that only has others below it.
+// group makes c a command that only has subcommands.
 func group(c *cobra.Command) *cobra.Command {
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -154,56 +135,3 @@ func group(c *cobra.Command) *cobra.Command {
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return c
 }
-
-// arguments demands n arguments and names them when they are not there.
-func arguments(n int, names string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		wrong := ""
-		switch {
-		case len(args) == n:
-			return nil
-		case len(args) < n:
-			wrong = "which is missing"
-		default:
-			wrong = fmt.Sprintf("and %q is too much", args[n])
-		}
-		return usageError{fmt.Errorf("%s takes %s, %s: see '%s --help'",
-			strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" "), names, wrong, c.CommandPath())}
-	}
-}
-
-// atMostOne allows one argument or none.
-func atMostOne(name string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) <= 1 {
-			return nil
-		}
-		return arguments(1, "at most one "+name)(c, args)
-	}
-}
-
-// usageTemplate is what --help prints: the examples first.
-const usageTemplate = `{{if .HasExample}}Examples:
-{{.Example}}
-
-{{end}}{{with or .Long .Short}}{{.}}
-
-{{end}}Usage:{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} COMMAND{{else}}
-  {{.UseLine}}{{end}}{{with .Annotations.arguments}}
-
-{{.}}{{end}}{{if .HasAvailableSubCommands}}
-
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
-
-Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
-
-Global flags:
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if not .HasParent}}
-
-` + environment + `{{end}}{{if .HasAvailableSubCommands}}
-
-See '{{.CommandPath}} COMMAND --help' for more about a command.{{end}}
-`

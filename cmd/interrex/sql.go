@@ -21,12 +21,12 @@ func openSQLite(path string) (*sql.DB, error) {
 	return db, nil
 }
 
-// openPostgres opens a database by its URL, which holds a secret and stays out
-// of every text: the driver's error of a URL that is not valid repeats it.
+// openPostgres opens a database by its URL, which contains a secret and must not
+// appear in any message: the driver's error for an invalid URL repeats it.
 func openPostgres(url string) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, errors.New("its PostgreSQL URL is not valid: look at the port, at sslmode and other parameters, and at the files that they name")
+		return nil, errors.New("its PostgreSQL URL is not valid: check the port, sslmode and the other parameters, and the files that they name")
 	}
 	return stdlib.OpenDB(*config), nil
 }

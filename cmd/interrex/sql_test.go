@@ -22,7 +22,7 @@ func TestNoErrorRepeatsTheDatabaseURL(t *testing.T) {
 		"postgres://bob:1#s3cr3t@127.0.0.1:1/db",
 		"postgres://127.0.0.1:1/db?sslmode=bad&password=s3cr3t",
 		"postgres://bob:%zzs3cr3t@127.0.0.1:1/db",
-		"postgres://bob:s3cr3t@127.0.0.1:1/db", // nobody listens there
+		"postgres://bob:s3cr3t@127.0.0.1:1/db", // nothing listens there
 	} {
 		file := filepath.Join(t.TempDir(), "url")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -3,13 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,14 +12,14 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// exitAlarm is the code of status when something is wrong.
+// exitAlarm is the exit code of status when there is an alarm.
 const exitAlarm = exit(1)
 
 func newStatus(a *app) *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "The cluster on one screen, as one agent sees it",
+		Short: "Show the cluster on one screen, as one agent sees it",
 		Long: `Shows the cluster on one screen, as one agent sees it: the quorum, the members,
 for how long one has been silent or why one rejects another, and every alarm with
 what to do about it.
@@ -52,7 +46,7 @@ respond.`,
 			})
 		},
 	}
-	c.Flags().BoolVar(&all, "all", false, "ask every member of the cluster")
+	c.Flags().BoolVar(&all, "all", false, "query every member of the cluster")
 	return c
 }
 
@@ -84,22 +78,22 @@ func statusTable(m *interrexv1.StatusResponse) table {
 	return t
 }
 
-// few is how many entries are no lag: the newest entries of the log are often
-// raft's own, which no state sees, or on their way.
-const few = 16
+// noLag is how many entries do not count as lag: the newest entries of the log are
+// often raft's own, which are not applied to the state, or in flight.
+const noLag = 16
 
-// revisionLine says where the state stands.
+// revisionLine says how far the state is.
 func revisionLine(m *interrexv1.StatusResponse) string {
 	switch {
 	case m.GetAppliedIndex() == 0 && m.GetClusterId() != "":
-		return "none yet: the log is applied once a leader has said what is committed"
-	case m.GetCommitIndex() > m.GetAppliedIndex()+few:
+		return "none yet: the log is applied once a leader confirms what is committed"
+	case m.GetCommitIndex() > m.GetAppliedIndex()+noLag:
 		return fmt.Sprintf("%d at log index %d, %d entries behind", m.GetRevision(), m.GetAppliedIndex(), m.GetCommitIndex()-m.GetAppliedIndex())
 	}
 	return fmt.Sprintf("%d at log index %d", m.GetRevision(), m.GetAppliedIndex())
 }
 
-// logLine says what the log has.
+// logLine says which entries the log has.
 func logLine(m *interrexv1.StatusResponse) string {
 	switch {
 	case m.GetLastIndex() > 0:
@@ -115,15 +109,14 @@ func logLine(m *interrexv1.StatusResponse) string {
 	return fmt.Sprintf("%s of term %d, committed up to %d, membership %s", kept, m.GetLastTerm(), m.GetCommitIndex(), m.GetMembership())
 }
 
-// lag says how far a member is behind the last entry of the leader, where the
-// leader is asked.
+// lag says how far a member is behind the leader's last entry; only the leader knows.
 func lag(m *interrexv1.MemberStatus, last uint64) string {
 	switch {
 	case m.MatchIndex == nil || m.GetLeader() || m.GetRefusal() != "":
 		return ""
 	case m.GetMatchIndex() == 0:
 		return ", its log is not known yet"
-	case last > m.GetMatchIndex()+few:
+	case last > m.GetMatchIndex()+noLag:
 		return fmt.Sprintf(", %d entries behind", last-m.GetMatchIndex())
 	}
 	return ", up to date"
@@ -161,117 +154,6 @@ func alarmRows(m *interrexv1.StatusResponse) (rows [][]string) {
 			[]string{"  to do", a.GetDo()})
 	}
 	return rows
-}
-
-// agentStatus is what one agent says of itself, or why it says nothing.
-type agentStatus struct {
-	id, address string
-	status      *interrexv1.StatusResponse
-	err         error
-}
-
-// MarshalJSON returns the status, or {"id":...,"api_address":...,"error":...}.
-func (s agentStatus) MarshalJSON() ([]byte, error) {
-	if s.err != nil {
-		return json.Marshal(map[string]string{"id": s.id, "api_address": s.address, "error": s.err.Error()})
-	}
-	return jsonOf(s.status)
-}
-
-// statusOfAll asks every member that the first answer names.
-func (a *app) statusOfAll(ctx context.Context, first *interrexv1.StatusResponse) error {
-	all := []agentStatus{{id: first.GetId(), status: first}}
-	for _, m := range first.GetMembers() {
-		if m.GetId() != first.GetId() {
-			all = append(all, agentStatus{id: m.GetId(), address: m.GetApiAddress()})
-		}
-	}
-	var asking sync.WaitGroup
-	for i := range all[1:] {
-		s := &all[1+i]
-		asking.Go(func() {
-			s.status, s.err = a.statusAt(ctx, s.address)
-			if s.err == nil && (s.status.GetId() != s.id || strangers(s.status, first)) {
-				s.err = fmt.Errorf("agent %[3]s of cluster %[4]s responds at %[1]s, the address that %[2]s announces: set api.listen or api.advertise of %[2]s to an address that can be reached from here",
-					s.address, s.id, s.status.GetId(), cmp.Or(s.status.GetClusterId(), "none"))
-			}
-		})
-	}
-	asking.Wait()
-	var names []string
-	wrong := false
-	for _, s := range all {
-		names = append(names, s.id)
-		wrong = wrong || s.err != nil || len(s.status.GetAlarms()) > 0
-	}
-	if err := a.print(map[string]any{"items": all}, tableOfAll(all), names...); err != nil {
-		return err
-	}
-	return alarmed(wrong)
-}
-
-// strangers reports whether two agents know that they are in different clusters.
-func strangers(a, b *interrexv1.StatusResponse) bool {
-	return a.GetClusterId() != b.GetClusterId() && a.GetClusterId() != "" && b.GetClusterId() != ""
-}
-
-// oneAgent bounds the question to one of several agents, so that those that
-// answer are shown.
-const oneAgent = 3 * time.Second
-
-func (a *app) statusAt(ctx context.Context, address string) (m *interrexv1.StatusResponse, err error) {
-	var failed []error
-	if address == "" {
-		return nil, errors.New("it announces no API address that can be reached from here: see api.listen and api.advertise")
-	}
-	schemes := []string{"http://", "https://"}
-	if os.Getenv("INTERREX_CACERT") != "" || strings.Contains(cmp.Or(a.addr, os.Getenv("INTERREX_ADDR")), "https://") {
-		slices.Reverse(schemes)
-	}
-	// Each agent decides by itself whether its API speaks TLS.
-	for _, scheme := range schemes {
-		m, err = a.statusOf(ctx, scheme+address)
-		if err == nil {
-			return m, nil
-		}
-		failed = append(failed, err)
-	}
-	return nil, failed[0]
-}
-
-// statusOf asks the agent at one address, in oneAgent.
-func (a *app) statusOf(ctx context.Context, address string) (m *interrexv1.StatusResponse, err error) {
-	ctx, cancel := context.WithTimeout(ctx, oneAgent)
-	defer cancel()
-	there := *a
-	there.addr = address
-	err = there.dial(ctx, true, func(s session) error {
-		m, err = s.client.Status(ctx)
-		return err
-	})
-	return m, err
-}
-
-func tableOfAll(all []agentStatus) table {
-	t := table{header: []string{"AGENT", "STATE", "LEADER", "TERM", "REVISION", "UP", "ALARMS"}}
-	var alarms [][]string
-	for _, s := range all {
-		if s.err != nil {
-			t.rows = append(t.rows, []string{s.id, "no response", "-", "-", "-", "-", "-"})
-			alarms = append(alarms, []string{s.id, s.err.Error()})
-			continue
-		}
-		m := s.status
-		t.rows = append(t.rows, []string{
-			s.id, m.GetState() + ready(m), cmp.Or(m.GetLeaderId(), "none"), fmt.Sprint(m.GetTerm()),
-			fmt.Sprint(m.GetRevision()), upFor(m), fmt.Sprint(len(m.GetAlarms())),
-		})
-		for _, row := range alarmRows(m) {
-			alarms = append(alarms, []string{s.id, strings.Join(row, ": ")})
-		}
-	}
-	t.notes = alarms
-	return t
 }
 
 func upFor(m *interrexv1.StatusResponse) string {

@@ -21,20 +21,20 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// told is an agent that says what it is told to.
-type told struct {
+// fakeAgent is an agent that returns the status that it is given.
+type fakeAgent struct {
 	interrexv1.UnimplementedEngineServiceHandler
 	status *interrexv1.StatusResponse
 }
 
-func (t *told) Status(context.Context, *connect.Request[interrexv1.StatusRequest]) (*connect.Response[interrexv1.StatusResponse], error) {
+func (t *fakeAgent) Status(context.Context, *connect.Request[interrexv1.StatusRequest]) (*connect.Response[interrexv1.StatusResponse], error) {
 	return connect.NewResponse(t.status), nil
 }
 
 // tells starts such an agent, and returns it and its API address.
-func tells(t *testing.T, id string) (*told, string) {
+func newFakeAgent(t *testing.T, id string) (*fakeAgent, string) {
 	t.Helper()
-	a := &told{status: &interrexv1.StatusResponse{Id: id, ClusterId: "mine", State: "follower"}}
+	a := &fakeAgent{status: &interrexv1.StatusResponse{Id: id, ClusterId: "mine", State: "follower"}}
 	mux := http.NewServeMux()
 	mux.Handle(interrexv1.NewEngineServiceHandler(a))
 	server := httptest.NewUnstartedServer(mux)
@@ -45,8 +45,8 @@ func tells(t *testing.T, id string) (*told, string) {
 	return a, server.Listener.Addr().String()
 }
 
-// asked runs status, and returns what it prints and its exit code.
-func asked(t *testing.T, args ...string) (string, int) {
+// runStatus runs status, and returns what it prints and its exit code.
+func runStatus(t *testing.T, args ...string) (string, int) {
 	t.Helper()
 	for _, line := range os.Environ() {
 		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "INTERREX_") {
@@ -66,13 +66,13 @@ func asked(t *testing.T, args ...string) (string, int) {
 }
 
 func TestStatusOfAllTellsWhoAnswersForWhom(t *testing.T) {
-	first, at := tells(t, "n1")
-	second, two := tells(t, "n2")
-	other, stranger := tells(t, "n3")
+	first, at := newFakeAgent(t, "n1")
+	second, two := newFakeAgent(t, "n2")
+	other, stranger := newFakeAgent(t, "n3")
 	other.status.ClusterId = "another"
 	first.status.Members = []*interrexv1.MemberStatus{{Id: "n1", ApiAddress: at}, {Id: "n2", ApiAddress: two}}
 	second.status.ClusterId = "" // it has not read of it yet
-	if text, code := asked(t, "--all", "--addr", at); code != 0 || strings.Count(text, "follower") != 2 {
+	if text, code := runStatus(t, "--all", "--addr", at); code != 0 || strings.Count(text, "follower") != 2 {
 		t.Errorf("when all is well: exit code %d\n%s", code, text)
 	}
 	for what, c := range map[string]struct {
@@ -85,14 +85,14 @@ func TestStatusOfAllTellsWhoAnswersForWhom(t *testing.T) {
 		"nobody answers":                 {&interrexv1.MemberStatus{Id: "n2", ApiAddress: "127.0.0.1:1"}, "connection refused"},
 	} {
 		first.status.Members = []*interrexv1.MemberStatus{{Id: "n1", ApiAddress: at}, c.member}
-		if text, code := asked(t, "--all", "--addr", at); code != 1 || !strings.Contains(text, c.says) || !strings.Contains(text, c.member.GetId()+"     no response") {
+		if text, code := runStatus(t, "--all", "--addr", at); code != 1 || !strings.Contains(text, c.says) || !strings.Contains(text, c.member.GetId()+"     no response") {
 			t.Errorf("%s: exit code %d\n%s", what, code, text)
 		}
 	}
 }
 
 func TestStatusSaysWhereTheStateStands(t *testing.T) {
-	agent, at := tells(t, "n1")
+	agent, at := newFakeAgent(t, "n1")
 	for want, is := range map[string]*interrexv1.StatusResponse{
 		`revision +7 at log index 9\n`:                        {Revision: 7, AppliedIndex: 9, CommitIndex: 12},
 		`revision +7 at log index 9, 91 entries behind\n`:     {Revision: 7, AppliedIndex: 9, CommitIndex: 100},
@@ -100,17 +100,17 @@ func TestStatusSaysWhereTheStateStands(t *testing.T) {
 		`revision +0 at log index 0\n`:                        {},
 	} {
 		agent.status = is
-		if text, _ := asked(t, "--addr", at); !matches(text, want) {
+		if text, _ := runStatus(t, "--addr", at); !matches(text, want) {
 			t.Errorf("want %q in\n%s", want, text)
 		}
 	}
 }
 
 func TestStatusShowsEachAlarmWithWhatToDo(t *testing.T) {
-	agent, at := tells(t, "n1")
+	agent, at := newFakeAgent(t, "n1")
 	agent.status.Alarms = []*interrexv1.Alarm{{Name: "disk-full", Text: "no room", Do: "free it"}, {Name: "member-silent", Subject: "n2", Text: "gone", Do: "start it"}}
 	agent.status.Members = []*interrexv1.MemberStatus{{Id: "n2", Suffrage: "voter", Silent: true}}
-	text, code := asked(t, "--addr", at)
+	text, code := runStatus(t, "--addr", at)
 	for _, want := range []string{
 		`ALARM disk-full +no room, for `, `to do +free it\n`, `ALARM member-silent +n2: gone, for `, `member n2 +voter, SILENT, never heard from\n`,
 	} {
@@ -150,7 +150,7 @@ func TestAMembersLineSaysWhenItIsSilent(t *testing.T) {
 }
 
 func TestStatusSaysWhatTheLogHas(t *testing.T) {
-	agent, at := tells(t, "n1")
+	agent, at := newFakeAgent(t, "n1")
 	match := func(index uint64) *uint64 { return &index }
 	for want, is := range map[string]*interrexv1.StatusResponse{
 		`log +empty\n`: {State: "waiting"},
@@ -164,7 +164,7 @@ func TestStatusSaysWhatTheLogHas(t *testing.T) {
 		`member n1 +voter, leader\n`: {LastIndex: 90, Members: []*interrexv1.MemberStatus{{Id: "n1", Suffrage: "voter", Leader: true, MatchIndex: match(90)}}},
 	} {
 		agent.status = is
-		if text, _ := asked(t, "--addr", at); !matches(text, want) {
+		if text, _ := runStatus(t, "--addr", at); !matches(text, want) {
 			t.Errorf("want %q in\n%s", want, text)
 		}
 	}

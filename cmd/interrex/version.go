@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// build is what `interrex version` prints. Revision, Time and Modified are there
-// when the Go tool has built it in a checkout.
+// build is the output of `interrex version`. Revision, Time and Modified are set if
+// the Go tool built it in a checkout.
 type build struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"` // the commit
@@ -23,7 +23,7 @@ type build struct {
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "The binary's version",
+		Short: "Print the version of this binary",
 		Example: `  interrex version
   interrex version -o json`,
 		Args: arguments(0, "no arguments"),
@@ -36,7 +36,7 @@ func (a *app) version() error {
 	return a.print(b, table{rows: [][]string{{b.String()}}}, b.Version)
 }
 
-// readBuild is what the Go tool has stamped into the binary.
+// readBuild reads what the Go tool stamped into the binary.
 func readBuild() build {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -61,7 +61,7 @@ func buildOf(info *debug.BuildInfo) build {
 	}
 }
 
-// String is one line for people.
+// String returns it on one line.
 func (b build) String() string {
 	text := "interrex " + b.Version
 	if b.Revision != "" {

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interrex/interrex"
+	"github.com/interrex/interrex/client"
+	"github.com/interrex/interrex/gen/interrexv1"
+)
+
+func newSettingsGet(a *app) *cobra.Command {
+	var eventual bool
+	var o interrex.ReadOptions
+	c := &cobra.Command{
+		Use:   "get [NAME]",
+		Short: "Show the settings, or one of them",
+		Example: `  interrex settings get
+  interrex settings get requests.names -q          only the value`,
+		Args:              atMostOne("NAME"),
+		ValidArgsFunction: a.completeFirst(settingNames),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.Consistency = consistency(eventual)
+			return a.with(c.Context(), a.timeout, func(ctx context.Context, s session) error {
+				return a.getSettings(ctx, s, strings.Join(args, ""), o)
+			})
+		},
+	}
+	readFlags(c, &o, &eventual)
+	return c
+}
+
+func (a *app) getSettings(ctx context.Context, s session, name string, o interrex.ReadOptions) error {
+	all, revision, err := client.Settings(ctx, s.client, o)
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		all = slices.DeleteFunc(all, func(v interrex.Setting) bool { return v.Name != name })
+	}
+	if name != "" && len(all) == 0 {
+		return interrex.Errorf(interrex.KindNotFound, "there is no setting %q: 'interrex settings get' lists the names", name)
+	}
+	t := table{header: []string{"NAME", "VALUE", "DEFAULT", "ABOUT"}}
+	page := listing{revision: revision}
+	var names []string
+	for _, v := range all {
+		t.rows = append(t.rows, []string{v.Name, v.Value, v.Default, v.About})
+		page.items = append(page.items, proto.Message(&interrexv1.Setting{Name: v.Name, Value: v.Value, Default: v.Default, About: v.About}))
+		names = append(names, v.Name)
+	}
+	if name != "" {
+		names = []string{all[0].Value}
+	}
+	return a.print(page, t, names...)
+}
