@@ -13,9 +13,10 @@ import (
 
 const module = "github.com/interrex/interrex"
 
-// floors says on which floor each folder stands. An import goes to a lower
-// floor, never up and never sideways; tests below floor 9 may import anything.
-// Change this table first, with a reason, when the architecture should change.
+// floors is the floor of each folder. An import goes to a lower floor, never up
+// and never sideways; tests below floor 9 may import anything. To change the
+// architecture, change this table first, with a reason. ARCHITECTURE.md says what
+// each folder owns.
 var floors = map[string]int{
 	"":                      0, // the vocabulary
 	"gate":                  0, // visits to what must outlive its users
@@ -23,13 +24,13 @@ var floors = map[string]int{
 	"config":                0, // the configuration's types, file and validation
 	"internal/disk":         0, // calls on a disk, small files, directories with one user
 	"internal/inbound":      0, // the connections that come in at one port
-	"internal/hclogger":     0, // the words of hashicorp's libraries in our log
+	"internal/hclogger":     0, // the log lines of hashicorp's libraries in our log
 	"gen/interrexv1":        0, // generated messages and handlers
 	"internal/ports":        0, // the ports that an agent listens on
 	"internal/backoff":      0, // the pause between an attempt that failed and the next
-	"internal/fifo":         0, // the queue that is as large as what is in it
+	"internal/fifo":         0, // a first-in, first-out queue that shrinks
 	"internal/silent":       0, // the logger that says nothing
-	"internal/waitlist":     0, // who waits until a number has reached theirs
+	"internal/waitlist":     0, // those who wait until a growing number reaches theirs
 	"internal/wording":      0, // how values are written in messages
 	"internal/alarm":        1, // what is wrong with an agent now
 	"state":                 1, // the replicated state: one log, many tables
@@ -48,12 +49,12 @@ var floors = map[string]int{
 	"internal/watch":        2, // events to any number of watchers
 	"transport":             2, // one TLS port between agents
 	"internal/certificates": 1, // the certificates of agents
-	"internal/peerlogs":     1, // what is remembered of other agents' logs
+	"internal/peerlogs":     1, // what an agent remembers of other agents' logs
 	"internal/raftstream":   1, // raft's transport over streams between agents
 	"internal/raftlog":      1, // what the files of raft's log can prove
 	"internal/raftdir":      2, // raft's log, vote, floor and snapshots on disk
 	"projection":            2, // lease holders in SQL
-	"internal/raftrules":    3, // what one life of raft may say to other agents
+	"internal/raftrules":    3, // what one life of raft may send and accept
 	"internal/datadir":      3, // an agent's data directory, and its repair
 	"leaseapplier":          3, // from queue to raft and back to the caller
 	"internal/reads":        3, // strong reads
@@ -61,19 +62,19 @@ var floors = map[string]int{
 	"storage":               3, // resources as a storage backend
 	"internal/hookcaller":   3, // the calls of webhooks
 	"client":                3, // what programs import to talk to agents
-	"internal/check":        4, // the examination of a configuration
-	"internal/health":       5, // what can be known of an agent by looking at what runs
 	"internal/forward":      4, // the way to the agent that leads
 	"raftworker/leadership": 4, // who leads, and the flag whose life is one term
+	"internal/check":        4, // the examination of a configuration
+	"internal/health":       5, // what can be known of an agent by looking at what runs
 	"raftworker":            4, // the supervised raft.Raft
 	// The server of the API: what a table declares, then one call of it, then what
 	// serves many, then what puts it together.
 	"api":                  2, // how a table's service is declared
-	"internal/admission":   2, // who asks, what is open, how long a peer may take
+	"internal/admission":   2, // who the caller is, what is open, how long a peer may take
 	"internal/listener":    2, // the worker that serves HTTP on a listener
 	"internal/method":      3, // the methods that are served, and one call of one
-	"internal/consistency": 3, // who leads, how fresh the state is, and errors that say so
-	"internal/operations":  4, // a call on its way to its answer
+	"internal/consistency": 3, // who leads, whether the state is fresh enough, and the errors
+	"internal/operations":  4, // operations on streams: forwarding, retries, webhooks
 	"internal/watches":     4, // the watches of callers
 	"internal/services":    4, // the services of interrex's own tables
 	"internal/plainhttp":   5, // /changes and /kv
@@ -85,8 +86,8 @@ var floors = map[string]int{
 	"featuretests":         9, // what a user can rely on
 }
 
-// public are the rooms that other programs import, with a promise: testdata/api
-// holds what they export. All others may change at any time.
+// public are the folders that other programs import; testdata/api holds what they
+// export. All others may change at any time.
 var public = []string{
 	"", "agent", "api", "client", "config", "gate", "gen/interrexv1", "interrextest", "leaseapplier", "manifolds", "notify", "projection", "queue",
 	"raftworker", "raftworker/leadership", "state", "state/statetest", "storage", "storage/conformance", "transport",
@@ -107,13 +108,13 @@ func TestImportsGoDown(t *testing.T) {
 		}
 		floor, known := floors[dir]
 		if !known {
-			t.Errorf("%s stands on no floor: add it to the table, with what it owns", dir)
+			t.Errorf("%s has no floor: add it to the table, with what it owns", dir)
 		}
 		for _, imported := range imports {
 			below, known := floors[imported]
 			switch {
 			case !known:
-				t.Errorf("%s imports %s, which stands on no floor", dir, imported)
+				t.Errorf("%s imports %s, which has no floor", dir, imported)
 			case below >= floor && !sideways[[2]string{dir, imported}] && dir != "":
 				t.Errorf("%s (floor %d) imports %s (floor %d)", dir, floor, imported, below)
 			case dir == "":
@@ -123,7 +124,8 @@ func TestImportsGoDown(t *testing.T) {
 	}
 }
 
-// packages gives, by folder, what its files other than tests import of ours.
+// packages returns, by folder, which of our packages its files other than tests
+// import.
 func packages(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string][]string{}
@@ -145,7 +147,7 @@ func packages(t *testing.T) map[string][]string {
 		if err != nil {
 			return err
 		}
-		found[dir] = append(found[dir], []string{}...) // also when it imports none of ours
+		found[dir] = append(found[dir], []string{}...) // even if it imports none of ours
 		for _, spec := range parsed.Imports {
 			name := strings.Trim(spec.Path.Value, `"`)
 			if name == module {
@@ -166,9 +168,9 @@ func packages(t *testing.T) map[string][]string {
 var forbidden = []struct{ folder, module, why string }{
 	{"internal/hold", "github.com/hashicorp/raft", "a program that only holds leases needs no consensus"},
 	{"client", "github.com/hashicorp/raft", "a program that only talks to agents needs no consensus"},
-	{"agent", "modernc.org/sqlite", "an embedder chooses his SQL driver"},
-	{"agent", "github.com/jackc/pgx", "an embedder chooses his SQL driver"},
-	{"agent", "github.com/spf13/cobra", "an embedder has a command line of his own"},
+	{"agent", "modernc.org/sqlite", "an embedder chooses the SQL driver"},
+	{"agent", "github.com/jackc/pgx", "an embedder chooses the SQL driver"},
+	{"agent", "github.com/spf13/cobra", "an embedder has its own command line"},
 	{"projection", "modernc.org/sqlite", "the database is given to it"},
 }
 

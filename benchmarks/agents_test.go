@@ -34,8 +34,8 @@ type member struct {
 	cmd    *exec.Cmd
 }
 
-// newCluster starts n agents and waits until all are ready. Notify is where
-// changes of leases are carried to; what is not said is the default.
+// newCluster starts n agents and waits until all are ready. notify configures the
+// table of holders; the rest is default.
 func newCluster(b *testing.B, n int, notify string) *cluster {
 	b.Helper()
 	c := &cluster{b: b, dir: shortDir(b)}
@@ -117,10 +117,10 @@ func (c *cluster) stop(i int, s syscall.Signal) {
 	if err := cmd.Process.Signal(s); err != nil {
 		c.b.Fatal(err)
 	}
-	_ = cmd.Wait() // a signal is no failure here
+	_ = cmd.Wait() // ending by a signal is no failure
 }
 
-// end kills what runs.
+// end kills the processes that run.
 func (c *cluster) end() {
 	for _, m := range c.members {
 		if m.cmd != nil && m.cmd.ProcessState == nil {
@@ -132,7 +132,7 @@ func (c *cluster) end() {
 
 func (c *cluster) url(i int) string { return "http://" + c.members[i].config.API.Listen }
 
-// status asks member i how it is.
+// status returns member i's status.
 func (c *cluster) status(i int) (*interrexv1.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(c.b.Context(), 2*time.Second)
 	defer cancel()
@@ -158,7 +158,7 @@ func (c *cluster) ready() {
 	}
 }
 
-// leader returns the member that leads.
+// leader returns the index of the leader.
 func (c *cluster) leader() (leader int) {
 	c.b.Helper()
 	eventually(c.b, "there is a leader", func() error {
@@ -168,7 +168,7 @@ func (c *cluster) leader() (leader int) {
 				return nil
 			}
 		}
-		return errors.New("there is none")
+		return errors.New("there is no leader")
 	})
 	return leader
 }
@@ -196,7 +196,7 @@ func dial(b *testing.B, cfg client.Config) *client.Client {
 	return cl
 }
 
-// freePorts returns ports that nobody listens on now.
+// freePorts returns ports that are free now.
 func freePorts(b *testing.B, n int) []int {
 	b.Helper()
 	var ports []int
@@ -211,7 +211,7 @@ func freePorts(b *testing.B, n int) []int {
 	return ports
 }
 
-// eventually waits until check finds nothing wrong.
+// eventually waits until check returns no error.
 func eventually(b *testing.B, what string, check func() error) {
 	b.Helper()
 	deadline := time.Now().Add(patience)

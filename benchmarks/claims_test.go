@@ -15,21 +15,20 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// ttl is long enough that nothing ends while it is measured.
+// ttl is long enough that nothing expires during a measurement.
 const ttl = time.Hour
 
 // holder is as long as the default one.
 const holder = "some-host-name/12345/0123456789abcdef"
 
-// way is how callers reach the agents: what makes the operation of one caller
-// after the other.
+// way is how callers reach the agents; it makes the operation of one caller after
+// the other.
 type way struct {
 	name  string
 	begin func(b *testing.B, c *cluster, callers int) func(caller int) error
 }
 
-// The ways. Each claim is for a name of its own; each extend is for the
-// caller's own lease.
+// The ways. Each claim is for a new name; each extend is for the caller's own lease.
 var ways = []way{
 	{"claim", claims(client.Config{})},
 	{"extend", extends},
@@ -38,8 +37,8 @@ var ways = []way{
 	{"claim-json-h2", jsonClaims(true)},
 }
 
-// BenchmarkClaims is claims and extends end to end, beside raw raft that
-// commits as many entries as its callers manage.
+// BenchmarkClaims measures claims and extends end to end, compared with raw raft
+// that commits as many entries as its callers can.
 func BenchmarkClaims(b *testing.B) {
 	for _, agents := range []int{1, 3} {
 		b.Run(fmt.Sprintf("agents=%d", agents), func(b *testing.B) {
@@ -55,7 +54,7 @@ func BenchmarkClaims(b *testing.B) {
 	}
 }
 
-// BenchmarkClaimsToSQLite is claims while every agent keeps its table of
+// BenchmarkClaimsToSQLite measures claims while every agent keeps its table of
 // holders in SQLite, as it does by default.
 func BenchmarkClaimsToSQLite(b *testing.B) {
 	raw, c := newRawRaft(b, 3), newCluster(b, 3, config.NotifySQLite)
@@ -71,7 +70,7 @@ func measure(b *testing.B, raw *rawRaft, c *cluster, callers int, w way) {
 	compare(b, raw.with(callers), func(d time.Duration) Sample { return closedLoop(callers, d, do) })
 }
 
-// claims go through the Go client.
+// claims makes claims through the Go client.
 func claims(cfg client.Config) func(*testing.B, *cluster, int) func(int) error {
 	return func(b *testing.B, c *cluster, _ int) func(int) error {
 		leases, next := c.dial(cfg).Leases(), newNames(b)
@@ -98,7 +97,7 @@ func extends(b *testing.B, c *cluster, callers int) func(int) error {
 	}
 }
 
-// jsonClaims are what curl would send, over connections that stay open.
+// jsonClaims makes the requests that curl would send, over persistent connections.
 func jsonClaims(http2 bool) func(*testing.B, *cluster, int) func(int) error {
 	return func(b *testing.B, c *cluster, callers int) func(int) error {
 		t := &http.Transport{MaxIdleConnsPerHost: callers, Protocols: &http.Protocols{}}
@@ -123,7 +122,7 @@ func jsonClaims(http2 bool) func(*testing.B, *cluster, int) func(int) error {
 	}
 }
 
-// newNames returns names that nobody has used.
+// newNames returns unused names.
 func newNames(b *testing.B) func() interrex.Key {
 	series := strconv.FormatInt(time.Now().UnixNano(), 36)
 	var n atomic.Int64

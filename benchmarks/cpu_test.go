@@ -14,23 +14,23 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// How BenchmarkCPU loads: a slice is long enough that a tick of the agents'
-// clocks, ticksPerSecond, is nothing in it.
+// The load of BenchmarkCPU: a slice is long enough that a tick of the agents' clocks,
+// ticksPerSecond, does not matter.
 const (
 	cpuCallers = 256
 	cpuWarm    = time.Second
 	cpuSlice   = 3 * time.Second
 )
 
-// cost is an operation whose processor time is measured. Begin makes the
-// operation of one caller after the other.
+// cost is an operation whose processor time is measured. begin makes the operation of
+// one caller after the other.
 type cost struct {
 	name  string
 	begin func(b *testing.B, leases interrex.Leases) func(caller int) error
 }
 
-// The costs. Each claim is for a name of its own; each extend and read is of
-// the caller's own lease.
+// The costs. Each claim is for a new name; each extend and read is of the caller's
+// own lease.
 var costs = []cost{
 	{"claim", func(b *testing.B, leases interrex.Leases) func(int) error {
 		next := newNames(b)
@@ -50,12 +50,11 @@ var costs = []cost{
 	{"read-strong", gets(interrex.Strong)},
 }
 
-// BenchmarkCPU is the processor time of an operation, user and system: of three
+// BenchmarkCPU measures the processor time of an operation, user and system: of three
 // agents together, and of the one client that all callers share, which is this
-// process. Each point has agents of its own, so that it means the same when it
-// is run alone. It calls only what a user calls: this file compiles, and
-// compares, before and after a change of what is behind it. Compare what two
-// runs say in yards: see yardstick.
+// process. Each point has its own agents, so that it can be run separately. It uses
+// only public API, so this file compiles, and can be compared, before and after a
+// change. Compare two runs in yards: see yardstick.
 func BenchmarkCPU(b *testing.B) {
 	for _, op := range costs {
 		for _, at := range []string{"leader", "follower"} {
@@ -76,7 +75,7 @@ func BenchmarkCPU(b *testing.B) {
 	}
 }
 
-// cost reports what an operation uses while all callers do it.
+// cost reports the processor time of an operation while all callers make it.
 func (c *cluster) cost(do func(caller int) error) {
 	c.b.Helper()
 	var done atomic.Int64
@@ -110,8 +109,8 @@ func (c *cluster) cost(do func(caller int) error) {
 	c.b.ReportMetric(0, "ns/op")
 }
 
-// usedBy returns the processor time of this process, or of this thread. What runs
-// now counts up to the last time that it waited, or the last tick.
+// usedBy returns the processor time of this process, or of this thread. A running
+// thread's counts up to its last wait, or the last tick.
 func usedBy(b *testing.B, who int) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
@@ -121,7 +120,7 @@ func usedBy(b *testing.B, who int) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// claimed returns each caller a lease.
+// claimed claims a lease for each caller.
 func claimed(b *testing.B, leases interrex.Leases) []interrex.Lease {
 	b.Helper()
 	next := newNames(b)
@@ -146,10 +145,9 @@ func gets(how interrex.Consistency) func(*testing.B, interrex.Leases) func(int) 
 	}
 }
 
-// yardstick is a fixed piece of work, a yard, that is done now and then beside
-// what is measured. The processors of a rented machine are faster now and slower
-// then, by a third and more, for everybody: how long a yard takes says how fast
-// they were.
+// yardstick is a fixed piece of work, a yard, that is done from time to time during a
+// measurement. The speed of a rented machine's processors varies by a third and more:
+// the time of a yard shows how fast they were.
 type yardstick struct {
 	b     *testing.B
 	stop  chan struct{}
@@ -171,7 +169,7 @@ func (y *yardstick) run() {
 	numbers, source := make([]uint64, 4096), rand.NewPCG(1, 2)
 	pause := time.NewTicker(10 * time.Millisecond)
 	defer pause.Stop()
-	before := usedBy(y.b, syscall.RUSAGE_THREAD) // not at each yard: see usedBy
+	before := usedBy(y.b, syscall.RUSAGE_THREAD) // not for each yard: see usedBy
 	for {
 		select {
 		case <-y.stop:
@@ -179,7 +177,7 @@ func (y *yardstick) run() {
 			return
 		case <-pause.C:
 		}
-		for i := range numbers { // others each time: a processor learns the way
+		for i := range numbers { // different ones each time, because of branch prediction
 			numbers[i] = source.Uint64()
 		}
 		slices.Sort(numbers)
@@ -187,12 +185,12 @@ func (y *yardstick) run() {
 	}
 }
 
-// end returns what all the yards took.
+// end returns the total time of all yards.
 func (y *yardstick) end() time.Duration {
 	close(y.stop)
 	<-y.over
 	return y.took
 }
 
-// us is what a yard took, in microseconds.
+// us returns the time of a yard, in microseconds.
 func (y *yardstick) us() float64 { return y.took.Seconds() * 1e6 / float64(max(y.yards, 1)) }

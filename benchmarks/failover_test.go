@@ -13,10 +13,10 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// kills is how many leaders are ended in each way.
+// kills is how many leaders are stopped in each way.
 const kills = 12
 
-// BenchmarkFailover is how long claims go unanswered when the leader of three
+// BenchmarkFailover measures how long claims are unanswered when the leader of three
 // agents with the default timeouts ends.
 func BenchmarkFailover(b *testing.B) {
 	for _, how := range []struct {
@@ -41,9 +41,8 @@ func BenchmarkFailover(b *testing.B) {
 	}
 }
 
-// failover ends the leader beside a caller who claims without a pause, gives
-// the longest time that the caller was without an answer after that, and starts
-// the agent again.
+// failover stops the leader while a caller claims without a pause, returns the
+// longest time that the caller then waited for an answer, and restarts the agent.
 func (c *cluster) failover(s syscall.Signal) time.Duration {
 	c.b.Helper()
 	leader := c.leader()
@@ -53,7 +52,7 @@ func (c *cluster) failover(s syscall.Signal) time.Duration {
 	ended := time.Now()
 	c.stop(leader, s)
 	gone := time.Now()
-	for after := 0; after < 100; { // all over: answers come one after the other
+	for after := 0; after < 100; { // until answers come one after the other again
 		if caller.next(c.b).After(gone) {
 			after++
 		}
@@ -65,7 +64,7 @@ func (c *cluster) failover(s syscall.Signal) time.Duration {
 	return gap
 }
 
-// claimer is one caller who claims one name after the other.
+// claimer is one caller that claims one name after the other.
 type claimer struct {
 	answered chan time.Time // has room for half a minute
 	end      context.CancelFunc
@@ -73,7 +72,7 @@ type claimer struct {
 	seen     []time.Time
 }
 
-// claimOn begins to claim, at member i as long as that answers.
+// claimOn starts to claim, at member i while it answers.
 func (c *cluster) claimOn(i int) *claimer {
 	c.b.Helper()
 	addresses := []string{c.url(i)}
@@ -125,7 +124,7 @@ func (k *claimer) next(b *testing.B) time.Time {
 	}
 }
 
-// longest returns the longest time between two answers since a moment.
+// longest returns the longest time between two answers since a given time.
 func (k *claimer) longest(since time.Time) (gap time.Duration) {
 	for _, at := range k.seen {
 		if at.After(since) {

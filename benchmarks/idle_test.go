@@ -11,19 +11,19 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// idleFor is how long agents are watched doing nothing.
+// idleFor is how long idle agents are measured.
 const idleFor = 10 * time.Second
 
-// ticksPerSecond is the unit of the times in /proc/PID/stat, which is fixed on
-// Linux (USER_HZ).
+// ticksPerSecond is the unit of the times in /proc/PID/stat, fixed on Linux
+// (USER_HZ).
 const ticksPerSecond = 100
 
-// BenchmarkIdle is what three agents with nothing to do use of a processor, all
-// of them together, and how many entries their log grows by.
+// BenchmarkIdle measures the processor time of three idle agents together, and by how
+// many entries their log grows.
 func BenchmarkIdle(b *testing.B) {
 	c := newCluster(b, 3, config.NotifySQLite)
 	for b.Loop() {
-		time.Sleep(time.Second) // what belongs to the start is over
+		time.Sleep(time.Second) // after the work of the start
 		entries, used := c.logged(), c.used()
 		time.Sleep(idleFor)
 		b.ReportMetric(100*(c.used()-used).Seconds()/idleFor.Seconds(), "%cpu")
@@ -32,7 +32,7 @@ func BenchmarkIdle(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// logged returns the index of the last entry that is committed.
+// logged returns the index of the last committed entry.
 func (c *cluster) logged() uint64 {
 	c.b.Helper()
 	s, err := c.status(c.leader())
@@ -55,8 +55,8 @@ func (c *cluster) used() (all time.Duration) {
 	return all
 }
 
-// processorTicks returns user and system time of a process: fields 14 and 15 of
-// its stat, the 12th and 13th behind the name in parentheses.
+// processorTicks returns the user and system time of a process: fields 14 and 15 of
+// its stat, the 12th and 13th after the name in parentheses.
 func processorTicks(pid int) (ticks int, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

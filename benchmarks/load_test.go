@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// slice is how long one rival works before the other one's turn comes, and
-// rounds is how many turns each has.
+// slice is how long one rival works before the other's turn, and rounds is how many
+// turns each has.
 const (
 	slice  = 500 * time.Millisecond
 	rounds = 5
 )
 
-// Sample is what one slice of closed-loop load has shown.
+// Sample is the result of one slice of closed-loop load.
 type Sample struct {
 	PerSecond float64
 	P50, P99  time.Duration
-	Err       string // why the load broke off; "": it did not
+	Err       string // why the load was aborted; "": it was not
 }
 
-// closedLoop has so many callers do one operation after the other for a time.
-// An operation that was begun in time counts, and so does the time it takes.
+// closedLoop lets a number of callers make one operation after the other for a time.
+// An operation that was begun in time counts, and so does its duration.
 func closedLoop(callers int, d time.Duration, do func(caller int) error) Sample {
 	took := make([][]time.Duration, callers)
 	failed := make([]error, callers)
@@ -54,7 +54,7 @@ func closedLoop(callers int, d time.Duration, do func(caller int) error) Sample 
 	return s
 }
 
-// quantile returns a value of what is sorted; 0 of nothing.
+// quantile returns a quantile of sorted values; 0 of none.
 func quantile[T any](sorted []T, q float64) (v T) {
 	if len(sorted) == 0 {
 		return v
@@ -71,19 +71,18 @@ func median[T int | float64 | time.Duration](of []T) T {
 // load is a rival: it works for a slice.
 type load func(d time.Duration) Sample
 
-// compare lets raw raft and a rival work by turns, and reports medians: of the
-// rival's slices, of raft's, and of the ratios of the slices that stood beside
-// each other.
+// compare lets raw raft and a rival work in turns, and reports medians: of the rival's
+// slices, of raft's, and of the ratios of adjacent slices.
 func compare(b *testing.B, raw, rival load) {
 	b.Helper()
 	var ops, p50, p99, rawOps, rawP50, ratio, latency []float64
 	raw(slice / 2)
-	rival(slice / 2) // both are warm
+	rival(slice / 2) // warm up both
 	for b.Loop() {
 		for round := range rounds {
 			pair := [2]Sample{}
 			for turn := range 2 {
-				who := (round + turn) % 2 // nobody is always first
+				who := (round + turn) % 2 // neither is always first
 				pair[who] = [2]load{raw, rival}[who](slice)
 				if err := pair[who].Err; err != "" {
 					b.Fatal(err)

@@ -1,10 +1,9 @@
-// Package benchmarks measures what a user gets: real processes, real disks,
-// real sockets, and raw hashicorp/raft beside them by turns, so that what is
-// quoted is a ratio of one run. It owns no code but its measurements;
-// docs/performance.md holds what they said.
+// Package benchmarks measures what a user gets: real processes, disks and sockets,
+// alternating with raw hashicorp/raft, so that the quoted figures are ratios within
+// one run. It owns only measurements; docs/performance.md has their results.
 //
-// A point is measured for a fixed time and not for so many iterations: only
-// the named metrics mean something, and -benchtime changes nothing.
+// A point is measured for a fixed time and not for a number of iterations: only the
+// named metrics are meaningful, and -benchtime has no effect.
 package benchmarks
 
 import (
@@ -19,7 +18,7 @@ import (
 	"time"
 )
 
-// patience bounds every wait for what should come soon.
+// patience bounds every wait for what should happen soon.
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
@@ -35,14 +34,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// binaryDir is where this process keeps the interrex that it has built.
+// binaryDir is the directory of the interrex that this process has built.
 func binaryDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("interrex-bench-%d", os.Getpid()))
 }
 
-// binaryEnv names the interrex to measure, by its absolute path: it is not built
-// then. A test binary that is run often, by turns with another tree's, needs
-// that.
+// binaryEnv is the absolute path of the interrex to measure, which is then not built.
+// It is for a test binary that alternates with another tree's.
 const binaryEnv = "INTERREX_BENCH_BINARY"
 
 // binary builds interrex, once, unless one is given.
@@ -58,18 +56,18 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// environ is this process's, without what is meant for benchmarks: interrex
-// refuses variables that it does not know.
+// environ is this process's environment without the benchmarks' own variables:
+// interrex refuses variables that it does not know.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(line string) bool { return strings.HasPrefix(line, "INTERREX_") })
 }
 
-// progress says on standard error what has just been measured.
+// progress prints on standard error what has just been measured.
 func progress(b *testing.B, format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s %s: %s\n", time.Now().Format(time.TimeOnly), b.Name(), fmt.Sprintf(format, args...))
 }
 
-// shortDir is a directory whose path leaves room for sockets' names.
+// shortDir returns a directory whose path is short enough for sockets.
 func shortDir(b *testing.B) string {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "ib-")

@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// million is how many leases one cluster is meant to bear.
+// million is how many leases one cluster should hold.
 const million = 1_000_000
 
 // replica is a state with the table of leases, and the next entry for it.
@@ -54,8 +54,8 @@ func claimOf(n int) state.Operation {
 	return state.Operation{Table: state.LeaseTable, Data: c.Append(nil)}
 }
 
-// crowd claims n leases, in entries of a thousand. Each ends a nanosecond after
-// the one before it.
+// crowd claims n leases, in entries of a thousand. Each expires a nanosecond after the
+// previous one.
 func crowd(b *testing.B, n int) *replica {
 	b.Helper()
 	r := newReplica(b)
@@ -73,8 +73,7 @@ func crowd(b *testing.B, n int) *replica {
 	return r
 }
 
-// BenchmarkExpiry is the end of one lease by time, in an entry of its own,
-// among so many.
+// BenchmarkExpiry measures the expiry of one lease, in its own entry, among n.
 func BenchmarkExpiry(b *testing.B) {
 	for _, n := range []int{10_000, 100_000, million} {
 		b.Run(fmt.Sprintf("leases=%d", n), func(b *testing.B) {
@@ -90,7 +89,7 @@ func BenchmarkExpiry(b *testing.B) {
 	}
 }
 
-// expire ends so many leases, each in an entry of its own.
+// expire expires a number of leases, each in its own entry.
 func (r *replica) expire(n int) time.Duration {
 	r.b.Helper()
 	all := r.leases.Count()
@@ -112,7 +111,7 @@ func (r *replica) expire(n int) time.Duration {
 	return took
 }
 
-// BenchmarkMemory is what the heap grows by for one lease, after claims and
+// BenchmarkMemory measures by how much the heap grows for one lease, after claims and
 // after a restore.
 func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {

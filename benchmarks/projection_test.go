@@ -16,29 +16,28 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// A slice of BenchmarkProjection is long enough that an agent tells its table
-// many times in it.
+// A slice of BenchmarkProjection is long enough for an agent to update its table many
+// times.
 const (
 	projectionCallers = 256
 	projectionSlice   = 2 * time.Second
 )
 
-// spent is what claims have cost a cluster.
+// spent is the cost of claims in a cluster.
 type spent struct {
 	claims  int64
-	elapsed time.Duration // without what the tables needed afterwards
+	elapsed time.Duration // without the tables' time afterwards
 	cpu     time.Duration // of all agents
-	written int64         // bytes that they gave to the system to write
+	written int64         // bytes that they wrote
 }
 
-// BenchmarkProjection is claims, by turns, on three agents that each keep a
-// table of holders in SQLite and on three that keep none. What a table still
-// needs after the slice counts as that slice's, and is over before the others'
-// turn.
+// BenchmarkProjection measures claims, alternating between three agents that each keep
+// a table of holders in SQLite and three that keep none. What a table still has to do
+// after a slice counts towards it, and is finished before the others' turn.
 func BenchmarkProjection(b *testing.B) {
 	rivals := []*cluster{newCluster(b, 3, config.NotifyOff), newCluster(b, 3, config.NotifySQLite)}
 	var claim [2]func(int) error
-	var idle [2]float64 // seconds of processors a second
+	var idle [2]float64 // processor seconds per second
 	for i, c := range rivals {
 		used := c.used()
 		time.Sleep(projectionSlice)
@@ -51,7 +50,7 @@ func BenchmarkProjection(b *testing.B) {
 		for round := range rounds {
 			var pair [2]spent
 			for turn := range rivals {
-				who := (round + turn) % 2 // nobody is always first
+				who := (round + turn) % 2 // neither is always first
 				pair[who] = rivals[who].spend(projectionSlice, idle[who], claim[who])
 			}
 			off, on := pair[0], pair[1]
@@ -72,8 +71,8 @@ func BenchmarkProjection(b *testing.B) {
 func (s spent) rate() float64              { return float64(s.claims) / s.elapsed.Seconds() }
 func (s spent) each(total float64) float64 { return total / float64(s.claims) }
 
-// spend loads the cluster for a time, and waits until its tables are in step:
-// what it uses when it is idle is not counted then.
+// spend loads the cluster for a time, and waits until its tables have caught up; the
+// idle cost of that wait is not counted.
 func (c *cluster) spend(d time.Duration, idle float64, do func(caller int) error) (s spent) {
 	c.b.Helper()
 	cpu, written := c.used(), c.written()
@@ -89,7 +88,7 @@ func (c *cluster) spend(d time.Duration, idle float64, do func(caller int) error
 	}
 	for i := range c.members {
 		eventually(c.b, fmt.Sprintf("the table of agent %d is in step", i), func() error {
-			time.Sleep(projectionSlice / 4) // an answer costs the agent as much as many claims
+			time.Sleep(projectionSlice / 4) // a response costs the agent as much as many claims
 			return c.inStep(i)
 		})
 	}
@@ -112,8 +111,7 @@ func (c *cluster) inStep(i int) error {
 	return err
 }
 
-// written is how many bytes the agents gave to the system for their disks, as
-// /proc/PID/io counts them.
+// written returns how many bytes the agents wrote to their disks, by /proc/PID/io.
 func (c *cluster) written() (all int64) {
 	c.b.Helper()
 	for _, m := range c.members {

@@ -18,27 +18,27 @@ import (
 	"github.com/interrex/interrex/raftworker"
 )
 
-// raftPeerEnv makes this program a peer of raw raft.
+// raftPeerEnv turns this program into a peer of raw raft.
 const raftPeerEnv = "INTERREX_BENCH_RAFT_PEER"
 
-// rawEntry is how long an entry is: about that of one claim.
+// rawEntry is the length of an entry, about that of one claim.
 const rawEntry = 128
 
-// peerSetup is the first thing that a peer is told.
+// peerSetup is the first message to a peer.
 type peerSetup struct {
 	Dir       string
 	ID        int
 	Addresses []string
 }
 
-// peerLoad asks the peer that leads for a slice of load; 0 callers: only
-// whether it leads.
+// peerLoad requests a slice of load from the leader; 0 callers: only whether it
+// leads.
 type peerLoad struct {
 	Callers int
 	For     time.Duration
 }
 
-// peerSample is its answer.
+// peerSample is the answer to peerLoad.
 type peerSample struct {
 	Leads bool
 	Sample
@@ -92,7 +92,7 @@ func newRaftPeer(s peerSetup) (*raft.Raft, error) {
 	}
 	c.LogOutput = io.Discard
 	c.SnapshotThreshold = math.MaxUint64
-	stable, snapshots := raft.NewInmemStore(), raft.NewInmemSnapshotStore() // used in elections and snapshots alone
+	stable, snapshots := raft.NewInmemStore(), raft.NewInmemSnapshotStore() // used only in elections and snapshots
 	var members raft.Configuration
 	for i, a := range s.Addresses {
 		members.Servers = append(members.Servers, raft.Server{ID: raft.ServerID(fmt.Sprint(i)), Address: raft.ServerAddress(a)})
@@ -110,7 +110,7 @@ func (noFSM) Apply(*raft.Log) any                 { return nil }
 func (noFSM) Snapshot() (raft.FSMSnapshot, error) { return nil, errors.New("there is nothing to keep") }
 func (noFSM) Restore(io.ReadCloser) error         { return errors.New("nothing was kept") }
 
-// rawRaft is a cluster of raw raft, seen from the process that measures.
+// rawRaft is a cluster of raw raft, seen from the measuring process.
 type rawRaft struct {
 	b       *testing.B
 	orders  []*json.Encoder
@@ -164,12 +164,12 @@ func (r *rawRaft) start(setup peerSetup) {
 	}
 }
 
-// with returns the load of so many callers, in the process that leads.
+// with returns the load of a number of callers, in the leader's process.
 func (r *rawRaft) with(callers int) load {
 	return func(d time.Duration) Sample { return r.lead(callers, d) }
 }
 
-// lead asks one peer after the other: those that follow do nothing.
+// lead tries one peer after the other: followers do nothing.
 func (r *rawRaft) lead(callers int, d time.Duration) Sample {
 	for i := range r.orders {
 		var a peerSample
@@ -187,7 +187,7 @@ func (r *rawRaft) lead(callers int, d time.Duration) Sample {
 	return Sample{Err: "raw raft has no leader"}
 }
 
-// error returns why the load broke off.
+// error returns why the load was aborted.
 func (s Sample) error() error {
 	if s.Err == "" {
 		return nil

@@ -15,9 +15,9 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// BenchmarkSnapshot is a million leases into raft's snapshot store on the disk,
-// while entries of 64 extends are applied without a pause: how long it takes,
-// and the longest time between two applied entries. Then it is restored.
+// BenchmarkSnapshot writes a million leases into raft's snapshot store on disk while
+// entries of 64 extends are applied without a pause: it measures how long that takes,
+// and the longest time between two applied entries. Then it restores the snapshot.
 func BenchmarkSnapshot(b *testing.B) {
 	r := crowd(b, million)
 	b.Run("persist", func(b *testing.B) {
@@ -50,8 +50,8 @@ func BenchmarkSnapshot(b *testing.B) {
 	})
 }
 
-// longestGap applies entries, as raft's one goroutine does that calls an FSM,
-// from begin until what that gave is closed.
+// longestGap applies entries, as raft's FSM goroutine does, from begin until the
+// channel that begin returned is closed.
 func (r *replica) longestGap(begin func() <-chan struct{}) (gap time.Duration) {
 	last := time.Now()
 	done := begin()
@@ -71,7 +71,7 @@ func (r *replica) longestGap(begin func() <-chan struct{}) (gap time.Duration) {
 	}
 }
 
-// extends is an entry of 64 extends, each to a later time than the last.
+// extends returns an entry of 64 extends, each to a later time than the last.
 func (r *replica) extends() *raft.Log {
 	r.now++
 	operations := make([]state.Operation, 64)
@@ -89,8 +89,8 @@ func closedAfter(d time.Duration) <-chan struct{} {
 	return done
 }
 
-// persist freezes the state, and writes it beside whatever comes; then what it
-// gave is closed.
+// persist freezes the state, and writes it concurrently with further entries; it closes
+// the returned channel when done.
 func (r *replica) persist(store raft.SnapshotStore) <-chan struct{} {
 	r.b.Helper()
 	frozen, err := r.state.Snapshot()
@@ -135,7 +135,7 @@ func (*memorySink) ID() string    { return "memory" }
 func (*memorySink) Cancel() error { return nil }
 func (*memorySink) Close() error  { return nil }
 
-// restore puts a snapshot in the place of an empty state.
+// restore restores a snapshot into an empty state.
 func (r *replica) restore(snapshot []byte) {
 	r.b.Helper()
 	if err := r.state.Restore(io.NopCloser(bytes.NewReader(snapshot))); err != nil {

@@ -13,11 +13,11 @@ import (
 	"github.com/interrex/interrex/client"
 )
 
-// starts is how often dev is started.
+// starts is how many times dev is started.
 const starts = 10
 
-// BenchmarkDevStart is the time from the start of `interrex dev` to its first
-// claim's answer.
+// BenchmarkDevStart measures the time from the start of `interrex dev` to its first
+// answered claim.
 func BenchmarkDevStart(b *testing.B) {
 	for _, nodes := range []int{1, 3} {
 		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
@@ -50,7 +50,7 @@ func startDev(b *testing.B, nodes int) time.Duration {
 	}
 	defer func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // a signal is no failure here
+		_ = cmd.Wait() // ending by a signal is no failure
 	}()
 	listens(b, address)
 	leases := dial(b, client.Config{Addresses: []string{"http://" + address}}).Leases()
@@ -62,10 +62,10 @@ func startDev(b *testing.B, nodes int) time.Duration {
 	return took
 }
 
-// devPort is the first of those that dev listens on.
+// devPort is the first port that dev listens on.
 const devPort = 17400
 
-// listens waits, more finely than a client would, until somebody listens.
+// listens waits, with shorter pauses than a client's, until the port is open.
 func listens(b *testing.B, address string) {
 	b.Helper()
 	for deadline := time.Now().Add(patience); ; {

@@ -18,12 +18,11 @@ import (
 // fanOut is how long a watch fan-out is measured.
 const fanOut = 5 * time.Second
 
-// BenchmarkWatch is one agent, one writer and so many watchers of everything,
-// through the Go client: how long after the writer began to claim a watcher has
-// the event. Paced is 10 claims a second; without a pace the writer claims as
-// fast as he is answered, and the watchers are behind by what is on its way.
-// The processor time of the agent, and that of this process with the writer and
-// the watchers, are those of 100 000 deliveries.
+// BenchmarkWatch measures one agent, one writer and a number of watchers of everything,
+// through the Go client: the time from the start of a claim until a watcher has the
+// event. Paced is 10 claims a second; otherwise the writer claims as fast as it is
+// answered, and the watchers lag by what is in flight. The processor times of the agent,
+// and of this process with the writer and the watchers, are for 100 000 deliveries.
 func BenchmarkWatch(b *testing.B) {
 	for _, watchers := range []int{100, 1000} {
 		for pace, every := range map[string]time.Duration{"paced": 100 * time.Millisecond, "saturated": 0} {
@@ -66,8 +65,7 @@ func watchFanOut(b *testing.B, watchers int, every time.Duration) {
 	b.ReportMetric(ms(quantile(lags, 0.99)), "lag-p99-ms")
 }
 
-// ownTime returns the processor time of this process: of the writer and all
-// watchers.
+// ownTime returns the processor time of this process: of the writer and all watchers.
 func ownTime(b *testing.B) time.Duration {
 	b.Helper()
 	ticks, err := processorTicks(os.Getpid())
@@ -77,13 +75,13 @@ func ownTime(b *testing.B) time.Duration {
 	return time.Duration(ticks) * time.Second / ticksPerSecond
 }
 
-// maxClaims bounds what one fan-out writes.
+// maxClaims bounds the writes of one fan-out.
 const maxClaims = 1 << 17
 
 // lastWord is the name of the last claim.
 const lastWord = "last"
 
-// audience is a writer and the watchers of what he does.
+// audience is a writer and its watchers.
 type audience struct {
 	writer interrex.Leases
 	began  []atomic.Int64    // when the nth claim was begun
@@ -93,7 +91,7 @@ type audience struct {
 	over   sync.WaitGroup
 }
 
-// newAudience has so many watches begun, a hundred through each client.
+// newAudience starts a number of watches, a hundred through each client.
 func newAudience(b *testing.B, c *cluster, watchers int) *audience {
 	b.Helper()
 	a := &audience{writer: c.dial(client.Config{}).Leases(), began: make([]atomic.Int64, maxClaims), lags: make([][]time.Duration, watchers)}
@@ -122,7 +120,7 @@ func newAudience(b *testing.B, c *cluster, watchers int) *audience {
 	return a
 }
 
-// watch notes the lag of every claim, up to the last.
+// watch records the lag of every claim, up to the last.
 func (a *audience) watch(b *testing.B, watcher int, w interrex.LeaseWatch) {
 	for n := 0; ; n++ {
 		e, err := w.Next(a.ctx)

@@ -16,14 +16,14 @@ func TestOneAgentBootsLeadsAndApplies(t *testing.T) {
 	leases := c.Agent(0).Leases()
 	before, _, err := leases.Get(t.Context(), key("app/db"), interrex.ReadOptions{})
 	if interrex.KindOf(err) != interrex.KindNotFound {
-		t.Errorf("a name that nobody claimed gives %+v, %v", before, err)
+		t.Errorf("a name that nobody claimed returns %+v, %v", before, err)
 	}
 	won, err := leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann", TTL: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err = leases.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "bob"}); interrex.KindOf(err) != interrex.KindHeld {
-		t.Errorf("a second holder's claim gives %v, want held", err)
+		t.Errorf("a second holder's claim returns %v, want held", err)
 	}
 
 	c.Restart(0)

@@ -30,8 +30,8 @@ func (f *fleet) alarms(i int, names ...string) {
 	})
 }
 
-// says runs a command of the binary at member i, and returns its output and exit
-// code.
+// says runs a command of the binary against member i, and returns its output and
+// exit code.
 func (f *fleet) says(i int, args ...string) (string, int) {
 	f.t.Helper()
 	cmd, out := f.run(i, args...)

@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// client returns a client of the members named, of all when none is.
+// client returns a client of the given members, or of all.
 func (f *fleet) client(members ...int) *client.Client {
 	f.t.Helper()
 	if len(members) == 0 {
@@ -37,7 +37,7 @@ func dial(t *testing.T, c client.Config) *client.Client {
 	return cl
 }
 
-// status asks member i how it is.
+// status returns member i's status.
 func (f *fleet) status(i int) (*interrexv1.StatusResponse, error) {
 	c, err := client.Dial(f.t.Context(), client.Config{Addresses: []string{f.socket(i)}, OneShot: true, Timeout: 10 * time.Second})
 	if err != nil {
@@ -59,7 +59,7 @@ func (f *fleet) answers(i int) {
 	})
 }
 
-// leader waits until one of the members named, of all when none is, leads.
+// leader waits until one of the given members, or of all, leads.
 func (f *fleet) leader(members ...int) int {
 	f.t.Helper()
 	if len(members) == 0 {
@@ -75,7 +75,7 @@ func (f *fleet) leader(members ...int) int {
 				return nil
 			}
 		}
-		return errors.New("there is none")
+		return errors.New("there is no leader")
 	})
 	return leader
 }
@@ -91,7 +91,7 @@ func (f *fleet) others(i int) []int {
 	return rest
 }
 
-// eventually waits until what is true, and ends the test when it does not come.
+// eventually waits until what is true, and fails the test if it never is.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

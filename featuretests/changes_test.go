@@ -16,7 +16,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// feed returns the whole feed of an agent, a line for each change.
+// feed returns the whole feed of an agent, one line per change.
 func feed(t *testing.T, a *agent.Agent, min interrex.Revision) (all []string) {
 	t.Helper()
 	for since := interrex.Revision(0); ; {
@@ -55,8 +55,8 @@ func appendChanges(t *testing.T, a *agent.Agent, name string, n int) (last inter
 	return last
 }
 
-// fillSegment makes the agents begin another file of the log: what a snapshot
-// stands for is readable as long as the file takes entries.
+// fillSegment makes the agents start another file of the log: entries that a
+// snapshot covers are readable until then.
 func fillSegment(t *testing.T, a *agent.Agent) {
 	t.Helper()
 	large := fmt.Appendf(nil, "%q", strings.Repeat("x", 500_000))
@@ -67,7 +67,7 @@ func fillSegment(t *testing.T, a *agent.Agent) {
 	}
 }
 
-// followChanges reads a watch until a revision.
+// followChanges reads a watch up to a revision.
 func followChanges(ctx context.Context, t *testing.T, w interrex.ChangeWatch, last interrex.Revision) (all []string) {
 	t.Helper()
 	for {
@@ -82,9 +82,9 @@ func followChanges(ctx context.Context, t *testing.T, w interrex.ChangeWatch, la
 	}
 }
 
-// Every agent has the same feed: also one that was cut off and was caught up by a
-// snapshot, and one that was started again. A watch goes on over the snapshot, and
-// watches of changes and of leases begin where they were before a restart.
+// Every agent has the same feed, also one that was cut off and caught up by a
+// snapshot, and one that was restarted. A watch continues across the snapshot, and
+// watches of changes and of leases resume where they were before a restart.
 func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Configure: func(_ int, a *agent.Config) {
 		a.Raft.SnapshotThreshold, a.Raft.SnapshotInterval, a.Raft.NonSyncedWritesToRaftLog = 1000, time.Second, true
@@ -103,8 +103,8 @@ func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	end := c.Agent(behind).Status().Log.LastIndex
 	c.Isolate(behind)
 	fillSegment(t, c.Agent(leader))
-	appendChanges(t, c.Agent(leader), "meanwhile", 6000) // more entries than stay behind a snapshot
-	eventually(t, "what comes next for the agent is in a snapshot alone", func() error {
+	appendChanges(t, c.Agent(leader), "meanwhile", 6000) // more entries than are kept after a snapshot
+	eventually(t, "only a snapshot has what comes next for the agent", func() error {
 		if first := c.Agent(leader).Status().Log.FirstIndex; first <= end+1 {
 			return fmt.Errorf("its log begins at %d", first)
 		}
@@ -165,8 +165,8 @@ func TestTheFeedIsTheSameOnEveryAgent(t *testing.T) {
 	}
 }
 
-// A long poll at a follower waits on while the leader is killed, and gets what comes
-// after.
+// A long poll at a follower keeps waiting while the leader is killed, and gets what
+// comes after.
 func TestALongPollOutlivesTheLeader(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	leader := f.leader()
@@ -198,8 +198,8 @@ func TestALongPollOutlivesTheLeader(t *testing.T) {
 	}
 }
 
-// An agent that reads its log again after a restart has not got to what a poll has
-// seen: it never says that nothing has come since.
+// An agent that replays its log after a restart is behind what a poll has seen: it
+// never reports that nothing has come since.
 func TestAnAgentThatReadsItsLogAgainHidesNoChange(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	leader := f.leader()

@@ -41,7 +41,7 @@ func TestLeaseAndTokenSurviveTheLeadersDeath(t *testing.T) {
 	}
 	next, err := survivor.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "bob"})
 	if err != nil || next.Lease.Token <= won.Lease.Token {
-		t.Errorf("the next claim gives token %s (%v), want one above %s", next.Lease.Token, err, won.Lease.Token)
+		t.Errorf("the next claim returns token %s (%v), want one above %s", next.Lease.Token, err, won.Lease.Token)
 	}
 	f.start(leader)
 	f.answers(leader)
@@ -49,9 +49,9 @@ func TestLeaseAndTokenSurviveTheLeadersDeath(t *testing.T) {
 	l.check(t, 500)
 }
 
-// A leader that stands still for twice the ttl is replaced. When it goes on, it
-// still believes that it leads: it must neither end a lease that was extended
-// meanwhile nor answer a strong read with what it remembers.
+// A leader that is paused for twice the ttl is replaced. When it continues, it still
+// believes that it leads: it must neither end a lease that was extended meanwhile
+// nor answer a strong read from its old state.
 func TestLeaderThatStoodStillEndsNothingAndReadsNothingStale(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	const ttl = 3 * time.Second
@@ -96,7 +96,7 @@ func TestLeaderThatStoodStillEndsNothingAndReadsNothingStale(t *testing.T) {
 	}
 }
 
-// gone says what is wrong with a strong read of a lease that was revoked before.
+// gone returns what is wrong with a strong read of a lease that was revoked before.
 func gone(t *testing.T, leases interrex.Leases, l interrex.Lease) error {
 	got, _, err := leases.Get(t.Context(), l.Key, interrex.ReadOptions{Consistency: interrex.Strong})
 	if err == nil {
@@ -139,8 +139,8 @@ func TestAllComeBackFromDisk(t *testing.T) {
 	l.check(t, 200)
 }
 
-// An agent whose directory was wiped has forgotten its votes: its cluster
-// refuses it in words, and goes on without it.
+// An agent whose directory was wiped has forgotten its votes: its cluster refuses
+// it with a reason, and continues without it.
 func TestWipedFollowerIsRefusedInWords(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	leader := f.leader()

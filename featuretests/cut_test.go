@@ -14,16 +14,16 @@ import (
 // cut that leaves a majority connected.
 const cutPatience = 30 * time.Second
 
-// Each way between the leader and its followers, and between those, is cut
-// while the way back stays open. An agent that a majority can talk with both
-// ways answers soon, and nobody is ever told what is not so.
+// Each direction between the leader and its followers, and between those, is cut
+// while the opposite one stays open. An agent that a majority can talk with in
+// both directions answers soon, and no answer is ever wrong.
 func TestOneWayCutsNeitherStopNorSplitTheCluster(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	l := startLoad(t, c.Client(0), c.Client(1), c.Client(2))
 	for n, cut := range []struct {
 		name string
 		ways func(leader, one, other int) [][2]int
-		// speaks is an agent that the cut leaves in a majority.
+		// speaks is an agent that remains in a majority.
 		speaks func(leader, one, other int) int
 	}{
 		{"the leader is mute", func(l, a, b int) [][2]int { return [][2]int{{l, a}, {l, b}} }, second},
@@ -81,16 +81,16 @@ func TestLeaderThatIsCutOffAnswersNoStrongRead(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if got, _, err := cut.Get(ctx, won.Lease.Key, interrex.ReadOptions{Consistency: interrex.Strong}); err == nil {
-		t.Errorf("a leader that nobody hears answers a strong read: %+v", got)
+		t.Errorf("a leader whose messages are lost answers a strong read: %+v", got)
 	}
 	if got, _, err := cut.Get(t.Context(), won.Lease.Key, interrex.ReadOptions{Consistency: interrex.Eventual}); err != nil || got.Token != won.Lease.Token {
-		t.Errorf("an eventual read there gives %+v, %v: it asks nobody", got, err)
+		t.Errorf("an eventual read there returns %+v, %v: it needs no other agent", got, err)
 	}
 	if _, err := all.Revoke(t.Context(), interrex.RevokeRequest{Key: won.Lease.Key, Token: won.Lease.Token}); err != nil {
 		t.Errorf("the others do not go on: %v", err)
 	}
 	c.Heal()
 	if _, _, err := cut.Get(t.Context(), won.Lease.Key, interrex.ReadOptions{}); interrex.KindOf(err) != interrex.KindNotFound {
-		t.Errorf("after the cut, a strong read gives %v, want not found", err)
+		t.Errorf("after the cut, a strong read returns %v, want not found", err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// smallDisk puts member i on a disk of its own, of some MiB.
+// smallDisk puts member i on its own disk of a few MiB.
 func smallDisk(t *testing.T, size string) func(i int, c *config.Config) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -35,7 +35,7 @@ func smallDisk(t *testing.T, size string) func(i int, c *config.Config) {
 	}
 }
 
-// fill leaves no byte free on the disk of member i.
+// fill fills the disk of member i completely.
 func (f *fleet) fill(i int) {
 	f.t.Helper()
 	ballast, err := os.Create(filepath.Join(f.members[i].config.Agent.DataDir, "ballast"))
@@ -79,12 +79,12 @@ func TestFullDiskIsATypedErrorAndNoCrash(t *testing.T) {
 	t.Logf("the first call that failed: %v", err)
 	f.logged(0, "disk full")
 	if code, text := f.post(0, "Claim", `{"key":"app/web","holder":"ann"}`); code != http.StatusServiceUnavailable || !strings.Contains(text, `"kind":"no leader"`) {
-		t.Errorf("a later claim by HTTP gives %d, %s: want 503, no leader: nothing has happened", code, text)
+		t.Errorf("a later claim by HTTP returns %d, %s: want 503, no leader: nothing has happened", code, text)
 	}
 	f.alarms(0, "disk-full", "disk-low")
 	_, _, err = leases.Get(t.Context(), key("app/nobody"), interrex.ReadOptions{Consistency: interrex.Eventual})
 	if interrex.KindOf(err) != interrex.KindNotFound {
-		t.Errorf("a read of what is there gives %v, want not found", err)
+		t.Errorf("a read of what is there returns %v, want not found", err)
 	}
 	f.lives(0)
 }
@@ -104,7 +104,7 @@ func TestFullDiskOfTheLeaderIsNoOutage(t *testing.T) {
 	stop()
 	callers.Wait()
 	if _, err := rest.Claim(t.Context(), interrex.ClaimRequest{Key: key("app/db"), Holder: "ann"}); err != nil {
-		t.Errorf("under the new leader %s, a claim gives %v", f.id(next), err)
+		t.Errorf("under the new leader %s, a claim returns %v", f.id(next), err)
 	}
 	if _, err := f.status(leader); err != nil {
 		t.Errorf("the agent with the full disk says nothing about itself any more: %v", err)
@@ -128,7 +128,7 @@ func (f *fleet) post(i int, method, body string) (code int, text string) {
 	return resp.StatusCode, string(answer)
 }
 
-// lives demands that the process of member i has not ended.
+// lives checks that the process of member i has not ended.
 func (f *fleet) lives(i int) {
 	f.t.Helper()
 	select {

@@ -9,7 +9,7 @@ import (
 )
 
 // handover is how long a cluster may be without an answer when its leader is
-// stopped politely.
+// stopped gracefully.
 const handover = 300 * time.Millisecond
 
 func TestLeaderThatIsDrainedHandsOverAtOnce(t *testing.T) {
@@ -19,8 +19,8 @@ func TestLeaderThatIsDrainedHandsOverAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A slow machine makes some of the waits longer: three of up to twenty count.
-	// An election that nobody prepared takes longer each time.
+	// A slow machine makes some of the waits longer: three of up to twenty count. An
+	// election without a transfer takes longer each time.
 	var gaps []time.Duration
 	for prompt := 0; prompt < 3; {
 		if len(gaps) == 20 {
@@ -48,8 +48,8 @@ func TestLeaderThatIsDrainedHandsOverAtOnce(t *testing.T) {
 	t.Logf("the longest waits for an answer were %s", gaps)
 }
 
-// longest repeats a call until done is closed, and returns how long the slowest
-// took.
+// longest repeats a call until done is closed, and returns the duration of the
+// slowest.
 func longest(done <-chan struct{}, call func()) time.Duration {
 	var most time.Duration
 	for {

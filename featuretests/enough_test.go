@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// enough waits until a run has done so much that it proves something. A slow
-// machine makes the run longer: it fails only when nothing more is done.
+// enough waits until a run has done enough to prove something. A slow machine makes
+// the run longer: it fails only when there is no more progress.
 func enough(t *testing.T, what string, floor int, count func() int) {
 	t.Helper()
 	for last, since := 0, time.Now(); ; pause(t.Context(), 20*time.Millisecond) {

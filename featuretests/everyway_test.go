@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// Whoever asks, by whichever way and of whichever agent, is answered the same.
+// A request gets the same answer by every way and from every agent.
 func TestEveryWayGivesTheSameAnswers(t *testing.T) {
 	t.Parallel()
 	c := interrextest.NewCluster(t, 3)
@@ -38,8 +38,8 @@ func TestEveryWayGivesTheSameAnswers(t *testing.T) {
 	}
 }
 
-// twins demands that steps of one name have one answer: what is said of a
-// consistency, and what is not said.
+// twins checks that steps of one name have the same answer, with a consistency that
+// is given and with the default.
 func twins(t *testing.T, name string, lines []result) {
 	t.Helper()
 	answers := map[string]string{}
@@ -51,11 +51,11 @@ func twins(t *testing.T, name string, lines []result) {
 	}
 }
 
-// result is a step and what it was answered.
+// result is a step and its answer.
 type result struct{ step, answer string }
 
-// askEverything takes all steps by one way, in a namespace of its own. When the
-// leader changes meanwhile, which others may see, it begins anew.
+// askEverything makes all steps by one way, in its own namespace. If the leader
+// changes meanwhile, which answers may show, it starts over.
 func askEverything(t *testing.T, c *interrextest.Cluster, role string, i int, n *int) (name string, lines []result) {
 	t.Helper()
 	eventually(t, "the leader stays", func() error {
@@ -84,19 +84,19 @@ func term(c *interrextest.Cluster, i int) (uint64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	now, err := watch.Next(context.Background()) // the first one is the present
+	now, err := watch.Next(context.Background()) // the first is the current leadership
 	return now.Term, err == nil && now.Leader
 }
 
-// patron asks one agent by one way.
+// patron sends requests to one agent by one way.
 type patron struct {
 	t         *testing.T
 	leases    interrex.Leases
 	namespace string
-	leads     bool // the agent that is asked
+	leads     bool // whether that agent leads
 	base      uint64
 	last      interrex.Revision
-	tokens    map[string]interrex.Token // by key: of the last grant
+	tokens    map[string]interrex.Token // of the last grant, by key
 }
 
 func (p *patron) key(name string) interrex.Key {
@@ -117,10 +117,10 @@ func (p *patron) askEverything(leader interrex.Leases) []result {
 	return lines
 }
 
-// numbered are the numbers that count from where a patron began.
-var numbered = regexp.MustCompile(`(token|revision|stands at|held under) (\d+)`)
+// numbered are the numbers that count from a patron's start.
+var numbered = regexp.MustCompile(`(token|revision|stands at|is at|held under) (\d+)`)
 
-// steady puts words in the place of what differs from way to way.
+// steady replaces what differs from way to way by words.
 func (p *patron) steady(s string) string {
 	s = strings.ReplaceAll(steady(s), p.namespace, "NAMESPACE")
 	return numbered.ReplaceAllStringFunc(s, func(m string) string {
@@ -133,7 +133,7 @@ func (p *patron) steady(s string) string {
 	})
 }
 
-// lease writes a lease down, and remembers its token.
+// lease returns a lease as text, and remembers its token.
 func (p *patron) lease(l interrex.Lease) string {
 	if l.Token == 0 {
 		return fmt.Sprintf("no lease %+v", l)
@@ -151,7 +151,7 @@ func pins(all []interrex.Pin) string {
 	return text
 }
 
-// read is lease of one that was read: how many wait is known to the leader alone.
+// read is lease for one that was read: only the leader knows how many wait.
 func (p *patron) read(l interrex.Lease) string {
 	if p.leads != (l.Waiting != nil) {
 		p.t.Logf("the agent leads: %v, but says that so many wait: %v", p.leads, l.Waiting)
@@ -212,7 +212,7 @@ func (p *patron) history(ctx context.Context, name string) string {
 	return text
 }
 
-// failure writes an error down with all its fields.
+// failure returns an error as text, with all its fields.
 func failure(err error) string {
 	var e *interrex.Error
 	if !errors.As(err, &e) {
@@ -222,7 +222,7 @@ func failure(err error) string {
 		err, e.LeaderID, e.LeaderAddress, e.Holder, !e.HeldSince.IsZero(), e.Remaining > 0, e.Waiting, e.FirstRevision, e.RetryAfter)
 }
 
-// step is one request, and what it was answered as a text.
+// step is one request, and its answer as text.
 type step struct {
 	name string
 	take func(context.Context, *patron) string
@@ -379,7 +379,7 @@ func steps() []step {
 	revoke("by force", "a", 0, true)
 	revoke("by force of what nobody holds", "a", 0, true)
 	revoke("of what nobody holds", "a", 1, false)
-	// It is ended at once: at its own end it would take a revision of the next way.
+	// It is ended at once: its expiry would take a revision of the next way.
 	claim("with the default ttl", "d", "ann", func(_ *patron, r *interrex.ClaimRequest) { r.TTL = 0 })
 	add("revoke", func(ctx context.Context, p *patron) string {
 		return p.revokeAnswer(p.leases.Revoke(ctx, interrex.RevokeRequest{Key: p.key("d"), Token: p.tokens["d"]}))

@@ -26,16 +26,16 @@ import (
 type exchange struct {
 	name   string
 	method string // of LeaseService, or a whole path
-	// body is JSON. A key in <> stands for the token of its last grant, with
-	// "first of" before it for that of its first, <page> for the last page token.
+	// body is JSON. A key in <> means the token of its last grant, with "first of"
+	// before it that of its first; <page> means the last page token.
 	body string
-	// edit makes the request unusual: then it is made as plain HTTP alone.
+	// edit makes the request unusual: then it is made only as plain HTTP.
 	edit func(*http.Request)
-	// leaderless is asked of an agent that knows of no leader.
+	// leaderless requests go to an agent that knows no leader.
 	leaderless bool
 }
 
-// path is where the request goes.
+// path returns the path of the request.
 func (x exchange) path() string {
 	if strings.HasPrefix(x.method, "/") {
 		return x.method
@@ -54,8 +54,8 @@ func (x exchange) known() protoreflect.MethodDescriptor {
 	return m
 }
 
-// heard is what one exchange was answered over one protocol.
-type heard struct {
+// response is the answer of one exchange over one protocol.
+type response struct {
 	sent   string // the body: JSON, or protobuf
 	status string
 	header http.Header
@@ -80,7 +80,7 @@ type talker struct {
 	url      string
 	protocol protocol
 	http     *http.Client
-	words    map[string]string // what stands in <>
+	words    map[string]string // the values of words in <>
 }
 
 func newTalker(t testing.TB, url string, p protocol) *talker {
@@ -92,7 +92,7 @@ func newTalker(t testing.TB, url string, p protocol) *talker {
 }
 
 // ask makes one exchange.
-func (k *talker) ask(x exchange) heard {
+func (k *talker) ask(x exchange) response {
 	k.t.Helper()
 	body := x.body
 	for key, word := range k.words {
@@ -122,7 +122,7 @@ func (k *talker) ask(x exchange) heard {
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
 	k.must(err)
-	a := heard{sent: body, status: fmt.Sprint(resp.StatusCode), header: resp.Header}
+	a := response{sent: body, status: fmt.Sprint(resp.StatusCode), header: resp.Header}
 	if k.protocol == overGRPC {
 		k.readGRPC(&a, x, resp, got)
 	} else {
@@ -131,13 +131,13 @@ func (k *talker) ask(x exchange) heard {
 	return a
 }
 
-// enveloped puts what streams have before each message: a flag and its length.
+// enveloped prepends what streams have before each message: a flag and the length.
 func enveloped(message []byte) []byte {
 	n := len(message)
 	return append([]byte{0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, message...)
 }
 
-// encode makes the protobuf of a request that is written as JSON.
+// encode returns the protobuf of a request that is written as JSON.
 func encode(t testing.TB, x exchange, body string) []byte {
 	t.Helper()
 	m := newMessage(t, x.known().Input())
@@ -152,7 +152,7 @@ func encode(t testing.TB, x exchange, body string) []byte {
 }
 
 // readConnect reads an answer of the Connect protocol, whose errors are JSON.
-func (k *talker) readConnect(a *heard, x exchange, got []byte) {
+func (k *talker) readConnect(a *response, x exchange, got []byte) {
 	if a.status != "200" {
 		var failure struct {
 			Code    string
@@ -180,10 +180,10 @@ func (k *talker) readConnect(a *heard, x exchange, got []byte) {
 }
 
 // readGRPC reads an answer of the gRPC protocol, whose errors are trailers.
-func (k *talker) readGRPC(a *heard, x exchange, resp *http.Response, got []byte) {
+func (k *talker) readGRPC(a *response, x exchange, resp *http.Response, got []byte) {
 	trailer := resp.Trailer
 	if resp.Header.Get("Grpc-Status") != "" {
-		trailer = resp.Header // there is nothing but trailers
+		trailer = resp.Header // trailers only
 	}
 	if a.code = trailer.Get("Grpc-Status"); a.code == "0" {
 		if len(got) < 5 || !bytes.Equal(got, enveloped(got[5:])) {
@@ -218,7 +218,7 @@ func (k *talker) must(err error) {
 	}
 }
 
-// learn notes the token of a grant and where the next page is.
+// learn records the token of a grant and of the next page.
 func (k *talker) learn(answer []byte) {
 	var m struct {
 		Lease *struct{ Key, Token string }
@@ -244,7 +244,7 @@ func (k *talker) learnMessage(x exchange, b []byte) {
 	k.learn(text)
 }
 
-// newMessage makes an empty message of a type of the API.
+// newMessage returns an empty message of a type of the API.
 func newMessage(t testing.TB, d protoreflect.MessageDescriptor) proto.Message {
 	m, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName())
 	if err != nil {
@@ -253,7 +253,7 @@ func newMessage(t testing.TB, d protoreflect.MessageDescriptor) proto.Message {
 	return m.New().Interface()
 }
 
-// compact takes the spaces out, which protobuf's JSON puts in at random.
+// compact removes the spaces that protobuf's JSON inserts at random.
 func compact(text []byte) string {
 	var out bytes.Buffer
 	if json.Compact(&out, text) != nil {
@@ -262,7 +262,7 @@ func compact(text []byte) string {
 	return out.String()
 }
 
-// unsteady is what differs from run to run, and the word that stands for it.
+// unsteady is what differs from run to run, and the word that replaces it.
 var unsteady = []struct {
 	pattern *regexp.Regexp
 	word    string
@@ -278,7 +278,7 @@ var unsteady = []struct {
 	{regexp.MustCompile(`"(uptime|cluster_time|last_contact|duration)":"[0-9.]+s"`), `"$1":"DURATION"`},
 	{regexp.MustCompile(`"(term|last_term|applied_index|commit_index|first_index|last_index|match_index)":"\d+"`), `"$1":"NUMBER"`},
 	{regexp.MustCompile(`"cluster_id":"[0-9a-f]+","epoch":"0","version":"[^"]*"`), `"cluster_id":"ID","epoch":"0","version":"VERSION"`},
-	{regexp.MustCompile("\u00a0"), " "}, // protobuf's errors: so that nobody relies on them
+	{regexp.MustCompile("\u00a0"), " "}, // protobuf varies its errors with it
 }
 
 func steady(s string) string {
@@ -288,7 +288,7 @@ func steady(s string) string {
 	return s
 }
 
-// steadyDetail is steadyMessage of an error's detail, with its text.
+// steadyDetail is steadyMessage for an error's detail, with its text.
 func steadyDetail(b []byte) string {
 	var m interrexv1.Error
 	if proto.Unmarshal(b, &m) != nil {
@@ -302,14 +302,14 @@ func steadyDetail(b []byte) string {
 	return string(bytes.Replace(b, field(text), field(steady(text)), 1))
 }
 
-// differs are the fields whose values are others in each run.
+// differs are the fields whose values differ from run to run.
 var differs = map[protoreflect.Name]bool{
 	"remaining": true, "generation": true, "secret": true, "duration": true, "cluster_id": true,
 	"uptime": true, "cluster_time": true, "last_contact": true, "term": true, "last_term": true,
 	"applied_index": true, "commit_index": true, "first_index": true, "last_index": true, "match_index": true,
 }
 
-// steadyAny is steadyMessage of a message that names its type.
+// steadyAny is steadyMessage for a message that names its type.
 func steadyAny(b []byte) []byte {
 	var packed anypb.Any
 	if proto.Unmarshal(b, &packed) != nil {
@@ -324,8 +324,8 @@ func steadyAny(b []byte) []byte {
 	return b
 }
 
-// steadyMessage returns the bytes of a message with another value in the place of
-// each instant and each estimate. Everything else stays as it was sent.
+// steadyMessage returns the bytes of a message with fixed values for instants and
+// estimates. Everything else is as it was sent.
 func steadyMessage(d protoreflect.MessageDescriptor, b []byte) []byte {
 	var out []byte
 	for len(b) > 0 {

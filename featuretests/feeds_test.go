@@ -59,7 +59,7 @@ func changeAll(t *testing.T, a *agent.Agent, round string) interrex.Revision {
 	fail(err)
 	_, err = a.Changes().Append(ctx, interrex.AppendRequest{Data: json.RawMessage(`{"round":"` + round + `"}`), Tags: []string{round}})
 	fail(err)
-	fail(held.Release(ctx)) // what it owned goes with it
+	fail(held.Release(ctx)) // what it owned is deleted with it
 	_, err = a.Resources().Delete(ctx, interrex.DeleteResourceRequest{ID: id})
 	fail(err)
 	last, err := a.Changes().Append(ctx, interrex.AppendRequest{Data: json.RawMessage(`null`)})
@@ -85,7 +85,7 @@ func TestFeedsOfAllAgentsAreEqual(t *testing.T) {
 		}
 	}
 	equal("at first")
-	// One is away meanwhile, and comes back; a watch goes on from before.
+	// One agent is away meanwhile, and returns; a watch resumes.
 	away := (c.Leader() + 1) % 3
 	c.Kill(away)
 	for i := range 3 {

@@ -17,7 +17,7 @@ import (
 	"github.com/interrex/interrex/internal/certificates"
 )
 
-// patience bounds every wait for what should come soon.
+// patience bounds every wait for what should happen soon.
 const patience = time.Minute
 
 // fleet is a cluster of real processes with configuration files.
@@ -27,7 +27,7 @@ type fleet struct {
 	members []*member
 }
 
-// member is one process; nil cmd: it does not run.
+// member is one process; cmd is nil while it does not run.
 type member struct {
 	config config.Config
 	file   string
@@ -111,7 +111,7 @@ func (f *fleet) write(m *member) {
 	}
 }
 
-// freePorts returns ports that nobody listens on now.
+// freePorts returns ports that are free now.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	var ports []int
@@ -148,7 +148,7 @@ func (f *fleet) start(i int) {
 	gone := make(chan struct{})
 	m.cmd, m.gone = cmd, gone
 	go func() {
-		_ = cmd.Wait() // its exit code stays in cmd
+		_ = cmd.Wait() // cmd has its exit code
 		close(gone)
 	}()
 }
@@ -184,13 +184,12 @@ func (f *fleet) kill(i int) {
 
 func (f *fleet) id(i int) string { return f.members[i].config.Agent.ID }
 
-// socket is where member i is its operator's.
+// socket returns the address of member i's socket.
 func (f *fleet) socket(i int) string {
 	return "unix://" + filepath.Join(f.members[i].config.Agent.DataDir, "interrex.sock")
 }
 
-// end kills what still runs; what the members wrote is shown when the test has
-// failed.
+// end kills what still runs, and shows the members' logs if the test has failed.
 func (f *fleet) end() {
 	for i, m := range f.members {
 		if m.cmd != nil {

@@ -18,8 +18,8 @@ type valueEvent struct {
 	Value    string
 }
 
-// follow opens a stream of server-sent events of member i. It gives the next one;
-// false: the stream has ended.
+// follow opens a stream of server-sent events of member i. next returns the next
+// one; false: the stream has ended.
 func (f *fleet) follow(ctx context.Context, i int, path, last string) (next func() (valueEvent, bool)) {
 	f.t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.members[i].config.API.Listen+path, nil)
@@ -55,8 +55,8 @@ func (f *fleet) follow(ctx context.Context, i int, path, last string) (next func
 	}
 }
 
-// Who follows keys at a follower while the leader is killed, and goes on at
-// another agent when the first one is killed, sees every write once, in order.
+// A caller that follows keys at a follower while the leader is killed, and continues
+// at another agent when the first one is killed, sees every write once, in order.
 func TestKeysAreFollowedWhileAgentsAreKilled(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)

@@ -11,8 +11,8 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// undisturbed does something with a leader and a follower. When it fails after
-// the leader has changed, which may come at any time, it is done again.
+// undisturbed does something with a leader and a follower. If it fails after a
+// change of leader, which may happen at any time, it is done again.
 func undisturbed(t *testing.T, c *interrextest.Cluster, do func(leader, follower int) error) {
 	t.Helper()
 	for range 10 {
@@ -30,7 +30,7 @@ func undisturbed(t *testing.T, c *interrextest.Cluster, do func(leader, follower
 	t.Fatal("the leader changes all the time")
 }
 
-// stood waits until so many claims wait for a name.
+// stood waits until that many claims wait for a name.
 func stood(ctx context.Context, leader interrex.Leases, k interrex.Key, want int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -51,7 +51,7 @@ func stood(ctx context.Context, leader interrex.Leases, k interrex.Key, want int
 	}
 }
 
-// queued has somebody hold a name, and somebody wait for it by a way.
+// queued makes one caller hold a name, and another wait for it by a way.
 type queued struct {
 	key    interrex.Key
 	ann    interrex.Lease
@@ -83,7 +83,7 @@ func (q *queued) answered() (claimed, error) {
 	}
 }
 
-// free demands that nobody has the name once it is free.
+// free checks that no caller gets the name once it is free.
 func (q *queued) free(ctx context.Context, leases interrex.Leases) error {
 	if _, err := leases.Revoke(ctx, interrex.RevokeRequest{Key: q.key, Token: q.ann.Token}); err != nil {
 		return err
@@ -174,7 +174,7 @@ func TestWaitThroughAFollowerEndsWhenItIsOver(t *testing.T) {
 	})
 }
 
-// Who waits through a follower waits on at the next leader.
+// A claim that waits through a follower keeps waiting at the next leader.
 func TestWaitersOutliveTheirLeader(t *testing.T) {
 	t.Parallel()
 	c := interrextest.NewCluster(t, 3)
@@ -204,7 +204,8 @@ func TestWaitersOutliveTheirLeader(t *testing.T) {
 	}
 }
 
-// Who waits through an agent that stops has left the line when it is told so.
+// A claim that waits through an agent that stops has left the queue when its caller
+// is answered.
 func TestWaitersOfAnAgentThatStopsLeaveTheLine(t *testing.T) {
 	t.Parallel()
 	c := interrextest.NewCluster(t, 3)
@@ -232,7 +233,7 @@ func TestWaitersOfAnAgentThatStopsLeaveTheLine(t *testing.T) {
 		defer c.Start(follower)
 		for i, q := range line {
 			a, err := q.answered()
-			// The agent does not wait for the leader's word that it has left.
+			// The agent does not wait until the leader confirms that it has left.
 			if kind := interrex.KindOf(a.err); err != nil || kind != interrex.KindDraining && kind != interrex.KindOutcomeUnknown {
 				return fmt.Errorf("by %s the one who waits is answered %v, %v", by[i].name, a.err, err)
 			}

@@ -14,8 +14,8 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// A leader that is cut off says nothing, and its follower does not know it yet.
-// When its answers alone do not come, what was asked is done all the same.
+// A leader that is cut off is silent, and its follower does not know it yet. If only
+// its answers are lost, the request is done all the same.
 func TestCallerWithLittleTimeIsAnsweredThoughTheLeaderIsSilent(t *testing.T) {
 	t.Parallel()
 	c := interrextest.NewCluster(t, 3)
@@ -35,8 +35,7 @@ func TestCallerWithLittleTimeIsAnsweredThoughTheLeaderIsSilent(t *testing.T) {
 
 const hastyTime = 300 * time.Millisecond
 
-// hastyWays are all ways to an agent, and a client whose calls are short by
-// themselves.
+// hastyWays are all ways to an agent, and a client whose calls have a short timeout.
 func hastyWays(t *testing.T, a *agent.Agent) []way {
 	short := dial(t, client.Config{Addresses: []string{apiOf(a)}, Timeout: hastyTime})
 	return append(ways(t, a), way{"a client of short calls", short.Leases()})
@@ -56,7 +55,7 @@ func (h *hasty) request(i int) interrex.ClaimRequest {
 	}
 }
 
-// claim makes the claims once the cut is made. All connections are there before.
+// claim makes the claims after the cut. All connections exist before.
 func (h *hasty) claim(cut func()) {
 	h.t.Helper()
 	for _, w := range h.ways {

@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// History is what callers asked and what they were told, in one process's
+// History is what callers requested and what they were answered, in one process's
 // time. Its zero value is empty and ready.
 type History struct {
 	mu         sync.Mutex
@@ -19,12 +19,11 @@ type History struct {
 	dropped    int
 }
 
-// slow is how long a refusal may take and still be believed: one that took
-// longer may have been asked twice, and a late copy of the first attempt may
-// still be granted.
+// slow is how long a refusal may take and still count: one that took longer may be
+// of a second attempt, and a late copy of the first may still be granted.
 const slow = 250 * time.Millisecond
 
-// now is how long ago the history began.
+// now returns the time since the history began.
 func (h *History) now() time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -34,35 +33,35 @@ func (h *History) now() time.Duration {
 	return time.Since(h.began)
 }
 
-// call records the beginning of a call; the function that it returns records its end.
+// call records the start of a call; the function that it returns records its end.
 func (h *History) call(client int, in request) func(answer) {
 	in.sent = h.now()
 	return func(out answer) {
 		in.answered = h.now()
-		if out.told == refused && in.verb == claim && in.answered-in.sent > slow {
-			out.told = unknown
+		if out.result == refused && in.verb == claim && in.answered-in.sent > slow {
+			out.result = unknown
 		}
 		h.add(client, in, out)
 	}
 }
 
-// add keeps a call about a lease, unless it says nothing.
+// add records a call about a lease, unless it proves nothing.
 func (h *History) add(client int, in request, out answer) {
-	// An extend of unknown outcome makes a lease end later or not at all,
-	// which is what the model allows for every lease.
-	told := out.told
-	if told == unknown && in.verb != claim && in.verb != revoke {
-		told = nothing
+	// An extend of unknown outcome makes a lease end later or not at all, which the
+	// model allows for every lease.
+	result := out.result
+	if result == unknown && in.verb != claim && in.verb != revoke {
+		result = nothing
 	}
-	h.keep(told, porcupine.Operation{ClientId: client, Input: in, Output: out, Call: int64(in.sent), Return: int64(in.answered)})
+	h.record(result, porcupine.Operation{ClientId: client, Input: in, Output: out, Call: int64(in.sent), Return: int64(in.answered)})
 }
 
-// keep keeps an operation, unless nothing was done. What has an unknown outcome
-// may happen at any time from its call on, for ever.
-func (h *History) keep(told outcome, o porcupine.Operation) {
+// record records an operation, unless nothing was done. One of unknown outcome may
+// happen at any time from its call on.
+func (h *History) record(result outcome, o porcupine.Operation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch told {
+	switch result {
 	case nothing:
 		h.dropped++
 		return
@@ -76,8 +75,8 @@ func (h *History) keep(told outcome, o porcupine.Operation) {
 // forever is later than any history.
 const forever = 1 << 62 * time.Nanosecond
 
-// told returns what an error tells a caller.
-func told(err error) outcome {
+// outcomeOf returns what an error means to a caller.
+func outcomeOf(err error) outcome {
 	switch kind := interrex.KindOf(err); {
 	case err == nil:
 		return granted
@@ -89,8 +88,8 @@ func told(err error) outcome {
 	return unknown
 }
 
-// Count says how many operations were answered, and how many of unknown or no
-// outcome there were beside them.
+// Count returns how many operations were answered, and how many had an unknown
+// outcome or none.
 func (h *History) Count() (answered, without int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -102,14 +101,14 @@ func (h *History) answered() int {
 	return answered
 }
 
-// Check reports whether what callers saw is what a model allows.
+// Check reports whether a model allows what callers saw.
 func (h *History) Check(m porcupine.Model, patience time.Duration) porcupine.CheckResult {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return porcupine.CheckOperationsTimeout(m, h.operations, patience)
 }
 
-// Write draws the history to a file, for people, with where it went wrong.
+// Write draws the history into a file, and marks where it went wrong.
 func (h *History) Write(m porcupine.Model, path string, patience time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// A lease that can run out asks for a stamp within seconds; an idle cluster in
-// which none can writes nothing at all.
+// A lease that can expire needs a stamp within seconds; an idle cluster without one
+// writes nothing at all.
 func TestIdleClusterWritesNothing(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	undisturbed(t, c, func(leader, _ int) error {

@@ -15,8 +15,8 @@ import (
 	"github.com/interrex/interrex/client"
 )
 
-// load is callers that claim, extend, revoke and read a few names for as long
-// as it runs, and the history of that.
+// load is callers that claim, extend, revoke and read a few names as long as it
+// runs, and their history.
 type load struct {
 	history History
 	tokens  tokens
@@ -45,7 +45,7 @@ func startLoad(t *testing.T, clients ...*client.Client) *load {
 	return l
 }
 
-// call is one caller's life.
+// call runs one caller.
 func (l *load) call(ctx context.Context, r Recorder) {
 	d := drawer(r.Client)
 	for n := 0; ctx.Err() == nil; n++ {
@@ -62,7 +62,7 @@ func (l *load) call(ctx context.Context, r Recorder) {
 	}
 }
 
-// use extends a lease a few times, reads it, and returns most of them back.
+// use extends a lease a few times, reads it, and revokes most of them.
 func (l *load) use(ctx context.Context, r Recorder, d *rand.Rand, k interrex.Key, token interrex.Token) {
 	for range d.IntN(4) {
 		pause(ctx, time.Duration(d.IntN(20))*time.Millisecond)
@@ -108,8 +108,8 @@ func (h *History) judge(t *testing.T, m porcupine.Model) {
 	t.Errorf("the history breaks its rules (%s): see %s (%v)", verdict, path, err)
 }
 
-// tokens keeps the tokens of all grants: none is given twice. That those of one
-// key rise is for the history to show, which knows their order.
+// tokens records the tokens of all grants: none is issued twice. That those of one
+// key increase is checked by the history, which knows their order.
 type tokens struct {
 	mu       sync.Mutex
 	seen     map[interrex.Token]interrex.Key

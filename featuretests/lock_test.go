@@ -14,9 +14,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// The agent that lock speaks to stands still, so that the lease cannot be
-// extended. The command ignores SIGTERM and writes down the time as long as it
-// lives: it must be dead before somebody else is granted the lease.
+// The agent that lock talks to is paused, so the lease cannot be extended. The
+// command ignores SIGTERM and records the time as long as it lives: it must be dead
+// before the lease is granted to another holder.
 func TestLockEndsItsCommandBeforeAnotherCanWin(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	leader := f.leader()
@@ -42,7 +42,7 @@ func TestLockEndsItsCommandBeforeAnotherCanWin(t *testing.T) {
 	}
 }
 
-// lastBeat returns the last time that the command wrote down.
+// lastBeat returns the last time that the command recorded.
 func lastBeat(t *testing.T, file string) time.Time {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -81,8 +81,8 @@ func TestCommandOfAKilledLockGoesWithIt(t *testing.T) {
 	})
 }
 
-// run starts a command of the binary that speaks to member i; what it says is
-// whole once it was waited for.
+// run starts a command of the binary that talks to member i; its output is complete
+// after Wait.
 func (f *fleet) run(i int, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	f.t.Helper()
 	path, err := binary()

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Without a quorum a lock says so, ends when its wait does whatever its ttl, and
-// is granted once there is one again if it may wait.
+// Without a quorum a lock says so, and ends with its wait regardless of its ttl; if
+// it may wait, it is granted once there is a quorum again.
 func TestLockWithoutAQuorumSpeaksAndIsBounded(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	leader := f.leader()

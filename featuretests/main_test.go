@@ -29,13 +29,13 @@ var binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// scratch is the directory of what all tests share.
+// scratch is the directory that all tests share.
 var scratch string
 
-// seed begins what callers draw at random: INTERREX_SEED, or one of this run.
+// seed is the seed of all random choices: INTERREX_SEED, or one of this run.
 var seed uint64
 
-// drawer returns what a caller draws from.
+// drawer returns a caller's source of random choices.
 func drawer(caller int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(caller))) }
 
 func TestMain(m *testing.M) {
@@ -54,8 +54,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// withoutVariables takes out of the environment what is meant for tests: agents
-// and commands refuse variables that they do not know.
+// withoutVariables removes the tests' own variables from the environment: agents and
+// commands refuse variables that they do not know.
 func withoutVariables() {
 	for _, line := range os.Environ() {
 		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "INTERREX_") {

@@ -17,7 +17,7 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// metric is one line of docs/metrics.md, or what agents serve of one name.
+// metric is one line of docs/metrics.md, or what agents serve under one name.
 type metric struct {
 	kind   string
 	labels string // their names, sorted
@@ -31,7 +31,7 @@ var (
 	quoted     = regexp.MustCompile("`(\\w+)`")
 )
 
-// names returns the names that a pattern finds, in one text.
+// names returns the names that a pattern finds, as one text.
 func names(pattern *regexp.Regexp, in string) string {
 	found := map[string]bool{}
 	for _, m := range pattern.FindAllStringSubmatch(in, -1) {
@@ -59,7 +59,7 @@ func listed(t *testing.T) map[string]metric {
 	return found
 }
 
-// scraped adds the metrics of interrex in a text to all.
+// scraped adds interrex's metrics in a text to all.
 func scraped(text string, all map[string]metric) {
 	kinds := map[string]string{}
 	for _, m := range typeLine.FindAllStringSubmatch(text, -1) {
@@ -67,7 +67,7 @@ func scraped(text string, all map[string]metric) {
 	}
 	for _, m := range valueLine.FindAllStringSubmatch(text, -1) {
 		name := m[1]
-		if kinds[name] == "" { // one whose own name ends as a histogram's parts do
+		if kinds[name] == "" { // a name that ends like a histogram's parts
 			name, _, _ = strings.Cut(strings.Fields(m[0])[0], "{")
 		}
 		if strings.HasPrefix(name, "interrex_") {
@@ -76,7 +76,7 @@ func scraped(text string, all map[string]metric) {
 	}
 }
 
-// differ says what is served otherwise than it is listed.
+// differ returns how the served metrics differ from the listed ones.
 func differ(listed, served map[string]metric) error {
 	var failed []error
 	for name, want := range listed {

@@ -13,8 +13,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// The leader is killed, or stands still and goes on, in turn, while programs
-// hold leases by their own deadlines and others claim and extend.
+// The leader is killed, or paused and continued, in turn, while programs hold leases
+// by their own deadlines and others claim and extend.
 func TestHoldersNeverOverlapWhileLeadersFall(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	w := &witness{}
@@ -50,14 +50,14 @@ func TestHoldersNeverOverlapWhileLeadersFall(t *testing.T) {
 
 const holdTTL = 2 * time.Second
 
-// stay is the time in which a holder's work went on.
+// stay is the time in which a holder worked.
 type stay struct {
 	holder   string
 	token    interrex.Token
 	from, to time.Time
 }
 
-// witness notes when each holder worked.
+// witness records when each holder worked.
 type witness struct {
 	mu    sync.Mutex
 	stays map[interrex.Key][]stay
@@ -105,8 +105,8 @@ func (w *witness) count() (n int) {
 	return n
 }
 
-// check demands that the stays of each key come one after the other, under
-// tokens that rise.
+// check checks that the stays of each key do not overlap, and have increasing
+// tokens.
 func (w *witness) check(t *testing.T) {
 	t.Helper()
 	t.Logf("there were %d holders, one after the other", w.count())

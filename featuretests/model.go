@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// verb is what a caller asks.
+// verb is what a caller requests.
 type verb string
 
 const (
@@ -19,7 +19,7 @@ const (
 	get    verb = "get"
 )
 
-// request is what a caller asks, and when.
+// request is what a caller requests, and when.
 type request struct {
 	verb           verb
 	key            interrex.Key
@@ -39,9 +39,9 @@ const (
 	nothing outcome = "nothing"         // not done
 )
 
-// answer is what a caller is told.
+// answer is what a caller is answered.
 type answer struct {
-	told   outcome
+	result outcome
 	holder string
 	token  interrex.Token
 }
@@ -53,8 +53,8 @@ type leaseState struct {
 	holder string
 	token  interrex.Token
 	floor  interrex.Token // every later token is greater
-	// until is when the lease may end by itself at the earliest: a ttl after
-	// the last call that it was extended by was sent.
+	// until is the earliest time at which the lease may expire: a ttl after the last
+	// call that extended it was sent.
 	until time.Duration
 }
 
@@ -77,12 +77,12 @@ func leaseModel() porcupine.Model {
 		},
 		DescribeOperation: func(input, output any) string {
 			in, out := input.(request), output.(answer)
-			return fmt.Sprintf("%s %s %s %d: %s %s %d", in.verb, in.key, in.holder, in.token, out.told, out.holder, out.token)
+			return fmt.Sprintf("%s %s %s %d: %s %s %d", in.verb, in.key, in.holder, in.token, out.result, out.holder, out.token)
 		},
 	}).ToModel()
 }
 
-// partition parts a history by what its operations are about.
+// partition splits a history by key.
 func partition[K comparable](history []porcupine.Operation, about func(in any) K) (parts [][]porcupine.Operation) {
 	by := map[K][]porcupine.Operation{}
 	for _, o := range history {
@@ -95,8 +95,8 @@ func partition[K comparable](history []porcupine.Operation, about func(in any) K
 	return parts
 }
 
-// aged returns the states that time alone may have led to before the operation
-// was answered.
+// aged returns the states that only the passing of time may have led to before the
+// operation was answered.
 func (s leaseState) aged(in request) []leaseState {
 	if !s.held || in.answered < s.until {
 		return []leaseState{s}
@@ -106,8 +106,8 @@ func (s leaseState) aged(in request) []leaseState {
 
 func (s leaseState) free() leaseState { return leaseState{floor: s.floor} }
 
-// step returns the states in which the operation may leave the lease; none when
-// what the caller was told cannot be.
+// step returns the states in which the operation may leave the lease; none if the
+// caller's answer is impossible.
 func (s leaseState) step(in request, out answer) []leaseState {
 	switch {
 	case in.verb == claim:
@@ -117,11 +117,11 @@ func (s leaseState) step(in request, out answer) []leaseState {
 	}
 	mine := s.held && !s.secret && s.token == in.token
 	switch {
-	case out.told == refused && !mine, out.told == unknown && !mine:
+	case out.result == refused && !mine, out.result == unknown && !mine:
 		return []leaseState{s}
-	case out.told == unknown: // of a revoke
+	case out.result == unknown: // of a revoke
 		return []leaseState{s, s.free()}
-	case out.told == refused || !mine:
+	case out.result == refused || !mine:
 		return nil
 	case in.verb == revoke:
 		return []leaseState{s.free()}
@@ -132,25 +132,25 @@ func (s leaseState) step(in request, out answer) []leaseState {
 
 func (s leaseState) claim(in request, out answer) []leaseState {
 	switch {
-	case out.told == refused && !s.held, out.told == granted && (s.held || out.token <= s.floor):
+	case out.result == refused && !s.held, out.result == granted && (s.held || out.token <= s.floor):
 		return nil
-	case out.told == refused, out.told == unknown && s.held:
+	case out.result == refused, out.result == unknown && s.held:
 		return []leaseState{s}
 	}
 	won := leaseState{held: true, holder: in.holder, token: out.token, floor: out.token, until: in.sent + in.ttl}
-	if out.told == granted {
+	if out.result == granted {
 		return []leaseState{won}
 	}
 	won.secret, won.token, won.floor = true, 0, s.floor+1
 	return []leaseState{s, won}
 }
 
-// get sees what is there, a secret token included.
+// get reads the lease, including a token that no caller knows.
 func (s leaseState) get(out answer) []leaseState {
 	switch {
-	case out.told == refused && !s.held:
+	case out.result == refused && !s.held:
 		return []leaseState{s}
-	case out.told == refused || !s.held || s.holder != out.holder:
+	case out.result == refused || !s.held || s.holder != out.holder:
 		return nil
 	case !s.secret && s.token != out.token, s.secret && out.token < s.floor:
 		return nil

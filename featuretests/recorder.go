@@ -7,8 +7,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Recorder is one caller whose calls go into a history. Holders' names must be
-// used once, so that a read tells which claim it sees.
+// Recorder is one caller whose calls are recorded in a history. A holder's name must
+// be used only once, so that a read shows which claim it sees.
 type Recorder struct {
 	Leases  interrex.Leases
 	History *History
@@ -19,9 +19,9 @@ type Recorder struct {
 func (r Recorder) Claim(ctx context.Context, key interrex.Key, holder string, ttl time.Duration) (interrex.Token, error) {
 	done := r.History.call(r.Client, request{verb: claim, key: key, holder: holder, ttl: ttl})
 	a, err := r.Leases.Claim(ctx, interrex.ClaimRequest{Key: key, Holder: holder, TTL: ttl})
-	out := answer{told: told(err), holder: holder, token: a.Lease.Token}
+	out := answer{result: outcomeOf(err), holder: holder, token: a.Lease.Token}
 	if interrex.KindOf(err) == interrex.KindNotHeld {
-		out.told = unknown // granted to an earlier attempt, and over
+		out.result = unknown // granted to an earlier attempt, and over
 	}
 	done(out)
 	return a.Lease.Token, err
@@ -31,7 +31,7 @@ func (r Recorder) Claim(ctx context.Context, key interrex.Key, holder string, tt
 func (r Recorder) Extend(ctx context.Context, key interrex.Key, token interrex.Token, ttl time.Duration) error {
 	done := r.History.call(r.Client, request{verb: extend, key: key, token: token, ttl: ttl})
 	_, err := r.Leases.Extend(ctx, interrex.ExtendRequest{Key: key, Token: token, TTL: ttl})
-	done(answer{told: told(err)})
+	done(answer{result: outcomeOf(err)})
 	return err
 }
 
@@ -39,14 +39,14 @@ func (r Recorder) Extend(ctx context.Context, key interrex.Key, token interrex.T
 func (r Recorder) Revoke(ctx context.Context, key interrex.Key, token interrex.Token) error {
 	done := r.History.call(r.Client, request{verb: revoke, key: key, token: token})
 	_, err := r.Leases.Revoke(ctx, interrex.RevokeRequest{Key: key, Token: token})
-	done(answer{told: told(err)})
+	done(answer{result: outcomeOf(err)})
 	return err
 }
 
-// Get reads a lease, strongly.
+// Get reads a lease with a strong read.
 func (r Recorder) Get(ctx context.Context, key interrex.Key) (interrex.Lease, error) {
 	done := r.History.call(r.Client, request{verb: get, key: key})
 	l, _, err := r.Leases.Get(ctx, key, interrex.ReadOptions{Consistency: interrex.Strong})
-	done(answer{told: told(err), holder: l.Holder, token: l.Token})
+	done(answer{result: outcomeOf(err), holder: l.Holder, token: l.Token})
 	return l, err
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// An agent alone whose log is damaged does not start by itself. A repair says
-// what is lost, and goes on without it; tokens grow, and a client that knew the
-// agent before goes on.
+// The only agent of a cluster does not start with a damaged log. A repair says what
+// is lost, and continues without it; tokens increase, and a client that knew the
+// agent before continues.
 func TestALoneAgentIsRecoveredFromADamagedLog(t *testing.T) {
 	f := newFleet(t, 1, nil)
 	dir := f.members[0].config.Agent.DataDir
@@ -65,7 +65,7 @@ func TestALoneAgentIsRecoveredFromADamagedLog(t *testing.T) {
 	}
 }
 
-// repair runs the command and returns what it says.
+// repair runs the command and returns its output.
 func repair(t *testing.T, dir string, more ...string) (string, error) {
 	t.Helper()
 	path, err := binary()
@@ -82,7 +82,7 @@ func repair(t *testing.T, dir string, more ...string) (string, error) {
 	return out.String(), nil
 }
 
-// damage flips a bit of the log's first entry that holds a text.
+// damage flips a bit in the log's first entry that contains a text.
 func damage(t *testing.T, dir, text string) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))

@@ -16,27 +16,28 @@ type Registers interface {
 	Delete(ctx context.Context, r interrex.DeleteResourceRequest) (interrex.DeleteResourceAnswer, error)
 }
 
-// RegisterRecorder is one caller whose calls go into a history.
+// RegisterRecorder is one caller whose calls are recorded in a history.
 type RegisterRecorder struct {
 	Registers Registers
 	History   *History
 	Client    int
 }
 
-// registerID is the resource that is the register of a name.
+// registerID returns the ID of the resource that is the register of a name.
 func registerID(name string) interrex.ResourceID {
 	return interrex.ResourceID{Type: interrex.ResourceType{Group: "register", GroupVersion: "v1", Kind: "Register"}, Name: name}
 }
 
-// Get reads a register, strongly.
+// Get reads a register with a strong read.
 func (r RegisterRecorder) Get(ctx context.Context, name string) (version string, err error) {
 	done := r.begin(registerRequest{verb: get, name: name})
 	got, _, err := r.Registers.Read(ctx, registerID(name), interrex.ReadOptions{Consistency: interrex.Strong})
-	done(told(err), got)
+	done(outcomeOf(err), got)
 	return got.Version, err
 }
 
-// Put writes a register: where it has a version, noVersion, or anyVersion.
+// Put writes a register if it has a version, with noVersion if it does not exist,
+// with anyVersion unconditionally.
 func (r RegisterRecorder) Put(ctx context.Context, name, version, value string) (string, error) {
 	done := r.begin(registerRequest{verb: store, name: name, version: version, value: value})
 	q := interrex.WriteResourceRequest{
@@ -47,34 +48,34 @@ func (r RegisterRecorder) Put(ctx context.Context, name, version, value string) 
 		q.Resource.Version = version
 	}
 	a, err := r.Registers.Write(ctx, q)
-	done(told(err), a.Resource)
+	done(outcomeOf(err), a.Resource)
 	return a.Resource.Version, err
 }
 
-// Remove deletes a register: where it has a version, or anyVersion.
+// Remove deletes a register if it has a version, or with anyVersion unconditionally.
 func (r RegisterRecorder) Remove(ctx context.Context, name, version string) error {
 	done := r.begin(registerRequest{verb: remove, name: name, version: version})
 	_, err := r.Registers.Delete(ctx, interrex.DeleteResourceRequest{ID: registerID(name), Version: version})
-	done(told(err), interrex.Resource{})
+	done(outcomeOf(err), interrex.Resource{})
 	return err
 }
 
-// begin records the beginning of a call; the function that it returns records its end.
+// begin records the start of a call; the function that it returns records its end.
 func (r RegisterRecorder) begin(in registerRequest) func(outcome, interrex.Resource) {
 	sent := r.History.now()
-	return func(told outcome, stored interrex.Resource) {
+	return func(result outcome, stored interrex.Resource) {
 		answered := r.History.now()
-		// A create that was refused after long may have been asked twice, and a
-		// late copy may still create: every other version comes once.
-		if told == refused && in.version == noVersion && answered-sent > slow {
-			told = unknown
+		// A create that was refused late may have been sent twice, and a late copy may
+		// still create: every other version occurs once.
+		if result == refused && in.version == noVersion && answered-sent > slow {
+			result = unknown
 		}
-		out := registerAnswer{told: told, value: stored.Metadata["value"]}
+		out := registerAnswer{result: result, value: stored.Metadata["value"]}
 		out.version, _ = strconv.ParseUint(stored.Version, 10, 64) // 0 is below every floor
-		kept := told
-		if told == unknown && in.verb == get {
-			kept = nothing
+		recorded := result
+		if result == unknown && in.verb == get {
+			recorded = nothing
 		}
-		r.History.keep(kept, porcupine.Operation{ClientId: r.Client, Input: in, Output: out, Call: int64(sent), Return: int64(answered)})
+		r.History.record(recorded, porcupine.Operation{ClientId: r.Client, Input: in, Output: out, Call: int64(sent), Return: int64(answered)})
 	}
 }

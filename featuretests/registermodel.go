@@ -6,19 +6,19 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The verbs of registers, beside get.
+// The verbs of registers besides get.
 const (
 	store  verb = "store"
 	remove verb = "remove"
 )
 
-// Versions that a write or a remove demands beside a number.
+// The versions, besides numbers, that a write or a remove may require.
 const (
 	anyVersion = ""
 	noVersion  = "none"
 )
 
-// registerRequest is what a caller asks of a register, which is a resource.
+// registerRequest is what a caller requests of a register, which is a resource.
 type registerRequest struct {
 	verb    verb
 	name    string
@@ -26,9 +26,9 @@ type registerRequest struct {
 	value   string // of a write; each is written once
 }
 
-// registerAnswer is what a caller is told.
+// registerAnswer is what a caller is answered.
 type registerAnswer struct {
-	told    outcome
+	result  outcome
 	value   string // of a get
 	version uint64 // as it is stored
 }
@@ -59,13 +59,13 @@ func registerModel() porcupine.Model {
 		},
 		DescribeOperation: func(input, output any) string {
 			in, out := input.(registerRequest), output.(registerAnswer)
-			return fmt.Sprintf("%s %s %s %s: %s %s %d", in.verb, in.name, in.version, in.value, out.told, out.value, out.version)
+			return fmt.Sprintf("%s %s %s %s: %s %s %d", in.verb, in.name, in.version, in.value, out.result, out.value, out.version)
 		},
 	}).ToModel()
 }
 
-// step returns the states in which an operation may leave the register; none when
-// what the caller was told cannot be.
+// step returns the states in which an operation may leave the register; none if the
+// caller's answer is impossible.
 func (s registerState) step(in registerRequest, out registerAnswer) []registerState {
 	if in.verb == get {
 		return s.get(out)
@@ -75,21 +75,21 @@ func (s registerState) step(in registerRequest, out registerAnswer) []registerSt
 		after = registerState{there: true, value: in.value, version: out.version, floor: out.version}
 	}
 	switch matches := s.matches(in); {
-	case out.told == refused && matches, out.told == granted && !matches:
+	case out.result == refused && matches, out.result == granted && !matches:
 		return nil
-	case out.told == granted && in.verb == store && out.version <= s.floor:
+	case out.result == granted && in.verb == store && out.version <= s.floor:
 		return nil
-	case out.told == granted:
+	case out.result == granted:
 		return []registerState{after}
-	case out.told == unknown && matches:
+	case out.result == unknown && matches:
 		after.secret, after.version, after.floor = after.there, 0, s.floor
 		return []registerState{s, after}
 	}
 	return []registerState{s}
 }
 
-// matches reports whether the register has the version that is demanded. Nobody
-// can demand a secret version: a caller that has read it has shown it.
+// matches reports whether the register has the required version. No caller can
+// require a secret version: one that has read it has revealed it.
 func (s registerState) matches(in registerRequest) bool {
 	switch {
 	case in.version == anyVersion, in.verb == remove && !s.there:
@@ -100,12 +100,12 @@ func (s registerState) matches(in registerRequest) bool {
 	return s.there && !s.secret && fmt.Sprint(s.version) == in.version
 }
 
-// get sees what is there, a secret version included.
+// get reads the register, including a version that no caller knows.
 func (s registerState) get(out registerAnswer) []registerState {
 	switch {
-	case out.told == refused && !s.there:
+	case out.result == refused && !s.there:
 		return []registerState{s}
-	case out.told == refused || !s.there || s.value != out.value:
+	case out.result == refused || !s.there || s.value != out.value:
 		return nil
 	case s.secret && out.version > s.floor:
 		s.secret, s.version, s.floor = false, out.version, out.version

@@ -26,7 +26,7 @@ type registerLine struct {
 func registerVerdict(lines []registerLine) porcupine.CheckResult {
 	var h History
 	for i, l := range lines {
-		h.keep(l.out.told, porcupine.Operation{ClientId: i, Input: l.registerRequest, Output: l.out, Call: int64(l.from), Return: int64(l.to)})
+		h.record(l.out.result, porcupine.Operation{ClientId: i, Input: l.registerRequest, Output: l.out, Call: int64(l.from), Return: int64(l.to)})
 	}
 	return h.Check(registerModel(), time.Minute)
 }
@@ -38,35 +38,35 @@ func asked(v verb, version, value string) registerRequest {
 func TestHonestRegistersPass(t *testing.T) {
 	for name, lines := range map[string][]registerLine{
 		"a register is written, compared and set, and deleted": {
-			{asked(store, noVersion, "1"), 0, 1, registerAnswer{told: granted, version: 5}},
-			{asked(store, noVersion, "2"), 2, 3, registerAnswer{told: refused}},
-			{asked(store, "5", "3"), 4, 5, registerAnswer{told: granted, version: 7}},
-			{asked(store, "5", "4"), 6, 7, registerAnswer{told: refused}},
+			{asked(store, noVersion, "1"), 0, 1, registerAnswer{result: granted, version: 5}},
+			{asked(store, noVersion, "2"), 2, 3, registerAnswer{result: refused}},
+			{asked(store, "5", "3"), 4, 5, registerAnswer{result: granted, version: 7}},
+			{asked(store, "5", "4"), 6, 7, registerAnswer{result: refused}},
 			{asked(get, "", ""), 8, 9, registerAnswer{granted, "3", 7}},
-			{asked(remove, "5", ""), 10, 11, registerAnswer{told: refused}},
-			{asked(remove, "7", ""), 12, 13, registerAnswer{told: granted}},
-			{asked(remove, "7", ""), 14, 15, registerAnswer{told: granted}},
-			{asked(get, "", ""), 16, 17, registerAnswer{told: refused}},
-			{asked(store, "7", "5"), 18, 19, registerAnswer{told: refused}},
-			{asked(store, anyVersion, "6"), 20, 21, registerAnswer{told: granted, version: 9}},
+			{asked(remove, "5", ""), 10, 11, registerAnswer{result: refused}},
+			{asked(remove, "7", ""), 12, 13, registerAnswer{result: granted}},
+			{asked(remove, "7", ""), 14, 15, registerAnswer{result: granted}},
+			{asked(get, "", ""), 16, 17, registerAnswer{result: refused}},
+			{asked(store, "7", "5"), 18, 19, registerAnswer{result: refused}},
+			{asked(store, anyVersion, "6"), 20, 21, registerAnswer{result: granted, version: 9}},
 		},
 		"of two at once one is first": {
-			{asked(store, anyVersion, "1"), 0, 9, registerAnswer{told: granted, version: 6}},
-			{asked(store, anyVersion, "2"), 0, 9, registerAnswer{told: granted, version: 5}},
+			{asked(store, anyVersion, "1"), 0, 9, registerAnswer{result: granted, version: 6}},
+			{asked(store, anyVersion, "2"), 0, 9, registerAnswer{result: granted, version: 5}},
 			{asked(get, "", ""), 1, 8, registerAnswer{granted, "2", 5}},
 			{asked(get, "", ""), 10, 11, registerAnswer{granted, "1", 6}},
 		},
 		"a write of unknown outcome is done late, and shows its version": {
-			{asked(store, anyVersion, "1"), 0, 1, registerAnswer{told: granted, version: 5}},
-			{asked(store, "5", "2"), 2, 3, registerAnswer{told: unknown}},
+			{asked(store, anyVersion, "1"), 0, 1, registerAnswer{result: granted, version: 5}},
+			{asked(store, "5", "2"), 2, 3, registerAnswer{result: unknown}},
 			{asked(get, "", ""), 4, 5, registerAnswer{granted, "1", 5}},
 			{asked(get, "", ""), 6, 7, registerAnswer{granted, "2", 8}},
-			{asked(store, "8", "3"), 8, 9, registerAnswer{told: granted, version: 9}},
+			{asked(store, "8", "3"), 8, 9, registerAnswer{result: granted, version: 9}},
 		},
 		"a delete of unknown outcome is never done": {
-			{asked(store, anyVersion, "1"), 0, 1, registerAnswer{told: granted, version: 5}},
-			{asked(remove, anyVersion, ""), 2, 3, registerAnswer{told: unknown}},
-			{asked(store, "5", "2"), 4, 5, registerAnswer{told: granted, version: 6}},
+			{asked(store, anyVersion, "1"), 0, 1, registerAnswer{result: granted, version: 5}},
+			{asked(remove, anyVersion, ""), 2, 3, registerAnswer{result: unknown}},
+			{asked(store, "5", "2"), 4, 5, registerAnswer{result: granted, version: 6}},
 		},
 	} {
 		if got := registerVerdict(lines); got != porcupine.Ok {
@@ -76,20 +76,20 @@ func TestHonestRegistersPass(t *testing.T) {
 }
 
 func TestBrokenRegistersAreFound(t *testing.T) {
-	first := registerLine{asked(store, anyVersion, "1"), 0, 1, registerAnswer{told: granted, version: 5}}
-	second := registerLine{asked(store, "5", "2"), 2, 3, registerAnswer{told: granted, version: 6}}
+	first := registerLine{asked(store, anyVersion, "1"), 0, 1, registerAnswer{result: granted, version: 5}}
+	second := registerLine{asked(store, "5", "2"), 2, 3, registerAnswer{result: granted, version: 6}}
 	for name, lines := range map[string][]registerLine{
 		"a stale read":                        {first, second, {asked(get, "", ""), 4, 5, registerAnswer{granted, "1", 5}}},
-		"a lost write":                        {first, second, {asked(store, "5", "3"), 4, 5, registerAnswer{told: granted, version: 7}}},
-		"two writes replace one version":      {first, {asked(store, "5", "2"), 2, 9, registerAnswer{told: granted, version: 6}}, {asked(store, "5", "3"), 2, 9, registerAnswer{told: granted, version: 7}}},
-		"two creates":                         {{asked(store, noVersion, "1"), 0, 9, registerAnswer{told: granted, version: 6}}, {asked(store, noVersion, "2"), 0, 9, registerAnswer{told: granted, version: 7}}},
-		"the stored version is refused":       {first, {asked(store, "5", "2"), 2, 3, registerAnswer{told: refused}}},
+		"a lost write":                        {first, second, {asked(store, "5", "3"), 4, 5, registerAnswer{result: granted, version: 7}}},
+		"two writes replace one version":      {first, {asked(store, "5", "2"), 2, 9, registerAnswer{result: granted, version: 6}}, {asked(store, "5", "3"), 2, 9, registerAnswer{result: granted, version: 7}}},
+		"two creates":                         {{asked(store, noVersion, "1"), 0, 9, registerAnswer{result: granted, version: 6}}, {asked(store, noVersion, "2"), 0, 9, registerAnswer{result: granted, version: 7}}},
+		"the stored version is refused":       {first, {asked(store, "5", "2"), 2, 3, registerAnswer{result: refused}}},
 		"a value under another version":       {first, {asked(get, "", ""), 2, 3, registerAnswer{granted, "1", 6}}},
-		"a version falls":                     {first, {asked(store, anyVersion, "2"), 2, 3, registerAnswer{told: granted, version: 4}}},
-		"a deleted value is read":             {first, {asked(remove, "5", ""), 2, 3, registerAnswer{told: granted}}, {asked(get, "", ""), 4, 5, registerAnswer{granted, "1", 5}}},
-		"a read misses a value":               {first, {asked(get, "", ""), 2, 3, registerAnswer{told: refused}}},
-		"a delete of another version":         {first, {asked(remove, "4", ""), 2, 3, registerAnswer{told: granted}}},
-		"an unknown write is seen and undone": {first, {asked(store, "5", "2"), 2, 3, registerAnswer{told: unknown}}, {asked(get, "", ""), 4, 5, registerAnswer{granted, "2", 6}}, {asked(get, "", ""), 6, 7, registerAnswer{granted, "1", 5}}},
+		"a version falls":                     {first, {asked(store, anyVersion, "2"), 2, 3, registerAnswer{result: granted, version: 4}}},
+		"a deleted value is read":             {first, {asked(remove, "5", ""), 2, 3, registerAnswer{result: granted}}, {asked(get, "", ""), 4, 5, registerAnswer{granted, "1", 5}}},
+		"a read misses a value":               {first, {asked(get, "", ""), 2, 3, registerAnswer{result: refused}}},
+		"a delete of another version":         {first, {asked(remove, "4", ""), 2, 3, registerAnswer{result: granted}}},
+		"an unknown write is seen and undone": {first, {asked(store, "5", "2"), 2, 3, registerAnswer{result: unknown}}, {asked(get, "", ""), 4, 5, registerAnswer{granted, "2", 6}}, {asked(get, "", ""), 6, 7, registerAnswer{granted, "1", 5}}},
 		"a write that was never asked":        {first, {asked(get, "", ""), 2, 3, registerAnswer{granted, "9", 9}}},
 	} {
 		if got := registerVerdict(lines); got != porcupine.Illegal {
@@ -123,13 +123,13 @@ func startRacers(t *testing.T, name string, ways ...Registers) *racers {
 	return r
 }
 
-// race is one caller's life. It demands versions that it has seen, which others
-// have often replaced meanwhile.
+// race runs one caller. It requires versions that it has seen, which others have
+// often replaced meanwhile.
 func (r *racers) race(ctx context.Context, by RegisterRecorder) {
 	seen, d := map[string]string{}, drawer(by.Client)
 	for n := 0; ctx.Err() == nil; n++ {
 		name := fmt.Sprintf("%s/%d/%d", r.name, r.round.Load(), d.IntN(3))
-		if out := told(r.one(ctx, by, d.IntN(100), name, fmt.Sprintf("%d.%d", by.Client, n), seen)); out == granted || out == refused {
+		if out := outcomeOf(r.one(ctx, by, d.IntN(100), name, fmt.Sprintf("%d.%d", by.Client, n), seen)); out == granted || out == refused {
 			r.done.Add(1)
 		}
 		pause(ctx, time.Duration(5+d.IntN(10))*time.Millisecond)
@@ -158,7 +158,7 @@ func (r *racers) one(ctx context.Context, by RegisterRecorder, n int, name, valu
 	return err
 }
 
-// more waits until the racers have done so many operations more.
+// more waits until the racers have done that many more operations.
 func (r *racers) more(t *testing.T, n int) {
 	t.Helper()
 	before := r.done.Load()
@@ -178,8 +178,8 @@ func (r *racers) end(t *testing.T, floor int) {
 var raceFor = flag.Duration("race-for", 20*time.Second, "how long registers are raced for while agents fail")
 
 // Callers at every agent read, compare, set and delete registers while leaders and
-// followers are killed and stand still: there is one order of all of it that
-// explains every answer.
+// followers are killed and paused: one order of all operations explains every
+// answer.
 func TestRegistersAreLinearizable(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	var ways []Registers
@@ -209,7 +209,7 @@ func TestRegistersAreLinearizable(t *testing.T) {
 	r.history.judge(t, registerModel())
 }
 
-// faulty are registers with a planted fault, once in a while.
+// faulty are registers with an occasional planted fault.
 type faulty struct {
 	Registers
 	read  func(now interrex.Resource) (instead interrex.Resource)
@@ -233,7 +233,7 @@ func (f faulty) Write(ctx context.Context, r interrex.WriteResourceRequest) (int
 	return f.Registers.Write(ctx, r)
 }
 
-// A check of histories that finds nothing in what is broken would prove nothing.
+// A check of histories that finds nothing in broken ones would prove nothing.
 func TestPlantedFaultsOfRegistersAreFound(t *testing.T) {
 	f := newFleet(t, 1, nil)
 	honest := f.client().Resources()
@@ -242,7 +242,7 @@ func TestPlantedFaultsOfRegistersAreFound(t *testing.T) {
 	stale := faulty{Registers: honest, read: func(now interrex.Resource) interrex.Resource {
 		mu.Lock()
 		defer mu.Unlock()
-		// The first one seen, since the one before may be as good as this one while
+		// The first version seen, since the previous one may be just as valid while
 		// others write.
 		before, known := old[now.ID.Name]
 		if !known {

@@ -15,8 +15,8 @@ import (
 	"github.com/interrex/interrex/manifolds"
 )
 
-// The report is asked for over the socket, as an operator does: it names every
-// worker, and follows what happens to them.
+// The report over the socket, as an operator requests it, names every worker and
+// follows what happens to them.
 func TestReportIsTrueAndLive(t *testing.T) {
 	f := newFleet(t, 1, func(_ int, c *config.Config) { c.Notify.LeaseHolders = config.NotifySQLite })
 	set := manifolds.Manifolds(manifolds.Config{})
@@ -55,7 +55,7 @@ type reported struct {
 	Inputs []string
 }
 
-// report asks member 0 with the command line.
+// report returns member 0's report, from the command line.
 func (f *fleet) report() map[string]reported {
 	f.t.Helper()
 	cmd, said := f.run(0, "agent", "report", "-o", "json")

@@ -14,9 +14,9 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// Writers at every agent compare and set few resources while leaders are killed:
-// each version is replaced once, and no linearizable read is older than a write
-// that was answered before it began.
+// Writers at every agent compare and set a few resources while leaders are killed:
+// each version is replaced once, and no linearizable read is older than a write that
+// was answered before it began.
 func TestNoUpdateOfAResourceIsLostAndNoReadIsStale(t *testing.T) {
 	const keys, writers = 3, 9
 	c := interrextest.NewCluster(t, 3)

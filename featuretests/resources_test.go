@@ -46,8 +46,8 @@ func listedServers(t *testing.T, a *agent.Agent, c interrex.Consistency) (all st
 	return all
 }
 
-// Resources are written through any agent, survive the death of each, and are
-// the same on all; a watch goes on through it, and what goes with a lease goes.
+// Resources are written through any agent, survive the death of each, and are the
+// same on all; a watch continues, and what is tied to a lease is deleted with it.
 func TestResourcesOutliveTheirAgents(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

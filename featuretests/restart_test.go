@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// switchboard is the configuration files of a cluster's agents.
+// switchboard has the configuration files of a cluster's agents.
 type switchboard struct {
 	mu    sync.Mutex
 	files []config.Config
@@ -34,20 +34,19 @@ func (s *switchboard) configure(i int, c *agent.Config) {
 	}
 }
 
-// restartRaft changes a value of agent i that raft cannot take up while it
-// runs.
+// restartRaft changes a value of agent i that needs a restart of raft.
 func (s *switchboard) restartRaft(t *testing.T, a *agent.Agent, i int) {
 	t.Helper()
 	s.mu.Lock()
 	s.files[i].Raft.SnapshotRetention++
 	s.mu.Unlock()
 	if changed, err := a.Reload(); err != nil || len(changed) != 1 || changed[0] != "raft" {
-		t.Fatalf("the reload changed %v (%v), want raft alone", changed, err)
+		t.Fatalf("the reload changed %v (%v), want only raft", changed, err)
 	}
 }
 
-// While raft is restarted on every agent in turn, its snapshots being frequent,
-// no reader and no watcher of any agent sees the state go back.
+// While raft is restarted on every agent in turn, with frequent snapshots, no reader
+// or watcher of any agent sees the state go back.
 func TestRaftRestartedInALivingAgentTakesNothingBack(t *testing.T) {
 	var s switchboard
 	c := interrextest.StartCluster(t, interrextest.ClusterConfig{Configure: func(i int, a *agent.Config) {
@@ -86,7 +85,8 @@ func TestRaftRestartedInALivingAgentTakesNothingBack(t *testing.T) {
 	watchers.Wait()
 }
 
-// starts is how often the raft of an agent was started, -1 while it does not run.
+// starts returns how often the raft of an agent was started, -1 while it does not
+// run.
 func starts(a *agent.Agent) int {
 	raft := a.Report()["manifolds"].(map[string]any)["raft"].(map[string]any)
 	if raft["state"] != "started" {
@@ -95,7 +95,7 @@ func starts(a *agent.Agent) int {
 	return raft["start-count"].(int)
 }
 
-// readOn reads what agent i knows, as fast as it can.
+// readOn reads from agent i as fast as it can.
 func readOn(ctx context.Context, t *testing.T, i int, leases interrex.Leases) {
 	var last interrex.Revision
 	for ctx.Err() == nil {
@@ -114,8 +114,8 @@ func readOn(ctx context.Context, t *testing.T, i int, leases interrex.Leases) {
 	}
 }
 
-// watchOn follows agent i: every event has its own place, and the tokens of a
-// key rise. It counts them in seen.
+// watchOn follows agent i: every event has its own position, and the tokens of a key
+// increase. It counts events in seen.
 func watchOn(ctx context.Context, t *testing.T, i int, leases interrex.Leases, seen *atomic.Int64) {
 	watch, err := leases.Watch(ctx, interrex.WatchRequest{})
 	if err != nil {
@@ -141,7 +141,7 @@ func watchOn(ctx context.Context, t *testing.T, i int, leases interrex.Leases, s
 	}
 }
 
-// follows says what is wrong with an event that comes after others.
+// follows returns what is wrong with an event that comes after others.
 func follows(e interrex.LeaseEvent, last interrex.Revision, tokens map[interrex.Key]interrex.Token) string {
 	switch e.Kind {
 	case interrex.LeasePresent, interrex.EndOfSnapshot:

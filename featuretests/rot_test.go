@@ -22,12 +22,11 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// Disks are damaged in a sample of ways that is drawn anew each time, or in all
-// of them.
+// Disks are damaged in a random sample of ways, or in all of them.
 var (
 	rotAll  = flag.Bool("rot-all", false, "damage disks in every way: some minutes; a sample otherwise")
 	rotOnly = flag.String("rot-only", "", "damage disks only in the ways whose names match this regular expression")
-	rotSeed = flag.Uint64("rot-seed", 0, "draw the sample, and where a disk is damaged, as with this seed; 0: anew")
+	rotSeed = flag.Uint64("rot-seed", 0, "seed of the sample, and of where a disk is damaged; 0: a random one")
 )
 
 // rotting is a fleet whose disks are damaged, and what it has granted.
@@ -41,7 +40,7 @@ type rotting struct {
 	dialled map[string]*client.Client
 }
 
-// through returns the leases as the members named answer for them.
+// through returns the leases through the given members.
 func (r *rotting) through(members ...int) interrex.Leases {
 	r.t.Helper()
 	name := fmt.Sprint(members)
@@ -90,8 +89,8 @@ func (r *rotting) disk(i int) *disk {
 	return &disk{t: r.t, dir: r.members[i].config.Agent.DataDir, random: r.random}
 }
 
-// claim claims one more name through the members, within a time, and demands that
-// its token is above all that were granted before.
+// claim claims one more name through the members, within a time, and checks that its
+// token is higher than all that were granted before.
 func (r *rotting) claim(within time.Duration, members ...int) error {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), within)
@@ -120,8 +119,7 @@ func (r *rotting) write(n int, members ...int) {
 	}
 }
 
-// whole demands that each of the members has all that was granted, and grants
-// more.
+// whole checks that each of the members has all that was granted, and grants more.
 func (r *rotting) whole(members ...int) {
 	r.t.Helper()
 	for _, i := range members {
@@ -163,8 +161,8 @@ func (r *rotting) same(i int) {
 	r.t.Fatalf("%s has %d leases, and %d were granted", r.id(i), len(there), len(r.granted))
 }
 
-// fresh kills a member when enough of its log is above its newest snapshot, and
-// that snapshot is not all that it has of what is below.
+// fresh kills a member when enough of its log is above its newest snapshot, and it
+// has more than that snapshot for what is below.
 func (r *rotting) fresh(i int, through ...int) *disk {
 	r.t.Helper()
 	for range 20 {
@@ -184,7 +182,7 @@ func (r *rotting) fresh(i int, through ...int) *disk {
 		eventually(r.t, "another snapshot", func() error {
 			if r.disk(i).snapshot().index == before {
 				r.write(10, through...)
-				return errors.New("there is none")
+				return errors.New("there is no other snapshot")
 			}
 			return nil
 		})
@@ -193,8 +191,8 @@ func (r *rotting) fresh(i int, through ...int) *disk {
 	return nil
 }
 
-// damaged damages a member that does not run, and starts it. What it logs from
-// then on is read by says.
+// damaged damages a member that does not run, and starts it. says reads what it logs
+// from then on.
 func (r *rotting) damaged(i int, c rot, d *disk) (from int) {
 	r.t.Helper()
 	c.do(d)
@@ -209,7 +207,7 @@ func (r *rotting) log(i int) []byte {
 	return b
 }
 
-// says waits until a member has said what is wrong.
+// says waits until a member has logged what is wrong.
 func (r *rotting) says(i int, from int, c rot) {
 	r.t.Helper()
 	if c.says == "" {
@@ -223,7 +221,7 @@ func (r *rotting) says(i int, from int, c rot) {
 	})
 }
 
-// undo makes a refused member's disk what it was.
+// undo restores a refused member's disk.
 func (r *rotting) undo(i int, d *disk, kept string) {
 	r.t.Helper()
 	if err := r.members[i].cmd.Process.Signal(syscall.SIGKILL); err == nil {
@@ -234,8 +232,8 @@ func (r *rotting) undo(i int, d *disk, kept string) {
 	r.start(i)
 }
 
-// TestRotOfAnAgentAlone damages the disk of an agent that is a cluster of its own.
-// Nobody has what it has lost: it starts with all that it had, or not at all.
+// TestRotOfAnAgentAlone damages the disk of an agent that is a cluster of one. No
+// other agent has what it has lost: it starts with all that it had, or not at all.
 func TestRotOfAnAgentAlone(t *testing.T) {
 	r := newRotting(t, 1)
 	for _, c := range r.chosen(func(c rot) string { return c.one }, 8) {
@@ -259,7 +257,7 @@ func TestRotOfAnAgentAlone(t *testing.T) {
 	}
 }
 
-// kept demands that a member knows all that it has promised.
+// kept checks that a member knows all that it has promised.
 func (r *rotting) kept(i int, before promised) {
 	r.t.Helper()
 	now := r.disk(i).promised()
@@ -268,8 +266,8 @@ func (r *rotting) kept(i int, before promised) {
 	}
 }
 
-// TestRotOfOneOfThree damages the disk of one of three agents, when it and one
-// other are all that have stored what was granted last, and that other one is off.
+// TestRotOfOneOfThree damages the disk of one of three agents, when only it and one
+// other have stored what was granted last, and that other one is off.
 func TestRotOfOneOfThree(t *testing.T) {
 	r := newRotting(t, 3)
 	for _, c := range r.chosen(func(c rot) string { return c.three }, 4) {
@@ -312,8 +310,8 @@ func (r *rotting) trial(c rot) {
 	r.whole(0, 1, 2)
 }
 
-// alone looks at the damaged member beside one that was away when the last leases
-// were granted.
+// alone checks the damaged member together with one that was away when the last
+// leases were granted.
 func (r *rotting) alone(bad, away int, c rot) {
 	r.t.Helper()
 	if c.three == isUnharmed || c.three == isNoted && !c.copied {
@@ -327,8 +325,8 @@ func (r *rotting) alone(bad, away int, c rot) {
 	}
 }
 
-// TestRotUnderARunningLeader damages entries in the leader's file that only another
-// agent, which was off, makes it read: all later ones are in its memory.
+// TestRotUnderARunningLeader damages entries in the leader's file that it reads only
+// for an agent that was off: all later ones are in its memory.
 func TestRotUnderARunningLeader(t *testing.T) {
 	r := newRotting(t, 3)
 	leader := r.leader()
@@ -360,8 +358,8 @@ func TestRotUnderARunningLeader(t *testing.T) {
 	r.whole(leader, away)
 }
 
-// TestALogThatNobodyHasIsSaidByEachMember damages two of three agents, the third
-// being off: neither may lead, as each has stored more than both have left.
+// TestALogThatNobodyHasIsSaidByEachMember damages two of three agents while the
+// third is off: neither may lead, since each has stored more than both still have.
 func TestALogThatNobodyHasIsSaidByEachMember(t *testing.T) {
 	if !*rotAll {
 		t.Log("it takes more than a minute: only with -rot-all")
@@ -381,7 +379,7 @@ func TestALogThatNobodyHasIsSaidByEachMember(t *testing.T) {
 		said := ""
 		for end := time.Now().Add(4 * patience); !ends.MatchString(said); pause(t.Context(), time.Second) {
 			if time.Now().After(end) {
-				t.Fatalf("%s does not say that nobody has the log: %q", r.id(i), said)
+				t.Fatalf("%s does not report that no member has the log: %q", r.id(i), said)
 			}
 			said = ""
 			if s, err := r.status(i); err == nil {

@@ -5,21 +5,21 @@ import (
 	"path/filepath"
 )
 
-// What becomes of an agent whose disk is damaged.
+// What happens to an agent whose disk is damaged.
 const (
-	isUnharmed = "unharmed" // nothing is missing, and it goes on
-	isNoted    = "noted"    // the same, and it says what is damaged
+	isUnharmed = "unharmed" // nothing is missing, and it continues
+	isNoted    = "noted"    // the same, and it logs what is damaged
 	isHealed   = "healed"   // what is missing was brought back by the others
-	isRefused  = "refused"  // it does not take part, and says why
+	isRefused  = "refused"  // it does not take part, and logs why
 )
 
-// rot is one way in which a disk is damaged, and what becomes of the agent.
+// rot is one way in which a disk is damaged, and what happens to the agent.
 type rot struct {
 	name       string
 	do         func(d *disk)
-	one, three string // of an agent alone, and of one of three; "": it is not done there
+	one, three string // for an agent alone, and for one of three; "": not tried there
 	says       string // in the agent's log; a regular expression
-	copied     bool   // the agent must meet everybody first
+	copied     bool   // the agent must connect to all others first
 }
 
 const stored = `has stored more, up to`
@@ -111,5 +111,5 @@ func ofSnapshot(name string) func(*disk) string {
 
 func (d *disk) flipIn(name string) { d.flip(name, 0, len(d.read(name))) }
 
-// block zeroes the block of the disk in which a frame begins.
+// block zeroes the disk block in which a frame begins.
 func (d *disk) block(f frame) { at := f.at / 512 * 512; d.zero(f.file, at, at+512) }

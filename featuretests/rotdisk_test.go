@@ -40,7 +40,7 @@ func (d *disk) read(name string) []byte {
 	return b
 }
 
-// write changes a file where it stands, also under an agent that runs.
+// write changes a file in place, also under a running agent.
 func (d *disk) write(name string, b []byte) {
 	d.t.Helper()
 	f, err := os.OpenFile(d.path(name), os.O_WRONLY, 0)
@@ -109,7 +109,7 @@ func (d *disk) tail() string {
 	return all[len(all)-1]
 }
 
-// frame is a frame of a segment file: see raftdir/scan.go.
+// frame is a frame of a segment file.
 type frame struct {
 	file    string
 	at, end int
@@ -117,7 +117,7 @@ type frame struct {
 	index   uint64 // of an entry
 }
 
-// frames reads a sound log.
+// frames returns the frames of a sound log.
 func (d *disk) frames() (all []frame) {
 	for _, name := range d.segments() {
 		all = append(all, d.framesOf(name)...)
@@ -141,8 +141,8 @@ func (d *disk) framesOf(name string) (all []frame) {
 	return all
 }
 
-// entries are the log's, of which only those above the newest snapshot,
-// or only those that it covers.
+// entries returns the log's entries, only those above the newest snapshot or only
+// those that it covers.
 func (d *disk) entries(above bool) (all []frame) {
 	covered := d.snapshot().index
 	for _, f := range d.frames() {
@@ -162,7 +162,7 @@ func (d *disk) entry(above bool) frame {
 	return all[d.random.IntN(len(all))]
 }
 
-// commit is a commit behind an entry above the snapshot, and not the last one.
+// commit returns a commit after an entry above the snapshot, but not the last one.
 func (d *disk) commit() frame {
 	d.t.Helper()
 	first := d.entries(true)[0]
@@ -178,13 +178,13 @@ func (d *disk) commit() frame {
 	return all[d.random.IntN(len(all)-1)]
 }
 
-// end is where the newest segment's last frame ends.
+// end returns where the newest segment's last frame ends.
 func (d *disk) end() int {
 	all := d.framesOf(d.tail())
 	return all[len(all)-1].end
 }
 
-// snapshot is the newest one.
+// snapshot returns the newest snapshot.
 func (d *disk) snapshot() (newest snapshot) {
 	for _, s := range d.snapshots() {
 		if s.index >= newest.index {
@@ -194,7 +194,7 @@ func (d *disk) snapshot() (newest snapshot) {
 	return newest
 }
 
-// olderSnapshot is the index of the newest one but one; 0: there is none.
+// olderSnapshot returns the index of the second newest snapshot; 0: there is none.
 func (d *disk) olderSnapshot() (older uint64) {
 	newest := d.snapshot()
 	for _, s := range d.snapshots() {
@@ -205,8 +205,8 @@ func (d *disk) olderSnapshot() (older uint64) {
 	return older
 }
 
-// checked reports whether the newest snapshot has its check: one that was removed
-// is no harm, and stays so.
+// checked reports whether the newest snapshot has its check: removing it does no
+// harm, and it stays removed.
 func (d *disk) checked() bool {
 	_, err := os.Stat(d.path(filepath.Join(d.snapshot().name, "check")))
 	return err == nil
@@ -246,7 +246,7 @@ func (d *disk) promised() (p promised) {
 	p.term = bin.LittleEndian.Uint64(d.read(voteFile)[4:])
 	b := d.read(floorFile)
 	turn := uint64(0)
-	for _, at := range []int{0, 4096} { // two slots, the greater turn is the newer one
+	for _, at := range []int{0, 4096} { // two slots; the greater turn is newer
 		field := func(n int) uint64 { return bin.LittleEndian.Uint64(b[at+4+8*n:]) }
 		if field(0) > turn {
 			turn, p.floor = field(0), [2]uint64{field(1), field(2)}
@@ -257,8 +257,8 @@ func (d *disk) promised() (p promised) {
 	return p
 }
 
-// keep copies a directory, with a second name of the stamp, which is known by
-// its file.
+// keep copies a directory, with a second link to the stamp, which is identified by
+// its inode.
 func (d *disk) keep(to string) {
 	d.t.Helper()
 	d.must(filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
@@ -283,7 +283,7 @@ func (d *disk) keep(to string) {
 	}))
 }
 
-// putBack makes a directory what it was, and the stamp the file that it was.
+// putBack restores a directory, and the stamp as the same file.
 func (d *disk) putBack(from string) {
 	d.t.Helper()
 	stamp, err := os.ReadFile(filepath.Join(from, stampFile))

@@ -9,8 +9,8 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// matches returns how far each member's log matches, by the status of an agent;
-// false: it does not know of one.
+// matches returns how far each member's log matches, by an agent's status; false: it
+// does not know this for one of them.
 func matches(a *agent.Agent) (at map[string]uint64, all bool) {
 	at, all = map[string]uint64{}, true
 	for _, m := range a.Status().Members {
@@ -23,8 +23,8 @@ func matches(a *agent.Agent) (at map[string]uint64, all bool) {
 	return at, all
 }
 
-// caughtUp is why an agent, which leads, does not see all three members at the
-// end of its log.
+// caughtUp returns why the leader does not see all three members at the end of its
+// log.
 func caughtUp(a *agent.Agent) error {
 	last := a.Status().Log.LastIndex
 	at, all := matches(a)

@@ -23,7 +23,7 @@ func TestAFollowerIsAStorageBackend(t *testing.T) {
 	})})
 }
 
-// fresh returns backends on one cluster, each of which is empty.
+// fresh returns empty backends on one cluster.
 func fresh(at func() *agent.Agent) func(t *testing.T) storage.Store {
 	var n atomic.Int64
 	return func(t *testing.T) storage.Store {

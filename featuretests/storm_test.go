@@ -11,8 +11,8 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// Each of 1 000 claims through a follower is answered once, whatever becomes of
-// the leader or of the follower meanwhile, and the answer is true.
+// Each of 1 000 claims through a follower is answered once, whatever happens to the
+// leader or the follower meanwhile, and the answer is true.
 func TestEveryForwardedClaimIsAnsweredOnceAndTruly(t *testing.T) {
 	t.Parallel()
 	c := interrextest.NewCluster(t, 3)
@@ -50,7 +50,7 @@ func ready(t *testing.T, agent func(context.Context) error) {
 	}
 }
 
-// storm is many claims of a name each, and their answers.
+// storm is many claims, each of its own name, and their answers.
 type storm struct {
 	t       *testing.T
 	name    string
@@ -60,10 +60,10 @@ type storm struct {
 type claimed struct {
 	interrex.LeaseAnswer
 	err error
-	n   int // how many answers there are
+	n   int // the number of answers
 }
 
-// request is the claim of a number: one attempt, under an id of its own.
+// request returns the claim of a number: one attempt, under its own id.
 func (s *storm) request(i int) interrex.ClaimRequest {
 	return interrex.ClaimRequest{
 		Key: key(fmt.Sprintf("storm/%s/%04d", s.name, i)), Holder: fmt.Sprint("h", i), TTL: time.Hour,
@@ -71,9 +71,9 @@ func (s *storm) request(i int) interrex.ClaimRequest {
 	}
 }
 
-// claim makes all claims over one stream, wave after wave: each begins with the
-// first answer of the one before, while the others are under way still. What
-// ends comes amid them.
+// claim makes all claims over one stream, wave after wave: each begins with the first
+// answer of the one before, while its others are still in flight. The agent ends
+// amid them.
 func (s *storm) claim(leases interrex.Leases, ends func()) {
 	s.t.Helper()
 	const waves = 10
@@ -109,8 +109,8 @@ func (s *storm) wait(done <-chan struct{}) {
 	}
 }
 
-// check compares the answers with what is there, and asks again where it is not
-// certain what has happened, or certain that nothing has.
+// check compares the answers with the leases, and retries where the outcome is
+// unknown or nothing has happened.
 func (s *storm) check(leases interrex.Leases) {
 	s.t.Helper()
 	there := s.listed(leases)
@@ -149,7 +149,7 @@ func (s *storm) check(leases interrex.Leases) {
 	s.t.Logf("the answers: %v", kinds)
 }
 
-// granted demands that the lease is there as the answer says.
+// granted checks that the lease is as the answer says.
 func (s *storm) granted(i int, there interrex.Lease) {
 	s.t.Helper()
 	a := s.answers[i]
@@ -158,8 +158,8 @@ func (s *storm) granted(i int, there interrex.Lease) {
 	}
 }
 
-// refused demands that nothing has happened, where the answer says so, and that
-// the request is done once in any case.
+// refused checks that nothing has happened if the answer says so, and that the
+// request is done once in any case.
 func (s *storm) refused(i int, there interrex.Lease, again claimed) {
 	s.t.Helper()
 	a := s.answers[i]
@@ -170,13 +170,13 @@ func (s *storm) refused(i int, there interrex.Lease, again claimed) {
 	case kind.Retryable() && (there.Token != 0 || again.Replayed):
 		s.t.Errorf("claim %d was answered that nothing has happened (%v), and there is %+v", i, a.err, there)
 	case again.err != nil:
-		s.t.Errorf("claim %d, asked again: %v", i, again.err)
+		s.t.Errorf("claim %d, retried: %v", i, again.err)
 	case there.Token != 0 && (!again.Replayed || again.Lease.Token != there.Token || again.Attempt != 0):
-		s.t.Errorf("claim %d, asked again, is answered %+v, and there was %+v", i, again.LeaseAnswer, there)
+		s.t.Errorf("claim %d, retried, is answered %+v, and there was %+v", i, again.LeaseAnswer, there)
 	}
 }
 
-// listed returns what is held of the storm's names.
+// listed returns the storm's names that are held.
 func (s *storm) listed(leases interrex.Leases) map[interrex.Key]interrex.Lease {
 	s.t.Helper()
 	there := map[interrex.Key]interrex.Lease{}

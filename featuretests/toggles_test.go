@@ -35,14 +35,14 @@ func TestLeasesAreSwitchedOffAndOnByTheFile(t *testing.T) {
 	f.write(f.members[0])
 	changed, err := c.Reload(t.Context())
 	if err != nil || len(changed) != 1 || changed[0] != "features" {
-		t.Fatalf("the reload changes %v (%v), want features alone", changed, err)
+		t.Fatalf("the reload changes %v (%v), want only features", changed, err)
 	}
 	eventually(t, "claims are disabled", func() error {
 		_, err := c.Leases().Claim(t.Context(), claim)
 		if errors.Is(err, interrex.ErrDisabled) {
 			return nil
 		}
-		return fmt.Errorf("a claim gives %w", err)
+		return fmt.Errorf("a claim returns %w", err)
 	})
 	f.shows(0, manifolds.LeasesFeatureName, "stopped", off)
 
@@ -91,13 +91,13 @@ func TestReloadOfAWrongFileChangesNothing(t *testing.T) {
 	f.members[0].config.Raft.SnapshotRetention = -1
 	f.write(f.members[0])
 	if _, err := f.client(0).Reload(t.Context()); !errors.Is(err, interrex.ErrInvalid) || !strings.Contains(err.Error(), "snapshot-retention") {
-		t.Errorf("the reload gives %v, want invalid, and the key", err)
+		t.Errorf("the reload returns %v, want invalid, and the key", err)
 	}
 	f.answers(0)
 }
 
-// A reload that fails leaves the listener where it was, says every problem, and
-// has an exit code; by SIGHUP the log says it.
+// A reload that fails leaves the listener in place, reports every problem, and has an
+// exit code; after SIGHUP the log has the report.
 func TestReloadThatFailsChangesNothing(t *testing.T) {
 	f := newFleet(t, 1, nil)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -127,8 +127,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
-// A worker that fails again and again says why while it waits for its next
-// start.
+// A worker that keeps failing says why while it waits for its next start.
 func TestReportKeepsWhyAWorkerFailed(t *testing.T) {
 	f := newFleet(t, 1, nil)
 	c := &f.members[0].config
@@ -151,7 +150,7 @@ func TestReportKeepsWhyAWorkerFailed(t *testing.T) {
 	})
 }
 
-// worker returns what the report of member i says of a worker.
+// worker returns what the report of member i says about a worker.
 func (f *fleet) worker(i int, name string) *interrexv1.Worker {
 	f.t.Helper()
 	name = manifolds.Config{}.Name(name)

@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// Claims that wait through an agent take nothing from what else goes through it.
+// Claims that wait through an agent do not delay other requests through it.
 func TestWaitsThroughAFollowerKeepNobodyElseOut(t *testing.T) {
 	c := interrextest.NewCluster(t, 3)
 	leader := c.Leader()

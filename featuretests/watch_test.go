@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex/client"
 )
 
-// lastWord is the name whose claim ends what is compared.
+// lastWord is the name whose claim ends the comparison.
 const lastWord = "a-last"
 
 func TestWatchesLoseNothingAndDoubleNothingWhenTheirAgentsEnd(t *testing.T) {
@@ -58,11 +58,11 @@ func TestWatchesLoseNothingAndDoubleNothingWhenTheirAgentsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	all.Wait()
-	// The agent that was never ended tells what there was.
+	// The agent that was never stopped knows what happened.
 	whole := history(t, f.client(2), first.Revision, "")
 	onlyA := slices.DeleteFunc(slices.Clone(whole), func(e string) bool { return !strings.Contains(e, "watched/a") })
 	if len(whole) < 600 || len(onlyA) < 300 {
-		t.Fatalf("only %d and %d events are told of", len(whole), len(onlyA))
+		t.Fatalf("only %d and %d events are delivered", len(whole), len(onlyA))
 	}
 	for i, events := range seen {
 		if want := [][]string{whole, onlyA}[i%2]; !slices.Equal(events, want) {
@@ -92,7 +92,7 @@ func history(t *testing.T, c *client.Client, since interrex.Revision, prefix str
 	}
 }
 
-// difference says where two histories part.
+// difference returns where two histories differ.
 func difference(a, b []string) string {
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {

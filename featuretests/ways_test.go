@@ -47,9 +47,9 @@ func ways(t *testing.T, a *agent.Agent) []way {
 	}
 }
 
-// unaryLeases are leases by unary calls, one attempt each.
+// unaryLeases makes unary calls, one attempt each.
 type unaryLeases struct {
-	interrex.Leases // what needs a stream is not there
+	interrex.Leases // without what needs a stream
 	calls           interface {
 		Claim(context.Context, *connect.Request[interrexv1.ClaimRequest]) (*connect.Response[interrexv1.ClaimResponse], error)
 		Extend(context.Context, *connect.Request[interrexv1.ExtendRequest]) (*connect.Response[interrexv1.ExtendResponse], error)
@@ -63,7 +63,7 @@ type unaryLeases struct {
 	}
 }
 
-// called makes one call and reads its answer.
+// called makes one call and returns its answer.
 func called[Q, M, A any](ctx context.Context, call func(context.Context, *connect.Request[Q]) (*connect.Response[M], error), q *Q, from func(*M) (A, error), write bool) (a A, err error) {
 	m, err := call(ctx, connect.NewRequest(q))
 	if err != nil {
@@ -168,13 +168,13 @@ func (u unaryLeases) History(ctx context.Context, k interrex.Key) (past []interr
 	return past, revision, err
 }
 
-// plainCalls post JSON as curl does.
+// plainCalls posts JSON as curl does.
 type plainCalls struct {
 	url  string
 	http *http.Client
 }
 
-// post makes one request; its error is what the JSON says.
+// post makes one request; its error is the one in the JSON.
 func post[Q, M any](ctx context.Context, p plainCalls, method string, q *connect.Request[Q]) (*connect.Response[M], error) {
 	body, err := protojson.Marshal(any(q.Msg).(proto.Message))
 	if err != nil {

@@ -30,7 +30,7 @@ func hookServer(t *testing.T, handle http.HandlerFunc) (url string) {
 	return s.URL
 }
 
-// ledger is what a webhook has been told, in order.
+// ledger is what a webhook has received, in order.
 type ledger struct {
 	url string
 	mu  sync.Mutex
@@ -54,14 +54,14 @@ func newLedger(t *testing.T) *ledger {
 	return l
 }
 
-func (l *ledger) told() []interrex.Revision {
+func (l *ledger) received() []interrex.Revision {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.all)
 }
 
-// The leader is killed amid deliveries: everything is told, in order but for what
-// is told again.
+// The leader is killed amid deliveries: everything is delivered, in order except for
+// repetitions.
 func TestAWebhookIsToldEverythingWhenItsLeaderIsKilled(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	c := f.client()
@@ -85,28 +85,28 @@ func TestAWebhookIsToldEverythingWhenItsLeaderIsKilled(t *testing.T) {
 		}
 		claim(i)
 	}
-	eventually(t, "the webhook is told everything", func() error {
-		told := l.told()
+	eventually(t, "the webhook receives everything", func() error {
+		received := l.received()
 		for _, at := range claimed {
-			if !slices.Contains(told, at) {
-				return fmt.Errorf("it was not told of %d of %d", at, len(claimed))
+			if !slices.Contains(received, at) {
+				return fmt.Errorf("it has not received %d of %d", at, len(claimed))
 			}
 		}
 		return nil
 	})
-	told, back := l.told(), 0
-	for i := 1; i < len(told); i++ {
-		if told[i] < told[i-1] {
+	received, back := l.received(), 0
+	for i := 1; i < len(received); i++ {
+		if received[i] < received[i-1] {
 			back++
 		}
 	}
 	if back > 1 {
-		t.Errorf("it was told %v: it went back %d times for one change of leader", told, back)
+		t.Errorf("it received %v: it went back %d times for one change of leader", received, back)
 	}
 }
 
-// A leader that stops in order notes how far the webhooks are: the next one tells
-// nothing twice.
+// A leader that stops gracefully records how far the webhooks are: the next one
+// delivers nothing twice.
 func TestAWebhookIsToldNothingTwiceWhenItsLeaderStopsInOrder(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	c := f.client()
@@ -119,7 +119,7 @@ func TestAWebhookIsToldNothingTwiceWhenItsLeaderStopsInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the webhook is told", func() error { return want(len(l.told()), 20) })
+	eventually(t, "the webhook is notified", func() error { return want(len(l.received()), 20) })
 	leader := f.leader()
 	out, code := f.says(leader, "agent", "drain")
 	if code != 0 {
@@ -129,9 +129,9 @@ func TestAWebhookIsToldNothingTwiceWhenItsLeaderStopsInOrder(t *testing.T) {
 	if _, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("a/last"), Holder: "ann", TTL: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the webhook is told on", func() error { return want(len(l.told()), 21) })
-	if told := l.told(); !slices.IsSorted(told) || len(slices.Compact(told)) != 21 {
-		t.Errorf("it was told %v", told)
+	eventually(t, "the webhook is notified again", func() error { return want(len(l.received()), 21) })
+	if received := l.received(); !slices.IsSorted(received) || len(slices.Compact(received)) != 21 {
+		t.Errorf("it received %v", received)
 	}
 }
 
@@ -142,8 +142,8 @@ func want(got, want int) error {
 	return nil
 }
 
-// A hook that hangs holds up what it is for, and neither other claims nor the
-// extends of a lease that it is for.
+// A webhook that hangs delays the operations that it is for, and neither other claims
+// nor the extends of a lease that it is for.
 func TestAWebhookThatHangsHoldsUpNobodyElse(t *testing.T) {
 	f := newFleet(t, 3, nil)
 	c := f.client()
@@ -166,7 +166,7 @@ func TestAWebhookThatHangsHoldsUpNobodyElse(t *testing.T) {
 		_, err := c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key("slow/b"), Holder: "ann", TTL: time.Hour})
 		failed <- err
 	}()
-	eventually(t, "the webhook is asked", func() error {
+	eventually(t, "the webhook is called", func() error {
 		if !asked.Load() {
 			return errors.New("not yet")
 		}
@@ -181,7 +181,7 @@ func TestAWebhookThatHangsHoldsUpNobodyElse(t *testing.T) {
 		}
 	}
 	select {
-	case err := <-failed: // a slow machine needs all of the hook's time for the others
+	case err := <-failed: // on a slow machine the others take all of the hook's time
 		if kind := interrex.KindOf(err); kind != interrex.KindTimeout && kind != interrex.KindVetoed && kind != interrex.KindOutcomeUnknown {
 			t.Errorf("what waits for the webhook is answered %v", err)
 		}

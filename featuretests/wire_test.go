@@ -67,11 +67,11 @@ func TestRequestsAndAnswersOnTheWireStay(t *testing.T) {
 	stays(t, "wire", leaseExchanges())
 }
 
-// stays makes exchanges over every protocol, each of an agent of its own, and
-// compares them with a golden file.
+// stays makes exchanges over every protocol, each with its own agent, and compares
+// them with a golden file.
 func stays(t *testing.T, name string, asked []exchange) {
 	t.Helper()
-	var answers [3][]heard
+	var answers [3][]response
 	var running sync.WaitGroup
 	for p := range answers {
 		k := newTalker(t, apiOf(interrextest.Start(t, withAPI(nil))), protocol(p))
@@ -85,10 +85,9 @@ func stays(t *testing.T, name string, asked []exchange) {
 	golden(t, name, out.String())
 }
 
-// all makes exchanges one after the other. The unusual ones are made as plain
-// HTTP alone.
-func (k *talker) all(asked []exchange) []heard {
-	answers := make([]heard, len(asked))
+// all makes exchanges one after the other, the unusual ones only as plain HTTP.
+func (k *talker) all(asked []exchange) []response {
+	answers := make([]response, len(asked))
 	for i, x := range asked {
 		if k.protocol == overJSON || x.edit == nil && x.known() != nil {
 			answers[i] = k.ask(x)
@@ -97,9 +96,9 @@ func (k *talker) all(asked []exchange) []heard {
 	return answers
 }
 
-// write writes an exchange down. What is equal over all protocols stands there
-// once: an error, but for its status.
-func write(t *testing.T, out *strings.Builder, x exchange, inJSON, inProto, inGRPC heard) {
+// write records an exchange. What is equal over all protocols is there once: an
+// error, except for its status.
+func write(t *testing.T, out *strings.Builder, x exchange, inJSON, inProto, inGRPC response) {
 	t.Helper()
 	format := "%s"
 	if strings.ContainsFunc(inJSON.sent, unicode.IsControl) {
@@ -122,7 +121,7 @@ func write(t *testing.T, out *strings.Builder, x exchange, inJSON, inProto, inGR
 	fmt.Fprintln(out)
 }
 
-func writeProto(t *testing.T, out *strings.Builder, inJSON, inProto, inGRPC heard) {
+func writeProto(t *testing.T, out *strings.Builder, inJSON, inProto, inGRPC response) {
 	t.Helper()
 	if inProto.code == "" {
 		fmt.Fprintf(out, "< %x\n", inProto.body)
@@ -144,7 +143,7 @@ func writeProto(t *testing.T, out *strings.Builder, inJSON, inProto, inGRPC hear
 	}
 }
 
-func contentType(a heard) string {
+func contentType(a response) string {
 	return strings.TrimSpace(a.header.Get("Content-Type") + " " + a.header.Get("Content-Encoding"))
 }
 
@@ -153,8 +152,8 @@ var (
 	aNumber = regexp.MustCompile(`^\d+$`)
 )
 
-// headers demands what every answer carries.
-func headers(t *testing.T, x exchange, a heard) {
+// headers checks what every answer carries.
+func headers(t *testing.T, x exchange, a response) {
 	t.Helper()
 	h, leader := a.header, "n1"
 	if x.leaderless {
@@ -165,7 +164,7 @@ func headers(t *testing.T, x exchange, a heard) {
 	}
 }
 
-// shorten writes a text with its long runs of one byte counted.
+// shorten replaces long runs of one byte in a text by their length.
 func shorten(s, format string) string {
 	const long = 40
 	var out strings.Builder

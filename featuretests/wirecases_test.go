@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// leaseExchanges are requests of every method and to every refusal that one
-// agent can be brought to, in an order in which each answer is certain: what
-// may end by time stands last.
+// leaseExchanges are requests of every method, and for every refusal that one agent
+// can make, in an order in which each answer is certain: leases that may expire come
+// last.
 func leaseExchanges() []exchange {
 	return slices.Concat(
 		claimExchanges(), claimRefusals(), extendExchanges(), revokeExchanges(), transferExchanges(),
@@ -218,7 +218,7 @@ func listExchanges() []exchange {
 	}...)
 }
 
-// plainExchanges are what only JSON, or only HTTP, can get wrong.
+// plainExchanges are errors that only JSON or HTTP can have.
 func plainExchanges() []exchange {
 	asIs := func(*http.Request) {}
 	claim := `{"key":"jobs/plain","holder":"ann","ttl":"3600s"}`

@@ -16,14 +16,14 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// protocols are all of them, in the order in which they are written down.
+// protocols are all of them, in the order in which they are recorded.
 var protocols = []protocol{overJSON, overProto, overGRPC}
 
-// askAll makes exchanges of one agent, all at once and over every protocol, and
-// writes them down. begun is called once they are under way; nil: nobody is.
+// askAll makes exchanges with one agent, all at once and over every protocol, and
+// records them. begun, if not nil, is called once they are in flight.
 func askAll(t *testing.T, out *strings.Builder, url string, asked []exchange, begun func()) {
 	t.Helper()
-	answers := make([][3]heard, len(asked))
+	answers := make([][3]response, len(asked))
 	var running sync.WaitGroup
 	for i, x := range asked {
 		for _, p := range protocols {
@@ -40,7 +40,7 @@ func askAll(t *testing.T, out *strings.Builder, url string, asked []exchange, be
 	}
 }
 
-// everyMethod are requests that need no lease to be there.
+// everyMethod are requests that need no lease.
 func everyMethod(when string) []exchange {
 	all := []exchange{
 		{method: "Claim", body: `{"key":"jobs/new","holder":"ann","ttl":"3600s"}`},
@@ -109,7 +109,7 @@ func TestRefusalWithoutALeaderStays(t *testing.T) {
 	golden(t, "leaderless", out.String())
 }
 
-// Whoever waits when an agent stops is told to ask another.
+// Requests that wait when an agent stops are answered "draining".
 func TestRefusalOfAnAgentThatStopsStays(t *testing.T) {
 	t.Parallel()
 	a := interrextest.Start(t, withAPI(nil))
@@ -129,7 +129,7 @@ func TestRefusalOfAnAgentThatStopsStays(t *testing.T) {
 	golden(t, "draining", out.String())
 }
 
-// waiting waits until so many claims wait for a name, as the leader says.
+// waiting waits until that many claims wait for a name, by the leader's count.
 func waiting(t *testing.T, leader interrex.Leases, k interrex.Key, want int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d wait for %s", want, k), func() error {
@@ -146,7 +146,7 @@ func waiting(t *testing.T, leader interrex.Leases, k interrex.Key, want int) {
 	})
 }
 
-// The line of a name has an end.
+// The queue of a name has a limit.
 func TestRefusalOfAFullLineStays(t *testing.T) {
 	t.Parallel()
 	a := interrextest.Start(t, withAPI(nil))
@@ -156,11 +156,11 @@ func TestRefusalOfAFullLineStays(t *testing.T) {
 	}
 	line.Wait = time.Hour
 	ctx, leave := context.WithCancel(t.Context())
-	var standing sync.WaitGroup
-	t.Cleanup(standing.Wait)
+	var waiters sync.WaitGroup
+	t.Cleanup(waiters.Wait)
 	t.Cleanup(leave)
 	for range 256 {
-		standing.Go(func() { _, _ = a.Leases().Claim(ctx, line) })
+		waiters.Go(func() { _, _ = a.Leases().Claim(ctx, line) })
 	}
 	waiting(t, a.Leases(), line.Key, 256)
 	var out strings.Builder
@@ -195,7 +195,7 @@ func TestAnswerOfAnUnpinThatEndsTheLeaseHasNone(t *testing.T) {
 				t.Errorf("the answer is %s", got.body)
 			}
 		} else if !strings.HasPrefix(got.body, "\x18") {
-			t.Errorf("the answer is %x, want a revision alone", got.body)
+			t.Errorf("the answer is %x, want only a revision", got.body)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// of returns an exchange with a method of a service.
+// of returns an exchange for a method of a service.
 func of(service, method, name, body string) exchange {
 	return exchange{name: name, method: "/interrex.v1." + service + "/" + method, body: body}
 }
@@ -216,7 +216,7 @@ func TestPlainHTTPStays(t *testing.T) {
 	golden(t, "plain", out.String())
 }
 
-// write makes the request, and writes it down with its answer.
+// write makes the request, and records it with its answer.
 func (x plain) write(t *testing.T, out *strings.Builder, url string) {
 	t.Helper()
 	method, path, _ := strings.Cut(x.line, " ")

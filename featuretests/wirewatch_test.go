@@ -18,7 +18,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// What a watch begins with, each kind of event, and what ends a watch stay.
+// What a watch starts with, each kind of event, and what ends a watch stay the same.
 func TestEventsOnTheWireStay(t *testing.T) {
 	t.Parallel()
 	var frames [3]map[string][]string
@@ -73,7 +73,7 @@ func eventful() []exchange {
 	}
 }
 
-// watchedFor is a watch, and how many events it waits for.
+// watchedFor is a watch, and the number of events that it waits for.
 type watchedFor struct {
 	name, body string
 	events     int
@@ -95,7 +95,7 @@ func watched() []watchedFor {
 }
 
 // watch opens a watch and returns its first events, with words for what differs. How
-// many of them share a message is the agent's business.
+// many of them share a message may vary.
 func (k *talker) watch(body string, events int) []string {
 	k.t.Helper()
 	message, contentType := []byte(body), "application/connect+json"
@@ -115,7 +115,7 @@ func (k *talker) watch(body string, events int) []string {
 	resp, err := k.http.Do(r)
 	k.must(err)
 	defer resp.Body.Close()
-	headers(k.t.(*testing.T), exchange{name: "watch " + body}, heard{header: resp.Header})
+	headers(k.t.(*testing.T), exchange{name: "watch " + body}, response{header: resp.Header})
 	var frames []string
 	for len(frames) < events {
 		found, more := k.frame(resp)
@@ -145,7 +145,7 @@ func (k *talker) frame(resp *http.Response) (texts []string, more bool) {
 		k.t.Fatal(err)
 	}
 	switch {
-	case head[0] == 2: // the end, which is JSON always
+	case head[0] == 2: // the end, always JSON
 		return []string{k.end(b)}, false
 	case k.protocol == overJSON:
 		var m struct{ Events []json.RawMessage }

@@ -52,8 +52,8 @@ func StartCluster(t testing.TB, config ClusterConfig) *Cluster {
 	if config.Size == 0 {
 		config.Size = 3
 	}
-	// Sockets live in it, whose paths have at most 107 bytes: t.TempDir is too
-	// long for that.
+	// It contains sockets, whose paths have at most 107 bytes: t.TempDir is too long
+	// for that.
 	dir, err := os.MkdirTemp("", "interrextest-")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func (c *Cluster) start() {
 	}
 }
 
-// make makes agent i, which does not run yet.
+// make creates agent i without starting it.
 func (c *Cluster) make(i int) *agent.Agent {
 	c.t.Helper()
 	certificates, err := c.ca.TLS(id(i))
@@ -120,11 +120,11 @@ func (c *Cluster) make(i int) *agent.Agent {
 
 func id(i int) string { return fmt.Sprintf("n%d", i+1) }
 
-// hostport is where agent i is reached, under a name that the cluster's own
-// dialer knows: its port may change at each start.
+// hostport returns a name for agent i that the cluster's own dialer resolves: its
+// port may change at each start.
 func hostport(i int) string { return id(i) + ":1" }
 
-// address returns the present address of the agent that is reached at a hostport.
+// address returns the current address of the agent behind a hostport.
 func (c *Cluster) address(hostport string) (i int, address string, known bool) {
 	for i, a := range c.agents {
 		if hostport == id(i)+":1" {
@@ -139,7 +139,7 @@ func (c *Cluster) address(hostport string) (i int, address string, known bool) {
 
 func (c *Cluster) socket(i int) string { return filepath.Join(c.dir, id(i)+".sock") }
 
-// api is where clients find agent i.
+// api returns the address of agent i for clients.
 func (c *Cluster) api(i int) string {
 	if c.config.Virtual {
 		return "http://" + insideAPI(i)
@@ -209,13 +209,13 @@ func (c *Cluster) Leader() int {
 	return -1
 }
 
-// leads returns the term in which a leads the cluster.
+// leads returns the term in which a leads the cluster, and whether it does.
 func leads(a *agent.Agent) (term uint64, leads bool) {
 	watch, err := a.Leadership()
 	if err != nil {
-		return 0, false // it does not run
+		return 0, false // it is not running
 	}
-	now, err := watch.Next(context.Background()) // the first one is the present
+	now, err := watch.Next(context.Background()) // the first is the current leadership
 	return now.Term, err == nil && now.Ready
 }
 
@@ -277,8 +277,8 @@ func (c *Cluster) Partition(groups ...[]int) {
 
 // Crash ends agent i as a power loss would, as seen by the others: it hands
 // nothing over, releases nothing, and nothing that it was about to send arrives.
-// What it has written stays, synced or not, since the kernel has it. Start brings
-// it back.
+// What it has written is kept, synced or not, since the kernel has it. Start
+// restarts it.
 func (c *Cluster) Crash(i int) {
 	c.t.Helper()
 	restore := c.network.isolate(i, len(c.agents))

@@ -1,4 +1,4 @@
 package interrextest
 
-// CheckFSMError is CheckFSM, which says what it has found.
+// CheckFSMError is CheckFSM, returning what it has found.
 var CheckFSMError = checkFSM

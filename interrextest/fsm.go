@@ -18,8 +18,8 @@ import (
 type FSMConfig struct {
 	// New returns an empty machine, as agent.Config.FSM does.
 	New func() agent.FSM
-	// Command returns a random command of at most fsm.MaxData bytes; r is of
-	// math/rand/v2. Few names and many changes find the most faults.
+	// Command returns a random command of at most 1 MiB minus 4 KiB, drawn from r. Few
+	// names and many changes find the most faults.
 	Command func(r *rand.Rand) []byte
 	// Commands is the number of commands in each round; 0: 200.
 	Commands int
@@ -42,7 +42,7 @@ func CheckFSM(t *testing.T, c FSMConfig) {
 
 func checkFSM(t *testing.T, c FSMConfig) (err error) {
 	if c.New == nil || c.Command == nil {
-		return fmt.Errorf("FSMConfig: New and Command are needed")
+		return fmt.Errorf("FSMConfig: New and Command are required")
 	}
 	if c.Commands == 0 {
 		c.Commands = 200
@@ -60,7 +60,7 @@ func checkFSM(t *testing.T, c FSMConfig) (err error) {
 	return err
 }
 
-// round does the same commands on several machines.
+// round applies the same commands to several machines.
 func (c FSMConfig) round(seed uint64) error {
 	commands := c.commands(seed)
 	first, err := c.start().do(commands)
@@ -71,7 +71,7 @@ func (c FSMConfig) round(seed uint64) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(1000*time.Hour + 7*time.Minute + 13*time.Second) // of the bubble
+	time.Sleep(1000*time.Hour + 7*time.Minute + 13*time.Second) // virtual time
 	again, err := c.start().do(commands)
 	if err != nil {
 		return err
@@ -87,8 +87,8 @@ func (c FSMConfig) round(seed uint64) error {
 	return nil
 }
 
-// restored restores a snapshot into a machine that has done something else. Both
-// go on.
+// restored restores a snapshot into a machine that has applied other commands.
+// Both continue.
 func (c FSMConfig) restored(commands []agent.FSMCommand, at int, first *copied, want []byte) error {
 	giver, err := c.start().do(commands[:at])
 	if err != nil {
@@ -106,7 +106,7 @@ func (c FSMConfig) restored(commands []agent.FSMCommand, at int, first *copied, 
 		return err
 	}
 	if back, err := taker.snapshot(); err != nil || !bytes.Equal(back, snapshot) {
-		return fmt.Errorf("a restored machine has another snapshot than the one it was restored from: Restore leaves some of the previous state, or loses some (%v):\n%.200q\n%.200q", err, snapshot, back)
+		return fmt.Errorf("a restored machine's snapshot differs from the one that it was restored from: Restore leaves some of the previous state, or loses some (%v):\n%.200q\n%.200q", err, snapshot, back)
 	}
 	taker.answers = append([]string(nil), giver.answers...)
 	if _, err := giver.do(commands[at:]); err != nil {
@@ -121,7 +121,7 @@ func (c FSMConfig) restored(commands []agent.FSMCommand, at int, first *copied, 
 	return taker.is(first, want, "a restored machine goes on", "state that is missing from the snapshot, or that Restore leaves")
 }
 
-// commands makes commands as they stand in a log.
+// commands makes commands as they are in a log.
 func (c FSMConfig) commands(seed uint64) []agent.FSMCommand {
 	r := rand.New(rand.NewPCG(seed, 11))
 	all := make([]agent.FSMCommand, c.Commands)
@@ -134,7 +134,7 @@ func (c FSMConfig) commands(seed uint64) []agent.FSMCommand {
 	return all
 }
 
-// copied is one copy of the machine, with what it has answered.
+// copied is one copy of the machine, with its answers.
 type copied struct {
 	machine agent.FSM
 	answers []string
@@ -142,7 +142,7 @@ type copied struct {
 
 func (c FSMConfig) start() *copied { return &copied{machine: c.New()} }
 
-// guarded takes a panic for an error.
+// guarded turns a panic into an error.
 func guarded(what string, call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -172,7 +172,7 @@ func (m *copied) do(commands []agent.FSMCommand) (*copied, error) {
 	return m, nil
 }
 
-// describe returns an answer as a caller gets it, in short.
+// describe returns an answer as a caller gets it, abbreviated.
 func describe(result []byte, err error) string {
 	if err != nil {
 		return fmt.Sprintf("error %s (%s)", err.Error(), interrex.KindOf(err))
@@ -183,7 +183,7 @@ func describe(result []byte, err error) string {
 	return fmt.Sprintf("%q", result)
 }
 
-// snapshot takes two, which must be the same.
+// snapshot takes two snapshots, which must be equal.
 func (m *copied) snapshot() (b []byte, err error) {
 	var again []byte
 	for _, into := range []*[]byte{&b, &again} {
@@ -195,7 +195,7 @@ func (m *copied) snapshot() (b []byte, err error) {
 		return nil, fmt.Errorf("a snapshot has %d bytes, at most %d are allowed", len(b), fsm.MaxSnapshot)
 	}
 	if !bytes.Equal(b, again) {
-		return nil, fmt.Errorf("two snapshots of one machine differ: look for the order of a map, or a clock:\n%.200q\n%.200q", b, again)
+		return nil, fmt.Errorf("two snapshots of one machine differ: look for map iteration order, or a clock:\n%.200q\n%.200q", b, again)
 	}
 	return b, nil
 }
@@ -204,7 +204,7 @@ func (m *copied) restore(b []byte) error {
 	return guarded("Restore", func() error { return m.machine.Restore(bytes.Clone(b)) })
 }
 
-// is compares with the first copy and its snapshot.
+// is compares the copy with the first one and its snapshot.
 func (m *copied) is(first *copied, want []byte, when, look string) error {
 	for i, a := range m.answers {
 		if a != first.answers[i] {

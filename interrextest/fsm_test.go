@@ -74,7 +74,7 @@ func (s *scores) Restore(b []byte) error {
 		s.Words = map[string]int{}
 		return json.Unmarshal(b, &s.Words)
 	}
-	if s.fault != "restore merges" { // into a map that is there
+	if s.fault != "restore merges" { // into an existing map
 		s.Words = nil
 	}
 	if s.fault == "restore fails" {
@@ -83,7 +83,7 @@ func (s *scores) Restore(b []byte) error {
 	return json.Unmarshal(b, s)
 }
 
-// looked returns what is found in a machine with a fault.
+// looked returns what CheckFSM finds in a machine with a fault.
 func looked(t *testing.T, fault string) error {
 	return interrextest.CheckFSMError(t, interrextest.FSMConfig{
 		New:     func() agent.FSM { return &scores{Words: map[string]int{}, fault: fault} },

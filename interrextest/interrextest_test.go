@@ -81,7 +81,7 @@ func TestClusterOutlivesItsLeader(t *testing.T) {
 	c.Isolate(leader)
 	_, err = leases.Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "bob"})
 	if !errors.Is(err, interrex.ErrHeld) {
-		t.Errorf("another one's claim gives %v, want held", err)
+		t.Errorf("another one's claim returns %v, want held", err)
 	}
 	c.Heal()
 	c.Restart(leader)

@@ -10,21 +10,21 @@ import (
 	"github.com/interrex/interrex/internal/pipe"
 )
 
-// network carries the connections between the agents of a cluster, and can be
-// cut one way between any two of them.
+// network carries the connections between the agents of a cluster, and can be cut
+// in one direction between any two of them.
 type network struct {
 	address func(hostport string) (i int, address string, known bool)
 	pumps   sync.WaitGroup
 
 	mu      sync.Mutex
 	cuts    map[link]bool
-	changed chan struct{} // closed when cuts has
+	changed chan struct{} // closed when cuts has changed
 	closed  bool
 	conns   map[net.Conn]link
 	inside  map[string]*pipe.Listener // on virtual time, by agent's ID, or insideAPI
 }
 
-// link is one way between two agents.
+// link is one direction between two agents.
 type link struct{ from, to int }
 
 func newNetwork(address func(string) (int, string, bool), virtual bool) *network {
@@ -53,7 +53,7 @@ func (n *network) listener(i int) func(network, address string) (net.Listener, e
 	}
 }
 
-// insideAPI is where clients find the API of agent i within the process.
+// insideAPI returns the address of agent i's API within the process.
 func insideAPI(i int) string { return id(i) + ":80" }
 
 // dialInside connects to a listener within the process.
@@ -67,7 +67,7 @@ func (n *network) dialInside(ctx context.Context, address string) (net.Conn, err
 	return l.Dial(ctx, "", "")
 }
 
-// dialSocket is for clients.
+// dialSocket connects a client to a socket.
 func (n *network) dialSocket(ctx context.Context, _, address string) (net.Conn, error) {
 	return n.dialInside(ctx, address)
 }
@@ -94,8 +94,8 @@ func (n *network) cut(from, to int) {
 	n.cuts[link{from, to}] = true
 }
 
-// isolate cuts an agent off from all others. restore ends those cuts that were not
-// there before.
+// isolate cuts an agent off from all others. restore removes the cuts that it has
+// added.
 func (n *network) isolate(i, agents int) (restore func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -111,7 +111,7 @@ func (n *network) isolate(i, agents int) (restore func()) {
 	return func() { n.mend(added...) }
 }
 
-// drop ends an agent's connections, with what is on its way.
+// drop closes an agent's connections and discards what is in flight.
 func (n *network) drop(i int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -122,7 +122,7 @@ func (n *network) drop(i int) {
 	}
 }
 
-// mend ends some cuts.
+// mend removes some cuts.
 func (n *network) mend(links ...link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -141,7 +141,7 @@ func (n *network) heal() {
 	n.changed = make(chan struct{})
 }
 
-// close ends all connections and waits for what carries them.
+// close closes all connections and waits for the goroutines that carry them.
 func (n *network) close() {
 	n.mu.Lock()
 	n.closed = true
@@ -153,7 +153,7 @@ func (n *network) close() {
 	n.pumps.Wait()
 }
 
-// open waits until a link is whole.
+// open waits until a link is not cut.
 func (n *network) open(ctx context.Context, l link) error {
 	for {
 		n.mu.Lock()
@@ -170,7 +170,7 @@ func (n *network) open(ctx context.Context, l link) error {
 	}
 }
 
-// dialer is the way of one agent to the others.
+// dialer connects one agent to the others.
 type dialer struct {
 	network *network
 	from    int
@@ -180,7 +180,7 @@ type dialer struct {
 func (d dialer) DialContext(ctx context.Context, network, hostport string) (net.Conn, error) {
 	to, address, known := d.network.address(hostport)
 	if !known || address == "" {
-		return nil, fmt.Errorf("cannot reach %s: it does not run", hostport)
+		return nil, fmt.Errorf("cannot reach %s: it is not running", hostport)
 	}
 	for _, l := range []link{{d.from, to}, {to, d.from}} {
 		if err := d.network.open(ctx, l); err != nil {
@@ -203,7 +203,7 @@ func (d dialer) DialContext(ctx context.Context, network, hostport string) (net.
 	return mine, nil
 }
 
-// pair returns the two ends of a connection of its own.
+// pair returns the two ends of a new connection.
 func pair() (net.Conn, net.Conn, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -222,8 +222,8 @@ func pair() (net.Conn, net.Conn, error) {
 	return a, b, nil
 }
 
-// carry copies both ways, each while its link is whole. It reports whether the
-// network still lives.
+// carry copies in both directions, each while its link is not cut. It reports
+// whether the network is still open.
 func (n *network) carry(near, far net.Conn, from, to int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -238,8 +238,8 @@ func (n *network) carry(near, far net.Conn, from, to int) bool {
 	return true
 }
 
-// pump copies one way, the end of the stream included. A cut holds back what
-// was read already.
+// pump copies in one direction, including the end of the stream. A cut also holds
+// back what was already read.
 func (n *network) pump(to, from net.Conn, l link) {
 	_, _ = io.Copy(gated{n, to, l}, from)
 	_ = n.open(context.Background(), l)
@@ -249,7 +249,7 @@ func (n *network) pump(to, from net.Conn, l link) {
 	delete(n.conns, to)
 }
 
-// gated writes while a link is whole.
+// gated writes while a link is not cut.
 type gated struct {
 	network *network
 	to      io.Writer

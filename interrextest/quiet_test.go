@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// lines keeps what is logged at WARN and above, of any number of agents.
+// lines collects what any number of agents log at WARN and above.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -118,7 +118,7 @@ func TestAClusterThatWorksAndStopsIsQuiet(t *testing.T) {
 	c.Stop(0)
 	<-ended
 	var rest sync.WaitGroup
-	for _, a := range c.Agents()[1:] { // side by side, as a process does that has them all
+	for _, a := range c.Agents()[1:] { // at once, as a process with all of them does
 		rest.Go(func() {
 			if err := a.Stop(context.Background()); err != nil {
 				t.Error(err)

@@ -14,8 +14,8 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// virtual runs a test on a cluster of three on virtual time, whose agents say
-// only errors: an hour of a cut says much.
+// virtual runs a test on a cluster of three on virtual time. The agents log only
+// errors: an hour of a cut logs a lot.
 func virtual(t *testing.T, test func(t *testing.T, c *interrextest.Cluster)) {
 	real := time.Now()
 	synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ tools/test.sh -count=1 -timeout 1h
 
 long() { go test -count=1 -timeout 2h "$@"; }
 INTERREX_SEEDS=2000 long ./leaseapplier -run '^(TestEveryCallIsAnsweredOnceAndTruly|TestHistoriesKeepTheRules|TestTheApplierDoesWhatTheModelDoes)$'
-long ./lease -run '^TestTableDoesWhatTheRulesSay$' -rapid.checks 20000
+long ./internal/lease -run '^TestTableDoesWhatTheRulesSay$' -rapid.checks 20000
 long ./state -run '^TestEntrySurvivesItsEncoding$' -rapid.checks 20000
 long ./featuretests -run '^TestRegistersAreLinearizable$' -race-for 10m
 long ./featuretests -run '^(TestRot|TestALogThatNobody)' -rot-all

@@ -1,9 +1,9 @@
 #!/bin/sh
-# The tests of what is not long, in less than a minute: arguments are those of
-# `go test`. Left out are clusters and processes, the longest of what is left takes
-# less (-short), and what PostgreSQL is needed for.
+# The tests without clusters and processes, in less than a minute; arguments are
+# those of `go test`. What is left runs in its short form (-short), and without
+# PostgreSQL.
 set -eu
 cd "$(dirname "$0")/.."
 
-long='/(agent|api|benchmarks|client|cmd/interrex|examples/.*|featuretests|interrextest|projection|raftworker|reads|storage|tools)$'
+long='/(agent|apiserver|benchmarks|client|cmd/interrex|examples/.*|featuretests|interrextest|projection|raftworker|reads|storage|tools)$'
 exec go test -short "$@" $(go list ./... | grep -vE "$long")

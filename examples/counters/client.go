@@ -22,13 +22,13 @@ type Client struct {
 type Counter struct {
 	Key       interrex.Key
 	Value     uint64
-	Remaining time.Duration // an estimate; 0: it stays
+	Remaining time.Duration // an estimate; 0: it does not end
 }
 
 // Answer is the result of a write.
 type Answer struct {
-	Counter  Counter // as the write left it
-	Replayed bool    // an earlier attempt had done it; nothing was done again
+	Counter  Counter // after the write
+	Replayed bool    // an earlier attempt did it; nothing was done again
 	Revision interrex.Revision
 }
 

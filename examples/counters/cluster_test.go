@@ -21,7 +21,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// cluster is three agents with the table, whose raft makes a snapshot after few
+// cluster is three agents with the table, whose raft makes a snapshot after a few
 // entries.
 func cluster(t *testing.T) *interrextest.Cluster {
 	t.Helper()
@@ -45,7 +45,7 @@ func oneShot(t *testing.T, a *agent.Agent) *client.Client {
 	return c
 }
 
-// post is what curl does: it gives the status and the JSON.
+// post sends what curl would, and returns the status and the JSON.
 func post(t *testing.T, a *agent.Agent, method, body string) (status int, answer map[string]any) {
 	t.Helper()
 	hc := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -60,7 +60,7 @@ func post(t *testing.T, a *agent.Agent, method, body string) (status int, answer
 	return r.StatusCode, answer
 }
 
-// counted wants the value of a counter on every agent: by a strong read of each.
+// counted checks the value of a counter by a strong read on every agent.
 func counted(t *testing.T, c *interrextest.Cluster, k interrex.Key, want uint64) {
 	t.Helper()
 	for i, a := range c.Agents() {
@@ -118,7 +118,7 @@ func TestAPageEndsAndGoesOn(t *testing.T) {
 func TestARequestIDCountsOnce(t *testing.T) {
 	c := cluster(t)
 	i := follower(c)
-	// With an id of one's own each call is one attempt, and a stream may break or
+	// With the caller's own id each call is one attempt, and the stream may break or
 	// the leader change meanwhile.
 	retried := false
 	once := func(by client.Caller, n uint64, attempt uint32) (answer counters.Answer, err error) {
@@ -251,7 +251,7 @@ func TestCountersOutliveASnapshot(t *testing.T) {
 	}
 	for i := range c.Agents() {
 		eventually(t, fmt.Sprintf("agent %d has a snapshot", i), func() bool {
-			found, err := filepath.Glob(filepath.Join(c.Dir(i), "*", "snapshots", "*[0-9]", "state.bin")) // .tmp: not whole yet
+			found, err := filepath.Glob(filepath.Join(c.Dir(i), "*", "snapshots", "*[0-9]", "state.bin")) // .tmp is incomplete
 			return err == nil && len(found) > 0
 		})
 		c.Restart(i)

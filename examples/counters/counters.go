@@ -29,8 +29,8 @@ const (
 	CounterExpired     = "counter.expired"
 )
 
-// Record is a counter as it stood at one moment: the value of every event, and
-// the reply to every command.
+// Record is a counter at one moment: the value of every event, and the reply to
+// every command.
 type Record struct {
 	Key    interrex.Key
 	Value  uint64
@@ -48,7 +48,7 @@ func Table() (state.Table, api.Service) {
 type table struct {
 	mu       sync.RWMutex
 	counters *btree.Map[string, Record] // by Key.String()
-	due      *btree.BTreeG[Record]      // those that end, the next one first
+	due      *btree.BTreeG[Record]      // counters that end, the next one first
 }
 
 func newTable() *table {
@@ -65,7 +65,7 @@ func (t *table) Name() string { return "counters" }
 // ID is the constant ID.
 func (t *table) ID() state.TableID { return ID }
 
-// Version is that of the encoding of commands, replies and snapshots.
+// Version is the version of the encoding of commands, replies and snapshots.
 func (t *table) Version() uint16 { return 1 }
 
 // Lock locks the table for writing.
@@ -100,6 +100,6 @@ func (t *table) remove(k interrex.Key) {
 
 // emit publishes a counter at the turn's revision.
 func (r Record) emit(turn *state.Turn, kind string) {
-	const fixed = 128 // bytes of an event beside its key
+	const fixed = 128 // bytes of an event without its key
 	turn.Emit(kind, r.Key.String(), r, fixed+2*len(r.Key.String()))
 }

@@ -7,7 +7,7 @@ import (
 
 func (r Record) isDue(now state.Time) bool { return r.Expiry != 0 && r.Expiry <= now }
 
-// Due is when the next counter ends.
+// Due returns when the next counter ends.
 func (t *table) Due() (state.Time, bool) {
 	r, found := t.due.Min()
 	return r.Expiry, found

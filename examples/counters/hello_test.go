@@ -32,7 +32,7 @@ func (n *notes) has(words *regexp.Regexp) bool {
 	return words.MatchString(n.text.String())
 }
 
-// member starts one of two agents of a cluster that is to be.
+// member starts one of two agents of a future cluster.
 func member(t *testing.T, ca *certificates.CA, id string, join []string, tables ...agent.Table) (*agent.Agent, *notes) {
 	t.Helper()
 	certificates, err := ca.TLS(id)
@@ -59,7 +59,7 @@ func TestAgentsWithOtherTablesRefuseEachOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	has, hasSaid := member(t, ca, "n1", []string{"127.0.0.1:1"}, counters.Table) // nobody is there: n2 comes by itself
+	has, hasSaid := member(t, ca, "n1", []string{"127.0.0.1:1"}, counters.Table) // nothing listens there: n2 connects by itself
 	lacks, lacksSaid := member(t, ca, "n2", []string{has.Addrs()["cluster"]})
 	missing := regexp.MustCompile(`its tables are map\[[^]]*\], this agent's are map\[[^]]*counters\(256\):1`)
 	eventually(t, "both say which table is missing", func() bool {

@@ -22,7 +22,7 @@ func replica(t *testing.T) *statetest.Replica {
 	})
 }
 
-// do does one command at a time since the beginning.
+// do applies one command at a time since the beginning.
 func do(r *statetest.Replica, at time.Duration, c state.Command) (counters.Record, error) {
 	result := r.Do(state.Time(at), state.Operation{Table: counters.ID, Data: c.Append(nil)})[0]
 	record, _ := result.Reply.(counters.Record)
@@ -31,7 +31,7 @@ func do(r *statetest.Replica, at time.Duration, c state.Command) (counters.Recor
 
 func TestACounterStopsAtItsLimit(t *testing.T) {
 	for name, c := range map[string]struct {
-		value, by, limit, want uint64 // want 0: it is a conflict
+		value, by, limit, want uint64 // want 0: a conflict
 	}{
 		"to the limit":        {3, 2, 5, 5},
 		"beyond it":           {3, 3, 5, 0},

@@ -12,7 +12,7 @@ import (
 )
 
 // service returns CounterService. A method that writes makes a command from the
-// request, and an answer from the reply; one that reads looks at the table.
+// request, and an answer from the reply; one that reads accesses the table.
 func (t *table) service() api.Service {
 	return api.Service{Methods: []api.Method{
 		api.Write(countersv1.CounterServiceIncrementProcedure, ID, increment, incremented),
@@ -66,7 +66,7 @@ func (t *table) answerList(m *countersv1.ListRequest, s *state.State) (*counters
 	return out, nil
 }
 
-// present is a counter as users see it.
+// present returns a counter as users see it.
 func present(r Record, s *state.State) *countersv1.Counter {
 	m := &countersv1.Counter{Key: r.Key.String(), Value: r.Value}
 	if r.Expiry != 0 {

@@ -8,11 +8,11 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Set sets a counter's value and time to live, whatever they were before.
+// Set sets a counter's value and time to live unconditionally.
 type Set struct {
 	Key   interrex.Key
 	Value uint64
-	TTL   time.Duration // 200 ms to 24 h of cluster time; 0: it stays
+	TTL   time.Duration // 200 ms to 24 h of cluster time; 0: it does not end
 }
 
 // About is part of state.Command.

@@ -18,10 +18,10 @@ func (t *table) Freeze() state.View { return view{t.counters.Copy()} }
 
 type view struct{ counters *btree.Map[string, Record] }
 
-// Release implements state.View; the collector does the rest.
+// Release implements state.View; the garbage collector frees the view.
 func (v view) Release() {}
 
-// Write writes the number of counters, then each in the order of their keys.
+// Write writes the number of counters, then each counter in the order of keys.
 func (v view) Write(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	b := binary.BigEndian.AppendUint64(nil, uint64(v.counters.Len()))
@@ -34,11 +34,11 @@ func (v view) Write(w io.Writer) error {
 	return errors.Join(err, out.Flush())
 }
 
-// Restore replaces the table by what a View wrote. After an error the table is
-// as it was.
+// Restore replaces the table's content with what a View wrote. After an error the
+// table is unchanged.
 func (t *table) Restore(version uint16, r io.Reader) error {
 	if version != t.Version() {
-		return fmt.Errorf("cannot restore counters: version %d is not known here, %d is", version, t.Version())
+		return fmt.Errorf("cannot restore counters: version %d is not supported, only %d", version, t.Version())
 	}
 	b, err := io.ReadAll(r)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// CounterPresent is the kind of the events that a watch since 0 begins with, one
-// for each counter. After them comes one of the kind interrex.EndOfSnapshot.
+// CounterPresent is the kind of the events that a watch since 0 starts with, one
+// per counter. One of the kind interrex.EndOfSnapshot follows them.
 const CounterPresent = "counter.present"
 
 // watch reads a request for events.
@@ -47,21 +47,21 @@ func (t *table) rows(prefix, after string, most int, s *state.State) (out api.Ro
 	return out
 }
 
-// event makes the message of an event, for all who watch.
+// event makes the message of an event, for all watchers.
 func event(e *state.Event, s *state.State) (*countersv1.CounterEvent, error) {
 	return &countersv1.CounterEvent{Kind: e.Kind, Counter: present(e.Value.(Record), s), Revision: uint64(e.Revision)}, nil
 }
 
 // Event is what happened to a counter.
 type Event struct {
-	Kind     string  // CounterSet and the like
-	Counter  Counter // as it was left; the last one of an expired counter
+	Kind     string  // such as CounterSet
+	Counter  Counter // after the change; an expired counter's last value
 	Revision interrex.Revision
 }
 
 // Watch yields the events of counters whose keys begin with a prefix, after a
-// revision; since 0, the present counters first. It resumes by itself: see
-// client.Watch. Close it.
+// revision; since 0, the current counters first. It resumes by itself: see
+// client.Watch. Close it after use.
 func (c Client) Watch(ctx context.Context, prefix string, since interrex.Revision) (*client.Watch[Event], error) {
 	return client.NewWatch(ctx, c.By, client.WatchConfig[Event, *countersv1.CounterEvent]{
 		Procedure: countersv1.CounterServiceWatchProcedure,

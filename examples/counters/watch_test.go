@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/interrextest"
 )
 
-// next returns the next event of a watch in short.
+// next returns the next event of a watch, abbreviated.
 func next(t *testing.T, w *client.Watch[counters.Event]) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), interrextest.Patience)
@@ -27,7 +27,7 @@ func next(t *testing.T, w *client.Watch[counters.Event]) string {
 	return fmt.Sprintf("%s %s %d", e.Kind, e.Counter.Key.Name, e.Counter.Value)
 }
 
-// watch begins a watch that ends with the test.
+// watch starts a watch that ends with the test.
 func watch(t *testing.T, by client.Caller, prefix string, since interrex.Revision) *client.Watch[counters.Event] {
 	t.Helper()
 	w, err := counters.Client{By: by}.Watch(t.Context(), prefix, since)

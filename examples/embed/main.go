@@ -1,5 +1,5 @@
 // Command embed is a program with an agent inside: it reconciles while it leads.
-// It owns the shortest such program.
+// It is the shortest such program.
 //
 //	go run ./examples/embed                        one agent, in memory
 //	go run ./examples/embed -data-dir /var/lib/mine
@@ -51,8 +51,8 @@ func run(ctx context.Context, dataDir string, work func(context.Context, interre
 		})
 }
 
-// reconcile is this program's work: it goes on until it must stop, and hands
-// the token to whatever it writes to.
+// reconcile is this program's work: it continues until ctx ends, and passes the
+// token to everything that it writes to.
 func reconcile(ctx context.Context, token interrex.Token) error {
 	fmt.Printf("leading under token %s\n", token)
 	<-ctx.Done()

@@ -33,8 +33,8 @@ func TestWorkRunsWhileThisProgramLeads(t *testing.T) {
 	}
 }
 
-// The price of embedding an agent, as modules to trust and bytes to ship: the
-// binary is built as it is shipped, without what only a debugger reads.
+// The cost of embedding an agent, in modules to trust and bytes to ship: the binary
+// is built as it is shipped, without debug information.
 const (
 	maxModules = 40
 	maxBinary  = 20 << 20

@@ -1,6 +1,5 @@
-// Command engine is a program that has a dependency engine of its own, and puts
-// an agent into it. It owns a worker that runs on one machine at a time: while a
-// lease is held.
+// Command engine is a program that puts an agent into its own dependency engine.
+// Its worker runs on one machine at a time: while a lease is held.
 package main
 
 import (
@@ -36,8 +35,8 @@ func main() {
 	}
 }
 
-// newEngine runs all workers of an agent and, while its lease is held, the
-// nightly one, which tells began at each of its beginnings.
+// newEngine runs all workers of an agent and, while its lease is held, the nightly
+// one, which sends to began each time it starts.
 func newEngine(agent manifolds.AgentConfig, began func(manifolds.Held)) (*dependency.Engine, error) {
 	engine, err := dependency.NewEngine(dependency.EngineConfig{
 		IsFatal:          func(error) bool { return false },

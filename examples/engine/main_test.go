@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/manifolds"
 )
 
-// next waits for the nightly work to begin.
+// next waits until the nightly work begins.
 func next(t *testing.T, began <-chan manifolds.Held) manifolds.Held {
 	t.Helper()
 	select {
@@ -48,7 +48,7 @@ func TestWorkerOfAnotherProgramsEngineLivesWhileItsLeaseIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer operator.Close()
-	// The work says that it began before the engine knows that it is started.
+	// The work reports that it began before the engine knows that it has started.
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		missing := notStarted(t, operator, "nightly", "nightly-lease", manifolds.RaftName)
 		if len(missing) == 0 {

@@ -1,12 +1,12 @@
-// Command kvstore is a replicated key-value store in one file: a state machine of
-// its own, on the log of the agent inside it, and HTTP to read and write it. It
-// owns the shortest such program.
+// Command kvstore is a replicated key-value store in one file: its own state
+// machine, on the log of the agent inside it, and HTTP to read and write it. It is
+// the shortest such program.
 //
 //	go run ./examples/kvstore                      one agent, in memory
 //	curl -X PUT -d blue http://127.0.0.1:8080/colour
 //	curl http://127.0.0.1:8080/colour
 //
-// README.md makes three agents of it.
+// README.md shows how to run three of them as a cluster.
 package main
 
 import (
@@ -33,7 +33,7 @@ import (
 
 // store is the state machine: keys and values.
 type store struct {
-	mu     sync.RWMutex // reads come beside what the agent calls
+	mu     sync.RWMutex // HTTP reads while the agent applies
 	values map[string]string
 }
 
@@ -44,11 +44,11 @@ type change struct {
 	Value string `json:"value,omitempty"`
 }
 
-// Apply does one change. What it answers is the value before.
+// Apply applies one change, and returns the previous value.
 func (s *store) Apply(c agent.FSMCommand) ([]byte, error) {
 	var to change
 	if err := json.Unmarshal(c.Data, &to); err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "a change is JSON: %v", err)
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot read the change as JSON: %v", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,12 +61,13 @@ func (s *store) Apply(c agent.FSMCommand) ([]byte, error) {
 	case to.Op == "delete":
 		return nil, interrex.Errorf(interrex.KindNotFound, "there is no key %q", to.Key)
 	default:
-		return nil, interrex.Errorf(interrex.KindInvalid, `op: "set" and "delete" are known, not %q`, to.Op)
+		return nil, interrex.Errorf(interrex.KindInvalid, `op: %q is not valid: use "set" or "delete"`, to.Op)
 	}
 	return []byte(before), nil
 }
 
-// Snapshot returns all keys and values. JSON sorts them: equal stores, equal bytes.
+// Snapshot returns all keys and values. JSON sorts them, so equal stores have equal
+// bytes.
 func (s *store) Snapshot() ([]byte, error) { return json.Marshal(s.values) }
 
 // Restore replaces all of them.
@@ -88,7 +89,7 @@ func (s *store) get(key string) (value string, found bool) {
 	return value, found
 }
 
-// kv is the program: an agent, and the store that it has now.
+// kv is the program: an agent, and its current store.
 type kv struct {
 	agent *agent.Agent
 	store atomic.Pointer[store]
@@ -128,7 +129,7 @@ func (k *kv) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// change brings a change to the stores of all agents.
+// change applies a change to the stores of all agents.
 func (k *kv) change(w http.ResponseWriter, r *http.Request, c change) {
 	data, err := json.Marshal(c)
 	if err == nil {
@@ -163,7 +164,7 @@ func main() {
 	}
 }
 
-// run serves a store until ctx ends. It tells where once it does.
+// run serves a store until ctx ends. It calls serves with the address once it does.
 func run(ctx context.Context, c agent.Config, listen string, serves func(address string)) (err error) {
 	k := &kv{}
 	c.FSM = k.newStore

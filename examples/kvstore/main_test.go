@@ -26,7 +26,7 @@ func TestTheStoreIsAStateMachine(t *testing.T) {
 	})
 }
 
-// ask makes one request, and returns status and body.
+// ask makes one request, and returns its status and body.
 func ask(t *testing.T, method, url, body string) (int, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))

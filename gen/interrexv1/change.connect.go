@@ -44,12 +44,12 @@ const (
 
 // ChangeServiceClient is a client for the interrex.v1.ChangeService service.
 type ChangeServiceClient interface {
-	// Append appends a change of the caller's own, of kind "user".
+	// Append appends the caller's own change, of kind "user".
 	Append(context.Context, *connect.Request[ChangeServiceAppendRequest]) (*connect.Response[ChangeServiceAppendResponse], error)
 	Get(context.Context, *connect.Request[ChangeServiceGetRequest]) (*connect.Response[ChangeServiceGetResponse], error)
-	// List reads what the agent that is asked has, and waits for it if it is asked
-	// to. What is no longer kept is refused as "compacted", with the first revision
-	// to ask for.
+	// List reads what this agent has, and waits for changes if block is set. A
+	// request for changes that are no longer kept is "compacted", with the first
+	// revision to request.
 	List(context.Context, *connect.Request[ChangeServiceListRequest]) (*connect.Response[ChangeServiceListResponse], error)
 	Watch(context.Context, *connect.Request[ChangeServiceWatchRequest]) (*connect.ServerStreamForClient[ChangeServiceWatchResponse], error)
 }
@@ -122,12 +122,12 @@ func (c *changeServiceClient) Watch(ctx context.Context, req *connect.Request[Ch
 
 // ChangeServiceHandler is an implementation of the interrex.v1.ChangeService service.
 type ChangeServiceHandler interface {
-	// Append appends a change of the caller's own, of kind "user".
+	// Append appends the caller's own change, of kind "user".
 	Append(context.Context, *connect.Request[ChangeServiceAppendRequest]) (*connect.Response[ChangeServiceAppendResponse], error)
 	Get(context.Context, *connect.Request[ChangeServiceGetRequest]) (*connect.Response[ChangeServiceGetResponse], error)
-	// List reads what the agent that is asked has, and waits for it if it is asked
-	// to. What is no longer kept is refused as "compacted", with the first revision
-	// to ask for.
+	// List reads what this agent has, and waits for changes if block is set. A
+	// request for changes that are no longer kept is "compacted", with the first
+	// revision to request.
 	List(context.Context, *connect.Request[ChangeServiceListRequest]) (*connect.Response[ChangeServiceListResponse], error)
 	Watch(context.Context, *connect.Request[ChangeServiceWatchRequest], *connect.ServerStream[ChangeServiceWatchResponse]) error
 }

@@ -26,21 +26,21 @@ const (
 
 type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Several changes have the same where one operation made them.
+	// Changes that one operation made share a revision.
 	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
 	// lease.claimed, lease.taken_over, lease.transferred, lease.released,
 	// lease.forced, lease.expired, lease.pinned, lease.unpinned, resource.written,
 	// resource.deleted, webhook.set, webhook.deleted, user.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Of what was changed: NAMESPACE/NAME of a lease,
+	// What was changed: NAMESPACE/NAME of a lease,
 	// GROUP.KIND/PARTITION/NAMESPACE/NAME of a resource; empty for user.
 	Key  string   `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
-	// The leader's wall clock: information.
+	// The leader's wall clock, for information.
 	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
-	// What the user appended; the lease, or the resource, as the change left it, or
-	// as it was last. null: this agent does not know the form of it. Numbers beyond
-	// 2^53 lose their last digits here, and keep them in GET /changes.
+	// What the user appended; or the lease or resource as the change left it, or as
+	// it was last. null: this agent cannot decode it. Numbers beyond 2^53 lose their
+	// last digits here, but not in GET /changes.
 	Data          *structpb.Value `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -120,8 +120,7 @@ func (x *Change) GetData() *structpb.Value {
 
 type ChangeServiceAppendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Any JSON of at most 512 KiB, with at most 100 lists and objects in one
-	// another.
+	// Any JSON of at most 512 KiB, with lists and objects nested at most 100 deep.
 	Data *structpb.Value `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	// At most 16, each of at most 128 bytes.
 	Tags []string `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
@@ -129,8 +128,7 @@ type ChangeServiceAppendRequest struct {
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Attempt   uint32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Fence     *Fence `protobuf:"bytes,5,opt,name=fence,proto3" json:"fence,omitempty"`
-	// The data as a text of JSON, in place of data: its numbers stay as they are
-	// written.
+	// The data as JSON text, instead of data: its numbers stay as they are written.
 	Json          string `protobuf:"bytes,6,opt,name=json,proto3" json:"json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -323,7 +321,7 @@ func (x *ChangeServiceGetRequest) GetConsistency() Consistency {
 
 type ChangeServiceGetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The first one of that revision.
+	// The first change of that revision.
 	Change        *Change `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -368,21 +366,21 @@ func (x *ChangeServiceGetResponse) GetChange() *Change {
 
 type ChangeServiceListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Exclusive. 0: from the first that is kept. An agent that is behind it waits
-	// until it has caught up; one that the cluster has not reached is invalid.
+	// Exclusive. 0: from the first that is kept. An agent that is behind waits until
+	// it has caught up; a revision that the cluster has not reached is invalid.
 	Since uint64 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
 	// 0: 100; at most 1 000. A page also ends at 1 MiB.
 	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
-	// How long to wait for the first change when there is none, at most 10 minutes;
-	// absent: not at all.
+	// How long to wait for a change when there is none, at most 10 minutes; absent:
+	// not at all.
 	Block *durationpb.Duration `protobuf:"bytes,3,opt,name=block,proto3" json:"block,omitempty"`
-	// With one of them; none: whatever tags it has.
+	// Changes with at least one of these tags; empty: all.
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
-	// Of one of them; none, or "*": all.
+	// Changes of these kinds; empty, or "*": all.
 	Kinds []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
-	// Of the key.
+	// A prefix of the key.
 	Prefix string `protobuf:"bytes,6,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Waits until this agent has applied it.
+	// The agent waits until it has applied this revision.
 	MinRevision   uint64 `protobuf:"varint,7,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -470,15 +468,15 @@ func (x *ChangeServiceListRequest) GetMinRevision() uint64 {
 type ChangeServiceListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Items []*Change              `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
-	// The first and the last revision that is kept; 0: there is none.
+	// The first and the last revision that are kept; 0: none.
 	First uint64 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
 	Last  uint64 `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
-	// No change that is kept and matches comes before the first item. Of what is
-	// before since, the nearest 10 000 are looked at; where there are more, false.
+	// Whether no kept change that matches comes before the first item. Of the changes
+	// before since, only the nearest 10 000 are checked; false if there are more.
 	AtStart bool `protobuf:"varint,4,opt,name=at_start,json=atStart,proto3" json:"at_start,omitempty"`
-	// None came behind the last item.
+	// Whether no change came after the last item.
 	AtEnd bool `protobuf:"varint,5,opt,name=at_end,json=atEnd,proto3" json:"at_end,omitempty"`
-	// Where the agent stood.
+	// The revision that the agent had applied.
 	Revision      uint64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -558,8 +556,8 @@ func (x *ChangeServiceListResponse) GetRevision() uint64 {
 
 type ChangeServiceWatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Exclusive. 0: from the first that is kept. One that the cluster has not
-	// reached is refused as invalid.
+	// Exclusive. 0: from the first that is kept. A revision that the cluster has
+	// not reached is invalid.
 	Since         uint64   `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
 	Tags          []string `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
 	Kinds         []string `protobuf:"bytes,3,rep,name=kinds,proto3" json:"kinds,omitempty"`
@@ -628,8 +626,8 @@ func (x *ChangeServiceWatchRequest) GetPrefix() string {
 
 type ChangeServiceWatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All that waited when the message was made, in the order of their revisions;
-	// at most about 1 024 and 256 KiB, but a revision is never divided.
+	// All that were waiting when the message was built, in the order of their
+	// revisions; at most about 1 024 and 256 KiB, but a revision is never split.
 	Events        []*Change `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

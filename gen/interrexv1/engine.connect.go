@@ -46,14 +46,14 @@ const (
 
 // EngineServiceClient is a client for the interrex.v1.EngineService service.
 type EngineServiceClient interface {
-	// Report is the dependency engine, live.
+	// Report returns the current state of the dependency engine.
 	Report(context.Context, *connect.Request[ReportRequest]) (*connect.Response[ReportResponse], error)
 	Status(context.Context, *connect.Request[StatusRequest]) (*connect.Response[StatusResponse], error)
 	// Config returns the effective configuration, as YAML.
 	Config(context.Context, *connect.Request[ConfigRequest]) (*connect.Response[ConfigResponse], error)
-	// Reload takes up the configuration file.
+	// Reload reads the configuration file again.
 	Reload(context.Context, *connect.Request[ReloadRequest]) (*connect.Response[ReloadResponse], error)
-	// Drain stops the agent politely, and answers when it is drained.
+	// Drain stops the agent gracefully, and answers when it is drained.
 	Drain(context.Context, *connect.Request[DrainRequest]) (*connect.Response[DrainResponse], error)
 }
 
@@ -137,14 +137,14 @@ func (c *engineServiceClient) Drain(ctx context.Context, req *connect.Request[Dr
 
 // EngineServiceHandler is an implementation of the interrex.v1.EngineService service.
 type EngineServiceHandler interface {
-	// Report is the dependency engine, live.
+	// Report returns the current state of the dependency engine.
 	Report(context.Context, *connect.Request[ReportRequest]) (*connect.Response[ReportResponse], error)
 	Status(context.Context, *connect.Request[StatusRequest]) (*connect.Response[StatusResponse], error)
 	// Config returns the effective configuration, as YAML.
 	Config(context.Context, *connect.Request[ConfigRequest]) (*connect.Response[ConfigResponse], error)
-	// Reload takes up the configuration file.
+	// Reload reads the configuration file again.
 	Reload(context.Context, *connect.Request[ReloadRequest]) (*connect.Response[ReloadResponse], error)
-	// Drain stops the agent politely, and answers when it is drained.
+	// Drain stops the agent gracefully, and answers when it is drained.
 	Drain(context.Context, *connect.Request[DrainRequest]) (*connect.Response[DrainResponse], error)
 }
 

@@ -66,7 +66,7 @@ type ReportResponse struct {
 	// The engine's own state: started, stopping, stopped.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
-	// In the order of their names.
+	// Sorted by name.
 	Workers       []*Worker `protobuf:"bytes,4,rep,name=workers,proto3" json:"workers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -135,22 +135,21 @@ type Worker struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// starting, started, stopping, stopped.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	// All that it depends on. Those among uses may be empty while it runs.
+	// Its dependencies. Those in uses may be empty while it runs.
 	Inputs []string `protobuf:"bytes,3,rep,name=inputs,proto3" json:"inputs,omitempty"`
-	// How often it has been started.
+	// How many times it has been started.
 	Starts    uint32                 `protobuf:"varint,4,opt,name=starts,proto3" json:"starts,omitempty"`
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// Why it does not run: the last error, also while it waits for its next start,
-	// or for example "off by configuration".
+	// or a reason such as "off by configuration".
 	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
-	// What the worker says of itself.
+	// The worker's own report.
 	Report *structpb.Struct `protobuf:"bytes,7,opt,name=report,proto3" json:"report,omitempty"`
-	// How often a start failed, or the worker ended with an error.
+	// How many times a start failed, or the worker ended with an error.
 	Failures uint32 `protobuf:"varint,8,opt,name=failures,proto3" json:"failures,omitempty"`
-	// When it is started again, if it waits for that and the time is known.
+	// When it will be restarted, if it waits for that and the time is known.
 	NextStartAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_start_at,json=nextStartAt,proto3" json:"next_start_at,omitempty"`
-	// The inputs that are slots: those in which it offers what it has, and those
-	// from which it uses what is offered.
+	// Its slots: those in which it offers a value, and those whose value it uses.
 	Offers        []string `protobuf:"bytes,10,rep,name=offers,proto3" json:"offers,omitempty"`
 	Uses          []string `protobuf:"bytes,11,rep,name=uses,proto3" json:"uses,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -317,9 +316,9 @@ type StatusResponse struct {
 	CommitIndex   uint64               `protobuf:"varint,11,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
 	LastContact   *durationpb.Duration `protobuf:"bytes,12,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
 	Members       []*MemberStatus      `protobuf:"bytes,13,rep,name=members,proto3" json:"members,omitempty"`
-	// In words: what may still fail.
+	// How many failures are tolerated, in words.
 	Quorum string `protobuf:"bytes,14,opt,name=quorum,proto3" json:"quorum,omitempty"`
-	// What is wrong now, by name and subject.
+	// What is wrong now, sorted by name and subject.
 	Alarms      []*Alarm             `protobuf:"bytes,15,rep,name=alarms,proto3" json:"alarms,omitempty"`
 	Ready       bool                 `protobuf:"varint,16,opt,name=ready,proto3" json:"ready,omitempty"`
 	Draining    bool                 `protobuf:"varint,17,opt,name=draining,proto3" json:"draining,omitempty"`
@@ -327,12 +326,12 @@ type StatusResponse struct {
 	Leases      uint64               `protobuf:"varint,19,opt,name=leases,proto3" json:"leases,omitempty"`
 	ClusterTime *durationpb.Duration `protobuf:"bytes,20,opt,name=cluster_time,json=clusterTime,proto3" json:"cluster_time,omitempty"`
 	ApiAddress  string               `protobuf:"bytes,21,opt,name=api_address,json=apiAddress,proto3" json:"api_address,omitempty"`
-	// Of the oldest entry that the log keeps; 0: it keeps none.
+	// The index of the oldest entry in the log; 0: the log is empty.
 	FirstIndex uint64 `protobuf:"varint,22,opt,name=first_index,json=firstIndex,proto3" json:"first_index,omitempty"`
-	// Of the newest entry, or of the snapshot when that is newer.
+	// The index and term of the newest entry, or of the snapshot if that is newer.
 	LastIndex uint64 `protobuf:"varint,23,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`
 	LastTerm  uint64 `protobuf:"varint,24,opt,name=last_term,json=lastTerm,proto3" json:"last_term,omitempty"`
-	// The phase of the last change of the members: stable.
+	// The phase of the last membership change: stable.
 	Membership    string `protobuf:"bytes,25,opt,name=membership,proto3" json:"membership,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -546,23 +545,22 @@ func (x *StatusResponse) GetMembership() string {
 type MemberStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Where it is dialled; empty: unknown here.
+	// Where it is dialled; empty: unknown.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// voter, nonvoter.
 	Suffrage string `protobuf:"bytes,3,opt,name=suffrage,proto3" json:"suffrage,omitempty"`
 	Leader   bool   `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
-	// How long ago the asked agent last heard of it; missing: never, or it is the
-	// asked agent itself.
+	// How long ago this agent last heard from it; absent: never, or it is this agent.
 	LastContact *durationpb.Duration `protobuf:"bytes,5,opt,name=last_contact,json=lastContact,proto3" json:"last_contact,omitempty"`
-	// That this is too long, or that it never was.
+	// Whether that is too long ago, or never.
 	Silent bool `protobuf:"varint,6,opt,name=silent,proto3" json:"silent,omitempty"`
-	// Where its API is; empty: unknown here.
+	// Its API address; empty: unknown.
 	ApiAddress string `protobuf:"bytes,7,opt,name=api_address,json=apiAddress,proto3" json:"api_address,omitempty"`
-	// The log index up to which it has told the leader to have its entries. Only
-	// the leader knows it.
+	// The log index up to which it has acknowledged entries to the leader. Only the
+	// leader knows it.
 	MatchIndex *uint64 `protobuf:"varint,8,opt,name=match_index,json=matchIndex,proto3,oneof" json:"match_index,omitempty"`
-	// Where silent: why it runs and is not connected all the same. One of the two
-	// agents refuses the other; in words. Empty: it just does not answer.
+	// If silent: why one of the two agents refuses the other, in words. Empty: the
+	// member does not respond.
 	Refusal       string `protobuf:"bytes,9,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -664,11 +662,11 @@ func (x *MemberStatus) GetRefusal() string {
 // Alarm is something that is wrong now.
 type Alarm struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of the condition, such as member-silent; the label of interrex_alarm.
+	// The name of the condition, such as member-silent; the label of interrex_alarm.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Whom or what it is about, such as a member's ID; may be empty.
+	// What it is about, such as a member's ID; may be empty.
 	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
-	// By the clock of the asked agent.
+	// By this agent's clock.
 	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
 	// What is wrong.
 	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`

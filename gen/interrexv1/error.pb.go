@@ -23,11 +23,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Error is the detail of every error. Its kind decides; an RPC code without
-// this detail is, for a write, an unknown outcome.
+// Error is the detail of every error. Its kind is authoritative; an RPC code
+// without this detail means, for a write, an unknown outcome.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One of the words of the table of error kinds, for example "not held".
+	// One of the error kinds, for example "not held".
 	Kind     string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	LeaderId string `protobuf:"bytes,2,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
 	// The API address of the leader.
@@ -35,17 +35,17 @@ type Error struct {
 	Holder        string                 `protobuf:"bytes,4,opt,name=holder,proto3" json:"holder,omitempty"`
 	HeldSince     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=held_since,json=heldSince,proto3" json:"held_since,omitempty"`
 	Remaining     *durationpb.Duration   `protobuf:"bytes,6,opt,name=remaining,proto3" json:"remaining,omitempty"`
-	// How many claims wait for the name.
+	// How many claims wait for the key.
 	Waiting uint32 `protobuf:"varint,7,opt,name=waiting,proto3" json:"waiting,omitempty"`
-	// For "compacted": the first revision to ask for.
+	// For "compacted": the first revision to request.
 	FirstRevision uint64               `protobuf:"varint,8,opt,name=first_revision,json=firstRevision,proto3" json:"first_revision,omitempty"`
 	RetryAfter    *durationpb.Duration `protobuf:"bytes,9,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	// For "group version mismatch": the stored resource.
 	Stored []byte `protobuf:"bytes,10,opt,name=stored,proto3" json:"stored,omitempty"`
 	// What failed, what is known, what to do next.
 	Message string `protobuf:"bytes,11,opt,name=message,proto3" json:"message,omitempty"`
-	// For "name gone": what was done up to this revision under the request id may
-	// be lost with it.
+	// For "name gone": what was done under the request id up to this revision may
+	// have been lost.
 	Lost          uint64 `protobuf:"varint,12,opt,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -27,7 +27,7 @@ type Consistency int32
 
 const (
 	Consistency_CONSISTENCY_UNSPECIFIED Consistency = 0
-	// This agent, now; it may lag.
+	// What this agent has now; it may lag.
 	Consistency_CONSISTENCY_EVENTUAL Consistency = 1
 	// Linearizable.
 	Consistency_CONSISTENCY_STRONG Consistency = 2
@@ -80,7 +80,7 @@ type Lease struct {
 	Holder string                 `protobuf:"bytes,2,opt,name=holder,proto3" json:"holder,omitempty"`
 	Token  uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
 	Ttl    *durationpb.Duration   `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	// The leader's wall clock at the grant: information.
+	// The leader's wall clock at the grant, for information.
 	AcquiredAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=acquired_at,json=acquiredAt,proto3" json:"acquired_at,omitempty"`
 	// The answering agent's estimate; absent for a pinned lease.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
@@ -89,7 +89,7 @@ type Lease struct {
 	Remaining *durationpb.Duration `protobuf:"bytes,7,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	Metadata  map[string]string    `protobuf:"bytes,8,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Pins      []*Pin               `protobuf:"bytes,9,rep,name=pins,proto3" json:"pins,omitempty"`
-	// Claims that wait for the name; only the leader knows.
+	// Claims that wait for the key; only the leader knows.
 	Waiting       *uint32 `protobuf:"varint,10,opt,name=waiting,proto3,oneof" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -199,7 +199,7 @@ type Pin struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Owner  string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	Reason string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// When the pin lifts itself; absent: its owner lifts it.
+	// When the pin ends by itself; absent: only its owner removes it.
 	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -495,7 +495,7 @@ type ExtendRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Token uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
-	// Absent: the lease's own.
+	// Absent: the lease's current ttl.
 	Ttl           *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -608,7 +608,7 @@ type RevokeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Token uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
-	// An operator ends it without the token.
+	// An operator may revoke without the token.
 	Force         bool   `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Attempt       uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -683,7 +683,7 @@ func (x *RevokeRequest) GetAttempt() uint32 {
 
 type RevokeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// After a forced revoke: until when the holder may go on by its own deadline.
+	// After a forced revoke: until when the holder may continue by its own deadline.
 	HolderUntil   *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=holder_until,json=holderUntil,proto3" json:"holder_until,omitempty"`
 	Replayed      bool                   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -747,7 +747,7 @@ type TransferRequest struct {
 	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Token uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
 	To    string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
-	// Absent: the lease's own.
+	// Absent: the lease's current ttl.
 	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	RequestId     string               `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Attempt       uint32               `protobuf:"varint,6,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -893,7 +893,7 @@ type PinRequest struct {
 	// 1 to 256 bytes.
 	Owner  string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The pin lifts itself then; absent: its owner lifts it.
+	// How long the pin lasts; absent: until its owner removes it.
 	For           *durationpb.Duration `protobuf:"bytes,4,opt,name=for,proto3" json:"for,omitempty"`
 	RequestId     string               `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Attempt       uint32               `protobuf:"varint,6,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -1103,8 +1103,8 @@ func (x *UnpinRequest) GetAttempt() uint32 {
 
 type UnpinResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The lease as the unpin left it. When its last pin was lifted after it was
-	// due, it has ended: the answer then has no lease.
+	// The lease after the unpin. Absent if the lease has ended, because its last pin
+	// was removed after it was due.
 	Lease         *Lease `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
 	Replayed      bool   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -1280,9 +1280,9 @@ type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: all.
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// Of the name.
+	// A prefix of the name.
 	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// 0: 1 000, which is the most.
+	// 0: 1 000, the maximum.
 	PageSize  uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Absent: strong.
@@ -1603,12 +1603,12 @@ type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: all.
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// Of the name.
+	// A prefix of the name.
 	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Exclusive. 0: the present leases first, then end_of_snapshot. One that the
-	// cluster has not reached is refused as invalid.
+	// Exclusive. 0: the current leases first, then end_of_snapshot. A revision that
+	// the cluster has not reached is invalid.
 	Since uint64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
-	// One lease; then namespace and prefix are left out.
+	// One lease; excludes namespace and prefix.
 	Key           string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1674,8 +1674,8 @@ func (x *WatchRequest) GetKey() string {
 
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All that waited when the message was made, in the order of their
-	// revisions; at most about 1 024 and 256 KiB, but a revision is never divided.
+	// All that were waiting when the message was built, in the order of their
+	// revisions; at most about 1 024 and 256 KiB, but a revision is never split.
 	Events        []*LeaseEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1720,13 +1720,13 @@ func (x *WatchResponse) GetEvents() []*LeaseEvent {
 
 type LeaseEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// lease.claimed and so on; lease.present and end_of_snapshot in the
-	// beginning of a watch from 0.
+	// lease.claimed and so on; lease.present and end_of_snapshot in the initial
+	// state of a watch from 0.
 	Kind     string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Lease    *Lease `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
 	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	// The leader's wall clock at the change: information. Absent in the beginning
-	// of a watch from 0.
+	// The leader's wall clock at the change, for information. Absent in the initial
+	// state of a watch from 0.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

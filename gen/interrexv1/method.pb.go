@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Class says what it means to call a method, and to call it again.
+// Class says what calling a method does, and what repeating the call does.
 type Class int32
 
 const (
@@ -82,11 +82,11 @@ func (Class) EnumDescriptor() ([]byte, []int) {
 	return file_interrex_v1_method_proto_rawDescGZIP(), []int{0}
 }
 
-// Method is what a caller has to know about a method besides its messages.
+// Method is what a caller needs to know about a method besides its messages.
 type Method struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names the method on a stream; never reused for another. The methods of a
-	// table have numbers from 256 times the table's ID on.
+	// Names the method on a stream; never reused. A table's methods are numbered
+	// from 256 times the table's ID.
 	Number        uint32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Class         Class  `protobuf:"varint,2,opt,name=class,proto3,enum=interrex.v1.Class" json:"class,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -55,7 +55,7 @@ const (
 type ResourceServiceClient interface {
 	Read(context.Context, *connect.Request[ResourceServiceReadRequest]) (*connect.Response[ResourceServiceReadResponse], error)
 	Write(context.Context, *connect.Request[ResourceServiceWriteRequest]) (*connect.Response[ResourceServiceWriteResponse], error)
-	// Delete of what is not there is no error, and changes nothing.
+	// Delete of a resource that does not exist changes nothing and is not an error.
 	Delete(context.Context, *connect.Request[ResourceServiceDeleteRequest]) (*connect.Response[ResourceServiceDeleteResponse], error)
 	// Clear deletes all resources of one kind, partition and namespace whose names
 	// have a prefix, or none of them when there are more than 1 000.
@@ -66,8 +66,8 @@ type ResourceServiceClient interface {
 	// List returns the resources of one kind, of every group version, in the order
 	// of partition, namespace and name.
 	List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error)
-	// ListByOwner returns what an owner has, of any type, in the order of type,
-	// tenancy and name. The owner need not exist any more.
+	// ListByOwner returns an owner's resources, of any type, in the order of type,
+	// tenancy and name. The owner need not exist.
 	ListByOwner(context.Context, *connect.Request[ResourceServiceListByOwnerRequest]) (*connect.Response[ResourceServiceListByOwnerResponse], error)
 	Watch(context.Context, *connect.Request[ResourceServiceWatchRequest]) (*connect.ServerStreamForClient[ResourceServiceWatchResponse], error)
 }
@@ -190,7 +190,7 @@ func (c *resourceServiceClient) Watch(ctx context.Context, req *connect.Request[
 type ResourceServiceHandler interface {
 	Read(context.Context, *connect.Request[ResourceServiceReadRequest]) (*connect.Response[ResourceServiceReadResponse], error)
 	Write(context.Context, *connect.Request[ResourceServiceWriteRequest]) (*connect.Response[ResourceServiceWriteResponse], error)
-	// Delete of what is not there is no error, and changes nothing.
+	// Delete of a resource that does not exist changes nothing and is not an error.
 	Delete(context.Context, *connect.Request[ResourceServiceDeleteRequest]) (*connect.Response[ResourceServiceDeleteResponse], error)
 	// Clear deletes all resources of one kind, partition and namespace whose names
 	// have a prefix, or none of them when there are more than 1 000.
@@ -201,8 +201,8 @@ type ResourceServiceHandler interface {
 	// List returns the resources of one kind, of every group version, in the order
 	// of partition, namespace and name.
 	List(context.Context, *connect.Request[ResourceServiceListRequest]) (*connect.Response[ResourceServiceListResponse], error)
-	// ListByOwner returns what an owner has, of any type, in the order of type,
-	// tenancy and name. The owner need not exist any more.
+	// ListByOwner returns an owner's resources, of any type, in the order of type,
+	// tenancy and name. The owner need not exist.
 	ListByOwner(context.Context, *connect.Request[ResourceServiceListByOwnerRequest]) (*connect.Response[ResourceServiceListByOwnerResponse], error)
 	Watch(context.Context, *connect.Request[ResourceServiceWatchRequest], *connect.ServerStream[ResourceServiceWatchResponse]) error
 }

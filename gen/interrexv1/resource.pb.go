@@ -146,7 +146,7 @@ type ResourceID struct {
 	Tenancy *Tenancy               `protobuf:"bytes,2,opt,name=tenancy,proto3" json:"tenancy,omitempty"`
 	// 1 to 512 bytes of printable UTF-8.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// Tells one life of the name from the next; at most 64 bytes.
+	// Distinguishes successive resources of the same name; at most 64 bytes.
 	Uid           string `protobuf:"bytes,4,opt,name=uid,proto3" json:"uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -213,18 +213,18 @@ func (x *ResourceID) GetUid() string {
 type Resource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    *ResourceID            `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Set when the resource is created. In a write, an empty uid stands for the
-	// owner that is there now.
+	// Set when the resource is created. In a write, an empty uid means the owner
+	// that exists now.
 	Owner *ResourceID `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The resource goes in the moment in which that token ends.
+	// The resource is deleted when the lease under that token ends.
 	OwnerLease *Fence `protobuf:"bytes,3,opt,name=owner_lease,json=ownerLease,proto3" json:"owner_lease,omitempty"`
-	// Changes with each write; only whether two are equal means something.
+	// Changes with each write; versions can only be compared for equality.
 	Version string `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	// Changes with each write that changes something.
+	// Changes with each write that changes the content.
 	Generation string `protobuf:"bytes,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	// At most 4 KiB in all.
 	Metadata map[string]string `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// At most 512 KiB. A type that the agent does not know is in JSON {"@type":
+	// At most 512 KiB. In JSON, a type that the agent does not know is {"@type":
 	// URL, "value": base64}.
 	Data          *anypb.Any `protobuf:"bytes,7,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -310,8 +310,8 @@ func (x *Resource) GetData() *anypb.Any {
 	return nil
 }
 
-// Value is the data of the resources of the built-in type interrex.v1.Value,
-// which have no other: those of /kv and of 'interrex kv'. It is any bytes.
+// Value is the only data of resources of the built-in type interrex.v1.Value,
+// those of /kv and of 'interrex kv'. It may be any bytes.
 type Value struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Content:
@@ -383,12 +383,12 @@ type isValue_Content interface {
 }
 
 type Value_Text struct {
-	// What is UTF-8.
+	// Bytes that are UTF-8.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3,oneof"`
 }
 
 type Value_Binary struct {
-	// What is not.
+	// Other bytes.
 	Binary []byte `protobuf:"bytes,2,opt,name=binary,proto3,oneof"`
 }
 
@@ -398,8 +398,8 @@ func (*Value_Binary) isValue_Content() {}
 
 type ResourceServiceReadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// With a uid: that one or none. With another group version than the stored
-	// one, it is refused as "group version mismatch", with the stored resource.
+	// If it has a uid, that must be the stored one. A different group version than
+	// the stored one is a "group version mismatch", with the stored resource.
 	Id *ResourceID `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Absent: strong.
 	Consistency   Consistency `protobuf:"varint,2,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
@@ -513,18 +513,18 @@ func (x *ResourceServiceReadResponse) GetRevision() uint64 {
 
 type ResourceServiceWriteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The whole resource. Its version empty: it must not exist; else: it must be
-	// the stored one. Its uid empty: the stored one, or a new one. Its generation
-	// is not read.
+	// The whole resource. If its version is empty, it must not exist; otherwise the
+	// version must be the stored one. An empty uid means the stored one, or a new
+	// one. The generation is ignored.
 	Resource *Resource `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
 	// At most 64 bytes.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Attempt   uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Fence     *Fence `protobuf:"bytes,4,opt,name=fence,proto3" json:"fence,omitempty"`
-	// As a storage backend writes: an empty uid is another than the stored one,
-	// and uid, generation and owner are stored as they are given.
+	// Write as a storage backend does: an empty uid does not match a stored one, and
+	// uid, generation and owner are stored as given.
 	Strict bool `protobuf:"varint,5,opt,name=strict,proto3" json:"strict,omitempty"`
-	// Writes whatever is stored; no version is given then.
+	// Write unconditionally; the version must be empty.
 	Overwrite     bool `protobuf:"varint,6,opt,name=overwrite,proto3" json:"overwrite,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -604,7 +604,7 @@ func (x *ResourceServiceWriteRequest) GetOverwrite() bool {
 
 type ResourceServiceWriteResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it is stored.
+	// The resource as stored.
 	Resource      *Resource `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
 	Replayed      bool      `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	Revision      uint64    `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -665,16 +665,16 @@ func (x *ResourceServiceWriteResponse) GetRevision() uint64 {
 
 type ResourceServiceDeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its uid empty: any.
+	// An empty uid matches any.
 	Id *ResourceID `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Empty: any.
+	// Empty: any version.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// At most 64 bytes.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Attempt   uint32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Fence     *Fence `protobuf:"bytes,5,opt,name=fence,proto3" json:"fence,omitempty"`
-	// As a storage backend deletes: an empty uid is another than the stored one,
-	// and so is an empty version.
+	// Delete as a storage backend does: an empty uid or version does not match a
+	// stored one.
 	Strict        bool `protobuf:"varint,6,opt,name=strict,proto3" json:"strict,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -806,7 +806,7 @@ func (x *ResourceServiceDeleteResponse) GetRevision() uint64 {
 
 type ResourceServiceClearRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its group_version is not read.
+	// The group_version is ignored.
 	Type *ResourceType `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	// "*" is not allowed.
 	Tenancy *Tenancy `protobuf:"bytes,2,opt,name=tenancy,proto3" json:"tenancy,omitempty"`
@@ -955,10 +955,10 @@ func (x *ResourceServiceClearResponse) GetRevision() uint64 {
 
 type ResourceServiceCheckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its uid empty: any.
+	// An empty uid matches any.
 	Id *ResourceID `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The one that must be stored. "0": the resource must not exist; empty: it
-	// must.
+	// The version that must be stored. "0": the resource must not exist; empty: any
+	// version.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// At most 64 bytes.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1087,20 +1087,20 @@ func (x *ResourceServiceCheckResponse) GetRevision() uint64 {
 
 type ResourceServiceListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its group_version is not read.
+	// The group_version is ignored.
 	Type       *ResourceType `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	Tenancy    *Tenancy      `protobuf:"bytes,2,opt,name=tenancy,proto3" json:"tenancy,omitempty"`
 	NamePrefix string        `protobuf:"bytes,3,opt,name=name_prefix,json=namePrefix,proto3" json:"name_prefix,omitempty"`
 	// Absent: eventual.
 	Consistency Consistency `protobuf:"varint,4,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
 	MinRevision uint64      `protobuf:"varint,5,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
-	// 0: 1 000, which is the most. A page also ends at 1 MiB.
+	// 0: 1 000, the maximum. A page also ends at 1 MiB.
 	PageSize  uint32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// names in place of items, of one partition and one namespace.
+	// Return names instead of items, of one partition and one namespace.
 	NamesOnly bool `protobuf:"varint,8,opt,name=names_only,json=namesOnly,proto3" json:"names_only,omitempty"`
-	// With names_only, if it is not empty: names that go on after the next
-	// separator behind the prefix are one, which ends with it. At most 512 bytes.
+	// With names_only: names that share the part up to the next separator after the
+	// prefix are returned as that part, once. At most 512 bytes.
 	Separator     string `protobuf:"bytes,9,opt,name=separator,proto3" json:"separator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1269,12 +1269,12 @@ func (x *ResourceServiceListResponse) GetNames() []string {
 
 type ResourceServiceListByOwnerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// With its uid; its group_version is not compared.
+	// Must have its uid; the group_version is not compared.
 	Owner *ResourceID `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	// Absent: eventual.
 	Consistency Consistency `protobuf:"varint,2,opt,name=consistency,proto3,enum=interrex.v1.Consistency" json:"consistency,omitempty"`
 	MinRevision uint64      `protobuf:"varint,3,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
-	// 0: 1 000, which is the most. A page also ends at 1 MiB.
+	// 0: 1 000, the maximum. A page also ends at 1 MiB.
 	PageSize      uint32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1408,12 +1408,12 @@ func (x *ResourceServiceListByOwnerResponse) GetRevision() uint64 {
 
 type ResourceServiceWatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its group_version is not read.
+	// The group_version is ignored.
 	Type       *ResourceType `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	Tenancy    *Tenancy      `protobuf:"bytes,2,opt,name=tenancy,proto3" json:"tenancy,omitempty"`
 	NamePrefix string        `protobuf:"bytes,3,opt,name=name_prefix,json=namePrefix,proto3" json:"name_prefix,omitempty"`
-	// Exclusive. 0: the present resources first, then end_of_snapshot. One that
-	// the cluster has not reached is refused as invalid.
+	// Exclusive. 0: the current resources first, then end_of_snapshot. A revision
+	// that the cluster has not reached is invalid.
 	Since         uint64 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1479,8 +1479,8 @@ func (x *ResourceServiceWatchRequest) GetSince() uint64 {
 
 type ResourceServiceWatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All that waited when the message was made, in the order of their
-	// revisions; at most about 1 024 and 256 KiB, but a revision is never divided.
+	// All that were waiting when the message was built, in the order of their
+	// revisions; at most about 1 024 and 256 KiB, but a revision is never split.
 	Events        []*ResourceEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1527,11 +1527,12 @@ type ResourceEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// upsert, delete, end_of_snapshot.
 	Operation string `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
-	// As it was written; of a delete, as it was last. Absent at end_of_snapshot.
+	// The resource as written, or as it was before a delete. Absent at
+	// end_of_snapshot.
 	Resource *Resource `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
 	Revision uint64    `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	// The leader's wall clock at the change: information. Absent in the beginning
-	// of a watch from 0.
+	// The leader's wall clock at the change, for information. Absent in the initial
+	// state of a watch from 0.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

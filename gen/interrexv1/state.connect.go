@@ -50,7 +50,7 @@ const (
 
 // StateServiceClient is a client for the interrex.v1.StateService service.
 type StateServiceClient interface {
-	// ReadIndex returns the log index that a linearizable read has to wait for.
+	// ReadIndex returns the log index that a linearizable read must wait for.
 	ReadIndex(context.Context, *connect.Request[ReadIndexRequest]) (*connect.Response[ReadIndexResponse], error)
 	// Retire releases the NAME of request ids NAME.N: its mark and its records
 	// are forgotten. An unknown name is no error.
@@ -62,7 +62,7 @@ type StateServiceClient interface {
 	// Propose puts a command of an embedder's own state machine or table into the
 	// log. It is for operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
-	// Group does several operations, of any tables, all or none.
+	// Group applies several operations, of any tables, atomically.
 	Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error)
 }
 
@@ -158,7 +158,7 @@ func (c *stateServiceClient) Group(ctx context.Context, req *connect.Request[Gro
 
 // StateServiceHandler is an implementation of the interrex.v1.StateService service.
 type StateServiceHandler interface {
-	// ReadIndex returns the log index that a linearizable read has to wait for.
+	// ReadIndex returns the log index that a linearizable read must wait for.
 	ReadIndex(context.Context, *connect.Request[ReadIndexRequest]) (*connect.Response[ReadIndexResponse], error)
 	// Retire releases the NAME of request ids NAME.N: its mark and its records
 	// are forgotten. An unknown name is no error.
@@ -170,7 +170,7 @@ type StateServiceHandler interface {
 	// Propose puts a command of an embedder's own state machine or table into the
 	// log. It is for operators and for the agent's own process.
 	Propose(context.Context, *connect.Request[ProposeRequest]) (*connect.Response[ProposeResponse], error)
-	// Group does several operations, of any tables, all or none.
+	// Group applies several operations, of any tables, atomically.
 	Group(context.Context, *connect.Request[GroupRequest]) (*connect.Response[GroupResponse], error)
 }
 

@@ -104,7 +104,7 @@ func (x *ReadIndexResponse) GetLogIndex() uint64 {
 
 type RetireRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One of the caller's own names.
+	// One of the caller's names.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -238,7 +238,7 @@ func (x *GetSettingsRequest) GetMinRevision() uint64 {
 
 type GetSettingsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By name.
+	// Sorted by name.
 	Items         []*Setting `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	Revision      uint64     `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -296,7 +296,7 @@ type Setting struct {
 	Name    string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Value   string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	Default string `protobuf:"bytes,3,opt,name=default,proto3" json:"default,omitempty"`
-	// What it is, with its unit.
+	// Description, with the unit.
 	About         string `protobuf:"bytes,4,opt,name=about,proto3" json:"about,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -362,7 +362,7 @@ func (x *Setting) GetAbout() string {
 
 type SetSettingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By name, at most 64; an empty value is the default.
+	// Values by name, at most 64; an empty value restores the default.
 	Values        map[string]string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -453,8 +453,8 @@ type ProposeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The table's ID, from 256 on; 0: the agents' own state machine.
 	Table uint32 `protobuf:"varint,1,opt,name=table,proto3" json:"table,omitempty"`
-	// The command, in the table's own encoding: with it the request has at most
-	// 1 MiB and 64 KiB.
+	// The command, in the table's own encoding. The whole request is at most 1 MiB
+	// and 64 KiB.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// At most 64 bytes.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -535,8 +535,8 @@ type ProposeResponse struct {
 	Reply    []byte `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
 	Replayed bool   `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	// Why the state machine has refused the command, which took its revision all
-	// the same; absent: it has done it.
+	// Why the state machine refused the command, which took a revision all the same;
+	// absent: it did not.
 	Refused       *Error `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -602,10 +602,10 @@ func (x *ProposeResponse) GetRefused() *Error {
 
 type GroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 64 requests of methods that write, told by their types, without their
-	// request_id, attempt, wait and fence. In JSON:
+	// 1 to 64 requests of methods that write, identified by their types, without
+	// their request_id, attempt, wait and fence. In JSON:
 	// {"@type": "type.googleapis.com/interrex.v1.PinRequest", "key": ...}
-	// Extends and the operations of StateService but Propose stand alone.
+	// Extends, and operations of StateService other than Propose, are not allowed.
 	Operations []*anypb.Any `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
 	// At most 64 bytes.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -675,10 +675,10 @@ func (x *GroupRequest) GetFence() *Fence {
 
 type GroupResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The answers of the operations' methods, in order.
+	// The responses of the operations' methods, in order.
 	Answers  []*anypb.Any `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
 	Replayed bool         `protobuf:"varint,2,opt,name=replayed,proto3" json:"replayed,omitempty"`
-	// Of the last operation.
+	// The revision of the last operation.
 	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -23,10 +23,10 @@ const (
 
 type OperateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All that waited when the message was made; at most 1 024.
+	// All that were waiting when the message was built; at most 1 024.
 	Operations []*Operation `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
-	// The ids of operations whose callers have gone: those that have not entered
-	// the log leave the queue, and their answers say so.
+	// The ids of operations whose callers have gone. Those that have not entered the
+	// log are removed from the queue, and their answers say so.
 	Cancels       []uint64 `protobuf:"varint,2,rep,packed,name=cancels,proto3" json:"cancels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -76,31 +76,30 @@ func (x *OperateRequest) GetCancels() []uint64 {
 	return nil
 }
 
-// Operation is one call of a method. What has a field here must be left out of
-// the method's own request: a hop between agents changes these fields, and
-// never body.
+// Operation is one call of a method. The method's own request must not set what
+// has a field here: a hop between agents changes these fields, and never body.
 type Operation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the sender, unique among its open operations of this stream.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The number that the method's .proto gives it.
+	// The method's number in its .proto.
 	Method uint32 `protobuf:"varint,2,opt,name=method,proto3" json:"method,omitempty"`
 	// The method's own request: at most 1 MiB and 64 KiB, or 32 KiB with wait_ms.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// At most 64 bytes; for methods that are recorded.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Attempt   uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// For a request_id of the form NAME.N: every request of NAME below the mark
-	// has been answered, or given up by its caller.
+	// For a request_id of the form NAME.N: every request of NAME below the mark has
+	// been answered, or abandoned by its caller.
 	Mark uint64 `protobuf:"varint,6,opt,name=mark,proto3" json:"mark,omitempty"`
 	// For methods that write.
 	Fence *Fence `protobuf:"bytes,7,opt,name=fence,proto3" json:"fence,omitempty"`
-	// How much longer the operation may wait to enter the log, in milliseconds;
-	// 0: the server's own bound.
+	// How much longer the operation may wait to enter the log, in milliseconds; 0:
+	// the server's own limit.
 	TimeoutMs uint32 `protobuf:"varint,8,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
-	// How much longer it may wait for its key, in milliseconds; 0: it does not.
+	// How much longer it may wait for its key, in milliseconds; 0: not at all.
 	WaitMs uint32 `protobuf:"varint,9,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
-	// Its caller asks again at least every quarter of its ttl while it waits.
+	// While it waits, its caller retries at least every quarter of its ttl.
 	AsksAgain bool `protobuf:"varint,10,opt,name=asks_again,json=asksAgain,proto3" json:"asks_again,omitempty"`
 	// The caller's name, on the hop between agents.
 	Caller        string `protobuf:"bytes,11,opt,name=caller,proto3" json:"caller,omitempty"`

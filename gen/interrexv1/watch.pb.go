@@ -21,14 +21,13 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// StreamServiceWatchRequest changes a client's watches. Those that it closes
-// end before those that it opens begin. All lists together have at most 1 024
-// entries.
+// StreamServiceWatchRequest changes a client's watches. Watches that it closes end
+// before those that it opens begin. All lists together have at most 1 024 entries.
 type StreamServiceWatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Watches to end, by id; they have no answer.
+	// Watches to end, by id; there is no answer to them.
 	Closes []uint64 `protobuf:"varint,1,rep,packed,name=closes,proto3" json:"closes,omitempty"`
-	// At most 4 096 watches may be open on a stream.
+	// At most 4 096 watches can be open on a stream.
 	Opens         []*WatchOpen   `protobuf:"bytes,2,rep,name=opens,proto3" json:"opens,omitempty"`
 	Credits       []*WatchCredit `protobuf:"bytes,3,rep,name=credits,proto3" json:"credits,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -95,7 +94,7 @@ type WatchOpen struct {
 	Method uint32 `protobuf:"varint,2,opt,name=method,proto3" json:"method,omitempty"`
 	// The method's request; at most 2 KiB.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
-	// How many events may be sent; at most 65 536.
+	// The initial credit: how many events may be sent, at most 65 536.
 	Credit        uint32 `protobuf:"varint,4,opt,name=credit,proto3" json:"credit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -159,10 +158,10 @@ func (x *WatchOpen) GetCredit() uint32 {
 	return 0
 }
 
-// WatchCredit allows a watch that many more events. The events allowed and not
-// yet sent are at most 65 536. A watch that has used its credit is sent nothing
-// until there is more, and does not hold up others; it may lose its place in
-// the history meanwhile, and then ends with "compacted".
+// WatchCredit allows a watch that many more events; the unused credit is at most
+// 65 536. A watch without credit is sent nothing until there is more, and does not
+// delay others; it may lose its place in the history meanwhile, and then ends with
+// "compacted".
 type WatchCredit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -215,21 +214,21 @@ func (x *WatchCredit) GetEvents() uint32 {
 	return 0
 }
 
-// StreamServiceWatchResponse is what has happened to the client's watches, in
+// StreamServiceWatchResponse says what has happened to the client's watches, in
 // the order of its fields.
 type StreamServiceWatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Watches that have begun: they miss nothing that follows.
+	// Watches that have begun: they miss nothing from here on.
 	Opened []uint64 `protobuf:"varint,1,rep,packed,name=opened,proto3" json:"opened,omitempty"`
-	// Watches that were not begun. One that is open under the same id goes on.
+	// Watches that were not begun. An open watch with the same id continues.
 	Refused []*WatchEnd `protobuf:"bytes,2,rep,name=refused,proto3" json:"refused,omitempty"`
-	// Each watch's events in the order of their revisions; at most about 1 024
-	// events and 256 KiB in a message. A revision is never divided: its events
-	// may exceed the credit, and the excess is taken from the next.
+	// Each watch's events in the order of their revisions; at most about 1 024 events
+	// and 256 KiB in a message. A revision is never split: its events may exceed the
+	// credit, and the excess is deducted from the next.
 	Events []*WatchEvents `protobuf:"bytes,3,rep,name=events,proto3" json:"events,omitempty"`
-	// Watches that are over.
+	// Watches that have ended.
 	Ended []*WatchEnd `protobuf:"bytes,4,rep,name=ended,proto3" json:"ended,omitempty"`
-	// Sent now and then; it counts from after events.
+	// Sent from time to time; it applies after events.
 	Progress      *WatchProgress `protobuf:"bytes,5,opt,name=progress,proto3" json:"progress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -300,13 +299,13 @@ func (x *StreamServiceWatchResponse) GetProgress() *WatchProgress {
 	return nil
 }
 
-// WatchProgress says how far the open watches of the stream have come, those
-// that match no event too: each can be resumed at the revision, and misses
-// nothing.
+// WatchProgress says how far the open watches of the stream have advanced, also
+// those that match no event: each can be resumed at the revision without missing
+// anything.
 type WatchProgress struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Revision uint64                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	// Watches that have not come so far, by id.
+	// Watches that have not advanced that far, by id.
 	Except        []uint64 `protobuf:"varint,2,rep,packed,name=except,proto3" json:"except,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -356,7 +355,7 @@ func (x *WatchProgress) GetExcept() []uint64 {
 	return nil
 }
 
-// WatchEvents are events that all the named watches get.
+// WatchEvents are events for all the named watches.
 type WatchEvents struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Ids   []uint64               `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`

@@ -46,14 +46,13 @@ const (
 
 // WebhookServiceClient is a client for the interrex.v1.WebhookService service.
 type WebhookServiceClient interface {
-	// Set makes a webhook, or replaces the one of its name. It is for operators.
+	// Set creates a webhook, or replaces the one with its name. It is for operators.
 	Set(context.Context, *connect.Request[WebhookServiceSetRequest]) (*connect.Response[WebhookServiceSetResponse], error)
 	// Delete is for operators.
 	Delete(context.Context, *connect.Request[WebhookServiceDeleteRequest]) (*connect.Response[WebhookServiceDeleteResponse], error)
 	Get(context.Context, *connect.Request[WebhookServiceGetRequest]) (*connect.Response[WebhookServiceGetResponse], error)
 	List(context.Context, *connect.Request[WebhookServiceListRequest]) (*connect.Response[WebhookServiceListResponse], error)
-	// Test sends a sample to one webhook, from the agent that is asked. It is for
-	// operators.
+	// Test sends a sample to one webhook, from this agent. It is for operators.
 	Test(context.Context, *connect.Request[WebhookServiceTestRequest]) (*connect.Response[WebhookServiceTestResponse], error)
 }
 
@@ -137,14 +136,13 @@ func (c *webhookServiceClient) Test(ctx context.Context, req *connect.Request[We
 
 // WebhookServiceHandler is an implementation of the interrex.v1.WebhookService service.
 type WebhookServiceHandler interface {
-	// Set makes a webhook, or replaces the one of its name. It is for operators.
+	// Set creates a webhook, or replaces the one with its name. It is for operators.
 	Set(context.Context, *connect.Request[WebhookServiceSetRequest]) (*connect.Response[WebhookServiceSetResponse], error)
 	// Delete is for operators.
 	Delete(context.Context, *connect.Request[WebhookServiceDeleteRequest]) (*connect.Response[WebhookServiceDeleteResponse], error)
 	Get(context.Context, *connect.Request[WebhookServiceGetRequest]) (*connect.Response[WebhookServiceGetResponse], error)
 	List(context.Context, *connect.Request[WebhookServiceListRequest]) (*connect.Response[WebhookServiceListResponse], error)
-	// Test sends a sample to one webhook, from the agent that is asked. It is for
-	// operators.
+	// Test sends a sample to one webhook, from this agent. It is for operators.
 	Test(context.Context, *connect.Request[WebhookServiceTestRequest]) (*connect.Response[WebhookServiceTestResponse], error)
 }
 

@@ -33,32 +33,30 @@ type Webhook struct {
 	// "before" an operation, which it may veto, or "after" an event. Empty in a
 	// Set: before.
 	When string `protobuf:"bytes,3,opt,name=when,proto3" json:"when,omitempty"`
-	// The kinds of event that it is for; empty: all that are sent.
+	// The kinds of events that it is called for; empty: all.
 	Kinds []string `protobuf:"bytes,4,rep,name=kinds,proto3" json:"kinds,omitempty"`
-	// The prefixes of the keys that it is for, at most 16; empty: all.
+	// The prefixes of the keys that it is called for, at most 16; empty: all.
 	Prefixes []string `protobuf:"bytes,5,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
-	// At most 16, sent with each call. An answer has their names, with empty
-	// values.
+	// Sent with each call; at most 16. Responses have their names, with empty values.
 	Headers map[string]string `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Of one call, 100 ms to 30 s. Absent in a Set: 2 s.
+	// The limit of one call, 100 ms to 30 s. Absent in a Set: 2 s.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
-	// What becomes of an operation when the hook cannot be asked: "refuse" or
+	// What happens to an operation when the webhook cannot be reached: "refuse" or
 	// "allow". Empty in a Set: refuse.
 	OnFailure string `protobuf:"bytes,8,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"`
-	// It is called and counted, and vetoes nothing.
+	// The webhook is called and its verdicts are counted, but it vetoes nothing.
 	DryRun bool `protobuf:"varint,9,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	// Of its last set.
+	// The revision of its last Set.
 	Revision uint64 `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
-	// Of one that is called after events: up to here they are known to be
-	// delivered.
+	// For one that is called after events: the revision up to which they are known to
+	// be delivered.
 	Position uint64 `protobuf:"varint,11,opt,name=position,proto3" json:"position,omitempty"`
-	// What was skipped last, since it was no longer kept when its turn came.
+	// What was skipped last, because it was no longer kept when its turn came.
 	SkippedFrom uint64 `protobuf:"varint,12,opt,name=skipped_from,json=skippedFrom,proto3" json:"skipped_from,omitempty"`
 	SkippedTo   uint64 `protobuf:"varint,13,opt,name=skipped_to,json=skippedTo,proto3" json:"skipped_to,omitempty"`
-	// How many revisions were skipped in all.
+	// How many revisions were skipped in total.
 	Skipped uint64 `protobuf:"varint,14,opt,name=skipped,proto3" json:"skipped,omitempty"`
-	// Only the agent that leads knows: it is asked, unless the read is eventual.
-	// Absent: it could not be.
+	// Only the leader knows; a strong read asks it. Absent: unknown.
 	Health        *WebhookHealth `protobuf:"bytes,15,opt,name=health,proto3" json:"health,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -199,16 +197,16 @@ func (x *Webhook) GetHealth() *WebhookHealth {
 	return nil
 }
 
-// WebhookHealth is how the calls of a webhook go.
+// WebhookHealth says whether the calls of a webhook succeed.
 type WebhookHealth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "closed", "open" or "half-open".
 	Breaker string `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
-	// In a row.
+	// Consecutive failures.
 	Failures uint32 `protobuf:"varint,2,opt,name=failures,proto3" json:"failures,omitempty"`
 	// The last failure; empty: none.
 	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
-	// Of the first of the failures.
+	// When the first of the failures happened.
 	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -276,7 +274,7 @@ type WebhookServiceSetRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Webhook *Webhook               `protobuf:"bytes,1,opt,name=webhook,proto3" json:"webhook,omitempty"`
 	// The key of the signatures, 16 to 256 bytes of printable ASCII. Empty: the
-	// hook keeps the one that it has, or gets a random one.
+	// webhook keeps its key, or gets a random one.
 	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
 	// At most 64 bytes.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -354,7 +352,7 @@ func (x *WebhookServiceSetRequest) GetFence() *Fence {
 type WebhookServiceSetResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Webhook *Webhook               `protobuf:"bytes,1,opt,name=webhook,proto3" json:"webhook,omitempty"`
-	// The secret that was made. It is never shown again.
+	// The generated secret. It is never shown again.
 	Secret        string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
 	Replayed      bool   `protobuf:"varint,3,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	Revision      uint64 `protobuf:"varint,4,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -709,7 +707,7 @@ func (x *WebhookServiceListRequest) GetMinRevision() uint64 {
 
 type WebhookServiceListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By name.
+	// Sorted by name.
 	Items         []*Webhook `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	Revision      uint64     `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -806,14 +804,14 @@ func (x *WebhookServiceTestRequest) GetName() string {
 
 type WebhookServiceTestResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of HTTP; 0: there was no answer.
+	// The HTTP status; 0: no response.
 	Status   uint32               `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
 	Duration *durationpb.Duration `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
-	// The beginning of the answer, without control characters.
+	// The beginning of the response, without control characters.
 	Body string `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
-	// Why there was no answer.
+	// Why there was no response.
 	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
-	// Which agent has called.
+	// The agent that made the call.
 	Agent         string `protobuf:"bytes,5,opt,name=agent,proto3" json:"agent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

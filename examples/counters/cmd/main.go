@@ -1,5 +1,5 @@
-// Command counters is a program with an agent and a table of its own inside: it
-// counts how often it was started.
+// Command counters is a program with an agent and its own table inside: it counts
+// how many times it was started.
 //
 //	go run ./examples/counters/cmd -data-dir /var/lib/mine
 package main
@@ -31,7 +31,7 @@ func main() {
 	fmt.Printf("started %d times\n", n)
 }
 
-// count counts one more start, and returns their number.
+// count counts one more start, and returns the total.
 func count(ctx context.Context, dataDir string) (uint64, error) {
 	a, err := agent.New(agent.Config{
 		DataDir: dataDir, // "" = in memory
