@@ -39,12 +39,12 @@ func TestAnAddressMayBeHostAndPort(t *testing.T) {
 		"localhost:":              "the port is missing",
 		"localhost:http":          "is not a number",
 		"::1":                     "the port is missing",
-		"127.0.0.1:7400/api":      "it has a path",
-		"http://localhost:1/api":  "it has a path",
-		"tcp://127.0.0.1:7400":    "tcp:// is not served",
-		"http://ann@localhost:1":  "it has a user",
-		"unix:interrex.sock":      "the path of a socket is absolute",
-		"unix://data/an.sock":     "the path of a socket is absolute",
+		"127.0.0.1:7400/api":      "it must not have a path",
+		"http://localhost:1/api":  "it must not have a path",
+		"tcp://127.0.0.1:7400":    "tcp:// is not supported",
+		"http://ann@localhost:1":  "it must not have a user",
+		"unix:interrex.sock":      "the path of a socket must be absolute",
+		"unix://data/an.sock":     "the path of a socket must be absolute",
 		"http://":                 "is not valid",
 		"http://localhost:7400?x": "is not valid",
 	} {
@@ -82,11 +82,11 @@ func TestTLSAndPlainAreToldApart(t *testing.T) {
 	secure.StartTLS()
 	defer secure.Close()
 	host := plain.Listener.Addr().String()
-	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), "does not serve TLS: write http://"+host) {
+	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), "does not serve TLS: use http://"+host) {
 		t.Errorf("TLS spoken to a plain port: %s", got)
 	}
 	host = secure.Listener.Addr().String()
-	if got := failure(t, "http", host, pingAfter); !strings.Contains(fmt.Sprint(got), "if it serves TLS, write https://"+host+", and if it is a cluster port, the port of the API: ") {
+	if got := failure(t, "http", host, pingAfter); !strings.Contains(fmt.Sprint(got), "if it serves TLS, use https://"+host+"; if it is a cluster port, use the port of the API: ") {
 		t.Errorf("no TLS spoken to a port with it: %s", got)
 	}
 }
@@ -99,7 +99,7 @@ func TestAClusterPortIsToldApart(t *testing.T) {
 	other.StartTLS()
 	defer other.Close()
 	host := other.Listener.Addr().String()
-	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), host+" serves TLS and no HTTP: if it is a cluster port, write the port of the API: ") {
+	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), host+" serves TLS but not HTTP: if it is a cluster port, use the port of the API: ") {
 		t.Errorf("HTTP spoken to a port without: %v", got)
 	}
 }

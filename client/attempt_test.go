@@ -140,7 +140,7 @@ func TestACallerThatGoesAmidACallIsNoReasonEither(t *testing.T) {
 
 func TestWhatAStoppingAgentHasNotReadHasNotHappened(t *testing.T) {
 	s := &Stream{config: StreamConfig{BaseURL: "http://a"}}
-	stops := interrex.Errorf(interrex.KindDraining, "this agent stops; nothing has happened")
+	stops := interrex.Errorf(interrex.KindDraining, "this agent is stopping; nothing has happened")
 	if err := s.lost(wire.Error(stops)); !errors.Is(err, interrex.ErrDraining) {
 		t.Errorf("of an agent that stops: %v", err)
 	}

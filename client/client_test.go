@@ -259,7 +259,7 @@ func TestAllAgentsAreAskedBeforeThePauseAndNotWithoutOne(t *testing.T) {
 type reasons []error
 
 func (r *reasons) Debugf(format string, args ...any) {
-	if !strings.Contains(format, "asking again") {
+	if !strings.Contains(format, "retrying") {
 		return
 	}
 	for _, a := range args {

@@ -75,7 +75,7 @@ func TestAWatchThatWasNotAnsweredYetSaysSo(t *testing.T) {
 	defer l.Close()
 	url := "http://" + l.Addr().String()
 	w := watch(t, dial(t, client.Config{Addresses: []string{url}}), interrex.WatchRequest{})
-	if since, why := w.Disconnected(); since.IsZero() || why == nil || !strings.Contains(why.Error(), url+": it has not answered yet") {
+	if since, why := w.Disconnected(); since.IsZero() || why == nil || !strings.Contains(why.Error(), url+": it has not responded yet") {
 		t.Errorf("since %v: %v", since, why)
 	}
 }

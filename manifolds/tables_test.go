@@ -41,7 +41,7 @@ var tablesThatDoNotFit = map[string][]Table{
 		s.Watches[0] = watches[countersv1.WatchResponse, countersv1.WatchRequest, countersv1.Counter](countersv1.CounterServiceWatchProcedure)
 		return t, s
 	}},
-	"writes to table 300, and is given by table 256": {func() (state.Table, api.Service) {
+	"writes to table 300, but is declared by table 256": {func() (state.Table, api.Service) {
 		t, s := counters.Table()
 		s.Methods[0] = increment[countersv1.IncrementRequest, countersv1.IncrementResponse](300)
 		return t, s

@@ -442,7 +442,7 @@ func (nd *node) pastTheDoor(body, id string) (interrex.Token, error) {
 func TestAURLWithoutAUsablePortIsRefused(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	for port, status := range map[string]int{"0": 400, "65536": 400, "99999999999999999999": 400, "65535": 200} {
-		if r := nd.curl("WebhookService/Set", `{"webhook":{"name":"a","url":"http://a:`+port+`/"}}`); r.status != status || status == 400 && !strings.Contains(r.body, "the port is 1 to 65535, not "+port) {
+		if r := nd.curl("WebhookService/Set", `{"webhook":{"name":"a","url":"http://a:`+port+`/"}}`); r.status != status || status == 400 && !strings.Contains(r.body, "the port must be 1 to 65535, not "+port) {
 			t.Errorf("%s: %d %s", port, r.status, r.body)
 		}
 	}

@@ -157,9 +157,9 @@ func TestWhatCannotBeFollowedIsSaid(t *testing.T) {
 		status       int
 		want         string
 	}{
-		{"/kv/k?json", "", 400, "there is no such parameter"},
-		{"/kv/k?block=1s", "", 400, "there is no such parameter"},
-		{"/kv?separator=/", "", 400, "there is no such parameter"},
+		{"/kv/k?json", "", 400, "unknown parameter"},
+		{"/kv/k?block=1s", "", 400, "unknown parameter"},
+		{"/kv?separator=/", "", 400, "unknown parameter"},
 		{"/kv/k?since=x", "", 400, "is not a number"},
 		{"/kv/k?since=99999", "", 400, "since 99999 is in the future"},
 		{"/kv?prefix=k&since=99999", "", 400, "since 99999 is in the future"},

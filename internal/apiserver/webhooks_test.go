@@ -43,6 +43,6 @@ func TestAFollowerAsksTheLeaderHowTheCallsOfHooksGo(t *testing.T) {
 
 func TestADryRunIsRefusedWhereNothingIsVetoed(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	nd.expect(nd.curl("WebhookService/Set", `{"webhook":{"name":"audit","url":"http://h/","when":"after","dry_run":true}}`), 400, "dry_run: it is for a hook that is called before")
+	nd.expect(nd.curl("WebhookService/Set", `{"webhook":{"name":"audit","url":"http://h/","when":"after","dry_run":true}}`), 400, "dry_run: allowed only for a hook that is called before")
 	nd.setHook("guard", "http://h/", `,"dry_run":true`)
 }

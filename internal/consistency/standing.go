@@ -17,35 +17,34 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// MaxPause is how long a caller is asked to wait before it tries again what this
-// agent cannot do now.
+// MaxPause is how long a caller should wait before it retries what this agent
+// cannot do now.
 const MaxPause = 160 * time.Millisecond
 
-// Leadership tells who leads; the agent's leadership tracker does.
+// Leadership reports who leads; the agent's leadership tracker implements it.
 type Leadership interface {
 	// Current never blocks.
 	Current() interrex.Leadership
 }
 
-// Reads gives strong reads their place in the log.
+// Reads determines the log index of strong reads.
 type Reads interface {
-	// Index is the log index that a linearizable read has to wait for.
+	// Index returns the log index that a linearizable read has to wait for.
 	Index(ctx context.Context) (uint64, error)
 }
 
-// Config says where a Standing looks. Everything is needed unless it is
-// said to be optional.
+// Config configures a Standing. All fields are required unless marked optional.
 type Config struct {
 	ID         string
 	State      *state.State
 	Ring       *watch.Ring
 	Leadership Leadership
-	// Reads gives the strong reads of this agent; false while raft is down.
+	// Reads returns the strong reads of this agent; false while raft is down.
 	Reads func() (Reads, bool)
-	// AskLeader asks the agent that leads for the log index of a linearizable read.
+	// AskLeader requests the log index of a linearizable read from the leader.
 	AskLeader func(context.Context, admission.Caller) (uint64, error)
-	// Quarantine says why nothing may be read from this agent's state; nil: it
-	// may. Optional.
+	// Quarantine returns why this agent's state must not be read; nil if it may
+	// be. Optional.
 	Quarantine func() error
 	// ReadWait bounds a wait for a revision or a log index.
 	ReadWait time.Duration
@@ -54,13 +53,13 @@ type Config struct {
 	}
 }
 
-// Standing is where one agent stands.
+// Standing checks and waits for the state of one agent.
 type Standing struct{ Config }
 
-// New makes a standing.
+// New returns a Standing.
 func New(c Config) *Standing { return &Standing{c} }
 
-// Detail makes the detail of an error, and names the leader where that helps.
+// Detail returns the detail of an error, which names the leader where that helps.
 func (s *Standing) Detail(err error) *interrexv1.Error {
 	m := wire.Detail(err)
 	kind := interrex.Kind(m.Kind)
@@ -71,17 +70,17 @@ func (s *Standing) Detail(err error) *interrexv1.Error {
 	return m
 }
 
-// NotLeader is what this agent answers where another one leads.
+// NotLeader returns this agent's error when another one leads.
 func (s *Standing) NotLeader(l interrex.Leadership) error {
-	if l.LeaderID == "" || l.LeaderID == s.ID { // it is not ready to lead
+	if l.LeaderID == "" || l.LeaderID == s.ID { // this agent is not ready to lead
 		return s.NoLeader()
 	}
-	err := interrex.Errorf(interrex.KindNotLeader, "agent %s does not lead in term %d, %s does; nothing has happened, ask there", s.ID, l.Term, l.LeaderID)
+	err := interrex.Errorf(interrex.KindNotLeader, "agent %s does not lead in term %d, %s does; nothing has happened, try there", s.ID, l.Term, l.LeaderID)
 	err.LeaderID, err.LeaderAddress, err.RetryAfter = l.LeaderID, l.LeaderAddress, MaxPause
 	return err
 }
 
-// NoLeader is what this agent answers where it knows of no leader.
+// NoLeader returns this agent's error when it knows of no leader.
 func (s *Standing) NoLeader() error {
 	l := s.Leadership.Current()
 	err := interrex.Errorf(interrex.KindNoLeader, "agent %s knows of no leader in term %d at revision %d; nothing has happened, try again", s.ID, l.Term, s.State.Revision())
@@ -89,7 +88,7 @@ func (s *Standing) NoLeader() error {
 	return err
 }
 
-// RPCError makes the error that ends a stream; nil of nil.
+// RPCError returns the error that ends a stream; nil if err is nil.
 func (s *Standing) RPCError(err error) error {
 	if err == nil {
 		return nil
@@ -101,14 +100,14 @@ func (s *Standing) RPCError(err error) error {
 	return wire.Error(wire.FromDetail(s.Detail(err)))
 }
 
-// Guard turns a panic in a method's own code into an error.
+// Guard converts a panic in a method's own code to an error.
 func (s *Standing) Guard(procedure string, err *error) {
 	if reason := recover(); reason != nil {
 		*err = s.Panicked(procedure, reason)
 	}
 }
 
-// Panicked makes the error of a call that failed in the worst way.
+// Panicked logs a panic, and returns the error of the call that it ended.
 func (s *Standing) Panicked(procedure string, reason any) error {
 	s.Logger.Errorf("panic in %s: %v\n%s", procedure, reason, debug.Stack())
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "agent %s failed while it answered: %v", s.ID, reason)
@@ -142,7 +141,7 @@ func Elsewhere(k interrex.Kind) bool {
 	return k == interrex.KindNotLeader || k == interrex.KindNoLeader
 }
 
-// IndexHere is index where this agent leads.
+// IndexHere is Index for the agent that leads.
 func (s *Standing) IndexHere(ctx context.Context) (uint64, error) {
 	reads, running := s.Reads()
 	if !running {
@@ -158,23 +157,23 @@ func (s *Standing) IndexHere(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	// The commit index may be that of one of raft's own entries, which no
-	// follower's state sees. The newest entry in this state is a real one, and
-	// everything that the commit index covers comes before it.
+	// follower's state applies. The newest entry applied here is not, and includes
+	// everything that the commit index covers.
 	index, _ = s.State.Applied()
 	return index, nil
 }
 
-// Reached refuses a revision that the state, which is current, does not stand
-// at: nobody can have seen it.
+// Reached refuses a revision above that of the state, which is current: nobody
+// can have seen it.
 func (s *Standing) Reached(min interrex.Revision) error {
 	if now := s.State.Revision(); now < min {
-		return interrex.Errorf(interrex.KindInvalid, "min_revision: %d has not been reached by the cluster, which stands at %d", min, now)
+		return interrex.Errorf(interrex.KindInvalid, "min_revision: %d has not been reached by the cluster, which is at %d", min, now)
 	}
 	return nil
 }
 
-// Begun refuses to read a state that has not applied anything yet: an agent that
-// was restarted has not read its log, and would say that nothing is there.
+// Begun refuses to read a state that has not applied anything yet: a restarted
+// agent has not read its log, and would answer that nothing exists.
 func (s *Standing) Begun() error {
 	if err := s.Quarantined(); err != nil {
 		return err
@@ -182,10 +181,10 @@ func (s *Standing) Begun() error {
 	if index, _ := s.State.Applied(); index > 0 {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindUnavailable, "cannot read: agent %s has not applied its log yet: it waits for a leader to say what is committed", s.ID)
+	return interrex.Errorf(interrex.KindUnavailable, "cannot read: agent %s has not applied its log yet: it waits to learn from a leader what is committed", s.ID)
 }
 
-// Quarantined refuses to read a state that lacks what this agent has stored.
+// Quarantined refuses to read a state that lacks entries which this agent stored.
 func (s *Standing) Quarantined() error {
 	if s.Quarantine == nil {
 		return nil
@@ -199,8 +198,8 @@ func (s *Standing) Quarantined() error {
 	return err
 }
 
-// Reach waits until a revision is applied here. The leader is asked whether
-// there is such a revision at all; with no leader, the wait alone decides.
+// Reach waits until a revision is applied here. It fails early if the leader
+// reports that there is no such revision; without a leader it only waits.
 func (s *Standing) Reach(ctx context.Context, c admission.Caller, min interrex.Revision) error {
 	if s.State.Revision() >= min {
 		return s.Begun()
@@ -224,15 +223,15 @@ func (s *Standing) Reach(ctx context.Context, c admission.Caller, min interrex.R
 	return err
 }
 
-// Ahead reports whether a watch is to begin after a revision that this agent has
-// not reached. The ring knows of a revision just before the state does.
+// Ahead reports whether this agent has not yet reached a revision that a watch
+// begins after. The ring has a revision slightly before the state.
 func (s *Standing) Ahead(since interrex.Revision) bool {
 	return since > max(s.State.Revision(), s.Ring.Stats().Last)
 }
 
-// CatchUp waits, for at most ReadWait, until this agent has applied everything
-// that was committed when it was called, or a revision. The error is why it has
-// done neither, or that it no longer waits for the first.
+// CatchUp waits, for at most ReadWait, until this agent has applied either
+// everything that was committed at the call, or a revision. The error is why
+// neither happened; after the second it may be that of the canceled first.
 func (s *Standing) CatchUp(ctx context.Context, c admission.Caller, to interrex.Revision) (err error) {
 	defer s.Guard(interrexv1.StateServiceReadIndexProcedure, &err)
 	ctx, cancel := context.WithTimeout(ctx, s.ReadWait)
@@ -247,8 +246,8 @@ func (s *Standing) CatchUp(ctx context.Context, c admission.Caller, to interrex.
 	return s.Current(ctx, c)
 }
 
-// NotAhead waits, for at most ReadWait, until this agent has reached a revision
-// that a request continues from; the error is that of refuseFuture.
+// NotAhead waits, for at most ReadWait, until this agent has reached the revision
+// from which a request continues; the error is that of RefuseFuture.
 func (s *Standing) NotAhead(ctx context.Context, c admission.Caller, since interrex.Revision) error {
 	if !s.Ahead(since) {
 		return s.NotLost(since)
@@ -257,8 +256,8 @@ func (s *Standing) NotAhead(ctx context.Context, c admission.Caller, since inter
 }
 
 // RefuseFuture returns why a request cannot continue from a revision that was ahead
-// of this agent, which has tried to catch up since, with the error lag; nil: it
-// has reached it.
+// of this agent; nil if the agent has reached it meanwhile. lag is the error of the
+// attempt to catch up.
 func (s *Standing) RefuseFuture(since interrex.Revision, lag error) error {
 	now := s.State.Revision()
 	switch {
@@ -267,18 +266,18 @@ func (s *Standing) RefuseFuture(since interrex.Revision, lag error) error {
 	case lag == nil:
 		return interrex.Errorf(interrex.KindInvalid, "since %d is in the future: the cluster is at revision %d", since, now)
 	}
-	err := interrex.Errorf(interrex.KindUnavailable, "since %d: agent %s is at revision %d, and cannot find out whether the cluster has got there: %v", since, s.ID, now, lag)
+	err := interrex.Errorf(interrex.KindUnavailable, "since %d: agent %s is at revision %d, and cannot find out whether the cluster has reached it: %v", since, s.ID, now, lag)
 	err.RetryAfter = max(MaxPause, interrex.RetryAfter(lag))
 	return err.WithCause(lag)
 }
 
-// NotLost refuses to read on after a revision that a recovery has lost.
+// NotLost refuses to continue after a revision that was lost in a recovery.
 func (s *Standing) NotLost(since interrex.Revision) error {
 	loss := s.State.Loss()
 	if !loss.Lost(since) {
 		return nil
 	}
-	err := interrex.Errorf(interrex.KindCompacted, "since %d: the cluster was recovered, and the changes after revision %d are lost: list again, or ask since %d", since, loss.From, loss.From)
+	err := interrex.Errorf(interrex.KindCompacted, "since %d: the cluster was recovered, and the changes after revision %d are lost: list again, or request since %d", since, loss.From, loss.From)
 	err.FirstRevision = loss.From
 	return err
 }

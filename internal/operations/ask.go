@@ -13,19 +13,19 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// asking asks webhooks about a request where the leader takes it in, before it
-// enters the queue.
+// asking calls the webhooks for a request on the leader, before the request enters
+// the queue.
 type asking struct {
 	courier *courier
 	request *request
 	visit   *visit
 }
 
-// ask asks the hooks about a request, and lets it into the queue if none of them
-// vetoes. It holds up this request alone.
+// ask calls the hooks for a request, and enqueues it unless one of them vetoes. It
+// delays only this request.
 //
-// What an earlier attempt was answered is answered again without a call. A waiting
-// claim that is asked for again while it stands in line is not asked about again.
+// The recorded result of an earlier attempt is returned without a call. No hook is
+// called again for the retry of a claim that is still waiting.
 func (a asking) ask(hooks []*webhook.Hook) {
 	c, r, v := a.courier, a.request, a.visit
 	asked := queue.Operation{Operation: r.Addressed()}
@@ -55,7 +55,7 @@ func (a asking) ask(hooks []*webhook.Hook) {
 	}
 }
 
-// heard does what the hooks' verdict says.
+// heard enqueues or refuses the request according to the hooks' verdict.
 func (a asking) heard(verdict error, asked *state.Operation) {
 	c, r, v := a.courier, a.request, a.visit
 	if interrex.KindOf(verdict) == interrex.KindVetoed && v != nil {
@@ -74,8 +74,7 @@ func (a asking) heard(verdict error, asked *state.Operation) {
 	c.admit(r, v)
 }
 
-// verdict waits for what the hooks say, as long as the request may wait for the
-// log.
+// verdict waits for the hooks' verdict, as long as the request may wait for the log.
 func (a asking) verdict(wait func(context.Context) error) error {
 	c, r := a.courier, a.request
 	ctx, cancel := context.WithCancelCause(c.ctx)
@@ -100,7 +99,7 @@ func (a asking) verdict(wait func(context.Context) error) error {
 	return err
 }
 
-// question is what the hooks are asked.
+// question returns what the hooks are called with.
 func (a asking) question() (hookcaller.Question, error) {
 	r := a.request
 	q := hookcaller.Question{Caller: r.Caller.Name, RequestID: r.Envelope.GetRequestId(), Attempt: r.Envelope.GetAttempt()}
@@ -121,16 +120,16 @@ func (a asking) question() (hookcaller.Question, error) {
 }
 
 func errSlowHooks() error {
-	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: the webhooks that are asked about it have not answered in time; nothing has happened, try again")
+	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: webhooks did not respond in time; nothing has happened, try again")
 }
 
 func errGone() error {
-	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: its caller went while the webhooks were asked about it; nothing has happened")
+	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: its caller went away while webhooks were called; nothing has happened")
 }
 
-// veto looks whether a request with an id may be answered that it was vetoed: not
-// while an earlier attempt of it may be in the log, or its record says that it was
-// done. found: the record decides.
+// veto returns the outcome of a vetoed request with an id: a veto only if no earlier
+// attempt may be in the log and none is recorded. found reports that the record
+// decides.
 func (a asking) veto(op *state.Operation, veto error) (res state.Result, found bool, err error) {
 	s := a.courier.server
 	if !a.visit.alone() {
@@ -139,8 +138,8 @@ func (a asking) veto(op *state.Operation, veto error) (res state.Result, found b
 	}
 	bounded, cancel := context.WithTimeout(a.courier.ctx, s.standing.ReadWait)
 	defer cancel()
-	// An earlier attempt that another leader has put into the log is applied here
-	// after that, or never will be.
+	// After that, an earlier attempt that another leader appended has been applied
+	// here, or never will be.
 	if _, err := s.standing.IndexHere(bounded); err != nil {
 		return res, false, err
 	}

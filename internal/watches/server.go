@@ -22,10 +22,10 @@ import (
 
 // Limits of the watches of one stream.
 const (
-	MaxWatches     = 4096      // that are open
-	MaxWatchCredit = 65_536    // events that one of them may be sent
-	MaxWatchEvents = 1024      // of one message
-	MaxWatchBytes  = 256 << 10 // of one message
+	MaxWatches     = 4096      // open at a time
+	MaxWatchCredit = 65_536    // events that a watch may have outstanding
+	MaxWatchEvents = 1024      // in one message
+	MaxWatchBytes  = 256 << 10 // in one message
 	MaxWatchBody   = 2 << 10   // bytes of one watch's request
 )
 
@@ -39,8 +39,8 @@ type Server struct {
 	sendWait time.Duration
 }
 
-// New makes a server. calls counts what is open, and sendWait is how long
-// a peer may take to accept one message.
+// New returns a Server. calls counts the open calls, and sendWait is how long a peer
+// may take to accept one message.
 func New(standing *consistency.Standing, methods *method.Registry, calls *admission.Calls, by clock.Clock, sendWait time.Duration) *Server {
 	s := &Server{standing: standing, methods: methods, calls: calls, clock: by, sendWait: sendWait, watches: map[uint32]*watchable{}}
 	for number, m := range methods.Watches {
@@ -49,8 +49,8 @@ func New(standing *consistency.Standing, methods *method.Registry, calls *admiss
 	return s
 }
 
-// Handlers serve each watch on a call of its own, and all watches of a client on
-// a stream, by their procedures.
+// Handlers returns, by procedure, the handlers that serve each watch on a call of its
+// own, and all watches of a client on one stream.
 func (s *Server) Handlers(o ...connect.HandlerOption) map[string]http.Handler {
 	all := map[string]http.Handler{
 		interrexv1.StreamServiceWatchProcedure: connect.NewBidiStreamHandler(interrexv1.StreamServiceWatchProcedure, s.watchAll, append(slices.Clone(o), connect.WithCodec(wire.StreamCodec{}))...),
@@ -64,9 +64,8 @@ func (s *Server) Handlers(o ...connect.HandlerOption) map[string]http.Handler {
 	return all
 }
 
-// watch sends the events that a request asks for, unless that could not be
-// read, until its caller goes, the server drains, or the watch has to be begun
-// again.
+// watch sends the events of a feed until the caller goes, the server drains, or the
+// watch has to begin again. If unread is not nil, it fails with it.
 func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, to responses) error {
 	if unread != nil {
 		return wire.Error(unread)
@@ -90,7 +89,7 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 	return nil
 }
 
-// orCause returns the reason for which the server itself has ended ctx, else err.
+// orCause returns the reason why the server itself ended ctx, else err.
 func orCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); interrex.KindOf(cause) != "" {
 		return cause
@@ -107,7 +106,8 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error
 		return err
 	}
 	send := admission.Sender(ctx, s.clock, s.sendWait)
-	// The headers say that it has begun: from then on nothing is missed.
+	// The headers tell the caller that the watch has begun: it misses nothing from
+	// then on.
 	if err := send(to.begin); err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error
 	}
 }
 
-// always is a closed channel.
+// always returns a closed channel.
 func always() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)

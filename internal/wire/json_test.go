@@ -166,7 +166,7 @@ func TestAnysInOneAnotherAreBounded(t *testing.T) {
 		text, m := nested(t, n, documents) // as of JSON-LD, which are no Anys
 		for _, text := range []string{text, escaped(text)} {
 			err := wire.UnmarshalJSON([]byte(text), &anypb.Any{})
-			if bounded := err != nil && strings.Contains(err.Error(), "stand in one another"); bounded == good {
+			if bounded := err != nil && strings.Contains(err.Error(), "is nested more than"); bounded == good {
 				t.Errorf("%d: %v", n, err)
 			}
 		}

@@ -260,7 +260,7 @@ func TestEveryMethodOfAServiceIsDeclared(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	for procedure, why := range map[string]string{
-		interrexv1.EngineServiceStatusProcedure: "no number or no class",
+		interrexv1.EngineServiceStatusProcedure: "number or class is missing",
 		"/interrex.v1.ClaimRequest/Claim":       "not a service",
 		"/nobody.v1.Service/Method":             "not found",
 	} {
@@ -282,7 +282,7 @@ func TestAMethodTakesTheMessagesOfItsProto(t *testing.T) {
 		t.Errorf("another answer: %v", err)
 	}
 	m.Procedure = "/nobody.v1.Service/Method"
-	if err := m.Takes(&interrexv1.ClaimRequest{}, &interrexv1.ClaimResponse{}); !contains(err, "no .proto") {
+	if err := m.Takes(&interrexv1.ClaimRequest{}, &interrexv1.ClaimResponse{}); !contains(err, "no linked .proto") {
 		t.Errorf("nobody's method: %v", err)
 	}
 }
