@@ -31,7 +31,7 @@ var tablesThatDoNotFit = map[string][]Table{
 		s.Watches = nil
 		return t, s
 	}},
-	"does not say that it is a watch": {func() (state.Table, api.Service) {
+	"does not declare it as a watch": {func() (state.Table, api.Service) {
 		t, s := counters.Table()
 		s.Watches[0] = watches[countersv1.GetResponse, countersv1.GetRequest, countersv1.CounterEvent](countersv1.CounterServiceGetProcedure)
 		return t, s

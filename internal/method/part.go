@@ -36,7 +36,7 @@ func (p *part) unpack(in *Registry, c admission.Caller, m *anypb.Any) error {
 	case m.MessageName() == "":
 		return interrex.Errorf(interrex.KindInvalid, `its type is missing: give the request of a method that writes, as {"@type": "type.googleapis.com/PACKAGE.REQUEST", ...}`)
 	case p.method == nil:
-		return interrex.Errorf(interrex.KindInvalid, "agent %s has no method that writes and takes a %s", in.id, m.MessageName())
+		return interrex.Errorf(interrex.KindInvalid, "agent %s has no method that writes and takes %s", in.id, m.MessageName())
 	case p.method.Err != nil:
 		return p.method.Err
 	case p.method.group:
