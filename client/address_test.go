@@ -55,8 +55,8 @@ func TestAnAddressMayBeHostAndPort(t *testing.T) {
 	}
 }
 
-// failure makes one request to an address as an endpoint does, and returns what
-// it failed with.
+// failure makes one request to an address as an endpoint does, and returns its
+// error.
 func failure(t *testing.T, scheme, host string, ping time.Duration) error {
 	t.Helper()
 	h := address{scheme: scheme, host: host}.client(nil, Config{}, ping)
@@ -104,7 +104,7 @@ func TestAClusterPortIsToldApart(t *testing.T) {
 	}
 }
 
-// A connection that was of use, and breaks, is not taken for a port with TLS.
+// A working connection that breaks is not mistaken for a port with TLS.
 func TestAConnectionThatWasHeardBreaksAsItDoes(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -125,7 +125,7 @@ func TestAConnectionThatWasHeardBreaksAsItDoes(t *testing.T) {
 	}
 }
 
-// A port at which nobody answers has not hung up.
+// A port that does not respond has not closed the connection.
 func TestAPortWithoutAnAnswerIsMute(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -133,7 +133,7 @@ func TestAPortWithoutAnAnswerIsMute(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	if got := failure(t, "http", listener.Addr().String(), time.Millisecond); !errors.Is(got, errMute) || strings.Contains(got.Error(), "TLS") {
+	if got := failure(t, "http", listener.Addr().String(), time.Millisecond); !errors.Is(got, errSilent) || strings.Contains(got.Error(), "TLS") {
 		t.Errorf("%v", got)
 	}
 }
@@ -148,8 +148,7 @@ func TestAnAgentThatFallsSilentOnAStreamIsMute(t *testing.T) {
 	}
 }
 
-// The requests of a one-shot client end with their own time: no ping cuts them
-// short.
+// The requests of a one-shot client end only with their own timeout, not by a ping.
 func TestAOneShotClientWaitsForAnAnswerAsLongAsItMay(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

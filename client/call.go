@@ -19,9 +19,9 @@ import (
 // is longer than an agent waits for a leader.
 const attemptTimeout = 3 * time.Second
 
-// hurry is how long before the end of a call an agent gives up, so that its response
+// responseMargin is how long before the end of a call an agent gives up, so that its response
 // still arrives.
-const hurry = 100 * time.Millisecond
+const responseMargin = 100 * time.Millisecond
 
 // The pauses between attempts.
 const (
@@ -95,14 +95,14 @@ type doer func(context.Context, *request) ([]byte, error)
 
 func ask[A any, PA Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
 	out := PA(new(A))
-	if err := askInto(ctx, do, procedure, in, out, o); err != nil {
+	if err := callInto(ctx, do, procedure, in, out, o); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-// askInto merges the answer into out.
-func askInto(ctx context.Context, do doer, procedure string, in, out proto.Message, o Options) error {
+// callInto merges the answer into out.
+func callInto(ctx context.Context, do doer, procedure string, in, out proto.Message, o Options) error {
 	r, err := newRequest(procedure, in, o)
 	if err != nil {
 		return err
@@ -280,7 +280,7 @@ func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *reques
 // early returns the part of the remaining time that an agent gets, in milliseconds,
 // so that its error that nothing has happened arrives before the end.
 func early(left time.Duration) uint32 {
-	return wire.Millis(left - min(left/10, hurry))
+	return wire.Millis(left - min(left/10, responseMargin))
 }
 
 // single makes one attempt over the stream, for callers that retry themselves.
@@ -349,9 +349,9 @@ func (c *Client) send(ctx context.Context, limit time.Duration, p *endpoint, by 
 	p.note(ctx, err)
 	switch {
 	case err == nil || final(err):
-		c.names.heard(op.RequestId, sent)
+		c.names.answered(op.RequestId, sent)
 	case errors.Is(err, interrex.ErrOutcomeUnknown):
-		c.names.unheard(op.RequestId)
+		c.names.unanswered(op.RequestId)
 	}
 	return answer, err
 }

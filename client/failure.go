@@ -92,8 +92,8 @@ func (s *Stream) lost(err error) error {
 
 // reason returns an error's text without the code that a library prepends.
 func reason(err error) string {
-	if isMute(err) {
-		return errMute.Error()
+	if isSilent(err) {
+		return errSilent.Error()
 	}
 	if answered := (*connect.Error)(nil); errors.As(err, &answered) {
 		return answered.Message()

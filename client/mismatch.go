@@ -24,27 +24,27 @@ type plainly struct {
 
 // history records what happened on the connections of a transport.
 type history struct {
-	heard  atomic.Bool // something was received, or TLS is used
-	hungUp atomic.Bool // the peer has closed a connection
+	received atomic.Bool // something was received, or TLS is used
+	hungUp   atomic.Bool // the peer has closed a connection
 }
 
 func newPlainly(t *http.Transport, clear bool) plainly {
 	p := plainly{t, new(history)}
-	p.heard.Store(!clear)
+	p.received.Store(!clear)
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		return hearing{c, p.history}, nil
+		return watchedConn{c, p.history}, nil
 	}
 	return p
 }
 
-// errMute ends a connection on which nothing was received for pingAfter and
+// errSilent ends a connection on which nothing was received for pingAfter and
 // pingTimeout.
-var errMute = errors.New("no answer")
+var errSilent = errors.New("no answer")
 
 // noApplicationProtocol is the text of the TLS alert of a port that does not serve
 // HTTP; the alert has no type.
@@ -63,9 +63,9 @@ func (p plainly) RoundTrip(r *http.Request) (*http.Response, error) {
 	case strings.HasSuffix(err.Error(), noApplicationProtocol):
 		err = fmt.Errorf("%s serves TLS but not HTTP: if it is a cluster port, use the port of the API: %w", host, err)
 	case wire.NeverLeft(err):
-	case isMute(err):
-		err = errMute
-	case !p.heard.Load() && p.hungUp.Load():
+	case isSilent(err):
+		err = errSilent
+	case !p.received.Load() && p.hungUp.Load():
 		err = fmt.Errorf("%s closed the connection without a response: if it serves TLS, use https://%s; if it is a cluster port, use the port of the API: %w", host, host, err)
 	}
 	return answer, err
@@ -75,37 +75,37 @@ func (p plainly) RoundTrip(r *http.Request) (*http.Response, error) {
 // has no type.
 const lostPing = "http2: client connection lost"
 
-// isMute reports whether err says that a ping was not answered. If a stream was open,
+// isSilent reports whether err says that a ping was not answered. If a stream was open,
 // libraries have prepended more text.
-func isMute(err error) bool {
-	return errors.Is(err, errMute) || strings.HasSuffix(err.Error(), lostPing)
+func isSilent(err error) bool {
+	return errors.Is(err, errSilent) || strings.HasSuffix(err.Error(), lostPing)
 }
 
-// hearing is a connection that records whether anything was received, and whether
+// watchedConn is a connection that records whether anything was received, and whether
 // the peer has closed it.
-type hearing struct {
+type watchedConn struct {
 	net.Conn
 	*history
 }
 
 // Read implements net.Conn.
-func (h hearing) Read(p []byte) (int, error) {
+func (h watchedConn) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
-	if n > 0 && !h.heard.Load() {
-		h.heard.Store(true)
+	if n > 0 && !h.received.Load() {
+		h.received.Store(true)
 	}
 	h.note(err)
 	return n, err
 }
 
 // Write implements net.Conn.
-func (h hearing) Write(p []byte) (int, error) {
+func (h watchedConn) Write(p []byte) (int, error) {
 	n, err := h.Conn.Write(p)
 	h.note(err)
 	return n, err
 }
 
-func (h hearing) note(err error) {
+func (h watchedConn) note(err error) {
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		h.hungUp.Store(true)
 	}

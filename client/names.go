@@ -36,15 +36,15 @@ type names struct {
 // name is one NAME. Its mark is the lowest open number, or the next one if none is
 // open: every request below it is answered or abandoned.
 type name struct {
-	text  string
-	next  uint64
-	mark  uint64
-	open  [window]bool  // by number, from mark to next
-	count int           // of the open ones
-	heard time.Duration // when the latest answered attempt was sent
-	over  bool          // retired: nothing more is sent under it
-	kept  bool          // a request was answered under it, so the state may know it
-	stray bool          // a copy of an attempt may still be in flight
+	text       string
+	next       uint64
+	mark       uint64
+	open       [window]bool  // by number, from mark to next
+	count      int           // of the open ones
+	answeredAt time.Duration // when the latest answered attempt was sent
+	over       bool          // retired: nothing more is sent under it
+	used       bool          // a request was answered under it, so the state may know it
+	inFlight   bool          // a copy of an attempt may still be in flight
 }
 
 func newNames(c hold.Clock) *names {
@@ -92,7 +92,7 @@ func (s *names) use(waits bool) *name {
 // whether it did: the state may have dropped it, and would then execute a retry a
 // second time.
 func (s *names) old(n *name) bool {
-	if !n.over && s.clock.Now() < n.heard+renewAfter {
+	if !n.over && s.clock.Now() < n.answeredAt+renewAfter {
 		return false
 	}
 	n.over = true
@@ -108,7 +108,7 @@ func (s *names) forget(n *name) {
 }
 
 func (s *names) fresh() *name {
-	n := &name{text: rand.Text(), next: 1, mark: 1, heard: s.clock.Now()}
+	n := &name{text: rand.Text(), next: 1, mark: 1, answeredAt: s.clock.Now()}
 	s.known[n.text] = n
 	return n
 }
@@ -144,24 +144,24 @@ func (s *names) sending(id string) (mark uint64, err error) {
 	return n.mark, nil
 }
 
-// heard records that an attempt sent at the given time was answered.
-func (s *names) heard(id string, sent time.Duration) {
+// answered records that an attempt sent at the given time was answered.
+func (s *names) answered(id string, sent time.Duration) {
 	text, _, _ := strings.Cut(id, ".")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.known[text]; n != nil {
-		n.heard, n.kept = max(n.heard, sent), true
+		n.answeredAt, n.used = max(n.answeredAt, sent), true
 	}
 }
 
-// unheard records that an attempt got no response: a copy of it may reach the log
+// unanswered records that an attempt got no response: a copy of it may reach the log
 // later.
-func (s *names) unheard(id string) {
+func (s *names) unanswered(id string) {
 	text, _, _ := strings.Cut(id, ".")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.known[text]; n != nil {
-		n.stray = true
+		n.inFlight = true
 	}
 }
 
@@ -174,10 +174,10 @@ func (s *names) retire() []string {
 	defer s.mu.Unlock()
 	var texts []string
 	for text, n := range s.known {
-		if n.count > 0 || n.stray {
+		if n.count > 0 || n.inFlight {
 			continue
 		}
-		if n.kept {
+		if n.used {
 			texts = append(texts, text)
 		}
 		delete(s.known, text)

@@ -33,7 +33,7 @@ type resources struct {
 
 func (r resources) Read(ctx context.Context, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, interrex.Revision, error) {
 	m := interrexv1.ResourceServiceReadResponse{Resource: wire.BlankResource()}
-	err := askInto(ctx, r.do, interrexv1.ResourceServiceReadProcedure, &interrexv1.ResourceServiceReadRequest{
+	err := callInto(ctx, r.do, interrexv1.ResourceServiceReadProcedure, &interrexv1.ResourceServiceReadRequest{
 		Id: wire.ResourceID(id), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision),
 	}, &m, Options{})
 	if err != nil {

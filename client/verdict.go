@@ -40,7 +40,7 @@ func silence(err error) string {
 		return "its certificate is signed by a CA that is not known here"
 	case errors.As(err, &errno):
 		return errno.Error()
-	case errors.Is(err, context.DeadlineExceeded), isMute(err):
+	case errors.Is(err, context.DeadlineExceeded), isSilent(err):
 		return "no answer"
 	case errors.As(err, &call):
 		return reason(call)

@@ -252,7 +252,7 @@ func TestABodyThatIsTooLargeIsNotRead(t *testing.T) {
 	}
 }
 
-// serverEvent is one of server-sent events.
+// serverEvent is one server-sent event.
 type serverEvent struct{ id, kind, data string }
 
 // eventsOf returns the events of a stream, until it ends.
@@ -312,7 +312,7 @@ func TestServerSentEventsFollowTheFeedAndResume(t *testing.T) {
 	if e := <-events; e.id != fmt.Sprint(second) {
 		t.Errorf("%+v, want %d", e, second)
 	}
-	// Another agent goes on behind what was seen, whatever since says.
+	// Another agent continues after the last event seen, regardless of since.
 	resumed := l.eventsOf(t.Context(), "/changes?kind=*&since=0", "Last-Event-ID", fmt.Sprint(first+1))
 	if e := <-resumed; e.kind != interrex.LeaseClaimed || !strings.Contains(e.data, `"key":"jobs/a"`) {
 		t.Errorf("%+v", e)
@@ -358,7 +358,7 @@ func TestAnAgentWithoutALogYetSaysThatItIsUnavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(st.Close)
-	nodes[0].server.standing.State = st // as after a restart, before a leader says what is committed
+	nodes[0].server.checker.State = st // as after a restart, before a leader says what is committed
 	for _, path := range []string{"/changes", "/changes?since=7", "/changes?since=7&block=60"} {
 		if r := nodes[0].plain(http.MethodGet, path, ""); r.status != http.StatusServiceUnavailable || !strings.Contains(r.body, "has not applied its log yet") {
 			t.Errorf("%s: %d %s", path, r.status, r.body)

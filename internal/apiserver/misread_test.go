@@ -57,8 +57,8 @@ func TestJSONThatCannotBeReadNamesTheFieldAndWhatIsAllowed(t *testing.T) {
 	}
 }
 
-// What protojson refuses has an error of ours, whatever it is, and what it reads
-// has none.
+// Everything that protojson refuses has an error of ours, and what it accepts has
+// none.
 func FuzzMisread(f *testing.F) {
 	f.Add([]byte(`{"key":"a/b","ttl":"30m","metadata":{"a":1},"fence":{"token":"x"}}`))
 	f.Add([]byte(strings.Repeat(`{"fence":`, 40)))

@@ -96,7 +96,7 @@ func (f refusals) writeError(t *tidyWriter, r *http.Request) {
 		if found.Code != "" {
 			status = numbers.HTTP
 		}
-		found = rpcFailure{Code: connect.Code(numbers.RPC).String(), Message: err.Error(), Details: details(f.server.standing.Detail(err))}
+		found = rpcFailure{Code: connect.Code(numbers.RPC).String(), Message: err.Error(), Details: details(f.server.checker.Detail(err))}
 		body, _ = json.Marshal(found) // only strings: it cannot fail
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -25,7 +25,7 @@ func thing(name string) *interrexv1.Resource {
 	return &interrexv1.Resource{Id: wire.ResourceID(r), Data: &anypb.Any{TypeUrl: "example.com/demo.Unknown", Value: []byte("hello")}}
 }
 
-// Through a follower, in JSON: what an agent does not know comes back as it was.
+// Through a follower, in JSON: unknown data comes back unchanged.
 func TestResourcesAreServedByEveryAgentInJSON(t *testing.T) {
 	nodes := cluster(t, 3)
 	for i, nd := range nodes {

@@ -40,7 +40,7 @@ type Server struct {
 	config    Config
 	methods   *method.Registry
 	documents services.Documents // of the events of all tables
-	standing  *consistency.Standing
+	checker   *consistency.Checker
 	calls     *admission.Calls
 	operator  *operations.Server
 	watches   *watches.Server
@@ -61,7 +61,7 @@ func New(c Config) (*Server, error) {
 	if err := s.register(); err != nil {
 		return nil, fmt.Errorf("cannot serve: %w", err)
 	}
-	s.standing = consistency.New(consistency.Config{
+	s.checker = consistency.New(consistency.Config{
 		ID: c.ID, State: c.State, Ring: c.Ring, Leadership: c.Leadership, Reads: c.Reads, Quarantine: c.Quarantine,
 		AskLeader: s.askLeader, ReadWait: c.ReadWait, Logger: c.Logger,
 	})
@@ -69,9 +69,9 @@ func New(c Config) (*Server, error) {
 		Queue: c.Queue, Visitors: c.Visitors, NextLeadership: c.NextLeadership, Forward: c.Forward,
 		Hooks: c.Webhooks.Table.Hooks, Ask: s.ask, Clock: c.Clock,
 		LeaderWait: c.LeaderWait, AnswerWait: c.AnswerWait, SendWait: c.SendWait, MaxOpen: c.MaxOpen,
-	}, s.standing, s.methods, s.calls)
-	s.watches = watches.New(s.standing, s.methods, s.calls, c.Clock, c.SendWait)
-	s.plain = plainhttp.New(s.operator, s.standing, s.methods, s.calls, c.Clock, c.SendWait)
+	}, s.checker, s.methods, s.calls)
+	s.watches = watches.New(s.checker, s.methods, s.calls, c.Clock, c.SendWait)
+	s.plain = plainhttp.New(s.operator, s.checker, s.methods, s.calls, c.Clock, c.SendWait)
 	s.reports.engine = c.Engine
 	s.public = s.edge(admission.Public, s.routes(http.NewServeMux()))
 	s.socket = s.edge(admission.Socket, s.routes(profiles()))
@@ -144,7 +144,7 @@ func (s *Server) options() connect.HandlerOption {
 		connect.WithReadMaxBytes(maxMessage),
 		connect.WithCompressMinBytes(1<<10),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, reason any) error {
-			return wire.Error(s.standing.Panicked(spec.Procedure, reason))
+			return wire.Error(s.checker.Panicked(spec.Procedure, reason))
 		}),
 	)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex/internal/webhook"
 )
 
-// How calls go is known to the agent that leads, whichever is asked.
+// The leader knows the health of calls, whichever agent is queried.
 func TestAFollowerAsksTheLeaderHowTheCallsOfHooksGo(t *testing.T) {
 	_, f := follower(t, cluster(t, 3, func(c *Config) {
 		lead := c.Leadership

@@ -13,9 +13,9 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// asking calls the webhooks for a request on the leader, before the request enters
+// hookCheck calls the webhooks for a request on the leader, before the request enters
 // the queue.
-type asking struct {
+type hookCheck struct {
 	courier *courier
 	request *request
 	visit   *visit
@@ -26,11 +26,11 @@ type asking struct {
 //
 // The recorded result of an earlier attempt is returned without a call. No hook is
 // called again for the retry of a claim that is still waiting.
-func (a asking) ask(hooks []*webhook.Hook) {
+func (a hookCheck) ask(hooks []*webhook.Hook) {
 	c, r, v := a.courier, a.request, a.visit
 	asked := queue.Operation{Operation: r.Addressed()}
 	r.Load(&asked)
-	if res, found := c.server.standing.State.Recorded(&asked.Operation); found {
+	if res, found := c.server.checker.State.Recorded(&asked.Operation); found {
 		c.recorded(r, v, res)
 		return
 	}
@@ -42,21 +42,21 @@ func (a asking) ask(hooks []*webhook.Hook) {
 	}
 	q, err := a.question()
 	if err != nil {
-		c.turnAway(r, v, err)
+		c.refuseOne(r, v, err)
 		return
 	}
 	wait, err := c.server.config.Ask(hooks, q)
 	if err != nil {
-		c.turnAway(r, v, err)
+		c.refuseOne(r, v, err)
 		return
 	}
-	if !c.start(func() { a.heard(a.verdict(wait), &asked.Operation) }) {
+	if !c.start(func() { a.decide(a.verdict(wait), &asked.Operation) }) {
 		v.leave()
 	}
 }
 
-// heard enqueues or refuses the request according to the hooks' verdict.
-func (a asking) heard(verdict error, asked *state.Operation) {
+// decide enqueues or refuses the request according to the hooks' verdict.
+func (a hookCheck) decide(verdict error, asked *state.Operation) {
 	c, r, v := a.courier, a.request, a.visit
 	if interrex.KindOf(verdict) == interrex.KindVetoed && v != nil {
 		res, found, err := a.veto(asked, verdict)
@@ -67,7 +67,7 @@ func (a asking) heard(verdict error, asked *state.Operation) {
 		verdict = err
 	}
 	if verdict != nil {
-		c.turnAway(r, v, verdict)
+		c.refuseOne(r, v, verdict)
 		return
 	}
 	v.allow(contentOf(asked))
@@ -75,7 +75,7 @@ func (a asking) heard(verdict error, asked *state.Operation) {
 }
 
 // verdict waits for the hooks' verdict, as long as the request may wait for the log.
-func (a asking) verdict(wait func(context.Context) error) error {
+func (a hookCheck) verdict(wait func(context.Context) error) error {
 	c, r := a.courier, a.request
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
@@ -100,7 +100,7 @@ func (a asking) verdict(wait func(context.Context) error) error {
 }
 
 // question returns what the hooks are called with.
-func (a asking) question() (hookcaller.Question, error) {
+func (a hookCheck) question() (hookcaller.Question, error) {
 	r := a.request
 	q := hookcaller.Question{Caller: r.Caller.Name, RequestID: r.Envelope.GetRequestId(), Attempt: r.Envelope.GetAttempt()}
 	if f := r.Fence; f != (interrex.Fence{}) {
@@ -130,20 +130,20 @@ func errGone() error {
 // veto returns the outcome of a vetoed request with an id: a veto only if no earlier
 // attempt may be in the log and none is recorded. found reports that the record
 // decides.
-func (a asking) veto(op *state.Operation, veto error) (res state.Result, found bool, err error) {
+func (a hookCheck) veto(op *state.Operation, veto error) (res state.Result, found bool, err error) {
 	s := a.courier.server
 	if !a.visit.alone() {
 		return res, false, interrex.Errorf(interrex.KindOutcomeUnknown,
-			"request_id %q: an earlier attempt is not answered yet, and this one was vetoed (%s); ask again with the same request id", op.RequestID, wire.Detail(veto).GetMessage())
+			"request_id %q: an earlier attempt is not answered yet, and this one was vetoed (%s); retry with the same request id", op.RequestID, wire.Detail(veto).GetMessage())
 	}
-	bounded, cancel := context.WithTimeout(a.courier.ctx, s.standing.ReadWait)
+	bounded, cancel := context.WithTimeout(a.courier.ctx, s.checker.ReadWait)
 	defer cancel()
 	// After that, an earlier attempt that another leader appended has been applied
 	// here, or never will be.
-	if _, err := s.standing.IndexHere(bounded); err != nil {
+	if _, err := s.checker.IndexHere(bounded); err != nil {
 		return res, false, err
 	}
-	if res, found := s.standing.State.Recorded(op); found {
+	if res, found := s.checker.State.Recorded(op); found {
 		return res, true, nil
 	}
 	return res, false, veto

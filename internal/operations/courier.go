@@ -39,7 +39,7 @@ type courier struct {
 	closed  bool
 	running bool            // run is active
 	again   []*request      // to be retried
-	abroad  map[*batch]bool // at another agent
+	remote  map[*batch]bool // at another agent
 }
 
 // outcome is the outcome of a request.
@@ -70,7 +70,7 @@ type batch struct {
 const minPause = 10 * time.Millisecond
 
 func newCourier(ctx context.Context, s *Server, c admission.Caller, done func(*request, outcome)) *courier {
-	d := &courier{server: s, caller: c, done: done, wake: make(chan struct{}, 1), abroad: map[*batch]bool{}}
+	d := &courier{server: s, caller: c, done: done, wake: make(chan struct{}, 1), remote: map[*batch]bool{}}
 	d.ctx, d.end = context.WithCancel(ctx)
 	return d
 }
@@ -91,7 +91,7 @@ func (c *courier) send(requests []*request) {
 		return
 	}
 	s := c.server
-	l, now := s.standing.Leadership.Current(), s.config.Clock.Now()
+	l, now := s.checker.Leadership.Current(), s.config.Clock.Now()
 	for _, r := range requests {
 		r.sent, r.hopped = now, false
 	}
@@ -99,9 +99,9 @@ func (c *courier) send(requests []*request) {
 	case l.Leader:
 		c.enqueue(requests, now)
 	case c.caller.Door == admission.Peer, s.config.Forward == nil:
-		c.refuse(requests, s.standing.NotLeader(l))
-	case l.LeaderID == "", l.LeaderID == s.standing.ID:
-		c.refuse(requests, s.standing.NoLeader())
+		c.refuse(requests, s.checker.NotLeader(l))
+	case l.LeaderID == "", l.LeaderID == s.checker.ID:
+		c.refuse(requests, s.checker.NoLeader())
 	default:
 		c.forward(l.LeaderID, requests, now)
 	}
@@ -109,7 +109,7 @@ func (c *courier) send(requests []*request) {
 
 func (c *courier) refuse(requests []*request, err error) {
 	for _, r := range requests {
-		c.landed(r, outcome{err: err})
+		c.finished(r, outcome{err: err})
 	}
 }
 
@@ -119,20 +119,20 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 	ops := make([]*queue.Operation, 0, len(requests))
 	for _, r := range requests {
 		if r.Method.Index != nil {
-			c.start(func() { c.landed(r, c.index(r)) })
+			c.start(func() { c.finished(r, c.index(r)) })
 			continue
 		}
 		if !r.Method.Writes() { // this agent has become the leader meanwhile
-			c.landed(r, outcome{})
+			c.finished(r, outcome{})
 			continue
 		}
 		if err := r.Mint(); err != nil {
-			c.landed(r, outcome{err: err})
+			c.finished(r, outcome{err: err})
 			continue
 		}
 		v := c.server.config.Visitors.enter(r.Caller.Name, r.Envelope.GetRequestId())
 		if hooks := c.server.hooksFor(r); len(hooks) > 0 {
-			asking{c, r, v}.ask(hooks)
+			hookCheck{c, r, v}.ask(hooks)
 			continue
 		}
 		ops = append(ops, c.operation(r, v, now))
@@ -154,13 +154,13 @@ func (c *courier) operation(r *request, v *visit, now time.Time) *queue.Operatio
 func (c *courier) recorded(r *request, v *visit, res state.Result) {
 	v.leave()
 	r.Result = res
-	c.landed(r, outcome{err: res.Err, logged: true})
+	c.finished(r, outcome{err: res.Err, logged: true})
 }
 
-// turnAway answers a request that is refused before it enters the queue.
-func (c *courier) turnAway(r *request, v *visit, err error) {
+// refuseOne answers a request that is refused before it enters the queue.
+func (c *courier) refuseOne(r *request, v *visit, err error) {
 	v.leave()
-	c.landed(r, outcome{err: err})
+	c.finished(r, outcome{err: err})
 }
 
 // index requests a log index from this agent's own raft. A panic fails only this
@@ -168,10 +168,10 @@ func (c *courier) turnAway(r *request, v *visit, err error) {
 func (c *courier) index(r *request) (o outcome) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			o = outcome{err: c.server.standing.Panicked(r.Method.Procedure, reason)}
+			o = outcome{err: c.server.checker.Panicked(r.Method.Procedure, reason)}
 		}
 	}()
-	index, err := c.server.standing.IndexHere(c.ctx)
+	index, err := c.server.checker.IndexHere(c.ctx)
 	return outcome{message: r.Method.Index(index), err: err}
 }
 
@@ -184,7 +184,7 @@ func (c *courier) forward(id string, requests []*request, now time.Time) {
 		r.hopped = true
 		op, err := r.Hop(now)
 		if err != nil {
-			c.landed(r, outcome{err: err})
+			c.finished(r, outcome{err: err})
 			continue
 		}
 		b.requests, ops, attempts = append(b.requests, r), append(ops, op), append(attempts, r.another())
@@ -199,12 +199,12 @@ func (c *courier) forward(id string, requests []*request, now time.Time) {
 		return
 	}
 	c.mu.Lock()
-	c.abroad[b] = true
+	c.remote[b] = true
 	c.mu.Unlock()
 	sent := slices.Clone(b.requests)
 	abandon := f.Send(ops, func(i int, body []byte, err error) {
 		c.returned(b, i)
-		c.landed(sent[i], outcome{body: body, err: err})
+		c.finished(sent[i], outcome{body: body, err: err})
 	})
 	for i, r := range sent {
 		r.onCancel(attempts[i], func() { abandon(i) })
@@ -217,15 +217,15 @@ func (c *courier) returned(b *batch, i int) {
 	defer c.mu.Unlock()
 	b.requests[i] = nil
 	if b.open--; b.open == 0 {
-		delete(c.abroad, b)
+		delete(c.remote, b)
 	}
 }
 
-// isAbroad reports whether a request at another agent is unanswered.
-func (c *courier) isAbroad() bool {
+// hasRemote reports whether a request at another agent is unanswered.
+func (c *courier) hasRemote() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.abroad) > 0
+	return len(c.remote) > 0
 }
 
 // sweep abandons the requests that another agent has not answered in time, and
@@ -234,14 +234,14 @@ func (c *courier) sweep() bool {
 	now := c.server.config.Clock.Now()
 	var late []*request
 	c.mu.Lock()
-	for b := range c.abroad {
+	for b := range c.remote {
 		for _, r := range b.requests {
 			if r != nil && now.After(r.Last().Add(c.server.config.AnswerWait)) {
 				late = append(late, r)
 			}
 		}
 	}
-	left := len(c.abroad) > 0
+	left := len(c.remote) > 0
 	c.mu.Unlock()
 	for _, r := range late {
 		r.cancel()
@@ -249,8 +249,8 @@ func (c *courier) sweep() bool {
 	return left
 }
 
-// landed handles the outcome of one attempt.
-func (c *courier) landed(r *request, o outcome) {
+// finished handles the outcome of one attempt.
+func (c *courier) finished(r *request, o outcome) {
 	if o.err == nil || !c.retry(r, o) {
 		c.done(r, o)
 	}
@@ -327,8 +327,8 @@ func (c *courier) run() {
 
 // led reports whether a leader is known.
 func (c *courier) led() bool {
-	l := c.server.standing.Leadership.Current()
-	return l.Leader || l.LeaderID != "" && l.LeaderID != c.server.standing.ID
+	l := c.server.checker.Leadership.Current()
+	return l.Leader || l.LeaderID != "" && l.LeaderID != c.server.checker.ID
 }
 
 // due removes and returns the requests to send now, and how long to wait until the
@@ -371,7 +371,7 @@ func (c *courier) giveUp() {
 func (c *courier) leaders() (changed <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	next := c.server.config.NextLeadership()
-	told := make(chan struct{}, 1)
+	changes := make(chan struct{}, 1)
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for {
@@ -379,12 +379,12 @@ func (c *courier) leaders() (changed <-chan struct{}, stop func()) {
 				return
 			}
 			select {
-			case told <- struct{}{}:
+			case changes <- struct{}{}:
 			default:
 			}
 		}
 	})
-	return told, func() { cancel(); watching.Wait() }
+	return changes, func() { cancel(); watching.Wait() }
 }
 
 func (c *courier) poke() {

@@ -98,5 +98,5 @@ func (o *outbox) fill(a *wire.Answer, r *request, got outcome) error {
 }
 
 func (o *outbox) fail(a *wire.Answer, err error) {
-	a.Result = &interrexv1.Answer_Error{Error: o.server.standing.Detail(err)}
+	a.Result = &interrexv1.Answer_Error{Error: o.server.checker.Detail(err)}
 }

@@ -62,16 +62,16 @@ type Config struct {
 
 // Server executes the calls that arrive at one agent.
 type Server struct {
-	config   Config
-	standing *consistency.Standing
-	methods  *method.Registry
-	calls    *admission.Calls
+	config  Config
+	checker *consistency.Checker
+	methods *method.Registry
+	calls   *admission.Calls
 }
 
-// New returns a Server. standing and methods are those of the agent, and calls
+// New returns a Server. checker and methods are those of the agent, and calls
 // counts the open calls.
-func New(c Config, standing *consistency.Standing, methods *method.Registry, calls *admission.Calls) *Server {
-	return &Server{config: c, standing: standing, methods: methods, calls: calls}
+func New(c Config, checker *consistency.Checker, methods *method.Registry, calls *admission.Calls) *Server {
+	return &Server{config: c, checker: checker, methods: methods, calls: calls}
 }
 
 // OperateHandler serves StreamService/Operate.
@@ -96,7 +96,7 @@ func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv
 		<-received // its read deadline has passed: it is about to return
 	}
 	st.close()
-	return s.standing.RPCError(err)
+	return s.checker.RPCError(err)
 }
 
 // Do calls a method by its procedure, for requests that are not RPCs, and returns
@@ -121,7 +121,7 @@ func (s *Server) Handler(m *method.Method, o ...connect.HandlerOption) http.Hand
 		defer cancel()
 		a, err := s.made(ctx, m, q)
 		if err != nil {
-			return nil, wire.Error(wire.FromDetail(s.standing.Detail(err)))
+			return nil, wire.Error(wire.FromDetail(s.checker.Detail(err)))
 		}
 		return a, nil
 	}, o...)
@@ -193,12 +193,12 @@ func (s *Server) call(ctx context.Context, r *request) outcome {
 // request: the operation has happened, and the stream may be another agent's, with
 // the requests of many callers.
 func (s *Server) answered(r *request, o outcome) (made outcome) {
-	defer s.standing.Guard(r.Method.Procedure, &made.err)
+	defer s.checker.Guard(r.Method.Procedure, &made.err)
 	if s.calls.Draining() && queue.IsCanceled(o.err) {
 		o.err = admission.DrainingError()
 	}
 	if o.err == nil && o.logged {
-		o.message, o.err = r.Answer(s.standing.State)
+		o.message, o.err = r.Answer(s.checker.State)
 	}
 	return o
 }
@@ -251,7 +251,7 @@ func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 // waits reports whether an eventual read may have to wait: for a revision, or in its
 // method.
 func (s *Server) waits(r *request) bool {
-	return r.Method.Await != nil || r.Method.Act != nil || s.standing.State.Revision() < r.Read.Min
+	return r.Method.Await != nil || r.Method.Act != nil || s.checker.State.Revision() < r.Read.Min
 }
 
 // readHere answers an eventual read from this agent's state, or runs the method's
@@ -260,14 +260,14 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 	if r.Method.Act != nil {
 		return s.act(ctx, r)
 	}
-	reaching, cancel := context.WithTimeout(ctx, s.standing.ReadWait)
-	err := s.standing.Reach(reaching, r.Caller, r.Read.Min)
+	reaching, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
+	err := s.checker.WaitReached(reaching, r.Caller, r.Read.Min)
 	cancel()
 	if r.Method.Await == nil || err != nil {
 		return s.look(r, err)
 	}
 	if q, is := r.Message.(interface{ GetSince() uint64 }); is {
-		err = s.standing.NotAhead(ctx, r.Caller, interrex.Revision(q.GetSince()))
+		err = s.checker.WaitSince(ctx, r.Caller, interrex.Revision(q.GetSince()))
 	}
 	if err != nil {
 		return outcome{err: err}
@@ -278,34 +278,34 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 // act runs a method's action for an operator, once this agent has applied
 // everything that was committed at the call.
 func (s *Server) act(ctx context.Context, r *request) (o outcome) {
-	defer s.standing.Guard(r.Method.Procedure, &o.err)
+	defer s.checker.Guard(r.Method.Procedure, &o.err)
 	if err := r.Caller.MayDo(r.Method.May); err != nil {
 		return outcome{err: err}
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.standing.ReadWait)
+	bounded, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
 	defer cancel()
-	if err := s.standing.Current(bounded, r.Caller); err != nil {
+	if err := s.checker.WaitCurrent(bounded, r.Caller); err != nil {
 		return outcome{err: err}
 	}
-	o.message, o.err = r.Method.Act(ctx, r.Message, s.standing.State)
+	o.message, o.err = r.Method.Act(ctx, r.Message, s.checker.State)
 	return o
 }
 
 // await answers a read that may wait.
 func (s *Server) await(ctx context.Context, r *request) (o outcome) {
-	defer s.standing.Guard(r.Method.Procedure, &o.err)
+	defer s.checker.Guard(r.Method.Procedure, &o.err)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.calls.Ended, cancel)()
-	o.message, o.err = r.Method.Await(ctx, r.Message, s.standing.State)
+	o.message, o.err = r.Method.Await(ctx, r.Message, s.checker.State)
 	return o
 }
 
 // readAll answers linearizable reads with a single request to the leader.
 func (s *Server) readAll(ctx context.Context, c admission.Caller, reads []*request) []outcome {
-	ctx, cancel := context.WithTimeout(ctx, s.standing.ReadWait)
+	ctx, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
 	defer cancel()
-	index, err := s.standing.Index(ctx, c)
+	index, err := s.checker.Index(ctx, c)
 	applied, waited := err, err != nil
 	outcomes := make([]outcome, len(reads))
 	for i, r := range reads {
@@ -317,14 +317,14 @@ func (s *Server) readAll(ctx context.Context, c admission.Caller, reads []*reque
 			continue
 		}
 		if !waited {
-			if applied = s.standing.Quarantined(); applied == nil {
-				applied = s.standing.State.WaitApplied(ctx, index)
+			if applied = s.checker.CheckQuarantine(); applied == nil {
+				applied = s.checker.State.WaitApplied(ctx, index)
 			}
 			waited = true
 		}
 		failed := applied
 		if failed == nil {
-			failed = s.standing.Reached(r.Read.Min)
+			failed = s.checker.CheckReached(r.Read.Min)
 		}
 		if failed == nil && r.Method.Leads {
 			if o := s.askLeader(ctx, r); o.body != nil {
@@ -340,10 +340,10 @@ func (s *Server) readAll(ctx context.Context, c admission.Caller, reads []*reque
 // askLeader forwards a read to the leader. The outcome has no body if this agent
 // leads, or the leader could not be reached.
 func (s *Server) askLeader(ctx context.Context, r *request) outcome {
-	if r.Caller.Door == admission.Peer || s.standing.Leadership.Current().Leader {
+	if r.Caller.Door == admission.Peer || s.checker.Leadership.Current().Leader {
 		return outcome{}
 	}
-	return s.call(ctx, &request{Call: method.ToLeader(r.Method, r.Caller, r.Message, s.config.Clock.Now().Add(s.standing.ReadWait))})
+	return s.call(ctx, &request{Call: method.ToLeader(r.Method, r.Caller, r.Message, s.config.Clock.Now().Add(s.checker.ReadWait))})
 }
 
 // look reads the table in its current state, or fails with err if it is not nil.
@@ -351,8 +351,8 @@ func (s *Server) look(r *request, err error) (o outcome) {
 	if err != nil {
 		return outcome{err: err}
 	}
-	defer s.standing.Guard(r.Method.Procedure, &o.err)
-	o.message, o.err = r.Method.Look(r.Message, s.standing.State)
+	defer s.checker.Guard(r.Method.Procedure, &o.err)
+	o.message, o.err = r.Method.Look(r.Message, s.checker.State)
 	return o
 }
 
@@ -360,7 +360,7 @@ func (s *Server) look(r *request, err error) (o outcome) {
 // wait for.
 func (s *Server) LeaderIndex(ctx context.Context, c admission.Caller) (uint64, error) {
 	m := s.methods.ReadIndex
-	o := s.call(ctx, &request{Call: method.ToLeader(m, c, &interrexv1.ReadIndexRequest{}, s.config.Clock.Now().Add(s.standing.ReadWait))})
+	o := s.call(ctx, &request{Call: method.ToLeader(m, c, &interrexv1.ReadIndexRequest{}, s.config.Clock.Now().Add(s.checker.ReadWait))})
 	if o.err == nil && o.message == nil {
 		o.message, o.err = m.DecodeAnswer(o.body)
 	}

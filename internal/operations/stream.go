@@ -109,7 +109,7 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 		st.start(func() { st.readNow(local) })
 	}
 	st.readAll(strong)
-	if !st.sweeping.Load() && st.courier.isAbroad() {
+	if !st.sweeping.Load() && st.courier.hasRemote() {
 		st.poke() // so that the writer begins to sweep
 	}
 }
@@ -118,9 +118,9 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
 	m := st.server.methods.Methods[in.GetMethod()]
 	if m == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves no method with the number %d", st.server.standing.ID, in.GetMethod())
+		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves no method with the number %d", st.server.checker.ID, in.GetMethod())
 	}
-	defer st.server.standing.Guard(m.Procedure, &err)
+	defer st.server.checker.Guard(m.Procedure, &err)
 	if err := method.Bounded("body", len(in.GetBody())); err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func (st *stream) cancel(id uint64) {
 func (st *stream) guarded(fn func() error) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			err = st.server.standing.Panicked(interrexv1.StreamServiceOperateProcedure, reason)
+			err = st.server.checker.Panicked(interrexv1.StreamServiceOperateProcedure, reason)
 		}
 	}()
 	return fn()
@@ -199,7 +199,7 @@ func (st *stream) readNow(reads []*request) {
 		return
 	}
 	outcomes := make([]outcome, len(reads))
-	begun := st.server.standing.Begun()
+	begun := st.server.checker.CheckApplied()
 	for i, r := range reads {
 		outcomes[i] = st.server.look(r, begun)
 	}

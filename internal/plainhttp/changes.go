@@ -60,7 +60,7 @@ func (p plainChanges) shown(e *state.Event) (plainChange, error) {
 		out.data = u.Data
 		return out, nil
 	}
-	data, err := p.changes.Data.Of(e, p.server.standing.State)
+	data, err := p.changes.Data.Of(e, p.server.checker.State)
 	out.data = string(data)
 	return out, err
 }
@@ -119,10 +119,10 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if follows(r) {
 		return p.stream(w, r, q)
 	}
-	if err := p.server.standing.Begun(); err != nil {
+	if err := p.server.checker.CheckApplied(); err != nil {
 		return err
 	}
-	if err := p.server.standing.NotAhead(r.Context(), admission.CallerOf(r.Context()), q.Since); err != nil {
+	if err := p.server.checker.WaitSince(r.Context(), admission.CallerOf(r.Context()), q.Since); err != nil {
 		return err
 	}
 	page, err := p.changes.Page(r.Context(), q, block)
@@ -170,7 +170,7 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return interrex.Errorf(interrex.KindInvalid, "change %.80q: its id must be a number", r.PathValue("id"))
 	}
-	if err := p.server.standing.Current(r.Context(), admission.CallerOf(r.Context())); err != nil {
+	if err := p.server.checker.WaitCurrent(r.Context(), admission.CallerOf(r.Context())); err != nil {
 		return err
 	}
 	e, err := p.changes.Find(interrex.Revision(id))

@@ -50,7 +50,7 @@ func (p valueEvents) one(w http.ResponseWriter, r *http.Request, id interrex.Res
 	return p.follow(w, r, same, func(seen *seenValues) iter.Seq2[sentEvent, error] {
 		return func(yield func(sentEvent, error) bool) {
 			var row *resource.Record
-			at := p.resources.Still(p.server.standing.State, func(v resource.ReadView) { row = v.Get(id) })
+			at := p.resources.Locked(p.server.checker.State, func(v resource.ReadView) { row = v.Get(id) })
 			seen.Add("", false, at)
 			out, err := sentEvent{kind: valueGone, data: goneValue{id.Name, id.Tenancy.Namespace, uint64(at)}}, error(nil)
 			if row != nil {
@@ -78,7 +78,7 @@ func (p valueEvents) all(w http.ResponseWriter, r *http.Request) error {
 		return func(yield func(sentEvent, error) bool) {
 			since := seen.since
 			for after, more := "", true; more; {
-				rows := p.resources.Rows(what, p.server.standing.State, after, watches.MaxPresent)
+				rows := p.resources.Rows(what, p.server.checker.State, after, watches.MaxPresent)
 				for key, e := range rows.All {
 					after = key
 					if !yield(writtenEvent(e.GetResource())) {
@@ -111,32 +111,32 @@ func (p valueEvents) follow(w http.ResponseWriter, r *http.Request, match func(*
 		return is && row.ID.Type == interrex.ValueType && match(row) && !seen.Has(e)
 	}}
 	if since == 0 {
-		if err := p.freshen(r); err != nil {
+		if err := p.waitFresh(r); err != nil {
 			return err
 		}
-		seen.since = s.standing.State.Revision()
+		seen.since = s.checker.State.Revision()
 		from.present = present(seen)
 	}
 	from.since = seen.since
 	return s.events(w, r, from)
 }
 
-// freshen waits until this agent's state is as fresh as the request demands.
-func (p valueEvents) freshen(r *http.Request) error {
+// waitFresh waits until this agent's state is as fresh as the request demands.
+func (p valueEvents) waitFresh(r *http.Request) error {
 	s, c := p.server, admission.CallerOf(r.Context())
-	consistency, min, err := fresh(r.URL.Query())
+	consistency, min, err := consistencyOf(r.URL.Query())
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.standing.ReadWait)
+	ctx, cancel := context.WithTimeout(r.Context(), s.checker.ReadWait)
 	defer cancel()
 	if consistency == interrexv1.Consistency_CONSISTENCY_EVENTUAL {
-		return s.standing.Reach(ctx, c, interrex.Revision(min))
+		return s.checker.WaitReached(ctx, c, interrex.Revision(min))
 	}
-	if err := s.standing.Current(ctx, c); err != nil {
+	if err := s.checker.WaitCurrent(ctx, c); err != nil {
 		return err
 	}
-	return s.standing.Reached(interrex.Revision(min))
+	return s.checker.CheckReached(interrex.Revision(min))
 }
 
 // valueEvent returns the event of a change.

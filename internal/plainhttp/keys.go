@@ -131,7 +131,7 @@ func called[A proto.Message](p plainValues, r *http.Request, procedure string, m
 func (p plainValues) get(w http.ResponseWriter, r *http.Request, id interrex.ResourceID) error {
 	q := r.URL.Query()
 	err := onlyQuery(q, "namespace", "json", "since", "block", "consistency", "min_revision")
-	c, min, e1 := fresh(q)
+	c, min, e1 := consistencyOf(q)
 	since, e2 := number(q, "since", 64)
 	block, e3 := period(q, "block")
 	if err := cmp.Or(err, e1, e2, e3); err != nil {
@@ -150,7 +150,7 @@ func (p plainValues) get(w http.ResponseWriter, r *http.Request, id interrex.Res
 		if failed != nil {
 			return failed
 		}
-		w.Header().Set(HeaderRevision, p.server.standing.State.Revision().String())
+		w.Header().Set(HeaderRevision, p.server.checker.State.Revision().String())
 		if !changed {
 			w.WriteHeader(http.StatusNotModified)
 			return nil
@@ -194,7 +194,7 @@ func showValue(w http.ResponseWriter, m *interrexv1.ResourceServiceReadResponse,
 // until it exists, and reports whether that happened.
 func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interrex.Revision, block time.Duration) (changed bool, err error) {
 	s := p.server
-	if err := s.standing.NotAhead(r.Context(), admission.CallerOf(r.Context()), since); err != nil {
+	if err := s.checker.WaitSince(r.Context(), admission.CallerOf(r.Context()), since); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), block)
@@ -202,7 +202,7 @@ func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interr
 	q := change.Query{Since: since, Limit: services.MaxChanges, Bytes: services.MaxPageBytes, Kinds: []string{interrex.ResourceWritten, interrex.ResourceDeleted}, Prefix: id.String()}
 	for {
 		var row *resource.Record
-		now := p.resources.Still(s.standing.State, func(v resource.ReadView) { row = v.Get(id) })
+		now := p.resources.Locked(s.checker.State, func(v resource.ReadView) { row = v.Get(id) })
 		if row != nil && row.Revision > since {
 			return true, nil
 		}
@@ -233,7 +233,7 @@ func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interr
 func (p plainValues) list(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	err := onlyQuery(q, "namespace", "prefix", "separator", "page_size", "page_token", "consistency", "min_revision")
-	c, min, e1 := fresh(q)
+	c, min, e1 := consistencyOf(q)
 	size, e2 := number(q, "page_size", 32)
 	if err := cmp.Or(err, e1, e2); err != nil {
 		return err

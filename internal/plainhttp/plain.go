@@ -219,8 +219,8 @@ func notAllowed(w http.ResponseWriter, allowed string) error {
 	return nil
 }
 
-// fresh returns the consistency and the minimum revision that a read demands.
-func fresh(q url.Values) (c interrexv1.Consistency, min uint64, err error) {
+// consistencyOf returns the consistency and the minimum revision that a read demands.
+func consistencyOf(q url.Values) (c interrexv1.Consistency, min uint64, err error) {
 	switch text := q.Get("consistency"); text {
 	case "", "strong":
 		c = interrexv1.Consistency_CONSISTENCY_STRONG

@@ -22,7 +22,7 @@ import (
 // Server serves plain HTTP at one agent.
 type Server struct {
 	operator *operations.Server
-	standing *consistency.Standing
+	checker  *consistency.Checker
 	methods  *method.Registry
 	calls    *admission.Calls
 	clock    clock.Clock
@@ -31,8 +31,8 @@ type Server struct {
 
 // New returns a Server. calls counts the open calls, and sendWait is how long a peer
 // may take to accept one write.
-func New(by *operations.Server, standing *consistency.Standing, methods *method.Registry, calls *admission.Calls, clock clock.Clock, sendWait time.Duration) *Server {
-	return &Server{operator: by, standing: standing, methods: methods, calls: calls, clock: clock, sendWait: sendWait}
+func New(by *operations.Server, checker *consistency.Checker, methods *method.Registry, calls *admission.Calls, clock clock.Clock, sendWait time.Duration) *Server {
+	return &Server{operator: by, checker: checker, methods: methods, calls: calls, clock: clock, sendWait: sendWait}
 }
 
 // Changes adds the paths of /changes to mux.
@@ -81,7 +81,7 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 		}
 		since = interrex.Revision(n)
 	}
-	return since, s.standing.NotAhead(r.Context(), admission.CallerOf(r.Context()), since)
+	return since, s.checker.WaitSince(r.Context(), admission.CallerOf(r.Context()), since)
 }
 
 // events sends server-sent events: the last one of each revision has the revision
@@ -89,7 +89,7 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 // sends comments while nothing happens, and the last event is named after the kind
 // of the error that ends the stream.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource) error {
-	watcher, err := s.standing.Ring.Watch(from.since, from.match)
+	watcher, err := s.checker.Ring.Watch(from.since, from.match)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 	if from.present != nil && out.all(r.Context(), from.present) != nil {
 		return nil
 	}
-	for told := from.since; ; {
+	for sent := from.since; ; {
 		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
 		events, err := watcher.Next(ctx)
 		cancel()
@@ -121,13 +121,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 			return nil
 		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
 			at := watcher.Position()
-			err = out.beat(at, at > told)
-			told = at
+			err = out.beat(at, at > sent)
+			sent = at
 		case err != nil:
 			out.end(err)
 			return nil
 		default:
-			told = watcher.Position()
+			sent = watcher.Position()
 			err = out.all(r.Context(), from.shown(events))
 		}
 		if err != nil {

@@ -141,7 +141,7 @@ func (l Leases) get(m *interrexv1.GetRequest, s *state.State) (*interrexv1.GetRe
 	}
 	var r lease.Record
 	var held bool
-	revision := l.still(s, func(v lease.ReadView) { r, held = v.Get(k) })
+	revision := l.locked(s, func(v lease.ReadView) { r, held = v.Get(k) })
 	if !held {
 		return nil, interrex.Errorf(interrex.KindNotFound, "nobody holds %s at revision %d", k, revision)
 	}
@@ -161,7 +161,7 @@ func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.Lis
 	}
 	var items []lease.Record
 	var more bool
-	revision := l.still(s, func(v lease.ReadView) {
+	revision := l.locked(s, func(v lease.ReadView) {
 		items, more = v.List(namespace, m.GetPrefix(), after, cmp.Or(int(m.GetPageSize()), MaxPage))
 	})
 	page := &interrexv1.ListResponse{Revision: uint64(revision)}
@@ -187,7 +187,7 @@ func (l Leases) history(m *interrexv1.HistoryRequest, s *state.State) (*interrex
 		return nil, in.Err
 	}
 	var past []interrex.PastLease
-	revision := l.still(s, func(v lease.ReadView) { past = v.History(k) })
+	revision := l.locked(s, func(v lease.ReadView) { past = v.History(k) })
 	out := &interrexv1.HistoryResponse{Revision: uint64(revision)}
 	for _, p := range past {
 		out.Items = append(out.Items, wire.PastLease(p))
@@ -223,8 +223,8 @@ func (l Leases) present(r lease.Record, s *state.State) interrex.Lease {
 	return held
 }
 
-// still calls fn while the table cannot change, and returns the table's revision.
-func (l Leases) still(s *state.State, fn func(lease.ReadView)) (revision interrex.Revision) {
+// locked calls fn while the table cannot change, and returns the table's revision.
+func (l Leases) locked(s *state.State, fn func(lease.ReadView)) (revision interrex.Revision) {
 	l.Table.Read(func(v lease.ReadView) {
 		fn(v)
 		revision = s.Revision()
@@ -309,7 +309,7 @@ func matchesLease(r interrex.WatchRequest, e *state.Event) bool {
 func (l Leases) rows(r interrex.WatchRequest, s *state.State, after string, most int) (out api.Rows[*interrexv1.LeaseEvent]) {
 	from, _ := interrex.ParseKey(after) // the zero key if after is empty: from the start
 	var items []lease.Record
-	out.Revision = l.still(s, func(v lease.ReadView) {
+	out.Revision = l.locked(s, func(v lease.ReadView) {
 		if r.Key == (interrex.Key{}) {
 			items, out.More = v.List(r.Namespace, r.Prefix, from, most)
 		} else if item, held := v.Get(r.Key); held {

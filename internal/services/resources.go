@@ -133,7 +133,7 @@ func (r Resources) read(m *interrexv1.ResourceServiceReadRequest, s *state.State
 		return nil, err
 	}
 	var row *resource.Record
-	revision := r.Still(s, func(v resource.ReadView) { row = v.Get(id) })
+	revision := r.Locked(s, func(v resource.ReadView) { row = v.Get(id) })
 	if row == nil {
 		return nil, interrex.Errorf(interrex.KindNotFound, "%s%s does not exist at revision %d", id, withUID(id), revision)
 	}
@@ -180,7 +180,7 @@ func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s *state.State
 	}
 	var rows []*resource.Record
 	var more bool
-	revision := r.Still(s, func(v resource.ReadView) { rows, more = v.List(what, after, cmp.Or(int(m.GetPageSize()), MaxPage)) })
+	revision := r.Locked(s, func(v resource.ReadView) { rows, more = v.List(what, after, cmp.Or(int(m.GetPageSize()), MaxPage)) })
 	items, next := resourcePage(rows, more)
 	return &interrexv1.ResourceServiceListResponse{Items: items, NextPageToken: next, Revision: uint64(revision)}, nil
 }
@@ -202,7 +202,7 @@ func (r Resources) names(m *interrexv1.ResourceServiceListRequest, what interrex
 	const behind = "\xff" // sorts after every continuation: no name contains it
 	out := &interrexv1.ResourceServiceListResponse{}
 	size, bytes := cmp.Or(int(m.GetPageSize()), MaxPage), 0
-	out.Revision = uint64(r.Still(s, func(v resource.ReadView) {
+	out.Revision = uint64(r.Locked(s, func(v resource.ReadView) {
 		for {
 			rows, _ := v.List(what, after, 1)
 			if len(rows) == 0 {
@@ -241,7 +241,7 @@ func (r Resources) listByOwner(m *interrexv1.ResourceServiceListByOwnerRequest, 
 	}
 	var rows []*resource.Record
 	var more bool
-	revision := r.Still(s, func(v resource.ReadView) {
+	revision := r.Locked(s, func(v resource.ReadView) {
 		rows, more = v.ListByOwner(owner, after, cmp.Or(int(m.GetPageSize()), MaxPage))
 	})
 	items, next := resourcePage(rows, more)
@@ -287,8 +287,8 @@ func pageAfter(size uint32, token, beginning string) (string, error) {
 	return string(after), nil
 }
 
-// Still calls fn while the table cannot change, and returns the table's revision.
-func (r Resources) Still(s *state.State, fn func(resource.ReadView)) (revision interrex.Revision) {
+// Locked calls fn while the table cannot change, and returns the table's revision.
+func (r Resources) Locked(s *state.State, fn func(resource.ReadView)) (revision interrex.Revision) {
 	r.Table.Read(func(v resource.ReadView) {
 		fn(v)
 		revision = s.Revision()
@@ -327,7 +327,7 @@ func (r Resources) Rows(what interrex.ResourceSelection, s *state.State, after s
 		after = resource.Key(after)
 	}
 	var items []*resource.Record
-	out.Revision = r.Still(s, func(v resource.ReadView) { items, out.More = v.List(what, after, most) })
+	out.Revision = r.Locked(s, func(v resource.ReadView) { items, out.More = v.List(what, after, most) })
 	out.All = func(yield func(string, *interrexv1.ResourceEvent) bool) {
 		for _, row := range items {
 			e := interrex.ResourceEvent{Operation: interrex.ResourceUpsert, Resource: row.Resource(), Revision: out.Revision}

@@ -31,16 +31,16 @@ type audience struct {
 
 	switched <-chan struct{} // closed when a service is switched off or on
 
-	ids     []uint64          // of the watches that get an event; reused
-	untidy  bool              // running is unordered, or has watches that cannot continue
-	partway bool              // the last message was full
-	behind  interrex.Revision // the next one continues with the watches after this position
-	told    interrex.Revision // the revision of the last progress message
-	toldAt  time.Time         // when it was sent; initially when the first watch may begin
+	ids          []uint64          // of the watches that get an event; reused
+	untidy       bool              // running is unordered, or has watches that cannot continue
+	partway      bool              // the last message was full
+	behind       interrex.Revision // the next one continues with the watches after this position
+	progressAt   interrex.Revision // the revision of the last progress message
+	progressSent time.Time         // when it was sent; initially when the first watch may begin
 }
 
 func newAudience(s *Server, c admission.Caller) *audience {
-	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.clock.Now(), switched: s.methods.Switches.Changed()}
+	return &audience{server: s, caller: c, open: map[uint64]*watched{}, progressSent: s.clock.Now(), switched: s.methods.Switches.Changed()}
 }
 
 // begin opens a watch, or adds to the message why it cannot. A watch that is ahead
@@ -50,18 +50,18 @@ func (a *audience) begin(o *interrexv1.WatchOpen, out *message) {
 	switch {
 	case err != nil:
 		a.refuse(o.GetId(), err, out)
-	case a.server.standing.Ahead(w.since):
+	case a.server.checker.Ahead(w.since):
 		a.open[w.id] = w
 		a.ahead = append(a.ahead, w)
 	default:
-		a.enter(w, a.server.standing.NotLost(w.since), out)
+		a.enter(w, a.server.checker.CheckLoss(w.since), out)
 	}
 }
 
 // enter begins a watch, or ends it if err is not nil.
 func (a *audience) enter(w *watched, err error, out *message) {
 	if err == nil {
-		err = a.server.standing.Quarantined()
+		err = a.server.checker.CheckQuarantine()
 	}
 	if err == nil {
 		err = a.add(w)
@@ -75,7 +75,7 @@ func (a *audience) enter(w *watched, err error, out *message) {
 }
 
 func (a *audience) refuse(id uint64, err error, out *message) {
-	out.Refused = append(out.Refused, &interrexv1.WatchEnd{Id: id, Error: a.server.standing.Detail(err)})
+	out.Refused = append(out.Refused, &interrexv1.WatchEnd{Id: id, Error: a.server.checker.Detail(err)})
 }
 
 // read returns the watch that a message requests.
@@ -93,7 +93,7 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 	case len(o.GetBody()) > MaxWatchBody:
 		return nil, interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
 	case method == nil:
-		return nil, interrex.Errorf(interrex.KindDisabled, "method: %d is not a watch that agent %s knows", o.GetMethod(), a.server.standing.ID)
+		return nil, interrex.Errorf(interrex.KindDisabled, "method: %d is not a watch that agent %s knows", o.GetMethod(), a.server.checker.ID)
 	}
 	f, err := method.decode(o.GetBody())
 	if err == nil {
@@ -106,11 +106,11 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 func (a *audience) add(w *watched) (err error) {
 	since := w.since
 	if since == 0 && w.present != nil {
-		since = a.server.standing.State.Revision()
+		since = a.server.checker.State.Revision()
 		w.showing = &snapshot{}
 		w.sent.compare = w.compare
 	}
-	if w.cursor, err = a.server.standing.Ring.Cursor(since); err != nil {
+	if w.cursor, err = a.server.checker.Ring.Cursor(since); err != nil {
 		return err
 	}
 	a.open[w.id] = w
@@ -121,12 +121,12 @@ func (a *audience) add(w *watched) (err error) {
 // line queues a watch to which something can be sent.
 func (a *audience) line(w *watched) {
 	switch {
-	case w.lined:
+	case w.queued:
 	case w.runs():
-		w.lined, a.untidy = true, true
+		w.queued, a.untidy = true, true
 		a.running = append(a.running, w)
 	case w.shows():
-		w.lined = true
+		w.queued = true
 		a.showing = append(a.showing, w)
 	}
 }
@@ -167,14 +167,14 @@ func (a *audience) forget(id uint64) {
 // end ends a watch, and adds the reason to the message.
 func (a *audience) end(w *watched, err error, out *message) {
 	a.forget(w.id)
-	out.Ended = append(out.Ended, &interrexv1.WatchEnd{Id: w.id, Error: a.server.standing.Detail(err)})
+	out.Ended = append(out.Ended, &interrexv1.WatchEnd{Id: w.id, Error: a.server.checker.Detail(err)})
 }
 
 // gather fills a message. idle reports that there is nothing more to send; alarm is
 // then closed when there may be again, and nil if that needs more credit.
 func (a *audience) gather(out *message) (alarm <-chan struct{}, idle bool) {
 	a.show(out)
-	published := a.server.standing.Ring.Stats().Last
+	published := a.server.checker.Ring.Stats().Last
 	if alarm, idle = a.run(out); idle {
 		a.progress(published, out)
 	}
@@ -192,11 +192,11 @@ const (
 // progress adds to the message that the running watches have reached a revision.
 func (a *audience) progress(to interrex.Revision, out *message) {
 	now := a.server.clock.Now()
-	soon := to > a.told && now.Sub(a.toldAt) >= progressAfter
-	if to < a.told+progressEvery && !soon || len(a.running) == 0 {
+	soon := to > a.progressAt && now.Sub(a.progressSent) >= progressAfter
+	if to < a.progressAt+progressEvery && !soon || len(a.running) == 0 {
 		return
 	}
-	a.told, a.toldAt = to, now
+	a.progressAt, a.progressSent = to, now
 	out.Progress = &interrexv1.WatchProgress{Revision: uint64(to)}
 	for id, w := range a.open {
 		if !w.runs() {
@@ -215,7 +215,7 @@ func (a *audience) show(out *message) {
 		}
 		w := a.showing[0]
 		a.showing = a.showing[1:]
-		w.lined = false
+		w.queued = false
 		if w.shows() {
 			a.showPart(w, most, out)
 		}
@@ -236,7 +236,7 @@ func (a *audience) showPart(w *watched, most room, out *message) {
 // next returns the next part of a watch's snapshot. A panic ends only this watch: the
 // stream may have many.
 func (a *audience) next(w *watched, most room) (events [][]byte, err error) {
-	defer a.server.standing.Guard(w.method.Procedure, &err)
+	defer a.server.checker.Guard(w.method.Procedure, &err)
 	return w.next(most)
 }
 
@@ -285,8 +285,8 @@ func (a *audience) tidy() {
 	}
 	a.untidy = false
 	a.running = slices.DeleteFunc(a.running, func(w *watched) bool {
-		w.lined = w.runs()
-		return !w.lined
+		w.queued = w.runs()
+		return !w.queued
 	})
 	slices.SortFunc(a.running, func(v, w *watched) int {
 		return v.cursor.Compare(w.cursor)

@@ -72,7 +72,7 @@ func pageOf(s *api.Snapshot[proto.Message], after string, most room) presentPage
 type watchable struct {
 	*method.Watch
 	state *state.State
-	guard func(procedure string, err *error) // see consistency.Standing.Guard
+	guard func(procedure string, err *error) // see consistency.Checker.Guard
 }
 
 // read returns the feed of a request.

@@ -31,7 +31,7 @@ const (
 
 // Server serves the watches of callers at one agent.
 type Server struct {
-	standing *consistency.Standing
+	checker  *consistency.Checker
 	calls    *admission.Calls
 	methods  *method.Registry
 	watches  map[uint32]*watchable // by number
@@ -41,10 +41,10 @@ type Server struct {
 
 // New returns a Server. calls counts the open calls, and sendWait is how long a peer
 // may take to accept one message.
-func New(standing *consistency.Standing, methods *method.Registry, calls *admission.Calls, by clock.Clock, sendWait time.Duration) *Server {
-	s := &Server{standing: standing, methods: methods, calls: calls, clock: by, sendWait: sendWait, watches: map[uint32]*watchable{}}
+func New(checker *consistency.Checker, methods *method.Registry, calls *admission.Calls, by clock.Clock, sendWait time.Duration) *Server {
+	s := &Server{checker: checker, methods: methods, calls: calls, clock: by, sendWait: sendWait, watches: map[uint32]*watchable{}}
 	for number, m := range methods.Watches {
-		s.watches[number] = &watchable{m, standing.State, standing.Guard}
+		s.watches[number] = &watchable{m, checker.State, checker.Guard}
 	}
 	return s
 }
@@ -80,11 +80,11 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.calls.Ended, func() { cancel(admission.DrainingError()) })()
-	if err := s.standing.NotAhead(ctx, admission.CallerOf(ctx), f.since); err != nil {
-		return s.standing.RPCError(orCause(ctx, err))
+	if err := s.checker.WaitSince(ctx, admission.CallerOf(ctx), f.since); err != nil {
+		return s.checker.RPCError(orCause(ctx, err))
 	}
 	if err := s.watchAlone(ctx, &watched{feed: f, method: m, credit: math.MaxInt}, to); err != nil && ctx.Err() == nil || interrex.KindOf(context.Cause(ctx)) != "" {
-		return s.standing.RPCError(orCause(ctx, err))
+		return s.checker.RPCError(orCause(ctx, err))
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func always() <-chan struct{} {
 // or the server drains.
 func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]) error {
 	if err := s.calls.Enter(); err != nil {
-		return s.standing.RPCError(err)
+		return s.checker.RPCError(err)
 	}
 	defer s.calls.Leave(1)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -166,5 +166,5 @@ func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrex
 	if !st.over && admission.StopReading(ctx) {
 		<-st.received // its read deadline has passed: it is about to return
 	}
-	return s.standing.RPCError(err)
+	return s.checker.RPCError(err)
 }

@@ -34,7 +34,7 @@ type watchStream struct {
 func (st *watchStream) receive() (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			err = st.server.standing.Panicked(interrexv1.StreamServiceWatchProcedure, reason)
+			err = st.server.checker.Panicked(interrexv1.StreamServiceWatchProcedure, reason)
 		}
 	}()
 	for {
@@ -130,7 +130,7 @@ func (st *watchStream) catchUp() {
 		to = max(to, w.since)
 	}
 	st.work.Go(func() {
-		st.caughtUp <- st.server.standing.CatchUp(st.ctx, st.audience.caller, to)
+		st.caughtUp <- st.server.checker.CatchUp(st.ctx, st.audience.caller, to)
 	})
 }
 
@@ -138,7 +138,7 @@ func (st *watchStream) catchUp() {
 func (st *watchStream) settle(lag error, out *message) {
 	for _, w := range st.catching {
 		if !w.over {
-			st.audience.enter(w, st.server.standing.RefuseFuture(w.since, lag), out)
+			st.audience.enter(w, st.server.checker.RefuseFuture(w.since, lag), out)
 		}
 	}
 	st.catching = nil

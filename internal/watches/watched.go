@@ -14,7 +14,7 @@ type watched struct {
 	credit  int           // events that may be sent; a negative value is deducted from the next credit
 	showing *snapshot     // nil if the snapshot was sent or not requested
 	sent    SentRows      // rows of the snapshot
-	lined   bool          // it is in the audience's running or showing
+	queued  bool          // it is in the audience's running or showing
 	over    bool
 }
 

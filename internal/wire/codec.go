@@ -46,7 +46,7 @@ func (StreamCodec) Unmarshal(data []byte, message any) error {
 	case *interrexv1.OperateResponse:
 		return readAnswers(bytes.Clone(data), m)
 	case *interrexv1.StreamServiceWatchRequest:
-		if _, err := few("opens and credits", data, 2, 3); err != nil {
+		if _, err := countLimited("opens and credits", data, 2, 3); err != nil {
 			return err
 		}
 		return proto.Unmarshal(data, m)
@@ -70,9 +70,9 @@ const MaxOperations = 1024
 // the log, and the overhead of a message. With its envelope it can be forwarded.
 const MaxBody = 1<<20 + 64<<10
 
-// few returns the number of fields of a message that have one of these numbers. The
+// countLimited returns the number of fields of a message that have one of these numbers. The
 // error is KindTooLarge if there are more than MaxOperations.
-func few(what string, b []byte, numbers ...protowire.Number) (n int, err error) {
+func countLimited(what string, b []byte, numbers ...protowire.Number) (n int, err error) {
 	n, err = count(b, numbers...)
 	if err == nil && n > MaxOperations {
 		err = interrex.Errorf(interrex.KindTooLarge, "%s: %d in one message are more than %d", what, n, MaxOperations)
@@ -136,7 +136,7 @@ func (f field) text() (string, error) {
 
 // readOperations decodes a message, which then refers to b.
 func readOperations(b []byte, m *interrexv1.OperateRequest) error {
-	n, err := few("operations", b, 1)
+	n, err := countLimited("operations", b, 1)
 	if err != nil {
 		return err
 	}

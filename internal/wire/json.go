@@ -37,7 +37,7 @@ func AppendJSON(b []byte, m proto.Message) (out []byte, err error) {
 	deep := false
 	eachAny(m.ProtoReflect(), func(a *anypb.Any) { deep = deep || anysBeyond(a, maxAnys) })
 	if !deep {
-		out, err = appendJSON(b, m, nobody)
+		out, err = appendJSON(b, m, noneOpaque)
 		if err == nil && !nestedBeyond(out[len(b):], maxNesting) {
 			return out, nil
 		}
@@ -49,7 +49,7 @@ func AppendJSON(b []byte, m proto.Message) (out []byte, err error) {
 	some := false
 	eachAny(sealed.ProtoReflect(), func(a *anypb.Any) {
 		if !anysBeyond(a, maxAnys) {
-			if text, err := appendJSON(nil, a, nobody); err == nil && !nestedBeyond(text, maxNesting) {
+			if text, err := appendJSON(nil, a, noneOpaque); err == nil && !nestedBeyond(text, maxNesting) {
 				return
 			}
 		}
@@ -64,7 +64,7 @@ func AppendJSON(b []byte, m proto.Message) (out []byte, err error) {
 	return append(b, bytes.ReplaceAll(text, []byte(mark), nil)...), err
 }
 
-func nobody(string) bool { return false }
+func noneOpaque(string) bool { return false }
 
 func appendJSON(b []byte, m proto.Message, opaque func(url string) bool) ([]byte, error) {
 	return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true, Resolver: resolver{protoregistry.GlobalTypes, opaque}}.MarshalAppend(b, m)

@@ -30,7 +30,7 @@ var (
 	}
 )
 
-// travel sends a message over the wire.
+// travel encodes and decodes a message.
 func travel[M proto.Message](t *testing.T, m M) M {
 	t.Helper()
 	data, err := proto.Marshal(m)
@@ -44,7 +44,7 @@ func travel[M proto.Message](t *testing.T, m M) M {
 	return out
 }
 
-// same demands that a value comes back as it went.
+// same checks that a value comes back unchanged.
 func same[V any, M proto.Message](t *testing.T, v V, to func(V) M, from func(M) (V, error)) {
 	t.Helper()
 	back, err := from(travel(t, to(v)))

@@ -33,7 +33,7 @@ type Reads interface {
 	Index(ctx context.Context) (uint64, error)
 }
 
-// Config configures a Standing. All fields are required unless marked optional.
+// Config configures a Checker. All fields are required unless marked optional.
 type Config struct {
 	ID         string
 	State      *state.State
@@ -53,14 +53,14 @@ type Config struct {
 	}
 }
 
-// Standing checks and waits for the state of one agent.
-type Standing struct{ Config }
+// Checker checks and waits for the state of one agent.
+type Checker struct{ Config }
 
-// New returns a Standing.
-func New(c Config) *Standing { return &Standing{c} }
+// New returns a Checker.
+func New(c Config) *Checker { return &Checker{c} }
 
 // Detail returns the detail of an error, which names the leader where that helps.
-func (s *Standing) Detail(err error) *interrexv1.Error {
+func (s *Checker) Detail(err error) *interrexv1.Error {
 	m := wire.Detail(err)
 	kind := interrex.Kind(m.Kind)
 	if m.LeaderId == "" && (kind.Retryable() || kind == interrex.KindOutcomeUnknown) {
@@ -71,7 +71,7 @@ func (s *Standing) Detail(err error) *interrexv1.Error {
 }
 
 // NotLeader returns this agent's error when another one leads.
-func (s *Standing) NotLeader(l interrex.Leadership) error {
+func (s *Checker) NotLeader(l interrex.Leadership) error {
 	if l.LeaderID == "" || l.LeaderID == s.ID { // this agent is not ready to lead
 		return s.NoLeader()
 	}
@@ -81,7 +81,7 @@ func (s *Standing) NotLeader(l interrex.Leadership) error {
 }
 
 // NoLeader returns this agent's error when it knows of no leader.
-func (s *Standing) NoLeader() error {
+func (s *Checker) NoLeader() error {
 	l := s.Leadership.Current()
 	err := interrex.Errorf(interrex.KindNoLeader, "agent %s knows of no leader in term %d at revision %d; nothing has happened, try again", s.ID, l.Term, s.State.Revision())
 	err.RetryAfter = 500 * time.Millisecond
@@ -89,7 +89,7 @@ func (s *Standing) NoLeader() error {
 }
 
 // RPCError returns the error that ends a stream; nil if err is nil.
-func (s *Standing) RPCError(err error) error {
+func (s *Checker) RPCError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -101,22 +101,22 @@ func (s *Standing) RPCError(err error) error {
 }
 
 // Guard converts a panic in a method's own code to an error.
-func (s *Standing) Guard(procedure string, err *error) {
+func (s *Checker) Guard(procedure string, err *error) {
 	if reason := recover(); reason != nil {
 		*err = s.Panicked(procedure, reason)
 	}
 }
 
 // Panicked logs a panic, and returns the error of the call that it ended.
-func (s *Standing) Panicked(procedure string, reason any) error {
+func (s *Checker) Panicked(procedure string, reason any) error {
 	s.Logger.Errorf("panic in %s: %v\n%s", procedure, reason, debug.Stack())
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "agent %s failed while it answered: %v", s.ID, reason)
 }
 
-// Current waits until this agent has applied everything that was committed when
+// WaitCurrent waits until this agent has applied everything that was committed when
 // it was called.
-func (s *Standing) Current(ctx context.Context, c admission.Caller) error {
-	if err := s.Quarantined(); err != nil {
+func (s *Checker) WaitCurrent(ctx context.Context, c admission.Caller) error {
+	if err := s.CheckQuarantine(); err != nil {
 		return err
 	}
 	index, err := s.Index(ctx, c)
@@ -127,7 +127,7 @@ func (s *Standing) Current(ctx context.Context, c admission.Caller) error {
 }
 
 // Index returns the log index that a linearizable read has to wait for.
-func (s *Standing) Index(ctx context.Context, c admission.Caller) (uint64, error) {
+func (s *Checker) Index(ctx context.Context, c admission.Caller) (uint64, error) {
 	if s.Leadership.Current().Leader {
 		if index, err := s.IndexHere(ctx); c.Door == admission.Peer || !Elsewhere(interrex.KindOf(err)) {
 			return index, err
@@ -142,7 +142,7 @@ func Elsewhere(k interrex.Kind) bool {
 }
 
 // IndexHere is Index for the agent that leads.
-func (s *Standing) IndexHere(ctx context.Context) (uint64, error) {
+func (s *Checker) IndexHere(ctx context.Context) (uint64, error) {
 	reads, running := s.Reads()
 	if !running {
 		err := interrex.Errorf(interrex.KindUnavailable, "cannot read: raft is not running on agent %s", s.ID)
@@ -163,19 +163,19 @@ func (s *Standing) IndexHere(ctx context.Context) (uint64, error) {
 	return index, nil
 }
 
-// Reached refuses a revision above that of the state, which is current: nobody
+// CheckReached refuses a revision above that of the state, which is current: nobody
 // can have seen it.
-func (s *Standing) Reached(min interrex.Revision) error {
+func (s *Checker) CheckReached(min interrex.Revision) error {
 	if now := s.State.Revision(); now < min {
 		return interrex.Errorf(interrex.KindInvalid, "min_revision: %d has not been reached by the cluster, which is at %d", min, now)
 	}
 	return nil
 }
 
-// Begun refuses to read a state that has not applied anything yet: a restarted
+// CheckApplied refuses to read a state that has not applied anything yet: a restarted
 // agent has not read its log, and would answer that nothing exists.
-func (s *Standing) Begun() error {
-	if err := s.Quarantined(); err != nil {
+func (s *Checker) CheckApplied() error {
+	if err := s.CheckQuarantine(); err != nil {
 		return err
 	}
 	if index, _ := s.State.Applied(); index > 0 {
@@ -184,8 +184,8 @@ func (s *Standing) Begun() error {
 	return interrex.Errorf(interrex.KindUnavailable, "cannot read: agent %s has not applied its log yet: it waits to learn from a leader what is committed", s.ID)
 }
 
-// Quarantined refuses to read a state that lacks entries which this agent stored.
-func (s *Standing) Quarantined() error {
+// CheckQuarantine refuses to read a state that lacks entries which this agent stored.
+func (s *Checker) CheckQuarantine() error {
 	if s.Quarantine == nil {
 		return nil
 	}
@@ -198,21 +198,21 @@ func (s *Standing) Quarantined() error {
 	return err
 }
 
-// Reach waits until a revision is applied here. It fails early if the leader
+// WaitReached waits until a revision is applied here. It fails early if the leader
 // reports that there is no such revision; without a leader it only waits.
-func (s *Standing) Reach(ctx context.Context, c admission.Caller, min interrex.Revision) error {
+func (s *Checker) WaitReached(ctx context.Context, c admission.Caller, min interrex.Revision) error {
 	if s.State.Revision() >= min {
-		return s.Begun()
+		return s.CheckApplied()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer cancel(nil)
 	asking.Go(func() {
-		if s.Current(ctx, c) != nil {
+		if s.WaitCurrent(ctx, c) != nil {
 			return
 		}
-		if err := s.Reached(min); err != nil {
+		if err := s.CheckReached(min); err != nil {
 			cancel(err)
 		}
 	})
@@ -225,14 +225,14 @@ func (s *Standing) Reach(ctx context.Context, c admission.Caller, min interrex.R
 
 // Ahead reports whether this agent has not yet reached a revision that a watch
 // begins after. The ring has a revision slightly before the state.
-func (s *Standing) Ahead(since interrex.Revision) bool {
+func (s *Checker) Ahead(since interrex.Revision) bool {
 	return since > max(s.State.Revision(), s.Ring.Stats().Last)
 }
 
 // CatchUp waits, for at most ReadWait, until this agent has applied either
 // everything that was committed at the call, or a revision. The error is why
 // neither happened; after the second it may be that of the canceled first.
-func (s *Standing) CatchUp(ctx context.Context, c admission.Caller, to interrex.Revision) (err error) {
+func (s *Checker) CatchUp(ctx context.Context, c admission.Caller, to interrex.Revision) (err error) {
 	defer s.Guard(interrexv1.StateServiceReadIndexProcedure, &err)
 	ctx, cancel := context.WithTimeout(ctx, s.ReadWait)
 	var waiting sync.WaitGroup
@@ -243,14 +243,14 @@ func (s *Standing) CatchUp(ctx context.Context, c admission.Caller, to interrex.
 			cancel()
 		}
 	})
-	return s.Current(ctx, c)
+	return s.WaitCurrent(ctx, c)
 }
 
-// NotAhead waits, for at most ReadWait, until this agent has reached the revision
+// WaitSince waits, for at most ReadWait, until this agent has reached the revision
 // from which a request continues; the error is that of RefuseFuture.
-func (s *Standing) NotAhead(ctx context.Context, c admission.Caller, since interrex.Revision) error {
+func (s *Checker) WaitSince(ctx context.Context, c admission.Caller, since interrex.Revision) error {
 	if !s.Ahead(since) {
-		return s.NotLost(since)
+		return s.CheckLoss(since)
 	}
 	return s.RefuseFuture(since, s.CatchUp(ctx, c, since))
 }
@@ -258,11 +258,11 @@ func (s *Standing) NotAhead(ctx context.Context, c admission.Caller, since inter
 // RefuseFuture returns why a request cannot continue from a revision that was ahead
 // of this agent; nil if the agent has reached it meanwhile. lag is the error of the
 // attempt to catch up.
-func (s *Standing) RefuseFuture(since interrex.Revision, lag error) error {
+func (s *Checker) RefuseFuture(since interrex.Revision, lag error) error {
 	now := s.State.Revision()
 	switch {
 	case !s.Ahead(since):
-		return s.NotLost(since)
+		return s.CheckLoss(since)
 	case lag == nil:
 		return interrex.Errorf(interrex.KindInvalid, "since %d is in the future: the cluster is at revision %d", since, now)
 	}
@@ -271,8 +271,8 @@ func (s *Standing) RefuseFuture(since interrex.Revision, lag error) error {
 	return err.WithCause(lag)
 }
 
-// NotLost refuses to continue after a revision that was lost in a recovery.
-func (s *Standing) NotLost(since interrex.Revision) error {
+// CheckLoss refuses to continue after a revision that was lost in a recovery.
+func (s *Checker) CheckLoss(since interrex.Revision) error {
 	loss := s.State.Loss()
 	if !loss.Lost(since) {
 		return nil
