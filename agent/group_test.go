@@ -105,11 +105,11 @@ func TestTheDoorRefusesWhatIsNoGroup(t *testing.T) {
 	}{
 		"nothing":          {nil, interrex.ErrInvalid, "1 to 64 are allowed, not 0"},
 		"65":               {many(65), interrex.ErrInvalid, "1 to 64 are allowed, not 65"},
-		"a read":           {[]proto.Message{&interrexv1.GetRequest{Key: "a/b"}}, interrex.ErrInvalid, "operation 1: no method"},
-		"no request":       {[]proto.Message{&interrexv1.Lease{}}, interrex.ErrInvalid, "operation 1: no method"},
-		"a group":          {[]proto.Message{&interrexv1.GroupRequest{}}, interrex.ErrInvalid, "operation 1: a group stands in no other"},
-		"an extend":        {[]proto.Message{claims("a/b"), &interrexv1.ExtendRequest{Key: "a/c", Token: 1}}, interrex.ErrInvalid, "operation 2: Extend is not done in a group"},
-		"settings":         {[]proto.Message{&interrexv1.SetSettingsRequest{Values: map[string]string{"requests.window": "9"}}}, interrex.ErrInvalid, "operation 1: SetSettings is not"},
+		"a read":           {[]proto.Message{&interrexv1.GetRequest{Key: "a/b"}}, interrex.ErrInvalid, "has no method that writes"},
+		"no request":       {[]proto.Message{&interrexv1.Lease{}}, interrex.ErrInvalid, "has no method that writes"},
+		"a group":          {[]proto.Message{&interrexv1.GroupRequest{}}, interrex.ErrInvalid, "operation 1: groups cannot be nested"},
+		"an extend":        {[]proto.Message{claims("a/b"), &interrexv1.ExtendRequest{Key: "a/c", Token: 1}}, interrex.ErrInvalid, "operation 2: Extend cannot be part of a group"},
+		"settings":         {[]proto.Message{&interrexv1.SetSettingsRequest{Values: map[string]string{"requests.window": "9"}}}, interrex.ErrInvalid, "operation 1: SetSettings cannot be part"},
 		"a request id":     {with(func(m *interrexv1.ClaimRequest) { m.RequestId = "id" }), interrex.ErrInvalid, "operation 2: request_id: "},
 		"an attempt":       {with(func(m *interrexv1.ClaimRequest) { m.Attempt = 1 }), interrex.ErrInvalid, "operation 2: request_id: "},
 		"a fence":          {with(func(m *interrexv1.ClaimRequest) { m.Fence = &interrexv1.Fence{} }), interrex.ErrInvalid, "operation 2: fence: "},
@@ -180,11 +180,11 @@ func TestCurlSendsAGroup(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"operations":[` + fmt.Sprintf(claim, `,"holdr":"x"`) + `]}`:                        `operations[0].holdr: ClaimRequest has no such field`,
 		`{"operations":[` + fmt.Sprintf(claim, `,"ttl":"soon"`) + `]}`:                       `operations[0].ttl: `,
-		`{"operations":[` + fmt.Sprintf(claim, `,"wait":"5s"`) + `]}`:                        `operation 1: wait: nothing waits in a group`,
-		`{"operations":[{"key":"a/b"}]}`:                                                     `operations[0]: it names no type`,
+		`{"operations":[` + fmt.Sprintf(claim, `,"wait":"5s"`) + `]}`:                        `operation 1: wait: not allowed in a group`,
+		`{"operations":[{"key":"a/b"}]}`:                                                     `operations[0]: its type is missing`,
 		`{"operations":[{"@type":"type.googleapis.com/interrex.v1.NoRequest","key":"a/b"}]}`: `operations[0].@type: `,
-		`{"operations":[{"@type":"type.googleapis.com/interrex.v1.NoRequest","value":""}]}`:  `operation 1: no method`,
-		`{"operations":[{}]}`:  `operation 1: it has no type`,
+		`{"operations":[{"@type":"type.googleapis.com/interrex.v1.NoRequest","value":""}]}`:  `has no method that writes`,
+		`{"operations":[{}]}`:  `operation 1: its type is missing`,
 		`{"operations":["a"]}`: `operations[0]: `,
 	} {
 		if status, text := send(body); status != http.StatusBadRequest || !strings.Contains(text, want) {

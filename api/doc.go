@@ -1,4 +1,4 @@
-// Package api owns how a table's service is declared: its methods that write,
-// read and watch, each as a few functions between messages and the table. An
-// agent serves what is declared here on streams, over gRPC, Connect and JSON.
+// Package api owns the declaration of a table's service: its methods that write,
+// read and watch, each as a few functions that convert between messages and the
+// table. An agent serves them on streams and over gRPC, Connect and JSON.
 package api

@@ -10,18 +10,18 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Method declares a unary method. Write and Read make one; its fields are for
+// Method declares a unary method. Use Write or Read to make one; its fields are for
 // the server.
 type Method struct {
 	// Procedure is its name in generated code: /interrex.v1.LeaseService/Claim.
 	Procedure string
-	// NewRequest and NewResponse make its messages, empty.
+	// NewRequest and NewResponse return new, empty messages.
 	NewRequest, NewResponse func() proto.Message
-	// Table, Command and Answer are those of Write.
+	// Table, Command and Answer are set by Write.
 	Table   state.TableID
 	Command func(request proto.Message) (state.Command, error)
 	Answer  func(request proto.Message, r state.Result, s *state.State) (proto.Message, error)
-	// Look is that of Read.
+	// Look is set by Read.
 	Look func(request proto.Message, s *state.State) (proto.Message, error)
 	// Handler serves the method on its own: gRPC, Connect, and JSON over HTTP.
 	Handler func(do func(context.Context, proto.Message) (proto.Message, error), o ...connect.HandlerOption) http.Handler
@@ -30,11 +30,10 @@ type Method struct {
 // Write returns a method that proposes a command to a table. procedure is its
 // name in generated code: /interrex.v1.LeaseService/Claim.
 //
-// command makes the command of a request; its error is of KindInvalid and names
-// the field. The command is validated by its own Validate. The server handles
-// the fields called request_id, attempt, wait and fence: see
-// interrex.v1.Operation. answer makes the answer from the log's result, which
-// is never an error.
+// command returns the command of a request; its error is of KindInvalid and names
+// the field. The command is validated by its own Validate. The server handles the
+// fields request_id, attempt, wait and fence: see interrex.v1.Operation. answer
+// returns the response for the log's result, which is never an error.
 func Write[Q, A any, PQ Message[Q], PA Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
 	m := declare[Q, A, PQ, PA](procedure)
 	m.Table = table
@@ -44,9 +43,9 @@ func Write[Q, A any, PQ Message[Q], PA Message[A]](procedure string, table state
 }
 
 // Read returns a method that reads. look runs once this agent may answer: for a
-// linearizable read, which is the default, when it has applied everything
-// committed before the read arrived. A request with the fields consistency and
-// min_revision may ask for less.
+// linearizable read, which is the default, when it has applied everything committed
+// before the read arrived. A request may relax this with the fields consistency and
+// min_revision.
 func Read[Q, A any, PQ Message[Q], PA Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
 	m := declare[Q, A, PQ, PA](procedure)
 	m.Look = func(q proto.Message, s *state.State) (proto.Message, error) { return look(q.(PQ), s) }

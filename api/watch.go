@@ -12,65 +12,64 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Feed is what one request for events asks for, whose messages are E.
+// Feed describes the events that one request covers, whose messages are of type E.
 type Feed[E proto.Message] struct {
 	// Since is exclusive. With 0, a feed that has a Snapshot begins with it.
 	Since interrex.Revision
 	// Match reports whether the watch covers an event, which may be of any
 	// table. It is called for every event, and must not write to it.
 	Match func(*state.Event) bool
-	// Snapshot is optional. Without it a watch since 0 begins with the first
-	// event, and is KindCompacted when that is not kept any more.
+	// Snapshot is optional. Without it a watch since 0 begins with the first event,
+	// and fails with KindCompacted if that is no longer kept.
 	Snapshot *Snapshot[E]
 }
 
-// Snapshot is how a watch begins whose caller knows nothing yet: with what is
-// present.
+// Snapshot provides the rows that exist already, with which a watch since 0 begins.
 type Snapshot[E proto.Message] struct {
-	// Rows returns the first rows after a key, at most so many, of those that
-	// the watch covers; after the empty key the first of all.
+	// Rows returns the first rows after a key that the watch covers, at most most of
+	// them. The empty key is before all others.
 	Rows func(after string, most int) Rows[E]
-	// Compare orders keys as Rows does; nil: it compares them as strings.
+	// Compare orders keys as Rows does; nil: as strings.
 	Compare func(a, b string) int
-	// End makes the event that says that all rows up to a revision were sent.
+	// End returns the event that ends a snapshot, as of a revision.
 	End func(interrex.Revision) E
 }
 
-// Rows are some rows of a table as of one revision, which is read while the
-// table cannot change.
+// Rows is a part of a table's rows as of one revision, which is read while the table
+// cannot change.
 type Rows[E proto.Message] struct {
-	// All are the rows' keys, which are those of their events, in their order,
-	// and the event made of each. It runs once, outside the table's lock, and
-	// may be ended early.
+	// All yields, in order, the key of each row, which is that of its events, and
+	// the event made of it. It is run once, outside the table's lock, and may be
+	// stopped early.
 	All      iter.Seq2[string, E]
-	More     bool // there are others behind them
+	More     bool // there are rows after these
 	Revision interrex.Revision
 }
 
-// WatchMethod declares a method that streams events. Watch makes one; its
+// WatchMethod declares a method that streams events. Use Watch to make one; its
 // fields are for the server.
 type WatchMethod struct {
 	// Procedure is its name in generated code: /interrex.v1.LeaseService/Watch.
 	Procedure string
-	// NewRequest, NewResponse and NewEvent make its messages, empty.
+	// NewRequest, NewResponse and NewEvent return new, empty messages.
 	NewRequest, NewResponse, NewEvent func() proto.Message
-	// Feed reads a request.
+	// Feed returns the feed of a request.
 	Feed func(request proto.Message, s *state.State) (Feed[proto.Message], error)
-	// Event makes the message of an event that a feed of the method matches.
+	// Event returns the message of an event that a feed of the method matches.
 	Event func(*state.Event, *state.State) (proto.Message, error)
 	// Handler serves the method on a call of its own. send sends a message of
 	// NewResponse, or, given nil, the headers.
 	Handler func(serve func(ctx context.Context, h http.Header, request proto.Message, send func(proto.Message) error) error, o ...connect.HandlerOption) http.Handler
 }
 
-// Watch returns a method that streams events, on the stream that a client has
-// for all its watches, and on a call of its own. procedure is its name in
-// generated code: /interrex.v1.LeaseService/Watch. Its .proto declares it as
-// CLASS_WATCH; the first field of its response A is "repeated E events = 1".
+// Watch returns a method that streams events, on the stream that a client has for
+// all its watches, and on a call of its own. procedure is its name in generated
+// code: /interrex.v1.LeaseService/Watch. Its .proto declares it as CLASS_WATCH; the
+// first field of its response A is "repeated E events = 1".
 //
-// read reads a request; its error is of KindInvalid and names the field. event
-// makes the message of an event that a feed of the method matches. It is called
-// once for all watches of the method, and so must not depend on the request.
+// read returns the feed of a request; its error is of KindInvalid and names the
+// field. event returns the message of an event that a feed of the method matches. It
+// is called once for all watches of the method, so it must not depend on the request.
 func Watch[A, Q, E any, PA Message[A], PQ Message[Q], PE Message[E]](procedure string, read func(PQ, *state.State) (Feed[PE], error), event func(*state.Event, *state.State) (PE, error)) WatchMethod {
 	return WatchMethod{
 		Procedure:   procedure,

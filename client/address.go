@@ -12,7 +12,7 @@ import (
 // addressForms are the forms of an agent's address.
 const addressForms = "HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH"
 
-// address is an agent's address, taken apart.
+// address is an agent's address in its parts.
 type address struct {
 	scheme string // http, https, unix
 	host   string // host and port
@@ -22,11 +22,11 @@ type address struct {
 // String returns the address as Config.Addresses has it.
 func (a address) String() string { return a.scheme + "://" + a.host + a.path }
 
-// parseAddress reads an address. HOST:PORT is http://HOST:PORT, and without a
-// HOST it is this machine.
+// parseAddress parses an address. HOST:PORT is http://HOST:PORT; without a HOST it is
+// this machine.
 func parseAddress(s string) (address, error) {
 	if s == "" {
-		return address{}, interrex.Errorf(interrex.KindInvalid, "client: an address is empty: write %s", addressForms)
+		return address{}, interrex.Errorf(interrex.KindInvalid, "client: an address is empty: use %s", addressForms)
 	}
 	if host, port, err := net.SplitHostPort(s); err == nil && isPort(port) && !strings.ContainsAny(host, "/@") {
 		if host == "" {
@@ -42,7 +42,7 @@ func parseAddress(s string) (address, error) {
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.Trim(u.Path, "/") == "" && u.User == nil && u.RawQuery == "":
 		return address{scheme: u.Scheme, host: u.Host}, nil
 	}
-	return address{}, interrex.Errorf(interrex.KindInvalid, "client: address %q is not valid%s: write %s", s, addressFault(s), addressForms)
+	return address{}, interrex.Errorf(interrex.KindInvalid, "client: address %q is not valid%s: use %s", s, addressFault(s), addressForms)
 }
 
 func isPort(s string) bool {
@@ -50,7 +50,7 @@ func isPort(s string) bool {
 	return err == nil && n > 0
 }
 
-// addressFault says what is wrong with an address, where that can be told.
+// addressFault returns what is wrong with an address, if it is known.
 func addressFault(s string) string {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
@@ -59,13 +59,13 @@ func addressFault(s string) string {
 	_, path, _ := strings.Cut(rest, "/")
 	switch {
 	case strings.HasPrefix(s, "unix:"):
-		return ": the path of a socket is absolute"
+		return ": the path of a socket must be absolute"
 	case scheme != "" && scheme != "http" && scheme != "https":
-		return ": " + scheme + ":// is not served"
+		return ": " + scheme + ":// is not supported"
 	case strings.Contains(rest, "@"):
-		return ": it has a user"
+		return ": it must not have a user"
 	case path != "":
-		return ": it has a path"
+		return ": it must not have a path"
 	case scheme == "":
 		return ": the port is missing, or is not a number"
 	}

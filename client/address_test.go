@@ -39,12 +39,12 @@ func TestAnAddressMayBeHostAndPort(t *testing.T) {
 		"localhost:":              "the port is missing",
 		"localhost:http":          "is not a number",
 		"::1":                     "the port is missing",
-		"127.0.0.1:7400/api":      "it has a path",
-		"http://localhost:1/api":  "it has a path",
-		"tcp://127.0.0.1:7400":    "tcp:// is not served",
-		"http://ann@localhost:1":  "it has a user",
-		"unix:interrex.sock":      "the path of a socket is absolute",
-		"unix://data/an.sock":     "the path of a socket is absolute",
+		"127.0.0.1:7400/api":      "it must not have a path",
+		"http://localhost:1/api":  "it must not have a path",
+		"tcp://127.0.0.1:7400":    "tcp:// is not supported",
+		"http://ann@localhost:1":  "it must not have a user",
+		"unix:interrex.sock":      "the path of a socket must be absolute",
+		"unix://data/an.sock":     "the path of a socket must be absolute",
 		"http://":                 "is not valid",
 		"http://localhost:7400?x": "is not valid",
 	} {
@@ -55,8 +55,8 @@ func TestAnAddressMayBeHostAndPort(t *testing.T) {
 	}
 }
 
-// failure makes one request to an address as an endpoint does, and returns what
-// it failed with.
+// failure makes one request to an address as an endpoint does, and returns its
+// error.
 func failure(t *testing.T, scheme, host string, ping time.Duration) error {
 	t.Helper()
 	h := address{scheme: scheme, host: host}.client(nil, Config{}, ping)
@@ -82,11 +82,11 @@ func TestTLSAndPlainAreToldApart(t *testing.T) {
 	secure.StartTLS()
 	defer secure.Close()
 	host := plain.Listener.Addr().String()
-	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), "does not serve TLS: write http://"+host) {
+	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), "does not serve TLS: use http://"+host) {
 		t.Errorf("TLS spoken to a plain port: %s", got)
 	}
 	host = secure.Listener.Addr().String()
-	if got := failure(t, "http", host, pingAfter); !strings.Contains(fmt.Sprint(got), "if it serves TLS, write https://"+host+", and if it is a cluster port, the port of the API: ") {
+	if got := failure(t, "http", host, pingAfter); !strings.Contains(fmt.Sprint(got), "if it serves TLS, use https://"+host+"; if it is a cluster port, use the port of the API: ") {
 		t.Errorf("no TLS spoken to a port with it: %s", got)
 	}
 }
@@ -99,12 +99,12 @@ func TestAClusterPortIsToldApart(t *testing.T) {
 	other.StartTLS()
 	defer other.Close()
 	host := other.Listener.Addr().String()
-	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), host+" serves TLS and no HTTP: if it is a cluster port, write the port of the API: ") {
+	if got := failure(t, "https", host, pingAfter); !strings.Contains(fmt.Sprint(got), host+" serves TLS but not HTTP: if it is a cluster port, use the port of the API: ") {
 		t.Errorf("HTTP spoken to a port without: %v", got)
 	}
 }
 
-// A connection that was of use, and breaks, is not taken for a port with TLS.
+// A working connection that breaks is not mistaken for a port with TLS.
 func TestAConnectionThatWasHeardBreaksAsItDoes(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -125,7 +125,7 @@ func TestAConnectionThatWasHeardBreaksAsItDoes(t *testing.T) {
 	}
 }
 
-// A port at which nobody answers has not hung up.
+// A port that does not respond has not closed the connection.
 func TestAPortWithoutAnAnswerIsMute(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -133,7 +133,7 @@ func TestAPortWithoutAnAnswerIsMute(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	if got := failure(t, "http", listener.Addr().String(), time.Millisecond); !errors.Is(got, errMute) || strings.Contains(got.Error(), "TLS") {
+	if got := failure(t, "http", listener.Addr().String(), time.Millisecond); !errors.Is(got, errSilent) || strings.Contains(got.Error(), "TLS") {
 		t.Errorf("%v", got)
 	}
 }
@@ -148,8 +148,7 @@ func TestAnAgentThatFallsSilentOnAStreamIsMute(t *testing.T) {
 	}
 }
 
-// The requests of a one-shot client end with their own time: no ping cuts them
-// short.
+// The requests of a one-shot client end only with their own timeout, not by a ping.
 func TestAOneShotClientWaitsForAnAnswerAsLongAsItMay(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var key = interrex.Key{Namespace: "mine", Name: "leader"}
 
-// agent answers operations as a test says, over real HTTP/2 in the clear.
+// agent answers operations as a test determines, over real cleartext HTTP/2.
 type agent struct {
 	interrexv1.UnimplementedLeaseServiceHandler
 	*httptest.Server
@@ -137,7 +137,7 @@ func (a *agent) Operate(ctx context.Context, conn *connect.BidiStream[interrexv1
 	}
 }
 
-// operation is what an agent got: an operation of a stream with its request, a
+// operation is what an agent received: an operation of a stream with its request, a
 // unary call, or, without a request, a cancel.
 type operation struct {
 	*interrexv1.Operation
@@ -205,7 +205,7 @@ func (o *operation) GetRetire() string {
 	return m.GetName()
 }
 
-// answered is the answer of an operation.
+// answered returns the answer of an operation.
 func answered(m proto.Message) *interrexv1.Answer {
 	body, err := proto.Marshal(m)
 	if err != nil {
@@ -262,7 +262,7 @@ func (a *agent) received() []*operation {
 	return append([]*operation(nil), a.got...)
 }
 
-// granted answers every operation as one wishes.
+// granted answers every operation with success.
 func granted(op *operation) *interrexv1.Answer {
 	l := wire.Lease(interrex.Lease{Key: key, Holder: "me", Token: 7, TTL: time.Minute})
 	switch op.request.(type) {
@@ -295,7 +295,7 @@ func failing(k interrex.Kind) *interrexv1.Answer {
 	return &interrexv1.Answer{Result: &interrexv1.Answer_Error{Error: wire.Detail(interrex.Errorf(k, "as the test says"))}}
 }
 
-// dial makes a client of agents that ends with the test.
+// dial returns a client of agents that ends with the test.
 func dial(t testing.TB, c client.Config, agents ...*agent) *client.Client {
 	t.Helper()
 	for _, a := range agents {

@@ -9,8 +9,8 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// Watches of one method get an event in one group, also when a program reads
-// them as different types.
+// Watches of one method get an event in one group, even if a program decodes them
+// as different types.
 func TestWatchesOfOneMethodMayReadDifferentTypes(t *testing.T) {
 	st := streamAside()
 	decoded := 0

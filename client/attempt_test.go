@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// telling is a carrier that gives an error.
+// telling is a carrier that returns an error.
 type telling struct{ err error }
 
 func (s telling) call(context.Context, time.Duration, *interrexv1.Operation) ([]byte, error) {
@@ -22,11 +22,11 @@ func (s telling) call(context.Context, time.Duration, *interrexv1.Operation) ([]
 }
 
 func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
-	for kind, want := range map[interrex.Kind]struct{ heard, stray bool }{
-		"":                          {heard: true},
-		interrex.KindHeld:           {heard: true},
+	for kind, want := range map[interrex.Kind]struct{ answered, inFlight bool }{
+		"":                          {answered: true},
+		interrex.KindHeld:           {answered: true},
 		interrex.KindUnavailable:    {},
-		interrex.KindOutcomeUnknown: {stray: true},
+		interrex.KindOutcomeUnknown: {inFlight: true},
 	} {
 		c, err := Dial(t.Context(), Config{Addresses: []string{"http://127.0.0.1:1"}, Timeout: time.Millisecond})
 		if err != nil {
@@ -38,15 +38,15 @@ func TestAnAnswerIsHeardAndARefusalForGoodIsOne(t *testing.T) {
 		}
 		text, _, _ := strings.Cut(id, ".")
 		before := c.clock.Now() - time.Minute
-		c.names.known[text].heard = before
+		c.names.known[text].answeredAt = before
 		by := telling{}
 		if kind != "" {
 			by.err = interrex.Errorf(kind, "told so")
 		}
 		_, err = c.send(t.Context(), time.Minute, c.endpoint(), by, &request{}, &interrexv1.Operation{RequestId: id})
 		n := c.names.known[text]
-		if got := n.heard > before; interrex.KindOf(err) != kind || got != want.heard || n.stray != want.stray {
-			t.Errorf("%q: heard %v, stray %v: %v", kind, got, n.stray, err)
+		if got := n.answeredAt > before; interrex.KindOf(err) != kind || got != want.answered || n.inFlight != want.inFlight {
+			t.Errorf("%q: answered %v, in flight %v: %v", kind, got, n.inFlight, err)
 		}
 		_ = c.Close()
 	}
@@ -140,7 +140,7 @@ func TestACallerThatGoesAmidACallIsNoReasonEither(t *testing.T) {
 
 func TestWhatAStoppingAgentHasNotReadHasNotHappened(t *testing.T) {
 	s := &Stream{config: StreamConfig{BaseURL: "http://a"}}
-	stops := interrex.Errorf(interrex.KindDraining, "this agent stops; nothing has happened")
+	stops := interrex.Errorf(interrex.KindDraining, "this agent is stopping; nothing has happened")
 	if err := s.lost(wire.Error(stops)); !errors.Is(err, interrex.ErrDraining) {
 		t.Errorf("of an agent that stops: %v", err)
 	}

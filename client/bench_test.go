@@ -17,7 +17,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// noop is a server that answers every message at once with one of its own.
+// noop is a server that answers every message immediately with one of its own.
 type noop struct {
 	interrexv1.UnimplementedStreamServiceHandler
 }

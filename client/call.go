@@ -15,13 +15,13 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// attemptTimeout is how long one attempt may take before another agent is tried.
-// An agent waits less than that for a leader.
+// attemptTimeout is how long one attempt may take before another agent is tried. It
+// is longer than an agent waits for a leader.
 const attemptTimeout = 3 * time.Second
 
-// hurry is how long before the end of a call an agent gives up: its response
-// still has to arrive.
-const hurry = 100 * time.Millisecond
+// responseMargin is how long before the end of a call an agent gives up, so that its response
+// still arrives.
+const responseMargin = 100 * time.Millisecond
 
 // The pauses between attempts.
 const (
@@ -47,7 +47,7 @@ func clientOf(ctx context.Context, by Caller) (*Client, error) {
 	return by.Client(ctx)
 }
 
-// count converts a number in a request, such as the size of a page.
+// count converts a number in a request, such as a page size.
 func count(field string, n int) (uint32, error) {
 	if n < 0 || n > math.MaxInt32 {
 		return 0, interrex.Errorf(interrex.KindInvalid, "%s: %d is not allowed; 0 is the default", field, n)
@@ -95,14 +95,14 @@ type doer func(context.Context, *request) ([]byte, error)
 
 func ask[A any, PA Message[A]](ctx context.Context, do doer, procedure string, in proto.Message, o Options) (PA, error) {
 	out := PA(new(A))
-	if err := askInto(ctx, do, procedure, in, out, o); err != nil {
+	if err := callInto(ctx, do, procedure, in, out, o); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-// askInto merges the answer into out.
-func askInto(ctx context.Context, do doer, procedure string, in, out proto.Message, o Options) error {
+// callInto merges the answer into out.
+func callInto(ctx context.Context, do doer, procedure string, in, out proto.Message, o Options) error {
 	r, err := newRequest(procedure, in, o)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func askInto(ctx context.Context, do doer, procedure string, in, out proto.Messa
 	return nil
 }
 
-// unreadable is the error for a response that cannot be decoded: the outcome is
+// unreadable returns the error for a response that cannot be decoded: the outcome is
 // unknown.
 func unreadable(err error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot read the agent's answer: %v", err)
@@ -141,7 +141,7 @@ func newRequest(procedure string, in proto.Message, o Options) (*request, error)
 	if !utf8.ValidString(o.RequestID) || !utf8.ValidString(o.Fence.Key.String()) {
 		return nil, interrex.Errorf(interrex.KindInvalid, "cannot call %s: its request id or fence is not UTF-8", procedure)
 	}
-	if len(body) > wire.MaxBody { // sending it would end the stream, and everything that others have on it
+	if len(body) > wire.MaxBody { // sending it would end the stream, with the operations of others
 		return nil, interrex.Errorf(interrex.KindTooLarge, "cannot call %s: its request has %d bytes, at most %d are allowed", procedure, len(body), wire.MaxBody)
 	}
 	return &request{procedure: procedure, message: in, body: body, fence: wire.Fence(o.Fence), Options: o}, nil
@@ -227,7 +227,7 @@ func (c *Client) number(ctx context.Context, end time.Time) (id string, done fun
 // insist makes attempts under one id. unsure: one of them may have taken effect.
 func (c *Client) insist(ctx context.Context, end time.Time, r *request, id string) (answer []byte, unsure bool, err error) {
 	disabled := 0  // consecutive agents that do not serve the method
-	var said error // by an agent, most recently
+	var said error // the latest error from an agent
 	for n := 0; ; n++ {
 		p := c.endpoint()
 		answer, err := c.once(ctx, end, p, r, r.attempt(id, uint32(n)))
@@ -238,7 +238,7 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 		switch {
 		case err == nil, final(err) && disabled == 0:
 			return answer, unsure, err
-		case disabled == len(c.endpoints): // which says nothing about an earlier attempt
+		case disabled == len(c.endpoints): // which does not tell what happened to an earlier attempt
 			return nil, unsure, late(err, unsure)
 		}
 		unsure = unsure || kind == interrex.KindOutcomeUnknown
@@ -246,21 +246,21 @@ func (c *Client) insist(ctx context.Context, end time.Time, r *request, id strin
 			said = err
 		}
 		if kind == interrex.KindTimeout && said != nil {
-			err = said // more informative than that the time is over
+			err = said // more informative than a timeout
 		}
 		pause := max(backoff.Next(minPause, maxPause, n), interrex.RetryAfter(err))
 		if moves(kind) && c.leave(p) && (n+1)%len(c.endpoints) != 0 {
-			pause = 0 // the next one was not tried yet
+			pause = 0 // the next agent was not tried yet
 		}
 		if !c.sleep(ctx, end, pause) {
 			return nil, unsure, late(c.verdict(said, err), unsure)
 		}
-		c.config.Logger.Debugf("%s: %v: asking again", p, err)
+		c.config.Logger.Debugf("%s: %v: retrying", p, err)
 	}
 }
 
 // once makes one attempt at one agent. It ends after attemptTimeout, or after the
-// request's own limit if it waits at the agent.
+// request's own limit if the request waits at the agent.
 func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *request, op *interrexv1.Operation) ([]byte, error) {
 	now := time.Now()
 	if soon := now.Add(max(attemptTimeout, r.limit)); soon.Before(end) {
@@ -277,10 +277,10 @@ func (c *Client) once(ctx context.Context, end time.Time, p *endpoint, r *reques
 	return c.send(ctx, limit, p, p.stream, r, op)
 }
 
-// early is the part of the remaining time that an agent gets, in milliseconds, so
-// that its error that nothing has happened arrives before the end.
+// early returns the part of the remaining time that an agent gets, in milliseconds,
+// so that its error that nothing has happened arrives before the end.
 func early(left time.Duration) uint32 {
-	return wire.Millis(left - min(left/10, hurry))
+	return wire.Millis(left - min(left/10, responseMargin))
 }
 
 // single makes one attempt over the stream, for callers that retry themselves.
@@ -349,14 +349,14 @@ func (c *Client) send(ctx context.Context, limit time.Duration, p *endpoint, by 
 	p.note(ctx, err)
 	switch {
 	case err == nil || final(err):
-		c.names.heard(op.RequestId, sent)
+		c.names.answered(op.RequestId, sent)
 	case errors.Is(err, interrex.ErrOutcomeUnknown):
-		c.names.unheard(op.RequestId)
+		c.names.unanswered(op.RequestId)
 	}
 	return answer, err
 }
 
-// known returns the error of an attempt: the outcome of a read is never unknown.
+// known converts the error of an attempt: the outcome of a read is never unknown.
 func (r *request) known(ctx context.Context, err error) error {
 	if err == nil || r.method.Writes() {
 		return err
@@ -373,12 +373,12 @@ func (r *request) known(ctx context.Context, err error) error {
 	return &told
 }
 
-// late is the error of a request whose time is over.
+// late returns the error of a request that has timed out.
 func late(err error, unsure bool) error {
 	if !unsure || errors.Is(err, interrex.ErrOutcomeUnknown) {
 		return err
 	}
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "an attempt was not answered, and the last one says: %v", err).WithCause(err)
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "an attempt was not answered, and the last one failed: %v", err).WithCause(err)
 }
 
 // final reports whether an error is final for its request: no other attempt is
@@ -388,7 +388,7 @@ func final(err error) bool {
 	return !kind.Retryable() && kind != interrex.KindOutcomeUnknown
 }
 
-// moves reports whether another agent may succeed.
+// moves reports whether another agent may succeed after an error of this kind.
 func moves(k interrex.Kind) bool {
 	return k != interrex.KindOverloaded && (k.Retryable() || k == interrex.KindOutcomeUnknown || k == interrex.KindDisabled)
 }

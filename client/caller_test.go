@@ -38,7 +38,7 @@ func TestAGroupWithoutOneOfItsOperationsIsRefused(t *testing.T) {
 	}
 }
 
-// What the wire has no word for is refused; it is not read as the default.
+// A value that the wire cannot represent is refused, not sent as the default.
 func TestANumberOutOfItsRangeIsRefused(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

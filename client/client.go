@@ -23,7 +23,7 @@ type Client struct {
 	config    Config
 	clock     hold.Clock
 	endpoints []*endpoint
-	at        atomic.Int64 // the endpoint that is used
+	at        atomic.Int64 // index of the endpoint in use
 	epochs    epochs
 	names     *names
 	methods   sync.Map // wire.Method by procedure
@@ -102,7 +102,7 @@ func (c *Client) Close() error {
 	defer cancel()
 	for _, name := range c.names.retire() {
 		if err := c.retire(ctx, name); err != nil {
-			c.config.Logger.Debugf("cannot give the name %s back, it is dropped a day after its last request: %v", name, err)
+			c.config.Logger.Debugf("cannot release the name %s, it is dropped a day after its last request: %v", name, err)
 			break
 		}
 	}
@@ -143,7 +143,7 @@ func (c *Client) leave(p *endpoint) bool {
 	return len(c.endpoints) > 1
 }
 
-// plainIDs are ids without a name: the one that is given, else random ones.
+// plainIDs numbers requests without a name: with the given id, or random ones.
 type plainIDs struct{ given string }
 
 func (i plainIDs) Open(bool) (string, func(), error) {

@@ -27,8 +27,8 @@ func claim(t testing.TB, c *client.Client) (interrex.LeaseAnswer, error) {
 	return c.Leases().Claim(t.Context(), interrex.ClaimRequest{Key: key, Holder: "me"})
 }
 
-// first answers the first attempts of every request with the kinds in turn, and
-// then as one wishes.
+// first answers the first attempts of every request with the kinds in turn, and the
+// next with success.
 func first(kinds ...interrex.Kind) func(op *operation) *interrexv1.Answer {
 	return func(op *operation) *interrexv1.Answer {
 		if n := int(op.Attempt); n < len(kinds) {
@@ -89,8 +89,8 @@ func TestARequestIsAskedAgainUnderItsID(t *testing.T) {
 	}
 }
 
-// A recovery drops the names of request ids. Where nothing can have been done
-// under one, the request goes on under another id.
+// A recovery drops the names of request ids. If nothing can have been done under
+// one, the request continues under another id.
 func TestARequestWhoseNameIsGone(t *testing.T) {
 	for _, before := range []interrex.Kind{interrex.KindNoLeader, interrex.KindOutcomeUnknown} {
 		a := startAgent(t)
@@ -255,11 +255,11 @@ func TestAllAgentsAreAskedBeforeThePauseAndNotWithoutOne(t *testing.T) {
 	}
 }
 
-// reasons is a logger that keeps why a request is asked again.
+// reasons is a logger that records why a request is retried.
 type reasons []error
 
 func (r *reasons) Debugf(format string, args ...any) {
-	if !strings.Contains(format, "asking again") {
+	if !strings.Contains(format, "retrying") {
 		return
 	}
 	for _, a := range args {
@@ -395,8 +395,8 @@ func TestAClientGivesItsNamesBack(t *testing.T) {
 	}
 }
 
-// A late copy of an attempt would be done, perhaps a second time, once the mark
-// is forgotten with the name.
+// A late copy of an attempt would be executed, perhaps a second time, once the mark
+// is dropped with the name.
 func TestANameWithACopyUnderWayIsLeftToAge(t *testing.T) {
 	for kind, retired := range map[interrex.Kind]bool{interrex.KindUnavailable: true, interrex.KindHeld: true, interrex.KindOutcomeUnknown: false} {
 		a := startAgent(t)

@@ -61,9 +61,9 @@ type TLSFiles struct {
 func (c Config) Validate() error {
 	switch {
 	case len(c.Addresses) == 0:
-		return interrex.Errorf(interrex.KindInvalid, "client: no address: write %s", addressForms)
+		return interrex.Errorf(interrex.KindInvalid, "client: no address: use %s", addressForms)
 	case c.Timeout < 0:
-		return interrex.Errorf(interrex.KindInvalid, "client: timeout: %s is below zero", c.Timeout)
+		return interrex.Errorf(interrex.KindInvalid, "client: timeout: %s is not valid: give a duration above zero", c.Timeout)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return interrex.Errorf(interrex.KindInvalid, "client: tls: a certificate and its key go together")
 	}

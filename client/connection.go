@@ -18,7 +18,7 @@ const (
 	maxReconnect  = 2 * time.Second
 )
 
-// errClosed ends what is open when a Stream is closed.
+// errClosed ends the open calls when a Stream is closed.
 var errClosed = errors.New("the stream was closed")
 
 // run keeps the connection while there is something to send.
@@ -39,7 +39,7 @@ func (s *Stream) run() {
 	}
 }
 
-// idle reports whether nothing waits; cancels of an old connection are moot.
+// idle reports whether nothing waits; cancels for an old connection are dropped.
 func (s *Stream) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,8 +47,8 @@ func (s *Stream) idle() bool {
 	return len(s.waiting) == 0
 }
 
-// connect runs one connection. It returns the number of messages that were
-// received, and why the connection ended.
+// connect runs one connection. It returns the number of messages that were received,
+// and why the connection ended.
 func (s *Stream) connect() (answered int, err error) {
 	ctx, cancel := context.WithCancel(s.life)
 	defer cancel()
@@ -56,7 +56,7 @@ func (s *Stream) connect() (answered int, err error) {
 	for name, values := range s.config.Header {
 		conn.RequestHeader()[name] = values
 	}
-	s.wake() // for what has waited since before the connection
+	s.wake() // for calls that were queued before the connection
 	err = (&conversation[interrexv1.OperateRequest, interrexv1.OperateResponse]{
 		conn: conn, accept: s.config.Accept,
 		send: func(ctx context.Context) error { return s.send(ctx, conn) },
@@ -71,11 +71,11 @@ func (s *Stream) connect() (answered int, err error) {
 	return answered, err
 }
 
-// operating is the stream as Connect gives it.
+// operating is Connect's stream of operations.
 type operating = connect.BidiStreamForClient[interrexv1.OperateRequest, interrexv1.OperateResponse]
 
-// send sends what waits, all of it in one message, as soon as the last message
-// has been sent. It returns nil when ctx ended.
+// send sends the waiting calls, as many as fit into each message, as soon as the
+// last message has been sent. It returns nil when ctx ends.
 func (s *Stream) send(ctx context.Context, conn *operating) error {
 	m := &interrexv1.OperateRequest{}
 	for {
@@ -100,7 +100,7 @@ func (s *Stream) send(ctx context.Context, conn *operating) error {
 	}
 }
 
-// take moves what fits into a message from the waiting to the open calls.
+// take moves the calls that fit into a message from waiting to open.
 func (s *Stream) take(m *interrexv1.OperateRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +128,7 @@ func (s *Stream) take(m *interrexv1.OperateRequest) {
 	s.waiting = s.waiting[:left]
 }
 
-// sizeOf is about how many bytes an operation takes.
+// sizeOf returns the approximate size of an operation, in bytes.
 func sizeOf(op *interrexv1.Operation) int {
 	const fields = 64
 	return fields + len(op.Body) + len(op.RequestId) + len(op.Fence.GetKey()) + len(op.Caller)

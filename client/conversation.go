@@ -12,12 +12,12 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Waits of a conversation.
+// Timeouts of a conversation.
 const (
 	// greetTimeout is how long an agent may take to send its headers.
 	greetTimeout = 5 * time.Second
-	// reasonPause is how long to wait for the reason why a message could not be
-	// sent: the receiver learns it.
+	// reasonPause is how long to wait for the receiver to report why a message could
+	// not be sent.
 	reasonPause = time.Second
 )
 
@@ -48,7 +48,7 @@ func (c *conversation[Q, A]) run(ctx context.Context, cancel func()) (err error)
 	// send: without this, a receiver would wait forever for an agent that is silent.
 	_ = c.conn.CloseRequest()
 	select {
-	case err = <-received: // it ended, and so did send
+	case err = <-received: // it ended, and send has too
 	default:
 		err = await(received, sendErr, cancel)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// forgetful does the first claim, loses its answer, and is switched off then.
+// forgetful executes the first claim, loses its answer, and is then switched off.
 type forgetful struct {
 	interrexv1.UnimplementedLeaseServiceHandler
 	asked atomic.Int32

@@ -75,7 +75,7 @@ func TestAWatchThatWasNotAnsweredYetSaysSo(t *testing.T) {
 	defer l.Close()
 	url := "http://" + l.Addr().String()
 	w := watch(t, dial(t, client.Config{Addresses: []string{url}}), interrex.WatchRequest{})
-	if since, why := w.Disconnected(); since.IsZero() || why == nil || !strings.Contains(why.Error(), url+": it has not answered yet") {
+	if since, why := w.Disconnected(); since.IsZero() || why == nil || !strings.Contains(why.Error(), url+": it has not responded yet") {
 		t.Errorf("since %v: %v", since, why)
 	}
 }
@@ -84,7 +84,7 @@ func TestAWatchEndsWhenEveryAgentIsOfAnotherCluster(t *testing.T) {
 	a, b := startAgent(t), startAgent(t)
 	a.set(func(a *agent) { a.epoch = "0-aaaa" })
 	b.set(func(b *agent) { b.epoch = "0-aaaa" })
-	// One that is replaced is passed over; when both are, the watch ends.
+	// A replaced agent is skipped; when both are replaced, the watch ends.
 	replaced := func(a *agent, revision uint64) func(*interrexv1.WatchRequest, func(string, uint64) error) error {
 		return func(_ *interrexv1.WatchRequest, send func(string, uint64) error) error {
 			a.set(func(a *agent) { a.epoch = "0-bbbb" })

@@ -13,8 +13,8 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// A connection that is silent for so long is asked whether it lives, and given
-// up when it does not answer: a machine that is gone says nothing.
+// An idle connection is pinged after pingAfter, and closed if there is no response:
+// a machine that has gone does not close its connections.
 const (
 	dialTimeout = 3 * time.Second
 	pingAfter   = 5 * time.Second
@@ -31,13 +31,13 @@ type endpoint struct {
 	watches *watchStreams
 	epochs  *epochs
 	engine  interrexv1.EngineServiceClient
-	silent  atomic.Pointer[string] // why it did not answer last time; nil: it did
+	silent  atomic.Pointer[string] // why it did not respond last time; nil if it did
 }
 
 // String returns the address as Config.Addresses has it.
 func (p *endpoint) String() string { return p.scheme + "://" + p.host + p.path }
 
-// newEndpoint makes the ways to one agent. It does not connect yet.
+// newEndpoint returns an endpoint for one agent. It does not connect yet.
 func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoint, error) {
 	a, err := parseAddress(s)
 	if err != nil {
@@ -63,16 +63,16 @@ func newEndpoint(s string, tlsConfig *tls.Config, c Config, e *epochs) (*endpoin
 	return p, nil
 }
 
-// client makes requests over connections of its own. They are pinged when they
-// are silent for so long; 0: never.
+// client returns an HTTP client with its own connections, which are pinged when they
+// are idle for ping; 0: never.
 func (a address) client(tlsConfig *tls.Config, c Config, ping time.Duration) *http.Client {
 	t := a.transport(tlsConfig, c.Dial)
 	t.HTTP2.SendPingTimeout = ping
 	return &http.Client{Transport: newPlainly(t, a.scheme == "http" && c.Dial == nil)}
 }
 
-// transport speaks HTTP/2 alone: streams in both directions need it. In the
-// clear that is with prior knowledge.
+// transport returns a transport that only speaks HTTP/2, which bidirectional streams
+// need; without TLS, with prior knowledge.
 func (a address) transport(tlsConfig *tls.Config, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	t := &http.Transport{

@@ -90,7 +90,7 @@ func anyAgent[A any](ctx context.Context, c *Client, ask func(context.Context, *
 	if earlier, ok := ctx.Deadline(); ok && earlier.Before(end) {
 		end = earlier
 	}
-	var said error // by an agent
+	var said error // the latest error from an agent
 	for n := range c.endpoints {
 		p := c.endpoint()
 		one, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(len(c.endpoints)-n))
@@ -111,11 +111,11 @@ func anyAgent[A any](ctx context.Context, c *Client, ask func(context.Context, *
 	return a, c.verdict(said, err)
 }
 
-// ready asks the agent's readiness probe.
+// ready queries the agent's readiness probe.
 func (p *endpoint) ready(ctx context.Context) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/readyz?verbose", nil)
 	if err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "cannot ask %s: %v", p.url, err)
+		return interrex.Errorf(interrex.KindInvalid, "cannot query %s: %v", p.url, err)
 	}
 	answer, err := p.calls.Do(r)
 	if err != nil {

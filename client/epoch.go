@@ -14,9 +14,9 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// epochs remembers the highest epoch that an agent has answered with. A client
-// never goes to a lower one, nor between two of one number: that agent is of
-// the half that a recovery left behind.
+// epochs remembers the highest epoch in a response. A client never accepts a lower
+// one, nor another epoch with the same number: such an agent belongs to the half of
+// the cluster that a recovery left behind.
 type epochs struct {
 	mu     sync.Mutex
 	seen   bool
@@ -24,8 +24,8 @@ type epochs struct {
 	bits   string
 }
 
-// accept checks the header of a response. Its error is KindOtherCluster: another
-// agent may do.
+// accept checks the header of a response. Its error is KindOtherCluster; another
+// agent may succeed.
 func (e *epochs) accept(h http.Header) error {
 	text := h.Get(wire.HeaderEpoch)
 	digits := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' })
@@ -34,7 +34,7 @@ func (e *epochs) accept(h http.Header) error {
 	}
 	number, err := strconv.ParseUint(text[:digits], 10, 64)
 	if err != nil {
-		return nil // an agent of no cluster, or somebody on the way, answers
+		return nil // the response of an agent without a cluster, or of a proxy
 	}
 	bits := text[digits:]
 	e.mu.Lock()

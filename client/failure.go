@@ -11,9 +11,8 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// broken ends the calls that were sent on a connection that is gone. When it
-// never answered anything, those that wait end too, and no other connection is
-// tried for a while.
+// broken ends the calls that were sent on a connection that broke. If it never
+// answered anything, the waiting calls end too, and reconnecting is delayed.
 func (s *Stream) broken(err error, answered int) {
 	lost := s.lost(err)
 	s.mu.Lock()
@@ -58,7 +57,7 @@ func (s *Stream) takeOpen() (calls []*call) {
 	return calls
 }
 
-// takeWaiting removes and returns the calls that were not.
+// takeWaiting removes and returns the calls that were not sent.
 func (s *Stream) takeWaiting() (calls []*call) {
 	for i, c := range s.waiting {
 		s.waiting[i] = nil
@@ -81,9 +80,9 @@ func (s *Stream) refusal(err error) error {
 	return classified
 }
 
-// lost is the error of an operation that was sent on a connection that broke. An
-// agent that stops ends a stream when it has answered all that it has read there:
-// an operation without an answer has not happened.
+// lost returns the error of an operation that was sent on a connection that broke. A
+// stopping agent ends a stream once it has answered everything that it has read
+// there: an operation without an answer has not happened.
 func (s *Stream) lost(err error) error {
 	if stops := wire.FromError(err, true); interrex.KindOf(stops) == interrex.KindDraining {
 		return stops
@@ -91,10 +90,10 @@ func (s *Stream) lost(err error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "the stream to %s broke before its answer: %s", s.config.BaseURL, reason(err)).WithCause(err)
 }
 
-// reason returns an error's text without the code that a library put before it.
+// reason returns an error's text without the code that a library prepends.
 func reason(err error) string {
-	if isMute(err) {
-		return errMute.Error()
+	if isSilent(err) {
+		return errSilent.Error()
 	}
 	if answered := (*connect.Error)(nil); errors.As(err, &answered) {
 		return answered.Message()
@@ -102,7 +101,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// unavailable is the error of an operation that was not sent.
+// unavailable returns the error of an operation that was not sent.
 func (s *Stream) unavailable(err error, wait time.Duration) error {
 	if refusal := s.refusal(err); refusal != nil {
 		return refusal

@@ -8,9 +8,9 @@ import (
 	"connectrpc.com/connect"
 )
 
-// joining is an HTTP client whose requests' messages leave whole. Connect
-// writes a message's prefix and its content one after the other, and HTTP/2
-// sends each by itself: two packets, and two wakes of the agent.
+// joining is an HTTP client that writes each message of a request at once. Connect
+// writes a message's prefix and its content one after the other, and HTTP/2 sends
+// each by itself: two packets, and two wakeups of the agent.
 type joining struct{ connect.HTTPClient }
 
 // Do implements connect.HTTPClient.
@@ -21,16 +21,16 @@ func (h joining) Do(r *http.Request) (*http.Response, error) {
 	return h.HTTPClient.Do(r)
 }
 
-// prefixBytes is what goes before a message: flags, and the content's length
-// in 4 bytes, big endian.
+// prefixBytes is the size of a message's prefix: flags, and the content's length in 4
+// bytes, big endian.
 const prefixBytes = 5
 
-// joined reads a stream of messages, whole ones where they fit.
+// joined reads a stream of messages, whole messages if they fit.
 type joined struct {
 	io.ReadCloser
 	prefix [prefixBytes]byte
-	had    int // bytes of a prefix that is not complete
-	left   int // bytes of content that are still to come
+	had    int // bytes of an incomplete prefix
+	left   int // bytes of content that are missing
 }
 
 // Read returns at the end of a message, or when p is full.
@@ -47,7 +47,7 @@ func (j *joined) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// pass notes where in a message the reader is.
+// pass records the reader's position in a message.
 func (j *joined) pass(b []byte) {
 	for len(b) > 0 {
 		if k := min(j.left, len(b)); k > 0 {

@@ -8,7 +8,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// KV are keys and their values: resources of the type interrex.ValueType, in the
+// KV provides keys with values: resources of the type interrex.ValueType, in the
 // partition "default".
 type KV struct {
 	// By makes the calls: a *Client or an *agent.Agent.

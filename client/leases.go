@@ -82,8 +82,7 @@ func (l leases) Watch(ctx context.Context, r interrex.WatchRequest) (interrex.Le
 	return newLeaseWatch(ctx, l.by, r)
 }
 
-// leaseCalls has the unary methods of LeaseService, whichever doer makes the
-// attempts.
+// leaseCalls implements the unary methods of LeaseService over any doer.
 type leaseCalls doer
 
 var _ hold.Backend = leaseCalls(nil)
@@ -94,7 +93,7 @@ func under(id string, attempt uint32) Options { return Options{RequestID: id, At
 func (do leaseCalls) Claim(ctx context.Context, r interrex.ClaimRequest) (interrex.LeaseAnswer, error) {
 	o := under(r.RequestID, r.Attempt)
 	o.Fence, o.wait = r.Fence, r.Wait
-	if r.Wait > 0 { // it lives as long as it waits, and is asked again until then
+	if r.Wait > 0 { // it is retried for as long as it may wait
 		o.limit, o.asksAgain = r.Wait+attemptTimeout, r.RequestID != ""
 	}
 	m, err := ask[interrexv1.ClaimResponse](ctx, doer(do), interrexv1.LeaseServiceClaimProcedure, &interrexv1.ClaimRequest{
@@ -107,7 +106,7 @@ func (do leaseCalls) Claim(ctx context.Context, r interrex.ClaimRequest) (interr
 
 func (do leaseCalls) Extend(ctx context.Context, r interrex.ExtendRequest) (interrex.LeaseAnswer, error) {
 	o := Options{}
-	if r.TTL > 0 { // leaves time for a second one elsewhere before the ttl is over
+	if r.TTL > 0 { // leaves time for a second attempt elsewhere before the ttl ends
 		o.limit = min(attemptTimeout, r.TTL/2)
 	}
 	m, err := ask[interrexv1.ExtendResponse](ctx, doer(do), interrexv1.LeaseServiceExtendProcedure, &interrexv1.ExtendRequest{
@@ -198,7 +197,7 @@ func (do leaseCalls) History(ctx context.Context, key interrex.Key) ([]interrex.
 	return items, interrex.Revision(m.GetRevision()), nil
 }
 
-// leaseAnswer reads an answer that contains a lease.
+// leaseAnswer converts a response that contains a lease.
 func leaseAnswer(m interface {
 	proto.Message
 	GetLease() *interrexv1.Lease
@@ -215,7 +214,7 @@ func leaseAnswer(m interface {
 	return a, understood(err)
 }
 
-// understood is the error of an answer with a field that cannot be read.
+// understood returns the error of a response with a field that cannot be converted.
 func understood(err error) error {
 	if err == nil {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// leaseWatch is interrex.LeaseWatch.
+// leaseWatch implements interrex.LeaseWatch.
 type leaseWatch struct{ *Watch[*interrex.LeaseEvent] }
 
 func newLeaseWatch(ctx context.Context, by Caller, r interrex.WatchRequest) (interrex.LeaseWatch, error) {

@@ -8,7 +8,8 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// What an agent could not read ends the stream, and with it what others have sent.
+// A message that an agent cannot decode would end the stream, with the operations
+// of others.
 func TestOneCallersRequestIsNoOtherCallersError(t *testing.T) {
 	big := &interrexv1.ProposeRequest{Data: make([]byte, wire.MaxBody)}
 	if _, err := newRequest(interrexv1.StateServiceProposeProcedure, big, Options{}); interrex.KindOf(err) != interrex.KindTooLarge {

@@ -15,96 +15,97 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// plainly is a transport whose errors say when one side speaks TLS and the
-// other does not.
+// plainly is a transport whose errors say when one side uses TLS and the other does
+// not.
 type plainly struct {
 	*http.Transport
 	*history
 }
 
-// history is what the connections of a transport have seen.
+// history records what happened on the connections of a transport.
 type history struct {
-	heard  atomic.Bool // something has come, or no port is dialled in the clear
-	hungUp atomic.Bool // the other side has ended one
+	received atomic.Bool // something was received, or TLS is used
+	hungUp   atomic.Bool // the peer has closed a connection
 }
 
 func newPlainly(t *http.Transport, clear bool) plainly {
 	p := plainly{t, new(history)}
-	p.heard.Store(!clear)
+	p.received.Store(!clear)
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		return hearing{c, p.history}, nil
+		return watchedConn{c, p.history}, nil
 	}
 	return p
 }
 
-// errMute ends a connection on which nothing has come for pingAfter and
+// errSilent ends a connection on which nothing was received for pingAfter and
 // pingTimeout.
-var errMute = errors.New("no answer")
+var errSilent = errors.New("no answer")
 
-// noApplicationProtocol is the text of TLS's alert from a port that does not speak
-// HTTP, which has no type.
+// noApplicationProtocol is the text of the TLS alert of a port that does not serve
+// HTTP; the alert has no type.
 const noApplicationProtocol = "tls: no application protocol"
 
-// RoundTrip implements http.RoundTripper. A port with TLS hangs up on HTTP/2 in
-// the clear, so a connection that the other side ends before anything has come
-// may be that.
+// RoundTrip implements http.RoundTripper. A port with TLS closes a connection with
+// cleartext HTTP/2, so a connection that is closed before anything was received may
+// be to such a port.
 func (p plainly) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := p.Transport.RoundTrip(r)
 	header := tls.RecordHeaderError{}
 	switch host := r.URL.Host; {
 	case err == nil, r.Context().Err() != nil:
 	case errors.As(err, &header):
-		err = fmt.Errorf("%s does not serve TLS: write http://%s: %w", host, host, err)
+		err = fmt.Errorf("%s does not serve TLS: use http://%s: %w", host, host, err)
 	case strings.HasSuffix(err.Error(), noApplicationProtocol):
-		err = fmt.Errorf("%s serves TLS and no HTTP: if it is a cluster port, write the port of the API: %w", host, err)
+		err = fmt.Errorf("%s serves TLS but not HTTP: if it is a cluster port, use the port of the API: %w", host, err)
 	case wire.NeverLeft(err):
-	case isMute(err):
-		err = errMute
-	case !p.heard.Load() && p.hungUp.Load():
-		err = fmt.Errorf("%s hung up without an answer: if it serves TLS, write https://%s, and if it is a cluster port, the port of the API: %w", host, host, err)
+	case isSilent(err):
+		err = errSilent
+	case !p.received.Load() && p.hungUp.Load():
+		err = fmt.Errorf("%s closed the connection without a response: if it serves TLS, use https://%s; if it is a cluster port, use the port of the API: %w", host, host, err)
 	}
 	return answer, err
 }
 
-// lostPing is the text of net/http's error of a ping without an answer, which has
-// no type.
+// lostPing is the text of net/http's error for a ping without a response; the error
+// has no type.
 const lostPing = "http2: client connection lost"
 
-// isMute reports whether err says that a ping was not answered: when a stream was
-// open, libraries have written more in front of it.
-func isMute(err error) bool {
-	return errors.Is(err, errMute) || strings.HasSuffix(err.Error(), lostPing)
+// isSilent reports whether err says that a ping was not answered. If a stream was open,
+// libraries have prepended more text.
+func isSilent(err error) bool {
+	return errors.Is(err, errSilent) || strings.HasSuffix(err.Error(), lostPing)
 }
 
-// hearing notes that something has come, and that the other side has hung up.
-type hearing struct {
+// watchedConn is a connection that records whether anything was received, and whether
+// the peer has closed it.
+type watchedConn struct {
 	net.Conn
 	*history
 }
 
 // Read implements net.Conn.
-func (h hearing) Read(p []byte) (int, error) {
+func (h watchedConn) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
-	if n > 0 && !h.heard.Load() {
-		h.heard.Store(true)
+	if n > 0 && !h.received.Load() {
+		h.received.Store(true)
 	}
 	h.note(err)
 	return n, err
 }
 
 // Write implements net.Conn.
-func (h hearing) Write(p []byte) (int, error) {
+func (h watchedConn) Write(p []byte) (int, error) {
 	n, err := h.Conn.Write(p)
 	h.note(err)
 	return n, err
 }
 
-func (h hearing) note(err error) {
+func (h watchedConn) note(err error) {
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		h.hungUp.Store(true)
 	}

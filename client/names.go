@@ -11,9 +11,9 @@ import (
 	"github.com/interrex/interrex/internal/hold"
 )
 
-// The rules of request ids, as the contract has them.
+// Limits of request ids, which the agents' state shares.
 const (
-	// window is how far a number may be above the mark: the state keeps so many
+	// window is how far a number may be above the mark: the state keeps this many
 	// records for a name.
 	window = 1024
 	// renewAfter is how long a name is used without an answer to what was sent
@@ -21,30 +21,30 @@ const (
 	renewAfter = 12 * time.Hour
 )
 
-// names numbers the requests of one client: NAME.N. One name is for requests that
-// are answered at once; each waiting claim has its own name, so that it does not
-// hold back the mark of the others. Names are reused.
+// names numbers the requests of one client: NAME.N. One name serves the requests
+// that do not wait; each waiting claim has its own name, so that it does not hold
+// back the mark of the others. Names are reused.
 type names struct {
 	clock hold.Clock
 
 	mu    sync.Mutex
 	main  *name
 	idle  []*name          // for the next waiting claims
-	known map[string]*name // in use, and given up with requests still open
+	known map[string]*name // in use, or retired with requests still open
 }
 
-// name is one NAME. Its mark is the lowest number that is open, or the next one
-// when none is: below it every request is answered or given up.
+// name is one NAME. Its mark is the lowest open number, or the next one if none is
+// open: every request below it is answered or abandoned.
 type name struct {
-	text  string
-	next  uint64
-	mark  uint64
-	open  [window]bool  // by number, from mark to next
-	count int           // of the open ones
-	heard time.Duration // when the newest answered attempt was sent
-	over  bool          // given up: nothing is sent under it any more
-	kept  bool          // something was answered under it: the state may know it
-	stray bool          // a copy of an attempt may be under way still
+	text       string
+	next       uint64
+	mark       uint64
+	open       [window]bool  // by number, from mark to next
+	count      int           // of the open ones
+	answeredAt time.Duration // when the latest answered attempt was sent
+	over       bool          // retired: nothing more is sent under it
+	used       bool          // a request was answered under it, so the state may know it
+	inFlight   bool          // a copy of an attempt may still be in flight
 }
 
 func newNames(c hold.Clock) *names {
@@ -88,10 +88,11 @@ func (s *names) use(waits bool) *name {
 	return s.fresh()
 }
 
-// old retires a name under which nothing was answered for too long: the state may have
-// dropped it, and a retry under it would then be done twice.
+// old retires a name under which nothing was answered for too long, and reports
+// whether it did: the state may have dropped it, and would then execute a retry a
+// second time.
 func (s *names) old(n *name) bool {
-	if !n.over && s.clock.Now() < n.heard+renewAfter {
+	if !n.over && s.clock.Now() < n.answeredAt+renewAfter {
 		return false
 	}
 	n.over = true
@@ -99,7 +100,7 @@ func (s *names) old(n *name) bool {
 	return true
 }
 
-// forget drops a name that was given up once nothing is open under it.
+// forget drops a retired name once nothing is open under it.
 func (s *names) forget(n *name) {
 	if n.over && n.count == 0 {
 		delete(s.known, n.text)
@@ -107,7 +108,7 @@ func (s *names) forget(n *name) {
 }
 
 func (s *names) fresh() *name {
-	n := &name{text: rand.Text(), next: 1, mark: 1, heard: s.clock.Now()}
+	n := &name{text: rand.Text(), next: 1, mark: 1, answeredAt: s.clock.Now()}
 	s.known[n.text] = n
 	return n
 }
@@ -127,9 +128,8 @@ func (s *names) done(n *name, number uint64, waits bool) {
 	}
 }
 
-// sending returns the mark to send with an attempt. Under a name that was given
-// up nothing is sent any more: the outcome is unknown. An id that is not of
-// this client has no mark.
+// sending returns the mark to send with an attempt. Nothing more is sent under a
+// retired name: the outcome is unknown. An id of another client has no mark.
 func (s *names) sending(id string) (mark uint64, err error) {
 	text, _, _ := strings.Cut(id, ".")
 	s.mu.Lock()
@@ -139,29 +139,29 @@ func (s *names) sending(id string) (mark uint64, err error) {
 		return 0, nil
 	}
 	if s.old(n) {
-		return 0, interrex.Errorf(interrex.KindOutcomeUnknown, "request %s is given up: nothing was answered for %s", id, renewAfter)
+		return 0, interrex.Errorf(interrex.KindOutcomeUnknown, "request %s was abandoned: nothing was answered for %s", id, renewAfter)
 	}
 	return n.mark, nil
 }
 
-// heard records that an attempt that was sent at a time was answered.
-func (s *names) heard(id string, sent time.Duration) {
+// answered records that an attempt sent at the given time was answered.
+func (s *names) answered(id string, sent time.Duration) {
 	text, _, _ := strings.Cut(id, ".")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.known[text]; n != nil {
-		n.heard, n.kept = max(n.heard, sent), true
+		n.answeredAt, n.used = max(n.answeredAt, sent), true
 	}
 }
 
-// unheard records that an attempt got no response: a copy of it may reach the log
+// unanswered records that an attempt got no response: a copy of it may reach the log
 // later.
-func (s *names) unheard(id string) {
+func (s *names) unanswered(id string) {
 	text, _, _ := strings.Cut(id, ".")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := s.known[text]; n != nil {
-		n.stray = true
+		n.inFlight = true
 	}
 }
 
@@ -174,10 +174,10 @@ func (s *names) retire() []string {
 	defer s.mu.Unlock()
 	var texts []string
 	for text, n := range s.known {
-		if n.count > 0 || n.stray {
+		if n.count > 0 || n.inFlight {
 			continue
 		}
-		if n.kept {
+		if n.used {
 			texts = append(texts, text)
 		}
 		delete(s.known, text)

@@ -29,9 +29,9 @@ func taken(t *testing.T, id string) (text string, number uint64) {
 	return text, number
 }
 
-// Any order of opening and closing keeps the rules: numbers are used once, an
-// open one is never below its name's mark, none is a window or more above it,
-// everything below it is closed, and a waiting claim is alone under its name.
+// Any order of opening and closing keeps the rules: numbers are used once, an open
+// one is never below its name's mark, none is a window or more above it, everything
+// below it is closed, and a waiting claim is the only request under its name.
 func TestMarksKeepTheRules(t *testing.T) {
 	type open struct {
 		id    string
@@ -135,8 +135,8 @@ func TestANameOfAWaitingClaimIsUsedAgain(t *testing.T) {
 	}
 	otherDone()
 	againDone()
-	s.heard(id, 0)
-	s.heard(other, 0)
+	s.answered(id, 0)
+	s.answered(other, 0)
 	if n := len(s.retire()); n != 2 {
 		t.Errorf("%d names are given back", n)
 	}
@@ -159,7 +159,7 @@ func TestANameThatNobodyAnswersIsGivenUp(t *testing.T) {
 	if _, err := s.sending(old); err != nil {
 		t.Errorf("too early: %v", err)
 	}
-	s.heard(old, time.Hour) // what was sent in the first hour was answered
+	s.answered(old, time.Hour) // what was sent in the first hour was answered
 	clock.now = renewAfter + time.Hour - 1
 	if id, d, _ := s.Open(false); id[:26] != old[:26] {
 		t.Errorf("%s, then %s", old, id)

@@ -8,7 +8,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// aside makes a watch and its way to an agent, without a connection.
+// aside returns a watch and its subscription at an agent, without a connection.
 func aside(st *watchStream, id uint64, began bool) (*Watch[int], *subscription) {
 	s := &subscription{id: id, stream: st, over: make(chan struct{})}
 	w := &Watch[int]{way: s, said: map[*endpoint]error{}}

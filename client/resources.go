@@ -33,7 +33,7 @@ type resources struct {
 
 func (r resources) Read(ctx context.Context, id interrex.ResourceID, o interrex.ReadOptions) (interrex.Resource, interrex.Revision, error) {
 	m := interrexv1.ResourceServiceReadResponse{Resource: wire.BlankResource()}
-	err := askInto(ctx, r.do, interrexv1.ResourceServiceReadProcedure, &interrexv1.ResourceServiceReadRequest{
+	err := callInto(ctx, r.do, interrexv1.ResourceServiceReadProcedure, &interrexv1.ResourceServiceReadRequest{
 		Id: wire.ResourceID(id), Consistency: wire.Consistency(o.Consistency), MinRevision: uint64(o.MinRevision),
 	}, &m, Options{})
 	if err != nil {
@@ -99,7 +99,7 @@ func (r resources) ListByOwner(ctx context.Context, q interrex.ListOwnedRequest)
 	return resourcePage(m, err)
 }
 
-// resourcePage reads a page.
+// resourcePage converts a page.
 func resourcePage(m interface {
 	GetItems() []*interrexv1.Resource
 	GetNextPageToken() string
@@ -119,7 +119,7 @@ func resourcePage(m interface {
 	return p, nil
 }
 
-// NewDocument makes the data of a plain document: a google.protobuf.Struct. Its
+// NewDocument returns the data of a plain document: a google.protobuf.Struct. Its
 // values are those of encoding/json: nil, bool, numbers, string, []any and
 // map[string]any. The error is of kind KindInvalid.
 func NewDocument(fields map[string]any) (interrex.ResourceData, error) {

@@ -31,7 +31,8 @@ func (r resources) Watch(ctx context.Context, q interrex.WatchResourcesRequest) 
 	return w, nil
 }
 
-// resourceEvent reads an event. What is present in the beginning has no time.
+// resourceEvent converts an event. A row that was present at the beginning has no
+// time.
 func resourceEvent(m *interrexv1.ResourceEvent) (interrex.ResourceEvent, Position, error) {
 	e, err := wire.FromResourceEvent(m)
 	return e, Position{Revision: e.Revision, Present: e.Operation == interrex.ResourceUpsert && m.GetTime() == nil}, err

@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// A watch is not resumed amid what was present when it began.
+// A watch is not resumed within its snapshot.
 func TestWhatWasPresentHasNoTime(t *testing.T) {
 	for _, c := range []struct {
 		m    *interrexv1.ResourceEvent

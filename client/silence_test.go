@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// asking is a client of agents that are never asked.
+// asking returns a client of agents that are never called.
 func asking(t *testing.T, agents int) *Client {
 	t.Helper()
 	var addresses []string
@@ -30,7 +30,7 @@ func asking(t *testing.T, agents int) *Client {
 	return c
 }
 
-// refused is the error of a connection that nobody takes.
+// refused is the error of a refused connection.
 func refused() error {
 	dial := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 	return wire.FromError(connect.NewError(connect.CodeUnavailable, dial), true)

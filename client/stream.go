@@ -17,9 +17,9 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// What one stream carries at most.
+// Limits of one stream.
 const (
-	defaultMaxOpen = 4096    // operations that are open at a time; an agent takes no more
+	defaultMaxOpen = 4096    // open operations; agents accept no more
 	maxOperations  = 1024    // in one message
 	maxMessage     = 1 << 20 // bytes of one message; the server's limit is 4 MiB
 )
@@ -59,25 +59,25 @@ type Stream struct {
 	service interrexv1.StreamServiceClient
 	life    context.Context
 	end     context.CancelFunc
-	work    chan struct{} // something waits to be sent
+	work    chan struct{} // signals that there is something to send
 	ended   chan struct{}
-	waits   sync.Pool // of *wait, for the next ones
+	waits   sync.Pool // of *wait, to be reused
 
 	mu       sync.Mutex
 	lastID   uint64
-	waiting  []*call          // not sent; the oldest first
-	open     map[uint64]*call // sent, and not answered
+	waiting  []*call          // not sent yet; the oldest first
+	open     map[uint64]*call // sent, but not answered yet
 	cancels  []uint64         // calls whose callers have gone
-	answered []*call          // the receiver's own: scratch
-	failures int              // connections in a row that answered nothing
+	answered []*call          // scratch space of the receiver
+	failures int              // consecutive connections that answered nothing
 	refused  error            // why the last connection failed
 	retryAt  time.Time        // no new connection before this time
 }
 
 // call is one operation that waits for its response.
 type call struct {
-	op    *interrexv1.Operation // nil: answered, or abandoned by its caller before it was sent
-	place int                   // among those that done is for
+	op    *interrexv1.Operation // nil once answered, or abandoned before it was sent
+	place int                   // index to pass to done
 	done  func(place int, body []byte, err error)
 }
 
@@ -96,7 +96,7 @@ func NewStream(c StreamConfig) (*Stream, error) {
 	}
 	s := &Stream{
 		config: c,
-		// Messages are small and many: to compress them costs more than it saves.
+		// Messages are small and many: compression would cost more than it saves.
 		service: interrexv1.NewStreamServiceClient(joining{c.HTTP}, c.BaseURL, connect.WithAcceptCompression("gzip", nil, nil), connect.WithCodec(wire.StreamCodec{})),
 		work:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
@@ -127,7 +127,7 @@ func (s *Stream) Call(ctx context.Context, op *interrexv1.Operation) ([]byte, er
 	return s.call(ctx, math.MaxInt64, op)
 }
 
-// call is Call with a limit: a context with a deadline takes six allocations.
+// call is Call with a time limit: a context with a deadline takes six allocations.
 func (s *Stream) call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error) {
 	w := s.waits.Get().(*wait)
 	w.call = call{op: op, done: w.finish}
@@ -152,14 +152,13 @@ func (s *Stream) call(ctx context.Context, limit time.Duration, op *interrexv1.O
 	return body, err
 }
 
-// wait is a call whose caller blocks until it is answered. It is reused
-// afterwards.
+// wait is a call whose caller blocks until it is answered. It is reused.
 type wait struct {
 	call   call
 	finish func(int, []byte, error)
 	body   []byte
 	err    error
-	done   chan struct{} // has room for the one signal
+	done   chan struct{} // has room for one signal
 	limit  *time.Timer
 }
 
@@ -231,7 +230,7 @@ func (s *Stream) refusalOf() error {
 	return nil
 }
 
-// abandon answers a call whose caller has gone, unless it has been answered.
+// abandon fails a call whose caller has gone, unless it has been answered.
 func (s *Stream) abandon(c *call, cause error) {
 	s.mu.Lock()
 	op := c.op
@@ -239,7 +238,7 @@ func (s *Stream) abandon(c *call, cause error) {
 		s.mu.Unlock()
 		return
 	}
-	err := interrex.Errorf(interrex.KindTimeout, "no answer from %s in time, and nothing was sent to it", s.config.BaseURL)
+	err := interrex.Errorf(interrex.KindTimeout, "no response from %s in time, and nothing was sent to it", s.config.BaseURL)
 	if s.open[op.Id] == c {
 		delete(s.open, op.Id)
 		// The cancel only saves work: without it the response is dropped.
@@ -254,7 +253,7 @@ func (s *Stream) abandon(c *call, cause error) {
 	c.answer(nil, err.WithCause(cause))
 }
 
-// wake tells the sender that there is something to send.
+// wake signals the sender that there is something to send.
 func (s *Stream) wake() {
 	select {
 	case s.work <- struct{}{}:

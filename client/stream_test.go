@@ -46,7 +46,7 @@ func newStream(t testing.TB, url string, change func(*client.StreamConfig)) *cli
 	return s
 }
 
-// request makes an operation of a method.
+// request returns an operation of a method.
 func request(procedure string, m proto.Message) *interrexv1.Operation {
 	method, err := wire.MethodOf(procedure)
 	if err != nil {
@@ -200,7 +200,7 @@ func TestACallerThatHasGoneLeavesRoomForTheNext(t *testing.T) {
 	}
 }
 
-// blocked is a network in which nothing arrives.
+// blocked is a network that delivers nothing.
 type blocked struct{}
 
 func (blocked) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// lying is a stream that never connects: what is submitted lies in line.
+// lying returns a stream that never connects: submitted operations stay queued.
 func lying(t *testing.T, room int) *Stream {
 	t.Helper()
 	return &Stream{

@@ -15,13 +15,13 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// unary sends operations of one request to an agent, each by a call of its own.
+// unary sends the attempts of one request to an agent as unary calls.
 type unary struct {
 	*endpoint
 	request *request
 }
 
-// call makes the call that an operation stands for.
+// call makes the unary call for an operation.
 func (u unary) call(ctx context.Context, limit time.Duration, op *interrexv1.Operation) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -43,7 +43,7 @@ func (u unary) call(ctx context.Context, limit time.Duration, op *interrexv1.Ope
 	return *answer.Msg, nil
 }
 
-// put writes into a request what a stream carries in the envelope.
+// put sets the fields of a request that a stream has in the envelope.
 func (r *request) put(m protoreflect.Message, op *interrexv1.Operation) (err error) {
 	set := func(name protoreflect.Name, v protoreflect.Value) {
 		if f := m.Descriptor().Fields().ByName(name); f != nil {
@@ -65,7 +65,7 @@ func (r *request) put(m protoreflect.Message, op *interrexv1.Operation) (err err
 	return err
 }
 
-// bytesCodec sends protobuf messages that are bytes already.
+// bytesCodec sends protobuf messages that are already encoded.
 type bytesCodec struct{}
 
 // Name implements connect.Codec.
@@ -90,7 +90,7 @@ func (bytesCodec) Unmarshal(data []byte, m any) error {
 	return nil
 }
 
-// one makes one unary call that the agent handles itself; its error has a kind.
+// one makes one unary call that the agent handles by itself; its error has a kind.
 func one[Q, A any](ctx context.Context, call func(context.Context, *connect.Request[Q]) (*connect.Response[A], error), m *Q, write bool) (*A, error) {
 	answer, err := call(ctx, connect.NewRequest(m))
 	if err != nil {

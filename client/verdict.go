@@ -17,8 +17,8 @@ import (
 // maxNamed is how many addresses an error names.
 const maxNamed = 4
 
-// note remembers why an agent could not be asked, until it answers. That a caller
-// has gone says nothing about the agent.
+// note remembers why an agent could not be reached, until it responds. It ignores
+// errors after the caller has gone, which are not about the agent.
 func (p *endpoint) note(ctx context.Context, err error) {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -30,7 +30,7 @@ func (p *endpoint) note(ctx context.Context, err error) {
 	}
 }
 
-// silence says in a few words why an agent has not answered.
+// silence returns in a few words why an agent did not respond.
 func silence(err error) string {
 	var errno syscall.Errno
 	var call *connect.Error
@@ -40,7 +40,7 @@ func silence(err error) string {
 		return "its certificate is signed by a CA that is not known here"
 	case errors.As(err, &errno):
 		return errno.Error()
-	case errors.Is(err, context.DeadlineExceeded), isMute(err):
+	case errors.Is(err, context.DeadlineExceeded), isSilent(err):
 		return "no answer"
 	case errors.As(err, &call):
 		return reason(call)
@@ -50,15 +50,15 @@ func silence(err error) string {
 	return "no answer"
 }
 
-// distrusted reports whether an agent was reached, and its certificate is of an
-// unknown CA.
+// distrusted reports whether an agent was reached, but its certificate is signed by
+// an unknown CA.
 func distrusted(err error) bool {
 	var unknown x509.UnknownAuthorityError
 	return errors.As(err, &unknown)
 }
 
-// verdict is the error of a request whose time is over: what an agent has said,
-// else that none has answered, with the reason of each.
+// verdict returns the error of a request that has timed out: the latest error from an
+// agent, or else that none responded, with the reason of each.
 func (c *Client) verdict(said, last error) error {
 	why := c.silences()
 	var e *interrex.Error
@@ -78,8 +78,8 @@ func (c *Client) verdict(said, last error) error {
 	return told.WithCause(last)
 }
 
-// silences names the agents that could not be asked lately, with the reasons; ""
-// when there are none.
+// silences lists the agents that could not be reached lately, with the reasons; "" if
+// there are none.
 func (c *Client) silences() string {
 	var all []string
 	for _, p := range c.endpoints {
@@ -93,8 +93,8 @@ func (c *Client) silences() string {
 	return strings.Join(all, "; ")
 }
 
-// repeatable returns err with the id under which its request can be asked again,
-// when its outcome is unknown and the id is a record by itself.
+// repeatable returns err with the id under which its request can be retried, if its
+// outcome is unknown and the id has a record of its own.
 func (c *Client) repeatable(err error, id string) error {
 	var e *interrex.Error
 	if !c.config.OneShot || id == "" || !errors.As(err, &e) || e.Kind != interrex.KindOutcomeUnknown {

@@ -23,7 +23,7 @@ func answering(k interrex.Kind) func(a *agent) {
 	return func(a *agent) { a.answer = func(*operation) *interrexv1.Answer { return failing(k) } }
 }
 
-// ways are the ways in which a claim that does not wait is made.
+// ways are the ways to make a claim that does not wait.
 func ways(c *client.Client) map[string]func(context.Context) error {
 	l := c.Leases()
 	return map[string]func(context.Context) error{

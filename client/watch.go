@@ -21,12 +21,12 @@ import (
 // agent holds the rest back.
 const watchBuffer = 64
 
-// Position is where a watch stands with an event.
+// Position is the position of a watch at an event.
 type Position struct {
 	Revision interrex.Revision // of the event
-	// Present says that the event is a row that was present when the watch
-	// began, and not the last thing of its beginning: a watch that is lost there
-	// is not resumed, but ends with KindWatchClosed.
+	// Present is set for a row that was present when the watch began, unless it ends
+	// the snapshot: a watch that is lost there is not resumed, but ends with
+	// KindWatchClosed.
 	Present bool
 }
 
@@ -35,21 +35,20 @@ type WatchConfig[E any, M proto.Message] struct {
 	// Procedure is the method's name in generated code:
 	// /example.v1.CounterService/Watch.
 	Procedure string
-	// Since is exclusive: the first request is for what follows.
+	// Since is exclusive: the first request is for the events after it.
 	Since interrex.Revision
-	// Request makes the request for what follows a revision, at most 2 KiB. It
+	// Request returns the request for the events after a revision, at most 2 KiB. It
 	// is called again whenever the watch is resumed.
 	Request func(since interrex.Revision) proto.Message
-	// Decode makes an event from its message. It is called once for all watches
-	// of a client that the agent sends the event to, so it must depend on the
-	// message only. Its error ends them.
+	// Decode returns the event of a message. It is called once for all watches of a
+	// client to which the agent sends the event, so it must depend only on the
+	// message. Its error ends them.
 	Decode func(M) (E, Position, error)
 }
 
-// Watch yields the events of a method that streams them, and resumes by itself
-// after the last one when the connection or the agent is lost. One goroutine
-// resumes, and the one that receives for all watches of an agent brings the
-// events. It is safe for concurrent use.
+// Watch yields the events of a method that streams them, and resumes by itself after
+// the last one when the connection or the agent is lost. It is safe for concurrent
+// use.
 type Watch[E any] struct {
 	c       *Client
 	method  wire.Method
@@ -57,21 +56,21 @@ type Watch[E any] struct {
 	decoder func([]byte) (*event[E], error)
 	life    context.Context
 	cancel  context.CancelFunc
-	ready   chan struct{} // has room for the one signal that there is something to read
+	ready   chan struct{} // has room for one signal that there is something to read
 
 	mu      sync.Mutex
-	since   interrex.Revision     // that of the next connection
-	present bool                  // amid what was present at the beginning
+	since   interrex.Revision     // of the next connection
+	present bool                  // within the snapshot
 	queue   fifo.Queue[*event[E]] // not read yet
-	way     *subscription         // nil: there is none now
-	read    int                   // events that were read since the last credit
-	lost    time.Time             // when the last way broke, or the watch was asked for
-	said    map[*endpoint]error   // why each agent does not serve it, since then
+	way     *subscription         // nil while there is none
+	read    int                   // events read since the last credit
+	lost    time.Time             // when the last subscription broke, or the watch began
+	said    map[*endpoint]error   // why each agent has not served it since then
 	over    bool
-	err     error // why, once it is over
+	err     error // set once the watch has ended
 }
 
-// event is an event that was decoded.
+// event is a decoded event.
 type event[E any] struct {
 	value E
 	at    Position
@@ -135,7 +134,7 @@ func (w *Watch[E]) Next(ctx context.Context) (next E, err error) {
 	}
 }
 
-// late is the error of a Next whose time is over.
+// late returns the error of a Next that has timed out.
 func (w *Watch[E]) late(cause error) error {
 	if since, why := w.Disconnected(); !since.IsZero() {
 		return interrex.Errorf(interrex.KindTimeout, "no event in time: no agent serves the watch since %s: %v", since.UTC().Format(time.RFC3339), why).WithCause(cause)
@@ -161,7 +160,7 @@ func (w *Watch[E]) Disconnected() (since time.Time, why error) {
 		}
 	}
 	if len(all) == 0 {
-		return w.lost, interrex.Errorf(interrex.KindUnavailable, "%s: it has not answered yet", w.c.endpoint().address)
+		return w.lost, interrex.Errorf(interrex.KindUnavailable, "%s: it has not responded yet", w.c.endpoint().address)
 	}
 	return w.lost, interrex.Errorf(interrex.KindUnavailable, "%s", strings.Join(texts, "; ")).WithCause(errors.Join(all...))
 }
@@ -180,7 +179,7 @@ func (w *Watch[E]) elsewhere(p *endpoint, err error) error {
 	return fmt.Errorf("%s: %w", p.address, err)
 }
 
-// pop returns an event, and asks for more when half of the buffer was read.
+// pop returns an event, and grants more credit once half of the buffer was read.
 func (w *Watch[E]) pop() (*event[E], error) {
 	e, way, credit, err := w.popLocked()
 	if credit > 0 {
@@ -196,7 +195,7 @@ func (w *Watch[E]) popLocked() (e *event[E], way *subscription, credit int, err 
 		e = w.queue.Pop()
 	}
 	if w.over || w.queue.Len() > 0 {
-		w.signal() // others may wait too
+		w.signal() // other readers may be waiting too
 	}
 	if e == nil {
 		return nil, nil, 0, w.err
@@ -237,7 +236,7 @@ func (w *Watch[E]) end(err error) {
 	w.signal()
 }
 
-// run connects again and again, until the watch is over or cannot go on.
+// run reconnects until the watch has ended or cannot continue.
 func (w *Watch[E]) run() error {
 	for failures := 0; ; failures++ {
 		p := w.c.endpoint()
@@ -253,7 +252,7 @@ func (w *Watch[E]) run() error {
 		}
 		since, present := w.position()
 		if present {
-			return interrex.Errorf(interrex.KindWatchClosed, "the watch broke amid what was present at its beginning: watch again from 0: %v", err).WithCause(err)
+			return interrex.Errorf(interrex.KindWatchClosed, "the watch broke before its snapshot was complete: watch again from 0: %v", err).WithCause(err)
 		}
 		w.c.config.Logger.Debugf("%s: the watch broke: %v: resuming after revision %d", p.url, err, since)
 		w.c.leave(p)
@@ -264,15 +263,15 @@ func (w *Watch[E]) run() error {
 	}
 }
 
-// position returns where the watch would resume, and whether it is still
-// receiving what was present at its beginning, where it cannot.
+// position returns where the watch would resume, and whether it is still within its
+// snapshot, where it cannot.
 func (w *Watch[E]) position() (since interrex.Revision, present bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.since, w.present
 }
 
-// connect is the watch's life at one agent. It reports whether it began there.
+// connect serves the watch from one agent, and reports whether it began there.
 func (w *Watch[E]) connect(p *endpoint) (began bool, err error) {
 	s, err := p.watches.begin(w.subscribe)
 	if err != nil {
@@ -287,13 +286,13 @@ func (w *Watch[E]) connect(p *endpoint) (began bool, err error) {
 	}
 }
 
-// subscribe asks for what follows the last event.
+// subscribe returns the request for the events after the last one.
 func (w *Watch[E]) subscribe(s *subscription) (*interrexv1.WatchOpen, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	body, err := proto.Marshal(w.ask(w.since))
 	if err != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "cannot ask for a watch: %v", err)
+		return nil, interrex.Errorf(interrex.KindInvalid, "cannot request a watch: %v", err)
 	}
 	if len(body) > maxWatchBody {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "the request for a watch has %d bytes, at most %d are allowed", len(body), maxWatchBody)
@@ -315,7 +314,7 @@ func (w *Watch[E]) unsubscribe(s *subscription) {
 	}
 }
 
-// decode reads an event's message.
+// decode decodes an event's message.
 func (c WatchConfig[E, M]) decode(b []byte) (*event[E], error) {
 	var kind M
 	m, _ := kind.ProtoReflect().New().Interface().(M)
@@ -336,14 +335,14 @@ func errUnreadable(why any) error {
 // decode decodes an event for all watches of its kind that get it.
 func (w *Watch[E]) decode(b []byte) (any, error) { return w.decoder(b) }
 
-// alike reports whether both decode events of their method alike.
+// alike reports whether both decode events in the same way.
 func (w *Watch[E]) alike(other subscriber) bool {
 	_, is := other.(*Watch[E])
 	return is
 }
 
-// take enqueues events, and notes where to resume. It ignores events from a
-// subscription that is no longer the watch's: they will come again.
+// take enqueues events, and records where to resume. It ignores events from a former
+// subscription: they will come again.
 func (w *Watch[E]) take(s *subscription, events []any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -361,7 +360,7 @@ func (w *Watch[E]) take(s *subscription, events []any) {
 	w.signal()
 }
 
-// reached notes that the watch would resume at a revision.
+// reached records that the watch can resume at a revision.
 func (w *Watch[E]) reached(s *subscription, r interrex.Revision) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -13,11 +13,11 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// script is what an agent's watches do, one after the other: the events that
-// they send, and how they end.
+// script determines what an agent's watches do, one after the other: the events they
+// send, and how they end.
 type script []func(r *interrexv1.WatchRequest, send func(kind string, revision uint64) error) error
 
-// play lets an agent's watches follow a script, and notes where each began.
+// play makes an agent's watches follow a script, and records where each began.
 func play(a *agent, s script) (since func() []uint64) {
 	var began []uint64
 	a.set(func(a *agent) {
@@ -188,7 +188,7 @@ func TestAWatchOfABadNamespaceIsInvalid(t *testing.T) {
 	}
 }
 
-// endless sends claims for as long as it may.
+// endless sends claims as long as it has credit.
 func endless(r *interrexv1.WatchRequest, send func(string, uint64) error) error {
 	for n := r.Since + 1; ; n++ {
 		if err := send(interrex.LeaseClaimed, n); err != nil {
@@ -260,7 +260,8 @@ func TestAReaderThatDoesNotReadHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// What is in line when a connection breaks counts to what may come on the next.
+// Events that are queued when a connection breaks count against the credit of the
+// next one.
 func TestTheBufferIsBoundedAcrossConnections(t *testing.T) {
 	a := startAgent(t)
 	const each = 40

@@ -16,8 +16,8 @@ import (
 // streams is the agent's StreamService.
 type streams struct{ *agent }
 
-// Watch lets each watch do what the test says, with the credit that it has. A
-// watch that ends with no error ends the stream.
+// Watch runs the test's function for each watch, with the credit that it has. A watch
+// that ends without an error ends the stream.
 func (a streams) Watch(ctx context.Context, conn *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]) error {
 	if err := conn.Send(nil); err != nil { // the headers go ahead
 		return err
@@ -34,7 +34,7 @@ func (a streams) Watch(ctx context.Context, conn *connect.BidiStream[interrexv1.
 	return nil
 }
 
-// watchCount is how many streams of watches there are and were.
+// watchCount returns how many streams of watches there are and were.
 type watchCount struct{ streams, begun int }
 
 func (a *agent) count(n int) {
@@ -50,7 +50,7 @@ func (a *agent) watching() watchCount {
 	return a.counted
 }
 
-// opens returns the watches that were asked for.
+// opens returns the watches that were requested.
 func (a *agent) opens() (all []*interrexv1.WatchOpen) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -151,7 +151,7 @@ func (s *watches) run(w *openWatch, o *interrexv1.WatchOpen) {
 	_ = s.send(&interrexv1.StreamServiceWatchResponse{Ended: []*interrexv1.WatchEnd{{Id: o.Id, Error: wire.Detail(err)}}})
 }
 
-// progressOf is the message of progress that a kind stands for.
+// progressOf returns the progress message for a kind.
 func progressOf(kind string, id, revision uint64) *interrexv1.WatchProgress {
 	switch kind {
 	case "progress":

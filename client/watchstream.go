@@ -15,18 +15,18 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// watchStream is one connection's life.
+// watchStream is one connection that carries watches.
 type watchStream struct {
 	of   *watchStreams
 	life context.Context
 	end  context.CancelFunc
-	work chan struct{} // something waits to be sent
+	work chan struct{} // signals that there is something to send
 
 	mu     sync.Mutex
 	over   bool // no more watches may begin
 	lastID uint64
 	open   map[uint64]*subscription
-	next   interrexv1.StreamServiceWatchRequest // what waits to be sent
+	next   interrexv1.StreamServiceWatchRequest // the next message to send
 }
 
 // begin adds a watch. It returns nil if the stream is full or over.
@@ -49,7 +49,7 @@ func (st *watchStream) begin(ask func(*subscription) (*interrexv1.WatchOpen, err
 	return s, nil
 }
 
-// allow asks for that many more events.
+// allow grants credit for more events.
 func (s *subscription) allow(events int) {
 	st := s.stream
 	st.mu.Lock()
@@ -78,7 +78,7 @@ func (s *subscription) close() {
 	}
 }
 
-// wake tells the sender that there is something to send.
+// wake signals the sender that there is something to send.
 func (st *watchStream) wake() {
 	select {
 	case st.work <- struct{}{}:
@@ -86,7 +86,7 @@ func (st *watchStream) wake() {
 	}
 }
 
-// run connects, and ends what is open when the connection does.
+// run connects, and ends the open subscriptions when the connection ends.
 func (st *watchStream) run() {
 	defer st.end()
 	err := st.connect()
@@ -108,7 +108,7 @@ func (st *watchStream) finish(id uint64, err error) {
 	}
 }
 
-// watching is Connect's stream.
+// watching is Connect's stream of watches.
 type watching = connect.BidiStreamForClient[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]
 
 // connect runs the connection until it ends, and returns why.
@@ -146,7 +146,7 @@ func (st *watchStream) deliver(m *interrexv1.StreamServiceWatchResponse) {
 	st.finishAll(m.GetEnded())
 }
 
-// progress tells the watches how far they have come.
+// progress passes on to the watches which revision they have reached.
 func (st *watchStream) progress(p *interrexv1.WatchProgress) {
 	if p == nil {
 		return
@@ -173,8 +173,8 @@ func (st *watchStream) finishAll(all []*interrexv1.WatchEnd) {
 	}
 }
 
-// bring hands events to all watches that get them; each event is decoded once
-// for all that are alike.
+// bring passes events to all watches that get them; each event is decoded once for
+// all that are alike.
 func (st *watchStream) bring(group *interrexv1.WatchEvents) {
 	for to := st.subscribers(group.GetIds()); len(to) > 0; {
 		by := to[0].to
@@ -206,7 +206,7 @@ func decodeAll(by subscriber, all [][]byte) (events []any, unreadable error) {
 	return events, nil
 }
 
-// refuse ends a subscription that the client cannot go on with.
+// refuse ends a subscription that the client cannot continue.
 func (st *watchStream) refuse(s *subscription, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -228,10 +228,10 @@ func (st *watchStream) subscribers(ids []uint64) []*subscription {
 	return to
 }
 
-// send sends what waits, as soon as the last message has been sent. It returns
-// nil when ctx ended.
+// send sends the next message as soon as the last one has been sent. It returns nil
+// when ctx ends.
 func (st *watchStream) send(ctx context.Context, conn *watching) error {
-	st.wake() // for what was queued before there was a connection
+	st.wake() // for requests that were queued before the connection
 	for {
 		select {
 		case <-ctx.Done():
@@ -246,7 +246,7 @@ func (st *watchStream) send(ctx context.Context, conn *watching) error {
 	}
 }
 
-// pick returns the next message; nil: nothing waits.
+// pick returns the next message; nil if there is none.
 func (st *watchStream) pick() *interrexv1.StreamServiceWatchRequest {
 	st.mu.Lock()
 	defer st.mu.Unlock()

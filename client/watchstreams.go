@@ -15,18 +15,18 @@ import (
 
 // Limits of one stream of watches, which agents enforce.
 const (
-	maxWatches   = 4096    // that are open
+	maxWatches   = 4096    // open at a time
 	maxWatchBody = 2 << 10 // bytes of one watch's request
 )
 
 // subscriber is a watch as seen by the stream that delivers its events.
 type subscriber interface {
-	// decode decodes an event for all watches alike that get it.
+	// decode decodes an event for all alike watches that get it.
 	decode(event []byte) (any, error)
 	alike(subscriber) bool
-	// take must not block. The events were decoded by a watch alike.
+	// take must not block. The events were decoded by an alike watch.
 	take(s *subscription, events []any)
-	// reached says that there were no other events up to a revision.
+	// reached reports that there were no other events up to a revision.
 	reached(s *subscription, r interrex.Revision)
 }
 
@@ -44,7 +44,7 @@ type subscription struct {
 // room, and none while there are no watches.
 type watchStreams struct {
 	service interrexv1.StreamServiceClient
-	accept  func(http.Header) error // looks at the agent's headers
+	accept  func(http.Header) error // checks the agent's headers
 	life    context.Context
 	end     context.CancelFunc
 	running sync.WaitGroup
@@ -71,8 +71,8 @@ func (s *watchStreams) close() {
 	s.running.Wait()
 }
 
-// begin asks the agent for a watch; ask makes the request, and may not call
-// back.
+// begin requests a watch from the agent; ask returns the request, and must not call
+// s.
 func (s *watchStreams) begin(ask func(*subscription) (*interrexv1.WatchOpen, error)) (*subscription, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

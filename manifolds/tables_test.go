@@ -31,7 +31,7 @@ var tablesThatDoNotFit = map[string][]Table{
 		s.Watches = nil
 		return t, s
 	}},
-	"does not say that it is a watch": {func() (state.Table, api.Service) {
+	"does not declare it as a watch": {func() (state.Table, api.Service) {
 		t, s := counters.Table()
 		s.Watches[0] = watches[countersv1.GetResponse, countersv1.GetRequest, countersv1.CounterEvent](countersv1.CounterServiceGetProcedure)
 		return t, s
@@ -41,7 +41,7 @@ var tablesThatDoNotFit = map[string][]Table{
 		s.Watches[0] = watches[countersv1.WatchResponse, countersv1.WatchRequest, countersv1.Counter](countersv1.CounterServiceWatchProcedure)
 		return t, s
 	}},
-	"writes to table 300, and is given by table 256": {func() (state.Table, api.Service) {
+	"writes to table 300, but is declared by table 256": {func() (state.Table, api.Service) {
 		t, s := counters.Table()
 		s.Methods[0] = increment[countersv1.IncrementRequest, countersv1.IncrementResponse](300)
 		return t, s

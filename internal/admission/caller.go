@@ -6,19 +6,20 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Door is the way by which a request came in.
+// Door is the entrance through which a request arrived.
 type Door int
 
 const (
 	Public Door = iota // the API port
 	Socket             // the socket in the data directory
-	Peer               // the cluster port: another agent forwards
+	Peer               // the cluster port, where other agents forward requests
 )
 
-// Caller is who asks, and what it may do. This file alone decides that.
+// Caller identifies who makes a request, and what it may do. Only this file
+// decides that.
 type Caller struct {
-	// name is the authenticated name that records of request ids are kept
-	// under; empty on an open API.
+	// Name is the authenticated name under which records of request ids are
+	// kept; empty on an open API.
 	Name     string
 	Operator bool
 	Door     Door
@@ -26,21 +27,21 @@ type Caller struct {
 
 type doorKey struct{}
 
-// Through marks the requests that come in by a door.
+// Through marks ctx as that of a request that arrived through a door.
 func Through(ctx context.Context, d Door) context.Context {
 	return context.WithValue(ctx, doorKey{}, d)
 }
 
-// CallerOf says who makes the request of ctx. On an open API everybody is the
-// operator; on the cluster port that agent has decided it, and names its
-// caller in each operation.
+// CallerOf returns the caller of the request of ctx. On an open API everybody is
+// an operator; on the cluster port the forwarding agent has checked its caller,
+// and names it in each operation.
 func CallerOf(ctx context.Context) Caller {
 	d, _ := ctx.Value(doorKey{}).(Door)
 	return Caller{Operator: true, Door: d}
 }
 
-// OnBehalf is the caller of one operation that an agent forwards for somebody;
-// everybody else speaks for himself.
+// OnBehalf returns the caller of one operation: the named one if another agent
+// forwards it, else c itself.
 func (c Caller) OnBehalf(name string) Caller {
 	if c.Door == Peer {
 		c.Name = name
@@ -48,7 +49,7 @@ func (c Caller) OnBehalf(name string) Caller {
 	return c
 }
 
-// MayDo reports whether the caller may do what only an operator may.
+// MayDo returns an error unless the caller may do what is reserved for operators.
 func (c Caller) MayDo(what string) error {
 	if c.Operator {
 		return nil
@@ -56,10 +57,10 @@ func (c Caller) MayDo(what string) error {
 	return interrex.Errorf(interrex.KindDenied, "only an operator may %s this way", what)
 }
 
-// MayManage says whether the caller may change the agent itself.
+// MayManage returns an error unless the caller may change the agent itself.
 func (c Caller) MayManage(what string) error {
 	if c.Door == Socket {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindDisabled, "cannot %s here: it is served on the agent's socket alone, unix://DATA-DIR/interrex.sock", what)
+	return interrex.Errorf(interrex.KindDisabled, "cannot %s here: it is available only over the agent's socket, unix://DATA-DIR/interrex.sock", what)
 }

@@ -8,9 +8,10 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Calls counts what is open on a server, so that a drain can wait for it.
+// Calls counts the calls that are open on a server, so that a drain can wait for
+// them.
 type Calls struct {
-	Ended context.Context // done from the beginning of a drain on
+	Ended context.Context // done once a drain has begun
 	end   context.CancelFunc
 
 	mu   sync.Mutex
@@ -18,14 +19,14 @@ type Calls struct {
 	idle chan struct{} // closed when the drain has begun and nothing is open
 }
 
-// NewCalls makes one with nothing open.
+// NewCalls returns Calls with none open.
 func NewCalls() *Calls {
 	c := &Calls{idle: make(chan struct{})}
 	c.Ended, c.end = context.WithCancel(context.Background())
 	return c
 }
 
-// Enter opens one call, which leave closes. The error is KindDraining.
+// Enter opens one call, which Leave closes. The error is KindDraining.
 func (c *Calls) Enter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,7 +48,7 @@ func (c *Calls) Leave(n int) {
 	c.settle()
 }
 
-// settle says that nothing is open any more. The lock is held.
+// settle closes idle if a drain has begun and no call is open. The lock is held.
 func (c *Calls) settle() {
 	if c.open > 0 || !c.Draining() {
 		return
@@ -73,13 +74,13 @@ func (c *Calls) Drain(ctx context.Context) error {
 	case <-c.idle:
 		return nil
 	case <-ctx.Done():
-		return interrex.Errorf(interrex.KindTimeout, "cannot finish the %d calls that were open: %v", open, context.Cause(ctx))
+		return interrex.Errorf(interrex.KindTimeout, "%d calls were still open when the drain timed out: %v", open, context.Cause(ctx))
 	}
 }
 
-// DrainingError is what is answered to a call that comes during a drain.
+// DrainingError returns the error of a call that arrives during a drain.
 func DrainingError() error {
-	err := interrex.Errorf(interrex.KindDraining, "this agent stops; nothing has happened, try another agent")
+	err := interrex.Errorf(interrex.KindDraining, "this agent is stopping; nothing has happened, try another agent")
 	err.RetryAfter = 100 * time.Millisecond
 	return err
 }

@@ -1,4 +1,4 @@
-// Package admission owns what every request passes on its way in: who makes it and
-// what they may do, how long its peer may take, and what is open, so that a drain
-// can wait for it.
+// Package admission owns the checks that every request passes first: who the caller
+// is and what it may do, how long its peer may take, and the count of open calls,
+// for which a drain waits.
 package admission

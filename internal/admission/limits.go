@@ -15,19 +15,19 @@ import (
 
 type controllerKey struct{}
 
-// Limited is what every request passes first: it marks the door, and limits how
-// long the peer may take for the body, and to accept each write of the answer,
-// where these are not streams.
+// Limited returns a handler that every request passes first: it marks the door, and
+// limits how long the peer may take to send the body and to accept each write of
+// the answer, unless these are streams.
 func Limited(d Door, bodyWait, sendWait time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		controller := http.NewResponseController(w)
 		r = r.WithContext(context.WithValue(Through(r.Context(), d), controllerKey{}, controller))
-		asked, answered := streams(r)
-		if !answered {
+		in, out := streams(r)
+		if !out {
 			w = &timedAnswer{ResponseWriter: w, controller: controller, wait: sendWait}
 		}
-		if !asked && r.Body != nil && r.Body != http.NoBody {
-			// Where there is no such deadline, the connection has one of its own.
+		if !in && r.Body != nil && r.Body != http.NoBody {
+			// If this deadline is not supported, the connection has its own.
 			_ = controller.SetReadDeadline(time.Now().Add(bodyWait))
 			r.Body = &timedBody{ReadCloser: r.Body, controller: controller}
 		}
@@ -35,10 +35,9 @@ func Limited(d Door, bodyWait, sendWait time.Duration, next http.Handler) http.H
 	})
 }
 
-// streams reports whether the messages that are asked, and those that answer,
-// are a stream, which may take as long as it wants. The answer of a method that
-// is not known here counts as one.
-func streams(r *http.Request) (asked, answered bool) {
+// streams reports whether a request, and its answer, is a stream of messages,
+// which has no time limit. The answer of an unknown method counts as one.
+func streams(r *http.Request) (in, out bool) {
 	t := r.Header.Get("Content-Type")
 	if !strings.HasPrefix(t, "application/grpc") && !strings.HasPrefix(t, "application/connect+") {
 		return false, false
@@ -58,7 +57,7 @@ func (a *timedAnswer) Write(p []byte) (int, error) {
 	return a.ResponseWriter.Write(p)
 }
 
-// WriteString is io.StringWriter.
+// WriteString implements io.StringWriter.
 func (a *timedAnswer) WriteString(s string) (int, error) {
 	_ = a.controller.SetWriteDeadline(time.Now().Add(a.wait))
 	return io.WriteString(a.ResponseWriter, s)
@@ -67,9 +66,9 @@ func (a *timedAnswer) WriteString(s string) (int, error) {
 // Unwrap is for http.ResponseController.
 func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// timedBody lifts the read deadline once the body is there: the connection is
-// read on only to notice that the caller has gone. A body that has not come in
-// time keeps it, for the server reads on what is left of it.
+// timedBody clears the read deadline once the body is complete: from then on the
+// connection is read only to notice that the caller has gone. A late body keeps the
+// deadline, because the server reads the rest of it.
 type timedBody struct {
 	io.ReadCloser
 	controller *http.ResponseController
@@ -83,8 +82,8 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Unlimited returns what an answer is written to without a limit for each write,
-// for a sender bounds what is sent.
+// Unlimited returns w without its limit for each write, for answers that a Sender
+// bounds.
 func Unlimited(w http.ResponseWriter) http.ResponseWriter {
 	if timed, is := w.(*timedAnswer); is {
 		return timed.ResponseWriter
@@ -92,8 +91,8 @@ func Unlimited(w http.ResponseWriter) http.ResponseWriter {
 	return w
 }
 
-// Sender bounds how long the peer of a stream may take to accept a message;
-// after that the stream is reset.
+// Sender returns a function that limits how long the peer of a stream may take to
+// accept a message; after that the stream is reset.
 func Sender(ctx context.Context, by clock.Clock, wait time.Duration) func(send func() error) error {
 	controller, _ := ctx.Value(controllerKey{}).(*http.ResponseController)
 	if controller == nil {
@@ -108,8 +107,7 @@ func Sender(ctx context.Context, by clock.Clock, wait time.Duration) func(send f
 	}
 }
 
-// StopReading ends a read of the request that is under way, and reports whether
-// that could be done.
+// StopReading ends a pending read of the request, and reports whether it could.
 func StopReading(ctx context.Context) bool {
 	controller, _ := ctx.Value(controllerKey{}).(*http.ResponseController)
 	return controller != nil && controller.SetReadDeadline(time.Unix(1, 0)) == nil

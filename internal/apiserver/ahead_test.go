@@ -42,7 +42,7 @@ func TestAWatchFromTheFutureIsInvalid(t *testing.T) {
 	}
 }
 
-// paused lets nobody read before it is opened.
+// paused is a Reads that blocks until it is opened.
 type paused struct {
 	consistency.Reads
 	asked, opened chan struct{}
@@ -58,7 +58,7 @@ func (p paused) Index(ctx context.Context) (uint64, error) {
 	}
 }
 
-// pausing makes a cluster of one whose reads are paused.
+// pausing returns a cluster of one agent whose reads are paused.
 func pausing(t *testing.T) (*node, paused) {
 	p := paused{asked: make(chan struct{}, 10), opened: make(chan struct{})}
 	return cluster(t, 1, func(c *Config) {
@@ -209,8 +209,8 @@ func TestAnEventSaysWhen(t *testing.T) {
 	}
 }
 
-// A page that is empty says that nothing has happened, which an agent that has not
-// got there cannot know.
+// An empty page says that nothing has happened, which an agent that has not reached
+// that revision cannot know.
 func TestAListOfChangesThatIsAheadOfItsAgentWaitsForIt(t *testing.T) {
 	nd, p := pausing(t)
 	nd.claimed("jobs/one", "ann")

@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// Large answers go into several messages.
+// Large answers are sent in several messages.
 func TestAnswersHaveALimitOfBytes(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	for i := range 128 {

@@ -46,7 +46,7 @@ func withHooks(t testing.TB) func(*Config) {
 	}
 }
 
-// guard is a hook's server that answers as answer says, and counts.
+// guard is a hook's server that answers with answer, and counts calls.
 type guard struct {
 	url    string
 	asked  atomic.Int64
@@ -85,7 +85,7 @@ func newGuard(t testing.TB, answer func(q hookcaller.Question) int) *guard {
 	return g
 }
 
-// holds makes a guard's answer wait until it is let go.
+// holds makes a guard's answer wait until it is released.
 func holds(t testing.TB) (wait func(), release func()) {
 	over := make(chan struct{})
 	release = sync.OnceFunc(func() { close(over) })
@@ -152,8 +152,8 @@ func TestAHookVetoesWhatItIsFor(t *testing.T) {
 	}
 }
 
-// Everything else goes on while a hook hangs: other operations of the same stream,
-// and extends of the very lease.
+// Everything else continues while a hook hangs: other operations of the same stream,
+// and extends of the same lease.
 func TestAHookThatHangsHoldsUpWhatItIsForAlone(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	wait, release := holds(t)
@@ -191,7 +191,7 @@ func (nd *node) leasesToken(key string) interrex.Token {
 	return r.Token
 }
 
-// What was done is answered from its record, whatever the hook says by then.
+// A request that was done is answered from its record, regardless of the hook.
 func TestARepeatedRequestIsAnsweredFromItsRecord(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	var no atomic.Bool
@@ -210,8 +210,8 @@ func TestARepeatedRequestIsAnsweredFromItsRecord(t *testing.T) {
 	}
 }
 
-// A later attempt may be vetoed while an earlier one is on its way into the log:
-// that must not be told as "vetoed", which is final.
+// A later attempt may be vetoed while an earlier one is about to enter the log: the
+// answer must not be "vetoed", which is final.
 func TestNothingIsVetoedWhileAnEarlierAttemptIsInside(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	wait, release := holds(t)
@@ -241,8 +241,8 @@ func TestNothingIsVetoedWhileAnEarlierAttemptIsInside(t *testing.T) {
 	}
 }
 
-// An earlier attempt may be done between the question and the verdict: then its
-// record answers.
+// An earlier attempt may be done between the call of the hook and its verdict: then
+// the record decides.
 func TestAVetoAfterAnEarlierAttemptIsDoneIsItsAnswer(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	wait, release := holds(t)
@@ -253,7 +253,7 @@ func TestAVetoAfterAnEarlierAttemptIsDoneIsItsAnswer(t *testing.T) {
 		later <- nd.curl("LeaseService/Claim", `{"key":"a/b","holder":"ann","request_id":"mine","attempt":1}`)
 	}()
 	nd.waitFor(func() bool { return g.asked.Load() == 1 })
-	// As another leader would have put it into the log: past this one's door.
+	// As if another leader had appended it: without this one's API.
 	early, err := nd.pastTheDoor(`{"key":"a/b","holder":"ann"}`, "mine")
 	nd.must(err)
 	release()
@@ -262,8 +262,8 @@ func TestAVetoAfterAnEarlierAttemptIsDoneIsItsAnswer(t *testing.T) {
 	}
 }
 
-// A waiting claim is sent when it is asked for, and not again while it stands in
-// line, nor when it is granted.
+// The hook is called when a waiting claim arrives, and not again while the claim
+// waits, nor when it is granted.
 func TestAWaitingClaimIsAskedAboutOnce(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	g := newGuard(t, func(q hookcaller.Question) int {
@@ -424,7 +424,7 @@ func TestTestSaysWhatAHookAnswers(t *testing.T) {
 	}
 }
 
-// pastTheDoor puts a claim into the log without the API's server.
+// pastTheDoor appends a claim to the log without the API's server.
 func (nd *node) pastTheDoor(body, id string) (interrex.Token, error) {
 	nd.t.Helper()
 	var q interrexv1.ClaimRequest
@@ -442,7 +442,7 @@ func (nd *node) pastTheDoor(body, id string) (interrex.Token, error) {
 func TestAURLWithoutAUsablePortIsRefused(t *testing.T) {
 	nd := cluster(t, 1, withHooks(t))[0]
 	for port, status := range map[string]int{"0": 400, "65536": 400, "99999999999999999999": 400, "65535": 200} {
-		if r := nd.curl("WebhookService/Set", `{"webhook":{"name":"a","url":"http://a:`+port+`/"}}`); r.status != status || status == 400 && !strings.Contains(r.body, "the port is 1 to 65535, not "+port) {
+		if r := nd.curl("WebhookService/Set", `{"webhook":{"name":"a","url":"http://a:`+port+`/"}}`); r.status != status || status == 400 && !strings.Contains(r.body, "the port must be 1 to 65535, not "+port) {
 			t.Errorf("%s: %d %s", port, r.status, r.body)
 		}
 	}

@@ -40,7 +40,7 @@ func TestAHookIsAskedOnceAboutAGroupAndVetoesAllOfIt(t *testing.T) {
 	if first.status != 200 {
 		t.Fatalf("%d %s", first.status, first.body)
 	}
-	// A repeated attempt has its record, and asks nobody.
+	// A repeated attempt is answered from its record, without a call.
 	allow.Store(false)
 	if again := group("r2"); again.status != 200 || !strings.Contains(again.body, `"replayed":true`) {
 		t.Errorf("%d %s", again.status, again.body)

@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// One agent whose log is in memory: what the way to the log and back costs.
+// The cost of a request to one agent with a log in memory.
 func BenchmarkStreamExtend(b *testing.B) {
 	for _, callers := range []int{1, 64, 256} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) { benchmarkStream(b, callers) })

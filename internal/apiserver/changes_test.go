@@ -25,7 +25,7 @@ func pollOp(id, since uint64, block time.Duration, tags ...string) *interrexv1.O
 	})
 }
 
-// Of every agent, in every protocol: a change is appended, got, listed and followed.
+// At every agent, in every protocol, a change is appended, got, listed and followed.
 func TestEveryAgentServesTheFeedInEveryProtocol(t *testing.T) {
 	nodes := cluster(t, 3)
 	for _, p := range []struct {
@@ -104,7 +104,7 @@ func TestTheFeedInJSONHasItsShape(t *testing.T) {
 	}
 }
 
-// tight takes out all the spaces.
+// tight removes all spaces.
 func tight(text string) string { return strings.Join(strings.Fields(text), "") }
 
 func TestLongPollsHoldUpNothingElseOnTheirStream(t *testing.T) {
@@ -130,7 +130,7 @@ func TestLongPollsHoldUpNothingElseOnTheirStream(t *testing.T) {
 	}
 }
 
-// A long poll ends with what there is, and the drain need not wait for it.
+// A long poll ends with the changes so far, so that the drain need not wait for it.
 func TestADrainEndsLongPollsAtOnce(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	since := nd.appended(`1`)

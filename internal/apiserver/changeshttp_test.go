@@ -140,9 +140,9 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		{"?block=601", `block: at most 10 min is allowed, not 10m1s`},
 		{"?kind=lease.gone", `kinds: "lease.gone" is not one of lease.claimed, lease.taken_over, `},
 		{"?prefix=" + strings.Repeat("x", 1025), `prefix: at most 1024 bytes are allowed, not 1025`},
-		{"?tag=" + strings.Repeat("x&tag=", 64), `at most 64 of each are asked for, not 65 and 1`},
-		{"?from=7", `?from: there is no such parameter: this path takes since, limit, block, tag, kind, prefix`},
-		{"/x", `change "x": its id is a number`},
+		{"?tag=" + strings.Repeat("x&tag=", 64), `at most 64 of each are allowed, not 65 and 1`},
+		{"?from=7", `?from: unknown parameter: this path takes since, limit, block, tag, kind, prefix`},
+		{"/x", `change "x": its id must be a number`},
 	} {
 		r := nd.plain(http.MethodGet, "/changes"+c.path, "")
 		if text, _ := r.at("error").(string); r.status != http.StatusBadRequest || !strings.HasPrefix(text, "invalid: ") || !strings.Contains(text, c.want) {
@@ -153,14 +153,14 @@ func TestWhatIsWrongInPlainHTTPIsSaid(t *testing.T) {
 		body, want string
 		headers    []string
 	}{
-		{`{"data":1,"user":2}`, `"user": beside data only tags is allowed`, nil},
-		{`{"data":1,"tags":"a"}`, "tags: a list of strings is allowed", nil},
+		{`{"data":1,"user":2}`, `"user": besides data only tags is allowed`, nil},
+		{`{"data":1,"tags":"a"}`, "tags: give a list of strings", nil},
 		{`{"data":1,"tags":[""]}`, "tags: each has 1 to 128 bytes", nil},
 		{`{"data":1`, "data: it is not JSON", nil},
 		{``, "data: missing: give any JSON", nil},
 		{"\"\xff\"", "data: it is not JSON", nil},
-		{`1e999`, "data: not every reader could read it", nil},
-		{strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "data: at most 100 lists and objects", nil},
+		{`1e999`, "data: a number beyond a double", nil},
+		{strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "data: at most 100 ", nil},
 		{`1`, plainhttp.HeaderAttempt + `: "x" is not a number`, []string{plainhttp.HeaderAttempt, "x"}},
 		{`1`, plainhttp.HeaderFence + `: "jobs/a" is not KEY TOKEN`, []string{plainhttp.HeaderFence, "jobs/a"}},
 	} {
@@ -252,7 +252,7 @@ func TestABodyThatIsTooLargeIsNotRead(t *testing.T) {
 	}
 }
 
-// serverEvent is one of server-sent events.
+// serverEvent is one server-sent event.
 type serverEvent struct{ id, kind, data string }
 
 // eventsOf returns the events of a stream, until it ends.
@@ -312,7 +312,7 @@ func TestServerSentEventsFollowTheFeedAndResume(t *testing.T) {
 	if e := <-events; e.id != fmt.Sprint(second) {
 		t.Errorf("%+v, want %d", e, second)
 	}
-	// Another agent goes on behind what was seen, whatever since says.
+	// Another agent continues after the last event seen, regardless of since.
 	resumed := l.eventsOf(t.Context(), "/changes?kind=*&since=0", "Last-Event-ID", fmt.Sprint(first+1))
 	if e := <-resumed; e.kind != interrex.LeaseClaimed || !strings.Contains(e.data, `"key":"jobs/a"`) {
 		t.Errorf("%+v", e)
@@ -346,7 +346,7 @@ func TestHistoryThatIsGoneIs410(t *testing.T) {
 	if r := nd.plain(http.MethodGet, fmt.Sprintf("/changes?since=%.0f", floor), ""); r.at("changes", 0, "_id") != float64(last) {
 		t.Errorf("from where it says: %s", r.body)
 	}
-	if r := nd.plain(http.MethodGet, fmt.Sprint("/changes/", first), ""); r.status != http.StatusNotFound || !strings.Contains(r.body, "is not kept any more") {
+	if r := nd.plain(http.MethodGet, fmt.Sprint("/changes/", first), ""); r.status != http.StatusNotFound || !strings.Contains(r.body, "is no longer kept") {
 		t.Errorf("%d %s", r.status, r.body)
 	}
 }
@@ -358,7 +358,7 @@ func TestAnAgentWithoutALogYetSaysThatItIsUnavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(st.Close)
-	nodes[0].server.standing.State = st // as after a restart, before a leader says what is committed
+	nodes[0].server.checker.State = st // as after a restart, before a leader says what is committed
 	for _, path := range []string{"/changes", "/changes?since=7", "/changes?since=7&block=60"} {
 		if r := nodes[0].plain(http.MethodGet, path, ""); r.status != http.StatusServiceUnavailable || !strings.Contains(r.body, "has not applied its log yet") {
 			t.Errorf("%s: %d %s", path, r.status, r.body)

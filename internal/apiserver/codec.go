@@ -9,13 +9,13 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// jsonCodec is JSON as wire writes it. Unknown fields are refused, so that a
-// misspelt field is an error and not a default.
+// jsonCodec encodes messages as JSON in wire's form. It refuses unknown fields, so
+// that a misspelt field is an error and does not silently get its default.
 type jsonCodec struct{ name string }
 
 var _ connect.Codec = jsonCodec{}
 
-// jsonCodecs take the place of Connect's own two.
+// jsonCodecs replaces Connect's own two JSON codecs.
 func jsonCodecs() connect.HandlerOption {
 	return connect.WithHandlerOptions(
 		connect.WithCodec(jsonCodec{"json"}),
@@ -31,11 +31,11 @@ func (c jsonCodec) Marshal(message any) ([]byte, error) {
 	return c.MarshalAppend(nil, message)
 }
 
-// MarshalAppend saves connect a copy.
+// MarshalAppend spares Connect a copy.
 func (c jsonCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
 	m, ok := message.(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("cannot encode %T: it is no protobuf message", message)
+		return nil, fmt.Errorf("cannot encode %T: it is not a protobuf message", message)
 	}
 	return wire.AppendJSON(b, m)
 }
@@ -44,7 +44,7 @@ func (c jsonCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
 func (c jsonCodec) Unmarshal(b []byte, message any) error {
 	m, ok := message.(proto.Message)
 	if !ok {
-		return fmt.Errorf("cannot decode %T: it is no protobuf message", message)
+		return fmt.Errorf("cannot decode %T: it is not a protobuf message", message)
 	}
 	if err := wire.UnmarshalJSON(b, m); err != nil {
 		return misread(b, m.ProtoReflect(), err)

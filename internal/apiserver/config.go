@@ -32,37 +32,37 @@ const (
 	DefaultMaxOpen    = 4096
 )
 
-// Engine is the agent that the server belongs to, as its operators see it.
+// Engine is the operators' view of the agent that the server belongs to.
 type Engine interface {
-	// Report is that of a juju dependency engine, to which KeyFailures and
-	// KeyNextStart may be added.
+	// Report returns the report of a juju dependency engine, to which KeyFailures
+	// and KeyNextStart may be added.
 	Report() map[string]any
 	// Status never blocks.
 	Status() interrex.Status
-	// Config is the effective configuration as YAML, without secrets.
+	// Config returns the effective configuration as YAML, without secrets.
 	Config() (string, error)
-	// Reload takes up the configuration file and names the changed sections.
+	// Reload applies the configuration file, and returns the names of the changed
+	// sections.
 	Reload(ctx context.Context) ([]string, error)
-	// Drain stops the agent politely, and returns when it is drained.
+	// Drain stops the agent gracefully, and returns when it is drained.
 	Drain(ctx context.Context) error
 }
 
 // Check is one line of the readiness probe.
 type Check struct {
 	Name   string
-	Err    error // why it is not ready; nil: it is
-	Leader bool  // it cannot pass without a leader: ?leaderless leaves it out
+	Err    error // why the agent is not ready; nil: it is
+	Leader bool  // the check needs a leader: ?leaderless skips it
 }
 
-// Config says what a Server serves. Everything is needed unless it is said to
-// be optional.
+// Config configures a Server. All fields are required unless marked optional.
 type Config struct {
 	ID, Version string
 
 	State *state.State
 	Queue *queue.Queue
 	Ring  *watch.Ring
-	// Services are what the API serves beside interrex's own. Optional.
+	// Services are served in addition to interrex's own. Optional.
 	Services []method.Service
 	// Leases serves LeaseService.
 	Leases *services.Leases
@@ -72,33 +72,33 @@ type Config struct {
 	Changes *services.Changes
 	// Webhooks serves WebhookService.
 	Webhooks *services.Webhooks
-	// Switches say which services are off. nil: all are on.
+	// Switches determine which services are off. nil: all are on.
 	Switches *method.Switches
-	// Visitors are the requests that are in Queue. Optional: without it another
-	// Server of the same queue does not know of this one's.
+	// Visitors are the requests in Queue. Optional: without it, Servers that share a
+	// queue do not know of each other's requests.
 	Visitors *operations.Visitors
 
 	Leadership consistency.Leadership
-	// NextLeadership begins a watch of Leadership: the function that it gives
-	// returns the present at its first call, and waits for a change at every
+	// NextLeadership begins a watch of Leadership: the function that it returns
+	// reports the current value at its first call, and waits for a change at every
 	// later one, until its context ends.
 	NextLeadership func() func(context.Context) (interrex.Leadership, error)
-	// Reads gives the strong reads of this agent; false while raft is down.
+	// Reads returns the strong reads of this agent; false while raft is down.
 	Reads func() (consistency.Reads, bool)
-	// Forward gives the way to another agent. Optional: without it a request
-	// that only the leader can do is KindNotLeader elsewhere.
+	// Forward returns a Forwarder to another agent. Optional: without it a request
+	// that only the leader can handle fails elsewhere with KindNotLeader.
 	Forward func(ctx context.Context, id string) (operations.Forwarder, error)
 
 	Engine Engine
-	// Quarantine says why nothing may be read from this agent's state; nil: it
-	// may. Optional.
+	// Quarantine returns why this agent's state must not be read; nil if it may
+	// be. Optional.
 	Quarantine func() error
 	// Ready returns the checks of the readiness probe beyond those that the server
 	// makes itself (a leader is known, not draining, not halted). Optional.
 	Ready func() []Check
-	// Metrics is what /metrics shows. Optional.
+	// Metrics are served at /metrics. Optional.
 	Metrics prometheus.Gatherer
-	// Requests takes the times of requests. Optional.
+	// Requests records the durations of requests. Optional.
 	Requests *method.Metrics
 
 	Clock  clock.Clock
@@ -110,8 +110,8 @@ type Config struct {
 	// ReadWait bounds a read's wait for a revision or a log index; 0:
 	// DefaultReadWait.
 	ReadWait time.Duration
-	// AnswerWait bounds the time between an operation's last moment to enter
-	// the log, or the end of its wait, and its answer, which is then
+	// AnswerWait bounds the time from an operation's deadline for entering the
+	// log, or the end of its wait, to its answer, which is then
 	// KindOutcomeUnknown; 0: DefaultAnswerWait.
 	AnswerWait time.Duration
 	// SendWait is how long a peer may take to accept one message of a stream, or
@@ -125,7 +125,7 @@ type Config struct {
 	MaxOpen int
 }
 
-// Validate says which field cannot be used.
+// Validate reports the first field that is not valid.
 func (c Config) Validate() error {
 	missing := []struct {
 		name string

@@ -1,4 +1,4 @@
-// Package apiserver owns the API of one agent as its callers see it: what is served
-// at which path and by which door, the agent's own service and probes, and the shape
-// of what the RPC library refuses.
+// Package apiserver owns the HTTP handlers of one agent's API: which path is served
+// on which port or socket, the service and the probes of the agent itself, and the
+// format of errors that the RPC library makes.
 package apiserver

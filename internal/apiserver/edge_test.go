@@ -23,7 +23,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// stale says that its agent leads for as long as old is set.
+// stale reports that its agent leads while old is set.
 type stale struct {
 	consistency.Leadership
 	old atomic.Bool
@@ -111,7 +111,7 @@ func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
 	}
 }
 
-// panics is a Reads that fails in the worst way.
+// panics is a Reads that panics.
 type panics struct{}
 
 func (panics) Index(context.Context) (uint64, error) { panic("no index") }
@@ -143,7 +143,7 @@ func TestListenerOffersHTTP2OverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// httptest's own certificate is good for example.com.
+	// httptest's own certificate is valid for example.com.
 	like := httptest.NewUnstartedServer(nil)
 	like.StartTLS()
 	server, pool := like.TLS.Certificates[0], x509.NewCertPool()

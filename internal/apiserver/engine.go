@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// engineService is EngineService: one agent from inside.
+// engineService implements EngineService: the status and control of one agent.
 type engineService struct{ server *Server }
 
 var _ interrexv1.EngineServiceHandler = engineService{}
@@ -99,7 +99,7 @@ func (e engineService) Drain(ctx context.Context, _ *connect.Request[interrexv1.
 	if err := admission.CallerOf(ctx).MayManage("drain the agent"); err != nil {
 		return nil, wire.Error(err)
 	}
-	// The caller hears why, and not only that its time is up.
+	// End early, so that the caller learns the reason and not only of its timeout.
 	if end, is := ctx.Deadline(); is {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(end)*9/10)
@@ -111,8 +111,8 @@ func (e engineService) Drain(ctx context.Context, _ *connect.Request[interrexv1.
 	return connect.NewResponse(&interrexv1.DrainResponse{}), nil
 }
 
-// managed makes the error of the agent's own doings, which mostly have no kind:
-// then it is the caller's to mend.
+// managed adds a kind to an error of the agent itself, which mostly has none:
+// KindInvalid, because the caller has to correct it.
 func managed(what string, err error) error {
 	if interrex.KindOf(err) == "" {
 		err = interrex.Errorf(interrex.KindInvalid, "cannot %s: %v", what, err)

@@ -11,14 +11,14 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// explained returns the errors that the library makes of a stream's requests in
-// JSON the detail that all others have.
+// explained adds the usual detail to the errors that the RPC library makes of
+// JSON requests on streams.
 type explained struct{}
 
 var _ connect.Interceptor = explained{}
 
-// WrapUnary implements connect.Interceptor. What a unary method refuses has its
-// detail, and what is refused before is tidied: see tidy.
+// WrapUnary implements connect.Interceptor. Errors of unary methods have their
+// detail already; earlier ones get it in tidy.
 func (explained) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc { return next }
 
 // WrapStreamingClient implements connect.Interceptor.

@@ -66,7 +66,7 @@ func TestAFollowerDoesEverything(t *testing.T) {
 }
 
 func TestAFollowerReadsWhatRaftItselfHasWritten(t *testing.T) {
-	// The newest entry is one of raft's own: no follower's state hears of it.
+	// The newest entry is one of raft's own, which no follower's state applies.
 	_, f := follower(t, cluster(t, 3))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -149,7 +149,7 @@ func TestNobodyLeadsIsSaidAfterAWhile(t *testing.T) {
 	}
 }
 
-// script is a forwarder that answers as it is told.
+// script is a forwarder with scripted answers.
 type script struct {
 	mu      sync.Mutex
 	answers []error
@@ -307,8 +307,7 @@ func TestNothingHasHappenedIsSaidBeforeTheCallersTimeIsOver(t *testing.T) {
 	}
 }
 
-// claimedBy returns what the server answers to a claim whose caller's time ends
-// at end.
+// claimedBy returns the server's answer to a claim with the deadline end.
 func (nd *node) claimedBy(end time.Time) string {
 	ctx, cancel := context.WithDeadline(nd.t.Context(), end)
 	defer cancel()
@@ -319,7 +318,7 @@ func (nd *node) claimedBy(end time.Time) string {
 	return answer.Body.String()
 }
 
-// silence is a forwarder that answers only what is abandoned.
+// silence is a forwarder that answers only abandoned operations.
 type silence struct{ script }
 
 func (s *silence) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {
@@ -380,7 +379,7 @@ func TestABatchIsForwardedAsABatch(t *testing.T) {
 	}
 }
 
-// batches answers each operation with its place, in a goroutine of its own.
+// batches answers each operation with its index, in a goroutine of its own.
 type batches struct{ sizes []int }
 
 func (b *batches) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {

@@ -41,16 +41,16 @@ import (
 	"github.com/interrex/interrex/state/statetest"
 )
 
-// raft never answers what it applies while it shuts down (hashicorp/raft#145);
-// whoever waits for that waits on.
+// raft never answers entries that it applies while it shuts down
+// (hashicorp/raft#145); the error of those who wait is the same.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*deferError).Error"),
-		// Of a transfer that was interrupted (hashicorp/raft#696).
+		// The error of an interrupted transfer (hashicorp/raft#696).
 		goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*Raft).leadershipTransfer"),
 		goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*Raft).leaderLoop.func2"))
 }
 
-// node is one agent, as far as the API needs one: a real raft in memory, with
+// node is the part of an agent that the API needs: a real raft in memory, with
 // everything between it and the server.
 type node struct {
 	t       testing.TB
@@ -165,7 +165,7 @@ func (nd *node) startRaft(transport raft.Transport, servers []raft.Server, all [
 	})
 }
 
-// follow tells the tracker and the applier of what raft says.
+// follow passes raft's observations to the tracker and the applier.
 func (nd *node) follow(changes <-chan raft.Observation, stop <-chan struct{}, all []*node) {
 	for {
 		_, id := nd.raft.LeaderWithID()
@@ -266,14 +266,14 @@ func (nd *node) must(err error) {
 	}
 }
 
-// h2c speaks HTTP/2 in the clear.
+// h2c speaks cleartext HTTP/2.
 func h2c() *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Client{Transport: &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13}}}
 }
 
-// barrier makes strong reads out of a barrier, which is dear but plain.
+// barrier implements strong reads with a barrier, which is expensive but simple.
 type barrier struct{ raft *raft.Raft }
 
 func (b barrier) Index(context.Context) (uint64, error) {
@@ -283,7 +283,7 @@ func (b barrier) Index(context.Context) (uint64, error) {
 	return b.raft.CommitIndex(), nil
 }
 
-// fakeEngine is an agent's engine that does what it is told.
+// fakeEngine is a fake of an agent's engine.
 type fakeEngine struct {
 	report  map[string]any
 	status  interrex.Status
@@ -366,8 +366,8 @@ func (r reply) at(path ...any) any {
 // kind returns the kind in the detail of an error.
 func (r reply) kind() any { return r.at("details", 0, "debug", "kind") }
 
-// call does one operation as a call that came on no stream, for the operator, and
-// returns its answer or its error.
+// call makes one operation as an operator's unary call, and returns its answer or its
+// error.
 func (nd *node) call(ctx context.Context, in *interrexv1.Operation) (*interrexv1.Answer, error) {
 	m := nd.server.methods.Methods[in.GetMethod()]
 	message, err := m.Decode(in.GetBody())
@@ -411,7 +411,7 @@ func (nd *node) claimed(key, holder string) uint64 {
 	return as[interrexv1.ClaimResponse](nd.t, a).GetLease().GetToken()
 }
 
-// as reads an answer.
+// as decodes an answer.
 func as[A any, PA wire.Message[A]](t testing.TB, a *interrexv1.Answer) PA {
 	t.Helper()
 	if e := a.GetError(); e != nil {

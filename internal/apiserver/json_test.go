@@ -47,7 +47,7 @@ func TestEveryMethodAnswersCurl(t *testing.T) {
 	}
 }
 
-// compact takes out the spaces that protobuf's JSON puts in at random.
+// compact removes the spaces that protobuf's JSON adds at random.
 func compact(s string) string {
 	return strings.NewReplacer(`": `, `":`, `, "`, `,"`, `, {`, `,{`).Replace(s)
 }
@@ -160,7 +160,7 @@ func TestLeaseLooksAsItIsWritten(t *testing.T) {
 	}
 }
 
-// normal puts words in the place of what differs from run to run.
+// normal replaces what differs from run to run.
 func normal(s string) string {
 	s = regexp.MustCompile(`"\d{4}-\d\d-\d\dT[0-9:.]+Z"`).ReplaceAllString(compact(s), `"TIME"`)
 	s = regexp.MustCompile(`"(remaining)":"[0-9.]+s"`).ReplaceAllString(s, `"$1":"DURATION"`)
@@ -240,7 +240,7 @@ func TestUnaryClaimLeavesTheLineWithItsCall(t *testing.T) {
 	nd.waitFor(func() bool { return nd.applier.Waiting(parse("jobs/busy")) == 0 })
 }
 
-// waitFor waits for what happens on its own, and fails after a while.
+// waitFor waits until a condition holds, and fails after a while.
 func (nd *node) waitFor(is func() bool) {
 	nd.t.Helper()
 	deadline := time.NewTimer(10 * time.Second)

@@ -161,7 +161,7 @@ func TestOnlyWhatIsTakenFromAHolderIsHeldUntilItsExpiry(t *testing.T) {
 	}
 }
 
-// A page ends with the lease that fills it, and the next begins behind that one.
+// A page ends with the lease that fills it, and the next begins after that one.
 func TestAPageOfLargeLeasesEndsEarly(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	large := map[string]string{"m": strings.Repeat("x", 4000)}

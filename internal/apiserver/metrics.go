@@ -35,7 +35,7 @@ func timed(service protoreflect.ServiceDescriptor, by *method.Metrics, clock clo
 	}))
 }
 
-// newMetrics makes /metrics.
+// newMetrics returns the handler of /metrics.
 func newMetrics(of prometheus.Gatherer) http.Handler {
 	return promhttp.HandlerFor(of, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }

@@ -99,7 +99,7 @@ func TestARequestIsTimedByTheAgentThatItsCallerAsks(t *testing.T) {
 	}
 }
 
-// BenchmarkRequestIsTimed is what an answer's place in the metrics costs.
+// BenchmarkRequestIsTimed measures the cost of recording an answer in the metrics.
 func BenchmarkRequestIsTimed(b *testing.B) {
 	share := method.NewMetrics().Latency(interrexv1.LeaseServiceExtendProcedure)
 	b.ReportAllocs()

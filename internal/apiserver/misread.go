@@ -24,23 +24,22 @@ import (
 )
 
 const (
-	maxMisread      = 64 << 10 // bytes of a body in which the wrong field is looked for
-	maxMisreadDepth = 16       // messages in messages
+	maxMisread      = 64 << 10 // bytes of a body that is searched for the wrong field
+	maxMisreadDepth = 16       // of nested messages
 	maxMisreadItems = 256      // elements of a list or a map
-	maxShownValue   = 64       // bytes of a wrong value or name that its error repeats
-	maxShownReason  = 512      // bytes of protojson's own words
+	maxShownValue   = 64       // bytes of a wrong value or name that its error quotes
+	maxShownReason  = 512      // bytes of protojson's own text
 )
 
-// misread says, as KindInvalid, which field of a JSON text cannot be read into
-// m, and what is allowed there. why is what protojson says; it is kept where no
-// single field is to blame.
+// misread returns an error of KindInvalid that says which field of a JSON text
+// cannot be read into m, and what is allowed there. why is protojson's error, whose
+// text is used when no single field is at fault.
 //
-// protojson is the judge: a field is wrong when a document that has only this
-// field cannot be read.
+// A field is wrong when protojson cannot read a document that has only this field.
 func misread(text []byte, m protoreflect.Message, why error) error {
 	name := m.Descriptor().Name()
 	if len(bytes.TrimSpace(text)) == 0 {
-		return interrex.Errorf(interrex.KindInvalid, "body: it is empty: write {} for a %s without fields", name)
+		return interrex.Errorf(interrex.KindInvalid, "body: it is empty: send {} for a %s without fields", name)
 	}
 	if err := broken(text); err != nil {
 		return err
@@ -54,7 +53,7 @@ func misread(text []byte, m protoreflect.Message, why error) error {
 	return interrex.Errorf(interrex.KindInvalid, "body: cannot read a %s: %s", name, wording.Excerpt(plain, maxShownReason))
 }
 
-// broken reports where a text stops being JSON.
+// broken returns an error that says where a text stops being JSON; nil if it is JSON.
 func broken(text []byte) error {
 	var syntax *json.SyntaxError
 	if err := json.Unmarshal(text, new(json.RawMessage)); !errors.As(err, &syntax) {
@@ -70,8 +69,8 @@ func broken(text []byte) error {
 	return interrex.Errorf(interrex.KindInvalid, "body: it is not JSON: line %d, column %d: %v", line, column, syntax)
 }
 
-// misreadField finds the first wrong field of a message, by name; nil: each is
-// right on its own.
+// misreadField returns the error of the first wrong field of a message, by name; nil
+// if each is valid by itself.
 func misreadField(text []byte, m protoreflect.Message, path string, depth int) error {
 	if depth == maxMisreadDepth {
 		return nil
@@ -92,7 +91,7 @@ func misreadField(text []byte, m protoreflect.Message, path string, depth int) e
 	return nil
 }
 
-// fieldOf finds a field by either of its two spellings; nil: there is none.
+// fieldOf returns the field with either of its two spellings; nil if there is none.
 func fieldOf(d protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
 	if f := d.Fields().ByTextName(name); f != nil {
 		return f
@@ -118,8 +117,8 @@ func readable(m protoreflect.Message, name string, value any) bool {
 	return err == nil && wire.UnmarshalJSON(text, m.New().Interface()) == nil
 }
 
-// misreadValue says what is wrong with the value of a field, or with which part
-// of it.
+// misreadValue returns an error that says what is wrong with the value of a field, or
+// with a part of it.
 func misreadValue(value json.RawMessage, m protoreflect.Message, f protoreflect.FieldDescriptor, path string, depth int) error {
 	name := string(f.Name())
 	path += name
@@ -151,7 +150,7 @@ func misreadValue(value json.RawMessage, m protoreflect.Message, f protoreflect.
 	return nil // protojson says which
 }
 
-// misreadOne says what is wrong with a value that is no list and no map.
+// misreadOne returns the error of a value that is neither a list nor a map.
 func misreadOne(value json.RawMessage, v protoreflect.Value, f protoreflect.FieldDescriptor, path string, depth int) error {
 	if d := f.Message(); d != nil && d.FullName() == "google.protobuf.Any" {
 		if err := misreadAny(value, path, depth); err != nil {
@@ -166,7 +165,7 @@ func misreadOne(value json.RawMessage, v protoreflect.Value, f protoreflect.Fiel
 	return wrongValue(path, value, allowed(f, value))
 }
 
-// misreadAny says what is wrong in a message that names its type.
+// misreadAny returns the error of a message that names its type.
 func misreadAny(text []byte, path string, depth int) error {
 	const form = `an object with the type of its message, such as {"@type": "type.googleapis.com/PACKAGE.MESSAGE", ...}`
 	var fields map[string]json.RawMessage
@@ -175,7 +174,7 @@ func misreadAny(text []byte, path string, depth int) error {
 	}
 	var url string
 	if json.Unmarshal(fields["@type"], &url) != nil || url == "" {
-		return interrex.Errorf(interrex.KindInvalid, "%s: it names no type: give %s", path, form)
+		return interrex.Errorf(interrex.KindInvalid, "%s: its type is missing: give %s", path, form)
 	}
 	typ, err := protoregistry.GlobalTypes.FindMessageByURL(url)
 	if err != nil {
@@ -193,10 +192,10 @@ func wrongValue(path string, value []byte, allowed string) error {
 	return interrex.Errorf(interrex.KindInvalid, "%s: %s is not valid: give %s", path, shown(value), allowed)
 }
 
-// shown is what an error repeats of a value.
+// shown returns the part of a value that an error quotes.
 func shown(value []byte) string { return wording.Line(string(value), maxShownValue) }
 
-// allowed says what a field takes.
+// allowed describes the values that a field takes.
 func allowed(f protoreflect.FieldDescriptor, value []byte) string {
 	switch f.Kind() {
 	case protoreflect.StringKind:
@@ -231,7 +230,7 @@ func enumNames(d protoreflect.EnumDescriptor) string {
 	return strings.Join(names, ", ")
 }
 
-// messageForm says how a message is written, as far as it is known here.
+// messageForm describes the JSON of a message, as far as it is known here.
 func messageForm(d protoreflect.MessageDescriptor, value []byte) string {
 	switch d.FullName() {
 	case "google.protobuf.Duration":
@@ -248,8 +247,8 @@ func messageForm(d protoreflect.MessageDescriptor, value []byte) string {
 	return objectOf(d)
 }
 
-// seconds writes a duration as protobuf wants it: the one that was meant, where
-// that can be told.
+// seconds returns an example of a duration in protobuf's form: the intended one if
+// value can be parsed.
 func seconds(value []byte) string {
 	text := strings.Trim(string(value), `" `)
 	d, err := time.ParseDuration(strings.ReplaceAll(text, " ", ""))

@@ -37,7 +37,7 @@ func TestJSONThatCannotBeReadNamesTheFieldAndWhatIsAllowed(t *testing.T) {
 		{claim, `{"unheard-of":1}`, `unheard-of: ClaimRequest has no such field: the fields are key, holder, ttl, request_id, attempt, wait, takeover, metadata, fence`},
 		{claim, `[]`, `body: [] is not valid: give an object, such as {"key": ...}`},
 		{claim, `null`, `body: null is not valid: give an object, such as {"key": ...}`},
-		{claim, ` `, `body: it is empty: write {} for a ClaimRequest without fields`},
+		{claim, ` `, `body: it is empty: send {} for a ClaimRequest without fields`},
 		{claim, "{\"key\":\"a\",\n  \"holder\":}", `body: it is not JSON: line 2, column 12: invalid character '}' looking for beginning of value`},
 		{claim, `{"key":`, `body: it is not JSON: line 1, column 7: unexpected end of JSON input`},
 		{claim, `{} {}`, `body: it is not JSON: line 1, column 4: invalid character '{' after top-level value`},
@@ -57,8 +57,8 @@ func TestJSONThatCannotBeReadNamesTheFieldAndWhatIsAllowed(t *testing.T) {
 	}
 }
 
-// What protojson refuses has an error of ours, whatever it is, and what it reads
-// has none.
+// Everything that protojson refuses has an error of ours, and what it accepts has
+// none.
 func FuzzMisread(f *testing.F) {
 	f.Add([]byte(`{"key":"a/b","ttl":"30m","metadata":{"a":1},"fence":{"token":"x"}}`))
 	f.Add([]byte(strings.Repeat(`{"fence":`, 40)))

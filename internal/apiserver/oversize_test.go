@@ -11,7 +11,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// padded is a claim with a field that nobody knows, of so many bytes.
+// padded returns a claim with an unknown field of the given size.
 func padded(id uint64, key string, bytes int) *interrexv1.Operation {
 	op := claimOp(id, key, "padded")
 	op.Body = protowire.AppendTag(op.Body, 1000, protowire.BytesType)
@@ -19,8 +19,8 @@ func padded(id uint64, key string, bytes int) *interrexv1.Operation {
 	return op
 }
 
-// One that is too large for the hop would end the stream to the leader, which all
-// clients of an agent share.
+// A request that is too large to forward would end the stream to the leader, which
+// all clients of an agent share.
 func TestOversizedOperationTouchesNobodyElse(t *testing.T) {
 	nodes := cluster(t, 3)
 	_, nd := follower(t, nodes)
@@ -55,7 +55,7 @@ func TestOversizedOperationTouchesNobodyElse(t *testing.T) {
 	}
 }
 
-// A claim that waits keeps what it came with for an hour.
+// A waiting claim may keep its request in memory for an hour.
 func TestALargeRequestDoesNotWait(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	s := nd.stream(t.Context(), nd.url)

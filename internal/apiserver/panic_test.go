@@ -11,8 +11,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// A panic in the making of an answer is that one's failure, and leaves nothing
-// behind.
+// A panic while an answer is made fails only that request, and leaves nothing open.
 func TestPanicInAnAnswerLeavesNothing(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.claimed("panic/held", "holder")

@@ -2,7 +2,7 @@ package apiserver
 
 import "github.com/interrex/interrex"
 
-// parse reads a key that is well-formed.
+// parse parses a well-formed key.
 func parse(s string) interrex.Key {
 	k, err := interrex.ParseKey(s)
 	if err != nil {

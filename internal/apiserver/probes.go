@@ -16,14 +16,14 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// probes answers who asks how the agent is.
+// probes serves the agent's health checks.
 type probes struct{ server *Server }
 
-// livezTimeout is how long the engine may take to turn once.
+// livezTimeout is how long the engine may take to respond.
 const livezTimeout = 2 * time.Second
 
-// livez says whether the process and its engine turn. It never asks for a
-// quorum: a restart would not bring one back.
+// livez reports whether the process and its engine respond. It does not need a
+// quorum: a restart would not restore one.
 func (p probes) livez(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), livezTimeout)
 	defer cancel()
@@ -31,7 +31,7 @@ func (p probes) livez(w http.ResponseWriter, r *http.Request) {
 	writeChecks(w, []Check{{Name: "engine", Err: err}}, true, "")
 }
 
-// readyz says whether to send requests here.
+// readyz reports whether this agent can serve requests.
 func (p probes) readyz(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	checks := p.checks()
@@ -48,14 +48,14 @@ func (p probes) readyz(w http.ResponseWriter, r *http.Request) {
 	writeChecks(w, checks, verbose, notes.String())
 }
 
-// checks makes the readiness probe.
+// checks returns the checks of the readiness probe.
 func (p probes) checks() []Check {
 	var draining, leader error
 	if p.server.calls.Draining() {
-		draining = errors.New("the agent stops")
+		draining = errors.New("the agent is stopping")
 	}
 	if l := p.server.config.Leadership.Current(); l.LeaderID == "" && !l.Leader {
-		leader = fmt.Errorf("none is known in term %d", l.Term)
+		leader = fmt.Errorf("no leader is known in term %d", l.Term)
 	}
 	checks := []Check{
 		{Name: "serving", Err: draining},
@@ -72,8 +72,8 @@ func (p probes) ready() bool {
 	return !slices.ContainsFunc(p.checks(), func(c Check) bool { return c.Err != nil })
 }
 
-// writeChecks answers a probe: 200 and "ok", or 503 and what is wrong. Verbose
-// names every check. Notes are for people, and change nothing.
+// writeChecks answers a probe: 200 and "ok", or 503 and the failed checks; all of
+// them if verbose. Notes are appended for people and do not affect the status.
 func writeChecks(w http.ResponseWriter, checks []Check, verbose bool, notes string) {
 	var text bytes.Buffer
 	status := http.StatusOK
@@ -93,26 +93,26 @@ func writeChecks(w http.ResponseWriter, checks []Check, verbose bool, notes stri
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(text.Bytes()) // the prober has gone, if it fails
+	_, _ = w.Write(text.Bytes()) // an error means that the prober has gone
 }
 
-// leaderProbe is 200 on the leader, so that a load balancer can find it.
+// leaderProbe answers 200 on the leader, so that a load balancer can find it.
 func (p probes) leaderProbe(w http.ResponseWriter, _ *http.Request) {
 	l := p.server.config.Leadership.Current()
 	status := http.StatusServiceUnavailable
 	if l.Leader {
 		status = http.StatusOK
 	}
-	body, _ := json.Marshal(map[string]any{ // of strings and numbers: it cannot fail
+	body, _ := json.Marshal(map[string]any{ // strings and numbers: it cannot fail
 		"leader": l.Leader, "leader_id": l.LeaderID, "leader_address": l.LeaderAddress, "term": l.Term,
 	})
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // the prober has gone, if it fails
+	_, _ = w.Write(append(body, '\n')) // an error means that the prober has gone
 }
 
-// health is gRPC's health service: serving means ready.
+// health implements gRPC's health service: serving means ready.
 type health struct {
 	server   *Server
 	services []string

@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex/internal/operations"
 )
 
-// indexes is a raft that gives indexes as it is told.
+// indexes is a Reads with scripted indexes.
 type indexes func() (uint64, error)
 
 func (f indexes) Index(context.Context) (uint64, error) { return f() }
@@ -57,7 +57,7 @@ func TestOfAReadThatTheLeaderDidNotAnswerNothingIsUnknown(t *testing.T) {
 	}
 }
 
-// A read of what this agent has asks nobody.
+// A read of this agent's current state does not call the leader.
 func TestAnEventualReadNeedsNoRaft(t *testing.T) {
 	nd := cluster(t, 1, func(c *Config) { c.Reads = func() (consistency.Reads, bool) { return nil, false } })[0]
 	nd.claimed("a/b", "ann")

@@ -17,7 +17,7 @@ func recovery() *state.Recover {
 	return &state.Recover{ClusterID: strings.Repeat("ab", 16), Bits: 7, Survivor: "a", Incarnation: "disk"}
 }
 
-// A recovery is written to a log that no raft runs on, and by nobody else.
+// Only a recovery writes to a log that no raft uses.
 func TestNoCallerRecovers(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	data := base64.StdEncoding.EncodeToString(recovery().Append(nil))
@@ -41,8 +41,8 @@ func TestNoCallerRecovers(t *testing.T) {
 	}
 }
 
-// What was behind the proven part of the log has not happened: nobody reads on
-// from there as if nothing was.
+// The entries after the proven part of the log have not happened: no reader may
+// continue from there as if nothing was lost.
 func TestAPositionThatARecoveryHasLostIsCompacted(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.claimed("jobs/one", "ann")

@@ -20,13 +20,13 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// refusals gives what the RPC library refuses by itself the shape that every error
-// has.
+// refusals converts the errors that the RPC library makes by itself into the format
+// of all others.
 type refusals struct{ server *Server }
 
-// tidy returns every error that has an HTTP status the one shape: those that the
-// RPC library makes by itself (malformed JSON, too large a body, a method that
-// does not exist) have no detail, and some no body. A stream that has begun ends
+// tidy returns a handler that gives every error with an HTTP status the same
+// format: those that the RPC library makes (malformed JSON, too large a body, an
+// unknown method) have no detail, and some no body. A stream that has begun ends
 // with status 200 and an error of its own.
 func (f refusals) tidy(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,10 +38,10 @@ func (f refusals) tidy(next http.Handler) http.Handler {
 	})
 }
 
-// tidyWriter holds errors back; everything else passes.
+// tidyWriter holds back errors, and passes everything else on.
 type tidyWriter struct {
 	http.ResponseWriter
-	status int // of the error; 0: none
+	status int // of the error; 0 if there is none
 	body   bytes.Buffer
 }
 
@@ -67,7 +67,7 @@ func (t *tidyWriter) Flush() {
 	}
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap serves http.ResponseController.
 func (t *tidyWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
 // rpcFailure is an error in the JSON of the Connect protocol.
@@ -96,23 +96,23 @@ func (f refusals) writeError(t *tidyWriter, r *http.Request) {
 		if found.Code != "" {
 			status = numbers.HTTP
 		}
-		found = rpcFailure{Code: connect.Code(numbers.RPC).String(), Message: err.Error(), Details: details(f.server.standing.Detail(err))}
-		body, _ = json.Marshal(found) // of strings alone: it cannot fail
+		found = rpcFailure{Code: connect.Code(numbers.RPC).String(), Message: err.Error(), Details: details(f.server.checker.Detail(err))}
+		body, _ = json.Marshal(found) // only strings: it cannot fail
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Del("Content-Length")
 	w.Header().Del("Content-Encoding")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the caller has gone, if it fails
+	_, _ = w.Write(body) // an error means that the caller has gone
 }
 
-// details makes the details of the Connect protocol.
+// details returns the details of an error in the Connect protocol.
 func details(m *interrexv1.Error) []rpcDetail {
 	value, err := proto.Marshal(m)
 	if err != nil {
-		return nil // a text that is no UTF-8: the code and the message stay
+		return nil // a text is not UTF-8: only the code and the message are sent
 	}
-	text, _ := protojson.Marshal(m) // it was marshalled once already
+	text, _ := protojson.Marshal(m) // cannot fail: it was marshalled before
 	return []rpcDetail{{
 		Type:  string(m.ProtoReflect().Descriptor().FullName()),
 		Value: base64.RawStdEncoding.EncodeToString(value),
@@ -120,13 +120,13 @@ func details(m *interrexv1.Error) []rpcDetail {
 	}}
 }
 
-// notFound answers what is served nowhere.
+// notFound answers a path that is not served.
 func notFound(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
 
-// probePaths are what is served to GET.
+// probePaths are served only to GET.
 var probePaths = []string{"/livez", "/readyz", "/healthz", "/leader", "/metrics"}
 
-// plainPaths are those of plain HTTP, with any method.
+// plainPaths are those of plain HTTP, served to any method.
 var plainPaths = []string{"/changes", "/kv"}
 
 // classify returns the error for a call that the RPC library refused, with an HTTP
@@ -142,7 +142,7 @@ func (f refusals) classify(found rpcFailure, status int, answer http.Header, r *
 	case found.Code == "resource_exhausted":
 		return interrex.Errorf(interrex.KindTooLarge, "%s", found.Message)
 	case found.Code == "deadline_exceeded":
-		return interrex.Errorf(interrex.KindTimeout, "the request's own time was over before it was read; nothing has happened")
+		return interrex.Errorf(interrex.KindTimeout, "the request timed out before it was read; nothing has happened")
 	case found.Code == "canceled":
 		return interrex.Errorf(interrex.KindTimeout, "%s", found.Message)
 	case found.Code == "unimplemented" && header("Content-Encoding") != "":
@@ -159,7 +159,7 @@ func (f refusals) classify(found rpcFailure, status int, answer http.Header, r *
 	return interrex.Errorf(interrex.KindOutcomeUnknown, "%s", found.Message)
 }
 
-// nothingAt says what may have been meant by a path.
+// nothingAt returns the error for a path that is not served, with the nearest one.
 func (f refusals) nothingAt(r *http.Request) *interrex.Error {
 	if slices.Contains(probePaths, r.URL.Path) {
 		return interrex.Errorf(interrex.KindNotFound, "%s is not served at %s: use GET", r.Method, r.URL.Path)
@@ -171,8 +171,8 @@ func (f refusals) nothingAt(r *http.Request) *interrex.Error {
 	return interrex.Errorf(interrex.KindNotFound, "there is nothing at %s %s%s", r.Method, r.URL.Path, hint)
 }
 
-// nearestPath returns the path that is served whose last part is closest, and
-// of several the one that is closest as a whole; "" when none is close.
+// nearestPath returns the served path whose last part is closest, and of several
+// the one that is closest as a whole; "" if none is close.
 func (f refusals) nearestPath(path string) string {
 	last := func(p string) string { return strings.ToLower(p[strings.LastIndexByte(p, '/')+1:]) }
 	path = strings.TrimSuffix(path, "/")
@@ -198,7 +198,7 @@ func (f refusals) paths() (all []string) {
 	for _, name := range f.server.services() {
 		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
 		if err != nil {
-			continue // health is not in the registry everywhere
+			continue // health is not in every registry
 		}
 		methods := d.(protoreflect.ServiceDescriptor).Methods()
 		for i := range methods.Len() {
@@ -208,23 +208,23 @@ func (f refusals) paths() (all []string) {
 	return all
 }
 
-// unsupported says which content types a method takes, and how a stream is
-// asked for in JSON. accepted are the types, separated by commas.
+// unsupported returns an error that names the content types of a method, and how to
+// call a stream in JSON. accepted are the types, separated by commas.
 func unsupported(accepted string, r *http.Request) *interrex.Error {
 	types := slices.DeleteFunc(strings.Split(accepted, ", "), func(t string) bool {
 		return strings.Contains(t, ";") || strings.HasPrefix(t, "application/grpc") && strings.Contains(t, "+")
 	})
 	what := fmt.Sprintf("content type %q is not served at %s", r.Header.Get("Content-Type"), r.URL.Path)
 	if slices.Contains(types, "application/json") {
-		return interrex.Errorf(interrex.KindInvalid, "%s: write Content-Type: application/json; served are %s", what, strings.Join(types, ", "))
+		return interrex.Errorf(interrex.KindInvalid, "%s: use Content-Type: application/json; served are %s", what, strings.Join(types, ", "))
 	}
 	easy := ""
 	if table, is := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/interrex.v1."), "Service/Watch"); is && !strings.Contains(table, "/") && table != "Stream" {
 		easy = fmt.Sprintf("; 'interrex %s watch -o json' does all that", strings.ToLower(table))
 	}
-	return interrex.Errorf(interrex.KindInvalid, "%s, which is a stream: write Content-Type: application/connect+json; %s%s; served are %s",
+	return interrex.Errorf(interrex.KindInvalid, "%s, which is a stream: use Content-Type: application/connect+json; %s%s; served are %s",
 		what, enveloping, easy, strings.Join(types, ", "))
 }
 
-// enveloping is how messages of a stream are told apart.
-const enveloping = `five bytes stand before each message, in both directions: a zero, and the length in four bytes, big-endian (the empty request is printf '\0\0\0\0\2{}')`
+// enveloping describes how the messages of a stream are delimited.
+const enveloping = `each message has a prefix of five bytes, in both directions: a zero, and the length in four bytes, big-endian (the empty request is printf '\0\0\0\0\2{}')`

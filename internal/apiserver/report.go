@@ -21,15 +21,15 @@ import (
 const (
 	KeyFailures  = "failures"   // int: how often it failed
 	KeyNextStart = "next-start" // time.Time: when it is started again
-	KeyOffers    = "offers"     // []string: the inputs that are slots which it fills
-	KeyUses      = "uses"       // []string: the inputs that are slots which others fill
+	KeyOffers    = "offers"     // []string: the inputs that are slots it fills
+	KeyUses      = "uses"       // []string: the inputs that are slots others fill
 )
 
-// KeyDrain is what the API's worker says while the agent drains: what for.
+// KeyDrain is what the API's worker waits for while the agent drains.
 const KeyDrain = "drain-waits-for"
 
-// reporter asks the engine for its report, one question at a time: an engine
-// that has stopped turning holds up one goroutine and not one for each asker.
+// reporter requests the engine's report, one request at a time: an engine that does
+// not respond blocks one goroutine, not one for each caller.
 type reporter struct {
 	engine Engine
 
@@ -37,14 +37,13 @@ type reporter struct {
 	pending *reporting
 }
 
-// reporting is one question to the engine.
+// reporting is one request to the engine.
 type reporting struct {
 	done   chan struct{}
 	report map[string]any
 }
 
-// get returns a report that was asked for no earlier than the last one was
-// answered.
+// get returns a report that was requested after the previous one was returned.
 func (r *reporter) get(ctx context.Context) (map[string]any, error) {
 	r.mu.Lock()
 	p := r.pending
@@ -70,7 +69,7 @@ func (r *reporter) ask(p *reporting) {
 	close(p.done)
 }
 
-// engineReport makes the message of a dependency engine's report.
+// engineReport returns the message of a dependency engine's report.
 func engineReport(report map[string]any) *interrexv1.ReportResponse {
 	m := &interrexv1.ReportResponse{
 		State: text(report[dependency.KeyState]),
@@ -118,8 +117,8 @@ func text(v any) string {
 	return fmt.Sprint(v)
 }
 
-// asStruct makes a Struct of what a worker says of itself: what is no JSON
-// becomes its text.
+// asStruct converts a worker's report to a Struct: values that JSON does not have
+// become text.
 func asStruct(report map[string]any) *structpb.Struct {
 	plain := make(map[string]any, len(report))
 	for k, v := range report {
@@ -136,7 +135,7 @@ func asJSON(v any) any {
 	switch v := v.(type) {
 	case error:
 		return v.Error()
-	case fmt.Stringer: // durations and times above all
+	case fmt.Stringer: // mostly durations and times
 		return v.String()
 	case map[string]any:
 		plain := make(map[string]any, len(v))

@@ -76,7 +76,7 @@ func TestAClaimThatHasStoodInLineElsewhereHasTimeToEnterTheLog(t *testing.T) {
 	}
 }
 
-// A stream's message may be of a megabyte, and a claim wait for an hour.
+// A stream's message may have a megabyte, and a claim may wait for an hour.
 func TestAClaimThatWaitsKeepsNothingOfItsMessageAlive(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	in := waitOp(1, "a/b", "ann", time.Minute)

@@ -25,7 +25,7 @@ func thing(name string) *interrexv1.Resource {
 	return &interrexv1.Resource{Id: wire.ResourceID(r), Data: &anypb.Any{TypeUrl: "example.com/demo.Unknown", Value: []byte("hello")}}
 }
 
-// Through a follower, in JSON: what an agent does not know comes back as it was.
+// Through a follower, in JSON: unknown data comes back unchanged.
 func TestResourcesAreServedByEveryAgentInJSON(t *testing.T) {
 	nodes := cluster(t, 3)
 	for i, nd := range nodes {
@@ -132,16 +132,16 @@ func TestWhatIsWrongWithARequestForResourcesIsSaid(t *testing.T) {
 	for _, c := range []struct{ method, body, want string }{
 		{"Write", `{}`, "resource: missing"},
 		{"Write", `{"resource":{"id":{"name":"x"}}}`, "type: group: 1 to 63 bytes are allowed, not 0"},
-		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"owner_lease":{"key":"me"}}}`, "owner_lease: token: 0 is no token"},
+		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"owner_lease":{"key":"me"}}}`, "owner_lease: token: 0 is not a token"},
 		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"metadata":{"":"x"}}}`, "metadata: a key is empty"},
 		{"Write", `{"resource":{"id":{` + serverType + `,"name":"x"},"data":{"a":1}}}`, `of its message, such as {"@type"`},
 		{"Read", `{"id":{` + serverType + `}}`, "name: 1 to 512 bytes are allowed, not 0"},
 		{"Delete", `{"id":{` + serverType + `,"name":"a\u0000b"}}`, "unprintable"},
 		{"List", `{` + serverType + `,"tenancy":{"partition":"a*"}}`, "tenancy: partition"},
 		{"List", `{` + serverType + `,"page_size":1001}`, "page_size: 1001 is more than 1000"},
-		{"List", `{` + serverType + `,"page_token":"%"}`, `page_token: "%" is not of this list`},
-		{"List", `{` + serverType + `,"page_token":"garbage"}`, `page_token: "garbage" is not of this list`},
-		{"List", `{` + serverType + `,"names_only":true,"page_token":"garbage"}`, `page_token: "garbage" is not of this list`},
+		{"List", `{` + serverType + `,"page_token":"%"}`, `page_token: "%" is not a token of this list`},
+		{"List", `{` + serverType + `,"page_token":"garbage"}`, `page_token: "garbage" is not a token of this list`},
+		{"List", `{` + serverType + `,"names_only":true,"page_token":"garbage"}`, `page_token: "garbage" is not a token of this list`},
 		{"ListByOwner", `{"owner":{` + serverType + `,"name":"x"}}`, "owner: uid: missing"},
 	} {
 		if r := nd.curl("ResourceService/"+c.method, c.body); r.kind() != "invalid" || r.status != 400 || !strings.Contains(r.body, strings.ReplaceAll(c.want, `"`, `\"`)) {

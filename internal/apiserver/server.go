@@ -26,21 +26,21 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The headers that every answer carries, beside wire.HeaderEpoch.
+// The headers of every answer, in addition to wire.HeaderEpoch.
 const (
-	// HeaderLeader is the leader's ID; empty: none is known here.
+	// HeaderLeader is the leader's ID; empty if none is known here.
 	HeaderLeader = "Interrex-Leader-Id"
-	// HeaderTerm is the newest term of raft that the agent knows of.
+	// HeaderTerm is the newest raft term that the agent knows.
 	HeaderTerm = "Interrex-Term"
 )
 
-// Server answers the API of one agent. It listens nowhere: a Listener, or
-// anybody's own server, serves its handlers.
+// Server implements the API of one agent. It does not listen: a listener.Listener,
+// or any other HTTP server, serves its handlers.
 type Server struct {
 	config    Config
 	methods   *method.Registry
 	documents services.Documents // of the events of all tables
-	standing  *consistency.Standing
+	checker   *consistency.Checker
 	calls     *admission.Calls
 	operator  *operations.Server
 	watches   *watches.Server
@@ -51,7 +51,7 @@ type Server struct {
 	public, socket, peer http.Handler
 }
 
-// New makes a server.
+// New returns a Server.
 func New(c Config) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func New(c Config) (*Server, error) {
 	if err := s.register(); err != nil {
 		return nil, fmt.Errorf("cannot serve: %w", err)
 	}
-	s.standing = consistency.New(consistency.Config{
+	s.checker = consistency.New(consistency.Config{
 		ID: c.ID, State: c.State, Ring: c.Ring, Leadership: c.Leadership, Reads: c.Reads, Quarantine: c.Quarantine,
 		AskLeader: s.askLeader, ReadWait: c.ReadWait, Logger: c.Logger,
 	})
@@ -69,9 +69,9 @@ func New(c Config) (*Server, error) {
 		Queue: c.Queue, Visitors: c.Visitors, NextLeadership: c.NextLeadership, Forward: c.Forward,
 		Hooks: c.Webhooks.Table.Hooks, Ask: s.ask, Clock: c.Clock,
 		LeaderWait: c.LeaderWait, AnswerWait: c.AnswerWait, SendWait: c.SendWait, MaxOpen: c.MaxOpen,
-	}, s.standing, s.methods, s.calls)
-	s.watches = watches.New(s.standing, s.methods, s.calls, c.Clock, c.SendWait)
-	s.plain = plainhttp.New(s.operator, s.standing, s.methods, s.calls, c.Clock, c.SendWait)
+	}, s.checker, s.methods, s.calls)
+	s.watches = watches.New(s.checker, s.methods, s.calls, c.Clock, c.SendWait)
+	s.plain = plainhttp.New(s.operator, s.checker, s.methods, s.calls, c.Clock, c.SendWait)
 	s.reports.engine = c.Engine
 	s.public = s.edge(admission.Public, s.routes(http.NewServeMux()))
 	s.socket = s.edge(admission.Socket, s.routes(profiles()))
@@ -98,39 +98,37 @@ func (s *Server) register() (err error) {
 	return err
 }
 
-// ask asks hooks before an operation.
+// ask calls webhooks before an operation.
 func (s *Server) ask(hooks []*webhook.Hook, q hookcaller.Question) (wait func(context.Context) error, err error) {
 	return s.config.Webhooks.Consult(s.config.Switches.IsOff(method.WebhooksSetting), hooks, q)
 }
 
-// askLeader asks the agent that leads for the log index of a linearizable read.
+// askLeader requests the log index of a linearizable read from the leader.
 func (s *Server) askLeader(ctx context.Context, c admission.Caller) (uint64, error) {
 	return s.operator.LeaderIndex(ctx, c)
 }
 
-// Data makes the JSON document of an event, as webhooks are told it; null where
-// its table's service has none.
+// Data returns the JSON document of an event for webhooks; null if its table's
+// service has none.
 func (s *Server) Data(e *state.Event) ([]byte, error) {
 	return s.documents.Of(e, s.config.State)
 }
 
-// Handler is the public API. Streams of many operations need HTTP/2.
+// Handler serves the public API. Streams of many operations need HTTP/2.
 func (s *Server) Handler() http.Handler { return s.public }
 
-// SocketHandler is the API on the socket in the data directory: what Handler
-// serves, and what changes or profiles the agent itself. Its caller is the
-// operator.
+// SocketHandler serves the socket in the data directory: what Handler serves, and
+// what changes or profiles the agent itself. Its callers are operators.
 func (s *Server) SocketHandler() http.Handler { return s.socket }
 
-// PeerHandler is what other agents forward requests to, on the cluster port.
-// Only authenticated agents may reach it: it believes the caller that each
-// operation names. What arrives there goes no further: where this agent does
-// not lead it is KindNotLeader.
+// PeerHandler serves the requests that other agents forward, on the cluster port.
+// Only authenticated agents may reach it: it trusts the caller that each operation
+// names. It does not forward again: if this agent does not lead, the error is
+// KindNotLeader.
 func (s *Server) PeerHandler() http.Handler { return s.peer }
 
-// Drain refuses what is new (KindDraining), ends watches and waiting claims,
-// and waits until everything else is answered, or until ctx ends. There is no
-// way back.
+// Drain refuses new calls (KindDraining), ends watches and waiting claims, and
+// waits until everything else is answered, or until ctx ends. It cannot be undone.
 func (s *Server) Drain(ctx context.Context) error {
 	return s.calls.Drain(ctx)
 }
@@ -138,7 +136,7 @@ func (s *Server) Drain(ctx context.Context) error {
 // Draining reports whether Drain has been called.
 func (s *Server) Draining() bool { return s.calls.Draining() }
 
-// options are those of every RPC handler.
+// options returns the options of every RPC handler.
 func (s *Server) options() connect.HandlerOption {
 	return connect.WithHandlerOptions(
 		jsonCodecs(),
@@ -146,12 +144,12 @@ func (s *Server) options() connect.HandlerOption {
 		connect.WithReadMaxBytes(maxMessage),
 		connect.WithCompressMinBytes(1<<10),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, reason any) error {
-			return wire.Error(s.standing.Panicked(spec.Procedure, reason))
+			return wire.Error(s.checker.Panicked(spec.Procedure, reason))
 		}),
 	)
 }
 
-// routes puts the API into mux.
+// routes adds the API to mux.
 func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	rpc := http.NewServeMux()
 	services := s.services()
@@ -185,7 +183,7 @@ func (s *Server) routes(mux *http.ServeMux) http.Handler {
 	return s.plain.Values(*s.config.Resources, s.config.Changes.Table, mux)
 }
 
-// services are the names of all services.
+// services returns the names of all services.
 func (s *Server) services() []string {
 	names := []string{interrexv1.StreamServiceName, interrexv1.EngineServiceName, grpchealth.HealthV1ServiceName}
 	for _, m := range s.methods.Procedures {
@@ -196,7 +194,7 @@ func (s *Server) services() []string {
 	return names
 }
 
-// peerRoutes is what an agent asks another for.
+// peerRoutes returns the handler of what agents request from each other.
 func (s *Server) peerRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(interrexv1.StreamServiceOperateProcedure, s.operator.OperateHandler(s.options()))
@@ -204,7 +202,8 @@ func (s *Server) peerRoutes() http.Handler {
 	return refusals{s}.tidy(mux)
 }
 
-// edge is what every request passes first. The headers of the answer say who leads.
+// edge wraps next with what every request passes first, and adds the headers that
+// name the leader.
 func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
 	return admission.Limited(d, s.config.BodyWait, s.config.SendWait, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -218,7 +217,7 @@ func (s *Server) edge(d admission.Door, next http.Handler) http.Handler {
 	}))
 }
 
-// profiles are Go's own.
+// profiles serves Go's own profiles.
 func profiles() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -126,7 +126,7 @@ func TestADrainEndsBeforeItsCallerGivesUp(t *testing.T) {
 	if got := nd.send(r); got.status != 200 {
 		t.Fatalf("%d %s", got.status, got.body)
 	}
-	// What is left of the time is the caller's, to hear why.
+	// The rest of the time is reserved for the caller to learn the reason.
 	if left := nd.engine.end.Sub(began); left < 800*time.Second || left > 950*time.Second {
 		t.Errorf("of 1000 s it has %s", left)
 	}
@@ -186,7 +186,7 @@ func TestStatusIsOneScreen(t *testing.T) {
 	if r.at("members", 0, "silent") != true || r.at("members", 0, "refusal") != "old disk" || r.at("members", 0, "api_address") != "a:7400" {
 		t.Errorf("%s", r.body)
 	}
-	// The probe names alarms to people, and is ready for all that.
+	// The probe lists alarms for people, but is ready nevertheless.
 	if r := nd.get(nd.url + "/readyz?verbose"); r.status != 200 || !strings.Contains(r.body, "[!] alarm member-silent b: gone; since 1970-01-01T00:00:01Z; start it\n") {
 		t.Errorf("%d %s", r.status, r.body)
 	}

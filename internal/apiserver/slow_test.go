@@ -115,7 +115,7 @@ func TestWhoReadsNoAnswerIsCutOff(t *testing.T) {
 	})
 }
 
-// The time to accept what was written does not end a stream that is idle.
+// The time limit for accepting a write does not end an idle stream.
 func TestAnIdleStreamOfEventsGoesOn(t *testing.T) {
 	const wait = 400 * time.Millisecond
 	nd := cluster(t, 1, func(c *Config) { c.SendWait = wait })[0]

@@ -89,7 +89,7 @@ func TestAMethodThatCannotBeServedIsServedByNobody(t *testing.T) {
 	}
 }
 
-// groupOp makes a group of the requests of methods.
+// groupOp returns a group of requests.
 func groupOp(t *testing.T, all ...proto.Message) *interrexv1.Operation {
 	t.Helper()
 	g := &interrexv1.GroupRequest{}

@@ -22,7 +22,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// wireStream is a stream as it is on the wire.
+// wireStream is a stream of operations at the level of its messages.
 type wireStream struct {
 	t    testing.TB
 	conn *connect.BidiStreamForClient[interrexv1.OperateRequest, interrexv1.OperateResponse]
@@ -42,7 +42,7 @@ func (s wireStream) send(ops ...*interrexv1.Operation) {
 	}
 }
 
-// answers receives until n answers are there, and returns them by id.
+// answers receives n answers, and returns them by id.
 func (s wireStream) answers(n int) map[uint64]*interrexv1.Answer {
 	s.t.Helper()
 	got := map[uint64]*interrexv1.Answer{}
@@ -61,7 +61,7 @@ func (s wireStream) answers(n int) map[uint64]*interrexv1.Answer {
 	return got
 }
 
-// cancel says that the caller of an operation has gone.
+// cancel sends that the caller of an operation has gone.
 func (s wireStream) cancel(id uint64) {
 	s.t.Helper()
 	if err := s.conn.Send(&interrexv1.OperateRequest{Cancels: []uint64{id}}); err != nil {
@@ -111,7 +111,7 @@ func TestStreamAnswersEveryOperationOnce(t *testing.T) {
 	}
 }
 
-// mixed makes an operation of each sort in turn.
+// mixed returns an operation of each sort in turn.
 func mixed(id uint64) *interrexv1.Operation {
 	switch id % 10 {
 	case 0:
@@ -240,7 +240,7 @@ func TestAReplayIsMarkedOnTheStream(t *testing.T) {
 	}
 }
 
-// opened makes a call ready, of a caller.
+// opened returns an opened call of a caller.
 func (nd *node) opened(c admission.Caller, in *interrexv1.Operation, now time.Time) (*method.Call, error) {
 	m := nd.server.methods.Methods[in.GetMethod()]
 	message, err := m.Decode(in.GetBody())

@@ -10,8 +10,8 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// A peer that does not read is not read from: what it was refused is not kept
-// without a bound.
+// Nothing more is read from a peer that does not read: the number of its pending
+// refusals is bounded.
 func TestRefusalsHaveALimit(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	s := nd.stream(t.Context(), nd.url, connect.WithAcceptCompression("gzip", nil, nil))

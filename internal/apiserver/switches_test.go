@@ -34,7 +34,7 @@ func TestAServiceIsSwitchedWhileStreamsOfTheServerGoOn(t *testing.T) {
 	}
 }
 
-// Those of other services, and other agents', go on.
+// Watches of other services, and of other agents, continue.
 func TestWatchesOfAServiceEndWhenItIsSwitchedOff(t *testing.T) {
 	switches := method.NewSwitches()
 	nd := cluster(t, 1, func(c *Config) { c.Switches = switches })[0]

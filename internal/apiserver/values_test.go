@@ -15,7 +15,7 @@ func TestWhatHasTheBuiltInTypeIsAValue(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	for body, want := range map[string]string{
 		`{"id":` + valueOfType("v2", "a") + `,` + valueData + `}`: "the built-in type is interrex.v1.Value",
-		`{"id":` + valueOfType("v1", "a") + `}`:                   "data: that of an interrex.v1.Value is",
+		`{"id":` + valueOfType("v1", "a") + `}`:                   "data: for interrex.v1.Value it must be",
 	} {
 		if r := nd.curl("ResourceService/Write", `{"resource":`+body+`}`); r.kind() != "invalid" || !strings.Contains(r.body, want) {
 			t.Errorf("%s: %s", body, r.body)

@@ -18,7 +18,7 @@ func (nd *node) putValue(key, value string) uint64 {
 	return revisionOf(r)
 }
 
-// revisionOf is that of the answer to a write.
+// revisionOf returns the revision in the answer to a write.
 func revisionOf(r reply) uint64 {
 	revision, _ := r.at("revision").(float64)
 	return uint64(revision)
@@ -104,7 +104,7 @@ func TestKeysWithAPrefixAreFollowed(t *testing.T) {
 	l.sends(empty, cleared, "end_of_snapshot", fmt.Sprintf(`{"revision":%d}`, cleared))
 }
 
-// What is written while the snapshot is sent comes once: in it, or behind it.
+// A value written while the snapshot is sent comes once: in the snapshot or after it.
 func TestWritesDuringTheSnapshotAreSentOnce(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	for i := range 20 {
@@ -157,9 +157,9 @@ func TestWhatCannotBeFollowedIsSaid(t *testing.T) {
 		status       int
 		want         string
 	}{
-		{"/kv/k?json", "", 400, "there is no such parameter"},
-		{"/kv/k?block=1s", "", 400, "there is no such parameter"},
-		{"/kv?separator=/", "", 400, "there is no such parameter"},
+		{"/kv/k?json", "", 400, "unknown parameter"},
+		{"/kv/k?block=1s", "", 400, "unknown parameter"},
+		{"/kv?separator=/", "", 400, "unknown parameter"},
 		{"/kv/k?since=x", "", 400, "is not a number"},
 		{"/kv/k?since=99999", "", 400, "since 99999 is in the future"},
 		{"/kv?prefix=k&since=99999", "", 400, "since 99999 is in the future"},

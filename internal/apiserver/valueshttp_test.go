@@ -70,7 +70,7 @@ func TestAKeyIsComparedAndSet(t *testing.T) {
 	nd.expect(nd.kv("GET", "/kv/x", ""), 404, "")
 	nd.expect(nd.kv("POST", "/kv", `{"operations":[{"put":{"key":"x","value":"","version":"0"}},{"check":{"key":"k"}},{"delete":{"key":"y"}}]}`), 200, `"revision":`)
 	nd.expect(nd.kv("GET", "/kv/x", ""), 200, "")
-	nd.expect(nd.kv("DELETE", "/kv/k", "", "If-None-Match: *"), 400, "If-None-Match: it is for PUT")
+	nd.expect(nd.kv("DELETE", "/kv/k", "", "If-None-Match: *"), 400, "If-None-Match: allowed only for PUT")
 	nd.expect(nd.kv("GET", "/kv/k", ""), 200, "2")
 	nd.expect(nd.kv("DELETE", "/kv/k", ""), 200, "")
 	nd.expect(nd.kv("DELETE", "/kv/k", ""), 200, "")
@@ -117,7 +117,7 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 		{"PUT", "/kv/k", strings.Repeat("v", 512<<10-4), 200, ""},
 		{"PUT", "/kv/k", strings.Repeat("\xff", 512<<10-4), 200, ""},
 		{"PUT", "/kv/k", strings.Repeat("v", 2<<20), 400, "body: at most"},
-		{"GET", "/kv/k?raw", "", 400, "there is no such parameter"},
+		{"GET", "/kv/k?raw", "", 400, "unknown parameter"},
 		{"GET", "/kv/k?block=1s", "", 400, "give ?since too"},
 		{"GET", "/kv/k?since=1&block=1h", "", 400, "at most"},
 		{"GET", "/kv/k?consistency=maybe", "", 400, "neither strong nor eventual"},
@@ -145,7 +145,7 @@ func TestWhatIsWrongWithARequestForAKeyIsSaid(t *testing.T) {
 
 func TestErrorsNameAKeyAsItsUserWroteIt(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	nd.expect(nd.kv("GET", "/kv/a/b?namespace=team", ""), 404, "not found: there is no key a/b at revision 0")
+	nd.expect(nd.kv("GET", "/kv/a/b?namespace=team", ""), 404, "not found: key a/b does not exist at revision 0")
 	nd.expect(nd.kv("PUT", "/kv/a", "1", `If-Match: "9"`), 409, "cannot write key a: it does not exist")
 	nd.expect(nd.kv("POST", "/kv", `{"operations":[{"put":{"key":"x","value":"1"}},{"check":{"key":"a"}}]}`), 409, "operation 2: key a does not exist")
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// wireWatches is a stream of watches as it is on the wire.
+// wireWatches is a stream of watches at the level of its messages.
 type wireWatches struct {
 	t    testing.TB
 	conn *connect.BidiStreamForClient[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]
@@ -79,7 +79,7 @@ func (s *wireWatches) allow(id uint64, events uint32) {
 	s.say(&interrexv1.StreamServiceWatchRequest{Credits: []*interrexv1.WatchCredit{{Id: id, Events: events}}})
 }
 
-// until receives until something holds.
+// until receives until a condition holds.
 func (s *wireWatches) until(holds func() bool) {
 	s.t.Helper()
 	for !holds() {
@@ -133,7 +133,7 @@ func (s *wireWatches) seen(id uint64) (seen []string) {
 	return seen
 }
 
-// inOrder demands that a watch got one event at each of the revisions.
+// inOrder checks that a watch got one event at each of the revisions.
 func (s *wireWatches) inOrder(id uint64, from, to int) {
 	s.t.Helper()
 	for i, e := range s.events[id] {
@@ -146,7 +146,7 @@ func (s *wireWatches) inOrder(id uint64, from, to int) {
 	}
 }
 
-// publish publishes claims of jobs/REVISION, past the log.
+// publish publishes claims of jobs/REVISION, without the log.
 func (nd *node) publish(from, to int) {
 	nd.t.Helper()
 	for i := from; i <= to; i++ {
@@ -229,7 +229,8 @@ func TestCreditIsWhatAWatchIsSent(t *testing.T) {
 	s.until(func() bool { return len(s.events[2]) == 21 })
 }
 
-// The events of one revision are one: who resumes behind it has had all.
+// The events of one revision belong together: a reader that resumes after it has
+// received all.
 func TestARevisionIsSentWholeWhateverTheCredit(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	s := nd.watches()
@@ -331,7 +332,7 @@ func TestAMessageAboutWatchesSaysSoMuchAndNoMore(t *testing.T) {
 		s.say(&interrexv1.StreamServiceWatchRequest{Closes: closes})
 		s.open(1, 1, &interrexv1.WatchRequest{Since: 1})
 		s.say(m)
-		// Where the message is taken in, this one is, too.
+		// Once this answer arrives, the message before it has been handled.
 		_ = s.conn.Send(&interrexv1.StreamServiceWatchRequest{Opens: []*interrexv1.WatchOpen{openOf(t, 2, 1, &interrexv1.WatchRequest{Since: 1})}})
 		var err error
 		for err == nil && !s.opened[2] {
@@ -343,7 +344,7 @@ func TestAMessageAboutWatchesSaysSoMuchAndNoMore(t *testing.T) {
 	}
 }
 
-// A message may open anew what it closes, and allow what it opens.
+// A message may reopen a watch that it closes, and grant credit to one that it opens.
 func TestAMessageClosesThenOpensThenAllows(t *testing.T) {
 	nd := cluster(t, 1)[0]
 	nd.publish(2, 3)

@@ -9,7 +9,7 @@ import (
 	"github.com/interrex/interrex/internal/webhook"
 )
 
-// How calls go is known to the agent that leads, whichever is asked.
+// The leader knows the health of calls, whichever agent is queried.
 func TestAFollowerAsksTheLeaderHowTheCallsOfHooksGo(t *testing.T) {
 	_, f := follower(t, cluster(t, 3, func(c *Config) {
 		lead := c.Leadership
@@ -43,6 +43,6 @@ func TestAFollowerAsksTheLeaderHowTheCallsOfHooksGo(t *testing.T) {
 
 func TestADryRunIsRefusedWhereNothingIsVetoed(t *testing.T) {
 	nd := cluster(t, 1)[0]
-	nd.expect(nd.curl("WebhookService/Set", `{"webhook":{"name":"audit","url":"http://h/","when":"after","dry_run":true}}`), 400, "dry_run: it is for a hook that is called before")
+	nd.expect(nd.curl("WebhookService/Set", `{"webhook":{"name":"audit","url":"http://h/","when":"after","dry_run":true}}`), 400, "dry_run: allowed only for a hook that is called before")
 	nd.setHook("guard", "http://h/", `,"dry_run":true`)
 }

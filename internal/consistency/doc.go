@@ -1,4 +1,4 @@
-// Package consistency owns where an agent stands in its cluster, as far as a request
-// has to know: who leads, whether this agent's state is fresh enough, and the
-// errors that say so.
+// Package consistency owns the checks of an agent's state that a request needs: who
+// leads, whether the state is recent enough to be read or must catch up first, and
+// the errors that say so.
 package consistency

@@ -10,10 +10,10 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// RequireClientCert lets in those who show a certificate of one of the roots.
-// The others are answered KindUnauthenticated, with the reason: a handshake
-// that fails would not tell it. The listener's TLS asks for a certificate
-// (tls.RequestClientCert) and leaves the judgement to this.
+// RequireClientCert returns a handler that admits only clients with a certificate
+// of one of the roots. Others are answered KindUnauthenticated with the reason,
+// which a failed handshake would not tell them. The listener's TLS requests a
+// certificate (tls.RequestClientCert), and does not verify it.
 func RequireClientCert(roots *x509.CertPool, next http.Handler) http.Handler {
 	refuse := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -22,7 +22,7 @@ func RequireClientCert(roots *x509.CertPool, next http.Handler) http.Handler {
 		case err == nil:
 			next.ServeHTTP(w, r)
 		case refuse.IsSupported(r):
-			_ = refuse.Write(w, r, wire.Error(err)) // the caller has gone, if it fails
+			_ = refuse.Write(w, r, wire.Error(err)) // an error means that the caller has gone
 		default:
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 		}
@@ -31,7 +31,7 @@ func RequireClientCert(roots *x509.CertPool, next http.Handler) http.Handler {
 
 func checkClientCert(roots *x509.CertPool, r *http.Request) error {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return interrex.Errorf(interrex.KindUnauthenticated, "no client certificate was shown, and this API wants one of its authority")
+		return interrex.Errorf(interrex.KindUnauthenticated, "no client certificate was presented, and this API requires one of its CA")
 	}
 	leaf, between := r.TLS.PeerCertificates[0], x509.NewCertPool()
 	for _, c := range r.TLS.PeerCertificates[1:] {

@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// certificate makes one of a new authority.
+// certificate returns a certificate of a new CA.
 func certificate(t *testing.T) transport.TLS {
 	t.Helper()
 	ca, err := certificates.DevCA()
@@ -44,7 +44,7 @@ func TestOnlyCallersWithACertificateOfTheAuthorityAreLetIn(t *testing.T) {
 		c := client.Transport.(*http.Transport).Clone()
 		defer c.CloseIdleConnections()
 		if shown != nil {
-			// Whatever authorities the server names: it is shown.
+			// It is presented regardless of the CAs that the server names.
 			c.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return shown.Certificate() }
 		}
 		answer, err := (&http.Client{Transport: c}).Post(server.URL+"/interrex.v1.LeaseService/Claim", "application/json", bytes.NewBufferString("{}"))

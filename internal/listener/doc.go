@@ -1,3 +1,3 @@
-// Package listener owns the worker that serves HTTP on one listener: its limits, its
-// stop, and who may come in with which certificate.
+// Package listener owns the worker that serves HTTP on one net.Listener: its limits,
+// its graceful stop, and the check of client certificates.
 package listener

@@ -9,16 +9,16 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// limitedListener closes connections beyond its slots at once: a caller that
-// is refused tries elsewhere, one that is left in the backlog hangs.
+// limitedListener immediately closes connections beyond its slots: a refused caller
+// tries another agent, but one left in the backlog hangs.
 type limitedListener struct {
 	net.Listener
 	slots  chan struct{}
 	logger interrex.Logger
-	warned atomic.Int64 // when, in unix seconds
+	warned atomic.Int64 // time of the last warning, in Unix seconds
 }
 
-// warnEvery keeps a flood of connections from being one of lines too.
+// warnEvery keeps a flood of connections from flooding the log.
 const warnEvery = 60 // seconds
 
 func (l *limitedListener) Accept() (net.Conn, error) {
@@ -31,7 +31,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		case l.slots <- struct{}{}:
 			return &limitedConn{Conn: c, slots: l.slots}, nil
 		default:
-			_ = c.Close() // nobody waits for more of it
+			_ = c.Close() // nothing was sent on it
 			l.warn()
 		}
 	}
@@ -40,7 +40,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 func (l *limitedListener) warn() {
 	now, last := time.Now().Unix(), l.warned.Load()
 	if now-last >= warnEvery && l.warned.CompareAndSwap(last, now) {
-		l.logger.Warningf("%d connections on %s are the most: more are closed", cap(l.slots), l.Addr())
+		l.logger.Warningf("%s has reached its limit of %d connections: further ones are closed", l.Addr(), cap(l.slots))
 	}
 }
 
@@ -56,5 +56,5 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// NetConn is the connection itself, for ListenerConfig.ConnContext.
+// NetConn returns the underlying connection, for Config.ConnContext.
 func (c *limitedConn) NetConn() net.Conn { return c.Conn }

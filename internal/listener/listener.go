@@ -33,27 +33,26 @@ const (
 	writeTimeout      = 30 * time.Second
 )
 
-// Config says what a Listener serves.
+// Config configures a Listener.
 type Config struct {
-	// Listener is the worker's own from NewListener on, also when that fails.
+	// Listener belongs to the worker once New is called, even if New fails.
 	Listener net.Listener
 	Handler  http.Handler
-	// TLS is offered with ALPN for HTTP/2 and HTTP/1.1. nil: plain, where HTTP/2
-	// is spoken with prior knowledge.
+	// TLS is offered with ALPN for HTTP/2 and HTTP/1.1. nil: no TLS, and HTTP/2
+	// with prior knowledge.
 	TLS    *tls.Config
 	Logger interrex.Logger
-	// ConnContext, if it is given, adds to the context of a connection's
-	// requests.
+	// ConnContext, if not nil, returns the context of a connection's requests.
 	ConnContext func(context.Context, net.Conn) context.Context
-	// MaxConnections is how many connections may be open; one more is closed at
-	// once. 0: DefaultMaxConnections.
+	// MaxConnections is how many connections may be open; further ones are closed
+	// immediately. 0: DefaultMaxConnections.
 	MaxConnections int
-	// StopTimeout is how long Kill waits for requests that are under way before
-	// it closes their connections. 0: DefaultStopTimeout.
+	// StopTimeout is how long a killed worker waits for active requests before it
+	// closes their connections. 0: DefaultStopTimeout.
 	StopTimeout time.Duration
 }
 
-// Validate says which field cannot be used.
+// Validate reports the first field that is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Listener == nil:
@@ -77,16 +76,16 @@ type Listener struct {
 	config   Config
 	server   *http.Server
 	limited  *limitedListener
-	handling context.CancelFunc // ends the requests that are under way
+	handling context.CancelFunc // cancels the active requests
 }
 
 var _ worker.Worker = (*Listener)(nil)
 
-// New starts to serve.
+// New starts a Listener.
 func New(c Config) (*Listener, error) {
 	if err := c.Validate(); err != nil {
 		if c.Listener != nil {
-			_ = c.Listener.Close() // the error that matters is the other one
+			_ = c.Listener.Close() // the other error is reported
 		}
 		return nil, err
 	}
@@ -97,7 +96,7 @@ func New(c Config) (*Listener, error) {
 	}
 	l.server = l.newServer()
 	if err := catacomb.Invoke(catacomb.Plan{Site: &l.catacomb, Work: l.loop}); err != nil {
-		_ = c.Listener.Close() // the error that matters is the other one
+		_ = c.Listener.Close() // the other error is reported
 		return nil, err
 	}
 	return l, nil
@@ -129,8 +128,8 @@ func (l *Listener) newServer() *http.Server {
 	}
 }
 
-// withALPN offers HTTP/2 and HTTP/1.1 where the configuration does not say what
-// to offer.
+// withALPN returns a configuration that also offers HTTP/2 and HTTP/1.1, unless c
+// offers HTTP/2 itself.
 func withALPN(c *tls.Config) *tls.Config {
 	if c == nil {
 		return nil
@@ -142,7 +141,7 @@ func withALPN(c *tls.Config) *tls.Config {
 	return c
 }
 
-// Addr is where it listens.
+// Addr returns the address on which it listens.
 func (l *Listener) Addr() net.Addr { return l.config.Listener.Addr() }
 
 // Kill implements worker.Worker.
@@ -151,7 +150,7 @@ func (l *Listener) Kill() { l.catacomb.Kill(nil) }
 // Wait implements worker.Worker.
 func (l *Listener) Wait() error { return l.catacomb.Wait() }
 
-// Report says where it listens and how many connections are open.
+// Report returns the address and the number of open connections.
 func (l *Listener) Report() map[string]any {
 	return map[string]any{
 		"address":     l.Addr().String(),
@@ -166,7 +165,7 @@ func (l *Listener) loop() error {
 	select {
 	case err := <-served:
 		l.handling()
-		_ = l.server.Close() // the error that matters is the other one
+		_ = l.server.Close() // the other error is reported
 		return fmt.Errorf("cannot serve %s: %w", l.Addr(), err)
 	case <-l.catacomb.Dying():
 	}
@@ -182,7 +181,8 @@ func (l *Listener) serve() error {
 	return l.server.ServeTLS(l.limited, "", "")
 }
 
-// stop lets the requests finish that are under way, for a while.
+// stop waits for active requests, for at most StopTimeout, and then closes their
+// connections.
 func (l *Listener) stop() {
 	defer l.handling()
 	ctx, cancel := context.WithTimeout(context.Background(), l.config.StopTimeout)
@@ -190,14 +190,14 @@ func (l *Listener) stop() {
 	if err := l.server.Shutdown(ctx); err == nil {
 		return
 	}
-	l.config.Logger.Warningf("requests on %s were still under way after %v: their connections are closed", l.Addr(), l.config.StopTimeout)
+	l.config.Logger.Warningf("requests on %s were still active after %v: their connections are closed", l.Addr(), l.config.StopTimeout)
 	if err := l.server.Close(); err != nil {
 		l.config.Logger.Warningf("cannot close %s: %v", l.Addr(), err)
 	}
 }
 
-// lineLogger passes the HTTP server's lines to the logger: they are about
-// callers' mistakes, so they do not warn.
+// lineLogger logs the HTTP server's lines at debug level: they are about callers'
+// mistakes.
 type lineLogger struct{ logger interrex.Logger }
 
 func (l *lineLogger) Write(p []byte) (int, error) {

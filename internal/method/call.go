@@ -15,12 +15,12 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// maxWaitBody is the largest request, in bytes, of a claim that waits: it is
-// kept in memory for as long as it waits.
+// maxWaitBody is the largest request, in bytes, of a waiting claim, which stays in
+// memory for as long as it waits.
 const maxWaitBody = 32 << 10
 
-// Call is one call of a method: what it asks for, the operation that it becomes,
-// and its answer.
+// Call is one call of a method: its request, the operation made from it, and its
+// result.
 type Call struct {
 	Method   *Method
 	Caller   admission.Caller
@@ -29,21 +29,21 @@ type Call struct {
 	Began    time.Time     // when it arrived
 
 	Read   readOptions // of a read
-	*write             // of what only the leader can do
+	*write             // of what only the leader can handle
 }
 
 // write is the part of a call that only the leader can do.
 type write struct {
 	Fence  interrex.Fence
-	parts  []part       // its commands: one, or those of a group
-	only   [1]part      // the memory of one
+	parts  []part       // the commands: one, or those of a group
+	only   [1]part      // the backing array for a single one
 	Result state.Result // from the log here
 	Enter  time.Time    // the deadline for entering the log
-	Wait   *queue.Wait  // nil: it does not wait for its key
+	Wait   *queue.Wait  // nil if it does not wait for its key
 }
 
-// Open prepares a call; e is nil if it did not come on a stream. The error is
-// of KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
+// Open prepares a call; e is nil if it did not arrive on a stream. The error is of
+// KindInvalid, KindTooLarge, KindDenied or KindDisabled and names the field.
 func (r *Call) Open(in *Registry, c admission.Caller, m *Method, e *interrexv1.Operation, message proto.Message, now time.Time) error {
 	r.Method, r.Caller, r.Envelope, r.Message, r.Began = m, c.OnBehalf(e.GetCaller()), e, message, now
 	if err := in.Served(m.setting, c); err != nil {
@@ -60,11 +60,11 @@ func (r *Call) Open(in *Registry, c admission.Caller, m *Method, e *interrexv1.O
 	if r.Read, err = readOptionsOf(m, message); err == nil {
 		err = r.fits()
 	}
-	r.Read.Eventual = r.Read.Eventual || m.Act != nil // nobody else's read waits for it
+	r.Read.Eventual = r.Read.Eventual || m.Act != nil // Act itself waits, so that no other read waits for it
 	return err
 }
 
-// ToLeader makes a read that the leader answers, until a moment.
+// ToLeader returns a read that the leader has to answer by a deadline.
 func ToLeader(m *Method, c admission.Caller, message proto.Message, until time.Time) Call {
 	return Call{Method: m, Caller: c, Envelope: &interrexv1.Operation{}, Message: message, write: &write{Enter: until}}
 }
@@ -74,16 +74,16 @@ func (r *Call) fits() error {
 	e, name := r.Envelope, r.Method.Name()
 	switch {
 	case r.Method.Class != interrexv1.Class_CLASS_RECORDED && (e.GetRequestId() != "" || e.GetMark() != 0):
-		return interrex.Errorf(interrex.KindInvalid, "request_id: %s takes none", name)
+		return interrex.Errorf(interrex.KindInvalid, "request_id: not allowed for %s", name)
 	case !r.Method.Writes() && e.GetFence() != nil:
-		return interrex.Errorf(interrex.KindInvalid, "fence: %s changes nothing, and takes none", name)
+		return interrex.Errorf(interrex.KindInvalid, "fence: not allowed, because %s changes nothing", name)
 	case !r.Method.Writes() && e.GetWaitMs() != 0:
 		return interrex.Errorf(interrex.KindInvalid, "wait: %s does not wait", name)
 	}
 	return nil
 }
 
-// prepare makes the commands of a method that writes, and its times.
+// prepare sets the commands and deadlines of a method that writes.
 func (r *Call) prepare(in *Registry, now time.Time) error {
 	err := r.see(in)
 	if err == nil && r.Envelope == nil {
@@ -111,7 +111,7 @@ func (r *Call) prepare(in *Registry, now time.Time) error {
 	return nil
 }
 
-// address checks and reads what the envelope carries.
+// address checks and decodes the envelope.
 func (r *Call) address() error {
 	e := r.Envelope
 	if err := interrex.ValidateRequestID(e.GetRequestId()); err != nil {
@@ -120,18 +120,18 @@ func (r *Call) address() error {
 	var in wire.Reader
 	r.Fence = in.Fence(e.GetFence())
 	if in.Err == nil && r.parts[0].table == state.SystemTable && e.GetFence() != nil {
-		return interrex.Errorf(interrex.KindInvalid, "fence: %s takes none", r.Method.Name())
+		return interrex.Errorf(interrex.KindInvalid, "fence: not allowed for %s", r.Method.Name())
 	}
 	return in.Err
 }
 
-// Addressed is the operation without its commands: see load.
+// Addressed returns the operation without its commands, which Load adds.
 func (r *Call) Addressed() state.Operation {
 	e := r.Envelope
 	return state.Operation{Caller: r.Caller.Name, RequestID: e.GetRequestId(), Attempt: e.GetAttempt(), Mark: e.GetMark(), Fence: r.Fence}
 }
 
-// waitFor makes the operation wait for its key, if the envelope asks for it.
+// waitFor makes the operation wait for its key, if the envelope requests it.
 func (r *Call) waitFor(table state.Waitable, now time.Time) error {
 	if r.Envelope.GetWaitMs() == 0 {
 		return nil
@@ -155,8 +155,8 @@ func (r *Call) waitFor(table state.Waitable, now time.Time) error {
 	return nil
 }
 
-// keep returns a request that may wait for long its own memory: one that came on
-// a stream shares that of its whole message.
+// keep copies a request that may wait for long: one that arrived on a stream shares
+// the memory of its whole message.
 func (r *Call) keep() error {
 	if n := proto.Size(r.Message); n > maxWaitBody {
 		return interrex.Errorf(interrex.KindTooLarge, "wait: a request of %d bytes does not wait, %d are allowed", n, maxWaitBody)
@@ -170,7 +170,7 @@ func (r *Call) keep() error {
 // Waits reports whether the request may wait for its key.
 func (r *Call) Waits() bool { return r.write != nil && r.Wait != nil }
 
-// Last is the last moment at which the request may be sent to a leader.
+// Last returns the last moment at which the request may be sent to a leader.
 func (r *Call) Last() time.Time {
 	if r.Waits() && r.Wait.Until.After(r.Enter) {
 		return r.Wait.Until
@@ -178,22 +178,22 @@ func (r *Call) Last() time.Time {
 	return r.Enter
 }
 
-// Operation makes the queue's operation. Each is used once, so every attempt
-// makes its own.
+// Operation returns a new operation for the queue. Each is used once, so every
+// attempt needs its own.
 func (r *Call) Operation(now time.Time, stop <-chan struct{}, done func(state.Result)) *queue.Operation {
 	op := &queue.Operation{
 		Operation: r.Addressed(), Lane: r.lane(),
 		Deadline: r.Enter, Stop: stop, Done: done, Wait: r.Wait,
 	}
 	r.Load(op)
-	if r.Waits() && !r.Enter.After(now) { // sent again after it has stood in line elsewhere
+	if r.Waits() && !r.Enter.After(now) { // sent again after it was queued elsewhere
 		op.Deadline = now.Add(queue.EnqueueTimeout)
 	}
 	return op
 }
 
-// Hop makes the operation to send to the leader: the same body, with the
-// caller's name and the times that are left.
+// Hop returns the operation to send to the leader: the same body, with the caller's
+// name and the remaining times.
 func (r *Call) Hop(now time.Time) (*interrexv1.Operation, error) {
 	body, err := r.body()
 	if err != nil {
@@ -214,8 +214,8 @@ func (r *Call) Hop(now time.Time) (*interrexv1.Operation, error) {
 	return out, nil
 }
 
-// body returns the method's own request as bytes: those received, if it came on
-// a stream.
+// body returns the method's own request as bytes: those received, if it arrived on a
+// stream.
 func (r *Call) body() ([]byte, error) {
 	if r.Envelope.Body == nil {
 		sink(r.Message)
@@ -228,8 +228,8 @@ func (r *Call) body() ([]byte, error) {
 	return r.Envelope.Body, nil
 }
 
-// see makes the commands of the request. This is the one place where the door
-// looks into what is written.
+// see makes the commands of the request. Only here does the API look into what is
+// written.
 func (r *Call) see(in *Registry) error {
 	group, is := r.Message.(*interrexv1.GroupRequest)
 	if !is {
@@ -267,7 +267,7 @@ func (r *Call) admit() error {
 	return nil
 }
 
-// of is the error of one of the request's commands.
+// of returns the error of one of the request's commands, which names it in a group.
 func (r *Call) of(i int, err error) error {
 	if r.Method.group {
 		return state.InGroup(i, err)
@@ -275,7 +275,7 @@ func (r *Call) of(i int, err error) error {
 	return err
 }
 
-// lane is where the operation waits for the log.
+// lane returns the lane of the queue in which the operation waits for the log.
 func (r *Call) lane() state.Lane {
 	if r.Method.group {
 		return state.LaneNormal
@@ -283,7 +283,7 @@ func (r *Call) lane() state.Lane {
 	return r.parts[0].command.About().Lane
 }
 
-// Load puts the commands into the queue's operation.
+// Load adds the commands to the queue's operation.
 func (r *Call) Load(op *queue.Operation) {
 	if !r.Method.group {
 		p := &r.parts[0]
@@ -298,7 +298,7 @@ func (r *Call) Load(op *queue.Operation) {
 	}
 }
 
-// Mint makes what the commands need from outside the log, once.
+// Mint generates, once, what the commands need from outside the log.
 func (r *Call) Mint() error {
 	for i := range r.parts {
 		if err := r.parts[i].mint(); err != nil {
@@ -308,7 +308,7 @@ func (r *Call) Mint() error {
 	return nil
 }
 
-// Answer makes the answer from the result.
+// Answer returns the response that is made from the result.
 func (r *Call) Answer(s *state.State) (proto.Message, error) {
 	if !r.Method.group {
 		return r.Method.Answer(r.parts[0].message, r.Result, s)
@@ -334,7 +334,7 @@ func (r *Call) Answer(s *state.State) (proto.Message, error) {
 	return out, nil
 }
 
-// Bounded returns KindTooLarge for a method's request that no hop could carry.
+// Bounded returns KindTooLarge for a request that is too large to be forwarded.
 func Bounded(field string, bytes int) error {
 	if bytes > wire.MaxBody {
 		return interrex.Errorf(interrex.KindTooLarge, "%s: %d bytes are more than %d", field, bytes, wire.MaxBody)
@@ -342,7 +342,7 @@ func Bounded(field string, bytes int) error {
 	return nil
 }
 
-// enterTimeout is how long an operation may wait to enter the log.
+// enterTimeout returns how long an operation may wait to enter the log.
 func enterTimeout(l state.Lane, e *interrexv1.Operation) time.Duration {
 	timeout := queue.EnqueueTimeout
 	if l == state.LaneExtend {
@@ -356,14 +356,14 @@ func enterTimeout(l state.Lane, e *interrexv1.Operation) time.Duration {
 
 func millis(ms uint32) time.Duration { return time.Duration(ms) * time.Millisecond }
 
-// Announced is one operation of a call that webhooks may be asked about.
+// Announced is one operation of a call for which webhooks may be called.
 type Announced struct {
 	state.Announcement
 	Procedure string
 	message   proto.Message
 }
 
-// Announces returns what a call asks for, in order; nothing of it happens, or all.
+// Announces returns the operations of a call, in order; all of them happen, or none.
 func (r *Call) Announces() (all []Announced) {
 	for i := range r.parts {
 		p := &r.parts[i]
@@ -374,7 +374,7 @@ func (r *Call) Announces() (all []Announced) {
 	return all
 }
 
-// JSON returns the request without what its envelope has.
+// JSON returns the request without the fields of its envelope.
 func (a Announced) JSON() ([]byte, error) {
 	m := proto.Clone(a.message)
 	sink(m)

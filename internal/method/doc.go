@@ -1,4 +1,4 @@
-// Package method owns the methods that an agent serves, each declared by its table
-// and joined to its .proto, and one call of one: what it asks for, the operation
-// that it becomes, and its answer.
+// Package method owns the registry of the methods that an agent serves, and the
+// conversion of one call: from its request to an operation of the log or a read, and
+// from the result to its response.
 package method

@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// The fields of a unary request that are the envelope's on a stream.
+// The fields of a unary request that belong to the envelope on a stream.
 type (
 	identified interface {
 		GetRequestId() string
@@ -22,8 +22,8 @@ type (
 
 var lifted = []protoreflect.Name{"request_id", "attempt", "wait", "fence"}
 
-// lift makes the envelope from a unary request's fields. Its message keeps the
-// fields until it is sent on: see sink.
+// lift returns an envelope made from a unary request's fields. The message keeps
+// them until it is forwarded: see sink.
 func lift(m proto.Message) (*interrexv1.Operation, error) {
 	e := &interrexv1.Operation{}
 	if q, is := m.(identified); is {
@@ -46,7 +46,7 @@ func lift(m proto.Message) (*interrexv1.Operation, error) {
 	return e, nil
 }
 
-// sink removes from a message what its envelope has.
+// sink clears the fields of a message that its envelope has.
 func sink(m proto.Message) {
 	r := m.ProtoReflect()
 	for _, name := range lifted {
@@ -56,15 +56,15 @@ func sink(m proto.Message) {
 	}
 }
 
-// Unlifted refuses a message of a stream that sets fields of its envelope.
+// Unlifted refuses a message on a stream that sets fields of its envelope.
 func Unlifted(m proto.Message) error {
 	if field := liftedIn(m); field != "" {
-		return interrex.Errorf(interrex.KindInvalid, "%s: on a stream it stands in the operation, not in its body", field)
+		return interrex.Errorf(interrex.KindInvalid, "%s: on a stream it belongs in the operation, not in its body", field)
 	}
 	return nil
 }
 
-// liftedIn returns a field of the envelope that a message sets; "": none.
+// liftedIn returns a field of the envelope that a message sets; "" if there is none.
 func liftedIn(m proto.Message) (field string) {
 	if q, is := m.(identified); is && (q.GetRequestId() != "" || q.GetAttempt() != 0) {
 		field = "request_id"
@@ -78,13 +78,13 @@ func liftedIn(m proto.Message) (field string) {
 	return field
 }
 
-// readOptions say how fresh a read must be.
+// readOptions determine how fresh a read must be.
 type readOptions struct {
-	Eventual bool // this agent, now
+	Eventual bool // read this agent's current state
 	Min      interrex.Revision
 }
 
-// readOptionsOf reads them from a request of a method, if it has such fields.
+// readOptionsOf returns the options in a request of a method, if it has such fields.
 func readOptionsOf(method *Method, m proto.Message) (o readOptions, err error) {
 	var in wire.Reader
 	o.Eventual = method.eventual

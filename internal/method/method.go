@@ -13,8 +13,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Method is a unary method that an agent serves: what its table declares, joined
-// to what its .proto says.
+// Method is a unary method that an agent serves: the declaration of its table
+// together with that of its .proto.
 type Method struct {
 	wire.Method
 	Declared api.Method
@@ -22,27 +22,27 @@ type Method struct {
 	setting  string // see Service.Setting
 
 	Latency *Latency
-	group   bool // its request has the requests of others: see Call.see
+	group   bool // its request contains other requests: see Call.see
 	takes   protoreflect.FullName
 	Command func(proto.Message, *state.State) (state.TableID, state.Command, error)   // of a write
 	Answer  func(proto.Message, state.Result, *state.State) (proto.Message, error)    // of a write
 	Look    func(proto.Message, *state.State) (proto.Message, error)                  // of a read
 	Index   func(logIndex uint64) proto.Message                                       // of the read of a log index
-	Act     func(context.Context, proto.Message, *state.State) (proto.Message, error) // of what does something here, and changes no state
-	May     string                                                                    // what act does, which only operators may
-	// eventual is how fresh a read is that does not say.
+	Act     func(context.Context, proto.Message, *state.State) (proto.Message, error) // of an action on this agent that does not change the state
+	May     string                                                                    // names the action, which only operators may do
+	// eventual makes reads eventual by default.
 	eventual bool
-	// quick is a read of one row: see AtOnce.
+	// Quick marks a read of one row: see AtOnce.
 	Quick bool
-	// leads is a read whose answer has what only the agent that leads knows: see
+	// Leads marks a read whose answer includes what only the leader knows: see
 	// AtLeader.
 	Leads bool
-	// await is a read that may wait, in place of look: until ctx ends, which it
+	// Await is a read that may wait, in place of Look: until ctx ends, which it
 	// does when the server drains.
 	Await func(ctx context.Context, q proto.Message, s *state.State) (proto.Message, error)
 }
 
-// New joins a declaration to its .proto.
+// New returns the method of a declaration and its .proto.
 func New(declared api.Method) Method {
 	m := Method{Declared: declared, Answer: declared.Answer, Look: declared.Look}
 	m.Method, m.Err = wire.MethodOf(declared.Procedure)
@@ -60,46 +60,46 @@ func New(declared api.Method) Method {
 	switch {
 	case m.Err != nil:
 	case m.Command != nil && !m.Writes():
-		m.Err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it writes", m.Procedure)
+		m.Err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not declare it as a write", m.Procedure)
 	case m.Look != nil && m.Class != interrexv1.Class_CLASS_READ:
-		m.Err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it reads", m.Procedure)
+		m.Err = interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not declare it as a read", m.Procedure)
 	}
 	return m
 }
 
-// Write is Write for a table of interrex's own.
+// Write is api.Write for a table of interrex's own.
 func Write[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(state.Result, *state.State) (PA, error)) Method {
 	return New(api.Write(procedure, table, command, answer))
 }
 
-// Read is Read for a table of interrex's own.
+// Read is api.Read for a table of interrex's own.
 func Read[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, look func(PQ, *state.State) (PA, error)) Method {
 	return New(api.Read(procedure, look))
 }
 
-// special is a method with these messages that neither writes to one table nor
-// just looks: its user says what it does.
+// special returns a method with these messages that is neither a write to one table
+// nor a plain read: the caller sets what it does.
 func special[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string) Method {
 	declared := api.Read[Q, A, PQ, PA](procedure, nil)
 	declared.Look = nil
 	return New(declared)
 }
 
-// ReadIndex is the method that reads the log's index.
+// ReadIndex returns the method that reads the log's index.
 func ReadIndex() Method {
 	m := special[interrexv1.ReadIndexRequest, interrexv1.ReadIndexResponse](interrexv1.StateServiceReadIndexProcedure)
 	m.Index = func(index uint64) proto.Message { return &interrexv1.ReadIndexResponse{LogIndex: index} }
 	return m
 }
 
-// Group is the method that does several operations in one.
+// Group returns the method that applies several operations atomically.
 func Group() Method {
 	m := special[interrexv1.GroupRequest, interrexv1.GroupResponse](interrexv1.StateServiceGroupProcedure)
 	m.group = true
 	return m
 }
 
-// Propose returns a method whose request says which table its command is for.
+// Propose returns a method whose request names the table of its command.
 func Propose[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, command func(PQ, *state.State) (state.TableID, state.Command, error), answer func(PQ, state.Result, *state.State) (PA, error)) Method {
 	m := special[Q, A, PQ, PA](procedure)
 	m.Command = func(q proto.Message, s *state.State) (state.TableID, state.Command, error) { return command(q.(PQ), s) }
@@ -109,16 +109,16 @@ func Propose[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string,
 	return m
 }
 
-// Echo makes the answer of a write of its request too: a record of a request
-// id, which does not have all of it, answers as well.
+// Echo is Write with an answer that is also made from the request, so that a
+// recorded result, which does not have all of it, can be answered again.
 func Echo[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, table state.TableID, command func(PQ) (state.Command, error), answer func(PQ, state.Result) (PA, error)) Method {
 	m := Write(procedure, table, command, func(state.Result, *state.State) (PA, error) { return nil, nil })
 	m.Answer = func(q proto.Message, r state.Result, _ *state.State) (proto.Message, error) { return answer(q.(PQ), r) }
 	return m
 }
 
-// Act returns a method of operators that changes nothing in the state, and may
-// take long. do runs once this agent has applied everything committed before.
+// Act returns a method for operators that does not change the state, and may take
+// long. do runs once this agent has applied everything committed before.
 func Act[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure, what string, do func(context.Context, PQ, *state.State) (PA, error)) Method {
 	m := special[Q, A, PQ, PA](procedure)
 	m.May = what
@@ -138,29 +138,27 @@ func Await[Q, A any, PQ wire.Message[Q], PA wire.Message[A]](procedure string, w
 	return m
 }
 
-// Eventually makes a read answer with what this agent has, where a request does
-// not say how fresh the answer must be.
+// Eventually makes a read eventual unless its request sets the consistency.
 func Eventually(m Method) Method {
 	m.eventual = true
 	return m
 }
 
-// AtOnce makes a read one that looks a single row up: what is asked of this
-// agent on a stream is answered where it arrives, before what follows it.
+// AtOnce marks a read that looks up a single row: on a stream, an eventual one is
+// answered as it is received, before the operations that follow it.
 func AtOnce(m Method) Method {
 	m.Quick = true
 	return m
 }
 
-// AtLeader makes a read one that the agent that leads answers, since it knows
-// more, unless the request takes what this agent has. Where it cannot be asked,
-// this agent answers.
+// AtLeader makes the leader answer a read, since it knows more, unless the request
+// is for an eventual one. If the leader cannot be reached, this agent answers.
 func AtLeader(m Method) Method {
 	m.Leads = true
 	return m
 }
 
-// Decode reads a request of the method.
+// Decode decodes a request of the method.
 func (m *Method) Decode(body []byte) (proto.Message, error) {
 	q := m.Declared.NewRequest()
 	if err := proto.Unmarshal(body, q); err != nil {
@@ -169,7 +167,7 @@ func (m *Method) Decode(body []byte) (proto.Message, error) {
 	return q, nil
 }
 
-// DecodeAnswer reads the answer that another agent has made.
+// DecodeAnswer decodes a response from another agent.
 func (m *Method) DecodeAnswer(body []byte) (proto.Message, error) {
 	a := m.Declared.NewResponse()
 	if err := proto.Unmarshal(body, a); err != nil {
@@ -190,7 +188,7 @@ type Watch struct {
 	Setting  string // see Service.Setting
 }
 
-// NewWatch joins the declaration of a watch to its .proto.
+// NewWatch returns the watch of a declaration and its .proto.
 func NewWatch(declared api.WatchMethod) Watch {
 	m := Watch{Declared: declared}
 	m.Method, m.Err = wire.MethodOf(declared.Procedure)
@@ -204,14 +202,14 @@ func NewWatch(declared api.WatchMethod) Watch {
 	return m
 }
 
-// EventsField is the number of the field of a response that has the events.
+// EventsField is the number of a response's field that contains the events.
 const EventsField = 1
 
-// streams checks the class of the method, and that its response has the events
-// where Watch puts them.
+// streams checks the class of the method, and that its response has the field for
+// the events.
 func (m *Watch) streams(response, event proto.Message) error {
 	if m.Class != interrexv1.Class_CLASS_WATCH {
-		return interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not say that it is a watch", m.Procedure)
+		return interrex.Errorf(interrex.KindInvalid, "method %s: its .proto does not declare it as a watch", m.Procedure)
 	}
 	field := response.ProtoReflect().Descriptor().Fields().ByNumber(EventsField)
 	want := event.ProtoReflect().Descriptor()
@@ -221,7 +219,7 @@ func (m *Watch) streams(response, event proto.Message) error {
 	return nil
 }
 
-// Decode reads a request of the watch.
+// Decode decodes a request of the watch.
 func (m *Watch) Decode(body []byte) (proto.Message, error) {
 	q := m.Declared.NewRequest()
 	if err := proto.Unmarshal(body, q); err != nil {

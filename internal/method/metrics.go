@@ -11,13 +11,13 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Metrics are the API's figures for Prometheus. It is a prometheus.Collector, and
-// outlives the servers that it is given to; its owner registers it.
+// Metrics has the API's metrics. It is a prometheus.Collector, which its owner
+// registers, and outlives the servers that use it.
 type Metrics struct{ requests *prometheus.HistogramVec }
 
 var _ prometheus.Collector = (*Metrics)(nil)
 
-// NewMetrics makes the figures, all zero.
+// NewMetrics returns Metrics, all zero.
 func NewMetrics() *Metrics {
 	return &Metrics{requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "interrex_api_request_duration_seconds",
@@ -29,13 +29,13 @@ func NewMetrics() *Metrics {
 // Describe returns the metrics' descriptions.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { m.requests.Describe(ch) }
 
-// Collect returns their present values.
+// Collect returns their current values.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) { m.requests.Collect(ch) }
 
 // codes is one more than the highest RPC code.
 const codes = 17
 
-// Latency is one method's share of Metrics, without a look-up by label for each
+// Latency has one method's series of Metrics, which saves a lookup by label for each
 // request.
 type Latency struct {
 	of     *prometheus.HistogramVec
@@ -43,7 +43,7 @@ type Latency struct {
 	codes  [codes]atomic.Pointer[prometheus.Observer]
 }
 
-// Latency returns a method's share, with the series of its success.
+// Latency returns a method's series, that of its successes created.
 func (m *Metrics) Latency(procedure string) *Latency {
 	l := &Latency{of: m.requests, method: strings.TrimPrefix(procedure, "/")}
 	l.At(0)
@@ -64,7 +64,7 @@ func (l *Latency) At(code uint32) prometheus.Observer {
 	return o
 }
 
-// Answered counts a request that was answered after took.
+// Answered records a request that was answered after took.
 func (l *Latency) Answered(took time.Duration, err error) {
 	code := uint32(0)
 	if err != nil {

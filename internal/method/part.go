@@ -11,14 +11,13 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// part is one command of a request that writes: the only one, or one of a
-// group's.
+// part is one command of a request that writes: the only one, or one of a group.
 type part struct {
 	method  *Method
 	message proto.Message // the request of method
 	table   state.TableID
 	command state.Command
-	minted  []byte // for the command, where this agent leads
+	minted  []byte // for the command, if this agent leads
 }
 
 // see makes the command.
@@ -30,18 +29,18 @@ func (p *part) see(in *Registry) (err error) {
 	return err
 }
 
-// unpack makes a part of a group's operation.
+// unpack reads an operation of a group into the part.
 func (p *part) unpack(in *Registry, c admission.Caller, m *anypb.Any) error {
 	p.method = in.takers[m.MessageName()]
 	switch {
 	case m.MessageName() == "":
-		return interrex.Errorf(interrex.KindInvalid, `it has no type: give the request of a method that writes, as {"@type": "type.googleapis.com/PACKAGE.REQUEST", ...}`)
+		return interrex.Errorf(interrex.KindInvalid, `its type is missing: give the request of a method that writes, as {"@type": "type.googleapis.com/PACKAGE.REQUEST", ...}`)
 	case p.method == nil:
-		return interrex.Errorf(interrex.KindInvalid, "no method of agent %s that writes takes a %s", in.id, m.MessageName())
+		return interrex.Errorf(interrex.KindInvalid, "agent %s has no method that writes and takes %s", in.id, m.MessageName())
 	case p.method.Err != nil:
 		return p.method.Err
 	case p.method.group:
-		return interrex.Errorf(interrex.KindInvalid, "a group stands in no other")
+		return interrex.Errorf(interrex.KindInvalid, "groups cannot be nested")
 	}
 	err := in.Served(p.method.setting, c)
 	if err == nil {
@@ -51,15 +50,15 @@ func (p *part) unpack(in *Registry, c admission.Caller, m *anypb.Any) error {
 		return err
 	}
 	if field := liftedIn(p.message); field == "wait" {
-		return interrex.Errorf(interrex.KindInvalid, "wait: nothing waits in a group")
+		return interrex.Errorf(interrex.KindInvalid, "wait: not allowed in a group")
 	} else if field != "" {
-		return interrex.Errorf(interrex.KindInvalid, "%s: a group has one for all of its operations: leave it out here", field)
+		return interrex.Errorf(interrex.KindInvalid, "%s: a group has one for all its operations: leave it out here", field)
 	}
 	if err := p.see(in); err != nil {
 		return err
 	}
 	if p.table == state.SystemTable || p.command.About().Lane == state.LaneExtend {
-		return interrex.Errorf(interrex.KindInvalid, "%s is not done in a group: call it by itself", p.method.Name())
+		return interrex.Errorf(interrex.KindInvalid, "%s cannot be part of a group: call it by itself", p.method.Name())
 	}
 	return nil
 }
@@ -70,7 +69,7 @@ func (p *part) mint() (err error) {
 		return nil
 	}
 	if p.minted, err = m.Mint(rand.Reader); err == nil && len(p.minted) > state.MaxMinted {
-		err = interrex.Errorf(interrex.KindUnavailable, "operation: what was made for %s has %d bytes, at most %d are allowed", p.method.Name(), len(p.minted), state.MaxMinted)
+		err = interrex.Errorf(interrex.KindUnavailable, "operation: the data generated for %s has %d bytes, at most %d are allowed", p.method.Name(), len(p.minted), state.MaxMinted)
 	}
 	return err
 }

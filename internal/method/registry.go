@@ -13,19 +13,19 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Service has the methods of one service, or stands for a table that has none.
+// Service has the methods of one service, or represents a table that has none.
 type Service struct {
 	Methods []Method
 	Watches []Watch
-	// Setting is what switches the service, for example "features.leases"; see
-	// Switches. Empty: it is always on. Where it is off, requests that other agents
-	// forward are served all the same: the service is on there.
+	// Setting is the setting that switches the service, for example "features.leases";
+	// see Switches. Empty: it is always on. When it is off, requests that other agents
+	// forward are served nevertheless: the service is on there.
 	Setting string
-	// table is the table of a service without methods; of every other one the
-	// methods' numbers name it.
+	// Table is the table of a service without methods; otherwise it follows from the
+	// methods' numbers.
 	Table state.TableID
-	// data makes the JSON document of an event of the service's table, as the
-	// change feed and webhooks show it. nil: they show null.
+	// Data returns the JSON document of an event of the service's table for the
+	// change feed and webhooks. nil: they show null.
 	Data func(*state.Event, *state.State) ([]byte, error)
 }
 
@@ -41,7 +41,7 @@ func ServiceOf(declared api.Service) Service {
 	return s
 }
 
-// Of reports whether the service is that of a table.
+// Of reports whether the service belongs to a table.
 func (s Service) Of(table state.TableID) bool {
 	if len(s.Methods) == 0 {
 		return s.Table == table
@@ -82,7 +82,7 @@ func (s Service) Validate(table state.TableID) error {
 	}
 	for _, m := range s.Methods {
 		if m.Writes() && m.Declared.Table != table {
-			return interrex.Errorf(interrex.KindInvalid, "method %s writes to table %d, and is given by table %d", m.Procedure, m.Declared.Table, table)
+			return interrex.Errorf(interrex.KindInvalid, "method %s writes to table %d, but is declared by table %d", m.Procedure, m.Declared.Table, table)
 		}
 	}
 	for procedure := range declared {
@@ -111,8 +111,7 @@ type Registry struct {
 	ReadIndex  *Method
 }
 
-// NewRegistry makes a registry. The error says which of the services' methods does
-// not fit.
+// NewRegistry returns a registry. The error names the method that does not fit.
 func NewRegistry(id string, s *state.State, switches *Switches, services ...Service) (*Registry, error) {
 	r := &Registry{id: id, Switches: switches, state: s, Methods: map[uint32]*Method{}, Watches: map[uint32]*Watch{}, takers: takers{}}
 	for _, one := range services {
@@ -148,7 +147,7 @@ func (r *Registry) add(s Service) error {
 	return nil
 }
 
-// Measure counts the requests of all methods.
+// Measure records the requests of all methods in by.
 func (r *Registry) Measure(by *Metrics) {
 	for _, m := range r.Methods {
 		m.Latency = by.Latency(m.Procedure)
@@ -165,17 +164,17 @@ func (r *Registry) Method(procedure string) *Method {
 	return nil
 }
 
-// Served refuses the methods of a service that is switched off here.
+// Served refuses calls of a service that is switched off here.
 func (r *Registry) Served(setting string, c admission.Caller) error {
 	if c.Door == admission.Peer || !r.Switches.IsOff(setting) {
 		return nil
 	}
-	return interrex.Errorf(interrex.KindDisabled, "%s are off by configuration on agent %s: set %s, or ask another agent",
+	return interrex.Errorf(interrex.KindDisabled, "%s are off by configuration on agent %s: set %s, or try another agent",
 		strings.TrimPrefix(setting, "features."), r.id, setting)
 }
 
-// takers finds the methods that write by the types of their requests; one whose
-// type several take says so.
+// takers maps types of requests to the methods that write; one for a type that
+// several methods take has an error.
 type takers map[protoreflect.FullName]*Method
 
 func (t takers) add(m *Method) {

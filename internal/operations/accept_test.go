@@ -17,7 +17,7 @@ func TestAMessageStartsTheLookForWhatIsNeverAnswered(t *testing.T) {
 	if len(st.wake) != 0 {
 		t.Fatal("the writer is woken for nothing")
 	}
-	st.courier.abroad[&batch{}] = true
+	st.courier.remote[&batch{}] = true
 	st.accept(&interrexv1.OperateRequest{})
 	if len(st.wake) != 1 {
 		t.Fatal("nobody looks, and the writer is not told")

@@ -13,24 +13,24 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// asking asks webhooks about a request where the leader takes it in, before it
-// enters the queue.
-type asking struct {
+// hookCheck calls the webhooks for a request on the leader, before the request enters
+// the queue.
+type hookCheck struct {
 	courier *courier
 	request *request
 	visit   *visit
 }
 
-// ask asks the hooks about a request, and lets it into the queue if none of them
-// vetoes. It holds up this request alone.
+// ask calls the hooks for a request, and enqueues it unless one of them vetoes. It
+// delays only this request.
 //
-// What an earlier attempt was answered is answered again without a call. A waiting
-// claim that is asked for again while it stands in line is not asked about again.
-func (a asking) ask(hooks []*webhook.Hook) {
+// The recorded result of an earlier attempt is returned without a call. No hook is
+// called again for the retry of a claim that is still waiting.
+func (a hookCheck) ask(hooks []*webhook.Hook) {
 	c, r, v := a.courier, a.request, a.visit
 	asked := queue.Operation{Operation: r.Addressed()}
 	r.Load(&asked)
-	if res, found := c.server.standing.State.Recorded(&asked.Operation); found {
+	if res, found := c.server.checker.State.Recorded(&asked.Operation); found {
 		c.recorded(r, v, res)
 		return
 	}
@@ -42,21 +42,21 @@ func (a asking) ask(hooks []*webhook.Hook) {
 	}
 	q, err := a.question()
 	if err != nil {
-		c.turnAway(r, v, err)
+		c.refuseOne(r, v, err)
 		return
 	}
 	wait, err := c.server.config.Ask(hooks, q)
 	if err != nil {
-		c.turnAway(r, v, err)
+		c.refuseOne(r, v, err)
 		return
 	}
-	if !c.start(func() { a.heard(a.verdict(wait), &asked.Operation) }) {
+	if !c.start(func() { a.decide(a.verdict(wait), &asked.Operation) }) {
 		v.leave()
 	}
 }
 
-// heard does what the hooks' verdict says.
-func (a asking) heard(verdict error, asked *state.Operation) {
+// decide enqueues or refuses the request according to the hooks' verdict.
+func (a hookCheck) decide(verdict error, asked *state.Operation) {
 	c, r, v := a.courier, a.request, a.visit
 	if interrex.KindOf(verdict) == interrex.KindVetoed && v != nil {
 		res, found, err := a.veto(asked, verdict)
@@ -67,16 +67,15 @@ func (a asking) heard(verdict error, asked *state.Operation) {
 		verdict = err
 	}
 	if verdict != nil {
-		c.turnAway(r, v, verdict)
+		c.refuseOne(r, v, verdict)
 		return
 	}
 	v.allow(contentOf(asked))
 	c.admit(r, v)
 }
 
-// verdict waits for what the hooks say, as long as the request may wait for the
-// log.
-func (a asking) verdict(wait func(context.Context) error) error {
+// verdict waits for the hooks' verdict, as long as the request may wait for the log.
+func (a hookCheck) verdict(wait func(context.Context) error) error {
 	c, r := a.courier, a.request
 	ctx, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
@@ -100,8 +99,8 @@ func (a asking) verdict(wait func(context.Context) error) error {
 	return err
 }
 
-// question is what the hooks are asked.
-func (a asking) question() (hookcaller.Question, error) {
+// question returns what the hooks are called with.
+func (a hookCheck) question() (hookcaller.Question, error) {
 	r := a.request
 	q := hookcaller.Question{Caller: r.Caller.Name, RequestID: r.Envelope.GetRequestId(), Attempt: r.Envelope.GetAttempt()}
 	if f := r.Fence; f != (interrex.Fence{}) {
@@ -121,30 +120,30 @@ func (a asking) question() (hookcaller.Question, error) {
 }
 
 func errSlowHooks() error {
-	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: the webhooks that are asked about it have not answered in time; nothing has happened, try again")
+	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: webhooks did not respond in time; nothing has happened, try again")
 }
 
 func errGone() error {
-	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: its caller went while the webhooks were asked about it; nothing has happened")
+	return interrex.Errorf(interrex.KindTimeout, "cannot propose the operation: its caller went away while webhooks were called; nothing has happened")
 }
 
-// veto looks whether a request with an id may be answered that it was vetoed: not
-// while an earlier attempt of it may be in the log, or its record says that it was
-// done. found: the record decides.
-func (a asking) veto(op *state.Operation, veto error) (res state.Result, found bool, err error) {
+// veto returns the outcome of a vetoed request with an id: a veto only if no earlier
+// attempt may be in the log and none is recorded. found reports that the record
+// decides.
+func (a hookCheck) veto(op *state.Operation, veto error) (res state.Result, found bool, err error) {
 	s := a.courier.server
 	if !a.visit.alone() {
 		return res, false, interrex.Errorf(interrex.KindOutcomeUnknown,
-			"request_id %q: an earlier attempt is not answered yet, and this one was vetoed (%s); ask again with the same request id", op.RequestID, wire.Detail(veto).GetMessage())
+			"request_id %q: an earlier attempt is not answered yet, and this one was vetoed (%s); retry with the same request id", op.RequestID, wire.Detail(veto).GetMessage())
 	}
-	bounded, cancel := context.WithTimeout(a.courier.ctx, s.standing.ReadWait)
+	bounded, cancel := context.WithTimeout(a.courier.ctx, s.checker.ReadWait)
 	defer cancel()
-	// An earlier attempt that another leader has put into the log is applied here
-	// after that, or never will be.
-	if _, err := s.standing.IndexHere(bounded); err != nil {
+	// After that, an earlier attempt that another leader appended has been applied
+	// here, or never will be.
+	if _, err := s.checker.IndexHere(bounded); err != nil {
 		return res, false, err
 	}
-	if res, found := s.standing.State.Recorded(op); found {
+	if res, found := s.checker.State.Recorded(op); found {
 		return res, true, nil
 	}
 	return res, false, veto

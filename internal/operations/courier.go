@@ -37,45 +37,46 @@ type courier struct {
 
 	mu      sync.Mutex
 	closed  bool
-	running bool            // run does
-	again   []*request      // to be sent once more
-	abroad  map[*batch]bool // at another agent
+	running bool            // run is active
+	again   []*request      // to be retried
+	remote  map[*batch]bool // at another agent
 }
 
-// outcome is what became of a request.
+// outcome is the outcome of a request.
 type outcome struct {
 	err     error
-	message proto.Message // the answer, if it was made here
-	body    []byte        // the answer, if another agent has made it
-	logged  bool          // the answer is to be made of the request's result
+	message proto.Message // the response, if it was made here
+	body    []byte        // the response, if another agent made it
+	logged  bool          // the response has to be made from the request's result
 }
 
-// retries are a request's further attempts; the courier's lock guards them.
+// retries is the state of a request's retries; the courier's lock guards it.
 type retries struct {
-	limit time.Time     // of finding a leader
+	limit time.Time     // for finding a leader
 	pause time.Duration // before the next one
-	at    time.Time     // of the next one; limit: as soon as there is a leader
+	at    time.Time     // of the next one; equal to limit: as soon as there is a leader
 	last  outcome
 }
 
 // batch is a set of requests that went to another agent together.
 type batch struct {
-	requests []*request // nil once it is answered; the courier's lock guards them
+	requests []*request // nil once answered; the courier's lock guards them
 	open     int
 }
 
-// minPause is the time between the first two attempts, which grows to maxPause: after an agent has answered that it does not
-// lead, it takes about an election until there is a leader.
+// minPause is the time between the first two attempts, which grows to maxPause:
+// after an agent has answered that it does not lead, it takes about an election
+// until there is a leader.
 const minPause = 10 * time.Millisecond
 
 func newCourier(ctx context.Context, s *Server, c admission.Caller, done func(*request, outcome)) *courier {
-	d := &courier{server: s, caller: c, done: done, wake: make(chan struct{}, 1), abroad: map[*batch]bool{}}
+	d := &courier{server: s, caller: c, done: done, wake: make(chan struct{}, 1), remote: map[*batch]bool{}}
 	d.ctx, d.end = context.WithCancel(ctx)
 	return d
 }
 
-// close waits for what the courier has begun. What is unanswered by then stays
-// so.
+// close waits for what the courier has begun. Requests that are not answered by
+// then never are.
 func (c *courier) close() {
 	c.mu.Lock()
 	c.closed = true
@@ -90,7 +91,7 @@ func (c *courier) send(requests []*request) {
 		return
 	}
 	s := c.server
-	l, now := s.standing.Leadership.Current(), s.config.Clock.Now()
+	l, now := s.checker.Leadership.Current(), s.config.Clock.Now()
 	for _, r := range requests {
 		r.sent, r.hopped = now, false
 	}
@@ -98,9 +99,9 @@ func (c *courier) send(requests []*request) {
 	case l.Leader:
 		c.enqueue(requests, now)
 	case c.caller.Door == admission.Peer, s.config.Forward == nil:
-		c.refuse(requests, s.standing.NotLeader(l))
-	case l.LeaderID == "", l.LeaderID == s.standing.ID:
-		c.refuse(requests, s.standing.NoLeader())
+		c.refuse(requests, s.checker.NotLeader(l))
+	case l.LeaderID == "", l.LeaderID == s.checker.ID:
+		c.refuse(requests, s.checker.NoLeader())
 	default:
 		c.forward(l.LeaderID, requests, now)
 	}
@@ -108,30 +109,30 @@ func (c *courier) send(requests []*request) {
 
 func (c *courier) refuse(requests []*request, err error) {
 	for _, r := range requests {
-		c.landed(r, outcome{err: err})
+		c.finished(r, outcome{err: err})
 	}
 }
 
-// enqueue adds requests to this agent's own queue, once the webhooks that are for
-// them let them in. This agent leads.
+// enqueue adds requests to this agent's own queue, once their webhooks have admitted
+// them. This agent leads.
 func (c *courier) enqueue(requests []*request, now time.Time) {
 	ops := make([]*queue.Operation, 0, len(requests))
 	for _, r := range requests {
 		if r.Method.Index != nil {
-			c.start(func() { c.landed(r, c.index(r)) })
+			c.start(func() { c.finished(r, c.index(r)) })
 			continue
 		}
-		if !r.Method.Writes() { // this agent has come to lead meanwhile
-			c.landed(r, outcome{})
+		if !r.Method.Writes() { // this agent has become the leader meanwhile
+			c.finished(r, outcome{})
 			continue
 		}
 		if err := r.Mint(); err != nil {
-			c.landed(r, outcome{err: err})
+			c.finished(r, outcome{err: err})
 			continue
 		}
 		v := c.server.config.Visitors.enter(r.Caller.Name, r.Envelope.GetRequestId())
 		if hooks := c.server.hooksFor(r); len(hooks) > 0 {
-			asking{c, r, v}.ask(hooks)
+			hookCheck{c, r, v}.ask(hooks)
 			continue
 		}
 		ops = append(ops, c.operation(r, v, now))
@@ -139,42 +140,42 @@ func (c *courier) enqueue(requests []*request, now time.Time) {
 	c.server.config.Queue.Enqueue(c.ctx, ops...)
 }
 
-// admit puts a request into the queue.
+// admit adds a request to the queue.
 func (c *courier) admit(r *request, v *visit) {
 	c.server.config.Queue.Enqueue(c.ctx, c.operation(r, v, c.server.config.Clock.Now()))
 }
 
-// operation makes the queue's operation, whose answer ends the visit.
+// operation returns the queue's operation, whose answer ends the visit.
 func (c *courier) operation(r *request, v *visit, now time.Time) *queue.Operation {
 	return r.Operation(now, r.stopped(), func(res state.Result) { c.recorded(r, v, res) })
 }
 
-// recorded answers a request with a result of the log.
+// recorded answers a request with a recorded result.
 func (c *courier) recorded(r *request, v *visit, res state.Result) {
 	v.leave()
 	r.Result = res
-	c.landed(r, outcome{err: res.Err, logged: true})
+	c.finished(r, outcome{err: res.Err, logged: true})
 }
 
-// turnAway answers a request that does not get as far as the queue.
-func (c *courier) turnAway(r *request, v *visit, err error) {
+// refuseOne answers a request that is refused before it enters the queue.
+func (c *courier) refuseOne(r *request, v *visit, err error) {
 	v.leave()
-	c.landed(r, outcome{err: err})
+	c.finished(r, outcome{err: err})
 }
 
-// index asks this agent's own raft for a log index. A panic there is the one
-// request's failure.
+// index requests a log index from this agent's own raft. A panic fails only this
+// request.
 func (c *courier) index(r *request) (o outcome) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			o = outcome{err: c.server.standing.Panicked(r.Method.Procedure, reason)}
+			o = outcome{err: c.server.checker.Panicked(r.Method.Procedure, reason)}
 		}
 	}()
-	index, err := c.server.standing.IndexHere(c.ctx)
+	index, err := c.server.checker.IndexHere(c.ctx)
 	return outcome{message: r.Method.Index(index), err: err}
 }
 
-// forward sends requests to another agent, which leads.
+// forward sends requests to another agent, the leader.
 func (c *courier) forward(id string, requests []*request, now time.Time) {
 	b := &batch{}
 	var ops []*interrexv1.Operation
@@ -183,14 +184,14 @@ func (c *courier) forward(id string, requests []*request, now time.Time) {
 		r.hopped = true
 		op, err := r.Hop(now)
 		if err != nil {
-			c.landed(r, outcome{err: err})
+			c.finished(r, outcome{err: err})
 			continue
 		}
 		b.requests, ops, attempts = append(b.requests, r), append(ops, op), append(attempts, r.another())
 	}
 	b.open = len(b.requests)
 	f, err := c.server.config.Forward(c.ctx, id)
-	if err != nil { // nothing has left
+	if err != nil { // nothing was sent
 		if interrex.KindOf(err) == "" {
 			err = interrex.Errorf(interrex.KindUnavailable, "%v", err).WithCause(err)
 		}
@@ -198,49 +199,49 @@ func (c *courier) forward(id string, requests []*request, now time.Time) {
 		return
 	}
 	c.mu.Lock()
-	c.abroad[b] = true
+	c.remote[b] = true
 	c.mu.Unlock()
 	sent := slices.Clone(b.requests)
 	abandon := f.Send(ops, func(i int, body []byte, err error) {
 		c.returned(b, i)
-		c.landed(sent[i], outcome{body: body, err: err})
+		c.finished(sent[i], outcome{body: body, err: err})
 	})
 	for i, r := range sent {
 		r.onCancel(attempts[i], func() { abandon(i) })
 	}
 }
 
-// returned notes that a request of a batch is answered.
+// returned records that a request of a batch is answered.
 func (c *courier) returned(b *batch, i int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b.requests[i] = nil
 	if b.open--; b.open == 0 {
-		delete(c.abroad, b)
+		delete(c.remote, b)
 	}
 }
 
-// isAbroad reports whether another agent still has something to answer.
-func (c *courier) isAbroad() bool {
+// hasRemote reports whether a request at another agent is unanswered.
+func (c *courier) hasRemote() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.abroad) > 0
+	return len(c.remote) > 0
 }
 
-// sweep abandons what another agent has not answered in time, and reports
-// whether it still has something.
+// sweep abandons the requests that another agent has not answered in time, and
+// reports whether others are still unanswered.
 func (c *courier) sweep() bool {
 	now := c.server.config.Clock.Now()
 	var late []*request
 	c.mu.Lock()
-	for b := range c.abroad {
+	for b := range c.remote {
 		for _, r := range b.requests {
 			if r != nil && now.After(r.Last().Add(c.server.config.AnswerWait)) {
 				late = append(late, r)
 			}
 		}
 	}
-	left := len(c.abroad) > 0
+	left := len(c.remote) > 0
 	c.mu.Unlock()
 	for _, r := range late {
 		r.cancel()
@@ -248,15 +249,15 @@ func (c *courier) sweep() bool {
 	return left
 }
 
-// landed handles the outcome of one attempt.
-func (c *courier) landed(r *request, o outcome) {
+// finished handles the outcome of one attempt.
+func (c *courier) finished(r *request, o outcome) {
 	if o.err == nil || !c.retry(r, o) {
 		c.done(r, o)
 	}
 }
 
-// retry schedules another attempt of a request that provably has not happened,
-// if one is allowed, and reports whether it did.
+// retry schedules another attempt of a request that provably has not happened, if
+// one is allowed, and reports whether it did.
 func (c *courier) retry(r *request, o outcome) bool {
 	now, wait := c.server.config.Clock.Now(), c.server.config.LeaderWait
 	kind := interrex.KindOf(o.err)
@@ -269,7 +270,7 @@ func (c *courier) retry(r *request, o outcome) bool {
 		r.retries = &retries{}
 	}
 	a := r.retries
-	if a.limit.IsZero() || now.Sub(r.sent) > wait { // it waited in line there, until that leader stopped
+	if a.limit.IsZero() || now.Sub(r.sent) > wait { // it was queued there until that leader stopped
 		a.limit, a.pause = now.Add(wait), minPause
 		if last := r.Last(); last.Before(a.limit) {
 			a.limit = last
@@ -278,7 +279,7 @@ func (c *courier) retry(r *request, o outcome) bool {
 	a.at, a.last = now.Add(a.pause), o
 	a.pause = min(2*a.pause, consistency.MaxPause)
 	if kind == interrex.KindNoLeader && !c.led() {
-		a.at = a.limit // or when there is a leader
+		a.at = a.limit // or as soon as there is a leader
 	}
 	if c.closed || r.isGone() || a.at.After(a.limit) || !now.Before(a.limit) {
 		return false
@@ -292,15 +293,15 @@ func (c *courier) retry(r *request, o outcome) bool {
 	return true
 }
 
-// away reports whether an error says that the agent is unreachable or stopping,
-// so that another will lead soon. A claim that has waited in line gets this
-// error for another reason. A caller that asks again retries by itself: a claim
-// retried here could be for a caller that has gone.
+// away reports whether an error says that the agent is unreachable or stopping, so
+// that another will lead soon. A claim that has waited gets this error for another
+// reason; its caller retries, whereas a retry here could be for a caller that has
+// gone.
 func away(k interrex.Kind, r *request, after, wait time.Duration) bool {
 	return (k == interrex.KindUnavailable || k == interrex.KindDraining) && !r.Envelope.GetAsksAgain() && after < wait
 }
 
-// run makes the scheduled attempts, until none is left.
+// run makes the scheduled attempts until none is left.
 func (c *courier) run() {
 	changed, stop := c.leaders()
 	defer stop()
@@ -326,13 +327,12 @@ func (c *courier) run() {
 
 // led reports whether a leader is known.
 func (c *courier) led() bool {
-	l := c.server.standing.Leadership.Current()
-	return l.Leader || l.LeaderID != "" && l.LeaderID != c.server.standing.ID
+	l := c.server.checker.Leadership.Current()
+	return l.Leader || l.LeaderID != "" && l.LeaderID != c.server.checker.ID
 }
 
-// due removes and returns the requests to send now, and how long to wait before
-// looking again. When nothing was due and nothing is left, it marks run as
-// ended.
+// due removes and returns the requests to send now, and how long to wait until the
+// next check. If nothing was due and nothing is left, it marks run as ended.
 func (c *courier) due() (due []*request, next time.Duration, more bool) {
 	now, led := c.server.config.Clock.Now(), c.led()
 	next = consistency.MaxPause
@@ -355,8 +355,8 @@ func (c *courier) due() (due []*request, next time.Duration, more bool) {
 	return due, next, more
 }
 
-// giveUp answers the requests that wait for another attempt: the stream or call
-// has ended.
+// giveUp answers the requests that wait for a retry, when their stream or call has
+// ended.
 func (c *courier) giveUp() {
 	c.mu.Lock()
 	left := c.again
@@ -367,11 +367,11 @@ func (c *courier) giveUp() {
 	}
 }
 
-// leaders tells of each change of leadership until stop is called.
+// leaders signals each change of leadership until stop is called.
 func (c *courier) leaders() (changed <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	next := c.server.config.NextLeadership()
-	told := make(chan struct{}, 1)
+	changes := make(chan struct{}, 1)
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for {
@@ -379,12 +379,12 @@ func (c *courier) leaders() (changed <-chan struct{}, stop func()) {
 				return
 			}
 			select {
-			case told <- struct{}{}:
+			case changes <- struct{}{}:
 			default:
 			}
 		}
 	})
-	return told, func() { cancel(); watching.Wait() }
+	return changes, func() { cancel(); watching.Wait() }
 }
 
 func (c *courier) poke() {
@@ -394,8 +394,8 @@ func (c *courier) poke() {
 	}
 }
 
-// start runs what may have to wait for others; close waits for it. It reports
-// whether it did: after close it does not.
+// start runs fn, which may block, in a goroutine that close waits for. After close
+// it returns false, and does not run it.
 func (c *courier) start(fn func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

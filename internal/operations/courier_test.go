@@ -18,7 +18,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// fixedLeader is a clock that is put forward by hand.
+// fixedLeader is a clock that the test advances.
 type fixedLeader struct {
 	clock.Clock
 	now time.Time
@@ -26,7 +26,7 @@ type fixedLeader struct {
 
 func (c *fixedLeader) Now() time.Time { return c.now }
 
-// couriered is a courier, and what it has answered. It sends nothing again itself.
+// couriered is a courier and its outcomes. It does not retry by itself.
 type couriered struct {
 	*courier
 	clock *fixedLeader
@@ -56,20 +56,20 @@ func newCouriered(t *testing.T, d admission.Door, edit ...func(*Config, *consist
 	return c
 }
 
-// request is one that was sent just now, and may enter the log for a minute.
+// request returns a request that was just sent, and has a minute to enter the log.
 func (c *couriered) request(hopped bool) *request {
 	return &request{
 		Call: method.ToLeader(&method.Method{}, admission.Caller{}, nil, c.begin.Add(time.Minute)), stop: make(chan struct{}), sent: c.clock.now, hopped: hopped,
 	}
 }
 
-// dueWhere is due, where another agent leads or nobody does.
+// dueWhere is due with another leader, or without one.
 func (c *couriered) dueWhere(led bool) (due []*request, next time.Duration, more bool) {
 	l := interrex.Leadership{Term: 1}
 	if led {
 		l.LeaderID = "b"
 	}
-	c.server.standing.Leadership = fixed{l}
+	c.server.checker.Leadership = fixed{l}
 	return c.due()
 }
 
@@ -111,7 +111,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 		if test.change != nil {
 			test.change(c, r)
 		}
-		c.landed(r, told(test.kind))
+		c.finished(r, told(test.kind))
 		if again := slices.Contains(c.again, r); again != test.again || len(c.done) == 1 == again || len(c.wake) == 1 != again {
 			t.Errorf("%s: sent again: %v, and answered %v", test.what, again, c.done)
 		}
@@ -125,7 +125,7 @@ func TestThePausesOfOneRequestGrowUntilItsTimeIsOver(t *testing.T) {
 	for i, want := range []time.Duration{10, 20, 40, 80, 160, 160} {
 		r.sent = c.clock.now
 		o := told(interrex.KindNotLeader)
-		c.landed(r, o)
+		c.finished(r, o)
 		want *= time.Millisecond
 		if due, next, more := c.dueWhere(true); len(due) > 0 || next != want || !more {
 			t.Errorf("attempt %d: due %v, next in %v, want %v", i, due, next, want)
@@ -148,12 +148,12 @@ func TestALeaderIsLookedForAnewOnceAClaimHasStoodInLine(t *testing.T) {
 	c := newCouriered(t, admission.Public)
 	r := c.request(true)
 	r.Wait = &queue.Wait{Until: c.begin.Add(time.Hour)}
-	c.landed(r, told(interrex.KindNotLeader))
+	c.finished(r, told(interrex.KindNotLeader))
 	c.clock.now = c.begin.Add(10 * time.Millisecond)
 	c.dueWhere(false)
 	r.sent = c.clock.now
 	c.clock.now = c.begin.Add(30 * time.Minute) // and now that leader goes
-	c.landed(r, told(interrex.KindNotLeader))
+	c.finished(r, told(interrex.KindNotLeader))
 	if len(c.again) != 1 || len(c.done) != 0 || !r.retries.limit.Equal(c.clock.now.Add(2*time.Second)) || !r.retries.at.Equal(c.clock.now.Add(minPause)) {
 		t.Errorf("sent again: %v, answered %v", c.again, c.done)
 	}
@@ -162,7 +162,7 @@ func TestALeaderIsLookedForAnewOnceAClaimHasStoodInLine(t *testing.T) {
 func TestWhereNobodyLeadsARequestWaitsForALeader(t *testing.T) {
 	c := newCouriered(t, admission.Public)
 	r := c.request(false)
-	c.landed(r, told(interrex.KindNoLeader))
+	c.finished(r, told(interrex.KindNoLeader))
 	c.clock.now = c.begin.Add(2*time.Second - 1)
 	if due, _, more := c.dueWhere(false); len(due) > 0 || !more {
 		t.Fatalf("due before its time, and before somebody leads: %v", due)
@@ -175,7 +175,7 @@ func TestWhereNobodyLeadsARequestWaitsForALeader(t *testing.T) {
 	}
 	c.running = true
 	gone := c.request(false)
-	c.landed(gone, told(interrex.KindNoLeader))
+	c.finished(gone, told(interrex.KindNoLeader))
 	gone.cancel()
 	if due, _, _ := c.dueWhere(false); len(due) != 1 {
 		t.Error("one who has gone waits on")
@@ -185,12 +185,12 @@ func TestWhereNobodyLeadsARequestWaitsForALeader(t *testing.T) {
 func TestWhoWaitsForALeaderIsToldWhyWhenTheStreamEnds(t *testing.T) {
 	c := newCouriered(t, admission.Public)
 	o := told(interrex.KindNoLeader)
-	c.landed(c.request(false), o)
+	c.finished(c.request(false), o)
 	c.giveUp()
 	if len(c.done) != 1 || c.done[0].err != o.err || len(c.again) != 0 {
 		t.Errorf("%v", c.done)
 	}
-	c.landed(c.request(false), o)
+	c.finished(c.request(false), o)
 	if len(c.done) != 2 || len(c.again) != 0 {
 		t.Error("it is to be sent again, by nobody")
 	}
@@ -261,7 +261,7 @@ func TestWhatIsAbroadIsGivenUpWhenItsTimeIsOverAndNotBefore(t *testing.T) {
 	if !c.sweep() || len(c.done) != 2 || !late.isGone() {
 		t.Errorf("the second: %v", c.done)
 	}
-	if c.sweep() || len(c.abroad) != 0 {
+	if c.sweep() || len(c.remote) != 0 {
 		t.Error("all is answered, and it is looked after on")
 	}
 }
@@ -339,5 +339,5 @@ type silent struct{}
 
 func (silent) Errorf(string, ...any) {}
 
-// unforwarded is without a way to other agents.
+// unforwarded has no Forwarder to other agents.
 func unforwarded(config *Config, _ *consistency.Config) { config.Forward = nil }

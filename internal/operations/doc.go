@@ -1,4 +1,4 @@
-// Package operations owns a call on its way to its answer: which agent does it, the
-// stream that carries any operation, what webhooks are asked first, and when it is
-// tried again.
+// Package operations owns the execution of calls: the choice of the agent that
+// handles one, forwarding to the leader and retries, the streams of operations, and
+// the webhooks that are called before an operation.
 package operations

@@ -8,18 +8,17 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// fixed is who leads.
+// fixed is a fixed Leadership.
 type fixed struct{ l interrex.Leadership }
 
 func (c fixed) Current() interrex.Leadership { return c.l }
 
-// panicking gives no log index.
+// panicking is a Reads that panics.
 type panicking struct{}
 
 func (panicking) Index(context.Context) (uint64, error) { panic("no index") }
 
-// scripted is a forwarder that answers what it is told to, in order, and then with
-// nothing wrong.
+// scripted is a forwarder with scripted errors, in order, and then without errors.
 type scripted struct {
 	mu      sync.Mutex
 	answers []error
@@ -45,7 +44,7 @@ func (s *scripted) next(op *interrexv1.Operation) error {
 	return err
 }
 
-// mute answers only what is abandoned.
+// mute answers only abandoned operations.
 type mute struct{ scripted }
 
 func (s *mute) Send(ops []*interrexv1.Operation, done func(int, []byte, error)) (abandon func(int)) {

@@ -11,7 +11,7 @@ import (
 )
 
 // settled is the outcome of an operation. The writer encodes it, so that the
-// goroutine that reports it is not held up.
+// goroutine that reports it is not delayed.
 type settled struct {
 	r *request
 	o outcome
@@ -24,24 +24,23 @@ type refused struct {
 	err    error
 }
 
-// outbox makes messages from what was taken from a stream. Its memory is
-// reused.
+// outbox makes messages of the answers taken from a stream. Its memory is reused.
 type outbox struct {
 	server  *Server
-	counts  bool // its answers are counted here, and not where they were forwarded from
+	counts  bool // answers are counted here, not at the agent that forwarded their requests
 	settled []settled
 	refused []refused
-	made    int // of settled
+	made    int // number of settled that were encoded
 	message interrexv1.OperateResponse
 	answers []wire.Answer
 	bodies  []byte
 }
 
-// maxAnswerBytes is the size at which a message of answers takes no more.
+// maxAnswerBytes is the size at which a message of answers is full.
 const maxAnswerBytes = 1 << 20
 
-// next makes the next message, of at most maxMessages answers; false: there is
-// nothing left to say.
+// next makes the next message, of at most maxMessages answers, and reports whether
+// there is one.
 func (o *outbox) next() bool {
 	n := min(len(o.settled)-o.made+len(o.refused), maxMessages)
 	if n == 0 {
@@ -75,15 +74,14 @@ func (o *outbox) next() bool {
 	return true
 }
 
-// count counts an answer. A number that is no method's has no name to count
-// under.
+// count records an answer in the metrics. An unknown method has no label.
 func (o *outbox) count(m *method.Method, took time.Duration, err error) {
 	if o.counts && m != nil {
 		m.Latency.Answered(took, err)
 	}
 }
 
-// fill makes the answer of an operation, and returns the error in it.
+// fill writes the answer of an operation, and returns its error.
 func (o *outbox) fill(a *wire.Answer, r *request, got outcome) error {
 	got = o.server.answered(r, got)
 	if got.err == nil && got.message != nil {
@@ -100,5 +98,5 @@ func (o *outbox) fill(a *wire.Answer, r *request, got outcome) error {
 }
 
 func (o *outbox) fail(a *wire.Answer, err error) {
-	a.Result = &interrexv1.Answer_Error{Error: o.server.standing.Detail(err)}
+	a.Result = &interrexv1.Answer_Error{Error: o.server.checker.Detail(err)}
 }

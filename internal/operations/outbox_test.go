@@ -16,7 +16,7 @@ import (
 	"github.com/interrex/interrex/internal/method"
 )
 
-// outcomeOf makes an outcome of each sort in turn, and what its answer holds.
+// outcomeOf returns an outcome of each sort in turn, and the content of its answer.
 func outcomeOf(id uint64) (o outcome, want string) {
 	switch id % 3 {
 	case 0:
@@ -29,13 +29,13 @@ func outcomeOf(id uint64) (o outcome, want string) {
 	return outcome{message: m}, string(b)
 }
 
-// newTestOperator makes one that has no state.
+// newTestOperator returns a Server without a state.
 func newTestOperator() *Server {
 	stands := consistency.New(consistency.Config{Leadership: fixed{}, Logger: silent{}})
 	return New(Config{Clock: clock.WallClock}, stands, &method.Registry{}, admission.NewCalls())
 }
 
-// answerable is a request that an answer can be made for.
+// answerable returns a request for which an answer can be made.
 func answerable(id uint64) *request {
 	r := &request{Call: method.ToLeader(&method.Method{}, admission.Caller{}, nil, time.Time{})}
 	r.Envelope.Id = id

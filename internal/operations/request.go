@@ -7,22 +7,22 @@ import (
 	"github.com/interrex/interrex/internal/method"
 )
 
-// request is a call on its way to its answer.
+// request is a call that is not answered yet, and the state of its attempts.
 type request struct {
 	method.Call
 
 	mu      sync.Mutex
 	gone    bool
-	hopped  bool   // the newest attempt went to another agent
-	attempt int    // the newest one
-	abandon func() // withdraws it from where it is; nil: there is nothing to do
+	hopped  bool   // the latest attempt went to another agent
+	attempt int    // the latest one
+	abandon func() // withdraws the latest attempt; nil if there is nothing to do
 
-	stop    chan struct{} // closed when its caller has gone; nil: not used yet
-	sent    time.Time     // the newest attempt
-	retries *retries      // nil: none was needed yet
+	stop    chan struct{} // closed when its caller has gone; nil until it is needed
+	sent    time.Time     // of the latest attempt
+	retries *retries      // nil until there is one
 }
 
-// cancel notes that the caller has gone.
+// cancel records that the caller has gone.
 func (r *request) cancel() {
 	r.mu.Lock()
 	if r.gone {
@@ -53,7 +53,7 @@ func (r *request) stopped() <-chan struct{} {
 	return r.stop
 }
 
-// another counts an attempt.
+// another counts a new attempt and returns its number.
 func (r *request) another() (attempt int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -61,8 +61,7 @@ func (r *request) another() (attempt int) {
 	return r.attempt
 }
 
-// onCancel sets how to withdraw an attempt. It ignores one that has failed
-// already and was followed by another.
+// onCancel sets how to withdraw an attempt, unless a later one has begun.
 func (r *request) onCancel(attempt int, abandon func()) {
 	r.mu.Lock()
 	if attempt != r.attempt {

@@ -21,58 +21,57 @@ import (
 	"github.com/interrex/interrex/queue"
 )
 
-// maxMessages is the largest number of operations of one message of a stream.
+// maxMessages is the largest number of operations in one message of a stream.
 const maxMessages = wire.MaxOperations
 
-// Forwarder carries operations to one other agent, many at once.
+// Forwarder sends operations to one other agent, many at once.
 type Forwarder interface {
-	// Send sends operations, together where they fit into a message. done is
-	// called once for each, with its index in ops and its answer, on any
-	// goroutine, and does not block: the answer's bytes, or an *interrex.Error,
-	// of KindOutcomeUnknown when the operation may have happened. abandon ends
-	// the wait for an answer.
+	// Send sends operations, in as few messages as they fit into. done is called
+	// once for each, with its index in ops and its answer, on any goroutine, and
+	// does not block: the answer's bytes, or an *interrex.Error, of
+	// KindOutcomeUnknown when the operation may have happened. abandon ends the
+	// wait for an answer.
 	Send(ops []*interrexv1.Operation, done func(i int, body []byte, err error)) (abandon func(i int))
 }
 
-// Config says with what a Server works. Everything is needed, unless it
-// is said to be optional.
+// Config configures a Server. All fields are required unless marked optional.
 type Config struct {
 	Queue    *queue.Queue
 	Visitors *Visitors
-	// NextLeadership begins a watch of who leads: the function that it returns
-	// returns the present at its first call, and waits for a change at every
+	// NextLeadership begins a watch of the leadership: the function that it returns
+	// reports the current one at its first call, and waits for a change at every
 	// later one, until its context ends.
 	NextLeadership func() func(context.Context) (interrex.Leadership, error)
-	// Forward returns the way to another agent. Optional: without it a request
-	// that only the leader can do is KindNotLeader elsewhere.
+	// Forward returns a Forwarder to another agent. Optional: without it a request
+	// that only the leader can handle fails elsewhere with KindNotLeader.
 	Forward func(ctx context.Context, id string) (Forwarder, error)
-	// Hooks are all webhooks.
+	// Hooks returns all webhooks.
 	Hooks func() []*webhook.Hook
-	// Ask asks webhooks before an operation; wait waits for their verdict.
+	// Ask calls webhooks before an operation; wait waits for their verdict.
 	Ask func([]*webhook.Hook, hookcaller.Question) (wait func(context.Context) error, err error)
 
 	Clock clock.Clock
 	// LeaderWait is how long a request waits for a leader to be elected, AnswerWait
-	// bounds the time between an operation's last moment to enter the log, or the
-	// end of its wait, and its answer, and SendWait is how long the peer of a stream
-	// may take to accept a message.
+	// bounds the time from an operation's deadline for entering the log, or the end
+	// of its wait, to its answer, and SendWait is how long the peer of a stream may
+	// take to accept a message.
 	LeaderWait, AnswerWait, SendWait time.Duration
 	// MaxOpen is how many operations may be open on one stream.
 	MaxOpen int
 }
 
-// Server does the requests of callers at one agent.
+// Server executes the calls that arrive at one agent.
 type Server struct {
-	config   Config
-	standing *consistency.Standing
-	methods  *method.Registry
-	calls    *admission.Calls
+	config  Config
+	checker *consistency.Checker
+	methods *method.Registry
+	calls   *admission.Calls
 }
 
-// New makes a Server. standing and methods are those of the agent, and
-// calls counts what is open.
-func New(c Config, standing *consistency.Standing, methods *method.Registry, calls *admission.Calls) *Server {
-	return &Server{config: c, standing: standing, methods: methods, calls: calls}
+// New returns a Server. checker and methods are those of the agent, and calls
+// counts the open calls.
+func New(c Config, checker *consistency.Checker, methods *method.Registry, calls *admission.Calls) *Server {
+	return &Server{config: c, checker: checker, methods: methods, calls: calls}
 }
 
 // OperateHandler serves StreamService/Operate.
@@ -80,7 +79,7 @@ func (s *Server) OperateHandler(o ...connect.HandlerOption) http.Handler {
 	return connect.NewBidiStreamHandler(interrexv1.StreamServiceOperateProcedure, s.operate, append(o, connect.WithCodec(wire.StreamCodec{}))...)
 }
 
-// operate serves one stream until its peer has closed it and everything is
+// operate serves one stream until its peer has closed it and all operations are
 // answered, or until the server has drained.
 func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -97,16 +96,16 @@ func (s *Server) operate(ctx context.Context, conn *connect.BidiStream[interrexv
 		<-received // its read deadline has passed: it is about to return
 	}
 	st.close()
-	return s.standing.RPCError(err)
+	return s.checker.RPCError(err)
 }
 
-// Do calls a method by its procedure for what does not come as an RPC, and returns
-// its answer.
+// Do calls a method by its procedure, for requests that are not RPCs, and returns
+// its response.
 func (s *Server) Do(ctx context.Context, procedure string, q proto.Message) (proto.Message, error) {
 	return s.made(ctx, s.methods.Method(procedure), q)
 }
 
-// made calls a method, and returns its answer, made here or elsewhere.
+// made calls a method, and returns its response, made here or elsewhere.
 func (s *Server) made(ctx context.Context, m *method.Method, q proto.Message) (proto.Message, error) {
 	o := s.alone(ctx, admission.CallerOf(ctx), m, q)
 	if o.err == nil && o.message == nil {
@@ -122,13 +121,13 @@ func (s *Server) Handler(m *method.Method, o ...connect.HandlerOption) http.Hand
 		defer cancel()
 		a, err := s.made(ctx, m, q)
 		if err != nil {
-			return nil, wire.Error(wire.FromDetail(s.standing.Detail(err)))
+			return nil, wire.Error(wire.FromDetail(s.checker.Detail(err)))
 		}
 		return a, nil
 	}, o...)
 }
 
-// alone handles one call that did not come on a stream.
+// alone handles one call that did not arrive on a stream.
 func (s *Server) alone(ctx context.Context, c admission.Caller, m *method.Method, message proto.Message) outcome {
 	began := s.config.Clock.Now()
 	o := s.unary(ctx, c, m, message, began)
@@ -160,7 +159,7 @@ func (s *Server) unary(ctx context.Context, c admission.Caller, m *method.Method
 	return s.call(ctx, r)
 }
 
-// call takes one request to the leader, and waits for its outcome.
+// call sends one request to the leader, and waits for its outcome.
 func (s *Server) call(ctx context.Context, r *request) outcome {
 	outcomes := make(chan outcome, 1)
 	courier := newCourier(ctx, s, r.Caller, func(_ *request, o outcome) { outcomes <- o })
@@ -176,9 +175,9 @@ func (s *Server) call(ctx context.Context, r *request) outcome {
 		return outcome{err: errUnanswered()}
 	case <-ctx.Done():
 	}
-	// The caller has gone, or the server drains. An operation that has not
-	// entered the log leaves the queue: the caller should learn that, rather
-	// than that the outcome is unknown.
+	// The caller has gone, or the server drains. An operation that has not entered
+	// the log leaves the queue: the caller should learn that, and not that the
+	// outcome is unknown.
 	r.cancel()
 	grace := s.config.Clock.NewTimer(cancelGrace)
 	defer grace.Stop()
@@ -190,35 +189,34 @@ func (s *Server) call(ctx context.Context, r *request) outcome {
 	}
 }
 
-// answered makes the answer from the log's result. A panic there fails only
-// this request: the operation has happened, and the stream may be another
-// agent's, with the requests of many.
+// answered makes the response from the log's result. A panic fails only this
+// request: the operation has happened, and the stream may be another agent's, with
+// the requests of many callers.
 func (s *Server) answered(r *request, o outcome) (made outcome) {
-	defer s.standing.Guard(r.Method.Procedure, &made.err)
+	defer s.checker.Guard(r.Method.Procedure, &made.err)
 	if s.calls.Draining() && queue.IsCanceled(o.err) {
 		o.err = admission.DrainingError()
 	}
 	if o.err == nil && o.logged {
-		o.message, o.err = r.Answer(s.standing.State)
+		o.message, o.err = r.Answer(s.checker.State)
 	}
 	return o
 }
 
-// cancelGrace is how long a call that has ended waits to learn that its
-// operation has left the queue.
+// cancelGrace is how long an ended call waits to learn that its operation has left
+// the queue.
 const cancelGrace = 250 * time.Millisecond
 
 func errUnanswered() error {
-	return interrex.Errorf(interrex.KindOutcomeUnknown, "cannot say whether it happened: the operation was not answered in time; ask again with the same request id")
+	return interrex.Errorf(interrex.KindOutcomeUnknown, "the operation was not answered in time, so its outcome is unknown: retry with the same request id")
 }
 
-// maxEarly is the most of a caller's time that is reserved for the answer to
-// get back.
+// maxEarly is the most time that is reserved for the response to reach the caller.
 const maxEarly = 100 * time.Millisecond
 
-// early returns a context that ends a little before ctx does: the answer that
-// nothing has happened must arrive while the caller is still there, or it must
-// take the outcome for unknown.
+// early returns a context that ends slightly before ctx: the answer that nothing
+// has happened must arrive before the caller gives up and has to assume that the
+// outcome is unknown.
 func early(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -227,7 +225,7 @@ func early(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(maxEarly, time.Until(deadline)/5)))
 }
 
-// hooksFor returns the hooks that are asked before a request; nil: none.
+// hooksFor returns the hooks to call before a request; nil if there are none.
 func (s *Server) hooksFor(r *request) (wanted []*webhook.Hook) {
 	hooks := s.config.Hooks()
 	if len(hooks) == 0 {
@@ -250,26 +248,26 @@ func (s *Server) readAlone(ctx context.Context, r *request) outcome {
 	return s.readHere(ctx, r)
 }
 
-// waits reports whether an eventual read may have to wait: for a revision, for
-// what it asks for, or for what its method does.
+// waits reports whether an eventual read may have to wait: for a revision, or in its
+// method.
 func (s *Server) waits(r *request) bool {
-	return r.Method.Await != nil || r.Method.Act != nil || s.standing.State.Revision() < r.Read.Min
+	return r.Method.Await != nil || r.Method.Act != nil || s.checker.State.Revision() < r.Read.Min
 }
 
-// readHere answers an eventual read from this agent's state, or does what a method
-// does here.
+// readHere answers an eventual read from this agent's state, or runs the method's
+// action here.
 func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 	if r.Method.Act != nil {
 		return s.act(ctx, r)
 	}
-	reaching, cancel := context.WithTimeout(ctx, s.standing.ReadWait)
-	err := s.standing.Reach(reaching, r.Caller, r.Read.Min)
+	reaching, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
+	err := s.checker.WaitReached(reaching, r.Caller, r.Read.Min)
 	cancel()
 	if r.Method.Await == nil || err != nil {
 		return s.look(r, err)
 	}
 	if q, is := r.Message.(interface{ GetSince() uint64 }); is {
-		err = s.standing.NotAhead(ctx, r.Caller, interrex.Revision(q.GetSince()))
+		err = s.checker.WaitSince(ctx, r.Caller, interrex.Revision(q.GetSince()))
 	}
 	if err != nil {
 		return outcome{err: err}
@@ -277,37 +275,37 @@ func (s *Server) readHere(ctx context.Context, r *request) (o outcome) {
 	return s.await(ctx, r)
 }
 
-// act does what a method does here, for an operator, once this agent has applied
-// everything that was committed when it was called.
+// act runs a method's action for an operator, once this agent has applied
+// everything that was committed at the call.
 func (s *Server) act(ctx context.Context, r *request) (o outcome) {
-	defer s.standing.Guard(r.Method.Procedure, &o.err)
+	defer s.checker.Guard(r.Method.Procedure, &o.err)
 	if err := r.Caller.MayDo(r.Method.May); err != nil {
 		return outcome{err: err}
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.standing.ReadWait)
+	bounded, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
 	defer cancel()
-	if err := s.standing.Current(bounded, r.Caller); err != nil {
+	if err := s.checker.WaitCurrent(bounded, r.Caller); err != nil {
 		return outcome{err: err}
 	}
-	o.message, o.err = r.Method.Act(ctx, r.Message, s.standing.State)
+	o.message, o.err = r.Method.Act(ctx, r.Message, s.checker.State)
 	return o
 }
 
 // await answers a read that may wait.
 func (s *Server) await(ctx context.Context, r *request) (o outcome) {
-	defer s.standing.Guard(r.Method.Procedure, &o.err)
+	defer s.checker.Guard(r.Method.Procedure, &o.err)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.calls.Ended, cancel)()
-	o.message, o.err = r.Method.Await(ctx, r.Message, s.standing.State)
+	o.message, o.err = r.Method.Await(ctx, r.Message, s.checker.State)
 	return o
 }
 
-// readAll answers linearizable reads, all with one request to the leader.
+// readAll answers linearizable reads with a single request to the leader.
 func (s *Server) readAll(ctx context.Context, c admission.Caller, reads []*request) []outcome {
-	ctx, cancel := context.WithTimeout(ctx, s.standing.ReadWait)
+	ctx, cancel := context.WithTimeout(ctx, s.checker.ReadWait)
 	defer cancel()
-	index, err := s.standing.Index(ctx, c)
+	index, err := s.checker.Index(ctx, c)
 	applied, waited := err, err != nil
 	outcomes := make([]outcome, len(reads))
 	for i, r := range reads {
@@ -319,14 +317,14 @@ func (s *Server) readAll(ctx context.Context, c admission.Caller, reads []*reque
 			continue
 		}
 		if !waited {
-			if applied = s.standing.Quarantined(); applied == nil {
-				applied = s.standing.State.WaitApplied(ctx, index)
+			if applied = s.checker.CheckQuarantine(); applied == nil {
+				applied = s.checker.State.WaitApplied(ctx, index)
 			}
 			waited = true
 		}
 		failed := applied
 		if failed == nil {
-			failed = s.standing.Reached(r.Read.Min)
+			failed = s.checker.CheckReached(r.Read.Min)
 		}
 		if failed == nil && r.Method.Leads {
 			if o := s.askLeader(ctx, r); o.body != nil {
@@ -339,30 +337,30 @@ func (s *Server) readAll(ctx context.Context, c admission.Caller, reads []*reque
 	return outcomes
 }
 
-// askLeader has the agent that leads answer a read. There is no body where that
-// is this agent, or where it could not be asked.
+// askLeader forwards a read to the leader. The outcome has no body if this agent
+// leads, or the leader could not be reached.
 func (s *Server) askLeader(ctx context.Context, r *request) outcome {
-	if r.Caller.Door == admission.Peer || s.standing.Leadership.Current().Leader {
+	if r.Caller.Door == admission.Peer || s.checker.Leadership.Current().Leader {
 		return outcome{}
 	}
-	return s.call(ctx, &request{Call: method.ToLeader(r.Method, r.Caller, r.Message, s.config.Clock.Now().Add(s.standing.ReadWait))})
+	return s.call(ctx, &request{Call: method.ToLeader(r.Method, r.Caller, r.Message, s.config.Clock.Now().Add(s.checker.ReadWait))})
 }
 
-// look reads the table as it is, or fails with err if it is not nil.
+// look reads the table in its current state, or fails with err if it is not nil.
 func (s *Server) look(r *request, err error) (o outcome) {
 	if err != nil {
 		return outcome{err: err}
 	}
-	defer s.standing.Guard(r.Method.Procedure, &o.err)
-	o.message, o.err = r.Method.Look(r.Message, s.standing.State)
+	defer s.checker.Guard(r.Method.Procedure, &o.err)
+	o.message, o.err = r.Method.Look(r.Message, s.checker.State)
 	return o
 }
 
-// LeaderIndex asks the agent that leads for the log index that a linearizable read
-// has to wait for.
+// LeaderIndex requests from the leader the log index that a linearizable read has to
+// wait for.
 func (s *Server) LeaderIndex(ctx context.Context, c admission.Caller) (uint64, error) {
 	m := s.methods.ReadIndex
-	o := s.call(ctx, &request{Call: method.ToLeader(m, c, &interrexv1.ReadIndexRequest{}, s.config.Clock.Now().Add(s.standing.ReadWait))})
+	o := s.call(ctx, &request{Call: method.ToLeader(m, c, &interrexv1.ReadIndexRequest{}, s.config.Clock.Now().Add(s.checker.ReadWait))})
 	if o.err == nil && o.message == nil {
 		o.message, o.err = m.DecodeAnswer(o.body)
 	}

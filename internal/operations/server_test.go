@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/queue"
 )
 
-// forgetful is a forwarder that answers nothing, not even what is abandoned.
+// forgetful is a forwarder that answers nothing, not even abandoned operations.
 type forgetful struct{ sent, abandoned chan int }
 
 func (f forgetful) Send([]*interrexv1.Operation, func(int, []byte, error)) (abandon func(int)) {

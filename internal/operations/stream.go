@@ -17,8 +17,8 @@ import (
 	"github.com/interrex/interrex/internal/method"
 )
 
-// stream is one client's or agent's stream of operations. One goroutine
-// receives, one writes; writes to the log have none of their own.
+// stream is one client's or agent's stream of operations. One goroutine receives,
+// and one sends answers; operations of the log need no others.
 type stream struct {
 	server  *Server
 	conn    *connect.BidiStream[interrexv1.OperateRequest, interrexv1.OperateResponse]
@@ -26,20 +26,20 @@ type stream struct {
 	courier *courier
 	ctx     context.Context
 	end     context.CancelCauseFunc
-	wake    chan struct{} // something waits for the writer
-	taken   chan struct{} // the writer has taken what waited
+	wake    chan struct{} // signals that there is something to write
+	taken   chan struct{} // signals that the writer has taken the answers
 
-	received bool        // the receiver has returned; the writer's own
-	sweeping atomic.Bool // the writer checks what is at another agent
+	received bool        // the receiver has returned; used only by the writer
+	sweeping atomic.Bool // the writer checks the operations at other agents
 
 	mu      sync.Mutex
 	closed  bool
 	open    map[uint64]*request
-	settled []settled // for the writer to answer
-	refused []refused // the same, of operations that were not opened
+	settled []settled // to be answered by the writer
+	refused []refused // the same, for operations that were not opened
 }
 
-// receive takes in messages until the peer has no more.
+// receive handles messages until the peer has closed its side.
 func (st *stream) receive() error {
 	for {
 		if err := st.room(); err != nil {
@@ -59,8 +59,9 @@ func (st *stream) receive() error {
 	}
 }
 
-// room waits until the writer has taken most of the refusals: they have a
-// limit, as open operations do. A peer that does not read is not read from.
+// room waits until the writer has taken most of the refusals, whose number is
+// limited as that of open operations is: nothing more is read from a peer that does
+// not read.
 func (st *stream) room() error {
 	for {
 		st.mu.Lock()
@@ -77,9 +78,9 @@ func (st *stream) room() error {
 	}
 }
 
-// accept begins the operations of one message: its writes as one batch, its
-// linearizable reads in one round, and its local reads one after the other, the
-// quick ones here.
+// accept begins the operations of one message: the writes as one batch, the
+// linearizable reads in one round, and the local reads one after the other, quick
+// ones on this goroutine.
 func (st *stream) accept(m *interrexv1.OperateRequest) {
 	for _, id := range m.GetCancels() {
 		st.cancel(id)
@@ -108,8 +109,8 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 		st.start(func() { st.readNow(local) })
 	}
 	st.readAll(strong)
-	if !st.sweeping.Load() && st.courier.isAbroad() {
-		st.poke() // the writer checks on it
+	if !st.sweeping.Load() && st.courier.hasRemote() {
+		st.poke() // so that the writer begins to sweep
 	}
 }
 
@@ -117,9 +118,9 @@ func (st *stream) accept(m *interrexv1.OperateRequest) {
 func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
 	m := st.server.methods.Methods[in.GetMethod()]
 	if m == nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves none of number %d", st.server.standing.ID, in.GetMethod())
+		return nil, interrex.Errorf(interrex.KindInvalid, "method: agent %s serves no method with the number %d", st.server.checker.ID, in.GetMethod())
 	}
-	defer st.server.standing.Guard(m.Procedure, &err)
+	defer st.server.checker.Guard(m.Procedure, &err)
 	if err := method.Bounded("body", len(in.GetBody())); err != nil {
 		return nil, err
 	}
@@ -146,8 +147,8 @@ func (st *stream) begin(in *interrexv1.Operation) (_ *request, err error) {
 	return r, nil
 }
 
-// mayOpen returns why the peer may not open an operation under this id; nil if
-// it may. The lock is held.
+// mayOpen returns an error if the peer may not open an operation with this id. The
+// lock is held.
 func (st *stream) mayOpen(id uint64) error {
 	switch {
 	case st.closed:
@@ -172,18 +173,18 @@ func (st *stream) cancel(id uint64) {
 	}
 }
 
-// guarded makes a panic the end of this stream, and not of the process: the
-// RPC library looks after the writer's goroutine alone.
+// guarded converts a panic to an error that ends this stream, not the process: the
+// RPC library recovers only panics of the writer's goroutine.
 func (st *stream) guarded(fn func() error) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			err = st.server.standing.Panicked(interrexv1.StreamServiceOperateProcedure, reason)
+			err = st.server.checker.Panicked(interrexv1.StreamServiceOperateProcedure, reason)
 		}
 	}()
 	return fn()
 }
 
-// start runs what may have to wait for others; close waits for it.
+// start runs fn, which may block, in a goroutine that close waits for.
 func (st *stream) start(fn func()) {
 	st.courier.start(func() {
 		if err := st.guarded(func() error { fn(); return nil }); err != nil {
@@ -192,13 +193,13 @@ func (st *stream) start(fn func()) {
 	})
 }
 
-// readNow answers reads of what this agent has.
+// readNow answers reads from this agent's current state.
 func (st *stream) readNow(reads []*request) {
 	if len(reads) == 0 {
 		return
 	}
 	outcomes := make([]outcome, len(reads))
-	begun := st.server.standing.Begun()
+	begun := st.server.checker.CheckApplied()
 	for i, r := range reads {
 		outcomes[i] = st.server.look(r, begun)
 	}
@@ -215,7 +216,7 @@ func (st *stream) readHere(r *request) {
 	})
 }
 
-// readAll answers linearizable reads, all with one request to the leader.
+// readAll answers linearizable reads with a single request to the leader.
 func (st *stream) readAll(reads []*request) {
 	if len(reads) == 0 {
 		return
@@ -225,7 +226,7 @@ func (st *stream) readAll(reads []*request) {
 	})
 }
 
-// settle takes the outcome of an operation, on any goroutine.
+// settle passes the outcome of an operation to the writer, on any goroutine.
 func (st *stream) settle(r *request, o outcome) {
 	st.mu.Lock()
 	st.settled = append(st.settled, settled{r, o})
@@ -233,7 +234,7 @@ func (st *stream) settle(r *request, o outcome) {
 	st.poke()
 }
 
-// settleAll takes the outcomes of several.
+// settleAll passes on the outcomes of several.
 func (st *stream) settleAll(requests []*request, outcomes []outcome) {
 	st.mu.Lock()
 	for i, r := range requests {
@@ -258,12 +259,12 @@ func (st *stream) poke() {
 	}
 }
 
-// write sends answers until there will be no more. Whatever waits goes into one
-// message; while that is being sent the next one gathers.
+// write sends answers until there will be no more. All that are ready go into one
+// message; further ones collect while it is being sent.
 func (st *stream) write(received <-chan error) error {
 	send := admission.Sender(st.ctx, st.server.config.Clock, st.server.config.SendWait)
 	ended := st.server.calls.Ended.Done()
-	// The headers go ahead: they tell the peer whom it talks to.
+	// The headers are sent first: they identify this agent to the peer.
 	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
 		return err
 	}
@@ -306,7 +307,7 @@ func (st *stream) write(received <-chan error) error {
 	}
 }
 
-// take removes what waits, and returns how many operations stay open.
+// take moves the answers to out, and returns how many operations remain open.
 func (st *stream) take(out *outbox) (open int) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -330,7 +331,7 @@ func (st *stream) quiet() bool {
 	return len(st.refused)+len(st.settled)+len(st.open) == 0
 }
 
-// endWaits takes waiting claims out of the line, because the server drains.
+// endWaits removes waiting claims from the queue, because the server drains.
 func (st *stream) endWaits() {
 	st.mu.Lock()
 	var waits []*request
@@ -345,11 +346,12 @@ func (st *stream) endWaits() {
 	}
 }
 
-// sweepEvery is how often to check for operations that another agent has not
-// answered.
+// sweepEvery is how often the writer checks for operations that another agent has
+// not answered.
 const sweepEvery = time.Second
 
-// close ends what is open, and waits for it. The stream's context has ended.
+// close ends the open operations, and waits for them. The stream's context has
+// ended.
 func (st *stream) close() {
 	st.mu.Lock()
 	st.closed = true

@@ -8,7 +8,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// visit is one request between this agent's door and its answer from the log.
+// visit is one attempt of a request, from its arrival at this agent to its answer
+// from the log.
 type visit struct {
 	visitors *Visitors
 	key      visitorKey
@@ -16,21 +17,21 @@ type visit struct {
 
 type visitorKey struct{ caller, id string }
 
-// Visitors are the requests with an id that are inside, so that a later attempt
-// of one knows of the earlier. They live as long as the queue, which may be longer
-// than a Server. The zero Visitors is none.
+// Visitors records the unanswered attempts of requests with an id, so that a later
+// attempt of a request knows of earlier ones. It lives as long as the queue, which
+// may outlive a Server. The zero Visitors is empty.
 type Visitors struct {
 	mu  sync.Mutex
 	all map[visitorKey]visitor
 }
 
-// visitor is what is inside of one request.
+// visitor is one request with unanswered attempts.
 type visitor struct {
 	attempts int
-	consent  content // of an attempt that the webhooks have let in; zero: none
+	consent  content // of an attempt that the webhooks have admitted; zero if none
 }
 
-// content tells what a request asks for.
+// content is a hash of a request's content.
 type content [sha256.Size]byte
 
 func contentOf(op *state.Operation) (c content) {
@@ -45,7 +46,8 @@ func contentOf(op *state.Operation) (c content) {
 	return c
 }
 
-// enter notes an attempt; nil: the request has no id. leave follows.
+// enter records an attempt, which ends with leave. It returns nil if the request has
+// no id.
 func (v *Visitors) enter(caller, id string) *visit {
 	if id == "" {
 		return nil
@@ -76,7 +78,7 @@ func (v *visit) leave() {
 	v.visitors.all[v.key] = inside
 }
 
-// allow notes that the webhooks have let an attempt in.
+// allow records that the webhooks have admitted an attempt.
 func (v *visit) allow(c content) {
 	if v == nil {
 		return
@@ -88,8 +90,8 @@ func (v *visit) allow(c content) {
 	v.visitors.all[v.key] = inside
 }
 
-// allowed reports whether an attempt with this content was let in, and is inside
-// still.
+// allowed reports whether an attempt with this content was admitted, and the request
+// is still unanswered.
 func (v *visit) allowed(c content) bool {
 	if v == nil {
 		return false
@@ -99,7 +101,7 @@ func (v *visit) allowed(c content) bool {
 	return v.visitors.all[v.key].consent == c
 }
 
-// alone reports whether no other attempt is inside.
+// alone reports whether the request has no other unanswered attempt.
 func (v *visit) alone() bool {
 	v.visitors.mu.Lock()
 	defer v.visitors.mu.Unlock()

@@ -31,8 +31,8 @@ type plainChange struct {
 	data string   // JSON, which may be shared with the feed
 }
 
-// write writes the JSON. The data is not copied, so that a caller who does not
-// read keeps no memory in use.
+// write writes the JSON. It does not copy the data, so that a caller that does not
+// read uses no memory.
 func (c plainChange) write(w io.Writer) error {
 	head, err := oneLine(c)
 	if err == nil {
@@ -47,7 +47,7 @@ func (c plainChange) write(w io.Writer) error {
 	return err
 }
 
-// shown makes what is shown of a change.
+// shown returns a change as it is shown.
 func (p plainChanges) shown(e *state.Event) (plainChange, error) {
 	out := plainChange{ID: uint64(e.Revision), Time: e.Wall.UnixNano(), Tags: services.TagsOf(e)}
 	if out.Tags == nil {
@@ -60,7 +60,7 @@ func (p plainChanges) shown(e *state.Event) (plainChange, error) {
 		out.data = u.Data
 		return out, nil
 	}
-	data, err := p.changes.Data.Of(e, p.server.standing.State)
+	data, err := p.changes.Data.Of(e, p.server.checker.State)
 	out.data = string(data)
 	return out, err
 }
@@ -71,7 +71,7 @@ type plainChanges struct {
 	changes services.Changes
 }
 
-// routes adds the paths.
+// routes adds the paths of /changes to mux.
 func (p plainChanges) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /changes", p.handle(p.list))
 	mux.HandleFunc("POST /changes", p.handle(p.append))
@@ -80,12 +80,12 @@ func (p plainChanges) routes(mux *http.ServeMux) {
 	mux.HandleFunc("/changes/{id}", onlyMethods("GET"))
 }
 
-// handle answers an error, which only then is the answer.
+// handle returns a handler that answers with the error of do.
 func (p plainChanges) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return p.server.plain(method.ChangesSetting, do)
 }
 
-// request reads the parameters of a list.
+// request returns the request for a list, read from the parameters.
 func (p plainChanges) request(r *http.Request) (*interrexv1.ChangeServiceListRequest, error) {
 	q := r.URL.Query()
 	err := onlyQuery(q, "since", "limit", "block", "tag*", "kind*", "prefix")
@@ -119,10 +119,10 @@ func (p plainChanges) list(w http.ResponseWriter, r *http.Request) error {
 	if follows(r) {
 		return p.stream(w, r, q)
 	}
-	if err := p.server.standing.Begun(); err != nil {
+	if err := p.server.checker.CheckApplied(); err != nil {
 		return err
 	}
-	if err := p.server.standing.NotAhead(r.Context(), admission.CallerOf(r.Context()), q.Since); err != nil {
+	if err := p.server.checker.WaitSince(r.Context(), admission.CallerOf(r.Context()), q.Since); err != nil {
 		return err
 	}
 	page, err := p.changes.Page(r.Context(), q, block)
@@ -168,9 +168,9 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	}
 	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 	if err != nil {
-		return interrex.Errorf(interrex.KindInvalid, "change %.80q: its id is a number", r.PathValue("id"))
+		return interrex.Errorf(interrex.KindInvalid, "change %.80q: its id must be a number", r.PathValue("id"))
 	}
-	if err := p.server.standing.Current(r.Context(), admission.CallerOf(r.Context())); err != nil {
+	if err := p.server.checker.WaitCurrent(r.Context(), admission.CallerOf(r.Context())); err != nil {
 		return err
 	}
 	e, err := p.changes.Find(interrex.Revision(id))
@@ -188,7 +188,7 @@ func (p plainChanges) get(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// append takes an object with data, or any other JSON, which is the data.
+// append appends a change: the body is an object with data, or the data itself.
 func (p plainChanges) append(w http.ResponseWriter, r *http.Request) error {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		plainAnswer(w, http.StatusUnsupportedMediaType, map[string]string{"error": "invalid: Content-Type: a change is JSON: send the header Content-Type: application/json"})
@@ -218,10 +218,10 @@ func (p plainChanges) append(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// changeOf reads what is appended.
+// changeOf reads the change to append.
 func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
 	if len(body) == 0 {
-		return nil, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON, null too")
+		return nil, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON value, which may be null")
 	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil || object["data"] == nil {
@@ -236,10 +236,10 @@ func changeOf(body []byte) (*interrexv1.ChangeServiceAppendRequest, error) {
 		case "data", "_id", "_ts":
 		case "tags":
 			if err := json.Unmarshal(text, &m.Tags); err != nil {
-				return nil, interrex.Errorf(interrex.KindInvalid, "tags: a list of strings is allowed")
+				return nil, interrex.Errorf(interrex.KindInvalid, "tags: give a list of strings")
 			}
 		default:
-			return nil, interrex.Errorf(interrex.KindInvalid, "%.80q: beside data only tags is allowed: if this object is the data, put it into data", name)
+			return nil, interrex.Errorf(interrex.KindInvalid, "%.80q: besides data only tags is allowed: if this object is the data, put it into data", name)
 		}
 	}
 	return m, nil

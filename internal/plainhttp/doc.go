@@ -1,3 +1,3 @@
-// Package plainhttp owns plain HTTP: /changes and /kv, for callers without a
-// client, and the server-sent events of both.
+// Package plainhttp owns the plain HTTP API for callers without a client library:
+// the paths /changes and /kv, and their streams of server-sent events.
 package plainhttp

@@ -16,29 +16,29 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// heartbeat is how often a stream of events without any sends a comment.
+// heartbeat is how often an idle stream of events sends a comment.
 const heartbeat = 15 * time.Second
 
 // sentEvent is one server-sent event. A caller that reconnects with its id as
-// Last-Event-ID has everything up to it, unless the id is 0.
+// Last-Event-ID has received everything up to it, unless the id is 0.
 type sentEvent struct {
 	id   interrex.Revision
 	kind string
 	data any
 }
 
-// eventSource is what server-sent events are made of.
+// eventSource is the source of a stream of server-sent events.
 type eventSource struct {
 	setting string // see Service.Setting
 	since   interrex.Revision
 	match   func(*state.Event) bool
-	// show makes what is sent of an event that matches; its id is set behind it.
+	// show returns an event that matches as it is sent; its id is set afterwards.
 	show func(*state.Event) (sentEvent, error)
-	// present are the events that say what there already is; nil: there are none.
+	// present are the events of what exists already; nil if there are none.
 	present iter.Seq2[sentEvent, error]
 }
 
-// shown makes what is sent of events that match.
+// shown returns the events that match as they are sent.
 func (from eventSource) shown(events []state.Event) iter.Seq2[sentEvent, error] {
 	return func(yield func(sentEvent, error) bool) {
 		for i := range events {
@@ -56,11 +56,11 @@ func (from eventSource) shown(events []state.Event) iter.Seq2[sentEvent, error] 
 // eventWriter writes server-sent events.
 type eventWriter struct {
 	w     io.Writer
-	send  func(func() error) error // see sender
+	send  func(func() error) error // see admission.Sender
 	flush func() error
 }
 
-// all sends events, each as soon as it is made.
+// all sends events, each as soon as it is available.
 func (o eventWriter) all(ctx context.Context, events iter.Seq2[sentEvent, error]) error {
 	for one, err := range events {
 		if ctx.Err() != nil {
@@ -77,14 +77,14 @@ func (o eventWriter) all(ctx context.Context, events iter.Seq2[sentEvent, error]
 	return o.flushed()
 }
 
-// end says why there are no more events.
+// end sends an event with the reason why the stream ends.
 func (o eventWriter) end(err error) {
 	last := sentEvent{kind: endKind(err), data: shownError(wire.FromDetail(wire.Detail(err)))}
 	_ = o.send(func() error { return errors.Join(last.write(o.w), o.flush()) }) // the caller may have gone
 }
 
-// beat shows that the stream lives, and how far it has come without an event,
-// if that is further than before.
+// beat sends a comment to show that the stream is alive, with its revision if that
+// has advanced without an event.
 func (o eventWriter) beat(at interrex.Revision, further bool) error {
 	text := ": nothing\n\n"
 	if further {
@@ -98,7 +98,7 @@ func (o eventWriter) beat(at interrex.Revision, further bool) error {
 
 func (o eventWriter) flushed() error { return o.send(o.flush) }
 
-// endKind is the name of the event with which a stream ends.
+// endKind returns the name of the event that ends a stream.
 func endKind(err error) string {
 	return strings.ReplaceAll(string(cmp.Or(interrex.KindOf(err), interrex.KindUnavailable)), " ", "_")
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// bubble returns a server without agents, for a test in virtual time, and follows
+// bubble returns a server without agents, for a test with a fake clock, and follows
 // its events.
 func bubble(t *testing.T, ring *watch.Ring, match ...func(*state.Event) bool) *bufio.Reader {
 	methods, err := method.NewRegistry("a", nil, method.NewSwitches())

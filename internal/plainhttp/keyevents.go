@@ -16,32 +16,32 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The kinds of server-sent events about keys, beside the errors that end them.
+// The kinds of server-sent events about keys, other than the errors that end them.
 const (
 	valueWritten = "upsert"
 	valueGone    = "delete"
 	valuesSent   = "end_of_snapshot"
 )
 
-// valueEvents sends what happens to keys as server-sent events.
+// valueEvents sends changes of keys as server-sent events.
 type valueEvents struct{ plainValues }
 
-// goneValue is a key that is not there, as JSON.
+// goneValue is the JSON of a key that does not exist.
 type goneValue struct {
 	Key       string `json:"key"`
 	Namespace string `json:"namespace"`
-	Revision  uint64 `json:"revision"` // of its deletion, or as of which it is not there
+	Revision  uint64 `json:"revision"` // of its deletion, or at which it did not exist
 }
 
-// seenValues is what such a stream has sent of what was present, and the revision
-// that its events come after.
+// seenValues records which present values a stream has sent, and the revision after
+// which its events begin.
 type seenValues struct {
 	since interrex.Revision
 	*watches.SentRows
 }
 
-// one sends the value of a key, or that it is not there, and each change
-// of it.
+// one sends the value of a key, or that it does not exist, and then each change of
+// it.
 func (p valueEvents) one(w http.ResponseWriter, r *http.Request, id interrex.ResourceID) error {
 	if err := onlyQuery(r.URL.Query(), "namespace", "since", "consistency", "min_revision"); err != nil {
 		return err
@@ -50,7 +50,7 @@ func (p valueEvents) one(w http.ResponseWriter, r *http.Request, id interrex.Res
 	return p.follow(w, r, same, func(seen *seenValues) iter.Seq2[sentEvent, error] {
 		return func(yield func(sentEvent, error) bool) {
 			var row *resource.Record
-			at := p.resources.Still(p.server.standing.State, func(v resource.ReadView) { row = v.Get(id) })
+			at := p.resources.Locked(p.server.checker.State, func(v resource.ReadView) { row = v.Get(id) })
 			seen.Add("", false, at)
 			out, err := sentEvent{kind: valueGone, data: goneValue{id.Name, id.Tenancy.Namespace, uint64(at)}}, error(nil)
 			if row != nil {
@@ -62,7 +62,7 @@ func (p valueEvents) one(w http.ResponseWriter, r *http.Request, id interrex.Res
 	})
 }
 
-// all sends the values of all keys with a prefix, and each change of them.
+// all sends the values of all keys with a prefix, and then each change of them.
 func (p valueEvents) all(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	if err := onlyQuery(q, "namespace", "prefix", "since", "consistency", "min_revision"); err != nil {
@@ -78,7 +78,7 @@ func (p valueEvents) all(w http.ResponseWriter, r *http.Request) error {
 		return func(yield func(sentEvent, error) bool) {
 			since := seen.since
 			for after, more := "", true; more; {
-				rows := p.resources.Rows(what, p.server.standing.State, after, watches.MaxPresent)
+				rows := p.resources.Rows(what, p.server.checker.State, after, watches.MaxPresent)
 				for key, e := range rows.All {
 					after = key
 					if !yield(writtenEvent(e.GetResource())) {
@@ -93,8 +93,8 @@ func (p valueEvents) all(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// follow sends the changes of values that match. Where the caller knows nothing
-// yet, it begins with what is present, whose parts are noted in what is seen.
+// follow sends the changes of values that match. If the caller does not resume, it
+// begins with the present values, and records their parts in seen.
 func (p valueEvents) follow(w http.ResponseWriter, r *http.Request, match func(*resource.Record) bool, present func(seen *seenValues) iter.Seq2[sentEvent, error]) error {
 	s := p.server
 	n, err := number(r.URL.Query(), "since", 64)
@@ -111,35 +111,35 @@ func (p valueEvents) follow(w http.ResponseWriter, r *http.Request, match func(*
 		return is && row.ID.Type == interrex.ValueType && match(row) && !seen.Has(e)
 	}}
 	if since == 0 {
-		if err := p.freshen(r); err != nil {
+		if err := p.waitFresh(r); err != nil {
 			return err
 		}
-		seen.since = s.standing.State.Revision()
+		seen.since = s.checker.State.Revision()
 		from.present = present(seen)
 	}
 	from.since = seen.since
 	return s.events(w, r, from)
 }
 
-// freshen waits until this agent is as fresh as the request wants.
-func (p valueEvents) freshen(r *http.Request) error {
+// waitFresh waits until this agent's state is as fresh as the request demands.
+func (p valueEvents) waitFresh(r *http.Request) error {
 	s, c := p.server, admission.CallerOf(r.Context())
-	consistency, min, err := fresh(r.URL.Query())
+	consistency, min, err := consistencyOf(r.URL.Query())
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.standing.ReadWait)
+	ctx, cancel := context.WithTimeout(r.Context(), s.checker.ReadWait)
 	defer cancel()
 	if consistency == interrexv1.Consistency_CONSISTENCY_EVENTUAL {
-		return s.standing.Reach(ctx, c, interrex.Revision(min))
+		return s.checker.WaitReached(ctx, c, interrex.Revision(min))
 	}
-	if err := s.standing.Current(ctx, c); err != nil {
+	if err := s.checker.WaitCurrent(ctx, c); err != nil {
 		return err
 	}
-	return s.standing.Reached(interrex.Revision(min))
+	return s.checker.CheckReached(interrex.Revision(min))
 }
 
-// valueEvent makes what is sent of a change.
+// valueEvent returns the event of a change.
 func valueEvent(e *state.Event) (sentEvent, error) {
 	row := e.Value.(*resource.Record)
 	if e.Kind == interrex.ResourceDeleted {

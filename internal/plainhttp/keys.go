@@ -30,8 +30,8 @@ type plainValues struct {
 	changes   *change.Table
 }
 
-// route takes what is for /kv and returns next the rest. It stands before the mux,
-// which would redirect keys with empty parts.
+// route handles the requests for /kv, and passes others to next. It comes before the
+// mux, which would redirect keys with empty parts.
 func (p plainValues) route(next http.Handler) http.Handler {
 	one, all := p.handle(p.one), p.handle(p.all)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +46,8 @@ func (p plainValues) route(next http.Handler) http.Handler {
 	})
 }
 
-// handle answers an error, which names keys as the caller does.
+// handle returns a handler that answers with the error of do, which names keys as
+// the caller does.
 func (p plainValues) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return p.server.plain(method.ResourcesSetting, func(w http.ResponseWriter, r *http.Request) error {
 		return wire.KeyError(r.URL.Query().Get("namespace"), do(w, r))
@@ -87,12 +88,12 @@ func (p plainValues) all(w http.ResponseWriter, r *http.Request) error {
 	return notAllowed(w, "GET, HEAD, DELETE, POST")
 }
 
-// idOf reads the key of a path.
+// idOf returns the resource of the key in the path.
 func idOf(r *http.Request) (interrex.ResourceID, error) {
 	return wire.KeyID(r.URL.Query().Get("namespace"), strings.TrimPrefix(r.URL.Path, "/kv/"))
 }
 
-// plainValue is a value as JSON.
+// plainValue is the JSON of a value.
 type plainValue struct {
 	Key       string  `json:"key"`
 	Namespace string  `json:"namespace"`
@@ -118,7 +119,7 @@ func valueShown(m *interrexv1.Resource) (plainValue, error) {
 	return out, err
 }
 
-// called calls a method, and returns its answer.
+// called calls a method, and returns its response.
 func called[A proto.Message](p plainValues, r *http.Request, procedure string, m proto.Message) (answer A, err error) {
 	made, err := p.server.operator.Do(r.Context(), procedure, m)
 	if err == nil {
@@ -130,7 +131,7 @@ func called[A proto.Message](p plainValues, r *http.Request, procedure string, m
 func (p plainValues) get(w http.ResponseWriter, r *http.Request, id interrex.ResourceID) error {
 	q := r.URL.Query()
 	err := onlyQuery(q, "namespace", "json", "since", "block", "consistency", "min_revision")
-	c, min, e1 := fresh(q)
+	c, min, e1 := consistencyOf(q)
 	since, e2 := number(q, "since", 64)
 	block, e3 := period(q, "block")
 	if err := cmp.Or(err, e1, e2, e3); err != nil {
@@ -138,7 +139,7 @@ func (p plainValues) get(w http.ResponseWriter, r *http.Request, id interrex.Res
 	}
 	switch {
 	case q.Has("block") && !q.Has("since"):
-		return interrex.Errorf(interrex.KindInvalid, "?block: give ?since too: the revision after which a change is waited for, or 0 until there is a value")
+		return interrex.Errorf(interrex.KindInvalid, "?block: give ?since too: the revision after which to wait for a change, or 0 to wait until there is a value")
 	case block > interrex.MaxBlock:
 		return interrex.Errorf(interrex.KindInvalid, "?block: at most %s is allowed, not %v", interrex.FormatDuration(interrex.MaxBlock), block)
 	}
@@ -149,7 +150,7 @@ func (p plainValues) get(w http.ResponseWriter, r *http.Request, id interrex.Res
 		if failed != nil {
 			return failed
 		}
-		w.Header().Set(HeaderRevision, p.server.standing.State.Revision().String())
+		w.Header().Set(HeaderRevision, p.server.checker.State.Revision().String())
 		if !changed {
 			w.WriteHeader(http.StatusNotModified)
 			return nil
@@ -163,7 +164,7 @@ func (p plainValues) get(w http.ResponseWriter, r *http.Request, id interrex.Res
 	return showValue(w, answer, q.Has("json"))
 }
 
-// showValue answers with a value: as it is, or as JSON.
+// showValue answers with a value: its bytes, or JSON.
 func showValue(w http.ResponseWriter, m *interrexv1.ResourceServiceReadResponse, asJSON bool) error {
 	one, err := valueShown(m.GetResource())
 	if err != nil {
@@ -185,15 +186,15 @@ func showValue(w http.ResponseWriter, m *interrexv1.ResourceServiceReadResponse,
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body) // the caller has gone
+	_, _ = w.Write(body) // an error means that the caller has gone
 	return nil
 }
 
-// await waits until a key was written or deleted after a revision; 0: until it
-// exists. false: it was not.
+// await waits until a key is written or deleted after a revision, or for revision 0
+// until it exists, and reports whether that happened.
 func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interrex.Revision, block time.Duration) (changed bool, err error) {
 	s := p.server
-	if err := s.standing.NotAhead(r.Context(), admission.CallerOf(r.Context()), since); err != nil {
+	if err := s.checker.WaitSince(r.Context(), admission.CallerOf(r.Context()), since); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), block)
@@ -201,7 +202,7 @@ func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interr
 	q := change.Query{Since: since, Limit: services.MaxChanges, Bytes: services.MaxPageBytes, Kinds: []string{interrex.ResourceWritten, interrex.ResourceDeleted}, Prefix: id.String()}
 	for {
 		var row *resource.Record
-		now := p.resources.Still(s.standing.State, func(v resource.ReadView) { row = v.Get(id) })
+		now := p.resources.Locked(s.checker.State, func(v resource.ReadView) { row = v.Get(id) })
 		if row != nil && row.Revision > since {
 			return true, nil
 		}
@@ -211,7 +212,7 @@ func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interr
 		page, err := p.changes.Await(ctx, q)
 		switch {
 		case interrex.KindOf(err) == interrex.KindCompacted && row == nil:
-			return true, nil // whether it was there at since is not known any more
+			return true, nil // whether it existed at since is no longer known
 		case interrex.KindOf(err) == interrex.KindCompacted:
 			q.Since = now // what was written since then would have another version
 			continue
@@ -232,7 +233,7 @@ func (p plainValues) await(r *http.Request, id interrex.ResourceID, since interr
 func (p plainValues) list(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	err := onlyQuery(q, "namespace", "prefix", "separator", "page_size", "page_token", "consistency", "min_revision")
-	c, min, e1 := fresh(q)
+	c, min, e1 := consistencyOf(q)
 	size, e2 := number(q, "page_size", 32)
 	if err := cmp.Or(err, e1, e2); err != nil {
 		return err
@@ -265,12 +266,12 @@ func (p plainValues) list(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// ifMatch reads the version of If-Match; empty: there is none.
+// ifMatch returns the version in If-Match; "" if there is none.
 func ifMatch(r *http.Request) (string, error) {
 	text := r.Header.Get("If-Match")
 	version := strings.Trim(text, `"`)
 	if text != "" && (version == "" || version == "*" || strings.ContainsAny(version, `",`)) {
-		return "", interrex.Errorf(interrex.KindInvalid, `If-Match: %s is not one "VERSION", as ETag gives it`, text)
+		return "", interrex.Errorf(interrex.KindInvalid, `If-Match: %s is not one "VERSION", as returned in ETag`, text)
 	}
 	return version, nil
 }
@@ -287,7 +288,7 @@ func (p plainValues) put(w http.ResponseWriter, r *http.Request, id interrex.Res
 	case none != "" && none != "*":
 		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: %s: only * is allowed: there must be no value", none)
 	case none != "" && version != "":
-		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: If-Match is given too: leave one of them out")
+		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: give either If-Match or If-None-Match")
 	}
 	body, err := plainBody(w, r)
 	if err != nil {
@@ -310,7 +311,7 @@ func (p plainValues) put(w http.ResponseWriter, r *http.Request, id interrex.Res
 	return nil
 }
 
-// answered answers a write.
+// answered writes the answer to a write.
 func answered(w http.ResponseWriter, revision uint64, answer map[string]any) {
 	w.Header().Set(HeaderRevision, strconv.FormatUint(revision, 10))
 	answer["revision"] = revision
@@ -326,7 +327,7 @@ func (p plainValues) remove(w http.ResponseWriter, r *http.Request, id interrex.
 		return err
 	}
 	if r.Header.Get("If-None-Match") != "" {
-		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: it is for PUT only: leave it out")
+		return interrex.Errorf(interrex.KindInvalid, "If-None-Match: allowed only for PUT")
 	}
 	m := &interrexv1.ResourceServiceDeleteRequest{Id: wire.ResourceID(id), Version: version}
 	if err := plainEnvelope(r, &m.RequestId, &m.Attempt, &m.Fence); err != nil {
@@ -346,7 +347,7 @@ func (p plainValues) clear(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !q.Has("prefix") {
-		return interrex.Errorf(interrex.KindInvalid, "?prefix: missing: give the prefix of the keys to delete; an empty one is all of the namespace")
+		return interrex.Errorf(interrex.KindInvalid, "?prefix: missing: give the prefix of the keys to delete; an empty one deletes the whole namespace")
 	}
 	id := wire.ValueID(q.Get("namespace"), "")
 	m := &interrexv1.ResourceServiceClearRequest{Type: wire.ResourceType(id.Type), Tenancy: wire.Tenancy(id.Tenancy), NamePrefix: q.Get("prefix")}

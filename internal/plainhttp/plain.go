@@ -20,7 +20,7 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// The headers of plain HTTP that say what a request of the API says in fields.
+// The headers of plain HTTP that correspond to fields of a request of the API.
 const (
 	HeaderRequestID = "Interrex-Request-Id"
 	HeaderAttempt   = "Interrex-Attempt"
@@ -32,7 +32,7 @@ const (
 // maxPlainBody is the largest body of a request of plain HTTP.
 const maxPlainBody = wire.MaxBody
 
-// oneLine returns the JSON of a value, without escaping < > &.
+// oneLine returns the JSON of a value on one line, without escaping < > &.
 func oneLine(value any) ([]byte, error) {
 	var text bytes.Buffer
 	to := json.NewEncoder(&text)
@@ -41,7 +41,7 @@ func oneLine(value any) ([]byte, error) {
 	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
-// onlyMethods refuses all methods but those that a path has.
+// onlyMethods returns a handler for the methods that a path does not allow.
 func onlyMethods(allowed string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allowed)
@@ -49,7 +49,7 @@ func onlyMethods(allowed string) http.HandlerFunc {
 	}
 }
 
-// plainError answers an error.
+// plainError answers with an error.
 func plainError(w http.ResponseWriter, err error) {
 	detail := wire.FromDetail(wire.Detail(err))
 	if wait := interrex.RetryAfter(err); wait > 0 {
@@ -58,7 +58,7 @@ func plainError(w http.ResponseWriter, err error) {
 	plainAnswer(w, detail.Kind.Numbers().HTTP, shownError(detail))
 }
 
-// shownError is an error as plain HTTP shows it.
+// shownError returns the JSON fields of an error.
 func shownError(detail *interrex.Error) map[string]any {
 	answer := map[string]any{"error": detail.Error()}
 	if detail.FirstRevision > 0 {
@@ -73,27 +73,27 @@ func plainAnswer(w http.ResponseWriter, status int, answer any) {
 	w.WriteHeader(status)
 	to := json.NewEncoder(w)
 	to.SetEscapeHTML(false)
-	_ = to.Encode(answer) // the caller has gone
+	_ = to.Encode(answer) // an error means that the caller has gone
 }
 
-// onlyQuery refuses unknown parameters, and one that is given twice, unless its
-// name has an asterisk here.
+// onlyQuery refuses unknown parameters, and repeated ones unless their name has an
+// asterisk here.
 func onlyQuery(q url.Values, names ...string) error {
 	for name, values := range q {
 		switch {
 		case slices.Contains(names, name+"*"):
 		case len(names) == 0:
-			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: this path takes none", name)
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: unknown parameter: this path takes none", name)
 		case !slices.Contains(names, name):
-			return interrex.Errorf(interrex.KindInvalid, "?%.80s: there is no such parameter: this path takes %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
+			return interrex.Errorf(interrex.KindInvalid, "?%.80s: unknown parameter: this path takes %s", name, strings.ReplaceAll(strings.Join(names, ", "), "*", ""))
 		case len(values) > 1:
-			return interrex.Errorf(interrex.KindInvalid, "?%s: it is given %d times, and may be given once", name, len(values))
+			return interrex.Errorf(interrex.KindInvalid, "?%s: given %d times, but allowed once", name, len(values))
 		}
 	}
 	return nil
 }
 
-// number reads a parameter that is a number; 0: it is not there.
+// number returns a parameter that is a number; 0 if it is absent.
 func number(q url.Values, name string, bits int) (uint64, error) {
 	text := q.Get(name)
 	if text == "" {
@@ -106,7 +106,7 @@ func number(q url.Values, name string, bits int) (uint64, error) {
 	return n, nil
 }
 
-// period reads a parameter that is seconds, or a duration.
+// period returns a parameter that is a number of seconds or a duration.
 func period(q url.Values, name string) (time.Duration, error) {
 	text := q.Get(name)
 	if text == "" {
@@ -122,7 +122,7 @@ func period(q url.Values, name string) (time.Duration, error) {
 	return d, nil
 }
 
-// listOf reads a parameter that may be given several times, or has commas.
+// listOf returns the values of a parameter that may be repeated or have commas.
 func listOf(q url.Values, name string) (all []string) {
 	for _, text := range q[name] {
 		for _, one := range strings.Split(text, ",") {
@@ -134,12 +134,12 @@ func listOf(q url.Values, name string) (all []string) {
 	return all
 }
 
-// follows reports whether the caller asks for server-sent events.
+// follows reports whether the caller requests server-sent events.
 func follows(r *http.Request) bool {
 	return r.Method == http.MethodGet && accepts(r, "text/event-stream")
 }
 
-// accepts reports whether the caller asks for a type of answer.
+// accepts reports whether the caller requests a content type.
 func accepts(r *http.Request, want string) bool {
 	for _, one := range strings.Split(r.Header.Get("Accept"), ",") {
 		if t, _, err := mime.ParseMediaType(one); err == nil && t == want {
@@ -156,9 +156,9 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var large *http.MaxBytesError
 	encoding := r.Header.Get("Content-Encoding")
 	if encoding != "" && encoding != "identity" && encoding != "gzip" {
-		return nil, interrex.Errorf(interrex.KindInvalid, "Content-Encoding: %.80q is not known: send the body as it is, or with gzip", encoding)
+		return nil, interrex.Errorf(interrex.KindInvalid, "Content-Encoding: %.80q is not supported: send the body uncompressed or with gzip", encoding)
 	}
-	tooLarge := r.ContentLength > maxPlainBody && r.Header.Get("Expect") != "" // who asks first need not send it
+	tooLarge := r.ContentLength > maxPlainBody && r.Header.Get("Expect") != "" // the caller waits for 100 Continue before it sends the body
 	if !tooLarge {
 		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxPlainBody))
 	}
@@ -169,7 +169,7 @@ func plainBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed", maxPlainBody)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, interrex.Errorf(interrex.KindInvalid, "body: not all of it arrived in time")
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: it was not received completely in time")
 	}
 	if err != nil {
 		return nil, interrex.Errorf(interrex.KindInvalid, "body: it ends too early: %v", err)
@@ -185,14 +185,14 @@ func unzipped(body []byte) ([]byte, error) {
 	}
 	switch {
 	case err != nil:
-		return nil, interrex.Errorf(interrex.KindInvalid, "body: the header Content-Encoding says gzip, and it cannot be unpacked: %v", err)
+		return nil, interrex.Errorf(interrex.KindInvalid, "body: the header Content-Encoding says gzip, but it cannot be decompressed: %v", err)
 	case len(body) > maxPlainBody:
-		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed, unpacked too", maxPlainBody)
+		return nil, interrex.Errorf(interrex.KindTooLarge, "body: at most %d bytes are allowed, also decompressed", maxPlainBody)
 	}
 	return body, nil
 }
 
-// plainEnvelope reads the headers that say what a request's fields say.
+// plainEnvelope reads the headers that correspond to a request's fields.
 func plainEnvelope(r *http.Request, id *string, attempt *uint32, fence **interrexv1.Fence) error {
 	*id = r.Header.Get(HeaderRequestID)
 	if text := r.Header.Get(HeaderAttempt); text != "" {
@@ -219,8 +219,8 @@ func notAllowed(w http.ResponseWriter, allowed string) error {
 	return nil
 }
 
-// fresh reads how fresh a read must be.
-func fresh(q url.Values) (c interrexv1.Consistency, min uint64, err error) {
+// consistencyOf returns the consistency and the minimum revision that a read demands.
+func consistencyOf(q url.Values) (c interrexv1.Consistency, min uint64, err error) {
 	switch text := q.Get("consistency"); text {
 	case "", "strong":
 		c = interrexv1.Consistency_CONSISTENCY_STRONG

@@ -22,34 +22,34 @@ import (
 // Server serves plain HTTP at one agent.
 type Server struct {
 	operator *operations.Server
-	standing *consistency.Standing
+	checker  *consistency.Checker
 	methods  *method.Registry
 	calls    *admission.Calls
 	clock    clock.Clock
 	sendWait time.Duration
 }
 
-// New makes a server. calls counts what is open, and sendWait is how long
-// a peer may take to accept one write.
-func New(by *operations.Server, standing *consistency.Standing, methods *method.Registry, calls *admission.Calls, clock clock.Clock, sendWait time.Duration) *Server {
-	return &Server{operator: by, standing: standing, methods: methods, calls: calls, clock: clock, sendWait: sendWait}
+// New returns a Server. calls counts the open calls, and sendWait is how long a peer
+// may take to accept one write.
+func New(by *operations.Server, checker *consistency.Checker, methods *method.Registry, calls *admission.Calls, clock clock.Clock, sendWait time.Duration) *Server {
+	return &Server{operator: by, checker: checker, methods: methods, calls: calls, clock: clock, sendWait: sendWait}
 }
 
-// Changes adds the paths of /changes.
+// Changes adds the paths of /changes to mux.
 func (s *Server) Changes(mux *http.ServeMux, of services.Changes) { plainChanges{s, of}.routes(mux) }
 
-// Values takes what is for /kv and gives next the rest.
+// Values returns a handler of /kv that passes other requests to next.
 func (s *Server) Values(of services.Resources, changes *change.Table, next http.Handler) http.Handler {
 	return plainValues{s, of, changes}.route(next)
 }
 
-// plain makes a handler of plain HTTP: it is off where its service is, ends with
-// the server, and answers an error as JSON.
+// plain returns a handler of plain HTTP: it is disabled when its service is, ends
+// when the server drains, and answers errors as JSON.
 func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := s.methods.Served(setting, admission.CallerOf(r.Context()))
 		if _, bad := url.ParseQuery(r.URL.RawQuery); err == nil && bad != nil {
-			err = interrex.Errorf(interrex.KindInvalid, "?%.80s: it cannot be read: %.80v", r.URL.RawQuery, bad)
+			err = interrex.Errorf(interrex.KindInvalid, "?%.80s: it cannot be parsed: %.80v", r.URL.RawQuery, bad)
 		}
 		if err == nil {
 			err = s.calls.Enter()
@@ -71,8 +71,8 @@ func (s *Server) plain(setting string, do func(http.ResponseWriter, *http.Reques
 	}
 }
 
-// resumed is the revision behind which a stream of events begins: that of
-// Last-Event-ID, else since, which this agent may have to catch up with.
+// resumed returns the revision after which a stream of events begins: that of
+// Last-Event-ID, else since. It waits until this agent has reached it.
 func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Revision, error) {
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		n, err := strconv.ParseUint(last, 10, 64)
@@ -81,20 +81,20 @@ func (s *Server) resumed(r *http.Request, since interrex.Revision) (interrex.Rev
 		}
 		since = interrex.Revision(n)
 	}
-	return since, s.standing.NotAhead(r.Context(), admission.CallerOf(r.Context()), since)
+	return since, s.checker.WaitSince(r.Context(), admission.CallerOf(r.Context()), since)
 }
 
-// events sends server-sent events: the last one of each revision has that as its
-// id, so that a caller that reconnects with Last-Event-ID misses nothing. A
-// comment is sent when nothing happens for long, and the last event is named
-// after the kind of the error that ends the stream.
+// events sends server-sent events: the last one of each revision has the revision
+// as its id, so that a caller that reconnects with Last-Event-ID misses nothing. It
+// sends comments while nothing happens, and the last event is named after the kind
+// of the error that ends the stream.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource) error {
-	watcher, err := s.standing.Ring.Watch(from.since, from.match)
+	watcher, err := s.checker.Ring.Watch(from.since, from.match)
 	if err != nil {
 		return err
 	}
 	defer watcher.Close()
-	w = admission.Unlimited(w) // the sender bounds what is sent here, and nothing else
+	w = admission.Unlimited(w) // only the sender limits writes here
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
@@ -105,7 +105,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 	if from.present != nil && out.all(r.Context(), from.present) != nil {
 		return nil
 	}
-	for told := from.since; ; {
+	for sent := from.since; ; {
 		ctx, cancel := context.WithTimeout(r.Context(), heartbeat)
 		events, err := watcher.Next(ctx)
 		cancel()
@@ -121,17 +121,17 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, from eventSource
 			return nil
 		case ctx.Err() != nil && len(events) == 0 && interrex.KindOf(err) == "":
 			at := watcher.Position()
-			err = out.beat(at, at > told)
-			told = at
+			err = out.beat(at, at > sent)
+			sent = at
 		case err != nil:
 			out.end(err)
 			return nil
 		default:
-			told = watcher.Position()
+			sent = watcher.Position()
 			err = out.all(r.Context(), from.shown(events))
 		}
 		if err != nil {
-			return nil // the caller has gone, or does not read, or was told why it ends
+			return nil // the caller has gone, does not read, or was sent the reason
 		}
 	}
 }

@@ -22,18 +22,18 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The pages of the feed.
+// Sizes of the feed's pages.
 const (
-	DefaultChanges = 100  // of a list that does not say
+	DefaultChanges = 100  // of a list without a limit
 	MaxChanges     = 1000 // of a list
 )
 
-// Changes is ChangeService, and /changes beside it.
+// Changes implements ChangeService, and the reads of /changes.
 type Changes struct {
 	Table *change.Table
 	// Data are the documents of the events of all tables.
 	Data Documents
-	// Others says that an embedder's tables have kinds that are not known here.
+	// Others is set if embedders' tables have kinds that are not known here.
 	Others bool
 }
 
@@ -56,7 +56,7 @@ func TagsOf(e *state.Event) []string {
 	return nil
 }
 
-// message makes the message of a change.
+// message returns the message of a change.
 func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, error) {
 	m := &interrexv1.Change{Revision: uint64(e.Revision), Kind: e.Kind, Key: e.Key, Tags: TagsOf(e), Time: wire.Timestamp(e.Wall)}
 	text, err := c.Data.Of(e, s)
@@ -64,27 +64,27 @@ func (c Changes) message(e *state.Event, s *state.State) (*interrexv1.Change, er
 		return nil, err
 	}
 	if m.Data, err = ValueOf(text); err != nil {
-		m.Data = structpb.NewNullValue() // one that cannot be shown does not hide the others
+		m.Data = structpb.NewNullValue() // data that cannot be shown must not hide other changes
 	}
 	return m, nil
 }
 
-// ErrNotForAll is what data is refused with that only some readers of JSON can read.
+// ErrNotForAll returns the error for JSON that not every reader accepts.
 func ErrNotForAll() error {
-	return interrex.Errorf(interrex.KindInvalid, "data: not every reader could read it: a number beyond a double's range, a name twice in one object and half of a surrogate pair are not allowed")
+	return interrex.Errorf(interrex.KindInvalid, "data: a number beyond a double's range, a duplicate name in an object and half of a surrogate pair are not allowed")
 }
 
-// ValueOf reads JSON.
+// ValueOf returns the value of a JSON text.
 func ValueOf(text []byte) (*structpb.Value, error) {
 	v := &structpb.Value{}
 	if err := protojson.Unmarshal(text, v); err != nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "changes: the data of one cannot be shown: %v", err)
+		return nil, interrex.Errorf(interrex.KindUnavailable, "changes: cannot decode the data of a change: %v", err)
 	}
 	return v, nil
 }
 
-// appended answers with the data of the request, which a record of a request id
-// does not have.
+// appended returns the response to an append, with the data of the request, which
+// the record of a request does not have.
 func appended(m *interrexv1.ChangeServiceAppendRequest, r state.Result) (*interrexv1.ChangeServiceAppendResponse, error) {
 	reply, is := r.Reply.(*change.Reply)
 	if !is {
@@ -109,7 +109,7 @@ func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, erro
 	c := &change.Append{Tags: slices.Clone(m.GetTags())}
 	switch {
 	case m.GetData() != nil && m.GetJson() != "":
-		return c, interrex.Errorf(interrex.KindInvalid, "json: data is given too: leave one of them out")
+		return c, interrex.Errorf(interrex.KindInvalid, "json: give either json or data")
 	case m.GetJson() != "":
 		if err := change.ValidateData(m.GetJson()); err != nil {
 			return c, err
@@ -123,7 +123,7 @@ func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, erro
 		}
 		c.Data = b.String()
 	case m.GetData() == nil:
-		return c, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON, null too")
+		return c, interrex.Errorf(interrex.KindInvalid, "data: missing: give any JSON value, which may be null")
 	default:
 		b, err := compactJSON(m.GetData())
 		if err != nil {
@@ -134,7 +134,7 @@ func appendChange(m *interrexv1.ChangeServiceAppendRequest) (state.Command, erro
 	return c, nil
 }
 
-// compactJSON makes one text of a value, the same on every agent: protojson varies
+// compactJSON returns the JSON of a value, the same on every agent: protojson varies
 // its spaces on purpose.
 func compactJSON(v *structpb.Value) ([]byte, error) {
 	text, err := protojson.Marshal(v)
@@ -156,19 +156,19 @@ func (c Changes) get(m *interrexv1.ChangeServiceGetRequest, s *state.State) (*in
 	return out, err
 }
 
-// Find returns the change of a revision, or why there is none.
+// Find returns the change of a revision, or an error that says why there is none.
 func (c Changes) Find(r interrex.Revision) (*state.Event, error) {
 	e, ok := c.Table.Get(r)
 	if ok {
 		return e, nil
 	}
 	if floor := c.Table.Floor(); r > 0 && r <= floor {
-		return nil, interrex.Errorf(interrex.KindNotFound, "change %d is not kept any more: the first kept is behind %d", r, floor)
+		return nil, interrex.Errorf(interrex.KindNotFound, "change %d is no longer kept: only changes after %d are", r, floor)
 	}
 	return nil, interrex.Errorf(interrex.KindNotFound, "there is no change %d", r)
 }
 
-// Query reads what a list asks for.
+// Query returns the query of a list, and how long it may wait.
 func (c Changes) Query(m *interrexv1.ChangeServiceListRequest) (q change.Query, block time.Duration, err error) {
 	var in wire.Reader
 	block = in.Duration("block", m.GetBlock())
@@ -186,7 +186,7 @@ func (c Changes) Query(m *interrexv1.ChangeServiceListRequest) (q change.Query, 
 	}, block, in.Err
 }
 
-// maxFilter is how many tags, and how many kinds, a filter has.
+// maxFilter is how many tags, and how many kinds, a filter may have.
 const maxFilter = 64
 
 func (c Changes) validFilter(m interface {
@@ -196,7 +196,7 @@ func (c Changes) validFilter(m interface {
 }) error {
 	switch {
 	case len(m.GetTags()) > maxFilter, len(m.GetKinds()) > maxFilter:
-		return interrex.Errorf(interrex.KindInvalid, "tags, kinds: at most %d of each are asked for, not %d and %d", maxFilter, len(m.GetTags()), len(m.GetKinds()))
+		return interrex.Errorf(interrex.KindInvalid, "tags, kinds: at most %d of each are allowed, not %d and %d", maxFilter, len(m.GetTags()), len(m.GetKinds()))
 	case len(m.GetPrefix()) > maxPrefix:
 		return interrex.Errorf(interrex.KindInvalid, "prefix: at most %d bytes are allowed, not %d", maxPrefix, len(m.GetPrefix()))
 	}
@@ -213,7 +213,7 @@ func (c Changes) validFilter(m interface {
 	return nil
 }
 
-// kindsOf returns the kinds of a filter; empty: all.
+// kindsOf returns the kinds of a filter; empty for all.
 func kindsOf(m interface{ GetKinds() []string }) []string {
 	if slices.Contains(m.GetKinds(), interrex.Wildcard) {
 		return nil
@@ -221,10 +221,10 @@ func kindsOf(m interface{ GetKinds() []string }) []string {
 	return m.GetKinds()
 }
 
-// maxPrefix is more than the bytes of any key.
+// maxPrefix is larger than any key, in bytes.
 const maxPrefix = 1024
 
-// ofInterrex reports whether a kind is one of interrex's own, if it is one.
+// ofInterrex reports whether a kind has the form of interrex's own.
 func ofInterrex(kind string) bool {
 	family, _, _ := strings.Cut(kind, ".")
 	return slices.ContainsFunc(changeKinds, func(own string) bool { return own == family || strings.HasPrefix(own, family+".") })
@@ -237,7 +237,7 @@ var changeKinds = []string{
 	interrex.ResourceWritten, interrex.ResourceDeleted, interrex.UserChange, interrex.WebhookSet, interrex.WebhookDeleted, fsm.Applied,
 }
 
-// list reads the feed, and waits for it.
+// list returns a page of the feed; it may wait for the first change.
 func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListRequest, s *state.State) (*interrexv1.ChangeServiceListResponse, error) {
 	q, block, err := c.Query(m)
 	if err != nil {
@@ -260,7 +260,7 @@ func (c Changes) list(ctx context.Context, m *interrexv1.ChangeServiceListReques
 	return out, nil
 }
 
-// Page reads a page of the feed. It waits for the first change for so long.
+// Page returns a page of the feed. It waits for the first change, for at most block.
 func (c Changes) Page(ctx context.Context, q change.Query, block time.Duration) (change.Page, error) {
 	if block <= 0 {
 		return c.Table.Read(q)
@@ -270,7 +270,7 @@ func (c Changes) Page(ctx context.Context, q change.Query, block time.Duration) 
 	return c.Table.Await(ctx, q)
 }
 
-// watch reads a request to follow the feed.
+// watch returns the feed of a request to watch changes.
 func (c Changes) watch(m *interrexv1.ChangeServiceWatchRequest, _ *state.State) (api.Feed[*interrexv1.Change], error) {
 	if err := c.validFilter(m); err != nil {
 		return api.Feed[*interrexv1.Change]{}, err

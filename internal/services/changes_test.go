@@ -15,7 +15,7 @@ func TestAnAppendThatReadersCannotBeShownIsRefused(t *testing.T) {
 		if interrex.KindOf(err) != interrex.KindInvalid {
 			t.Errorf("%s: %v, want it refused as invalid", text, err)
 		}
-		// One that came into the log by another way hides no other.
+		// A change that entered the log in another way does not hide others.
 		m, err := Changes{}.message(&state.Event{Revision: 1, Kind: interrex.UserChange, Value: &change.User{Data: text}}, nil)
 		if err != nil || m.GetData() == nil {
 			t.Errorf("%s: shown as %v, %v, want null", text, m, err)

@@ -1,3 +1,4 @@
-// Package services owns the services of interrex's own tables: what their methods
-// make of requests, and how they answer.
+// Package services owns the methods of interrex's own services (leases, resources,
+// changes, webhooks, state): how each turns its request into a command or a read of
+// its table, and the result into a response.
 package services

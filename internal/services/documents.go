@@ -6,10 +6,10 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Documents make the JSON documents of events, each by the service of its table.
+// Documents makes the JSON documents of events, each with the service of its table.
 type Documents []method.Service
 
-// Of returns the document of an event; null where its table's service has none.
+// Of returns the document of an event; null if its table's service has none.
 func (d Documents) Of(e *state.Event, s *state.State) ([]byte, error) {
 	if u, is := e.Value.(*change.User); is {
 		return []byte(u.Data), nil

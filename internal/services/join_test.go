@@ -19,16 +19,16 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// A method is declared to callers in its .proto and to the log by its command.
-// Where the two halves meet, nothing but these tests says that both are there.
+// A method is declared to callers in its .proto, and to the log by its command. Only
+// these tests check that both halves exist.
 
-// tables are the tables with a service here, by how their commands begin: what is
-// before a command's number.
+// tables are the tables with a service here, by the beginning of their commands: the
+// bytes before a command's number.
 var tables = map[state.TableID][]byte{state.SystemTable: {1}, state.LeaseTable: nil, state.ResourceTable: nil, state.ChangeTable: nil, state.WebhookTable: nil}
 
-// unreached are the commands that no method makes: by SetIdentity a leader notes
-// which cluster this is, and by Advance how far webhooks were told; Recover is done
-// on a directory that no agent uses.
+// unreached are the commands that no method makes: with SetIdentity a leader records
+// which cluster this is, and with Advance the progress of webhooks; Recover is
+// executed on a directory that no agent uses.
 var unreached = map[state.TableID][]state.Command{
 	state.SystemTable: {&state.SetIdentity{}, &state.Recover{}}, state.WebhookTable: {&webhook.Advance{}},
 }
@@ -125,7 +125,7 @@ func TestEveryDeclaredMethodIsServed(t *testing.T) {
 	}
 }
 
-// A class says which fields of a request the envelope takes over.
+// A class determines which fields of a request belong to the envelope.
 func TestRequestsHaveTheFieldsOfTheirClass(t *testing.T) {
 	for procedure, d := range declared(t) {
 		m, err := wire.MethodOf(procedure)
@@ -221,7 +221,7 @@ func knows(t *testing.T, table state.TableID, number byte) bool {
 	return err == nil || !strings.Contains(err.Error(), "no operation known here") && !strings.Contains(err.Error(), "unknown command")
 }
 
-// snake writes SetIdentity as set_identity.
+// snake returns set_identity for SetIdentity.
 func snake(name string) string {
 	var b strings.Builder
 	for i, r := range name {

@@ -20,15 +20,15 @@ import (
 // MaxPage is the largest number of items in a page.
 const MaxPage = 1000
 
-// MaxPageBytes is where a page ends early: a full one may be more than a client
-// takes in one message.
+// MaxPageBytes is the size at which a page ends early, so that it fits into a message
+// that clients accept.
 const MaxPageBytes = 1 << 20
 
-// Leases is LeaseService.
+// Leases implements LeaseService.
 type Leases struct {
 	Table *lease.Table
-	// Waiting counts the claims that wait for a key; false: this agent does not
-	// know. Optional.
+	// Waiting returns the number of claims that wait for a key; false if this agent
+	// does not know. Optional.
 	Waiting func(interrex.Key) (int, bool)
 }
 
@@ -49,8 +49,8 @@ func (l Leases) Service() method.Service {
 	}}
 }
 
-// data is the JSON of the lease of an event, as of the event: the same on every
-// agent.
+// data returns the JSON of the lease of an event, as of the event: it is the same on
+// every agent.
 func (l Leases) data(e *state.Event, _ *state.State) ([]byte, error) {
 	r, is := e.Value.(lease.Record)
 	if !is {
@@ -126,7 +126,8 @@ func unpin(m *interrexv1.UnpinRequest) (state.Command, error) {
 	return &lease.Unpin{Key: in.Key(m.GetKey()), Owner: m.GetOwner()}, in.Err
 }
 
-// unpinned leaves out a lease that ended with its last pin.
+// unpinned returns the response to an unpin, without the lease if it ended with its
+// last pin.
 func (l Leases) unpinned(r state.Result, s *state.State) (*interrexv1.UnpinResponse, error) {
 	held, err := l.after(r, s)
 	return &interrexv1.UnpinResponse{Lease: held, Replayed: r.Replayed, Revision: uint64(r.Revision)}, err
@@ -140,7 +141,7 @@ func (l Leases) get(m *interrexv1.GetRequest, s *state.State) (*interrexv1.GetRe
 	}
 	var r lease.Record
 	var held bool
-	revision := l.still(s, func(v lease.ReadView) { r, held = v.Get(k) })
+	revision := l.locked(s, func(v lease.ReadView) { r, held = v.Get(k) })
 	if !held {
 		return nil, interrex.Errorf(interrex.KindNotFound, "nobody holds %s at revision %d", k, revision)
 	}
@@ -160,7 +161,7 @@ func (l Leases) list(m *interrexv1.ListRequest, s *state.State) (*interrexv1.Lis
 	}
 	var items []lease.Record
 	var more bool
-	revision := l.still(s, func(v lease.ReadView) {
+	revision := l.locked(s, func(v lease.ReadView) {
 		items, more = v.List(namespace, m.GetPrefix(), after, cmp.Or(int(m.GetPageSize()), MaxPage))
 	})
 	page := &interrexv1.ListResponse{Revision: uint64(revision)}
@@ -186,7 +187,7 @@ func (l Leases) history(m *interrexv1.HistoryRequest, s *state.State) (*interrex
 		return nil, in.Err
 	}
 	var past []interrex.PastLease
-	revision := l.still(s, func(v lease.ReadView) { past = v.History(k) })
+	revision := l.locked(s, func(v lease.ReadView) { past = v.History(k) })
 	out := &interrexv1.HistoryResponse{Revision: uint64(revision)}
 	for _, p := range past {
 		out.Items = append(out.Items, wire.PastLease(p))
@@ -202,7 +203,7 @@ func replyOf(r state.Result) (*lease.Reply, error) {
 	return reply, nil
 }
 
-// after returns the lease as an operation has left it; nil when it has ended.
+// after returns the lease as an operation left it; nil if it has ended.
 func (l Leases) after(r state.Result, s *state.State) (*interrexv1.Lease, error) {
 	reply, err := replyOf(r)
 	if err != nil || reply.Ended {
@@ -211,7 +212,7 @@ func (l Leases) after(r state.Result, s *state.State) (*interrexv1.Lease, error)
 	return wire.Lease(l.present(reply.Lease, s)), nil
 }
 
-// present is a lease as users see it, with what this agent knows about it.
+// present returns a lease for users, with what this agent knows about it.
 func (l Leases) present(r lease.Record, s *state.State) interrex.Lease {
 	held := r.Lease(s.Estimate())
 	if l.Waiting != nil {
@@ -222,9 +223,8 @@ func (l Leases) present(r lease.Record, s *state.State) interrex.Lease {
 	return held
 }
 
-// still calls fn while the table cannot change, and returns the table's
-// revision.
-func (l Leases) still(s *state.State, fn func(lease.ReadView)) (revision interrex.Revision) {
+// locked calls fn while the table cannot change, and returns the table's revision.
+func (l Leases) locked(s *state.State, fn func(lease.ReadView)) (revision interrex.Revision) {
 	l.Table.Read(func(v lease.ReadView) {
 		fn(v)
 		revision = s.Revision()
@@ -232,8 +232,8 @@ func (l Leases) still(s *state.State, fn func(lease.ReadView)) (revision interre
 	return revision
 }
 
-// A page token is the last key of the page before it; nobody outside may rely
-// on that.
+// pageToken returns the token of the page after a key. Its format is not part of the
+// API.
 func pageToken(last interrex.Key) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(last.String()))
 }
@@ -253,10 +253,10 @@ func parsePageToken(token string) (interrex.Key, error) {
 }
 
 func errPageToken(token string) error {
-	return interrex.Errorf(interrex.KindInvalid, "page_token: %q is not of this list: give back the next_page_token of the page before", token)
+	return interrex.Errorf(interrex.KindInvalid, "page_token: %q is not a token of this list: give the next_page_token of the previous page", token)
 }
 
-// watch reads a request for lease events.
+// watch returns the feed of a request for lease events.
 func (l Leases) watch(m *interrexv1.WatchRequest, s *state.State) (api.Feed[*interrexv1.LeaseEvent], error) {
 	r, err := watchRequest(m)
 	if err != nil {
@@ -285,7 +285,7 @@ func watchRequest(m *interrexv1.WatchRequest) (interrex.WatchRequest, error) {
 	return r, in.Err
 }
 
-// matcher reports whether a watch covers an event.
+// matcher returns a function that reports whether a watch covers an event.
 func matcher(r interrex.WatchRequest) func(*state.Event) bool {
 	if r.Key == (interrex.Key{}) {
 		return func(e *state.Event) bool { return matchesLease(r, e) }
@@ -305,11 +305,11 @@ func matchesLease(r interrex.WatchRequest, e *state.Event) bool {
 	return (r.Namespace == "" || namespace == r.Namespace) && strings.HasPrefix(name, r.Prefix)
 }
 
-// rows reads leases under the table's lock, and makes their events without it.
+// rows reads leases under the table's lock, and makes their events outside it.
 func (l Leases) rows(r interrex.WatchRequest, s *state.State, after string, most int) (out api.Rows[*interrexv1.LeaseEvent]) {
-	from, _ := interrex.ParseKey(after) // the empty one is no key: from the start
+	from, _ := interrex.ParseKey(after) // the zero key if after is empty: from the start
 	var items []lease.Record
-	out.Revision = l.still(s, func(v lease.ReadView) {
+	out.Revision = l.locked(s, func(v lease.ReadView) {
 		if r.Key == (interrex.Key{}) {
 			items, out.More = v.List(r.Namespace, r.Prefix, from, most)
 		} else if item, held := v.Get(r.Key); held {
@@ -326,8 +326,8 @@ func (l Leases) rows(r interrex.WatchRequest, s *state.State, after string, most
 	return out
 }
 
-// event makes the message of an event of the table of leases, with what this
-// agent knows about the lease now.
+// event returns the message of an event of the table of leases, with what this agent
+// knows about the lease now.
 func (l Leases) event(e *state.Event, s *state.State) (*interrexv1.LeaseEvent, error) {
 	out := interrex.LeaseEvent{Kind: e.Kind, Revision: e.Revision, Time: e.Wall}
 	if r, is := e.Value.(lease.Record); is {

@@ -17,7 +17,7 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Resources is ResourceService.
+// Resources implements ResourceService.
 type Resources struct {
 	Table *resource.Table
 }
@@ -37,7 +37,7 @@ func (r Resources) Service() method.Service {
 	}}
 }
 
-// data is the JSON of the resource of an event.
+// data returns the JSON of the resource of an event.
 func (r Resources) data(e *state.Event, _ *state.State) ([]byte, error) {
 	row, is := e.Value.(*resource.Record)
 	if !is {
@@ -46,8 +46,8 @@ func (r Resources) data(e *state.Event, _ *state.State) ([]byte, error) {
 	return wire.AppendJSON(nil, wire.Resource(row.Resource()))
 }
 
-// resourceWritten answers with the resource of the request and what the table has
-// made of it: a record of a request id, which has that alone, answers as well.
+// resourceWritten returns the response to a write: the resource of the request, with
+// the fields that the table set. A recorded result has only those.
 func resourceWritten(m *interrexv1.ResourceServiceWriteRequest, r state.Result) (*interrexv1.ResourceServiceWriteResponse, error) {
 	reply, is := r.Reply.(*resource.Reply)
 	if !is {
@@ -87,7 +87,7 @@ func resourceToWrite(m *interrexv1.ResourceServiceWriteRequest) (state.Command, 
 	return c, err
 }
 
-// validateValue demands that whatever has the built-in type is a value.
+// validateValue refuses a resource of the built-in type whose data is not a value.
 func validateValue(r interrex.Resource) error {
 	if r.ID.Type.Group != interrex.ValueType.Group || r.ID.Type.Kind != interrex.ValueType.Kind {
 		return nil
@@ -133,9 +133,9 @@ func (r Resources) read(m *interrexv1.ResourceServiceReadRequest, s *state.State
 		return nil, err
 	}
 	var row *resource.Record
-	revision := r.Still(s, func(v resource.ReadView) { row = v.Get(id) })
+	revision := r.Locked(s, func(v resource.ReadView) { row = v.Get(id) })
 	if row == nil {
-		return nil, interrex.Errorf(interrex.KindNotFound, "there is no %s%s at revision %d", id, withUID(id), revision)
+		return nil, interrex.Errorf(interrex.KindNotFound, "%s%s does not exist at revision %d", id, withUID(id), revision)
 	}
 	found := wire.Resource(row.Resource())
 	if id.Type.GroupVersion != row.ID.Type.GroupVersion {
@@ -151,13 +151,14 @@ func withUID(id interrex.ResourceID) string {
 	return " with uid " + id.UID
 }
 
-// otherGroupVersion carries the stored resource, so that its reader can translate it.
+// otherGroupVersion returns an error with the stored resource, so that the caller can
+// convert it.
 func otherGroupVersion(id interrex.ResourceID, row *resource.Record, found *interrexv1.Resource) error {
 	stored, err := proto.Marshal(found)
 	if err != nil {
 		return interrex.Errorf(interrex.KindUnavailable, "cannot encode %s: %v", id, err)
 	}
-	e := interrex.Errorf(interrex.KindGroupVersionMismatch, "%s is stored in group version %s, and %s was asked for", id, row.ID.Type.GroupVersion, id.Type.GroupVersion)
+	e := interrex.Errorf(interrex.KindGroupVersionMismatch, "%s is stored in group version %s, and %s was requested", id, row.ID.Type.GroupVersion, id.Type.GroupVersion)
 	e.Stored = stored
 	return e
 }
@@ -179,7 +180,7 @@ func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s *state.State
 	}
 	var rows []*resource.Record
 	var more bool
-	revision := r.Still(s, func(v resource.ReadView) { rows, more = v.List(what, after, cmp.Or(int(m.GetPageSize()), MaxPage)) })
+	revision := r.Locked(s, func(v resource.ReadView) { rows, more = v.List(what, after, cmp.Or(int(m.GetPageSize()), MaxPage)) })
 	items, next := resourcePage(rows, more)
 	return &interrexv1.ResourceServiceListResponse{Items: items, NextPageToken: next, Revision: uint64(revision)}, nil
 }
@@ -187,21 +188,21 @@ func (r Resources) list(m *interrexv1.ResourceServiceListRequest, s *state.State
 func validateNames(m *interrexv1.ResourceServiceListRequest) error {
 	switch t := m.GetTenancy(); {
 	case !m.GetNamesOnly() && m.GetSeparator() != "":
-		return interrex.Errorf(interrex.KindInvalid, "separator: it is for a list with names_only")
+		return interrex.Errorf(interrex.KindInvalid, "separator: allowed only with names_only")
 	case len(m.GetSeparator()) > interrex.MaxName:
 		return interrex.Errorf(interrex.KindInvalid, "separator: at most %d bytes are allowed, not %d", interrex.MaxName, len(m.GetSeparator()))
 	case m.GetNamesOnly() && (t.GetPartition() == interrex.Wildcard || t.GetNamespace() == interrex.Wildcard):
-		return interrex.Errorf(interrex.KindInvalid, "names_only: a list of names is of one partition and one namespace")
+		return interrex.Errorf(interrex.KindInvalid, "names_only: allowed only with one partition and one namespace")
 	}
 	return nil
 }
 
-// names lists names only; each that stands for several is jumped over.
+// names lists only names; it skips the rest of the names that a listed prefix covers.
 func (r Resources) names(m *interrexv1.ResourceServiceListRequest, what interrex.ResourceSelection, after string, s *state.State) *interrexv1.ResourceServiceListResponse {
-	const behind = "\xff" // everything that goes on: no name has it
+	const behind = "\xff" // sorts after every continuation: no name contains it
 	out := &interrexv1.ResourceServiceListResponse{}
 	size, bytes := cmp.Or(int(m.GetPageSize()), MaxPage), 0
-	out.Revision = uint64(r.Still(s, func(v resource.ReadView) {
+	out.Revision = uint64(r.Locked(s, func(v resource.ReadView) {
 		for {
 			rows, _ := v.List(what, after, 1)
 			if len(rows) == 0 {
@@ -233,27 +234,27 @@ func (r Resources) listByOwner(m *interrexv1.ResourceServiceListByOwnerRequest, 
 		err = owner.Validate()
 	}
 	if err == nil && owner.UID == "" {
-		err = interrex.Errorf(interrex.KindInvalid, "owner: uid: missing: read %s for it: another of that name owns other resources", owner)
+		err = interrex.Errorf(interrex.KindInvalid, "owner: uid: missing: read %s to get it: a later resource of that name owns other resources", owner)
 	}
 	if err != nil {
 		return nil, err
 	}
 	var rows []*resource.Record
 	var more bool
-	revision := r.Still(s, func(v resource.ReadView) {
+	revision := r.Locked(s, func(v resource.ReadView) {
 		rows, more = v.ListByOwner(owner, after, cmp.Or(int(m.GetPageSize()), MaxPage))
 	})
 	items, next := resourcePage(rows, more)
 	return &interrexv1.ResourceServiceListByOwnerResponse{Items: items, NextPageToken: next, Revision: uint64(revision)}, nil
 }
 
-// selection reads what a list or a watch is about.
+// selection returns the selection of a list or a watch.
 func selection(t *interrexv1.ResourceType, tenancy *interrexv1.Tenancy, prefix string) interrex.ResourceSelection {
 	return interrex.ResourceSelection{Type: wire.FromResourceType(t), Tenancy: wire.FromTenancy(tenancy), NamePrefix: prefix}
 }
 
-// resourcePage makes the items of a page, which ends at maxPageBytes, and the
-// token of the next one.
+// resourcePage returns the items of a page, which ends at MaxPageBytes, and the
+// token of the next page.
 func resourcePage(rows []*resource.Record, more bool) (items []*interrexv1.Resource, next string) {
 	bytes := 0
 	for i, row := range rows {
@@ -272,8 +273,9 @@ func resourcePage(rows []*resource.Record, more bool) (items []*interrexv1.Resou
 
 func resourceToken(after string) string { return base64.RawURLEncoding.EncodeToString([]byte(after)) }
 
-// pageAfter reads the key of the last row of the page before, which begins as all
-// keys of the list do; nobody outside may rely on its form.
+// pageAfter returns the key in a page token: that of the last row of the previous
+// page, with the beginning that all keys of the list have. Its format is not part of
+// the API.
 func pageAfter(size uint32, token, beginning string) (string, error) {
 	if size > MaxPage {
 		return "", interrex.Errorf(interrex.KindInvalid, "page_size: %d is more than %d", size, MaxPage)
@@ -285,9 +287,8 @@ func pageAfter(size uint32, token, beginning string) (string, error) {
 	return string(after), nil
 }
 
-// Still calls fn while the table cannot change, and returns the table's
-// revision.
-func (r Resources) Still(s *state.State, fn func(resource.ReadView)) (revision interrex.Revision) {
+// Locked calls fn while the table cannot change, and returns the table's revision.
+func (r Resources) Locked(s *state.State, fn func(resource.ReadView)) (revision interrex.Revision) {
 	r.Table.Read(func(v resource.ReadView) {
 		fn(v)
 		revision = s.Revision()
@@ -295,7 +296,7 @@ func (r Resources) Still(s *state.State, fn func(resource.ReadView)) (revision i
 	return revision
 }
 
-// watch reads a request for resource events.
+// watch returns the feed of a request for resource events.
 func (r Resources) watch(m *interrexv1.ResourceServiceWatchRequest, s *state.State) (api.Feed[*interrexv1.ResourceEvent], error) {
 	what := selection(m.GetType(), m.GetTenancy(), m.GetNamePrefix())
 	if err := what.Validate(); err != nil {
@@ -320,13 +321,13 @@ func (r Resources) watch(m *interrexv1.ResourceServiceWatchRequest, s *state.Sta
 // CompareResources orders the keys of resources' events as lists do.
 func CompareResources(a, b string) int { return strings.Compare(resource.Key(a), resource.Key(b)) }
 
-// Rows reads resources under the table's lock, and makes their events without it.
+// Rows reads resources under the table's lock, and makes their events outside it.
 func (r Resources) Rows(what interrex.ResourceSelection, s *state.State, after string, most int) (out api.Rows[*interrexv1.ResourceEvent]) {
 	if after != "" {
 		after = resource.Key(after)
 	}
 	var items []*resource.Record
-	out.Revision = r.Still(s, func(v resource.ReadView) { items, out.More = v.List(what, after, most) })
+	out.Revision = r.Locked(s, func(v resource.ReadView) { items, out.More = v.List(what, after, most) })
 	out.All = func(yield func(string, *interrexv1.ResourceEvent) bool) {
 		for _, row := range items {
 			e := interrex.ResourceEvent{Operation: interrex.ResourceUpsert, Resource: row.Resource(), Revision: out.Revision}
@@ -338,7 +339,7 @@ func (r Resources) Rows(what interrex.ResourceSelection, s *state.State, after s
 	return out
 }
 
-// event makes the message of an event of the table of resources.
+// event returns the message of an event of the table of resources.
 func (r Resources) event(e *state.Event, _ *state.State) (*interrexv1.ResourceEvent, error) {
 	out := interrex.ResourceEvent{Operation: interrex.ResourceUpsert, Revision: e.Revision, Time: e.Wall}
 	if e.Kind == interrex.ResourceDeleted {

@@ -13,8 +13,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// State is StateService: the operations of the replicated state itself,
-// and the way to tables that have no service.
+// State returns StateService: the operations of the replicated state itself, and
+// proposals to tables without a service.
 func State() method.Service {
 	return method.Service{Methods: []method.Method{
 		method.ReadIndex(),
@@ -50,8 +50,8 @@ func settingsSet(r state.Result, _ *state.State) (*interrexv1.SetSettingsRespons
 	return &interrexv1.SetSettingsResponse{Revision: uint64(r.Revision)}, nil
 }
 
-// propose is for what is the embedders' own: it must not bypass what the services
-// of interrex's tables check.
+// propose returns the command of a proposal, only for embedders' tables: it must not
+// bypass the checks of interrex's own services.
 func propose(m *interrexv1.ProposeRequest, s *state.State) (state.TableID, state.Command, error) {
 	table, err := proposedTo(m.GetTable(), s)
 	if err != nil {
@@ -78,21 +78,20 @@ func wasProposed(m *interrexv1.ProposeRequest, r state.Result, s *state.State) (
 	return answer, err
 }
 
-// proposedTo returns the table of a proposal, which names it, or no table for the
-// agents' own state machine.
+// proposedTo returns the table of a proposal; 0 means the agents' own state machine.
 func proposedTo(table uint32, s *state.State) (state.TableID, error) {
 	switch {
 	case table == 0 && s.Knows(state.FSMTable):
 		return state.FSMTable, nil
 	case table == 0:
-		return 0, interrex.Errorf(interrex.KindInvalid, "table: 0 is the agents' own state machine, and they have none: set agent.Config.FSM")
+		return 0, interrex.Errorf(interrex.KindInvalid, "table: 0 is the agents' own state machine, and there is none: set agent.Config.FSM")
 	case table < uint32(state.FirstEmbedderTable) || table > math.MaxUint16:
-		return 0, interrex.Errorf(interrex.KindInvalid, "table: %d is no embedder's own: those have %d to %d", table, state.FirstEmbedderTable, math.MaxUint16)
+		return 0, interrex.Errorf(interrex.KindInvalid, "table: %d is not an embedder's own table: those are %d to %d", table, state.FirstEmbedderTable, math.MaxUint16)
 	}
 	return state.TableID(table), nil
 }
 
-// Machine is the service of an embedder's own state machine, which is reached
+// Machine returns the service of an embedder's own state machine, which is called
 // through StateService/Propose.
 func Machine() method.Service {
 	return method.Service{Table: state.FSMTable, Data: func(e *state.Event, _ *state.State) ([]byte, error) {
@@ -126,7 +125,7 @@ func (p proposed) About() state.About {
 	return about
 }
 
-// Validate reports which method of the services of embedders' tables conflicts with
+// Validate returns an error if a method of the embedders' services conflicts with
 // another one.
 func Validate(embedders ...method.Service) error {
 	_, err := method.NewRegistry("", nil, method.NewSwitches(), append([]method.Service{State(), Leases{}.Service(), Resources{}.Service(), Changes{}.Service(), Webhooks{}.Service()}, embedders...)...)

@@ -18,14 +18,14 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Webhooks is WebhookService.
+// Webhooks implements WebhookService.
 type Webhooks struct {
 	Table *webhook.Table
-	// Health is how the calls of a hook go; nil: this agent does not make them.
-	// Optional.
+	// Health returns the health of a hook's calls; nil if this agent does not make
+	// them. Optional.
 	Health func(*webhook.Hook) *interrex.WebhookHealth
-	// Ask asks hooks before an operation; wait waits for their verdict. nil: they
-	// cannot be asked here, and their policies answer.
+	// Ask calls hooks before an operation; wait waits for their verdict. nil: they
+	// cannot be called here, and their failure policies decide.
 	Ask func([]*webhook.Hook, hookcaller.Question) (wait func(context.Context) error, err error)
 	// Test sends a sample to a hook. Optional.
 	Test func(context.Context, *webhook.Hook) interrex.WebhookTest
@@ -56,14 +56,14 @@ func setWebhook(m *interrexv1.WebhookServiceSetRequest) (state.Command, error) {
 	}
 	slices.SortFunc(c.Headers, func(a, b webhook.Header) int { return strings.Compare(a.Name, b.Name) })
 	if c.DryRun && c.When == interrex.WebhookAfter {
-		in.Fail(interrex.Errorf(interrex.KindInvalid, "dry_run: it is for a hook that is called before: nothing is vetoed after an event"))
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "dry_run: allowed only for a hook that is called before: after an event nothing is vetoed"))
 	}
 	if u, err := url.Parse(c.URL); c.URL == "" {
-		// Validate says that it is missing.
+		// Validate reports that it is missing.
 	} else if err != nil || u.Hostname() == "" {
-		in.Fail(interrex.Errorf(interrex.KindInvalid, "url: it cannot be parsed: http://HOST/PATH or https://HOST/PATH is needed"))
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "url: it cannot be parsed: give http://HOST/PATH or https://HOST/PATH"))
 	} else if port, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && (err != nil || port == 0) {
-		in.Fail(interrex.Errorf(interrex.KindInvalid, "url: the port is 1 to 65535, not %.80s", u.Port()))
+		in.Fail(interrex.Errorf(interrex.KindInvalid, "url: the port must be 1 to 65535, not %.80s", u.Port()))
 	}
 	return c, in.Err
 }
@@ -72,7 +72,7 @@ func deleteWebhook(m *interrexv1.WebhookServiceDeleteRequest) (state.Command, er
 	return &webhook.Delete{Name: m.GetName()}, nil
 }
 
-// hookReply returns what the table answered.
+// hookReply returns the table's reply.
 func hookReply(r state.Result) (*webhook.Reply, error) {
 	reply, is := r.Reply.(*webhook.Reply)
 	if !is || reply.Hook == nil {
@@ -95,7 +95,7 @@ func webhookDeleted(r state.Result, _ *state.State) (*interrexv1.WebhookServiceD
 	return &interrexv1.WebhookServiceDeleteResponse{Replayed: r.Replayed, Revision: uint64(r.Revision)}, nil
 }
 
-// Consult asks hooks before an operation, unless they are off: see Ask.
+// Consult calls hooks before an operation, unless they are off: see Ask.
 func (w Webhooks) Consult(off bool, hooks []*webhook.Hook, q hookcaller.Question) (wait func(context.Context) error, err error) {
 	if w.Ask != nil && !off {
 		return w.Ask(hooks, q)
@@ -104,7 +104,7 @@ func (w Webhooks) Consult(off bool, hooks []*webhook.Hook, q hookcaller.Question
 	return func(context.Context) error { return verdict }, nil
 }
 
-// present is a hook as users see it, with what this agent knows about it.
+// present returns a hook for users, with what this agent knows about it.
 func (w Webhooks) present(h *webhook.Hook) *interrexv1.Webhook {
 	s := h.State()
 	if w.Health != nil {
@@ -114,7 +114,7 @@ func (w Webhooks) present(h *webhook.Hook) *interrexv1.Webhook {
 }
 
 func (w Webhooks) get(m *interrexv1.WebhookServiceGetRequest, s *state.State) (*interrexv1.WebhookServiceGetResponse, error) {
-	revision := s.Revision() // before: the hook may be newer than it says, never older
+	revision := s.Revision() // read first: the hook may be newer than the revision, but not older
 	h := w.Table.Get(m.GetName())
 	if h == nil {
 		return nil, noWebhook(m.GetName(), revision)
@@ -123,7 +123,7 @@ func (w Webhooks) get(m *interrexv1.WebhookServiceGetRequest, s *state.State) (*
 }
 
 func noWebhook(name string, at interrex.Revision) error {
-	return interrex.Errorf(interrex.KindNotFound, "there is no webhook %q at revision %d: 'interrex webhook list' shows them", name, at)
+	return interrex.Errorf(interrex.KindNotFound, "webhook %q does not exist at revision %d: 'interrex webhook list' shows the names", name, at)
 }
 
 func (w Webhooks) list(_ *interrexv1.WebhookServiceListRequest, s *state.State) (*interrexv1.WebhookServiceListResponse, error) {
@@ -140,7 +140,7 @@ func (w Webhooks) test(ctx context.Context, m *interrexv1.WebhookServiceTestRequ
 		return nil, noWebhook(m.GetName(), s.Revision())
 	}
 	if w.Test == nil {
-		return nil, interrex.Errorf(interrex.KindUnavailable, "this agent calls no webhooks")
+		return nil, interrex.Errorf(interrex.KindUnavailable, "this agent does not call webhooks")
 	}
 	t := w.Test(ctx, h)
 	return &interrexv1.WebhookServiceTestResponse{
@@ -148,7 +148,7 @@ func (w Webhooks) test(ctx context.Context, m *interrexv1.WebhookServiceTestRequ
 	}, nil
 }
 
-// webhookData is service.data: the hook, without its secrets.
+// webhookData implements method.Service.Data: it returns the hook without its secrets.
 func webhookData(e *state.Event, _ *state.State) ([]byte, error) {
 	h, is := e.Value.(*webhook.Hook)
 	if !is {

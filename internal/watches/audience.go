@@ -13,10 +13,10 @@ import (
 	"github.com/interrex/interrex/internal/watch"
 )
 
-// Parts of a message, so that no watch fills it while others wait.
+// Limits for one watch's part of a message, so that it does not delay the others.
 const (
-	MaxPresent = 256 // leases read at once under the table's lock
-	maxRead    = 256 // events looked at for watches at the same position
+	MaxPresent = 256 // rows read at once under the table's lock
+	maxRead    = 256 // events read at once for watches at the same position
 )
 
 // audience is the set of watches that one goroutine serves. Only that goroutine
@@ -25,43 +25,43 @@ type audience struct {
 	server  *Server
 	caller  admission.Caller
 	open    map[uint64]*watched
-	running []*watched // have credit, and take from the ring; in the order of their positions
-	showing []*watched // have credit, and take what is present; in turn
+	running []*watched // have credit and receive events from the ring; ordered by position
+	showing []*watched // have credit and receive their snapshot; served in turn
 	ahead   []*watched // have not begun: this agent is behind them
 
-	switched <-chan struct{} // closed when a service is switched off, or on
+	switched <-chan struct{} // closed when a service is switched off or on
 
-	ids     []uint64          // reused: of the watches that get an event
-	untidy  bool              // running is out of order, or has watches that cannot go on
-	partway bool              // the last message was full
-	behind  interrex.Revision // and the next continues with the watches after this position
-	told    interrex.Revision // the last progress that was sent, and
-	toldAt  time.Time         // when; or when the first watch may begin
+	ids          []uint64          // of the watches that get an event; reused
+	untidy       bool              // running is unordered, or has watches that cannot continue
+	partway      bool              // the last message was full
+	behind       interrex.Revision // the next one continues with the watches after this position
+	progressAt   interrex.Revision // the revision of the last progress message
+	progressSent time.Time         // when it was sent; initially when the first watch may begin
 }
 
 func newAudience(s *Server, c admission.Caller) *audience {
-	return &audience{server: s, caller: c, open: map[uint64]*watched{}, toldAt: s.clock.Now(), switched: s.methods.Switches.Changed()}
+	return &audience{server: s, caller: c, open: map[uint64]*watched{}, progressSent: s.clock.Now(), switched: s.methods.Switches.Changed()}
 }
 
-// begin opens a watch, or reports in the message why it cannot. One that is
-// ahead of this agent has to wait.
+// begin opens a watch, or adds to the message why it cannot. A watch that is ahead
+// of this agent has to wait.
 func (a *audience) begin(o *interrexv1.WatchOpen, out *message) {
 	w, err := a.read(o)
 	switch {
 	case err != nil:
 		a.refuse(o.GetId(), err, out)
-	case a.server.standing.Ahead(w.since):
+	case a.server.checker.Ahead(w.since):
 		a.open[w.id] = w
 		a.ahead = append(a.ahead, w)
 	default:
-		a.enter(w, a.server.standing.NotLost(w.since), out)
+		a.enter(w, a.server.checker.CheckLoss(w.since), out)
 	}
 }
 
-// enter begins a watch, unless there is an error already.
+// enter begins a watch, or ends it if err is not nil.
 func (a *audience) enter(w *watched, err error, out *message) {
 	if err == nil {
-		err = a.server.standing.Quarantined()
+		err = a.server.checker.CheckQuarantine()
 	}
 	if err == nil {
 		err = a.add(w)
@@ -75,10 +75,10 @@ func (a *audience) enter(w *watched, err error, out *message) {
 }
 
 func (a *audience) refuse(id uint64, err error, out *message) {
-	out.Refused = append(out.Refused, &interrexv1.WatchEnd{Id: id, Error: a.server.standing.Detail(err)})
+	out.Refused = append(out.Refused, &interrexv1.WatchEnd{Id: id, Error: a.server.checker.Detail(err)})
 }
 
-// read reads what a watch asks for.
+// read returns the watch that a message requests.
 func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 	method := a.server.watches[o.GetMethod()]
 	switch {
@@ -93,7 +93,7 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 	case len(o.GetBody()) > MaxWatchBody:
 		return nil, interrex.Errorf(interrex.KindTooLarge, "body: %d bytes are more than %d", len(o.GetBody()), MaxWatchBody)
 	case method == nil:
-		return nil, interrex.Errorf(interrex.KindDisabled, "method: %d is no watch that agent %s knows", o.GetMethod(), a.server.standing.ID)
+		return nil, interrex.Errorf(interrex.KindDisabled, "method: %d is not a watch that agent %s knows", o.GetMethod(), a.server.checker.ID)
 	}
 	f, err := method.decode(o.GetBody())
 	if err == nil {
@@ -102,15 +102,15 @@ func (a *audience) read(o *interrexv1.WatchOpen) (*watched, error) {
 	return &watched{feed: f, method: method, id: o.GetId(), credit: int(o.GetCredit())}, err
 }
 
-// add begins a watch: it misses nothing that comes after.
+// add begins a watch: it misses no event from here on.
 func (a *audience) add(w *watched) (err error) {
 	since := w.since
 	if since == 0 && w.present != nil {
-		since = a.server.standing.State.Revision()
+		since = a.server.checker.State.Revision()
 		w.showing = &snapshot{}
 		w.sent.compare = w.compare
 	}
-	if w.cursor, err = a.server.standing.Ring.Cursor(since); err != nil {
+	if w.cursor, err = a.server.checker.Ring.Cursor(since); err != nil {
 		return err
 	}
 	a.open[w.id] = w
@@ -118,15 +118,15 @@ func (a *audience) add(w *watched) (err error) {
 	return nil
 }
 
-// line queues a watch that can be sent something.
+// line queues a watch to which something can be sent.
 func (a *audience) line(w *watched) {
 	switch {
-	case w.lined:
+	case w.queued:
 	case w.runs():
-		w.lined, a.untidy = true, true
+		w.queued, a.untidy = true, true
 		a.running = append(a.running, w)
 	case w.shows():
-		w.lined = true
+		w.queued = true
 		a.showing = append(a.showing, w)
 	}
 }
@@ -149,7 +149,7 @@ func creditError(n int64) error {
 	return interrex.Errorf(interrex.KindInvalid, "credit: %d events exceed the limit of %d", n, MaxWatchCredit)
 }
 
-// forget ends a watch whose reader has gone.
+// forget removes a watch whose reader has gone.
 func (a *audience) forget(id uint64) {
 	w := a.open[id]
 	if w == nil {
@@ -164,40 +164,39 @@ func (a *audience) forget(id uint64) {
 	a.ahead = slices.DeleteFunc(a.ahead, func(other *watched) bool { return other == w })
 }
 
-// end ends a watch, and says why.
+// end ends a watch, and adds the reason to the message.
 func (a *audience) end(w *watched, err error, out *message) {
 	a.forget(w.id)
-	out.Ended = append(out.Ended, &interrexv1.WatchEnd{Id: w.id, Error: a.server.standing.Detail(err)})
+	out.Ended = append(out.Ended, &interrexv1.WatchEnd{Id: w.id, Error: a.server.checker.Detail(err)})
 }
 
-// gather fills a message. When there is nothing more to send it says so, and
-// returns a channel that is closed when there may be (nil: only more credit
-// helps).
+// gather fills a message. idle reports that there is nothing more to send; alarm is
+// then closed when there may be again, and nil if that needs more credit.
 func (a *audience) gather(out *message) (alarm <-chan struct{}, idle bool) {
 	a.show(out)
-	published := a.server.standing.Ring.Stats().Last
+	published := a.server.checker.Ring.Stats().Last
 	if alarm, idle = a.run(out); idle {
 		a.progress(published, out)
 	}
 	return alarm, idle && len(a.showing) == 0
 }
 
-// A message of progress is sent after so many revisions, which are far less than
-// what a ring keeps, so that a watch that matches nothing does not lose its
-// place; or, when there are fewer, with the first event after so much time.
+// A progress message is sent after a number of revisions, far fewer than a ring
+// keeps, so that a watch that matches nothing does not lose its place; or, if there
+// are fewer, with the first event after a time.
 const (
 	progressEvery = 4096
 	progressAfter = 10 * time.Second
 )
 
-// progress says that the running watches have come as far as a revision.
+// progress adds to the message that the running watches have reached a revision.
 func (a *audience) progress(to interrex.Revision, out *message) {
 	now := a.server.clock.Now()
-	soon := to > a.told && now.Sub(a.toldAt) >= progressAfter
-	if to < a.told+progressEvery && !soon || len(a.running) == 0 {
+	soon := to > a.progressAt && now.Sub(a.progressSent) >= progressAfter
+	if to < a.progressAt+progressEvery && !soon || len(a.running) == 0 {
 		return
 	}
-	a.told, a.toldAt = to, now
+	a.progressAt, a.progressSent = to, now
 	out.Progress = &interrexv1.WatchProgress{Revision: uint64(to)}
 	for id, w := range a.open {
 		if !w.runs() {
@@ -216,7 +215,7 @@ func (a *audience) show(out *message) {
 		}
 		w := a.showing[0]
 		a.showing = a.showing[1:]
-		w.lined = false
+		w.queued = false
 		if w.shows() {
 			a.showPart(w, most, out)
 		}
@@ -234,15 +233,15 @@ func (a *audience) showPart(w *watched, most room, out *message) {
 	}
 }
 
-// next returns the next part of a watch's snapshot. A panic there ends this watch
-// only: the stream may have many.
+// next returns the next part of a watch's snapshot. A panic ends only this watch: the
+// stream may have many.
 func (a *audience) next(w *watched, most room) (events [][]byte, err error) {
-	defer a.server.standing.Guard(w.method.Procedure, &err)
+	defer a.server.checker.Guard(w.method.Procedure, &err)
 	return w.next(most)
 }
 
-// run sends what the ring has. Watches are served in the order of their
-// positions, and go on together from where they meet.
+// run adds events from the ring. It serves watches in the order of their positions,
+// and those at the same position together.
 func (a *audience) run(out *message) (alarm <-chan struct{}, idle bool) {
 	a.tidy()
 	first := a.first()
@@ -258,7 +257,7 @@ func (a *audience) run(out *message) (alarm <-chan struct{}, idle bool) {
 			a.end(w, err, out)
 			at++
 		case events.Len() == 0:
-			alarm = cmp.Or(alarm, news) // the first: it misses nothing
+			alarm = cmp.Or(alarm, news) // the first one, which misses nothing
 			at = a.beside(at)
 		default:
 			idle = false
@@ -278,25 +277,25 @@ func (a *audience) first() int {
 	return sort.Search(len(a.running), func(i int) bool { return a.running[i].cursor.Position() > a.behind })
 }
 
-// tidy removes the watches that cannot go on from running, and sorts the
-// others, which then stay in order while they advance.
+// tidy removes from running the watches that cannot continue, and sorts the others,
+// which then stay in order while they advance.
 func (a *audience) tidy() {
 	if !a.untidy {
 		return
 	}
 	a.untidy = false
 	a.running = slices.DeleteFunc(a.running, func(w *watched) bool {
-		w.lined = w.runs()
-		return !w.lined
+		w.queued = w.runs()
+		return !w.queued
 	})
 	slices.SortFunc(a.running, func(v, w *watched) int {
 		return v.cursor.Compare(w.cursor)
 	})
 }
 
-// beside returns the index of the next watch that does not read the same
-// history as the one at index at: if there is nothing for that one, there is
-// nothing for those in between.
+// beside returns the index of the next watch that does not read the same history as
+// the one at index at: if there are no events for that one, there are none for those
+// in between.
 func (a *audience) beside(at int) int {
 	c := a.running[at].cursor
 	for at < len(a.running) && c.Beside(a.running[at].cursor) {
@@ -305,9 +304,8 @@ func (a *audience) beside(at int) int {
 	return at
 }
 
-// serve sends events to the watch at index at, and to each of those after it
-// once it reaches their position. It returns the index of the first that it did
-// not reach.
+// serve sends events to the watch at index at, and to each of those after it once it
+// reaches their position. It returns the index of the first that it did not reach.
 func (a *audience) serve(at int, events watch.Entries, out *message) (next int) {
 	first := a.running[at].cursor
 	next = at
@@ -332,8 +330,8 @@ func (a *audience) serve(at int, events watch.Entries, out *message) (next int) 
 	return next
 }
 
-// send puts an event into the message for those that take it: once for all of
-// the same method. It writes to takers.
+// send adds an event to the message for the watches that take it, once for each
+// method. It overwrites takers.
 func (a *audience) send(takers []*watched, events watch.Entries, i int, out *message) {
 	for len(takers) > 0 {
 		m, others := takers[0].method, takers[:0]
@@ -361,7 +359,7 @@ func (a *audience) endAll(ids []uint64, err error, out *message) {
 	}
 }
 
-// dismiss ends the watches of services that have been switched off.
+// dismiss ends the watches of services that were switched off.
 func (a *audience) dismiss(out *message) {
 	a.switched = a.server.methods.Switches.Changed()
 	for _, w := range a.open {

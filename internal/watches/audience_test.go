@@ -24,8 +24,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// viewed is a server whose only watch is that of leases, over a table that has
-// nothing but their keys.
+// viewed is a server whose only watch is that of leases, over a table that only has
+// their keys.
 type viewed struct {
 	t      testing.TB
 	server *Server
@@ -50,8 +50,8 @@ func newViewed(t testing.TB, by ...clock.Clock) *viewed {
 	if len(by) == 0 {
 		by = append(by, clock.WallClock)
 	}
-	stands := consistency.New(consistency.Config{ID: "a", State: st, Ring: ring, Leadership: nobody{}, Logger: hushed{}})
-	v.server = New(stands, methods, admission.NewCalls(), by[0], time.Minute)
+	checker := consistency.New(consistency.Config{ID: "a", State: st, Ring: ring, Leadership: nobody{}, Logger: hushed{}})
+	v.server = New(checker, methods, admission.NewCalls(), by[0], time.Minute)
 	m, err := wire.MethodOf(interrexv1.LeaseServiceWatchProcedure)
 	v.must(err)
 	v.method = v.server.watches[m.Number]
@@ -65,7 +65,7 @@ func (v *viewed) must(err error) {
 	}
 }
 
-// hold adds a lease, whose key is behind all others.
+// hold adds a lease whose key is after all others.
 func (v *viewed) hold(key string) { v.keys = append(v.keys, key) }
 
 func (v *viewed) watch(m *interrexv1.WatchRequest, _ *state.State) (api.Feed[*interrexv1.LeaseEvent], error) {
@@ -99,11 +99,11 @@ func event(e *state.Event, _ *state.State) (*interrexv1.LeaseEvent, error) {
 func (v *viewed) publish(first, last int) {
 	for i := first; i <= last; i++ {
 		e := state.Event{Revision: interrex.Revision(i), Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: fmt.Sprintf("jobs/%d", i), Size: 100}
-		v.server.standing.Ring.Publish([]state.Event{e}, e.Revision)
+		v.server.checker.Ring.Publish([]state.Event{e}, e.Revision)
 	}
 }
 
-// asks is what a request asks for.
+// asks is the content of a request.
 func (v *viewed) asks(r *interrexv1.WatchRequest) feed {
 	v.t.Helper()
 	f, err := v.method.read(r)
@@ -111,7 +111,7 @@ func (v *viewed) asks(r *interrexv1.WatchRequest) feed {
 	return f
 }
 
-// opening opens a watch of leases.
+// opening returns the opening of a watch of leases.
 func opening(t testing.TB, id uint64, credit uint32, r *interrexv1.WatchRequest) *interrexv1.WatchOpen {
 	t.Helper()
 	body, err := proto.Marshal(r)
@@ -154,7 +154,7 @@ func TestProgressIsToldAfterAWhileToo(t *testing.T) {
 	defer a.close()
 	a.begin(opening(t, 1, 10, &interrexv1.WatchRequest{Since: 1, Namespace: "none"}), &message{})
 	told := func(last interrex.Revision) uint64 {
-		a.server.standing.Ring.Publish(nil, last)
+		a.server.checker.Ring.Publish(nil, last)
 		var out message
 		a.gather(&out)
 		return out.Progress.GetRevision()
@@ -200,7 +200,7 @@ func TestProgressIsForWhoeverRuns(t *testing.T) {
 	a := newAudience(newViewed(t).server, admission.Caller{})
 	defer a.close()
 	a.begin(opening(t, 1, 0, &interrexv1.WatchRequest{Since: 1}), &message{})
-	a.server.standing.Ring.Publish(nil, 4096)
+	a.server.checker.Ring.Publish(nil, 4096)
 	var out message
 	if a.gather(&out); out.Progress != nil {
 		t.Errorf("nobody runs, and is told %v", out.Progress)
@@ -234,7 +234,7 @@ func TestAnIdleWatchSleeps(t *testing.T) {
 	}
 }
 
-// fromNothing is a watch that begins with what is present.
+// fromNothing is a watch that begins with a snapshot.
 func fromNothing(t *testing.T, nd *viewed, credit int) *watched {
 	t.Helper()
 	a := newAudience(nd.server, admission.Caller{})
@@ -268,8 +268,8 @@ func TestWhatIsPresentTakesCreditAndSoDoesItsEnd(t *testing.T) {
 	}
 }
 
-// A snapshot whose pages are read at different revisions shows no event twice,
-// and hides none.
+// A snapshot whose pages are read at different revisions neither repeats an event
+// nor hides one.
 func TestPagesOfASnapshotAbsorbTheirEvents(t *testing.T) {
 	s := NewSentRows(strings.Compare)
 	s.Add("jobs/m", true, 10)
@@ -332,7 +332,7 @@ func TestARevisionLargerThanAPartIsSentWhole(t *testing.T) {
 	for i := range events {
 		events[i] = state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
 	}
-	nd.server.standing.Ring.Publish(events, 2)
+	nd.server.checker.Ring.Publish(events, 2)
 	var out message
 	for idle := false; !idle; {
 		_, idle = a.gather(&out)
@@ -342,8 +342,8 @@ func TestARevisionLargerThanAPartIsSentWhole(t *testing.T) {
 	}
 }
 
-// An event is encoded once for everybody: whatever way it goes, it shows what
-// the agent knew when it was first asked for.
+// An event is encoded once for all watches: on every path it shows what the agent
+// knew when it was first encoded.
 func TestAnEventIsEncodedOnce(t *testing.T) {
 	encodings := map[interrex.Revision]int{}
 	nd := newViewed(t)
@@ -360,7 +360,7 @@ func TestAnEventIsEncodedOnce(t *testing.T) {
 		nd.must(a.add(&watched{feed: f, method: nd.method, id: id, credit: 100}))
 		nd.must(b.add(&watched{feed: f, method: nd.method, id: id, credit: int(10 * id)}))
 	}
-	before := nd.server.standing.Ring.Stats().Bytes
+	before := nd.server.checker.Ring.Stats().Bytes
 	nd.publish(2, 41)
 	var first, second message
 	for idle := false; !idle; {
@@ -377,13 +377,12 @@ func TestAnEventIsEncodedOnce(t *testing.T) {
 			t.Errorf("revision %d was encoded %d times", revision, n)
 		}
 	}
-	if got := nd.server.standing.Ring.Stats().Bytes - before; got != 40*100+first.bytes-3*10 {
+	if got := nd.server.checker.Ring.Stats().Bytes - before; got != 40*100+first.bytes-3*10 {
 		t.Errorf("the ring counts %d bytes, of which %d are encodings", got, first.bytes)
 	}
 }
 
-// What cannot be encoded is the end of those who would get it, and of nobody
-// else.
+// An event that cannot be encoded ends only the watches that would get it.
 func TestAnEventThatCannotBeEncodedEndsItsWatches(t *testing.T) {
 	for what, event := range map[string]func(*state.Event, *state.State) (proto.Message, error){
 		"an error": func(*state.Event, *state.State) (proto.Message, error) { return nil, errors.New("no letters") },
@@ -398,7 +397,7 @@ func TestAnEventThatCannotBeEncodedEndsItsWatches(t *testing.T) {
 		f.match = func(*state.Event) bool { return false }
 		nd.must(a.add(&watched{feed: f, method: nd.method, id: 2, credit: 100}))
 		e := state.Event{Revision: 2, Table: state.LeaseTable, Kind: interrex.LeaseClaimed, Key: "jobs/a"}
-		nd.server.standing.Ring.Publish([]state.Event{e, e}, 2) // of one revision: the second finds the watch ended
+		nd.server.checker.Ring.Publish([]state.Event{e, e}, 2) // of one revision: the second finds the watch ended
 		var out message
 		a.gather(&out)
 		if len(out.Ended) != 1 || out.Ended[0].GetId() != 1 || len(a.open) != 1 {
@@ -422,8 +421,7 @@ func TestASnapshotThatPanicsEndsItsWatchAlone(t *testing.T) {
 	}
 }
 
-// A watch far behind comes on a part at a time, and nobody waits for it to
-// arrive.
+// A watch far behind catches up in parts, and no other waits for it.
 func TestWhoIsFarBehindHoldsUpNobody(t *testing.T) {
 	nd := newViewed(t)
 	a := newAudience(nd.server, admission.Caller{})
@@ -465,9 +463,9 @@ func TestWhoIsFarBehindHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// BenchmarkAudience is what one event costs the goroutine that serves a stream
-// of so many watches, all of which get it, or none. Encoding is in it, and what
-// makes the message is not.
+// BenchmarkAudience measures the cost of one event for the goroutine that serves a
+// stream of many watches, of which all or none get it, with its encoding but without
+// that of the message.
 func BenchmarkAudience(b *testing.B) {
 	for _, watches := range []int{1, 100, MaxWatches} {
 		for name, prefix := range map[string]string{"all": "", "none": "x"} {

@@ -1,3 +1,4 @@
-// Package watches owns the watches of callers: one stream for all of a client's,
-// who of them gets an event, and how a snapshot and the events after it meet.
+// Package watches owns the delivery of events to callers: it serves all watches of a
+// client on one stream, selects those that get an event, and joins a watch's initial
+// snapshot to the events after it.
 package watches

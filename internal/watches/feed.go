@@ -13,11 +13,11 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// feed is a Feed whose messages are encoded.
+// feed is an api.Feed with encoded messages.
 type feed struct {
 	since    interrex.Revision
 	match    func(*state.Event) bool
-	present  func(after string, most room) presentPage // nil: it has no snapshot
+	present  func(after string, most room) presentPage // nil if there is no snapshot
 	compare  func(a, b string) int
 	complete func(interrex.Revision) ([]byte, error)
 }
@@ -28,13 +28,13 @@ type room struct{ events, bytes int }
 // presentPage is a part of a table's rows, as of one revision.
 type presentPage struct {
 	events   [][]byte
-	last     string // the key of the last one
-	more     bool   // there are others behind it
+	last     string // the key of the last row
+	more     bool   // there are rows after it
 	revision interrex.Revision
 	err      error
 }
 
-// encoded returns a feed as it is served.
+// encoded returns a feed with encoded messages.
 func encoded(f api.Feed[proto.Message]) feed {
 	out := feed{since: f.Since, match: f.Match}
 	if s := f.Snapshot; s != nil {
@@ -48,7 +48,7 @@ func encoded(f api.Feed[proto.Message]) feed {
 	return out
 }
 
-// pageOf encodes rows until there is no more room.
+// pageOf returns the rows after a key, encoded, until there is no more room.
 func pageOf(s *api.Snapshot[proto.Message], after string, most room) presentPage {
 	rows := s.Rows(after, most.events)
 	p := presentPage{more: rows.More, revision: rows.Revision}
@@ -72,16 +72,16 @@ func pageOf(s *api.Snapshot[proto.Message], after string, most room) presentPage
 type watchable struct {
 	*method.Watch
 	state *state.State
-	guard func(procedure string, err *error) // see standing.Standing.Guard
+	guard func(procedure string, err *error) // see consistency.Checker.Guard
 }
 
-// read reads a request.
+// read returns the feed of a request.
 func (m *watchable) read(q proto.Message) (feed, error) {
 	f, err := m.Declared.Feed(q, m.state)
 	return encoded(f), err
 }
 
-// decode reads the bytes of a request.
+// decode returns the feed of an encoded request.
 func (m *watchable) decode(body []byte) (f feed, err error) {
 	defer m.guard(m.Procedure, &err)
 	q, err := m.Watch.Decode(body)
@@ -91,11 +91,11 @@ func (m *watchable) decode(body []byte) (f feed, err error) {
 	return m.read(q)
 }
 
-// encode makes the message of an event.
+// encode returns the encoded message of an event.
 func (m *watchable) encode(e *state.Event) (b []byte, err error) {
 	defer m.guard(m.Procedure, &err)
 	if _, lost := e.Value.(state.Lost); lost {
-		compacted := interrex.Errorf(interrex.KindCompacted, "watch: what happened at revision %d is known, and not how: list again, or watch since then", e.Revision)
+		compacted := interrex.Errorf(interrex.KindCompacted, "watch: the details of revision %d are no longer known: list again, or watch since then", e.Revision)
 		compacted.FirstRevision = e.Revision
 		return nil, compacted
 	}
@@ -106,7 +106,7 @@ func (m *watchable) encode(e *state.Event) (b []byte, err error) {
 	return proto.Marshal(made)
 }
 
-// responses are the messages of one watch that has a call of its own.
+// responses sends the messages of one watch that has its own call.
 type responses struct {
 	empty    func() proto.Message
 	transmit func(proto.Message) error
@@ -116,9 +116,8 @@ type responses struct {
 // begin sends the headers.
 func (r responses) begin() error { return r.transmit(nil) }
 
-// send sends events that are encoded already. In the binary encoding their
-// bytes go into the message as they are: protobuf writes unknown fields as it
-// got them.
+// send sends events that are already encoded. In the binary encoding their bytes
+// are copied into the message: protobuf writes unknown fields unchanged.
 func (r responses) send(all []*interrexv1.WatchEvents) error {
 	var b []byte
 	for _, group := range all {

@@ -6,7 +6,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// message is one message that is being made.
+// message is a message under construction.
 type message struct {
 	interrexv1.StreamServiceWatchResponse
 	events, bytes int
@@ -18,7 +18,7 @@ func (m *message) empty() bool {
 
 func (m *message) full() bool { return m.events >= MaxWatchEvents || m.bytes >= MaxWatchBytes }
 
-// add adds an event for the watches with these ids. It copies the ids.
+// add adds an event for the watches with the given ids, which it copies.
 func (m *message) add(ids []uint64, event []byte) {
 	m.events++
 	m.bytes += len(event)

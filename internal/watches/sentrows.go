@@ -7,8 +7,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// SentRows is what a snapshot has sent so far, so that an event which it had the effect
-// of already is not sent again. compare orders keys as the snapshot does.
+// SentRows records which rows a snapshot has sent, so that events which these rows
+// already reflect are not sent again.
 type SentRows struct {
 	compare func(a, b string) int
 	pages   []page
@@ -22,8 +22,8 @@ type page struct {
 	revision interrex.Revision
 }
 
-// Add records a part of the snapshot as sent: the rows up to a key, or, if there
-// are no more, to the end, as of a revision. Each part may be newer than the last.
+// Add records that a part of the snapshot was sent: the rows up to a key, or to the
+// end if there are no more, as of a revision. Each part may be newer than the last.
 func (s *SentRows) Add(last string, more bool, at interrex.Revision) {
 	if !more {
 		last = ""
@@ -35,7 +35,7 @@ func (s *SentRows) Add(last string, more bool, at interrex.Revision) {
 	s.pages = append(s.pages, page{last: last, revision: at})
 }
 
-// Has reports whether the snapshot already had the event's effect.
+// Has reports whether the sent rows already reflect an event.
 func (s *SentRows) Has(e *state.Event) bool {
 	n := len(s.pages)
 	if n == 0 {
@@ -49,6 +49,5 @@ func (s *SentRows) Has(e *state.Event) bool {
 	return i < n && e.Revision <= s.pages[i].revision
 }
 
-// NewSentRows makes one that has sent nothing. compare orders keys as the snapshot
-// does.
+// NewSentRows returns an empty SentRows. compare orders keys as the snapshot does.
 func NewSentRows(compare func(a, b string) int) *SentRows { return &SentRows{compare: compare} }

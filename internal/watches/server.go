@@ -22,16 +22,16 @@ import (
 
 // Limits of the watches of one stream.
 const (
-	MaxWatches     = 4096      // that are open
-	MaxWatchCredit = 65_536    // events that one of them may be sent
-	MaxWatchEvents = 1024      // of one message
-	MaxWatchBytes  = 256 << 10 // of one message
+	MaxWatches     = 4096      // open at a time
+	MaxWatchCredit = 65_536    // events that a watch may have outstanding
+	MaxWatchEvents = 1024      // in one message
+	MaxWatchBytes  = 256 << 10 // in one message
 	MaxWatchBody   = 2 << 10   // bytes of one watch's request
 )
 
 // Server serves the watches of callers at one agent.
 type Server struct {
-	standing *consistency.Standing
+	checker  *consistency.Checker
 	calls    *admission.Calls
 	methods  *method.Registry
 	watches  map[uint32]*watchable // by number
@@ -39,18 +39,18 @@ type Server struct {
 	sendWait time.Duration
 }
 
-// New makes a server. calls counts what is open, and sendWait is how long
-// a peer may take to accept one message.
-func New(standing *consistency.Standing, methods *method.Registry, calls *admission.Calls, by clock.Clock, sendWait time.Duration) *Server {
-	s := &Server{standing: standing, methods: methods, calls: calls, clock: by, sendWait: sendWait, watches: map[uint32]*watchable{}}
+// New returns a Server. calls counts the open calls, and sendWait is how long a peer
+// may take to accept one message.
+func New(checker *consistency.Checker, methods *method.Registry, calls *admission.Calls, by clock.Clock, sendWait time.Duration) *Server {
+	s := &Server{checker: checker, methods: methods, calls: calls, clock: by, sendWait: sendWait, watches: map[uint32]*watchable{}}
 	for number, m := range methods.Watches {
-		s.watches[number] = &watchable{m, standing.State, standing.Guard}
+		s.watches[number] = &watchable{m, checker.State, checker.Guard}
 	}
 	return s
 }
 
-// Handlers serve each watch on a call of its own, and all watches of a client on
-// a stream, by their procedures.
+// Handlers returns, by procedure, the handlers that serve each watch on a call of its
+// own, and all watches of a client on one stream.
 func (s *Server) Handlers(o ...connect.HandlerOption) map[string]http.Handler {
 	all := map[string]http.Handler{
 		interrexv1.StreamServiceWatchProcedure: connect.NewBidiStreamHandler(interrexv1.StreamServiceWatchProcedure, s.watchAll, append(slices.Clone(o), connect.WithCodec(wire.StreamCodec{}))...),
@@ -64,9 +64,8 @@ func (s *Server) Handlers(o ...connect.HandlerOption) map[string]http.Handler {
 	return all
 }
 
-// watch sends the events that a request asks for, unless that could not be
-// read, until its caller goes, the server drains, or the watch has to be begun
-// again.
+// watch sends the events of a feed until the caller goes, the server drains, or the
+// watch has to begin again. If unread is not nil, it fails with it.
 func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, to responses) error {
 	if unread != nil {
 		return wire.Error(unread)
@@ -81,16 +80,16 @@ func (s *Server) watch(ctx context.Context, m *watchable, f feed, unread error, 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.calls.Ended, func() { cancel(admission.DrainingError()) })()
-	if err := s.standing.NotAhead(ctx, admission.CallerOf(ctx), f.since); err != nil {
-		return s.standing.RPCError(orCause(ctx, err))
+	if err := s.checker.WaitSince(ctx, admission.CallerOf(ctx), f.since); err != nil {
+		return s.checker.RPCError(orCause(ctx, err))
 	}
 	if err := s.watchAlone(ctx, &watched{feed: f, method: m, credit: math.MaxInt}, to); err != nil && ctx.Err() == nil || interrex.KindOf(context.Cause(ctx)) != "" {
-		return s.standing.RPCError(orCause(ctx, err))
+		return s.checker.RPCError(orCause(ctx, err))
 	}
 	return nil
 }
 
-// orCause returns the reason for which the server itself has ended ctx, else err.
+// orCause returns the reason why the server itself ended ctx, else err.
 func orCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); interrex.KindOf(cause) != "" {
 		return cause
@@ -107,7 +106,8 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error
 		return err
 	}
 	send := admission.Sender(ctx, s.clock, s.sendWait)
-	// The headers say that it has begun: from then on nothing is missed.
+	// The headers tell the caller that the watch has begun: it misses nothing from
+	// then on.
 	if err := send(to.begin); err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (s *Server) watchAlone(ctx context.Context, w *watched, to responses) error
 	}
 }
 
-// always is a closed channel.
+// always returns a closed channel.
 func always() <-chan struct{} {
 	c := make(chan struct{})
 	close(c)
@@ -149,7 +149,7 @@ func always() <-chan struct{} {
 // or the server drains.
 func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]) error {
 	if err := s.calls.Enter(); err != nil {
-		return s.standing.RPCError(err)
+		return s.checker.RPCError(err)
 	}
 	defer s.calls.Leave(1)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -166,5 +166,5 @@ func (s *Server) watchAll(ctx context.Context, conn *connect.BidiStream[interrex
 	if !st.over && admission.StopReading(ctx) {
 		<-st.received // its read deadline has passed: it is about to return
 	}
-	return s.standing.RPCError(err)
+	return s.checker.RPCError(err)
 }

@@ -14,27 +14,27 @@ import (
 	"github.com/interrex/interrex/internal/wire"
 )
 
-// watchStream is one client's stream of watches. One goroutine receives; the
-// other has the audience, and sends.
+// watchStream is one client's stream of watches. One goroutine receives; the other
+// runs the audience, and sends.
 type watchStream struct {
 	server   *Server
 	conn     *connect.BidiStream[interrexv1.StreamServiceWatchRequest, interrexv1.StreamServiceWatchResponse]
 	ctx      context.Context
 	audience *audience
 	requests chan *interrexv1.StreamServiceWatchRequest
-	received chan error // why the receiver has returned; nil: the client has no more to say
-	over     bool       // that is known
-	catching []*watched // wait until this agent has caught up with the cluster
+	received chan error // why the receiver has returned; nil if the client has closed its side
+	over     bool       // received has been read
+	catching []*watched // waiting until this agent has caught up with the cluster
 	caughtUp chan error // why it could not
 	work     sync.WaitGroup
 }
 
-// receive takes in messages until the peer has no more. While nobody takes them
-// it reads none.
+// receive passes on messages until the peer has closed its side. It reads one only
+// when the last one was taken.
 func (st *watchStream) receive() (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			err = st.server.standing.Panicked(interrexv1.StreamServiceWatchProcedure, reason)
+			err = st.server.checker.Panicked(interrexv1.StreamServiceWatchProcedure, reason)
 		}
 	}()
 	for {
@@ -56,10 +56,10 @@ func (st *watchStream) receive() (err error) {
 	}
 }
 
-// serve sends what there is for the watches, all that waits in one message.
+// serve sends the events of the watches, all that are available in one message.
 func (st *watchStream) serve() error {
 	send := admission.Sender(st.ctx, st.server.clock, st.server.sendWait)
-	// The headers go ahead: they tell the peer whom it talks to.
+	// The headers are sent first: they identify this agent to the peer.
 	if err := send(func() error { return st.conn.Send(nil) }); err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (st *watchStream) serve() error {
 	return nil
 }
 
-// await waits for a message of the client, which it handles, or for the alarm.
+// await waits for a message of the client, and handles it, or for the alarm.
 func (st *watchStream) await(alarm <-chan struct{}, out *message) error {
 	select {
 	case m := <-st.requests:
@@ -117,9 +117,9 @@ func (st *watchStream) do(m *interrexv1.StreamServiceWatchRequest, out *message)
 	}
 }
 
-// catchUp asks the leader how far the cluster has come, for the watches that are
-// ahead of this agent. Those that arrive meanwhile wait for the next time: they
-// may have seen more.
+// catchUp asks the leader for the cluster's position, for the watches that are ahead
+// of this agent. Those that arrive meanwhile wait for the next time: they may have
+// seen more.
 func (st *watchStream) catchUp() {
 	if len(st.catching) > 0 || len(st.audience.ahead) == 0 {
 		return
@@ -130,7 +130,7 @@ func (st *watchStream) catchUp() {
 		to = max(to, w.since)
 	}
 	st.work.Go(func() {
-		st.caughtUp <- st.server.standing.CatchUp(st.ctx, st.audience.caller, to)
+		st.caughtUp <- st.server.checker.CatchUp(st.ctx, st.audience.caller, to)
 	})
 }
 
@@ -138,7 +138,7 @@ func (st *watchStream) catchUp() {
 func (st *watchStream) settle(lag error, out *message) {
 	for _, w := range st.catching {
 		if !w.over {
-			st.audience.enter(w, st.server.standing.RefuseFuture(w.since, lag), out)
+			st.audience.enter(w, st.server.checker.RefuseFuture(w.since, lag), out)
 		}
 	}
 	st.catching = nil

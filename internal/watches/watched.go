@@ -10,28 +10,28 @@ type watched struct {
 	feed
 	method  *watchable
 	id      uint64
-	cursor  *watch.Cursor // nil: it has not begun
-	credit  int           // events that may be sent; below zero: owed by the next credit
-	showing *snapshot     // nil: the snapshot is sent, or was not asked for
-	sent    SentRows      // of the snapshot
-	lined   bool          // it is in its audience's running or showing
+	cursor  *watch.Cursor // nil until the watch has begun
+	credit  int           // events that may be sent; a negative value is deducted from the next credit
+	showing *snapshot     // nil if the snapshot was sent or not requested
+	sent    SentRows      // rows of the snapshot
+	queued  bool          // it is in the audience's running or showing
 	over    bool
 }
 
-// snapshot is how much of a watch's initial snapshot has been sent.
+// snapshot is the progress of a watch's initial snapshot.
 type snapshot struct {
 	after string // the next part starts after this key
-	sent  bool   // all but the event that ends it
+	sent  bool   // all rows were sent, but not the event that ends it
 }
 
-// runs reports whether the watch takes events from the ring.
+// runs reports whether the watch can receive events from the ring.
 func (w *watched) runs() bool { return w.cursor != nil && !w.over && w.credit > 0 && w.showing == nil }
 
-// shows reports whether the watch takes a part of its snapshot.
+// shows reports whether the watch can receive a part of its snapshot.
 func (w *watched) shows() bool { return !w.over && w.credit > 0 && w.showing != nil }
 
-// take moves the watch past an event, and reports whether to send it. A watch
-// that has used its credit stays where it is, between two revisions.
+// take moves the watch past an event, and reports whether to send it. A watch that
+// has used up its credit stays between two revisions.
 func (w *watched) take(e *state.Event) bool {
 	if w.credit <= 0 && e.Revision != w.cursor.Position() {
 		return false

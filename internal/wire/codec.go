@@ -16,9 +16,9 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// StreamCodec is protobuf, as connect's own codec writes and reads it. It reads
-// the messages of Operate itself: everything in a message shares one copy of
-// its bytes, where protobuf's own reader makes several for each operation.
+// StreamCodec encodes protobuf, as Connect's own codec does. It decodes the messages
+// of Operate itself: everything in a message shares one copy of its bytes, whereas
+// protobuf's decoder makes several copies for each operation.
 type StreamCodec struct{}
 
 var _ connect.Codec = StreamCodec{}
@@ -29,7 +29,7 @@ func (StreamCodec) Name() string { return "proto" }
 // Marshal implements connect.Codec.
 func (c StreamCodec) Marshal(message any) ([]byte, error) { return c.MarshalAppend(nil, message) }
 
-// MarshalAppend saves connect a copy.
+// MarshalAppend spares Connect a copy.
 func (StreamCodec) MarshalAppend(b []byte, message any) ([]byte, error) {
 	m, is := message.(proto.Message)
 	if !is {
@@ -46,7 +46,7 @@ func (StreamCodec) Unmarshal(data []byte, message any) error {
 	case *interrexv1.OperateResponse:
 		return readAnswers(bytes.Clone(data), m)
 	case *interrexv1.StreamServiceWatchRequest:
-		if _, err := few("opens and credits", data, 2, 3); err != nil {
+		if _, err := countLimited("opens and credits", data, 2, 3); err != nil {
 			return err
 		}
 		return proto.Unmarshal(data, m)
@@ -61,19 +61,18 @@ var (
 	errUTF8      = errors.New("cannot decode the message: a text in it is not UTF-8")
 )
 
-// MaxOperations is the largest number of operations, or of watches and credits,
-// in one message of a stream. Messages with more are not read: each element
-// could take a hundred times its bytes.
+// MaxOperations is the largest number of operations, or of watches and credits, in
+// one message of a stream. Messages with more are not decoded: an element could take
+// a hundred times its size in memory.
 const MaxOperations = 1024
 
-// MaxBody is the largest size, in bytes, of a method's own request: an
-// operation of the log, and what a message adds. With its envelope it fits into
-// a message of every hop.
+// MaxBody is the largest size, in bytes, of a method's own request: an operation of
+// the log, and the overhead of a message. With its envelope it can be forwarded.
 const MaxBody = 1<<20 + 64<<10
 
-// few counts the fields of a message that have one of these numbers. The error is
-// KindTooLarge when there are more than MaxOperations.
-func few(what string, b []byte, numbers ...protowire.Number) (n int, err error) {
+// countLimited returns the number of fields of a message that have one of these numbers. The
+// error is KindTooLarge if there are more than MaxOperations.
+func countLimited(what string, b []byte, numbers ...protowire.Number) (n int, err error) {
 	n, err = count(b, numbers...)
 	if err == nil && n > MaxOperations {
 		err = interrex.Errorf(interrex.KindTooLarge, "%s: %d in one message are more than %d", what, n, MaxOperations)
@@ -117,7 +116,7 @@ func fields(b []byte, each func(field) error) error {
 	return nil
 }
 
-// count counts the fields of bytes that have one of these numbers.
+// count returns the number of length-delimited fields that have one of these numbers.
 func count(b []byte, numbers ...protowire.Number) (n int, err error) {
 	err = fields(b, func(f field) error {
 		if f.kind == protowire.BytesType && slices.Contains(numbers, f.number) {
@@ -135,9 +134,9 @@ func (f field) text() (string, error) {
 	return unsafe.String(unsafe.SliceData(f.bytes), len(f.bytes)), nil
 }
 
-// readOperations reads a message and keeps its bytes.
+// readOperations decodes a message, which then refers to b.
 func readOperations(b []byte, m *interrexv1.OperateRequest) error {
-	n, err := few("operations", b, 1)
+	n, err := countLimited("operations", b, 1)
 	if err != nil {
 		return err
 	}
@@ -170,7 +169,7 @@ func readNumbers(b []byte, to *[]uint64) error {
 	return nil
 }
 
-// readOperation reads one field of an operation. It ignores a field that is
+// readOperation decodes one field of an operation. It ignores a field that is
 // unknown, or of another wire type.
 func readOperation(f field, op *interrexv1.Operation) (err error) {
 	if f.kind == protowire.VarintType {
@@ -209,19 +208,19 @@ func readOperation(f field, op *interrexv1.Operation) (err error) {
 	return err
 }
 
-// Answer is an Answer and room for a body, in one allocation.
+// Answer is an interrexv1.Answer with room for a body, in one allocation.
 type Answer struct {
 	interrexv1.Answer
 	body interrexv1.Answer_Body
 }
 
-// SetBody makes body the result. It does not copy it.
+// SetBody sets the result to body, without copying it.
 func (a *Answer) SetBody(body []byte) {
 	a.body.Body = body
 	a.Result = &a.body
 }
 
-// readAnswers reads a message and keeps its bytes.
+// readAnswers decodes a message, which then refers to b.
 func readAnswers(b []byte, m *interrexv1.OperateResponse) error {
 	n, err := count(b, 1)
 	if err != nil {

@@ -53,8 +53,8 @@ func TestTheStreamsCodecReadsWhatProtobufWrites(t *testing.T) {
 	}
 }
 
-// The codec reads every field that the messages have: one that is added to a
-// message and not to the codec fails here.
+// The codec decodes every field of the messages: one that is added only to a message
+// fails here.
 func TestTheStreamsCodecKnowsEveryField(t *testing.T) {
 	full := operations().Operations[0].ProtoReflect()
 	for i := range full.Descriptor().Fields().Len() {
@@ -67,8 +67,8 @@ func TestTheStreamsCodecKnowsEveryField(t *testing.T) {
 	}
 }
 
-// FuzzStreamCodec holds the codec against protobuf's own reader: the same errors
-// and the same messages, but for fields that neither knows.
+// FuzzStreamCodec compares the codec with protobuf's own decoder: the errors and the
+// messages must be the same, except for unknown fields.
 func FuzzStreamCodec(f *testing.F) {
 	for _, m := range []proto.Message{operations(), answers()} {
 		data, err := proto.Marshal(m)

@@ -13,9 +13,9 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// Error makes the RPC error of err, with its interrex.v1.Error detail; nil of
-// nil. An error without a kind is KindOutcomeUnknown: nobody can say more. A
-// *connect.Error that carries a detail already is returned as it is.
+// Error returns the RPC error for err, with its interrex.v1.Error detail; nil if err
+// is nil. An error without a kind becomes KindOutcomeUnknown, since nothing more is
+// known. A *connect.Error that has a detail already is returned unchanged.
 func Error(err error) *connect.Error {
 	if err == nil {
 		return nil
@@ -26,7 +26,7 @@ func Error(err error) *connect.Error {
 	}
 	m := Detail(err)
 	kind := interrex.Kind(m.Kind)
-	// The text alone: on the other side, too, the kind is found in the detail.
+	// Only the text: the receiver, too, reads the kind from the detail.
 	e := connect.NewError(connect.Code(kind.Numbers().RPC), errors.New(interrex.Errorf(kind, "%s", m.Message).Error()))
 	if d, err := connect.NewErrorDetail(m); err == nil {
 		e.AddDetail(d)
@@ -34,8 +34,8 @@ func Error(err error) *connect.Error {
 	return e
 }
 
-// Detail makes the detail of err: what Error carries, and what answers one
-// operation of a stream. Its message is err's whole text without the kind.
+// Detail returns the detail of err, which Error includes, and which answers an
+// operation on a stream. Its message is err's whole text without the kind.
 func Detail(err error) *interrexv1.Error {
 	kind := interrex.KindOf(err)
 	if kind == "" {
@@ -59,8 +59,8 @@ func Detail(err error) *interrexv1.Error {
 	return m
 }
 
-// FromDetail reads a detail; nil of nil. A kind that is not known here, of an
-// agent that is newer, is KindOutcomeUnknown.
+// FromDetail converts a detail; nil if m is nil. An unknown kind, of a newer agent,
+// becomes KindOutcomeUnknown.
 func FromDetail(m *interrexv1.Error) *interrex.Error {
 	if m == nil {
 		return nil
@@ -87,10 +87,10 @@ func FromDetail(m *interrexv1.Error) *interrex.Error {
 	return e
 }
 
-// FromError converts any error of a call to one with a kind; nil to nil. The detail
-// decides. A code without one was made by a library on the way: a write may
-// have happened all the same (KindOutcomeUnknown), unless the call provably
-// never left, which is KindUnavailable; a read gets the kind of the code.
+// FromError converts any error of a call to one with a kind; nil to nil. The kind is
+// that of the detail. A code without one was made by a library on the way: a write
+// may have happened nevertheless (KindOutcomeUnknown), unless the call provably never
+// left (KindUnavailable); a read gets the kind of the code.
 func FromError(err error, write bool) error {
 	if err == nil {
 		return nil
@@ -106,7 +106,7 @@ func FromError(err error, write bool) error {
 	}
 	kind, message := interrex.KindOutcomeUnknown, err.Error()
 	if answered != nil {
-		message = answered.Message() // the code in front of it says less than the kind
+		message = answered.Message() // without the code, which is less specific than the kind
 	}
 	switch {
 	case NeverLeft(err):
@@ -132,8 +132,8 @@ func NeverLeft(err error) bool {
 	return errors.As(err, &cert) || errors.As(err, &header) && string(header.RecordHeader[:]) == "HTTP/"
 }
 
-// Answered reports whether an agent has made err, and not a library or a timer on
-// the way to it.
+// Answered reports whether err was made by an agent, and not by a library or a timer
+// on the way to it.
 func Answered(err error) bool {
 	var call *connect.Error
 	if errors.As(err, &call) {
@@ -154,8 +154,8 @@ func detail(err *connect.Error) *interrexv1.Error {
 	return nil
 }
 
-// kindOfRead returns the kind of a code that came without a detail. A read that
-// failed has changed nothing, so whatever may pass is KindUnavailable.
+// kindOfRead returns the kind of a code without a detail. A failed read has changed
+// nothing, so a temporary error is KindUnavailable.
 func kindOfRead(c connect.Code) interrex.Kind {
 	switch c {
 	case connect.CodeInvalidArgument:
@@ -176,13 +176,13 @@ func kindOfRead(c connect.Code) interrex.Kind {
 	return interrex.KindUnavailable
 }
 
-// known reports whether the kind has numbers of its own.
+// known reports whether the kind is known here.
 func known(k interrex.Kind) bool {
 	return k == interrex.KindOutcomeUnknown || k.Numbers() != interrex.KindOutcomeUnknown.Numbers()
 }
 
-// text returns err's whole text with the kind taken out: the kind stands beside
-// it on the wire, and in front of it when it is read back.
+// text returns err's whole text without the kind, which is a field of its own on the
+// wire, and is put before the text again when it is read.
 func text(err error) string {
 	var e *interrex.Error
 	switch {

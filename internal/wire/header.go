@@ -1,5 +1,5 @@
 package wire
 
-// HeaderEpoch is the header of every answer that has the cluster's epoch, as
-// interrex.Epoch writes it. An agent that is in no cluster yet sends none.
+// HeaderEpoch is the header of every response that has the cluster's epoch, in the
+// form of interrex.Epoch. An agent that is not yet in a cluster does not send it.
 const HeaderEpoch = "Interrex-Epoch"

@@ -16,21 +16,20 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// JSON of the API is protobuf's as people expect it: the names of the .proto on
-// output, zeros and empty lists present, and unknown fields refused.
+// The API's JSON is protobuf's, with the field names of the .proto on output, zeros
+// and empty lists included, and unknown fields refused.
 //
 // An Any whose type is not known here, whose value is not of that type, or that is
-// nested too deeply, is {"@type": URL, "value": base64}: that is the form in which
-// protobuf writes a google.protobuf.BytesValue, so for protojson such an Any
-// contains one.
+// nested too deeply, is {"@type": URL, "value": base64}. This is protobuf's form of a
+// google.protobuf.BytesValue, so such an Any is passed to protojson as one.
 
-// maxNesting is how deeply lists and objects may be nested where an Any is
-// written out. Readers of JSON, and of the google.protobuf.Value that the feed
-// makes of it, have limits of their own, all of them higher.
+// maxNesting is how deeply lists and objects may be nested where an Any is written
+// out. Decoders of JSON, and of the google.protobuf.Value that the feed makes of it,
+// have higher limits.
 const maxNesting = 1000
 
-// maxAnys is how many Anys stand in one another at most: protojson reads and
-// copies all that is in one again for each that it is in.
+// maxAnys is how deeply Anys may be nested: protojson decodes and copies the content
+// of one again for each that contains it.
 const maxAnys = 16
 
 // AppendJSON appends a message as JSON.
@@ -38,25 +37,25 @@ func AppendJSON(b []byte, m proto.Message) (out []byte, err error) {
 	deep := false
 	eachAny(m.ProtoReflect(), func(a *anypb.Any) { deep = deep || anysBeyond(a, maxAnys) })
 	if !deep {
-		out, err = appendJSON(b, m, nobody)
+		out, err = appendJSON(b, m, noneOpaque)
 		if err == nil && !nestedBeyond(out[len(b):], maxNesting) {
 			return out, nil
 		}
 	}
-	// A mark behind the type tells those that are shown as bytes from others of
-	// the type. It is random: nothing else in the text is like it.
+	// A mark after the type distinguishes the Anys that are shown as bytes from
+	// others of the type. It is random, so that it does not occur elsewhere.
 	mark := "#" + rand.Text()
 	sealed := proto.Clone(m)
 	some := false
 	eachAny(sealed.ProtoReflect(), func(a *anypb.Any) {
 		if !anysBeyond(a, maxAnys) {
-			if text, err := appendJSON(nil, a, nobody); err == nil && !nestedBeyond(text, maxNesting) {
+			if text, err := appendJSON(nil, a, noneOpaque); err == nil && !nestedBeyond(text, maxNesting) {
 				return
 			}
 		}
 		some = true
 		a.TypeUrl += mark
-		a.Value, _ = proto.Marshal(wrapperspb.Bytes(a.Value)) // bytes have a form
+		a.Value, _ = proto.Marshal(wrapperspb.Bytes(a.Value)) // cannot fail for bytes
 	})
 	if !some {
 		return out, err
@@ -65,14 +64,14 @@ func AppendJSON(b []byte, m proto.Message) (out []byte, err error) {
 	return append(b, bytes.ReplaceAll(text, []byte(mark), nil)...), err
 }
 
-func nobody(string) bool { return false }
+func noneOpaque(string) bool { return false }
 
 func appendJSON(b []byte, m proto.Message, opaque func(url string) bool) ([]byte, error) {
 	return protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true, Resolver: resolver{protoregistry.GlobalTypes, opaque}}.MarshalAppend(b, m)
 }
 
-// nestedBeyond reports whether lists and objects of a JSON text are nested more
-// than limit deep.
+// nestedBeyond reports whether lists and objects of a JSON text are nested more than
+// limit deep.
 func nestedBeyond(text []byte, limit int) bool {
 	if bytes.Count(text, []byte{'['})+bytes.Count(text, []byte{'{'}) <= limit {
 		return false
@@ -81,7 +80,7 @@ func nestedBeyond(text []byte, limit int) bool {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case quoted && c == '\\':
-			i++ // what it escapes
+			i++ // skips the escaped character
 		case c == '"':
 			quoted = !quoted
 		case quoted:
@@ -96,8 +95,7 @@ func nestedBeyond(text []byte, limit int) bool {
 	return false
 }
 
-// anysBeyond reports whether more than limit Anys stand in one another, this one
-// counted.
+// anysBeyond reports whether Anys are nested more than limit deep, a included.
 func anysBeyond(a *anypb.Any, limit int) (beyond bool) {
 	if limit == 0 {
 		return true
@@ -114,8 +112,8 @@ func anysBeyond(a *anypb.Any, limit int) (beyond bool) {
 	return beyond
 }
 
-// holdsMessages reports whether there can be an Any in a message: those of
-// protobuf's own types but Any have none.
+// holdsMessages reports whether a message can contain an Any: protobuf's own types
+// other than Any cannot.
 func holdsMessages(d protoreflect.MessageDescriptor) bool {
 	if d.FullName().Parent() == "google.protobuf" {
 		return d.Name() == "Any"
@@ -128,15 +126,15 @@ func holdsMessages(d protoreflect.MessageDescriptor) bool {
 	return false
 }
 
-// typesBeyond reports whether more than limit objects of a JSON text that name a
-// type, as an Any does, stand in one another. What is in a Struct is none.
+// typesBeyond reports whether objects of a JSON text that name a type, as an Any
+// does, are nested more than limit deep. Those in a Struct do not count.
 func typesBeyond(text []byte, limit int) bool {
 	if bytes.Count(text, []byte("@type"))+bytes.Count(text, []byte(`\u`)) <= limit { // names may have escapes
 		return false
 	}
 	type object struct {
 		typ   string
-		inner int // Anys in one another within it
+		inner int // the depth of Anys nested in it
 	}
 	open := []object{{}}
 	shut := func() {
@@ -154,7 +152,7 @@ func typesBeyond(text []byte, limit int) bool {
 	in.UseNumber()
 	for named := false; ; {
 		t, err := in.Token()
-		if err != nil { // the end, or what protojson says is wrong
+		if err != nil { // the end, or an error that protojson reports
 			for len(open) > 1 {
 				shut()
 			}
@@ -174,10 +172,10 @@ func typesBeyond(text []byte, limit int) bool {
 	}
 }
 
-// UnmarshalJSON reads a message from JSON: either spelling of a field's name.
+// UnmarshalJSON decodes a message from JSON, with either spelling of field names.
 func UnmarshalJSON(text []byte, m proto.Message) error {
 	if typesBeyond(text, maxAnys) {
-		return fmt.Errorf("more than %d Anys stand in one another", maxAnys)
+		return fmt.Errorf("an Any is nested more than %d deep", maxAnys)
 	}
 	found := 0
 	unknown := func(url string) bool {
@@ -209,14 +207,13 @@ func knownType(url string) bool {
 	return err == nil
 }
 
-// resolver finds the types of Anys, and takes a BytesValue for those that are
-// opaque.
+// resolver finds the types of Anys, and returns BytesValue for opaque ones.
 type resolver struct {
 	*protoregistry.Types
 	opaque func(url string) bool
 }
 
-// FindMessageByURL is part of protojson's Resolver.
+// FindMessageByURL implements protojson's Resolver.
 func (r resolver) FindMessageByURL(url string) (protoreflect.MessageType, error) {
 	if r.opaque(url) {
 		return (*wrapperspb.BytesValue)(nil).ProtoReflect().Type(), nil

@@ -58,7 +58,7 @@ func TestAnAnyComesBackFromJSON(t *testing.T) {
 	}
 }
 
-// What is not of its type breaks nothing: it is shown as what it is.
+// A value that is not of its type does no harm: it is shown as bytes.
 func TestAnAnyThatIsNotOfItsTypeIsShownAsBytes(t *testing.T) {
 	for _, a := range []*anypb.Any{
 		{TypeUrl: "type.googleapis.com/google.protobuf.Struct", Value: []byte("hello")},
@@ -80,7 +80,8 @@ func TestAnAnyThatIsNotOfItsTypeIsShownAsBytes(t *testing.T) {
 	}
 }
 
-// Of several Anys of one type, only the one that cannot be written out is bytes.
+// Of several Anys of one type, only the one that cannot be written out is shown as
+// bytes.
 func TestAnAnyThatIsShownAsBytesChangesNoOther(t *testing.T) {
 	whole := anyOf(t, &structpb.ListValue{Values: []*structpb.Value{structpb.NewStringValue("#[{")}})
 	deep := &structpb.ListValue{}
@@ -137,8 +138,7 @@ func TestAnAnyThatCannotBeReadIsAnError(t *testing.T) {
 	}
 }
 
-// nested returns that many Anys in one another, around a Struct, as JSON and as a
-// message.
+// nested returns n nested Anys around a Struct, as JSON and as a message.
 func nested(t *testing.T, n int, inner string) (text string, m *anypb.Any) {
 	t.Helper()
 	data, err := structpb.NewStruct(map[string]any{"@type": "x"})
@@ -157,7 +157,7 @@ func nested(t *testing.T, n int, inner string) (text string, m *anypb.Any) {
 	return strings.Repeat(before, n-1) + `{"@type":"type.googleapis.com/google.protobuf.Struct","value":` + inner + `}` + strings.Repeat("}", n-1), m
 }
 
-// What stands in an Any is read again for each Any that it is in.
+// The content of an Any is decoded again for each Any that contains it.
 func TestAnysInOneAnotherAreBounded(t *testing.T) {
 	const most = 16
 	escaped := func(s string) string { return strings.ReplaceAll(s, "@type", `\u0040type`) }
@@ -166,7 +166,7 @@ func TestAnysInOneAnotherAreBounded(t *testing.T) {
 		text, m := nested(t, n, documents) // as of JSON-LD, which are no Anys
 		for _, text := range []string{text, escaped(text)} {
 			err := wire.UnmarshalJSON([]byte(text), &anypb.Any{})
-			if bounded := err != nil && strings.Contains(err.Error(), "stand in one another"); bounded == good {
+			if bounded := err != nil && strings.Contains(err.Error(), "is nested more than"); bounded == good {
 				t.Errorf("%d: %v", n, err)
 			}
 		}

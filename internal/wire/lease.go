@@ -1,9 +1,9 @@
-// Package wire owns the translation between the vocabulary and the API's
-// messages, in both directions.
+// Package wire owns the conversion between the types of package interrex and the
+// messages of the API, in both directions.
 //
-// A function that is named after a thing makes its message; the one with From
-// before it reads the message back. Reading says which field is malformed, as
-// KindInvalid; whether a value is allowed is said by whoever acts on it.
+// A function named after a type returns its message; with the prefix From it converts
+// the message back. Conversion reports a malformed field as KindInvalid; whether a
+// value is allowed is checked by the code that uses it.
 package wire
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// Lease makes the message of a lease. Of a pinned lease, which does not end by
-// time, the message has neither expires_at nor remaining.
+// Lease returns the message of a lease. For a pinned lease, which does not expire,
+// it has neither expires_at nor remaining.
 func Lease(l interrex.Lease) *interrexv1.Lease {
 	m := &interrexv1.Lease{
 		Key:        l.Key.String(),
@@ -42,7 +42,7 @@ func Lease(l interrex.Lease) *interrexv1.Lease {
 	return m
 }
 
-// FromLease reads a lease. No message is the zero Lease.
+// FromLease converts a lease; nil is the zero Lease.
 func FromLease(m *interrexv1.Lease) (interrex.Lease, error) {
 	if m == nil {
 		return interrex.Lease{}, nil
@@ -68,7 +68,7 @@ func FromLease(m *interrexv1.Lease) (interrex.Lease, error) {
 	return l, r.Err
 }
 
-// PastLease makes the message of one line of a key's history.
+// PastLease returns the message of one entry of a key's history.
 func PastLease(p interrex.PastLease) *interrexv1.HistoryItem {
 	return &interrexv1.HistoryItem{
 		Holder:     p.Holder,
@@ -79,7 +79,7 @@ func PastLease(p interrex.PastLease) *interrexv1.HistoryItem {
 	}
 }
 
-// FromPastLease reads one line of a key's history.
+// FromPastLease converts one entry of a key's history.
 func FromPastLease(m *interrexv1.HistoryItem) (interrex.PastLease, error) {
 	var r Reader
 	p := interrex.PastLease{
@@ -92,8 +92,8 @@ func FromPastLease(m *interrexv1.HistoryItem) (interrex.PastLease, error) {
 	return p, r.Err
 }
 
-// LeaseEvent makes the message of an event. The event that ends a snapshot has
-// no lease.
+// LeaseEvent returns the message of an event. The event that ends a snapshot has no
+// lease.
 func LeaseEvent(e interrex.LeaseEvent) *interrexv1.LeaseEvent {
 	m := &interrexv1.LeaseEvent{Kind: e.Kind, Revision: uint64(e.Revision), Time: Timestamp(e.Time)}
 	if e.Kind != interrex.EndOfSnapshot {
@@ -102,7 +102,7 @@ func LeaseEvent(e interrex.LeaseEvent) *interrexv1.LeaseEvent {
 	return m
 }
 
-// FromLeaseEvent reads an event.
+// FromLeaseEvent converts an event.
 func FromLeaseEvent(m *interrexv1.LeaseEvent) (interrex.LeaseEvent, error) {
 	l, err := FromLease(m.GetLease())
 	var in Reader
@@ -119,7 +119,7 @@ func Timestamp(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
-// Optional returns the message of a duration, nil for one that was left out.
+// Optional returns the message of a duration, nil for zero.
 func Optional(d time.Duration) *durationpb.Duration {
 	if d == 0 {
 		return nil
@@ -127,7 +127,7 @@ func Optional(d time.Duration) *durationpb.Duration {
 	return durationpb.New(d)
 }
 
-// Count converts a number for the wire: to the nearest one that it can carry.
+// Count converts a number to the nearest uint32.
 func Count(n int) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }
 
 // Fence returns the message of a fence, nil for the zero Fence.
@@ -141,7 +141,7 @@ func Fence(f interrex.Fence) *interrexv1.Fence {
 // noConsistency is a value that agents refuse.
 const noConsistency interrexv1.Consistency = -1
 
-// Consistency converts how fresh a read must be. Agents refuse an unknown one.
+// Consistency converts a consistency. Agents refuse an unknown one.
 func Consistency(c interrex.Consistency) interrexv1.Consistency {
 	switch c {
 	case interrex.Default:
@@ -154,8 +154,8 @@ func Consistency(c interrex.Consistency) interrexv1.Consistency {
 	return noConsistency
 }
 
-// Millis converts a duration to milliseconds, rounded up, so that a time that
-// is left is never 0.
+// Millis converts a duration to milliseconds, rounded up, so that a remaining time
+// is never 0.
 func Millis(d time.Duration) uint32 {
 	return uint32(max(1, (d+time.Millisecond-1)/time.Millisecond))
 }

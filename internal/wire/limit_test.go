@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// What is refused costs no more than its bytes.
+// A refused message costs no more memory than its bytes.
 func TestTooManyOperationsCostNothing(t *testing.T) {
 	for _, m := range []any{&interrexv1.OperateRequest{}, &interrexv1.StreamServiceWatchRequest{}} {
 		data := []byte(strings.Repeat("\x0a\x00", 2<<20))

@@ -18,16 +18,16 @@ type Message[T any] interface {
 	proto.Message
 }
 
-// Method is a method of the API as its .proto declares it to callers.
+// Method is a method of the API as its .proto declares it.
 type Method struct {
 	Procedure string // /interrex.v1.LeaseService/Claim
-	Number    uint32 // its name on a stream
+	Number    uint32 // identifies it on a stream
 	Class     interrexv1.Class
 }
 
-// MethodOf returns the declaration of a procedure, as generated code names it:
-// /interrex.v1.LeaseService/Claim. The error says that no linked .proto has it,
-// or that it does not carry the option interrex.v1.method.
+// MethodOf returns the declaration of a procedure, by its name in generated code:
+// /interrex.v1.LeaseService/Claim. It fails if no linked .proto has the method, or
+// if it lacks the option interrex.v1.method.
 func MethodOf(procedure string) (Method, error) {
 	d, err := find(procedure)
 	if err != nil {
@@ -40,7 +40,7 @@ func find(procedure string) (protoreflect.MethodDescriptor, error) {
 	service, name, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
 	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service + "." + name))
 	if err != nil {
-		return nil, fmt.Errorf("method %s: no .proto that is linked here has it", procedure)
+		return nil, fmt.Errorf("method %s: no linked .proto has it", procedure)
 	}
 	m, is := d.(protoreflect.MethodDescriptor)
 	if !is {
@@ -49,9 +49,9 @@ func find(procedure string) (protoreflect.MethodDescriptor, error) {
 	return m, nil
 }
 
-// Streams reports whether what a procedure takes, and what it answers, is a
-// stream of messages. One that no .proto here has takes one message and answers
-// with a stream.
+// Streams reports whether a procedure takes a stream of messages, and whether it
+// answers with one. An unknown one counts as taking one message and answering with a
+// stream.
 func Streams(procedure string) (takes, answers bool) {
 	d, err := find(procedure)
 	if err != nil {
@@ -88,7 +88,7 @@ func methodOf(d protoreflect.MethodDescriptor) (Method, error) {
 	declared, _ := proto.GetExtension(options, interrexv1.E_Method).(*interrexv1.Method)
 	m.Number, m.Class = declared.GetNumber(), declared.GetClass()
 	if m.Number == 0 || m.Class == interrexv1.Class_CLASS_UNSPECIFIED {
-		return m, fmt.Errorf("method %s: its .proto gives it no number or no class: add the option interrex.v1.method", m.Procedure)
+		return m, fmt.Errorf("method %s: its number or class is missing in its .proto: add the option interrex.v1.method", m.Procedure)
 	}
 	return m, nil
 }
@@ -101,7 +101,7 @@ func (m Method) Takes(request, answer proto.Message) error {
 	}
 	q, a := request.ProtoReflect().Descriptor().FullName(), answer.ProtoReflect().Descriptor().FullName()
 	if d.Input().FullName() != q || d.Output().FullName() != a {
-		return fmt.Errorf("method %s: its .proto says that it takes %s and answers %s, not %s and %s", m.Procedure, d.Input().FullName(), d.Output().FullName(), q, a)
+		return fmt.Errorf("method %s: in its .proto it takes %s and returns %s, not %s and %s", m.Procedure, d.Input().FullName(), d.Output().FullName(), q, a)
 	}
 	return nil
 }

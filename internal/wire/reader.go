@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// Reader reads the fields of one message, and keeps the first error, which is of
+// Reader converts the fields of one message, and keeps the first error, which is of
 // KindInvalid or KindTooLarge and names the field.
 type Reader struct{ Err error }
 
@@ -21,14 +21,14 @@ func (r *Reader) Fail(err error) {
 	}
 }
 
-// Key reads a key.
+// Key returns a key.
 func (r *Reader) Key(s string) interrex.Key {
 	k, err := interrex.ParseKey(s)
 	r.Fail(err)
 	return k
 }
 
-// Duration reads an estimate, which may be zero; absent is zero.
+// Duration returns a duration, which may be zero; zero if it is absent.
 func (r *Reader) Duration(field string, d *durationpb.Duration) time.Duration {
 	if d == nil {
 		return 0
@@ -36,15 +36,15 @@ func (r *Reader) Duration(field string, d *durationpb.Duration) time.Duration {
 	v := d.AsDuration()
 	switch {
 	case d.CheckValid() != nil:
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: write seconds, as in \"1.500s\"", field, d.CheckValid()))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: give seconds, as in \"1.500s\"", field, d.CheckValid()))
 	case v < 0:
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v is below zero", field, v))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v is negative", field, v))
 	}
 	return v
 }
 
-// Positive reads a wish: absent is zero, the default, so that a zero that was
-// written out would change its meaning without a word.
+// Positive returns a duration whose absence, zero, means the default: an explicit
+// zero is an error, because it would silently become the default.
 func (r *Reader) Positive(field string, d *durationpb.Duration) time.Duration {
 	v := r.Duration(field, d)
 	if d != nil && v == 0 {
@@ -53,21 +53,21 @@ func (r *Reader) Positive(field string, d *durationpb.Duration) time.Duration {
 	return v
 }
 
-// Time reads an instant in UTC; absent is the zero time.
+// Time returns a time in UTC; the zero time if it is absent.
 func (r *Reader) Time(field string, t *timestamppb.Timestamp) time.Time {
 	if t == nil {
 		return time.Time{}
 	}
 	if err := t.CheckValid(); err != nil {
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: write RFC 3339", field, err))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %v: use RFC 3339", field, err))
 	}
 	return t.AsTime()
 }
 
-// Fence reads a fence; absent is none.
+// Fence returns a fence; the zero Fence if it is absent.
 func (r *Reader) Fence(m *interrexv1.Fence) interrex.Fence { return r.fence("fence", m) }
 
-// fence reads a lease with a token; absent is none.
+// fence returns a key with a token; the zero Fence if it is absent.
 func (r *Reader) fence(field string, m *interrexv1.Fence) interrex.Fence {
 	if m == nil {
 		return interrex.Fence{}
@@ -77,12 +77,12 @@ func (r *Reader) fence(field string, m *interrexv1.Fence) interrex.Fence {
 		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: %s", field, text(err)))
 	}
 	if m.Token == 0 {
-		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: token: 0 is no token: write the one under which %s is held", field, m.Key))
+		r.Fail(interrex.Errorf(interrex.KindInvalid, "%s: token: 0 is not a token: give the one under which %s is held", field, m.Key))
 	}
 	return interrex.Fence{Key: k, Token: interrex.Token(m.Token)}
 }
 
-// Consistency reads how fresh a read must be; absent is the default.
+// Consistency returns a consistency; the default if it is absent.
 func (r *Reader) Consistency(c interrexv1.Consistency) interrex.Consistency {
 	switch c {
 	case interrexv1.Consistency_CONSISTENCY_UNSPECIFIED:
@@ -96,7 +96,7 @@ func (r *Reader) Consistency(c interrexv1.Consistency) interrex.Consistency {
 	return interrex.Default
 }
 
-// Namespace reads a filter: empty is all.
+// Namespace returns the namespace of a filter; empty for all.
 func (r *Reader) Namespace(s string) string {
 	if s == "" {
 		return s

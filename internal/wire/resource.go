@@ -9,22 +9,22 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// resource is a resource's message with those in it, in one allocation.
+// resource is a resource's message with its nested messages, in one allocation.
 type resource struct {
 	resource interrexv1.Resource
 	id       resourceID
 	data     anypb.Any
 }
 
-// BlankResource makes an empty message of a resource, to read one into: what is
-// in it are empty messages too.
+// BlankResource returns an empty message of a resource to decode into, whose nested
+// messages are empty too.
 func BlankResource() *interrexv1.Resource {
 	all := new(resource)
 	all.resource.Id, all.resource.Data = all.id.set(interrex.ResourceID{}), &all.data
 	return &all.resource
 }
 
-// Resource makes the message of a resource. It shares its metadata and data.
+// Resource returns the message of a resource, which shares its metadata and data.
 func Resource(r interrex.Resource) *interrexv1.Resource {
 	all := new(resource)
 	m := &all.resource
@@ -40,8 +40,8 @@ func Resource(r interrex.Resource) *interrexv1.Resource {
 	return m
 }
 
-// FromResource reads a resource, and fills in its tenancy and that of its owner.
-// It shares the message's metadata and data. No message is the zero Resource.
+// FromResource converts a resource, and fills in its tenancy and that of its owner.
+// It shares the message's metadata and data. nil is the zero Resource.
 func FromResource(m *interrexv1.Resource) (interrex.Resource, error) {
 	if m == nil {
 		return interrex.Resource{}, nil
@@ -58,7 +58,7 @@ func FromResource(m *interrexv1.Resource) (interrex.Resource, error) {
 	return r, in.Err
 }
 
-// resourceID is an ID's message with those in it, in one allocation.
+// resourceID is an ID's message with its nested messages, in one allocation.
 type resourceID struct {
 	id      interrexv1.ResourceID
 	kind    interrexv1.ResourceType
@@ -72,40 +72,40 @@ func (m *resourceID) set(id interrex.ResourceID) *interrexv1.ResourceID {
 	return &m.id
 }
 
-// ResourceID makes the message of an ID.
+// ResourceID returns the message of an ID.
 func ResourceID(id interrex.ResourceID) *interrexv1.ResourceID {
 	return new(resourceID).set(id)
 }
 
-// FromResourceID reads an ID, and fills in its tenancy.
+// FromResourceID converts an ID, and fills in its tenancy.
 func FromResourceID(m *interrexv1.ResourceID) interrex.ResourceID {
 	return interrex.ResourceID{
 		Type: FromResourceType(m.GetType()), Tenancy: FromTenancy(m.GetTenancy()), Name: m.GetName(), UID: m.GetUid(),
 	}
 }
 
-// ResourceType makes the message of a type.
+// ResourceType returns the message of a type.
 func ResourceType(t interrex.ResourceType) *interrexv1.ResourceType {
 	return &interrexv1.ResourceType{Group: t.Group, GroupVersion: t.GroupVersion, Kind: t.Kind}
 }
 
-// FromResourceType reads a type.
+// FromResourceType converts a type.
 func FromResourceType(m *interrexv1.ResourceType) interrex.ResourceType {
 	return interrex.ResourceType{Group: m.GetGroup(), GroupVersion: m.GetGroupVersion(), Kind: m.GetKind()}
 }
 
-// Tenancy makes the message of a tenancy.
+// Tenancy returns the message of a tenancy.
 func Tenancy(t interrex.Tenancy) *interrexv1.Tenancy {
 	return &interrexv1.Tenancy{Partition: t.Partition, Namespace: t.Namespace}
 }
 
-// FromTenancy reads a tenancy, and fills in what is empty.
+// FromTenancy converts a tenancy, and fills in empty fields.
 func FromTenancy(m *interrexv1.Tenancy) interrex.Tenancy {
 	return interrex.Tenancy{Partition: m.GetPartition(), Namespace: m.GetNamespace()}.WithDefaults()
 }
 
-// ResourceEvent makes the message of an event. The event that ends a snapshot
-// has no resource.
+// ResourceEvent returns the message of an event. The event that ends a snapshot has
+// no resource.
 func ResourceEvent(e interrex.ResourceEvent) *interrexv1.ResourceEvent {
 	m := &interrexv1.ResourceEvent{Operation: e.Operation, Revision: uint64(e.Revision), Time: Timestamp(e.Time)}
 	if e.Operation != interrex.EndOfSnapshot {
@@ -114,7 +114,7 @@ func ResourceEvent(e interrex.ResourceEvent) *interrexv1.ResourceEvent {
 	return m
 }
 
-// FromResourceEvent reads an event.
+// FromResourceEvent converts an event.
 func FromResourceEvent(m *interrexv1.ResourceEvent) (interrex.ResourceEvent, error) {
 	r, err := FromResource(m.GetResource())
 	var in Reader
@@ -123,7 +123,7 @@ func FromResourceEvent(m *interrexv1.ResourceEvent) (interrex.ResourceEvent, err
 	return e, in.Err
 }
 
-// Document makes the data of a plain document. Equal documents are equal bytes.
+// Document returns the data of a plain document. Equal documents have equal bytes.
 func Document(s *structpb.Struct) (interrex.ResourceData, error) {
 	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(s)
 	if err != nil {
@@ -135,7 +135,7 @@ func Document(s *structpb.Struct) (interrex.ResourceData, error) {
 // structURL is the type URL of a plain document.
 const structURL = "type.googleapis.com/google.protobuf.Struct"
 
-// FromDocument reads the data of a plain document. false: it is of another type.
+// FromDocument returns the plain document in d; false if it is of another type.
 func FromDocument(d interrex.ResourceData) (*structpb.Struct, bool) {
 	s := &structpb.Struct{}
 	if d.TypeURL != structURL || proto.Unmarshal(d.Value, s) != nil {

@@ -12,7 +12,7 @@ import (
 // valueURL is the type URL of a value.
 const valueURL = "type.googleapis.com/interrex.v1.Value"
 
-// Value makes the data of a value. Equal values are equal bytes.
+// Value returns the data of a value. Equal values have equal bytes.
 func Value(b []byte) (interrex.ResourceData, error) {
 	m := &interrexv1.Value{Content: &interrexv1.Value_Binary{Binary: b}}
 	if utf8.Valid(b) {
@@ -25,11 +25,11 @@ func Value(b []byte) (interrex.ResourceData, error) {
 	return interrex.ResourceData{TypeURL: valueURL, Value: data}, nil
 }
 
-// FromValue reads the data of a value. The error is of kind KindInvalid.
+// FromValue returns the value in d. The error is of kind KindInvalid.
 func FromValue(d interrex.ResourceData) ([]byte, error) {
 	m := &interrexv1.Value{}
 	if d.TypeURL != valueURL || proto.Unmarshal(d.Value, m) != nil {
-		return nil, interrex.Errorf(interrex.KindInvalid, `data: that of an %s is {"@type": %q, "text": ...}, or "binary" with base64`, interrex.ValueType, valueURL)
+		return nil, interrex.Errorf(interrex.KindInvalid, `data: for %s it must be {"@type": %q, "text": ...}, or "binary" with base64`, interrex.ValueType, valueURL)
 	}
 	if text, is := m.Content.(*interrexv1.Value_Text); is {
 		return []byte(text.Text), nil
@@ -37,7 +37,7 @@ func FromValue(d interrex.ResourceData) ([]byte, error) {
 	return m.GetBinary(), nil
 }
 
-// ValueID is the resource of a key; an empty namespace is "default".
+// ValueID returns the resource of a key; an empty namespace is "default".
 func ValueID(namespace, key string) interrex.ResourceID {
 	return interrex.ResourceID{Type: interrex.ValueType, Tenancy: interrex.Tenancy{Namespace: namespace}, Name: key}.WithDefaults()
 }

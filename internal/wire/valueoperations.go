@@ -14,14 +14,14 @@ import (
 	"github.com/interrex/interrex/internal/wording"
 )
 
-// maxValue is how many bytes a value has at most: those of a resource's data,
-// less what makes an interrex.v1.Value of them.
+// maxValue is the largest size of a value, in bytes: that of a resource's data, less
+// the overhead of an interrex.v1.Value.
 const maxValue = interrex.MaxData - 4
 
-// AbsentValue, as a version, demands that there is no such key.
+// AbsentValue, as a version, demands that the key does not exist.
 const AbsentValue = "0"
 
-// valueOperation is one operation of a group of keys as JSON.
+// valueOperation is the JSON of one operation of a group on keys.
 type valueOperation struct {
 	Put *struct {
 		Key     string  `json:"key"`
@@ -38,7 +38,7 @@ type valueTarget struct {
 	Version string `json:"version"`
 }
 
-// ValueOperations reads a group of operations of keys, which is one JSON object:
+// ValueOperations parses a group of operations on keys, which is one JSON object:
 //
 //	{"operations": [{"put": {"key", "value" or "value_base64", "version"}},
 //	                {"delete": {"key", "version"}}, {"check": {"key", "version"}}]}
@@ -49,7 +49,7 @@ func ValueOperations(namespace string, document []byte) ([]proto.Message, error)
 	var in struct {
 		Operations []valueOperation `json:"operations"`
 	}
-	// encoding/json alone would change what is not UTF-8, and take the last of two names.
+	// encoding/json would change what is not UTF-8, and accept duplicate names.
 	err := protojson.Unmarshal(document, &structpb.Struct{})
 	if err == nil {
 		from := json.NewDecoder(bytes.NewReader(document))
@@ -69,14 +69,14 @@ func ValueOperations(namespace string, document []byte) ([]proto.Message, error)
 	return out, nil
 }
 
-// plainReason returns why JSON cannot be read, in about 512 bytes at most.
+// plainReason returns why JSON cannot be decoded, in about 512 bytes at most.
 func plainReason(err error) string {
 	why := strings.ReplaceAll(err.Error(), "\u00a0", " ")
 	why = strings.TrimPrefix(strings.TrimPrefix(why, "proto: "), "json: ")
 	return wording.Excerpt(why, 512)
 }
 
-// request makes the request of an operation.
+// request returns the request of an operation.
 func (o valueOperation) request(namespace string) (proto.Message, error) {
 	switch {
 	case o.Put != nil && o.Delete == nil && o.Check == nil:
@@ -105,8 +105,8 @@ func (o valueOperation) request(namespace string) (proto.Message, error) {
 	return nil, interrex.Errorf(interrex.KindInvalid, "give one of put, delete and check")
 }
 
-// KeyID returns the resource of a valid key. Its error speaks of the key, not of
-// the resource's name.
+// KeyID returns the resource of a valid key. Its error is about the key, not the
+// resource's name.
 func KeyID(namespace, key string) (interrex.ResourceID, error) {
 	id := ValueID(namespace, key)
 	err := id.Validate()
@@ -116,8 +116,8 @@ func KeyID(namespace, key string) (interrex.ResourceID, error) {
 	return id, err
 }
 
-// KeyError names the keys of a namespace in an error as their user has written
-// them. A veto has the webhook's own words, and keeps them.
+// KeyError returns err with the keys of a namespace as their user wrote them. The
+// text of a veto is the webhook's, and stays unchanged.
 func KeyError(namespace string, err error) error {
 	known, is := err.(*interrex.Error)
 	if !is || known.Kind == interrex.KindVetoed {
@@ -128,8 +128,8 @@ func KeyError(namespace string, err error) error {
 	return &named
 }
 
-// WriteValue is the request to write a value: whatever is stored, only the
-// version, or only if there is none.
+// WriteValue returns the request to write a value: unconditionally, only over a
+// version, or only if the key does not exist.
 func WriteValue(id interrex.ResourceID, value []byte, version string, create bool) (*interrexv1.ResourceServiceWriteRequest, error) {
 	if len(value) > maxValue {
 		return nil, interrex.Errorf(interrex.KindTooLarge, "value: at most %d bytes are allowed, not %d", maxValue, len(value))

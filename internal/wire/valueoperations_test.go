@@ -12,14 +12,14 @@ import (
 )
 
 func TestAnErrorNamesKeysAsTheirUserWroteThem(t *testing.T) {
-	missing := interrex.Errorf(interrex.KindNotFound, "there is no interrex.Value/default/team/a/b at revision 7")
+	missing := interrex.Errorf(interrex.KindNotFound, "interrex.Value/default/team/a/b does not exist at revision 7")
 	missing.RetryAfter = 3
 	for _, x := range []struct {
 		namespace string
 		err       error
 		want      string
 	}{
-		{"team", missing, "not found: there is no key a/b at revision 7"},
+		{"team", missing, "not found: key a/b does not exist at revision 7"},
 		{"", missing, missing.Error()}, // of another namespace
 		{"", interrex.Errorf(interrex.KindCASFailure, "operation 2: interrex.Value/default/default/a does not exist"), "cas failure: operation 2: key a does not exist"},
 		{"", interrex.Errorf(interrex.KindVetoed, "webhook guard: no interrex.Value/default/default/a"), "vetoed: webhook guard: no interrex.Value/default/default/a"},

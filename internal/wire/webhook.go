@@ -7,7 +7,7 @@ import (
 	"github.com/interrex/interrex/gen/interrexv1"
 )
 
-// Webhook makes the message of a webhook.
+// Webhook returns the message of a webhook.
 func Webhook(w interrex.WebhookState) *interrexv1.Webhook {
 	m := WebhookSpec(w.Webhook)
 	m.Timeout = durationpb.New(w.Timeout)
@@ -19,7 +19,7 @@ func Webhook(w interrex.WebhookState) *interrexv1.Webhook {
 	return m
 }
 
-// WebhookSpec makes the message of what is to be set.
+// WebhookSpec returns the message of a webhook to be set.
 func WebhookSpec(w interrex.Webhook) *interrexv1.Webhook {
 	return &interrexv1.Webhook{
 		Name: w.Name, Url: w.URL, When: string(w.When), Kinds: w.Kinds, Prefixes: w.Prefixes, Headers: w.Headers,
@@ -27,7 +27,7 @@ func WebhookSpec(w interrex.Webhook) *interrexv1.Webhook {
 	}
 }
 
-// FromWebhook reads a webhook.
+// FromWebhook converts a webhook.
 func FromWebhook(m *interrexv1.Webhook) (interrex.WebhookState, error) {
 	var r Reader
 	w := interrex.WebhookState{

@@ -30,7 +30,7 @@ var (
 	}
 )
 
-// travel sends a message over the wire.
+// travel encodes and decodes a message.
 func travel[M proto.Message](t *testing.T, m M) M {
 	t.Helper()
 	data, err := proto.Marshal(m)
@@ -44,7 +44,7 @@ func travel[M proto.Message](t *testing.T, m M) M {
 	return out
 }
 
-// same demands that a value comes back as it went.
+// same checks that a value comes back unchanged.
 func same[V any, M proto.Message](t *testing.T, v V, to func(V) M, from func(M) (V, error)) {
 	t.Helper()
 	back, err := from(travel(t, to(v)))
@@ -260,7 +260,7 @@ func TestEveryMethodOfAServiceIsDeclared(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	for procedure, why := range map[string]string{
-		interrexv1.EngineServiceStatusProcedure: "no number or no class",
+		interrexv1.EngineServiceStatusProcedure: "number or class is missing",
 		"/interrex.v1.ClaimRequest/Claim":       "not a service",
 		"/nobody.v1.Service/Method":             "not found",
 	} {
@@ -282,7 +282,7 @@ func TestAMethodTakesTheMessagesOfItsProto(t *testing.T) {
 		t.Errorf("another answer: %v", err)
 	}
 	m.Procedure = "/nobody.v1.Service/Method"
-	if err := m.Takes(&interrexv1.ClaimRequest{}, &interrexv1.ClaimResponse{}); !contains(err, "no .proto") {
+	if err := m.Takes(&interrexv1.ClaimRequest{}, &interrexv1.ClaimResponse{}); !contains(err, "no linked .proto") {
 		t.Errorf("nobody's method: %v", err)
 	}
 }
