@@ -96,7 +96,7 @@ func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
 	first.put(first.w, "one")
 	first.halt()
 	delete(all, first.name())
-	if err := first.w.Wait(); err == nil || !strings.Contains(err.Error(), "nobody has taken leadership over: unavailable: state: halted") {
+	if err := first.w.Wait(); err == nil || !strings.Contains(err.Error(), "no other has taken over leadership: unavailable: state: halted") {
 		t.Errorf("it ended with %v", err)
 	}
 	next := leader(t, all)
@@ -253,7 +253,7 @@ func TestADamagedAgentAloneDoesNotStart(t *testing.T) {
 	damageEnd(t, a.cfg.StorageDir, "entry-3")
 	a.cfg.State = newState(t, a.log)
 	for range 2 {
-		if _, err := NewWorker(a.cfg); err == nil || !strings.Contains(err.Error(), "only voter, and nobody else has what it lacks: its log ends at index") {
+		if _, err := NewWorker(a.cfg); err == nil || !strings.Contains(err.Error(), "only voter, and no other agent has the entries that it lacks: its log ends at index") {
 			t.Fatalf("it starts: %v", err)
 		}
 	}

@@ -11,28 +11,27 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// maxKnown limits how many agents are remembered; it is far above any cluster
-// of one raft log.
+// maxKnown limits how many agents are remembered; no cluster has nearly as many.
 const maxKnown = 256
 
-// meeting is a hello and how it came.
+// meeting is a hello and the connection over which it came.
 type meeting struct {
 	said Hello // as it was sent
-	// host completes its addresses, and port the cluster address: those of the
-	// connection. port is empty where the other agent has dialled.
+	// host and port, both of the connection, complete addresses in the hello that
+	// lack them. port is empty when the other agent has dialled.
 	host, port string
 	from       string // the host at the other end
-	// dialled reports whether this agent has reached the other there, and no dial
-	// has failed since.
+	// dialled is whether this agent has reached the other there, and no dial has
+	// failed since.
 	dialled bool
 }
 
-// seenAt is a meeting with an agent that has dialled.
+// seenAt returns a meeting with an agent that has dialled.
 func seenAt(remote net.Addr, said Hello) meeting {
 	return meeting{said: said, host: inbound.HostOf(remote), from: inbound.HostOf(remote)}
 }
 
-// dialledAt is a meeting with an agent that was dialled.
+// dialledAt returns a meeting with an agent that was dialled.
 func dialledAt(address string, remote net.Addr, said Hello) meeting {
 	m := seenAt(remote, said)
 	host, port, err := net.SplitHostPort(address)
@@ -40,23 +39,23 @@ func dialledAt(address string, remote net.Addr, said Hello) meeting {
 		return m
 	}
 	m.port, m.dialled = port, true
-	if net.ParseIP(host) != nil { // a name may stand for several agents
+	if net.ParseIP(host) != nil { // a name may resolve to several agents
 		m.host = host
 	}
 	return m
 }
 
-// hello is what was said, with addresses that this agent can use.
+// hello returns the hello with addresses that this agent can use.
 func (m meeting) hello() Hello { return m.said.completed(m.host, m.port) }
 
-// samePlace reports whether o is a meeting with the same life of an agent, which
-// says the same of its address.
+// samePlace reports whether o is a meeting with the same instance of an agent, with
+// the same address in its hello.
 func (m meeting) samePlace(o meeting) bool {
 	return m.said.Instance == o.said.Instance && m.said.ClusterAddress == o.said.ClusterAddress
 }
 
-// book remembers which agents were met and where agents are said to be. What
-// an agent said itself goes before what others say of it.
+// book remembers which agents were met and the addresses of agents. What an agent
+// says of itself takes precedence over what others say of it.
 type book struct {
 	self  string
 	given map[string]string // Config.Peers; never changed
@@ -70,7 +69,7 @@ func newBook(self string, given map[string]string) *book {
 	return &book{self: self, given: maps.Clone(given), met: map[string]meeting{}, reached: map[string]string{}}
 }
 
-// learn takes up a meeting and reports whether the agent says something new. The
+// learn records a meeting and reports whether the hello is news. The
 // address at which it was dialled takes precedence over the one from which it was
 // seen; neither is news.
 func (b *book) learn(m meeting) bool {
@@ -87,7 +86,7 @@ func (b *book) learn(m meeting) bool {
 	return !known || !old.said.equal(m.said)
 }
 
-// reach records which agent was reached at an address.
+// reach records that an agent was reached at an address.
 func (b *book) reach(address, id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -121,7 +120,7 @@ func (b *book) hellos() []Hello {
 	return b.sorted()
 }
 
-// said returns what an agent has said last, as it did; false: it was not met.
+// said returns an agent's latest hello, as it was sent; false: it was not met.
 func (b *book) said(id string) (Hello, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -138,7 +137,7 @@ func (b *book) sorted() []Hello {
 	return all
 }
 
-// list returns the agents that were met as a hello names them.
+// list returns the agents that were met, for a hello.
 func (b *book) list() []Met {
 	var met []Met
 	for _, h := range b.hellos() {
@@ -147,8 +146,8 @@ func (b *book) list() []Met {
 	return met
 }
 
-// hearsay returns the cluster addresses of agents that others have met, and this
-// one has not.
+// hearsay returns the cluster addresses of agents that others have met and this one
+// has not.
 func (b *book) hearsay() map[string]string {
 	said := map[string]string{}
 	for _, h := range b.sorted() {
@@ -165,7 +164,7 @@ func (b *book) hearsay() map[string]string {
 	return said
 }
 
-// address returns where an agent's cluster port is, "" when nobody said.
+// address returns an agent's cluster address, "" when it is not known.
 func (b *book) address(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -175,7 +174,7 @@ func (b *book) address(id string) string {
 	return cmp.Or(b.hearsay()[id], b.given[id])
 }
 
-// metAt reports whether an agent is, or has come from, a host.
+// metAt reports whether a known agent is at, or has dialled from, a host.
 func (b *book) metAt(host string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,8 +187,8 @@ func (b *book) metAt(host string) bool {
 	return false
 }
 
-// idAt returns the agent that was reached, or is said to be, at an address, ""
-// when nobody was met there.
+// idAt returns the agent that was reached at an address, or whose hello names it;
+// "" when there is none.
 func (b *book) idAt(address string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -204,7 +203,7 @@ func (b *book) idAt(address string) string {
 	return ""
 }
 
-// apiAddress returns where an agent's API is, "" when it was not met.
+// apiAddress returns an agent's API address, "" when it was not met.
 func (b *book) apiAddress(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

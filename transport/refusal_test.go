@@ -145,7 +145,7 @@ func TestWhatIsNotAnAgentIsTurnedAway(t *testing.T) {
 		"no hello":         {func(w *world, b *Transport) { w.say(b, frame("{}")) }, "it is missing"},
 		"huge hello":       {func(w *world, b *Transport) { w.say(b, []byte{0xff, 0xff, 0xff, 0xff}) }, "at most 4096"},
 		"another's hello":  {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":1,"id":"c"}}`)) }, `is for "a" and its hello says "c"`},
-		"far version":      {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":9,"id":"a"}}`)) }, "speaks version 9"},
+		"far version":      {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":9,"id":"a"}}`)) }, "uses version 9"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

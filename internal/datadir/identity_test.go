@@ -25,7 +25,7 @@ func TestIdentityIsMadeOnceAndKept(t *testing.T) {
 		t.Fatalf("%+v %v", kept, err)
 	}
 	_, err = OpenIdentity(dir, "b")
-	if err == nil || !strings.Contains(err.Error(), "this directory belongs to agent a") {
+	if err == nil || !strings.Contains(err.Error(), "it belongs to agent a") {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(dir, identityName))

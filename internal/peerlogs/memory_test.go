@@ -149,7 +149,7 @@ func TestAnOlderDiskIsRefused(t *testing.T) {
 				t.Errorf("a late hello of the same life: %v", err)
 			}
 			told, err := m.Compare(of("2", 6, Place{3, 10}, 3))
-			if err == nil || !strings.Contains(err.Error(), "older copy of its disk: it was heard in term 7, and its disk knows only term 6") || told.Term != 7 {
+			if err == nil || !strings.Contains(err.Error(), "older copy of its disk: messages from it were received in term 7, and its disk has only term 6") || told.Term != 7 {
 				t.Errorf("%+v, %v", told, err)
 			}
 			if _, err := m.Compare(of("2", 7, Place{3, 10}, 3)); err != nil {

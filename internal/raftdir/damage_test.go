@@ -258,7 +258,7 @@ func TestANewestSegmentThatIsGoneOrEmptyIsNamed(t *testing.T) {
 		f, err := Look(dir)
 		must(t, err)
 		notes := strings.Join(f.Notes, "\n")
-		if !strings.Contains(notes, "log segment "+filepath.Base(names[0])+" "+want) || !strings.Contains(notes, "can be proved up to index 0, and") {
+		if !strings.Contains(notes, "log segment "+filepath.Base(names[0])+" "+want) || !strings.Contains(notes, "is intact up to index 0, and") {
 			t.Errorf("it says:\n%s", notes)
 		}
 	}
@@ -279,7 +279,7 @@ func TestAnOlderListOfSegmentsIsMadeAgain(t *testing.T) {
 	must(t, d.Close())
 	must(t, os.WriteFile(filepath.Join(dir, raftlog.SegmentsName), old, 0o600))
 	d = reopen(t, dir)
-	if d.End() != end || d.Quarantined() || !strings.Contains(strings.Join(d.Report().Notes, ";"), "is an older one") {
+	if d.End() != end || d.Quarantined() || !strings.Contains(strings.Join(d.Report().Notes, ";"), "is out of date") {
 		t.Errorf("it ends at %s, not at %s, quarantined %v: %q", d.End(), end, d.Quarantined(), d.Report().Notes)
 	}
 	must(t, d.Close())

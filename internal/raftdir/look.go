@@ -13,33 +13,34 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// Found is what a directory can prove, as Look has found it.
+// Found is what Look has found in a directory.
 type Found struct {
 	raftlog.Report
 	// Version of the directory's files.
 	Version int
-	// Term and VoteTerm are raft's current term and that of its last vote, which
-	// went to Candidate; "": to nobody.
+	// Term and VoteTerm are raft's current term and the term of its last vote,
+	// which was for Candidate; "": it has never voted.
 	Term, VoteTerm uint64
 	Candidate      string
-	// Forgotten says that vote or floor is lost: the directory counts as wiped.
+	// Forgotten is set when the vote or the floor is lost: the directory counts as
+	// wiped.
 	Forgotten error
-	// Members are raft's, as far as they can be proved; none: they cannot.
+	// Members are raft's members; none if they cannot be proved.
 	Members raft.Configuration
-	// Copied says that the directory is not where it was made.
+	// Copied is whether the directory is not where it was created.
 	Copied bool
 }
 
-// Look says what a raft directory can prove, and changes nothing. Nobody else may
-// use the directory meanwhile: the error is disk.ErrInUse. One that is not
-// interrex's, or of another version, is refused as Open refuses it.
+// Look examines a raft directory without changing it. The error is disk.ErrInUse
+// when the directory is in use. One that is not interrex's, or of another version,
+// is refused as by Open.
 func Look(dir string) (*Found, error) {
 	stamp, err := disk.ReadFile(filepath.Join(dir, stampName))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the stamp of raft directory %s: %w", dir, err)
 	}
 	if stamp == nil {
-		return nil, fmt.Errorf("cannot look at raft directory %s: there is no %s file, so it is not interrex's, or nothing was ever written to it", dir, stampName)
+		return nil, fmt.Errorf("cannot examine raft directory %s: it has no %s file, so it is not interrex's, or nothing was ever written to it", dir, stampName)
 	}
 	if err := checkStamp(dir, string(stamp)); err != nil {
 		return nil, err
@@ -86,7 +87,7 @@ func look(dir string) (*Found, error) {
 	return f, c.Members(&f.Members)
 }
 
-// lookAtVote reads term and vote; lost: they do not prove themselves.
+// lookAtVote reads term and vote; lost: they are missing or damaged.
 func lookAtVote(dir string) (v vote, lost, err error) {
 	data, err := disk.ReadFile(filepath.Join(dir, voteName))
 	if err != nil {
@@ -101,7 +102,7 @@ func lookAtVote(dir string) (v vote, lost, err error) {
 	return v, nil, nil
 }
 
-// lookAtFloor reads the floor; lost: it does not prove itself.
+// lookAtFloor reads the floor; lost: it is missing or damaged.
 func lookAtFloor(dir string) (value raftlog.Floor, lost, err error) {
 	path := filepath.Join(dir, floorName)
 	if err := disk.MustBeRegular(path); err != nil {

@@ -206,7 +206,7 @@ func TestNoNamedPipeIsWaitedFor(t *testing.T) {
 		for range 2 {
 			select {
 			case err := <-done:
-				if opens != (err == nil) || !opens && !strings.Contains(err.Error(), name+" is no file") {
+				if opens != (err == nil) || !opens && !strings.Contains(err.Error(), name+" is not a regular file") {
 					t.Errorf("%s: %v", name, err)
 				}
 			case <-time.After(time.Minute):
