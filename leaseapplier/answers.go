@@ -46,7 +46,7 @@ func (a *answers) withWaiting(op *queue.Operation, e *interrex.Error) error {
 	if _, wants := a.table.Wants(op.Command); !wants {
 		return e
 	}
-	told := *e
-	told.Waiting = a.counts.of(op.Command.About().Key)
-	return &told
+	counted := *e
+	counted.Waiting = a.counts.of(op.Command.About().Key)
+	return &counted
 }

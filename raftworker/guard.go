@@ -14,9 +14,9 @@ type guard struct {
 	cfg Config
 	l   *life
 
-	checked time.Time // when contact with a leader was last checked
-	contact time.Time // when there was contact, by our clock
-	heard   time.Time // raft's own time of the last contact, only compared for equality
+	checked   time.Time // when contact with a leader was last checked
+	contact   time.Time // when there was contact, by our clock
+	contacted time.Time // raft's own time of the last contact, only compared for equality
 
 	progress  time.Time // when this leader last had no uncommitted entry, or committed one
 	committed uint64
@@ -54,10 +54,10 @@ func (g *guard) check() error {
 // the next start reads what a recovery has written to the log without raft's
 // knowledge. An agent that is in no cluster yet is not checked.
 func (g *guard) checkContact(now time.Time) error {
-	heard := g.l.raft.LastContact()
+	contacted := g.l.raft.LastContact()
 	members := len(g.l.raft.GetConfiguration().Configuration().Servers)
-	if g.l.raft.State() == raft.Leader || !heard.Equal(g.heard) || members == 0 {
-		g.heard, g.contact = heard, now
+	if g.l.raft.State() == raft.Leader || !contacted.Equal(g.contacted) || members == 0 {
+		g.contacted, g.contact = contacted, now
 		return nil
 	}
 	silent := now.Sub(g.contact)

@@ -90,8 +90,8 @@ func (m *metrics) sample(l *life) {
 	m.commit.Set(float64(l.raft.CommitIndex()))
 	m.applied.Set(float64(l.raft.AppliedIndex()))
 	contact := 0.0
-	if heard := l.raft.LastContact(); now != raft.Leader && !heard.IsZero() {
-		contact = time.Since(heard).Seconds()
+	if at := l.raft.LastContact(); now != raft.Leader && !at.IsZero() {
+		contact = time.Since(at).Seconds()
 	}
 	m.contact.Set(contact)
 }

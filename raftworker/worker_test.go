@@ -329,7 +329,7 @@ func TestContactWithALeaderIsCounted(t *testing.T) {
 		g := newGuard(r.w.life)
 		for i := range 3 {
 			if i > 0 && r == other {
-				before := g.heard
+				before := g.contacted
 				other.until("another heartbeat", func() bool { return other.heard(other.w) != before })
 			}
 			now := start.Add(time.Duration(i) * time.Hour)

@@ -165,7 +165,7 @@ func (t *Transport) greet(c *caller) (*inbound.Inlet, Hello, error) {
 		return nil, peer, err
 	}
 	if verdict.Refused != "" {
-		t.heed(peer, nil, verdict)
+		t.learnFromRefusal(peer, nil, verdict)
 		return nil, peer, fmt.Errorf("it refuses us: %s", verdict.Refused)
 	}
 	return in, peer, t.learn(met, verdict.You, c.protocol)

@@ -16,7 +16,7 @@ const maxKnown = 256
 
 // meeting is a hello and the connection over which it came.
 type meeting struct {
-	said Hello // as it was sent
+	sent Hello // as it was sent
 	// host and port, both of the connection, complete addresses in the hello that
 	// lack them. port is empty when the other agent has dialled.
 	host, port string
@@ -27,13 +27,13 @@ type meeting struct {
 }
 
 // seenAt returns a meeting with an agent that has dialled.
-func seenAt(remote net.Addr, said Hello) meeting {
-	return meeting{said: said, host: inbound.HostOf(remote), from: inbound.HostOf(remote)}
+func seenAt(remote net.Addr, sent Hello) meeting {
+	return meeting{sent: sent, host: inbound.HostOf(remote), from: inbound.HostOf(remote)}
 }
 
 // dialledAt returns a meeting with an agent that was dialled.
-func dialledAt(address string, remote net.Addr, said Hello) meeting {
-	m := seenAt(remote, said)
+func dialledAt(address string, remote net.Addr, sent Hello) meeting {
+	m := seenAt(remote, sent)
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return m
@@ -46,12 +46,12 @@ func dialledAt(address string, remote net.Addr, said Hello) meeting {
 }
 
 // hello returns the hello with addresses that this agent can use.
-func (m meeting) hello() Hello { return m.said.completed(m.host, m.port) }
+func (m meeting) hello() Hello { return m.sent.completed(m.host, m.port) }
 
 // samePlace reports whether o is a meeting with the same instance of an agent, with
 // the same address in its hello.
 func (m meeting) samePlace(o meeting) bool {
-	return m.said.Instance == o.said.Instance && m.said.ClusterAddress == o.said.ClusterAddress
+	return m.sent.Instance == o.sent.Instance && m.sent.ClusterAddress == o.sent.ClusterAddress
 }
 
 // book remembers which agents were met and the addresses of agents. What an agent
@@ -75,15 +75,15 @@ func newBook(self string, given map[string]string) *book {
 func (b *book) learn(m meeting) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old, known := b.met[m.said.ID]
+	old, known := b.met[m.sent.ID]
 	if !known && len(b.met) >= maxKnown {
 		return false
 	}
 	if old.dialled && old.samePlace(m) {
 		m.host, m.port, m.dialled = old.host, old.port, true
 	}
-	b.met[m.said.ID] = m
-	return !known || !old.said.equal(m.said)
+	b.met[m.sent.ID] = m
+	return !known || !old.sent.equal(m.sent)
 }
 
 // reach records that an agent was reached at an address.
@@ -94,17 +94,17 @@ func (b *book) reach(address, id string) {
 		clear(b.reached)
 	}
 	b.reached[address] = id
-	b.doubted(address, id)
+	b.forgetDial(address, id)
 }
 
-// doubt records that dialling an address failed: the agent may be elsewhere.
-func (b *book) doubt(address string) {
+// dialFailed records that dialling an address failed: the agent may be elsewhere.
+func (b *book) dialFailed(address string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.doubted(address, "")
+	b.forgetDial(address, "")
 }
 
-func (b *book) doubted(address, found string) {
+func (b *book) forgetDial(address, found string) {
 	for id, m := range b.met {
 		if id != found && m.dialled && m.hello().ClusterAddress == address {
 			m.dialled = false
@@ -120,12 +120,12 @@ func (b *book) hellos() []Hello {
 	return b.sorted()
 }
 
-// said returns an agent's latest hello, as it was sent; false: it was not met.
-func (b *book) said(id string) (Hello, bool) {
+// latest returns an agent's latest hello, as it was sent; false: it was not met.
+func (b *book) latest(id string) (Hello, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m, met := b.met[id]
-	return m.said, met
+	return m.sent, met
 }
 
 func (b *book) sorted() []Hello {
@@ -146,22 +146,22 @@ func (b *book) list() []Met {
 	return met
 }
 
-// hearsay returns the cluster addresses of agents that others have met and this one
+// metByOthers returns the cluster addresses of agents that others have met and this one
 // has not.
-func (b *book) hearsay() map[string]string {
-	said := map[string]string{}
+func (b *book) metByOthers() map[string]string {
+	addresses := map[string]string{}
 	for _, h := range b.sorted() {
 		for _, m := range h.Met {
 			_, first := b.met[m.ID]
-			if first || m.ID == b.self || said[m.ID] != "" || len(said) >= maxKnown {
+			if first || m.ID == b.self || addresses[m.ID] != "" || len(addresses) >= maxKnown {
 				continue
 			}
 			if certificates.CheckID(m.ID) == nil && inbound.CheckAddress(m.Address) == nil {
-				said[m.ID] = m.Address
+				addresses[m.ID] = m.Address
 			}
 		}
 	}
-	return said
+	return addresses
 }
 
 // address returns an agent's cluster address, "" when it is not known.
@@ -171,7 +171,7 @@ func (b *book) address(id string) string {
 	if m, met := b.met[id]; met {
 		return cmp.Or(m.hello().ClusterAddress, b.given[id])
 	}
-	return cmp.Or(b.hearsay()[id], b.given[id])
+	return cmp.Or(b.metByOthers()[id], b.given[id])
 }
 
 // metAt reports whether a known agent is at, or has dialled from, a host.
@@ -222,6 +222,6 @@ func (b *book) addresses() []string {
 	for _, m := range b.met {
 		all = append(all, m.hello().ClusterAddress)
 	}
-	all = slices.AppendSeq(all, maps.Values(b.hearsay()))
+	all = slices.AppendSeq(all, maps.Values(b.metByOthers()))
 	return slices.AppendSeq(all, maps.Values(b.given))
 }

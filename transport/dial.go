@@ -45,7 +45,7 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 	defer cancel()
 	raw, err := t.config.Dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
-		t.book.doubt(address)
+		t.book.dialFailed(address)
 		return nil, Hello{}, err
 	}
 	inbound.Tune(raw)
@@ -122,7 +122,7 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		if err = refusedTLS(err); ours(err) {
-			t.book.doubt(to.address) // another agent is there
+			t.book.dialFailed(to.address) // another agent is there
 		}
 		return nil, Hello{}, err
 	}
@@ -154,7 +154,7 @@ func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs g
 		return reason
 	}
 	if theirs.Refused != "" {
-		t.heed(peer, reason, theirs)
+		t.learnFromRefusal(peer, reason, theirs)
 		refused := fmt.Errorf("it refuses us: %s", theirs.Refused)
 		if theirs.NotNow {
 			return refused // as if it were unreachable
@@ -177,9 +177,9 @@ func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs g
 	return t.learn(met, theirs.You, protocol)
 }
 
-// heed passes to raft's life what an agent that refuses this one remembers of it,
+// learnFromRefusal passes to raft's life what an agent that refuses this one remembers of it,
 // if this agent accepts that one.
-func (t *Transport) heed(peer Hello, reason error, theirs greeting) {
+func (t *Transport) learnFromRefusal(peer Hello, reason error, theirs greeting) {
 	if l := t.life(); l != nil && reason == nil && theirs.You != nil && l.OpenTo(peer) == nil {
 		_ = l.Met(peer, theirs.You) // the refusal takes precedence
 	}

@@ -64,7 +64,7 @@ func TestQuietAreThoseOfWhomNothingWasHeardLately(t *testing.T) {
 	const b, c, nobody = "10.0.0.2:7401", "10.0.0.3:7401", "10.0.0.4:7401"
 	tr, now := listening(b, nobody)
 	for id, at := range map[string]string{"b": b, "c": c} {
-		tr.book.learn(meeting{said: Hello{ID: id, ClusterAddress: at}})
+		tr.book.learn(meeting{sent: Hello{ID: id, ClusterAddress: at}})
 		tr.noteRead(tr.contacts.of(id))
 	}
 	now.Advance(probeAfter - time.Millisecond)
@@ -160,14 +160,14 @@ func TestNewsOfAnAgentIsPassedOnAtOnce(t *testing.T) {
 		}
 	}
 	hello := Hello{ID: "b", ClusterAddress: "10.0.0.2:7401"}
-	if tr.learn(meeting{said: hello}, nil, protocolHello); !told() {
+	if tr.learn(meeting{sent: hello}, nil, protocolHello); !told() {
 		t.Error("an agent that was met for the first time is no news")
 	}
-	if tr.learn(meeting{said: hello}, nil, protocolHello); told() {
+	if tr.learn(meeting{sent: hello}, nil, protocolHello); told() {
 		t.Error("what was known is news")
 	}
 	hello.ClusterAddress = "10.0.0.3:7401"
-	if tr.learn(meeting{said: hello}, nil, protocolHello); !told() {
+	if tr.learn(meeting{sent: hello}, nil, protocolHello); !told() {
 		t.Error("an agent that has moved is no news")
 	}
 }

@@ -72,8 +72,8 @@ func TestWhereAnAgentWasDialledGoesBeforeWhereItWasSeen(t *testing.T) {
 		{"dialled", func() bool { return b.learn(dialledAt("10.0.0.3:17401", ip("10.0.0.3"), onAll("1"))) }, false, "10.0.0.3:17401"},
 		{"seen again", func() bool { return b.learn(seenAt(ip("10.0.0.1"), onAll("1"))) }, false, "10.0.0.3:17401"},
 		{"dialled elsewhere", func() bool { return b.learn(dialledAt("10.0.0.4:7401", ip("10.0.0.4"), onAll("1"))) }, false, "10.0.0.3:17401"},
-		{"dialled in vain elsewhere", func() bool { b.doubt("10.0.0.4:7401"); return b.learn(seenAt(ip("10.0.0.1"), onAll("1"))) }, false, "10.0.0.3:17401"},
-		{"dialled in vain", func() bool { b.doubt("10.0.0.3:17401"); return false }, false, "10.0.0.3:17401"},
+		{"dialled in vain elsewhere", func() bool { b.dialFailed("10.0.0.4:7401"); return b.learn(seenAt(ip("10.0.0.1"), onAll("1"))) }, false, "10.0.0.3:17401"},
+		{"dialled in vain", func() bool { b.dialFailed("10.0.0.3:17401"); return false }, false, "10.0.0.3:17401"},
 		{"seen where it has moved to", func() bool { return b.learn(seenAt(ip("10.0.0.5"), onAll("1"))) }, false, "10.0.0.5:7401"},
 		{"dialled by name", func() bool { return b.learn(dialledAt("b.example:7401", ip("10.0.0.6"), onAll("1"))) }, false, "10.0.0.6:7401"},
 		{"another agent is there", func() bool { b.reach("10.0.0.6:7401", "c"); return b.learn(seenAt(ip("10.0.0.5"), onAll("1"))) }, false, "10.0.0.5:7401"},
@@ -211,7 +211,7 @@ func TestAnAgentThatIsReachedIsNotDoubted(t *testing.T) {
 		t.Error("it is doubted where it was reached")
 	}
 	b.reach("10.0.0.4:7401", "c")
-	b.doubt("10.0.0.4:7401")
+	b.dialFailed("10.0.0.4:7401")
 	if !b.metByDial("b") {
 		t.Error("it is doubted for another address")
 	}

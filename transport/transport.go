@@ -125,7 +125,7 @@ func (t *Transport) Peers() []Hello { return t.book.hellos() }
 
 // Peer returns an agent's latest hello, with its addresses as they were sent;
 // false: it was not met.
-func (t *Transport) Peer(id string) (Hello, bool) { return t.book.said(id) }
+func (t *Transport) Peer(id string) (Hello, bool) { return t.book.latest(id) }
 
 // Address returns the cluster address of an agent, "" when it is not known.
 func (t *Transport) Address(id string) string {

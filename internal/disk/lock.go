@@ -49,7 +49,7 @@ func refused(dir, user string, err error) error {
 		return fmt.Errorf("cannot lock directory %s: %w", dir, err)
 	}
 	if user == "" {
-		user = "somebody"
+		user = "another process"
 	}
 	return fmt.Errorf("cannot lock directory %s: %w by %s: stop it, or choose another directory", dir, ErrInUse, user)
 }

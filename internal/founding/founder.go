@@ -57,11 +57,11 @@ func (c Config) Decide() (ids []string, decided bool) {
 // Founder starts a new cluster: it writes the first members to an empty log, and
 // proposes the cluster's identity as the first leader's first entry.
 type Founder struct {
-	cfg      Config
-	raft     *raft.Raft
-	asked    chan error // the result of a bootstrap in progress; nil: there is none
-	term     uint64     // in which the identity was last proposed, and
-	proposed time.Time  // when
+	cfg           Config
+	raft          *raft.Raft
+	bootstrapping chan error // the result of a bootstrap in progress; nil: there is none
+	term          uint64     // in which the identity was last proposed, and
+	proposed      time.Time  // when
 }
 
 // New returns a founder for a running raft.
@@ -76,7 +76,7 @@ func (f *Founder) Open() bool {
 // Step takes the next step. It waits only for raft to accept a proposal.
 func (f *Founder) Step() {
 	f.collect()
-	if f.Open() && f.asked == nil {
+	if f.Open() && f.bootstrapping == nil {
 		f.bootstrap()
 	}
 	if f.raft.State() == raft.Leader && f.cfg.State.Identity().ClusterID == "" {
@@ -86,8 +86,8 @@ func (f *Founder) Step() {
 
 func (f *Founder) collect() {
 	select {
-	case err := <-f.asked:
-		f.asked = nil
+	case err := <-f.bootstrapping:
+		f.bootstrapping = nil
 		if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 			f.cfg.Logger.Warningf("bootstrapping raft cluster: %v", err)
 		}
@@ -102,7 +102,7 @@ func (f *Founder) bootstrap() {
 	}
 	f.cfg.Logger.Infof("bootstrapping a cluster of %v", ids)
 	answer := make(chan error, 1)
-	f.asked = answer
+	f.bootstrapping = answer
 	go func() { answer <- f.raft.BootstrapCluster(Members(ids...)).Error() }()
 }
 

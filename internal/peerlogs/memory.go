@@ -57,10 +57,10 @@ type Memory struct {
 
 // life is one life of raft at another agent.
 type life struct {
-	id   string
-	term uint64     // when it was first met
-	told Remembered // what was remembered when it was first met
-	met  bool
+	id     string
+	term   uint64     // when it was first met
+	before Remembered // what was remembered when it was first met
+	met    bool
 }
 
 // Load loads what was saved.
@@ -111,17 +111,17 @@ func (p Place) Compare(o Place) int {
 // Compare compares a hello with what was remembered before that life of raft, and
 // returns what the other agent has to know; the error is set if its disk is an older
 // copy.
-func (m *Memory) Compare(peer Hello) (told *Remembered, err error) {
+func (m *Memory) Compare(peer Hello) (before *Remembered, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if peer.Life == "" {
 		return nil, nil
 	}
 	is := m.turnTo(peer)
-	if is.told.Term > is.term {
-		return &is.told, fmt.Errorf("agent %s comes with an older copy of its disk: messages from it were received in term %d, and its disk has only term %d: it may have forgotten a vote", peer.ID, is.told.Term, is.term)
+	if is.before.Term > is.term {
+		return &is.before, fmt.Errorf("agent %s comes with an older copy of its disk: messages from it were received in term %d, and its disk has only term %d: it may have forgotten a vote", peer.ID, is.before.Term, is.term)
 	}
-	return &is.told, nil
+	return &is.before, nil
 }
 
 // turnTo makes the life of a hello the present one. Messages of the one before no
@@ -144,11 +144,11 @@ func (m *Memory) begin(peer Hello) *life {
 	is := &life{id: peer.Life, term: peer.Term}
 	known := m.of[peer.ID]
 	if known.Incarnation == peer.Incarnation {
-		is.told = known
+		is.before = known
 	}
-	is.told.Incarnation = peer.Incarnation
-	if is.told.In < peer.Since { // it has had that, or removed it because of a conflict
-		is.told.Stored, is.told.In = peer.End, peer.Since
+	is.before.Incarnation = peer.Incarnation
+	if is.before.In < peer.Since { // it has had that, or removed it because of a conflict
+		is.before.Stored, is.before.In = peer.End, peer.Since
 	}
 	return is
 }
@@ -170,7 +170,7 @@ func (m *Memory) Meet(peer Hello) error {
 		forgetAny(m.of)
 	}
 	if !is.met {
-		now, is.met = is.told, true
+		now, is.met = is.before, true
 	}
 	now.note(peer.End, peer.Since)
 	now.Term = max(now.Term, peer.Term)
@@ -198,15 +198,15 @@ func (r *Remembered) note(p Place, in uint64) {
 	}
 }
 
-// hear records that something from an agent was received in a term and, unless
+// record records that something from an agent was received in a term and, unless
 // stored is zero, that it had stored its log up to there in the term of a leader.
-func (m *Memory) hear(id string, term uint64, stored Place, in uint64) {
+func (m *Memory) record(id string, term uint64, stored Place, in uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.heard(id, term, stored, in)
+	m.recordLocked(id, term, stored, in)
 }
 
-func (m *Memory) heard(id string, term uint64, stored Place, in uint64) {
+func (m *Memory) recordLocked(id string, term uint64, stored Place, in uint64) {
 	known, met := m.of[id]
 	if !met {
 		return
@@ -250,11 +250,11 @@ func (m *Memory) Current(peer, life string, n int, err error) (int, error) {
 func (m *Memory) HearRequest(request any) {
 	switch r := request.(type) {
 	case *raft.AppendEntriesRequest:
-		m.hear(string(r.ID), r.Term, endOf(r), r.Term)
+		m.record(string(r.ID), r.Term, endOf(r), r.Term)
 	case *raft.InstallSnapshotRequest:
-		m.hear(string(r.ID), r.Term, Place{r.LastLogTerm, r.LastLogIndex}, r.Term)
+		m.record(string(r.ID), r.Term, Place{r.LastLogTerm, r.LastLogIndex}, r.Term)
 	case *raft.RequestVoteRequest:
-		m.hear(string(r.ID), r.Term, Place{}, 0)
+		m.record(string(r.ID), r.Term, Place{}, 0)
 	}
 }
 
@@ -272,15 +272,15 @@ func (m *Memory) HearAnswer(id, life string, request, answer any) error {
 		if a.Success && a.Term == r.Term {
 			stored = endOf(r)
 		}
-		m.heard(id, a.Term, stored, r.Term)
+		m.recordLocked(id, a.Term, stored, r.Term)
 	case *raft.InstallSnapshotResponse:
 		r, stored := request.(*raft.InstallSnapshotRequest), Place{}
 		if a.Success && a.Term == r.Term {
 			stored = Place{r.LastLogTerm, r.LastLogIndex}
 		}
-		m.heard(id, a.Term, stored, r.Term)
+		m.recordLocked(id, a.Term, stored, r.Term)
 	case *raft.RequestVoteResponse:
-		m.heard(id, a.Term, Place{}, 0)
+		m.recordLocked(id, a.Term, Place{}, 0)
 	}
 	return nil
 }

@@ -203,8 +203,8 @@ func TestNothingCountsBetweenTheHellosOfTwoLives(t *testing.T) {
 func TestWhatIsHeardOfAgainInAnEarlierTermKeepsItsTerm(t *testing.T) {
 	m := newMemory(t, nil)
 	m.introduced(t, of("1", 3, Place{3, 10}, 3))
-	m.hear("b", 5, Place{3, 50}, 5)
-	m.hear("b", 5, Place{3, 50}, 4)
+	m.record("b", 5, Place{3, 50}, 5)
+	m.record("b", 5, Place{3, 50}, 4)
 	if is := m.of["b"]; is.In != 5 {
 		t.Errorf("%+v", is)
 	}

@@ -28,11 +28,11 @@ func (c *copies) meet(id string) {
 
 // checkTerm compares this disk's term with the greatest in which another agent has
 // received anything from this one: if that is later, this disk is an older copy.
-func (c *copies) checkTerm(peer string, heard uint64) {
+func (c *copies) checkTerm(peer string, received uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if term := c.dir.Term(); heard > term && c.older == nil {
-		c.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has received messages from it in term %d, and the disk has only term %d: it does not take part; bring back the newest copy of its directory, or its disk counts as lost", peer, heard, term)
+	if term := c.dir.Term(); received > term && c.older == nil {
+		c.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has received messages from it in term %d, and the disk has only term %d: it does not take part; bring back the newest copy of its directory, or its disk counts as lost", peer, received, term)
 		c.cfg.Logger.Errorf("%v", c.older)
 	}
 }

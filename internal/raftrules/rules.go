@@ -111,11 +111,11 @@ func (r *Rules) OpenTo(peer transport.Hello) error {
 
 // Met implements transport.Life: what another agent remembers of this one, and this
 // disk does not have, was on another disk, or on this one at a later time.
-func (r *Rules) Met(peer transport.Hello, told *transport.Remembered) error {
-	if told != nil {
-		r.copies.checkTerm(peer.ID, told.Term)
+func (r *Rules) Met(peer transport.Hello, recalled *transport.Remembered) error {
+	if recalled != nil {
+		r.copies.checkTerm(peer.ID, recalled.Term)
 		// Without a lock, because this waits for the disk.
-		if err := r.dir.Promise(raftlog.Position(told.Stored), told.In); err != nil {
+		if err := r.dir.Promise(raftlog.Position(recalled.Stored), recalled.In); err != nil {
 			return err
 		}
 	}
