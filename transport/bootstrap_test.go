@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// said builds a hello from "id:met1,met2"; an incarnation other than 1 stands
-// behind a slash, as in "b/2".
+// said builds a hello from "id:met1,met2"; an incarnation other than 1 follows a
+// slash, as in "b/2".
 func said(text string) Hello {
 	id, met, _ := strings.Cut(text, ":")
 	h := Hello{Expect: 3}

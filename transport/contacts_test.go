@@ -47,7 +47,7 @@ func TestAnAddressThatDoesNotAnswerHoldsUpNoOther(t *testing.T) {
 func TestAContactSaysHowAnAgentWasReached(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a")
-	b, _ := w.agent("b", joining(a), func(c *Config) { c.Join = append(c.Join, "127.0.0.1:9") }) // nobody is at the second
+	b, _ := w.agent("b", joining(a), func(c *Config) { c.Join = append(c.Join, "127.0.0.1:9") }) // no agent is at the second
 	eventually(t, "they have heard of each other", func() bool {
 		return !a.Contact("b").Heard.IsZero() && !b.Contact("a").Heard.IsZero()
 	})

@@ -49,7 +49,7 @@ func TestAContactSaysWhenItWasHeardAndWhatHasFailedSince(t *testing.T) {
 	if c := tr.contact("b", at); c.Err != nil || !c.Heard.Equal(now.Now()) {
 		t.Errorf("when it was heard again: %+v", c)
 	}
-	// At an address where nobody was met nobody is heard.
+	// Nothing was received from an address where no agent was met.
 	tr.contacts.note("10.0.0.3:7401", now.Now(), errors.New("cable"))
 	if c := tr.contact("", "10.0.0.3:7401"); c.Err == nil {
 		t.Errorf("of an address: %+v", c)

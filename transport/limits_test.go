@@ -143,7 +143,7 @@ func TestForwardedRequestsAreOfMembers(t *testing.T) {
 	a, _ := w.agent("a")
 	early, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolAPI)
 	if err != nil {
-		t.Fatal(err) // raft does not run on b: a is told who leads
+		t.Fatal(err) // raft is not running on b: a is answered who leads
 	}
 	defer early.Close()
 	life := closedTo{stranger: "a", met: make(chan Hello, 100)}

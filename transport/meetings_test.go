@@ -11,7 +11,7 @@ import (
 )
 
 // everywhere listens on all addresses of this machine, and returns its address on
-// 127.0.0.2, from which nobody is seen to come.
+// 127.0.0.2, from which no agent dials.
 func everywhere(t *testing.T) (net.Listener, string) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
@@ -189,7 +189,7 @@ func TestNewsIsToldAgainWhereADialWasUnderWay(t *testing.T) {
 	}
 	tr.meetSoon("b:1", false)
 	begun()
-	tr.meetSoon("b:1", false) // is under way
+	tr.meetSoon("b:1", false) // is in progress
 	tr.meetSoon("b:1", true)
 	network.let <- struct{}{}
 	begun()

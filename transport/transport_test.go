@@ -25,7 +25,7 @@ func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a")
 	b, _ := w.agent("b", joining(a))
-	c, _ := w.agent("c", joining(b)) // hears of a from b only
+	c, _ := w.agent("c", joining(b)) // learns of a only from b
 	for _, tr := range []*Transport{a, b, c} {
 		eventually(t, tr.ID()+" has met both others", func() bool { return len(tr.Peers()) == 2 })
 	}

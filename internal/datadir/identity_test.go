@@ -82,7 +82,7 @@ func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 	}
 }
 
-// What the start of an agent would refuse is said before, in the same words.
+// What the start of an agent would refuse is refused before, with the same text.
 func TestALookAtADirectorySaysWhatItsStartWouldSay(t *testing.T) {
 	for what, spoil := range map[string]func(dir string) error{
 		"nothing": func(string) error { return nil },

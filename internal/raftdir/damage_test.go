@@ -304,7 +304,7 @@ func TestAListThatLeadsAsFarAsItsSegmentsIsKept(t *testing.T) {
 	must(t, d.Close())
 }
 
-// A log that has another entry where the snapshot is, is not what goes on from it.
+// A log whose entry at the snapshot's index differs does not continue from it.
 func TestALogThatDisagreesWithTheSnapshotIsNotKept(t *testing.T) {
 	dir := t.TempDir()
 	d := openTerm(t, dir, Config{NoSync: true})
@@ -322,7 +322,7 @@ func TestALogThatDisagreesWithTheSnapshotIsNotKept(t *testing.T) {
 	must(t, d.Close())
 }
 
-// Entries whose snapshot is lost go on from nothing: they are said, and set aside.
+// Entries whose snapshot is lost are reported and set aside.
 func TestALogWhoseSnapshotIsLostIsSetAside(t *testing.T) {
 	dir := t.TempDir()
 	d := openTerm(t, dir, Config{NoSync: true})

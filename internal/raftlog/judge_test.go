@@ -61,8 +61,8 @@ func TestWhichSegmentsStay(t *testing.T) {
 	}
 }
 
-// Only what an append leaves that a crash tore is not said: damage of the newest
-// segment, behind all that was acknowledged.
+// Only the rest of an append that a crash interrupted is not reported: damage of the
+// newest segment, behind all that was acknowledged.
 func TestWhatIsSaidOfDamage(t *testing.T) {
 	torn := func(proved uint64, kept []found) *piece {
 		return &piece{info: types.SegmentInfo{BaseIndex: 4}, name: "newest.wal", entries: kept, kept: kept, proved: at(proved)}

@@ -35,7 +35,7 @@ func TestWhatTheLeaderHasCommittedIsThatOfASecondAgo(t *testing.T) {
 	tell(5*time.Second, 3, 1100)
 	want(3, 1100)
 	want(2, 0)
-	tell(6*time.Second, 2, 9999) // of a leader that is none any more
+	tell(6*time.Second, 2, 9999) // of a deposed leader
 	want(3, 1100)
 	tell(6*time.Second, 3, 0) // a heartbeat
 	tell(7*time.Second, 3, 1200)
