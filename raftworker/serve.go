@@ -41,7 +41,7 @@ func (w *Worker) serve(l *life) error {
 		if l.raft.State() == raft.Shutdown {
 			return ErrRaftShutdown
 		}
-		w.look(l, f)
+		w.update(l, f)
 		c.step()
 		if err := g.check(); err != nil {
 			return err
@@ -51,8 +51,8 @@ func (w *Worker) serve(l *life) error {
 	}
 }
 
-// look publishes who leads, and acts on what has changed.
-func (w *Worker) look(l *life, f *founding.Founder) {
+// update publishes who leads, and acts on what has changed.
+func (w *Worker) update(l *life, f *founding.Founder) {
 	f.Step()
 	is := l.leadership()
 	if is.Leader {

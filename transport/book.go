@@ -86,8 +86,8 @@ func (b *book) learn(m meeting) bool {
 	return !known || !old.sent.equal(m.sent)
 }
 
-// reach records that an agent was reached at an address.
-func (b *book) reach(address, id string) {
+// noteReached records that an agent was reached at an address.
+func (b *book) noteReached(address, id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, known := b.reached[address]; !known && len(b.reached) >= 2*maxKnown {

@@ -61,7 +61,7 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 		t.noteRefusal(id, address, err)
 		return nil, Hello{}, err
 	}
-	t.book.reach(address, peer.ID)
+	t.book.noteReached(address, peer.ID)
 	_ = conn.SetDeadline(time.Time{})
 	c := &dialledConn{Conn: conn, transport: t, last: t.contacts.of(peer.ID)}
 	if protocol == protocolRaft {

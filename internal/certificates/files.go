@@ -74,7 +74,7 @@ func (f *Files) Problem() error {
 
 // refresh reads changed files. It fails only while none have been read yet.
 func (f *Files) refresh() error {
-	stamps, err := f.look()
+	stamps, err := f.stat()
 	if err == nil && (stamps != f.stamps || f.problem != nil) {
 		err = f.load()
 		if err == nil {
@@ -88,7 +88,7 @@ func (f *Files) refresh() error {
 	return nil
 }
 
-func (f *Files) look() (stamps [3]stamp, err error) {
+func (f *Files) stat() (stamps [3]stamp, err error) {
 	for i, name := range []string{f.CA, f.Cert, f.Key} {
 		if i == 0 && name == "" {
 			continue

@@ -71,7 +71,7 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 	if err := disk.MakePrivate(dataDir); err != nil {
 		return Identity{}, fmt.Errorf("cannot create data directory: %w", err)
 	}
-	stored, err := lookUp(dataDir, id)
+	stored, err := existingIdentity(dataDir, id)
 	if err != nil || stored.Incarnation != "" {
 		return stored, err
 	}
@@ -79,9 +79,9 @@ func OpenIdentity(dataDir, id string) (Identity, error) {
 	return stored, SaveIdentity(dataDir, stored)
 }
 
-// lookUp does what OpenIdentity does without changing anything; where there is no
+// existingIdentity does what OpenIdentity does without changing anything; where there is no
 // identity it returns one without an incarnation.
-func lookUp(dataDir, id string) (Identity, error) {
+func existingIdentity(dataDir, id string) (Identity, error) {
 	stored, err := readIdentity(filepath.Join(dataDir, identityName))
 	if err != nil {
 		return Identity{}, err
@@ -116,7 +116,7 @@ func noRaft(dataDir string, id Identity) error {
 // It refuses what OpenIdentity would, and a raft directory that raftdir.Usable
 // refuses.
 func LookUpID(dataDir, id string) (string, error) {
-	stored, err := lookUp(dataDir, id)
+	stored, err := existingIdentity(dataDir, id)
 	if err == nil {
 		err = raftdir.Usable(filepath.Join(dataDir, RaftDir))
 	}

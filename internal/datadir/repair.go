@@ -71,11 +71,11 @@ func Examine(dataDir string) (*Examination, error) {
 		return nil, err
 	}
 	e := &Examination{Identity: id}
-	return e, errors.Join(e.look(dataDir), free())
+	return e, errors.Join(e.examine(dataDir), free())
 }
 
-func (e *Examination) look(dataDir string) error {
-	found, err := raftdir.Look(filepath.Join(dataDir, RaftDir))
+func (e *Examination) examine(dataDir string) error {
+	found, err := raftdir.Examine(filepath.Join(dataDir, RaftDir))
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ type Memory struct {
 // life is one life of raft at another agent.
 type life struct {
 	id     string
-	term   uint64     // when it was first met
+	term   uint64     // raft's term when it was first met
 	before Remembered // what was remembered when it was first met
 	met    bool
 }

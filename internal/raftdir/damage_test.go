@@ -159,7 +159,7 @@ func examine(t *testing.T, dir, what string, snapshot uint64) (outcome string) {
 	var unseen error
 	looks := len(what)%4 == 0 // at some of them, for the sake of time
 	if looks {
-		seen, unseen = Look(dir)
+		seen, unseen = Examine(dir)
 	}
 	d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
 	if !looks {
@@ -255,7 +255,7 @@ func TestANewestSegmentThatIsGoneOrEmptyIsNamed(t *testing.T) {
 		must(t, errors.Join(d.StoreLogs(entries(1, 5)), d.Close()))
 		names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 		must(t, errors.Join(err, do(names[0])))
-		f, err := Look(dir)
+		f, err := Examine(dir)
 		must(t, err)
 		notes := strings.Join(f.Notes, "\n")
 		if !strings.Contains(notes, "log segment "+filepath.Base(names[0])+" "+want) || !strings.Contains(notes, "is intact up to index 0, and") {

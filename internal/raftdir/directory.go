@@ -94,7 +94,7 @@ type Directory struct {
 	short  bool             // the end has not reached the floor yet
 	copied bool             // it may be an older copy that was restored
 
-	stop    chan struct{} // closed to end tend, which then closes
+	stop    chan struct{} // closed to end maintain, which then closes
 	synced  chan struct{} // this
 	closing sync.Once
 	closed  chan struct{} // closed when nothing is open any more
@@ -169,7 +169,7 @@ func (d *Directory) open(cfg Config, own disk.Files) error {
 	if err := errors.Join(d.raise(d.end, d.end.Term), d.noteCleared()); err != nil {
 		return errors.Join(err, d.wal.Close())
 	}
-	go d.tend()
+	go d.maintain()
 	return nil
 }
 
@@ -305,7 +305,7 @@ func (d *Directory) StoreLogs(logs []*raft.Log) error {
 			return err
 		}
 		last := logs[len(logs)-1]
-		return d.reach(raftlog.Position{Term: last.Term, Index: last.Index})
+		return d.noteStored(raftlog.Position{Term: last.Term, Index: last.Index})
 	})
 }
 

@@ -51,8 +51,8 @@ func (d *Directory) Trust() error {
 	return nil
 }
 
-// reach records that entries up to a position are stored.
-func (d *Directory) reach(p raftlog.Position) error {
+// noteStored records that entries up to a position are stored.
+func (d *Directory) noteStored(p raftlog.Position) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
 	d.ends(p)
@@ -147,9 +147,9 @@ func (d *Directory) lower(first, last uint64) error {
 	return d.floor.set(left, d.Term())
 }
 
-// tend syncs the floor once every floorPeriod, so that appends need not wait for
+// maintain syncs the floor once every floorPeriod, so that appends need not wait for
 // it, and checks whether the directory still exists.
-func (d *Directory) tend() {
+func (d *Directory) maintain() {
 	defer close(d.synced)
 	timer := d.disk.Clock.NewTimer(floorPeriod)
 	defer timer.Stop()
@@ -163,7 +163,7 @@ func (d *Directory) tend() {
 		if err != nil {
 			err = disk.Classify("sync the floor", err)
 		} else {
-			err = d.disk.Bounded("look at the raft directory", d.intact)
+			err = d.disk.Bounded("check the raft directory", d.intact)
 		}
 		if err != nil {
 			d.disk.Fail(err)

@@ -195,7 +195,7 @@ func TestNoNamedPipeIsWaitedFor(t *testing.T) {
 		must(t, errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)))
 		done := make(chan error, 2)
 		go func() {
-			_, err := Look(dir)
+			_, err := Examine(dir)
 			done <- err
 			d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
 			if err == nil {

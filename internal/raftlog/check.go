@@ -70,7 +70,7 @@ func Inspect(dir string, snapshot Position, f Floor) (*Check, error) {
 		return nil, damage
 	}
 	c := &Check{dir: dir, list: list, Report: Report{Snapshot: snapshot, Floor: f}}
-	if err := c.look(); err != nil {
+	if err := c.examine(); err != nil {
 		return nil, err
 	}
 	if damage == nil && (!c.Short() || len(c.orphans) == 0) {
@@ -99,10 +99,10 @@ func (c *Check) rebuild() (*Check, error) {
 		return nil, err
 	}
 	again := &Check{dir: c.dir, list: list, rebuilt: true, Report: Report{Snapshot: c.Snapshot, Floor: c.Floor}}
-	return again, again.look()
+	return again, again.examine()
 }
 
-func (c *Check) look() error {
+func (c *Check) examine() error {
 	for _, info := range c.list.Segments {
 		p, err := readPiece(c.dir, info)
 		if err != nil {

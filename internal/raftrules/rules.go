@@ -191,8 +191,8 @@ func (r *Rules) behindFloor(term, index uint64) bool {
 	return r.dir.Quarantined() && !raftlog.Position{Term: term, Index: index}.Reaches(r.dir.Floor().Position)
 }
 
-// Quarantined returns why this life, or its log, is in quarantine. A silent agent is
-// not: it does not wait for entries, since it is sent none.
+// Quarantined returns why this life, or its log, is in quarantine. The reason of a
+// silent agent has precedence: it is sent no entries for which it could wait.
 func (r *Rules) Quarantined() error {
 	if err := r.copies.silent(); err != nil {
 		return err

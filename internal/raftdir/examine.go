@@ -13,7 +13,7 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// Found is what Look has found in a directory.
+// Found is what Examine has found in a directory.
 type Found struct {
 	raftlog.Report
 	// Version of the directory's files.
@@ -31,10 +31,10 @@ type Found struct {
 	Copied bool
 }
 
-// Look examines a raft directory without changing it. The error is disk.ErrInUse
+// Examine examines a raft directory without changing it. The error is disk.ErrInUse
 // when the directory is in use. One that is not interrex's, or of another version,
 // is refused as by Open.
-func Look(dir string) (*Found, error) {
+func Examine(dir string) (*Found, error) {
 	stamp, err := disk.ReadFile(filepath.Join(dir, stampName))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the stamp of raft directory %s: %w", dir, err)
@@ -49,21 +49,21 @@ func Look(dir string) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := look(dir)
+	f, err := inspect(dir)
 	return f, errors.Join(err, free())
 }
 
-func look(dir string) (*Found, error) {
+func inspect(dir string) (*Found, error) {
 	f := &Found{Version: stampVersion}
 	var err error
 	if f.Copied, err = isCopy(dir); err != nil {
 		return nil, err
 	}
 	var v vote
-	if v, f.Forgotten, err = lookAtVote(dir); err != nil {
+	if v, f.Forgotten, err = examineVote(dir); err != nil {
 		return nil, err
 	}
-	floor, lost, err := lookAtFloor(dir)
+	floor, lost, err := examineFloor(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +87,8 @@ func look(dir string) (*Found, error) {
 	return f, c.Members(&f.Members)
 }
 
-// lookAtVote reads term and vote; lost: they are missing or damaged.
-func lookAtVote(dir string) (v vote, lost, err error) {
+// examineVote reads term and vote; lost: they are missing or damaged.
+func examineVote(dir string) (v vote, lost, err error) {
 	data, err := disk.ReadFile(filepath.Join(dir, voteName))
 	if err != nil {
 		return v, nil, fmt.Errorf("cannot read term and vote: %w", err)
@@ -102,8 +102,8 @@ func lookAtVote(dir string) (v vote, lost, err error) {
 	return v, nil, nil
 }
 
-// lookAtFloor reads the floor; lost: it is missing or damaged.
-func lookAtFloor(dir string) (value raftlog.Floor, lost, err error) {
+// examineFloor reads the floor; lost: it is missing or damaged.
+func examineFloor(dir string) (value raftlog.Floor, lost, err error) {
 	path := filepath.Join(dir, floorName)
 	if err := disk.MustBeRegular(path); err != nil {
 		return value, nil, fmt.Errorf("cannot read the floor: %w", err)
