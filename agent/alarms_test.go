@@ -154,7 +154,7 @@ func TestAnAgentWhoseRaftDirectoryIsMovedAwaySaysSoAndGoesOnWhenItIsBack(t *test
 		if err := os.Rename(dir, dir+".moved"); err != nil {
 			t.Fatal(err)
 		}
-		awaitAlarm(t, a, "disk-failed", "", "it was removed or replaced while the agent ran")
+		awaitAlarm(t, a, "disk-failed", "", "it was removed or replaced while the agent was running")
 		select { // the next life of raft has not begun anew
 		case <-again:
 		case <-time.After(interrextest.Patience):
@@ -359,7 +359,7 @@ func TestADamagedDiskIsAnAlarmAndNoFailedStart(t *testing.T) {
 	for file, text := range map[string]string{
 		"vote": "what this agent has promised is lost",
 		// All of the log, of which nobody else has anything.
-		"*.wal": "this agent is the only voter, and nobody else has what it lacks: its log ends at index 0,",
+		"*.wal": "this agent is the only voter, and no other agent has the entries that it lacks: its log ends at index 0,",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := interrextest.StartCluster(t, interrextest.ClusterConfig{Size: 1, Virtual: true})

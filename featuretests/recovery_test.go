@@ -36,7 +36,7 @@ func TestALoneAgentIsRecoveredFromADamagedLog(t *testing.T) {
 	f.kill(0)
 	damage(t, filepath.Join(dir, "raft"), "lost")
 	f.start(0)
-	f.logged(0, "this agent is the only voter, and nobody else has what it lacks")
+	f.logged(0, "this agent is the only voter, and no other agent has the entries that it lacks")
 	f.signal(0, syscall.SIGTERM)
 	f.exit(0)
 

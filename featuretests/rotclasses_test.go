@@ -62,7 +62,7 @@ func rots() []rot {
 				d.remove(name)
 			}
 			d.remove("raft/snapshots")
-		}, one: isRefused, three: isHealed, says: "can be proved up to index 0, and this agent has stored more, up to"},
+		}, one: isRefused, three: isHealed, says: "is intact up to index 0, and this agent has stored more, up to"},
 		{name: "raft/removed", do: func(d *disk) { d.remove("raft") }, one: isRefused, three: isRefused, says: "raft's directory is missing or empty"},
 		{name: "raft/emptied", do: func(d *disk) { d.remove("raft"); d.must(os.Mkdir(d.path("raft"), 0o700)) }, one: isRefused, three: isRefused, says: "raft's directory is missing or empty"},
 		{name: "snapshot/removed", do: func(d *disk) { d.remove(d.snapshot().name) }, one: isUnharmed, three: isUnharmed},
@@ -71,8 +71,8 @@ func rots() []rot {
 		{name: "VERSION/file flipped", do: func(d *disk) { d.flip(stampFile, 40, 42) }, one: isNoted, three: isNoted, says: "was copied or moved", copied: true},
 		{name: "VERSION/removed", do: func(d *disk) { d.remove(stampFile) }, one: isRefused, three: isRefused, says: "no VERSION file"},
 		{name: "peers/removed", do: func(d *disk) { d.remove(peersFile) }, three: isUnharmed},
-		{name: "peers/flipped", do: func(d *disk) { d.flipIn(peersFile) }, three: isNoted, says: "remembered anew as they are met"},
-		{name: "peers/cut", do: func(d *disk) { d.cut(peersFile, 9) }, three: isNoted, says: "remembered anew as they are met"},
+		{name: "peers/flipped", do: func(d *disk) { d.flipIn(peersFile) }, three: isNoted, says: "the memory is rebuilt as they are met"},
+		{name: "peers/cut", do: func(d *disk) { d.cut(peersFile, 9) }, three: isNoted, says: "the memory is rebuilt as they are met"},
 	}
 	for _, f := range []struct {
 		kind, what string

@@ -8,19 +8,19 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// answers hands results to callers, on any goroutine.
+// answers passes results to callers, on any goroutine.
 type answers struct {
 	config *Config
 	table  state.Waitable
 	counts *waiterCounts
 }
 
-// answer hands out one result. A Done that panics is the failure of its own
-// caller, not of the others in the batch.
+// answer passes on one result. A Done that panics affects only its own caller, not
+// the others in the batch.
 func (a *answers) answer(op *queue.Operation, r state.Result) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.config.Logger.Errorf("an operation's Done panics: %v\n%s", p, debug.Stack())
+			a.config.Logger.Errorf("an operation's Done panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
 	if e, is := r.Err.(*interrex.Error); is && e.Kind == interrex.KindHeld {
@@ -31,13 +31,14 @@ func (a *answers) answer(op *queue.Operation, r state.Result) {
 	}
 }
 
-// refuse answers an operation that was not done.
+// refuse answers an operation with an error.
 func (a *answers) refuse(op *queue.Operation, err error) {
 	a.answer(op, state.Result{Attempt: op.Attempt, Err: err})
 }
 
-// withWaiting adds the number of waiters to a `held`. The error may be shared, so
-// it is copied. That of a group does not say which of its claims is meant.
+// withWaiting adds the number of waiters to an error of KindHeld, in a copy, since
+// the error may be shared. A group's error does not say which claim it is about, so
+// it gets no number.
 func (a *answers) withWaiting(op *queue.Operation, e *interrex.Error) error {
 	if e.Waiting != 0 || op.Command == nil || a.counts.empty() {
 		return e
@@ -45,7 +46,7 @@ func (a *answers) withWaiting(op *queue.Operation, e *interrex.Error) error {
 	if _, wants := a.table.Wants(op.Command); !wants {
 		return e
 	}
-	told := *e
-	told.Waiting = a.counts.of(op.Command.About().Key)
-	return &told
+	counted := *e
+	counted.Waiting = a.counts.of(op.Command.About().Key)
+	return &counted
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// LeaseApplier takes operations from the queue to raft and their results back.
-// It is a worker with a goroutine of its own, so that its supervisor never waits
-// for an entry.
+// LeaseApplier proposes the queue's operations to raft and returns their results. It
+// is a worker with a goroutine of its own, so that its supervisor never waits for an
+// entry.
 type LeaseApplier interface {
 	worker.Worker
 	LeadershipChanged()
@@ -24,11 +24,11 @@ type LeaseApplier interface {
 	Report() map[string]any
 }
 
-// Applier is the LeaseApplier of one raft.Raft, and ends with it. The queue
-// outlives it, and keeps what the Applier has not taken.
+// Applier is the LeaseApplier of one raft.Raft, and ends with it. The queue outlives
+// it, with the operations that the Applier has not taken.
 //
-// Every operation that it has taken is answered exactly once, also when it is
-// killed or fails.
+// Every operation that it has taken is answered exactly once, even when it is killed
+// or fails.
 type Applier struct {
 	catacomb   catacomb.Catacomb
 	config     Config
@@ -53,7 +53,7 @@ func NewApplier(c Config) (*Applier, error) {
 	return a, nil
 }
 
-// LeadershipChanged has the Applier look at raft's state. It never blocks.
+// LeadershipChanged makes the Applier check raft's state. It never blocks.
 func (a *Applier) LeadershipChanged() {
 	select {
 	case a.changed <- struct{}{}:
@@ -61,16 +61,16 @@ func (a *Applier) LeadershipChanged() {
 	}
 }
 
-// ReadyTerm returns the term in which this agent leads and has applied all
-// entries of its predecessors; 0: there is none.
+// ReadyTerm returns the term in which this agent leads and has applied all entries
+// of its predecessors; 0: there is none.
 func (a *Applier) ReadyTerm() uint64 { return a.proposer.leadership.readyTerm.Load() }
 
 // Waiting returns how many claims wait for k; 0 on every agent but the leader.
 func (a *Applier) Waiting(k interrex.Key) int { return a.proposer.counts.of(k) }
 
-// FinalTick writes a last stamp, so that the next leader's time begins where
-// this one's ended. It returns once the stamp is applied, or at once when
-// nothing can end by time; the error is a NotLeaderError, or raft's.
+// FinalTick writes a last stamp, so that the next leader's cluster time starts where
+// this one's ended. It returns once the stamp is applied, or at once when nothing can
+// end by time; the error is a NotLeaderError or raft's.
 func (a *Applier) FinalTick(ctx context.Context) error {
 	if _, can := a.config.State.Due(); !can {
 		return nil
@@ -113,7 +113,7 @@ func (a *Applier) loop() (err error) {
 	p := a.proposer
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("applier panics: %v\n%s", r, debug.Stack())
+			err = fmt.Errorf("applier panicked: %v\n%s", r, debug.Stack())
 		}
 		p.finish()
 	}()

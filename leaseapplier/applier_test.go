@@ -143,8 +143,8 @@ func TestWhatRaftDidNotGiveToTheStateIsOutcomeUnknown(t *testing.T) {
 	})
 }
 
-// A03: there is no target to notify. A Done that panics is the nearest: it
-// takes nobody else along.
+// A03: there is no target to notify. A Done that panics is the nearest: it does not
+// affect others.
 func TestDoneThatPanicsHarmsNobodyElse(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		bad, good := r.claim(db, "ann", time.Minute), r.claim(db, "bob", time.Minute)
@@ -208,7 +208,7 @@ func TestErrorsOfRaftAreToldApart(t *testing.T) {
 				r.raft.set(func(m *memRaft) { m.fate = func() error { m.fate = nil; return c.err } })
 				r.do(r.claim(db, "ann", time.Minute)).want(c.kind)
 				r.pass(time.Second)
-				r.do(r.claim(db, "ann", time.Minute)).want("") // and life goes on
+				r.do(r.claim(db, "ann", time.Minute)).want("") // and it continues
 			})
 		})
 	}
@@ -390,7 +390,7 @@ func TestTransferThatEndsIsForgotten(t *testing.T) {
 	})
 }
 
-// Also where nobody asks for anything afterwards.
+// Also without any later request.
 func TestTransferThatEndsIsForgottenWithoutAnotherEntry(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.raft.set(func(m *memRaft) { m.refusal = raft.ErrLeadershipTransferInProgress })

@@ -11,8 +11,8 @@ import (
 	"github.com/interrex/interrex/internal/lease"
 )
 
-// What a fallen leader has left in the log is done by the next, who must not do
-// it again for one who asks on.
+// What a fallen leader has left in the log is done by the next, which must not do it
+// again for a caller that retries.
 func TestWaiterThatAFallenLeaderHasGrantedIsToldByTheNext(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, time.Minute))

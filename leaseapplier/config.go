@@ -20,21 +20,21 @@ const (
 )
 
 const (
-	// maxInFlight is how many entries may be in the log unanswered while more
-	// than a batch waits. Below that load it is one.
+	// maxInFlight is how many entries may be in flight while more than a batch
+	// waits. Below that load it is one.
 	maxInFlight = 4
-	// answerTimeout is how long an accepted entry may go without an answer until
-	// its callers are told that the outcome is unknown: raft itself may never
+	// answerTimeout is how long an accepted entry may remain unanswered before its
+	// callers are answered that the outcome is unknown: raft itself may never
 	// answer (hashicorp/raft#145).
 	answerTimeout = 10 * time.Second
-	// drainTimeout is how long a stop waits for the entries in flight.
+	// drainTimeout is how long Kill waits for the entries in flight.
 	drainTimeout = 200 * time.Millisecond
-	// stuckAfter is how long raft may answer "leadership transfer in progress"
+	// stuckAfter is how long raft may return "leadership transfer in progress"
 	// before the Applier ends with errTransferStuck.
 	stuckAfter = 30 * time.Second
 )
 
-// Raft is what the Applier needs of a *raft.Raft.
+// Raft is the part of a *raft.Raft that the Applier uses.
 type Raft interface {
 	State() raft.RaftState
 	LeaderWithID() (raft.ServerAddress, raft.ServerID)
@@ -43,44 +43,44 @@ type Raft interface {
 	Barrier(timeout time.Duration) raft.Future
 }
 
-// Queue is what the Applier needs of a *queue.Queue.
+// Queue is the part of a *queue.Queue that the Applier uses.
 type Queue interface {
 	Ready() <-chan struct{}
 	Take(maxOps, maxBytes int) []*queue.Operation
 	Depth() (normal, extend int)
 }
 
-// State is what the Applier needs of a *state.State.
+// State is the part of a *state.State that the Applier uses.
 type State interface {
 	Now() state.Time
 	Due() (state.Time, bool)
 	Recorded(*state.Operation) (state.Result, bool)
 	Passed(index uint64)
-	// Waitable is the table whose operations may wait; nil: nothing waits.
+	// Waitable returns the table whose operations may wait; nil: none may.
 	Waitable() state.Waitable
 }
 
-// ApplierMetrics takes the Applier's figures. Metrics is the one for
+// ApplierMetrics records the Applier's metrics. Metrics implements it for
 // Prometheus. It is called from several goroutines and must not block.
 type ApplierMetrics interface {
-	// Record takes the time since start of one entry: "success" or "failure".
+	// Record records the time since start of one entry: "success" or "failure".
 	Record(start time.Time, result string)
-	// RecordLeaderError takes operations that were refused since start because
+	// RecordLeaderError records that operations were refused since start because
 	// this agent does not lead.
 	RecordLeaderError(start time.Time)
-	// RecordBatch takes the number of operations of one entry.
+	// RecordBatch records the number of operations of one entry.
 	RecordBatch(operations int)
-	// RecordOperation takes the answer of one operation.
+	// RecordOperation records the answer of one operation.
 	RecordOperation(*queue.Operation, *state.Result)
-	// RecordWaiters takes the number of claims that wait.
+	// RecordWaiters records the number of claims that wait.
 	RecordWaiters(n int)
 }
 
-// Config says what an Applier works with.
+// Config is the configuration of an Applier.
 //
-// There is no NotifyTarget: what a change means for others is an event of the
-// replicated state, which workers of their own follow, so that a target that
-// fails or is slow never holds up the log.
+// There is no NotifyTarget as in Juju: changes are events of the replicated state,
+// which separate workers follow, so that a target that fails or is slow never delays
+// the log.
 type Config struct {
 	Raft   Raft
 	Queue  Queue
@@ -92,12 +92,12 @@ type Config struct {
 	Metrics ApplierMetrics
 	// Address returns the API address of an agent, "" when unknown. Optional.
 	Address func(id string) string
-	// EntryVersion returns the newest version of a log entry that every member
+	// EntryVersion returns the newest version of log entries that every member
 	// knows. nil: all know this build's.
 	EntryVersion func() byte
 }
 
-// Validate says which field is missing.
+// Validate returns an error for the first field that is missing.
 func (c Config) Validate() error {
 	switch {
 	case c.Raft == nil:
@@ -126,7 +126,7 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// errNotLeader says where the leader may be.
+// errNotLeader returns a NotLeaderError with the leader, if it is known.
 func (c *Config) errNotLeader() error {
 	_, id := c.Raft.LeaderWithID()
 	if id == "" {
@@ -135,8 +135,8 @@ func (c *Config) errNotLeader() error {
 	return NewNotLeaderError(c.Address(string(id)), string(id))
 }
 
-// translate returns raft's error with the kind that says what is known: that
-// nothing has happened, or nothing at all.
+// translate returns raft's error with a kind: that nothing has happened, or that the
+// outcome is unknown.
 func (c *Config) translate(err error) error {
 	switch {
 	case errors.Is(err, raft.ErrNotLeader):

@@ -6,7 +6,8 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// waiterCounts is how many claims wait for each key, for any goroutine.
+// waiterCounts is the number of claims that wait for each key. It is safe for
+// concurrent use.
 type waiterCounts struct {
 	mu    sync.RWMutex
 	byKey map[interrex.Key]int

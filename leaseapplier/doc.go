@@ -1,3 +1,4 @@
-// Package leaseapplier owns the way from the queue to raft and back to the
-// caller: batches, the stamps of cluster time, ticks, and the claims that wait.
+// Package leaseapplier owns the path of operations from the queue to raft and of
+// their results back to the callers: batches, the stamps of cluster time, ticks, and
+// the claims that wait.
 package leaseapplier

@@ -7,20 +7,21 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// claimsRoom is the part of an entry's operations that is reserved for claims of
-// waiters while there are any.
+// claimsRoom is how many of an entry's operations are reserved for claims of waiters
+// while there are waiters.
 const claimsRoom = state.MaxOperations / 4
 
-// draft makes an entry of what waits in the queue and of the waiters' claims.
-// What it has taken and not yet handed to raft is answered if the Applier fails.
+// draft makes an entry from the operations in the queue and the waiters' claims.
+// Operations that it has taken and not yet passed to raft are answered if the Applier
+// fails.
 type draft struct {
 	config  *Config
 	table   state.Waitable
 	waiters *waiters
 
-	entry *proposal          // nil: none is being made
+	entry *proposal          // nil: there is none
 	taken []*queue.Operation // from the queue
-	batch batch              // of taken: what goes into the entry
+	batch batch              // the part of taken that goes into the entry
 	room  int                // operations left for claims of waiters
 	space int                // bytes left for the same
 }
@@ -41,8 +42,8 @@ func (d *draft) take() {
 	d.taken = d.config.Queue.Take(ops, state.BatchBytes)
 }
 
-// sort hands claims that may wait to the waiters, and refuses those that may not
-// pass them. The rest is the batch.
+// sort passes claims that may wait to the waiters, and refuses claims that do not
+// wait and may not overtake them. The rest is the batch.
 func (d *draft) sort() {
 	now := d.config.Clock.Now()
 	for i, op := range d.taken {
@@ -59,8 +60,8 @@ func (d *draft) sort() {
 	}
 }
 
-// passes reports whether an operation goes to the log now; if not, it waits or
-// has been answered.
+// passes reports whether an operation goes into the entry; if not, it waits or has
+// been answered.
 func (d *draft) passes(op *queue.Operation, now time.Time) bool {
 	for i, c := range op.Each {
 		_, wants := d.table.Wants(c)
@@ -110,7 +111,7 @@ func (d *draft) fill(stamp state.Time) {
 }
 
 // claimFree adds the claims for keys that are free, or will be at the stamp, and
-// those that pass the other waiters.
+// those that overtake the other waiters.
 func (d *draft) claimFree(stamp state.Time) {
 	if due, can := d.config.State.Due(); can && due <= stamp {
 		for _, k := range d.table.Ends(stamp, state.MaxEndings) {
@@ -129,8 +130,7 @@ func (d *draft) claimFree(stamp state.Time) {
 	}
 }
 
-// claim adds a waiter's claim. When there is no room left, the next entry tries
-// again.
+// claim adds a waiter's claim. If there is no room left, the next entry retries.
 func (d *draft) claim(w *waiter) {
 	if w == nil {
 		return
@@ -150,21 +150,22 @@ func (d *draft) has(id request) bool {
 	return d.entry != nil && d.entry.claimsFor(id) || d.batch.has(id)
 }
 
-// reset forgets the entry: raft has it, or there is nothing in it.
+// reset discards the entry: raft has it, or it is empty.
 func (d *draft) reset() {
 	d.entry, d.taken, d.batch = nil, nil, batch{}
 }
 
-// batch is what was taken from the queue, without what waits or was refused.
+// batch is the operations taken from the queue, without those that wait or were
+// refused.
 type batch struct {
 	ops        []*queue.Operation
 	count      int              // of their commands
-	bytes      int              // no fewer than they have in an entry
-	unaffected int              // so many, at the front, came while nobody waited
+	bytes      int              // at least their size in an entry
+	unaffected int              // number of operations, at the front, that came while there were no waiters
 	requests   map[request]bool // of ops; made when needed
 }
 
-// add appends an operation; left is how many may still come, with it.
+// add appends an operation; left is how many may still come, including it.
 func (b *batch) add(op *queue.Operation, left int) {
 	if b.ops == nil {
 		b.ops = make([]*queue.Operation, 0, left)

@@ -10,18 +10,18 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// retryAfter is the delay before a retry that refusals ask for: about as long as a
-// new leader needs to become ready.
+// retryAfter is the delay before a retry in refusals: about as long as a new leader
+// needs to become ready.
 const retryAfter = 100 * time.Millisecond
 
-// errTransferStuck ends the Applier when raft has answered "leadership transfer
-// in progress" for stuckAfter: it may do so for ever (hashicorp/raft#696), and
-// only a new raft helps.
+// errTransferStuck ends the Applier when raft has returned "leadership transfer in
+// progress" for stuckAfter: it may do so forever (hashicorp/raft#696), until raft is
+// restarted.
 var errTransferStuck = errors.New("raft has been in a leadership transfer for too long")
 
-// NotLeaderError says that an operation was not proposed because this agent does
-// not lead. Nothing has happened. Its address and ID are hints: the leader may
-// have changed since.
+// NotLeaderError is the error of an operation that was not proposed because this
+// agent does not lead. Nothing has happened. Its address and ID are hints: the leader
+// may have changed since.
 //
 // It wraps an *interrex.Error of KindNotLeader, or of KindNoLeader when no
 // leader is known, with LeaderID, LeaderAddress and RetryAfter.
@@ -31,8 +31,8 @@ type NotLeaderError struct {
 	kind          *interrex.Error
 }
 
-// NewNotLeaderError makes the error; both are empty when no leader is known.
-// The address is the one of the leader's API.
+// NewNotLeaderError returns the error for a leader's API address and ID; both are
+// empty when no leader is known.
 func NewNotLeaderError(serverAddress, serverID string) error {
 	kind := interrex.Errorf(interrex.KindNoLeader,
 		"cannot propose operation: no leader is known here; nothing has happened, try again")
@@ -44,7 +44,7 @@ func NewNotLeaderError(serverAddress, serverID string) error {
 	return &NotLeaderError{serverAddress: serverAddress, serverID: serverID, kind: kind}
 }
 
-// Error names the server to try, if one is known.
+// Error returns a text with the server to try, if one is known.
 func (e *NotLeaderError) Error() string {
 	if e.serverID == "" {
 		return "not currently the leader, and no leader is known here"
@@ -52,10 +52,10 @@ func (e *NotLeaderError) Error() string {
 	return fmt.Sprintf("not currently the leader, try %q", e.serverID)
 }
 
-// ServerAddress is the address of the leader's API; empty: unknown.
+// ServerAddress returns the address of the leader's API; empty: unknown.
 func (e *NotLeaderError) ServerAddress() string { return e.serverAddress }
 
-// ServerID is the leader's agent ID; empty: unknown.
+// ServerID returns the leader's agent ID; empty: unknown.
 func (e *NotLeaderError) ServerID() string { return e.serverID }
 
 // AsMap returns the hints under "server-address" and "server-id".
@@ -72,9 +72,9 @@ func IsNotLeaderError(err error) bool {
 	return errors.As(err, &e)
 }
 
-// nothingHappened reports whether an entry's error says that it never came into
-// the log. Every other one leaves it open: leadership that is lost, and a raft
-// that is shut down, may have sent the entry to others before.
+// nothingHappened reports whether an entry's error means that it never entered the
+// log. With every other error the outcome is unknown: a raft that has lost leadership
+// or is shut down may have sent the entry to others before.
 func nothingHappened(err error) bool {
 	return IsNotLeaderError(err) || errors.Is(err, raft.ErrEnqueueTimeout) || isTransfer(err)
 }
@@ -83,7 +83,7 @@ func isTransfer(err error) bool { return errors.Is(err, raft.ErrLeadershipTransf
 
 func errEnqueueTimeout(err error) error {
 	e := interrex.Errorf(interrex.KindTimeout,
-		"cannot propose operation: raft did not take it in time; nothing has happened, try again").WithCause(err)
+		"cannot propose operation: raft did not accept it in time; nothing has happened, try again").WithCause(err)
 	e.RetryAfter = retryAfter
 	return e
 }
@@ -97,11 +97,11 @@ func errTransfer(err error) error {
 
 func errUnknown(why string, cause error) error {
 	return interrex.Errorf(interrex.KindOutcomeUnknown,
-		"operation may or may not have happened: %s; ask again with the same request id", why).WithCause(cause)
+		"operation may or may not have happened: %s; retry with the same request id", why).WithCause(cause)
 }
 
 func errStopped() error {
-	e := interrex.Errorf(interrex.KindUnavailable, "cannot wait here: raft stops on this agent; nothing has happened, ask another")
+	e := interrex.Errorf(interrex.KindUnavailable, "cannot wait here: raft is stopping on this agent; nothing has happened, try another agent")
 	e.RetryAfter = retryAfter
 	return e
 }

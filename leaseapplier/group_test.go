@@ -58,7 +58,7 @@ func TestAClaimInAGroupIsHeldWhileSomebodyWaits(t *testing.T) {
 		g := group(t, newCall(t, &lease.Claim{Key: other, Holder: "dan", TTL: time.Minute}), r.claim(db, "dan", time.Minute))
 		r.put(r.revoke(db, ann.token()), g) // in one batch: the name is free when its turn comes
 		g.want(interrex.KindHeld)
-		if err := g.result().Err; !strings.Contains(err.Error(), "operation 2: ") || !strings.Contains(err.Error(), "others wait for it") {
+		if err := g.result().Err; !strings.Contains(err.Error(), "operation 2: ") || !strings.Contains(err.Error(), "others are waiting for it") {
 			t.Error(err)
 		}
 		r.pass(10 * time.Millisecond)

@@ -20,7 +20,7 @@ import (
 )
 
 // raft never answers what it applies while it shuts down (hashicorp/raft#145);
-// whoever waits for that waits on.
+// its callers never return.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*deferError).Error"),
 		// Of a transfer that was interrupted (hashicorp/raft#696).
@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*Raft).leaderLoop.func2"))
 }
 
-// memRaft is a raft of one: it applies entries in order, after a while, and can
-// be told to fail in every way that a raft does.
+// memRaft is a raft of one: it applies entries in order, after a while, and can be
+// made to fail in every way that a raft does.
 type memRaft struct {
 	fsm func(*raft.Log) any
 
@@ -166,7 +166,7 @@ func (r *memRaft) commitOne() bool {
 	return true
 }
 
-// answer applies an entry, or gives it its fate. The lock is held.
+// answer applies an entry, or fails it as planned. The lock is held.
 func (r *memRaft) answer(f *memFuture) {
 	defer close(f.done)
 	r.index++
@@ -270,7 +270,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	return newRigPublishing(t, nil, change...)
 }
 
-// newRigPublishing is newRig with somebody who sees every event.
+// newRigPublishing is newRig with a publisher that gets every event.
 func newRigPublishing(t *testing.T, p state.Publisher, change ...func(*Config)) *rig {
 	t.Helper()
 	leases := lease.New()

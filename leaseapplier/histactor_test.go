@@ -74,7 +74,7 @@ func (a *actor) pause(d time.Duration) {
 	}
 }
 
-// stand waits in line, and gives back what it is granted.
+// stand waits in line, and releases what it is granted.
 func (a *actor) stand(wait time.Duration) {
 	began := time.Now()
 	got, err := a.client.Leases().Claim(a.h.end, interrex.ClaimRequest{Key: parsed, TTL: histTTL, Wait: wait})
@@ -129,7 +129,7 @@ func (a *actor) hold(rnd *rand.Rand, takeover bool) {
 	defer work.Stop()
 	select {
 	case <-held.Context().Done():
-		// Work may go on for half a margin more.
+		// Work may continue for half a margin more.
 		time.Sleep(hold.Margin(histTTL) / 2 * 95 / 100)
 		a.h.rules.end(a.holder, fmt.Sprint(context.Cause(held.Context())))
 	case <-work.C:

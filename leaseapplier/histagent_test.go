@@ -132,7 +132,7 @@ func (a *agent) forward(_ context.Context, id string) (operations.Forwarder, err
 	return s, err
 }
 
-// follow tells the parts of the agent who leads.
+// follow informs the parts of the agent of the leader.
 func (a *agent) follow() {
 	a.member.log.mu.Lock()
 	l := interrex.Leadership{Term: a.term, LeaderID: a.leader, Leader: a.role == raft.Leader}
@@ -166,7 +166,7 @@ func (a *agent) close() {
 	a.ring.Close()
 }
 
-// noEngine is an engine that nobody asks.
+// noEngine is an engine that is never asked.
 type noEngine struct{}
 
 var errNoEngine = errors.New("there is no engine")

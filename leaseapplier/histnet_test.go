@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// network carries connections within a bubble: in order, late, and until it is
-// told to break them.
+// network carries connections within a bubble: in order, late, and until it breaks
+// them.
 type network struct {
 	mu        sync.Mutex
 	rnd       *rand.Rand

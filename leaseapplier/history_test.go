@@ -37,7 +37,7 @@ type history struct {
 	end    context.Context
 
 	mu      sync.Mutex
-	waiting map[string]time.Time // holders that stand in line, since when
+	waiting map[string]time.Time // since when holders wait in line
 	calm    bool
 }
 
@@ -119,7 +119,7 @@ func (h *history) rough() {
 	h.net.calmDown()
 }
 
-// watch checks, in the calm, that nobody waits in vain.
+// watch checks, without failures, that no caller waits in vain.
 func (h *history) watch() {
 	h.mu.Lock()
 	h.calm = true

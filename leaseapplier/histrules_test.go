@@ -12,12 +12,12 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// rules are what must hold whatever fails: nobody is granted the name while
-// another holds it by its own deadline (but after a forced revoke); tokens
-// rise; no extend that was done is undone; a request takes effect once; none is
-// refused by a leader that has it in its log and then done; no waiter is told
-// `held` before its wait is over; no request that is open is below the mark; and
-// in the calm nobody waits for a free name, or is left untold of a grant.
+// rules are what must hold after any failure: no caller is granted the name while
+// another holds it by its own deadline (except after a forced revoke); tokens rise; no
+// extend that was done is undone; a request takes effect once; none is refused by a
+// leader that has it in its log and then done; no waiter is answered `held` before its
+// wait is over; no open request is below the mark; and without failures no caller
+// waits for a free name, or remains without the answer of a grant.
 type rules struct {
 	fail func(format string, args ...any)
 
@@ -29,7 +29,7 @@ type rules struct {
 	claimed bool                          // the newest token is a claim's
 	expiry  map[interrex.Token]state.Time // that an extend was answered with
 	forced  interrex.Token                // newest token that was ended by force
-	holding map[string]interrex.Token     // by holder: work is under way
+	holding map[string]interrex.Token     // by holder: work is in progress
 	effects map[string]int                // by request id
 	newest  map[string]uint32             // attempt that any leader has taken, by request id
 	refused map[string]uint32             // attempt that was refused while it was in the log

@@ -9,13 +9,13 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// leadership tracks whether this agent leads, when it may propose entries, and
-// at what cluster time. All but readyTerm belongs to the Applier's goroutine.
+// leadership tracks whether this agent leads and may propose entries, and the
+// cluster time. Except for readyTerm it is used only by the Applier's goroutine.
 type leadership struct {
 	config    *Config
-	readyTerm atomic.Uint64 // the term in which it is ready; 0: in none
+	readyTerm atomic.Uint64 // the term in which this agent is ready; 0: there is none
 	barriers  chan barrierResult
-	ended     chan struct{} // closed when nobody receives from barriers any more
+	ended     chan struct{} // closed when barriers is no longer received from
 	tenure
 }
 
@@ -28,22 +28,22 @@ type tenure struct {
 	base   state.Time // cluster time when it became ready
 	since  time.Time  // own clock then
 
-	barrier       bool      // one is under way
-	retryAt       time.Time // no barrier before
+	barrier       bool      // one is in progress
+	retryAt       time.Time // earliest time of the next barrier
 	transferSince time.Time // raft has been handing leadership over since then; zero: it is not
 }
 
-// barrierRetry is the pause after a barrier that failed.
+// barrierRetry is the pause after a failed barrier.
 const barrierRetry = 250 * time.Millisecond
 
-// barrierResult is what became of a barrier.
+// barrierResult is the result of a barrier.
 type barrierResult struct {
 	term  uint64
 	index uint64
 	err   error
 }
 
-// update follows raft and reports whether a leadership has ended.
+// update reads raft's state and reports whether a leadership has ended.
 func (l *leadership) update() (lost bool) {
 	term := l.observe()
 	if term == l.term {
@@ -57,8 +57,8 @@ func (l *leadership) update() (lost bool) {
 	return lost
 }
 
-// observe returns the term in which this agent leads; 0: it does not. Raft has no
-// call for both, so the term is read before and after the role.
+// observe returns the term in which this agent leads; 0: it does not. raft cannot
+// return both at once, so the term is read before and after the role.
 func (l *leadership) observe() uint64 {
 	term := l.config.Raft.CurrentTerm()
 	if l.config.Raft.State() != raft.Leader || l.config.Raft.CurrentTerm() != term {
@@ -67,11 +67,11 @@ func (l *leadership) observe() uint64 {
 	return term
 }
 
-// mayPropose reports whether raft takes entries from this agent.
+// mayPropose reports whether raft accepts entries from this agent.
 func (l *leadership) mayPropose() bool { return l.ready && !l.paused }
 
-// startBarrier has raft apply everything of earlier terms. A barrier is not
-// bounded in time, so a goroutine waits for it; there is one at a time.
+// startBarrier makes raft apply everything of earlier terms. A barrier has no
+// deadline, so a goroutine waits for it; there is one at a time.
 func (l *leadership) startBarrier(now time.Time) {
 	if l.barrier || now.Before(l.retryAt) {
 		return
@@ -92,7 +92,7 @@ func (l *leadership) startBarrier(now time.Time) {
 	}()
 }
 
-// endBarrier takes a barrier's result and reports whether it has made this agent
+// endBarrier handles a barrier's result and reports whether this agent has become
 // ready to lead.
 func (l *leadership) endBarrier(result barrierResult) (ready bool) {
 	if result.term != l.term {
@@ -123,15 +123,15 @@ func (l *leadership) endBarrier(result barrierResult) (ready bool) {
 	return true
 }
 
-// clusterNow returns the present cluster time of a leader that is ready: the one
-// that it found, advanced by its own monotonic clock. Without a leader, cluster
-// time stands still.
+// clusterNow returns the present cluster time of a leader that is ready: the time
+// when it became ready, advanced by its own monotonic clock. Without a leader,
+// cluster time does not advance.
 func (l *leadership) clusterNow() state.Time {
 	return l.base.Add(l.config.Clock.Now().Sub(l.since))
 }
 
-// applyTimeout returns how long raft may take to accept the next entry: the first
-// one of a term has longer.
+// applyTimeout returns how long raft may take to accept the next entry, which is
+// longer for the first one of a term.
 func (l *leadership) applyTimeout() time.Duration {
 	timeout := ApplyTimeout
 	if l.first {
@@ -141,11 +141,11 @@ func (l *leadership) applyTimeout() time.Duration {
 	return timeout
 }
 
-// noteSuccess notes that raft takes entries.
+// noteSuccess records that raft accepts entries.
 func (l *leadership) noteSuccess() { l.transferSince = time.Time{} }
 
-// noteRefusal notes that raft takes no entries, as while it hands leadership
-// over: nothing is proposed until a barrier succeeds, or leadership is lost.
+// noteRefusal records that raft does not accept entries, as during a leadership
+// transfer: nothing is proposed until a barrier succeeds or leadership is lost.
 func (l *leadership) noteRefusal(err error, now time.Time) {
 	if !nothingHappened(err) {
 		return
@@ -162,7 +162,7 @@ func (l *leadership) isStuck(now time.Time) bool {
 	return !l.transferSince.IsZero() && now.Sub(l.transferSince) >= stuckAfter
 }
 
-// retryIn returns when the next barrier is due; false: none is.
+// retryIn returns the time until the next barrier is due; false: none is.
 func (l *leadership) retryIn(now time.Time) (time.Duration, bool) {
 	if l.mayPropose() || l.term == 0 || l.barrier {
 		return 0, false

@@ -20,8 +20,8 @@ const (
 	resultLeaderError = "leader-error"
 )
 
-// Metrics are the Applier's figures for Prometheus. It is a
-// prometheus.Collector; its owner registers it.
+// Metrics is the Applier's metrics for Prometheus. It is a prometheus.Collector; its
+// owner registers it.
 type Metrics struct {
 	clock    clock.Clock
 	duration *prometheus.HistogramVec
@@ -45,7 +45,7 @@ type outcome struct {
 	result interrex.Kind // empty: success
 }
 
-// NewMetrics makes the figures, all zero.
+// NewMetrics returns new metrics, all zero.
 func NewMetrics(c clock.Clock) *Metrics {
 	return &Metrics{
 		clock: c,
@@ -79,27 +79,27 @@ func NewMetrics(c clock.Clock) *Metrics {
 	}
 }
 
-// Record takes the time since start of one entry.
+// Record records the time since start of one entry.
 func (m *Metrics) Record(start time.Time, result string) {
 	m.duration.WithLabelValues(result).Observe(m.clock.Now().Sub(start).Seconds())
 }
 
-// RecordLeaderError takes operations refused for want of leadership.
+// RecordLeaderError records that operations were refused because this agent does not
+// lead.
 func (m *Metrics) RecordLeaderError(start time.Time) { m.Record(start, resultLeaderError) }
 
-// RecordBatch takes the size of one entry.
+// RecordBatch records the number of operations of one entry.
 func (m *Metrics) RecordBatch(operations int) { m.batch.Observe(float64(operations)) }
 
-// RecordWaiters takes the number of claims that wait.
+// RecordWaiters records the number of claims that wait.
 func (m *Metrics) RecordWaiters(n int) { m.waiters.Set(float64(n)) }
 
-// renewal is the reply of an operation that has moved the end of a lease.
+// renewal is the reply of an operation that has extended a lease.
 type renewal interface {
 	Renewal() (left time.Duration, is bool)
 }
 
-// RecordOperation counts a lease operation by what became of it, those of a
-// group too.
+// RecordOperation counts a lease operation, or each of a group, by its result.
 func (m *Metrics) RecordOperation(op *queue.Operation, r *state.Result) {
 	if len(op.Group) == 0 {
 		if op.Table == state.LeaseTable && op.Command != nil {
@@ -145,8 +145,8 @@ func (m *Metrics) counter(o outcome) prometheus.Counter {
 	return m.ops.WithLabelValues(o.op, result)
 }
 
-// CountEvents counts expiries among an entry's events: the state's publisher
-// calls it, on every agent.
+// CountEvents counts expiries among an entry's events. It is called by the state's
+// publisher, on every agent.
 func (m *Metrics) CountEvents(events []state.Event) {
 	for i := range events {
 		if events[i].Kind == interrex.LeaseExpired {
@@ -162,7 +162,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect returns their present values.
+// Collect returns the metrics' present values.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range m.collectors() {
 		c.Collect(ch)
@@ -173,7 +173,7 @@ func (m *Metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.duration, m.batch, m.ops, m.slack, m.expired, m.waiters}
 }
 
-// noMetrics are those of an Applier that was given none.
+// noMetrics is used when Config.Metrics is nil.
 type noMetrics struct{}
 
 func (noMetrics) Record(time.Time, string)                        {}

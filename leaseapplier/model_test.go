@@ -8,9 +8,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// model is what docs/semantics.md says of a claim with `wait`, for one key, a
-// state and its leader, as simple as it can be said: a line is a slice, every
-// question is asked anew, and nothing is concurrent. Times are milliseconds.
+// model implements docs/semantics.md on a claim with `wait`, for one key, a state and
+// its leader, as simply as possible: a line is a slice, nothing is cached, and nothing
+// is concurrent. Times are milliseconds.
 //
 // It can read any one of its rules wrongly: see readings in scenario_test.go. The
 // real Applier does what the model does in every scenario, and no wrong reading
@@ -134,7 +134,7 @@ func (m *model) tokenOf(holder string) int {
 
 // settle does what can be done without time passing.
 func (m *model) settle() {
-	for range 100 { // a wrong reading may go on for ever
+	for range 100 { // a wrong reading may not terminate
 		if !m.leads {
 			for _, c := range m.queue {
 				kind := interrex.KindNotLeader
@@ -198,8 +198,8 @@ func (m *model) pass(d int) {
 	m.now = end
 }
 
-// leavesAt returns when a waiter leaves because its time is over, as things stand,
-// and whether that may be a little earlier or later.
+// leavesAt returns when a waiter leaves because its time is over, in the present
+// state, and whether that may be a little earlier or later.
 func (m *model) leavesAt(w *modelWaiter) (at int, fuzzy bool) {
 	at = max(m.endOf(w), w.late, m.now)
 	switch {
@@ -236,8 +236,8 @@ func (m *model) endOf(w *modelWaiter) int {
 	return min(c.until, w.seen+3*every)
 }
 
-// mayEnd reports whether a waiter that is late may be told so. One whose claim is
-// in the log may be granted yet, and a retry may be in the queue.
+// mayEnd reports whether the wait of a late waiter may be ended. Its claim in the log
+// may still be granted, and a retry may be in the queue.
 func (m *model) mayEnd(w *modelWaiter, at int) bool {
 	if m.inLog(w.newest().id()) {
 		return m.reads("a wait runs out while its claim is in the log")
@@ -275,7 +275,7 @@ func (m *model) propose() bool {
 	m.queue = nil
 	e := &modelEntry{stamp: m.base + m.now - m.since, ops: extends, waits: map[int]string{}}
 	var rest []*modelCall
-	first := -1 // of rest, that came while somebody waited
+	first := -1 // of rest, that came while there were waiters
 	for _, c := range others {
 		switch {
 		case c.gone:

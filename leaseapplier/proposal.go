@@ -13,10 +13,10 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// proposal is an entry from its making until its outcome is known.
+// proposal is an entry from its creation until its outcome is known.
 type proposal struct {
 	ops        []*queue.Operation
-	waits      map[int]request // which of ops are claims of waiters
+	waits      map[int]request // the ops that are claims of waiters, by index
 	finalTicks finalTicks      // callers that wait for this stamp
 	term       uint64
 	started    time.Time
@@ -27,7 +27,7 @@ type proposal struct {
 
 	future  raft.ApplyFuture
 	results []state.Result // one for each of ops
-	err     error          // why Apply returned none of them
+	err     error          // why there are no results
 }
 
 func (e *proposal) add(op *queue.Operation) {
@@ -44,7 +44,7 @@ func (e *proposal) addClaim(w *waiter) {
 	e.add(w.newest())
 }
 
-// claimsFor reports whether it has a claim of that waiter.
+// claimsFor reports whether the entry has a claim of that waiter.
 func (e *proposal) claimsFor(id request) bool {
 	for _, w := range e.waits {
 		if w == id {
@@ -54,8 +54,8 @@ func (e *proposal) claimsFor(id request) bool {
 	return false
 }
 
-// has reports whether an attempt of a request is among the operations, of which
-// no more will come.
+// has reports whether an attempt of a request is among the operations. It is called
+// only when no more are added.
 func (e *proposal) has(id request) bool {
 	if e.requests == nil {
 		e.requests = make(map[request]bool, len(e.ops))
@@ -70,12 +70,12 @@ func (e *proposal) has(id request) bool {
 	return e.requests[id]
 }
 
-// wait waits until raft answers. When raft never does, it ends with raft; the
+// wait waits until raft answers or, if raft never does, until raft has stopped; the
 // operations have then been answered long before.
 func (e *proposal) wait(c *Config) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.Logger.Criticalf("raft's answer to an entry panics: %v\n%s", p, debug.Stack())
+			c.Logger.Criticalf("handling raft's answer to an entry panicked: %v\n%s", p, debug.Stack())
 			e.fail(c, errUnknown("raft has failed", fmt.Errorf("panic: %v", p)))
 		}
 	}()
@@ -100,7 +100,7 @@ func (e *proposal) wait(c *Config) {
 
 var errInvalidResponse = errors.New("invalid FSM response")
 
-// fail sets the same error as every operation's result.
+// fail sets an error as the result of every operation.
 func (e *proposal) fail(c *Config, err error) {
 	e.err = err
 	e.results = make([]state.Result, len(e.ops))

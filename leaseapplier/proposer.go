@@ -8,8 +8,8 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// The keep-alive of cluster time: while something can end by time, the newest
-// stamp is no older than a tenth of the time to that, so that a change of leader
+// The keep-alive of cluster time: while something can end by time, the newest stamp
+// is no older than a tenth of the time until then, so that a change of leader
 // lengthens a lease by at most a tenth.
 const (
 	stampShare  = 10
@@ -17,12 +17,12 @@ const (
 	maxStampAge = time.Minute
 )
 
-// pollInterval is how often leadership is looked at without a notification.
+// pollInterval is how often leadership is checked without a notification.
 const pollInterval = time.Second
 
 // proposer turns the operations of the queue into entries of raft's log, and the
-// entries' results into answers. It belongs to the Applier's goroutine, but for
-// leadership.readyTerm, answers, counts and status.
+// entries' results into answers. It is used only by the Applier's goroutine, except
+// for leadership.readyTerm, answers, counts and status.
 type proposer struct {
 	config     *Config
 	leadership leadership
@@ -32,11 +32,11 @@ type proposer struct {
 	draft      draft
 	inFlight   inFlight
 	settled    chan *proposal
-	finalTicks finalTicks    // that the next entry will answer
-	sweepAt    time.Time     // when the waiters are looked at next; zero: nobody waits
+	finalTicks finalTicks    // answered by the next entry
+	sweepAt    time.Time     // when the waiters are next swept; zero: there are none
 	ended      chan struct{} // closed at the end
 
-	written []state.Operation // empty: the memory in which send makes an entry
+	written []state.Operation // empty: memory that send reuses
 
 	mu     sync.Mutex // guards what follows
 	status status
@@ -58,13 +58,13 @@ func newProposer(c *Config) *proposer {
 	return p
 }
 
-// step does all that can be done now. An error ends the Applier.
+// step does all that can be done at present. An error ends the Applier.
 func (p *proposer) step() error {
 	p.follow()
 	now := p.config.Clock.Now()
 	for _, e := range p.inFlight.overdue(now) {
 		p.config.Logger.Warningf("raft has not answered an entry of %d operations for %v", len(e.ops), now.Sub(e.started))
-		p.giveUp(e, errUnknown("raft does not answer", nil))
+		p.giveUp(e, errUnknown("raft did not answer in time", nil))
 	}
 	p.sweep(now)
 	switch {
@@ -85,7 +85,7 @@ func (p *proposer) step() error {
 	return nil
 }
 
-// follow takes notice of a change of leadership.
+// follow handles a change of leadership.
 func (p *proposer) follow() {
 	if lost := p.leadership.update(); !lost {
 		return
@@ -94,7 +94,7 @@ func (p *proposer) follow() {
 	p.finalTicks.end(p.config.errNotLeader())
 }
 
-// giveUp answers everything of a proposal that may still be applied.
+// giveUp answers all operations of a proposal that may still be applied.
 func (p *proposer) giveUp(e *proposal, err error) {
 	for i, op := range e.ops {
 		r := state.Result{Attempt: op.Attempt, Err: err}
@@ -106,7 +106,7 @@ func (p *proposer) giveUp(e *proposal, err error) {
 	e.finalTicks.end(err)
 }
 
-// sweep lets the waiters go whose time is over, when it is time to look.
+// sweep ends the waits that are over, if a sweep is due.
 func (p *proposer) sweep(now time.Time) {
 	if p.waiters.len() == 0 {
 		p.sweepAt = time.Time{}
@@ -117,7 +117,7 @@ func (p *proposer) sweep(now time.Time) {
 	}
 }
 
-// refuseQueue answers what waits in the queue: this agent does not lead.
+// refuseQueue answers the operations in the queue: this agent does not lead.
 func (p *proposer) refuseQueue() {
 	start := p.config.Clock.Now()
 	for {
@@ -134,9 +134,9 @@ func (p *proposer) refuseQueue() {
 	}
 }
 
-// mayPropose reports whether one more entry may be in flight: at low load one,
-// which makes the next batch larger at no cost, and more only while more than a
-// batch waits.
+// mayPropose reports whether one more entry may be in flight. At low load there is
+// one, while which the next batch grows at no cost; there are more only while more
+// than a batch waits.
 func (p *proposer) mayPropose() bool {
 	if len(p.inFlight) == 0 {
 		return true
@@ -145,12 +145,12 @@ func (p *proposer) mayPropose() bool {
 	return normal+extend > state.MaxOperations && len(p.inFlight) < maxInFlight
 }
 
-// propose makes an entry of what waits and hands it to raft; false: there was
-// nothing to do.
+// propose makes an entry of what waits and passes it to raft; false: there was
+// nothing to propose.
 func (p *proposer) propose() bool {
 	d := &p.draft
 	d.begin(p.leadership.term)
-	// The stamp is read after the last operation has been taken: nothing is
+	// The stamp is read after the last operation has been taken, so that none is
 	// judged by a time before it was sent.
 	stamp := p.clusterNow()
 	d.fill(stamp)
@@ -165,8 +165,8 @@ func (p *proposer) propose() bool {
 	return true
 }
 
-// tickDue returns the cluster time of the next tick; false: nothing can end by
-// time, or an entry is in flight, which does what a tick does.
+// tickDue returns the cluster time of the next tick; false: nothing can end by time,
+// or an entry in flight replaces the tick.
 func (p *proposer) tickDue() (state.Time, bool) {
 	due, can := p.config.State.Due()
 	if !can || len(p.inFlight) > 0 {
@@ -175,25 +175,25 @@ func (p *proposer) tickDue() (state.Time, bool) {
 	return tickTime(p.config.State.Now(), due), true
 }
 
-// tickTime returns when the next tick is due, for the newest stamp and the
-// earliest time at which something ends: at that time, or before it when the
-// newest stamp gets too old.
+// tickTime returns when the next tick is due, given the newest stamp and the earliest
+// time at which something ends: at that time, or before it if the newest stamp becomes
+// too old.
 //
-// The keep-alive falls where the age of the stamp is a tenth of the rest:
+// The keep-alive is due when the stamp's age is a tenth of the rest:
 // age = (due - (newest + age)) / 10, which is (due - newest) / 11.
 func tickTime(newest, due state.Time) state.Time {
 	age := due.Sub(newest) / (stampShare + 1)
 	return min(due, newest.Add(min(max(age, minStampAge), maxStampAge)))
 }
 
-// send hands an entry to raft.
+// send passes an entry to raft.
 func (p *proposer) send(e *proposal, stamp state.Time) {
 	for _, op := range e.ops {
 		p.written = append(p.written, op.Operation)
 	}
 	entry := state.Entry{Version: p.config.EntryVersion(), Stamp: stamp, Wall: p.config.Clock.Now().UTC(), Operations: p.written}
 	encoded := state.AppendEntry(make([]byte, 0, e.bytes+64), &entry)
-	clear(p.written) // what they point to is not kept
+	clear(p.written) // releases what they point to
 	p.written = p.written[:0]
 	e.started = p.config.Clock.Now()
 	e.future = p.config.Raft.Apply(encoded, p.leadership.applyTimeout())
@@ -202,8 +202,8 @@ func (p *proposer) send(e *proposal, stamp state.Time) {
 	go p.await(e)
 }
 
-// await waits for raft's answer on a goroutine of its own, passes it on and hands
-// out the results.
+// await waits for raft's answer on its own goroutine, passes it on, and answers the
+// operations.
 func (p *proposer) await(e *proposal) {
 	e.wait(p.config)
 	select {
@@ -217,7 +217,7 @@ func (p *proposer) await(e *proposal) {
 	}
 }
 
-// settle takes the outcome of a proposal, and hands the waiters theirs.
+// settle handles the outcome of a proposal, and passes the waiters theirs.
 func (p *proposer) settle(e *proposal) {
 	if !p.inFlight.remove(e) {
 		return
@@ -228,8 +228,8 @@ func (p *proposer) settle(e *proposal) {
 		p.leadership.noteRefusal(e.err, p.config.Clock.Now())
 	}
 	for i, id := range e.waits {
-		// What never entered the log has decided nothing: the waiter stays,
-		// unless all of them go with this agent's leadership.
+		// A claim that never entered the log has decided nothing: its waiter
+		// stays, unless all end with this agent's leadership.
 		if nothingHappened(e.err) {
 			p.waiters.notApplied(id)
 		} else {
@@ -240,8 +240,8 @@ func (p *proposer) settle(e *proposal) {
 	e.finalTicks.end(e.err)
 }
 
-// recheck has the waiters look at every key that the entry may have freed:
-// looking at one too many does no harm.
+// recheck makes the waiters check every key that the entry may have freed; checking
+// one too many does no harm.
 func (p *proposer) recheck(e *proposal) {
 	if p.waiters.len() == 0 {
 		return
@@ -256,9 +256,9 @@ func (p *proposer) recheck(e *proposal) {
 	}
 }
 
-// endBarrier takes a barrier's result. A leader that becomes ready has applied all
-// of its predecessors' entries: each one of its own earlier terms is in the
-// state, or will never be.
+// endBarrier handles a barrier's result. A leader that becomes ready has applied all
+// of its predecessors' entries: each entry of its own earlier terms is in the state,
+// or will never be.
 func (p *proposer) endBarrier(result barrierResult) {
 	if !p.leadership.endBarrier(result) {
 		return
@@ -268,7 +268,7 @@ func (p *proposer) endBarrier(result barrierResult) {
 	}
 }
 
-// addFinalTick has the next entry answer done.
+// addFinalTick makes the next entry answer done.
 func (p *proposer) addFinalTick(done chan<- error) {
 	if p.leadership.term == 0 {
 		done <- p.config.errNotLeader()
@@ -277,13 +277,13 @@ func (p *proposer) addFinalTick(done chan<- error) {
 	p.finalTicks = append(p.finalTicks, done)
 }
 
-// inLog reports whether an attempt of a request is in an entry that is not known
-// to be applied, or in the one that is being made.
+// inLog reports whether an attempt of a request is in an entry that is not known to
+// be applied, or in the draft.
 func (p *proposer) inLog(id request) bool { return p.inFlight.has(id) || p.draft.has(id) }
 
 func (p *proposer) clusterNow() state.Time { return p.leadership.clusterNow() }
 
-// wakeIn returns how long there is nothing to do, unless something happens.
+// wakeIn returns the time until there is something to do without an event.
 func (p *proposer) wakeIn() time.Duration {
 	now := p.config.Clock.Now()
 	d := pollInterval
@@ -304,8 +304,8 @@ func (p *proposer) wakeIn() time.Duration {
 	return max(d, time.Millisecond)
 }
 
-// drain allows the entries in flight a little time: an answer is better than an
-// outcome that nobody knows.
+// drain waits for the entries in flight for a short time: an answer is better than an
+// unknown outcome.
 func (p *proposer) drain() {
 	deadline := p.config.Clock.NewTimer(drainTimeout)
 	defer deadline.Stop()
@@ -319,7 +319,7 @@ func (p *proposer) drain() {
 	}
 }
 
-// finish answers everything that is left, whatever ended the goroutine.
+// finish answers everything that is left, however the goroutine ended.
 func (p *proposer) finish() {
 	p.leadership.readyTerm.Store(0)
 	p.waiters.removeAll(errStopped())
@@ -327,7 +327,7 @@ func (p *proposer) finish() {
 	if p.draft.entry != nil {
 		left = append(left, p.draft.entry)
 	}
-	unknown := errUnknown("this agent stops", nil)
+	unknown := errUnknown("this agent is stopping", nil)
 	for _, e := range left {
 		p.giveUp(e, unknown)
 	}
@@ -339,8 +339,8 @@ func (p *proposer) finish() {
 	close(p.ended)
 }
 
-// status is what Report returns: it is of the last step, so that Report waits for
-// nobody.
+// status is the source of Report. It is as of the last step, so that Report does not
+// wait.
 type status struct {
 	term          uint64
 	ready         bool
@@ -349,7 +349,7 @@ type status struct {
 	transferSince time.Time
 }
 
-// publish leaves a status for Report and the metrics.
+// publish sets the status for Report and the metrics.
 func (p *proposer) publish() {
 	p.config.Metrics.RecordWaiters(p.waiters.len())
 	p.mu.Lock()

@@ -44,9 +44,9 @@ func (w *world) Publish(events []state.Event, _ interrex.Revision) {
 
 func (w *world) Reset(interrex.Revision) {}
 
-// TestEveryCallIsAnsweredOnceAndTruly runs random schedules: whatever fails,
-// each call gets one answer, nothing takes effect twice, what is said not to
-// have happened has not, and no free name is left to its waiters.
+// TestEveryCallIsAnsweredOnceAndTruly runs random schedules: after any failure each
+// call gets one answer, nothing takes effect twice, what was answered not to have
+// happened has not, and no free name has waiters.
 func TestEveryCallIsAnsweredOnceAndTruly(t *testing.T) {
 	first, n := Seeds(300, 30)
 	for seed := first; seed < first+n; seed++ {
@@ -124,7 +124,7 @@ func (w *world) callSome() {
 		if w.rnd.IntN(2) == 0 {
 			c.Wait = &queue.Wait{Until: time.Now().Add(time.Duration(w.rnd.IntN(8000)) * time.Millisecond)}
 			if w.rnd.IntN(2) == 0 {
-				c.Wait.Every = 300 * time.Millisecond // and never asks again
+				c.Wait.Every = 300 * time.Millisecond // and never retries
 			}
 		}
 		w.calls = append(w.calls, c)
@@ -132,7 +132,7 @@ func (w *world) callSome() {
 	}
 }
 
-// askAgain asks once more for a claim that waits.
+// askAgain retries a claim that waits.
 func (w *world) askAgain() {
 	if len(w.calls) == 0 {
 		return

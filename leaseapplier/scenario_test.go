@@ -192,7 +192,7 @@ func (m *modelRun) token(holder string) interrex.Token {
 		m.tokens[holder] = l.Token
 	}
 	if m.tokens[holder] == 0 {
-		return 1 << 40 // nobody's
+		return 1 << 40 // of no lease
 	}
 	return m.tokens[holder]
 }
@@ -262,8 +262,8 @@ func (s *scenario) compare(wrong string) (difference string, unclear bool) {
 	return "", false
 }
 
-// readings are the wrong readings of the rules, each with a scenario that tells it
-// from the right one. What a holder makes of its answers is in the histories.
+// readings are wrong readings of the rules, each with a scenario in which it differs
+// from the right one. The histories test what a holder concludes from its answers.
 var readings = []struct{ wrong, scenario string }{
 	{"a call that has ended stays in the line", "ann claim; bob wait and retry; bob cancel"},
 	{"a caller that does not retry has missed its retries", "ann claim; cat wait; hold; ann extend; ann transfer; ann revoke; free"},

@@ -8,7 +8,7 @@ import (
 )
 
 // Seeds returns the first and the number of the seeds that a random test takes: other
-// ones at each run, so that it does not look at the same few for ever. INTERREX_SEED
+// ones at each run, so that it does not always use the same few. INTERREX_SEED
 // is the first one, INTERREX_SEEDS how many.
 func Seeds(usual, short uint64) (first, n uint64) {
 	first, n = rand.Uint64N(1<<32), usual

@@ -51,7 +51,7 @@ func (q *slowQueue) Take(ops, bytes int) []*queue.Operation {
 	return out
 }
 
-// Time 2: while there is no leader, time stands still.
+// Time 2: without a leader, time does not advance.
 func TestTimeStandsStillWithoutALeader(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.do(r.claim(db, "ann", 10*time.Second)).want("")
@@ -305,7 +305,7 @@ func TestFinalTickIsBounded(t *testing.T) {
 	})
 }
 
-// Who asked for a last stamp is told once, and may have gone.
+// A caller of FinalTick is answered once, and may have given up.
 func TestALastStampThatIsAnsweredLateHoldsNobodyUp(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.do(r.claim(db, "ann", time.Hour)).want("")

@@ -22,24 +22,24 @@ const (
 const missedRetries = 3
 
 const (
-	// sweepInterval is how often the waiters are looked at while nothing else
-	// happens.
+	// sweepInterval is how often the waiters are swept without an event.
 	sweepInterval = 100 * time.Millisecond
-	// minSweepInterval keeps waits that end close together from a sweep each.
+	// minSweepInterval is the minimum time between sweeps, so that waits that end
+	// close together share one.
 	minSweepInterval = 5 * time.Millisecond
 )
 
-// leader is what the waiters need of the leader that they wait on.
+// leader is the part of the proposer that the waiters use.
 type leader interface {
-	// inLog reports whether an attempt of a request is in the log, and not yet
-	// known to be applied.
+	// inLog reports whether an attempt of a request is in the log and not yet known
+	// to be applied.
 	inLog(request) bool
 	clusterNow() state.Time
 }
 
-// waiters is the claims that wait for a key that is taken: a line for each key,
-// first come first served. They are in the leader's memory only, and belong to
-// one goroutine. The rules are those of a claim with `wait` in docs/semantics.md;
+// waiters is the claims that wait for a key that is taken: a line for each key, first
+// come, first served. They are only in the leader's memory, and used by one
+// goroutine. The rules are those of a claim with `wait` in docs/semantics.md;
 // the model in model_test.go shows why each is needed.
 type waiters struct {
 	config  *Config
@@ -51,7 +51,7 @@ type waiters struct {
 	lines     map[interrex.Key]*line
 	byID      map[request]*waiter
 	rechecks  []*line   // whose key may be free
-	takeovers []*waiter // that have sent an attempt, and may be takeovers by the holder
+	takeovers []*waiter // with a new attempt, which may be a takeover by the holder
 	serial    uint64
 }
 
@@ -60,7 +60,7 @@ type line struct {
 	key     interrex.Key
 	waiters []*waiter
 	recheck bool       // it is in rechecks
-	freeAt  state.Time // the key is not free before, as far as is known
+	freeAt  state.Time // the key is not free before this, as far as is known
 }
 
 // waiter is a claim that waits.
@@ -68,7 +68,7 @@ type waiter struct {
 	id       request
 	line     *line
 	ops      []*queue.Operation // the calls of its newest attempt, at least one
-	lastSeen time.Time          // when its newest attempt came
+	lastSeen time.Time          // when its newest attempt arrived
 }
 
 func (w *waiter) newest() *queue.Operation { return w.ops[0] }
@@ -83,8 +83,8 @@ func (w *waiter) endsAt() time.Time {
 	return wait.Until
 }
 
-// request identifies a request by its caller and request id, or by a number of
-// its own when it has no id.
+// request identifies a request by its caller and request id, or by a unique number
+// when it has no id.
 type request struct {
 	caller, id string
 	serial     uint64
@@ -94,7 +94,7 @@ func requestOf(op *state.Operation) request { return request{caller: op.Caller, 
 
 func (s *waiters) len() int { return len(s.byID) }
 
-// add takes one attempt of a claim that waits.
+// add adds one attempt of a claim that waits.
 func (s *waiters) add(op *queue.Operation, now time.Time) {
 	if r, found := s.config.State.Recorded(&op.Operation); found {
 		s.answers.answer(op, r)
@@ -131,8 +131,8 @@ func (s *waiters) join(id request, op *queue.Operation, k interrex.Key, now time
 	s.reconsider(w)
 }
 
-// retry takes a further attempt of a waiter's request. A caller believes a refusal
-// of its newest attempt only, so an older one may be answered `held`.
+// retry adds a further attempt of a waiter's request. A caller believes only a
+// refusal of its newest attempt, so an older one may be answered `held`.
 func (s *waiters) retry(w *waiter, op *queue.Operation, now time.Time) {
 	newest := w.newest()
 	switch {
@@ -140,12 +140,12 @@ func (s *waiters) retry(w *waiter, op *queue.Operation, now time.Time) {
 		s.answers.refuse(op, interrex.Errorf(interrex.KindInvalid,
 			"request_id: %q is the id of another claim that waits", op.RequestID))
 	case op.Attempt < newest.Attempt:
-		s.answers.refuse(op, s.errHeld(w.line.key, "a later attempt of this request waits"))
+		s.answers.refuse(op, s.errHeld(w.line.key, "a later attempt of this request is waiting"))
 	case op.Attempt > newest.Attempt:
 		older := w.ops
 		w.ops, w.lastSeen = []*queue.Operation{op}, now
 		for _, o := range older {
-			s.answers.refuse(o, s.errHeld(w.line.key, "a later attempt of this request waits"))
+			s.answers.refuse(o, s.errHeld(w.line.key, "a later attempt of this request is waiting"))
 		}
 		s.reconsider(w) // a transfer may have made it the holder
 	case len(w.ops) >= maxSharers:
@@ -155,10 +155,10 @@ func (s *waiters) retry(w *waiter, op *queue.Operation, now time.Time) {
 	}
 }
 
-// pass reports whether an operation with a claim that does not wait, its command
-// at index i, goes to the log; if not, it has been answered. While others wait
-// for the key the claim is `held`, unless an attempt of it is in the log: that one
-// may be granted yet.
+// pass reports whether an operation with a claim that does not wait, its command at
+// index i, goes to the log; if not, it has been answered. While others wait for the
+// key the claim is `held`, unless an attempt of it is in the log, which may still be
+// granted.
 func (s *waiters) pass(op *queue.Operation, i int, c state.Command) bool {
 	k := c.About().Key
 	l := s.lines[k]
@@ -175,7 +175,7 @@ func (s *waiters) pass(op *queue.Operation, i int, c state.Command) bool {
 	if op.RequestID != "" && s.leader.inLog(requestOf(&op.Operation)) {
 		return true
 	}
-	err := s.errHeld(k, "others wait for it")
+	err := s.errHeld(k, "others are waiting for it")
 	if len(op.Group) > 0 {
 		err = state.InGroup(i, err)
 	}
@@ -183,7 +183,7 @@ func (s *waiters) pass(op *queue.Operation, i int, c state.Command) bool {
 	return false
 }
 
-// recheck notes that a key may be free.
+// recheck records that a key may be free.
 func (s *waiters) recheck(k interrex.Key) {
 	if l := s.lines[k]; l != nil && !l.recheck {
 		l.recheck = true
@@ -191,7 +191,7 @@ func (s *waiters) recheck(k interrex.Key) {
 	}
 }
 
-// takeRechecks returns the lines whose key may be free, and forgets them.
+// takeRechecks returns the lines whose key may be free, and clears that list.
 func (s *waiters) takeRechecks() []*line {
 	out := s.rechecks
 	s.rechecks = nil
@@ -225,7 +225,7 @@ func (s *waiters) next(k interrex.Key) *waiter {
 	return nil
 }
 
-// takeTakeovers returns, once, the waiters that pass their lines: takeovers by
+// takeTakeovers returns, once, the waiters that overtake their lines: takeovers by
 // the holder.
 func (s *waiters) takeTakeovers() []*waiter {
 	var out []*waiter
@@ -238,21 +238,20 @@ func (s *waiters) takeTakeovers() []*waiter {
 	return out
 }
 
-// reconsider has the next entry look whether w is to be claimed for.
+// reconsider makes the next entry check whether to claim for w.
 func (s *waiters) reconsider(w *waiter) {
 	s.recheck(w.line.key)
 	s.takeovers = append(s.takeovers, w)
 }
 
-// notApplied takes notice that a claim that was made for a request did not enter
-// the log.
+// notApplied handles a claim for a request that did not enter the log.
 func (s *waiters) notApplied(id request) {
 	if w := s.byID[id]; w != nil {
 		s.reconsider(w)
 	}
 }
 
-// applied takes the result of a claim that was in the log for a request.
+// applied handles the result of a claim for a request.
 func (s *waiters) applied(id request, r state.Result) {
 	w := s.byID[id]
 	if w == nil {
@@ -263,8 +262,8 @@ func (s *waiters) applied(id request, r state.Result) {
 	}
 }
 
-// sweep ends the waits that are over, finds keys that have become free, and
-// returns when it is to be called again.
+// sweep ends the waits that are over, finds keys that have become free, and returns
+// when it must be called again.
 func (s *waiters) sweep(now time.Time) time.Time {
 	next := now.Add(sweepInterval)
 	for _, w := range s.byID {
@@ -297,9 +296,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// end removes a waiter whose wait is over, unless an attempt of it is in the log:
-// that one may be granted yet. No retry has been missed while the queue may have
-// one.
+// end removes a waiter whose wait is over, unless an attempt of it is in the log,
+// which may still be granted. A retry does not count as missed while it may be in the
+// queue.
 func (s *waiters) end(w *waiter, now time.Time) {
 	switch {
 	case s.leader.inLog(w.id):
@@ -316,7 +315,7 @@ func (s *waiters) hasBacklog() bool {
 	return normal > 0
 }
 
-// isAlive removes the waiters of a line whose callers have gone, and reports
+// isAlive removes the waiters of a line whose callers have given up, and reports
 // whether any is left.
 func (s *waiters) isAlive(l *line) bool {
 	for _, w := range slices.Clone(l.waiters) {
@@ -325,8 +324,8 @@ func (s *waiters) isAlive(l *line) bool {
 	return len(l.waiters) > 0
 }
 
-// dropCanceled answers the calls of w whose callers have gone; with the last one
-// it removes w.
+// dropCanceled answers the calls of w whose callers have given up, and removes w if
+// none is left.
 func (s *waiters) dropCanceled(w *waiter) {
 	if !slices.ContainsFunc(w.ops, (*queue.Operation).Gone) {
 		return
@@ -339,7 +338,7 @@ func (s *waiters) dropCanceled(w *waiter) {
 			stay = append(stay, op)
 		}
 	}
-	err := s.errRemoved(w, interrex.Errorf(interrex.KindTimeout, "cannot claim %s: its caller went", w.line.key).WithCause(queue.ErrCanceled))
+	err := s.errRemoved(w, interrex.Errorf(interrex.KindTimeout, "cannot claim %s: its caller gave up", w.line.key).WithCause(queue.ErrCanceled))
 	if len(stay) == 0 {
 		s.remove(w, state.Result{Err: err})
 		return
@@ -350,7 +349,7 @@ func (s *waiters) dropCanceled(w *waiter) {
 	}
 }
 
-// remove takes w out of its line and answers it.
+// remove removes w from its line and answers it.
 func (s *waiters) remove(w *waiter, r state.Result) {
 	l := w.line
 	l.waiters = slices.DeleteFunc(l.waiters, func(o *waiter) bool { return o == w })
@@ -366,8 +365,8 @@ func (s *waiters) remove(w *waiter, r state.Result) {
 	}
 }
 
-// removeAll ends every line: this agent no longer leads. What is in the log may
-// be granted yet.
+// removeAll removes all waiters: this agent no longer leads. Claims in the log may
+// still be granted.
 func (s *waiters) removeAll(err error) {
 	for _, w := range s.byID {
 		s.remove(w, state.Result{Err: s.errRemoved(w, err)})
@@ -375,24 +374,25 @@ func (s *waiters) removeAll(err error) {
 	s.rechecks, s.takeovers = nil, nil
 }
 
-// errRemoved is err, unless a claim of w is in the log: then nobody can say that
-// nothing happened. It quotes err and does not wrap it: a NotLeaderError or
-// queue.ErrCanceled in an error is taken for that promise.
+// errRemoved returns err, or an error with an unknown outcome if a claim of w is in
+// the log. The latter quotes err and does not wrap it, because a NotLeaderError or
+// queue.ErrCanceled would mean that nothing has happened.
 func (s *waiters) errRemoved(w *waiter, err error) error {
 	if s.leader.inLog(w.id) {
-		return errUnknown(fmt.Sprintf("its claim is in the log, and then: %v", err), nil)
+		return errUnknown(fmt.Sprintf("its claim is in the log, and its wait ended: %v", err), nil)
 	}
 	return err
 }
 
-// errHeld says who holds the key, for how long, and how many wait.
+// errHeld returns an error with the key's holder, the remaining time, and the number
+// of waiters.
 func (s *waiters) errHeld(k interrex.Key, why string) error {
 	e := s.table.Taken(k, s.leader.clusterNow(), why)
 	e.Waiting = s.counts.of(k)
 	return e
 }
 
-// nothingWaits replaces the table where there is none whose operations may wait.
+// nothingWaits is used when there is no table whose operations may wait.
 type nothingWaits struct{}
 
 func (nothingWaits) Wants(state.Command) (time.Duration, bool)             { return 0, false }

@@ -314,7 +314,7 @@ func TestFreeNameIsClaimedForAWaiterAtOnce(t *testing.T) {
 func TestNameThatIsFreedBehindTheLeadersBackIsClaimed(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		r.raft.set(func(m *memRaft) { m.holds = true })
-		r.put(r.revoke(db, ann.token())) // nobody waits yet: no claim behind it
+		r.put(r.revoke(db, ann.token())) // there is no waiter yet: no claim behind it
 		bob := r.waiting("bob", "b.1", 0, time.Hour, 0)
 		r.put(append([]*call{bob}, r.many(2*state.MaxOperations)...)...) // so many that a second entry is built
 		if r.applier.Waiting(db) != 1 {
@@ -331,7 +331,7 @@ func TestWrongGuessKeepsThePlace(t *testing.T) {
 		bob, cat := r.waiting("bob", "b.1", 0, time.Hour, 0), r.waiting("cat", "c.1", 0, time.Hour, 0)
 		r.put(bob, cat)
 		transfer := newCall(t, &lease.Transfer{Key: db, Token: ann.token(), To: "dan"})
-		revoke := r.revoke(db, ann.token()) // as it stands this frees the name, but the transfer comes first
+		revoke := r.revoke(db, ann.token()) // at present this frees the name, but the transfer comes first
 		n := len(r.raft.written())
 		r.do2(transfer, revoke)
 		revoke.want(interrex.KindNotHeld)
@@ -371,8 +371,8 @@ func TestWaiterWhoseClaimRaftDoesNotAnswerLeavesTheLine(t *testing.T) {
 	})
 }
 
-// What raft says at last of an earlier term's claim answers nobody who has asked
-// again since.
+// raft's late answer to an earlier term's claim does not answer a caller that has
+// retried since.
 func TestALateAnswerDoesNotReachWhoAsksAgain(t *testing.T) {
 	standing(t, func(t *testing.T, r *rig, ann *call) {
 		bob := r.put(r.waiting("bob", "b.1", 0, time.Hour, 0))
@@ -569,7 +569,7 @@ func TestWhoCouldNotBeHeardWhileRaftRefusesHasNotMissed(t *testing.T) {
 		}
 		r.raft.set(func(m *memRaft) { m.refusal = nil })
 		r.pass(300 * time.Millisecond)
-		bob.want(interrex.KindHeld) // a later attempt stands in its place
+		bob.want(interrex.KindHeld) // a later attempt has replaced it
 		if r.applier.Waiting(db) != 1 {
 			t.Fatal("bob does not wait")
 		}

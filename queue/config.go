@@ -9,14 +9,14 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Capacity is how many operations may wait in each lane. Each has its own, so that
-// a flood of claims leaves room for extends.
+// Capacity is how many operations may wait in each lane. It applies to each lane, so
+// that a flood of claims leaves room for extends.
 const Capacity = 65536
 
-// laneBytes is how many bytes the operations of a lane may have.
+// laneBytes is the maximum size of a lane's operations together.
 const laneBytes = 64 << 20
 
-// The time after which an operation without a deadline is answered with
+// The timeouts after which an operation without a deadline is answered with
 // ErrDeadlineExceeded.
 const (
 	EnqueueTimeout = 3 * time.Second
@@ -30,12 +30,12 @@ func timeout(l state.Lane) time.Duration {
 	return EnqueueTimeout
 }
 
-// Config says what a Queue works with.
+// Config is the configuration of a Queue.
 type Config struct {
 	Clock clock.Clock
 }
 
-// Validate says which field is missing.
+// Validate returns an error for the first field that is missing.
 func (c Config) Validate() error {
 	if c.Clock == nil {
 		return errors.New("nil Clock not valid")

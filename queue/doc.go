@@ -1,5 +1,5 @@
-// Package queue owns the operations that wait for the log.
+// Package queue owns the operations that wait to be proposed to raft's log.
 //
-// Its life is longer than raft's: operations that wait while raft restarts are
-// proposed after it, or answered when their deadline has passed.
+// It outlives raft: operations that wait while raft restarts are proposed afterwards,
+// or answered when their deadline has passed.
 package queue

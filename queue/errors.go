@@ -12,21 +12,21 @@ type enqueueError string
 
 func (e enqueueError) Error() string { return string(e) }
 
-// The causes of an *interrex.Error of KindTimeout with which a queue answers:
-// nothing has happened.
+// The causes of a queue's *interrex.Error of KindTimeout. With both, nothing has
+// happened.
 const (
 	// ErrDeadlineExceeded: the operation's deadline passed while it waited.
 	ErrDeadlineExceeded = enqueueError("enqueueing deadline exceeded")
-	// ErrCanceled: the caller went while the operation waited.
+	// ErrCanceled: the caller gave up while the operation waited.
 	ErrCanceled = enqueueError("enqueueing canceled")
 )
 
-// IsDeadlineExceeded reports whether err says that an operation's deadline
-// passed before it entered the log.
+// IsDeadlineExceeded reports whether an operation's deadline passed before it
+// entered the log.
 func IsDeadlineExceeded(err error) bool { return errors.Is(err, ErrDeadlineExceeded) }
 
-// IsCanceled reports whether err says that the caller went before the operation
-// entered the log.
+// IsCanceled reports whether the caller gave up before the operation entered the
+// log.
 func IsCanceled(err error) bool { return errors.Is(err, ErrCanceled) }
 
 func errDeadline() error {
@@ -37,13 +37,13 @@ func errDeadline() error {
 
 func errCanceled() error {
 	return interrex.Errorf(interrex.KindTimeout,
-		"cannot propose operation: its caller went while it waited for the log; nothing has happened").
+		"cannot propose operation: its caller gave up while it waited for the log; nothing has happened").
 		WithCause(ErrCanceled)
 }
 
 func errStopped() error {
 	err := interrex.Errorf(interrex.KindDraining,
-		"cannot propose operation: this agent stops; nothing has happened, try another agent")
+		"cannot propose operation: this agent is stopping; nothing has happened, try another agent")
 	err.RetryAfter = 100 * time.Millisecond
 	return err
 }

@@ -2,9 +2,9 @@ package queue
 
 import "github.com/interrex/interrex/internal/fifo"
 
-// lane is operations of one priority, first in, first out, within limits of its
-// own, and behind them those that are held back until there is room. The queue's
-// lock guards it.
+// lane is the operations of one priority, first in, first out, with its own limits,
+// and behind them those that are held back until there is room. It is guarded by the
+// queue's lock.
 type lane struct {
 	waiting fifo.Queue[*Operation]
 	bytes   int
@@ -20,7 +20,7 @@ type heldBack struct {
 // caller is one call of Enqueue that is held back.
 type caller struct {
 	left int           // operations held back
-	free chan struct{} // closed at the last one
+	free chan struct{} // closed when none is left
 }
 
 func (c *caller) release() {
@@ -45,7 +45,8 @@ func (l *lane) pop() *Operation {
 	return op
 }
 
-// admit lets in what is held back, in order, as far as there is room.
+// admit moves operations that are held back into the lane, in order, while there is
+// room.
 func (l *lane) admit() {
 	for l.held.Len() > 0 && l.hasRoom(l.held.First().op) {
 		h := l.held.Pop()

@@ -10,35 +10,35 @@ import (
 // lanes is the number of lanes.
 const lanes = state.LaneExtend + 1
 
-// Operation is a state.Operation on its way to the log. It is used once, and must
-// not be changed after it was enqueued.
+// Operation is a state.Operation on its way to the log. It is used once, and must not
+// be changed after it was enqueued.
 type Operation struct {
 	state.Operation
 
 	// Command is Data, decoded; nil for a group, whose commands are in Commands.
-	// The caller sets both. Each reads either.
+	// The caller sets them. Each yields either.
 	Command  state.Command
 	Commands []state.Command
 	// Lane is that of Command.About.
 	Lane state.Lane
-	// Deadline, by the queue's clock: an operation that still waits then is
-	// answered with ErrDeadlineExceeded and never enters the log. Zero: 3 s
-	// after it was enqueued, 5 s in state.LaneExtend.
+	// Deadline is when an operation that is still waiting is answered with
+	// ErrDeadlineExceeded, by the queue's clock; it then never enters the log. Zero:
+	// 3 s after it was enqueued, 5 s in state.LaneExtend.
 	Deadline time.Time
-	// Stop, when closed, says that the caller has gone: an operation that still
-	// waits is answered with ErrCanceled and never enters the log. Optional.
+	// Stop is closed when the caller has given up: an operation that is still
+	// waiting is answered with ErrCanceled and never enters the log. Optional.
 	Stop <-chan struct{}
-	// Done is called with the one result, on any goroutine. It must not block, nor
+	// Done is called with the result, once, on any goroutine. It must not block or
 	// call Enqueue.
 	Done func(state.Result)
-	// Wait makes a claim, or another command that wants its key, wait while the
-	// key is taken. nil: it does not wait.
+	// Wait makes a claim, or another command that takes a key, wait while the key is
+	// taken. nil: it does not wait.
 	Wait *Wait
 
 	answered atomic.Bool
 }
 
-// Wait says how a claim waits for its key.
+// Wait is how a claim waits for its key.
 type Wait struct {
 	// Until is the end of the wait, by the queue's clock.
 	Until time.Time
@@ -63,9 +63,9 @@ func (op *Operation) Each(yield func(int, state.Command) bool) {
 	}
 }
 
-// Answer calls Done with the operation's result and reports whether it did: second
-// and later results are dropped, so that a caller is answered once even if what
-// handles its operation fails half-way.
+// Answer calls Done with the operation's result and reports whether it did: later
+// results are dropped, so that a caller is answered once even if the code that
+// handles its operation fails midway.
 func (op *Operation) Answer(r state.Result) bool {
 	if !op.answered.CompareAndSwap(false, true) {
 		return false
@@ -74,7 +74,7 @@ func (op *Operation) Answer(r state.Result) bool {
 	return true
 }
 
-// Gone reports whether the caller has gone.
+// Gone reports whether the caller has given up.
 func (op *Operation) Gone() bool {
 	select {
 	case <-op.Stop:

@@ -16,30 +16,31 @@ import (
 // Queue holds the operations that wait for the log. Every operation is either
 // returned by Take, once, or answered by the queue.
 //
-// It is a worker.Worker because one goroutine of its own answers operations
-// whose deadline passes while nobody takes them.
+// It is a worker.Worker, whose goroutine answers operations whose deadline passes
+// while they wait.
 type Queue struct {
 	catacomb catacomb.Catacomb
 	clock    clock.Clock
 	ready    chan struct{}
-	sooner   chan struct{} // the earliest deadline has come nearer
+	sooner   chan struct{} // receives when the earliest deadline has become earlier
 
 	mu       sync.Mutex
 	stopped  bool
 	lanes    [lanes]lane
-	earliest time.Time // no deadline is before it; zero: none waits
+	earliest time.Time // no deadline is before it; zero: the queue is empty
 	counts   counts
 }
 
 var _ worker.Worker = (*Queue)(nil)
 
-// minSweep keeps deadlines that are close together from a sweep each.
+// minSweep is the minimum time between sweeps, so that deadlines that are close
+// together share one.
 const minSweep = 10 * time.Millisecond
 
 // counts are totals since the start.
 type counts struct{ enqueued, taken, expired, canceled uint64 }
 
-// failure is an operation that the queue answers, once its lock is free.
+// failure is an operation that the queue answers after it has released its lock.
 type failure struct {
 	op  *Operation
 	err error
@@ -51,7 +52,7 @@ func fail(failures []failure) {
 	}
 }
 
-// New makes a queue and starts its goroutine, which Kill ends.
+// New makes a queue and starts its goroutine, which is ended by Kill.
 func New(c Config) (*Queue, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -64,9 +65,9 @@ func New(c Config) (*Queue, error) {
 }
 
 // Enqueue adds operations, in order. It returns when all are in the queue or
-// answered: a caller is held back while the queue is full, until there is room,
-// the operation's deadline, or the end of ctx. Every result is passed to
-// Operation.Done; ctx bounds this call only.
+// answered: while the queue is full, the caller is held back until there is room,
+// the operation's deadline passes, or ctx ends. Every result is passed to
+// Operation.Done; ctx bounds only this call.
 func (q *Queue) Enqueue(ctx context.Context, ops ...*Operation) {
 	now := q.clock.Now()
 	var refused []failure
@@ -102,7 +103,7 @@ func (q *Queue) unfit(ctx context.Context, op *Operation, now time.Time) error {
 	}
 	q.count(err)
 	if err == nil {
-		err = op.Validate() // one that does not fit an entry would stop every replica
+		err = op.Validate() // an invalid one would stop every replica
 	}
 	return err
 }
@@ -134,7 +135,7 @@ func (q *Queue) put(op *Operation, c *caller) *caller {
 	return c
 }
 
-// expect notes a deadline. The lock is held.
+// expect records a deadline. The lock is held.
 func (q *Queue) expect(deadline time.Time) {
 	if !q.earliest.IsZero() && !deadline.Before(q.earliest) {
 		return
@@ -146,7 +147,7 @@ func (q *Queue) expect(deadline time.Time) {
 	}
 }
 
-// signal says that operations wait, if some do. The lock is held.
+// signal makes Ready receive if operations wait. The lock is held.
 func (q *Queue) signal() {
 	if q.lanes[state.LaneNormal].waiting.Len()+q.lanes[state.LaneExtend].waiting.Len() == 0 {
 		return
@@ -180,15 +181,15 @@ func (q *Queue) holdBack(ctx context.Context, c *caller) {
 	fail(gone)
 }
 
-// Ready receives a value when operations may wait, and again after a Take that
-// left some behind.
+// Ready returns a channel that receives when operations may wait, and again after a
+// Take that left some behind.
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
 // Take removes and returns at most maxOps operations of at most maxBytes together.
 // A group counts as its operations; a single operation may be larger. Extends come
-// first: they get up to three quarters of the room while others wait, and all of
-// it otherwise. An operation that is past its deadline, or whose caller has gone,
-// is answered instead.
+// first: they get up to three quarters of the room while others wait, and all of it
+// otherwise. An operation that is past its deadline, or whose caller has given up, is
+// answered instead.
 func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 	if maxOps <= 0 {
 		return nil
@@ -217,7 +218,7 @@ func (q *Queue) Take(maxOps, maxBytes int) []*Operation {
 	return t.out
 }
 
-// took ends a Take. The lock is held.
+// took completes a Take. The lock is held.
 func (q *Queue) took(t *taking) {
 	for _, f := range t.failures {
 		q.count(f.err)
@@ -251,15 +252,15 @@ func (q *Queue) Report() map[string]any {
 	}
 }
 
-// Kill stops the queue: what waits, and what is enqueued later, is answered with
-// an error of interrex.KindDraining.
+// Kill stops the queue: operations that wait, or are enqueued later, are answered
+// with an error of interrex.KindDraining.
 func (q *Queue) Kill() { q.catacomb.Kill(nil) }
 
 // Wait waits until everything that was in the queue is answered.
 func (q *Queue) Wait() error { return q.catacomb.Wait() }
 
-// loop sweeps at the earliest deadline. Not each deadline is followed: that of an
-// operation that was taken in time stays, and the sweep then finds the next one.
+// loop sweeps at the earliest deadline. That may be the deadline of an operation
+// that was taken in time; the sweep then finds the next one.
 func (q *Queue) loop() error {
 	defer q.drain()
 	timer := q.clock.NewTimer(time.Hour)
@@ -286,7 +287,7 @@ func (q *Queue) next() time.Time {
 	return q.earliest
 }
 
-// sweep answers what may not enter the log any more.
+// sweep answers operations that may no longer enter the log.
 func (q *Queue) sweep() {
 	now := q.clock.Now()
 	var failures []failure
@@ -329,7 +330,7 @@ func (q *Queue) sweepLane(l *lane, fits func(*Operation) bool) {
 	q.signal()
 }
 
-// drain answers everything, and makes Enqueue refuse what comes later.
+// drain answers all operations, and makes Enqueue refuse later ones.
 func (q *Queue) drain() {
 	var failures []failure
 	q.mu.Lock()

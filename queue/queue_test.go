@@ -102,7 +102,7 @@ func wantIDs(t *testing.T, ops []*queue.Operation, want string) {
 	}
 }
 
-// Q01, Q03: whatever waits is one batch, in order.
+// Q01, Q03: all waiting operations are one batch, in order.
 func TestWhateverWaitsIsOneBatchInOrder(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		for i := range 5 {
@@ -133,7 +133,7 @@ func TestConcurrentCallersAreTakenWithoutDelay(t *testing.T) {
 	})
 }
 
-// Q04: 3 s, and 5 s for extends, also while nobody takes.
+// Q04: 3 s, and 5 s for extends, also without a Take.
 func TestDeadlineFiresWhileNobodyTakes(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		early := a.op("early", state.LaneNormal)
@@ -189,7 +189,7 @@ func TestTakeDropsWhoseCallerHasGone(t *testing.T) {
 	})
 }
 
-// Q06: whatever waits is answered at the end, and whatever comes after.
+// Q06: waiting operations are answered at the end, and so are later ones.
 func TestKillAnswersEverything(t *testing.T) {
 	run(t, func(t *testing.T, q *queue.Queue, a *answers) {
 		q.Enqueue(t.Context(), a.op("in", state.LaneNormal))
@@ -427,7 +427,7 @@ func TestAGroupCountsAsItsOperations(t *testing.T) {
 			q.Enqueue(t.Context(), op)
 		}
 		wantIDs(t, q.Take(10, 1<<20), "0 1")
-		wantIDs(t, q.Take(3, 1<<20), "2") // one that is alone may be larger
+		wantIDs(t, q.Take(3, 1<<20), "2") // a single one may be larger
 		wantIDs(t, q.Take(4, 1<<20), "3")
 	})
 }

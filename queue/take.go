@@ -2,7 +2,7 @@ package queue
 
 import "time"
 
-// taking is one Take: the room that is left, and what it has taken.
+// taking is a Take in progress: the room that is left, and what it has taken.
 type taking struct {
 	now        time.Time
 	ops, bytes int

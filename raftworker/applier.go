@@ -2,8 +2,8 @@ package raftworker
 
 import "github.com/interrex/interrex/leaseapplier"
 
-// The applier, which is in a folder of its own here and was in Juju's package of
-// this name.
+// The applier's names, for users of Juju's package of this name: here it has a
+// package of its own, leaseapplier.
 type (
 	Applier        = leaseapplier.Applier
 	ApplierMetrics = leaseapplier.ApplierMetrics

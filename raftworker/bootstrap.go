@@ -12,11 +12,11 @@ import (
 
 // Bootstrap makes StorageDir the log of a cluster of one, LocalID, without
 // starting raft. It needs Logger, StorageDir and LocalID, and refuses what it
-// would not use: `non-nil X during Bootstrap not valid`. Done again on the
-// same directory it answers `bootstrap only works on new clusters`.
+// would not use: `non-nil X during Bootstrap not valid`. A second call on the
+// same directory returns `bootstrap only works on new clusters`.
 //
-// Unlike Juju's it runs no worker, so that no stand-in for the state machine,
-// the target and the applier is needed.
+// Unlike Juju's it runs no worker, so it needs no placeholder for the state
+// machine, the target and the applier.
 func Bootstrap(cfg Config) error {
 	if err := cfg.validateBootstrap(); err != nil {
 		return err
@@ -60,12 +60,11 @@ func bootstrapDir(cfg Config, rc *raft.Config, dir *raftdir.Directory) error {
 }
 
 // bootstrapEmpty writes the first members into an empty log before raft
-// starts, when they are decided already: raft then need not find out that it
-// has none.
+// starts, if they are decided by then, so that raft does not start without any.
 func (l *life) bootstrapEmpty() error {
 	has, err := raft.HasExistingState(l.dir, l.dir.Stable(), l.snapshots)
 	if err != nil {
-		return fmt.Errorf("cannot look for an earlier raft: %w", err)
+		return fmt.Errorf("cannot check for an earlier raft: %w", err)
 	}
 	if has {
 		return nil

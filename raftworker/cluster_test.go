@@ -51,17 +51,16 @@ func startCluster(t *testing.T, wire func(*agent, *transport.Transport), ids ...
 	return all
 }
 
-// slowly sets an agent's timeouts to ones that a slow machine keeps: a leader whose
-// followers are late by a second goes on leading.
+// slowly sets an agent's timeouts to ones that hold on a slow machine: a leader stays
+// leader when its followers are late by a second.
 func slowly(cfg *Config) {
 	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLeaseTimeout = 4*time.Second, 4*time.Second, 3*time.Second
 	cfg.writeTimeout, cfg.handoverTimeout = time.Minute, 10*time.Second
 }
 
-// stands lets an agent of a new cluster stand for election at once, as another
-// one asks it to, in place of waiting for its timeouts. Nothing is lost if it
-// is not elected: then the timeouts decide, as where the agents do not know yet
-// of what cluster they are.
+// stands makes an agent of a new cluster a candidate at once, at another's request,
+// in place of waiting for its timeouts. It need not be elected: then the timeouts
+// decide, as when the agents do not know their cluster yet.
 func stands(r, by *running) {
 	to := r.cfg.LocalID
 	if len(r.w.life.raft.GetConfiguration().Configuration().Servers) == 0 {
@@ -182,7 +181,7 @@ func TestAPoliteStopHandsLeadershipOver(t *testing.T) {
 	stopAll(all)
 }
 
-// electionTimeouts counts how often agents campaigned because they heard nothing.
+// electionTimeouts counts how often agents campaigned for lack of heartbeats.
 func electionTimeouts(all map[string]*running) (n int) {
 	for _, r := range all {
 		for _, line := range r.log.all() {
@@ -213,7 +212,7 @@ func TestLeadershipIsHandedOverWithALastStampBefore(t *testing.T) {
 	if n := second.applier.ticks.Load(); n != 0 {
 		t.Errorf("the next leader has written %d", n)
 	}
-	all[string(first.cfg.LocalID)] = first // it goes on
+	all[string(first.cfg.LocalID)] = first // it continues
 	stopAll(all)
 }
 
@@ -303,7 +302,7 @@ func TestALeaderThatCommitsNothingStepsDown(t *testing.T) {
 	other := leader(t, all)
 	all[string(first.cfg.LocalID)] = &running{agent: first.agent, w: first.start()}
 	// It leads again, and its entries do not arrive anywhere, while its
-	// heartbeats do: nobody would vote against it.
+	// heartbeats do: no agent would vote for another.
 	r, err := other.w.Raft()
 	if err != nil {
 		t.Fatal(err)
@@ -346,7 +345,7 @@ func TestALeaderThatCommitsNothingStepsDown(t *testing.T) {
 	stopAll(all)
 }
 
-// A leader that always has something under way, and commits, is well.
+// A leader that always has uncommitted entries, and commits some, is healthy.
 func TestALeaderThatCommitsIsLeftAlone(t *testing.T) {
 	all := clusterOf(t, "a", "b", "c")
 	first := leader(t, all)

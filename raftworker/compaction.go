@@ -8,24 +8,23 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// maxLogBytes is how much of the disk the log may have before a snapshot is
-// made for that alone.
+// maxLogBytes is the size of the log at which a snapshot is taken to shorten it.
 const maxLogBytes = 256 << 20
 
-// compactPause is the least time between two snapshots for the log's bytes.
+// compactPause is the minimum time between two snapshots taken for the log's size.
 const compactPause = 10 * time.Second
 
-// compaction keeps the log within its bytes, where entries are so large that
-// their number alone would not.
+// compaction limits the log's size in bytes, where entries are so large that
+// their number does not.
 type compaction struct {
 	cfg    Config
 	l      *life
-	under  chan error // the snapshot under way; nil: none is
+	under  chan error // the result of the snapshot in progress; nil: no snapshot is in progress
 	began  time.Time
 	warned bool
 }
 
-// step begins or ends a snapshot; it waits for nothing.
+// step starts a snapshot or collects the result of one. It does not wait.
 func (c *compaction) step() {
 	now := c.cfg.Clock.Now()
 	select {
@@ -39,9 +38,8 @@ func (c *compaction) step() {
 	c.begin(now)
 }
 
-// begin makes a snapshot that leaves half of the bytes. The threshold goes down
-// with what is left, so that a follower which lags by less than that needs no
-// snapshot again and again.
+// begin starts a snapshot after which half of the bytes remain in the log. A
+// follower that lags by less than that does not need the snapshot.
 func (c *compaction) begin(now time.Time) {
 	c.began = now
 	last := c.l.raft.LastIndex()
@@ -63,23 +61,22 @@ func (c *compaction) end(err error) {
 		c.warned = false
 	case !c.warned:
 		c.warned = true
-		c.cfg.Logger.Errorf("the log has %d MiB, more than %d, and cannot be made shorter: %v", c.l.dir.Bytes()>>20, c.cfg.logBytes>>20, err)
+		c.cfg.Logger.Errorf("the log has %d MiB, more than %d MiB, and cannot be shortened: %v", c.l.dir.Bytes()>>20, c.cfg.logBytes>>20, err)
 	}
 }
 
-// leave sets how many entries raft leaves behind a snapshot; 0: the usual. raft
-// refuses no number of them.
+// leave sets how many entries raft keeps in the log behind a snapshot; 0: the
+// default. raft accepts any number.
 func (l *life) leave(entries uint64) {
 	l.trailing.Store(entries)
 	_ = l.reload()
 }
 
-// overfull says why a halted agent, whose log can only grow, takes no further
-// part in raft.
+// overfull returns why a halted agent, whose log can only grow, must leave raft.
 func (l *life) overfull() error {
 	halted := l.cfg.State.Halted()
 	if bytes := l.dir.Bytes(); halted != nil && bytes > 2*l.cfg.logBytes {
-		return fmt.Errorf("%w, of which it cannot make a snapshot: it has %d MiB: %w", ErrLogFull, bytes>>20, halted)
+		return fmt.Errorf("%w (%d MiB), and it cannot take a snapshot: %w", ErrLogFull, bytes>>20, halted)
 	}
 	return nil
 }

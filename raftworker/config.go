@@ -26,7 +26,7 @@ const (
 	// LoopTimeout is how long NewWorker waits for the loop to serve.
 	LoopTimeout = time.Minute
 	// InitialApplyTimeout is how long the first entry after a start may wait
-	// to enter raft, and ApplyTimeout each later one: for an applier's use.
+	// to enter raft, and ApplyTimeout each later one. The applier uses them.
 	InitialApplyTimeout = 5 * time.Second
 	ApplyTimeout        = 2 * time.Second
 
@@ -39,12 +39,12 @@ const (
 	defaultSnapshotRetention = 2
 )
 
-// Transport is a raft transport for one life of raft. It must keep pre-vote
-// (without it, an agent that comes back from a cut ends the leader's term:
-// hashicorp/raft#474), which its being in the interface asserts.
+// Transport is a raft transport for one life of raft. It must support pre-vote:
+// without it, an agent that returns from a partition ends the leader's term
+// (hashicorp/raft#474).
 //
-// Drain returns when no request of another agent is being handled, and none
-// will be; Close ends what this agent sends. The worker calls both.
+// Drain returns when no request of another agent is being handled and none will
+// be; Close ends what this agent sends. The worker calls both.
 type Transport interface {
 	raft.Transport
 	raft.WithPreVote
@@ -52,63 +52,64 @@ type Transport interface {
 	Close() error
 }
 
-// Config is what a Worker needs. It takes no target to notify of leases, as
-// Juju's did: every agent publishes events of what it has applied, and a
-// target's failure never touches raft.
+// Config is a Worker's configuration. Unlike Juju's it has no target to notify of
+// leases: every agent publishes events of what it has applied, so a target's
+// failure never affects raft.
 type Config struct {
 	// State is the replicated state, which outlives the worker.
 	State *state.State
 	// Logger of the worker and of raft.
 	Logger Logger
-	// StorageDir is the directory of log, vote and snapshots. It is the
-	// worker's alone.
+	// StorageDir is the directory of log, vote and snapshots. Only the worker
+	// may use it.
 	StorageDir string
-	// NonSyncedWritesToRaftLog leaves fsync out, with a warning: see
+	// NonSyncedWritesToRaftLog omits fsync, with a warning: see
 	// NoSyncAfterWrite.
 	NonSyncedWritesToRaftLog bool
-	// LocalID is the agent's ID, and its address in raft too.
+	// LocalID is the agent's ID, which is also its address in raft.
 	LocalID raft.ServerID
-	// Transport makes the transport of this life of raft, which keeps its rules:
-	// TransportOf, for one. The worker closes it.
+	// Transport makes the transport of this life of raft, which applies that life's
+	// rules; TransportOf returns such a function. The worker closes it.
 	Transport func(transport.Life) (Transport, error)
-	// Clock is the one of all of the worker's own waits and deadlines.
+	// Clock is used for all of the worker's own waits and deadlines.
 	Clock clock.Clock
-	// Queue is handed to NewApplier; it outlives the worker.
+	// Queue is passed to NewApplier; it outlives the worker.
 	Queue *queue.Queue
-	// NewApplier makes the applier on a raft that has just started. The worker
+	// NewApplier makes the applier for a raft that has just started. The worker
 	// owns it.
 	NewApplier func(*raft.Raft, *queue.Queue) (LeaseApplier, error)
 
-	// Leadership is told who leads; nil: nobody is.
+	// Leadership receives who leads. Optional.
 	Leadership *leadership.Tracker
-	// APIAddress returns the API address of an agent, empty when it is unknown;
-	// nil: they all are.
+	// APIAddress returns the API address of an agent, empty when it is unknown.
+	// nil: all are unknown.
 	APIAddress func(id string) string
-	// Bootstrap is asked, as long as the log is empty, for the IDs of the
-	// first members; false: not yet. An error is logged and asked again. nil:
-	// this agent waits until others take it in. BootstrapExpect is one.
+	// Bootstrap returns the IDs of the first members, and false while they are
+	// undecided. It is called while the log is empty; after an error, which is
+	// logged, it is called again. BootstrapExpect returns such a function. nil:
+	// this agent waits until a cluster adds it.
 	Bootstrap func() (ids []string, decided bool, err error)
-	// Incarnations returns the incarnations of the agents that are known, by ID:
-	// a new cluster's first entry keeps them. nil: none.
+	// Incarnations returns the incarnations of the known agents, by ID: a new
+	// cluster's first entry records them. Optional.
 	Incarnations func() map[string]string
 
-	// Leaving says why this agent must not be elected, beside what the worker
-	// knows by itself: it stops, for one. Reluctant says why another member had
-	// better lead, if one may. They must not block. nil: nothing.
+	// Leaving returns why this agent must not be elected, for reasons that the
+	// worker does not know, such as that the agent is stopping. Reluctant returns
+	// why another member should lead, if one may. They must not block. Optional.
 	Leaving, Reluctant func() error
-	// FitMember says whether a member may lead, as far as it is known. It must
-	// not block. nil: all may.
+	// FitMember reports whether a member may lead, as far as is known. It must not
+	// block. nil: all may.
 	FitMember func(id string) bool
-	// FitnessChanged is told when others should hear something else of Fitness.
-	// It must not block. nil: nobody is told.
+	// FitnessChanged is called when this agent's fitness to lead has changed, so
+	// that others can be informed. It must not block. Optional.
 	FitnessChanged func()
 
-	// Timing is where a zero timeout below comes from: config.TimingLAN (heartbeat
+	// Timing supplies the timeouts below that are zero: config.TimingLAN (heartbeat
 	// and election 500 ms, leader's lease 250 ms: a killed leader has a successor
 	// after about a second) or config.TimingWAN (1 s, 1 s, 500 ms); empty: the first.
 	Timing string
 	// ElectionTimeout, HeartbeatTimeout and LeaderLeaseTimeout are raft's;
-	// zero: that of Timing. The lease must be shorter than the heartbeat.
+	// zero: Timing's. The lease must be shorter than the heartbeat.
 	ElectionTimeout    time.Duration
 	HeartbeatTimeout   time.Duration
 	LeaderLeaseTimeout time.Duration
@@ -118,36 +119,36 @@ type Config struct {
 	SnapshotThreshold uint64
 	// SnapshotRetention is how many snapshots are kept; zero: 2.
 	SnapshotRetention int
-	// NoLeaderTimeout is how long the worker goes on without hearing of a
-	// leader; zero: 1 m.
+	// NoLeaderTimeout is how long the worker runs without contact with a leader;
+	// zero: 1 m.
 	NoLeaderTimeout time.Duration
 
-	// PrometheusRegisterer takes the worker's metrics; nil: nobody does.
-	// hashicorp's own metrics are global to a process and are not touched.
+	// PrometheusRegisterer registers the worker's metrics. Optional.
+	// hashicorp's own metrics are global to a process and are not used.
 	PrometheusRegisterer prometheus.Registerer
 
-	// Earlier is what earlier lives of raft in this process know of StorageDir, and
-	// what this one adds; nil: this is the first.
+	// Earlier is what earlier lives of raft in this process know of StorageDir; this
+	// one adds to it. nil: this is the first.
 	Earlier *Earlier
 
-	checkPeriod     time.Duration // between two looks for a leader; zero: a quarter of NoLeaderTimeout, at most 10 s
-	stallTimeout    time.Duration // how long a leader with entries under way may commit none before it hands over; zero: 10 s
+	checkPeriod     time.Duration // between two checks for a leader; zero: a quarter of NoLeaderTimeout, at most 10 s
+	stallTimeout    time.Duration // how long a leader with uncommitted entries may commit none before it hands over; zero: 10 s
 	writeTimeout    time.Duration // of a write to the disk; zero: 5 s
 	handoverTimeout time.Duration // of each of the last stamp and the transfer at a stop; zero: 2 s
 	visitTimeout    time.Duration // of the wait for visitors at a stop; zero: 10 s
 	stopTimeout     time.Duration // of the wait for raft itself at a stop; zero: 10 s
-	logBytes        int64         // of the log before a snapshot is made for that; zero: maxLogBytes
+	logBytes        int64         // of the log at which a snapshot is taken; zero: maxLogBytes
 
 	segment int       // bytes of a file of the log; 0: raftlog.DefaultSegmentSize
 	files   types.VFS // under the log; nil: this machine's
 }
 
-// Earlier is what lives of raft in one process, one after the other, know of their
-// StorageDir: one that was removed meanwhile is not begun anew. The zero value knows
-// of none.
+// Earlier is what successive lives of raft in one process know of their
+// StorageDir, so that a directory removed in between is not started anew. The
+// zero value is that of the first.
 type Earlier struct{ dir raftdir.Earlier }
 
-// Validate says what is missing, in a fixed order.
+// Validate returns an error for the first field that is missing or not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.State == nil:
@@ -215,7 +216,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// directory is the configuration of the worker's directory.
+// directory returns the configuration of the worker's directory.
 func (c Config) directory(synced func(time.Duration)) raftdir.Config {
 	var earlier *raftdir.Earlier
 	if c.Earlier != nil {
@@ -227,7 +228,7 @@ func (c Config) directory(synced func(time.Duration)) raftdir.Config {
 	}
 }
 
-// rules are what those of a life go by.
+// rules returns the configuration of a life's rules.
 func (c Config) rules() raftrules.Config {
 	return raftrules.Config{
 		LocalID: c.LocalID, StorageDir: c.StorageDir, Logger: c.Logger, Clock: c.Clock,
@@ -235,7 +236,7 @@ func (c Config) rules() raftrules.Config {
 	}
 }
 
-// founding is what the founding of a cluster goes by.
+// founding returns the configuration of the founding of a cluster.
 func (c Config) founding() founding.Config {
 	return founding.Config{
 		LocalID: c.LocalID, State: c.State, Clock: c.Clock, Logger: c.Logger,
@@ -243,8 +244,8 @@ func (c Config) founding() founding.Config {
 	}
 }
 
-// checkAddress holds that raft's address of an agent is its ID, whatever its
-// network address is today.
+// checkAddress checks that raft's address of this agent is its ID: network
+// addresses change.
 func (c Config) checkAddress(t Transport) error {
 	if at := t.LocalAddr(); string(at) != string(c.LocalID) {
 		return fmt.Errorf("the transport's address %q is not the agent's ID %q", at, c.LocalID)

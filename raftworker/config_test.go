@@ -66,7 +66,7 @@ func TestTimeoutsThatDoNotFitAreRefused(t *testing.T) {
 		"LeaderLeaseTimeout (250ms) cannot be larger":         {HeartbeatTimeout: 200 * time.Millisecond},
 		"must be shorter than HeartbeatTimeout":               {LeaderLeaseTimeout: 500 * time.Millisecond},
 		"ElectionTimeout (100ms) must be equal or greater":    {ElectionTimeout: 100 * time.Millisecond},
-		`timing "moon" is neither "lan" nor "wan"`:            {Timing: "moon"},
+		`timing "moon" is not valid: use "lan" or "wan"`:      {Timing: "moon"},
 	} {
 		cfg.LocalID = "a"
 		if _, err := NewRaftConfig(cfg); err == nil || !strings.Contains(err.Error(), says) {

@@ -74,7 +74,7 @@ func TestACopyOfThisTermIsInQuarantine(t *testing.T) {
 	}
 	last, _ := first.state.Applied()
 	old.until("all entries", func() bool { i, _ := old.state.Applied(); return i >= last })
-	// Those who are left know what it has stored; nobody sends it anything.
+	// The remaining agents know what it has stored, and send it nothing.
 	first.mute.Store(true)
 	old.stop(old.w)
 	back(true)

@@ -21,7 +21,7 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// resource is a worker that only gives something.
+// resource is a worker that only has an output.
 type resource struct {
 	tomb tomb.Tomb
 	give func(out any)
@@ -83,7 +83,7 @@ func engineWith(t *testing.T, a *agent, newWorker func(Config) (worker.Worker, e
 }
 
 // TestNoErrorOfTheWorkerIsFinalToTheEngine ends the worker with each of its
-// errors: the engine logs it, starts the worker again, and goes on.
+// errors: the engine logs it, restarts the worker, and continues.
 func TestNoErrorOfTheWorkerIsFinalToTheEngine(t *testing.T) {
 	for _, end := range []error{
 		ErrNoLeaderTimeout, ErrRaftShutdown, ErrNoProgress, ErrDiskHung, ErrDiskFull, ErrDiskFailed,

@@ -8,14 +8,15 @@ import (
 	"github.com/interrex/interrex/leaseapplier"
 )
 
-// What ends a worker, or is answered by its accessors. None of them is fatal to an agent: the engine starts the worker again.
+// The errors that end a worker or that its accessors return. None of them is fatal
+// to an agent: the engine starts the worker again.
 var (
-	// ErrWorkerStopped is answered by Raft and LogStore after a clean stop.
+	// ErrWorkerStopped is returned by Raft and LogStore after a clean stop.
 	ErrWorkerStopped = errors.New("raft worker stopped")
-	// ErrStartTimeout is the error of a NewWorker whose loop did not come to
-	// serve within LoopTimeout. A start that fails says why instead.
+	// ErrStartTimeout is returned by NewWorker when its loop did not serve within
+	// LoopTimeout. A start that fails earlier returns the reason instead.
 	ErrStartTimeout = errors.New("timed out waiting for worker loop")
-	// ErrNoLeaderTimeout ends a worker that has heard of no leader for
+	// ErrNoLeaderTimeout ends a worker that has had no contact with a leader for
 	// Config.NoLeaderTimeout.
 	ErrNoLeaderTimeout = errors.New("timed out waiting for leader contact")
 	// ErrRaftShutdown ends a worker whose raft has stopped by itself.
@@ -23,30 +24,29 @@ var (
 	// ErrNoProgress ends a worker that leads, commits nothing, and could not
 	// hand leadership over.
 	ErrNoProgress = errors.New("leader commits nothing")
-	// ErrNoHeir is why leadership is not handed over: no other voter that answers
-	// may lead.
-	ErrNoHeir = errors.New("no other voter that answers may lead")
-	// ErrConflict ends a worker whose log has another entry than the leader's
-	// snapshot: the log is cut from there on before the next start.
+	// ErrNoHeir is returned when leadership cannot be handed over, because no other
+	// responding voter may lead.
+	ErrNoHeir = errors.New("no other responding voter may lead")
+	// ErrConflict ends a worker whose log has an entry that differs from the leader's
+	// snapshot: the log is cut from that entry on before the next start.
 	ErrConflict = raftrules.ErrConflict
-	// ErrLogFull ends a worker whose state has halted and whose log has become
-	// too long.
+	// ErrLogFull ends a worker whose state has halted and whose log is too long.
 	ErrLogFull = errors.New("a halted agent takes no further part in raft: its log is too long")
 )
 
-// What ends a worker, or keeps it from starting, because of its disk.
+// The errors of the disk that end a worker or keep it from starting.
 var (
-	// ErrDiskHung: a call on the disk has not returned within its deadline. The
-	// directory stays locked until it has.
+	// ErrDiskHung: a call to the disk has not returned within its deadline. The
+	// directory stays locked until it returns.
 	ErrDiskHung = disk.ErrHung
-	// ErrDiskFull: the disk, or a quota, has no room for a write.
+	// ErrDiskFull: the disk or a quota has no room for a write.
 	ErrDiskFull = disk.ErrFull
-	// ErrDiskFailed: another write has failed.
+	// ErrDiskFailed: a write has failed for another reason.
 	ErrDiskFailed = disk.ErrFailed
-	// ErrDirectoryInUse: another worker, of this process or another, has the
+	// ErrDirectoryInUse: another worker, of this process or another, uses the
 	// directory.
 	ErrDirectoryInUse = disk.ErrInUse
-	// ErrStoreClosed is answered by a LogStore after its Close.
+	// ErrStoreClosed is returned by a LogStore after its Close.
 	ErrStoreClosed = disk.ErrClosed
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/interrex/interrex/internal/founding"
 )
 
-// Quarantine says why this agent, whose log ends before what it has stored, is
-// of no use to readers and must not lead; nil: it may.
+// Quarantine returns why this agent must neither serve reads nor lead, because its
+// log ends before entries that it has stored; nil: it may do both.
 func (w *Worker) Quarantine() error {
 	if w.endError() != nil {
 		return nil
@@ -19,8 +19,8 @@ func (w *Worker) Quarantine() error {
 	return w.life.rules.Quarantined()
 }
 
-// onlyVoter refuses to run raft where its only voter must not lead: nothing would
-// keep it from electing itself.
+// onlyVoter returns an error if this agent is the only voter and must not lead:
+// raft would elect it.
 func (l *life) onlyVoter() error {
 	broken := l.rules.Broken()
 	if broken == nil {
@@ -30,7 +30,7 @@ func (l *life) onlyVoter() error {
 	if err != nil || !founding.OnlyVoter(members, l.config.LocalID) && !l.forgotAlone(members) {
 		return err
 	}
-	if l.dir.Copied() && len(members.Servers) == 1 { // nobody can know more
+	if l.dir.Copied() && len(members.Servers) == 1 { // no other agent has more
 		l.cfg.Logger.Warningf("the directory %s was copied or moved: if it is older than what this agent has done, leases that it has granted are forgotten", l.cfg.StorageDir)
 		if err := l.dir.Trust(); err != nil {
 			return err
@@ -40,13 +40,13 @@ func (l *life) onlyVoter() error {
 		}
 	}
 	if l.dir.Quarantined() {
-		return fmt.Errorf("cannot start raft: this agent is the only voter, and nobody else has what it lacks: its log ends at %s, and it has stored entries up to %s: bring back the newest copy of its directory, or stop it and see what 'interrex agent repair' can do", l.dir.End(), l.dir.Floor().Position)
+		return fmt.Errorf("cannot start raft: this agent is the only voter, and no other agent has the entries that it lacks: its log ends at %s, and it has stored entries up to %s: bring back the newest copy of its directory, or stop it and see what 'interrex agent repair' can do", l.dir.End(), l.dir.Floor().Position)
 	}
 	return fmt.Errorf("cannot start raft: this agent is the only voter: %w", broken)
 }
 
-// forgotAlone reports whether nothing is left of a log that nobody else has: its
-// members cannot be proved, and no other agent was ever heard of.
+// forgotAlone reports whether a log that only this agent had is lost: its members
+// cannot be proved, and this agent has never known another.
 func (l *life) forgotAlone(members raft.Configuration) bool {
 	return len(members.Servers) == 0 && l.dir.Quarantined() && datadir.KnowsNobody(filepath.Dir(l.cfg.StorageDir))
 }

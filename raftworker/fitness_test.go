@@ -65,7 +65,8 @@ func TestAHaltedLeaderHandsOverToOneThatMayLead(t *testing.T) {
 	if err := first.w.endError(); err != nil {
 		t.Errorf("the halted leader, which handed over, ended: %v", err)
 	}
-	// With the one healthy member gone nobody leads: those halted do not stand.
+	// Without the one healthy member there is no leader: halted members are not
+	// candidates.
 	next.stop(next.w)
 	delete(all, next.name())
 	first.until("no leader", func() bool { return first.tracker.Current().LeaderID == "" })
@@ -96,7 +97,7 @@ func TestAHaltedLeaderWithoutAnHeirEndsItsLife(t *testing.T) {
 	first.put(first.w, "one")
 	first.halt()
 	delete(all, first.name())
-	if err := first.w.Wait(); err == nil || !strings.Contains(err.Error(), "nobody has taken leadership over: unavailable: state: halted") {
+	if err := first.w.Wait(); err == nil || !strings.Contains(err.Error(), "no other has taken over leadership: unavailable: state: halted") {
 		t.Errorf("it ended with %v", err)
 	}
 	next := leader(t, all)
@@ -130,7 +131,7 @@ func TestAReluctantLeaderHandsOverWhenItCan(t *testing.T) {
 			a.until("has heard of "+id, func() bool { return id == string(a.cfg.LocalID) || !a.cfg.FitMember(id) })
 		}
 	}
-	// Where nobody had better lead, one who had better not does.
+	// If all members are reluctant, one of them leads.
 	all[third].stop(all[third].w)
 	delete(all, third)
 	next := leader(t, all)
@@ -186,7 +187,7 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	first.stop(first.w)
 	damageEnd(t, damaged.cfg.StorageDir, "entry-3")
 
-	late.cfg.HeartbeatTimeout, late.cfg.ElectionTimeout, late.cfg.LeaderLeaseTimeout = 0, 0, 0 // it stands often
+	late.cfg.HeartbeatTimeout, late.cfg.ElectionTimeout, late.cfg.LeaderLeaseTimeout = 0, 0, 0 // it is a candidate often
 	for _, r := range []*running{damaged, late} {
 		r.startAnew()
 	}
@@ -210,7 +211,7 @@ func TestADamagedFollowerIsInQuarantineUntilItIsHealed(t *testing.T) {
 	if _, _, answered := rules.Answer(&raft.RequestVoteRequest{Term: term + 1, LastLogTerm: floor.Term, LastLogIndex: floor.Index}); answered {
 		t.Error("no vote for who has all that it has stored")
 	}
-	// The two are a quorum, and elect nobody: what was answered would be lost.
+	// The two are a quorum, and elect no leader: acknowledged entries would be lost.
 	lost := func() (n int) {
 		for _, line := range late.log.all() {
 			if strings.Contains(line, "pre-vote campaign failed") {
@@ -253,7 +254,7 @@ func TestADamagedAgentAloneDoesNotStart(t *testing.T) {
 	damageEnd(t, a.cfg.StorageDir, "entry-3")
 	a.cfg.State = newState(t, a.log)
 	for range 2 {
-		if _, err := NewWorker(a.cfg); err == nil || !strings.Contains(err.Error(), "only voter, and nobody else has what it lacks: its log ends at index") {
+		if _, err := NewWorker(a.cfg); err == nil || !strings.Contains(err.Error(), "only voter, and no other agent has the entries that it lacks: its log ends at index") {
 			t.Fatalf("it starts: %v", err)
 		}
 	}

@@ -8,19 +8,19 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// guard ends a worker whose raft lives and is of no use. Its times are all of
-// the worker's clock: what raft says of time is only compared with itself.
+// guard ends a worker whose raft runs but is useless. All its times are by the
+// worker's clock; raft's own times are only compared with each other.
 type guard struct {
 	cfg Config
 	l   *life
 
-	checked time.Time // when it was last looked for a leader
-	contact time.Time // when there was one, by our clock
-	heard   time.Time // raft's last word on it, an opaque mark
+	checked   time.Time // when contact with a leader was last checked
+	contact   time.Time // when there was contact, by our clock
+	contacted time.Time // raft's own time of the last contact, only compared for equality
 
-	progress  time.Time // when a leader last had nothing under way, or committed
+	progress  time.Time // when this leader last had no uncommitted entry, or committed one
 	committed uint64
-	yielding  raft.Future // a leadership transfer out of a stall
+	yielding  raft.Future // a leadership transfer because nothing is committed
 	yielded   time.Time
 
 	resigning raft.Future // a leadership transfer because this agent should not lead
@@ -50,14 +50,14 @@ func (g *guard) check() error {
 	return g.checkContact(now)
 }
 
-// checkContact ends a worker that has heard of no leader for too long: what a
-// recovery has put into the log behind raft's back is read at the next start.
-// An agent that belongs to no cluster yet has nothing to wait for.
+// checkContact ends a worker that has had no contact with a leader for too long:
+// the next start reads what a recovery has written to the log without raft's
+// knowledge. An agent that is in no cluster yet is not checked.
 func (g *guard) checkContact(now time.Time) error {
-	heard := g.l.raft.LastContact()
+	contacted := g.l.raft.LastContact()
 	members := len(g.l.raft.GetConfiguration().Configuration().Servers)
-	if g.l.raft.State() == raft.Leader || !heard.Equal(g.heard) || members == 0 {
-		g.heard, g.contact = heard, now
+	if g.l.raft.State() == raft.Leader || !contacted.Equal(g.contacted) || members == 0 {
+		g.contacted, g.contact = contacted, now
 		return nil
 	}
 	silent := now.Sub(g.contact)
@@ -69,7 +69,7 @@ func (g *guard) checkContact(now time.Time) error {
 }
 
 // checkProgress makes a leader that commits nothing step down. Its heartbeats
-// go on, so that nobody else would (hashicorp/raft#503; openraft#2080).
+// continue, so the followers would keep it (hashicorp/raft#503; openraft#2080).
 func (g *guard) checkProgress(now time.Time) error {
 	committed := g.l.raft.CommitIndex()
 	busy := g.l.raft.State() == raft.Leader && g.l.raft.LastIndex() > committed
@@ -82,22 +82,22 @@ func (g *guard) checkProgress(now time.Time) error {
 	case stalled <= g.cfg.stallTimeout:
 		return nil
 	case g.yielding == nil:
-		g.cfg.Logger.Warningf("this leader has committed nothing for %s: it hands leadership over", stalled.Round(time.Millisecond))
+		g.cfg.Logger.Warningf("this leader has committed nothing for %s: handing leadership over", stalled.Round(time.Millisecond))
 		g.yielding, g.yielded = g.l.transfer(), now
 		return nil
 	case now.Sub(g.yielded) > g.cfg.handoverTimeout:
-		return fmt.Errorf("%w: log index %d is committed, %d is written, for %s", ErrNoProgress, committed, g.l.raft.LastIndex(), stalled.Round(time.Millisecond))
+		return fmt.Errorf("%w: log index %d is committed and %d is written, unchanged for %s", ErrNoProgress, committed, g.l.raft.LastIndex(), stalled.Round(time.Millisecond))
 	}
 	return nil
 }
 
-// resignPause is how long a leader that had better not lead waits before it
-// tries again to hand over.
+// resignPause is how long a reluctant leader waits before it tries again to hand
+// over.
 const resignPause = 5 * time.Second
 
 // checkFitness makes a leader that must not lead hand over, once, and ends its
-// life if that fails. One that had better not lead tries it again and again,
-// while there is a member that may.
+// life if that fails. A reluctant one tries repeatedly, while another member may
+// lead.
 func (g *guard) checkFitness(now time.Time) error {
 	broken, reluctant := g.l.rules.Broken(), g.cfg.Reluctant()
 	if g.l.raft.State() != raft.Leader || broken == nil && reluctant == nil {
@@ -109,10 +109,10 @@ func (g *guard) checkFitness(now time.Time) error {
 		if _, found := g.l.heir(); !found && broken == nil {
 			return nil
 		}
-		g.cfg.Logger.Warningf("this leader hands leadership over: %v", cmp.Or(broken, reluctant))
+		g.cfg.Logger.Warningf("handing leadership over: %v", cmp.Or(broken, reluctant))
 		g.resigning, g.resigned = g.l.transfer(), now
 	case broken != nil && now.Sub(g.resigned) > g.cfg.handoverTimeout:
-		return fmt.Errorf("this leader must not lead, and nobody has taken leadership over: %w", broken)
+		return fmt.Errorf("this agent must not lead, and no other has taken over leadership: %w", broken)
 	case now.Sub(g.resigned) > resignPause:
 		g.resigning = nil
 	}

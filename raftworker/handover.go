@@ -10,9 +10,9 @@ import (
 	"github.com/interrex/interrex/internal/founding"
 )
 
-// HandOver writes a last stamp and gives leadership to another voter, if this
-// agent leads and there is one. The worker goes on, as a follower. It returns
-// with ctx at the latest.
+// HandOver writes a last stamp and transfers leadership to another voter, if this
+// agent leads and there is one. The worker keeps running, as a follower. HandOver
+// returns when ctx ends, at the latest.
 func (w *Worker) HandOver(ctx context.Context) error {
 	if err := w.endError(); err != nil {
 		return err
@@ -36,21 +36,22 @@ func (w *Worker) HandOver(ctx context.Context) error {
 	}
 }
 
-// lastStamp lets a leader that will not lead any more write the time once more.
+// lastStamp writes the cluster time to the log once more, before this leader steps
+// down.
 func (l *life) lastStamp(ctx context.Context) {
 	if err := l.applier.FinalTick(ctx); err != nil {
 		l.cfg.Logger.Debugf("no last stamp was written: %v", err)
 	}
 }
 
-// answers is what a transport may have noted of its peers' answers.
+// answers is the optional part of a transport that records its peers' answers.
 type answers interface {
 	LastAck(peer raft.ServerID) (sent time.Time, term uint64)
 	MatchIndex(peer raft.ServerID, term uint64) uint64
 }
 
-// transfer hands leadership over to a member that may lead. raft itself would
-// choose the member that has most of the log.
+// transfer hands leadership over to a member that may lead; raft itself would
+// choose the one that has most of the log, even if it must not.
 func (l *life) transfer() raft.Future {
 	heir, found := l.heir()
 	if !found {
@@ -65,8 +66,8 @@ type failed struct{ err error }
 // Error implements raft.Future.
 func (f failed) Error() error { return f.err }
 
-// heir returns the voter that may lead and has most of the log among those that
-// have answered lately, if there is one.
+// heir returns, of the voters that may lead and have responded lately, the one
+// that has most of the log.
 func (l *life) heir() (heir raft.Server, found bool) {
 	var best uint64
 	for _, s := range l.raft.GetConfiguration().Configuration().Servers {
@@ -81,8 +82,8 @@ func (l *life) heir() (heir raft.Server, found bool) {
 	return heir, found
 }
 
-// answered says how much of the log a member has, and whether it has answered
-// within the time after which raft calls a member gone.
+// answered returns the last index of the log that a member has, and whether it has
+// responded within the time after which raft considers a member gone.
 func (l *life) answered(id raft.ServerID) (match uint64, lately bool) {
 	noted, is := l.transport.(answers)
 	if !is {

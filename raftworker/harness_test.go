@@ -26,7 +26,7 @@ import (
 type testApplier struct {
 	raft   *raft.Raft
 	pokes  atomic.Int64
-	ticks  atomic.Int64 // last stamps that were asked for while it led
+	ticks  atomic.Int64 // last stamps that were requested while it led
 	killed chan struct{}
 	once   sync.Once
 	end    chan error
@@ -65,8 +65,8 @@ func (a *testApplier) FinalTick(context.Context) error {
 	return nil
 }
 
-// memory is raft's in-memory transport with the two verbs that a worker uses,
-// and a place where a test stands in the way.
+// memory is raft's in-memory transport with the two methods that a worker uses, and
+// hooks for tests.
 type memory struct {
 	*raft.InmemTransport
 	order   *[]string
@@ -234,7 +234,7 @@ func (a *agent) put(w *Worker, key string) {
 }
 
 // raft never answers what it applies while it shuts down (hashicorp/raft#145);
-// whoever waits for that waits on.
+// its callers never return.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/hashicorp/raft.(*deferError).Error"),
 		// Of a transfer that was interrupted (hashicorp/raft#696).

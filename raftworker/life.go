@@ -14,29 +14,29 @@ import (
 	"github.com/interrex/interrex/internal/raftrules"
 )
 
-// life is what exists from bring-up to bring-down.
+// life is one run of raft: everything that exists from bringUp to bringDown.
 type life struct {
 	cfg       Config
 	raft      *raft.Raft
-	running   atomic.Pointer[raft.Raft] // the same, for its rules, which are asked before it runs
+	running   atomic.Pointer[raft.Raft] // the same, for its rules, which are called before it runs
 	rules     *raftrules.Rules
 	transport Transport
 	config    *raft.Config
-	usual     atomic.Pointer[raft.ReloadableConfig] // what raft runs with, but for a hurry
-	trailing  atomic.Uint64                         // most entries to be left behind a snapshot; 0: the usual
+	usual     atomic.Pointer[raft.ReloadableConfig] // raft's settings, except while quickened
+	trailing  atomic.Uint64                         // most entries to keep in the log behind a snapshot; 0: the default
 	dir       *raftdir.Directory
 	snapshots raft.SnapshotStore
 	applier   LeaseApplier
-	ended     chan error            // the applier's end, once
-	observer  *raft.Observer        // pokes news
+	ended     chan error            // receives the applier's error, once
+	observer  *raft.Observer        // sends to news
 	news      chan raft.Observation // of capacity 1: something has changed
 	metrics   *metrics
-	unfit     bool // as others should have heard it
-	short     bool // as the log of this agent last said
+	unfit     bool // what others were last informed of
+	short     bool // whether the log was last reported incomplete
 }
 
-// bringUp opens the directory and starts raft and its applier on it. What it
-// has opened when it fails is closed again.
+// bringUp opens the directory and starts raft and its applier. When it fails it
+// closes what it has opened.
 func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 	usual := reloadable(config)
 	l := &life{cfg: w.cfg, config: config, metrics: newMetrics(), ended: make(chan error, 1), news: make(chan raft.Observation, 1)}
@@ -45,7 +45,7 @@ func (w *Worker) bringUp(config *raft.Config) (*life, error) {
 	if l.dir, err = raftdir.Open(w.cfg.StorageDir, w.cfg.directory(l.metrics.synced)); err != nil {
 		return nil, err
 	}
-	l.tellDamage(l.dir.Report())
+	l.logDamage(l.dir.Report())
 	l.short = l.dir.Quarantined()
 	l.rules = raftrules.New(w.cfg.rules(), l.dir, &l.running)
 	if l.transport, err = w.cfg.Transport(l.rules); err != nil {
@@ -82,25 +82,25 @@ func (l *life) startRaft() error {
 	l.running.Store(l.raft)
 	l.observer = raft.NewObserver(l.news, false, nil)
 	l.raft.RegisterObserver(l.observer)
-	l.hurryIfAlone()
+	l.quickenIfAlone()
 	return nil
 }
 
 func (l *life) openSnapshots() {
 	l.snapshots = l.rules.Snapshots(l.dir.Snapshots())
 	newest := l.dir.Report().Snapshot.Index
-	// A state that has outlived an earlier raft is never taken back.
+	// A state that has outlived an earlier raft is never rolled back.
 	applied, _ := l.cfg.State.Applied()
 	l.config.NoSnapshotRestoreOnStart = newest > 0 && applied >= newest
 }
 
-// cachedEntries is how many of the newest entries raft finds in memory: it reads
-// each one back, for every follower and for the state. All of them together
-// are at most 64 MiB.
+// cachedEntries is how many of the newest entries are cached in memory, at most
+// 64 MiB together: raft reads each entry back for every follower and for the
+// state.
 const cachedEntries = 32
 
-// newRaft keeps a panic of raft's on reading its own log from ending the
-// process.
+// newRaft calls raft.NewRaft, and returns a panic in it as an error: raft panics
+// on a log that it cannot read.
 func (l *life) newRaft() (r *raft.Raft, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -114,7 +114,7 @@ func (l *life) newRaft() (r *raft.Raft, err error) {
 	replica := raftrules.NewReplica(l.cfg.State, l.dir)
 	r, err = raft.NewRaft(l.config, replica, newest, l.dir.Stable(), l.snapshots, l.transport)
 	if unrestored := replica.Unrestored(); err != nil && unrestored != nil {
-		err = unrestored // raft says only that there was an error
+		err = unrestored // raft's own error has no cause
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot start raft: %w", err)
@@ -122,15 +122,15 @@ func (l *life) newRaft() (r *raft.Raft, err error) {
 	return r, nil
 }
 
-// tellDamage says in the log what the directory has found damaged.
-func (l *life) tellDamage(r raftlog.Report) {
+// logDamage logs what the directory has found damaged.
+func (l *life) logDamage(r raftlog.Report) {
 	for _, note := range r.Notes {
 		l.cfg.Logger.Errorf("%s", note)
 	}
 }
 
-// tellWhole says in the log when what was missing has come.
-func (l *life) tellWhole() {
+// logWhole logs when the missing entries have arrived.
+func (l *life) logWhole() {
 	short := l.dir.Quarantined()
 	if l.short && !short {
 		l.cfg.Logger.Infof("the log of this agent is whole again: it ends at %s", l.dir.End())
@@ -138,9 +138,9 @@ func (l *life) tellWhole() {
 	l.short = short
 }
 
-// hurryIfAlone lets the only voter of a cluster lead soon: there is nobody
-// whose heartbeat it could be waiting for.
-func (l *life) hurryIfAlone() {
+// quickenIfAlone shortens the timeouts of a cluster's only voter until it leads:
+// it has no heartbeat to wait for.
+func (l *life) quickenIfAlone() {
 	if !founding.OnlyVoter(l.raft.GetConfiguration().Configuration(), l.config.LocalID) {
 		return
 	}
@@ -151,7 +151,7 @@ func (l *life) hurryIfAlone() {
 	_ = l.raft.ReloadConfig(quick)
 }
 
-// wanted returns the settings that raft should run with.
+// wanted returns the settings with which raft should run.
 func (l *life) wanted() raft.ReloadableConfig {
 	c := *l.usual.Load()
 	if most := l.trailing.Load(); most > 0 {
@@ -160,7 +160,7 @@ func (l *life) wanted() raft.ReloadableConfig {
 	return c
 }
 
-// reload applies to raft the settings that it should run with, if they have changed.
+// reload applies the wanted settings to raft, if they have changed.
 func (l *life) reload() error {
 	if wanted := l.wanted(); l.raft.ReloadableConfig() != wanted {
 		return l.raft.ReloadConfig(wanted)
@@ -168,15 +168,15 @@ func (l *life) reload() error {
 	return nil
 }
 
-// calm restores raft's usual timeouts once it leads.
+// calm restores raft's configured timeouts once it leads.
 func (l *life) calm() {
 	// An error leaves raft with the timeouts that it has.
 	_ = l.reload()
 }
 
-// startApplier makes the applier and follows it. It is not the catacomb's
-// child: a catacomb kills its children in the moment in which it begins to
-// die, and a leader still has a last stamp to write then.
+// startApplier makes the applier and waits for its end. It is not the catacomb's
+// child: a catacomb kills its children as soon as it begins to die, and a leader
+// must still write a last stamp then.
 func (l *life) startApplier() error {
 	applier, err := l.cfg.NewApplier(l.raft, l.cfg.Queue)
 	if err != nil {
@@ -187,9 +187,9 @@ func (l *life) startApplier() error {
 	return nil
 }
 
-// leadership is what this agent knows of who leads.
+// leadership returns what this agent knows about the leader.
 func (l *life) leadership() interrex.Leadership {
-	// The term is read before and after: a pair of one moment.
+	// The term is read before and after, so that it belongs to this leader.
 	for {
 		term := l.raft.CurrentTerm()
 		_, leader := l.raft.LeaderWithID()

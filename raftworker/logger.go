@@ -2,7 +2,7 @@ package raftworker
 
 import "github.com/interrex/interrex"
 
-// Logger is an interrex.Logger that takes what hashicorp/raft traces, too. A
+// Logger is an interrex.Logger with a level for hashicorp/raft's traces. A
 // loggo.Logger is one.
 type Logger interface {
 	interrex.Logger

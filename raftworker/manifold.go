@@ -16,9 +16,9 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// ManifoldConfig says what the raft worker's manifold is wired to. Inputs that
-// Juju's had and that are no worker here (agent, a database) are not among
-// them: raft must not stop because one of those does.
+// ManifoldConfig names the inputs of the raft worker's manifold. Inputs of Juju's
+// that are not workers here (agent, a database) are not among them: raft must not
+// stop because one of them does.
 type ManifoldConfig struct {
 	ClockName     string // provides a clock.Clock
 	TransportName string // provides a *transport.Transport
@@ -28,14 +28,14 @@ type ManifoldConfig struct {
 	// Raft is the template of the worker's Config: everything but State, Clock,
 	// Transport and Queue, which come from the inputs.
 	Raft Config
-	// NewWorker is NewWorkerShim, or a test's.
+	// NewWorker is NewWorkerShim, except in tests.
 	NewWorker func(Config) (worker.Worker, error)
 
 	Logger               Logger
 	PrometheusRegisterer prometheus.Registerer
 }
 
-// Validate says what is missing, in a fixed order.
+// Validate returns an error for the first field that is missing or not valid.
 func (c ManifoldConfig) Validate() error {
 	switch {
 	case c.ClockName == "":
@@ -56,7 +56,7 @@ func (c ManifoldConfig) Validate() error {
 	return nil
 }
 
-// NewWorkerShim is NewWorker in the shape of ManifoldConfig.NewWorker.
+// NewWorkerShim is NewWorker with the signature of ManifoldConfig.NewWorker.
 func NewWorkerShim(cfg Config) (worker.Worker, error) {
 	w, err := NewWorker(cfg)
 	if err != nil {
@@ -65,9 +65,10 @@ func NewWorkerShim(cfg Config) (worker.Worker, error) {
 	return w, nil
 }
 
-// Manifold runs the raft worker in a dependency engine. It gives **raft.Raft,
-// *LogStore and **Worker. None of the worker's errors is fatal to the engine,
-// a bounce or an uninstall: each is logged, and the worker is started again.
+// Manifold returns a manifold that runs the raft worker in a dependency engine. Its
+// outputs are **raft.Raft, *LogStore and **Worker. None of the worker's errors is
+// fatal to the engine, a bounce or an uninstall: each is logged, and the worker is
+// started again.
 func Manifold(cfg ManifoldConfig) dependency.Manifold {
 	return dependency.Manifold{
 		Inputs: []string{cfg.ClockName, cfg.TransportName, cfg.StateName, cfg.QueueName},
@@ -101,7 +102,8 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 	return c.NewWorker(cfg)
 }
 
-// TransportOf makes the transport of each life of raft out of the agent's.
+// TransportOf returns a Config.Transport that makes each life's transport from the
+// agent's.
 func TransportOf(t *transport.Transport, logger Logger) func(transport.Life) (Transport, error) {
 	return func(l transport.Life) (Transport, error) {
 		rt, err := t.Raft(transport.RaftConfig{Life: l, Logger: hclogger.New(hclogger.Transport, logger)})
@@ -112,8 +114,8 @@ func TransportOf(t *transport.Transport, logger Logger) func(transport.Life) (Tr
 	}
 }
 
-// BootstrapExpect asks transport.Decide on what a transport has met, for
-// Config.Bootstrap. n is the Expect of this agent's hello.
+// BootstrapExpect returns a Config.Bootstrap that calls transport.Decide with the
+// agents that t has met. n is the Expect of this agent's hello.
 func BootstrapExpect(t *transport.Transport, n int) func() (ids []string, decided bool, err error) {
 	return func() ([]string, bool, error) { return transport.Decide(t.Self(), t.Peers(), n) }
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// metrics are those of one life of raft. They come from raft's accessors and
-// from the store's wrapper: hashicorp's own are global to the process, and ten
-// agents may live in one.
+// metrics are the metrics of one life of raft. They come from raft's accessors and
+// from the log store: hashicorp's own are global to the process, which may run
+// several agents.
 type metrics struct {
 	state    *prometheus.GaugeVec
 	term     prometheus.Gauge
@@ -31,7 +31,7 @@ func newMetrics() *metrics {
 		term:    gauge("interrex_raft_term", "The newest term of raft that this agent knows of."),
 		commit:  gauge("interrex_raft_commit_index", "The newest log index known to be committed."),
 		applied: gauge("interrex_raft_applied_index", "The newest log index handed to the state."),
-		contact: gauge("interrex_raft_leader_last_contact_seconds", "Time since a follower heard of its leader; 0 on the leader."),
+		contact: gauge("interrex_raft_leader_last_contact_seconds", "Time since a follower's last contact with its leader; 0 on the leader."),
 		changes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "interrex_raft_leader_changes_total", Help: "Changes of the leader that this agent has seen."}),
 		fsync: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -46,8 +46,8 @@ func gauge(name, help string) prometheus.Gauge {
 	return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 }
 
-// register replaces what an earlier worker may have left behind. A metric that
-// cannot be registered is no reason to be without raft.
+// register registers the metrics in place of any that an earlier worker left
+// registered. A failure is logged and does not stop raft.
 func (m *metrics) register(cfg Config) {
 	if cfg.PrometheusRegisterer == nil {
 		return
@@ -90,8 +90,8 @@ func (m *metrics) sample(l *life) {
 	m.commit.Set(float64(l.raft.CommitIndex()))
 	m.applied.Set(float64(l.raft.AppliedIndex()))
 	contact := 0.0
-	if heard := l.raft.LastContact(); now != raft.Leader && !heard.IsZero() {
-		contact = time.Since(heard).Seconds()
+	if at := l.raft.LastContact(); now != raft.Leader && !at.IsZero() {
+		contact = time.Since(at).Seconds()
 	}
 	m.contact.Set(contact)
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/interrex/interrex/internal/hclogger"
 )
 
-// MinTrailingLogs is the least number of entries that stay in the log behind a
-// snapshot. With fewer than a snapshot's threshold, a follower that lags a
-// little can need a snapshot again and again (hashicorp/raft#697).
+// MinTrailingLogs is the minimum number of entries that stay in the log behind a
+// snapshot. With fewer than SnapshotThreshold, a follower that lags a little can
+// need one snapshot after another (hashicorp/raft#697).
 const MinTrailingLogs = 10240
 
-// timeouts returns a timing's heartbeat and election timeout, and its lease.
-// Pre-vote keeps an agent that only missed some heartbeats from ending a term, so
-// that times as short as those of TimingLAN are safe. Those of TimingWAN are
-// hashicorp's.
+// timeouts returns a timing's heartbeat timeout, which is also its election
+// timeout, and its leader's lease. Pre-vote keeps an agent that only missed some
+// heartbeats from ending a term, so timeouts as short as TimingLAN's are safe.
+// TimingWAN's are hashicorp's.
 func timeouts(timing string) (heartbeat, lease time.Duration, err error) {
 	switch timing {
 	case "", config.TimingLAN:
@@ -26,16 +26,16 @@ func timeouts(timing string) (heartbeat, lease time.Duration, err error) {
 	case config.TimingWAN:
 		return time.Second, 500 * time.Millisecond, nil
 	}
-	return 0, 0, fmt.Errorf("timing %q is neither %q nor %q", timing, config.TimingLAN, config.TimingWAN)
+	return 0, 0, fmt.Errorf("timing %q is not valid: use %q or %q", timing, config.TimingLAN, config.TimingWAN)
 }
 
-// NewRaftConfig makes raft's configuration out of the worker's, checked. It
-// looks at LocalID, Logger, the timeouts and the snapshots' fields alone.
+// NewRaftConfig returns raft's configuration for the worker's, validated. It uses
+// only LocalID, Logger, the timeouts and the snapshots' fields.
 func NewRaftConfig(cfg Config) (*raft.Config, error) {
 	rc := raft.DefaultConfig()
 	rc.ProtocolVersion = 3
 	rc.LocalID = cfg.LocalID
-	// Raft would also stop a leader that is only demoted.
+	// With it raft would also stop a leader that is only demoted.
 	rc.ShutdownOnRemove = false
 	rc.NoLegacyTelemetry = true
 	rc.PreVoteDisabled = false
@@ -63,8 +63,8 @@ func setTimeouts(rc *raft.Config, cfg Config) error {
 	if err := raft.ValidateConfig(rc); err != nil {
 		return err
 	}
-	// A leader that hears of nobody must give up before a follower that hears
-	// nothing of it may lead; raft itself allows the two to be equal.
+	// A leader without contact must step down before a follower without contact
+	// may lead; raft itself allows the two to be equal.
 	if rc.LeaderLeaseTimeout >= rc.HeartbeatTimeout {
 		return fmt.Errorf("LeaderLeaseTimeout (%s) must be shorter than HeartbeatTimeout (%s): set both", rc.LeaderLeaseTimeout, rc.HeartbeatTimeout)
 	}

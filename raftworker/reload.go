@@ -8,8 +8,8 @@ import (
 
 // Reload sets in the running raft the timeouts and snapshot settings of another
 // configuration, without a restart: HeartbeatTimeout, ElectionTimeout,
-// SnapshotInterval and SnapshotThreshold, or what Timing says of
-// them. The leader's lease and everything else stay. An error changes nothing.
+// SnapshotInterval and SnapshotThreshold, or Timing's values for them. The
+// leader's lease and everything else stay. After an error nothing has changed.
 func (w *Worker) Reload(cfg Config) error {
 	if err := w.endError(); err != nil {
 		return err
@@ -28,7 +28,7 @@ func (w *Worker) Reload(cfg Config) error {
 	return nil
 }
 
-// reloadable is the part of a configuration that a running raft takes up.
+// reloadable returns the settings of c that can be changed while raft runs.
 func reloadable(c *raft.Config) raft.ReloadableConfig {
 	return raft.ReloadableConfig{
 		TrailingLogs: c.TrailingLogs, SnapshotInterval: c.SnapshotInterval, SnapshotThreshold: c.SnapshotThreshold,

@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Report says how raft is, for the engine's report. It never waits: the loop
-// refreshes it once a second and with every change of leadership.
+// Report describes raft for the engine's report. It never waits: the loop
+// refreshes it once a second and at every change of leadership.
 func (w *Worker) Report() map[string]any {
 	r := map[string]any{}
 	if known := w.report.Load(); known != nil {
@@ -48,7 +48,7 @@ func (w *Worker) refreshReport(l *life) {
 		report["last-contact"] = lastContact(l.raft.LastContact())
 	}
 	if index := l.rules.Stuck(); index != 0 {
-		report["alarm"] = fmt.Sprintf("the snapshot of log index %d arrives again and again", index)
+		report["alarm"] = fmt.Sprintf("the snapshot of log index %d arrives repeatedly", index)
 	}
 	if names := w.visits.Visitors(); len(names) > 0 {
 		report["visitors"] = names
@@ -57,7 +57,8 @@ func (w *Worker) refreshReport(l *life) {
 	w.report.Store(&report)
 }
 
-// lastContact shows raft's own time of it, which is the wall clock's.
+// lastContact formats raft's own time of the last contact, which is by the wall
+// clock.
 func lastContact(at time.Time) string {
 	if at.IsZero() {
 		return "never"
@@ -65,7 +66,8 @@ func lastContact(at time.Time) string {
 	return time.Since(at).Round(time.Millisecond).String() + " ago"
 }
 
-// servers says how each member is; on the leader, how far its log matches too.
+// servers describes each member; on the leader also the last index at which its
+// log matches.
 func (l *life) servers(leads bool) map[string]any {
 	answers, _ := l.transport.(interface {
 		MatchIndex(peer raft.ServerID, term uint64) uint64

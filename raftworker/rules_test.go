@@ -179,7 +179,7 @@ func TestAFailedDiskGivesNothingToTheState(t *testing.T) {
 	}
 }
 
-// configurations is a state that counts what it is told.
+// configurations is a state that counts the configurations that it gets.
 type configurations struct {
 	raft.ConfigurationStore
 	calls int

@@ -10,15 +10,14 @@ import (
 	"github.com/interrex/interrex/internal/founding"
 )
 
-// The periods of the loop's looks at raft.
+// The periods at which the loop looks at raft.
 const (
 	samplePeriod = time.Second            // for the report and the guards
 	readyPeriod  = 5 * time.Millisecond   // while this agent leads and is not ready yet
 	foundPeriod  = 200 * time.Millisecond // while the log is empty and the first members are not decided
 )
 
-// serve follows raft until it, or the worker, ends. Nothing in it waits for
-// raft but bounded.
+// serve follows raft until raft or the worker ends. Its waits for raft are bounded.
 func (w *Worker) serve(l *life) error {
 	g := newGuard(l)
 	f := founding.New(w.cfg.founding(), l.raft)
@@ -34,7 +33,7 @@ func (w *Worker) serve(l *life) error {
 		case <-l.rules.Conflict():
 			return ErrConflict
 		case err := <-l.ended:
-			l.ended <- nil // bringDown waits for it too
+			l.ended <- nil // bringDown receives it too
 			return applierEnd(err)
 		case <-l.news:
 		case <-timer.Chan():
@@ -42,18 +41,18 @@ func (w *Worker) serve(l *life) error {
 		if l.raft.State() == raft.Shutdown {
 			return ErrRaftShutdown
 		}
-		w.look(l, f)
+		w.update(l, f)
 		c.step()
 		if err := g.check(); err != nil {
 			return err
 		}
-		// Also after news: a leader that is not ready yet is looked at soon.
+		// After news too, since a leader that is not ready yet has a short period.
 		timer.Reset(l.period(f))
 	}
 }
 
-// look publishes who leads, and does what comes with leading.
-func (w *Worker) look(l *life, f *founding.Founder) {
+// update publishes who leads, and acts on what has changed.
+func (w *Worker) update(l *life, f *founding.Founder) {
 	f.Step()
 	is := l.leadership()
 	if is.Leader {
@@ -70,7 +69,7 @@ func (w *Worker) look(l *life, f *founding.Founder) {
 		l.unfit = unfit
 		w.cfg.FitnessChanged()
 	}
-	l.tellWhole()
+	l.logWhole()
 	l.metrics.leaderChanged(before, is)
 	w.cfg.Leadership.Set(is)
 	w.refreshReport(l)
@@ -88,7 +87,7 @@ func (l *life) period(f *founding.Founder) time.Duration {
 
 func applierEnd(err error) error {
 	if err == nil {
-		err = errors.New("it ended by itself")
+		err = errors.New("it ended unexpectedly")
 	}
 	return fmt.Errorf("applier: %w", err)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// line is what a leader sends, where a test may stand in the way. Its functions
-// are for one agent each, and are called after the call has been answered.
+// line intercepts what a leader sends. Its functions are for one agent each, and are
+// called after the call has been answered.
 type line struct {
 	mu        sync.Mutex
 	append    map[string]func(*raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error
@@ -304,7 +304,7 @@ func TestALogThatConflictsWithASnapshotIsCut(t *testing.T) {
 	for _, r := range rest {
 		r.catchesUp(first)
 	}
-	// It writes what nobody else gets.
+	// It writes entries that no other agent receives.
 	first.mute.Store(true)
 	for i := range 60 {
 		first.w.life.raft.Apply(first.entry(fmt.Sprint("lost", i)), 0)
@@ -395,7 +395,7 @@ func TestASnapshotThatComesAgainIsNotInstalled(t *testing.T) {
 	late.catchesUp(first)
 	late.stop(late.w)
 	late.restart()
-	// It has the entry in its log, or applied, whatever it has heard yet.
+	// It has the entry in its log, or applied.
 	sent(1)
 	late.catchesUp(first)
 	stopAll(all)

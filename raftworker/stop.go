@@ -12,13 +12,13 @@ import (
 	"github.com/interrex/interrex/internal/founding"
 )
 
-// bringDown ends a life in the order in which nothing is missed: this agent is
-// no longer ready; a leader writes a last stamp and hands leadership over; the
-// applier answers everything it has; visitors leave; no request of another
-// agent reaches raft any more (hashicorp/raft#717); raft ends; the directory
-// is closed. Each step has a bound, and the next one follows in any case.
+// bringDown ends a life in this order: this agent is no longer ready; a leader
+// writes a last stamp and hands leadership over; the applier answers everything it
+// has; visitors leave; requests of other agents no longer reach raft
+// (hashicorp/raft#717); raft ends; the directory is closed. Each step is bounded,
+// and the next one follows even when it fails.
 func (w *Worker) bringDown(l *life, cause error) error {
-	w.visits.Close(ended()) // no new visits; those inside are asked to leave
+	w.visits.Close(ended()) // no new visits; present visitors are asked to leave
 	l.publishLeaving()
 	l.stepDown()
 	l.applier.Kill()
@@ -46,9 +46,9 @@ func ended() context.Context {
 	return ctx
 }
 
-// handOver transfers leadership to another voter, so that callers wait for a
-// message and not for an election. A leader whose disk has failed writes no
-// stamp; it steps down with that failure.
+// stepDown transfers leadership to another voter, which takes one message instead
+// of an election. A leader whose disk has failed writes no stamp: raft steps down
+// at the failure.
 func (l *life) stepDown() {
 	if l.raft.State() != raft.Leader || l.dir.Failure() != nil {
 		return
@@ -68,11 +68,11 @@ func (l *life) stepDown() {
 func (w *Worker) seeVisitorsOut(l *life) {
 	l.within(w.cfg.visitTimeout, func(ctx context.Context) { w.visits.Close(ctx) })
 	if names := w.visits.Visitors(); len(names) > 0 {
-		w.cfg.Logger.Errorf("raft ends although it is still in use by %s", strings.Join(names, ", "))
+		w.cfg.Logger.Errorf("stopping raft while it is still in use by %s", strings.Join(names, ", "))
 	}
 }
 
-// stopRaft cuts raft off from everybody, ends it, and closes its directory.
+// stopRaft cuts raft off from the other agents, ends it, and closes its directory.
 func (l *life) stopRaft() error {
 	l.raft.DeregisterObserver(l.observer)
 	if !l.within(l.cfg.stopTimeout, func(context.Context) { l.transport.Drain() }) {
@@ -88,13 +88,13 @@ func (l *life) stopRaft() error {
 	return nil
 }
 
-// endRaft waits for raft's goroutines. One of them may wait because a term could
-// not be saved: it is let go, but only once nothing that raft says can leave
-// this agent.
+// endRaft waits for raft's goroutines. One of them may be blocked because a term
+// could not be saved: it is released, but only once nothing that raft sends can
+// leave this agent.
 func (l *life) endRaft() error {
 	shutdown := l.raft.Shutdown()
 	over := make(chan struct{})
-	var err error // of raft's end; read after over
+	var err error // raft's result; read only after over is closed
 	go func() {
 		defer close(over)
 		err = shutdown.Error()
@@ -123,9 +123,9 @@ func (l *life) endRaft() error {
 	return errors.Join(err, closed)
 }
 
-// within runs one step of the end and waits for it, d at most; it reports
-// whether the step has returned. Meanwhile it goes on telling who leads, so
-// that requests which come here still find the new leader.
+// within runs one step of the stop, waits for it for at most d, and reports
+// whether it has returned. Meanwhile it continues to publish who leads, so that
+// requests to this agent still find the new leader.
 func (l *life) within(d time.Duration, step func(context.Context)) bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -148,7 +148,7 @@ func (l *life) within(d time.Duration, step func(context.Context)) bool {
 	}
 }
 
-// publishLeaving tells who leads; this agent is not ready, whatever it is.
+// publishLeaving publishes who leads, with this agent not ready.
 func (l *life) publishLeaving() {
 	is := l.leadership()
 	is.Ready = false

@@ -12,39 +12,38 @@ import (
 	"github.com/interrex/interrex/internal/raftdir"
 )
 
-// SyncMode says whether a write to the log is on disk when it is answered.
+// SyncMode is whether a write to the log is synced to disk before it returns.
 type SyncMode bool
 
-// The modes. Without a sync, a crash of the machine (not of the process) may
-// lose entries that were answered: a cluster may then forget a lease that it
-// has granted, or grant a token twice.
+// The modes. Without a sync, a crash of the machine (not of the process) may lose
+// entries that were acknowledged: a cluster may then forget a lease that it has
+// granted, or grant a token twice.
 const (
 	SyncAfterWrite   SyncMode = false
 	NoSyncAfterWrite SyncMode = true
 )
 
-// LogStore is raft's log on a disk. It is an interface, and not a type of its
-// own, so that an embedder may bring another one.
+// LogStore is raft's log on a disk. It is an interface so that an embedder may
+// provide another one.
 //
-// It tolerates no gap between entries (raft.MonotonicLogStore), and all of it
-// may be used by several goroutines. After Close every call answers
-// ErrStoreClosed.
+// It does not allow gaps between entries (raft.MonotonicLogStore), and is safe for
+// concurrent use. After Close every call returns ErrStoreClosed.
 type LogStore interface {
 	raft.LogStore
 	raft.MonotonicLogStore
 	io.Closer
 }
 
-// DiskState says how the disk behind raft's log is.
+// DiskState describes the disk of raft's log.
 type DiskState struct {
-	Err     error         // why nothing is written any more; nil: all is well
-	Writing time.Duration // how long the write under way has taken so far; 0: none is
+	Err     error         // why nothing is written any more; nil: the disk works
+	Writing time.Duration // how long the present write has taken so far; 0: there is no write
 	Slow    bool          // several of the last minute's writes took over 500 ms
 }
 
-// NewLogStore opens the log in a directory, which it makes (0700) when it is not
-// there. The directory is the store's alone until its Close has returned; the
-// error is ErrDirectoryInUse when somebody has it.
+// NewLogStore opens the log in a directory, and creates the directory (0700) if
+// there is none. Only the store may use it until Close has returned; the error is
+// ErrDirectoryInUse when it is in use.
 func NewLogStore(dir string, mode SyncMode) (LogStore, error) {
 	d, err := raftdir.Open(dir, raftdir.Config{NoSync: mode == NoSyncAfterWrite})
 	if err != nil {
@@ -53,8 +52,8 @@ func NewLogStore(dir string, mode SyncMode) (LogStore, error) {
 	return d, nil
 }
 
-// NewSnapshotStore opens raft's snapshots under a directory, which it makes
-// (0700) when it is not there, and keeps the newest retain of them.
+// NewSnapshotStore opens raft's snapshots below a directory, which it creates
+// (0700) if there is none, and keeps the newest retain of them.
 func NewSnapshotStore(dir string, retain int, logger Logger) (raft.SnapshotStore, error) {
 	words := hclog.NewNullLogger()
 	if logger != nil {

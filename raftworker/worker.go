@@ -1,8 +1,9 @@
-// Package raftworker owns the supervised raft.Raft: its bring-up, its orderly end,
-// the handing over of leadership, and the guards against what makes a raft useless
-// while it seems to live.
+// Package raftworker owns the supervised raft.Raft: its start, its orderly stop,
+// the transfer of leadership, and the checks that end a raft which runs but makes
+// no progress.
 //
-// It has the names of Juju's package; NewTarget and NotifyTarget are in notify.
+// It has the names of Juju's package; NewTarget and NotifyTarget are in package
+// notify.
 package raftworker
 
 import (
@@ -16,9 +17,9 @@ import (
 	"github.com/interrex/interrex/gate"
 )
 
-// Worker runs one life of raft. When raft stops, hears of no leader, commits
-// nothing, or loses its disk, the worker ends with an error that says so, and
-// its supervisor starts another one on the same directory and the same state.
+// Worker runs one life of raft. When raft stops, has no contact with a leader,
+// commits nothing, or loses its disk, the worker ends with an error that says so,
+// and its supervisor starts another on the same directory and the same state.
 type Worker struct {
 	cfg      Config
 	catacomb catacomb.Catacomb
@@ -31,11 +32,11 @@ type Worker struct {
 	stage string
 }
 
-// NewWorker checks the configuration, starts the worker's loop, and returns
-// when it serves. A bring-up that fails is reported with its own error as soon
-// as it has failed; one that takes longer than LoopTimeout with
-// ErrStartTimeout, after what it had begun has ended or StopTimeout is over.
-// The directory stays locked for as long as anything of it is in use.
+// NewWorker checks the configuration, starts the worker's loop, and returns when
+// it serves. A start that fails returns its own error at once; one that takes
+// longer than LoopTimeout returns ErrStartTimeout, after it has been stopped, which
+// is waited for at most the worker's stop timeout. The directory stays locked while
+// anything in it is in use.
 func NewWorker(cfg Config) (*Worker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -72,17 +73,17 @@ func (w *Worker) awaitServing() error {
 	select {
 	case <-w.catacomb.Dead():
 	case <-w.cfg.Clock.After(w.cfg.stopTimeout):
-		w.cfg.Logger.Errorf("the loop that has not come to serve has not ended either: its directory stays locked until it has")
+		w.cfg.Logger.Errorf("the loop that did not serve in time has not ended either: its directory stays locked until it has")
 	}
 	return ErrStartTimeout
 }
 
-// loop is the worker's life: up, serve, down.
+// loop starts raft, serves, and stops it.
 func (w *Worker) loop(raftConfig *raft.Config) error {
 	defer w.setStage("stopped")
 	l, err := w.bringUp(raftConfig)
 	if err != nil {
-		// The engine may show this error late; the log has it now.
+		// Logged here because the engine may show the error late.
 		w.cfg.Logger.Errorf("%v", err)
 		return err
 	}
@@ -91,14 +92,14 @@ func (w *Worker) loop(raftConfig *raft.Config) error {
 	w.setStage("serving")
 	err = w.serve(l)
 	w.setStage("stopping")
-	// From here on the accessors give the reason and no raft.
+	// From here on the accessors return the reason instead of raft.
 	w.catacomb.Kill(err)
 	return w.bringDown(l, err)
 }
 
 // Raft returns the running raft, for use during a visit: see Enter. It never
-// waits. After a clean stop the error is ErrWorkerStopped, after another end
-// what ended the worker.
+// waits. After a clean stop the error is ErrWorkerStopped, otherwise the error that
+// ended the worker.
 func (w *Worker) Raft() (*raft.Raft, error) {
 	if err := w.endError(); err != nil {
 		return nil, err
@@ -106,7 +107,8 @@ func (w *Worker) Raft() (*raft.Raft, error) {
 	return w.life.raft, nil
 }
 
-// LogStore returns the open log, for use during a visit. Its errors are Raft's.
+// LogStore returns the open log, for use during a visit. Its errors are those of
+// Raft.
 func (w *Worker) LogStore() (LogStore, error) {
 	if err := w.endError(); err != nil {
 		return nil, err
@@ -114,7 +116,7 @@ func (w *Worker) LogStore() (LogStore, error) {
 	return w.life.dir, nil
 }
 
-// Disk says how the disk is; false: the worker does not run.
+// Disk describes the disk of the log; false: the worker is not running.
 func (w *Worker) Disk() (DiskState, bool) {
 	if w.endError() != nil {
 		return DiskState{}, false
@@ -122,8 +124,7 @@ func (w *Worker) Disk() (DiskState, bool) {
 	return DiskState(w.life.dir.Disk()), true
 }
 
-// Stuck returns the index of a snapshot that arrives again and again; 0: none
-// does.
+// Stuck returns the index of a snapshot that arrives repeatedly; 0: there is none.
 func (w *Worker) Stuck() uint64 {
 	if w.endError() != nil {
 		return 0
@@ -131,7 +132,7 @@ func (w *Worker) Stuck() uint64 {
 	return w.life.rules.Stuck()
 }
 
-// Applier returns the applier of this life of raft. Its errors are Raft's.
+// Applier returns the applier of this life of raft. Its errors are those of Raft.
 func (w *Worker) Applier() (LeaseApplier, error) {
 	if err := w.endError(); err != nil {
 		return nil, err
@@ -140,8 +141,7 @@ func (w *Worker) Applier() (LeaseApplier, error) {
 }
 
 // Transport returns the transport of this life of raft, for use during a visit:
-// what it has noted of answers is what strong reads count by. Its errors are
-// Raft's.
+// strong reads rely on the answers that it records. Its errors are those of Raft.
 func (w *Worker) Transport() (Transport, error) {
 	if err := w.endError(); err != nil {
 		return nil, err
@@ -149,9 +149,9 @@ func (w *Worker) Transport() (Transport, error) {
 	return w.life.transport, nil
 }
 
-// Enter begins a visit: as long as it lasts, a worker that stops keeps raft
-// and its log open, for VisitTimeout at most. A visitor leaves soon after
-// Stopping of its visit is closed. name is the visitor's worker, for people.
+// Enter begins a visit: while it lasts, a worker that stops keeps raft and its log
+// open, for 10 s at most. A visitor must leave soon after Stopping of its visit is
+// closed. name is the visitor's worker, for messages.
 func (w *Worker) Enter(name string) (*gate.Visit, error) {
 	if err := w.endError(); err != nil {
 		return nil, err
@@ -166,10 +166,10 @@ func (w *Worker) Enter(name string) (*gate.Visit, error) {
 // Kill asks the worker to stop; leadership is handed over first.
 func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 
-// Wait waits for the end of raft, and returns what ended it.
+// Wait waits for the end of the worker and returns the error that ended it.
 func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
-// endError is nil while the worker lives.
+// endError returns what Raft returns in place of raft; nil while the worker runs.
 func (w *Worker) endError() error {
 	select {
 	case <-w.catacomb.Dying():

@@ -266,7 +266,7 @@ func TestAWorkerWithoutALeaderEnds(t *testing.T) {
 	}
 }
 
-// heard is when a worker's raft last heard of a leader.
+// heard returns when a worker's raft last had contact with a leader.
 func (a *agent) heard(w *Worker) time.Time {
 	a.t.Helper()
 	r, err := w.Raft()
@@ -276,7 +276,7 @@ func (a *agent) heard(w *Worker) time.Time {
 	return r.LastContact()
 }
 
-// The times that a guard is told are made up: nothing here depends on the machine's.
+// The guard's times are made up: nothing here depends on the machine's.
 // unready is an applier that has not applied its predecessors' entries.
 type unready struct{ *testApplier }
 
@@ -329,7 +329,7 @@ func TestContactWithALeaderIsCounted(t *testing.T) {
 		g := newGuard(r.w.life)
 		for i := range 3 {
 			if i > 0 && r == other {
-				before := g.heard
+				before := g.contacted
 				other.until("another heartbeat", func() bool { return other.heard(other.w) != before })
 			}
 			now := start.Add(time.Duration(i) * time.Hour)
@@ -534,8 +534,8 @@ func TestAStopThatFailsSaysWhy(t *testing.T) {
 	}
 }
 
-// A visitor is asked to leave before anything else is done, since the rest of a
-// stop takes its time.
+// Visitors are asked to leave before anything else is done, since the rest of a stop
+// takes time.
 func TestVisitorsAreAskedToLeaveFirst(t *testing.T) {
 	a := newAgent(t, "a", "a")
 	w := a.start()

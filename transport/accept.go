@@ -12,8 +12,8 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// acceptDelay is the pause after a failed accept, which is mostly a lack of
-// file descriptors.
+// acceptDelay is the pause after a failed accept, usually for lack of file
+// descriptors.
 const acceptDelay = 50 * time.Millisecond
 
 // acceptLoop takes connections until the listener is closed.
@@ -47,10 +47,10 @@ func (t *Transport) admit(raw net.Conn) {
 	t.conns.Go(func() { t.receive(p) })
 }
 
-// errCrowd is why a connection is closed before its handshake has ended.
-var errCrowd = fmt.Errorf("%d connections are in their handshake, the limit", inbound.MaxHandshakes)
+// errCrowd is the reason for closing a connection whose handshake has not ended.
+var errCrowd = fmt.Errorf("%d connections are in their handshake, which is the limit", inbound.MaxHandshakes)
 
-// receive brings one connection from its first byte to its user.
+// receive takes one connection from its first byte to its inlet.
 func (t *Transport) receive(p *inbound.Place) {
 	inbound.Tune(p.Conn)
 	_ = p.Conn.SetDeadline(deadline())
@@ -67,7 +67,7 @@ func (t *Transport) receive(p *inbound.Place) {
 		return
 	}
 	_ = c.SetDeadline(time.Time{})
-	if in == nil { // only the hellos were wanted
+	if in == nil { // it was only for the hellos
 		_ = c.Close()
 		return
 	}
@@ -104,24 +104,25 @@ func (t *Transport) handshake(ctx context.Context, p *inbound.Place) (*inbound.C
 	}
 	note := t.contacts.of(id)
 	return &inbound.Conn{
-		Conn: conn, Peer: id, Hear: func() { t.hear(note) }, Release: func() { t.leave(p) },
+		Conn: conn, Peer: id, Hear: func() { t.noteRead(note) }, Release: func() { t.leave(p) },
 		Current: t.currentFor(peer, c.protocol),
 	}, in, nil
 }
 
-// caller is an agent that has dialled, as its certificate has it.
+// caller is an agent that has dialled, with the ID in its certificate.
 type caller struct {
 	*tls.Conn
 	place        *inbound.Place
 	id, protocol string
 }
 
-// openPeriod is how long a stream of an agent whose membership has ended is read
-// at most.
+// openPeriod is the longest time for which a stream is read after its agent's
+// membership has ended.
 const openPeriod = 100 * time.Millisecond
 
-// currentFor lets what is read of an agent's stream count. A stream ends with
-// that agent's membership, and one of raft's with its life of raft here or there.
+// currentFor returns a check of each read from an agent's stream. A stream ends
+// with that agent's membership, and one of raft's with the life of raft at either
+// end.
 func (t *Transport) currentFor(peer Hello, protocol string) func(int, error) (int, error) {
 	var looked time.Time
 	return func(n int, err error) (int, error) {
@@ -138,8 +139,8 @@ func (t *Transport) currentFor(peer Hello, protocol string) func(int, error) (in
 	}
 }
 
-// greet is the accepting end of the hellos. It gives the inlet that the
-// connection is for, nil when the hellos were all, and who dials.
+// greet exchanges hellos at the accepting end. It returns the inlet that the
+// connection is for, nil when it is only for the hellos, and the dialler's hello.
 func (t *Transport) greet(c *caller) (*inbound.Inlet, Hello, error) {
 	theirs, err := readHello(c)
 	if err != nil {
@@ -164,7 +165,7 @@ func (t *Transport) greet(c *caller) (*inbound.Inlet, Hello, error) {
 		return nil, peer, err
 	}
 	if verdict.Refused != "" {
-		t.heed(peer, nil, verdict)
+		t.learnFromRefusal(peer, nil, verdict)
 		return nil, peer, fmt.Errorf("it refuses us: %s", verdict.Refused)
 	}
 	return in, peer, t.learn(met, verdict.You, c.protocol)
@@ -187,7 +188,7 @@ func (t *Transport) decide(c *caller, peer Hello) (*inbound.Inlet, error) {
 	return in, err
 }
 
-// inletOf finds who takes connections of a protocol.
+// inletOf returns the inlet for connections of a protocol.
 func (t *Transport) inletOf(protocol string) (*inbound.Inlet, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -205,16 +206,16 @@ func (t *Transport) inletOf(protocol string) (*inbound.Inlet, error) {
 		}
 		return nil, fmt.Errorf("%s does not serve forwarded requests %w", t.config.ID, ErrNotNow)
 	}
-	return nil, fmt.Errorf("it names no protocol by ALPN: want %s, %s or %s", protocolRaft, protocolAPI, protocolHello)
+	return nil, fmt.Errorf("it names no known protocol by ALPN: use %s, %s or %s", protocolRaft, protocolAPI, protocolHello)
 }
 
-// explainTLS puts what an operator can do behind the terse words of TLS.
+// explainTLS wraps an error of TLS in what it means for an operator.
 func explainTLS(err error) error {
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &record):
-		return fmt.Errorf("it does not speak TLS: %w", err)
+		return fmt.Errorf("it does not use TLS: %w", err)
 	default:
-		return fmt.Errorf("its certificate does not pass or its TLS does not fit: %w", err)
+		return fmt.Errorf("its certificate or TLS version is not accepted: %w", err)
 	}
 }

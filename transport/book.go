@@ -11,52 +11,51 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// maxKnown limits how many agents are remembered; it is far above any cluster
-// of one raft log.
+// maxKnown limits how many agents are remembered; no cluster has nearly as many.
 const maxKnown = 256
 
-// meeting is a hello and how it came.
+// meeting is a hello and the connection over which it came.
 type meeting struct {
-	said Hello // as it was sent
-	// host completes its addresses, and port the cluster address: those of the
-	// connection. port is empty where the other agent has dialled.
+	sent Hello // as it was sent
+	// host and port, both of the connection, complete addresses in the hello that
+	// lack them. port is empty when the other agent has dialled.
 	host, port string
 	from       string // the host at the other end
-	// dialled reports whether this agent has reached the other there, and no dial
-	// has failed since.
+	// dialled is whether this agent has reached the other there, and no dial has
+	// failed since.
 	dialled bool
 }
 
-// seenAt is a meeting with an agent that has dialled.
-func seenAt(remote net.Addr, said Hello) meeting {
-	return meeting{said: said, host: inbound.HostOf(remote), from: inbound.HostOf(remote)}
+// seenAt returns a meeting with an agent that has dialled.
+func seenAt(remote net.Addr, sent Hello) meeting {
+	return meeting{sent: sent, host: inbound.HostOf(remote), from: inbound.HostOf(remote)}
 }
 
-// dialledAt is a meeting with an agent that was dialled.
-func dialledAt(address string, remote net.Addr, said Hello) meeting {
-	m := seenAt(remote, said)
+// dialledAt returns a meeting with an agent that was dialled.
+func dialledAt(address string, remote net.Addr, sent Hello) meeting {
+	m := seenAt(remote, sent)
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return m
 	}
 	m.port, m.dialled = port, true
-	if net.ParseIP(host) != nil { // a name may stand for several agents
+	if net.ParseIP(host) != nil { // a name may resolve to several agents
 		m.host = host
 	}
 	return m
 }
 
-// hello is what was said, with addresses that this agent can use.
-func (m meeting) hello() Hello { return m.said.completed(m.host, m.port) }
+// hello returns the hello with addresses that this agent can use.
+func (m meeting) hello() Hello { return m.sent.completed(m.host, m.port) }
 
-// samePlace reports whether o is a meeting with the same life of an agent, which
-// says the same of its address.
+// samePlace reports whether o is a meeting with the same instance of an agent, with
+// the same address in its hello.
 func (m meeting) samePlace(o meeting) bool {
-	return m.said.Instance == o.said.Instance && m.said.ClusterAddress == o.said.ClusterAddress
+	return m.sent.Instance == o.sent.Instance && m.sent.ClusterAddress == o.sent.ClusterAddress
 }
 
-// book remembers which agents were met and where agents are said to be. What
-// an agent said itself goes before what others say of it.
+// book remembers which agents were met and the addresses of agents. What an agent
+// says of itself takes precedence over what others say of it.
 type book struct {
 	self  string
 	given map[string]string // Config.Peers; never changed
@@ -70,42 +69,42 @@ func newBook(self string, given map[string]string) *book {
 	return &book{self: self, given: maps.Clone(given), met: map[string]meeting{}, reached: map[string]string{}}
 }
 
-// learn takes up a meeting and reports whether the agent says something new. The
+// learn records a meeting and reports whether the hello is news. The
 // address at which it was dialled takes precedence over the one from which it was
 // seen; neither is news.
 func (b *book) learn(m meeting) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old, known := b.met[m.said.ID]
+	old, known := b.met[m.sent.ID]
 	if !known && len(b.met) >= maxKnown {
 		return false
 	}
 	if old.dialled && old.samePlace(m) {
 		m.host, m.port, m.dialled = old.host, old.port, true
 	}
-	b.met[m.said.ID] = m
-	return !known || !old.said.equal(m.said)
+	b.met[m.sent.ID] = m
+	return !known || !old.sent.equal(m.sent)
 }
 
-// reach records which agent was reached at an address.
-func (b *book) reach(address, id string) {
+// noteReached records that an agent was reached at an address.
+func (b *book) noteReached(address, id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, known := b.reached[address]; !known && len(b.reached) >= 2*maxKnown {
 		clear(b.reached)
 	}
 	b.reached[address] = id
-	b.doubted(address, id)
+	b.forgetDial(address, id)
 }
 
-// doubt records that dialling an address failed: the agent may be elsewhere.
-func (b *book) doubt(address string) {
+// dialFailed records that dialling an address failed: the agent may be elsewhere.
+func (b *book) dialFailed(address string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.doubted(address, "")
+	b.forgetDial(address, "")
 }
 
-func (b *book) doubted(address, found string) {
+func (b *book) forgetDial(address, found string) {
 	for id, m := range b.met {
 		if id != found && m.dialled && m.hello().ClusterAddress == address {
 			m.dialled = false
@@ -121,12 +120,12 @@ func (b *book) hellos() []Hello {
 	return b.sorted()
 }
 
-// said returns what an agent has said last, as it did; false: it was not met.
-func (b *book) said(id string) (Hello, bool) {
+// latest returns an agent's latest hello, as it was sent; false: it was not met.
+func (b *book) latest(id string) (Hello, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m, met := b.met[id]
-	return m.said, met
+	return m.sent, met
 }
 
 func (b *book) sorted() []Hello {
@@ -138,7 +137,7 @@ func (b *book) sorted() []Hello {
 	return all
 }
 
-// list returns the agents that were met as a hello names them.
+// list returns the agents that were met, for a hello.
 func (b *book) list() []Met {
 	var met []Met
 	for _, h := range b.hellos() {
@@ -147,35 +146,35 @@ func (b *book) list() []Met {
 	return met
 }
 
-// hearsay returns the cluster addresses of agents that others have met, and this
-// one has not.
-func (b *book) hearsay() map[string]string {
-	said := map[string]string{}
+// metByOthers returns the cluster addresses of agents that others have met and this one
+// has not.
+func (b *book) metByOthers() map[string]string {
+	addresses := map[string]string{}
 	for _, h := range b.sorted() {
 		for _, m := range h.Met {
 			_, first := b.met[m.ID]
-			if first || m.ID == b.self || said[m.ID] != "" || len(said) >= maxKnown {
+			if first || m.ID == b.self || addresses[m.ID] != "" || len(addresses) >= maxKnown {
 				continue
 			}
 			if certificates.CheckID(m.ID) == nil && inbound.CheckAddress(m.Address) == nil {
-				said[m.ID] = m.Address
+				addresses[m.ID] = m.Address
 			}
 		}
 	}
-	return said
+	return addresses
 }
 
-// address returns where an agent's cluster port is, "" when nobody said.
+// address returns an agent's cluster address, "" when it is not known.
 func (b *book) address(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m, met := b.met[id]; met {
 		return cmp.Or(m.hello().ClusterAddress, b.given[id])
 	}
-	return cmp.Or(b.hearsay()[id], b.given[id])
+	return cmp.Or(b.metByOthers()[id], b.given[id])
 }
 
-// metAt reports whether an agent is, or has come from, a host.
+// metAt reports whether a known agent is at, or has dialled from, a host.
 func (b *book) metAt(host string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,8 +187,8 @@ func (b *book) metAt(host string) bool {
 	return false
 }
 
-// idAt returns the agent that was reached, or is said to be, at an address, ""
-// when nobody was met there.
+// idAt returns the agent that was reached at an address, or whose hello names it;
+// "" when there is none.
 func (b *book) idAt(address string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -204,7 +203,7 @@ func (b *book) idAt(address string) string {
 	return ""
 }
 
-// apiAddress returns where an agent's API is, "" when it was not met.
+// apiAddress returns an agent's API address, "" when it was not met.
 func (b *book) apiAddress(id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -223,6 +222,6 @@ func (b *book) addresses() []string {
 	for _, m := range b.met {
 		all = append(all, m.hello().ClusterAddress)
 	}
-	all = slices.AppendSeq(all, maps.Values(b.hearsay()))
+	all = slices.AppendSeq(all, maps.Values(b.metByOthers()))
 	return slices.AppendSeq(all, maps.Values(b.given))
 }

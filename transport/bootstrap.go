@@ -7,15 +7,14 @@ import (
 	"strings"
 )
 
-// Decide tells an agent that has an empty log whether to write the first
-// configuration of a new cluster of n, and with which IDs, sorted. It does so
-// when n agents, itself among them, all say that they know exactly these n and
-// expect n. While it must wait, or when one that was met is in a cluster
-// already, ok is false with no error; an error says why it will never do so as
-// things stand.
+// Decide reports whether an agent that has an empty log is to write the first
+// configuration of a new cluster of n, and returns its IDs, sorted. It is when n
+// agents, itself among them, all say that they know exactly these n and expect n.
+// While it must wait, or when an agent that was met is already in a cluster, ok is
+// false with no error; an error is a conflict that does not resolve by waiting.
 //
-// self is the agent's own hello with those that it has met, as Transport.Self
-// gives it; met are the hellos of the others, as Transport.Peers does.
+// self is the agent's own hello, as returned by Transport.Self; met are the hellos
+// of the others, as returned by Transport.Peers.
 func Decide(self Hello, met []Hello, n int) (ids []string, ok bool, err error) {
 	all := append([]Hello{self}, met...)
 	slices.SortFunc(all, func(a, b Hello) int { return cmp.Compare(a.ID, b.ID) })
@@ -49,7 +48,7 @@ func Decide(self Hello, met []Hello, n int) (ids []string, ok bool, err error) {
 	return ids, true, nil
 }
 
-// knows reports whether what h has met, and itself, is exactly set.
+// knows reports whether the agents that h has met, and itself, are exactly set.
 func knows(h Hello, set map[string]string, n int) (bool, error) {
 	ids := []string{h.ID}
 	same := len(h.Met)+1 == len(set)
@@ -65,6 +64,6 @@ func knows(h Hello, set map[string]string, n int) (bool, error) {
 }
 
 func tooMany(n int, ids []string) error {
-	return fmt.Errorf("cannot bootstrap: %d agents are expected and %d are here (%s); stop those that do not belong, then start the others again",
+	return fmt.Errorf("cannot bootstrap: %d agents are expected and %d are present (%s); stop those that do not belong, then restart the others",
 		n, len(ids), strings.Join(ids, ", "))
 }

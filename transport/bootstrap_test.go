@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// said builds a hello from "id:met1,met2"; an incarnation other than 1 stands
-// behind a slash, as in "b/2".
+// said builds a hello from "id:met1,met2"; an incarnation other than 1 follows a
+// slash, as in "b/2".
 func said(text string) Hello {
 	id, met, _ := strings.Cut(text, ":")
 	h := Hello{Expect: 3}
@@ -45,8 +45,8 @@ func TestClusterIsBootstrappedWhenAllKnowExactlyAll(t *testing.T) {
 		{name: "we know an older life than it says", n: 3, hellos: "a:b,c b/2:a,c c:a,b/2"},
 		{name: "somebody is in a cluster", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []Hello) { h[2].ClusterID = "x" }},
 		{name: "we are in a cluster", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []Hello) { h[0].ClusterID = "x" }},
-		{name: "one more was met", n: 3, hellos: "a:b,c,d b:a,c c:a,b d:a", err: "3 agents are expected and 4 are here (a, b, c, d)"},
-		{name: "one more was met by another", n: 3, hellos: "a:b,c b:a,c,d c:a,b", err: "4 are here (a, b, c, d)"},
+		{name: "one more was met", n: 3, hellos: "a:b,c,d b:a,c c:a,b d:a", err: "3 agents are expected and 4 are present (a, b, c, d)"},
+		{name: "one more was met by another", n: 3, hellos: "a:b,c b:a,c,d c:a,b", err: "4 are present (a, b, c, d)"},
 		{name: "one expects another number", n: 3, hellos: "a:b,c b:a,c c:a,b", change: func(h []Hello) { h[1].Expect = 5 }, err: "a expects 3 agents and b expects 5"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -14,42 +14,42 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// DefaultTimeout bounds one read or write of a raft request when Config does
-// not say otherwise. It equals TCP_USER_TIMEOUT: a peer that has acknowledged
-// nothing for so long is gone for both.
+// DefaultTimeout bounds one read or write of a raft request if Config.Timeout is
+// zero. It equals TCP_USER_TIMEOUT, so both give up on a silent peer after the same
+// time.
 const DefaultTimeout = 10 * time.Second
 
-// Dialer makes the TCP connection below TLS. A *net.Dialer is one; tests put a
-// proxy in between with it.
+// Dialer makes the TCP connection below TLS. A *net.Dialer is one; tests use
+// another to put a proxy in between.
 type Dialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Config is what a transport is made of.
+// Config is the configuration of a Transport.
 type Config struct {
-	// ID is this agent's: a DNS label, the one that its certificate carries.
+	// ID is this agent's ID: a DNS label, the one in its certificate.
 	ID string
 
-	// TLS supplies the certificates. Without it the agent is alone: it opens no
-	// port, dials nobody, and its raft transport is in memory.
+	// TLS supplies the certificates. Without it the agent has no peers: it opens no
+	// port, does not dial, and its raft transport is in memory.
 	TLS TLS
 
-	// Listen is the address to bind, host:port. Listener takes its place when
-	// it is given, and is the transport's own from New on, also when that fails.
+	// Listen is the address to bind, host:port. A Listener is used in its place.
+	// New takes ownership of it, even when New fails.
 	Listen   string
 	Listener net.Listener
 
 	// Advertise is the host:port at which others reach this agent. Empty means
 	// the bound address; a bound address without a host (":7401", "0.0.0.0")
-	// is completed by its reader, from the connection it came over.
+	// is completed by its recipient, from the connection.
 	Advertise string
 
 	// Join are addresses, host:port, at which other agents may be. They are
-	// asked for as long as the transport lives.
+	// dialled for as long as the transport lives.
 	Join []string
 
-	// Peers are addresses that are known by ID, used until that agent has
-	// been met and has said where it is.
+	// Peers are known addresses by ID, each used until that agent has been met
+	// and its hello names its address.
 	Peers map[string]string
 
 	// Hello describes this agent as it is now. It must not block. The transport
@@ -57,31 +57,31 @@ type Config struct {
 	// when it is empty.
 	Hello func() Hello
 
-	// Accept may refuse an agent whose certificate is good, with the reason in
-	// words, which goes back to it. nil lets everybody in. It must not block,
-	// and is called from many goroutines.
+	// Accept may refuse an agent whose certificate is valid. The text of its error
+	// is sent to that agent. nil accepts all. It must not block, and is called
+	// from many goroutines.
 	Accept func(peer Hello) error
 
-	// OnMeet hears of every hello that says something new. nil is nobody. It
-	// must not block, and is called from many goroutines.
+	// OnMeet is called with every hello that is news. Optional. It must not block,
+	// and is called from many goroutines.
 	OnMeet func(peer Hello)
 
-	// Memory keeps what is remembered of the others' logs; nil: it ends with the
-	// transport.
+	// Memory stores what is remembered of other agents' logs; nil: it is lost when
+	// the transport ends.
 	Memory Store
 
 	Clock  clock.Clock
 	Logger interrex.Logger
 
-	// Dialer makes connections; nil is a *net.Dialer.
+	// Dialer makes connections; nil: a *net.Dialer.
 	Dialer Dialer
 
-	// Timeout bounds each read and write of a raft request; 0 is
+	// Timeout bounds each read and write of a raft request; zero:
 	// DefaultTimeout.
 	Timeout time.Duration
 }
 
-// Validate says which field is not valid.
+// Validate returns an error for the first field that is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.Clock == nil:
@@ -115,7 +115,7 @@ func (c Config) closeListener() error {
 
 func (c Config) validateAlone() error {
 	if c.Listen != "" || c.Listener != nil || len(c.Join) > 0 || len(c.Peers) > 0 {
-		return errors.New("an agent without TLS is alone: give certificates, or neither Listen, Listener, Join nor Peers")
+		return errors.New("an agent without TLS has no peers: give certificates, or none of Listen, Listener, Join and Peers")
 	}
 	return nil
 }

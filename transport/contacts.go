@@ -9,27 +9,28 @@ import (
 	"time"
 )
 
-// Contact says how an agent, or an address where one should be, was reached.
+// Contact describes the contact with an agent, or with an address where one should
+// be.
 type Contact struct {
-	ID      string // empty: nobody has been met at the address yet
-	Address string // empty: none is known
-	// Heard is when this agent last received anything of it, over whichever
-	// connection; zero: never.
+	ID      string // empty: no agent has been met at the address yet
+	Address string // empty: it is not known
+	// Heard is when this agent last received anything from it, over any connection;
+	// zero: never.
 	Heard time.Time
-	// Err is why the newest attempt to reach it failed, if it has not been heard
-	// of since.
+	// Err is why the latest attempt to reach it failed, if nothing has been received
+	// from it since.
 	Err error
-	// Refused says that the attempt failed by a verdict and not by the network;
-	// Ours that the verdict is this agent's.
+	// Refused is whether the attempt failed because an agent refused it, and not
+	// because of the network; Ours is whether that agent is this one.
 	Refused, Ours bool
 }
 
-// contacts notes when each agent was last heard of, and how the newest attempt
-// at each address ended.
+// contacts records when something was last received from each agent, and how the
+// latest attempt at each address ended.
 type contacts struct {
 	mu     sync.Mutex
-	heard  map[string]*heard  // by ID
-	failed map[string]attempt // by address
+	reads  map[string]*lastRead // by ID
+	failed map[string]attempt   // by address
 }
 
 // attempt is a dial that has failed.
@@ -38,38 +39,38 @@ type attempt struct {
 	err error
 }
 
-// heard is when an agent was last heard of, in nanoseconds since the transport
-// began; 0: never. Each of its connections notes it at each read.
-type heard struct{ since atomic.Int64 }
+// lastRead is when something was last read from an agent, in nanoseconds since the
+// transport began; 0: never. Each of its connections updates it at each read.
+type lastRead struct{ since atomic.Int64 }
 
-// of returns an agent's note.
-func (c *contacts) of(id string) *heard {
+// of returns an agent's last read.
+func (c *contacts) of(id string) *lastRead {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := c.heard[id]
+	h := c.reads[id]
 	if h == nil {
-		h = new(heard)
+		h = new(lastRead)
 		c.forgetOne()
-		c.heard[id] = h
+		c.reads[id] = h
 	}
 	return h
 }
 
-// forgetOne makes room: it forgets who was heard of longest ago.
+// forgetOne makes room: it forgets the agent with the oldest last read.
 func (c *contacts) forgetOne() {
-	if len(c.heard) < maxKnown {
+	if len(c.reads) < maxKnown {
 		return
 	}
 	oldest := ""
-	for id, h := range c.heard {
-		if oldest == "" || h.since.Load() < c.heard[oldest].since.Load() {
+	for id, h := range c.reads {
+		if oldest == "" || h.since.Load() < c.reads[oldest].since.Load() {
 			oldest = id
 		}
 	}
-	delete(c.heard, oldest)
+	delete(c.reads, oldest)
 }
 
-// note takes up how a dial of an address ended.
+// note records how a dial of an address ended.
 func (c *contacts) note(address string, now time.Time, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,8 +90,8 @@ func (c *contacts) lastFailure(address string) attempt {
 	return c.failed[address]
 }
 
-// hear notes that something of an agent has arrived now.
-func (t *Transport) hear(h *heard) {
+// noteRead records that something from an agent has arrived now.
+func (t *Transport) noteRead(h *lastRead) {
 	h.since.Store(int64(max(t.config.Clock.Now().Sub(t.began), 1)))
 }
 
@@ -102,10 +103,10 @@ func (t *Transport) lastHeard(id string) time.Time {
 	return t.began.Add(time.Duration(since))
 }
 
-// Began is when this transport began to listen.
+// Began returns when this transport began to listen.
 func (t *Transport) Began() time.Time { return t.began }
 
-// Contact says how an agent was last reached.
+// Contact describes the contact with an agent.
 func (t *Transport) Contact(id string) Contact {
 	return t.contact(id, t.book.address(id))
 }
@@ -123,8 +124,8 @@ func (t *Transport) contact(id, address string) Contact {
 	return c
 }
 
-// Contacts says so of every agent that was met and of every address where one
-// should be, sorted by address.
+// Contacts describes the contact with every agent that was met and with every
+// address where one should be, sorted by address.
 func (t *Transport) Contacts() []Contact {
 	var all []Contact
 	for _, address := range t.addresses() {
@@ -133,8 +134,8 @@ func (t *Transport) Contacts() []Contact {
 	return all
 }
 
-// quiet returns the addresses of which nothing was heard lately, or which were
-// dialled in vain.
+// quiet returns the addresses from which nothing was received lately, or that could
+// not be dialled.
 func (t *Transport) quiet() []string {
 	now := t.config.Clock.Now()
 	return slices.DeleteFunc(t.addresses(), func(address string) bool {
@@ -143,20 +144,20 @@ func (t *Transport) quiet() []string {
 	})
 }
 
-// dialledConn is a connection to an agent that notes what it hears.
+// dialledConn is a connection to an agent that records its reads.
 type dialledConn struct {
 	*tls.Conn
 	transport *Transport
-	heard     *heard
+	last      *lastRead
 
-	peer, life string // of a stream of raft's
+	peer, life string // set for a stream of raft's
 }
 
 // Read implements net.Conn.
 func (c *dialledConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.transport.hear(c.heard)
+		c.transport.noteRead(c.last)
 	}
 	return c.transport.memory.Current(c.peer, c.life, n, err)
 }

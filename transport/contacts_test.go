@@ -47,7 +47,7 @@ func TestAnAddressThatDoesNotAnswerHoldsUpNoOther(t *testing.T) {
 func TestAContactSaysHowAnAgentWasReached(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a")
-	b, _ := w.agent("b", joining(a), func(c *Config) { c.Join = append(c.Join, "127.0.0.1:9") }) // nobody is at the second
+	b, _ := w.agent("b", joining(a), func(c *Config) { c.Join = append(c.Join, "127.0.0.1:9") }) // no agent is at the second
 	eventually(t, "they have heard of each other", func() bool {
 		return !a.Contact("b").Heard.IsZero() && !b.Contact("a").Heard.IsZero()
 	})
@@ -97,13 +97,13 @@ func TestAContactTellsWhoseVerdictItIs(t *testing.T) {
 }
 
 func TestWhoWasHeardOfLongestAgoIsForgottenFirst(t *testing.T) {
-	c := contacts{heard: map[string]*heard{}}
+	c := contacts{reads: map[string]*lastRead{}}
 	for i := range maxKnown {
 		c.of(fmt.Sprint(i)).since.Store(int64(maxKnown - i))
 	}
 	c.of("new").since.Store(1000)
-	if len(c.heard) != maxKnown || c.heard["new"] == nil || c.heard["0"] == nil || c.heard[fmt.Sprint(maxKnown-1)] != nil {
-		t.Errorf("%d are known", len(c.heard))
+	if len(c.reads) != maxKnown || c.reads["new"] == nil || c.reads["0"] == nil || c.reads[fmt.Sprint(maxKnown-1)] != nil {
+		t.Errorf("%d are known", len(c.reads))
 	}
 	failures := contacts{failed: map[string]attempt{}}
 	for i := range 3 * maxKnown {

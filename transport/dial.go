@@ -12,21 +12,21 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// errAlone is why an agent without certificates reaches nobody.
-var errAlone = errors.New("this agent is alone: it has no certificates for other agents")
+// errAlone is returned by the dials of an agent without certificates.
+var errAlone = errors.New("this agent has no peers: it has no certificates for other agents")
 
-// DialAPI connects to an agent for forwarded requests. The connection is plain
-// to its user, who speaks HTTP/2 with prior knowledge over it. It takes at most
-// 5 s, or until ctx ends.
+// DialAPI connects to an agent for forwarded requests. The connection does TLS
+// itself; its user speaks HTTP/2 with prior knowledge. DialAPI takes at most 5 s, or
+// until ctx ends.
 func (t *Transport) DialAPI(ctx context.Context, id string) (net.Conn, error) {
 	return t.dial(ctx, id, protocolAPI)
 }
 
-// dial connects to an agent by its ID, wherever it is now.
+// dial connects to an agent by its ID, at its present address.
 func (t *Transport) dial(ctx context.Context, id, protocol string) (net.Conn, error) {
 	address := t.book.address(id)
 	if address == "" {
-		return nil, fmt.Errorf("cannot reach %s: no address of it is known; it has not been met at any of cluster.join", id)
+		return nil, fmt.Errorf("cannot reach %s: its address is not known; it has not been met at any address of cluster.join", id)
 	}
 	conn, _, err := t.dialAt(ctx, address, id, protocol)
 	if err != nil {
@@ -35,8 +35,8 @@ func (t *Transport) dial(ctx context.Context, id, protocol string) (net.Conn, er
 	return conn, nil
 }
 
-// dialAt connects to an address and exchanges hellos. An empty id takes
-// any agent that is there.
+// dialAt connects to an address and exchanges hellos. An empty id accepts any
+// agent.
 func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (net.Conn, Hello, error) {
 	if t.config.TLS == nil {
 		return nil, Hello{}, errAlone
@@ -45,11 +45,11 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 	defer cancel()
 	raw, err := t.config.Dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
-		t.book.doubt(address)
+		t.book.dialFailed(address)
 		return nil, Hello{}, err
 	}
 	inbound.Tune(raw)
-	// A ctx that ends cuts the handshake and the hellos short.
+	// The end of ctx interrupts the handshake and the hellos.
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	conn, peer, err := t.introduce(ctx, raw, dialling{address, id, protocol})
 	if err == nil && !stop() {
@@ -61,16 +61,16 @@ func (t *Transport) dialAt(ctx context.Context, address, id, protocol string) (n
 		t.noteRefusal(id, address, err)
 		return nil, Hello{}, err
 	}
-	t.book.reach(address, peer.ID)
+	t.book.noteReached(address, peer.ID)
 	_ = conn.SetDeadline(time.Time{})
-	c := &dialledConn{Conn: conn, transport: t, heard: t.contacts.of(peer.ID)}
+	c := &dialledConn{Conn: conn, transport: t, last: t.contacts.of(peer.ID)}
 	if protocol == protocolRaft {
 		c.peer, c.life = peer.ID, peer.Log.Life
 	}
 	return c, peer, nil
 }
 
-// bounded ends with ctx, with the transport, or after 5 s.
+// bounded returns a context that ends with ctx, with the transport, or after 5 s.
 func (t *Transport) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	stop := context.AfterFunc(t.ctx, cancel)
@@ -80,7 +80,7 @@ func (t *Transport) bounded(ctx context.Context) (context.Context, context.Cance
 	}
 }
 
-// refusedError is a peer's or our own verdict, in words.
+// refusedError is the text of a refusal, a peer's or ours.
 type refusedError struct {
 	reason string
 	ours   bool
@@ -88,14 +88,14 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return e.reason }
 
-// ours reports whether an error is this agent's own verdict.
+// ours reports whether an error is this agent's own refusal.
 func ours(err error) bool {
 	var refused *refusedError
 	return errors.As(err, &refused) && refused.ours
 }
 
-// noteRefusal logs a refusal that came of the hellos or the certificates; an
-// agent that is merely away is its caller's to log.
+// noteRefusal logs a refusal because of the hellos or the certificates. An agent
+// that is merely unreachable is logged by the caller.
 func (t *Transport) noteRefusal(id, address string, err error) {
 	var refused *refusedError
 	if errors.As(err, &refused) {
@@ -110,10 +110,10 @@ func orUnknown(id string) string {
 	return id
 }
 
-// dialling is the agent that a dial is for. An empty id takes any agent.
+// dialling is the agent that a dial is for. An empty id accepts any agent.
 type dialling struct{ address, id, protocol string }
 
-// introduce is the dialling end of the handshake.
+// introduce does the handshake at the dialling end.
 func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*tls.Conn, Hello, error) {
 	config, err := certificates.Client(t.config.TLS, to.id, to.protocol)
 	if err != nil {
@@ -122,7 +122,7 @@ func (t *Transport) introduce(ctx context.Context, raw net.Conn, to dialling) (*
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		if err = refusedTLS(err); ours(err) {
-			t.book.doubt(to.address) // another agent is there
+			t.book.dialFailed(to.address) // another agent is there
 		}
 		return nil, Hello{}, err
 	}
@@ -154,10 +154,10 @@ func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs g
 		return reason
 	}
 	if theirs.Refused != "" {
-		t.heed(peer, reason, theirs)
+		t.learnFromRefusal(peer, reason, theirs)
 		refused := fmt.Errorf("it refuses us: %s", theirs.Refused)
 		if theirs.NotNow {
-			return refused // as if it were away
+			return refused // as if it were unreachable
 		}
 		return &refusedError{refused.Error(), false}
 	}
@@ -177,17 +177,17 @@ func (t *Transport) conclude(conn net.Conn, certID string, met meeting, theirs g
 	return t.learn(met, theirs.You, protocol)
 }
 
-// heed tells raft's life what an agent that refuses this one remembers of it, if
-// that agent may be talked to.
-func (t *Transport) heed(peer Hello, reason error, theirs greeting) {
+// learnFromRefusal passes to raft's life what an agent that refuses this one remembers of it,
+// if this agent accepts that one.
+func (t *Transport) learnFromRefusal(peer Hello, reason error, theirs greeting) {
 	if l := t.life(); l != nil && reason == nil && theirs.You != nil && l.OpenTo(peer) == nil {
-		_ = l.Met(peer, theirs.You) // the refusal goes before
+		_ = l.Met(peer, theirs.You) // the refusal takes precedence
 	}
 }
 
-// refusedTLS tells a verdict of TLS, ours or by alert, from a connection that
-// broke. In TLS 1.3 the other end's verdict on our certificate arrives only
-// with its first answer.
+// refusedTLS turns a refusal by TLS, ours or an alert, into a refusedError; a
+// broken connection's error stays. In TLS 1.3 the other end's verdict on our
+// certificate arrives only with its first answer.
 func refusedTLS(err error) error {
 	var alert tls.AlertError
 	var op *net.OpError

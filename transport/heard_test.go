@@ -19,7 +19,7 @@ func listening(join ...string) (*Transport, *testclock.Clock) {
 	now := testclock.NewClock(time.Unix(1000, 0))
 	return &Transport{
 		config: Config{ID: "a", Clock: now, Join: join, Hello: func() Hello { return Hello{} }}, began: now.Now(), book: newBook("a", nil),
-		contacts: contacts{heard: map[string]*heard{}, failed: map[string]attempt{}},
+		contacts: contacts{reads: map[string]*lastRead{}, failed: map[string]attempt{}},
 	}, now
 }
 
@@ -29,7 +29,7 @@ func TestAContactSaysWhenItWasHeardAndWhatHasFailedSince(t *testing.T) {
 	if c := tr.contact("b", at); !c.Heard.IsZero() || c.Err != nil {
 		t.Errorf("of one that was never met: %+v", c)
 	}
-	tr.hear(tr.contacts.of("b")) // at once, when no time has passed
+	tr.noteRead(tr.contacts.of("b")) // at once, when no time has passed
 	if c := tr.contact("b", at); c.Heard.IsZero() || c.Heard.Sub(tr.Began()) > time.Millisecond {
 		t.Errorf("of one that was heard at once: %+v", c)
 	}
@@ -45,11 +45,11 @@ func TestAContactSaysWhenItWasHeardAndWhatHasFailedSince(t *testing.T) {
 		}
 	}
 	now.Advance(time.Second)
-	tr.hear(tr.contacts.of("b"))
+	tr.noteRead(tr.contacts.of("b"))
 	if c := tr.contact("b", at); c.Err != nil || !c.Heard.Equal(now.Now()) {
 		t.Errorf("when it was heard again: %+v", c)
 	}
-	// At an address where nobody was met nobody is heard.
+	// Nothing was received from an address where no agent was met.
 	tr.contacts.note("10.0.0.3:7401", now.Now(), errors.New("cable"))
 	if c := tr.contact("", "10.0.0.3:7401"); c.Err == nil {
 		t.Errorf("of an address: %+v", c)
@@ -64,14 +64,14 @@ func TestQuietAreThoseOfWhomNothingWasHeardLately(t *testing.T) {
 	const b, c, nobody = "10.0.0.2:7401", "10.0.0.3:7401", "10.0.0.4:7401"
 	tr, now := listening(b, nobody)
 	for id, at := range map[string]string{"b": b, "c": c} {
-		tr.book.learn(meeting{said: Hello{ID: id, ClusterAddress: at}})
-		tr.hear(tr.contacts.of(id))
+		tr.book.learn(meeting{sent: Hello{ID: id, ClusterAddress: at}})
+		tr.noteRead(tr.contacts.of(id))
 	}
 	now.Advance(probeAfter - time.Millisecond)
 	if got := tr.quiet(); !reflect.DeepEqual(got, []string{nobody}) {
 		t.Errorf("soon: %v", got)
 	}
-	tr.hear(tr.contacts.of("c"))
+	tr.noteRead(tr.contacts.of("c"))
 	now.Advance(2 * time.Millisecond)
 	if got := tr.quiet(); !reflect.DeepEqual(got, []string{b, nobody}) {
 		t.Errorf("later: %v", got)
@@ -88,10 +88,10 @@ func TestQuietAreThoseOfWhomNothingWasHeardLately(t *testing.T) {
 func TestContactsAreKeptOfSoManyAndNoMore(t *testing.T) {
 	tr, now := listening()
 	for i := range 3 * maxKnown {
-		tr.hear(tr.contacts.of(fmt.Sprint(i)))
+		tr.noteRead(tr.contacts.of(fmt.Sprint(i)))
 		tr.contacts.note(fmt.Sprint(i), now.Now(), errors.New("cable"))
 	}
-	if n := len(tr.contacts.heard); n != maxKnown {
+	if n := len(tr.contacts.reads); n != maxKnown {
 		t.Errorf("%d agents are remembered", n)
 	}
 	if n := len(tr.contacts.failed); n > 2*maxKnown {
@@ -126,8 +126,8 @@ func TestWhateverArrivesOfAnAgentIsHeard(t *testing.T) {
 	t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
 
 	// What the agents say to each other meanwhile is not counted.
-	note := new(heard)
-	ours.(*dialledConn).heard = note
+	note := new(lastRead)
+	ours.(*dialledConn).last = note
 	noted := 0
 	hear := theirs.(*inbound.Held).Hear
 	theirs.(*inbound.Held).Hear = func() { noted++ }
@@ -160,14 +160,14 @@ func TestNewsOfAnAgentIsPassedOnAtOnce(t *testing.T) {
 		}
 	}
 	hello := Hello{ID: "b", ClusterAddress: "10.0.0.2:7401"}
-	if tr.learn(meeting{said: hello}, nil, protocolHello); !told() {
+	if tr.learn(meeting{sent: hello}, nil, protocolHello); !told() {
 		t.Error("an agent that was met for the first time is no news")
 	}
-	if tr.learn(meeting{said: hello}, nil, protocolHello); told() {
+	if tr.learn(meeting{sent: hello}, nil, protocolHello); told() {
 		t.Error("what was known is news")
 	}
 	hello.ClusterAddress = "10.0.0.3:7401"
-	if tr.learn(meeting{said: hello}, nil, protocolHello); !told() {
+	if tr.learn(meeting{sent: hello}, nil, protocolHello); !told() {
 		t.Error("an agent that has moved is no news")
 	}
 }

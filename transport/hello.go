@@ -15,12 +15,12 @@ import (
 	"github.com/interrex/interrex/internal/peerlogs"
 )
 
-// Protocol is the version of what agents say to each other. Agents of one
-// version and of the next or last one work together.
+// Protocol is the version of the protocol between agents. Agents whose versions
+// differ by at most one work together.
 const Protocol = 5
 
-// The bounds of a hello: 4 KiB and 5 s, TLS handshake included. A reason for a
-// refusal has its own share of the 4 KiB.
+// The limits of a hello: 4 KiB and 5 s, TLS handshake included. The reason for a
+// refusal has its own part of the 4 KiB.
 const (
 	maxFrame         = 4 << 10
 	handshakeTimeout = 5 * time.Second
@@ -34,8 +34,7 @@ type Met struct {
 }
 
 // Hello is how an agent describes itself at the beginning of each connection.
-// Fields that a reader does not know are ignored, so that the next version may
-// add some.
+// Unknown fields are ignored, so that the next version may add some.
 type Hello struct {
 	Protocol  int            `json:"protocol"`
 	ClusterID string         `json:"cluster_id,omitempty"` // empty: in no cluster yet
@@ -52,7 +51,7 @@ type Hello struct {
 	Met     []Met             `json:"met,omitempty"`    // sorted by ID, itself not among them
 	Tables  map[string]uint16 `json:"tables,omitempty"` // versions by name
 	Version string            `json:"version"`
-	Entries byte              `json:"entries"` // the newest version of a log entry that it knows
+	Entries byte              `json:"entries"` // the newest version of log entries that it knows
 	Log     LogState          `json:"log"`
 }
 
@@ -66,19 +65,19 @@ type Place struct {
 // ends of logs.
 func (p Place) Compare(o Place) int { return peerlogs.Place(p).Compare(peerlogs.Place(o)) }
 
-// LogState is how raft's log of an agent is.
+// LogState describes raft's log on an agent.
 type LogState struct {
-	Life  string `json:"life,omitempty"`  // random, of one life of raft; empty: it does not run
-	Term  uint64 `json:"term"`            // raft's current one
-	End   Place  `json:"end"`             // of log or newest snapshot
-	Floor Place  `json:"floor"`           // the greatest that it has stored
+	Life  string `json:"life,omitempty"`  // random, of one life of raft; empty: raft is not running
+	Term  uint64 `json:"term"`            // raft's current term
+	End   Place  `json:"end"`             // of the log or the newest snapshot
+	Floor Place  `json:"floor"`           // the last place that it has stored
 	Since uint64 `json:"since"`           // the term in which the floor was written
 	Unfit string `json:"unfit,omitempty"` // why it must not lead
 }
 
-// equal reports whether two hellos, as they were sent, say the same, but for how
-// far their logs are, the words for why they must not lead, and where others were
-// met: that is no news.
+// equal reports whether two hellos, as they were sent, are the same except for the
+// positions of their logs, the text of why they must not lead, and the addresses of
+// others, none of which is news.
 func (h Hello) equal(o Hello) bool {
 	return h.Protocol == o.Protocol && h.ClusterID == o.ClusterID && h.Epoch == o.Epoch &&
 		h.ID == o.ID && h.Incarnation == o.Incarnation && h.Instance == o.Instance &&
@@ -89,14 +88,13 @@ func (h Hello) equal(o Hello) bool {
 
 func (m Met) same(o Met) bool { return m.ID == o.ID && m.Incarnation == o.Incarnation }
 
-// completed returns h with the host of the connection that it came over in
-// addresses that have none of their own, and the port that was dialled, unless it
-// is empty, in such a cluster address.
+// completed returns h with the host of its connection in addresses that have none,
+// and the dialled port, unless it is empty, in such a cluster address.
 func (h Hello) completed(host, dialled string) Hello {
 	h.ClusterAddress = inbound.CompleteAddress(h.ClusterAddress, host, dialled)
 	h.APIAddress = inbound.CompleteAddress(h.APIAddress, host, "")
 	if inbound.OnLoopback(h.APIAddress) && !inbound.IsLoopback(host) {
-		h.APIAddress = "" // nobody else reaches it
+		h.APIAddress = "" // it is not reachable from elsewhere
 	}
 	return h
 }
@@ -107,10 +105,10 @@ func (h Hello) completed(host, dialled string) Hello {
 type greeting struct {
 	Hello   *Hello `json:"hello,omitempty"`
 	Refused string `json:"refused,omitempty"`
-	// You is what is remembered of the log of the agent that has greeted, where this
-	// is the first greeting with its life of raft.
+	// You is what is remembered of the recipient's log, in the first greeting with
+	// its life of raft.
 	You *Remembered `json:"you,omitempty"`
-	// NotNow says that it is refused because something is not running just now.
+	// NotNow is whether the refusal is because something is not running at the moment.
 	NotNow bool `json:"not_now,omitempty"`
 }
 
@@ -129,8 +127,8 @@ func writeGreeting(w io.Writer, g greeting) error {
 	return nil
 }
 
-// marshal leaves agents out of Met from its end until the frame is small
-// enough: a cluster of so many is not bootstrapped by their hellos.
+// marshal drops agents from the end of Met until the frame is small enough. A
+// cluster with so many agents is not bootstrapped by hellos.
 func (g greeting) marshal() ([]byte, error) {
 	for {
 		text, err := json.Marshal(g)
@@ -141,7 +139,7 @@ func (g greeting) marshal() ([]byte, error) {
 			return text, nil
 		}
 		if g.Hello == nil || len(g.Hello.Met) == 0 {
-			return nil, fmt.Errorf("cannot send a hello of %d bytes: at most %d; shorten addresses or names of tables", len(text), maxFrame)
+			return nil, fmt.Errorf("cannot send a hello of %d bytes: the limit is %d; shorten addresses or names of tables", len(text), maxFrame)
 		}
 		shorter := *g.Hello
 		shorter.Met = shorter.Met[:len(shorter.Met)-1]
@@ -157,7 +155,7 @@ func readGreeting(r io.Reader) (greeting, error) {
 	}
 	n := binary.BigEndian.Uint32(size[:])
 	if n > maxFrame {
-		return g, fmt.Errorf("cannot read a hello of %d bytes: at most %d", n, maxFrame)
+		return g, fmt.Errorf("cannot read a hello of %d bytes: the limit is %d", n, maxFrame)
 	}
 	text := make([]byte, n)
 	if _, err := io.ReadFull(r, text); err != nil {
@@ -169,7 +167,7 @@ func readGreeting(r io.Reader) (greeting, error) {
 	return g, nil
 }
 
-// readHello is readGreeting where a hello must be in it.
+// readHello reads a greeting that must have a hello.
 func readHello(r io.Reader) (greeting, error) {
 	g, err := readGreeting(r)
 	if err == nil && g.Hello == nil {

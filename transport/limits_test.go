@@ -29,7 +29,7 @@ func TestAnAgentComesInThroughAFloodOfItsHost(t *testing.T) {
 	}
 	eventually(t, "all are counted", func() bool { return b.limits.Open() == inbound.MaxHandshakes })
 	oldest := rawDial(t, b.ListenAddr()) // one more than there is room for
-	eventually(t, "the log says so", func() bool { return log.has("256 connections are in their handshake, the limit") })
+	eventually(t, "the log says so", func() bool { return log.has("256 connections are in their handshake, which is the limit") })
 	a, _ := w.agent("a", joining(b))
 	eventually(t, "they have met", func() bool { return len(a.Peers()) == 1 && len(b.Peers()) == 1 })
 	_ = oldest.Close()
@@ -46,7 +46,7 @@ func TestTooManyConnectionsOfAnAgentAreRefusedInWords(t *testing.T) {
 		}
 	}
 	_, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolHello)
-	if err == nil || !strings.Contains(err.Error(), "it refuses us: 64 connections are open from a, the limit") {
+	if err == nil || !strings.Contains(err.Error(), "it refuses us: 64 connections are open from a, which is the limit") {
 		t.Errorf("a was told %v", err)
 	}
 	eventually(t, "b says so", func() bool { return log.has("of a: 64 connections are open from a") })
@@ -143,7 +143,7 @@ func TestForwardedRequestsAreOfMembers(t *testing.T) {
 	a, _ := w.agent("a")
 	early, _, err := a.dialAt(t.Context(), b.ListenAddr(), "b", protocolAPI)
 	if err != nil {
-		t.Fatal(err) // raft does not run on b: a is told who leads
+		t.Fatal(err) // raft is not running on b: a is answered who leads
 	}
 	defer early.Close()
 	life := closedTo{stranger: "a", met: make(chan Hello, 100)}

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// notes is a Logger that keeps what it is told.
+// notes is a Logger that records its lines.
 type notes struct {
 	silent.Logger
 	mu    sync.Mutex

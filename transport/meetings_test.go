@@ -11,7 +11,7 @@ import (
 )
 
 // everywhere listens on all addresses of this machine, and returns its address on
-// 127.0.0.2, from which nobody is seen to come.
+// 127.0.0.2, from which no agent dials.
 func everywhere(t *testing.T) (net.Listener, string) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
@@ -72,11 +72,11 @@ func TestWhereAnAgentWasDialledGoesBeforeWhereItWasSeen(t *testing.T) {
 		{"dialled", func() bool { return b.learn(dialledAt("10.0.0.3:17401", ip("10.0.0.3"), onAll("1"))) }, false, "10.0.0.3:17401"},
 		{"seen again", func() bool { return b.learn(seenAt(ip("10.0.0.1"), onAll("1"))) }, false, "10.0.0.3:17401"},
 		{"dialled elsewhere", func() bool { return b.learn(dialledAt("10.0.0.4:7401", ip("10.0.0.4"), onAll("1"))) }, false, "10.0.0.3:17401"},
-		{"dialled in vain elsewhere", func() bool { b.doubt("10.0.0.4:7401"); return b.learn(seenAt(ip("10.0.0.1"), onAll("1"))) }, false, "10.0.0.3:17401"},
-		{"dialled in vain", func() bool { b.doubt("10.0.0.3:17401"); return false }, false, "10.0.0.3:17401"},
+		{"dialled in vain elsewhere", func() bool { b.dialFailed("10.0.0.4:7401"); return b.learn(seenAt(ip("10.0.0.1"), onAll("1"))) }, false, "10.0.0.3:17401"},
+		{"dialled in vain", func() bool { b.dialFailed("10.0.0.3:17401"); return false }, false, "10.0.0.3:17401"},
 		{"seen where it has moved to", func() bool { return b.learn(seenAt(ip("10.0.0.5"), onAll("1"))) }, false, "10.0.0.5:7401"},
 		{"dialled by name", func() bool { return b.learn(dialledAt("b.example:7401", ip("10.0.0.6"), onAll("1"))) }, false, "10.0.0.6:7401"},
-		{"another agent is there", func() bool { b.reach("10.0.0.6:7401", "c"); return b.learn(seenAt(ip("10.0.0.5"), onAll("1"))) }, false, "10.0.0.5:7401"},
+		{"another agent is there", func() bool { b.noteReached("10.0.0.6:7401", "c"); return b.learn(seenAt(ip("10.0.0.5"), onAll("1"))) }, false, "10.0.0.5:7401"},
 		{"dialled once more", func() bool { return b.learn(dialledAt("10.0.0.6:7401", ip("10.0.0.6"), onAll("1"))) }, false, "10.0.0.6:7401"},
 		{"restarted", func() bool { return b.learn(seenAt(ip("10.0.0.7"), onAll("2"))) }, true, "10.0.0.7:7401"},
 	} {
@@ -152,12 +152,12 @@ func TestWhatOthersSayOfAgentsIsCheckedAndForgotten(t *testing.T) {
 func TestAnAddressByNameIsKnownForTheAgentThatItHasReached(t *testing.T) {
 	b := newBook("a", nil)
 	b.learn(dialledAt("b.example:7401", ip("10.0.0.6"), onAll("1")))
-	b.reach("b.example:7401", "b")
+	b.noteReached("b.example:7401", "b")
 	if id := b.idAt("b.example:7401"); id != "b" {
 		t.Errorf("at its name is %q", id)
 	}
 	for i := range 5 * maxKnown {
-		b.reach(fmt.Sprint(i), "b")
+		b.noteReached(fmt.Sprint(i), "b")
 	}
 	if n := len(b.reached); n > 2*maxKnown {
 		t.Errorf("%d addresses are remembered", n)
@@ -189,7 +189,7 @@ func TestNewsIsToldAgainWhereADialWasUnderWay(t *testing.T) {
 	}
 	tr.meetSoon("b:1", false)
 	begun()
-	tr.meetSoon("b:1", false) // is under way
+	tr.meetSoon("b:1", false) // is in progress
 	tr.meetSoon("b:1", true)
 	network.let <- struct{}{}
 	begun()
@@ -206,16 +206,16 @@ func TestAnAgentThatIsReachedIsNotDoubted(t *testing.T) {
 	b := newBook("a", nil)
 	const at = "10.0.0.3:7401"
 	b.learn(dialledAt(at, ip("10.0.0.3"), onAll("1")))
-	b.reach(at, "b")
+	b.noteReached(at, "b")
 	if !b.metByDial("b") {
 		t.Error("it is doubted where it was reached")
 	}
-	b.reach("10.0.0.4:7401", "c")
-	b.doubt("10.0.0.4:7401")
+	b.noteReached("10.0.0.4:7401", "c")
+	b.dialFailed("10.0.0.4:7401")
 	if !b.metByDial("b") {
 		t.Error("it is doubted for another address")
 	}
-	b.reach(at, "c")
+	b.noteReached(at, "c")
 	if b.metByDial("b") {
 		t.Error("it is not doubted where another one was reached")
 	}

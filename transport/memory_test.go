@@ -14,7 +14,7 @@ import (
 	"github.com/interrex/interrex/internal/peerlogs"
 )
 
-// introduced takes up a hello as one that is met.
+// introduced records a hello as one that is met.
 func introduced(t *testing.T, m *peerlogs.Memory, h Hello) {
 	t.Helper()
 	_, err := m.Compare(h.ofLog())
@@ -39,7 +39,7 @@ func appended(term, index uint64) *raft.AppendEntriesRequest {
 	return r
 }
 
-// living is a life of raft that keeps what it is told.
+// living is a life of raft that records what it gets.
 type living struct {
 	free
 	log LogState
@@ -197,8 +197,8 @@ func TestWhatIsRememberedIsSavedWithinASecond(t *testing.T) {
 	}
 }
 
-// What the memory knows of a log is what its agent has said in a hello, and what an
-// agent is told is what the memory knows.
+// The memory has what an agent's hello says of its log, and an agent is sent what the
+// memory has.
 func TestTheMemoryIsToldWhatAHelloSays(t *testing.T) {
 	h := Hello{ID: "b", Incarnation: "disk", Log: LogState{Life: "1", Term: 2, End: Place{3, 4}, Floor: Place{5, 6}, Since: 7}}
 	want := peerlogs.Hello{ID: "b", Incarnation: "disk", Life: "1", Term: 2, End: peerlogs.Place{Term: 3, Index: 4}, Since: 7}

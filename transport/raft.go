@@ -13,12 +13,11 @@ import (
 	"github.com/interrex/interrex/internal/raftstream"
 )
 
-// RaftConfig is what one life of raft.Raft tells its transport.
+// RaftConfig is the configuration of the transport of one life of raft.Raft.
 type RaftConfig struct {
-	// Life is what the rules of this life are. nil: there are none.
+	// Life is the rules of this life; nil: there are none.
 	Life Life
-	// Logger is for hashicorp/raft's own words about its streams; nil is
-	// silent.
+	// Logger is for hashicorp/raft's messages about its streams. Optional.
 	Logger hclog.Logger
 }
 
@@ -30,25 +29,25 @@ type RaftTransport interface {
 	raft.WithPreVote
 	raft.WithClose
 	// Drain returns when no request of another agent is being handled by raft's
-	// handler of heartbeats, and none will reach raft any more. With a hung disk
-	// that is when the disk answers.
+	// handler of heartbeats, and none will reach raft any more. With a hung disk it
+	// returns only when the disk does.
 	Drain()
-	// LastAck returns when the newest AppendEntries left (heartbeats too) that a
-	// peer has answered in the term of that request, and that term; the zero time
+	// LastAck returns when the newest AppendEntries request (or heartbeat) that a
+	// peer has answered in the request's term was sent, and that term; the zero time
 	// when there is none.
 	LastAck(peer raft.ServerID) (sent time.Time, term uint64)
-	// AckChanged returns a channel that is closed when the next LastAck changes.
-	// Ask for it before looking, so that nothing falls in between.
+	// AckChanged returns a channel that is closed at the next change of a LastAck.
+	// Call it before LastAck, so that no change is missed.
 	AckChanged() <-chan struct{}
-	// MatchIndex returns the highest index of the log that a peer has said in a
-	// term to have of that term's leader; 0: it has said none.
+	// MatchIndex returns the highest log index that a peer has acknowledged in a
+	// term to that term's leader; 0: none.
 	MatchIndex(peer raft.ServerID, term uint64) uint64
-	// Committed returns the commit index that the leader of a term has told with
-	// its appends, about a second ago; 0: it has told none.
+	// Committed returns the commit index in the appends of a term's leader, as of
+	// about a second ago; 0: there was none.
 	Committed(term uint64) uint64
 }
 
-// raftLife is raft's transport while one life of raft lasts.
+// raftLife is raft's transport during one life of raft.
 type raftLife struct {
 	RaftTransport
 	in    *inbound.Inlet
@@ -57,8 +56,8 @@ type raftLife struct {
 
 func (r *raftLife) over() bool { return r == nil || r.in.IsClosed() }
 
-// Raft makes the transport for one life of raft.Raft. One lives at a time: it
-// is an error while the previous one has not been closed.
+// Raft makes the transport for one life of raft.Raft. There is one at a time: Raft
+// returns an error until the previous one has been closed.
 func (t *Transport) Raft(config RaftConfig) (RaftTransport, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

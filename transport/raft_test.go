@@ -186,8 +186,8 @@ func TestRaftRunsOverTLSUnderItsAgentsIDs(t *testing.T) {
 	}
 }
 
-// A voter that comes back after a cut asks before it raises its term; without
-// RequestPreVote on the transport raft gives that up with a line in its log.
+// A voter that returns from a partition requests pre-votes before it raises its term;
+// without RequestPreVote on the transport raft disables that with a line in its log.
 func TestPreVoteIsKept(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a")
@@ -277,7 +277,7 @@ func TestDrainWaitsForTheHeartbeatInTheHandler(t *testing.T) {
 	<-entered
 	drained := make(chan struct{})
 	go func() { to.Drain(); close(drained) }()
-	refused := make(chan error, 1) // by a transport that drains: nobody takes what reaches raft
+	refused := make(chan error, 1) // by a transport that drains: requests that reach raft are not taken
 	go func() {
 		refused <- from.RequestVote("a", "a", &raft.RequestVoteRequest{RPCHeader: headerOf("b"), Term: 1}, &raft.RequestVoteResponse{})
 	}()
@@ -493,8 +493,7 @@ func TestASnapshotIsAnsweredInRaftsPlace(t *testing.T) {
 	}
 }
 
-// What a life is told of a request holds until raft has answered it: nothing
-// else reaches raft before.
+// While raft handles a request that a life follows, nothing else reaches raft.
 func TestNothingReachesRaftWhileARequestIsFollowed(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a")
@@ -579,7 +578,7 @@ func TestARequestIsOfTheAgentThatSentIt(t *testing.T) {
 	forged.Addr, named.Addr = []byte("c"), []byte("b")
 	for name, send := range map[string]func(raft.RPCHeader) error{"vote": vote, "heartbeat": heartbeat, "snapshot": snapshot} {
 		for _, header := range []raft.RPCHeader{headerOf("c"), forged, named, headerOf("")} {
-			if err := send(header); err == nil || !strings.Contains(err.Error(), "agent b sends requests of raft's in the name of") {
+			if err := send(header); err == nil || !strings.Contains(err.Error(), "agent b sends raft's requests in the name of") {
 				t.Errorf("a %s of %q at %q: %v", name, header.ID, header.Addr, err)
 			}
 		}
@@ -590,8 +589,8 @@ func TestARequestIsOfTheAgentThatSentIt(t *testing.T) {
 	eventually(t, "a says so", func() bool { return log.has(`in the name of agent "c" at "c"`) })
 }
 
-// After a peer's restart every pooled stream to it is dead; a vote that is
-// asked over one must not be lost.
+// After a peer's restart every pooled stream to it is dead; a vote request over one
+// must not be lost.
 func TestDeadPooledStreamsCostNoRequest(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a")
@@ -622,8 +621,8 @@ func TestDeadPooledStreamsCostNoRequest(t *testing.T) {
 	}
 }
 
-// Strong reads rest on it: an answer that was long under way proves nothing of
-// what came after its request had left.
+// Strong reads rely on it: a late answer proves nothing about the time after its
+// request was sent.
 func TestAnAckIsOfWhenItsRequestLeft(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a")

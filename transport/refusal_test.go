@@ -15,8 +15,8 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// Each case is a dialler that does not fit, what it is told, and what stands in
-// the log of the one that it dialled.
+// Each case is a dialler that is refused, the reason that it gets, and the log of the
+// agent that it dialled.
 func TestStrangersAreRefusedInWordsAtBothEnds(t *testing.T) {
 	w, other := newWorld(t), newWorld(t)
 	for name, c := range map[string]struct {
@@ -140,12 +140,12 @@ func TestWhatIsNotAnAgentIsTurnedAway(t *testing.T) {
 		"wrong protocol": {func(w *world, b *Transport) { _ = w.talk(b, []string{"h2"}, w.cert("a")).Handshake() }, "unsupported application protocols"},
 		"garbage": {func(w *world, b *Transport) {
 			_, _ = fmt.Fprint(rawDial(w.T, b.ListenAddr()), "GET / HTTP/1.1\r\n\r\n")
-		}, "does not speak TLS"},
+		}, "does not use TLS"},
 		"garbage as hello": {func(w *world, b *Transport) { w.say(b, frame("not JSON")) }, "cannot decode the hello"},
 		"no hello":         {func(w *world, b *Transport) { w.say(b, frame("{}")) }, "it is missing"},
-		"huge hello":       {func(w *world, b *Transport) { w.say(b, []byte{0xff, 0xff, 0xff, 0xff}) }, "at most 4096"},
+		"huge hello":       {func(w *world, b *Transport) { w.say(b, []byte{0xff, 0xff, 0xff, 0xff}) }, "the limit is 4096"},
 		"another's hello":  {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":1,"id":"c"}}`)) }, `is for "a" and its hello says "c"`},
-		"far version":      {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":9,"id":"a"}}`)) }, "speaks version 9"},
+		"far version":      {func(w *world, b *Transport) { w.say(b, frame(`{"hello":{"protocol":9,"id":"a"}}`)) }, "uses version 9"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -188,7 +188,7 @@ func frame(text string) []byte {
 
 func TestHelloIsRefusedByItsLengthAlone(t *testing.T) {
 	length := binary.BigEndian.AppendUint32(nil, maxFrame+1)
-	if _, err := readGreeting(bytes.NewReader(length)); err == nil || !strings.Contains(err.Error(), "at most 4096") {
+	if _, err := readGreeting(bytes.NewReader(length)); err == nil || !strings.Contains(err.Error(), "the limit is 4096") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"crypto/x509"
 )
 
-// The protocols that share the port, told apart by ALPN.
+// The protocols that share the port, distinguished by ALPN.
 const (
 	protocolRaft  = "interrex-raft/1"
 	protocolAPI   = "interrex-api/1"
@@ -13,11 +13,11 @@ const (
 )
 
 // TLS supplies the certificates. Both methods are called at each handshake, from
-// many goroutines, so that new certificates are taken up without a restart.
+// many goroutines, so that new certificates take effect without a restart.
 type TLS interface {
-	// Certificate is this agent's, with its key, good for server and client
-	// use.
+	// Certificate returns this agent's certificate, with its key, valid for server
+	// and client use.
 	Certificate() (*tls.Certificate, error)
-	// Roots are the authorities whose certificates are accepted.
+	// Roots returns the authorities whose certificates are accepted.
 	Roots() (*x509.CertPool, error)
 }

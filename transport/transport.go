@@ -17,14 +17,14 @@ import (
 	"github.com/interrex/interrex/internal/peerlogs"
 )
 
-// Transport is the port between agents. It is a worker: Kill and Wait stop it
-// with every connection that is still open.
+// Transport is the port between agents. It is a worker; Kill closes every
+// connection that is still open.
 type Transport struct {
 	catacomb catacomb.Catacomb
 	ctx      context.Context // ends with Kill
 	cancel   context.CancelFunc
 	config   Config
-	instance string // tells this transport from a clone of its agent
+	instance string // distinguishes this transport from a clone's
 	book     *book
 	memory   peerlogs.Memory
 	limits   inbound.Limits
@@ -36,17 +36,16 @@ type Transport struct {
 	conns    sync.WaitGroup // goroutines of incoming connections
 
 	meeting sync.WaitGroup // dials of the meetLoop
-	news    pace           // of the meetLoop alone
+	news    pace           // used only by the meetLoop
 
 	mu       sync.Mutex
-	dialling map[string]bool // addresses that the meetLoop dials now; true: and then again
+	dialling map[string]bool // addresses that the meetLoop is dialling; true: to be dialled again
 	raft     *raftLife       // nil: there was none yet
 	api      *inbound.Inlet
 	incoming map[net.Conn]struct{} // TCP connections
 }
 
-// New binds the port and starts to answer. Its caller must stop the
-// transport.
+// New binds the port and starts to serve. Its caller must stop the transport.
 func New(config Config) (*Transport, error) {
 	if err := config.Validate(); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot start the transport: %w", err), config.closeListener())
@@ -62,7 +61,7 @@ func New(config Config) (*Transport, error) {
 		config:   config,
 		instance: rand.Text(),
 		book:     newBook(config.ID, config.Peers),
-		contacts: contacts{heard: map[string]*heard{}, failed: map[string]attempt{}},
+		contacts: contacts{reads: map[string]*lastRead{}, failed: map[string]attempt{}},
 		began:    config.Clock.Now(),
 		refusals: inbound.Refusals{Clock: config.Clock, Logger: config.Logger},
 		wake:     make(chan struct{}, 1),
@@ -88,8 +87,7 @@ func (t *Transport) bind() error {
 	if t.config.TLS == nil {
 		return nil
 	}
-	// Wrong files are found now, by the one who can mend them, and not by the
-	// first peer.
+	// Invalid files are found at the start, and not by the first peer.
 	if err := certificates.Check(t.config.TLS, t.config.ID); err != nil {
 		return fmt.Errorf("cannot start the transport: %w", err)
 	}
@@ -111,10 +109,10 @@ func (t *Transport) closeListener() error {
 	return t.listener.Close()
 }
 
-// ID returns this agent's.
+// ID returns this agent's ID.
 func (t *Transport) ID() string { return t.config.ID }
 
-// ListenAddr returns the bound address, "" for an agent that is alone.
+// ListenAddr returns the bound address, "" for an agent without TLS.
 func (t *Transport) ListenAddr() string {
 	if t.listener == nil {
 		return ""
@@ -122,12 +120,12 @@ func (t *Transport) ListenAddr() string {
 	return t.listener.Addr().String()
 }
 
-// Peers returns what the agents that were met have said last, sorted by ID.
+// Peers returns the latest hello of every agent that was met, sorted by ID.
 func (t *Transport) Peers() []Hello { return t.book.hellos() }
 
-// Peer returns what an agent has said last, with its addresses as it said them;
+// Peer returns an agent's latest hello, with its addresses as they were sent;
 // false: it was not met.
-func (t *Transport) Peer(id string) (Hello, bool) { return t.book.said(id) }
+func (t *Transport) Peer(id string) (Hello, bool) { return t.book.latest(id) }
 
 // Address returns the cluster address of an agent, "" when it is not known.
 func (t *Transport) Address(id string) string {
@@ -155,15 +153,15 @@ func (t *Transport) Self() Hello {
 	return h
 }
 
-// log is how raft's log of this agent is.
+// log describes raft's log on this agent.
 func (t *Transport) log() LogState {
 	if l := t.life(); l != nil {
 		return l.Log()
 	}
-	return LogState{Unfit: "raft does not run"}
+	return LogState{Unfit: "raft is not running"}
 }
 
-// life is that of raft here; nil: it does not run.
+// life returns the life of raft here; nil: it is not running.
 func (t *Transport) life() Life {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -173,11 +171,11 @@ func (t *Transport) life() Life {
 	return t.raft.rules
 }
 
-// errMyself says that a connection came back to where it began.
+// errMyself is returned for a connection of this agent to itself.
 var errMyself = errors.New("it is this agent itself")
 
-// check decides whether an agent may be talked to. certID is the ID that its
-// certificate carries.
+// check returns an error if an agent is not accepted. certID is the ID in its
+// certificate.
 func (t *Transport) check(certID string, peer Hello) error {
 	if peer.ID != certID {
 		return fmt.Errorf("its certificate is for %q and its hello says %q", certID, peer.ID)
@@ -186,10 +184,10 @@ func (t *Transport) check(certID string, peer Hello) error {
 		if peer.Instance == t.instance {
 			return errMyself
 		}
-		return fmt.Errorf("there are two agents with the ID %s: one of them is a clone, give it an ID and a certificate of its own", peer.ID)
+		return fmt.Errorf("there are two agents with the ID %s: one of them is a clone; give it an ID and a certificate of its own", peer.ID)
 	}
 	if peer.Protocol < Protocol-1 || peer.Protocol > Protocol+1 {
-		return fmt.Errorf("it speaks version %d of the protocol between agents and %s speaks %d: they may be one apart", peer.Protocol, t.config.ID, Protocol)
+		return fmt.Errorf("it uses version %d of the protocol between agents, and %s uses %d: they may be at most one apart", peer.Protocol, t.config.ID, Protocol)
 	}
 	if t.config.Accept == nil {
 		return nil
@@ -197,14 +195,14 @@ func (t *Transport) check(certID string, peer Hello) error {
 	return t.config.Accept(peer)
 }
 
-// learn remembers an agent that was let in, and tells raft's life what that
-// remembers of it.
-func (t *Transport) learn(met meeting, told *Remembered, protocol string) error {
+// learn records an agent that was accepted, and passes to raft's life what that
+// agent remembers of this one.
+func (t *Transport) learn(met meeting, recalled *Remembered, protocol string) error {
 	peer := met.hello()
-	if err := t.meet(peer, told, protocol); err != nil {
+	if err := t.meet(peer, recalled, protocol); err != nil {
 		return err
 	}
-	t.hear(t.contacts.of(peer.ID))
+	t.noteRead(t.contacts.of(peer.ID))
 	if !t.book.learn(met) {
 		return nil
 	}
@@ -216,13 +214,12 @@ func (t *Transport) learn(met meeting, told *Remembered, protocol string) error 
 	return nil
 }
 
-// meet tells raft's life and the memory of an agent to which raft here is open.
-// Others are of no concern to raft.
-func (t *Transport) meet(peer Hello, told *Remembered, protocol string) error {
+// meet informs raft's life and the memory of an agent to which raft here is open.
+func (t *Transport) meet(peer Hello, recalled *Remembered, protocol string) error {
 	l := t.life()
 	err := t.open(l, peer)
 	if err == nil && peer.Log.Life != "" {
-		err = l.Met(peer, told)
+		err = l.Met(peer, recalled)
 	}
 	_, known := t.memory.Of(peer.ID)
 	if err == nil || errors.Is(err, ErrNotNow) && known {
@@ -234,7 +231,7 @@ func (t *Transport) meet(peer Hello, told *Remembered, protocol string) error {
 	return nil
 }
 
-// named refuses a raft stream that no life of raft answers for.
+// named refuses a stream of raft's from an agent whose raft is not running.
 func (t *Transport) named(l Life, peer Hello) error {
 	if l != nil && l.Log().Life != "" && peer.Log.Life == "" {
 		return fmt.Errorf("raft is not running on %s %w", peer.ID, ErrNotNow)
@@ -242,7 +239,7 @@ func (t *Transport) named(l Life, peer Hello) error {
 	return nil
 }
 
-// open says why raft here is not open to an agent; nil: it is.
+// open returns why raft here is not open to an agent; nil: it is.
 func (t *Transport) open(l Life, peer Hello) error {
 	if l == nil {
 		return fmt.Errorf("raft is not running on %s %w", t.config.ID, ErrNotNow)
@@ -250,9 +247,9 @@ func (t *Transport) open(l Life, peer Hello) error {
 	return l.OpenTo(peer)
 }
 
-// openFor says why this agent is not open to another one's streams; nil: it is.
-// While raft does not run here, it is not known to which agents it is open: a
-// forwarded request is then told that another agent leads.
+// openFor returns why this agent is not open to another one's streams; nil: it is.
+// While raft is not running here, forwarded requests are let in, and refused
+// because another agent leads.
 func (t *Transport) openFor(protocol string, peer Hello) error {
 	err := t.open(t.life(), peer)
 	if protocol == protocolAPI && errors.Is(err, ErrNotNow) {
@@ -261,20 +258,20 @@ func (t *Transport) openFor(protocol string, peer Hello) error {
 	return err
 }
 
-// recall returns what is remembered of an agent's log, and an error if its disk is
-// an older one.
+// recall returns what is remembered of an agent's log, and an error if its disk has
+// been replaced by an older copy.
 func (t *Transport) recall(peer Hello) (*Remembered, error) {
 	if err := t.open(t.life(), peer); err != nil && !errors.Is(err, ErrNotNow) {
 		return nil, nil
 	}
-	told, err := t.memory.Compare(peer.ofLog())
-	return remembered(told), err
+	known, err := t.memory.Compare(peer.ofLog())
+	return remembered(known), err
 }
 
-// Listener returns the connections over which other agents forward requests:
-// each is plain to its user, HTTP/2 with prior knowledge being what the other
-// end speaks. One listener lives at a time; closing it closes its connections,
-// and then the next may be asked for.
+// Listener returns a listener for the connections over which other agents forward
+// requests. They do TLS themselves; the other end speaks HTTP/2 with prior
+// knowledge. There is one listener at a time; closing it closes its connections,
+// and then Listener may be called again.
 func (t *Transport) Listener() (net.Listener, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -306,5 +303,5 @@ func PeerOf(ctx context.Context) string {
 
 type peerKey struct{}
 
-// deadline bounds a handshake on the wall clock: sockets know no other.
+// deadline returns the deadline of a handshake, by the wall clock, as sockets need.
 func deadline() time.Time { return time.Now().Add(handshakeTimeout) }

@@ -25,7 +25,7 @@ func TestAgentsMeetAndTellEachOtherWhereTheyAre(t *testing.T) {
 	w := newWorld(t)
 	a, _ := w.agent("a")
 	b, _ := w.agent("b", joining(a))
-	c, _ := w.agent("c", joining(b)) // hears of a from b only
+	c, _ := w.agent("c", joining(b)) // learns of a only from b
 	for _, tr := range []*Transport{a, b, c} {
 		eventually(t, tr.ID()+" has met both others", func() bool { return len(tr.Peers()) == 2 })
 	}
@@ -363,9 +363,9 @@ func TestConfigSaysWhatIsWrong(t *testing.T) {
 		`agent ID "A"`:             func(c *Config) { c.ID = "A" },
 		`agent ID "localhost"`:     func(c *Config) { c.ID = "localhost" },
 		"empty Listen":             func(c *Config) { c.Listen = "" },
-		"is alone":                 func(c *Config) { c.TLS = nil },
+		"has no peers":             func(c *Config) { c.TLS = nil },
 		"cannot reach":             func(c *Config) { c.Advertise = "0.0.0.0:7401" },
-		"want host:port":           func(c *Config) { c.Join = []string{"host"} },
+		"give host:port":           func(c *Config) { c.Join = []string{"host"} },
 		`port "x"`:                 func(c *Config) { c.Peers = map[string]string{"b": "host:x"} },
 		"it is for a, and this is": func(c *Config) { c.ID = "b" },
 	} {

@@ -13,40 +13,40 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// Agents look for each other at once and then ever more seldom: every 2 s for
-// those of whom nothing was heard for so long, every 30 s for all. What is news
-// makes them look again at once, at a limited rate.
+// Agents dial each other at the start, and then at growing intervals: every 2 s
+// those from which nothing was received for that long, every 30 s all. News makes
+// them dial again at once, at a limited rate.
 const (
 	meetFirst  = 100 * time.Millisecond
 	meetIdle   = 30 * time.Second
-	meetAtOnce = 8  // dials of one Meet that are under way together
-	meetMost   = 64 // dials of the loop that are under way together
+	meetAtOnce = 8  // concurrent dials of one Meet
+	meetMost   = 64 // concurrent dials of the loop
 	probeAfter = 2 * time.Second
-	newsBurst  = 10              // rounds that news causes at once
-	newsEvery  = 2 * time.Second // between any more of them
+	newsBurst  = 10              // rounds that news may cause without a pause
+	newsEvery  = 2 * time.Second // between further ones
 )
 
-// ProbeTime is the longest time between two sounds of an agent that is well, but
-// for the handshake: one that was not heard of for longer is silent.
+// ProbeTime is the longest time, without the handshake, between two receipts from a
+// healthy agent: one from which nothing was received for longer is silent.
 const ProbeTime = probeAfter + probeAfter
 
-// savePeriod is how long what is remembered waits to be saved.
+// savePeriod is the longest time after which a change of the memory is saved.
 const savePeriod = time.Second
 
-// stopTimeout bounds the wait for users of connections that have been cut.
+// stopTimeout bounds the wait for the users of connections that have been closed.
 const stopTimeout = 5 * time.Second
 
 // Kill implements worker.Worker.
 func (t *Transport) Kill() {
 	t.catacomb.Kill(nil)
-	t.cancel() // after it: what ends with ctx returns the catacomb's ErrDying
+	t.cancel() // after it, so that what ends with ctx returns the catacomb's ErrDying
 }
 
 // Wait implements worker.Worker. When it returns, the port is free and no
 // connection is open.
 func (t *Transport) Wait() error { return t.catacomb.Wait() }
 
-// Report says what an operator asks first. It never blocks.
+// Report describes the transport for the engine's report. It never blocks.
 func (t *Transport) Report() map[string]any {
 	peers := map[string]any{}
 	for _, p := range t.book.hellos() {
@@ -81,7 +81,7 @@ func (t *Transport) loop() error {
 	return t.catacomb.ErrDying()
 }
 
-// stop cuts what is still open, and waits for the goroutines behind it.
+// stop closes what is still open, and waits for its goroutines.
 func (t *Transport) stop() {
 	t.mu.Lock()
 	live, api := t.raft, t.api
@@ -96,11 +96,11 @@ func (t *Transport) stop() {
 		_ = api.Close()
 	}
 	if !inbound.WaitFor(&t.conns, stopTimeout) {
-		t.config.Logger.Warningf("connections of other agents are still in use %s after they were cut", stopTimeout)
+		t.config.Logger.Warningf("connections of other agents are still in use %s after they were closed", stopTimeout)
 	}
 }
 
-// meetLoop looks for other agents for as long as the transport lives.
+// meetLoop dials other agents for as long as the transport lives.
 func (t *Transport) meetLoop() {
 	defer t.meeting.Wait()
 	delay := time.Duration(0)
@@ -121,9 +121,8 @@ func (t *Transport) meetLoop() {
 	}
 }
 
-// meetSoon exchanges hellos with the agent at an address. It does not wait: an
-// address that does not answer holds up no other. Where that is under way, news
-// is told when it has ended.
+// meetSoon starts to exchange hellos with the agent at an address, without waiting.
+// If that is already in progress, news repeats it when it has ended.
 func (t *Transport) meetSoon(address string, news bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -142,7 +141,7 @@ func (t *Transport) meetSoon(address string, news bool) {
 	})
 }
 
-// again ends a dial of the meetLoop, or reports that it must be repeated.
+// again reports whether a dial of the meetLoop must be repeated, and ends it if not.
 func (t *Transport) again(address string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -154,14 +153,15 @@ func (t *Transport) again(address string) bool {
 	return false
 }
 
-// pauseOrNews waits for about delay, or less when there is news, and reports
-// that, and whether the transport still lives. A delay of 0 is the first round's.
+// pauseOrNews waits for about delay, or until there is news, and reports whether
+// there was and whether the transport still lives. A delay of 0 is the first
+// round's.
 func (t *Transport) pauseOrNews(delay time.Duration) (news, alive bool) {
 	if delay == 0 {
 		return false, t.ctx.Err() == nil
 	}
-	// Half of it is by chance, so that agents that start together do not stay
-	// in step.
+	// Half of it is random, so that agents that start together do not stay in
+	// step.
 	timer := t.config.Clock.NewTimer(backoff.Jittered(delay))
 	defer timer.Stop()
 	select {
@@ -175,7 +175,7 @@ func (t *Transport) pauseOrNews(delay time.Duration) (news, alive bool) {
 	}
 }
 
-// pace lets newsBurst rounds pass at once, and then one each newsEvery.
+// pace allows newsBurst rounds without a pause, and then one every newsEvery.
 type pace struct{ due time.Time }
 
 // wait returns how long the next round has to wait.
@@ -192,8 +192,8 @@ func (t *Transport) pause(d time.Duration) bool {
 	return backoff.Pause(t.ctx, t.config.Clock.After(d))
 }
 
-// Announce tells the other agents soon what has changed in this one's hello. It
-// does not block.
+// Announce soon sends this agent's hello, which has changed, to the others. It does
+// not block.
 func (t *Transport) Announce() {
 	select {
 	case t.wake <- struct{}{}:
@@ -201,8 +201,8 @@ func (t *Transport) Announce() {
 	}
 }
 
-// Meet exchanges hellos once with every agent whose address is known or given
-// to join. Its error names those that did not answer or were refused.
+// Meet exchanges hellos once with every agent whose address is known or in Join.
+// Its error names those that did not respond or were refused.
 func (t *Transport) Meet(ctx context.Context) error {
 	if t.config.TLS == nil {
 		return nil
@@ -238,7 +238,7 @@ func (t *Transport) meetAt(ctx context.Context, address string) error {
 	return conn.Close()
 }
 
-// addresses gives, once each, where agents may be found.
+// addresses returns the addresses at which agents may be, without duplicates.
 func (t *Transport) addresses() []string {
 	all := append(t.book.addresses(), t.config.Join...)
 	slices.Sort(all)
@@ -246,7 +246,7 @@ func (t *Transport) addresses() []string {
 	return slices.DeleteFunc(slices.Compact(all), func(a string) bool { return a == "" || a == own })
 }
 
-// track remembers an incoming connection, so that stop can cut it.
+// track records an incoming connection, so that stop can close it.
 func (t *Transport) track(c net.Conn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -263,8 +263,7 @@ func (t *Transport) untrack(c net.Conn) {
 	delete(t.incoming, c)
 }
 
-// saveLoop saves what is remembered until the transport stops, and then once
-// more.
+// saveLoop saves the memory until the transport stops, and then once more.
 func (t *Transport) saveLoop() {
 	failed := false
 	for going := true; going; {

@@ -1,4 +1,4 @@
-// Package backoff owns the pause between an attempt that failed and the next.
+// Package backoff owns the pauses between retries.
 package backoff
 
 import (
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Doubled returns first, doubled so many times, and at most most.
+// Doubled returns first, doubled times times, but at most most.
 func Doubled(first, most time.Duration, times int) time.Duration {
 	for ; times > 0 && first < most; times-- {
 		first += min(first, most-first)
@@ -15,18 +15,17 @@ func Doubled(first, most time.Duration, times int) time.Duration {
 	return min(first, most)
 }
 
-// Next returns the pause before the next attempt: Doubled, with the failures before
-// the last one, and Jittered.
+// Next returns the jittered pause before the next attempt: first, doubled for each
+// failure in a row before the last one, but at most most.
 func Next(first, most time.Duration, failures int) time.Duration {
 	return Jittered(Doubled(first, most, failures))
 }
 
-// Jittered returns a random time from half of d to d, so that those who failed
-// together do not try again together.
+// Jittered returns a random duration from half of d to d, so that callers that
+// failed together do not retry together.
 func Jittered(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 
-// Pause waits until over fires, and reports whether ctx is alive then: it returns
-// when ctx ends, too.
+// Pause waits until over fires or ctx ends, and reports whether ctx is still alive.
 func Pause(ctx context.Context, over <-chan time.Time) bool {
 	select {
 	case <-over:

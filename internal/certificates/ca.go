@@ -16,21 +16,21 @@ import (
 	"time"
 )
 
-// What a development CA issues is good from an hour ago, for clocks that
+// The certificates of a development CA are valid from an hour ago, for clocks that
 // differ, and for a year.
 const (
 	issuedBefore = time.Hour
 	issuedFor    = 365 * 24 * time.Hour
 )
 
-// CA issues certificates for agents. Its key is in memory and goes with it.
+// CA issues certificates for agents. Its key is only in memory.
 type CA struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// DevCA makes an authority on the spot, for a cluster that lives in one process
-// or on a developer's machine. Its keys are ECDSA P-256.
+// DevCA makes a new authority, for a cluster in one process or on a developer's
+// machine. Its keys are ECDSA P-256.
 func DevCA() (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -63,8 +63,8 @@ func newSerial() *big.Int {
 	return new(big.Int).SetBytes(b[:])
 }
 
-// TLS issues a certificate for an agent and returns it with the CA as its only
-// root. A change, for tests, is made to it before it is signed.
+// TLS issues a certificate for an agent and returns it with the CA as its only root.
+// change, for tests, changes it before it is signed.
 func (c *CA) TLS(id string, change ...func(*x509.Certificate)) (Source, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err

@@ -1,6 +1,5 @@
-// Package certificates owns the certificates of agents: the ID that one carries,
-// whether it is good for an agent, the files that it lives in, and a CA for
-// development.
+// Package certificates owns the certificates of agents: the ID in one, its
+// validation, the files that it is read from, and a CA for development.
 package certificates
 
 import (
@@ -11,17 +10,18 @@ import (
 	"strings"
 )
 
-// Source gives an agent its certificates. Both methods are called at each
+// Source supplies an agent's certificates. Both methods are called at each
 // handshake, from many goroutines.
 type Source interface {
-	// Certificate is this agent's, with its key, good for server and client use.
+	// Certificate returns this agent's certificate, with its key, valid for server
+	// and client use.
 	Certificate() (*tls.Certificate, error)
-	// Roots are the authorities whose certificates are accepted.
+	// Roots returns the authorities whose certificates are accepted.
 	Roots() (*x509.CertPool, error)
 }
 
-// Check reports why an agent cannot use a certificate, with what to
-// do: it must be good for both uses, and carry the agent's ID.
+// Check returns why an agent cannot use a certificate, and what to do: it must be
+// valid for both uses, and have the agent's ID.
 func Check(given Source, id string) error {
 	cert, err := given.Certificate()
 	if err != nil {
@@ -43,8 +43,8 @@ func Check(given Source, id string) error {
 	return nil
 }
 
-// IDOf returns the agent's ID that a certificate carries: the one among its DNS
-// names that has no dot and is not localhost. Other names may stand beside it.
+// IDOf returns the agent's ID in a certificate: its only DNS name that has no dot and
+// is not localhost. It may have other names beside it.
 func IDOf(cert *x509.Certificate) (string, error) {
 	var id string
 	for _, name := range cert.DNSNames {
@@ -52,33 +52,33 @@ func IDOf(cert *x509.Certificate) (string, error) {
 			continue
 		}
 		if id != "" {
-			return "", fmt.Errorf("its certificate carries two IDs, %s and %s, as DNS names: want one", id, name)
+			return "", fmt.Errorf("its certificate has two IDs, %s and %s, as DNS names: it must have one", id, name)
 		}
 		id = name
 	}
 	if id == "" {
-		return "", errors.New("its certificate carries no ID: want one DNS name that is a single label")
+		return "", errors.New("its certificate has no ID: it must have one DNS name that is a single label")
 	}
 	return id, CheckID(id)
 }
 
-// CheckID says what is wrong with an agent's ID: it is a DNS label, 1-63 of
-// a-z, 0-9 and '-', with a letter or digit at both ends. "localhost" is not one,
-// since certificates carry it for other reasons.
+// CheckID returns an error if an agent's ID is not valid: it must be a DNS label,
+// 1-63 of a-z, 0-9 and '-', with a letter or digit at both ends. "localhost" is not
+// valid, since certificates have it for other reasons.
 func CheckID(id string) error {
 	if id == "" || len(id) > 63 || id[0] == '-' || id[len(id)-1] == '-' || id == "localhost" {
-		return fmt.Errorf("agent ID %q not valid: want a DNS label, 1-63 of a-z 0-9 -, and not localhost", id)
+		return fmt.Errorf("agent ID %q is not valid: give a DNS label, 1-63 of a-z 0-9 -, and not localhost", id)
 	}
 	for _, c := range []byte(id) {
 		if c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return fmt.Errorf("agent ID %q not valid: want a DNS label, 1-63 of a-z 0-9 -", id)
+			return fmt.Errorf("agent ID %q is not valid: give a DNS label, 1-63 of a-z 0-9 -", id)
 		}
 	}
 	return nil
 }
 
-// verifyChain checks a certificate for server and for client use: every agent
-// is both, and one that is good for half would fail only later.
+// verifyChain verifies a certificate for server and for client use: every agent is
+// both, and a certificate for only one use would fail only later.
 func verifyChain(leaf *x509.Certificate, roots *x509.CertPool, chain []*x509.Certificate) error {
 	between := x509.NewCertPool()
 	for _, cert := range chain {

@@ -12,15 +12,15 @@ import (
 	"github.com/interrex/interrex/config"
 )
 
-// Files is a Source that lives in PEM files. They are read again when one of them
-// has changed, which is looked for at each handshake. While the changed ones
-// are unfit (one of a pair has been written and the other not yet), those that
-// were read last stay in force, and Problem says what is wrong.
+// Files is a Source that reads PEM files. At each handshake they are read again if
+// one of them has changed. While the changed ones are not valid (one of a pair has
+// been written and the other not yet), the ones that were last read stay in use, and
+// Problem returns what is wrong.
 type Files struct {
 	CA   string // certificates of the authorities; empty: Roots fails, and the pair is not checked against any
-	Cert string // this agent's certificate, then those between it and the CA
+	Cert string // this agent's certificate, then any intermediate ones
 	Key  string // its key
-	// ID is the agent that the certificate must be for; empty: anybody.
+	// ID is the agent that the certificate must be for; empty: any.
 	ID string
 
 	mu      sync.Mutex
@@ -32,7 +32,7 @@ type Files struct {
 
 var _ Source = (*Files)(nil)
 
-// stamp tells one version of a file from the next.
+// stamp identifies one version of a file.
 type stamp struct {
 	at   time.Time
 	size int64
@@ -62,8 +62,7 @@ func (f *Files) Roots() (*x509.CertPool, error) {
 	return f.roots, nil
 }
 
-// Problem says why the files as they are now are not in force, nil when they
-// are.
+// Problem returns why the present files are not in use; nil: they are.
 func (f *Files) Problem() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,9 +72,9 @@ func (f *Files) Problem() error {
 	return f.problem
 }
 
-// refresh fails only while nothing has been read yet.
+// refresh reads changed files. It fails only while none have been read yet.
 func (f *Files) refresh() error {
-	stamps, err := f.look()
+	stamps, err := f.stat()
 	if err == nil && (stamps != f.stamps || f.problem != nil) {
 		err = f.load()
 		if err == nil {
@@ -89,14 +88,14 @@ func (f *Files) refresh() error {
 	return nil
 }
 
-func (f *Files) look() (stamps [3]stamp, err error) {
+func (f *Files) stat() (stamps [3]stamp, err error) {
 	for i, name := range []string{f.CA, f.Cert, f.Key} {
 		if i == 0 && name == "" {
 			continue
 		}
 		info, err := os.Stat(name)
 		if err != nil {
-			return stamps, fmt.Errorf("cannot read a TLS file: %w; give the files of ca, cert and key", err)
+			return stamps, fmt.Errorf("cannot read a TLS file: %w; set ca, cert and key to files that exist", err)
 		}
 		stamps[i] = stamp{info.ModTime(), info.Size()}
 	}
@@ -121,7 +120,7 @@ func (f *Files) load() error {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return fmt.Errorf("cannot use %s: no certificate in PEM is in it; it must hold the CA's", f.CA)
+		return fmt.Errorf("cannot use %s: it has no certificate in PEM; it must have the CA's", f.CA)
 	}
 	if err := usable(cert.Leaf, roots, cert.Certificate[1:]); err != nil {
 		return fmt.Errorf("cannot use %s: %w", f.Cert, err)
@@ -156,7 +155,7 @@ func (f *Files) isFor(leaf *x509.Certificate) error {
 	return nil
 }
 
-// usable says what is wrong with an agent's own certificate, and what to do.
+// usable returns what is wrong with an agent's own certificate, and what to do.
 func usable(leaf *x509.Certificate, roots *x509.CertPool, behind [][]byte) error {
 	var chain []*x509.Certificate
 	for _, der := range behind {

@@ -80,10 +80,10 @@ func TestANamedPipeIsNotWaitedFor(t *testing.T) {
 func TestUnfitFilesSayWhichAndWhatToDo(t *testing.T) {
 	ca, other := must(DevCA()), must(DevCA())
 	for want, spoil := range map[string]func(t *testing.T, f *Files){
-		"cannot read a TLS file":             func(t *testing.T, f *Files) { f.CA = f.CA + ".gone" },
-		"ca.pem: no certificate in PEM":      func(t *testing.T, f *Files) { write(t, f.CA, "not PEM") },
-		"agent.key: ":                        func(t *testing.T, f *Files) { write(t, f.Key, "not PEM") },
-		"it must be issued by the CA of the": func(t *testing.T, f *Files) { f.CA = must(other.Write(t.TempDir(), "a")).CA },
+		"cannot read a TLS file":               func(t *testing.T, f *Files) { f.CA = f.CA + ".gone" },
+		"ca.pem: it has no certificate in PEM": func(t *testing.T, f *Files) { write(t, f.CA, "not PEM") },
+		"agent.key: ":                          func(t *testing.T, f *Files) { write(t, f.Key, "not PEM") },
+		"it must be issued by the CA of the":   func(t *testing.T, f *Files) { f.CA = must(other.Write(t.TempDir(), "a")).CA },
 		"issue a new one, or set the clock": func(t *testing.T, f *Files) {
 			reissue(t, ca, f, func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) })
 		},

@@ -6,7 +6,7 @@ import (
 	"errors"
 )
 
-// Server returns the TLS configuration for one incoming handshake, of one of some
+// Server returns the TLS configuration for one incoming handshake, for one of the
 // protocols.
 func Server(given Source, protocols ...string) (*tls.Config, error) {
 	config, roots, err := base(given)
@@ -20,17 +20,17 @@ func Server(given Source, protocols ...string) (*tls.Config, error) {
 	return config, nil
 }
 
-// Client returns the TLS configuration for one outgoing handshake. Where no ID is
-// known yet the name is not checked against the certificate but taken from it;
-// the chain is checked either way.
+// Client returns the TLS configuration for one outgoing handshake. While the ID is
+// unknown, it is taken from the certificate and not compared; the chain is verified
+// in both cases.
 func Client(given Source, id, protocol string) (*tls.Config, error) {
 	config, roots, err := base(given)
 	if err != nil {
 		return nil, err
 	}
 	config.RootCAs = roots
-	// Chosen by hand, a certificate of another authority is shown all the same,
-	// and the other end can say what is wrong with it.
+	// Chosen by hand, so that a certificate of another authority is presented too,
+	// and the other end can log what is wrong with it.
 	own := &config.Certificates[0]
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
 	config.ServerName = id
@@ -52,7 +52,7 @@ func base(given Source) (*tls.Config, *x509.CertPool, error) {
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{*cert},
-		// A resumed session would outlive the certificate that it was made with.
+		// A resumed session would outlive its certificate.
 		SessionTicketsDisabled: true,
 	}, roots, nil
 }
@@ -62,7 +62,7 @@ func base(given Source) (*tls.Config, *x509.CertPool, error) {
 func verifyPeer(roots *x509.CertPool) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
 		if len(state.PeerCertificates) == 0 {
-			return errors.New("no certificate was shown")
+			return errors.New("no certificate was presented")
 		}
 		err := verifyChain(state.PeerCertificates[0], roots, state.PeerCertificates[1:])
 		if err != nil {

@@ -1,3 +1,3 @@
-// Package datadir owns an agent's data directory: whose it is, what it can prove
-// while the agent does not run, and its repair.
+// Package datadir owns an agent's data directory: the identity in it, and its
+// examination, repair and recovery while the agent is not running.
 package datadir

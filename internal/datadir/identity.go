@@ -14,26 +14,26 @@ import (
 	"github.com/interrex/interrex/internal/raftdir"
 )
 
-// identityName is the file in an agent's data directory, and RaftDir the raft
-// directory beside it.
+// identityName is the identity's file in an agent's data directory, and RaftDir the
+// raft directory beside it.
 const (
 	identityName = "identity.json"
 	RaftDir      = "raft"
 )
 
-// Identity says who an agent is: which agent, of which cluster and epoch, and
-// in which incarnation of its disk.
+// Identity identifies an agent: its ID, its cluster and epoch, and the incarnation
+// of its disk.
 type Identity struct {
 	ID          string
 	Incarnation string // 32 hexadecimal digits, new with each new disk
 	ClusterID   string // empty: in no cluster yet
 	Epoch       interrex.Epoch
-	// Incarnations are those of the cluster's members, by ID, when it was made.
+	// Incarnations are those of the cluster's first members, by ID.
 	Incarnations map[string]string
 }
 
-// identityFile is Identity on disk. 64 random bits are no JSON number. Check is
-// the CRC-32C of the file as it is with an empty check, in hexadecimal digits.
+// identityFile is Identity on disk. 64 random bits do not fit a JSON number. Check
+// is the CRC-32C of the file with an empty check, in hexadecimal digits.
 type identityFile struct {
 	ID          string `json:"id"`
 	Incarnation string `json:"incarnation"`
@@ -58,88 +58,86 @@ func (f identityFile) bytes() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// OpenIdentity reads an agent's identity from its data directory, or makes one
-// there, with directory (0700) and file (0600). An empty id takes the one that
-// is kept; another id than that is refused.
+// OpenIdentity reads an agent's identity from its data directory, or creates one
+// there, with directory (0700) and file (0600). An empty id accepts the stored one;
+// an id that differs from the stored one is refused.
 //
-// The incarnation belongs to the raft directory. A raft directory whose identity
-// is gone is refused, since what is in it was promised under that identity; and
-// so is the identity of an agent that was in a cluster and has no raft directory
-// any more: the votes are forgotten, and an agent alone would begin anew and
-// grant the same tokens again. A data directory of which nothing is left is
-// another incarnation, in no cluster.
+// The incarnation belongs to the raft directory. A raft directory whose identity is
+// missing is refused, since its promises were made under that identity. So is an
+// identity that was in a cluster and whose raft directory is missing: its votes are
+// lost, and an agent that is the only member would start anew and grant the same
+// tokens again. An empty data directory becomes a new incarnation, in no cluster.
 func OpenIdentity(dataDir, id string) (Identity, error) {
 	if err := disk.MakePrivate(dataDir); err != nil {
-		return Identity{}, fmt.Errorf("cannot make data directory: %w", err)
+		return Identity{}, fmt.Errorf("cannot create data directory: %w", err)
 	}
-	kept, err := lookUp(dataDir, id)
-	if err != nil || kept.Incarnation != "" {
-		return kept, err
+	stored, err := existingIdentity(dataDir, id)
+	if err != nil || stored.Incarnation != "" {
+		return stored, err
 	}
-	kept = Identity{ID: kept.ID, Incarnation: founding.RandomHex(16)}
-	return kept, SaveIdentity(dataDir, kept)
+	stored = Identity{ID: stored.ID, Incarnation: founding.RandomHex(16)}
+	return stored, SaveIdentity(dataDir, stored)
 }
 
-// lookUp is OpenIdentity for what is there, without an incarnation where nothing
-// is, and changes nothing.
-func lookUp(dataDir, id string) (Identity, error) {
-	kept, err := readIdentity(filepath.Join(dataDir, identityName))
+// existingIdentity does what OpenIdentity does without changing anything; where there is no
+// identity it returns one without an incarnation.
+func existingIdentity(dataDir, id string) (Identity, error) {
+	stored, err := readIdentity(filepath.Join(dataDir, identityName))
 	if err != nil {
 		return Identity{}, err
 	}
-	if kept.ID, err = agreed(dataDir, kept.ID, id); err != nil {
+	if stored.ID, err = agreed(dataDir, stored.ID, id); err != nil {
 		return Identity{}, err
 	}
 	fresh, err := raftdir.IsFresh(filepath.Join(dataDir, RaftDir))
 	switch {
 	case err != nil:
 		return Identity{}, err
-	case kept.Incarnation == "" && !fresh:
+	case stored.Incarnation == "" && !fresh:
 		return Identity{}, noIdentity(dataDir)
-	case fresh && kept.ClusterID != "":
-		return Identity{}, noRaft(dataDir, kept)
+	case fresh && stored.ClusterID != "":
+		return Identity{}, noRaft(dataDir, stored)
 	}
-	return kept, nil
+	return stored, nil
 }
 
-// noIdentity is the error of a raft directory without an identity beside it.
+// noIdentity returns the error for a raft directory without an identity beside it.
 func noIdentity(dataDir string) error {
 	return fmt.Errorf("cannot read identity: %s is missing, and raft's directory beside it is not empty: bring back a copy of the file, or move the whole data directory away", filepath.Join(dataDir, identityName))
 }
 
-// noRaft is the error of an identity that was in a cluster, without a raft
+// noRaft returns the error for an identity that was in a cluster, without a raft
 // directory beside it.
 func noRaft(dataDir string, id Identity) error {
 	return fmt.Errorf("cannot use data directory %s: %w: agent %s was in the cluster %s, and raft's directory is missing or empty: bring back a copy of it, or move the whole data directory away", dataDir, raftdir.ErrForgotten, id.ID, id.ClusterID)
 }
 
-// LookUpID returns the ID that OpenIdentity would give, and changes nothing. It
-// refuses what OpenIdentity would, and a raft directory of which raftdir.Usable
-// says that it cannot be opened.
+// LookUpID returns the ID that OpenIdentity would return, without changing anything.
+// It refuses what OpenIdentity would, and a raft directory that raftdir.Usable
+// refuses.
 func LookUpID(dataDir, id string) (string, error) {
-	kept, err := lookUp(dataDir, id)
+	stored, err := existingIdentity(dataDir, id)
 	if err == nil {
 		err = raftdir.Usable(filepath.Join(dataDir, RaftDir))
 	}
-	return kept.ID, err
+	return stored.ID, err
 }
 
-// agreed is the agent's ID, of the one that its directory keeps and the one
-// that is configured. Either may be empty.
-func agreed(dataDir, kept, id string) (string, error) {
+// agreed returns the agent's ID, from the one in its directory and the configured
+// one. Either may be empty.
+func agreed(dataDir, stored, id string) (string, error) {
 	switch {
-	case kept == "" && id == "":
-		return "", fmt.Errorf("cannot make an identity in %s: the agent has no ID", dataDir)
-	case kept == "":
+	case stored == "" && id == "":
+		return "", fmt.Errorf("cannot create an identity in %s: the agent has no ID", dataDir)
+	case stored == "":
 		return id, nil
-	case id != "" && id != kept:
-		return "", fmt.Errorf("cannot use data directory %s: this directory belongs to agent %s, and the configuration says %s: choose another directory, or the ID %s", dataDir, kept, id, kept)
+	case id != "" && id != stored:
+		return "", fmt.Errorf("cannot use data directory %s: it belongs to agent %s, and the configuration says %s: choose another directory, or the ID %s", dataDir, stored, id, stored)
 	}
-	return kept, nil
+	return stored, nil
 }
 
-// SaveIdentity keeps an identity, whole and on disk, or leaves the one that is
-// there.
+// SaveIdentity stores an identity durably, or leaves the present one unchanged.
 func SaveIdentity(dataDir string, id Identity) error {
 	f := identityFile{ID: id.ID, Incarnation: id.Incarnation, ClusterID: id.ClusterID, Incarnations: id.Incarnations}
 	f.Epoch.Number, f.Epoch.Bits = id.Epoch.Number, id.Epoch.Bits
@@ -172,7 +170,7 @@ func readIdentity(path string) (Identity, error) {
 	}, nil
 }
 
-// proved says what is wrong with a file that holds f.
+// proved returns an error if data is not an intact file of f.
 func (f identityFile) proved(data []byte) error {
 	if f.ID == "" || f.Incarnation == "" {
 		return errors.New("id or incarnation is missing")

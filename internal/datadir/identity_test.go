@@ -25,7 +25,7 @@ func TestIdentityIsMadeOnceAndKept(t *testing.T) {
 		t.Fatalf("%+v %v", kept, err)
 	}
 	_, err = OpenIdentity(dir, "b")
-	if err == nil || !strings.Contains(err.Error(), "this directory belongs to agent a") {
+	if err == nil || !strings.Contains(err.Error(), "it belongs to agent a") {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(dir, identityName))
@@ -82,7 +82,7 @@ func TestAnAgentWithoutItsRaftDirectoryDoesNotBeginAnew(t *testing.T) {
 	}
 }
 
-// What the start of an agent would refuse is said before, in the same words.
+// What the start of an agent would refuse is refused before, with the same text.
 func TestALookAtADirectorySaysWhatItsStartWouldSay(t *testing.T) {
 	for what, spoil := range map[string]func(dir string) error{
 		"nothing": func(string) error { return nil },

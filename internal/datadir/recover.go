@@ -18,31 +18,31 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// RecoverConfig is what a recovery needs.
+// RecoverConfig is the configuration of a recovery.
 type RecoverConfig struct {
-	// DataDir is the survivor's data directory, which nobody else uses.
+	// DataDir is the survivor's data directory, which must not be in use.
 	DataDir string
-	// State is empty, and has the tables of the agent.
+	// State is an empty state with the agent's tables.
 	State  *state.State
 	Logger hclogger.Logger
 	Clock  clock.Clock
 }
 
-// Recovery says what a recovery has done.
+// Recovery is the result of a recovery.
 type Recovery struct {
 	Epoch interrex.Epoch
 	Loss  state.Loss
 }
 
-// Recover makes a survivor a cluster of one, of what its directory can prove: the
-// newest sound snapshot and the entries that go on from it. It draws a new epoch
-// and does what state.Recover says, as an entry behind all places, and in a term
-// above all terms, that the directory knows of. What is left behind is a snapshot
-// of that, with the survivor as the only member, and an empty log.
+// Recover makes a survivor a cluster of one, from the newest intact snapshot and the
+// entries that continue from it. It draws a new epoch and applies state.Recover, as
+// an entry past every index, and in a term above every term, that the directory
+// knows of. The result is a snapshot of that, with the survivor as the only member,
+// and an empty log.
 //
-// The snapshot is what decides. A crash before it is whole leaves the old state
-// under a greater term, and a crash behind it the new one; either way Recover can
-// be run again.
+// The completion of the snapshot decides. A crash before it leaves the old state
+// with a greater term, and a crash after it the new one; Recover can be run again
+// after both.
 func Recover(cfg RecoverConfig) (r Recovery, err error) {
 	id, err := readIdentity(filepath.Join(cfg.DataDir, identityName))
 	if err != nil {
@@ -52,7 +52,7 @@ func Recover(cfg RecoverConfig) (r Recovery, err error) {
 	if err != nil {
 		return r, err
 	}
-	dir.Release() // nobody but this waits for a read that fails
+	dir.Release() // nothing else waits for a read that fails
 	v := &recovery{RecoverConfig: cfg, id: id, dir: dir}
 	if r, err = v.run(); err != nil {
 		err = fmt.Errorf("cannot recover %s: %w", cfg.DataDir, err)
@@ -78,8 +78,8 @@ func (v *recovery) run() (r Recovery, err error) {
 		return r, err
 	}
 	r = Recovery{Epoch: v.State.Identity().Epoch, Loss: v.State.Loss()}
-	// The term before the snapshot: a directory whose vote is behind its log has
-	// forgotten something. Then the epoch: nobody of the old one is met under it.
+	// The term before the snapshot, because a directory whose vote is behind its log
+	// counts as wiped. Then the epoch, under which no agent of the old one is met.
 	if err := v.vote(at.Term); err != nil {
 		return r, err
 	}
@@ -93,7 +93,7 @@ func (v *recovery) run() (r Recovery, err error) {
 	return r, v.clear()
 }
 
-// restore takes up the newest snapshot, if there is one.
+// restore restores the newest snapshot, if there is one.
 func (v *recovery) restore() error {
 	list, err := v.dir.Snapshots().List()
 	if err != nil || len(list) == 0 {
@@ -130,7 +130,7 @@ func (v *recovery) replay() error {
 	return nil
 }
 
-// behind is a position that is past all that the directory knows of.
+// behind returns a position past all that the directory knows of.
 func (v *recovery) behind() raftlog.Position {
 	end, floor := v.dir.End(), v.dir.Floor()
 	return raftlog.Position{
@@ -140,8 +140,8 @@ func (v *recovery) behind() raftlog.Position {
 }
 
 func (v *recovery) apply(at raftlog.Position) error {
-	// identity.json learns of the cluster a moment after the log; if both have lost
-	// it, this is another one.
+	// identity.json has the cluster's ID slightly later than the log; if neither has
+	// it, this is another cluster.
 	v.id.ClusterID = cmp.Or(v.State.Identity().ClusterID, v.id.ClusterID, founding.RandomHex(16))
 	command := &state.Recover{
 		ClusterID: v.id.ClusterID, Epoch: v.id.Epoch.Number, Bits: binary.LittleEndian.Uint64(founding.Random(8)) | 1,
@@ -176,7 +176,7 @@ func (v *recovery) snapshot(at raftlog.Position) error {
 	return frozen.Persist(sink)
 }
 
-// clear empties the log: all of it is in the snapshot.
+// clear empties the log: all its entries are in the snapshot.
 func (v *recovery) clear() error {
 	first, err := v.dir.FirstIndex()
 	if err != nil || first == 0 {

@@ -309,7 +309,7 @@ func TestWhatIsNoDataDirectoryIsRefused(t *testing.T) {
 		t.Errorf("one that is not there: %v", err)
 	}
 	empty := t.TempDir()
-	if _, err := Examine(empty); err == nil || !strings.Contains(err.Error(), "no data directory") {
+	if _, err := Examine(empty); err == nil || !strings.Contains(err.Error(), "not a data directory") {
 		t.Errorf("an empty one: %v", err)
 	}
 	if entries, _ := os.ReadDir(empty); len(entries) > 0 {

@@ -15,29 +15,29 @@ import (
 	"github.com/interrex/interrex/internal/raftdir"
 )
 
-// PeersName is the file in a data directory that holds what is remembered of
-// other agents' logs.
+// PeersName is the file in a data directory with what is remembered of other
+// agents' logs.
 const PeersName = "peers"
 
-// Verdict is what is to be done with a data directory.
+// Verdict is what must be done with a data directory.
 type Verdict string
 
 // The verdicts.
 const (
-	// Sound: nothing is to be done.
+	// Sound: nothing.
 	Sound Verdict = "sound"
-	// Damaged: what is damaged is set aside, and nothing is missing without it.
+	// Damaged: damaged files are set aside, and nothing is missing without them.
 	Damaged Verdict = "damaged"
-	// Waits: something is missing that the other members have.
+	// Waits: entries are missing that the other members have.
 	Waits Verdict = "waits for the other members"
-	// Lost: something is missing that nobody else has: a recovery goes on without
-	// it.
+	// Lost: entries are missing that no other agent has: a recovery continues
+	// without them.
 	Lost Verdict = "needs a recovery"
-	// Wiped: vote or floor is lost, and nothing can be repaired.
+	// Wiped: the vote or the floor is lost, and cannot be repaired.
 	Wiped Verdict = "counts as wiped"
 )
 
-// Examination is what a data directory can prove.
+// Examination is the result of Examine.
 type Examination struct {
 	Identity
 	raftdir.Found
@@ -45,11 +45,11 @@ type Examination struct {
 	Verdict
 }
 
-// Examine says what a data directory can prove, and changes nothing. The agent
-// must not run: the error is disk.ErrInUse when it does.
+// Examine examines a data directory without changing it. The agent must not be
+// running: the error is disk.ErrInUse when it is.
 func Examine(dataDir string) (*Examination, error) {
 	if _, err := os.Stat(dataDir); err != nil {
-		return nil, fmt.Errorf("cannot look at data directory: %w", err)
+		return nil, fmt.Errorf("cannot examine data directory: %w", err)
 	}
 	id, err := readIdentity(filepath.Join(dataDir, identityName))
 	if err != nil {
@@ -60,7 +60,7 @@ func Examine(dataDir string) (*Examination, error) {
 	case err != nil:
 		return nil, err
 	case id.ID == "" && fresh:
-		return nil, fmt.Errorf("%s is no data directory of interrex: it has no %s", dataDir, identityName)
+		return nil, fmt.Errorf("%s is not a data directory of interrex: it has no %s", dataDir, identityName)
 	case id.ID == "":
 		return nil, noIdentity(dataDir)
 	case id.ClusterID != "" && fresh:
@@ -71,11 +71,11 @@ func Examine(dataDir string) (*Examination, error) {
 		return nil, err
 	}
 	e := &Examination{Identity: id}
-	return e, errors.Join(e.look(dataDir), free())
+	return e, errors.Join(e.examine(dataDir), free())
 }
 
-func (e *Examination) look(dataDir string) error {
-	found, err := raftdir.Look(filepath.Join(dataDir, RaftDir))
+func (e *Examination) examine(dataDir string) error {
+	found, err := raftdir.Examine(filepath.Join(dataDir, RaftDir))
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (e *Examination) look(dataDir string) error {
 	return nil
 }
 
-// KnowsNobody reports whether this directory has never heard of another agent.
+// KnowsNobody reports whether this directory has no trace of another agent.
 func KnowsNobody(dataDir string) bool {
 	b, err := disk.CheckedFile{Path: filepath.Join(dataDir, PeersName)}.Load()
 	if err != nil {
@@ -106,9 +106,9 @@ func KnowsNobody(dataDir string) bool {
 	return b == nil || json.Unmarshal(b, &others) == nil && len(others) == 0
 }
 
-// Repair does what the verdict of an Examination says: it sets aside what is
-// damaged, and for an agent alone that lacks what it has stored it is a recovery;
-// then recovered says what became of it. It keeps stamp, vote and floor.
+// Repair does what the verdict of Examine says: it sets damaged files aside, and
+// recovers an agent that is the only voter and lacks entries that it has stored, in
+// which case recovered is the result. It leaves stamp, vote and floor as they are.
 func Repair(cfg RecoverConfig) (recovered *Recovery, err error) {
 	e, err := Examine(cfg.DataDir)
 	if err != nil {

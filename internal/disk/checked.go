@@ -9,15 +9,15 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Small files begin with four bytes that say what they are, and end with the
-// CRC-32C of everything before it.
+// Small files begin with four bytes for their kind, and end with the CRC-32C of
+// everything before it.
 
-// AppendSum puts the checksum behind what b holds.
+// AppendSum appends the checksum of b to b.
 func AppendSum(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// CheckSum returns what stands between the magic and the checksum.
+// CheckSum verifies b, and returns what is between the magic and the checksum.
 func CheckSum(b []byte, magic string) ([]byte, error) {
 	body := len(b) - 4
 	switch {

@@ -6,11 +6,11 @@ const checkedMagic = "ixk1"
 
 // CheckedFile is a small file with a checksum.
 type CheckedFile struct {
-	// Path of the file, and About: what it holds, for errors.
+	// Path of the file, and About, its content in words, for errors.
 	Path, About string
 }
 
-// Load returns what was saved last; nil and no error: nothing was.
+// Load returns what was last saved; nil with no error: nothing was.
 func (c CheckedFile) Load() ([]byte, error) {
 	b, err := ReadFile(c.Path)
 	if err != nil || b == nil {
@@ -23,7 +23,7 @@ func (c CheckedFile) Load() ([]byte, error) {
 	return content, nil
 }
 
-// Save replaces the content, whole, and puts it on disk.
+// Save replaces the content atomically and durably.
 func (c CheckedFile) Save(content []byte) error {
 	return ReplaceFile("save "+c.About, c.Path, AppendSum(append([]byte(checkedMagic), content...)))
 }

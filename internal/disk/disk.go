@@ -10,50 +10,50 @@ import (
 )
 
 // DefaultTimeout is how long a write to the log may take before the disk
-// counts as hung. It is far above a slow disk's fsync, and a cluster is
-// without a leader for that long when the leader's disk hangs
-// (hashicorp/raft#503: a leader goes on with its heartbeats meanwhile).
+// counts as hung. It is far above a slow disk's fsync. A cluster makes no progress
+// for that long when the leader's disk hangs, since the leader's heartbeats
+// continue (hashicorp/raft#503).
 const DefaultTimeout = 5 * time.Second
 
-// Disk puts a deadline on every write of one directory, one at a time.
-// The first failure is final: what a store holds after one is only known once
-// it has been opened again, so every later write is refused.
+// Disk runs the writes to one directory, one at a time and each with a deadline.
+// The first failure is final: what a store holds after one is unknown until it is
+// opened again, so every later write is refused.
 type Disk struct {
 	Clock   clock.Clock
 	Timeout time.Duration // of each call
 
-	failed   chan struct{} // closed with the first failure
-	released chan struct{} // closed when raft may go on after a failure
+	failed   chan struct{} // closed at the first failure
+	released chan struct{} // closed when raft may continue after a failure
 	writing  sync.WaitGroup
 
-	turn     sync.Mutex        // held by the one write
-	deadline clock.Timer       // of that write; nil: there was none yet
+	turn     sync.Mutex        // held during a write
+	deadline clock.Timer       // of the writes; nil: there was none yet
 	writes   chan func() error // to writer, one at a time
-	written  chan error        // what came of it; of capacity 1
+	written  chan error        // their results; of capacity 1
 
 	mu     sync.Mutex
 	err    error // the first failure, or ErrClosed
 	closed bool
-	began  time.Time   // when the write under way began; zero: none is
-	slow   []time.Time // when the newest slow writes ended, at most slowWrites
+	began  time.Time   // when the present write began; zero: there is none
+	slow   []time.Time // when the latest slow writes ended, at most slowWrites
 }
 
-// A write that takes longer than slowWrite is slow: it takes as long as a follower
-// waits for its leader. A disk is slow after so many of them within slowWithin.
+// A write that takes longer than slowWrite, as long as a follower waits for its
+// leader, is slow. A disk is slow after slowWrites of them within slowWithin.
 const (
 	slowWrite  = 500 * time.Millisecond
 	slowWrites = 3
 	slowWithin = time.Minute
 )
 
-// State says how the disk behind raft's log is.
+// State describes the disk of raft's log.
 type State struct {
-	Err     error         // why nothing is written any more; nil: all is well
-	Writing time.Duration // how long the write under way has taken so far; 0: none is
+	Err     error         // why nothing is written any more; nil: the disk works
+	Writing time.Duration // how long the present write has taken so far; 0: there is no write
 	Slow    bool          // several of the last minute's writes took over 500 ms
 }
 
-// New returns a disk whose calls have a timeout each; 0: DefaultTimeout.
+// New returns a disk with a timeout for each call; 0: DefaultTimeout.
 func New(c clock.Clock, timeout time.Duration) *Disk {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
@@ -65,7 +65,7 @@ func New(c clock.Clock, timeout time.Duration) *Disk {
 	}
 }
 
-// State returns how the disk is now.
+// State returns the present state of the disk.
 func (d *Disk) State() State {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -77,7 +77,7 @@ func (d *Disk) State() State {
 	return s
 }
 
-// end notes that the write under way has returned in time.
+// end records that the present write has returned in time.
 func (d *Disk) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -89,9 +89,8 @@ func (d *Disk) end() {
 	d.began = time.Time{}
 }
 
-// Write runs one write, and returns its classified error. It returns at the
-// deadline also when the write does not; the write then goes on alone, and
-// Drained tells when it has returned.
+// Write runs one write, and returns its classified error. It returns at the deadline
+// even if the write has not returned; see Drained for when it has.
 func (d *Disk) Write(what string, f func() error) error {
 	d.turn.Lock()
 	defer d.turn.Unlock()
@@ -114,18 +113,18 @@ func (d *Disk) Write(what string, f func() error) error {
 	if err == nil {
 		return nil
 	}
-	// The log says that a segment is sealed where an earlier failure to
-	// make the next one is the reason: the first failure explains.
+	// The log only reports that a segment is sealed when it failed earlier to
+	// create the next one: the first failure is the cause.
 	d.Fail(Classify(what, err))
 	return d.Failure()
 }
 
-// Bounded runs a call that is not one of the log's writes, beside others, and
-// returns at the deadline also when the call does not. Only a call that hangs
-// is a failure of the disk.
+// Bounded runs a call that is not a write to the log, concurrently with others, and
+// returns at the deadline even if the call has not returned. Only a hung call is a
+// failure of the disk.
 func (d *Disk) Bounded(what string, f func() error) error { return d.Within(d.Timeout, what, f) }
 
-// Within is bounded with a deadline of its own.
+// Within is Bounded with another timeout.
 func (d *Disk) Within(timeout time.Duration, what string, f func() error) error {
 	d.mu.Lock()
 	if d.closed {
@@ -144,8 +143,8 @@ func (d *Disk) Within(timeout time.Duration, what string, f func() error) error 
 	return d.await(done, deadline, timeout, what)
 }
 
-// writer runs the writes: each would need a goroutine with a deep stack. It ends
-// when the disk is closed and nothing is under way.
+// writer runs the writes, so that not each needs a goroutine whose stack must grow.
+// It ends with End.
 func (d *Disk) writer() {
 	for f := range d.writes {
 		d.written <- f()
@@ -153,13 +152,13 @@ func (d *Disk) writer() {
 	}
 }
 
-// await waits for a call that counts as under way, until the deadline.
+// await waits for a call that has begun, until the deadline.
 func (d *Disk) await(done <-chan error, deadline clock.Timer, timeout time.Duration, what string) error {
 	select {
 	case err := <-done:
 		return err
 	case <-deadline.Chan():
-		err := fmt.Errorf("cannot %s: %w: no answer for %s", what, ErrHung, timeout)
+		err := fmt.Errorf("cannot %s: %w: no response for %s", what, ErrHung, timeout)
 		d.Fail(err)
 		return err
 	}
@@ -179,13 +178,13 @@ func (d *Disk) begin() error {
 	return nil
 }
 
-// Failed is closed with the first failure.
+// Failed returns a channel that is closed at the first failure.
 func (d *Disk) Failed() <-chan struct{} { return d.failed }
 
-// Released is closed by Release.
+// Released returns a channel that is closed by Release.
 func (d *Disk) Released() <-chan struct{} { return d.released }
 
-// Fail notes a failure; only the first one counts.
+// Fail records a failure; only the first one counts.
 func (d *Disk) Fail(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -195,7 +194,7 @@ func (d *Disk) Fail(err error) {
 	}
 }
 
-// Failure returns the first failure, nil as long as all went well.
+// Failure returns the first failure; nil: there was none.
 func (d *Disk) Failure() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -220,7 +219,7 @@ func (d *Disk) Close() {
 	d.closed = true
 }
 
-// Release lets go on what waits after a failure: see Released.
+// Release lets calls that wait after a failure continue: see Released.
 func (d *Disk) Release() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -231,7 +230,7 @@ func (d *Disk) Release() {
 	}
 }
 
-// Drained returns a channel that is closed when no call is under way.
+// Drained returns a channel that is closed when no call is in progress.
 func (d *Disk) Drained() <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -241,6 +240,5 @@ func (d *Disk) Drained() <-chan struct{} {
 	return done
 }
 
-// End ends the goroutine of the writes. The disk is closed then, and no call is
-// under way.
+// End ends the goroutine of the writes. The disk must be closed and drained.
 func (d *Disk) End() { close(d.writes) }

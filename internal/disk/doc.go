@@ -1,4 +1,4 @@
-// Package disk owns calls on a disk that may fail or hang: a deadline for each,
-// small files that are replaced whole and prove themselves, directories with one
-// user, and the errors that say what is wrong.
+// Package disk owns calls to a disk that may fail or hang: their deadlines, small
+// files with checksums that are replaced atomically, locks of directories, and the
+// errors of all these.
 package disk

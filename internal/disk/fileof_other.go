@@ -2,5 +2,6 @@
 
 package disk
 
-// FileOf knows nothing on systems where no agent runs: no directory is taken for a copy.
+// FileOf returns nothing on systems on which no agent runs: no directory is taken
+// for a copy.
 func FileOf(string) (string, error) { return "", nil }

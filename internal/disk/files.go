@@ -8,18 +8,17 @@ import (
 	"path/filepath"
 )
 
-// Files are the steps of replacing a small file so that a crash leaves the
-// old content or the new. A test crashes between any two of them.
+// Files is the steps of replacing a small file so that a crash leaves the old
+// content or the new. A test crashes between any two of them.
 type Files interface {
-	// WriteSync writes a file from its beginning; its content is on disk when
-	// it returns.
+	// WriteSync writes a whole file; its content is on disk when it returns.
 	WriteSync(path string, data []byte) error
 	Rename(from, to string) error
-	// SyncDir puts the names in a directory on disk.
+	// SyncDir syncs the names in a directory to disk.
 	SyncDir(dir string) error
 }
 
-// Replace returns a file new content, whole or not at all.
+// Replace replaces a file's content atomically.
 func Replace(f Files, path string, data []byte) error {
 	staged := path + Staged
 	if err := f.WriteSync(staged, data); err != nil {
@@ -31,19 +30,19 @@ func Replace(f Files, path string, data []byte) error {
 	return f.SyncDir(filepath.Dir(path))
 }
 
-// ReplaceFile replaces a file's content, whole and on disk, or leaves the one
-// that is there. The error is one of the disk's, and says what was to be done.
+// ReplaceFile replaces a file's content atomically and durably. The error is one of
+// the disk's; what describes the operation in it.
 func ReplaceFile(what, path string, data []byte) error {
 	return Classify(what, Replace(OS{}, path, data))
 }
 
-// Staged is the end of the name of a file that is being written. One
-// that a crash has left is written over.
+// Staged is the suffix of the name of a file that is being written. One that a
+// crash has left is overwritten.
 const Staged = ".new"
 
-// OS are the files of this machine, readable only by their owner.
+// OS is the files of this machine, readable only by their owner.
 type OS struct {
-	NoSync bool // leaves fsync out
+	NoSync bool // omits fsync
 }
 
 // WriteSync implements Files.
@@ -74,7 +73,7 @@ func (o OS) SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// ReadFile returns a file's content; nil and no error: there is none.
+// ReadFile returns a file's content; nil with no error: there is no file.
 func ReadFile(path string) ([]byte, error) {
 	if err := MustBeRegular(path); err != nil {
 		return nil, err
@@ -86,8 +85,8 @@ func ReadFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// MustBeRegular refuses what is there and no file: to open a named pipe is to
-// wait for its writer.
+// MustBeRegular returns an error if path exists and is not a regular file: opening
+// a named pipe would wait for its writer.
 func MustBeRegular(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -96,10 +95,10 @@ func MustBeRegular(path string) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no file", path)
+		return fmt.Errorf("%s is not a regular file", path)
 	}
 	return nil
 }
 
-// MakePrivate makes a directory, and those above it, for their owner alone.
+// MakePrivate creates a directory, and its parents, accessible only to their owner.
 func MakePrivate(dir string) error { return os.MkdirAll(dir, 0o700) }

@@ -15,16 +15,16 @@ import (
 // LockName is the name of the lock file in a locked directory.
 const LockName = "LOCK"
 
-// DirLock keeps a directory for one user: two processes, or two workers of one
-// process, never have it together. The kernel lifts it when the process ends,
-// however it ends.
+// DirLock is the lock of a directory: two processes, or two workers of one process,
+// never hold it together. The kernel releases it when the process ends, in whatever
+// way.
 type DirLock struct {
 	file *os.File
 }
 
-// LockDir locks a directory that exists. It does not wait: the error is
-// ErrInUse, with what the present user says of itself, when somebody
-// has it. owner is that line, for people.
+// LockDir locks an existing directory. It does not wait: when the directory is
+// locked the error is ErrInUse, with the present owner's description. owner is the
+// caller's description, for messages.
 func LockDir(dir, owner string) (*DirLock, error) {
 	path := filepath.Join(dir, LockName)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -36,8 +36,8 @@ func LockDir(dir, owner string) (*DirLock, error) {
 		return nil, errors.Join(refused(dir, strings.TrimSpace(string(user)), err), f.Close())
 	}
 	line := fmt.Sprintf("%s, process %d\n", owner, os.Getpid())
-	// The line is for people only: a disk that takes no more must not keep
-	// the lock from being taken.
+	// The line is only for messages: a full disk must not keep the lock from being
+	// taken.
 	if f.Truncate(0) == nil {
 		f.WriteAt([]byte(line), 0)
 	}
@@ -49,20 +49,20 @@ func refused(dir, user string, err error) error {
 		return fmt.Errorf("cannot lock directory %s: %w", dir, err)
 	}
 	if user == "" {
-		user = "somebody"
+		user = "another process"
 	}
-	return fmt.Errorf("cannot lock directory %s: %w by %s: stop that one, or choose another directory", dir, ErrInUse, user)
+	return fmt.Errorf("cannot lock directory %s: %w by %s: stop it, or choose another directory", dir, ErrInUse, user)
 }
 
-// Stat returns what is known of the lock's file, wherever it is now.
+// Stat describes the lock's open file, even if its path has changed.
 func (l *DirLock) Stat() (os.FileInfo, error) { return l.file.Stat() }
 
-// Unlock releases the directory. The file stays: removing it would let two
-// users lock two files of one name.
+// Unlock releases the directory. The file stays: if it were removed, two owners
+// could lock two files of one name.
 func (l *DirLock) Unlock() error { return l.file.Close() }
 
-// Unused keeps a directory from being used until free is called, and changes
-// nothing in it. The error is ErrInUse when somebody has it.
+// Unused keeps a directory from being used until free is called, without changing
+// anything in it. The error is ErrInUse when the directory is in use.
 func Unused(dir string) (free func() error, err error) {
 	path := filepath.Join(dir, LockName)
 	if err := MustBeRegular(path); err != nil {

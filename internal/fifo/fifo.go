@@ -1,24 +1,24 @@
-// Package fifo owns the queue that is as large as what is in it: first in, first
-// out.
+// Package fifo owns an unbounded first-in, first-out queue whose memory follows its
+// length.
 package fifo
 
 // Queue is a slice that is read from its front without moving the rest each time.
-// The zero value is empty. Its owner guards it.
+// The zero value is empty. It is not safe for concurrent use.
 type Queue[T any] struct {
 	items []T
 	head  int
 }
 
-// Len returns how many items there are.
+// Len returns the number of items.
 func (q *Queue[T]) Len() int { return len(q.items) - q.head }
 
-// First returns the item that has waited longest. There must be one.
+// First returns the first item. The queue must not be empty.
 func (q *Queue[T]) First() T { return q.items[q.head] }
 
-// Items returns what there is, in order. It is valid until the next call.
+// Items returns the items, in order. The slice is valid until the next call.
 func (q *Queue[T]) Items() []T { return q.items[q.head:] }
 
-// Push adds an item behind the others.
+// Push adds an item at the end.
 func (q *Queue[T]) Push(item T) {
 	if q.head > 0 && len(q.items) == cap(q.items) && q.head >= len(q.items)/2 {
 		n := copy(q.items, q.items[q.head:])
@@ -28,7 +28,7 @@ func (q *Queue[T]) Push(item T) {
 	q.items = append(q.items, item)
 }
 
-// Pop removes the first item and returns it. There must be one.
+// Pop removes the first item and returns it. The queue must not be empty.
 func (q *Queue[T]) Pop() T {
 	var zero T
 	item := q.items[q.head]
@@ -39,7 +39,7 @@ func (q *Queue[T]) Pop() T {
 	return item
 }
 
-// Keep removes the items that are not wanted, in order.
+// Keep removes the items for which wanted returns false.
 func (q *Queue[T]) Keep(wanted func(T) bool) {
 	kept := q.items[:0]
 	for _, item := range q.items[q.head:] {

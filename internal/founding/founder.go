@@ -1,5 +1,5 @@
-// Package founding owns how a cluster begins: its first members, in an empty log,
-// and the entry of its first leader that says which cluster it is.
+// Package founding owns the start of a new cluster: it writes the first members to
+// an empty log, and has the first leader propose the cluster's identity.
 package founding
 
 import (
@@ -14,14 +14,14 @@ import (
 	"github.com/interrex/interrex/state"
 )
 
-// Logger is what is called of a loggo.Logger.
+// Logger is the part of a loggo.Logger that is used.
 type Logger interface {
 	Infof(format string, args ...any)
 	Warningf(format string, args ...any)
 	Errorf(format string, args ...any)
 }
 
-// Config is what the founding of a cluster goes by.
+// Config is the configuration of a Founder.
 type Config struct {
 	LocalID raft.ServerID
 	State   *state.State
@@ -29,15 +29,15 @@ type Config struct {
 	Logger  Logger
 	// ApplyTimeout is how long the identity's entry may wait to enter raft.
 	ApplyTimeout time.Duration
-	// Bootstrap returns the IDs of the first members; false: not yet. nil: this
-	// agent waits until others take it in.
+	// Bootstrap returns the IDs of the first members, and false while they are
+	// undecided. nil: this agent waits until a cluster adds it.
 	Bootstrap func() (ids []string, decided bool, err error)
-	// Incarnations returns the incarnations of the agents that are known, by ID.
+	// Incarnations returns the incarnations of the known agents, by ID.
 	Incarnations func() map[string]string
 }
 
-// Decide returns the first members, for an agent that has an empty log; false:
-// they are not decided.
+// Decide returns the first members, for an agent that has an empty log; false: they
+// are undecided.
 func (c Config) Decide() (ids []string, decided bool) {
 	if c.Bootstrap == nil {
 		return nil, false
@@ -45,26 +45,26 @@ func (c Config) Decide() (ids []string, decided bool) {
 	ids, decided, err := c.Bootstrap()
 	switch {
 	case err != nil:
-		c.Logger.Warningf("no bootstrap: %v", err)
+		c.Logger.Warningf("cannot bootstrap: %v", err)
 		return nil, false
 	case decided && !slices.Contains(ids, string(c.LocalID)):
-		c.Logger.Errorf("no bootstrap: %v do not contain this agent, %s", ids, c.LocalID)
+		c.Logger.Errorf("cannot bootstrap: the first members %v do not include this agent, %s", ids, c.LocalID)
 		return nil, false
 	}
 	return ids, decided
 }
 
-// Founder makes a cluster out of agents: it writes the first members into an
-// empty log, and lets the first leader's first entry say which cluster it is.
+// Founder starts a new cluster: it writes the first members to an empty log, and
+// proposes the cluster's identity as the first leader's first entry.
 type Founder struct {
-	cfg      Config
-	raft     *raft.Raft
-	asked    chan error // the answer to the bootstrap under way; nil: none is
-	term     uint64     // in which the identity was proposed last, and
-	proposed time.Time  // when
+	cfg           Config
+	raft          *raft.Raft
+	bootstrapping chan error // the result of a bootstrap in progress; nil: there is none
+	term          uint64     // in which the identity was last proposed, and
+	proposed      time.Time  // when
 }
 
-// New returns a founder for a raft that runs.
+// New returns a founder for a running raft.
 func New(cfg Config, r *raft.Raft) *Founder { return &Founder{cfg: cfg, raft: r} }
 
 // Open reports whether the log is still empty and this agent may be one of the
@@ -73,11 +73,10 @@ func (f *Founder) Open() bool {
 	return f.cfg.Bootstrap != nil && len(f.raft.GetConfiguration().Configuration().Servers) == 0
 }
 
-// Step does the next thing that is to be done, and waits for nothing but the
-// entry of a proposal into raft.
+// Step takes the next step. It waits only for raft to accept a proposal.
 func (f *Founder) Step() {
 	f.collect()
-	if f.Open() && f.asked == nil {
+	if f.Open() && f.bootstrapping == nil {
 		f.bootstrap()
 	}
 	if f.raft.State() == raft.Leader && f.cfg.State.Identity().ClusterID == "" {
@@ -87,8 +86,8 @@ func (f *Founder) Step() {
 
 func (f *Founder) collect() {
 	select {
-	case err := <-f.asked:
-		f.asked = nil
+	case err := <-f.bootstrapping:
+		f.bootstrapping = nil
 		if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 			f.cfg.Logger.Warningf("bootstrapping raft cluster: %v", err)
 		}
@@ -103,16 +102,15 @@ func (f *Founder) bootstrap() {
 	}
 	f.cfg.Logger.Infof("bootstrapping a cluster of %v", ids)
 	answer := make(chan error, 1)
-	f.asked = answer
+	f.bootstrapping = answer
 	go func() { answer <- f.raft.BootstrapCluster(Members(ids...)).Error() }()
 }
 
-// propose puts the identity in front of everything else that this leader may
-// write, and again when the state has none after a while: a second one changes
-// nothing. It does not wait until predecessors' entries are applied: a cluster
-// that has an identity keeps it, whatever comes. Nor does it wait for the
-// answer: raft answers none that is applied while it stops
-// (hashicorp/raft#145), and the state says what became of it.
+// propose proposes the identity before anything else that this leader writes, and
+// again if the state has none after a while: a second one changes nothing. It need
+// not wait until its predecessors' entries are applied, because a cluster keeps the
+// identity that it has. It does not wait for the result: raft may not return one
+// while it stops (hashicorp/raft#145), and the state has the identity or not.
 func (f *Founder) propose() {
 	term, now := f.raft.CurrentTerm(), f.cfg.Clock.Now()
 	if f.term == term && now.Sub(f.proposed) < proposeAgain {
@@ -122,7 +120,7 @@ func (f *Founder) propose() {
 	f.raft.Apply(f.identityEntry(), f.cfg.ApplyTimeout)
 }
 
-// proposeAgain is after how long without an identity one is proposed anew.
+// proposeAgain is the time without an identity after which one is proposed again.
 const proposeAgain = 5 * time.Second
 
 func (f *Founder) identityEntry() []byte {
@@ -135,8 +133,8 @@ func (f *Founder) identityEntry() []byte {
 		}
 	}
 	return state.AppendEntry(nil, &state.Entry{
-		// The stamp that is there already: the clock of a cluster starts with
-		// its first leader's first tick.
+		// The present stamp: a cluster's clock starts with its first leader's first
+		// tick.
 		Stamp:      f.cfg.State.Now(),
 		Wall:       f.cfg.Clock.Now().UTC(),
 		Operations: []state.Operation{{Table: state.SystemTable, Data: (&state.SetIdentity{Identity: id}).Append(nil)}},

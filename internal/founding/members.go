@@ -6,8 +6,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Members is a configuration of voters, each at an address that is its ID,
-// sorted: all agents that decide on the same IDs write the same bytes.
+// Members returns a configuration of voters, each with its ID as its address. It is
+// sorted, so that agents that decide on the same IDs write the same bytes.
 func Members(ids ...string) raft.Configuration {
 	var c raft.Configuration
 	for _, id := range slices.Sorted(slices.Values(ids)) {

@@ -8,7 +8,7 @@ import (
 // Random returns n random bytes.
 func Random(n int) []byte {
 	b := make([]byte, n)
-	rand.Read(b) // never fails: it ends the process instead
+	rand.Read(b) // never returns an error: it ends the process instead
 	return b
 }
 

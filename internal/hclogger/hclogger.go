@@ -1,4 +1,5 @@
-// Package hclogger owns the words of hashicorp's libraries on their way to our log.
+// Package hclogger owns the logger for hashicorp's libraries, which writes to an
+// agent's log at lower levels.
 package hclogger
 
 import (
@@ -11,7 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Logger is what is called of a loggo.Logger.
+// Logger is the part of a loggo.Logger that is used.
 type Logger interface {
 	Tracef(format string, args ...any)
 	Debugf(format string, args ...any)
@@ -49,11 +50,10 @@ func (l *logger) Log(level hclog.Level, msg string, args ...any) {
 	}
 }
 
-// Everything goes one level down, since what makes raft useless here ends the
-// worker, and that is logged as the error it is. An error of a peer goes to debug:
-// it is repeated several times a second as long as the peer is away, which is an
-// alarm.
-// Their info is no news to an operator, and their debug is far too much for ours.
+// Every message is logged one level lower: what makes raft useless here ends the
+// worker, which is logged as an error. An error of a peer is logged at debug level:
+// it is repeated several times a second while the peer is unreachable, for which
+// there is an alarm. Info is of no interest to an operator, and debug is too much.
 func (l *logger) Trace(msg string, args ...any) {
 	if l.to.IsTraceEnabled() {
 		l.to.Tracef("%s", l.line(msg, args))
@@ -79,7 +79,7 @@ func (l *logger) Error(msg string, args ...any) {
 // Transport names the logger of the streams between peers.
 const Transport = "transport"
 
-// ofPeer reports whether a line is about what a peer does, or does not.
+// ofPeer reports whether a line is about a peer.
 func (l *logger) ofPeer(args []any) bool {
 	return l.name == Transport || slices.ContainsFunc(args, func(key any) bool { return key == "peer" || key == "target" || key == "server-id" })
 }
@@ -108,7 +108,7 @@ func (l *logger) ResetNamed(name string) hclog.Logger {
 	return &logger{name: name, to: l.to, implied: l.implied}
 }
 
-// SetLevel does nothing: the level is the one of the logger below.
+// SetLevel does nothing: the level is that of the underlying logger.
 func (l *logger) SetLevel(hclog.Level)  {}
 func (l *logger) GetLevel() hclog.Level { return hclog.NoLevel }
 
@@ -138,7 +138,7 @@ func (l *logger) line(msg string, args []any) string {
 	return b.String()
 }
 
-// readable shows a value as hclog would: Fmt is a format and its arguments.
+// readable formats a value as hclog would: Fmt is a format and its arguments.
 func readable(v any) any {
 	f, ok := v.(hclog.Format)
 	if !ok || len(f) == 0 {

@@ -8,11 +8,12 @@ import (
 	"strconv"
 )
 
-// CheckAddress wants a host that others can dial and a port.
+// CheckAddress returns an error unless address is a host that others can dial, and
+// a port.
 func CheckAddress(address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("want host:port: %w", err)
+		return fmt.Errorf("give host:port: %w", err)
 	}
 	if unspecified(host) {
 		return errors.New("others cannot reach an unspecified host")
@@ -28,20 +29,21 @@ func unspecified(host string) bool {
 	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
-// OnLoopback reports whether an address, host:port, is of this machine alone.
+// OnLoopback reports whether an address, host:port, can be reached only from this
+// machine.
 func OnLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && IsLoopback(host)
 }
 
-// IsLoopback reports whether a host is this machine.
+// IsLoopback reports whether a host is a loopback address.
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// CompleteAddress puts a host, and a port unless that is empty, into an address
-// that names no host.
+// CompleteAddress sets the host, and the port unless it is empty, of an address
+// without a host.
 func CompleteAddress(address, host, port string) string {
 	own, listens, err := net.SplitHostPort(address)
 	if err != nil || !unspecified(own) {

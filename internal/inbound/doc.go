@@ -1,3 +1,3 @@
-// Package inbound owns the connections that come in at one port: how many there may
-// be and of whom, who uses them and for how long, and why others are refused.
+// Package inbound owns the incoming connections of one port: their limits, their
+// delivery to the listeners of each protocol, and the log of those that are refused.
 package inbound

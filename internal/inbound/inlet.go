@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// Conn is a connection whose agent is known and has been let in.
+// Conn is a connection of an accepted agent.
 type Conn struct {
 	net.Conn
 	Peer string
-	Hear func() // notes that something of the agent has arrived
-	// Current lets what was read count.
+	Hear func() // called when something from the agent has arrived
+	// Current returns the result of a read, or an error if it must not count.
 	Current func(n int, err error) (int, error)
-	// Release gives back what the connection was counted under.
+	// Release gives up the connection's place in the limits.
 	Release func()
 
 	once sync.Once
@@ -34,7 +34,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.Current(n, err)
 }
 
-// Close closes the connection and gives back what it was counted under.
+// Close closes the connection and gives up its place in the limits.
 func (c *Conn) Close() error {
 	c.once.Do(func() {
 		c.err = c.Conn.Close()
@@ -43,12 +43,12 @@ func (c *Conn) Close() error {
 	return c.err
 }
 
-// ErrEarlierLife is why nothing more that comes over a stream counts.
-var ErrEarlierLife = errors.New("raft at the other agent has begun another life since")
+// ErrEarlierLife is the error of reads from a stream of an earlier life of raft.
+var ErrEarlierLife = errors.New("raft at the other agent has since begun another life")
 
-// Inlet is a net.Listener that is fed with connections of one protocol. It
-// closes with it every connection that it has handed out, and can be waited
-// for until their users have let go of them.
+// Inlet is a net.Listener to which connections of one protocol are delivered. Its
+// Close also closes every connection that it has returned, and Wait waits until
+// their users have closed them.
 type Inlet struct {
 	addr net.Addr
 	feed chan *Conn
@@ -60,14 +60,14 @@ type Inlet struct {
 	users  sync.WaitGroup
 }
 
-// Held is a connection in the hands of the inlet's user.
+// Held is a connection that the inlet's user has accepted.
 type Held struct {
 	*Conn
 	in   *Inlet
 	once sync.Once
 }
 
-// Close is the user's: it lets go of the connection.
+// Close is called by the user when it no longer uses the connection.
 func (c *Held) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() {
@@ -93,7 +93,7 @@ func (in *Inlet) Deliver(ctx context.Context, c *Conn) error {
 	case <-ctx.Done():
 	}
 	_ = c.Close()
-	return fmt.Errorf("cannot hand over a connection of %s: nobody takes it", c.Peer)
+	return fmt.Errorf("cannot deliver a connection of %s: it was not accepted", c.Peer)
 }
 
 // Accept implements net.Listener.
@@ -106,7 +106,7 @@ func (in *Inlet) Accept() (net.Conn, error) {
 	}
 }
 
-// hold counts a connection as used until its user closes it.
+// hold records a connection as in use until its user closes it.
 func (in *Inlet) hold(c *Conn) (net.Conn, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -123,11 +123,11 @@ func (in *Inlet) hold(c *Conn) (net.Conn, error) {
 // Addr implements net.Listener.
 func (in *Inlet) Addr() net.Addr { return in.addr }
 
-// Close implements net.Listener: nothing more is accepted, and what has been
-// handed out is Cut.
+// Close implements net.Listener: nothing more is accepted, and accepted connections
+// are Cut.
 func (in *Inlet) Close() error {
-	// Outside the lock, because closing a connection tells its owners, who may
-	// be asking here meanwhile.
+	// Outside the lock, because closing a connection calls its owners, which may
+	// be calling the inlet at the same time.
 	for _, c := range in.shut() {
 		Cut(c.Conn.Conn)
 		_ = c.Conn.Close()
@@ -135,7 +135,7 @@ func (in *Inlet) Close() error {
 	return nil
 }
 
-// shut lets nothing more out and gives what is still open.
+// shut stops Accept and returns the connections that are still open.
 func (in *Inlet) shut() []*Held {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -147,7 +147,7 @@ func (in *Inlet) shut() []*Held {
 	return slices.Collect(maps.Keys(in.open))
 }
 
-// Done is closed with the inlet.
+// Done returns a channel that is closed with the inlet.
 func (in *Inlet) Done() <-chan struct{} { return in.done }
 
 // IsClosed reports whether the inlet is closed.
@@ -165,8 +165,8 @@ func (in *Inlet) Wait(d time.Duration) bool {
 	return WaitFor(&in.users, d)
 }
 
-// Cut ends a connection without the farewell of TLS, for which a peer that does
-// not read would make Close wait for 5 s.
+// Cut closes a connection without TLS's close_notify, for which Close would wait 5 s
+// if the peer does not read.
 func Cut(c net.Conn) {
 	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = secure.NetConn()
@@ -174,8 +174,8 @@ func Cut(c net.Conn) {
 	_ = c.Close()
 }
 
-// WaitFor waits for wg, at most d on the wall clock: it bounds what only a bug
-// or a stuck disk can make long.
+// WaitFor waits for wg, for at most d by the wall clock, which is only reached with
+// a bug or a hung disk.
 func WaitFor(wg *sync.WaitGroup, d time.Duration) bool {
 	done := make(chan struct{})
 	go func() {

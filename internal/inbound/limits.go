@@ -7,34 +7,34 @@ import (
 	"sync"
 )
 
-// The limits of incoming connections. A healthy peer keeps about six: three
-// pooled raft streams, and HTTP/2 connections for forwarded requests. Those in
-// their handshake have places of their own, and among them those from where
-// agents have come, so that no flood of strangers keeps an agent out.
+// The limits of incoming connections. A healthy peer has about six: three pooled
+// raft streams, and HTTP/2 connections for forwarded requests. Connections in their
+// handshake are counted separately, and those from known hosts apart from others,
+// so that a flood of strangers does not keep an agent out.
 const (
 	maxConns        = 1024 // of agents that were let in
 	MaxConnsPerPeer = 64
 	MaxHandshakes   = 256 // from hosts of agents that were met, and as many from others
 )
 
-// Limits counts incoming connections. Its zero value counts from none.
+// Limits counts incoming connections. Its zero value is ready for use.
 type Limits struct {
 	mu         sync.Mutex
-	handshakes map[bool][]*Place // by known; the oldest first
+	handshakes map[bool][]*Place // by Place.known; the oldest first
 	total      int               // of agents that were let in
 	byPeer     map[string]int
 }
 
-// Place is what one incoming connection takes up.
+// Place is the place of one incoming connection in the limits.
 type Place struct {
 	Conn  net.Conn
 	Host  string
 	known bool   // an agent was met at its host
-	peer  string // the agent that was let in; empty: it is in its handshake
+	peer  string // the accepted agent; empty: the connection is in its handshake
 }
 
-// Admit counts a connection in its handshake. Where there is no room, the host
-// with the most of that kind loses its oldest one, which admit returns.
+// Admit counts a connection in its handshake. If there is no room, the host with the
+// most of that kind loses its oldest one, which Admit returns.
 func (l *Limits) Admit(conn net.Conn, known bool) (p, lost *Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +51,7 @@ func (l *Limits) Admit(conn net.Conn, known bool) (p, lost *Place) {
 	return p, lost
 }
 
-// oldestOfMost picks the oldest connection of the host that has most.
+// oldestOfMost returns the oldest connection of the host that has most.
 func oldestOfMost(all []*Place) *Place {
 	counts := map[string]int{}
 	for _, p := range all {
@@ -66,15 +66,15 @@ func oldestOfMost(all []*Place) *Place {
 	return oldest
 }
 
-// LetIn counts a connection as an agent's, or says why there is no room for it.
+// LetIn counts a connection as an agent's, or returns an error if there is no room.
 func (l *Limits) LetIn(p *Place, id string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.byPeer[id] >= MaxConnsPerPeer:
-		return fmt.Errorf("%d connections are open from %s, the limit", MaxConnsPerPeer, id)
+		return fmt.Errorf("%d connections are open from %s, which is the limit", MaxConnsPerPeer, id)
 	case l.total >= maxConns:
-		return fmt.Errorf("%d connections of agents are open, the limit", maxConns)
+		return fmt.Errorf("%d connections of agents are open, which is the limit", maxConns)
 	}
 	l.end(p)
 	p.peer = id
@@ -83,7 +83,7 @@ func (l *Limits) LetIn(p *Place, id string) error {
 	return nil
 }
 
-// Leave gives a connection's place back.
+// Leave removes a connection.
 func (l *Limits) Leave(p *Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,14 +97,14 @@ func (l *Limits) Leave(p *Place) {
 	}
 }
 
-// end takes a connection from those in their handshake, if it is among them.
+// end removes a connection from those in their handshake, if it is one.
 func (l *Limits) end(p *Place) {
 	if i := slices.Index(l.handshakes[p.known], p); i >= 0 {
 		l.handshakes[p.known] = slices.Delete(l.handshakes[p.known], i, i+1)
 	}
 }
 
-// Open returns how many connections there are.
+// Open returns the number of connections.
 func (l *Limits) Open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -34,7 +34,7 @@ func TestOnePeerCannotTakeAllConnections(t *testing.T) {
 		first = p
 	}
 	p, err := enter("a")
-	if err == nil || err.Error() != "64 connections are open from a, the limit" {
+	if err == nil || err.Error() != "64 connections are open from a, which is the limit" {
 		t.Errorf("a peer went beyond its limit: %v", err)
 	}
 	l.Leave(p)
@@ -93,7 +93,7 @@ func TestAgentsThatWereLetInKeepNoStrangerOut(t *testing.T) {
 	if lost != nil {
 		t.Error("a stranger had no room")
 	}
-	if err := l.LetIn(p, "x"); err == nil || !strings.Contains(err.Error(), "1024 connections of agents are open, the limit") {
+	if err := l.LetIn(p, "x"); err == nil || !strings.Contains(err.Error(), "1024 connections of agents are open, which is the limit") {
 		t.Errorf("one more agent: %v", err)
 	}
 }

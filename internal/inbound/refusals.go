@@ -16,43 +16,42 @@ import (
 	"github.com/interrex/interrex/internal/wording"
 )
 
-// MaxReason is the most bytes of a reason.
+// MaxReason is the maximum length of a reason, in bytes.
 const MaxReason = 512
 
-// Logger is what is called of a loggo.Logger.
+// Logger is the part of a loggo.Logger that is used.
 type Logger interface {
 	Debugf(format string, args ...any)
 	Warningf(format string, args ...any)
 }
 
-// A reason to refuse a peer is logged at most this often, and so many reasons
-// of one peer are; so many peers are told apart before all are forgotten.
+// How often the same reason to refuse a peer is logged, how many reasons of one
+// peer are, and how many peers are remembered before all are forgotten.
 const (
 	refusalEvery = time.Minute
 	MaxReasons   = 8
 	maxRefusals  = 1024
 )
 
-// Refusals logs why agents and strangers were turned away, without letting
-// them fill the log.
+// Refusals logs why peers were refused, without letting them fill the log.
 type Refusals struct {
 	Clock  clock.Clock
 	Logger Logger
 
-	mu   sync.Mutex
-	told map[string]told
-	last string
+	mu     sync.Mutex
+	logged map[string]logged
+	last   string
 }
 
-// told is what the log says of one peer since a time.
-type told struct {
+// logged is what was logged of one peer since a time.
+type logged struct {
 	since   time.Time
 	reasons []string
 }
 
 // Note logs that who was refused for a reason, unless it did so within the last
-// minute. The rest of the text may differ each time, as by a port. What is so while
-// one of the two starts or stops is no warning.
+// minute. The rest of the text may differ each time, for example by a port. Refusals
+// while one of the two starts or stops are not logged as warnings.
 func (r *Refusals) Note(who string, reason error, format string, args ...any) {
 	why := wording.Line(reason.Error(), MaxReason)
 	text := wording.Line(fmt.Sprintf(format, args...), MaxReason) + ": " + why
@@ -64,11 +63,11 @@ func (r *Refusals) Note(who string, reason error, format string, args ...any) {
 	}
 }
 
-// ErrNotNow refuses a connection for what does not run yet, or no more.
+// ErrNotNow refuses a connection because its target is not running at the moment.
 var ErrNotNow = errors.New("just now")
 
-// passing reports whether a connection ended, or was refused, because an agent
-// starts or stops.
+// passing reports whether a connection ended, or was refused, because an agent is
+// starting or stopping.
 func passing(reason error) bool {
 	for _, is := range []error{ErrNotNow, io.EOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(reason, is) {
@@ -83,22 +82,22 @@ func (r *Refusals) due(who, reason, text string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = text
-	old := func(_ string, t told) bool { return now.Sub(t.since) >= refusalEvery }
-	t, known := r.told[who]
+	old := func(_ string, t logged) bool { return now.Sub(t.since) >= refusalEvery }
+	t, known := r.logged[who]
 	if !known || old(who, t) {
-		t = told{since: now}
+		t = logged{since: now}
 	}
 	if len(t.reasons) >= MaxReasons || slices.Contains(t.reasons, reason) {
 		return false
 	}
 	t.reasons = append(t.reasons, reason)
-	if !known && len(r.told) >= maxRefusals {
-		maps.DeleteFunc(r.told, old)
+	if !known && len(r.logged) >= maxRefusals {
+		maps.DeleteFunc(r.logged, old)
 	}
-	if r.told == nil || !known && len(r.told) >= maxRefusals {
-		r.told = map[string]told{}
+	if r.logged == nil || !known && len(r.logged) >= maxRefusals {
+		r.logged = map[string]logged{}
 	}
-	r.told[who] = t
+	r.logged[who] = t
 	return true
 }
 

@@ -43,8 +43,8 @@ func TestWhatAStrangerWritesIsOneShortLine(t *testing.T) {
 	if strings.ContainsAny(line, "\n\x1b") || !strings.Contains(line, "one WARNING two") || len(line) > 3*MaxReason {
 		t.Errorf("%d bytes: %.80q", len(line), line)
 	}
-	for who, told := range r.told {
-		if len(who)+len(strings.Join(told.reasons, "")) > 3*MaxReason {
+	for who, logged := range r.logged {
+		if len(who)+len(strings.Join(logged.reasons, "")) > 3*MaxReason {
 			t.Error("all of it is remembered")
 		}
 	}

@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// A peer is given up when TCP has had no sign of it for this long, with data
-// under way (UserTimeout) or without (keepAlive, thrice).
+// A connection is closed when TCP has received nothing from the peer for this long,
+// with unacknowledged data (UserTimeout) or without (three times keepAlive).
 const (
 	UserTimeout = 10 * time.Second
 	keepAlive   = 5 * time.Second
 )
 
-// Tune makes TCP notice a dead peer. A connection that is not TCP, as a test
-// may bring, is left as it is; so is one that the system will not Tune, since
-// deadlines bound it too.
+// Tune makes TCP detect a dead peer. A connection that is not TCP, as in some tests,
+// is left as it is; failures are ignored, since deadlines bound the connection too.
 func Tune(conn net.Conn) {
 	c, ok := conn.(*net.TCPConn)
 	if !ok {

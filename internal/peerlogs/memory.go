@@ -1,5 +1,5 @@
-// Package peerlogs owns what an agent remembers of the logs of others, over
-// restarts, and of which of their lives of raft it has heard.
+// Package peerlogs owns an agent's memory of other agents' logs, across restarts, by
+// which it detects that a disk was replaced by an older copy.
 package peerlogs
 
 import (
@@ -13,24 +13,23 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// Store keeps what a transport remembers of other agents' logs over restarts.
+// Store keeps what a transport remembers of other agents' logs across restarts.
 type Store interface {
-	// Load returns what was saved last; nil and no error: nothing was.
+	// Load returns what was last saved; nil with no error: nothing was.
 	Load() ([]byte, error)
-	// Save replaces it, whole, and puts it on disk.
+	// Save replaces it atomically and durably.
 	Save([]byte) error
 }
 
-// Remembered is what was heard of the log of one agent's disk.
+// Remembered is what is known of the log on one agent's disk.
 type Remembered struct {
 	Incarnation string `json:"incarnation"`
-	Stored      Place  `json:"stored"` // the greatest place that it has stored, and
-	In          uint64 `json:"in"`     // the term in which that was heard
-	Term        uint64 `json:"term"`   // the greatest in which it was heard at all
+	Stored      Place  `json:"stored"` // the last place that it has stored, and
+	In          uint64 `json:"in"`     // the term in which that was learned
+	Term        uint64 `json:"term"`   // the greatest term in which anything was learned
 }
 
-// maxKnown limits how many agents are remembered; it is far above any cluster of one
-// raft log.
+// maxKnown limits how many agents are remembered; no cluster has nearly as many.
 const maxKnown = 256
 
 // Place is a place in raft's log.
@@ -42,14 +41,13 @@ type Place struct {
 // Hello is what an agent says of its log.
 type Hello struct {
 	ID, Incarnation string
-	Life            string // of raft; empty: it does not run
+	Life            string // of raft; empty: it is not running
 	Term            uint64
 	End             Place
 	Since           uint64 // the term in which its floor was written
 }
 
-// Memory is what an agent remembers of the others' logs, and of which of their
-// lives it has heard: it tells a disk that was put back from an older copy.
+// Memory is what an agent remembers of the others' logs and lives of raft.
 type Memory struct {
 	mu    sync.Mutex
 	of    map[string]Remembered // by ID
@@ -59,13 +57,13 @@ type Memory struct {
 
 // life is one life of raft at another agent.
 type life struct {
-	id   string
-	term uint64     // with which it began to be known
-	told Remembered // what was remembered before it
-	met  bool
+	id     string
+	term   uint64     // raft's term when it was first met
+	before Remembered // what was remembered when it was first met
+	met    bool
 }
 
-// Load takes up what was saved.
+// Load loads what was saved.
 func (m *Memory) Load(s Store) error {
 	m.of, m.lives = map[string]Remembered{}, map[string]*life{}
 	if s == nil {
@@ -77,12 +75,12 @@ func (m *Memory) Load(s Store) error {
 	}
 	if err != nil || m.of == nil {
 		m.of = map[string]Remembered{}
-		return fmt.Errorf("cannot read what is remembered of other agents' logs: %w: nothing of this agent's own is lost, and it is remembered anew as they are met; if one of their disks is replaced by an older copy before that, only the other agents notice it", err)
+		return fmt.Errorf("cannot read what is remembered of other agents' logs: %w: nothing of this agent's own data is lost, and the memory is rebuilt as they are met; if one of their disks is replaced by an older copy before that, only the other agents detect it", err)
 	}
 	return nil
 }
 
-// Save keeps what is new.
+// Save saves the memory if it has changed.
 func (m *Memory) Save(s Store) error {
 	m.mu.Lock()
 	if !m.dirty || s == nil {
@@ -110,24 +108,24 @@ func (p Place) Compare(o Place) int {
 	return cmp.Or(cmp.Compare(p.Term, o.Term), cmp.Compare(p.Index, o.Index))
 }
 
-// compare holds a hello against what was remembered before that life of raft,
-// and returns what the other side has to know; and an error if its disk is an
-// older one.
-func (m *Memory) Compare(peer Hello) (told *Remembered, err error) {
+// Compare compares a hello with what was remembered before that life of raft, and
+// returns what the other agent has to know; the error is set if its disk is an older
+// copy.
+func (m *Memory) Compare(peer Hello) (before *Remembered, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if peer.Life == "" {
 		return nil, nil
 	}
 	is := m.turnTo(peer)
-	if is.told.Term > is.term {
-		return &is.told, fmt.Errorf("agent %s comes with an older copy of its disk: it was heard in term %d, and its disk knows only term %d: it may have forgotten a vote", peer.ID, is.told.Term, is.term)
+	if is.before.Term > is.term {
+		return &is.before, fmt.Errorf("agent %s comes with an older copy of its disk: messages from it were received in term %d, and its disk has only term %d: it may have forgotten a vote", peer.ID, is.before.Term, is.term)
 	}
-	return &is.told, nil
+	return &is.before, nil
 }
 
-// turnTo makes the life of a hello the one that counts. From then on nothing of
-// the one before does: what is told to this one would not have it.
+// turnTo makes the life of a hello the present one. Messages of the one before no
+// longer count: what is sent to the new life would not include them.
 func (m *Memory) turnTo(peer Hello) *life {
 	is, known := m.lives[peer.ID]
 	if known && is.met && is.id == peer.Life {
@@ -141,22 +139,22 @@ func (m *Memory) turnTo(peer Hello) *life {
 	return is
 }
 
-// begin fixes what is told to a life of raft that was not met yet.
+// begin fixes what is sent to a life of raft that was not met yet.
 func (m *Memory) begin(peer Hello) *life {
 	is := &life{id: peer.Life, term: peer.Term}
 	known := m.of[peer.ID]
 	if known.Incarnation == peer.Incarnation {
-		is.told = known
+		is.before = known
 	}
-	is.told.Incarnation = peer.Incarnation
-	if is.told.In < peer.Since { // it has had that, or dropped it rightly
-		is.told.Stored, is.told.In = peer.End, peer.Since
+	is.before.Incarnation = peer.Incarnation
+	if is.before.In < peer.Since { // it has had that, or removed it because of a conflict
+		is.before.Stored, is.before.In = peer.End, peer.Since
 	}
 	return is
 }
 
-// Meet takes up a hello that was compared and completed. Another life of raft may
-// have begun since.
+// Meet records a hello that was compared and completed. It returns an error if
+// another life of raft has begun since.
 func (m *Memory) Meet(peer Hello) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -172,7 +170,7 @@ func (m *Memory) Meet(peer Hello) error {
 		forgetAny(m.of)
 	}
 	if !is.met {
-		now, is.met = is.told, true
+		now, is.met = is.before, true
 	}
 	now.note(peer.End, peer.Since)
 	now.Term = max(now.Term, peer.Term)
@@ -180,7 +178,7 @@ func (m *Memory) Meet(peer Hello) error {
 	return nil
 }
 
-// forgetAny makes room among more agents than any cluster has.
+// forgetAny makes room by forgetting an arbitrary agent.
 func forgetAny[V any](of map[string]V) {
 	for id := range of {
 		delete(of, id)
@@ -200,15 +198,15 @@ func (r *Remembered) note(p Place, in uint64) {
 	}
 }
 
-// hear takes up that an agent was heard in a term; and that it has stored its
-// log up to a place, unless that is zero, as was heard in the term of a leader.
-func (m *Memory) hear(id string, term uint64, stored Place, in uint64) {
+// record records that something from an agent was received in a term and, unless
+// stored is zero, that it had stored its log up to there in the term of a leader.
+func (m *Memory) record(id string, term uint64, stored Place, in uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.heard(id, term, stored, in)
+	m.recordLocked(id, term, stored, in)
 }
 
-func (m *Memory) heard(id string, term uint64, stored Place, in uint64) {
+func (m *Memory) recordLocked(id string, term uint64, stored Place, in uint64) {
 	known, met := m.of[id]
 	if !met {
 		return
@@ -220,7 +218,7 @@ func (m *Memory) heard(id string, term uint64, stored Place, in uint64) {
 	m.set(id, known)
 }
 
-// Of returns what is remembered of an agent; false: nothing is.
+// Of returns what is remembered of an agent; false: nothing.
 func (m *Memory) Of(id string) (Remembered, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -228,7 +226,7 @@ func (m *Memory) Of(id string) (Remembered, bool) {
 	return r, known
 }
 
-// Life is that of raft at an agent which was met last.
+// Life returns the life of raft with which an agent was last met.
 func (m *Memory) Life(id string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -238,8 +236,8 @@ func (m *Memory) Life(id string) string {
 	return ""
 }
 
-// Current lets what was read of a stream count, unless it is of a life of raft
-// that is over. Streams of other kinds have none.
+// Current returns the result of a read from a stream, or ErrEarlierLife if the
+// stream is of a life of raft that is over. Streams of other kinds have no life.
 func (m *Memory) Current(peer, life string, n int, err error) (int, error) {
 	if n > 0 && life != "" && m.Life(peer) != life {
 		return 0, inbound.ErrEarlierLife
@@ -247,21 +245,21 @@ func (m *Memory) Current(peer, life string, n int, err error) (int, error) {
 	return n, err
 }
 
-// HearRequest takes up a request of raft's from another agent. Pre-votes say
-// nothing: raft asks for them in a term that it has not stored.
+// HearRequest records a request of raft's from another agent. Pre-votes do not
+// count: raft requests them in a term that it has not stored.
 func (m *Memory) HearRequest(request any) {
 	switch r := request.(type) {
 	case *raft.AppendEntriesRequest:
-		m.hear(string(r.ID), r.Term, endOf(r), r.Term)
+		m.record(string(r.ID), r.Term, endOf(r), r.Term)
 	case *raft.InstallSnapshotRequest:
-		m.hear(string(r.ID), r.Term, Place{r.LastLogTerm, r.LastLogIndex}, r.Term)
+		m.record(string(r.ID), r.Term, Place{r.LastLogTerm, r.LastLogIndex}, r.Term)
 	case *raft.RequestVoteRequest:
-		m.hear(string(r.ID), r.Term, Place{}, 0)
+		m.record(string(r.ID), r.Term, Place{}, 0)
 	}
 }
 
-// HearAnswer takes up an agent's answer to a request of raft's, unless that went
-// to an earlier life of raft there than now counts; an empty life is the first.
+// HearAnswer records an agent's answer to a request of raft's, unless the request
+// was to an earlier life of raft than the present one; an empty life is the first.
 func (m *Memory) HearAnswer(id, life string, request, answer any) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -274,20 +272,20 @@ func (m *Memory) HearAnswer(id, life string, request, answer any) error {
 		if a.Success && a.Term == r.Term {
 			stored = endOf(r)
 		}
-		m.heard(id, a.Term, stored, r.Term)
+		m.recordLocked(id, a.Term, stored, r.Term)
 	case *raft.InstallSnapshotResponse:
 		r, stored := request.(*raft.InstallSnapshotRequest), Place{}
 		if a.Success && a.Term == r.Term {
 			stored = Place{r.LastLogTerm, r.LastLogIndex}
 		}
-		m.heard(id, a.Term, stored, r.Term)
+		m.recordLocked(id, a.Term, stored, r.Term)
 	case *raft.RequestVoteResponse:
-		m.heard(id, a.Term, Place{}, 0)
+		m.recordLocked(id, a.Term, Place{}, 0)
 	}
 	return nil
 }
 
-// endOf is the place up to which an append makes logs equal; zero for a
+// endOf returns the place up to which an append makes logs equal; zero for a
 // heartbeat.
 func endOf(r *raft.AppendEntriesRequest) Place {
 	if n := len(r.Entries); n > 0 {

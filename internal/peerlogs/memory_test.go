@@ -35,7 +35,7 @@ func newMemory(t *testing.T, s Store) *Memory {
 	return m
 }
 
-// introduced compares and meets, and gives what the other side is told.
+// introduced compares and meets, and returns what the other agent is sent.
 func (m *Memory) introduced(t *testing.T, h Hello) Remembered {
 	t.Helper()
 	told, err := m.Compare(h)
@@ -124,7 +124,7 @@ func TestWhatWasTruncatedRightlyIsForgotten(t *testing.T) {
 	m := newMemory(t, nil)
 	m.introduced(t, of("1", 3, Place{3, 10}, 3))
 	m.HearAnswer("b", "", appended(3, 50), &raft.AppendEntriesResponse{Term: 3, Success: true})
-	// Its floor was written in a later term than that in which it was heard.
+	// Its floor was written in a later term than that in which it was received from.
 	if told := m.introduced(t, of("2", 5, Place{3, 20}, 5)); told.Stored != (Place{3, 20}) {
 		t.Errorf("%+v", told)
 	}
@@ -149,7 +149,7 @@ func TestAnOlderDiskIsRefused(t *testing.T) {
 				t.Errorf("a late hello of the same life: %v", err)
 			}
 			told, err := m.Compare(of("2", 6, Place{3, 10}, 3))
-			if err == nil || !strings.Contains(err.Error(), "older copy of its disk: it was heard in term 7, and its disk knows only term 6") || told.Term != 7 {
+			if err == nil || !strings.Contains(err.Error(), "older copy of its disk: messages from it were received in term 7, and its disk has only term 6") || told.Term != 7 {
 				t.Errorf("%+v, %v", told, err)
 			}
 			if _, err := m.Compare(of("2", 7, Place{3, 10}, 3)); err != nil {
@@ -180,7 +180,7 @@ func TestNothingOfAnEarlierLifeCounts(t *testing.T) {
 func TestNothingCountsBetweenTheHellosOfTwoLives(t *testing.T) {
 	m := newMemory(t, nil)
 	m.introduced(t, of("1", 3, Place{3, 10}, 3))
-	told, err := m.Compare(of("2", 3, Place{3, 10}, 3)) // it is told what counts until now
+	told, err := m.Compare(of("2", 3, Place{3, 10}, 3)) // it is sent what counts until now
 	if err != nil || told.Stored != (Place{3, 10}) {
 		t.Fatalf("%+v, %v", told, err)
 	}
@@ -203,8 +203,8 @@ func TestNothingCountsBetweenTheHellosOfTwoLives(t *testing.T) {
 func TestWhatIsHeardOfAgainInAnEarlierTermKeepsItsTerm(t *testing.T) {
 	m := newMemory(t, nil)
 	m.introduced(t, of("1", 3, Place{3, 10}, 3))
-	m.hear("b", 5, Place{3, 50}, 5)
-	m.hear("b", 5, Place{3, 50}, 4)
+	m.record("b", 5, Place{3, 50}, 5)
+	m.record("b", 5, Place{3, 50}, 4)
 	if is := m.of["b"]; is.In != 5 {
 		t.Errorf("%+v", is)
 	}

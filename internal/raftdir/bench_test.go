@@ -21,8 +21,8 @@ const slice = 250 * time.Millisecond
 
 // BenchmarkLogStore measures what raft commits on each log store, one
 // operation an entry: the table of docs/decisions/log-store.md. The rivals work
-// by turns, so that both meet whatever else the machine does; an iteration is
-// one turn of each.
+// by turns, so that both have the same load from elsewhere; an iteration is one turn
+// of each.
 func BenchmarkLogStore(b *testing.B) {
 	for _, voters := range []int{1, 3} {
 		for _, callers := range []int{1, 64, 256} {
@@ -35,8 +35,8 @@ func BenchmarkLogStore(b *testing.B) {
 	}
 }
 
-// BenchmarkBatchApplyCh measures what raft's buffered apply channel gives, at
-// the applier's four entries in flight and above.
+// BenchmarkBatchApplyCh measures the gain of raft's buffered apply channel, at the
+// applier's four entries in flight and above.
 func BenchmarkBatchApplyCh(b *testing.B) {
 	for _, callers := range []int{1, 4, 64} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {

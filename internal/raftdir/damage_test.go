@@ -159,7 +159,7 @@ func examine(t *testing.T, dir, what string, snapshot uint64) (outcome string) {
 	var unseen error
 	looks := len(what)%4 == 0 // at some of them, for the sake of time
 	if looks {
-		seen, unseen = Look(dir)
+		seen, unseen = Examine(dir)
 	}
 	d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
 	if !looks {
@@ -255,10 +255,10 @@ func TestANewestSegmentThatIsGoneOrEmptyIsNamed(t *testing.T) {
 		must(t, errors.Join(d.StoreLogs(entries(1, 5)), d.Close()))
 		names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 		must(t, errors.Join(err, do(names[0])))
-		f, err := Look(dir)
+		f, err := Examine(dir)
 		must(t, err)
 		notes := strings.Join(f.Notes, "\n")
-		if !strings.Contains(notes, "log segment "+filepath.Base(names[0])+" "+want) || !strings.Contains(notes, "can be proved up to index 0, and") {
+		if !strings.Contains(notes, "log segment "+filepath.Base(names[0])+" "+want) || !strings.Contains(notes, "is intact up to index 0, and") {
 			t.Errorf("it says:\n%s", notes)
 		}
 	}
@@ -279,7 +279,7 @@ func TestAnOlderListOfSegmentsIsMadeAgain(t *testing.T) {
 	must(t, d.Close())
 	must(t, os.WriteFile(filepath.Join(dir, raftlog.SegmentsName), old, 0o600))
 	d = reopen(t, dir)
-	if d.End() != end || d.Quarantined() || !strings.Contains(strings.Join(d.Report().Notes, ";"), "is an older one") {
+	if d.End() != end || d.Quarantined() || !strings.Contains(strings.Join(d.Report().Notes, ";"), "is out of date") {
 		t.Errorf("it ends at %s, not at %s, quarantined %v: %q", d.End(), end, d.Quarantined(), d.Report().Notes)
 	}
 	must(t, d.Close())
@@ -304,7 +304,7 @@ func TestAListThatLeadsAsFarAsItsSegmentsIsKept(t *testing.T) {
 	must(t, d.Close())
 }
 
-// A log that has another entry where the snapshot is, is not what goes on from it.
+// A log whose entry at the snapshot's index differs does not continue from it.
 func TestALogThatDisagreesWithTheSnapshotIsNotKept(t *testing.T) {
 	dir := t.TempDir()
 	d := openTerm(t, dir, Config{NoSync: true})
@@ -322,7 +322,7 @@ func TestALogThatDisagreesWithTheSnapshotIsNotKept(t *testing.T) {
 	must(t, d.Close())
 }
 
-// Entries whose snapshot is lost go on from nothing: they are said, and set aside.
+// Entries whose snapshot is lost are reported and set aside.
 func TestALogWhoseSnapshotIsLostIsSetAside(t *testing.T) {
 	dir := t.TempDir()
 	d := openTerm(t, dir, Config{NoSync: true})

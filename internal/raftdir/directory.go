@@ -20,21 +20,21 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// Config is what is optional about a directory.
+// Config is the optional configuration of a directory.
 type Config struct {
 	Logger hclog.Logger // of raft-wal and raft's snapshots; nil: nothing is logged
 	Clock  clock.Clock  // of the deadlines; nil: the wall clock
 	// WriteTimeout is how long a call on the disk may take; 0: disk.DefaultTimeout.
 	WriteTimeout time.Duration
-	// SegmentSize is how many bytes a file of the log has, reserved when it is
-	// made; 0: raftlog.DefaultSegmentSize.
+	// SegmentSize is the size of a file of the log, reserved when it is created;
+	// 0: raftlog.DefaultSegmentSize.
 	SegmentSize int
-	// NoSync leaves fsync out. A crash of the machine (not of the process) may
-	// then lose entries that were answered: a cluster may forget a lease that it
-	// has granted, or grant a token twice.
+	// NoSync omits fsync. A crash of the machine (not of the process) may then
+	// lose entries that were acknowledged: a cluster may forget a lease that it has
+	// granted, or grant a token twice.
 	NoSync bool
-	// Synced is told how long each fsync of the log took; nil: nobody is. It must
-	// not block.
+	// Synced is called with the duration of each fsync of the log. It must not
+	// block.
 	Synced func(time.Duration)
 	// Retain is how many snapshots are kept; 0: 2.
 	Retain int
@@ -70,9 +70,9 @@ func (c Config) withDefaults() Config {
 }
 
 // Directory is an open raft directory: lock, log, term and vote, floor and
-// snapshots, behind one deadline. It is raft's log store itself: no gap between
-// entries is tolerated (raft.MonotonicLogStore), and all of it may be used by
-// several goroutines. After Close every call answers disk.ErrClosed.
+// snapshots, with one deadline for every call. It is itself raft's log store: it
+// allows no gap between entries (raft.MonotonicLogStore), and is safe for
+// concurrent use. After Close every call returns disk.ErrClosed.
 type Directory struct {
 	path      string
 	lock      *disk.DirLock
@@ -85,20 +85,20 @@ type Directory struct {
 	present   present
 	report    raftlog.Report
 	vouched   atomic.Pointer[vouched]
-	cleared   atomic.Uint64 // index of the snapshot that stands for all of the log; 0: the log is not empty
+	cleared   atomic.Uint64 // index of the snapshot that replaced the whole log; 0: the log is not empty
 
-	floors sync.Mutex // held while the floor changes, for as long as that takes the disk
+	floors sync.Mutex // held while the floor changes, also while that waits for the disk
 
-	mu     sync.Mutex       // never held while the disk is waited for
-	end    raftlog.Position // of log or snapshot, whichever is later
+	mu     sync.Mutex       // never held while waiting for the disk
+	end    raftlog.Position // of the log or the newest snapshot, whichever is later
 	short  bool             // the end has not reached the floor yet
-	copied bool             // it may be an older copy, put back
+	copied bool             // it may be an older copy that was restored
 
-	stop    chan struct{} // ends tend, which then closes
-	synced  chan struct{} // this one
+	stop    chan struct{} // closed to end maintain, which then closes
+	synced  chan struct{} // this
 	closing sync.Once
-	closed  chan struct{} // closed when nothing of it is open any more
-	err     error         // of closing; read after closed
+	closed  chan struct{} // closed when nothing is open any more
+	err     error         // of closing; read only after closed is closed
 }
 
 var (
@@ -106,17 +106,17 @@ var (
 	_ raft.MonotonicLogStore = (*Directory)(nil)
 )
 
-// Open opens raft's directory, which it makes (0700) when it is not there. The
-// directory is the caller's alone until Close has returned; the error is
-// disk.ErrInUse when somebody has it. A directory that is not interrex's,
-// or of another version, is refused with a sentence that says so, and one that
-// has lost its vote or its floor with ErrForgotten.
+// Open opens raft's directory, and creates it (0700) if there is none. Only the
+// caller may use it until Close has returned; the error is disk.ErrInUse when it is
+// in use. A directory that is not interrex's, or of another version, is refused
+// with an error that says so, and one that has lost its vote or its floor with
+// ErrForgotten.
 //
-// Log and snapshots are checked first, whole. What does not prove itself is set
-// aside: Report says what, and whether the log is short of its floor.
+// Log and snapshots are checked first, completely. What does not pass is set aside:
+// Report says what, and whether the log ends before its floor.
 //
-// It has WriteTimeout, and a second for each 2 MiB in the directory; the error is
-// then disk.ErrHung, and what is opened later is closed again.
+// Its deadline is WriteTimeout, and a second for each 2 MiB in the directory. After
+// that the error is disk.ErrHung, and what is opened later is closed again.
 func Open(path string, cfg Config) (*Directory, error) {
 	cfg = cfg.withDefaults()
 	d := &Directory{path: path, disk: disk.New(cfg.Clock, cfg.WriteTimeout), stop: make(chan struct{}), synced: make(chan struct{}), closed: make(chan struct{})}
@@ -132,15 +132,15 @@ func (d *Directory) take(cfg Config) error {
 	if err := cfg.Earlier.mayOpen(d.path); err != nil {
 		return err
 	}
-	fresh, err := lookAt(d.path)
+	unstamped, err := createOrCheck(d.path)
 	if err != nil {
 		return err
 	}
 	if d.lock, err = disk.LockDir(d.path, "raft log"); err != nil {
 		return err
 	}
-	if fresh {
-		err = makeFresh(own, d.path)
+	if unstamped {
+		err = initialise(own, d.path)
 	}
 	if err == nil {
 		d.copied, err = isCopy(d.path)
@@ -169,11 +169,11 @@ func (d *Directory) open(cfg Config, own disk.Files) error {
 	if err := errors.Join(d.raise(d.end, d.end.Term), d.noteCleared()); err != nil {
 		return errors.Join(err, d.wal.Close())
 	}
-	go d.tend()
+	go d.maintain()
 	return nil
 }
 
-// check opens the files beside the log, and looks at the log.
+// check opens the files beside the log, and checks the log.
 func (d *Directory) check(cfg Config, own disk.Files) (*raftlog.Check, error) {
 	var err error
 	if d.stable, err = openStable(d.path, d.disk, own); err != nil {
@@ -217,27 +217,27 @@ func (d *Directory) openLog(cfg Config, own disk.Files, list types.PersistentSta
 	return nil
 }
 
-// Report says what was found when the directory was opened.
+// Report returns what was found when the directory was opened.
 func (d *Directory) Report() raftlog.Report { return d.report }
 
-// Stable is the store of raft's term and vote.
+// Stable returns the store of raft's term and vote.
 func (d *Directory) Stable() raft.StableStore { return d.stable }
 
-// Snapshots are raft's snapshots.
+// Snapshots returns the store of raft's snapshots.
 func (d *Directory) Snapshots() raft.SnapshotStore { return d.snapshots }
 
-// Failed is closed with the first failure of the disk, which is final: what a
-// store holds after one is only known once it has been opened again.
+// Failed returns a channel that is closed at the first failure of the disk. It is
+// final: what a store holds after one is unknown until it is opened again.
 func (d *Directory) Failed() <-chan struct{} { return d.disk.Failed() }
 
-// Failure is the first failure of the disk; nil: there was none.
+// Failure returns the first failure of the disk; nil: there was none.
 func (d *Directory) Failure() error { return d.disk.Failure() }
 
-// Release lets raft go on after a failure, once nothing that it says can leave
-// this agent any more, and nothing that it reads reaches the state.
+// Release lets raft's calls return after a failure. The caller has made sure that
+// nothing that raft sends leaves this agent, and nothing it reads reaches the state.
 func (d *Directory) Release() { d.disk.Release() }
 
-// Disk says how the disk is.
+// Disk returns the state of the disk.
 func (d *Directory) Disk() disk.State { return d.disk.State() }
 
 // FirstIndex returns the index of the oldest entry; 0: there is none.
@@ -256,14 +256,14 @@ func (d *Directory) LastIndex() (uint64, error) {
 	return d.wal.LastIndex()
 }
 
-// GetLog reads an entry; the error is raft.ErrLogNotFound when there is none. For
-// the entry of the newest snapshot it gives a no-op of its term where the log
-// does not have it: see StandsIn.
+// GetLog reads an entry; the error is raft.ErrLogNotFound when there is none. If
+// the log does not have the last entry of the newest snapshot, GetLog returns a
+// no-op of its term: see StandsIn.
 //
-// raft panics on any other error, and would take the process with it. So an
-// entry that does not prove itself, or that does not come within the disk's
-// deadline, fails the disk, which ends this life of raft; the read waits until
-// raft is cut off, and then gives an entry that does nothing.
+// raft panics on any other error, which would end the process. So an entry that is
+// damaged, or is not read within the disk's deadline, fails the disk, which ends
+// this life of raft; the read waits until raft is cut off, and then returns an
+// entry that does nothing.
 func (d *Directory) GetLog(index uint64, log *raft.Log) error {
 	read, err := d.read(index)
 	switch {
@@ -288,7 +288,7 @@ func (d *Directory) GetLog(index uint64, log *raft.Log) error {
 
 // read reads an entry within the disk's deadline.
 func (d *Directory) read(index uint64) (*raft.Log, error) {
-	log := new(raft.Log) // which a read that is late still writes to
+	log := new(raft.Log) // a late read still writes to it
 	err := d.disk.Bounded("read raft log", func() error { return d.wal.GetLog(index, log) })
 	return log, err
 }
@@ -296,16 +296,16 @@ func (d *Directory) read(index uint64) (*raft.Log, error) {
 // StoreLog writes one entry.
 func (d *Directory) StoreLog(log *raft.Log) error { return d.StoreLogs([]*raft.Log{log}) }
 
-// StoreLogs writes entries; they are on disk when it returns nil, and the floor
-// knows of them. After an error nothing is written any more until the store is
-// opened again.
+// StoreLogs writes entries; when it returns nil they are on disk and included in
+// the floor. After an error nothing is written any more until the store is opened
+// again.
 func (d *Directory) StoreLogs(logs []*raft.Log) error {
 	return d.disk.Write("append to raft log", func() error {
 		if err := d.wal.StoreLogs(logs); err != nil || len(logs) == 0 {
 			return err
 		}
 		last := logs[len(logs)-1]
-		return d.reach(raftlog.Position{Term: last.Term, Index: last.Index})
+		return d.noteStored(raftlog.Position{Term: last.Term, Index: last.Index})
 	})
 }
 
@@ -322,12 +322,12 @@ func (d *Directory) DeleteRange(first, last uint64) error {
 	})
 }
 
-// IsMonotonic says that the store tolerates no gap.
+// IsMonotonic reports that the store allows no gap.
 func (d *Directory) IsMonotonic() bool { return d.wal.IsMonotonic() }
 
-// Close refuses every later call, closes the files and returns the directory up.
-// While a call on the disk hangs it returns disk.ErrHung within the deadline; the
-// directory is given up as soon as that call has returned, and not before.
+// Close refuses every later call, closes the files and releases the directory.
+// While a call to the disk hangs it returns disk.ErrHung within the deadline; the
+// directory is released only when that call has returned.
 func (d *Directory) Close() error {
 	d.disk.Close()
 	d.disk.Release()

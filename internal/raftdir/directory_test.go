@@ -10,8 +10,8 @@ import (
 func TestADirectoryThatIsNotOursIsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ file, content, says string }{
 		"of another program": {"raft.db", "bolt", "holds raft.db but no VERSION file, so it is not interrex's"},
-		"of a newer version": {"VERSION", "interrex raft directory, version 3\n", "it is of version 3, and this interrex reads none above 2"},
-		"of an older one":    {"VERSION", "interrex raft directory, version 1\n", "it is of version 1, and this interrex reads only 2"},
+		"of a newer version": {"VERSION", "interrex raft directory, version 3\n", "it is of version 3, and this interrex reads at most version 2"},
+		"of an older one":    {"VERSION", "interrex raft directory, version 1\n", "it is of version 1, and this interrex reads only version 2"},
 		"with a strange one": {"VERSION", "8.1", "its VERSION file is not interrex's"},
 	} {
 		dir := t.TempDir()

@@ -1,10 +1,9 @@
-// Package raftdir owns raft's directory on disk: its log, its term and vote,
-// its floor and its snapshots. Each of them proves itself: nothing that was
-// damaged is taken for what was written, and nothing that is missing is taken
-// for what never was.
+// Package raftdir owns raft's directory on disk: its log, its term and vote, its
+// floor and its snapshots. Each has checksums of its own: what is damaged is not
+// taken for what was written, and what is missing not for what never existed.
 //
-// The floor says how far the log has once reached. A directory that cannot
-// prove as much any more is in quarantine: raft may run on it, take part in
-// nothing but what it would have done undamaged, and be brought back by its
-// leader.
+// The floor is the last position that the log is known to have reached. A directory
+// whose intact entries end before it is in quarantine: raft may run on it, but only
+// does what it would also have done with the missing entries, until the leader has
+// sent them.
 package raftdir

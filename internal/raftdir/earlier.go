@@ -10,15 +10,15 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 )
 
-// Earlier is what calls of Open, one after the other, know of each other. The zero
-// value knows of none.
+// Earlier is what successive calls of Open know of each other. The zero value is
+// that of the first call.
 type Earlier struct {
-	opening sync.Mutex // held while a call is under way, also one that is late
-	path    string     // that was opened last
+	opening sync.Mutex // held during a call, also a late one
+	path    string     // last opened
 }
 
-// mayOpen refuses to begin anew where this process has had a directory open: what
-// it held is lost. Nothing is made there, so that it can be put back.
+// mayOpen refuses to create a directory that this process has had open before: its
+// content is lost. Nothing is created, so that the directory can be put back.
 func (e *Earlier) mayOpen(path string) error {
 	if e.path != path {
 		return nil
@@ -30,8 +30,8 @@ func (e *Earlier) mayOpen(path string) error {
 	return err
 }
 
-// open takes a directory within its deadline. One that is taken later is closed
-// again, and until then no other is tried.
+// open opens a directory within its deadline. One that is opened later is closed
+// again, and until then there is no further attempt.
 func (e *Earlier) open(d *Directory, cfg Config) error {
 	if !e.opening.TryLock() {
 		return fmt.Errorf("cannot open raft directory %s: %w: an earlier attempt has not returned yet", d.path, disk.ErrHung)
@@ -55,7 +55,7 @@ func (e *Earlier) open(d *Directory, cfg Config) error {
 	for {
 		select {
 		case size := <-sized:
-			allowed += time.Duration(2*size/slowDisk) * time.Second // it is read twice at most
+			allowed += time.Duration(2*size/slowDisk) * time.Second // it is read at most twice
 			deadline.Reset(allowed)
 		case err := <-taken:
 			if err == nil {
@@ -65,13 +65,13 @@ func (e *Earlier) open(d *Directory, cfg Config) error {
 			return err
 		case <-deadline.Chan():
 			close(late)
-			return fmt.Errorf("cannot open raft directory %s: %w: no answer for %s; it is tried again once that call has returned", d.path, disk.ErrHung, allowed)
+			return fmt.Errorf("cannot open raft directory %s: %w: no response for %s; a retry follows once that call has returned", d.path, disk.ErrHung, allowed)
 		}
 	}
 }
 
-// sizeOf is how many bytes the files of a directory have, as far as they can be
-// looked at.
+// sizeOf returns the size of the files in a directory, without those that cannot be
+// examined.
 func sizeOf(path string) (size int64) {
 	_ = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {

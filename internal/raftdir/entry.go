@@ -9,8 +9,8 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// filer puts a check on every entry that is written, and takes it off again
-// where one is read.
+// filer appends a checksum to every entry that is written, and verifies and removes
+// it when one is read.
 type filer struct {
 	types.SegmentFiler
 }
@@ -34,7 +34,7 @@ func (f filer) Open(info types.SegmentInfo) (types.SegmentReader, error) {
 }
 
 // List returns nothing: the log would delete every segment that its list does not
-// name, which is the business of the check before it is opened.
+// name, which is left to the check before it is opened.
 func (filer) List() (map[uint64]uint64, error) { return nil, nil }
 
 type reader struct {
@@ -70,7 +70,7 @@ func (w writer) GetLog(index uint64) (*types.PooledBuffer, error) {
 func unsealed(r types.SegmentReader, index uint64) (*types.PooledBuffer, error) {
 	b, err := r.GetLog(index)
 	if err == types.ErrNotFound {
-		return nil, err // raft and raft-wal compare
+		return nil, err // raft and raft-wal compare it with ==
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read log entry %d: %w: %w", index, disk.ErrDamaged, err)

@@ -18,33 +18,33 @@ import (
 const (
 	floorName  = "floor"
 	floorMagic = "ixf1"
-	// floorSlot is how far apart the two slots of the file are: no write of one
-	// touches a block of the other. In each stand two copies, in sectors of their
-	// own.
+	// floorSlot is the distance between the two slots of the file, so that a write
+	// to one does not touch a block of the other. Each holds two copies, in separate
+	// sectors.
 	floorSlot   = 4096
 	floorSector = 512
 	floorBytes  = len(floorMagic) + 4*8 + 4
-	// floorPeriod is how long a floor that was written waits for its sync: so much
-	// of it may be lost with the power.
+	// floorPeriod is how long a written floor waits for its sync: after a power
+	// failure it may be that old.
 	floorPeriod = time.Second
 )
 
-// floor keeps the Floor on disk: in two checked slots of one file, written by
-// turns, so that a torn write leaves the other. A slot neither of whose copies
-// proves itself may have held a greater floor than the other one: it is lost.
+// floor stores the Floor on disk: in two slots of one file, with checksums, written
+// in turn, so that a torn write leaves the other. A slot with no intact copy may
+// have held a later floor than the other: the floor is then lost.
 //
-// To read the value waits for no disk, and to write it for no sync.
+// Reading the value does not wait for the disk, and writing it not for a sync.
 type floor struct {
 	noSync bool
 	file   floorFile
 	value  atomic.Pointer[raftlog.Floor]
 
 	mu    sync.Mutex
-	turn  uint64 // of the newest slot
+	turn  uint64 // number of the newest slot's write
 	slot  [2 * floorSector]byte
 	dirty bool // it is not on disk yet
 
-	syncing sync.Mutex // held by the one sync
+	syncing sync.Mutex // held during a sync
 }
 
 type floorFile interface {
@@ -107,8 +107,8 @@ func decodeSlot(b []byte) (value raftlog.Floor, turn uint64, ok bool) {
 	return value, turn, ok
 }
 
-// freshFloor is the content of the file of a log that never held anything.
-func freshFloor() []byte {
+// initialFloor returns the content of the file for a log that never held anything.
+func initialFloor() []byte {
 	b := make([]byte, 2*floorSlot)
 	fillSlot(b, raftlog.Floor{}, 1)
 	fillSlot(b[floorSlot:], raftlog.Floor{}, 2)
@@ -120,8 +120,8 @@ func fillSlot(b []byte, f raftlog.Floor, turn uint64) {
 	copy(b[floorSector:], appendFloor(b[:0], f, turn))
 }
 
-// appendFloor encodes a floor into b, which has to be empty: the checksum is that
-// of all of b.
+// appendFloor encodes a floor into b, which must be empty: the checksum is of all
+// of b.
 func appendFloor(b []byte, f raftlog.Floor, turn uint64) []byte {
 	b = append(b, floorMagic...)
 	for _, v := range [...]uint64{turn, f.Term, f.Index, f.Since} {
@@ -141,7 +141,7 @@ func decodeFloor(b []byte) (f raftlog.Floor, turn uint64, err error) {
 
 func (o *floor) get() raftlog.Floor { return *o.value.Load() }
 
-// raise notes a position that is stored, in a term, if it is past the floor.
+// raise records a position that was stored in a term, if it is past the floor.
 func (o *floor) raise(p raftlog.Position, since uint64) error {
 	if o.get().Reaches(p) {
 		return nil
@@ -149,7 +149,7 @@ func (o *floor) raise(p raftlog.Position, since uint64) error {
 	return o.write(raftlog.Floor{Position: p, Since: since})
 }
 
-// set writes a floor, also one that is behind, and puts it on disk.
+// set writes a floor, even one that is lower, and syncs it to disk.
 func (o *floor) set(p raftlog.Position, since uint64) error {
 	return errors.Join(o.write(raftlog.Floor{Position: p, Since: since}), o.sync())
 }
@@ -166,7 +166,7 @@ func (o *floor) write(f raftlog.Floor) error {
 	return nil
 }
 
-// sync puts the floor on disk.
+// sync syncs the floor to disk.
 func (o *floor) sync() error {
 	o.syncing.Lock()
 	defer o.syncing.Unlock()

@@ -234,8 +234,8 @@ func TestASnapshotRaisesTheFloorAndTakesNoEndBack(t *testing.T) {
 	must(t, d.Close())
 }
 
-// Raft clears its log once a snapshot stands for all of it: nothing of that is a
-// conflict, and what others have heard still counts.
+// raft clears its log once a snapshot replaces all of it: that is not a conflict, and
+// what others have learned still counts.
 func TestTheFloorStaysWhereASnapshotStandsForTheLog(t *testing.T) {
 	d := openTerm(t, t.TempDir(), Config{NoSync: true})
 	must(t, d.StoreLogs(original(1, 10)))
@@ -261,7 +261,7 @@ func TestTheFloorIsNotLoweredBehindASnapshot(t *testing.T) {
 }
 
 // The floor keeps the term in which this agent wrote it: what a second agent has
-// heard in an earlier term than the first one counts too.
+// learned in an earlier term than the first one counts too.
 func TestEachPromiseIsTakenUp(t *testing.T) {
 	d := openTerm(t, t.TempDir(), Config{NoSync: true})
 	must(t, d.StoreLogs(entries(1, 10)))

@@ -46,7 +46,7 @@ func (o *floor) onto(f floorFile) {
 	o.file = f
 }
 
-// answered demands that what others ask of a directory waits for no disk.
+// answered requires that the accessors of a directory do not wait for the disk.
 func answered(t *testing.T, d *Directory) {
 	t.Helper()
 	asked := make(chan struct{})

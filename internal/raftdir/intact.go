@@ -16,15 +16,15 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// present are the names of the files that are in the directory, as far as this
-// agent has made or opened them and not removed them.
+// present is the names of the files that this agent has created or opened in the
+// directory and not removed.
 type present struct {
 	mu    sync.Mutex
 	names map[string]bool
 }
 
-// begin notes the files of a log that is opened, but for its tail: that is opened
-// next, or made.
+// begin records the files of a log that is being opened, except its tail, which is
+// opened or created next.
 func (p *present) begin(list types.PersistentState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,7 +42,7 @@ func (p *present) add(name string) {
 	p.names[name] = true
 }
 
-// remove forgets one that is about to be removed.
+// remove removes the name of a file that is about to be removed.
 func (p *present) remove(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,10 +61,10 @@ func (p *present) all() []string {
 	return slices.Sorted(maps.Keys(p.names))
 }
 
-// intact returns an error when the directory, or a file in it, is not there any more, or
-// another directory is in its place. Files that are open go on as if nothing
-// had happened, and nobody could read them again. An error while looking does not
-// count: writing shows what it means for the log.
+// intact returns an error when the directory, or a file in it, no longer exists, or
+// another directory is in its place. Open files would continue to work, and could
+// not be read after a restart. Errors of the check itself are ignored: if they
+// affect the log, its writes fail.
 func (d *Directory) intact() error {
 	held, err := d.lock.Stat()
 	if err != nil {
@@ -85,17 +85,17 @@ func (d *Directory) intact() error {
 		if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == name }) {
 			continue
 		}
-		// A file that is replaced just now may be missing in the list.
+		// A file that is being replaced may be missing in the list.
 		_, err := os.Lstat(filepath.Join(d.path, name))
 		if errors.Is(err, os.ErrNotExist) && d.present.has(name) {
-			return fmt.Errorf("cannot go on in raft directory %s: %w: the file %s was removed while the agent ran: put it back; if it is gone, see 'interrex agent repair --help', and before you stop an agent that is alone, save what it still shows by reads with --eventual", d.path, disk.ErrFailed, name)
+			return fmt.Errorf("cannot continue in raft directory %s: %w: the file %s was removed while the agent was running: put it back; if it is gone, see 'interrex agent repair --help', and before you stop an agent that is the only one, save its state by reads with --eventual", d.path, disk.ErrFailed, name)
 		}
 	}
 	return nil
 }
 
-// lostDirectory is the error of a directory that was removed, or replaced by
-// another one, after it was opened.
+// lostDirectory returns the error for a directory that was removed or replaced
+// after it was opened.
 func lostDirectory(path string) error {
-	return fmt.Errorf("cannot go on in raft directory %s: %w: it was removed or replaced while the agent ran, and what it held could not be read again: put it back if it was moved; if it is gone, the disk is lost: before you stop an agent that is alone, save what it still shows by reads with --eventual", path, disk.ErrFailed)
+	return fmt.Errorf("cannot continue in raft directory %s: %w: it was removed or replaced while the agent was running, and its content could not be read after a restart: put it back if it was moved; if it is gone, the disk is lost: before you stop an agent that is the only one, save its state by reads with --eventual", path, disk.ErrFailed)
 }

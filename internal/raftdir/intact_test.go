@@ -36,8 +36,8 @@ func TestADirectoryThatIsRemovedUnderARunningAgentFailsTheDisk(t *testing.T) {
 		says string // empty: nothing is wrong
 	}{
 		"nothing":          {func(*testing.T, string) {}, ""},
-		"the directory":    {func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)) }, "it was removed or replaced while the agent ran"},
-		"put in its place": {replaced, "it was removed or replaced while the agent ran"},
+		"the directory":    {func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)) }, "it was removed or replaced while the agent was running"},
+		"put in its place": {replaced, "it was removed or replaced while the agent was running"},
 		"its content": {func(t *testing.T, dir string) {
 			must(t, errors.Join(os.Rename(dir, dir+".moved"), os.Mkdir(dir, 0o700)))
 		}, "it was removed or replaced"},
@@ -111,7 +111,7 @@ func TestADirectoryThatCannotBeReadIsGivenUpAtTheDeadline(t *testing.T) {
 	dir, earlier, let := t.TempDir(), new(Earlier), make(chan struct{})
 	must(t, openTerm(t, dir, Config{SegmentSize: 4096}).Close())
 	cfg := Config{WriteTimeout: 2 * time.Second, SegmentSize: 4096, Earlier: earlier, Files: slowFiles{fs.New(), let}}
-	if _, err := Open(dir, cfg); !errors.Is(err, disk.ErrHung) || !strings.Contains(err.Error(), "no answer for ") {
+	if _, err := Open(dir, cfg); !errors.Is(err, disk.ErrHung) || !strings.Contains(err.Error(), "no response for ") {
 		t.Fatalf("it says %v", err)
 	}
 	if _, err := Open(dir, cfg); !errors.Is(err, disk.ErrHung) || !strings.Contains(err.Error(), "an earlier attempt") {

@@ -9,29 +9,29 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// End is the end of log or newest snapshot, whichever is later.
+// End returns the end of the log or of the newest snapshot, whichever is later.
 func (d *Directory) End() raftlog.Position {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.end
 }
 
-// Floor is the greatest position that this agent has stored.
+// Floor returns the last position that this agent has stored.
 func (d *Directory) Floor() raftlog.Floor { return d.floor.get() }
 
-// Term is raft's current term, as it is on disk.
+// Term returns raft's current term, as it is on disk.
 func (d *Directory) Term() uint64 { return d.stable.term.Load() }
 
-// Quarantined reports whether this agent has stored more than it can prove. It
-// may then take part in what it would have done undamaged, and in nothing else.
-// It ends when the end reaches the floor.
+// Quarantined reports whether this agent has stored entries that its log and
+// snapshots no longer have. It may then only do what it would also have done with
+// them. The quarantine ends when the end reaches the floor.
 func (d *Directory) Quarantined() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.short
 }
 
-// Copied reports whether this directory is not where it was made: it may be an
+// Copied reports whether this directory is not where it was created: it may be an
 // older copy of what this agent has stored and promised.
 func (d *Directory) Copied() bool {
 	d.mu.Lock()
@@ -39,7 +39,7 @@ func (d *Directory) Copied() bool {
 	return d.copied
 }
 
-// Trust makes this place of the directory its own: it is no older copy.
+// Trust records that this directory is not an older copy.
 func (d *Directory) Trust() error {
 	err := d.disk.Bounded("stamp the raft directory", func() error { return writeStamp(disk.OS{}, d.path) })
 	if err != nil {
@@ -51,15 +51,15 @@ func (d *Directory) Trust() error {
 	return nil
 }
 
-// reach notes that entries up to a position are stored.
-func (d *Directory) reach(p raftlog.Position) error {
+// noteStored records that entries up to a position are stored.
+func (d *Directory) noteStored(p raftlog.Position) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
 	d.ends(p)
 	return d.raise(p, d.Term())
 }
 
-// installed notes a snapshot that is whole.
+// installed records a complete snapshot.
 func (d *Directory) installed(p raftlog.Position) error {
 	d.floors.Lock()
 	defer d.floors.Unlock()
@@ -67,7 +67,7 @@ func (d *Directory) installed(p raftlog.Position) error {
 	return d.raise(p, d.Term())
 }
 
-// ends notes where log or snapshot end, which may end the quarantine.
+// ends records where the log or a snapshot ends, which may end the quarantine.
 func (d *Directory) ends(p raftlog.Position) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,9 +75,9 @@ func (d *Directory) ends(p raftlog.Position) {
 	d.short = d.short && !p.Reaches(d.floor.get().Position)
 }
 
-// Promise takes up what another agent knows this one to have stored, as was heard
-// in a term. If this agent has it not, and has not written its floor since, that
-// becomes its floor, on disk, and it is in quarantine.
+// Promise takes a position that this agent has stored according to another agent,
+// which learned it in a term. If this agent does not have it, and has not written
+// its floor since, it becomes the floor, on disk, and this agent is in quarantine.
 func (d *Directory) Promise(p raftlog.Position, in uint64) error {
 	if d.floor.get().Knows(p, in) {
 		return nil
@@ -113,9 +113,9 @@ func (d *Directory) raise(p raftlog.Position, since uint64) error {
 	return nil
 }
 
-// lower takes the floor back before entries are cut off the end of the log
-// because they conflict with the leader's, and lets it be where they go because
-// a snapshot stands for them. In quarantine it stays where it is.
+// lower lowers the floor before entries are removed from the end of the log because
+// they conflict with the leader's. Entries that a snapshot replaces do not lower
+// it, and in quarantine nothing does.
 func (d *Directory) lower(first, last uint64) error {
 	end, err := d.wal.LastIndex()
 	if err != nil || last < end || end == 0 {
@@ -147,9 +147,9 @@ func (d *Directory) lower(first, last uint64) error {
 	return d.floor.set(left, d.Term())
 }
 
-// tend puts the floor on disk once a floorPeriod, so that no append waits for it,
-// and looks whether the directory is still there.
-func (d *Directory) tend() {
+// maintain syncs the floor once every floorPeriod, so that appends need not wait for
+// it, and checks whether the directory still exists.
+func (d *Directory) maintain() {
 	defer close(d.synced)
 	timer := d.disk.Clock.NewTimer(floorPeriod)
 	defer timer.Stop()
@@ -163,7 +163,7 @@ func (d *Directory) tend() {
 		if err != nil {
 			err = disk.Classify("sync the floor", err)
 		} else {
-			err = d.disk.Bounded("look at the raft directory", d.intact)
+			err = d.disk.Bounded("check the raft directory", d.intact)
 		}
 		if err != nil {
 			d.disk.Fail(err)

@@ -11,12 +11,12 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// segments is the list of the log's segments: one checked file that is replaced
-// whole, and is on disk when CommitState returns.
+// segments is the list of the log's segments: one file with a checksum, replaced
+// atomically and on disk when CommitState returns.
 type segments struct {
 	path   string
 	files  disk.Files
-	failed func(what string, err error) // of writing it; the log only logs that
+	failed func(what string, err error) // called when writing it fails, which the log only logs
 	// rotated is called before the list changes.
 	rotated func() error
 
@@ -26,7 +26,7 @@ type segments struct {
 
 var _ types.MetaStore = (*segments)(nil)
 
-// Load returns the list as it was checked.
+// Load returns the checked list.
 func (s *segments) Load(string) (types.PersistentState, error) { return s.now(), nil }
 
 func (s *segments) now() types.PersistentState {

@@ -2,8 +2,8 @@ package raftdir
 
 import "slices"
 
-// Bytes is how much of the disk the log has: its segments, each of which is
-// reserved when it is made.
+// Bytes returns the size of the log's segments, whose space is reserved when they
+// are created.
 func (d *Directory) Bytes() (n int64) {
 	for _, s := range d.segments.now().Segments {
 		n += int64(s.SizeLimit)
@@ -11,8 +11,8 @@ func (d *Directory) Bytes() (n int64) {
 	return n
 }
 
-// Since returns the oldest index from which on the log has at most so many bytes,
-// as whole segments; the newest one is always among them.
+// Since returns the first index of the oldest segment from which the segments have
+// at most so many bytes; the newest segment always counts.
 func (d *Directory) Since(bytes int64) (index uint64) {
 	for _, s := range slices.Backward(d.segments.now().Segments) {
 		if bytes -= int64(s.SizeLimit); bytes < 0 && index > 0 {

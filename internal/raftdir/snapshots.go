@@ -20,20 +20,20 @@ import (
 // file_snapshot.go).
 const snapshotsName = "snapshots"
 
-// snapshots are raft's snapshots on disk. What raft writes into one has the
-// disk's deadline.
+// snapshots is the store of raft's snapshots on disk. Its writes have the disk's
+// deadline.
 type snapshots struct {
 	raft.SnapshotStore
-	dir   string // that has one directory for each
+	dir   string // contains one directory for each
 	files disk.Files
 	disk  *disk.Disk
-	whole func(raftlog.Position) error // is told of each one that is whole
+	whole func(raftlog.Position) error // called for each complete one
 
 	mu   sync.Mutex
 	last raftlog.Position // of the newest one
 }
 
-// position is that of the newest snapshot.
+// position returns the position of the newest snapshot.
 func (s *snapshots) position() raftlog.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,8 +61,8 @@ func openSnapshots(path string, cfg Config, own disk.Files, d *Directory) (*snap
 	return &snapshots{SnapshotStore: store, dir: dir, files: own, disk: d.disk, whole: d.installed}, nil
 }
 
-// removeUnfinished takes away what snapshots leave that could not be begun, or
-// whose process ended: raft does not.
+// removeUnfinished removes the files of snapshots that failed to begin or whose
+// process ended: raft does not.
 func removeUnfinished(dir string) error {
 	names, err := filepath.Glob(filepath.Join(dir, "*"+raftlog.Unfinished))
 	for _, name := range names {
@@ -71,8 +71,8 @@ func removeUnfinished(dir string) error {
 	return err
 }
 
-// newest returns the position of the newest snapshot that proves itself, and the
-// directories of those that do not.
+// newest returns the position of the newest intact snapshot, and the directories of
+// damaged ones.
 func (s *snapshots) newest() (at raftlog.Position, damaged []string, err error) {
 	newest, names, err := raftlog.ProvenSnapshots(s.dir)
 	if err != nil {
@@ -98,18 +98,18 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, mem
 	return &sink{SnapshotSink: under, store: s, at: raftlog.Position{Term: term, Index: index}}, nil
 }
 
-// slowDisk is how many bytes of a snapshot a slow disk reads or syncs in a second.
+// slowDisk is how many bytes a slow disk reads or syncs in a second.
 const slowDisk = 4 << 20
 
-// allowed is how long a call may take that reads or syncs so many bytes.
+// allowed returns how long a call that reads or syncs so many bytes may take.
 func (s *snapshots) allowed(bytes int64) time.Duration {
 	return s.disk.Timeout + time.Duration(bytes/slowDisk)*time.Second
 }
 
-// Open opens a snapshot to be read. All of it is read once before, to see that it
-// is whole, for which it has more time the larger it is.
+// Open opens a snapshot for reading. It is first read completely to verify it, with
+// a deadline that grows with its size.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
-	var size atomic.Int64 // which a call that is late still writes to
+	var size atomic.Int64 // a late call still writes to it
 	err := s.disk.Bounded("open a snapshot", func() error {
 		file, err := os.Stat(filepath.Join(s.dir, id, raftlog.StateName))
 		if err == nil {
@@ -131,7 +131,7 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 // opening is a snapshot that is being opened.
 type opening struct {
 	mu    sync.Mutex
-	late  bool // nobody waits for it any more
+	late  bool // its caller has given up
 	meta  *raft.SnapshotMeta
 	state io.ReadCloser
 }
@@ -150,7 +150,7 @@ func (o *opening) open(store raft.SnapshotStore, id string) error {
 	return nil
 }
 
-// giveUp closes the snapshot, now or when it is open.
+// giveUp closes the snapshot, now or as soon as it is open.
 func (o *opening) giveUp() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -165,7 +165,7 @@ func (o *opening) giveUp() error {
 type source struct {
 	under io.ReadCloser
 	disk  *disk.Disk
-	own   []byte // nil once a read has failed: one that is late still writes to it
+	own   []byte // nil once a read has failed: a late one still writes to it
 }
 
 func (s *source) Read(b []byte) (n int, err error) {
@@ -191,11 +191,11 @@ type sink struct {
 	raft.SnapshotSink
 	store *snapshots
 	at    raftlog.Position
-	size  int64 // of what was written
+	size  int64 // bytes written
 }
 
 func (k *sink) Write(b []byte) (int, error) {
-	// A write that has not returned in time still reads its bytes.
+	// A late write still reads its bytes.
 	mine := append([]byte(nil), b...)
 	err := k.store.disk.Bounded("write a snapshot", func() error {
 		_, err := k.SnapshotSink.Write(mine)
@@ -208,8 +208,8 @@ func (k *sink) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Close puts the snapshot in its place, and what proves it beside it. All that
-// was written is synced there, for which it has more time the more that is.
+// Close completes the snapshot and writes its check beside it. All of it is synced,
+// with a deadline that grows with its size.
 func (k *sink) Close() error {
 	return k.store.disk.Within(k.store.allowed(k.size), "finish a snapshot", func() error {
 		if err := k.SnapshotSink.Close(); err != nil {

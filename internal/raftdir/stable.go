@@ -14,8 +14,8 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 )
 
-// The keys under which raft keeps its term and its vote. They are private to
-// hashicorp/raft v1.8.0; a test fails if a run of it uses another.
+// The keys under which raft stores its term and its vote. They are unexported in
+// hashicorp/raft v1.8.0; a test fails if raft uses another.
 const (
 	keyCurrentTerm  = "CurrentTerm"
 	keyLastVoteTerm = "LastVoteTerm"
@@ -36,19 +36,19 @@ type vote struct {
 }
 
 // stableStore is a raft.StableStore of exactly raft's term and vote. raft sets
-// the vote's term and its candidate one after the other; a crash in between
-// would leave an old candidate under a new term, a vote that nobody gave
-// (hashicorp/raft#661). Here the term waits for the candidate, and all three
-// are one file that is replaced whole and is on disk when Set returns.
+// the vote's term and its candidate one after the other; a crash in between would
+// leave an old candidate with a new term, a vote that was never cast
+// (hashicorp/raft#661). Here the term waits for the candidate, and all three are in
+// one file, replaced atomically and on disk when Set returns.
 type stableStore struct {
 	disk  *disk.Disk
 	files disk.Files
 	path  string
-	term  atomic.Uint64 // the current one, as it is on disk
+	term  atomic.Uint64 // the current term, as it is on disk
 
 	mu      sync.Mutex
 	saved   vote
-	pending uint64 // a vote's term whose candidate has not come yet; 0: none
+	pending uint64 // the term of a vote whose candidate has not been set yet; 0: none
 }
 
 var _ raft.StableStore = (*stableStore)(nil)
@@ -78,10 +78,10 @@ func readVote(path string) (vote, error) {
 	return v, nil
 }
 
-// Set keeps raft's candidate, together with the vote's term that came before.
+// Set stores raft's candidate, together with the vote's term that was set before.
 func (s *stableStore) Set(key, value []byte) error {
 	if string(key) != keyLastVoteCand {
-		return fmt.Errorf("cannot save %q: raft keeps nothing but its term and its vote here", key)
+		return fmt.Errorf("cannot save %q: only raft's term and its vote are stored here", key)
 	}
 	if len(value) > maxVoteCand {
 		return fmt.Errorf("cannot save a vote: a candidate of %d bytes is longer than %d", len(value), maxVoteCand)
@@ -96,11 +96,11 @@ func (s *stableStore) Set(key, value []byte) error {
 	return s.save(next)
 }
 
-// SetUint64 keeps the current term, or holds the vote's term back until Set.
+// SetUint64 stores the current term, or holds the vote's term back until Set.
 //
-// raft panics when its term cannot be saved, and would take the process with
-// it. So that error is not given to raft: the failure ends the worker, which
-// cuts raft off from everybody before it lets this call return.
+// raft panics when its term cannot be saved, which would end the process. So it does
+// not get that error: the failure ends the worker, which cuts raft off from other
+// agents before it lets this call return.
 func (s *stableStore) SetUint64(key []byte, value uint64) error {
 	s.mu.Lock()
 	switch string(key) {
@@ -119,7 +119,7 @@ func (s *stableStore) SetUint64(key []byte, value uint64) error {
 		return nil
 	}
 	s.mu.Unlock()
-	return fmt.Errorf("cannot save %q: raft keeps nothing but its term and its vote here", key)
+	return fmt.Errorf("cannot save %q: only raft's term and its vote are stored here", key)
 }
 
 // Get returns the candidate of the last vote; nil: there was none.
@@ -132,7 +132,7 @@ func (s *stableStore) Get(key []byte) ([]byte, error) {
 	return bytes.Clone(s.saved.candidate), nil
 }
 
-// GetUint64 gives the current term or the term of the last vote; 0: there was
+// GetUint64 returns the current term or the term of the last vote; 0: there was
 // none.
 func (s *stableStore) GetUint64(key []byte) (uint64, error) {
 	s.mu.Lock()

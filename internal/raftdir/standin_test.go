@@ -10,8 +10,8 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// answers returns what the log says of an entry: its term, and whether it has it
-// or only stands for it.
+// answers returns what GetLog returns for an entry: its term, and whether it is a
+// stand-in.
 func answers(t *testing.T, d *Directory, index uint64) (term uint64, standsIn bool) {
 	t.Helper()
 	var log raft.Log

@@ -18,9 +18,9 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// What an append leaves that a crash tore is no damage: nothing of it was
-// acknowledged. A byte that changed before what was acknowledged is said, also
-// where all entries still prove themselves.
+// The rest of an append that a crash interrupted is not damage: none of it was
+// acknowledged. A byte that changed among acknowledged data is reported, even if all
+// entries are intact.
 func TestATornAppendIsNotSaidAndDamageOfACommitIs(t *testing.T) {
 	dir := t.TempDir()
 	d := openTerm(t, dir, Config{NoSync: true})
@@ -182,7 +182,7 @@ func TestAByteFarBehindTheEntriesIsFoundAtOnce(t *testing.T) {
 	}
 }
 
-// A named pipe in a file's place is no file, and nobody waits for what it says.
+// A named pipe in a file's place is not a file, and is not read.
 func TestNoNamedPipeIsWaitedFor(t *testing.T) {
 	for name, opens := range map[string]bool{voteName: false, floorName: false, raftlog.SegmentsName: false, stampName: false, raftlog.MetaName: true, raftlog.StateName: true, raftlog.CheckName: true} {
 		dir := filled(t, snapshotAt)
@@ -195,7 +195,7 @@ func TestNoNamedPipeIsWaitedFor(t *testing.T) {
 		must(t, errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)))
 		done := make(chan error, 2)
 		go func() {
-			_, err := Look(dir)
+			_, err := Examine(dir)
 			done <- err
 			d, err := Open(dir, Config{SegmentSize: smallSegment, NoSync: true})
 			if err == nil {
@@ -206,7 +206,7 @@ func TestNoNamedPipeIsWaitedFor(t *testing.T) {
 		for range 2 {
 			select {
 			case err := <-done:
-				if opens != (err == nil) || !opens && !strings.Contains(err.Error(), name+" is no file") {
+				if opens != (err == nil) || !opens && !strings.Contains(err.Error(), name+" is not a regular file") {
 					t.Errorf("%s: %v", name, err)
 				}
 			case <-time.After(time.Minute):
@@ -216,8 +216,8 @@ func TestNoNamedPipeIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A snapshot proves itself by its state too, and needs no check: its process may
-// have ended just before that was written.
+// A snapshot without a check is verified by its state: its process may have ended
+// just before the check was written.
 func TestASnapshotProvesItself(t *testing.T) {
 	for file, c := range map[string]struct {
 		change func(path string) error

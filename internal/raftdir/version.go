@@ -15,27 +15,26 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// The stamp in a raft directory. The version goes up when a store's files
-// change so that an older interrex cannot read them.
+// The stamp in a raft directory. The version is raised when a store's files change
+// so that an older interrex cannot read them.
 const (
 	stampName    = "VERSION"
 	stampPrefix  = "interrex raft directory, version "
 	stampVersion = 2
 )
 
-// lookAt makes a raft directory, or checks that the one that is there is ours
-// and of a version that is known here, before any store opens a file in it: a
-// store that meets a strange file can only say that it is damaged. It reports
-// whether the directory has no stamp yet.
-func lookAt(dir string) (fresh bool, err error) {
+// createOrCheck creates a raft directory, or checks that an existing one is ours
+// and of a known version, before a store opens a file in it: a store would report a
+// foreign file as damaged. It reports whether the directory has no stamp yet.
+func createOrCheck(dir string) (unstamped bool, err error) {
 	if err := disk.MakePrivate(dir); err != nil {
-		return false, fmt.Errorf("cannot make raft directory: %w", err)
+		return false, fmt.Errorf("cannot create raft directory: %w", err)
 	}
 	return isOurs(dir)
 }
 
-// isOurs is lookAt for a directory that is there.
-func isOurs(dir string) (fresh bool, err error) {
+// isOurs does the checks of createOrCheck on an existing directory.
+func isOurs(dir string) (unstamped bool, err error) {
 	stamp, err := disk.ReadFile(filepath.Join(dir, stampName))
 	switch {
 	case err != nil:
@@ -46,10 +45,9 @@ func isOurs(dir string) (fresh bool, err error) {
 	return false, checkStamp(dir, string(stamp))
 }
 
-// Usable reports why Open would refuse a directory, as far as that shows without
-// reading its log and its snapshots: it is not interrex's, of another version, or
-// has lost its vote or its floor. It changes nothing, and the directory may be in
-// use.
+// Usable returns why Open would refuse a directory, without reading its log and
+// snapshots: it is not interrex's, is of another version, or has lost its vote or
+// its floor. It changes nothing, and the directory may be in use.
 func Usable(dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -67,26 +65,26 @@ func Usable(dir string) error {
 	return f.close()
 }
 
-// makeFresh writes what a log that never held anything has, and the stamp last:
-// from then on, what is missing was lost.
-func makeFresh(f disk.Files, dir string) error {
+// initialise writes the files of an empty log, and the stamp last: from then on, a
+// missing file is a lost one.
+func initialise(f disk.Files, dir string) error {
 	for _, file := range []struct {
 		name    string
 		content []byte
 	}{
 		{voteName, encodeVote(vote{})},
-		{floorName, freshFloor()},
+		{floorName, initialFloor()},
 		{raftlog.SegmentsName, raftlog.EncodeSegments(types.PersistentState{})},
 	} {
 		if err := disk.Replace(f, filepath.Join(dir, file.name), file.content); err != nil {
-			return disk.Classify("make raft directory "+dir, err)
+			return disk.Classify("create raft directory "+dir, err)
 		}
 	}
 	return writeStamp(f, dir)
 }
 
-// writeStamp replaces the stamp by one that names its own file. It is known
-// again by that: one that was copied, with its directory, names another.
+// writeStamp replaces the stamp by one that identifies its own file. In a copy of
+// the directory it identifies another file.
 func writeStamp(f disk.Files, dir string) error {
 	path := filepath.Join(dir, stampName)
 	staged := path + disk.Staged
@@ -104,7 +102,7 @@ func writeStamp(f disk.Files, dir string) error {
 	return disk.Classify("stamp raft directory "+dir, err)
 }
 
-// isCopy reports whether a directory's stamp is not the file that it names.
+// isCopy reports whether a directory's stamp is not the file that it identifies.
 func isCopy(dir string) (bool, error) {
 	path := filepath.Join(dir, stampName)
 	stamp, err := disk.ReadFile(path)
@@ -113,32 +111,32 @@ func isCopy(dir string) (bool, error) {
 	}
 	self, err := disk.FileOf(path)
 	if err != nil {
-		return false, fmt.Errorf("cannot look at the stamp of raft directory %s: %w", dir, err)
+		return false, fmt.Errorf("cannot examine the stamp of raft directory %s: %w", dir, err)
 	}
 	_, named, _ := strings.Cut(string(stamp), "\n")
 	return strings.TrimSpace(named) != self, nil
 }
 
-// IsFresh reports whether nothing has ever been written to a raft directory, or
-// it is not there.
+// IsFresh reports whether a raft directory does not exist, or nothing was ever
+// written to it.
 func IsFresh(dir string) (bool, error) {
 	stamp, err := disk.ReadFile(filepath.Join(dir, stampName))
 	if err != nil {
-		return false, fmt.Errorf("cannot look into raft directory: %w", err)
+		return false, fmt.Errorf("cannot read raft directory: %w", err)
 	}
 	if stamp != nil {
 		return false, nil
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return false, fmt.Errorf("cannot look into raft directory: %w", err)
+		return false, fmt.Errorf("cannot read raft directory: %w", err)
 	}
-	return !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !ofMaking(e.Name()) }), nil
+	return !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !isInitial(e.Name()) }), nil
 }
 
-// ofMaking reports whether a crash between making a directory and stamping it
+// isInitial reports whether a crash between creating a directory and stamping it
 // may leave a file of that name.
-func ofMaking(name string) bool {
+func isInitial(name string) bool {
 	return slices.Contains([]string{disk.LockName, stampName, voteName, floorName, raftlog.SegmentsName}, strings.TrimSuffix(name, disk.Staged))
 }
 
@@ -150,22 +148,22 @@ func checkStamp(dir, stamp string) error {
 	case !ours || err != nil:
 		return fmt.Errorf("cannot use raft directory %s: its %s file is not interrex's", dir, stampName)
 	case version > stampVersion:
-		return fmt.Errorf("cannot use raft directory %s: it is of version %d, and this interrex reads none above %d: run the interrex that wrote it, or a newer one", dir, version, stampVersion)
+		return fmt.Errorf("cannot use raft directory %s: it is of version %d, and this interrex reads at most version %d: run the interrex that wrote it, or a newer one", dir, version, stampVersion)
 	case version < stampVersion:
-		return fmt.Errorf("cannot use raft directory %s: it is of version %d, and this interrex reads only %d", dir, version, stampVersion)
+		return fmt.Errorf("cannot use raft directory %s: it is of version %d, and this interrex reads only version %d", dir, version, stampVersion)
 	}
 	return nil
 }
 
-// mustBeEmpty refuses to adopt somebody else's files. What a crash between
-// making the directory and stamping it leaves is no obstacle.
+// mustBeEmpty refuses a directory with files that are not ours. What a crash between
+// creating and stamping it leaves is accepted.
 func mustBeEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("cannot read raft directory: %w", err)
 	}
 	for _, e := range entries {
-		if !ofMaking(e.Name()) {
+		if !isInitial(e.Name()) {
 			return fmt.Errorf("cannot use raft directory %s: it holds %s but no %s file, so it is not interrex's: move it away, or choose another data directory", dir, e.Name(), stampName)
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// vfs stands between the log and its files: it times each fsync, leaves it
-// out where the mode says so, and sees failures that the log only logs.
+// vfs is between the log and its files: it times each fsync, omits it in a
+// directory with NoSync, and reports failures that the log only logs.
 type vfs struct {
 	types.VFS
 	noSync  bool
@@ -16,9 +16,8 @@ type vfs struct {
 	present *present
 }
 
-// Create makes a segment. The log makes the next one in the background and
-// would only say later that the one before it is sealed, not why there is no
-// next one.
+// Create creates a segment. The log creates the next one in the background; if that
+// fails, its next append only reports that the segment before is sealed.
 func (v vfs) Create(dir, name string, size uint64) (types.WritableFile, error) {
 	f, err := v.VFS.Create(dir, name, size)
 	if err != nil {
@@ -53,8 +52,7 @@ func (f vfsFile) Sync() error {
 	if f.vfs.noSync {
 		return nil
 	}
-	// The time of an fsync is a measurement, and has nothing to do with the
-	// clock that a test may stop.
+	// A measurement is by the real clock, not by one that a test may stop.
 	start := time.Now()
 	err := f.WritableFile.Sync()
 	if f.vfs.synced != nil {

@@ -18,33 +18,32 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 )
 
-// Report says what a directory can prove.
+// Report is the result of a check of a directory.
 type Report struct {
-	// Notes say what is damaged and what becomes of it, a sentence each; empty:
-	// nothing is.
+	// Notes say what is damaged and what is done about it, a sentence each; empty:
+	// nothing is damaged.
 	Notes []string
-	// Snapshot is the position of the newest snapshot that proves itself; zero:
-	// there is none.
+	// Snapshot is the position of the newest intact snapshot; zero: there is none.
 	Snapshot Position
-	// First and Last are the entries of the log that prove themselves and go on
-	// from that snapshot; 0: there are none.
+	// First and Last delimit the log's intact entries that continue from that
+	// snapshot; 0: there are none.
 	First, Last uint64
-	// End is the end of log or snapshot, whichever is later.
+	// End is the end of the log or of the snapshot, whichever is later.
 	End   Position
 	Floor Floor
 }
 
-// Short reports whether less is left than this agent has once stored.
+// Short reports whether this agent has stored entries that are no longer there.
 func (r Report) Short() bool { return !r.End.Reaches(r.Floor.Position) }
 
-// Check is a look at the segments of a log before it is opened, and what is to
-// be done so that the log holds what proves itself and nothing else.
+// Check is the check of a log's segments before the log is opened, and the changes
+// after which the log holds its intact entries and nothing else.
 type Check struct {
 	Report
 	dir      string
-	under    types.VFS // under segments that are written anew
+	under    types.VFS // for segments that are rewritten
 	list     types.PersistentState
-	rebuilt  bool // the list
+	rebuilt  bool // the list was rebuilt
 	pieces   []*piece
 	orphans  []string // segments that the list does not name
 	setAside []string // what else is damaged
@@ -57,22 +56,21 @@ type piece struct {
 	missing bool
 	sound   bool
 	index   int
-	proved  Position // up to there the file is as it was written
-	entries []found  // that prove themselves and belong to the log
+	proved  Position // up to here the file is intact
+	entries []found  // that are intact and belong to the log
 	kept    []found
 }
 
-// Inspect looks at a directory whose newest sound snapshot and floor are known,
-// and changes nothing. A list of segments that does not prove itself, or that
-// leads to less than there once was beside segments that it does not name, is
-// made again.
+// Inspect checks a directory whose newest intact snapshot and floor are known,
+// without changing it. A list of segments is rebuilt if it is damaged, or if the
+// log ends before the floor by it and there are segments that it does not name.
 func Inspect(dir string, snapshot Position, f Floor) (*Check, error) {
 	list, damage := readSegments(dir)
 	if damage != nil && !errors.Is(damage, disk.ErrDamaged) {
 		return nil, damage
 	}
 	c := &Check{dir: dir, list: list, Report: Report{Snapshot: snapshot, Floor: f}}
-	if err := c.look(); err != nil {
+	if err := c.examine(); err != nil {
 		return nil, err
 	}
 	if damage == nil && (!c.Short() || len(c.orphans) == 0) {
@@ -86,25 +84,25 @@ func Inspect(dir string, snapshot Position, f Floor) (*Check, error) {
 	if damage == nil && c.End.Reaches(again.End) {
 		again = c
 	} else if damage == nil {
-		damage = fmt.Errorf("the list of log segments is an older one: %w", disk.ErrDamaged)
+		damage = fmt.Errorf("the list of log segments is out of date: %w", disk.ErrDamaged)
 	}
 	if damage != nil {
-		again.note("%v: it is made again from the segments", damage)
+		again.note("%v: it is rebuilt from the segments", damage)
 	}
 	again.judge()
 	return again, nil
 }
 
 func (c *Check) rebuild() (*Check, error) {
-	list, err := listAgain(c.dir)
+	list, err := rebuildList(c.dir)
 	if err != nil {
 		return nil, err
 	}
 	again := &Check{dir: c.dir, list: list, rebuilt: true, Report: Report{Snapshot: c.Snapshot, Floor: c.Floor}}
-	return again, again.look()
+	return again, again.examine()
 }
 
-func (c *Check) look() error {
+func (c *Check) examine() error {
 	for _, info := range c.list.Segments {
 		p, err := readPiece(c.dir, info)
 		if err != nil {
@@ -116,10 +114,10 @@ func (c *Check) look() error {
 	return c.findOrphans()
 }
 
-// List is the list of segments, as Mend has left it.
+// List returns the list of segments, as Mend has left it.
 func (c *Check) List() types.PersistentState { return c.list }
 
-// Damaged takes up snapshots that do not prove themselves, by their directories.
+// Damaged adds damaged snapshots, by their directories.
 func (c *Check) Damaged(snapshots ...string) {
 	for _, name := range snapshots {
 		c.note("snapshot %s is damaged", filepath.Base(name))
@@ -157,13 +155,13 @@ func readPiece(dir string, info types.SegmentInfo) (*piece, error) {
 
 func (p *piece) sealed() bool { return !p.info.SealTime.IsZero() }
 
-// headed reports whether a segment's header is that of the segment.
+// headed reports whether a segment has the right header.
 func headed(b []byte, info types.SegmentInfo) bool {
 	at := func(n int) uint64 { return binary.LittleEndian.Uint64(b[n:]) }
 	return at(8) == info.BaseIndex && at(16) == info.ID && at(24) == info.Codec
 }
 
-// choose finds the entries that go on from the snapshot without a gap.
+// choose finds the entries that continue from the snapshot without a gap.
 func (c *Check) choose() {
 	var run []found
 	take := func() {
@@ -188,8 +186,8 @@ func (c *Check) choose() {
 	}
 }
 
-// connects reports whether entries go on from the snapshot: a log ends no
-// sooner than it, begins no later than behind it, and agrees with it.
+// connects reports whether entries continue from the snapshot: a log does not end
+// before it, begins at most one entry after it, and has the same term at its index.
 func (c *Check) connects(run []found) bool {
 	first, last, at := run[0].index, run[len(run)-1].index, c.Snapshot.Index
 	if first > at+1 || last < at {
@@ -198,15 +196,15 @@ func (c *Check) connects(run []found) bool {
 	return first > at || run[at-first].term == c.Snapshot.Term
 }
 
-// stays reports whether a segment's file is what it should be.
+// stays reports whether a segment's file can be kept as it is.
 func (c *Check) stays(i int) bool {
 	p := c.pieces[i]
 	tail := i == len(c.pieces)-1 && !p.sealed()
 	switch {
 	case tail && len(p.entries) == 0:
-		// Empty, or not there yet: the next entry must be its first one.
+		// Empty, or not created yet: its first entry must be the next one.
 		return (p.missing || p.sound) && (c.Last == 0 && !p.missing || c.Last+1 == p.info.BaseIndex)
-	case !p.sound || len(p.kept) != len(p.entries): // nor is a missing one sound
+	case !p.sound || len(p.kept) != len(p.entries): // a missing one is not sound either
 		return false
 	}
 	return tail || p.sealed() && len(p.kept) > 0
@@ -227,7 +225,7 @@ func (c *Check) findOrphans() error {
 	return nil
 }
 
-// segmentID reads a segment's ID from its file's name; 0: it has none.
+// segmentID returns the segment's ID in the name of its file; 0: it has none.
 func segmentID(name string) (id uint64) {
 	var base uint64
 	if n, err := fmt.Sscanf(name, "%020d-%016x.wal", &base, &id); n != 2 || err != nil {
@@ -236,7 +234,7 @@ func segmentID(name string) (id uint64) {
 	return id
 }
 
-// judge says in words what is wrong.
+// judge adds the notes on what is damaged.
 func (c *Check) judge() {
 	var bad []int
 	for i := range c.pieces {
@@ -254,12 +252,12 @@ func (c *Check) judge() {
 		c.describeEnd(c.pieces[n-1])
 	}
 	if c.Short() {
-		c.note("the log can be proved up to %s, and this agent has stored more, up to %s", c.End, c.Floor.Position)
+		c.note("the log is intact up to %s, and this agent has stored more, up to %s", c.End, c.Floor.Position)
 	}
 }
 
-// torn reports whether a segment is what a process leaves that ended amid an
-// append: it is the newest one, and what was acknowledged is before the damage.
+// torn reports whether a segment looks as after a process that ended during an
+// append: it is the newest, and all that was acknowledged is before the damage.
 func (c *Check) torn(i int) bool {
 	p := c.pieces[i]
 	if i != len(c.pieces)-1 || p.sealed() || c.Short() {
@@ -278,14 +276,14 @@ func (c *Check) describe(p *piece) {
 	case p.missing:
 		c.note("log segment %s is missing", p.name)
 	case len(p.kept) == 0:
-		c.note("log segment %s is set aside: none of its entries goes on from what is before them", p.name)
+		c.note("log segment %s is set aside: none of its entries continues those before them", p.name)
 	default:
-		c.note("log segment %s is damaged: of its entries, %d to %d are kept", p.name, p.kept[0].index, p.kept[len(p.kept)-1].index)
+		c.note("log segment %s is damaged: its entries %d to %d are kept", p.name, p.kept[0].index, p.kept[len(p.kept)-1].index)
 	}
 }
 
-// describeEnd is for a newest segment that looks as one does to which nothing
-// more was written, where more was stored.
+// describeEnd describes a newest segment that looks intact although entries behind
+// it were stored.
 func (c *Check) describeEnd(p *piece) {
 	if p.missing {
 		c.note("log segment %s is missing", p.name)
@@ -294,22 +292,22 @@ func (c *Check) describeEnd(p *piece) {
 	c.note("log segment %s holds nothing from index %d on", p.name, c.End.Index+1)
 }
 
-// Mend makes the log hold what proves itself. What it takes away is set aside,
-// unless it is what a crash leaves. Nothing is taken away before the list that
-// does without it is on disk.
+// Mend makes the log hold its intact entries and nothing else. What it removes is
+// set aside, unless it is what a crash leaves. Nothing is removed before the list
+// without it is on disk.
 func (c *Check) Mend(f disk.Files, under types.VFS) error {
 	c.under = under
 	next := types.PersistentState{NextSegmentID: c.list.NextSegmentID}
 	gone, changed, anew := c.orphans, c.rebuilt, false
-	var copied []string // sound segments that are written anew too
+	var copied []string // sound segments that are rewritten too
 	for i, p := range c.pieces {
 		stays := c.stays(i)
 		if stays && !anew {
 			next.Segments = append(next.Segments, p.info)
 			continue
 		}
-		// What is behind a segment with a new ID gets a greater one: without
-		// the list, IDs say which segment is right.
+		// Segments behind one with a new ID get a greater ID: if the list is
+		// lost, the greater ID has precedence.
 		changed, anew = true, anew || len(p.kept) > 0
 		switch {
 		case p.missing:
@@ -323,7 +321,7 @@ func (c *Check) Mend(f disk.Files, under types.VFS) error {
 		}
 		info, err := c.rewrite(p, next.NextSegmentID)
 		if err != nil {
-			// Else each try would leave another one.
+			// Otherwise each attempt would leave another file.
 			_ = os.Remove(filepath.Join(c.dir, segment.FileName(info)))
 			return disk.Classify("write log segment "+p.name+" anew", err)
 		}
@@ -339,8 +337,8 @@ func (c *Check) Mend(f disk.Files, under types.VFS) error {
 	return errors.Join(c.remove(f, gone), c.drop(copied))
 }
 
-// sealTail notes that the newest segment is sealed, which the list learns after
-// the append that sealed it, and puts an empty one behind it.
+// sealTail records that the newest segment is sealed, which the list does not yet
+// say if a crash followed the append that sealed it, and adds an empty one.
 func (c *Check) sealTail(s *types.PersistentState) (changed bool) {
 	if len(s.Segments) == 0 {
 		return false
@@ -361,7 +359,7 @@ func (c *Check) sealTail(s *types.PersistentState) (changed bool) {
 	return true
 }
 
-// rewrite makes a sealed segment of the entries of another that are kept.
+// rewrite writes a sealed segment with the kept entries of another.
 func (c *Check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
 	b, err := os.ReadFile(filepath.Join(c.dir, p.name))
 	if err != nil {
@@ -370,7 +368,7 @@ func (c *Check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
 	first, last := p.kept[0].index, p.kept[len(p.kept)-1].index
 	info := types.SegmentInfo{
 		ID: id, BaseIndex: first, MinIndex: first, Codec: p.info.Codec, CreateTime: time.Now(),
-		// Room for all of it, so that it is sealed here and not before.
+		// Room for all entries, so that it is not sealed before the last.
 		SizeLimit: uint32(len(b) + 8*len(p.kept) + fileHeader + 4*frameHeader),
 	}
 	w, err := segment.NewFiler(c.dir, c.under).Create(info)
@@ -392,7 +390,7 @@ func (c *Check) rewrite(p *piece, id uint64) (types.SegmentInfo, error) {
 	return info, errors.Join(err, w.Close())
 }
 
-// remove takes away what the log does not need any more.
+// remove removes files that the log no longer needs.
 func (c *Check) remove(f disk.Files, names []string) error {
 	if len(c.Notes) == 0 {
 		return c.drop(names)
@@ -403,7 +401,7 @@ func (c *Check) remove(f disk.Files, names []string) error {
 	}
 	to, err := setAside(f, c.dir, names...)
 	if err == nil {
-		c.note("the damaged files are in %s now", to)
+		c.note("the damaged files are now in %s", to)
 	}
 	return err
 }
@@ -417,8 +415,8 @@ func (c *Check) drop(names []string) error {
 	return nil
 }
 
-// asideName is the directory for what is damaged, a directory in it for each
-// time that something was.
+// asideName is the directory for damaged files, with one directory in it for each
+// time that some were found.
 const asideName = "damaged"
 
 func setAside(f disk.Files, dir string, names ...string) (to string, err error) {
@@ -434,8 +432,8 @@ func setAside(f disk.Files, dir string, names ...string) (to string, err error) 
 	return to, disk.Classify("set aside what is damaged", errors.Join(f.SyncDir(to), f.SyncDir(dir)))
 }
 
-// Members reads the newest configuration that the entries behind the snapshot
-// hold, if they hold one.
+// Members sets members to the newest configuration in the entries behind the
+// snapshot, if there is one.
 func (c *Check) Members(members *raft.Configuration) error {
 	for _, p := range c.pieces {
 		if len(p.kept) == 0 {

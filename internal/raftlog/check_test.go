@@ -32,8 +32,8 @@ func short(t *testing.T) (dir string, list types.PersistentState, path string) {
 	return dir, list, filepath.Join(dir, segment.FileName(list.Segments[0]))
 }
 
-// mended opens a directory of short, and holds that all of its log is there, that
-// something is said of it or not, and that nothing is the second time.
+// mended opens a directory of short, and checks that all of its log is there, that
+// there are notes or not, and that there are none the second time.
 func mended(t *testing.T, dir string, said bool) {
 	t.Helper()
 	for _, said := range []bool{said, false} {
@@ -118,8 +118,8 @@ func TestAListThatLeadsToAllThatWasStoredIsKept(t *testing.T) {
 	}
 }
 
-// What is behind a segment that is written anew is written anew too, whatever is
-// between them, and a segment keeps the size that the next ones are to have.
+// All segments behind one that is rewritten are rewritten too, and a segment keeps
+// the size that the next ones are to have.
 func TestSegmentsBehindOneThatIsWrittenAnewAreLater(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir, 1, raftdir.Config{SegmentSize: 4096})

@@ -1,4 +1,4 @@
-// Package raftlog owns what the files of a log can prove: which entries its
-// segments hold, how far they go on from a snapshot, and a log that holds those
-// and nothing else.
+// Package raftlog owns the check and the repair of the files of raft's log: which
+// entries are intact, which of them continue from the newest snapshot, and a log
+// that holds those and nothing else.
 package raftlog

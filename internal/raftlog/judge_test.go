@@ -61,8 +61,8 @@ func TestWhichSegmentsStay(t *testing.T) {
 	}
 }
 
-// Only what an append leaves that a crash tore is not said: damage of the newest
-// segment, behind all that was acknowledged.
+// Only the rest of an append that a crash interrupted is not reported: damage of the
+// newest segment, behind all that was acknowledged.
 func TestWhatIsSaidOfDamage(t *testing.T) {
 	torn := func(proved uint64, kept []found) *piece {
 		return &piece{info: types.SegmentInfo{BaseIndex: 4}, name: "newest.wal", entries: kept, kept: kept, proved: at(proved)}
@@ -79,11 +79,11 @@ func TestWhatIsSaidOfDamage(t *testing.T) {
 		"of one that is not the newest": {Report{End: at(5), Last: 5, Floor: Floor{Position: at(3)}},
 			[]*piece{{name: "first.wal", entries: upTo(1, 3), kept: upTo(1, 3), proved: at(3)}, listed(4, false, upTo(4, 5))}, []string{"first.wal is damaged"}},
 		"where more was stored": {Report{End: at(5), Last: 5, Floor: Floor{Position: at(9)}}, []*piece{torn(5, upTo(4, 5))},
-			[]string{"newest.wal is damaged", "can be proved up to index 5 of term 1, and"}},
+			[]string{"newest.wal is damaged", "is intact up to index 5 of term 1, and"}},
 		"where its entries go on from nothing": {Report{Snapshot: at(3), End: at(3), Floor: Floor{Position: at(9)}}, []*piece{{name: "newest.wal", entries: upTo(6, 9), proved: at(9)}},
-			[]string{"newest.wal is set aside", "can be proved up to index 3 of term 1, and"}},
+			[]string{"newest.wal is set aside", "is intact up to index 3 of term 1, and"}},
 		"where more was stored, and nothing shows": {Report{End: at(5), Last: 5, Floor: Floor{Position: at(9)}}, []*piece{listed(1, false, upTo(1, 5))},
-			[]string{"holds nothing from index 6 on", "can be proved up to index 5 of term 1, and"}},
+			[]string{"holds nothing from index 6 on", "is intact up to index 5 of term 1, and"}},
 	} {
 		check := &Check{pieces: c.pieces, Report: c.r}
 		check.judge()

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Position is a place in the log: of an entry, or of the end of a log. Two
-// compare by term first, as raft compares the ends of logs.
+// Position is the position of an entry, or of the end of a log. Positions compare
+// by term first, as raft compares the ends of logs.
 type Position struct {
 	Term, Index uint64
 }
@@ -26,7 +26,7 @@ func (p Position) String() string {
 	return fmt.Sprintf("index %d of term %d", p.Index, p.Term)
 }
 
-// Later returns the later one of two.
+// Later returns the later of two positions.
 func Later(a, b Position) Position {
 	if a.Reaches(b) {
 		return a
@@ -34,13 +34,13 @@ func Later(a, b Position) Position {
 	return b
 }
 
-// Floor is the greatest position that this agent has stored, and the term in
-// which it was.
+// Floor is the last position that this agent has stored, and the term in which it
+// stored it.
 type Floor struct {
 	Position
 	Since uint64 // term in which it was stored
 }
 
-// Knows reports whether the floor was written after a position was heard of, in a
-// term, or is at or past it.
+// Knows reports whether the floor was written after a term in which a position was
+// learned, or is at or past that position.
 func (f Floor) Knows(p Position, in uint64) bool { return in < f.Since || f.Reaches(p) }

@@ -19,10 +19,10 @@ const (
 	frameHeader = 8
 )
 
-// found is an entry that proves itself, and where it is in its file.
+// found is an intact entry, and where it is in its file.
 type found struct {
 	index, term uint64
-	at          int // of its frame
+	at          int // offset of its frame
 	length      int // of the frame's content, with the check
 }
 
@@ -31,24 +31,23 @@ func (e found) position() Position { return Position{Term: e.term, Index: e.inde
 // scan is what a segment file holds.
 type scan struct {
 	entries []found
-	// sound: every byte is accounted for by a commit, and behind the last one is
-	// nothing.
+	// sound: every byte is covered by a commit, and nothing is behind the last one.
 	sound bool
-	// proved: so many of the entries are behind no damage, and covered by commits.
+	// proved is the number of entries that are covered by commits, before any damage.
 	proved int
-	// index is where the places of the entries begin, all of them and as they are;
-	// 0: the segment is not sealed.
+	// index is the offset of the complete and correct index of entries; 0: the
+	// segment is not sealed.
 	index int
 }
 
-// scanner reads a segment file from its beginning. Behind damage it looks for
-// the next frame that makes sense: an entry proves itself, wherever it stands.
+// scanner reads a segment file from its beginning. After damage it looks for the
+// next valid frame: each entry has a check of its own.
 type scanner struct {
 	scan
 	b         []byte
 	at        int
 	since     int // where the last commit ended; -1: there is damage behind it
-	committed int // entries that a commit covers
+	committed int // entries that are covered by a commit
 	places    []byte
 }
 
@@ -64,7 +63,7 @@ func scanSegment(b []byte) scan {
 	return s.scan
 }
 
-// written returns how long b is without the zeros at its end.
+// written returns the length of b without the zeros at its end.
 func written(b []byte) int {
 	for len(b) >= len(zeros) && bytes.Equal(b[len(b)-len(zeros):], zeros[:]) {
 		b = b[:len(b)-len(zeros)]

@@ -16,7 +16,7 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 )
 
-// SegmentsName is the file of the list of segments.
+// SegmentsName is the name of the file with the list of segments.
 const SegmentsName = "segments"
 
 const (
@@ -24,13 +24,13 @@ const (
 	segmentBytes  = 8*8 + 4
 )
 
-// DefaultSegmentSize is small beside raft-wal's own 64 MiB: a lease's entry is
-// some hundred bytes, and an idle agent should not reserve more than it will
-// fill in a day.
+// DefaultSegmentSize is smaller than raft-wal's own 64 MiB: a lease's entry has a
+// few hundred bytes, and an idle agent should not reserve more than it fills in a
+// day.
 const DefaultSegmentSize = 16 << 20
 
 // readSegments reads the list of a directory; the error is disk.ErrDamaged when it
-// does not prove itself, or is missing.
+// is damaged or missing.
 func readSegments(dir string) (types.PersistentState, error) {
 	path := filepath.Join(dir, SegmentsName)
 	data, err := disk.ReadFile(path)
@@ -94,11 +94,11 @@ func moment(n uint64) time.Time {
 	return time.Unix(0, int64(n))
 }
 
-// listAgain makes a list of segments out of the files that are there. One that
-// came later is right about the entries from its beginning on. A segment that
-// had been taken out of the list just before does no harm: its entries are an
-// older log's, and the floor says whether more is missing.
-func listAgain(dir string) (types.PersistentState, error) {
+// rebuildList makes a list of the segments whose files exist. From a segment's first
+// entry on, it supersedes older segments. A segment that had just been removed from
+// the list does no harm: its entries are an older log's, and the floor says whether
+// others are missing.
+func rebuildList(dir string) (types.PersistentState, error) {
 	var s types.PersistentState
 	names, err := filepath.Glob(filepath.Join(dir, "*.wal"))
 	if err != nil {
@@ -107,7 +107,7 @@ func listAgain(dir string) (types.PersistentState, error) {
 	for _, path := range names {
 		var info types.SegmentInfo
 		if n, err := fmt.Sscanf(filepath.Base(path), "%020d-%016x.wal", &info.BaseIndex, &info.ID); n != 2 || err != nil {
-			return s, fmt.Errorf("cannot make a list of log segments: %s has no segment's name: move it away", path)
+			return s, fmt.Errorf("cannot rebuild the list of log segments: %s is not the name of a segment: move it away", path)
 		}
 		s.Segments = append(s.Segments, info)
 	}
@@ -131,7 +131,7 @@ func listAgain(dir string) (types.PersistentState, error) {
 
 func order(i types.SegmentInfo) string { return fmt.Sprintf("%020d", i.ID) }
 
-// fillIn fills in what a segment's file tells of it.
+// fillIn sets the fields of info that are in the segment's file.
 func fillIn(dir string, info *types.SegmentInfo) error {
 	info.MinIndex, info.Codec, info.CreateTime, info.SizeLimit = info.BaseIndex, wal.CodecBinaryV1, time.Now(), DefaultSegmentSize
 	b, err := disk.ReadFile(filepath.Join(dir, segment.FileName(*info)))
@@ -146,7 +146,7 @@ func fillIn(dir string, info *types.SegmentInfo) error {
 
 func cut(info *types.SegmentInfo, last uint64) {
 	if info.SealTime.IsZero() {
-		info.SealTime = time.Now() // and has no index: it is written anew
+		info.SealTime = time.Now() // and has no index: it is rewritten
 		info.MaxIndex = last
 		return
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/interrex/interrex/internal/disk"
 )
 
-// The names in a directory of a snapshot, and how one that is not finished ends
+// The names in a snapshot's directory, and the suffix of an unfinished one
 // (hashicorp/raft, file_snapshot.go).
 const (
 	MetaName   = "meta.json"
@@ -25,15 +25,15 @@ const (
 	Unfinished = ".tmp"
 )
 
-// CheckName is the file that proves meta.json, which says of which entry a
-// snapshot is; raft's own checksum there proves only the state.
+// CheckName is the file with the check of meta.json, which has the snapshot's
+// position; raft's own checksum there is only of the state.
 const (
 	CheckName  = "check"
 	checkMagic = "ixc1"
 )
 
-// ProvenSnapshots returns the newest snapshot that proves itself, nil: there is
-// none, and the names of those that do not.
+// ProvenSnapshots returns the newest intact snapshot, nil if there is none, and the
+// names of the damaged ones.
 func ProvenSnapshots(dir string) (newest *raft.SnapshotMeta, damaged []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -54,8 +54,8 @@ func ProvenSnapshots(dir string) (newest *raft.SnapshotMeta, damaged []string, e
 	return newest, damaged, nil
 }
 
-// provenSnapshot reads what a snapshot is of; nil: it does not prove itself. One
-// without a check is of a process that ended just then: its log is whole.
+// provenSnapshot returns the metadata of a snapshot; nil: it is damaged. One without
+// a check is of a process that ended at that moment, before its log was compacted.
 func provenSnapshot(dir string) *raft.SnapshotMeta {
 	var meta struct {
 		raft.SnapshotMeta
@@ -84,7 +84,7 @@ func provenSnapshot(dir string) *raft.SnapshotMeta {
 	return &meta.SnapshotMeta
 }
 
-// PositionOf returns the position that a snapshot ends at; zero for none.
+// PositionOf returns the position at which a snapshot ends; zero for nil.
 func PositionOf(m *raft.SnapshotMeta) Position {
 	if m == nil {
 		return Position{}

@@ -2,20 +2,18 @@ package raftrules
 
 import "github.com/hashicorp/raft"
 
-// A leader may have stepped back behind the oldest entry that is left in this
-// log. Raft looks for what it compares in its log alone, and would refuse that
-// leader until it has no such entry itself and sends a snapshot; one that has
-// its whole log, for ever. But what is applied here is committed, and every
-// leader of the present term or a later one has it: where the log has no entry
-// left, such a leader's word is as good.
+// A leader may have stepped back behind the oldest entry in this log. raft compares
+// only with its log, and would refuse that leader until it sends a snapshot, which
+// a leader with a complete log never does. But entries that are applied here are
+// committed, and every leader of the present term or a later one has them: where
+// the log has no entry, such a leader's terms are right.
 
 // appends answers for entries that are applied here.
 type appends struct{ *local }
 
-// answer answers entries that are all applied here, of which the log has no
-// longer what stands before them: with success, so that the leader comes
-// forward again. A leader whose term is new here has to try again, as soon as
-// raft has heard of that term.
+// answer answers entries that are all applied here, where the log no longer has the
+// entry before them: with success, so that the leader moves forward again. A leader
+// whose term is new here has to retry once raft knows that term.
 func (a *appends) answer(request *raft.AppendEntriesRequest) (response any, err error, answered bool) {
 	n := len(request.Entries)
 	if n == 0 || !a.behind(request) || request.Entries[n-1].Index > a.raft.Load().AppliedIndex() {
@@ -28,8 +26,8 @@ func (a *appends) answer(request *raft.AppendEntriesRequest) (response any, err 
 	}, nil, true
 }
 
-// hand lets the log answer for entries that are applied here and that it no
-// longer has, while raft looks at a request that goes on beyond them.
+// hand lets the log return stand-ins for applied entries that it no longer has,
+// while raft handles a request that continues beyond them.
 func (a *appends) hand(request *raft.AppendEntriesRequest) (answered func()) {
 	if len(request.Entries) == 0 || !a.behind(request) {
 		return nil
@@ -45,8 +43,8 @@ func (a *appends) hand(request *raft.AppendEntriesRequest) (answered func()) {
 	return a.dir.Vouch(request.PrevLogEntry, terms)
 }
 
-// behind reports whether a request of a leader that is not an old one begins
-// with entries that are applied here, and which the log has not all of.
+// behind reports whether a request, of a leader whose term is not old, begins with
+// entries that are applied here and that the log does not have completely.
 func (a *appends) behind(request *raft.AppendEntriesRequest) bool {
 	running := a.raft.Load()
 	if running == nil || request.PrevLogEntry >= running.AppliedIndex() || request.Term < a.dir.Term() {

@@ -9,35 +9,35 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// copies finds out whether the directory is an older copy of what this agent has
-// promised.
+// copies detects whether the directory is an older copy of what this agent has
+// stored and promised.
 type copies struct {
 	*local
 
 	mu    sync.Mutex
 	met   map[string]bool // the agents that this life has met, by ID
-	older error           // this disk is an older copy
+	older error           // set when this disk is an older copy
 }
 
-// meet takes up that another agent was met.
+// meet records that another agent was met.
 func (c *copies) meet(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.met[id] = true
 }
 
-// checkTerm finds out that this disk is an older one by the greatest term in
-// which another agent has heard this one.
-func (c *copies) checkTerm(peer string, heard uint64) {
+// checkTerm compares this disk's term with the greatest in which another agent has
+// received anything from this one: if that is later, this disk is an older copy.
+func (c *copies) checkTerm(peer string, received uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if term := c.dir.Term(); heard > term && c.older == nil {
-		c.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has heard it in term %d, and the disk knows only term %d: it takes part in nothing; bring back the newest copy of its directory, or its disk counts as lost", peer, heard, term)
+	if term := c.dir.Term(); received > term && c.older == nil {
+		c.older = fmt.Errorf("the disk of this agent is an older copy, and may have forgotten a vote: agent %s has received messages from it in term %d, and the disk has only term %d: it does not take part; bring back the newest copy of its directory, or its disk counts as lost", peer, received, term)
 		c.cfg.Logger.Errorf("%v", c.older)
 	}
 }
 
-// silent returns why this agent takes part in nothing; nil: it does.
+// silent returns why this agent does not take part in raft; nil: it does.
 func (c *copies) silent() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,14 +51,14 @@ func (c *copies) silent() error {
 	if running := c.raft.Load(); running != nil {
 		missing = c.unmet(running.GetConfiguration().Configuration())
 	}
-	text := "the directory of this agent was copied or moved, and may be older than what it has promised: it takes part in nothing until it has met every other member"
+	text := "the directory of this agent was copied or moved, and may be older than what it has promised: it does not take part until it has met every other member"
 	if len(missing) > 0 {
 		text += "; still missing: " + strings.Join(missing, ", ")
 	}
 	return errors.New(text)
 }
 
-// unmet are the other members that this life has not met.
+// unmet returns the other members that this life has not met.
 func (c *copies) unmet(members raft.Configuration) (ids []string) {
 	for _, s := range members.Servers {
 		if id := string(s.ID); s.ID != c.cfg.LocalID && !c.met[id] {
@@ -68,13 +68,13 @@ func (c *copies) unmet(members raft.Configuration) (ids []string) {
 	return ids
 }
 
-// settle ends the silence of a copied directory once every member was met, and
-// nobody knows of more than it has.
+// settle ends the silence of a copied directory once every other member was met and
+// none knows of more than it has.
 func (c *copies) settle(members raft.Configuration) error {
 	if !c.knowsAll(members) {
 		return nil
 	}
-	// Without the lock: this waits for the disk.
+	// Without the lock, because this waits for the disk.
 	if err := c.dir.Trust(); err != nil {
 		return err
 	}

@@ -9,11 +9,11 @@ import (
 
 const (
 	// maxOffers is how often a snapshot of one index may arrive before it is an
-	// alarm: a leader that sends the same one again and again has a follower that
-	// it cannot bring up to date (hashicorp/raft#697).
+	// alarm: a leader that sends the same one repeatedly cannot bring this follower
+	// up to date (hashicorp/raft#697).
 	maxOffers = 3
-	// offersApart is how long the alarm stays without another one: raft waits for
-	// 10 s at most between two, and each may take a while.
+	// offersApart is how long the alarm lasts without another one: raft waits for at
+	// most 10 s between two, and each may take a while.
 	offersApart = 2 * time.Minute
 )
 
@@ -38,11 +38,11 @@ func (o *offers) count(index uint64) {
 	o.times++
 	o.last = o.clock.Now()
 	if o.times == maxOffers+1 {
-		o.logger.Errorf("the leader has sent the snapshot of log index %d %d times: this agent cannot catch up; if it goes on, restart it, and the leader", index, o.times)
+		o.logger.Errorf("the leader has sent the snapshot of log index %d %d times: this agent cannot catch up; if this continues, restart it, and the leader", index, o.times)
 	}
 }
 
-// alarm returns the index whose snapshot arrives again and again; 0: none does.
+// alarm returns the index whose snapshot arrives repeatedly; 0: there is none.
 func (o *offers) alarm() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()

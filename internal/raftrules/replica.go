@@ -8,12 +8,12 @@ import (
 	"github.com/interrex/interrex/internal/raftdir"
 )
 
-// Replica is the replicated state as one life of raft sees it: once its disk has
-// failed, nothing of that life reaches the state any more.
+// Replica is the replicated state for one life of raft: once that life's disk has
+// failed, none of its entries reaches the state.
 type Replica struct {
 	raft.ConfigurationStore
 	dir        *raftdir.Directory
-	unrestored error // of the first snapshot that could not be restored
+	unrestored error // why the first snapshot that could not be restored was not
 }
 
 // NewReplica returns the state for a life of raft on a directory.
@@ -21,11 +21,11 @@ func NewReplica(state raft.ConfigurationStore, dir *raftdir.Directory) *Replica 
 	return &Replica{ConfigurationStore: state, dir: dir}
 }
 
-// Unrestored returns why the first snapshot that could not be restored was not; nil:
-// there was none.
+// Unrestored returns the error of the first snapshot that could not be restored;
+// nil: there was none.
 func (r *Replica) Unrestored() error { return r.unrestored }
 
-// Apply implements raft.FSM. The answer is an error once the disk has failed.
+// Apply implements raft.FSM. It returns an error once the disk has failed.
 func (r *Replica) Apply(entry *raft.Log) any {
 	if err := r.dir.Failure(); err != nil {
 		return err

@@ -1,6 +1,6 @@
-// Package raftrules owns what one life of raft may say to other agents and hear
-// from them: whether this agent may lead, what its disk lets it promise, and which
-// entries and snapshots of a leader reach raft.
+// Package raftrules owns the rules by which one life of raft may exchange messages
+// with other agents: whether this agent may lead, what its disk allows it to
+// promise, and which entries and snapshots of a leader reach raft.
 package raftrules
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// Logger is what is called of a loggo.Logger.
+// Logger is the part of a loggo.Logger that is used.
 type Logger interface {
 	Debugf(format string, args ...any)
 	Infof(format string, args ...any)
@@ -28,37 +28,37 @@ type Logger interface {
 	Errorf(format string, args ...any)
 }
 
-// Config is what the rules go by.
+// Config is the configuration of Rules.
 type Config struct {
 	LocalID    raft.ServerID
-	StorageDir string // for people
+	StorageDir string // for messages
 	Logger     Logger
 	Clock      clock.Clock
 	// Halted returns why the state has halted, Leaving why this agent must not be
-	// elected, and Reluctant why another member had better lead; nil: nothing. They
-	// must not block.
+	// elected, and Reluctant why another member should lead; nil: there is no reason.
+	// They must not block.
 	Halted, Leaving, Reluctant func() error
 }
 
-// ErrConflict is why a life must end whose log has another entry than the leader's
+// ErrConflict ends a life whose log has an entry that differs from the leader's
 // snapshot.
-var ErrConflict = errors.New("the log has another entry than the leader's snapshot")
+var ErrConflict = errors.New("the log has an entry that differs from the leader's snapshot")
 
-// local is what the rules know of this agent.
+// local is what the rules need of this agent.
 type local struct {
 	cfg  Config
 	dir  *raftdir.Directory
-	raft *atomic.Pointer[raft.Raft] // nil in it: raft does not run yet
+	raft *atomic.Pointer[raft.Raft] // holds nil while raft is not running yet
 }
 
-// header is that of raft's answers.
+// header returns the header of raft's answers.
 func (l *local) header() raft.RPCHeader {
 	id := slices.Clone([]byte(l.cfg.LocalID))
 	return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: id, Addr: id}
 }
 
-// Rules are those that one life of raft keeps towards other agents; its transport
-// asks for them.
+// Rules are the rules of one life of raft towards other agents; its transport
+// applies them.
 type Rules struct {
 	*local
 	life     string
@@ -69,7 +69,7 @@ type Rules struct {
 
 var _ transport.Life = (*Rules)(nil)
 
-// New returns the rules of a life that begins; running is its raft, once it runs.
+// New returns the rules of a new life; running holds its raft, once that runs.
 func New(cfg Config, dir *raftdir.Directory, running *atomic.Pointer[raft.Raft]) *Rules {
 	l := &local{cfg: cfg, dir: dir, raft: running}
 	return &Rules{
@@ -88,10 +88,9 @@ func (r *Rules) Log() transport.LogState {
 }
 
 // OpenTo implements transport.Life: raft is open to the members in its newest
-// configuration, which has those that are being added. Their incarnations are
-// the transport's owner's to check. A log without any configuration is that of
-// an agent that waits for a leader to take it in, and cannot know which one that
-// is: it is open to all that were let in.
+// configuration, which includes those that are being added. The transport's owner
+// checks their incarnations. An agent whose log has no configuration waits to be
+// added by a leader that it cannot know: it is open to every accepted agent.
 func (r *Rules) OpenTo(peer transport.Hello) error {
 	running := r.raft.Load()
 	if running == nil {
@@ -110,13 +109,13 @@ func (r *Rules) OpenTo(peer transport.Hello) error {
 	return fmt.Errorf("raft on %s is open only to the members of its cluster (%s): agent %s is not one of them", r.cfg.LocalID, strings.Join(ids, ", "), peer.ID)
 }
 
-// Met implements transport.Life: what another agent has heard of this one, and
-// this disk does not know, was on another disk, or on this one later.
-func (r *Rules) Met(peer transport.Hello, told *transport.Remembered) error {
-	if told != nil {
-		r.copies.checkTerm(peer.ID, told.Term)
-		// Without a lock: this waits for the disk.
-		if err := r.dir.Promise(raftlog.Position(told.Stored), told.In); err != nil {
+// Met implements transport.Life: what another agent remembers of this one, and this
+// disk does not have, was on another disk, or on this one at a later time.
+func (r *Rules) Met(peer transport.Hello, recalled *transport.Remembered) error {
+	if recalled != nil {
+		r.copies.checkTerm(peer.ID, recalled.Term)
+		// Without a lock, because this waits for the disk.
+		if err := r.dir.Promise(raftlog.Position(recalled.Stored), recalled.In); err != nil {
 			return err
 		}
 	}
@@ -124,9 +123,9 @@ func (r *Rules) Met(peer transport.Hello, told *transport.Remembered) error {
 	return nil
 }
 
-// MaySend implements transport.Life: nothing leaves an agent whose disk has
-// failed or is an older one, one that must not lead asks for no votes, and what
-// only stands for an entry is not sent as one.
+// MaySend implements transport.Life: an agent whose disk has failed or is an older
+// copy sends nothing, one that must not lead does not request votes, and a stand-in
+// is not sent as an entry.
 func (r *Rules) MaySend(request any) error {
 	if err := r.cutOff(); err != nil {
 		return err
@@ -138,13 +137,13 @@ func (r *Rules) MaySend(request any) error {
 		}
 	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest:
 		if err := r.unfit(); err != nil {
-			return fmt.Errorf("this agent does not stand for election: %w", err)
+			return fmt.Errorf("cannot request votes: %w", err)
 		}
 	}
 	return nil
 }
 
-// cutOff returns why nothing of raft's passes between this agent and others.
+// cutOff returns why raft's messages do not pass between this agent and others.
 func (r *Rules) cutOff() error {
 	return errors.Join(r.dir.Failure(), r.copies.silent())
 }
@@ -169,7 +168,7 @@ func (r *Rules) Answer(request any) (response any, err error, answered bool) {
 		}
 	case *raft.TimeoutNowRequest:
 		if err := r.unfit(); err != nil {
-			return nil, fmt.Errorf("this agent does not stand for election: %w", err), true
+			return nil, fmt.Errorf("cannot request votes: %w", err), true
 		}
 	}
 	return nil, nil, false
@@ -186,14 +185,14 @@ func (r *Rules) Handing(request any) (answered func()) {
 	return nil
 }
 
-// behindFloor reports whether a candidate's log lacks what this agent in
-// quarantine has stored: undamaged it would have refused its vote.
+// behindFloor reports whether a candidate's log lacks entries that this agent, in
+// quarantine, has stored: with them it would have refused its vote.
 func (r *Rules) behindFloor(term, index uint64) bool {
 	return r.dir.Quarantined() && !raftlog.Position{Term: term, Index: index}.Reaches(r.dir.Floor().Position)
 }
 
-// Quarantined returns why this life, or its log, is in quarantine. An agent that
-// takes part in nothing is sent nothing: it waits for no entries.
+// Quarantined returns why this life, or its log, is in quarantine. The reason of a
+// silent agent has precedence: it is sent no entries for which it could wait.
 func (r *Rules) Quarantined() error {
 	if err := r.copies.silent(); err != nil {
 		return err
@@ -204,7 +203,7 @@ func (r *Rules) Quarantined() error {
 	return fmt.Errorf("the log of this agent ends at %s, and it has stored entries up to %s: it serves no reads and does not lead until the other members have sent it what is missing", r.dir.End(), r.dir.Floor().Position)
 }
 
-// Broken returns why this agent must neither lead nor stay the leader; nil: it may.
+// Broken returns why this agent must neither become nor stay leader; nil: it may.
 func (r *Rules) Broken() error {
 	if err := r.dir.Failure(); err != nil {
 		return err
@@ -223,8 +222,8 @@ func (r *Rules) unfit() error {
 	return r.cfg.Leaving()
 }
 
-// Fitness is what others hear: why this agent must not lead, or had better not;
-// "" for neither.
+// Fitness returns what others are informed of: why this agent must not or should not
+// lead; "": it may.
 func (r *Rules) Fitness() string {
 	err := r.unfit()
 	if err == nil {
@@ -236,25 +235,26 @@ func (r *Rules) Fitness() string {
 	return wording.Excerpt(err.Error(), maxFitness)
 }
 
-// maxFitness is how many bytes of a reason others hear.
+// maxFitness is how many bytes of the reason are sent.
 const maxFitness = 300
 
-// Settle ends the silence of a copied directory once every member was met, and
-// nobody knows of more than it has.
+// Settle ends the silence of a copied directory once every other member was met and
+// none knows of more than it has.
 func (r *Rules) Settle(members raft.Configuration) error { return r.copies.settle(members) }
 
-// Stuck returns the index of a snapshot that arrives again and again; 0: none does.
+// Stuck returns the index of a snapshot that arrives repeatedly; 0: there is none.
 func (r *Rules) Stuck() uint64 { return r.installs.offers.alarm() }
 
-// Conflict receives when this life must end because of ErrConflict.
+// Conflict returns a channel that receives when this life must end because of
+// ErrConflict.
 func (r *Rules) Conflict() <-chan struct{} { return r.installs.conflict }
 
-// CutConflict cuts off what a leader's snapshot has shown not to be committed, once
-// raft has ended.
+// CutConflict removes the entries that, by a leader's snapshot, are not committed.
+// raft must have ended.
 func (r *Rules) CutConflict() error { return r.installs.cutConflict() }
 
-// Snapshots are raft's snapshots, of which none is installed over a log that reaches
-// it.
+// Snapshots returns a store of raft's snapshots that does not install one over a log
+// that reaches it.
 func (r *Rules) Snapshots(store raft.SnapshotStore) raft.SnapshotStore {
 	return guarded{store, &r.installs}
 }

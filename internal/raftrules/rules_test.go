@@ -17,8 +17,8 @@ import (
 	"github.com/interrex/interrex/transport"
 )
 
-// A copied directory is trusted once every member was met, of which there is at
-// least this one, and nobody has heard this agent in a later term.
+// A copied directory is trusted once every member was met, of which there is at least
+// this one, and none has received anything from this agent in a later term.
 func TestACopyKnowsAllOnlyByItsMembers(t *testing.T) {
 	home, copied := t.TempDir(), filepath.Join(t.TempDir(), "raft")
 	dir, err := raftdir.Open(home, raftdir.Config{})

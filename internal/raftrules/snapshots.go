@@ -10,7 +10,7 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// errStarting is answered to a snapshot that arrives before raft runs.
+// errStarting is the answer to a snapshot that arrives before raft runs.
 var errStarting = errors.New("raft is starting")
 
 // installs decides which of a leader's snapshots raft may install.
@@ -18,21 +18,20 @@ type installs struct {
 	*local
 
 	offers   offers
-	coming   atomic.Pointer[raftlog.Position] // the leader's snapshot that raft has been given; nil: none
+	coming   atomic.Pointer[raftlog.Position] // the leader's snapshot that raft is handling; nil: none
 	conflict chan struct{}                    // of capacity 1: this life must end, so that the log can be cut
 	cut      atomic.Pointer[raftlog.Position] // the snapshot that conflicts with the log; nil: none
 }
 
-// answer answers a leader's snapshot where raft must not install it:
-// raft deletes the whole log then, goes on believing in its old end, and has
-// taken the state back.
+// answer answers a leader's snapshot that raft must not install: raft would delete
+// the whole log, keep its old end in memory, and roll the state back.
 //
-// What is applied here is committed, and so is what a snapshot holds: a snapshot
-// that the log reaches with the same term, or that is applied, is a prefix of
-// what is here, and success is the true answer (Raft paper, figure 13, rule 6).
-// An entry of another term in its place is not committed, and none behind it is:
-// this life of raft ends, so that they can be cut off. A leader of an old term
-// is left to raft, which refuses it.
+// Applied entries are committed, and so are those in a snapshot: a snapshot that
+// the log reaches with the same term, or that is applied, is a prefix of what is
+// here, and success is the right answer (Raft paper, figure 13, rule 6). An entry of
+// another term at its index is not committed, nor is any behind it: this life of
+// raft ends, so that they can be removed. A leader of an old term is left to raft,
+// which refuses it.
 func (i *installs) answer(request *raft.InstallSnapshotRequest) (response any, err error, answered bool) {
 	term := i.dir.Term()
 	if request.Term < term {
@@ -44,7 +43,7 @@ func (i *installs) answer(request *raft.InstallSnapshotRequest) (response any, e
 	}
 	at := raftlog.Position{Term: request.LastLogTerm, Index: request.LastLogIndex}
 	i.offers.count(at.Index)
-	// The term is our own, which may be lower: nothing of the request is saved.
+	// The term is ours, which may be lower: nothing of the request is saved.
 	taken := &raft.InstallSnapshotResponse{RPCHeader: i.header(), Term: term, Success: true}
 	if at.Index <= running.AppliedIndex() {
 		i.cfg.Logger.Infof("a snapshot up to entry %d was not installed: this agent has applied it", at.Index)
@@ -67,15 +66,15 @@ func (i *installs) answer(request *raft.InstallSnapshotRequest) (response any, e
 	return nil, fmt.Errorf("%w: at index %d", ErrConflict, at.Index), true
 }
 
-// hand notes which snapshot raft is about to be given, so that it is
-// told from raft's own ones.
+// hand records the snapshot that is about to be passed to raft, which distinguishes
+// it from raft's own.
 func (i *installs) hand(request *raft.InstallSnapshotRequest) (answered func()) {
 	i.coming.Store(&raftlog.Position{Term: request.LastLogTerm, Index: request.LastLogIndex})
 	return func() { i.coming.Store(nil) }
 }
 
-// mayBegin looks at a leader's snapshot again when raft has begun to install it:
-// raft may have been storing entries while the request was looked at.
+// mayBegin checks a leader's snapshot again when raft begins to install it: raft
+// may have stored entries since the request was checked.
 func (i *installs) mayBegin(at raftlog.Position) error {
 	if coming := i.coming.Load(); coming == nil || *coming != at {
 		return nil // raft's own
@@ -85,27 +84,27 @@ func (i *installs) mayBegin(at raftlog.Position) error {
 		return err
 	}
 	if running := i.raft.Load(); running == nil || at.Index <= max(last, running.AppliedIndex()) {
-		return fmt.Errorf("the log has reached the snapshot's index %d meanwhile", at.Index)
+		return fmt.Errorf("the log has since reached the snapshot's index %d", at.Index)
 	}
 	return nil
 }
 
-// cutConflict cuts off what a leader's snapshot has shown not to be committed,
-// once raft has ended.
+// cutConflict removes the entries that, by a leader's snapshot, are not committed.
+// raft must have ended.
 func (i *installs) cutConflict() error {
 	at := i.cut.Load()
 	if at == nil {
 		return nil
 	}
-	i.cfg.Logger.Warningf("the log is cut from index %d on: the leader's snapshot has another entry there", at.Index)
+	i.cfg.Logger.Warningf("the log is cut from index %d on: its entry there differs from the leader's snapshot", at.Index)
 	if err := i.dir.CutFor(*at); err != nil {
 		return fmt.Errorf("cannot cut the log from index %d on: %w", at.Index, err)
 	}
 	return nil
 }
 
-// guarded are raft's snapshots, of which none is installed over a log
-// that reaches it.
+// guarded is a store of raft's snapshots that does not install one over a log that
+// reaches it.
 type guarded struct {
 	raft.SnapshotStore
 	installs *installs

@@ -7,14 +7,14 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// acks notes, for each peer, when the newest AppendEntries left that it has
-// answered, and how far its log matches. raft.VerifyLeader counts answers to
-// requests that left before it was asked; strong reads count these instead.
+// acks records, for each peer, when the newest AppendEntries request that it has
+// answered was sent, and up to where its log matches. raft.VerifyLeader also counts
+// answers to requests that were sent before it was called; strong reads use these.
 type acks struct {
 	mu      sync.Mutex
 	newest  map[raft.ServerID]ack
 	matches map[raft.ServerID]match
-	changed chan struct{} // nil while nobody waits
+	changed chan struct{} // nil while there is no waiter
 }
 
 type ack struct {
@@ -22,10 +22,10 @@ type ack struct {
 	term uint64
 }
 
-// match is how far a peer's log is that of the leader of a term.
+// match is the index up to which a peer's log is that of the leader of a term.
 type match struct{ term, index uint64 }
 
-// note takes up that id answered, in term, a request that left at sent.
+// note records that id answered, in term, a request that was sent at sent.
 func (a *acks) note(id raft.ServerID, sent time.Time, term uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -43,8 +43,8 @@ func (a *acks) note(id raft.ServerID, sent time.Time, term uint64) {
 	}
 }
 
-// matched takes up that id has said in term how far its log matches. Answers may
-// overtake each other.
+// matched records that id's log matches up to index, by its answer in term. Answers
+// may overtake each other.
 func (a *acks) matched(id raft.ServerID, term, index uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -58,7 +58,7 @@ func (a *acks) matched(id raft.ServerID, term, index uint64) {
 	a.matches[id] = match{term, index}
 }
 
-// match returns how far the log of id matches by what it said in term.
+// match returns the index up to which the log of id matches, by its answers in term.
 func (a *acks) match(id raft.ServerID, term uint64) uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -7,20 +7,20 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// CommittedAge is how old Committed is, at least, where appends have come for so
-// long.
+// CommittedAge is the minimum age of what Committed returns, once appends have
+// arrived for that long.
 const CommittedAge = time.Second
 
-// committedStep is the least time between two samples.
+// committedStep is the minimum time between two samples.
 const committedStep = 100 * time.Millisecond
 
-// committed notes what a leader says of its commit index. raft itself caps a
-// follower's commit index at the end of its own log, so that one that is far
-// behind seems to be at the end of it.
+// committed records the commit index in a leader's appends. raft itself limits a
+// follower's commit index to the end of its log, so a follower that is far behind
+// would seem up to date.
 type committed struct {
 	mu      sync.Mutex
 	term    uint64
-	samples []sample // from the newest that is CommittedAge old, or the first, on
+	samples []sample // the newest that is CommittedAge old, or the first, and all later ones
 }
 
 type sample struct {
@@ -28,8 +28,8 @@ type sample struct {
 	at    time.Time
 }
 
-// heard takes up a request; heartbeats say nothing.
-func (c *committed) heard(request any, now time.Time) {
+// note records a request; heartbeats have no commit index.
+func (c *committed) note(request any, now time.Time) {
 	r, is := request.(*raft.AppendEntriesRequest)
 	if !is || r.LeaderCommitIndex == 0 {
 		return
@@ -51,8 +51,8 @@ func (c *committed) heard(request any, now time.Time) {
 	}
 }
 
-// Committed returns the commit index that the leader of a term has told with its
-// appends, as of CommittedAge ago or of the first of them; 0: it has told none.
+// Committed returns the commit index in the appends of a term's leader, as of
+// CommittedAge ago or of the first of them; 0: there was none.
 func (r *Transport) Committed(term uint64) (index uint64) {
 	c := &r.committed
 	c.mu.Lock()

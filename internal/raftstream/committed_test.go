@@ -11,10 +11,10 @@ func TestWhatTheLeaderHasCommittedIsThatOfASecondAgo(t *testing.T) {
 	r := &Transport{}
 	start := time.Now()
 	tell := func(after time.Duration, term, index uint64) {
-		r.committed.heard(&raft.AppendEntriesRequest{Term: term, LeaderCommitIndex: index}, start.Add(after))
+		r.committed.note(&raft.AppendEntriesRequest{Term: term, LeaderCommitIndex: index}, start.Add(after))
 	}
-	r.committed.heard(&raft.AppendEntriesRequest{Term: 2}, start) // a heartbeat
-	r.committed.heard(&raft.RequestVoteRequest{Term: 2, LastLogIndex: 9}, start)
+	r.committed.note(&raft.AppendEntriesRequest{Term: 2}, start) // a heartbeat
+	r.committed.note(&raft.RequestVoteRequest{Term: 2, LastLogIndex: 9}, start)
 	want := func(term, index uint64) {
 		t.Helper()
 		if got := r.Committed(term); got != index {
@@ -35,7 +35,7 @@ func TestWhatTheLeaderHasCommittedIsThatOfASecondAgo(t *testing.T) {
 	tell(5*time.Second, 3, 1100)
 	want(3, 1100)
 	want(2, 0)
-	tell(6*time.Second, 2, 9999) // of a leader that is none any more
+	tell(6*time.Second, 2, 9999) // of a deposed leader
 	want(3, 1100)
 	tell(6*time.Second, 3, 0) // a heartbeat
 	tell(7*time.Second, 3, 1200)

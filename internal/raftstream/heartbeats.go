@@ -6,10 +6,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// heartbeatGate stands before raft's heartbeat handler, which hashicorp/raft
-// calls past its main loop and does not wait for when it shuts down: a
-// heartbeat that is late would reach stores that are closed by then
-// (hashicorp/raft#717).
+// heartbeatGate is in front of raft's heartbeat handler, which hashicorp/raft calls
+// outside its main loop and does not wait for at its shutdown: a late heartbeat
+// would reach stores that are already closed (hashicorp/raft#717).
 type heartbeatGate struct {
 	mu     sync.RWMutex // held for reading by each heartbeat in the handler
 	closed bool
@@ -28,7 +27,7 @@ func (g *heartbeatGate) guard(handle func(raft.RPC)) func(raft.RPC) {
 	}
 }
 
-// close lets nothing more in and returns when nothing is inside.
+// close rejects further heartbeats and returns when none is being handled.
 func (g *heartbeatGate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

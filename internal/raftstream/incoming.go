@@ -13,20 +13,20 @@ import (
 )
 
 // incoming is the raft.StreamLayer of one stream that another agent has opened.
-// Each has a raft.NetworkTransport of its own: a request carries its sender's ID,
-// and only the stream that it came by says whose it is.
+// Each has a raft.NetworkTransport of its own: a request names its sender, and only
+// the stream over which it came proves it.
 type incoming struct {
 	held  *inbound.Held
 	feed  chan net.Conn // of capacity 1
 	done  chan struct{} // closed by Close
-	ended chan struct{} // closed when the stream is not used any more
+	ended chan struct{} // closed when the stream is no longer used
 }
 
 func newIncoming(held *inbound.Held) *incoming {
 	return &incoming{held: held, feed: make(chan net.Conn, 1), done: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// offer lets the stream be accepted.
+// offer makes Accept return the stream.
 func (i *incoming) offer() {
 	end := sync.OnceFunc(func() { close(i.ended) })
 	i.feed <- &endingConn{&idleConn{i.held}, end}
@@ -58,10 +58,10 @@ func (i *incoming) Addr() net.Addr { return inbound.IDAddr(i.held.Peer) }
 
 // Dial implements raft.StreamLayer.
 func (i *incoming) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
-	return nil, errors.New("cannot dial by a stream that came in")
+	return nil, errors.New("cannot dial over an incoming stream")
 }
 
-// endingConn tells that it was closed.
+// endingConn closes a channel when it is closed.
 type endingConn struct {
 	net.Conn
 	end func()
@@ -84,7 +84,7 @@ func (r *Transport) accept() {
 	}
 }
 
-// serve takes what comes by one stream, until it ends.
+// serve handles the requests of one stream, until it ends.
 func (r *Transport) serve(in *incoming) {
 	peer := in.held.Peer
 	from := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -111,7 +111,7 @@ func (r *Transport) serve(in *incoming) {
 	}
 }
 
-// beat gives a heartbeat to raft's handler, if it has set one.
+// beat passes a heartbeat to raft's handler, if raft has set one.
 func (r *Transport) beat(rpc raft.RPC) {
 	if handle := r.beats.Load(); handle != nil {
 		(*handle)(rpc)
@@ -120,14 +120,14 @@ func (r *Transport) beat(rpc raft.RPC) {
 	r.hand(rpc)
 }
 
-// isOf reports whether a request is of the agent by whose stream it came, and
+// isOf reports whether a request is from the agent that opened its stream, and
 // answers one that is not.
 func (r *Transport) isOf(peer string, rpc raft.RPC) bool {
 	says := rpc.Command.(raft.WithRPCHeader).GetRPCHeader()
 	if string(says.ID) == peer && string(says.Addr) == peer {
 		return true
 	}
-	err := fmt.Errorf("agent %s sends requests of raft's in the name of agent %q at %q", peer, says.ID, says.Addr)
+	err := fmt.Errorf("agent %s sends raft's requests in the name of agent %q at %q", peer, says.ID, says.Addr)
 	r.config.Refused(peer, err)
 	r.respond(rpc, nil, err)
 	return false

@@ -14,9 +14,9 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// streamIdle is how long an incoming raft stream may be silent. A leader's are
-// never so for longer than a heartbeat; what a peer keeps in its pool for the
-// next election is closed, and it dials again.
+// streamIdle is how long an incoming raft stream may be silent. A leader's never are
+// for longer than a heartbeat; streams in a peer's pool for the next election are
+// closed, and the peer dials again.
 const streamIdle = 2 * time.Minute
 
 // stream is the raft.StreamLayer of one life of raft.
@@ -39,8 +39,8 @@ func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 	defer cancel()
 	conn, err := s.dial(ctx, string(address))
 	if err != nil {
-		// Without its chain: that a dial ended in io.EOF does not mean that a
-		// pooled stream was dead.
+		// Without its chain: an io.EOF of a dial does not mean that a pooled stream
+		// was dead.
 		return nil, errors.New(err.Error())
 	}
 	s.mu.Lock()
@@ -54,14 +54,14 @@ func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 	return c, nil
 }
 
-// Accept implements net.Listener: what comes in is not raft's to accept here, but
-// each stream's own transport's.
+// Accept implements net.Listener. It accepts nothing: each incoming stream has a
+// transport of its own.
 func (s *stream) Accept() (net.Conn, error) {
 	<-s.Done()
 	return nil, net.ErrClosed
 }
 
-// Close cuts every stream, in and out.
+// Close closes every stream, incoming and outgoing.
 func (s *stream) Close() error {
 	s.mu.Lock()
 	s.shut = true

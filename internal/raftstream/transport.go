@@ -1,5 +1,6 @@
-// Package raftstream owns raft's transport: requests of raft over streams between
-// agents, what their answers show, and the end of a life of raft.
+// Package raftstream owns the transport of one life of raft: raft's requests over
+// streams between agents, the record of their answers, and the order in which the
+// streams end.
 package raftstream
 
 import (
@@ -20,43 +21,43 @@ import (
 	"github.com/interrex/interrex/internal/inbound"
 )
 
-// stopTimeout bounds the wait for users of streams that have been cut.
+// stopTimeout bounds the wait for users of streams that have been closed.
 const stopTimeout = 5 * time.Second
 
 // streamPool is how many idle streams raft keeps to each peer: one each for
 // replication, heartbeats and votes.
 const streamPool = 3
 
-// Rules are those of one life of raft; none of their methods blocks.
+// Rules are the rules of one life of raft; none of their methods blocks.
 type Rules interface {
 	// MaySend returns why a request of raft's (a *raft.RequestVoteRequest, ...) must
 	// not leave this agent; nil: it may.
 	MaySend(request any) error
-	// Answer answers a request of another agent in raft's place; false: raft
-	// shall answer it.
+	// Answer answers a request of another agent in raft's place; false: raft is to
+	// answer it.
 	Answer(request any) (response any, err error, answered bool)
-	// Handing is told of a request that raft is about to get, heartbeats apart. If
-	// it returns a function, that is called once raft has answered, and no other
-	// request reaches raft before.
+	// Handing is called before a request, other than a heartbeat, is passed to raft.
+	// If it returns a function, that is called once raft has answered, and no other
+	// request reaches raft before that.
 	Handing(request any) (answered func())
 }
 
 // Memory is what is remembered of the other agents' logs.
 type Memory interface {
-	// Life is that of raft at an agent which was met last.
+	// Life returns the life of raft with which an agent was last met.
 	Life(id string) string
-	// HearRequest takes up a request of another agent.
+	// HearRequest records a request of another agent.
 	HearRequest(request any)
-	// HearAnswer takes up an agent's answer to a request that went to a life of raft
-	// there; the error is ErrEarlierLife when that is over.
+	// HearAnswer records an agent's answer to a request to a life of raft there; the
+	// error is ErrEarlierLife when that life is over.
 	HearAnswer(id, life string, request, answer any) error
 }
 
-// Config is what one life of raft's transport is made of.
+// Config is the configuration of a Transport.
 type Config struct {
-	// ID is this agent's, and its address in raft.
+	// ID is this agent's ID, which is also its address in raft.
 	ID string
-	// Dial opens a stream to another agent; nil: this agent is alone, and its
+	// Dial opens a stream to another agent; nil: this agent has no peers, and its
 	// transport is in memory.
 	Dial func(ctx context.Context, id string) (net.Conn, error)
 	// Incoming are the streams that other agents open. The transport closes it.
@@ -64,16 +65,16 @@ type Config struct {
 	// Timeout bounds each read and write of a request.
 	Timeout time.Duration
 	Clock   clock.Clock
-	// Logger is for hashicorp/raft's own words about its streams; nil is silent.
+	// Logger is for hashicorp/raft's messages about its streams. Optional.
 	Logger hclog.Logger
 	Rules  Rules
 	Memory Memory
-	// Refused is told of a request that came by the wrong agent's stream.
+	// Refused is called with a request over another agent's stream than its sender's.
 	Refused func(peer string, err error)
 }
 
-// network is what both kinds of transport below have. It is embedded as this
-// interface, not as raft.Transport, so that the optional ones are kept.
+// network is what both kinds of underlying transport implement. It is embedded in
+// place of raft.Transport, so that the optional interfaces remain.
 type network interface {
 	raft.Transport
 	raft.WithPreVote
@@ -85,7 +86,7 @@ type network interface {
 // the stores; raft closes the transport itself when it has shut down.
 type Transport struct {
 	network
-	streams   *raft.NetworkTransport // that this agent dials; nil when alone
+	streams   *raft.NetworkTransport // that this agent dials; nil without peers
 	stream    *stream
 	config    Config
 	gate      heartbeatGate
@@ -93,7 +94,7 @@ type Transport struct {
 	committed committed
 
 	beats    atomic.Pointer[func(raft.RPC)] // raft's handler of heartbeats
-	handing  sync.Mutex                     // held while one request of another agent is handed to raft
+	handing  sync.Mutex                     // held while one request of another agent is passed to raft
 	consumer chan raft.RPC
 	drained  chan struct{} // closed by Drain
 	closed   chan struct{} // closed by Close
@@ -124,7 +125,8 @@ func New(config Config) *Transport {
 	return r
 }
 
-// connect makes what is below: streams, or memory for an agent alone.
+// connect makes the underlying transport: streams, or memory for an agent without
+// peers.
 func (r *Transport) connect() {
 	if r.config.Dial == nil {
 		_, r.network = raft.NewInmemTransportWithTimeout(raft.ServerAddress(r.config.ID), r.config.Timeout)
@@ -164,17 +166,17 @@ func (r *Transport) SetHeartbeatHandler(handle func(raft.RPC)) {
 	r.beats.Store(&guarded)
 }
 
-// AppendEntriesPipeline implements raft.Transport: there is none, since a
-// follower whose disk has stalled would wedge it for ever (hashicorp/raft#612).
+// AppendEntriesPipeline implements raft.Transport. Pipelines are not supported: a
+// follower whose disk has stalled would block one forever (hashicorp/raft#612).
 func (r *Transport) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
 	return nil, raft.ErrPipelineReplicationNotSupported
 }
 
-// AppendEntries implements raft.Transport, and notes when it left and what it
-// brought if the peer answered in the same term.
+// AppendEntries implements raft.Transport, and records when the request was sent and
+// up to where the peer's log matches, if the peer answered in the same term.
 func (r *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	return r.send(args, func() error {
-		var answer raft.AppendEntriesResponse // raft uses its own again
+		var answer raft.AppendEntriesResponse // raft reuses resp
 		sent := r.config.Clock.Now()
 		err := r.sameLife(id, args, &answer, func() error { return r.network.AppendEntries(id, target, args, &answer) })
 		if err != nil {
@@ -183,7 +185,7 @@ func (r *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 		*resp = answer
 		if answer.Term == args.Term {
 			r.acks.note(id, sent, answer.Term)
-			if answer.Success { // a heartbeat brings nothing, and says nothing
+			if answer.Success { // a heartbeat says nothing about the log
 				r.acks.matched(id, answer.Term, args.PrevLogEntry+uint64(len(args.Entries)))
 			}
 		}
@@ -191,7 +193,7 @@ func (r *Transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	})
 }
 
-// InstallSnapshot implements raft.Transport, and notes how far the peer's log
+// InstallSnapshot implements raft.Transport, and records up to where the peer's log
 // matches if it took the snapshot.
 func (r *Transport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	err := r.config.Rules.MaySend(args)
@@ -225,10 +227,9 @@ func (r *Transport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args
 	})
 }
 
-// send lets a request leave if this life may send it, and asks again when the
-// pooled stream was dead already, as all are to a peer that has been restarted:
-// without it the first votes after that are lost. Each of these requests means
-// the same when it comes twice.
+// send sends a request if this life may, and retries when the pooled stream was
+// already dead, as all streams to a restarted peer are: otherwise the first votes
+// after the restart would be lost. Each of these requests is idempotent.
 func (r *Transport) send(request any, call func() error) error {
 	err := r.config.Rules.MaySend(request)
 	if err != nil {
@@ -244,8 +245,8 @@ func (r *Transport) send(request any, call func() error) error {
 	return err
 }
 
-// sameLife lets no answer count across two lives of raft at the other agent, and
-// takes up what it says.
+// sameLife rejects an answer if the other agent has begun another life of raft
+// since the request, and records the answer otherwise.
 func (r *Transport) sameLife(id raft.ServerID, request, answer any, call func() error) error {
 	before := r.config.Memory.Life(string(id))
 	if err := call(); err != nil {
@@ -259,25 +260,25 @@ func deadStream(err error) bool {
 		errors.Is(err, inbound.ErrEarlierLife) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// LastAck returns when the newest AppendEntries left (heartbeats too) that a peer
-// has answered in the term of that request, and that term; the zero time when
+// LastAck returns when the newest AppendEntries request (or heartbeat) that a peer
+// has answered in the request's term was sent, and that term; the zero time when
 // there is none. Times of one process compare by its monotonic clock.
 func (r *Transport) LastAck(peer raft.ServerID) (sent time.Time, term uint64) {
 	last := r.acks.last(peer)
 	return last.sent, last.term
 }
 
-// MatchIndex returns the highest index of the log that a peer has said in a term
-// to have of that term's leader; 0: it has said none.
+// MatchIndex returns the highest log index that a peer has acknowledged in a term to
+// that term's leader; 0: none.
 func (r *Transport) MatchIndex(peer raft.ServerID, term uint64) uint64 {
 	return r.acks.match(peer, term)
 }
 
-// AckChanged returns a channel that is closed when the next LastAck changes. Ask
-// for it before looking, so that nothing falls in between.
+// AckChanged returns a channel that is closed at the next change of a LastAck. Call
+// it before LastAck, so that no change is missed.
 func (r *Transport) AckChanged() <-chan struct{} { return r.acks.change() }
 
-// hand gives raft a request of another agent, one at a time, until Drain.
+// hand passes requests of other agents to raft, one at a time, until Drain.
 func (r *Transport) hand(rpc raft.RPC) {
 	r.handing.Lock()
 	defer r.handing.Unlock()
@@ -289,7 +290,7 @@ func (r *Transport) hand(rpc raft.RPC) {
 		return
 	}
 	r.config.Memory.HearRequest(rpc.Command)
-	r.committed.heard(rpc.Command, r.config.Clock.Now())
+	r.committed.note(rpc.Command, r.config.Clock.Now())
 	if answered := r.config.Rules.Handing(rpc.Command); answered != nil {
 		r.passAndWait(rpc)
 		answered()
@@ -318,7 +319,7 @@ func (r *Transport) passAndWait(rpc raft.RPC) {
 	}
 }
 
-// answer answers a request in raft's place if this life does.
+// answer answers a request in raft's place if this life's rules do.
 func (r *Transport) answer(rpc raft.RPC) bool {
 	response, err, answered := r.config.Rules.Answer(rpc.Command)
 	if answered {
@@ -332,12 +333,13 @@ func (r *Transport) respond(rpc raft.RPC, response any, err error) {
 		rpc.Respond(response, err)
 		return
 	}
-	// Others must not wait for it; its stream's end bounds it.
+	// On its own goroutine, so that other requests need not wait; the end of its
+	// stream bounds it.
 	r.work.Go(func() { drain(rpc, response, err) })
 }
 
-// drain reads a snapshot to its end, as its sender expects (hashicorp/raft#212),
-// and answers.
+// drain reads a snapshot to its end, as its sender expects (hashicorp/raft#212), and
+// responds.
 func drain(rpc raft.RPC, response any, err error) {
 	n, cut := io.Copy(io.Discard, rpc.Reader)
 	if cut == nil && n != rpc.Command.(*raft.InstallSnapshotRequest).Size {
@@ -349,18 +351,18 @@ func drain(rpc raft.RPC, response any, err error) {
 	rpc.Respond(response, err)
 }
 
-// Drain closes the gate: after it no heartbeat and no request reaches raft, and
-// no heartbeat is in raft's handler any more. What raft's main loop has taken
-// is finished by raft.Shutdown's future. Drain waits for as long as the handler
-// does, which with a hung disk is until the disk answers: a caller that cannot
-// wait so long uses a goroutine of its own.
+// Drain closes the gate: when it returns, no heartbeat is in raft's handler, and no
+// heartbeat or request reaches raft any more. raft.Shutdown's future waits for
+// requests that raft's main loop has taken. Drain waits for the handler, with a hung
+// disk until the disk responds: a caller that must not wait that long calls it on a
+// goroutine.
 func (r *Transport) Drain() {
 	r.drain.Do(func() { close(r.drained) })
 	r.gate.close()
 }
 
-// Close implements raft.WithClose: it cuts all streams and waits for their
-// goroutines, at most 5 s. It may be called any number of times.
+// Close implements raft.WithClose: it closes all streams and waits for their
+// goroutines, for at most 5 s. It may be called any number of times.
 func (r *Transport) Close() error {
 	var err error
 	r.close.Do(func() { err = r.closeOnce() })
@@ -371,12 +373,12 @@ func (r *Transport) closeOnce() error {
 	r.drain.Do(func() { close(r.drained) })
 	close(r.closed)
 	err := r.network.Close()
-	_ = r.stream.Close() // done by the former, unless the agent is alone
+	_ = r.stream.Close() // done by the former, unless the agent has no peers
 	if r.streams != nil {
 		r.streams.CloseStreams() // empties the pool
 	}
 	if !r.stream.Wait(stopTimeout) || !inbound.WaitFor(&r.work, stopTimeout) {
-		return fmt.Errorf("cannot close the raft transport: its streams are still in use %s after they were cut", stopTimeout)
+		return fmt.Errorf("cannot close the raft transport: its streams are still in use %s after they were closed", stopTimeout)
 	}
 	return err
 }

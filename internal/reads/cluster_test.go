@@ -119,7 +119,7 @@ func (f fsm) Restore(r io.ReadCloser) error { return r.Close() }
 // ready is the term in which m has applied an entry as its leader.
 func (m *member) ready() uint64 { return m.term.Load() }
 
-// WaitApplied is not needed: only indexes are asked for.
+// WaitApplied is not needed: only indexes are requested.
 func (m *member) WaitApplied(context.Context, uint64) error { return nil }
 
 // newMembers starts a cluster of n.

@@ -11,37 +11,37 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// DefaultTimeout bounds a round when Config does not say otherwise. A leader
-// without a quorum steps down long before it.
+// DefaultTimeout bounds a round if Config.Timeout is zero. A leader without a quorum
+// steps down long before it.
 const DefaultTimeout = 3 * time.Second
 
-// Raft is what a round asks of raft; *raft.Raft is one.
+// Raft is the part of a *raft.Raft that a round uses.
 type Raft interface {
 	State() raft.RaftState
 	CurrentTerm() uint64
 	CommitIndex() uint64
 	GetConfiguration() raft.ConfigurationFuture
-	// VerifyLeader is used to provoke heartbeats at once, and its answer is
-	// ignored: it counts answers to heartbeats that left before it was asked.
+	// VerifyLeader is used to send heartbeats at once. Its result is ignored,
+	// because it counts answers to heartbeats that were sent before it was called.
 	VerifyLeader() raft.Future
 }
 
-// Acks tells which peers have answered; *transport.RaftTransport is one.
+// Acks reports which peers have answered; *transport.RaftTransport is one.
 type Acks interface {
-	// LastAck returns when the newest AppendEntries left that a peer has answered
-	// in that request's term, and the term.
+	// LastAck returns when the newest AppendEntries request that a peer has answered
+	// in the request's term was sent, and that term.
 	LastAck(peer raft.ServerID) (sent time.Time, term uint64)
 	// AckChanged returns a channel that is closed at the next change.
 	AckChanged() <-chan struct{}
 }
 
-// State is the replicated state, as far as a read waits for it.
+// State is the part of the replicated state that a read uses.
 type State interface {
 	// WaitApplied returns when the entry at index has been applied here.
 	WaitApplied(ctx context.Context, index uint64) error
 }
 
-// Config is what Rounds are made of.
+// Config is the configuration of Rounds.
 type Config struct {
 	ID    string // this agent's
 	Raft  Raft
@@ -49,19 +49,19 @@ type Config struct {
 	State State
 
 	// ReadyTerm returns the term in which this agent, as leader, has applied an
-	// entry of its own, 0 when there is none. Until then a leader does not know
-	// what its predecessors have committed (Raft thesis, section 6.4).
+	// entry of its own; 0: there is none. Until then a leader does not know what
+	// its predecessors have committed (Raft thesis, section 6.4).
 	ReadyTerm func() uint64
 
-	Clock  clock.Clock // the clock that Acks tells its times by
+	Clock  clock.Clock // the clock of Acks' times
 	Logger interrex.Logger
 
-	// Timeout bounds a round, and the wait of each reader for its round; 0 is
+	// Timeout bounds a round, and the wait of each reader for its round; zero:
 	// DefaultTimeout.
 	Timeout time.Duration
 }
 
-// Validate says which field is not valid.
+// Validate returns an error for the first field that is not valid.
 func (c Config) Validate() error {
 	switch {
 	case c.ID == "":

@@ -1,4 +1,4 @@
-// Package reads owns strong reads on the leader: one round of heartbeats
-// proves for many readers at once that what this replica has committed is the
-// newest, and says which log index they must wait for.
+// Package reads owns strong reads on the leader: one round of heartbeats proves for
+// many readers at once that this agent still leads, and determines the log index
+// that they must wait for.
 package reads

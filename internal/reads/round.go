@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// recheck is how often a round without answers looks whether it is still
-	// the leader's: one that is deposed gets no answers any more.
+	// recheck is how often a round without answers checks that this agent still
+	// leads: a deposed leader gets no more answers.
 	recheck = 50 * time.Millisecond
-	// retryAfter is what a reader is told to wait before it asks again.
+	// retryAfter is the delay before a retry, in errors.
 	retryAfter = 50 * time.Millisecond
 )
 
-// round is one proof of leadership, shared by every reader that came before it
-// started. Its fields but done are read only after done is closed.
+// round is one proof of leadership, shared by every reader that joined before it
+// started. Fields other than done are read only after done is closed.
 type round struct {
 	done    chan struct{}
 	readers int // guarded by Rounds.mu
@@ -28,7 +28,7 @@ type round struct {
 	err   error
 }
 
-// proof is what a round has noted at its start.
+// proof is what a round records at its start.
 type proof struct {
 	term   uint64
 	index  uint64
@@ -59,8 +59,8 @@ func (r *Rounds) prove() (uint64, error) {
 	}
 }
 
-// begin notes the commit index, and only then the time that answered requests
-// must have left after.
+// begin reads the commit index, and only then the time after which the answered
+// requests must have been sent.
 func (r *Rounds) begin() (proof, error) {
 	p := proof{term: r.config.Raft.CurrentTerm()}
 	if err := r.leading(p.term); err != nil {
@@ -68,7 +68,7 @@ func (r *Rounds) begin() (proof, error) {
 	}
 	if ready := r.config.ReadyTerm(); ready != p.term {
 		return p, retryable(interrex.KindUnavailable,
-			"%s leads term %d and has applied no entry of it yet; ask again", r.config.ID, p.term)
+			"%s leads term %d and has not applied an entry of it yet; try again", r.config.ID, p.term)
 	}
 	p.index = r.config.Raft.CommitIndex()
 	p.start = r.config.Clock.Now()
@@ -77,15 +77,15 @@ func (r *Rounds) begin() (proof, error) {
 	return p, err
 }
 
-// enough reports whether a quorum has answered in this term what left after
-// the start. Where the voters have changed meanwhile it must be one of the old
-// and of the new: one change overlaps with the next, two need not.
+// enough reports whether a quorum has answered, in this term, requests that were sent
+// after the start. If the voters have changed since, it must be a quorum of the old
+// and of the new ones: quorums overlap across one change, but not across two.
 func (r *Rounds) enough(p proof) (bool, error) {
 	voters, err := r.voters()
 	if err != nil || !r.quorum(p, p.voters) || !r.quorum(p, voters) {
 		return false, cmp.Or(err, r.leading(p.term))
 	}
-	// Read last: a term that is still the same now was it at every answer.
+	// Read last: if the term is still the same, it was at every answer.
 	return true, r.leading(p.term)
 }
 
@@ -120,15 +120,15 @@ func (r *Rounds) voters() ([]raft.ServerID, error) {
 // leading fails unless this agent leads term.
 func (r *Rounds) leading(term uint64) error {
 	if state := r.config.Raft.State(); state != raft.Leader {
-		return retryable(interrex.KindNotLeader, "%s is %s; ask the leader", r.config.ID, state)
+		return retryable(interrex.KindNotLeader, "%s is %s; try the leader", r.config.ID, state)
 	}
 	if now := r.config.Raft.CurrentTerm(); now != term {
-		return retryable(interrex.KindNotLeader, "%s led term %d and term %d has begun; ask the leader", r.config.ID, term, now)
+		return retryable(interrex.KindNotLeader, "%s led term %d and term %d has begun; try the leader", r.config.ID, term, now)
 	}
 	return nil
 }
 
-// await returns when answers may have come, or it is time to look again.
+// await returns when answers may have arrived, or after recheck.
 func (r *Rounds) await(changed <-chan struct{}, timeout <-chan time.Time) error {
 	timer := r.config.Clock.NewTimer(recheck)
 	defer timer.Stop()
@@ -138,7 +138,7 @@ func (r *Rounds) await(changed <-chan struct{}, timeout <-chan time.Time) error 
 	case <-timer.Chan():
 		return nil
 	case <-timeout:
-		return retryable(interrex.KindUnavailable, "%s leads and no quorum has answered it within %s; ask again",
+		return retryable(interrex.KindUnavailable, "%s leads and no quorum has responded within %s; try again",
 			r.config.ID, r.config.Timeout)
 	case <-r.catacomb.Dying():
 		return r.stopping()

@@ -158,7 +158,7 @@ func (b *bench) read() <-chan answer {
 	return got
 }
 
-// moment lets time go on, so that what happens next is later.
+// moment lets time pass, so that what happens next is later.
 func moment() time.Time {
 	time.Sleep(time.Millisecond)
 	return time.Now()

@@ -15,8 +15,8 @@ import (
 // maxReaders limits how many readers wait for one round.
 const maxReaders = 65536
 
-// Rounds is the worker that proves leadership for strong reads. One round runs
-// at a time, and whoever arrives meanwhile shares the next.
+// Rounds is the worker that proves leadership for strong reads. One round runs at a
+// time; readers that arrive meanwhile share the next.
 type Rounds struct {
 	catacomb catacomb.Catacomb
 	config   Config
@@ -24,11 +24,11 @@ type Rounds struct {
 	prod     chan struct{} // heartbeats are wanted
 
 	mu     sync.Mutex
-	next   *round // that new readers join; nil when nobody waits
+	next   *round // that new readers join; nil: there are no readers
 	report report
 }
 
-// report is what Report says.
+// report is the source of Report.
 type report struct {
 	rounds, readers uint64
 	took            time.Duration
@@ -54,7 +54,7 @@ func (r *Rounds) Kill() { r.catacomb.Kill(nil) }
 // Wait implements worker.Worker.
 func (r *Rounds) Wait() error { return r.catacomb.Wait() }
 
-// Report says how many readers shared how many rounds. It never blocks.
+// Report describes the rounds for the engine's report. It never blocks.
 func (r *Rounds) Report() map[string]any {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,12 +68,11 @@ func (r *Rounds) Report() map[string]any {
 	}
 }
 
-// Index returns the log index that a linearizable read must have applied, on this
-// agent or on the follower that asked. Everything that was acknowledged before
-// the call is at or below it. It waits at most for the rest of the present
-// round and for one of its own, each bounded by Config.Timeout. Its errors are
-// of KindNotLeader, KindUnavailable and KindOverloaded, and of KindTimeout when
-// ctx ends first.
+// Index returns the log index that must be applied for a linearizable read, on this
+// agent or on the follower that requests it. Everything that was acknowledged before
+// the call is at or below it. Index waits for at most the rest of the present round
+// and one more, each bounded by Config.Timeout. Its errors are of KindNotLeader,
+// KindUnavailable and KindOverloaded, and of KindTimeout when ctx ends first.
 func (r *Rounds) Index(ctx context.Context) (uint64, error) {
 	if err := r.leading(r.config.Raft.CurrentTerm()); err != nil {
 		return 0, err
@@ -86,14 +85,14 @@ func (r *Rounds) Index(ctx context.Context) (uint64, error) {
 	case <-joined.done:
 		return joined.index, joined.err
 	case <-ctx.Done():
-		return 0, interrex.Errorf(interrex.KindTimeout, "cannot read strongly: the caller's time is over").WithCause(ctx.Err())
+		return 0, interrex.Errorf(interrex.KindTimeout, "cannot read strongly: the caller's deadline has passed").WithCause(ctx.Err())
 	case <-r.catacomb.Dying():
 		return 0, r.stopping()
 	}
 }
 
-// Read returns when the leader's own state may be read linearizably: Index,
-// and the wait until that is applied here.
+// Read returns when the leader's own state may be read linearizably: it calls Index,
+// and waits until that is applied here.
 func (r *Rounds) Read(ctx context.Context) error {
 	index, err := r.Index(ctx)
 	if err != nil {
@@ -110,8 +109,8 @@ func (r *Rounds) Read(ctx context.Context) error {
 	return nil
 }
 
-// join enters the round that starts next, never the one that runs: its commit
-// index may be older than what this reader has seen acknowledged.
+// join joins the round that starts next, never the running one, whose commit index
+// may be older than what this reader has seen acknowledged.
 func (r *Rounds) join() (*round, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -123,7 +122,7 @@ func (r *Rounds) join() (*round, error) {
 		}
 	}
 	if r.next.readers >= maxReaders {
-		return nil, retryable(interrex.KindOverloaded, "%d readers wait on %s, the limit", maxReaders, r.config.ID)
+		return nil, retryable(interrex.KindOverloaded, "%d readers are waiting on %s, which is the limit", maxReaders, r.config.ID)
 	}
 	r.next.readers++
 	return r.next, nil
@@ -166,7 +165,7 @@ func (r *Rounds) run() {
 	}
 }
 
-// provoke asks for heartbeats at once; a request that is pending already does.
+// provoke requests heartbeats at once, unless such a request is pending.
 func (r *Rounds) provoke() {
 	select {
 	case r.prod <- struct{}{}:
@@ -174,8 +173,8 @@ func (r *Rounds) provoke() {
 	}
 }
 
-// prodLoop stands apart from the rounds because raft takes such requests in its
-// main loop: with a hung disk it does so late, or when it shuts down.
+// prodLoop has a goroutine of its own because raft takes these requests in its main
+// loop: with a hung disk late, or only when it shuts down.
 func (r *Rounds) prodLoop() {
 	for {
 		select {
@@ -188,5 +187,5 @@ func (r *Rounds) prodLoop() {
 }
 
 func (r *Rounds) stopping() error {
-	return retryable(interrex.KindUnavailable, "%s is stopping; ask another agent", r.config.ID)
+	return retryable(interrex.KindUnavailable, "%s is stopping; try another agent", r.config.ID)
 }

@@ -1,4 +1,4 @@
-// Package silent owns the logger that says nothing.
+// Package silent owns a logger that discards everything.
 package silent
 
 // Logger implements every logger interface of this module.

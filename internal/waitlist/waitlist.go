@@ -1,22 +1,23 @@
-// Package waitlist owns the line of those who wait until a number that only rises
-// has reached theirs.
+// Package waitlist owns a list of waiters, each for a value that a growing number
+// must reach.
 package waitlist
 
 import "container/heap"
 
-// List has the waiters, the lowest target first. The zero value is empty. Its
-// owner guards it.
+// List holds the waiters, the lowest target first. The zero value is empty. It is
+// not safe for concurrent use.
 type List struct{ waiters line }
 
 // Waiter waits for a target.
 type Waiter struct {
-	// Done gets one error when the waiter is let go; nil: its target was reached.
+	// Done receives one error when the waiter is released; nil: its target was
+	// reached.
 	Done   chan error
 	target uint64
-	place  int // in the line; negative: let go
+	place  int // in the heap; negative: released
 }
 
-// Len returns how many wait.
+// Len returns the number of waiters.
 func (l *List) Len() int { return len(l.waiters) }
 
 // Join adds a waiter.
@@ -26,21 +27,21 @@ func (l *List) Join(target uint64) *Waiter {
 	return w
 }
 
-// Leave takes a waiter out that no longer waits.
+// Leave removes a waiter that no longer waits.
 func (l *List) Leave(w *Waiter) {
 	if w.place >= 0 {
 		heap.Remove(&l.waiters, w.place)
 	}
 }
 
-// Release lets those go whose target has been reached.
+// Release releases the waiters whose target has been reached.
 func (l *List) Release(reached uint64) {
 	for len(l.waiters) > 0 && l.waiters[0].target <= reached {
 		heap.Pop(&l.waiters).(*Waiter).Done <- nil
 	}
 }
 
-// Fail lets everybody go, with an error.
+// Fail releases all waiters with an error.
 func (l *List) Fail(err error) {
 	for len(l.waiters) > 0 {
 		heap.Pop(&l.waiters).(*Waiter).Done <- err

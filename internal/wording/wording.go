@@ -1,4 +1,4 @@
-// Package wording owns how values are written in messages.
+// Package wording owns the formatting of values in messages.
 package wording
 
 import (
@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// Excerpt returns s, or of a longer one the first limit bytes and "...".
+// Excerpt returns s, or its first limit bytes and "..." if it is longer.
 func Excerpt(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -15,8 +15,8 @@ func Excerpt(s string, limit int) string {
 	return strings.ToValidUTF8(s[:limit], "") + "..."
 }
 
-// Line is Excerpt for what a stranger may have written: one line, and only what
-// can be printed. It looks at twice the limit of s at most.
+// Line is Excerpt for untrusted input: the result is one line of printable
+// characters. It reads at most twice limit bytes of s.
 func Line(s string, limit int) string {
 	printable := strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -27,8 +27,7 @@ func Line(s string, limit int) string {
 	return Excerpt(strings.Join(strings.Fields(printable), " "), limit)
 }
 
-// Duration writes a duration as it is read, without zeros at its end: 24h, not
-// 24h0m0s.
+// Duration formats a duration without trailing zero units: 24h, not 24h0m0s.
 func Duration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {

@@ -10,14 +10,14 @@ import (
 	"github.com/interrex/interrex/gate"
 )
 
-// ManifoldConfig says what the flag's manifold is wired to.
+// ManifoldConfig names the inputs of the flag's manifold.
 type ManifoldConfig struct {
-	// RaftName is the raft worker: the flag falls and rises with it.
+	// RaftName is the raft worker: the flag is restarted with it.
 	RaftName string
 	Tracker  *Tracker
 }
 
-// Validate says which field is not valid.
+// Validate returns an error for the first field that is not valid.
 func (c ManifoldConfig) Validate() error {
 	if c.RaftName == "" {
 		return errors.New("empty RaftName not valid")
@@ -25,7 +25,8 @@ func (c ManifoldConfig) Validate() error {
 	return Config{Tracker: c.Tracker}.Validate()
 }
 
-// Manifold runs the flag in a dependency engine. Its output is a *gate.Flag.
+// Manifold returns a manifold that runs the flag in a dependency engine. Its
+// output is a *gate.Flag.
 func Manifold(cfg ManifoldConfig) dependency.Manifold {
 	return dependency.Manifold{
 		Inputs: []string{cfg.RaftName},
@@ -39,8 +40,7 @@ func (c ManifoldConfig) start(ctx dependency.Context) (worker.Worker, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	// Raft's being there is all that is asked of it: what it knows comes
-	// through the tracker.
+	// The raft worker only has to run: its knowledge comes through the tracker.
 	if err := ctx.Get(c.RaftName, nil); err != nil {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ func output(in worker.Worker, out any) error {
 	return nil
 }
 
-// filter turns the end of a term into a bounce: dependents are stopped, and
-// the flag starts again with the other answer.
+// filter turns the end of a term into a bounce: dependents are stopped, and the
+// flag starts again with the new value.
 func filter(err error) error {
 	if errors.Is(err, ErrChanged) {
 		return dependency.ErrBounce

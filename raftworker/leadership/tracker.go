@@ -1,5 +1,5 @@
-// Package leadership owns the knowledge of who leads the cluster: the Tracker
-// that is told and asked, and the flag whose life is one term.
+// Package leadership owns the knowledge of who leads the cluster: the Tracker that
+// holds it, and a flag worker that lives for one term.
 package leadership
 
 import (
@@ -9,18 +9,18 @@ import (
 	"github.com/interrex/interrex"
 )
 
-// Tracker keeps who leads. It is a plain object that lives as long as the
-// agent and outlives every restart of raft; its zero value knows of no leader
-// and is ready for use. Nothing in it blocks but Watch.Next.
+// Tracker holds who leads. It lives as long as the agent and outlives every
+// restart of raft; its zero value knows of no leader and is ready for use. Only
+// Watch.Next blocks.
 type Tracker struct {
 	mu      sync.Mutex
 	current interrex.Leadership
 	version uint64
-	changed chan struct{} // closed with the next change; nil: nobody waits
+	changed chan struct{} // closed at the next change; nil: there is no waiter
 }
 
-// Set takes what is known now. The term only grows: what carries a lower term
-// than the present one is older news, and is dropped.
+// Set replaces what is known. The term only grows: a leadership with a lower term
+// than the present one is out of date and is dropped.
 func (t *Tracker) Set(l interrex.Leadership) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -35,8 +35,8 @@ func (t *Tracker) Set(l interrex.Leadership) {
 	}
 }
 
-// Lost says that this agent no longer takes part: it leads nothing and knows
-// of no leader. The term stays.
+// Lost records that this agent's raft has stopped: it does not lead and knows of
+// no leader. The term stays.
 func (t *Tracker) Lost() {
 	t.Set(interrex.Leadership{Term: t.Current().Term})
 }
@@ -48,8 +48,8 @@ func (t *Tracker) Current() interrex.Leadership {
 	return t.current
 }
 
-// Watch begins a watch. It costs nothing while nobody calls its Next, and
-// needs no closing.
+// Watch begins a watch. It costs nothing between calls of Next, and need not be
+// closed.
 func (t *Tracker) Watch() *Watch { return &Watch{tracker: t, first: true} }
 
 // Watch follows one Tracker. It is for one goroutine.
@@ -59,9 +59,9 @@ type Watch struct {
 	seen    uint64
 }
 
-// Next returns the present at its first call, and after that waits for a
-// change. Changes that nobody asked for in between are one: only the newest is
-// given. The error is ctx's.
+// Next returns the present leadership at its first call, and after that waits for
+// a change. Of several changes between two calls only the newest is returned. The
+// error is ctx's.
 func (w *Watch) Next(ctx context.Context) (interrex.Leadership, error) {
 	for {
 		l, changed := w.poll()
@@ -76,7 +76,7 @@ func (w *Watch) Next(ctx context.Context) (interrex.Leadership, error) {
 	}
 }
 
-// poll returns what has not been seen, or a channel to wait on.
+// poll returns a leadership that has not been seen, or a channel to wait on.
 func (w *Watch) poll() (interrex.Leadership, <-chan struct{}) {
 	t := w.tracker
 	t.mu.Lock()

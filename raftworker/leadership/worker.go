@@ -10,16 +10,16 @@ import (
 	"github.com/interrex/interrex/gate"
 )
 
-// ErrChanged is the error of a Worker whose leadership has begun or ended. A
+// ErrChanged ends a Worker when this agent's leadership has begun or ended. The
 // manifold's filter turns it into the engine's bounce.
 var ErrChanged = errors.New("leadership has changed")
 
-// Config is what a Worker needs.
+// Config is a Worker's configuration.
 type Config struct {
 	Tracker *Tracker
 }
 
-// Validate says which field is not valid.
+// Validate returns an error for the first field that is not valid.
 func (c Config) Validate() error {
 	if c.Tracker == nil {
 		return errors.New("nil Tracker not valid")
@@ -27,15 +27,14 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Worker is a gate.Flag whose life is one term of this agent's leadership, or
-// the time between two of them. Its answer never changes: when it would, the
-// worker ends with ErrChanged, and the engine stops those who depend on it
-// before it starts the next one.
+// Worker is a gate.Flag that lives for one term of this agent's leadership, or the
+// time between two of them. Its value never changes: when it would, the worker ends
+// with ErrChanged, and the engine stops its dependents before it starts the next
+// one.
 //
-// It runs on followers too, with the answer false. A worker that refused to
-// start there would be missing to the engine, which starts such a one again
-// only when an input of it changes: nobody would start it when this agent
-// comes to lead.
+// It runs on followers too, with the value false. The engine retries a worker that
+// refuses to start only when one of its inputs changes, so a flag that refused to
+// start on a follower would not start when this agent becomes leader.
 type Worker struct {
 	catacomb catacomb.Catacomb
 	held     interrex.Leadership
@@ -44,13 +43,13 @@ type Worker struct {
 
 var _ gate.Flag = (*Worker)(nil)
 
-// NewWorker starts a flag on the leadership of now.
+// NewWorker starts a flag with the present leadership.
 func NewWorker(cfg Config) (*Worker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	w := &Worker{watch: cfg.Tracker.Watch()}
-	// The first Next replays the present and does not wait.
+	// The first Next returns the present and does not wait.
 	held, err := w.watch.Next(context.Background())
 	if err != nil {
 		return nil, err
@@ -62,11 +61,11 @@ func NewWorker(cfg Config) (*Worker, error) {
 	return w, nil
 }
 
-// Check reports whether this agent leads and is ready. It is constant for the
-// worker's life.
+// Check reports whether this agent leads and is ready. It is constant while the
+// worker lives.
 func (w *Worker) Check() bool { return w.held.Ready }
 
-// Term is the term in which this agent leads; 0 when Check is false.
+// Term returns the term in which this agent leads; 0 when Check is false.
 func (w *Worker) Term() uint64 {
 	if !w.held.Ready {
 		return 0
@@ -77,11 +76,11 @@ func (w *Worker) Term() uint64 {
 // Kill asks the worker to stop.
 func (w *Worker) Kill() { w.catacomb.Kill(nil) }
 
-// Wait waits for the worker's end; the error is ErrChanged when leadership
-// has begun or ended.
+// Wait waits for the worker's end; the error is ErrChanged when this agent's
+// leadership has begun or ended.
 func (w *Worker) Wait() error { return w.catacomb.Wait() }
 
-// Report says what the flag answers, for the engine's report.
+// Report describes the flag for the engine's report.
 func (w *Worker) Report() map[string]any {
 	return map[string]any{"leader": w.Check(), "term": w.held.Term}
 }

@@ -13,33 +13,34 @@ import (
 	"github.com/interrex/interrex/internal/raftlog"
 )
 
-// Found is what a directory can prove, as Look has found it.
+// Found is what Examine has found in a directory.
 type Found struct {
 	raftlog.Report
 	// Version of the directory's files.
 	Version int
-	// Term and VoteTerm are raft's current term and that of its last vote, which
-	// went to Candidate; "": to nobody.
+	// Term and VoteTerm are raft's current term and the term of its last vote,
+	// which was for Candidate; "": it has never voted.
 	Term, VoteTerm uint64
 	Candidate      string
-	// Forgotten says that vote or floor is lost: the directory counts as wiped.
+	// Forgotten is set when the vote or the floor is lost: the directory counts as
+	// wiped.
 	Forgotten error
-	// Members are raft's, as far as they can be proved; none: they cannot.
+	// Members are raft's members; none if they cannot be proved.
 	Members raft.Configuration
-	// Copied says that the directory is not where it was made.
+	// Copied is whether the directory is not where it was created.
 	Copied bool
 }
 
-// Look says what a raft directory can prove, and changes nothing. Nobody else may
-// use the directory meanwhile: the error is disk.ErrInUse. One that is not
-// interrex's, or of another version, is refused as Open refuses it.
-func Look(dir string) (*Found, error) {
+// Examine examines a raft directory without changing it. The error is disk.ErrInUse
+// when the directory is in use. One that is not interrex's, or of another version,
+// is refused as by Open.
+func Examine(dir string) (*Found, error) {
 	stamp, err := disk.ReadFile(filepath.Join(dir, stampName))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the stamp of raft directory %s: %w", dir, err)
 	}
 	if stamp == nil {
-		return nil, fmt.Errorf("cannot look at raft directory %s: there is no %s file, so it is not interrex's, or nothing was ever written to it", dir, stampName)
+		return nil, fmt.Errorf("cannot examine raft directory %s: it has no %s file, so it is not interrex's, or nothing was ever written to it", dir, stampName)
 	}
 	if err := checkStamp(dir, string(stamp)); err != nil {
 		return nil, err
@@ -48,21 +49,21 @@ func Look(dir string) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := look(dir)
+	f, err := inspect(dir)
 	return f, errors.Join(err, free())
 }
 
-func look(dir string) (*Found, error) {
+func inspect(dir string) (*Found, error) {
 	f := &Found{Version: stampVersion}
 	var err error
 	if f.Copied, err = isCopy(dir); err != nil {
 		return nil, err
 	}
 	var v vote
-	if v, f.Forgotten, err = lookAtVote(dir); err != nil {
+	if v, f.Forgotten, err = examineVote(dir); err != nil {
 		return nil, err
 	}
-	floor, lost, err := lookAtFloor(dir)
+	floor, lost, err := examineFloor(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +87,8 @@ func look(dir string) (*Found, error) {
 	return f, c.Members(&f.Members)
 }
 
-// lookAtVote reads term and vote; lost: they do not prove themselves.
-func lookAtVote(dir string) (v vote, lost, err error) {
+// examineVote reads term and vote; lost: they are missing or damaged.
+func examineVote(dir string) (v vote, lost, err error) {
 	data, err := disk.ReadFile(filepath.Join(dir, voteName))
 	if err != nil {
 		return v, nil, fmt.Errorf("cannot read term and vote: %w", err)
@@ -101,8 +102,8 @@ func lookAtVote(dir string) (v vote, lost, err error) {
 	return v, nil, nil
 }
 
-// lookAtFloor reads the floor; lost: it does not prove itself.
-func lookAtFloor(dir string) (value raftlog.Floor, lost, err error) {
+// examineFloor reads the floor; lost: it is missing or damaged.
+func examineFloor(dir string) (value raftlog.Floor, lost, err error) {
 	path := filepath.Join(dir, floorName)
 	if err := disk.MustBeRegular(path); err != nil {
 		return value, nil, fmt.Errorf("cannot read the floor: %w", err)

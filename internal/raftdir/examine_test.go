@@ -33,7 +33,7 @@ func TestLookChangesNothing(t *testing.T) {
 	segment := filepath.Join(dir, allFiles(t, dir)[1])
 	must(t, os.Truncate(segment, 700))
 	before := contents(t, dir)
-	f, err := Look(dir)
+	f, err := Examine(dir)
 	must(t, err)
 	if len(f.Notes) == 0 || f.Term != 2 || f.Version != stampVersion || f.Copied {
 		t.Errorf("%+v", f)
@@ -56,7 +56,7 @@ func TestLookFindsTheMembers(t *testing.T) {
 		must(t, d.StoreLog(&raft.Log{Index: uint64(i + 1), Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(c)}))
 	}
 	must(t, d.Close())
-	if f, err := Look(dir); err != nil || !reflect.DeepEqual(f.Members, members("a", "b")) {
+	if f, err := Examine(dir); err != nil || !reflect.DeepEqual(f.Members, members("a", "b")) {
 		t.Errorf("of the log: %+v, %v", f, err)
 	}
 	d = openTerm(t, dir, Config{SegmentSize: smallSegment, NoSync: true})
@@ -64,7 +64,7 @@ func TestLookFindsTheMembers(t *testing.T) {
 	sink, err := d.Snapshots().Create(raft.SnapshotVersionMax, 2, 1, members("c"), 2, trans)
 	must(t, errors.Join(err, sink.Close()))
 	must(t, d.Close())
-	if f, err := Look(dir); err != nil || !reflect.DeepEqual(f.Members, members("c")) {
+	if f, err := Examine(dir); err != nil || !reflect.DeepEqual(f.Members, members("c")) {
 		t.Errorf("of the snapshot: %+v, %v", f, err)
 	}
 }
@@ -74,7 +74,7 @@ func TestLookRefusesWhatItDoesNotKnow(t *testing.T) {
 	d, err := Open(used, Config{NoSync: true})
 	must(t, err)
 	defer d.Close()
-	if _, err := Look(used); !errors.Is(err, disk.ErrInUse) {
+	if _, err := Examine(used); !errors.Is(err, disk.ErrInUse) {
 		t.Errorf("one in use: %v", err)
 	}
 	for name, want := range map[string]string{"": "not interrex's", "somebody's": "not interrex's", "interrex raft directory, version 1\n": "version 1", "interrex raft directory, version 99\n": "version 99"} {
@@ -82,11 +82,11 @@ func TestLookRefusesWhatItDoesNotKnow(t *testing.T) {
 		if name != "" {
 			must(t, os.WriteFile(filepath.Join(dir, stampName), []byte(name), 0o600))
 		}
-		if _, err := Look(dir); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Examine(dir); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	if _, err := Look(filepath.Join(t.TempDir(), "none")); err == nil {
+	if _, err := Examine(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("one that is not there")
 	}
 }
