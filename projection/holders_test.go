@@ -453,7 +453,7 @@ func TestADamagedFileIsSetAsideAndMadeAgain(t *testing.T) {
 				_, err = h.Replace(t.Context(), at(6), paged())
 				err = errors.Join(err, h.Close())
 			}
-			if err == nil || !strings.Contains(err.Error(), path+".damaged now") {
+			if err == nil || !strings.Contains(err.Error(), "moved to "+path+".damaged") {
 				t.Errorf("the first use: %v", err)
 			}
 			for _, beside := range []string{"-wal", "-shm"} {

@@ -53,7 +53,7 @@ func TestDecodeFindsTheTable(t *testing.T) {
 	}
 	cut := (&state.SetIdentity{Identity: identity(cluster)}).Append(nil)
 	for why, op := range map[string]state.Operation{
-		"no table 77":               {Table: 77, Data: statetest.Delete("a")},
+		"unknown table 77":          {Table: 77, Data: statetest.Delete("a")},
 		"malformed":                 {Table: statetest.RegisterTable, Data: []byte{9}},
 		"unknown command":           {Table: state.SystemTable, Data: []byte{1, 99}},
 		"unknown command of the":    {Table: state.SystemTable, Data: []byte{2, 1}},
