@@ -228,7 +228,7 @@ var troubles = map[string][]trouble{
 		{fails(RaftName, errors.New("no leader")), "no leader"},
 	},
 	"snapshot-loop":   {{ails(health{stuck: 77}), "log index 77"}},
-	"webhook-failing": {{failingHook, "5 consecutive failures, the last: "}},
+	"webhook-failing": {{failingHook, "5 failures in a row, the last: "}},
 	"webhook-skipped": {{skippedHook, "it was not told of revisions 2 to "}},
 	"worker-failing":  {{fails(QueueName, errors.New("boom")), "boom"}},
 }
