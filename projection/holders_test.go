@@ -588,7 +588,7 @@ func TestTimesAreReadable(t *testing.T) {
 	})
 }
 
-// Several agents may share a database: whoever is behind changes nothing.
+// Several agents may share a database: one that is behind changes nothing.
 func TestTwoWritersOfOneDatabaseAgree(t *testing.T) {
 	onEach(t, func(t *testing.T, d database) {
 		started(t, d)

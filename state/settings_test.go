@@ -15,7 +15,7 @@ import (
 	"github.com/interrex/interrex/state/statetest"
 )
 
-// tuned is a register that has settings, and notes what it is told.
+// tuned is a register that has settings, and records the values that it is given.
 type tuned struct {
 	*statetest.Register
 	declared []state.Setting

@@ -283,7 +283,7 @@ func TestAnUnavailableAgentIsAskedAgainWithinTheDeadline(t *testing.T) {
 }
 
 // badTime makes every extend from one time to another fail: the first for want of
-// a leader, the others because nobody can be asked.
+// a leader, the others because no agent can be reached.
 func (b *bench) badTime(from, to time.Duration) {
 	b.server.set(func(s *server) {
 		failed := 0

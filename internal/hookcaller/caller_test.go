@@ -508,7 +508,7 @@ func TestCallsAndVerdictsAreCounted(t *testing.T) {
 	}
 }
 
-// Who cannot be called since too many calls are under way has not tried whether
+// A call that is refused since too many are in flight has not tried whether
 // the hook works again.
 func TestAnOverloadedCallerLeavesABreakerToTheNext(t *testing.T) {
 	c, _ := newCaller(t)
